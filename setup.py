@@ -1,0 +1,51 @@
+"""Installs the package for pip and for colcon (ament_python)."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = 'midas_depth_ros'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={NAME: ['py.typed', 'assets/*']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (f'share/{NAME}', ['package.xml']),
+        (f'share/{NAME}/launch', glob('launch/*.launch.py')),
+        (f'share/{NAME}/config', glob('config/*')),
+    ],
+    python_requires='>=3.10',
+    install_requires=[
+        'numpy',
+        'pillow',
+        'pyyaml',
+        'click',
+        'rich',
+        'tqdm',
+        'requests',
+        'filelock',
+        'platformdirs',
+        'rosbags',
+    ],
+    extras_require={
+        'torch': ['torch', 'torchvision', 'timm'],
+        # Where OpenCV does not come from apt.
+        'opencv': ['opencv-python-headless'],
+    },
+    zip_safe=False,
+    maintainer='midas_depth_ros maintainers',
+    maintainer_email='maintainers@users.noreply.h-seed-52b5790e.example',
+    description='Monocular depth for robots without a GPU: MiDaS_small on the CPU for ROS 2',
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': [
+            'depth_node = midas_depth_ros.nodes.depth_node:main',
+            'image_stream = midas_depth_ros.nodes.image_stream:main',
+            'synthetic_camera = midas_depth_ros.nodes.synthetic_camera:main',
+            'midas_depth = midas_depth_ros.cli:main',
+        ],
+    },
+)
