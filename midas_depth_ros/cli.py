@@ -1,0 +1,173 @@
+"""The command `midas_depth`: what a person does with the package without ROS.
+
+Exit codes: 0 good, 1 failed (one line `error: ...` on standard error), 2 wrong usage. A further
+command is a click command added to `main`; it imports what it needs inside its function, so that
+`midas_depth weights` runs where neither ROS nor torch is installed.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import midas_depth_ros
+from midas_depth_ros.depth import checkpoints
+from midas_depth_ros.depth.checkpoints import FileState, Finding, WeightsFile
+from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
+
+# What a command may raise to end with `error: ...` and exit code 1. Anything else is a fault of
+# the program and keeps its traceback.
+FAILURES: tuple[type[Exception], ...] = (DepthError,)
+
+STYLES = {FileState.GOOD: 'green', FileState.CORRUPT: 'bold red', FileState.MISSING: 'dim'}
+PIPE_WIDTH = 400  # columns where there is no terminal: no path is to be broken
+
+
+class Failure(click.ClickException):
+    """Ends a command with one line on standard error and exit code 1."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo('error: ' + ' '.join(self.format_message().split()), err=True, file=file)
+
+
+class CommandGroup(click.Group):
+    """A click group that turns the errors of the rooms into `Failure`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FAILURES as error:
+            raise Failure(str(error)) from error
+
+
+@click.group(cls=CommandGroup, context_settings={'help_option_names': ['-h', '--help']})
+@click.version_option(midas_depth_ros.__version__, prog_name='midas_depth')
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Monocular depth on the CPU: what is near, from one ordinary camera."""
+    handler = logging.StreamHandler(sys.stderr)
+    log = logging.getLogger('midas_depth_ros')
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+    @ctx.call_on_close
+    def restore() -> None:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def _spec(ctx: click.Context) -> WeightsFile:
+    """The weights in question: MiDaS_small, unless the context carries others (tests do)."""
+    return ctx.find_object(WeightsFile) or checkpoints.MIDAS_SMALL
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def weights(ctx: click.Context) -> None:
+    """Show, fetch and verify the MiDaS_small weights.
+
+    Without a command: show. They are looked for in the folder named by MIDAS_DEPTH_WEIGHTS_DIR, in
+    the user's cache and in the cache of torch hub, and fetched into that named folder, else
+    into the user's cache. MIDAS_DEPTH_WEIGHTS_URL names a mirror to fetch from: its copy of the
+    file, or, with a slash at the end, the folder that holds it.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(show)
+
+
+@weights.command()
+@click.pass_context
+def show(ctx: click.Context) -> None:
+    """List every place looked at, what is there, and which file is used."""
+    spec = _spec(ctx)
+    table = Table('place', 'file', 'bytes', 'state', 'used')
+    table.columns[2].justify = 'right'
+    used: Path | None = None
+    faults = []
+    for place, finding in checkpoints.survey(spec):
+        mark = ''
+        if used is None and finding.state is FileState.GOOD:
+            used, mark = finding.path, 'yes'
+        if finding.state is FileState.CORRUPT:
+            faults.append(f'{finding.path} {finding.fault}')
+        table.add_row(place.label, *_cells(finding), mark)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    console.print(table)
+    for fault in faults:
+        click.echo(f'corrupt: {fault}')
+    click.echo(f'used: {used}' if used else _nothing_there(spec))
+
+
+def _cells(finding: Finding) -> tuple[Text, str, Text]:
+    size = '' if finding.size is None else str(finding.size)
+    state = Text(finding.state.value, style=STYLES[finding.state])
+    return Text(str(finding.path), overflow='fold'), size, state
+
+
+def _nothing_there(spec: WeightsFile) -> str:
+    folder = checkpoints.download_folder() or f'a folder named by {checkpoints.DIR_VARIABLE}'
+    return (
+        f'no good file; `midas_depth weights fetch` downloads {spec.name} ({spec.size} bytes, '
+        f'SHA-256 {spec.sha256}) into {folder}'
+    )
+
+
+@weights.command()
+@click.option('--force', is_flag=True, help='Fetch anew even where a good file is there.')
+@click.option(
+    '--dir',
+    'folder',
+    type=click.Path(file_okay=False, path_type=Path),
+    help='Fetch into this folder instead.',
+)
+@click.pass_context
+def fetch(ctx: click.Context, force: bool, folder: Path | None) -> None:
+    """Download the weights and print their path.
+
+    A download that was cut short goes on where it ended. Size and SHA-256 are checked before the
+    file gets its name.
+    """
+    spec = _spec(ctx)
+    path = checkpoints.fetch_weights(spec, folder, force=force)
+    click.echo(path)
+    if path not in checkpoints.candidate_paths(spec):
+        hint = f'set {checkpoints.DIR_VARIABLE}={path.parent} for it to be found there'
+        click.echo(hint, err=True)
+
+
+@weights.command()
+@click.argument('path', required=False, type=click.Path(path_type=Path))
+@click.pass_context
+def verify(ctx: click.Context, path: Path | None) -> None:
+    """Check size and SHA-256 of PATH, or of every file in the places looked at.
+
+    Exit code 1 if one is corrupt, or if there is none.
+    """
+    spec = _spec(ctx)
+    if path is not None:
+        checkpoints.verify(path, spec)
+        click.echo(f'good: {path}')
+        return
+    findings = [finding for _, finding in checkpoints.survey(spec)]
+    for finding in findings:
+        if finding.state is FileState.GOOD:
+            click.echo(f'good: {finding.path}')
+    corrupt = [f'{f.path} {f.fault}' for f in findings if f.state is FileState.CORRUPT]
+    if corrupt:
+        raise WeightsCorrupt(f'{"; ".join(corrupt)}; `midas_depth weights fetch` gets a good one')
+    if all(finding.state is FileState.MISSING for finding in findings):
+        raise WeightsNotFound(_nothing_there(spec))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,160 @@
+"""Runs MidasSmall with PyTorch on the CPU: traced, frozen, channels_last, in inference mode.
+
+In: the official state dict as a file. Then: (1, 3, h, w) float32 to (h, w) float32. One trace
+serves every size, because the network is convolutional and its sides are multiples of 32, so a
+camera of another size neither stalls the robot for a new trace nor keeps a second copy of the
+weights. The golden outputs at three sizes are tested against one trace.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    WeightsCorrupt,
+    WeightsMismatch,
+)
+from midas_depth_ros.depth.networks import MidasSmall
+
+TRACED_SIZE = (192, 256)  # (h, w): what a 4:3 camera gives
+WARM_UP_RUNS = 2  # TorchScript optimises during its first runs; the first frame need not wait
+NAMED_KEYS = 3
+
+# What torch.load raises on files that are cut, altered or something else altogether.
+LOAD_FAILURES = (
+    RuntimeError,
+    OSError,
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AssertionError,
+    AttributeError,
+    TypeError,
+    struct.error,
+)
+
+
+class TorchBackend:
+    """MidasSmall on the CPU.
+
+    `num_threads` bounds torch's pool, which belongs to the whole process: the last one set holds
+    for every torch user in it. 0 leaves it as it is, which is all cores unless somebody said
+    otherwise.
+
+    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where this torch cannot trace.
+    """
+
+    name = 'torch'
+
+    def __init__(self, weights: Path, num_threads: int = 0) -> None:
+        self._num_threads = num_threads
+        self._bound_threads()
+        network = MidasSmall()
+        network.load_state_dict(read_state_dict(weights, network.state_dict()), strict=True)
+        self._network: torch.jit.ScriptModule | None = frozen_trace(network)
+        for _ in range(WARM_UP_RUNS):
+            self.infer(np.zeros((1, 3, *TRACED_SIZE), np.float32))
+
+    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1, 3, h, w) float32, sides multiples of 32, to (h, w) float32."""
+        if self._network is None:
+            raise DepthError('this torch backend is closed: load it again')
+        self._bound_threads()
+        with torch.inference_mode():
+            picture = torch.from_numpy(network_input).to(memory_format=torch.channels_last)
+            inverse_depth: NDArray[np.float32] = self._network(picture)[0].contiguous().numpy()
+        return inverse_depth
+
+    def close(self) -> None:
+        self._network = None
+
+    def _bound_threads(self) -> None:
+        # OpenMP keeps the bound per calling thread, and the caller may be a worker thread.
+        if self._num_threads and torch.get_num_threads() != self._num_threads:
+            torch.set_num_threads(self._num_threads)
+
+
+def frozen_trace(network: torch.nn.Module) -> torch.jit.ScriptModule:
+    """Trace the network and freeze its weights into the graph (normalisation folded).
+
+    Raises BackendUnavailable where this torch fails at it: the slow way in silence would be
+    worse than an error.
+    """
+    network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    example = torch.zeros(1, 3, *TRACED_SIZE).to(memory_format=torch.channels_last)
+    try:
+        with torch.inference_mode(), warnings.catch_warnings():
+            # torch announces the end of TorchScript; its replacement needs a compiler on the robot.
+            warnings.filterwarnings('ignore', r'.*torch\.jit', DeprecationWarning)
+            trace = torch.jit.trace(network, example, check_trace=False)
+            return torch.jit.freeze(trace)
+    except (RuntimeError, AttributeError) as error:
+        reason = first_line(error)
+        raise BackendUnavailable(
+            f'torch {torch.__version__} cannot trace and freeze the network ({reason}): install '
+            'another version of torch'
+        ) from error
+
+
+def read_state_dict(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Read a state dict and hold its keys and shapes against `wanted`; runs no code of the file.
+
+    Raises WeightsCorrupt where the file cannot be read, WeightsMismatch where it is not of this
+    network.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # torch's advice on odd files adds nothing to an error
+            loaded: Any = torch.load(path, map_location='cpu', weights_only=True)
+    except LOAD_FAILURES as error:
+        raise WeightsCorrupt(
+            f'{path} cannot be read as a PyTorch state dict ({first_line(error)}): fetch or copy '
+            'the file again'
+        ) from error
+    if not isinstance(loaded, dict) or not all(torch.is_tensor(v) for v in loaded.values()):
+        raise WeightsMismatch(
+            f'{path} holds no state dict (a {type(loaded).__name__}, not a table of tensors): '
+            'save network.state_dict()'
+        )
+    faults = [
+        _listed('missing', sorted(wanted.keys() - loaded.keys())),
+        _listed('unexpected', sorted(loaded.keys() - wanted.keys(), key=str)),
+        _listed(
+            'of another shape',
+            [
+                f'{key} {tuple(loaded[key].shape)} instead of {tuple(tensor.shape)}'
+                for key, tensor in wanted.items()
+                if key in loaded and loaded[key].shape != tensor.shape
+            ],
+        ),
+    ]
+    if any(faults):
+        raise WeightsMismatch(
+            f'{path} is not a state dict of MiDaS_small: {"; ".join(filter(None, faults))}. Use '
+            'midas_v21_small_256.pt or weights trained from it'
+        )
+    return loaded
+
+
+def _listed(fault: str, keys: list[Any]) -> str:
+    if not keys:
+        return ''
+    more = ', ...' if len(keys) > NAMED_KEYS else ''
+    return f'{len(keys)} {fault} ({", ".join(map(str, keys[:NAMED_KEYS]))}{more})'
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it says nothing."""
+    return next(iter(str(error).splitlines()), '') or type(error).__name__

@@ -1,0 +1,263 @@
+"""Fetches one promised file over HTTP, from the first byte to the renamed, checked file.
+
+In goes a `WeightsFile`, a target path and an address; out comes the file at the target, or a
+`TransferError` with the reason. What has arrived lies in `<target>.part`, from which a later
+try, or a later process, resumes. The caller sees to it that no two work on the same target.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import re
+import shutil
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import requests
+import urllib3.exceptions
+
+from midas_depth_ros.depth.progress import MB, show_progress
+from midas_depth_ros.depth.weights_file import WeightsFile, examine
+
+CHUNK = 1 << 15  # bytes
+MAX_REDIRECTS = 10
+
+# How often in a row a fault of each kind is tried before giving up.
+TRIES_PERMANENT = 1
+TRIES_UNREACHABLE = 2  # a robot without network must not wait long at every start
+TRIES_TRANSIENT = 4
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class DownloadOptions:
+    """How patient a download is.
+
+    `read_timeout_s` is the longest silence of the server. Between tries the pause doubles from
+    `first_pause_s`. Where there is no terminal a line is logged every `log_every_s`.
+    """
+
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 20.0
+    first_pause_s: float = 1.0
+    log_every_s: float = 5.0
+
+
+class TransferError(Exception):
+    """Why a transfer ended early, and how many tries in a row such a fault deserves."""
+
+    def __init__(self, reason: str, tries: int = TRIES_PERMANENT) -> None:
+        super().__init__(reason)
+        self.tries = tries
+
+
+def partial_path(target: Path) -> Path:
+    """Where a download of `target` grows until it is complete."""
+    return target.with_name(target.name + '.part')
+
+
+def download(
+    spec: WeightsFile,
+    target: Path,
+    url: str,
+    *,
+    progress: bool = True,
+    options: DownloadOptions | None = None,
+) -> None:
+    """Fetch `url` to `target`, which appears only when it is complete and its SHA-256 is right.
+
+    Raises TransferError when the network or the server is at fault, OSError when the disk is.
+    """
+    options = options or DownloadOptions()
+    part = partial_path(target)
+    _check_room(spec, part)
+    logger.info('fetching %s (%.1f MB) from %s', target, spec.size / MB, _shown(url))
+    with show_progress(spec, _size(part), progress, options.log_every_s) as report:
+        pieced = _receive_all(spec, part, url, report, options)
+        fault = examine(part, spec).fault
+        if fault and pieced:
+            logger.warning('%s %s after resuming: once more from the start', part, fault)
+            part.unlink()
+            _receive_all(spec, part, url, report, options)
+            fault = examine(part, spec).fault
+    if fault:
+        part.unlink()
+        raise TransferError(f'what came from {_shown(url)} {fault}')
+    _put_in_place(part, target)
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _check_room(spec: WeightsFile, part: Path) -> None:
+    missing = spec.size - _size(part)
+    free = shutil.disk_usage(part.parent).free
+    if missing > free:
+        raise TransferError(f'{part.parent} has {free} bytes free, {missing} are needed')
+
+
+def _put_in_place(part: Path, target: Path) -> None:
+    """Rename once the bytes are on the disk: a power cut leaves the whole file or none."""
+    with part.open('rb') as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some file systems cannot sync a folder
+            os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _receive_all(
+    spec: WeightsFile,
+    part: Path,
+    url: str,
+    report: Callable[[int], None],
+    options: DownloadOptions,
+) -> bool:
+    """Fill `part` to its full size, with pauses and new tries; True if it came in pieces."""
+    failures = 0
+    farthest = 0
+    while True:
+        have = _size(part)
+        if have > spec.size:
+            part.unlink()
+            have = 0
+        if have == spec.size:
+            return True
+        try:
+            return _receive(spec, part, url, have, report, options)
+        except TransferError as fault:
+            # A line that breaks often but moves on is no reason to give up. A hundredth at least,
+            # so that the number of tries stays bounded.
+            if _size(part) > farthest + spec.size / 100:
+                failures = 0
+            farthest = max(farthest, _size(part))
+            failures += 1
+            if failures >= fault.tries:
+                raise
+            pause = options.first_pause_s * 2 ** (failures - 1)
+            logger.warning('%s; next try in %g s', fault, pause)
+            time.sleep(pause)
+
+
+def _receive(
+    spec: WeightsFile,
+    part: Path,
+    url: str,
+    have: int,
+    report: Callable[[int], None],
+    options: DownloadOptions,
+) -> bool:
+    """One request: append to `part`, or write it anew; True if something was appended to."""
+    headers = {'Accept-Encoding': 'identity'}
+    if have:
+        headers['Range'] = f'bytes={have}-'
+    with requests.Session() as session, _answer(session, url, headers, options) as response:
+        done = start = _start_of_body(spec, part, response, have)
+        with part.open('ab' if start else 'wb') as file:
+            for chunk in _chunks(response):
+                done += len(chunk)
+                if done > spec.size:
+                    raise TransferError(f'{_shown(url)} sent more than {spec.size} bytes')
+                file.write(chunk)
+                report(done)
+    if done < spec.size:
+        text = f'the connection to {_shown(url)} ended after {done} of {spec.size} bytes'
+        raise TransferError(text, TRIES_TRANSIENT)
+    return start > 0
+
+
+def _answer(
+    session: requests.Session, url: str, headers: dict[str, str], options: DownloadOptions
+) -> requests.Response:
+    session.max_redirects = MAX_REDIRECTS
+    timeout = (options.connect_timeout_s, options.read_timeout_s)
+    try:
+        return session.get(url, headers=headers, stream=True, timeout=timeout)
+    except requests.TooManyRedirects as error:
+        raise TransferError(f'{_shown(url)} redirects in circles') from error
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise _connection_fault(error, url) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        raise TransferError(f'{_shown(url)} cannot be asked for: {error}') from error
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    try:
+        yield from response.iter_content(CHUNK)
+    except requests.RequestException as error:
+        raise _connection_fault(error, response.url) from error
+
+
+def _connection_fault(error: requests.RequestException, url: str) -> TransferError:
+    host = urllib.parse.urlsplit(url).hostname
+    cause = getattr(error.args[0], 'reason', None) if error.args else None
+    if isinstance(error, requests.ConnectTimeout):
+        return TransferError(f'no connection to {host}: it does not answer', TRIES_UNREACHABLE)
+    if isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.SSLError)):
+        return TransferError(f'no connection to {host}: {_root(error)}', TRIES_UNREACHABLE)
+    return TransferError(f'the connection to {host} broke: {_root(error)}', TRIES_TRANSIENT)
+
+
+def _root(error: BaseException) -> str:
+    """The system's own words at the bottom of nested errors ('Connection refused')."""
+    inner: object = error
+    while isinstance(inner, BaseException):
+        error = inner
+        nested = [getattr(error, 'reason', None), *error.args, error.__cause__]
+        if isinstance(error, urllib3.exceptions.NewConnectionError):
+            nested.append(error.__context__)  # urllib3 1.26 names no cause
+        inner = next((item for item in nested if isinstance(item, BaseException)), None)
+    return getattr(error, 'strerror', None) or str(error) or type(error).__name__
+
+
+def _start_of_body(spec: WeightsFile, part: Path, response: requests.Response, have: int) -> int:
+    """Offset in the file at which the answer's body starts; TransferError if it is no such body."""
+    url, status = _shown(response.url), response.status_code
+    if status == 416 and have:
+        part.unlink()
+        raise TransferError(f'{url} cannot go on from byte {have}', TRIES_TRANSIENT)
+    if status not in (200, 206):
+        tries = TRIES_TRANSIENT if status in TRANSIENT_STATUSES else TRIES_PERMANENT
+        raise TransferError(f'{url} answers {status} {response.reason or ""}'.rstrip(), tries)
+    start, total = _span(response)
+    if start not in (0, have):
+        part.unlink(missing_ok=True)
+        raise TransferError(f'{url} answers with another part than asked for', TRIES_TRANSIENT)
+    kind = response.headers.get('Content-Type', 'no type').split(';')[0]
+    if total not in (None, spec.size):
+        raise TransferError(f'{url} offers {total} bytes ({kind}) instead of {spec.size}')
+    if total is None and kind == 'text/html':
+        raise TransferError(f'{url} answers with a web page: does this network want a log-in?')
+    return start
+
+
+def _span(response: requests.Response) -> tuple[int, int | None]:
+    """Offset of the answer's body, and the size of the whole file where the server tells it."""
+    length = response.headers.get('Content-Length', '')
+    if response.status_code == 200:
+        return 0, int(length) if length.isdecimal() else None
+    content_range = response.headers.get('Content-Range', '')
+    match = re.match(r'bytes (\d+)-\d+/(\d+|\*)', content_range)
+    if not match:
+        return -1, None
+    return int(match[1]), None if match[2] == '*' else int(match[2])
+
+
+def _shown(url: str) -> str:
+    """An address without user, password and query, which may hold secrets."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return 'the address given'
+    return parts._replace(netloc=parts.netloc.rpartition('@')[2], query='', fragment='').geturl()

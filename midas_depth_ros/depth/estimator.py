@@ -1,0 +1,199 @@
+"""From a picture to relative inverse depth, whichever model does it.
+
+`load_estimator` turns a model's name or file into a `DepthEstimator`, which takes pictures
+(H, W, 3) uint8 RGB and gives (H, W) float32. Loading is slow and may fetch a file; estimating
+touches neither network nor disk.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from midas_depth_ros.depth import checkpoints, preprocessing
+from midas_depth_ros.depth.backends import AUTO, BACKENDS, Backend, find_backend
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    InvalidPicture,
+    UnknownModel,
+    WeightsError,
+)
+from midas_depth_ros.depth.placeholder import FloorAppearance
+
+MIDAS_SMALL = 'midas_small'
+EMBEDDED = 'embedded'
+MODELS = (AUTO, MIDAS_SMALL, EMBEDDED)
+EMBEDDED_BACKEND = FloorAppearance.name
+NOTICE_LENGTH = 500
+
+
+class Predictor(Protocol):
+    """What an estimator does its work with."""
+
+    @property
+    def name(self) -> str:
+        """The backend's name."""
+
+    def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB, C-contiguous, to (h, w) float32 at network size."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+class NetworkPredictor:
+    """A network behind its preprocessing."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.name = backend.name
+
+    def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._backend.infer(preprocessing.preprocess(rgb))
+
+    def close(self) -> None:
+        self._backend.close()
+
+
+class DepthEstimator:
+    """Relative inverse depth of pictures: affine in 1/Z with unknown scale and shift, no unit.
+
+    Larger = nearer, at least 0. `model` and `backend` say what is at work; `notice` is empty, or
+    says why it is not what one would wish for and what to do. Use it from one thread at a time.
+    """
+
+    def __init__(self, model: str, predictor: Predictor, notice: str = '') -> None:
+        self.model = model
+        self.backend = predictor.name
+        self.notice = notice
+        self._predictor: Predictor | None = predictor
+
+    def infer(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB to (h, w) float32 at network size.
+
+        Raises InvalidPicture where `rgb` is none, DepthError where the network gives something
+        that is not a number, or the estimator is closed.
+        """
+        if self._predictor is None:
+            raise DepthError(
+                f'the estimator of {self.model} is closed: make another with load_estimator()'
+            )
+        small = self._predictor.predict(np.ascontiguousarray(checked(rgb)))
+        if not np.isfinite(small).all():
+            raise DepthError(
+                f'{self.model} on {self.backend} gave NaN or infinity: check its weights file'
+            )
+        return small
+
+    def estimate(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB to (H, W) float32; raises as `infer` does."""
+        return self.enlarge(self.infer(rgb), rgb.shape[:2])
+
+    def enlarge(self, small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Bring the result of `infer` to `shape` = (H, W): bicubic, clipped at 0."""
+        return preprocessing.enlarge(small, shape)
+
+    def close(self) -> None:
+        """Free the network; may be called again."""
+        if self._predictor is not None:
+            self._predictor.close()
+            self._predictor = None
+
+
+def checked(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture itself, if it is one; raises InvalidPicture otherwise."""
+    if not isinstance(rgb, np.ndarray):
+        raise InvalidPicture(f'a {type(rgb).__name__} is no picture: give (H, W, 3) uint8 RGB')
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape or rgb.dtype != np.uint8:
+        raise InvalidPicture(
+            f'an array {rgb.shape} {rgb.dtype} is no picture: give (H, W, 3) uint8 RGB'
+        )
+    return rgb
+
+
+def load_estimator(
+    model: str | os.PathLike[str] = AUTO,
+    backend: str = AUTO,
+    num_threads: int = 0,
+    *,
+    allow_download: bool = True,
+) -> DepthEstimator:
+    """Load a model.
+
+    `model`: 'midas_small'; 'embedded'; 'auto' (midas_small, or embedded with a `notice` where
+    weights or libraries are missing); or the path of a PyTorch state dict of MiDaS_small.
+    `backend`: 'auto', or the name of one. `num_threads` bounds the threads of inference and of
+    OpenCV, both process-wide; 0 leaves them as they are: all cores, unless the process was told
+    otherwise. `allow_download`: whether missing official weights may be fetched.
+
+    Raises UnknownModel, BackendUnavailable, WeightsError, and ValueError for negative threads.
+    """
+    name = os.fspath(model)
+    check_backend_name(backend)
+    if num_threads < 0:
+        raise ValueError(f'num_threads is {num_threads}: give 0 (all cores) or more')
+    if num_threads:
+        cv2.setNumThreads(num_threads)
+    if name == EMBEDDED:
+        return _embedded(backend)
+    if name == MIDAS_SMALL:
+        return _midas_small(backend, num_threads, allow_download)
+    if name != AUTO:
+        return _from_file(Path(name).expanduser(), backend, num_threads)
+    try:
+        return _midas_small(backend, num_threads, allow_download)
+    except (BackendUnavailable, WeightsError) as error:
+        return DepthEstimator(EMBEDDED, FloorAppearance(), fallback_notice(error))
+
+
+def check_backend_name(backend: str) -> None:
+    """Raise BackendUnavailable where no backend has this name."""
+    if backend not in (AUTO, EMBEDDED_BACKEND, *BACKENDS):
+        names = ', '.join((AUTO, *BACKENDS))
+        raise BackendUnavailable(
+            f'unknown backend {backend!r}: choose one of {names}, or {EMBEDDED_BACKEND} for '
+            f'{EMBEDDED}'
+        )
+
+
+def fallback_notice(error: DepthError) -> str:
+    """Why `embedded` runs instead of MiDaS_small, what it is, and what to do."""
+    reason = textwrap.shorten(str(error), NOTICE_LENGTH, placeholder=' ...').rstrip('.')
+    return (
+        f'MiDaS_small is not available: {reason}. Running {EMBEDDED!r} instead. '
+        f'{FloorAppearance.notice} Mend what is named, or choose model={EMBEDDED} to silence the '
+        f'attempt; model={MIDAS_SMALL} fails instead of falling back.'
+    )
+
+
+def _embedded(backend: str) -> DepthEstimator:
+    if backend not in (AUTO, EMBEDDED_BACKEND):
+        raise BackendUnavailable(
+            f'{EMBEDDED} is a placeholder that runs on {EMBEDDED_BACKEND}, not on {backend}: set '
+            f'the backend to {AUTO}'
+        )
+    return DepthEstimator(EMBEDDED, FloorAppearance(), FloorAppearance.notice)
+
+
+def _midas_small(backend: str, num_threads: int, allow_download: bool) -> DepthEstimator:
+    spec = checkpoints.MIDAS_SMALL
+    factory = find_backend(backend, Path(spec.name).suffix)  # no download for a missing library
+    weights = checkpoints.ensure_weights(spec, allow_download=allow_download)
+    return DepthEstimator(MIDAS_SMALL, NetworkPredictor(factory(weights, num_threads)))
+
+
+def _from_file(path: Path, backend: str, num_threads: int) -> DepthEstimator:
+    if not path.is_file():
+        raise UnknownModel(
+            f'{str(path)!r} is neither a model ({", ".join(MODELS)}) nor a file: check the name '
+            'or the path'
+        )
+    factory = find_backend(backend, path.suffix.lower())
+    return DepthEstimator(path.name, NetworkPredictor(factory(path, num_threads)))

@@ -1,0 +1,128 @@
+"""MiDaS v2.1 small: a picture's worth of normalised colours in, relative inverse depth out.
+
+EfficientNet-Lite3 (from timm) sees the picture at strides 4, 8, 16 and 32; a decoder of four
+fusion blocks climbs back from the coarsest to the finest, and a small head gives one value per
+pixel. The attribute names are those of the official checkpoint, so its 482 entries load strictly.
+
+Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation:
+Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 of isl-org/MiDaS.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from midas_depth_ros.depth.timm_import import import_timm
+
+ENCODER = 'tf_efficientnet_lite3'
+STRIDES = (4, 8, 16, 32)
+ENCODER_CHANNELS = (32, 48, 136, 384)
+DECODER_CHANNELS = (64, 128, 256, 512)
+HEAD_CHANNELS = 32
+
+
+class MidasSmall(nn.Module):
+    """The network, with random weights until a state dict is loaded; nothing is ever fetched.
+
+    `forward` takes (B, 3, H, W) float32, normalised as `preprocessing.preprocess` does, H and W
+    multiples of 32, and gives (B, H, W) float32 relative inverse depth: larger = nearer, no unit,
+    at least 0.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pretrained = Encoder()
+        self.scratch = Decoder()
+
+    def forward(self, picture: Tensor) -> Tensor:
+        features = self.pretrained(picture)
+        inverse_depth: Tensor = self.scratch(*features)  # (B, 1, H, W)
+        return inverse_depth.squeeze(1)  # (B, H, W)
+
+
+class Encoder(nn.Module):
+    """EfficientNet-Lite3 cut into four stages, without its classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        timm = import_timm()
+        net = timm.create_model(ENCODER, features_only=True, pretrained=False)
+        blocks = net.blocks
+        # The checkpoint counts the activation after the first normalisation as entry 2; in timm
+        # the normalisation contains it.
+        self.layer1 = nn.Sequential(net.conv_stem, net.bn1, nn.Identity(), blocks[0], blocks[1])
+        self.layer2 = nn.Sequential(blocks[2])
+        self.layer3 = nn.Sequential(blocks[3], blocks[4])
+        self.layer4 = nn.Sequential(blocks[5], blocks[6])
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        at_4 = self.layer1(picture)  # (B, 32, H/4, W/4)
+        at_8 = self.layer2(at_4)  # (B, 48, H/8, W/8)
+        at_16 = self.layer3(at_8)  # (B, 136, H/16, W/16)
+        at_32 = self.layer4(at_16)  # (B, 384, H/32, W/32)
+        return at_4, at_8, at_16, at_32
+
+
+class Decoder(nn.Module):
+    """Four fusion blocks from stride 32 up to stride 2, and the head up to stride 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        c4, c8, c16, c32 = DECODER_CHANNELS
+        self.layer1_rn, self.layer2_rn, self.layer3_rn, self.layer4_rn = (
+            nn.Conv2d(fine, wide, 3, padding=1, bias=False)
+            for fine, wide in zip(ENCODER_CHANNELS, DECODER_CHANNELS, strict=True)
+        )
+        self.refinenet4 = Fusion(c32, c16)
+        self.refinenet3 = Fusion(c16, c8)
+        self.refinenet2 = Fusion(c8, c4)
+        self.refinenet1 = Fusion(c4, c4)
+        self.output_conv = nn.Sequential(
+            nn.Conv2d(c4, HEAD_CHANNELS, 3, padding=1),
+            nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False),
+            nn.Conv2d(HEAD_CHANNELS, HEAD_CHANNELS, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(HEAD_CHANNELS, 1, 1),
+            nn.ReLU(),
+        )
+
+    def forward(self, at_4: Tensor, at_8: Tensor, at_16: Tensor, at_32: Tensor) -> Tensor:
+        path = self.refinenet4(self.layer4_rn(at_32))  # (B, 256, H/16, W/16)
+        path = self.refinenet3(path, self.layer3_rn(at_16))  # (B, 128, H/8, W/8)
+        path = self.refinenet2(path, self.layer2_rn(at_8))  # (B, 64, H/4, W/4)
+        path = self.refinenet1(path, self.layer1_rn(at_4))  # (B, 64, H/2, W/2)
+        inverse_depth: Tensor = self.output_conv(path)  # (B, 1, H, W)
+        return inverse_depth
+
+
+class Fusion(nn.Module):
+    """Adds the encoder's features of one stride to the path from below, and doubles the size."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.out_conv = nn.Conv2d(channels, out_channels, 1)
+        self.resConfUnit1 = ResidualUnit(channels)
+        self.resConfUnit2 = ResidualUnit(channels)
+
+    def forward(self, path: Tensor, features: Tensor | None = None) -> Tensor:
+        if features is not None:
+            path = path + self.resConfUnit1(features)
+        path = self.resConfUnit2(path)
+        path = F.interpolate(path, scale_factor=2, mode='bilinear', align_corners=True)
+        fused: Tensor = self.out_conv(path)
+        return fused
+
+
+class ResidualUnit(nn.Module):
+    """Two 3x3 convolutions, each behind its activation, around a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        change: Tensor = self.conv1(F.relu(features))
+        change = self.conv2(F.relu(change))
+        return features + change

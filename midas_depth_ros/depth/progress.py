@@ -1,0 +1,51 @@
+"""Shows how far a download has come.
+
+In go byte counts, out come a bar on a terminal, log lines every few seconds elsewhere, or nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import tqdm
+
+from midas_depth_ros.depth.weights_file import WeightsFile
+
+MB = 1e6
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def show_progress(
+    spec: WeightsFile, have: int, shown: bool, log_every_s: float
+) -> Iterator[Callable[[int], None]]:
+    """Give a function to call with the number of bytes that are there; `have` at the start."""
+    if not shown:
+        yield lambda done: None
+    elif sys.stderr is not None and sys.stderr.isatty():
+        unit = {'unit': 'B', 'unit_scale': True}
+        with tqdm.tqdm(total=spec.size, initial=have, desc=spec.name, **unit) as bar:
+            yield lambda done: _advance(bar, done)
+    else:
+        yield _log_lines(spec, log_every_s)
+
+
+def _log_lines(spec: WeightsFile, every_s: float) -> Callable[[int], None]:
+    last = time.monotonic()
+
+    def report(done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_s:
+            last = time.monotonic()
+            logger.info('%s: %.1f of %.1f MB', spec.name, done / MB, spec.size / MB)
+
+    return report
+
+
+def _advance(bar: tqdm.tqdm, done: int) -> None:
+    bar.update(done - bar.n)  # backwards, too, when a download starts again

@@ -1,0 +1,70 @@
+"""Fixtures that several rooms' tests share: golden figures, golden weights, real pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+TEST_FOLDER = Path(__file__).resolve().parent
+DATA_VARIABLE = 'MIDAS_DEPTH_TEST_DATA'
+
+
+@pytest.fixture(scope='session')
+def golden_dir() -> Path:
+    """Figures computed with the reference implementation of MiDaS v2.1 small."""
+    return TEST_FOLDER / 'golden'
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> Path:
+    """Real pictures with measured depth; licences differ, so they are not in the repository."""
+    named = os.environ.get(DATA_VARIABLE)
+    folder = Path(named) if named else TEST_FOLDER.parents[1] / 'shared' / 'data'
+    if not (folder / 'MANIFEST.json').is_file():
+        pytest.skip(f'no real pictures in {folder}: name their folder in {DATA_VARIABLE}')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def golden_state_dict(golden_dir: Path) -> dict[str, Any]:
+    """The 482 weights on which the golden outputs were computed: anyone can make them again."""
+    pytest.importorskip('torch', reason='golden weights are torch tensors')
+    import torch
+
+    shapes = json.loads((golden_dir / 'midas_small_state_dict.json').read_text())
+    return {key: torch.from_numpy(golden_weight(key, shape)) for key, shape in shapes.items()}
+
+
+@pytest.fixture(scope='session')
+def golden_weights_file(
+    golden_state_dict: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The golden weights as a .pt file, as the official ones would come."""
+    import torch
+
+    path = tmp_path_factory.mktemp('weights') / 'golden.pt'
+    torch.save(golden_state_dict, path)
+    return path
+
+
+def golden_weight(key: str, shape: list[int]) -> np.ndarray:
+    """One entry of the golden state dict: random by its key's name, scaled to keep values sane."""
+    if key.endswith('num_batches_tracked'):
+        return np.zeros(shape, np.int64)
+    noise = np.random.RandomState(zlib.crc32(key.encode()))
+    values = noise.standard_normal(shape).astype(np.float32)
+    if key.endswith('running_mean'):
+        return np.float32(0.1) * values
+    if key.endswith('running_var'):
+        return np.float32(1) + np.float32(0.1) * np.abs(values)
+    if len(shape) == 4:
+        return values * np.float32(np.sqrt(2 / np.prod(shape[1:])))
+    if key.endswith('weight'):
+        return np.float32(1) + np.float32(0.1) * values
+    return np.float32(0.1) * values

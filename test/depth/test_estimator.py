@@ -1,0 +1,312 @@
+"""load_estimator's choices and fallbacks, and what DepthEstimator promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from midas_depth_ros.depth import DepthEstimator, checkpoints, load_estimator
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    DownloadFailed,
+    InvalidPicture,
+    UnknownModel,
+    WeightsMismatch,
+    WeightsNotFound,
+)
+from midas_depth_ros.depth.preprocessing import enlarge, preprocess
+
+RGB = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+
+
+class FakePredictor:
+    """Gives the mean brightness of the picture everywhere, and counts."""
+
+    name = 'fake'
+
+    def __init__(self) -> None:
+        self.pictures: list[np.ndarray] = []
+        self.closed = 0
+
+    def predict(self, rgb: np.ndarray) -> np.ndarray:
+        self.pictures.append(rgb)
+        return np.full((32, 64), rgb.mean(), np.float32)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """No weights anywhere, no network; what was asked for is noted."""
+    asked = []
+
+    def ensure(spec: Any, explicit: Any = None, *, allow_download: bool, **rest: Any) -> Path:
+        asked.append(allow_download)
+        kind = DownloadFailed if allow_download else WeightsNotFound
+        raise kind(f'cannot get {spec.name}: no route to host; put it by hand into /weights')
+
+    monkeypatch.setattr(checkpoints, 'ensure_weights', ensure)
+    return asked
+
+
+@pytest.fixture
+def golden_weights(monkeypatch: pytest.MonkeyPatch, golden_weights_file: Path) -> Path:
+    """The golden weights stand in for the official ones."""
+    monkeypatch.setattr(checkpoints, 'ensure_weights', lambda *_, **__: golden_weights_file)
+    return golden_weights_file
+
+
+@pytest.fixture
+def same_threads_afterwards() -> Iterator[None]:
+    before = cv2.getNumThreads()
+    yield
+    cv2.setNumThreads(before)
+
+
+# What the estimator promises.
+
+
+def test_estimate_has_the_pictures_size_and_infer_the_networks() -> None:
+    estimator = DepthEstimator('model', FakePredictor())
+    assert (estimator.model, estimator.backend, estimator.notice) == ('model', 'fake', '')
+    assert estimator.infer(RGB).shape == (32, 64)
+    depth = estimator.estimate(RGB)
+    assert depth.shape == (60, 80)
+    assert depth.dtype == np.float32
+    np.testing.assert_allclose(depth, RGB.mean(), rtol=1e-5)
+
+
+def test_enlarging_clips_the_overshoot_at_0() -> None:
+    small = np.zeros((32, 32), np.float32)
+    small[:, 16:] = 1.0
+    large = DepthEstimator('model', FakePredictor()).enlarge(small, (64, 320))
+    assert large.min() == 0.0
+    assert large.max() > 1.0
+
+
+def test_a_picture_with_reversed_channels_arrives_contiguous_and_right() -> None:
+    predictor = FakePredictor()
+    DepthEstimator('model', predictor).infer(RGB[..., ::-1])
+    assert predictor.pictures[0].flags.c_contiguous
+    np.testing.assert_array_equal(predictor.pictures[0][..., 0], RGB[..., 2])
+
+
+@pytest.mark.parametrize(
+    ('picture', 'named'),
+    [
+        (RGB.astype(np.float32), r'\(60, 80, 3\) float32'),
+        (RGB[..., 0], r'\(60, 80\) uint8'),
+        (np.zeros((4, 5, 4), np.uint8), r'\(4, 5, 4\) uint8'),
+        (np.zeros((0, 5, 3), np.uint8), r'\(0, 5, 3\) uint8'),
+        (RGB.tolist(), 'a list'),
+        (None, 'a NoneType'),
+    ],
+)
+def test_what_is_no_picture_is_refused_by_shape_and_dtype(picture: Any, named: str) -> None:
+    predictor = FakePredictor()
+    estimator = DepthEstimator('model', predictor)
+    for call in (estimator.infer, estimator.estimate):
+        with pytest.raises(InvalidPicture, match=named):
+            call(picture)
+    assert not predictor.pictures
+
+
+def test_a_closed_estimator_says_so_and_frees_once() -> None:
+    predictor = FakePredictor()
+    estimator = DepthEstimator('model', predictor)
+    estimator.close()
+    estimator.close()
+    assert predictor.closed == 1
+    with pytest.raises(DepthError, match=r'closed.*load_estimator'):
+        estimator.estimate(RGB)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_an_error(value: float) -> None:
+    predictor = FakePredictor()
+    predictor.predict = lambda rgb: np.full((32, 32), value, np.float32)  # type: ignore[method-assign]
+    with pytest.raises(DepthError, match='NaN or infinity'):
+        DepthEstimator('model', predictor).estimate(RGB)
+
+
+# Which model it becomes.
+
+
+def test_embedded_says_that_it_is_a_placeholder(no_weights: list[bool]) -> None:
+    estimator = load_estimator('embedded')
+    assert (estimator.model, estimator.backend) == ('embedded', 'numpy')
+    assert 'placeholder, not a trained model' in estimator.notice
+    assert no_weights == []
+    assert estimator.estimate(RGB).shape == (60, 80)
+
+
+@pytest.mark.parametrize('allow_download', [True, False])
+def test_auto_without_weights_falls_back_and_says_why(
+    no_weights: list[bool], allow_download: bool
+) -> None:
+    pytest.importorskip('torch')
+    estimator = load_estimator(allow_download=allow_download)
+    assert no_weights == [allow_download]
+    assert (estimator.model, estimator.backend) == ('embedded', 'numpy')
+    assert 'no route to host; put it by hand into /weights' in estimator.notice
+    assert 'placeholder, not a trained model' in estimator.notice
+    assert estimator.estimate(RGB).shape == (60, 80)
+
+
+def test_a_long_reason_is_shortened_in_the_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('torch')
+
+    def ensure(*args: Any, **options: Any) -> Path:
+        raise DownloadFailed('why ' * 1000)
+
+    monkeypatch.setattr(checkpoints, 'ensure_weights', ensure)
+    assert len(load_estimator().notice) < 1000
+
+
+@pytest.mark.parametrize('missing', ['torch', 'timm'])
+def test_auto_without_torch_falls_back_before_it_downloads(
+    no_weights: list[bool], monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    estimator = load_estimator('auto')
+    assert estimator.model == 'embedded'
+    assert 'pip install torch torchvision timm' in estimator.notice
+    assert no_weights == []
+
+
+@pytest.mark.parametrize('missing', ['torch', 'timm'])
+def test_midas_small_without_torch_is_an_error_before_it_downloads(
+    no_weights: list[bool], monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(BackendUnavailable, match='pip install'):
+        load_estimator('midas_small')
+    assert no_weights == []
+
+
+def test_midas_small_without_weights_is_an_error(no_weights: list[bool]) -> None:
+    pytest.importorskip('torch')
+    with pytest.raises(DownloadFailed, match='no route to host'):
+        load_estimator('midas_small')
+
+
+@pytest.mark.parametrize('model', ['auto', 'midas_small', 'embedded'])
+def test_an_unknown_backend_is_an_error_never_a_fallback(
+    no_weights: list[bool], model: str
+) -> None:
+    with pytest.raises(BackendUnavailable, match=r"'cuda'.*auto, torch.*numpy for embedded"):
+        load_estimator(model, backend='cuda')
+
+
+def test_embedded_does_not_run_on_torch() -> None:
+    with pytest.raises(BackendUnavailable, match='not on torch'):
+        load_estimator('embedded', backend='torch')
+
+
+@pytest.mark.parametrize('model', ['midas_large', '/nowhere/weights.pt', ''])
+def test_an_unknown_model_is_named_with_the_list(model: str) -> None:
+    with pytest.raises(UnknownModel, match=rf"'{model or '.'}'.*auto, midas_small, embedded"):
+        load_estimator(model)
+
+
+@pytest.mark.parametrize('name', ['net.onnx', 'net.xml'])
+def test_a_file_for_another_backend_is_refused_with_the_remedy(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b'')
+    with pytest.raises(BackendUnavailable, match='state dict'):
+        load_estimator(tmp_path / name)
+
+
+def test_negative_threads_are_refused() -> None:
+    with pytest.raises(ValueError, match='num_threads is -1'):
+        load_estimator('embedded', num_threads=-1)
+
+
+@pytest.mark.usefixtures('same_threads_afterwards')
+def test_opencv_keeps_to_the_allowed_threads() -> None:
+    cv2.setNumThreads(3)
+    load_estimator('embedded')
+    assert cv2.getNumThreads() == 3
+    load_estimator('embedded', num_threads=1)
+    assert cv2.getNumThreads() == 1
+
+
+# The whole way with real weights.
+
+
+def test_midas_small_is_network_and_pre_and_postprocessing(
+    golden_weights: Path, golden_state_dict: dict[str, Any]
+) -> None:
+    import torch
+
+    from midas_depth_ros.depth.networks import MidasSmall
+
+    network = MidasSmall().eval()
+    network.load_state_dict(golden_state_dict)
+    with torch.inference_mode():
+        small = network(torch.from_numpy(preprocess(RGB)))[0].numpy()
+    wanted = enlarge(small, (60, 80))
+    for model in ('auto', 'midas_small'):
+        estimator = load_estimator(model)
+        assert (estimator.model, estimator.backend, estimator.notice) == (
+            'midas_small',
+            'torch',
+            '',
+        )
+        assert np.abs(estimator.estimate(RGB) - wanted).max() < 1e-3 * wanted.max()
+        estimator.close()
+
+
+def test_a_weights_file_is_a_model_too(golden_weights_file: Path) -> None:
+    estimator = load_estimator(golden_weights_file)
+    assert (estimator.model, estimator.backend, estimator.notice) == ('golden.pt', 'torch', '')
+    assert estimator.infer(RGB).shape == (192, 256)
+
+
+def test_a_file_of_another_model_is_a_mismatch(tmp_path: Path) -> None:
+    torch = pytest.importorskip('torch')
+    torch.save({'fc.weight': torch.zeros(1)}, tmp_path / 'resnet.pt')
+    with pytest.raises(WeightsMismatch, match=r'resnet\.pt.*482 missing.*1 unexpected'):
+        load_estimator(str(tmp_path / 'resnet.pt'))
+
+
+def test_a_real_picture_equals_the_reference(
+    golden_weights_file: Path, golden_dir: Path, shared_data: Path
+) -> None:
+    picture = shared_data.parent / 'golden' / 'room.png'
+    if not picture.is_file():
+        pytest.skip(f'{picture} is not there')
+    pipeline = np.load(golden_dir / 'midas_small_pipeline.npz')
+    wanted = np.maximum(pipeline['relative_inverse_depth_every_4'], 0)
+    with Image.open(picture) as image:
+        depth = load_estimator(golden_weights_file).estimate(np.array(image.convert('RGB')))
+    assert depth.shape == (530, 730)
+    assert np.abs(depth[::4, ::4] - wanted).max() < 1e-3 * wanted.max()
+
+
+def test_embedded_runs_without_ros_and_without_torch(tmp_path: Path) -> None:
+    script = tmp_path / 'robot.py'
+    script.write_text(
+        'import sys\n'
+        "for name in ('torch', 'timm', 'torchvision', 'rclpy'):\n"
+        '    sys.modules[name] = None\n'
+        'import numpy as np\n'
+        'from midas_depth_ros.depth import load_estimator\n'
+        "depth = load_estimator('embedded').estimate(np.zeros((48, 64, 3), np.uint8))\n"
+        'sys.stdout.write(str(depth.shape))\n'
+    )
+    root = Path(__file__).resolve().parents[2]
+    run = subprocess.run(
+        [sys.executable, script], cwd=root, env={'PYTHONPATH': str(root)}, capture_output=True,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert run.stdout == '(48, 64)', run.stderr
