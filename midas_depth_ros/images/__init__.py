@@ -1,0 +1,21 @@
+"""Camera messages into RGB arrays and back into bytes. No ROS import: messages are duck-typed.
+
+This room imports no other room. Every error is an ImageError.
+"""
+
+from midas_depth_ros.images.checks import MAX_PIXELS
+from midas_depth_ros.images.compressed import check_compressed, decode_compressed
+from midas_depth_ros.images.decode import check_image, decode_image
+from midas_depth_ros.images.encode import encode_jpeg, message_data
+from midas_depth_ros.images.errors import ImageError
+
+__all__ = [
+    'MAX_PIXELS',
+    'ImageError',
+    'check_compressed',
+    'check_image',
+    'decode_compressed',
+    'decode_image',
+    'encode_jpeg',
+    'message_data',
+]

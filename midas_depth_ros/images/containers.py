@@ -1,0 +1,193 @@
+"""What compressed bytes say of themselves before anything is decoded: JPEG, PNG and WebP.
+
+Bytes go in; width and height, and the same picture without its metadata, come out. Decoders then
+see only what was checked here: no EXIF, colour profile or text can make them warn, turn the
+picture, or unpack something large. Only the first picture of a file is looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Iterator
+
+from midas_depth_ros.images.errors import (
+    CorruptPicture,
+    DataTooShort,
+    TruncatedPicture,
+    UnsupportedFormat,
+    shown,
+)
+
+PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+# All that makes pixels. Transparency (tRNS) is left out: alpha is dropped anyway.
+PNG_CHUNKS = (b'IHDR', b'PLTE', b'IDAT', b'IEND')
+
+JPEG_END = b'\xff\xd9'
+JPEG_SCAN = 0xDA
+# SOF0 to SOF15, among which DHT, JPG and DAC have their numbers.
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# APP0 (JFIF) and APP14 (Adobe) say what the components are; the rest is metadata.
+JPEG_METADATA = frozenset(range(0xE1, 0xEE)) | {0xEF, 0xFE}
+JPEG_MOST_SEGMENTS = 1000
+# Each scan of a progressive JPEG passes over the whole picture. Encoders write about ten.
+JPEG_MOST_SCANS = 100
+
+WEBP_ANIMATED = 0x02
+
+
+@dataclasses.dataclass(frozen=True)
+class Container:
+    """A file format: its size (width, height), and its bytes without metadata."""
+
+    name: str
+    size: Callable[[bytes], tuple[int, int]]
+    without_metadata: Callable[[bytes], bytes]
+
+
+def container_of(data: bytes) -> Container:
+    """The format of compressed bytes, by the first of them.
+
+    Raises DataTooShort or UnsupportedFormat.
+    """
+    if not data:
+        raise DataTooShort('data is empty: publish a JPEG, PNG or WebP picture')
+    for magic, offset, container in MAGIC:
+        if data.startswith(magic, offset):
+            return container
+    raise UnsupportedFormat(
+        f'data starts with {shown(data[:12])}, which is neither JPEG, PNG nor WebP: '
+        'publish one of these'
+    )
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the frame header of a JPEG. Raises CorruptPicture."""
+    for marker, start, end in _jpeg_segments(data):
+        if marker in JPEG_FRAMES:
+            if end - start < 9:
+                raise CorruptPicture(
+                    f'the JPEG frame header has {end - start} bytes, not 9 or more'
+                )
+            return _big(data[start + 7 : start + 9]), _big(data[start + 5 : start + 7])
+    raise CorruptPicture('the JPEG has no frame header before its first scan')
+
+
+def jpeg_without_metadata(data: bytes) -> bytes:
+    """The JPEG without EXIF, profiles and comments. Raises CorruptPicture."""
+    kept = [data[:2]]
+    frames = 0
+    for marker, start, end in _jpeg_segments(data):
+        frames += marker in JPEG_FRAMES
+        if marker not in JPEG_METADATA:
+            kept.append(data[start:end])
+    if frames != 1:
+        raise CorruptPicture(f'the JPEG has {frames} frame headers, not one')
+    # Within a scan 0xFF is always followed by 0 or a restart, so these can only be markers.
+    if data.rfind(JPEG_END, end) < 0:
+        raise TruncatedPicture(
+            f'the JPEG has {len(data)} bytes but no end marker: the message was cut short'
+        )
+    scans = 1 + data.count(bytes((0xFF, JPEG_SCAN)), end)
+    if scans > JPEG_MOST_SCANS:
+        raise CorruptPicture(
+            f'the JPEG has {scans} scans, more than {JPEG_MOST_SCANS}: encode it with fewer'
+        )
+    return b''.join((*kept, data[end:]))
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of every segment, up to and with the header of the first scan."""
+    position = 2
+    for _ in range(JPEG_MOST_SEGMENTS):
+        if data[position : position + 1] not in (b'\xff', b''):
+            raise CorruptPicture(f'the JPEG has no marker at byte {position}')
+        while data[position : position + 2] == b'\xff\xff':
+            position += 1
+        header = data[position + 1 : position + 4]
+        end = position + 2 + _big(header[1:])
+        if len(header) < 3 or end > len(data):
+            raise TruncatedPicture(
+                f'the JPEG ends within its headers, after {len(data)} bytes: '
+                'the message was cut short'
+            )
+        if end < position + 4:
+            raise CorruptPicture(f'the JPEG has a segment without a length at byte {position}')
+        yield header[0], position, end
+        if header[0] == JPEG_SCAN:
+            return
+        position = end
+    raise CorruptPicture(f'the JPEG has more than {JPEG_MOST_SEGMENTS} header segments')
+
+
+def png_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the header of a PNG. Raises CorruptPicture."""
+    if len(data) < 33:
+        raise TruncatedPicture(f'the PNG ends within its header, after {len(data)} bytes')
+    if data[8:16] != b'\0\0\0\x0dIHDR':
+        raise CorruptPicture(f'the PNG starts with {shown(data[8:16])}, not with its header')
+    return _big(data[16:20]), _big(data[20:24])
+
+
+def png_without_metadata(data: bytes) -> bytes:
+    """The PNG with nothing but what makes pixels, its checksums compared. Raises CorruptPicture."""
+    kept = [PNG_SIGNATURE]
+    headers, position, kind = 0, len(PNG_SIGNATURE), b''
+    while kind != b'IEND':
+        kind = data[position + 4 : position + 8]
+        end = position + 12 + _big(data[position : position + 4])
+        if len(kind) < 4 or end > len(data):
+            raise TruncatedPicture(
+                f'the PNG ends within a chunk, after {len(data)} bytes: the message was cut short'
+            )
+        if kind in PNG_CHUNKS:
+            chunk = data[position:end]
+            if zlib.crc32(chunk[4:-4]) != _big(chunk[-4:]):
+                raise CorruptPicture(f'the {kind.decode()} chunk of the PNG has a wrong checksum')
+            kept.append(chunk)
+            headers += kind == b'IHDR'
+        position = end
+    if headers != 1:
+        raise CorruptPicture(f'the PNG has {headers} headers, not one')
+    return b''.join(kept)
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the header of a WebP. Raises CorruptPicture or UnsupportedFormat."""
+    if len(data) < 30:
+        raise TruncatedPicture(f'the WebP ends within its header, after {len(data)} bytes')
+    kind, start = data[12:16], data[20:30]
+    if kind == b'VP8X':
+        if start[0] & WEBP_ANIMATED:
+            raise UnsupportedFormat('the WebP is animated: publish single pictures')
+        return 1 + _little(start[4:7]), 1 + _little(start[7:10])
+    if kind == b'VP8L' and start[0] == 0x2F:
+        sides = _little(start[1:5])
+        return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+    if kind == b'VP8 ' and start[3:6] == b'\x9d\x01\x2a':
+        return _little(start[6:8]) & 0x3FFF, _little(start[8:10]) & 0x3FFF
+    raise CorruptPicture(f'the WebP has no picture header, but {shown(kind)}')
+
+
+def webp_without_metadata(data: bytes) -> bytes:
+    """The WebP without what may follow it. Raises TruncatedPicture."""
+    end = 8 + _little(data[4:8])
+    if end > len(data):
+        raise TruncatedPicture(
+            f'the WebP has {len(data)} of its {end} bytes: the message was cut short'
+        )
+    return data[:end]
+
+
+def _big(number: bytes) -> int:
+    return int.from_bytes(number, 'big')
+
+
+def _little(number: bytes) -> int:
+    return int.from_bytes(number, 'little')
+
+
+JPEG = Container('JPEG', jpeg_size, jpeg_without_metadata)
+PNG = Container('PNG', png_size, png_without_metadata)
+WEBP = Container('WebP', webp_size, webp_without_metadata)
+MAGIC = ((b'\xff\xd8\xff', 0, JPEG), (PNG_SIGNATURE, 0, PNG), (b'WEBP', 8, WEBP))

@@ -1,0 +1,207 @@
+"""sensor_msgs/Image into RGB. A message goes in, an (H, W, 3) uint8 array comes out.
+
+The bytes are read where they lie, whatever the row padding and byte order; what can be wrong
+with a message is found before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from midas_depth_ros.images.bridge import load_bridge, rgb_by_cv_bridge, unknown_encoding
+from midas_depth_ros.images.checks import MAX_PIXELS, byte_view, check_size, integer
+from midas_depth_ros.images.encodings import ENCODINGS, NO_CONVERSION, Encoding, Layout
+from midas_depth_ros.images.errors import (
+    DataTooShort,
+    InvalidEncoding,
+    StepTooSmall,
+    StepUnaligned,
+    shown,
+)
+
+Picture = NDArray[np.uint8]
+
+# BT.601 in video range, rows R, G, B on Y, U, V and 1, with the figures OpenCV uses for nv12.
+YUV_TO_RGB = np.array(
+    [
+        [1.164, 0.0, 1.596, -16 * 1.164 - 128 * 1.596],
+        [1.164, -0.391, -0.813, -16 * 1.164 + 128 * (0.391 + 0.813)],
+        [1.164, 2.018, 0.0, -16 * 1.164 - 128 * 2.018],
+    ]
+)
+NEUTRAL_CHROMA = 128
+# OpenCV's demosaicing needs neighbours on both sides of a pixel.
+SMALLEST_MOSAIC = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class RawPicture:
+    """A checked message: every byte that the layout asks for is there."""
+
+    data: Picture  # (N,)
+    width: int
+    height: int
+    step: int
+    big_endian: bool
+    encoding: Encoding
+
+    def plane(self, width: int, height: int, channels: int, first_row: int = 0) -> Picture:
+        """A view of (height, width, channels), or (height, width), of 8 bit samples.
+
+        Of 16 bits the view has the high byte. `first_row` is where the plane starts, in steps.
+        """
+        size = self.encoding.sample_bytes
+        high_byte = 0 if self.big_endian else size - 1
+        view = np.ndarray(
+            (height, width, channels),
+            np.uint8,
+            self.data,
+            offset=first_row * self.step + high_byte,
+            strides=(self.step, channels * size, size),
+        )
+        return view[:, :, 0] if channels == 1 else view
+
+
+def decode_image(
+    message: Any,
+    max_pixels: int = MAX_PIXELS,
+    hand_over: Callable[[Any], Picture] = rgb_by_cv_bridge,
+) -> Picture:
+    """Turn a sensor_msgs/Image into RGB.
+
+    Args:
+        message: anything with height, width, encoding, is_bigendian, step and data
+            (array.array('B'), bytes, memoryview or uint8 array).
+        max_pixels: larger pictures are refused before anything is allocated.
+        hand_over: makes RGB of a message whose encoding is not in our table.
+
+    Returns:
+        (H, W, 3) uint8 RGB, C-contiguous. For rgb8 without row padding it is a read-only view of
+        the message's own bytes: copy it if it has to outlive the message.
+        Of 16 bit samples the high byte is kept. YUV is BT.601 in video range. Alpha is dropped.
+
+    Raises:
+        ImageError: one of its kinds, for whatever is wrong with the message.
+    """
+    raw = checked(message, max_pixels)
+    if raw is not None:
+        return CONVERTERS[raw.encoding.layout](raw)
+    rgb = hand_over(message)
+    if rgb.dtype != np.uint8 or rgb.shape != (message.height, message.width, 3):
+        raise unknown_encoding(
+            message.encoding, f'cv_bridge made {rgb.dtype} of shape {rgb.shape} of it'
+        )
+    return np.ascontiguousarray(rgb)
+
+
+def check_image(message: Any, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise the ImageError that decode_image() would, as far as the fields tell; converts nothing.
+
+    Of an encoding that is left to cv_bridge it only says whether there is a cv_bridge.
+    """
+    if checked(message, max_pixels) is None:
+        bridge, reason = load_bridge()
+        if bridge is None:
+            raise unknown_encoding(message.encoding, reason)
+
+
+def checked(message: Any, max_pixels: int) -> RawPicture | None:
+    """The message with every field checked; None if only its encoding is not ours.
+
+    Raises ImageError.
+    """
+    name = message.encoding
+    if not isinstance(name, str):
+        raise InvalidEncoding(f'encoding is {shown(name)}: set it to a name such as "rgb8"')
+    width, height, step = (integer(message, field) for field in ('width', 'height', 'step'))
+    check_size(width, height, max_pixels)
+    data = byte_view(message.data)
+    encoding = ENCODINGS.get(name)
+    if encoding is None:
+        check_rows(name, width, width, height, step, data.size)
+        return None
+    row_bytes, rows = encoding.row_bytes(width), encoding.rows(height)
+    if encoding.is_planar and data.size == row_bytes * rows < step * rows:
+        # Some drivers set step to data.size / height, chroma included: the planes are packed.
+        step = row_bytes
+    check_rows(name, width, row_bytes, rows, step, data.size)
+    if step % encoding.sample_bytes:
+        raise StepUnaligned(
+            f'step {step} is no multiple of the {encoding.sample_bytes} bytes of a {name} sample: '
+            'pad rows by whole samples'
+        )
+    return RawPicture(data, width, height, step, bool(message.is_bigendian), encoding)
+
+
+def check_rows(name: str, width: int, row_bytes: int, rows: int, step: int, size: int) -> None:
+    """Raise StepTooSmall or DataTooShort unless `size` bytes hold `rows` rows of `step` bytes."""
+    if step < row_bytes:
+        raise StepTooSmall(
+            f'step {step} is less than a row of {width} pixels in {shown(name)}: '
+            f'set it to at least {row_bytes}'
+        )
+    if size < step * rows:
+        raise DataTooShort(
+            f'data has {size} bytes, but {rows} rows of step {step} in {shown(name)} are '
+            f'{step * rows}: the message was cut short, or its height or step is wrong'
+        )
+
+
+def _packed(raw: RawPicture) -> Picture:
+    pixels = np.ascontiguousarray(raw.plane(raw.width, raw.height, raw.encoding.channels))
+    if raw.encoding.conversion != NO_CONVERSION:
+        return cv2.cvtColor(pixels, raw.encoding.conversion)
+    pixels.setflags(write=False)  # it may be the message's own memory
+    return pixels
+
+
+def _mosaic(raw: RawPicture) -> Picture:
+    mosaic = np.ascontiguousarray(raw.plane(raw.width, raw.height, 1))
+    if min(raw.width, raw.height) >= SMALLEST_MOSAIC:
+        return cv2.cvtColor(mosaic, raw.encoding.conversion)
+    # Mirrored about its edge samples a mosaic keeps its pattern.
+    rgb = cv2.cvtColor(np.pad(mosaic, 2, mode='reflect'), raw.encoding.conversion)
+    return np.ascontiguousarray(rgb[2:-2, 2:-2])
+
+
+def _yuv_422(raw: RawPicture) -> Picture:
+    pixels = raw.plane(raw.width, raw.height, 2)
+    if raw.width % 2 == 0:
+        return cv2.cvtColor(pixels, raw.encoding.conversion)
+    # The last pixel lacks its partner, and with it half of its chroma: the pair before lends it.
+    partner = pixels[:, -2:-1] if raw.width > 1 else np.full_like(pixels, NEUTRAL_CHROMA)
+    pairs = np.concatenate((pixels, partner), axis=1)
+    return np.ascontiguousarray(cv2.cvtColor(pairs, raw.encoding.conversion)[:, : raw.width])
+
+
+def _yuv_420(raw: RawPicture) -> Picture:
+    height, width = raw.height, raw.width
+    luma = raw.plane(width, height, 1)
+    chroma = raw.plane((width + 1) // 2, (height + 1) // 2, 2, first_row=height)
+    if height % 2 or width % 2:
+        luma = np.pad(luma, ((0, height % 2), (0, width % 2)), mode='edge')
+    rgb = cv2.cvtColorTwoPlane(luma, chroma, raw.encoding.conversion)
+    return np.ascontiguousarray(rgb[:height, :width])
+
+
+def _yuv_444(raw: RawPicture) -> Picture:
+    luma = raw.plane(raw.width, raw.height, 1)
+    # A chroma row is two steps long, which plane() cannot say.
+    rows = dataclasses.replace(raw, step=2 * raw.step, data=raw.data[raw.step * raw.height :])
+    chroma = rows.plane(raw.width, raw.height, 2)
+    return cv2.transform(np.dstack((luma, chroma)), YUV_TO_RGB)
+
+
+CONVERTERS: dict[Layout, Callable[[RawPicture], Picture]] = {
+    Layout.PACKED: _packed,
+    Layout.MOSAIC: _mosaic,
+    Layout.YUV_422: _yuv_422,
+    Layout.YUV_420: _yuv_420,
+    Layout.YUV_444: _yuv_444,
+}

@@ -1,0 +1,84 @@
+"""Everything that can be wrong with a camera message, or with a picture that is to become one.
+
+    ImageError
+    +-- InvalidField        a field has a type that cannot mean what it should
+    |   +-- InvalidEncoding     `encoding` is no string
+    +-- EmptyPicture        no rows or no columns
+    +-- PictureTooLarge     more pixels than max_pixels; nothing was allocated for them
+    +-- UnknownEncoding     an encoding that neither this room nor cv_bridge can turn into RGB
+    +-- StepTooSmall        `step` is less than a row of pixels
+    +-- StepUnaligned       `step` is no multiple of a 16 bit sample
+    +-- DataTooShort        fewer bytes than rows times step
+    +-- UnsupportedFormat   compressed, but not as JPEG, PNG or WebP
+    +-- CorruptPicture      compressed bytes that contradict themselves
+    |   +-- TruncatedPicture    compressed bytes that end too early
+    +-- InvalidPicture      an array that cannot be encoded
+
+Every text names the value at fault and the remedy. Long values are shortened: a text fits a log.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+SHOWN_LENGTH = 60
+
+
+class ImageError(ValueError):
+    """Base of all errors of this room."""
+
+
+class InvalidField(ImageError):
+    """A field of the message is of the wrong type."""
+
+
+class InvalidEncoding(InvalidField):
+    """The encoding is not a string."""
+
+
+class EmptyPicture(ImageError):
+    """The picture has no pixels."""
+
+
+class PictureTooLarge(ImageError):
+    """The picture has more pixels than are allowed."""
+
+
+class UnknownEncoding(ImageError):
+    """The encoding can be turned into RGB neither here nor by cv_bridge."""
+
+
+class StepTooSmall(ImageError):
+    """The row length in bytes is too small for the width and encoding."""
+
+
+class StepUnaligned(ImageError):
+    """The row length in bytes would cut a sample in two."""
+
+
+class DataTooShort(ImageError):
+    """The message has fewer bytes than its own fields promise."""
+
+
+class UnsupportedFormat(ImageError):
+    """The compressed bytes are no picture that can be read here."""
+
+
+class CorruptPicture(ImageError):
+    """The compressed bytes are damaged."""
+
+
+class TruncatedPicture(CorruptPicture):
+    """The compressed bytes end before the picture does."""
+
+
+class InvalidPicture(ImageError):
+    """The array to encode is no (H, W, 3) uint8 picture."""
+
+
+def shown(value: Any) -> str:
+    """`repr(value)`, shortened so that no message can flood a log."""
+    # The value is cut first: the repr of a long string would be made whole.
+    text = repr(value[:SHOWN_LENGTH] if isinstance(value, (str, bytes)) else value)
+    long = len(text) > SHOWN_LENGTH or (isinstance(value, str) and len(value) > SHOWN_LENGTH)
+    return text[:SHOWN_LENGTH] + '...' if long else text

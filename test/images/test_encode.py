@@ -1,0 +1,89 @@
+"""Arrays into message data, and back by other code than ours."""
+
+from __future__ import annotations
+
+import array
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from midas_depth_ros.images import decode_compressed, encode_jpeg, message_data
+from midas_depth_ros.images.errors import InvalidPicture
+
+from .pictures import colourful, compressed_message, noise
+
+
+def test_a_jpeg_shows_the_picture_in_its_colours():
+    rgb = colourful(48, 64)
+    data = encode_jpeg(rgb, 95)
+    assert isinstance(data, array.array)
+    assert data.typecode == 'B'
+    by_pillow = np.asarray(Image.open(io.BytesIO(bytes(data))))
+    by_opencv = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    for decoded in (by_pillow, by_opencv, decode_compressed(compressed_message(data))):
+        assert np.abs(decoded.astype(int) - rgb).max() <= 6
+
+
+def test_quality_decides_size_and_error():
+    rgb = noise(64, 64)
+    sizes, faults = [], []
+    for quality in (1, 50, 100):
+        data = encode_jpeg(rgb, quality)
+        decoded = decode_compressed(compressed_message(data))
+        sizes.append(len(data))
+        faults.append(np.abs(decoded.astype(int) - rgb).mean())
+    assert sizes == sorted(sizes)
+    assert faults == sorted(faults, reverse=True)
+
+
+def test_a_picture_that_is_a_view_is_encoded_as_it_looks():
+    rgb = colourful(48, 64)
+    assert encode_jpeg(rgb[::-1, ::2]) == encode_jpeg(np.ascontiguousarray(rgb[::-1, ::2]))
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((65536, 1, 3), np.uint8),
+    ],
+)
+def test_what_is_no_picture_is_refused(wrong):
+    with pytest.raises(InvalidPicture, match=str(wrong.shape[0])):
+        encode_jpeg(wrong)
+
+
+@pytest.mark.parametrize('quality', [0, 101, -1])
+def test_a_quality_out_of_bounds_is_refused(quality):
+    with pytest.raises(ValueError, match=str(quality)):
+        encode_jpeg(colourful(4, 4), quality)
+
+
+@pytest.mark.parametrize(
+    'values',
+    [
+        noise(5, 6),
+        noise(5, 6)[::-1, ::2],
+        np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4),
+        np.arange(12, dtype='>u2').reshape(3, 4),
+        np.zeros((0, 4), np.float32),
+    ],
+)
+def test_message_data_has_the_bytes_of_the_array_row_by_row(values):
+    data = message_data(values)
+    assert isinstance(data, array.array)
+    assert data.typecode == 'B'
+    assert data.tobytes() == values.tobytes()
+
+
+def test_message_data_shares_nothing_with_the_array():
+    values = noise(2, 2)
+    data = message_data(values)
+    values[:] = 0
+    assert data.tobytes() == noise(2, 2).tobytes()
