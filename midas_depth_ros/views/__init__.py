@@ -1,0 +1,27 @@
+"""What a person looks at: heatmaps and the pictures that the demo and the README show.
+
+NumPy, OpenCV and Pillow only: this room imports neither ROS nor any other room.
+"""
+
+from midas_depth_ros.views.animation import save_animation
+from midas_depth_ros.views.closeness_bars import closeness_bars
+from midas_depth_ros.views.colormaps import COLORMAPS, colour_table
+from midas_depth_ros.views.errors import OptionError, PictureError, ValuesError, ViewError
+from midas_depth_ros.views.heatmap import Heatmap
+from midas_depth_ros.views.options import HeatmapOptions
+from midas_depth_ros.views.pictures import contact_sheet, side_by_side
+
+__all__ = [
+    'COLORMAPS',
+    'Heatmap',
+    'HeatmapOptions',
+    'OptionError',
+    'PictureError',
+    'ValuesError',
+    'ViewError',
+    'closeness_bars',
+    'colour_table',
+    'contact_sheet',
+    'save_animation',
+    'side_by_side',
+]

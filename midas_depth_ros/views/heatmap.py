@@ -1,0 +1,162 @@
+"""Relative inverse depth as a picture for people: near is warm, far is cold.
+
+In come the (h, w) float32 map of one camera, its picture if it shall shine through, the stamp
+and the options; out comes an (H, W, 3) uint8 RGB heatmap. Values, not colours, are enlarged:
+colours mixed across an edge of depth would show distances that are not there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from midas_depth_ros.views.colormaps import colourise
+from midas_depth_ros.views.errors import PictureError, ValuesError, check_picture
+from midas_depth_ros.views.options import HeatmapOptions
+from midas_depth_ros.views.tone import enhance_contrast, smooth, spread
+from midas_depth_ros.views.value_range import StableRange, ValueRange, frame_range
+
+# In no colormap, so it cannot be taken for a distance.
+INVALID_COLOUR: Final = (128, 128, 128)
+
+# Larger magnitudes would overflow float32 arithmetic; no network means them.
+_LARGEST_VALID: Final = 1e30
+
+
+class Heatmap:
+    """Draws the heatmaps of one camera and remembers the range of its colours.
+
+    Not to be shared between threads or cameras.
+    """
+
+    def __init__(self) -> None:
+        self._range = StableRange()
+
+    @property
+    def value_range(self) -> ValueRange | None:
+        """Relative inverse depth of the far and the near colour in the last heatmap.
+
+        This is what a legend needs once values have a unit. None before the first frame.
+        """
+        return self._range.current
+
+    def reset(self) -> None:
+        """Forget the range: the next frame sets it alone."""
+        self._range.reset()
+
+    def render(
+        self,
+        inverse_depth: ArrayLike,
+        rgb: ArrayLike | None,
+        stamp_s: float,
+        options: HeatmapOptions,
+        size: tuple[int, int] | None = None,
+    ) -> NDArray[np.uint8]:
+        """The heatmap of one frame: (H, W, 3) uint8 RGB, C-contiguous.
+
+        inverse_depth: (h, w) float32 relative inverse depth, larger = nearer. NaN, infinite and
+            absurd values (1e30 and above) are drawn grey and take no part in the range.
+        rgb: the camera picture, (., ., 3) uint8, needed only if `overlay_alpha` is above 0.
+        stamp_s: stamp of the picture in seconds.
+        size: (H, W) of the heatmap; by default that of `rgb`, else that of `inverse_depth`.
+
+        Raises ValuesError, PictureError or ViewError for what cannot be drawn.
+        """
+        values = _check_values(inverse_depth)
+        picture = None if rgb is None else check_picture(rgb, 'camera picture')
+        if picture is None and options.overlay_alpha > 0:
+            raise PictureError(
+                f'overlay_alpha is {options.overlay_alpha:g} but there is no camera picture: '
+                'give one, or set overlay_alpha to 0'
+            )
+        height, width = _check_size(size, picture, values)
+        if values.shape[0] > height and values.shape[1] > width:
+            values = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
+        heatmap = self._colours(values, stamp_s, options, (height, width))
+        if picture is None or options.overlay_alpha == 0:
+            return heatmap
+        return overlay(heatmap, picture, options.overlay_alpha)
+
+    def _colours(
+        self,
+        values: NDArray[np.float32],
+        stamp_s: float,
+        options: HeatmapOptions,
+        size: tuple[int, int],
+    ) -> NDArray[np.uint8]:
+        """The heatmap without the camera picture, of checked values not above its size."""
+        valid = np.abs(values) < _LARGEST_VALID
+        frame = frame_range(values, valid, options.percentile_low, options.percentile_high)
+        value_range = self._range.update(frame, stamp_s, options.range_time_constant)
+        if value_range is None:
+            return np.full((*size, 3), INVALID_COLOUR, np.uint8)
+
+        all_valid = bool(valid.all())
+        tone = value_range.normalise(values if all_valid else np.where(valid, values, 0))
+        if options.smoothing > 0:
+            # Far below 0..1 nothing invalid can take part in the smoothing of its neighbours.
+            tone = tone if all_valid else np.where(valid, tone, np.float32(-1))
+            tone = smooth(tone, options.smoothing * values.shape[1] / size[1])
+        if not all_valid:
+            tone = _fill(tone, valid)
+        index = _index(_enlarge(spread(tone, options.mapping, options.gamma), size))
+        if options.clahe_clip > 0:
+            index = enhance_contrast(index, options.clahe_clip)
+        heatmap = colourise(index, options.colormap)
+        if not all_valid:
+            heatmap[_enlarge(valid.astype(np.float32), size) < 0.5] = INVALID_COLOUR
+        return heatmap
+
+
+def overlay(
+    heatmap: NDArray[np.uint8], picture: NDArray[np.uint8], alpha: float
+) -> NDArray[np.uint8]:
+    """`alpha` of the picture and the rest of the heatmap, at the size of the heatmap."""
+    height, width = heatmap.shape[:2]
+    if picture.shape != heatmap.shape:
+        shrinks = picture.shape[0] > height
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        picture = cv2.resize(picture, (width, height), interpolation=method)
+    return cv2.addWeighted(picture, alpha, heatmap, 1 - alpha, 0)
+
+
+def _check_values(inverse_depth: ArrayLike) -> NDArray[np.float32]:
+    array = np.asarray(inverse_depth)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in 'fiu':
+        raise ValuesError(
+            f'relative inverse depth has shape {array.shape} and dtype {array.dtype}: '
+            'give a non-empty (h, w) float32 array'
+        )
+    with np.errstate(over='ignore'):  # what is too large becomes infinite, hence grey
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _check_size(
+    size: Any, picture: NDArray[np.uint8] | None, values: NDArray[np.float32]
+) -> tuple[int, int]:
+    if size is None:
+        size = (values if picture is None else picture).shape[:2]
+    height, width = (int(side) for side in size)
+    if height < 1 or width < 1:
+        raise PictureError(f'size of the heatmap is {height}x{width}: give (height, width) above 0')
+    return height, width
+
+
+def _fill(tone: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Invalid pixels beside valid ones take their value, so that enlarging leaves no fringe."""
+    marked = np.where(valid, tone, np.float32(0))
+    return np.where(valid, tone, cv2.dilate(marked, np.ones((3, 3), np.uint8)))
+
+
+def _enlarge(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Bilinear, which unlike bicubic puts no false rim beside an edge of depth."""
+    if values.shape == size:
+        return values
+    return cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _index(tone: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return cv2.convertScaleAbs(tone, alpha=255)
