@@ -1,0 +1,247 @@
+"""How near the nearest obstacle is, left, centre and right, without any calibration.
+
+Relative inverse depth comes in, three numbers go out: 0 = far, 1 = as near as the nearest floor
+in view, above 1 nearer still. They are (d_obstacle - t) / (d_floor_edge - t): neither scale nor
+shift of d changes them. Where no floor can be fitted they are NaN, with the reason in words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import cv2
+import numpy as np
+
+from midas_depth_ros.geometry.errors import InvalidInverseDepth, NoFloor
+from midas_depth_ros.geometry.floor_gates import check_floor
+from midas_depth_ros.geometry.relative_floor import Cells, RelativeFloor, fit_floor
+
+Grid = tuple[np.ndarray, np.ndarray]
+
+MIN_SIDE = 16
+WORK_PIXELS = 256 * 192  # larger pictures are reduced to about this many
+CELLS = 64 * 48  # and to this many for the floor
+FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
+FLATTEST = 1e-5  # of the largest value: a smaller spread is rounding, not relief
+MIN_VALID = 0.5  # of the picture
+MIN_VALID_SECTOR = 0.25  # of a sector; with less it is unknown
+OBSTACLE = 0.08  # closeness by which an obstacle stands out from the floor behind it
+NOISE_DEVIATIONS = 3.5  # and deviations of what is not flat on the floor
+SPECK = 0.001  # of the picture: smaller obstacles do not count
+BEYOND, MAX_BEYOND = 0.15, 0.2  # closeness below 0, and how much of the picture may be there
+MIN_REACH = 0.1  # of the spread: from the horizon to the nearest floor
+
+
+@dataclasses.dataclass(frozen=True)
+class Closeness:
+    """Nearest obstacle per third of the picture; unitless; NaN = unknown.
+
+    reason: why it is unknown, else ''. floor_share: of the lower half of the picture that lies
+    on the fitted floor. roll_rad: of the camera, from the floor. horizon: where t comes from,
+    'camera' (pitch and calibration) or 'picture'. Where nothing was fitted: NaN and ''.
+    """
+
+    left: float
+    centre: float
+    right: float
+    reason: str = ''
+    floor_share: float = math.nan
+    roll_rad: float = math.nan
+    horizon: str = ''
+
+    @property
+    def known(self) -> bool:
+        """Whether a floor was found."""
+        return not self.reason
+
+
+@dataclasses.dataclass(frozen=True)
+class _Picture:
+    """Work-size d (its spread scaled to 0..1), validity and image coordinates, (h, w) each.
+
+    foot: image coordinates of the bottom row's middle.
+    """
+
+    d: np.ndarray
+    valid: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    foot: tuple[float, float]
+
+
+def closeness(
+    inverse_depth: np.ndarray,
+    *,
+    grid: Grid | None = None,
+    camera_pitch_rad: float = math.nan,
+) -> Closeness:
+    """Closeness of the nearest obstacle, left, centre and right.
+
+    inverse_depth: (h, w) float32 or float64 relative inverse depth, 16x16 or more; larger =
+    nearer; what is not finite is ignored. grid: `CameraModel.normalised_grid(w, h)`; without
+    it the picture is taken as one without distortion. camera_pitch_rad: how far the camera looks
+    down (positive); with a grid it says where the horizon is. Without it t is taken from the
+    picture: the smaller of its farthest part (low percentile) and the floor at mid-picture, which
+    is right for a level camera and calls things too far for one that looks down.
+
+    Raises `InvalidInverseDepth` for arrays of the wrong shape or type. See DESIGN.md, "Closeness".
+    """
+    d = _checked(inverse_depth, grid)
+    try:
+        picture, cells = _prepared(d, grid)
+        pitch = camera_pitch_rad if grid is not None else math.nan
+        horizon_y = math.inf if math.isnan(pitch) else -math.tan(pitch)
+        floor = fit_floor(cells)
+        check_floor(cells, floor, horizon_y)
+        t, edge = _horizon_and_edge(picture, floor, pitch)
+    except NoFloor as none:
+        return Closeness(math.nan, math.nan, math.nan, reason=str(none))
+    left, centre, right = _nearest_per_sector(picture, floor, t, edge)
+    return Closeness(
+        left,
+        centre,
+        right,
+        floor_share=floor.share,
+        roll_rad=floor.roll_rad,
+        horizon='picture' if math.isnan(pitch) else 'camera',
+    )
+
+
+def _checked(inverse_depth: np.ndarray, grid: Grid | None) -> np.ndarray:
+    d = np.asarray(inverse_depth)
+    if d.ndim != 2 or min(d.shape) < MIN_SIDE:
+        raise InvalidInverseDepth(
+            f'relative inverse depth has shape {d.shape}: it must be (h, w), at least '
+            f'{MIN_SIDE}x{MIN_SIDE}'
+        )
+    if d.dtype not in (np.float32, np.float64):
+        raise InvalidInverseDepth(f'relative inverse depth is {d.dtype}: it must be float32')
+    if grid is not None and not grid[0].shape == grid[1].shape == d.shape:
+        raise InvalidInverseDepth(
+            f'the coordinate grid is {grid[0].shape} and {grid[1].shape}, relative inverse depth '
+            f'{d.shape}: make the grid with CameraModel.normalised_grid(width, height) of that size'
+        )
+    return d
+
+
+@functools.lru_cache(maxsize=8)
+def _pixel_grid(height: int, width: int) -> Grid:
+    """Coordinates of a picture without calibration: centred, y from -1 to 1, square pixels."""
+    x = (np.arange(width, dtype=np.float32) - 0.5 * (width - 1)) * (2 / height)
+    y = (np.arange(height, dtype=np.float32) - 0.5 * (height - 1)) * (2 / height)
+    across, down = np.meshgrid(x, y)
+    return across, down
+
+
+def _prepared(d: np.ndarray, grid: Grid | None) -> tuple[_Picture, Cells]:
+    """Reduced to work size and to cells, with d scaled to a spread of 0..1."""
+    x, y = grid if grid is not None else _pixel_grid(*d.shape)
+    middle = slice((d.shape[1] - 1) // 2, d.shape[1] // 2 + 1)
+    foot = float(x[-1, middle].mean()), float(y[-1, middle].mean())
+    valid = np.isfinite(d)
+    if grid is not None:
+        valid &= np.isfinite(x)
+    if valid.mean() < MIN_VALID:
+        raise NoFloor(f'only {valid.mean():.0%} of the picture has a value')
+    if d.size > 1.5 * WORK_PIXELS:
+        (d, x, y), valid = _reduced((d, x, y), valid, WORK_PIXELS)
+    (coarse, cell_x, cell_y), known = _reduced((d, x, y), valid, CELLS)
+    far, near = np.percentile(coarse[known], (FAR_PERCENTILE, NEAR_PERCENTILE))
+    if not near - far > FLATTEST * float(np.abs(coarse[known]).max()):
+        raise NoFloor('relative inverse depth is the same everywhere')
+    coarse = (coarse.astype(np.float64) - far) / (near - far)
+    scaled = ((d - d.dtype.type(far)) * d.dtype.type(1 / (near - far))).astype(np.float32)
+    return _Picture(scaled, valid, x, y, foot), Cells(coarse, cell_x, cell_y)
+
+
+def _reduced(
+    arrays: tuple[np.ndarray, ...], valid: np.ndarray, pixels: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Means over blocks of what is valid, at about `pixels`; NaN where less than half is."""
+    height, width = valid.shape
+    factor = min(1.0, math.sqrt(pixels / valid.size))
+    size = max(MIN_SIDE, round(width * factor)), max(MIN_SIDE, round(height * factor))
+    if valid.all():
+        means = [cv2.resize(array, size, interpolation=cv2.INTER_AREA) for array in arrays]
+        return means, np.ones(means[0].shape, bool)
+    weight = cv2.resize(valid.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    known = weight > 0.5
+    held = np.where(known, weight, np.float32(np.nan))
+    means = [
+        cv2.resize(np.where(valid, array, 0), size, interpolation=cv2.INTER_AREA) / held
+        for array in arrays
+    ]
+    return means, known
+
+
+def _horizon_and_edge(picture: _Picture, floor: RelativeFloor, pitch: float) -> tuple[float, float]:
+    """t, the value at the horizon, and the floor's at the bottom row, centre column."""
+    if not math.isfinite(picture.foot[0]):
+        raise NoFloor('the lens model does not reach the bottom of the picture')
+    edge = float(floor.at(*picture.foot))
+    if math.isnan(pitch):
+        t = min(0.0, floor.offset)  # 0 is the low percentile
+    else:
+        t = floor.offset - math.tan(pitch) * math.hypot(floor.across, floor.down)
+        beyond = (picture.d < t - BEYOND * (edge - t)) & picture.valid
+        if edge - t > 0 and beyond.mean() > MAX_BEYOND:
+            raise NoFloor(
+                f'{beyond.mean():.0%} of the picture lies beyond the horizon that camera_pitch '
+                f'{pitch:.3f} rad gives: the pitch is wrong, or this is no floor'
+            )
+    if edge - t < MIN_REACH:
+        raise NoFloor('no floor is in view: it would end at the horizon')
+    return t, edge
+
+
+def _nearest_per_sector(
+    picture: _Picture, floor: RelativeFloor, t: float, edge: float
+) -> tuple[float, float, float]:
+    """Left, centre, right: the nearest obstacle that is larger than a speck."""
+    ground = np.maximum(floor.at(picture.x, picture.y), np.float32(t))
+    d = picture.d
+    if not picture.valid.all():
+        ground = np.where(picture.valid, ground, np.float32(t))
+        d = np.where(picture.valid, d, ground)
+    d = cv2.medianBlur(d, 3)
+    above = d - ground
+    stands_out = max(OBSTACLE * (edge - t), NOISE_DEVIATIONS * _noise(above, ground > t))
+    obstacle = (above > stands_out) & picture.valid
+    smallest = max(4, round(SPECK * obstacle.size))
+    obstacle = _without_specks(obstacle, smallest)
+    width = d.shape[1]
+    third = round(width / 3)
+    values = [
+        _sector(d[:, part], obstacle[:, part], picture.valid[:, part], smallest, t, edge)
+        for part in (slice(0, third), slice(third, width - third), slice(width - third, width))
+    ]
+    return values[0], values[1], values[2]
+
+
+def _without_specks(mask: np.ndarray, smallest: int) -> np.ndarray:
+    """`mask` less its connected parts of fewer than `smallest` pixels."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= smallest
+    large[0] = False  # what is outside the mask
+    return large[labels]
+
+
+def _noise(above: np.ndarray, below_horizon: np.ndarray) -> float:
+    """Deviation of the floor's pixels, from those behind it: obstacles are all before it."""
+    lower = slice(len(above) // 2, None)
+    behind = above[lower][(above[lower] < 0) & below_horizon[lower]]
+    return 1.4826 * float(np.median(-behind)) if behind.size else 0.0
+
+
+def _sector(
+    d: np.ndarray, obstacle: np.ndarray, valid: np.ndarray, rank: int, t: float, edge: float
+) -> float:
+    """Closeness of the `rank`-th nearest obstacle pixel; 0 with fewer, NaN where all is blind."""
+    if valid.mean() < MIN_VALID_SECTOR:
+        return math.nan
+    nearest = d[obstacle]
+    if nearest.size < rank:
+        return 0.0
+    return (float(np.partition(nearest, -rank)[-rank]) - t) / (edge - t)

@@ -1,0 +1,30 @@
+"""Everything that can go wrong between an array, a calibration and a number about the world.
+
+    GeometryError
+    +-- CameraModelError        a calibration that cannot be right, or that is not understood
+    |   +-- Uncalibrated        the camera says that it has no calibration (K[0] == 0)
+    +-- InvalidInverseDepth     the array given is no picture of relative inverse depth
+    +-- NoFloor                 no floor can be fitted, and why; caught inside this room
+
+Every text names the value at fault and the remedy.
+"""
+
+
+class GeometryError(Exception):
+    """Base of all errors of this room."""
+
+
+class CameraModelError(GeometryError, ValueError):
+    """A calibration that cannot be right, or in a form that is not understood."""
+
+
+class Uncalibrated(CameraModelError):
+    """A camera_info whose K[0] is 0: by its definition, an uncalibrated camera."""
+
+
+class InvalidInverseDepth(GeometryError, ValueError):
+    """Not an (h, w) array of numbers, or one that does not fit its coordinate grid."""
+
+
+class NoFloor(GeometryError):
+    """No floor can be fitted; the text is the reason, in words for diagnostics."""

@@ -1,0 +1,180 @@
+"""The floor in relative inverse depth, of unknown scale and shift.
+
+On a flat floor 1/Z is affine in undistorted image coordinates, and so is any d = (1/Z - t)/s of
+it: the floor is a plane d = across*x + down*y + offset. `fit_floor` finds it in the lower half
+of the picture. All limits are relative to the picture's own spread, so that neither scale (> 0)
+nor shift of d changes the answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import TypeVar
+
+import numpy as np
+
+from midas_depth_ros.geometry.errors import NoFloor
+
+TRIPLETS = 128  # hypotheses; as many again are their mirror images
+SCORED_ROWS = 4  # every so many-th row of cells has a say in choosing among hypotheses
+TOLERANCE = 0.05  # of the picture's spread: farther off the plane is no floor,
+RISE_TOLERANCE = 0.07  # nor is what is farther off than this share of the plane's own rise
+REFITS = 6
+BIWEIGHT = 4.7  # Tukey's constant: where a residual loses its vote, in deviations
+FINEST = 0.004  # of the spread: the deviation is not believed to be smaller
+MIN_VALID = 0.5  # of the lower half has a value
+MIN_VOTES = 0.05  # of the lower half, else the refit is given up
+MIN_RISE = 0.15  # of the spread: how much nearer the floor gets from mid-picture to its bottom
+MAX_ROLL_RAD = math.radians(25.0)
+
+
+Coordinate = TypeVar('Coordinate', float, np.ndarray)
+
+
+@dataclasses.dataclass(frozen=True)
+class RelativeFloor:
+    """d = across*x + down*y + offset, for image coordinates x to the right and y down.
+
+    tolerance: how far off the plane still is floor, in units of d. share: of the lower half of
+    the picture that lies on it. deviation: of these from the plane, in units of d. rise: how much
+    nearer the floor gets from mid-picture to its bottom.
+    """
+
+    across: float
+    down: float
+    offset: float
+    tolerance: float
+    share: float
+    deviation: float
+    rise: float
+
+    def at(self, x: Coordinate, y: Coordinate) -> Coordinate:
+        """d of the floor at image coordinates, in the precision of `x` and `y`."""
+        return self.across * x + self.down * y + self.offset
+
+    @property
+    def roll_rad(self) -> float:
+        """How far the camera is rolled to the right."""
+        return math.atan2(self.across, self.down)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """A coarse picture: d, x, y, each (rows, columns); all three NaN where nothing is known.
+
+    `d` is scaled so that its spread, far to near, is about 0 to 1.
+    """
+
+    d: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+
+    @property
+    def lower(self) -> Cells:
+        """The lower half."""
+        middle = (len(self.d) + 1) // 2
+        return Cells(self.d[middle:], self.x[middle:], self.y[middle:])
+
+    @property
+    def reach(self) -> float:
+        """How far y reaches from top to bottom."""
+        return float(np.nanmax(self.y) - np.nanmin(self.y))
+
+
+def fit_floor(cells: Cells) -> RelativeFloor:
+    """The plane in the lower half that is most like a floor; `floor_gates` judges it.
+
+    Deterministic, and the same for the mirrored picture. Raises `NoFloor` when nothing there
+    could be one.
+    """
+    lower = cells.lower
+    if np.isfinite(lower.d).mean() < MIN_VALID:
+        raise NoFloor('less than half of the lower half of the picture has a value')
+    return _refined(lower, _best_hypothesis(lower))
+
+
+@functools.lru_cache(maxsize=32)
+def _triplets(rows: int, columns: int) -> np.ndarray:
+    """(2*TRIPLETS, 3) cell indices, always the same, closed under mirroring left and right."""
+    rng = np.random.default_rng(0)
+    row, column = rng.integers(rows, size=(TRIPLETS, 3)), rng.integers(columns, size=(TRIPLETS, 3))
+    return np.concatenate([row * columns + column, row * columns + (columns - 1 - column)])
+
+
+def _best_hypothesis(lower: Cells) -> np.ndarray:
+    """The plane through three cells that explains the others best: (across, down, offset)."""
+    chosen = _triplets(*lower.d.shape)
+    d, x, y = lower.d.ravel()[chosen], lower.x.ravel()[chosen], lower.y.ravel()[chosen]
+    d0, x0, y0 = d[:, 0], x[:, 0], y[:, 0]
+    d1, x1, y1 = d[:, 1] - d0, x[:, 1] - x0, y[:, 1] - y0
+    d2, x2, y2 = d[:, 2] - d0, x[:, 2] - x0, y[:, 2] - y0
+    with np.errstate(divide='ignore', invalid='ignore'):
+        area = x1 * y2 - x2 * y1
+        across, down = (d1 * y2 - d2 * y1) / area, (x1 * d2 - x2 * d1) / area
+        offset = d0 - across * x0 - down * y0
+        rise = down * lower.reach
+        possible = (rise >= MIN_RISE) & (np.abs(np.arctan2(across, down)) <= MAX_ROLL_RAD)
+    if not possible.any():
+        raise NoFloor('nothing in the lower half of the picture comes nearer towards its bottom')
+    planes = np.stack([across, down, offset], axis=1)[possible]
+    return planes[np.argmin(_costs(planes, lower))]
+
+
+def _costs(planes: np.ndarray, lower: Cells) -> np.ndarray:
+    """How badly each of the (n, 3) planes explains the cells.
+
+    A cell before the plane costs at most 1, one behind it 2: obstacles stand before the floor,
+    and hardly anything is ever behind it.
+    """
+    known = np.isfinite(lower.d[::SCORED_ROWS])
+    d, x, y = (array[::SCORED_ROWS][known] for array in (lower.d, lower.x, lower.y))
+    points = np.stack([x, y, np.ones_like(x)]).astype(np.float32)
+    scaled = (planes * (1 / TOLERANCE)).astype(np.float32)
+    above = (d * (1 / TOLERANCE)).astype(np.float32) - scaled @ points
+    np.minimum(above, 1, out=above)
+    np.maximum(above, -2, out=above)
+    return np.abs(above, out=above).sum(axis=1)
+
+
+def _refined(lower: Cells, start: np.ndarray) -> RelativeFloor:
+    """Iteratively reweighted least squares: votes fade smoothly, so rounding cannot tip it."""
+    known = np.isfinite(lower.d)
+    d = lower.d[known]
+    points = np.stack([lower.x[known], lower.y[known], np.ones_like(d)], axis=1)
+    plane = start
+    tolerance = _tolerance(plane, lower)
+    deviation = tolerance / BIWEIGHT
+    for _ in range(REFITS):
+        scaled = (d - points @ plane) * (1 / (BIWEIGHT * deviation))
+        vote = np.maximum(1 - scaled * scaled, 0) ** 2
+        if vote.sum() < MIN_VOTES * d.size:
+            break
+        weighted = points * vote[:, None]
+        plane = np.linalg.solve(weighted.T @ points, weighted.T @ d)
+        tolerance = _tolerance(plane, lower)
+        deviation = _deviation(np.abs(d - points @ plane), tolerance)
+    off = np.abs(d - points @ plane)
+    on_floor = off[off < tolerance]
+    return RelativeFloor(
+        across=float(plane[0]),
+        down=float(plane[1]),
+        offset=float(plane[2]),
+        tolerance=tolerance,
+        share=on_floor.size / d.size,
+        deviation=float(np.sqrt(np.mean(on_floor**2))) if on_floor.size else math.inf,
+        rise=float(plane[1]) * lower.reach,
+    )
+
+
+def _tolerance(plane: np.ndarray, lower: Cells) -> float:
+    return float(np.clip(RISE_TOLERANCE * plane[1] * lower.reach, FINEST, TOLERANCE))
+
+
+def _deviation(off: np.ndarray, tolerance: float) -> float:
+    """Robust standard deviation of what lies on the plane."""
+    near = off[off < tolerance]
+    if near.size == 0:
+        return tolerance / BIWEIGHT
+    return float(np.clip(1.4826 * np.median(near), FINEST, tolerance / BIWEIGHT))
