@@ -1,0 +1,85 @@
+"""Where pictures come from when no camera driver runs: files, folders, videos, devices, bags.
+
+`open_source` takes what a person names and gives a `Source`; iterating it gives one `Frame` after
+the other. This part of the room knows no ROS either: bags are read by a library.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from midas_depth_ros.images.checks import MAX_PIXELS
+from midas_depth_ros.images.sources.bag import BAG_SUFFIXES, Bag, bag_files
+from midas_depth_ros.images.sources.errors import (
+    SourceError,
+    SourceLost,
+    SourceNotFound,
+    UnclearTopic,
+    UnknownSource,
+    UnreadableSource,
+)
+from midas_depth_ros.images.sources.frames import Frame, Source, Warn
+from midas_depth_ros.images.sources.pictures import PictureFiles, is_picture
+from midas_depth_ros.images.sources.video import Device, VideoFile
+
+__all__ = [
+    'Frame',
+    'Source',
+    'SourceError',
+    'SourceLost',
+    'SourceNotFound',
+    'UnclearTopic',
+    'UnknownSource',
+    'UnreadableSource',
+    'open_source',
+]
+
+LOGGER = logging.getLogger(__name__)
+KINDS = (
+    'a picture, a folder of pictures, a video file, a camera device (0, /dev/video0) or a rosbag2'
+)
+
+
+def open_source(
+    source: str | int | Path,
+    topic: str = '',
+    max_pixels: int = MAX_PIXELS,
+    warn: Warn = LOGGER.warning,
+) -> Source:
+    """Open a picture, folder of pictures, video file, camera device or rosbag2.
+
+    Args:
+        source: a path, or a device number (an int, digits, or /dev/videoN).
+        topic: the image topic of a bag; '' takes the only one.
+        max_pixels: larger pictures are refused.
+        warn: is told of each picture or message that is skipped, and why.
+
+    Raises:
+        SourceError: one of its kinds, when it can be told at once that nothing will come of it.
+    """
+    text = str(source).strip()
+    if not text:
+        raise UnknownSource(f'source is empty: name {KINDS}')
+    path = Path(text).expanduser()
+    device = re.fullmatch(r'(?:/dev/video)?(\d+)', text)
+    if device and not path.is_file() and not path.is_dir():
+        return Device(int(device.group(1)))
+    if not path.exists():
+        raise SourceNotFound(f'{path}: there is no such file or folder: name {KINDS}')
+    if path.is_dir():
+        is_bag = (path / 'metadata.yaml').is_file() or bag_files(path)
+        if is_bag:
+            return Bag(path, topic, max_pixels, warn)
+        return PictureFiles(path, max_pixels, warn)
+    if path.suffix in BAG_SUFFIXES:
+        return Bag(path, topic, max_pixels, warn)
+    if path.suffix == '.bag':
+        raise UnknownSource(
+            f'{path}: this is a bag of ROS 1: convert it with rosbags-convert --src {path} '
+            f'--dst {path.with_suffix("")}'
+        )
+    if is_picture(path):
+        return PictureFiles(path, max_pixels, warn)
+    return VideoFile(path, max_pixels, warn)
