@@ -1,0 +1,1 @@
+"""The ROS shell: messages, parameters, nodes. Wiring only, no arithmetic on pixels."""

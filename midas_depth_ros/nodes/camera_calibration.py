@@ -1,0 +1,196 @@
+"""CameraInfo messages: from a calibration file, from a camera model, from a recording, resized.
+
+The file is the YAML that camera_calibration writes and camera_calibration_parsers reads.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
+
+from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.geometry.lens import COEFFICIENT_COUNTS
+from midas_depth_ros.images.sources import Frame
+
+IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+# Field of CameraInfo -> key in the file and how many numbers it has (None: by the lens model).
+MATRICES: dict[str, tuple[str, int | None]] = {
+    'k': ('camera_matrix', 9),
+    'd': ('distortion_coefficients', None),
+    'r': ('rectification_matrix', 9),
+    'p': ('projection_matrix', 12),
+}
+# Resizing keeps the aspect but for the rounding to whole pixels.
+ASPECT_TOLERANCE_PX = 1.0
+
+
+class CalibrationError(ValueError):
+    """A calibration that cannot be read, or that is of other pictures."""
+
+
+class Calibration:
+    """Which CameraInfo goes with a picture: of the file, else recorded, else assumed, else none."""
+
+    def __init__(self, path: str, horizontal_fov_rad: float, is_recorded: bool) -> None:
+        """`path` '' and NaN are "none". Raises CalibrationError."""
+        self._of_file = read_calibration(path) if path else None
+        self._horizontal_fov_rad = horizontal_fov_rad
+        self._is_recorded = is_recorded
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there will be CameraInfo at all."""
+        assumed = not math.isnan(self._horizontal_fov_rad)
+        return bool(self._of_file or self._is_recorded or assumed)
+
+    def info_for(self, frame: Frame) -> CameraInfo | None:
+        """A CameraInfo without header. Raises CalibrationError, and ImageError on a broken one."""
+        if self._of_file is not None:
+            return resized(self._of_file, *frame.size)
+        if frame.camera_info is not None:
+            info = info_of_recording(frame.camera_info)
+            # A driver knows what goes with its pictures: untouched, they stay together.
+            return info if frame.message is not None else resized(info, *frame.size)
+        if not math.isnan(self._horizontal_fov_rad):
+            return info_of_model(
+                CameraModel.from_field_of_view(*frame.size, self._horizontal_fov_rad)
+            )
+        return None
+
+
+def read_calibration(path: str | Path) -> CameraInfo:
+    """A CameraInfo, without header, from a calibration file.
+
+    `rectification_matrix` and `projection_matrix` may be missing: then the camera is taken for a
+    single one, with the identity and [K|0]. Raises CalibrationError naming the file and the key.
+    """
+    path = Path(str(path).removeprefix('file://')).expanduser()
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CalibrationError(f'calibration {path}: it cannot be read: {error}') from error
+    except yaml.YAMLError as error:
+        raise CalibrationError(
+            f'calibration {path}: it is no YAML of camera_calibration: {error}'
+        ) from error
+    try:
+        return _info_of_file(content)
+    except CalibrationError as error:
+        raise CalibrationError(
+            f'calibration {path}: {error}: write it again with camera_calibration'
+        ) from error
+
+
+def _info_of_file(content: Any) -> CameraInfo:
+    if not isinstance(content, dict):
+        raise CalibrationError('there are no keys in it')
+    info = CameraInfo()
+    for field in ('width', 'height'):
+        value = content.get(f'image_{field}')
+        if not isinstance(value, int) or value < 1:
+            raise CalibrationError(f'image_{field} is {value!r}, not a number of pixels')
+        setattr(info, field, value)
+    info.distortion_model = str(content.get('distortion_model', 'plumb_bob'))
+    counts = COEFFICIENT_COUNTS.get(info.distortion_model)
+    if counts is None:
+        raise CalibrationError(
+            f'distortion_model is {info.distortion_model!r}, not one of '
+            f'{", ".join(COEFFICIENT_COUNTS)}'
+        )
+    for field, (key, count) in MATRICES.items():
+        if field in 'rp' and key not in content:
+            values = IDENTITY if field == 'r' else _projection(info.k)
+        else:
+            values = _numbers(content, key, counts if count is None else (count,))
+        setattr(info, field, values)
+    return info
+
+
+def _numbers(content: dict[str, Any], key: str, counts: tuple[int, ...]) -> list[float]:
+    matrix = content.get(key)
+    data = matrix.get('data') if isinstance(matrix, dict) else None
+    if not isinstance(data, list) or len(data) not in counts:
+        wanted = ' or '.join(map(str, counts))
+        raise CalibrationError(f'{key} has no list "data" of {wanted} numbers, but {matrix!r}')
+    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in data):
+        raise CalibrationError(f'{key} is {data!r}: not all of it are finite numbers')
+    return [float(value) for value in data]
+
+
+def _projection(k: Any) -> list[float]:
+    """P = [K|0]: of a single camera whose picture is only straightened."""
+    fx, skew, cx, _, fy, cy, *_ = (float(value) for value in k)
+    return [fx, skew, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+
+
+def info_of_model(model: CameraModel) -> CameraInfo:
+    """A CameraInfo, without header, of a camera model; no lens becomes plumb_bob with zeros."""
+    info = CameraInfo(width=model.width, height=model.height)
+    info.distortion_model = model.distortion_model or 'plumb_bob'
+    info.d = list(model.distortion) or [0.0] * 5
+    info.k = [model.fx, 0.0, model.cx, 0.0, model.fy, model.cy, 0.0, 0.0, 1.0]
+    info.r = IDENTITY
+    info.p = _projection(info.k)
+    return info
+
+
+def info_of_recording(recorded: Any) -> CameraInfo:
+    """A CameraInfo, without header, with all fields of a recorded one (duck-typed)."""
+    info = CameraInfo(width=int(recorded.width), height=int(recorded.height))
+    info.distortion_model = str(recorded.distortion_model)
+    for field in MATRICES:
+        setattr(info, field, [float(value) for value in getattr(recorded, field)])
+    info.binning_x, info.binning_y = int(recorded.binning_x), int(recorded.binning_y)
+    roi = recorded.roi
+    info.roi = RegionOfInterest(
+        x_offset=int(roi.x_offset),
+        y_offset=int(roi.y_offset),
+        width=int(roi.width),
+        height=int(roi.height),
+        do_rectify=bool(roi.do_rectify),
+    )
+    return info
+
+
+def resized(info: CameraInfo, width: int, height: int) -> CameraInfo:
+    """The CameraInfo of the same pictures resized to `width` x `height`; a new message.
+
+    Pixel centres are at whole numbers, as in `CameraModel.scaled`. Raises CalibrationError when
+    the aspect is another: then it is the calibration of another camera or of a cropped picture.
+    """
+    copy = info_of_recording(info)
+    copy.header = info.header
+    full_width = (info.roi.width or info.width) // (info.binning_x or 1)
+    full_height = (info.roi.height or info.height) // (info.binning_y or 1)
+    if (full_width, full_height) == (width, height):
+        return copy
+    if not (full_width and full_height):
+        raise CalibrationError(f'camera_info is of {full_width}x{full_height} pixels')
+    x_scale, y_scale = width / full_width, height / full_height
+    if abs(width - full_width * y_scale) > ASPECT_TOLERANCE_PX * max(1.0, y_scale):
+        raise CalibrationError(
+            f'the calibration is of {full_width}x{full_height} pixels, the pictures are of '
+            f'{width}x{height}, another aspect: calibrate at the size of the pictures'
+        )
+    copy.width, copy.height = round(info.width * x_scale), round(info.height * y_scale)
+    copy.k = _scaled_rows(info.k, 3, x_scale, y_scale)
+    copy.p = _scaled_rows(info.p, 4, x_scale, y_scale)
+    roi = copy.roi
+    roi.x_offset, roi.width = round(roi.x_offset * x_scale), round(roi.width * x_scale)
+    roi.y_offset, roi.height = round(roi.y_offset * y_scale), round(roi.height * y_scale)
+    return copy
+
+
+def _scaled_rows(matrix: Any, columns: int, x_scale: float, y_scale: float) -> list[float]:
+    """K or P of the resized picture: rows scaled, principal point moved by its half pixel."""
+    values = [float(value) for value in matrix]
+    for row, scale in ((0, x_scale), (1, y_scale)):
+        for column in range(columns):
+            values[row * columns + column] *= scale
+        if any(values):
+            values[row * columns + 2] += 0.5 * scale - 0.5
+    return values

@@ -1,0 +1,150 @@
+"""One camera's way in: subscribes, checks at the door, throttles, hands over to the worker.
+
+Callbacks do no work on pixels. What is wrong with an image is counted and said in one
+throttled warning that names the fault.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from midas_depth_ros.geometry import CameraModel, CameraModelError
+from midas_depth_ros.images import ImageError, check_compressed, check_image
+from midas_depth_ros.nodes import quality_of_service as qos
+from midas_depth_ros.nodes.messages import stamp_ns
+from midas_depth_ros.nodes.scheduling import Frame, FrameExchange, StampThrottle
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.statistics import CameraStatistics
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.subscription import Subscription
+
+FAULT_LOG_PERIOD_S = 5.0
+
+
+class CameraInput:
+    """The subscriptions of one camera, from `open()` to `close()`."""
+
+    def __init__(
+        self,
+        node: Node,
+        camera: str,
+        settings: Callable[[], DepthNodeSettings],
+        statistics: CameraStatistics,
+        wanted: Callable[[], bool],
+    ) -> None:
+        self.camera = camera
+        self.model: CameraModel | None = None
+        self.calibration = 'no camera_info yet'
+        self._node = node
+        self._settings = settings
+        self._exchange: FrameExchange | None = None
+        self._statistics = statistics
+        self._wanted = wanted
+        self._throttle = StampThrottle()
+        self._restarted = False
+        self._last_info: CameraInfo | None = None
+        self._fault_logged_s = -FAULT_LOG_PERIOD_S
+        self._subscriptions: list[Subscription] = []
+
+    def open(self, exchange: FrameExchange) -> None:
+        """Subscribe to the camera's topics; frames go into `exchange`."""
+        settings = self._settings()
+        self._exchange = exchange
+        self._throttle = StampThrottle()
+        raw = settings.transport == 'raw'
+        self._subscriptions = [
+            qos.make_subscription(
+                self._node,
+                Image if raw else CompressedImage,
+                f'{self.camera}/image_raw' + ('' if raw else '/compressed'),
+                self._on_image,
+                qos.EVERY_IMAGE if settings.process_every_frame else qos.NEWEST_IMAGE,
+            ),
+            qos.make_subscription(
+                self._node,
+                CameraInfo,
+                f'{self.camera}/camera_info',
+                self._on_camera_info,
+                qos.CAMERA_INFO,
+            ),
+        ]
+        self._statistics.watch()
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    @property
+    def topic(self) -> str:
+        """The full name of the image topic; '' while closed."""
+        return self._subscriptions[0].topic_name if self._subscriptions else ''
+
+    def publishers(self) -> tuple[int, list[str]]:
+        """How many publish on the image topic, and why some cannot reach us."""
+        if not self._subscriptions:
+            return 0, []
+        return qos.publishers_of(self._node, self._subscriptions[0])
+
+    def complain(self, ending: str, text: str) -> None:
+        """Count a bad frame and warn about it, at most once in a few seconds."""
+        self._statistics.fault(ending, text)
+        now = time.monotonic()
+        if now - self._fault_logged_s >= FAULT_LOG_PERIOD_S:
+            self._fault_logged_s = now
+            self._node.get_logger().warning(f'{self.camera}: frame {ending}: {text}')
+
+    def _on_image(self, message: Any) -> None:
+        settings = self._settings()
+        self._statistics.received()
+        try:
+            check = check_image if isinstance(message, Image) else check_compressed
+            check(message, settings.max_pixels)
+        except ImageError as error:
+            self.complain('rejected', str(error))
+            return
+        if not self._wanted():
+            self._statistics.count('unwanted')
+            return
+        stamp = stamp_ns(message.header) or self._node.get_clock().now().nanoseconds
+        if self._throttle.jumped_back(stamp):
+            self._restarted = True
+            self._statistics.stamp_jumps += 1
+            self._node.get_logger().info(f'{self.camera}: stamps went back, starting anew')
+        max_rate = 0.0 if settings.process_every_frame else settings.max_rate
+        if not self._throttle.passes(stamp, max_rate):
+            self._statistics.count('throttled')
+            return
+        frame = Frame(self.camera, message, stamp, time.monotonic(), self._restarted)
+        self._restarted = False
+        if self._exchange is not None and self._exchange.put(frame) is not None:
+            self._statistics.count('dropped')
+
+    def _on_camera_info(self, info: CameraInfo) -> None:
+        if self._last_info is not None and same_camera(info, self._last_info):
+            return
+        self._last_info = info
+        try:
+            self.model = CameraModel.from_camera_info(info)
+            self.calibration = f'camera_info {info.width}x{info.height}'
+        except CameraModelError as error:
+            self.model = None
+            self.calibration = str(error)
+            self._node.get_logger().warning(f'{self.camera}: camera_info ignored: {error}')
+
+
+def same_camera(one: CameraInfo, other: CameraInfo) -> bool:
+    """Whether two CameraInfo messages differ in nothing but the header."""
+    fields = [field for field in one.get_fields_and_field_types() if field != 'header']
+    return all(_equal(getattr(one, field), getattr(other, field)) for field in fields)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return list(one) == list(other) if hasattr(one, '__iter__') else bool(one == other)

@@ -1,0 +1,294 @@
+"""depth_node: camera images in; relative inverse depth, heatmap and closeness out.
+
+A lifecycle node: configure loads the model, activate subscribes and starts the one inference
+thread, deactivate leaves the CPU alone, cleanup frees the model. With `autostart` (default) it
+goes to active by itself. `~/enable` (std_srvs/SetBool) pauses and resumes while active.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_srvs.srv import SetBool
+
+from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
+from midas_depth_ros.nodes.camera_input import CameraInput
+from midas_depth_ros.nodes.camera_output import CameraOutput
+from midas_depth_ros.nodes.diagnostics import (
+    CameraReport,
+    ModelReport,
+    camera_status,
+    model_status,
+    silence,
+)
+from midas_depth_ros.nodes.log_bridge import forward_logging
+from midas_depth_ros.nodes.parameters import ParameterServer
+from midas_depth_ros.nodes.scheduling import FrameExchange
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.nodes.statistics import CameraStatistics
+from midas_depth_ros.nodes.worker import Camera, Worker
+
+REPLAY_QUEUE = 10  # frames that wait at most when every frame is processed
+SILENCE_LOG_PERIOD_S = 10.0
+
+EstimatorFactory = Callable[[DepthNodeSettings], DepthEstimator]
+SUCCESS = TransitionCallbackReturn.SUCCESS
+
+
+def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
+    """Load the estimator that the parameters ask for."""
+    return load_estimator(
+        settings.model,
+        settings.backend,
+        settings.num_threads,
+        allow_download=settings.allow_download,
+    )
+
+
+class DepthNode(LifecycleNode):
+    """The ROS shell around an estimator. The estimator comes from a factory given to it."""
+
+    def __init__(
+        self, make_estimator: EstimatorFactory = estimator_from, **node_options: Any
+    ) -> None:
+        super().__init__('depth_node', **node_options)
+        # Before the parameters, whose refusal must be able to destroy the node.
+        self._estimator: DepthEstimator | None = None
+        self._cameras: dict[str, Camera] = {}
+        self._worker: Worker | None = None
+        self._phase = 'unconfigured'
+        self.interruptible = False  # a signal may cut the running callback short, see run_node
+        forward_logging(self)
+        self._survive_impossible_transitions()
+        self._make_estimator = make_estimator
+        self._parameter_server = ParameterServer(self, DepthNodeSettings, self._is_unconfigured)
+        self._silence_logged_s: dict[str, float] = {}
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # A steady clock: diagnostics must also tell of a simulated clock that stands still.
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._diagnostics_timer = self.create_timer(
+            1.0 / self.settings.diagnostics_rate,
+            self._publish_diagnostics,
+            clock=self._steady_clock,
+        )
+        self._enable = self.create_service(SetBool, '~/enable', self._on_enable)
+        self._autostart_timer = None
+        if self.settings.autostart:
+            self._autostart_timer = self.create_timer(
+                0.0, self._autostart, clock=self._steady_clock
+            )
+
+    @property
+    def settings(self) -> DepthNodeSettings:
+        """The parameters as they stand."""
+        return self._parameter_server.current
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and make the publishers."""
+        self._phase = 'configuring'
+        self._publish_diagnostics()  # loading may take long: say so first
+        self.interruptible = True
+        try:
+            self._configure(self.settings)
+        except (DepthError, ValueError) as error:
+            self.get_logger().error(f'cannot configure with model {self.settings.model!r}: {error}')
+            self._free()
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            # rclpy turns what is raised here into an error transition without a word.
+            self.get_logger().error(f'cannot configure:\n{traceback.format_exc()}')
+            raise
+        finally:
+            self.interruptible = False
+        self._phase = 'inactive'
+        return SUCCESS
+
+    def _configure(self, settings: DepthNodeSettings) -> None:
+        started = time.monotonic()
+        self.get_logger().info(f'loading model {settings.model!r}')
+        self._estimator = estimator = self._make_estimator(settings)
+        for name in settings.cameras:
+            statistics = CameraStatistics()
+            output = CameraOutput(self, name, estimator)
+            source = CameraInput(self, name, lambda: self.settings, statistics, output.wanted)
+            self._cameras[name] = Camera(name, source, output, statistics)
+        self.get_logger().info(
+            f'model {estimator.model} on {estimator.backend}, '
+            f'loaded in {time.monotonic() - started:.1f} s'
+        )
+        if estimator.notice:
+            self.get_logger().warning(estimator.notice)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and start inferring."""
+        try:
+            self._start()
+        except ValueError as error:
+            self.get_logger().error(f'cannot activate: {error}')
+            self._stop()
+            return TransitionCallbackReturn.FAILURE
+        self._phase = 'active'
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and leave the CPU alone; the model stays loaded."""
+        self._stop()
+        self._phase = 'inactive'
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and the publishers."""
+        self._free()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free everything, from whatever state."""
+        self._stop()
+        self._free()
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Fall back to unconfigured, with nothing left running."""
+        return self.on_shutdown(state)
+
+    def destroy_node(self) -> None:
+        """Stop the inference thread before the publishers go."""
+        self._stop()
+        self._free()
+        super().destroy_node()
+
+    def _is_unconfigured(self) -> bool:
+        return self._phase == 'unconfigured'
+
+    def _start(self) -> None:
+        if self._worker is not None or self._estimator is None:
+            return
+        replay = self.settings.process_every_frame
+        exchange = FrameExchange(tuple(self._cameras), REPLAY_QUEUE if replay else 1)
+        self._worker = Worker(self, self._estimator, exchange, self._cameras, lambda: self.settings)
+        self._worker.start()
+        for camera in self._cameras.values():
+            camera.input.open(exchange)
+            self.get_logger().info(f'{camera.name}: waiting for images on {camera.input.topic}')
+
+    def _stop(self) -> None:
+        if self._worker is None:
+            return
+        for camera in self._cameras.values():
+            camera.input.close()
+        self._worker.stop()
+        self._worker = None
+
+    def _free(self) -> None:
+        for camera in self._cameras.values():
+            camera.output.close()
+        self._cameras = {}
+        self._phase = 'unconfigured'
+        if self._estimator is not None:
+            self._estimator.close()
+            self._estimator = None
+
+    def _survive_impossible_transitions(self) -> None:
+        """Answer a transition that the state does not allow with a no.
+
+        rclpy lets the error out of the executor, so that one wrong request ends the process.
+        """
+        answer = self._service_change_state.callback
+
+        def callback(request: ChangeState.Request, response: ChangeState.Response) -> Any:
+            try:
+                return answer(request, response)
+            except RuntimeError as error:
+                self.get_logger().error(f'transition {request.transition.id} refused: {error}')
+                response.success = False
+                return response
+
+        self._service_change_state.callback = callback
+
+    def _autostart(self) -> None:
+        """Go to active once, as a lifecycle manager would."""
+        self.destroy_timer(self._autostart_timer)
+        if self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS:
+            return
+        self.get_logger().fatal('start-up failed, see the error above')
+        self.exit_code = 1  # ends the process, see run_node
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Pause or resume; an inactive node says that it must be activated instead."""
+        response.success = self._phase == 'active'
+        if not response.success:
+            response.message = 'the node is not active: activate it first'
+        elif request.data:
+            self._start()
+            response.message = 'running'
+        else:
+            self._stop()
+            response.message = 'paused'
+        return response
+
+    def _publish_diagnostics(self) -> None:
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.status.append(model_status(self._model_report()))
+        for camera in list(self._cameras.values()):
+            report = self._camera_report(camera)
+            self._log_silence(report, camera.statistics)
+            message.status.append(camera_status(report, camera.statistics))
+        self._diagnostics.publish(message)
+
+    def _model_report(self) -> ModelReport:
+        estimator = self._estimator
+        return ModelReport(
+            node=self.get_name(),
+            state=self._phase,
+            enabled=self._worker is not None,
+            model=estimator.model if estimator else '',
+            backend=estimator.backend if estimator else '',
+            notice=estimator.notice if estimator else '',
+            threads=self.settings.num_threads,
+        )
+
+    def _camera_report(self, camera: Camera) -> CameraReport:
+        publishers, incompatible = camera.input.publishers()
+        near = camera.output.closeness
+        return CameraReport(
+            node=self.get_name(),
+            camera=camera.name,
+            topic=camera.input.topic,
+            running=self._worker is not None,
+            wanted=camera.output.wanted(),
+            publishers=publishers,
+            incompatible=tuple(incompatible),
+            calibration=camera.input.calibration,
+            closeness=(near.reason or 'known') if near else 'not computed',
+            image_timeout_s=self.settings.image_timeout,
+        )
+
+    def _log_silence(self, report: CameraReport, statistics: CameraStatistics) -> None:
+        silent_s = statistics.silent_for()
+        if not report.running or silent_s <= report.image_timeout_s:
+            return
+        now = time.monotonic()
+        if now - self._silence_logged_s.get(report.camera, -SILENCE_LOG_PERIOD_S) >= (
+            SILENCE_LOG_PERIOD_S
+        ):
+            self._silence_logged_s[report.camera] = now
+            self.get_logger().warning(silence(report, silent_s))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is stopped; 1 if it could not start."""
+    return run_node(DepthNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""What the node tells about itself on /diagnostics: one status for the model, one per camera.
+
+Pure wording: numbers come in, DiagnosticStatus messages go out, so that it can be tested
+without spinning anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from midas_depth_ros.nodes.statistics import CameraStatistics
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelReport:
+    """What is known of the estimator and of the node's state."""
+
+    node: str
+    state: str  # lifecycle label
+    enabled: bool
+    model: str
+    backend: str
+    notice: str
+    threads: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraReport:
+    """What is known of one camera besides its statistics."""
+
+    node: str
+    camera: str
+    topic: str
+    running: bool  # subscribed: active and enabled
+    wanted: bool  # somebody subscribes to an output
+    publishers: int
+    incompatible: tuple[str, ...]
+    calibration: str
+    closeness: str
+    image_timeout_s: float
+
+
+def model_status(report: ModelReport) -> DiagnosticStatus:
+    """The status of the model: WARN while a fallback or placeholder serves."""
+    level, text = DiagnosticStatus.OK, f'{report.model} on {report.backend}'
+    if not report.model:
+        text = f'no model loaded ({report.state})'
+    elif report.notice:
+        level, text = DiagnosticStatus.WARN, report.notice
+    values = {
+        'lifecycle state': report.state,
+        'enabled': report.enabled,
+        'model': report.model,
+        'backend': report.backend,
+        'notice': report.notice,
+        'inference threads': report.threads or 'all cores',
+    }
+    return _status(f'{report.node}: model', level, text, values)
+
+
+def camera_status(report: CameraReport, statistics: CameraStatistics) -> DiagnosticStatus:
+    """The status of one camera: ERROR while it is blind, WARN while frames are refused."""
+    level, text = _verdict(report, statistics)
+    rate_in, rate_out = statistics.rates()
+    counts = statistics.counts
+    values = {
+        'topic': report.topic,
+        'publishers': report.publishers,
+        'incompatible publishers': '; '.join(report.incompatible),
+        'calibration': report.calibration,
+        'input rate [Hz]': f'{rate_in:.2f}',
+        'output rate [Hz]': f'{rate_out:.2f}',
+        'frames received': counts.received,
+        'frames processed': counts.processed,
+        'frames dropped': counts.dropped,
+        'frames throttled': counts.throttled,
+        'frames unwanted': counts.unwanted,
+        'frames rejected': counts.rejected,
+        'frames failed': counts.failed,
+        'stamp jumps': statistics.stamp_jumps,
+        'last fault': statistics.last_fault,
+        'closeness': report.closeness,
+        # Metric depth adds its scale state here.
+    }
+    for name, times in (
+        ('latency', statistics.latency),
+        ('stamp age', statistics.stamp_age),
+        ('inference', statistics.inference),
+    ):
+        summary = times.summary()
+        values[f'{name} median [ms]'] = f'{summary[0]:.1f}' if summary else ''
+        values[f'{name} p95 [ms]'] = f'{summary[1]:.1f}' if summary else ''
+    return _status(f'{report.node}: camera {report.camera}', level, text, values)
+
+
+def silence(report: CameraReport, seconds: float) -> str:
+    """The sentence about a camera that sends nothing."""
+    text = (
+        f'no images on {report.topic} for {seconds:.0f} s '
+        f'(publishers: {report.publishers}, incompatible QoS: {len(report.incompatible)})'
+    )
+    return text + ''.join(f'; {reason}' for reason in report.incompatible)
+
+
+def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes, str]:
+    """Level and sentence of a camera, the gravest first."""
+    if not report.running:
+        return DiagnosticStatus.OK, 'not running: inactive or paused'
+    silent_s = statistics.silent_for()
+    if silent_s > report.image_timeout_s:
+        return DiagnosticStatus.ERROR, silence(report, silent_s)
+    fault = statistics.recent_fault()
+    if fault:
+        return DiagnosticStatus.WARN, f'frames refused or failed lately: {fault}'
+    if report.incompatible:
+        return DiagnosticStatus.WARN, f'incompatible QoS: {"; ".join(report.incompatible)}'
+    if not report.wanted:
+        return DiagnosticStatus.OK, 'idle: nobody subscribes to an output'
+    return DiagnosticStatus.OK, f'{statistics.rates()[1]:.1f} frames per second'
+
+
+def _status(name: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticStatus(name=name, level=level, message=text, values=pairs)

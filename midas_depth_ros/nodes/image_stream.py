@@ -1,0 +1,206 @@
+"""image_stream: pictures, a video, a camera device or a rosbag2 in; a camera's topics out.
+
+One thread reads the source, waits until each picture is due, and publishes it; the executor only
+serves parameters. At the end of the source the node ends with exit code 0, and with 1 when the
+source fails.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from midas_depth_ros.images import ImageError
+from midas_depth_ros.images.sources import Frame, SourceError, open_source
+from midas_depth_ros.nodes import quality_of_service as qos
+from midas_depth_ros.nodes.camera_calibration import Calibration, CalibrationError
+from midas_depth_ros.nodes.camera_topics import CameraTopics
+from midas_depth_ros.nodes.parameters import ParameterServer
+from midas_depth_ros.nodes.playback import NANOSECONDS, ClockTrack, Pacer, Thinner
+from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.nodes.stream_settings import ImageStreamSettings
+
+POLL_S = 0.02
+FAULT_LOG_PERIOD_S = 5.0
+
+
+class ImageStream(Node):
+    """The ROS shell around a source; it sets `exit_code` when it has ended.
+
+    Raises ValueError from the constructor when a parameter, the source or the calibration is wrong.
+    """
+
+    exit_code: int
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('image_stream', **node_options)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name='image_stream')
+        try:
+            self._set_up()
+        except ValueError:
+            super().destroy_node()
+            raise
+        self._thread.start()
+
+    def _set_up(self) -> None:
+        self._parameter_server = ParameterServer(self, ImageStreamSettings)
+        settings = self._parameter_server.current
+        self._source = open_source(
+            settings.source, settings.topic, settings.max_pixels, self.get_logger().warning
+        )
+        self._calibration = Calibration(
+            settings.calibration, settings.horizontal_fov, self._source.has_camera_info
+        )
+        self._topics = CameraTopics(
+            self, settings.camera, settings.transport, self._calibration.has_any
+        )
+        self._stamp_clock = self.get_clock()
+        self._clock_publisher = None
+        if settings.publish_clock:
+            # With use_sim_time our own clock would be what we publish.
+            self._stamp_clock = Clock(clock_type=ClockType.SYSTEM_TIME)
+            self._clock_publisher = qos.make_publisher(self, ClockMessage, '/clock')
+        self._track = ClockTrack()
+        self._pacer = Pacer(settings.rate, self._source.rate_hz)
+        self._thinner = Thinner(settings.rate)
+        self._start_s = 0.0
+        self._published = 0
+        self._fault_logged_s = -FAULT_LOG_PERIOD_S
+
+    def destroy_node(self) -> None:
+        """Stop the thread, then destroy what it uses."""
+        self._stopping.set()
+        self._thread.join()
+        super().destroy_node()
+
+    def _run(self) -> None:
+        exit_code = 1
+        try:
+            self._play()
+            exit_code = 0
+        except SourceError as error:
+            self.get_logger().fatal(str(error))
+        except RuntimeError:
+            if self.context.ok():
+                raise
+            exit_code = 0  # ROS was shut down while we were publishing
+        finally:
+            self.exit_code = exit_code
+
+    def _play(self) -> None:
+        settings = self._parameter_server.current
+        self._wait_for_subscribers(settings.wait_for_subscribers)
+        self._stopping.wait(settings.start_delay)
+        self._start_s = time.monotonic()
+        self.get_logger().info(f'{self._source.name} -> {self._topics.names}')
+        while not self._stopping.is_set():
+            self._pacer.start_pass()
+            for frame in self._source:
+                self._play_frame(frame)
+                if self._stopping.is_set():
+                    return
+            if not settings.loop:
+                self._topics.flush()
+                self.get_logger().info(
+                    f'{self._source.name} has ended: {self._published} published'
+                )
+                return
+
+    def _wait_for_subscribers(self, count: int) -> None:
+        if self._topics.subscribers < count:
+            self.get_logger().info(f'waiting for {count} subscribers of {self._topics.names}')
+        while self._topics.subscribers < count and not self._stopping.wait(POLL_S):
+            pass
+
+    def _play_frame(self, frame: Frame) -> None:
+        stamp_ns = self._original_stamp(frame)
+        if self._source.live:
+            if not self._thinner.passes(self._elapsed_s()):
+                return
+        else:
+            due_s = self._pacer.due_s(frame.time_ns, self._elapsed_s())
+            self._track.approach(stamp_ns, due_s)
+            self._wait_until(due_s)
+        if not self._stopping.is_set():
+            self._publish(frame, stamp_ns or self._stamp_clock.now().nanoseconds)
+
+    def _original_stamp(self, frame: Frame) -> int:
+        """The recorded stamp in nanoseconds; 0 where the time of publishing is wanted."""
+        original = self._parameter_server.current.stamps == 'original'
+        return frame.stamp_ns or 0 if original else 0
+
+    def _wait_until(self, due_s: float) -> None:
+        """Wait, with /clock ticking if it is ours."""
+        tick_s = 1.0 / self._parameter_server.current.clock_rate
+        while not self._stopping.is_set():
+            left_s = due_s - self._elapsed_s()
+            if left_s <= 0:
+                return
+            if self._clock_publisher is not None:
+                self._publish_clock(self._clock_ns())
+                left_s = min(left_s, tick_s)
+            self._stopping.wait(left_s)
+
+    def _clock_ns(self) -> int:
+        if self._parameter_server.current.stamps == 'original' and self._source.has_stamps:
+            return self._track.time_ns(self._elapsed_s())
+        return int(self._stamp_clock.now().nanoseconds)
+
+    def _publish_clock(self, time_ns: int) -> None:
+        if self._clock_publisher is not None and time_ns:
+            self._clock_publisher.publish(ClockMessage(clock=time_message(time_ns)))
+
+    def _publish(self, frame: Frame, stamp_ns: int) -> None:
+        settings = self._parameter_server.current
+        self._publish_clock(stamp_ns)
+        frame_id = settings.frame_id or frame.frame_id or settings.optical_frame
+        header = Header(stamp=time_message(stamp_ns), frame_id=frame_id)
+        try:
+            frame = frame.shrunk(settings.max_width)
+            info = self._info_for(frame)
+            if info is not None:
+                self._topics.publish_info(info, header)
+            self._topics.publish_frame(frame, header, settings.jpeg_quality)
+        except ImageError as error:
+            self._complain(f'{frame.name} skipped: {error}')
+        else:
+            self._published += 1
+
+    def _info_for(self, frame: Frame) -> CameraInfo | None:
+        try:
+            return self._calibration.info_for(frame)
+        except (CalibrationError, ImageError) as error:
+            self._complain(f'{frame.name} goes without camera_info: {error}')
+            return None
+
+    def _complain(self, text: str) -> None:
+        if time.monotonic() - self._fault_logged_s >= FAULT_LOG_PERIOD_S:
+            self._fault_logged_s = time.monotonic()
+            self.get_logger().warning(text)
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._start_s
+
+
+def time_message(time_ns: int) -> Time:
+    """A builtin_interfaces/Time."""
+    return Time(sec=time_ns // NANOSECONDS, nanosec=time_ns % NANOSECONDS)
+
+
+def main() -> int:
+    """Run the node; returns the exit code."""
+    return run_node(ImageStream)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

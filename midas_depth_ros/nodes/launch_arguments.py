@@ -1,0 +1,115 @@
+"""Launch arguments that stand for parameters of depth_node.
+
+In comes the declaration of a parameter; out go a launch argument with its text and choices, and
+later the value that was given, checked. An argument that is not given is an empty string and
+leaves its parameter to the parameter file: only so can a file and single arguments be combined.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration
+
+from midas_depth_ros.nodes.parameters import Spec, specs
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+# The parameters that are worth an argument of their own; the others are set in a file.
+ARGUMENTS = (
+    'transport',
+    'model',
+    'max_rate',
+    'num_threads',
+    'process_every_frame',
+    'autostart',
+)
+USE_SIM_TIME = Spec(
+    name='use_sim_time',
+    default=False,
+    text='Take the time from /clock, for simulation and replay.',
+    unit='',
+    minimum=None,
+    maximum=None,
+    choices=(),
+    live=True,
+    check=None,
+)
+
+
+def parameter_specs() -> dict[str, Spec]:
+    """The parameters of depth_node that a launch argument can set, by name."""
+    declared = {spec.name: spec for spec in specs(DepthNodeSettings)}
+    return {**{name: declared[name] for name in ARGUMENTS}, USE_SIM_TIME.name: USE_SIM_TIME}
+
+
+def depth_node_arguments(default_params_file: Path) -> list[DeclareLaunchArgument]:
+    """The arguments that every launch file with a depth_node has."""
+    return [
+        DeclareLaunchArgument(
+            'namespace', default_value='', description='Namespace of the nodes and their topics.'
+        ),
+        DeclareLaunchArgument(
+            'params_file',
+            default_value=str(default_params_file),
+            description='Parameter file of depth_node; arguments that are given override it.',
+        ),
+        *(_argument(spec) for spec in parameter_specs().values()),
+        DeclareLaunchArgument(
+            'log_level',
+            default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='How much depth_node logs.',
+        ),
+    ]
+
+
+def _argument(spec: Spec) -> DeclareLaunchArgument:
+    unit = f' [{spec.unit}]' if spec.unit else ''
+    choices = ('true', 'false') if spec.kind == 'bool' else spec.choices
+    return DeclareLaunchArgument(
+        spec.name,
+        default_value='',
+        choices=['', *choices] if choices else None,
+        description=f'{spec.text}{unit} Empty: as in params_file.',
+    )
+
+
+def given(context: LaunchContext, name: str) -> str:
+    """The text of a launch argument; '' if it was not given."""
+    return LaunchConfiguration(name).perform(context)
+
+
+def depth_node_parameters(
+    context: LaunchContext, cameras: list[str] | None = None
+) -> list[str | dict[str, Any]]:
+    """What to hand to a Node as its `parameters`: the file, then what arguments override in it.
+
+    Raises FileNotFoundError when there is no such file (launch_ros would go on without it), and
+    ValueError when an argument is not an acceptable value of its parameter.
+    """
+    params_file = os.path.expanduser(given(context, 'params_file'))
+    if not os.path.isfile(params_file):
+        raise FileNotFoundError(f'params_file:={params_file} is not a file')
+    overrides: dict[str, Any] = {'cameras': cameras} if cameras else {}
+    for name, spec in parameter_specs().items():
+        text = given(context, name)
+        if text:
+            overrides[name] = parameter_value(spec, text)
+    return [params_file, overrides] if overrides else [params_file]
+
+
+def parameter_value(spec: Spec, text: str) -> Any:
+    """The value that the text of an argument means; ValueError if the parameter refuses it."""
+    try:
+        value = text if spec.kind == 'string' else yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    fault = spec.fault(value)
+    if fault:
+        raise ValueError(f'{spec.name}:={text} is refused: {fault}')
+    return float(value) if spec.kind == 'double' else value

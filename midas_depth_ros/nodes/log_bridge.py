@@ -1,0 +1,40 @@
+"""What the pure rooms say through Python's logging, said through ROS.
+
+So that a slow download or a corrupt file is told on the console and on /rosout like all else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+PACKAGE_LOGGER = 'midas_depth_ros'
+
+
+class RosHandler(logging.Handler):
+    """Hands records to a node's logger, level for level."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self._logger = node.get_logger()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one record."""
+        text = record.getMessage()
+        if record.levelno >= logging.ERROR:
+            self._logger.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(text)
+        else:
+            self._logger.info(text)
+
+
+def forward_logging(node: Node) -> None:
+    """Let this node say what the package logs; the latest node made replaces earlier ones."""
+    logger = logging.getLogger(PACKAGE_LOGGER)
+    logger.handlers = [RosHandler(node)]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

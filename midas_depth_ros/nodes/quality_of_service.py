@@ -1,0 +1,73 @@
+"""Quality of service of our topics, and what does not match it on the other side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import (
+    HistoryPolicy,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+
+# Best effort takes what any publisher sends; one message deep, since only the newest counts.
+NEWEST_IMAGE = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+EVERY_IMAGE = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
+CAMERA_INFO = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+OUTPUT = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE
+)
+
+
+def make_publisher(node: Node, kind: type, topic: str, profile: QoSProfile = OUTPUT) -> Publisher:
+    """A publisher whose quality users may override by `qos_overrides` parameters.
+
+    Raises ValueError when such a parameter is wrong.
+    """
+    try:
+        return node.create_publisher(
+            kind,
+            topic,
+            profile,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+    except RuntimeError as error:  # rclpy's way of refusing a value of qos_overrides
+        raise ValueError(f'qos_overrides of {topic}: {error}') from error
+
+
+def make_subscription(
+    node: Node, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+) -> Subscription:
+    """A subscription whose quality users may override; raises as `make_publisher` does."""
+    try:
+        return node.create_subscription(
+            kind,
+            topic,
+            callback,
+            profile,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+    except RuntimeError as error:
+        raise ValueError(f'qos_overrides of {topic}: {error}') from error
+
+
+def publishers_of(node: Node, subscription: Subscription) -> tuple[int, list[str]]:
+    """How many publishers a subscription has, and why those that do not match don't."""
+    endpoints = node.get_publishers_info_by_topic(subscription.topic_name)
+    reasons = []
+    for endpoint in endpoints:
+        verdict, reason = qos_check_compatible(endpoint.qos_profile, subscription.qos_profile)
+        if verdict == QoSCompatibility.ERROR:
+            reasons.append(f'{endpoint.node_name}: {reason.strip()}')
+    return len(endpoints), reasons

@@ -1,0 +1,110 @@
+"""Which frame next: throttling by stamps, newest frame only, fair among cameras.
+
+Plain Python, no ROS: frames come in from subscription callbacks, one worker thread takes them
+out. A frame that is replaced before it was taken is a counted drop, never a queue.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+from typing import Any
+
+NANOSECONDS = 1_000_000_000
+JITTER = 0.25  # share of a period by which a frame may come early without being skipped
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One image message on its way through the node."""
+
+    camera: str
+    message: Any
+    stamp_ns: int
+    received_s: float  # monotonic clock
+    restarted: bool = False  # the stamps jumped back before this frame
+
+
+class StampThrottle:
+    """Lets frames of one camera pass no faster than a rate, judged by their stamps alone.
+
+    So a replayed bag or simulated time is throttled as the live camera was. The mean rate is
+    held even if the stamps jitter: each frame that passes books the next slot of a fixed grid.
+    """
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+        self._due_ns = 0
+
+    def jumped_back(self, stamp_ns: int) -> bool:
+        """Whether the stamp is older than the last one seen: a loop or a clock jump."""
+        return self._last_ns is not None and stamp_ns < self._last_ns
+
+    def passes(self, stamp_ns: int, max_rate_hz: float) -> bool:
+        """Whether a frame with this stamp may pass; 0 Hz means without limit."""
+        if self.jumped_back(stamp_ns) or self._last_ns is None:
+            self._due_ns = stamp_ns
+        self._last_ns = stamp_ns
+        if max_rate_hz <= 0:
+            return True
+        period_ns = int(NANOSECONDS / max_rate_hz)
+        if stamp_ns < self._due_ns - period_ns * JITTER:
+            return False
+        gap = stamp_ns > self._due_ns + period_ns
+        self._due_ns = (stamp_ns if gap else self._due_ns) + period_ns
+        return True
+
+
+class FrameExchange:
+    """Frames between the callbacks and the worker: a slot per camera, taken in turn.
+
+    With `capacity` 1 a new frame replaces a waiting one (`put` returns the one it replaced).
+    With a larger capacity nothing is replaced: `put` waits for room, which holds a reliable
+    publisher back (replay of every frame).
+    """
+
+    def __init__(self, cameras: tuple[str, ...], capacity: int = 1) -> None:
+        self._waiting: dict[str, collections.deque[Frame]] = {
+            camera: collections.deque() for camera in cameras
+        }
+        self._turn = collections.deque(cameras)
+        self._capacity = capacity
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, frame: Frame) -> Frame | None:
+        """Hand a frame over; returns the frame that it replaced and that nobody will see."""
+        with self._changed:
+            queue = self._waiting[frame.camera]
+            replaced = None
+            if self._capacity == 1 and queue:
+                replaced = queue.popleft()
+            else:
+                self._changed.wait_for(lambda: len(queue) < self._capacity or self._closed)
+            if self._closed:
+                return frame
+            queue.append(frame)
+            self._changed.notify_all()
+            return replaced
+
+    def take(self) -> Frame | None:
+        """Wait for the next frame, the cameras in turn; None once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
+            if self._closed:
+                return None
+            while not self._waiting[self._turn[0]]:
+                self._turn.rotate(-1)
+            frame = self._waiting[self._turn[0]].popleft()
+            self._turn.rotate(-1)
+            self._changed.notify_all()
+            return frame
+
+    def close(self) -> None:
+        """Wake everybody and refuse further frames; what waits is forgotten."""
+        with self._changed:
+            self._closed = True
+            for queue in self._waiting.values():
+                queue.clear()
+            self._changed.notify_all()

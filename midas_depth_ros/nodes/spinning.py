@@ -1,0 +1,126 @@
+"""The `main()` of every node: start ROS, spin, and stop promptly and cleanly.
+
+In comes a function that makes the node; out goes the exit code of the process. SIGINT and SIGTERM
+end the node with 0 and without a traceback; a wrong parameter is one line of log and a 1.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from types import FrameType, TracebackType
+from typing import Any
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+# rcl's wait does not return on a signal: this bounds how long a signal goes unnoticed.
+WAIT_S = 0.1
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopSignals:
+    """Turns SIGINT and SIGTERM into `requested`, for the length of a `with` block.
+
+    rclpy's own handlers shut the context down under the feet of a running node, so that its last
+    messages and its cleanup fail. Here the context lives until the node is closed. While the node
+    is being made, or while it is `interruptible` (a model is loading), a signal raises
+    KeyboardInterrupt at once; while it spins, the first one lets the running callback finish and
+    the second one interrupts it; while it closes, more of them are ignored (a terminal and ros2
+    launch both send one).
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.making = False
+        self.closing = False
+        self.node: Node | None = None  # the one that spins
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            # Who was asked to end is ending: the second signal of a pair must not kill it now.
+            signal.signal(number, signal.SIG_IGN if self.requested else handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        again, self.requested = self.requested, True
+        interruptible = self.making or getattr(self.node, 'interruptible', False)
+        if not self.closing and (again or interruptible):
+            raise KeyboardInterrupt
+
+
+def run_node(
+    make_node: Callable[[], Node],
+    args: Sequence[str] | None = None,
+    make_executor: Callable[[], Executor] = SingleThreadedExecutor,
+) -> int:
+    """Make a node, spin it until it or somebody else ends it, and close it.
+
+    A node that ends by itself sets an attribute `exit_code` (int) on itself. `args` are the
+    command line, sys.argv if None. Returns the exit code: 0 after SIGINT, SIGTERM or a shutdown
+    of ROS, 1 with a fatal line of log when a parameter or a ROS argument is wrong (ValueError
+    or rclpy's ParameterException from `make_node`). Other exceptions are faults of the program
+    and are passed on.
+    """
+    with StopSignals() as signals:
+        try:
+            if not _started(args):
+                return 1
+            return _spin(make_node, make_executor, signals)
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            signals.closing = True
+            rclpy.try_shutdown()
+
+
+def _started(args: Sequence[str] | None) -> bool:
+    try:
+        rclpy.init(
+            args=None if args is None else list(args),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except RuntimeError as error:  # rcl's way of refusing --ros-args that it cannot read
+        get_logger('midas_depth_ros').fatal(f'ROS arguments refused: {error}')
+        return False
+    return True
+
+
+def _spin(
+    make_node: Callable[[], Node], make_executor: Callable[[], Executor], signals: StopSignals
+) -> int:
+    executor = make_executor()
+    if signals.requested:
+        return 0
+    try:
+        signals.making = True
+        signals.node = node = make_node()
+    except (ValueError, ParameterException) as error:
+        get_logger('midas_depth_ros').fatal(str(error))
+        return 1
+    finally:
+        signals.making = False
+    try:
+        executor.add_node(node)
+        while not signals.requested and rclpy.ok() and not hasattr(node, 'exit_code'):
+            executor.spin_once(timeout_sec=WAIT_S)
+    except ExternalShutdownException:
+        pass
+    finally:
+        signals.closing = True
+        executor.shutdown()
+        node.destroy_node()
+    return int(getattr(node, 'exit_code', 0))

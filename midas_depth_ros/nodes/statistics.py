@@ -1,0 +1,122 @@
+"""What happened to the frames of one camera: counts, rates and times.
+
+Plain Python. Callbacks and the worker write, diagnostics reads; one lock per camera.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import statistics
+import threading
+import time
+from collections.abc import Callable
+
+WINDOW = 200  # frames over which medians are taken
+RATE_WINDOW_S = 5.0
+
+
+class Times:
+    """A sliding window of durations in milliseconds."""
+
+    def __init__(self) -> None:
+        self._values: collections.deque[float] = collections.deque(maxlen=WINDOW)
+
+    def add(self, seconds: float) -> None:
+        """Add one duration in seconds."""
+        self._values.append(seconds * 1e3)
+
+    def summary(self) -> tuple[float, float] | None:
+        """Median and 95th percentile in ms; None without a measurement."""
+        if not self._values:
+            return None
+        ordered = sorted(self._values)
+        return statistics.median(ordered), ordered[int(0.95 * (len(ordered) - 1) + 0.5)]
+
+
+@dataclasses.dataclass
+class Counts:
+    """Where frames ended; every received frame is in exactly one of the others, or waits."""
+
+    received: int = 0
+    unwanted: int = 0  # nobody subscribed to an output
+    throttled: int = 0  # faster than max_rate
+    dropped: int = 0  # replaced by a newer one before its turn
+    rejected: int = 0  # malformed
+    failed: int = 0  # inference or an output raised
+    processed: int = 0
+
+
+class CameraStatistics:
+    """Counts and times of one camera, safe to use from several threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew, as after configuration."""
+        with self._lock:
+            self.counts = Counts()
+            self.stamp_jumps = 0
+            self.latency, self.stamp_age, self.inference = Times(), Times(), Times()
+            self.last_fault = ''
+            self._fault_at: float | None = None
+            self._arrivals: collections.deque[float] = collections.deque(maxlen=1000)
+            self._outputs: collections.deque[float] = collections.deque(maxlen=1000)
+            self._watched_since = self._clock()
+
+    def watch(self) -> None:
+        """Images are expected from now on: silence is counted from here."""
+        with self._lock:
+            self._watched_since = self._clock()
+
+    def received(self) -> None:
+        """An image arrived."""
+        with self._lock:
+            self.counts.received += 1
+            self._arrivals.append(self._clock())
+
+    def count(self, ending: str) -> None:
+        """A frame ended as one of the fields of `Counts`."""
+        with self._lock:
+            setattr(self.counts, ending, getattr(self.counts, ending) + 1)
+
+    def fault(self, ending: str, text: str) -> None:
+        """A frame was rejected or failed, and why."""
+        with self._lock:
+            setattr(self.counts, ending, getattr(self.counts, ending) + 1)
+            self.last_fault, self._fault_at = text, self._clock()
+
+    def processed(self, latency_s: float, stamp_age_s: float, inference_s: float) -> None:
+        """A frame went all the way."""
+        with self._lock:
+            self.counts.processed += 1
+            self.latency.add(latency_s)
+            self.stamp_age.add(stamp_age_s)
+            self.inference.add(inference_s)
+            self._outputs.append(self._clock())
+
+    def silent_for(self) -> float:
+        """Seconds since the last image, or since images are expected."""
+        with self._lock:
+            last = self._arrivals[-1] if self._arrivals else self._watched_since
+            return self._clock() - max(last, self._watched_since)
+
+    def recent_fault(self, within_s: float = RATE_WINDOW_S) -> str:
+        """The last fault, if it is not older than this; else ''."""
+        with self._lock:
+            if self._fault_at is None or self._clock() - self._fault_at > within_s:
+                return ''
+            return self.last_fault
+
+    def rates(self) -> tuple[float, float]:
+        """Images in and frames out per second over the last seconds."""
+        with self._lock:
+            return self._rate(self._arrivals), self._rate(self._outputs)
+
+    def _rate(self, moments: collections.deque[float]) -> float:
+        now = self._clock()
+        recent = sum(1 for moment in moments if now - moment <= RATE_WINDOW_S)
+        return recent / min(RATE_WINDOW_S, max(now - self._watched_since, 1.0))

@@ -1,0 +1,169 @@
+"""The parameters of the two camera sources, `image_stream` and `synthetic_camera`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from midas_depth_ros.nodes.parameters import parameter
+from midas_depth_ros.nodes.settings import NAN, check_camera_names
+
+
+def check_camera_name(name: str) -> str:
+    """A camera's name is the namespace of its topics."""
+    return check_camera_names([name])
+
+
+def check_frame_id(name: str) -> str:
+    """A tf2 frame has no leading slash and no blanks; '' chooses one."""
+    if re.search(r'^/|\s', name):
+        return f'{name!r} is no tf2 frame: leave out the leading slash and blanks'
+    return ''
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraSourceSettings:
+    """What both nodes have: where and how pictures are published."""
+
+    camera: str = parameter(
+        'camera',
+        'Camera namespace: <c>/image_raw, <c>/image_raw/compressed and <c>/camera_info go out.',
+        check=check_camera_name,
+    )
+    transport: str = parameter(
+        'both',
+        'Which image topics there are; pictures are converted only while somebody subscribes.',
+        choices=('raw', 'compressed', 'both'),
+    )
+    frame_id: str = parameter(
+        '',
+        'Optical frame of the pictures; empty = as recorded, else <camera>_optical_frame.',
+        check=check_frame_id,
+        live=True,
+    )
+    jpeg_quality: int = parameter(
+        90,
+        'JPEG quality of <c>/image_raw/compressed.',
+        minimum=1,
+        maximum=100,
+        live=True,
+    )
+
+    @property
+    def optical_frame(self) -> str:
+        """The frame of pictures that have none of their own."""
+        return self.frame_id or f'{self.camera.replace("/", "_")}_optical_frame'
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageStreamSettings(CameraSourceSettings):
+    """The parameters of `image_stream`."""
+
+    source: str = parameter(
+        '',
+        'Picture, folder of pictures, video file, camera device (/dev/video0, or "0" in quotes), '
+        'or rosbag2 (folder, .db3 or .mcap).',
+    )
+    topic: str = parameter(
+        '', 'Image topic of a rosbag2; empty = the only one of its image topics.'
+    )
+    rate: float = parameter(
+        0.0,
+        "Pictures per second; 0 = the source's own: of the video or device, as recorded in the "
+        'bag, 10 for pictures. A device is thinned out to it.',
+        unit='Hz',
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    loop: bool = parameter(
+        False,
+        'Start anew at the end; otherwise the node ends then. With original stamps, time jumps '
+        'back each time.',
+    )
+    stamps: str = parameter(
+        'now',
+        'Header stamps: now = the time of publishing; original = as recorded in the bag (pictures, '
+        'videos and devices have none, and get now).',
+        choices=('now', 'original'),
+    )
+    publish_clock: bool = parameter(
+        False,
+        'Publish /clock, for nodes with use_sim_time: the stamps of the pictures, and between '
+        'them time that passes as fast as they do.',
+    )
+    clock_rate: float = parameter(
+        40.0,
+        'How often /clock is published between pictures.',
+        unit='Hz',
+        minimum=1.0,
+        maximum=1000.0,
+    )
+    wait_for_subscribers: int = parameter(
+        0,
+        'Start only when so many subscribe to the images, so that they miss none.',
+        minimum=0,
+        maximum=1000,
+    )
+    start_delay: float = parameter(
+        0.0,
+        'Wait so long before the first picture (after the subscribers have come).',
+        unit='s',
+        minimum=0.0,
+        maximum=3600.0,
+    )
+    max_width: int = parameter(
+        0,
+        'Wider pictures are shrunk to this width, camera_info with them; 0 = never.',
+        unit='px',
+        minimum=0,
+        maximum=65_535,
+    )
+    max_pixels: int = parameter(
+        33_554_432,
+        'Larger pictures are refused.',
+        unit='px',
+        minimum=1024,
+        maximum=1_000_000_000,
+    )
+    calibration: str = parameter(
+        '',
+        "Calibration file (YAML of camera_calibration) for camera_info; empty = the bag's own "
+        'camera_info, else one by horizontal_fov, else none.',
+    )
+    horizontal_fov: float = parameter(
+        NAN,
+        'Assumed horizontal field of view from edge to edge, for camera_info without a lens; NaN '
+        '= unknown.',
+        unit='rad',
+        minimum=0.01,
+        maximum=3.1,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticCameraSettings(CameraSourceSettings):
+    """The parameters of `synthetic_camera`."""
+
+    rate: float = parameter(10.0, 'Pictures per second.', unit='Hz', minimum=0.1, maximum=1000.0)
+    width: int = parameter(640, 'Width of the pictures.', unit='px', minimum=16, maximum=4096)
+    height: int = parameter(480, 'Height of the pictures.', unit='px', minimum=16, maximum=4096)
+    horizontal_fov: float = parameter(
+        1.152,
+        'Horizontal field of view from edge to edge.',
+        unit='rad',
+        minimum=0.1,
+        maximum=2.8,
+    )
+    camera_height: float = parameter(
+        0.3, 'Height of the camera above the floor.', unit='m', minimum=0.05, maximum=2.4
+    )
+    camera_pitch: float = parameter(
+        0.105,
+        'How far the camera looks down (positive) from level.',
+        unit='rad',
+        minimum=-1.5,
+        maximum=1.5,
+    )
+    seed: int = parameter(
+        0, 'Which scene: the same number is the same scene.', minimum=0, maximum=2_147_483_647
+    )

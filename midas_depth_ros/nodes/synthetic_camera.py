@@ -1,0 +1,79 @@
+"""synthetic_camera: a camera that drives through a rendered scene, for trying things out.
+
+The picture is a function of its stamp alone: two of these cameras with the same parameters see
+the same, and depth can be compared with the scene's own. Renders only while somebody subscribes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.images.sources import Frame
+from midas_depth_ros.nodes.camera_calibration import info_of_model
+from midas_depth_ros.nodes.camera_topics import CameraTopics
+from midas_depth_ros.nodes.messages import stamp_ns
+from midas_depth_ros.nodes.parameters import ParameterServer
+from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
+from midas_depth_ros.sim import moving_scene, render
+
+NANOSECONDS = 1_000_000_000
+
+
+def picture_at(time_ns: int, settings: SyntheticCameraSettings) -> NDArray[np.uint8]:
+    """What the camera sees at a stamp: (height, width, 3) uint8 RGB."""
+    scene = moving_scene(settings.seed)
+    # The remainder first: nanoseconds since 1970 have more digits than a float.
+    time_s = time_ns % round(scene.period_s * NANOSECONDS) / NANOSECONDS
+    pose = dataclasses.replace(
+        scene.pose_at(time_s), z_m=settings.camera_height, pitch_rad=settings.camera_pitch
+    )
+    return render(scene.scene_at(time_s), camera_model(settings), pose).rgb
+
+
+def camera_model(settings: SyntheticCameraSettings) -> CameraModel:
+    """The camera that the parameters describe."""
+    return CameraModel.from_field_of_view(settings.width, settings.height, settings.horizontal_fov)
+
+
+class SyntheticCamera(Node):
+    """The ROS shell around the renderer."""
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('synthetic_camera', **node_options)
+        try:
+            self._parameter_server = ParameterServer(self, SyntheticCameraSettings)
+        except ValueError:
+            self.destroy_node()
+            raise
+        settings = self._parameter_server.current
+        self._topics = CameraTopics(self, settings.camera, settings.transport, True)
+        self.create_timer(1.0 / settings.rate, self._on_timer)
+        self.get_logger().info(f'scene {settings.seed} -> {self._topics.names}')
+
+    def _on_timer(self) -> None:
+        if not self._topics.wanted:
+            return
+        settings = self._parameter_server.current
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=settings.optical_frame)
+        self._topics.publish_info(info_of_model(camera_model(settings)), header)
+        if self._topics.subscribers:
+            frame = Frame('rendered', picture=picture_at(stamp_ns(header), settings))
+            self._topics.publish_frame(frame, header, settings.jpeg_quality)
+
+
+def main() -> int:
+    """Run the node; returns the exit code."""
+    return run_node(SyntheticCamera)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""The one thread that infers: takes the cameras' newest frames in turn and publishes results.
+
+One model serves all cameras, so one thread is enough and the CPU is never oversubscribed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sensor_msgs.msg import Image
+
+from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.images import ImageError, decode_compressed, decode_image
+from midas_depth_ros.nodes.camera_input import CameraInput
+from midas_depth_ros.nodes.camera_output import CameraOutput
+from midas_depth_ros.nodes.scheduling import NANOSECONDS, Frame, FrameExchange
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.statistics import CameraStatistics
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """What belongs to one camera: its way in, its way out, what happened to its frames."""
+
+    name: str
+    input: CameraInput
+    output: CameraOutput
+    statistics: CameraStatistics
+
+
+class Worker:
+    """Infers until stopped; a frame that fails is counted and the next one is taken."""
+
+    def __init__(
+        self,
+        node: Node,
+        estimator: DepthEstimator,
+        exchange: FrameExchange,
+        cameras: dict[str, Camera],
+        settings: Callable[[], DepthNodeSettings],
+    ) -> None:
+        self._node = node
+        self._estimator = estimator
+        self._exchange = exchange
+        self._cameras = cameras
+        self._settings = settings
+        self._thread = threading.Thread(target=self._run, name='inference')
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after the frame at hand and wait for it."""
+        self._exchange.close()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (frame := self._exchange.take()) is not None:
+            camera = self._cameras[frame.camera]
+            try:
+                self._process(frame, camera)
+            except ImageError as error:
+                camera.input.complain('rejected', str(error))
+            except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises, the
+                # robot keeps its eyes: this frame is lost, the next one gets its chance.
+                camera.input.complain('failed', f'{type(error).__name__}: {error}')
+                self._node.get_logger().debug(traceback.format_exc())
+
+    def _process(self, frame: Frame, camera: Camera) -> None:
+        settings = self._settings()
+        raw = isinstance(frame.message, Image)
+        decode = decode_image if raw else decode_compressed
+        rgb = decode(frame.message, settings.max_pixels)
+        started = time.monotonic()
+        inverse_depth = self._estimator.infer(rgb)
+        inference_s = time.monotonic() - started
+        camera.output.publish(frame, rgb, inverse_depth, camera.input.model, settings)
+        camera.statistics.processed(
+            latency_s=time.monotonic() - frame.received_s,
+            stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,
+            inference_s=inference_s,
+        )

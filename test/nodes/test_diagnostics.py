@@ -1,0 +1,129 @@
+"""What diagnostics say about a camera and a model, from plain numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from midas_depth_ros.nodes.diagnostics import (
+    CameraReport,
+    ModelReport,
+    camera_status,
+    model_status,
+)
+from midas_depth_ros.nodes.statistics import CameraStatistics
+
+CAMERA = CameraReport(
+    node='depth_node',
+    camera='front',
+    topic='/front/image_raw',
+    running=True,
+    wanted=True,
+    publishers=1,
+    incompatible=(),
+    calibration='camera_info 640x480',
+    closeness='known',
+    image_timeout_s=2.0,
+)
+MODEL = ModelReport(
+    node='depth_node',
+    state='active',
+    enabled=True,
+    model='midas_small',
+    backend='torch',
+    notice='',
+    threads=0,
+)
+
+
+class Hands:
+    """A clock whose hands the test moves."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Hands()
+
+
+@pytest.fixture
+def statistics(clock):
+    made = CameraStatistics(clock)
+    for _ in range(40):
+        clock.now += 0.2
+        made.received()
+        made.processed(latency_s=0.05, stamp_age_s=0.06, inference_s=0.03)
+    return made
+
+
+def values(status: DiagnosticStatus) -> dict[str, str]:
+    return {pair.key: pair.value for pair in status.values}
+
+
+def test_a_working_camera_is_ok_and_gives_its_figures(statistics):
+    status = camera_status(CAMERA, statistics)
+    assert status.level == DiagnosticStatus.OK
+    assert status.name == 'depth_node: camera front'
+    figures = values(status)
+    assert float(figures['output rate [Hz]']) == pytest.approx(5, rel=0.05)
+    assert figures['latency median [ms]'] == '50.0'
+    assert figures['stamp age p95 [ms]'] == '60.0'
+    assert figures['inference median [ms]'] == '30.0'
+    assert figures['frames received'] == figures['frames processed'] == '40'
+
+
+def test_a_silent_camera_is_an_error_with_the_publishers_and_their_qos(statistics, clock):
+    clock.now += 12
+    report = dataclasses.replace(
+        CAMERA, publishers=2, incompatible=('driver: ERROR: Best effort publisher',)
+    )
+    status = camera_status(report, statistics)
+    assert status.level == DiagnosticStatus.ERROR
+    assert status.message == (
+        'no images on /front/image_raw for 12 s (publishers: 2, incompatible QoS: 1)'
+        '; driver: ERROR: Best effort publisher'
+    )
+
+
+@pytest.mark.parametrize(
+    ('change', 'level', 'words'),
+    [
+        ({'running': False}, DiagnosticStatus.OK, 'not running'),
+        ({'wanted': False}, DiagnosticStatus.OK, 'nobody subscribes'),
+        ({'incompatible': ('driver: why',)}, DiagnosticStatus.WARN, 'driver: why'),
+    ],
+)
+def test_what_else_a_camera_can_be(statistics, change, level, words):
+    status = camera_status(dataclasses.replace(CAMERA, **change), statistics)
+    assert (status.level, words in status.message) == (level, True)
+
+
+def test_a_fault_warns_and_then_is_only_remembered(statistics, clock):
+    statistics.fault('rejected', 'step 3 is too small')
+    status = camera_status(CAMERA, statistics)
+    assert status.level == DiagnosticStatus.WARN
+    assert 'step 3 is too small' in status.message
+    for _ in range(40):
+        clock.now += 0.2
+        statistics.received()
+    status = camera_status(CAMERA, statistics)
+    assert status.level == DiagnosticStatus.OK
+    assert values(status)['last fault'] == 'step 3 is too small'
+
+
+def test_a_model_with_a_notice_warns_and_without_one_is_ok():
+    assert model_status(MODEL).level == DiagnosticStatus.OK
+    assert model_status(MODEL).message == 'midas_small on torch'
+    status = model_status(dataclasses.replace(MODEL, model='embedded', notice='a stand-in'))
+    assert (status.level, status.message) == (DiagnosticStatus.WARN, 'a stand-in')
+
+
+def test_no_model_says_in_which_state_the_node_is():
+    status = model_status(dataclasses.replace(MODEL, model='', backend='', state='unconfigured'))
+    assert status.message == 'no model loaded (unconfigured)'

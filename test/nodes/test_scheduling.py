@@ -1,0 +1,109 @@
+"""Throttling by stamps, newest frame only, fairness, and waiting for room."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from midas_depth_ros.nodes.scheduling import NANOSECONDS, Frame, FrameExchange, StampThrottle
+
+
+def frame(camera: str, number: int) -> Frame:
+    return Frame(camera, message=number, stamp_ns=number, received_s=0.0)
+
+
+def passed(stamps_s, max_rate_hz):
+    throttle = StampThrottle()
+    return [s for s in stamps_s if throttle.passes(round(s * NANOSECONDS), max_rate_hz)]
+
+
+@pytest.mark.parametrize(
+    ('camera_hz', 'expected_hz'), [(30, 5.0), (100, 5.0), (7, 5.0), (5, 5.0), (4, 4.0), (1, 1.0)]
+)
+def test_the_mean_rate_is_held_in_spite_of_jitter(camera_hz, expected_hz):
+    jitter = np.random.default_rng(1).uniform(-0.1, 0.1, 60 * camera_hz) / camera_hz
+    stamps = 100 + np.arange(60 * camera_hz) / camera_hz + jitter
+    assert len(passed(stamps, 5.0)) / 60 == pytest.approx(expected_hz, rel=0.02)
+
+
+def test_no_frame_of_a_camera_at_the_limit_is_lost_to_jitter():
+    jitter = np.random.default_rng(2).uniform(-0.02, 0.02, 200)
+    stamps = 10 + np.arange(200) * 0.2 + jitter
+    assert len(passed(stamps, 5.0)) == 200
+
+
+def test_a_gap_is_not_caught_up_with():
+    stamps = [0.0, *np.arange(100.0, 101.0, 0.01)]
+    assert len(passed(stamps, 5.0)) <= 1 + 6
+
+
+def test_zero_rate_lets_everything_pass():
+    assert len(passed(np.arange(0, 1, 0.001), 0.0)) == 1000
+
+
+def test_a_backward_jump_starts_anew():
+    throttle = StampThrottle()
+    assert throttle.passes(100 * NANOSECONDS, 1.0)
+    assert not throttle.passes(100 * NANOSECONDS + 1, 1.0)
+    assert throttle.jumped_back(5 * NANOSECONDS)
+    assert throttle.passes(5 * NANOSECONDS, 1.0)
+    assert not throttle.jumped_back(6 * NANOSECONDS)
+    assert throttle.passes(6 * NANOSECONDS, 1.0)
+
+
+def test_a_new_frame_replaces_the_one_that_waits():
+    exchange = FrameExchange(('a',))
+    assert exchange.put(frame('a', 1)) is None
+    assert exchange.put(frame('a', 2)).message == 1
+    assert exchange.take().message == 2
+
+
+def test_cameras_take_turns_however_fast_one_of_them_is():
+    exchange = FrameExchange(('fast', 'slow'))
+    taken = []
+    for number in range(10):
+        exchange.put(frame('slow', number))
+        for _ in range(5):
+            exchange.put(frame('fast', number))
+        taken += [exchange.take().camera, exchange.take().camera]
+    assert taken.count('fast') == taken.count('slow') == 10
+
+
+def test_a_silent_camera_does_not_hold_up_the_others():
+    exchange = FrameExchange(('silent', 'b'))
+    for number in range(3):
+        exchange.put(frame('b', number))
+        assert exchange.take().message == number
+
+
+def test_with_capacity_every_frame_comes_through_in_order():
+    exchange = FrameExchange(('a',), capacity=2)
+    replaced = []
+    sender = threading.Thread(
+        target=lambda: replaced.extend(exchange.put(frame('a', number)) for number in range(50))
+    )
+    sender.start()
+    taken = [exchange.take().message for _ in range(50)]
+    sender.join()
+    assert taken == list(range(50))
+    assert replaced == [None] * 50
+
+
+def test_close_wakes_a_taker_and_a_waiting_sender():
+    empty, full = FrameExchange(('a',)), FrameExchange(('a',), capacity=2)
+    full.put(frame('a', 1))
+    full.put(frame('a', 2))
+    results = {}
+    threads = [
+        threading.Thread(target=lambda: results.update(taken=empty.take())),
+        threading.Thread(target=lambda: results.update(refused=full.put(frame('a', 3)))),
+    ]
+    for thread in threads:
+        thread.start()
+    empty.close()
+    full.close()
+    for thread in threads:
+        thread.join(timeout=10)
+    assert results['taken'] is None
+    assert results['refused'].message == 3
+    assert full.take() is None

@@ -1,0 +1,214 @@
+"""How nodes end, as processes: exit code, no traceback, whatever the moment of the signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ros_helpers import free_domain
+
+TIMEOUT_S = 60
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+PRELUDE = """
+import os, signal, sys, time
+import rclpy
+from rclpy.node import Node
+from midas_depth_ros.nodes.spinning import run_node
+
+def say(text):
+    print(text, flush=True)
+
+class Example(Node):
+    def __init__(self):
+        super().__init__('example')
+        self.create_timer(0.01, self.on_timer)
+        self.said = False
+
+    def on_timer(self):
+        if not self.said:
+            self.said = True
+            say('ready')
+
+    def destroy_node(self):
+        say(f'closed with ROS running: {rclpy.ok()}')
+        super().destroy_node()
+"""
+
+
+class Program:
+    """A Python process in a ROS domain of its own."""
+
+    def __init__(self, arguments: list[str], domain_id: int) -> None:
+        environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain_id), 'PYTHONUNBUFFERED': '1'}
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.text = ''
+
+    def read_until(self, mark: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.text += line
+            if mark in line:
+                return
+        raise AssertionError(f'{mark!r} was never said, but: {self.text}')
+
+    def end(self, *numbers: signal.Signals) -> int:
+        """Send signals, and return the exit code."""
+        for number in numbers:
+            self.process.send_signal(number)
+        self.text += self.process.communicate(timeout=TIMEOUT_S)[0]
+        return self.process.returncode
+
+
+@pytest.fixture
+def domain() -> Iterator[int]:
+    with free_domain() as domain_id:
+        yield domain_id
+
+
+@pytest.fixture
+def start(domain: int) -> Iterator:
+    programs: list[Program] = []
+
+    def run(*arguments: str) -> Program:
+        programs.append(Program(list(arguments), domain))
+        return programs[-1]
+
+    yield run
+    for program in programs:
+        program.process.kill()
+        program.process.communicate()
+
+
+def example(start, body: str) -> Program:
+    return start('-c', f'{PRELUDE}\n{body}\nsys.exit(run_node(Example))')
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_signal_while_spinning(start, number: signal.Signals) -> None:
+    program = example(start, '')
+    program.read_until('ready')
+    assert program.end(number) == 0
+    assert program.text == 'ready\nclosed with ROS running: True\n'
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_the_running_callback_may_finish(start, number: signal.Signals) -> None:
+    body = """
+def on_timer(self):
+    if not self.said:
+        self.said = True
+        os.kill(os.getpid(), signal.Signals(int(sys.argv[1])))
+        time.sleep(0.2)
+        say('finished')
+Example.on_timer = on_timer
+"""
+    program = start('-c', f'{PRELUDE}\n{body}\nsys.exit(run_node(Example))', str(int(number)))
+    assert program.end() == 0
+    assert program.text == 'finished\nclosed with ROS running: True\n'
+
+
+@pytest.mark.parametrize(
+    'moment',
+    [
+        pytest.param('Example.on_timer', id='the second signal in a callback that takes too long'),
+        pytest.param('Example.__init__', id='while the node is made'),
+        pytest.param('Example.destroy_node', id='while it closes'),
+    ],
+)
+def test_signals_at_other_moments(start, moment: str) -> None:
+    closing = moment == 'Example.destroy_node'
+    body = f"""
+def method(self):
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+    if {closing}:
+        say('closed')
+        Node.destroy_node(self)
+    else:
+        time.sleep(1000)
+{moment} = method
+{'run_node.__globals__["rclpy"].ok = lambda: False' if closing else ''}
+"""
+    program = example(start, body)
+    assert program.end() == 0
+    assert 'Traceback' not in program.text
+    assert ('closed' in program.text) == (moment != 'Example.__init__')
+
+
+def test_a_node_that_ends_by_itself(start) -> None:
+    program = example(start, "Example.on_timer = lambda self: setattr(self, 'exit_code', 7)")
+    assert program.end() == 7
+    assert program.text == 'closed with ROS running: True\n'
+
+
+def test_a_fault_of_the_program_is_not_hidden(start) -> None:
+    program = example(start, 'Example.on_timer = lambda self: 1 / 0')
+    assert program.end() == 1
+    assert 'ZeroDivisionError' in program.text
+    assert 'closed with ROS running: True' in program.text
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'named'),
+    [
+        (['-p', 'source:=/no/such/thing'], '/no/such/thing'),
+        (['-p', 'rate:=[1.0'], 'rate:=[1.0'),
+        (['--bogus'], '--bogus'),
+        (['-p', 'source:=.', '-p', 'camera:=3'], 'camera'),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_1(start, arguments: list[str], named: str) -> None:
+    program = start('-m', 'midas_depth_ros.nodes.image_stream', '--ros-args', *arguments)
+    assert program.end() == 1
+    fatal = [line for line in program.text.splitlines() if line.startswith('[FATAL]')]
+    assert len(fatal) == 1
+    assert named in fatal[0]
+    assert 'Traceback' not in program.text
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_image_stream_ends_on_a_signal(
+    start, tmp_path: Path, number: signal.Signals, one_picture: Path
+) -> None:
+    arguments = ['--ros-args', '-p', f'source:={one_picture}', '-p', 'loop:=true']
+    program = start('-m', 'midas_depth_ros.nodes.image_stream', *arguments)
+    program.read_until('/camera/image_raw')
+    assert program.end(number) == 0
+    assert 'Traceback' not in program.text
+    assert 'terminate' not in program.text
+
+
+def test_image_stream_ends_with_its_source(start, one_picture: Path) -> None:
+    program = start(
+        '-m', 'midas_depth_ros.nodes.image_stream', '--ros-args', '-p', f'source:={one_picture}'
+    )
+    assert program.end() == 0
+    assert 'has ended: 1 published' in program.text
+
+
+def test_synthetic_camera_ends_on_a_signal(start, domain: int) -> None:
+    program = start('-m', 'midas_depth_ros.nodes.synthetic_camera')
+    program.read_until('/camera/image_raw')
+    assert program.end(signal.SIGINT) == 0
+    assert 'Traceback' not in program.text
+
+
+@pytest.fixture
+def one_picture(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    path = tmp_path / 'one.png'
+    Image.new('RGB', (32, 24), (10, 200, 30)).save(path)
+    return path

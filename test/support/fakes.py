@@ -1,0 +1,40 @@
+"""Estimators whose answers a test can work out by hand."""
+
+from __future__ import annotations
+
+import threading
+
+import cv2
+import numpy as np
+
+
+class BrightnessEstimator:
+    """Relative inverse depth = brightness, at half the picture's size. Counts its calls."""
+
+    model = 'brightness'
+    backend = 'numpy'
+
+    def __init__(self, notice: str = '') -> None:
+        self.notice = notice
+        self.calls = 0
+        self.closed = False
+        self.fail_next: Exception | None = None
+        self.gate = threading.Event()  # cleared, inference waits: a slow model
+        self.gate.set()
+
+    def infer(self, rgb: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        self.gate.wait(timeout=30)
+        if self.fail_next is not None:
+            error, self.fail_next = self.fail_next, None
+            raise error
+        return rgb[::2, ::2].mean(axis=2, dtype=np.float32)
+
+    def enlarge(self, small: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        return cv2.resize(small, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+
+    def estimate(self, rgb: np.ndarray) -> np.ndarray:
+        return self.enlarge(self.infer(rgb), rgb.shape[:2])
+
+    def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,93 @@
+"""Runs the launch files of the source tree, with the real programs or with recording stand-ins."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNER = ROOT / 'test' / 'launch' / 'run_launch_file.py'
+# Stands for a program that a launch file starts: writes down its arguments, and ends.
+RECORDER = """\
+#!/bin/sh
+record="$LAUNCH_RECORDS/$(basename "$0")"
+printf '%s\\0' "$@" > "$record.part" && mv "$record.part" "$record"
+"""
+
+
+def launch_command(name: str, arguments: dict[str, str]) -> list[str]:
+    """The command that runs a launch file of the source tree."""
+    path = ROOT / 'launch' / f'{name}.launch.py'
+    return [sys.executable, str(RUNNER), str(path), *(f'{k}:={v}' for k, v in arguments.items())]
+
+
+@dataclasses.dataclass(frozen=True)
+class Launched:
+    """What came of running a launch file: its end, and what each program was called with."""
+
+    exit_code: int
+    output: str
+    calls: dict[str, list[str]]
+
+    def ros_arguments(self, program: str) -> list[str]:
+        """The part of a program's command line that is for ROS."""
+        call = self.calls[program]
+        return call[call.index('--ros-args') :]
+
+
+class Launcher:
+    """Runs launch files in a world where every program only writes down its command line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        programs = ('depth_node', 'image_stream', 'synthetic_camera')
+        for package, names in {'midas_depth_ros': programs, 'rviz2': ('rviz2',)}.items():
+            marker = folder / 'prefix/share/ament_index/resource_index/packages' / package
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+            for name in names:
+                self._install(folder / 'prefix/lib' / package / name)
+        self._install(folder / 'bin/ros2')
+
+    def launch(self, name: str, **arguments: str) -> Launched:
+        """Run a launch file to its end."""
+        records = self._folder / 'records'
+        records.mkdir()
+        environment = {
+            **os.environ,
+            'AMENT_PREFIX_PATH': str(self._folder / 'prefix'),
+            'PATH': f'{self._folder / "bin"}:{os.environ["PATH"]}',
+            'PYTHONPATH': f'{ROOT}:{os.environ.get("PYTHONPATH", "")}',
+            'LAUNCH_RECORDS': str(records),
+            'ROS_LOG_DIR': str(self._folder / 'log'),
+            'TMPDIR': str(self._folder),  # launch leaves its parameter files behind
+        }
+        result = subprocess.run(
+            launch_command(name, arguments),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        calls = {p.name: p.read_bytes().decode().split('\0')[:-1] for p in records.iterdir()}
+        records.rename(self._folder / f'records_{len(list(self._folder.iterdir()))}')
+        return Launched(result.returncode, result.stdout, calls)
+
+    def arguments(self, name: str) -> dict[str, dict[str, str | None]]:
+        """Each argument that a launch file declares: its description and its default."""
+        command = [*launch_command(name, {}), '--list']
+        environment = {**os.environ, 'PYTHONPATH': f'{ROOT}:{os.environ.get("PYTHONPATH", "")}'}
+        result = subprocess.run(command, env=environment, capture_output=True, check=True)
+        return json.loads(result.stdout)
+
+    @staticmethod
+    def _install(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(RECORDER)
+        path.chmod(0o755)
