@@ -1,0 +1,53 @@
+"""Starts one depth_node for several cameras: one model in memory, the cameras served in turn.
+
+    ros2 launch midas_depth_ros multi_camera.launch.py cameras:=front,rear max_rate:=2.0
+
+Each camera's topics lie under its name; a name may have slashes (front/color), so that most
+drivers need no remapping. `max_rate` holds for each camera.
+"""
+
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from midas_depth_ros.nodes.launch_arguments import (
+    depth_node_arguments,
+    depth_node_parameters,
+    given,
+)
+
+CONFIG = Path(__file__).resolve().parents[1] / 'config'
+
+
+def start(context: LaunchContext) -> list[Node]:
+    """The node, now that the arguments are known."""
+    cameras = [name.strip() for name in given(context, 'cameras').split(',')]
+    return [
+        Node(
+            package='midas_depth_ros',
+            executable='depth_node',
+            name='depth_node',
+            namespace=LaunchConfiguration('namespace'),
+            parameters=depth_node_parameters(context, cameras),
+            ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+            output='screen',
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments and the node."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                'cameras',
+                description='Names of the cameras, separated by commas: <camera>/image_raw comes '
+                'in, <camera>/heatmap/image goes out.',
+            ),
+            *depth_node_arguments(CONFIG / 'midas_depth.yaml'),
+            OpaqueFunction(function=start),
+        ]
+    )

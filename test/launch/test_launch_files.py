@@ -1,0 +1,262 @@
+"""Each launch file starts the right programs with the right parameters, names and topics.
+
+The programs are stand-ins that write down their command line; what a command line means is then
+asked of rclpy itself: settings, full name and topics of a node that is made with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS)')
+
+from midas_depth_ros.nodes.launch_arguments import ARGUMENTS
+from midas_depth_ros.nodes.parameters import ParameterServer
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.stream_settings import ImageStreamSettings, SyntheticCameraSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPTH_NODE_ARGUMENTS = {'namespace', 'params_file', *ARGUMENTS, 'use_sim_time', 'log_level'}
+SINGLE = {'camera', 'image_topic', 'camera_info_topic', *DEPTH_NODE_ARGUMENTS, 'rviz'}
+EXPECTED_ARGUMENTS = {
+    'midas_depth': SINGLE,
+    'multi_camera': {'cameras', *DEPTH_NODE_ARGUMENTS},
+    'replay': {'bag', 'rate', 'loop', 'clock_rate', 'start_delay', 'qos_overrides', *SINGLE},
+    'demo': {'source', 'loop', *SINGLE},
+}
+REQUIRED = {'multi_camera': {'cameras'}, 'replay': {'bag'}}
+
+
+def node_of(ros, launched, program='depth_node'):
+    """A node made as the program would make its own, from the command line that it was given."""
+    assert launched.exit_code == 0, launched.output
+    return ros.make_node('unnamed', cli_args=launched.ros_arguments(program))
+
+
+def depth_settings(node) -> DepthNodeSettings:
+    return ParameterServer(node, DepthNodeSettings).current
+
+
+def write_params(folder: Path, key: str = '/**/depth_node', **values: object) -> str:
+    path = folder / 'my params.yaml'
+    path.write_text(yaml.safe_dump({key: {'ros__parameters': values}}), encoding='utf-8')
+    return str(path)
+
+
+def test_every_launch_file_is_expected():
+    assert {path.name for path in (ROOT / 'launch').iterdir() if path.is_file()} == {
+        f'{name}.launch.py' for name in EXPECTED_ARGUMENTS
+    }
+
+
+@pytest.mark.parametrize('name', EXPECTED_ARGUMENTS)
+def test_arguments_are_listed_with_a_description_and_a_default(launcher, name):
+    arguments = launcher.arguments(name)
+    assert set(arguments) == EXPECTED_ARGUMENTS[name]
+    for argument, facts in arguments.items():
+        assert len(facts['description']) > 15, argument
+        assert facts['description'].endswith(('.', ']')), argument
+    required = {argument for argument, facts in arguments.items() if facts['default'] is None}
+    assert required == REQUIRED.get(name, set())
+
+
+def test_without_arguments_the_node_has_its_defaults(ros, launcher):
+    launched = launcher.launch('midas_depth')
+    node = node_of(ros, launched)
+    assert set(launched.calls) == {'depth_node'}
+    assert node.get_fully_qualified_name() == '/depth_node'
+    assert repr(depth_settings(node)) == repr(DepthNodeSettings())
+    assert node.resolve_topic_name('camera/image_raw') == '/camera/image_raw'
+    assert not node.get_parameter('use_sim_time').value
+
+
+@pytest.mark.parametrize('key', ['/**/depth_node', '/**', '/robot/depth_node'])
+def test_arguments_override_the_file_and_only_what_is_given(ros, launcher, tmp_path, key):
+    path = write_params(
+        tmp_path, key, max_rate=1.0, model='embedded', cameras=['front'], num_threads=3
+    )
+    launched = launcher.launch('midas_depth', params_file=path, namespace='robot', max_rate='2')
+    settings = depth_settings(node_of(ros, launched))
+    assert settings.max_rate == 2.0
+    assert (settings.model, settings.cameras, settings.num_threads) == ('embedded', ('front',), 3)
+
+
+def test_arguments_override_a_file_that_speaks_of_all_nodes_and_of_ours(ros, launcher, tmp_path):
+    path = tmp_path / 'robot.yaml'
+    blocks = {
+        '/**': {'ros__parameters': {'use_sim_time': True, 'max_rate': 1.0}},
+        '/**/depth_node': {'ros__parameters': {'max_rate': 3.0, 'transport': 'compressed'}},
+    }
+    path.write_text(yaml.safe_dump(blocks, sort_keys=False))
+    launched = launcher.launch('midas_depth', params_file=str(path), max_rate='7.5')
+    node = node_of(ros, launched)
+    settings = depth_settings(node)
+    assert (settings.max_rate, settings.transport) == (7.5, 'compressed')
+    assert node.get_parameter('use_sim_time').value
+
+
+def test_every_argument_reaches_its_parameter_typed(ros, launcher):
+    launched = launcher.launch(
+        'midas_depth',
+        namespace='fleet/robot_7',
+        camera='on',  # a word that YAML takes for a boolean
+        transport='compressed',
+        model='123',  # a path, though it looks like a number
+        max_rate='4',
+        num_threads='2',
+        process_every_frame='true',
+        autostart='false',
+        use_sim_time='true',
+        log_level='debug',
+    )
+    node = node_of(ros, launched)
+    settings = depth_settings(node)
+    assert node.get_fully_qualified_name() == '/fleet/robot_7/depth_node'
+    assert settings.cameras == ('on',)
+    assert settings.transport == 'compressed'
+    assert settings.model == '123'
+    assert settings.max_rate == 4.0
+    assert settings.num_threads == 2
+    assert settings.process_every_frame
+    assert not settings.autostart
+    assert node.get_parameter('use_sim_time').value
+    call = launched.ros_arguments('depth_node')
+    assert call[call.index('--log-level') + 1] == 'debug'
+
+
+def test_topics_of_a_driver_are_remapped(ros, launcher):
+    launched = launcher.launch(
+        'midas_depth',
+        camera='front',
+        image_topic='/usb_cam/image',
+        camera_info_topic='driver/info',
+        namespace='robot',
+    )
+    node = node_of(ros, launched)
+    topics = {
+        'front/image_raw': '/usb_cam/image',
+        'front/image_raw/compressed': '/usb_cam/image/compressed',
+        'front/camera_info': '/robot/driver/info',
+        'front/heatmap/image': '/robot/front/heatmap/image',
+    }
+    assert {topic: node.resolve_topic_name(topic) for topic in topics} == topics
+    assert depth_settings(node).cameras == ('front',)
+
+
+def test_a_topic_alone_is_that_of_the_default_camera(ros, launcher, tmp_path):
+    path = write_params(tmp_path, cameras=['left', 'right'])
+    launched = launcher.launch('midas_depth', params_file=path, image_topic='/image')
+    node = node_of(ros, launched)
+    assert depth_settings(node).cameras == ('camera',)
+    assert node.resolve_topic_name('camera/image_raw') == '/image'
+    assert node.resolve_topic_name('camera/camera_info') == '/camera/camera_info'
+
+
+def test_rviz_comes_on_request_and_shows_the_right_camera(ros, launcher):
+    launched = launcher.launch(
+        'midas_depth', rviz='true', camera='front', namespace='robot', use_sim_time='true'
+    )
+    node = node_of(ros, launched, 'rviz2')
+    layout = Path(launched.calls['rviz2'][launched.calls['rviz2'].index('-d') + 1])
+    displays = yaml.safe_load(layout.read_text())['Visualization Manager']['Displays']
+    topics = [display['Topic']['Value'] for display in displays if 'Topic' in display]
+    assert [node.resolve_topic_name(topic) for topic in topics] == [
+        '/robot/front/image_raw',
+        '/robot/front/heatmap/image',
+        '/robot/front/scan',
+        '/robot/front/points',
+    ]
+    assert node.get_parameter('use_sim_time').value
+
+
+def test_rviz_shows_the_images_of_the_driver(ros, launcher):
+    launched = launcher.launch('midas_depth', rviz='true', image_topic='/usb_cam/image')
+    node = node_of(ros, launched, 'rviz2')
+    assert node.resolve_topic_name('camera/image_raw') == '/usb_cam/image'
+    assert node.resolve_topic_name('camera/heatmap/image') == '/camera/heatmap/image'
+    assert not node.get_parameter('use_sim_time').value
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        ({'max_rate': '-3'}, ['max_rate:=-3', 'minimum 0']),
+        ({'max_rate': 'fast'}, ['max_rate:=fast', 'not a double']),
+        ({'max_rate': '[5'}, ['max_rate:=[5', 'not a double']),
+        ({'num_threads': '1.5'}, ['num_threads:=1.5', 'not a int']),
+        ({'transport': 'telepathy'}, ['transport', 'telepathy', 'compressed']),
+        ({'process_every_frame': 'maybe'}, ['process_every_frame', 'maybe', 'true']),
+        ({'params_file': '/nowhere/params.yaml'}, ['/nowhere/params.yaml', 'not a file']),
+        ({'log_level': 'loud'}, ['log_level', 'loud', 'debug']),
+    ],
+)
+def test_a_wrong_argument_stops_the_launch_and_is_named(launcher, arguments, words):
+    launched = launcher.launch('midas_depth', **arguments)
+    assert launched.exit_code == 1
+    assert launched.calls == {}
+    for word in words:
+        assert word in launched.output
+
+
+def test_one_node_serves_several_cameras(ros, launcher):
+    launched = launcher.launch(
+        'multi_camera', cameras='front/color, rear,on', max_rate='2.5', namespace='robot'
+    )
+    node = node_of(ros, launched)
+    settings = depth_settings(node)
+    assert settings.cameras == ('front/color', 'rear', 'on')
+    assert settings.max_rate == 2.5
+    assert node.get_fully_qualified_name() == '/robot/depth_node'
+    assert node.resolve_topic_name('rear/image_raw') == '/robot/rear/image_raw'
+
+
+def test_replay_plays_the_bag_on_its_own_time(ros, launcher):
+    launched = launcher.launch(
+        'replay',
+        bag='/bags/my bag',
+        rate='0.5',
+        loop='true',
+        start_delay='0.0',
+        process_every_frame='true',
+        image_topic='/cam/image',
+    )
+    node = node_of(ros, launched)
+    overrides = ROOT / 'config' / 'qos_overrides.yaml'
+    assert launched.calls['ros2'] == [
+        *['bag', 'play', '/bags/my bag', '--rate', '0.5', '--clock', '100.0'],
+        *['--qos-profile-overrides-path', str(overrides), '--disable-keyboard-controls', '--loop'],
+    ]
+    assert overrides.is_file()
+    assert node.get_parameter('use_sim_time').value
+    assert depth_settings(node).process_every_frame
+    assert node.resolve_topic_name('camera/image_raw') == '/cam/image'
+
+
+def test_replay_plays_once_unless_told_to_loop(launcher):
+    launched = launcher.launch('replay', bag='b', start_delay='0.0')
+    assert launched.exit_code == 0, launched.output
+    assert '--loop' not in launched.calls['ros2']
+    assert set(launched.calls) == {'ros2', 'depth_node'}
+
+
+def test_demo_without_a_source_is_synthetic(ros, launcher):
+    launched = launcher.launch('demo', model='embedded', namespace='robot')
+    source = node_of(ros, launched, 'synthetic_camera')
+    assert set(launched.calls) == {'depth_node', 'synthetic_camera'}
+    assert source.get_fully_qualified_name() == '/robot/synthetic_camera'
+    camera = ParameterServer(source, SyntheticCameraSettings).current.camera
+    settings = depth_settings(node_of(ros, launched))
+    assert (settings.cameras, settings.model) == ((camera,), 'embedded')
+
+
+@pytest.mark.parametrize('source', ['0', "/videos/it's a video.mp4"])
+def test_demo_streams_a_source_under_the_same_camera_name(ros, launcher, source):
+    launched = launcher.launch('demo', source=source, camera='front', loop='false')
+    assert set(launched.calls) == {'depth_node', 'image_stream'}
+    stream = ParameterServer(node_of(ros, launched, 'image_stream'), ImageStreamSettings).current
+    assert (stream.source, stream.camera, stream.loop) == (source, 'front', False)
+    assert stream.wait_for_subscribers == 1
+    assert depth_settings(node_of(ros, launched)).cameras == ('front',)

@@ -1,0 +1,100 @@
+"""The demo's launch file with the installed programs: pictures come out, and Ctrl-C ends all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS)')
+
+from geometry_msgs.msg import Vector3Stamped
+from launching import launch_command
+from sensor_msgs.msg import Image
+
+
+@contextlib.contextmanager
+def launched(name, arguments, environment):
+    """A launch file running in a session of its own; nothing of it is left at the end."""
+    with subprocess.Popen(
+        launch_command(name, arguments),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        try:
+            yield running
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+
+
+def stamp(image):
+    return image.header.stamp.sec, image.header.stamp.nanosec
+
+
+def run_demo(ros, workspace, folder, arguments, enough) -> None:
+    """Run the demo until `enough()`, end it with Ctrl-C, and see that nothing of it is left."""
+    environment = {
+        **workspace.environment,
+        'ROS_DOMAIN_ID': str(ros.domain_id),
+        'ROS_LOG_DIR': str(folder),
+        'TMPDIR': str(folder),  # launch leaves its parameter files behind
+    }
+    with launched('demo', {'model': 'embedded', **arguments}, environment) as running:
+        ros.spin_until(enough, timeout=60, what='what the demo shall publish')
+        running.send_signal(signal.SIGINT)
+        output, _ = running.communicate(timeout=30)
+        with pytest.raises(ProcessLookupError):  # nobody is left in the session
+            os.killpg(running.pid, 0)
+    assert running.returncode == 0, output
+    assert output.count('process has finished cleanly') == 2, output
+    assert 'Traceback' not in output
+
+
+def test_demo_shows_heatmaps_of_the_synthetic_scene_until_ctrl_c(ros, workspace, tmp_path):
+    heatmaps = ros.collect(Image, '/robot/front/heatmap/image')
+    closeness = ros.collect(Vector3Stamped, '/robot/front/closeness')
+    pictures = ros.collect(Image, '/robot/front/image_raw')
+    arguments = {'max_rate': '4', 'camera': 'front', 'namespace': 'robot'}
+
+    def enough():
+        # A busy machine loses some of the pictures on the way to this process.
+        stamps = {stamp(image) for image in pictures}
+        return closeness and len([image for image in heatmaps if stamp(image) in stamps]) >= 3
+
+    run_demo(ros, workspace, tmp_path, arguments, enough)
+    for image in heatmaps:
+        assert (image.encoding, image.width, image.height) == ('bgr8', 640, 480)
+        assert image.header.frame_id == pictures[0].header.frame_id
+        assert np.std(np.asarray(image.data)) > 10, 'a heatmap of one colour'
+
+
+def test_demo_shows_heatmaps_of_a_picture_sent_compressed(ros, workspace, tmp_path):
+    picture = np.zeros((60, 80, 3), np.uint8)
+    picture[:, 40:] = (200, 120, 40)
+    source = tmp_path / "it's one picture.png"
+    cv2.imwrite(str(source), picture)
+    heatmaps = ros.collect(Image, '/camera/heatmap/image')
+    arguments = {
+        'source': str(source),
+        'transport': 'compressed',
+        'params_file': str(ours(tmp_path)),
+    }
+    run_demo(ros, workspace, tmp_path, arguments, lambda: len(heatmaps) >= 3)
+    assert {(image.width, image.height) for image in heatmaps} == {(80, 60)}
+
+
+def ours(folder: Path) -> Path:
+    """A parameter file of one's own, as a user would write it."""
+    path = folder / 'params.yaml'
+    path.write_text('depth_node:\n  ros__parameters:\n    max_rate: 0.0\n')
+    return path
