@@ -62,6 +62,7 @@ def set_up(parts: list[str]) -> None:
     """Make VENV hold these parts of requirements/, unless its stamp says that it does."""
     check_python(sys.version_info[:2])
     sourced = sourced_ros()
+    parts = [parts[0], 'package', *parts[1:]]
     wanted = {part: fingerprint(part, sourced) for part in parts}
     present = read_stamp()
     if present.get('runtime') != wanted['runtime']:
@@ -73,9 +74,6 @@ def set_up(parts: list[str]) -> None:
     for part in parts:
         if present.get(part) != wanted[part]:
             install(part, sourced)
-            if part == 'runtime':
-                say('the package itself')
-                pip('install', '--no-deps', '--no-build-isolation', '-e', str(ROOT))
             present[part] = wanted[part]
             write_stamp(present)  # after each part, so that a broken set-up is taken up again
 
@@ -159,7 +157,11 @@ def kept_versions(lines: list[str]) -> list[str]:
 
 
 def install(part: str, sourced: str) -> None:
-    """Install one part of requirements/ into VENV."""
+    """Install one part of requirements/, or the package itself, into VENV."""
+    if part == 'package':
+        say('the package itself')
+        pip('install', '--no-deps', '--no-build-isolation', '-e', str(ROOT))
+        return
     if not sourced:
         files = ['ros', part] if part == 'runtime' else [part]
         say(f'installing requirements: {", ".join(files)}')
@@ -203,9 +205,12 @@ def pip(*arguments: str) -> None:
 
 def fingerprint(part: str, sourced: str) -> str:
     """What the environment depends on; another fingerprint means setting it up anew."""
-    texts = [sys.version, sourced, *requirements(part)]
+    if part == 'package':
+        texts = [str(ROOT), (ROOT / 'setup.py').read_text()]
+    else:
+        texts = [sys.version, sourced, *requirements(part)]
     if part == 'runtime':
-        texts += [*requirements('ros'), str(ROOT), (ROOT / 'setup.py').read_text()]
+        texts += requirements('ros')
     return hashlib.sha256('\n'.join(texts).encode()).hexdigest()
 
 

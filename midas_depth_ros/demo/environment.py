@@ -1,0 +1,81 @@
+"""Where the processes of a run meet: a ROS domain of their own on this machine.
+
+`set_up()` changes the environment of this process, which the recorder reads when its context is
+made; `for_children()` is what the children get.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import midas_depth_ros
+
+DOMAINS = range(1, 101)  # above 101 the ports of a domain reach into Linux' ephemeral ports
+# RTPS 2.5, 9.6.2.3: PB + DG * domain + d0 (multicast) or d1 (first participant's unicast).
+PORT_BASE, DOMAIN_GAIN, PORT_OFFSETS = 7400, 250, (0, 10)
+
+SEGMENT_BYTES = 16 * 2**20  # of each process, as the profile says
+SHARED_MEMORY = Path('/dev/shm')
+# Fast DDS 2 (up to Jazzy) reads the first; Fast DDS 3 reads both, but warns of the first.
+PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+FIRST_RCLPY_WITH_FAST_DDS_3 = 9
+PROFILE = Path(midas_depth_ros.__file__).parent / 'assets' / 'fastdds_large_pictures.xml'
+
+
+def set_up() -> int:
+    """Choose the ROS domain, unless ROS_DOMAIN_ID does, and keep the traffic on this machine.
+
+    Fast DDS gets the profile for large pictures, unless the user has one. Returns the domain.
+    Call it before `rclpy.init`.
+    """
+    os.environ.setdefault('ROS_DOMAIN_ID', str(free_domain()))
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the only name that Humble knows
+    has_own_profile = any(name in os.environ for name in PROFILE_VARIABLES)
+    if not has_own_profile and _has_room(4 * SEGMENT_BYTES - 2**20):
+        os.environ[_profile_variable()] = str(PROFILE)
+    return int(os.environ['ROS_DOMAIN_ID'])
+
+
+def for_children() -> dict[str, str]:
+    """The environment for the children: plain unbuffered logs, and this very package."""
+    home = str(Path(midas_depth_ros.__file__).parents[1])
+    path = os.environ.get('PYTHONPATH', '')
+    return {
+        **os.environ,
+        'PYTHONPATH': os.pathsep.join([home, path] if path else [home]),
+        'PYTHONUNBUFFERED': '1',
+        'RCUTILS_COLORIZED_OUTPUT': '0',
+    }
+
+
+def free_domain() -> int:
+    """A domain whose ports nobody has open, beginning at one picked by our process id."""
+    for offset in range(len(DOMAINS)):
+        domain = DOMAINS[(os.getpid() + offset) % len(DOMAINS)]
+        if all(_port_is_free(PORT_BASE + DOMAIN_GAIN * domain + p) for p in PORT_OFFSETS):
+            return domain
+    return DOMAINS[os.getpid() % len(DOMAINS)]
+
+
+def _profile_variable() -> str:
+    major = int(importlib.metadata.version('rclpy').partition('.')[0])
+    return PROFILE_VARIABLES[major >= FIRST_RCLPY_WITH_FAST_DDS_3]
+
+
+def _has_room(needed_bytes: int) -> bool:
+    return SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free >= needed_bytes
+
+
+def _port_is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(('', port))
+        except OSError:
+            return False
+        return True

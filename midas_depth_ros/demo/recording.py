@@ -1,0 +1,113 @@
+"""What is kept of a run, bounded however long the run and however large the pictures.
+
+Plain data: the recorder fills it, the report reads it.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+MOMENTS = 12  # full-size pairs that are kept
+ANIMATION_FRAMES = 120  # small pairs that are kept
+ANIMATION_WIDTH = 360  # pixels, of one picture of a small pair
+
+Item = TypeVar('Item')
+Picture = NDArray[np.uint8]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A camera picture and the heatmap made of it, (H, W, 3) uint8 RGB each."""
+
+    time_s: float  # of the stamp, since the first output's
+    camera: Picture
+    heatmap: Picture
+
+    def small(self) -> Pair:
+        """The pair at the size of the animation; not enlarged."""
+        return dataclasses.replace(self, camera=_shrunk(self.camera), heatmap=_shrunk(self.heatmap))
+
+
+@dataclasses.dataclass(frozen=True)
+class Closeness:
+    """Closeness in the three sectors at a time since the first output's stamp; NaN = unknown."""
+
+    time_s: float
+    left: float
+    centre: float
+    right: float
+
+    @property
+    def values(self) -> tuple[float, float, float]:
+        """Left, centre, right."""
+        return self.left, self.centre, self.right
+
+
+class Thinned(Generic[Item]):
+    """At most `limit` items of an endless stream, evenly spread: full, every second one goes."""
+
+    def __init__(self, limit: int) -> None:
+        self.items: list[Item] = []
+        self._limit = limit
+        self._stride = 1
+        self._seen = 0
+
+    def offer(self, make: Callable[[], Item]) -> None:
+        """Count one more item; it is made only if it is kept."""
+        if self._seen % self._stride == 0 and len(self.items) == self._limit:
+            self.items = self.items[::2]
+            self._stride *= 2
+        if self._seen % self._stride == 0:
+            self.items.append(make())
+        self._seen += 1
+
+
+class Recording:
+    """The pairs, figures and last messages of one run."""
+
+    def __init__(self) -> None:
+        self.moments: Thinned[Pair] = Thinned(MOMENTS)
+        self.animation: Thinned[Pair] = Thinned(ANIMATION_FRAMES)
+        self.closeness: list[Closeness] = []
+        self.latencies_ms: list[float] = []  # stamp to heatmap received
+        self.counts: collections.Counter[str] = collections.Counter()  # messages per topic
+        self.last_messages: dict[str, Any] = {}  # of every output topic
+        self.statuses: dict[str, dict[str, str]] = {}  # last diagnostics: key/values per part
+        self.status_texts: dict[str, str] = {}  # last diagnostics: message per part
+        self.notices: list[str] = []  # what diagnostics warned of after the first output, each once
+
+    @property
+    def outputs(self) -> int:
+        """How many heatmaps came."""
+        return self.counts['heatmap/image']
+
+    @property
+    def pictures(self) -> int:
+        """How many camera pictures came."""
+        return self.counts['image_raw'] + self.counts['image_raw/compressed']
+
+    def add_pair(self, pair: Pair) -> None:
+        """Take one more heatmap with its camera picture."""
+        self.counts['pairs'] += 1
+        self.moments.offer(lambda: pair)
+        self.animation.offer(pair.small)
+
+    def add_notice(self, text: str) -> None:
+        """Take a warning, once."""
+        if text and text not in self.notices:
+            self.notices.append(text)
+
+
+def _shrunk(picture: Picture) -> Picture:
+    height, width = picture.shape[:2]
+    if width <= ANIMATION_WIDTH:
+        return picture
+    size = (ANIMATION_WIDTH, max(1, round(height * ANIMATION_WIDTH / width)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

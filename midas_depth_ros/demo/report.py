@@ -1,0 +1,113 @@
+"""The files of a run: pictures of several moments, one sheet, one animation, texts and figures.
+
+A `Run` comes in; everything goes to the output folder, whose contents `contents()` lists.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from midas_depth_ros.demo.message_text import message_text
+from midas_depth_ros.demo.plan import CAMERA, Run
+from midas_depth_ros.demo.recording import Closeness, Pair, Picture, Recording
+from midas_depth_ros.demo.summary import as_text, summarise
+from midas_depth_ros.views import contact_sheet, save_animation, side_by_side
+
+SHOWN_MOMENTS = 6
+SHEET_COLUMNS = 2
+LEAST_WIDTH = 240  # pixels; narrower pictures are enlarged, so that the text below has room
+ANIMATION_FPS = (4.0, 50.0)  # a long run is shown faster than it was
+CONTENTS = {
+    'contact_sheet.png': 'camera | heatmap at several moments, on one sheet',
+    'run.gif': 'the run, animated',
+    'pictures': 'the same moments at full size',
+    'messages': 'the last message of every output topic',
+    'summary.txt': 'the figures above',
+    'summary.json': 'the same for programs, with closeness over time',
+    'logs': 'what the node and the source said',
+}
+
+
+def write(run: Run, folder: Path) -> dict[str, Any]:
+    """Write everything that a run gave, and return its summary."""
+    recording = run.recording
+    summary = summarise(run)
+    closeness = {sample.time_s: sample for sample in recording.closeness}
+    shown = [_picture(pair, closeness, summary) for pair in _evenly(recording.moments.items)]
+    _write_pictures(folder, shown, _evenly(recording.moments.items))
+    _write_animation(folder, recording, closeness, summary)
+    _write_messages(folder / 'messages', recording)
+    (folder / 'summary.json').write_text(
+        json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + '\n', 'utf-8'
+    )
+    (folder / 'summary.txt').write_text(as_text(summary), 'utf-8')
+    return summary
+
+
+def contents(folder: Path) -> list[tuple[Path, str]]:
+    """What is in an output folder, and what it is."""
+    return [(folder / name, text) for name, text in CONTENTS.items() if (folder / name).exists()]
+
+
+def _evenly(moments: list[Pair]) -> list[Pair]:
+    """At most `SHOWN_MOMENTS` of them, the first and the last included."""
+    count = min(SHOWN_MOMENTS, len(moments))
+    return [moments[round(i * (len(moments) - 1) / max(count - 1, 1))] for i in range(count)]
+
+
+def _picture(pair: Pair, closeness: dict[float, Closeness], summary: dict[str, Any]) -> Picture:
+    pair = _legible(pair)
+    sample = closeness.get(pair.time_s)
+    captions = (f'camera, {pair.time_s:.1f} s', f'heatmap, {summary["model"]}: warm is near')
+    return side_by_side(
+        pair.camera, pair.heatmap, captions=captions, closeness=sample.values if sample else None
+    )
+
+
+def _legible(pair: Pair) -> Pair:
+    times = -(-LEAST_WIDTH // pair.camera.shape[1])
+    camera, heatmap = (
+        np.kron(picture, np.ones((times, times, 1), np.uint8)) if times > 1 else picture
+        for picture in (pair.camera, pair.heatmap)
+    )
+    return dataclasses.replace(pair, camera=camera, heatmap=heatmap)
+
+
+def _write_pictures(folder: Path, shown: list[Picture], moments: list[Pair]) -> None:
+    if not shown:
+        return
+    (folder / 'pictures').mkdir()
+    for number, (picture, pair) in enumerate(zip(shown, moments, strict=True), start=1):
+        name = f'{number:02d}_at_{pair.time_s:05.1f}s.png'
+        Image.fromarray(picture).save(folder / 'pictures' / name)
+    Image.fromarray(contact_sheet(shown, SHEET_COLUMNS)).save(folder / 'contact_sheet.png')
+
+
+def _write_animation(
+    folder: Path,
+    recording: Recording,
+    closeness: dict[float, Closeness],
+    summary: dict[str, Any],
+) -> None:
+    pairs = recording.animation.items
+    if not pairs:
+        return
+    frames = [_picture(pair, closeness, summary) for pair in pairs]
+    span_s = pairs[-1].time_s - pairs[0].time_s
+    rate_hz = (len(pairs) - 1) / span_s if span_s > 0 else 1.0
+    save_animation(folder / 'run.gif', frames, float(np.clip(rate_hz, *ANIMATION_FPS)))
+
+
+def _write_messages(folder: Path, recording: Recording) -> None:
+    folder.mkdir()
+    for topic, message in recording.last_messages.items():
+        name = topic if topic.startswith('/') else f'{CAMERA}/{topic}'
+        path = folder / f'{name.strip("/").replace("/", "_")}.txt'
+        text = 'no message came\n' if message is None else message_text(message)
+        path.write_text(f'# {name}\n{text}', 'utf-8')

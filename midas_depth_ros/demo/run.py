@@ -1,0 +1,179 @@
+"""One run: the node and a camera are started, watched for a while, and ended.
+
+A `Plan` comes in, a `Run` with the recording goes out; `RunError` says in one sentence what
+went wrong, with the last lines of the log of whoever is to blame.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from rich.console import Console
+
+from midas_depth_ros.demo import environment
+from midas_depth_ros.demo.plan import Plan, Run
+from midas_depth_ros.demo.processes import Child, Children, StopSignals
+from midas_depth_ros.demo.progress import step
+from midas_depth_ros.demo.recorder import DIAGNOSTICS, Recorder
+from midas_depth_ros.demo.recording import Recording
+
+LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
+LAST_DIAGNOSTICS_TIMEOUT_S = 3.0
+SPIN_S = 0.05
+
+
+class RunError(Exception):
+    """The run cannot go on: the reason in one sentence, and last lines of a log."""
+
+    def __init__(self, reason: str, child: Child | None = None) -> None:
+        super().__init__(reason)
+        self.log = child.log if child else None
+        self.last_lines = child.tail() if child else []
+
+
+class StoppedError(Exception):
+    """A signal asked for the end before there was anything to report; its name is the text."""
+
+
+def run(plan: Plan, folder: Path, console: Console) -> Run:
+    """Carry a plan out; logs go to `folder`/logs.
+
+    Raises RunError, or StoppedError when a signal came before the first output. No process is left.
+    """
+    logs = folder / 'logs'
+    logs.mkdir(exist_ok=True)
+    domain = environment.set_up()
+    started = time.strftime('%Y-%m-%dT%H:%M:%S%z')
+    with (
+        StopSignals() as signals,
+        Children(logs, environment.for_children()) as children,
+    ):
+        begin = time.monotonic()
+        camera = children.start('camera', plan.camera_command())
+        node = children.start('depth_node', plan.node_command())
+        with _recorder(plan.transport) as (recorder, spin):
+            watch = _Watch(plan, console, signals, camera, node, recorder.recording, spin)
+            watch.wait_for_output()
+            first_output_s = time.monotonic() - begin
+            seconds, ended_by = watch.record()
+            recorder.recording_on = False
+            watch.wait_for_diagnostics()
+        exit_codes = children.stop()
+    return Run(
+        plan, recorder.recording, domain, started, first_output_s, seconds, ended_by, exit_codes
+    )
+
+
+@contextlib.contextmanager
+def _recorder(transport: str) -> Iterator[tuple[Recorder, Callable[[], None]]]:
+    """The recorder in a context of its own, and what lets it work for a moment."""
+    context = Context()
+    rclpy.init(
+        args=['--ros-args', '--disable-external-lib-logs'],
+        context=context,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    executor = SingleThreadedExecutor(context=context)
+    try:
+        recorder = Recorder(transport, context=context)
+        executor.add_node(recorder)
+        try:
+            yield recorder, lambda: executor.spin_once(timeout_sec=SPIN_S)
+        finally:
+            executor.shutdown()
+            recorder.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Watch:
+    """The phases of a run; each lets the recorder work and looks after the processes."""
+
+    plan: Plan
+    console: Console
+    signals: StopSignals
+    camera: Child
+    node: Child
+    recording: Recording
+    spin: Callable[[], None]
+
+    def wait_for_output(self) -> None:
+        """Return at the first heatmap; the time that loading a model takes is not counted."""
+        begin = time.monotonic()
+        ready: float | None = None
+        with step(self.console, 'Waiting for the first heatmap') as update:
+            while not self.recording.outputs:
+                self.spin()
+                now = time.monotonic()
+                if self.signals.requested:
+                    raise StoppedError(self.signals.requested)
+                self._check_alive()
+                if self.camera.exit_code == 0:
+                    raise RunError(f'{self._source} ended before the first heatmap', self.camera)
+                if ready is None and not self._is_loading():
+                    ready = now
+                self._check_time(now - begin, None if ready is None else now - ready)
+                update(self._waiting_for(), now - begin)
+
+    def record(self) -> tuple[float, str]:
+        """Record for the planned time; the seconds it took, and what ended it early."""
+        begin = time.monotonic()
+        title = 'Recording'
+        with step(self.console, title, self.plan.seconds) as update:
+            while (done := time.monotonic() - begin) < self.plan.seconds:
+                self.spin()
+                self._check_alive()
+                update(f'{self.recording.outputs} heatmaps', done)
+                if self.signals.requested:
+                    return done, self.signals.requested
+                if self.camera.exit_code == 0:
+                    return done, f'{self._source} ended'
+        return done, ''
+
+    def wait_for_diagnostics(self) -> None:
+        """Wait for one more report of the node, so that its counters include the last frames."""
+        before = self.recording.counts[DIAGNOSTICS]
+        deadline = time.monotonic() + LAST_DIAGNOSTICS_TIMEOUT_S
+        while self.recording.counts[DIAGNOSTICS] == before and time.monotonic() < deadline:
+            self.spin()
+
+    @property
+    def _source(self) -> str:
+        return f'the source {self.plan.source}' if self.plan.source else 'the synthetic camera'
+
+    def _is_loading(self) -> bool:
+        model = self.recording.statuses.get('model')
+        return model is None or model.get('lifecycle state') == 'configuring'
+
+    def _waiting_for(self) -> str:
+        said = self.node.last_words()
+        return f'{self.recording.pictures} pictures in' + (f'; depth_node: {said}' if said else '')
+
+    def _check_alive(self) -> None:
+        for child in (self.camera, self.node):
+            if child.exit_code:
+                raise RunError(f'{child.ending()}: {child.last_words()}', child)
+        if self.node.exit_code == 0:
+            raise RunError('depth_node ended by itself', self.node)
+
+    def _check_time(self, waited_s: float, ready_s: float | None) -> None:
+        limit_s = self.plan.timeout_s
+        if ready_s is not None and ready_s > limit_s:
+            pictures = self.recording.pictures
+            said = '; '.join(self.recording.status_texts.values())
+            raise RunError(
+                f'no heatmap within {limit_s:g} s of the model being loaded: {pictures} pictures '
+                f'came from the camera; depth_node says: {said}',
+                self.node if pictures else self.camera,
+            )
+        if waited_s > max(LOADING_TIMEOUT_S, limit_s):
+            raise RunError(f'depth_node is not ready after {waited_s:.0f} s', self.node)

@@ -1,0 +1,61 @@
+"""Nothing of others is overwritten; what an earlier run left is."""
+
+import re
+
+import pytest
+
+from midas_depth_ros.demo import output_folder
+from midas_depth_ros.demo.output_folder import OutputFolderError, claim, default_folder
+
+
+def test_a_new_folder_is_made_with_its_parents(tmp_path):
+    assert claim(tmp_path / 'a' / 'b') is False
+    assert (tmp_path / 'a' / 'b').is_dir()
+
+
+def test_a_folder_of_others_is_refused_and_left_alone(tmp_path):
+    thesis = tmp_path / 'summary.txt'
+    thesis.write_text('my thesis')
+    with pytest.raises(OutputFolderError, match=r'not made by this demo.*--output'):
+        claim(tmp_path)
+    assert thesis.read_text() == 'my thesis'
+    assert list(tmp_path.iterdir()) == [thesis]
+
+
+def test_results_of_an_earlier_run_go_and_what_else_lies_there_stays(tmp_path):
+    claim(tmp_path)
+    (tmp_path / 'pictures').mkdir()
+    (tmp_path / 'pictures' / '01.png').touch()
+    (tmp_path / 'summary.txt').touch()
+    (tmp_path / 'notes.txt').touch()
+    assert claim(tmp_path) is True
+    assert {path.name for path in tmp_path.iterdir()} == {output_folder.MARKER, 'notes.txt'}
+
+
+def test_a_path_that_cannot_be_a_folder_is_named(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(OutputFolderError, match=r'file/below.*--output'):
+        claim(tmp_path / 'file' / 'below')
+
+
+@pytest.mark.parametrize(
+    ('source', 'stem'),
+    [
+        ('', 'synthetic'),
+        ('0', '0'),
+        ('/data/My Video (1).mp4', 'My_Video_1'),
+        ('bags/run/', 'run'),
+        ('..', 'source'),
+    ],
+)
+def test_the_default_name_tells_source_and_time(source, stem):
+    folder = default_folder(source)
+    assert re.fullmatch(rf'demo_output/{stem}-\d{{8}}-\d{{6}}', str(folder))
+
+
+def test_a_default_name_that_is_taken_is_not_given_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(output_folder.time, 'strftime', lambda layout: 'now')
+    first = default_folder('')
+    first.mkdir(parents=True)
+    assert default_folder('') != first

@@ -1,0 +1,305 @@
+"""The demonstration as a user runs it: real processes, real DDS, and what it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+pytest.importorskip('rclpy')
+
+from ros_helpers import free_domain
+
+from midas_depth_ros.demo import environment
+
+ROOT = Path(__file__).parents[2]
+MARK = 'MIDAS_DEPTH_TEST_MARK'
+SECONDS = 4
+
+
+class Demo:
+    """The demo in a process of its own, with a mark in its environment by which all are found."""
+
+    def __init__(self, folder: Path, domain: int) -> None:
+        self.folder = folder / 'output'
+        self.mark = uuid.uuid4().hex
+        self.environment = {
+            **os.environ,
+            'ROS_DOMAIN_ID': str(domain),
+            'PYTHONPATH': str(ROOT),
+            'COLUMNS': '100',
+            MARK: self.mark,
+        }
+        self.environment.pop('FORCE_COLOR', None)
+        self.cwd = folder
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """Start it in the background."""
+        return subprocess.Popen(
+            [sys.executable, '-m', 'midas_depth_ros.demo', '--output', str(self.folder), *options],
+            env=self.environment,
+            cwd=self.cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *options: str) -> tuple[int, str, str]:
+        """Run it to its end; exit code, stdout and stderr."""
+        process = self.start(*options)
+        try:
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+            process.wait()
+        return process.returncode, out, err
+
+    def processes(self, words: str = '') -> list[int]:
+        """Living processes of this demo whose command line has these words."""
+        found = []
+        for entry in Path('/proc').iterdir():
+            with contextlib.suppress(OSError):
+                command = (entry / 'cmdline').read_bytes().replace(b'\0', b' ').decode()
+                if not entry.name.isdigit() or not command or words not in command:
+                    continue
+                if f'{MARK}={self.mark}'.encode() in (entry / 'environ').read_bytes():
+                    found.append(int(entry.name))
+        return found
+
+    @property
+    def summary(self) -> dict:
+        return json.loads((self.folder / 'summary.json').read_text('utf-8'))
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    with free_domain() as domain:
+        instance = Demo(tmp_path, domain)
+        yield instance
+        left = instance.processes()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert left == [], 'the demo left processes behind'
+
+
+def wait_for(condition, timeout: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, 'waited in vain'
+        time.sleep(0.05)
+
+
+def check_figures(summary: dict) -> None:
+    """Figures that must fit each other, whatever the machine's speed."""
+    frames, recorded = summary['frames'], summary['recorded']
+    endings = ('processed', 'throttled', 'dropped', 'unwanted', 'rejected', 'failed')
+    assert 0 <= frames['received'] - sum(frames[name] for name in endings) <= 2  # on their way
+    assert frames['rejected'] == frames['failed'] == 0
+    assert 0 < recorded['heatmaps'] <= frames['processed']
+    assert 0 < recorded['pairs_of_same_stamp'] <= recorded['heatmaps']
+    assert recorded['pairs_of_same_stamp'] <= recorded['camera_pictures']
+    assert summary['seconds'] == pytest.approx(SECONDS, abs=1)
+    assert summary['output_rate_hz'] == pytest.approx(
+        recorded['heatmaps'] / summary['seconds'], abs=0.05
+    )
+    for name in ('latency_ms', 'node_latency_ms', 'inference_ms'):
+        assert 0 < summary[name]['median'] <= summary[name]['p95']
+    assert summary['inference_ms']['median'] <= summary['node_latency_ms']['median']
+    assert summary['exit_codes'] == {'camera': 0, 'depth_node': 0}
+    times = [row['time_s'] for row in summary['closeness']['timeline']]
+    assert times == sorted(times)
+    assert 0 <= times[0] < times[-1] <= SECONDS + 1
+
+
+def check_pictures(folder: Path, size: tuple[int, int]) -> None:
+    """Camera | heatmap: readable, of the right size, and of different content."""
+    paths = sorted((folder / 'pictures').iterdir())
+    assert 2 <= len(paths) <= 6
+    for path in paths:
+        with Image.open(path) as image:
+            picture = np.asarray(image).astype(int)
+        width, height = size
+        assert picture.shape[1] >= 2 * width
+        assert picture.shape[0] >= height
+        left, right = picture[:height, :width], picture[:height, -width:]
+        assert np.abs(left - right).mean() > 10
+        assert right.std() > 5
+    with Image.open(folder / 'contact_sheet.png') as sheet:
+        assert sheet.width > width
+    with Image.open(folder / 'run.gif') as animation:
+        assert animation.n_frames >= 4
+
+
+def check_messages(folder: Path, model: str) -> dict[str, dict]:
+    """Every output topic's last message, read back."""
+    messages = {
+        path.stem: yaml.safe_load(path.read_text('utf-8'))
+        for path in (folder / 'messages').iterdir()
+    }
+    assert set(messages) == {
+        'camera_relative_inverse_depth_image',
+        'camera_heatmap_image',
+        'camera_heatmap_image_compressed',
+        'camera_closeness',
+        'diagnostics',
+    }
+    assert messages['camera_relative_inverse_depth_image']['encoding'] == '32FC1'
+    assert messages['camera_heatmap_image']['encoding'] == 'bgr8'
+    assert 'jpeg' in messages['camera_heatmap_image_compressed']['format']
+    assert set(messages['camera_closeness']['vector']) == {'x', 'y', 'z'}
+    assert model in (folder / 'messages' / 'diagnostics.txt').read_text('utf-8')
+    return messages
+
+
+def test_synthetic_scene(demo):
+    code, out, err = demo.run('--seconds', str(SECONDS), '--model', 'embedded', '--rate', '4')
+    assert (code, err) == (0, '')
+    summary = demo.summary
+    check_figures(summary)
+    assert summary['source'] == 'synthetic camera'
+    assert summary['model'] == 'embedded'
+    assert summary['frames']['throttled'] > 0  # the camera is faster than 4 Hz
+    assert summary['output_rate_hz'] < 6
+    check_pictures(demo.folder, tuple(summary['picture_size']))
+    messages = check_messages(demo.folder, 'embedded')
+    assert [messages['camera_heatmap_image'][side] for side in ('width', 'height')] == summary[
+        'picture_size'
+    ]
+    assert (demo.folder / 'summary.txt').read_text('utf-8').splitlines()[0] in out
+    assert str(demo.folder / 'contact_sheet.png') in out
+    for name in ('camera', 'depth_node'):
+        assert 'Traceback' not in (demo.folder / 'logs' / f'{name}.log').read_text('utf-8')
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Path:
+    """Three pictures that differ in nothing but colour."""
+    folder = tmp_path / 'pictures with a: colon'
+    folder.mkdir()
+    texture = np.random.RandomState(0).uniform(0.5, 1, (120, 160, 1))
+    for name, colour in {'a': (250, 60, 60), 'b': (60, 250, 60), 'c': (60, 60, 250)}.items():
+        Image.fromarray((texture * colour).astype(np.uint8)).save(folder / f'{name}.png')
+    return folder
+
+
+def test_folder_of_pictures_over_the_compressed_transport(demo, picture_folder):
+    del demo.environment['ROS_DOMAIN_ID']  # one is chosen
+    code, _, err = demo.run(
+        *('--source', str(picture_folder), '--transport', 'compressed', '--model', 'embedded'),
+        *('--seconds', str(SECONDS), '--camera-rate', '10', '--rate', '0'),
+        *('--param', 'heatmap.colormap:=viridis'),
+    )
+    assert (code, err) == (0, '')
+    summary = demo.summary
+    check_figures(summary)
+    assert summary['picture_size'] == [160, 120]
+    assert summary['transport'] == 'compressed'
+    assert 1 <= summary['ros_domain_id'] <= 100
+    paths = sorted((demo.folder / 'pictures').iterdir())
+    colours = set()
+    for path in paths:
+        with Image.open(path) as image:
+            picture = np.asarray(image).astype(int)
+        colours.add(int(picture[:100, :150].mean((0, 1)).argmax()))
+        # Viridis goes from violet to yellow by way of green; red never leads but in its yellow.
+        red, green, blue = picture[10:110, -150:].reshape(-1, 3).T
+        assert (np.maximum(green, blue) >= red - 12).mean() > 0.95
+    assert len(colours) >= 2
+
+
+def test_a_bad_source_is_told_by_its_own_message(demo):
+    code, out, err = demo.run('--source', '/nowhere/holiday.mp4', '--model', 'embedded')
+    assert code == 1
+    reason = err.strip().splitlines()[-1]
+    assert reason.startswith('demo: camera ended with exit code 1: ')
+    assert '/nowhere/holiday.mp4' in reason
+    assert 'Traceback' not in out + err
+    assert not (demo.folder / 'summary.json').exists()
+
+
+def test_a_node_that_cannot_start_is_told_with_its_log(demo):
+    code, _, err = demo.run('--model', '/nowhere/weights.pt')
+    assert code == 1
+    assert '/nowhere/weights.pt' in err.strip().splitlines()[-1]
+    assert str(demo.folder / 'logs' / 'depth_node.log') in err
+    assert 'Traceback' not in err
+
+
+def test_a_node_that_is_killed_meanwhile_is_told(demo, tmp_path):
+    # A profile of the user's is not replaced. This one is small: a killed process leaves its
+    # shared memory behind.
+    profile = tmp_path / 'profile.xml'
+    profile.write_text(
+        environment.PROFILE.read_text().replace(str(environment.SEGMENT_BYTES), '131072')
+    )
+    demo.environment[environment._profile_variable()] = str(profile)
+    process = demo.start('--seconds', '60', '--model', 'embedded')
+    try:
+        log = demo.folder / 'logs' / 'depth_node.log'
+        wait_for(lambda: log.exists() and 'waiting for images' in log.read_text('utf-8'))
+        (node,) = demo.processes('nodes.depth_node')
+        os.kill(node, signal.SIGKILL)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 1
+    assert 'depth_node was ended by SIGKILL' in err.strip().splitlines()[-1]
+    assert not list((demo.folder / 'logs').glob('*.xml'))
+
+
+def test_ended_early_it_reports_what_it_has(demo):
+    process = demo.start('--seconds', '60', '--model', 'embedded')
+    try:
+        for line in process.stdout:
+            if line.startswith('Recording'):
+                break
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, err) == (128 + signal.SIGINT, '')
+    assert demo.summary['ended_by'] == 'SIGINT'
+    assert demo.summary['seconds'] < 60
+    assert (demo.folder / 'contact_sheet.png').exists()
+    assert 'The results are in' in out
+
+
+def test_a_node_that_hears_another_camera_is_given_up(demo):
+    code, _, err = demo.run(
+        *('--model', 'embedded', '--timeout', '5', '--param', "cameras:=['attic']")
+    )
+    assert code == 1
+    reason = err.strip().splitlines()[-1]
+    assert 'no heatmap within 5 s' in reason
+    assert 'no images on /attic/image_raw' in reason
+
+
+def test_a_wrong_parameter_is_told(demo):
+    code, _, err = demo.run('--model', 'embedded', '--param', 'jpeg_quality:=500')
+    assert code == 1
+    assert 'jpeg_quality' in err.strip().splitlines()[-1]
+
+
+def test_a_folder_of_others_is_refused_before_anything_starts(demo):
+    demo.folder.mkdir()
+    (demo.folder / 'thesis.txt').touch()
+    code, out, err = demo.run()
+    assert code == 1
+    assert str(demo.folder) in err
+    assert out == ''
+    assert [path.name for path in demo.folder.iterdir()] == ['thesis.txt']
