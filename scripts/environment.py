@@ -41,6 +41,10 @@ IMPORT_NAMES = {
 }
 
 
+# Beside a ROS these follow the NumPy that is there, instead of their pin.
+BOUND_TO_NUMPY = ('opencv-python-headless',)
+
+
 class SetupError(Exception):
     """Something is missing on this machine; the text says what and how to get it."""
 
@@ -136,24 +140,19 @@ def missing(lines: list[str]) -> list[str]:
     for line in lines:
         name = line.split(';')[0].split('==')[0].split('[')[0].strip().lower()
         module = IMPORT_NAMES.get(name, name.replace('-', '_'))
-        # Stubs (types-...) cannot be imported, so they cannot be found either.
-        if name.startswith('types-') or importlib.util.find_spec(module) is None:
-            absent.append(line)
+        # Stubs (types-...) cannot be imported; setuptools is always there, and too old for torch.
+        always = name.startswith('types-') or name == 'setuptools'
+        if always or importlib.util.find_spec(module) is None:
+            absent.append(name if name in BOUND_TO_NUMPY else line)
     return absent
 
 
-def kept_versions(lines: list[str]) -> list[str]:
-    """Constraints that keep the ROS installation's own packages as they are.
-
-    NumPy above all: cv_bridge of the distribution is compiled against the one that is there.
-    """
-    kept = []
-    for name in {line.split('==')[0].split('[')[0].strip() for line in lines}:
-        try:
-            kept.append(f'{name}=={version(name)}')
-        except PackageNotFoundError:
-            continue
-    return kept
+def kept_numpy() -> list[str]:
+    """The constraint that keeps the NumPy of the ROS: its cv_bridge is compiled against that."""
+    try:
+        return [f'numpy=={version("numpy")}']
+    except PackageNotFoundError:
+        return []
 
 
 def install(part: str, sourced: str) -> None:
@@ -170,7 +169,7 @@ def install(part: str, sourced: str) -> None:
     lines = missing(requirements(part))
     say(f'ROS 2 {sourced} is sourced; lacking beside it: {", ".join(lines) or "nothing"}')
     constraints = VENV / 'constraints.txt'
-    constraints.write_text('\n'.join(kept_versions(requirements(part))) + '\n')
+    constraints.write_text('\n'.join(kept_numpy()) + '\n')
     if lines:
         pip('install', '-c', str(constraints), *lines)
 

@@ -16,6 +16,7 @@ from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from weights_server import serving
 
 from midas_depth_ros.depth.checkpoints import MIDAS_SMALL
 from midas_depth_ros.nodes.messages import image_message
@@ -132,6 +133,40 @@ def test_missing_weights_end_a_node_that_was_told_to_use_them(ros, without_weigh
     assert MIDAS_SMALL.url in text
     assert MIDAS_SMALL.sha256 in text
     assert str(Path(without_weights['XDG_CACHE_HOME'])) in text
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        ('rubbish', ['weights.pt', 'cannot be read', 'copy the file again']),
+        ('another model', ['weights.pt', 'missing', 'pretrained.layer1.0.weight']),
+    ],
+)
+def test_a_wrong_weights_file_ends_the_node_with_its_name(ros, tmp_path, content, words):
+    torch = pytest.importorskip('torch', reason='a real state dict needs torch')
+    path = tmp_path / 'weights.pt'
+    if content == 'rubbish':
+        path.write_bytes(b'not a checkpoint' * 1000)
+    else:
+        torch.save({'encoder.weight': torch.zeros(3)}, path)
+    with process([*DEPTH_NODE, '--ros-args', '-p', f'model:={path}'], ros) as node:
+        text, _ = node.communicate(timeout=60)
+    assert node.returncode == 1, text
+    assert 'Traceback' not in text
+    for word in words:
+        assert word in text
+
+
+def test_a_corrupt_download_is_not_used(ros, without_weights):
+    with serving(b'<html>not what you want</html>') as server:
+        without_weights['MIDAS_DEPTH_WEIGHTS_URL'] = server.url
+        command = [*DEPTH_NODE, '--ros-args', '-p', 'model:=midas_small']
+        with process(command, ros, env=without_weights) as node:
+            text, _ = node.communicate(timeout=60)
+    assert node.returncode == 1, text
+    assert MIDAS_SMALL.sha256 in text
+    cache = Path(without_weights['XDG_CACHE_HOME'])
+    assert not list(cache.rglob('*.pt'))
 
 
 def test_auto_falls_back_and_says_so(ros, without_weights):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import cv2
 import numpy as np
@@ -190,6 +191,7 @@ def test_lifecycle_transitions_can_be_repeated(ros, start, estimator):
             assert change(ros, Transition.TRANSITION_ACTIVATE)
             send_until(ros, publisher, lambda i: image(100 + i), out)  # stamps go back: fine
             assert change(ros, Transition.TRANSITION_DEACTIVATE)
+            assert 'inference' not in [thread.name for thread in threading.enumerate()]
             ros.spin_until(lambda: publisher.get_subscription_count() == 0)
         calls = estimator.calls
         publisher.publish(image(9999))

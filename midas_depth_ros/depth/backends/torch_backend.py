@@ -101,7 +101,7 @@ def frozen_trace(network: torch.nn.Module) -> torch.jit.ScriptModule:
             trace = torch.jit.trace(network, example, check_trace=False)
             return torch.jit.freeze(trace)
     except (RuntimeError, AttributeError) as error:
-        reason = first_line(error)
+        reason = first_sentence(error)
         raise BackendUnavailable(
             f'torch {torch.__version__} cannot trace and freeze the network ({reason}): install '
             'another version of torch'
@@ -120,8 +120,8 @@ def read_state_dict(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str,
             loaded: Any = torch.load(path, map_location='cpu', weights_only=True)
     except LOAD_FAILURES as error:
         raise WeightsCorrupt(
-            f'{path} cannot be read as a PyTorch state dict ({first_line(error)}): fetch or copy '
-            'the file again'
+            f'{path} cannot be read as a PyTorch state dict ({first_sentence(error)}): fetch or '
+            'copy the file again'
         ) from error
     if not isinstance(loaded, dict) or not all(torch.is_tensor(v) for v in loaded.values()):
         raise WeightsMismatch(
@@ -155,6 +155,10 @@ def _listed(fault: str, keys: list[Any]) -> str:
     return f'{len(keys)} {fault} ({", ".join(map(str, keys[:NAMED_KEYS]))}{more})'
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it says nothing."""
-    return next(iter(str(error).splitlines()), '') or type(error).__name__
+def first_sentence(error: BaseException) -> str:
+    """The first sentence of an error's text, or its type where it says nothing.
+
+    What torch says after it is advice to load the file without the safety of weights_only.
+    """
+    line = next(iter(str(error).splitlines()), '') or type(error).__name__
+    return line.split('. ')[0].rstrip('.')
