@@ -2,19 +2,65 @@
 
 from midas_depth_ros.geometry.camera_model import CameraModel
 from midas_depth_ros.geometry.closeness import Closeness, closeness
+from midas_depth_ros.geometry.cloud import point_cloud
 from midas_depth_ros.geometry.errors import (
     CameraModelError,
     GeometryError,
     InvalidInverseDepth,
+    InvalidOptions,
+    InvalidReference,
+    MountError,
     Uncalibrated,
 )
+from midas_depth_ros.geometry.ground_gates import GroundOptions
+from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
+from midas_depth_ros.geometry.mount import CameraMount
+from midas_depth_ros.geometry.obstacles import (
+    ObstacleMemory,
+    ObstacleOptions,
+    Obstacles,
+    find_obstacles,
+)
+from midas_depth_ros.geometry.reference import (
+    ReferenceOptions,
+    ReferencePoints,
+    cloud_points,
+    fit_reference,
+    range_points,
+    scan_points,
+)
+from midas_depth_ros.geometry.scale import Refusal, ScaleShift
+from midas_depth_ros.geometry.scale_filter import ScaleFilter
+from midas_depth_ros.geometry.scan import laser_scan
 
 __all__ = [
     'CameraModel',
     'CameraModelError',
+    'CameraMount',
     'Closeness',
     'GeometryError',
+    'GroundOptions',
     'InvalidInverseDepth',
+    'InvalidOptions',
+    'InvalidReference',
+    'MountError',
+    'ObstacleMemory',
+    'ObstacleOptions',
+    'Obstacles',
+    'ReferenceOptions',
+    'ReferencePoints',
+    'Refusal',
+    'ScaleFilter',
+    'ScaleShift',
     'Uncalibrated',
     'closeness',
+    'cloud_points',
+    'find_obstacles',
+    'fit_ground_plane',
+    'fit_reference',
+    'floor_mask',
+    'laser_scan',
+    'point_cloud',
+    'range_points',
+    'scan_points',
 ]

@@ -14,13 +14,11 @@ import math
 import cv2
 import numpy as np
 
-from midas_depth_ros.geometry.errors import InvalidInverseDepth, NoFloor
+from midas_depth_ros.geometry.errors import NoFloor
 from midas_depth_ros.geometry.floor_gates import check_floor
+from midas_depth_ros.geometry.pictures import Grid, checked, reduced
 from midas_depth_ros.geometry.relative_floor import Cells, RelativeFloor, fit_floor
 
-Grid = tuple[np.ndarray, np.ndarray]
-
-MIN_SIDE = 16
 WORK_PIXELS = 256 * 192  # larger pictures are reduced to about this many
 CELLS = 64 * 48  # and to this many for the floor
 FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
@@ -88,7 +86,7 @@ def closeness(
 
     Raises `InvalidInverseDepth` for arrays of the wrong shape or type. See DESIGN.md, "Closeness".
     """
-    d = _checked(inverse_depth, grid)
+    d = checked(inverse_depth, grid)
     try:
         picture, cells = _prepared(d, grid)
         pitch = camera_pitch_rad if grid is not None else math.nan
@@ -107,23 +105,6 @@ def closeness(
         roll_rad=floor.roll_rad,
         horizon='picture' if math.isnan(pitch) else 'camera',
     )
-
-
-def _checked(inverse_depth: np.ndarray, grid: Grid | None) -> np.ndarray:
-    d = np.asarray(inverse_depth)
-    if d.ndim != 2 or min(d.shape) < MIN_SIDE:
-        raise InvalidInverseDepth(
-            f'relative inverse depth has shape {d.shape}: it must be (h, w), at least '
-            f'{MIN_SIDE}x{MIN_SIDE}'
-        )
-    if d.dtype not in (np.float32, np.float64):
-        raise InvalidInverseDepth(f'relative inverse depth is {d.dtype}: it must be float32')
-    if grid is not None and not grid[0].shape == grid[1].shape == d.shape:
-        raise InvalidInverseDepth(
-            f'the coordinate grid is {grid[0].shape} and {grid[1].shape}, relative inverse depth '
-            f'{d.shape}: make the grid with CameraModel.normalised_grid(width, height) of that size'
-        )
-    return d
 
 
 @functools.lru_cache(maxsize=8)
@@ -146,34 +127,14 @@ def _prepared(d: np.ndarray, grid: Grid | None) -> tuple[_Picture, Cells]:
     if valid.mean() < MIN_VALID:
         raise NoFloor(f'only {valid.mean():.0%} of the picture has a value')
     if d.size > 1.5 * WORK_PIXELS:
-        (d, x, y), valid = _reduced((d, x, y), valid, WORK_PIXELS)
-    (coarse, cell_x, cell_y), known = _reduced((d, x, y), valid, CELLS)
+        (d, x, y), valid = reduced((d, x, y), valid, WORK_PIXELS)
+    (coarse, cell_x, cell_y), known = reduced((d, x, y), valid, CELLS)
     far, near = np.percentile(coarse[known], (FAR_PERCENTILE, NEAR_PERCENTILE))
     if not near - far > FLATTEST * float(np.abs(coarse[known]).max()):
         raise NoFloor('relative inverse depth is the same everywhere')
     coarse = (coarse.astype(np.float64) - far) / (near - far)
     scaled = ((d - d.dtype.type(far)) * d.dtype.type(1 / (near - far))).astype(np.float32)
     return _Picture(scaled, valid, x, y, foot), Cells(coarse, cell_x, cell_y)
-
-
-def _reduced(
-    arrays: tuple[np.ndarray, ...], valid: np.ndarray, pixels: int
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Means over blocks of what is valid, at about `pixels`; NaN where less than half is."""
-    height, width = valid.shape
-    factor = min(1.0, math.sqrt(pixels / valid.size))
-    size = max(MIN_SIDE, round(width * factor)), max(MIN_SIDE, round(height * factor))
-    if valid.all():
-        means = [cv2.resize(array, size, interpolation=cv2.INTER_AREA) for array in arrays]
-        return means, np.ones(means[0].shape, bool)
-    weight = cv2.resize(valid.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    known = weight > 0.5
-    held = np.where(known, weight, np.float32(np.nan))
-    means = [
-        cv2.resize(np.where(valid, array, 0), size, interpolation=cv2.INTER_AREA) / held
-        for array in arrays
-    ]
-    return means, known
 
 
 def _horizon_and_edge(picture: _Picture, floor: RelativeFloor, pitch: float) -> tuple[float, float]:

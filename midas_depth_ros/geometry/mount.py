@@ -1,0 +1,75 @@
+"""How the camera is mounted: its height above the floor, how far it looks down, how it is rolled.
+
+Two measurements with ruler and level, or an IMU, make the floor's inverse depth known in every
+pixel. The body frame used here has its origin on the floor below the camera, x forward, y left
+and z up (REP 103).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from midas_depth_ros.geometry.errors import MountError
+from midas_depth_ros.geometry.pictures import Grid
+
+MAX_TILT_RAD = math.radians(80.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraMount:
+    """Height of the lens above the floor in metres; pitch positive = looks down; roll positive =
+    rolled to the right; radians, turned by pitch and then by roll, as a REP 103 body frame is.
+
+    Raises `MountError` on a value that cannot be right.
+    """
+
+    height_m: float
+    pitch_rad: float
+    roll_rad: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.height_m) and self.height_m > 0):
+            raise MountError(
+                f'camera height is {self.height_m} m: it must be a positive number; measure from '
+                'the floor to the middle of the lens'
+            )
+        for name in ('pitch_rad', 'roll_rad'):
+            value = getattr(self, name)
+            if not abs(value) < MAX_TILT_RAD:
+                raise MountError(
+                    f'camera {name} is {value}: it must be between -{MAX_TILT_RAD:.2f} and '
+                    f'{MAX_TILT_RAD:.2f}, in radians'
+                )
+
+    def body_axes(self) -> np.ndarray:
+        """(3, 3) float64: takes a vector of the optical frame into the body frame."""
+        cp, sp = math.cos(self.pitch_rad), math.sin(self.pitch_rad)
+        cr, sr = math.cos(self.roll_rad), math.sin(self.roll_rad)
+        right = (-sp * sr, -cr, -cp * sr)
+        down = (-sp * cr, sr, -cp * cr)
+        ahead = (cp, 0.0, -sp)
+        return np.array([right, down, ahead]).T
+
+    def ground_normal(self) -> np.ndarray:
+        """(3,) float64: unit vector straight down, in the optical frame.
+
+        A floor pixel with ray r = (x', y', 1) has 1/Z = (normal . r) / height_m.
+        """
+        return -self.body_axes()[2]
+
+    def descent(self, grid: Grid) -> np.ndarray:
+        """How far each pixel's ray (x', y', 1) goes down per metre of Z; 0 at the horizon.
+
+        `grid` is `CameraModel.normalised_grid`; the answer has its shape and type.
+        """
+        across, down, ahead = self.ground_normal()
+        x, y = grid
+        return x * x.dtype.type(across) + (y * y.dtype.type(down) + y.dtype.type(ahead))
+
+    def ground_inverse_depth(self, grid: Grid) -> np.ndarray:
+        """1/Z of the floor in every pixel, 1/m; at and above the horizon 0 and less."""
+        descent = self.descent(grid)
+        return descent * descent.dtype.type(1 / self.height_m)

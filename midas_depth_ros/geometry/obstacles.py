@@ -1,0 +1,217 @@
+"""What stands up from the floor, or gapes in it: from metric depth to obstacles.
+
+Height above the floor follows from depth and mount alone. An obstacle is what is between
+`min_height_m` and `max_height_m` above the floor, and where the floor is missing by more than
+`max_drop_m`: a hole, a step down. A drop is where its ray meets the floor: at its near edge.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+
+from midas_depth_ros.geometry.errors import InvalidOptions
+from midas_depth_ros.geometry.mount import CameraMount
+from midas_depth_ros.geometry.pictures import Grid, checked
+
+NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by so many residuals
+SAME_FRONT = 0.04  # the nearest pixels, up to this share farther, are one front: their mean counts
+FAR_INVERSE_DEPTH = np.float32(1e-6)  # stands for "beyond range" in the median, 1/m
+
+
+@dataclasses.dataclass(frozen=True)
+class ObstacleOptions:
+    """What counts as an obstacle.
+
+    min_height_m, max_height_m: above the floor; a robot drives over less and under more.
+    max_drop_m: deeper below the floor is a drop; inf = drops do not count. max_drop_range_m:
+    drops are looked for up to here only, since a far floor is seen at a grazing angle.
+    max_range_m: obstacles farther away along the floor do not count. robot_width_m: width of
+    the corridor ahead. min_pixels: smaller connected parts are specks. persistence: how many
+    frames in a row must show it (used by `ObstacleMemory`).
+
+    Raises `InvalidOptions` on values that contradict each other.
+    """
+
+    min_height_m: float = 0.05
+    max_height_m: float = 0.6
+    max_drop_m: float = 0.1
+    max_drop_range_m: float = 2.0
+    max_range_m: float = 8.0
+    robot_width_m: float = 0.4
+    min_pixels: int = 24
+    persistence: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_height_m < self.max_height_m:
+            raise InvalidOptions(
+                f'min_height {self.min_height_m} m must be above 0 and below max_height '
+                f'{self.max_height_m} m'
+            )
+        for name in ('max_drop_m', 'max_drop_range_m', 'max_range_m', 'robot_width_m'):
+            if not getattr(self, name) > 0:
+                raise InvalidOptions(f'{name} is {getattr(self, name)}: it must be positive')
+        for name in ('min_pixels', 'persistence'):
+            if getattr(self, name) < 1:
+                raise InvalidOptions(f'{name} is {getattr(self, name)}: it must be 1 or more')
+
+
+@dataclasses.dataclass(frozen=True)
+class Obstacles:
+    """Per pixel, (h, w): what it is and where; body frame of `CameraMount`.
+
+    mask: bool, obstacles, drops among them; drop: bool. floor: bool, floor that is seen and
+    free. height_m: float32 above the floor, NaN unknown, -inf for what is beyond range below
+    the horizon. points: (h, w, 3) float32, x, y, z in metres, NaN unknown; of a drop, its edge
+    on the floor. nearest: (x, y, z) of the nearest front in the robot's corridor, or None;
+    nearest_range_m: how far ahead (x) it is, inf without one.
+    """
+
+    mask: np.ndarray
+    drop: np.ndarray
+    floor: np.ndarray
+    height_m: np.ndarray
+    points: np.ndarray
+    nearest: tuple[float, float, float] | None
+
+    @property
+    def nearest_range_m(self) -> float:
+        """Metres ahead to the nearest obstacle in the corridor; inf: none in view."""
+        return self.nearest[0] if self.nearest else math.inf
+
+
+def find_obstacles(
+    depth_z: np.ndarray,
+    grid: Grid,
+    mount: CameraMount,
+    options: ObstacleOptions | None = None,
+    *,
+    residual: float = 0.0,
+    smooth: bool = True,
+) -> Obstacles:
+    """Obstacles in metric depth.
+
+    depth_z: (h, w) float32 metres along the optical axis; NaN unknown; inf farther than can be
+    measured, as `ScaleShift.depth(d, beyond=math.inf)` gives it (with NaN there, a cliff that
+    shows nothing below it goes unseen). grid: `CameraModel.normalised_grid(w, h)`. residual:
+    `ScaleShift.residual`, 1/m: what does not stand out from the floor by three times as much is
+    floor. smooth: a 3x3 median first; thinner than two pixels then is nothing.
+    Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
+    """
+    options = options or ObstacleOptions()
+    inverse, known = _inverse(checked(depth_z, grid), smooth)
+    descent = mount.descent(grid)
+    ground = descent * np.float32(1 / mount.height_m)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        depth = 1 / inverse
+        height = np.float32(mount.height_m) - depth * descent
+        ground_depth = 1 / ground
+    beyond = known & (inverse <= FAR_INVERSE_DEPTH)
+    height[beyond] = np.where(descent[beyond] > 0, -np.inf, np.inf)
+    height[~known] = np.nan
+    off = inverse - ground
+    noise = np.float32(NOISE_DEVIATIONS * residual)
+    raised = (height >= options.min_height_m) & (height <= options.max_height_m) & (off > noise)
+    drop = (height < -options.max_drop_m) & (descent > 0) & (off < -noise)
+    points = _points(np.where(drop, ground_depth, depth), grid, mount)
+    away = np.hypot(points[..., 0], points[..., 1])
+    raised &= (away <= options.max_range_m) & ~beyond
+    drop &= away <= options.max_drop_range_m
+    raised, drop = (without_specks(mask, options.min_pixels) for mask in (raised, drop))
+    mask = raised | drop
+    floor = (np.abs(height) < options.min_height_m) & (descent > 0) & ~mask
+    nearest = nearest_in_corridor(mask, points, options)
+    return Obstacles(mask, drop, floor, height, points, nearest)
+
+
+def _inverse(depth_z: np.ndarray, smooth: bool) -> tuple[np.ndarray, np.ndarray]:
+    """1/Z with noise and gaps of a pixel taken out, and where it is known."""
+    known = depth_z > 0
+    with np.errstate(divide='ignore', invalid='ignore'):
+        inverse = np.where(known, 1 / depth_z, 0).astype(np.float32)
+    if smooth:
+        inverse = cv2.medianBlur(inverse, 3)
+    return inverse, known
+
+
+def _points(depth: np.ndarray, grid: Grid, mount: CameraMount) -> np.ndarray:
+    axes = mount.body_axes().astype(np.float32)
+    x, y = grid
+    points = np.empty((*depth.shape, 3), np.float32)
+    finite = np.where(np.isfinite(depth), depth, np.float32(np.nan))
+    for i in range(3):
+        points[..., i] = (axes[i, 0] * x + axes[i, 1] * y + axes[i, 2]) * finite
+    points[..., 2] += np.float32(mount.height_m)
+    return points
+
+
+def without_specks(mask: np.ndarray, smallest: int) -> np.ndarray:
+    """`mask` less its connected parts of fewer than `smallest` pixels."""
+    if smallest <= 1 or not mask.any():
+        return mask
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= smallest
+    large[0] = False  # what is outside the mask
+    return large[labels]
+
+
+def nearest_in_corridor(
+    mask: np.ndarray, points: np.ndarray, options: ObstacleOptions
+) -> tuple[float, float, float] | None:
+    """(x, y, z) of the nearest front of `min_pixels` or more as wide as the robot, or None."""
+    inside = points[mask]
+    inside = inside[(np.abs(inside[:, 1]) <= 0.5 * options.robot_width_m) & (inside[:, 0] > 0)]
+    if len(inside) < options.min_pixels:
+        return None
+    ahead = inside[:, 0]
+    rank = options.min_pixels - 1
+    first = np.partition(ahead, rank)[rank]
+    front = inside[ahead <= first * (1 + SAME_FRONT)]
+    x, y, z = front.astype(np.float64).mean(axis=0)
+    return float(x), float(y), float(z)
+
+
+class ObstacleMemory:
+    """Lets an obstacle count only once several frames in a row have shown it.
+
+    A pixel must have been, or had near it, an obstacle in each of the last `persistence` frames.
+    The first frames, and those after a gap or a stamp that goes back, count as they are: a robot
+    that has just begun to see must not wait to be warned.
+    """
+
+    def __init__(
+        self, options: ObstacleOptions, *, reach: float = 0.04, gap_s: float = 1.0
+    ) -> None:
+        self.options = options
+        self.reach = reach  # share of the picture's width that an obstacle may move per frame
+        self.gap_s = gap_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget earlier frames."""
+        self._masks: list[np.ndarray] = []
+        self._stamp_s = -math.inf
+
+    def update(self, stamp_s: float, seen: Obstacles) -> Obstacles:
+        """`seen` without what earlier frames did not show."""
+        if not 0 <= stamp_s - self._stamp_s <= self.gap_s or (
+            self._masks and self._masks[-1].shape != seen.mask.shape
+        ):
+            self._masks = []
+        self._stamp_s = stamp_s
+        lasting = seen.mask.copy()
+        for earlier in self._masks:
+            lasting &= earlier
+        side = 2 * max(1, round(self.reach * seen.mask.shape[1])) + 1
+        grown = cv2.dilate(seen.mask.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+        keep = self.options.persistence - 1
+        self._masks = [*self._masks, grown][-keep:] if keep else []
+        return dataclasses.replace(
+            seen,
+            mask=lasting,
+            drop=seen.drop & lasting,
+            nearest=nearest_in_corridor(lasting, seen.points, self.options),
+        )

@@ -1,0 +1,247 @@
+"""Scale and shift from metric points: a lidar's scan, a range finder, any sparse depth.
+
+What comes in are pixels with their Z; what goes out is the weighted least squares fit of 1/Z on
+d, after RANSAC has set outliers aside. A range is not Z: `scan_points`, `range_points` and
+`cloud_points` take what a sensor in another frame has measured into the picture first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from midas_depth_ros.geometry.camera_model import CameraModel
+from midas_depth_ros.geometry.errors import InvalidReference
+from midas_depth_ros.geometry.lens import distort, undistort
+from midas_depth_ros.geometry.pictures import checked
+from midas_depth_ros.geometry.scale import Refusal, ScaleShift
+
+MIN_Z_M = 0.02
+LENS_TOLERANCE_PIXELS = 0.5
+PAIRS = 300
+REFITS = 5
+BIWEIGHT = 4.7
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferencePoints:
+    """Pixels with known depth: u, v in pixels (centres at whole numbers), z metres, weight > 0.
+
+    Each (n,) float64. Raises `InvalidReference` for arrays of different lengths.
+    """
+
+    u: np.ndarray
+    v: np.ndarray
+    z: np.ndarray
+    weight: np.ndarray
+
+    def __post_init__(self) -> None:
+        shapes = {np.shape(getattr(self, name)) for name in ('u', 'v', 'z', 'weight')}
+        if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+            raise InvalidReference(
+                f'u, v, z and weight have shapes {shapes}: they must be four arrays of one length'
+            )
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    @classmethod
+    def of(
+        cls, u: ArrayLike, v: ArrayLike, z: ArrayLike,
+        weight: ArrayLike | None = None,
+    ) -> ReferencePoints:  # fmt: skip
+        """From anything that is like an array; all weights 1 unless given."""
+        depth = np.asarray(z, dtype=np.float64)
+        weights = np.ones_like(depth) if weight is None else np.asarray(weight, dtype=np.float64)
+        return cls(np.asarray(u, np.float64), np.asarray(v, np.float64), depth, weights)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceOptions:
+    """Limits of `fit_reference`.
+
+    tolerance: share of 1/Z by which a point may be off and still belong; tolerance_floor: at
+    least so much, 1/m. min_points: that belong. min_share: of the weight. min_spread: largest by
+    smallest 1/Z among them, less 1. fixed_shift: where the shift is known (1/m), the scale alone
+    is fitted, min_spread does not apply and one point is enough; NaN = unknown.
+    """
+
+    tolerance: float = 0.1
+    tolerance_floor: float = 0.02
+    min_points: int = 8
+    min_share: float = 0.5
+    min_spread: float = 0.3
+    max_residual: float = 0.6
+    fixed_shift: float = math.nan
+
+
+def fit_reference(
+    d: np.ndarray, points: ReferencePoints, *, options: ReferenceOptions | None = None
+) -> ScaleShift | Refusal:
+    """Scale and shift of relative inverse depth from points of known depth, or why there are none.
+
+    d: (h, w) float32 or float64; `points` are in its pixels. Points outside, where d is not
+    finite, or with a z or weight that cannot be, are left out. Deterministic. Raises
+    `InvalidInverseDepth` for an array of the wrong shape or type.
+    """
+    options = options or ReferenceOptions()
+    value, inverse, weight = _sampled(checked(d, None), points)
+    fixed = math.isfinite(options.fixed_shift)
+    needed = 1 if fixed else options.min_points
+    if len(value) < needed:
+        return Refusal(f'only {len(value)} reference points are in view, {needed} are needed')
+    tolerance = np.maximum(options.tolerance * inverse, options.tolerance_floor)
+    start = _best_hypothesis(value, inverse, weight / weight.sum(), tolerance, options.fixed_shift)
+    if start is None:
+        return Refusal('no two reference points agree that nearer means larger')
+    scale, shift = _refined(value, inverse, weight, tolerance, start, options.fixed_shift)
+    if not (math.isfinite(scale) and scale > 0):
+        return Refusal(f'the scale that fits the reference is {scale:.3g}: it must be positive')
+    error = scale * value + shift - inverse
+    near = np.abs(error) < tolerance
+    share = float(weight[near].sum() / weight.sum())
+    refusal = _gate(inverse[near], error[near] / tolerance[near], share, needed, fixed, options)
+    return refusal or ScaleShift(
+        scale, shift, 'reference', share, float(np.sqrt(np.mean(error[near] ** 2))), int(near.sum())
+    )
+
+
+def _gate(
+    inverse: np.ndarray, off: np.ndarray, share: float, needed: int, fixed: bool,
+    options: ReferenceOptions,
+) -> Refusal | None:  # fmt: skip
+    if share < options.min_share or len(inverse) < needed:
+        return Refusal(
+            f'only {len(inverse)} reference points ({share:.0%}) agree with one scale, '
+            f'{needed} ({options.min_share:.0%}) are needed'
+        )
+    spread = float(inverse.max() / inverse.min() - 1)
+    if not fixed and spread < options.min_spread:
+        return Refusal(
+            f'the reference points are all {1 / inverse.max():.2f} to {1 / inverse.min():.2f} m '
+            'away: too alike for scale and shift'
+        )
+    if float(np.sqrt(np.mean(off**2))) > options.max_residual:
+        return Refusal('the reference points are strewn too widely about their fit')
+    return None
+
+
+def _sampled(d: np.ndarray, points: ReferencePoints) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """d, 1/Z and weight of the points that can be used, float64."""
+    height, width = d.shape
+    with np.errstate(invalid='ignore'):
+        column, row = np.rint(points.u), np.rint(points.v)
+        usable = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        usable &= (points.z > MIN_Z_M) & np.isfinite(points.z)
+        usable &= (points.weight > 0) & np.isfinite(points.weight)
+    column, row = column[usable].astype(int), row[usable].astype(int)
+    value = d[row, column].astype(np.float64)
+    finite = np.isfinite(value)
+    return value[finite], 1 / points.z[usable][finite], points.weight[usable][finite]
+
+
+def _best_hypothesis(
+    value: np.ndarray, inverse: np.ndarray, share: np.ndarray, tolerance: np.ndarray,
+    fixed_shift: float,
+) -> tuple[float, float] | None:  # fmt: skip
+    """The line through two points (or one and the fixed shift) with most weight near it."""
+    with np.errstate(divide='ignore', invalid='ignore'):
+        if math.isfinite(fixed_shift):
+            scale = (inverse - fixed_shift) / value
+            shift = np.full_like(scale, fixed_shift)
+        else:
+            first, second = np.random.default_rng(0).integers(len(value), size=(2, PAIRS))
+            scale = (inverse[first] - inverse[second]) / (value[first] - value[second])
+            shift = inverse[first] - scale * value[first]
+    possible = np.isfinite(scale) & (scale > 0)
+    if not possible.any():
+        return None
+    scale, shift = scale[possible], shift[possible]
+    off = np.abs(scale[:, None] * value + shift[:, None] - inverse) / tolerance
+    best = int(np.argmin(np.minimum(off, 1) @ share))
+    return float(scale[best]), float(shift[best])
+
+
+def _refined(
+    value: np.ndarray, inverse: np.ndarray, weight: np.ndarray, tolerance: np.ndarray,
+    start: tuple[float, float], fixed_shift: float,
+) -> tuple[float, float]:  # fmt: skip
+    scale, shift = start
+    for _ in range(REFITS):
+        off = (scale * value + shift - inverse) / tolerance
+        vote = weight * np.maximum(1 - (off / 1.5) ** 2, 0) ** 2 / tolerance**2
+        if not vote.sum() > 0:
+            break
+        if math.isfinite(fixed_shift):
+            scale = float((vote @ (value * (inverse - shift))) / (vote @ (value * value)))
+            continue
+        x, y = (vote @ value) / vote.sum(), (vote @ inverse) / vote.sum()
+        scatter = float(vote @ (value - x) ** 2)
+        if scatter == 0:
+            break
+        scale = float((vote @ ((value - x) * (inverse - y))) / scatter)
+        shift = float(y - scale * x)
+    return scale, shift
+
+
+def cloud_points(
+    points: np.ndarray, optical_from_sensor: np.ndarray, camera: CameraModel
+) -> ReferencePoints:
+    """(n, 3) metric points of a sensor's frame -> the pixels of `camera` that show them.
+
+    optical_from_sensor: (4, 4) rigid transform into the camera's optical frame. Points behind
+    the camera, outside the picture or not finite are left out. A point that the camera cannot
+    see past something nearer is an outlier, for RANSAC to find. Raises `InvalidReference`.
+    """
+    transform = np.asarray(optical_from_sensor, np.float64)
+    if transform.shape != (4, 4) or not np.allclose(
+        transform[:3, :3] @ transform[:3, :3].T, np.eye(3), atol=1e-3
+    ):
+        raise InvalidReference('the transform into the optical frame must be 4x4 and rigid')
+    cloud = np.asarray(points, np.float64)
+    if cloud.ndim != 2 or cloud.shape[1] != 3:
+        raise InvalidReference(f'points have shape {cloud.shape}: it must be (n, 3)')
+    cloud = cloud[np.isfinite(cloud).all(axis=1)] @ transform[:3, :3].T + transform[:3, 3]
+    cloud = cloud[cloud[:, 2] > MIN_Z_M]
+    x, y, z = cloud[:, 0] / cloud[:, 2], cloud[:, 1] / cloud[:, 2], cloud[:, 2]
+    if camera.distortion_model not in ('', 'none') and len(z):
+        ideal = x, y
+        x, y = distort(x, y, camera.distortion_model, camera.distortion)
+        tolerance = LENS_TOLERANCE_PIXELS / max(camera.fx, camera.fy)
+        back = undistort(x, y, camera.distortion_model, camera.distortion, tolerance)
+        with np.errstate(invalid='ignore'):
+            seen = np.hypot(back[0] - ideal[0], back[1] - ideal[1]) < 10 * tolerance
+        x, y, z = x[seen], y[seen], z[seen]
+    u, v = camera.fx * x + camera.cx, camera.fy * y + camera.cy
+    inside = (u > -0.5) & (u < camera.width - 0.5) & (v > -0.5) & (v < camera.height - 0.5)
+    return ReferencePoints.of(u[inside], v[inside], z[inside])
+
+
+def scan_points(
+    ranges: ArrayLike, angle_min: float, angle_increment: float,
+    optical_from_scan: np.ndarray, camera: CameraModel, *,
+    range_min: float = 0.0, range_max: float = math.inf,
+) -> ReferencePoints:  # fmt: skip
+    """The beams of a sensor_msgs/LaserScan -> pixels and Z; ranges outside the limits are none."""
+    distance = np.asarray(ranges, np.float64)
+    angle = angle_min + angle_increment * np.arange(len(distance))
+    good = np.isfinite(distance) & (distance >= range_min) & (distance <= range_max)
+    good &= distance > 0
+    distance, angle = distance[good], angle[good]
+    flat = np.stack(
+        [distance * np.cos(angle), distance * np.sin(angle), np.zeros_like(angle)], axis=1
+    )
+    return cloud_points(flat, optical_from_scan, camera)
+
+
+def range_points(
+    range_m: float, optical_from_sensor: np.ndarray, camera: CameraModel, *,
+    range_min: float = 0.0, range_max: float = math.inf,
+) -> ReferencePoints:  # fmt: skip
+    """A sensor_msgs/Range -> the pixel on its axis, and Z; one point or none."""
+    good = math.isfinite(range_m) and range_min <= range_m <= range_max and range_m > 0
+    point = np.array([[range_m, 0.0, 0.0]] if good else np.zeros((0, 3)))
+    return cloud_points(point, optical_from_sensor, camera)
