@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from midas_depth_ros.nodes.parameters import parameter
+from midas_depth_ros.nodes.parameters import group, parameter
+from midas_depth_ros.nodes.robot_settings import RobotSettings
 from midas_depth_ros.nodes.settings import NAN, check_camera_names
 
 
@@ -144,6 +145,12 @@ class ImageStreamSettings(CameraSourceSettings):
 class SyntheticCameraSettings(CameraSourceSettings):
     """The parameters of `synthetic_camera`."""
 
+    scene: str = parameter(
+        'moving',
+        'moving = a drive along a corridor, the same for the same stamp; robot = a robot in a '
+        'world of its own that is driven by cmd_vel.',
+        choices=('moving', 'robot'),
+    )
     rate: float = parameter(10.0, 'Pictures per second.', unit='Hz', minimum=0.1, maximum=1000.0)
     width: int = parameter(640, 'Width of the pictures.', unit='px', minimum=16, maximum=4096)
     height: int = parameter(480, 'Height of the pictures.', unit='px', minimum=16, maximum=4096)
@@ -165,5 +172,16 @@ class SyntheticCameraSettings(CameraSourceSettings):
         maximum=1.5,
     )
     seed: int = parameter(
-        0, 'Which scene: the same number is the same scene.', minimum=0, maximum=2_147_483_647
+        0,
+        'Which scene: the same number is the same scene. A new number puts the robot at the start '
+        'of a new world.',
+        minimum=0,
+        maximum=2_147_483_647,
+        live=True,
     )
+    publish_clock: bool = parameter(
+        False,
+        'Publish /clock, for nodes with use_sim_time: the time of the stamps, which begins at 1 s '
+        'then. For scene robot.',
+    )
+    robot: RobotSettings = group(RobotSettings)

@@ -1,7 +1,8 @@
 """synthetic_camera: a camera that drives through a rendered scene, for trying things out.
 
-The picture is a function of its stamp alone: two of these cameras with the same parameters see
-the same, and depth can be compared with the scene's own. Renders only while somebody subscribes.
+In the moving scene the picture is a function of its stamp alone: two of these cameras with the
+same parameters see the same, and depth can be compared with the scene's own. In the scene `robot`
+it is the camera of a robot that cmd_vel drives. Renders only while somebody subscribes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -19,8 +21,8 @@ from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images.sources import Frame
 from midas_depth_ros.nodes.camera_calibration import info_of_model
 from midas_depth_ros.nodes.camera_topics import CameraTopics
-from midas_depth_ros.nodes.messages import stamp_ns
 from midas_depth_ros.nodes.parameters import ParameterServer
+from midas_depth_ros.nodes.robot_view import RobotView, time_message
 from midas_depth_ros.nodes.spinning import run_node
 from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
 from midas_depth_ros.sim import moving_scene, render
@@ -56,17 +58,27 @@ class SyntheticCamera(Node):
             raise
         settings = self._parameter_server.current
         self._topics = CameraTopics(self, settings.camera, settings.transport, True)
-        self.create_timer(1.0 / settings.rate, self._on_timer)
-        self.get_logger().info(f'scene {settings.seed} -> {self._topics.names}')
+        self._robot: RobotView | None = None
+        timer_clock = None  # the node's own
+        if settings.scene == 'robot':
+            self._robot = RobotView(self, self._parameter_server, camera_model(settings))
+            timer_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0 / settings.rate, self._on_timer, clock=timer_clock)
+        self.get_logger().info(f'{settings.scene} scene {settings.seed} -> {self._topics.names}')
 
     def _on_timer(self) -> None:
-        if not self._topics.wanted:
+        if not (self._topics.wanted or (self._robot and self._robot.wanted)):
             return
         settings = self._parameter_server.current
-        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=settings.optical_frame)
+        now_ns = self._robot.now_ns() if self._robot else self.get_clock().now().nanoseconds
+        header = Header(stamp=time_message(now_ns), frame_id=settings.optical_frame)
         self._topics.publish_info(info_of_model(camera_model(settings)), header)
+        if self._robot:
+            picture = self._robot.picture(now_ns, header)
+        elif self._topics.subscribers:
+            picture = picture_at(now_ns, settings)
         if self._topics.subscribers:
-            frame = Frame('rendered', picture=picture_at(stamp_ns(header), settings))
+            frame = Frame('rendered', picture=picture)
             self._topics.publish_frame(frame, header, settings.jpeg_quality)
 
 

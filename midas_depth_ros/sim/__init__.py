@@ -1,21 +1,30 @@
 """A procedural world with exact depth: scenes as data, a renderer, a scene that moves."""
 
+from midas_depth_ros.sim.drive_world import DriveWorld, drive_world
+from midas_depth_ros.sim.driving import DrivenRobot, Tally
 from midas_depth_ros.sim.moving_scene import MovingScene, moving_scene
 from midas_depth_ros.sim.pose import Pose
 from midas_depth_ros.sim.render import Rendering, render
+from midas_depth_ros.sim.robot import Motion, RobotModel
 from midas_depth_ros.sim.scene import Box, Cylinder, Material, Room, Scene, SceneError, Sphere
 
 __all__ = [
     'Box',
     'Cylinder',
+    'DriveWorld',
+    'DrivenRobot',
     'Material',
+    'Motion',
     'MovingScene',
     'Pose',
     'Rendering',
+    'RobotModel',
     'Room',
     'Scene',
     'SceneError',
     'Sphere',
+    'Tally',
+    'drive_world',
     'moving_scene',
     'render',
 ]

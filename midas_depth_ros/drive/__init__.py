@@ -1,0 +1,1 @@
+"""Closed loops: the robot drives through worlds, with avoidance and without, and is judged."""

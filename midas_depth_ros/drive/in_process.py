@@ -1,0 +1,85 @@
+"""The closed loop in one process and in simulated time, faster than real time: no ROS.
+
+Robot, camera, depth, geometry and avoidance are stepped by turns; what is seen arrives after a
+latency, as it does from a node. A drive ends at its first collision.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+
+from midas_depth_ros.drive.commander import Commander
+from midas_depth_ros.sim import DrivenRobot, DriveWorld, RobotModel, Tally
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopOptions:
+    """How a drive goes; seconds, metres."""
+
+    seconds: float = 40.0
+    speed_m_s: float = 0.4
+    camera_rate_hz: float = 10.0
+    control_rate_hz: float = 20.0
+    perception_latency_s: float = 0.15  # from the picture's stamp to its scan
+
+
+class Eyes(Protocol):
+    """What makes a scan of what the robot's camera sees."""
+
+    def look(self, robot: DrivenRobot) -> object | None:
+        """A scan for `Reflexes.see`, or None where there is none."""
+
+
+class Reflexes(Protocol):
+    """What makes a safe command of a wished one, from the newest scan."""
+
+    def see(self, stamp_s: float, scan: object) -> None:
+        """Take a scan that shows what was there at `stamp_s`."""
+
+    def limited(self, now_s: float, speed_m_s: float, turn_rad_s: float) -> tuple[float, float]:
+        """The command to give to the robot."""
+
+
+def drive(
+    world: DriveWorld,
+    model: RobotModel,
+    options: LoopOptions,
+    eyes: Eyes | None = None,
+    reflexes: Reflexes | None = None,
+) -> Tally:
+    """Drive through a world, without avoidance if there are no reflexes."""
+    robot = DrivenRobot(world, model)
+    commander = Commander(world.seed, options.speed_m_s, options.seconds)
+    on_the_way: collections.deque[tuple[float, object]] = collections.deque()
+    frames = round(options.control_rate_hz / options.camera_rate_hz)
+    for tick in range(round(options.seconds * options.control_rate_hz)):
+        now_s = tick / options.control_rate_hz
+        robot.advance(now_s)
+        if robot.tally.collisions:
+            break
+        if eyes is not None and tick % frames == 0:
+            scan = eyes.look(robot)
+            if scan is not None:
+                on_the_way.append((now_s, scan))
+        speed, turn = commander.command(now_s)
+        if reflexes is not None:
+            while on_the_way and on_the_way[0][0] + options.perception_latency_s <= now_s:
+                reflexes.see(*on_the_way.popleft())
+            speed, turn = reflexes.limited(now_s, speed, turn)
+        robot.command(now_s, speed, turn)
+    return robot.tally
+
+
+class ExactScan:
+    """Eyes that know: the exact scan of what is within the camera's view."""
+
+    def __init__(self, angles_rad: np.ndarray) -> None:
+        self._angles_rad = angles_rad
+
+    def look(self, robot: DrivenRobot) -> np.ndarray:
+        """Ranges (n,) metres at the angles."""
+        return robot.scan(self._angles_rad)
