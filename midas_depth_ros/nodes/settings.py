@@ -97,8 +97,28 @@ class HeatmapParameters:
         live=True,
     )
 
+    mode: str = parameter(
+        'relative',
+        'relative: a range that follows the picture; metric: fixed colours in metres with a '
+        'legend, grey while there is no scale.',
+        choices=('relative', 'metric'),
+        live=True,
+    )
+    metric_near: float = parameter(
+        0.5, 'Distance of the near colour.', unit='m', minimum=0.05, maximum=100.0, live=True
+    )
+    metric_far: float = parameter(
+        5.0, 'Distance of the far colour.', unit='m', minimum=0.1, maximum=1000.0, live=True
+    )
+    legend: bool = parameter(True, 'Draw the legend bar in metric mode.', live=True)
+
     def conflict(self) -> str:
         """Why these values do not go together; empty if they do."""
+        if self.metric_near >= self.metric_far:
+            return (
+                f'heatmap.metric_near {self.metric_near:g} m is not below '
+                f'heatmap.metric_far {self.metric_far:g} m'
+            )
         if self.percentile_low >= self.percentile_high:
             return (
                 f'heatmap.percentile_low {self.percentile_low:g} is not below '

@@ -7,7 +7,7 @@ from midas_depth_ros.views.animation import save_animation
 from midas_depth_ros.views.closeness_bars import closeness_bars
 from midas_depth_ros.views.colormaps import COLORMAPS, colour_table
 from midas_depth_ros.views.errors import OptionError, PictureError, ValuesError, ViewError
-from midas_depth_ros.views.heatmap import Heatmap
+from midas_depth_ros.views.heatmap import Heatmap, metric_heatmap
 from midas_depth_ros.views.options import HeatmapOptions
 from midas_depth_ros.views.pictures import contact_sheet, side_by_side
 
@@ -22,6 +22,7 @@ __all__ = [
     'closeness_bars',
     'colour_table',
     'contact_sheet',
+    'metric_heatmap',
     'save_animation',
     'side_by_side',
 ]

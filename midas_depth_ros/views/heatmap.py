@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from midas_depth_ros.views.colormaps import colourise
 from midas_depth_ros.views.errors import PictureError, ValuesError, check_picture
+from midas_depth_ros.views.legend import with_legend, with_notice
 from midas_depth_ros.views.options import HeatmapOptions
 from midas_depth_ros.views.tone import enhance_contrast, smooth, spread
 from midas_depth_ros.views.value_range import StableRange, ValueRange, frame_range
@@ -39,7 +40,7 @@ class Heatmap:
     def value_range(self) -> ValueRange | None:
         """Relative inverse depth of the far and the near colour in the last heatmap.
 
-        This is what a legend needs once values have a unit. None before the first frame.
+        None before the first frame.
         """
         return self._range.current
 
@@ -65,62 +66,103 @@ class Heatmap:
 
         Raises ValuesError, PictureError or ViewError for what cannot be drawn.
         """
-        values = _check_values(inverse_depth)
-        picture = None if rgb is None else check_picture(rgb, 'camera picture')
-        if picture is None and options.overlay_alpha > 0:
-            raise PictureError(
-                f'overlay_alpha is {options.overlay_alpha:g} but there is no camera picture: '
-                'give one, or set overlay_alpha to 0'
-            )
-        height, width = _check_size(size, picture, values)
-        if values.shape[0] > height and values.shape[1] > width:
-            values = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
-        heatmap = self._colours(values, stamp_s, options, (height, width))
-        if picture is None or options.overlay_alpha == 0:
-            return heatmap
-        return overlay(heatmap, picture, options.overlay_alpha)
-
-    def _colours(
-        self,
-        values: NDArray[np.float32],
-        stamp_s: float,
-        options: HeatmapOptions,
-        size: tuple[int, int],
-    ) -> NDArray[np.uint8]:
-        """The heatmap without the camera picture, of checked values not above its size."""
+        values, picture, size = _checked(inverse_depth, rgb, options, size)
         valid = np.abs(values) < _LARGEST_VALID
         frame = frame_range(values, valid, options.percentile_low, options.percentile_high)
         value_range = self._range.update(frame, stamp_s, options.range_time_constant)
         if value_range is None:
-            return np.full((*size, 3), INVALID_COLOUR, np.uint8)
+            heatmap = np.full((*size, 3), INVALID_COLOUR, np.uint8)
+        else:
+            heatmap = paint(values, valid, value_range, options, size)
+        return overlay(heatmap, picture, options.overlay_alpha)
 
-        all_valid = bool(valid.all())
-        tone = value_range.normalise(values if all_valid else np.where(valid, values, 0))
-        if options.smoothing > 0:
-            # Far below 0..1 nothing invalid can take part in the smoothing of its neighbours.
-            tone = tone if all_valid else np.where(valid, tone, np.float32(-1))
-            tone = smooth(tone, options.smoothing * values.shape[1] / size[1])
-        if not all_valid:
-            tone = _fill(tone, valid)
-        index = _index(_enlarge(spread(tone, options.mapping, options.gamma), size))
-        if options.clahe_clip > 0:
-            index = enhance_contrast(index, options.clahe_clip)
-        heatmap = colourise(index, options.colormap)
-        if not all_valid:
-            heatmap[_enlarge(valid.astype(np.float32), size) < 0.5] = INVALID_COLOUR
-        return heatmap
+
+def paint(
+    values: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    value_range: ValueRange,
+    options: HeatmapOptions,
+    size: tuple[int, int],
+) -> NDArray[np.uint8]:
+    """Colours of (h, w) values, not larger than `size` = (H, W), by a range: (H, W, 3) uint8."""
+    all_valid = bool(valid.all())
+    tone = value_range.normalise(values if all_valid else np.where(valid, values, 0))
+    if options.smoothing > 0:
+        # Far below 0..1 nothing invalid can take part in the smoothing of its neighbours.
+        tone = tone if all_valid else np.where(valid, tone, np.float32(-1))
+        tone = smooth(tone, options.smoothing * values.shape[1] / size[1])
+    if not all_valid:
+        tone = _fill(tone, valid)
+    index = _index(_enlarge(spread(tone, options.mapping, options.gamma), size))
+    if options.clahe_clip > 0:
+        index = enhance_contrast(index, options.clahe_clip)
+    heatmap = colourise(index, options.colormap)
+    if not all_valid:
+        heatmap[_enlarge(valid.astype(np.float32), size) < 0.5] = INVALID_COLOUR
+    return heatmap
+
+
+def metric_heatmap(
+    inverse_depth_m: ArrayLike | None,
+    rgb: ArrayLike | None,
+    options: HeatmapOptions,
+    size: tuple[int, int] | None = None,
+) -> NDArray[np.uint8]:
+    """The heatmap of one frame in metres, with a legend: (H, W, 3) uint8 RGB.
+
+    inverse_depth_m: (h, w) float32 1/Z in 1/m, or None while there is no scale: all grey, and
+        it says so. The colours go from `metric_far` to `metric_near` and never move.
+    rgb, size: as for `Heatmap.render`; without either there is no size to draw an unknown frame.
+
+    Raises ValuesError, PictureError or ViewError for what cannot be drawn.
+    """
+    known = inverse_depth_m is not None
+    values, picture, size = _checked(
+        inverse_depth_m if known else np.zeros((1, 1), np.float32), rgb, options, size
+    )
+    if not known:
+        heatmap = np.full((*size, 3), INVALID_COLOUR, np.uint8)
+        return with_notice(overlay(heatmap, picture, options.overlay_alpha), 'no metric scale')
+    value_range = ValueRange(1 / options.metric_far, 1 / options.metric_near)
+    valid = np.abs(values) < _LARGEST_VALID
+    heatmap = overlay(
+        paint(values, valid, value_range, options, size), picture, options.overlay_alpha
+    )
+    return with_legend(heatmap, options) if options.legend else heatmap
 
 
 def overlay(
-    heatmap: NDArray[np.uint8], picture: NDArray[np.uint8], alpha: float
+    heatmap: NDArray[np.uint8], picture: NDArray[np.uint8] | None, alpha: float
 ) -> NDArray[np.uint8]:
     """`alpha` of the picture and the rest of the heatmap, at the size of the heatmap."""
+    if picture is None or alpha == 0:
+        return heatmap
     height, width = heatmap.shape[:2]
     if picture.shape != heatmap.shape:
         shrinks = picture.shape[0] > height
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         picture = cv2.resize(picture, (width, height), interpolation=method)
     return cv2.addWeighted(picture, alpha, heatmap, 1 - alpha, 0)
+
+
+def _checked(
+    inverse_depth: ArrayLike,
+    rgb: ArrayLike | None,
+    options: HeatmapOptions,
+    size: tuple[int, int] | None,
+) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None, tuple[int, int]]:
+    """Values not larger than the heatmap, the picture if there is one, the heatmap's size."""
+    values = _check_values(inverse_depth)
+    picture = None if rgb is None else check_picture(rgb, 'camera picture')
+    if picture is None and options.overlay_alpha > 0:
+        raise PictureError(
+            f'overlay_alpha is {options.overlay_alpha:g} but there is no camera picture: '
+            'give one, or set overlay_alpha to 0'
+        )
+    height, width = _check_size(size, picture, values)
+    if values.shape[0] > height and values.shape[1] > width:
+        values = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
+    return values, picture, (height, width)
 
 
 def _check_values(inverse_depth: ArrayLike) -> NDArray[np.float32]:

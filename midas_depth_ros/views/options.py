@@ -13,6 +13,7 @@ from midas_depth_ros.views.colormaps import COLORMAPS
 from midas_depth_ros.views.errors import OptionError
 
 MAPPINGS: Final = ('linear', 'log')
+MODES: Final = ('relative', 'metric')
 
 BOUNDS: Final[dict[str, tuple[float, float]]] = {
     'percentile_low': (0.0, 50.0),
@@ -22,6 +23,8 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     'overlay_alpha': (0.0, 1.0),
     'clahe_clip': (0.0, 40.0),
     'smoothing': (0.0, 15.0),
+    'metric_near': (0.05, 100.0),
+    'metric_far': (0.1, 1000.0),
 }
 
 
@@ -38,6 +41,8 @@ class HeatmapOptions:
     overlay_alpha: share of the camera picture, 0..1.
     clahe_clip: clip limit of local contrast enhancement; 0 = off.
     smoothing: radius of edge-preserving smoothing, in pixels of the heatmap; 0 = off.
+    mode: 'relative', or 'metric' = fixed colours from metric_far to metric_near, in metres, with
+        a legend bar if `legend`.
     """
 
     colormap: str = 'inferno'
@@ -49,12 +54,24 @@ class HeatmapOptions:
     overlay_alpha: float = 0.0
     clahe_clip: float = 0.0
     smoothing: float = 0.0
+    mode: str = 'relative'
+    metric_near: float = 0.5
+    metric_far: float = 5.0
+    legend: bool = True
 
     def __post_init__(self) -> None:
-        for name, choices in (('colormap', COLORMAPS), ('mapping', MAPPINGS)):
+        for name, choices in (
+            ('colormap', COLORMAPS),
+            ('mapping', MAPPINGS),
+            ('mode', MODES),
+        ):
             if getattr(self, name) not in choices:
                 raise OptionError(f'{name} is {getattr(self, name)!r}: use one of {list(choices)}')
         for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise OptionError(f'{name} is {value!r}: use a value from {low:g} to {high:g}')
+        if self.metric_near >= self.metric_far:
+            raise OptionError(
+                f'metric_near {self.metric_near:g} m is not below metric_far {self.metric_far:g} m'
+            )

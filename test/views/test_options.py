@@ -6,7 +6,7 @@ import pytest
 
 from midas_depth_ros.views.colormaps import COLORMAPS
 from midas_depth_ros.views.errors import OptionError, ViewError
-from midas_depth_ros.views.options import BOUNDS, MAPPINGS, HeatmapOptions
+from midas_depth_ros.views.options import BOUNDS, MAPPINGS, MODES, HeatmapOptions
 
 
 def test_options_are_the_parameters_of_the_node():
@@ -18,8 +18,11 @@ def test_options_are_the_parameters_of_the_node():
     declared = {spec.name: spec for spec in specs(HeatmapParameters)}
     assert declared['colormap'].choices == COLORMAPS
     assert declared['mapping'].choices == MAPPINGS
+    assert declared['mode'].choices == MODES
     assert {
-        name: (spec.minimum, spec.maximum) for name, spec in declared.items() if not spec.choices
+        name: (spec.minimum, spec.maximum)
+        for name, spec in declared.items()
+        if spec.kind == 'double'
     } == BOUNDS
 
 
@@ -35,6 +38,8 @@ def test_options_are_the_parameters_of_the_node():
         ('overlay_alpha', 1.5, '0 to 1'),
         ('clahe_clip', 41.0, '0 to 40'),
         ('smoothing', float('nan'), '0 to 15'),
+        ('mode', 'absolute', 'metric'),
+        ('metric_near', 0.01, '0.05 to 100'),
     ],
 )
 def test_bad_values_are_refused_with_the_value_and_the_remedy(name, value, remedy):
@@ -45,6 +50,11 @@ def test_bad_values_are_refused_with_the_value_and_the_remedy(name, value, remed
     assert repr(value) in text
     assert remedy in text
     assert isinstance(caught.value, ViewError)
+
+
+def test_near_must_be_nearer_than_far():
+    with pytest.raises(OptionError, match='metric_near 5 m is not below metric_far 5 m'):
+        HeatmapOptions(metric_near=5.0)
 
 
 def test_options_cannot_change_between_two_uses():
