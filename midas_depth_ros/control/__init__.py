@@ -1,0 +1,25 @@
+"""Avoidance: from what a sensor sees and what is commanded to a velocity that is safe to send."""
+
+from midas_depth_ros.control.avoidance import Avoidance, Decision, State
+from midas_depth_ros.control.freshness import Moment
+from midas_depth_ros.control.options import (
+    AvoidanceOptions,
+    ClosenessZones,
+    SensorPlace,
+    SteeringOptions,
+)
+from midas_depth_ros.control.scan import BadScan, ScanView, read_scan
+
+__all__ = [
+    'Avoidance',
+    'AvoidanceOptions',
+    'BadScan',
+    'ClosenessZones',
+    'Decision',
+    'Moment',
+    'ScanView',
+    'SensorPlace',
+    'State',
+    'SteeringOptions',
+    'read_scan',
+]
