@@ -21,13 +21,18 @@ class GroundOptions:
     """Limits of `fit_ground_plane`; shares are 0 to 1, and of the picture unless said otherwise.
 
     tolerance: how far off the floor's 1/Z still is floor, as a share of it; tolerance_floor: but
-    at least this share of the largest 1/Z of floor in view. min_share, min_share_bottom: of what
-    is below the horizon, and of its nearest quarter, that must be floor. min_spread: of 1/Z among
-    the floor's pixels, as a share of the largest. max_residual: deviation of the floor's pixels,
-    in tolerances. max_behind: of what is below the horizon may lie behind the floor. beyond,
-    max_beyond: how much of the picture may have 1/Z below minus `beyond` times the largest.
-    min_horizon: of the picture must be above the horizon, 0 = need not be in view; a picture
-    that one plane fills may be a ramp or a wall.
+    at least this share of the largest 1/Z of floor in view. nearest_to_horizon: floor with less
+    1/Z, as a share of the largest, is not looked at. flattest: a smaller spread of d, as a share
+    of the largest, is no picture. min_valid: of the picture has a value. min_candidates: of the
+    picture is below the horizon. min_share, min_share_bottom: of what is below the horizon, and
+    of its nearest quarter, that must be floor. min_spread: of 1/Z among the floor's pixels, as a
+    share of the largest. max_residual: deviation of the floor's pixels, in tolerances.
+    max_behind, max_behind_bottom, max_behind_feet: of what is below the horizon, of its nearest
+    quarter and of its nearest twelfth, that may lie behind the floor: far off that may be a
+    cliff, near by the "floor" is the top of something whose front is at the robot's feet.
+    beyond, max_beyond, max_beyond_above: how much of the picture, and of what is above the
+    horizon, may have 1/Z below minus `beyond` times the largest. min_horizon: of the picture must
+    be above the horizon, 0 = it need not be in view; what one plane fills may be ramp or wall.
     """
 
     tolerance: float = 0.08
@@ -40,9 +45,12 @@ class GroundOptions:
     min_share_bottom: float = 0.25
     min_spread: float = 0.2
     max_residual: float = 0.5
-    max_behind: float = 0.3
+    max_behind: float = 0.6
+    max_behind_bottom: float = 0.15
+    max_behind_feet: float = 0.35
     beyond: float = 0.08
     max_beyond: float = 0.05
+    max_beyond_above: float = 0.25
     min_horizon: float = 0.04
 
     def tolerance_of(self, ground: np.ndarray, largest: float) -> np.ndarray:
@@ -129,6 +137,10 @@ def _check_support(cells: GroundCells, line: GroundLine, options: GroundOptions)
     bottom = float(line.on_floor[nearest].mean())
     if bottom < options.min_share_bottom:
         raise NoFloor(f'only {bottom:.0%} of the nearest part of the picture is floor')
+    feet = cells.candidate & (cells.ground >= np.quantile(ground, 11 / 12))
+    step = float((line.off[nearest] < -1).mean())
+    if step > options.max_behind_bottom or (line.off[feet] < -1).mean() > options.max_behind_feet:
+        raise NoFloor(f'{step:.0%} of the nearest part of the picture would lie behind the floor')
     low, high = np.quantile(cells.ground[line.on_floor], (0.05, 0.95))
     if high - low < options.min_spread * cells.largest:
         raise NoFloor(
@@ -144,16 +156,17 @@ def _check_support(cells: GroundCells, line: GroundLine, options: GroundOptions)
 
 
 def _check_horizon(cells: GroundCells, line: GroundLine, options: GroundOptions) -> None:
-    known = cells.known
-    above = float((cells.ground[known] < 0).mean())
-    if above < options.min_horizon:
+    above = cells.ground[cells.known] < 0
+    if above.mean() < options.min_horizon:
         raise NoFloor(
             'the horizon is not in view: floor, ramp and wall cannot be told apart; look less '
             'far down, or set min_horizon to 0'
         )
-    beyond = float((line.inverse_depth[known] < -options.beyond * cells.largest).mean())
-    if beyond > options.max_beyond:
+    beyond = line.inverse_depth[cells.known] < -options.beyond * cells.largest
+    if beyond.mean() > options.max_beyond or (
+        above.any() and beyond[above].mean() > options.max_beyond_above
+    ):
         raise NoFloor(
-            f'{beyond:.0%} of the picture would lie beyond the horizon: a wall, a ramp, or the '
-            'camera pitch is wrong'
+            f'{beyond.mean():.0%} of the picture would lie beyond the horizon: a wall, a ramp, or '
+            'the camera pitch is wrong'
         )

@@ -142,7 +142,8 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
         total = weight.sum()
         g_mean, d_mean = (weight @ ground) / total, (weight @ d) / total
         centred = ground - g_mean
-        slope = (weight @ (centred * (d - d_mean))) / (weight @ (centred * centred))
+        scatter = float(weight @ (centred * centred))
+        slope = float(weight @ (centred * (d - d_mean))) / scatter if scatter > 0 else 0.0
         if not slope > 0:
             raise NoFloor('nothing below the horizon comes nearer towards the bottom: no floor')
         scale, shift = float(1 / slope), float(g_mean - d_mean / slope)

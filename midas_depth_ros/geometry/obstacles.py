@@ -18,7 +18,7 @@ from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.pictures import Grid, checked
 
 NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by so many residuals
-SAME_FRONT = 0.04  # the nearest pixels, up to this share farther, are one front: their mean counts
+SAME_FRONT = 0.025  # the nearest pixels, up to this share farther, are one front: their mean counts
 FAR_INVERSE_DEPTH = np.float32(1e-6)  # stands for "beyond range" in the median, 1/m
 
 
