@@ -42,6 +42,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
+            'avoidance_node = midas_depth_ros.nodes.avoidance_node:main',
             'depth_node = midas_depth_ros.nodes.depth_node:main',
             'image_stream = midas_depth_ros.nodes.image_stream:main',
             'synthetic_camera = midas_depth_ros.nodes.synthetic_camera:main',

@@ -58,11 +58,10 @@ def age_of(moment: Moment, now_s: float, timeout_s: float, stamps: str = 'auto')
         return Age(math.inf, f'stamped by another clock, {offset:.3g} s behind ours')
     if since_receipt > timeout_s:
         return _verdict(since_receipt, timeout_s, 'silent for', True)
-    return _verdict(now_s - moment.stamp_s, timeout_s, 'late: stamped', True)
+    return _verdict(now_s - moment.measured_s(stamps), timeout_s, 'late: stamped', True)
 
 
 def _verdict(seconds: float, timeout_s: float, words: str, by_stamp: bool) -> Age:
-    seconds = max(0.0, seconds)
     fault = '' if seconds <= timeout_s else f'{words} {seconds:.1f} s'
     if fault and words.startswith('late'):
         fault += ' ago'

@@ -21,6 +21,7 @@ FULL_TURN = 2 * math.pi
 # Drivers disagree on whether angle_max is the last beam or the one after it.
 BEAMS_OFF = 2.0
 SHARE_OFF = 0.01
+SMALLEST_INCREMENT = 1e-6  # rad
 TOO_NEAR_M = 0.01  # where a beam that says "too near to measure" is put at least
 
 
@@ -105,7 +106,7 @@ def _check(
         raise BadScan(f'{ranges.size} ranges: there must be 1 to {MAX_BEAMS}')
     if not (math.isfinite(angle_min) and math.isfinite(angle_max)):
         raise BadScan(f'angles from {angle_min} to {angle_max} rad')
-    if not math.isfinite(increment) or increment == 0:
+    if not SMALLEST_INCREMENT <= abs(increment) <= FULL_TURN:
         raise BadScan(f'angle_increment {increment} rad')
     if not 0 <= range_min < range_max:
         raise BadScan(f'ranges from {range_min} to {range_max} m')

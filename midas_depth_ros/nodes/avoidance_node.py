@@ -173,9 +173,7 @@ class AvoidanceNode(Node):
             self._inputs[name].incompatible = tuple(reasons)
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
-        message.status.append(
-            avoidance_status(self.get_name(), self._decision, self._inputs)
-        )
+        message.status.append(avoidance_status(self.get_name(), self._decision, self._inputs))
         self._diagnostics.publish(message)
 
 

@@ -179,9 +179,12 @@ class AvoidanceSettings:
         DEFAULT.stop_distance,
         'Stop zone: nothing goes forward with an obstacle so near before the front. Not less than '
         'what the camera cannot see before the robot.',
+        minimum=0.01,
     )
     slow_distance: float = _length(
-        DEFAULT.slow_distance, 'Slow zone: up to so far before the front obstacles slow down.'
+        DEFAULT.slow_distance,
+        'Slow zone: up to so far before the front obstacles slow down.',
+        minimum=0.02,
     )
     slow_by: str = parameter(
         DEFAULT.slow_by,

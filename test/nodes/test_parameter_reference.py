@@ -8,6 +8,7 @@ import yaml
 from click.testing import CliRunner
 
 from midas_depth_ros.nodes import parameter_reference as reference
+from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
 from midas_depth_ros.nodes.parameters import ParameterServer, Spec, build, parameter, specs
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 
@@ -64,11 +65,20 @@ def test_files_in_the_tree_are_up_to_date():
     assert reference.stale_files(ROOT) == [], f'run {reference.COMMAND}'
 
 
-def test_file_has_every_parameter_with_its_default_and_nothing_else():
-    document = yaml.safe_load((ROOT / reference.YAML_PATH).read_text(encoding='utf-8'))
-    assert list(document) == ['/**/depth_node']
-    values = flat(document['/**/depth_node']['ros__parameters'])
-    declared = {spec.name: spec.default for spec in specs(DepthNodeSettings)}
+@pytest.mark.parametrize(
+    ('path', 'node', 'settings_class'),
+    [
+        (reference.YAML_PATH, 'depth_node', DepthNodeSettings),
+        (reference.AVOIDANCE_YAML_PATH, 'avoidance_node', AvoidanceSettings),
+    ],
+)
+def test_file_has_every_parameter_with_its_default_and_nothing_else(path, node, settings_class):
+    text = (ROOT / path).read_text(encoding='utf-8')
+    assert f'ros2 run midas_depth_ros {node} ' in text
+    document = yaml.safe_load(text)
+    assert list(document) == [f'/**/{node}']
+    values = flat(document[f'/**/{node}']['ros__parameters'])
+    declared = {spec.name: spec.default for spec in specs(settings_class)}
     assert list(values) == list(declared)
     for name, value in values.items():
         default = declared[name]
@@ -161,7 +171,7 @@ def test_groups_nest_and_reopen_without_a_double_key():
             some = next(specs(DepthNodeSettings))
             return [dataclasses.replace(some, name=name) for name in ('a.b.c', 'a.d', 'a.e.f', 'g')]
 
-    text = reference.render_yaml(Nested('n', DepthNodeSettings, '', ''))
+    text = reference.render_yaml(Nested('n', DepthNodeSettings, '', 'at start'))
     assert flat(yaml.safe_load(text)['/**/n']['ros__parameters']).keys() == {
         'a.b.c',
         'a.d',
@@ -175,7 +185,7 @@ def test_check_names_what_is_out_of_date_and_a_run_mends_it(tmp_path):
     (tmp_path / 'package.xml').touch()
     run = CliRunner().invoke(reference.main, ['--check', '--root', str(tmp_path)])
     assert run.exit_code == 1
-    assert 'config/midas_depth.yaml, docs/parameters.md' in run.output
+    assert 'config/midas_depth.yaml, config/avoidance.yaml, docs/parameters.md' in run.output
     assert reference.COMMAND in run.output
     assert not (tmp_path / 'config').exists()
 

@@ -1,0 +1,461 @@
+"""The avoidance as a whole: states by example, and what must hold whatever comes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scans import CENTRE, fields, points, wall
+
+from midas_depth_ros.control import (
+    Avoidance,
+    AvoidanceOptions,
+    BadScan,
+    ClosenessZones,
+    Decision,
+    Moment,
+    ScanView,
+    State,
+    SteeringOptions,
+    read_scan,
+)
+
+NAN, INF = math.nan, math.inf
+STEP = 0.05
+OPTIONS = AvoidanceOptions(
+    robot_width=0.4,
+    robot_front=0.2,
+    robot_rear=0.2,
+    stop_distance=0.4,
+    slow_distance=1.4,
+    sensor=CENTRE,
+    resume_delay=0.0,
+)
+STEERING = dataclasses.replace(OPTIONS, steering=SteeringOptions(enabled=True))
+
+
+class Driver:
+    """Steps an avoidance with everything fresh at every step, unless told otherwise."""
+
+    def __init__(self, options: AvoidanceOptions = OPTIONS, start_s: float = 1000.0) -> None:
+        self.avoidance = Avoidance(options)
+        self.now_s = start_s
+
+    def step(
+        self,
+        linear: float | None = 0.5,
+        angular: float = 0.0,
+        scan: ScanView | None = None,
+        closeness: tuple[float, float, float] | None = None,
+        late_s: float = 0.0,
+    ) -> Decision:
+        self.now_s += STEP
+        moment = Moment(self.now_s, self.now_s - late_s)
+        if scan is not None:
+            self.avoidance.see_scan(scan, moment)
+        if closeness is not None:
+            self.avoidance.see_closeness(*closeness, moment)
+        if linear is not None:
+            self.avoidance.command(linear, angular, Moment(self.now_s))
+        return self.avoidance.step(self.now_s)
+
+    def steps(self, count: int, *args: Any, **kwargs: Any) -> Decision:
+        for _ in range(count):
+            decision = self.step(*args, **kwargs)
+        return decision
+
+
+def settled(options: AvoidanceOptions = OPTIONS, **inputs: Any) -> Decision:
+    return Driver(options).steps(60, **inputs)
+
+
+# --- what it does and says ---------------------------------------------------------------------
+
+
+def test_a_free_way_is_driven_as_commanded():
+    decision = settled(scan=wall(INF), angular=0.3)
+    assert (decision.linear, decision.angular) == (0.5, 0.3)
+    assert (decision.state, decision.source) == (State.CLEAR, 'scan')
+
+
+def test_a_wall_in_the_slow_zone_slows_and_in_the_stop_zone_stops():
+    slowing = settled(scan=wall(1.1))  # 0.9 m before the front: half way
+    assert slowing.state is State.SLOWING
+    assert slowing.linear == pytest.approx(0.25, abs=0.001)
+    assert slowing.free_m == pytest.approx(0.9, abs=0.001)
+    stopped = settled(scan=wall(0.5), angular=0.7)
+    assert stopped.state is State.OBSTACLE
+    assert (stopped.linear, stopped.angular) == (0.0, 0.7)
+    assert settled(scan=wall(0.5)).text == 'free for 0.30 m'
+
+
+def test_beside_the_corridor_is_no_obstacle_until_one_turns_to_it():
+    view = points((0.8, 0.4))
+    assert settled(scan=view).state is State.CLEAR
+    assert settled(scan=view, angular=0.5).state is not State.CLEAR
+    assert settled(scan=view, angular=-0.5).state is State.CLEAR
+
+
+def test_without_data_nothing_goes_forward():
+    driver = Driver()
+    decision = driver.step()
+    assert (decision.linear, decision.state) == (0.0, State.NO_DATA)
+    assert decision.text == 'scan: none yet; closeness: none yet'
+    assert driver.steps(40, scan=wall(INF)).linear == 0.5
+    decision = driver.steps(40, angular=0.4)
+    assert (decision.linear, decision.angular) == (0.0, 0.4)
+    assert decision.state is State.NO_DATA
+    assert 'scan: silent for' in decision.text
+
+
+def test_turning_without_data_can_be_forbidden():
+    options = dataclasses.replace(OPTIONS, turn_without_data=False)
+    assert settled(options, angular=0.4).angular == 0.0
+    unknown = wall(ranges=np.full(121, NAN))
+    assert settled(options, angular=0.4, scan=unknown).angular == 0.0
+    assert settled(options, angular=0.4, scan=wall(0.5)).angular == 0.4
+
+
+def test_a_scan_that_comes_late_by_its_stamp_is_none():
+    assert settled(scan=wall(INF), late_s=0.7).linear == 0.5
+    decision = settled(scan=wall(INF), late_s=0.9)
+    assert (decision.linear, decision.state) == (0.0, State.NO_DATA)
+    assert 'late' in decision.text
+
+
+def test_what_was_driven_since_the_scan_is_taken_off():
+    driver = Driver()
+    driver.steps(60, scan=wall(INF))
+    late = driver.step(scan=wall(2.0), late_s=0.5)  # 0.5 m/s for 0.5 s
+    assert late.free_m == pytest.approx(2.0 - 0.2 - 0.25, abs=0.001)
+
+
+@pytest.mark.parametrize('share', [0.2, 0.3])
+def test_a_corridor_with_too_much_unknown_is_no_data(share):
+    # The corridor is 0.5 m wide and the stop zone ends 0.6 m before the sensor.
+    bearings = np.linspace(-1, 1, 2001)
+    blind = np.abs(0.6 * np.tan(bearings)) < share * 0.25
+    ranges = np.where(blind, NAN, 0.9 / np.cos(bearings))
+    decision = settled(scan=read_scan(ranges, -1.0, 1.0, 0.001, 0.05, 8.0, CENTRE))
+    assert decision.unknown_share == pytest.approx(share, abs=0.02)
+    if share < OPTIONS.max_unknown:
+        assert decision.linear > 0
+    else:
+        assert (decision.linear, decision.state) == (0.0, State.NO_DATA)
+        assert 'of the corridor unknown' in decision.text
+
+
+def test_a_scan_that_looks_elsewhere_is_no_data():
+    aside = read_scan(np.full(100, INF), 1.0, 1.99, 0.01, 0.05, 8.0, CENTRE)
+    assert settled(scan=aside).state is State.NO_DATA
+
+
+def test_what_a_short_sighted_sensor_does_not_see_is_not_free():
+    decision = settled(scan=wall(INF, range_max=0.5))
+    assert (decision.linear, decision.state) == (0.0, State.NO_DATA)
+    assert 0 < settled(scan=wall(INF, range_max=1.1)).linear < 0.5
+
+
+def test_auto_prefers_a_fresh_scan_and_falls_back_to_closeness():
+    far, near = (0.0, 0.0, 0.0), (0.0, 0.9, 0.0)
+    assert settled(scan=wall(INF), closeness=near).linear == 0.5
+    decision = settled(scan=wall(0.5), closeness=far)
+    assert (decision.linear, decision.source) == (0.0, 'scan')
+    driver = Driver()
+    driver.steps(40, scan=wall(INF), closeness=far)
+    decision = driver.steps(40, closeness=far)
+    assert (decision.linear, decision.source) == (0.2, 'closeness')
+    # A scan that says it does not know is not overruled.
+    blind = wall(ranges=np.full(121, NAN))
+    assert settled(scan=blind, closeness=far).state is State.NO_DATA
+
+
+def test_a_chosen_source_is_the_only_one():
+    only_scan = dataclasses.replace(OPTIONS, source='scan')
+    assert settled(only_scan, closeness=(0.0, 0.0, 0.0)).state is State.NO_DATA
+    only_closeness = dataclasses.replace(OPTIONS, source='closeness')
+    assert settled(only_closeness, scan=wall(INF)).state is State.NO_DATA
+
+
+@pytest.mark.parametrize(
+    ('values', 'state'),
+    [
+        ((0.0, 0.0, 0.0), State.SLOWING),  # max_speed of closeness is below the command
+        ((0.0, 0.4, 0.0), State.SLOWING),
+        ((0.0, 0.7, 0.0), State.OBSTACLE),
+        ((0.95, 0.0, 0.0), State.OBSTACLE),
+        ((0.0, 0.0, 0.95), State.OBSTACLE),
+        ((NAN, NAN, NAN), State.NO_DATA),
+        ((0.0, 0.0, NAN), State.NO_DATA),
+        ((0.0, -1.0, 0.0), State.NO_DATA),
+        ((0.0, INF, 0.0), State.OBSTACLE),
+    ],
+)
+def test_closeness_alone(values, state):
+    decision = settled(closeness=values)
+    assert decision.state is state
+    assert (decision.linear > 0) == (state is State.SLOWING)
+
+
+def test_a_command_that_stops_arriving_stops_the_robot():
+    driver = Driver()
+    assert driver.steps(40, scan=wall(INF), angular=0.4).silent is False
+    decision = driver.steps(9, linear=None, scan=wall(INF))
+    assert decision.linear == 0.5
+    decision = driver.steps(10, linear=None, scan=wall(INF))
+    assert (decision.linear, decision.angular) == (0.0, 0.0)
+    assert (decision.state, decision.silent) == (State.NO_COMMAND, False)
+    assert driver.steps(30, linear=None, scan=wall(INF)).silent
+    assert not driver.step(linear=0.5, scan=wall(INF)).silent
+
+
+def test_nothing_is_sent_before_the_first_command():
+    decision = Driver().steps(3, linear=None, scan=wall(INF))
+    assert (decision.state, decision.silent) == (State.NO_COMMAND, True)
+
+
+@pytest.mark.parametrize(('linear', 'angular'), [(NAN, 0.0), (0.5, NAN), (INF, 0.0), (0.1, -INF)])
+def test_a_command_that_is_no_number_stops(linear, angular):
+    driver = Driver()
+    driver.steps(40, scan=wall(INF), angular=0.2)
+    decision = driver.steps(10, linear, angular, scan=wall(INF))
+    assert (decision.linear, decision.angular) == (0.0, 0.0)
+    assert decision.state is State.BAD_COMMAND
+
+
+def test_backing_up_is_slow_or_forbidden_and_stopped_by_what_is_seen_behind():
+    assert settled(linear=-0.5, scan=wall(0.5)).linear == -0.15
+    assert settled(linear=-0.1).linear == -0.1  # without data, too
+    forbidden = dataclasses.replace(OPTIONS, allow_reverse=False)
+    assert settled(forbidden, linear=-0.5, scan=wall(0.5)).linear == 0.0
+    assert settled(linear=-0.5, scan=points((-0.5, 0.0))).linear == 0.0
+    assert settled(linear=-0.5, scan=points((-3.0, 0.0))).linear == -0.15
+
+
+def test_who_stopped_wants_more_room_and_time_before_going_on():
+    options = dataclasses.replace(OPTIONS, resume_margin=0.1, resume_delay=0.3)
+    driver = Driver(options)
+    driver.steps(40, scan=wall(0.55))
+    assert driver.steps(40, scan=wall(0.65)).linear == 0.0
+    assert driver.steps(5, scan=wall(0.75)).linear == 0.0
+    assert driver.steps(3, scan=wall(0.75)).linear > 0.0
+    assert driver.steps(40, scan=wall(0.65)).linear > 0.0  # now the margin is not wanted
+
+
+def test_a_clock_that_goes_back_starts_anew():
+    driver = Driver()
+    driver.steps(40, scan=wall(INF))
+    driver.now_s -= 500.0
+    decision = driver.step(linear=None)
+    assert (decision.linear, decision.state) == (0.0, State.NO_DATA)
+    assert driver.steps(40, scan=wall(INF)).linear == 0.5
+
+
+def test_a_late_step_is_no_leap():
+    driver = Driver()
+    driver.steps(2, scan=wall(INF))
+    driver.now_s += 30.0
+    assert driver.step(scan=wall(INF)).linear <= 0.05 + 0.2 * OPTIONS.acceleration
+
+
+# --- steering ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('side', [1, -1])
+def test_steering_turns_toward_the_gap(side):
+    posts = points(*((0.9, side * (y / 100)) for y in range(-20, 80, 2)))
+    assert settled(scan=posts).angular == 0.0
+    decision = settled(STEERING, scan=posts)
+    assert decision.angular * side < 0
+    assert abs(decision.angular) <= STEERING.steering.max_rate
+    assert settled(STEERING, scan=wall(INF), angular=0.1).angular == 0.1
+
+
+def test_steering_keeps_to_its_side_where_both_are_alike():
+    driver = Driver(STEERING)
+    signs = set()
+    for step in range(60):
+        wobble = 0.01 * (-1) ** step
+        post = points(*((0.8, y / 100 + wobble) for y in range(-25, 26, 2)))
+        signs.add(math.copysign(1, driver.step(scan=post).angular))
+    assert len(signs) == 1
+
+
+def test_steering_does_not_turn_into_the_unknown():
+    bearings = np.linspace(-1.5, 1.5, 301)
+    ranges = np.where(bearings > 0.5, NAN, np.where(bearings > -0.4, 0.9, INF))
+    view = read_scan(ranges, -1.5, 1.5, 0.01, 0.05, 8.0, CENTRE)
+    assert settled(STEERING, scan=view).angular < 0
+
+
+def test_steering_looks_round_in_a_dead_end_and_only_on_the_way_forward():
+    decision = settled(STEERING, scan=wall(0.5))
+    assert (decision.linear, abs(decision.angular)) == (0.0, STEERING.steering.max_rate)
+    assert settled(STEERING, scan=wall(0.5), linear=0.0).angular == 0.0
+    assert settled(STEERING).angular == 0.0
+
+
+def test_steering_by_closeness_turns_from_the_nearer_side():
+    assert settled(STEERING, closeness=(0.8, 0.7, 0.1)).angular < 0
+    assert settled(STEERING, closeness=(0.1, 0.7, 0.8)).angular > 0
+    assert settled(STEERING, closeness=(NAN, 0.7, 0.8)).angular == 0.0
+
+
+# --- what must hold whatever comes -------------------------------------------------------------
+
+numbers = st.floats(-3, 3)
+anything = st.floats(allow_nan=True, allow_infinity=True)
+options_of_all_kinds = st.builds(
+    dataclasses.replace,
+    st.sampled_from([OPTIONS, STEERING]),
+    slow_by=st.sampled_from(['distance', 'time']),
+    stop_distance=st.floats(0.1, 0.6),
+    slow_distance=st.floats(0.7, 3.0),
+    acceleration=st.floats(0.1, 3.0),
+    deceleration=st.floats(0.1, 3.0),
+    stop_deceleration=st.floats(0.5, 5.0),
+    resume_delay=st.sampled_from([0.0, 0.3]),
+    allow_reverse=st.booleans(),
+    turn_without_data=st.booleans(),
+    robot_front=st.floats(0.05, 0.4),
+)
+walls = st.one_of(st.floats(0.06, 4.0), st.just(INF))
+events = st.lists(
+    st.fixed_dictionaries(
+        {
+            'linear': st.one_of(st.none(), numbers, st.just(0.5), st.just(NAN)),
+            'angular': numbers,
+            'scan': st.one_of(st.none(), walls.map(wall)),
+            'closeness': st.one_of(
+                st.none(), st.tuples(*[st.one_of(st.floats(0, 2), st.just(NAN))] * 3)
+            ),
+            'late_s': st.floats(0.0, 1.2),
+        }
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(options_of_all_kinds, events)
+def test_never_faster_than_commanded_and_never_harder_than_allowed(options, events):
+    driver = Driver(options)
+    before = Decision(0.0, 0.0, State.NO_DATA, '', '')
+    commanded: tuple[float, float] | None = None
+    for event in events:
+        decision = driver.step(**event)
+        if event['linear'] is not None:
+            commanded = (event['linear'], event['angular'])
+        linear = commanded[0] if commanded else 0.0
+        assert math.isfinite(decision.linear)
+        assert math.isfinite(decision.angular)
+        if decision.linear > 0 and not math.isnan(linear):
+            assert decision.linear <= linear
+        rise = abs(decision.linear) - abs(before.linear)
+        assert rise <= options.acceleration * STEP + 1e-9
+        braked = before.linear - decision.linear
+        obeyed = decision.linear in (0.0, linear) and linear < before.linear
+        if decision.linear >= 0 and not obeyed:
+            assert braked <= options.stop_deceleration * STEP + 1e-9
+        assert abs(decision.angular) - abs(before.angular) <= (
+            options.angular_acceleration * STEP + 1e-9
+        )
+        if decision.state in (State.OBSTACLE, State.NO_DATA, State.NO_COMMAND, State.BAD_COMMAND):
+            slowed = max(0.0, before.linear - options.stop_deceleration * STEP)
+            assert decision.linear <= slowed + 1e-9
+        before = decision
+
+
+@settings(max_examples=40, deadline=None)
+@given(options_of_all_kinds, st.floats(0.01, 0.99), numbers, st.floats(0.01, 3.0), st.booleans())
+def test_from_rest_never_forward_into_the_stop_zone(options, share, angular, linear, straight):
+    sensor_to_wall = options.robot_front + share * options.stop_distance
+    driver = Driver(options)
+    for _ in range(20):
+        decision = driver.step(linear, 0.0 if straight else angular, scan=wall(sensor_to_wall))
+        assert decision.linear == 0.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(options_of_all_kinds, st.floats(0.1, 3.0), st.floats(0.1, 3.0), st.floats(0.0, 2.0))
+def test_a_farther_wall_is_never_slower(options, linear, near, further):
+    options = dataclasses.replace(options, steering=SteeringOptions())
+    drivers = Driver(options), Driver(options)
+    for _ in range(15):
+        slow = drivers[0].step(linear, scan=wall(near)).linear
+        fast = drivers[1].step(linear, scan=wall(near + further)).linear
+        assert slow <= fast + 1e-9
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(anything, max_size=9),
+    anything,
+    anything,
+    st.tuples(anything, anything, anything),
+    st.tuples(anything, anything),
+    anything,
+    anything,
+    st.booleans(),
+)
+def test_no_number_whatever_comes_out_as_nan_or_forward_without_sight(
+    ranges, low, step, closeness, command, received, stamp, steering
+):
+    avoidance = Avoidance(STEERING if steering else OPTIONS)
+    for now_s in (1.0, 1.05, 1.1, 0.5, 0.55):
+        for make in (ranges, [INF, NAN, -INF, 0.0, 1.0]):
+            try:
+                view = read_scan(make, low, low + step * (len(make) - 1), step, 0.1, 9.0)
+            except BadScan:
+                continue
+            avoidance.see_scan(view, Moment(received, stamp))
+        avoidance.see_closeness(*closeness, Moment(received, stamp))
+        avoidance.command(*command, Moment(now_s))
+        decision = avoidance.step(now_s)
+        assert math.isfinite(decision.linear)
+        assert math.isfinite(decision.angular)
+        assert decision.linear <= 0 or decision.source != 'none'
+        assert decision.linear <= max(command[0], 0.0) or decision.linear == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.floats(0.8, 2.5),
+    st.floats(0.4, 2.0),
+    st.floats(0.0, 0.3),
+    st.integers(1, 6),
+    st.sampled_from(['distance', 'time']),
+)
+def test_driving_at_a_wall_with_late_and_rare_scans_ends_before_it(
+    gap, speed, late_s, every, slow_by
+):
+    """The wheels obey 0.1 s late; the front never comes nearer than half the stop zone."""
+    driver = Driver(dataclasses.replace(OPTIONS, slow_by=slow_by))
+    past, sent, where = [0.0], [0.0, 0.0], 0.0
+    for step in range(500):
+        scan = None
+        if step % every == 0:
+            then = past[max(0, len(past) - 1 - round(late_s / STEP))]
+            scan = wall(gap + OPTIONS.robot_front - then)
+        sent.append(driver.step(speed, scan=scan, late_s=late_s).linear)
+        where += sent[-3] * STEP
+        past.append(where)
+        assert gap - where > OPTIONS.stop_distance / 2
+    assert sent[-1] == 0.0
+    assert gap - where < OPTIONS.stop_distance + 0.1
+
+
+def test_closeness_zones_of_the_options_are_used():
+    zones = ClosenessZones(stop=0.2, slow=0.1, side_stop=0.3, max_speed=0.1)
+    options = dataclasses.replace(OPTIONS, closeness=zones)
+    assert settled(options, closeness=(0.0, 0.0, 0.0)).linear == 0.1
+    assert settled(options, closeness=(0.0, 0.25, 0.0)).state is State.OBSTACLE
+
+
+def test_fields_of_the_helper_are_a_scan():
+    assert len(read_scan(**fields()).ranges) == 121

@@ -1,0 +1,153 @@
+"""The free way: worked out by hand, and by driving the footprint in small steps."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scans import CENTRE, points, wall
+
+from midas_depth_ros.control import read_scan
+from midas_depth_ros.control.corridor import (
+    Footprint,
+    Pose,
+    free_arc,
+    free_straight,
+    unknown_shares,
+)
+from midas_depth_ros.control.motion import MotionHistory
+
+ROBOT = Footprint(half_width=0.2, front=0.3, rear=0.1, margin=0.05)
+BARE = Footprint(half_width=0.2, front=0.3, rear=0.1)
+
+
+def one(x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([x]), np.array([y])
+
+
+@pytest.mark.parametrize(
+    ('point', 'free'),
+    [
+        ((1.0, 0.0), 0.7),
+        ((1.0, 0.25), 0.7),  # within the margin
+        ((1.0, 0.26), math.inf),
+        ((1.0, -0.25), 0.7),
+        ((0.2, 0.0), 0.0),  # as if within the robot: it touches
+        ((0.2, 0.22), math.inf),  # beside it
+        ((-0.5, 0.0), math.inf),  # behind it
+        ((-0.05, 0.0), math.inf),
+    ],
+)
+def test_straight_ahead(point, free):
+    assert free_straight(*one(*point), ROBOT) == pytest.approx(free)
+    assert free_arc(*one(*point), 0.0, ROBOT) == pytest.approx(free)
+
+
+def test_no_points_are_no_obstacle():
+    assert free_straight(np.array([]), np.array([]), ROBOT) == math.inf
+    assert free_arc(np.array([]), np.array([]), 2.0, ROBOT) == math.inf
+
+
+def test_an_arc_reaches_what_straight_ahead_does_not():
+    # A quarter circle of radius 1 m to the left ends at (1, 1), heading along +y.
+    free = free_arc(*one(1.0, 1.5), 1.0, BARE)
+    assert free == pytest.approx(math.pi / 2 + math.atan(0.5) - math.asin(0.3 / math.hypot(1, 0.5)))
+    assert free_straight(*one(1.0, 1.5), BARE) == math.inf
+    assert free_arc(*one(1.0, 1.5), -1.0, BARE) == math.inf
+    assert free_arc(*one(1.0, -1.5), -1.0, BARE) == pytest.approx(free)
+
+
+def driven(x: float, y: float, curvature: float, footprint: Footprint) -> float:
+    """How far an arc of at most half a turn comes, tried in steps of half a millimetre."""
+    ways = np.arange(0, math.pi / abs(curvature), 0.0005)
+    turned = curvature * ways
+    px, py = np.sin(turned) / curvature, (1 - np.cos(turned)) / curvature
+    c, s = np.cos(turned), np.sin(turned)
+    along, across = c * (x - px) + s * (y - py), c * (y - py) - s * (x - px)
+    inside = (along >= -footprint.rear) & (along <= footprint.front)
+    inside &= np.abs(across) <= footprint.half_width
+    return float(ways[np.argmax(inside)]) if inside.any() else math.inf
+
+
+@settings(max_examples=200)
+@given(
+    st.floats(-1.5, 1.5),
+    st.floats(-1.5, 1.5),
+    st.floats(0.3, 8.0),
+    st.booleans(),
+)
+def test_an_arc_ends_where_driving_it_ends(x, y, curvature, right):
+    if -0.12 <= x <= 0.32 and abs(y) <= 0.22:
+        return  # within the robot
+    curvature = -curvature if right else curvature
+    free = free_arc(*one(x, y), curvature, BARE)
+    # Grazing by less than a step is a matter of rounding: ask a slightly smaller and larger robot.
+    small, large = (Footprint(0.2 + d, 0.3 + d, 0.1 + d) for d in (-0.002, 0.002))
+    soonest, latest = driven(x, y, curvature, large), driven(x, y, curvature, small)
+    assert soonest - 0.002 <= free <= latest + 0.002
+
+
+@given(st.floats(-0.1, 0.3), st.floats(-0.2, 0.2), st.floats(-1000, 1000))
+def test_what_is_within_the_front_half_touches_on_every_arc(x, y, curvature):
+    free = free_arc(*one(x, y), curvature, BARE)
+    assert free == 0.0 if x > 0 else free >= 0.0
+
+
+@given(st.floats(0.3, 6.0), st.floats(0.0, 3.0))
+def test_farther_is_never_nearer(near, further):
+    view, far_view = wall(near), wall(near + further)
+    for curvature in (0.0, 0.5, -2.0):
+        near_free = free_arc(view.x, view.y, curvature, ROBOT)
+        assert near_free <= free_arc(far_view.x, far_view.y, curvature, ROBOT) + 1e-9
+
+
+def test_a_beam_finds_its_point_again():
+    view = points((1.0, 0.1), (-0.5, 0.0))
+    assert free_straight(view.x, view.y, ROBOT) == pytest.approx(0.7, abs=0.01)
+    assert free_straight(-view.x, -view.y, ROBOT.backward()) == pytest.approx(0.4, abs=0.01)
+
+
+def test_unknown_share_is_of_the_corridors_width():
+    bearings = np.linspace(-1, 1, 2001)
+    ranges = np.where(bearings > 0.0005, np.nan, np.inf)
+    view = read_scan(ranges, -1.0, 1.0, 0.001, 0.05, 8.0, CENTRE)
+    shares = unknown_shares(view, Pose(), ROBOT, np.array([0.2, 2.0]))
+    np.testing.assert_allclose(shares, 0.5, atol=0.02)
+    # Of an opening of 2 x 0.2 rad a corridor of 2 x 0.25 m is seen wholly from 1.24 m on.
+    view = wall(math.inf, half_angle=0.2)
+    shares = unknown_shares(view, Pose(), ROBOT, np.array([0.2, 1.0]))
+    np.testing.assert_allclose(shares, [1 - 0.5 * math.tan(0.2) / 0.25, 0.0], atol=0.03)
+
+
+def test_behind_is_unknown_to_who_looks_ahead():
+    distances = np.array([0.3, 1.0])
+    assert unknown_shares(wall(2.0), Pose(), ROBOT, distances, -1).tolist() == [1.0, 1.0]
+    assert unknown_shares(points(), Pose(), ROBOT, distances, -1).tolist() == [0.0, 0.0]
+
+
+@given(st.floats(-2, 2), st.floats(-2, 2), st.floats(-4, 4), st.floats(-2, 2), st.floats(-2, 2))
+def test_a_pose_there_and_back_is_where_it_was(x, y, yaw, px, py):
+    pose = Pose(x, y, yaw)
+    back = pose.to_past(*pose.to_now(*one(px, py)))
+    np.testing.assert_allclose(np.ravel(back), (px, py), atol=1e-9)
+
+
+def test_what_was_driven_since_a_moment():
+    motion = MotionHistory()
+    assert motion.since(0.0, 9.0) == Pose()
+    motion.sent(10.0, 0.5, 0.0)
+    motion.sent(11.0, 0.0, math.pi / 2)
+    motion.sent(12.0, 1.0, 0.0)
+    whole = motion.since(9.0, 12.5)
+    np.testing.assert_allclose((whole.x, whole.y, whole.yaw), (0.5, 0.5, math.pi / 2))
+    part = motion.since(10.5, 11.0)
+    np.testing.assert_allclose((part.x, part.y, part.yaw), (0.25, 0.0, 0.0))
+    assert motion.since(12.5, 12.5) == Pose()
+
+
+def test_an_arc_moves_along_its_chord():
+    pose = Pose().moved(math.pi / 2, math.pi / 2)
+    np.testing.assert_allclose((pose.x, pose.y, pose.yaw), (1.0, 1.0, math.pi / 2))
