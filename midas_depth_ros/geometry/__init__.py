@@ -14,7 +14,9 @@ from midas_depth_ros.geometry.errors import (
 )
 from midas_depth_ros.geometry.ground_gates import GroundOptions
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
+from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame, MetricOptions
 from midas_depth_ros.geometry.mount import CameraMount
+from midas_depth_ros.geometry.mount_estimate import MountEstimate, estimate_mount, middle_of
 from midas_depth_ros.geometry.obstacles import (
     ObstacleMemory,
     ObstacleOptions,
@@ -31,7 +33,7 @@ from midas_depth_ros.geometry.reference import (
 )
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.scale_filter import ScaleFilter
-from midas_depth_ros.geometry.scan import laser_scan
+from midas_depth_ros.geometry.scan import laser_scan, scan_limits
 
 __all__ = [
     'CameraModel',
@@ -43,7 +45,11 @@ __all__ = [
     'InvalidInverseDepth',
     'InvalidOptions',
     'InvalidReference',
+    'MetricDepth',
+    'MetricFrame',
+    'MetricOptions',
     'MountError',
+    'MountEstimate',
     'ObstacleMemory',
     'ObstacleOptions',
     'Obstacles',
@@ -55,12 +61,15 @@ __all__ = [
     'Uncalibrated',
     'closeness',
     'cloud_points',
+    'estimate_mount',
     'find_obstacles',
     'fit_ground_plane',
     'fit_reference',
     'floor_mask',
     'laser_scan',
+    'middle_of',
     'point_cloud',
     'range_points',
+    'scan_limits',
     'scan_points',
 ]

@@ -68,6 +68,15 @@ def bearings(grid: Grid, mount: CameraMount) -> np.ndarray:
     return np.arctan2(left, ahead)
 
 
+def scan_limits(grid: Grid, mount: CameraMount, angle_increment: float) -> tuple[float, float]:
+    """First and last angle of the beams that the camera looks into, multiples of the increment."""
+    bearing = bearings(grid, mount)
+    lower = bearing[bearing.shape[0] // 2 :]
+    first = math.ceil(float(np.nanmin(lower)) / angle_increment) * angle_increment
+    last = math.floor(float(np.nanmax(lower)) / angle_increment) * angle_increment
+    return first, max(first, last)
+
+
 def _pixel_pitch(bearing: np.ndarray) -> float:
     """The largest angle between neighbours in the middle row."""
     middle = bearing[bearing.shape[0] // 2]

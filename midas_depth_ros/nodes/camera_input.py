@@ -6,6 +6,7 @@ throttled warning that names the fault.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
 
 FAULT_LOG_PERIOD_S = 5.0
+ASPECT = 0.02  # camera_info of another aspect than the pictures is not theirs
 
 
 class CameraInput:
@@ -39,7 +41,7 @@ class CameraInput:
         wanted: Callable[[], bool],
     ) -> None:
         self.camera = camera
-        self.model: CameraModel | None = None
+        self._model: CameraModel | None = None
         self.calibration = 'no camera_info yet'
         self._node = node
         self._settings = settings
@@ -93,6 +95,30 @@ class CameraInput:
             return 0, []
         return qos.publishers_of(self._node, self._subscriptions[0])
 
+    def model_for(self, width: int, height: int) -> CameraModel | None:
+        """What is known of the camera, for pictures of this size; None if nothing is.
+
+        camera_info if it is of the same shape, else the assumed field of view.
+        """
+        model = self._model
+        if model is not None:
+            if abs(model.width * height - model.height * width) <= ASPECT * model.width * height:
+                return (
+                    model
+                    if (model.width, model.height) == (width, height)
+                    else (model.scaled(width, height))
+                )
+            self.calibration = (
+                f'camera_info is of {model.width}x{model.height}, the pictures are '
+                f'{width}x{height}: ignored'
+            )
+        fov = self._settings().horizontal_fov
+        if math.isnan(fov):
+            return None
+        if model is None:
+            self.calibration = f'assumed field of view {fov:.3f} rad'
+        return CameraModel.from_field_of_view(width, height, fov)
+
     def complain(self, ending: str, text: str) -> None:
         """Count a bad frame and warn about it, at most once in a few seconds."""
         self._statistics.fault(ending, text)
@@ -132,10 +158,10 @@ class CameraInput:
             return
         self._last_info = info
         try:
-            self.model = CameraModel.from_camera_info(info)
+            self._model = CameraModel.from_camera_info(info)
             self.calibration = f'camera_info {info.width}x{info.height}'
         except CameraModelError as error:
-            self.model = None
+            self._model = None
             self.calibration = str(error)
             self._node.get_logger().warning(f'{self.camera}: camera_info ignored: {error}')
 

@@ -7,6 +7,7 @@ goes to active by itself. `~/enable` (std_srvs/SetBool) pauses and resumes while
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 import traceback
@@ -15,9 +16,11 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from std_srvs.srv import SetBool
+from rclpy.task import Future
+from std_srvs.srv import SetBool, Trigger
 
 from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
 from midas_depth_ros.nodes.camera_input import CameraInput
@@ -29,7 +32,11 @@ from midas_depth_ros.nodes.diagnostics import (
     model_status,
     silence,
 )
+from midas_depth_ros.nodes.frame_view import GridCache
 from midas_depth_ros.nodes.log_bridge import forward_logging
+from midas_depth_ros.nodes.metric_output import MetricOutput, scale_words
+from midas_depth_ros.nodes.mount_calibration import MountCalibration
+from midas_depth_ros.nodes.mounting import Mounting
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.scheduling import FrameExchange
 from midas_depth_ros.nodes.settings import DepthNodeSettings
@@ -39,6 +46,7 @@ from midas_depth_ros.nodes.worker import Camera, Worker
 
 REPLAY_QUEUE = 10  # frames that wait at most when every frame is processed
 SILENCE_LOG_PERIOD_S = 10.0
+CALIBRATION_TIMEOUT_S = 30.0
 
 EstimatorFactory = Callable[[DepthNodeSettings], DepthEstimator]
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -64,6 +72,7 @@ class DepthNode(LifecycleNode):
         # Before the parameters, whose refusal must be able to destroy the node.
         self._estimator: DepthEstimator | None = None
         self._cameras: dict[str, Camera] = {}
+        self._mounting: Mounting | None = None
         self._worker: Worker | None = None
         self._phase = 'unconfigured'
         self.interruptible = False  # a signal may cut the running callback short, see run_node
@@ -81,6 +90,13 @@ class DepthNode(LifecycleNode):
             clock=self._steady_clock,
         )
         self._enable = self.create_service(SetBool, '~/enable', self._on_enable)
+        self._calibrate = self.create_service(
+            Trigger,
+            '~/calibrate_pitch',
+            self._on_calibrate_pitch,
+            # Waits for frames: in a group of its own it keeps nobody else waiting.
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
         self._autostart_timer = None
         if self.settings.autostart:
             self._autostart_timer = self.create_timer(
@@ -116,11 +132,20 @@ class DepthNode(LifecycleNode):
         started = time.monotonic()
         self.get_logger().info(f'loading model {settings.model!r}')
         self._estimator = estimator = self._make_estimator(settings)
+        self._mounting = Mounting(self, lambda: self.settings)
         for name in settings.cameras:
             statistics = CameraStatistics()
-            output = CameraOutput(self, name, estimator)
-            source = CameraInput(self, name, lambda: self.settings, statistics, output.wanted)
-            self._cameras[name] = Camera(name, source, output, statistics)
+            wanted = functools.partial(self._wanted, name)
+            source = CameraInput(self, name, lambda: self.settings, statistics, wanted)
+            self._cameras[name] = Camera(
+                name=name,
+                input=source,
+                output=CameraOutput(self, name, estimator),
+                metric=MetricOutput(self, name, estimator, self._mounting),
+                statistics=statistics,
+                calibration=MountCalibration(),
+                grids=GridCache(),
+            )
         self.get_logger().info(
             f'model {estimator.model} on {estimator.backend}, '
             f'loaded in {time.monotonic() - started:.1f} s'
@@ -166,6 +191,10 @@ class DepthNode(LifecycleNode):
         self._free()
         super().destroy_node()
 
+    def _wanted(self, name: str) -> bool:
+        camera = self._cameras.get(name)
+        return camera is not None and camera.wanted()
+
     def _is_unconfigured(self) -> bool:
         return self._phase == 'unconfigured'
 
@@ -190,8 +219,11 @@ class DepthNode(LifecycleNode):
 
     def _free(self) -> None:
         for camera in self._cameras.values():
-            camera.output.close()
+            camera.close()
         self._cameras = {}
+        if self._mounting is not None:
+            self._mounting.close()
+            self._mounting = None
         self._phase = 'unconfigured'
         if self._estimator is not None:
             self._estimator.close()
@@ -235,6 +267,39 @@ class DepthNode(LifecycleNode):
             response.message = 'paused'
         return response
 
+    async def _on_calibrate_pitch(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """Estimate the mount over some frames; the answer is what to write down."""
+        cameras = list(self._cameras.values()) if self._worker is not None else []
+        if not cameras:
+            response.message = 'the node is not running: activate and enable it first'
+            return response
+        for camera in cameras:
+            camera.calibration.start()
+        await self._until(lambda: all(c.calibration.done for c in cameras), CALIBRATION_TIMEOUT_S)
+        answers = []
+        for camera in cameras:
+            camera.calibration.stop()
+            answers.append((camera.name, *camera.calibration.result()))
+        response.success = all(good for _, good, _ in answers)
+        response.message = '; '.join(f'{name}: {text}' for name, _, text in answers)
+        return response
+
+    async def _until(self, met: Callable[[], bool], timeout_s: float) -> None:
+        """Wait without blocking the executor until a condition holds or time is up."""
+        deadline = time.monotonic() + timeout_s
+        future: Future = Future()
+
+        def look() -> None:
+            if not future.done() and (met() or time.monotonic() > deadline):
+                future.set_result(None)
+
+        group = MutuallyExclusiveCallbackGroup()
+        timer = self.create_timer(0.1, look, group, self._steady_clock)
+        await future
+        self.destroy_timer(timer)
+
     def _publish_diagnostics(self) -> None:
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
@@ -265,11 +330,12 @@ class DepthNode(LifecycleNode):
             camera=camera.name,
             topic=camera.input.topic,
             running=self._worker is not None,
-            wanted=camera.output.wanted(),
+            wanted=camera.wanted(),
             publishers=publishers,
             incompatible=tuple(incompatible),
             calibration=camera.input.calibration,
             closeness=(near.reason or 'known') if near else 'not computed',
+            scale=scale_words(camera.metric),
             image_timeout_s=self.settings.image_timeout,
         )
 

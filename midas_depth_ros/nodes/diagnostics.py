@@ -39,6 +39,7 @@ class CameraReport:
     incompatible: tuple[str, ...]
     calibration: str
     closeness: str
+    scale: dict[str, str]
     image_timeout_s: float
 
 
@@ -82,7 +83,7 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         'stamp jumps': statistics.stamp_jumps,
         'last fault': statistics.last_fault,
         'closeness': report.closeness,
-        # Metric depth adds its scale state here.
+        **report.scale,
     }
     for name, times in (
         ('latency', statistics.latency),

@@ -9,6 +9,13 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from midas_depth_ros.nodes.metric_settings import (
+    DepthImageParameters,
+    ObstacleParameters,
+    ReferenceParameters,
+    ScaleParameters,
+    ScanParameters,
+)
 from midas_depth_ros.nodes.parameters import group, parameter
 
 NAN = float('nan')
@@ -193,14 +200,48 @@ class DepthNodeSettings:
         maximum=100,
         live=True,
     )
+    camera_height: float = parameter(
+        NAN,
+        'Height of the lens above the floor; NaN = unknown. Measure it with a ruler.',
+        unit='m',
+        minimum=0.01,
+        maximum=100.0,
+        live=True,
+    )
     camera_pitch: float = parameter(
         NAN,
-        'How far the camera looks down (positive) from level; NaN = unknown. With camera_info it '
-        'places the horizon for closeness.',
+        'How far the camera looks down (positive) from level; NaN = unknown. ~/calibrate_pitch '
+        'estimates it. With camera_info it places the horizon for closeness.',
         unit='rad',
-        minimum=-1.5,
-        maximum=1.5,
+        minimum=-1.3,
+        maximum=1.3,
         live=True,
+    )
+    camera_roll: float = parameter(
+        0.0,
+        'How far the camera is rolled to the right.',
+        unit='rad',
+        minimum=-1.3,
+        maximum=1.3,
+        live=True,
+    )
+    imu_topic: str = parameter(
+        '',
+        'sensor_msgs/Imu of the body, whose roll and pitch are added to the mount; empty = none.',
+    )
+    horizontal_fov: float = parameter(
+        NAN,
+        'Assumed horizontal field of view where there is no camera_info; NaN = unknown.',
+        unit='rad',
+        minimum=0.1,
+        maximum=2.8,
+        live=True,
+    )
+    body_frame: str = parameter(
+        'base_link',
+        'frame_id of scan, proximity and nearest_point: on the floor below the lens, x where the '
+        'camera looks, y left, z up. If your base_link is elsewhere, name another frame and '
+        'publish a static transform to it.',
     )
     image_timeout: float = parameter(
         2.0,
@@ -214,7 +255,17 @@ class DepthNodeSettings:
         1.0, 'How often /diagnostics is published.', unit='Hz', minimum=0.1, maximum=100.0
     )
     heatmap: HeatmapParameters = group(HeatmapParameters)
+    scale: ScaleParameters = group(ScaleParameters)
+    reference: ReferenceParameters = group(ReferenceParameters)
+    depth: DepthImageParameters = group(DepthImageParameters)
+    obstacles: ObstacleParameters = group(ObstacleParameters)
+    scan: ScanParameters = group(ScanParameters)
 
     def conflict(self) -> str:
         """Why these values do not go together; empty if they do."""
-        return self.heatmap.conflict()
+        return (
+            self.heatmap.conflict()
+            or self.depth.conflict()
+            or self.obstacles.conflict()
+            or self.scan.conflict()
+        )

@@ -18,6 +18,9 @@ from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.images import ImageError, decode_compressed, decode_image
 from midas_depth_ros.nodes.camera_input import CameraInput
 from midas_depth_ros.nodes.camera_output import CameraOutput
+from midas_depth_ros.nodes.frame_view import FrameView, GridCache
+from midas_depth_ros.nodes.metric_output import MetricOutput
+from midas_depth_ros.nodes.mount_calibration import MountCalibration
 from midas_depth_ros.nodes.scheduling import NANOSECONDS, Frame, FrameExchange
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.statistics import CameraStatistics
@@ -28,12 +31,35 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """What belongs to one camera: its way in, its way out, what happened to its frames."""
+    """What belongs to one camera: its way in, its ways out, what happened to its frames."""
 
     name: str
     input: CameraInput
     output: CameraOutput
+    metric: MetricOutput
     statistics: CameraStatistics
+    calibration: MountCalibration
+    grids: GridCache
+
+    def wanted(self) -> bool:
+        """Whether anybody wants anything of this camera."""
+        return self.output.wanted() or self.metric.wanted() or self.calibration.running
+
+    def publish(self, view: FrameView) -> None:
+        """Make and publish what is wanted of a frame."""
+        metric = None
+        in_metres = view.settings.heatmap.mode == 'metric' and self.output.heatmap_wanted
+        if self.metric.wanted() or in_metres or self.calibration.running:
+            metric = self.metric.update(view)
+        if metric is not None:
+            self.metric.publish(view, metric)
+        self.output.publish(view, metric)
+        self.calibration.add(view, metric)
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        self.output.close()
+        self.metric.close()
 
 
 class Worker:
@@ -83,7 +109,9 @@ class Worker:
         started = time.monotonic()
         inverse_depth = self._estimator.infer(rgb)
         inference_s = time.monotonic() - started
-        camera.output.publish(frame, rgb, inverse_depth, camera.input.model, settings)
+        model = camera.input.model_for(rgb.shape[1], rgb.shape[0])
+        grid = camera.grids.of(model, inverse_depth.shape)
+        camera.publish(FrameView(frame, rgb, inverse_depth, model, grid, settings))
         camera.statistics.processed(
             latency_s=time.monotonic() - frame.received_s,
             stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,

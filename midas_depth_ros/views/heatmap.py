@@ -116,11 +116,9 @@ def metric_heatmap(
 
     Raises ValuesError, PictureError or ViewError for what cannot be drawn.
     """
-    known = inverse_depth_m is not None
-    values, picture, size = _checked(
-        inverse_depth_m if known else np.zeros((1, 1), np.float32), rgb, options, size
-    )
-    if not known:
+    given = np.zeros((1, 1), np.float32) if inverse_depth_m is None else inverse_depth_m
+    values, picture, size = _checked(given, rgb, options, size)
+    if inverse_depth_m is None:
         heatmap = np.full((*size, 3), INVALID_COLOUR, np.uint8)
         return with_notice(overlay(heatmap, picture, options.overlay_alpha), 'no metric scale')
     value_range = ValueRange(1 / options.metric_far, 1 / options.metric_near)

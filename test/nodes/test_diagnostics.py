@@ -25,6 +25,7 @@ CAMERA = CameraReport(
     incompatible=(),
     calibration='camera_info 640x480',
     closeness='known',
+    scale={'scale': 'valid', 'scale source': 'ground'},
     image_timeout_s=2.0,
 )
 MODEL = ModelReport(
@@ -75,6 +76,7 @@ def test_a_working_camera_is_ok_and_gives_its_figures(statistics):
     assert figures['latency median [ms]'] == '50.0'
     assert figures['stamp age p95 [ms]'] == '60.0'
     assert figures['inference median [ms]'] == '30.0'
+    assert figures['scale source'] == 'ground'
     assert figures['frames received'] == figures['frames processed'] == '40'
 
 

@@ -1,0 +1,64 @@
+"""What is known of one frame once the network has spoken; what all outputs are made from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+from std_msgs.msg import Header
+
+from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.nodes.scheduling import NANOSECONDS, Frame
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+Grid = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameView:
+    """One frame.
+
+    rgb: (H, W, 3) uint8. inverse_depth: (h, w) float32 at network size. camera: of the picture,
+    None while nothing is known of it. grid: its `normalised_grid` at network size.
+    """
+
+    frame: Frame
+    rgb: NDArray[np.uint8]
+    inverse_depth: NDArray[np.float32]
+    camera: CameraModel | None
+    grid: Grid | None
+    settings: DepthNodeSettings
+
+    @property
+    def header(self) -> Header:
+        """The header of the input."""
+        return self.frame.message.header
+
+    @property
+    def stamp_s(self) -> float:
+        """The stamp of the input in seconds."""
+        return self.frame.stamp_ns / NANOSECONDS
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the image outputs."""
+        full = self.settings.output_size == 'input'
+        return self.rgb.shape[:2] if full else self.inverse_depth.shape
+
+
+class GridCache:
+    """The pixel rays of one camera at network size, computed once per calibration and size."""
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+        self._grid: Grid | None = None
+
+    def of(self, camera: CameraModel | None, shape: tuple[int, ...]) -> Grid | None:
+        """`CameraModel.normalised_grid` for (h, w) = `shape`; None without a camera."""
+        if camera is None:
+            return None
+        if self._key != (camera, shape):
+            self._key = (camera, shape)
+            self._grid = camera.normalised_grid(shape[1], shape[0])
+        return self._grid

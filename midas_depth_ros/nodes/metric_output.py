@@ -1,0 +1,223 @@
+"""One camera's way out in metres: depth image, scan, proximity, nearest point, cloud.
+
+Silent while there is no scale: nav2's watchdogs then stop the robot. Every message copies the
+input's stamp; images and cloud stay in the optical frame, the rest is in `body_frame`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from geometry_msgs.msg import PointStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, Range
+
+from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.geometry import (
+    CameraMount,
+    MetricDepth,
+    MetricFrame,
+    MetricOptions,
+    ObstacleOptions,
+    Obstacles,
+    Refusal,
+    ScaleShift,
+    fit_ground_plane,
+    fit_reference,
+    laser_scan,
+    point_cloud,
+    scan_limits,
+)
+from midas_depth_ros.nodes import metric_messages as messages
+from midas_depth_ros.nodes import quality_of_service as qos
+from midas_depth_ros.nodes.frame_view import FrameView, Grid
+from midas_depth_ros.nodes.mounting import Mounting
+from midas_depth_ros.nodes.reference_input import KINDS, ReferenceInput
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+OUTPUTS = {
+    'depth/image': Image,
+    'depth/camera_info': CameraInfo,
+    'scan': LaserScan,
+    'proximity': Range,
+    'nearest_point': PointStamped,
+    'points': PointCloud2,
+}
+MOST_UNSEEN = 0.5  # of the corridor's beams: with more of them unknown, clear is not known
+
+
+class MetricOutput:
+    """The metric publishers of one camera and the scale it has."""
+
+    def __init__(
+        self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
+    ) -> None:
+        self.metric = MetricDepth()
+        self.refused = 'no frame yet'
+        self._node = node
+        self._estimator = estimator
+        self._mounting = mounting
+        self._source = node.settings.scale.source
+        self._reference = ReferenceInput(node, camera, self._source)
+        self._publishers = {
+            name: qos.make_publisher(node, kind, f'{camera}/{name}')
+            for name, kind in OUTPUTS.items()
+        }
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        self._reference.close()
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+        self._publishers = {}
+
+    def wanted(self, name: str = '') -> bool:
+        """Whether somebody subscribes to this output; without a name, to any of them."""
+        publishers = [self._publishers[name]] if name else list(self._publishers.values())
+        return any(publisher.get_subscription_count() for publisher in publishers)
+
+    def update(self, view: FrameView) -> MetricFrame | None:
+        """The frame in metres, or None with `refused` saying why."""
+        if view.frame.restarted:
+            self.metric.reset()
+        mount = self._mounting.now()
+        fit = self._fit(view, mount)
+        grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
+        metric = self.metric.update(
+            view.stamp_s,
+            view.inverse_depth,
+            grid,
+            mount if isinstance(mount, CameraMount) and view.grid is not None else None,
+            fit,
+            options_of(view.settings),
+        )
+        self.refused = self.metric.reason if metric is None else ''
+        return metric
+
+    def _fit(self, view: FrameView, mount: CameraMount | Refusal) -> ScaleShift | Refusal:
+        """This frame's scale and shift, from the source that the parameters name."""
+        source, settings = self._source, view.settings
+        if source == 'fixed':
+            return ScaleShift(settings.scale.fixed_scale, settings.scale.fixed_shift, 'fixed')
+        if source == 'none':
+            return Refusal('scale.source is none')
+        if isinstance(mount, Refusal):
+            return mount
+        if view.camera is None or view.grid is None:
+            return Refusal('the camera is not calibrated: no camera_info and no horizontal_fov')
+        if source not in KINDS:
+            return fit_ground_plane(view.inverse_depth, view.grid, mount)
+        height, width = view.inverse_depth.shape
+        camera = view.camera.scaled(width, height)
+        points = self._reference.points(view.frame.stamp_ns, camera, mount, settings)
+        if isinstance(points, Refusal):
+            return points
+        return fit_reference(view.inverse_depth, points)
+
+    def publish(self, view: FrameView, metric: MetricFrame) -> None:
+        """Publish what is wanted of a frame in metres."""
+        if self.wanted('depth/image') or self.wanted('depth/camera_info'):
+            self._publish_depth(view, metric)
+        if self.wanted('points') and view.grid is not None:
+            height, width = view.inverse_depth.shape
+            colours = cv2.resize(view.rgb, (width, height), interpolation=cv2.INTER_AREA)
+            points = point_cloud(metric.depth_z, view.grid)
+            self._send('points', messages.cloud_message(points, colours, view.header))
+        if metric.obstacles is not None and view.grid is not None:
+            self._publish_obstacles(view, metric.obstacles, view.grid)
+
+    def _publish_depth(self, view: FrameView, metric: MetricFrame) -> None:
+        if self.wanted('depth/image'):
+            limits = view.settings.depth
+            enlarged = self._estimator.enlarge(view.inverse_depth, view.size)
+            depth_z = metric.scale.depth(enlarged, min_depth_m=limits.min, max_depth_m=limits.max)
+            message = messages.depth_message(depth_z, view.header, limits.encoding)
+            self._send('depth/image', message)
+        if view.camera is not None and self.wanted('depth/camera_info'):
+            camera = view.camera.scaled(view.size[1], view.size[0])
+            self._send('depth/camera_info', messages.camera_info_message(camera, view.header))
+
+    def _publish_obstacles(self, view: FrameView, obstacles: Obstacles, grid: Grid) -> None:
+        """Scan, proximity and nearest point, all from one set of beams."""
+        mount = self._mounting.now()
+        names = ('scan', 'proximity', 'nearest_point')
+        if isinstance(mount, Refusal) or not any(map(self.wanted, names)):
+            return
+        settings = view.settings
+        header = messages.body_header(view.header, settings.body_frame)
+        limits = settings.scan.range_min, settings.scan.range_max
+        step = settings.scan.angle_increment
+        first, last = scan_limits(grid, mount, step)
+        angles = {'angle_min': first, 'angle_max': last, 'angle_increment': step}
+        ranges = laser_scan(
+            obstacles, grid, mount, **angles, range_min=limits[0], range_max=limits[1]
+        )
+        if self.wanted('scan'):
+            self._send('scan', messages.scan_message(ranges, first, step, limits, header))
+        if self.wanted('nearest_point') and obstacles.nearest is not None:
+            self._send('nearest_point', messages.point_message(obstacles.nearest, header))
+        width = settings.obstacles.robot_width
+        known = obstacles.nearest is not None or corridor_is_seen(ranges, first, step, width)
+        if self.wanted('proximity') and known:
+            angle = messages.corridor_angle(width, limits[1])
+            message = messages.range_message(obstacles.nearest_range_m, limits, angle, header)
+            self._send('proximity', message)
+
+    def _send(self, name: str, message: object) -> None:
+        self._publishers[name].publish(message)
+
+
+def corridor_is_seen(
+    ranges: NDArray[np.float32], first: float, increment: float, width_m: float
+) -> bool:
+    """Whether enough beams straight ahead know something, so that "clear" may be said."""
+    half = max(0.5 * messages.corridor_angle(width_m, 1.0), increment)
+    angles = first + increment * np.arange(len(ranges))
+    ahead = ranges[np.abs(angles) <= half]
+    return bool(len(ahead)) and float(np.isnan(ahead).mean()) <= MOST_UNSEEN
+
+
+def options_of(settings: DepthNodeSettings) -> MetricOptions:
+    """What the pure room wants to know of the parameters."""
+    obstacles = settings.obstacles
+    return MetricOptions(
+        time_constant_s=settings.scale.time_constant,
+        expiry_s=settings.scale.expiry,
+        min_depth_m=settings.depth.min,
+        max_depth_m=settings.depth.max,
+        obstacles=ObstacleOptions(
+            min_height_m=obstacles.min_height,
+            max_height_m=obstacles.max_height,
+            max_drop_m=obstacles.max_drop,
+            max_range_m=settings.scan.range_max,
+            robot_width_m=obstacles.robot_width,
+            min_pixels=obstacles.min_pixels,
+            persistence=obstacles.persistence,
+        ),
+    )
+
+
+def scale_words(output: MetricOutput) -> dict[str, str]:
+    """The state of the scale for diagnostics."""
+    scale = output.metric.current
+    age = output.metric.age_s
+    values = {
+        'scale': 'valid' if scale else f'none: {output.refused}',
+        'scale age [s]': '' if math.isinf(age) else f'{age:.2f}',
+        'last refusal': output.metric.reason,
+    }
+    if scale is not None:
+        values |= {
+            'scale source': scale.source,
+            'scale s [1/m]': f'{scale.scale:.6g}',
+            'scale t [1/m]': f'{scale.shift:.6g}',
+            'scale inliers': f'{scale.inlier_share:.0%} of {scale.points}',
+            'scale residual [1/m]': f'{scale.residual:.4g}',
+        }
+    return values

@@ -1,0 +1,106 @@
+"""A range sensor that tells what a metre is: LaserScan, Range or PointCloud2 of one camera.
+
+The newest message is kept; with each picture its points are taken into the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sensor_msgs.msg import LaserScan, PointCloud2, Range
+
+from midas_depth_ros.geometry import (
+    CameraModel,
+    CameraMount,
+    ReferencePoints,
+    Refusal,
+    cloud_points,
+    range_points,
+    scan_points,
+)
+from midas_depth_ros.nodes import quality_of_service as qos
+from midas_depth_ros.nodes.messages import stamp_ns
+from midas_depth_ros.nodes.metric_messages import cloud_array
+from midas_depth_ros.nodes.scheduling import NANOSECONDS
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+KINDS = {'scan': LaserScan, 'range': Range, 'points': PointCloud2}
+
+
+class ReferenceInput:
+    """The subscription to <c>/reference/<kind>; nothing where the scale has another source."""
+
+    def __init__(self, node: Node, camera: str, source: str) -> None:
+        self._node = node
+        self._topic = f'{camera}/reference/{source}'
+        self._newest: Any = None
+        self._subscription = None
+        if source in KINDS:
+            self._subscription = qos.make_subscription(
+                node, KINDS[source], self._topic, self._on_message, qos.NEWEST_IMAGE
+            )
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def points(
+        self,
+        picture_stamp_ns: int,
+        camera: CameraModel,
+        mount: CameraMount,
+        settings: DepthNodeSettings,
+    ) -> ReferencePoints | Refusal:
+        """The newest message's points in the pixels of `camera`, or why there are none."""
+        message = self._newest
+        if message is None:
+            return Refusal(f'nothing on {self._topic} yet')
+        age_s = abs(picture_stamp_ns - stamp_ns(message.header)) / NANOSECONDS
+        if age_s > settings.reference.max_age:
+            return Refusal(f'{self._topic} is {age_s:.2f} s from the picture')
+        transform = optical_from_sensor(mount, settings)
+        if isinstance(message, LaserScan):
+            limits = {'range_min': message.range_min, 'range_max': message.range_max}
+            return scan_points(
+                message.ranges,
+                message.angle_min,
+                message.angle_increment,
+                transform,
+                camera,
+                **limits,
+            )
+        if isinstance(message, Range):
+            limits = {'range_min': message.min_range, 'range_max': message.max_range}
+            return range_points(message.range, transform, camera, **limits)
+        try:
+            return cloud_points(cloud_array(message), transform, camera)
+        except ValueError as error:
+            return Refusal(f'{self._topic}: {error}')
+
+    def _on_message(self, message: Any) -> None:
+        self._newest = message
+
+
+def optical_from_sensor(mount: CameraMount, settings: DepthNodeSettings) -> np.ndarray:
+    """(4, 4) float64: from the frame of the reference sensor into the optical frame."""
+    reference = settings.reference
+    cos, sin = math.cos(reference.yaw), math.sin(reference.yaw)
+    body_from_sensor = np.array(
+        [
+            [cos, -sin, 0.0, reference.x],
+            [sin, cos, 0.0, reference.y],
+            [0.0, 0.0, 1.0, reference.z],
+            [0.0, 0.0, 0.0, 1.0],
+        ]
+    )
+    body_from_optical = np.eye(4)
+    body_from_optical[:3, :3] = mount.body_axes()
+    body_from_optical[2, 3] = mount.height_m
+    return np.linalg.inv(body_from_optical) @ body_from_sensor
