@@ -10,9 +10,8 @@ import collections
 import dataclasses
 from typing import Protocol
 
-import numpy as np
-
 from midas_depth_ros.drive.commander import Commander
+from midas_depth_ros.drive.perception import PlainScan
 from midas_depth_ros.sim import DrivenRobot, DriveWorld, RobotModel, Tally
 
 
@@ -30,15 +29,15 @@ class LoopOptions:
 class Eyes(Protocol):
     """What makes a scan of what the robot's camera sees."""
 
-    def look(self, robot: DrivenRobot) -> object | None:
+    def look(self, robot: DrivenRobot) -> PlainScan | None:
         """A scan for `Reflexes.see`, or None where there is none."""
 
 
 class Reflexes(Protocol):
     """What makes a safe command of a wished one, from the newest scan."""
 
-    def see(self, stamp_s: float, scan: object) -> None:
-        """Take a scan that shows what was there at `stamp_s`."""
+    def see(self, stamp_s: float, scan: PlainScan, now_s: float) -> None:
+        """Take a scan that has come now and shows what was there at `stamp_s`."""
 
     def limited(self, now_s: float, speed_m_s: float, turn_rad_s: float) -> tuple[float, float]:
         """The command to give to the robot."""
@@ -52,12 +51,12 @@ def drive(
     reflexes: Reflexes | None = None,
 ) -> Tally:
     """Drive through a world, without avoidance if there are no reflexes."""
-    robot = DrivenRobot(world, model)
+    robot = DrivenRobot(world, model, time_s=1.0)
     commander = Commander(world.seed, options.speed_m_s, options.seconds)
-    on_the_way: collections.deque[tuple[float, object]] = collections.deque()
+    on_the_way: collections.deque[tuple[float, PlainScan]] = collections.deque()
     frames = round(options.control_rate_hz / options.camera_rate_hz)
     for tick in range(round(options.seconds * options.control_rate_hz)):
-        now_s = tick / options.control_rate_hz
+        now_s = 1.0 + tick / options.control_rate_hz  # a stamp of 0 would mean none
         robot.advance(now_s)
         if robot.tally.collisions:
             break
@@ -68,18 +67,8 @@ def drive(
         speed, turn = commander.command(now_s)
         if reflexes is not None:
             while on_the_way and on_the_way[0][0] + options.perception_latency_s <= now_s:
-                reflexes.see(*on_the_way.popleft())
+                reflexes.see(*on_the_way.popleft(), now_s)
             speed, turn = reflexes.limited(now_s, speed, turn)
         robot.command(now_s, speed, turn)
     return robot.tally
 
-
-class ExactScan:
-    """Eyes that know: the exact scan of what is within the camera's view."""
-
-    def __init__(self, angles_rad: np.ndarray) -> None:
-        self._angles_rad = angles_rad
-
-    def look(self, robot: DrivenRobot) -> np.ndarray:
-        """Ranges (n,) metres at the angles."""
-        return robot.scan(self._angles_rad)
