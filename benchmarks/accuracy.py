@@ -74,7 +74,7 @@ def fitted(
 
 def nearest(view: RandomView, d: np.ndarray, fit: ScaleShift, mount: CameraMount) -> float:
     """Metres ahead to the nearest obstacle, as the package finds it."""
-    depth = fit.depth(d, beyond=math.inf)
+    depth = fit.depth(d, min_depth_m=0, beyond=math.inf)
     grid = view.camera.normalised_grid()
     return find_obstacles(depth, grid, mount, OPTIONS, residual=fit.residual).nearest_range_m
 

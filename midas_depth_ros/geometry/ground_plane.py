@@ -25,6 +25,7 @@ SCORED = 3  # every so many-th candidate has a say in choosing among hypotheses
 LEVER = 0.12  # of the largest g: cells of a pair are at least so different
 BEHIND_COST = 2.0  # a cell behind the floor costs up to so much, one before it up to 1
 REFITS = 6
+WIDE = 3.0  # times the median 1/Z of floor: beyond, a lens looks almost straight down
 BIWEIGHT = 4.7  # Tukey's constant: where a residual loses its vote, in deviations
 FINEST = 0.05  # of the tolerance: the deviation is not believed to be smaller
 
@@ -67,7 +68,7 @@ def floor_mask(
     """(h, w) bool: the pixels that lie on the floor by this scale, to the tolerance of the fit."""
     options = options or GroundOptions()
     ground = mount.ground_inverse_depth(grid)
-    largest = float(np.nanmax(ground))
+    largest = _largest(ground)
     tolerance = options.tolerance_of(ground, largest)
     off = np.abs(scale.inverse_depth(d) - ground)
     return (off < tolerance) & (ground > options.nearest_to_horizon * largest)
@@ -84,7 +85,7 @@ def _cells(d: np.ndarray, grid: Grid, mount: CameraMount, options: GroundOptions
         raise NoFloor('relative inverse depth is the same everywhere: darkness, or nothing in view')
     coarse = (coarse - far) / (near - far)
     ground = mount.ground_inverse_depth((x, y))
-    largest = float(np.nanmax(ground))
+    largest = _largest(ground)
     floor_may_be = known & (ground > options.nearest_to_horizon * largest) & (largest > 0)
     if floor_may_be.mean() < options.min_candidates:
         raise NoFloor(
@@ -96,6 +97,12 @@ def _cells(d: np.ndarray, grid: Grid, mount: CameraMount, options: GroundOptions
         far=float(far), spread=float(near - far), height_m=mount.height_m,
         tolerance=options.tolerance_of(ground, largest),
     )  # fmt: skip
+
+
+def _largest(ground: np.ndarray) -> float:
+    """The largest 1/Z of floor in view, but for the outermost of a very wide lens; 0: none."""
+    below = ground[ground > 0]
+    return min(float(below.max()), WIDE * float(np.median(below))) if below.size else 0.0
 
 
 @functools.lru_cache(maxsize=32)

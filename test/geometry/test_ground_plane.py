@@ -1,0 +1,232 @@
+"""Scale and shift from the floor: recovered where it is seen, refused where it is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from midas_depth_ros.geometry import (
+    CameraModel,
+    CameraMount,
+    GroundOptions,
+    InvalidInverseDepth,
+    Refusal,
+    ScaleShift,
+    fit_ground_plane,
+    floor_mask,
+)
+from midas_depth_ros.sim import Box, Pose, Room, Scene, render
+from midas_depth_ros.sim.random_views import FLOORLESS, RandomView, disturbed, room_view
+
+from . import rendered
+
+NEAR_TO_FAR = np.array([2.0, 1.0, 0.25])  # 0.5, 1 and 4 m, as inverse depth
+
+
+def mount_of(view):
+    return CameraMount(view.pose.z_m, view.pose.pitch_rad, view.pose.roll_rad)
+
+
+def fit(view, d, **options):
+    grid = view.camera.normalised_grid()
+    return fit_ground_plane(d, grid, mount_of(view), options=GroundOptions(**options))
+
+
+def depth_errors(found, scale, shift):
+    """Relative error of 1/Z at 0.5, 1 and 4 m."""
+    assert isinstance(found, ScaleShift), found.reason
+    d = (NEAR_TO_FAR - shift) / scale
+    return np.abs((found.scale * d + found.shift) / NEAR_TO_FAR - 1)
+
+
+def simple_view(*solids, pose=None, camera=None):
+    camera = camera or rendered.CAMERA
+    pose = pose or Pose(z_m=0.3, pitch_rad=0.1)
+    seen = render(Scene(room=Room(-5, 6, -3, 3), solids=solids), camera, pose)
+    inverse = np.where(np.isfinite(seen.depth_z), 1 / seen.depth_z.astype(np.float64), 0)
+    return RandomView('simple', inverse, seen.floor_mask, camera, pose)
+
+
+def floor_share(view):
+    ground = mount_of(view).ground_inverse_depth(view.camera.normalised_grid())
+    below = ground > 0.04 * ground.max()
+    near = ground >= np.quantile(ground[below], 0.75)
+    return view.floor[below].mean(), view.floor[near].mean()
+
+
+# Noise -> what 95 % of the errors of scale and depth, and all of them, stay below.
+ALLOWED = {0.0: (0.002, 0.005), 0.02: (0.006, 0.05), 0.05: (0.015, 0.08)}
+
+
+@pytest.mark.parametrize('noise', ALLOWED)
+def test_in_random_rooms_the_scale_is_recovered(noise):
+    rng = np.random.default_rng(round(100 * noise))
+    errors = []
+    for _ in range(100):
+        view = room_view(rng)
+        d, scale, shift = disturbed(view, rng, noise=noise, outliers=0.01 if noise else 0)
+        found = fit(view, d)
+        if isinstance(found, Refusal):
+            whole, near = floor_share(view)
+            assert not (whole > 0.4 and near > 0.5), found.reason
+            continue
+        assert found.source == 'ground'
+        errors.append(max(abs(found.scale / scale - 1), *depth_errors(found, scale, shift)))
+    assert len(errors) >= 90
+    most, all_of_them = ALLOWED[noise]
+    assert np.quantile(errors, 0.95) < most
+    assert max(errors) < all_of_them
+
+
+@pytest.mark.parametrize('noise', [0.0, 0.02])
+@pytest.mark.parametrize('kind', FLOORLESS)
+def test_without_a_floor_in_view_there_is_none(kind, noise):
+    rng = np.random.default_rng(3)
+    for _ in range(60):
+        view = FLOORLESS[kind](rng)
+        d, _, _ = disturbed(view, rng, noise=noise)
+        found = fit(view, d)
+        assert isinstance(found, Refusal), view.pose
+        assert len(found.reason) > 20
+
+
+@pytest.mark.parametrize('kind', rendered.FLOORLESS)
+def test_pictures_of_nothing_are_refused_whatever_the_mount(kind):
+    rng = np.random.default_rng(4)
+    grid = rendered.CAMERA.normalised_grid()
+    accepted = 0
+    for _ in range(60):
+        mount = CameraMount(rng.uniform(0.15, 1), rng.uniform(0, 0.3), rng.uniform(-0.1, 0.1))
+        d = rendered.floorless(kind, rng)
+        accepted += isinstance(fit_ground_plane(d, grid, mount), ScaleShift)
+    # Smooth noise may by chance be like a floor.
+    assert accepted <= {'clouds': 1, 'landscape': 1}.get(kind, 0)
+
+
+def test_scale_and_shift_of_the_picture_come_back_exactly():
+    view = simple_view(Box(1.6, 0.2, 0.2, 0.3, 0.4))
+    reference = fit(view, view.inverse_depth)
+    for scale, shift in ((1e-3, 0.0), (0.02, -1.5), (40.0, 3.0)):
+        found = fit(view, (view.inverse_depth - shift) / scale)
+        assert depth_errors(found, scale, shift).max() < 1e-3
+        assert found.inlier_share == pytest.approx(reference.inlier_share, abs=0.01)
+
+
+def test_what_the_fit_stands_on_is_told():
+    view = simple_view(Box(1.2, 0.3, 0.2, 0.3, 0.4))
+    rng = np.random.default_rng(0)
+    d = view.inverse_depth + 0.03 * rng.standard_normal(view.inverse_depth.shape)
+    found = fit(view, d)
+    below = mount_of(view).ground_inverse_depth(view.camera.normalised_grid()) > 0
+    assert found.inlier_share == pytest.approx(view.floor[below].mean(), abs=0.12)
+    assert found.points == pytest.approx(view.floor.sum(), rel=0.12)
+    # Means over 4x4 pixels: a quarter of the noise of one.
+    assert found.residual == pytest.approx(0.03 / 4, rel=0.25)
+
+
+def test_floor_pixels_are_told():
+    view = simple_view(
+        Box(1.2, 0.3, 0.2, 0.3, 0.4), pose=Pose(z_m=0.3, pitch_rad=0.1, roll_rad=0.1)
+    )
+    d = view.inverse_depth.astype(np.float32)
+    grid = view.camera.normalised_grid()
+    told = floor_mask(d, grid, mount_of(view), fit(view, d))
+    assert (told & ~view.floor).sum() < 0.04 * told.sum()  # the foot of a box is as near as floor
+    ground = mount_of(view).ground_inverse_depth(grid)
+    wanted = view.floor & (ground > 0.05 * ground.max())
+    assert told[wanted].mean() > 0.995
+
+
+@pytest.mark.parametrize('roll_deg', [-20, -8, 8, 20])
+def test_roll_is_allowed_for(roll_deg):
+    pose = Pose(z_m=0.3, pitch_rad=0.1, roll_rad=math.radians(roll_deg))
+    view = simple_view(Box(1.6, 0.2, 0.2, 0.3, 0.4), pose=pose)
+    assert depth_errors(fit(view, (view.inverse_depth - 0.2) / 7), 7, 0.2).max() < 0.005
+
+
+@pytest.mark.parametrize('k1', [-0.35, -0.15, 0.1])
+def test_a_lens_is_allowed_for(k1):
+    camera = CameraModel(256, 192, 190.0, 190.0, 129.0, 94.0, 'plumb_bob', (k1, -0.2 * k1, 0, 0))
+    view = simple_view(Box(1.6, 0.2, 0.2, 0.3, 0.4), camera=camera)
+    assert depth_errors(fit(view, (view.inverse_depth - 0.2) / 7), 7, 0.2).max() < 0.01
+
+
+def test_a_fisheye_with_blind_corners_works():
+    camera = CameraModel(256, 192, 75.0, 75.0, 127.5, 95.5, 'equidistant', (0.0,) * 4)
+    view = simple_view(Box(1.6, 0.2, 0.2, 0.3, 0.4), camera=camera)
+    assert np.isnan(camera.normalised_grid()[0]).any()
+    assert depth_errors(fit(view, (view.inverse_depth - 0.2) / 7), 7, 0.2).max() < 0.02
+
+
+@pytest.mark.parametrize('size', [(640, 480), (128, 96), (64, 48), (256, 160)])
+def test_the_size_of_the_picture_matters_little(size):
+    view = simple_view(Box(1.6, 0.2, 0.2, 0.3, 0.4), camera=rendered.CAMERA.scaled(*size))
+    assert depth_errors(fit(view, view.inverse_depth), 1, 0).max() < 0.015
+
+
+def test_values_that_are_missing_are_left_out():
+    view = simple_view(Box(1.6, 0.2, 0.2, 0.3, 0.4))
+    rng = np.random.default_rng(0)
+    d = view.inverse_depth.astype(np.float32)
+    d[rng.random(d.shape) < 0.2] = np.nan
+    d[rng.random(d.shape) < 0.05] = np.inf
+    assert depth_errors(fit(view, d), 1, 0).max() < 0.01
+
+
+def test_it_is_deterministic_and_leaves_its_input_alone():
+    rng = np.random.default_rng(5)
+    view = room_view(rng)
+    d, _, _ = disturbed(view, rng, noise=0.02)
+    before = d.copy()
+    results = {dataclasses.astuple(fit(view, d)) for _ in range(3)}
+    np.testing.assert_array_equal(d, before)
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize(
+    ('d', 'words'),
+    [
+        (np.zeros((192, 256), np.float32), 'same everywhere'),
+        (np.full((192, 256), np.nan, np.float32), 'only 0% of the picture has a value'),
+        (np.repeat(np.linspace(1, 0, 192), 256).reshape(192, 256), 'nearer towards the bottom'),
+    ],
+)
+def test_nothing_to_see_is_said(d, words):
+    found = fit_ground_plane(d, rendered.CAMERA.normalised_grid(), CameraMount(0.3, 0.1))
+    assert isinstance(found, Refusal)
+    assert words in found.reason
+
+
+def test_a_floor_that_fills_the_picture_may_be_a_ramp_unless_one_says_otherwise():
+    view = simple_view(pose=Pose(z_m=0.6, pitch_rad=0.8))
+    assert view.floor.all()
+    found = fit(view, view.inverse_depth)
+    assert isinstance(found, Refusal)
+    assert 'the horizon is not in view' in found.reason
+    assert depth_errors(fit(view, view.inverse_depth, min_horizon=0.0), 1, 0).max() < 0.01
+
+
+def test_a_camera_that_looks_up_past_the_floor_is_told_so():
+    view = simple_view(pose=Pose(z_m=0.3, pitch_rad=-0.6))
+    found = fit(view, view.inverse_depth)
+    assert isinstance(found, Refusal)
+    assert 'below the horizon' in found.reason
+
+
+def test_a_pitch_given_far_too_small_is_noticed():
+    view = simple_view()
+    mount = CameraMount(0.3, view.pose.pitch_rad - math.radians(15))
+    found = fit_ground_plane(view.inverse_depth, view.camera.normalised_grid(), mount)
+    assert isinstance(found, Refusal)
+    assert 'camera pitch is wrong' in found.reason
+
+
+def test_arrays_of_the_wrong_shape_are_refused():
+    grid = rendered.CAMERA.normalised_grid()
+    with pytest.raises(InvalidInverseDepth, match='normalised_grid'):
+        fit_ground_plane(np.zeros((96, 128), np.float32), grid, CameraMount(0.3, 0.1))
+    with pytest.raises(InvalidInverseDepth, match='uint8'):
+        fit_ground_plane(np.zeros((192, 256), np.uint8), grid, CameraMount(0.3, 0.1))

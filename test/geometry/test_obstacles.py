@@ -1,0 +1,252 @@
+"""Obstacles in exact depth: what counts, where it is, and what does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from midas_depth_ros.geometry import (
+    CameraModel,
+    CameraMount,
+    InvalidOptions,
+    ObstacleMemory,
+    ObstacleOptions,
+    Refusal,
+    find_obstacles,
+    fit_ground_plane,
+    point_cloud,
+)
+from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
+from midas_depth_ros.sim.random_views import disturbed, nearest_ahead, room_view
+
+CAMERA = CameraModel.from_field_of_view(256, 192, math.radians(70))
+GRID = CAMERA.normalised_grid()
+POSE = Pose(z_m=0.3, pitch_rad=0.1)
+MOUNT = CameraMount(0.3, 0.1)
+HALL = Room(-40, 40, -40, 40, 20)
+OPTIONS = ObstacleOptions()
+
+
+def seen(*solids, pose=POSE, options=OPTIONS, room=HALL):
+    depth = render(Scene(room=room, solids=solids), CAMERA, pose).depth_z
+    mount = CameraMount(pose.z_m, pose.pitch_rad, pose.roll_rad)
+    return find_obstacles(depth, GRID, mount, options)
+
+
+def drop_depth(edge_m, below_m, half_width_m=math.inf):
+    """Depth over a floor that lies `below_m` lower from `edge_m` ahead on."""
+    ground = MOUNT.ground_inverse_depth(GRID).astype(np.float64)
+    rays = np.einsum('ij,jhw->ihw', MOUNT.body_axes(), np.stack([*GRID, np.ones_like(GRID[0])]))
+    with np.errstate(divide='ignore', invalid='ignore'):
+        lower = (ground > 0) & (rays[0] / ground > edge_m)
+        lower &= np.abs(rays[1] / ground) < half_width_m
+        inverse = np.where(lower, ground * 0.3 / (0.3 + below_m), ground)
+        return np.where(inverse > 1e-3, 1 / inverse, np.inf).astype(np.float32)
+
+
+@pytest.mark.parametrize('depth_m', [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize('roll', [0.0, 0.15])
+@pytest.mark.parametrize('pitch', [-0.05, 0.1, 0.3])
+def test_a_box_is_found_where_it_is(depth_m, pitch, roll):
+    pose = Pose(z_m=0.3, pitch_rad=pitch, roll_rad=roll)
+    found = seen(Box(depth_m + 0.1, 0.05, 0.2, 0.3, 0.5), pose=pose)
+    x, y, z = found.nearest
+    assert x == found.nearest_range_m == pytest.approx(depth_m, rel=0.02)
+    assert y == pytest.approx(0.05, abs=0.08)
+    assert 0.05 < z < 0.5
+    inside = found.points[found.mask]
+    assert np.quantile(inside[:, 0], 0.02) == pytest.approx(depth_m, rel=0.02)
+    assert inside[:, 2].min() > 0.04
+    assert not found.drop.any()
+
+
+def test_an_empty_floor_has_none():
+    found = seen()
+    assert not found.mask.any()
+    assert found.nearest is None
+    assert found.nearest_range_m == math.inf
+    below = MOUNT.descent(GRID) > 0.02
+    assert found.floor[below].mean() > 0.99
+    assert not found.floor[MOUNT.descent(GRID) <= 0].any()
+    np.testing.assert_allclose(found.height_m[below], 0, atol=2e-3)
+
+
+def test_height_above_the_floor_is_per_pixel():
+    found = seen(Box(1.6, 0.0, 0.2, 0.3, 0.4))
+    front = np.abs(found.points[..., 0] - 1.5) < 0.01
+    assert found.height_m[front].max() == pytest.approx(0.4, abs=0.02)
+    np.testing.assert_allclose(found.height_m[front], found.points[front][:, 2], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('low', 'high', 'counts'),
+    [(0.0, 0.03, False), (0.0, 0.12, True), (0.7, 0.5, False), (0.4, 0.5, True)],
+    ids=['cable', 'shoe', 'table top', 'shelf'],
+)
+def test_what_is_driven_over_or_under_is_none(low, high, counts):
+    found = seen(Box(1.6, 0.0, 0.2, 0.4, high, bottom_m=low))
+    assert found.mask.any() == counts
+    assert (found.nearest is not None) == counts
+
+
+def test_only_the_corridor_counts_for_the_nearest():
+    beside, ahead = Cylinder(0.9, 0.4, 0.1, 0.5), Cylinder(2.1, 0.0, 0.1, 0.5)
+    found = seen(beside, ahead)
+    assert found.nearest_range_m == pytest.approx(2.0, rel=0.02)
+    wide = seen(beside, ahead, options=dataclasses.replace(OPTIONS, robot_width_m=0.9))
+    assert wide.nearest_range_m == pytest.approx(0.85, abs=0.08)
+    assert wide.nearest[1] == pytest.approx(0.4, abs=0.1)  # to the left
+
+
+def test_beyond_the_range_nothing_counts():
+    options = dataclasses.replace(OPTIONS, max_range_m=2.0)
+    assert not seen(Box(2.6, 0.0, 0.2, 0.3, 0.5), options=options).mask.any()
+    assert seen(Box(1.6, 0.0, 0.2, 0.3, 0.5), options=options).mask.any()
+
+
+@pytest.mark.parametrize('edge_m', [0.7, 1.0, 1.5])
+@pytest.mark.parametrize('below_m', [0.15, 1.0, math.inf])
+def test_a_cliff_is_an_obstacle_at_its_edge(edge_m, below_m):
+    if below_m == math.inf:  # nothing is seen of what is below
+        depth = drop_depth(edge_m, 1.0)
+        depth[~np.isclose(depth, drop_depth(math.inf, 1.0))] = math.inf
+    else:
+        depth = drop_depth(edge_m, below_m)
+    found = find_obstacles(depth, GRID, MOUNT, OPTIONS)
+    assert found.drop.any()
+    assert found.nearest_range_m == pytest.approx(edge_m, rel=0.04)
+    assert found.nearest[2] == pytest.approx(0, abs=0.02)
+
+
+def test_a_hole_is_one_and_a_shallow_step_is_none():
+    hole = find_obstacles(drop_depth(1.0, 0.5, half_width_m=0.15), GRID, MOUNT, OPTIONS)
+    assert hole.nearest_range_m == pytest.approx(1.0, rel=0.04)
+    shallow = find_obstacles(drop_depth(1.0, 0.04), GRID, MOUNT, OPTIONS)
+    assert not shallow.mask.any()
+    without = dataclasses.replace(OPTIONS, max_drop_m=math.inf)
+    assert not find_obstacles(drop_depth(1.0, 0.5), GRID, MOUNT, without).mask.any()
+
+
+def test_a_cliff_is_found_from_relative_depth_too():
+    exact = drop_depth(0.9, 0.5, half_width_m=0.4)
+    rng = np.random.default_rng(0)
+    inverse = np.where(np.isfinite(exact), 1 / exact, 0) * (
+        1 + 0.02 * rng.standard_normal((192, 256))
+    )
+    d = ((inverse + 0.4) / 7).astype(np.float32)
+    scale = fit_ground_plane(d, GRID, MOUNT)
+    depth = scale.depth(d, min_depth_m=0, beyond=math.inf)
+    found = find_obstacles(depth, GRID, MOUNT, OPTIONS, residual=scale.residual)
+    assert found.drop.any()
+    assert found.nearest_range_m == pytest.approx(0.9, rel=0.05)
+
+
+def test_specks_do_not_count_and_things_do():
+    depth = render(Scene(room=HALL), CAMERA, POSE).depth_z
+    rng = np.random.default_rng(0)
+    depth[rng.integers(0, 192, 60), rng.integers(0, 256, 60)] = 0.6
+    depth[120:123, 100:104] = 0.6
+    assert not find_obstacles(depth, GRID, MOUNT, OPTIONS).mask.any()
+    depth[112:122, 124:134] = 0.6
+    found = find_obstacles(depth, GRID, MOUNT, OPTIONS)
+    assert found.nearest_range_m == pytest.approx(0.6, rel=0.05)
+
+
+def test_what_is_unknown_is_neither_floor_nor_obstacle():
+    depth = render(Scene(room=HALL), CAMERA, POSE).depth_z
+    depth[:, :100] = np.nan
+    found = find_obstacles(depth, GRID, MOUNT, OPTIONS)
+    assert not found.mask.any()
+    assert not found.floor[:, :99].any()
+    assert np.isnan(found.height_m[:, :99]).all()
+    assert np.isnan(found.points[:, :99]).all()
+
+
+def test_noise_of_the_fit_is_not_taken_for_obstacles():
+    depth = render(Scene(room=HALL), CAMERA, POSE).depth_z
+    # Smooth, as a network errs: up to 0.08 1/m.
+    wave = 0.08 * np.sin(np.arange(256) / 20)[None, :] * np.sin(np.arange(192) / 15)[:, None]
+    wavy = (1 / (1 / depth + wave)).astype(np.float32)
+    wavy[wavy <= 0] = np.inf
+    assert find_obstacles(wavy, GRID, MOUNT, OPTIONS).mask.any()
+    assert not find_obstacles(wavy, GRID, MOUNT, OPTIONS, residual=0.03).mask.any()
+
+
+@pytest.mark.parametrize('noise', [0.0, 0.02])
+def test_in_random_rooms_the_nearest_is_within_5_percent(noise):
+    rng = np.random.default_rng(20 + round(100 * noise))
+    errors = []
+    for _ in range(150):
+        view = room_view(rng)
+        d, _, _ = disturbed(view, rng, noise=noise, outliers=0.01 if noise else 0)
+        mount = CameraMount(view.pose.z_m, view.pose.pitch_rad, view.pose.roll_rad)
+        grid = view.camera.normalised_grid()
+        scale = fit_ground_plane(d, grid, mount)
+        true = nearest_ahead(view, OPTIONS.robot_width_m, (0.05, 0.6), 2 * OPTIONS.min_pixels)
+        if isinstance(scale, Refusal) or not 0.5 <= true <= 4:
+            continue
+        depth = scale.depth(d, min_depth_m=0, beyond=math.inf)
+        found = find_obstacles(depth, grid, mount, OPTIONS, residual=scale.residual)
+        errors.append(abs(found.nearest_range_m / true - 1))
+    assert len(errors) > 60
+    assert np.mean(np.array(errors) <= 0.05) >= 0.97
+    assert np.median(errors) < 0.02
+
+
+def test_persistence_drops_what_flashes_up_and_keeps_what_stays():
+    empty, near = seen(), seen(Box(1.1, 0.0, 0.2, 0.3, 0.5))
+    moved = seen(Box(1.0, 0.02, 0.2, 0.3, 0.5))
+    memory = ObstacleMemory(dataclasses.replace(OPTIONS, persistence=2))
+    assert memory.update(0.0, empty).nearest is None
+    flash = memory.update(0.1, near)
+    assert flash.nearest is None
+    assert not flash.mask.any()
+    assert memory.update(0.2, moved).nearest_range_m == pytest.approx(0.9, rel=0.03)
+    assert memory.update(0.3, empty).nearest is None
+
+
+def test_the_first_frame_counts_and_so_does_one_after_a_gap_or_a_jump_back():
+    empty, near = seen(), seen(Box(1.1, 0.0, 0.2, 0.3, 0.5))
+    memory = ObstacleMemory(dataclasses.replace(OPTIONS, persistence=3))
+    assert memory.update(0.0, near).nearest is not None
+    memory.update(0.1, empty)
+    assert memory.update(5.0, near).nearest is not None
+    memory.update(5.1, empty)
+    assert memory.update(1.0, near).nearest is not None
+    one = ObstacleMemory(dataclasses.replace(OPTIONS, persistence=1))
+    one.update(0.0, empty)
+    assert one.update(0.1, near).nearest is not None
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'min_height_m': 0.7}, 'min_height 0.7 m must be .* below max_height 0.6'),
+        ({'min_height_m': 0.0}, 'above 0'),
+        ({'max_drop_m': -0.1}, 'max_drop_m is -0.1'),
+        ({'robot_width_m': math.nan}, 'robot_width_m is nan'),
+        ({'min_pixels': 0}, 'min_pixels is 0'),
+        ({'persistence': 0}, 'persistence is 0'),
+    ],
+)
+def test_options_that_contradict_are_refused(change, words):
+    with pytest.raises(InvalidOptions, match=words):
+        dataclasses.replace(OPTIONS, **change)
+
+
+def test_a_cloud_lies_where_the_depth_says():
+    depth = render(Scene(room=HALL), CAMERA, POSE).depth_z
+    depth[0, 0], depth[0, 1], depth[0, 2] = np.nan, np.inf, -1.0
+    cloud = point_cloud(depth, GRID)
+    assert (cloud.shape, cloud.dtype) == ((192, 256, 3), np.float32)
+    assert np.isnan(cloud[0, :3]).all()
+    np.testing.assert_array_equal(cloud[1:, :, 2], depth[1:])
+    back = cloud[..., :2] / cloud[..., 2:]
+    np.testing.assert_allclose(
+        back[1:, :, 0] * CAMERA.fx + CAMERA.cx, np.tile(np.arange(256), (191, 1)), atol=1e-2
+    )
+    in_body = cloud[150, 128] @ MOUNT.body_axes().T
+    assert in_body[2] == pytest.approx(-0.3, abs=1e-3)  # the floor, below the camera

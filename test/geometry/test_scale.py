@@ -1,0 +1,117 @@
+"""A scale makes metres of d, and says so where it can't; over time it is kept, renewed, dropped."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from midas_depth_ros.geometry import Refusal, ScaleFilter, ScaleShift
+
+NO = Refusal('only 3% of the picture is floor')
+
+
+def test_depth_is_the_inverse_and_unknown_outside_its_range():
+    scale = ScaleShift(0.5, 0.1)
+    d = np.array([[1.8, 0.0, -0.2, -1.0, 100.0, math.nan]], np.float32)
+    depth = scale.depth(d, min_depth_m=0.1, max_depth_m=20.0)
+    assert depth.dtype == np.float32
+    np.testing.assert_allclose(depth, [[1.0, 10.0, np.nan, np.nan, np.nan, np.nan]], rtol=1e-6)
+    far = scale.depth(d, min_depth_m=0.1, max_depth_m=20.0, beyond=math.inf)
+    np.testing.assert_allclose(far, [[1.0, 10.0, np.inf, np.inf, np.nan, np.nan]], rtol=1e-6)
+    np.testing.assert_allclose(scale.inverse_depth(d[:, :3]), [[1.0, 0.1, 0.0]], atol=1e-7)
+
+
+def test_fits_that_agree_are_smoothed_together():
+    smooth = ScaleFilter(time_constant_s=0.5, expiry_s=1.0)
+    first = smooth.update(10.0, ScaleShift(1.0, 0.0))
+    assert (first.scale, first.shift) == (1.0, 0.0)
+    second = smooth.update(10.2, ScaleShift(1.02, 0.004))
+    share = 1 - math.exp(-0.2 / 0.5)
+    assert second.scale == pytest.approx(1 + 0.02 * share)
+    assert second.shift == pytest.approx(0.004 * share)
+    assert (smooth.age_s, smooth.reason) == (0.0, '')
+
+
+def test_noise_becomes_less_and_a_slow_change_is_followed():
+    rng = np.random.default_rng(0)
+    smooth = ScaleFilter(time_constant_s=0.5)
+    errors, raw = [], []
+    for i in range(200):
+        true = 2.0 + 0.002 * i
+        noisy = true * (1 + 0.01 * rng.standard_normal())
+        found = smooth.update(0.1 * i, ScaleShift(noisy, 0.0))
+        errors.append(found.scale / true - 1)
+        raw.append(noisy / true - 1)
+    assert np.std(errors[20:]) < 0.6 * np.std(raw[20:])
+    assert np.abs(errors).max() < 0.05
+
+
+@pytest.mark.parametrize(('scale', 'shift'), [(1.3, 0.0), (0.8, 0.0), (1.0, 0.05), (1.0, -0.05)])
+def test_a_jump_is_taken_as_it_is(scale, shift):
+    smooth = ScaleFilter(time_constant_s=5.0)
+    smooth.update(0.0, ScaleShift(1.0, 0.0))
+    found = smooth.update(0.1, ScaleShift(scale, shift))
+    assert (found.scale, found.shift) == (scale, shift)
+
+
+def test_what_counts_is_metres_not_numbers():
+    smooth = ScaleFilter(time_constant_s=5.0, jump=0.05)
+    smooth.update(0.0, ScaleShift(0.001, 100.0))
+    same = ScaleShift(0.001, 100.0 + 1e-4)
+    assert ScaleFilter.jump_between(ScaleShift(0.001, 100.0), same) < 1e-3
+    assert ScaleFilter.jump_between(ScaleShift(1, 0), ScaleShift(1, 0.025)) == pytest.approx(0.1)
+
+
+def test_refused_frames_use_the_last_scale_for_a_second_and_then_none():
+    smooth = ScaleFilter(time_constant_s=0.0, expiry_s=1.0)
+    smooth.update(5.0, ScaleShift(1.0, 0.0))
+    kept = smooth.update(5.9, NO)
+    assert (kept.scale, smooth.reason, smooth.age_s) == (1.0, NO.reason, pytest.approx(0.9))
+    assert smooth.update(6.1, NO) is None
+    assert smooth.reason == NO.reason
+    assert smooth.age_s == math.inf
+    again = smooth.update(6.2, ScaleShift(1.02, 0.0))
+    assert again.scale == 1.02
+    assert smooth.reason == ''
+
+
+def test_a_scale_that_jumps_from_frame_to_frame_is_of_no_use_to_the_next():
+    smooth = ScaleFilter()
+    smooth.update(0.0, ScaleShift(1.0, 0.0))
+    smooth.update(0.1, ScaleShift(2.0, 0.3))
+    assert smooth.update(0.2, NO) is None
+    assert 'changes from frame to frame' in smooth.reason
+    steady = smooth.update(0.3, ScaleShift(2.01, 0.3))
+    assert steady.scale == pytest.approx(2.0, abs=0.02)
+    assert smooth.update(0.4, NO) == steady
+
+
+def test_before_the_first_fit_there_is_none():
+    smooth = ScaleFilter()
+    assert smooth.update(0.0, NO) is None
+    assert smooth.age_s == math.inf
+    assert smooth.reason == NO.reason
+
+
+def test_stamps_that_go_back_start_anew():
+    smooth = ScaleFilter(time_constant_s=1.0)
+    smooth.update(100.0, ScaleShift(1.0, 0.0))
+    assert smooth.update(3.0, NO) is None
+    smooth.update(4.0, ScaleShift(1.0, 0.0))
+    found = smooth.update(2.0, ScaleShift(1.04, 0.0))
+    assert found.scale == 1.04
+
+
+def test_after_a_pause_old_fits_have_no_say():
+    smooth = ScaleFilter(time_constant_s=10.0, expiry_s=1.0)
+    smooth.update(0.0, ScaleShift(1.0, 0.0))
+    assert smooth.update(1.5, ScaleShift(1.04, 0.0)).scale == 1.04
+
+
+def test_reset_forgets():
+    smooth = ScaleFilter()
+    smooth.update(0.0, ScaleShift(1.0, 0.0))
+    smooth.reset()
+    assert smooth.update(0.1, NO) is None
