@@ -16,6 +16,7 @@ from midas_depth_ros.geometry.errors import MountError
 from midas_depth_ros.geometry.pictures import Grid
 
 MAX_TILT_RAD = math.radians(80.0)
+MAX_YAW_RAD = math.radians(2.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,23 @@ class CameraMount:
                     f'camera {name} is {value}: it must be between -{MAX_TILT_RAD:.2f} and '
                     f'{MAX_TILT_RAD:.2f}, in radians'
                 )
+
+    @classmethod
+    def from_axes(cls, body_axes: np.ndarray, height_m: float) -> CameraMount:
+        """The mount of a camera whose `body_axes()` are known, from TF for one.
+
+        body_axes: (3, 3), optical frame into a body frame with z up. Raises `MountError` where
+        that frame does not look along x: its scan would point elsewhere.
+        """
+        right, down, ahead = np.asarray(body_axes, np.float64).T
+        yaw = math.atan2(ahead[1], ahead[0])
+        if abs(yaw) > MAX_YAW_RAD:
+            raise MountError(
+                f'the camera looks {math.degrees(yaw):.0f} degrees aside in the body frame: '
+                'name a frame below the lens that looks the same way'
+            )
+        pitch = math.asin(max(-1.0, min(1.0, -ahead[2])))
+        return cls(height_m, pitch, math.atan2(-right[2], -down[2]))
 
     def body_axes(self) -> np.ndarray:
         """(3, 3) float64: takes a vector of the optical frame into the body frame."""

@@ -86,7 +86,7 @@ class MetricOutput:
         """The frame in metres, or None with `refused` saying why."""
         if view.frame.restarted:
             self.metric.reset()
-        mount = self._mounting.now()
+        mount = self._mounting.now(view.header.frame_id)
         fit = self._fit(view, mount)
         grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
         metric = self.metric.update(
@@ -145,7 +145,7 @@ class MetricOutput:
 
     def _publish_obstacles(self, view: FrameView, obstacles: Obstacles, grid: Grid) -> None:
         """Scan, proximity and nearest point, all from one set of beams."""
-        mount = self._mounting.now()
+        mount = self._mounting.now(view.header.frame_id)
         names = ('scan', 'proximity', 'nearest_point')
         if isinstance(mount, Refusal) or not any(map(self.wanted, names)):
             return

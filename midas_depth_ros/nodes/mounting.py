@@ -1,4 +1,4 @@
-"""How the camera is mounted now: from parameters, and from an Imu where one is named."""
+"""How the camera is mounted now: from parameters or TF, and from an Imu where one is named."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sensor_msgs.msg import Imu
 from midas_depth_ros.geometry import CameraMount, MountError, Refusal
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.tf_mount import TfMount
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -43,26 +44,34 @@ class Mounting:
             else None
         )
 
+        self._tf = TfMount(node) if settings().mount_from_tf else None
+
     def close(self) -> None:
         """Unsubscribe."""
+        if self._tf is not None:
+            self._tf.close()
+            self._tf = None
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
-    def now(self) -> CameraMount | Refusal:
-        """The mount, or why it is not known."""
+    def now(self, optical_frame: str) -> CameraMount | Refusal:
+        """The mount of the camera with this frame_id, or why it is not known."""
         settings = self._settings()
-        for name in ('camera_height', 'camera_pitch'):
-            if math.isnan(getattr(settings, name)):
-                return Refusal(f'{name} is not set')
-        roll, pitch = settings.camera_roll, settings.camera_pitch
+        if self._tf is not None:
+            fixed = self._tf.mount(optical_frame, settings.body_frame)
+        else:
+            fixed = from_parameters(settings)
+        if isinstance(fixed, Refusal):
+            return fixed
+        roll, pitch = fixed.roll_rad, fixed.pitch_rad
         if self._subscription is not None:
             attitude = self._attitude
             if attitude is None or time.monotonic() - attitude.received_s > IMU_TIMEOUT_S:
                 return Refusal(f'no orientation from {settings.imu_topic}')
             roll, pitch = roll + attitude.roll_rad, pitch + attitude.pitch_rad
         try:
-            return CameraMount(settings.camera_height, pitch, roll)
+            return CameraMount(fixed.height_m, pitch, roll)
         except MountError as error:
             return Refusal(str(error))
 
@@ -70,6 +79,17 @@ class Mounting:
         angles = roll_and_pitch(message)
         if angles is not None:
             self._attitude = Attitude(*angles, time.monotonic())
+
+
+def from_parameters(settings: DepthNodeSettings) -> CameraMount | Refusal:
+    """The mount that the parameters tell."""
+    for name in ('camera_height', 'camera_pitch'):
+        if math.isnan(getattr(settings, name)):
+            return Refusal(f'{name} is not set')
+    try:
+        return CameraMount(settings.camera_height, settings.camera_pitch, settings.camera_roll)
+    except MountError as error:
+        return Refusal(str(error))
 
 
 def roll_and_pitch(message: Imu) -> tuple[float, float] | None:

@@ -225,6 +225,11 @@ class DepthNodeSettings:
         maximum=1.3,
         live=True,
     )
+    mount_from_tf: bool = parameter(
+        False,
+        'Take height, pitch and roll from TF (body_frame to the optical frame) instead of the '
+        'parameters; needs tf2_ros.',
+    )
     imu_topic: str = parameter(
         '',
         'sensor_msgs/Imu of the body, whose roll and pitch are added to the mount; empty = none.',
