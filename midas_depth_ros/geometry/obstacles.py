@@ -95,10 +95,11 @@ def find_obstacles(
     """Obstacles in metric depth.
 
     depth_z: (h, w) float32 metres along the optical axis; NaN unknown; inf farther than can be
-    measured, as `ScaleShift.depth(d, beyond=math.inf)` gives it (with NaN there, a cliff that
-    shows nothing below it goes unseen). grid: `CameraModel.normalised_grid(w, h)`. residual:
-    `ScaleShift.residual`, 1/m: what does not stand out from the floor by three times as much is
-    floor. smooth: a 3x3 median first; thinner than two pixels then is nothing.
+    measured, as `ScaleShift.depth(d, min_depth_m=0, beyond=math.inf)` gives it (with NaN instead,
+    what is very near, and a cliff that shows nothing below it, go unseen). grid:
+    `CameraModel.normalised_grid(w, h)`. residual: `ScaleShift.residual`, 1/m: what does not stand
+    out from the floor by three times as much is floor. smooth: a 3x3 median first; what is
+    thinner than two pixels is then lost.
     Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
     """
     options = options or ObstacleOptions()

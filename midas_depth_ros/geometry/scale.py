@@ -44,14 +44,16 @@ class ScaleShift:
         """Metric depth Z (REP 118) of relative inverse depth `d`, same shape, float32 metres.
 
         NaN where it is unknown or nearer than `min_depth_m`. `beyond` is what to say of all that
-        is farther than `max_depth_m` or has no depth (1/Z <= 0): `find_obstacles` wants
-        `math.inf` there, since a cliff shows nothing else; a depth image NaN.
+        is farther than `max_depth_m` or has no depth (1/Z <= 0). A depth image wants NaN there;
+        `find_obstacles` wants `min_depth_m=0, beyond=math.inf`: what touches the lens is in the
+        way, and a cliff shows nothing but what is far.
         """
         inverse = self.inverse_depth(d)
         with np.errstate(divide='ignore'):
             depth = 1 / inverse
         depth[inverse < 1 / max_depth_m] = beyond  # NaN is not less than anything: it stays
-        depth[inverse > 1 / min_depth_m] = math.nan
+        if min_depth_m > 0:
+            depth[inverse > 1 / min_depth_m] = math.nan
         return depth
 
 

@@ -133,9 +133,8 @@ def test_a_hole_is_one_and_a_shallow_step_is_none():
 def test_a_cliff_is_found_from_relative_depth_too():
     exact = drop_depth(0.9, 0.5, half_width_m=0.4)
     rng = np.random.default_rng(0)
-    inverse = np.where(np.isfinite(exact), 1 / exact, 0) * (
-        1 + 0.02 * rng.standard_normal((192, 256))
-    )
+    inverse = np.where(np.isfinite(exact), 1 / exact, 0)
+    inverse *= 1 + 0.02 * rng.standard_normal((192, 256))
     d = ((inverse + 0.4) / 7).astype(np.float32)
     scale = fit_ground_plane(d, GRID, MOUNT)
     depth = scale.depth(d, min_depth_m=0, beyond=math.inf)
@@ -244,9 +243,7 @@ def test_a_cloud_lies_where_the_depth_says():
     assert (cloud.shape, cloud.dtype) == ((192, 256, 3), np.float32)
     assert np.isnan(cloud[0, :3]).all()
     np.testing.assert_array_equal(cloud[1:, :, 2], depth[1:])
-    back = cloud[..., :2] / cloud[..., 2:]
-    np.testing.assert_allclose(
-        back[1:, :, 0] * CAMERA.fx + CAMERA.cx, np.tile(np.arange(256), (191, 1)), atol=1e-2
-    )
+    column = cloud[1:, :, 0] / cloud[1:, :, 2] * CAMERA.fx + CAMERA.cx
+    np.testing.assert_allclose(column, np.tile(np.arange(256), (191, 1)), atol=1e-2)
     in_body = cloud[150, 128] @ MOUNT.body_axes().T
     assert in_body[2] == pytest.approx(-0.3, abs=1e-3)  # the floor, below the camera

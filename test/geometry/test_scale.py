@@ -20,6 +20,8 @@ def test_depth_is_the_inverse_and_unknown_outside_its_range():
     np.testing.assert_allclose(depth, [[1.0, 10.0, np.nan, np.nan, np.nan, np.nan]], rtol=1e-6)
     far = scale.depth(d, min_depth_m=0.1, max_depth_m=20.0, beyond=math.inf)
     np.testing.assert_allclose(far, [[1.0, 10.0, np.inf, np.inf, np.nan, np.nan]], rtol=1e-6)
+    near = scale.depth(d, min_depth_m=0, beyond=math.inf)
+    assert near[0, 4] == pytest.approx(1 / 50.1)
     np.testing.assert_allclose(scale.inverse_depth(d[:, :3]), [[1.0, 0.1, 0.0]], atol=1e-7)
 
 
