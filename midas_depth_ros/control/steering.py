@@ -16,7 +16,7 @@ GAIN = 2.0  # rad/s for each rad that the gap lies aside
 # What a detour costs, in m of free way: 1 rad aside, or to the other side than before.
 ASIDE_M = 0.3
 CHANGE_OF_MIND_M = 0.15
-CLOSENESS_GAIN = 1.0
+SAME_SHARE = 0.05  # sides that differ less look the same
 
 
 class Steering:
@@ -24,6 +24,7 @@ class Steering:
 
     def __init__(self) -> None:
         self._side = 1.0
+        self._searching = False  # no gap in view: turning until there is one
 
     def by_scan(
         self, view: ScanView, pose: Pose, footprint: Footprint, options: AvoidanceOptions
@@ -37,7 +38,9 @@ class Steering:
         ]
         best = int(np.argmax(values))
         if values[best] == -np.inf:
+            self._search(view, options)
             return self._side * options.steering.max_rate
+        self._searching = False
         heading = float(headings[best])
         if heading:
             self._side = float(np.sign(heading))
@@ -46,10 +49,23 @@ class Steering:
 
     def by_closeness(self, left: float, right: float, options: AvoidanceOptions) -> float:
         """The turning rate away from the nearer side."""
-        difference = CLOSENESS_GAIN * (right - left) / options.closeness.stop
+        difference = (right - left) / options.closeness.stop
         if abs(difference) > 0.1:
             self._side = 1.0 if difference > 0 else -1.0
         return self._side * options.steering.max_rate
+
+    def _search(self, view: ScanView, options: AvoidanceOptions) -> None:
+        """Choose the side that looks more open, once: who changes his mind never gets round."""
+        if self._searching:
+            return
+        self._searching = True
+        bearings = view.angle_min + view.increment * np.arange(len(view.ranges)) + view.place.yaw
+        bearings = np.mod(bearings + np.pi, 2 * np.pi) - np.pi
+        open_m = np.nan_to_num(np.minimum(view.ranges, options.slow_distance), nan=0.0)
+        open_m[np.abs(bearings) > options.steering.max_angle] = 0.0
+        left, right = open_m[bearings > 0].sum(), open_m[bearings < 0].sum()
+        if abs(left - right) > SAME_SHARE * (left + right):
+            self._side = 1.0 if left > right else -1.0
 
     def _value(
         self,
@@ -62,11 +78,10 @@ class Steering:
         """How good a heading is, in m; -Inf if the way there is not free, or not known."""
         near, far = options.stop_distance + options.resume_margin, options.slow_distance
         free = free_straight(*pose.to_now(view.x, view.y), footprint)
-        distances = np.array([options.stop_distance, near, far])
-        shares = unknown_shares(view, pose, footprint, distances)
-        if free <= near or (shares[:2] > options.max_unknown).any():
+        # A camera sees the sides only from afar on; once turned there it sees what is near, too,
+        # and whether to go is not decided here.
+        shares = unknown_shares(view, pose, footprint, np.array([(near + far) / 2, far]))
+        if free <= near or (shares > options.max_unknown).any():
             return -np.inf
-        if shares[2] > options.max_unknown:
-            free = min(free, near)
         other_side = heading * self._side < 0
         return min(free, far) - ASIDE_M * abs(heading) - CHANGE_OF_MIND_M * other_side

@@ -293,6 +293,21 @@ def test_steering_does_not_turn_into_the_unknown():
     assert settled(STEERING, scan=view).angular < 0
 
 
+def test_a_camera_without_a_gap_in_view_turns_to_the_more_open_side_and_stays_with_it():
+    bearings = np.linspace(-0.55, 0.55, 111)
+    driver = Driver(STEERING)
+    for ranges in (np.where(bearings < -0.3, 0.8, 0.5), np.where(bearings > 0.3, 0.8, 0.5)):
+        decision = driver.steps(20, scan=wall(half_angle=0.55, beams=111, ranges=ranges))
+        assert (decision.linear, decision.angular) == (0.0, -STEERING.steering.max_rate)
+
+
+@pytest.mark.parametrize('side', [1, -1])
+def test_a_camera_steers_within_its_narrow_view(side):
+    bearings = np.linspace(-0.55, 0.55, 111)
+    view = wall(half_angle=0.55, beams=111, ranges=np.where(bearings * side < 0.05, 1.0, INF))
+    assert settled(STEERING, scan=view).angular * side > 0.1
+
+
 def test_steering_looks_round_in_a_dead_end_and_only_on_the_way_forward():
     decision = settled(STEERING, scan=wall(0.5))
     assert (decision.linear, abs(decision.angular)) == (0.0, STEERING.steering.max_rate)

@@ -211,7 +211,8 @@ def test_the_node_installed_by_colcon_runs_with_the_shipped_parameters(ros, work
 
 
 def test_what_colcon_installs(workspace):
-    for name in ('depth_node', 'image_stream', 'synthetic_camera', 'midas_depth'):
+    names = ('avoidance_node', 'depth_node', 'image_stream', 'synthetic_camera', 'midas_depth')
+    for name in names:
         assert workspace.executable(name).exists(), name
     for folder in ('launch', 'config'):
         shipped = {path.name for path in (ROOT / folder).iterdir() if path.is_file()}

@@ -1,0 +1,460 @@
+"""avoidance_node over real DDS: what it lets through, what stops it, and what it says."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from driving import diagnostics, read
+from geometry_msgs.msg import Twist
+from rcl_interfaces.msg import Log
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros_helpers import Ros
+from sensor_msgs.msg import LaserScan
+from traffic import Traffic, laser_scan
+
+from midas_depth_ros.control import AvoidanceOptions
+from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
+from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
+
+NAN, INF = math.nan, math.inf
+# Patient, where a test is not about time: the machine may be busy.
+PATIENT = {
+    'timeout': 3.0,
+    'command_timeout': 3.0,
+    'resume_delay': 0.0,
+    'reaction_time': 0.0,
+    'diagnostics_rate': 10.0,
+    'robot_front': 0.2,
+    'sensor.x': 0.2,
+    'stop_distance': 0.4,
+    'slow_distance': 1.4,
+}
+HASTY = {**PATIENT, 'timeout': 0.3, 'command_timeout': 0.3}
+
+
+@pytest.fixture
+def start(ros: Ros) -> Callable[..., Node]:
+    """An avoidance_node with these parameters."""
+
+    def make(base: dict[str, Any] = PATIENT, **parameters: Any) -> Node:
+        return ros.make_node(AvoidanceNode, parameters={**base, **parameters})
+
+    return make
+
+
+def status(ros: Ros, state: str) -> DiagnosticStatus:
+    """The next diagnostics with this state."""
+    return diagnostics(ros, 'avoidance', lambda s: read(s)['state'] == state)
+
+
+def set_live(node: Node, **values: Any) -> bool:
+    parameters = [Parameter(name, value=value) for name, value in values.items()]
+    return all(result.successful for result in node.set_parameters(parameters))
+
+
+# --- commands and scans ------------------------------------------------------------------------
+
+
+def test_the_way_is_free_then_slow_then_blocked_then_free(ros, start):
+    start()
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.5, 0.0), laser_scan(5.0)
+    traffic.wait_speed(0.5)
+    traffic.scan = laser_scan(0.9)
+    traffic.wait(lambda t: 0.0 < t.linear.x < 0.3, 'slowing')
+    traffic.scan, traffic.command = laser_scan(0.3), (0.5, 0.4)
+    stopped = traffic.wait(lambda t: t.linear.x == 0 and t.angular.z == 0.4, 'turning in place')
+    assert (stopped.linear.y, stopped.linear.z, stopped.angular.x) == (0.0, 0.0, 0.0)
+    traffic.scan, traffic.command = laser_scan(5.0), (0.5, 0.0)
+    traffic.wait_speed(0.5)
+    assert all(0 <= t.linear.x <= 0.5 for t in traffic.twists())
+
+
+def test_without_anything_but_a_command_the_robot_may_turn_but_not_go(ros, start):
+    start()
+    traffic = Traffic(ros)
+    traffic.command = (0.5, 0.3)
+    traffic.wait(lambda t: t.angular.z == 0.3)
+    assert {t.linear.x for t in traffic.twists()} == {0.0}
+    found = status(ros, 'stopped: no data')
+    assert found.level == DiagnosticStatus.ERROR
+    assert read(found)['reason'] == 'scan: none yet; closeness: none yet'
+
+
+def test_a_scan_that_falls_silent_stops_the_robot(ros, start):
+    start(HASTY, command_timeout=3.0)
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    traffic.scan = None
+    traffic.wait_speed(0.0, 0.0)
+    assert 'scan: silent for' in read(status(ros, 'stopped: no data'))['reason']
+
+
+def test_a_scan_that_is_late_by_its_stamp_stops_the_robot(ros, start):
+    node = start(HASTY, command_timeout=3.0)
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    traffic.late_s = 2.0
+    traffic.wait_speed(0.0, 0.0)
+    assert 'scan: late: stamped' in read(status(ros, 'stopped: no data'))['reason']
+    assert set_live(node, stamps='ignore')
+    traffic.wait_speed(0.3)
+
+
+@pytest.mark.parametrize('late_s', [-3600.0, 1e6, None])
+def test_stamps_of_another_clock_do_not_count(ros, start, late_s):
+    node = start()
+    traffic = Traffic(ros)
+    traffic.stamp, traffic.late_s = late_s is not None, late_s or 0.0
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    assert set_live(node, stamps='require')
+    traffic.wait_speed(0.0, 0.0)
+    assert 'another clock' in read(status(ros, 'stopped: no data'))['reason']
+
+
+def test_a_command_that_stops_arriving_stops_the_robot_and_then_the_sending(ros, start):
+    start(HASTY, timeout=3.0)
+    traffic = Traffic(ros)
+    traffic.scan = laser_scan(5.0)
+    ros.spin_for(0.3)
+    assert traffic.sent == []  # nobody has commanded anything yet
+    traffic.command = (0.3, 0.2)
+    traffic.wait_speed(0.3)
+    traffic.command = None
+    stop = traffic.wait_speed(0.0, 0.0)
+    assert stop.angular.z == 0.0
+    assert read(status(ros, 'stopped: no command'))['reason'].startswith('silent for')
+    ros.spin_for(1.5)
+    count = len(traffic.sent)
+    ros.spin_for(0.3)
+    assert len(traffic.sent) == count
+
+
+@pytest.mark.parametrize('command', [(NAN, 0.0), (0.3, INF)])
+def test_a_command_that_is_no_number_stops_the_robot(ros, start, command):
+    start()
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.2), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    traffic.command = command
+    assert traffic.wait_speed(0.0, 0.0).angular.z == 0.0
+    assert status(ros, 'stopped: bad command').level == DiagnosticStatus.WARN
+
+
+def test_sideways_motion_is_left_out_and_said(ros, start):
+    start()
+    out = ros.collect(Twist, 'cmd_vel')
+    log = ros.collect(Log, '/rosout')
+    publisher = ros.publisher(Twist, 'cmd_vel_in')
+    twist = Twist()
+    twist.linear.y, twist.angular.z = 0.5, 0.1
+    publisher.publish(twist)
+    ros.spin_until(lambda: any(t.angular.z == 0.1 for t in out))
+    assert all(t.linear.y == 0 for t in out)
+    ros.spin_until(lambda: any('sideways' in entry.msg for entry in log), what='a warning')
+
+
+def test_stamped_commands(ros, start):
+    start(stamped=True)
+    traffic = Traffic(ros, stamped=True)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    message = traffic.sent[-1]
+    assert message.header.frame_id == 'base_link'
+    age_s = ros.node.get_clock().now().nanoseconds / 1e9 - message.header.stamp.sec
+    assert 0 <= age_s < 60
+    traffic.late_s = 5.0  # commands that were given long ago
+    traffic.wait_speed(0.0, 0.0)
+
+
+# --- bad scans ---------------------------------------------------------------------------------
+
+BAD = {
+    'empty': {'ranges': []},
+    'no increment': {'angle_increment': 0.0},
+    'NaN increment': {'angle_increment': NAN},
+    'other increment': {'angle_increment': 0.1},
+    'no reach': {'range_max': 0.0},
+    'NaN reach': {'range_min': NAN},
+    'infinite angle': {'angle_min': -INF},
+}
+
+
+@pytest.mark.parametrize('changes', BAD.values(), ids=BAD)
+def test_a_malformed_scan_is_refused_named_and_survived(ros, start, changes):
+    start(HASTY, command_timeout=3.0)
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0, **changes)
+    found = diagnostics(ros, 'avoidance', lambda s: int(read(s)['scan refused']) > 3)
+    assert read(found)['scan last fault']
+    assert {t.linear.x for t in traffic.twists()} == {0.0}
+    traffic.scan = laser_scan(5.0)
+    traffic.wait_speed(0.3)
+
+
+UNKNOWN = {
+    'NaN': np.full(121, NAN),
+    'zero': np.zeros(121),
+    'negative': np.full(121, -1.0),
+    'below range_min': np.full(121, 0.01),
+    'too near to measure': np.full(121, -INF),
+}
+
+
+@pytest.mark.parametrize('ranges', UNKNOWN.values(), ids=UNKNOWN)
+def test_ranges_that_say_nothing_good_stop_the_robot(ros, start, ranges):
+    start()
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    traffic.scan = laser_scan(ranges=ranges)
+    traffic.wait_speed(0.0, 0.0)
+
+
+def test_infinite_is_clear(ros, start):
+    start()
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(INF)
+    traffic.wait_speed(0.3)
+
+
+def test_scans_of_noise_are_survived(ros, start):
+    start()
+    traffic = Traffic(ros)
+    traffic.command = (0.3, 0.0)
+    random = np.random.default_rng(7)
+    values = np.array([0.0, -1.0, 1.0, 1e-30, 1e30, 3e38, NAN, INF, -INF, 0.02, -0.02])
+    publisher = ros.publisher(LaserScan, 'scan')
+    names = ('angle_min', 'angle_max', 'angle_increment', 'range_min', 'range_max')
+    for _ in range(150):
+        message = LaserScan()
+        for name in names:
+            setattr(message, name, float(random.choice(values)))
+        message.ranges = random.choice(values, random.integers(0, 200)).tolist()
+        message.header.stamp.sec = int(random.integers(-(2**31), 2**31))
+        publisher.publish(message)
+        ros.spin_for(0.002)
+    traffic.scan = laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    assert all(math.isfinite(t.linear.x) and t.linear.x <= 0.3 for t in traffic.twists())
+
+
+def test_a_lidar_that_looks_backward_hangs_upside_down_and_sees_all_around(ros, start):
+    start(**{'sensor.yaw': math.pi, 'sensor.x': 0.0})
+    traffic = Traffic(ros)
+    traffic.command = (0.5, 0.0)
+    # Its beam 0 points backward, and it counts clockwise: beam 180 is straight ahead.
+    ranges = np.full(360, INF)
+    step = math.radians(1)
+    lidar = {'angle_min': 0.0, 'angle_max': -359 * step, 'angle_increment': -step}
+    traffic.scan = laser_scan(ranges=ranges, **lidar)
+    traffic.wait_speed(0.5)
+    ranges[180] = 0.5
+    traffic.scan = laser_scan(ranges=ranges, **lidar)
+    traffic.wait_speed(0.0, 0.0)
+    ranges[180], ranges[0] = INF, 0.5
+    traffic.scan = laser_scan(ranges=ranges, **lidar)
+    traffic.wait_speed(0.5)
+    traffic.command = (-0.1, 0.0)
+    traffic.wait_speed(0.0, 0.0)
+
+
+# --- closeness ---------------------------------------------------------------------------------
+
+
+def test_closeness_alone(ros, start):
+    start(source='closeness')
+    assert ros.node.get_subscriptions_info_by_topic('/scan') == []
+    traffic = Traffic(ros)
+    traffic.command, traffic.closeness = (0.5, 0.0), (0.0, 0.0, 0.0)
+    traffic.wait_speed(0.2)
+    traffic.closeness = (0.0, 0.7, 0.0)
+    traffic.wait_speed(0.0, 0.0)
+    assert read(status(ros, 'stopped: obstacle'))['source'] == 'closeness'
+    traffic.closeness = (0.0, 0.0, 0.0)
+    traffic.wait_speed(0.2)
+    traffic.closeness = (0.0, 0.0, NAN)
+    traffic.wait_speed(0.0, 0.0)
+    assert 'unknown' in read(status(ros, 'stopped: no data'))['reason']
+
+
+def test_auto_goes_over_to_closeness_when_the_scan_falls_silent(ros, start):
+    start(HASTY, command_timeout=3.0)
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.5, 0.0), laser_scan(5.0)
+    traffic.closeness = (0.0, 0.0, 0.0)
+    traffic.wait_speed(0.5)
+    traffic.scan = None
+    traffic.wait_speed(0.2)
+    assert read(status(ros, 'slowing'))['source'] == 'closeness'
+    traffic.scan = laser_scan(5.0)
+    traffic.wait_speed(0.5)
+
+
+# --- steering, parameters, words ---------------------------------------------------------------
+
+
+def test_steering_is_switched_on_live(ros, start):
+    node = start()
+    traffic = Traffic(ros)
+    bearings = np.linspace(-1, 1, 121)
+    ranges = np.where(bearings > -0.4, 0.6, INF)  # free on the right
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(ranges=ranges)
+    traffic.wait(lambda t: t.angular.z == 0)
+    assert set_live(node, **{'steering.enabled': True})
+    traffic.wait(lambda t: t.angular.z < -0.1, 'a turn to the right')
+
+
+def test_live_parameters_hold_at_once_and_wrong_ones_are_refused(ros, start):
+    node = start()
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(2.0)
+    traffic.wait_speed(0.3)
+    assert set_live(node, slow_distance=4.0)
+    assert set_live(node, stop_distance=2.5)
+    traffic.wait_speed(0.0, 0.0)
+    assert not set_live(node, slow_distance=2.0)
+    assert not set_live(node, robot_width=-1.0)
+    assert not set_live(node, source='scan')
+    assert set_live(node, stop_distance=0.4)
+    traffic.wait(lambda t: t.linear.x > 0)
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'named'),
+    [
+        ({'source': 'radar'}, 'auto, scan, closeness'),
+        ({'stop_distance': 2.0}, 'slow_distance 1.4 is not above stop_distance 2'),
+        ({'closeness.slow': 0.7}, 'closeness.slow 0.7 is not below closeness.stop 0.6'),
+        ({'sensor.x': 1.0}, 'sensor.x 1 lies beyond'),
+        ({'robot_width': 0.0}, 'robot_width'),
+        ({'timeout': -1.0}, 'timeout'),
+        ({'max_unknown': NAN}, 'max_unknown'),
+        ({'qos_overrides./cmd_vel.publisher.history': 'all'}, 'history'),
+    ],
+)
+def test_what_is_wrong_at_the_start_is_named(start, parameters, named):
+    with pytest.raises(ValueError, match=named):
+        start(**parameters)
+
+
+def test_the_parameters_reach_the_avoidance():
+    assert AvoidanceSettings().options() == AvoidanceOptions()
+
+
+def test_the_state_is_logged_when_it_changes_and_only_then(ros, start):
+    log = ros.collect(Log, '/rosout')
+    start()
+    traffic = Traffic(ros)
+
+    def said() -> list[str]:
+        return [entry.msg for entry in list(log) if entry.name == 'avoidance_node']
+
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    ros.spin_until(lambda: any(text.startswith('clear (free for') for text in said()))
+    traffic.scan = laser_scan(0.3)
+    ros.spin_until(lambda: any(text == 'stopped: obstacle (free for 0.30 m)' for text in said()))
+    count = len(said())
+    ros.spin_for(0.5)
+    assert len(said()) == count
+    assert count <= 5
+
+
+def test_diagnostics_tell_figures_and_counts(ros, start):
+    start()
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    found = diagnostics(ros, 'avoidance', lambda s: read(s)['linear [m/s]'] == '0.300')
+    values = read(found)
+    assert (found.name, found.level) == ('avoidance_node: avoidance', DiagnosticStatus.OK)
+    assert found.message == f'clear ({values["reason"]})'
+    assert values['source'] == 'scan'
+    # Less what was driven since the scan.
+    assert 4.5 < float(values['free way [m]']) <= 5.0
+    assert values['unknown share of the corridor'] == '0.00'
+    assert (values['scan topic'], values['scan publishers']) == ('/scan', '1')
+    assert int(values['scan received']) > 0
+    assert int(values['cmd_vel_in received']) > 0
+
+
+def test_scans_of_any_quality_are_heard_and_velocities_are_reliable(ros, start):
+    start()
+    for reliability in (ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT):
+        ros.publisher(LaserScan, 'scan', QoSProfile(depth=1, reliability=reliability))
+    (endpoint,) = ros.spin_until(lambda: ros.node.get_publishers_info_by_topic('/cmd_vel'))
+    assert endpoint.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+
+
+# --- time and end ------------------------------------------------------------------------------
+
+
+def test_in_simulated_time_and_when_that_stands_still_or_jumps_back(ros, start):
+    start(use_sim_time=True)
+    traffic = Traffic(ros, clock=True)
+    traffic.command, traffic.scan = (0.3, 0.1), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    traffic.time_s = 20.0  # as when a bag begins anew
+    traffic.wait_speed(0.3)
+    clock, traffic.time_s = traffic.time_s, None
+    traffic.command = None
+    traffic.wait(lambda t: t.linear.x == 0 and t.angular.z == 0, 'a stop')
+    assert '/clock' in read(status(ros, 'stopped: the clock stands still'))['reason']
+    traffic.time_s, traffic.command = clock, (0.3, 0.0)
+    traffic.wait_speed(0.3)
+
+
+def test_without_a_simulated_clock_nothing_moves_and_it_says_so(ros, start):
+    start(use_sim_time=True)
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    found = status(ros, 'stopped: the clock stands still')
+    assert found.level == DiagnosticStatus.ERROR
+    assert all(t.linear.x == 0 for t in traffic.twists())
+
+
+def test_the_node_leaves_with_a_zero(ros, start):
+    node = start()
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.2), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    ros.destroy(node)
+    ros.spin_until(lambda: traffic.twists()[-1].linear.x == 0, what='the last zero')
+    assert traffic.twists()[-1].angular.z == 0
+
+
+def test_as_a_process_it_stops_the_robot_when_it_is_ended(ros):
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance_node', '--ros-args']
+    for name, value in PATIENT.items():
+        command += ['-p', f'{name}:={value}']
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    process = subprocess.Popen(
+        command,
+        env={**ros.environment, 'PYTHONPATH': os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        traffic.wait_speed(0.3)
+        process.send_signal(signal.SIGINT)
+        text, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0, text
+    assert 'Traceback' not in text
+    ros.spin_until(lambda: traffic.twists()[-1].linear.x == 0, what='the last zero')
