@@ -21,10 +21,12 @@ import midas_depth_ros
 from midas_depth_ros.depth import checkpoints
 from midas_depth_ros.depth.checkpoints import FileState, Finding, WeightsFile
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
+from midas_depth_ros.drive.command import drive
+from midas_depth_ros.drive.plan import DriveError
 
 # What a command may raise to end with `error: ...` and exit code 1. Anything else is a fault of
 # the program and keeps its traceback.
-FAILURES: tuple[type[Exception], ...] = (DepthError,)
+FAILURES: tuple[type[Exception], ...] = (DepthError, DriveError)
 
 STYLES = {FileState.GOOD: 'green', FileState.CORRUPT: 'bold red', FileState.MISSING: 'dim'}
 PIPE_WIDTH = 400  # columns where there is no terminal: no path is to be broken
@@ -167,6 +169,9 @@ def verify(ctx: click.Context, path: Path | None) -> None:
         raise WeightsCorrupt(f'{"; ".join(corrupt)}; `midas_depth weights fetch` gets a good one')
     if all(finding.state is FileState.MISSING for finding in findings):
         raise WeightsNotFound(_nothing_there(spec))
+
+
+main.add_command(drive)
 
 
 if __name__ == '__main__':

@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from collections.abc import Callable
 from typing import Protocol
 
+from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.drive import rig
 from midas_depth_ros.drive.commander import Commander
-from midas_depth_ros.drive.perception import PlainScan
-from midas_depth_ros.sim import DrivenRobot, DriveWorld, RobotModel, Tally
+from midas_depth_ros.drive.perception import (
+    ExactDepthEyes,
+    Infer,
+    MetricSight,
+    ModelEyes,
+    PlainScan,
+)
+from midas_depth_ros.drive.plan import DrivePlan
+from midas_depth_ros.drive.reflexes import ScanReflexes
+from midas_depth_ros.drive.result import WorldResult, described
+from midas_depth_ros.sim import DrivenRobot, DriveWorld, RobotModel, Tally, drive_world
+from midas_depth_ros.sim.disturb import Disturbance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,3 +85,32 @@ def drive(
         robot.command(now_s, speed, turn)
     return robot.tally
 
+
+def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[WorldResult]:
+    """Drive all worlds of a plan; raises DepthError where a model cannot be loaded."""
+    options = LoopOptions(plan.seconds, plan.speed_m_s, plan.rate_hz)
+    infer = None
+    if plan.depth == 'model' and plan.avoiding:
+        infer = load_estimator(plan.model).infer
+    results = []
+    for seed in plan.seeds:
+        world = drive_world(seed)
+        blind = drive(world, rig.ROBOT, options) if plan.blind else None
+        avoiding = None
+        if plan.avoiding:
+            reflexes = ScanReflexes(rig.avoidance_options())
+            avoiding = drive(world, rig.ROBOT, options, eyes(seed, infer), reflexes)
+        results.append(WorldResult(seed, world.kind, avoiding, blind))
+        for tally, with_avoidance in ((blind, False), (avoiding, True)):
+            if tally is not None:
+                report(described(seed, tally, with_avoidance))
+    return results
+
+
+def eyes(seed: int, infer: Infer | None) -> Eyes:
+    """The eyes of a drive: exact depth disturbed by `seed`, or those of a model."""
+    camera = rig.camera_model(rig.SIZE_EXACT if infer is None else rig.SIZE_MODEL)
+    sight = MetricSight(camera, rig.mount(), rig.OBSTACLES)
+    if infer is None:
+        return ExactDepthEyes(camera, sight, Disturbance(seed))
+    return ModelEyes(camera, sight, infer, seed=seed)

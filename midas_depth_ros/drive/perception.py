@@ -14,10 +14,9 @@ import numpy as np
 from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
-    ObstacleMemory,
+    MetricDepth,
+    MetricOptions,
     ObstacleOptions,
-    ScaleFilter,
-    find_obstacles,
     fit_ground_plane,
     laser_scan,
 )
@@ -64,31 +63,27 @@ class MetricSight:
         scan: ScanOptions | None = None,
     ) -> None:
         self._camera, self._mount = camera, mount
-        self._obstacles = obstacles or ObstacleOptions()
+        self._options = MetricOptions(obstacles=obstacles or ObstacleOptions())
         self._scan = scan or scan_options(camera)
-        self._filter = ScaleFilter()
-        self._memory = ObstacleMemory(self._obstacles)
+        self._metric = MetricDepth()
         self._grids: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
         self.frames = self.refused = 0
 
     @property
     def reason(self) -> str:
         """Why there is no scale, or why the last fit was refused."""
-        return self._filter.reason
+        return self._metric.reason
 
     def scan(self, relative: np.ndarray, stamp_s: float) -> PlainScan | None:
         """The scan of one frame, (H, W) float32."""
-        grid = self._grid(relative.shape)
-        fit = fit_ground_plane(relative, grid, self._mount)
-        scale = self._filter.update(stamp_s, fit)
+        grid, mount = self._grid(relative.shape), self._mount
+        fit = fit_ground_plane(relative, grid, mount)
+        metric = self._metric.update(stamp_s, relative, grid, mount, fit, self._options)
         self.frames += 1
-        if scale is None:
+        if metric is None or metric.obstacles is None:
             self.refused += 1
             return None
-        depth = scale.depth(relative, beyond=math.inf)
-        seen = find_obstacles(depth, grid, self._mount, self._obstacles, residual=scale.residual)
-        seen = self._memory.update(stamp_s, seen)
-        ranges = laser_scan(seen, grid, self._mount, **dataclasses.asdict(self._scan))
+        ranges = laser_scan(metric.obstacles, grid, mount, **dataclasses.asdict(self._scan))
         return PlainScan(ranges, self._scan)
 
     def _grid(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,26 +8,10 @@ from midas_depth_ros.control import (
     Avoidance,
     AvoidanceOptions,
     Moment,
-    SensorPlace,
     State,
-    SteeringOptions,
     read_scan,
 )
 from midas_depth_ros.drive.perception import PlainScan
-from midas_depth_ros.sim import RobotModel
-
-
-def avoidance_options(robot: RobotModel) -> AvoidanceOptions:
-    """How a robot of this size is told to avoid."""
-    return AvoidanceOptions(
-        source='scan',
-        robot_width=2 * robot.radius_m,
-        robot_front=robot.radius_m,
-        robot_rear=robot.radius_m,
-        side_margin=0.08,
-        sensor=SensorPlace(x=robot.camera_forward_m),
-        steering=SteeringOptions(enabled=True),
-    )
 
 
 class ScanReflexes:

@@ -28,8 +28,8 @@ def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
     blind = [each.blind for each in results if each.blind is not None]
     return {
         'worlds': len(results),
-        'collisions': sum(t.collisions for t in avoiding) if avoiding else None,
-        'collisions_without_avoidance': sum(t.collisions for t in blind) if blind else None,
+        'collisions': sum(t.collisions > 0 for t in avoiding) if avoiding else None,
+        'collisions_without_avoidance': sum(t.collisions > 0 for t in blind) if blind else None,
         'distance_m': round(sum(t.distance_m for t in avoiding), 2) if avoiding else None,
         'distance_without_avoidance_m': (
             round(sum(t.distance_m for t in blind), 2) if blind else None
@@ -42,3 +42,13 @@ def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
         'collided': [r.seed for r in results if r.avoiding and r.avoiding.collisions],
         **facts,
     }
+
+
+def described(seed: int, tally: Tally, avoiding: bool) -> str:
+    """One drive in a line."""
+    end = 'collided' if tally.collisions else 'no collision'
+    how = 'with avoidance' if avoiding else 'blind'
+    return (
+        f'world {seed} {how}: {end} in {tally.distance_m:.1f} m, {tally.stops} stops, '
+        f'clearance {tally.min_clearance_m:.2f} m'
+    )

@@ -33,6 +33,12 @@ class RobotSettings:
     command_timeout: float = parameter(
         0.5, 'It stops when no cmd_vel came for this long.', unit='s', minimum=0.05, maximum=60.0
     )
+    pictures: str = parameter(
+        'rendered',
+        'rendered = what a camera sees; packed_depth = simulated/relative_inverse_depth in the 24 '
+        'bits of every pixel instead, for evaluation with exact depth.',
+        choices=('rendered', 'packed_depth'),
+    )
     picture_noise: float = parameter(
         2.0,
         "Standard deviation of every pixel's grey level, of 255.",

@@ -28,6 +28,7 @@ from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
 from midas_depth_ros.sim import DrivenRobot, Motion, RobotModel, Tally, drive_world, render
 from midas_depth_ros.sim.disturb import Disturbance, DisturbanceOptions, noisy
+from midas_depth_ros.sim.packing import packed
 
 NANOSECONDS = 1_000_000_000
 DIAGNOSTICS_PERIOD_S = 0.25
@@ -90,11 +91,14 @@ class RobotView:
         motion = self._advance(time_ns)
         pose = motion.camera_pose(self._robot.model)
         rendering = render(self._robot.world.scene, self._camera, pose)
-        if self._depth.get_subscription_count():
-            relative = self._disturbance.relative_inverse_depth(rendering.depth_z)
-            self._depth.publish(image_message(relative, header))
         if self._scan.get_subscription_count():
             self._scan.publish(self._scan_message(header))
+        packs = settings.robot.pictures == 'packed_depth'
+        if packs or self._depth.get_subscription_count():
+            relative = self._disturbance.relative_inverse_depth(rendering.depth_z)
+            self._depth.publish(image_message(relative, header))
+            if packs:
+                return packed(relative)
         return noisy(rendering.rgb, settings.robot.picture_noise, self._noise)
 
     def _begin(self, settings: SyntheticCameraSettings) -> None:

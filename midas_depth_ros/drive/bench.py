@@ -1,0 +1,122 @@
+"""The node that drives: it sends the commands, resets the robot between drives, reads its tally."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from midas_depth_ros.drive.commander import Commander
+from midas_depth_ros.sim import Tally
+
+CAMERA_NODE = 'synthetic_camera'
+STATUS = 'synthetic_camera: drive'
+SERVICE_TIMEOUT_S = 30.0
+TALLY_TIMEOUT_S = 5.0
+SETTLE_S = 1.2  # until scans of the world before are too old to be used
+TALLY_S = 0.6  # until the last tally has come
+PERIOD_S = 0.05
+
+
+class BenchError(Exception):
+    """The robot does not answer; the text says who and for how long."""
+
+
+class Bench(Node):
+    """`work` lets it and its watch work for a moment; it raises when a process has ended."""
+
+    def __init__(self, work: Callable[[], None] = lambda: None, **kwargs: Any) -> None:
+        super().__init__('midas_depth_drive', **kwargs)
+        self.work = work
+        self.values: dict[str, str] = {}  # the last tally, as diagnostics have it
+        self._parameters = self.create_client(SetParameters, f'{CAMERA_NODE}/set_parameters')
+        self._reset = self.create_client(Trigger, f'{CAMERA_NODE}/reset')
+        # Blind commands go where the avoidance would send its own.
+        self._velocities = {
+            True: self.create_publisher(Twist, 'cmd_vel_in', 1),
+            False: self.create_publisher(Twist, 'cmd_vel', 1),
+        }
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+
+    def drive(self, seed: int, speed_m_s: float, seconds: float, avoiding: bool) -> Tally:
+        """Put the robot into a world and drive, at most until the first collision."""
+        self._put_into(seed)
+        self.wait(SETTLE_S)
+        commander = Commander(seed, speed_m_s, seconds)
+        velocity = self._velocities[avoiding]
+        begin = time.monotonic()
+        while (done := time.monotonic() - begin) < seconds:
+            if self.tally().collisions:
+                break
+            speed, turn = commander.command(done)
+            velocity.publish(_twist(speed, turn))
+            self.wait(PERIOD_S)
+        velocity.publish(_twist(0.0, 0.0))
+        self.wait(TALLY_S)
+        return self.tally()
+
+    def tally(self) -> Tally:
+        """What the robot has told last."""
+        values = self.values
+        return Tally(
+            int(values['collisions']),
+            float(values['distance_m']),
+            float(values['turned_rad']),
+            int(values['stops']),
+            float(values['min_clearance_m']),
+            float(values['seconds']),
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Let things work."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.work()
+
+    def wait_until(self, met: Callable[[], Any], timeout_s: float, what: str) -> None:
+        """Let things work until a condition holds. Raises BenchError."""
+        begin = time.monotonic()
+        while not met():
+            if time.monotonic() - begin > timeout_s:
+                raise BenchError(f'waited {timeout_s:.0f} s in vain for {what}')
+            self.work()
+
+    def _put_into(self, seed: int) -> None:
+        value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
+        request = SetParameters.Request(parameters=[Parameter(name='seed', value=value)])
+        result = self._called(self._parameters, request).results[0]
+        if not result.successful:
+            raise BenchError(f'{CAMERA_NODE} refuses world {seed}: {result.reason}')
+        before = self.values.get('drive')
+        self._called(self._reset, Trigger.Request())
+        self.wait_until(
+            lambda: self.values.get('drive') != before and self.values.get('world') == str(seed),
+            TALLY_TIMEOUT_S,
+            f'the tally of world {seed}',
+        )
+
+    def _called(self, client: Any, request: Any) -> Any:
+        self.wait_until(
+            client.service_is_ready, SERVICE_TIMEOUT_S, f'the service {client.srv_name}'
+        )
+        future = client.call_async(request)
+        self.wait_until(future.done, SERVICE_TIMEOUT_S, f'the answer of {client.srv_name}')
+        return future.result()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == STATUS:
+                self.values = {pair.key: pair.value for pair in status.values}
+
+
+def _twist(speed_m_s: float, turn_rad_s: float) -> Twist:
+    message = Twist()
+    message.linear.x, message.angular.z = speed_m_s, turn_rad_s
+    return message

@@ -1,0 +1,47 @@
+"""depth_node with a perfect network: it unpacks the depth that `synthetic_camera` has packed.
+
+For evaluation only: all of depth_node but its network is at work. In come pictures of
+`robot.pictures: packed_depth`, out goes all that depth_node publishes.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.nodes.depth_node import DepthNode
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.sim.packing import unpacked
+
+NOTICE = 'For evaluation: depth is taken from the simulation, not from what the picture shows.'
+
+
+class Unpacker:
+    """What stands in for a network."""
+
+    name = 'unpacked'
+
+    def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The relative inverse depth that is packed in a picture, (H, W) float32."""
+        return unpacked(rgb).astype(np.float32)
+
+    def close(self) -> None:
+        """There is nothing to free."""
+
+
+def exact_estimator(settings: DepthNodeSettings) -> DepthEstimator:
+    """The estimator for a depth node that is fed packed depth."""
+    return DepthEstimator('exact', Unpacker(), NOTICE)
+
+
+def main() -> int:
+    """Run the node; returns the exit code."""
+    return run_node(lambda: DepthNode(exact_estimator))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

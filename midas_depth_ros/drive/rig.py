@@ -1,0 +1,91 @@
+"""What is driven: one robot, its camera, and how it is told to avoid, for both ways to drive.
+
+From these follow the parameters of the nodes, and the objects of the loop in one process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from midas_depth_ros.control import AvoidanceOptions, SensorPlace, SteeringOptions
+from midas_depth_ros.geometry import CameraModel, CameraMount, ObstacleOptions
+from midas_depth_ros.sim import RobotModel
+
+CAMERA = 'camera'  # the depth node's default camera namespace
+HORIZONTAL_FOV_RAD = 1.6  # wide: what stands beside the robot was in view before
+SIZE_EXACT, SIZE_MODEL = (256, 192), (320, 240)
+ROBOT = RobotModel(camera_pitch_rad=0.25)
+OBSTACLES = ObstacleOptions(max_height_m=0.5)
+
+
+def camera_model(size: tuple[int, int]) -> CameraModel:
+    """The robot's camera with pictures of this width and height."""
+    return CameraModel.from_field_of_view(*size, HORIZONTAL_FOV_RAD)
+
+
+def mount() -> CameraMount:
+    """How the robot's camera is mounted, as its user has measured it."""
+    return CameraMount(ROBOT.camera_height_m, ROBOT.camera_pitch_rad)
+
+
+def avoidance_options() -> AvoidanceOptions:
+    """How the robot is told to avoid."""
+    return AvoidanceOptions(
+        source='scan',
+        robot_width=2 * ROBOT.radius_m,
+        robot_front=ROBOT.radius_m,
+        robot_rear=ROBOT.radius_m,
+        side_margin=0.08,
+        sensor=SensorPlace(x=ROBOT.camera_forward_m),
+        steering=SteeringOptions(enabled=True),
+    )
+
+
+def camera_parameters(exact: bool, rate_hz: float) -> dict[str, Any]:
+    """The parameters of `synthetic_camera`."""
+    width, height = SIZE_EXACT if exact else SIZE_MODEL
+    return {
+        'scene': 'robot',
+        'camera': CAMERA,
+        'rate': rate_hz,
+        'width': width,
+        'height': height,
+        'horizontal_fov': HORIZONTAL_FOV_RAD,
+        'camera_height': ROBOT.camera_height_m,
+        'camera_pitch': ROBOT.camera_pitch_rad,
+        'transport': 'raw',
+        'robot.radius': ROBOT.radius_m,
+        'robot.latency': ROBOT.latency_s,
+        'robot.pictures': 'packed_depth' if exact else 'rendered',
+    }
+
+
+def depth_parameters(rate_hz: float, model: str) -> dict[str, Any]:
+    """The parameters of `depth_node`; '' as model leaves it out."""
+    named = {'model': model} if model else {}
+    return {
+        **named,
+        'camera_height': ROBOT.camera_height_m,
+        'camera_pitch': ROBOT.camera_pitch_rad,
+        'max_rate': rate_hz,
+        'output_size': 'network',
+        'obstacles.max_height': OBSTACLES.max_height_m,
+        'obstacles.robot_width': OBSTACLES.robot_width_m,
+    }
+
+
+def avoidance_parameters() -> dict[str, Any]:
+    """The parameters of `avoidance_node`: what differs from its defaults."""
+    return dict(_differences(avoidance_options(), AvoidanceOptions()))
+
+
+def _differences(wanted: Any, default: Any, prefix: str = '') -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for field in dataclasses.fields(wanted):
+        value, usual = getattr(wanted, field.name), getattr(default, field.name)
+        if dataclasses.is_dataclass(value):
+            found += _differences(value, usual, f'{prefix}{field.name}.')
+        elif value != usual:
+            found.append((prefix + field.name, value))
+    return found
