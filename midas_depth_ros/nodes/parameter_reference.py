@@ -68,7 +68,7 @@ NODES = (
     NodeReference(
         'synthetic_camera',
         SyntheticCameraSettings,
-        'A synthetic moving scene goes out as the images of a camera.',
+        'A rendered scene goes out as the images of a camera, which a robot may carry.',
         'at start',
     ),
     AVOIDANCE_NODE,
