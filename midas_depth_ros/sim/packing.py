@@ -13,7 +13,8 @@ STEPS = 4096.0  # per unit: values up to 4095 in steps of 0.0002
 
 def packed(relative: np.ndarray) -> np.ndarray:
     """(H, W) float32, 0 to 4095, as (H, W, 3) uint8; what is outside is clipped."""
-    whole = np.clip(np.nan_to_num(relative) * STEPS, 0, 2**24 - 1).astype(np.uint32)
+    within = np.clip(np.nan_to_num(relative), 0, (2**24 - 1) / STEPS)
+    whole = (within * STEPS).astype(np.uint32)
     return np.stack([whole >> 16, whole >> 8 & 255, whole & 255], axis=-1).astype(np.uint8)
 
 

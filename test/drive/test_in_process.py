@@ -1,0 +1,144 @@
+"""The closed loop in simulated time: avoidance avoids what driving blind runs into."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from midas_depth_ros.drive import rig
+from midas_depth_ros.drive.in_process import LoopOptions, drive, drive_in_process, eyes
+from midas_depth_ros.drive.perception import TrueEyes, scan_options
+from midas_depth_ros.drive.plan import DrivePlan
+from midas_depth_ros.drive.reflexes import ScanReflexes
+from midas_depth_ros.sim import (
+    DrivenRobot,
+    DriveWorld,
+    Room,
+    Scene,
+    Sphere,
+    drive_world,
+)
+
+SHORT = LoopOptions(seconds=12.0)
+
+
+def reflexes():
+    return ScanReflexes(rig.avoidance_options())
+
+
+@pytest.mark.parametrize('seed', [0, 2, 4])
+def test_blind_it_collides_and_avoiding_it_does_not(seed):
+    world = drive_world(seed)
+    blind = drive(world, rig.ROBOT, SHORT)
+    assert blind.collisions
+    assert blind.min_clearance_m == 0
+    avoiding = drive(world, rig.ROBOT, SHORT, eyes(seed, None), reflexes())
+    assert not avoiding.collisions
+    assert avoiding.min_clearance_m > 0
+    assert avoiding.distance_m > 0.5, 'standing still is no avoidance'
+    assert avoiding.seconds > blind.seconds
+
+
+def test_most_worlds_are_not_to_be_driven_blind():
+    collided = [drive(drive_world(seed), rig.ROBOT, LoopOptions()).collisions for seed in range(40)]
+    assert sum(map(bool, collided)) >= 36
+
+
+def test_a_drive_is_the_same_again():
+    def once():
+        options = LoopOptions(seconds=3.0)
+        return drive(drive_world(9), rig.ROBOT, options, eyes(9, None), reflexes())
+
+    assert once() == once()
+
+
+def test_late_sight_is_worse_than_prompt_sight():
+    """The latency is real: with a second of it avoidance gives up, its scans are too old."""
+    world = drive_world(2)
+    prompt = drive(
+        world, rig.ROBOT, SHORT, TrueEyes(scan_options(rig.camera_model((256, 192)))), reflexes()
+    )
+    late_options = LoopOptions(seconds=12.0, perception_latency_s=1.5)
+    late = drive(
+        world,
+        rig.ROBOT,
+        late_options,
+        TrueEyes(scan_options(rig.camera_model((256, 192)))),
+        reflexes(),
+    )
+    assert prompt.distance_m > 0.5
+    assert late.distance_m == 0
+
+
+def test_without_eyes_nothing_goes_forward():
+    tally = drive(drive_world(0), rig.ROBOT, SHORT, None, reflexes())
+    assert tally.distance_m == 0
+    assert tally.collisions == 0
+
+
+class Blind:
+    """Eyes that see floor everywhere, whatever is there."""
+
+    def look(self, robot):
+        scan = TrueEyes(scan_options(rig.camera_model((256, 192)))).look(robot)
+        scan.ranges[:] = np.inf
+        return scan
+
+
+def test_eyes_that_see_nothing_collide():
+    """The harness can fail: it is perception that keeps the robot from colliding."""
+    options = LoopOptions(seconds=40.0)
+    collided = [
+        drive(drive_world(seed), rig.ROBOT, options, Blind(), reflexes()).collisions
+        for seed in (0, 2, 4, 5)
+    ]
+    assert all(collided)
+
+
+@pytest.mark.parametrize('seed', [1, 3, 5])
+def test_scans_of_disturbed_depth_are_near_the_truth(seed):
+    world = drive_world(seed)
+    robot = DrivenRobot(world, rig.ROBOT, time_s=1.0)
+    seen = eyes(seed, None).look(robot)
+    assert seen is not None
+    true = TrueEyes(seen.options).look(robot).ranges
+    near = true < 3.0
+    assert near.sum() > 5
+    assert np.isfinite(seen.ranges[near]).all(), 'nothing near is missed'
+    off = seen.ranges[near] / true[near] - 1
+    assert np.abs(np.median(off)) < 0.08
+
+
+def test_a_model_is_given_pictures():
+    """At the size and rate of the plan."""
+    world = drive_world(0)
+    shapes = []
+
+    def infer(picture):
+        shapes.append((picture.shape, picture.dtype))
+        rows = np.linspace(0, 1, 24, dtype=np.float32)[:, None]
+        return np.broadcast_to(rows, (24, 32)).copy()
+
+    drive(world, rig.ROBOT, LoopOptions(seconds=0.5), eyes(0, infer), reflexes())
+    assert set(shapes) == {((240, 320, 3), np.dtype(np.uint8))}
+    assert len(shapes) == 5
+
+
+def test_plan_to_results():
+    said = []
+    results = drive_in_process(DrivePlan(worlds=2, seed=2, seconds=3.0), said.append)
+    assert [result.seed for result in results] == [2, 3]
+    assert all(result.avoiding and result.blind for result in results)
+    assert len(said) == 4
+    only = drive_in_process(DrivePlan(worlds=1, seconds=2.0, avoiding=False), said.append)[0]
+    assert only.avoiding is None
+    assert only.blind is not None
+
+
+def test_a_ball_in_the_way_is_seen():
+    scene = Scene(room=Room(-2, 6, -2, 2), solids=(Sphere(1.6, 0.0, 0.15, 0.15),))
+    robot = DrivenRobot(DriveWorld(scene, (0.0, 0.0, 0.0), 'test', 0), rig.ROBOT, 1.0)
+    scan = eyes(0, None).look(robot)
+    assert scan is not None
+    ahead = scan.ranges[len(scan.ranges) // 2]
+    assert ahead == pytest.approx(1.45, abs=0.1)

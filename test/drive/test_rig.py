@@ -1,0 +1,55 @@
+"""The nodes are given what the loop in one process has: parameters that they take, and mean so."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from midas_depth_ros.control import AvoidanceOptions
+from midas_depth_ros.drive import rig
+from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
+from midas_depth_ros.nodes.parameters import build, specs
+from midas_depth_ros.nodes.robot_view import robot_model
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
+from midas_depth_ros.nodes.synthetic_camera import camera_model
+
+
+@pytest.mark.parametrize(
+    ('settings_class', 'parameters'),
+    [
+        (SyntheticCameraSettings, rig.camera_parameters(True, 10.0)),
+        (SyntheticCameraSettings, rig.camera_parameters(False, 5.0)),
+        (DepthNodeSettings, rig.depth_parameters(10.0, '')),
+        (DepthNodeSettings, rig.depth_parameters(10.0, 'embedded')),
+        (AvoidanceSettings, rig.avoidance_parameters()),
+    ],
+)
+def test_the_nodes_take_them(settings_class, parameters):
+    known = {spec.name: spec for spec in specs(settings_class)}
+    assert set(parameters) <= set(known)
+    faults = [known[name].fault(value) for name, value in parameters.items()]
+    assert not any(faults), faults
+
+
+def test_the_avoidance_is_the_same():
+    settings = build(AvoidanceSettings, rig.avoidance_parameters())
+    assert settings.options() == rig.avoidance_options()
+    assert rig.avoidance_options() != AvoidanceOptions()
+    assert settings.conflict() == ''
+
+
+@pytest.mark.parametrize('exact', [True, False])
+def test_the_robot_and_its_camera_are_the_same(exact):
+    settings = build(SyntheticCameraSettings, rig.camera_parameters(exact, 10.0))
+    assert dataclasses.asdict(robot_model(settings)) == pytest.approx(dataclasses.asdict(rig.ROBOT))
+    size = rig.SIZE_EXACT if exact else rig.SIZE_MODEL
+    assert camera_model(settings) == rig.camera_model(size)
+
+
+def test_the_mount_is_what_the_depth_node_is_told():
+    settings = build(DepthNodeSettings, rig.depth_parameters(10.0, ''))
+    assert settings.camera_height == rig.mount().height_m
+    assert settings.camera_pitch == rig.mount().pitch_rad
+    assert settings.obstacles.max_height == rig.OBSTACLES.max_height_m
