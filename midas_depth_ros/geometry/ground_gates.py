@@ -35,8 +35,8 @@ class GroundOptions:
     be above the horizon, 0 = it need not be in view; what one plane fills may be ramp or wall.
     """
 
-    tolerance: float = 0.08
-    tolerance_floor: float = 0.02
+    tolerance: float = 0.12
+    tolerance_floor: float = 0.025
     nearest_to_horizon: float = 0.04
     min_valid: float = 0.5
     flattest: float = 1e-5

@@ -17,7 +17,11 @@ from midas_depth_ros.geometry.errors import InvalidOptions
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.pictures import Grid, checked
 
-NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by so many residuals
+NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by so many of its deviations,
+MAX_DEVIATION = 0.08  # which are not believed to be more than this share of 1/Z
+DROP_SHARE = 0.25  # farther behind the floor, as a share of its 1/Z, is a drop and not noise
+MIN_BEHIND = 0.05  # of what is below the horizon lies behind the floor, else it is not noisy
+SAMPLED = 2  # every so many-th row and column is asked
 SAME_FRONT = 0.025  # the nearest pixels, up to this share farther, are one front: their mean counts
 FAR_INVERSE_DEPTH = np.float32(1e-6)  # stands for "beyond range" in the median, 1/m
 
@@ -98,8 +102,8 @@ def find_obstacles(
     measured, as `ScaleShift.depth(d, min_depth_m=0, beyond=math.inf)` gives it (with NaN instead,
     what is very near, and a cliff that shows nothing below it, go unseen). grid:
     `CameraModel.normalised_grid(w, h)`. residual: `ScaleShift.residual`, 1/m: what does not stand
-    out from the floor by three times as much is floor. smooth: a 3x3 median first; what is
-    thinner than two pixels is then lost.
+    out from the floor by as much, and by three deviations of the floor in view, is floor. smooth: a
+    3x3 median first; what is thinner than two pixels is then lost.
     Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
     """
     options = options or ObstacleOptions()
@@ -114,7 +118,7 @@ def find_obstacles(
     height[beyond] = np.where(descent[beyond] > 0, -np.inf, np.inf)
     height[~known] = np.nan
     off = inverse - ground
-    noise = np.float32(NOISE_DEVIATIONS * residual)
+    noise = _unevenness(off, ground, known) * np.maximum(ground, 0) + np.float32(residual)
     raised = (height >= options.min_height_m) & (height <= options.max_height_m) & (off > noise)
     drop = (height < -options.max_drop_m) & (descent > 0) & (off < -noise)
     points = _points(np.where(drop, ground_depth, depth), grid, mount)
@@ -136,6 +140,21 @@ def _inverse(depth_z: np.ndarray, smooth: bool) -> tuple[np.ndarray, np.ndarray]
     if smooth:
         inverse = cv2.medianBlur(inverse, 3)
     return inverse, known
+
+
+def _unevenness(off: np.ndarray, ground: np.ndarray, known: np.ndarray) -> np.float32:
+    """How far the floor itself strays, as a share of its 1/Z, NOISE_DEVIATIONS deviations.
+
+    Judged by what is behind the floor, by less than a drop would be: obstacles are all before it.
+    """
+    every = np.s_[::SAMPLED, ::SAMPLED]
+    below = known[every] & (ground[every] > 0)
+    share = off[every][below] / ground[every][below]
+    behind = share[(share < 0) & (share > -DROP_SHARE)]
+    if behind.size < MIN_BEHIND * share.size:
+        return np.float32(0)
+    deviation = 1.4826 * float(np.median(-behind))
+    return np.float32(NOISE_DEVIATIONS * min(deviation, MAX_DEVIATION))
 
 
 def _points(depth: np.ndarray, grid: Grid, mount: CameraMount) -> np.ndarray:

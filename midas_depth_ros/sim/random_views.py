@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
@@ -230,16 +231,26 @@ AMBIGUOUS: dict[str, Callable[[np.random.Generator], RandomView]] = {
 
 
 def disturbed(
-    view: RandomView, rng: np.random.Generator, *, noise: float = 0.0, outliers: float = 0.0
+    view: RandomView,
+    rng: np.random.Generator,
+    *,
+    noise: float = 0.0,
+    smooth: float = 0.0,
+    outliers: float = 0.0,
 ) -> tuple[np.ndarray, float, float]:
     """(d float32, scale, shift): 1/Z = scale * d + shift, both random, as if a network had said it.
 
-    noise: standard deviation per pixel, as a share of 1/Z. outliers: share of the pixels that say
-    anything at all.
+    noise, smooth: standard deviation as a share of 1/Z, of each pixel by itself and of bumps
+    some 25 pixels wide. outliers: share of the pixels that say anything at all.
     """
-    inverse = view.inverse_depth * (1 + noise * rng.standard_normal(view.inverse_depth.shape))
+    shape = view.inverse_depth.shape
+    inverse = view.inverse_depth * (1 + noise * rng.standard_normal(shape))
+    if smooth:
+        bumps = cv2.GaussianBlur(rng.standard_normal((shape[0] // 2, shape[1] // 2)), (0, 0), 12)
+        bumps = cv2.resize(bumps / bumps.std(), shape[::-1], interpolation=cv2.INTER_CUBIC)
+        inverse *= 1 + smooth * bumps
     if outliers:
-        wrong = rng.random(inverse.shape) < outliers
+        wrong = rng.random(shape) < outliers
         inverse[wrong] = rng.uniform(0, inverse.max(), int(wrong.sum()))
     scale, shift = 10 ** rng.uniform(-3, 1), rng.uniform(-2, 2)
     return ((inverse - shift) / scale).astype(np.float32), scale, shift

@@ -164,14 +164,27 @@ def test_what_is_unknown_is_neither_floor_nor_obstacle():
     assert np.isnan(found.points[:, :99]).all()
 
 
-def test_noise_of_the_fit_is_not_taken_for_obstacles():
-    depth = render(Scene(room=HALL), CAMERA, POSE).depth_z
-    # Smooth, as a network errs: up to 0.08 1/m.
-    wave = 0.08 * np.sin(np.arange(256) / 20)[None, :] * np.sin(np.arange(192) / 15)[:, None]
-    wavy = (1 / (1 / depth + wave)).astype(np.float32)
-    wavy[wavy <= 0] = np.inf
-    assert find_obstacles(wavy, GRID, MOUNT, OPTIONS).mask.any()
-    assert not find_obstacles(wavy, GRID, MOUNT, OPTIONS, residual=0.03).mask.any()
+def bumpy(share, *solids):
+    """Obstacles seen from 0.8 m, where a smooth error of `share` of 1/Z lies over the depth."""
+    pose = Pose(z_m=0.8, pitch_rad=0.2)
+    depth = render(Scene(room=HALL, solids=solids), CAMERA, pose).depth_z
+    wave = np.sin(np.arange(256) / 20)[None, :] * np.sin(np.arange(192) / 15)[:, None]
+    depth = (depth / (1 + share * wave)).astype(np.float32)
+    return find_obstacles(depth, GRID, CameraMount(0.8, 0.2), OPTIONS)
+
+
+def test_a_floor_that_is_uneven_all_over_is_not_taken_for_obstacles():
+    found = bumpy(0.08)
+    assert (found.height_m > OPTIONS.min_height_m).sum() > 100  # by height alone it would be
+    assert not found.mask.any()
+    tall = bumpy(0.08, Box(2.1, 0.0, 0.2, 0.4, 0.5))
+    assert tall.nearest_range_m == pytest.approx(2.0, rel=0.1)
+
+
+def test_what_the_fit_cannot_tell_from_floor_is_floor():
+    depth = render(Scene(room=HALL, solids=(Box(3.1, 0.0, 0.2, 0.5, 0.1),)), CAMERA, POSE).depth_z
+    assert find_obstacles(depth, GRID, MOUNT, OPTIONS).mask.any()
+    assert not find_obstacles(depth, GRID, MOUNT, OPTIONS, residual=0.2).mask.any()
 
 
 @pytest.mark.parametrize('noise', [0.0, 0.02])
