@@ -1,45 +1,96 @@
-"""Shows depth_node at work without a robot: a camera source, depth_node, and rviz2 on request.
+"""Shows the nodes at work without a robot: a camera source, depth_node, and rviz2 on request.
 
     ros2 launch midas_depth_ros demo.launch.py rviz:=true
     ros2 launch midas_depth_ros demo.launch.py source:=/path/to/video.mp4
+    ros2 launch midas_depth_ros demo.launch.py drive:=true rviz:=true
 
-Without `source` the pictures are of a synthetic moving scene. Every argument of
-midas_depth.launch.py can be given too: camera, model, max_rate, params_file, transport...
+Without `source` the pictures are of a synthetic moving scene. With drive:=true they are what a
+simulated robot sees that is told to go ahead and has avoidance_node between it and the command;
+config/drive_demo.yaml describes it. To steer it yourself, with a keyboard or so:
+
+    ros2 launch midas_depth_ros demo.launch.py drive:=true speed:=0.0
+    ros2 topic pub --rate 10 /cmd_vel_in geometry_msgs/msg/Twist '{linear: {x: 0.2}}'
+
+Every argument of midas_depth.launch.py can be given too: camera, model, max_rate, params_file,
+transport...
 """
 
 from pathlib import Path
 from typing import Any
 
-from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch import Action, LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from midas_depth_ros.nodes.launch_arguments import given
+from midas_depth_ros.nodes.launch_arguments import given, value_of
 
 HERE = Path(__file__).resolve().parent
+DRIVE_DEMO = str(HERE.parent / 'config' / 'drive_demo.yaml')
+# What the arguments of midas_depth.launch.py are for the robot, unless they are given.
+DRIVE_ARGUMENTS = {
+    'params_file': DRIVE_DEMO,
+    'avoidance_params_file': DRIVE_DEMO,
+    'avoidance': 'true',
+    'camera_height': '0.3',
+    'camera_pitch': '0.25',
+}
 
 
-def start_source(context: LaunchContext) -> list[Node]:
-    """The camera source that the arguments ask for."""
-    source = given(context, 'source')
-    name = 'image_stream' if source else 'synthetic_camera'
+def prepare_drive(context: LaunchContext) -> None:
+    """Choose for the robot what was left open."""
+    if given(context, 'drive') == 'false':
+        return
+    if given(context, 'source'):
+        raise ValueError('source:= and drive:=true exclude each other: what drives is simulated')
+    chosen = context.launch_configurations
+    for name, value in DRIVE_ARGUMENTS.items():
+        chosen.setdefault(name, value)
+    if chosen.get('rviz') == 'true':
+        chosen.setdefault('optical_frame', f'{chosen["camera"]}_optical_frame'.replace('/', '_'))
+
+
+def start_source(context: LaunchContext) -> list[Action]:
+    """The camera source that the arguments ask for, and who commands the robot."""
     parameters: dict[str, Any] = {'camera': given(context, 'camera')}
+    source, driven = given(context, 'source'), given(context, 'drive') == 'true'
     if source:
         parameters['source'] = source
         parameters['loop'] = given(context, 'loop') == 'true'
         parameters['wait_for_subscribers'] = 1  # a short video would be over before the model is up
-    return [
-        Node(
-            package='midas_depth_ros',
-            executable=name,
-            name=name,
-            namespace=LaunchConfiguration('namespace'),
-            parameters=[parameters],
-            output='screen',
-        )
-    ]
+    else:  # rendered as depth_node is told that the camera is mounted
+        mount = [name for name in ('camera_height', 'camera_pitch') if given(context, name)]
+        parameters |= {name: value_of(context, name) for name in mount}
+    name = 'image_stream' if source else 'synthetic_camera'
+    node = Node(
+        package='midas_depth_ros',
+        executable=name,
+        name=name,
+        namespace=LaunchConfiguration('namespace'),
+        parameters=[*([DRIVE_DEMO] if driven else []), parameters],
+        output='screen',
+    )
+    return [node, *(command(context) if driven else [])]
+
+
+def command(context: LaunchContext) -> list[ExecuteProcess]:
+    """Who says ahead, on and on, unless nobody shall."""
+    try:
+        speed = float(given(context, 'speed'))
+    except ValueError:
+        raise ValueError(f'speed:={given(context, "speed")} is no number of m/s') from None
+    if not speed:
+        return []
+    topic = '/'.join(['', *given(context, 'namespace').strip('/').split('/'), 'cmd_vel_in'])
+    publish = ['ros2', 'topic', 'pub', '--rate', '10', topic.replace('//', '/')]
+    publish += ['geometry_msgs/msg/Twist', f'{{linear: {{x: {speed}}}}}']
+    return [ExecuteProcess(cmd=publish, name='command', output='log')]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -59,10 +110,24 @@ def generate_launch_description() -> LaunchDescription:
                 description='Start the source again at its end.',
             ),
             DeclareLaunchArgument(
+                'drive',
+                default_value='false',
+                choices=['true', 'false'],
+                description='Instead of the moving scene: a simulated robot that drives through '
+                'a world of its own, with avoidance_node.',
+            ),
+            DeclareLaunchArgument(
+                'speed',
+                default_value='0.3',
+                description='How fast that robot is told to go ahead. 0: publish cmd_vel_in '
+                'yourself. [m/s]',
+            ),
+            DeclareLaunchArgument(
                 'camera',
                 default_value='camera',
                 description='Name of the camera: the namespace of its topics.',
             ),
+            OpaqueFunction(function=prepare_drive),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(HERE / 'midas_depth.launch.py'))
             ),

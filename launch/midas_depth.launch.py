@@ -1,10 +1,22 @@
-"""Starts depth_node for one camera, and rviz2 on request.
+"""Starts depth_node for one camera; avoidance_node, a static transform and rviz2 on request.
 
     ros2 launch midas_depth_ros midas_depth.launch.py camera:=front max_rate:=2.0 rviz:=true
+    ros2 launch midas_depth_ros midas_depth.launch.py camera_height:=0.3 camera_pitch:=0.1 \\
+        avoidance:=true
 
 Parameters come from `params_file`; an argument that is given overrides the file, one that is not
 leaves it alone. depth_node is a lifecycle node that brings itself up (parameter `autostart`), so
 that a plain Node action does; with autostart:=false a lifecycle manager can take over.
+
+Scan and proximity are in `body_frame`: on the floor below the lens. Where the robot's own base
+frame is elsewhere, name another one (body_frame:=camera_floor) and say where it lies, in the URDF
+or with
+
+    ros2 run tf2_ros static_transform_publisher --x 0.12 --frame-id base_link \\
+        --child-frame-id camera_floor
+
+rviz2 and nav2 need the camera's own frame besides, for the cloud. It too is best said by the URDF;
+without one optical_frame:=camera_optical_frame publishes it from camera_height and camera_pitch.
 """
 
 from pathlib import Path
@@ -16,13 +28,24 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from midas_depth_ros.nodes.launch_arguments import (
+    camera_transform,
     depth_node_arguments,
     depth_node_parameters,
+    existing_file,
     given,
+    use_sim_time,
 )
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
-RVIZ_TOPICS = ('image_raw', 'heatmap/image', 'scan', 'points')  # as the layout names them
+RVIZ_TOPICS = (  # as the layout names them
+    'image_raw',
+    'heatmap/image',
+    'depth/image',
+    'scan',
+    'proximity',
+    'nearest_point',
+    'points',
+)
 
 
 def start(context: LaunchContext) -> list[Node]:
@@ -35,30 +58,59 @@ def start(context: LaunchContext) -> list[Node]:
         f'{camera}/image_raw/compressed': image_topic and f'{image_topic}/compressed',
         f'{camera}/camera_info': info_topic,
     }
-    remappings = [(name, topic) for name, topic in inputs.items() if topic]
     views = {f'camera/{topic}': f'{camera}/{topic}' for topic in RVIZ_TOPICS if camera}
     if image_topic:
         views['camera/image_raw'] = image_topic
+    depth_node = Node(
+        package='midas_depth_ros',
+        executable='depth_node',
+        name='depth_node',
+        namespace=LaunchConfiguration('namespace'),
+        parameters=depth_node_parameters(context, [camera] if camera else None),
+        remappings=[(name, topic) for name, topic in inputs.items() if topic],
+        ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+        output='screen',
+    )
+    rviz2 = Node(
+        package='rviz2',
+        executable='rviz2',
+        namespace=LaunchConfiguration('namespace'),
+        arguments=['-d', str(CONFIG / 'midas_depth.rviz')],
+        parameters=use_sim_time(context),
+        remappings=list(views.items()),
+        condition=IfCondition(LaunchConfiguration('rviz')),
+    )
+    return [depth_node, *avoidance(context, camera or 'camera'), *transform(context), rviz2]
+
+
+def avoidance(context: LaunchContext, camera: str) -> list[Node]:
+    """avoidance_node on the scan and the closeness of the camera, if it is asked for."""
+    if given(context, 'avoidance') == 'false':
+        return []
     return [
         Node(
             package='midas_depth_ros',
-            executable='depth_node',
-            name='depth_node',
+            executable='avoidance_node',
+            name='avoidance_node',
             namespace=LaunchConfiguration('namespace'),
-            parameters=depth_node_parameters(context, [camera] if camera else None),
-            remappings=remappings,
+            parameters=[existing_file(context, 'avoidance_params_file'), *use_sim_time(context)],
+            remappings=[(name, f'{camera}/{name}') for name in ('scan', 'closeness')],
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
             output='screen',
-        ),
+        )
+    ]
+
+
+def transform(context: LaunchContext) -> list[Node]:
+    """Where the camera is on the robot, if it is asked for."""
+    if not given(context, 'optical_frame'):
+        return []
+    return [
         Node(
-            package='rviz2',
-            executable='rviz2',
-            namespace=LaunchConfiguration('namespace'),
-            arguments=['-d', str(CONFIG / 'midas_depth.rviz')],
-            parameters=[{'use_sim_time': given(context, 'use_sim_time') == 'true'}],
-            remappings=list(views.items()),
-            condition=IfCondition(LaunchConfiguration('rviz')),
-        ),
+            package='tf2_ros',
+            executable='static_transform_publisher',
+            arguments=camera_transform(context),
+        )
     ]
 
 
@@ -85,10 +137,28 @@ def generate_launch_description() -> LaunchDescription:
             ),
             *depth_node_arguments(CONFIG / 'midas_depth.yaml'),
             DeclareLaunchArgument(
+                'avoidance',
+                default_value='false',
+                choices=['true', 'false'],
+                description='Let cmd_vel_in through to cmd_vel only as far as scan or closeness '
+                'of `camera` allow.',
+            ),
+            DeclareLaunchArgument(
+                'avoidance_params_file',
+                default_value=str(CONFIG / 'avoidance.yaml'),
+                description='Parameter file of avoidance_node.',
+            ),
+            DeclareLaunchArgument(
+                'optical_frame',
+                default_value='',
+                description='Publish the static transform from body_frame to this frame, the '
+                "images' own, by camera_height and camera_pitch. Empty: the URDF has it.",
+            ),
+            DeclareLaunchArgument(
                 'rviz',
                 default_value='false',
                 choices=['true', 'false'],
-                description='Show the images and the heatmap of `camera` in rviz2.',
+                description='Show the images of `camera`, and what is in the way, in rviz2.',
             ),
             OpaqueFunction(function=start),
         ]

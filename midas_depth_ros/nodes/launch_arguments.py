@@ -1,4 +1,4 @@
-"""Launch arguments that stand for parameters of depth_node.
+"""Launch arguments that stand for parameters of depth_node, and what follows from them.
 
 In comes the declaration of a parameter; out go a launch argument with its text and choices, and
 later the value that was given, checked. An argument that is not given is an empty string and
@@ -7,6 +7,7 @@ leaves its parameter to the parameter file: only so can a file and single argume
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ ARGUMENTS = (
     'num_threads',
     'process_every_frame',
     'autostart',
+    'camera_height',
+    'camera_pitch',
+    'body_frame',
 )
 USE_SIM_TIME = Spec(
     name='use_sim_time',
@@ -89,18 +93,52 @@ def depth_node_parameters(
 ) -> list[str | dict[str, Any]]:
     """What to hand to a Node as its `parameters`: the file, then what arguments override in it.
 
-    Raises FileNotFoundError when there is no such file (launch_ros would go on without it), and
-    ValueError when an argument is not an acceptable value of its parameter.
+    Raises FileNotFoundError when there is no such file, and ValueError when an argument is not an
+    acceptable value of its parameter.
     """
-    params_file = os.path.expanduser(given(context, 'params_file'))
-    if not os.path.isfile(params_file):
-        raise FileNotFoundError(f'params_file:={params_file} is not a file')
     overrides: dict[str, Any] = {'cameras': cameras} if cameras else {}
-    for name, spec in parameter_specs().items():
-        text = given(context, name)
-        if text:
-            overrides[name] = parameter_value(spec, text)
-    return [params_file, overrides] if overrides else [params_file]
+    overrides |= {
+        name: value_of(context, name) for name in parameter_specs() if given(context, name)
+    }
+    path = existing_file(context, 'params_file')
+    return [path, overrides] if overrides else [path]
+
+
+def use_sim_time(context: LaunchContext) -> list[dict[str, Any]]:
+    """The same argument for nodes with another parameter file, or without one."""
+    name = USE_SIM_TIME.name
+    return [{name: value_of(context, name)}] if given(context, name) else []
+
+
+def existing_file(context: LaunchContext, name: str) -> str:
+    """The path that an argument gives; FileNotFoundError if there is no such file."""
+    path = os.path.expanduser(given(context, name))
+    if not os.path.isfile(path):  # launch_ros would go on without it
+        raise FileNotFoundError(f'{name}:={path} is not a file')
+    return path
+
+
+def value_of(context: LaunchContext, name: str) -> Any:
+    """What an argument sets its parameter to, the default if not given; ValueError if refused."""
+    spec = parameter_specs()[name]
+    text = given(context, name)
+    return parameter_value(spec, text) if text else spec.default
+
+
+def camera_transform(context: LaunchContext) -> list[str]:
+    """Arguments of static_transform_publisher: from body_frame to the optical frame of the camera.
+
+    The lens is camera_height above the frame's origin and looks camera_pitch down, unrolled.
+    Raises ValueError when height and pitch are not given as arguments.
+    """
+    height, pitch = (value_of(context, name) for name in ('camera_height', 'camera_pitch'))
+    child = given(context, 'optical_frame')
+    if math.isnan(height) or math.isnan(pitch):
+        raise ValueError(f'optical_frame:={child} also needs camera_height:= and camera_pitch:=')
+    # From x forward, z up to x right, z forward: a quarter turn about x, then one about z.
+    roll, yaw = -0.5 * math.pi - pitch, -0.5 * math.pi
+    words = ['--z', f'{height}', '--roll', f'{roll}', '--yaw', f'{yaw}']
+    return [*words, '--frame-id', value_of(context, 'body_frame'), '--child-frame-id', child]
 
 
 def parameter_value(spec: Spec, text: str) -> Any:

@@ -22,11 +22,26 @@ def layout() -> dict:
 
 
 @pytest.fixture(scope='module')
+def nav2() -> dict:
+    return yaml.safe_load((CONFIG / 'nav2_example.yaml').read_text(encoding='utf-8'))
+
+
+@pytest.fixture(scope='module')
+def monitor(nav2) -> dict:
+    return nav2['collision_monitor']['ros__parameters']
+
+
+@pytest.fixture(scope='module')
+def costmap(nav2) -> dict:
+    return nav2['local_costmap']['local_costmap']['ros__parameters']
+
+
+@pytest.fixture(scope='module')
 def overrides() -> dict:
     return yaml.safe_load((CONFIG / 'qos_overrides.yaml').read_text(encoding='utf-8'))
 
 
-def test_rviz_shows_camera_heatmap_scan_and_points(layout):
+def test_rviz_shows_every_output_that_can_be_drawn(layout):
     displays = layout['Visualization Manager']['Displays']
     shown = {
         display['Name']: (display['Class'], display['Topic']['Value'])
@@ -36,7 +51,10 @@ def test_rviz_shows_camera_heatmap_scan_and_points(layout):
     assert shown == {
         'Camera': ('rviz_default_plugins/Image', 'camera/image_raw'),
         'Heatmap': ('rviz_default_plugins/Image', 'camera/heatmap/image'),
+        'Depth': ('rviz_default_plugins/Image', 'camera/depth/image'),
         'Scan': ('rviz_default_plugins/LaserScan', 'camera/scan'),
+        'Proximity': ('rviz_default_plugins/Range', 'camera/proximity'),
+        'Nearest point': ('rviz_default_plugins/PointStamped', 'camera/nearest_point'),
         'Points': ('rviz_default_plugins/PointCloud2', 'camera/points'),
     }
     # A display is on only if both say so.
@@ -72,11 +90,33 @@ def test_rviz_classes_are_of_rviz2(layout):
 def test_rviz_window_state_places_the_panels_that_there_are(layout):
     state = bytes.fromhex(layout['Window Geometry']['QMainWindow State'])
     assert state[:4] == b'\0\0\0\xff'
-    for name in ('Displays', 'Camera', 'Heatmap'):
+    for name in ('Displays', 'Camera', 'Heatmap', 'Depth'):
         assert name.encode('utf-16-be') in state
         assert layout['Window Geometry'][name] == {'collapsed': False}
     for side in ('Left', 'Right'):
         assert layout['Window Geometry'][f'Hide {side} Dock'] is False
+
+
+def test_rviz_takes_messages_in_the_frame_and_with_the_types_of_depth_node(layout):
+    pytest.importorskip('sensor_msgs', reason='the outputs are ROS messages')
+    from midas_depth_ros.nodes.metric_output import OUTPUTS
+    from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+    settings = DepthNodeSettings()
+    options = layout['Visualization Manager']['Global Options']
+    assert options['Fixed Frame'] == settings.body_frame
+    displays = layout['Visualization Manager']['Displays']
+    shown = {
+        display['Topic']['Value'].removeprefix(f'{settings.cameras[0]}/'): display
+        for display in displays
+        if 'Topic' in display
+    }
+    for name, kind in OUTPUTS.items():
+        if name != 'depth/camera_info':
+            assert shown[name]['Class'].removeprefix('rviz_default_plugins/') == kind.__name__
+    depth = shown['depth/image']
+    assert depth['Normalize Range'] is False
+    assert (depth['Min Value'], depth['Max Value']) == (0, settings.heatmap.metric_far)
 
 
 def test_overrides_are_for_the_input_topics_of_the_default_camera(overrides):
@@ -123,3 +163,119 @@ def test_example_calibration_is_of_the_lens_that_it_says():
     assert math.degrees(width_rad) == pytest.approx(60, abs=0.1)
     assert (info.k[2], info.k[5]) == ((info.width - 1) / 2, (info.height - 1) / 2)
     assert list(info.p[:3]) == list(info.k[:3])
+
+
+def outputs() -> dict[str, str]:
+    """The metric topics of the default camera, and the names of their types."""
+    pytest.importorskip('sensor_msgs', reason='the outputs are ROS messages')
+    from midas_depth_ros.nodes.metric_output import OUTPUTS
+
+    return {f'camera/{name}': kind.__name__ for name, kind in OUTPUTS.items()}
+
+
+def costmap_sources(costmap: dict) -> dict[str, dict]:
+    """The sources of all obstacle layers of a costmap, by layer and name."""
+    layers = {name: costmap[name] for name in costmap['plugins']}
+    return {
+        f'{name}.{source}': layer[source]
+        for name, layer in layers.items()
+        for source in layer.get('observation_sources', '').split()
+    }
+
+
+def test_collision_monitor_listens_to_what_depth_node_publishes(monitor):
+    types = {'scan': 'LaserScan', 'range': 'Range', 'pointcloud': 'PointCloud2'}
+    sources = {name: monitor[name] for name in monitor['observation_sources']}
+    assert {source['type'] for source in sources.values()} == {'scan', 'range'}
+    for source in sources.values():
+        assert outputs()[source['topic']] == types[source['type']]
+
+
+def test_collision_monitor_stops_when_depth_node_falls_silent(monitor):
+    from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+    settings = DepthNodeSettings()
+    # 0 would mean for ever; two frames may be late.
+    assert 2 / settings.max_rate < monitor['source_timeout'] <= 1.0
+    assert not any('source_timeout' in monitor[name] for name in monitor['observation_sources'])
+    assert monitor['base_frame_id'] == settings.body_frame
+
+
+@pytest.mark.parametrize(('distance', 'felt'), [(math.inf, False), (0.6, True), (0.0, True)])
+def test_collision_monitor_reads_proximity_as_it_is_meant(monitor, distance, felt):
+    pytest.importorskip('sensor_msgs', reason='a proximity is a Range')
+    from std_msgs.msg import Header
+
+    from midas_depth_ros.nodes import metric_messages as messages
+    from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+    settings = DepthNodeSettings()
+    limits = settings.scan.range_min, settings.scan.range_max
+    angle = messages.corridor_angle(settings.obstacles.robot_width, limits[1])
+    message = messages.range_message(distance, limits, angle, Header())
+    assert message.min_range <= message.range <= message.max_range  # else an invalid source
+    # The reading becomes points on an arc; a zone acts on min_points of them.
+    step = monitor['proximity']['obstacles_angle']
+    count = math.ceil(message.field_of_view / step) + 1
+    angles = [(index / (count - 1) - 0.5) * message.field_of_view for index in range(count)]
+    arc = [(message.range * math.cos(a), message.range * math.sin(a)) for a in angles]
+    slow = monitor['slow']
+    inside = [point for point in arc if is_inside(point, yaml.safe_load(slow['points']))]
+    assert (len(inside) >= slow['min_points']) is felt
+    assert monitor['approach']['min_points'] <= count
+
+
+def is_inside(point: tuple[float, float], corners: list[list[float]]) -> bool:
+    """Whether a point is in a rectangle along the axes."""
+    return all(
+        min(corner[axis] for corner in corners)
+        <= point[axis]
+        <= max(corner[axis] for corner in corners)
+        for axis in (0, 1)
+    )
+
+
+def test_collision_monitor_lets_the_robot_turn_away(monitor):
+    zones = [monitor[name] for name in monitor['polygons']]
+    assert {zone['action_type'] for zone in zones} == {'slowdown', 'approach'}
+
+
+def test_costmap_listens_to_what_depth_node_publishes(costmap):
+    for name, source in costmap_sources(costmap).items():
+        topic = source['topic']
+        assert topic.startswith('/'), f'{name} would be below the namespace of the costmap'
+        assert outputs()[topic.removeprefix('/')] == source['data_type']
+
+
+def test_costmap_takes_clear_for_clear(costmap):
+    from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+    range_max = DepthNodeSettings().scan.range_max
+    scan = costmap['scan_layer']['scan']
+    assert scan['inf_is_valid'] is scan['marking'] is scan['clearing'] is True
+    # Inf becomes a range just below range_max, which must not be marked.
+    assert scan['obstacle_max_range'] < scan['raytrace_max_range'] < range_max
+
+
+def test_costmap_is_not_current_when_depth_node_falls_silent(costmap):
+    for source in costmap_sources(costmap).values():
+        assert 0 < source['expected_update_rate'] <= 1.0
+
+
+def test_costmap_has_the_scan_but_not_the_floor(costmap):
+    from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+    lowest = DepthNodeSettings().obstacles.min_height
+    layer = costmap['scan_layer']
+    for bounds in (layer, layer['scan']):
+        assert bounds['min_obstacle_height'] < 0 < bounds['max_obstacle_height']
+    cloud = costmap['cloud_layer']
+    assert cloud['obstacles']['min_obstacle_height'] > lowest
+    uses = {
+        name: (cloud[name]['marking'], cloud[name]['clearing']) for name in ('obstacles', 'floor')
+    }
+    assert uses == {'obstacles': (True, False), 'floor': (False, True)}
+    assert cloud['floor']['min_obstacle_height'] < 0
+    # Rays begin at the lens, which must be inside the voxels, of which there are 16 at most.
+    assert cloud['z_voxels'] <= 16
+    assert cloud['origin_z'] < 0.3 < cloud['origin_z'] + cloud['z_voxels'] * cloud['z_resolution']

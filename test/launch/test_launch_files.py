@@ -6,13 +6,17 @@ asked of rclpy itself: settings, full name and topics of a node that is made wit
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS)')
 
+from midas_depth_ros.geometry import CameraMount
+from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
 from midas_depth_ros.nodes.launch_arguments import ARGUMENTS
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.settings import DepthNodeSettings
@@ -20,12 +24,17 @@ from midas_depth_ros.nodes.stream_settings import ImageStreamSettings, Synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPTH_NODE_ARGUMENTS = {'namespace', 'params_file', *ARGUMENTS, 'use_sim_time', 'log_level'}
-SINGLE = {'camera', 'image_topic', 'camera_info_topic', *DEPTH_NODE_ARGUMENTS, 'rviz'}
+AVOIDANCE_ARGUMENTS = {'avoidance', 'avoidance_params_file'}
+SINGLE = {
+    *('camera', 'image_topic', 'camera_info_topic', 'optical_frame', 'rviz'),
+    *DEPTH_NODE_ARGUMENTS,
+    *AVOIDANCE_ARGUMENTS,
+}
 EXPECTED_ARGUMENTS = {
     'midas_depth': SINGLE,
     'multi_camera': {'cameras', *DEPTH_NODE_ARGUMENTS},
     'replay': {'bag', 'rate', 'loop', 'clock_rate', 'start_delay', 'qos_overrides', *SINGLE},
-    'demo': {'source', 'loop', *SINGLE},
+    'demo': {'source', 'loop', 'drive', 'speed', *SINGLE},
 }
 REQUIRED = {'multi_camera': {'cameras'}, 'replay': {'bag'}}
 
@@ -38,6 +47,10 @@ def node_of(ros, launched, program='depth_node'):
 
 def depth_settings(node) -> DepthNodeSettings:
     return ParameterServer(node, DepthNodeSettings).current
+
+
+def avoidance_settings(node) -> AvoidanceSettings:
+    return ParameterServer(node, AvoidanceSettings).current
 
 
 def write_params(folder: Path, key: str = '/**/depth_node', **values: object) -> str:
@@ -109,6 +122,9 @@ def test_every_argument_reaches_its_parameter_typed(ros, launcher):
         num_threads='2',
         process_every_frame='true',
         autostart='false',
+        camera_height='1',
+        camera_pitch='-0.25',
+        body_frame='123',  # a frame, though it looks like a number
         use_sim_time='true',
         log_level='debug',
     )
@@ -122,6 +138,8 @@ def test_every_argument_reaches_its_parameter_typed(ros, launcher):
     assert settings.num_threads == 2
     assert settings.process_every_frame
     assert not settings.autostart
+    assert (settings.camera_height, settings.camera_pitch) == (1.0, -0.25)
+    assert settings.body_frame == '123'
     assert node.get_parameter('use_sim_time').value
     call = launched.ros_arguments('depth_node')
     assert call[call.index('--log-level') + 1] == 'debug'
@@ -166,7 +184,10 @@ def test_rviz_comes_on_request_and_shows_the_right_camera(ros, launcher):
     assert [node.resolve_topic_name(topic) for topic in topics] == [
         '/robot/front/image_raw',
         '/robot/front/heatmap/image',
+        '/robot/front/depth/image',
         '/robot/front/scan',
+        '/robot/front/proximity',
+        '/robot/front/nearest_point',
         '/robot/front/points',
     ]
     assert node.get_parameter('use_sim_time').value
@@ -191,6 +212,13 @@ def test_rviz_shows_the_images_of_the_driver(ros, launcher):
         ({'process_every_frame': 'maybe'}, ['process_every_frame', 'maybe', 'true']),
         ({'params_file': '/nowhere/params.yaml'}, ['/nowhere/params.yaml', 'not a file']),
         ({'log_level': 'loud'}, ['log_level', 'loud', 'debug']),
+        ({'camera_height': '-0.3'}, ['camera_height:=-0.3', 'minimum 0.01']),
+        ({'avoidance': 'perhaps'}, ['avoidance', 'perhaps', 'true']),
+        (
+            {'avoidance': 'true', 'avoidance_params_file': '/nowhere/avoidance.yaml'},
+            ['avoidance_params_file:=/nowhere/avoidance.yaml', 'not a file'],
+        ),
+        ({'optical_frame': 'optical'}, ['optical_frame:=optical', 'camera_pitch:=']),
     ],
 )
 def test_a_wrong_argument_stops_the_launch_and_is_named(launcher, arguments, words):
@@ -199,6 +227,67 @@ def test_a_wrong_argument_stops_the_launch_and_is_named(launcher, arguments, wor
     assert launched.calls == {}
     for word in words:
         assert word in launched.output
+
+
+def test_avoidance_comes_on_request_and_hears_the_camera(ros, launcher):
+    launched = launcher.launch('midas_depth', avoidance='true', camera='front', namespace='robot')
+    assert set(launched.calls) == {'depth_node', 'avoidance_node'}
+    node = node_of(ros, launched, 'avoidance_node')
+    topics = {
+        'scan': '/robot/front/scan',
+        'closeness': '/robot/front/closeness',
+        'cmd_vel_in': '/robot/cmd_vel_in',
+        'cmd_vel': '/robot/cmd_vel',
+    }
+    assert node.get_fully_qualified_name() == '/robot/avoidance_node'
+    assert {topic: node.resolve_topic_name(topic) for topic in topics} == topics
+    assert avoidance_settings(node) == AvoidanceSettings()
+    assert not node.get_parameter('use_sim_time').value
+
+
+def test_avoidance_has_a_parameter_file_of_its_own(ros, launcher, tmp_path):
+    path = write_params(tmp_path, '/**/avoidance_node', robot_width=0.7, use_sim_time=True)
+    launched = launcher.launch('midas_depth', avoidance='true', avoidance_params_file=path)
+    node = node_of(ros, launched, 'avoidance_node')
+    assert node.resolve_topic_name('scan') == '/camera/scan'
+    assert avoidance_settings(node).robot_width == 0.7
+    assert node.get_parameter('use_sim_time').value  # not overridden by what was not given
+    assert not node_of(ros, launched).get_parameter('use_sim_time').value
+
+
+def test_avoidance_follows_the_clock_of_a_replay(ros, launcher):
+    launched = launcher.launch('replay', bag='b', start_delay='0.0', avoidance='true')
+    assert node_of(ros, launched, 'avoidance_node').get_parameter('use_sim_time').value
+
+
+@pytest.mark.parametrize('pitch', [-0.2, 0.0, 0.25])
+def test_static_transform_says_where_the_camera_is(launcher, pitch):
+    launched = launcher.launch(
+        'midas_depth',
+        optical_frame='eye',
+        body_frame='floor',
+        camera_height='0.3',
+        camera_pitch=str(pitch),
+    )
+    words = launched.calls['static_transform_publisher']
+    words = words[: words.index('--ros-args')] if '--ros-args' in words else words
+    said = dict(zip(words[::2], words[1::2], strict=True))
+    assert (said['--frame-id'], said['--child-frame-id']) == ('floor', 'eye')
+    assert float(said['--z']) == 0.3
+    assert set(said) == {'--z', '--roll', '--yaw', '--frame-id', '--child-frame-id'}
+    # Fixed axes, as URDF and tf2 have it: first about x, then about z.
+    turned = about_z(float(said['--yaw'])) @ about_x(float(said['--roll']))
+    np.testing.assert_allclose(turned, CameraMount(0.3, pitch).body_axes(), atol=1e-12)
+
+
+def about_x(angle: float) -> np.ndarray:
+    c, s = math.cos(angle), math.sin(angle)
+    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+
+
+def about_z(angle: float) -> np.ndarray:
+    c, s = math.cos(angle), math.sin(angle)
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
 
 
 def test_one_node_serves_several_cameras(ros, launcher):
@@ -260,3 +349,97 @@ def test_demo_streams_a_source_under_the_same_camera_name(ros, launcher, source)
     assert (stream.source, stream.camera, stream.loop) == (source, 'front', False)
     assert stream.wait_for_subscribers == 1
     assert depth_settings(node_of(ros, launched)).cameras == ('front',)
+
+
+def synthetic_settings(node) -> SyntheticCameraSettings:
+    return ParameterServer(node, SyntheticCameraSettings).current
+
+
+def test_demo_drives_a_robot_that_all_nodes_know_alike(ros, launcher):
+    launched = launcher.launch('demo', drive='true', namespace='fleet/robot_7', camera='front')
+    assert set(launched.calls) == {'depth_node', 'synthetic_camera', 'avoidance_node', 'ros2'}
+    source = node_of(ros, launched, 'synthetic_camera')
+    robot = synthetic_settings(source)
+    depth = depth_settings(node_of(ros, launched))
+    avoidance_node = node_of(ros, launched, 'avoidance_node')
+    avoidance = avoidance_settings(avoidance_node)
+    assert (robot.scene, robot.camera) == ('robot', 'front')
+    assert depth.cameras == ('front',)
+    assert (depth.camera_height, depth.camera_pitch) == (robot.camera_height, robot.camera_pitch)
+    assert depth.scale.source == 'ground_plane'
+    assert depth.body_frame == robot.robot.base_frame
+    assert avoidance.robot_front == avoidance.robot_rear == robot.robot.radius
+    assert avoidance.robot_width == 2 * robot.robot.radius <= depth.obstacles.robot_width
+    assert (avoidance.source, avoidance.sensor.x, avoidance.steering.enabled) == ('scan', 0.0, True)
+    prefix = '/fleet/robot_7'
+    assert avoidance_node.resolve_topic_name('scan') == f'{prefix}/front/scan'
+    assert avoidance_node.resolve_topic_name('cmd_vel') == source.resolve_topic_name('cmd_vel')
+    assert launched.calls['ros2'] == [
+        *['topic', 'pub', '--rate', '10', f'{prefix}/cmd_vel_in'],
+        *['geometry_msgs/msg/Twist', '{linear: {x: 0.3}}'],
+    ]
+
+
+def test_demo_robot_is_the_one_that_is_driven_for_the_figures(ros, launcher):
+    from midas_depth_ros.drive import rig
+
+    launched = launcher.launch('demo', drive='true')
+    differences = {
+        'synthetic_camera': (SyntheticCameraSettings, rig.camera_parameters(False, 10.0)),
+        'depth_node': (DepthNodeSettings, rig.depth_parameters(10.0, '')),
+        'avoidance_node': (AvoidanceSettings, rig.avoidance_parameters()),
+    }
+    for program, (settings_class, wanted) in differences.items():
+        node = node_of(ros, launched, program)
+        ParameterServer(node, settings_class)
+        for name, value in wanted.items():
+            if name not in ('transport', 'output_size'):  # more is shown than a drive needs
+                assert node.get_parameter(name).value == pytest.approx(value), (program, name)
+
+
+def test_demo_drives_as_the_arguments_say(ros, launcher, tmp_path):
+    path = write_params(tmp_path, max_rate=1.0, scale={'source': 'auto'})
+    launched = launcher.launch(
+        'demo',
+        drive='true',
+        speed='0.0',
+        params_file=path,
+        camera_height='0.5',
+        camera_pitch='0.4',
+        rviz='true',
+        camera='front/color',
+    )
+    assert 'ros2' not in launched.calls
+    assert '{linear' not in str(launched.calls)
+    robot = synthetic_settings(node_of(ros, launched, 'synthetic_camera'))
+    depth = depth_settings(node_of(ros, launched))
+    for settings in (robot, depth):
+        assert (settings.camera_height, settings.camera_pitch) == (0.5, 0.4)
+    assert (depth.max_rate, depth.scale.source) == (1.0, 'auto')
+    # rviz2 shows the cloud: somebody says where the camera is.
+    words = launched.calls['static_transform_publisher']
+    assert words[words.index('--child-frame-id') + 1] == robot.optical_frame
+    assert words[words.index('--frame-id') + 1] == robot.robot.base_frame
+
+
+def test_demo_scene_is_seen_from_where_depth_node_is_told(ros, launcher):
+    launched = launcher.launch('demo', camera_height='0.5', camera_pitch='0.2')
+    scene = synthetic_settings(node_of(ros, launched, 'synthetic_camera'))
+    depth = depth_settings(node_of(ros, launched))
+    assert (scene.scene, scene.camera_height, scene.camera_pitch) == ('moving', 0.5, 0.2)
+    assert (depth.camera_height, depth.camera_pitch) == (0.5, 0.2)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        ({'drive': 'true', 'source': 'video.mp4'}, ['source:=', 'drive:=true']),
+        ({'drive': 'often'}, ['drive', 'often', 'true']),
+        ({'drive': 'true', 'speed': 'fast'}, ['speed:=fast', 'm/s']),
+    ],
+)
+def test_a_drive_that_cannot_be_is_refused(launcher, arguments, words):
+    launched = launcher.launch('demo', **arguments)
+    assert launched.exit_code == 1
+    for word in words:
+        assert word in launched.output

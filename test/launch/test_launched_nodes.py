@@ -1,4 +1,4 @@
-"""The demo's launch file with the installed programs: pictures come out, and Ctrl-C ends all."""
+"""The demo's launch file with the installed programs: pictures come out, Ctrl-C ends all."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 
 pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS)')
 
-from geometry_msgs.msg import Vector3Stamped
+from geometry_msgs.msg import Twist, Vector3Stamped
 from launching import launch_command
+from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image
 
 
@@ -41,7 +42,7 @@ def stamp(image):
     return image.header.stamp.sec, image.header.stamp.nanosec
 
 
-def run_demo(ros, workspace, folder, arguments, enough) -> None:
+def run_demo(ros, workspace, folder, arguments, enough, nodes=2) -> None:
     """Run the demo until `enough()`, end it with Ctrl-C, and see that nothing of it is left."""
     environment = {
         **workspace.environment,
@@ -56,7 +57,7 @@ def run_demo(ros, workspace, folder, arguments, enough) -> None:
         with pytest.raises(ProcessLookupError):  # nobody is left in the session
             os.killpg(running.pid, 0)
     assert running.returncode == 0, output
-    assert output.count('process has finished cleanly') == 2, output
+    assert output.count('process has finished cleanly') == nodes, output
     assert 'Traceback' not in output
 
 
@@ -91,6 +92,29 @@ def test_demo_shows_heatmaps_of_a_picture_sent_compressed(ros, workspace, tmp_pa
     }
     run_demo(ros, workspace, tmp_path, arguments, lambda: len(heatmaps) >= 3)
     assert {(image.width, image.height) for image in heatmaps} == {(80, 60)}
+
+
+def test_demo_lets_commands_through_to_the_robot(ros, workspace, tmp_path):
+    odometry = ros.collect(Odometry, '/robot/odom')
+    heatmaps = ros.collect(Image, '/robot/camera/heatmap/image')
+    commands = ros.node.create_publisher(Twist, '/robot/cmd_vel_in', 1)
+    wish = Twist()
+    # Turning on the spot is let through whatever is seen, and does not depend on the model.
+    wish.angular.z = 0.5
+    ros.node.create_timer(0.1, lambda: commands.publish(wish))
+    arguments = {'drive': 'true', 'speed': '0.0', 'namespace': 'robot'}
+
+    def turned():
+        return heatmaps and odometry and odometry[-1].pose.pose.orientation != start(odometry)
+
+    def start(messages):
+        return messages[0].pose.pose.orientation
+
+    run_demo(ros, workspace, tmp_path, arguments, turned, nodes=3)
+    last = odometry[-1]
+    assert (last.header.frame_id, last.child_frame_id) == ('odom', 'base_link')
+    assert any(message.twist.twist.angular.z > 0.1 for message in odometry)
+    assert {(image.width, image.height) for image in heatmaps} == {(320, 240)}
 
 
 def ours(folder: Path) -> Path:

@@ -17,6 +17,11 @@ RECORDER = """\
 record="$LAUNCH_RECORDS/$(basename "$0")"
 printf '%s\\0' "$@" > "$record.part" && mv "$record.part" "$record"
 """
+PROGRAMS = {
+    'midas_depth_ros': ('avoidance_node', 'depth_node', 'image_stream', 'synthetic_camera'),
+    'rviz2': ('rviz2',),
+    'tf2_ros': ('static_transform_publisher',),
+}
 
 
 def launch_command(name: str, arguments: dict[str, str]) -> list[str]:
@@ -44,8 +49,7 @@ class Launcher:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        programs = ('depth_node', 'image_stream', 'synthetic_camera')
-        for package, names in {'midas_depth_ros': programs, 'rviz2': ('rviz2',)}.items():
+        for package, names in PROGRAMS.items():
             marker = folder / 'prefix/share/ament_index/resource_index/packages' / package
             marker.parent.mkdir(parents=True, exist_ok=True)
             marker.touch()
