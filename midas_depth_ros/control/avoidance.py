@@ -10,7 +10,9 @@ import dataclasses
 import enum
 import math
 
+from midas_depth_ros.control.corridor import Pose
 from midas_depth_ros.control.freshness import Moment, age_of
+from midas_depth_ros.control.memory import ObstacleMemory
 from midas_depth_ros.control.motion import MotionHistory
 from midas_depth_ros.control.options import AvoidanceOptions
 from midas_depth_ros.control.scan import ScanView
@@ -68,6 +70,7 @@ class Avoidance:
     def __init__(self, options: AvoidanceOptions) -> None:
         self.options = options
         self._motion = MotionHistory()
+        self._memory = ObstacleMemory()
         self._steering = Steering()
         self._last_s = math.nan
         self.forget()
@@ -81,9 +84,14 @@ class Avoidance:
         self._blocked_s = math.nan  # when forward was last impossible; NaN = it is possible
         self._ordered_s = -math.inf
         self._motion.clear()
+        self._memory.clear()
 
     def see_scan(self, view: ScanView, moment: Moment) -> None:
         """A scan came."""
+        seen_s, moved = moment.measured_s(self.options.stamps), Pose()
+        if self._scan:
+            moved = self._motion.since(self._scan[1].measured_s(self.options.stamps), seen_s)
+        self._memory.see(view, seen_s, moved, self.options)
         self._scan = (view, moment)
 
     def see_closeness(self, left: float, centre: float, right: float, moment: Moment) -> None:
@@ -128,7 +136,7 @@ class Avoidance:
             if self._scan and not fault:
                 view, moment = self._scan
                 pose = self._motion.since(moment.measured_s(options.stamps), now_s)
-                return ScanSight(view, pose, options)
+                return ScanSight(view, self._memory, pose, options)
             faults.append(f'scan: {fault}')
         if options.source != 'scan':
             fault = self._fault_of(self._closeness, now_s)

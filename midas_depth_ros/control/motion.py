@@ -6,7 +6,7 @@ import collections
 
 from midas_depth_ros.control.corridor import Pose
 
-KEPT_S = 5.0
+KEPT_S = 10.0  # longer than any timeout
 
 
 class MotionHistory:

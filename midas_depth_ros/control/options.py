@@ -9,7 +9,8 @@ import dataclasses
 class SensorPlace:
     """Where the scan's frame sits on the robot (x forward, y left, from its turning point).
 
-    `x` and `y` in m, `yaw` in rad. Returns nearer than `min_range` (m) are the robot's own parts.
+    `x` and `y` in m, `yaw` in rad. Returns nearer than `min_range` (m) are the robot's own parts;
+    what is nearer than `blind_range` (m) may have slipped out of view below a camera.
     `zero_is_clear`: the sensor says 0 where it saw nothing (against REP 117, as some lidars do).
     """
 
@@ -17,6 +18,7 @@ class SensorPlace:
     y: float = 0.0
     yaw: float = 0.0
     min_range: float = 0.0
+    blind_range: float = 0.3
     zero_is_clear: bool = False
 
 
@@ -68,6 +70,7 @@ class AvoidanceOptions:
     resume_margin: float = 0.05
     resume_delay: float = 0.4
     max_unknown: float = 0.25
+    memory: float = 3.0
     turn_without_data: bool = True
     allow_reverse: bool = True
     max_reverse_speed: float = 0.15

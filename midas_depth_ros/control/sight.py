@@ -18,6 +18,7 @@ from midas_depth_ros.control.corridor import (
     free_straight,
     unknown_shares,
 )
+from midas_depth_ros.control.memory import ObstacleMemory
 from midas_depth_ros.control.options import AvoidanceOptions
 from midas_depth_ros.control.scan import ScanView
 from midas_depth_ros.control.speed import (
@@ -55,14 +56,17 @@ def footprint_of(options: AvoidanceOptions) -> Footprint:
 
 
 class ScanSight:
-    """A scan, and where the robot has gone since (`pose`, seen from where it was)."""
+    """A scan, what is remembered from before, and where the robot has gone since (`pose`)."""
 
     source = 'scan'
 
-    def __init__(self, view: ScanView, pose: Pose, options: AvoidanceOptions) -> None:
-        self._view, self._pose, self._options = view, pose, options
+    def __init__(
+        self, view: ScanView, memory: ObstacleMemory, pose: Pose, options: AvoidanceOptions
+    ) -> None:
+        self._view, self._memory = view, memory
+        self._pose, self._options = pose, options
         self._footprint = footprint_of(options)
-        self._x, self._y = pose.to_now(view.x, view.y)
+        self._x, self._y = pose.to_now(memory.x, memory.y)
 
     def limit(self, linear: float, angular: float, resuming: bool = False) -> Limit:
         """The limit on a forward velocity > 0. Who resumes needs a little more room.
@@ -97,7 +101,9 @@ class ScanSight:
 
     def steer(self, steering: Steering) -> float:
         """The turning rate toward the free gap in rad/s."""
-        return steering.by_scan(self._view, self._pose, self._footprint, self._options)
+        return steering.by_scan(
+            self._view, self._memory, self._pose, self._footprint, self._options
+        )
 
     def _arc(self, curvature: float) -> float:
         return free_arc(self._x, self._y, curvature, self._footprint)

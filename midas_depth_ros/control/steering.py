@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from midas_depth_ros.control.corridor import Footprint, Pose, free_straight, unknown_shares
+from midas_depth_ros.control.memory import ObstacleMemory
 from midas_depth_ros.control.options import AvoidanceOptions
 from midas_depth_ros.control.scan import ScanView
 
@@ -27,13 +28,18 @@ class Steering:
         self._searching = False  # no gap in view: turning until there is one
 
     def by_scan(
-        self, view: ScanView, pose: Pose, footprint: Footprint, options: AvoidanceOptions
+        self,
+        view: ScanView,
+        memory: ObstacleMemory,
+        pose: Pose,
+        footprint: Footprint,
+        options: AvoidanceOptions,
     ) -> float:
         """The turning rate toward the best gap; where there is none, round to the chosen side."""
         limit = options.steering.max_angle
         headings = np.linspace(-limit, limit, HEADINGS)
         values = [
-            self._value(heading, view, pose.moved(0.0, heading), footprint, options)
+            self._value(heading, view, memory, pose.moved(0.0, heading), footprint, options)
             for heading in headings
         ]
         best = int(np.argmax(values))
@@ -71,13 +77,14 @@ class Steering:
         self,
         heading: float,
         view: ScanView,
+        memory: ObstacleMemory,
         pose: Pose,
         footprint: Footprint,
         options: AvoidanceOptions,
     ) -> float:
         """How good a heading is, in m; -Inf if the way there is not free, or not known."""
         near, far = options.stop_distance + options.resume_margin, options.slow_distance
-        free = free_straight(*pose.to_now(view.x, view.y), footprint)
+        free = free_straight(*pose.to_now(memory.x, memory.y), footprint)
         # A camera sees the sides only from afar on; once turned there it sees what is near, too,
         # and whether to go is not decided here.
         shares = unknown_shares(view, pose, footprint, np.array([(near + far) / 2, far]))

@@ -47,6 +47,15 @@ class SensorParameters:
         maximum=10.0,
         live=True,
     )
+    blind_range: float = parameter(
+        DEFAULT.sensor.blind_range,
+        'What is nearer to the sensor may slip out of its view, as below a camera, and is '
+        'remembered although its bearing is clear.',
+        unit='m',
+        minimum=0.0,
+        maximum=10.0,
+        live=True,
+    )
     zero_is_clear: bool = parameter(
         DEFAULT.sensor.zero_is_clear,
         'The sensor says 0 where it saw nothing, as some lidars do; otherwise 0 is unknown.',
@@ -233,6 +242,15 @@ class AvoidanceSettings:
         'no data.',
         minimum=0.0,
         maximum=0.99,
+        live=True,
+    )
+    memory: float = parameter(
+        DEFAULT.memory,
+        'How long obstacles that are out of view now are remembered, carried along by the '
+        'velocities sent; 0 = not at all.',
+        unit='s',
+        minimum=0.0,
+        maximum=5.0,
         live=True,
     )
     turn_without_data: bool = parameter(
