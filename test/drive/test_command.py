@@ -69,7 +69,7 @@ def test_help_needs_neither_ros_nor_a_model():
     code = (
         'import sys; from midas_depth_ros import cli\n'
         'try: cli.main(["drive", "--help"])\n'
-        'except SystemExit: print({"rclpy", "torch", "cv2"} & set(sys.modules))'
+        'except SystemExit: print({"rclpy", "torch", "nav_msgs"} & set(sys.modules))'
     )
     result = subprocess.run(
         [sys.executable, '-c', code], capture_output=True, text=True, cwd=REPOSITORY
