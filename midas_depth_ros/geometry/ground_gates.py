@@ -67,18 +67,16 @@ class GroundCells:
 
     d: scaled so that its spread is about 0 to 1: the picture's own is d * spread + far. ground:
     1/Z of the floor, 1/m, `largest` the largest of it. tolerance: in 1/m. candidate: where floor
-    could be seen. x: image coordinate to the right.
+    could be seen.
     """
 
     d: np.ndarray
     ground: np.ndarray
-    x: np.ndarray
     known: np.ndarray
     candidate: np.ndarray
     largest: float
     far: float
     spread: float
-    height_m: float
     tolerance: np.ndarray
 
 

@@ -24,10 +24,12 @@ PAIRS = 192  # hypotheses
 SCORED = 3  # every so many-th candidate has a say in choosing among hypotheses
 LEVER = 0.12  # of the largest g: cells of a pair are at least so different
 BEHIND_COST = 2.0  # a cell behind the floor costs up to so much, one before it up to 1
+CLOSELY = 0.12  # of the tolerance: a line that some cells fit so closely beats a compromise
+CLOSE_VOTE = 2.0  # between the floor before a cliff and the one below it
 REFITS = 6
 WIDE = 3.0  # times the median 1/Z of floor: beyond, a lens looks almost straight down
 BIWEIGHT = 4.7  # Tukey's constant: where a residual loses its vote, in deviations
-FINEST = 0.05  # of the tolerance: the deviation is not believed to be smaller
+FINEST, COARSEST = 0.05, 0.43  # of the tolerance: the deviation is believed to be between
 
 
 def fit_ground_plane(
@@ -93,8 +95,8 @@ def _cells(d: np.ndarray, grid: Grid, mount: CameraMount, options: GroundOptions
             f'pitch {mount.pitch_rad:.3f} rad gives: too little to see the floor'
         )
     return GroundCells(
-        d=coarse, ground=ground, x=x, known=known, candidate=floor_may_be, largest=largest,
-        far=float(far), spread=float(near - far), height_m=mount.height_m,
+        d=coarse, ground=ground, known=known, candidate=floor_may_be, largest=largest,
+        far=float(far), spread=float(near - far),
         tolerance=options.tolerance_of(ground, largest),
     )  # fmt: skip
 
@@ -128,8 +130,9 @@ def _best_hypothesis(cells: GroundCells) -> tuple[float, float]:
     above = scale[:, None] * d_scored
     above += shift[:, None] * weight
     above -= ground[::SCORED].astype(np.float32) * weight
+    closely = np.minimum(np.abs(above) * (1 / CLOSELY), 1).sum(axis=1)
     np.clip(above, -BEHIND_COST, 1, out=above)
-    best = int(np.argmin(np.abs(above, out=above).sum(axis=1)))
+    best = int(np.argmin(np.abs(above, out=above).sum(axis=1) + CLOSE_VOTE * closely))
     return float(scale[best]), float(shift[best])
 
 
@@ -139,9 +142,9 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
     ground = cells.ground[cells.candidate].astype(np.float64)
     tolerance = cells.tolerance[cells.candidate].astype(np.float64)
     scale, shift = start
-    deviation = 0.5
+    off = (scale * d + shift - ground) / tolerance
+    deviation = _deviation(np.abs(off))
     for _ in range(REFITS):
-        off = (scale * d + shift - ground) / tolerance
         vote = np.maximum(1 - (off / (BIWEIGHT * deviation)) ** 2, 0) ** 2
         if vote.sum() < 8:
             break
@@ -154,8 +157,13 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
         if not slope > 0:
             raise NoFloor('nothing below the horizon comes nearer towards the bottom: no floor')
         scale, shift = float(1 / slope), float(g_mean - d_mean / slope)
-        off = np.abs(scale * d + shift - ground) / tolerance
-        near = off[off < 1]
-        middle = 1.4826 * float(np.median(near)) if near.size else 1.0
-        deviation = float(np.clip(middle, FINEST, 1 / BIWEIGHT * 2))
+        off = (scale * d + shift - ground) / tolerance
+        deviation = _deviation(np.abs(off))
     return GroundLine.of(cells, scale, shift)
+
+
+def _deviation(off: np.ndarray) -> float:
+    """Robust standard deviation of what is within the tolerance, in tolerances."""
+    near = off[off < 1]
+    middle = 1.4826 * float(np.median(near)) if near.size else 1.0
+    return float(np.clip(middle, FINEST, COARSEST))

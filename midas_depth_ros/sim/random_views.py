@@ -175,6 +175,20 @@ def blocked_view(rng: np.random.Generator) -> RandomView:
     return RandomView('blocked', inverse, rendering.floor_mask, camera, pose)
 
 
+def cliff_view(rng: np.random.Generator) -> tuple[RandomView, float]:
+    """A floor that ends, a lower one beyond it and a wall behind; and metres ahead to the edge."""
+    camera, pose = random_camera(rng)
+    rays = _rays(camera, pose)
+    ground = -rays[2] / pose.z_m
+    edge = rng.uniform(1.4, 3.5) / float(ground.max())
+    below = rng.uniform(0.2, 1.0)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        lower = (ground > 0) & (rays[0] / ground > edge)
+    inverse = np.where(lower, ground * pose.z_m / (pose.z_m + below), np.maximum(ground, 0))
+    inverse = np.maximum(inverse, rays[0] / rng.uniform(4, 8))
+    return RandomView('cliff', inverse, (ground > 0) & ~lower, camera, pose), edge
+
+
 def points_of(view: RandomView) -> np.ndarray:
     """(3, h, w) float64: x ahead, y left, z up from the floor below the camera, metres."""
     x, y = (axis.astype(np.float64) for axis in view.camera.normalised_grid())

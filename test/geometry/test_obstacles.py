@@ -20,7 +20,7 @@ from midas_depth_ros.geometry import (
     point_cloud,
 )
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
-from midas_depth_ros.sim.random_views import disturbed, nearest_ahead, room_view
+from midas_depth_ros.sim.random_views import cliff_view, disturbed, nearest_ahead, room_view
 
 CAMERA = CameraModel.from_field_of_view(256, 192, math.radians(70))
 GRID = CAMERA.normalised_grid()
@@ -141,6 +141,25 @@ def test_a_cliff_is_found_from_relative_depth_too():
     found = find_obstacles(depth, GRID, MOUNT, OPTIONS, residual=scale.residual)
     assert found.drop.any()
     assert found.nearest_range_m == pytest.approx(0.9, rel=0.05)
+
+
+@pytest.mark.parametrize('noise', [0.0, 0.02])
+def test_before_random_cliffs_the_edge_is_found_or_the_scale_refused(noise):
+    rng = np.random.default_rng(30)
+    found = 0
+    for _ in range(60):
+        view, edge = cliff_view(rng)
+        d, _, _ = disturbed(view, rng, noise=noise)
+        grid = view.camera.normalised_grid()
+        mount = CameraMount(view.pose.z_m, view.pose.pitch_rad, view.pose.roll_rad)
+        scale = fit_ground_plane(d, grid, mount)
+        if isinstance(scale, Refusal) or edge > OPTIONS.max_drop_range_m:
+            continue
+        depth = scale.depth(d, min_depth_m=0, beyond=math.inf)
+        obstacles = find_obstacles(depth, grid, mount, OPTIONS, residual=scale.residual)
+        assert obstacles.nearest_range_m == pytest.approx(edge, rel=0.08)
+        found += 1
+    assert found > 15
 
 
 def test_specks_do_not_count_and_things_do():
