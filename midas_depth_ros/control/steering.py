@@ -83,11 +83,13 @@ class Steering:
         options: AvoidanceOptions,
     ) -> float:
         """How good a heading is, in m; -Inf if the way there is not free, or not known."""
-        near, far = options.stop_distance + options.resume_margin, options.slow_distance
+        # What ends within half of the slow zone is no gap, only an end a little farther off.
+        near = (options.stop_distance + options.resume_margin + options.slow_distance) / 2
+        far = options.slow_distance
         free = free_straight(*pose.to_now(memory.x, memory.y), footprint)
         # A camera sees the sides only from afar on; once turned there it sees what is near, too,
         # and whether to go is not decided here.
-        shares = unknown_shares(view, pose, footprint, np.array([(near + far) / 2, far]))
+        shares = unknown_shares(view, pose, footprint, np.array([near, far]))
         if free <= near or (shares > options.max_unknown).any():
             return -np.inf
         other_side = heading * self._side < 0

@@ -6,6 +6,7 @@ clock (a simulated one, if so set) decides and sends. No certified safety device
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Header
@@ -30,6 +32,7 @@ from midas_depth_ros.nodes.spinning import run_node
 NEWEST = qos.NEWEST_IMAGE  # what holds for pictures holds for commands and scans
 FAULT_LOG_PERIOD_S = 5.0
 CLOCK_CHECK_S = 0.2
+LINGER_S, ACKNOWLEDGE_S = 0.05, 0.5  # how long the last zero may take
 CLOCK_TIMEOUT_S = 1.0  # so long, by the wall clock, a simulated clock may stand still
 NO_DECISION = Decision(0.0, 0.0, State.NO_CLOCK, 'no time yet', 'none', silent=True)
 
@@ -49,6 +52,7 @@ class AvoidanceNode(Node):
         self._parameter_server = ParameterServer(self, AvoidanceSettings)
         settings = self._parameter_server.current
         self._avoidance = Avoidance(settings.options())
+        self._ending = False
         self._decision = NO_DECISION
         self._said: State | None = None
         self._kind = TwistStamped if settings.stamped else Twist
@@ -72,8 +76,12 @@ class AvoidanceNode(Node):
 
     def destroy_node(self) -> None:
         """Stop the robot, then destroy what it is told with."""
+        self._ending = True
         if not self._decision.silent and self.context.ok():
             self._send(0.0, 0.0)
+            time.sleep(LINGER_S)  # for best effort subscribers, who confirm nothing
+            with contextlib.suppress(RuntimeError):  # a middleware that cannot tell
+                self._velocity.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))
         super().destroy_node()
 
     def _listen(self, name: str, kind: type, callback: Any) -> None:
@@ -144,6 +152,8 @@ class AvoidanceNode(Node):
             self._decide(dataclasses.replace(NO_DECISION, text=text, silent=was_silent))
 
     def _decide(self, decision: Decision) -> None:
+        if self._ending:  # a timer that another thread had begun: the zero was the last word
+            return
         self._decision = decision
         if not decision.silent:
             self._send(decision.linear, decision.angular)

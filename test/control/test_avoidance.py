@@ -308,6 +308,16 @@ def test_a_camera_steers_within_its_narrow_view(side):
     assert settled(STEERING, scan=view).angular * side > 0.1
 
 
+def test_steering_does_not_wait_before_what_is_hardly_free():
+    # Just enough room to count as free, and too little to go on after a stop: turn round.
+    options = dataclasses.replace(STEERING, resume_margin=0.05)
+    driver = Driver(options)
+    driver.steps(5, scan=wall(0.55))
+    for _ in range(20):
+        decision = driver.step(scan=wall(0.2 + 0.4 + 0.051))
+    assert abs(decision.angular) > 0.3
+
+
 def test_steering_looks_round_in_a_dead_end_and_only_on_the_way_forward():
     decision = settled(STEERING, scan=wall(0.5))
     assert (decision.linear, abs(decision.angular)) == (0.0, STEERING.steering.max_rate)

@@ -74,7 +74,7 @@ def test_memory_does_not_grow_for_ever():
 
 def drive_past(memory: float) -> float:
     """The free way when turning back toward a post that was passed and is out of view."""
-    avoidance = Avoidance(dataclasses.replace(OPTIONS, memory=memory, stop_distance=0.1))
+    avoidance = Avoidance(dataclasses.replace(OPTIONS, memory=memory))
     now_s, x = 100.0, 0.0
     for _ in range(100):
         now_s += 0.05
@@ -90,5 +90,5 @@ def drive_past(memory: float) -> float:
 
 
 def test_one_does_not_turn_into_what_one_is_passing():
-    assert drive_past(memory=3.0) < 0.3
+    assert drive_past(memory=3.0) < 0.35
     assert drive_past(memory=0.0) == math.inf
