@@ -153,7 +153,7 @@ def test_before_random_cliffs_the_edge_is_found_or_the_scale_refused(noise):
         grid = view.camera.normalised_grid()
         mount = CameraMount(view.pose.z_m, view.pose.pitch_rad, view.pose.roll_rad)
         scale = fit_ground_plane(d, grid, mount)
-        if isinstance(scale, Refusal) or edge > OPTIONS.max_drop_range_m:
+        if isinstance(scale, Refusal) or edge > 0.85 * OPTIONS.max_drop_range_m:
             continue
         depth = scale.depth(d, min_depth_m=0, beyond=math.inf)
         obstacles = find_obstacles(depth, grid, mount, OPTIONS, residual=scale.residual)
