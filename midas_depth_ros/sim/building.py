@@ -1,0 +1,271 @@
+"""Tools for laying out a place: a stock of random finishes, and frames in which parts are put."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import random
+
+from midas_depth_ros.sim.parts import (
+    BALL,
+    BOX,
+    FIRST_OBJECT_ID,
+    TUBE,
+    Colour,
+    Finish,
+    Marking,
+    Part,
+)
+from midas_depth_ros.sim.textures import Atlas
+
+MAX_FINISHES = 250
+WOODS = ((0.72, 0.52, 0.33), (0.55, 0.36, 0.2), (0.36, 0.22, 0.13), (0.84, 0.7, 0.5), (0.2, 0.13, 0.09))
+
+
+def colour(rng: random.Random, lively: float = 0.3) -> Colour:
+    """A random colour: mostly greyish; with probability `lively` any."""
+    hue = rng.random()
+    if rng.random() < lively:
+        saturation, value = rng.uniform(0.3, 1.0), rng.uniform(0.15, 1.0)
+    else:
+        hue = rng.choice((hue, rng.uniform(0.03, 0.14)))
+        saturation, value = rng.uniform(0.0, 0.25), rng.random() ** 0.8 * 0.92 + 0.04
+    return colorsys.hsv_to_rgb(hue, saturation, value)
+
+
+def varied(rng: random.Random, base: Colour, amount: float = 0.12) -> Colour:
+    """A colour near `base`."""
+    light = math.exp(rng.gauss(0, amount * 1.5))
+    return tuple(min(max(c * light * (1 + rng.gauss(0, 0.5 * amount)), 0.01), 1.0) for c in base)
+
+
+def scaled(base: Colour, factor: float) -> Colour:
+    return tuple(min(c * factor, 1.0) for c in base)
+
+
+class Stock:
+    """Makes finishes with the textures of one atlas, and numbers them."""
+
+    def __init__(self, rng: random.Random, atlas: Atlas) -> None:
+        self.rng = rng
+        self.finishes: list[Finish] = []
+        self._roles = atlas.roles
+
+    def texture(self, role: str) -> int:
+        return self.rng.choice(self._roles[role])
+
+    def add(self, finish: Finish) -> int:
+        """The number of `finish`."""
+        if len(self.finishes) >= MAX_FINISHES:
+            return self.rng.randrange(len(self.finishes))
+        self.finishes.append(finish)
+        return len(self.finishes) - 1
+
+    def of(
+        self,
+        role: str,
+        base: Colour,
+        size: float = 1.0,
+        contrast: float = 0.25,
+        second: Colour | None = None,
+        grain: float = 0.08,
+        glow: float = 0.0,
+        turn: float = 0.0,
+        square: bool = True,
+    ) -> int:
+        """`base` under a texture of `role`, between darker and lighter by `contrast`."""
+        rng = self.rng
+        low = second or scaled(base, 1 - contrast)
+        palette = (low, base) if second else (low, base, scaled(base, 1 + 0.5 * contrast))
+        if rng.random() < 0.15:
+            palette = palette[::-1]
+        across = size * math.exp(rng.gauss(0, 0.25))
+        return self.add(
+            Finish(
+                palette,
+                self.texture(role),
+                (across, across if square else across * rng.uniform(0.5, 2)),
+                self.texture('grain'),
+                size * rng.uniform(0.3, 1.5),
+                grain * rng.uniform(0.3, 1.8),
+                turn,
+                (rng.random(), rng.random()),
+                glow,
+            )
+        )
+
+    def plain(self, base: Colour | None = None, glow: float = 0.0, lively: float = 0.35) -> int:
+        """Paint, plastic, metal: nearly one colour."""
+        base = base or colour(self.rng, lively)
+        contrast = self.rng.uniform(0.02, 0.15)
+        return self.of('plain', base, self.rng.uniform(0.3, 2), contrast, grain=0.05, glow=glow)
+
+    def wood(self) -> int:
+        base = varied(self.rng, self.rng.choice(WOODS))
+        return self.of('wood', base, self.rng.uniform(0.5, 1.6), 0.3, square=False)
+
+    def cloth(self, lively: float = 0.4) -> int:
+        base = colour(self.rng, lively)
+        role = 'soft' if self.rng.random() < 0.7 else 'cloth'
+        second = colour(self.rng, lively) if self.rng.random() < 0.25 else None
+        return self.of(role, base, self.rng.uniform(0.15, 0.8), 0.2, second)
+
+    def odd(self) -> int:
+        """Anything at all: strong patterns, for objects and sometimes floors and walls."""
+        rng = self.rng
+        palette = tuple(colour(rng, 0.5) for _ in range(rng.choice((2, 2, 3, 5))))
+        size = math.exp(rng.uniform(math.log(0.1), math.log(2.0)))
+        return self.add(
+            Finish(
+                palette,
+                self.texture('odd'),
+                (size, size * rng.uniform(0.6, 1.6)),
+                self.texture('grain'),
+                size,
+                rng.uniform(0, 0.2),
+                rng.choice((0.0, rng.uniform(0, math.pi))),
+                (rng.random(), rng.random()),
+            )
+        )
+
+    def picture(self, role: str = 'picture', stops: int = 6, size: float = 0.7) -> int:
+        """Many colours: posters, books, screens."""
+        palette = tuple(colour(self.rng, 0.5) for _ in range(stops))
+        return self.add(Finish(palette, self.texture(role), (size, size), grain_depth=0.03))
+
+    def furniture(self) -> int:
+        """Wood, paint, rarely odd."""
+        pick = self.rng.random()
+        if pick < 0.5:
+            return self.wood()
+        if pick < 0.93:
+            return self.plain(lively=0.25)
+        return self.odd()
+
+    def front(self, base: int | None = None) -> int:
+        """Doors and drawers."""
+        rng = self.rng
+        body = varied(rng, rng.choice(WOODS)) if rng.random() < 0.45 else colour(rng, 0.2)
+        return self.of('front', body, rng.uniform(0.5, 1.6), 0.45, grain=0.05, square=False)
+
+
+class Yard:
+    """Collects a place's parts and markings; every `frame` starts a new object."""
+
+    def __init__(self, rng: random.Random, stock: Stock) -> None:
+        self.rng, self.stock = rng, stock
+        self.parts: list[Part] = []
+        self.markings: list[Marking] = []
+        self._objects = FIRST_OBJECT_ID
+
+    def frame(
+        self, x: float, y: float, yaw: float = 0.0, z: float = 0.0, object_id: int | None = None
+    ) -> Frame:
+        """Where an object is put together; with `object_id`, a piece of that one."""
+        if object_id is None:
+            object_id = self._objects
+            self._objects += 1
+        return Frame(self.parts, x, y, z, yaw, object_id)
+
+    def mark(self, x: float, y: float, length: float, width: float, yaw: float, finish: int) -> None:
+        """Paint a rectangle on the floor."""
+        c, s = math.cos(yaw), math.sin(yaw)
+        corners = []
+        for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+            u, v = 0.5 * a * length, 0.5 * b * width
+            corners.append((x + c * u - s * v, y + s * u + c * v))
+        self.markings.append(Marking(tuple(corners), finish))
+
+    def mark_round(self, x: float, y: float, radius: float, finish: int, rough: float = 0.0) -> None:
+        """Paint a round shape, or a blot, on the floor."""
+        corners = []
+        for i in range(20):
+            r = radius * (1 + self.rng.uniform(-rough, rough))
+            corners.append((x + r * math.cos(i * math.tau / 20), y + r * math.sin(i * math.tau / 20)))
+        self.markings.append(Marking(tuple(corners), finish))
+
+
+class Frame:
+    """Puts parts by their place in an object: x, y of the middle, z of the underside."""
+
+    def __init__(
+        self, parts: list[Part], x: float, y: float, z: float, yaw: float, object_id: int
+    ) -> None:
+        self.object_id = object_id
+        self._parts, self._x, self._y, self._z, self._yaw = parts, x, y, z, yaw
+        self._c, self._s = math.cos(yaw), math.sin(yaw)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """The place in the world."""
+        return self._x + self._c * x - self._s * y, self._y + self._s * x + self._c * y
+
+    @property
+    def yaw(self) -> float:
+        return self._yaw
+
+    def _put(self, shape, x, y, z, half, finish, yaw, pitch, roll, taper=1.0) -> None:
+        px, py = self.at(x, y)
+        half = tuple(max(h, 1e-3) for h in half)
+        self._parts.append(
+            Part(
+                shape,
+                (px, py, self._z + z),
+                half,
+                finish,
+                self.object_id,
+                self._yaw + yaw,
+                pitch,
+                roll,
+                taper,
+            )
+        )
+
+    def box(
+        self,
+        x: float,
+        y: float,
+        z: float,
+        length: float,
+        width: float,
+        height: float,
+        finish: int,
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        roll: float = 0.0,
+    ) -> None:
+        half = (0.5 * length, 0.5 * width, 0.5 * height)
+        self._put(BOX, x, y, z + half[2], half, finish, yaw, pitch, roll)
+
+    def tube(
+        self,
+        x: float,
+        y: float,
+        z: float,
+        radius: float,
+        height: float,
+        finish: int,
+        taper: float = 1.0,
+        pitch: float = 0.0,
+        roll: float = 0.0,
+        yaw: float = 0.0,
+        flat: float = 1.0,
+    ) -> None:
+        """`radius` at the foot; the foot is at z where the tube stands upright."""
+        half = (radius, radius * flat, 0.5 * height)
+        self._put(TUBE, x, y, z + half[2], half, finish, yaw, pitch, roll, taper)
+
+    def ball(
+        self,
+        x: float,
+        y: float,
+        z: float,
+        rx: float,
+        ry: float,
+        rz: float,
+        finish: int,
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        roll: float = 0.0,
+    ) -> None:
+        """z is that of the middle."""
+        self._put(BALL, x, y, z, (rx, ry, rz), finish, yaw, pitch, roll)

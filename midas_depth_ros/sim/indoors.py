@@ -1,0 +1,368 @@
+"""Rooms and corridors: walls, what stands along them, what stands free, lamps and windows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+
+from midas_depth_ros.sim import furniture as made
+from midas_depth_ros.sim.building import Frame, Stock, Yard, colour, varied
+from midas_depth_ros.sim.parts import STRUCTURE_ID, Hall, Light, Place, Sky
+from midas_depth_ros.sim.pose import Pose
+from midas_depth_ros.sim.textures import Atlas
+
+
+@dataclasses.dataclass
+class Ground:
+    """What is taken on the floor: circles (x, y, radius) that things keep clear of."""
+
+    taken: list[tuple[float, float, float]] = dataclasses.field(default_factory=list)
+
+    def free(self, x: float, y: float, radius: float) -> bool:
+        return all(math.hypot(x - a, y - b) > radius + r for a, b, r in self.taken)
+
+    def take(self, x: float, y: float, radius: float) -> None:
+        self.taken.append((x, y, radius))
+
+
+def floor_finish(stock: Stock) -> tuple[int, float]:
+    """A floor's finish, and how much it mirrors."""
+    rng = stock.rng
+    pick = rng.random()
+    turn = rng.choice((0.0, math.pi / 2, rng.uniform(0, math.pi)))
+    mirror = rng.choice((0.0, 0.0, rng.uniform(0.1, 0.5), rng.uniform(0.3, 0.9)))
+    if pick < 0.3:
+        base = varied(rng, rng.choice(made_woods()))
+        return stock.of('wood', base, rng.uniform(1.0, 2.4), 0.35, turn=turn), mirror
+    if pick < 0.5:
+        base = colour(rng, 0.15)
+        return stock.of('tile', base, rng.uniform(0.5, 2.0), rng.uniform(0.1, 0.6), turn=turn), mirror
+    if pick < 0.72:
+        return stock.of('soft', colour(rng, 0.35), rng.uniform(0.3, 1.0), 0.25, grain=0.15), 0.0
+    if pick < 0.84:
+        return stock.of('concrete', colour(rng, 0.05), rng.uniform(1, 3), 0.25, grain=0.12), mirror
+    if pick < 0.93:
+        return stock.plain(), mirror
+    return stock.odd(), mirror
+
+
+def made_woods():
+    from midas_depth_ros.sim.building import WOODS
+
+    return WOODS
+
+
+def wall_finish(stock: Stock) -> int:
+    rng = stock.rng
+    pick = rng.random()
+    if pick < 0.72:
+        base = colour(rng, 0.2)
+        light = tuple(0.45 + 0.5 * c for c in base)
+        return stock.of('wall', light, rng.uniform(1, 4), rng.uniform(0.02, 0.12), grain=0.04)
+    if pick < 0.8:
+        return stock.of('brick', varied(rng, (0.6, 0.4, 0.32)), rng.uniform(0.8, 2), 0.4)
+    if pick < 0.86:
+        return stock.of('tile', colour(rng, 0.2), rng.uniform(0.4, 1.2), 0.2)
+    if pick < 0.92:
+        return stock.wood()
+    return stock.odd()
+
+
+def indoor_light(rng: random.Random, x: float, y: float, z: float) -> Light:
+    """A lamp at a place; or a dim one, warm or cold."""
+    warm = rng.gauss(0.05, 0.1)
+    tint = (1 + warm, 1.0, 1 - warm)
+    key, ambient = rng.uniform(0.3, 1.3), rng.uniform(0.3, 0.9)
+    cool = rng.gauss(0, 0.06)
+    return Light(
+        (x, y, z),
+        False,
+        tuple(key * t for t in tint),
+        tuple(ambient * t for t in (1 - cool, 1.0, 1 + cool)),
+        rng.uniform(2.0, 4.5),
+    )
+
+
+def indoor_pose(rng: random.Random, x: float, y: float, yaw: float, ceiling: float) -> Pose:
+    if rng.random() < 0.45:  # a small robot
+        height, pitch = rng.uniform(0.1, 0.6), math.radians(rng.gauss(4, 7))
+    else:  # a person or a larger robot
+        height, pitch = rng.uniform(0.6, 1.75), math.radians(rng.uniform(-6, 34))
+    roll = math.radians(rng.gauss(0, 2.0) if rng.random() < 0.85 else rng.gauss(0, 7))
+    return Pose(x, y, min(height, ceiling - 0.4), yaw, pitch, roll)
+
+
+def room(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
+    """A furnished room with the camera looking along its longer way."""
+    stock = Stock(rng, atlas)
+    yard = Yard(rng, stock)
+    length, width = rng.uniform(2.6, 8.5), rng.uniform(2.4, 6.5)
+    height = rng.uniform(2.3, 3.3)
+    floor, mirror = floor_finish(stock)
+    wall = wall_finish(stock)
+    walls = tuple(wall_finish(stock) if rng.random() < 0.15 else wall for _ in range(4))
+    ceiling = stock.of('wall', tuple(0.55 + 0.4 * c for c in colour(rng, 0.05)), 3, 0.05, grain=0.03)
+    hall = Hall((-0.5 * length, -0.5 * width), (0.5 * length, 0.5 * width), height, walls, ceiling)
+    x = -0.5 * length + rng.uniform(0.15, 0.45) * length
+    y = rng.uniform(-0.35, 0.35) * width
+    target = rng.uniform(0.1, 0.5) * length, rng.uniform(-0.45, 0.45) * width
+    yaw = math.atan2(target[1] - y, target[0] - x) + rng.gauss(0, 0.2)
+    pose = indoor_pose(rng, x, y, yaw, height)
+    ground = Ground([(x, y, rng.uniform(0.25, 0.7))])
+    if rng.random() < 0.35:
+        rug(yard, stock, rng.uniform(-0.2, 0.4) * length, rng.uniform(-0.3, 0.3) * width)
+    if rng.random() < 0.3:
+        floor_litter(yard, stock, length, width)
+    sides = [
+        (0.0, -0.5 * width, 0.0, length),
+        (0.0, 0.5 * width, math.pi, length),
+        (0.5 * length, 0.0, math.pi / 2, width),
+        (-0.5 * length, 0.0, -math.pi / 2, width),
+    ]
+    crowd = rng.choice((0.3, 0.7, 0.9, 1.0))
+    for cx, cy, side_yaw, span in sides:
+        furnish_wall(yard, stock, ground, (cx, cy, side_yaw), span, height, crowd)
+    centrepiece(yard, stock, ground, length, width)
+    for _ in range(rng.choice((1, 2, 3, 5, 8))):
+        scatter(yard, stock, ground, hall)
+    lamp_at = rng.uniform(-0.3, 0.35) * length, rng.uniform(-0.3, 0.3) * width
+    lamps(yard, stock, hall, *lamp_at)
+    keep_clear(yard, pose)
+    light = indoor_light(rng, *lamp_at, height - 0.35)
+    place = Place(
+        tuple(stock.finishes), floor, tuple(yard.parts), light, Sky((1, 1, 1), (1, 1, 1)), hall,
+        tuple(yard.markings), mirror=mirror,
+    )
+    return place, pose
+
+
+def rug(yard: Yard, stock: Stock, x: float, y: float) -> None:
+    rng = stock.rng
+    look = stock.odd() if rng.random() < 0.5 else stock.cloth()
+    if rng.random() < 0.25:
+        yard.mark_round(x, y, rng.uniform(0.5, 1.3), look)
+        return
+    a, b, yaw = rng.uniform(0.6, 3), rng.uniform(0.5, 2), rng.choice((0.0, rng.uniform(-1.5, 1.5)))
+    yard.mark(x, y, a + 0.12, b + 0.12, yaw, stock.cloth())
+    yard.mark(x, y, a, b, yaw, look)
+
+
+def floor_litter(yard: Yard, stock: Stock, length: float, width: float) -> None:
+    """Stains, papers, tape, patches of light: on the floor, but nothing to bump into."""
+    rng = stock.rng
+    for _ in range(rng.randint(1, 6)):
+        x, y = rng.uniform(-0.5, 0.5) * length, rng.uniform(-0.5, 0.5) * width
+        pick = rng.random()
+        if pick < 0.4:
+            yard.mark_round(x, y, rng.uniform(0.05, 0.5), stock.plain(), 0.4)
+        elif pick < 0.7:
+            yard.mark(x, y, rng.uniform(0.5, 4), rng.uniform(0.03, 0.12), rng.uniform(-1.6, 1.6),
+                      stock.plain(lively=0.7))
+        else:
+            yard.mark(x, y, rng.uniform(0.2, 1.5), rng.uniform(0.2, 1), rng.uniform(-1.6, 1.6),
+                      stock.plain(lively=0.1))
+
+
+def furnish_wall(
+    yard: Yard,
+    stock: Stock,
+    ground: Ground,
+    side: tuple[float, float, float],
+    span: float,
+    height: float,
+    crowd: float,
+) -> None:
+    """Pieces side by side along a wall, and windows, doors and pictures on it."""
+    rng = stock.rng
+    base = yard.frame(*side, object_id=STRUCTURE_ID)
+    if rng.random() < 0.8:
+        base.box(0, 0.008, 0, span, 0.016, rng.uniform(0.05, 0.14), stock.furniture())
+    at, end = -0.5 * span + rng.uniform(0, 0.6), 0.5 * span
+    while at < end - 0.5:
+        width = min(rng.uniform(0.5, 2.2), end - at)
+        middle = at + 0.5 * width
+        at += width + rng.choice((0.02, rng.uniform(0.02, 0.8)))
+        x, y = base.at(middle, 0.4)
+        pick = rng.random()
+        if pick < 0.13 and width > 0.8:
+            door(base, stock, middle)
+            continue
+        low = True
+        if pick < 0.13 + 0.75 * crowd and ground.free(x, y, 0.45 * width):
+            low = wall_piece(yard, stock, (*base.at(middle, 0.02), side[2]), width, height)
+            ground.take(*base.at(middle, 0.35), 0.5 * width)
+        if low:
+            on_wall(base, stock, middle, width, height)
+
+
+def wall_piece(
+    yard: Yard, stock: Stock, at: tuple[float, float, float], width: float, height: float
+) -> bool:
+    """One piece with its back to the wall; True when it is low enough for a picture above it."""
+    rng = stock.rng
+    f = yard.frame(*at)
+    pick = rng.random()
+    if pick < 0.2:
+        tall = min(rng.uniform(0.8, 2.3), height - 0.1)
+        made.shelf(f, stock, width, tall)
+        return tall < 1.2
+    if pick < 0.42:
+        tall = min(rng.choice((rng.uniform(0.4, 1.1), rng.uniform(1.5, 2.2))), height - 0.1)
+        made.cabinet(f, stock, width, tall)
+        return tall < 1.2
+    if pick < 0.6:
+        made.desk(f, stock, max(width, 0.9))
+        if rng.random() < 0.7:
+            chair = yard.frame(*f.at(rng.uniform(-0.2, 0.2), 0.95), f.yaw + math.pi)
+            (made.office_chair if rng.random() < 0.6 else made.chair)(chair, stock)
+        return True
+    if pick < 0.72:
+        made.sofa(f, stock, max(width, 0.9))
+    elif pick < 0.8 and width > 0.85:
+        made.bed(f, stock, min(width, 1.9))
+    elif pick < 0.88:
+        made.counter(f, stock, width)
+        return False
+    elif pick < 0.92:
+        made.fridge(f, stock)
+        return False
+    elif pick < 0.96:
+        made.television(f, stock, width)
+        return False
+    else:
+        f.box(0, 0.07, 0.12, min(width, 1.2), 0.1, 0.55, stock.of('front', (0.9, 0.9, 0.88), 0.4, 0.2))
+    return True
+
+
+def door(f: Frame, stock: Stock, x: float) -> None:
+    rng = stock.rng
+    w, h = rng.uniform(0.75, 1.0), rng.uniform(1.95, 2.15)
+    frame, leaf = stock.furniture(), stock.front()
+    if rng.random() < 0.25:
+        leaf = stock.plain((0.03, 0.03, 0.03))  # open, into the dark
+    for sx in (-1, 1):
+        f.box(x + sx * (0.5 * w + 0.04), 0.03, 0, 0.08, 0.06, h + 0.08, frame)
+    f.box(x, 0.03, h, w, 0.06, 0.08, frame)
+    f.box(x, 0.008, 0, w, 0.016, h, leaf)
+    f.ball(x + 0.4 * w, 0.06, 1.0, 0.03, 0.03, 0.03, stock.plain())
+
+
+def on_wall(f: Frame, stock: Stock, x: float, width: float, height: float) -> None:
+    """A window, a picture, a board, or nothing."""
+    rng = stock.rng
+    pick = rng.random()
+    if pick < 0.25:
+        window(f, stock, x, width, height)
+    elif pick < 0.65:
+        w, h = rng.uniform(0.2, 0.9), rng.uniform(0.2, 0.7)
+        z = rng.uniform(1.15, 1.6)
+        f.box(x, 0.012, z, w, 0.024, min(h, height - z - 0.1), stock.furniture())
+        f.box(x, 0.016, z + 0.03, w - 0.06, 0.024, max(min(h, height - z - 0.1) - 0.06, 0.05),
+              stock.picture('picture', 6, rng.uniform(0.4, 1)))
+
+
+def window(f: Frame, stock: Stock, x: float, width: float, height: float) -> None:
+    rng = stock.rng
+    w, bottom = min(width * rng.uniform(0.6, 1), 1.8), rng.uniform(0.5, 1.1)
+    h = min(rng.uniform(0.8, 1.5), height - bottom - 0.15)
+    frame = stock.plain(rng.choice(((0.9, 0.9, 0.9), (0.4, 0.28, 0.18), (0.2, 0.2, 0.2))))
+    day = tuple(min(1.0, c * rng.uniform(0.75, 1.0)) for c in (0.9, 0.97, 1.0))
+    glow = rng.choice((0.05, rng.uniform(0.8, 3.0), rng.uniform(1.2, 2.5)))
+    second = varied(rng, (0.45, 0.55, 0.4), 0.3) if rng.random() < 0.5 else day
+    pane = stock.of('leaves', day, 1.5, 0.3, second, glow=glow)
+    f.box(x, 0.03, bottom - 0.05, w + 0.1, 0.06, h + 0.1, frame)
+    f.box(x, 0.035, bottom, w, 0.06, h, pane)
+    for i in range(1, rng.randint(1, 3)):
+        f.box(x - 0.5 * w + w * i / 3, 0.04, bottom, 0.05, 0.07, h, frame)
+    if rng.random() < 0.4:
+        cloth = stock.cloth()
+        for sx in (-1, 1):
+            f.box(x + sx * (0.5 * w + 0.08), 0.1, 0.05, 0.35, 0.08, height - 0.2, cloth)
+    elif rng.random() < 0.3:
+        blind = stock.of('cloth', (0.85, 0.83, 0.78), 0.3, 0.3)
+        f.box(x, 0.08, bottom + 0.5 * h, w + 0.1, 0.02, 0.5 * h, blind)
+
+
+def centrepiece(yard: Yard, stock: Stock, ground: Ground, length: float, width: float) -> None:
+    """A table with chairs, an island, or a bed, where there is room for it."""
+    rng = stock.rng
+    for _ in range(3):
+        x, y = rng.uniform(-0.15, 0.35) * length, rng.uniform(-0.28, 0.28) * width
+        a, b = rng.uniform(0.7, 1.9), rng.uniform(0.5, 1.0)
+        if rng.random() > 0.7 or not ground.free(x, y, 0.5 * a):
+            continue
+        yaw = rng.choice((0.0, math.pi / 2, rng.uniform(0, math.pi)))
+        f = yard.frame(x, y, yaw)
+        tall = rng.choice((0.73, 0.75, rng.uniform(0.3, 0.5)))
+        made.table(f, stock, a, b, tall)
+        shifted = yard.frame(*f.at(0, -0.5 * b), yaw, object_id=f.object_id)
+        made.on_top(shifted, stock, a, b, tall, rng.randint(0, 6))
+        ground.take(x, y, 0.5 * a)
+        if tall > 0.6:
+            for sx, sy in ((-0.25, 1), (0.25, 1), (-0.25, -1), (0.25, -1)):
+                if rng.random() < 0.6:
+                    spot = f.at(sx * a, sy * (0.5 * b + rng.uniform(0.0, 0.35)))
+                    turn = yaw + (math.pi if sy > 0 else 0) + rng.gauss(0, 0.25)
+                    made.chair(yard.frame(*spot, turn), stock)
+                    ground.take(*spot, 0.3)
+
+
+def scatter(yard: Yard, stock: Stock, ground: Ground, hall: Hall) -> None:
+    """One free-standing thing somewhere."""
+    rng = stock.rng
+    build, radius, _ = rng.choices(made.FREE, [weight for *_, weight in made.FREE])[0]
+    for _ in range(4):
+        x = rng.uniform(hall.low[0] + radius, hall.high[0] - radius)
+        y = rng.uniform(hall.low[1] + radius, hall.high[1] - radius)
+        if ground.free(x, y, radius):
+            ground.take(x, y, radius)
+            if rng.random() < 0.15:
+                made.anything(yard.frame(x, y, rng.uniform(0, math.tau)), stock, 2 * radius)
+            else:
+                build(yard.frame(x, y, rng.uniform(0, math.tau)), stock)
+            return
+
+
+def lamps(yard: Yard, stock: Stock, hall: Hall, x: float, y: float) -> None:
+    """At the ceiling, or hanging from it; and beams, rarely."""
+    rng = stock.rng
+    white = stock.plain((1.0, 0.97, 0.9), glow=rng.uniform(1.0, 2.5))
+    top = hall.height_m
+    f = yard.frame(x, y, rng.choice((0.0, math.pi / 2)), object_id=STRUCTURE_ID)
+    pick = rng.random()
+    if pick < 0.35:
+        drop = rng.uniform(0.3, 0.8)
+        f.tube(0, 0, top - drop, 0.01, drop, stock.plain())
+        f.tube(0, 0, top - drop - 0.2, 0.2, 0.2, white, taper=0.4)
+    elif pick < 0.7:
+        for i in range(-1, 2):
+            f.box(i * 1.6, 0, top - 0.06, 1.2, 0.25, 0.06, white)
+    elif pick < 0.85:
+        f.ball(0, 0, top - 0.05, 0.22, 0.22, 0.12, white)
+    if rng.random() < 0.08:
+        look = stock.furniture()
+        for i in range(-2, 3):
+            f.box(i * 1.1, 0, top - 0.2, 0.14, 20, 0.2, look)
+
+
+def keep_clear(yard: Yard, pose: Pose, gap: float = 0.14) -> None:
+    """Take away every object that the camera is in, or nearly touches."""
+    struck = set()
+    for part in yard.parts:
+        reach = math.hypot(part.half[0], part.half[1], part.half[2])
+        dx, dy, dz = (c - p for c, p in zip(part.centre, (pose.x_m, pose.y_m, pose.z_m), strict=True))
+        if math.hypot(dx, dy, dz) > reach + gap:
+            continue
+        c, s = math.cos(part.yaw_rad), math.sin(part.yaw_rad)
+        x, y = c * dx + s * dy, c * dy - s * dx
+        level = not part.pitch_rad and not part.roll_rad
+        sides = part.half if level else (reach, reach, reach)
+        if abs(x) < sides[0] + gap and abs(y) < sides[1] + gap and abs(dz) < sides[2] + gap:
+            struck.add((part.object_id, part) if part.object_id == STRUCTURE_ID else part.object_id)
+    if struck:
+        yard.parts[:] = [
+            part
+            for part in yard.parts
+            if part.object_id not in struck and (part.object_id, part) not in struck
+        ]
