@@ -15,8 +15,11 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim.cast import View, cast, grid_of
+from midas_depth_ros.sim.clutter import clutter
+from midas_depth_ros.sim.corridors import corridor
 from midas_depth_ros.sim.floor_plan import FloorPlan
 from midas_depth_ros.sim.indoors import room
+from midas_depth_ros.sim.outdoors import open_ground, street
 from midas_depth_ros.sim.parts import FLOOR_ID, PartTable, Place
 from midas_depth_ros.sim.photo import develop, random_photo
 from midas_depth_ros.sim.pose import Pose
@@ -24,7 +27,14 @@ from midas_depth_ros.sim.scene import SceneError
 from midas_depth_ros.sim.shading import shade
 from midas_depth_ros.sim.textures import ATLASES, atlas
 
-KINDS = {'room': (room, 1.0)}
+# kind -> how it is laid out, and its share of the samples
+KINDS = {
+    'room': (room, 0.42),
+    'corridor': (corridor, 0.13),
+    'street': (street, 0.22),
+    'open': (open_ground, 0.11),
+    'clutter': (clutter, 0.12),
+}
 LENSES = 24
 DISTORTED = 0.3
 
