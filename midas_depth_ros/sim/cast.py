@@ -1,8 +1,8 @@
 """Which part of a place every ray meets first, and how far away: exact, many parts, few pixels each.
 
 All parts' windows in the picture are found at once; then each part is met, nearest first, by the
-rays of its window alone, and not at all where everything there is nearer already. Float64: near
-a silhouette float32 is not enough.
+rays of its window alone, and not at all where everything there is nearer already. Float64 where
+surfaces are round: near a silhouette float32 is not enough.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from midas_depth_ros.sim.rays import NEAR_M
 SKY, GROUND, CEILING, WALLS, FIRST_PART = 0, 1, 2, 3, 7
 
 _EDGES = np.array([(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit])
-_NEVER_ZERO = 1e-13  # added to directions in units of a part: 0 * inf is not a number
+_NEVER_ZERO = 1e-12  # added to directions in units of a part: 0 * inf is not a number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +38,13 @@ class Grid:
     row_range: tuple[np.ndarray, np.ndarray]
     focal_px: float
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return len(self.row_range[0]), len(self.column_range[0])
+    @functools.cached_property
+    def x32(self) -> np.ndarray:
+        return self.x.astype(np.float32)
+
+    @functools.cached_property
+    def y32(self) -> np.ndarray:
+        return self.y.astype(np.float32)
 
 
 def plain_grid(x: np.ndarray, y: np.ndarray, focal_px: float) -> Grid:
@@ -70,7 +74,7 @@ class View:
 
     def directions(self) -> list[np.ndarray]:
         """Three (H, W) float32 arrays."""
-        x, y = self.grid.x.astype(np.float32), self.grid.y.astype(np.float32)
+        x, y = self.grid.x32, self.grid.y32
         right, down, ahead = self.axes.T.astype(np.float32)
         return [x * right[i] + (y * down[i] + ahead[i]) for i in range(3)]
 
@@ -101,8 +105,8 @@ def cast(
             target = distance[window]
             if target.max() <= nearest[part]:
                 continue
-            direction = _local(view.grid, window, units[part])
             shape, origin = table.shape[part], origins[part].tolist()
+            direction = _local(view.grid, window, units[part], shape == BOX)
             if shape == BOX:
                 met = _meet_box(origin, direction)
             elif shape == BALL:
@@ -111,14 +115,17 @@ def cast(
                 met = _meet_tube(origin, direction, float(table.taper[part]))
             nearer = met < target
             np.copyto(target, met, where=nearer, casting='same_kind')
-            index[window][nearer] = FIRST_PART + part
+            np.copyto(index[window], np.int16(FIRST_PART + part), where=nearer)
     return distance, index
 
 
-def _local(grid: Grid, window: tuple[slice, slice], unit: np.ndarray) -> list[np.ndarray]:
-    """The window's directions in the part's units, (h, w) each."""
-    x = grid.x[:, window[1]] if len(grid.x) == 1 else grid.x[window]
-    y = grid.y[window[0]] if grid.y.shape[1] == 1 else grid.y[window]
+def _local(
+    grid: Grid, window: tuple[slice, slice], unit: np.ndarray, single: bool
+) -> list[np.ndarray]:
+    """The window's directions in the part's units, (h, w) each; float32 where that is enough."""
+    all_x, all_y = (grid.x32, grid.y32) if single else (grid.x, grid.y)
+    x = all_x[:, window[1]] if len(all_x) == 1 else all_x[window]
+    y = all_y[window[0]] if all_y.shape[1] == 1 else all_y[window]
     return [x * a + (y * b + c) for a, b, c in unit.tolist()]
 
 

@@ -10,7 +10,7 @@ from midas_depth_ros.sim.furniture import leaves
 WALLS = ((0.72, 0.66, 0.56), (0.55, 0.33, 0.26), (0.62, 0.6, 0.58), (0.8, 0.74, 0.6), (0.4, 0.4, 0.42))
 
 
-def car(f: Frame, stock: Stock) -> None:
+def car(f: Frame, stock: Stock, small_parts: bool = True) -> None:
     """Along x, its front at positive x: car, van or lorry."""
     rng = stock.rng
     paint = stock.plain(colour(rng, 0.35))
@@ -50,6 +50,8 @@ def car(f: Frame, stock: Stock) -> None:
         for side in (-1, 1):
             y = side * (0.5 * wide - 0.1)
             f.tube(x, y, r - 0.11, r, 0.22, black, roll=math.pi / 2)
+    if not small_parts:
+        return
     red, white = stock.plain((0.75, 0.1, 0.08)), stock.plain((0.95, 0.95, 0.9))
     z = 0.3 * high
     for side in (-1, 1):

@@ -143,7 +143,7 @@ def _houses(yard: Yard, stock: Stock, side: int, edge: float, crossing: float | 
     town = rng.random()
     back = rng.choice((0.0, rng.uniform(0, 4), rng.uniform(2, 12)))
     at = rng.uniform(-12, -2)
-    while at < 90:
+    while at < 80:
         width = rng.uniform(6, 18)
         middle = at + 0.5 * width
         crosses = crossing is not None and at < crossing + 8 and at + width > crossing
@@ -168,7 +168,7 @@ def _beside(yard: Yard, stock: Stock, side: int, half: float, walk: float, kerb:
     while at < 50:
         if rng.random() < parked:
             turn = 0.0 if (side < 0) == (rng.random() < 0.9) else math.pi
-            out.car(yard.frame(at, side * (half - 1.05), turn + rng.gauss(0, 0.03)), stock)
+            out.car(yard.frame(at, side * (half - 1.05), turn + rng.gauss(0, 0.03)), stock, at < 20)
         at += rng.uniform(5.3, 9)
     inner = half + 0.16
     step, at = rng.uniform(6, 20), rng.uniform(0, 8)
@@ -199,7 +199,7 @@ def _traffic(yard: Yard, stock: Stock, half: float, own: float | None) -> None:
             taken.take(ahead, lane, 3.2)
             turn = 0.0 if lane < 0 else math.pi
             turn += rng.gauss(0, 0.05) if rng.random() < 0.9 else rng.uniform(-2, 2)
-            out.car(yard.frame(ahead, lane, turn), stock)
+            out.car(yard.frame(ahead, lane, turn), stock, ahead < 22)
     for _ in range(rng.choice((0, 0, 1, 2))):
         x, y = rng.uniform(3, 20), rng.uniform(-1, 1) * half
         build = rng.choice((made.person, made.person, made.cone, made.cartons))

@@ -44,7 +44,7 @@ def random_photo(rng: random.Random, mean_light: float) -> Photo:
     """A camera that more or less exposes for `mean_light`."""
     warm, green = rng.gauss(0, 0.09), rng.gauss(0, 0.035)
     return Photo(
-        exposure=rng.uniform(0.36, 0.5) / max(mean_light, 0.05) * 2 ** rng.gauss(0, 0.42),
+        exposure=rng.uniform(0.36, 0.5) / max(mean_light, 0.05) * 2 ** rng.gauss(0, 0.36),
         balance=(1 + warm, 1 + green, 1 - warm),
         gamma=math.exp(rng.gauss(0, 0.16)),
         contrast=rng.uniform(-0.1, 0.5),

@@ -37,6 +37,9 @@ KINDS = {
 }
 LENSES = 24
 DISTORTED = 0.3
+# Width by height of the pictures that cameras make, before they are resized.
+ASPECTS = (4 / 3,) * 6 + (3 / 2, 16 / 9, 16 / 9, 1.0, 3 / 4)
+WIDE_ASPECTS = (4 / 3, 4 / 3, 4 / 3, 3 / 2, 16 / 9, 16 / 9, 2.0, 2.5, 3.2, 3.3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,7 @@ def sample(
     drawn = rng.choices(list(KINDS), [share for _, share in KINDS.values()])[0]
     kind = kind or drawn
     texture_atlas = atlas(textures, rng.randrange(ATLASES))
-    camera = _camera(rng, width, height)
+    camera = _camera(rng, width, height, kind)
     place, pose = KINDS[kind][0](rng, texture_atlas)
     light, depth, ids = view_place(place, camera, pose, texture_atlas)
     mean = float(np.minimum(light[::4, ::4], 1.5).mean())
@@ -107,15 +110,21 @@ def _smooth_edges(light: np.ndarray, index: np.ndarray) -> None:
     cv2.copyTo(cv2.GaussianBlur(light, (3, 3), 0.7), edge.astype(np.uint8), light)
 
 
-def _camera(rng: random.Random, width: int, height: int) -> CameraModel:
+def _camera(rng: random.Random, width: int, height: int, kind: str) -> CameraModel:
+    """A camera whose own picture may have been wider or higher before it was resized to this."""
     lens, plain = rng.randrange(LENSES), rng.random() >= DISTORTED
-    fov = math.radians(rng.choice((rng.uniform(52, 72), rng.uniform(45, 110))))
+    fov = math.radians(rng.choice((rng.uniform(50, 74), rng.uniform(45, 110))))
     off = rng.gauss(0, 0.015), rng.gauss(0, 0.015)
-    if not plain:
-        return _lens(lens, width, height)
+    aspects = WIDE_ASPECTS if kind == 'street' else ASPECTS
+    aspect = rng.choice(aspects) * math.exp(rng.gauss(0, 0.05)) * height / width
     camera = CameraModel.from_field_of_view(width, height, fov)
+    if not plain and aspect < 1.5:
+        return _lens(lens, width, height)
     return dataclasses.replace(
-        camera, cx=camera.cx + off[0] * width, cy=camera.cy + off[1] * height
+        camera,
+        fy=camera.fy * aspect,
+        cx=camera.cx + off[0] * width,
+        cy=camera.cy + off[1] * height,
     )
 
 
@@ -125,14 +134,14 @@ def _lens(number: int, width: int, height: int) -> CameraModel:
     rng = random.Random(number)
     fov = math.radians(rng.uniform(50, 105))
     focal = 0.5 * width / math.tan(0.5 * fov)
-    corner = math.hypot(width, height) / (2 * focal)
+    corner = math.hypot(width, 1.25 * height) / (2 * focal)
     k1 = rng.uniform(-0.12, 0.06) / corner**2  # from -0.148 on the corners would see nothing
     tangential = rng.gauss(0, 0.0005), rng.gauss(0, 0.0005)
     return CameraModel(
         width,
         height,
         focal,
-        focal * rng.uniform(0.99, 1.01),
+        focal * rng.choice((1.0, rng.uniform(0.8, 1.4))),
         0.5 * (width - 1) + rng.gauss(0, 0.01) * width,
         0.5 * (height - 1) + rng.gauss(0, 0.01) * height,
         'plumb_bob',
