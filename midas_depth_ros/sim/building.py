@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import math
 import random
+from collections.abc import Callable
 
 from midas_depth_ros.sim.parts import (
     BALL,
@@ -50,6 +51,7 @@ class Stock:
         self.rng = rng
         self.finishes: list[Finish] = []
         self._roles = atlas.roles
+        self._shared: dict[str, list[int]] = {}
 
     def texture(self, role: str) -> int:
         return self.rng.choice(self._roles[role])
@@ -132,6 +134,14 @@ class Stock:
         """Many colours: posters, books, screens."""
         palette = tuple(colour(self.rng, 0.5) for _ in range(stops))
         return self.add(Finish(palette, self.texture(role), (size, size), grain_depth=0.03))
+
+    def shared(self, name: str, make: Callable[[], int], again: float = 0.6) -> int:
+        """One that was made under this name before, with probability `again`, or a new one."""
+        known = self._shared.setdefault(name, [])
+        if not known or self.rng.random() > again:
+            known.append(make())
+            return known[-1]
+        return self.rng.choice(known)
 
     def furniture(self) -> int:
         """Wood, paint, rarely odd."""

@@ -76,9 +76,11 @@ class FloorPlan:
     def _openness(self, table: PartTable) -> np.ndarray:
         plan = np.full((COARSE, COARSE), 255, np.uint8)
         bottom = table.corners[:, :, 2].min(axis=1) if len(table) else np.zeros(0)
-        order = [i for i in np.argsort(-bottom) if -0.2 < bottom[i] < HANGING_M]
-        for i in order:
-            if table.object_id[i] == FLOOR_ID:
+        away = np.abs(table.centre[:, :2] - self._corner - 0.5 / self._per_metre).max(axis=1)
+        close = away < 0.5 / self._per_metre + table.half.max(axis=1)
+        close &= (bottom > -0.2) & (bottom < HANGING_M) & (table.object_id != FLOOR_ID)
+        for i in np.argsort(-bottom, kind='stable'):
+            if not close[i]:
                 continue
             outline = _SQUARE if table.shape[i] == BOX else _ROUND
             scaled = outline * table.half[i, :2]

@@ -229,6 +229,10 @@ def lamp(f: Frame, stock: Stock, x: float, y: float, z: float, height: float) ->
 
 
 def leaves(stock: Stock) -> int:
+    return stock.shared('leaves', lambda: _leaves(stock))
+
+
+def _leaves(stock: Stock) -> int:
     rng = stock.rng
     base = varied(rng, rng.choice(((0.2, 0.35, 0.12), (0.3, 0.42, 0.15), (0.12, 0.25, 0.1))), 0.25)
     return stock.of('leaves', base, rng.uniform(0.5, 1.5), 0.75, grain=0.3)

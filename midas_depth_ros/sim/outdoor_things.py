@@ -14,8 +14,8 @@ def car(f: Frame, stock: Stock, small_parts: bool = True) -> None:
     """Along x, its front at positive x: car, van or lorry."""
     rng = stock.rng
     paint = stock.plain(colour(rng, 0.35))
-    glass = stock.plain(varied(rng, (0.1, 0.12, 0.14)))
-    black = stock.plain((0.05, 0.05, 0.05))
+    glass = stock.shared('glass', lambda: stock.plain(varied(rng, (0.1, 0.12, 0.14))))
+    black = stock.shared('black', lambda: stock.plain((0.05, 0.05, 0.05)), 0.8)
     pick = rng.random()
     if pick < 0.75:
         long, wide, high = rng.uniform(3.7, 4.8), rng.uniform(1.65, 1.85), rng.uniform(1.35, 1.7)
@@ -52,17 +52,18 @@ def car(f: Frame, stock: Stock, small_parts: bool = True) -> None:
             f.tube(x, y, r - 0.11, r, 0.22, black, roll=math.pi / 2)
     if not small_parts:
         return
-    red, white = stock.plain((0.75, 0.1, 0.08)), stock.plain((0.95, 0.95, 0.9))
+    red = stock.shared('red', lambda: stock.plain((0.75, 0.1, 0.08)), 0.9)
+    white = stock.shared('white', lambda: stock.plain((0.95, 0.95, 0.9)), 0.9)
     z = 0.3 * high
     for side in (-1, 1):
         f.box(-0.5 * long - 0.01, side * 0.38 * wide, z + 0.1, 0.03, 0.25, 0.16, red)
         f.box(0.53 * long if pick < 0.75 else 0.5 * long, side * 0.36 * wide, z, 0.04, 0.28, 0.14, white)
-    f.box(-0.5 * long - 0.012, 0, 0.32, 0.02, 0.5, 0.12, white)
+    f.box(-0.5 * long - 0.012, 0, 0.32 if pick < 0.92 else 0.9, 0.02, 0.5, 0.12, white)
 
 
 def tree(f: Frame, stock: Stock, tall: float) -> None:
     rng = stock.rng
-    trunk = stock.of('trunk', varied(rng, (0.3, 0.24, 0.18)), 0.6, 0.5)
+    trunk = stock.shared('trunk', lambda: stock.of('trunk', varied(rng, (0.3, 0.24, 0.18)), 0.6, 0.5))
     r = rng.uniform(0.025, 0.05) * tall
     bare = rng.uniform(0.2, 0.45) * tall
     f.tube(0, 0, 0, r, 0.75 * tall, trunk, taper=0.5)

@@ -155,6 +155,13 @@ class PartTable:
         reach = self.half[:, None, :] * _UNIT_CORNERS
         self.corners = self.centre[:, None, :] + np.einsum('pij,pcj->pci', self.turn, reach)
 
+    def subset(self, chosen: np.ndarray) -> PartTable:
+        """The rows where `chosen` (P,) is true."""
+        result = object.__new__(PartTable)
+        for name, values in vars(self).items():
+            setattr(result, name, values[chosen])
+        return result
+
     def __len__(self) -> int:
         return len(self.shape)
 

@@ -78,7 +78,8 @@ def _textured(
     finish, count = surface.finish, len(place.finishes)
     maps = np.zeros((10, 256), np.float32)
     palettes = np.empty((count, 256, 3), np.float32)
-    for i, look in enumerate(place.finishes):
+    for i in np.flatnonzero(np.bincount(finish.ravel())).tolist():
+        look = place.finishes[i]
         maps[:, i] = _mapping(look)
         stops = np.array(look.palette, np.float32)
         palettes[i] = _stops(len(stops)) @ stops
@@ -179,11 +180,10 @@ class ShadowMap:
     def __init__(self, view: View, place: Place, table: PartTable) -> None:
         light = place.light
         self._view = _light_view(view, light)
-        casts = [
-            part for part in place.parts if place.finishes[part.finish].glow == 0
-        ]
-        subset = table if len(casts) == len(place.parts) else PartTable(tuple(casts))
-        self._depth, _ = cast(self._view, subset, None, None)
+        dark = np.array([finish.glow == 0 for finish in place.finishes])
+        pixel_m = (SUN_AWAY_M if light.is_sun else 1.5) / self._view.grid.focal_px
+        casts = dark[table.finish] & (table.half.max(axis=1) > pixel_m)
+        self._depth, _ = cast(self._view, table.subset(casts), None, None)
 
     def lit(self, surface: SurfacePoints) -> np.ndarray:
         """1 where a surface point sees the light, 0 in shadow, soft between, (H, W) float32."""
