@@ -20,8 +20,8 @@ from midas_depth_ros.sim.rays import NEAR_M
 # What a pixel shows: one of these, or FIRST_PART + the part's row.
 SKY, GROUND, CEILING, WALLS, FIRST_PART = 0, 1, 2, 3, 7
 
+_PARALLEL = 1e-30  # stands for 0, of which 0 times the inverse is not a number
 _EDGES = np.array([(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit])
-_NEVER_ZERO = 1e-12  # added to directions in units of a part: 0 * inf is not a number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ def cast(
         return distance, index
     rows, columns, nearest = _windows(view, table)
     origins = np.einsum('pij,pj->pi', table.to_unit, view.origin - table.centre)
-    units = table.to_unit @ view.axes + _NEVER_ZERO * np.array([0.0, 0.0, 1.0])
+    units = table.to_unit @ view.axes
     with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
         for part in np.argsort(nearest, kind='stable').tolist():
             if not rows[part, 0] < rows[part, 1] or not columns[part, 0] < columns[part, 1]:
@@ -148,8 +148,8 @@ def _backdrop(
         x = np.where(east, np.float32(hall.high[0]) - ox, np.float32(hall.low[0]) - ox) / dx
         y = np.where(north, np.float32(hall.high[1]) - oy, np.float32(hall.low[1]) - oy) / dy
         z = np.where(up, np.float32(hall.height_m) - oz, low_z - oz) / dz
-    np.nan_to_num(x, copy=False, nan=np.inf)
-    distance = np.fmin(np.fmin(x, y), z)
+    x, y, z = np.abs(x), np.abs(y), np.abs(z)  # along a wall: -inf, which is never
+    distance = np.minimum(np.minimum(x, y), z)
     index = np.where(x == distance, WALLS + east, WALLS + 2 + north)
     index = np.where(z == distance, np.where(up, CEILING, GROUND), index).astype(np.int16)
     return distance, index
@@ -189,6 +189,7 @@ def _lines(
 def _meet_box(origin: list[float], direction: list[np.ndarray]) -> np.ndarray:
     near = far = None
     for start, along in zip(origin, direction, strict=True):
+        along[along == 0] = _PARALLEL
         inverse = np.reciprocal(along)
         middle = inverse * -start
         reach = np.abs(inverse, out=inverse)
