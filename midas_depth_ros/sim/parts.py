@@ -44,8 +44,8 @@ class Finish:
 class Part:
     """A solid: `shape` fills the box of half sizes `half` about `centre`, in metres.
 
-    Turned by yaw, pitch and roll as a body is (REP 103). A tube stands along its own z; `taper`
-    is its radius at the top over that at the bottom (0: a cone). `object_id` is what it belongs
+    Turned by yaw, pitch and roll as a body is (REP 103). A tube stands along its own z; `half`
+    is its radius at the bottom, and `taper` that at the top over it (0: a cone). `object_id` is what it belongs
     to, `finish` an index into the finishes of its place.
     """
 
@@ -153,6 +153,7 @@ class PartTable:
         self.turn = np.array(turns, np.float64).reshape(count, 3, 3)
         self.to_unit = self.turn.transpose(0, 2, 1) / self.half[:, :, None]
         reach = self.half[:, None, :] * _UNIT_CORNERS
+        reach[..., :2] *= np.maximum(self.taper, 1.0)[:, None, None]  # wider at the top
         self.corners = self.centre[:, None, :] + np.einsum('pij,pcj->pci', self.turn, reach)
 
     def subset(self, chosen: np.ndarray) -> PartTable:
