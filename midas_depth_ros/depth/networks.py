@@ -1,10 +1,10 @@
 """The networks: a picture's worth of colours in, relative inverse depth out.
 
-`MidasSmall` is MiDaS v2.1 small: EfficientNet-Lite3 (from timm) sees the picture at strides 4, 8, 16 and 32; a decoder of four
-fusion blocks climbs back from the coarsest to the finest, and a small head gives one value per
-pixel. The attribute names are those of the official checkpoint, so its 482 entries load strictly.
-`EmbeddedNet` is our own, small enough to ship: plain residual stages, and a decoder of the same
-residual units.
+`MidasSmall` is MiDaS v2.1 small: EfficientNet-Lite3 (from timm) sees the picture at strides 4, 8,
+16 and 32; a decoder of four fusion blocks climbs back from the coarsest to the finest, and a small
+head gives one value per pixel. Its attribute names are those of the official checkpoint, so the
+482 entries load strictly. `EmbeddedNet` is our own, small enough to ship: plain residual stages
+at the same strides, and a decoder of the same residual units.
 
 Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation:
 Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 of isl-org/MiDaS.

@@ -40,8 +40,8 @@ def varied(rng: random.Random, base: Colour, amount: float = 0.12) -> Colour:
     return tuple(min(max(c * light * (1 + rng.gauss(0, 0.5 * amount)), 0.01), 1.0) for c in base)
 
 
-def scaled(base: Colour, factor: float) -> Colour:
-    return tuple(min(c * factor, 1.0) for c in base)
+def scaled(base: Colour, factor: float, most: float = 1.0) -> Colour:
+    return tuple(min(c * factor, most) for c in base)
 
 
 class Stock:

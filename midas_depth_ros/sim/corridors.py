@@ -9,6 +9,7 @@ from midas_depth_ros.sim import furniture as made
 from midas_depth_ros.sim.building import Frame, Stock, Yard, colour
 from midas_depth_ros.sim.indoors import (
     Ground,
+    camouflaged,
     door,
     floor_finish,
     floor_litter,
@@ -16,6 +17,7 @@ from midas_depth_ros.sim.indoors import (
     indoor_pose,
     keep_clear,
     rug,
+    sunlight,
     wall_finish,
     window,
 )
@@ -54,6 +56,10 @@ def corridor(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         edge = stock.plain(lively=0.5)
         for side in (-1, 1):
             yard.mark(0.5 * length, side * (half - 0.12), 40, 0.2, 0, edge)
+    for _ in range(rng.choice((0, 0, 0, 1, 2))):
+        sunlight(yard, stock, floor, rng.uniform(0.5, 5), rng.uniform(-1, 0.5) * half)
+    for _ in range(rng.choice((0, 0, 0, 1, 2))):
+        camouflaged(yard, stock, floor, rng.uniform(0.8, 5), rng.uniform(-1, 1) * half)
     _line_up(yard, stock, ground, length, half)
     _ceiling_lamps(yard, stock, length, height)
     level = {}
@@ -101,8 +107,8 @@ def _wall(
 
 def _line_up(yard: Yard, stock: Stock, ground: Ground, length: float, half: float) -> None:
     rng = stock.rng
-    for _ in range(rng.choice((0, 1, 2, 3, 4, 6))):
-        x = rng.uniform(0.6, min(length - 0.3, 9))
+    for _ in range(rng.choice((0, 2, 4, 6, 8))):
+        x = rng.uniform(0.6, min(length - 0.3, rng.choice((4.0, 9.0))))
         side = rng.choice((-1, 1))
         if rng.random() < 0.35:
             width = rng.uniform(0.5, 1.4)

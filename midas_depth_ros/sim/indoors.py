@@ -7,8 +7,8 @@ import math
 import random
 
 from midas_depth_ros.sim import furniture as made
-from midas_depth_ros.sim.building import WOODS, Frame, Stock, Yard, colour, varied
-from midas_depth_ros.sim.parts import STRUCTURE_ID, Hall, Light, Place, Sky
+from midas_depth_ros.sim.building import WOODS, Frame, Stock, Yard, colour, scaled, varied
+from midas_depth_ros.sim.parts import STRUCTURE_ID, Hall, Light, Marking, Place, Sky
 from midas_depth_ros.sim.pose import Pose
 from midas_depth_ros.sim.textures import Atlas
 
@@ -110,6 +110,10 @@ def room(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     if rng.random() < 0.3:
         floor_litter(yard, stock, length, width)
     open_end = rng.random() < 0.25
+    for _ in range(rng.choice((0, 0, 0, 1, 2))):
+        sunlight(yard, stock, floor, rng.uniform(-0.3, 0.4) * length, rng.uniform(-0.5, 0.3) * width)
+    for _ in range(rng.choice((0, 0, 0, 0, 1, 3))):
+        camouflaged(yard, stock, floor, rng.uniform(-0.2, 0.45) * length, rng.uniform(-0.4, 0.4) * width)
     sides = [
         (0.0, -0.5 * width, 0.0, length),
         (0.0, 0.5 * width, math.pi, length),
@@ -170,6 +174,34 @@ def floor_litter(yard: Yard, stock: Stock, length: float, width: float) -> None:
         else:
             yard.mark(x, y, rng.uniform(0.2, 1.5), rng.uniform(0.2, 1), rng.uniform(-1.6, 1.6),
                       stock.plain(lively=0.1))
+
+
+def sunlight(yard: Yard, stock: Stock, floor: int, x: float, y: float) -> None:
+    """Light through a window: brighter panes of the floor itself."""
+    rng = stock.rng
+    look, factor = stock.finishes[floor], rng.uniform(1.3, 2.6)
+    bright = tuple(scaled(stop, factor, 1.6) for stop in look.palette)
+    number = stock.add(dataclasses.replace(look, palette=bright))
+    lean, yaw = rng.uniform(-0.8, 0.8), rng.uniform(0, math.tau)
+    c, s = math.cos(yaw), math.sin(yaw)
+    wide, deep = rng.uniform(0.3, 0.9), rng.uniform(0.4, 1.6)
+    for i in range(rng.randint(1, 4)):
+        corners = []
+        for a, b in ((0, 0), (0.9, 0), (0.9, 1), (0, 1)):
+            u, v = (i + a) * wide + lean * b * deep, b * deep
+            corners.append((x + c * u - s * v, y + s * u + c * v))
+        yard.markings.append(Marking(tuple(corners), number))
+
+
+def camouflaged(yard: Yard, stock: Stock, look: int, x: float, y: float) -> None:
+    """Something low of the floor's own look."""
+    rng = stock.rng
+    f = yard.frame(x, y, rng.uniform(0, 3))
+    a, b, h = rng.uniform(0.1, 0.8), rng.uniform(0.1, 0.6), rng.uniform(0.04, 0.5)
+    if rng.random() < 0.7:
+        f.box(0, 0, 0, a, b, h, look)
+    else:
+        f.tube(0, 0, 0, 0.5 * b, h, look)
 
 
 def furnish_wall(
