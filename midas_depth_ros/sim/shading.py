@@ -13,7 +13,7 @@ import numpy as np
 
 from midas_depth_ros.sim.cast import SKY, Grid, View, cast, plain_grid
 from midas_depth_ros.sim.floor_plan import FloorPlan
-from midas_depth_ros.sim.parts import FLOOR_ID, SKY_ID, Finish, Light, PartTable, Place
+from midas_depth_ros.sim.parts import FLOOR_ID, Finish, Light, PartTable, Place
 from midas_depth_ros.sim.surface_points import SurfacePoints, surface_points
 from midas_depth_ros.sim.textures import LEVELS, Atlas
 
@@ -265,23 +265,21 @@ def _add_reflection(
 
 
 def _paint_sky(light: np.ndarray, sky: np.ndarray, view: View, place: Place, atlas: Atlas) -> None:
-    where = np.flatnonzero(sky)
-    dx, dy, dz = (axis.ravel()[where] for axis in view.directions())
+    lines = np.flatnonzero(sky.any(axis=1))
+    rows = slice(int(lines[0]), int(lines[-1]) + 1)
+    dx, dy, dz = (axis[rows] for axis in view.directions())
     up = np.maximum(dz / np.sqrt(dx * dx + dy * dy + dz * dz), 0)
-    high = np.sqrt(up)[:, None]
+    high = np.sqrt(up)
     look = place.sky
-    colour = (1 - high) * np.array(look.horizon, np.float32)
-    colour += high * np.array(look.zenith, np.float32)
+    cover = np.zeros_like(up)
     if look.cloudiness > 0:
         spread = np.float32(0.25) / (up + np.float32(0.12))
-        zero = np.zeros((len(where), 1), np.float32)
-        value = atlas.look_up(
-            zero + np.float32(look.clouds), (dx * spread)[:, None], (dy * spread)[:, None], zero
-        )
-        cover = (value.astype(np.float32) / 255 - np.float32(1 - look.cloudiness)) * 2
-        cover = np.clip(cover, 0, 1)
-        colour += cover * (np.float32(1.0) - colour) * np.float32(0.8)
-    light.reshape(-1, 3)[where] = colour
-
-
-__all__ = ['SKY_ID', 'ShadowMap', 'shade']
+        number = np.full_like(up, look.clouds)
+        value = atlas.look_up(number, dx * spread, dy * spread, np.zeros_like(up))
+        cover = value * np.float32(2 / 255) - np.float32(2 * (1 - look.cloudiness))
+        cover = np.clip(cover, 0, 1) * np.float32(0.8)
+    colours = []
+    for low, top in zip(look.horizon, look.zenith, strict=True):
+        clear = np.float32(low) + high * np.float32(top - low)
+        colours.append(clear + cover * (1 - clear))
+    np.copyto(light[rows], cv2.merge(colours), where=sky[rows][..., None])
