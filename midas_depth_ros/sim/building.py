@@ -20,7 +20,13 @@ from midas_depth_ros.sim.parts import (
 from midas_depth_ros.sim.textures import Atlas
 
 MAX_FINISHES = 250
-WOODS = ((0.72, 0.52, 0.33), (0.55, 0.36, 0.2), (0.36, 0.22, 0.13), (0.84, 0.7, 0.5), (0.2, 0.13, 0.09))
+WOODS = (
+    (0.72, 0.52, 0.33),
+    (0.55, 0.36, 0.2),
+    (0.36, 0.22, 0.13),
+    (0.84, 0.7, 0.5),
+    (0.2, 0.13, 0.09),
+)
 
 
 def colour(rng: random.Random, lively: float = 0.3) -> Colour:
@@ -177,7 +183,9 @@ class Yard:
             self._objects += 1
         return Frame(self.parts, x, y, z, yaw, object_id)
 
-    def mark(self, x: float, y: float, length: float, width: float, yaw: float, finish: int) -> None:
+    def mark(
+        self, x: float, y: float, length: float, width: float, yaw: float, finish: int
+    ) -> None:
         """Paint a rectangle on the floor."""
         c, s = math.cos(yaw), math.sin(yaw)
         corners = []
@@ -186,12 +194,16 @@ class Yard:
             corners.append((x + c * u - s * v, y + s * u + c * v))
         self.markings.append(Marking(tuple(corners), finish))
 
-    def mark_round(self, x: float, y: float, radius: float, finish: int, rough: float = 0.0) -> None:
+    def mark_round(
+        self, x: float, y: float, radius: float, finish: int, rough: float = 0.0
+    ) -> None:
         """Paint a round shape, or a blot, on the floor."""
         corners = []
         for i in range(20):
             r = radius * (1 + self.rng.uniform(-rough, rough))
-            corners.append((x + r * math.cos(i * math.tau / 20), y + r * math.sin(i * math.tau / 20)))
+            corners.append(
+                (x + r * math.cos(i * math.tau / 20), y + r * math.sin(i * math.tau / 20))
+            )
         self.markings.append(Marking(tuple(corners), finish))
 
 

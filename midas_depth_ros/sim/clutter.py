@@ -11,7 +11,13 @@ import random
 
 from midas_depth_ros.sim import furniture as made
 from midas_depth_ros.sim.building import Stock, Yard, colour
-from midas_depth_ros.sim.indoors import floor_finish, indoor_light, indoor_pose, keep_clear, wall_finish
+from midas_depth_ros.sim.indoors import (
+    floor_finish,
+    indoor_light,
+    indoor_pose,
+    keep_clear,
+    wall_finish,
+)
 from midas_depth_ros.sim.outdoors import daylight
 from midas_depth_ros.sim.parts import BALL, BOX, TUBE, Hall, Part, Place
 from midas_depth_ros.sim.pose import Pose
@@ -29,8 +35,13 @@ def clutter(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     if rng.random() < 0.75:
         walls = tuple(wall_finish(stock) for _ in range(4))
         wide, height = reach * rng.uniform(0.6, 1.6), rng.uniform(2.0, 4.0)
-        hall = Hall((-1.5, -wide), (reach * rng.uniform(0.9, 2), wide), height, walls, stock.plain())
-        light, haze = indoor_light(rng, rng.uniform(-1, reach), rng.uniform(-0.5, 0.5), height - 0.3), math.inf
+        hall = Hall(
+            (-1.5, -wide), (reach * rng.uniform(0.9, 2), wide), height, walls, stock.plain()
+        )
+        light, haze = (
+            indoor_light(rng, rng.uniform(-1, reach), rng.uniform(-0.5, 0.5), height - 0.3),
+            math.inf,
+        )
     pose = indoor_pose(rng, 0, 0, rng.gauss(0, 0.3), 2.2)
     looks = [stock.odd() if rng.random() < 0.5 else stock.plain(lively=0.5) for _ in range(10)]
     looks += [floor] * rng.choice((0, 1, 4))
@@ -40,7 +51,9 @@ def clutter(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         pick = rng.random()
         frame = yard.frame(x, y, rng.uniform(0, math.tau))
         if pick < 0.15:
-            rng.choice((made.chair, made.cartons, made.person, made.plant, made.stool, made.bag))(frame, stock)
+            rng.choice((made.chair, made.cartons, made.person, made.plant, made.stool, made.bag))(
+                frame, stock
+            )
             continue
         half = tuple(0.5 * size * math.exp(rng.gauss(0, 0.5)) for _ in range(3))
         tipped = rng.random() < 0.3
@@ -67,8 +80,15 @@ def clutter(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
             yard.mark_round(x, y, rng.uniform(0.05, 1), look, 0.4)
     keep_clear(yard, pose, 0.2)
     place = Place(
-        tuple(stock.finishes), floor, tuple(yard.parts), light, sky, hall, tuple(yard.markings),
-        haze_m=haze, mirror=mirror,
+        tuple(stock.finishes),
+        floor,
+        tuple(yard.parts),
+        light,
+        sky,
+        hall,
+        tuple(yard.markings),
+        haze_m=haze,
+        mirror=mirror,
     )
     return place, pose
 

@@ -33,7 +33,10 @@ def corridor(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     stock = Stock(rng, atlas)
     yard = Yard(rng, stock)
     length = rng.choice((rng.uniform(4, 12), rng.uniform(10, 30)))
-    half, height = 0.5 * rng.choice((rng.uniform(1.1, 2.0), rng.uniform(1.6, 3.6))), rng.uniform(2.2, 3.2)
+    half, height = (
+        0.5 * rng.choice((rng.uniform(1.1, 2.0), rng.uniform(1.6, 3.6))),
+        rng.uniform(2.2, 3.2),
+    )
     floor, mirror = floor_finish(stock)
     wall = wall_finish(stock)
     ceiling = stock.of('tile' if rng.random() < 0.4 else 'wall', (0.85, 0.85, 0.83), 2.4, 0.1)
@@ -71,8 +74,15 @@ def corridor(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     keep_clear(yard, pose)
     light = indoor_light(rng, rng.uniform(0.5, 4), rng.uniform(-0.3, 0.3) * half, height - 0.3)
     place = Place(
-        tuple(stock.finishes), floor, tuple(yard.parts), light, Sky((1, 1, 1), (1, 1, 1)), hall,
-        tuple(yard.markings), mirror=mirror, **level,
+        tuple(stock.finishes),
+        floor,
+        tuple(yard.parts),
+        light,
+        Sky((1, 1, 1), (1, 1, 1)),
+        hall,
+        tuple(yard.markings),
+        mirror=mirror,
+        **level,
     )
     return place, pose
 
@@ -122,8 +132,10 @@ def _line_up(yard: Yard, stock: Stock, ground: Ground, length: float, half: floa
                 ground.take(x, side * half, 0.5 * width)
             continue
         build, radius, _ = rng.choices(made.FREE, [weight for *_, weight in made.FREE])[0]
-        y = side * max(half - radius - rng.uniform(0, 0.3), 0) if rng.random() < 0.7 else (
-            rng.uniform(-1, 1) * max(half - radius, 0)
+        y = (
+            side * max(half - radius - rng.uniform(0, 0.3), 0)
+            if rng.random() < 0.7
+            else (rng.uniform(-1, 1) * max(half - radius, 0))
         )
         if ground.free(x, y, radius):
             ground.take(x, y, radius)

@@ -170,8 +170,16 @@ def screen(f: Frame, stock: Stock, x: float, y: float, z: float) -> None:
     f.box(x, y, z, 0.2, 0.16, 0.02, black, yaw=yaw)
     f.box(x, y - 0.03, z, 0.05, 0.03, 0.2, black, yaw=yaw)
     f.box(x, y, z + 0.12, w, 0.04, 0.6 * w, black, yaw=yaw)
-    f.box(x - 0.021 * math.sin(yaw), y + 0.021 * math.cos(yaw), z + 0.14, w - 0.04, 0.006,
-          0.6 * w - 0.04, face, yaw=yaw)
+    f.box(
+        x - 0.021 * math.sin(yaw),
+        y + 0.021 * math.cos(yaw),
+        z + 0.14,
+        w - 0.04,
+        0.006,
+        0.6 * w - 0.04,
+        face,
+        yaw=yaw,
+    )
 
 
 def television(f: Frame, stock: Stock, width: float) -> None:
@@ -247,14 +255,25 @@ def plant(f: Frame, stock: Stock) -> None:
         a, r = rng.uniform(0, math.tau), rng.uniform(0.05, 0.25) * h
         z = 0.3 + rng.uniform(0.2, 0.9) * h
         size = rng.uniform(0.1, 0.2) * h
-        f.ball(r * math.cos(a), r * math.sin(a), z, size, 0.6 * size, 0.35 * size + 0.02, green,
-               yaw=a, pitch=rng.uniform(-0.8, 0.8))
+        f.ball(
+            r * math.cos(a),
+            r * math.sin(a),
+            z,
+            size,
+            0.6 * size,
+            0.35 * size + 0.02,
+            green,
+            yaw=a,
+            pitch=rng.uniform(-0.8, 0.8),
+        )
 
 
 def person(f: Frame, stock: Stock, sitting: bool = False) -> None:
     """Facing positive y."""
     rng = stock.rng
-    skin = stock.plain(varied(rng, rng.choice(((0.85, 0.65, 0.52), (0.55, 0.38, 0.27), (0.3, 0.2, 0.15)))))
+    skin = stock.plain(
+        varied(rng, rng.choice(((0.85, 0.65, 0.52), (0.55, 0.38, 0.27), (0.3, 0.2, 0.15))))
+    )
     top, trousers, hair = stock.cloth(0.5), stock.cloth(0.3), stock.plain(scaled_dark(rng))
     s = rng.uniform(0.86, 1.06)
     hip = 0.48 if sitting else 0.88 * s
@@ -265,16 +284,31 @@ def person(f: Frame, stock: Stock, sitting: bool = False) -> None:
             f.tube(x, 0.22, hip - 0.28, 0.08, 0.5, trousers, roll=math.pi / 2 - 0.05)
             f.tube(x, 0.42, 0, 0.07, hip, trousers)
         else:
-            f.tube(x, sx * 0.2 * math.sin(stride), 0.03, 0.065 * s, hip, trousers, taper=1.3,
-                   roll=sx * stride * 0.55)
+            f.tube(
+                x,
+                sx * 0.2 * math.sin(stride),
+                0.03,
+                0.065 * s,
+                hip,
+                trousers,
+                taper=1.3,
+                roll=sx * stride * 0.55,
+            )
         y = 0.48 if sitting else sx * 0.45 * math.sin(stride)
         f.box(x, y, 0, 0.1, 0.26, 0.08, hair)
     f.ball(0, 0, hip + 0.3 * s, 0.2 * s, 0.13 * s, 0.38 * s, top)
     f.tube(0, 0, hip + 0.05, 0.15 * s, 0.42 * s, top, taper=1.25, flat=0.65)
     for sx in (-1, 1):
         swing = rng.uniform(-0.4, 0.6)
-        f.tube(sx * 0.24 * s, 0.15 * math.sin(swing), hip + 0.02, 0.05 * s, 0.56 * s, top,
-               roll=-swing * 0.6)
+        f.tube(
+            sx * 0.24 * s,
+            0.15 * math.sin(swing),
+            hip + 0.02,
+            0.05 * s,
+            0.56 * s,
+            top,
+            roll=-swing * 0.6,
+        )
     f.tube(0, 0, hip + 0.5 * s, 0.05, 0.14, skin)
     f.ball(0, 0.01, hip + 0.74 * s, 0.085 * s, 0.1 * s, 0.125 * s, skin)
     f.ball(0, -0.02, hip + 0.78 * s, 0.09 * s, 0.1 * s, 0.11 * s, hair)
@@ -292,8 +326,16 @@ def cartons(f: Frame, stock: Stock) -> None:
         h = rng.uniform(0.2, 0.5)
         if rng.random() < 0.3:
             look = stock.odd() if rng.random() < 0.4 else stock.plain()
-        f.box(rng.uniform(-0.08, 0.08), rng.uniform(-0.08, 0.08), z, w, w * rng.uniform(0.6, 1), h,
-              look, yaw=rng.uniform(-0.4, 0.4))
+        f.box(
+            rng.uniform(-0.08, 0.08),
+            rng.uniform(-0.08, 0.08),
+            z,
+            w,
+            w * rng.uniform(0.6, 1),
+            h,
+            look,
+            yaw=rng.uniform(-0.4, 0.4),
+        )
         z, w = z + h, w * rng.uniform(0.7, 1.0)
 
 

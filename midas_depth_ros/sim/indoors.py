@@ -37,7 +37,9 @@ def floor_finish(stock: Stock) -> tuple[int, float]:
         return stock.of('wood', base, rng.uniform(1.0, 2.4), 0.35, turn=turn), mirror
     if pick < 0.5:
         base = colour(rng, 0.15)
-        return stock.of('tile', base, rng.uniform(0.5, 2.0), rng.uniform(0.1, 0.6), turn=turn), mirror
+        return stock.of(
+            'tile', base, rng.uniform(0.5, 2.0), rng.uniform(0.1, 0.6), turn=turn
+        ), mirror
     if pick < 0.72:
         return stock.of('soft', colour(rng, 0.35), rng.uniform(0.3, 1.0), 0.25, grain=0.15), 0.0
     if pick < 0.84:
@@ -96,7 +98,9 @@ def room(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     floor, mirror = floor_finish(stock)
     wall = wall_finish(stock)
     walls = tuple(wall_finish(stock) if rng.random() < 0.15 else wall for _ in range(4))
-    ceiling = stock.of('wall', tuple(0.55 + 0.4 * c for c in colour(rng, 0.05)), 3, 0.05, grain=0.03)
+    ceiling = stock.of(
+        'wall', tuple(0.55 + 0.4 * c for c in colour(rng, 0.05)), 3, 0.05, grain=0.03
+    )
     hall = Hall((-0.5 * length, -0.5 * width), (0.5 * length, 0.5 * width), height, walls, ceiling)
     x = -0.5 * length + rng.uniform(0.15, 0.45) * length
     y = rng.uniform(-0.35, 0.35) * width
@@ -111,9 +115,13 @@ def room(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         floor_litter(yard, stock, length, width)
     open_end = rng.random() < 0.25
     for _ in range(rng.choice((0, 0, 0, 1, 2))):
-        sunlight(yard, stock, floor, rng.uniform(-0.3, 0.4) * length, rng.uniform(-0.5, 0.3) * width)
+        sunlight(
+            yard, stock, floor, rng.uniform(-0.3, 0.4) * length, rng.uniform(-0.5, 0.3) * width
+        )
     for _ in range(rng.choice((0, 0, 0, 0, 1, 3))):
-        camouflaged(yard, stock, floor, rng.uniform(-0.2, 0.45) * length, rng.uniform(-0.4, 0.4) * width)
+        camouflaged(
+            yard, stock, floor, rng.uniform(-0.2, 0.45) * length, rng.uniform(-0.4, 0.4) * width
+        )
     sides = [
         (0.0, -0.5 * width, 0.0, length),
         (0.0, 0.5 * width, math.pi, length),
@@ -132,7 +140,9 @@ def room(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     if open_end:
         beyond = rng.uniform(1.5, 5)
         partition(yard, stock, 0.5 * length, width, height, walls[1])
-        far = Hall((0.5 * length, hall.low[1]), (hall.high[0] + beyond, hall.high[1]), height, walls, 0)
+        far = Hall(
+            (0.5 * length, hall.low[1]), (hall.high[0] + beyond, hall.high[1]), height, walls, 0
+        )
         for _ in range(4):
             scatter(yard, stock, ground, far)
         hall = dataclasses.replace(hall, high=far.high)
@@ -143,8 +153,14 @@ def room(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     keep_clear(yard, pose, 0.35 if high else 0.14)
     light = indoor_light(rng, *lamp_at, height - 0.35)
     place = Place(
-        tuple(stock.finishes), floor, tuple(yard.parts), light, Sky((1, 1, 1), (1, 1, 1)), hall,
-        tuple(yard.markings), mirror=mirror,
+        tuple(stock.finishes),
+        floor,
+        tuple(yard.parts),
+        light,
+        Sky((1, 1, 1), (1, 1, 1)),
+        hall,
+        tuple(yard.markings),
+        mirror=mirror,
     )
     return place, pose
 
@@ -169,11 +185,23 @@ def floor_litter(yard: Yard, stock: Stock, length: float, width: float) -> None:
         if pick < 0.4:
             yard.mark_round(x, y, rng.uniform(0.05, 0.5), stock.plain(), 0.4)
         elif pick < 0.7:
-            yard.mark(x, y, rng.uniform(0.5, 4), rng.uniform(0.03, 0.12), rng.uniform(-1.6, 1.6),
-                      stock.plain(lively=0.7))
+            yard.mark(
+                x,
+                y,
+                rng.uniform(0.5, 4),
+                rng.uniform(0.03, 0.12),
+                rng.uniform(-1.6, 1.6),
+                stock.plain(lively=0.7),
+            )
         else:
-            yard.mark(x, y, rng.uniform(0.2, 1.5), rng.uniform(0.2, 1), rng.uniform(-1.6, 1.6),
-                      stock.plain(lively=0.1))
+            yard.mark(
+                x,
+                y,
+                rng.uniform(0.2, 1.5),
+                rng.uniform(0.2, 1),
+                rng.uniform(-1.6, 1.6),
+                stock.plain(lively=0.1),
+            )
 
 
 def sunlight(yard: Yard, stock: Stock, floor: int, x: float, y: float) -> None:
@@ -271,7 +299,9 @@ def wall_piece(
         made.television(f, stock, width)
         return False
     else:
-        f.box(0, 0.07, 0.12, min(width, 1.2), 0.1, 0.55, stock.of('front', (0.9, 0.9, 0.88), 0.4, 0.2))
+        f.box(
+            0, 0.07, 0.12, min(width, 1.2), 0.1, 0.55, stock.of('front', (0.9, 0.9, 0.88), 0.4, 0.2)
+        )
     return True
 
 
@@ -298,8 +328,15 @@ def on_wall(f: Frame, stock: Stock, x: float, width: float, height: float) -> No
         w, h = rng.uniform(0.2, 0.9), rng.uniform(0.2, 0.7)
         z = rng.uniform(1.15, 1.6)
         f.box(x, 0.012, z, w, 0.024, min(h, height - z - 0.1), stock.furniture())
-        f.box(x, 0.016, z + 0.03, w - 0.06, 0.024, max(min(h, height - z - 0.1) - 0.06, 0.05),
-              stock.picture('picture', 6, rng.uniform(0.4, 1)))
+        f.box(
+            x,
+            0.016,
+            z + 0.03,
+            w - 0.06,
+            0.024,
+            max(min(h, height - z - 0.1) - 0.06, 0.05),
+            stock.picture('picture', 6, rng.uniform(0.4, 1)),
+        )
 
 
 def window(f: Frame, stock: Stock, x: float, width: float, height: float) -> None:
@@ -375,9 +412,7 @@ def rows(yard: Yard, stock: Stock, ground: Ground, length: float, width: float) 
         x += step
 
 
-def partition(
-    yard: Yard, stock: Stock, x: float, width: float, height: float, wall: int
-) -> None:
+def partition(yard: Yard, stock: Stock, x: float, width: float, height: float, wall: int) -> None:
     """A wall across the room with an opening, through which one sees on."""
     rng = stock.rng
     gap, middle = rng.choice((0.9, rng.uniform(0.9, 2.5))), rng.uniform(-0.25, 0.25) * width
@@ -432,7 +467,9 @@ def keep_clear(yard: Yard, pose: Pose, gap: float = 0.14) -> None:
     struck = set()
     for part in yard.parts:
         reach = math.hypot(part.half[0], part.half[1], part.half[2])
-        dx, dy, dz = (c - p for c, p in zip(part.centre, (pose.x_m, pose.y_m, pose.z_m), strict=True))
+        dx, dy, dz = (
+            c - p for c, p in zip(part.centre, (pose.x_m, pose.y_m, pose.z_m), strict=True)
+        )
         if math.hypot(dx, dy, dz) > reach + gap:
             continue
         c, s = math.cos(part.yaw_rad), math.sin(part.yaw_rad)

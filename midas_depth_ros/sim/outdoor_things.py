@@ -7,7 +7,13 @@ import math
 from midas_depth_ros.sim.building import Frame, Stock, colour, varied
 from midas_depth_ros.sim.furniture import leaves
 
-WALLS = ((0.72, 0.66, 0.56), (0.55, 0.33, 0.26), (0.62, 0.6, 0.58), (0.8, 0.74, 0.6), (0.4, 0.4, 0.42))
+WALLS = (
+    (0.72, 0.66, 0.56),
+    (0.55, 0.33, 0.26),
+    (0.62, 0.6, 0.58),
+    (0.8, 0.74, 0.6),
+    (0.4, 0.4, 0.42),
+)
 
 
 def car(f: Frame, stock: Stock, small_parts: bool = True) -> None:
@@ -28,8 +34,16 @@ def car(f: Frame, stock: Stock, small_parts: bool = True) -> None:
         f.box(back, 0, high - 0.06, 0.78 * cabin, 0.82 * wide, 0.07, paint)
         slope, rise = 0.5, high - waist
         for end in (1, -1):
-            f.box(back + end * 0.42 * cabin, 0, waist - 0.05, 0.1, 0.84 * wide, 1.05 * rise / math.cos(slope),
-                  glass, pitch=-end * slope)
+            f.box(
+                back + end * 0.42 * cabin,
+                0,
+                waist - 0.05,
+                0.1,
+                0.84 * wide,
+                1.05 * rise / math.cos(slope),
+                glass,
+                pitch=-end * slope,
+            )
         for side in (-1, 1):
             f.box(back, side * 0.43 * wide, waist, 0.06, 0.04, rise, paint)
     elif pick < 0.92:
@@ -57,13 +71,23 @@ def car(f: Frame, stock: Stock, small_parts: bool = True) -> None:
     z = 0.3 * high
     for side in (-1, 1):
         f.box(-0.5 * long - 0.01, side * 0.38 * wide, z + 0.1, 0.03, 0.25, 0.16, red)
-        f.box(0.53 * long if pick < 0.75 else 0.5 * long, side * 0.36 * wide, z, 0.04, 0.28, 0.14, white)
+        f.box(
+            0.53 * long if pick < 0.75 else 0.5 * long,
+            side * 0.36 * wide,
+            z,
+            0.04,
+            0.28,
+            0.14,
+            white,
+        )
     f.box(-0.5 * long - 0.012, 0, 0.32 if pick < 0.92 else 0.9, 0.02, 0.5, 0.12, white)
 
 
 def tree(f: Frame, stock: Stock, tall: float) -> None:
     rng = stock.rng
-    trunk = stock.shared('trunk', lambda: stock.of('trunk', varied(rng, (0.3, 0.24, 0.18)), 0.6, 0.5))
+    trunk = stock.shared(
+        'trunk', lambda: stock.of('trunk', varied(rng, (0.3, 0.24, 0.18)), 0.6, 0.5)
+    )
     r = rng.uniform(0.025, 0.05) * tall
     bare = rng.uniform(0.2, 0.45) * tall
     f.tube(0, 0, 0, r, 0.75 * tall, trunk, taper=0.5)
@@ -100,7 +124,11 @@ def pole(f: Frame, stock: Stock) -> None:
     elif pick < 0.75:
         tall = rng.uniform(1.8, 2.8)
         f.tube(0, 0, 0, 0.035, tall, metal)
-        face = stock.of('plain', rng.choice(((0.8, 0.1, 0.1), (0.1, 0.25, 0.7), (0.95, 0.8, 0.1), (0.9, 0.9, 0.9))), 1)
+        face = stock.of(
+            'plain',
+            rng.choice(((0.8, 0.1, 0.1), (0.1, 0.25, 0.7), (0.95, 0.8, 0.1), (0.9, 0.9, 0.9))),
+            1,
+        )
         if rng.random() < 0.5:
             f.tube(-0.05, 0, tall - 0.3, 0.3, 0.02, face, pitch=math.pi / 2)
         else:
@@ -134,7 +162,9 @@ def rock(f: Frame, stock: Stock) -> None:
     rng = stock.rng
     s = rng.uniform(0.1, 0.7)
     look = stock.of('concrete', colour(rng, 0.05), 0.8, 0.4)
-    f.ball(0, 0, 0.25 * s, s, s * rng.uniform(0.6, 1), 0.6 * s, look, yaw=rng.uniform(0, 3), roll=0.2)
+    f.ball(
+        0, 0, 0.25 * s, s, s * rng.uniform(0.6, 1), 0.6 * s, look, yaw=rng.uniform(0, 3), roll=0.2
+    )
 
 
 def fence(f: Frame, stock: Stock, length: float) -> None:
@@ -172,8 +202,16 @@ def house(f: Frame, stock: Stock, width: float, depth: float, height: float) -> 
         tiles = stock.of('brick', varied(rng, (0.45, 0.25, 0.2)), 1.5, 0.4)
         r = 0.5 * depth * 1.1
         for side in (-1, 1):
-            f.box(0, -0.5 * depth + side * 0.5 * r * 0.95, height + 0.2 * r, width + 0.4, 1.25 * r, 0.2, tiles,
-                  roll=-side * 0.7)
+            f.box(
+                0,
+                -0.5 * depth + side * 0.5 * r * 0.95,
+                height + 0.2 * r,
+                width + 0.4,
+                1.25 * r,
+                0.2,
+                tiles,
+                roll=-side * 0.7,
+            )
     elif roof < 0.7:
         f.box(0, -0.5 * depth + 0.2, height, width + 0.2, depth + 0.5, 0.3, stock.plain())
     for _ in range(rng.choice((0, 0, 1, 2))):

@@ -23,15 +23,25 @@ def daylight(rng: random.Random, stock: Stock) -> tuple[Light, Sky, float]:
     if overcast:
         grey = rng.uniform(0.75, 1.3)
         key, ambient = rng.uniform(0.0, 0.25), rng.uniform(0.75, 1.0)
-        sky = Sky((0.8 * grey, 0.85 * grey, 0.9 * grey), (grey, grey, grey),
-                  stock.texture('sky'), rng.uniform(0.0, 0.6))
+        sky = Sky(
+            (0.8 * grey, 0.85 * grey, 0.9 * grey),
+            (grey, grey, grey),
+            stock.texture('sky'),
+            rng.uniform(0.0, 0.6),
+        )
     else:
         key, ambient = rng.uniform(0.5, 1.2), rng.uniform(0.28, 0.6)
         blue = varied(rng, (0.3, 0.52, 0.9), 0.15)
-        sky = Sky(blue, varied(rng, (0.78, 0.87, 0.97), 0.06), stock.texture('sky'),
-                  rng.choice((0.0, rng.uniform(0.1, 0.7))))
+        sky = Sky(
+            blue,
+            varied(rng, (0.78, 0.87, 0.97), 0.06),
+            stock.texture('sky'),
+            rng.choice((0.0, rng.uniform(0.1, 0.7))),
+        )
     light = Light(
-        towards, True, (key * (1 + warm), key, key * (1 - warm)),
+        towards,
+        True,
+        (key * (1 + warm), key, key * (1 - warm)),
         (0.96 * ambient, ambient, 1.05 * ambient),
     )
     haze = rng.choice((math.inf, rng.uniform(60, 200), rng.uniform(150, 600)))
@@ -86,8 +96,15 @@ def street(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     keep_clear(yard, pose, 0.35)
     mirror = rng.uniform(0.2, 0.7) if rng.random() < 0.1 else 0.0
     place = Place(
-        tuple(stock.finishes), road, tuple(yard.parts), light, sky, None, tuple(yard.markings),
-        haze_m=haze, mirror=mirror,
+        tuple(stock.finishes),
+        road,
+        tuple(yard.parts),
+        light,
+        sky,
+        None,
+        tuple(yard.markings),
+        haze_m=haze,
+        mirror=mirror,
     )
     return place, pose
 
@@ -96,11 +113,21 @@ def _lines(yard: Yard, stock: Stock, half: float) -> None:
     """What is painted on the road, and patches in it."""
     rng = stock.rng
     for _ in range(rng.choice((0, 0, 2, 5))):
-        yard.mark(rng.uniform(0, 25), rng.uniform(-1, 1) * half, rng.uniform(0.5, 8), rng.uniform(0.4, 2),
-                  rng.choice((0.0, 0.0, rng.uniform(0, 3))), road_finish(stock))
+        yard.mark(
+            rng.uniform(0, 25),
+            rng.uniform(-1, 1) * half,
+            rng.uniform(0.5, 8),
+            rng.uniform(0.4, 2),
+            rng.choice((0.0, 0.0, rng.uniform(0, 3))),
+            road_finish(stock),
+        )
     for _ in range(rng.choice((0, 1, 3))):
-        yard.mark_round(rng.uniform(2, 15), rng.uniform(-1, 1) * half, 0.3, stock.plain((0.2, 0.2, 0.2)))
-    paint = stock.of('concrete', rng.choice(((0.9, 0.9, 0.88), (0.9, 0.9, 0.88), (0.9, 0.72, 0.2))), 1, 0.2)
+        yard.mark_round(
+            rng.uniform(2, 15), rng.uniform(-1, 1) * half, 0.3, stock.plain((0.2, 0.2, 0.2))
+        )
+    paint = stock.of(
+        'concrete', rng.choice(((0.9, 0.9, 0.88), (0.9, 0.9, 0.88), (0.9, 0.72, 0.2))), 1, 0.2
+    )
     if rng.random() < 0.75:
         dash, gap = rng.choice(((3, 6), (2, 2), (6, 3), (60, 1)))
         at = rng.uniform(-8, 0)
@@ -150,7 +177,9 @@ def _houses(yard: Yard, stock: Stock, side: int, edge: float, crossing: float | 
         y = side * (edge + back)
         if not crosses and rng.random() < 0.25 + 0.72 * town:
             f = yard.frame(middle, y, 0.0 if side < 0 else math.pi)
-            out.house(f, stock, width, rng.uniform(7, 12), rng.uniform(3.5, 7) + 10 * town * rng.random())
+            out.house(
+                f, stock, width, rng.uniform(7, 12), rng.uniform(3.5, 7) + 10 * town * rng.random()
+            )
         elif not crosses:
             for _ in range(rng.randint(0, 2)):
                 spot = middle + rng.uniform(-0.5, 0.5) * width, y + side * rng.uniform(0, 6)
@@ -181,7 +210,11 @@ def _beside(yard: Yard, stock: Stock, side: int, half: float, walk: float, kerb:
     step, at = rng.uniform(7, 18), rng.uniform(0, 8)
     if rng.random() < 0.4:
         while at < 70:
-            out.tree(yard.frame(at, side * (inner + 0.6), rng.uniform(0, 6), kerb), stock, rng.uniform(4, 9))
+            out.tree(
+                yard.frame(at, side * (inner + 0.6), rng.uniform(0, 6), kerb),
+                stock,
+                rng.uniform(4, 9),
+            )
             at += step
     for _ in range(rng.choice((0, 0, 1, 3))):
         x, y = rng.uniform(2, 25), side * (inner + rng.uniform(0.2, 1.0) * walk)
@@ -215,7 +248,9 @@ def open_ground(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     if rng.random() < 0.15:
         floor = stock.of('tile', colour(rng, 0.1), rng.uniform(0.8, 3), 0.3)
     z = rng.uniform(0.1, 0.6) if rng.random() < 0.5 else rng.uniform(0.6, 1.8)
-    pose = Pose(0, 0, z, rng.gauss(0, 0.3), math.radians(rng.gauss(6, 7)), math.radians(rng.gauss(0, 2.5)))
+    pose = Pose(
+        0, 0, z, rng.gauss(0, 0.3), math.radians(rng.gauss(6, 7)), math.radians(rng.gauss(0, 2.5))
+    )
     if rng.random() < 0.6:
         _path(yard, stock)
     for _ in range(rng.choice((0, 2, 5))):
@@ -223,9 +258,19 @@ def open_ground(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         yard.mark_round(rng.uniform(1, 18), rng.uniform(-7, 7), rng.uniform(0.1, 2.5), look, 0.3)
     ground = Ground([(0, 0, 0.6)])
     things = (
-        (out.tree, 0.5, 3), (out.bush, 0.9, 3), (out.pole, 0.2, 1.5), (out.bench, 0.9, 1), (out.rock, 0.6, 2),
-        (made.person, 0.4, 2), (made.cone, 0.3, 0.7), (made.cartons, 0.5, 1), (made.bin_, 0.3, 0.7),
-        (out.bollard, 0.2, 1), (out.car, 2.6, 1.5), (made.low_clutter, 0.4, 1), (made.bag, 0.3, 0.5),
+        (out.tree, 0.5, 3),
+        (out.bush, 0.9, 3),
+        (out.pole, 0.2, 1.5),
+        (out.bench, 0.9, 1),
+        (out.rock, 0.6, 2),
+        (made.person, 0.4, 2),
+        (made.cone, 0.3, 0.7),
+        (made.cartons, 0.5, 1),
+        (made.bin_, 0.3, 0.7),
+        (out.bollard, 0.2, 1),
+        (out.car, 2.6, 1.5),
+        (made.low_clutter, 0.4, 1),
+        (made.bag, 0.3, 0.5),
     )
     for _ in range(rng.choice((3, 6, 10, 16, 22))):
         build, radius, _ = rng.choices(things, [weight for *_, weight in things])[0]
@@ -243,8 +288,15 @@ def open_ground(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     _horizon(yard, stock)
     keep_clear(yard, pose, 0.25)
     place = Place(
-        tuple(stock.finishes), floor, tuple(yard.parts), light, sky, None, tuple(yard.markings),
-        haze_m=haze, mirror=rng.uniform(0.2, 0.6) if rng.random() < 0.07 else 0.0,
+        tuple(stock.finishes),
+        floor,
+        tuple(yard.parts),
+        light,
+        sky,
+        None,
+        tuple(yard.markings),
+        haze_m=haze,
+        mirror=rng.uniform(0.2, 0.6) if rng.random() < 0.07 else 0.0,
     )
     return place, pose
 
@@ -252,7 +304,9 @@ def open_ground(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
 def _path(yard: Yard, stock: Stock) -> None:
     """A winding way ahead."""
     rng = stock.rng
-    look = road_finish(stock) if rng.random() < 0.7 else stock.of('tile', colour(rng, 0.1), 1.0, 0.3)
+    look = (
+        road_finish(stock) if rng.random() < 0.7 else stock.of('tile', colour(rng, 0.1), 1.0, 0.3)
+    )
     half, y, turn = rng.uniform(0.5, 2.0), rng.uniform(-1, 1), rng.gauss(0, 0.15)
     left, right, x = [], [], -4.0
     while x < 42:
@@ -269,7 +323,11 @@ def _horizon(yard: Yard, stock: Stock) -> None:
     for _ in range(rng.choice((0, 1, 2, 3))):
         far, bearing = rng.uniform(6, 25), rng.gauss(0, 0.5)
         turn = bearing + math.pi / 2 + rng.gauss(0, 0.4)
-        out.fence(yard.frame(far * math.cos(bearing), far * math.sin(bearing), turn), stock, rng.uniform(4, 25))
+        out.fence(
+            yard.frame(far * math.cos(bearing), far * math.sin(bearing), turn),
+            stock,
+            rng.uniform(4, 25),
+        )
     for _ in range(rng.choice((0, 1, 3, 5))):
         far, bearing = rng.uniform(14, 70), rng.gauss(0, 0.6)
         f = yard.frame(far * math.cos(bearing), far * math.sin(bearing), bearing + math.pi / 2)

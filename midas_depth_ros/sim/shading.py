@@ -17,7 +17,7 @@ from midas_depth_ros.sim.parts import FLOOR_ID, Finish, Light, PartTable, Place
 from midas_depth_ros.sim.surface_points import SurfacePoints, surface_points
 from midas_depth_ros.sim.textures import LEVELS, Atlas
 
-SHADOW_SIDE = 144  # pixels of the picture that the light has of the place
+SHADOW_SIDE = 120  # pixels of the picture that the light has of the place
 SHADOW_BIAS = 0.012
 SUN_AWAY_M = 80.0
 CREASE_M, CREASE = 0.2, 0.35
@@ -88,7 +88,9 @@ def _textured(
     reach = np.where(np.isfinite(distance), distance, 1)
     footprint = reach / (np.sqrt(np.maximum(slant, np.float32(0.02))) * view.grid.focal_px)
     u, v = surface.u, surface.v
-    value = atlas.look_up(number, a * u + b * v + du, c * u + d * v + dv, _level(footprint * (np.abs(a) + np.abs(b))))
+    value = atlas.look_up(
+        number, a * u + b * v + du, c * u + d * v + dv, _level(footprint * (np.abs(a) + np.abs(b)))
+    )
     colour = np.take(
         palettes.reshape(-1, 3), finish.astype(np.int32) * 256 + value, axis=0, mode='clip'
     )
@@ -144,10 +146,7 @@ def _lit(
     if place.hall is not None:
         soft = soft * _hall_creases(surface, place, index)
     ambient = (
-        0.82
-        + 0.14 * normal[2]
-        + np.float32(0.07) * normal[0]
-        - np.float32(0.05) * normal[1]
+        0.82 + 0.14 * normal[2] + np.float32(0.07) * normal[0] - np.float32(0.05) * normal[1]
     ) * soft
     key *= 0.4 + 0.6 * soft
     return cv2.merge(
@@ -243,25 +242,33 @@ def _add_reflection(
     shadows: ShadowMap,
 ) -> None:
     """The floor mirrors, the more the flatter it is looked at."""
-    step = MIRROR_STEP
-    full = view.grid
-    grid = Grid(
-        full.x[:, ::step] if len(full.x) == 1 else full.x[::step, ::step],
-        full.y[::step] if full.y.shape[1] == 1 else full.y[::step, ::step],
-        tuple(axis[::step] for axis in full.column_range),
-        tuple(axis[::step] for axis in full.row_range),
-        full.focal_px / step,
-    )
-    below = View(grid, view.axes, view.origin).mirrored()
+    lines = np.flatnonzero(on_floor.any(axis=1))
+    if len(lines) == 0:
+        return
+    rows = slice(int(lines[0]), int(lines[-1]) + 1)
+    below = View(_coarser(view.grid, rows), view.axes, view.origin).mirrored()
     found = cast(below, table, place.hall, None)
     image, _ = shade(below, place, table, found, atlas, plan, shadows, mirror=False)
-    image = cv2.resize(cv2.GaussianBlur(image, (3, 3), 0), light.shape[1::-1])
-    dx, dy, dz = view.directions()
+    image = cv2.GaussianBlur(image, (3, 3), 0)
+    image = cv2.resize(image, (light.shape[1], rows.stop - rows.start))
+    dx, dy, dz = (axis[rows] for axis in view.directions())
     steep = np.abs(dz) / np.sqrt(dx * dx + dy * dy + dz * dz)
     share = np.float32(place.mirror) * (np.float32(0.12) + np.float32(0.88) * (1 - steep) ** 4)
-    share = np.where(on_floor, share, np.float32(0))[..., None]
-    light *= 1 - 0.6 * share
-    light += np.minimum(image, np.float32(1.5)) * share
+    share = np.where(on_floor[rows], share, np.float32(0))[..., None]
+    light[rows] *= 1 - 0.6 * share
+    light[rows] += np.minimum(image, np.float32(1.5)) * share
+
+
+def _coarser(full: Grid, rows: slice) -> Grid:
+    """Fewer pixels for the same rows."""
+    down, across = slice(rows.start, rows.stop, MIRROR_STEP), slice(None, None, MIRROR_STEP)
+    return Grid(
+        full.x[:, across] if len(full.x) == 1 else full.x[down, across],
+        full.y[down] if full.y.shape[1] == 1 else full.y[down, across],
+        (full.column_range[0][across], full.column_range[1][across]),
+        (full.row_range[0][down], full.row_range[1][down]),
+        full.focal_px / MIRROR_STEP,
+    )
 
 
 def _paint_sky(light: np.ndarray, sky: np.ndarray, view: View, place: Place, atlas: Atlas) -> None:
