@@ -16,6 +16,8 @@ from midas_depth_ros.sim.parts import (
     Finish,
     Marking,
     Part,
+    Vector,
+    triple,
 )
 from midas_depth_ros.sim.textures import Atlas
 
@@ -43,11 +45,11 @@ def colour(rng: random.Random, lively: float = 0.3) -> Colour:
 def varied(rng: random.Random, base: Colour, amount: float = 0.12) -> Colour:
     """A colour near `base`."""
     light = math.exp(rng.gauss(0, amount * 1.5))
-    return tuple(min(max(c * light * (1 + rng.gauss(0, 0.5 * amount)), 0.01), 1.0) for c in base)
+    return triple(min(max(c * light * (1 + rng.gauss(0, 0.5 * amount)), 0.01), 1.0) for c in base)
 
 
 def scaled(base: Colour, factor: float, most: float = 1.0) -> Colour:
-    return tuple(min(c * factor, most) for c in base)
+    return triple(min(c * factor, most) for c in base)
 
 
 class Stock:
@@ -225,9 +227,21 @@ class Frame:
     def yaw(self) -> float:
         return self._yaw
 
-    def _put(self, shape, x, y, z, half, finish, yaw, pitch, roll, taper=1.0) -> None:
+    def _put(
+        self,
+        shape: int,
+        x: float,
+        y: float,
+        z: float,
+        half: Vector,
+        finish: int,
+        yaw: float,
+        pitch: float,
+        roll: float,
+        taper: float = 1.0,
+    ) -> None:
         px, py = self.at(x, y)
-        half = tuple(max(h, 1e-3) for h in half)
+        half = triple(max(h, 1e-3) for h in half)
         self._parts.append(
             Part(
                 shape,

@@ -1,4 +1,4 @@
-"""Which part of a place every ray meets first, and how far away: exact, many parts, few pixels each.
+"""Which part of a place every ray meets first, and how far away: exact, for many parts.
 
 All parts' windows in the picture are found at once; then each part is met, nearest first, by the
 rays of its window alone, and not at all where everything there is nearer already. Float64 where
@@ -187,19 +187,15 @@ def _lines(
 
 
 def _meet_box(origin: list[float], direction: list[np.ndarray]) -> np.ndarray:
-    near = far = None
+    near, far = np.float32(-np.inf), np.float32(np.inf)
     for start, along in zip(origin, direction, strict=True):
         along[along == 0] = _PARALLEL
         inverse = np.reciprocal(along)
         middle = inverse * -start
         reach = np.abs(inverse, out=inverse)
-        if near is None:
-            near, far = middle - reach, middle + reach
-        else:
-            np.maximum(near, middle - reach, out=near)
-            np.minimum(far, middle + reach, out=far)
-    near[(near > far) | (near <= 0)] = np.inf
-    return near
+        near = np.maximum(near, middle - reach)
+        far = np.minimum(far, middle + reach)
+    return np.where((near <= far) & (near > 0), near, np.inf)
 
 
 def _meet_ball(origin: list[float], direction: list[np.ndarray]) -> np.ndarray:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 import random
 
-from midas_depth_ros.sim import furniture as made
+from midas_depth_ros.sim import furniture, household
 from midas_depth_ros.sim.building import Stock, Yard, colour
-from midas_depth_ros.sim.indoors import (
+from midas_depth_ros.sim.layout import (
     floor_finish,
+    four_walls,
     indoor_light,
     indoor_pose,
     keep_clear,
-    wall_finish,
 )
 from midas_depth_ros.sim.outdoors import daylight
-from midas_depth_ros.sim.parts import BALL, BOX, TUBE, Hall, Part, Place
+from midas_depth_ros.sim.parts import BALL, BOX, TUBE, Hall, Part, Place, triple
 from midas_depth_ros.sim.pose import Pose
 from midas_depth_ros.sim.textures import Atlas
 
@@ -33,7 +33,7 @@ def clutter(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     hall = None
     reach = math.exp(rng.uniform(math.log(1.2), math.log(9)))
     if rng.random() < 0.75:
-        walls = tuple(wall_finish(stock) for _ in range(4))
+        walls = four_walls(stock, 1.0)
         wide, height = reach * rng.uniform(0.6, 1.6), rng.uniform(2.0, 4.0)
         hall = Hall(
             (-1.5, -wide), (reach * rng.uniform(0.9, 2), wide), height, walls, stock.plain()
@@ -51,11 +51,18 @@ def clutter(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         pick = rng.random()
         frame = yard.frame(x, y, rng.uniform(0, math.tau))
         if pick < 0.15:
-            rng.choice((made.chair, made.cartons, made.person, made.plant, made.stool, made.bag))(
-                frame, stock
-            )
+            rng.choice(
+                (
+                    furniture.chair,
+                    household.cartons,
+                    household.person,
+                    household.plant,
+                    furniture.stool,
+                    household.bag,
+                )
+            )(frame, stock)
             continue
-        half = tuple(0.5 * size * math.exp(rng.gauss(0, 0.5)) for _ in range(3))
+        half = triple(0.5 * size * math.exp(rng.gauss(0, 0.5)) for _ in range(3))
         tipped = rng.random() < 0.3
         floats = rng.uniform(0, 1.5) if rng.random() < 0.15 else 0.0
         yard.parts.append(

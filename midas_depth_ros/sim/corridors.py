@@ -7,23 +7,19 @@ import random
 
 from midas_depth_ros.sim import furniture as made
 from midas_depth_ros.sim.building import Frame, Stock, Yard, colour
-from midas_depth_ros.sim.indoors import (
+from midas_depth_ros.sim.layout import (
     Ground,
-    camouflaged,
-    door,
     floor_finish,
-    floor_litter,
     indoor_light,
     indoor_pose,
     keep_clear,
-    rug,
-    sunlight,
     wall_finish,
-    window,
 )
+from midas_depth_ros.sim.on_floor import FREE, camouflaged, floor_litter, rug, sunlight
 from midas_depth_ros.sim.parts import FLOOR_ID, STRUCTURE_ID, Hall, Place, Sky
 from midas_depth_ros.sim.pose import Pose
 from midas_depth_ros.sim.textures import Atlas
+from midas_depth_ros.sim.walls import door, window
 
 THICK_M = 0.15
 
@@ -131,7 +127,7 @@ def _line_up(yard: Yard, stock: Stock, ground: Ground, length: float, half: floa
                     made.shelf(f, stock, width, rng.uniform(0.6, 2.1))
                 ground.take(x, side * half, 0.5 * width)
             continue
-        build, radius, _ = rng.choices(made.FREE, [weight for *_, weight in made.FREE])[0]
+        build, radius, _ = rng.choices(FREE, [weight for *_, weight in FREE])[0]
         y = (
             side * max(half - radius - rng.uniform(0, 0.3), 0)
             if rng.random() < 0.7

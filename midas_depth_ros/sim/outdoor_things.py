@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from midas_depth_ros.sim.building import Frame, Stock, colour, varied
-from midas_depth_ros.sim.furniture import leaves
+from midas_depth_ros.sim.household import leaves
 
 WALLS = (
     (0.72, 0.66, 0.56),
@@ -102,6 +102,10 @@ def tree(f: Frame, stock: Stock, tall: float) -> None:
         size = rng.uniform(0.13, 0.24) * tall
         z = bare + rng.uniform(0.25, 1.0) * (tall - bare)
         f.ball(out * math.cos(a), out * math.sin(a), z, size, 0.85 * size, 0.75 * size, green)
+
+
+def any_tree(f: Frame, stock: Stock) -> None:
+    tree(f, stock, stock.rng.uniform(2.5, 10))
 
 
 def bush(f: Frame, stock: Stock) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import random
 
-from midas_depth_ros.sim import furniture as made
+from midas_depth_ros.sim import household as made
 from midas_depth_ros.sim import outdoor_things as out
 from midas_depth_ros.sim.building import Stock, Yard, colour, varied
-from midas_depth_ros.sim.indoors import Ground, keep_clear
+from midas_depth_ros.sim.layout import Ground, keep_clear
 from midas_depth_ros.sim.parts import STRUCTURE_ID, Light, Marking, Place, Sky
 from midas_depth_ros.sim.pose import Pose
 from midas_depth_ros.sim.textures import Atlas
@@ -258,7 +258,7 @@ def open_ground(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         yard.mark_round(rng.uniform(1, 18), rng.uniform(-7, 7), rng.uniform(0.1, 2.5), look, 0.3)
     ground = Ground([(0, 0, 0.6)])
     things = (
-        (out.tree, 0.5, 3),
+        (out.any_tree, 0.5, 3),
         (out.bush, 0.9, 3),
         (out.pole, 0.2, 1.5),
         (out.bench, 0.9, 1),
@@ -281,10 +281,7 @@ def open_ground(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
             continue
         ground.take(x, y, radius)
         f = yard.frame(x, y, rng.uniform(0, math.tau))
-        if build is out.tree:
-            out.tree(f, stock, rng.uniform(2.5, 10))
-        else:
-            build(f, stock)
+        build(f, stock)
     _horizon(yard, stock)
     keep_clear(yard, pose, 0.25)
     place = Place(
@@ -332,7 +329,7 @@ def _horizon(yard: Yard, stock: Stock) -> None:
         far, bearing = rng.uniform(14, 70), rng.gauss(0, 0.6)
         f = yard.frame(far * math.cos(bearing), far * math.sin(bearing), bearing + math.pi / 2)
         out.house(f, stock, rng.uniform(6, 22), rng.uniform(6, 12), rng.uniform(3, 14))
-    green = out.leaves(stock)
+    green = made.leaves(stock)
     for _ in range(rng.choice((0, 4, 10))):
         far, bearing = rng.uniform(35, 120), rng.uniform(-1.1, 1.1)
         size = rng.uniform(4, 12)

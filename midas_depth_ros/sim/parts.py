@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -45,8 +46,8 @@ class Part:
     """A solid: `shape` fills the box of half sizes `half` about `centre`, in metres.
 
     Turned by yaw, pitch and roll as a body is (REP 103). A tube stands along its own z; `half`
-    is its radius at the bottom, and `taper` that at the top over it (0: a cone). `object_id` is what it belongs
-    to, `finish` an index into the finishes of its place.
+    is its radius at the bottom, and `taper` that at the top over it (0: a cone). `object_id` is
+    what it belongs to, `finish` an index into the finishes of its place.
     """
 
     shape: int
@@ -119,6 +120,12 @@ class Place:
     ground: int = 0
     haze_m: float = math.inf
     mirror: float = 0.0  # share of the light that the floor mirrors
+
+
+def triple(values: Iterable[float]) -> Vector:
+    """Three values as a tuple of three."""
+    first, second, third = values
+    return first, second, third
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:

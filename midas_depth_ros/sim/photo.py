@@ -114,7 +114,7 @@ def _streak(length: float, angle: float) -> np.ndarray:
     kernel = np.zeros((side, side), np.float32)
     for step in np.linspace(-reach, reach, 4 * side):
         x, y = middle + step * math.cos(angle), middle + step * math.sin(angle)
-        kernel[int(round(y)), int(round(x))] += 1
+        kernel[round(y), round(x)] += 1
     return kernel / kernel.sum()
 
 

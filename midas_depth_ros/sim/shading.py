@@ -13,7 +13,7 @@ import numpy as np
 
 from midas_depth_ros.sim.cast import SKY, Grid, View, cast, plain_grid
 from midas_depth_ros.sim.floor_plan import FloorPlan
-from midas_depth_ros.sim.parts import FLOOR_ID, Finish, Light, PartTable, Place
+from midas_depth_ros.sim.parts import FLOOR_ID, Finish, Hall, Light, PartTable, Place
 from midas_depth_ros.sim.surface_points import SurfacePoints, surface_points
 from midas_depth_ros.sim.textures import LEVELS, Atlas
 
@@ -133,8 +133,9 @@ def _lit(
     normal = surface.normal
     if light.is_sun:
         length = math.sqrt(sum(axis * axis for axis in light.place))
-        towards = [np.float32(axis / length) for axis in light.place]
-        key = sum(n * t for n, t in zip(normal, towards, strict=True))
+        key = sum(
+            n * np.float32(axis / length) for n, axis in zip(normal, light.place, strict=True)
+        )
     else:
         towards = [np.float32(p) - axis for p, axis in zip(light.place, surface.place, strict=True)]
         squared = towards[0] ** 2 + towards[1] ** 2 + towards[2] ** 2 + np.float32(0.05)
@@ -144,7 +145,7 @@ def _lit(
     low = 1 - np.float32(CREASE) / (1 + np.square(surface.place[2] * np.float32(1 / CREASE_M)))
     soft = np.where(surface.object_id == FLOOR_ID, occlusion, low)
     if place.hall is not None:
-        soft = soft * _hall_creases(surface, place, index)
+        soft = soft * _hall_creases(surface, place.hall, index)
     ambient = (
         0.82 + 0.14 * normal[2] + np.float32(0.07) * normal[0] - np.float32(0.05) * normal[1]
     ) * soft
@@ -157,9 +158,8 @@ def _lit(
     )
 
 
-def _hall_creases(surface: SurfacePoints, place: Place, index: np.ndarray) -> np.ndarray:
+def _hall_creases(surface: SurfacePoints, hall: Hall, index: np.ndarray) -> np.ndarray:
     """Corners of the hall get less light from everywhere."""
-    hall = place.hall
     x, y, z = surface.place
     gaps = (
         np.minimum(x - np.float32(hall.low[0]), np.float32(hall.high[0]) - x),

@@ -1,4 +1,4 @@
-"""For every pixel, what the surface met there is like: place, normal, texture coordinates, finish."""
+"""What the surface is like that every pixel shows: place, normal, place in its texture, finish."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from midas_depth_ros.sim.cast import CEILING, FIRST_PART, GROUND, WALLS, View
+from midas_depth_ros.sim.cast import CEILING, FIRST_PART, WALLS, View
 from midas_depth_ros.sim.parts import (
     BALL,
     BOX,

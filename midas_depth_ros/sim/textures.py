@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 
-SIDE = 256
+from midas_depth_ros.sim import textures_eval, textures_train
+from midas_depth_ros.sim.drawing import SIDE, stretched
+
+FAMILIES = {'train': textures_train.FAMILIES, 'eval': textures_eval.FAMILIES}
 LEVELS = 6  # every texture at 256, 128, ... 8 texels
 BORDER = 1
 ATLASES = 6  # so many different atlases, each drawn once and kept
-
-Draw = Callable[[np.random.Generator], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +32,9 @@ class Atlas:
     roles: dict[str, tuple[int, ...]]
     first_column: np.ndarray
 
-    def look_up(self, number: np.ndarray, u: np.ndarray, v: np.ndarray, level: np.ndarray):
+    def look_up(
+        self, number: np.ndarray, u: np.ndarray, v: np.ndarray, level: np.ndarray
+    ) -> np.ndarray:
         """Values (h, w) uint8 of textures at (u, v), 1 being one repeat, in float32."""
         size = np.float32(SIDE) / np.exp2(level)
         columns = (u - np.floor(u)) * size + np.take(self.first_column, level.astype(np.int32))
@@ -49,7 +50,7 @@ def atlas(family: str, number: int) -> Atlas:
     for place, (name, draw, draws, suits) in enumerate(FAMILIES[family]):
         for again in range(draws):
             rng = np.random.default_rng((len(family), number, place, again))
-            rows.append(_with_levels(_stretched(draw(rng))))
+            rows.append(_with_levels(stretched(draw(rng))))
             for role in (name, *suits.split()):
                 roles.setdefault(role, []).append(len(rows) - 1)
     sizes = [SIDE >> level for level in range(LEVELS)]
@@ -59,11 +60,6 @@ def atlas(family: str, number: int) -> Atlas:
         {role: tuple(numbers) for role, numbers in roles.items()},
         starts.astype(np.float32),
     )
-
-
-def _stretched(values: np.ndarray) -> np.ndarray:
-    low, high = np.percentile(values, (1, 99))
-    return np.clip((values - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
 
 
 def _with_levels(values: np.ndarray) -> np.ndarray:
@@ -76,312 +72,3 @@ def _with_levels(values: np.ndarray) -> np.ndarray:
         framed = np.pad(framed, ((0, SIDE + 2 - len(framed)), (0, 0)))
         levels.append(np.rint(framed * 255).astype(np.uint8))
     return np.concatenate(levels, axis=1)
-
-
-def noise(rng: np.random.Generator, across: float, up: float | None = None) -> np.ndarray:
-    """Seamless noise about 0, deviation 1, with features `across` and `up` texels large."""
-    up = across if up is None else up
-    spectrum = np.fft.rfft2(rng.standard_normal((SIDE, SIDE)))
-    y, x = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None, :]
-    smooth = np.fft.irfft2(spectrum * np.exp(-8 * ((x * across) ** 2 + (y * up) ** 2)))
-    return (smooth - smooth.mean()) / smooth.std()
-
-
-def clouds(rng: np.random.Generator, slope: float = 1.7) -> np.ndarray:
-    """Seamless noise of all sizes; a larger slope is smoother."""
-    spectrum = np.fft.rfft2(rng.standard_normal((SIDE, SIDE)))
-    y, x = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None, :]
-    size = np.sqrt(x * x + y * y)
-    size[0, 0] = 1
-    smooth = np.fft.irfft2(spectrum / size**slope)
-    return (smooth - smooth.mean()) / smooth.std()
-
-
-def _uv() -> tuple[np.ndarray, np.ndarray]:
-    centre = (np.arange(SIDE) + 0.5) / SIDE
-    return np.meshgrid(centre, centre)
-
-
-def _line(position: np.ndarray, width: float) -> np.ndarray:
-    return (np.abs(position - np.round(position)) < 0.5 * width).astype(np.float64)
-
-
-def _cells(rng: np.random.Generator, columns: int, rows: int, shift: float) -> tuple:
-    """Tone of each cell of a grid whose rows are shifted, and distance-like lines of joints."""
-    u, v = _uv()
-    row = np.floor(rows * v).astype(int)
-    along = columns * u + shift * row
-    tone = rng.random((rows, columns))[row, np.floor(along).astype(int) % columns]
-    return tone, along, rows * v
-
-
-def _speckle(rng):
-    return noise(rng, rng.uniform(0.3, 3))
-
-
-def _blotches(rng):
-    return noise(rng, rng.uniform(8, 40)) + 0.4 * noise(rng, 2)
-
-
-def _clouds(rng):
-    return clouds(rng, rng.uniform(1.0, 2.0))
-
-
-def _camouflage(rng):
-    return np.floor(3 * _stretched(clouds(rng, 1.8))) + 0.1 * noise(rng, 1)
-
-
-def _planks(rng):
-    count = int(rng.choice([4, 6, 8]))
-    tone, along, across = _cells(rng, 2, count, 0.37)
-    fibre = noise(rng, 40, 0.8) + 0.5 * noise(rng, 12, 0.4)
-    joint = np.maximum(_line(across, 0.06), _line(along, 0.012))
-    return (tone + 0.16 * fibre) * (1 - 0.6 * joint) - 0.4 * joint
-
-
-def _parquet(rng):
-    u, v = _uv()
-    count = 4
-    flip = (np.floor(count * u) + np.floor(count * v)) % 2
-    strip = np.where(flip > 0, 4 * count * u, 4 * count * v)
-    tone = rng.random(64)[(np.floor(strip) + 17 * np.floor(count * u)).astype(int) % 64]
-    return tone + 0.12 * noise(rng, 2) - 0.6 * _line(strip, 0.1)
-
-
-def _grain(rng):
-    u, v = _uv()
-    return np.sin(math.tau * (int(rng.integers(3, 9)) * v + 0.35 * noise(rng, 60, 20))) + 0.8 * (
-        noise(rng, 30, 0.6)
-    )
-
-
-def _tiles(rng):
-    count = int(rng.choice([2, 3, 4]))
-    tone, along, across = _cells(rng, count, count, 0.0)
-    width = rng.uniform(0.02, 0.08)
-    joint = np.maximum(_line(along, width), _line(across, width))
-    sign = 1 if rng.random() < 0.7 else -1
-    return rng.uniform(0, 0.6) * tone + 0.15 * noise(rng, 5) - sign * rng.uniform(0.6, 1.5) * joint
-
-
-def _checker(rng):
-    u, v = _uv()
-    count = int(rng.choice([1, 2, 3]))
-    return (np.floor(2 * count * u) + np.floor(2 * count * v)) % 2 + 0.06 * noise(rng, 2)
-
-
-def _bricks(rng):
-    tone, along, across = _cells(rng, 4, 8, 0.5)
-    joint = np.maximum(_line(across, 0.12), _line(along, 0.05))
-    sign = 1 if rng.random() < 0.6 else -1
-    return 0.5 * tone + 0.12 * noise(rng, 1.5) + sign * joint
-
-
-def _stripes(rng):
-    u, v = _uv()
-    count, slant = int(rng.integers(2, 10)), int(rng.choice([0, 0, 0, 2, 5]))
-    return ((count * u + slant * v) % 1.0 < rng.uniform(0.2, 0.7)) + 0.05 * noise(rng, 2)
-
-
-def _carpet(rng):
-    return noise(rng, 0.6) + 0.5 * noise(rng, 6) + 0.4 * noise(rng, 1.5, 0.5)
-
-
-def _cracks(rng):
-    ridge = np.abs(clouds(rng, 1.6)) < 0.05
-    return 0.5 * clouds(rng, 1.3) - 2.5 * ridge
-
-
-def _gravel(rng):
-    return np.abs(noise(rng, 1.5)) + 0.4 * np.abs(noise(rng, 4)) + 0.2 * noise(rng, 0.4)
-
-
-def _grass(rng):
-    return noise(rng, 0.6, 2.5) + 0.8 * noise(rng, 1.5, 5) + 0.6 * clouds(rng, 1.5)
-
-
-def _foliage(rng):
-    return np.maximum(noise(rng, 2), noise(rng, 3)) + 0.7 * noise(rng, 8) + 0.3 * noise(rng, 0.5)
-
-
-def _bark(rng):
-    return np.abs(noise(rng, 1.5, 12)) + 0.4 * noise(rng, 0.8, 3)
-
-
-def _facade(rng):
-    """Windows in rows: 0..0.3 panes, above 0.5 wall."""
-    columns, rows = int(rng.choice([2, 3, 4])), int(rng.choice([2, 3]))
-    u, v = _uv()
-    a, b = columns * u % 1.0, rows * v % 1.0
-    wide, high = rng.uniform(0.45, 0.75), rng.uniform(0.5, 0.75)
-    pane = (np.abs(a - 0.5) < wide / 2) & (np.abs(b - 0.55) < high / 2)
-    frame = (np.abs(a - 0.5) < wide / 2 + 0.05) & (np.abs(b - 0.55) < high / 2 + 0.05) & ~pane
-    tone = rng.random((rows, columns))[
-        np.floor(rows * v).astype(int), np.floor(columns * u).astype(int)
-    ]
-    value = 0.72 + 0.05 * noise(rng, 1) + 0.04 * noise(rng, 20)
-    value = np.where(frame, 0.98, value)
-    bar = (np.abs(a - 0.5) < 0.03) & pane
-    return np.where(bar, 0.95, np.where(pane, 0.35 * tone * (0.5 + b), value))
-
-
-def _books(rng):
-    """Rows of upright strips, each with a tone of its own, and dark boards between."""
-    rows = 2
-    u, v = _uv()
-    value = np.zeros((SIDE, SIDE))
-    row = np.floor(rows * v).astype(int)
-    for r in range(rows):
-        edges = np.sort(rng.random(26))
-        strip = np.searchsorted(edges, u)
-        height = 0.6 + 0.35 * rng.random(27)[strip]
-        tone = 0.15 + 0.85 * rng.random(27)[strip]
-        shown = np.where(rows * v % 1.0 < height, tone, 0.05)
-        value = np.where(row == r, shown, value)
-    return np.where(rows * v % 1.0 < 0.06, 0.5, value)
-
-
-def _poster(rng):
-    """Rectangles and bars of all tones."""
-    value = np.full((SIDE, SIDE), rng.random())
-    for _ in range(int(rng.integers(4, 22))):
-        x, y = rng.integers(0, SIDE, 2)
-        w, h = rng.integers(6, 120, 2)
-        value[y : y + h, x : x + w] = rng.random()
-    return value + 0.03 * noise(rng, 1)
-
-
-def _panels(rng):
-    """A front of doors or drawers: frames, and handles."""
-    columns, rows = int(rng.integers(1, 4)), int(rng.integers(1, 5))
-    u, v = _uv()
-    a, b = columns * u % 1.0, rows * v % 1.0
-    joint = np.maximum(_line(columns * u, 0.04), _line(rows * v, 0.04))
-    knob = (np.abs(a - 0.8) < 0.04) & (np.abs(b - 0.5) < 0.12)
-    return 0.6 + 0.04 * noise(rng, 30, 1) - 0.6 * joint + np.where(knob, rng.choice([-0.5, 0.4]), 0)
-
-
-def _hexagons(rng):
-    u, v = _uv()
-    count = 4
-    angle = np.cos(math.tau * count * u) + np.cos(math.tau * (count * u / 2 + count * v))
-    return angle + np.cos(math.tau * (count * u / 2 - count * v)) + 0.1 * noise(rng, 1)
-
-
-def _stones(rng):
-    points = rng.random((int(rng.integers(12, 60)), 2))
-    tone = rng.random(len(points))
-    u, v = _uv()
-    first, second, owner = np.full(u.shape, 9.0), np.full(u.shape, 9.0), np.zeros(u.shape, int)
-    for i, (x, y) in enumerate(points):
-        dx, dy = np.abs(u - x), np.abs(v - y)
-        d = np.hypot(np.minimum(dx, 1 - dx), np.minimum(dy, 1 - dy))
-        second = np.minimum(second, np.maximum(first, d))
-        owner, first = np.where(d < first, i, owner), np.minimum(first, d)
-    return 0.6 * tone[owner] + 0.08 * noise(rng, 2) - 0.9 * (second - first < 0.015)
-
-
-def _marble(rng):
-    u, v = _uv()
-    a, b = rng.integers(1, 5, 2)
-    return np.sin(math.tau * (a * u + b * v) + 1.8 * clouds(rng, 1.9))
-
-
-def _dots(rng):
-    u, v = _uv()
-    count = int(rng.integers(3, 10))
-    radius = np.hypot(count * u % 1.0 - 0.5, count * v % 1.0 - 0.5)
-    return (radius < rng.uniform(0.2, 0.42)) + 0.05 * noise(rng, 1)
-
-
-def _plaid(rng):
-    u, v = _uv()
-    bars = rng.random(16)
-    return bars[(16 * u).astype(int)] + bars[(16 * v).astype(int)] + 0.1 * noise(rng, 0.5)
-
-
-def _herringbone(rng):
-    u, v = _uv()
-    zig = np.abs((4 * u) % 2.0 - 1.0)
-    strip = 8 * v + 2 * zig
-    tone = rng.random(8)[np.floor(strip).astype(int) % 8]
-    return tone + 0.1 * noise(rng, 3) - 0.7 * np.maximum(_line(strip, 0.1), _line(4 * u, 0.03))
-
-
-def _waves(rng):
-    u, v = _uv()
-    return np.sin(math.tau * (int(rng.integers(3, 9)) * v + 0.3 * np.sin(math.tau * 2 * u)))
-
-
-def _terrazzo(rng):
-    return np.where(noise(rng, 3) > 1.1, rng.random(), 0.6) + np.where(noise(rng, 2) > 1.4, -0.5, 0)
-
-
-def _knit(rng):
-    u, v = _uv()
-    return np.sin(math.tau * 24 * u) * np.sin(math.tau * (16 * v + np.abs(24 * u % 1 - 0.5)))
-
-
-def _clumps(rng):
-    return np.abs(noise(rng, 3, 2)) ** 0.5 - 0.5 * np.abs(noise(rng, 7)) + 0.4 * noise(rng, 1, 2)
-
-
-def _bands(rng):
-    """A facade of bands of glass."""
-    u, v = _uv()
-    a, b = 6 * u % 1.0, 3 * v % 1.0
-    tone = rng.random((3, 6))[np.floor(3 * v).astype(int), np.floor(6 * u).astype(int)]
-    glass = b > rng.uniform(0.35, 0.55)
-    return np.where(a < 0.06, 0.9, np.where(glass, 0.3 * tone + 0.1 * b, 0.75))
-
-
-def _collage(rng):
-    """Round patches of all tones."""
-    u, v = _uv()
-    value = np.full((SIDE, SIDE), rng.random())
-    for _ in range(int(rng.integers(5, 30))):
-        x, y, r = *rng.random(2), rng.uniform(0.03, 0.25)
-        value = np.where(np.hypot(u - x, (v - y) * rng.uniform(0.5, 2)) < r, rng.random(), value)
-    return value
-
-
-# name, function, how many of them, what else they suit
-FAMILIES: dict[str, list[tuple[str, Draw, int, str]]] = {
-    'train': [
-        ('speckle', _speckle, 4, 'plain wall object grain'),
-        ('blotches', _blotches, 3, 'plain wall object grain road'),
-        ('clouds', _clouds, 5, 'plain wall object grain sky concrete road'),
-        ('camouflage', _camouflage, 2, 'object odd'),
-        ('planks', _planks, 4, 'floor wood'),
-        ('parquet', _parquet, 2, 'floor wood'),
-        ('woodgrain', _grain, 4, 'wood furniture'),
-        ('tiles', _tiles, 5, 'floor tile'),
-        ('checker', _checker, 2, 'floor tile odd'),
-        ('bricks', _bricks, 3, 'brick odd'),
-        ('stripes', _stripes, 5, 'odd object cloth'),
-        ('carpet', _carpet, 3, 'floor soft cloth'),
-        ('cracks', _cracks, 3, 'concrete road'),
-        ('gravel', _gravel, 2, 'road concrete grain'),
-        ('grass', _grass, 3, 'meadow'),
-        ('foliage', _foliage, 4, 'leaves meadow'),
-        ('bark', _bark, 2, 'trunk'),
-        ('facade', _facade, 8, 'building'),
-        ('books', _books, 4, 'shelf odd'),
-        ('poster', _poster, 5, 'picture odd object'),
-        ('panels', _panels, 5, 'furniture front'),
-    ],
-    'eval': [
-        ('hexagons', _hexagons, 2, 'floor tile odd'),
-        ('stones', _stones, 5, 'floor tile road brick odd'),
-        ('marble', _marble, 5, 'wood furniture floor concrete wall grain'),
-        ('dots', _dots, 3, 'odd object cloth'),
-        ('plaid', _plaid, 3, 'odd cloth soft floor object'),
-        ('herringbone', _herringbone, 3, 'floor wood brick'),
-        ('waves', _waves, 2, 'odd object sky'),
-        ('terrazzo', _terrazzo, 4, 'plain wall floor concrete road object grain'),
-        ('knit', _knit, 2, 'soft cloth floor object'),
-        ('clumps', _clumps, 5, 'meadow leaves trunk grain sky plain'),
-        ('bands', _bands, 5, 'building shelf front furniture'),
-        ('collage', _collage, 5, 'picture odd object shelf'),
-    ],
-}

@@ -11,6 +11,7 @@ import functools
 import math
 import random
 
+import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
@@ -18,14 +19,14 @@ from midas_depth_ros.sim.cast import View, cast, grid_of
 from midas_depth_ros.sim.clutter import clutter
 from midas_depth_ros.sim.corridors import corridor
 from midas_depth_ros.sim.floor_plan import FloorPlan
-from midas_depth_ros.sim.indoors import room
 from midas_depth_ros.sim.outdoors import open_ground, street
 from midas_depth_ros.sim.parts import FLOOR_ID, PartTable, Place
 from midas_depth_ros.sim.photo import develop, random_photo
 from midas_depth_ros.sim.pose import Pose
+from midas_depth_ros.sim.rooms import room
 from midas_depth_ros.sim.scene import SceneError
 from midas_depth_ros.sim.shading import shade
-from midas_depth_ros.sim.textures import ATLASES, atlas
+from midas_depth_ros.sim.textures import ATLASES, Atlas, atlas
 
 # kind -> how it is laid out, and its share of the samples
 KINDS = {
@@ -84,7 +85,9 @@ def sample(
     return Sample(rgb, depth, ids == FLOOR_ID, ids, camera, pose, kind)
 
 
-def view_place(place: Place, camera: CameraModel, pose: Pose, texture_atlas):
+def view_place(
+    place: Place, camera: CameraModel, pose: Pose, texture_atlas: Atlas
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(light (H, W, 3) float32, Z (H, W) float32, ids (H, W) int16) of a place."""
     table = PartTable(place.parts)
     view = View(grid_of(camera), pose.optical_axes, pose.position)
@@ -99,8 +102,6 @@ def view_place(place: Place, camera: CameraModel, pose: Pose, texture_atlas):
 
 def _smooth_edges(light: np.ndarray, index: np.ndarray) -> None:
     """Blur the light where two surfaces meet, against staircases."""
-    import cv2
-
     edge = np.zeros(index.shape, bool)
     across, along = index[:, 1:] != index[:, :-1], index[1:] != index[:-1]
     edge[:, 1:] |= across

@@ -1,4 +1,4 @@
-"""The world's casting against closed forms: every shape, turned, through every lens, seen edge on."""
+"""The world's casting against closed forms: all shapes, turned, through every lens, edge on."""
 
 from __future__ import annotations
 
