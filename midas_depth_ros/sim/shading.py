@@ -216,7 +216,7 @@ def _light_view(view: View, light: Light) -> View:
         axes = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])
         return View(_square_grid(1.9), axes, np.array(light.place))
     sun = np.array(light.place) / np.linalg.norm(light.place)
-    right = np.cross([0.0, 0.0, 1.0], sun)
+    right = np.cross([0.0, 0.0, 1.0], sun) if sun[2] < 0.999 else np.array([1.0, 0.0, 0.0])
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(sun, right) * -1.0, -sun], axis=1)
     ahead = view.axes[:, 2] * np.array([1.0, 1.0, 0.0])
