@@ -157,7 +157,7 @@ def desk(f: Frame, stock: Stock, width: float) -> None:
             f.box(sx * (0.5 * width - 0.03), 0.37, 0, 0.05, 0.7, h - 0.03, leg)
     for _ in range(rng.randint(0, 2)):
         screen(f, stock, rng.uniform(-0.3, 0.3) * width, 0.2, h)
-    on_top(f, stock, width, 0.74, h, rng.randint(1, 6))
+    on_top(f, stock, width, 0.74, h, rng.randint(2, 9))
 
 
 def screen(f: Frame, stock: Stock, x: float, y: float, z: float) -> None:

@@ -80,7 +80,7 @@ def room(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         for _ in range(4):
             scatter(yard, stock, ground, far)
         hall = dataclasses.replace(hall, high=far.high)
-    for _ in range(rng.choice((1, 2, 3, 5, 8))):
+    for _ in range(rng.choice((1, 2, 4, 6, 10))):
         scatter(yard, stock, ground, hall)
     lamp_at = rng.uniform(-0.3, 0.35) * length, rng.uniform(-0.3, 0.3) * width
     lamps(yard, stock, hall, *lamp_at)

@@ -26,15 +26,17 @@ from midas_depth_ros.sim.pose import Pose
 from midas_depth_ros.sim.rooms import room
 from midas_depth_ros.sim.scene import SceneError
 from midas_depth_ros.sim.shading import shade
+from midas_depth_ros.sim.table_tops import table_top
 from midas_depth_ros.sim.textures import ATLASES, Atlas, atlas
 
 # kind -> how it is laid out, and its share of the samples
 KINDS = {
-    'room': (room, 0.42),
-    'corridor': (corridor, 0.13),
+    'room': (room, 0.4),
+    'corridor': (corridor, 0.12),
     'street': (street, 0.22),
-    'open': (open_ground, 0.11),
-    'clutter': (clutter, 0.12),
+    'open': (open_ground, 0.1),
+    'table': (table_top, 0.06),
+    'clutter': (clutter, 0.1),
 }
 LENSES = 24
 DISTORTED = 0.3
