@@ -97,22 +97,32 @@ def cast(
     rows, columns, nearest = _windows(view, table)
     origins = np.einsum('pij,pj->pi', table.to_unit, view.origin - table.centre)
     units = table.to_unit @ view.axes
+    shown = (rows[:, 0] < rows[:, 1]) & (columns[:, 0] < columns[:, 1])
+    order = np.flatnonzero(shown)[np.argsort(nearest[shown], kind='stable')]
+    all_of = zip(
+        order.tolist(),
+        rows[order].tolist(),
+        columns[order].tolist(),
+        nearest[order].tolist(),
+        table.shape[order].tolist(),
+        origins[order].tolist(),
+        units[order].tolist(),
+        table.taper[order].tolist(),
+        strict=True,
+    )
     with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-        for part in np.argsort(nearest, kind='stable').tolist():
-            if not rows[part, 0] < rows[part, 1] or not columns[part, 0] < columns[part, 1]:
-                continue
-            window = slice(*rows[part].tolist()), slice(*columns[part].tolist())
+        for part, (top, bottom), (left, right), least, shape, origin, unit, taper in all_of:
+            window = slice(top, bottom), slice(left, right)
             target = distance[window]
-            if target.max() <= nearest[part]:
+            if target.max() <= least:
                 continue
-            shape, origin = table.shape[part], origins[part].tolist()
-            direction = _local(view.grid, window, units[part], shape == BOX)
+            direction = _local(view.grid, window, unit, shape == BOX)
             if shape == BOX:
                 met = _meet_box(origin, direction)
             elif shape == BALL:
                 met = _meet_ball(origin, direction)
             else:
-                met = _meet_tube(origin, direction, float(table.taper[part]))
+                met = _meet_tube(origin, direction, taper)
             nearer = met < target
             np.copyto(target, met, where=nearer, casting='same_kind')
             np.copyto(index[window], np.int16(FIRST_PART + part), where=nearer)
@@ -120,13 +130,13 @@ def cast(
 
 
 def _local(
-    grid: Grid, window: tuple[slice, slice], unit: np.ndarray, single: bool
+    grid: Grid, window: tuple[slice, slice], unit: list[list[float]], single: bool
 ) -> list[np.ndarray]:
     """The window's directions in the part's units, (h, w) each; float32 where that is enough."""
     all_x, all_y = (grid.x32, grid.y32) if single else (grid.x, grid.y)
     x = all_x[:, window[1]] if len(all_x) == 1 else all_x[window]
     y = all_y[window[0]] if all_y.shape[1] == 1 else all_y[window]
-    return [x * a + (y * b + c) for a, b, c in unit.tolist()]
+    return [x * a + (y * b + c) for a, b, c in unit]
 
 
 def _backdrop(

@@ -83,7 +83,7 @@ def car(f: Frame, stock: Stock, small_parts: bool = True) -> None:
     f.box(-0.5 * long - 0.012, 0, 0.32 if pick < 0.92 else 0.9, 0.02, 0.5, 0.12, white)
 
 
-def tree(f: Frame, stock: Stock, tall: float) -> None:
+def tree(f: Frame, stock: Stock, tall: float, most: int = 9) -> None:
     rng = stock.rng
     trunk = stock.shared(
         'trunk', lambda: stock.of('trunk', varied(rng, (0.3, 0.24, 0.18)), 0.6, 0.5)
@@ -97,15 +97,35 @@ def tree(f: Frame, stock: Stock, tall: float) -> None:
     if rng.random() < 0.2:
         f.tube(0, 0, 0.5 * bare, 0.22 * tall, tall - 0.5 * bare, green, taper=0.05)
         return
-    for _ in range(rng.randint(3, 7)):
-        a, out = rng.uniform(0, math.tau), rng.uniform(0, 0.22) * tall
-        size = rng.uniform(0.13, 0.24) * tall
-        z = bare + rng.uniform(0.25, 1.0) * (tall - bare)
-        f.ball(out * math.cos(a), out * math.sin(a), z, size, 0.85 * size, 0.75 * size, green)
+    wide = rng.uniform(0.14, 0.3) * tall
+    for i in range(rng.randint(4, most)):
+        a, share = rng.uniform(0, math.tau), rng.random()
+        out = wide * math.sqrt(rng.random()) * (1.1 - share)
+        size = wide * rng.uniform(0.45, 0.9)
+        z = max(bare, 1.5) + (0.15 + 0.85 * share) * (tall - bare)
+        look = green if i % 3 else leaves(stock)
+        f.ball(out * math.cos(a), out * math.sin(a), z, size, 0.85 * size, 0.7 * size, look)
 
 
 def any_tree(f: Frame, stock: Stock) -> None:
     tree(f, stock, stock.rng.uniform(2.5, 10))
+
+
+def thicket(f: Frame, stock: Stock, length: float) -> None:
+    """A wall of leaves along x, trunks in it."""
+    rng = stock.rng
+    tall = rng.uniform(1.2, 7)
+    at = -0.5 * length
+    while at < 0.5 * length:
+        size = 0.5 * tall * rng.uniform(0.5, 0.8)
+        y, z = rng.gauss(0, 0.3) * size, rng.uniform(0.2, 0.7) * tall
+        f.ball(at, y, z, size, 0.8 * size, size * rng.uniform(0.7, 1.2), leaves(stock))
+        f.ball(at + 0.5 * size, y, 0.4 * size, size, 0.8 * size, 0.6 * size, leaves(stock))
+        if rng.random() < 0.4:
+            f.tube(
+                at, y + 0.7 * size, 0, 0.03 * tall, 1.2 * tall, stock.shared('trunk', stock.wood)
+            )
+        at += size * rng.uniform(0.8, 1.5)
 
 
 def bush(f: Frame, stock: Stock) -> None:

@@ -22,7 +22,7 @@ def daylight(rng: random.Random, stock: Stock) -> tuple[Light, Sky, float]:
     warm = rng.uniform(0, 0.2) * (1 - math.sin(high))
     if overcast:
         grey = rng.uniform(0.75, 1.3)
-        key, ambient = rng.uniform(0.0, 0.25), rng.uniform(0.75, 1.0)
+        key, ambient = rng.choice((0.0, rng.uniform(0.05, 0.3))), rng.uniform(0.75, 1.0)
         sky = Sky(
             (0.8 * grey, 0.85 * grey, 0.9 * grey),
             (grey, grey, grey),
@@ -180,10 +180,12 @@ def _houses(yard: Yard, stock: Stock, side: int, edge: float, crossing: float | 
             out.house(
                 f, stock, width, rng.uniform(7, 12), rng.uniform(3.5, 7) + 10 * town * rng.random()
             )
+        elif not crosses and rng.random() < 0.45 and middle < 45:
+            out.thicket(yard.frame(middle, y + side * 1.5), stock, width)
         elif not crosses:
             for _ in range(rng.randint(0, 2)):
                 spot = middle + rng.uniform(-0.5, 0.5) * width, y + side * rng.uniform(0, 6)
-                out.tree(yard.frame(*spot), stock, rng.uniform(4, 12))
+                out.tree(yard.frame(*spot), stock, rng.uniform(4, 12), 9 if middle < 30 else 5)
         if not crosses and back > 1.5 and rng.random() < 0.4 and middle < 35:
             out.fence(yard.frame(middle, side * (edge + 0.4)), stock, width)
         at += width + rng.choice((0.0, 0.0, rng.uniform(0, 5)))

@@ -179,6 +179,8 @@ class ShadowMap:
     def __init__(self, view: View, place: Place, table: PartTable) -> None:
         light = place.light
         self._view = _light_view(view, light)
+        if not any(light.colour):
+            table = table.subset(np.zeros(len(table), bool))
         dark = np.array([finish.glow == 0 for finish in place.finishes])
         pixel_m = (SUN_AWAY_M if light.is_sun else 1.5) / self._view.grid.focal_px
         casts = dark[table.finish] & (table.half.max(axis=1) > pixel_m)
