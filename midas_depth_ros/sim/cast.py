@@ -1,26 +1,26 @@
 """Which part of a place every ray meets first, and how far away: exact, for many parts.
 
-All parts' windows in the picture are found at once; then each part is met, nearest first, by the
-rays of its window alone, and not at all where everything there is nearer already. Float64 where
-surfaces are round: near a silhouette float32 is not enough.
+All parts' windows in the picture are found at once. Large parts are then met one by one, nearest
+first, by the rays of their windows alone, and not at all where everything there is nearer already;
+small parts all together. Float64 where surfaces are round: float32 is not enough near a silhouette.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.parts import BALL, BOX, Hall, PartTable
+from midas_depth_ros.sim.parts import BALL, BOX, TUBE, Hall, PartTable
 from midas_depth_ros.sim.rays import NEAR_M
+from midas_depth_ros.sim.unit_shapes import meet_unit
 
 # What a pixel shows: one of these, or FIRST_PART + the part's row.
 SKY, GROUND, CEILING, WALLS, FIRST_PART = 0, 1, 2, 3, 7
 
-_PARALLEL = 1e-30  # stands for 0, of which 0 times the inverse is not a number
+SMALL_PX = 160  # parts with windows of up to so many pixels are met together
 _EDGES = np.array([(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit])
 
 
@@ -94,49 +94,97 @@ def cast(
     distance, index = _backdrop(view, hall, ground_m)
     if len(table) == 0:
         return distance, index
-    rows, columns, nearest = _windows(view, table)
+    windows = _windows(view, table)
     origins = np.einsum('pij,pj->pi', table.to_unit, view.origin - table.centre)
-    units = table.to_unit @ view.axes
-    shown = (rows[:, 0] < rows[:, 1]) & (columns[:, 0] < columns[:, 1])
-    order = np.flatnonzero(shown)[np.argsort(nearest[shown], kind='stable')]
-    all_of = zip(
-        order.tolist(),
-        rows[order].tolist(),
-        columns[order].tolist(),
-        nearest[order].tolist(),
-        table.shape[order].tolist(),
-        origins[order].tolist(),
-        units[order].tolist(),
-        table.taper[order].tolist(),
-        strict=True,
-    )
+    rays = _LocalRays(view.grid, origins, table.to_unit @ view.axes, table.taper)
+    pixels = np.prod(np.maximum(windows[:, [1, 3]] - windows[:, [0, 2]], 0), axis=1)
     with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-        for part, (top, bottom), (left, right), least, shape, origin, unit, taper in all_of:
-            window = slice(top, bottom), slice(left, right)
-            target = distance[window]
-            if target.max() <= least:
-                continue
-            direction = _local(view.grid, window, unit, shape == BOX)
-            if shape == BOX:
-                met = _meet_box(origin, direction)
-            elif shape == BALL:
-                met = _meet_ball(origin, direction)
-            else:
-                met = _meet_tube(origin, direction, taper)
-            nearer = met < target
-            np.copyto(target, met, where=nearer, casting='same_kind')
-            np.copyto(index[window], np.int16(FIRST_PART + part), where=nearer)
+        large = np.flatnonzero(pixels > SMALL_PX)
+        large = large[np.argsort(windows[large, 4], kind='stable')]
+        _place_large(large, rays, table.shape, windows, distance, index)
+        for shape in (BOX, BALL, TUBE):
+            small = np.flatnonzero((pixels > 0) & (pixels <= SMALL_PX) & (table.shape == shape))
+            if len(small):
+                _place_small(small, rays, shape, windows, distance, index)
     return distance, index
 
 
-def _local(
-    grid: Grid, window: tuple[slice, slice], unit: list[list[float]], single: bool
-) -> list[np.ndarray]:
-    """The window's directions in the part's units, (h, w) each; float32 where that is enough."""
-    all_x, all_y = (grid.x32, grid.y32) if single else (grid.x, grid.y)
-    x = all_x[:, window[1]] if len(all_x) == 1 else all_x[window]
-    y = all_y[window[0]] if all_y.shape[1] == 1 else all_y[window]
-    return [x * a + (y * b + c) for a, b, c in unit]
+def _place_large(
+    parts: np.ndarray,
+    rays: _LocalRays,
+    shapes: np.ndarray,
+    windows: np.ndarray,
+    distance: np.ndarray,
+    index: np.ndarray,
+) -> None:
+    """One after the other, nearest first."""
+    for part, shape, bounds, nearest in zip(
+        parts.tolist(),
+        shapes[parts].tolist(),
+        windows[parts, :4].astype(int).tolist(),
+        windows[parts, 4].tolist(),
+        strict=True,
+    ):
+        window = slice(bounds[0], bounds[1]), slice(bounds[2], bounds[3])
+        target = distance[window]
+        if target.max() <= nearest:
+            continue
+        met = rays.met_in(window, part, shape)
+        nearer = met < target
+        np.copyto(target, met, where=nearer, casting='same_kind')
+        np.copyto(index[window], np.int16(FIRST_PART + part), where=nearer)
+
+
+def _place_small(
+    parts: np.ndarray,
+    rays: _LocalRays,
+    shape: int,
+    windows: np.ndarray,
+    distance: np.ndarray,
+    index: np.ndarray,
+) -> None:
+    """All at once, for a part of few pixels costs as many steps as one of many."""
+    top, bottom, left, right = windows[parts, :4].astype(np.intp).T
+    width = right - left
+    count = (bottom - top) * width
+    which = np.repeat(np.arange(len(parts)), count)
+    within = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+    row, column = top[which] + within // width[which], left[which] + within % width[which]
+    met = rays.met_at(row, column, parts[which], shape)
+    nearer = np.flatnonzero(met < distance[row, column])
+    nearer = nearer[np.argsort(-met[nearer], kind='stable')]  # the nearest is written last
+    row, column = row[nearer], column[nearer]
+    distance[row, column] = met[nearer]
+    index[row, column] = FIRST_PART + parts[which[nearer]]
+
+
+class _LocalRays:
+    """The rays in the units of every part, in which it is its unit shape."""
+
+    def __init__(
+        self, grid: Grid, origins: np.ndarray, units: np.ndarray, taper: np.ndarray
+    ) -> None:
+        self._grid, self._origins, self._units, self._taper = grid, origins, units, taper
+
+    def met_in(self, window: tuple[slice, slice], part: int, shape: int) -> np.ndarray:
+        """How far away the rays of a window meet a part, (h, w); inf where they miss."""
+        grid = self._grid
+        all_x, all_y = (grid.x32, grid.y32) if shape == BOX else (grid.x, grid.y)
+        x = all_x[:, window[1]] if len(all_x) == 1 else all_x[window]
+        y = all_y[window[0]] if all_y.shape[1] == 1 else all_y[window]
+        direction = [x * a + (y * b + c) for a, b, c in self._units[part].tolist()]
+        return meet_unit(shape, self._origins[part].tolist(), direction, float(self._taper[part]))
+
+    def met_at(
+        self, row: np.ndarray, column: np.ndarray, part: np.ndarray, shape: int
+    ) -> np.ndarray:
+        """How far away single pixels' rays each meet a part of their own, (n,)."""
+        x = self._grid.x[row if len(self._grid.x) > 1 else 0, column]
+        y = self._grid.y[row, column if self._grid.y.shape[1] > 1 else 0]
+        units = np.take(self._units.reshape(-1, 9).T, part, axis=1)
+        direction = [x * units[i] + y * units[i + 1] + units[i + 2] for i in (0, 3, 6)]
+        origin = list(np.take(self._origins.T, part, axis=1))
+        return meet_unit(shape, origin, direction, np.take(self._taper, part))
 
 
 def _backdrop(
@@ -165,8 +213,8 @@ def _backdrop(
     return distance, index
 
 
-def _windows(view: View, table: PartTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per part: first and past-last row (P, 2), column (P, 2), and least Z (P,)."""
+def _windows(view: View, table: PartTable) -> np.ndarray:
+    """Per part: first and past-last row, first and past-last column, least Z; (P, 5)."""
     points = (table.corners - view.origin) @ view.axes
     depth = points[..., 2]
     a, b = points[:, _EDGES[:, 0]], points[:, _EDGES[:, 1]]
@@ -180,7 +228,7 @@ def _windows(view: View, table: PartTable) -> tuple[np.ndarray, np.ndarray, np.n
     x, y = everything[..., 0] / ahead, everything[..., 1] / ahead
     columns = _lines(view.grid.column_range, x, seen)
     rows = _lines(view.grid.row_range, y, seen)
-    return rows, columns, np.maximum(depth.min(axis=1), NEAR_M)
+    return np.column_stack([rows, columns, np.maximum(depth.min(axis=1), NEAR_M)])
 
 
 def _lines(
@@ -194,46 +242,3 @@ def _lines(
     first = meets.argmax(axis=1)
     last = meets.shape[1] - meets[:, ::-1].argmax(axis=1)
     return np.where(meets.any(axis=1)[:, None], np.stack([first, last], axis=1), 0)
-
-
-def _meet_box(origin: list[float], direction: list[np.ndarray]) -> np.ndarray:
-    near, far = np.float32(-np.inf), np.float32(np.inf)
-    for start, along in zip(origin, direction, strict=True):
-        along[along == 0] = _PARALLEL
-        inverse = np.reciprocal(along)
-        middle = inverse * -start
-        reach = np.abs(inverse, out=inverse)
-        near = np.maximum(near, middle - reach)
-        far = np.minimum(far, middle + reach)
-    return np.where((near <= far) & (near > 0), near, np.inf)
-
-
-def _meet_ball(origin: list[float], direction: list[np.ndarray]) -> np.ndarray:
-    (ox, oy, oz), (dx, dy, dz) = origin, direction
-    a = dx * dx + dy * dy + dz * dz
-    b = ox * dx + oy * dy + oz * dz
-    inside = b * b - a * (ox * ox + oy * oy + oz * oz - 1.0)
-    near = (-b - np.sqrt(inside)) / a  # not a number where it misses
-    return np.where(near > 0, near, np.inf)
-
-
-def _meet_tube(origin: list[float], direction: list[np.ndarray], taper: float) -> np.ndarray:
-    (ox, oy, oz), (dx, dy, dz) = origin, direction
-    middle, rate = 0.5 * (1.0 + taper), 0.5 * (taper - 1.0)  # radius = middle + rate * z
-    radius = middle + rate * oz
-    a = dx * dx + dy * dy - (rate * rate) * dz * dz
-    b = ox * dx + oy * dy - (rate * radius) * dz
-    root = np.sqrt(b * b - a * (ox * ox + oy * oy - radius * radius))
-    met = (-b - root) / a
-    met[~((met > 0) & (np.abs(oz + met * dz) <= 1.0))] = np.inf
-    if rate:
-        other = (root - b) / a
-        other[~((other > 0) & (np.abs(oz + other * dz) <= 1.0))] = np.inf
-        met = np.minimum(met, other)
-    if abs(oz) > 1.0:
-        level, lid = math.copysign(1.0, oz), 1.0 if oz < 0 else taper
-        reach = (level - oz) / dz
-        x, y = ox + reach * dx, oy + reach * dy
-        reach[~((reach > 0) & (x * x + y * y <= lid * lid))] = np.inf
-        met = np.minimum(met, reach)
-    return met
