@@ -10,7 +10,7 @@ import math
 import random
 
 from midas_depth_ros.sim import furniture, household
-from midas_depth_ros.sim.building import Stock, Yard, colour
+from midas_depth_ros.sim.building import Yard
 from midas_depth_ros.sim.layout import (
     floor_finish,
     four_walls,
@@ -21,6 +21,7 @@ from midas_depth_ros.sim.layout import (
 from midas_depth_ros.sim.outdoors import daylight
 from midas_depth_ros.sim.parts import BALL, BOX, TUBE, Hall, Part, Place, triple
 from midas_depth_ros.sim.pose import Pose
+from midas_depth_ros.sim.stock import Stock, colour
 from midas_depth_ros.sim.textures import Atlas
 
 

@@ -6,7 +6,7 @@ import math
 import random
 
 from midas_depth_ros.sim import furniture as made
-from midas_depth_ros.sim.building import Frame, Stock, Yard, colour
+from midas_depth_ros.sim.building import Frame, Yard
 from midas_depth_ros.sim.layout import (
     Ground,
     floor_finish,
@@ -18,6 +18,7 @@ from midas_depth_ros.sim.layout import (
 from midas_depth_ros.sim.on_floor import FREE, camouflaged, floor_litter, rug, sunlight
 from midas_depth_ros.sim.parts import FLOOR_ID, STRUCTURE_ID, Hall, Place, Sky
 from midas_depth_ros.sim.pose import Pose
+from midas_depth_ros.sim.stock import Stock, colour
 from midas_depth_ros.sim.textures import Atlas
 from midas_depth_ros.sim.walls import door, window
 

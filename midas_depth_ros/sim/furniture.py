@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 
-from midas_depth_ros.sim.building import Frame, Stock, colour
+from midas_depth_ros.sim.building import Frame
 from midas_depth_ros.sim.household import on_top
+from midas_depth_ros.sim.stock import Stock, colour
 
 
 def table(f: Frame, stock: Stock, length: float, width: float, height: float) -> None:

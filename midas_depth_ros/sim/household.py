@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import random
 
-from midas_depth_ros.sim.building import Frame, Stock, varied
+from midas_depth_ros.sim.building import Frame
+from midas_depth_ros.sim.stock import Stock, varied
 
 
 def on_top(f: Frame, stock: Stock, width: float, depth: float, z: float, count: int) -> None:

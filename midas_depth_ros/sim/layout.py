@@ -6,9 +6,10 @@ import dataclasses
 import math
 import random
 
-from midas_depth_ros.sim.building import WOODS, Stock, Yard, colour, varied
+from midas_depth_ros.sim.building import Yard
 from midas_depth_ros.sim.parts import STRUCTURE_ID, Light, triple
 from midas_depth_ros.sim.pose import Pose
+from midas_depth_ros.sim.stock import WOODS, Stock, colour, varied
 
 
 @dataclasses.dataclass

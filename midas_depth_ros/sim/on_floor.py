@@ -6,9 +6,10 @@ import dataclasses
 import math
 
 from midas_depth_ros.sim import furniture, household
-from midas_depth_ros.sim.building import Stock, Yard, scaled
+from midas_depth_ros.sim.building import Yard
 from midas_depth_ros.sim.layout import Ground
 from midas_depth_ros.sim.parts import Hall, Marking
+from midas_depth_ros.sim.stock import Stock, scaled
 
 # How it is built, the radius it takes, and how often it is taken.
 FREE = (

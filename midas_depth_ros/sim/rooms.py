@@ -7,7 +7,7 @@ import math
 import random
 
 from midas_depth_ros.sim import furniture as made
-from midas_depth_ros.sim.building import Stock, Yard, colour
+from midas_depth_ros.sim.building import Yard
 from midas_depth_ros.sim.household import on_top
 from midas_depth_ros.sim.layout import (
     Ground,
@@ -20,6 +20,7 @@ from midas_depth_ros.sim.layout import (
 from midas_depth_ros.sim.on_floor import camouflaged, floor_litter, rug, scatter, sunlight
 from midas_depth_ros.sim.parts import STRUCTURE_ID, Hall, Place, Sky, triple
 from midas_depth_ros.sim.pose import Pose
+from midas_depth_ros.sim.stock import Stock, colour
 from midas_depth_ros.sim.textures import Atlas
 from midas_depth_ros.sim.walls import furnish_wall
 

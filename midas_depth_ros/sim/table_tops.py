@@ -6,7 +6,7 @@ import math
 import random
 
 from midas_depth_ros.sim import furniture, household
-from midas_depth_ros.sim.building import Stock, Yard
+from midas_depth_ros.sim.building import Yard
 from midas_depth_ros.sim.layout import (
     Ground,
     floor_finish,
@@ -17,6 +17,7 @@ from midas_depth_ros.sim.layout import (
 from midas_depth_ros.sim.on_floor import scatter
 from midas_depth_ros.sim.parts import Hall, Place, Sky
 from midas_depth_ros.sim.pose import Pose
+from midas_depth_ros.sim.stock import Stock
 from midas_depth_ros.sim.textures import Atlas
 from midas_depth_ros.sim.walls import furnish_wall
 

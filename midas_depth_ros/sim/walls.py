@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 
 from midas_depth_ros.sim import furniture as made
-from midas_depth_ros.sim.building import Frame, Stock, Yard, varied
+from midas_depth_ros.sim.building import Frame, Yard
 from midas_depth_ros.sim.layout import Ground
 from midas_depth_ros.sim.parts import STRUCTURE_ID, triple
+from midas_depth_ros.sim.stock import Stock, varied
 
 
 def furnish_wall(
