@@ -14,6 +14,7 @@ from midas_depth_ros.sim.surface_points import SurfacePoints
 
 SHADOW_SIDE = 120  # pixels of the picture that the light has of the place
 SHADOW_BIAS = 0.012
+OFF_M = 0.07
 SUN_AWAY_M = 80.0
 
 
@@ -33,9 +34,14 @@ class ShadowMap:
     def lit(self, surface: SurfacePoints) -> np.ndarray:
         """1 where a surface point sees the light, 0 in shadow, soft between, (H, W) float32."""
         axes, origin = self._view.axes.astype(np.float32), self._view.origin.astype(np.float32)
-        away = [axis - start for axis, start in zip(surface.place, origin, strict=True)]
-        x, y, z = (sum(a * m for a, m in zip(away, axes[:, i], strict=True)) for i in range(3))
         grid = self._view.grid
+        # A little off the surface, else it would here and there be in its own shadow.
+        off = np.float32(2.4 * SUN_AWAY_M / grid.focal_px if self._sunlike else OFF_M)
+        away = [
+            axis + off * normal - start
+            for axis, normal, start in zip(surface.place, surface.normal, origin, strict=True)
+        ]
+        x, y, z = (sum(a * m for a, m in zip(away, axes[:, i], strict=True)) for i in range(3))
         ahead = np.maximum(z, np.float32(1e-3))
         scale, middle = np.float32(grid.focal_px), np.float32(0.5 * (SHADOW_SIDE - 1))
         columns, rows = x / ahead * scale + middle, y / ahead * scale + middle
