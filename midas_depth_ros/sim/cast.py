@@ -52,13 +52,17 @@ def plain_grid(x: np.ndarray, y: np.ndarray, focal_px: float) -> Grid:
     return Grid(x[None, :], y[:, None], (x, x), (y, y), focal_px)
 
 
-@functools.lru_cache(maxsize=64)
 def grid_of(camera: CameraModel) -> Grid:
-    """The grid of a camera, kept, for a distorting lens takes a while."""
-    if not camera.distortion_model:
-        x = (np.arange(camera.width) - camera.cx) / camera.fx
-        y = (np.arange(camera.height) - camera.cy) / camera.fy
-        return plain_grid(x, y, camera.fx)
+    """The grid of a camera; that of a distorting lens is kept, for it takes a while."""
+    if camera.distortion_model:
+        return _bent_grid(camera)
+    x = (np.arange(camera.width) - camera.cx) / camera.fx
+    y = (np.arange(camera.height) - camera.cy) / camera.fy
+    return plain_grid(x, y, camera.fx)
+
+
+@functools.lru_cache(maxsize=64)
+def _bent_grid(camera: CameraModel) -> Grid:
     x, y = (axis.astype(np.float64) for axis in camera.normalised_grid())
     columns, rows = (x.min(axis=0), x.max(axis=0)), (y.min(axis=1), y.max(axis=1))
     return Grid(x, y, columns, rows, camera.fx)
@@ -72,8 +76,9 @@ class View:
     axes: np.ndarray
     origin: np.ndarray
 
+    @functools.cached_property
     def directions(self) -> list[np.ndarray]:
-        """Three (H, W) float32 arrays."""
+        """Three (H, W) float32 arrays; not to be written to."""
         x, y = self.grid.x32, self.grid.y32
         right, down, ahead = self.axes.T.astype(np.float32)
         return [x * right[i] + (y * down[i] + ahead[i]) for i in range(3)]
@@ -190,7 +195,7 @@ class _LocalRays:
 def _backdrop(
     view: View, hall: Hall | None, ground_m: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    dx, dy, dz = view.directions()
+    dx, dy, dz = view.directions
     ox, oy, oz = view.origin.astype(np.float32)
     with np.errstate(divide='ignore', invalid='ignore'):
         if hall is None:

@@ -82,7 +82,7 @@ def _textured(
         stops = np.array(look.palette, np.float32)
         palettes[i] = _stops(len(stops)) @ stops
     a, b, c, d, du, dv, number, grain, per_grain, depth = (cv2.LUT(finish, row) for row in maps)
-    slant = np.abs(sum(n * r for n, r in zip(surface.normal, view.directions(), strict=True)))
+    slant = np.abs(sum(n * r for n, r in zip(surface.normal, view.directions, strict=True)))
     reach = np.where(np.isfinite(distance), distance, 1)
     footprint = reach / (np.sqrt(np.maximum(slant, np.float32(0.02))) * view.grid.focal_px)
     u, v = surface.u, surface.v
@@ -191,7 +191,7 @@ def _add_reflection(
     image, _ = shade(below, place, table, found, atlas, plan, shadows, mirror=False)
     image = cv2.GaussianBlur(image, (3, 3), 0)
     image = cv2.resize(image, (light.shape[1], rows.stop - rows.start))
-    dx, dy, dz = (axis[rows] for axis in view.directions())
+    dx, dy, dz = (axis[rows] for axis in view.directions)
     steep = np.abs(dz) / np.sqrt(dx * dx + dy * dy + dz * dz)
     share = np.float32(place.mirror) * (np.float32(0.12) + np.float32(0.88) * (1 - steep) ** 4)
     share = np.where(on_floor[rows], share, np.float32(0))[..., None]
@@ -214,7 +214,7 @@ def _coarser(full: Grid, rows: slice) -> Grid:
 def _paint_sky(light: np.ndarray, sky: np.ndarray, view: View, place: Place, atlas: Atlas) -> None:
     lines = np.flatnonzero(sky.any(axis=1))
     rows = slice(int(lines[0]), int(lines[-1]) + 1)
-    dx, dy, dz = (axis[rows] for axis in view.directions())
+    dx, dy, dz = (axis[rows] for axis in view.directions)
     up = np.maximum(dz / np.sqrt(dx * dx + dy * dy + dz * dz), 0)
     high = np.sqrt(up)
     look = place.sky

@@ -42,7 +42,7 @@ def surface_points(
     reach = np.where(np.isfinite(distance), distance, np.float32(0))
     points = [
         np.float32(start) + reach * along
-        for start, along in zip(view.origin.tolist(), view.directions(), strict=True)
+        for start, along in zip(view.origin.tolist(), view.directions, strict=True)
     ]
     walls, ceiling = (0, 0, 0, 0), 0
     if place.hall is not None:
