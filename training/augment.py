@@ -82,7 +82,7 @@ class Augmenter:
         rgb = cv2.LUT(rgb, curves)
         if rng.random() < JPEG:
             quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
-            rgb = cv2.imdecode(cv2.imencode('.jpg', rgb, quality)[1], cv2.IMREAD_COLOR)
+            rgb = np.asarray(cv2.imdecode(cv2.imencode('.jpg', rgb, quality)[1], cv2.IMREAD_COLOR))
         picture = rgb.astype(np.float32)
         if rng.random() < MIXED:
             mix = np.eye(3) + rng.normal(0, 0.12, (3, 3))

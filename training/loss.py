@@ -30,9 +30,9 @@ LEAST_SPREAD = 1e-3  # variance of a prediction that says nothing, against divid
 class Weights:
     """What counts how much."""
 
-    slopes: float = 0.6
+    slopes: float = 0.8
     anchor: float = 0.15  # pulls towards one fixed scale, so that pictures do not flicker
-    objects: float = 1.5  # on top of 1
+    objects: float = 2.5  # on top of 1
     edges: float = 1.5  # on top of 1
     far: float = 0.3  # share of the mean inverse depth that softens relative errors
 

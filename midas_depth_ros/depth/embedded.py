@@ -24,8 +24,8 @@ ASSET = Path(__file__).resolve().parents[1] / 'assets' / 'embedded.npz'
 EMBEDDED_WEIGHTS = WeightsFile(
     name=ASSET.name,
     url='',  # it comes with the package
-    size=3_373_784,
-    sha256='94d314cc4b17435853284da13772f2ff3ee58c31c11235505fcc1bf63bd6d33d',
+    size=3_425_704,
+    sha256='ee48dacef96ba7426f880366e7c8037dcb8d8b3612c58a9085e8c55a7b0ec927',
 )
 WHAT_IT_IS = (
     "'embedded' is a small network trained on rendered rooms, corridors and streets only: it knows "

@@ -40,45 +40,59 @@ class _Builder:
         self.graph = Graph()
 
     def network(self) -> None:
-        value, levels = self.stem(), []
-        stages = sorted({int(k.split('.')[1]) for k in self.weights if k.startswith('stages.')})
-        for stage in stages:
-            start = f'stages.{stage}.'
-            blocks = {int(k.split('.')[2]) for k in self.weights if k.startswith(start)}
-            for block in sorted(blocks):
-                value = self.block(value, f'{start}{block}', 2 if stage and not block else 1)
-            levels.append(value)
-        mean = self.graph.add('GlobalAveragePool', [value], 'mean')
-        mean = self.convolution(mean, 'whole')
-        coarsest = 2 ** (1 + len(stages))  # stride of the last stage
-        mean = self.resize(mean, 'spread', [side / coarsest for side in SIZE], 'nearest')
-        path = self.sum(self.convolution(value, f'lateral.{stages[-1]}'), mean, 'path')
-        path = self.refine(path, stages[-1])
-        for stage in stages[-2::-1]:
-            path = self.resize(path, f'up.{stage}', [2.0, 2.0], 'linear')
-            beside = self.convolution(levels[stage], f'lateral.{stage}')
-            path = self.refine(self.sum(path, beside, f'path.{stage}'), stage)
-        places = self.convolution(self.relu(path), 'head', padding=1)
-        copies = np.eye(4, dtype=np.float32).reshape(4, 1, 2, 2)
-        kernel = self.graph.weight('copies', copies)
-        sides = {'kernel_shape': (2, 2), 'strides': (2, 2)}
-        half = self.graph.add('ConvTranspose', [places, kernel], 'half', **sides)
+        halved = self.graph.add(
+            'AveragePool', ['picture'], 'halved', kernel_shape=(2, 2), strides=(2, 2)
+        )
+        coarse, path = self.trunk(halved)
+        beside = self.relu(self.normalised('picture', 'detail.stem', STEM_STRIDE, 1))
+        beside = self.convolution(beside, 'detail.lateral')
+        path = self.sum(beside, self.resize(path, 'detail.up', [2.0, 2.0], 'linear'), 'detail.path')
+        detail = self.spread(self.refine(path, 'detail.refine'), 'detail.head')
+        half = self.sum(self.resize(coarse, 'coarse.up', [2.0, 2.0], 'linear'), detail, 'half')
         self.graph.add('Relu', [self.resize(half, 'full', [2.0, 2.0], 'linear')], 'depth')
 
-    def stem(self) -> str:
-        scale, shift = self.normalisation('stem_norm')
-        kernel = self.weights['stem.weight'] * scale[:, np.newaxis, np.newaxis, np.newaxis]
-        value = self.apply(
-            'picture', 'stem', kernel, np.zeros(len(scale), np.float32), STEM_STRIDE, 1
-        )
-        height, width = (side // STEM_STRIDE for side in SIZE)
+    def trunk(self, picture: str) -> tuple[str, str]:
+        value, levels = self.stem(picture), []
+        keys = [key.split('.') for key in self.weights if key.startswith('trunk.stages.')]
+        stages = sorted({int(key[2]) for key in keys})
+        for stage in stages:
+            for block in sorted({int(key[3]) for key in keys if int(key[2]) == stage}):
+                stride = 2 if stage and not block else 1
+                value = self.block(value, f'trunk.stages.{stage}.{block}', stride)
+            levels.append(value)
+        mean = self.graph.add('GlobalAveragePool', [value], 'mean')
+        mean = self.convolution(mean, 'trunk.whole')
+        coarsest = 2 * 2 ** (1 + len(stages))  # stride of the last stage
+        mean = self.resize(mean, 'spread', [side / coarsest for side in SIZE], 'nearest')
+        path = self.sum(self.convolution(value, f'trunk.lateral.{stages[-1]}'), mean, 'path')
+        path = self.refine(path, f'trunk.refine.{stages[-1]}')
+        for stage in stages[-2::-1]:
+            path = self.resize(path, f'up.{stage}', [2.0, 2.0], 'linear')
+            beside = self.convolution(levels[stage], f'trunk.lateral.{stage}')
+            path = self.refine(self.sum(path, beside, f'path.{stage}'), f'trunk.refine.{stage}')
+        return self.spread(path, 'trunk.head'), path
+
+    def stem(self, picture: str) -> str:
+        scale, shift = self.normalisation('trunk.stem_norm')
+        kernel = self.weights['trunk.stem.weight'] * scale[:, np.newaxis, np.newaxis, np.newaxis]
+        nothing = np.zeros(len(scale), np.float32)
+        value = self.apply(picture, 'stem', kernel, nothing, STEM_STRIDE, 1)
+        height, width = (side // 2 // STEM_STRIDE for side in SIZE)
         rows, columns = np.meshgrid(
             np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing='ij'
         )
-        row_weight, column_weight = self.weights['place.weight'][:, :, 0, 0].T[..., None, None]
-        places = (row_weight * rows + column_weight * columns) * scale[:, None, None]
-        places = self.graph.weight('places', (places + shift[:, None, None])[np.newaxis])
-        return self.relu(self.sum(value, places, 'placed'))
+        place = self.weights['trunk.place.weight'][:, :, 0, 0].T[..., np.newaxis, np.newaxis]
+        places = (place[0] * rows + place[1] * columns) * scale[:, np.newaxis, np.newaxis]
+        places = places + shift[:, np.newaxis, np.newaxis]
+        return self.relu(self.sum(value, self.graph.weight('places', places[None]), 'placed'))
+
+    def spread(self, path: str, name: str) -> str:
+        """Every place becomes 2x2 pixels."""
+        values = self.convolution(self.relu(path), name, padding=1)
+        copies = np.eye(4, dtype=np.float32).reshape(4, 1, 2, 2)
+        kernel = self.graph.weight(f'{name}.copies', copies)
+        sides = {'kernel_shape': (2, 2), 'strides': (2, 2)}
+        return self.graph.add('ConvTranspose', [values, kernel], f'{name}.pixels', **sides)
 
     def block(self, value: str, name: str, stride: int) -> str:
         change = self.relu(self.normalised(value, f'{name}.first', stride, 1))
@@ -87,10 +101,10 @@ class _Builder:
             value = self.normalised(value, f'{name}.shortcut', stride, 0)
         return self.relu(self.sum(change, value, f'{name}.sum'))
 
-    def refine(self, path: str, stage: int) -> str:
-        change = self.convolution(self.relu(path), f'refine.{stage}.conv1', padding=1)
-        change = self.convolution(self.relu(change), f'refine.{stage}.conv2', padding=1)
-        return self.sum(path, change, f'refined.{stage}')
+    def refine(self, path: str, name: str) -> str:
+        change = self.convolution(self.relu(path), f'{name}.conv1', padding=1)
+        change = self.convolution(self.relu(change), f'{name}.conv2', padding=1)
+        return self.sum(path, change, f'{name}.sum')
 
     def normalised(self, value: str, name: str, stride: int, padding: int) -> str:
         """A convolution with the normalisation behind it folded in."""
