@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth import checkpoints, preprocessing
+from midas_depth_ros.depth import checkpoints, embedded, preprocessing
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, Backend, find_backend
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -25,12 +26,10 @@ from midas_depth_ros.depth.errors import (
     UnknownModel,
     WeightsError,
 )
-from midas_depth_ros.depth.placeholder import FloorAppearance
 
 MIDAS_SMALL = 'midas_small'
 EMBEDDED = 'embedded'
 MODELS = (AUTO, MIDAS_SMALL, EMBEDDED)
-EMBEDDED_BACKEND = FloorAppearance.name
 NOTICE_LENGTH = 500
 
 
@@ -48,15 +47,19 @@ class Predictor(Protocol):
         """Free what it holds."""
 
 
+Preprocess = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
 class NetworkPredictor:
     """A network behind its preprocessing."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, preprocess: Preprocess = preprocessing.preprocess) -> None:
         self._backend = backend
+        self._preprocess = preprocess
         self.name = backend.name
 
     def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._backend.infer(preprocessing.preprocess(rgb))
+        return self._backend.infer(self._preprocess(rgb))
 
     def close(self) -> None:
         self._backend.close()
@@ -128,7 +131,8 @@ def load_estimator(
     """Load a model.
 
     `model`: 'midas_small'; 'embedded'; 'auto' (midas_small, or embedded with a `notice` where
-    weights or libraries are missing); or the path of a PyTorch state dict of MiDaS_small.
+    weights or libraries are missing); or the path of a PyTorch state dict of MiDaS_small, or of
+    a NumPy archive of the embedded model.
     `backend`: 'auto', or the name of one. `num_threads` bounds the threads of inference and of
     OpenCV, both process-wide; 0 leaves them as they are: all cores, unless the process was told
     otherwise. `allow_download`: whether missing official weights may be fetched.
@@ -142,7 +146,7 @@ def load_estimator(
     if num_threads:
         cv2.setNumThreads(num_threads)
     if name == EMBEDDED:
-        return _embedded(backend)
+        return _embedded(backend, num_threads)
     if name == MIDAS_SMALL:
         return _midas_small(backend, num_threads, allow_download)
     if name != AUTO:
@@ -150,17 +154,15 @@ def load_estimator(
     try:
         return _midas_small(backend, num_threads, allow_download)
     except (BackendUnavailable, WeightsError) as error:
-        return DepthEstimator(EMBEDDED, FloorAppearance(), fallback_notice(error))
+        # The backend was chosen for a model that is not here; any that runs this one will do.
+        return _embedded(AUTO, num_threads, fallback_notice(error))
 
 
 def check_backend_name(backend: str) -> None:
     """Raise BackendUnavailable where no backend has this name."""
-    if backend not in (AUTO, EMBEDDED_BACKEND, *BACKENDS):
+    if backend not in (AUTO, *BACKENDS):
         names = ', '.join((AUTO, *BACKENDS))
-        raise BackendUnavailable(
-            f'unknown backend {backend!r}: choose one of {names}, or {EMBEDDED_BACKEND} for '
-            f'{EMBEDDED}'
-        )
+        raise BackendUnavailable(f'unknown backend {backend!r}: choose one of {names}')
 
 
 def fallback_notice(error: DepthError) -> str:
@@ -168,18 +170,15 @@ def fallback_notice(error: DepthError) -> str:
     reason = textwrap.shorten(str(error), NOTICE_LENGTH, placeholder=' ...').rstrip('.')
     return (
         f'MiDaS_small is not available: {reason}. Running {EMBEDDED!r} instead. '
-        f'{FloorAppearance.notice} Mend what is named, or choose model={EMBEDDED} to silence the '
+        f'{embedded.WHAT_IT_IS} Mend what is named, or choose model={EMBEDDED} to silence the '
         f'attempt; model={MIDAS_SMALL} fails instead of falling back.'
     )
 
 
-def _embedded(backend: str) -> DepthEstimator:
-    if backend not in (AUTO, EMBEDDED_BACKEND):
-        raise BackendUnavailable(
-            f'{EMBEDDED} is a placeholder that runs on {EMBEDDED_BACKEND}, not on {backend}: set '
-            f'the backend to {AUTO}'
-        )
-    return DepthEstimator(EMBEDDED, FloorAppearance(), FloorAppearance.notice)
+def _embedded(backend: str, num_threads: int, notice: str = '') -> DepthEstimator:
+    factory = find_backend(backend, embedded.SUFFIX)
+    network = factory(embedded.shipped_weights(), num_threads)
+    return DepthEstimator(EMBEDDED, NetworkPredictor(network, embedded.preprocess), notice)
 
 
 def _midas_small(backend: str, num_threads: int, allow_download: bool) -> DepthEstimator:
@@ -195,5 +194,8 @@ def _from_file(path: Path, backend: str, num_threads: int) -> DepthEstimator:
             f'{str(path)!r} is neither a model ({", ".join(MODELS)}) nor a file: check the name '
             'or the path'
         )
-    factory = find_backend(backend, path.suffix.lower())
-    return DepthEstimator(path.name, NetworkPredictor(factory(path, num_threads)))
+    suffix = path.suffix.lower()
+    network = find_backend(backend, suffix)(path, num_threads)
+    ours = suffix == embedded.SUFFIX
+    preprocess = embedded.preprocess if ours else preprocessing.preprocess
+    return DepthEstimator(path.name, NetworkPredictor(network, preprocess))

@@ -1,8 +1,10 @@
-"""MiDaS v2.1 small: a picture's worth of normalised colours in, relative inverse depth out.
+"""The networks: a picture's worth of colours in, relative inverse depth out.
 
-EfficientNet-Lite3 (from timm) sees the picture at strides 4, 8, 16 and 32; a decoder of four
-fusion blocks climbs back from the coarsest to the finest, and a small head gives one value per
-pixel. The attribute names are those of the official checkpoint, so its 482 entries load strictly.
+`MidasSmall` is MiDaS v2.1 small: EfficientNet-Lite3 (from timm) sees the picture at strides 4, 8,
+16 and 32; a decoder of four fusion blocks climbs back from the coarsest to the finest, and a small
+head gives one value per pixel. Its attribute names are those of the official checkpoint, so the
+482 entries load strictly. `EmbeddedNet` is our own, small enough to ship: plain residual stages
+at the same strides, and a decoder of the same residual units.
 
 Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation:
 Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 of isl-org/MiDaS.
@@ -10,6 +12,9 @@ Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +25,13 @@ STRIDES = (4, 8, 16, 32)
 ENCODER_CHANNELS = (32, 48, 136, 384)
 DECODER_CHANNELS = (64, 128, 256, 512)
 HEAD_CHANNELS = 32
+
+# EmbeddedNet: one row per stage of its trunk, at strides 8, 16, 32 and 64 of the picture.
+EMBEDDED_SIZE = (192, 256)  # (H, W): it was trained to see this many pixels, and errs at others
+EMBEDDED_CHANNELS = (24, 48, 96, 192)
+EMBEDDED_BLOCKS = (1, 2, 2, 2)
+EMBEDDED_DECODER_CHANNELS = 32
+EMBEDDED_STEM: dict[str, Any] = {'kernel_size': 6, 'stride': 4, 'padding': 1, 'bias': False}
 
 
 class MidasSmall(nn.Module):
@@ -126,3 +138,137 @@ class ResidualUnit(nn.Module):
         change: Tensor = self.conv1(F.relu(features))
         change = self.conv2(F.relu(change))
         return features + change
+
+
+class EmbeddedNet(nn.Module):
+    """The network that ships in the package, with random weights until a state dict is loaded.
+
+    `forward` takes (B, 3, 192, 256) float32 RGB, 0..1 (8-bit values / 255, nothing else), and
+    gives (B, 192, 256) float32 relative inverse depth: larger = nearer, no unit, at least 0.
+    A trunk sees the picture at half its size and says how the whole lies; `Detail` sees all of
+    it, and what the trunk has made of it, and adds what is small.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = Trunk()
+        self.detail = Detail()
+
+    def forward(self, picture: Tensor) -> Tensor:
+        half = self.at_half_size(picture).unsqueeze(1)  # (B, 1, H/2, W/2)
+        inverse_depth: Tensor = F.relu(doubled(half)).squeeze(1)  # (B, H, W)
+        return inverse_depth
+
+    def at_half_size(self, picture: Tensor) -> Tensor:
+        """(B, H/2, W/2), before what is below 0 is cut off: what training looks at."""
+        coarse, path = self.trunk(F.avg_pool2d(picture, 2))
+        half: Tensor = doubled(coarse) + self.detail(picture, path)
+        return half.squeeze(1)
+
+    def coarse(self, small: Tensor) -> Tensor:
+        """(B, 3, h, w) at half the size to the trunk's own (B, h/2, w/2): trained first."""
+        coarse: Tensor = self.trunk(small)[0]
+        return coarse.squeeze(1)
+
+
+class Trunk(nn.Module):
+    """Plain residual stages down to stride 32 of its input, and a decoder back up to stride 4.
+
+    It is told where in the picture it looks by row and column from -1 to 1, and what the whole
+    picture is like by the mean of the coarsest features. Gives (B, 1, h/2, w/2) relative inverse
+    depth, and the decoder's last features (B, 32, h/4, w/4).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        wide, first = EMBEDDED_DECODER_CHANNELS, EMBEDDED_CHANNELS[0]
+        self.stem = nn.Conv2d(3, first, **EMBEDDED_STEM)
+        self.place = nn.Conv2d(2, first, 1, bias=False)
+        self.stem_norm = nn.BatchNorm2d(first)
+        ins = (first, *EMBEDDED_CHANNELS[:-1])
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                Block(before, channels, 1 if stage == 0 else 2),
+                *(Block(channels, channels, 1) for _ in range(blocks - 1)),
+            )
+            for stage, (before, channels, blocks) in enumerate(
+                zip(ins, EMBEDDED_CHANNELS, EMBEDDED_BLOCKS, strict=True)
+            )
+        )
+        self.whole = nn.Conv2d(EMBEDDED_CHANNELS[-1], wide, 1)
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, wide, 1) for channels in EMBEDDED_CHANNELS)
+        self.refine = nn.ModuleList(ResidualUnit(wide) for _ in EMBEDDED_CHANNELS)
+        self.head = nn.Conv2d(wide, 4, 3, padding=1)  # the 2x2 pixels that one place becomes
+
+    def forward(self, small: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.stem(small)  # (B, 24, h/4, w/4)
+        places = self.place(coordinates(features))  # (1, 24, h/4, w/4)
+        features = F.relu(self.stem_norm(features + places))
+        levels = []
+        for stage in self.stages:
+            features = stage(features)
+            levels.append(features)
+        mean = F.adaptive_avg_pool2d(features, 1)  # (B, 192, 1, 1)
+        path = self.refine[3](self.lateral[3](features) + self.whole(mean))  # (B, 32, h/32, w/32)
+        for level in (2, 1, 0):
+            path = self.refine[level](doubled(path) + self.lateral[level](levels[level]))
+        return F.pixel_shuffle(self.head(F.relu(path)), 2), path
+
+
+class Detail(nn.Module):
+    """What is too small for the trunk: (B, 3, H, W) and its path, to (B, 1, H/2, W/2) to add.
+
+    Starts as nothing: the head's weights are 0 until it is trained.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        wide, first = EMBEDDED_DECODER_CHANNELS, EMBEDDED_CHANNELS[0]
+        self.stem = normalised(nn.Conv2d(3, first, **EMBEDDED_STEM), relu=True)
+        self.lateral = nn.Conv2d(first, wide, 1)
+        self.refine = ResidualUnit(wide)
+        self.head = nn.Conv2d(wide, 4, 3, padding=1)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, picture: Tensor, path: Tensor) -> Tensor:
+        features = self.lateral(self.stem(picture))  # (B, 32, H/4, W/4)
+        features = self.refine(features + doubled(path))
+        return F.pixel_shuffle(self.head(F.relu(features)), 2)
+
+
+def doubled(features: Tensor) -> Tensor:
+    """Twice as high and wide, bilinear."""
+    return F.interpolate(features, scale_factor=2, mode='bilinear', align_corners=False)
+
+
+def coordinates(features: Tensor) -> Tensor:
+    """(1, 2, h, w) like (B, C, h, w): row and column, -1 at the first and 1 at the last."""
+    height, width = features.shape[-2:]
+    rows = torch.linspace(-1, 1, height).to(features).view(1, 1, height, 1)
+    columns = torch.linspace(-1, 1, width).to(features).view(1, 1, 1, width)
+    whole = (1, 1, height, width)
+    return torch.cat([rows.expand(whole), columns.expand(whole)], dim=1)
+
+
+class Block(nn.Module):
+    """Two normalised 3x3 convolutions around a shortcut, which is one too where sizes differ."""
+
+    def __init__(self, channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        first = nn.Conv2d(channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        second = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.first, self.second = normalised(first, relu=True), normalised(second, relu=False)
+        self.shortcut: nn.Module = nn.Identity()
+        if channels != out_channels or stride != 1:
+            short = nn.Conv2d(channels, out_channels, 1, stride=stride, bias=False)
+            self.shortcut = normalised(short, relu=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.relu(self.second(self.first(features)) + self.shortcut(features))
+
+
+def normalised(convolution: nn.Conv2d, relu: bool) -> nn.Sequential:
+    """The convolution, batch normalisation, and the activation if asked for."""
+    layers: list[nn.Module] = [convolution, nn.BatchNorm2d(convolution.out_channels)]
+    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))

@@ -44,7 +44,7 @@ class CameraReport:
 
 
 def model_status(report: ModelReport) -> DiagnosticStatus:
-    """The status of the model: WARN while a fallback or placeholder serves."""
+    """The status of the model: WARN while a fallback serves."""
     level, text = DiagnosticStatus.OK, f'{report.model} on {report.backend}'
     if not report.model:
         text = f'no model loaded ({report.state})'

@@ -156,7 +156,7 @@ class DepthNodeSettings:
         'midas_small, embedded, auto (midas_small if its weights can be had, else embedded), or '
         'the path of a weights file.',
     )
-    backend: str = parameter('auto', 'Inference backend: auto, torch, or numpy (embedded only).')
+    backend: str = parameter('auto', 'Inference backend: auto, torch, or opencv (embedded only).')
     num_threads: int = parameter(
         0,
         'Threads of inference, OpenCV included; 0 = as many as the machine has cores.',

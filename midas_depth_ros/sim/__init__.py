@@ -1,4 +1,8 @@
-"""A procedural world with exact depth: scenes as data, a renderer, a scene that moves."""
+"""A procedural world with exact depth: scenes as data, a renderer, a scene that moves.
+
+`render` draws simple scenes quickly, for moving pictures; `sample` draws furnished rooms, streets
+and more, each from a seed, with shadows and a camera's faults, for training and measuring.
+"""
 
 from midas_depth_ros.sim.drive_world import DriveWorld, drive_world
 from midas_depth_ros.sim.driving import DrivenRobot, Tally
@@ -7,8 +11,10 @@ from midas_depth_ros.sim.pose import Pose
 from midas_depth_ros.sim.render import Rendering, render
 from midas_depth_ros.sim.robot import Motion, RobotModel
 from midas_depth_ros.sim.scene import Box, Cylinder, Material, Room, Scene, SceneError, Sphere
+from midas_depth_ros.sim.world import KINDS, Sample, sample
 
 __all__ = [
+    'KINDS',
     'Box',
     'Cylinder',
     'DriveWorld',
@@ -20,6 +26,7 @@ __all__ = [
     'Rendering',
     'RobotModel',
     'Room',
+    'Sample',
     'Scene',
     'SceneError',
     'Sphere',
@@ -27,4 +34,5 @@ __all__ = [
     'drive_world',
     'moving_scene',
     'render',
+    'sample',
 ]

@@ -25,14 +25,14 @@ from midas_depth_ros.depth.errors import (
 
 
 def test_an_unknown_backend_is_named_with_the_list() -> None:
-    with pytest.raises(BackendUnavailable, match=r"'tensorrt'.*auto, torch"):
+    with pytest.raises(BackendUnavailable, match=r"'tensorrt'.*auto, opencv, torch"):
         find_backend('tensorrt', '.pt')
 
 
 @pytest.mark.parametrize('name', ['auto', 'torch'])
 @pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
 def test_files_of_other_formats_are_refused_with_what_is_read(name: str, suffix: str) -> None:
-    with pytest.raises(BackendUnavailable, match=rf'\*{suffix} \(torch reads .pt, .pth\)'):
+    with pytest.raises(BackendUnavailable, match=rf'\*{suffix} \(.*torch reads .pt, .pth, .npz\)'):
         find_backend(name, suffix)
 
 
@@ -285,4 +285,5 @@ def test_what_is_not_a_table_of_tensors_is_a_mismatch(
 
 
 def test_the_table_names_what_each_backend_reads() -> None:
-    assert BACKENDS['torch'].reads == ('.pt', '.pth')
+    assert BACKENDS['torch'].reads == ('.pt', '.pth', '.npz')
+    assert BACKENDS['opencv'].reads == ('.npz',)

@@ -142,10 +142,10 @@ def test_values_that_are_no_numbers_are_an_error(value: float) -> None:
 # Which model it becomes.
 
 
-def test_embedded_says_that_it_is_a_placeholder(no_weights: list[bool]) -> None:
+def test_embedded_asks_for_nothing(no_weights: list[bool]) -> None:
     estimator = load_estimator('embedded')
-    assert (estimator.model, estimator.backend) == ('embedded', 'numpy')
-    assert 'placeholder, not a trained model' in estimator.notice
+    assert (estimator.model, estimator.backend) == ('embedded', 'opencv')
+    assert estimator.notice == ''
     assert no_weights == []
     assert estimator.estimate(RGB).shape == (60, 80)
 
@@ -157,9 +157,9 @@ def test_auto_without_weights_falls_back_and_says_why(
     pytest.importorskip('torch')
     estimator = load_estimator(allow_download=allow_download)
     assert no_weights == [allow_download]
-    assert (estimator.model, estimator.backend) == ('embedded', 'numpy')
+    assert (estimator.model, estimator.backend) == ('embedded', 'opencv')
     assert 'no route to host; put it by hand into /weights' in estimator.notice
-    assert 'placeholder, not a trained model' in estimator.notice
+    assert 'trained on rendered rooms, corridors and streets only' in estimator.notice
     assert estimator.estimate(RGB).shape == (60, 80)
 
 
@@ -204,13 +204,19 @@ def test_midas_small_without_weights_is_an_error(no_weights: list[bool]) -> None
 def test_an_unknown_backend_is_an_error_never_a_fallback(
     no_weights: list[bool], model: str
 ) -> None:
-    with pytest.raises(BackendUnavailable, match=r"'cuda'.*auto, torch.*numpy for embedded"):
+    with pytest.raises(BackendUnavailable, match=r"'cuda'.*auto, opencv, torch"):
         load_estimator(model, backend='cuda')
 
 
-def test_embedded_does_not_run_on_torch() -> None:
-    with pytest.raises(BackendUnavailable, match='not on torch'):
-        load_estimator('embedded', backend='torch')
+def test_embedded_runs_on_torch_where_asked_for() -> None:
+    pytest.importorskip('torch')
+    assert load_estimator('embedded', backend='torch').backend == 'torch'
+
+
+def test_midas_small_does_not_run_on_opencv(no_weights: list[bool]) -> None:
+    with pytest.raises(BackendUnavailable, match=r'opencv reads .npz'):
+        load_estimator('midas_small', backend='opencv')
+    assert no_weights == []
 
 
 @pytest.mark.parametrize('model', ['midas_large', '/nowhere/weights.pt', ''])

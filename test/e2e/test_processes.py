@@ -176,12 +176,12 @@ def test_auto_falls_back_and_says_so(ros, without_weights):
         status = ros.spin_until(lambda: arrays and arrays[-1].status[0])
         assert status.level == DiagnosticStatus.WARN
         assert 'MiDaS_small is not available' in status.message
-        assert 'placeholder' in status.message
+        assert "Running 'embedded' instead" in status.message
         node.send_signal(signal.SIGINT)
         text, _ = node.communicate(timeout=20)
     assert node.returncode == 0, text
     assert '[WARN]' in text
-    assert 'placeholder' in text
+    assert "Running 'embedded' instead" in text
 
 
 def test_a_signal_ends_a_node_that_waits_for_a_stalled_download(ros, without_weights):

@@ -346,7 +346,7 @@ def test_a_camera_that_falls_silent_and_returns(ros, start):
     send_until(ros, publisher, lambda i: image(300 + i), out)
 
 
-def test_a_placeholder_or_fallback_is_a_warning_in_diagnostics(ros, start, estimator):
+def test_a_fallback_is_a_warning_in_diagnostics(ros, start, estimator):
     estimator.notice = 'a stand-in serves'
     start()
     status = diagnostics(ros, 'model', lambda s: read(s)['model'] == 'brightness')

@@ -31,7 +31,7 @@ class Backend(Protocol):
         """The backend's name in `BACKENDS`."""
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32 as `preprocess` makes it, to (h, w) float32, at least 0."""
+        """(1, 3, h, w) float32 as the model's `preprocess` makes it, to (h, w) float32, >= 0."""
 
     def close(self) -> None:
         """Free the network; may be called again."""
@@ -58,9 +58,21 @@ def _load_torch() -> Factory:
     return TorchBackend
 
 
+def _load_opencv() -> Factory:
+    from midas_depth_ros.depth.backends.opencv_backend import OpencvBackend
+
+    return OpencvBackend
+
+
+# In the order in which 'auto' tries them.
 BACKENDS = {
+    'opencv': Entry(
+        reads=('.npz',),
+        load=_load_opencv,
+        remedy='install it with: pip install opencv-python-headless',
+    ),
     'torch': Entry(
-        reads=('.pt', '.pth'),
+        reads=('.pt', '.pth', '.npz'),
         load=_load_torch,
         remedy='install it with: pip install torch torchvision timm',
     ),

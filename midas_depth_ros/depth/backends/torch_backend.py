@@ -1,9 +1,10 @@
-"""Runs MidasSmall with PyTorch on the CPU: traced, frozen, channels_last, in inference mode.
+"""Runs a network with PyTorch on the CPU: traced, frozen, channels_last, in inference mode.
 
-In: the official state dict as a file. Then: (1, 3, h, w) float32 to (h, w) float32. One trace
-serves every size, because the network is convolutional and its sides are multiples of 32, so a
-camera of another size neither stalls the robot for a new trace nor keeps a second copy of the
-weights. The golden outputs at three sizes are tested against one trace.
+In: a state dict as a file, the official one of MidasSmall or the archive of EmbeddedNet. Then:
+(1, 3, h, w) float32 to (h, w) float32. One trace serves every size, because the networks are
+convolutional and the sides multiples of 32, so a camera of another size neither stalls the robot
+for a new trace nor keeps a second copy of the weights. The golden outputs at three sizes are
+tested against one trace.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from midas_depth_ros.depth import embedded
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
     WeightsCorrupt,
     WeightsMismatch,
 )
-from midas_depth_ros.depth.networks import MidasSmall
+from midas_depth_ros.depth.networks import EmbeddedNet, MidasSmall
 
 TRACED_SIZE = (192, 256)  # (h, w): what a 4:3 camera gives
 WARM_UP_RUNS = 2  # TorchScript optimises during its first runs; the first frame need not wait
 NAMED_KEYS = 3
+MIDAS_SMALL, EMBEDDED = 'MiDaS_small', 'the embedded model'
+OFFICIAL = {MIDAS_SMALL: 'midas_v21_small_256.pt', EMBEDDED: 'embedded.npz'}
 
 # What torch.load raises on files that are cut, altered or something else altogether.
 LOAD_FAILURES = (
@@ -47,7 +51,7 @@ LOAD_FAILURES = (
 
 
 class TorchBackend:
-    """MidasSmall on the CPU.
+    """MidasSmall on the CPU, or EmbeddedNet where the file is a NumPy archive.
 
     `num_threads` bounds torch's pool, which belongs to the whole process: the last one set holds
     for every torch user in it. 0 leaves it as it is, which is all cores unless somebody said
@@ -61,8 +65,7 @@ class TorchBackend:
     def __init__(self, weights: Path, num_threads: int = 0) -> None:
         self._num_threads = num_threads
         self._bound_threads()
-        network = MidasSmall()
-        network.load_state_dict(read_state_dict(weights, network.state_dict()), strict=True)
+        network = load_network(weights)
         self._network: torch.jit.ScriptModule | None = frozen_trace(network)
         for _ in range(WARM_UP_RUNS):
             self.infer(np.zeros((1, 3, *TRACED_SIZE), np.float32))
@@ -84,6 +87,19 @@ class TorchBackend:
         # OpenMP keeps the bound per calling thread, and the caller may be a worker thread.
         if self._num_threads and torch.get_num_threads() != self._num_threads:
             torch.set_num_threads(self._num_threads)
+
+
+def load_network(weights: Path) -> torch.nn.Module:
+    """The network that the file is of, with its weights; raises WeightsCorrupt, WeightsMismatch."""
+    if weights.suffix.lower() == embedded.SUFFIX:
+        small = EmbeddedNet()
+        arrays = embedded.read_weights(weights)
+        loaded: dict[str, Any] = {key: torch.from_numpy(array) for key, array in arrays.items()}
+        small.load_state_dict(matched(loaded, small.state_dict(), weights, EMBEDDED), strict=True)
+        return small
+    network = MidasSmall()
+    network.load_state_dict(read_state_dict(weights, network.state_dict()), strict=True)
+    return network
 
 
 def frozen_trace(network: torch.nn.Module) -> torch.jit.ScriptModule:
@@ -128,6 +144,13 @@ def read_state_dict(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str,
             f'{path} holds no state dict (a {type(loaded).__name__}, not a table of tensors): '
             'save network.state_dict()'
         )
+    return matched(loaded, wanted, path, MIDAS_SMALL)
+
+
+def matched(
+    loaded: dict[Any, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: Path, kind: str
+) -> dict[str, torch.Tensor]:
+    """The state dict itself, if its keys and shapes are those of `wanted`; or WeightsMismatch."""
     faults = [
         _listed('missing', sorted(wanted.keys() - loaded.keys())),
         _listed('unexpected', sorted(loaded.keys() - wanted.keys(), key=str)),
@@ -142,8 +165,8 @@ def read_state_dict(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str,
     ]
     if any(faults):
         raise WeightsMismatch(
-            f'{path} is not a state dict of MiDaS_small: {"; ".join(filter(None, faults))}. Use '
-            'midas_v21_small_256.pt or weights trained from it'
+            f'{path} is not a state dict of {kind}: {"; ".join(filter(None, faults))}. Use '
+            f'{OFFICIAL[kind]} or weights trained from it'
         )
     return loaded
 

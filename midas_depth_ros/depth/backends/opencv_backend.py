@@ -1,0 +1,62 @@
+"""Runs EmbeddedNet with OpenCV's own network module: nothing else has to be installed.
+
+In: the model's NumPy archive as a file. Then: (1, 3, 192, 256) float32 to (192, 256) float32. The
+graph is made in memory from the weights; OpenCV 4.6 and 5 give what torch gives to 1e-5.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from midas_depth_ros.depth.embedded import read_weights
+from midas_depth_ros.depth.embedded_graph import SIZE, embedded_onnx
+from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsMismatch
+
+
+class OpencvBackend:
+    """EmbeddedNet on the CPU.
+
+    `num_threads` bounds OpenCV's pool, which belongs to the whole process; 0 leaves it.
+
+    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where this OpenCV cannot run
+    the network.
+    """
+
+    name = 'opencv'
+
+    def __init__(self, weights: Path, num_threads: int = 0) -> None:
+        if num_threads:
+            cv2.setNumThreads(num_threads)
+        try:
+            model = embedded_onnx(read_weights(weights))
+        except (KeyError, ValueError, IndexError) as error:
+            raise WeightsMismatch(
+                f'{weights} is not a state dict of the embedded model ({error}): use '
+                'embedded.npz or weights trained from it'
+            ) from error
+        try:
+            self._network: cv2.dnn.Net | None = cv2.dnn.readNetFromONNX(
+                np.frombuffer(model, np.uint8)
+            )
+            self.infer(np.zeros((1, 3, *SIZE), np.float32))  # allocates
+        except cv2.error as error:
+            raise BackendUnavailable(
+                f'OpenCV {cv2.__version__} cannot run the embedded model ({error}): install '
+                'OpenCV 4.6 or later, or use backend torch'
+            ) from error
+
+    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1, 3, 192, 256) float32 to (192, 256) float32."""
+        if self._network is None:
+            raise DepthError('this opencv backend is closed: load it again')
+        self._network.setInput(network_input)
+        # The next run overwrites what this one gives.
+        inverse_depth: NDArray[np.float32] = self._network.forward()[0, 0].copy()
+        return inverse_depth
+
+    def close(self) -> None:
+        self._network = None

@@ -1,0 +1,74 @@
+"""The model that ships in the package: its file, what it sees of a picture, and what it is not.
+
+The file is a NumPy archive of the state dict of `networks.EmbeddedNet`, kernels as float16; it
+holds no code and needs no network. Training and figures: docs/embedded_model.md, and the card
+beside the file.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from midas_depth_ros.depth.embedded_graph import SIZE
+from midas_depth_ros.depth.errors import WeightsCorrupt
+from midas_depth_ros.depth.weights_file import FileState, WeightsFile, examine
+
+SUFFIX = '.npz'
+ASSET = Path(__file__).resolve().parents[1] / 'assets' / 'embedded.npz'
+EMBEDDED_WEIGHTS = WeightsFile(
+    name=ASSET.name,
+    url='',  # it comes with the package
+    size=3_425_704,
+    sha256='ee48dacef96ba7426f880366e7c8037dcb8d8b3612c58a9085e8c55a7b0ec927',
+)
+WHAT_IT_IS = (
+    "'embedded' is a small network trained on rendered rooms, corridors and streets only: it knows "
+    'floors, walls and common obstacles, and errs more than MiDaS_small on what real cameras see.'
+)
+
+
+def shipped_weights() -> Path:
+    """The file of the package, after its size and SHA-256 were found right.
+
+    Raises WeightsCorrupt where it is missing or was altered.
+    """
+    finding = examine(ASSET, EMBEDDED_WEIGHTS)
+    if finding.state is not FileState.GOOD:
+        raise WeightsCorrupt(f'{ASSET} {finding.fault}: install the package again')
+    return ASSET
+
+
+def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Entries of a state dict by name, as float32; runs no code of the file.
+
+    Raises WeightsCorrupt where the file is no such archive.
+    """
+    weights = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as entry:
+                    array = np.lib.format.read_array(entry, allow_pickle=False)
+                weights[name.removesuffix('.npy')] = np.asarray(array, np.float32)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = next(iter(str(error).splitlines()), '') or type(error).__name__
+        raise WeightsCorrupt(
+            f'{path} cannot be read as a NumPy archive of weights ({reason}): copy the file again'
+        ) from error
+    return weights
+
+
+def preprocess(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W, 3) uint8 RGB, stretched to (1, 3, 192, 256) float32, 0..1."""
+    height, width = SIZE
+    shrinks = rgb.shape[0] >= height and rgb.shape[1] >= width
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    small = cv2.resize(rgb, (width, height), interpolation=how)
+    planes = small.transpose(2, 0, 1)[np.newaxis]
+    return np.ascontiguousarray(planes, np.float32) * np.float32(1 / 255)

@@ -1,0 +1,150 @@
+"""EmbeddedNet as an ONNX model, made from its state dict as NumPy arrays; needs no torch.
+
+Normalisations are folded into the convolutions before them, and what depends on the place in
+the picture alone is computed once. Only operations that OpenCV 4.6 runs too are used: the mean
+of the whole picture is spread by a resize, and the 2x2 pixels of one place by a transposed
+convolution that copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from midas_depth_ros.depth.onnx_writer import Graph
+
+SIZE = (192, 256)  # (H, W) of picture and result
+STEM_STRIDE = 4
+NORM_EPSILON = 1e-5  # that batch normalisation adds to the variance, torch's own default
+
+Weights = Mapping[str, np.ndarray]
+
+
+def embedded_onnx(weights: Weights) -> bytes:
+    """The model's bytes: 'picture' (1, 3, 192, 256) float32 0..1 to 'depth' (1, 1, 192, 256).
+
+    Raises KeyError where an entry of the state dict is missing.
+    """
+    build = _Builder({name: np.asarray(array, np.float32) for name, array in weights.items()})
+    build.network()
+    height, width = SIZE
+    return build.graph.to_bytes('picture', (1, 3, height, width), 'depth', (1, 1, height, width))
+
+
+class _Builder:
+    """Walks through the network as `EmbeddedNet.forward` does, and notes every operation."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self.graph = Graph()
+
+    def network(self) -> None:
+        halved = self.graph.add(
+            'AveragePool', ['picture'], 'halved', kernel_shape=(2, 2), strides=(2, 2)
+        )
+        coarse, path = self.trunk(halved)
+        beside = self.relu(self.normalised('picture', 'detail.stem', STEM_STRIDE, 1))
+        beside = self.convolution(beside, 'detail.lateral')
+        path = self.sum(beside, self.resize(path, 'detail.up', [2.0, 2.0], 'linear'), 'detail.path')
+        detail = self.spread(self.refine(path, 'detail.refine'), 'detail.head')
+        half = self.sum(self.resize(coarse, 'coarse.up', [2.0, 2.0], 'linear'), detail, 'half')
+        self.graph.add('Relu', [self.resize(half, 'full', [2.0, 2.0], 'linear')], 'depth')
+
+    def trunk(self, picture: str) -> tuple[str, str]:
+        value, levels = self.stem(picture), []
+        keys = [key.split('.') for key in self.weights if key.startswith('trunk.stages.')]
+        stages = sorted({int(key[2]) for key in keys})
+        for stage in stages:
+            for block in sorted({int(key[3]) for key in keys if int(key[2]) == stage}):
+                stride = 2 if stage and not block else 1
+                value = self.block(value, f'trunk.stages.{stage}.{block}', stride)
+            levels.append(value)
+        mean = self.graph.add('GlobalAveragePool', [value], 'mean')
+        mean = self.convolution(mean, 'trunk.whole')
+        coarsest = 2 * 2 ** (1 + len(stages))  # stride of the last stage
+        mean = self.resize(mean, 'spread', [side / coarsest for side in SIZE], 'nearest')
+        path = self.sum(self.convolution(value, f'trunk.lateral.{stages[-1]}'), mean, 'path')
+        path = self.refine(path, f'trunk.refine.{stages[-1]}')
+        for stage in stages[-2::-1]:
+            path = self.resize(path, f'up.{stage}', [2.0, 2.0], 'linear')
+            beside = self.convolution(levels[stage], f'trunk.lateral.{stage}')
+            path = self.refine(self.sum(path, beside, f'path.{stage}'), f'trunk.refine.{stage}')
+        return self.spread(path, 'trunk.head'), path
+
+    def stem(self, picture: str) -> str:
+        scale, shift = self.normalisation('trunk.stem_norm')
+        kernel = self.weights['trunk.stem.weight'] * scale[:, np.newaxis, np.newaxis, np.newaxis]
+        nothing = np.zeros(len(scale), np.float32)
+        value = self.apply(picture, 'stem', kernel, nothing, STEM_STRIDE, 1)
+        height, width = (side // 2 // STEM_STRIDE for side in SIZE)
+        rows, columns = np.meshgrid(
+            np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing='ij'
+        )
+        place = self.weights['trunk.place.weight'][:, :, 0, 0].T[..., np.newaxis, np.newaxis]
+        places = (place[0] * rows + place[1] * columns) * scale[:, np.newaxis, np.newaxis]
+        places = places + shift[:, np.newaxis, np.newaxis]
+        return self.relu(self.sum(value, self.graph.weight('places', places[None]), 'placed'))
+
+    def spread(self, path: str, name: str) -> str:
+        """Every place becomes 2x2 pixels."""
+        values = self.convolution(self.relu(path), name, padding=1)
+        copies = np.eye(4, dtype=np.float32).reshape(4, 1, 2, 2)
+        kernel = self.graph.weight(f'{name}.copies', copies)
+        sides = {'kernel_shape': (2, 2), 'strides': (2, 2)}
+        return self.graph.add('ConvTranspose', [values, kernel], f'{name}.pixels', **sides)
+
+    def block(self, value: str, name: str, stride: int) -> str:
+        change = self.relu(self.normalised(value, f'{name}.first', stride, 1))
+        change = self.normalised(change, f'{name}.second', 1, 1)
+        if f'{name}.shortcut.0.weight' in self.weights:
+            value = self.normalised(value, f'{name}.shortcut', stride, 0)
+        return self.relu(self.sum(change, value, f'{name}.sum'))
+
+    def refine(self, path: str, name: str) -> str:
+        change = self.convolution(self.relu(path), f'{name}.conv1', padding=1)
+        change = self.convolution(self.relu(change), f'{name}.conv2', padding=1)
+        return self.sum(path, change, f'{name}.sum')
+
+    def normalised(self, value: str, name: str, stride: int, padding: int) -> str:
+        """A convolution with the normalisation behind it folded in."""
+        scale, shift = self.normalisation(f'{name}.1')
+        kernel = self.weights[f'{name}.0.weight'] * scale[:, np.newaxis, np.newaxis, np.newaxis]
+        return self.apply(value, name, kernel, shift, stride, padding)
+
+    def normalisation(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """(C,) scale and shift of a batch normalisation."""
+        w = {key: self.weights[f'{name}.{key}'] for key in ('weight', 'bias')}
+        mean, variance = (self.weights[f'{name}.running_{key}'] for key in ('mean', 'var'))
+        scale = w['weight'] / np.sqrt(variance + np.float32(NORM_EPSILON))
+        return scale, w['bias'] - mean * scale
+
+    def convolution(self, value: str, name: str, padding: int = 0) -> str:
+        kernel, bias = self.weights[f'{name}.weight'], self.weights[f'{name}.bias']
+        return self.apply(value, name, kernel, bias, 1, padding)
+
+    def apply(
+        self, value: str, name: str, kernel: np.ndarray, bias: np.ndarray, stride: int, padding: int
+    ) -> str:
+        inputs = [
+            value,
+            self.graph.weight(f'{name}.kernel', kernel),
+            self.graph.weight(f'{name}.shift', bias),
+        ]
+        return self.graph.add(
+            'Conv', inputs, name,
+            kernel_shape=kernel.shape[2:], strides=(stride, stride), pads=(padding,) * 4,
+        )  # fmt: skip
+
+    def sum(self, first: str, second: str, name: str) -> str:
+        return self.graph.add('Add', [first, second], name)
+
+    def relu(self, value: str) -> str:
+        return self.graph.add('Relu', [value], f'{value}.relu')
+
+    def resize(self, value: str, name: str, factors: list[float], mode: str) -> str:
+        scales = self.graph.weight(f'{name}.scales', np.array([1.0, 1.0, *factors]))
+        how = {'mode': mode, 'coordinate_transformation_mode': 'half_pixel'}
+        if mode == 'nearest':
+            how |= {'coordinate_transformation_mode': 'asymmetric', 'nearest_mode': 'floor'}
+        return self.graph.add('Resize', [value, '', scales], name, **how)

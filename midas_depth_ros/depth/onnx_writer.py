@@ -1,0 +1,94 @@
+"""Writes small ONNX models without the onnx package: nodes and weights in, the file's bytes out.
+
+Only what a feed-forward network of one float32 input and one output needs. The numbers below are
+the field numbers of the format's protocol buffers.
+
+Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (IR version 7, operator set 11);
+https://protobuf.dev/programming-guides/encoding for how fields become bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+IR_VERSION, OPERATOR_SET = 7, 11
+VARINT, BYTES, FIXED32 = 0, 2, 5  # wire types
+FLOAT = 1  # TensorProto.FLOAT
+ATTRIBUTE_KINDS = {'float': 1, 'int': 2, 'text': 3, 'ints': 7}
+
+Attribute = float | int | str | Sequence[int]
+
+
+@dataclass
+class Graph:
+    """A network in the making: `add` each operation in order, then take `to_bytes`."""
+
+    nodes: list[bytes] = field(default_factory=list)
+    weights: list[bytes] = field(default_factory=list)
+
+    def weight(self, name: str, values: np.ndarray) -> str:
+        """Keep an array as float32 under a name; returns the name."""
+        values = np.ascontiguousarray(values, np.float32)
+        tensor = b''.join(_varint_field(1, side) for side in values.shape)
+        tensor += _varint_field(2, FLOAT) + _field(8, name.encode()) + _field(9, values.tobytes())
+        self.weights.append(tensor)
+        return name
+
+    def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Attribute) -> str:
+        """One operation on named values; '' is an input left out. Returns its output's name."""
+        node = b''.join(_field(1, name.encode()) for name in inputs)
+        node += _field(2, output.encode()) + _field(3, output.encode()) + _field(4, kind.encode())
+        node += b''.join(_field(5, _attribute(key, value)) for key, value in attributes.items())
+        self.nodes.append(node)
+        return output
+
+    def to_bytes(
+        self, source: str, shape: Sequence[int], result: str, result_shape: Sequence[int]
+    ) -> bytes:
+        """The whole model, from the input `source` to the output `result`."""
+        graph = b''.join(_field(1, node) for node in self.nodes) + _field(2, b'graph')
+        graph += b''.join(_field(5, tensor) for tensor in self.weights)
+        graph += _field(11, _value(source, shape)) + _field(12, _value(result, result_shape))
+        operators = _field(1, b'') + _varint_field(2, OPERATOR_SET)
+        return _varint_field(1, IR_VERSION) + _field(7, graph) + _field(8, operators)
+
+
+def _value(name: str, shape: Sequence[int]) -> bytes:
+    """A ValueInfoProto: the name, type and shape of a value."""
+    sides = b''.join(_field(1, _varint_field(1, side)) for side in shape)
+    tensor = _varint_field(1, FLOAT) + _field(2, sides)
+    return _field(1, name.encode()) + _field(2, _field(1, tensor))
+
+
+def _attribute(name: str, value: Attribute) -> bytes:
+    head = _field(1, name.encode())
+    if isinstance(value, str):
+        return head + _field(4, value.encode()) + _varint_field(20, ATTRIBUTE_KINDS['text'])
+    if isinstance(value, float):
+        number = _varint(2 << 3 | FIXED32) + struct.pack('<f', value)
+        return head + number + _varint_field(20, ATTRIBUTE_KINDS['float'])
+    if isinstance(value, int):
+        return head + _varint_field(3, value) + _varint_field(20, ATTRIBUTE_KINDS['int'])
+    numbers = b''.join(_varint_field(8, number) for number in value)
+    return head + numbers + _varint_field(20, ATTRIBUTE_KINDS['ints'])
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return _varint(number << 3 | BYTES) + _varint(len(payload)) + payload
+
+
+def _varint_field(number: int, value: int) -> bytes:
+    return _varint(number << 3 | VARINT) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits per byte, the lowest first; all but the last byte have the eighth bit set."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(encoded + bytes([value]))

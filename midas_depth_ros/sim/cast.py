@@ -1,0 +1,249 @@
+"""Which part of a place every ray meets first, and how far away: exact, for many parts.
+
+All parts' windows in the picture are found at once. Large parts are then met one by one, nearest
+first, by the rays of their windows alone, and not at all where everything there is nearer already;
+small parts all together. Float64 where surfaces are round: float32 is not enough near a silhouette.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.sim.parts import BALL, BOX, TUBE, Hall, PartTable
+from midas_depth_ros.sim.rays import NEAR_M
+from midas_depth_ros.sim.unit_shapes import meet_unit
+
+# What a pixel shows: one of these, or FIRST_PART + the part's row.
+SKY, GROUND, CEILING, WALLS, FIRST_PART = 0, 1, 2, 3, 7
+
+SMALL_PX = 160  # parts with windows of up to so many pixels are met together
+_EDGES = np.array([(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit])
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Normalised coordinates of a picture's pixels, float64, and their ranges by line.
+
+    x is (1, W) or (H, W), y (H, 1) or (H, W). column_range, row_range: lowest and highest x of
+    every column, y of every row. focal_px: pixels per unit in the middle.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    column_range: tuple[np.ndarray, np.ndarray]
+    row_range: tuple[np.ndarray, np.ndarray]
+    focal_px: float
+
+    @functools.cached_property
+    def x32(self) -> np.ndarray:
+        return self.x.astype(np.float32)
+
+    @functools.cached_property
+    def y32(self) -> np.ndarray:
+        return self.y.astype(np.float32)
+
+
+def plain_grid(x: np.ndarray, y: np.ndarray, focal_px: float) -> Grid:
+    """Of a lens that does not distort: x by column and y by row."""
+    return Grid(x[None, :], y[:, None], (x, x), (y, y), focal_px)
+
+
+def grid_of(camera: CameraModel) -> Grid:
+    """The grid of a camera; that of a distorting lens is kept, for it takes a while."""
+    if camera.distortion_model:
+        return _bent_grid(camera)
+    x = (np.arange(camera.width) - camera.cx) / camera.fx
+    y = (np.arange(camera.height) - camera.cy) / camera.fy
+    return plain_grid(x, y, camera.fx)
+
+
+@functools.lru_cache(maxsize=64)
+def _bent_grid(camera: CameraModel) -> Grid:
+    x, y = (axis.astype(np.float64) for axis in camera.normalised_grid())
+    columns, rows = (x.min(axis=0), x.max(axis=0)), (y.min(axis=1), y.max(axis=1))
+    return Grid(x, y, columns, rows, camera.fx)
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """Rays: pixel (x, y) looks along x * axes[:, 0] + y * axes[:, 1] + axes[:, 2] from `origin`."""
+
+    grid: Grid
+    axes: np.ndarray
+    origin: np.ndarray
+
+    @functools.cached_property
+    def directions(self) -> list[np.ndarray]:
+        """Three (H, W) float32 arrays; not to be written to."""
+        x, y = self.grid.x32, self.grid.y32
+        right, down, ahead = self.axes.T.astype(np.float32)
+        return [x * right[i] + (y * down[i] + ahead[i]) for i in range(3)]
+
+    def mirrored(self) -> View:
+        """The same rays after they were mirrored by the floor."""
+        flip = np.array([1.0, 1.0, -1.0])
+        return View(self.grid, self.axes * flip[:, None], self.origin * flip)
+
+
+def cast(
+    view: View, table: PartTable, hall: Hall | None, ground_m: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(Z (H, W) float32, inf for the sky; what is seen (H, W) int16).
+
+    `ground_m` is the height of the ground, None without one.
+    """
+    distance, index = _backdrop(view, hall, ground_m)
+    if len(table) == 0:
+        return distance, index
+    windows = _windows(view, table)
+    origins = np.einsum('pij,pj->pi', table.to_unit, view.origin - table.centre)
+    rays = _LocalRays(view.grid, origins, table.to_unit @ view.axes, table.taper)
+    pixels = np.prod(np.maximum(windows[:, [1, 3]] - windows[:, [0, 2]], 0), axis=1)
+    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+        large = np.flatnonzero(pixels > SMALL_PX)
+        large = large[np.argsort(windows[large, 4], kind='stable')]
+        _place_large(large, rays, table.shape, windows, distance, index)
+        for shape in (BOX, BALL, TUBE):
+            small = np.flatnonzero((pixels > 0) & (pixels <= SMALL_PX) & (table.shape == shape))
+            if len(small):
+                _place_small(small, rays, shape, windows, distance, index)
+    return distance, index
+
+
+def _place_large(
+    parts: np.ndarray,
+    rays: _LocalRays,
+    shapes: np.ndarray,
+    windows: np.ndarray,
+    distance: np.ndarray,
+    index: np.ndarray,
+) -> None:
+    """One after the other, nearest first."""
+    for part, shape, bounds, nearest in zip(
+        parts.tolist(),
+        shapes[parts].tolist(),
+        windows[parts, :4].astype(int).tolist(),
+        windows[parts, 4].tolist(),
+        strict=True,
+    ):
+        window = slice(bounds[0], bounds[1]), slice(bounds[2], bounds[3])
+        target = distance[window]
+        if target.max() <= nearest:
+            continue
+        met = rays.met_in(window, part, shape)
+        nearer = met < target
+        np.copyto(target, met, where=nearer, casting='same_kind')
+        np.copyto(index[window], np.int16(FIRST_PART + part), where=nearer)
+
+
+def _place_small(
+    parts: np.ndarray,
+    rays: _LocalRays,
+    shape: int,
+    windows: np.ndarray,
+    distance: np.ndarray,
+    index: np.ndarray,
+) -> None:
+    """All at once, for a part of few pixels costs as many steps as one of many."""
+    top, bottom, left, right = windows[parts, :4].astype(np.intp).T
+    width = right - left
+    count = (bottom - top) * width
+    which = np.repeat(np.arange(len(parts)), count)
+    within = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+    row, column = top[which] + within // width[which], left[which] + within % width[which]
+    met = rays.met_at(row, column, parts[which], shape)
+    nearer = np.flatnonzero(met < distance[row, column])
+    nearer = nearer[np.argsort(-met[nearer], kind='stable')]  # the nearest is written last
+    row, column = row[nearer], column[nearer]
+    distance[row, column] = met[nearer]
+    index[row, column] = FIRST_PART + parts[which[nearer]]
+
+
+class _LocalRays:
+    """The rays in the units of every part, in which it is its unit shape."""
+
+    def __init__(
+        self, grid: Grid, origins: np.ndarray, units: np.ndarray, taper: np.ndarray
+    ) -> None:
+        self._grid, self._origins, self._units, self._taper = grid, origins, units, taper
+
+    def met_in(self, window: tuple[slice, slice], part: int, shape: int) -> np.ndarray:
+        """How far away the rays of a window meet a part, (h, w); inf where they miss."""
+        grid = self._grid
+        all_x, all_y = (grid.x32, grid.y32) if shape == BOX else (grid.x, grid.y)
+        x = all_x[:, window[1]] if len(all_x) == 1 else all_x[window]
+        y = all_y[window[0]] if all_y.shape[1] == 1 else all_y[window]
+        direction = [x * a + (y * b + c) for a, b, c in self._units[part].tolist()]
+        return meet_unit(shape, self._origins[part].tolist(), direction, float(self._taper[part]))
+
+    def met_at(
+        self, row: np.ndarray, column: np.ndarray, part: np.ndarray, shape: int
+    ) -> np.ndarray:
+        """How far away single pixels' rays each meet a part of their own, (n,)."""
+        x = self._grid.x[row if len(self._grid.x) > 1 else 0, column]
+        y = self._grid.y[row, column if self._grid.y.shape[1] > 1 else 0]
+        units = np.take(self._units.reshape(-1, 9).T, part, axis=1)
+        direction = [x * units[i] + y * units[i + 1] + units[i + 2] for i in (0, 3, 6)]
+        origin = list(np.take(self._origins.T, part, axis=1))
+        return meet_unit(shape, origin, direction, np.take(self._taper, part))
+
+
+def _backdrop(
+    view: View, hall: Hall | None, ground_m: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    dx, dy, dz = view.directions
+    ox, oy, oz = view.origin.astype(np.float32)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        if hall is None:
+            if ground_m is None:
+                distance = np.full(dz.shape, np.inf, np.float32)
+                return distance, np.zeros(dz.shape, np.int16)
+            distance = (np.float32(ground_m) - oz) / dz
+            down = distance > 0
+            distance[~down] = np.inf
+            return distance, down.astype(np.int16)
+        east, north, up = dx > 0, dy > 0, dz > 0
+        low_z = np.float32(0.0 if ground_m is None else ground_m)
+        x = np.where(east, np.float32(hall.high[0]) - ox, np.float32(hall.low[0]) - ox) / dx
+        y = np.where(north, np.float32(hall.high[1]) - oy, np.float32(hall.low[1]) - oy) / dy
+        z = np.where(up, np.float32(hall.height_m) - oz, low_z - oz) / dz
+    x, y, z = np.abs(x), np.abs(y), np.abs(z)  # along a wall: -inf, which is never
+    distance = np.minimum(np.minimum(x, y), z)
+    index = np.where(x == distance, WALLS + east, WALLS + 2 + north)
+    index = np.where(z == distance, np.where(up, CEILING, GROUND), index).astype(np.int16)
+    return distance, index
+
+
+def _windows(view: View, table: PartTable) -> np.ndarray:
+    """Per part: first and past-last row, first and past-last column, least Z; (P, 5)."""
+    points = (table.corners - view.origin) @ view.axes
+    depth = points[..., 2]
+    a, b = points[:, _EDGES[:, 0]], points[:, _EDGES[:, 1]]
+    with np.errstate(divide='ignore', invalid='ignore'):
+        share = (NEAR_M - a[..., 2]) / (b[..., 2] - a[..., 2])
+        cut = a + share[..., None] * (b - a)  # where an edge passes the camera's plane
+    crosses = (a[..., 2] < NEAR_M) != (b[..., 2] < NEAR_M)
+    everything = np.concatenate([points, cut], axis=1)
+    seen = np.concatenate([depth >= NEAR_M, crosses], axis=1)
+    ahead = np.where(seen, everything[..., 2], 1.0)
+    x, y = everything[..., 0] / ahead, everything[..., 1] / ahead
+    columns = _lines(view.grid.column_range, x, seen)
+    rows = _lines(view.grid.row_range, y, seen)
+    return np.column_stack([rows, columns, np.maximum(depth.min(axis=1), NEAR_M)])
+
+
+def _lines(
+    ranges: tuple[np.ndarray, np.ndarray], values: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """First and past-last line of pixels that meets the seen values, (P, 2); nothing: 0, 0."""
+    margin = 1e-4
+    low = np.where(seen, values, np.inf).min(axis=1)[:, None] - margin
+    high = np.where(seen, values, -np.inf).max(axis=1)[:, None] + margin
+    meets = (ranges[0] <= high) & (ranges[1] >= low)
+    first = meets.argmax(axis=1)
+    last = meets.shape[1] - meets[:, ::-1].argmax(axis=1)
+    return np.where(meets.any(axis=1)[:, None], np.stack([first, last], axis=1), 0)

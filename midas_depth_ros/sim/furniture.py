@@ -1,0 +1,190 @@
+"""Furniture, put together from parts.
+
+Wall pieces have their back at y = 0 and reach to positive y; x is along the wall and 0 their
+middle. Free pieces stand about (0, 0).
+"""
+
+from __future__ import annotations
+
+import math
+
+from midas_depth_ros.sim.building import Frame
+from midas_depth_ros.sim.household import on_top
+from midas_depth_ros.sim.stock import Stock, colour
+
+
+def table(f: Frame, stock: Stock, length: float, width: float, height: float) -> None:
+    rng = stock.rng
+    top, leg = stock.furniture(), stock.furniture()
+    thick = rng.uniform(0.02, 0.06)
+    if rng.random() < 0.2:
+        f.tube(0, 0, height - thick, 0.5 * length, thick, top, flat=width / length)
+        f.tube(0, 0, 0, 0.05, height - thick, leg)
+        f.tube(0, 0, 0, 0.25 * width, 0.03, leg)
+        return
+    f.box(0, 0, height - thick, length, width, thick, top)
+    t = rng.uniform(0.03, 0.08)
+    for sx in (-1, 1):
+        for sy in (-1, 1):
+            x, y = sx * (0.5 * length - t), sy * (0.5 * width - t)
+            f.box(x, y, 0, t, t, height - thick, leg)
+
+
+def chair(f: Frame, stock: Stock) -> None:
+    """Its back is at negative y."""
+    rng = stock.rng
+    seat, frame = stock.furniture() if rng.random() < 0.5 else stock.cloth(), stock.furniture()
+    w, h, t = rng.uniform(0.38, 0.48), rng.uniform(0.42, 0.48), rng.uniform(0.02, 0.05)
+    f.box(0, 0, h - 0.05, w, w, 0.05, seat)
+    for sx in (-1, 1):
+        x = sx * (0.5 * w - 0.5 * t)
+        f.box(x, 0.5 * (w - t), 0, t, t, h - 0.05, frame)
+        f.box(x, -0.5 * (w - t), 0, t, t, h + 0.42, frame)
+    if rng.random() < 0.6:
+        f.box(0, -0.5 * (w - t), h + 0.1, w, 0.5 * t, 0.32, seat)
+    else:
+        for z in (0.12, 0.24, 0.36):
+            f.box(0, -0.5 * (w - t), h + z, w, 0.5 * t, 0.05, frame)
+
+
+def office_chair(f: Frame, stock: Stock) -> None:
+    rng = stock.rng
+    cloth, metal = stock.cloth(0.25), stock.plain((0.1, 0.1, 0.11))
+    f.box(0, 0, 0.44, 0.48, 0.46, 0.08, cloth)
+    f.box(0, -0.22, 0.58, 0.44, 0.06, rng.uniform(0.35, 0.65), cloth, roll=rng.uniform(0, 0.15))
+    f.tube(0, 0, 0.08, 0.03, 0.36, metal)
+    turn = rng.uniform(0, 1.2)
+    for i in range(5):
+        a = turn + i * math.tau / 5
+        f.box(0.15 * math.cos(a), 0.15 * math.sin(a), 0.05, 0.3, 0.04, 0.04, metal, yaw=a)
+    if rng.random() < 0.6:
+        for sx in (-0.25, 0.25):
+            f.box(sx, 0, 0.64, 0.05, 0.28, 0.03, metal)
+            f.box(sx, 0, 0.46, 0.03, 0.04, 0.2, metal)
+
+
+def stool(f: Frame, stock: Stock) -> None:
+    h, r = stock.rng.uniform(0.4, 0.75), stock.rng.uniform(0.15, 0.22)
+    leg = stock.furniture()
+    f.tube(0, 0, h - 0.04, r, 0.04, stock.furniture())
+    for i in range(3):
+        a = i * math.tau / 3
+        f.tube(0.7 * r * math.cos(a), 0.7 * r * math.sin(a), 0, 0.018, h - 0.04, leg)
+
+
+def sofa(f: Frame, stock: Stock, width: float) -> None:
+    rng = stock.rng
+    cloth, cushion = stock.cloth(), stock.cloth(0.7)
+    d, h = rng.uniform(0.8, 0.95), rng.uniform(0.38, 0.46)
+    f.box(0, 0.5 * d, 0.06, width, d, h - 0.06, cloth)
+    f.box(0, 0.12, h, width, 0.24, rng.uniform(0.3, 0.5), cloth)
+    for sx in (-1, 1):
+        f.box(sx * (0.5 * width - 0.09), 0.5 * d, h, 0.18, d, 0.18, cloth)
+    for _ in range(rng.randint(0, 3)):
+        x = rng.uniform(-0.35, 0.35) * width
+        f.ball(x, 0.38, h + 0.2, 0.22, 0.1, 0.2, cushion, roll=0.3, yaw=rng.uniform(-0.3, 0.3))
+
+
+def bed(f: Frame, stock: Stock, width: float) -> None:
+    rng = stock.rng
+    cloth, white, wood = stock.cloth(), stock.cloth(0.15), stock.furniture()
+    f.box(0, 1.0, 0.1, width, 2.0, 0.2, wood)
+    f.box(0, 1.0, 0.3, width, 1.95, 0.18, white)
+    f.box(0, 1.25, 0.32, width + 0.06, 1.45, 0.2, cloth)
+    f.box(0, 0.03, 0, width, 0.06, rng.uniform(0.7, 1.2), wood)
+    for x in (-0.25 * width, 0.25 * width) if width > 1.2 else (0.0,):
+        f.ball(x, 0.3, 0.55, 0.32, 0.2, 0.11, white)
+
+
+def shelf(f: Frame, stock: Stock, width: float, height: float) -> None:
+    """Boards with books and things between them; sometimes without a back."""
+    rng = stock.rng
+    wood, books = stock.furniture(), stock.picture('shelf', 8, rng.uniform(0.5, 0.9))
+    d, t = rng.uniform(0.25, 0.4), 0.025
+    for sx in (-1, 1):
+        f.box(sx * 0.5 * (width - t), 0.5 * d, 0, t, d, height, wood)
+    if rng.random() < 0.75:
+        f.box(0, 0.01, 0, width, 0.02, height, wood)
+    levels = max(2, round(height / rng.uniform(0.3, 0.45)))
+    step = (height - t) / levels
+    for level in range(levels + 1):
+        f.box(0, 0.5 * d, level * step, width, d, t, wood)
+        if level < levels and rng.random() < 0.75:
+            w = width * rng.uniform(0.3, 0.94)
+            x = rng.uniform(-0.5, 0.5) * (width - w - 2 * t)
+            deep = d * rng.uniform(0.5, 0.9)
+            high = step * rng.uniform(0.5, 0.85)
+            f.box(x, 0.5 * deep + 0.02, level * step + t, w, deep, high, books)
+
+
+def cabinet(f: Frame, stock: Stock, width: float, height: float) -> None:
+    d = stock.rng.uniform(0.35, 0.62)
+    f.box(0, 0.5 * d, 0, width, d, height, stock.front())
+    if stock.rng.random() < 0.4:
+        f.box(0, 0.5 * d + 0.01, height, width + 0.04, d + 0.04, 0.03, stock.furniture())
+    on_top(f, stock, width, d, height + 0.03, stock.rng.randint(0, 4))
+
+
+def counter(f: Frame, stock: Stock, width: float) -> None:
+    """A kitchen's: cupboards below and above, things on it."""
+    rng = stock.rng
+    front, top = stock.front(), stock.of('concrete', colour(rng, 0.1), 0.6, 0.3)
+    f.box(0, 0.3, 0.08, width, 0.58, 0.8, front)
+    f.box(0, 0.31, 0.88, width, 0.62, 0.04, top)
+    if rng.random() < 0.8:
+        f.box(0, 0.17, rng.uniform(1.4, 1.5), width, 0.34, 0.7, front)
+    if rng.random() < 0.5:
+        x = rng.uniform(-0.4, 0.4) * width
+        f.box(x, 0.6, 0.2, 0.6, 0.02, 0.6, stock.plain((0.08, 0.08, 0.09)))
+    on_top(f, stock, width, 0.6, 0.92, rng.randint(1, 6))
+
+
+def fridge(f: Frame, stock: Stock) -> None:
+    h = stock.rng.uniform(1.2, 1.95)
+    body = stock.plain(lively=0.1)
+    f.box(0, 0.32, 0, 0.6, 0.62, h, body)
+    f.box(0.2, 0.65, 0.5 * h, 0.03, 0.04, 0.35 * h, stock.plain())
+
+
+def desk(f: Frame, stock: Stock, width: float) -> None:
+    """With screens, and often a chair before it."""
+    rng = stock.rng
+    top, leg, h = stock.furniture(), stock.furniture(), rng.uniform(0.7, 0.78)
+    f.box(0, 0.37, h - 0.03, width, 0.74, 0.03, top)
+    for sx in (-1, 1):
+        if rng.random() < 0.5:
+            f.box(sx * (0.5 * width - 0.2), 0.37, 0, 0.38, 0.66, h - 0.03, stock.front())
+        else:
+            f.box(sx * (0.5 * width - 0.03), 0.37, 0, 0.05, 0.7, h - 0.03, leg)
+    for _ in range(rng.randint(0, 2)):
+        screen(f, stock, rng.uniform(-0.3, 0.3) * width, 0.2, h)
+    on_top(f, stock, width, 0.74, h, rng.randint(2, 9))
+
+
+def screen(f: Frame, stock: Stock, x: float, y: float, z: float) -> None:
+    rng = stock.rng
+    black, w = stock.plain((0.05, 0.05, 0.06)), rng.uniform(0.45, 0.7)
+    face = black
+    if rng.random() < 0.6:
+        face = stock.of('picture', colour(rng, 0.5), 0.7, 0.6, colour(rng, 0.3), glow=1.1)
+    yaw = rng.uniform(-0.4, 0.4)
+    f.box(x, y, z, 0.2, 0.16, 0.02, black, yaw=yaw)
+    f.box(x, y - 0.03, z, 0.05, 0.03, 0.2, black, yaw=yaw)
+    f.box(x, y, z + 0.12, w, 0.04, 0.6 * w, black, yaw=yaw)
+    f.box(
+        x - 0.021 * math.sin(yaw),
+        y + 0.021 * math.cos(yaw),
+        z + 0.14,
+        w - 0.04,
+        0.006,
+        0.6 * w - 0.04,
+        face,
+        yaw=yaw,
+    )
+
+
+def television(f: Frame, stock: Stock, width: float) -> None:
+    black = stock.plain((0.04, 0.04, 0.05))
+    f.box(0, 0.22, 0, width, 0.42, 0.45, stock.front())
+    f.box(0, 0.2, 0.55, 0.75 * width, 0.05, 0.42 * width, black)
+    f.box(0, 0.2, 0.45, 0.2, 0.1, 0.1, black)

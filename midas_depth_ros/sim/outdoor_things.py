@@ -1,0 +1,244 @@
+"""What stands outdoors, put together from parts: cars, trees, poles, houses, fences."""
+
+from __future__ import annotations
+
+import math
+
+from midas_depth_ros.sim.building import Frame
+from midas_depth_ros.sim.household import leaves
+from midas_depth_ros.sim.stock import Stock, colour, varied
+
+WALLS = (
+    (0.72, 0.66, 0.56),
+    (0.55, 0.33, 0.26),
+    (0.62, 0.6, 0.58),
+    (0.8, 0.74, 0.6),
+    (0.4, 0.4, 0.42),
+)
+
+
+def car(f: Frame, stock: Stock, small_parts: bool = True) -> None:
+    """Along x, its front at positive x: car, van or lorry."""
+    rng = stock.rng
+    paint = stock.plain(colour(rng, 0.35))
+    glass = stock.shared('glass', lambda: stock.plain(varied(rng, (0.1, 0.12, 0.14))))
+    black = stock.shared('black', lambda: stock.plain((0.05, 0.05, 0.05)), 0.8)
+    pick = rng.random()
+    if pick < 0.75:
+        long, wide, high = rng.uniform(3.7, 4.8), rng.uniform(1.65, 1.85), rng.uniform(1.35, 1.7)
+        waist = 0.58 * high
+        f.box(0, 0, 0.22, long, wide, waist - 0.22, paint)
+        f.box(0.45 * long, 0, 0.25, 0.16 * long, 0.96 * wide, 0.7 * waist - 0.25, paint)
+        cabin = rng.uniform(0.45, 0.62) * long
+        back = rng.uniform(-0.14, -0.06) * long
+        f.box(back, 0, waist, 0.8 * cabin, 0.86 * wide, high - waist, glass)
+        f.box(back, 0, high - 0.06, 0.78 * cabin, 0.82 * wide, 0.07, paint)
+        slope, rise = 0.5, high - waist
+        for end in (1, -1):
+            f.box(
+                back + end * 0.42 * cabin,
+                0,
+                waist - 0.05,
+                0.1,
+                0.84 * wide,
+                1.05 * rise / math.cos(slope),
+                glass,
+                pitch=-end * slope,
+            )
+        for side in (-1, 1):
+            f.box(back, side * 0.43 * wide, waist, 0.06, 0.04, rise, paint)
+    elif pick < 0.92:
+        long, wide, high = rng.uniform(4.6, 6.0), rng.uniform(1.8, 2.1), rng.uniform(1.9, 2.6)
+        f.box(0, 0, 0.3, long, wide, high - 0.3, paint)
+        f.box(0.5 * long, 0, 0.3, 0.9, 0.96 * wide, 0.45 * high, paint)
+        f.box(0.5 * long + 0.01, 0, 0.55 * high, 0.04, 0.85 * wide, 0.3 * high, glass)
+        f.box(0.36 * long, 0, 0.55 * high, 0.2 * long, wide + 0.02, 0.3 * high, glass)
+        f.box(-0.5 * long, 0, 0.55 * high, 0.03, 0.8 * wide, 0.3 * high, glass)
+    else:
+        long, wide, high = rng.uniform(7, 11), 2.4, rng.uniform(2.9, 3.7)
+        load = stock.odd() if rng.random() < 0.3 else stock.plain()
+        f.box(-0.9, 0, 0.8, long - 1.8, wide, high - 0.8, load)
+        f.box(0.5 * long - 0.85, 0, 0.4, 1.7, 0.95 * wide, 2.3, paint)
+        f.box(0.5 * long + 0.01, 0, 1.5, 0.03, 0.85 * wide, 0.8, glass)
+    r = 0.3 if pick < 0.92 else 0.48
+    for x in (-0.32 * long, 0.32 * long):
+        for side in (-1, 1):
+            y = side * (0.5 * wide - 0.1)
+            f.tube(x, y, r - 0.11, r, 0.22, black, roll=math.pi / 2)
+    if not small_parts:
+        return
+    red = stock.shared('red', lambda: stock.plain((0.75, 0.1, 0.08)), 0.9)
+    white = stock.shared('white', lambda: stock.plain((0.95, 0.95, 0.9)), 0.9)
+    z = 0.3 * high
+    for side in (-1, 1):
+        f.box(-0.5 * long - 0.01, side * 0.38 * wide, z + 0.1, 0.03, 0.25, 0.16, red)
+        f.box(
+            0.53 * long if pick < 0.75 else 0.5 * long,
+            side * 0.36 * wide,
+            z,
+            0.04,
+            0.28,
+            0.14,
+            white,
+        )
+    f.box(-0.5 * long - 0.012, 0, 0.32 if pick < 0.92 else 0.9, 0.02, 0.5, 0.12, white)
+
+
+def tree(f: Frame, stock: Stock, tall: float, most: int = 9) -> None:
+    rng = stock.rng
+    trunk = stock.shared(
+        'trunk', lambda: stock.of('trunk', varied(rng, (0.3, 0.24, 0.18)), 0.6, 0.5)
+    )
+    r = rng.uniform(0.025, 0.05) * tall
+    bare = rng.uniform(0.2, 0.45) * tall
+    f.tube(0, 0, 0, r, 0.75 * tall, trunk, taper=0.5)
+    if rng.random() < 0.12:
+        return
+    green = leaves(stock)
+    if rng.random() < 0.2:
+        f.tube(0, 0, 0.5 * bare, 0.22 * tall, tall - 0.5 * bare, green, taper=0.05)
+        return
+    wide = rng.uniform(0.14, 0.3) * tall
+    for i in range(rng.randint(4, most)):
+        a, share = rng.uniform(0, math.tau), rng.random()
+        out = wide * math.sqrt(rng.random()) * (1.1 - share)
+        size = wide * rng.uniform(0.45, 0.9)
+        z = max(bare, 1.5) + (0.15 + 0.85 * share) * (tall - bare)
+        look = green if i % 3 else leaves(stock)
+        f.ball(out * math.cos(a), out * math.sin(a), z, size, 0.85 * size, 0.7 * size, look)
+
+
+def any_tree(f: Frame, stock: Stock) -> None:
+    tree(f, stock, stock.rng.uniform(2.5, 10))
+
+
+def thicket(f: Frame, stock: Stock, length: float) -> None:
+    """A wall of leaves along x, trunks in it."""
+    rng = stock.rng
+    tall = rng.uniform(1.2, 7)
+    at = -0.5 * length
+    while at < 0.5 * length:
+        size = 0.5 * tall * rng.uniform(0.5, 0.8)
+        y, z = rng.gauss(0, 0.3) * size, rng.uniform(0.2, 0.7) * tall
+        f.ball(at, y, z, size, 0.8 * size, size * rng.uniform(0.7, 1.2), leaves(stock))
+        f.ball(at + 0.5 * size, y, 0.4 * size, size, 0.8 * size, 0.6 * size, leaves(stock))
+        if rng.random() < 0.4:
+            f.tube(
+                at, y + 0.7 * size, 0, 0.03 * tall, 1.2 * tall, stock.shared('trunk', stock.wood)
+            )
+        at += size * rng.uniform(0.8, 1.5)
+
+
+def bush(f: Frame, stock: Stock) -> None:
+    rng = stock.rng
+    green, size = leaves(stock), rng.uniform(0.3, 1.2)
+    for _ in range(rng.randint(1, 4)):
+        x, y = rng.uniform(-0.6, 0.6) * size, rng.uniform(-0.6, 0.6) * size
+        f.ball(x, y, 0.4 * size, 0.7 * size, 0.7 * size, 0.6 * size, green)
+
+
+def pole(f: Frame, stock: Stock) -> None:
+    """A lamp post, a traffic sign or a light; its arm or face towards negative x or y."""
+    rng = stock.rng
+    metal, pick = stock.plain(colour(rng, 0.1)), rng.random()
+    if pick < 0.4:
+        tall = rng.uniform(3.5, 8)
+        f.tube(0, 0, 0, 0.09, tall, metal, taper=0.6)
+        f.box(0, 0.6, tall - 0.05, 0.12, 1.3, 0.07, metal)
+        f.box(0, 1.2, tall - 0.12, 0.25, 0.55, 0.1, stock.plain((0.9, 0.9, 0.85)))
+    elif pick < 0.75:
+        tall = rng.uniform(1.8, 2.8)
+        f.tube(0, 0, 0, 0.035, tall, metal)
+        face = stock.of(
+            'plain',
+            rng.choice(((0.8, 0.1, 0.1), (0.1, 0.25, 0.7), (0.95, 0.8, 0.1), (0.9, 0.9, 0.9))),
+            1,
+        )
+        if rng.random() < 0.5:
+            f.tube(-0.05, 0, tall - 0.3, 0.3, 0.02, face, pitch=math.pi / 2)
+        else:
+            f.box(-0.05, 0, tall - 0.5, 0.02, 0.5, 0.5, face)
+    elif pick < 0.9:
+        f.tube(0, 0, 0, 0.06, 3.0, metal)
+        f.box(-0.1, 0, 2.3, 0.2, 0.28, 0.85, stock.plain((0.07, 0.07, 0.07)))
+        for i, lamp in enumerate(((0.1, 0.8, 0.3), (0.9, 0.6, 0.1), (0.9, 0.12, 0.1))):
+            f.ball(-0.2, 0, 2.45 + 0.27 * i, 0.04, 0.09, 0.09, stock.plain(lamp))
+    else:
+        f.tube(0, 0, 0, 0.14, rng.uniform(7, 10), stock.of('trunk', (0.35, 0.28, 0.22)), taper=0.7)
+
+
+def bollard(f: Frame, stock: Stock) -> None:
+    h = stock.rng.uniform(0.5, 1.1)
+    f.tube(0, 0, 0, stock.rng.uniform(0.05, 0.15), h, stock.plain(lively=0.5))
+
+
+def bench(f: Frame, stock: Stock) -> None:
+    wood, leg = stock.wood(), stock.plain((0.2, 0.2, 0.2))
+    for i in range(3):
+        f.box(0, -0.18 + 0.17 * i, 0.43, 1.6, 0.13, 0.04, wood)
+    for z in (0.6, 0.76):
+        f.box(0, -0.27, z, 1.6, 0.04, 0.12, wood)
+    for x in (-0.65, 0.65):
+        f.box(x, -0.02, 0, 0.06, 0.4, 0.43, leg)
+        f.box(x, -0.25, 0, 0.06, 0.05, 0.88, leg)
+
+
+def rock(f: Frame, stock: Stock) -> None:
+    rng = stock.rng
+    s = rng.uniform(0.1, 0.7)
+    look = stock.of('concrete', colour(rng, 0.05), 0.8, 0.4)
+    f.ball(
+        0, 0, 0.25 * s, s, s * rng.uniform(0.6, 1), 0.6 * s, look, yaw=rng.uniform(0, 3), roll=0.2
+    )
+
+
+def fence(f: Frame, stock: Stock, length: float) -> None:
+    """Along x, in the middle of the frame."""
+    rng = stock.rng
+    h, pick = rng.uniform(0.8, 1.8), rng.random()
+    if pick < 0.35:
+        f.box(0, 0, 0, length, 0.5, h, leaves(stock))
+    elif pick < 0.6:
+        look = stock.of('brick', varied(rng, (0.6, 0.45, 0.38)), 1.2, 0.4)
+        f.box(0, 0, 0, length, 0.22, h, look)
+    else:
+        look = stock.furniture()
+        for i in range(2):
+            f.box(0, 0, (0.3 + 0.5 * i) * h, length, 0.04, 0.08, look)
+        count = min(int(length / rng.uniform(1.0, 2.0)) + 1, 12)
+        for i in range(count):
+            f.box((i / max(count - 1, 1) - 0.5) * length, 0, 0, 0.09, 0.09, h, look)
+
+
+def house(f: Frame, stock: Stock, width: float, depth: float, height: float) -> None:
+    """Front at y = 0 looking to positive y, the body behind it."""
+    rng = stock.rng
+    base = varied(rng, rng.choice(WALLS)) if rng.random() < 0.8 else colour(rng, 0.4)
+    pane = varied(rng, (0.2, 0.24, 0.3), 0.3)
+    look = stock.of('building', base, rng.uniform(6, 11), second=pane, grain=0.1)
+    f.box(0, -0.5 * depth, 0, width, depth, height, look)
+    if rng.random() < 0.5:
+        shop = stock.of('building', colour(rng, 0.4), rng.uniform(4, 8), second=pane)
+        f.box(0, -0.5 * depth + 0.05, 0, 0.98 * width, depth, rng.uniform(2.8, 3.8), shop)
+    if rng.random() < 0.6:
+        f.box(0, 0.02, 0, 1.0, 0.08, 2.1, stock.front())
+    roof = rng.random()
+    if roof < 0.4 and height < 12:
+        tiles = stock.of('brick', varied(rng, (0.45, 0.25, 0.2)), 1.5, 0.4)
+        r = 0.5 * depth * 1.1
+        for side in (-1, 1):
+            f.box(
+                0,
+                -0.5 * depth + side * 0.5 * r * 0.95,
+                height + 0.2 * r,
+                width + 0.4,
+                1.25 * r,
+                0.2,
+                tiles,
+                roll=-side * 0.7,
+            )
+    elif roof < 0.7:
+        f.box(0, -0.5 * depth + 0.2, height, width + 0.2, depth + 0.5, 0.3, stock.plain())
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        x = rng.uniform(-0.35, 0.35) * width
+        f.box(x, 0.5, rng.uniform(2.8, max(height - 1, 3)), 1.8, 1.0, 0.9, stock.plain())

@@ -1,0 +1,232 @@
+"""Surfaces -> light that reaches the camera: textures, lamp or sun with its shadows, haze, sky.
+
+Values are linear light, 1 being a white surface in full light; `photo` makes a picture of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import cv2
+import numpy as np
+
+from midas_depth_ros.sim.cast import SKY, Grid, View, cast
+from midas_depth_ros.sim.floor_plan import FloorPlan
+from midas_depth_ros.sim.parts import FLOOR_ID, Finish, Hall, PartTable, Place
+from midas_depth_ros.sim.shadows import ShadowMap
+from midas_depth_ros.sim.surface_points import SurfacePoints, surface_points
+from midas_depth_ros.sim.textures import LEVELS, Atlas
+
+CREASE_M, CREASE = 0.2, 0.35
+MIRROR_STEP = 2  # a reflection has this times fewer pixels
+
+
+def shade(
+    view: View,
+    place: Place,
+    table: PartTable,
+    found: tuple[np.ndarray, np.ndarray],
+    atlas: Atlas,
+    plan: FloorPlan,
+    shadows: ShadowMap | None = None,
+    mirror: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(light (H, W, 3) float32, object ids (H, W) int16) of what `cast` found."""
+    distance, index = found
+    surface = surface_points(view, place, table, distance, index)
+    on_floor = surface.object_id == FLOOR_ID
+    on_floor &= surface.normal[2] > 0.5
+    plan.lay(surface, on_floor)
+    shadows = shadows or ShadowMap(view, place, table)
+    colour = _textured(surface, place, atlas, distance, view)
+    lit = _lit(surface, place, shadows, plan.occlusion(surface, on_floor), index)
+    glow = cv2.LUT(surface.finish, _by_finish(place, 'glow'))[..., None]
+    light = np.where(glow > 0, colour * glow, colour * lit)
+    if mirror and place.mirror > 0:
+        _add_reflection(light, on_floor, view, place, table, atlas, plan, shadows)
+    if math.isfinite(place.haze_m):
+        clear = np.exp(np.where(index == SKY, 0, distance) * np.float32(-1 / place.haze_m))
+        clear = clear[..., None]
+        light *= clear
+        light += (1 - clear) * np.array(place.sky.horizon, np.float32)
+    sky = index == SKY
+    if sky.any():
+        _paint_sky(light, sky, view, place, atlas)
+    return light, surface.object_id
+
+
+def _by_finish(place: Place, name: str) -> np.ndarray:
+    table = np.zeros(256, np.float32)
+    table[: len(place.finishes)] = [getattr(finish, name) for finish in place.finishes]
+    return table
+
+
+@functools.lru_cache(maxsize=32)
+def _stops(count: int) -> np.ndarray:
+    """(256, count): how much of each palette stop a pattern's value takes."""
+    position = np.linspace(0, count - 1, 256)[:, None]
+    return np.maximum(1 - np.abs(position - np.arange(count)), 0).astype(np.float32)
+
+
+def _textured(
+    surface: SurfacePoints, place: Place, atlas: Atlas, distance: np.ndarray, view: View
+) -> np.ndarray:
+    """Colours without light, (H, W, 3) float32."""
+    finish, count = surface.finish, len(place.finishes)
+    maps = np.zeros((10, 256), np.float32)
+    palettes = np.empty((count, 256, 3), np.float32)
+    for i in np.flatnonzero(np.bincount(finish.ravel())).tolist():
+        look = place.finishes[i]
+        maps[:, i] = _mapping(look)
+        stops = np.array(look.palette, np.float32)
+        palettes[i] = _stops(len(stops)) @ stops
+    a, b, c, d, du, dv, number, grain, per_grain, depth = (cv2.LUT(finish, row) for row in maps)
+    slant = np.abs(sum(n * r for n, r in zip(surface.normal, view.directions, strict=True)))
+    reach = np.where(np.isfinite(distance), distance, 1)
+    footprint = reach / (np.sqrt(np.maximum(slant, np.float32(0.02))) * view.grid.focal_px)
+    u, v = surface.u, surface.v
+    value = atlas.look_up(
+        number, a * u + b * v + du, c * u + d * v + dv, _level(footprint * (np.abs(a) + np.abs(b)))
+    )
+    colour = np.take(
+        palettes.reshape(-1, 3), finish.astype(np.int32) * 256 + value, axis=0, mode='clip'
+    )
+    fine = atlas.look_up(grain, u * per_grain, v * per_grain, _level(footprint * per_grain))
+    colour *= (1 + depth * (fine * np.float32(1 / 127.5) - 1))[..., None]
+    return colour
+
+
+def _mapping(look: Finish) -> tuple[float, ...]:
+    cos, sin = math.cos(look.turn_rad), math.sin(look.turn_rad)
+    across, up = look.repeat_m
+    return (
+        cos / across,
+        sin / across,
+        -sin / up,
+        cos / up,
+        *look.offset,
+        look.pattern,
+        look.grain,
+        1 / look.grain_m,
+        look.grain_depth,
+    )
+
+
+def _level(repeats: np.ndarray) -> np.ndarray:
+    """Which size of a texture has about one texel per pixel that covers so many repeats."""
+    level = np.log2(np.maximum(repeats * np.float32(256 * 0.7), np.float32(1)))
+    return np.floor(np.minimum(level, np.float32(LEVELS - 1)))
+
+
+def _lit(
+    surface: SurfacePoints,
+    place: Place,
+    shadows: ShadowMap,
+    occlusion: np.ndarray,
+    index: np.ndarray,
+) -> np.ndarray:
+    """Light that falls on every pixel's surface, (H, W, 3) float32."""
+    light = place.light
+    normal = surface.normal
+    if light.is_sun:
+        length = math.sqrt(sum(axis * axis for axis in light.place))
+        key = sum(
+            n * np.float32(axis / length) for n, axis in zip(normal, light.place, strict=True)
+        )
+    else:
+        towards = [np.float32(p) - axis for p, axis in zip(light.place, surface.place, strict=True)]
+        squared = towards[0] ** 2 + towards[1] ** 2 + towards[2] ** 2 + np.float32(0.05)
+        key = sum(n * t for n, t in zip(normal, towards, strict=True)) / np.sqrt(squared)
+        key = key * np.float32(light.reach_m**2) / (squared + np.float32(0.3 * light.reach_m**2))
+    key = np.maximum(key, np.float32(0)) * shadows.lit(surface)
+    low = 1 - np.float32(CREASE) / (1 + np.square(surface.place[2] * np.float32(1 / CREASE_M)))
+    soft = np.where(surface.object_id == FLOOR_ID, occlusion, low)
+    if place.hall is not None:
+        soft = soft * _hall_creases(surface, place.hall, index)
+    ambient = (
+        0.82 + 0.14 * normal[2] + np.float32(0.07) * normal[0] - np.float32(0.05) * normal[1]
+    ) * soft
+    key *= 0.4 + 0.6 * soft
+    return cv2.merge(
+        [
+            ambient * np.float32(light.ambient[i]) + key * np.float32(light.colour[i])
+            for i in range(3)
+        ]
+    )
+
+
+def _hall_creases(surface: SurfacePoints, hall: Hall, index: np.ndarray) -> np.ndarray:
+    """Corners of the hall get less light from everywhere."""
+    x, y, z = surface.place
+    gaps = (
+        np.minimum(x - np.float32(hall.low[0]), np.float32(hall.high[0]) - x),
+        np.minimum(y - np.float32(hall.low[1]), np.float32(hall.high[1]) - y),
+        np.float32(hall.height_m) - z,
+    )
+    wall_x, wall_y, ceiling = (index == 3) | (index == 4), (index == 5) | (index == 6), index == 2
+    gap = np.where(ceiling, np.minimum(gaps[0], gaps[1]), gaps[2])
+    gap = np.where(wall_x, np.minimum(gaps[1], gaps[2]), gap)
+    gap = np.where(wall_y, np.minimum(gaps[0], gaps[2]), gap)
+    return 1 - np.float32(0.3) / (1 + np.square(gap * np.float32(1 / 0.25)))
+
+
+def _add_reflection(
+    light: np.ndarray,
+    on_floor: np.ndarray,
+    view: View,
+    place: Place,
+    table: PartTable,
+    atlas: Atlas,
+    plan: FloorPlan,
+    shadows: ShadowMap,
+) -> None:
+    """The floor mirrors, the more the flatter it is looked at."""
+    lines = np.flatnonzero(on_floor.any(axis=1))
+    if len(lines) == 0:
+        return
+    rows = slice(int(lines[0]), int(lines[-1]) + 1)
+    below = View(_coarser(view.grid, rows), view.axes, view.origin).mirrored()
+    found = cast(below, table, place.hall, None)
+    image, _ = shade(below, place, table, found, atlas, plan, shadows, mirror=False)
+    image = cv2.GaussianBlur(image, (3, 3), 0)
+    image = cv2.resize(image, (light.shape[1], rows.stop - rows.start))
+    dx, dy, dz = (axis[rows] for axis in view.directions)
+    steep = np.abs(dz) / np.sqrt(dx * dx + dy * dy + dz * dz)
+    share = np.float32(place.mirror) * (np.float32(0.12) + np.float32(0.88) * (1 - steep) ** 4)
+    share = np.where(on_floor[rows], share, np.float32(0))[..., None]
+    light[rows] *= 1 - 0.6 * share
+    light[rows] += np.minimum(image, np.float32(1.5)) * share
+
+
+def _coarser(full: Grid, rows: slice) -> Grid:
+    """Fewer pixels for the same rows."""
+    down, across = slice(rows.start, rows.stop, MIRROR_STEP), slice(None, None, MIRROR_STEP)
+    return Grid(
+        full.x[:, across] if len(full.x) == 1 else full.x[down, across],
+        full.y[down] if full.y.shape[1] == 1 else full.y[down, across],
+        (full.column_range[0][across], full.column_range[1][across]),
+        (full.row_range[0][down], full.row_range[1][down]),
+        full.focal_px / MIRROR_STEP,
+    )
+
+
+def _paint_sky(light: np.ndarray, sky: np.ndarray, view: View, place: Place, atlas: Atlas) -> None:
+    lines = np.flatnonzero(sky.any(axis=1))
+    rows = slice(int(lines[0]), int(lines[-1]) + 1)
+    dx, dy, dz = (axis[rows] for axis in view.directions)
+    up = np.maximum(dz / np.sqrt(dx * dx + dy * dy + dz * dz), 0)
+    high = np.sqrt(up)
+    look = place.sky
+    cover = np.zeros_like(up)
+    if look.cloudiness > 0:
+        spread = np.float32(0.25) / (up + np.float32(0.12))
+        number = np.full_like(up, look.clouds)
+        value = atlas.look_up(number, dx * spread, dy * spread, np.zeros_like(up))
+        cover = value * np.float32(2 / 255) - np.float32(2 * (1 - look.cloudiness))
+        cover = np.clip(cover, 0, 1) * np.float32(0.8)
+    colours = []
+    for low, top in zip(look.horizon, look.zenith, strict=True):
+        clear = np.float32(low) + high * np.float32(top - low)
+        colours.append(clear + cover * (1 - clear))
+    np.copyto(light[rows], cv2.merge(colours), where=sky[rows][..., None])

@@ -1,0 +1,156 @@
+"""A stock of random finishes: paint, wood, cloth, anything, with the textures of one atlas."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import random
+from collections.abc import Callable
+
+from midas_depth_ros.sim.parts import Colour, Finish, triple
+from midas_depth_ros.sim.textures import Atlas
+
+MAX_FINISHES = 250
+WOODS = (
+    (0.72, 0.52, 0.33),
+    (0.55, 0.36, 0.2),
+    (0.36, 0.22, 0.13),
+    (0.84, 0.7, 0.5),
+    (0.2, 0.13, 0.09),
+)
+
+
+def colour(rng: random.Random, lively: float = 0.3) -> Colour:
+    """A random colour: mostly greyish; with probability `lively` any."""
+    hue = rng.random()
+    if rng.random() < lively:
+        saturation, value = rng.uniform(0.3, 1.0), rng.uniform(0.15, 1.0)
+    else:
+        hue = rng.choice((hue, rng.uniform(0.03, 0.14)))
+        saturation, value = rng.uniform(0.0, 0.25), rng.random() ** 0.8 * 0.92 + 0.04
+    return colorsys.hsv_to_rgb(hue, saturation, value)
+
+
+def varied(rng: random.Random, base: Colour, amount: float = 0.12) -> Colour:
+    """A colour near `base`."""
+    light = math.exp(rng.gauss(0, amount * 1.5))
+    return triple(min(max(c * light * (1 + rng.gauss(0, 0.5 * amount)), 0.01), 1.0) for c in base)
+
+
+def scaled(base: Colour, factor: float, most: float = 1.0) -> Colour:
+    return triple(min(c * factor, most) for c in base)
+
+
+class Stock:
+    """Makes finishes with the textures of one atlas, and numbers them."""
+
+    def __init__(self, rng: random.Random, atlas: Atlas) -> None:
+        self.rng = rng
+        self.finishes: list[Finish] = []
+        self._roles = atlas.roles
+        self._shared: dict[str, list[int]] = {}
+
+    def texture(self, role: str) -> int:
+        return self.rng.choice(self._roles[role])
+
+    def add(self, finish: Finish) -> int:
+        """The number of `finish`."""
+        if len(self.finishes) >= MAX_FINISHES:
+            return self.rng.randrange(len(self.finishes))
+        self.finishes.append(finish)
+        return len(self.finishes) - 1
+
+    def of(
+        self,
+        role: str,
+        base: Colour,
+        size: float = 1.0,
+        contrast: float = 0.25,
+        second: Colour | None = None,
+        grain: float = 0.08,
+        glow: float = 0.0,
+        turn: float = 0.0,
+        square: bool = True,
+    ) -> int:
+        """`base` under a texture of `role`, between darker and lighter by `contrast`."""
+        rng = self.rng
+        low = second or scaled(base, 1 - contrast)
+        palette = (low, base) if second else (low, base, scaled(base, 1 + 0.5 * contrast))
+        if rng.random() < 0.15:
+            palette = palette[::-1]
+        across = size * math.exp(rng.gauss(0, 0.25))
+        return self.add(
+            Finish(
+                palette,
+                self.texture(role),
+                (across, across if square else across * rng.uniform(0.5, 2)),
+                self.texture('grain'),
+                size * rng.uniform(0.3, 1.5),
+                grain * rng.uniform(0.3, 1.8),
+                turn,
+                (rng.random(), rng.random()),
+                glow,
+            )
+        )
+
+    def plain(self, base: Colour | None = None, glow: float = 0.0, lively: float = 0.35) -> int:
+        """Paint, plastic, metal: nearly one colour."""
+        base = base or colour(self.rng, lively)
+        contrast = self.rng.uniform(0.02, 0.15)
+        return self.of('plain', base, self.rng.uniform(0.3, 2), contrast, grain=0.05, glow=glow)
+
+    def wood(self) -> int:
+        base = varied(self.rng, self.rng.choice(WOODS))
+        return self.of('wood', base, self.rng.uniform(0.5, 1.6), 0.3, square=False)
+
+    def cloth(self, lively: float = 0.4) -> int:
+        base = colour(self.rng, lively)
+        role = 'soft' if self.rng.random() < 0.7 else 'cloth'
+        second = colour(self.rng, lively) if self.rng.random() < 0.25 else None
+        return self.of(role, base, self.rng.uniform(0.15, 0.8), 0.2, second)
+
+    def odd(self) -> int:
+        """Anything at all: strong patterns, for objects and sometimes floors and walls."""
+        rng = self.rng
+        palette = tuple(colour(rng, 0.5) for _ in range(rng.choice((2, 2, 3, 5))))
+        size = math.exp(rng.uniform(math.log(0.1), math.log(2.0)))
+        return self.add(
+            Finish(
+                palette,
+                self.texture('odd'),
+                (size, size * rng.uniform(0.6, 1.6)),
+                self.texture('grain'),
+                size,
+                rng.uniform(0, 0.2),
+                rng.choice((0.0, rng.uniform(0, math.pi))),
+                (rng.random(), rng.random()),
+            )
+        )
+
+    def picture(self, role: str = 'picture', stops: int = 6, size: float = 0.7) -> int:
+        """Many colours: posters, books, screens."""
+        palette = tuple(colour(self.rng, 0.5) for _ in range(stops))
+        return self.add(Finish(palette, self.texture(role), (size, size), grain_depth=0.03))
+
+    def shared(self, name: str, make: Callable[[], int], again: float = 0.6) -> int:
+        """One that was made under this name before, with probability `again`, or a new one."""
+        known = self._shared.setdefault(name, [])
+        if not known or self.rng.random() > again:
+            known.append(make())
+            return known[-1]
+        return self.rng.choice(known)
+
+    def furniture(self) -> int:
+        """Wood, paint, rarely odd."""
+        pick = self.rng.random()
+        if pick < 0.5:
+            return self.wood()
+        if pick < 0.93:
+            return self.plain(lively=0.25)
+        return self.odd()
+
+    def front(self, base: int | None = None) -> int:
+        """Doors and drawers."""
+        rng = self.rng
+        body = varied(rng, rng.choice(WOODS)) if rng.random() < 0.45 else colour(rng, 0.2)
+        return self.of('front', body, rng.uniform(0.5, 1.6), 0.45, grain=0.05, square=False)

@@ -1,0 +1,111 @@
+"""What a camera and its place could have done otherwise: one scene in, many pictures out.
+
+In: a picture (H, W, 3) uint8 with its inverse depth (H, W) and labels (H, W). Out: the same at
+the size asked for, float32 RGB 0..1, turned about the optical axis, cropped, mirrored, and taken
+by another camera. All of it leaves inverse depth what it is up to scale and shift: depth is
+along the optical axis, which cropping, zooming and rolling keep.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+OUTSIDE = 255  # label of what the scene does not show
+BANK = 24  # noise pictures to draw from: making noise afresh costs more than rendering it
+
+# Share of the pictures to which each is done.
+TURNED, MIXED, GREY, SHADED = 0.5, 0.3, 0.05, 0.2
+BLURRED, MOVED, NOISY, JPEG = 0.15, 0.05, 0.25, 0.15
+
+
+class Augmenter:
+    """Draws from its own generator; one per thread."""
+
+    def __init__(self, seed: int, size: tuple[int, int]) -> None:
+        """`size` = (height, width) of what comes out."""
+        self._rng = np.random.default_rng(seed)
+        self._height, self._width = size
+        noise = self._rng.standard_normal((BANK, *size, 3), np.float32)
+        for index in range(0, BANK, 3):  # some of it coarse, as after a camera's own processing
+            noise[index] = 2 * cv2.GaussianBlur(noise[index], (0, 0), 0.8)
+        self._noise = noise
+
+    def __call__(
+        self, rgb: np.ndarray, inverse_depth: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(h, w, 3) float32 0..1, (h, w) float32 1/m, (h, w) uint8; OUTSIDE is no scene."""
+        rgb, inverse_depth = np.asarray(rgb), np.asarray(inverse_depth, np.float32)
+        labels = np.asarray(labels)
+        if 2 * self._height <= rgb.shape[0]:
+            rgb = cv2.resize(rgb, (self._width, self._height), interpolation=cv2.INTER_AREA)
+        to_picture = self._view((rgb.shape[0], rgb.shape[1]))
+        to_labels = to_picture.copy()  # the picture may have been made smaller, its labels not
+        larger = labels.shape[0] / rgb.shape[0]
+        to_labels *= larger
+        to_labels[:, 2] += 0.5 * (larger - 1)  # pixels are counted at their centres
+        linear = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        size = (self._width, self._height)
+        rgb = cv2.warpAffine(rgb, to_picture, size, flags=linear, borderMode=cv2.BORDER_REFLECT)
+        inverse_depth = cv2.warpAffine(inverse_depth, to_labels, size, flags=nearest)
+        labels = cv2.warpAffine(labels, to_labels, size, flags=nearest, borderValue=OUTSIDE)
+        return self._photograph(rgb), inverse_depth, labels
+
+    def _view(self, shape: tuple[int, int]) -> np.ndarray:
+        """(2, 3): from pixels of the new picture to pixels of the old; a crop of any aspect."""
+        rng, (height, width) = self._rng, shape
+        zoom_y = 1 - 0.4 * rng.random() ** 2
+        zoom_x = min(1.0, zoom_y * math.exp(rng.uniform(-0.25, 0.35)))
+        angle = math.radians(rng.normal(0, 3.0)) if rng.random() < TURNED else 0.0
+        mirror = -1.0 if rng.random() < 0.5 else 1.0
+        scale_x = zoom_x * width / self._width
+        scale_y = zoom_y * height / self._height
+        c, s = math.cos(angle), math.sin(angle)
+        turn = np.array([[c * scale_x * mirror, -s * scale_y], [s * scale_x * mirror, c * scale_y]])
+        centre = np.array([
+            0.5 * width + (1 - zoom_x) * width * rng.uniform(-0.5, 0.5),
+            0.5 * height + (1 - zoom_y) * height * rng.uniform(-0.5, 0.5),
+        ])  # fmt: skip
+        start = centre - 0.5 - turn @ np.array([0.5 * self._width - 0.5, 0.5 * self._height - 0.5])
+        return np.concatenate([turn, start[:, np.newaxis]], axis=1)
+
+    def _photograph(self, rgb: np.ndarray) -> np.ndarray:
+        rng = self._rng
+        if rng.random() < BLURRED:
+            rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.3, 1.3) * self._width / 256)
+        if rng.random() < MOVED:
+            rgb = cv2.blur(rgb, (int(rng.integers(2, 6)), 1))
+        curves = self._curves()
+        rgb = cv2.LUT(rgb, curves)
+        if rng.random() < JPEG:
+            quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
+            rgb = np.asarray(cv2.imdecode(cv2.imencode('.jpg', rgb, quality)[1], cv2.IMREAD_COLOR))
+        picture = rgb.astype(np.float32)
+        if rng.random() < MIXED:
+            mix = np.eye(3) + rng.normal(0, 0.12, (3, 3))
+            picture = cv2.transform(picture, mix / mix.sum(axis=1, keepdims=True))
+        if rng.random() < GREY:
+            picture[:] = picture.mean(axis=2, keepdims=True)
+        if rng.random() < SHADED:  # a lamp to one side, or a lens that darkens its corners
+            across = np.linspace(-1, 1, self._width, dtype=np.float32)
+            down = np.linspace(-1, 1, self._height, dtype=np.float32)[:, np.newaxis]
+            a, b, d = rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2), rng.uniform(0, 0.25)
+            light = 1 + a * across + b * down - d * (across * across + down * down)
+            picture *= light.astype(np.float32)[..., np.newaxis]
+        if rng.random() < NOISY:
+            noise = self._noise[rng.integers(BANK)]
+            picture += noise * np.float32(12 * rng.random() ** 2)
+        return np.clip(picture, 0, 255, out=picture) * np.float32(1 / 255)
+
+    def _curves(self) -> np.ndarray:
+        """(1, 256, 3) uint8: exposure, contrast, gamma and white balance of one camera."""
+        rng = self._rng
+        level = np.linspace(0, 1, 256)[:, np.newaxis]
+        gamma = math.exp(rng.normal(0, 0.18))
+        gain = math.exp(rng.normal(0, 0.18)) * np.exp(rng.normal(0, 0.07, 3))
+        contrast = math.exp(rng.normal(0, 0.15))
+        value = ((level**gamma - 0.5) * contrast + 0.5) * gain + rng.normal(0, 0.03)
+        return np.clip(np.rint(255 * value), 0, 255).astype(np.uint8)[np.newaxis]

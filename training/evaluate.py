@@ -1,0 +1,119 @@
+"""How good a checkpoint is on scenes that training never saw, beside what sees nothing at all.
+
+Prints one table per scene type with the constant, the row prior and the model, and writes a sheet
+of pictures: what the camera sees, what is true, what the model says.
+
+    python -m training.evaluate runs/first/best.pt --data /tmp/world --sheet sheet.png
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.relative_depth import constant, predictor_of, row_prior
+from midas_depth_ros.depth.networks import EmbeddedNet
+from training.dataset import open_shard, shards
+from training.scores import Score, fitted, mean, score
+from training.train import predict
+
+AIMS = Score(0.20, 0.74, 0.92, 0.75, 0.92, 0.55)
+SHEET_ROWS, SHEET_COLUMNS = 8, 3
+Predictor = Callable[[np.ndarray], np.ndarray]
+
+
+def checkpoint(path: Path) -> EmbeddedNet:
+    """The running mean of a checkpoint, ready to predict."""
+    network = EmbeddedNet().eval()
+    network.load_state_dict(torch.load(path, map_location='cpu', weights_only=True)['mean'])
+    return network
+
+
+def predictor(model: str) -> Predictor:
+    """(H, W, 3) uint8 to (H, W): a checkpoint of training, or whatever load_estimator knows."""
+    if model.endswith('.pt') and 'mean' in torch.load(model, weights_only=True):
+        network = checkpoint(Path(model))
+        return lambda rgb: predict(network, rgb[np.newaxis], torch.device('cpu'))[0]
+    loaded = predictor_of(model)
+    return lambda rgb: np.asarray(loaded(rgb, rgb.shape[:2]))
+
+
+def predictors_of(models: tuple[str, ...]) -> dict[str, Predictor]:
+    """The baselines, then the models by name."""
+    return {
+        'constant': lambda rgb: np.asarray(constant(rgb, rgb.shape[:2])),
+        'row prior': lambda rgb: np.asarray(row_prior(rgb, rgb.shape[:2])),
+        **{model: predictor(model) for model in models},
+    }
+
+
+def table_of(scores: dict[str, list[Score]], kinds: list[str]) -> Table:
+    """Means by scene type and over all, one row per model."""
+    names = [field.name for field in dataclasses.fields(Score)]
+    table = Table('scene type (scenes)', 'model', *names)
+    for kind in (*sorted(set(kinds)), 'all'):
+        chosen = [index for index, name in enumerate(kinds) if kind in (name, 'all')]
+        for row, (model, values) in enumerate(scores.items()):
+            figures = dataclasses.astuple(mean([values[index] for index in chosen]))
+            title = '' if row else f'{kind} ({len(chosen)})'
+            table.add_row(title, model, *(f'{figure:.3f}' for figure in figures))
+        table.add_section()
+    table.add_row('', 'aim', *(f'{figure:.2f}' for figure in dataclasses.astuple(AIMS)))
+    return table
+
+
+def panel(rgb: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Picture, truth and prediction side by side, (H, 3 W, 3) uint8; one colour scale for both."""
+    fit = fitted(prediction.astype(np.float64), truth, truth > 0)
+    top = np.quantile(truth, 0.98)
+    depths = [
+        cv2.applyColorMap(np.uint8(255 * np.clip(d / top, 0, 1)), cv2.COLORMAP_INFERNO)[..., ::-1]
+        for d in (truth, fit)
+    ]
+    return np.hstack([rgb, *depths])
+
+
+@click.command()
+@click.argument('models', nargs=-1, required=True)
+@click.option('--data', type=click.Path(path_type=Path), required=True, help='Of dataset.py.')
+@click.option('--split', default='test', type=click.Choice(['test', 'validation', 'train']))
+@click.option(
+    '--sheet', type=click.Path(path_type=Path), help='Picture to write, of the last model.'
+)
+@click.option('--limit', default=0, help='Only so many scenes.')
+def main(models: tuple[str, ...], data: Path, split: str, sheet: Path | None, limit: int) -> None:
+    """Score MODELS (checkpoints of training, or names that load_estimator knows)."""
+    predictors = predictors_of(models)
+    scores: dict[str, list[Score]] = {name: [] for name in predictors}
+    kinds: list[str] = []
+    panels: list[np.ndarray] = []
+    for path in shards(data, split):
+        shard = open_shard(path)
+        for index in range(len(shard)):
+            if limit and len(kinds) >= limit:
+                break
+            kinds.append(shard.kinds[index])
+            rgb, labels = np.asarray(shard.rgb[index]), np.asarray(shard.labels[index])
+            truth = np.asarray(shard.inverse_depth[index], np.float64)
+            for name, predict_one in predictors.items():
+                prediction = predict_one(rgb)
+                scores[name].append(score(prediction, truth, labels))
+            if len(panels) < SHEET_ROWS * SHEET_COLUMNS:
+                panels.append(panel(rgb, truth, prediction))
+    Console(width=130).print(table_of(scores, kinds))
+    if sheet:
+        firsts = range(0, len(panels) - SHEET_COLUMNS + 1, SHEET_COLUMNS)
+        rows = [np.hstack(panels[first : first + SHEET_COLUMNS]) for first in firsts]
+        cv2.imwrite(str(sheet), np.vstack(rows)[..., ::-1])
+
+
+if __name__ == '__main__':
+    main()

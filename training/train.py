@@ -1,0 +1,349 @@
+"""Trains the embedded model: one command, which goes on where it stopped.
+
+The rate, the picture size and the batch are functions of the share of the minutes that are
+spent, so a run uses the time it is given, whatever else the machine does. The trunk comes first,
+on pictures of half the size; then the whole network on whole ones. Validation scenes choose the
+checkpoint, by a running mean of the weights. Run it again with more minutes to go on. Several
+processes share the work, gradients summed after every step; on a CPU with little to spare two
+processes of one thread each are several times as fast as one of two threads.
+
+    python -m training.train --data /tmp/world --run runs/first --minutes 45
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import dataclasses
+import math
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import distributed, nn
+from torch.multiprocessing.spawn import spawn
+
+from midas_depth_ros.depth.networks import EMBEDDED_SIZE, EmbeddedNet
+from training.dataset import open_shard, shards
+from training.feed import Feed
+from training.loss import Weights, loss_of, truth_of
+from training.scores import Score, mean, rank, score
+
+WARM_UP = 0.02  # share of the run over which the rate rises
+CURVE_STEPS = 50  # per line of the curve
+COLUMNS = (TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn())
+VALIDATION_BATCH = 25
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Until which share of the run pictures of 1/`divisor` of the size come in such batches."""
+
+    until: float
+    divisor: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run is laid out."""
+
+    minutes: float
+    rate: float = 3e-3
+    weight_decay: float = 0.02
+    phases: tuple[Phase, ...] = (Phase(0.55, 2, 64), Phase(1.0, 1, 24))
+    mean_decay: float = 0.998
+
+    def phase(self, share: float) -> Phase:
+        return next((phase for phase in self.phases if share < phase.until), self.phases[-1])
+
+    def rate_at(self, share: float) -> float:
+        """Rises, then falls along half a cosine to a hundredth."""
+        rising = min(1.0, share / WARM_UP)
+        falling = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        return self.rate * max(rising, 0.01) * falling
+
+
+class Trainer:
+    """A run: network, running mean, optimiser, and how far it has come.
+
+    `rank` counts the processes that share the run; the first keeps the time and the records.
+    """
+
+    def __init__(
+        self, data: Path, run: Path, plan: Plan, device: str, rank: int = 0, processes: int = 1
+    ) -> None:
+        self.data, self.run, self.plan = data, run, plan
+        self.rank, self.processes = rank, processes
+        self.device = torch.device(device)
+        self.network = EmbeddedNet().to(self.device)
+        self.mean_network = copy.deepcopy(self.network).eval()
+        self.optimiser = torch.optim.AdamW(
+            groups(self.network, plan.weight_decay), lr=plan.rate, betas=(0.9, 0.98)
+        )
+        self.weights = Weights()
+        self.seconds, self.samples, self.steps, self.best = 0.0, 0, 0, -math.inf
+
+    @property
+    def share(self) -> float:
+        return self.seconds / (60 * self.plan.minutes)
+
+    def step(self, batch: tuple[torch.Tensor, ...]) -> dict[str, float]:
+        """One update; returns the parts of the loss."""
+        picture, inverse_depth, labels = (tensor.to(self.device) for tensor in batch)
+        for group in self.optimiser.param_groups:
+            group['lr'] = self.plan.rate_at(self.share)
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            small = picture.shape[-2:] != EMBEDDED_SIZE
+            predict_half = self.network.coarse if small else self.network.at_half_size
+            prediction = predict_half(picture)
+        truth = truth_of(inverse_depth, labels, self.weights)
+        total, parts = loss_of(prediction.float(), truth, self.weights)
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        if self.processes > 1:
+            self._share()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self._follow()
+        self.samples += len(picture) * self.processes
+        self.steps += 1
+        return {name: float(value.detach()) for name, value in parts.items()}
+
+    def _share(self) -> None:
+        """Mean gradients of all processes, and the first one's clock."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        seconds = torch.tensor([self.seconds * (self.rank == 0)], device=self.device)
+        flat = torch.cat([*(g.flatten() for g in gradients), seconds.float()])
+        distributed.all_reduce(flat)
+        self.seconds = float(flat[-1])
+        start = 0
+        for gradient in gradients:
+            end = start + gradient.numel()
+            gradient.copy_(flat[start:end].view_as(gradient) / self.processes)
+            start = end
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the running mean towards the weights; quickly while there are few steps."""
+        decay = min(self.plan.mean_decay, (1 + self.steps) / (10 + self.steps))
+        mine, theirs = self.mean_network.state_dict(), self.network.state_dict()
+        for key, value in mine.items():
+            if value.is_floating_point():
+                value.lerp_(theirs[key], 1 - decay)
+
+    def validate(self) -> Score:
+        """The running mean on every validation scene, at full size."""
+        scores = []
+        for path in shards(self.data, 'validation'):
+            shard = open_shard(path)
+            for first in range(0, len(shard), VALIDATION_BATCH):
+                some = slice(first, first + VALIDATION_BATCH)
+                predictions = predict(self.mean_network, np.asarray(shard.rgb[some]), self.device)
+                truths = zip(
+                    predictions, shard.inverse_depth[some], shard.labels[some], strict=True
+                )
+                scores += [score(*scene) for scene in truths]
+        return mean(scores)
+
+    def save(self, name: str) -> None:
+        """Everything needed to go on, written whole or not at all."""
+        state = {
+            'network': self.network.state_dict(),
+            'mean': self.mean_network.state_dict(),
+            'optimiser': self.optimiser.state_dict(),
+            'progress': [self.seconds, self.samples, self.steps, self.best],
+            'minutes': self.plan.minutes,
+        }
+        torch.save(state, self.run / f'.{name}')
+        (self.run / f'.{name}').replace(self.run / name)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint of `save`."""
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state['network'])
+        self.mean_network.load_state_dict(state['mean'])
+        self.optimiser.load_state_dict(state['optimiser'])
+        self.seconds, self.samples, self.steps, self.best = state['progress']
+
+
+def groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weight decay for kernels, none for biases and normalisations."""
+    kernels = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    return [{'params': kernels, 'weight_decay': decay}, {'params': others, 'weight_decay': 0.0}]
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, rgb: np.ndarray, device: torch.device) -> np.ndarray:
+    """(B, H, W, 3) uint8 to (B, H, W) float32."""
+    picture = torch.from_numpy(rgb.transpose(0, 3, 1, 2).copy()).to(device).float() / 255
+    result: np.ndarray = network(picture).float().cpu().numpy()
+    return result
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """One more line of a CSV file, with its heading if it is new."""
+    new = not path.exists()
+    with path.open('a', newline='') as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({k: f'{v:.5g}' if isinstance(v, float) else v for k, v in row.items()})
+
+
+def train(trainer: Trainer, validate_minutes: float, seed: int) -> None:
+    """Until the minutes are spent."""
+    phase, feed = None, None
+    next_validation = trainer.seconds + 60 * validate_minutes
+    curve = Curve(trainer)
+    with Progress(*COLUMNS, disable=trainer.rank > 0) as progress:
+        task = progress.add_task('training', total=60 * trainer.plan.minutes)
+        while trainer.share < 1:
+            start = time.monotonic()
+            if feed is None or trainer.plan.phase(trainer.share) != phase:
+                phase = trainer.plan.phase(trainer.share)
+                if feed:
+                    feed.close()
+                size = (EMBEDDED_SIZE[0] // phase.divisor, EMBEDDED_SIZE[1] // phase.divisor)
+                stream = seed + 1000 * trainer.steps + trainer.rank
+                feed = Feed(trainer.data, size, phase.batch, stream)
+            parts = trainer.step(feed.next())
+            trainer.seconds += time.monotonic() - start
+            if trainer.rank == 0:
+                text = curve.note(phase.divisor, parts)
+                progress.update(task, completed=trainer.seconds)
+                if text:
+                    progress.update(task, description=text)
+                if trainer.seconds >= next_validation:
+                    note_validation(trainer, progress)
+                    next_validation = trainer.seconds + 60 * validate_minutes
+        if trainer.rank == 0:
+            note_validation(trainer, progress)
+    if feed:
+        feed.close()
+
+
+class Curve:
+    """The parts of the loss over time, a line of `curve.csv` for every so many steps."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._parts: list[dict[str, float]] = []
+        self._seconds, self._samples = trainer.seconds, trainer.samples
+
+    def note(self, divisor: int, parts: dict[str, float]) -> str:
+        """Take one step's parts; what to show, or '' between lines."""
+        self._parts.append(parts)
+        if len(self._parts) < CURVE_STEPS:
+            return ''
+        run = self._trainer
+        means = {key: float(np.mean([part[key] for part in self._parts])) for key in parts}
+        speed = (run.samples - self._samples) / max(run.seconds - self._seconds, 1e-9)
+        width = EMBEDDED_SIZE[1] // divisor
+        row = {'minutes': run.seconds / 60, 'samples': run.samples, 'width': width, **means}
+        row |= {'rate': run.plan.rate_at(run.share), 'pictures_per_s': speed}
+        append(run.run / 'curve.csv', row)
+        self._parts, self._seconds, self._samples = [], run.seconds, run.samples
+        text = ' '.join(f'{key} {value:.3f}' for key, value in means.items())
+        return f'{width} wide, {run.samples} samples, {speed:.0f}/s: {text}'
+
+
+def note_validation(trainer: Trainer, progress: Progress) -> None:
+    """Score the running mean; keep it if it is the best so far, and the run in any case."""
+    figures = trainer.validate()
+    row = {'minutes': trainer.seconds / 60, 'samples': trainer.samples}
+    append(trainer.run / 'validation.csv', {**row, **dataclasses.asdict(figures)})
+    text = ' '.join(f'{key} {value:.3f}' for key, value in dataclasses.asdict(figures).items())
+    progress.console.print(f'{row["minutes"]:.1f} min, {trainer.samples} samples: {text}')
+    if rank(figures) > trainer.best:
+        trainer.best = rank(figures)
+        trainer.save('best.pt')
+    trainer.save('last.pt')
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every process of a run is told."""
+
+    data: Path
+    run: Path
+    plan: Plan
+    device: str
+    processes: int
+    validate_minutes: float
+    seed: int
+    start_from: Path | None
+    port: int
+
+
+def work(rank: int, job: Job) -> None:
+    """One process of a run."""
+    torch.manual_seed(job.seed)
+    cv2.setNumThreads(1)
+    if job.device == 'cpu':
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // job.processes))
+    if job.processes > 1:
+        backend = 'gloo' if job.device == 'cpu' else 'nccl'
+        address = f'tcp://127.0.0.1:{job.port}'
+        distributed.init_process_group(
+            backend, init_method=address, rank=rank, world_size=job.processes
+        )
+    device = job.device if job.device == 'cpu' else f'{job.device}:{rank}'
+    trainer = Trainer(job.data, job.run, job.plan, device, rank, job.processes)
+    if (job.run / 'last.pt').exists():
+        trainer.resume(job.run / 'last.pt')
+    elif job.start_from:
+        state = torch.load(job.start_from, map_location=trainer.device, weights_only=True)
+        trainer.network.load_state_dict(state['mean'])
+        trainer.mean_network.load_state_dict(state['mean'])
+    train(trainer, job.validate_minutes, job.seed)
+    if job.processes > 1:
+        distributed.destroy_process_group()
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@click.command()
+@click.option('--data', type=click.Path(path_type=Path), required=True, help='Of dataset.py.')
+@click.option('--run', type=click.Path(path_type=Path), required=True, help='Folder of this run.')
+@click.option('--minutes', type=float, required=True, help='In all, validation not counted.')
+@click.option('--rate', default=Plan.rate, show_default=True)
+@click.option('--start-from', type=click.Path(path_type=Path), help='Weights of another run.')
+@click.option('--small-until', default=0.55, show_default=True, help='Share at half the size.')
+@click.option('--batch', default=16, show_default=True, help='Per process; twice at half size.')
+@click.option('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+@click.option('--processes', default=1, show_default=True, help='That share the run.')
+@click.option('--validate-minutes', default=4.0, show_default=True)
+@click.option('--seed', default=0, show_default=True)
+def main(
+    data: Path, run: Path, minutes: float, rate: float, start_from: Path | None,
+    small_until: float, batch: int, device: str, processes: int, validate_minutes: float,
+    seed: int,
+) -> None:  # fmt: skip
+    """Train, or go on training where RUN/last.pt stopped."""
+    run.mkdir(parents=True, exist_ok=True)
+    plan = Plan(minutes, rate, phases=(Phase(small_until, 2, 2 * batch), Phase(1.0, 1, batch)))
+    job = Job(
+        data, run, plan, device, processes, validate_minutes, seed, start_from, free_port()
+    )  # fmt: skip
+    spawn(work, (job,), nprocs=processes)
+
+
+if __name__ == '__main__':
+    main()
