@@ -255,6 +255,7 @@ def floorless_lines(
         if every:
             low, high = np.quantile(np.minimum(every, 99), (0.1, 0.9))
             far = f'{low:.1f} to {high:.1f} m' if high < 99 else f'{low:.1f} m to beyond sight'
+            far = far if low < 99 else 'beyond sight'
         accepted = ' | '.join(str(len(found)) for found in seems.values())
         yield f'| {kind} | {count} | {accepted} | {far} |'
 
@@ -270,7 +271,8 @@ def pitch_lines(count: int, rng: np.random.Generator) -> Iterator[str]:
         for error, (views, refused, found) in measure_pitch(count, height, rng).items():
             errors = np.array(found)
             cells = ' | '.join(median_error(errors, a, b) for a, b in bins)
-            yield f'| {height:g} m | {error:+.1f}° | {cells} | {refused / max(1, views):.0%} |'
+            share = refused / max(1, views)
+            yield f'| {height:g} m | {error + 0.0:+.1f}° | {cells} | {share:.0%} |'
 
 
 def median_error(errors: np.ndarray, low: float, high: float) -> str:
@@ -308,9 +310,9 @@ Measured by
     {command}
 
 on rendered views with exact depth, 256x192: every picture has a random scale and shift of its
-own, as a network gives it. Cameras are 0.15 to 1 m high, 55 to 95 degrees
-wide, look from 3 degrees up to 20 degrees down, and have the horizon in view; half are rolled by
-up to 9 degrees. Noise is the standard deviation of each pixel by itself, as a share of 1/Z; with
+own, as a network gives it. Cameras are 0.15 to 1 m high, 55 to 95 degrees wide,
+look from 3 degrees up to 20 degrees down, and have the horizon in view; half are rolled by up to
+9 degrees. Noise is the standard deviation of each pixel by itself, as a share of 1/Z; with
 it, 1 % of the pixels say anything at all. Bumps are smooth, some 25 pixels wide: the errors of a
 network are more like these. The figures are what the geometry adds, not what a network gives.
 
