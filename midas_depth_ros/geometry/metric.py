@@ -87,13 +87,14 @@ class MetricDepth:
         self.current = scale
         if scale is None:
             return None
-        limits = {'min_depth_m': options.min_depth_m, 'max_depth_m': options.max_depth_m}
-        depth_z = scale.depth(d, **limits)
+        farthest = options.max_depth_m
+        depth_z = scale.depth(d, min_depth_m=options.min_depth_m, max_depth_m=farthest)
         if mount is None:
             return MetricFrame(scale, depth_z, None)
-        # A cliff shows nothing below it: for obstacles, far is not unknown.
+        # For obstacles what is far is not unknown (a cliff shows nothing below it), nor is what
+        # touches the lens.
         seen = find_obstacles(
-            scale.depth(d, **limits, beyond=math.inf),
+            scale.depth(d, min_depth_m=0.0, max_depth_m=farthest, beyond=math.inf),
             grid,
             mount,
             options.obstacles,

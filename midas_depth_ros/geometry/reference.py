@@ -20,6 +20,7 @@ from midas_depth_ros.geometry.pictures import checked
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 MIN_Z_M = 0.02
+FAR_PERCENTILE = 2.0
 LENS_TOLERANCE_PIXELS = 0.5
 PAIRS = 300
 REFITS = 5
@@ -107,6 +108,23 @@ def fit_reference(
     return refusal or ScaleShift(
         scale, shift, 'reference', share, float(np.sqrt(np.mean(error[near] ** 2))), int(near.sum())
     )
+
+
+def fit_range(d: np.ndarray, points: ReferencePoints) -> ScaleShift | Refusal:
+    """Scale and shift from a single reading, as of a range finder, or why there are none.
+
+    One reading cannot give both: the farthest part of the picture (low percentile of d) is taken
+    for infinitely far. With something far in view the error is small; before a wall it is not, so
+    prefer a scan or the ground plane. Arguments and errors as of `fit_reference`.
+    """
+    known = checked(d, None)[np.isfinite(d)]
+    if not known.size:
+        return Refusal('the picture has no values')
+    farthest = float(np.percentile(known, FAR_PERCENTILE))
+    fit = fit_reference(d - farthest, points, options=ReferenceOptions(fixed_shift=0.0))
+    if isinstance(fit, Refusal):
+        return fit
+    return dataclasses.replace(fit, shift=-fit.scale * farthest)
 
 
 def _gate(

@@ -26,6 +26,7 @@ from midas_depth_ros.geometry import (
     Refusal,
     ScaleShift,
     fit_ground_plane,
+    fit_range,
     fit_reference,
     laser_scan,
     point_cloud,
@@ -118,7 +119,8 @@ class MetricOutput:
         points = self._reference.points(view.frame.stamp_ns, camera, mount, settings)
         if isinstance(points, Refusal):
             return points
-        return fit_reference(view.inverse_depth, points)
+        fit = fit_range if source == 'range' else fit_reference
+        return fit(view.inverse_depth, points)
 
     def publish(self, view: FrameView, metric: MetricFrame) -> None:
         """Publish what is wanted of a frame in metres."""

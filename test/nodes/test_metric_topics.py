@@ -286,6 +286,24 @@ def test_a_lidar_gives_the_scale(ros, run):
     assert read(status)['scale source'] == 'reference'
 
 
+def test_a_range_finder_gives_the_scale_where_something_far_is_in_view(ros, run):
+    exact = scene_depth(box(), pose=Pose(z_m=HEIGHT_M, pitch_rad=PITCH_RAD))
+    parameters = {**MOUNT, 'scale.source': 'range', 'reference.z': 0.2, 'output_size': 'network'}
+    _, send = run(exact, **parameters)
+    depth = ros.collect(Image, 'camera/depth/image')
+    finder = ros.publisher(Range, 'camera/reference/range')
+
+    def ping(head):
+        finder.publish(Range(header=head, min_range=0.05, max_range=4.0, range=BOX_M))
+        ros.spin_for(0.02)
+
+    send(depth, 1, before=ping)
+    near = exact < 2
+    assert np.abs(values(depth[-1])[near] / exact[near] - 1).max() < 0.25  # a wall at 9 m is "far"
+    ahead = values(depth[-1])[exact < 1.6][:50]
+    assert np.median(ahead) == pytest.approx(np.median(exact[exact < 1.6][:50]), rel=0.1)
+
+
 def plan_ranges(angles: np.ndarray) -> np.ndarray:
     """What a planar lidar above the lens's foot point measures in the scene with three boxes."""
     boxes = [(1.5, 1.9, -0.2, 0.2), (3.3, 3.7, 0.6, 1.0), (2.3, 2.7, -1.1, -0.7)]
