@@ -25,7 +25,7 @@ EMBEDDED_WEIGHTS = WeightsFile(
     name=ASSET.name,
     url='',  # it comes with the package
     size=3_425_704,
-    sha256='1308c9c18cf3ef5b72999637277adda5fcfbf280427380707f3419bfbd0a379e',
+    sha256='a1859f504435133db2e5d5f8ebd955c832089a3ddf0faeed75e3c585ee78de3d',
 )
 WHAT_IT_IS = (
     "'embedded' is a small network trained on rendered rooms, corridors and streets only: it knows "
