@@ -64,8 +64,8 @@ def carried(frame: Frame, following: Frame, camera: CameraModel) -> tuple[np.nda
     world = points @ frame.pose.optical_axes.T + frame.pose.position
     there = (world - following.pose.position) @ following.pose.optical_axes
     z = np.maximum(there[..., 2], 1e-3)
-    columns = np.float32(camera.fx * there[..., 0] / z + camera.cx)
-    rows = np.float32(camera.fy * there[..., 1] / z + camera.cy)
+    columns = (camera.fx * there[..., 0] / z + camera.cx).astype(np.float32)
+    rows = (camera.fy * there[..., 1] / z + camera.cy).astype(np.float32)
     found = cv2.remap(following.depth_z, columns, rows, cv2.INTER_NEAREST, borderValue=0)
     same = np.isfinite(frame.depth_z) & (np.abs(found / z - 1) < SAME_DEPTH)
     return columns, rows, same
@@ -97,7 +97,7 @@ def fitted(guess: np.ndarray, wanted: np.ndarray, where: np.ndarray) -> np.ndarr
 
 def real_flicker(predict: Predictor, folder: Path) -> list[float]:
     """One figure per pair of neighbouring frames that optical flow could match, in percent."""
-    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     figures, before = [], None
     for path in sorted(p for p in folder.iterdir() if p.suffix in ('.jpg', '.png')):

@@ -90,7 +90,7 @@ def ring(
         if contrast < LEAST_CONTRAST * truth[around].mean():
             continue
         seen = fit[within].mean() - fit[around].mean()
-        signs.append(seen > 0)
+        signs.append(seen > 1e-6 * contrast)  # more than rounding
         halves.append(seen >= 0.5 * contrast)
     return (float(np.mean(signs)), float(np.mean(halves))) if signs else (np.nan, np.nan)
 

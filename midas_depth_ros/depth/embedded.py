@@ -25,7 +25,7 @@ EMBEDDED_WEIGHTS = WeightsFile(
     name=ASSET.name,
     url='',  # it comes with the package
     size=3_425_704,
-    sha256='ee48dacef96ba7426f880366e7c8037dcb8d8b3612c58a9085e8c55a7b0ec927',
+    sha256='a1859f504435133db2e5d5f8ebd955c832089a3ddf0faeed75e3c585ee78de3d',
 )
 WHAT_IT_IS = (
     "'embedded' is a small network trained on rendered rooms, corridors and streets only: it knows "
@@ -70,5 +70,5 @@ def preprocess(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     shrinks = rgb.shape[0] >= height and rgb.shape[1] >= width
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     small = cv2.resize(rgb, (width, height), interpolation=how)
-    planes = small.transpose(2, 0, 1)[np.newaxis]
-    return np.ascontiguousarray(planes, np.float32) * np.float32(1 / 255)
+    blob: NDArray[np.float32] = cv2.dnn.blobFromImage(small, 1 / 255)
+    return blob

@@ -12,8 +12,6 @@ Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,7 +29,7 @@ EMBEDDED_SIZE = (192, 256)  # (H, W): it was trained to see this many pixels, an
 EMBEDDED_CHANNELS = (24, 48, 96, 192)
 EMBEDDED_BLOCKS = (1, 2, 2, 2)
 EMBEDDED_DECODER_CHANNELS = 32
-EMBEDDED_STEM: dict[str, Any] = {'kernel_size': 6, 'stride': 4, 'padding': 1, 'bias': False}
+EMBEDDED_STEM_KERNEL, EMBEDDED_STEM_STRIDE = 6, 4
 
 
 class MidasSmall(nn.Module):
@@ -182,7 +180,7 @@ class Trunk(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         wide, first = EMBEDDED_DECODER_CHANNELS, EMBEDDED_CHANNELS[0]
-        self.stem = nn.Conv2d(3, first, **EMBEDDED_STEM)
+        self.stem = stem(first)
         self.place = nn.Conv2d(2, first, 1, bias=False)
         self.stem_norm = nn.BatchNorm2d(first)
         ins = (first, *EMBEDDED_CHANNELS[:-1])
@@ -224,17 +222,24 @@ class Detail(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         wide, first = EMBEDDED_DECODER_CHANNELS, EMBEDDED_CHANNELS[0]
-        self.stem = normalised(nn.Conv2d(3, first, **EMBEDDED_STEM), relu=True)
+        self.stem = normalised(stem(first), relu=True)
         self.lateral = nn.Conv2d(first, wide, 1)
         self.refine = ResidualUnit(wide)
         self.head = nn.Conv2d(wide, 4, 3, padding=1)
-        for parameter in self.head.parameters():
-            nn.init.zeros_(parameter)
+        for weights in self.head.parameters():
+            nn.init.zeros_(weights)
 
     def forward(self, picture: Tensor, path: Tensor) -> Tensor:
         features = self.lateral(self.stem(picture))  # (B, 32, H/4, W/4)
         features = self.refine(features + doubled(path))
         return F.pixel_shuffle(self.head(F.relu(features)), 2)
+
+
+def stem(channels: int) -> nn.Conv2d:
+    """(B, 3, H, W) to (B, channels, H/4, W/4): every pixel is seen, most of them twice."""
+    return nn.Conv2d(
+        3, channels, EMBEDDED_STEM_KERNEL, stride=EMBEDDED_STEM_STRIDE, padding=1, bias=False
+    )
 
 
 def doubled(features: Tensor) -> Tensor:

@@ -1,0 +1,162 @@
+"""The loss, the scores, the augmentation and a short run, on scenes made by hand."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('rich')
+
+from training import dataset  # noqa: E402
+from training.augment import OUTSIDE, Augmenter  # noqa: E402
+from training.loss import OFFSET, Weights, loss_of, truth_of  # noqa: E402
+from training.scores import Score, mean, score  # noqa: E402
+
+HEIGHT, WIDTH = 192, 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A floor with a box before a wall, as the world would give it."""
+
+    rgb: np.ndarray
+    depth_z: np.ndarray
+    ids: np.ndarray
+    kind: str = 'made'
+
+
+def made(seed: int) -> Made:
+    rng = np.random.default_rng(seed)
+    depth_z = np.full((HEIGHT, WIDTH), 5.0, np.float32)
+    rows = np.arange(110, HEIGHT)
+    depth_z[110:] = np.minimum(5.0, 60.0 / (rows - 95))[:, np.newaxis]
+    ids = np.full((HEIGHT, WIDTH), 2, np.int16)
+    ids[110:] = 1
+    ids[:20], depth_z[:20] = 0, np.inf
+    left = int(rng.integers(40, 160))
+    depth_z[80:150, left : left + 50], ids[80:150, left : left + 50] = 1.1, 3
+    rgb = np.repeat(np.uint8(40 * ids + 60)[..., np.newaxis], 3, axis=2)
+    return Made(rgb, depth_z, ids)
+
+
+@pytest.fixture
+def truth() -> tuple[np.ndarray, np.ndarray]:
+    scene = made(0)
+    return dataset.inverse_of(scene.depth_z).astype(np.float32), np.uint8(scene.ids)
+
+
+def loss(prediction: np.ndarray, inverse_depth: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    tensors = [torch.from_numpy(np.ascontiguousarray(a))[None] for a in (inverse_depth, labels)]
+    goal = truth_of(*tensors, Weights())
+    half = torch.nn.functional.avg_pool2d(torch.from_numpy(np.float32(prediction))[None, None], 2)
+    _, parts = loss_of(half[0], goal, Weights())
+    return {name: float(value) for name, value in parts.items()}
+
+
+def test_scale_and_shift_of_a_prediction_cost_nothing(truth: tuple[np.ndarray, ...]) -> None:
+    known = truth[0][truth[0] > 0].mean()
+    for scale, shift in ((1.0, 0.0), (7.0, 3.0), (0.5, -2.0)):
+        parts = loss(scale * truth[0] / known + shift, *truth)
+        assert parts['error'] < 0.02, (scale, parts)
+        assert parts['slopes'] < 0.02, (scale, parts)
+    assert loss(np.full_like(truth[0], 0.3), *truth)['error'] > 0.2
+    assert loss(-truth[0], *truth)['error'] > 0.2
+
+
+def test_the_anchor_wants_one_scale(truth: tuple[np.ndarray, ...]) -> None:
+    known = truth[0][truth[0] > 0].mean()
+    assert loss(truth[0] / known + OFFSET, *truth)['anchor'] < 0.02
+    assert loss(3 * truth[0] / known + OFFSET, *truth)['anchor'] > 0.5
+
+
+def test_a_missed_obstacle_costs_more_than_a_missed_piece_of_wall(
+    truth: tuple[np.ndarray, ...],
+) -> None:
+    inverse_depth, labels = truth
+    columns = np.flatnonzero((labels == 3).any(axis=0))
+    one, other = inverse_depth.copy(), inverse_depth.copy()
+    one[30:60, columns[0] : columns[0] + 40] += 0.3  # on the wall
+    other[85:115, columns[0] : columns[0] + 40] -= 0.3  # on the box
+    assert loss(other, *truth)['slopes'] > 0
+    as_wall = np.where(labels == 3, 2, labels).astype(np.uint8)
+    assert loss(other, *truth)['error'] > loss(other, inverse_depth, as_wall)['error']
+    assert loss(one, *truth)['error'] > 0
+
+
+def test_the_truth_scores_best_and_its_negative_worst(truth: tuple[np.ndarray, ...]) -> None:
+    inverse_depth, labels = truth
+    best = score(3 * inverse_depth + 1, inverse_depth, labels)
+    assert best.abs_rel < 1e-3
+    assert (best.delta, best.ordinal, best.floor_delta) == (1, 1, 1)
+    assert (best.ring_sign, best.ring_half) == (1, 1)
+    assert score(-inverse_depth, inverse_depth, labels).ordinal == 0
+
+
+def test_the_ring_sees_what_the_other_figures_hardly_do(truth: tuple[np.ndarray, ...]) -> None:
+    inverse_depth, labels = truth
+    background = 1 / made(0).depth_z
+    background[labels == 3] = np.median(inverse_depth[(labels == 2) & (inverse_depth > 0)])
+    background[~np.isfinite(background)] = 0
+    hidden = score(background, inverse_depth, labels)
+    half_way = score(0.85 * inverse_depth + 0.15 * background, inverse_depth, labels)
+    assert hidden.ring_half == 0
+    assert (half_way.ring_sign, half_way.ring_half) == (1, 1)
+
+
+def test_a_mean_leaves_out_what_scenes_do_not_have() -> None:
+    nan = float('nan')
+    scores = [Score(0.1, 1, 1, nan, nan, nan), Score(0.3, 0, 1, 0.5, 1, nan)]
+    result = mean(scores)
+    assert result.abs_rel == pytest.approx(0.2)
+    assert (result.floor_delta, result.ring_sign) == (0.5, 1)
+    assert np.isnan(result.ring_half)
+
+
+@pytest.mark.parametrize('size', [(192, 256), (96, 128)])
+def test_augmented_pictures_and_depth_stay_together(size: tuple[int, int]) -> None:
+    scene = made(3)
+    inverse_depth, labels = dataset.inverse_of(scene.depth_z), np.uint8(scene.ids)
+    augment = Augmenter(1, size)
+    augment._photograph = lambda rgb: rgb / np.float32(255)  # type: ignore[method-assign]
+    shown = {0: 60, 1: 100, 2: 140, 3: 180}
+    for _ in range(20):
+        rgb, depth, marks = augment(scene.rgb, inverse_depth, labels)
+        assert rgb.shape == (*size, 3)
+        assert depth.shape == marks.shape == size
+        seen = marks != OUTSIDE
+        wanted = np.vectorize(shown.get)(np.where(seen, marks, 0))
+        right = np.abs(255 * rgb[..., 0] - wanted) < 6
+        assert right[seen].mean() > 0.93  # all but edges, which the picture interpolates
+        np.testing.assert_allclose(depth[marks == 3], 1 / 1.1, rtol=1e-3)
+
+
+def test_a_run_learns_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from midas_depth_ros.sim import world
+    from training import train
+
+    monkeypatch.setattr(world, 'sample', lambda seed, *size, **options: made(seed % 97))
+    for split, count in (('train', 12), ('validation', 4)):
+        assert dataset.write_shard(tmp_path, split, 0, count) == count
+        assert dataset.write_shard(tmp_path, split, 0, count) == 0  # it is there
+    monkeypatch.setattr(train, 'CURVE_STEPS', 2)
+    monkeypatch.setattr(train.os, 'cpu_count', lambda: 1)
+    # In this process: what is patched here would be whole again in another one.
+    monkeypatch.setattr(train, 'spawn', lambda work, arguments, nprocs: work(0, *arguments))
+    run = tmp_path / 'run'
+    common = ['--data', str(tmp_path), '--run', str(run), '--batch', '2', '--device', 'cpu']
+    for minutes in ('0.05', '0.1'):
+        result = CliRunner().invoke(train.main, [*common, '--minutes', minutes])
+        assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader((run / 'validation.csv').read_text().splitlines()))
+    assert len(rows) == 2
+    assert int(rows[1]['samples']) > int(rows[0]['samples']) > 0
+    curve = list(csv.DictReader((run / 'curve.csv').read_text().splitlines()))
+    assert {row['width'] for row in curve} <= {'128', '256'}
+    state = torch.load(run / 'last.pt', weights_only=True)
+    assert state['progress'][1] == int(rows[1]['samples'])
