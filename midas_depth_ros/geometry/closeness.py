@@ -84,7 +84,7 @@ def closeness(
     picture: the smaller of its farthest part (low percentile) and the floor at mid-picture, which
     is right for a level camera and calls things too far for one that looks down.
 
-    Raises `InvalidInverseDepth` for arrays of the wrong shape or type. See DESIGN.md, "Closeness".
+    Raises `InvalidInverseDepth` for arrays of the wrong shape or type. See ARCHITECTURE.md.
     """
     d = checked(inverse_depth, grid)
     try:
