@@ -36,11 +36,15 @@ class MetricOptions:
 
 @dataclasses.dataclass(frozen=True)
 class MetricFrame:
-    """One frame in metres: depth_z (h, w) float32, NaN unknown; obstacles only with a mount."""
+    """One frame in metres: depth_z (h, w) float32, NaN unknown; obstacles only with a mount.
+
+    mount: how the camera was mounted at this frame, which an Imu changes from one to the next.
+    """
 
     scale: ScaleShift
     depth_z: np.ndarray
     obstacles: Obstacles | None
+    mount: CameraMount | None
 
 
 class MetricDepth:
@@ -90,7 +94,7 @@ class MetricDepth:
         farthest = options.max_depth_m
         depth_z = scale.depth(d, min_depth_m=options.min_depth_m, max_depth_m=farthest)
         if mount is None:
-            return MetricFrame(scale, depth_z, None)
+            return MetricFrame(scale, depth_z, None, None)
         # For obstacles what is far is not unknown (a cliff shows nothing below it), nor is what
         # touches the lens.
         seen = find_obstacles(
@@ -100,7 +104,7 @@ class MetricDepth:
             options.obstacles,
             residual=scale.residual,
         )
-        return MetricFrame(scale, depth_z, self._memory.update(stamp_s, seen))
+        return MetricFrame(scale, depth_z, self._memory.update(stamp_s, seen), mount)
 
     def _use(self, options: MetricOptions) -> None:
         """Take over changed options without forgetting the scale."""

@@ -131,8 +131,8 @@ class MetricOutput:
             colours = cv2.resize(view.rgb, (width, height), interpolation=cv2.INTER_AREA)
             points = point_cloud(metric.depth_z, view.grid)
             self._send('points', messages.cloud_message(points, colours, view.header))
-        if metric.obstacles is not None and view.grid is not None:
-            self._publish_obstacles(view, metric.obstacles, view.grid)
+        if metric.obstacles is not None and metric.mount is not None and view.grid is not None:
+            self._publish_obstacles(view, metric.obstacles, metric.mount, view.grid)
 
     def _publish_depth(self, view: FrameView, metric: MetricFrame) -> None:
         if self.wanted('depth/image'):
@@ -145,11 +145,11 @@ class MetricOutput:
             camera = view.camera.scaled(view.size[1], view.size[0])
             self._send('depth/camera_info', messages.camera_info_message(camera, view.header))
 
-    def _publish_obstacles(self, view: FrameView, obstacles: Obstacles, grid: Grid) -> None:
+    def _publish_obstacles(
+        self, view: FrameView, obstacles: Obstacles, mount: CameraMount, grid: Grid
+    ) -> None:
         """Scan, proximity and nearest point, all from one set of beams."""
-        mount = self._mounting.now(view.header.frame_id)
-        names = ('scan', 'proximity', 'nearest_point')
-        if isinstance(mount, Refusal) or not any(map(self.wanted, names)):
+        if not any(map(self.wanted, ('scan', 'proximity', 'nearest_point'))):
             return
         settings = view.settings
         header = messages.body_header(view.header, settings.body_frame)
