@@ -1,8 +1,8 @@
 """Trains the embedded model: one command, which goes on where it stopped.
 
 The rate, the picture size and the batch are functions of the share of the minutes that are
-spent, so a run uses the time it is given, whatever else the machine does. The trunk comes first,
-on pictures of half the size; then the whole network on whole ones. Validation scenes choose the
+spent, so a run uses the time it is given, whatever else the machine does. Pictures of half the size
+may come first, then whole ones, the size that the model is used at. Validation scenes choose the
 checkpoint, by a running mean of the weights. Run it again with more minutes to go on. Several
 processes share the work, gradients summed after every step; on a CPU with little to spare two
 processes of one thread each are several times as fast as one of two threads.
@@ -103,9 +103,7 @@ class Trainer:
             group['lr'] = self.plan.rate_at(self.share)
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16):
-            small = picture.shape[-2:] != EMBEDDED_SIZE
-            predict_half = self.network.coarse if small else self.network.at_half_size
-            prediction = predict_half(picture)
+            prediction = self.network.at_half_size(picture)
         truth = truth_of(inverse_depth, labels, self.weights)
         total, parts = loss_of(prediction.float(), truth, self.weights)
         self.optimiser.zero_grad(set_to_none=True)

@@ -33,55 +33,44 @@ def embedded_onnx(weights: Weights) -> bytes:
 
 
 class _Builder:
-    """Walks through the network as `EmbeddedNet.forward` does, and notes every operation."""
+    """Walks through the network as `EmbeddedNet` does, and notes every operation."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self.graph = Graph()
 
     def network(self) -> None:
-        halved = self.graph.add(
-            'AveragePool', ['picture'], 'halved', kernel_shape=(2, 2), strides=(2, 2)
-        )
-        coarse, path = self.trunk(halved)
-        beside = self.relu(self.normalised('picture', 'detail.stem', STEM_STRIDE, 1))
-        beside = self.convolution(beside, 'detail.lateral')
-        path = self.sum(beside, self.resize(path, 'detail.up', [2.0, 2.0], 'linear'), 'detail.path')
-        detail = self.spread(self.refine(path, 'detail.refine'), 'detail.head')
-        half = self.sum(self.resize(coarse, 'coarse.up', [2.0, 2.0], 'linear'), detail, 'half')
-        self.graph.add('Relu', [self.resize(half, 'full', [2.0, 2.0], 'linear')], 'depth')
-
-    def trunk(self, picture: str) -> tuple[str, str]:
-        value, levels = self.stem(picture), []
-        keys = [key.split('.') for key in self.weights if key.startswith('trunk.stages.')]
-        stages = sorted({int(key[2]) for key in keys})
+        value, levels = self.stem('picture'), []
+        keys = [key.split('.') for key in self.weights if key.startswith('stages.')]
+        stages = sorted({int(key[1]) for key in keys})
         for stage in stages:
-            for block in sorted({int(key[3]) for key in keys if int(key[2]) == stage}):
+            for block in sorted({int(key[2]) for key in keys if int(key[1]) == stage}):
                 stride = 2 if stage and not block else 1
-                value = self.block(value, f'trunk.stages.{stage}.{block}', stride)
+                value = self.block(value, f'stages.{stage}.{block}', stride)
             levels.append(value)
         mean = self.graph.add('GlobalAveragePool', [value], 'mean')
-        mean = self.convolution(mean, 'trunk.whole')
-        coarsest = 2 * 2 ** (1 + len(stages))  # stride of the last stage
+        mean = self.convolution(mean, 'whole')
+        coarsest = STEM_STRIDE * 2 ** stages[-1]  # stride of the last stage
         mean = self.resize(mean, 'spread', [side / coarsest for side in SIZE], 'nearest')
-        path = self.sum(self.convolution(value, f'trunk.lateral.{stages[-1]}'), mean, 'path')
-        path = self.refine(path, f'trunk.refine.{stages[-1]}')
+        path = self.sum(self.convolution(value, f'lateral.{stages[-1]}'), mean, 'path')
+        path = self.refine(path, f'refine.{stages[-1]}')
         for stage in stages[-2::-1]:
             path = self.resize(path, f'up.{stage}', [2.0, 2.0], 'linear')
-            beside = self.convolution(levels[stage], f'trunk.lateral.{stage}')
-            path = self.refine(self.sum(path, beside, f'path.{stage}'), f'trunk.refine.{stage}')
-        return self.spread(path, 'trunk.head'), path
+            beside = self.convolution(levels[stage], f'lateral.{stage}')
+            path = self.refine(self.sum(path, beside, f'path.{stage}'), f'refine.{stage}')
+        half = self.spread(path, 'head')
+        self.graph.add('Relu', [self.resize(half, 'full', [2.0, 2.0], 'linear')], 'depth')
 
     def stem(self, picture: str) -> str:
-        scale, shift = self.normalisation('trunk.stem_norm')
-        kernel = self.weights['trunk.stem.weight'] * scale[:, np.newaxis, np.newaxis, np.newaxis]
+        scale, shift = self.normalisation('stem_norm')
+        kernel = self.weights['stem.weight'] * scale[:, np.newaxis, np.newaxis, np.newaxis]
         nothing = np.zeros(len(scale), np.float32)
         value = self.apply(picture, 'stem', kernel, nothing, STEM_STRIDE, 1)
-        height, width = (side // 2 // STEM_STRIDE for side in SIZE)
+        height, width = (side // STEM_STRIDE for side in SIZE)
         rows, columns = np.meshgrid(
             np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing='ij'
         )
-        place = self.weights['trunk.place.weight'][:, :, 0, 0].T[..., np.newaxis, np.newaxis]
+        place = self.weights['place.weight'][:, :, 0, 0].T[..., np.newaxis, np.newaxis]
         places = (place[0] * rows + place[1] * columns) * scale[:, np.newaxis, np.newaxis]
         places = places + shift[:, np.newaxis, np.newaxis]
         return self.relu(self.sum(value, self.graph.weight('places', places[None]), 'placed'))

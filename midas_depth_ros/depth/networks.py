@@ -24,10 +24,10 @@ ENCODER_CHANNELS = (32, 48, 136, 384)
 DECODER_CHANNELS = (64, 128, 256, 512)
 HEAD_CHANNELS = 32
 
-# EmbeddedNet: one row per stage of its trunk, at strides 8, 16, 32 and 64 of the picture.
+# EmbeddedNet: one column per stage, at strides 4, 8, 16, 32 and 64.
 EMBEDDED_SIZE = (192, 256)  # (H, W): it was trained to see this many pixels, and errs at others
-EMBEDDED_CHANNELS = (24, 48, 96, 192)
-EMBEDDED_BLOCKS = (1, 2, 2, 2)
+EMBEDDED_CHANNELS = (24, 48, 96, 192, 192)
+EMBEDDED_BLOCKS = (1, 2, 2, 2, 1)
 EMBEDDED_DECODER_CHANNELS = 32
 EMBEDDED_STEM_KERNEL, EMBEDDED_STEM_STRIDE = 6, 4
 
@@ -143,38 +143,9 @@ class EmbeddedNet(nn.Module):
 
     `forward` takes (B, 3, 192, 256) float32 RGB, 0..1 (8-bit values / 255, nothing else), and
     gives (B, 192, 256) float32 relative inverse depth: larger = nearer, no unit, at least 0.
-    A trunk sees the picture at half its size and says how the whole lies; `Detail` sees all of
-    it, and what the trunk has made of it, and adds what is small.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trunk = Trunk()
-        self.detail = Detail()
-
-    def forward(self, picture: Tensor) -> Tensor:
-        half = self.at_half_size(picture).unsqueeze(1)  # (B, 1, H/2, W/2)
-        inverse_depth: Tensor = F.relu(doubled(half)).squeeze(1)  # (B, H, W)
-        return inverse_depth
-
-    def at_half_size(self, picture: Tensor) -> Tensor:
-        """(B, H/2, W/2), before what is below 0 is cut off: what training looks at."""
-        coarse, path = self.trunk(F.avg_pool2d(picture, 2))
-        half: Tensor = doubled(coarse) + self.detail(picture, path)
-        return half.squeeze(1)
-
-    def coarse(self, small: Tensor) -> Tensor:
-        """(B, 3, h, w) at half the size to the trunk's own (B, h/2, w/2): trained first."""
-        coarse: Tensor = self.trunk(small)[0]
-        return coarse.squeeze(1)
-
-
-class Trunk(nn.Module):
-    """Plain residual stages down to stride 32 of its input, and a decoder back up to stride 4.
-
-    It is told where in the picture it looks by row and column from -1 to 1, and what the whole
-    picture is like by the mean of the coarsest features. Gives (B, 1, h/2, w/2) relative inverse
-    depth, and the decoder's last features (B, 32, h/4, w/4).
+    Plain residual stages down to stride 64, and a decoder back up to stride 4. It is told where in
+    the picture it looks by row and column from -1 to 1, and what the whole picture is like by the
+    mean of the coarsest features.
     """
 
     def __init__(self) -> None:
@@ -198,41 +169,26 @@ class Trunk(nn.Module):
         self.refine = nn.ModuleList(ResidualUnit(wide) for _ in EMBEDDED_CHANNELS)
         self.head = nn.Conv2d(wide, 4, 3, padding=1)  # the 2x2 pixels that one place becomes
 
-    def forward(self, small: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.stem(small)  # (B, 24, h/4, w/4)
-        places = self.place(coordinates(features))  # (1, 24, h/4, w/4)
+    def forward(self, picture: Tensor) -> Tensor:
+        half = self.at_half_size(picture).unsqueeze(1)  # (B, 1, H/2, W/2)
+        inverse_depth: Tensor = F.relu(doubled(half)).squeeze(1)  # (B, H, W)
+        return inverse_depth
+
+    def at_half_size(self, picture: Tensor) -> Tensor:
+        """(B, H/2, W/2), before what is below 0 is cut off: what training looks at."""
+        features = self.stem(picture)  # (B, 24, H/4, W/4)
+        places = self.place(coordinates(features))  # (1, 24, H/4, W/4)
         features = F.relu(self.stem_norm(features + places))
         levels = []
         for stage in self.stages:
             features = stage(features)
             levels.append(features)
         mean = F.adaptive_avg_pool2d(features, 1)  # (B, 192, 1, 1)
-        path = self.refine[3](self.lateral[3](features) + self.whole(mean))  # (B, 32, h/32, w/32)
-        for level in (2, 1, 0):
+        path = self.refine[-1](self.lateral[-1](features) + self.whole(mean))  # (B, 32, H/64, W/64)
+        for level in reversed(range(len(levels) - 1)):
             path = self.refine[level](doubled(path) + self.lateral[level](levels[level]))
-        return F.pixel_shuffle(self.head(F.relu(path)), 2), path
-
-
-class Detail(nn.Module):
-    """What is too small for the trunk: (B, 3, H, W) and its path, to (B, 1, H/2, W/2) to add.
-
-    Starts as nothing: the head's weights are 0 until it is trained.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        wide, first = EMBEDDED_DECODER_CHANNELS, EMBEDDED_CHANNELS[0]
-        self.stem = normalised(stem(first), relu=True)
-        self.lateral = nn.Conv2d(first, wide, 1)
-        self.refine = ResidualUnit(wide)
-        self.head = nn.Conv2d(wide, 4, 3, padding=1)
-        for weights in self.head.parameters():
-            nn.init.zeros_(weights)
-
-    def forward(self, picture: Tensor, path: Tensor) -> Tensor:
-        features = self.lateral(self.stem(picture))  # (B, 32, H/4, W/4)
-        features = self.refine(features + doubled(path))
-        return F.pixel_shuffle(self.head(F.relu(features)), 2)
+        half: Tensor = F.pixel_shuffle(self.head(F.relu(path)), 2)
+        return half.squeeze(1)
 
 
 def stem(channels: int) -> nn.Conv2d:
