@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from midas_depth_ros.nodes.declarations import group, parameter
 from midas_depth_ros.nodes.metric_settings import (
     DepthImageParameters,
     ObstacleParameters,
@@ -16,7 +17,6 @@ from midas_depth_ros.nodes.metric_settings import (
     ScaleParameters,
     ScanParameters,
 )
-from midas_depth_ros.nodes.parameters import group, parameter
 
 NAN = float('nan')
 
