@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from midas_depth_ros.commands.help_sections import SectionOption
 from midas_depth_ros.nodes.declarations import Spec, build, specs
 from midas_depth_ros.nodes.settings import DepthNodeSettings, HeatmapParameters
 from midas_depth_ros.views import HeatmapOptions
@@ -26,17 +27,17 @@ FIXED_SCALE = ('scale.fixed_scale', 'scale.fixed_shift')
 
 def heatmap_parameters(command: Command) -> Command:
     """Adds an option for each of the node's `heatmap.*` parameters."""
-    return _add(specs(HeatmapParameters), command)
+    return _add(specs(HeatmapParameters), command, 'Heatmap')
 
 
-def node_parameters(*names: str, unset: bool = False) -> Callable[[Command], Command]:
+def node_parameters(section: str, *names: str, unset: bool = False) -> Callable[[Command], Command]:
     """Adds an option for each of these parameters of `depth_node` that there is.
 
-    A dotted name gives its last part to the option. `unset`: not given is None, whatever the
-    node's default is.
+    `section` is their heading in the help. A dotted name gives its last part to the option.
+    `unset`: not given is None, whatever the node's default is.
     """
     chosen = [spec for spec in specs(DepthNodeSettings) if spec.name in names]
-    return lambda command: _add(chosen, command, unset)
+    return lambda command: _add(chosen, command, section, unset)
 
 
 def heatmap_options(values: dict[str, Any]) -> HeatmapOptions:
@@ -48,18 +49,19 @@ def heatmap_options(values: dict[str, Any]) -> HeatmapOptions:
     return HeatmapOptions(**ours)
 
 
-def _add(chosen: Iterable[Spec], command: Command, unset: bool = False) -> Command:
+def _add(chosen: Iterable[Spec], command: Command, section: str, unset: bool = False) -> Command:
     for spec in reversed(list(chosen)):
-        command = option_of(spec, unset)(command)
+        command = option_of(spec, section, unset)(command)
     return command
 
 
-def option_of(spec: Spec, unset: bool = False) -> Callable[[Command], Command]:
+def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Command], Command]:
     """The click option of one parameter. NaN, which means unknown, becomes None and back."""
     name = spec.name.rpartition('.')[2]
     flag = '--' + name.replace('_', '-')
     unknown = unset or spec.default != spec.default
-    text = spec.text + (f' [{spec.unit}]' if spec.unit else '')
+    # Unknown is said by leaving the option out.
+    text = spec.text.replace('; NaN = unknown', '') + (f' [{spec.unit}]' if spec.unit else '')
 
     def checked(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
         if value is None:
@@ -81,12 +83,16 @@ def option_of(spec: Spec, unset: bool = False) -> Callable[[Command], Command]:
         show_default=not unknown and spec.default != '',
         callback=checked,
         help=text,
+        cls=SectionOption,
+        section=section,
     )
 
 
 def _type_of(spec: Spec) -> Any:
     if spec.choices:
         return click.Choice(spec.choices)
+    if spec.kind == 'double' and spec.minimum is None and spec.maximum is None:
+        return float
     if spec.kind == 'double':
         return click.FloatRange(spec.minimum, spec.maximum)
     if spec.kind == 'int':
