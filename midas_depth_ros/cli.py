@@ -21,6 +21,7 @@ import midas_depth_ros
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.help_sections import write_commands
 from midas_depth_ros.commands.image_command import image
+from midas_depth_ros.commands.video_command import video
 from midas_depth_ros.depth import checkpoints
 from midas_depth_ros.depth.checkpoints import FileState, Finding, WeightsFile
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
@@ -198,6 +199,7 @@ def verify(ctx: click.Context, path: Path | None) -> None:
 
 
 main.add_command(image)
+main.add_command(video)
 main.add_command(drive)
 
 
