@@ -26,6 +26,7 @@ from midas_depth_ros.nodes.camera_output import CameraOutput
 from midas_depth_ros.nodes.diagnostics import ModelReport
 from midas_depth_ros.nodes.frame_view import GridCache
 from midas_depth_ros.nodes.log_bridge import forward_logging
+from midas_depth_ros.nodes.memory import keep_freed_memory
 from midas_depth_ros.nodes.metric_output import MetricOutput
 from midas_depth_ros.nodes.mount_calibration import MountCalibration
 from midas_depth_ros.nodes.mounting import Mounting
@@ -266,6 +267,7 @@ class DepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is stopped; 1 if it could not start."""
+    keep_freed_memory()
     return run_node(DepthNode, args)
 
 
