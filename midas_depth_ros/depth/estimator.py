@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import checkpoints, embedded, preprocessing
-from midas_depth_ros.depth.backends import AUTO, BACKENDS, Backend, find_backend
+from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS, Backend, find_backend
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -40,6 +40,10 @@ class Predictor(Protocol):
     def name(self) -> str:
         """The backend's name."""
 
+    @property
+    def precision(self) -> str:
+        """The numbers it computes with: one of `backends.PRECISIONS`."""
+
     def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB, C-contiguous, to (h, w) float32 at network size."""
 
@@ -56,7 +60,7 @@ class NetworkPredictor:
     def __init__(self, backend: Backend, preprocess: Preprocess = preprocessing.preprocess) -> None:
         self._backend = backend
         self._preprocess = preprocess
-        self.name = backend.name
+        self.name, self.precision = backend.name, backend.precision
 
     def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._backend.infer(self._preprocess(rgb))
@@ -68,13 +72,17 @@ class NetworkPredictor:
 class DepthEstimator:
     """Relative inverse depth of pictures: affine in 1/Z with unknown scale and shift, no unit.
 
-    Larger = nearer, at least 0. `model` and `backend` say what is at work; `notice` is empty, or
-    says why it is not what one would wish for and what to do. Use it from one thread at a time.
+    Larger = nearer, at least 0. `model`, `backend` and `precision` say what is at work, `choice`
+    why these were taken, in a sentence for the log; `notice` is empty, or says why it is not what
+    one would wish for and what to do. Use it from one thread at a time.
     """
 
-    def __init__(self, model: str, predictor: Predictor, notice: str = '') -> None:
+    def __init__(
+        self, model: str, predictor: Predictor, notice: str = '', *, choice: str = ''
+    ) -> None:
         self.model = model
-        self.backend = predictor.name
+        self.backend, self.precision = predictor.name, predictor.precision
+        self.choice = choice
         self.notice = notice
         self._predictor: Predictor | None = predictor
 
@@ -126,6 +134,7 @@ def load_estimator(
     backend: str = AUTO,
     num_threads: int = 0,
     *,
+    precision: str = AUTO,
     allow_download: bool = True,
 ) -> DepthEstimator:
     """Load a model.
@@ -133,7 +142,8 @@ def load_estimator(
     `model`: 'midas_small'; 'embedded'; 'auto' (midas_small, or embedded with a `notice` where
     weights or libraries are missing); or the path of a PyTorch state dict of MiDaS_small, or of
     a NumPy archive of the embedded model.
-    `backend`: 'auto', or the name of one. `num_threads` bounds the threads of inference and of
+    `backend`: 'auto', or the name of one. `precision`: 'auto', or one of `backends.PRECISIONS`.
+    `num_threads` bounds the threads of inference and of
     OpenCV, both process-wide; 0 leaves them as they are: all cores, unless the process was told
     otherwise. `allow_download`: whether missing official weights may be fetched.
 
@@ -141,6 +151,7 @@ def load_estimator(
     """
     name = os.fspath(model)
     check_backend_name(backend)
+    check_precision_name(precision)
     if num_threads < 0:
         raise ValueError(f'num_threads is {num_threads}: give 0 (all cores) or more')
     if num_threads:
@@ -163,6 +174,13 @@ def check_backend_name(backend: str) -> None:
     if backend not in (AUTO, *BACKENDS):
         names = ', '.join((AUTO, *BACKENDS))
         raise BackendUnavailable(f'unknown backend {backend!r}: choose one of {names}')
+
+
+def check_precision_name(precision: str) -> None:
+    """Raise BackendUnavailable where no precision has this name."""
+    if precision not in (AUTO, *PRECISIONS):
+        names = ', '.join((AUTO, *PRECISIONS))
+        raise BackendUnavailable(f'unknown precision {precision!r}: choose one of {names}')
 
 
 def fallback_notice(error: DepthError) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import rclpy
@@ -18,13 +18,14 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from midas_depth_ros.nodes.stop_signals import StopSignals
+
 # rcl's wait does not return on a signal: this bounds how long a signal goes unnoticed.
 WAIT_S = 0.1
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class StopSignals:
-    """Turns SIGINT and SIGTERM into `requested`, for the length of a `with` block.
+class NodeSignals(StopSignals):
+    """The signals of a process that is a node.
 
     rclpy's own handlers shut the context down under the feet of a running node, so that its last
     messages and its cleanup fail. Here the context lives until the node is closed. While the node
@@ -35,31 +36,22 @@ class StopSignals:
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        super().__init__()
         self.making = False
         self.closing = False
         self.node: Node | None = None  # the one that spins
-        self._previous: dict[int, Any] = {}
 
-    def __enter__(self) -> StopSignals:
-        self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            # Who was asked to end is ending: the second signal of a pair must not kill it now.
-            signal.signal(number, signal.SIG_IGN if self.requested else handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        again, self.requested = self.requested, True
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Take note, and interrupt what may be interrupted."""
+        again = bool(self.requested)
+        super().on_signal(number, frame)
         interruptible = self.making or getattr(self.node, 'interruptible', False)
         if not self.closing and (again or interruptible):
             raise KeyboardInterrupt
+
+    def handler_after(self, previous: Any) -> Any:
+        """Who was asked to end is ending: the second signal of a pair must not kill it now."""
+        return signal.SIG_IGN if self.requested else previous
 
 
 def run_node(
@@ -75,7 +67,7 @@ def run_node(
     or rclpy's ParameterException from `make_node`). Other exceptions are faults of the program
     and are passed on.
     """
-    with StopSignals() as signals:
+    with NodeSignals() as signals:
         try:
             if not _started(args):
                 return 1
@@ -100,7 +92,7 @@ def _started(args: Sequence[str] | None) -> bool:
 
 
 def _spin(
-    make_node: Callable[[], Node], make_executor: Callable[[], Executor], signals: StopSignals
+    make_node: Callable[[], Node], make_executor: Callable[[], Executor], signals: NodeSignals
 ) -> int:
     executor = make_executor()
     if signals.requested:

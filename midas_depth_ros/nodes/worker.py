@@ -12,8 +12,6 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sensor_msgs.msg import Image
-
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.images import ImageError, decode_compressed, decode_image
 from midas_depth_ros.nodes.camera_input import CameraInput
@@ -103,8 +101,7 @@ class Worker:
 
     def _process(self, frame: Frame, camera: Camera) -> None:
         settings = self._settings()
-        raw = isinstance(frame.message, Image)
-        decode = decode_image if raw else decode_compressed
+        decode = decode_image if hasattr(frame.message, 'encoding') else decode_compressed
         rgb = decode(frame.message, settings.max_pixels)
         started = time.monotonic()
         inverse_depth = self._estimator.infer(rgb)

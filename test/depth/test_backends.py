@@ -67,6 +67,7 @@ class Fake:
     """A backend that satisfies the protocol."""
 
     name = 'fake'
+    precision = 'f32'
 
     def __init__(self, weights: Path, num_threads: int) -> None: ...
 

@@ -32,6 +32,7 @@ class FakePredictor:
     """Gives the mean brightness of the picture everywhere, and counts."""
 
     name = 'fake'
+    precision = 'f32'
 
     def __init__(self) -> None:
         self.pictures: list[np.ndarray] = []

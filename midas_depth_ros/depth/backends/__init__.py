@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth.errors import BackendUnavailable
 
 AUTO = 'auto'
+PRECISIONS = ('f32', 'bf16', 'f16', 'int8')
 
 # What importing a compiled library raises where it is missing, or was built for something else.
 IMPORT_FAILURES = (ImportError, OSError, RuntimeError, AttributeError)
@@ -29,6 +30,10 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """The backend's name in `BACKENDS`."""
+
+    @property
+    def precision(self) -> str:
+        """The numbers it computes with: one of `PRECISIONS`."""
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) float32 as the model's `preprocess` makes it, to (h, w) float32, >= 0."""

@@ -27,6 +27,7 @@ class OpencvBackend:
     """
 
     name = 'opencv'
+    precision = 'f32'
 
     def __init__(self, weights: Path, num_threads: int = 0) -> None:
         if num_threads:

@@ -61,6 +61,7 @@ class TorchBackend:
     """
 
     name = 'torch'
+    precision = 'f32'
 
     def __init__(self, weights: Path, num_threads: int = 0) -> None:
         self._num_threads = num_threads
