@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 import midas_depth_ros
+from midas_depth_ros.commands.bag_command import bag
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.help_sections import write_commands
 from midas_depth_ros.commands.image_command import image
@@ -200,6 +201,7 @@ def verify(ctx: click.Context, path: Path | None) -> None:
 
 main.add_command(image)
 main.add_command(video)
+main.add_command(bag)
 main.add_command(drive)
 
 

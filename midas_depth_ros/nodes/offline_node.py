@@ -7,6 +7,7 @@ rclpy's Node that they use is here.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -45,10 +46,28 @@ class OfflineSubscription:
         self._kind = kind
         self._callback = callback
         self._raw = raw
+        # As rclpy does: who takes two arguments gets what the middleware knows of the message.
+        self._with_info = len(inspect.signature(callback).parameters) == 2
 
     def deliver(self, data: bytes) -> None:
         """Call back. Raises RuntimeError (rclpy's own) for bytes that are no such message."""
-        self._callback(data if self._raw else deserialize_message(data, self._kind))
+        message = data if self._raw else deserialize_message(data, self._kind)
+        if self._with_info:
+            self._callback(message, {})
+        else:
+            self._callback(message)
+
+
+class OfflineTimer:
+    """A timer that never fires: what it would do belongs to real time."""
+
+    timer_period_ns = 0
+
+    def cancel(self) -> None:
+        """As rclpy's."""
+
+    def reset(self) -> None:
+        """As rclpy's."""
 
 
 class OfflineClock:
@@ -131,6 +150,13 @@ class OfflineNode:
     def destroy_subscription(self, subscription: OfflineSubscription) -> None:
         """As rclpy's."""
         self.subscriptions[subscription.topic_name].remove(subscription)
+
+    def create_timer(self, period_s: float, callback: Any, **options: Any) -> OfflineTimer:
+        """As rclpy's."""
+        return OfflineTimer()
+
+    def destroy_timer(self, timer: OfflineTimer) -> None:
+        """As rclpy's."""
 
     def get_logger(self) -> OfflineLogger:
         """As rclpy's."""

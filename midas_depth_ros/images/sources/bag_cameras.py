@@ -1,26 +1,33 @@
 """Which topics of a bag are cameras: an image topic with the camera_info that belongs to it.
 
-Plain names and types in, cameras out; what is not clear is refused with what there is to choose.
+Names and types in, cameras out; what is not clear is refused with what there is to choose. Depth
+images, which have the same type, are told by their encoding.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from midas_depth_ros.images.sources.bag import (
     CAMERA_INFO,
     COMPRESSED_ENDING,
     COMPRESSED_IMAGE,
     IMAGE,
+    MESSAGE_FAULTS,
     camera_info_topic,
     image_topic,
 )
+from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.errors import UnclearTopic
 
 USUAL = 'image_raw'
 ROOT_CAMERA = 'camera'  # the name of a camera whose topics have no namespace
 TRANSPORTS = ('raw', 'compressed')
+# Encodings of depth images (REP 118) and other measurements: nothing to look at with a network.
+MEASUREMENTS = ('16UC1', '16SC1', '32FC1', '32SC1', '64FC1')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +56,8 @@ def find_cameras(
 ) -> list[BagCamera]:
     """The cameras of a bag with these topics (name -> type), by name.
 
-    Without a wish: all that have a camera_info; if none has, the only one there is. Of one namespace
-    `image_raw` is taken, or the only image. transport: 'raw', 'compressed', or '' for raw where
+    Without a wish: all that have a camera_info; if none has, the only one there is. Of one
+    namespace `image_raw` is taken, or the only image. transport: 'raw', 'compressed', or '' for raw where
     there is both. leave_out: image topics that are no pictures for people, unless they are wanted.
     Raises UnclearTopic.
     """
@@ -70,6 +77,25 @@ def find_cameras(
         reason = 'no images' if not names else 'images of several cameras, none with a camera_info'
         raise UnclearTopic(f'the bag has {reason}: name one by --topic; {_listed(topics)}')
     return [_in_namespace(name, with_info or usual, topics) for name in names]
+
+
+def depth_topics(bag: BagMessages) -> set[str]:
+    """The image topics whose first message is a depth image, not a picture."""
+    from rosbags.serde import SerdeError
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_HUMBLE)  # Image is the same in all of them
+    found = set()
+    for topic in [name for name, kind in bag.topics.items() if kind == IMAGE]:
+        first = bag.first(topic)
+        if first is None:
+            continue
+        # What cannot be read is a matter of the frame, and is said there.
+        with contextlib.suppress(SerdeError, *MESSAGE_FAULTS):
+            message: Any = store.deserialize_cdr(first.data, IMAGE)
+            if message.encoding in MEASUREMENTS:
+                found.add(topic)
+    return found
 
 
 def is_image(name: str, kind: str, transport: str = '') -> bool:

@@ -7,12 +7,11 @@ Reads rosbag2 (folders and single .db3 and .mcap files) and bags of ROS 1, by th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from midas_depth_ros.images.sources.bag import (
-    BAG_FAULTS,
     bag_files,
     load_rosbags,
     storage_of,
@@ -60,7 +59,7 @@ class BagMessages:
                 self.counts[each.topic] = self.counts.get(each.topic, 0) + each.msgcount
             self.storage = 'ros1' if self.is_ros1 else _storage(reader, self.path)
 
-    def read(self, topics: Collection[str]) -> Iterator[Recorded]:
+    def read(self, topics: Collection[str]) -> Generator[Recorded, None, None]:
         """The messages of these topics in the order of recording.
 
         Raises UnreadableSource where the bag turns out to be damaged, after what is before that.
@@ -73,6 +72,11 @@ class BagMessages:
                 kind = connection.msgtype
                 recorded = bytes(self._as_cdr(data, kind))
                 yield Recorded(connection.topic, kind, int(time_ns), recorded)
+
+    def first(self, topic: str) -> Recorded | None:
+        """The first message of a topic."""
+        with contextlib.closing(self.read([topic])) as messages:
+            return next(messages, None)
 
     def _as_cdr(self, data: Any, kind: str) -> Any:
         if not self.is_ros1:
@@ -97,7 +101,7 @@ class BagMessages:
         try:
             with reads(path) as reader:
                 yield reader
-        except (*faults, rosbag1.ReaderError, SerdeError, *BAG_FAULTS) as error:
+        except (*faults, rosbag1.ReaderError, SerdeError) as error:
             if isinstance(error, SourceError):
                 raise
             command = 'rosbag reindex' if self.is_ros1 else 'ros2 bag reindex'
