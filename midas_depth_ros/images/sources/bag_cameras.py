@@ -57,8 +57,8 @@ def find_cameras(
     """The cameras of a bag with these topics (name -> type), by name.
 
     Without a wish: all that have a camera_info; if none has, the only one there is. Of one
-    namespace `image_raw` is taken, or the only image. transport: 'raw', 'compressed', or '' for raw where
-    there is both. leave_out: image topics that are no pictures for people, unless they are wanted.
+    namespace `image_raw` is taken, or the only image. transport: 'raw', 'compressed', or '' for
+    raw where there is both. leave_out: image topics that are no pictures, unless they are wanted.
     Raises UnclearTopic.
     """
     images = {name for name, kind in topics.items() if is_image(name, kind, transport)}

@@ -96,12 +96,13 @@ class BagMessages:
         from rosbags import rosbag1
         from rosbags.serde import SerdeError
 
-        reads = rosbag1.Reader if self.is_ros1 else rosbag2.Reader
+        complaints: tuple[type[Exception], ...] = (*faults, rosbag1.ReaderError, SerdeError)
+        reads: Any = rosbag1.Reader if self.is_ros1 else rosbag2.Reader
         path = self.path if self.is_ros1 else storage_of(self.path)
         try:
             with reads(path) as reader:
                 yield reader
-        except (*faults, rosbag1.ReaderError, SerdeError) as error:
+        except complaints as error:
             if isinstance(error, SourceError):
                 raise
             command = 'rosbag reindex' if self.is_ros1 else 'ros2 bag reindex'
