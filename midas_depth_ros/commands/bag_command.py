@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import click
@@ -29,6 +30,7 @@ from midas_depth_ros.nodes.parameter_files import ParameterFault, read_parameter
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 
 if TYPE_CHECKING:
+    from midas_depth_ros.depth import DepthEstimator
     from midas_depth_ros.nodes.bag_pipeline import Tally
 
 NODE = 'depth_node'
@@ -53,6 +55,14 @@ Exit code: 0 all done, 1 some frames failed or the bag is damaged (what was done
 """
 
 
+def complete_parameter(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """The parameters whose names begin so, for the shell."""
+    names = [spec.name for spec in specs(DepthNodeSettings)]
+    return [f'{name}:=' for name in names if name.startswith(incomplete)]
+
+
 @click.command(name='bag', help=HELP, context_settings={'show_default': True})
 @click.argument('source', metavar='IN', type=click.Path(path_type=Path))
 @click.argument('output', metavar='OUT', type=click.Path(path_type=Path))
@@ -71,6 +81,7 @@ Exit code: 0 all done, 1 some frames failed or the bag is damaged (what was done
     'assignments',
     multiple=True,
     metavar='NAME:=VALUE',
+    shell_complete=complete_parameter,
     help='One parameter, over those of files: -p model:=embedded -p heatmap.colormap:=turbo.',
 )
 @click.option(
@@ -143,50 +154,73 @@ def process(
 ) -> bool:
     """Process the bag and say what came of it; whether everything went well.
 
-    Raises CommandError where ROS is missing, DepthError where there is no model.
+    Raises CommandError where ROS is missing or OUT cannot be written, DepthError where there is no
+    model.
     """
-    try:
-        from midas_depth_ros.nodes.bag_pipeline import OUTPUTS, BagPipeline
-        from midas_depth_ros.nodes.bag_writer import bag_writer
-        from midas_depth_ros.nodes.depth_node import estimator_from
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            f'{error}: a bag is processed by the code of the node: source a ROS 2 installation, or '
-            'pip install -r requirements/ros.txt'
-        ) from error
-    unknown = [name for name in only if name not in OUTPUTS]
+    ros = code_of_the_node()
+    unknown = [name for name in only if name not in ros.bag_pipeline.OUTPUTS]
     if unknown:
-        raise click.UsageError(f'--only {unknown[0]}: choose of {", ".join(OUTPUTS)}')
+        choices = ', '.join(ros.bag_pipeline.OUTPUTS)
+        raise click.UsageError(f'--only {unknown[0]}: choose of {choices}')
     total = sum(source.counts[camera.image] for camera in cameras)
     faults: list[str] = []
     with (
-        contextlib.closing(estimator_from(settings)) as estimator,
+        contextlib.closing(ros.depth_node.estimator_from(settings)) as estimator,
         reporting('frames', total) as report,
     ):
         if estimator.notice:
             report.say(estimator.notice)
 
-        def say(text: str) -> None:
+        def fail(text: str) -> None:
             faults.append(text)
             report.say(text)
 
-        pipeline = BagPipeline(estimator, settings, cameras, say, only)
-        about = {
-            'midas_depth_ros': midas_depth_ros.__version__,
-            'model': estimator.model,
-            'backend': estimator.backend,
-        }
-        with bag_writer(output, storage, pipeline.outputs, about) as writer:
-            try:
-                for recorded in in_order(source, cameras, pipeline.topics):
+        try:
+            pipeline = ros.bag_pipeline.BagPipeline(
+                estimator, settings, cameras, only, fail, report.say
+            )
+            about = description(estimator)
+            with ros.bag_writer.bag_writer(output, storage, pipeline.outputs, about) as writer:
+                for recorded in until_damaged(in_order(source, cameras, pipeline.topics), fail):
                     for topic, message in pipeline.process(recorded):
                         writer.write(topic, recorded.time_ns, message)
                     if pipeline.is_picture(recorded):
                         report.advance()
-            except SourceError as error:
-                say(str(error))
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f'{output}: it cannot be written: {error}') from error
     tell(pipeline.tallies, writer.counts, output)
     return not faults and all(tally.processed for tally in pipeline.tallies)
+
+
+def code_of_the_node() -> SimpleNamespace:
+    """The modules that need ROS. Raises CommandError where it is missing."""
+    try:
+        from midas_depth_ros.nodes import bag_pipeline, bag_writer, depth_node
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f'{error}: a bag is processed by the code of the node: source a ROS 2 installation, or '
+            'pip install -r requirements/ros.txt'
+        ) from error
+    return SimpleNamespace(bag_pipeline=bag_pipeline, bag_writer=bag_writer, depth_node=depth_node)
+
+
+def description(estimator: DepthEstimator) -> dict[str, str]:
+    """What made the bag, for its metadata."""
+    return {
+        'midas_depth_ros': midas_depth_ros.__version__,
+        'model': estimator.model,
+        'backend': estimator.backend,
+    }
+
+
+def until_damaged(messages: Iterable[Recorded], fail: Callable[[str], None]) -> Iterator[Recorded]:
+    """The messages up to where the bag cannot be read any more, which is said."""
+    try:
+        yield from messages
+    except SourceError as error:
+        fail(str(error))
 
 
 def in_order(

@@ -62,19 +62,22 @@ class BagPipeline:
         estimator: DepthEstimator,
         settings: DepthNodeSettings,
         cameras: Sequence[BagCamera],
-        say: Callable[[str], None],
-        wanted: Collection[str] = (),
+        wanted: Collection[str],
+        fail: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
-        """`wanted`: of OUTPUTS; empty = all. `say` is told of each picture that fails, and why.
+        """`wanted`: of OUTPUTS; empty = all. `fail` is told of each message that fails, and why.
 
         Raises ValueError where a parameter needs what is not installed.
         """
         names = tuple(camera.name for camera in cameras)
         settings = dataclasses.replace(settings, cameras=names, process_every_frame=True)
         self._made: list[tuple[str, Any]] = []
-        self._say = say
-        self._faults_said: set[str] = set()
-        self._node = OfflineNode(settings, self._take, self._warn, wanted)
+        self._fail = fail
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._measures = settings.heatmap.mode == 'metric'
+        self._node = OfflineNode(settings, self._take, self._pass_on, wanted)
         node = cast(Node, self._node)
         self._hand = Hand()
         mounting = Mounting(node, lambda: settings, self._node.clock.seconds)
@@ -139,7 +142,7 @@ class BagPipeline:
             try:
                 subscription.deliver(recorded.data)
             except RuntimeError as error:  # rclpy's, for bytes that are no such message
-                self._say(f'{recorded.topic} at {recorded.time_ns} ns: {error}')
+                self._fail(f'{recorded.topic} at {recorded.time_ns} ns: {error}')
         while self._hand.frames:
             self._worker.attempt(self._hand.frames.pop(0))
         if tally is not None:
@@ -152,11 +155,11 @@ class BagPipeline:
         tally.processed = camera.statistics.counts.processed
         if failed:
             fault = camera.statistics.last_fault
-            self._say(f'{recorded.topic} at {recorded.time_ns} ns: {fault}')
-        elif camera.metric.refused:
-            tally.reason = camera.metric.refused
-        else:
+            self._fail(f'{recorded.topic} at {recorded.time_ns} ns: {fault}')
+        elif not camera.metric.refused:
             tally.in_metres += 1
+        elif self._measures or camera.metric.wanted():
+            tally.reason = camera.metric.refused
 
     def _tally_of(self, topic: str) -> Tally | None:
         return next((each for each in self.tallies if each.camera.image == topic), None)
@@ -168,8 +171,8 @@ class BagPipeline:
     def _take(self, topic: str, message: Any) -> None:
         self._made.append((topic, message))
 
-    def _warn(self, text: str) -> None:
-        """Passes on what the node warns of, but for single frames: those are said, each."""
-        if ': frame ' not in text and text not in self._faults_said:
-            self._faults_said.add(text)
-            self._say(text)
+    def _pass_on(self, text: str) -> None:
+        """What the node warns of, once, but for single frames: those are said, each."""
+        if ': frame ' not in text and text not in self._warned:
+            self._warned.add(text)
+            self._warn(text)
