@@ -22,7 +22,7 @@ from rich.table import Table
 import midas_depth_ros
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.output import reporting
-from midas_depth_ros.images.sources import SourceError
+from midas_depth_ros.images.sources import SourceError, UnclearTopic
 from midas_depth_ros.images.sources.bag_cameras import BagCamera, depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages, Recorded
 from midas_depth_ros.nodes.declarations import specs
@@ -124,7 +124,10 @@ def bag(
         cameras = settings.cameras
     transport = settings.transport if 'transport' in given else ''
     left_out = () if topics or cameras else depth_topics(recorded)
-    chosen = find_cameras(recorded.topics, topics, cameras, transport, left_out)
+    try:
+        chosen = find_cameras(recorded.topics, topics, cameras, transport, left_out)
+    except UnclearTopic as error:
+        raise CommandError(f'{source}: {error}') from error
     if storage is None:
         storage = recorded.storage if recorded.storage in STORAGES else 'mcap'
     done = process(recorded, output, settings, chosen, only, storage)

@@ -8,15 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+ENDLESS = 1_000_000_000  # a total for the library, which wants one
 
 
 class Reporter:
     """Shows how far a batch is, and says what goes wrong without tearing the bar."""
 
-    def __init__(self, progress: Progress, title: str, total: int | None) -> None:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
-        self._task = progress.add_task(title, total=total)
+        self._task = task
 
     def advance(self) -> None:
         """One more is done."""
@@ -29,20 +38,23 @@ class Reporter:
 
 @contextlib.contextmanager
 def reporting(title: str, total: int | None) -> Iterator[Reporter]:
-    """A progress bar on standard error; in a pipe or a log there is none, only what is said."""
+    """A progress bar on standard error; in a pipe or a log there is none, only what is said.
+
+    total: how many there are; None if nobody knows.
+    """
     console = Console(stderr=True)
+    columns: list[ProgressColumn] = [TextColumn(f'{title} {{task.completed:.0f}}')]
+    if total:
+        columns += [TextColumn(f'of {total}'), BarColumn(), TimeRemainingColumn()]
     progress = Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        *columns,
         console=console,
         transient=True,
         disable=not console.is_terminal,
         redirect_stdout=sys.stdout.isatty(),  # what goes into a pipe stays there
     )
     with progress:
-        yield Reporter(progress, title, total)
+        yield Reporter(progress, progress.add_task(title, total=total or ENDLESS))
 
 
 def write_whole(path: Path, data: bytes) -> None:
