@@ -96,6 +96,9 @@ class ImageStream(Node):
             exit_code = 0  # ROS was shut down while we were publishing
         finally:
             self.exit_code = exit_code
+            executor = self.executor
+            if executor is not None:
+                executor.wake()  # to look at the exit code
 
     def _play(self) -> None:
         settings = self._parameter_server.current
