@@ -109,7 +109,8 @@ def _spin(
         signals.making = False
     try:
         executor.add_node(node)
-        with SignalWaker(executor.wake):
+        # `executor.wake()` would only make it look again at what to wait for.
+        with SignalWaker(node.create_guard_condition(_nothing).trigger):
             while not signals.requested and rclpy.ok() and not hasattr(node, 'exit_code'):
                 executor.spin_once(timeout_sec=WAIT_S)
     except ExternalShutdownException:
@@ -119,3 +120,7 @@ def _spin(
         executor.shutdown()
         node.destroy_node()
     return int(getattr(node, 'exit_code', 0))
+
+
+def _nothing() -> None:
+    """A callback, so that the executor returns."""
