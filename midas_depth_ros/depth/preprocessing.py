@@ -38,9 +38,12 @@ def _constrained(side: float) -> int:
     return min(max(multiple, MULTIPLE), TARGET_SIDE)
 
 
-def preprocess(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Scale and normalise a picture: (H, W, 3) uint8 RGB to (1, 3, h, w) float32, C-contiguous."""
-    size = network_input_size(rgb.shape[1], rgb.shape[0])
+def preprocess(rgb: NDArray[np.uint8], size: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    """Scale and normalise a picture: (H, W, 3) uint8 RGB to (1, 3, h, w) float32, C-contiguous.
+
+    `size` (width, height) overrides what MiDaS_small chooses.
+    """
+    size = size or network_input_size(rgb.shape[1], rgb.shape[0])
     # The resize is linear, so the arithmetic can wait until the picture is small.
     small = cv2.resize(rgb.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
     network_input = np.empty((1, 3, size[1], size[0]), np.float32)
