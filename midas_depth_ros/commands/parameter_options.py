@@ -14,7 +14,8 @@ import click
 
 from midas_depth_ros.commands.help_sections import SectionOption
 from midas_depth_ros.nodes.declarations import Spec, build, specs
-from midas_depth_ros.nodes.settings import DepthNodeSettings, HeatmapParameters
+from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
+from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.views import HeatmapOptions
 
 Command = TypeVar('Command', bound=Callable[..., Any])

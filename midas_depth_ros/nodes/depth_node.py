@@ -23,6 +23,7 @@ from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
 from midas_depth_ros.nodes.calibration_service import CalibrationService
 from midas_depth_ros.nodes.camera_input import CameraInput
 from midas_depth_ros.nodes.camera_output import CameraOutput
+from midas_depth_ros.nodes.cpu_budget import apply_cpu_budget, parse_cpus, threads_for
 from midas_depth_ros.nodes.diagnostics import ModelReport
 from midas_depth_ros.nodes.frame_view import GridCache
 from midas_depth_ros.nodes.log_bridge import forward_logging
@@ -49,7 +50,8 @@ def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
     return load_estimator(
         settings.model,
         settings.backend,
-        settings.num_threads,
+        threads_for(settings.num_threads, parse_cpus(settings.cpu_affinity)),
+        precision=settings.precision,
         allow_download=settings.allow_download,
     )
 
@@ -112,6 +114,7 @@ class DepthNode(LifecycleNode):
 
     def _configure(self, settings: DepthNodeSettings) -> None:
         started = time.monotonic()
+        apply_cpu_budget(settings.niceness, parse_cpus(settings.cpu_affinity))
         self.get_logger().info(f'loading model {settings.model!r}')
         self._estimator = estimator = self._make_estimator(settings)
         self._mounting = Mounting(self, lambda: self.settings)
@@ -129,9 +132,11 @@ class DepthNode(LifecycleNode):
                 grids=GridCache(),
             )
         self.get_logger().info(
-            f'model {estimator.model} on {estimator.backend}, '
+            f'model {estimator.model} on {estimator.backend} in {estimator.precision}, '
             f'loaded in {time.monotonic() - started:.1f} s'
         )
+        if estimator.choice:
+            self.get_logger().info(estimator.choice)
         if estimator.notice:
             self.get_logger().warning(estimator.notice)
 
@@ -260,8 +265,11 @@ class DepthNode(LifecycleNode):
             enabled=self._worker is not None,
             model=estimator.model if estimator else '',
             backend=estimator.backend if estimator else '',
+            precision=estimator.precision if estimator else '',
             notice=estimator.notice if estimator else '',
-            threads=self.settings.num_threads,
+            threads=threads_for(self.settings.num_threads, parse_cpus(self.settings.cpu_affinity)),
+            cpu_affinity=self.settings.cpu_affinity,
+            niceness=self.settings.niceness,
         )
 
 

@@ -18,10 +18,12 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from midas_depth_ros.nodes.signal_waker import SignalWaker
 from midas_depth_ros.nodes.stop_signals import StopSignals
 
-# rcl's wait does not return on a signal: this bounds how long a signal goes unnoticed.
-WAIT_S = 0.1
+# A signal ends the wait by `SignalWaker`, and what ends the node by itself comes from a callback.
+# This bounds what would go unnoticed otherwise: a context shut down by others, a lost wake-up.
+WAIT_S = 1.0
 
 
 class NodeSignals(StopSignals):
@@ -107,8 +109,10 @@ def _spin(
         signals.making = False
     try:
         executor.add_node(node)
-        while not signals.requested and rclpy.ok() and not hasattr(node, 'exit_code'):
-            executor.spin_once(timeout_sec=WAIT_S)
+        # `executor.wake()` would only make it look again at what to wait for.
+        with SignalWaker(node.create_guard_condition(_nothing).trigger):
+            while not signals.requested and rclpy.ok() and not hasattr(node, 'exit_code'):
+                executor.spin_once(timeout_sec=WAIT_S)
     except ExternalShutdownException:
         pass
     finally:
@@ -116,3 +120,7 @@ def _spin(
         executor.shutdown()
         node.destroy_node()
     return int(getattr(node, 'exit_code', 0))
+
+
+def _nothing() -> None:
+    """A callback, so that the executor returns."""

@@ -12,7 +12,8 @@ from midas_depth_ros.commands.image_command import image
 from midas_depth_ros.commands.parameter_options import heatmap_options, option_of
 from midas_depth_ros.commands.video_command import video
 from midas_depth_ros.nodes.declarations import Spec, specs
-from midas_depth_ros.nodes.settings import DepthNodeSettings, HeatmapParameters
+from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
+from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.views import HeatmapOptions
 
 HEATMAP = list(specs(HeatmapParameters))
