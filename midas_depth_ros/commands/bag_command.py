@@ -23,7 +23,7 @@ from midas_depth_ros.nodes.settings import DepthNodeSettings
 NODE = 'depth_node'
 STORAGES = ('sqlite3', 'mcap')
 
-HELP = """What depth_node makes of a bag, as a bag.
+HELP = """Bag to bag: what depth_node would publish of every frame.
 
 IN is a rosbag2 (sqlite3 or mcap; a folder or one file) or a .bag file of ROS 1. Every frame of its
 cameras is processed, in order; OUT is a rosbag2 with the node's own topics and types, with the
