@@ -50,10 +50,9 @@ def reporting(title: str, total: int | None) -> Iterator[Reporter]:
         *columns,
         console=console,
         transient=True,
-        disable=not console.is_terminal,
         redirect_stdout=sys.stdout.isatty(),  # what goes into a pipe stays there
     )
-    with progress:
+    with progress if console.is_terminal else contextlib.nullcontext():
         yield Reporter(progress, progress.add_task(title, total=total or ENDLESS))
 
 
