@@ -125,29 +125,42 @@ class Batch:
         self._made: dict[Path, Path] = {}  # output -> the picture it is of
 
     def run(self) -> int:
-        """How many were done. Raises DepthError, or CommandError for the folder of outputs."""
+        """How many were done; the others are named. Raises DepthError where there is no model."""
         from midas_depth_ros.commands.model import estimator_of
 
+        # Before the bar, for a model may be fetched; not for names behind which nothing is.
+        there = any(isinstance(each, Path) for each in self._inputs)
+        estimator = estimator_of(self._values) if there else None
         done = 0
-        estimator = None
         with reporting('pictures', len(self._inputs)) as report:
             for each in self._inputs:
-                try:
-                    path = named(each)
-                    paths = self._paths_of(path)
-                    rgb = read_picture(path, self._values['max_pixels'])
-                except FAULTS as error:
-                    report.say(fault_line(each, error))
-                    report.advance()
-                    continue
-                # Here, so that a missing file is not paid for with the loading of a model.
-                estimator = estimator or estimator_of(self._values)
-                faults = self._make(path, rgb, estimator, paths)
+                faults: list[Exception] = []
+                if isinstance(each, CommandError):
+                    faults = [each]
+                elif estimator is not None:
+                    faults = self._do(each, estimator)
                 for fault in faults:
-                    report.say(fault_line(path, fault))
+                    report.say(fault_line(each, fault))
                 done += not faults
                 report.advance()
         return done
+
+    def _do(self, picture: Path, estimator: DepthEstimator) -> list[Exception]:
+        """Do one picture; what went wrong with it."""
+        try:
+            paths = self._paths_of(picture)
+            rgb = read_picture(picture, self._values['max_pixels'])
+            result = Result(picture.name, rgb, estimator, self._look)
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except FAULTS as error:
+            return [error]
+        faults: list[Exception] = []
+        for name, path in paths.items():
+            try:
+                write_whole(path, OUTPUTS[name][1](result))
+            except FAULTS as error:
+                faults.append(error)
+        return faults
 
     def _paths_of(self, picture: Path) -> dict[str, Path]:
         """Where its outputs go. Raises CommandError where that is not free."""
@@ -166,30 +179,6 @@ class Batch:
                 f'there already in {self._folder}: {", ".join(there)}: give --force to overwrite'
             )
         return paths
-
-    def _make(
-        self, picture: Path, rgb: Any, estimator: DepthEstimator, paths: dict[str, Path]
-    ) -> list[Exception]:
-        """Write the outputs that can be made; what went wrong with the others."""
-        try:
-            result = Result(picture.name, rgb, estimator, self._look)
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except FAULTS as error:
-            return [error]
-        faults: list[Exception] = []
-        for name, path in paths.items():
-            try:
-                write_whole(path, OUTPUTS[name][1](result))
-            except FAULTS as error:
-                faults.append(error)
-        return faults
-
-
-def named(each: Path | CommandError) -> Path:
-    """The path, or the error that stands in its place."""
-    if isinstance(each, CommandError):
-        raise each
-    return each
 
 
 def fault_line(each: Path | CommandError, error: Exception) -> str:

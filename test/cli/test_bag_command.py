@@ -20,7 +20,7 @@ from bags import (
     write_image_bag,
 )
 from rosbags.rosbag1 import Writer as Writer1
-from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from .conftest import corridor
@@ -270,6 +270,26 @@ def test_a_bag_that_is_cut_short_gives_what_is_in_it(midas_depth, tmp_path):
     assert result.exit_code == 1
     assert 'Traceback' not in result.output
     assert 0 < len(contents(tmp_path / 'out')) < 40
+
+
+def test_single_files_and_compressed_bags_are_read_too(midas_depth, tmp_path):
+    messages = camera('/camera')
+    plain = write_bag(tmp_path / 'plain', messages, 'mcap')
+    writer = Writer(tmp_path / 'zstd', version=9, storage_plugin=STORAGES['sqlite3'])
+    writer.set_compression(CompressionMode.MESSAGE, CompressionFormat.ZSTD)
+    with writer:
+        connections = {
+            topic: writer.add_connection(topic, message.__msgtype__, typestore=JAZZY)
+            for _, topic, message in messages[:2]
+        }
+        for time_ns, topic, message in messages:
+            data = JAZZY.serialize_cdr(message, message.__msgtype__)
+            writer.write(connections[topic], time_ns, data)
+    only = ('--only', 'relative_inverse_depth/image')
+    for source, name in ((plain / 'plain.mcap', 'one'), (tmp_path / 'zstd', 'two')):
+        assert midas_depth('bag', source, name, *MODEL, *only).exit_code == 0
+    assert len(contents(tmp_path / 'one')) == 3
+    assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
 
 
 def test_bags_of_ros_1_are_read(midas_depth, tmp_path):
