@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
+import types
 
 import numpy as np
 import pytest
 from bags import JAZZY, START_NS, camera_info_message, raw_message
 from fakes import BrightnessEstimator, SceneEstimator
+from geometry_msgs.msg import TransformStamped
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Imu
 
+from midas_depth_ros.geometry import CameraMount
 from midas_depth_ros.images.sources.bag_cameras import BagCamera
 from midas_depth_ros.images.sources.bag_messages import Recorded
 from midas_depth_ros.nodes.bag_pipeline import OUTPUTS, BagPipeline
@@ -18,6 +22,7 @@ from midas_depth_ros.nodes.declarations import build
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 
 from .test_metric_topics import MOUNT, POSE, box, scene_depth
+from .test_tf_mount import Buffer, TransformException, quaternion
 
 CAMERA = BagCamera('front/left', '/front/left/image_rect', '/front/left/camera_info')
 RGB = np.full((240, 320, 3), 120, np.uint8)
@@ -112,3 +117,40 @@ def test_an_imu_falls_silent_by_the_time_of_the_recording(age_s, in_metres):
         ranges = np.array(made[0][1].ranges)
         ahead = ranges[len(ranges) // 2]
         assert math.isclose(ahead, 1.5, rel_tol=0.1)
+
+
+class Listener:
+    """As tf2_ros.TransformListener subscribes; one transform is all there is."""
+
+    def __init__(self, buffer, node):
+        self._buffer = buffer
+        node.create_subscription(
+            TransformStamped, '/tf_static', self._heard, 100, callback_group=None
+        )
+
+    def _heard(self, message):
+        self._buffer.found = message
+
+    def unregister(self):
+        self._buffer = None
+
+
+def test_the_mount_is_taken_from_the_tf_of_the_bag(monkeypatch):
+    module = types.ModuleType('tf2_ros')
+    module.Buffer, module.TransformListener = Buffer, Listener
+    module.TransformException = TransformException
+    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
+    mount = CameraMount(POSE.z_m, POSE.pitch_rad)
+    transform = TransformStamped()
+    transform.transform.rotation = quaternion(mount.body_axes())
+    transform.transform.translation.z = mount.height_m
+    exact = scene_depth(box(), pose=POSE)
+    line = pipeline(SceneEstimator(exact), wanted=('proximity',), mount_from_tf=True)
+    assert '/tf_static' in line.topics
+    line.process(info())
+    assert line.process(image(1.0)) == []
+    assert 'no transform' in line.tallies[0].reason
+    data = bytes(serialize_message(transform))
+    line.process(Recorded('/tf_static', 'tf2_msgs/msg/TFMessage', START_NS, data))
+    made = [message for index in range(3) for _, message in line.process(image(1.1 + index / 10))]
+    assert made[-1].range == pytest.approx(1.5, rel=0.05)
