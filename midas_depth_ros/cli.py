@@ -28,6 +28,7 @@ from midas_depth_ros.depth.checkpoints import FileState, Finding, WeightsFile
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
 from midas_depth_ros.drive.command import drive
 from midas_depth_ros.drive.plan import DriveError
+from midas_depth_ros.export.command import export
 from midas_depth_ros.geometry import GeometryError
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.views import ViewError
@@ -203,6 +204,7 @@ main.add_command(image)
 main.add_command(video)
 main.add_command(bag)
 main.add_command(drive)
+main.add_command(export)
 
 
 if __name__ == '__main__':
