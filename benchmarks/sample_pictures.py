@@ -38,9 +38,7 @@ def main(folder: Path) -> None:
     for name, (kind, seed) in SEEDS.items():
         picture = sample(seed, WIDTH, HEIGHT, kind).rgb
         path = folder / f'{name}.jpg'
-        if not cv2.imwrite(
-            str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        ):
+        if not cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
             raise click.ClickException(f'{path} could not be written: choose another folder')
         click.echo(path)
 
