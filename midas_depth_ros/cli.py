@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 import midas_depth_ros
+from midas_depth_ros.bench.command import bench
 from midas_depth_ros.commands.bag_command import bag
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.help_sections import write_commands
@@ -205,6 +206,7 @@ main.add_command(video)
 main.add_command(bag)
 main.add_command(drive)
 main.add_command(export)
+main.add_command(bench)
 
 
 if __name__ == '__main__':

@@ -27,7 +27,7 @@ from midas_depth_ros.nodes.cpu_budget import apply_cpu_budget, parse_cpus, threa
 from midas_depth_ros.nodes.diagnostics import ModelReport
 from midas_depth_ros.nodes.frame_view import GridCache
 from midas_depth_ros.nodes.log_bridge import forward_logging
-from midas_depth_ros.nodes.memory import keep_freed_memory
+from midas_depth_ros.nodes.memory import give_back_free_memory, keep_freed_memory
 from midas_depth_ros.nodes.metric_output import MetricOutput
 from midas_depth_ros.nodes.mount_calibration import MountCalibration
 from midas_depth_ros.nodes.mounting import Mounting
@@ -117,6 +117,7 @@ class DepthNode(LifecycleNode):
         apply_cpu_budget(settings.niceness, parse_cpus(settings.cpu_affinity))
         self.get_logger().info(f'loading model {settings.model!r}')
         self._estimator = estimator = self._make_estimator(settings)
+        give_back_free_memory()
         self._mounting = Mounting(self, lambda: self.settings)
         for name in settings.cameras:
             statistics = CameraStatistics()

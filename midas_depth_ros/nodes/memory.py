@@ -11,7 +11,7 @@ import ctypes
 
 # <malloc.h>; the largest threshold that glibc takes is half of its largest heap.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-TRIM_BYTES, MMAP_BYTES = 128 * 2**20, 32 * 2**20
+TRIM_BYTES, MMAP_BYTES = 64 * 2**20, 32 * 2**20
 
 
 def keep_freed_memory() -> bool:
@@ -25,3 +25,11 @@ def keep_freed_memory() -> bool:
         return False
     kept = mallopt(M_MMAP_THRESHOLD, MMAP_BYTES) and mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
     return bool(kept)
+
+
+def give_back_free_memory() -> None:
+    """Give back what is free now: loading a model leaves far more than pictures will need."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError, TypeError):
+        return
