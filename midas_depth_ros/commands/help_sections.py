@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+LONGEST = 160  # characters of a command's line, which may wrap
+
 
 class SectionOption(click.Option):
     """An option with a heading; without one it stands under `Options`."""
@@ -44,7 +46,7 @@ def write_commands(
     rest = tuple(name for name in group.list_commands(ctx) if name not in placed)
     for title, names in {**sections, others: rest}.items():
         known = [(name, group.get_command(ctx, name)) for name in names]
-        rows = [(name, command.get_short_help_str(70)) for name, command in known if command]
+        rows = [(name, command.get_short_help_str(LONGEST)) for name, command in known if command]
         if rows:
             with formatter.section(title):
                 formatter.write_dl(rows)
