@@ -5,7 +5,8 @@ and more, each from a seed, with shadows and a camera's faults, for training and
 """
 
 from midas_depth_ros.sim.drive_world import DriveWorld, drive_world
-from midas_depth_ros.sim.driving import DrivenRobot, Tally
+from midas_depth_ros.sim.driving import SCAN_HEIGHTS_M, DrivenRobot, Tally, World
+from midas_depth_ros.sim.furnished_world import FurnishedWorld, furnished_world
 from midas_depth_ros.sim.moving_scene import MovingScene, moving_scene
 from midas_depth_ros.sim.pose import Pose
 from midas_depth_ros.sim.render import Rendering, render
@@ -15,10 +16,12 @@ from midas_depth_ros.sim.world import KINDS, Sample, sample
 
 __all__ = [
     'KINDS',
+    'SCAN_HEIGHTS_M',
     'Box',
     'Cylinder',
     'DriveWorld',
     'DrivenRobot',
+    'FurnishedWorld',
     'Material',
     'Motion',
     'MovingScene',
@@ -31,7 +34,9 @@ __all__ = [
     'SceneError',
     'Sphere',
     'Tally',
+    'World',
     'drive_world',
+    'furnished_world',
     'moving_scene',
     'render',
     'sample',

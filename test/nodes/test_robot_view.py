@@ -21,7 +21,7 @@ from midas_depth_ros.geometry import CameraModel, CameraMount, ScaleShift, fit_g
 from midas_depth_ros.images import decode_image
 from midas_depth_ros.nodes.messages import stamp_ns
 from midas_depth_ros.nodes.synthetic_camera import SyntheticCamera
-from midas_depth_ros.sim import DrivenRobot, RobotModel, drive_world, render
+from midas_depth_ros.sim import DrivenRobot, RobotModel, drive_world
 from midas_depth_ros.sim.packing import unpacked
 
 SMALL = {
@@ -71,7 +71,7 @@ def test_at_rest_it_sees_and_tells_the_truth_of_its_start(ros: Ros) -> None:
     ros.spin_until(lambda: images and infos and odometry and scans, what='all of it')
     robot = DrivenRobot(drive_world(3), RobotModel(camera_pitch_rad=0.25))
     camera = CameraModel.from_field_of_view(96, 64, 1.6)
-    expected = render(robot.world.scene, camera, robot.motion.camera_pose(robot.model)).rgb
+    expected = robot.world.render(camera, robot.motion.camera_pose(robot.model)).rgb
     np.testing.assert_array_equal(decode_image(images[0]), expected)
     assert CameraModel.from_camera_info(infos[0]) == camera
     assert place(odometry[0]) == pytest.approx(START)
@@ -154,7 +154,7 @@ def test_simulated_depth_can_be_made_metric_again(ros: Ros, pictures: str) -> No
     assert relative.shape == (64, 96)
     robot = DrivenRobot(drive_world(3), RobotModel(camera_pitch_rad=0.25))
     camera = CameraModel.from_field_of_view(96, 64, 1.6)
-    true = render(robot.world.scene, camera, robot.motion.camera_pose(robot.model)).depth_z
+    true = robot.world.render(camera, robot.motion.camera_pose(robot.model)).depth_z
     fit = fit_ground_plane(relative.copy(), camera.normalised_grid(), CameraMount(0.3, 0.25))
     assert isinstance(fit, ScaleShift)
     near = true < 4
