@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 import midas_depth_ros
+from midas_depth_ros.demo.command import demo
 from midas_depth_ros.depth import checkpoints
 from midas_depth_ros.depth.checkpoints import FileState, Finding, WeightsFile
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
@@ -172,6 +173,7 @@ def verify(ctx: click.Context, path: Path | None) -> None:
 
 
 main.add_command(drive)
+main.add_command(demo)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -27,25 +26,13 @@ from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.messages import image_message
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
-from midas_depth_ros.sim import (
-    DrivenRobot,
-    Motion,
-    RobotModel,
-    Tally,
-    World,
-    drive_world,
-    furnished_world,
-)
+from midas_depth_ros.sim import WORLDS, DrivenRobot, Motion, RobotModel, Tally
 from midas_depth_ros.sim.disturb import Disturbance, DisturbanceOptions, noisy
 from midas_depth_ros.sim.packing import packed
 
 NANOSECONDS = 1_000_000_000
 DIAGNOSTICS_PERIOD_S = 0.25
 SCAN_RANGE_M = (0.02, 30.0)
-WORLDS: dict[str, Callable[[int], World]] = {
-    'plain': drive_world,
-    'furnished': furnished_world,
-}
 
 
 class RobotView:

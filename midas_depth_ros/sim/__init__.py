@@ -4,6 +4,8 @@
 and more, each from a seed, with shadows and a camera's faults, for training and measuring.
 """
 
+from collections.abc import Callable
+
 from midas_depth_ros.sim.drive_world import DriveWorld, drive_world
 from midas_depth_ros.sim.driving import SCAN_HEIGHTS_M, DrivenRobot, Tally, World
 from midas_depth_ros.sim.furnished_world import FurnishedWorld, furnished_world
@@ -14,9 +16,15 @@ from midas_depth_ros.sim.robot import Motion, RobotModel
 from midas_depth_ros.sim.scene import Box, Cylinder, Material, Room, Scene, SceneError, Sphere
 from midas_depth_ros.sim.world import KINDS, Sample, sample
 
+WORLDS: dict[str, Callable[[int], World]] = {
+    'plain': drive_world,
+    'furnished': furnished_world,
+}
+
 __all__ = [
     'KINDS',
     'SCAN_HEIGHTS_M',
+    'WORLDS',
     'Box',
     'Cylinder',
     'DriveWorld',

@@ -106,7 +106,7 @@ def lounge(rng: random.Random, atlas: Atlas) -> Place:
     for x, y, yaw, span in sides:
         _furnish(yard, stock, ground, (x, y, yaw), span)
     _dining(yard, stock, ground, length, width)
-    for _ in range(rng.randint(4, 6)):
+    for _ in range(rng.randint(4, 5)):
         _stand(yard, stock, ground, hall)
     _ceiling_lamps(yard, stock)
     return Place(
@@ -202,7 +202,8 @@ def _window(wall: Frame, stock: Stock, x: float, wide: float) -> None:
 def _dining(yard: Yard, stock: Stock, ground: Ground, length: float, width: float) -> None:
     """A table with chairs drawn up to it."""
     rng = stock.rng
-    x, y = rng.uniform(0.1, 0.24) * length, rng.uniform(-0.12, 0.12) * width
+    x = rng.choice((-1, 1)) * rng.uniform(0.2, 0.26) * length  # aside: the middle is for driving
+    y = rng.choice((-1, 1)) * rng.uniform(0.1, 0.2) * width
     f = yard.frame(x, y, rng.uniform(-0.2, 0.2))
     made.table(f, stock, 1.5, 0.85, 0.74)
     for across in (-0.35, 0.35):
