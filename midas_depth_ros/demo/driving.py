@@ -52,7 +52,8 @@ def commands(
         'transport': transport,
         'heatmap.mode': 'metric',
         'heatmap.metric_near': 0.3,  # the nearest floor in view
-        'heatmap.metric_far': 4.0,
+        'heatmap.metric_far': 5.0,
+        'heatmap.gamma': 0.65,  # brings out what is a metre or two away
     }
     wishes = {'seed': seed, 'speed': SPEED_M_S}
     remapped = ['-r', f'scan:={rig.CAMERA}/scan']

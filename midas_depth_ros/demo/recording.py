@@ -19,7 +19,7 @@ from midas_depth_ros.demo.thinned import Thinned
 
 MOMENTS = 12  # full-size pairs that are kept
 ANIMATION_FRAMES = 120  # small pairs that are kept
-ANIMATION_WIDTH = 360  # pixels, of one picture of a small pair
+ANIMATION_WIDTH = 320  # pixels, of one picture of a small pair
 
 Picture = NDArray[np.uint8]
 

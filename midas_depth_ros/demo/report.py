@@ -25,6 +25,7 @@ from midas_depth_ros.views import contact_sheet, save_animation, side_by_side
 from midas_depth_ros.views.style import BACKGROUND
 
 SHOWN_MOMENTS = 6
+SHOWN_FRAMES = 72  # of the animation: more would have to be smaller
 SHEET_COLUMNS = 2
 GAP = 4  # pixels between heatmap and top view
 UNKNOWN = (math.nan, math.nan, math.nan)
@@ -110,6 +111,7 @@ def _write_pictures(folder: Path, shown: list[Picture], moments: list[Pair]) -> 
 
 def _write_animation(folder: Path, recording: Recording, draw: Callable[[Pair], Picture]) -> None:
     pairs = recording.animation.items
+    pairs = pairs[:: -(-len(pairs) // SHOWN_FRAMES) or 1]
     if not pairs:
         return
     frames = [draw(pair) for pair in pairs]

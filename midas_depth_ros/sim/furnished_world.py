@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import random
+from collections.abc import Callable
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from midas_depth_ros.sim.world import view_place
 
 MEAN_GREY = 0.5  # what the camera makes of the mean light
 METERING = (64, 48)  # pixels
-VIEW_M = 2.0  # free ahead of the start
+STARTS = 12  # of so many free places the one is taken that looks farthest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,12 @@ def furnished_world(seed: int) -> FurnishedWorld:
     rng = random.Random(seed)
     texture_atlas = atlas('train', 0)
     place = lounge(rng, texture_atlas)
-    start = free_start(
-        np.random.default_rng([seed, 6]), plan_of(place, START_HEIGHTS_M), seed, VIEW_M
-    )
+    plan = plan_of(place, START_HEIGHTS_M)
+    starts = np.random.default_rng([seed, 6])
+    start = max((free_start(starts, plan, seed) for _ in range(STARTS)), key=_ahead(plan))
     return FurnishedWorld(place, texture_atlas, start, seed)
+
+
+def _ahead(plan: PlanView) -> Callable[[Start], float]:
+    """How far it is free ahead of a start, in metres."""
+    return lambda start: float(plan.reach(start[0], start[1], np.array([start[2]]))[0])

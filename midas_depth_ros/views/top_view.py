@@ -83,6 +83,7 @@ class TopView:
         self._middle = 0.5 * (x_min + x_max), 0.5 * (y_min + y_max)
         self._size = FINE * room[0], FINE * width
         self._hot = colour_table('inferno')
+        self._inside = np.zeros(self._size, np.uint8)
         self._ground = self._drawn(plan)
 
     @staticmethod
@@ -112,6 +113,7 @@ class TopView:
         x_min, x_max, y_min, y_max = plan.walls
         room = np.array([(x_min, y_min), (x_max, y_min), (x_max, y_max), (x_min, y_max)])
         cv2.fillPoly(canvas, [self._pixels(room)], FLOOR, cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(self._inside, [self._pixels(room)], 255, cv2.LINE_8, SHIFT)
         for outlines, colour in ((plan.above, ABOVE), (plan.solid, SOLID)):
             for outline in outlines:
                 cv2.fillPoly(canvas, [self._pixels(outline)], colour, cv2.LINE_AA, SHIFT)
@@ -123,7 +125,8 @@ class TopView:
         free = np.vstack([[(moment.x, moment.y)], scan[:, :2]])
         tinted = canvas.copy()
         cv2.fillPoly(tinted, [self._pixels(free)], SEEN_FREE, cv2.LINE_AA, SHIFT)
-        cv2.addWeighted(tinted, SEEN_ALPHA, canvas, 1 - SEEN_ALPHA, 0, canvas)
+        tinted = cv2.addWeighted(tinted, SEEN_ALPHA, canvas, 1 - SEEN_ALPHA, 0)
+        cv2.copyTo(tinted, self._inside, canvas)
         met = scan[np.isfinite(scan[:, 2])]
         if not len(met):
             return

@@ -61,7 +61,7 @@ def test_outlines_of_parts(part, heights, gap):
         assert outline is None
     else:
         assert outline is not None
-        assert outline.gap(0.0, 0.0) == pytest.approx(gap, abs=0.015)
+        assert outline.gap(0.0, 0.0) == pytest.approx(gap, abs=0.002)
 
 
 @pytest.mark.parametrize('seed', range(4))
