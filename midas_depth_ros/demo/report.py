@@ -25,12 +25,13 @@ from midas_depth_ros.views import contact_sheet, save_animation, side_by_side
 from midas_depth_ros.views.style import BACKGROUND
 
 SHOWN_MOMENTS = 6
-SHOWN_FRAMES = 72  # of the animation: more would have to be smaller
+SHOWN_FRAMES = 60  # of the animation: more would have to be smaller
 SHEET_COLUMNS = 2
+MOST_BYTES = 3_000_000  # of the animation
 GAP = 4  # pixels between heatmap and top view
 UNKNOWN = (math.nan, math.nan, math.nan)
 LEAST_WIDTH = 240  # pixels; narrower pictures are enlarged, so that the text below has room
-ANIMATION_FPS = (4.0, 50.0)  # a long run is shown faster than it was
+ANIMATION_FPS = (2.0, 50.0)  # a long run is shown faster than it was
 CONTENTS = {
     'contact_sheet.png': 'camera | heatmap at several moments, on one sheet',
     'run.gif': 'the run, animated',
@@ -117,7 +118,9 @@ def _write_animation(folder: Path, recording: Recording, draw: Callable[[Pair], 
     frames = [draw(pair) for pair in pairs]
     span_s = pairs[-1].time_s - pairs[0].time_s
     rate_hz = (len(pairs) - 1) / span_s if span_s > 0 else 1.0
-    save_animation(folder / 'run.gif', frames, float(np.clip(rate_hz, *ANIMATION_FPS)))
+    save_animation(
+        folder / 'run.gif', frames, float(np.clip(rate_hz, *ANIMATION_FPS)), max_bytes=MOST_BYTES
+    )
 
 
 def _write_messages(folder: Path, recording: Recording) -> None:
