@@ -18,10 +18,11 @@ ADDRESS = re.compile(r'https?://[^\s\'"]+')
 
 
 class Dashboard:
-    """One dashboard; `look()` tells its address once, or once why there is none."""
+    """One dashboard; `look()` tells its address once, followed by `hint`, or why there is none."""
 
-    def __init__(self, children: Children, console: Console, port: int) -> None:
+    def __init__(self, children: Children, console: Console, port: int, hint: str = '') -> None:
         self._console = console
+        self._hint = hint
         self._child: Child | None = None
         if not port:  # nobody wants it
             return
@@ -45,7 +46,7 @@ class Dashboard:
         told = ADDRESS.search('\n'.join(said))
         if told:
             self._child = None
-            self._say(f'Look at it live in a browser: {told.group().rstrip(".,;")}')
+            self._say(f'Look at it live in a browser: {told.group().rstrip(".,;")}{self._hint}')
 
     def _say(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)

@@ -62,7 +62,8 @@ def run(plan: Plan, folder: Path, console: Console) -> Run:
         started_children = {
             name: children.start(name, command) for name, command in plan.commands().items()
         }
-        dashboard = Dashboard(children, console, plan.dashboard_port)
+        hint = '' if plan.keep_going else ' (until the demo ends; --keep-going: until Ctrl-C)'
+        dashboard = Dashboard(children, console, plan.dashboard_port, hint)
         drive = DriveListener() if plan.drives else None
         with _recorder(plan.transport, drive) as (recorder, spin):
             watch = _Watch(

@@ -1,12 +1,15 @@
 """A drive made by hand: what is kept, how scans are judged, figures, and the top view."""
 
+import io
 import itertools
 import math
 import socket
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from midas_depth_ros.demo import dashboard, driving, report
 from midas_depth_ros.demo.drive_recording import Beams, DriveRecording, Place
@@ -158,6 +161,59 @@ def test_pictures_have_the_top_view_beside_them_and_it_changes(tmp_path):
         assert np.abs(after - before).max() > 50
     with Image.open(tmp_path / 'run.gif') as animation:
         assert animation.n_frames == 8
+
+
+class FakeChildren:
+    """Starts nothing; its one child has ended or has said something."""
+
+    def __init__(self, folder, exit_code=None, said=''):
+        self.folder, self.exit_code, self.said = folder, exit_code, said
+        self.started = []
+
+    def start(self, name, command):
+        self.started.append(command)
+        log = self.folder / f'{name}.log'
+        log.write_text(f'$ python http://127.0.0.1:1/of-the-command-line\n{self.said}')
+        return SimpleNamespace(
+            exit_code=self.exit_code,
+            ending=lambda: f'{name} ended with exit code {self.exit_code}',
+            tail=lambda: log.read_text().splitlines(),
+            last_words=lambda: log.read_text().splitlines()[-1],
+        )
+
+
+def looked_at(children, port=8080, there=True, monkeypatch=None) -> str:
+    monkeypatch.setattr(dashboard, 'is_there', lambda: there)
+    console = Console(file=io.StringIO(), width=200)
+    instance = dashboard.Dashboard(children, console, port, ' (hint)')
+    for _ in range(3):
+        instance.look()
+    return console.file.getvalue()
+
+
+def test_the_address_of_the_dashboard_is_told_once(tmp_path, monkeypatch):
+    children = FakeChildren(tmp_path, said='dashboard: http://127.0.0.1:8080/\n')
+    text = looked_at(children, monkeypatch=monkeypatch)
+    assert text == 'Look at it live in a browser: http://127.0.0.1:8080/ (hint)\n'
+    assert children.started[0][1:3] == ['-m', 'midas_depth_ros.web']
+
+
+def test_nothing_is_told_before_it_is_ready(tmp_path, monkeypatch):
+    assert looked_at(FakeChildren(tmp_path), monkeypatch=monkeypatch) == ''
+
+
+def test_a_dashboard_that_cannot_run_is_told_and_no_more(tmp_path, monkeypatch):
+    children = FakeChildren(tmp_path, exit_code=1, said='Error: the dashboard needs fastapi')
+    text = looked_at(children, monkeypatch=monkeypatch)
+    assert text.count('No dashboard') == 1
+    assert 'exit code 1: Error: the dashboard needs fastapi' in text
+
+
+def test_no_dashboard_is_started_where_there_is_none_or_none_is_wanted(tmp_path, monkeypatch):
+    children = FakeChildren(tmp_path)
+    assert 'this installation has none' in looked_at(children, there=False, monkeypatch=monkeypatch)
+    assert looked_at(children, port=0, monkeypatch=monkeypatch) == ''
+    assert children.started == []
 
 
 def test_a_taken_port_is_replaced():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,12 +55,13 @@ class Demo:
         self.environment.pop('FORCE_COLOR', None)
         self.cwd = folder
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
+    def start(self, *options: str, headless: bool = True) -> subprocess.Popen[str]:
         """Start it in the background."""
         return subprocess.Popen(
             [
-                *(sys.executable, '-m', 'midas_depth_ros.demo', '--headless'),
-                *('--output', str(self.folder), *options),
+                *(sys.executable, '-m', 'midas_depth_ros.demo', '--output', str(self.folder)),
+                *(('--headless',) if headless else ()),
+                *options,
             ],
             env=self.environment,
             cwd=self.cwd,
@@ -235,6 +238,34 @@ def test_the_robot_drives(demo):
     assert str(demo.folder / 'contact_sheet.png') in out
     for path in (demo.folder / 'logs').iterdir():
         assert 'Traceback' not in path.read_text('utf-8')
+
+
+def test_the_dashboard_is_beside_it(demo):
+    for module in ('fastapi', 'uvicorn', 'websockets', 'multipart', 'midas_depth_ros.web'):
+        pytest.importorskip(module)
+    process = demo.start('--keep-going', '--seconds', '1', '--camera-rate', '4', headless=False)
+    try:
+        said = ''
+        for line in process.stdout:
+            said += line
+            if line.startswith(('Look at it', 'No dashboard')):
+                break
+        address = re.search(r'http://127\.0\.0\.1:\d+', said)
+        assert address, said
+        with urllib.request.urlopen(address.group(), timeout=20) as page:
+            assert '<html' in page.read().decode()
+        for line in process.stdout:
+            if line.startswith('Going on'):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, err) == (0, '')
+    assert 'The results are in' in out
+    assert demo.summary['exit_codes']['dashboard'] == 0
+    assert demo.summary['seconds'] == pytest.approx(1, abs=1)
 
 
 @pytest.fixture
