@@ -101,7 +101,7 @@ class ExactDepthEyes:
     def look(self, robot: DrivenRobot) -> PlainScan | None:
         """The scan of what the camera sees now."""
         pose = robot.motion.camera_pose(robot.model)
-        depth = robot.world.render(self._camera, pose).depth_z
+        depth = robot.world.depth_z(self._camera, pose)
         relative = self._disturbance.relative_inverse_depth(depth)
         return self._sight.scan(relative, robot.motion.time_s)
 

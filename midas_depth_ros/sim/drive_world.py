@@ -62,6 +62,10 @@ class DriveWorld:
         """What a camera sees from a pose: picture, exact depth, floor."""
         return render(self.scene, camera, pose)
 
+    def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
+        """The depth of `render`."""
+        return render(self.scene, camera, pose).depth_z
+
 
 def drive_world(seed: int) -> DriveWorld:
     """The world of a seed."""

@@ -56,6 +56,9 @@ class World(Protocol):
     def render(self, camera: CameraModel, pose: Pose) -> Rendering:
         """What a camera sees from a pose."""
 
+    def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
+        """The exact depth alone, (H, W) float32."""
+
 
 class DrivenRobot:
     """A robot in a world, from its start pose on."""

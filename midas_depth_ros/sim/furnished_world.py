@@ -14,9 +14,10 @@ from collections.abc import Callable
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.sim.cast import View, cast, grid_of
 from midas_depth_ros.sim.drive_world import START_HEIGHTS_M, Start, free_start
 from midas_depth_ros.sim.lounge import lounge
-from midas_depth_ros.sim.parts import FLOOR_ID, Place
+from midas_depth_ros.sim.parts import FLOOR_ID, PartTable, Place
 from midas_depth_ros.sim.photo import Photo, develop
 from midas_depth_ros.sim.place_plan import plan_of
 from midas_depth_ros.sim.plan_view import Heights, PlanView
@@ -48,6 +49,15 @@ class FurnishedWorld:
         """What a camera sees from a pose: picture, exact depth, floor."""
         light, depth, ids = view_place(self.place, camera, pose, self.texture_atlas)
         return Rendering(develop(light, self._photo), depth, ids == FLOOR_ID)
+
+    def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
+        """The depth of `render`, without the picture."""
+        view = View(grid_of(camera), pose.optical_axes, pose.position)
+        return cast(view, self._table, self.place.hall, self.place.ground_m)[0]
+
+    @functools.cached_property
+    def _table(self) -> PartTable:
+        return PartTable(self.place.parts)
 
     @functools.cached_property
     def _photo(self) -> Photo:

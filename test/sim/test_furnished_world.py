@@ -93,6 +93,8 @@ def test_it_starts_free_and_is_the_same_again(seed):
     assert again.place == world.place
     pose = robot.motion.camera_pose(robot.model)
     picture = world.render(CAMERA, pose).rgb
+    depth = world.render(CAMERA, pose).depth_z
+    np.testing.assert_array_equal(world.depth_z(CAMERA, pose), depth)
     np.testing.assert_array_equal(again.render(CAMERA, pose).rgb, picture)
     assert 60 < picture.mean() < 190
     assert picture.std() > 15
