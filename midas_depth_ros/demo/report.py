@@ -51,7 +51,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     drive = recording.drive
     view = None if drive is None else DriveView(drive, run.plan.world)
     draw = functools.partial(_picture, closeness=closeness, summary=summary, view=view)
-    moments = _evenly(recording.moments.items)
+    moments = _evenly(recording.moments.items, SHOWN_MOMENTS)
     _write_pictures(folder, [draw(pair) for pair in moments], moments)
     _write_animation(folder, recording, draw)
     _write_messages(folder / 'messages', recording)
@@ -67,9 +67,9 @@ def contents(folder: Path) -> list[tuple[Path, str]]:
     return [(folder / name, text) for name, text in CONTENTS.items() if (folder / name).exists()]
 
 
-def _evenly(moments: list[Pair]) -> list[Pair]:
-    """At most `SHOWN_MOMENTS` of them, the first and the last included."""
-    count = min(SHOWN_MOMENTS, len(moments))
+def _evenly(moments: list[Pair], most: int) -> list[Pair]:
+    """At most so many of them, the first and the last included."""
+    count = min(most, len(moments))
     return [moments[round(i * (len(moments) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
@@ -111,8 +111,7 @@ def _write_pictures(folder: Path, shown: list[Picture], moments: list[Pair]) -> 
 
 
 def _write_animation(folder: Path, recording: Recording, draw: Callable[[Pair], Picture]) -> None:
-    pairs = recording.animation.items
-    pairs = pairs[:: -(-len(pairs) // SHOWN_FRAMES) or 1]
+    pairs = _evenly(recording.animation.items, SHOWN_FRAMES)
     if not pairs:
         return
     frames = [draw(pair) for pair in pairs]
