@@ -46,7 +46,7 @@ class DriveRecording:
         self.scans: Thinned[Beams] = Thinned(SCANS)
         self.scan_count = 0
         self.tally: dict[str, str] = {}  # as diagnostics have it
-        self.ended_s = 0.0  # by the wall clock, when the recording ended
+        self.began_s = self.ended_s = 0.0  # of the recording, by the wall clock
         self.states: list[tuple[float, str]] = []  # since when, by the wall clock, and which
         self.errors: list[float] = []  # (measured - true) / true, of beams
         self.seen = self.to_be_seen = 0  # beams with something within COMPARED_M

@@ -37,7 +37,7 @@ def summarise_drive(run: Run) -> dict[str, Any] | None:
             'p90': round(float(np.quantile(errors, 0.9)), 4) if len(errors) else None,
             'missed': round(1 - drive.seen / drive.to_be_seen, 4) if drive.to_be_seen else None,
         },
-        'states': _states(drive.states, drive.ended_s),
+        'states': _states(drive.states, drive.began_s, drive.ended_s),
     }
 
 
@@ -66,11 +66,13 @@ def drive_rows(drive: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _states(states: list[tuple[float, str]], end_s: float) -> dict[str, float]:
-    """The share of the time that each state took, the largest first."""
+def _states(states: list[tuple[float, str]], begin_s: float, end_s: float) -> dict[str, float]:
+    """The share of the recording that each state took, the largest first."""
     lengths: dict[str, float] = {}
     for (since, state), (until, _) in itertools.pairwise([*states, (end_s, '')]):
-        lengths[state] = lengths.get(state, 0.0) + max(until - since, 0.0)
+        length = min(until, end_s) - max(since, begin_s)
+        if length > 0:
+            lengths[state] = lengths.get(state, 0.0) + length
     whole = sum(lengths.values())
     ordered = sorted(lengths.items(), key=lambda pair: -pair[1])
     return {state: round(length / whole, 3) for state, length in ordered} if whole else {}

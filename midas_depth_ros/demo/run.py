@@ -71,6 +71,8 @@ def run(plan: Plan, folder: Path, console: Console) -> Run:
             )
             watch.wait_for_output()
             first_output_s = time.monotonic() - begin
+            if drive is not None:
+                drive.recording.began_s = time.time()
             seconds, ended_by = watch.record()
             recorder.recording_on = False
             if drive is not None:

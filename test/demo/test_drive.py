@@ -104,8 +104,9 @@ def make_run(frames: int = 8, seed: int = 0) -> Run:
             drive.add_scan(scan(stamp, 1.0, 1.5, INF))
             drive.add_truth(truth(stamp, 1.0))
     recording.counts['heatmap/image'] = frames
-    drive.states = [(0.0, 'clear'), (7.5, 'stopped: obstacle')]
-    drive.ended_s = 10.0
+    # What was before the recording does not count.
+    drive.states = [(0.0, 'stopped: no data'), (4.0, 'clear'), (17.5, 'stopped: obstacle')]
+    drive.began_s, drive.ended_s = 10.0, 20.0
     drive.tally = dict(TALLY)
     recording.drive = drive
     return Run(Plan(world=seed), recording, 7, 'now', 3.0, 8.0, '', {'camera': 0})
