@@ -26,7 +26,7 @@ from midas_depth_ros.sim.render import Rendering
 from midas_depth_ros.sim.textures import Atlas, atlas
 from midas_depth_ros.sim.world import view_place
 
-MEAN_GREY = 0.5  # what the camera makes of the mean light
+MEAN_GREY = 0.45  # what the camera makes of the mean light
 METERING = (64, 48)  # pixels
 STARTS = 12  # of so many free places the one is taken that looks farthest
 
