@@ -13,6 +13,7 @@ from midas_depth_ros.sim import FurnishedWorld, furnished_world
 PICTURE = (400, 300)  # what people look at; the network makes it smaller
 SPEED_M_S = 0.4
 PICTURE_NOISE = 1.0  # grey levels
+TIMEOUT_S = 1.6  # how old a scan may be: twice the default, so that busy machines show a drive too
 
 
 def world(seed: int) -> FurnishedWorld:
@@ -55,13 +56,14 @@ def commands(
         'heatmap.metric_far': 5.0,
         'heatmap.gamma': 0.65,  # brings out what is a metre or two away
     }
+    avoidance = rig.avoidance_parameters() | {'timeout': TIMEOUT_S}
     wishes = {'seed': seed, 'speed': SPEED_M_S}
     remapped = ['-r', f'scan:={rig.CAMERA}/scan']
     return {
         'camera': node_command('nodes.synthetic_camera', camera),
         'depth_node': node_command('nodes.depth_node', depth, parameters),
         'avoidance_node': [
-            *node_command('nodes.avoidance_node', rig.avoidance_parameters()),
+            *node_command('nodes.avoidance_node', avoidance),
             *remapped,
         ],
         'commander': node_command('drive.commander_node', wishes),
