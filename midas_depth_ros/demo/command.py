@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from midas_depth_ros.demo.run import RunError
 
 DASHBOARD_PORT = 8080
-WORLD = 4  # that is driven through if none is named: much is to be seen from its start
+WORLD = 1  # that is driven through if none is named: much is to be seen from its start
 
 HELP = """Let a simulated robot drive, or show pictures of yours; leave pictures, figures, messages.
 
