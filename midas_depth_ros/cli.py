@@ -24,6 +24,7 @@ from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.help_sections import write_commands
 from midas_depth_ros.commands.image_command import image
 from midas_depth_ros.commands.video_command import video
+from midas_depth_ros.demo.command import demo
 from midas_depth_ros.depth import checkpoints
 from midas_depth_ros.depth.checkpoints import FileState, Finding, WeightsFile
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
@@ -207,6 +208,7 @@ main.add_command(bag)
 main.add_command(drive)
 main.add_command(export)
 main.add_command(bench)
+main.add_command(demo)
 
 
 if __name__ == '__main__':
