@@ -83,7 +83,7 @@ def gather(
         if weights.suffix in entry.reads:
             wanted += [(name, precision) for precision in entry.precisions]
     for name, precision in sorted(wanted, key=_order):
-        if time.monotonic() - began > give_up_s:
+        if time.monotonic() - began > give_up_s and name != usual_recipe.NAME:
             absent.append(f'{name} {precision}: left out, for time ran short')
             continue
         report(f'loading {name} {precision}')
@@ -91,15 +91,16 @@ def gather(
             found.append(loaded(name, precision, weights, num_threads))
         except DepthError as error:
             absent.append(f'{name} {precision}: {error}')
-    return found, absent
+    return sorted(found, key=lambda one: not one.is_usual), absent
 
 
-def _order(who: tuple[str, str]) -> tuple[int, int, int]:
-    """The usual recipe, then what matters most, for the case that time runs short."""
+def _order(who: tuple[str, str]) -> tuple[int, int]:
+    """Who loads in a moment, then the usual recipe, then the rest, should time run short."""
     name, precision = who
     if name == usual_recipe.NAME:
-        return 0, 0, 0
-    return 1, int(precision not in (F32, 'bf16')), list(BACKENDS).index(name)
+        return 1, 0
+    quick = name != 'torch' and precision in (F32, 'bf16')
+    return (0 if quick else 2), list(BACKENDS).index(name)
 
 
 def loaded(name: str, precision: str, weights: Path, num_threads: int) -> Contestant:

@@ -32,11 +32,11 @@ OTHER_SIZES = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
 class Plan:
     """Seconds for each part; what is 0 is left out. `deadline_s` is for everything, from now."""
 
-    network_s: float = 20.0
-    pipeline_s: float = 25.0
-    node_s: float = 40.0
-    scaling_s: float = 6.0
-    load_s: float = 8.0
+    network_s: float = 12.0
+    pipeline_s: float = 15.0
+    node_s: float = 25.0
+    scaling_s: float = 5.0
+    load_s: float = 6.0
     network_pictures: tuple[parts.Size, ...] = (VGA, SQUARE)
     pipeline_pictures: tuple[parts.Size, ...] = (VGA, HD)
     every_node: bool = True
