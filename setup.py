@@ -31,7 +31,11 @@ setup(
         'rosbags',
     ],
     extras_require={
+        'openvino': ['openvino'],
+        'onnxruntime': ['onnxruntime'],
         'torch': ['torch', 'torchvision', 'timm'],
+        # For `midas_depth export --precision int8`.
+        'int8': ['openvino', 'nncf'],
         # Where OpenCV does not come from apt.
         'opencv': ['opencv-python-headless'],
     },

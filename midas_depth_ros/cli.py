@@ -24,6 +24,7 @@ from midas_depth_ros.depth.checkpoints import FileState, Finding, WeightsFile
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
 from midas_depth_ros.drive.command import drive
 from midas_depth_ros.drive.plan import DriveError
+from midas_depth_ros.export.command import export
 
 # What a command may raise to end with `error: ...` and exit code 1. Anything else is a fault of
 # the program and keeps its traceback.
@@ -174,6 +175,7 @@ def verify(ctx: click.Context, path: Path | None) -> None:
 
 main.add_command(drive)
 main.add_command(bench)
+main.add_command(export)
 
 
 if __name__ == '__main__':

@@ -50,7 +50,10 @@ class Deviation:
     @property
     def within_bound(self) -> bool:
         """Whether 'auto' may take it; what is not a number is not within."""
-        return self.correlation >= LEAST_CORRELATION and self.abs_rel <= MOST_ABS_REL
+        return all(
+            correlation >= LEAST_CORRELATION and abs_rel <= MOST_ABS_REL
+            for correlation, abs_rel in self.pictures.values()
+        )
 
     def __str__(self) -> str:
         return (

@@ -98,14 +98,34 @@ class OpenvinoBackend:
                 f'{path} is a model in {made_for}, not in {precision}: write another with '
                 f'`midas_depth export --precision {precision}`'
             )
+        deviation = Deviation.from_json(about.get('deviation'))
         if precision == AUTO:
-            self.precision = made_for if made_for in self._runtime.precisions() else 'f32'
-            self.choice = f'{self.precision}: {path.name} was written for {made_for}'
+            self.precision, self.choice = self._of_file(path, made_for, deviation)
         else:
             self.precision, self.choice = precision, f'{precision} as asked'
-        if self.precision == made_for:
-            self._warn(Deviation.from_json(about.get('deviation')))
+            if precision == made_for:
+                self._warn(deviation)
         return self._compiled(model, path), kind
+
+    def _of_file(self, path: Path, made_for: str, found: Deviation | None) -> tuple[str, str]:
+        """(precision, why): the rule of 'auto' for a model file.
+
+        What it was written for, if this CPU computes so and the deviation noted in the file, where
+        one is, lies within the bound; else f32, which an int8 model cannot do.
+        """
+        if found and not found.within_bound:
+            if made_for == 'int8':
+                raise BackendUnavailable(
+                    f'{path} strays beyond the bound of precision auto: {found}. Choose precision '
+                    'int8 to take it all the same, or export f32 or bf16'
+                )
+            return 'f32', f'f32: {path.name} in {made_for} strays beyond the bound: {found}'
+        if made_for not in ('int8', *self._runtime.precisions()):
+            return 'f32', f'f32: this CPU does not compute in {made_for}'
+        return (
+            made_for,
+            f'{made_for}: {path.name} was written for it; {found or "deviation not measured"}',
+        )
 
     def _warn(self, deviation: Deviation | None) -> None:
         if deviation and not deviation.within_bound:

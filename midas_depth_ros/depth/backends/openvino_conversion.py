@@ -75,17 +75,18 @@ class Conversion:
         """Write the model to `path` (.xml); what is to be known about it.
 
         `calibration`: what int8 finds its ranges on. `pictures`: what the deviation is measured
-        on, instead of the package's own. Raises WeightsCorrupt, WeightsMismatch,
+        on, instead of the package's own; a precision that this CPU does not compute in is written
+        unmeasured. Raises WeightsCorrupt, WeightsMismatch,
         BackendUnavailable where int8 lacks its library.
         """
         about: dict[str, Any] = {'network': self.kind.name, 'precision': precision}
-        steps = 3 if precision == 'f32' else 4
+        steps = 4 if precision != 'f32' and precision in self._runtime.precisions() else 3
         title = f'converting {self._weights.name} to {precision} for openvino, once'
         with show_steps(title, steps) as step:
             step('reading the weights')
             model = self._runtime.from_onnx(onnx_of(self._weights))
             reference = None
-            if precision != 'f32':
+            if precision != 'f32' and precision in self._runtime.precisions():
                 step(f'measuring {precision} against f32')
                 reference = self._infer(model, 'f32')
             if precision == 'int8':
