@@ -148,6 +148,7 @@ def test_a_slow_model_gets_the_newest_frame_and_drops_are_counted(ros, start, es
     out = ros.collect(Image, DEPTH)
     publisher = ros.publisher(Image, 'camera/image_raw')
     send_until(ros, publisher, lambda i: image(100 + i), out)
+    ros.spin_until(lambda: estimator.calls == len(out), what='the last of these frames')
     done = len(out)
     estimator.gate.clear()
     calls = estimator.calls
