@@ -158,7 +158,7 @@ def machine(bench: Json, soak: Json) -> str:
     return (
         f'{bench["cpu"]}, {bench["cores"]} processors, {bench["system"]}; {versions}. '
         f'Load average {load}. Model: {bench["model"]} ({bench["weights"]}). '
-        f'`auto` takes {" ".join(bench["auto"])}: {bench["auto_choice"]}.'
+        f'`auto` takes {" ".join(bench["auto"])}: {bench.get("auto_choice", "")}.'
     )
 
 
