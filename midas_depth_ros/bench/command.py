@@ -19,7 +19,7 @@ HELP = """Measure how fast depth is on this machine.
 
 The usual way to run MiDaS on a CPU (torch as it comes, float32) is timed side by side with every
 backend and precision that is installed: the network alone, picture to depth and heatmap, and the
-node as a process, from a picture's stamp to its heatmap over DDS. Takes about six minutes, a
+node as a process, from a picture's stamp to its heatmap over DDS. Takes about five minutes, a
 model's first conversion not counted; with --quick less than 40 s.
 
 Where the official weights are not here, random ones of the same network are taken: the times are

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.bench import usual_recipe
-from midas_depth_ros.depth.backends import BACKENDS, Backend, find_backend
+from midas_depth_ros.depth.backends import BACKENDS, PRECISIONS, Backend, find_backend
 from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.depth.estimator import DepthEstimator, NetworkPredictor
 from midas_depth_ros.views import Heatmap, HeatmapOptions
@@ -68,22 +68,27 @@ class Pipeline:
 
 
 def gather(
-    weights: Path, num_threads: int, report: Report, give_up_s: float = float('inf')
+    weights: Path,
+    num_threads: int,
+    report: Report,
+    give_up_s: float = float('inf'),
+    ready: Sequence[Contestant] = (),
 ) -> tuple[list[Contestant], list[str]]:
     """Everybody who can run these weights, the usual recipe first; and why others cannot.
 
-    After `give_up_s` seconds nobody else is loaded: converting a model for the first time takes
-    its time.
+    `ready` are loaded already. After `give_up_s` seconds nobody else is: converting a model for
+    the first time takes its time.
     """
     began = time.monotonic()
-    found: list[Contestant] = []
+    found = list(ready)
+    there = {(one.backend, one.precision) for one in ready}
     absent: list[str] = []
     wanted: list[tuple[str, str]] = [(usual_recipe.NAME, F32)]
     for name, entry in BACKENDS.items():
         if weights.suffix in entry.reads:
             wanted += [(name, precision) for precision in entry.precisions]
-    for name, precision in sorted(wanted, key=_order):
-        if time.monotonic() - began > give_up_s:
+    for name, precision in sorted(set(wanted) - there, key=_order):
+        if time.monotonic() - began > give_up_s and name != usual_recipe.NAME:
             absent.append(f'{name} {precision}: left out, for time ran short')
             continue
         report(f'loading {name} {precision}')
@@ -91,15 +96,23 @@ def gather(
             found.append(loaded(name, precision, weights, num_threads))
         except DepthError as error:
             absent.append(f'{name} {precision}: {error}')
-    return found, absent
+    return sorted(found, key=_shown), absent
 
 
 def _order(who: tuple[str, str]) -> tuple[int, int, int]:
-    """The usual recipe, then what matters most, for the case that time runs short."""
+    """Who loads in a moment, then the usual recipe, then the rest, should time run short."""
     name, precision = who
     if name == usual_recipe.NAME:
-        return 0, 0, 0
-    return 1, int(precision not in (F32, 'bf16')), list(BACKENDS).index(name)
+        return 1, 0, 0
+    quick = name != 'torch' and precision in (F32, 'bf16')
+    return (0 if quick else 2), list(BACKENDS).index(name), PRECISIONS.index(precision)
+
+
+def _shown(one: Contestant) -> tuple[int, int]:
+    """The usual recipe first, then as the table of backends has them."""
+    if one.is_usual:
+        return -1, 0
+    return list(BACKENDS).index(one.backend), PRECISIONS.index(one.precision)
 
 
 def loaded(name: str, precision: str, weights: Path, num_threads: int) -> Contestant:
@@ -108,10 +121,14 @@ def loaded(name: str, precision: str, weights: Path, num_threads: int) -> Contes
         recipe = usual_recipe.UsualRecipe(weights, num_threads)
         return Contestant(name, F32, recipe.preprocess, recipe.network, recipe.depth_and_heatmap)
     factory = find_backend(name, weights.suffix, precision)
-    backend: Backend = factory(weights, num_threads, precision)
+    return of_backend(factory(weights, num_threads, precision), weights)
+
+
+def of_backend(backend: Backend, weights: Path) -> Contestant:
+    """A loaded backend as a contestant."""
     estimator = DepthEstimator(weights.name, NetworkPredictor(backend))
     return Contestant(
-        name,
+        backend.name,
         backend.precision,
         backend.preprocess,
         backend.infer,

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from geometry_msgs.msg import Vector3Stamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -33,14 +32,17 @@ from midas_depth_ros.bench.rounds import SETTLE_S, WARM_UP_ROUNDS
 from midas_depth_ros.demo import environment
 from midas_depth_ros.demo.processes import Child, Children
 from midas_depth_ros.images import read_image
+from midas_depth_ros.nodes.camera_output import OUTPUTS
 from midas_depth_ros.nodes.messages import image_message
+from midas_depth_ros.nodes.metric_output import OUTPUTS as METRIC_OUTPUTS
 
 START_TIMEOUT_S = 120.0
 FRAME_TIMEOUT_S = 10.0
 RESEND_S = 0.02  # until a node has started it gets pictures this often
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 DEPTH, HEATMAP, CLOSENESS = 'relative_inverse_depth/image', 'heatmap/image', 'closeness'
-KINDS = {DEPTH: Image, HEATMAP: Image, CLOSENESS: Vector3Stamped}
+KINDS = {**OUTPUTS, **METRIC_OUTPUTS}
+ALL_OUTPUTS = tuple(name for name in KINDS if name != HEATMAP)  # which is always watched
 
 
 class BenchError(Exception):

@@ -78,7 +78,7 @@ class Result:
     def chosen(self) -> Row | None:
         """The row of the node that `auto` gives, or of the fastest one."""
         wanted = self.facts.get('auto')
-        nodes = [one for one in self.of(NODE) if one.ratio_to_usual or one.backend in BACKENDS]
+        nodes = [one for one in self.of(NODE) if one.backend in BACKENDS]
         same = [one for one in nodes if [one.backend, one.precision] == wanted]
         fastest = sorted(nodes, key=lambda one: one.median_ms)
         return next(iter(same + fastest), None)

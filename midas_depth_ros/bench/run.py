@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from midas_depth_ros.bench import parts, processes, roofline
-from midas_depth_ros.bench.contestants import Contestant, gather
+from midas_depth_ros.bench.contestants import Contestant, gather, of_backend
 from midas_depth_ros.bench.result import HOLLOW, PIPELINE, Result
 from midas_depth_ros.bench.weights import Weights
 from midas_depth_ros.depth.backends import AUTO, find_backend
@@ -32,11 +32,11 @@ OTHER_SIZES = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
 class Plan:
     """Seconds for each part; what is 0 is left out. `deadline_s` is for everything, from now."""
 
-    network_s: float = 20.0
-    pipeline_s: float = 25.0
-    node_s: float = 40.0
-    scaling_s: float = 6.0
-    load_s: float = 8.0
+    network_s: float = 12.0
+    pipeline_s: float = 15.0
+    node_s: float = 25.0
+    scaling_s: float = 5.0
+    load_s: float = 6.0
     network_pictures: tuple[parts.Size, ...] = (VGA, SQUARE)
     pipeline_pictures: tuple[parts.Size, ...] = (VGA, HD)
     every_node: bool = True
@@ -72,9 +72,10 @@ class Run:
     def carry_out(self, logs: Path) -> Result:
         """Measure everything; `logs` is a folder for those of the nodes."""
         began, load_before = time.monotonic(), os.getloadavg()[0]
-        auto = self._auto()
+        ready = self._auto()
+        auto = (ready[0].backend, ready[0].precision) if ready else None
         contestants, absent = gather(
-            self._weights.path, self._num_threads, self._report, self._plan.gather_s
+            self._weights.path, self._num_threads, self._report, self._plan.gather_s, ready
         )
         self.result.absent += absent
         self._measure_parts(contestants)
@@ -98,19 +99,17 @@ class Run:
         )
         return self.result
 
-    def _auto(self) -> tuple[str, str] | None:
-        """Backend and precision that a node would take by itself."""
+    def _auto(self) -> list[Contestant]:
+        """What a node would take by itself; none where there is nothing to be had."""
         self._report('asking what auto takes')
         try:
             factory = find_backend(AUTO, self._weights.path.suffix)
             backend = factory(self._weights.path, self._num_threads, AUTO)
         except DepthError as error:
             self.result.absent.append(f'auto: {error}')
-            return None
-        found = backend.name, backend.precision
+            return []
         self.result.facts['auto_choice'] = backend.choice
-        backend.close()
-        return found
+        return [of_backend(backend, self._weights.path)]
 
     def _seconds(self, wanted: float, shares: int = 1) -> float:
         """As long as planned, or what the deadline leaves of it."""

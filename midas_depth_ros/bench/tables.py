@@ -28,7 +28,9 @@ def show(result: Result) -> None:
         f'{facts["model"]} ({facts["weights"]}), {facts["cpu"]}, {facts["cores"]} processors, '
         f'load {facts["load_average"][0]} to {facts["load_average"][1]}, {facts["seconds"]} s'
     )
-    console.print(f'auto takes {" ".join(facts["auto"] or ["nothing"])}: {facts["auto_choice"]}')
+    console.print(
+        f'auto takes {" ".join(facts["auto"] or ["nothing"])}: {facts.get("auto_choice", "")}'
+    )
     console.print(
         f'a plain float32 matrix product reaches {facts["matrix_product_gflops"]} GFLOP/s here'
     )

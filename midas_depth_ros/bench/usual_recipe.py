@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth import preprocessing
 from midas_depth_ros.depth.errors import BackendUnavailable
-from midas_depth_ros.depth.network_kinds import kind_of
+from midas_depth_ros.depth.network_kinds import MIDAS_SMALL, kind_of
 
 NAME = 'usual recipe'
 
@@ -42,7 +42,7 @@ class UsualRecipe:
         self._network = load_network(weights).eval()
         kind = kind_of(weights)
         self.preprocess = kind.preprocess
-        self._size = kind.input_size[::-1] if kind.input_size else None
+        self._is_midas = kind is MIDAS_SMALL
 
     def network(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) float32 to (h, w) float32."""
@@ -55,11 +55,7 @@ class UsualRecipe:
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """(H, W, 3) uint8 RGB to (H, W) float32 and a (H, W, 3) uint8 BGR heatmap."""
         torch = self._torch
-        picture = rgb / 255.0
-        size = self._size or preprocessing.network_input_size(rgb.shape[1], rgb.shape[0])
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-        normalised = (small - preprocessing.MEAN) / preprocessing.STD
-        batch = torch.from_numpy(normalised.transpose(2, 0, 1).astype(np.float32)).unsqueeze(0)
+        batch = torch.from_numpy(self._network_input(rgb))
         with torch.no_grad():
             prediction = self._network(batch)
             prediction = torch.nn.functional.interpolate(
@@ -69,3 +65,12 @@ class UsualRecipe:
         low, high = depth.min(), depth.max()
         index = (255 * (depth - low) / max(high - low, 1e-6)).astype(np.uint8)
         return depth, cv2.applyColorMap(index, cv2.COLORMAP_INFERNO)
+
+    def _network_input(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if not self._is_midas:
+            return self.preprocess(rgb)
+        picture = rgb / 255.0
+        size = preprocessing.network_input_size(rgb.shape[1], rgb.shape[0])
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
+        normalised = (small - preprocessing.MEAN) / preprocessing.STD
+        return normalised.transpose(2, 0, 1)[np.newaxis].astype(np.float32)
