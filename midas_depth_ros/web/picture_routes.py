@@ -28,6 +28,7 @@ DEFAULTS = HeatmapOptions()
 
 Colormap = enum.Enum('Colormap', {name: name for name in COLORMAPS})  # type: ignore[misc]
 Mapping = enum.Enum('Mapping', {name: name for name in MAPPINGS})  # type: ignore[misc]
+COLOURS, SPREAD = Colormap(DEFAULTS.colormap), Mapping(DEFAULTS.mapping)
 
 
 class View(str, enum.Enum):
@@ -44,12 +45,8 @@ def _bounded(name: str, text: str) -> Any:
 
 
 def heatmap_options(
-    colormap: Annotated[Colormap, Query(description='Colours; warm is near.')] = (
-        Colormap(DEFAULTS.colormap)
-    ),
-    mapping: Annotated[Mapping, Query(description='Values over colours.')] = (
-        Mapping(DEFAULTS.mapping)
-    ),
+    colormap: Annotated[Colormap, Query(description='Colours; warm is near.')] = COLOURS,
+    mapping: Annotated[Mapping, Query(description='Values over colours.')] = SPREAD,
     percentile_low: Annotated[float, _bounded('percentile_low', 'Gets the far colour [%].')] = (
         DEFAULTS.percentile_low
     ),
