@@ -133,7 +133,10 @@ def picture_router(pictures: PictureDepth, jobs: Jobs, limits: Limits) -> APIRou
     )
     async def predict(
         request: Request,
-        image: Annotated[UploadFile, File(description='A JPEG, PNG or WebP file.')],
+        image: Annotated[
+            UploadFile,
+            File(description='A JPEG, PNG or WebP file.', json_schema_extra={'format': 'binary'}),
+        ],
         options: Options,
         view_name: Annotated[View, Query(alias='view')] = View.heatmap,
     ) -> Response:

@@ -8,12 +8,13 @@ WS   /api/live         pictures and facts as they come, see `live`
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 from fastapi import APIRouter, Request, WebSocket
 from pydantic import BaseModel
 
-from midas_depth_ros.web.controls import check_change
+from midas_depth_ros.web.controls import CONTROLS, check_value
 from midas_depth_ros.web.errors import documented
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.limits import Limits, Rate
@@ -21,11 +22,15 @@ from midas_depth_ros.web.live import live
 from midas_depth_ros.web.picture_routes import client_of
 from midas_depth_ros.web.robot import Robot
 
+ParameterName = enum.Enum(  # type: ignore[misc]
+    'ParameterName', {control.name: control.name for control in CONTROLS}
+)
+
 
 class Change(BaseModel):
     """One parameter and its new value; null is NaN, which means unknown."""
 
-    name: str
+    name: ParameterName
     value: Any = None
 
 
@@ -57,8 +62,8 @@ def robot_router(feed: Feed, robot: Robot, limits: Limits) -> APIRouter:
     )
     async def set_parameter(request: Request, change: Change) -> Done:
         changes.take(client_of(request))
-        check_change(change.name, change.value)
-        await robot.set_parameter(change.name, change.value)
+        check_value(change.name.value, change.value)
+        await robot.set_parameter(change.name.value, change.value)
         return Done()
 
     @router.post(

@@ -27,23 +27,14 @@ def statuses_of(message: Any, node: str) -> dict[str, Any]:
     }
 
 
-def _status(status: Any) -> dict[str, Any]:
+def status_facts(status: Any) -> dict[str, Any]:
+    """Level, sentence and values of a DiagnosticStatus."""
     level = ord(status.level) if isinstance(status.level, bytes) else int(status.level)
     return {
         'level': LEVELS[min(level, 3)],
         'message': status.message,
         'values': {pair.key: pair.value for pair in status.values},
     }
-
-
-def model_facts(status: Any) -> dict[str, Any]:
-    """The status of the model."""
-    return _status(status)
-
-
-def camera_facts(status: Any) -> dict[str, Any]:
-    """The status of a camera."""
-    return _status(status)
 
 
 def range_facts(message: Any) -> dict[str, Any]:

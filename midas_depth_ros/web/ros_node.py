@@ -21,7 +21,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_parameter_event
 
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.ros_camera import CameraWatch
-from midas_depth_ros.web.ros_facts import camera_facts, model_facts, statuses_of
+from midas_depth_ros.web.ros_facts import status_facts, statuses_of
 from midas_depth_ros.web.ros_parameters import ParameterClients
 
 TICK_S = 0.5
@@ -53,7 +53,7 @@ class DashboardNode(Node):
             qos_profile_parameter_events,
         )
         self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        feed.on_audience(lambda viewers: self.soon(self._tick))
+        feed.on_audience(lambda viewers: self.soon(self._follow))
         feed.tell('ros', {'depth_node': self._full_name})
         feed.tell('present', False)
         feed.tell('cameras', {})
@@ -95,24 +95,28 @@ class DashboardNode(Node):
         if 'model' not in statuses:
             return
         self._heard_s.append(time.monotonic())
-        self._feed.tell('model', model_facts(statuses.pop('model')))
+        self._feed.tell('model', status_facts(statuses.pop('model')))
         cameras = {
-            name.removeprefix('camera '): camera_facts(status)
+            name.removeprefix('camera '): status_facts(status)
             for name, status in statuses.items()
             if name.startswith('camera ')
         }
         self._feed.tell('cameras', cameras)
         self._topics = {name: facts['values'].get('topic', '') for name, facts in cameras.items()}
-        self._tick()
+        self._follow()
 
     def _on_parameter_event(self, event: ParameterEvent) -> None:
         if event.node == self._full_name:
             self._parameters.refresh()
 
     def _tick(self) -> None:
+        self._parameters.follow(self._present())
+        self._follow()
+
+    def _follow(self) -> None:
+        """Bring what is told and subscribed to in line with who is there and who looks."""
         present = self._present()
         self._feed.tell('present', present)
-        self._parameters.follow(present)
         if not present:
             self._topics = {}
             for name in ('model', 'parameters'):

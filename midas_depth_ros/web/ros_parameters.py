@@ -47,16 +47,20 @@ class ParameterClients:
         self._set = client(SetParameters, 'set_parameters')
         self._enable = client(SetBool, 'enable')
         self._descriptors: dict[str, ParameterDescriptor] = {}
-        self._known = False
+        self._known = self._was_ready = False
         self._attempt = 0
 
     def follow(self, present: bool) -> None:
-        """Read the parameters of a node that has come; forget those of one that has gone."""
-        if not present:
-            self._known = False
-        elif not self._known and self._describe.service_is_ready() and self._get.service_is_ready():
-            # Right after discovery an answer can get lost: asked again until there is one.
+        """Read the parameters of a node that has come; forget those of one that has gone.
+
+        Called now and then. Right after discovery the node cannot answer yet and would wait in
+        vain: it is asked at the second call, and again until there is an answer.
+        """
+        ready = present and self._describe.service_is_ready() and self._get.service_is_ready()
+        if ready and self._was_ready and not self._known:
             self.refresh()
+        self._was_ready = ready
+        self._known = self._known and present
 
     def refresh(self) -> None:
         """Read them (again)."""

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 
-import pytest
+import schemathesis
 from fakes import BrightnessEstimator
-from web_pictures import bomb, gif_file, jpeg_file, png_file, ramp
-
-schemathesis = pytest.importorskip('schemathesis', reason='schemathesis is not installed')
-
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
@@ -21,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
     unsupported_method,
 )
+from web_pictures import bomb, gif_file, jpeg_file, png_file, ramp
 
 from midas_depth_ros.web.access import Access
 from midas_depth_ros.web.app import Dashboard
@@ -94,7 +91,10 @@ schema = schemathesis.openapi.from_asgi('/openapi.json', DASHBOARD.asgi)
     suppress_health_check=list(HealthCheck),
 )
 def test_every_answer_is_a_documented_one(case):
-    if 'identifier' in (case.path_parameters or {}) and case.path_parameters['identifier'][:1] < '8':
+    if (
+        'identifier' in (case.path_parameters or {})
+        and case.path_parameters['identifier'][:1] < '8'
+    ):
         case.path_parameters['identifier'] = KNOWN.identifier  # else none would ever be found
     answer = case.call()
     case.validate_response(answer, checks=CHECKS)

@@ -160,7 +160,7 @@ def test_state_is_everything_that_is_known(client, feed):
 @pytest.mark.parametrize(
     ('body', 'status', 'words'),
     [
-        ({'name': 'model', 'value': '/etc/passwd'}, 422, ['model', 'not a parameter']),
+        ({'name': 'model', 'value': '/etc/passwd'}, 422, ['name', 'heatmap.colormap']),
         ({'name': 'heatmap.colormap', 'value': ['a']}, 422, ['number', 'text']),
         ({'name': 'heatmap.colormap', 'value': 'x' * 1000}, 422, ['too long']),
         ({'name': 'max_rate', 'value': 10**30}, 422, ['too large']),
