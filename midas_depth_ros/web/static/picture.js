@@ -5,10 +5,11 @@ import { ask, byId, element, pill, say } from '/static/dom.js';
 import { Field, throttled } from '/static/fields.js';
 
 const PERIOD_MS = 120;
-const LABELS = [
-  ['colormap', 'Colours'], ['mapping', 'Spread'], ['overlay_alpha', 'Picture shines through'],
-  ['percentile_low', 'Far colour at', ' [%]'], ['percentile_high', 'Near colour at', ' [%]'],
-  ['gamma', 'Gamma'], ['smoothing', 'Smoothing', ' [px]'], ['clahe_clip', 'Local contrast'],
+// name, label, step, unit, and a highest value where that of the API is too wide for a slider
+const LOOK = [
+  ['colormap', 'Colours'], ['mapping', 'Spread'], ['overlay_alpha', 'Picture shines through', 0.05],
+  ['percentile_low', 'Far colour at', 0.5, '%'], ['percentile_high', 'Near colour at', 0.5, '%'],
+  ['gamma', 'Gamma', 0.1, '', 4], ['smoothing', 'Smoothing', 0.5, 'px'], ['clahe_clip', 'Local contrast', 0.5, '', 10],
 ];
 const DEFAULTS = {
   colormap: 'inferno', mapping: 'linear', overlay_alpha: 0, percentile_low: 2, percentile_high: 98,
@@ -32,9 +33,12 @@ export class PicturePanel {
 
   buildLook() {
     const choices = { colormap: this.about.colormaps, mapping: this.about.mappings };
-    const fields = LABELS.map(([name, label, unit]) => {
+    const fields = LOOK.map(([name, label, step, unit, most]) => {
       const [low, high] = this.about.bounds[name] ?? [];
-      const spec = { name, label, kind: 'double', value: DEFAULTS[name], choices: choices[name] ?? [], low, high, text: unit ?? '' };
+      const spec = {
+        name, label, step, low, high: most ?? high, kind: 'double', value: DEFAULTS[name],
+        choices: choices[name] ?? [], text: unit ? `[${unit}]` : '',
+      };
       return new Field(spec, 'look', (value) => {
         this.look[name] = value;
         this.draw();
