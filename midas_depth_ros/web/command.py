@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.web.addresses import is_local, listen
+from midas_depth_ros.web.addresses import address_of, is_local, listen
 from midas_depth_ros.web.feed import Feed
 
 if TYPE_CHECKING:
@@ -153,8 +153,7 @@ def serve(web: Dashboard, listening: socket.socket, access: Access) -> None:
     """Serve until a signal; the address is printed when it is ready."""
     from midas_depth_ros.web.server import Server
 
-    host, port = listening.getsockname()[:2]
-    address = f'http://{f"[{host}]" if ":" in host else host}:{port}'
+    address = address_of(listening)
 
     def ready() -> None:
         click.echo(f'dashboard: {address}/{f"?token={access.token}" if access.token else ""}')

@@ -47,7 +47,7 @@ def test_it_says_its_address_serves_and_ends_cleanly(start, number):
 
 def test_beyond_localhost_a_token_is_made_up(start):
     program = start('web', *PICTURES_ONLY, '--host', '0.0.0.0')
-    port, token = program.said(r'http://0\.0\.0\.0:(\d+)/\?token=(\S{20,})\n').groups()
+    port, token = program.said(r'http://\S+:(\d+)/\?token=(\S{20,})\n').groups()
     address = f'http://127.0.0.1:{port}/'
     assert get(address) == get(f'{address}api/state') == 401
     assert get(f'{address}api/state', Authorization=f'Bearer {token}') == 200
@@ -57,7 +57,7 @@ def test_beyond_localhost_a_token_is_made_up(start):
 
 def test_without_a_token_beyond_localhost_there_is_a_loud_warning(start):
     program = start('web', *PICTURES_ONLY, '--host', '0.0.0.0', '--no-token')
-    program.said('WARNING: everyone who can reach .* can change how it\nworks|WARNING: everyone')
+    program.said('WARNING: everyone who can reach http')
     port = program.said(r':(\d+)/')[1]
     assert get(f'http://127.0.0.1:{port}/api/state') == 200
     assert program.stop() == 0

@@ -12,7 +12,7 @@ const STATS = [
   ['Latency', (v) => unit(v['latency median [ms]'], 'ms', 0)],
   ['95 %', (v) => unit(v['latency p95 [ms]'], 'ms', 0)],
   ['Inference', (v) => unit(v['inference median [ms]'], 'ms', 0)],
-  ['Stamp age', (v) => unit(v['stamp age median [ms]'], 'ms', 0)],
+  ['Age', (v) => unit(v['stamp age median [ms]'], 'ms', 0)],
   ['Dropped', (v) => v['frames dropped'] ?? '–'],
   ['Rejected', (v) => v['frames rejected'] ?? '–'],
 ];

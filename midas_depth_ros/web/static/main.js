@@ -9,6 +9,7 @@ import { PicturePanel } from '/static/picture.js';
 const PANELS = ['live', 'picture'];
 const NODE_FACTS = [
   ['model', 'Model'], ['backend', 'Runs on'], ['precision', 'Precision'], ['inference threads', 'Threads'],
+  ['processors', 'Processors'],
   ['lifecycle state', 'State'],
 ];
 
