@@ -24,7 +24,7 @@ from midas_depth_ros.web.app import Dashboard
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits
 
-EXAMPLES = 40
+EXAMPLES = 25
 # So that what is fuzzed is the API, not the counting.
 ENDLESS = Limits(
     predictions_per_s=1e6,
