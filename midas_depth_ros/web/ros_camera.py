@@ -6,6 +6,7 @@ little more than the frames that are shown.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import cv2
@@ -26,6 +27,9 @@ NEWEST = QoSProfile(
 )
 SHOWN_SIDE = 960  # px; larger raw pictures are reduced for the browser
 QUALITY = 80
+# A reading counts for so long, or for so many of its own periods where it comes slowly.
+EXPIRY_S, EXPIRY_PERIODS = 2.0, 3.0
+READINGS = ('closeness', 'proximity', 'scan', 'nearest_point')
 MAX_PIXELS = 33_554_432
 
 
@@ -36,6 +40,7 @@ class CameraWatch:
         self.topic = topic
         self._node, self._feed, self._name = node, feed, name
         self._subscriptions: list[Any] = []
+        self._heard: dict[str, tuple[float, float]] = {}  # reading -> when, and the time before it
         self._add(CompressedImage, f'{prefix}/heatmap/image/compressed', self._on_heatmap)
         if topic.endswith('/compressed'):
             self._add(CompressedImage, topic, self._on_compressed)
@@ -57,8 +62,17 @@ class CameraWatch:
 
     def forget(self) -> None:
         """What was near is no longer known."""
-        for fact in ('closeness', 'proximity', 'scan', 'nearest_point'):
-            self._feed.tell(f'{fact}/{self._name}', None)
+        self._heard = {}
+        for reading in READINGS:
+            self._feed.tell(f'{reading}/{self._name}', None)
+
+    def expire(self) -> None:
+        """Forget readings that did not come again: silence means unknown, not unchanged."""
+        now = time.monotonic()
+        for reading, (heard_s, period_s) in list(self._heard.items()):
+            if now - heard_s > max(EXPIRY_S, EXPIRY_PERIODS * period_s):
+                del self._heard[reading]
+                self._feed.tell(f'{reading}/{self._name}', None)
 
     def _add(self, kind: type, topic: str, callback: Any, raw: bool = False) -> None:
         made = self._node.create_subscription(kind, topic, callback, NEWEST, raw=raw)
@@ -88,8 +102,10 @@ class CameraWatch:
     def _on_nearest_point(self, message: PointStamped) -> None:
         self._tell('nearest_point', point_facts(message))
 
-    def _tell(self, fact: str, value: Any) -> None:
-        self._feed.tell(f'{fact}/{self._name}', value)
+    def _tell(self, reading: str, value: Any) -> None:
+        now = time.monotonic()
+        self._heard[reading] = (now, now - self._heard[reading][0] if reading in self._heard else 0)
+        self._feed.tell(f'{reading}/{self._name}', value)
 
 
 def raw_to_jpeg(serialised: bytes) -> bytes:

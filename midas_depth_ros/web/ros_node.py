@@ -112,6 +112,8 @@ class DashboardNode(Node):
     def _tick(self) -> None:
         self._parameters.follow(self._present())
         self._follow()
+        for watch in self._cameras.values():
+            watch.expire()
 
     def _follow(self) -> None:
         """Bring what is told and subscribed to in line with who is there and who looks."""

@@ -288,6 +288,7 @@ def test_a_depth_node_that_goes_and_comes_back_is_shown_again(open_page, robot, 
     page.locator('#controls', has_text='No depth node to set').wait_for()
     heatmap = page.locator('figure', has=page.locator('canvas[data-stream="camera/heatmap"]'))
     heatmap.locator('.over', has_text='no new picture').wait_for()
+    assert '?' in page.locator('.bars').first.inner_text()  # what was near is not known any more
     robot['node'] = start('nodes.depth_node', *NODE)
     page.locator('#live-notice').wait_for(state='hidden')
     wait_frames(page, 'camera/heatmap', frames(page, 'camera/heatmap') + 3)

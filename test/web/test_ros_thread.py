@@ -11,7 +11,7 @@ import pytest
 from driving import header, picture
 from fakes import BrightnessEstimator
 from PIL import Image as PillowImage
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
 from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.messages import image_message, jpeg_message
@@ -163,6 +163,35 @@ def test_pictures_and_heatmaps_come_while_somebody_looks(
     assert (np.abs(seen[:, 8:24].astype(int) - (250, 10, 10)) < 30).all()
     assert shown(feed, 'camera/heatmap').shape == (48, 64, 3)
     assert 'closeness/camera' in feed.facts()
+
+
+def test_readings_that_fall_silent_are_unknown(ros, feed, dashboard, start, viewer):
+    start()
+    fact(ros, feed, 'cameras')
+    readings = {
+        'scan': ros.node.create_publisher(LaserScan, 'camera/scan', 1),
+        'proximity': ros.node.create_publisher(Range, 'camera/proximity', 1),
+    }
+    scan = LaserScan(angle_increment=0.1, range_max=6.0, ranges=[1.0])
+    proximity = Range(range=0.5, max_range=6.0)
+
+    def heard() -> bool:
+        readings['scan'].publish(scan)
+        readings['proximity'].publish(proximity)
+        ros.spin_for(0.05)
+        return all(feed.facts().get(f'{name}/camera') for name in readings)
+
+    ros.spin_until(heard, what='scan and proximity')
+    assert feed.facts()['proximity/camera']['metres'] == 0.5
+
+    def only_scan() -> bool:
+        readings['scan'].publish(scan)
+        ros.spin_for(0.05)
+        return feed.facts()['proximity/camera'] is None
+
+    ros.spin_until(only_scan, what='a proximity that is forgotten')
+    assert feed.facts()['scan/camera']['ranges'] == [1.0]
+    fact(ros, feed, 'scan/camera', lambda value: value is None)
 
 
 def test_a_malformed_picture_is_left_out(ros, feed, dashboard, start, viewer):

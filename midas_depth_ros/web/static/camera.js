@@ -100,8 +100,9 @@ export class CameraCard {
     if (status) pill(this.level, status.level, status.message);
     this.bars.show(closeness);
     this.showNearest(proximity, values);
-    const reason = values.scale && values.scale !== 'valid' ? `No metres: ${values.scale.replace(/^none: /, '')}` : 'No scan yet';
-    drawTopView(this.top, scan, nearest, reason);
+    const reason = values.scale && values.scale !== 'valid' ? `No metres: ${values.scale.replace(/^none: /, '')}` : 'No scan';
+    const ahead = proximity && !proximity.clear ? nearest : null;
+    drawTopView(this.top, scan, ahead, reason);
     if (facts.status) this.showDiagnostics(values);
   }
 

@@ -48,6 +48,7 @@ function onFacts(news) {
   const first = Object.keys(facts).length === 0;
   Object.assign(facts, news);
   if ('cameras' in news) arrangeCards(Object.keys(facts.cameras ?? {}));
+  showEmptiness();
   for (const [name, card] of cards) {
     const own = {};
     if ('cameras' in news) own.status = facts.cameras?.[name];
@@ -77,6 +78,12 @@ function arrangeCards(names) {
     const own = (key) => facts[`${key}/${name}`];
     card.update({ status: facts.cameras[name], closeness: own('closeness'), proximity: own('proximity'), scan: own('scan'), nearest: own('nearest_point') });
   }
+}
+
+/** Without a camera the page says so instead of being empty. */
+function showEmptiness() {
+  byId('no-camera').hidden = cards.size > 0 || !facts.ros;
+  byId('cameras').hidden = cards.size === 0;
 }
 
 function showNode() {
@@ -109,6 +116,8 @@ function onState(now) {
   state = now;
   const words = { open: ['ok', 'connected'], closed: ['error', 'connection lost, trying again'], held: ['warn', 'frozen'] };
   pill(byId('connection'), ...words[now]);
+  // What was near is not known any more; it is told anew when the connection is back.
+  if (now === 'closed') cards.forEach((card) => card.update({ closeness: null, proximity: null, scan: null, nearest: null }));
   showNotice();
 }
 
