@@ -84,8 +84,8 @@ def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        # A container's root may not use the sandbox.
-        flags = ['--no-sandbox'] if os.geteuid() == 0 else []
+        # A container's root may not use the sandbox, and its shared memory is small.
+        flags = ['--disable-dev-shm-usage', *(['--no-sandbox'] if os.geteuid() == 0 else [])]
         browser = playwright.chromium.launch(
             executable_path=BROWSER, args=flags, env=browser_environment()
         )
