@@ -112,7 +112,7 @@ def shot(browser: Browser, address: str, name: str) -> bytes:
     )
     page.goto(f'{address}#{panel}')
     if panel == 'picture':
-        page.get_by_role('button', name='Sample: corridor').click()
+        page.get_by_role('button', name='Sample: corridor 2').click()
         page.locator('#result-words[data-level=ok]').wait_for()
         page.wait_for_timeout(1000)
     else:

@@ -9,9 +9,11 @@ from pathlib import Path
 from fastapi import Request
 from fastapi.responses import Response
 
+import midas_depth_ros
 from midas_depth_ros.web.errors import Refused
 
 STATIC = Path(__file__).parent / 'static'
+SAMPLES = Path(midas_depth_ros.__file__).parent / 'assets' / 'samples'
 # Not left to the machine: some map .js to text/plain.
 TYPES = {
     '.html': 'text/html; charset=utf-8',
@@ -31,19 +33,16 @@ class Asset:
     tag: str
 
 
-def read_assets(folder: Path = STATIC) -> dict[str, Asset]:
-    """Every file below the folder, by its name with slashes."""
-    return {
-        path.relative_to(folder).as_posix(): _asset(path)
-        for path in sorted(folder.rglob('*'))
-        if path.is_file()
-    }
+def read_assets() -> dict[str, Asset]:
+    """Every file of the page by its name, and the sample pictures as `samples/<name>`."""
+    found = {path.name: _asset(path) for path in STATIC.iterdir() if path.suffix in TYPES}
+    samples = {f'samples/{path.name}': _asset(path) for path in sorted(SAMPLES.glob('*.jpg'))}
+    return {**found, **samples}
 
 
 def _asset(path: Path) -> Asset:
     data = path.read_bytes()
-    kind = TYPES.get(path.suffix, 'application/octet-stream')
-    return Asset(data, kind, f'"{hashlib.sha256(data).hexdigest()[:16]}"')
+    return Asset(data, TYPES[path.suffix], f'"{hashlib.sha256(data).hexdigest()[:16]}"')
 
 
 def answer(assets: dict[str, Asset], name: str, request: Request) -> Response:

@@ -115,7 +115,7 @@ def test_samples_are_pictures_of_a_sensible_size(client):
         assert answer.headers['content-type'] == 'image/jpeg'
         assert len(answer.content) < 60_000
         picture = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
-        assert picture.shape == (480, 640, 3)
+        assert picture.shape == (240, 320, 3)
 
 
 @pytest.mark.parametrize(

@@ -242,8 +242,8 @@ def test_an_uploaded_picture_gives_a_result_that_sliders_draw_anew(open_page):
 
 def test_a_sample_gives_a_result(open_page):
     page = open_page('#picture')
-    page.get_by_role('button', name='Sample: corridor').click()
-    page.locator('#result-words', has_text='640×480').wait_for()
+    page.get_by_role('button', name='Sample: corridor 2').click()
+    page.locator('#result-words', has_text='320×240').wait_for()
 
 
 def test_bad_files_give_a_readable_error_and_the_page_lives_on(open_page):

@@ -52,7 +52,7 @@ export class PicturePanel {
   buildSamples() {
     byId('samples').append(...this.about.samples.map((path) => {
       const name = path.replace(/^samples\//, '').replace(/\.\w+$/, '').replaceAll('_', ' ');
-      const button = element('button', { type: 'button', title: name }, element('img', { src: `/static/${path}`, alt: `Sample: ${name}`, width: 120, height: 90 }));
+      const button = element('button', { type: 'button', title: name }, element('img', { src: `/static/${path}`, alt: `Sample: ${name}`, width: 104, height: 78 }));
       button.addEventListener('click', async () => {
         try {
           this.send(await (await ask(`/static/${path}`)).blob(), name);
