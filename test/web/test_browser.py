@@ -153,7 +153,9 @@ def test_live_pictures_change_in_every_browser_that_looks(open_page):
             assert canvas.evaluate(PIXELS) != before
         assert page.locator('#connection').inner_text() == 'connected'
     assert first.locator('#node-state').inner_text() == 'working'
-    assert first.locator('#node-facts').inner_text().split('\n')[:2] == ['Model', 'embedded']
+    told = first.locator('#node-facts').inner_text()
+    assert told.split('\n')[:2] == ['Model', 'embedded']
+    assert '% of a core' in told
     stats = first.locator('.stats').inner_text()
     first.wait_for_function("!document.querySelector('.stats').innerText.includes('Depth\\n–')")
     assert 'Latency' in stats

@@ -98,7 +98,8 @@ function showNode() {
   else pill(byId('node-state'), model.level, model.level === 'ok' ? 'working' : 'attention');
   say(byId('node-words'), present ? model?.message ?? '' : '');
   const rows = NODE_FACTS.filter(([key]) => values[key]).map(([key, label]) => [label, values[key]]);
-  for (const [key, value] of Object.entries(values)) if (/cpu/i.test(key) && value) rows.push([key, value]);
+  const busy = values['CPU [% of a core]'];
+  if (busy) rows.push(['CPU', `${busy} % of a core`]);
   byId('node-facts').replaceChildren(...rows.flatMap(([label, value]) => [element('dt', {}, label), element('dd', {}, value)]));
 }
 
