@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import secrets
 import socket
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,11 @@ NEEDED = (
 LIBRARY_MISSING = (
     'the dashboard needs {names}, which cannot be imported: install them with '
     'pip install {names} (or rosdep install)'
+)
+OLDEST_FASTAPI = (0, 100)
+TOO_OLD = (
+    'the dashboard needs FastAPI 0.100 or later, {found} is installed: get it with '
+    'pip install --upgrade fastapi'
 )
 OPEN_TO_ALL = (
     'WARNING: everyone who can reach {address} sees what the robot sees and can change how it '
@@ -119,10 +126,13 @@ def chosen_token(host: str, token: str, no_token: bool) -> str:
 
 
 def check_libraries() -> None:
-    """Raise ClickException where what serves pages is not installed."""
+    """Raise ClickException where what serves pages is not installed, or too old."""
     missing = [name for modules, name in NEEDED if not any(map(find_spec, modules))]
     if missing:
         raise click.ClickException(LIBRARY_MISSING.format(names=' '.join(missing)))
+    found = version('fastapi')
+    if tuple(map(int, re.findall(r'\d+', found)[:2])) < OLDEST_FASTAPI:
+        raise click.ClickException(TOO_OLD.format(found=found))
 
 
 @contextlib.contextmanager

@@ -96,6 +96,15 @@ def test_missing_libraries_are_named_with_the_remedy(monkeypatch):
     assert 'pip install fastapi uvicorn websockets python-multipart' in error.value.message
 
 
+@pytest.mark.parametrize('old', ['0.63.0', '0.99.1'])
+def test_a_library_that_is_too_old_is_named_with_the_remedy(monkeypatch, old):
+    monkeypatch.setattr(command, 'version', lambda name: old)
+    with pytest.raises(click.ClickException) as error:
+        command.check_libraries()
+    assert old in error.value.message
+    assert 'pip install' in error.value.message
+
+
 @pytest.mark.parametrize(
     ('host', 'token', 'no_token', 'expected'),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,22 @@ def test_a_picture_is_answered_where_there_is_no_ros_and_no_torch():
     )
     assert result.returncode == 0, result.stderr.decode()
     assert result.stdout.split() == [b'200', b'image/png', b'False']
+
+
+def test_only_the_ros_modules_name_ros():
+    for path in sorted((ROOT / 'midas_depth_ros' / 'web').glob('*.py')):
+        names = set(re.findall(r'^\s*(?:from|import) (\w+)', path.read_text(), re.MULTILINE))
+        speaks_ros = bool(names & {'rclpy', 'rcl_interfaces', 'std_srvs'}) or any(
+            name.endswith('_msgs') for name in names
+        )
+        assert not speaks_ros or path.stem.startswith('ros_'), path
+
+
+def test_nothing_but_the_console_script_stands_on_the_dashboard():
+    for path in (ROOT / 'midas_depth_ros').rglob('*.py'):
+        if (
+            path.parent.name != 'web'
+            and path.name not in ('cli.py',)
+            and path.parent.name != 'demo'
+        ):
+            assert 'midas_depth_ros.web' not in path.read_text(), path

@@ -28,7 +28,7 @@ export class PicturePanel {
     this.buildSamples();
     this.listen();
     const megabytes = Math.floor(about.upload_bytes / 2 ** 20);
-    say(byId('drop-hint'), `JPEG, PNG or WebP, up to ${megabytes} MB; it stays on this machine`);
+    say(byId('drop-hint'), `JPEG, PNG or WebP, up to ${megabytes} MB; it goes to the dashboard and no farther`);
   }
 
   buildLook() {
