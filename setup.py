@@ -10,7 +10,7 @@ setup(
     name=NAME,
     version='0.1.0',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'assets/*']},
+    package_data={NAME: ['py.typed', 'assets/*', 'assets/samples/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),
@@ -31,7 +31,11 @@ setup(
         'rosbags',
     ],
     extras_require={
+        'openvino': ['openvino'],
+        'onnxruntime': ['onnxruntime'],
         'torch': ['torch', 'torchvision', 'timm'],
+        # For `midas_depth export --precision int8`.
+        'int8': ['openvino', 'nncf'],
         # Where OpenCV does not come from apt.
         'opencv': ['opencv-python-headless'],
     },

@@ -22,10 +22,11 @@ from midas_depth_ros.demo import environment
 from midas_depth_ros.demo.dashboard import Dashboard
 from midas_depth_ros.demo.drive_listener import DriveListener
 from midas_depth_ros.demo.plan import Plan, Run
-from midas_depth_ros.demo.processes import Child, Children, StopSignals
+from midas_depth_ros.demo.processes import STOP_SIGNALS, Child, Children
 from midas_depth_ros.demo.progress import step
 from midas_depth_ros.demo.recorder import DIAGNOSTICS, Recorder
 from midas_depth_ros.demo.recording import Recording
+from midas_depth_ros.nodes.stop_signals import StopSignals
 
 LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
 LAST_DIAGNOSTICS_TIMEOUT_S = 3.0
@@ -55,7 +56,7 @@ def run(plan: Plan, folder: Path, console: Console) -> Run:
     domain = environment.set_up()
     started = time.strftime('%Y-%m-%dT%H:%M:%S%z')
     with (
-        StopSignals() as signals,
+        StopSignals(STOP_SIGNALS) as signals,
         Children(logs, environment.for_children()) as children,
     ):
         begin = time.monotonic()

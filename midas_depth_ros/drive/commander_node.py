@@ -11,7 +11,8 @@ from geometry_msgs.msg import Twist
 from rclpy.node import Node
 
 from midas_depth_ros.drive.commander import Commander
-from midas_depth_ros.nodes.parameters import ParameterServer, parameter
+from midas_depth_ros.nodes.declarations import parameter
+from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.spinning import run_node
 
 PERIOD_S = 0.05

@@ -19,11 +19,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from midas_depth_ros.demo import environment
-from midas_depth_ros.demo.processes import Child, Children, StopSignals
+from midas_depth_ros.demo.processes import STOP_SIGNALS, Child, Children
 from midas_depth_ros.drive import rig
 from midas_depth_ros.drive.bench import Bench, BenchError
 from midas_depth_ros.drive.plan import DriveError, DrivePlan
 from midas_depth_ros.drive.result import WorldResult, described
+from midas_depth_ros.nodes.stop_signals import StopSignals
 from midas_depth_ros.sim import WORLDS, Tally
 
 SPIN_S = 0.01
@@ -41,7 +42,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
     exact = plan.depth == 'exact'
     tallies: dict[bool, dict[int, Tally]] = {False: {}, True: {}}
     with (
-        StopSignals() as signals,
+        StopSignals(STOP_SIGNALS) as signals,
         Children(logs, environment.for_children()) as children,
         _bench() as (bench, spin),
     ):

@@ -22,8 +22,11 @@ class ModelReport:
     enabled: bool
     model: str
     backend: str
+    precision: str
     notice: str
     threads: int
+    cpu_affinity: str
+    niceness: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +58,11 @@ def model_status(report: ModelReport) -> DiagnosticStatus:
         'enabled': report.enabled,
         'model': report.model,
         'backend': report.backend,
+        'precision': report.precision,
         'notice': report.notice,
         'inference threads': report.threads or 'all cores',
+        'processors': report.cpu_affinity or 'all',
+        'niceness': report.niceness,
     }
     return _status(f'{report.node}: model', level, text, values)
 

@@ -17,7 +17,7 @@ from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 
-from midas_depth_ros.nodes.parameters import Spec, specs
+from midas_depth_ros.nodes.declarations import Spec, specs
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 
 # The parameters that are worth an argument of their own; the others are set in a file.

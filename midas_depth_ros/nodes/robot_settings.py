@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from midas_depth_ros.nodes.parameters import parameter
+from midas_depth_ros.nodes.declarations import parameter
 
 
 def check_robot_frame(name: str) -> str:

@@ -72,16 +72,16 @@ class CameraStatistics:
         with self._lock:
             self._watched_since = self._clock()
 
-    def received(self) -> None:
-        """An image arrived."""
+    def received(self, images: int = 1) -> None:
+        """An image arrived, or several since the last one."""
         with self._lock:
-            self.counts.received += 1
-            self._arrivals.append(self._clock())
+            self.counts.received += images
+            self._arrivals.extend([self._clock()] * images)
 
-    def count(self, ending: str) -> None:
-        """A frame ended as one of the fields of `Counts`."""
+    def count(self, ending: str, frames: int = 1) -> None:
+        """Frames ended as one of the fields of `Counts`."""
         with self._lock:
-            setattr(self.counts, ending, getattr(self.counts, ending) + 1)
+            setattr(self.counts, ending, getattr(self.counts, ending) + frames)
 
     def fault(self, ending: str, text: str) -> None:
         """A frame was rejected or failed, and why."""

@@ -34,8 +34,11 @@ MODEL = ModelReport(
     enabled=True,
     model='midas_small',
     backend='torch',
+    precision='f32',
     notice='',
     threads=0,
+    cpu_affinity='',
+    niceness=0,
 )
 
 
