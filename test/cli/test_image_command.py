@@ -20,7 +20,7 @@ from .conftest import corridor
 
 ENDINGS = ('_heatmap.png', '_overlay.png', '_side_by_side.png', '_depth16.png', '_depth.npy')
 ALL = (*ENDINGS, '_cloud.ply')
-MODEL = ('--model', 'embedded')
+MODEL = ('--model', 'embedded', '--backend', 'opencv')
 OUT = Path('midas_depth_output')
 NO_ROS = """
 import sys
@@ -91,7 +91,7 @@ def test_outputs_hold_what_the_library_says(midas_depth, save):
     path = save('a.png', corridor())
     assert midas_depth('image', path, *MODEL, '--colormap', 'turbo').exit_code == 0
     rgb = read_picture(path)
-    estimator = load_estimator('embedded')
+    estimator = load_estimator('embedded', 'opencv')
     depth = estimator.estimate(rgb)
     np.testing.assert_allclose(np.load(OUT / 'a_depth.npy'), depth, atol=1e-5)
 
@@ -121,7 +121,7 @@ def test_a_cloud_without_a_scale_says_that_it_has_no_unit(midas_depth, save):
     assert comments[0].startswith('unit: none. Relative shape only')
     assert 'assumed' in comments[1]
     assert (table['z'].min(), table['z'].max()) == (pytest.approx(1), pytest.approx(10))
-    estimator = load_estimator('embedded')
+    estimator = load_estimator('embedded', 'opencv')
     small = estimator.infer(read_picture(path))
     nearest = np.argsort(small.reshape(-1))[-50:]
     assert table['z'][nearest].max() < 1.2, 'near in the picture is near in the cloud'
@@ -133,7 +133,7 @@ def test_a_fixed_scale_makes_metres_of_the_cloud(midas_depth, save):
     assert midas_depth('image', path, *MODEL, '--only', 'cloud', *metres).exit_code == 0
     comments, table = ply(OUT / 'a_cloud.ply')
     assert comments[0] == 'unit: metres, by fixed: 1/Z = 0.5 d + 0.2'
-    small = load_estimator('embedded').infer(read_picture(path))
+    small = load_estimator('embedded', 'opencv').infer(read_picture(path))
     depth_z = 1 / (0.5 * small + 0.2)
     np.testing.assert_allclose(table['z'], depth_z[depth_z >= 0.05].reshape(-1), rtol=1e-4)
     row = table[: small.shape[1]]

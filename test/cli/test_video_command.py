@@ -17,7 +17,7 @@ from midas_depth_ros.views import HeatmapOptions
 
 from .conftest import corridor
 
-MODEL = ('--model', 'embedded')
+MODEL = ('--model', 'embedded', '--backend', 'opencv')
 RATE_HZ = 12.0
 FRAMES = 20
 
