@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from midas_depth_ros.demo import driving
 from midas_depth_ros.demo.drive_recording import Beams, DriveRecording, Place
 from midas_depth_ros.demo.recording import Pair, Picture
-from midas_depth_ros.sim.convex import Convex
-from midas_depth_ros.sim.plan_view import Disc, Outline, PlanView, Rectangle
 from midas_depth_ros.views.text import text_height
 from midas_depth_ros.views.top_view import FloorPlan, Moment, TopView
 
-ROUND = 32  # corners of a circle
 HEAD_ROOM_M = 2.2  # what hangs higher is not drawn
 CLEAR_M = 3.0  # a beam that meets nothing is drawn so long
 SAME_FRAME_S = 0.02
@@ -34,7 +29,7 @@ class DriveView:
         view = self._view(height)
         place = drive.place_at(stamp)
         if place is None:
-            return view.draw(Moment(math.nan, 0.0, 0.0, 0.0, np.zeros((0, 2))), ('no odometry',))
+            return view.draw(None, ('no odometry: where the robot is, is not known',))
         scan = drive.scan_at(stamp, SAME_FRAME_S)
         moment = Moment(
             place.x,
@@ -65,30 +60,16 @@ class DriveView:
 
 def floor_plan(seed: int) -> FloorPlan:
     """The world's plan: what the robot cannot pass, and what it passes under."""
-    world, radius = driving.world(seed), driving.robot_heights()
-    solid = world.plan(radius)
+    world, heights = driving.world(seed), driving.robot_heights()
+    solid, above = world.plan(heights), world.plan((heights[1], HEAD_ROOM_M))
     room = solid.room
     if room is None:
         raise ValueError(f'world {seed} has no walls')
     return FloorPlan(
         (room.x_min_m, room.x_max_m, room.y_min_m, room.y_max_m),
-        corners(solid),
-        corners(world.plan((radius[1], HEAD_ROOM_M))),
+        [each.corners for each in solid.outlines],
+        [each.corners for each in above.outlines],
     )
-
-
-def corners(plan: PlanView) -> list[np.ndarray]:
-    """The outlines as polygons (N, 2), metres."""
-    return [_corners(outline) for outline in plan.outlines]
-
-
-def _corners(outline: Outline) -> np.ndarray:
-    if isinstance(outline, (Rectangle, Convex)):
-        return outline.corners
-    assert isinstance(outline, Disc)
-    angle = np.arange(ROUND) * math.tau / ROUND
-    around = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return around * outline.radius_m + (outline.x_m, outline.y_m)
 
 
 def ends(scan: Beams, place: Place) -> np.ndarray:

@@ -42,6 +42,8 @@ class Recorder(Node):
         super().__init__('midas_depth_demo_recorder', **kwargs)
         self.recording = Recording()
         self.drive = drive
+        if drive is not None:
+            self.recording.drive = drive.recording
         self.recording_on = True
         self._waiting: collections.OrderedDict[int, Any] = collections.OrderedDict()
         self._waiting_bytes = 0

@@ -60,37 +60,26 @@ def run(plan: Plan, folder: Path, console: Console) -> Run:
         Children(logs, environment.for_children()) as children,
     ):
         begin = time.monotonic()
-        started_children = {
-            name: children.start(name, command) for name, command in plan.commands().items()
-        }
+        essential = {name: children.start(name, c) for name, c in plan.commands().items()}
         hint = '' if plan.keep_going else ' (until the demo ends; --keep-going: until Ctrl-C)'
-        dashboard = Dashboard(children, console, plan.dashboard_port, hint)
-        drive = DriveListener() if plan.drives else None
-        with _recorder(plan.transport, drive) as (recorder, spin):
-            watch = _Watch(
-                plan, console, signals, started_children, recorder.recording, spin, dashboard.look
-            )
+        look = Dashboard(children, console, plan.dashboard_port, hint).look
+        with _recorder(plan) as (recorder, spin):
+            watch = _Watch(plan, console, signals, essential, recorder.recording, spin, look)
             watch.wait_for_output()
             first_output_s = time.monotonic() - begin
-            if drive is not None:
-                drive.recording.began_s = time.time()
             seconds, ended_by = watch.record()
             recorder.recording_on = False
-            if drive is not None:
-                drive.recording.ended_s = time.time()
             watch.wait_for_diagnostics()
             if plan.keep_going and not ended_by:
                 watch.keep_going()
         exit_codes = children.stop()
-    recording = recorder.recording
-    recording.drive = None if drive is None else drive.recording
-    return Run(plan, recording, domain, started, first_output_s, seconds, ended_by, exit_codes)
+    return Run(
+        plan, recorder.recording, domain, started, first_output_s, seconds, ended_by, exit_codes
+    )
 
 
 @contextlib.contextmanager
-def _recorder(
-    transport: str, drive: DriveListener | None
-) -> Iterator[tuple[Recorder, Callable[[], None]]]:
+def _recorder(plan: Plan) -> Iterator[tuple[Recorder, Callable[[], None]]]:
     """The recorder in a context of its own, and what lets it work for a moment."""
     context = Context()
     rclpy.init(
@@ -100,7 +89,8 @@ def _recorder(
     )
     executor = SingleThreadedExecutor(context=context)
     try:
-        recorder = Recorder(transport, drive, context=context)
+        drive = DriveListener() if plan.drives else None
+        recorder = Recorder(plan.transport, drive, context=context)
         executor.add_node(recorder)
         try:
             yield recorder, lambda: executor.spin_once(timeout_sec=SPIN_S)
@@ -159,8 +149,7 @@ class _Watch:
     def record(self) -> tuple[float, str]:
         """Record for the planned time; the seconds it took, and what ended it early."""
         begin = time.monotonic()
-        title = 'Recording'
-        with step(self.console, title, self.plan.seconds) as update:
+        with self._noting_the_time(), step(self.console, 'Recording', self.plan.seconds) as update:
             while (done := time.monotonic() - begin) < self.plan.seconds:
                 self.spin()
                 self._check_alive()
@@ -170,6 +159,19 @@ class _Watch:
                 if self.camera.exit_code == 0:
                     return done, f'{self._source} ended'
         return done, ''
+
+    @contextlib.contextmanager
+    def _noting_the_time(self) -> Iterator[None]:
+        """Of a drive's recording, when it begins and ends."""
+        drive = self.recording.drive
+        if drive is None:
+            yield
+            return
+        drive.began_s = time.time()
+        try:
+            yield
+        finally:
+            drive.ended_s = time.time()
 
     def keep_going(self) -> None:
         """Leave the processes alone until a signal comes."""

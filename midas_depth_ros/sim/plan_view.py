@@ -81,6 +81,13 @@ class Disc:
         """The circle itself."""
         return self.x_m, self.y_m, self.radius_m
 
+    @property
+    def corners(self) -> np.ndarray:
+        """(32, 2) metres, on the edge, for drawing."""
+        angle = np.arange(32) * math.tau / 32
+        around = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        return around * self.radius_m + (self.x_m, self.y_m)
+
     def gap(self, x: float, y: float) -> float:
         """Metres from a point to the edge; 0 inside."""
         return max(math.hypot(x - self.x_m, y - self.y_m) - self.radius_m, 0.0)

@@ -94,9 +94,16 @@ class TopView:
         room = height - 2 * text_mask('', text_px).shape[0] - 8
         return round(room * (short + 2 * MARGIN_M) / (long + 2 * MARGIN_M))
 
-    def draw(self, moment: Moment, lines: Sequence[str] = ()) -> NDArray[np.uint8]:
-        """The plan at a moment, with at most two lines of text below."""
+    def draw(self, moment: Moment | None, lines: Sequence[str] = ()) -> NDArray[np.uint8]:
+        """The plan at a moment, or alone, with at most two lines of text below."""
         canvas = self._ground.copy()
+        if moment is not None:
+            self._draw_moment(canvas, moment)
+        height, width = self._size
+        picture = cv2.resize(canvas, (width // FINE, height // FINE), interpolation=cv2.INTER_AREA)
+        return np.vstack([picture, self._caption(lines)])
+
+    def _draw_moment(self, canvas: NDArray[np.uint8], moment: Moment) -> None:
         if moment.scan is not None and len(moment.scan):
             self._draw_scan(canvas, moment, moment.scan)
         if len(moment.path) > 1:
@@ -104,9 +111,6 @@ class TopView:
                 canvas, [self._pixels(moment.path)], False, PATH, 2 * FINE, cv2.LINE_AA, SHIFT
             )
         self._draw_robot(canvas, moment)
-        height, width = self._size
-        picture = cv2.resize(canvas, (width // FINE, height // FINE), interpolation=cv2.INTER_AREA)
-        return np.vstack([picture, self._caption(lines)])
 
     def _drawn(self, plan: FloorPlan) -> NDArray[np.uint8]:
         canvas = np.full((*self._size, 3), BACKGROUND, np.uint8)

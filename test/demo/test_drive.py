@@ -217,6 +217,13 @@ def test_no_dashboard_is_started_where_there_is_none_or_none_is_wanted(tmp_path,
     assert children.started == []
 
 
+def test_without_odometry_the_plan_is_drawn_alone(tmp_path):
+    run = make_run(2)
+    run.recording.drive = DriveRecording()
+    report.write(run, tmp_path)
+    assert len(list((tmp_path / 'pictures').iterdir())) == 2
+
+
 def test_a_taken_port_is_replaced():
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', 0))

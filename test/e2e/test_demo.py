@@ -194,7 +194,7 @@ def check_drive(summary: dict) -> None:
     assert drive['min_clearance_m'] < 3.0  # of a room
     assert 0 < drive['scan_share'] <= 1
     assert drive['scan_error']['beams'] > 100
-    # Docs say 10 to 20 % for this model; a scale that is wrong by half would show here.
+    # It was 10 to 22 % where it was measured; a scale that is wrong by half would show here.
     assert drive['scan_error']['median'] < 0.35
     assert sum(drive['states'].values()) == pytest.approx(1, abs=0.01)
     assert summary['closeness']['nearest']['centre'] is not None
@@ -221,8 +221,6 @@ def test_the_robot_drives(demo):
     assert summary['model'] == 'embedded'
     assert 'nothing is downloaded' in out
     assert 'dashboard' not in out
-    assert summary['frames']['throttled'] > 0  # the camera is faster than 4 Hz
-    assert summary['output_rate_hz'] < 6
     assert summary['exit_codes'] == dict.fromkeys(
         ('camera', 'depth_node', 'avoidance_node', 'commander'), 0
     )
@@ -283,7 +281,7 @@ def test_folder_of_pictures_over_the_compressed_transport(demo, picture_folder):
     del demo.environment['ROS_DOMAIN_ID']  # one is chosen
     code, _, err = demo.run(
         *('--source', str(picture_folder), '--transport', 'compressed', '--model', 'embedded'),
-        *('--seconds', str(SECONDS), '--camera-rate', '10', '--rate', '0'),
+        *('--seconds', str(SECONDS), '--camera-rate', '20', '--rate', '4'),
         *('--param', 'heatmap.colormap:=viridis'),
     )
     assert (code, err) == (0, '')
@@ -291,6 +289,8 @@ def test_folder_of_pictures_over_the_compressed_transport(demo, picture_folder):
     check_figures(summary)
     assert summary['picture_size'] == [160, 120]
     assert summary['transport'] == 'compressed'
+    assert summary['frames']['throttled'] > 0  # the camera is faster than 4 Hz
+    assert summary['output_rate_hz'] < 6
     assert 1 <= summary['ros_domain_id'] <= 100
     paths = sorted((demo.folder / 'pictures').iterdir())
     colours = set()
