@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,32 @@ import pytest
 
 TEST_FOLDER = Path(__file__).resolve().parent
 DATA_VARIABLE = 'MIDAS_DEPTH_TEST_DATA'
+
+
+@pytest.fixture(scope='session', autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Converted models of tests are not the user's; processes that tests start inherit this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MIDAS_DEPTH_CACHE_DIR', str(tmp_path_factory.mktemp('cache')))
+        yield
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that makes libraries of backends impossible to import."""
+
+    def hide(*libraries: str) -> None:
+        for module in [name for name in sys.modules if name.split('.')[0] in libraries]:
+            monkeypatch.delitem(sys.modules, module)
+        for name in libraries:
+            monkeypatch.setitem(sys.modules, name, None)
+        for backend in ('openvino', 'onnxruntime', 'torch'):
+            for part in ('backend', 'runtime', 'conversion'):
+                module = f'midas_depth_ros.depth.backends.{backend}_{part}'
+                if backend in libraries and module in sys.modules:
+                    monkeypatch.delitem(sys.modules, module)
+
+    return hide
 
 
 @pytest.fixture(scope='session')

@@ -33,7 +33,7 @@ class ObstacleMemory:
         """
         x, y = moved.to_now(self.x, self.y)
         near = np.hypot(x, y) <= options.slow_distance + options.robot_front
-        recent = seen_s - self._seen_s <= options.memory
+        recent = self._seen_s >= seen_s - options.memory  # also where a moment is infinite
         place = options.sensor
         overlooked = np.hypot(x - place.x, y - place.y) < place.blind_range
         kept = np.flatnonzero(near & recent & (overlooked | ~view.knows(x, y)))[-MOST_POINTS:]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import checkpoints, embedded, preprocessing
-from midas_depth_ros.depth.backends import AUTO, BACKENDS, Backend, find_backend
+from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS, Backend, find_backend
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -40,6 +40,10 @@ class Predictor(Protocol):
     def name(self) -> str:
         """The backend's name."""
 
+    @property
+    def precision(self) -> str:
+        """The numbers it computes with: one of `backends.PRECISIONS`."""
+
     def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB, C-contiguous, to (h, w) float32 at network size."""
 
@@ -47,19 +51,15 @@ class Predictor(Protocol):
         """Free what it holds."""
 
 
-Preprocess = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-
-
 class NetworkPredictor:
     """A network behind its preprocessing."""
 
-    def __init__(self, backend: Backend, preprocess: Preprocess = preprocessing.preprocess) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._preprocess = preprocess
-        self.name = backend.name
+        self.name, self.precision = backend.name, backend.precision
 
     def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._backend.infer(self._preprocess(rgb))
+        return self._backend.infer(self._backend.preprocess(rgb))
 
     def close(self) -> None:
         self._backend.close()
@@ -68,13 +68,17 @@ class NetworkPredictor:
 class DepthEstimator:
     """Relative inverse depth of pictures: affine in 1/Z with unknown scale and shift, no unit.
 
-    Larger = nearer, at least 0. `model` and `backend` say what is at work; `notice` is empty, or
-    says why it is not what one would wish for and what to do. Use it from one thread at a time.
+    Larger = nearer, at least 0. `model`, `backend` and `precision` say what is at work, `choice`
+    why these were taken, in a sentence for the log; `notice` is empty, or says why it is not what
+    one would wish for and what to do. Use it from one thread at a time.
     """
 
-    def __init__(self, model: str, predictor: Predictor, notice: str = '') -> None:
+    def __init__(
+        self, model: str, predictor: Predictor, notice: str = '', *, choice: str = ''
+    ) -> None:
         self.model = model
-        self.backend = predictor.name
+        self.backend, self.precision = predictor.name, predictor.precision
+        self.choice = choice
         self.notice = notice
         self._predictor: Predictor | None = predictor
 
@@ -126,36 +130,44 @@ def load_estimator(
     backend: str = AUTO,
     num_threads: int = 0,
     *,
+    precision: str = AUTO,
     allow_download: bool = True,
 ) -> DepthEstimator:
     """Load a model.
 
     `model`: 'midas_small'; 'embedded'; 'auto' (midas_small, or embedded with a `notice` where
-    weights or libraries are missing); or the path of a PyTorch state dict of MiDaS_small, or of
-    a NumPy archive of the embedded model.
-    `backend`: 'auto', or the name of one. `num_threads` bounds the threads of inference and of
-    OpenCV, both process-wide; 0 leaves them as they are: all cores, unless the process was told
-    otherwise. `allow_download`: whether missing official weights may be fetched.
+    weights or libraries are missing); or a path: of a PyTorch state dict of MiDaS_small (.pt), of
+    a NumPy archive of the embedded model (.npz), of an ONNX model (.onnx) or of an OpenVINO model
+    (.xml), as `midas_depth export` writes them.
+    `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
+    fastest whose deviation from f32 is within the bound, see `deviation`), or one of
+    `backends.PRECISIONS`.
+    `num_threads` bounds the threads of inference, and of OpenCV process-wide; 0 leaves them as
+    they are: all cores, unless the process was told otherwise. `allow_download`: whether
+    missing official weights may be fetched.
 
     Raises UnknownModel, BackendUnavailable, WeightsError, and ValueError for negative threads.
     """
     name = os.fspath(model)
     check_backend_name(backend)
+    check_precision_name(precision)
     if num_threads < 0:
         raise ValueError(f'num_threads is {num_threads}: give 0 (all cores) or more')
     if num_threads:
         cv2.setNumThreads(num_threads)
+    wish = _Wish(backend, num_threads, precision)
     if name == EMBEDDED:
-        return _embedded(backend, num_threads)
+        return _embedded(wish)
     if name == MIDAS_SMALL:
-        return _midas_small(backend, num_threads, allow_download)
+        return _midas_small(wish, allow_download)
     if name != AUTO:
-        return _from_file(Path(name).expanduser(), backend, num_threads)
+        return _from_file(wish, Path(name).expanduser())
     try:
-        return _midas_small(backend, num_threads, allow_download)
+        return _midas_small(wish, allow_download)
     except (BackendUnavailable, WeightsError) as error:
-        # The backend was chosen for a model that is not here; any that runs this one will do.
-        return _embedded(AUTO, num_threads, fallback_notice(error))
+        # They were chosen for a model that is not here; any that run this one will do.
+        kept = precision if precision == 'f32' else AUTO
+        return _embedded(_Wish(AUTO, num_threads, kept), fallback_notice(error))
 
 
 def check_backend_name(backend: str) -> None:
@@ -163,6 +175,13 @@ def check_backend_name(backend: str) -> None:
     if backend not in (AUTO, *BACKENDS):
         names = ', '.join((AUTO, *BACKENDS))
         raise BackendUnavailable(f'unknown backend {backend!r}: choose one of {names}')
+
+
+def check_precision_name(precision: str) -> None:
+    """Raise BackendUnavailable where no precision has this name."""
+    if precision not in (AUTO, *PRECISIONS):
+        names = ', '.join((AUTO, *PRECISIONS))
+        raise BackendUnavailable(f'unknown precision {precision!r}: choose one of {names}')
 
 
 def fallback_notice(error: DepthError) -> str:
@@ -175,27 +194,38 @@ def fallback_notice(error: DepthError) -> str:
     )
 
 
-def _embedded(backend: str, num_threads: int, notice: str = '') -> DepthEstimator:
-    factory = find_backend(backend, embedded.SUFFIX)
-    network = factory(embedded.shipped_weights(), num_threads)
-    return DepthEstimator(EMBEDDED, NetworkPredictor(network, embedded.preprocess), notice)
+@dataclass(frozen=True)
+class _Wish:
+    """What the caller left open, and what not."""
+
+    backend: str
+    num_threads: int
+    precision: str
+
+    def load(self, name: str, weights: Path, notice: str = '') -> DepthEstimator:
+        """Raises BackendUnavailable, and what is wrong with the file."""
+        factory = find_backend(self.backend, weights.suffix.lower(), self.precision)
+        network = factory(weights, self.num_threads, self.precision)
+        why = 'as asked' if self.backend != AUTO else f'first usable of {", ".join(BACKENDS)}'
+        choice = f'backend {network.name}: {why}; precision {network.choice}'
+        return DepthEstimator(name, NetworkPredictor(network), notice, choice=choice)
 
 
-def _midas_small(backend: str, num_threads: int, allow_download: bool) -> DepthEstimator:
+def _embedded(wish: _Wish, notice: str = '') -> DepthEstimator:
+    return wish.load(EMBEDDED, embedded.shipped_weights(), notice)
+
+
+def _midas_small(wish: _Wish, allow_download: bool) -> DepthEstimator:
     spec = checkpoints.MIDAS_SMALL
-    factory = find_backend(backend, Path(spec.name).suffix)  # no download for a missing library
-    weights = checkpoints.ensure_weights(spec, allow_download=allow_download)
-    return DepthEstimator(MIDAS_SMALL, NetworkPredictor(factory(weights, num_threads)))
+    # No download for a missing library.
+    find_backend(wish.backend, Path(spec.name).suffix, wish.precision)
+    return wish.load(MIDAS_SMALL, checkpoints.ensure_weights(spec, allow_download=allow_download))
 
 
-def _from_file(path: Path, backend: str, num_threads: int) -> DepthEstimator:
+def _from_file(wish: _Wish, path: Path) -> DepthEstimator:
     if not path.is_file():
         raise UnknownModel(
             f'{str(path)!r} is neither a model ({", ".join(MODELS)}) nor a file: check the name '
             'or the path'
         )
-    suffix = path.suffix.lower()
-    network = find_backend(backend, suffix)(path, num_threads)
-    ours = suffix == embedded.SUFFIX
-    preprocess = embedded.preprocess if ours else preprocessing.preprocess
-    return DepthEstimator(path.name, NetworkPredictor(network, preprocess))
+    return wish.load(path.name, path)

@@ -3,7 +3,7 @@
 Only what a feed-forward network of one float32 input and one output needs. The numbers below are
 the field numbers of the format's protocol buffers.
 
-Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (IR version 7, operator set 11);
+Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (IR version 7, operator set 13);
 https://protobuf.dev/programming-guides/encoding for how fields become bytes.
 """
 
@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-IR_VERSION, OPERATOR_SET = 7, 11
+# Of operator set 13 OpenCV 4.6 reads what is used here; before it, Resize demands a region.
+IR_VERSION, OPERATOR_SET = 7, 13
 VARINT, BYTES, FIXED32 = 0, 2, 5  # wire types
 FLOAT = 1  # TensorProto.FLOAT
 ATTRIBUTE_KINDS = {'float': 1, 'int': 2, 'text': 3, 'ints': 7}
 
 Attribute = float | int | str | Sequence[int]
+Side = int | str  # a name stands for a side that may have any length
 
 
 @dataclass
@@ -30,11 +32,11 @@ class Graph:
     nodes: list[bytes] = field(default_factory=list)
     weights: list[bytes] = field(default_factory=list)
 
-    def weight(self, name: str, values: np.ndarray) -> str:
-        """Keep an array as float32 under a name; returns the name."""
-        values = np.ascontiguousarray(values, np.float32)
-        tensor = b''.join(_varint_field(1, side) for side in values.shape)
-        tensor += _varint_field(2, FLOAT) + _field(8, name.encode()) + _field(9, values.tobytes())
+    def weight(self, name: str, values: np.ndarray | float) -> str:
+        """Keep an array, or one number, as float32 under a name; returns the name."""
+        array = np.asarray(values, np.float32, order='C')
+        tensor = b''.join(_varint_field(1, side) for side in array.shape)
+        tensor += _varint_field(2, FLOAT) + _field(8, name.encode()) + _field(9, array.tobytes())
         self.weights.append(tensor)
         return name
 
@@ -47,7 +49,7 @@ class Graph:
         return output
 
     def to_bytes(
-        self, source: str, shape: Sequence[int], result: str, result_shape: Sequence[int]
+        self, source: str, shape: Sequence[Side], result: str, result_shape: Sequence[Side]
     ) -> bytes:
         """The whole model, from the input `source` to the output `result`."""
         graph = b''.join(_field(1, node) for node in self.nodes) + _field(2, b'graph')
@@ -57,11 +59,15 @@ class Graph:
         return _varint_field(1, IR_VERSION) + _field(7, graph) + _field(8, operators)
 
 
-def _value(name: str, shape: Sequence[int]) -> bytes:
+def _value(name: str, shape: Sequence[Side]) -> bytes:
     """A ValueInfoProto: the name, type and shape of a value."""
-    sides = b''.join(_field(1, _varint_field(1, side)) for side in shape)
+    sides = b''.join(_field(1, _side(side)) for side in shape)
     tensor = _varint_field(1, FLOAT) + _field(2, sides)
     return _field(1, name.encode()) + _field(2, _field(1, tensor))
+
+
+def _side(side: Side) -> bytes:
+    return _field(2, side.encode()) if isinstance(side, str) else _varint_field(1, side)
 
 
 def _attribute(name: str, value: Attribute) -> bytes:

@@ -1,6 +1,7 @@
-"""Shows how far a download has come.
+"""Shows how far a download or a conversion has come.
 
-In go byte counts, out come a bar on a terminal, log lines every few seconds elsewhere, or nothing.
+In go byte counts or the names of steps, out come a bar on a terminal, log lines elsewhere, or
+nothing.
 """
 
 from __future__ import annotations
@@ -49,3 +50,19 @@ def _log_lines(spec: WeightsFile, every_s: float) -> Callable[[int], None]:
 
 def _advance(bar: tqdm.tqdm, done: int) -> None:
     bar.update(done - bar.n)  # backwards, too, when a download starts again
+
+
+@contextlib.contextmanager
+def show_steps(title: str, count: int) -> Iterator[Callable[[str], None]]:
+    """Give a function to call with the name of each of `count` steps as it begins."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        with tqdm.tqdm(total=count, desc=title) as bar:
+            yield lambda name: _next_step(bar, name)
+    else:
+        number = iter(range(1, count + 1))
+        yield lambda name: logger.info('%s: %d of %d, %s', title, next(number), count, name)
+
+
+def _next_step(bar: tqdm.tqdm, name: str) -> None:
+    bar.set_postfix_str(name)
+    bar.update()

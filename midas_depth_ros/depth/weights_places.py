@@ -33,7 +33,7 @@ def places() -> list[Place]:
     found = []
     if named := os.environ.get(DIR_VARIABLE):
         found.append(Place(DIR_VARIABLE, absolute(named), ours=True))
-    if cache := _user_cache():
+    if cache := user_cache():
         found.append(Place("user's cache", cache, ours=True))
     if hub := _torch_hub_cache():
         found.append(Place('torch hub', hub, ours=False))
@@ -57,7 +57,8 @@ def _home() -> Path | None:
     return absolute(home) if home else None
 
 
-def _user_cache() -> Path | None:
+def user_cache() -> Path | None:
+    """The folder of this package in the user's cache; None where there is no home."""
     if os.environ.get('HOME') or os.environ.get('XDG_CACHE_HOME'):
         return absolute(platformdirs.user_cache_dir(CACHE_NAME, appauthor=False))
     home = _home()  # platformdirs would take an empty HOME for the root folder

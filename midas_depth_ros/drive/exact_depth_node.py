@@ -24,6 +24,7 @@ class Unpacker:
     """What stands in for a network."""
 
     name = 'unpacked'
+    precision = 'f32'
 
     def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The relative inverse depth that is packed in a picture, (H, W) float32."""

@@ -18,6 +18,7 @@ from midas_depth_ros.geometry.errors import CameraModelError, Uncalibrated
 from midas_depth_ros.geometry.lens import COEFFICIENT_COUNTS, TILT, undistort
 
 NO_DISTORTION = ('', 'none')
+NO_LENS: tuple[str, tuple[float, ...]] = ('', ())
 ROUND_TRIP_PIXELS = 0.05  # an undistorted pixel must lead back to itself this closely
 
 
@@ -63,31 +64,25 @@ class CameraModel:
         _check_distortion(self.distortion_model, self.distortion)
 
     @classmethod
-    def from_camera_info(cls, message: Any) -> CameraModel:
+    def from_camera_info(cls, message: Any, *, rectified: bool = False) -> CameraModel:
         """The model of the pictures published with this sensor_msgs/CameraInfo (duck-typed).
 
-        `width`, `height`, `k` and `roi` of the message are in full-resolution pixels; the
-        result describes the picture after region of interest and binning. Raises
-        `Uncalibrated` for `k[0] == 0`, `CameraModelError` for anything that cannot be right.
+        `rectified` = the pictures are those that image_proc has rectified: `p` describes them,
+        and there is no lens left in them; else `k` and `d` do. `width`, `height`, `k`, `p` and
+        `roi` of the message are in full-resolution pixels; the result describes the picture
+        after region of interest and binning. Raises `Uncalibrated` for `k[0] == 0` (`p[0] == 0`),
+        `CameraModelError` for anything that cannot be right. Source: REP 104 and CameraInfo.msg.
         """
-        k = [float(value) for value in message.k]
-        if len(k) != 9:
-            raise CameraModelError(f'k has {len(k)} numbers: it must be a 3x3 matrix, row by row')
-        if k[0] == 0:
-            raise Uncalibrated(
-                'k[0] is 0: the camera is not calibrated; run camera_calibration, or give the '
-                'driver its calibration file'
+        if rectified:
+            fx, fy, cx, cy = _rectified_intrinsics([float(value) for value in message.p])
+            model, coefficients = NO_LENS
+        else:
+            fx, fy, cx, cy = _raw_intrinsics([float(value) for value in message.k])
+            model, coefficients = _without_idle_lens(
+                str(message.distortion_model), tuple(float(value) for value in message.d)
             )
-        if k[1] or k[3] or k[6] or k[7] or k[8] != 1:
-            raise CameraModelError(
-                f'k is {k}: it must be [fx, 0, cx, 0, fy, cy, 0, 0, 1]; correct the calibration'
-            )
-        model, coefficients = _without_idle_lens(
-            str(message.distortion_model), tuple(float(value) for value in message.d)
-        )
-        full = cls(
-            int(message.width), int(message.height), k[0], k[4], k[2], k[5], model, coefficients
-        )
+        width, height = int(message.width), int(message.height)
+        full = cls(width, height, fx, fy, cx, cy, model, coefficients)
         return full._region(message.roi)._binned(message.binning_x, message.binning_y)
 
     @classmethod
@@ -158,13 +153,47 @@ class CameraModel:
         return covered.scaled(width, height)
 
 
+Intrinsics = tuple[float, float, float, float]  # fx, fy, cx, cy
+
+
+def _raw_intrinsics(k: list[float]) -> Intrinsics:
+    if len(k) != 9:
+        raise CameraModelError(f'k has {len(k)} numbers: it must be a 3x3 matrix, row by row')
+    if k[0] == 0:
+        raise Uncalibrated(
+            'k[0] is 0: the camera is not calibrated; run camera_calibration, or give the '
+            'driver its calibration file'
+        )
+    if k[1] or k[3] or k[6] or k[7] or k[8] != 1:
+        raise CameraModelError(
+            f'k is {k}: it must be [fx, 0, cx, 0, fy, cy, 0, 0, 1]; correct the calibration'
+        )
+    return k[0], k[4], k[2], k[5]
+
+
+def _rectified_intrinsics(p: list[float]) -> Intrinsics:
+    if len(p) != 12:
+        raise CameraModelError(f'p has {len(p)} numbers: it must be a 3x4 matrix, row by row')
+    if p[0] == 0:
+        raise Uncalibrated(
+            'p[0] is 0: there is no calibration of rectified pictures; run camera_calibration, or '
+            'take the pictures for what the camera sends'
+        )
+    if p[1] or p[4] or p[8] or p[9] or p[10] != 1:
+        raise CameraModelError(
+            f'p is {p}: it must be [fx, 0, cx, Tx, 0, fy, cy, Ty, 0, 0, 1, 0]; correct the '
+            'calibration'
+        )
+    return p[0], p[5], p[2], p[6]
+
+
 def _without_idle_lens(
     model: str, coefficients: tuple[float, ...]
 ) -> tuple[str, tuple[float, ...]]:
     """A lens whose coefficients are absent or all zero is no lens; some drivers name none."""
     known = model in NO_DISTORTION or model in COEFFICIENT_COUNTS
     idle = not any(coefficients) and model != 'equidistant'
-    return ('', ()) if known and idle else (model, coefficients)
+    return NO_LENS if known and idle else (model, coefficients)
 
 
 def _check_distortion(model: str, coefficients: Sequence[float]) -> None:

@@ -64,6 +64,13 @@ def test_what_is_far_off_need_not_be_remembered():
     assert remembered((0, post(0.0, 5.0), Pose()), (1, CLEAR, Pose(yaw=1.5))) == []
 
 
+@pytest.mark.parametrize('moment', [math.inf, -math.inf])
+def test_scans_of_an_infinite_moment_are_remembered_without_arithmetic_on_it(moment):
+    aside = Pose(yaw=1.5)  # the second scan does not tell of where the post is
+    steps = (moment, post(0.0), Pose()), (moment, CLEAR, aside)
+    assert len(remembered(*steps)) == 1
+
+
 def test_memory_does_not_grow_for_ever():
     memory = ObstacleMemory()
     view = wall(0.6, half_angle=0.5)

@@ -7,7 +7,7 @@ import pickle
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +25,54 @@ from midas_depth_ros.depth.errors import (
 
 
 def test_an_unknown_backend_is_named_with_the_list() -> None:
-    with pytest.raises(BackendUnavailable, match=r"'tensorrt'.*auto, opencv, torch"):
+    with pytest.raises(BackendUnavailable, match=r"'tensorrt'.*auto, openvino, onnxruntime"):
         find_backend('tensorrt', '.pt')
 
 
-@pytest.mark.parametrize('name', ['auto', 'torch'])
-@pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
+@pytest.mark.parametrize(
+    ('name', 'suffix'),
+    [('torch', '.onnx'), ('torch', '.xml'), ('opencv', '.pt'), ('onnxruntime', '.xml')],
+)
 def test_files_of_other_formats_are_refused_with_what_is_read(name: str, suffix: str) -> None:
-    with pytest.raises(BackendUnavailable, match=rf'\*{suffix} \(.*torch reads .pt, .pth, .npz\)'):
+    with pytest.raises(BackendUnavailable, match=rf'\*{suffix} \({name} reads \.'):
         find_backend(name, suffix)
+    with pytest.raises(BackendUnavailable, match=r'\*.h5 \(openvino reads .*opencv reads .npz'):
+        find_backend('auto', '.h5')
 
 
 @pytest.mark.parametrize('missing', ['torch', 'timm', 'torchvision'])
-@pytest.mark.parametrize('name', ['auto', 'torch'])
-def test_a_library_that_is_not_installed_is_named_with_the_remedy(
-    monkeypatch: pytest.MonkeyPatch, name: str, missing: str
+def test_a_torch_that_is_not_installed_is_named_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     if missing != 'torch':
         pytest.importorskip('torch')
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(BackendUnavailable, match=rf'{missing}.*pip install torch torchvision timm'):
+        find_backend('torch', '.pt')
+
+
+@pytest.mark.parametrize('name', ['openvino', 'onnxruntime'])
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    without: Callable[..., None], name: str
+) -> None:
+    without(name)
+    with pytest.raises(BackendUnavailable, match=rf"pip install 'midas_depth_ros\[{name}\]'"):
         find_backend(name, '.pt')
+
+
+def test_auto_goes_on_to_the_next_and_names_all_where_none_is_left(
+    without: Callable[..., None],
+) -> None:
+    without('openvino', 'onnxruntime')
+    assert find_backend('auto', '.npz').__name__ == 'OpencvBackend'
+    without('openvino', 'onnxruntime', 'torch')
+    with pytest.raises(BackendUnavailable, match=r"'openvino'.*'onnxruntime'.*'torch'"):
+        find_backend('auto', '.pt')
+
+
+def test_a_precision_that_no_candidate_has_is_named_with_what_there_is() -> None:
+    with pytest.raises(BackendUnavailable, match=r"'int8'.*opencv has f32\)"):
+        find_backend('opencv', '.npz', 'int8')
 
 
 def test_auto_takes_the_first_that_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,8 +94,14 @@ class Fake:
     """A backend that satisfies the protocol."""
 
     name = 'fake'
+    precision = 'f32'
 
-    def __init__(self, weights: Path, num_threads: int) -> None: ...
+    choice = ''
+
+    def __init__(self, weights: Path, num_threads: int, precision: str) -> None: ...
+
+    def preprocess(self, rgb: np.ndarray) -> np.ndarray:
+        return rgb
 
     def infer(self, network_input: np.ndarray) -> np.ndarray:
         return network_input[0, 0]
@@ -86,7 +119,7 @@ def torch() -> Any:
 
 @pytest.fixture(scope='module')
 def torch_backend(torch: Any, golden_weights_file: Path) -> Any:
-    return find_backend('torch', '.pt')(golden_weights_file, 0)
+    return find_backend('torch', '.pt')(golden_weights_file, 0, 'f32')
 
 
 @pytest.fixture
@@ -287,3 +320,5 @@ def test_what_is_not_a_table_of_tensors_is_a_mismatch(
 def test_the_table_names_what_each_backend_reads() -> None:
     assert BACKENDS['torch'].reads == ('.pt', '.pth', '.npz')
     assert BACKENDS['opencv'].reads == ('.npz',)
+    assert BACKENDS['openvino'].reads == ('.pt', '.pth', '.npz', '.onnx', '.xml')
+    assert BACKENDS['onnxruntime'].reads == ('.pt', '.pth', '.npz', '.onnx')

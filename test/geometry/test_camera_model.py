@@ -143,6 +143,38 @@ def test_an_equidistant_lens_of_zeros_is_one():
     assert x[238, 600] == pytest.approx(math.tan(angle), rel=1e-3)
 
 
+def test_a_rectified_picture_looks_where_the_lens_picture_looks():
+    name, coefficients = LENSES['plumb_bob']
+    k = np.array(K).reshape(3, 3)
+    new, _ = cv2.getOptimalNewCameraMatrix(k, np.array(coefficients), (640, 480), 0.3)
+    p = [*new[0], 0.0, *new[1], 0.0, 0.0, 0.0, 1.0, 0.0]
+    info = camera_info(d=coefficients, distortion_model=name, p=p)
+    x, y = CameraModel.from_camera_info(info, rectified=True).normalised_grid()
+    columns, rows = cv2.initUndistortRectifyMap(
+        k, np.array(coefficients), None, new, (640, 480), cv2.CV_32FC1
+    )
+    raw = CameraModel.from_camera_info(info).normalised_grid()
+    for rectified, lens in zip((x, y), raw, strict=True):
+        seen = cv2.remap(lens, columns, rows, cv2.INTER_LINEAR, borderValue=math.nan)
+        within = np.isfinite(seen)
+        assert within.mean() > 0.7
+        np.testing.assert_allclose(rectified[within], seen[within], atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ('p', 'error', 'words'),
+    [
+        ([0.0] * 12, Uncalibrated, r'p\[0\] is 0'),
+        ([1.0] * 9, CameraModelError, 'p has 9 numbers'),
+        ([400.0, 1, 320, 0, 0, 400, 240, 0, 0, 0, 1, 0], CameraModelError, 'p is'),
+        ([math.nan, 0, 320, 0, 0, 400, 240, 0, 0, 0, 1, 0], CameraModelError, 'focal length fx'),
+    ],
+)
+def test_a_rectified_calibration_that_cannot_be_right_is_refused(p, error, words):
+    with pytest.raises(error, match=words):
+        CameraModel.from_camera_info(camera_info(p=p), rectified=True)
+
+
 def test_a_region_moves_the_principal_point():
     camera = CameraModel.from_camera_info(camera_info(roi=region(100, 40, 320, 240)))
     assert (camera.width, camera.height) == (320, 240)

@@ -13,6 +13,8 @@ class BrightnessEstimator:
 
     model = 'brightness'
     backend = 'numpy'
+    precision = 'f32'
+    choice = ''
 
     def __init__(self, notice: str = '') -> None:
         self.notice = notice

@@ -1,8 +1,14 @@
 """Inference backends: the library that runs the network.
 
 A backend takes the preprocessed picture and gives relative inverse depth at network size. To add
-one, write a class that satisfies `Backend`, and a row in `BACKENDS`: what it reads, how to import
-it and what to install. Nothing here imports a library before it is chosen.
+one, write a class that satisfies `Backend`, and a row in `BACKENDS`: what it reads, in which
+precisions it computes, how to import it and what to install. Nothing here imports a library before
+it is chosen.
+
+The rule of 'auto': the first row of `BACKENDS` that reads the file, has the precision asked for
+and can be imported. The rows stand in the order of speed measured on x86-64 with AVX-512 (see
+docs/backends.md), but for torch, which is last because it takes the most memory and the longest
+start. On other CPUs the order is the same, unmeasured.
 """
 
 from __future__ import annotations
@@ -18,6 +24,8 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth.errors import BackendUnavailable
 
 AUTO = 'auto'
+PRECISIONS = ('f32', 'bf16', 'f16', 'int8')
+MODEL_SUFFIXES = ('.onnx', '.xml')  # models for a backend; other files hold weights
 
 # What importing a compiled library raises where it is missing, or was built for something else.
 IMPORT_FAILURES = (ImportError, OSError, RuntimeError, AttributeError)
@@ -30,23 +38,47 @@ class Backend(Protocol):
     def name(self) -> str:
         """The backend's name in `BACKENDS`."""
 
+    @property
+    def precision(self) -> str:
+        """The numbers it computes with: one of `PRECISIONS`."""
+
+    @property
+    def choice(self) -> str:
+        """Why it computes in this precision, for the log."""
+
+    def preprocess(self, rgb: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB, C-contiguous, to what `infer` takes."""
+
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32 as the model's `preprocess` makes it, to (h, w) float32, >= 0."""
+        """(1, 3, h, w) float32 as `preprocess` makes it, to (h, w) float32, >= 0."""
 
     def close(self) -> None:
         """Free the network; may be called again."""
 
 
-Factory = Callable[[Path, int], Backend]
+Factory = Callable[[Path, int, str], Backend]
 
 
 @dataclass(frozen=True)
 class Entry:
     """One row of the table of backends."""
 
-    reads: tuple[str, ...]  # suffixes of the weights files
+    reads: tuple[str, ...]  # suffixes of the weights or model files
     load: Callable[[], Factory]  # imports the library; may raise IMPORT_FAILURES
     remedy: str
+    precisions: tuple[str, ...] = ('f32',)
+
+
+def _load_openvino() -> Factory:
+    from midas_depth_ros.depth.backends.openvino_backend import OpenvinoBackend
+
+    return OpenvinoBackend
+
+
+def _load_onnxruntime() -> Factory:
+    from midas_depth_ros.depth.backends.onnxruntime_backend import OnnxruntimeBackend
+
+    return OnnxruntimeBackend
 
 
 def _load_torch() -> Factory:
@@ -66,6 +98,18 @@ def _load_opencv() -> Factory:
 
 # In the order in which 'auto' tries them.
 BACKENDS = {
+    'openvino': Entry(
+        reads=('.pt', '.pth', '.npz', '.onnx', '.xml'),
+        load=_load_openvino,
+        remedy="install it with: pip install 'midas_depth_ros[openvino]', or: pip install openvino",
+        precisions=PRECISIONS,
+    ),
+    'onnxruntime': Entry(
+        reads=('.pt', '.pth', '.npz', '.onnx'),
+        load=_load_onnxruntime,
+        remedy="install it with: pip install 'midas_depth_ros[onnxruntime]', or: pip install "
+        'onnxruntime',
+    ),
     'opencv': Entry(
         reads=('.npz',),
         load=_load_opencv,
@@ -75,14 +119,15 @@ BACKENDS = {
         reads=('.pt', '.pth', '.npz'),
         load=_load_torch,
         remedy='install it with: pip install torch torchvision timm',
+        precisions=('f32', 'bf16'),
     ),
 }
 
 
-def find_backend(name: str, suffix: str) -> Factory:
-    """Import a backend that reads weights files of this suffix; 'auto' = the first that can.
+def find_backend(name: str, suffix: str, precision: str = AUTO) -> Factory:
+    """Import a backend that reads such files and has the precision; 'auto' = the first that can.
 
-    Returns what makes the backend: `factory(weights_path, num_threads)`, 0 threads = the
+    Returns what makes the backend: `factory(path, num_threads, precision)`, 0 threads = the
     library's own choice. Raises BackendUnavailable where there is none, with the list and remedy.
     """
     if name != AUTO and name not in BACKENDS:
@@ -94,8 +139,10 @@ def find_backend(name: str, suffix: str) -> Factory:
         readable = '; '.join(f'{key} reads {", ".join(e.reads)}' for key, e in chosen.items())
         raise BackendUnavailable(
             f'no backend of this version reads files named *{suffix} ({readable}): give the '
-            'weights as a PyTorch state dict'
+            'weights as a PyTorch state dict, or a model as .onnx or .xml'
         )
+    if precision != AUTO:
+        candidates = _with_precision(candidates, precision)
     failures = []
     for key, entry in candidates.items():
         try:
@@ -104,3 +151,14 @@ def find_backend(name: str, suffix: str) -> Factory:
             reason = f'{type(error).__name__}: {error}'.splitlines()[0]
             failures.append(f'backend {key!r} cannot be imported ({reason}): {entry.remedy}')
     raise BackendUnavailable('; '.join(failures))
+
+
+def _with_precision(candidates: dict[str, Entry], precision: str) -> dict[str, Entry]:
+    """Those that have it; BackendUnavailable where there is none."""
+    able = {key: entry for key, entry in candidates.items() if precision in entry.precisions}
+    if not able:
+        have = '; '.join(f'{key} has {", ".join(e.precisions)}' for key, e in candidates.items())
+        raise BackendUnavailable(
+            f'precision {precision!r} is not to be had here ({have}): choose another, or auto'
+        )
+    return able

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.embedded import read_weights
-from midas_depth_ros.depth.embedded_graph import SIZE, embedded_onnx
-from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsMismatch
+from midas_depth_ros.depth.backends import AUTO
+from midas_depth_ros.depth.errors import BackendUnavailable, DepthError
+from midas_depth_ros.depth.network_kinds import EMBEDDED, onnx_of
 
 
 class OpencvBackend:
@@ -27,22 +27,19 @@ class OpencvBackend:
     """
 
     name = 'opencv'
+    precision = 'f32'
+    choice = 'f32: the only precision of backend opencv'
 
-    def __init__(self, weights: Path, num_threads: int = 0) -> None:
+    def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
         if num_threads:
             cv2.setNumThreads(num_threads)
-        try:
-            model = embedded_onnx(read_weights(weights))
-        except (KeyError, ValueError, IndexError) as error:
-            raise WeightsMismatch(
-                f'{weights} is not a state dict of the embedded model ({error}): use '
-                'embedded.npz or weights trained from it'
-            ) from error
+        model = onnx_of(weights)
+        self.preprocess = EMBEDDED.preprocess
         try:
             self._network: cv2.dnn.Net | None = cv2.dnn.readNetFromONNX(
                 np.frombuffer(model, np.uint8)
             )
-            self.infer(np.zeros((1, 3, *SIZE), np.float32))  # allocates
+            self.infer(np.zeros((1, 3, *EMBEDDED.usual_size), np.float32))  # allocates
         except cv2.error as error:
             raise BackendUnavailable(
                 f'OpenCV {cv2.__version__} cannot run the embedded model ({error}): install '

@@ -21,17 +21,20 @@ import torch
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import embedded
+from midas_depth_ros.depth.backends import AUTO
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
     WeightsCorrupt,
     WeightsMismatch,
 )
+from midas_depth_ros.depth.network_kinds import kind_of
 from midas_depth_ros.depth.networks import EmbeddedNet, MidasSmall
+from midas_depth_ros.depth.torch_files import matched
 
 TRACED_SIZE = (192, 256)  # (h, w): what a 4:3 camera gives
+DTYPES = {'f32': torch.float32, 'bf16': torch.bfloat16}
 WARM_UP_RUNS = 2  # TorchScript optimises during its first runs; the first frame need not wait
-NAMED_KEYS = 3
 MIDAS_SMALL, EMBEDDED = 'MiDaS_small', 'the embedded model'
 OFFICIAL = {MIDAS_SMALL: 'midas_v21_small_256.pt', EMBEDDED: 'embedded.npz'}
 
@@ -62,11 +65,17 @@ class TorchBackend:
 
     name = 'torch'
 
-    def __init__(self, weights: Path, num_threads: int = 0) -> None:
+    def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
         self._num_threads = num_threads
+        self.precision = 'f32' if precision == AUTO else precision
+        self.choice = f'{self.precision}: ' + (
+            'backend torch takes another only when asked' if precision == AUTO else 'as asked'
+        )
+        self.preprocess = kind_of(weights).preprocess
+        self._dtype = DTYPES[self.precision]
         self._bound_threads()
-        network = load_network(weights)
-        self._network: torch.jit.ScriptModule | None = frozen_trace(network)
+        network = load_network(weights).to(self._dtype)
+        self._network: torch.jit.ScriptModule | None = frozen_trace(network, self._dtype)
         for _ in range(WARM_UP_RUNS):
             self.infer(np.zeros((1, 3, *TRACED_SIZE), np.float32))
 
@@ -76,8 +85,10 @@ class TorchBackend:
             raise DepthError('this torch backend is closed: load it again')
         self._bound_threads()
         with torch.inference_mode():
-            picture = torch.from_numpy(network_input).to(memory_format=torch.channels_last)
-            inverse_depth: NDArray[np.float32] = self._network(picture)[0].contiguous().numpy()
+            picture = torch.from_numpy(network_input)
+            picture = picture.to(self._dtype, memory_format=torch.channels_last)
+            output = self._network(picture)[0].float().contiguous()
+        inverse_depth: NDArray[np.float32] = output.numpy()
         return inverse_depth
 
     def close(self) -> None:
@@ -95,21 +106,25 @@ def load_network(weights: Path) -> torch.nn.Module:
         small = EmbeddedNet()
         arrays = embedded.read_weights(weights)
         loaded: dict[str, Any] = {key: torch.from_numpy(array) for key, array in arrays.items()}
-        small.load_state_dict(matched(loaded, small.state_dict(), weights, EMBEDDED), strict=True)
+        _match(loaded, small.state_dict(), weights, EMBEDDED)
+        small.load_state_dict(loaded, strict=True)
         return small
     network = MidasSmall()
     network.load_state_dict(read_state_dict(weights, network.state_dict()), strict=True)
     return network
 
 
-def frozen_trace(network: torch.nn.Module) -> torch.jit.ScriptModule:
+def frozen_trace(
+    network: torch.nn.Module, dtype: torch.dtype = torch.float32
+) -> torch.jit.ScriptModule:
     """Trace the network and freeze its weights into the graph (normalisation folded).
 
     Raises BackendUnavailable where this torch fails at it: the slow way in silence would be
     worse than an error.
     """
     network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    example = torch.zeros(1, 3, *TRACED_SIZE).to(memory_format=torch.channels_last)
+    example = torch.zeros(1, 3, *TRACED_SIZE, dtype=dtype)
+    example = example.to(memory_format=torch.channels_last)
     try:
         with torch.inference_mode(), warnings.catch_warnings():
             # torch announces the end of TorchScript; its replacement needs a compiler on the robot.
@@ -144,38 +159,15 @@ def read_state_dict(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str,
             f'{path} holds no state dict (a {type(loaded).__name__}, not a table of tensors): '
             'save network.state_dict()'
         )
-    return matched(loaded, wanted, path, MIDAS_SMALL)
-
-
-def matched(
-    loaded: dict[Any, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: Path, kind: str
-) -> dict[str, torch.Tensor]:
-    """The state dict itself, if its keys and shapes are those of `wanted`; or WeightsMismatch."""
-    faults = [
-        _listed('missing', sorted(wanted.keys() - loaded.keys())),
-        _listed('unexpected', sorted(loaded.keys() - wanted.keys(), key=str)),
-        _listed(
-            'of another shape',
-            [
-                f'{key} {tuple(loaded[key].shape)} instead of {tuple(tensor.shape)}'
-                for key, tensor in wanted.items()
-                if key in loaded and loaded[key].shape != tensor.shape
-            ],
-        ),
-    ]
-    if any(faults):
-        raise WeightsMismatch(
-            f'{path} is not a state dict of {kind}: {"; ".join(filter(None, faults))}. Use '
-            f'{OFFICIAL[kind]} or weights trained from it'
-        )
+    _match(loaded, wanted, path, MIDAS_SMALL)
     return loaded
 
 
-def _listed(fault: str, keys: list[Any]) -> str:
-    if not keys:
-        return ''
-    more = ', ...' if len(keys) > NAMED_KEYS else ''
-    return f'{len(keys)} {fault} ({", ".join(map(str, keys[:NAMED_KEYS]))}{more})'
+def _match(
+    loaded: dict[Any, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: Path, kind: str
+) -> None:
+    shapes = {key: tuple(tensor.shape) for key, tensor in wanted.items()}
+    matched(loaded, shapes, path, kind, OFFICIAL[kind])
 
 
 def first_sentence(error: BaseException) -> str:

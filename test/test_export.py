@@ -1,0 +1,169 @@
+"""`midas_depth export` as a person runs it, and what its files are worth."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from midas_depth_ros.cli import main
+from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.depth.deviation import compare, sample_pictures
+from midas_depth_ros.export.pictures import read
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('MIDAS_DEPTH_CACHE_DIR', str(tmp_path / 'cache'))
+
+
+def run(*arguments: Any) -> Result:
+    return CliRunner().invoke(main, ['export', *map(str, arguments)])
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of pictures as a robot's camera might have taken them."""
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    for name, picture in sample_pictures().items():
+        for side, mirrored in enumerate((picture, picture[:, ::-1])):
+            cv2.imwrite(str(folder / f'{name}_{side}.png'), mirrored[..., ::-1])
+    return folder
+
+
+PICTURE = sample_pictures()['corridor_1']
+
+
+def test_onnx_is_written_without_torch_and_is_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: Any
+) -> None:
+    result = run('embedded', '--format', 'onnx')
+    assert result.exit_code == 0, result.output
+    assert 'wrote embedded_f32.onnx' in result.output
+    wanted = load_estimator('embedded', 'opencv').infer(PICTURE)
+    for backend in ('openvino', 'onnxruntime'):
+        pytest.importorskip(backend)
+        found = load_estimator(tmp_path / 'embedded_f32.onnx', backend).infer(PICTURE)
+        assert np.abs(found - wanted).max() < 1e-3 * wanted.max()
+
+
+def test_openvino_files_are_the_model_in_f32(tmp_path: Path, golden_weights_file: Path) -> None:
+    pytest.importorskip('openvino')
+    result = run(golden_weights_file, '--output', 'robot/net.xml')
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in Path('robot').iterdir()) == ['net.bin', 'net.xml']
+    estimator = load_estimator('robot/net.xml')
+    assert (estimator.model, estimator.backend, estimator.precision) == (
+        'net.xml', 'openvino', 'f32',
+    )  # fmt: skip
+    wanted = load_estimator(golden_weights_file, 'openvino', precision='f32').infer(PICTURE)
+    np.testing.assert_allclose(estimator.infer(PICTURE), wanted, atol=1e-4 * wanted.max())
+
+
+def test_int8_is_calibrated_and_judged_on_the_users_pictures(pictures: Path) -> None:
+    for library in ('openvino', 'nncf'):
+        pytest.importorskip(library)
+    result = run('embedded', '--precision', 'int8', '--pictures', pictures, '--output', 'i8.xml')
+    assert result.exit_code == 0, result.output
+    assert 'int8 against f32' in result.output
+    assert 'room_1_1.png' in result.output, 'the mirrored ones are kept back'
+    assert 'room_1_0.png' not in result.output
+    quarter = load_estimator('embedded', 'openvino', precision='f32')
+    rough = load_estimator('i8.xml', precision='int8')
+    assert rough.precision == 'int8'
+    correlation, _ = compare(quarter.infer(PICTURE), rough.infer(PICTURE))
+    assert 0.95 < correlation < 1 - 1e-6
+    assert Path('i8.bin').stat().st_size < 0.4 * 4 * 1_700_000  # a byte per weight, not four
+
+
+def test_in_the_cache_auto_considers_it(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ('openvino', 'nncf'):
+        pytest.importorskip(library)
+    result = run('embedded', '--precision', 'int8', '--pictures', pictures, '--cache')
+    assert result.exit_code == 0, result.output
+    assert load_estimator('embedded', 'openvino', precision='int8').precision == 'int8'
+    monkeypatch.setattr('midas_depth_ros.depth.deviation.MOST_ABS_REL', 1.0)
+    monkeypatch.setattr('midas_depth_ros.depth.deviation.LEAST_CORRELATION', 0.5)
+    assert load_estimator('embedded', 'openvino').precision == 'int8'
+    monkeypatch.setattr('midas_depth_ros.depth.deviation.MOST_ABS_REL', 1e-9)
+    assert load_estimator('embedded', 'openvino').precision == 'f32'
+
+
+def test_a_precision_beyond_the_bound_is_not_taken_from_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip('openvino')
+    monkeypatch.setattr('midas_depth_ros.depth.deviation.MOST_ABS_REL', 1e-9)
+    result = run('embedded', '--precision', 'bf16')
+    if 'not measured' in result.output:
+        pytest.skip('this CPU has no bf16')
+    assert 'BEYOND the bound' in result.output
+    estimator = load_estimator('embedded_bf16.xml')
+    assert (estimator.precision, 'strays beyond' in estimator.choice) == ('f32', True)
+    assert load_estimator('embedded_bf16.xml', precision='bf16').precision == 'bf16'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'code', 'said'),
+    [
+        (['nowhere.pt'], 1, "'nowhere.pt' is neither midas_small nor embedded nor a weights file"),
+        (['embedded', '--format', 'onnx', '--precision', 'int8'], 2, 'written in f32'),
+        (['embedded', '--format', 'onnx', '--cache'], 2, '--format openvino'),
+        (['embedded', '--cache', '--output', 'a.xml'], 2, 'not both'),
+        (['embedded', '--output', 'a.onnx'], 2, 'named *.xml for --format openvino'),
+        (['embedded', '--precision', 'f64'], 2, "'f64' is not one of"),
+        (['embedded', '--output', '/proc/a.xml'], 1, '/proc/a.xml cannot be written'),
+        (['embedded', '--format', 'onnx', '--output', '/proc/a.onnx'], 1, 'cannot be written'),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_the_remedy(
+    arguments: list[str], code: int, said: str
+) -> None:
+    pytest.importorskip('openvino')
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    assert said in ' '.join(result.output.split())
+    assert not list(Path().glob('*.xml'))
+
+
+def test_pictures_that_are_none_or_too_few_are_named(tmp_path: Path) -> None:
+    for library in ('openvino', 'nncf'):
+        pytest.importorskip(library)
+    empty = tmp_path / 'empty'
+    empty.mkdir()
+    result = run('embedded', '--precision', 'int8', '--pictures', empty)
+    assert result.exit_code == 1
+    assert f'no pictures to be had of {empty}' in result.output
+    cv2.imwrite(str(empty / 'one.png'), np.zeros((48, 64, 3), np.uint8))
+    result = run('embedded', '--precision', 'int8', '--pictures', empty)
+    assert result.exit_code == 1
+    assert '1 pictures to calibrate int8 on: give 8 or more' in result.output
+    assert not list(tmp_path.glob('*.xml'))
+
+
+@pytest.mark.parametrize('library', ['openvino', 'nncf'])
+def test_a_missing_library_is_named_with_its_extra(
+    library: str, pictures: Path, without: Any
+) -> None:
+    pytest.importorskip('openvino')
+    without(library)
+    result = run('embedded', '--precision', 'int8', '--pictures', pictures)
+    assert result.exit_code == 1, result.output
+    assert 'pip install' in result.output
+    assert library in result.output
+
+
+def test_many_pictures_are_thinned_evenly(pictures: Path) -> None:
+    found = read(pictures, 16)
+    assert 8 <= len(found) <= 16
+    numbers = [int(name.split()[-1]) for name in found]
+    assert numbers[0] == 0
+    assert max(numbers) >= 16
+    assert len({after - before for before, after in itertools.pairwise(numbers)}) == 1
