@@ -1,7 +1,8 @@
 """How good a checkpoint is on scenes that training never saw, beside what sees nothing at all.
 
-Prints one table per scene type with the constant, the row prior and the model, and writes a sheet
-of pictures: what the camera sees, what is true, what the model says.
+Prints one table per scene type with the constant, the row prior and the model, one of the last
+model's ring figures by the size of the obstacle, and writes a sheet of pictures: what the camera
+sees, what is true, what the model says.
 
     python -m training.evaluate runs/first/best.pt --data /tmp/world --sheet sheet.png
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -21,11 +23,12 @@ from rich.table import Table
 
 from benchmarks.relative_depth import constant, predictor_of, row_prior
 from midas_depth_ros.depth.networks import EmbeddedNet
-from training.dataset import open_shard, shards
-from training.scores import Score, fitted, mean, score
+from training.dataset import FARTHEST_M, open_shard, shards
+from training.scores import Ring, Score, fitted, mean, ring_shares, rings, score
 from training.train import predict
 
 AIMS = Score(0.20, 0.74, 0.92, 0.75, 0.92, 0.55)
+SIZES = (0.004, 0.01, 0.02, 0.05, 0.15, 1.0)  # of obstacles, shares of the picture
 SHEET_ROWS, SHEET_COLUMNS = 8, 3
 Predictor = Callable[[np.ndarray], np.ndarray]
 
@@ -70,6 +73,17 @@ def table_of(scores: dict[str, list[Score]], kinds: list[str]) -> Table:
     return table
 
 
+def sizes_of(found: list[Ring]) -> Table:
+    """Ring figures by the size of the obstacle, over all obstacles of all scenes."""
+    table = Table('obstacle, of the picture', 'obstacles', 'ring sign', 'ring half')
+    for low, high in (*pairwise(SIZES), (SIZES[0], SIZES[-1])):
+        chosen = [ring for ring in found if low <= ring.share < high]
+        sign, half = ring_shares(chosen)
+        title = f'{100 * low:g} to {100 * high:g} %'
+        table.add_row(title, str(len(chosen)), f'{sign:.3f}', f'{half:.3f}')
+    return table
+
+
 def panel(rgb: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Picture, truth and prediction side by side, (H, 3 W, 3) uint8; one colour scale for both."""
     fit = fitted(prediction.astype(np.float64), truth, truth > 0)
@@ -94,6 +108,7 @@ def main(models: tuple[str, ...], data: Path, split: str, sheet: Path | None, li
     predictors = predictors_of(models)
     scores: dict[str, list[Score]] = {name: [] for name in predictors}
     kinds: list[str] = []
+    found: list[Ring] = []
     panels: list[np.ndarray] = []
     for path in shards(data, split):
         shard = open_shard(path)
@@ -106,9 +121,13 @@ def main(models: tuple[str, ...], data: Path, split: str, sheet: Path | None, li
             for name, predict_one in predictors.items():
                 prediction = predict_one(rgb)
                 scores[name].append(score(prediction, truth, labels))
+            valid = truth > 1.001 / FARTHEST_M
+            found += rings(fitted(prediction, truth, valid), truth, labels, valid)
             if len(panels) < SHEET_ROWS * SHEET_COLUMNS:
                 panels.append(panel(rgb, truth, prediction))
-    Console(width=130).print(table_of(scores, kinds))
+    console = Console(width=130)
+    console.print(table_of(scores, kinds))
+    console.print(sizes_of(found))
     if sheet:
         firsts = range(0, len(panels) - SHEET_COLUMNS + 1, SHEET_COLUMNS)
         rows = [np.hstack(panels[first : first + SHEET_COLUMNS]) for first in firsts]

@@ -50,7 +50,7 @@ def score(prediction: np.ndarray, inverse_depth: np.ndarray, labels: np.ndarray)
     floor = labels[valid] == FLOOR
     enough = floor.sum() > LEAST_FLOOR * truth.size
     floor_delta = float(np.mean(good[floor])) if enough else math.nan
-    sign, half = ring(fit, truth, labels, valid)
+    sign, half = ring_shares(rings(fit, truth, labels, valid))
     return Score(
         abs_rel=float(np.mean(np.abs(ratio - 1))),
         delta=float(np.mean(good)),
@@ -71,13 +71,19 @@ def fitted(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> np.n
     return np.clip(line, wanted.min(), wanted.max())
 
 
-def ring(
-    fit: np.ndarray, truth: np.ndarray, labels: np.ndarray, valid: np.ndarray
-) -> tuple[float, float]:
-    """Shares of this scene's obstacles that stand out, and that do so by half of what is true."""
+@dataclass(frozen=True)
+class Ring:
+    """One obstacle: its share of the picture, and of the true contrast to its ring what is seen."""
+
+    share: float
+    seen: float
+
+
+def rings(fit: np.ndarray, truth: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> list[Ring]:
+    """Of every obstacle of a scene that is large enough and nearer than the ring around it."""
     width = max(2, round(RING * truth.shape[1]))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
-    signs, halves = [], []
+    found = []
     for label in np.unique(labels[labels >= FIRST_OBJECT]):
         inside = (labels == label).astype(np.uint8)
         if inside.sum() < LEAST_OBJECT * truth.size:
@@ -90,9 +96,16 @@ def ring(
         if contrast < LEAST_CONTRAST * truth[around].mean():
             continue
         seen = fit[within].mean() - fit[around].mean()
-        signs.append(seen > 1e-6 * contrast)  # more than rounding
-        halves.append(seen >= 0.5 * contrast)
-    return (float(np.mean(signs)), float(np.mean(halves))) if signs else (np.nan, np.nan)
+        found.append(Ring(float(inside.mean()), float(seen / contrast)))
+    return found
+
+
+def ring_shares(found: list[Ring]) -> tuple[float, float]:
+    """Shares of obstacles that stand out, and that do so by half of what is true."""
+    if not found:
+        return math.nan, math.nan
+    seen = np.array([each.seen for each in found])
+    return float(np.mean(seen > 1e-6)), float(np.mean(seen >= 0.5))  # more than rounding
 
 
 def mean(scores: list[Score]) -> Score:
