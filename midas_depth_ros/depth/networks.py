@@ -186,7 +186,8 @@ class EmbeddedNet(nn.Module):
         mean = F.adaptive_avg_pool2d(features, 1)  # (B, 192, 1, 1)
         path = self.refine[-1](self.lateral[-1](features) + self.whole(mean))  # (B, 32, H/64, W/64)
         for level in reversed(range(len(levels) - 1)):
-            path = self.refine[level](doubled(path) + self.lateral[level](levels[level]))
+            beside = self.lateral[level](levels[level])
+            path = self.refine[level](resized(path, beside.shape[-2:]) + beside)
         half: Tensor = F.pixel_shuffle(self.head(F.relu(path)), 2)
         return half.squeeze(1)
 
@@ -201,6 +202,11 @@ def stem(channels: int) -> nn.Conv2d:
 def doubled(features: Tensor) -> Tensor:
     """Twice as high and wide, bilinear."""
     return F.interpolate(features, scale_factor=2, mode='bilinear', align_corners=False)
+
+
+def resized(features: Tensor, size: torch.Size) -> Tensor:
+    """As high and wide as `size`, bilinear; doubling, but for pictures that 64 does not divide."""
+    return F.interpolate(features, size=size, mode='bilinear', align_corners=False)
 
 
 def coordinates(features: Tensor) -> Tensor:
