@@ -1,8 +1,8 @@
 """Child processes that are always ended: each with a log file, in a process group of its own.
 
 `Children` starts them, tells which one ended and with what last words, and stops them all:
-SIGINT, then SIGTERM, then SIGKILL, each after a bounded wait. `StopSignals` turns Ctrl-C and
-SIGTERM into a flag, so that no signal can come between the children and their end.
+SIGINT, then SIGTERM, then SIGKILL, each after a bounded wait. Use them within `StopSignals`, so
+that no signal can come between the children and their end.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
+from types import TracebackType
 
 # The signals to end a process with, and how long to wait after each, in seconds.
 STEPS = ((signal.SIGINT, 6.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
@@ -137,27 +136,3 @@ def _leash() -> list[str]:
     """What makes the kernel end a child whose parent is killed without a chance to do it."""
     setpriv = shutil.which('setpriv')  # of util-linux
     return [setpriv, '--pdeathsig', 'TERM'] if setpriv else []
-
-
-class StopSignals:
-    """Turns Ctrl-C, SIGTERM and a closed terminal into `requested`, for a `with` block."""
-
-    def __init__(self) -> None:
-        self.requested = ''
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignals:
-        self._previous = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.requested = signal.Signals(number).name

@@ -19,12 +19,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from midas_depth_ros.demo import environment
-from midas_depth_ros.demo.processes import Child, Children, StopSignals
+from midas_depth_ros.demo.processes import STOP_SIGNALS, Child, Children
 from midas_depth_ros.drive import rig
 from midas_depth_ros.drive.bench import Bench, BenchError
 from midas_depth_ros.drive.plan import DriveError, DrivePlan
 from midas_depth_ros.drive.result import WorldResult, described
-from midas_depth_ros.sim import Tally, drive_world
+from midas_depth_ros.nodes.stop_signals import StopSignals
+from midas_depth_ros.sim import WORLDS, Tally
 
 SPIN_S = 0.01
 LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
@@ -41,7 +42,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
     exact = plan.depth == 'exact'
     tallies: dict[bool, dict[int, Tally]] = {False: {}, True: {}}
     with (
-        StopSignals() as signals,
+        StopSignals(STOP_SIGNALS) as signals,
         Children(logs, environment.for_children()) as children,
         _bench() as (bench, spin),
     ):
@@ -55,7 +56,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
                 raise DriveError(_epitaph(ended))
 
         bench.work = work
-        camera = rig.camera_parameters(exact, plan.rate_hz)
+        camera = rig.camera_parameters(exact, plan.rate_hz) | {'robot.world': plan.worlds_are}
         children.start('synthetic_camera', _command('nodes.synthetic_camera', camera))
         try:
             if plan.blind:
@@ -74,7 +75,12 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
         except BenchError as error:
             raise DriveError(str(error)) from error
     return [
-        WorldResult(seed, drive_world(seed).kind, tallies[True].get(seed), tallies[False].get(seed))
+        WorldResult(
+            seed,
+            WORLDS[plan.worlds_are](seed).kind,
+            tallies[True].get(seed),
+            tallies[False].get(seed),
+        )
         for seed in plan.seeds
     ]
 

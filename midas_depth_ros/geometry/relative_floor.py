@@ -77,7 +77,7 @@ class Cells:
         middle = (len(self.d) + 1) // 2
         return Cells(self.d[middle:], self.x[middle:], self.y[middle:])
 
-    @property
+    @functools.cached_property
     def reach(self) -> float:
         """How far y reaches from top to bottom."""
         return float(np.nanmax(self.y) - np.nanmin(self.y))
@@ -144,18 +144,20 @@ def _refined(lower: Cells, start: np.ndarray) -> RelativeFloor:
     d = lower.d[known]
     points = np.stack([lower.x[known], lower.y[known], np.ones_like(d)], axis=1)
     plane = start
+    off = d - points @ plane
     tolerance = _tolerance(plane, lower)
     deviation = tolerance / BIWEIGHT
     for _ in range(REFITS):
-        scaled = (d - points @ plane) * (1 / (BIWEIGHT * deviation))
+        scaled = off * (1 / (BIWEIGHT * deviation))
         vote = np.maximum(1 - scaled * scaled, 0) ** 2
         if vote.sum() < MIN_VOTES * d.size:
             break
         weighted = points * vote[:, None]
         plane = np.linalg.solve(weighted.T @ points, weighted.T @ d)
+        off = d - points @ plane
         tolerance = _tolerance(plane, lower)
-        deviation = _deviation(np.abs(d - points @ plane), tolerance)
-    off = np.abs(d - points @ plane)
+        deviation = _deviation(np.abs(off), tolerance)
+    off = np.abs(off)
     on_floor = off[off < tolerance]
     return RelativeFloor(
         across=float(plane[0]),
@@ -169,7 +171,7 @@ def _refined(lower: Cells, start: np.ndarray) -> RelativeFloor:
 
 
 def _tolerance(plane: np.ndarray, lower: Cells) -> float:
-    return float(np.clip(RISE_TOLERANCE * plane[1] * lower.reach, FINEST, TOLERANCE))
+    return min(max(RISE_TOLERANCE * float(plane[1]) * lower.reach, FINEST), TOLERANCE)
 
 
 def _deviation(off: np.ndarray, tolerance: float) -> float:
@@ -177,4 +179,13 @@ def _deviation(off: np.ndarray, tolerance: float) -> float:
     near = off[off < tolerance]
     if near.size == 0:
         return tolerance / BIWEIGHT
-    return float(np.clip(1.4826 * np.median(near), FINEST, tolerance / BIWEIGHT))
+    return min(max(1.4826 * _median(near), FINEST), tolerance / BIWEIGHT)
+
+
+def _median(values: np.ndarray) -> float:
+    """np.median of (n,), n > 0, without its overhead."""
+    half = values.size // 2
+    if values.size % 2:
+        return float(np.partition(values, half)[half])
+    lower, upper = np.partition(values, (half - 1, half))[half - 1 : half + 1]
+    return 0.5 * float(lower + upper)

@@ -3,6 +3,7 @@
 This room imports no other room. Every error is an ImageError.
 """
 
+from midas_depth_ros.images.cdr import is_plain_cdr, read_compressed, read_image
 from midas_depth_ros.images.checks import MAX_PIXELS
 from midas_depth_ros.images.compressed import check_compressed, decode_compressed
 from midas_depth_ros.images.decode import check_image, decode_image
@@ -17,5 +18,8 @@ __all__ = [
     'decode_compressed',
     'decode_image',
     'encode_jpeg',
+    'is_plain_cdr',
     'message_data',
+    'read_compressed',
+    'read_image',
 ]

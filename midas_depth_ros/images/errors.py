@@ -12,6 +12,7 @@
     +-- UnsupportedFormat   compressed, but not as JPEG, PNG or WebP
     +-- CorruptPicture      compressed bytes that contradict themselves
     |   +-- TruncatedPicture    compressed bytes that end too early
+    +-- MalformedMessage    serialised bytes that are no camera message
     +-- InvalidPicture      an array that cannot be encoded
 
 Every text names the value at fault and the remedy. Long values are shortened: a text fits a log.
@@ -70,6 +71,10 @@ class CorruptPicture(ImageError):
 
 class TruncatedPicture(CorruptPicture):
     """The compressed bytes end before the picture does."""
+
+
+class MalformedMessage(ImageError):
+    """The serialised bytes are no camera message."""
 
 
 class InvalidPicture(ImageError):

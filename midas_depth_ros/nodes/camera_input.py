@@ -1,7 +1,8 @@
 """One camera's way in: subscribes, checks at the door, throttles, hands over to the worker.
 
-Callbacks do no work on pixels. What is wrong with an image is counted and said in one
-throttled warning that names the fault.
+Callbacks do no work on pixels: they read the fields of a serialised message. What is wrong with
+an image is counted and said in one throttled warning that names the fault. While it is known that
+frames would be of no use they are not even taken from the middleware.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from midas_depth_ros.geometry import CameraModel, CameraModelError
 from midas_depth_ros.images import ImageError, check_compressed, check_image
 from midas_depth_ros.nodes import quality_of_service as qos
+from midas_depth_ros.nodes.image_subscription import ImageSubscription
 from midas_depth_ros.nodes.messages import stamp_ns
-from midas_depth_ros.nodes.scheduling import Frame, FrameExchange, StampThrottle
+from midas_depth_ros.nodes.scheduling import Frame, FrameExchange, Pace, StampThrottle
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.statistics import CameraStatistics
 
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
 
 FAULT_LOG_PERIOD_S = 5.0
+IDLE_PAUSE_S = 0.2  # how long a new subscriber waits at most for the next frame to be looked at
+# Parameters may change meanwhile, and what is not looked at must not pass for silence.
+MOST_PAUSE_S, MOST_PAUSE_SHARE = 1.0, 0.25  # the share is of image_timeout
+EARLY_S, EARLY_SHARE = 0.01, 0.05  # looked at again this long before a frame may pass
 ASPECT = 0.02  # camera_info of another aspect than the pictures is not theirs
 
 
@@ -49,51 +55,59 @@ class CameraInput:
         self._statistics = statistics
         self._wanted = wanted
         self._throttle = StampThrottle()
+        self._pace = Pace()
         self._restarted = False
         self._last_info: CameraInfo | None = None
         self._fault_logged_s = -FAULT_LOG_PERIOD_S
-        self._subscriptions: list[Subscription] = []
+        self._images: ImageSubscription | None = None
+        self._info_subscription: Subscription | None = None
+        self._check: Callable[[Any, int], None] = check_image
+        self._missed_ending = 'throttled'  # of the frames that pass by while nothing is taken
 
     def open(self, exchange: FrameExchange) -> None:
         """Subscribe to the camera's topics; frames go into `exchange`."""
         settings = self._settings()
         self._exchange = exchange
         self._throttle = StampThrottle()
+        self._pace = Pace()
         raw = settings.transport == 'raw'
-        self._subscriptions = [
-            qos.make_subscription(
-                self._node,
-                Image if raw else CompressedImage,
-                f'{self.camera}/image_raw' + ('' if raw else '/compressed'),
-                self._on_image,
-                qos.EVERY_IMAGE if settings.process_every_frame else qos.NEWEST_IMAGE,
-            ),
-            qos.make_subscription(
-                self._node,
-                CameraInfo,
-                f'{self.camera}/camera_info',
-                self._on_camera_info,
-                qos.CAMERA_INFO,
-            ),
-        ]
+        self._check = check_image if raw else check_compressed
+        self._images = ImageSubscription(
+            self._node,
+            Image if raw else CompressedImage,
+            f'{self.camera}/image_raw' + ('' if raw else '/compressed'),
+            self._on_image,
+            self._on_malformed,
+            qos.EVERY_IMAGE if settings.process_every_frame else qos.NEWEST_IMAGE,
+        )
+        self._info_subscription = qos.make_subscription(
+            self._node,
+            CameraInfo,
+            f'{self.camera}/camera_info',
+            self._on_camera_info,
+            qos.CAMERA_INFO,
+        )
         self._statistics.watch()
 
     def close(self) -> None:
         """Unsubscribe."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+        if self._images is not None:
+            self._images.close()
+            self._images = None
+        if self._info_subscription is not None:
+            self._node.destroy_subscription(self._info_subscription)
+            self._info_subscription = None
 
     @property
     def topic(self) -> str:
         """The full name of the image topic; '' while closed."""
-        return self._subscriptions[0].topic_name if self._subscriptions else ''
+        return self._images.topic if self._images is not None else ''
 
     def publishers(self) -> tuple[int, list[str]]:
         """How many publish on the image topic, and why some cannot reach us."""
-        if not self._subscriptions:
+        if self._images is None:
             return 0, []
-        return qos.publishers_of(self._node, self._subscriptions[0])
+        return qos.publishers_of(self._node, self._images.subscription)
 
     def model_for(self, width: int, height: int) -> CameraModel | None:
         """What is known of the camera, for pictures of this size; None if nothing is.
@@ -127,31 +141,55 @@ class CameraInput:
             self._fault_logged_s = now
             self._node.get_logger().warning(f'{self.camera}: frame {ending}: {text}')
 
-    def _on_image(self, message: Any) -> None:
+    def _on_malformed(self, error: ImageError, missed: int) -> None:
+        self._count_arrival(missed)
+        self.complain('rejected', str(error))
+
+    def _count_arrival(self, missed: int) -> None:
+        self._statistics.received(1 + missed)
+        if missed:
+            self._statistics.count(self._missed_ending, missed)
+
+    def _on_image(self, message: Any, missed: int) -> None:
         settings = self._settings()
-        self._statistics.received()
+        self._count_arrival(missed)
         try:
-            check = check_image if isinstance(message, Image) else check_compressed
-            check(message, settings.max_pixels)
+            self._check(message, settings.max_pixels)
         except ImageError as error:
             self.complain('rejected', str(error))
             return
+        every = settings.process_every_frame
         if not self._wanted():
             self._statistics.count('unwanted')
+            if not every:
+                self._pause(IDLE_PAUSE_S, 'unwanted')
             return
+        received_s = time.monotonic()
         stamp = stamp_ns(message.header) or self._node.get_clock().now().nanoseconds
         if self._throttle.jumped_back(stamp):
             self._restarted = True
             self._statistics.stamp_jumps += 1
             self._node.get_logger().info(f'{self.camera}: stamps went back, starting anew')
-        max_rate = 0.0 if settings.process_every_frame else settings.max_rate
-        if not self._throttle.passes(stamp, max_rate):
+        max_rate = 0.0 if every else settings.max_rate
+        passes = self._throttle.passes(stamp, max_rate)
+        self._pace.add(stamp, received_s)
+        if self._pace.steady:
+            closed_s = self._throttle.closed_for_s(stamp, max_rate)
+            self._pause(closed_s - max(EARLY_S, EARLY_SHARE * closed_s), 'throttled')
+        if not passes:
             self._statistics.count('throttled')
             return
-        frame = Frame(self.camera, message, stamp, time.monotonic(), self._restarted)
+        frame = Frame(self.camera, message, stamp, received_s, self._restarted)
         self._restarted = False
         if self._exchange is not None and self._exchange.put(frame) is not None:
             self._statistics.count('dropped')
+
+    def _pause(self, seconds: float, ending: str) -> None:
+        """Let the frames pass by of which it is known that they would end here."""
+        longest_s = min(MOST_PAUSE_S, MOST_PAUSE_SHARE * self._settings().image_timeout)
+        if seconds > 0 and self._images is not None:
+            self._missed_ending = ending
+            self._images.pause(min(seconds, longest_s))
 
     def _on_camera_info(self, info: CameraInfo) -> None:
         if self._last_info is not None and same_camera(info, self._last_info):

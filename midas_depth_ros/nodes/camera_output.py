@@ -15,7 +15,12 @@ from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import Closeness, MetricFrame, closeness
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.frame_view import FrameView
-from midas_depth_ros.nodes.messages import image_message, jpeg_message, vector_message
+from midas_depth_ros.nodes.messages import (
+    bgr_message,
+    image_message,
+    jpeg_message,
+    vector_message,
+)
 from midas_depth_ros.views import Heatmap, HeatmapOptions, metric_heatmap
 
 if TYPE_CHECKING:
@@ -69,7 +74,7 @@ class CameraOutput:
             vector = vector_message(near.left, near.centre, near.right, view.header)
             self._send('closeness', vector)
         if self.wanted('relative_inverse_depth/image'):
-            depth = self._estimator.enlarge(view.inverse_depth, view.size)
+            depth = view.enlarged(self._estimator)
             self._send('relative_inverse_depth/image', image_message(depth, view.header))
         if self.heatmap_wanted:
             self._publish_heatmap(view, metric)
@@ -83,7 +88,7 @@ class CameraOutput:
         else:
             picture = self._heatmap.render(depth, view.rgb, view.stamp_s, options, view.size)
         if self.wanted('heatmap/image'):
-            self._send('heatmap/image', image_message(picture[..., ::-1], view.header, 'bgr8'))
+            self._send('heatmap/image', bgr_message(picture, view.header))
         if self.wanted('heatmap/image/compressed'):
             message = jpeg_message(picture, view.header, view.settings.jpeg_quality)
             self._send('heatmap/image/compressed', message)

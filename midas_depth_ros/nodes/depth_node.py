@@ -14,30 +14,25 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.task import Future
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import SetBool
 
 from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
+from midas_depth_ros.nodes.calibration_service import CalibrationService
 from midas_depth_ros.nodes.camera_input import CameraInput
 from midas_depth_ros.nodes.camera_output import CameraOutput
-from midas_depth_ros.nodes.diagnostics import (
-    CameraReport,
-    ModelReport,
-    camera_status,
-    model_status,
-    silence,
-)
+from midas_depth_ros.nodes.cpu_budget import apply_cpu_budget, parse_cpus, threads_for
+from midas_depth_ros.nodes.diagnostics import ModelReport
 from midas_depth_ros.nodes.frame_view import GridCache
 from midas_depth_ros.nodes.log_bridge import forward_logging
-from midas_depth_ros.nodes.metric_output import MetricOutput, scale_words
+from midas_depth_ros.nodes.memory import give_back_free_memory, keep_freed_memory
+from midas_depth_ros.nodes.metric_output import MetricOutput
 from midas_depth_ros.nodes.mount_calibration import MountCalibration
 from midas_depth_ros.nodes.mounting import Mounting
 from midas_depth_ros.nodes.parameters import ParameterServer
+from midas_depth_ros.nodes.reporting import Reporting
 from midas_depth_ros.nodes.scheduling import FrameExchange
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.spinning import run_node
@@ -45,8 +40,6 @@ from midas_depth_ros.nodes.statistics import CameraStatistics
 from midas_depth_ros.nodes.worker import Camera, Worker
 
 REPLAY_QUEUE = 10  # frames that wait at most when every frame is processed
-SILENCE_LOG_PERIOD_S = 10.0
-CALIBRATION_TIMEOUT_S = 30.0
 
 EstimatorFactory = Callable[[DepthNodeSettings], DepthEstimator]
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -57,7 +50,8 @@ def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
     return load_estimator(
         settings.model,
         settings.backend,
-        settings.num_threads,
+        threads_for(settings.num_threads, parse_cpus(settings.cpu_affinity)),
+        precision=settings.precision,
         allow_download=settings.allow_download,
     )
 
@@ -80,23 +74,13 @@ class DepthNode(LifecycleNode):
         self._survive_impossible_transitions()
         self._make_estimator = make_estimator
         self._parameter_server = ParameterServer(self, DepthNodeSettings, self._is_unconfigured)
-        self._silence_logged_s: dict[str, float] = {}
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        # A steady clock: diagnostics must also tell of a simulated clock that stands still.
+        # A steady clock: these must also work while a simulated clock stands still.
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._diagnostics_timer = self.create_timer(
-            1.0 / self.settings.diagnostics_rate,
-            self._publish_diagnostics,
-            clock=self._steady_clock,
+        self._reporting = Reporting(
+            self, self._model_report, lambda: list(self._cameras.values()), self._steady_clock
         )
         self._enable = self.create_service(SetBool, '~/enable', self._on_enable)
-        self._calibrate = self.create_service(
-            Trigger,
-            '~/calibrate_pitch',
-            self._on_calibrate_pitch,
-            # Waits for frames: in a group of its own it keeps nobody else waiting.
-            callback_group=MutuallyExclusiveCallbackGroup(),
-        )
+        self._calibration = CalibrationService(self, self._running_cameras, self._steady_clock)
         self._autostart_timer = None
         if self.settings.autostart:
             self._autostart_timer = self.create_timer(
@@ -111,7 +95,7 @@ class DepthNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and make the publishers."""
         self._phase = 'configuring'
-        self._publish_diagnostics()  # loading may take long: say so first
+        self._reporting.publish()  # loading may take long: say so first
         self.interruptible = True
         try:
             self._configure(self.settings)
@@ -130,8 +114,10 @@ class DepthNode(LifecycleNode):
 
     def _configure(self, settings: DepthNodeSettings) -> None:
         started = time.monotonic()
+        apply_cpu_budget(settings.niceness, parse_cpus(settings.cpu_affinity))
         self.get_logger().info(f'loading model {settings.model!r}')
         self._estimator = estimator = self._make_estimator(settings)
+        give_back_free_memory()
         self._mounting = Mounting(self, lambda: self.settings)
         for name in settings.cameras:
             statistics = CameraStatistics()
@@ -147,9 +133,11 @@ class DepthNode(LifecycleNode):
                 grids=GridCache(),
             )
         self.get_logger().info(
-            f'model {estimator.model} on {estimator.backend}, '
+            f'model {estimator.model} on {estimator.backend} in {estimator.precision}, '
             f'loaded in {time.monotonic() - started:.1f} s'
         )
+        if estimator.choice:
+            self.get_logger().info(estimator.choice)
         if estimator.notice:
             self.get_logger().warning(estimator.notice)
 
@@ -267,48 +255,8 @@ class DepthNode(LifecycleNode):
             response.message = 'paused'
         return response
 
-    async def _on_calibrate_pitch(
-        self, request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        """Estimate the mount over some frames; the answer is what to write down."""
-        cameras = list(self._cameras.values()) if self._worker is not None else []
-        if not cameras:
-            response.message = 'the node is not running: activate and enable it first'
-            return response
-        for camera in cameras:
-            camera.calibration.start()
-        await self._until(lambda: all(c.calibration.done for c in cameras), CALIBRATION_TIMEOUT_S)
-        answers = []
-        for camera in cameras:
-            camera.calibration.stop()
-            answers.append((camera.name, *camera.calibration.result()))
-        response.success = all(good for _, good, _ in answers)
-        response.message = '; '.join(f'{name}: {text}' for name, _, text in answers)
-        return response
-
-    async def _until(self, met: Callable[[], bool], timeout_s: float) -> None:
-        """Wait without blocking the executor until a condition holds or time is up."""
-        deadline = time.monotonic() + timeout_s
-        future: Future = Future()
-
-        def look() -> None:
-            if not future.done() and (met() or time.monotonic() > deadline):
-                future.set_result(None)
-
-        group = MutuallyExclusiveCallbackGroup()
-        timer = self.create_timer(0.1, look, group, self._steady_clock)
-        await future
-        self.destroy_timer(timer)
-
-    def _publish_diagnostics(self) -> None:
-        message = DiagnosticArray()
-        message.header.stamp = self.get_clock().now().to_msg()
-        message.status.append(model_status(self._model_report()))
-        for camera in list(self._cameras.values()):
-            report = self._camera_report(camera)
-            self._log_silence(report, camera.statistics)
-            message.status.append(camera_status(report, camera.statistics))
-        self._diagnostics.publish(message)
+    def _running_cameras(self) -> list[Camera]:
+        return list(self._cameras.values()) if self._worker is not None else []
 
     def _model_report(self) -> ModelReport:
         estimator = self._estimator
@@ -318,41 +266,17 @@ class DepthNode(LifecycleNode):
             enabled=self._worker is not None,
             model=estimator.model if estimator else '',
             backend=estimator.backend if estimator else '',
+            precision=estimator.precision if estimator else '',
             notice=estimator.notice if estimator else '',
-            threads=self.settings.num_threads,
+            threads=threads_for(self.settings.num_threads, parse_cpus(self.settings.cpu_affinity)),
+            cpu_affinity=self.settings.cpu_affinity,
+            niceness=self.settings.niceness,
         )
-
-    def _camera_report(self, camera: Camera) -> CameraReport:
-        publishers, incompatible = camera.input.publishers()
-        near = camera.output.closeness
-        return CameraReport(
-            node=self.get_name(),
-            camera=camera.name,
-            topic=camera.input.topic,
-            running=self._worker is not None,
-            wanted=camera.wanted(),
-            publishers=publishers,
-            incompatible=tuple(incompatible),
-            calibration=camera.input.calibration,
-            closeness=(near.reason or 'known') if near else 'not computed',
-            scale=scale_words(camera.metric),
-            image_timeout_s=self.settings.image_timeout,
-        )
-
-    def _log_silence(self, report: CameraReport, statistics: CameraStatistics) -> None:
-        silent_s = statistics.silent_for()
-        if not report.running or silent_s <= report.image_timeout_s:
-            return
-        now = time.monotonic()
-        if now - self._silence_logged_s.get(report.camera, -SILENCE_LOG_PERIOD_S) >= (
-            SILENCE_LOG_PERIOD_S
-        ):
-            self._silence_logged_s[report.camera] = now
-            self.get_logger().warning(silence(report, silent_s))
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is stopped; 1 if it could not start."""
+    keep_freed_memory()
     return run_node(DepthNode, args)
 
 

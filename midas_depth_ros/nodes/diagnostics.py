@@ -22,8 +22,12 @@ class ModelReport:
     enabled: bool
     model: str
     backend: str
+    precision: str
     notice: str
     threads: int
+    cpu_affinity: str
+    niceness: int
+    cpu_percent: float = 0.0  # of one core, all threads of the process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +59,12 @@ def model_status(report: ModelReport) -> DiagnosticStatus:
         'enabled': report.enabled,
         'model': report.model,
         'backend': report.backend,
+        'precision': report.precision,
         'notice': report.notice,
         'inference threads': report.threads or 'all cores',
+        'processors': report.cpu_affinity or 'all',
+        'niceness': report.niceness,
+        'CPU [% of a core]': f'{report.cpu_percent:.0f}',
     }
     return _status(f'{report.node}: model', level, text, values)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from std_msgs.msg import Header
 
+from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.nodes.scheduling import NANOSECONDS, Frame
 from midas_depth_ros.nodes.settings import DepthNodeSettings
@@ -29,6 +30,13 @@ class FrameView:
     camera: CameraModel | None
     grid: Grid | None
     settings: DepthNodeSettings
+    _enlarged: list[NDArray[np.float32]] = dataclasses.field(default_factory=list, repr=False)
+
+    def enlarged(self, estimator: DepthEstimator) -> NDArray[np.float32]:
+        """Relative inverse depth at `size`, made once for all that want it: leave it as it is."""
+        if not self._enlarged:
+            self._enlarged.append(estimator.enlarge(self.inverse_depth, self.size))
+        return self._enlarged[0]
 
     @property
     def header(self) -> Header:

@@ -73,6 +73,8 @@ class ImageStream(Node):
         self._track = ClockTrack()
         self._pacer = Pacer(settings.rate, self._source.rate_hz)
         self._thinner = Thinner(settings.rate)
+        # What ends the executor's wait, for it to see the exit code.
+        self._ended = self.create_guard_condition(lambda: None)
         self._start_s = 0.0
         self._published = 0
         self._fault_logged_s = -FAULT_LOG_PERIOD_S
@@ -96,6 +98,7 @@ class ImageStream(Node):
             exit_code = 0  # ROS was shut down while we were publishing
         finally:
             self.exit_code = exit_code
+            self._ended.trigger()
 
     def _play(self) -> None:
         settings = self._parameter_server.current

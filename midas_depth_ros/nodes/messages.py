@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from geometry_msgs.msg import Vector3, Vector3Stamped
 from numpy.typing import NDArray
@@ -30,6 +31,11 @@ def image_message(array: NDArray, header: Header, encoding: str = '') -> Image:
     message.step = array.strides[0]
     message.data = message_data(array)
     return message
+
+
+def bgr_message(rgb: NDArray[np.uint8], header: Header) -> Image:
+    """A bgr8 Image from (H, W, 3) uint8 RGB."""
+    return image_message(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), header, 'bgr8')
 
 
 def jpeg_message(rgb: NDArray[np.uint8], header: Header, quality: int) -> CompressedImage:

@@ -137,7 +137,7 @@ class MetricOutput:
     def _publish_depth(self, view: FrameView, metric: MetricFrame) -> None:
         if self.wanted('depth/image'):
             limits = view.settings.depth
-            enlarged = self._estimator.enlarge(view.inverse_depth, view.size)
+            enlarged = view.enlarged(self._estimator)
             depth_z = metric.scale.depth(enlarged, min_depth_m=limits.min, max_depth_m=limits.max)
             message = messages.depth_message(depth_z, view.header, limits.encoding)
             self._send('depth/image', message)

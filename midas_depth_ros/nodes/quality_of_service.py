@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import (
@@ -47,17 +48,27 @@ def make_publisher(node: Node, kind: type, topic: str, profile: QoSProfile = OUT
 
 
 def make_subscription(
-    node: Node, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+    node: Node,
+    kind: type,
+    topic: str,
+    callback: Callable[..., None],
+    profile: QoSProfile,
+    serialised: bool = False,
+    callback_group: CallbackGroup | None = None,
 ) -> Subscription:
-    """A subscription whose quality users may override; raises as `make_publisher` does."""
+    """A subscription whose quality users may override; raises as `make_publisher` does.
+
+    `serialised`: the callback gets bytes, as they came; messages where rclpy cannot do that.
+    """
+    options = {
+        'qos_overriding_options': QoSOverridingOptions.with_default_policies(),
+        'callback_group': callback_group,
+    }
     try:
-        return node.create_subscription(
-            kind,
-            topic,
-            callback,
-            profile,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        if serialised:
+            with contextlib.suppress(TypeError):  # rclpy does not know the option
+                return node.create_subscription(kind, topic, callback, profile, raw=True, **options)
+        return node.create_subscription(kind, topic, callback, profile, **options)
     except RuntimeError as error:
         raise ValueError(f'qos_overrides of {topic}: {error}') from error
 

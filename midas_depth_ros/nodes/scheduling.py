@@ -13,6 +13,7 @@ from typing import Any
 
 NANOSECONDS = 1_000_000_000
 JITTER = 0.25  # share of a period by which a frame may come early without being skipped
+PACE_WINDOW_S, PACE_RATIO, PACE_JITTER_S = 0.25, 1.2, 0.03  # for stamps to count as steady
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,35 @@ class StampThrottle:
         gap = stamp_ns > self._due_ns + period_ns
         self._due_ns = (stamp_ns if gap else self._due_ns) + period_ns
         return True
+
+    def closed_for_s(self, stamp_ns: int, max_rate_hz: float) -> float:
+        """Seconds after this stamp before which no frame can pass; 0 without a limit."""
+        if max_rate_hz <= 0:
+            return 0.0
+        tolerance_ns = NANOSECONDS / max_rate_hz * JITTER
+        return max(0.0, (self._due_ns - tolerance_ns - stamp_ns) / NANOSECONDS)
+
+
+class Pace:
+    """Whether stamps go as the wall clock goes, or slower: then time tells what is to come.
+
+    A bag that is played fast does not, nor do stamps that jump.
+    """
+
+    def __init__(self) -> None:
+        self._since: tuple[int, float] | None = None
+        self.steady = False
+
+    def add(self, stamp_ns: int, received_s: float) -> None:
+        """Take a frame into account."""
+        if self._since is None:
+            self._since = stamp_ns, received_s
+            return
+        elapsed_s = received_s - self._since[1]
+        advanced_s = (stamp_ns - self._since[0]) / NANOSECONDS
+        if elapsed_s >= PACE_WINDOW_S or advanced_s < 0:
+            self.steady = 0 <= advanced_s <= PACE_RATIO * elapsed_s + PACE_JITTER_S
+            self._since = stamp_ns, received_s
 
 
 class FrameExchange:

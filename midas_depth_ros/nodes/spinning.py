@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import rclpy
@@ -18,13 +18,16 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-# rcl's wait does not return on a signal: this bounds how long a signal goes unnoticed.
-WAIT_S = 0.1
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from midas_depth_ros.nodes.signal_waker import SignalWaker
+from midas_depth_ros.nodes.stop_signals import StopSignals
+
+# A signal ends the wait by `SignalWaker`, and what ends the node by itself comes from a callback.
+# This bounds what would go unnoticed otherwise: a context shut down by others, a lost wake-up.
+WAIT_S = 1.0
 
 
-class StopSignals:
-    """Turns SIGINT and SIGTERM into `requested`, for the length of a `with` block.
+class NodeSignals(StopSignals):
+    """The signals of a process that is a node.
 
     rclpy's own handlers shut the context down under the feet of a running node, so that its last
     messages and its cleanup fail. Here the context lives until the node is closed. While the node
@@ -35,31 +38,22 @@ class StopSignals:
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        super().__init__()
         self.making = False
         self.closing = False
         self.node: Node | None = None  # the one that spins
-        self._previous: dict[int, Any] = {}
 
-    def __enter__(self) -> StopSignals:
-        self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            # Who was asked to end is ending: the second signal of a pair must not kill it now.
-            signal.signal(number, signal.SIG_IGN if self.requested else handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        again, self.requested = self.requested, True
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Take note, and interrupt what may be interrupted."""
+        again = bool(self.requested)
+        super().on_signal(number, frame)
         interruptible = self.making or getattr(self.node, 'interruptible', False)
         if not self.closing and (again or interruptible):
             raise KeyboardInterrupt
+
+    def handler_after(self, previous: Any) -> Any:
+        """Who was asked to end is ending: the second signal of a pair must not kill it now."""
+        return signal.SIG_IGN if self.requested else previous
 
 
 def run_node(
@@ -75,7 +69,7 @@ def run_node(
     or rclpy's ParameterException from `make_node`). Other exceptions are faults of the program
     and are passed on.
     """
-    with StopSignals() as signals:
+    with NodeSignals() as signals:
         try:
             if not _started(args):
                 return 1
@@ -100,7 +94,7 @@ def _started(args: Sequence[str] | None) -> bool:
 
 
 def _spin(
-    make_node: Callable[[], Node], make_executor: Callable[[], Executor], signals: StopSignals
+    make_node: Callable[[], Node], make_executor: Callable[[], Executor], signals: NodeSignals
 ) -> int:
     executor = make_executor()
     if signals.requested:
@@ -115,8 +109,10 @@ def _spin(
         signals.making = False
     try:
         executor.add_node(node)
-        while not signals.requested and rclpy.ok() and not hasattr(node, 'exit_code'):
-            executor.spin_once(timeout_sec=WAIT_S)
+        # `executor.wake()` would only make it look again at what to wait for.
+        with SignalWaker(node.create_guard_condition(_nothing).trigger):
+            while not signals.requested and rclpy.ok() and not hasattr(node, 'exit_code'):
+                executor.spin_once(timeout_sec=WAIT_S)
     except ExternalShutdownException:
         pass
     finally:
@@ -124,3 +120,7 @@ def _spin(
         executor.shutdown()
         node.destroy_node()
     return int(getattr(node, 'exit_code', 0))
+
+
+def _nothing() -> None:
+    """A callback, so that the executor returns."""

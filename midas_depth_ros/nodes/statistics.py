@@ -72,16 +72,16 @@ class CameraStatistics:
         with self._lock:
             self._watched_since = self._clock()
 
-    def received(self) -> None:
-        """An image arrived."""
+    def received(self, images: int = 1) -> None:
+        """An image arrived, or several since the last one."""
         with self._lock:
-            self.counts.received += 1
-            self._arrivals.append(self._clock())
+            self.counts.received += images
+            self._arrivals.extend([self._clock()] * images)
 
-    def count(self, ending: str) -> None:
-        """A frame ended as one of the fields of `Counts`."""
+    def count(self, ending: str, frames: int = 1) -> None:
+        """Frames ended as one of the fields of `Counts`."""
         with self._lock:
-            setattr(self.counts, ending, getattr(self.counts, ending) + 1)
+            setattr(self.counts, ending, getattr(self.counts, ending) + frames)
 
     def fault(self, ending: str, text: str) -> None:
         """A frame was rejected or failed, and why."""
@@ -120,3 +120,22 @@ class CameraStatistics:
         now = self._clock()
         recent = sum(1 for moment in moments if now - moment <= RATE_WINDOW_S)
         return recent / min(RATE_WINDOW_S, max(now - self._watched_since, 1.0))
+
+
+class ProcessorUse:
+    """How busy this process is, all its threads together, from one question to the next."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        busy: Callable[[], float] = time.process_time,
+    ) -> None:
+        self._clock, self._busy = clock, busy
+        self._last = clock(), busy()
+
+    def percent(self) -> float:
+        """Processor time since the last question; 100 is one core."""
+        now, busy = self._clock(), self._busy()
+        elapsed_s, busy_s = now - self._last[0], busy - self._last[1]
+        self._last = now, busy
+        return 100 * busy_s / elapsed_s if elapsed_s > 0 else 0.0

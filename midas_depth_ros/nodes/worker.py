@@ -12,8 +12,6 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sensor_msgs.msg import Image
-
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.images import ImageError, decode_compressed, decode_image
 from midas_depth_ros.nodes.camera_input import CameraInput
@@ -91,20 +89,23 @@ class Worker:
 
     def _run(self) -> None:
         while (frame := self._exchange.take()) is not None:
-            camera = self._cameras[frame.camera]
-            try:
-                self._process(frame, camera)
-            except ImageError as error:
-                camera.input.complain('rejected', str(error))
-            except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises, the
-                # robot keeps its eyes: this frame is lost, the next one gets its chance.
-                camera.input.complain('failed', f'{type(error).__name__}: {error}')
-                self._node.get_logger().debug(traceback.format_exc())
+            self.attempt(frame)
+
+    def attempt(self, frame: Frame) -> None:
+        """Infer and publish one frame, in the calling thread; what goes wrong is counted."""
+        camera = self._cameras[frame.camera]
+        try:
+            self._process(frame, camera)
+        except ImageError as error:
+            camera.input.complain('rejected', str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises, the
+            # robot keeps its eyes: this frame is lost, the next one gets its chance.
+            camera.input.complain('failed', f'{type(error).__name__}: {error}')
+            self._node.get_logger().debug(traceback.format_exc())
 
     def _process(self, frame: Frame, camera: Camera) -> None:
         settings = self._settings()
-        raw = isinstance(frame.message, Image)
-        decode = decode_image if raw else decode_compressed
+        decode = decode_image if hasattr(frame.message, 'encoding') else decode_compressed
         rgb = decode(frame.message, settings.max_pixels)
         started = time.monotonic()
         inverse_depth = self._estimator.infer(rgb)

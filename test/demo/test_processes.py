@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from midas_depth_ros.demo import processes
-from midas_depth_ros.demo.processes import Children, StopSignals
+from midas_depth_ros.demo.processes import STOP_SIGNALS, Children
+from midas_depth_ros.nodes.stop_signals import StopSignals
 
 STUBBORN = """
 import signal, sys, time
@@ -123,7 +124,7 @@ def test_of_a_redrawn_progress_line_only_the_last_state_is_told(tmp_path):
 
 def test_a_signal_only_sets_the_flag_and_the_old_handler_comes_back():
     before = signal.getsignal(signal.SIGTERM)
-    with StopSignals() as signals:
+    with StopSignals(STOP_SIGNALS) as signals:
         assert signals.requested == ''
         os.kill(os.getpid(), signal.SIGTERM)
         wait_until(lambda: signals.requested)

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from midas_depth_ros.nodes import parameter_reference as reference
 from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.parameters import ParameterServer, Spec, build, parameter, specs
+from midas_depth_ros.nodes.declarations import Spec, build, parameter, specs
+from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ def another(spec: Spec) -> object:
     if spec.kind == 'string array':
         return ('front', 'rear/left')
     if spec.kind == 'string':
-        return next(text for text in ("it's: '0' # no", 'on') if not spec.fault(text))
+        return next(text for text in ("it's: '0' # no", 'on', '0,2-3') if not spec.fault(text))
     bound = spec.maximum if spec.default == spec.minimum else spec.minimum
     return type(spec.default)(spec.default + 1 if bound is None else bound)
 

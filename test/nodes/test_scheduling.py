@@ -5,7 +5,13 @@ import threading
 import numpy as np
 import pytest
 
-from midas_depth_ros.nodes.scheduling import NANOSECONDS, Frame, FrameExchange, StampThrottle
+from midas_depth_ros.nodes.scheduling import (
+    NANOSECONDS,
+    Frame,
+    FrameExchange,
+    Pace,
+    StampThrottle,
+)
 
 
 def frame(camera: str, number: int) -> Frame:
@@ -49,6 +55,50 @@ def test_a_backward_jump_starts_anew():
     assert throttle.passes(5 * NANOSECONDS, 1.0)
     assert not throttle.jumped_back(6 * NANOSECONDS)
     assert throttle.passes(6 * NANOSECONDS, 1.0)
+
+
+@pytest.mark.parametrize('camera_hz', [7, 30, 60])
+def test_no_frame_that_passes_comes_while_it_is_said_that_none_can(camera_hz):
+    jitter = np.random.default_rng(3).uniform(-0.2, 0.2, 20 * camera_hz) / camera_hz
+    stamps = np.round((5 + np.arange(20 * camera_hz) / camera_hz + jitter) * 1e9).astype(int)
+    throttle, closed_until = StampThrottle(), 0
+    closed = 0
+    for stamp in stamps.tolist():
+        if throttle.passes(stamp, 5.0):
+            assert stamp >= closed_until
+        closed += stamp < closed_until
+        closed_until = stamp + throttle.closed_for_s(stamp, 5.0) * NANOSECONDS
+    assert closed >= len(stamps) * (1 - 5.0 / camera_hz) * 0.5
+
+
+def test_without_a_limit_a_frame_can_always_come():
+    throttle = StampThrottle()
+    assert throttle.passes(NANOSECONDS, 0.0)
+    assert throttle.closed_for_s(NANOSECONDS, 0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ('speed', 'steady'), [(1.0, True), (0.5, True), (0.0, True), (1.5, False), (10, False)]
+)
+def test_stamps_are_steady_at_the_speed_of_the_wall_clock_or_below(speed, steady):
+    pace = Pace()
+    for number in range(60):
+        pace.add(round((100 + speed * number / 30) * NANOSECONDS), 7.0 + number / 30)
+    assert pace.steady is steady
+
+
+def test_a_jump_of_the_stamps_ends_the_steadiness():
+    for jump_s in (-20, 20):
+        pace = Pace()
+        for number in range(31):
+            pace.add(round((100 + number / 30) * NANOSECONDS), number / 30)
+        assert pace.steady
+        states = []
+        for number in range(31, 60):
+            pace.add(round((100 + jump_s + number / 30) * NANOSECONDS), number / 30)
+            states.append(pace.steady)
+        assert not all(states)
+        assert states[-1], 'steady again once the jump is past'
 
 
 def test_a_new_frame_replaces_the_one_that_waits():

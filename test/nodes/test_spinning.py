@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,3 +213,22 @@ def one_picture(tmp_path: Path) -> Path:
     path = tmp_path / 'one.png'
     Image.new('RGB', (32, 24), (10, 200, 30)).save(path)
     return path
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_a_signal_ends_a_node_that_has_nothing_to_do(start, number: signal.Signals) -> None:
+    """Nothing but the signal ends this wait."""
+    body = """
+from midas_depth_ros.nodes import spinning
+spinning.WAIT_S = 600.0
+
+def on_timer(self):
+    next(iter(self.timers)).cancel()
+    say('ready')
+Example.on_timer = on_timer
+"""
+    program = example(start, body)
+    program.read_until('ready')
+    time.sleep(0.5)  # for it to wait
+    assert program.end(number) == 0
+    assert program.text == 'ready\nclosed with ROS running: True\n'

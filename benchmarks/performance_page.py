@@ -1,0 +1,261 @@
+"""Writes the tables of docs/performance.md from what the benchmarks printed.
+
+    midas_depth bench --json > bench.json
+    python -m benchmarks.soak --json > soak.json
+    python -m benchmarks.performance_page bench.json soak.json
+
+Only what stands between the marks `<!-- NAME -->` and `<!-- end -->` is replaced; the sentences
+around it are written by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from midas_depth_ros.bench.result import HOLLOW, NETWORK, NODE, PIPELINE
+from midas_depth_ros.bench.situations import BY_CAMERAS, DROPPING, NOT_DROPPING
+from midas_depth_ros.bench.usual_recipe import NAME as USUAL
+
+PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'performance.md'
+VGA, NETWORK_SIZE = '640x480', '256x192'
+MOST_GROWTH_MIB = 1.0  # over all frames after the first, for "no growth"
+
+Json = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Aim:
+    """One line of the table of aims."""
+
+    what: str
+    wanted: str
+    reached: Callable[[Json, Json], tuple[str, bool]]
+
+
+def rows_of(bench: Json, part: str, size: str = '') -> list[Json]:
+    """The rows of a part, without the usual recipe and the hollow node."""
+    return [
+        row
+        for row in bench['rows']
+        if row['part'] == part
+        and size in ('', row['size'])
+        and row['backend'] not in (USUAL, HOLLOW)
+    ]
+
+
+def auto_row(bench: Json, part: str, size: str = '') -> Json:
+    """The row of what auto takes."""
+    rows = rows_of(bench, part, size)
+    return next(row for row in rows if [row['backend'], row['precision']] == bench['auto'])
+
+
+def best(rows: list[Json]) -> Json:
+    """The fastest row."""
+    return min(rows, key=lambda row: float(row['median_ms']))
+
+
+def _ratio(row: Json, wanted: float) -> tuple[str, bool]:
+    text = f'{row["ratio_to_usual"]:.1f}x ({row["backend"]} {row["precision"]})'
+    return text, row['ratio_to_usual'] >= wanted
+
+
+def _network_f32(bench: Json, soak: Json) -> tuple[str, bool]:
+    rows = rows_of(bench, NETWORK, NETWORK_SIZE)
+    return _ratio(best([row for row in rows if row['precision'] == 'f32']), 2.5)
+
+
+def _network_best(bench: Json, soak: Json) -> tuple[str, bool]:
+    row = auto_row(bench, NETWORK, NETWORK_SIZE)
+    text, met = _ratio(row, 5.0)
+    fastest = best(rows_of(bench, NETWORK, NETWORK_SIZE))
+    if fastest is not row:
+        text += f'; {_ratio(fastest, 5.0)[0]} where its deviation is within the bound'
+    return text, met
+
+
+def _pipeline(bench: Json, soak: Json) -> tuple[str, bool]:
+    row = auto_row(bench, PIPELINE, VGA)
+    text, met = _ratio(row, 6.0)
+    fastest = best(rows_of(bench, PIPELINE, VGA))
+    return (text if fastest is row else f'{text}; {_ratio(fastest, 6.0)[0]}'), met
+
+
+def _hollow(bench: Json, soak: Json) -> tuple[str, bool]:
+    row = next(row for row in bench['rows'] if row['backend'] == HOLLOW)
+    return f'{row["cpu_ms"]:.1f} ms', row['cpu_ms'] <= 3.0
+
+
+def _beyond_pipeline(bench: Json, soak: Json) -> tuple[str, bool]:
+    beyond = auto_row(bench, NODE)['median_ms'] - auto_row(bench, PIPELINE, VGA)['median_ms']
+    return f'{beyond:.1f} ms', beyond <= 5.0
+
+
+def _memory(bench: Json, soak: Json) -> tuple[str, bool]:
+    return f'{bench["rss_mb"]:.0f} MiB', bench['rss_mb'] <= 350
+
+
+def _start(bench: Json, soak: Json) -> tuple[str, bool]:
+    return f'{bench["start_s"]:.2f} s', bench['start_s'] <= 1.5
+
+
+def _dropped(bench: Json, soak: Json) -> tuple[str, bool]:
+    loads = bench['loads']
+    spent = loads[DROPPING]['cpu_percent'] - loads[NOT_DROPPING]['cpu_percent']
+    return f'{spent:.1f} %', spent <= 5.0
+
+
+def _cameras(bench: Json, soak: Json) -> tuple[str, bool]:
+    loads = bench['loads']
+    one, four = (loads[BY_CAMERAS[count]] for count in (1, 4))
+    per_frame = [load['cpu_percent'] / load['frames_per_s'] for load in (one, four)]
+    more = 100 * (per_frame[1] / per_frame[0] - 1)
+    return f'{more:+.0f} % per frame', more <= 10.0
+
+
+def _growth(bench: Json, soak: Json) -> tuple[str, bool]:
+    grown = soak['at_end_mib'] - soak['after_first_mib']
+    text = f'{grown:+.2f} MiB after the first 500 of {soak["frames"]}'
+    return text, grown <= MOST_GROWTH_MIB
+
+
+AIMS = (
+    Aim('network, f32, against eager f32', '>= 2.5x', _network_f32),
+    Aim('network, best precision within the deviation bound', '>= 5x', _network_best),
+    Aim('pipeline on 640x480 against the usual recipe', '>= 6x', _pipeline),
+    Aim('what is not inference, CPU per frame at 640x480', '<= 3 ms', _hollow),
+    Aim('node, latency beyond the pipeline, median', '<= 5 ms', _beyond_pipeline),
+    Aim('resident memory, node running', '<= 350 MB', _memory),
+    Aim('start to first heatmap, model cached', '<= 1.5 s', _start),
+    Aim('1080p at 60 Hz with max_rate 5: CPU on dropped frames', '<= 5 % of a core', _dropped),
+    Aim('four cameras against one at the same total rate', '<= +10 % CPU', _cameras),
+    Aim('10,000 frames', 'no growth', _growth),
+)
+
+
+def aims(bench: Json, soak: Json) -> str:
+    """Aim by aim, what was reached."""
+    lines = ['| what | aim | reached | met |', '| --- | --- | --- | --- |']
+    for aim in AIMS:
+        try:
+            text, met = aim.reached(bench, soak)
+        except (StopIteration, KeyError, ValueError, TypeError):
+            text, met = 'not measured', False
+        lines.append(f'| {aim.what} | {aim.wanted} | {text} | {"yes" if met else "no"} |')
+    return '\n'.join(lines)
+
+
+def machine(bench: Json, soak: Json) -> str:
+    """On what, with what."""
+    versions = ', '.join(f'{name} {number}' for name, number in bench['versions'].items())
+    load = ' to '.join(str(figure) for figure in bench['load_average'])
+    return (
+        f'{bench["cpu"]}, {bench["cores"]} processors, {bench["system"]}; {versions}. '
+        f'Load average {load}. Model: {bench["model"]} ({bench["weights"]}). '
+        f'`auto` takes {" ".join(bench["auto"])}: {bench.get("auto_choice", "")}.'
+    )
+
+
+def measured(bench: Json, soak: Json) -> str:
+    """All rows."""
+    lines = [
+        '| part | backend | precision | size | median ms | +- | p95 ms | p99 ms | x usual '
+        '| CPU ms | GFLOP/s | MiB | start s |',
+        '| --- | --- | --- | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |',
+    ]
+    for row in bench['rows']:
+        texts = [row['part'], row['backend'], row['precision'], row['size']]
+        texts += [_text(row['median_ms'], 1), f'{100 * row["spread"]:.0f} %']
+        texts += [_text(row['p95_ms'], 1), _text(row['p99_ms'], 1), _text(row['ratio_to_usual'], 1)]
+        texts += [_text(row['cpu_ms'], 1), _text(row['gflops'], 0)]
+        texts += [_text(row['rss_mb'], 0), _text(row['start_s'], 2)]
+        lines.append(f'| {" | ".join(texts)} |')
+    return '\n'.join(lines)
+
+
+def roofline(bench: Json, soak: Json) -> str:
+    """How near the networks come to a matrix product."""
+    limit = bench['matrix_product_gflops']
+    lines = [
+        f'A float32 matrix product reaches {limit:.0f} GFLOP/s on this machine.\n',
+        '| network | size | GFLOP/s | of the matrix product |',
+        '| --- | --- | --: | --: |',
+    ]
+    for row in bench['rows']:
+        if row['part'] == NETWORK and row['gflops']:
+            name = row['backend'] if row['backend'] == USUAL else f'{row["backend"]} '
+            name += '' if row['backend'] == USUAL else row['precision']
+            share = 100 * row['gflops'] / limit
+            lines.append(f'| {name} | {row["size"]} | {row["gflops"]:.0f} | {share:.0f} % |')
+    return '\n'.join(lines)
+
+
+def loads(bench: Json, soak: Json) -> str:
+    """CPU of a running node in each situation."""
+    lines = ['| situation | CPU, % of a core | heatmaps per s |', '| --- | --: | --: |']
+    for name, load in bench['loads'].items():
+        lines.append(f'| {name} | {load["cpu_percent"]:.1f} | {load["frames_per_s"]:.1f} |')
+    return '\n'.join(lines)
+
+
+def scaling(bench: Json, soak: Json) -> str:
+    """Pipeline by threads and by size."""
+    tables = []
+    for what, found in bench['scaling'].items():
+        lines = [f'| {what} | median ms | p95 ms | CPU ms |', '| --- | --: | --: | --: |']
+        for line in found:
+            figures = ' | '.join(_text(line[key], 1) for key in ('median_ms', 'p95_ms', 'cpu_ms'))
+            lines.append(f'| {line[what]} | {figures} |')
+        tables.append('\n'.join(lines))
+    return '\n\n'.join(tables)
+
+
+def left_out(bench: Json, soak: Json) -> str:
+    """Who did not take part, and why."""
+    return '\n'.join(f'- {reason}' for reason in bench['absent']) or 'Nothing was left out.'
+
+
+def _text(value: float | None, digits: int) -> str:
+    return '' if value is None else f'{value:.{digits}f}'
+
+
+BLOCKS = {
+    'aims': aims,
+    'machine': machine,
+    'measured': measured,
+    'roofline': roofline,
+    'loads': loads,
+    'scaling': scaling,
+    'left out': left_out,
+}
+
+
+def filled(page: str, bench: Json, soak: Json) -> str:
+    """The page with its blocks written anew. Raises ValueError where one is not there."""
+    for name, write in BLOCKS.items():
+        pattern = re.compile(rf'<!-- {name} -->\n.*?<!-- end -->', re.DOTALL)
+        if not pattern.search(page):
+            raise ValueError(f'the page has no block <!-- {name} --> ... <!-- end -->')
+        block = f'<!-- {name} -->\n{write(bench, soak)}\n<!-- end -->'
+        page = pattern.sub(block.replace('\\', r'\\'), page)
+    return page
+
+
+@click.command()
+@click.argument('bench', type=click.File())
+@click.argument('soak', type=click.File())
+@click.option('--page', default=PAGE, show_default=True, type=click.Path(path_type=Path))
+def main(bench: Any, soak: Any, page: Path) -> None:
+    """Write the tables of the page from two JSON files."""
+    page.write_text(filled(page.read_text(), json.load(bench), json.load(soak)))
+    click.echo(f'written: {page}')
+
+
+if __name__ == '__main__':
+    main()

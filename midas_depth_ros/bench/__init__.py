@@ -1,0 +1,1 @@
+"""How fast the package is on this machine: `midas_depth bench`, and the parts it is made of."""

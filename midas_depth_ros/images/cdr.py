@@ -1,0 +1,132 @@
+"""Serialised camera messages, read where they lie: fields come out, pixels are not copied.
+
+A sensor_msgs/Image or CompressedImage as the middleware hands it over (plain CDR, OMG DDSI-RTPS
+10.2, either byte order) goes in. What comes out has the fields of the message, as the checks and
+decoders of this room want them, so that a frame which nobody will look at costs microseconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+
+from midas_depth_ros.images.errors import InvalidField, MalformedMessage, shown
+
+# The representation identifiers of plain CDR, and struct's sign for their byte order.
+BYTE_ORDERS = {b'\x00\x00': '>', b'\x00\x01': '<'}
+ENCAPSULATION_BYTES = 4  # identifier and options; alignment counts from behind them
+
+
+@dataclasses.dataclass(frozen=True)
+class Stamp:
+    """As builtin_interfaces/Time."""
+
+    sec: int
+    nanosec: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SerialisedHeader:
+    """As std_msgs/Header."""
+
+    stamp: Stamp
+    frame_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SerialisedImage:
+    """As sensor_msgs/Image; `data` is a view of the serialised bytes."""
+
+    header: SerialisedHeader
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: memoryview
+
+
+@dataclasses.dataclass(frozen=True)
+class SerialisedCompressedImage:
+    """As sensor_msgs/CompressedImage; `data` is a view of the serialised bytes."""
+
+    header: SerialisedHeader
+    format: str
+    data: memoryview
+
+
+def is_plain_cdr(serialised: bytes) -> bool:
+    """Whether these bytes claim the representation that is read here; others exist, but rarely."""
+    return serialised[:2] in BYTE_ORDERS
+
+
+def read_image(serialised: bytes) -> SerialisedImage:
+    """The fields of a serialised sensor_msgs/Image; raises MalformedMessage, InvalidField."""
+    reader = _Reader(serialised)
+    return SerialisedImage(
+        header=reader.header(),
+        height=reader.number('height'),
+        width=reader.number('width'),
+        encoding=reader.text('encoding'),
+        is_bigendian=reader.byte('is_bigendian'),
+        step=reader.number('step'),
+        data=reader.data(),
+    )
+
+
+def read_compressed(serialised: bytes) -> SerialisedCompressedImage:
+    """The fields of a serialised CompressedImage; raises MalformedMessage, InvalidField."""
+    reader = _Reader(serialised)
+    return SerialisedCompressedImage(
+        header=reader.header(), format=reader.text('format'), data=reader.data()
+    )
+
+
+class _Reader:
+    """Reads field after field; every number of 4 bytes lies on a multiple of 4."""
+
+    def __init__(self, serialised: bytes) -> None:
+        order = BYTE_ORDERS.get(serialised[:2])
+        if order is None or len(serialised) < ENCAPSULATION_BYTES:
+            raise MalformedMessage(
+                f'the serialised message begins with {shown(bytes(serialised[:4]))}, which is no '
+                'plain CDR: publish with a ROS 2 middleware'
+            )
+        self._all = serialised
+        self._body = memoryview(serialised)[ENCAPSULATION_BYTES:]
+        self._at = 0
+        self._unsigned = struct.Struct(order + 'I')
+        self._stamp = struct.Struct(order + 'iI')
+
+    def header(self) -> SerialisedHeader:
+        stamp = Stamp(*self._unpack(self._stamp, 'stamp'))
+        return SerialisedHeader(stamp, self.text('frame_id'))
+
+    def number(self, field: str) -> int:
+        self._at += -self._at % 4
+        return int(self._unpack(self._unsigned, field)[0])
+
+    def byte(self, field: str) -> int:
+        return self._take(1, field)[0]
+
+    def text(self, field: str) -> str:
+        raw = bytes(self._take(self.number(field), field))
+        try:
+            return raw.partition(b'\0')[0].decode()  # as C reads it; the length counts the NUL
+        except UnicodeDecodeError as error:
+            raise InvalidField(f'{field} is {shown(raw)}: set it to UTF-8 text') from error
+
+    def data(self) -> memoryview:
+        return self._take(self.number('data'), 'data')
+
+    def _unpack(self, form: struct.Struct, field: str) -> tuple[int, ...]:
+        return form.unpack(self._take(form.size, field))
+
+    def _take(self, size: int, field: str) -> memoryview:
+        if size > len(self._body) - self._at:
+            raise MalformedMessage(
+                f'the serialised message has {len(self._all)} bytes and ends within {field}, '
+                f'which would have {size} bytes: it was cut short or damaged on its way'
+            )
+        self._at += size
+        return self._body[self._at - size : self._at]

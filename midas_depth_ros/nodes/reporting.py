@@ -1,0 +1,90 @@
+"""/diagnostics of depth_node at a steady rate, and a line of log when a camera is silent.
+
+What is known of the model and the cameras comes in by functions; `diagnostics` words it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock
+
+from midas_depth_ros.nodes.diagnostics import (
+    CameraReport,
+    ModelReport,
+    camera_status,
+    model_status,
+    silence,
+)
+from midas_depth_ros.nodes.metric_output import scale_words
+from midas_depth_ros.nodes.statistics import CameraStatistics, ProcessorUse
+from midas_depth_ros.nodes.worker import Camera
+
+if TYPE_CHECKING:
+    from midas_depth_ros.nodes.depth_node import DepthNode
+
+SILENCE_LOG_PERIOD_S = 10.0
+
+
+class Reporting:
+    """Publishes what the node has to tell; `model` and `cameras` are asked every time."""
+
+    def __init__(
+        self,
+        node: DepthNode,
+        model: Callable[[], ModelReport],
+        cameras: Callable[[], Sequence[Camera]],
+        clock: Clock,
+    ) -> None:
+        self._node = node
+        self._model = model
+        self._cameras = cameras
+        self._processor = ProcessorUse()
+        self._silence_logged_s: dict[str, float] = {}
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # A steady clock: diagnostics must also tell of a simulated clock that stands still.
+        period_s = 1.0 / node.settings.diagnostics_rate
+        self._timer = node.create_timer(period_s, self.publish, clock=clock)
+
+    def publish(self) -> None:
+        """Publish now."""
+        message = DiagnosticArray()
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        model = dataclasses.replace(self._model(), cpu_percent=self._processor.percent())
+        message.status.append(model_status(model))
+        for camera in self._cameras():
+            report = self._camera_report(camera, model.enabled)
+            self._log_silence(report, camera.statistics)
+            message.status.append(camera_status(report, camera.statistics))
+        self._publisher.publish(message)
+
+    def _camera_report(self, camera: Camera, running: bool) -> CameraReport:
+        publishers, incompatible = camera.input.publishers()
+        near = camera.output.closeness
+        return CameraReport(
+            node=self._node.get_name(),
+            camera=camera.name,
+            topic=camera.input.topic,
+            running=running,
+            wanted=camera.wanted(),
+            publishers=publishers,
+            incompatible=tuple(incompatible),
+            calibration=camera.input.calibration,
+            closeness=(near.reason or 'known') if near else 'not computed',
+            scale=scale_words(camera.metric),
+            image_timeout_s=self._node.settings.image_timeout,
+        )
+
+    def _log_silence(self, report: CameraReport, statistics: CameraStatistics) -> None:
+        silent_s = statistics.silent_for()
+        if not report.running or silent_s <= report.image_timeout_s:
+            return
+        now = time.monotonic()
+        last = self._silence_logged_s.get(report.camera, -SILENCE_LOG_PERIOD_S)
+        if now - last >= SILENCE_LOG_PERIOD_S:
+            self._silence_logged_s[report.camera] = now
+            self._node.get_logger().warning(silence(report, silent_s))

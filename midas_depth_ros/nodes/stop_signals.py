@@ -1,0 +1,44 @@
+"""SIGINT and SIGTERM as a flag instead of a sudden end. Plain Python, no ROS."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+Self = TypeVar('Self', bound='StopSignals')
+
+
+class StopSignals:
+    """For the length of a `with` block: `requested` is the name of the signal that came last.
+
+    The context that a signal finds stays whole, so that children are ended and last messages
+    sent in order. What else shall happen, a subclass adds in `on_signal` and `handler_after`.
+    """
+
+    def __init__(self, numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        self.requested = ''
+        self._numbers = tuple(numbers)
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self: Self) -> Self:
+        self._previous = {number: signal.signal(number, self.on_signal) for number in self._numbers}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, self.handler_after(handler))
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Take note of a signal."""
+        self.requested = signal.Signals(number).name
+
+    def handler_after(self, previous: Any) -> Any:
+        """What handles a signal after the block: what did before it."""
+        return previous

@@ -1,0 +1,76 @@
+"""What is timed is the right network: random weights that keep values sane, and a usual recipe
+that gives the depth that the estimator gives.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from midas_depth_ros.bench import weights
+from midas_depth_ros.bench.contestants import gather, loaded
+from midas_depth_ros.bench.pictures import picture
+from midas_depth_ros.bench.weights import find_weights, random_arrays
+from midas_depth_ros.depth import checkpoints, embedded, load_estimator
+from midas_depth_ros.depth.errors import UnknownModel, WeightsNotFound
+from midas_depth_ros.depth.midas_graph import midas_shapes
+
+
+def test_a_model_that_is_nothing_is_named(tmp_path):
+    with pytest.raises(UnknownModel, match='no_such'):
+        find_weights(str(tmp_path / 'no_such.pt'))
+
+
+def test_random_weights_are_those_of_the_network_and_always_the_same():
+    first, second = random_arrays(), random_arrays()
+    assert {key: array.shape for key, array in first.items()} == dict(midas_shapes())
+    for key, array in first.items():
+        np.testing.assert_array_equal(array, second[key])
+        assert np.isfinite(array).all()
+    assert min(first[key].min() for key in first if key.endswith('running_var')) > 0.5
+
+
+def test_random_weights_where_there_are_no_official_ones(tmp_path, monkeypatch):
+    def none(*args, **kwargs):
+        raise WeightsNotFound('none here')
+
+    monkeypatch.setattr(checkpoints, 'ensure_weights', none)
+    monkeypatch.setattr(weights, 'user_cache', lambda: tmp_path)
+    found = find_weights('auto')
+    assert 'random weights' in found.note
+    assert found.path.is_file()
+    assert found.path.is_relative_to(tmp_path)
+    before = found.path.stat().st_mtime_ns
+    assert find_weights('midas_small').path.stat().st_mtime_ns == before, 'it was written anew'
+
+
+def test_the_usual_recipe_gives_the_depth_of_the_estimator():
+    if not (find_spec('torch') and find_spec('timm')):
+        pytest.skip('torch and timm are not installed')
+    rgb = picture(320, 240)
+    usual = loaded('usual recipe', 'f32', embedded.shipped_weights(), 1)
+    depth, heatmap = usual.pipeline(rgb)
+    expected = load_estimator('embedded', 'torch', 1).estimate(rgb)
+    assert depth.shape == expected.shape == (240, 320)
+    assert np.corrcoef(depth.ravel(), expected.ravel())[0, 1] > 0.999
+    assert heatmap.shape == (240, 320, 3)
+    near, far = (heatmap.reshape(-1, 3)[index].sum() for index in (depth.argmax(), depth.argmin()))
+    assert near > far + 200  # inferno: near is bright
+
+
+def test_who_cannot_take_part_is_named_and_the_others_are_there():
+    found, absent = gather(embedded.shipped_weights(), 1, lambda text: None)
+    names = [one.name for one in found]
+    assert 'opencv f32' in names
+    assert names[0] == 'usual recipe' or any('usual recipe' in reason for reason in absent)
+    for one in found:
+        small = one.network(one.preprocess(picture(320, 240)))
+        assert small.shape == (192, 256), one.name
+
+
+def test_when_time_runs_short_only_the_usual_recipe_is_loaded():
+    found, absent = gather(embedded.shipped_weights(), 1, lambda text: None, give_up_s=-1.0)
+    assert all(one.is_usual for one in found)
+    assert any('time ran short' in reason for reason in absent)

@@ -1,0 +1,98 @@
+"""Processors and niceness: what the parameters mean, and that every thread of the process obeys."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from midas_depth_ros.nodes.cpu_budget import (
+    apply_cpu_budget,
+    check_cpus,
+    parse_cpus,
+    threads_for,
+)
+
+ABSENT = os.cpu_count() or 1
+
+# A thread from before, a thread from after, the main one: (niceness, processors) of each.
+WITH_THREADS = """
+import os, threading
+from midas_depth_ros.nodes.cpu_budget import apply_cpu_budget
+go, seen, apart = threading.Event(), [], threading.Barrier(2)
+
+def look():
+    seen.append((os.getpriority(os.PRIO_PROCESS, threading.get_native_id()),
+                 sorted(os.sched_getaffinity(0))))
+
+def early():
+    apart.wait()
+    go.wait()
+    look()
+
+first = threading.Thread(target=early)
+first.start()
+apart.wait()
+apply_cpu_budget({niceness}, frozenset({cpus}))
+go.set()
+late = threading.Thread(target=look)
+late.start()
+late.join()
+first.join()
+look()
+print(seen)
+"""
+
+
+@pytest.mark.parametrize('text', ['a', '1-', '-1', '0,,1', '3-1', '0-99999', '0;1', '1.5'])
+def test_what_is_no_list_of_processors_is_refused(text):
+    assert check_cpus(text)
+    with pytest.raises(ValueError):
+        parse_cpus(text)
+
+
+def test_a_processor_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match=f'processor {ABSENT},.* 0 to {ABSENT - 1}'):
+        apply_cpu_budget(0, frozenset({0, ABSENT}))
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='affinity is of Linux')
+def test_where_the_system_has_no_affinity_it_says_so(monkeypatch):
+    monkeypatch.delattr(os, 'sched_setaffinity')
+    with pytest.raises(ValueError, match='needs Linux'):
+        apply_cpu_budget(0, frozenset({0}))
+
+
+@pytest.mark.parametrize(
+    ('text', 'cpus'),
+    [('', set()), ('0', {0}), ('0,2-3', {0, 2, 3}), (' 1 - 2 , 5', {1, 2, 5}), ('4-4', {4})],
+)
+def test_lists_of_processors(text, cpus):
+    assert check_cpus(text) == ''
+    assert parse_cpus(text) == cpus
+
+
+def test_threads_follow_the_processors_unless_they_are_named():
+    assert threads_for(0, frozenset()) == 0
+    assert threads_for(0, frozenset({1, 3})) == 2
+    assert threads_for(4, frozenset({1, 3})) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='affinity is of Linux')
+def test_every_thread_obeys():
+    cpu = min(os.sched_getaffinity(0))
+    start = os.getpriority(os.PRIO_PROCESS, 0)
+    niceness = min(start + 5, 19)
+    code = WITH_THREADS.format(niceness=niceness, cpus={cpu})
+    result = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.stdout.strip() == str([(niceness, [cpu])] * 3), result.stderr
+
+
+def test_nothing_asked_changes_nothing():
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    apply_cpu_budget(0, frozenset())
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
