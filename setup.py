@@ -10,7 +10,7 @@ setup(
     name=NAME,
     version='0.1.0',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'assets/*', 'assets/samples/*']},
+    package_data={NAME: ['py.typed', 'assets/*', 'assets/samples/*', 'web/static/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),
@@ -38,6 +38,7 @@ setup(
         'int8': ['openvino', 'nncf'],
         # Where OpenCV does not come from apt.
         'opencv': ['opencv-python-headless'],
+        'dashboard': ['fastapi>=0.100', 'uvicorn>=0.22', 'python-multipart', 'websockets'],
     },
     zip_safe=False,
     maintainer='midas_depth_ros maintainers',
@@ -47,6 +48,7 @@ setup(
     entry_points={
         'console_scripts': [
             'avoidance_node = midas_depth_ros.nodes.avoidance_node:main',
+            'dashboard = midas_depth_ros.web.command:main',
             'depth_node = midas_depth_ros.nodes.depth_node:main',
             'image_stream = midas_depth_ros.nodes.image_stream:main',
             'synthetic_camera = midas_depth_ros.nodes.synthetic_camera:main',

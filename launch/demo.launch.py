@@ -2,7 +2,7 @@
 
     ros2 launch midas_depth_ros demo.launch.py rviz:=true
     ros2 launch midas_depth_ros demo.launch.py source:=/path/to/video.mp4
-    ros2 launch midas_depth_ros demo.launch.py drive:=true rviz:=true
+    ros2 launch midas_depth_ros demo.launch.py drive:=true dashboard:=true
 
 Without `source` the pictures are of a synthetic moving scene. With drive:=true they are what a
 simulated robot sees that is told to go ahead and has avoidance_node between it and the command;

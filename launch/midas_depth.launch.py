@@ -1,8 +1,8 @@
-"""Starts depth_node for one camera; avoidance_node, a static transform and rviz2 on request.
+"""Starts depth_node for one camera; avoidance_node, a transform, dashboard and rviz2 on request.
 
     ros2 launch midas_depth_ros midas_depth.launch.py camera:=front max_rate:=2.0 rviz:=true
     ros2 launch midas_depth_ros midas_depth.launch.py camera_height:=0.3 camera_pitch:=0.1 \\
-        avoidance:=true
+        avoidance:=true dashboard:=true
 
 Parameters come from `params_file`; an argument that is given overrides the file, one that is not
 leaves it alone. depth_node is a lifecycle node that brings itself up (parameter `autostart`), so
@@ -29,6 +29,8 @@ from launch_ros.actions import Node
 
 from midas_depth_ros.nodes.launch_arguments import (
     camera_transform,
+    dashboard,
+    dashboard_arguments,
     depth_node_arguments,
     depth_node_parameters,
     existing_file,
@@ -80,7 +82,13 @@ def start(context: LaunchContext) -> list[Node]:
         remappings=list(views.items()),
         condition=IfCondition(LaunchConfiguration('rviz')),
     )
-    return [depth_node, *avoidance(context, camera or 'camera'), *transform(context), rviz2]
+    return [
+        depth_node,
+        *avoidance(context, camera or 'camera'),
+        *transform(context),
+        *dashboard(context),
+        rviz2,
+    ]
 
 
 def avoidance(context: LaunchContext, camera: str) -> list[Node]:
@@ -136,6 +144,7 @@ def generate_launch_description() -> LaunchDescription:
                 description='Where the calibration comes from. Empty: <camera>/camera_info.',
             ),
             *depth_node_arguments(CONFIG / 'midas_depth.yaml'),
+            *dashboard_arguments(),
             DeclareLaunchArgument(
                 'avoidance',
                 default_value='false',

@@ -1,6 +1,6 @@
 """Starts one depth_node for several cameras: one model in memory, the cameras served in turn.
 
-    ros2 launch midas_depth_ros multi_camera.launch.py cameras:=front,rear max_rate:=2.0
+    ros2 launch midas_depth_ros multi_camera.launch.py cameras:=front,rear dashboard:=true
 
 Each camera's topics lie under its name; a name may have slashes (front/color), so that most
 drivers need no remapping. `max_rate` holds for each camera.
@@ -14,6 +14,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from midas_depth_ros.nodes.launch_arguments import (
+    dashboard,
+    dashboard_arguments,
     depth_node_arguments,
     depth_node_parameters,
     given,
@@ -23,7 +25,7 @@ CONFIG = Path(__file__).resolve().parents[1] / 'config'
 
 
 def start(context: LaunchContext) -> list[Node]:
-    """The node, now that the arguments are known."""
+    """The nodes, now that the arguments are known."""
     cameras = [name.strip() for name in given(context, 'cameras').split(',')]
     return [
         Node(
@@ -34,7 +36,8 @@ def start(context: LaunchContext) -> list[Node]:
             parameters=depth_node_parameters(context, cameras),
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
             output='screen',
-        )
+        ),
+        *dashboard(context),
     ]
 
 
@@ -48,6 +51,7 @@ def generate_launch_description() -> LaunchDescription:
                 'in, <camera>/heatmap/image goes out.',
             ),
             *depth_node_arguments(CONFIG / 'midas_depth.yaml'),
+            *dashboard_arguments(),
             OpaqueFunction(function=start),
         ]
     )

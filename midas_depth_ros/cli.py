@@ -1,4 +1,4 @@
-"""The command `midas_depth`: what a person does with the package without ROS.
+"""The command `midas_depth`: what a person does with the package from a terminal.
 
 Exit codes: 0 good, 1 failed (one line `error: ...` on standard error), 2 wrong usage. A further
 command is a click command added to `main`; it imports what it needs inside its function, so that
@@ -19,18 +19,43 @@ from rich.text import Text
 
 import midas_depth_ros
 from midas_depth_ros.bench.command import bench
+from midas_depth_ros.commands.bag_command import bag
+from midas_depth_ros.commands.errors import CommandError
+from midas_depth_ros.commands.help_sections import write_commands
+from midas_depth_ros.commands.image_command import image
+from midas_depth_ros.commands.video_command import video
+from midas_depth_ros.demo.command import demo
 from midas_depth_ros.depth import checkpoints
 from midas_depth_ros.depth.checkpoints import FileState, Finding, WeightsFile
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
 from midas_depth_ros.drive.command import drive
 from midas_depth_ros.drive.plan import DriveError
 from midas_depth_ros.export.command import export
+from midas_depth_ros.geometry import GeometryError
+from midas_depth_ros.images import ImageError
+from midas_depth_ros.views import ViewError
 
 # What a command may raise to end with `error: ...` and exit code 1. Anything else is a fault of
 # the program and keeps its traceback.
-FAILURES: tuple[type[Exception], ...] = (DepthError, DriveError)
+FAILURES: tuple[type[Exception], ...] = (
+    CommandError,
+    DepthError,
+    DriveError,
+    GeometryError,
+    ImageError,
+    ViewError,
+)
+
+# How `--help` groups the commands; one that is in no group comes under the last heading.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    'Look at depth': ('image', 'video', 'bag', 'demo'),
+    'Models': ('weights', 'export', 'bench'),
+    'Robots': ('drive',),
+}
+OTHERS = 'Others'
 
 STYLES = {FileState.GOOD: 'green', FileState.CORRUPT: 'bold red', FileState.MISSING: 'dim'}
+CONTEXT: dict[str, Any] = {'help_option_names': ['-h', '--help'], 'max_content_width': 100}
 PIPE_WIDTH = 400  # columns where there is no terminal: no path is to be broken
 
 
@@ -50,8 +75,12 @@ class CommandGroup(click.Group):
         except FAILURES as error:
             raise Failure(str(error)) from error
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands under the headings of SECTIONS."""
+        write_commands(self, ctx, formatter, SECTIONS, OTHERS)
 
-@click.group(cls=CommandGroup, context_settings={'help_option_names': ['-h', '--help']})
+
+@click.group(cls=CommandGroup, context_settings=CONTEXT)
 @click.version_option(midas_depth_ros.__version__, prog_name='midas_depth')
 @click.pass_context
 def main(ctx: click.Context) -> None:
@@ -173,9 +202,13 @@ def verify(ctx: click.Context, path: Path | None) -> None:
         raise WeightsNotFound(_nothing_there(spec))
 
 
+main.add_command(image)
+main.add_command(video)
+main.add_command(bag)
 main.add_command(drive)
-main.add_command(bench)
 main.add_command(export)
+main.add_command(bench)
+main.add_command(demo)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,9 @@
 """The command line of the demonstration: options in, exit code and an output folder out.
 
-0 when all went well; 1 with one reason when the source, the node or the folder would not do; as
-a shell does it, 128 plus the signal's number when Ctrl-C or SIGTERM ended the run early.
+0 when all went well, a collision of the robot included: it is told, not hidden. 1 with one reason
+when the source, a node or the folder would not do, or when the robot did not drive at all; as a
+shell does it, 128 plus the signal's number when Ctrl-C or SIGTERM ended the run early.
+What needs ROS is imported when it runs: the command is known where ROS is not installed.
 """
 
 from __future__ import annotations
@@ -9,22 +11,29 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from midas_depth_ros.demo import output_folder, report
+from midas_depth_ros.demo import output_folder
 from midas_depth_ros.demo.output_folder import OutputFolderError
-from midas_depth_ros.demo.plan import Plan, Run
 from midas_depth_ros.demo.progress import step
-from midas_depth_ros.demo.run import RunError, StoppedError, run
-from midas_depth_ros.demo.summary import as_text, tables
 
-HELP = """Run the depth node on a camera for a while; leave pictures, figures and messages.
+if TYPE_CHECKING:
+    from midas_depth_ros.demo.plan import Plan, Run
+    from midas_depth_ros.demo.run import RunError
 
-Without --source a synthetic moving scene is the camera. The node and the camera are processes
-of their own that talk over DDS, in a ROS domain of their own unless ROS_DOMAIN_ID is set.
+DASHBOARD_PORT = 8080
+WORLD = 1  # that is driven through if none is named: much is to be seen from its start
+
+HELP = """Let a simulated robot drive, or show pictures of yours; leave pictures, figures, messages.
+
+Without --source a robot drives through a furnished room: its camera, the depth node with the model
+that ships in the package (nothing is downloaded), the avoidance node and who commands it
+are processes of their own that talk over DDS, in a ROS domain of their own unless ROS_DOMAIN_ID is
+set. With --source the camera shows that instead, to the best model that can be had.
 """
 
 
@@ -49,7 +58,7 @@ def check_assignments(
 @click.option(
     '--source',
     default='',
-    show_default='a synthetic moving scene',
+    show_default='the driving robot',
     metavar='PATH|NUMBER',
     help='Picture, folder of pictures, video, camera device number, or rosbag2 folder.',
 )
@@ -61,22 +70,35 @@ def check_assignments(
 )
 @click.option(
     '--model',
-    default='auto',
+    default=None,
+    show_default='embedded for the robot, auto for a --source',
     help='auto, midas_small, embedded, or the path of a weights file.',
 )
 @click.option(
     '--rate',
     type=click.FloatRange(0, 1000),
-    default=5.0,
+    default=None,
+    show_default='10 for the robot, 5 for a --source',
     help='Frames per second that the node may process (its max_rate); 0 = no limit.',
 )
 @click.option(
     '--camera-rate',
     type=click.FloatRange(0.1, 1000),
     default=None,
-    show_default="the source's own",
+    show_default="10 for the robot, else the source's own",
     help='Pictures per second of the camera.',
 )
+@click.option(
+    '--world',
+    type=click.IntRange(0, 2_000_000_000),
+    default=None,
+    show_default=str(WORLD),
+    help='Which room the robot drives through: any number is one.',
+)
+@click.option(
+    '--headless', is_flag=True, help='Without the dashboard, which is there to be looked at live.'
+)
+@click.option('--keep-going', is_flag=True, help='Go on after the recording, until Ctrl-C.')
 @click.option(
     '--transport',
     type=click.Choice(['raw', 'compressed']),
@@ -104,25 +126,38 @@ def check_assignments(
     show_default='demo_output/<source>-<time>',
     help='Folder for the results.',
 )
-def demo(
-    seconds: float,
-    source: str,
-    topic: str,
-    model: str,
-    rate: float,
-    camera_rate: float | None,
-    transport: str,
-    parameters: tuple[str, ...],
-    timeout: float,
-    output: Path | None,
-) -> None:
+def demo(output: Path | None, headless: bool, world: int | None, **options: Any) -> None:
     """Make a plan of the options, carry it out, and exit with its code."""
-    plan = Plan(source, seconds, model, rate, camera_rate, topic, transport, parameters, timeout)
+    if options['source'] and world is not None:
+        raise click.UsageError('--world is of the robot: leave it out, or --source')
+    try:
+        from midas_depth_ros.demo.plan import Plan
+        from midas_depth_ros.demo.run import run  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f'{error}: source a ROS 2 installation, or use scripts/demo, which brings what it needs'
+        ) from error
+    plan = Plan(
+        source=options['source'],
+        seconds=options['seconds'],
+        model=options['model'],
+        rate_hz=options['rate'],
+        camera_rate_hz=options['camera_rate'],
+        topic=options['topic'],
+        transport=options['transport'],
+        parameters=options['parameters'],
+        timeout_s=options['timeout'],
+        world=WORLD if world is None else world,
+        dashboard_port=0 if headless else DASHBOARD_PORT,
+        keep_going=options['keep_going'],
+    )
     sys.exit(carry_out(plan, output))
 
 
 def carry_out(plan: Plan, output: Path | None) -> int:
     """Run a plan, report it, and return the exit code."""
+    from midas_depth_ros.demo.run import RunError, StoppedError, run
+
     for stream in (sys.stdout, sys.stderr):
         # A terminal that knows no block characters gets question marks, not a traceback.
         stream.reconfigure(errors='replace')  # type: ignore[union-attr]
@@ -133,9 +168,7 @@ def carry_out(plan: Plan, output: Path | None) -> int:
             console.print(
                 Text(f'Replacing the results of an earlier run in {folder}'), soft_wrap=True
             )
-        source = f'image_stream on {plan.source}' if plan.source else 'synthetic_camera'
-        text = f'Starting depth_node and {source}; logs are in {folder / "logs"}'
-        console.print(Text(text), soft_wrap=True)
+        console.print(Text(_beginning(plan, folder)), soft_wrap=True)
         result = run(plan, folder, console)
     except OutputFolderError as error:
         return _refuse(str(error))
@@ -146,7 +179,22 @@ def carry_out(plan: Plan, output: Path | None) -> int:
     return _present(result, folder, console)
 
 
+def _beginning(plan: Plan, folder: Path) -> str:
+    names = ', '.join(plan.commands())
+    text = f'Starting {names} on {plan.what}; logs are in {folder / "logs"}'
+    if plan.drives and plan.model is None:
+        text += (
+            '\nThe model is `embedded`, which ships in the package: nothing is downloaded '
+            '(--model midas_small takes MiDaS_small)'
+        )
+    return text
+
+
 def _present(result: Run, folder: Path, console: Console) -> int:
+    from midas_depth_ros.demo import report
+    from midas_depth_ros.demo.drive_summary import why_it_stood
+    from midas_depth_ros.demo.summary import as_text, tables
+
     with step(console, 'Writing pictures and figures'):
         summary = report.write(result, folder)
     if console.is_terminal:
@@ -156,6 +204,9 @@ def _present(result: Run, folder: Path, console: Console) -> int:
     console.print(Text('The results are in'))
     for path, meaning in report.contents(folder):
         console.print(Text(f'  {path}  {meaning}'), soft_wrap=True)
+    stood = why_it_stood(summary)
+    if stood and not result.ended_by:
+        return _refuse(stood)
     return _exit_code(result.ended_by)
 
 

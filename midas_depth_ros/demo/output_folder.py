@@ -23,7 +23,7 @@ class OutputFolderError(Exception):
 
 def default_folder(source: str) -> Path:
     """`demo_output/<source>-<date>-<time>`, a name that is not taken."""
-    stem = Path(source).stem if source else 'synthetic'
+    stem = Path(source).stem if source else 'robot'
     stem = re.sub(r'[^A-Za-z0-9_-]+', '_', stem).strip('_') or 'source'
     folder = DEFAULT_PARENT / f'{stem}-{time.strftime("%Y%m%d-%H%M%S")}'
     return folder.with_name(f'{folder.name}-{os.getpid()}') if folder.exists() else folder

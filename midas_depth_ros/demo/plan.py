@@ -1,54 +1,80 @@
 """What is asked of a run, and what came of it.
 
-From a `Plan` follow the command lines of the two processes; a `Run` is what the report reads.
+From a `Plan` follow the command lines of its processes; a `Run` is what the report reads.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 
+from midas_depth_ros.demo.commands import node_command
 from midas_depth_ros.demo.recording import Recording
 
 CAMERA = 'camera'  # the depth node's default camera namespace
+# Where nothing is said: frames per second that the node may process, and the model.
+RATE_HZ, DRIVE_RATE_HZ, DRIVE_CAMERA_RATE_HZ = 5.0, 10.0, 10.0
+MODEL, DRIVE_MODEL = 'auto', 'embedded'
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is to be run."""
+    """What is to be run. Fields that are None are chosen by what is run."""
 
-    source: str = ''  # picture, folder, video, device number, rosbag2; '' = synthetic camera
+    source: str = ''  # picture, folder, video, device number, rosbag2; '' = the driving robot
     seconds: float = 20.0  # after the first output
-    model: str = 'auto'
-    rate_hz: float = 5.0  # the node's max_rate
+    model: str | None = None
+    rate_hz: float | None = None  # the node's max_rate
     camera_rate_hz: float | None = None  # None: the source's own
     topic: str = ''  # of a rosbag2
     transport: str = 'raw'
     parameters: tuple[str, ...] = ()  # further name:=value of depth_node
     timeout_s: float = 30.0  # longest wait for the first output once the model is loaded
+    world: int = 0  # that the robot drives through
+    dashboard_port: int = 0  # 0: none
+    keep_going: bool = False  # after the recording, until a signal
 
-    def camera_command(self) -> list[str]:
-        """The command line of the camera process."""
+    @property
+    def drives(self) -> bool:
+        """Whether it is the robot that is shown."""
+        return not self.source
+
+    @property
+    def what(self) -> str:
+        """What the camera is, in words."""
+        return self.source or f'a simulated robot in furnished world {self.world}'
+
+    def commands(self) -> dict[str, list[str]]:
+        """The command lines of the processes by name, in the order in which they start."""
+        if self.drives:
+            from midas_depth_ros.demo import driving  # the simulation is not loaded for pictures
+
+            return driving.commands(
+                self.world,
+                DRIVE_MODEL if self.model is None else self.model,
+                DRIVE_RATE_HZ if self.rate_hz is None else self.rate_hz,
+                self.camera_rate_hz or DRIVE_CAMERA_RATE_HZ,
+                self.transport,
+                self.parameters,
+            )
+        return {'camera': self._stream_command(), 'depth_node': self._node_command()}
+
+    def _stream_command(self) -> list[str]:
         parameters: dict[str, object] = {}
         if self.camera_rate_hz is not None:
             parameters['rate'] = self.camera_rate_hz
-        if not self.source:
-            return _node_command('synthetic_camera', parameters)
         parameters |= {'source': self.source, 'loop': True, 'stamps': 'now'}
         parameters['wait_for_subscribers'] = 2  # recorder and node: nobody misses the beginning
         if self.topic:
             parameters['topic'] = self.topic
-        return _node_command('image_stream', parameters)
+        return node_command('nodes.image_stream', parameters)
 
-    def node_command(self) -> list[str]:
-        """The command line of the depth node."""
+    def _node_command(self) -> list[str]:
         parameters: dict[str, object] = {
-            'model': self.model,
-            'max_rate': self.rate_hz,
+            'model': MODEL if self.model is None else self.model,
+            'max_rate': RATE_HZ if self.rate_hz is None else self.rate_hz,
             'transport': self.transport,
         }
-        return _node_command('depth_node', parameters, self.parameters)
+        return node_command('nodes.depth_node', parameters, self.parameters)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,15 +89,3 @@ class Run:
     seconds: float  # recorded after the first output
     ended_by: str  # '', the name of a signal, or how the source ended
     exit_codes: dict[str, int]
-
-
-def _node_command(
-    module: str, parameters: dict[str, object], extra: tuple[str, ...] = ()
-) -> list[str]:
-    # JSON is YAML: quotes keep a device number a string and a path with a colon whole.
-    yaml = {name: json.dumps(value, ensure_ascii=False) for name, value in parameters.items()}
-    command = [sys.executable, '-m', f'midas_depth_ros.nodes.{module}', '--ros-args']
-    command.append('--disable-external-lib-logs')  # the log is ours, nothing goes to ~/.ros
-    for pair in [*(f'{name}:={value}' for name, value in yaml.items()), *extra]:
-        command += ['-p', pair]
-    return command

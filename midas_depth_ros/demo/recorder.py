@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+from midas_depth_ros.demo.drive_listener import DriveListener
 from midas_depth_ros.demo.plan import CAMERA
 from midas_depth_ros.demo.recording import Closeness, Pair, Picture, Recording
 from midas_depth_ros.images import ImageError, decode_compressed, decode_image
@@ -35,9 +36,14 @@ class Recorder(Node):
     Diagnostics are taken even then, so that the last counters are newer than the last frame.
     """
 
-    def __init__(self, transport: str = 'raw', **kwargs: Any) -> None:
+    def __init__(
+        self, transport: str = 'raw', drive: DriveListener | None = None, **kwargs: Any
+    ) -> None:
         super().__init__('midas_depth_demo_recorder', **kwargs)
         self.recording = Recording()
+        self.drive = drive
+        if drive is not None:
+            self.recording.drive = drive.recording
         self.recording_on = True
         self._waiting: collections.OrderedDict[int, Any] = collections.OrderedDict()
         self._waiting_bytes = 0
@@ -49,13 +55,15 @@ class Recorder(Node):
         camera_type = CompressedImage if compressed else Image
         camera_topic = 'image_raw/compressed' if compressed else 'image_raw'
         self._listen(camera_type, camera_topic, self._on_camera, BEST_EFFORT)
-        outputs: tuple[tuple[Any, str, Callable[[Any], None] | None], ...] = (
+        outputs: list[tuple[Any, str, Callable[[Any], None] | None]] = [
             (Image, 'relative_inverse_depth/image', None),
             (Image, 'heatmap/image', self._on_heatmap),
             (CompressedImage, 'heatmap/image/compressed', None),
             (Vector3Stamped, 'closeness', self._on_closeness),
             (DiagnosticArray, DIAGNOSTICS, self._on_diagnostics),
-        )
+        ]
+        if self.drive is not None:
+            outputs += self.drive.topics()
         for message_type, topic, callback in outputs:
             self.recording.last_messages[topic] = None
             self._listen(message_type, topic, callback, RELIABLE)
@@ -69,6 +77,9 @@ class Recorder(Node):
     ) -> None:
         def on_message(message: Any) -> None:
             if not self.recording_on and topic != DIAGNOSTICS:
+                return
+            if topic == DIAGNOSTICS and not _is_of_depth_node(message):
+                self._on_diagnostics(message)
                 return
             self.recording.counts[topic] += 1
             if topic in self.recording.last_messages:
@@ -111,7 +122,8 @@ class Recorder(Node):
         if camera is None:
             return
         try:
-            self.recording.add_pair(Pair(time_s, _decoded(camera), _decoded(message)))
+            pair = Pair(time_s, _decoded(camera), _decoded(message), stamp / 1e9)
+            self.recording.add_pair(pair)
         except ImageError as error:
             self.recording.add_notice(str(error))
 
@@ -125,8 +137,15 @@ class Recorder(Node):
             part = status.name.partition(': ')[2] or status.name
             self.recording.statuses[part] = {pair.key: pair.value for pair in status.values}
             self.recording.status_texts[part] = status.message
+            if self.drive is not None and self.drive.on_status(status):
+                continue
             if status.level != DiagnosticStatus.OK and self.recording.outputs:
                 self.recording.add_notice(f'{part}: {status.message}')
+
+
+def _is_of_depth_node(message: DiagnosticArray) -> bool:
+    """Its own reports are counted and kept; others are read only."""
+    return any(status.name.startswith('depth_node') for status in message.status)
 
 
 def _decoded(message: Any) -> Picture:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+import math
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.demo.drive_recording import DriveRecording
+from midas_depth_ros.demo.thinned import Thinned
+
 MOMENTS = 12  # full-size pairs that are kept
 ANIMATION_FRAMES = 120  # small pairs that are kept
-ANIMATION_WIDTH = 360  # pixels, of one picture of a small pair
+ANIMATION_WIDTH = 320  # pixels, of one picture of a small pair
 
-Item = TypeVar('Item')
 Picture = NDArray[np.uint8]
 
 
@@ -29,6 +31,7 @@ class Pair:
     time_s: float  # of the stamp, since the first output's
     camera: Picture
     heatmap: Picture
+    stamp_s: float = math.nan
 
     def small(self) -> Pair:
         """The pair at the size of the animation; not enlarged."""
@@ -50,25 +53,6 @@ class Closeness:
         return self.left, self.centre, self.right
 
 
-class Thinned(Generic[Item]):
-    """At most `limit` items of an endless stream, evenly spread: full, every second one goes."""
-
-    def __init__(self, limit: int) -> None:
-        self.items: list[Item] = []
-        self._limit = limit
-        self._stride = 1
-        self._seen = 0
-
-    def offer(self, make: Callable[[], Item]) -> None:
-        """Count one more item; it is made only if it is kept."""
-        if self._seen % self._stride == 0 and len(self.items) == self._limit:
-            self.items = self.items[::2]
-            self._stride *= 2
-        if self._seen % self._stride == 0:
-            self.items.append(make())
-        self._seen += 1
-
-
 class Recording:
     """The pairs, figures and last messages of one run."""
 
@@ -77,6 +61,7 @@ class Recording:
         self.animation: Thinned[Pair] = Thinned(ANIMATION_FRAMES)
         self.closeness: list[Closeness] = []
         self.latencies_ms: list[float] = []  # stamp to heatmap received
+        self.drive: DriveRecording | None = None  # where a robot drives
         self.counts: collections.Counter[str] = collections.Counter()  # messages per topic
         self.last_messages: dict[str, Any] = {}  # of every output topic
         self.statuses: dict[str, dict[str, str]] = {}  # last diagnostics: key/values per part

@@ -6,23 +6,32 @@ A `Run` comes in; everything goes to the output folder, whose contents `contents
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from midas_depth_ros.demo.drive_view import DriveView
 from midas_depth_ros.demo.message_text import message_text
 from midas_depth_ros.demo.plan import CAMERA, Run
 from midas_depth_ros.demo.recording import Closeness, Pair, Picture, Recording
 from midas_depth_ros.demo.summary import as_text, summarise
 from midas_depth_ros.views import contact_sheet, save_animation, side_by_side
+from midas_depth_ros.views.style import BACKGROUND
 
 SHOWN_MOMENTS = 6
+SHOWN_FRAMES = 60  # of the animation: more would have to be smaller
 SHEET_COLUMNS = 2
+MOST_BYTES = 3_000_000  # of the animation
+GAP = 4  # pixels between heatmap and top view
+UNKNOWN = (math.nan, math.nan, math.nan)
 LEAST_WIDTH = 240  # pixels; narrower pictures are enlarged, so that the text below has room
-ANIMATION_FPS = (4.0, 50.0)  # a long run is shown faster than it was
+ANIMATION_FPS = (2.0, 50.0)  # a long run is shown faster than it was
 CONTENTS = {
     'contact_sheet.png': 'camera | heatmap at several moments, on one sheet',
     'run.gif': 'the run, animated',
@@ -39,9 +48,12 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     recording = run.recording
     summary = summarise(run)
     closeness = {sample.time_s: sample for sample in recording.closeness}
-    shown = [_picture(pair, closeness, summary) for pair in _evenly(recording.moments.items)]
-    _write_pictures(folder, shown, _evenly(recording.moments.items))
-    _write_animation(folder, recording, closeness, summary)
+    drive = recording.drive
+    view = None if drive is None else DriveView(drive, run.plan.world)
+    draw = functools.partial(_picture, closeness=closeness, summary=summary, view=view)
+    moments = _evenly(recording.moments.items, SHOWN_MOMENTS)
+    _write_pictures(folder, [draw(pair) for pair in moments], moments)
+    _write_animation(folder, recording, draw)
     _write_messages(folder / 'messages', recording)
     (folder / 'summary.json').write_text(
         json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + '\n', 'utf-8'
@@ -55,19 +67,28 @@ def contents(folder: Path) -> list[tuple[Path, str]]:
     return [(folder / name, text) for name, text in CONTENTS.items() if (folder / name).exists()]
 
 
-def _evenly(moments: list[Pair]) -> list[Pair]:
-    """At most `SHOWN_MOMENTS` of them, the first and the last included."""
-    count = min(SHOWN_MOMENTS, len(moments))
+def _evenly(moments: list[Pair], most: int) -> list[Pair]:
+    """At most so many of them, the first and the last included."""
+    count = min(most, len(moments))
     return [moments[round(i * (len(moments) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
-def _picture(pair: Pair, closeness: dict[float, Closeness], summary: dict[str, Any]) -> Picture:
+def _picture(
+    pair: Pair,
+    closeness: dict[float, Closeness],
+    summary: dict[str, Any],
+    view: DriveView | None,
+) -> Picture:
+    """Camera | heatmap, and the top view where a robot drives."""
     pair = _legible(pair)
     sample = closeness.get(pair.time_s)
     captions = (f'camera, {pair.time_s:.1f} s', f'heatmap, {summary["model"]}: warm is near')
-    return side_by_side(
-        pair.camera, pair.heatmap, captions=captions, closeness=sample.values if sample else None
-    )
+    values = sample.values if sample else (UNKNOWN if view else None)  # all of the same height
+    picture = side_by_side(pair.camera, pair.heatmap, captions=captions, closeness=values)
+    if view is None:
+        return picture
+    gap = np.full((picture.shape[0], GAP, 3), BACKGROUND, np.uint8)
+    return np.hstack([picture, gap, view.panel(pair, picture.shape[0])])
 
 
 def _legible(pair: Pair) -> Pair:
@@ -89,19 +110,16 @@ def _write_pictures(folder: Path, shown: list[Picture], moments: list[Pair]) -> 
     Image.fromarray(contact_sheet(shown, SHEET_COLUMNS)).save(folder / 'contact_sheet.png')
 
 
-def _write_animation(
-    folder: Path,
-    recording: Recording,
-    closeness: dict[float, Closeness],
-    summary: dict[str, Any],
-) -> None:
-    pairs = recording.animation.items
+def _write_animation(folder: Path, recording: Recording, draw: Callable[[Pair], Picture]) -> None:
+    pairs = _evenly(recording.animation.items, SHOWN_FRAMES)
     if not pairs:
         return
-    frames = [_picture(pair, closeness, summary) for pair in pairs]
+    frames = [draw(pair) for pair in pairs]
     span_s = pairs[-1].time_s - pairs[0].time_s
     rate_hz = (len(pairs) - 1) / span_s if span_s > 0 else 1.0
-    save_animation(folder / 'run.gif', frames, float(np.clip(rate_hz, *ANIMATION_FPS)))
+    save_animation(
+        folder / 'run.gif', frames, float(np.clip(rate_hz, *ANIMATION_FPS)), max_bytes=MOST_BYTES
+    )
 
 
 def _write_messages(folder: Path, recording: Recording) -> None:

@@ -19,6 +19,8 @@ from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 
 from midas_depth_ros.demo import environment
+from midas_depth_ros.demo.dashboard import Dashboard
+from midas_depth_ros.demo.drive_listener import DriveListener
 from midas_depth_ros.demo.plan import Plan, Run
 from midas_depth_ros.demo.processes import STOP_SIGNALS, Child, Children
 from midas_depth_ros.demo.progress import step
@@ -58,15 +60,18 @@ def run(plan: Plan, folder: Path, console: Console) -> Run:
         Children(logs, environment.for_children()) as children,
     ):
         begin = time.monotonic()
-        camera = children.start('camera', plan.camera_command())
-        node = children.start('depth_node', plan.node_command())
-        with _recorder(plan.transport) as (recorder, spin):
-            watch = _Watch(plan, console, signals, camera, node, recorder.recording, spin)
+        essential = {name: children.start(name, c) for name, c in plan.commands().items()}
+        hint = '' if plan.keep_going else ' (until the demo ends; --keep-going: until Ctrl-C)'
+        look = Dashboard(children, console, plan.dashboard_port, hint).look
+        with _recorder(plan) as (recorder, spin):
+            watch = _Watch(plan, console, signals, essential, recorder.recording, spin, look)
             watch.wait_for_output()
             first_output_s = time.monotonic() - begin
             seconds, ended_by = watch.record()
             recorder.recording_on = False
             watch.wait_for_diagnostics()
+            if plan.keep_going and not ended_by:
+                watch.keep_going()
         exit_codes = children.stop()
     return Run(
         plan, recorder.recording, domain, started, first_output_s, seconds, ended_by, exit_codes
@@ -74,7 +79,7 @@ def run(plan: Plan, folder: Path, console: Console) -> Run:
 
 
 @contextlib.contextmanager
-def _recorder(transport: str) -> Iterator[tuple[Recorder, Callable[[], None]]]:
+def _recorder(plan: Plan) -> Iterator[tuple[Recorder, Callable[[], None]]]:
     """The recorder in a context of its own, and what lets it work for a moment."""
     context = Context()
     rclpy.init(
@@ -84,7 +89,8 @@ def _recorder(transport: str) -> Iterator[tuple[Recorder, Callable[[], None]]]:
     )
     executor = SingleThreadedExecutor(context=context)
     try:
-        recorder = Recorder(transport, context=context)
+        drive = DriveListener() if plan.drives else None
+        recorder = Recorder(plan.transport, drive, context=context)
         executor.add_node(recorder)
         try:
             yield recorder, lambda: executor.spin_once(timeout_sec=SPIN_S)
@@ -102,10 +108,25 @@ class _Watch:
     plan: Plan
     console: Console
     signals: StopSignals
-    camera: Child
-    node: Child
+    children: dict[str, Child]
     recording: Recording
-    spin: Callable[[], None]
+    spin_once: Callable[[], None]
+    look: Callable[[], None]  # after what is not essential
+
+    @property
+    def camera(self) -> Child:
+        """The camera's process."""
+        return self.children['camera']
+
+    @property
+    def node(self) -> Child:
+        """The depth node's process."""
+        return self.children['depth_node']
+
+    def spin(self) -> None:
+        """Let things work for a moment."""
+        self.spin_once()
+        self.look()
 
     def wait_for_output(self) -> None:
         """Return at the first heatmap; the time that loading a model takes is not counted."""
@@ -128,8 +149,7 @@ class _Watch:
     def record(self) -> tuple[float, str]:
         """Record for the planned time; the seconds it took, and what ended it early."""
         begin = time.monotonic()
-        title = 'Recording'
-        with step(self.console, title, self.plan.seconds) as update:
+        with self._noting_the_time(), step(self.console, 'Recording', self.plan.seconds) as update:
             while (done := time.monotonic() - begin) < self.plan.seconds:
                 self.spin()
                 self._check_alive()
@@ -140,6 +160,28 @@ class _Watch:
                     return done, f'{self._source} ended'
         return done, ''
 
+    @contextlib.contextmanager
+    def _noting_the_time(self) -> Iterator[None]:
+        """Of a drive's recording, when it begins and ends."""
+        drive = self.recording.drive
+        if drive is None:
+            yield
+            return
+        drive.began_s = time.time()
+        try:
+            yield
+        finally:
+            drive.ended_s = time.time()
+
+    def keep_going(self) -> None:
+        """Leave the processes alone until a signal comes."""
+        begin = time.monotonic()
+        with step(self.console, 'Going on until Ctrl-C; the recording is complete') as update:
+            while not self.signals.requested:
+                self.spin()
+                self._check_alive()
+                update('', time.monotonic() - begin)
+
     def wait_for_diagnostics(self) -> None:
         """Wait for one more report of the node, so that its counters include the last frames."""
         before = self.recording.counts[DIAGNOSTICS]
@@ -149,7 +191,7 @@ class _Watch:
 
     @property
     def _source(self) -> str:
-        return f'the source {self.plan.source}' if self.plan.source else 'the synthetic camera'
+        return f'the source {self.plan.source}' if self.plan.source else 'the robot'
 
     def _is_loading(self) -> bool:
         model = self.recording.statuses.get('model')
@@ -160,11 +202,11 @@ class _Watch:
         return f'{self.recording.pictures} pictures in' + (f'; depth_node: {said}' if said else '')
 
     def _check_alive(self) -> None:
-        for child in (self.camera, self.node):
+        for name, child in self.children.items():
             if child.exit_code:
                 raise RunError(f'{child.ending()}: {child.last_words()}', child)
-        if self.node.exit_code == 0:
-            raise RunError('depth_node ended by itself', self.node)
+            if child.exit_code == 0 and name != 'camera':
+                raise RunError(f'{name} ended by itself', child)
 
     def _check_time(self, waited_s: float, ready_s: float | None) -> None:
         limit_s = self.plan.timeout_s

@@ -16,6 +16,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from midas_depth_ros.demo.drive_summary import drive_rows, summarise_drive
 from midas_depth_ros.demo.plan import CAMERA, Run
 from midas_depth_ros.demo.recording import Closeness
 from midas_depth_ros.views.closeness_bars import FULL_BAR
@@ -45,7 +46,7 @@ def summarise(run: Run) -> dict[str, Any]:
     return {
         'made_by': 'midas_depth_ros demo',
         'started': run.started,
-        'source': run.plan.source or 'synthetic camera',
+        'source': run.plan.what,
         'transport': run.plan.transport,
         'picture_size': list(moments[0].camera.shape[1::-1]) if moments else None,
         'model': model.get('model') or None,
@@ -66,11 +67,9 @@ def summarise(run: Run) -> dict[str, Any]:
         'node_latency_ms': _reported(camera, 'latency'),
         'inference_ms': _reported(camera, 'inference'),
         'closeness': _closeness(recording.closeness),
+        'drive': summarise_drive(run),
         'exit_codes': run.exit_codes,
-        'commands': {
-            'camera': run.plan.camera_command(),
-            'depth_node': run.plan.node_command(),
-        },
+        'commands': run.plan.commands(),
     }
 
 
@@ -163,6 +162,7 @@ def _run_table(summary: dict[str, Any]) -> Table:
         'latency, stamp to heatmap received': _milliseconds(summary['latency_ms']),
         'latency inside the node, all outputs': _milliseconds(summary['node_latency_ms']),
         'inference': _milliseconds(summary['inference_ms']),
+        **(drive_rows(summary['drive']) if summary['drive'] else {}),
     }
     for name, text in rows.items():
         table.add_row(name, Text(text))

@@ -35,6 +35,12 @@ process, in simulated time.
     help='The first world; the others follow it.',
 )
 @click.option(
+    '--worlds-are',
+    type=click.Choice(['plain', 'furnished']),
+    default='plain',
+    help='plain = bare rooms and corridors with obstacles; furnished = as in `midas_depth demo`.',
+)
+@click.option(
     '--depth',
     type=click.Choice(['exact', 'model']),
     default='exact',
@@ -62,6 +68,7 @@ process, in simulated time.
 def drive(
     worlds: int,
     seed: int,
+    worlds_are: str,
     depth: str,
     model: str,
     seconds: float,
@@ -77,7 +84,16 @@ def drive(
     if no_avoidance and no_blind:
         raise click.UsageError('--no-avoidance and --no-blind leave nothing to drive')
     plan = DrivePlan(
-        worlds, seed, depth, model, seconds, speed, rate, not no_avoidance, not no_blind
+        worlds,
+        seed,
+        depth,
+        model,
+        seconds,
+        speed,
+        rate,
+        not no_avoidance,
+        not no_blind,
+        worlds_are,
     )
     found = carry_out(plan, in_process, logs, lambda text: click.echo(text, err=True))
     if as_json:

@@ -1,7 +1,6 @@
 """Who wants to drive on, whatever is in the way: a constant forward command with random turns.
 
-Some turns are on the spot, as of one who looks for another way. A function of time alone, so that
-the same drive with and without avoidance asks for the same.
+A function of time alone, so that the same drive with and without avoidance asks for the same.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import bisect
 
 import numpy as np
 
-STRAIGHT, ON_THE_SPOT = 0.35, 0.15  # shares of stretches without a turn, and turning only
+STRAIGHT = 0.35  # share of stretches without a turn
 TURN_RAD_S = (0.25, 0.9)
 STRETCH_S = (0.8, 2.5)
 
@@ -21,16 +20,16 @@ class Commander:
     def __init__(self, seed: int, speed_m_s: float, seconds: float) -> None:
         rng = np.random.default_rng([seed, 5])
         self._until: list[float] = []
-        self._commands: list[tuple[float, float]] = []
+        self._speed_m_s = speed_m_s
+        self._turns: list[float] = []
         end_s = 0.0
         while end_s <= seconds:
             end_s += float(rng.uniform(*STRETCH_S))
             self._until.append(end_s)
             turn = float(rng.uniform(*TURN_RAD_S) * rng.choice((-1, 1)))
-            kind = rng.random()
-            speed = 0.0 if kind > 1 - ON_THE_SPOT else speed_m_s
-            self._commands.append((speed, 0.0 if kind < STRAIGHT else turn))
+            self._turns.append(0.0 if rng.random() < STRAIGHT else turn)
 
     def command(self, time_s: float) -> tuple[float, float]:
         """Forward speed in m/s and turn in rad/s, to the left positive, that are wished for."""
-        return self._commands[min(bisect.bisect(self._until, time_s), len(self._until) - 1)]
+        stretch = min(bisect.bisect(self._until, time_s), len(self._until) - 1)
+        return self._speed_m_s, self._turns[stretch]

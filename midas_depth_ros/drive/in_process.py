@@ -24,7 +24,7 @@ from midas_depth_ros.drive.perception import (
 from midas_depth_ros.drive.plan import DrivePlan
 from midas_depth_ros.drive.reflexes import ScanReflexes
 from midas_depth_ros.drive.result import WorldResult, described
-from midas_depth_ros.sim import DrivenRobot, DriveWorld, RobotModel, Tally, drive_world
+from midas_depth_ros.sim import WORLDS, DrivenRobot, RobotModel, Tally, World
 from midas_depth_ros.sim.disturb import Disturbance
 
 
@@ -57,7 +57,7 @@ class Reflexes(Protocol):
 
 
 def drive(
-    world: DriveWorld,
+    world: World,
     model: RobotModel,
     options: LoopOptions,
     eyes: Eyes | None = None,
@@ -94,7 +94,7 @@ def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[Wor
         infer = load_estimator(plan.model).infer
     results = []
     for seed in plan.seeds:
-        world = drive_world(seed)
+        world = WORLDS[plan.worlds_are](seed)
         blind = drive(world, rig.ROBOT, options) if plan.blind else None
         avoiding = None
         if plan.avoiding:

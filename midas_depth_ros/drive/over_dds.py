@@ -25,7 +25,7 @@ from midas_depth_ros.drive.bench import Bench, BenchError
 from midas_depth_ros.drive.plan import DriveError, DrivePlan
 from midas_depth_ros.drive.result import WorldResult, described
 from midas_depth_ros.nodes.stop_signals import StopSignals
-from midas_depth_ros.sim import Tally, drive_world
+from midas_depth_ros.sim import WORLDS, Tally
 
 SPIN_S = 0.01
 LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
@@ -56,7 +56,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
                 raise DriveError(_epitaph(ended))
 
         bench.work = work
-        camera = rig.camera_parameters(exact, plan.rate_hz)
+        camera = rig.camera_parameters(exact, plan.rate_hz) | {'robot.world': plan.worlds_are}
         children.start('synthetic_camera', _command('nodes.synthetic_camera', camera))
         try:
             if plan.blind:
@@ -75,7 +75,12 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
         except BenchError as error:
             raise DriveError(str(error)) from error
     return [
-        WorldResult(seed, drive_world(seed).kind, tallies[True].get(seed), tallies[False].get(seed))
+        WorldResult(
+            seed,
+            WORLDS[plan.worlds_are](seed).kind,
+            tallies[True].get(seed),
+            tallies[False].get(seed),
+        )
         for seed in plan.seeds
     ]
 

@@ -20,7 +20,7 @@ from midas_depth_ros.geometry import (
     fit_ground_plane,
     laser_scan,
 )
-from midas_depth_ros.sim import DrivenRobot, render
+from midas_depth_ros.sim import DrivenRobot
 from midas_depth_ros.sim.disturb import Disturbance, noisy
 
 Infer = Callable[[np.ndarray], np.ndarray]  # RGB picture -> relative inverse depth
@@ -101,7 +101,7 @@ class ExactDepthEyes:
     def look(self, robot: DrivenRobot) -> PlainScan | None:
         """The scan of what the camera sees now."""
         pose = robot.motion.camera_pose(robot.model)
-        depth = render(robot.world.scene, self._camera, pose).depth_z
+        depth = robot.world.depth_z(self._camera, pose)
         relative = self._disturbance.relative_inverse_depth(depth)
         return self._sight.scan(relative, robot.motion.time_s)
 
@@ -123,7 +123,7 @@ class ModelEyes:
     def look(self, robot: DrivenRobot) -> PlainScan | None:
         """The scan of what the camera sees now."""
         pose = robot.motion.camera_pose(robot.model)
-        picture = noisy(render(robot.world.scene, self._camera, pose).rgb, self._noise, self._rng)
+        picture = noisy(robot.world.render(self._camera, pose).rgb, self._noise, self._rng)
         return self._sight.scan(self._infer(picture), robot.motion.time_s)
 
 

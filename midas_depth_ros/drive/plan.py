@@ -22,6 +22,7 @@ class DrivePlan:
     rate_hz: float = 10.0  # pictures per second
     avoiding: bool = True
     blind: bool = True
+    worlds_are: str = 'plain'  # or furnished
 
     @property
     def seeds(self) -> range:

@@ -23,6 +23,7 @@ from midas_depth_ros.geometry.obstacles import (
     Obstacles,
     find_obstacles,
 )
+from midas_depth_ros.geometry.ply import ply_bytes
 from midas_depth_ros.geometry.reference import (
     ReferenceOptions,
     ReferencePoints,
@@ -35,6 +36,7 @@ from midas_depth_ros.geometry.reference import (
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.scale_filter import ScaleFilter
 from midas_depth_ros.geometry.scan import laser_scan, scan_limits
+from midas_depth_ros.geometry.steady import SteadyDepth
 
 __all__ = [
     'CameraModel',
@@ -59,6 +61,7 @@ __all__ = [
     'Refusal',
     'ScaleFilter',
     'ScaleShift',
+    'SteadyDepth',
     'Uncalibrated',
     'closeness',
     'cloud_points',
@@ -70,6 +73,7 @@ __all__ = [
     'floor_mask',
     'laser_scan',
     'middle_of',
+    'ply_bytes',
     'point_cloud',
     'range_points',
     'scan_limits',

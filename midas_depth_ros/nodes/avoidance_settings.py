@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from midas_depth_ros.control import AvoidanceOptions, ClosenessZones, SensorPlace, SteeringOptions
-from midas_depth_ros.nodes.parameters import group, parameter
+from midas_depth_ros.nodes.declarations import group, parameter
 
 DEFAULT = AvoidanceOptions()
 

@@ -27,6 +27,7 @@ class ModelReport:
     threads: int
     cpu_affinity: str
     niceness: int
+    cpu_percent: float = 0.0  # of one core, all threads of the process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,7 @@ def model_status(report: ModelReport) -> DiagnosticStatus:
         'inference threads': report.threads or 'all cores',
         'processors': report.cpu_affinity or 'all',
         'niceness': report.niceness,
+        'CPU [% of a core]': f'{report.cpu_percent:.0f}',
     }
     return _status(f'{report.node}: model', level, text, values)
 

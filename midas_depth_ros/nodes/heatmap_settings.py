@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from midas_depth_ros.nodes.parameters import parameter
+from midas_depth_ros.nodes.declarations import parameter
 
 
 @dataclasses.dataclass(frozen=True)

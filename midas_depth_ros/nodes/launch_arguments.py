@@ -1,4 +1,4 @@
-"""Launch arguments that stand for parameters of depth_node, and what follows from them.
+"""Launch arguments that stand for parameters of depth_node or start the dashboard.
 
 In comes the declaration of a parameter; out go a launch argument with its text and choices, and
 later the value that was given, checked. An argument that is not given is an empty string and
@@ -16,8 +16,9 @@ import yaml
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
 
-from midas_depth_ros.nodes.parameters import Spec, specs
+from midas_depth_ros.nodes.declarations import Spec, specs
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 
 # The parameters that are worth an argument of their own; the others are set in a file.
@@ -81,6 +82,44 @@ def _argument(spec: Spec) -> DeclareLaunchArgument:
         choices=['', *choices] if choices else None,
         description=f'{spec.text}{unit} Empty: as in params_file.',
     )
+
+
+def dashboard_arguments() -> list[DeclareLaunchArgument]:
+    """The arguments that every launch file with a dashboard has."""
+    return [
+        DeclareLaunchArgument(
+            'dashboard',
+            default_value='false',
+            choices=['true', 'false'],
+            description='Show what depth_node sees in a browser; its address is printed.',
+        ),
+        DeclareLaunchArgument(
+            'dashboard_host',
+            default_value='127.0.0.1',
+            description='Address that the dashboard listens on. 0.0.0.0: all; then it makes up a '
+            'token, which is part of the address that it prints.',
+        ),
+        DeclareLaunchArgument(
+            'dashboard_port', default_value='8080', description='Port of the dashboard.'
+        ),
+    ]
+
+
+def dashboard(context: LaunchContext) -> list[Node]:
+    """The dashboard, if it is asked for."""
+    if given(context, 'dashboard') == 'false':
+        return []
+    address = ['--host', given(context, 'dashboard_host')]
+    return [
+        Node(
+            package='midas_depth_ros',
+            executable='dashboard',
+            name='dashboard',
+            namespace=LaunchConfiguration('namespace'),
+            arguments=[*address, '--port', given(context, 'dashboard_port')],
+            output='screen',
+        )
+    ]
 
 
 def given(context: LaunchContext, name: str) -> str:

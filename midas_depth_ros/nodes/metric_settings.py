@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from midas_depth_ros.nodes.parameters import parameter
+from midas_depth_ros.nodes.declarations import parameter
 
 SCALE_SOURCES = ('auto', 'ground_plane', 'scan', 'range', 'points', 'fixed', 'none')
 

@@ -33,7 +33,14 @@ class Attitude:
 class Mounting:
     """Gives the mount of the cameras; a silent or senseless Imu means that there is none."""
 
-    def __init__(self, node: Node, settings: Callable[[], DepthNodeSettings]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        settings: Callable[[], DepthNodeSettings],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` gives the seconds by which an Imu is silent; a bag that is read has its own."""
+        self._clock = clock
         self._settings = settings
         self._attitude: Attitude | None = None
         self._node = node
@@ -67,7 +74,7 @@ class Mounting:
         roll, pitch = fixed.roll_rad, fixed.pitch_rad
         if self._subscription is not None:
             attitude = self._attitude
-            if attitude is None or time.monotonic() - attitude.received_s > IMU_TIMEOUT_S:
+            if attitude is None or self._clock() - attitude.received_s > IMU_TIMEOUT_S:
                 return Refusal(f'no orientation from {settings.imu_topic}')
             roll, pitch = roll + attitude.roll_rad, pitch + attitude.pitch_rad
         try:
@@ -78,7 +85,7 @@ class Mounting:
     def _on_imu(self, message: Imu) -> None:
         angles = roll_and_pitch(message)
         if angles is not None:
-            self._attitude = Attitude(*angles, time.monotonic())
+            self._attitude = Attitude(*angles, self._clock())
 
 
 def from_parameters(settings: DepthNodeSettings) -> CameraMount | Refusal:

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.parameters import Spec, specs
+from midas_depth_ros.nodes.declarations import Spec, specs
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.stream_settings import ImageStreamSettings, SyntheticCameraSettings
 

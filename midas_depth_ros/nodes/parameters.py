@@ -1,16 +1,13 @@
-"""Parameters as data: declared once in a frozen dataclass, served by a ROS node.
+"""Declared parameters served by a ROS node.
 
-A settings class is a frozen dataclass whose fields are made with `parameter(...)` (or
-`group(...)` for a dotted sub-namespace). From it follow the ROS declarations with descriptors,
-the validation, the YAML file and the reference table. The node reads `server.current`, one
-frozen object that is swapped whole when a live parameter changes.
+What is declared in a settings class (`declarations`) becomes ROS parameters with descriptors. The
+node reads `server.current`, one frozen object that is swapped whole when a live parameter changes.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -22,117 +19,14 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-Settings = TypeVar('Settings')
-
-TYPES: dict[str, tuple[type, ...]] = {
-    'bool': (bool,),
-    'int': (int,),
-    'double': (float, int),  # people write 5 for 5.0
-    'string': (str,),
-    'string array': (list, tuple),
-}
-
-
-def is_of(kind: str, value: Any) -> bool:
-    """Whether a value is of a kind of parameter. A bool is no number, though Python has it so."""
-    return isinstance(value, TYPES[kind]) and (kind == 'bool' or not isinstance(value, bool))
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """What is known of one parameter besides its value."""
-
-    name: str
-    default: Any
-    text: str
-    unit: str
-    minimum: float | None
-    maximum: float | None
-    choices: tuple[str, ...]
-    live: bool
-    check: Callable[[Any], str] | None
-
-    @property
-    def kind(self) -> str:
-        """The ROS type in words: bool, int, double, string or string array."""
-        if isinstance(self.default, tuple):
-            return 'string array'
-        return {bool: 'bool', int: 'int', float: 'double', str: 'string'}[type(self.default)]
-
-    def fault(self, value: Any) -> str:
-        """Why `value` cannot be accepted; empty if it can. Has no side effect."""
-        if not is_of(self.kind, value):
-            return f'{self.name}: {value!r} is not a {self.kind}'
-        if value != value and self.default == self.default:
-            return f'{self.name}: NaN is not accepted'
-        if self.choices and value not in self.choices:
-            return f'{self.name}: {value!r} is not one of {", ".join(self.choices)}'
-        if self.minimum is not None and value < self.minimum:
-            return f'{self.name}: {value} is below the minimum {self.minimum:g} {self.unit}'.strip()
-        if self.maximum is not None and value > self.maximum:
-            return f'{self.name}: {value} is above the maximum {self.maximum:g} {self.unit}'.strip()
-        complaint = self.check(value) if self.check else ''
-        return f'{self.name}: {complaint}' if complaint else ''
-
-
-def parameter(
-    default: Any,
-    text: str,
-    *,
-    unit: str = '',
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
-    live: bool = False,
-    check: Callable[[Any], str] | None = None,
-) -> Any:
-    """Declare one parameter as a dataclass field.
-
-    `live` parameters take effect at the next frame; the others are read when the node is
-    configured and refuse to change later. `check` returns what is wrong with a value, or ''.
-    NaN is refused unless it is the default, where it means "unknown".
-    """
-    metadata = {
-        'text': text,
-        'unit': unit,
-        'minimum': minimum,
-        'maximum': maximum,
-        'choices': tuple(choices),
-        'live': live,
-        'check': check,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def group(settings_class: type) -> Any:
-    """Declare a dotted sub-namespace whose parameters are the fields of `settings_class`."""
-    return dataclasses.field(default=settings_class(), metadata={'group': settings_class})
-
-
-def specs(settings_class: type, prefix: str = '') -> Iterator[Spec]:
-    """Every parameter of a settings class, in order, with its dotted name."""
-    for field in dataclasses.fields(settings_class):
-        if 'group' in field.metadata:
-            yield from specs(field.metadata['group'], f'{prefix}{field.name}.')
-        else:
-            yield Spec(name=prefix + field.name, default=field.default, **field.metadata)
-
-
-def build(settings_class: type[Settings], values: dict[str, Any], prefix: str = '') -> Settings:
-    """Make a settings object from dotted names and values; lists become tuples."""
-    arguments = {}
-    for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
-        if 'group' in field.metadata:
-            nested = field.metadata['group']
-            arguments[field.name] = build(nested, values, f'{prefix}{field.name}.')
-        elif prefix + field.name in values:
-            value = values[prefix + field.name]
-            if isinstance(field.default, tuple):
-                value = tuple(value)
-            elif isinstance(field.default, float):
-                value = float(value)
-            arguments[field.name] = value
-    return settings_class(**arguments)
+from midas_depth_ros.nodes.declarations import (
+    Settings,
+    Spec,
+    build,
+    conflict_of,
+    specs,
+    value_of,
+)
 
 
 class ParameterServer(Generic[Settings]):
@@ -210,18 +104,6 @@ class ParameterServer(Generic[Settings]):
 
     def _apply(self, parameters: list[Parameter]) -> None:
         self._current = self._with(self._ours(parameters))
-
-
-def value_of(settings: Any, dotted_name: str) -> Any:
-    """The value of a dotted parameter name in a (nested) settings object."""
-    for part in dotted_name.split('.'):
-        settings = getattr(settings, part)
-    return settings
-
-
-def conflict_of(settings: Any) -> str:
-    """What is wrong between the values of one settings object, by its own `conflict()`."""
-    return settings.conflict() if hasattr(settings, 'conflict') else ''
 
 
 def descriptor_of(spec: Spec, read_only: bool) -> ParameterDescriptor:

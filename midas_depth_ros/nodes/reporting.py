@@ -5,6 +5,7 @@ What is known of the model and the cameras comes in by functions; `diagnostics` 
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from midas_depth_ros.nodes.diagnostics import (
     silence,
 )
 from midas_depth_ros.nodes.metric_output import scale_words
-from midas_depth_ros.nodes.statistics import CameraStatistics
+from midas_depth_ros.nodes.statistics import CameraStatistics, ProcessorUse
 from midas_depth_ros.nodes.worker import Camera
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Reporting:
         self._node = node
         self._model = model
         self._cameras = cameras
+        self._processor = ProcessorUse()
         self._silence_logged_s: dict[str, float] = {}
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # A steady clock: diagnostics must also tell of a simulated clock that stands still.
@@ -52,7 +54,7 @@ class Reporting:
         """Publish now."""
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        model = self._model()
+        model = dataclasses.replace(self._model(), cpu_percent=self._processor.percent())
         message.status.append(model_status(model))
         for camera in self._cameras():
             report = self._camera_report(camera, model.enabled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from midas_depth_ros.nodes.parameters import parameter
+from midas_depth_ros.nodes.declarations import parameter
 
 
 def check_robot_frame(name: str) -> str:
@@ -19,6 +19,12 @@ def check_robot_frame(name: str) -> str:
 class RobotSettings:
     """What drives, how it answers to commands, and what it tells."""
 
+    world: str = parameter(
+        'plain',
+        'plain = bare rooms and corridors with boxes, poles and pillars; furnished = a room drawn '
+        'as those are that the embedded model was trained on, which takes longer to draw.',
+        choices=('plain', 'furnished'),
+    )
     radius: float = parameter(
         0.18, 'The robot is a disc of this radius.', unit='m', minimum=0.02, maximum=0.4
     )

@@ -26,7 +26,7 @@ from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.messages import image_message
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
-from midas_depth_ros.sim import DrivenRobot, Motion, RobotModel, Tally, drive_world, render
+from midas_depth_ros.sim import WORLDS, DrivenRobot, Motion, RobotModel, Tally
 from midas_depth_ros.sim.disturb import Disturbance, DisturbanceOptions, noisy
 from midas_depth_ros.sim.packing import packed
 
@@ -90,7 +90,7 @@ class RobotView:
         settings = self._server.current
         motion = self._advance(time_ns)
         pose = motion.camera_pose(self._robot.model)
-        rendering = render(self._robot.world.scene, self._camera, pose)
+        rendering = self._robot.world.render(self._camera, pose)
         if self._scan.get_subscription_count():
             self._scan.publish(self._scan_message(header))
         packs = settings.robot.pictures == 'packed_depth'
@@ -105,7 +105,8 @@ class RobotView:
         """Put the robot at the start of the world of the parameter."""
         self._seed = settings.seed
         self._epoch_ns = self.now_ns()
-        self._robot = DrivenRobot(drive_world(settings.seed), robot_model(settings))
+        world = WORLDS[settings.robot.world](settings.seed)
+        self._robot = DrivenRobot(world, robot_model(settings))
         self._drives += 1
 
     def _advance(self, time_ns: int) -> Motion:

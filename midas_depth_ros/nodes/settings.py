@@ -11,6 +11,7 @@ import re
 
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS
 from midas_depth_ros.nodes.cpu_budget import check_cpus
+from midas_depth_ros.nodes.declarations import group, parameter
 from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
 from midas_depth_ros.nodes.metric_settings import (
     DepthImageParameters,
@@ -19,7 +20,6 @@ from midas_depth_ros.nodes.metric_settings import (
     ScaleParameters,
     ScanParameters,
 )
-from midas_depth_ros.nodes.parameters import group, parameter
 
 NAN = float('nan')
 
@@ -167,6 +167,11 @@ class DepthNodeSettings:
         minimum=0.1,
         maximum=2.8,
         live=True,
+    )
+    rectified: bool = parameter(
+        False,
+        "The pictures are rectified, as image_proc's image_rect: then camera_info's P describes "
+        'them, and there is no lens in them. False = as the camera sends them: K and D do.',
     )
     body_frame: str = parameter(
         'base_link',

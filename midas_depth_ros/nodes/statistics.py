@@ -120,3 +120,22 @@ class CameraStatistics:
         now = self._clock()
         recent = sum(1 for moment in moments if now - moment <= RATE_WINDOW_S)
         return recent / min(RATE_WINDOW_S, max(now - self._watched_since, 1.0))
+
+
+class ProcessorUse:
+    """How busy this process is, all its threads together, from one question to the next."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        busy: Callable[[], float] = time.process_time,
+    ) -> None:
+        self._clock, self._busy = clock, busy
+        self._last = clock(), busy()
+
+    def percent(self) -> float:
+        """Processor time since the last question; 100 is one core."""
+        now, busy = self._clock(), self._busy()
+        elapsed_s, busy_s = now - self._last[0], busy - self._last[1]
+        self._last = now, busy
+        return 100 * busy_s / elapsed_s if elapsed_s > 0 else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from midas_depth_ros.nodes.parameters import group, parameter
+from midas_depth_ros.nodes.declarations import group, parameter
 from midas_depth_ros.nodes.robot_settings import RobotSettings
 from midas_depth_ros.nodes.settings import NAN, check_camera_names
 

@@ -89,15 +89,19 @@ class Worker:
 
     def _run(self) -> None:
         while (frame := self._exchange.take()) is not None:
-            camera = self._cameras[frame.camera]
-            try:
-                self._process(frame, camera)
-            except ImageError as error:
-                camera.input.complain('rejected', str(error))
-            except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises, the
-                # robot keeps its eyes: this frame is lost, the next one gets its chance.
-                camera.input.complain('failed', f'{type(error).__name__}: {error}')
-                self._node.get_logger().debug(traceback.format_exc())
+            self.attempt(frame)
+
+    def attempt(self, frame: Frame) -> None:
+        """Infer and publish one frame, in the calling thread; what goes wrong is counted."""
+        camera = self._cameras[frame.camera]
+        try:
+            self._process(frame, camera)
+        except ImageError as error:
+            camera.input.complain('rejected', str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises, the
+            # robot keeps its eyes: this frame is lost, the next one gets its chance.
+            camera.input.complain('failed', f'{type(error).__name__}: {error}')
+            self._node.get_logger().debug(traceback.format_exc())
 
     def _process(self, frame: Frame, camera: Camera) -> None:
         settings = self._settings()

@@ -4,8 +4,11 @@
 and more, each from a seed, with shadows and a camera's faults, for training and measuring.
 """
 
+from collections.abc import Callable
+
 from midas_depth_ros.sim.drive_world import DriveWorld, drive_world
-from midas_depth_ros.sim.driving import DrivenRobot, Tally
+from midas_depth_ros.sim.driving import SCAN_HEIGHTS_M, DrivenRobot, Tally, World
+from midas_depth_ros.sim.furnished_world import FurnishedWorld, furnished_world
 from midas_depth_ros.sim.moving_scene import MovingScene, moving_scene
 from midas_depth_ros.sim.pose import Pose
 from midas_depth_ros.sim.render import Rendering, render
@@ -13,12 +16,20 @@ from midas_depth_ros.sim.robot import Motion, RobotModel
 from midas_depth_ros.sim.scene import Box, Cylinder, Material, Room, Scene, SceneError, Sphere
 from midas_depth_ros.sim.world import KINDS, Sample, sample
 
+WORLDS: dict[str, Callable[[int], World]] = {
+    'plain': drive_world,
+    'furnished': furnished_world,
+}
+
 __all__ = [
     'KINDS',
+    'SCAN_HEIGHTS_M',
+    'WORLDS',
     'Box',
     'Cylinder',
     'DriveWorld',
     'DrivenRobot',
+    'FurnishedWorld',
     'Material',
     'Motion',
     'MovingScene',
@@ -31,7 +42,9 @@ __all__ = [
     'SceneError',
     'Sphere',
     'Tally',
+    'World',
     'drive_world',
+    'furnished_world',
     'moving_scene',
     'render',
     'sample',

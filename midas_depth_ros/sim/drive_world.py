@@ -12,7 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from midas_depth_ros.sim.plan_view import PlanView
+from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.sim.plan_view import Heights, PlanView
+from midas_depth_ros.sim.pose import Pose
+from midas_depth_ros.sim.render import Rendering, render
 from midas_depth_ros.sim.scene import Box, Cylinder, Material, Room, Scene, SceneError, Solid
 
 Generator = np.random.Generator
@@ -51,6 +54,18 @@ class DriveWorld:
     kind: str
     seed: int
 
+    def plan(self, heights: Heights) -> PlanView:
+        """What there is between two heights, from above."""
+        return PlanView.of_scene(self.scene, heights)
+
+    def render(self, camera: CameraModel, pose: Pose) -> Rendering:
+        """What a camera sees from a pose: picture, exact depth, floor."""
+        return render(self.scene, camera, pose)
+
+    def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
+        """The depth of `render`."""
+        return render(self.scene, camera, pose).depth_z
+
 
 def drive_world(seed: int) -> DriveWorld:
     """The world of a seed."""
@@ -59,7 +74,8 @@ def drive_world(seed: int) -> DriveWorld:
     room, solids = LAYOUTS[kind](rng)
     floor = FLOORS[rng.integers(len(FLOORS))]
     scene = Scene(floor, room, tuple(solids), haze_m=40.0, seed=seed)
-    return DriveWorld(scene, _start(rng, scene, room), kind, seed)
+    plan = PlanView.of_scene(scene, START_HEIGHTS_M)
+    return DriveWorld(scene, free_start(rng, plan, seed), kind, seed)
 
 
 def _cluttered_room(rng: Generator) -> tuple[Room, list[Solid]]:
@@ -175,15 +191,17 @@ def _any_yaw(rng: Generator) -> float:
     return float(rng.uniform(-math.pi, math.pi))
 
 
-def _start(rng: Generator, scene: Scene, room: Room) -> Start:
-    """A place with room around it, looking to where there is room ahead."""
-    plan = PlanView(scene, START_HEIGHTS_M)
+def free_start(rng: Generator, plan: PlanView, seed: int, view_m: float = START_VIEW_M) -> Start:
+    """A place with room around it, looking to where there is room ahead. Raises SceneError."""
+    room = plan.room
+    if room is None:
+        raise SceneError(f'world {seed} has no walls: give it a room')
     for _ in range(TRIES):
         x = float(rng.uniform(room.x_min_m, room.x_max_m))
         y = float(rng.uniform(room.y_min_m, room.y_max_m))
         yaw = _any_yaw(rng)
         if plan.gap(x, y) < START_GAP_M:
             continue
-        if plan.reach(x, y, np.array([yaw]))[0] >= START_VIEW_M:
+        if plan.reach(x, y, np.array([yaw]))[0] >= view_m:
             return x, y, yaw
-    raise SceneError(f'world {scene.seed} has no free place to start from: take another seed')
+    raise SceneError(f'world {seed} has no free place to start from: take another seed')

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Protocol
 
 import numpy as np
 
-from midas_depth_ros.sim.drive_world import DriveWorld
-from midas_depth_ros.sim.plan_view import PlanView
+from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.sim.plan_view import Heights, PlanView
+from midas_depth_ros.sim.pose import Pose
+from midas_depth_ros.sim.render import Rendering
 from midas_depth_ros.sim.robot import STEP_S, Motion, Robot, RobotModel
 
 MOVING_M_S, STOPPED_M_S = 0.05, 0.01  # a stop: from faster than the first to slower than the second
@@ -32,16 +35,41 @@ class Tally:
     seconds: float = 0.0
 
 
+class World(Protocol):
+    """What a robot needs of a world: a start, what is in the way, what is to be seen."""
+
+    @property
+    def start(self) -> tuple[float, float, float]:
+        """x and y in metres, yaw in radians."""
+
+    @property
+    def kind(self) -> str:
+        """In a word what it is."""
+
+    @property
+    def seed(self) -> int:
+        """What it was made from."""
+
+    def plan(self, heights: Heights) -> PlanView:
+        """What there is between two heights, from above."""
+
+    def render(self, camera: CameraModel, pose: Pose) -> Rendering:
+        """What a camera sees from a pose."""
+
+    def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
+        """The exact depth alone, (H, W) float32."""
+
+
 class DrivenRobot:
     """A robot in a world, from its start pose on."""
 
-    def __init__(self, world: DriveWorld, model: RobotModel, time_s: float = 0.0) -> None:
+    def __init__(self, world: World, model: RobotModel, time_s: float = 0.0) -> None:
         self.world = world
         self.model = model
         x, y, yaw = world.start
         self._robot = Robot(model, Motion(time_s, x, y, yaw))
-        self._in_the_way = PlanView(world.scene, model.heights)
-        self._seen = PlanView(world.scene, SCAN_HEIGHTS_M)
+        self._in_the_way = world.plan(model.heights)
+        self._seen = world.plan(SCAN_HEIGHTS_M)
         self._moving = self._touching = False
         self.tally = Tally(min_clearance_m=self.clearance_m)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from midas_depth_ros.sim.convex import Convex
 from midas_depth_ros.sim.scene import Box, Room, Scene, Solid
 
 Heights = tuple[float, float]  # lowest and highest, metres above the floor
@@ -26,6 +27,19 @@ class Rectangle:
     half_length_m: float
     half_width_m: float
     yaw_rad: float
+
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        """A circle around it: its middle x, y and its radius, metres."""
+        return self.x_m, self.y_m, math.hypot(self.half_length_m, self.half_width_m)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """(4, 2) metres."""
+        c, s = math.cos(self.yaw_rad), math.sin(self.yaw_rad)
+        signs = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+        own = signs * (self.half_length_m, self.half_width_m)
+        return own @ np.array([[c, s], [-s, c]]) + (self.x_m, self.y_m)
 
     def gap(self, x: float, y: float) -> float:
         """Metres from a point to the nearest edge; 0 inside."""
@@ -62,6 +76,18 @@ class Disc:
     y_m: float
     radius_m: float
 
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        """The circle itself."""
+        return self.x_m, self.y_m, self.radius_m
+
+    @property
+    def corners(self) -> np.ndarray:
+        """(32, 2) metres, on the edge, for drawing."""
+        angle = np.arange(32) * math.tau / 32
+        around = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        return around * self.radius_m + (self.x_m, self.y_m)
+
     def gap(self, x: float, y: float) -> float:
         """Metres from a point to the edge; 0 inside."""
         return max(math.hypot(x - self.x_m, y - self.y_m) - self.radius_m, 0.0)
@@ -77,7 +103,7 @@ class Disc:
             return np.where((inside >= 0) & (ahead > 0), ahead - np.sqrt(inside), np.inf)
 
 
-Outline = Rectangle | Disc
+Outline = Rectangle | Disc | Convex
 
 
 def outline(solid: Solid, heights: Heights) -> Outline | None:
@@ -99,19 +125,31 @@ def outline(solid: Solid, heights: Heights) -> Outline | None:
 
 
 class PlanView:
-    """The outlines of a scene between two heights, ready for many questions."""
+    """Outlines and the walls around them, ready for many questions."""
 
-    def __init__(self, scene: Scene, heights: Heights) -> None:
+    def __init__(self, outlines: Sequence[Outline], room: Room | None = None) -> None:
+        self.outlines = tuple(outlines)
+        self.room = room
+        circles = [each.bounds for each in self.outlines]
+        self._x, self._y, self._radius = np.array(circles, np.float64).reshape(-1, 3).T
+
+    @classmethod
+    def of_scene(cls, scene: Scene, heights: Heights) -> PlanView:
+        """What of a scene there is between two heights."""
         outlines = (outline(solid, heights) for solid in scene.solids)
-        self.outlines: Sequence[Outline] = tuple(each for each in outlines if each is not None)
-        self.room = scene.room
+        return cls([each for each in outlines if each is not None], scene.room)
 
     def gap(self, x: float, y: float) -> float:
         """Metres from a point to the nearest solid or wall; 0 inside of one, inf if none."""
-        gaps = [each.gap(x, y) for each in self.outlines]
+        nearest = math.inf
         if self.room is not None:
-            gaps.append(max(_to_walls(self.room, x, y), 0.0))
-        return min(gaps, default=math.inf)
+            nearest = max(_to_walls(self.room, x, y), 0.0)
+        at_least = np.hypot(self._x - x, self._y - y) - self._radius
+        for i in np.argsort(at_least):
+            if at_least[i] >= nearest:  # and so are all that follow
+                break
+            nearest = min(nearest, self.outlines[i].gap(x, y))
+        return nearest
 
     def reach(self, x: float, y: float, bearings_rad: np.ndarray) -> np.ndarray:
         """Metres from a point to what rays at world `bearings_rad` (n,) first meet; inf if none."""

@@ -41,7 +41,7 @@ def test_a_path_that_cannot_be_a_folder_is_named(tmp_path):
 @pytest.mark.parametrize(
     ('source', 'stem'),
     [
-        ('', 'synthetic'),
+        ('', 'robot'),
         ('0', '0'),
         ('/data/My Video (1).mp4', 'My_Video_1'),
         ('bags/run/', 'run'),

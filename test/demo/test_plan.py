@@ -14,28 +14,54 @@ def parameters(command: list[str]) -> dict[str, object]:
 
 def test_a_source_is_a_string_whatever_it_looks_like():
     for source in ('0', '/dev/video0', 'a: b #c', 'it\'s "here"', 'ünïcode', '1e3', 'null'):
-        command = Plan(source=source).camera_command()
+        command = Plan(source=source).commands()['camera']
         assert command[:3] == [sys.executable, '-m', 'midas_depth_ros.nodes.image_stream']
         assert parameters(command)['source'] == source
 
 
 def test_the_camera_loops_with_present_stamps_and_its_own_rate():
-    given = parameters(Plan(source='bag', topic='/front/image').camera_command())
+    given = parameters(Plan(source='bag', topic='/front/image').commands()['camera'])
     assert given['loop'] is True
     assert given['stamps'] == 'now'
     assert given['topic'] == '/front/image'
     assert 'rate' not in given
-    assert parameters(Plan(source='bag', camera_rate_hz=12.5).camera_command())['rate'] == 12.5
+    faster = Plan(source='bag', camera_rate_hz=12.5).commands()['camera']
+    assert parameters(faster)['rate'] == 12.5
 
 
-def test_without_a_source_the_camera_is_synthetic():
-    command = Plan(camera_rate_hz=7.0).camera_command()
-    assert command[2] == 'midas_depth_ros.nodes.synthetic_camera'
-    assert parameters(command) == {'rate': 7.0}
+def test_of_a_source_nothing_drives_and_the_best_model_is_taken():
+    commands = Plan(source='bag').commands()
+    assert list(commands) == ['camera', 'depth_node']
+    assert parameters(commands['depth_node'])['model'] == 'auto'
+    assert parameters(commands['depth_node'])['max_rate'] == 5.0
+
+
+def test_without_a_source_a_robot_drives_with_the_model_that_needs_no_download():
+    commands = Plan(world=7, camera_rate_hz=4.0).commands()
+    modules = [command[2].rpartition('.')[2] for command in commands.values()]
+    assert modules == ['synthetic_camera', 'depth_node', 'avoidance_node', 'commander_node']
+    camera, depth = parameters(commands['camera']), parameters(commands['depth_node'])
+    assert (camera['scene'], camera['robot.world'], camera['seed']) == ('robot', 'furnished', 7)
+    assert camera['rate'] == 4.0
+    assert depth['model'] == 'embedded'
+    # The node is told how the camera is mounted, and the avoidance which scan to look at.
+    for name in ('camera_height', 'camera_pitch'):
+        assert depth[name] == camera[name]
+    assert commands['avoidance_node'][-2:] == ['-r', 'scan:=camera/scan']
+    assert parameters(commands['commander'])['speed'] > 0
+
+
+def test_a_named_model_and_parameters_reach_the_node_of_the_robot():
+    depth = Plan(model='midas_small', rate_hz=2.0, parameters=('heatmap.mode:=relative',))
+    given = parameters(depth.commands()['depth_node'])
+    assert (given['model'], given['max_rate']) == ('midas_small', 2.0)
+    assert given['heatmap.mode'] == 'relative'
 
 
 def test_further_parameters_come_last_and_win():
-    plan = Plan(model='x.pt', rate_hz=3.0, transport='compressed', parameters=('max_rate:=4.0',))
-    command = plan.node_command()
+    plan = Plan(
+        'bag', model='x.pt', rate_hz=3.0, transport='compressed', parameters=('max_rate:=4.0',)
+    )
+    command = plan.commands()['depth_node']
     assert parameters(command) == {'model': 'x.pt', 'max_rate': 4.0, 'transport': 'compressed'}
     assert command[-1] == 'max_rate:=4.0'

@@ -9,8 +9,9 @@ from PIL import Image
 
 from midas_depth_ros.demo import report
 from midas_depth_ros.demo.plan import Plan, Run
-from midas_depth_ros.demo.recording import MOMENTS, Closeness, Pair, Recording, Thinned
+from midas_depth_ros.demo.recording import MOMENTS, Closeness, Pair, Recording
 from midas_depth_ros.demo.summary import as_text, sparkline, summarise
+from midas_depth_ros.demo.thinned import Thinned
 
 NAN = math.nan
 HEIGHT, WIDTH = 120, 160
@@ -44,7 +45,16 @@ def make_recording(frames: int = 40) -> Recording:
 
 
 def make_run(recording: Recording, ended_by: str = '') -> Run:
-    return Run(Plan(), recording, 7, '2025-01-01T00:00:00+0000', 3.0, 8.0, ended_by, {'camera': 0})
+    return Run(
+        Plan('holiday.mp4'),
+        recording,
+        7,
+        '2025-01-01T00:00:00+0000',
+        3.0,
+        8.0,
+        ended_by,
+        {'camera': 0},
+    )
 
 
 @pytest.mark.parametrize('count', [0, 1, 5, 12, 13, 100, 1000])

@@ -82,6 +82,21 @@ def test_the_embedded_model_is_the_same_in_every_backend(name: str) -> None:
     assert np.abs(estimator.infer(RGB) - wanted).max() < 1e-3 * wanted.max()
 
 
+def test_a_few_sizes_get_networks_of_their_own_and_further_ones_share(
+    golden_weights_file: Path,
+) -> None:
+    pytest.importorskip('openvino')
+    backend = find_backend('openvino', '.pt')(golden_weights_file, 1, 'f32')
+    made = backend._network._compiled
+    assert list(made) == [(1, 3, 192, 256)]
+    for size in ((32, 64), (32, 32), (64, 32), (96, 32), (32, 64)):
+        assert backend.infer(golden_input(*size)).shape == size
+    assert list(made) == [(1, 3, 32, 64), (1, 3, 32, 32), None], 'what nobody sent was dropped'
+    shared = backend.infer(golden_input(64, 96))
+    own = find_backend('openvino', '.pt')(golden_weights_file, 1, 'f32').infer(golden_input(64, 96))
+    np.testing.assert_allclose(shared, own, atol=1e-4 * own.max())
+
+
 # Models as files.
 
 

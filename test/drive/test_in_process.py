@@ -17,6 +17,7 @@ from midas_depth_ros.sim import (
     Scene,
     Sphere,
     drive_world,
+    furnished_world,
 )
 
 SHORT = LoopOptions(seconds=12.0)
@@ -37,6 +38,14 @@ def test_blind_it_collides_and_avoiding_it_does_not(seed):
     assert avoiding.min_clearance_m > 0
     assert avoiding.distance_m > 0.5, 'standing still is no avoidance'
     assert avoiding.seconds > blind.seconds
+
+
+def test_among_furniture_too():
+    world = furnished_world(0)
+    assert drive(world, rig.ROBOT, SHORT).collisions
+    avoiding = drive(world, rig.ROBOT, SHORT, eyes(0, None), reflexes())
+    assert not avoiding.collisions
+    assert avoiding.distance_m > 0.5
 
 
 def test_most_worlds_are_not_to_be_driven_blind():

@@ -9,7 +9,7 @@ import pytest
 from midas_depth_ros.control import AvoidanceOptions
 from midas_depth_ros.drive import rig
 from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.parameters import build, specs
+from midas_depth_ros.nodes.declarations import build, specs
 from midas_depth_ros.nodes.robot_view import robot_model
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings

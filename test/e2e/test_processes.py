@@ -211,13 +211,19 @@ def test_the_node_installed_by_colcon_runs_with_the_shipped_parameters(ros, work
 
 
 def test_what_colcon_installs(workspace):
-    names = ('avoidance_node', 'depth_node', 'image_stream', 'synthetic_camera', 'midas_depth')
-    for name in names:
+    nodes = ('avoidance_node', 'dashboard', 'depth_node', 'image_stream', 'synthetic_camera')
+    for name in (*nodes, 'midas_depth'):
         assert workspace.executable(name).exists(), name
     for folder in ('launch', 'config'):
         shipped = {path.name for path in (ROOT / folder).iterdir() if path.is_file()}
         assert shipped <= {path.name for path in workspace.share(folder).iterdir()}
     assert workspace.share('config', 'fastdds_large_pictures.xml').exists()
     assert workspace.share('package.xml').exists()
+    site = next(
+        workspace.install.glob('midas_depth_ros/lib/python3*/site-packages/midas_depth_ros')
+    )
+    page = ROOT / 'midas_depth_ros' / 'web' / 'static'
+    for path in page.rglob('*'):
+        assert (site / 'web' / 'static' / path.relative_to(page)).exists(), path
     index = workspace.install / 'midas_depth_ros/share/ament_index/resource_index/packages'
     assert (index / 'midas_depth_ros').exists()

@@ -25,14 +25,16 @@ from midas_depth_ros.nodes.stream_settings import ImageStreamSettings, Synthetic
 ROOT = Path(__file__).resolve().parents[2]
 DEPTH_NODE_ARGUMENTS = {'namespace', 'params_file', *ARGUMENTS, 'use_sim_time', 'log_level'}
 AVOIDANCE_ARGUMENTS = {'avoidance', 'avoidance_params_file'}
+DASHBOARD_ARGUMENTS = {'dashboard', 'dashboard_host', 'dashboard_port'}
 SINGLE = {
     *('camera', 'image_topic', 'camera_info_topic', 'optical_frame', 'rviz'),
     *DEPTH_NODE_ARGUMENTS,
     *AVOIDANCE_ARGUMENTS,
+    *DASHBOARD_ARGUMENTS,
 }
 EXPECTED_ARGUMENTS = {
     'midas_depth': SINGLE,
-    'multi_camera': {'cameras', *DEPTH_NODE_ARGUMENTS},
+    'multi_camera': {'cameras', *DEPTH_NODE_ARGUMENTS, *DASHBOARD_ARGUMENTS},
     'replay': {'bag', 'rate', 'loop', 'clock_rate', 'start_delay', 'qos_overrides', *SINGLE},
     'demo': {'source', 'loop', 'drive', 'speed', *SINGLE},
 }
@@ -258,6 +260,28 @@ def test_avoidance_has_a_parameter_file_of_its_own(ros, launcher, tmp_path):
 def test_avoidance_follows_the_clock_of_a_replay(ros, launcher):
     launched = launcher.launch('replay', bag='b', start_delay='0.0', avoidance='true')
     assert node_of(ros, launched, 'avoidance_node').get_parameter('use_sim_time').value
+
+
+def test_dashboard_comes_on_request_and_watches_this_depth_node(ros, launcher):
+    launched = launcher.launch('midas_depth', dashboard='true', namespace='robot')
+    assert set(launched.calls) == {'depth_node', 'dashboard'}
+    assert launched.calls['dashboard'][:4] == ['--host', '127.0.0.1', '--port', '8080']
+    node = node_of(ros, launched, 'dashboard')
+    assert node.get_fully_qualified_name() == '/robot/dashboard'
+
+
+@pytest.mark.parametrize(
+    ('name', 'arguments'),
+    [('multi_camera', {'cameras': 'front,rear'}), ('demo', {}), ('replay', {'bag': 'b'})],
+)
+def test_dashboard_listens_where_it_is_told(launcher, name, arguments):
+    if name == 'replay':
+        arguments = {**arguments, 'start_delay': '0.0'}
+    launched = launcher.launch(
+        name, dashboard='true', dashboard_host='0.0.0.0', dashboard_port='9000', **arguments
+    )
+    assert launched.exit_code == 0, launched.output
+    assert launched.calls['dashboard'][:4] == ['--host', '0.0.0.0', '--port', '9000']
 
 
 @pytest.mark.parametrize('pitch', [-0.2, 0.0, 0.25])

@@ -70,6 +70,11 @@ def values(status: DiagnosticStatus) -> dict[str, str]:
     return {pair.key: pair.value for pair in status.values}
 
 
+def test_the_processor_time_of_the_node_is_told():
+    status = model_status(dataclasses.replace(MODEL, cpu_percent=37.6))
+    assert values(status)['CPU [% of a core]'] == '38'
+
+
 def test_a_working_camera_is_ok_and_gives_its_figures(statistics):
     status = camera_status(CAMERA, statistics)
     assert status.level == DiagnosticStatus.OK

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from midas_depth_ros.nodes import parameter_reference as reference
 from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.parameters import ParameterServer, Spec, build, parameter, specs
+from midas_depth_ros.nodes.declarations import Spec, build, parameter, specs
+from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 
 ROOT = Path(__file__).parents[2]

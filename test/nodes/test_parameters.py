@@ -10,7 +10,8 @@ import pytest
 import rclpy.node
 
 from midas_depth_ros.nodes import parameters
-from midas_depth_ros.nodes.parameters import ParameterServer, parameter
+from midas_depth_ros.nodes.declarations import parameter
+from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.settings import DepthNodeSettings, HeatmapParameters
 from midas_depth_ros.views import HeatmapOptions
 

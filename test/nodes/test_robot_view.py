@@ -21,7 +21,7 @@ from midas_depth_ros.geometry import CameraModel, CameraMount, ScaleShift, fit_g
 from midas_depth_ros.images import decode_image
 from midas_depth_ros.nodes.messages import stamp_ns
 from midas_depth_ros.nodes.synthetic_camera import SyntheticCamera
-from midas_depth_ros.sim import DrivenRobot, RobotModel, drive_world, render
+from midas_depth_ros.sim import DrivenRobot, RobotModel, drive_world, furnished_world
 from midas_depth_ros.sim.packing import unpacked
 
 SMALL = {
@@ -71,7 +71,7 @@ def test_at_rest_it_sees_and_tells_the_truth_of_its_start(ros: Ros) -> None:
     ros.spin_until(lambda: images and infos and odometry and scans, what='all of it')
     robot = DrivenRobot(drive_world(3), RobotModel(camera_pitch_rad=0.25))
     camera = CameraModel.from_field_of_view(96, 64, 1.6)
-    expected = render(robot.world.scene, camera, robot.motion.camera_pose(robot.model)).rgb
+    expected = robot.world.render(camera, robot.motion.camera_pose(robot.model)).rgb
     np.testing.assert_array_equal(decode_image(images[0]), expected)
     assert CameraModel.from_camera_info(infos[0]) == camera
     assert place(odometry[0]) == pytest.approx(START)
@@ -82,6 +82,19 @@ def test_at_rest_it_sees_and_tells_the_truth_of_its_start(ros: Ros) -> None:
     angles = scan.angle_min + scan.angle_increment * np.arange(len(scan.ranges))
     np.testing.assert_allclose(scan.ranges, robot.scan(angles), rtol=1e-4)
     assert angles[-1] == pytest.approx(scan.angle_max, abs=1e-5)
+
+
+def test_the_furnished_world_is_another_and_is_seen_truly(ros: Ros) -> None:
+    images = ros.collect(Image, '/camera/image_raw')
+    scans = ros.collect(LaserScan, '/ground_truth/scan')
+    make(ros, **{'robot.world': 'furnished'})
+    ros.spin_until(lambda: images and scans, what='picture and scan')
+    robot = DrivenRobot(furnished_world(3), RobotModel(camera_pitch_rad=0.25))
+    camera = CameraModel.from_field_of_view(96, 64, 1.6)
+    seen = robot.world.render(camera, robot.motion.camera_pose(robot.model)).rgb
+    np.testing.assert_array_equal(decode_image(images[0]), seen)
+    angles = scans[0].angle_min + scans[0].angle_increment * np.arange(360)
+    np.testing.assert_allclose(scans[0].ranges, robot.scan(angles), rtol=1e-5)
 
 
 def test_cmd_vel_drives_it_and_silence_stops_it(ros: Ros) -> None:
@@ -154,7 +167,7 @@ def test_simulated_depth_can_be_made_metric_again(ros: Ros, pictures: str) -> No
     assert relative.shape == (64, 96)
     robot = DrivenRobot(drive_world(3), RobotModel(camera_pitch_rad=0.25))
     camera = CameraModel.from_field_of_view(96, 64, 1.6)
-    true = render(robot.world.scene, camera, robot.motion.camera_pose(robot.model)).depth_z
+    true = robot.world.render(camera, robot.motion.camera_pose(robot.model)).depth_z
     fit = fit_ground_plane(relative.copy(), camera.normalised_grid(), CameraMount(0.3, 0.25))
     assert isinstance(fit, ScaleShift)
     near = true < 4

@@ -1,8 +1,10 @@
 """Counts, rates, times and silence of a camera, on a clock that the test turns."""
 
+import time
+
 import pytest
 
-from midas_depth_ros.nodes.statistics import CameraStatistics, Times
+from midas_depth_ros.nodes.statistics import CameraStatistics, ProcessorUse, Times
 
 
 class Hands:
@@ -77,3 +79,21 @@ def test_reset_starts_anew(statistics):
     statistics.count('dropped')
     statistics.reset()
     assert statistics.counts.received == statistics.counts.dropped == 0
+
+
+def test_processor_use_is_that_since_the_last_question(clock):
+    busy = Hands()
+    use = ProcessorUse(clock, busy)
+    clock.now, busy.now = clock.now + 2.0, busy.now + 0.5
+    assert use.percent() == 25
+    clock.now, busy.now = clock.now + 1.0, busy.now + 1.5  # two threads
+    assert use.percent() == 150
+    assert use.percent() == 0  # asked twice at one moment
+
+
+def test_processor_use_counts_this_process():
+    use = ProcessorUse()
+    ends = time.process_time() + 0.05
+    while time.process_time() < ends:
+        pass
+    assert use.percent() > 0

@@ -25,7 +25,7 @@ def test_the_start_is_free_and_looks_at_something(seed):
     robot = DrivenRobot(world, RobotModel())
     assert robot.clearance_m >= 0.3
     x, y, yaw = world.start
-    ahead = PlanView(world.scene, (0.02, 0.35)).reach(x, y, np.array([yaw]))[0]
+    ahead = PlanView.of_scene(world.scene, (0.02, 0.35)).reach(x, y, np.array([yaw]))[0]
     assert 1.0 < ahead < 20
 
 

@@ -22,13 +22,13 @@ def test_rays_meet_what_a_level_camera_sees(seed):
     x, y, yaw = world.start
     depth = render(world.scene, CAMERA, Pose(x, y, 0.3, yaw)).depth_z[50]
     across = CAMERA.normalised_grid()[0][50].astype(float)
-    reach = PlanView(world.scene, AT_CAMERA).reach(x, y, yaw - np.arctan(across))
+    reach = PlanView.of_scene(world.scene, AT_CAMERA).reach(x, y, yaw - np.arctan(across))
     np.testing.assert_allclose(reach / np.hypot(across, 1), depth, rtol=1e-3)
 
 
 @pytest.mark.parametrize('seed', range(8))
 def test_the_gap_is_the_shortest_ray(seed):
-    plan = PlanView(drive_world(seed).scene, (0.02, 0.35))
+    plan = PlanView.of_scene(drive_world(seed).scene, (0.02, 0.35))
     rng = np.random.default_rng(seed)
     for x, y in rng.uniform(-2, 2, (20, 2)):
         shortest = plan.reach(x, y, ALL_AROUND).min()
@@ -36,7 +36,7 @@ def test_the_gap_is_the_shortest_ray(seed):
 
 
 def test_a_turned_box_by_hand():
-    plan = PlanView(Scene(solids=(Box(2.0, 0.0, 1.0, 1.0, 0.5, math.pi / 4),)), (0.0, 1.0))
+    plan = PlanView.of_scene(Scene(solids=(Box(2.0, 0.0, 1.0, 1.0, 0.5, math.pi / 4),)), (0.0, 1.0))
     corner = 2.0 - math.sqrt(0.5)
     assert plan.gap(0.0, 0.0) == pytest.approx(corner)
     assert plan.gap(1.0, 1.0) == pytest.approx(math.sqrt(2) - 0.5)  # its face
@@ -60,11 +60,11 @@ def test_a_turned_box_by_hand():
     ],
 )
 def test_heights(solid, heights, gap):
-    assert PlanView(Scene(solids=(solid,)), heights).gap(0, 0) == pytest.approx(gap)
+    assert PlanView.of_scene(Scene(solids=(solid,)), heights).gap(0, 0) == pytest.approx(gap)
 
 
 def test_walls():
-    plan = PlanView(Scene(room=Room(-1, 3, -2, 2)), (0.0, 0.4))
+    plan = PlanView.of_scene(Scene(room=Room(-1, 3, -2, 2)), (0.0, 0.4))
     assert plan.gap(2.5, 0.0) == pytest.approx(0.5)
     assert plan.gap(3.5, 0.0) == 0
     np.testing.assert_allclose(

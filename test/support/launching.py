@@ -18,7 +18,13 @@ record="$LAUNCH_RECORDS/$(basename "$0")"
 printf '%s\\0' "$@" > "$record.part" && mv "$record.part" "$record"
 """
 PROGRAMS = {
-    'midas_depth_ros': ('avoidance_node', 'depth_node', 'image_stream', 'synthetic_camera'),
+    'midas_depth_ros': (
+        'avoidance_node',
+        'dashboard',
+        'depth_node',
+        'image_stream',
+        'synthetic_camera',
+    ),
     'rviz2': ('rviz2',),
     'tf2_ros': ('static_transform_publisher',),
 }

@@ -55,7 +55,6 @@ class OpenvinoBackend:
         self._network: Compiled | None
         self._network, kind = load(weights, precision)
         self.preprocess = kind.preprocess
-        self.infer(np.zeros((1, 3, *kind.usual_size), np.float32))  # allocates
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) float32, of a size that the network takes, to (h, w) float32."""
@@ -87,7 +86,8 @@ class OpenvinoBackend:
     def _opened(self, path: Path) -> tuple[Compiled, NetworkKind]:
         model = self._runtime.read(path)
         self._warn(Deviation.from_json(about_of(model).get('deviation')))
-        return self._compiled(model, path), kind_of_model(model, path)
+        kind = kind_of_model(model, path)
+        return self._compiled(model, path, kind), kind
 
     def _load_model(self, path: Path, precision: str) -> tuple[Compiled, NetworkKind]:
         model = self._runtime.read(path)
@@ -105,7 +105,7 @@ class OpenvinoBackend:
             self.precision, self.choice = precision, f'{precision} as asked'
             if precision == made_for:
                 self._warn(deviation)
-        return self._compiled(model, path), kind
+        return self._compiled(model, path, kind), kind
 
     def _of_file(self, path: Path, made_for: str, found: Deviation | None) -> tuple[str, str]:
         """(precision, why): the rule of 'auto' for a model file.
@@ -131,9 +131,11 @@ class OpenvinoBackend:
         if deviation and not deviation.within_bound:
             self.choice += f', although it strays beyond the bound: {deviation}'
 
-    def _compiled(self, model: Any, path: Path) -> Compiled:
+    def _compiled(self, model: Any, path: Path, kind: NetworkKind) -> Compiled:
         try:
-            return self._runtime.compile(model, self.precision)
+            network = self._runtime.compile(model, self.precision)
+            network.expect((1, 3, *kind.usual_size))
+            return network
         except RuntimeError as error:
             raise BackendUnavailable(
                 f'openvino cannot compile {path} ({reason(error)}): use another backend'

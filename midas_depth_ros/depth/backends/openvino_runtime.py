@@ -22,35 +22,79 @@ from midas_depth_ros.depth.network_kinds import NetworkKind, kind_of_input
 VERSION = ov.__version__.split('-')[0]
 CPU = 'CPU'
 ABOUT_PATH = ['midas_depth', 'about']  # where a written model says what it is
-HINTS = {'f32': 'f32', 'bf16': 'bf16', 'f16': 'f16', 'int8': 'f32'}
 CAPABILITIES = {'BF16': 'bf16', 'FP16': 'f16', 'INT8': 'int8'}
 REASON_LENGTH = 200
+OWN_SIZES = 2  # sizes of input that get a network of their own; each is a copy of the weights
+
+Shape = tuple[int, ...]
 
 
 class Compiled:
-    """A network ready to run; one size after another is fine."""
+    """A network ready to run.
 
-    def __init__(self, compiled: ov.CompiledModel) -> None:
-        self._compiled = compiled
-        self._request = compiled.create_infer_request()
+    For one size of input the library makes a faster network than for any (2 % in f32, 6 % in
+    int8), so the first few sizes that come get their own, and all others share one.
+    """
+
+    def __init__(self, core: ov.Core, model: ov.Model, options: dict[str, Any]) -> None:
+        self._core, self._model, self._options = core, model, options
+        self._shape = model.input(0).get_partial_shape()
+        self._compiled: dict[Shape | None, ov.CompiledModel] = {}  # None: for any size
+        self._requests: dict[Shape | None, ov.InferRequest] = {}
+        self._expected: Shape | None = None
 
     @property
     def num_threads(self) -> int:
-        """How many threads it was compiled for."""
-        return int(self._compiled.get_property('INFERENCE_NUM_THREADS'))
+        """How many threads it was compiled for; 0 before it is."""
+        networks = list(self._compiled.values())
+        return int(networks[0].get_property('INFERENCE_NUM_THREADS')) if networks else 0
+
+    def expect(self, shape: Shape) -> None:
+        """Make it ready for inputs of a shape, unless the first one that comes has another.
+
+        Raises RuntimeError where OpenVINO cannot.
+        """
+        self._prepare(shape)
+        self._expected = shape
+        self._run(np.zeros(shape, np.float32))
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) float32 to (h, w) float32; DepthError where the size is not taken."""
+        if not self._shape.compatible(ov.PartialShape(network_input.shape)):
+            raise DepthError(
+                f'openvino could not run {network_input.shape}: the network takes {self._shape}'
+            )
         try:
-            self._request.set_input_tensor(ov.Tensor(network_input, shared_memory=True))
-            self._request.infer(share_outputs=True)
+            self._prepare(network_input.shape)
+            return self._run(network_input)
         except RuntimeError as error:
-            size = network_input.shape
-            raise DepthError(f'openvino could not run {size}: {reason(error)}') from error
-        output = self._request.get_output_tensor().data
+            raise DepthError(
+                f'openvino could not run {network_input.shape}: {reason(error)}'
+            ) from error
+
+    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        request = self._requests.get(network_input.shape) or self._requests[None]
+        request.set_input_tensor(ov.Tensor(network_input, shared_memory=True))
+        request.infer(share_outputs=True)
+        output = request.get_output_tensor().data
         # The next run overwrites what this one gives.
         inverse_depth: NDArray[np.float32] = output.reshape(output.shape[-2:]).copy()
         return inverse_depth
+
+    def _prepare(self, shape: Shape) -> None:
+        expected, self._expected = self._expected, None
+        if shape in self._requests:
+            return
+        if expected:  # nothing came of it; it need not lie in memory
+            del self._requests[expected], self._compiled[expected]
+        own = len(self._requests) < OWN_SIZES
+        key = shape if own else None
+        if key in self._requests:
+            return
+        if self._shape.is_dynamic:
+            self._model.reshape(list(shape) if own else self._shape)
+        self._compiled[key] = self._core.compile_model(self._model, CPU, self._options)
+        self._requests[key] = self._compiled[key].create_infer_request()
 
 
 class Runtime:
@@ -85,15 +129,18 @@ class Runtime:
             ) from error
 
     def compile(self, model: ov.Model, precision: str) -> Compiled:
-        """Make it ready for this CPU; BackendUnavailable is for the caller to say."""
+        """A network for this CPU, which is compiled when its first input comes."""
+        hint = precision
+        if precision == 'int8':  # what of it is not quantised
+            hint = 'bf16' if 'bf16' in self.precisions() else 'f32'
         options: dict[str, Any] = {
-            'INFERENCE_PRECISION_HINT': HINTS[precision],
+            'INFERENCE_PRECISION_HINT': hint,
             'INFERENCE_NUM_THREADS': self._num_threads,
             'PERFORMANCE_HINT': 'LATENCY',
             # The operating system, and whoever set an affinity, knows better where there is room.
             'ENABLE_CPU_PINNING': False,
         }
-        return Compiled(self._core.compile_model(model, CPU, options))
+        return Compiled(self._core, model, options)
 
 
 def save(model: ov.Model, path: Path, precision: str, about: Mapping[str, Any]) -> None:

@@ -86,13 +86,15 @@ class Frame:
 class Source(abc.ABC):
     """A place where pictures come from. Each iteration starts anew, a device excepted.
 
-    name: for people. rate_hz: of its pictures, None where it has none of its own.
+    name: for people. rate_hz: of its pictures, None where it has none of its own. length: how many
+    pictures it says to have, None where it does not; some container formats only guess.
     live: whether its pictures come when they like. has_stamps: whether they were recorded with
     stamps. has_camera_info: whether they may have a CameraInfo.
     """
 
     name: str
     rate_hz: float | None = None
+    length: int | None = None
     live = False
     has_stamps = False
     has_camera_info = False

@@ -51,7 +51,7 @@ class PictureFiles(Source):
         self._max_pixels = max_pixels
         self._warn = warn
         self._complained: set[Path] = set()
-        self._files()
+        self.length = len(self._files())
 
     def __iter__(self) -> Iterator[Frame]:
         good = 0

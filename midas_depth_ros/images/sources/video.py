@@ -20,6 +20,7 @@ DEVICE_FOLDER = Path('/dev')
 # What a video file may claim; others say nothing or nonsense.
 PLAUSIBLE_RATE_HZ = (0.1, 1000.0)
 ASSUMED_RATE_HZ = 30.0
+MOST_PICTURES = 1e9
 
 
 class VideoFile(Source):
@@ -33,11 +34,13 @@ class VideoFile(Source):
             height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
             check_size(width, height, max_pixels)
             rate_hz = capture.get(cv2.CAP_PROP_FPS)
+            length = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         low, high = PLAUSIBLE_RATE_HZ
         if not (math.isfinite(rate_hz) and low <= rate_hz <= high):
             warn(f'{path}: its rate is {rate_hz} Hz: {ASSUMED_RATE_HZ:g} Hz is assumed')
             rate_hz = ASSUMED_RATE_HZ
         self.rate_hz: float = rate_hz
+        self.length = int(length) if 0 < length < MOST_PICTURES else None
 
     def __iter__(self) -> Iterator[Frame]:
         index = -1

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Takes pictures of the dashboard in a headless Chromium while the simulated robot drives.
+
+    python3 benchmarks/dashboard_pictures.py            # docs/images/dashboard.png
+    python3 benchmarks/dashboard_pictures.py --all DIR  # laptop, phone, light, dark, both tabs
+
+Needs playwright (requirements/dev.txt) and a Chromium on the PATH.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+from midas_depth_ros.demo import environment
+from midas_depth_ros.demo.processes import Child, Children
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURE = ROOT / 'docs/images/dashboard.png'
+MOST_BYTES = 400_000
+WORLD = ['--params-file', str(ROOT / 'config/drive_demo.yaml')]
+MOUNT = ['-p', 'camera_height:=0.3', '-p', 'camera_pitch:=0.25']
+CAMERA = ['-p', 'seed:=12', '-p', 'width:=480', '-p', 'height:=360', '-p', 'horizontal_fov:=1.4']
+NODE = ['-p', 'model:=embedded', '-p', 'max_rate:=5.0']
+# name -> width, height, scheme, pixels per point, the panel
+VIEWS = {
+    'laptop_light': (1366, 850, 'light', 1, 'live'),
+    'laptop_dark': (1366, 850, 'dark', 1, 'live'),
+    'phone_dark': (390, 844, 'dark', 2, 'live'),
+    'phone_light': (390, 844, 'light', 2, 'picture'),
+    'laptop_picture': (1366, 850, 'dark', 1, 'picture'),
+}
+# Metres are known, and something is in the way.
+WORTH_SHOWING = """
+() => /^[0-9.]+m$/.test(document.querySelector('.nearest')?.innerText.replace(/\\s/g, '') ?? '')
+    && !document.querySelector('.stats').innerText.includes('–')
+"""
+SETTLE_MS = 7000  # until the rates are those of a node that has run for a while
+
+
+@click.command()
+@click.option('--all', 'folder', type=click.Path(file_okay=False, path_type=Path))
+def main(folder: Path | None) -> None:
+    """Start the robot, look at it, and write the pictures."""
+    environment.set_up()
+    with (
+        tempfile.TemporaryDirectory() as logs,
+        Children(Path(logs), environment.for_children()) as children,
+        sync_playwright() as playwright,
+    ):
+        dashboard = start(children)
+        browser = playwright.chromium.launch(
+            executable_path=chromium(),
+            args=['--no-sandbox'] if os.geteuid() == 0 else [],
+            env={name: v for name, v in os.environ.items() if name != 'LD_LIBRARY_PATH'},
+        )
+        address = address_of(dashboard)
+        if folder is None:
+            save(PICTURE, shot(browser, address, 'laptop_light'))
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in VIEWS:
+                save(folder / f'{name}.png', shot(browser, address, name))
+        browser.close()
+
+
+def start(children: Children) -> Child:
+    """The robot's camera, the depth node and the dashboard, which is returned."""
+    for name, options in (('synthetic_camera', CAMERA), ('depth_node', NODE)):
+        module = [sys.executable, '-m', f'midas_depth_ros.nodes.{name}']
+        children.start(name, [*module, '--ros-args', *WORLD, *MOUNT, *options])
+    return children.start(
+        'dashboard',
+        [sys.executable, '-m', 'midas_depth_ros.web', '--port', '0', '--model', 'embedded'],
+    )
+
+
+def address_of(dashboard: Child) -> str:
+    """What it prints when it is ready."""
+    while dashboard.exit_code is None:
+        match = re.search(r'dashboard: (http\S+)', dashboard.log.read_text())
+        if match:
+            return match[1]
+        time.sleep(0.1)
+    raise click.ClickException(dashboard.ending())
+
+
+def chromium() -> str:
+    """The Chromium of this machine."""
+    for name in ('chromium', 'chromium-browser', 'google-chrome'):
+        path = shutil.which(name)
+        if path:
+            return path
+    raise click.ClickException('no chromium on the PATH: apt install chromium')
+
+
+def shot(browser: Browser, address: str, name: str) -> bytes:
+    """One of VIEWS as PNG."""
+    width, height, scheme, scale, panel = VIEWS[name]
+    page = browser.new_page(
+        viewport={'width': width, 'height': height}, color_scheme=scheme, device_scale_factor=scale
+    )
+    page.goto(f'{address}#{panel}')
+    if panel == 'picture':
+        page.get_by_role('button', name='Sample: corridor 2').click()
+        page.locator('#result-words[data-level=ok]').wait_for()
+        page.wait_for_timeout(1000)
+    else:
+        page.wait_for_function(WORTH_SHOWING, timeout=120_000)
+        page.wait_for_timeout(SETTLE_MS)
+    data = page.screenshot()
+    page.close()
+    return data
+
+
+def save(path: Path, data: bytes) -> None:
+    """Write a PNG, with fewer colours where it would be too large for a repository."""
+    if len(data) > MOST_BYTES:
+        file = io.BytesIO()
+        Image.open(io.BytesIO(data)).convert('RGB').quantize(256, dither=0).save(file, 'PNG')
+        data = file.getvalue()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    print(f'{path}: {len(data)} bytes')
+
+
+if __name__ == '__main__':
+    main()

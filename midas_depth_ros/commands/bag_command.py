@@ -1,0 +1,133 @@
+"""`midas_depth bag`: a bag in, the bag that `depth_node` would have given out.
+
+Works with the node's own code and ROS's own message classes, so ROS's Python packages are needed;
+no node is made and nothing goes over the network.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from midas_depth_ros.commands.bag_run import process
+from midas_depth_ros.commands.errors import CommandError
+from midas_depth_ros.images.sources import UnclearTopic
+from midas_depth_ros.images.sources.bag_cameras import depth_topics, find_cameras
+from midas_depth_ros.images.sources.bag_messages import BagMessages
+from midas_depth_ros.nodes.declarations import specs
+from midas_depth_ros.nodes.parameter_files import ParameterFault, read_parameters, settings_from
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+NODE = 'depth_node'
+STORAGES = ('sqlite3', 'mcap')
+
+HELP = """Bag to bag: what depth_node would publish of every frame.
+
+IN is a rosbag2 (sqlite3 or mcap; a folder or one file) or a .bag file of ROS 1. Every frame of its
+cameras is processed, in order; OUT is a rosbag2 with the node's own topics and types, with the
+stamps and times of receipt of IN. The same bag and parameters give the same bytes.
+
+A camera is an image topic with a camera_info beside it; --topic and --camera choose others. Its
+outputs are called after its namespace: /front/image_raw gives /front/heatmap/image and so on.
+
+Parameters are those of depth_node. process_every_frame is always on; cameras and transport choose
+topics, as --camera does; what belongs to a running node (rates of diagnostics, timeouts) has no
+effect. Topics in metres have messages only where a scale is found.
+
+Exit code: 0 all done, 1 some frames failed or the bag is damaged (what was done is kept),
+2 wrong usage.
+"""
+
+
+def complete_parameter(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """The parameters whose names begin so, for the shell."""
+    names = [spec.name for spec in specs(DepthNodeSettings)]
+    return [f'{name}:=' for name in names if name.startswith(incomplete)]
+
+
+@click.command(name='bag', help=HELP, context_settings={'show_default': True})
+@click.argument('source', metavar='IN', type=click.Path(path_type=Path))
+@click.argument('output', metavar='OUT', type=click.Path(path_type=Path))
+@click.option('--topic', 'topics', multiple=True, help='Image topic; may be given several times.')
+@click.option('--camera', 'cameras', multiple=True, help='Camera by its namespace; likewise.')
+@click.option(
+    '--params-file',
+    'files',
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='ROS parameters file with a section depth_node or /**.',
+)
+@click.option(
+    '-p',
+    '--param',
+    'assignments',
+    multiple=True,
+    metavar='NAME:=VALUE',
+    shell_complete=complete_parameter,
+    help='One parameter, over those of files: -p model:=embedded -p heatmap.colormap:=turbo.',
+)
+@click.option(
+    '--only',
+    multiple=True,
+    metavar='OUTPUT',
+    help='Write only this output, such as heatmap/image; may be given several times.',
+)
+@click.option(
+    '--storage',
+    type=click.Choice(STORAGES),
+    default=None,
+    show_default='that of IN, mcap for ROS 1',
+    help='How OUT is stored.',
+)
+@click.option('--force', is_flag=True, help='Replace OUT if it is a bag.')
+@click.pass_context
+def bag(
+    ctx: click.Context,
+    source: Path,
+    output: Path,
+    topics: tuple[str, ...],
+    cameras: tuple[str, ...],
+    files: tuple[Path, ...],
+    assignments: tuple[str, ...],
+    only: tuple[str, ...],
+    storage: str | None,
+    force: bool,
+) -> None:
+    """Choose cameras, process the bag and print a table of what came of it."""
+    try:
+        known = [spec.name for spec in specs(DepthNodeSettings)]
+        given = read_parameters(NODE, known, files, assignments)
+        settings = settings_from(DepthNodeSettings, given)
+    except ParameterFault as error:
+        raise click.UsageError(str(error)) from error
+    check_output(source, output, force)
+    recorded = BagMessages(source)
+    if not topics and not cameras and 'cameras' in given:
+        cameras = settings.cameras
+    transport = settings.transport if 'transport' in given else ''
+    left_out = () if topics or cameras else depth_topics(recorded)
+    try:
+        chosen = find_cameras(recorded.topics, topics, cameras, transport, left_out)
+    except UnclearTopic as error:
+        raise CommandError(f'{source}: {error}') from error
+    if storage is None:
+        storage = recorded.storage if recorded.storage in STORAGES else 'mcap'
+    done = process(recorded, output, settings, chosen, only, storage)
+    ctx.exit(0 if done else 1)
+
+
+def check_output(source: Path, output: Path, force: bool) -> None:
+    """Raises CommandError where OUT must not be written."""
+    here, there = os.path.realpath(source), os.path.realpath(output)
+    if here == there or os.path.dirname(here) == there:
+        raise CommandError(f'{output} is the input: name another folder')
+    if output.exists() and not force:
+        raise CommandError(f'{output} is there already: give --force to replace it')
+    if output.exists() and not (output / 'metadata.yaml').is_file():
+        raise CommandError(f'{output} is no rosbag2: it is not replaced')
+    if not output.parent.is_dir():
+        raise CommandError(f'{output.parent}: there is no such folder')

@@ -1,0 +1,155 @@
+"""One bag on its way into another, and what a person is told of it.
+
+The code of the node is imported when it runs: it needs ROS's Python packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+import midas_depth_ros
+from midas_depth_ros.commands.errors import CommandError
+from midas_depth_ros.commands.output import Reporter, reporting
+from midas_depth_ros.images.sources import SourceError
+from midas_depth_ros.images.sources.bag_cameras import BagCamera
+from midas_depth_ros.images.sources.bag_messages import BagMessages, Recorded
+from midas_depth_ros.nodes.cpu_budget import apply_cpu_budget, parse_cpus
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+if TYPE_CHECKING:
+    from midas_depth_ros.depth import DepthEstimator
+    from midas_depth_ros.nodes.bag_pipeline import Tally
+
+PIPE_WIDTH = 200  # columns where there is no terminal
+
+
+def process(
+    source: BagMessages,
+    output: Path,
+    settings: DepthNodeSettings,
+    cameras: list[BagCamera],
+    only: tuple[str, ...],
+    storage: str,
+) -> bool:
+    """Process the bag and say what came of it; whether everything went well.
+
+    Raises CommandError where ROS is missing, a parameter cannot be had here, or OUT cannot be
+    written, and DepthError where there is no model.
+    """
+    ros = code_of_the_node()
+    unknown = [name for name in only if name not in ros.bag_pipeline.OUTPUTS]
+    if unknown:
+        choices = ', '.join(ros.bag_pipeline.OUTPUTS)
+        raise click.UsageError(f'--only {unknown[0]}: choose of {choices}')
+    accepted(apply_cpu_budget, settings.niceness, parse_cpus(settings.cpu_affinity))
+    total = sum(source.counts[camera.image] for camera in cameras)
+    faults: list[str] = []
+    with (
+        contextlib.closing(ros.depth_node.estimator_from(settings)) as estimator,
+        reporting('frames', total) as report,
+    ):
+        if estimator.notice:
+            report.say(estimator.notice)
+
+        def fail(text: str) -> None:
+            faults.append(text)
+            report.say(text)
+
+        make = ros.bag_pipeline.BagPipeline
+        pipeline = accepted(make, estimator, settings, cameras, only, fail, report.say)
+        messages = until_damaged(in_order(source, cameras, pipeline.topics), fail)
+        try:
+            about = description(estimator)
+            with ros.bag_writer.bag_writer(output, storage, pipeline.outputs, about) as writer:
+                convert(messages, pipeline, writer, report)
+        except OSError as error:
+            raise CommandError(f'{output}: it cannot be written: {error}') from error
+    tell(pipeline.tallies, writer.counts, output)
+    return not faults and all(tally.processed for tally in pipeline.tallies)
+
+
+def convert(messages: Iterable[Recorded], pipeline: Any, writer: Any, report: Reporter) -> None:
+    """Every message through the pipeline into the writer. Raises OSError."""
+    for recorded in messages:
+        for topic, message in pipeline.process(recorded):
+            writer.write(topic, recorded.time_ns, message)
+        if pipeline.is_picture(recorded):
+            report.advance()
+
+
+def accepted(call: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a call that refuses a parameter by ValueError. Raises CommandError."""
+    try:
+        return call(*arguments)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def code_of_the_node() -> SimpleNamespace:
+    """The modules that need ROS. Raises CommandError where it is missing."""
+    try:
+        from midas_depth_ros.nodes import bag_pipeline, bag_writer, depth_node
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f'{error}: a bag is processed by the code of the node: source a ROS 2 installation, or '
+            'pip install -r requirements/ros.txt'
+        ) from error
+    return SimpleNamespace(bag_pipeline=bag_pipeline, bag_writer=bag_writer, depth_node=depth_node)
+
+
+def description(estimator: DepthEstimator) -> dict[str, str]:
+    """What made the bag, for its metadata."""
+    return {
+        'midas_depth_ros': midas_depth_ros.__version__,
+        'model': estimator.model,
+        'backend': estimator.backend,
+    }
+
+
+def until_damaged(messages: Iterable[Recorded], fail: Callable[[str], None]) -> Iterator[Recorded]:
+    """The messages up to where the bag cannot be read any more, which is said."""
+    try:
+        yield from messages
+    except SourceError as error:
+        fail(str(error))
+
+
+def in_order(
+    source: BagMessages, cameras: Iterable[BagCamera], topics: Collection[str]
+) -> Iterator[Recorded]:
+    """The messages of these topics, as recorded, but the first camera_info of each camera first.
+
+    A driver sends it beside the picture; which of them is recorded first is chance.
+    """
+    infos = [first for camera in cameras if camera.info and (first := source.first(camera.info))]
+    yield from infos
+    yield from source.read(topics)
+
+
+def tell(tallies: Iterable[Tally], counts: Mapping[str, int], output: Path) -> None:
+    """Print what was processed and what was written."""
+    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+    table = Table('camera', 'pictures', 'frames', 'processed', 'in metres', box=SIMPLE)
+    for column in table.columns[2:]:
+        column.justify = 'right'
+    for tally in tallies:
+        camera = tally.camera
+        numbers = map(str, (tally.frames, tally.processed, tally.in_metres))
+        table.add_row(camera.name, camera.image, *numbers)
+    console.print(table)
+    for tally in tallies:
+        if tally.reason:
+            click.echo(f'{tally.camera.name}: the last frame without metres: {tally.reason}')
+    click.echo(
+        f'{sum(counts.values())} messages on {sum(map(bool, counts.values()))} topics in {output}'
+    )

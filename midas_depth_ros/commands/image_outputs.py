@@ -1,0 +1,178 @@
+"""What `midas_depth image` makes of one picture: six files, each from one table row.
+
+In come the picture, its relative inverse depth and the options; out come the bytes of the files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+from collections.abc import Callable
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from midas_depth_ros.commands.errors import CommandError
+from midas_depth_ros.commands.metres import ASSUMED_FOV_RAD, Metres
+from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.geometry import Refusal, ScaleShift, closeness, ply_bytes, point_cloud
+from midas_depth_ros.views import Heatmap, HeatmapOptions, metric_heatmap, side_by_side
+
+OVERLAY_ALPHA = 0.5  # of the overlay, where none is given for the heatmap
+DEEPEST = 65535
+MAX_DEPTH_M = 50.0
+# A cloud without a scale needs some: what is nearest is put at 1, what is farthest at 10.
+NEAREST, FARTHEST = 1.0, 10.0
+FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
+WORDS = {'relative': 'relative, near is warm', 'metric': 'metres'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """How the outputs shall look, and where metres come from."""
+
+    heatmap: HeatmapOptions
+    metres: Metres
+
+
+class Result:
+    """One picture and what the network says of it. What several outputs need is made once.
+
+    rgb: (H, W, 3) uint8. small: (h, w) float32 relative inverse depth at network size.
+    """
+
+    def __init__(
+        self, name: str, rgb: NDArray[np.uint8], estimator: DepthEstimator, look: Look
+    ) -> None:
+        self.name = name
+        self.rgb = rgb
+        self.look = look
+        self.model = estimator.model
+        self.small = estimator.infer(rgb)
+        self._enlarge = estimator.enlarge
+
+    @functools.cached_property
+    def depth(self) -> NDArray[np.float32]:
+        """(H, W) float32 relative inverse depth, as the node publishes it."""
+        return self._enlarge(self.small, self.rgb.shape[:2])
+
+    @functools.cached_property
+    def scale(self) -> ScaleShift | Refusal:
+        """Metres, or why there are none."""
+        return self.look.metres.fit(self.small)
+
+    @functools.cached_property
+    def heatmap(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB by the options."""
+        return self.drawn(self.look.heatmap)
+
+    def drawn(self, options: HeatmapOptions) -> NDArray[np.uint8]:
+        """The heatmap by other options."""
+        size = self.rgb.shape[:2]
+        if options.mode == 'metric':
+            scale = self.scale
+            known = None if isinstance(scale, Refusal) else scale.inverse_depth(self.small)
+            return metric_heatmap(known, self.rgb, options, size)
+        return Heatmap().render(self.small, self.rgb, 0.0, options, size)
+
+
+def heatmap_png(result: Result) -> bytes:
+    """The heatmap."""
+    return png_bytes(result.heatmap)
+
+
+def overlay_png(result: Result) -> bytes:
+    """The heatmap with the picture shining through."""
+    options = result.look.heatmap
+    alpha = options.overlay_alpha or OVERLAY_ALPHA
+    return png_bytes(result.drawn(dataclasses.replace(options, overlay_alpha=alpha)))
+
+
+def side_by_side_png(result: Result) -> bytes:
+    """Picture | heatmap, with captions and closeness."""
+    metres = result.look.metres
+    near = closeness(
+        result.small, grid=metres.grid(result.small.shape), camera_pitch_rad=metres.pitch_rad
+    )
+    captions = result.name, f'{result.model}: {WORDS[result.look.heatmap.mode]}'
+    thirds = (near.left, near.centre, near.right)
+    return png_bytes(side_by_side(result.rgb, result.heatmap, captions, thirds))
+
+
+def depth_png(result: Result) -> bytes:
+    """Relative inverse depth in 16 bits, from the farthest (0) to the nearest (65535).
+
+    The values of both are in the file's text fields `far` and `near`.
+    """
+    far, near = float(result.depth.min()), float(result.depth.max())
+    share = (result.depth - far) / ((near - far) or 1.0)
+    about = PngImagePlugin.PngInfo()
+    about.add_text('Description', 'relative inverse depth, no unit: far + v/65535 * (near - far)')
+    about.add_text('far', repr(far))
+    about.add_text('near', repr(near))
+    buffer = io.BytesIO()
+    levels = np.rint(share * DEEPEST).astype(np.uint16)
+    Image.fromarray(levels).save(buffer, format='PNG', pnginfo=about)
+    return buffer.getvalue()
+
+
+def depth_npy(result: Result) -> bytes:
+    """Relative inverse depth as it is, (H, W) float32."""
+    buffer = io.BytesIO()
+    np.save(buffer, result.depth)
+    return buffer.getvalue()
+
+
+def cloud_ply(result: Result) -> bytes:
+    """Coloured points at network size; in metres only where there is a scale.
+
+    Raises CommandError where metres were asked for and the fit was refused: a cloud of another
+    unit in its place would be mistaken for one in metres.
+    """
+    small, metres = result.small, result.look.metres
+    scale = result.scale
+    if not metres.asked:
+        far, near = np.percentile(small, (FAR_PERCENTILE, NEAR_PERCENTILE))
+        share = np.clip((small - far) / max(float(near - far), 1e-9), 0, 1)
+        depth_z = 1 / (1 / FARTHEST + share * (1 / NEAREST - 1 / FARTHEST))
+        unit = (
+            f'unit: none. Relative shape only: the nearest was put at {NEAREST:g}, the farthest '
+            f'at {FARTHEST:g}; scale and shift are unknown'
+        )
+    elif isinstance(scale, Refusal):
+        raise CommandError(f'no cloud: there are no metres: {scale.reason}')
+    else:
+        depth_z = scale.depth(small, max_depth_m=MAX_DEPTH_M)
+        unit = f'unit: metres, by {scale.source}: 1/Z = {scale.scale:.9g} d + {scale.shift:.9g}'
+    height, width = small.shape
+    colours = cv2.resize(result.rgb, (width, height), interpolation=cv2.INTER_AREA)
+    points = point_cloud(depth_z.astype(np.float32), metres.any_grid(small.shape))
+    return ply_bytes(points, colours, (unit, _lens(metres), 'x right, y down, z forward'))
+
+
+def _lens(metres: Metres) -> str:
+    fov = metres.horizontal_fov_rad
+    if fov == fov:
+        return f'horizontal field of view {fov:g} rad'
+    return f'horizontal field of view {ASSUMED_FOV_RAD:g} rad, assumed'
+
+
+def png_bytes(rgb: NDArray[np.uint8]) -> bytes:
+    """A PNG of (H, W, 3) uint8 RGB."""
+    _, encoded = cv2.imencode('.png', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    return encoded.tobytes()
+
+
+# Name of an output -> how its file's name ends, and what makes it.
+OUTPUTS: Final[dict[str, tuple[str, Callable[[Result], bytes]]]] = {
+    'heatmap': ('_heatmap.png', heatmap_png),
+    'overlay': ('_overlay.png', overlay_png),
+    'side-by-side': ('_side_by_side.png', side_by_side_png),
+    'depth16': ('_depth16.png', depth_png),
+    'npy': ('_depth.npy', depth_npy),
+    'cloud': ('_cloud.ply', cloud_ply),
+}

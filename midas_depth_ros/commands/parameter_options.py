@@ -1,0 +1,104 @@
+"""Command line options made from the declared parameters of the nodes, so that none is retyped.
+
+Name, default, bounds, choices, unit and text come from the declarations; a test holds the options
+to them. Nothing here needs ROS.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from midas_depth_ros.commands.help_sections import SectionOption
+from midas_depth_ros.nodes.declarations import Spec, build, specs
+from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.views import HeatmapOptions
+
+Command = TypeVar('Command', bound=Callable[..., Any])
+
+# Of the depth node's parameters: what pictures need of the model, and what makes metres.
+MODEL = ('model', 'backend', 'precision', 'num_threads', 'allow_download', 'max_pixels')
+MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
+FIXED_SCALE = ('scale.fixed_scale', 'scale.fixed_shift')
+
+
+def heatmap_parameters(command: Command) -> Command:
+    """Adds an option for each of the node's `heatmap.*` parameters."""
+    return _add(specs(HeatmapParameters), command, 'Heatmap')
+
+
+def node_parameters(section: str, *names: str, unset: bool = False) -> Callable[[Command], Command]:
+    """Adds an option for each of these parameters of `depth_node` that there is.
+
+    `section` is their heading in the help. A dotted name gives its last part to the option.
+    `unset`: not given is None, whatever the node's default is.
+    """
+    chosen = [spec for spec in specs(DepthNodeSettings) if spec.name in names]
+    return lambda command: _add(chosen, command, section, unset)
+
+
+def heatmap_options(values: dict[str, Any]) -> HeatmapOptions:
+    """The heatmap's options from a command's values. Raises click.UsageError on a conflict."""
+    ours = {spec.name: values[spec.name] for spec in specs(HeatmapParameters)}
+    conflict = build(HeatmapParameters, ours).conflict()
+    if conflict:
+        raise click.UsageError(conflict.replace('heatmap.', '--').replace('_', '-'))
+    return HeatmapOptions(**ours)
+
+
+def _add(chosen: Iterable[Spec], command: Command, section: str, unset: bool = False) -> Command:
+    for spec in reversed(list(chosen)):
+        command = option_of(spec, section, unset)(command)
+    return command
+
+
+def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Command], Command]:
+    """The click option of one parameter. NaN, which means unknown, becomes None and back."""
+    name = spec.name.rpartition('.')[2]
+    flag = '--' + name.replace('_', '-')
+    unknown = unset or spec.default != spec.default
+    # Unknown is said by leaving the option out.
+    text = spec.text.replace('; NaN = unknown', '') + (f' [{spec.unit}]' if spec.unit else '')
+
+    def checked(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        if value is None:
+            return None if unset else spec.default
+        if isinstance(value, float) and math.isnan(value):
+            raise click.BadParameter('nan is no value: leave the option out')
+        fault = spec.fault(value)
+        if fault:
+            raise click.BadParameter(fault.partition(': ')[2])
+        return value
+
+    if spec.kind == 'bool':
+        flag = f'{flag}/--no-{flag[2:]}'
+    return click.option(
+        flag,
+        name,
+        type=_type_of(spec),
+        default=None if unknown else spec.default,
+        show_default=not unknown and spec.default != '',
+        callback=checked,
+        help=text,
+        cls=SectionOption,
+        section=section,
+    )
+
+
+def _type_of(spec: Spec) -> Any:
+    if spec.choices:
+        return click.Choice(spec.choices)
+    if spec.kind == 'double' and spec.minimum is None and spec.maximum is None:
+        return float
+    if spec.kind == 'double':
+        return click.FloatRange(spec.minimum, spec.maximum)
+    if spec.kind == 'int':
+        low, high = spec.minimum, spec.maximum
+        return click.IntRange(
+            None if low is None else int(low), None if high is None else int(high)
+        )
+    return {'bool': bool, 'string': str}[spec.kind]

@@ -1,0 +1,158 @@
+"""`midas_depth video`: a video in, the same beside its steady heatmap out. No ROS.
+
+What was done is kept when the input turns out to be damaged, or when the command is interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from midas_depth_ros.commands.errors import CommandError
+from midas_depth_ros.commands.help_sections import SectionCommand
+from midas_depth_ros.commands.image_outputs import Look
+from midas_depth_ros.commands.metres import metres_of
+from midas_depth_ros.commands.output import Reporter, reporting
+from midas_depth_ros.commands.parameter_options import (
+    FIXED_SCALE,
+    MODEL,
+    MOUNT,
+    heatmap_options,
+    heatmap_parameters,
+    node_parameters,
+)
+from midas_depth_ros.commands.video_file import ENCODERS, VideoFile, video_file
+from midas_depth_ros.commands.video_view import VideoView
+from midas_depth_ros.images import ImageError
+from midas_depth_ros.images.sources import Source, SourceError, open_source
+
+SOME_MISSING = 0.02  # of the pictures that a file says to have: some containers only guess
+
+HELP = """Side-by-side video of a video: picture | heatmap.
+
+IN is a video file, a folder of pictures, a rosbag2 or a camera's device number (until Ctrl-C).
+The values of a network change their scale with every frame: each frame is first aligned to the one
+before, then averaged over --steady seconds. Colours follow slowly (--range-time-constant).
+
+With --mode metric the colours are metres: that needs --camera-height, --camera-pitch and
+--horizontal-fov, or --fixed-scale. Frames without a floor are grey.
+
+Exit code: 0 all done, 1 the input ended early or some frames failed (what was done is kept),
+2 wrong usage.
+"""
+
+
+@click.command(name='video', cls=SectionCommand, help=HELP, context_settings={'show_default': True})
+@click.argument('source', metavar='IN')
+@click.option(
+    '-o',
+    '--output',
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    show_default='NAME_depth.mp4 in the current folder',
+    help=f'The video to write, by its ending: {", ".join(ENCODERS)}.',
+)
+@click.option('--force', is_flag=True, help='Overwrite the output if it exists.')
+@click.option(
+    '--steady',
+    type=click.FloatRange(0, 10),
+    default=0.2,
+    help='Time constant of the averaging over aligned frames; 0 = align only. [s]',
+)
+@click.option(
+    '--width',
+    type=click.IntRange(0, 7680),
+    default=960,
+    help='Make wider pictures so wide before they are put side by side; 0 = never. [px]',
+)
+@click.option(
+    '--rate',
+    type=click.FloatRange(0.1, 1000),
+    default=10.0,
+    help='Pictures per second where the input has no rate of its own. [Hz]',
+)
+@click.option('--topic', default='', show_default=False, help='Image topic of a bag.')
+@node_parameters('Model', *MODEL)
+@heatmap_parameters
+@node_parameters('Metres', *MOUNT)
+@node_parameters('Metres', *FIXED_SCALE, unset=True)
+@node_parameters('Metres', 'scale.time_constant')
+@click.pass_context
+def video(
+    ctx: click.Context,
+    source: str,
+    output: Path | None,
+    force: bool,
+    steady: float,
+    width: int,
+    rate: float,
+    topic: str,
+    **values: Any,
+) -> None:
+    """Draw every frame and say what came of it."""
+    from midas_depth_ros.commands.model import estimator_of
+
+    look = Look(heatmap_options(values), metres_of(values))
+    if look.heatmap.mode == 'metric' and not look.metres.asked:
+        raise click.UsageError('--mode metric needs metres: give --camera-height or --fixed-scale')
+    path = output or Path(f'{Path(source.rstrip("/")).stem}_depth.mp4')
+    check_output(path, source, force)
+    faults: list[str] = []
+    opened = open_source(source, topic, values['max_pixels'], faults.append)
+    view = VideoView(estimator_of(values), look, steady, values['time_constant'])
+    with (
+        reporting('frames', opened.length) as report,
+        video_file(path, opened.rate_hz or rate) as made,
+    ):
+        faults += draw_all(opened, view, made, width, opened.rate_hz or rate, report)
+    for text in faults:
+        click.echo(text, err=True)
+    if view.refused:
+        click.echo(
+            f'{view.refused} of {made.count} frames have no metres; the last reason: {view.reason}'
+        )
+    if made.count:
+        click.echo(f'{made.count} frames in {path}')
+    ctx.exit(1 if faults or not made.count else 0)
+
+
+def check_output(path: Path, source: str, force: bool) -> None:
+    """Raises CommandError where the output must not be written."""
+    if os.path.realpath(path) == os.path.realpath(source):
+        raise CommandError(f'{path} is the input: name another file by -o')
+    if path.exists() and not force:
+        raise CommandError(f'{path} is there already: give --force to overwrite it')
+    if path.suffix.lower() not in ENCODERS:
+        raise CommandError(f'{path}: name a video file with the ending {", ".join(ENCODERS)}')
+    if not path.parent.is_dir():
+        raise CommandError(f'{path.parent}: there is no such folder')
+
+
+def draw_all(
+    source: Source, view: VideoView, made: VideoFile, width: int, rate_hz: float, report: Reporter
+) -> list[str]:
+    """Draw until the source ends; what was wrong with it."""
+    faults: list[str] = []
+    name, index = Path(source.name).name, -1
+    try:
+        for index, frame in enumerate(source):
+            stamp_s = index / rate_hz if frame.time_ns is None else frame.time_ns / 1e9
+            try:
+                rgb = frame.shrunk(width).rgb()
+            except ImageError as error:
+                faults.append(f'{frame.name}: skipped: {error}')
+                continue
+            made.write(view.draw(rgb, stamp_s, name))
+            report.advance()
+    except SourceError as error:
+        faults.append(str(error))
+    seen = index + 1
+    if source.length and 0 < seen < (1 - SOME_MISSING) * source.length - 1 and not faults:
+        faults.append(
+            f'{source.name}: ended after {seen} of {source.length} pictures: the file is cut short '
+            'or damaged; what could be read is kept'
+        )
+    return faults

@@ -1,0 +1,49 @@
+"""Where the dashboard listens: sockets and addresses, with the standard library alone."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on this address."""
+    if host == 'localhost':
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises OSError."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def address_of(listening: socket.socket) -> str:
+    """The address for a browser, `http://host:port`; of several that of the way to the network."""
+    host, port = listening.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = _outward(listening.family) or socket.gethostname()
+    return f'http://{f"[{host}]" if ":" in host else host}:{port}'
+
+
+def _outward(family: int) -> str:
+    """Our address on the way to a far one; '' without a network. Nothing is sent."""
+    far = '2001:db8::1' if family == socket.AF_INET6 else '192.0.2.1'  # for documentation only
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((far, 9))
+        except OSError:
+            return ''
+        return str(probe.getsockname()[0])

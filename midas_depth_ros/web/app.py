@@ -1,0 +1,95 @@
+"""The web application, wired: pages, pictures, robot, and the layers that guard them.
+
+Everything comes in as an argument, so that tests hand in an estimator whose answers can be worked
+out by hand, and a robot that is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.types import ASGIApp
+
+import midas_depth_ros
+from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.views import COLORMAPS
+from midas_depth_ros.views.options import BOUNDS, MAPPINGS
+from midas_depth_ros.web import assets
+from midas_depth_ros.web.access import Access, AccessGuard
+from midas_depth_ros.web.bodies import BodyGuard
+from midas_depth_ros.web.errors import add_handlers, documented
+from midas_depth_ros.web.feed import Feed
+from midas_depth_ros.web.limits import Jobs, Limits
+from midas_depth_ros.web.picture_routes import picture_router
+from midas_depth_ros.web.pictures import PictureDepth
+from midas_depth_ros.web.robot import NoRobot, Robot
+from midas_depth_ros.web.robot_routes import robot_router
+
+DESCRIPTION = 'Monocular depth: of pictures that are sent, and of what the robot sees.'
+
+
+class Dashboard:
+    """The guarded application (`asgi`), the inner one (`app`) and what it holds."""
+
+    def __init__(
+        self,
+        make_estimator: Callable[[], DepthEstimator],
+        feed: Feed | None = None,
+        robot: Robot | None = None,
+        access: Access | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        self.feed = feed or Feed()
+        self.pictures = PictureDepth(make_estimator, limits)
+        self._jobs = Jobs(limits)
+        self.app = FastAPI(
+            title='midas_depth_ros dashboard',
+            version=midas_depth_ros.__version__,
+            description=DESCRIPTION,
+            docs_url=None,  # their pages load scripts from elsewhere
+            redoc_url=None,
+        )
+        add_handlers(self.app)
+        self.app.include_router(picture_router(self.pictures, self._jobs, limits))
+        self.app.include_router(robot_router(self.feed, robot or NoRobot(), limits))
+        _add_pages(self.app, limits)
+        self.asgi: ASGIApp = AccessGuard(
+            BodyGuard(self.app, limits), access or Access.of('127.0.0.1')
+        )
+
+    def close(self) -> None:
+        """End the threads and free the model."""
+        self._jobs.close()
+        self.pictures.close()
+
+
+def _add_pages(app: FastAPI, limits: Limits) -> None:
+    files = assets.read_assets()
+
+    @app.get('/', include_in_schema=False)
+    async def page(request: Request) -> Response:
+        return assets.answer(files, 'index.html', request)
+
+    @app.get('/static/{name:path}', include_in_schema=False)
+    async def static(request: Request, name: str) -> Response:
+        return assets.answer(files, name, request)
+
+    @app.get('/favicon.ico', include_in_schema=False)
+    async def icon(request: Request) -> Response:
+        return assets.answer(files, 'icon.svg', request)
+
+    @app.get('/api/about', summary='Version, limits and choices', responses=documented())
+    async def about() -> dict[str, Any]:
+        return {
+            'version': midas_depth_ros.__version__,
+            'upload_bytes': limits.upload_bytes,
+            'pixels': limits.pixels,
+            'colormaps': list(COLORMAPS),
+            'mappings': list(MAPPINGS),
+            'bounds': {name: list(bounds) for name, bounds in BOUNDS.items()},
+            'samples': sorted(name for name in files if name.startswith('samples/')),
+        }

@@ -1,0 +1,190 @@
+"""The console script `dashboard`: options in, a server until SIGINT or SIGTERM, an exit code out.
+
+ROS arguments may follow after --ros-args, as for every node. 0 after a signal; 1 with one line
+`error: ...` where the address cannot be had; 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import secrets
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import click
+
+from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.web.addresses import address_of, is_local, listen
+from midas_depth_ros.web.feed import Feed
+
+if TYPE_CHECKING:
+    from midas_depth_ros.web.access import Access
+    from midas_depth_ros.web.app import Dashboard
+    from midas_depth_ros.web.robot import Robot
+
+# Modules of which one must be there, and the package that brings them.
+NEEDED = (
+    (('fastapi',), 'fastapi'),
+    (('uvicorn',), 'uvicorn'),
+    (('websockets',), 'websockets'),
+    (('python_multipart', 'multipart'), 'python-multipart'),
+)
+LIBRARY_MISSING = (
+    'the dashboard needs {names}, which cannot be imported: install them with '
+    'pip install {names} (or rosdep install)'
+)
+OLDEST_FASTAPI = (0, 100)
+TOO_OLD = (
+    'the dashboard needs FastAPI 0.100 or later, {found} is installed: get it with '
+    'pip install --upgrade fastapi'
+)
+OPEN_TO_ALL = (
+    'WARNING: everyone who can reach {address} sees what the robot sees and can change how it '
+    'works. Use --token, or --host 127.0.0.1.'
+)
+
+
+@click.command(context_settings={'help_option_names': ['-h', '--help'], 'show_default': True})
+@click.option('--host', default='127.0.0.1', help='Address to listen on; 0.0.0.0 for all.')
+@click.option('--port', type=click.IntRange(0, 65535), default=8080, help='0 takes a free one.')
+@click.option(
+    '--token',
+    default='',
+    show_default='made up when others can reach the dashboard',
+    help='What a browser must know; it is asked for as /?token=...',
+)
+@click.option('--no-token', is_flag=True, help='Let in everyone who can reach the dashboard.')
+@click.option(
+    '--allow-host',
+    'names',
+    multiple=True,
+    metavar='NAME',
+    help='A further host name under which the dashboard is reached; repeatable.',
+)
+@click.option('--no-ros', is_flag=True, help='Pictures only, without a depth node.')
+@click.option('--node', 'depth_node', default='depth_node', help='Name of the depth node to watch.')
+@click.option('--model', default='auto', help='Of dropped pictures: as the model of depth_node.')
+@click.option('--backend', default='auto', help='Of dropped pictures: as that of depth_node.')
+@click.option(
+    '--num-threads', type=click.IntRange(0, 256), default=0, help='For dropped pictures; 0 = all.'
+)
+def dashboard(
+    host: str,
+    port: int,
+    token: str,
+    no_token: bool,
+    names: tuple[str, ...],
+    no_ros: bool,
+    depth_node: str,
+    model: str,
+    backend: str,
+    num_threads: int,
+) -> None:
+    """Show what the robot sees in a browser, and the depth of pictures that are dropped there.
+
+    ROS arguments (remappings, namespace) may follow after --ros-args.
+    """
+    check_libraries()
+    if token and no_token:
+        raise click.UsageError('--token and --no-token exclude each other')
+    from midas_depth_ros.web.access import Access
+    from midas_depth_ros.web.app import Dashboard
+
+    try:
+        listening = listen(host, port)
+    except OSError as error:
+        text = f'cannot listen on {host}:{port} ({error.strerror or error})'
+        raise click.ClickException(f'{text}: choose another --host or --port') from error
+    access = Access.of(host, chosen_token(host, token, no_token), names)
+    feed = Feed()
+    ros_arguments = click.get_current_context().obj or []
+    with listening, watching(feed, depth_node, ros_arguments, no_ros) as robot:
+        # A picture must not wait for a download: what is on disk, else the embedded model.
+        web = Dashboard(
+            lambda: load_estimator(model, backend, num_threads, allow_download=False),
+            feed,
+            robot,
+            access,
+        )
+        try:
+            serve(web, listening, access)
+        finally:
+            web.close()
+
+
+def chosen_token(host: str, token: str, no_token: bool) -> str:
+    """The token to ask for: the one given, or one made up where others can reach the dashboard."""
+    if token or no_token or is_local(host):
+        return token
+    return secrets.token_urlsafe(18)
+
+
+def check_libraries() -> None:
+    """Raise ClickException where what serves pages is not installed, or too old."""
+    missing = [name for modules, name in NEEDED if not any(map(find_spec, modules))]
+    if missing:
+        raise click.ClickException(LIBRARY_MISSING.format(names=' '.join(missing)))
+    found = version('fastapi')
+    if tuple(map(int, re.findall(r'\d+', found)[:2])) < OLDEST_FASTAPI:
+        raise click.ClickException(TOO_OLD.format(found=found))
+
+
+@contextlib.contextmanager
+def watching(
+    feed: Feed, depth_node: str, ros_arguments: Sequence[str], no_ros: bool
+) -> Iterator[Robot]:
+    """The robot for the length of a block; none where ROS is not wanted or not installed."""
+    from midas_depth_ros.web.robot import NoRobot
+
+    if no_ros or find_spec('rclpy') is None:
+        if not no_ros:
+            click.echo('dashboard: rclpy cannot be imported: pictures only', err=True)
+        yield NoRobot()
+        return
+    from midas_depth_ros.web.ros_thread import RosThread
+
+    try:
+        ros = RosThread(feed, depth_node, ros_arguments)
+    except (RuntimeError, ValueError) as error:
+        raise click.ClickException(f'ROS arguments refused: {error}') from error
+    try:
+        yield ros
+    finally:
+        ros.close()
+
+
+def serve(web: Dashboard, listening: socket.socket, access: Access) -> None:
+    """Serve until a signal; the address is printed when it is ready."""
+    from midas_depth_ros.web.server import Server
+
+    address = address_of(listening)
+
+    def ready() -> None:
+        click.echo(f'dashboard: {address}/{f"?token={access.token}" if access.token else ""}')
+        if access.any_address and not access.token:
+            click.secho(OPEN_TO_ALL.format(address=address), err=True, fg='red', bold=True)
+        sys.stdout.flush()
+
+    Server(web.asgi, ready).serve_until_stopped(listening)
+
+
+def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our part of a command line, and that between --ros-args and -- (or the end)."""
+    if '--ros-args' not in arguments:
+        return list(arguments), []
+    start = list(arguments).index('--ros-args')
+    end = list(arguments).index('--', start) if '--' in arguments[start:] else len(arguments)
+    return [*arguments[:start], *arguments[end + 1 :]], list(arguments[start:end])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its code."""
+    logging.basicConfig(level=logging.WARNING, format='%(levelname)s %(name)s: %(message)s')
+    ours, ros = split_ros_arguments(sys.argv[1:] if arguments is None else arguments)
+    dashboard.main(ours, prog_name='dashboard', obj=ros)

@@ -1,0 +1,243 @@
+"""The HTTP API of pictures: send one, look at its depth in other colours, fetch the figures.
+
+POST /api/predict                         PNG or JSON, by Accept
+GET  /api/results/{identifier}/{view}.png the same picture again, without another inference
+GET  /api/results/{identifier}/depth.npy  (H, W) float32 relative inverse depth
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Path, Query, Request, UploadFile
+from fastapi.responses import JSONResponse, Response
+
+from midas_depth_ros.views import COLORMAPS, HeatmapOptions
+from midas_depth_ros.views.options import BOUNDS, MAPPINGS
+from midas_depth_ros.web.errors import Refused, documented
+from midas_depth_ros.web.limits import Jobs, Limits, Rate
+from midas_depth_ros.web.negotiation import preferred
+from midas_depth_ros.web.pictures import PictureDepth, Prediction, png, view
+
+PNG, JSON, NPY = 'image/png', 'application/json', 'application/x-npy'
+# What a part may call itself; what counts is what its bytes are.
+PICTURE_TYPES = ('image/jpeg', 'image/png', 'image/webp', 'application/octet-stream', '')
+DEFAULTS = HeatmapOptions()
+
+Colormap = enum.Enum('Colormap', {name: name for name in COLORMAPS})  # type: ignore[misc]
+Mapping = enum.Enum('Mapping', {name: name for name in MAPPINGS})  # type: ignore[misc]
+COLOURS, SPREAD = Colormap(DEFAULTS.colormap), Mapping(DEFAULTS.mapping)
+
+
+class View(str, enum.Enum):
+    """What a PNG shows."""
+
+    heatmap = 'heatmap'
+    side_by_side = 'side_by_side'
+    picture = 'picture'
+
+
+def _bounded(name: str, text: str) -> Any:
+    low, high = BOUNDS[name]
+    return Query(ge=low, le=high, description=text)
+
+
+def heatmap_options(
+    colormap: Annotated[Colormap, Query(description='Colours; warm is near.')] = COLOURS,
+    mapping: Annotated[Mapping, Query(description='Values over colours.')] = SPREAD,
+    percentile_low: Annotated[float, _bounded('percentile_low', 'Gets the far colour [%].')] = (
+        DEFAULTS.percentile_low
+    ),
+    percentile_high: Annotated[float, _bounded('percentile_high', 'Gets the near colour [%].')] = (
+        DEFAULTS.percentile_high
+    ),
+    gamma: Annotated[float, _bounded('gamma', 'Below 1 brings out what is far.')] = DEFAULTS.gamma,
+    overlay_alpha: Annotated[float, _bounded('overlay_alpha', 'Share of the picture.')] = (
+        DEFAULTS.overlay_alpha
+    ),
+    clahe_clip: Annotated[float, _bounded('clahe_clip', 'Local contrast; 0 = off.')] = (
+        DEFAULTS.clahe_clip
+    ),
+    smoothing: Annotated[float, _bounded('smoothing', 'Radius [px]; 0 = off.')] = (
+        DEFAULTS.smoothing
+    ),
+) -> HeatmapOptions:
+    """How the heatmap shall look. Raises OptionError."""
+    return HeatmapOptions(
+        colormap=colormap.value,
+        mapping=mapping.value,
+        percentile_low=percentile_low,
+        percentile_high=percentile_high,
+        gamma=gamma,
+        overlay_alpha=overlay_alpha,
+        clahe_clip=clahe_clip,
+        smoothing=smoothing,
+    )
+
+
+Options = Annotated[HeatmapOptions, Depends(heatmap_options)]
+Identifier = Annotated[str, Path(pattern='^[0-9a-f]{64}$', description='From /api/predict.')]
+
+RESULT_SCHEMA: dict[str, Any] = {
+    'type': 'object',
+    'required': ['id', 'width', 'height', 'model', 'backend', 'closeness', 'links', 'cached'],
+    'properties': {
+        'id': {'type': 'string', 'description': 'SHA-256 of the file.'},
+        'width': {'type': 'integer'},
+        'height': {'type': 'integer'},
+        'shown_width': {'type': 'integer', 'description': 'Of the views and of depth.npy.'},
+        'shown_height': {'type': 'integer'},
+        'model': {'type': 'string'},
+        'backend': {'type': 'string'},
+        'notice': {'type': 'string', 'description': 'Why it is not the model one would wish for.'},
+        'inference_ms': {'type': 'number'},
+        'cached': {'type': 'boolean'},
+        'closeness': {
+            'type': 'object',
+            'description': '0 = far, 1 = as near as the nearest floor in view; null = unknown.',
+            'properties': {
+                **{n: {'type': ['number', 'null']} for n in ('left', 'centre', 'right')},
+                'reason': {'type': 'string'},
+            },
+        },
+        'links': {'type': 'object', 'additionalProperties': {'type': 'string'}},
+    },
+}
+FILE_SCHEMA = {'type': 'string', 'format': 'binary'}
+
+
+def picture_router(pictures: PictureDepth, jobs: Jobs, limits: Limits) -> APIRouter:
+    """The routes over one estimator."""
+    router = APIRouter(tags=['pictures'])
+    predictions = Rate(limits.predictions_per_s, limits.prediction_burst)
+    renderings = Rate(limits.renderings_per_s, limits.rendering_burst)
+
+    @router.post(
+        '/api/predict',
+        summary='Depth of a picture',
+        response_class=Response,
+        responses={
+            200: {
+                'description': 'A view as PNG, or what is known of the picture. X-Cache says '
+                'whether it was inferred anew (miss) or not (hit).',
+                'content': {PNG: {'schema': FILE_SCHEMA}, JSON: {'schema': RESULT_SCHEMA}},
+                'headers': {
+                    'X-Cache': {'schema': {'type': 'string', 'enum': ['hit', 'miss']}},
+                    'X-Result-Id': {'schema': {'type': 'string'}},
+                },
+            },
+            **documented(406, 408, 413, 415, 422, 429, 503, 504),
+        },
+    )
+    async def predict(
+        request: Request,
+        image: Annotated[
+            UploadFile,
+            File(description='A JPEG, PNG or WebP file.', json_schema_extra={'format': 'binary'}),
+        ],
+        options: Options,
+        view_name: Annotated[View, Query(alias='view')] = View.heatmap,
+    ) -> Response:
+        wanted = preferred(request.headers.get('accept', ''), (PNG, JSON))
+        if not wanted:
+            raise Refused(406, f'Accept takes neither {PNG} nor {JSON}')
+        kind = (image.content_type or '').partition(';')[0].strip().lower()
+        if kind not in PICTURE_TYPES:
+            raise Refused(415, f'the part "image" is {kind[:60]}: send a JPEG, PNG or WebP file')
+        predictions.take(client_of(request))
+        data = await image.read()
+
+        def work() -> tuple[Prediction, bool, bytes]:
+            prediction, cached = pictures.predict(data)
+            made = png(view(prediction, view_name.value, options)) if wanted == PNG else b''
+            return prediction, cached, made
+
+        prediction, cached, made = await jobs.run(work)
+        headers = {
+            'X-Cache': 'hit' if cached else 'miss',
+            'X-Result-Id': prediction.identifier,
+            'Vary': 'Accept',
+        }
+        if wanted == PNG:
+            return Response(made, media_type=PNG, headers=headers)
+        return JSONResponse(summary(prediction, pictures, cached), headers=headers)
+
+    def known(identifier: str) -> Prediction:
+        prediction = pictures.find(identifier)
+        if prediction is None:
+            raise Refused(404, 'this picture is not kept (any more): send it again')
+        return prediction
+
+    @router.get(
+        '/api/results/{identifier}/depth.npy',
+        summary='Relative inverse depth as a NumPy file',
+        response_class=Response,
+        responses={
+            200: {'description': 'An .npy file.', 'content': {NPY: {'schema': FILE_SCHEMA}}},
+            **documented(404, 422, 429, 503, 504),
+        },
+    )
+    async def depth(request: Request, identifier: Identifier) -> Response:
+        prediction = known(identifier)
+        renderings.take(client_of(request))
+        data = await jobs.run(pictures.depth_file, prediction)
+        return Response(data, media_type=NPY, headers=attachment(prediction, 'depth.npy'))
+
+    @router.get(
+        '/api/results/{identifier}/{view_name}.png',
+        summary='Another view of a picture that was sent',
+        response_class=Response,
+        responses={
+            200: {'description': 'A PNG file.', 'content': {PNG: {'schema': FILE_SCHEMA}}},
+            **documented(404, 422, 429, 503, 504),
+        },
+    )
+    async def result(
+        request: Request, identifier: Identifier, view_name: View, options: Options
+    ) -> Response:
+        prediction = known(identifier)
+        renderings.take(client_of(request))
+        data = await jobs.run(lambda: png(view(prediction, view_name.value, options)))
+        name = f'{view_name.value}.png'
+        return Response(data, media_type=PNG, headers=attachment(prediction, name))
+
+    return router
+
+
+def client_of(request: Request) -> str:
+    """Who asks, for counting."""
+    return request.client.host if request.client else ''
+
+
+def attachment(prediction: Prediction, name: str) -> dict[str, str]:
+    """The file name under which a browser saves it."""
+    return {'Content-Disposition': f'inline; filename="{prediction.identifier[:8]}_{name}"'}
+
+
+def summary(prediction: Prediction, pictures: PictureDepth, cached: bool) -> dict[str, Any]:
+    """The JSON answer, as RESULT_SCHEMA says."""
+    near, estimator = prediction.closeness, pictures.estimator
+    base = f'/api/results/{prediction.identifier}'
+    values = {'left': near.left, 'centre': near.centre, 'right': near.right}
+    return {
+        'id': prediction.identifier,
+        'width': prediction.size[0],
+        'height': prediction.size[1],
+        'shown_width': prediction.rgb.shape[1],
+        'shown_height': prediction.rgb.shape[0],
+        'model': estimator.model if estimator else '',
+        'backend': estimator.backend if estimator else '',
+        'notice': estimator.notice if estimator else '',
+        'inference_ms': round(prediction.inference_ms, 2),
+        'cached': cached,
+        'closeness': {
+            **{n: None if math.isnan(v) else round(float(v), 4) for n, v in values.items()},
+            'reason': near.reason,
+        },
+        'links': {
+            **{each.value: f'{base}/{each.value}.png' for each in View},
+            'depth': f'{base}/depth.npy',
+        },
+    }

@@ -1,0 +1,83 @@
+"""The HTTP API of the robot: what is known of it, its parameters, pause and resume.
+
+GET  /api/state        every fact that the page shows, as JSON
+POST /api/parameters   {"name": "heatmap.colormap", "value": "turbo"}
+POST /api/enabled      {"enabled": false}
+WS   /api/live         pictures and facts as they come, see `live`
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from fastapi import APIRouter, Request, WebSocket
+from pydantic import BaseModel
+
+from midas_depth_ros.web.controls import CONTROLS, check_value
+from midas_depth_ros.web.errors import documented
+from midas_depth_ros.web.feed import Feed
+from midas_depth_ros.web.limits import Limits, Rate
+from midas_depth_ros.web.live import live
+from midas_depth_ros.web.picture_routes import client_of
+from midas_depth_ros.web.robot import Robot
+
+ParameterName = enum.Enum(  # type: ignore[misc]
+    'ParameterName', {control.name: control.name for control in CONTROLS}
+)
+
+
+class Change(BaseModel):
+    """One parameter and its new value; null is NaN, which means unknown."""
+
+    name: ParameterName
+    value: Any = None
+
+
+class Switch(BaseModel):
+    """Whether the depth node shall work."""
+
+    enabled: bool
+
+
+class Done(BaseModel):
+    """It was done."""
+
+    done: bool = True
+
+
+def robot_router(feed: Feed, robot: Robot, limits: Limits) -> APIRouter:
+    """The routes over one feed and one robot."""
+    router = APIRouter(tags=['robot'])
+    changes = Rate(limits.changes_per_s, limits.change_burst)
+
+    @router.get('/api/state', summary='What is known of the robot', responses=documented())
+    async def state() -> dict[str, Any]:
+        return feed.facts()
+
+    @router.post(
+        '/api/parameters',
+        summary='Set a parameter of the depth node',
+        responses=documented(408, 409, 413, 415, 422, 429, 503, 504),
+    )
+    async def set_parameter(request: Request, change: Change) -> Done:
+        changes.take(client_of(request))
+        check_value(change.name.value, change.value)
+        await robot.set_parameter(change.name.value, change.value)
+        return Done()
+
+    @router.post(
+        '/api/enabled',
+        summary='Pause or resume the depth node',
+        responses=documented(408, 409, 413, 415, 422, 429, 503, 504),
+    )
+    async def set_enabled(request: Request, switch: Switch) -> Done:
+        changes.take(client_of(request))
+        await robot.set_enabled(switch.enabled)
+        return Done()
+
+    @router.websocket('/api/live')
+    async def live_view(websocket: WebSocket) -> None:
+        await live(websocket, feed, limits.viewers)
+
+    return router

@@ -1,0 +1,162 @@
+// A dropped, pasted, chosen or sample picture: its depth, drawn anew as the sliders say.
+
+import { ClosenessBars } from '/static/closeness.js';
+import { ask, byId, element, pill, say } from '/static/dom.js';
+import { Field, throttled } from '/static/fields.js';
+
+const PERIOD_MS = 120;
+// name, label, step, unit, and a highest value where that of the API is too wide for a slider
+const LOOK = [
+  ['colormap', 'Colours'], ['mapping', 'Spread'], ['overlay_alpha', 'Picture shines through', 0.05],
+  ['percentile_low', 'Far colour at', 0.5, '%'], ['percentile_high', 'Near colour at', 0.5, '%'],
+  ['gamma', 'Gamma', 0.1, '', 4], ['smoothing', 'Smoothing', 0.5, 'px'], ['clahe_clip', 'Local contrast', 0.5, '', 10],
+];
+const DEFAULTS = {
+  colormap: 'inferno', mapping: 'linear', overlay_alpha: 0, percentile_low: 2, percentile_high: 98,
+  gamma: 1, smoothing: 0, clahe_clip: 0,
+};
+
+export class PicturePanel {
+  constructor(about) {
+    this.about = about;
+    this.look = { ...DEFAULTS };
+    this.result = null;
+    this.drawing = 0;
+    this.bars = new ClosenessBars(byId('result-closeness'));
+    this.draw = throttled(() => this.redraw(), PERIOD_MS);
+    this.buildLook();
+    this.buildSamples();
+    this.listen();
+    const megabytes = Math.floor(about.upload_bytes / 2 ** 20);
+    say(byId('drop-hint'), `JPEG, PNG or WebP, up to ${megabytes} MB; it goes to the dashboard and no farther`);
+  }
+
+  buildLook() {
+    const choices = { colormap: this.about.colormaps, mapping: this.about.mappings };
+    const fields = LOOK.map(([name, label, step, unit, most]) => {
+      const [low, high] = this.about.bounds[name] ?? [];
+      const spec = {
+        name, label, step, low, high: most ?? high, kind: 'double', value: DEFAULTS[name],
+        choices: choices[name] ?? [], text: unit ? `[${unit}]` : '',
+      };
+      return new Field(spec, 'look', (value) => {
+        this.look[name] = value;
+        this.draw();
+      }).root;
+    });
+    const form = byId('look');
+    form.addEventListener('submit', (event) => event.preventDefault());
+    form.append(...fields);
+  }
+
+  buildSamples() {
+    byId('samples').append(...this.about.samples.map((path) => {
+      const name = path.replace(/^samples\//, '').replace(/\.\w+$/, '').replaceAll('_', ' ');
+      const button = element('button', { type: 'button', title: name }, element('img', { src: `/static/${path}`, alt: `Sample: ${name}`, width: 104, height: 78 }));
+      button.addEventListener('click', async () => {
+        try {
+          this.send(await (await ask(`/static/${path}`)).blob(), name);
+        } catch (error) {
+          this.fail(error.message);
+        }
+      });
+      return element('li', {}, button);
+    }));
+  }
+
+  listen() {
+    const input = byId('file');
+    input.addEventListener('change', () => {
+      if (input.files[0]) this.send(input.files[0], input.files[0].name);
+      input.value = '';
+    });
+    const drop = byId('drop');
+    window.addEventListener('dragover', (event) => {
+      event.preventDefault();
+      drop.classList.add('over');
+    });
+    window.addEventListener('dragleave', (event) => {
+      if (!event.relatedTarget) drop.classList.remove('over');
+    });
+    window.addEventListener('drop', (event) => {
+      event.preventDefault();
+      drop.classList.remove('over');
+      this.take(event.dataTransfer?.files[0]);
+    });
+    window.addEventListener('paste', (event) => this.take(event.clipboardData?.files[0]));
+  }
+
+  take(file) {
+    if (!file) return;
+    document.dispatchEvent(new CustomEvent('show-panel', { detail: 'picture' }));
+    this.send(file, file.name);
+  }
+
+  async send(blob, name) {
+    if (blob.size > this.about.upload_bytes) {
+      this.fail(`the file has ${blob.size} bytes, at most ${this.about.upload_bytes} are taken`);
+      return;
+    }
+    say(byId('picture-error'), '');
+    const card = byId('result');
+    card.hidden = false;
+    card.setAttribute('aria-busy', 'true');
+    pill(byId('result-words'), 'wait', 'working');
+    const body = new FormData();
+    body.append('image', blob, 'picture');
+    try {
+      const answer = await ask('/api/predict', { method: 'POST', body, headers: { Accept: 'application/json' } });
+      this.result = await answer.json();
+      this.show(blob, name);
+      await this.redraw();
+      card.scrollIntoView({ block: 'nearest' });
+    } catch (error) {
+      if (!this.result) card.hidden = true;
+      else pill(byId('result-words'), 'warn', 'the picture before');
+      this.fail(error.message);
+    } finally {
+      card.setAttribute('aria-busy', 'false');
+    }
+  }
+
+  show(blob, name) {
+    const { result } = this;
+    swap(byId('result-picture'), blob);
+    const time = result.cached ? 'known already, not inferred again' : `inferred in ${Math.round(result.inference_ms)} ms`;
+    pill(byId('result-words'), 'ok', `${result.width}×${result.height}, ${result.model}, ${time}`);
+    const near = result.closeness;
+    this.bars.show([near.left, near.centre, near.right]);
+    const unknown = near.reason ? `Closeness is unknown: ${near.reason}.` : '';
+    say(byId('result-notice'), [unknown, result.notice].filter(Boolean).join(' '));
+    say(byId('result-title'), name.length > 40 ? `${name.slice(0, 37)}...` : name);
+  }
+
+  async redraw() {
+    if (!this.result) return;
+    const turn = ++this.drawing;
+    const query = new URLSearchParams(this.look);
+    const { links } = this.result;
+    byId('save-pair').href = `${links.side_by_side}?${query}`;
+    byId('save-heatmap').href = `${links.heatmap}?${query}`;
+    byId('save-depth').href = links.depth;
+    try {
+      const blob = await (await ask(`${links.heatmap}?${query}`)).blob();
+      if (turn === this.drawing) {
+        swap(byId('result-heatmap'), blob);
+        say(byId('picture-error'), '');
+      }
+    } catch (error) {
+      this.fail(error.message);
+    }
+  }
+
+  fail(reason) {
+    say(byId('picture-error'), reason);
+  }
+}
+
+function swap(image, blob) {
+  const old = image.src;
+  image.src = URL.createObjectURL(blob);
+  if (old.startsWith('blob:')) URL.revokeObjectURL(old);
+}

@@ -1,0 +1,119 @@
+// The scan from above: the robot at the bottom looks up; free ground is tinted, obstacles are dots.
+
+const CLEAR = -1;
+
+function css(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function heat(share) { // near is warm
+  return `hsl(${Math.round(8 + 190 * Math.min(1, Math.max(0, share)))} 80% 52%)`;
+}
+
+/** Draw a scan ({first, step, most, ranges}) or, without one, why there is none. */
+export function drawTopView(canvas, scan, nearest, reason) {
+  const ratio = window.devicePixelRatio || 1;
+  const { clientWidth: width, clientHeight: height } = canvas;
+  if (!width) return;
+  if (canvas.width !== Math.round(width * ratio)) {
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+  }
+  const pen = canvas.getContext('2d');
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  pen.font = '12px system-ui, sans-serif';
+  const reach = scan ? viewReach(scan) : 3;
+  const origin = { x: width / 2, y: height - 16 };
+  const scale = (height - 30) / reach;
+  const at = (range, angle) => [
+    origin.x - range * Math.sin(angle) * scale, origin.y - range * Math.cos(angle) * scale,
+  ];
+  if (scan) {
+    rings(pen, origin, scale, reach, width);
+    free(pen, scan, at, origin, reach);
+    dots(pen, scan, at, reach);
+    if (nearest && nearest.every(Number.isFinite)) marker(pen, nearest, origin, scale);
+  } else {
+    pen.fillStyle = css('--dim');
+    pen.textAlign = 'center';
+    wrapped(pen, reason, width / 2, height / 2 - 6, width - 40);
+  }
+  pen.fillStyle = css('--robot');
+  pen.beginPath();
+  pen.moveTo(origin.x, origin.y - 9);
+  pen.lineTo(origin.x + 7, origin.y + 7);
+  pen.lineTo(origin.x - 7, origin.y + 7);
+  pen.fill();
+}
+
+/** Metres that are drawn: far enough for what is there, no farther. */
+function viewReach(scan) {
+  const seen = scan.ranges.filter((range) => range > 0);
+  const farthest = seen.length ? Math.max(...seen) : scan.most;
+  return Math.min(scan.most, [2, 3, 4, 6, 10, 20].find((step) => step >= farthest) ?? scan.most);
+}
+
+function rings(pen, origin, scale, reach, width) {
+  pen.strokeStyle = css('--ring');
+  pen.fillStyle = css('--dim');
+  pen.lineWidth = 1;
+  pen.textAlign = 'left';
+  const step = reach > 10 ? 5 : reach > 4 ? 2 : 1;
+  for (let range = step; range <= reach + 0.01; range += step) {
+    pen.beginPath();
+    pen.arc(origin.x, origin.y, range * scale, Math.PI, 2 * Math.PI);
+    pen.stroke();
+    const x = Math.min(origin.x + range * scale * 0.94, width - 34);
+    const beside = Math.sqrt(Math.max(0, (range * scale) ** 2 - (x - origin.x) ** 2));
+    pen.fillText(`${range} m`, x + 4, origin.y - beside + 4);
+  }
+}
+
+function free(pen, scan, at, origin, reach) {
+  pen.fillStyle = css('--free');
+  scan.ranges.forEach((range, i) => {
+    if (range === null) return;
+    const angle = scan.first + i * scan.step;
+    const far = Math.min(range === CLEAR ? scan.most : range, reach);
+    pen.beginPath();
+    pen.moveTo(origin.x, origin.y);
+    pen.lineTo(...at(far, angle - scan.step / 2));
+    pen.lineTo(...at(far, angle + scan.step / 2));
+    pen.fill();
+  });
+}
+
+function dots(pen, scan, at, reach) {
+  scan.ranges.forEach((range, i) => {
+    if (range === null || range === CLEAR || range > reach) return;
+    const [x, y] = at(range, scan.first + i * scan.step);
+    pen.fillStyle = heat(range / Math.min(reach, 3));
+    pen.beginPath();
+    pen.arc(x, y, 3, 0, 2 * Math.PI);
+    pen.fill();
+  });
+}
+
+function marker(pen, [forward, left], origin, scale) {
+  pen.strokeStyle = css('--text');
+  pen.lineWidth = 2;
+  pen.beginPath();
+  pen.arc(origin.x - left * scale, origin.y - forward * scale, 7, 0, 2 * Math.PI);
+  pen.stroke();
+}
+
+function wrapped(pen, text, x, y, width) {
+  let line = '';
+  for (const word of text.split(' ')) {
+    const longer = line ? `${line} ${word}` : word;
+    if (line && pen.measureText(longer).width > width) {
+      pen.fillText(line, x, y);
+      y += 16;
+      line = word;
+    } else {
+      line = longer;
+    }
+  }
+  pen.fillText(line, x, y);
+}

@@ -1,0 +1,156 @@
+"""Recorded messages through the node's own classes, in the time of the recording."""
+
+from __future__ import annotations
+
+import math
+import sys
+import types
+
+import numpy as np
+import pytest
+from bags import JAZZY, START_NS, camera_info_message, raw_message
+from fakes import BrightnessEstimator, SceneEstimator
+from geometry_msgs.msg import TransformStamped
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Imu
+
+from midas_depth_ros.geometry import CameraMount
+from midas_depth_ros.images.sources.bag_cameras import BagCamera
+from midas_depth_ros.images.sources.bag_messages import Recorded
+from midas_depth_ros.nodes.bag_pipeline import OUTPUTS, BagPipeline
+from midas_depth_ros.nodes.declarations import build
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+from .test_metric_topics import MOUNT, POSE, box, scene_depth
+from .test_tf_mount import Buffer, TransformException, quaternion
+
+CAMERA = BagCamera('front/left', '/front/left/image_rect', '/front/left/camera_info')
+RGB = np.full((240, 320, 3), 120, np.uint8)
+SECOND_NS = 1_000_000_000
+
+
+def pipeline(estimator, wanted=(), said=None, **parameters) -> BagPipeline:
+    said = [] if said is None else said
+    settings = build(DepthNodeSettings, parameters)
+    return BagPipeline(estimator, settings, [CAMERA], wanted, said.append, said.append)
+
+
+def cdr(time_s: float, topic: str, message) -> Recorded:
+    kind = message.__msgtype__
+    data = bytes(JAZZY.serialize_cdr(message, kind))
+    return Recorded(topic, kind, START_NS + round(time_s * SECOND_NS), data)
+
+
+def image(time_s: float) -> Recorded:
+    return cdr(time_s, CAMERA.image, raw_message(RGB, START_NS + round(time_s * SECOND_NS)))
+
+
+def info(time_s: float = 0.0) -> Recorded:
+    return cdr(time_s, CAMERA.info, camera_info_message(RGB, START_NS, focal=234.0))
+
+
+def level_imu(time_s: float) -> Recorded:
+    message = Imu()
+    message.orientation.w = 1.0
+    data = bytes(serialize_message(message))
+    return Recorded('/imu', 'sensor_msgs/msg/Imu', START_NS + round(time_s * SECOND_NS), data)
+
+
+def names(made) -> list[str]:
+    return [topic.removeprefix('/front/left/') for topic, _ in made]
+
+
+def test_bytes_that_are_no_message_are_said_and_counted():
+    said = []
+    line = pipeline(BrightnessEstimator(), said=said)
+    for topic in (CAMERA.image, CAMERA.info):
+        assert line.process(Recorded(topic, '', 7, b'\0\1\0\0\xff\xff')) == []
+    assert [text.split(':')[0] for text in said] == [
+        f'{topic} at 7 ns' for topic in (CAMERA.image, CAMERA.info)
+    ]
+    assert names(line.process(image(1.0)))[0] == 'closeness'
+    assert (line.tallies[0].frames, line.tallies[0].processed) == (2, 1)
+
+
+def test_an_estimator_that_fails_costs_one_frame():
+    said = []
+    estimator = BrightnessEstimator()
+    line = pipeline(estimator, said=said)
+    estimator.fail_next = RuntimeError('out of memory')
+    assert line.process(image(1.0)) == []
+    assert said == [f'{CAMERA.image} at {START_NS + SECOND_NS} ns: RuntimeError: out of memory']
+    assert len(line.process(image(1.1))) == 4
+
+
+def test_only_what_is_wanted_is_made():
+    line = pipeline(BrightnessEstimator(), wanted=('heatmap/image',))
+    assert line.outputs.keys() == {'/front/left/heatmap/image'}
+    assert names(line.process(image(1.0))) == ['heatmap/image']
+    everything = pipeline(BrightnessEstimator())
+    assert {name.removeprefix('/front/left/') for name in everything.outputs} == set(OUTPUTS)
+
+
+def test_topics_are_those_of_the_bag_and_of_every_sensor():
+    line = pipeline(BrightnessEstimator(), **{'imu_topic': '/imu', 'scale.source': 'scan'})
+    assert set(line.topics) == {
+        CAMERA.image, CAMERA.info, '/imu', '/front/left/reference/scan'
+    }  # fmt: skip
+
+
+def test_a_frame_without_a_stamp_is_as_old_as_its_receipt():
+    line = pipeline(BrightnessEstimator(), wanted=('closeness',))
+    message = raw_message(RGB, 0)
+    ((_, made),) = line.process(cdr(3.0, CAMERA.image, message))
+    assert (made.header.stamp.sec, made.header.stamp.nanosec) == (0, 0)
+
+
+@pytest.mark.parametrize(('age_s', 'in_metres'), [(0.3, True), (0.7, False)])
+def test_an_imu_falls_silent_by_the_time_of_the_recording(age_s, in_metres):
+    exact = scene_depth(box(), pose=POSE)
+    line = pipeline(SceneEstimator(exact), wanted=('scan',), imu_topic='/imu', **MOUNT)
+    line.process(info())
+    line.process(level_imu(5.0))
+    made = line.process(image(5.0 + age_s))
+    assert names(made) == (['scan'] if in_metres else [])
+    assert ('no orientation from /imu' in line.tallies[0].reason) != in_metres
+    if in_metres:
+        ranges = np.array(made[0][1].ranges)
+        ahead = ranges[len(ranges) // 2]
+        assert math.isclose(ahead, 1.5, rel_tol=0.1)
+
+
+class Listener:
+    """As tf2_ros.TransformListener subscribes; one transform is all there is."""
+
+    def __init__(self, buffer, node):
+        self._buffer = buffer
+        node.create_subscription(
+            TransformStamped, '/tf_static', self._heard, 100, callback_group=None
+        )
+
+    def _heard(self, message):
+        self._buffer.found = message
+
+    def unregister(self):
+        self._buffer = None
+
+
+def test_the_mount_is_taken_from_the_tf_of_the_bag(monkeypatch):
+    module = types.ModuleType('tf2_ros')
+    module.Buffer, module.TransformListener = Buffer, Listener
+    module.TransformException = TransformException
+    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
+    mount = CameraMount(POSE.z_m, POSE.pitch_rad)
+    transform = TransformStamped()
+    transform.transform.rotation = quaternion(mount.body_axes())
+    transform.transform.translation.z = mount.height_m
+    exact = scene_depth(box(), pose=POSE)
+    line = pipeline(SceneEstimator(exact), wanted=('proximity',), mount_from_tf=True)
+    assert '/tf_static' in line.topics
+    line.process(info())
+    assert line.process(image(1.0)) == []
+    assert 'no transform' in line.tallies[0].reason
+    data = bytes(serialize_message(transform))
+    line.process(Recorded('/tf_static', 'tf2_msgs/msg/TFMessage', START_NS, data))
+    made = [message for index in range(3) for _, message in line.process(image(1.1 + index / 10))]
+    assert made[-1].range == pytest.approx(1.5, rel=0.05)

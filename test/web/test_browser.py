@@ -1,0 +1,311 @@
+"""The page in a real headless Chromium, over a real depth node and camera as processes over DDS."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+import pytest
+from browsing import WAIT_MS, browser_environment, find_browser, programs
+from driving import set_parameter
+from rcl_interfaces.srv import GetParameters
+from ros_helpers import Ros, free_domain
+from web_pictures import jpeg_file, png_file, ramp
+
+BROWSER = find_browser()
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason='no chromium on PATH: apt install chromium'),
+    pytest.mark.skipif(find_spec('playwright') is None, reason='playwright is not installed'),
+    pytest.mark.filterwarnings('ignore:failed to send response'),
+]
+CAMERA = ['--ros-args', '-p', 'width:=160', '-p', 'height:=120', '-p', 'rate:=8.0']
+NODE = [
+    '--ros-args',
+    '-p',
+    'model:=embedded',
+    '-p',
+    'diagnostics_rate:=5.0',
+    '-p',
+    'num_threads:=1',
+]
+# What a canvas shows, as text.
+PIXELS = 'canvas => canvas.toDataURL()'
+FRAMES = """
+([stream, least]) => Number(
+    document.querySelector(`canvas[data-stream="${stream}"]`)?.dataset.frames ?? 0) >= least
+"""
+# A file of so many zeros, dropped on the page.
+DROP = """
+size => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([new Uint8Array(size)], 'x.jpg', {type: 'image/jpeg'}));
+    window.dispatchEvent(new DragEvent('drop', {dataTransfer, cancelable: true}));
+}
+"""
+# What a browser itself notes of refusals, and of a server that is stopped on purpose.
+EXPECTED = (
+    'the server responded with a status of 4',
+    'WebSocket connection',
+    'ERR_CONNECTION_REFUSED',
+)
+
+
+@pytest.fixture(scope='module')
+def world():
+    """ROS in a domain of this module."""
+    with free_domain() as domain:
+        ros = Ros(domain)
+        yield ros
+        ros.close()
+
+
+@pytest.fixture(scope='module')
+def start(world, tmp_path_factory):
+    """Starts programs in that domain."""
+    with programs(tmp_path_factory.mktemp('logs'), world.environment) as starter:
+        yield starter
+
+
+@pytest.fixture(scope='module')
+def robot(start):
+    """A camera, a depth node and a dashboard; `robot['node']` may be replaced."""
+    started = {
+        'camera': start('nodes.synthetic_camera', *CAMERA),
+        'node': start('nodes.depth_node', *NODE),
+        'dashboard': start('web', '--port', '0', '--model', 'embedded'),
+    }
+    started['address'] = started['dashboard'].said(r'http://\S+')[0]
+    return started
+
+
+@pytest.fixture(scope='module')
+def chromium():
+    """The browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # A container's root may not use the sandbox, and its shared memory is small.
+        flags = ['--disable-dev-shm-usage', *(['--no-sandbox'] if os.geteuid() == 0 else [])]
+        browser = playwright.chromium.launch(
+            executable_path=BROWSER, args=flags, env=browser_environment()
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints():
+    """What the page complains about on the console; none is left at the end of the test."""
+    heard: list[str] = []
+    yield heard
+    assert [text for text in heard if not any(word in text for word in EXPECTED)] == []
+
+
+@pytest.fixture
+def open_page(chromium, robot, complaints):
+    """Opens the dashboard in a browser of its own."""
+    contexts = []
+
+    def make(path: str = '', **options):
+        options.setdefault('viewport', {'width': 1366, 'height': 820})
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on('console', lambda m: complaints.append(m.text) if m.type != 'log' else None)
+        page.on('pageerror', lambda error: complaints.append(str(error)))
+        page.goto(robot['address'] + path)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+def wait_frames(page, stream: str, least: int) -> None:
+    page.wait_for_function(FRAMES, arg=[stream, least])
+
+
+def frames(page, stream: str) -> int:
+    return int(page.locator(f'canvas[data-stream="{stream}"]').get_attribute('data-frames') or 0)
+
+
+def parameter(world, name: str):
+    answer = world.call(
+        GetParameters, 'depth_node/get_parameters', GetParameters.Request(names=[name])
+    )
+    value = answer.values[0]
+    return value.string_value or value.double_value or value.integer_value
+
+
+def is_set(world, name: str, value) -> None:
+    world.spin_until(lambda: parameter(world, name) == value, what=f'{name} = {value}')
+
+
+def test_live_pictures_change_in_every_browser_that_looks(open_page):
+    first, second = open_page(), open_page(viewport={'width': 390, 'height': 844})
+    for page in (first, second):
+        for stream in ('camera/picture', 'camera/heatmap'):
+            wait_frames(page, stream, 1)
+            canvas = page.locator(f'canvas[data-stream="{stream}"]')
+            before, count = canvas.evaluate(PIXELS), frames(page, stream)
+            wait_frames(page, stream, count + 3)
+            assert canvas.evaluate(PIXELS) != before
+        assert page.locator('#connection').inner_text() == 'connected'
+    assert first.locator('#node-state').inner_text() == 'working'
+    told = first.locator('#node-facts').inner_text()
+    assert told.split('\n')[:2] == ['Model', 'embedded']
+    assert '% of a core' in told
+    stats = first.locator('.stats').inner_text()
+    first.wait_for_function("!document.querySelector('.stats').innerText.includes('Depth\\n–')")
+    assert 'Latency' in stats
+
+
+def test_a_slider_and_a_list_change_the_parameters_of_the_node(open_page, world):
+    page = open_page()
+    page.get_by_label('Camera shines through').fill('0.5')
+    is_set(world, 'heatmap.overlay_alpha', 0.5)
+    page.get_by_label('Camera shines through').press('ArrowRight')  # by keyboard
+    is_set(world, 'heatmap.overlay_alpha', 0.55)
+    page.get_by_label('Colours').first.select_option('turbo')
+    is_set(world, 'heatmap.colormap', 'turbo')
+    page.get_by_label('Frames per second').fill('4')
+    is_set(world, 'max_rate', 4.0)
+    # What is set elsewhere is shown here.
+    assert set_parameter(world, 'heatmap.smoothing', 3.0)[0]
+    page.wait_for_function("document.getElementById('parameter-heatmap-smoothing').value === '3'")
+
+
+def test_a_refusal_is_shown_in_the_words_of_the_node(open_page, world):
+    page = open_page()
+    height = page.get_by_label('Height of the lens')
+    height.fill('0.4')
+    height.press('Enter')
+    is_set(world, 'camera_height', 0.4)
+    height.fill('1000')
+    height.press('Enter')
+    error = page.locator('#parameter-camera_height-error')
+    error.filter(has_text='camera_height: 1000').wait_for()
+    assert 'above the maximum 100 m' in error.inner_text()
+    assert height.input_value() == '0.4'
+    assert parameter(world, 'camera_height') == 0.4
+
+
+def test_pause_and_resume_from_the_page(open_page):
+    page = open_page()
+    wait_frames(page, 'camera/heatmap', 1)
+    page.get_by_role('button', name='Pause the node').click()
+    page.get_by_role('button', name='Resume the node').wait_for()
+    assert page.locator('#node-state').inner_text() == 'paused'
+    page.get_by_role('button', name='Resume the node').click()
+    page.get_by_role('button', name='Pause the node').wait_for()
+    wait_frames(page, 'camera/heatmap', frames(page, 'camera/heatmap') + 2)
+
+
+def test_a_frozen_view_stands_still_until_it_goes_on(open_page):
+    page = open_page()
+    wait_frames(page, 'camera/heatmap', 1)
+    page.get_by_role('button', name='Freeze this view').click()
+    page.wait_for_function("document.getElementById('connection').innerText === 'frozen'")
+    count = frames(page, 'camera/heatmap')
+    page.wait_for_timeout(700)
+    assert frames(page, 'camera/heatmap') == count
+    page.get_by_role('button', name='Go on').click()
+    wait_frames(page, 'camera/heatmap', count + 2)
+
+
+def natural_size(page, selector: str) -> list[int]:
+    return page.locator(selector).evaluate('i => [i.naturalWidth, i.naturalHeight]')
+
+
+def test_an_uploaded_picture_gives_a_result_that_sliders_draw_anew(open_page):
+    page = open_page('#picture')
+    file = {'name': 'room.jpg', 'mimeType': 'image/jpeg', 'buffer': jpeg_file(ramp(240, 320))}
+    page.locator('#file').set_input_files(file)
+    page.locator('#result-words[data-level=ok]').wait_for()
+    assert '320×240, embedded, inferred in' in page.locator('#result-words').inner_text()
+    page.wait_for_function("document.getElementById('result-heatmap').naturalWidth > 0")
+    assert natural_size(page, '#result-heatmap') == natural_size(page, '#result-picture')
+    assert natural_size(page, '#result-heatmap') == [320, 240]
+    before = page.locator('#result-heatmap').get_attribute('src')
+    with page.expect_response(lambda answer: 'gamma=2' in answer.url) as drawn:
+        page.get_by_label('Gamma').fill('2')
+    assert drawn.value.ok
+    page.wait_for_function(
+        "before => document.getElementById('result-heatmap').src !== before", arg=before
+    )
+    for name, start in (('#save-pair', b'\x89PNG'), ('#save-depth', b'\x93NUMPY')):
+        with page.expect_download() as download:
+            page.locator(name).click()
+        assert download.value.path().read_bytes().startswith(start)
+    page.locator('#file').set_input_files(file)
+    page.locator('#result-words', has_text='known already').wait_for()
+
+
+def test_a_sample_gives_a_result(open_page):
+    page = open_page('#picture')
+    page.get_by_role('button', name='Sample: corridor 2').click()
+    page.locator('#result-words', has_text='320×240').wait_for()
+
+
+def test_bad_files_give_a_readable_error_and_the_page_lives_on(open_page):
+    page = open_page('#picture')
+    for buffer, words in (
+        (b'this is a text', 'this is no JPEG, PNG or WebP picture'),
+        (png_file(ramp())[:-60], 'cut short'),
+    ):
+        file = {'name': 'x.jpg', 'mimeType': 'image/jpeg', 'buffer': buffer}
+        page.locator('#file').set_input_files(file)
+        page.locator('#picture-error', has_text=words).wait_for()
+        assert page.locator('#result').is_hidden()
+    page.evaluate(DROP, 21 * 2**20)
+    page.locator('#picture-error', has_text='the file has 22020096 bytes').wait_for()
+    file = {'name': 'x.png', 'mimeType': 'image/png', 'buffer': png_file(ramp())}
+    page.locator('#file').set_input_files(file)
+    page.locator('#result-words[data-level=ok]').wait_for()
+    assert page.locator('#picture-error').inner_text() == ''
+
+
+def test_the_page_works_by_keyboard_and_on_a_phone_in_the_dark(open_page):
+    page = open_page(viewport={'width': 360, 'height': 740}, color_scheme='dark', has_touch=True)
+    wait_frames(page, 'camera/heatmap', 1)
+    wide = 'document.documentElement.scrollWidth - document.documentElement.clientWidth'
+    assert page.evaluate(wide) <= 0
+    assert page.evaluate('getComputedStyle(document.body).backgroundColor') == 'rgb(14, 17, 22)'
+    page.keyboard.press('Tab')
+    assert page.evaluate('document.activeElement.className') == 'skip'
+    page.keyboard.press('Tab')
+    page.keyboard.press('ArrowRight')
+    assert page.evaluate('document.activeElement.id') == 'tab-picture'
+    assert page.locator('#picture').is_visible()
+    assert page.locator('#live').is_hidden()
+    assert page.evaluate(wide) <= 0
+
+
+def test_a_depth_node_that_goes_and_comes_back_is_shown_again(open_page, robot, start):
+    page = open_page()
+    wait_frames(page, 'camera/heatmap', 1)
+    assert robot['node'].stop() == 0, robot['node'].output
+    page.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
+    page.locator('#controls', has_text='No depth node to set').wait_for()
+    heatmap = page.locator('figure', has=page.locator('canvas[data-stream="camera/heatmap"]'))
+    heatmap.locator('.over', has_text='no new picture').wait_for()
+    assert '?' in page.locator('.bars').first.inner_text()  # what was near is not known any more
+    robot['node'] = start('nodes.depth_node', *NODE)
+    page.locator('#live-notice').wait_for(state='hidden')
+    wait_frames(page, 'camera/heatmap', frames(page, 'camera/heatmap') + 3)
+    page.get_by_label('Camera shines through').wait_for()
+
+
+def test_a_dashboard_that_goes_and_comes_back_is_found_again(open_page, robot, start):
+    page = open_page()
+    wait_frames(page, 'camera/heatmap', 1)
+    assert robot['dashboard'].stop() == 0, robot['dashboard'].output
+    assert 'Traceback' not in robot['dashboard'].output
+    page.locator('#connection', has_text='connection lost').wait_for()
+    count = frames(page, 'camera/heatmap')
+    port = robot['address'].rstrip('/').rpartition(':')[2]
+    robot['dashboard'] = start('web', '--port', port, '--model', 'embedded')
+    robot['dashboard'].said('http://')
+    page.locator('#connection', has_text='connected').wait_for()
+    wait_frames(page, 'camera/heatmap', count + 3)

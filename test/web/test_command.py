@@ -1,0 +1,137 @@
+"""The console script as a process: its address, its warnings, its refusals, its end by a signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import urllib.error
+import urllib.request
+
+import click
+import pytest
+from browsing import programs
+from click.testing import CliRunner
+
+from midas_depth_ros.web import command
+from midas_depth_ros.web.command import chosen_token, dashboard, split_ros_arguments
+
+PICTURES_ONLY = ['--no-ros', '--model', 'embedded', '--port', '0']
+
+
+@pytest.fixture
+def start(tmp_path):
+    with programs(tmp_path, dict(os.environ)) as starter:
+        yield starter
+
+
+def get(address: str, **headers: str) -> int:
+    request = urllib.request.Request(address, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_it_says_its_address_serves_and_ends_cleanly(start, number):
+    program = start('web', *PICTURES_ONLY)
+    address = program.said(r'dashboard: (http://127\.0\.0\.1:\d+/)\n')[1]
+    assert get(address) == get(f'{address}api/state') == 200
+    with socket.create_connection(('127.0.0.1', int(address.split(':')[2][:-1]))):
+        assert program.stop(number) == 0  # also while somebody holds a connection
+    assert program.output == f'dashboard: {address}\n'
+
+
+def test_beyond_localhost_a_token_is_made_up(start):
+    program = start('web', *PICTURES_ONLY, '--host', '0.0.0.0')
+    port, token = program.said(r'http://\S+:(\d+)/\?token=(\S{20,})\n').groups()
+    address = f'http://127.0.0.1:{port}/'
+    assert get(address) == get(f'{address}api/state') == 401
+    assert get(f'{address}api/state', Authorization=f'Bearer {token}') == 200
+    assert 'WARNING' not in program.output
+    assert program.stop() == 0
+
+
+def test_without_a_token_beyond_localhost_there_is_a_loud_warning(start):
+    program = start('web', *PICTURES_ONLY, '--host', '0.0.0.0', '--no-token')
+    program.said('WARNING: everyone who can reach http')
+    port = program.said(r':(\d+)/')[1]
+    assert get(f'http://127.0.0.1:{port}/api/state') == 200
+    assert program.stop() == 0
+
+
+def test_a_port_that_is_taken_is_named(start):
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = str(taken.getsockname()[1])
+        program = start('web', '--no-ros', '--port', port)
+        assert program.process.wait(timeout=60) == 1
+    assert f'127.0.0.1:{port}' in program.output
+    assert '--port' in program.output
+    assert 'Traceback' not in program.output
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['--host', 'no.such.host.invalid'], ['no.such.host.invalid', '--host']),
+        (['--host', '203.0.113.7'], ['203.0.113.7', 'cannot listen']),
+        (['--port', '70000'], ['70000', '65535']),
+        (['--token', 'a', '--no-token'], ['--token', '--no-token']),
+    ],
+)
+def test_wrong_options_are_refused_in_words(arguments, words):
+    result = CliRunner().invoke(dashboard, arguments)
+    assert result.exit_code in (1, 2)
+    for word in words:
+        assert word in result.output
+
+
+def test_missing_libraries_are_named_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(command, 'find_spec', lambda name: None)
+    with pytest.raises(click.ClickException) as error:
+        command.check_libraries()
+    assert 'pip install fastapi uvicorn websockets python-multipart' in error.value.message
+
+
+@pytest.mark.parametrize('old', ['0.63.0', '0.99.1'])
+def test_a_library_that_is_too_old_is_named_with_the_remedy(monkeypatch, old):
+    monkeypatch.setattr(command, 'version', lambda name: old)
+    with pytest.raises(click.ClickException) as error:
+        command.check_libraries()
+    assert old in error.value.message
+    assert 'pip install' in error.value.message
+
+
+@pytest.mark.parametrize(
+    ('host', 'token', 'no_token', 'expected'),
+    [
+        ('127.0.0.1', '', False, ''),
+        ('127.0.0.1', 'mine', False, 'mine'),
+        ('0.0.0.0', 'mine', False, 'mine'),
+        ('0.0.0.0', '', True, ''),
+    ],
+)
+def test_which_token_is_asked_for(host, token, no_token, expected):
+    assert chosen_token(host, token, no_token) == expected
+
+
+def test_a_token_that_is_made_up_is_long_and_new():
+    tokens = {chosen_token('0.0.0.0', '', False) for _ in range(20)}
+    assert len(tokens) == 20
+    assert min(map(len, tokens)) >= 20
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'ours', 'ros'),
+    [
+        (['--port', '1'], ['--port', '1'], []),
+        (['--ros-args', '-r', 'a:=b'], [], ['--ros-args', '-r', 'a:=b']),
+        (['--no-ros', '--ros-args', '-r', 'a:=b', '--', '--port', '1'],)
+        + (['--no-ros', '--port', '1'], ['--ros-args', '-r', 'a:=b']),
+    ],
+)
+def test_ros_arguments_are_told_apart(arguments, ours, ros):
+    assert split_ros_arguments(arguments) == (ours, ros)

@@ -1,0 +1,167 @@
+"""Bytes, time, rate and jobs are bounded, and a refusal says by how much."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from web_pictures import png_file, ramp
+
+from midas_depth_ros.web.bodies import BodyGuard
+from midas_depth_ros.web.errors import Refused
+from midas_depth_ros.web.limits import Jobs, Limits, Rate
+
+FILE = png_file(ramp())
+SMALL = Limits(upload_bytes=2000, json_bytes=200)
+MULTIPART = {'Content-Type': 'multipart/form-data; boundary=x'}
+
+
+def upload(size: int) -> bytes:
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+    return head + bytes(size) + b'\r\n--x--\r\n'
+
+
+def test_too_many_bytes_are_refused_by_their_announcement(make_client):
+    answer = make_client(limits=SMALL).post('/api/predict', content=upload(3000), headers=MULTIPART)
+    assert answer.status_code == 413
+    assert '2000' in answer.json()['error']
+
+
+def test_too_many_bytes_are_refused_without_an_announcement(make_client):
+    def pieces():
+        for _ in range(100):
+            yield upload(1000)
+
+    client = make_client(limits=SMALL)
+    answer = client.post('/api/predict', content=pieces(), headers=MULTIPART)
+    assert answer.status_code == 413
+    answer = client.post('/api/parameters', json={'name': 'x' * 300, 'value': 1})
+    assert answer.status_code == 413
+
+
+def run_guard(receive, limits: Limits, path: str = '/api/predict') -> tuple[int, list[bytes]]:
+    """The status that a BodyGuard answers with around an app that reads the whole body."""
+    sent, read = [], []
+
+    async def app(scope, receive, send):
+        more = True
+        while more:
+            message = await receive()
+            read.append(message.get('body', b''))
+            more = message.get('more_body', False)
+        await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b'content-type', b'multipart/form-data; boundary=x')]
+    scope = {'type': 'http', 'method': 'POST', 'path': path, 'headers': headers}
+    asyncio.run(BodyGuard(app, limits)(scope, receive, send))
+    return sent[0]['status'], read
+
+
+def test_a_body_that_does_not_come_is_not_waited_for():
+    async def receive():
+        await asyncio.sleep(60)
+
+    assert run_guard(receive, Limits(upload_s=0.05))[0] == 408
+
+
+def test_a_body_that_trickles_is_not_waited_for():
+    async def receive():
+        await asyncio.sleep(0.01)
+        return {'type': 'http.request', 'body': b'x', 'more_body': True}
+
+    status, read = run_guard(receive, Limits(upload_s=0.2))
+    assert status == 408
+    assert 0 < len(read) < 60
+
+
+def test_a_whole_body_comes_through():
+    bodies = [b'one', b'two']
+
+    async def receive():
+        body = bodies.pop(0)
+        return {'type': 'http.request', 'body': body, 'more_body': bool(bodies)}
+
+    assert run_guard(receive, Limits()) == (200, [b'one', b'two'])
+
+
+def test_rate_lets_a_burst_through_and_then_so_many_per_second():
+    now = [100.0]
+    rate = Rate(2.0, 3, lambda: now[0])
+    for _ in range(3):
+        rate.take('a')
+    with pytest.raises(Refused) as refused:
+        rate.take('a')
+    assert refused.value.status_code == 429
+    assert refused.value.headers['Retry-After'] == '1'
+    rate.take('b')  # somebody else
+    now[0] += 0.5
+    rate.take('a')
+    with pytest.raises(Refused):
+        rate.take('a')
+    now[0] += 60
+    for _ in range(3):
+        rate.take('a')
+    with pytest.raises(Refused):
+        rate.take('a')
+
+
+def test_rate_does_not_remember_everybody():
+    rate = Rate(1.0, 1)
+    for number in range(3000):
+        rate.take(str(number))
+    assert len(rate._buckets) <= 1024
+
+
+def test_too_many_pictures_at_once_are_refused_over_http(make_client):
+    client = make_client(limits=Limits(predictions_per_s=0.001, prediction_burst=2))
+    answers = [client.post('/api/predict', files={'image': FILE}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert int(answers[2].headers['retry-after']) > 1
+    assert client.get('/api/state').status_code == 200
+
+
+def test_jobs_that_would_wait_too_long_are_refused():
+    gate = threading.Event()
+    jobs = Jobs(Limits(waiting_jobs=1, job_s=30))
+
+    async def run() -> list:
+        first = [asyncio.create_task(jobs.run(gate.wait, 20)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Refused) as refused:
+            await jobs.run(gate.wait, 20)
+        assert refused.value.status_code == 503
+        gate.set()
+        return [*await asyncio.gather(*first), await jobs.run(lambda: 'free again')]
+
+    assert asyncio.run(run()) == [True, True, 'free again']
+    jobs.close()
+
+
+def test_a_job_that_takes_too_long_is_given_up_and_counts_until_it_ends():
+    gate = threading.Event()
+    jobs = Jobs(Limits(waiting_jobs=0, job_s=0.05))
+
+    async def run() -> None:
+        with pytest.raises(Refused) as refused:
+            await jobs.run(gate.wait, 20)
+        assert refused.value.status_code == 504
+        with pytest.raises(Refused) as refused:
+            await jobs.run(lambda: None)
+        assert refused.value.status_code == 503
+
+    asyncio.run(run())
+    gate.set()
+    jobs.close()
+
+
+def test_a_slow_model_does_not_hold_up_the_page(make_client, estimator):
+    client = make_client(limits=Limits(job_s=0.1))
+    estimator.gate.clear()
+    answer = client.post('/api/predict', files={'image': FILE})
+    assert answer.status_code == 504
+    assert client.get('/').status_code == 200
+    estimator.gate.set()

@@ -1,0 +1,187 @@
+"""The live WebSocket: newest frames only, at each browser's own pace, none waiting for another."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from starlette.websockets import WebSocketDisconnect
+
+from midas_depth_ros.web.feed import Feed, Picture
+from midas_depth_ros.web.limits import Limits
+
+LIVE = 'ws://127.0.0.1:8080/api/live'
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return Feed()
+
+
+@pytest.fixture
+def client(make_client, feed):
+    # One event loop for all connections of a test, as the server has.
+    with make_client(feed=feed, limits=Limits(viewers=3)) as client:
+        yield client
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def put(feed: Feed, stream: str, content: bytes) -> Picture:
+    picture = Picture(lambda: content)
+    feed.put(stream, picture)
+    return picture
+
+
+def next_frame(live) -> tuple[str, bytes]:
+    """The next binary message, whatever facts come before it."""
+    while True:
+        message = live.receive()
+        if message.get('bytes') is not None:
+            data = message['bytes']
+            length = int.from_bytes(data[:2], 'big')
+            header = json.loads(data[2 : 2 + length])
+            return header['stream'], data[2 + length :]
+        assert message['type'] == 'websocket.send', message
+
+
+def next_facts(live) -> dict:
+    while True:
+        facts = live.receive_json()
+        if facts:
+            return facts
+
+
+def test_facts_come_at_once_and_then_only_what_changed(client, feed):
+    feed.tell('present', True)
+    feed.tell('cameras', {'front': {'level': 'ok'}})
+    with client.websocket_connect(LIVE) as live:
+        assert live.receive_json() == {'present': True, 'cameras': {'front': {'level': 'ok'}}}
+        feed.tell('present', True)  # nothing new
+        feed.tell('closeness/front', [0.25, None, 1.0])
+        assert next_facts(live) == {'closeness/front': [0.25, None, 1.0]}
+        feed.tell('closeness/front', None)
+        assert next_facts(live) == {'closeness/front': None}
+
+
+def test_a_browser_gets_the_next_frame_when_it_has_shown_the_last(client, feed):
+    with client.websocket_connect(LIVE) as live:
+        live.receive_json()
+        put(feed, 'front/heatmap', b'first')
+        assert next_frame(live) == ('front/heatmap', b'first')
+        for number in range(50):
+            put(feed, 'front/heatmap', b'skipped %d' % number)
+        put(feed, 'front/heatmap', b'newest')
+        put(feed, 'front/picture', b'another stream')
+        assert next_frame(live) == ('front/picture', b'another stream')
+        live.send_json({'shown': 'front/heatmap'})
+        assert next_frame(live) == ('front/heatmap', b'newest')
+
+
+def test_a_browser_that_shows_nothing_holds_up_nobody(client, feed):
+    with client.websocket_connect(LIVE) as stuck, client.websocket_connect(LIVE) as quick:
+        put(feed, 'front/heatmap', b'0')
+        assert next_frame(stuck) == ('front/heatmap', b'0')
+        for number in range(1, 6):
+            assert next_frame(quick)[0] == 'front/heatmap'
+            put(feed, 'front/heatmap', b'%d' % number)
+            quick.send_json({'shown': 'front/heatmap'})
+        assert next_frame(quick) == ('front/heatmap', b'5')
+        stuck.send_json({'shown': 'front/heatmap'})
+        assert next_frame(stuck) == ('front/heatmap', b'5')
+
+
+def test_a_frame_is_encoded_once_for_all_and_never_for_nobody(client, feed):
+    calls = []
+
+    def encode() -> bytes:
+        calls.append(1)
+        return b'jpeg'
+
+    feed.put('front/picture', Picture(encode))
+    assert calls == []
+    with client.websocket_connect(LIVE) as one, client.websocket_connect(LIVE) as two:
+        assert next_frame(one)[1] == next_frame(two)[1] == b'jpeg'
+    assert calls == [1]
+
+
+def test_a_frame_that_cannot_be_shown_is_left_out(client, feed):
+    put(feed, 'front/picture', b'')
+    with client.websocket_connect(LIVE) as live:
+        live.receive_json()
+        put(feed, 'front/picture', b'good')
+        assert next_frame(live) == ('front/picture', b'good')
+
+
+@pytest.mark.parametrize('junk', ['', '{', '[]', '{"shown": 3}', '"x"', 'null', 'y' * 3000])
+def test_rubbish_from_a_browser_does_no_harm(client, feed, junk):
+    with client.websocket_connect(LIVE) as live:
+        live.send_text(junk)
+        put(feed, 'front/heatmap', b'still here')
+        assert next_frame(live) == ('front/heatmap', b'still here')
+
+
+def test_binary_rubbish_ends_that_browser_alone(client, feed):
+    with client.websocket_connect(LIVE) as live, client.websocket_connect(LIVE) as other:
+        live.send_bytes(b'\0')
+        put(feed, 'front/heatmap', b'x')
+        assert next_frame(other)[1] == b'x'
+
+
+def test_who_looks_is_counted_and_told(client, feed):
+    heard = []
+    feed.on_audience(heard.append)
+    with client.websocket_connect(LIVE) as one:
+        one.receive_json()
+        with client.websocket_connect(LIVE) as two:
+            two.receive_json()
+            assert feed.viewers == 2
+        wait_for(lambda: feed.viewers == 1)
+    wait_for(lambda: feed.viewers == 0)
+    assert heard == [1, 2, 1, 0]
+
+
+def test_more_browsers_than_allowed_are_told_to_come_again(client, feed):
+    with (
+        client.websocket_connect(LIVE),
+        client.websocket_connect(LIVE),
+        client.websocket_connect(LIVE),
+        client.websocket_connect(LIVE) as fourth,
+    ):
+        with pytest.raises(WebSocketDisconnect) as closed:
+            fourth.receive_text()
+        assert closed.value.code == 1013
+    wait_for(lambda: feed.viewers == 0)
+    with client.websocket_connect(LIVE) as later:
+        assert later.receive_json() == {}
+
+
+def test_state_is_everything_that_is_known(client, feed):
+    feed.tell('present', True)
+    feed.tell('scan/front', None)
+    assert client.get('/api/state').json() == {'present': True, 'scan/front': None}
+
+
+@pytest.mark.parametrize(
+    ('body', 'status', 'words'),
+    [
+        ({'name': 'model', 'value': '/etc/passwd'}, 422, ['name', 'heatmap.colormap']),
+        ({'name': 'heatmap.colormap', 'value': ['a']}, 422, ['number', 'text']),
+        ({'name': 'heatmap.colormap', 'value': 'x' * 1000}, 422, ['too long']),
+        ({'name': 'max_rate', 'value': 10**30}, 422, ['too large']),
+        ({'value': 1}, 422, ['name', 'required']),
+        ([], 422, []),
+        ({'name': 'max_rate', 'value': 2.0}, 503, ['without ROS']),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_refused(client, body, status, words):
+    answer = client.post('/api/parameters', json=body)
+    assert answer.status_code == status, answer.text
+    for word in words:
+        assert word.lower() in answer.json()['error'].lower()

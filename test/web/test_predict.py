@@ -1,0 +1,225 @@
+"""POST /api/predict and its results: values compared, bad pictures refused in words."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from web_pictures import bomb, decoded, gif_file, jpeg_file, png_file, ramp
+
+from midas_depth_ros.depth import DepthError
+from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
+from midas_depth_ros.web import pictures
+from midas_depth_ros.web.limits import Limits
+
+PICTURE = ramp()
+FILE = png_file(PICTURE)
+JSON = {'Accept': 'application/json'}
+
+
+def send(client, data: bytes = FILE, kind: str = 'image/png', headers=None, query: str = ''):
+    files = {'image': ('../../etc/passwd', data, kind)}
+    return client.post(f'/api/predict{query}', files=files, headers=headers or {})
+
+
+def expected(estimator, **options) -> np.ndarray:
+    depth = estimator.infer(PICTURE)
+    estimator.calls -= 1
+    return Heatmap().render(depth, PICTURE, 0.0, HeatmapOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ('data', 'kind', 'status', 'words'),
+    [
+        (b'', 'image/png', 415, ['JPEG, PNG or WebP']),
+        (b'hello', 'image/jpeg', 415, ['JPEG, PNG or WebP']),
+        (gif_file(PICTURE), 'image/png', 415, ['JPEG, PNG or WebP']),
+        (FILE, 'text/html', 415, ['text/html']),
+        (FILE, 'image/svg+xml', 415, ['image/svg+xml']),
+        (FILE[:-60], 'image/png', 422, ['cut short']),
+        (jpeg_file(PICTURE)[:400], 'image/jpeg', 422, ['cut short']),
+        (bomb(), 'image/png', 413, ['60000x60000', 'smaller']),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_the_reason(
+    client, estimator, data, kind, status, words
+):
+    answer = send(client, data, kind)
+    assert answer.status_code == status, answer.text
+    for word in words:
+        assert word in answer.json()['error']
+    assert estimator.calls == 0
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(client, monkeypatch):
+    def decode(*arguments):
+        raise AssertionError('it was decoded')
+
+    monkeypatch.setattr(pictures, 'decode_compressed', decode)
+    assert send(client, bomb()).status_code == 413
+    assert send(client, FILE).status_code == 500  # the stand-in does what it says
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'status', 'words'),
+    [
+        ({'json': {'image': 'x'}}, 415, ['application/json', 'multipart/form-data']),
+        ({'content': FILE, 'headers': {'Content-Type': 'image/png'}}, 415, ['image/png']),
+        ({}, 415, ['missing', 'multipart/form-data']),
+        ({'files': {'photo': FILE}}, 422, ['image', 'required']),
+        ({'files': {'a': b''}, 'data': {'image': 'text'}}, 422, ['image']),
+        (
+            {'content': b'--x\r\nrubbish', 'headers': {'Content-Type': 'multipart/form-data'}},
+            400,
+            ['boundary'],
+        ),
+    ],
+)
+def test_a_request_that_cannot_be_one_is_refused(client, arguments, status, words):
+    answer = client.post('/api/predict', **arguments)
+    assert answer.status_code == status, answer.text
+    for word in words:
+        assert word in answer.json()['error']
+
+
+@pytest.mark.parametrize(
+    'query',
+    ['gamma=0', 'gamma=nan', 'gamma=inf', 'gamma=x', 'colormap=pink', 'overlay_alpha=1.1', 'view=x']
+    + ['percentile_low=51', 'smoothing=1e9', 'clahe_clip=-1', 'mapping='],
+)
+def test_options_outside_their_bounds_are_refused(client, query):
+    answer = send(client, query=f'?{query}')
+    assert answer.status_code == 422
+    assert query.partition('=')[0] in answer.json()['error']
+
+
+def test_a_picture_becomes_the_heatmap_that_the_node_would_draw(client, estimator):
+    answer = send(client)
+    assert (answer.status_code, answer.headers['content-type']) == (200, 'image/png')
+    np.testing.assert_array_equal(decoded(answer.content), expected(estimator))
+
+
+def test_views_and_options(client, estimator):
+    query = '?view=side_by_side&colormap=turbo&gamma=0.5&overlay_alpha=0.25&percentile_low=10'
+    answer = send(client, query=query)
+    options = {'colormap': 'turbo', 'gamma': 0.5, 'overlay_alpha': 0.25, 'percentile_low': 10}
+    heatmap = expected(estimator, **options)
+    near = client.dashboard.pictures.find(answer.headers['x-result-id']).closeness
+    pair = side_by_side(PICTURE, heatmap, closeness=(near.left, near.centre, near.right))
+    np.testing.assert_array_equal(decoded(answer.content), pair)
+    picture = decoded(send(client, query='?view=picture').content)
+    np.testing.assert_array_equal(picture, PICTURE)
+
+
+def test_the_same_picture_twice_is_inferred_once(client, estimator):
+    first, second = send(client), send(client, kind='application/octet-stream')
+    assert [each.headers['x-cache'] for each in (first, second)] == ['miss', 'hit']
+    assert first.content == second.content
+    assert estimator.calls == 1
+    other = send(client, png_file(PICTURE[::-1]))
+    assert other.headers['x-cache'] == 'miss'
+    assert other.content != first.content
+    assert estimator.calls == 2
+
+
+def test_json_tells_what_is_known_and_where_the_rest_is(client, estimator):
+    answer = send(client, headers=JSON).json()
+    assert (answer['width'], answer['height'], answer['cached']) == (64, 48, False)
+    assert (answer['model'], answer['backend']) == ('brightness', 'numpy')
+    assert set(answer['closeness']) == {'left', 'centre', 'right', 'reason'}
+    assert send(client, headers=JSON).json()['cached']
+    heatmap = client.get(answer['links']['heatmap'] + '?colormap=viridis')
+    np.testing.assert_array_equal(decoded(heatmap.content), expected(estimator, colormap='viridis'))
+    depth = client.get(answer['links']['depth'])
+    assert depth.headers['content-type'] == 'application/x-npy'
+    values = np.load(io.BytesIO(depth.content))
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, estimator.estimate(PICTURE))
+
+
+def test_drawing_anew_infers_nothing(client, estimator):
+    links = send(client, headers=JSON).json()['links']
+    pictures = {
+        client.get(f'{links["heatmap"]}?gamma={gamma}').content for gamma in (0.5, 1.0, 2.0)
+    }
+    assert len(pictures) == 3
+    assert estimator.calls == 1
+
+
+def test_a_result_that_is_not_kept_is_said_to_be_gone(client):
+    answer = client.get(f'/api/results/{"0" * 64}/heatmap.png')
+    assert answer.status_code == 404
+    assert 'send it again' in answer.json()['error']
+    for path in ('../../etc/passwd', '%2e%2e%2fetc', 'A' * 64, '0' * 63):
+        assert client.get(f'/api/results/{path}/heatmap.png').status_code in (404, 422)
+
+
+def test_the_oldest_pictures_make_room(make_client):
+    client = make_client(limits=Limits(cache_bytes=2 * PICTURE.nbytes))
+    first = send(client).headers['x-result-id']
+    for shift in (1, 2):
+        send(client, png_file(np.roll(PICTURE, 7 * shift, axis=1)))
+    assert client.get(f'/api/results/{first}/heatmap.png').status_code == 404
+    assert send(client).headers['x-cache'] == 'miss'
+
+
+def test_a_picture_from_a_phone_is_turned_upright(client):
+    turned = send(client, jpeg_file(PICTURE, orientation=6), 'image/jpeg', JSON).json()
+    assert (turned['width'], turned['height']) == (48, 64)
+    upright = decoded(client.get(turned['links']['picture']).content)
+    assert abs(upright.astype(int) - np.rot90(PICTURE, -1).astype(int)).mean() < 3
+
+
+def test_a_large_picture_is_kept_smaller(make_client):
+    client = make_client(limits=Limits(kept_side=48))
+    answer = send(client, headers=JSON).json()
+    assert (answer['width'], answer['height']) == (64, 48)
+    assert (answer['shown_width'], answer['shown_height']) == (48, 36)
+    assert decoded(client.get(answer['links']['heatmap']).content).shape == (36, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ('accept', 'kind'),
+    [
+        ('*/*', 'image/png'),
+        ('', 'image/png'),
+        ('image/*', 'image/png'),
+        ('application/json', 'application/json'),
+        ('application/json;q=0.9, image/png;q=0.1', 'application/json'),
+        ('application/json;q=0.1, */*', 'image/png'),
+        ('text/html, application/*;q=0.2', 'application/json'),
+        ('image/png;q=0, */*', 'application/json'),
+        ('text/html', None),
+        ('image/png;q=0', None),
+        ('image/png;q=rubbish', None),
+    ],
+)
+def test_accept_chooses_between_png_and_json(client, accept, kind):
+    answer = send(client, headers={'Accept': accept})
+    if kind is None:
+        assert answer.status_code == 406
+        assert 'image/png' in answer.json()['error']
+    else:
+        assert answer.headers['content-type'] == kind
+
+
+def test_a_model_that_is_not_there_is_said_without_naming_files(make_client):
+    def no_model():
+        raise DepthError('/home/robot/secret/weights.pt is missing')
+
+    answer = send(make_client(make_estimator=no_model))
+    assert answer.status_code == 503
+    assert 'log' in answer.json()['error']
+    assert 'secret' not in answer.text
+
+
+def test_a_fault_of_the_program_shows_nothing_of_its_inside(client, estimator):
+    estimator.fail_next = RuntimeError('/home/robot/secret went wrong')
+    answer = send(client)
+    assert answer.status_code == 500
+    assert json.loads(answer.text).keys() == {'error'}
+    assert 'secret' not in answer.text
+    assert 'Traceback' not in answer.text
+    assert send(client).status_code == 200

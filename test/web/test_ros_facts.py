@@ -1,0 +1,124 @@
+"""Messages into facts that JSON can say, and JSON values into parameters."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import Point, PointStamped
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    ParameterDescriptor,
+    ParameterType,
+    ParameterValue,
+)
+from sensor_msgs.msg import LaserScan, Range
+
+from midas_depth_ros.web.controls import CONTROLS, Control
+from midas_depth_ros.web.ros_facts import (
+    CLEAR,
+    point_facts,
+    range_facts,
+    scan_facts,
+    status_facts,
+    statuses_of,
+)
+from midas_depth_ros.web.ros_parameters import parameter_facts, typed_value
+
+
+def test_a_scan_tells_obstacles_clear_and_unknown_apart():
+    scan = LaserScan(
+        angle_min=-0.5, angle_increment=0.5, range_max=6.0, ranges=[1.25, math.inf, math.nan]
+    )
+    facts = scan_facts(scan)
+    assert facts == {'first': -0.5, 'step': 0.5, 'most': 6.0, 'ranges': [1.25, CLEAR, None]}
+    json.dumps(facts, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ('value', 'metres', 'clear'),
+    [(0.5, 0.5, False), (6.0, 6.0, True), (math.nan, None, False), (math.inf, None, False)],
+)
+def test_proximity_is_clear_at_its_greatest_range(value, metres, clear):
+    facts = range_facts(Range(range=value, max_range=6.0))
+    assert facts == {'metres': metres, 'clear': clear, 'most': 6.0}
+
+
+def test_the_nearest_point_is_forward_and_left():
+    message = PointStamped(point=Point(x=1.0, y=-0.25, z=9.0))
+    assert point_facts(message) == [1.0, -0.25]
+
+
+def test_diagnostics_of_other_nodes_are_left_alone():
+    ours = DiagnosticStatus(
+        name='depth_node: camera front',
+        level=DiagnosticStatus.WARN,
+        message='slow',
+        values=[KeyValue(key='frames dropped', value='3')],
+    )
+    other = DiagnosticStatus(name='other_depth_node: camera front')
+    statuses = statuses_of(DiagnosticArray(status=[other, ours]), 'depth_node')
+    assert list(statuses) == ['camera front']
+    facts = status_facts(statuses['camera front'])
+    assert facts == {'level': 'warn', 'message': 'slow', 'values': {'frames dropped': '3'}}
+
+
+@pytest.mark.parametrize(
+    ('value', 'kind', 'field', 'expected'),
+    [
+        (5, 'double', 'double_value', 5.0),
+        (0.5, 'double', 'double_value', 0.5),
+        (80, 'int', 'integer_value', 80),
+        (80.0, 'int', 'integer_value', 80),
+        (80.5, 'int', 'double_value', 80.5),  # for the node to refuse
+        (True, 'bool', 'bool_value', True),
+        (True, 'double', 'bool_value', True),  # for the node to refuse
+        ('turbo', 'string', 'string_value', 'turbo'),
+        (3, '', 'integer_value', 3),
+    ],
+)
+def test_values_become_parameters_of_the_kind_that_is_wanted(value, kind, field, expected):
+    typed = typed_value(value, kind)
+    kinds = {
+        'double_value': ParameterType.PARAMETER_DOUBLE,
+        'integer_value': ParameterType.PARAMETER_INTEGER,
+        'bool_value': ParameterType.PARAMETER_BOOL,
+        'string_value': ParameterType.PARAMETER_STRING,
+    }
+    assert typed.type == kinds[field]
+    assert getattr(typed, field) == expected
+
+
+def test_null_is_the_nan_that_means_unknown():
+    typed = typed_value(None, 'double')
+    assert typed.type == ParameterType.PARAMETER_DOUBLE
+    assert math.isnan(typed.double_value)
+
+
+def test_what_the_page_needs_of_a_parameter():
+    control = Control('heatmap.gamma', 'Gamma', 'Heatmap', step=0.1, high=4.0)
+    descriptor = ParameterDescriptor(
+        name='heatmap.gamma',
+        description='Exponent. [1]',
+        dynamic_typing=True,
+        floating_point_range=[FloatingPointRange(from_value=0.1, to_value=10.0)],
+    )
+    value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=1)
+    facts = parameter_facts(control, descriptor, value)
+    assert facts['kind'] == 'double'
+    assert (facts['value'], facts['low'], facts['high'], facts['step']) == (1, 0.1, 4.0, 0.1)
+    unknown = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=math.nan)
+    assert parameter_facts(control, descriptor, unknown)['value'] is None
+    chosen = ParameterDescriptor(additional_constraints='one of: raw, compressed')
+    text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='raw')
+    assert parameter_facts(control, chosen, text)['choices'] == ['raw', 'compressed']
+
+
+def test_every_control_is_a_live_parameter_of_depth_node():
+    from midas_depth_ros.nodes.parameters import specs
+    from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+    live = {spec.name for spec in specs(DepthNodeSettings) if spec.live}
+    assert {control.name for control in CONTROLS} <= live

@@ -1,0 +1,268 @@
+"""The dashboard beside a real depth node over DDS: facts, frames, parameters, coming and going."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+
+import numpy as np
+import pytest
+from driving import header, picture
+from fakes import BrightnessEstimator
+from PIL import Image as PillowImage
+from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
+
+from midas_depth_ros.nodes.depth_node import DepthNode
+from midas_depth_ros.nodes.messages import image_message, jpeg_message
+from midas_depth_ros.web.errors import Refused
+from midas_depth_ros.web.feed import Feed
+from midas_depth_ros.web.ros_thread import RosThread
+
+# rmw's word for an answer to a client that is not discovered yet; it is asked for again.
+pytestmark = pytest.mark.filterwarnings('ignore:failed to send response')
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return Feed()
+
+
+@pytest.fixture
+def dashboard(ros, feed):
+    thread = RosThread(feed, 'depth_node', [], ros.domain_id)
+    yield thread
+    thread.close()
+
+
+@pytest.fixture
+def start(ros):
+    def make(**parameters):
+        parameters = {'diagnostics_rate': 10.0, 'max_rate': 0.0, **parameters}
+        return ros.make_node(
+            DepthNode, lambda settings: BrightnessEstimator(), parameters=parameters
+        )
+
+    return make
+
+
+@pytest.fixture
+def viewer(feed):
+    """A browser that looks, for the length of the test."""
+    gone = threading.Event()
+
+    async def look() -> None:
+        with feed.viewing(9):
+            while not gone.is_set():
+                await asyncio.sleep(0.02)
+
+    thread = threading.Thread(target=asyncio.run, args=[look()])
+    thread.start()
+    yield
+    gone.set()
+    thread.join()
+
+
+def fact(ros, feed, name: str, good=lambda value: value, timeout: float = 30.0):
+    """A fact, once it is as it shall be."""
+    ros.spin_until(lambda: good(feed.facts().get(name)), timeout, what=f'{name}: {feed.facts()}')
+    return feed.facts()[name]
+
+
+def value_of(feed, name: str):
+    parameters = feed.facts().get('parameters') or []
+    return next((each['value'] for each in parameters if each['name'] == name), None)
+
+
+def send_until(ros, publisher, make, met) -> None:
+    for number in range(600):
+        publisher.publish(make(number))
+        ros.spin_for(0.03)
+        if met():
+            return
+    raise AssertionError('nothing came of 600 messages')
+
+
+def shown(feed, stream: str) -> np.ndarray | None:
+    frame = feed.pictures().get(stream)
+    data = frame.jpeg() if frame else b''
+    return np.asarray(PillowImage.open(io.BytesIO(data)).convert('RGB')) if data else None
+
+
+def test_a_refusal_comes_with_the_reason_of_the_node(ros, feed, dashboard, start):
+    start()
+    fact(ros, feed, 'parameters')
+    for name, value, words in (
+        ('heatmap.colormap', 'pink', ['pink', 'inferno']),
+        ('max_rate', -1, ['max_rate']),
+        ('camera_height', 'high', ['camera_height', 'high']),
+        ('heatmap.percentile_low', True, ['heatmap.percentile_low']),
+    ):
+        with pytest.raises(Refused) as refused:
+            asyncio.run(dashboard.set_parameter(name, value))
+        assert refused.value.status_code == 409
+        for word in words:
+            assert word in refused.value.text
+    assert value_of(feed, 'heatmap.colormap') == 'inferno'
+
+
+def test_parameters_are_set_and_told_to_every_browser(ros, feed, dashboard, start):
+    node = start()
+    parameters = {each['name']: each for each in fact(ros, feed, 'parameters')}
+    assert parameters['heatmap.colormap']['choices'][0] == 'inferno'
+    assert parameters['heatmap.overlay_alpha']['low'] == 0.0
+    assert parameters['heatmap.overlay_alpha']['high'] == 1.0
+    assert parameters['camera_height']['value'] is None
+    for name, value in (('heatmap.colormap', 'turbo'), ('camera_height', 1), ('max_rate', 2)):
+        asyncio.run(dashboard.set_parameter(name, value))
+        ros.spin_until(lambda n=name, v=value: value_of(feed, n) == v, what=name)
+    assert (node.settings.heatmap.colormap, node.settings.camera_height) == ('turbo', 1.0)
+    asyncio.run(dashboard.set_parameter('camera_height', None))
+    ros.spin_until(lambda: node.settings.camera_height != node.settings.camera_height)
+    # What somebody else sets is seen too.
+    from driving import set_parameter
+
+    assert set_parameter(ros, 'heatmap.colormap', 'jet')[0]
+    ros.spin_until(lambda: value_of(feed, 'heatmap.colormap') == 'jet', what='jet')
+
+
+def test_the_node_infers_only_while_somebody_looks(ros, feed, dashboard, start):
+    node = start()
+    publisher = ros.publisher(Image, 'camera/image_raw')
+    fact(ros, feed, 'cameras')
+    for second in range(20):
+        publisher.publish(image_message(picture(), header(second)))
+        ros.spin_for(0.02)
+    assert node._estimator.calls == 0
+    assert feed.pictures() == {}
+
+
+@pytest.mark.parametrize('transport', ['raw', 'compressed'])
+def test_pictures_and_heatmaps_come_while_somebody_looks(
+    ros, feed, dashboard, start, viewer, transport
+):
+    start(transport=transport)
+    fact(ros, feed, 'cameras')
+    colourful = np.zeros((48, 64, 3), np.uint8)
+    colourful[:, :32] = (250, 10, 10)
+
+    def make(second: int):
+        if transport == 'raw':
+            return image_message(colourful, header(second))
+        return jpeg_message(colourful, header(second), 95)
+
+    kind, name = (
+        (Image, 'image_raw') if transport == 'raw' else (CompressedImage, 'image_raw/compressed')
+    )
+    publisher = ros.publisher(kind, f'camera/{name}')
+    send_until(
+        ros, publisher, make, lambda: {'camera/picture', 'camera/heatmap'} <= set(feed.pictures())
+    )
+    seen = shown(feed, 'camera/picture')
+    assert seen.shape == (48, 64, 3)
+    assert (np.abs(seen[:, 8:24].astype(int) - (250, 10, 10)) < 30).all()
+    assert shown(feed, 'camera/heatmap').shape == (48, 64, 3)
+    assert 'closeness/camera' in feed.facts()
+
+
+def test_readings_that_fall_silent_are_unknown(ros, feed, dashboard, start, viewer):
+    start()
+    fact(ros, feed, 'cameras')
+    readings = {
+        'scan': ros.node.create_publisher(LaserScan, 'camera/scan', 1),
+        'proximity': ros.node.create_publisher(Range, 'camera/proximity', 1),
+    }
+    scan = LaserScan(angle_increment=0.1, range_max=6.0, ranges=[1.0])
+    proximity = Range(range=0.5, max_range=6.0)
+
+    def heard() -> bool:
+        readings['scan'].publish(scan)
+        readings['proximity'].publish(proximity)
+        ros.spin_for(0.05)
+        return all(feed.facts().get(f'{name}/camera') for name in readings)
+
+    ros.spin_until(heard, what='scan and proximity')
+    assert feed.facts()['proximity/camera']['metres'] == 0.5
+
+    def only_scan() -> bool:
+        readings['scan'].publish(scan)
+        ros.spin_for(0.05)
+        return feed.facts()['proximity/camera'] is None
+
+    ros.spin_until(only_scan, what='a proximity that is forgotten')
+    assert feed.facts()['scan/camera']['ranges'] == [1.0]
+    fact(ros, feed, 'scan/camera', lambda value: value is None)
+
+
+def test_a_malformed_picture_is_left_out(ros, feed, dashboard, start, viewer):
+    start()
+    fact(ros, feed, 'cameras')
+    publisher = ros.publisher(Image, 'camera/image_raw')
+
+    def make(second: int) -> Image:
+        message = image_message(picture(), header(second))
+        message.step = 7
+        return message
+
+    send_until(ros, publisher, make, lambda: 'camera/picture' in feed.pictures())
+    assert feed.pictures()['camera/picture'].jpeg() == b''
+
+
+def test_a_node_that_goes_and_comes_back_is_followed(ros, feed, dashboard, start, viewer):
+    node = start()
+    fact(ros, feed, 'present')
+    fact(ros, feed, 'parameters')
+    ros.destroy(node)
+    fact(ros, feed, 'present', lambda value: value is False)
+    assert feed.facts()['parameters'] is None
+    with pytest.raises(Refused) as refused:
+        asyncio.run(dashboard.set_enabled(False))
+    assert refused.value.status_code in (503, 504)
+    start(cameras=['front', 'rear'])
+    fact(ros, feed, 'present')
+    fact(ros, feed, 'parameters')
+    assert set(fact(ros, feed, 'cameras')) == {'front', 'rear'}
+    publisher = ros.publisher(Image, 'rear/image_raw')
+    send_until(
+        ros,
+        publisher,
+        lambda second: image_message(picture(), header(second)),
+        lambda: 'rear/heatmap' in feed.pictures(),
+    )
+
+
+def test_pause_and_resume(ros, feed, dashboard, start):
+    start()
+
+    def enabled(value: str):
+        return lambda model: model and model['values']['enabled'] == value
+
+    fact(ros, feed, 'model', enabled('True'))
+    asyncio.run(dashboard.set_enabled(False))
+    fact(ros, feed, 'model', enabled('False'))
+    asyncio.run(dashboard.set_enabled(True))
+    fact(ros, feed, 'model', enabled('True'))
+
+
+def test_an_inactive_node_says_why_it_cannot_be_resumed(ros, feed, dashboard, start):
+    start(autostart=False)
+    fact(ros, feed, 'parameters')
+    with pytest.raises(Refused) as refused:
+        asyncio.run(dashboard.set_enabled(True))
+    assert refused.value.status_code == 409
+    assert 'activate' in refused.value.text
+
+
+def test_without_a_node_a_change_is_refused(ros, feed, dashboard):
+    with pytest.raises(Refused) as refused:
+        asyncio.run(dashboard.set_parameter('max_rate', 1.0))
+    assert refused.value.status_code == 503
+    assert '/depth_node' in refused.value.text
+
+
+def test_a_namespace_holds_for_the_node_that_is_watched(ros, feed):
+    thread = RosThread(feed, 'depth_node', ['--ros-args', '-r', '__ns:=/robot'], ros.domain_id)
+    assert feed.facts()['ros'] == {'depth_node': '/robot/depth_node'}
+    thread.close()
+    with pytest.raises(RuntimeError):
+        RosThread(feed, 'depth_node', ['--ros-args', '-p', 'rubbish'], ros.domain_id)
