@@ -196,8 +196,10 @@ class CameraInput:
             return
         self._last_info = info
         try:
-            self._model = CameraModel.from_camera_info(info)
-            self.calibration = f'camera_info {info.width}x{info.height}'
+            rectified = self._settings().rectified
+            self._model = CameraModel.from_camera_info(info, rectified=rectified)
+            matrix = 'P of camera_info' if rectified else 'camera_info'
+            self.calibration = f'{matrix} {info.width}x{info.height}'
         except CameraModelError as error:
             self._model = None
             self.calibration = str(error)

@@ -168,6 +168,11 @@ class DepthNodeSettings:
         maximum=2.8,
         live=True,
     )
+    rectified: bool = parameter(
+        False,
+        "The pictures are rectified, as image_proc's image_rect: then camera_info's P describes "
+        'them, and there is no lens in them. False = as the camera sends them: K and D do.',
+    )
     body_frame: str = parameter(
         'base_link',
         'frame_id of scan, proximity and nearest_point: on the floor below the lens, x where the '

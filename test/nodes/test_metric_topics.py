@@ -88,6 +88,28 @@ def test_depth_is_in_metres_with_its_own_camera_info(ros, run):
     assert list(info.p)[:3] == pytest.approx(list(info.k)[:3])
 
 
+def test_rectified_pictures_are_measured_by_the_projection_without_the_lens(ros, run):
+    exact = scene_depth(box())
+    _, send = run(exact, calibrated=False, rectified=True, output_size='network', **MOUNT)
+    depth = ros.collect(Image, 'camera/depth/image')
+    infos = ros.collect(CameraInfo, 'camera/depth/camera_info')
+    rectified = ros.publisher(CameraInfo, 'camera/camera_info')
+
+    def publish(head):
+        info = camera_info_message(PICTURE, head)
+        info.k = [1.4 * info.k[0], 0.0, 150.0, 0.0, 1.4 * info.k[4], 110.0, 0.0, 0.0, 1.0]
+        info.d = [-0.3, 0.1, 0.001, 0.0, 0.0]
+        rectified.publish(info)
+
+    send(depth, 2, before=publish)
+    ros.spin_until(lambda: len(infos) >= 2)
+    known = np.isfinite(values(depth[-1])) & (exact < 8)
+    assert known.mean() > 0.6
+    assert np.abs(values(depth[-1])[known] / exact[known] - 1).max() < 0.02
+    assert infos[-1].k[0] == pytest.approx(NETWORK.fx)
+    assert not any(infos[-1].d)
+
+
 def test_millimetres_have_zero_for_invalid(ros, run):
     exact = scene_depth(box())
     _, send = run(
