@@ -198,7 +198,8 @@ def print_table(taken: dict[str, np.ndarray]) -> None:
 @click.option('--size', default='192x256', show_default=True, help='Height x width.')
 @click.option('--rounds', default=10, show_default=True)
 @click.option('--first', is_flag=True, help='Before all else that runs on this machine; as root.')
-def main(threads: int, size: str, rounds: int, first: bool) -> None:
+@click.option('--only', multiple=True, help='Only what has this in its name, and the usual recipe.')
+def main(threads: int, size: str, rounds: int, first: bool, only: tuple[str, ...]) -> None:
     """Time the variants of MiDaS_small's network."""
     import tempfile
 
@@ -208,6 +209,8 @@ def main(threads: int, size: str, rounds: int, first: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs |= openvino_runs(weights, (height, width), threads)
         runs |= onnxruntime_runs(weights, (height, width), threads, Path(folder))
+    usual = next(iter(runs))
+    runs = {n: r for n, r in runs.items() if not only or n == usual or any(o in n for o in only)}
     values = np.random.default_rng(2).normal(size=(1, 3, height, width)).astype(np.float32)
     before = os.getloadavg()[0]
     print_table(measure(runs, values, rounds, first))

@@ -12,6 +12,7 @@ from typing import Any
 from midas_depth_ros.bench.over_dds import (
     CLOSENESS,
     DEPTH,
+    HEATMAP,
     BenchError,
     Feeder,
     feeding,
@@ -81,13 +82,21 @@ def _share(
         command = [sys.executable, '-m', 'midas_depth_ros.bench.camera', *size, str(load.rate_hz)]
         feeder.children.start('camera', [*command, *load.cameras])
     began = time.monotonic()
-    while load.watched and load.rate_hz and not all(map(feeder.heard, load.cameras)):
+    while not _is_ready(load, feeder):
         feeder.spin(0.1)
         if node.exit_code is not None or time.monotonic() - began > READY_TIMEOUT_S:
             raise BenchError(f'{load.name}: {node.ending()}: {node.last_words()}')
-    feeder.spin(SETTLING_S if load.watched else 2 * SETTLING_S)
+    feeder.spin(SETTLING_S)
     before, since, frames = cpu_seconds(node.process.pid), time.monotonic(), feeder.heatmaps
     feeder.spin(seconds)
     elapsed = time.monotonic() - since
     used = cpu_seconds(node.process.pid) - before
     return Share(100 * used / elapsed, (feeder.heatmaps - frames) / elapsed)
+
+
+def _is_ready(load: Load, feeder: Feeder) -> bool:
+    """Whether the node has started and does what it will be doing."""
+    if load.watched and load.rate_hz:
+        return all(map(feeder.heard, load.cameras))
+    inactive = dict(load.parameters).get('autostart', True) is False
+    return feeder.is_published('/diagnostics' if inactive else f'{load.cameras[0]}/{HEATMAP}')

@@ -135,6 +135,10 @@ class Feeder:
         """Whether a heatmap of this camera has come."""
         return camera in self._seen
 
+    def is_published(self, topic: str) -> bool:
+        """Whether somebody publishes on a topic."""
+        return bool(self._node.count_publishers(topic))
+
     def spin(self, seconds: float) -> None:
         """Take what comes for some seconds."""
         end = time.monotonic() + seconds
