@@ -24,8 +24,8 @@ ASSET = Path(__file__).resolve().parents[1] / 'assets' / 'embedded.npz'
 EMBEDDED_WEIGHTS = WeightsFile(
     name=ASSET.name,
     url='',  # it comes with the package
-    size=3_425_704,
-    sha256='a1859f504435133db2e5d5f8ebd955c832089a3ddf0faeed75e3c585ee78de3d',
+    size=4_839_768,
+    sha256='76837fc38941e58ea91e888e6903ded0ff4ae064bbacbf5bb59a21d7b1e937ac',
 )
 WHAT_IT_IS = (
     "'embedded' is a small network trained on rendered rooms, corridors and streets only: it knows "
