@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes pictures of the dashboard in a headless Chromium while the simulated robot drives.
+"""Takes pictures of the dashboard in a headless Chromium, over the robot of the driving demo.
 
     python3 benchmarks/dashboard_pictures.py            # docs/images/dashboard.png
     python3 benchmarks/dashboard_pictures.py --all DIR  # laptop, phone, light, dark, both tabs
@@ -22,16 +22,13 @@ import click
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from midas_depth_ros.demo import environment
+from midas_depth_ros.demo import driving, environment
 from midas_depth_ros.demo.processes import Child, Children
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / 'docs/images/dashboard.png'
 MOST_BYTES = 400_000
-WORLD = ['--params-file', str(ROOT / 'config/drive_demo.yaml')]
-MOUNT = ['-p', 'camera_height:=0.3', '-p', 'camera_pitch:=0.25']
-CAMERA = ['-p', 'seed:=12', '-p', 'width:=480', '-p', 'height:=360', '-p', 'horizontal_fov:=1.4']
-NODE = ['-p', 'model:=embedded', '-p', 'max_rate:=5.0']
+WORLD, CAMERA_HZ, DEPTH_HZ = 7, 5.0, 5.0  # of the driving demo, where its robot starts
 # name -> width, height, scheme, pixels per point, the panel
 VIEWS = {
     'laptop_light': (1366, 850, 'light', 1, 'live'),
@@ -76,9 +73,9 @@ def main(folder: Path | None) -> None:
 
 def start(children: Children) -> Child:
     """The robot's camera, the depth node and the dashboard, which is returned."""
-    for name, options in (('synthetic_camera', CAMERA), ('depth_node', NODE)):
-        module = [sys.executable, '-m', f'midas_depth_ros.nodes.{name}']
-        children.start(name, [*module, '--ros-args', *WORLD, *MOUNT, *options])
+    commands = driving.commands(WORLD, 'embedded', DEPTH_HZ, CAMERA_HZ, 'raw')
+    for name in ('camera', 'depth_node'):
+        children.start(name, commands[name])
     return children.start(
         'dashboard',
         [sys.executable, '-m', 'midas_depth_ros.web', '--port', '0', '--model', 'embedded'],
@@ -124,14 +121,21 @@ def shot(browser: Browser, address: str, name: str) -> bytes:
 
 
 def save(path: Path, data: bytes) -> None:
-    """Write a PNG, with fewer colours where it would be too large for a repository."""
-    if len(data) > MOST_BYTES:
-        file = io.BytesIO()
-        Image.open(io.BytesIO(data)).convert('RGB').quantize(256, dither=0).save(file, 'PNG')
-        data = file.getvalue()
+    """Write a small PNG; with fewer colours where it is too large for a repository."""
+    picture = Image.open(io.BytesIO(data)).convert('RGB')
+    small = encoded(picture)
+    if len(small) > MOST_BYTES:
+        small = encoded(picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    print(f'{path}: {len(data)} bytes')
+    path.write_bytes(small)
+    print(f'{path}: {len(small)} bytes')
+
+
+def encoded(picture: Image.Image) -> bytes:
+    """A PNG file."""
+    file = io.BytesIO()
+    picture.save(file, 'PNG', optimize=True)
+    return file.getvalue()
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from midas_depth_ros.demo.drive_recording import COMPARED_M
 from midas_depth_ros.demo.plan import Run
 
 LEAST_DRIVEN_M = 0.1  # less is standing
+LEAST_SECONDS = 8.0  # a shorter recording proves nothing
 
 
 def summarise_drive(run: Run) -> dict[str, Any] | None:
@@ -42,9 +43,11 @@ def summarise_drive(run: Run) -> dict[str, Any] | None:
 
 
 def why_it_stood(summary: dict[str, Any]) -> str:
-    """Why a drive was none, in words; '' where the robot drove."""
-    drive = summary.get('drive')
-    if drive is None or (drive['distance_m'] or 0.0) >= LEAST_DRIVEN_M:
+    """Why a drive was none, in words; '' where the robot drove, or had no time to."""
+    drive = summary['drive']
+    if drive is None or summary['seconds'] < LEAST_SECONDS:
+        return ''
+    if (drive['distance_m'] or 0.0) >= LEAST_DRIVEN_M:
         return ''
     states = ', '.join(f'{state} {share:.0%}' for state, share in drive['states'].items())
     return f'the robot did not drive: its avoidance said {states or "nothing"}'

@@ -56,6 +56,8 @@ OPEN_TO_ALL = (
 @click.option(
     '--token',
     default='',
+    envvar='MIDAS_DEPTH_DASHBOARD_TOKEN',
+    show_envvar=True,
     show_default='made up when others can reach the dashboard',
     help='What a browser must know; it is asked for as /?token=...',
 )

@@ -22,7 +22,7 @@ from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.ros_node import DashboardNode
 
 WAIT_S = 0.1  # how long a stop may go unnoticed
-ANSWER_S = 5.0  # how long the depth node may take
+ANSWER_S = 10.0  # how long the depth node may take
 
 
 class RosThread:

@@ -137,6 +137,7 @@ def test_without_any_message_of_the_robot_it_is_summarised_and_said_to_have_stoo
     summary = summarise(run)
     assert summary['drive']['distance_m'] is None
     assert 'did not drive' in why_it_stood(summary)
+    assert why_it_stood({**summary, 'seconds': 2.0}) == ''
     assert as_text(summary)
 
 
