@@ -13,7 +13,8 @@ from typing import Any
 
 NANOSECONDS = 1_000_000_000
 JITTER = 0.25  # share of a period by which a frame may come early without being skipped
-PACE_WINDOW_S, PACE_RATIO, PACE_JITTER_S = 0.25, 1.2, 0.03  # for stamps to count as steady
+# For stamps to count as steady.
+PACE_WINDOWS, PACE_WINDOW_S, PACE_RATIO, PACE_JITTER_S = 3, 0.25, 1.2, 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,12 @@ class Pace:
 
     def __init__(self) -> None:
         self._since: tuple[int, float] | None = None
-        self.steady = False
+        self._good = 0  # windows in a row
+
+    @property
+    def steady(self) -> bool:
+        """Whether it has been so for some windows: a mere pause looks like slow stamps once."""
+        return self._good >= PACE_WINDOWS
 
     def add(self, stamp_ns: int, received_s: float) -> None:
         """Take a frame into account."""
@@ -82,7 +88,8 @@ class Pace:
         elapsed_s = received_s - self._since[1]
         advanced_s = (stamp_ns - self._since[0]) / NANOSECONDS
         if elapsed_s >= PACE_WINDOW_S or advanced_s < 0:
-            self.steady = 0 <= advanced_s <= PACE_RATIO * elapsed_s + PACE_JITTER_S
+            good = 0 <= advanced_s <= PACE_RATIO * elapsed_s + PACE_JITTER_S
+            self._good = self._good + 1 if good else 0
             self._since = stamp_ns, received_s
 
 

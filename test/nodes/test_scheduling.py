@@ -87,6 +87,14 @@ def test_stamps_are_steady_at_the_speed_of_the_wall_clock_or_below(speed, steady
     assert pace.steady is steady
 
 
+def test_a_pause_of_a_fast_replay_is_not_taken_for_steadiness():
+    pace = Pace()
+    for number in range(60):
+        pause_s = 0.5 if number >= 30 else 0.0
+        pace.add(round((100 + number / 10) * NANOSECONDS), number / 30 + pause_s)
+        assert not pace.steady
+
+
 def test_a_jump_of_the_stamps_ends_the_steadiness():
     for jump_s in (-20, 20):
         pace = Pace()
