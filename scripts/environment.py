@@ -32,6 +32,7 @@ IMPORT_NAMES = {
     'pillow': 'PIL',
     'pyyaml': 'yaml',
     'pytest-timeout': 'pytest_timeout',
+    'pytest-xdist': 'xdist',
     'colcon-common-extensions': 'colcon_core',
     'colcon-core': 'colcon_core',
     'colcon-ros': 'colcon_ros',

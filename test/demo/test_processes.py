@@ -57,7 +57,9 @@ def steps(monkeypatch):
 
 
 def test_a_polite_child_ends_with_sigint_and_has_its_last_words_logged(tmp_path):
-    with Children(tmp_path, os.environ) as children:
+    # Within StopSignals, as the demo does it: a child would inherit that SIGINT is ignored, as it
+    # is where a shell script starts something in the background.
+    with StopSignals(), Children(tmp_path, os.environ) as children:
         child = children.start('polite', script(POLITE))
         wait_until(lambda: child.tail(1) == ['ready'])
         assert children.stop() == {'polite': 0}

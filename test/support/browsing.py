@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
@@ -26,6 +27,18 @@ def find_browser() -> str | None:
 def browser_environment() -> dict[str, str]:
     """Ours without what the ROS of the package index needs to find its libraries."""
     return {k: v for k, v in os.environ.items() if k not in ('LD_LIBRARY_PATH', 'LD_PRELOAD')}
+
+
+def wait_for(page: Any, expression: str, argument: Any = None) -> None:
+    """Until a JavaScript expression is true in the page.
+
+    Playwright's own wait evaluates text within the page, which the page's policy forbids.
+    """
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not page.evaluate(expression, argument):
+        if time.monotonic() > deadline:
+            raise AssertionError(f'waited {WAIT_MS} ms in vain for {expression}')
+        page.wait_for_timeout(50)
 
 
 class Program:

@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 
 import pytest
-from browsing import WAIT_MS, browser_environment, find_browser, programs
+from browsing import WAIT_MS, browser_environment, find_browser, programs, wait_for
 from driving import set_parameter
 from rcl_interfaces.srv import GetParameters
 from ros_helpers import Ros, free_domain
@@ -123,7 +123,7 @@ def open_page(chromium, robot, complaints):
 
 
 def wait_frames(page, stream: str, least: int) -> None:
-    page.wait_for_function(FRAMES, arg=[stream, least])
+    wait_for(page, FRAMES, [stream, least])
 
 
 def frames(page, stream: str) -> int:
@@ -157,7 +157,7 @@ def test_live_pictures_change_in_every_browser_that_looks(open_page):
     assert told.split('\n')[:2] == ['Model', 'embedded']
     assert '% of a core' in told
     stats = first.locator('.stats').inner_text()
-    first.wait_for_function("!document.querySelector('.stats').innerText.includes('Depth\\n–')")
+    wait_for(first, "!document.querySelector('.stats').innerText.includes('Depth\\n–')")
     assert 'Latency' in stats
 
 
@@ -173,7 +173,7 @@ def test_a_slider_and_a_list_change_the_parameters_of_the_node(open_page, world)
     is_set(world, 'max_rate', 4.0)
     # What is set elsewhere is shown here.
     assert set_parameter(world, 'heatmap.smoothing', 3.0)[0]
-    page.wait_for_function("document.getElementById('parameter-heatmap-smoothing').value === '3'")
+    wait_for(page, "document.getElementById('parameter-heatmap-smoothing').value === '3'")
 
 
 def test_a_refusal_is_shown_in_the_words_of_the_node(open_page, world):
@@ -206,7 +206,7 @@ def test_a_frozen_view_stands_still_until_it_goes_on(open_page):
     page = open_page()
     wait_frames(page, 'camera/heatmap', 1)
     page.get_by_role('button', name='Freeze this view').click()
-    page.wait_for_function("document.getElementById('connection').innerText === 'frozen'")
+    wait_for(page, "document.getElementById('connection').innerText === 'frozen'")
     count = frames(page, 'camera/heatmap')
     page.wait_for_timeout(700)
     assert frames(page, 'camera/heatmap') == count
@@ -224,16 +224,14 @@ def test_an_uploaded_picture_gives_a_result_that_sliders_draw_anew(open_page):
     page.locator('#file').set_input_files(file)
     page.locator('#result-words[data-level=ok]').wait_for()
     assert '320×240, embedded, inferred in' in page.locator('#result-words').inner_text()
-    page.wait_for_function("document.getElementById('result-heatmap').naturalWidth > 0")
+    wait_for(page, "document.getElementById('result-heatmap').naturalWidth > 0")
     assert natural_size(page, '#result-heatmap') == natural_size(page, '#result-picture')
     assert natural_size(page, '#result-heatmap') == [320, 240]
     before = page.locator('#result-heatmap').get_attribute('src')
     with page.expect_response(lambda answer: 'gamma=2' in answer.url) as drawn:
         page.get_by_label('Gamma').fill('2')
     assert drawn.value.ok
-    page.wait_for_function(
-        "before => document.getElementById('result-heatmap').src !== before", arg=before
-    )
+    wait_for(page, "before => document.getElementById('result-heatmap').src !== before", before)
     for name, start in (('#save-pair', b'\x89PNG'), ('#save-depth', b'\x93NUMPY')):
         with page.expect_download() as download:
             page.locator(name).click()
