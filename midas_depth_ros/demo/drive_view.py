@@ -23,6 +23,10 @@ class DriveView:
         self._plan = floor_plan(seed)
         self._views: dict[int, TopView] = {}
 
+    def has_scan(self, pair: Pair) -> bool:
+        """Whether the node gave a scan of this frame, which it does while it has a scale."""
+        return self._drive.scan_at(pair.stamp_s, SAME_FRAME_S) is not None
+
     def panel(self, pair: Pair, height: int) -> Picture:
         """The top view at the moment of a pair, so many pixels high."""
         drive, stamp = self._drive, pair.stamp_s

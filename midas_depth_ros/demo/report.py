@@ -51,7 +51,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     drive = recording.drive
     view = None if drive is None else DriveView(drive, run.plan.world)
     draw = functools.partial(_picture, closeness=closeness, summary=summary, view=view)
-    moments = _evenly(recording.moments.items, SHOWN_MOMENTS)
+    moments = _evenly(_telling(recording.moments.items, view), SHOWN_MOMENTS)
     _write_pictures(folder, [draw(pair) for pair in moments], moments)
     _write_animation(folder, recording, draw)
     _write_messages(folder / 'messages', recording)
@@ -65,6 +65,12 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
 def contents(folder: Path) -> list[tuple[Path, str]]:
     """What is in an output folder, and what it is."""
     return [(folder / name, text) for name, text in CONTENTS.items() if (folder / name).exists()]
+
+
+def _telling(moments: list[Pair], view: DriveView | None) -> list[Pair]:
+    """Without those of a drive that have no scale yet, if there are others to show."""
+    scanned = [pair for pair in moments if view is not None and view.has_scan(pair)]
+    return scanned if len(scanned) > 1 else moments
 
 
 def _evenly(moments: list[Pair], most: int) -> list[Pair]:

@@ -165,6 +165,18 @@ def test_pictures_have_the_top_view_beside_them_and_it_changes(tmp_path):
         assert animation.n_frames == 8
 
 
+def test_moments_without_a_scan_are_left_out_where_there_are_others(tmp_path):
+    (tmp_path / 'some').mkdir()
+    (tmp_path / 'none').mkdir()
+    run = make_run()  # scans at 0.0, 0.2, 0.4 and 0.6 s
+    report.write(run, tmp_path / 'some')
+    names = [path.name for path in sorted((tmp_path / 'some' / 'pictures').iterdir())]
+    assert [name[6:11] for name in names] == ['000.0', '000.2', '000.4', '000.6']
+    run.recording.drive.scans.items.clear()
+    report.write(run, tmp_path / 'none')
+    assert len(list((tmp_path / 'none' / 'pictures').iterdir())) == 6
+
+
 class FakeChildren:
     """Starts nothing; its one child has ended or has said something."""
 
