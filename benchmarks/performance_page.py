@@ -98,7 +98,7 @@ def _beyond_pipeline(bench: Json, soak: Json) -> tuple[str, bool]:
 
 
 def _memory(bench: Json, soak: Json) -> tuple[str, bool]:
-    return f'{bench["rss_mb"]:.0f} MiB', bench['rss_mb'] <= 350
+    return f'{bench["rss_mb"]:.0f} MB', bench['rss_mb'] <= 350
 
 
 def _start(bench: Json, soak: Json) -> tuple[str, bool]:
@@ -166,7 +166,7 @@ def measured(bench: Json, soak: Json) -> str:
     """All rows."""
     lines = [
         '| part | backend | precision | size | median ms | +- | p95 ms | p99 ms | x usual '
-        '| CPU ms | GFLOP/s | MiB | start s |',
+        '| CPU ms | GFLOP/s | MB | start s |',
         '| --- | --- | --- | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |',
     ]
     for row in bench['rows']:

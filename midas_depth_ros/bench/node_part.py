@@ -21,6 +21,7 @@ from midas_depth_ros.bench.over_dds import (
 from midas_depth_ros.bench.result import HOLLOW, NODE, Row, row
 from midas_depth_ros.bench.rounds import Times
 
+MIB_IN_MB = 1.048576
 SIZE = (640, 480)
 Report = Callable[[str], None]
 Who = tuple[str, str]  # backend and precision
@@ -86,4 +87,4 @@ def _row(who: Who, times: NodeTimes, usual_ms: float | None) -> Row:
     wall = Times(times.latency_ms, times.cpu_ms)
     size = f'{SIZE[0]}x{SIZE[1]}'
     made = row(NODE, *who, size, wall, None if who[0] == HOLLOW else usual_ms)
-    return dataclasses.replace(made, rss_mb=times.rss_mib, start_s=times.start_s)
+    return dataclasses.replace(made, rss_mb=times.rss_mib * MIB_IN_MB, start_s=times.start_s)

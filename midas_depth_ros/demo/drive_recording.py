@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import math
 
 import numpy as np
 
@@ -115,14 +114,6 @@ class DriveRecording:
         """Metres driven until then."""
         way = self.path_until(stamp_s)
         return float(np.hypot(*np.diff(way, axis=0).T).sum()) if len(way) > 1 else 0.0
-
-    def speed_at(self, stamp_s: float) -> float:
-        """Metres per second, over the quarter of a second before; NaN = unknown."""
-        recent = [p for p in self.places.items if stamp_s - 0.25 <= p.stamp_s <= stamp_s]
-        if len(recent) < 2 or recent[-1].stamp_s <= recent[0].stamp_s:
-            return math.nan
-        first, last = recent[0], recent[-1]
-        return math.hypot(last.x - first.x, last.y - first.y) / (last.stamp_s - first.stamp_s)
 
 
 def _remember(waiting: collections.OrderedDict[float, Beams], beams: Beams) -> None:

@@ -4,7 +4,7 @@
 16 and 32; a decoder of four fusion blocks climbs back from the coarsest to the finest, and a small
 head gives one value per pixel. Its attribute names are those of the official checkpoint, so the
 482 entries load strictly. `EmbeddedNet` is our own, small enough to ship: plain residual stages
-at the same strides, and a decoder of the same residual units.
+down to stride 64, and a decoder of the same residual units.
 
 Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation:
 Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 of isl-org/MiDaS.
@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from midas_depth_ros.depth.timm_import import import_timm
 
 ENCODER = 'tf_efficientnet_lite3'
-STRIDES = (4, 8, 16, 32)
 ENCODER_CHANNELS = (32, 48, 136, 384)
 DECODER_CHANNELS = (64, 128, 256, 512)
 HEAD_CHANNELS = 32

@@ -61,15 +61,13 @@ def test_what_is_too_far_or_too_near_is_not_compared():
     assert drive.to_be_seen == 0
 
 
-def test_the_way_the_speed_and_the_state_at_a_time():
+def test_the_way_and_the_state_at_a_time():
     drive = DriveRecording()
     for i in range(11):
         drive.places.offer(lambda i=i: Place(i * 0.1, 0.05 * i, 0.0, 0.0))
     for time_s, state in ((0.2, 'clear'), (0.4, 'clear'), (0.6, 'stopped')):
         drive.add_state(time_s, state)
     assert drive.distance_until(0.5) == pytest.approx(0.25)
-    assert drive.speed_at(1.0) == pytest.approx(0.5)
-    assert math.isnan(drive.speed_at(-1.0))
     assert drive.place_at(0.52).x == pytest.approx(0.25)
     assert [drive.state_at(t) for t in (0.1, 0.5, 0.7)] == ['', 'clear', 'stopped']
     drive.add_scan(scan(0.5, 1.0, 1.0, 1.0))
