@@ -62,6 +62,6 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         part.write_bytes(data)
         part.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nothing half written stays, and it is raised again
         part.unlink(missing_ok=True)
         raise

@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from midas_depth_ros.commands.output import write_whole
+
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
 HELP = """Write MODEL as a file for a robot: `midas_small`, `embedded`, or a weights file.
 
@@ -97,12 +99,10 @@ def _write_onnx(weights: Path, target: Path) -> None:
 
 
 def _put(target: Path, content: bytes) -> None:
-    """Write beside, then rename: half a model is worse than none."""
-    beside = target.with_name(f'.{target.name}.part')
+    """Half a model is worse than none."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        beside.replace(target)
+        write_whole(target, content)
     except OSError as error:
         raise _unwritable(target, error) from error
 
