@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.embedded_graph import SIZE
+from midas_depth_ros.depth.embedded_graph import HALF_SIZE, SIZE
 from midas_depth_ros.depth.errors import WeightsCorrupt
 from midas_depth_ros.depth.weights_file import FileState, WeightsFile, examine
 
@@ -67,8 +67,21 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
 def preprocess(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(H, W, 3) uint8 RGB, stretched to (1, 3, 192, 256) float32, 0..1."""
     height, width = SIZE
-    shrinks = rgb.shape[0] >= height and rgb.shape[1] >= width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    # Halves are what OpenCV averages fast: a fifth of the time that one step takes.
+    while rgb.shape[0] >= 2 * height and rgb.shape[1] >= 2 * width:
+        half = (rgb.shape[1] // 2, rgb.shape[0] // 2)
+        rgb = np.asarray(cv2.resize(rgb, half, interpolation=cv2.INTER_AREA), np.uint8)
+    far = rgb.shape[0] >= 2 * height or rgb.shape[1] >= 2 * width
+    how = cv2.INTER_AREA if far else cv2.INTER_LINEAR
     small = cv2.resize(rgb, (width, height), interpolation=how)
     blob: NDArray[np.float32] = cv2.dnn.blobFromImage(small, 1 / 255)
     return blob
+
+
+def finish(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the converted model gives, (96, 128) float32, at the size of its picture, (192, 256)."""
+    if output.shape != HALF_SIZE:
+        return output
+    height, width = SIZE
+    large: NDArray[np.float32] = cv2.resize(output, (width, height))  # bilinear
+    return large

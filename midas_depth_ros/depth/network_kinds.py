@@ -21,6 +21,8 @@ from midas_depth_ros.depth.weights_file import MIDAS_SMALL as MIDAS_SMALL_FILE
 
 # (H, W, 3) uint8 RGB, C-contiguous, to (1, 3, h, w) float32 as the network takes it.
 Preprocess = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+# What its converted model gives, (h, w) float32, to relative inverse depth at network size.
+Finish = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,21 @@ class NetworkKind:
     input_size: tuple[int, int] | None
     usual_size: tuple[int, int]
     preprocess: Preprocess
+    finish: Finish
 
 
-MIDAS_SMALL = NetworkKind('midas_small', 'MiDaS_small', None, (192, 256), preprocessing.preprocess)
-EMBEDDED = NetworkKind(
-    'embedded', 'the embedded model', embedded_graph.SIZE, embedded_graph.SIZE, embedded.preprocess
+def as_it_is(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The output itself."""
+    return output
+
+
+MIDAS_SMALL = NetworkKind(
+    'midas_small', 'MiDaS_small', None, (192, 256), preprocessing.preprocess, as_it_is
 )
+EMBEDDED = NetworkKind(
+    'embedded', 'the embedded model', embedded_graph.SIZE, embedded_graph.SIZE,
+    embedded.preprocess, embedded.finish,
+)  # fmt: skip
 EMBEDDED_INPUT = 'picture'  # what its ONNX model calls it
 
 
@@ -61,7 +72,7 @@ def kind_of_input(name: str, size: tuple[int, int] | None) -> NetworkKind:
         return MIDAS_SMALL
     return NetworkKind(
         'custom', 'a network of fixed size', size, size,
-        functools.partial(preprocessing.preprocess, size=(size[1], size[0])),
+        functools.partial(preprocessing.preprocess, size=(size[1], size[0])), as_it_is,
     )  # fmt: skip
 
 

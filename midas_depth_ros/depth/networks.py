@@ -169,8 +169,8 @@ class EmbeddedNet(nn.Module):
         self.head = nn.Conv2d(wide, 4, 3, padding=1)  # the 2x2 pixels that one place becomes
 
     def forward(self, picture: Tensor) -> Tensor:
-        half = self.at_half_size(picture).unsqueeze(1)  # (B, 1, H/2, W/2)
-        inverse_depth: Tensor = F.relu(doubled(half)).squeeze(1)  # (B, H, W)
+        half = F.relu(self.at_half_size(picture)).unsqueeze(1)  # (B, 1, H/2, W/2)
+        inverse_depth: Tensor = doubled(half).squeeze(1)  # (B, H, W)
         return inverse_depth
 
     def at_half_size(self, picture: Tensor) -> Tensor:

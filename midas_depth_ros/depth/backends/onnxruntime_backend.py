@@ -22,7 +22,7 @@ from midas_depth_ros.depth.network_kinds import NetworkKind, kind_of, kind_of_in
 from midas_depth_ros.depth.progress import show_steps
 from midas_depth_ros.depth.weights_file import sha256_of
 
-CONVERSION = 1  # raise it whenever the graph changes
+CONVERSION = 2  # raise it whenever the graph changes
 MODEL = 'model.onnx'
 QUIET = 3  # ONNX Runtime's own log: errors and worse
 
@@ -63,7 +63,7 @@ class OnnxruntimeBackend:
             with conversion_cache.provide(key(weights), lambda folder: build(folder, weights)) as e:
                 self._session = opened(e.folder / MODEL, threads)
         kind = kind_of_session(self._session, weights)
-        self.preprocess = kind.preprocess
+        self.preprocess, self._finish = kind.preprocess, kind.finish
         self._input = self._session.get_inputs()[0].name
         self.infer(np.zeros((1, 3, *kind.usual_size), np.float32))  # allocates
 
@@ -82,8 +82,7 @@ class OnnxruntimeBackend:
             raise DepthError(
                 f'onnxruntime could not run {network_input.shape}: {reason(error)}'
             ) from error
-        inverse_depth: NDArray[np.float32] = output.reshape(output.shape[-2:])
-        return inverse_depth
+        return self._finish(output.reshape(output.shape[-2:]))
 
     def close(self) -> None:
         self._session = None

@@ -52,8 +52,7 @@ class OpencvBackend:
             raise DepthError('this opencv backend is closed: load it again')
         self._network.setInput(network_input)
         # The next run overwrites what this one gives.
-        inverse_depth: NDArray[np.float32] = self._network.forward()[0, 0].copy()
-        return inverse_depth
+        return EMBEDDED.finish(self._network.forward()[0, 0].copy())
 
     def close(self) -> None:
         self._network = None

@@ -54,13 +54,13 @@ class OpenvinoBackend:
         load = self._load_model if from_file else self._load_weights
         self._network: Compiled | None
         self._network, kind = load(weights, precision)
-        self.preprocess = kind.preprocess
+        self.preprocess, self._finish = kind.preprocess, kind.finish
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) float32, of a size that the network takes, to (h, w) float32."""
         if self._network is None:
             raise DepthError('this openvino backend is closed: load it again')
-        return self._network.infer(network_input)
+        return self._finish(self._network.infer(network_input))
 
     def close(self) -> None:
         self._network = None
