@@ -11,8 +11,11 @@ import os
 import re
 from collections.abc import Callable
 
+import cv2
+
 RANGE = re.compile(r'\s*(\d+)\s*(?:-\s*(\d+)\s*)?')
 HIGHEST_CPU = 4095
+ALL_PROCESSORS = -1  # to OpenCV
 
 
 def check_cpus(text: str) -> str:
@@ -50,6 +53,16 @@ def parse_cpus(text: str) -> frozenset[int]:
 def threads_for(num_threads: int, cpus: frozenset[int]) -> int:
     """Threads of inference: as many as named, else one per named processor, else 0 (all)."""
     return num_threads or len(cpus)
+
+
+def bound_opencv_threads(backend: str, threads: int) -> None:
+    """One thread for OpenCV, for the whole process, unless OpenCV is what runs the network.
+
+    Its steps on a frame take tenths of a millisecond each; a second thread waits for the next
+    one by asking for it again and again, which costs a fifth of all that is not inference, and
+    what it saves is lost in waking it (`benchmarks/node_profile.py`).
+    """
+    cv2.setNumThreads((threads or ALL_PROCESSORS) if backend == 'opencv' else 1)
 
 
 def apply_cpu_budget(niceness: int, cpus: frozenset[int]) -> None:

@@ -23,11 +23,20 @@ from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
 from midas_depth_ros.nodes.calibration_service import CalibrationService
 from midas_depth_ros.nodes.camera_input import CameraInput
 from midas_depth_ros.nodes.camera_output import CameraOutput
-from midas_depth_ros.nodes.cpu_budget import apply_cpu_budget, parse_cpus, threads_for
+from midas_depth_ros.nodes.cpu_budget import (
+    apply_cpu_budget,
+    bound_opencv_threads,
+    parse_cpus,
+    threads_for,
+)
 from midas_depth_ros.nodes.diagnostics import ModelReport
 from midas_depth_ros.nodes.frame_view import GridCache
 from midas_depth_ros.nodes.log_bridge import forward_logging
-from midas_depth_ros.nodes.memory import give_back_free_memory, keep_freed_memory
+from midas_depth_ros.nodes.memory import (
+    give_back_free_memory,
+    keep_freed_memory,
+    leave_mapped_files,
+)
 from midas_depth_ros.nodes.metric_output import MetricOutput
 from midas_depth_ros.nodes.mount_calibration import MountCalibration
 from midas_depth_ros.nodes.mounting import Mounting
@@ -39,6 +48,7 @@ from midas_depth_ros.nodes.spinning import run_node
 from midas_depth_ros.nodes.statistics import CameraStatistics
 from midas_depth_ros.nodes.worker import Camera, Worker
 
+OPENVINO_WEIGHTS = '.bin'
 REPLAY_QUEUE = 10  # frames that wait at most when every frame is processed
 
 EstimatorFactory = Callable[[DepthNodeSettings], DepthEstimator]
@@ -117,7 +127,10 @@ class DepthNode(LifecycleNode):
         apply_cpu_budget(settings.niceness, parse_cpus(settings.cpu_affinity))
         self.get_logger().info(f'loading model {settings.model!r}')
         self._estimator = estimator = self._make_estimator(settings)
+        threads = threads_for(settings.num_threads, parse_cpus(settings.cpu_affinity))
+        bound_opencv_threads(estimator.backend, threads)
         give_back_free_memory()
+        leave_mapped_files(OPENVINO_WEIGHTS)
         self._mounting = Mounting(self, lambda: self.settings)
         for name in settings.cameras:
             statistics = CameraStatistics()

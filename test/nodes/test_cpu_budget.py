@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 
+import cv2
 import pytest
 
 from midas_depth_ros.nodes.cpu_budget import (
     apply_cpu_budget,
+    bound_opencv_threads,
     check_cpus,
     parse_cpus,
     threads_for,
@@ -96,3 +98,17 @@ def test_nothing_asked_changes_nothing():
     before = os.getpriority(os.PRIO_PROCESS, 0)
     apply_cpu_budget(0, frozenset())
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_opencv_has_one_thread_unless_it_runs_the_network():
+    before = cv2.getNumThreads()
+    try:
+        bound_opencv_threads('openvino', 3)
+        assert cv2.getNumThreads() == 1
+        bound_opencv_threads('opencv', 3)
+        assert cv2.getNumThreads() == 3
+        bound_opencv_threads('openvino', 0)
+        bound_opencv_threads('opencv', 0)
+        assert cv2.getNumThreads() >= ABSENT
+    finally:
+        cv2.setNumThreads(before)

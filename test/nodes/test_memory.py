@@ -33,6 +33,24 @@ for _ in range(20):
 print(kept, faults() - before)
 """
 
+MAPPED = """
+import mmap, re, sys
+from pathlib import Path
+from midas_depth_ros.nodes.memory import leave_mapped_files
+path = sys.argv[1]
+with open(path, 'rb') as file:
+    mapped = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+def resident():
+    whole = Path('/proc/self/smaps').read_text()
+    part = whole[whole.index(path):]
+    return int(re.search(r'Rss: *(\\d+)', part)[1])
+first = sum(mapped[::4096])
+before = resident()
+left = leave_mapped_files('.bin'), leave_mapped_files('.onnx')
+after = resident()
+print(before, left[0] // 1024, left[1], after, sum(mapped[::4096]) == first)
+"""
+
 
 def test_frames_leave_no_objects_behind(ros, start):
     start(max_rate=0.0)
@@ -71,3 +89,18 @@ def test_freed_memory_is_used_again():
             pytest.skip('no glibc here')
         counts[how] = int(count)
     assert counts['keep'] < 0.1 * counts['usual']
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='/proc is of Linux')
+def test_a_mapped_file_leaves_memory_and_can_still_be_read(tmp_path):
+    path = tmp_path / 'model.bin'
+    path.write_bytes(bytes(range(256)) * 4096 * 4)  # 4 MiB
+    result = subprocess.run(
+        [sys.executable, '-c', MAPPED, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    before, left, others, after, same = result.stdout.split()
+    assert (before, left, others, after, same) == ('4096', '4096', '0', '0', 'True')
