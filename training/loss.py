@@ -4,7 +4,7 @@ The prediction is fitted to the true inverse depth by least squares, as it will 
 the error counts relative to the depth there, and so do the errors of its slopes at four scales,
 which is what makes an obstacle stand out from what surrounds it. Obstacles and edges count more,
 small obstacles more per pixel than large ones, and once more by how they stand out from their
-surroundings.
+surroundings: pixel by pixel (`contrast`), and each as a whole (`rings`).
 
 Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation",
 TPAMI 2022: the scale-and-shift-invariant loss and multi-scale gradient matching. Nothing is
@@ -27,6 +27,10 @@ SCALES = 4
 OFFSET = 0.1  # kept free below the farthest, so that nothing is cut off at 0
 SURROUNDINGS = (5, 11)  # pixels of a quarter of the size: what an obstacle has to stand out from
 USUAL_OBJECT = 0.02  # of the picture; pixels of smaller ones count more, by the root
+RING = 4  # pixels of half the size: the ring that `scores.rings` looks at
+LEAST_OBJECT = 0.003  # of the picture, to count as a whole
+LEAST_CONTRAST = 0.12  # nearer than its ring by so much of the ring's inverse depth
+TOO_FAR, TOO_NEAR = 1.0, 0.4  # what it costs to draw an obstacle into its ring, or out of it
 LEAST_SPREAD = 1e-3  # variance of a prediction that says nothing, against dividing by 0
 
 
@@ -36,6 +40,7 @@ class Weights:
 
     slopes: float = 0.8
     contrast: float = 4.0
+    rings: float = 0.25
     anchor: float = 0.15  # pulls towards one fixed scale, so that pictures do not flicker
     objects: float = 2.5  # on top of 1
     edges: float = 1.5  # on top of 1
@@ -51,6 +56,15 @@ class Truth:
     object_weight: Tensor  # the share of it that is there because of obstacles
     seen: Tensor
     measured: Tensor  # seen, and not sky
+    obstacles: Obstacles
+
+
+@dataclass(frozen=True)
+class Obstacles:
+    """The N obstacles of a batch that are nearer than what is around them."""
+
+    picture: Tensor  # (N,) int64: in which picture of the batch
+    compare: Tensor  # (N, h * w): mean inside less mean around, as weights; divided by the contrast
 
 
 def truth_of(inverse_depth: Tensor, labels: Tensor, weights: Weights) -> Truth:
@@ -67,7 +81,7 @@ def truth_of(inverse_depth: Tensor, labels: Tensor, weights: Weights) -> Truth:
     share = of_objects / weight
     weight = weight / (d + weights.far) * seen
     weight = weight / weight.sum((1, 2), keepdim=True).clamp(min=1e-6)
-    return Truth(d, weight, share * weight, seen, measured)
+    return Truth(d, weight, share * weight, seen, measured, obstacles_of(d, labels, measured))
 
 
 def object_weight(labels: Tensor) -> Tensor:
@@ -80,6 +94,30 @@ def object_weight(labels: Tensor) -> Tensor:
     weight[:, :FIRST_OBJECT] = 0.0
     weight[:, OUTSIDE] = 0.0
     return weight.gather(1, flat).view(labels.shape)
+
+
+def obstacles_of(d: Tensor, labels: Tensor, measured: Tensor) -> Obstacles:
+    """Those of (B, h, w) labels that are large enough, and nearer than the ring around them."""
+    pixels = labels[0].numel()
+    objects = torch.where((labels >= FIRST_OBJECT) & (labels != OUTSIDE), labels, 0).flatten(1)
+    names = torch.arange(len(labels), device=labels.device).unsqueeze(1) * 256 + objects
+    names, count = names.unique(return_counts=True)
+    names = names[(names % 256 > 0) & (count >= LEAST_OBJECT * pixels)]
+    picture = names // 256
+    inside = (labels[picture] == (names % 256)[:, None, None]).float()  # (N, h, w)
+    wide = inside.unsqueeze(1)
+    for kernel in ((1, 2 * RING + 1), (2 * RING + 1, 1)):
+        wide = F.max_pool2d(wide, kernel, stride=1, padding=(kernel[0] // 2, kernel[1] // 2))
+    around = ((wide.squeeze(1) - inside) * measured[picture]).flatten(1)
+    inside = (inside * measured[picture]).flatten(1)
+    compare = inside / inside.sum(1, keepdim=True).clamp(min=1)
+    of_ring = around / around.sum(1, keepdim=True).clamp(min=1)
+    truth = d.flatten(1)[picture]
+    ring_mean = (of_ring * truth).sum(1)
+    difference = (compare * truth).sum(1) - ring_mean
+    kept = (difference > LEAST_CONTRAST * ring_mean) & (around.sum(1) >= 5) & (inside.sum(1) >= 5)
+    compare = (compare - of_ring)[kept] / difference[kept].unsqueeze(1)
+    return Obstacles(picture[kept], compare)
 
 
 def edges(d: Tensor) -> Tensor:
@@ -134,6 +172,18 @@ def contrast(residual: Tensor, truth: Truth) -> Tensor:
     return 4 * total / (len(SURROUNDINGS) * len(residual))
 
 
+def rings(residual: Tensor, obstacles: Obstacles) -> Tensor:
+    """How much of the contrast of an obstacle to its ring is missing, or too much; the mean.
+
+    A mean of what an obstacle may be is what a network gives that is not sure, and then it
+    stands out less than it should. So too little costs more than too much.
+    """
+    if not len(obstacles.picture):
+        return residual.new_zeros(())
+    wrong = (residual.flatten(1)[obstacles.picture] * obstacles.compare).sum(1)
+    return (TOO_FAR * F.relu(-wrong) + TOO_NEAR * F.relu(wrong)).mean()
+
+
 def loss_of(prediction: Tensor, truth: Truth, weights: Weights) -> tuple[Tensor, dict[str, Tensor]]:
     """(B, h, w) float32 prediction to one number, and its parts for the curve."""
     residual = (fitted(prediction, truth) - truth.inverse_depth) * truth.seen
@@ -142,5 +192,8 @@ def loss_of(prediction: Tensor, truth: Truth, weights: Weights) -> tuple[Tensor,
     slope = slopes(residual, truth.weight)
     stands_out = contrast(residual, truth)
     anchor = ((prediction - OFFSET - truth.inverse_depth).abs() * truth.weight).sum() / count
-    total = error + weights.slopes * slope + weights.contrast * stands_out + weights.anchor * anchor
-    return total, {'error': error, 'slopes': slope, 'contrast': stands_out, 'anchor': anchor}
+    whole = rings(residual, truth.obstacles)
+    total = error + weights.slopes * slope + weights.contrast * stands_out
+    total = total + weights.rings * whole + weights.anchor * anchor
+    parts = {'error': error, 'slopes': slope, 'contrast': stands_out, 'rings': whole}
+    return total, {**parts, 'anchor': anchor}

@@ -32,6 +32,7 @@ from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 
 from midas_depth_ros.depth.networks import EMBEDDED_SIZE, EmbeddedNet
+from training.begin import begin
 from training.dataset import open_shard, shards
 from training.feed import Feed
 from training.loss import Weights, loss_of, truth_of
@@ -301,9 +302,8 @@ def work(rank: int, job: Job) -> None:
     if (job.run / 'last.pt').exists():
         trainer.resume(job.run / 'last.pt')
     elif job.start_from:
-        state = torch.load(job.start_from, map_location=trainer.device, weights_only=True)
-        trainer.network.load_state_dict(state['mean'])
-        trainer.mean_network.load_state_dict(state['mean'])
+        begin(trainer.network, job.start_from)
+        trainer.mean_network.load_state_dict(trainer.network.state_dict())
     train(trainer, job.validate_minutes, job.seed)
     if job.processes > 1:
         distributed.destroy_process_group()
@@ -322,7 +322,11 @@ def free_port() -> int:
 @click.option('--run', type=click.Path(path_type=Path), required=True, help='Folder of this run.')
 @click.option('--minutes', type=float, required=True, help='In all, validation not counted.')
 @click.option('--rate', default=Plan.rate, show_default=True)
-@click.option('--start-from', type=click.Path(path_type=Path), help='Weights of another run.')
+@click.option(
+    '--start-from',
+    type=click.Path(path_type=Path),
+    help='A checkpoint, or an archive of weights (.npz).',
+)
 @click.option('--small-until', default=0.55, show_default=True, help='Share at half the size.')
 @click.option('--batch', default=16, show_default=True, help='Per process; twice at half size.')
 @click.option('--device', default='cuda' if torch.cuda.is_available() else 'cpu')

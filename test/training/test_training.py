@@ -6,6 +6,7 @@ import csv
 import dataclasses
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -87,6 +88,43 @@ def test_a_missed_obstacle_costs_more_than_a_missed_piece_of_wall(
     as_wall = np.where(labels == 3, 2, labels).astype(np.uint8)
     assert loss(other, *truth)['error'] > loss(other, inverse_depth, as_wall)['error']
     assert loss(one, *truth)['error'] > 0
+
+
+def test_an_obstacle_that_does_not_stand_out_costs_more_than_one_that_does_too_much(
+    truth: tuple[np.ndarray, ...],
+) -> None:
+    inverse_depth, labels = truth
+    inside = labels == 3
+    background = 1 / made(0).depth_z[120, 0]  # of the floor in the middle of the box
+    assert loss(inverse_depth, *truth)['rings'] < 0.02
+    contrast = 1 / 1.1 - background
+    flat = np.where(inside, inverse_depth - contrast, inverse_depth)
+    half = np.where(inside, inverse_depth - 0.5 * contrast, inverse_depth)
+    too_near = np.where(inside, inverse_depth + 0.5 * contrast, inverse_depth)
+    costs = [loss(prediction, *truth)['rings'] for prediction in (flat, half, too_near)]
+    assert costs[0] > costs[1] > costs[2] > 0.02
+    nothing = np.where(inside, 2, labels).astype(np.uint8)
+    assert loss(flat, inverse_depth, nothing)['rings'] == 0
+
+
+def test_a_run_begins_with_the_weights_of_a_narrower_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from midas_depth_ros.depth import networks
+    from training.begin import begin
+
+    picture = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(networks, 'EMBEDDED_CHANNELS', (16, 32, 48, 48, 48))
+    narrow = networks.EmbeddedNet().eval()
+    torch.save({'mean': narrow.state_dict()}, tmp_path / 'narrow.pt')
+    monkeypatch.setattr(networks, 'EMBEDDED_CHANNELS', (24, 40, 48, 64, 48))
+    wide = networks.EmbeddedNet().eval()
+    begin(wide, tmp_path / 'narrow.pt')
+    with torch.inference_mode():
+        np.testing.assert_allclose(wide(picture), narrow(picture), atol=1e-6)
+    monkeypatch.setattr(networks, 'EMBEDDED_CHANNELS', (8, 32, 48, 48, 48))
+    with pytest.raises(click.ClickException, match='here only'):
+        begin(networks.EmbeddedNet(), tmp_path / 'narrow.pt')
 
 
 def test_the_truth_scores_best_and_its_negative_worst(truth: tuple[np.ndarray, ...]) -> None:
