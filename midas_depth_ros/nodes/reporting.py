@@ -60,6 +60,8 @@ class Reporting:
             report = self._camera_report(camera, model.enabled)
             self._log_silence(report, camera.statistics)
             message.status.append(camera_status(report, camera.statistics))
+        for status in message.status:  # nodes of one name in two namespaces are told apart by it
+            status.hardware_id = self._node.get_fully_qualified_name()
         self._publisher.publish(message)
 
     def _camera_report(self, camera: Camera, running: bool) -> CameraReport:

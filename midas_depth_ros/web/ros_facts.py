@@ -18,12 +18,15 @@ def finite(value: float) -> float | None:
 
 
 def statuses_of(message: Any, node: str) -> dict[str, Any]:
-    """The statuses of a DiagnosticArray that are this node's, by what they are about."""
-    prefix = f'{node}: '
+    """The statuses of a DiagnosticArray that are those of a node, by what they are about.
+
+    node: its full name, which stands in `hardware_id`; before it the name alone.
+    """
+    prefix = f'{node.rpartition("/")[2]}: '
     return {
         status.name.removeprefix(prefix): status
         for status in message.status
-        if status.name.startswith(prefix)
+        if status.name.startswith(prefix) and status.hardware_id in (node, '')
     }
 
 

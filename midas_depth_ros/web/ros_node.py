@@ -36,7 +36,6 @@ class DashboardNode(Node):
     def __init__(self, feed: Feed, depth_node: str, **node_options: Any) -> None:
         super().__init__('dashboard', **node_options)
         self._feed = feed
-        self._name = depth_node.rpartition('/')[2]
         self._full_name = self._resolved(depth_node)
         self._cameras: dict[str, CameraWatch] = {}
         self._topics: dict[str, str] = {}
@@ -91,7 +90,7 @@ class DashboardNode(Node):
             self._work.popleft()()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        statuses = statuses_of(message, self._name)
+        statuses = statuses_of(message, self._full_name)
         if 'model' not in statuses:
             return
         self._heard_s.append(time.monotonic())

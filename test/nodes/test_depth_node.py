@@ -104,6 +104,7 @@ def test_nothing_is_inferred_while_nobody_wants_anything(ros, start, estimator):
         publisher.publish(image(100 + number))
         ros.spin_for(0.02)
     status = diagnostics(ros, 'camera camera', lambda s: read(s)['frames unwanted'] != '0')
+    assert status.hardware_id == '/depth_node'
     assert estimator.calls == 0
     assert 'idle' in status.message
 

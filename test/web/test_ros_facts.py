@@ -59,8 +59,12 @@ def test_diagnostics_of_other_nodes_are_left_alone():
         values=[KeyValue(key='frames dropped', value='3')],
     )
     other = DiagnosticStatus(name='other_depth_node: camera front')
-    statuses = statuses_of(DiagnosticArray(status=[other, ours]), 'depth_node')
-    assert list(statuses) == ['camera front']
+    namesake = DiagnosticStatus(name='depth_node: camera front', hardware_id='/b/depth_node')
+    named = DiagnosticStatus(name='depth_node: camera rear', hardware_id='/a/depth_node')
+    message = DiagnosticArray(status=[other, ours, namesake, named])
+    statuses = statuses_of(message, '/a/depth_node')
+    assert list(statuses) == ['camera front', 'camera rear']
+    assert statuses['camera front'] is ours
     facts = status_facts(statuses['camera front'])
     assert facts == {'level': 'warn', 'message': 'slow', 'values': {'frames dropped': '3'}}
 
