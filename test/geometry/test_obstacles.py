@@ -216,14 +216,18 @@ def test_in_random_rooms_the_nearest_is_within_5_percent(noise):
         mount = CameraMount(view.pose.z_m, view.pose.pitch_rad, view.pose.roll_rad)
         grid = view.camera.normalised_grid()
         scale = fit_ground_plane(d, grid, mount)
-        true = nearest_ahead(view, OPTIONS.robot_width_m, (0.05, 0.6), 2 * OPTIONS.min_pixels)
-        if isinstance(scale, Refusal) or not 0.5 <= true <= 4:
+        # Of what shows so few pixels that noise decides either is right.
+        trues = np.array([
+            nearest_ahead(view, OPTIONS.robot_width_m, (0.05, 0.6), times * OPTIONS.min_pixels)
+            for times in (2, 1)
+        ])  # fmt: skip
+        if isinstance(scale, Refusal) or not 0.5 <= trues[0] <= 4:
             continue
         depth = scale.depth(d, min_depth_m=0, beyond=math.inf)
         found = find_obstacles(depth, grid, mount, OPTIONS, residual=scale.residual)
-        errors.append(abs(found.nearest_range_m / true - 1))
+        errors.append(np.abs(found.nearest_range_m / trues - 1).min())
     assert len(errors) > 60
-    assert np.mean(np.array(errors) <= 0.05) >= 0.97
+    assert np.mean(np.array(errors) <= 0.05) >= 0.99  # a sliver of 25 pixels may be either
     assert np.median(errors) < 0.02
 
 
