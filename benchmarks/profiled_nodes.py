@@ -37,6 +37,7 @@ from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.memory import keep_freed_memory
 from midas_depth_ros.nodes.messages import image_message
 from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.views import Heatmap
 
 SIZE = (480, 640)
 WHOLE = 'the whole frame'
@@ -48,7 +49,7 @@ STEPS: tuple[tuple[Any, str, str], ...] = (
     (estimator.DepthEstimator, 'infer', 'resize, normalise, check what the network gives'),
     (camera_output, 'closeness', 'closeness'),
     (estimator.DepthEstimator, 'enlarge', 'enlarge depth'),
-    (camera_output.Heatmap, 'render', 'heatmap'),
+    (Heatmap, 'render', 'heatmap'),
     (camera_output, 'image_message', 'depth as a message'),
     (camera_output, 'bgr_message', 'heatmap as a message'),
     (camera_output.CameraOutput, '_send', 'publish depth, heatmap and closeness'),
@@ -123,7 +124,7 @@ class ReceivingNode(Node):
         best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._kept = self.create_subscription(Image, topic, print, best_effort, raw=True)
         # Its executor is told of none of its messages.
-        self._kept.callback_group.can_execute = lambda entity: False  # type: ignore[method-assign]
+        self._kept.callback_group.can_execute = lambda entity: False
 
 
 def main() -> int:
