@@ -17,6 +17,7 @@ OUTSIDE = 255  # label of what the scene does not show
 BANK = 24  # noise pictures to draw from: making noise afresh costs more than rendering it
 
 # Share of the pictures to which each is done.
+WIDE = 0.2
 TURNED, MIXED, GREY, SHADED = 0.5, 0.3, 0.05, 0.2
 BLURRED, MOVED, NOISY, JPEG = 0.15, 0.05, 0.25, 0.15
 
@@ -57,8 +58,11 @@ class Augmenter:
     def _view(self, shape: tuple[int, int]) -> np.ndarray:
         """(2, 3): from pixels of the new picture to pixels of the old; a crop of any aspect."""
         rng, (height, width) = self._rng, shape
-        zoom_y = 1 - 0.4 * rng.random() ** 2
-        zoom_x = min(1.0, zoom_y * math.exp(rng.uniform(-0.25, 0.35)))
+        if rng.random() < WIDE:  # cameras of 16:9 up to 10:3, stretched to the network's 4:3
+            zoom_y, stretch = rng.uniform(0.4, 0.7), rng.uniform(0.3, 0.95)
+        else:
+            zoom_y, stretch = 1 - 0.4 * rng.random() ** 2, rng.uniform(-0.25, 0.35)
+        zoom_x = min(1.0, zoom_y * math.exp(stretch))
         angle = math.radians(rng.normal(0, 3.0)) if rng.random() < TURNED else 0.0
         mirror = -1.0 if rng.random() < 0.5 else 1.0
         scale_x = zoom_x * width / self._width

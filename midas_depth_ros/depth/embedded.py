@@ -24,8 +24,8 @@ ASSET = Path(__file__).resolve().parents[1] / 'assets' / 'embedded.npz'
 EMBEDDED_WEIGHTS = WeightsFile(
     name=ASSET.name,
     url='',  # it comes with the package
-    size=4_839_768,
-    sha256='76837fc38941e58ea91e888e6903ded0ff4ae064bbacbf5bb59a21d7b1e937ac',
+    size=4_866_232,
+    sha256='453fd67d02a527ef3c2a1b85c31bc86aa7887ef7427a87277a90fe7f771249dc',
 )
 WHAT_IT_IS = (
     "'embedded' is a small network trained on rendered rooms, corridors and streets only: it knows "

@@ -25,7 +25,7 @@ HEAD_CHANNELS = 32
 
 # EmbeddedNet: one column per stage, at strides 4, 8, 16, 32 and 64.
 EMBEDDED_SIZE = (192, 256)  # (H, W): it was trained to see this many pixels, and errs at others
-EMBEDDED_CHANNELS = (24, 48, 96, 192, 192)
+EMBEDDED_CHANNELS = (32, 48, 96, 192, 192)
 EMBEDDED_BLOCKS = (1, 2, 2, 2, 1)
 EMBEDDED_DECODER_CHANNELS = 32
 EMBEDDED_STEM_KERNEL, EMBEDDED_STEM_STRIDE = 6, 4
@@ -175,8 +175,8 @@ class EmbeddedNet(nn.Module):
 
     def at_half_size(self, picture: Tensor) -> Tensor:
         """(B, H/2, W/2), before what is below 0 is cut off: what training looks at."""
-        features = self.stem(picture)  # (B, 24, H/4, W/4)
-        places = self.place(coordinates(features))  # (1, 24, H/4, W/4)
+        features = self.stem(picture)  # (B, 32, H/4, W/4)
+        places = self.place(coordinates(features))  # (1, 32, H/4, W/4)
         features = F.relu(self.stem_norm(features + places))
         levels = []
         for stage in self.stages:
