@@ -14,6 +14,7 @@ burst is a fraction of a second, and the others get their turn between two).
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import time
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import cv2
 import numpy as np
 
 from midas_depth_ros.depth.midas_graph import INPUT, Simplifications, midas_onnx, midas_shapes
@@ -130,6 +132,25 @@ def onnxruntime_runs(
     return runs
 
 
+def opencv_runs(
+    weights: dict[str, np.ndarray], size: tuple[int, int], threads: int
+) -> dict[str, Run]:
+    """The one library here whose convolutions may be Winograd's (OpenCV 4.7 and later)."""
+    cv2.setNumThreads(threads)
+    model = np.frombuffer(midas_onnx(weights, size, Simplifications()), np.uint8)
+
+    def run(network: cv2.dnn.Net, values: np.ndarray) -> object:
+        network.setInput(values)
+        return network.forward()
+
+    runs: dict[str, Run] = {}
+    for name, winograd in (('', False), (', Winograd', True)):
+        network = cv2.dnn.readNetFromONNX(model)
+        network.enableWinograd(winograd)
+        runs[f'opencv f32{name}'] = functools.partial(run, network)
+    return runs
+
+
 @contextlib.contextmanager
 def before_all_else(wanted: bool) -> Iterator[None]:
     """All threads of this process under real-time scheduling, if wanted."""
@@ -209,6 +230,7 @@ def main(threads: int, size: str, rounds: int, first: bool, only: tuple[str, ...
     with tempfile.TemporaryDirectory() as folder:
         runs |= openvino_runs(weights, (height, width), threads)
         runs |= onnxruntime_runs(weights, (height, width), threads, Path(folder))
+    runs |= opencv_runs(weights, (height, width), threads)
     usual = next(iter(runs))
     runs = {n: r for n, r in runs.items() if not only or n == usual or any(o in n for o in only)}
     values = np.random.default_rng(2).normal(size=(1, 3, height, width)).astype(np.float32)

@@ -25,7 +25,7 @@ EMBEDDED_WEIGHTS = WeightsFile(
     name=ASSET.name,
     url='',  # it comes with the package
     size=4_866_232,
-    sha256='453fd67d02a527ef3c2a1b85c31bc86aa7887ef7427a87277a90fe7f771249dc',
+    sha256='11f742e033162288300ab9e4c2bfbfc47804e09190c855a4fea37edf0e506f5b',
 )
 WHAT_IT_IS = (
     "'embedded' is a small network trained on rendered rooms, corridors and streets only: it knows "
