@@ -227,7 +227,8 @@ def test_in_random_rooms_the_nearest_is_within_5_percent(noise):
         found = find_obstacles(depth, grid, mount, OPTIONS, residual=scale.residual)
         errors.append(np.abs(found.nearest_range_m / trues - 1).min())
     assert len(errors) > 60
-    assert np.mean(np.array(errors) <= 0.05) >= 0.99  # a sliver of 25 pixels may be either
+    # The rules for what is too small to count differ a little; one sliver falls between them.
+    assert np.count_nonzero(np.array(errors) > 0.05) <= 1
     assert np.median(errors) < 0.02
 
 
