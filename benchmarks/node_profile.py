@@ -159,11 +159,15 @@ def main(seconds: float) -> None:
         logs = Path(name)
         click.echo('depth_node without a network, and a node that only passes messages', err=True)
         threads, steps = per_frame('hollow', logs / 'hollow', seconds)
+        threaded, _ = per_frame('threaded', logs / 'threaded', seconds)
         passing, _ = per_frame('passing', logs / 'passing', seconds)
         show('CPU per frame of 640x480, by step of the inference thread:', 'ms', steps)
         show(
-            'CPU per frame of 640x480, by thread:', 'ms', threads, passing,
-            heads=['depth_node without network, ms', 'only passing messages, ms'],
+            'CPU per frame of 640x480, by thread:', 'ms', threads, threaded, passing,
+            heads=[
+                'depth_node without network, ms', 'OpenCV with all threads, ms',
+                'only passing messages, ms',
+            ],
         )  # fmt: skip
         click.echo('1080p at 60 Hz', err=True)
         hollow = node_command('bench.hollow_node', {'cameras': [CAMERA], 'max_rate': MAX_RATE_HZ})

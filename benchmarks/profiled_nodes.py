@@ -1,10 +1,11 @@
 """Nodes for `node_profile`: one that notes where its time goes, and the least that a node does.
 
     python -m benchmarks.profiled_nodes hollow c0 OUT.json   # depth_node but for the network
+    python -m benchmarks.profiled_nodes threaded c0 OUT.json # the same, OpenCV with all threads
     python -m benchmarks.profiled_nodes passing c0           # takes a picture, sends ready messages
     python -m benchmarks.profiled_nodes receiving c0         # subscribes, and takes nothing
 
-Each ends on SIGINT or SIGTERM; the first then writes CPU milliseconds per frame and step.
+Each ends on SIGINT or SIGTERM; the first two then write CPU milliseconds per frame and step.
 """
 
 from __future__ import annotations
@@ -31,9 +32,8 @@ from midas_depth_ros.bench.hollow_node import make_estimator
 from midas_depth_ros.bench.over_dds import CLOSENESS, DEPTH, HEATMAP
 from midas_depth_ros.depth import estimator
 from midas_depth_ros.images import read_image
-from midas_depth_ros.nodes import camera_output, worker
+from midas_depth_ros.nodes import camera_output, depth_node, worker
 from midas_depth_ros.nodes import quality_of_service as qos
-from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.memory import keep_freed_memory
 from midas_depth_ros.nodes.messages import image_message
 from midas_depth_ros.nodes.spinning import run_node
@@ -135,11 +135,13 @@ def main() -> int:
         return run_node(lambda: PassingNode(camera), [])
     if which == 'receiving':
         return run_node(lambda: ReceivingNode(camera), [])
+    if which == 'threaded':
+        depth_node.bound_opencv_threads = lambda backend, threads: None
     clock = Clock()
     for step in STEPS:
         clock.watch(*step)
     overrides = [Parameter('cameras', value=[camera]), Parameter('max_rate', value=0.0)]
-    code = run_node(lambda: DepthNode(make_estimator, parameter_overrides=overrides), [])
+    code = run_node(lambda: depth_node.DepthNode(make_estimator, parameter_overrides=overrides), [])
     Path(more[0]).write_text(json.dumps(clock.per_frame_ms()))
     return code
 

@@ -59,8 +59,8 @@ def bound_opencv_threads(backend: str, threads: int) -> None:
     """One thread for OpenCV, for the whole process, unless OpenCV is what runs the network.
 
     Its steps on a frame take tenths of a millisecond each; a second thread waits for the next
-    one by asking for it again and again, which costs a fifth of all that is not inference, and
-    what it saves is lost in waking it (`benchmarks/node_profile.py`).
+    one by asking for it again and again, and what it saves is lost in waking it
+    (`benchmarks/node_profile.py` shows what it costs).
     """
     cv2.setNumThreads((threads or ALL_PROCESSORS) if backend == 'opencv' else 1)
 

@@ -71,8 +71,8 @@ class DepthNodeSettings:
     )
     num_threads: int = parameter(
         0,
-        'Threads of inference, OpenCV included; 0 = one per processor of cpu_affinity, or of the '
-        'machine.',
+        'Threads of inference, and the most that OpenCV has; 0 = one per processor of '
+        'cpu_affinity, or of the machine.',
         minimum=0,
         maximum=256,
     )

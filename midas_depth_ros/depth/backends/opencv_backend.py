@@ -51,8 +51,9 @@ class OpencvBackend:
         if self._network is None:
             raise DepthError('this opencv backend is closed: load it again')
         self._network.setInput(network_input)
-        # The next run overwrites what this one gives.
-        return EMBEDDED.finish(self._network.forward()[0, 0].copy())
+        return EMBEDDED.finish(
+            self._network.forward()[0, 0]
+        )  # a new array, which outlives this run
 
     def close(self) -> None:
         self._network = None
