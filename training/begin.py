@@ -26,12 +26,16 @@ def begin(network: nn.Module, path: Path) -> None:
     for name, mine in state.items():
         if name not in known:
             if mine.is_floating_point():  # the archive has no counters
-                raise click.ClickException(f'{path} has no {name}: it is of another network')
+                raise click.ClickException(
+                    f'{path} has no {name}, so it is of another network: begin with a run of '
+                    'training.train or with an archive of training.export'
+                )
             continue
         theirs = known[name].to(mine)
         if any(a < b for a, b in zip(mine.shape, theirs.shape, strict=True)):
             raise click.ClickException(
-                f'{name} is {tuple(theirs.shape)} in {path}, here only {tuple(mine.shape)}'
+                f'{name} is {tuple(theirs.shape)} in {path}, here only {tuple(mine.shape)}: begin '
+                'with a network that is not wider'
             )
         state[name] = widened(mine, theirs)
     network.load_state_dict(state)
