@@ -41,8 +41,12 @@ class UsualRecipe:
             torch.set_num_threads(num_threads)
         self._network = load_network(weights).eval()
         kind = kind_of(weights)
-        self.preprocess = kind.preprocess
+        self._preprocess = kind.preprocess
         self._is_midas = kind is MIDAS_SMALL
+
+    def preprocess(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, colours first in memory as is usual."""
+        return np.ascontiguousarray(self._preprocess(rgb))
 
     def network(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) float32 to (h, w) float32."""
@@ -73,4 +77,4 @@ class UsualRecipe:
         size = preprocessing.network_input_size(rgb.shape[1], rgb.shape[0])
         small = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
         normalised = (small - preprocessing.MEAN) / preprocessing.STD
-        return normalised.transpose(2, 0, 1)[np.newaxis].astype(np.float32)
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1)[np.newaxis], np.float32)

@@ -65,7 +65,7 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def preprocess(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W, 3) uint8 RGB, stretched to (1, 3, 192, 256) float32, 0..1."""
+    """(H, W, 3) uint8 RGB, stretched to (1, 3, 192, 256) float32, 0..1, colours last in memory."""
     height, width = SIZE
     # Halves are what OpenCV averages fast: a fifth of the time that one step takes.
     while rgb.shape[0] >= 2 * height and rgb.shape[1] >= 2 * width:
@@ -74,8 +74,9 @@ def preprocess(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     far = rgb.shape[0] >= 2 * height or rgb.shape[1] >= 2 * width
     how = cv2.INTER_AREA if far else cv2.INTER_LINEAR
     small = cv2.resize(rgb, (width, height), interpolation=how)
-    blob: NDArray[np.float32] = cv2.dnn.blobFromImage(small, 1 / 255)
-    return blob
+    picture = small.astype(np.float32)
+    picture *= np.float32(1 / 255)
+    return picture.transpose(2, 0, 1)[np.newaxis]
 
 
 def finish(output: NDArray[np.float32]) -> NDArray[np.float32]:

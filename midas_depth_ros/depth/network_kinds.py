@@ -19,7 +19,8 @@ from midas_depth_ros.depth.errors import WeightsMismatch
 from midas_depth_ros.depth.torch_files import matched, read_torch_file
 from midas_depth_ros.depth.weights_file import MIDAS_SMALL as MIDAS_SMALL_FILE
 
-# (H, W, 3) uint8 RGB, C-contiguous, to (1, 3, h, w) float32 as the network takes it.
+# (H, W, 3) uint8 RGB, C-contiguous, to (1, 3, h, w) float32 as the network takes it. In memory
+# its colours lie last, which OpenVINO wants; the other libraries want them first, and copy.
 Preprocess = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 # What its converted model gives, (h, w) float32, to relative inverse depth at network size.
 Finish = Callable[[NDArray[np.float32]], NDArray[np.float32]]

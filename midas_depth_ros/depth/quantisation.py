@@ -37,4 +37,5 @@ def quantised(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
         reason = f'{type(error).__name__}: {error}'.splitlines()[0]
         raise BackendUnavailable(f'int8 needs NNCF ({reason}): {REMEDY}') from error
     logging.getLogger('nncf').setLevel(logging.WARNING)
-    return nncf.quantize(model, nncf.Dataset(list(inputs)), subset_size=len(inputs))
+    dataset = nncf.Dataset([np.ascontiguousarray(one) for one in inputs])
+    return nncf.quantize(model, dataset, subset_size=len(inputs))

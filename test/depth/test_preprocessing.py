@@ -64,8 +64,8 @@ def test_colours_are_normalised_channel_by_channel() -> None:
     rgb[:] = (255, 0, 102)
     network_input = preprocess(rgb)
     wanted = (np.array([1.0, 0.0, 0.4]) - MEAN) / STD
-    assert network_input.flags.c_contiguous
-    np.testing.assert_allclose(network_input.mean(axis=(0, 2, 3)), wanted, rtol=1e-5)
+    assert network_input.transpose(0, 2, 3, 1).flags.c_contiguous
+    np.testing.assert_allclose(network_input.mean(axis=(0, 2, 3), dtype=float), wanted, rtol=1e-5)
     assert np.ptp(network_input, axis=(2, 3)).max() < 1e-5
 
 

@@ -76,8 +76,9 @@ class OnnxruntimeBackend:
         """(1, 3, h, w) float32, of a size that the network takes, to (h, w) float32."""
         if self._session is None:
             raise DepthError('this onnxruntime backend is closed: load it again')
+        picture = np.ascontiguousarray(network_input)
         try:
-            (output,) = self._session.run(None, {self._input: network_input})
+            (output,) = self._session.run(None, {self._input: picture})
         except FAILURES as error:
             raise DepthError(
                 f'onnxruntime could not run {network_input.shape}: {reason(error)}'

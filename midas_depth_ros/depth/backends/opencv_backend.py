@@ -50,7 +50,7 @@ class OpencvBackend:
         """(1, 3, 192, 256) float32 to (192, 256) float32."""
         if self._network is None:
             raise DepthError('this opencv backend is closed: load it again')
-        self._network.setInput(network_input)
+        self._network.setInput(np.ascontiguousarray(network_input))
         return EMBEDDED.finish(
             self._network.forward()[0, 0]
         )  # a new array, which outlives this run

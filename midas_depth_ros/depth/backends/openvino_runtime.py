@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
+from openvino.preprocess import PrePostProcessor
 
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
 from midas_depth_ros.depth.network_kinds import NetworkKind, kind_of_input
@@ -24,6 +25,7 @@ CPU = 'CPU'
 ABOUT_PATH = ['midas_depth', 'about']  # where a written model says what it is
 CAPABILITIES = {'BF16': 'bf16', 'FP16': 'f16', 'INT8': 'int8'}
 REASON_LENGTH = 200
+COLOURS_LAST = (0, 2, 3, 1)  # axes of (1, 3, h, w) as OpenVINO's convolutions take a picture
 OWN_SIZES = 2  # sizes of input that get a network of their own; each is a copy of the weights
 
 Shape = tuple[int, ...]
@@ -37,8 +39,9 @@ class Compiled:
     """
 
     def __init__(self, core: ov.Core, model: ov.Model, options: dict[str, Any]) -> None:
-        self._core, self._model, self._options = core, model, options
+        self._core, self._options = core, options
         self._shape = model.input(0).get_partial_shape()
+        self._model = colours_last(model)
         self._compiled: dict[Shape | None, ov.CompiledModel] = {}  # None: for any size
         self._requests: dict[Shape | None, ov.InferRequest] = {}
         self._expected: Shape | None = None
@@ -74,7 +77,8 @@ class Compiled:
 
     def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         request = self._requests.get(network_input.shape) or self._requests[None]
-        request.set_input_tensor(ov.Tensor(network_input, shared_memory=True))
+        picture = np.ascontiguousarray(network_input.transpose(COLOURS_LAST))
+        request.set_input_tensor(ov.Tensor(picture, shared_memory=True))
         request.infer(share_outputs=True)
         output = request.get_output_tensor().data
         # The next run overwrites what this one gives.
@@ -92,7 +96,8 @@ class Compiled:
         if key in self._requests:
             return
         if self._shape.is_dynamic:
-            self._model.reshape(list(shape) if own else self._shape)
+            taken = shape if own else tuple(self._shape)
+            self._model.reshape([taken[axis] for axis in COLOURS_LAST])
         self._compiled[key] = self._core.compile_model(self._model, CPU, self._options)
         self._requests[key] = self._compiled[key].create_infer_request()
 
@@ -141,6 +146,14 @@ class Runtime:
             'ENABLE_CPU_PINNING': False,
         }
         return Compiled(self._core, model, options)
+
+
+def colours_last(model: ov.Model) -> ov.Model:
+    """A copy that takes (1, h, w, 3): otherwise it would reorder every picture itself, slowly."""
+    steps = PrePostProcessor(model.clone())
+    steps.input().tensor().set_layout(ov.Layout('NHWC'))
+    steps.input().model().set_layout(ov.Layout('NCHW'))
+    return steps.build()
 
 
 def save(model: ov.Model, path: Path, precision: str, about: Mapping[str, Any]) -> None:
