@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the dashboard costs: the depth node's rate, latency and CPU with and without browsers.
 
-    python3 benchmarks/dashboard_load.py --seconds 20
+    python -m benchmarks.dashboard_load --seconds 20
 
 A moving scene of 640x480 at 15 Hz, the embedded model at 5 Hz, all processes on this machine. The
 first row is without a dashboard: one subscriber of the same outputs, so that the node has the same
@@ -22,7 +22,6 @@ from pathlib import Path
 
 import click
 import rclpy
-from dashboard_pictures import address_of
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Vector3Stamped
 from rclpy.node import Node
@@ -31,6 +30,7 @@ from rich.table import Table
 from sensor_msgs.msg import CompressedImage
 from websockets.sync.client import connect
 
+from benchmarks.dashboard_pictures import address_of
 from midas_depth_ros.demo import environment
 from midas_depth_ros.demo.processes import Child, Children
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Takes pictures of the dashboard in a headless Chromium, over the robot of the driving demo.
 
-    python3 benchmarks/dashboard_pictures.py            # docs/images/dashboard.png
-    python3 benchmarks/dashboard_pictures.py --all DIR  # laptop, phone, light, dark, both tabs
+    python -m benchmarks.dashboard_pictures            # docs/images/dashboard.png
+    python -m benchmarks.dashboard_pictures --all DIR  # laptop, phone, light, dark, both tabs
 
 Needs playwright (requirements/dev.txt) and a Chromium on the PATH.
 """
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 import click
 from PIL import Image
@@ -29,8 +30,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / 'docs/images/dashboard.png'
 MOST_BYTES = 400_000
 WORLD, CAMERA_HZ, DEPTH_HZ = 7, 5.0, 5.0  # of the driving demo, where its robot starts
+Scheme = Literal['light', 'dark']
 # name -> width, height, scheme, pixels per point, the panel
-VIEWS = {
+VIEWS: dict[str, tuple[int, int, Scheme, float, str]] = {
     'laptop_light': (1366, 850, 'light', 1, 'live'),
     'laptop_dark': (1366, 850, 'dark', 1, 'live'),
     'phone_dark': (390, 844, 'dark', 2, 'live'),

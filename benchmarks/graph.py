@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
@@ -40,7 +42,7 @@ def random_weights() -> dict[str, np.ndarray]:
         if key.endswith(('running_var', 'norm.weight')) or (len(shape) == 1 and 'bn' in key):
             weights[key] = np.ones(shape, np.float32)
         else:
-            scale = np.sqrt(2 / max(1, np.prod(shape[1:])))
+            scale = math.sqrt(2 / max(1, math.prod(shape[1:])))
             weights[key] = (scale * rng.standard_normal(shape)).astype(np.float32)
         if key.endswith(('bias', 'running_mean')):
             weights[key] = np.zeros(shape, np.float32)
@@ -98,7 +100,7 @@ def openvino_runs(
         name: runtime.from_onnx(midas_onnx(weights, fixed, simplify))
         for name, (simplify, fixed) in steps.items()
     }
-    runs = {
+    runs: dict[str, Run] = {
         f'openvino f32, {name}': runtime.compile(model, 'f32').infer
         for name, model in models.items()
     }
@@ -120,6 +122,9 @@ def onnxruntime_runs(
     """As written and as used."""
     from midas_depth_ros.depth.backends.onnxruntime_backend import opened
 
+    def run(session: Any, values: np.ndarray) -> object:
+        return session.run(None, {INPUT: values})
+
     runs: dict[str, Run] = {}
     for name, simplify, fixed in (
         ('as written', Simplifications(fold_norms=False, narrow_first=False), size),
@@ -127,8 +132,7 @@ def onnxruntime_runs(
     ):
         path = folder / f'{len(runs)}.onnx'
         path.write_bytes(midas_onnx(weights, fixed, simplify))
-        session = opened(path, threads)
-        runs[f'onnxruntime f32, {name}'] = lambda values, s=session: s.run(None, {INPUT: values})
+        runs[f'onnxruntime f32, {name}'] = functools.partial(run, opened(path, threads))
     return runs
 
 

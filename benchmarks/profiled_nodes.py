@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from geometry_msgs.msg import Vector3Stamped
@@ -136,7 +137,7 @@ def main() -> int:
     if which == 'receiving':
         return run_node(lambda: ReceivingNode(camera), [])
     if which == 'threaded':
-        depth_node.bound_opencv_threads = lambda backend, threads: None
+        mock.patch.object(depth_node, 'bound_opencv_threads').start()
     clock = Clock()
     for step in STEPS:
         clock.watch(*step)
