@@ -15,11 +15,26 @@ import numpy as np
 
 OUTSIDE = 255  # label of what the scene does not show
 BANK = 24  # noise pictures to draw from: making noise afresh costs more than rendering it
+OCTAVES = (3, 6, 12, 24, 48)  # cells across a picture of dapples: shade of leaves, stains
 
 # Share of the pictures to which each is done.
 WIDE = 0.2
 TURNED, MIXED, GREY, SHADED = 0.5, 0.3, 0.05, 0.2
 BLURRED, MOVED, NOISY, JPEG = 0.15, 0.05, 0.25, 0.15
+DAPPLED, SHARPENED = 0.25, 0.15
+
+
+Scene = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def as_rendered(size: tuple[int, int], scene: Scene) -> Scene:
+    """A scene at (height, width) and nothing else: what augmentation is compared with."""
+    wanted = size[::-1]
+    rgb, inverse_depth, labels = (np.asarray(part) for part in scene)
+    rgb = cv2.resize(rgb, wanted, interpolation=cv2.INTER_AREA).astype(np.float32)
+    inverse_depth = np.asarray(inverse_depth, np.float32)
+    inverse_depth = cv2.resize(inverse_depth, wanted, interpolation=cv2.INTER_NEAREST)
+    return rgb / 255, inverse_depth, cv2.resize(labels, wanted, interpolation=cv2.INTER_NEAREST)
 
 
 class Augmenter:
@@ -33,10 +48,9 @@ class Augmenter:
         for index in range(0, BANK, 3):  # some of it coarse, as after a camera's own processing
             noise[index] = 2 * cv2.GaussianBlur(noise[index], (0, 0), 0.8)
         self._noise = noise
+        self._dapples = np.stack([self._dapple() for _ in range(BANK)])
 
-    def __call__(
-        self, rgb: np.ndarray, inverse_depth: np.ndarray, labels: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __call__(self, rgb: np.ndarray, inverse_depth: np.ndarray, labels: np.ndarray) -> Scene:
         """(h, w, 3) float32 0..1, (h, w) float32 1/m, (h, w) uint8; OUTSIDE is no scene."""
         rgb, inverse_depth = np.asarray(rgb), np.asarray(inverse_depth, np.float32)
         labels = np.asarray(labels)
@@ -80,6 +94,10 @@ class Augmenter:
         rng = self._rng
         if rng.random() < BLURRED:
             rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.3, 1.3) * self._width / 256)
+        elif rng.random() < SHARPENED:  # as cameras do to their own pictures
+            soft = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.6, 1.6) * self._width / 256)
+            much = rng.uniform(0.3, 1.5)
+            rgb = cv2.addWeighted(rgb, 1 + much, soft, -much, 0)
         if rng.random() < MOVED:
             rgb = cv2.blur(rgb, (int(rng.integers(2, 6)), 1))
         curves = self._curves()
@@ -99,17 +117,33 @@ class Augmenter:
             a, b, d = rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2), rng.uniform(0, 0.25)
             light = 1 + a * across + b * down - d * (across * across + down * down)
             picture *= light.astype(np.float32)[..., np.newaxis]
+        if rng.random() < DAPPLED:  # light and dark that nothing in the scene stands for
+            field = self._dapples[rng.integers(BANK)][:: 1 if rng.random() < 0.5 else -1]
+            edge = np.float32(math.exp(rng.uniform(0.5, 3.0)))
+            shade = 1 / (1 + np.exp(edge * (field - np.float32(rng.uniform(-1.0, 1.0)))))
+            tint = rng.uniform(0.1, 0.6) * (1 + rng.normal(0, 0.1, 3))
+            picture *= 1 - shade[..., np.newaxis] * tint.astype(np.float32)
         if rng.random() < NOISY:
             noise = self._noise[rng.integers(BANK)]
             picture += noise * np.float32(12 * rng.random() ** 2)
         return np.clip(picture, 0, 255, out=picture) * np.float32(1 / 255)
 
+    def _dapple(self) -> np.ndarray:
+        """(H, W) float32, mean 0, variance 1: noise of several octaves, most of it wide."""
+        rng, size = self._rng, (self._width, self._height)
+        total = np.zeros((self._height, self._width), np.float32)
+        for cells in OCTAVES:
+            rows = max(2, round(cells * rng.uniform(0.7, 2.5)))
+            values = rng.standard_normal((rows, cells), np.float32) / np.sqrt(cells)
+            total += cv2.resize(values, size, interpolation=cv2.INTER_CUBIC)
+        return (total - total.mean()) / total.std()
+
     def _curves(self) -> np.ndarray:
         """(1, 256, 3) uint8: exposure, contrast, gamma and white balance of one camera."""
         rng = self._rng
         level = np.linspace(0, 1, 256)[:, np.newaxis]
-        gamma = math.exp(rng.normal(0, 0.18))
+        gamma = math.exp(rng.normal(0, 0.22))
         gain = math.exp(rng.normal(0, 0.18)) * np.exp(rng.normal(0, 0.07, 3))
-        contrast = math.exp(rng.normal(0, 0.15))
+        contrast = math.exp(rng.normal(0, 0.2))
         value = ((level**gamma - 0.5) * contrast + 0.5) * gain + rng.normal(0, 0.03)
         return np.clip(np.rint(255 * value), 0, 255).astype(np.uint8)[np.newaxis]

@@ -1,8 +1,9 @@
 """Puts a checkpoint into the package: weights as float16, with their size, hash and model card.
 
     python -m training.export runs/first/best.pt --table figures.txt --trained 'python -m ...'
+    python -m training.export runs/first/best.pt --to first.npz
 
-It writes `midas_depth_ros/assets/embedded.npz` and its card, and enters size and SHA-256 in
+The first writes `midas_depth_ros/assets/embedded.npz` and its card, and enters size and SHA-256 in
 `midas_depth_ros/depth/embedded.py`; the same checkpoint gives the same bytes.
 """
 
@@ -46,19 +47,36 @@ def enter(size: int, sha256: str, source: Path) -> None:
 
 @click.command()
 @click.argument('checkpoint', type=click.Path(path_type=Path, exists=True))
-@click.option('--trained', required=True, help='The commands that made it, for the card.')
-@click.option('--data', required=True, help='What it was trained on, for the card.')
-@click.option('--table', type=click.Path(path_type=Path, exists=True), required=True)
-def main(checkpoint: Path, trained: str, data: str, table: Path) -> None:
-    """Export CHECKPOINT of training."""
+@click.option('--trained', help='The commands that made it, for the card.')
+@click.option('--data', help='What it was trained on, for the card.')
+@click.option('--table', type=click.Path(path_type=Path, exists=True), help='For the card.')
+@click.option(
+    '--to', 'target', type=click.Path(path_type=Path, dir_okay=False),
+    help='Write the archive there, and leave the package as it is.',
+)  # fmt: skip
+def main(
+    checkpoint: Path, trained: str | None, data: str | None, table: Path | None,
+    target: Path | None,
+) -> None:  # fmt: skip
+    """Export CHECKPOINT of training into the package, or to a file."""
     state = torch.load(checkpoint, map_location='cpu', weights_only=True)
     network = EmbeddedNet()
     network.load_state_dict(state['mean'])
+    if target:
+        target.write_bytes(archive(network.state_dict()))
+    elif trained and data and table:
+        ship(network, state['progress'], trained, data, table)
+    else:
+        raise click.UsageError('the model card needs --trained, --data and --table; or give --to')
+
+
+def ship(network: EmbeddedNet, progress: list[float], trained: str, data: str, table: Path) -> None:
+    """Put the network into the package, with size, hash and card."""
     embedded.ASSET.parent.mkdir(exist_ok=True)
     embedded.ASSET.write_bytes(archive(network.state_dict()))
     size, sha256 = embedded.ASSET.stat().st_size, sha256_of(embedded.ASSET)
     enter(size, sha256, Path(embedded.__file__))
-    seconds, samples, steps, _ = state['progress']
+    seconds, samples, steps, _ = progress
     card = CARD.read_text().format(
         name=embedded.ASSET.name,
         size=f'{size:,}',

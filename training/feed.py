@@ -14,7 +14,7 @@ import click
 import numpy as np
 import torch
 
-from training.augment import Augmenter
+from training.augment import Augmenter, as_rendered
 from training.dataset import open_shard, shards
 
 AHEAD = 6  # batches
@@ -26,8 +26,11 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class Feed:
     """Endless batches of (B, 3, H, W) float32, (B, H, W) float32, (B, H, W) uint8."""
 
-    def __init__(self, data: Path, size: tuple[int, int], batch: int, seed: int) -> None:
-        self._data, self._size, self._batch = data, size, batch
+    def __init__(
+        self, data: Path, size: tuple[int, int], batch: int, seed: int, plain: bool = False
+    ) -> None:
+        """`plain`: the scenes as they were rendered."""
+        self._data, self._size, self._batch, self._plain = data, size, batch, plain
         self._ready: queue.Queue[Batch] = queue.Queue(AHEAD)
         self._stop = threading.Event()
         if not shards(data, 'train'):
@@ -71,8 +74,8 @@ class Feed:
         for slot in range(self._batch):
             shard = open_shard(paths[rng.integers(len(paths))])
             index = int(rng.integers(len(shard)))
-            rgb[slot], inverse_depth[slot], labels[slot] = augment(
-                shard.rgb[index], shard.inverse_depth[index], shard.labels[index]
-            )
+            scene = shard.rgb[index], shard.inverse_depth[index], shard.labels[index]
+            made = as_rendered(self._size, scene) if self._plain else augment(*scene)
+            rgb[slot], inverse_depth[slot], labels[slot] = made
         picture = torch.from_numpy(rgb.transpose(0, 3, 1, 2).copy())
         return picture, torch.from_numpy(inverse_depth), torch.from_numpy(labels)

@@ -62,6 +62,7 @@ class Plan:
     weight_decay: float = 0.02
     phases: tuple[Phase, ...] = (Phase(0.55, 2, 64), Phase(1.0, 1, 24))
     mean_decay: float = 0.998
+    plain: bool = False  # nothing is augmented, and no scale is held from picture to picture
 
     def phase(self, share: float) -> Phase:
         return next((phase for phase in self.phases if share < phase.until), self.phases[-1])
@@ -90,7 +91,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             groups(self.network, plan.weight_decay), lr=plan.rate, betas=(0.9, 0.98)
         )
-        self.weights = Weights()
+        self.weights = Weights(anchor=0.0) if plan.plain else Weights()
         self.seconds, self.samples, self.steps, self.best = 0.0, 0, 0, -math.inf
 
     @property
@@ -215,7 +216,7 @@ def train(trainer: Trainer, validate_minutes: float, seed: int) -> None:
                     feed.close()
                 size = (EMBEDDED_SIZE[0] // phase.divisor, EMBEDDED_SIZE[1] // phase.divisor)
                 stream = seed + 1000 * trainer.steps + trainer.rank
-                feed = Feed(trainer.data, size, phase.batch, stream)
+                feed = Feed(trainer.data, size, phase.batch, stream, trainer.plan.plain)
             parts = trainer.step(feed.next())
             trainer.seconds += time.monotonic() - start
             if trainer.rank == 0:
@@ -302,7 +303,9 @@ def work(rank: int, job: Job) -> None:
     if (job.run / 'last.pt').exists():
         trainer.resume(job.run / 'last.pt')
     elif job.start_from:
-        begin(trainer.network, job.start_from)
+        said = begin(trainer.network, job.start_from)
+        if rank == 0 and said:
+            click.echo('\n'.join(said))
         trainer.mean_network.load_state_dict(trainer.network.state_dict())
     train(trainer, job.validate_minutes, job.seed)
     if job.processes > 1:
@@ -333,14 +336,16 @@ def free_port() -> int:
 @click.option('--processes', default=1, show_default=True, help='That share the run.')
 @click.option('--validate-minutes', default=4.0, show_default=True)
 @click.option('--seed', default=0, show_default=True)
+@click.option('--plain', is_flag=True, help='Scenes as rendered, no fixed scale: to compare with.')
 def main(
     data: Path, run: Path, minutes: float, rate: float, start_from: Path | None,
     small_until: float, batch: int, device: str, processes: int, validate_minutes: float,
-    seed: int,
+    seed: int, plain: bool,
 ) -> None:  # fmt: skip
     """Train, or go on training where RUN/last.pt stopped."""
     run.mkdir(parents=True, exist_ok=True)
-    plan = Plan(minutes, rate, phases=(Phase(small_until, 2, 2 * batch), Phase(1.0, 1, batch)))
+    phases = (Phase(small_until, 2, 2 * batch), Phase(1.0, 1, batch))
+    plan = Plan(minutes, rate, phases=phases, plain=plain)
     job = Job(
         data, run, plan, device, processes, validate_minutes, seed, start_from, free_port()
     )  # fmt: skip

@@ -24,8 +24,8 @@ ASSET = Path(__file__).resolve().parents[1] / 'assets' / 'embedded.npz'
 EMBEDDED_WEIGHTS = WeightsFile(
     name=ASSET.name,
     url='',  # it comes with the package
-    size=4_866_232,
-    sha256='11f742e033162288300ab9e4c2bfbfc47804e09190c855a4fea37edf0e506f5b',
+    size=3_510_664,
+    sha256='f3df2edae8c3797969e55a6b6eac548d660d17f3a4a9cd219d76e4713188878c',
 )
 WHAT_IT_IS = (
     "'embedded' is a small network trained on rendered rooms, corridors and streets only: it knows "

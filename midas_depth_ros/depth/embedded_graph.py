@@ -91,8 +91,9 @@ class _Builder:
         return self.relu(self.sum(change, value, f'{name}.sum'))
 
     def refine(self, path: str, name: str) -> str:
-        change = self.convolution(self.relu(path), f'{name}.conv1', padding=1)
-        change = self.convolution(self.relu(change), f'{name}.conv2', padding=1)
+        change = path
+        for layer in ('conv',) if f'{name}.conv.weight' in self.weights else ('conv1', 'conv2'):
+            change = self.convolution(self.relu(change), f'{name}.{layer}', padding=1)
         return self.sum(path, change, f'{name}.sum')
 
     def normalised(self, value: str, name: str, stride: int, padding: int) -> str:

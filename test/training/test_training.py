@@ -14,7 +14,7 @@ from click.testing import CliRunner
 torch = pytest.importorskip('torch')
 pytest.importorskip('rich')
 
-from training import dataset  # noqa: E402
+from training import augment, dataset  # noqa: E402
 from training.augment import OUTSIDE, Augmenter  # noqa: E402
 from training.loss import OFFSET, Weights, loss_of, truth_of  # noqa: E402
 from training.scores import Score, mean, score  # noqa: E402
@@ -127,6 +127,36 @@ def test_a_run_begins_with_the_weights_of_a_narrower_network(
         begin(networks.EmbeddedNet(), tmp_path / 'narrow.pt')
 
 
+def test_a_run_says_which_layers_it_begins_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from midas_depth_ros.depth import networks
+    from training.begin import begin
+
+    monkeypatch.setattr(networks, 'EMBEDDED_CHANNELS', (16, 32, 32, 32, 32))
+    other = networks.EmbeddedNet().state_dict()
+    other['refine.0.conv1.weight'] = other.pop('refine.0.conv.weight')
+    torch.save({'mean': other}, tmp_path / 'other.pt')
+    network = networks.EmbeddedNet()
+    own = network.refine[0].conv.weight.clone()
+    said = begin(network, tmp_path / 'other.pt')
+    torch.testing.assert_close(network.refine[0].conv.weight, own)
+    torch.testing.assert_close(network.head.weight, other['head.weight'])
+    assert said == [
+        'new, with random weights: refine.0.conv.weight',
+        f'of {tmp_path / "other.pt"}, left out: refine.0.conv1',
+    ]
+
+
+def test_a_run_does_not_begin_with_weights_of_another_network(tmp_path: Path) -> None:
+    from midas_depth_ros.depth.networks import EmbeddedNet
+    from training.begin import begin
+
+    torch.save({'mean': {'conv.weight': torch.zeros(3)}}, tmp_path / 'other.pt')
+    with pytest.raises(click.ClickException, match=r'other.pt has no stem.weight.*training.export'):
+        begin(EmbeddedNet(), tmp_path / 'other.pt')
+
+
 def test_the_truth_scores_best_and_its_negative_worst(truth: tuple[np.ndarray, ...]) -> None:
     inverse_depth, labels = truth
     best = score(3 * inverse_depth + 1, inverse_depth, labels)
@@ -156,15 +186,39 @@ def test_a_mean_leaves_out_what_scenes_do_not_have() -> None:
     assert np.isnan(result.ring_half)
 
 
+def test_dapples_darken_and_move_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('MIXED', 'GREY', 'SHADED', 'BLURRED', 'MOVED', 'NOISY', 'JPEG', 'SHARPENED'):
+        monkeypatch.setattr(augment, name, 0)
+    grey = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+    nowhere, somewhere = [], []
+    for share, found in ((0, nowhere), (1, somewhere)):
+        monkeypatch.setattr(augment, 'DAPPLED', share)
+        camera = Augmenter(3, (HEIGHT, WIDTH))
+        found += [np.ptp(camera._photograph(grey)[..., 0]) for _ in range(8)]
+    assert max(nowhere) == 0
+    assert min(somewhere) > 0.02
+
+
+@pytest.mark.parametrize('size', [(192, 256), (96, 128)])
+def test_a_scene_as_rendered_is_itself(size: tuple[int, int]) -> None:
+    scene = made(3)
+    inverse_depth, labels = dataset.inverse_of(scene.depth_z), np.uint8(scene.ids)
+    rgb, depth, marks = augment.as_rendered(size, (scene.rgb, inverse_depth, labels))
+    step = HEIGHT // size[0]
+    np.testing.assert_allclose(depth, inverse_depth[::step, ::step])
+    np.testing.assert_array_equal(marks, labels[::step, ::step])
+    assert np.abs(255 * rgb[..., 0] - (40 * marks + 60)).mean() < 1
+
+
 @pytest.mark.parametrize('size', [(192, 256), (96, 128)])
 def test_augmented_pictures_and_depth_stay_together(size: tuple[int, int]) -> None:
     scene = made(3)
     inverse_depth, labels = dataset.inverse_of(scene.depth_z), np.uint8(scene.ids)
-    augment = Augmenter(1, size)
-    augment._photograph = lambda rgb: rgb / np.float32(255)  # type: ignore[method-assign]
+    camera = Augmenter(1, size)
+    camera._photograph = lambda rgb: rgb / np.float32(255)  # type: ignore[method-assign]
     shown = {0: 60, 1: 100, 2: 140, 3: 180}
     for _ in range(20):
-        rgb, depth, marks = augment(scene.rgb, inverse_depth, labels)
+        rgb, depth, marks = camera(scene.rgb, inverse_depth, labels)
         assert rgb.shape == (*size, 3)
         assert depth.shape == marks.shape == size
         seen = marks != OUTSIDE
@@ -189,9 +243,9 @@ def test_a_run_learns_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     run = tmp_path / 'run'
     common = ['--data', str(tmp_path), '--run', str(run), '--batch', '2', '--device', 'cpu']
     minutes = 0.0
-    for _ in range(2):
+    for how in ((), ('--plain',)):
         more = str(minutes + 0.03)  # however long a step takes, one fits in
-        result = CliRunner().invoke(train.main, [*common, '--minutes', more])
+        result = CliRunner().invoke(train.main, [*common, '--minutes', more, *how])
         assert result.exit_code == 0, result.output
         seconds = train.torch.load(run / 'last.pt', weights_only=True)['progress'][0]
         minutes = seconds / 60
@@ -202,3 +256,21 @@ def test_a_run_learns_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     assert {row['width'] for row in curve} <= {'128', '256'}
     state = torch.load(run / 'last.pt', weights_only=True)
     assert state['progress'][1] == int(rows[1]['samples'])
+
+
+def test_a_checkpoint_becomes_an_archive_of_the_same_weights(tmp_path: Path) -> None:
+    from midas_depth_ros.depth.embedded import read_weights
+    from midas_depth_ros.depth.networks import EmbeddedNet
+    from training.export import main
+
+    network = EmbeddedNet()
+    torch.save({'mean': network.state_dict(), 'progress': [0, 0, 0, 0]}, tmp_path / 'best.pt')
+    path = tmp_path / 'first.npz'
+    result = CliRunner().invoke(main, [str(tmp_path / 'best.pt'), '--to', str(path)])
+    assert result.exit_code == 0, result.output
+    written = read_weights(path)
+    for name, tensor in network.state_dict().items():
+        np.testing.assert_allclose(written[name], tensor.numpy(), atol=1e-3)
+    refused = CliRunner().invoke(main, [str(tmp_path / 'best.pt')])
+    assert refused.exit_code == 2
+    assert 'give --to' in refused.output
