@@ -27,14 +27,15 @@ DAPPLED, SHARPENED = 0.25, 0.15
 Scene = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def as_rendered(size: tuple[int, int], scene: Scene) -> Scene:
+def as_rendered(
+    size: tuple[int, int], rgb: np.ndarray, inverse_depth: np.ndarray, labels: np.ndarray
+) -> Scene:
     """A scene at (height, width) and nothing else: what augmentation is compared with."""
-    wanted = size[::-1]
-    rgb, inverse_depth, labels = (np.asarray(part) for part in scene)
-    rgb = cv2.resize(rgb, wanted, interpolation=cv2.INTER_AREA).astype(np.float32)
+    wanted, nearest = size[::-1], cv2.INTER_NEAREST
+    rgb = cv2.resize(np.asarray(rgb), wanted, interpolation=cv2.INTER_AREA).astype(np.float32)
     inverse_depth = np.asarray(inverse_depth, np.float32)
-    inverse_depth = cv2.resize(inverse_depth, wanted, interpolation=cv2.INTER_NEAREST)
-    return rgb / 255, inverse_depth, cv2.resize(labels, wanted, interpolation=cv2.INTER_NEAREST)
+    inverse_depth = cv2.resize(inverse_depth, wanted, interpolation=nearest)
+    return rgb / 255, inverse_depth, cv2.resize(np.asarray(labels), wanted, interpolation=nearest)
 
 
 class Augmenter:
@@ -119,8 +120,8 @@ class Augmenter:
             picture *= light.astype(np.float32)[..., np.newaxis]
         if rng.random() < DAPPLED:  # light and dark that nothing in the scene stands for
             field = self._dapples[rng.integers(BANK)][:: 1 if rng.random() < 0.5 else -1]
-            edge = np.float32(math.exp(rng.uniform(0.5, 3.0)))
-            shade = 1 / (1 + np.exp(edge * (field - np.float32(rng.uniform(-1.0, 1.0)))))
+            edge = np.float32(0.5 * math.exp(rng.uniform(0.5, 3.0)))
+            shade = 0.5 - 0.5 * np.tanh(edge * (field - np.float32(rng.uniform(-1.0, 1.0))))
             tint = rng.uniform(0.1, 0.6) * (1 + rng.normal(0, 0.1, 3))
             picture *= 1 - shade[..., np.newaxis] * tint.astype(np.float32)
         if rng.random() < NOISY:

@@ -6,21 +6,24 @@ is looked at again from time to time: scenes that appear while training runs are
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
 
-from training.augment import Augmenter, as_rendered
+from training.augment import Augmenter, Scene, as_rendered
 from training.dataset import open_shard, shards
 
 AHEAD = 6  # batches
 RESCAN_BATCHES = 100
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Take = Callable[[np.ndarray, np.ndarray, np.ndarray], Scene]  # picture, inverse depth, labels
 
 
 class Feed:
@@ -52,12 +55,12 @@ class Feed:
         self._stop.set()
 
     def _work(self, seed: int) -> None:
-        rng, augment = np.random.default_rng(seed), Augmenter(seed + 10**6, self._size)
+        rng, take = np.random.default_rng(seed), self._camera(seed + 10**6)
         made = 0
         while not self._stop.is_set():
             if made % RESCAN_BATCHES == 0:
                 paths = shards(self._data, 'train')
-            batch = self._make(paths, rng, augment)
+            batch = self._make(paths, rng, take)
             made += 1
             while not self._stop.is_set():
                 try:
@@ -66,7 +69,12 @@ class Feed:
                 except queue.Full:
                     continue
 
-    def _make(self, paths: list[Path], rng: np.random.Generator, augment: Augmenter) -> Batch:
+    def _camera(self, seed: int) -> Take:
+        if self._plain:
+            return functools.partial(as_rendered, self._size)
+        return Augmenter(seed, self._size)
+
+    def _make(self, paths: list[Path], rng: np.random.Generator, take: Take) -> Batch:
         height, width = self._size
         rgb = np.empty((self._batch, height, width, 3), np.float32)
         inverse_depth = np.empty((self._batch, height, width), np.float32)
@@ -74,8 +82,8 @@ class Feed:
         for slot in range(self._batch):
             shard = open_shard(paths[rng.integers(len(paths))])
             index = int(rng.integers(len(shard)))
-            scene = shard.rgb[index], shard.inverse_depth[index], shard.labels[index]
-            made = as_rendered(self._size, scene) if self._plain else augment(*scene)
-            rgb[slot], inverse_depth[slot], labels[slot] = made
+            rgb[slot], inverse_depth[slot], labels[slot] = take(
+                shard.rgb[index], shard.inverse_depth[index], shard.labels[index]
+            )
         picture = torch.from_numpy(rgb.transpose(0, 3, 1, 2).copy())
         return picture, torch.from_numpy(inverse_depth), torch.from_numpy(labels)

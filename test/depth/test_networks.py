@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip('torch')
 
 from midas_depth_ros.depth import timm_import  # noqa: E402
-from midas_depth_ros.depth.networks import MidasSmall  # noqa: E402
+from midas_depth_ros.depth.networks import EMBEDDED_SIZE, EmbeddedNet, MidasSmall  # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -46,6 +46,32 @@ def test_output_equals_the_reference(
         output = network(torch.from_numpy(golden_input(height, width))).numpy()
     assert output.shape == (1, height, width)
     assert np.abs(output - wanted).max() < 1e-3 * wanted.max()
+
+
+def multiplications(network: torch.nn.Module, size: tuple[int, int]) -> int:
+    """Of all convolutions, for one picture of (height, width)."""
+    counts = []
+
+    def count(layer: torch.nn.Conv2d, _: Any, output: torch.Tensor) -> None:
+        counts.append(output.numel() * layer.weight[0].numel())
+
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(count)
+    with torch.inference_mode():
+        network.eval()(torch.zeros(1, 3, *size))
+    return sum(counts)
+
+
+def test_the_embedded_network_is_as_small_as_it_is_said_to_be() -> None:
+    ours = EmbeddedNet()
+    assert round(sum(p.numel() for p in ours.parameters()) / 1e6, 2) == 1.72
+    small, midas = (
+        multiplications(ours, EMBEDDED_SIZE),
+        multiplications(MidasSmall(), EMBEDDED_SIZE),
+    )
+    assert round(small / 1e9, 2) == 0.27
+    assert round(midas / small) == 13
 
 
 def test_pictures_of_a_batch_do_not_influence_each_other(network: MidasSmall) -> None:

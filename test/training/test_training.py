@@ -203,7 +203,7 @@ def test_dapples_darken_and_move_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_scene_as_rendered_is_itself(size: tuple[int, int]) -> None:
     scene = made(3)
     inverse_depth, labels = dataset.inverse_of(scene.depth_z), np.uint8(scene.ids)
-    rgb, depth, marks = augment.as_rendered(size, (scene.rgb, inverse_depth, labels))
+    rgb, depth, marks = augment.as_rendered(size, scene.rgb, inverse_depth, labels)
     step = HEIGHT // size[0]
     np.testing.assert_allclose(depth, inverse_depth[::step, ::step])
     np.testing.assert_array_equal(marks, labels[::step, ::step])
