@@ -42,8 +42,9 @@ class CameraOutput:
         self._estimator = estimator
         self._heatmap = Heatmap()
         self.closeness: Closeness | None = None
+        profile = qos.REPLAY_OUTPUT if node.settings.process_every_frame else qos.OUTPUT
         self._publishers = {
-            name: qos.make_publisher(node, kind, f'{camera}/{name}')
+            name: qos.make_publisher(node, kind, f'{camera}/{name}', profile)
             for name, kind in OUTPUTS.items()
         }
 

@@ -22,6 +22,7 @@ from midas_depth_ros.nodes.messages import copied_header, image_message, jpeg_me
 if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.publisher import Publisher
+    from rclpy.qos import QoSProfile
 
 # How long the last messages may take to go out: acknowledged ones, and those that nobody confirms.
 ACKNOWLEDGE_S = 2.0
@@ -34,9 +35,16 @@ class CameraTopics:
     Raises ValueError when a `qos_overrides` parameter is wrong.
     """
 
-    def __init__(self, node: Node, camera: str, transport: str, with_camera_info: bool) -> None:
+    def __init__(
+        self,
+        node: Node,
+        camera: str,
+        transport: str,
+        with_camera_info: bool,
+        profile: QoSProfile = qos.OUTPUT,
+    ) -> None:
         def publisher(kind: type, name: str, wanted: bool) -> Publisher | None:
-            return qos.make_publisher(node, kind, f'{camera}/{name}') if wanted else None
+            return qos.make_publisher(node, kind, f'{camera}/{name}', profile) if wanted else None
 
         self._raw = publisher(Image, 'image_raw', transport != 'compressed')
         self._compressed = publisher(CompressedImage, 'image_raw/compressed', transport != 'raw')

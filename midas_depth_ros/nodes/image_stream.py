@@ -62,7 +62,11 @@ class ImageStream(Node):
             settings.calibration, settings.horizontal_fov, self._source.has_camera_info
         )
         self._topics = CameraTopics(
-            self, settings.camera, settings.transport, self._calibration.has_any
+            self,
+            settings.camera,
+            settings.transport,
+            self._calibration.has_any,
+            qos.OUTPUT if self._source.live else qos.REPLAY_OUTPUT,
         )
         self._stamp_clock = self.get_clock()
         self._clock_publisher = None

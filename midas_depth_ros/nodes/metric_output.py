@@ -66,8 +66,9 @@ class MetricOutput:
         self._mounting = mounting
         self._source = node.settings.scale.source
         self._reference = ReferenceInput(node, camera, self._source)
+        profile = qos.REPLAY_OUTPUT if node.settings.process_every_frame else qos.OUTPUT
         self._publishers = {
-            name: qos.make_publisher(node, kind, f'{camera}/{name}')
+            name: qos.make_publisher(node, kind, f'{camera}/{name}', profile)
             for name, kind in OUTPUTS.items()
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable
 
 from rclpy.callback_groups import CallbackGroup
@@ -29,6 +30,11 @@ CAMERA_INFO = QoSProfile(
 OUTPUT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE
 )
+# Of what is recorded nothing may get lost: a reliable subscriber may stall for many messages. Not
+# KEEP_ALL: that would be thousands of pictures in memory before it ends.
+REPLAY_OUTPUT = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE
+)
 
 
 def make_publisher(node: Node, kind: type, topic: str, profile: QoSProfile = OUTPUT) -> Publisher:
@@ -36,6 +42,7 @@ def make_publisher(node: Node, kind: type, topic: str, profile: QoSProfile = OUT
 
     Raises ValueError when such a parameter is wrong.
     """
+    profile = copy.copy(profile)  # rclpy writes the overrides into what it is given
     try:
         return node.create_publisher(
             kind,
@@ -64,6 +71,7 @@ def make_subscription(
         'qos_overriding_options': QoSOverridingOptions.with_default_policies(),
         'callback_group': callback_group,
     }
+    profile = copy.copy(profile)
     try:
         if serialised:
             with contextlib.suppress(TypeError):  # rclpy does not know the option

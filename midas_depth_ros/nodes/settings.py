@@ -103,7 +103,8 @@ class DepthNodeSettings:
     process_every_frame: bool = parameter(
         False,
         'For replay: no frame is skipped; subscribes reliably and holds the publisher back '
-        'instead of dropping. max_rate is ignored.',
+        'instead of dropping, and keeps the last 100 results for a subscriber that stalls. '
+        'max_rate is ignored.',
     )
     max_pixels: int = parameter(
         33_554_432,

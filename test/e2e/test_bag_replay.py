@@ -83,6 +83,54 @@ def test_every_frame_of_a_bag_comes_out_with_its_stamp(
     assert all(values(message).shape == (SIZE[1], SIZE[0], 3) for message in heat)
 
 
+LISTENER = """
+import sys
+import rclpy
+from rclpy.qos import HistoryPolicy, QoSProfile
+from sensor_msgs.msg import Image
+
+def take(message):
+    stamps.append(message.header.stamp)
+    print('first', flush=True) if len(stamps) == 1 else None
+
+stamps = []
+rclpy.init()
+node = rclpy.create_node('listener')
+node.create_subscription(Image, sys.argv[1], take, QoSProfile(history=HistoryPolicy.KEEP_ALL))
+while len(stamps) < int(sys.argv[2]):
+    rclpy.spin_once(node)
+print(*(f'{stamp.sec}.{stamp.nanosec:09d}' for stamp in stamps))
+"""
+
+
+@pytest.mark.parametrize('stalled', ['depth_node', 'who listens to it'])
+def test_who_stalls_during_a_replay_loses_nothing(ros, pictures, tmp_path, stalled):
+    bag = write_image_bag(tmp_path / 'bag', 3 * pictures, rate_hz=RATE_HZ)
+    count = 3 * len(pictures)
+    node_command = command('depth_node', model='embedded', process_every_frame='true')
+    listener_command = [sys.executable, '-c', LISTENER, DEPTH, count]
+    play = command('image_stream', source=bag, stamps='original', wait_for_subscribers=1)
+    with process(node_command, ros) as node, process(listener_command, ros) as listener:
+        wait_active(ros)
+        topic = f'/{DEPTH}'
+        ros.spin_until(lambda: ros.node.count_subscribers(topic) == 1, what='the listener')
+        ros.spin_for(1.0)  # discovery is a matter of pairs
+        with process(play, ros) as stream:
+            assert listener.stdout.readline() == 'first\n'
+            slow = node if stalled == 'depth_node' else listener
+            slow.send_signal(signal.SIGSTOP)
+            ros.spin_for(2.0)
+            slow.send_signal(signal.SIGCONT)
+            said, _ = stream.communicate(timeout=60)
+        assert stream.returncode == 0, said
+        stamps, _ = listener.communicate(timeout=20)
+        node.send_signal(signal.SIGINT)
+        text, _ = node.communicate(timeout=20)
+    assert node.returncode == 0, text
+    expected = [START_NS / 1e9 + index / RATE_HZ for index in range(count)]
+    assert list(map(float, stamps.split())) == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_looping_bag_in_simulated_time_goes_on(ros, pictures, tmp_path):
     bag = write_image_bag(tmp_path / 'bag', pictures[:5], rate_hz=RATE_HZ)
     options = {'model': 'embedded', 'use_sim_time': 'true', 'max_rate': 100.0}

@@ -30,6 +30,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
+from midas_depth_ros.nodes import quality_of_service
 from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.messages import image_message, jpeg_message
 
@@ -335,6 +336,19 @@ def test_a_publisher_with_other_qos_is_named(ros, start):
     assert status.level == DiagnosticStatus.ERROR
     assert 'publishers: 1' in status.message
     assert 'eliab' in status.message
+
+
+def test_overridden_qos_is_that_of_one_topic_and_of_no_other(ros, start):
+    start(**{'qos_overrides./camera/heatmap/image.publisher.reliability': 'best_effort'})
+
+    def reliability(topic):
+        ends = ros.spin_until(lambda: ros.node.get_publishers_info_by_topic(topic), what=topic)
+        return [end.qos_profile.reliability for end in ends]
+
+    assert reliability('/camera/heatmap/image') == [ReliabilityPolicy.BEST_EFFORT]
+    for other in ('heatmap/image/compressed', 'closeness', 'scan'):
+        assert reliability(f'/camera/{other}') == [ReliabilityPolicy.RELIABLE], other
+    assert quality_of_service.OUTPUT.reliability == ReliabilityPolicy.RELIABLE
 
 
 def test_a_camera_that_falls_silent_and_returns(ros, start):
