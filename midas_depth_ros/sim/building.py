@@ -13,7 +13,6 @@ from midas_depth_ros.sim.parts import (
     Marking,
     Part,
     Vector,
-    triple,
 )
 from midas_depth_ros.sim.stock import Stock
 
@@ -92,7 +91,8 @@ class Frame:
         taper: float = 1.0,
     ) -> None:
         px, py = self.at(x, y)
-        half = triple(max(h, 1e-3) for h in half)
+        length, width, height = half
+        half = max(length, 1e-3), max(width, 1e-3), max(height, 1e-3)
         self._parts.append(
             Part(
                 shape,

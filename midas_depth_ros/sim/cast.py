@@ -220,30 +220,41 @@ def _backdrop(
 
 def _windows(view: View, table: PartTable) -> np.ndarray:
     """Per part: first and past-last row, first and past-last column, least Z; (P, 5)."""
-    points = (table.corners - view.origin) @ view.axes
-    depth = points[..., 2]
+    corners = (table.corners - view.origin).reshape(-1, 3) @ view.axes
+    points = np.ascontiguousarray(corners.reshape(-1, 8, 3).transpose(2, 1, 0))
+    ahead = points[2] >= NEAR_M
+    low, high = _extent(points, ahead)
+    split = np.flatnonzero(ahead.any(axis=0) & ~ahead.all(axis=0))
+    if len(split):  # by the camera's plane: of those, only what is ahead counts
+        low[:, split], high[:, split] = _extent(*_cut(points[:, :, split], ahead[:, split]))
+    columns = _lines(view.grid.column_range, low[0], high[0])
+    rows = _lines(view.grid.row_range, low[1], high[1])
+    return np.stack([*rows, *columns, np.maximum(points[2].min(axis=0), NEAR_M)], axis=1)
+
+
+def _cut(points: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (3, 8, n) and where edges pass the camera's plane, and which of them count."""
     a, b = points[:, _EDGES[:, 0]], points[:, _EDGES[:, 1]]
     with np.errstate(divide='ignore', invalid='ignore'):
-        share = (NEAR_M - a[..., 2]) / (b[..., 2] - a[..., 2])
-        cut = a + share[..., None] * (b - a)  # where an edge passes the camera's plane
-    crosses = (a[..., 2] < NEAR_M) != (b[..., 2] < NEAR_M)
-    everything = np.concatenate([points, cut], axis=1)
-    seen = np.concatenate([depth >= NEAR_M, crosses], axis=1)
-    ahead = np.where(seen, everything[..., 2], 1.0)
-    x, y = everything[..., 0] / ahead, everything[..., 1] / ahead
-    columns = _lines(view.grid.column_range, x, seen)
-    rows = _lines(view.grid.row_range, y, seen)
-    return np.column_stack([rows, columns, np.maximum(depth.min(axis=1), NEAR_M)])
+        cut = a + (NEAR_M - a[2]) / (b[2] - a[2]) * (b - a)
+    crosses = ahead[_EDGES[:, 0]] != ahead[_EDGES[:, 1]]
+    return np.concatenate([points, cut], axis=1), np.concatenate([ahead, crosses])
+
+
+def _extent(points: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest normalised x, y (2, P) of the points ahead; inf, -inf without any."""
+    flat = points[:2] / np.where(ahead, points[2], 1.0)
+    return np.where(ahead, flat, np.inf).min(axis=1), np.where(ahead, flat, -np.inf).max(axis=1)
 
 
 def _lines(
-    ranges: tuple[np.ndarray, np.ndarray], values: np.ndarray, seen: np.ndarray
-) -> np.ndarray:
-    """First and past-last line of pixels that meets the seen values, (P, 2); nothing: 0, 0."""
+    ranges: tuple[np.ndarray, np.ndarray], low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """First and past-last line of pixels between the values of each part, (P,).
+
+    From one line to the next both ends of its range grow, whatever the lens.
+    """
     margin = 1e-4
-    low = np.where(seen, values, np.inf).min(axis=1)[:, None] - margin
-    high = np.where(seen, values, -np.inf).max(axis=1)[:, None] + margin
-    meets = (ranges[0] <= high) & (ranges[1] >= low)
-    first = meets.argmax(axis=1)
-    last = meets.shape[1] - meets[:, ::-1].argmax(axis=1)
-    return np.where(meets.any(axis=1)[:, None], np.stack([first, last], axis=1), 0)
+    first = np.searchsorted(ranges[1], low - margin, 'left')
+    past = np.searchsorted(ranges[0], high + margin, 'right')
+    return first, past

@@ -12,6 +12,7 @@ from midas_depth_ros.sim.surface_points import SurfacePoints
 
 CELLS, COARSE = 1024, 256  # of the plan of finishes, of that of the darkening, along a side
 DARKEST = 0.6
+SHIFT = 4  # binary digits of a cell that a corner is rounded to
 HANGING_M = 0.5  # from this height on a part no longer darkens the floor
 _ROUND = np.array([(math.cos(i * math.tau / 10), math.sin(i * math.tau / 10)) for i in range(10)])
 _SQUARE = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
@@ -65,13 +66,21 @@ class FloorPlan:
     def _finishes(self, place: Place) -> np.ndarray:
         plan = np.full((CELLS, CELLS), place.floor, np.uint8)
         for marking in place.markings:
-            self._fill(plan, np.array(marking.corners), marking.finish)
+            corners = self._polygon(np.array(marking.corners), CELLS)
+            cv2.fillPoly(plan, [corners], marking.finish, shift=SHIFT)
         return plan
 
-    def _fill(self, plan: np.ndarray, corners: np.ndarray, value: int) -> None:
-        cells = (corners - self._corner) * (self._per_metre * len(plan)) - 0.5
-        cells = np.clip(cells, -4 * len(plan), 5 * len(plan))
-        cv2.fillPoly(plan, [np.rint(cells * 16).astype(np.int32)], value, shift=4)
+    def _outlines(self, table: PartTable, parts: np.ndarray, outline: np.ndarray) -> np.ndarray:
+        """Of parts from above, (n, corners, 2)."""
+        scaled = outline * table.half[parts, None, :2]
+        turned = scaled @ table.turn[parts, :2, :2].transpose(0, 2, 1)
+        return self._polygon(turned + table.centre[parts, None, :2], COARSE)
+
+    def _polygon(self, corners: np.ndarray, count: int) -> np.ndarray:
+        """Corners in metres as `cv2.fillPoly` takes them, for a plan of so many cells."""
+        cells = (corners - self._corner) * (self._per_metre * count) - 0.5
+        cells = np.clip(cells, -4 * count, 5 * count)
+        return np.rint(cells * 2**SHIFT).astype(np.int32)
 
     def _openness(self, table: PartTable) -> np.ndarray:
         plan = np.full((COARSE, COARSE), 255, np.uint8)
@@ -79,14 +88,15 @@ class FloorPlan:
         away = np.abs(table.centre[:, :2] - self._corner - 0.5 / self._per_metre).max(axis=1)
         close = away < 0.5 / self._per_metre + table.half.max(axis=1)
         close &= (bottom > -0.2) & (bottom < HANGING_M) & (table.object_id != FLOOR_ID)
-        for i in np.argsort(-bottom, kind='stable'):
-            if not close[i]:
-                continue
-            outline = _SQUARE if table.shape[i] == BOX else _ROUND
-            scaled = outline * table.half[i, :2]
-            corners = scaled @ table.turn[i, :2, :2].T + table.centre[i, :2]
-            dark = DARKEST * (1 - max(bottom[i], 0) / HANGING_M)
-            self._fill(plan, corners, int(255 * (1 - dark)))
+        dark = DARKEST * (1 - np.maximum(bottom, 0) / HANGING_M)
+        bright = (255 * (1 - dark)).astype(int)
+        order = np.argsort(-bottom, kind='stable')
+        order = order[close[order]]
+        square = table.shape[order] == BOX
+        outlines = iter(self._outlines(table, order[square], _SQUARE))
+        rounds = iter(self._outlines(table, order[~square], _ROUND))
+        for is_square, value in zip(square.tolist(), bright[order].tolist(), strict=True):
+            cv2.fillPoly(plan, [next(outlines if is_square else rounds)], value, shift=SHIFT)
         sigma = max(0.10 * self._per_metre * COARSE, 0.8)
         near = cv2.GaussianBlur(plan, (0, 0), sigma)
         wide = cv2.blur(plan, (int(6 * sigma) | 1, int(6 * sigma) | 1))

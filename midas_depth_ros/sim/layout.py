@@ -102,9 +102,8 @@ def keep_clear(yard: Yard, pose: Pose, gap: float = 0.14) -> None:
     struck = set()
     for part in yard.parts:
         reach = math.hypot(part.half[0], part.half[1], part.half[2])
-        dx, dy, dz = (
-            c - p for c, p in zip(part.centre, (pose.x_m, pose.y_m, pose.z_m), strict=True)
-        )
+        x, y, z = part.centre
+        dx, dy, dz = x - pose.x_m, y - pose.y_m, z - pose.z_m
         if math.hypot(dx, dy, dz) > reach + gap:
             continue
         c, s = math.cos(part.yaw_rad), math.sin(part.yaw_rad)

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from midas_depth_ros.sim.fields import look_up
 from midas_depth_ros.sim.patterns import BORDER, BRIGHTEST, PATTERNS, SIDE, sheet
 from midas_depth_ros.sim.scene import Material, Scene, SceneError
-from midas_depth_ros.sim.surfaces import SKY, Surfaces, look_up
+from midas_depth_ros.sim.surfaces import SKY, Surfaces
 
 MAX_MATERIALS = 256  # material indices are uint8
 FINEST = 0.12  # share of a pattern's repeat that its details take

@@ -10,6 +10,8 @@ import random
 import cv2
 import numpy as np
 
+from midas_depth_ros.sim.fields import tripled
+
 NOISE_SIDE, NOISE_DEVIATION = 640, 32.0
 
 
@@ -65,8 +67,8 @@ def develop(light: np.ndarray, photo: Photo) -> np.ndarray:
     """(H, W, 3) float32 light -> RGB uint8."""
     height, width = light.shape[:2]
     gain = _vignette(height, width, round(photo.vignette, 2)) * np.float32(photo.exposure)
-    image = light * gain[..., None]
-    image = np.minimum(image, np.float32(3.0))
+    image = light * tripled(gain)
+    np.minimum(image, np.float32(3.0), out=image)
     if photo.bloom > 0:
         small = cv2.resize(image, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
         glare = cv2.GaussianBlur(np.maximum(small - np.float32(0.9), 0), (0, 0), width / 64)
@@ -76,8 +78,10 @@ def develop(light: np.ndarray, photo: Photo) -> np.ndarray:
     if photo.motion_px > 0:
         image = cv2.filter2D(image, -1, _streak(photo.motion_px, photo.motion_rad))
     if photo.saturation != 1:
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
-        image = grey + (image - grey) * np.float32(photo.saturation)
+        grey = tripled(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        image -= grey
+        image *= np.float32(photo.saturation)
+        image += grey
     picture = cv2.LUT(cv2.convertScaleAbs(image, alpha=160), _tone(photo))
     if photo.noise > 0:
         picture = _with_noise(picture, photo)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.sim.cast import SKY, Grid, View, cast
+from midas_depth_ros.sim.fields import dot, look_up, tripled
 from midas_depth_ros.sim.floor_plan import FloorPlan
 from midas_depth_ros.sim.parts import FLOOR_ID, Finish, Hall, PartTable, Place
 from midas_depth_ros.sim.shadows import ShadowMap
@@ -41,25 +42,19 @@ def shade(
     shadows = shadows or ShadowMap(view, place, table)
     colour = _textured(surface, place, atlas, distance, view)
     lit = _lit(surface, place, shadows, plan.occlusion(surface, on_floor), index)
-    glow = cv2.LUT(surface.finish, _by_finish(place, 'glow'))[..., None]
-    light = np.where(glow > 0, colour * glow, colour * lit)
+    glow = look_up(surface.finish, [finish.glow for finish in place.finishes])
+    np.copyto(lit, glow[..., None], where=(glow > 0)[..., None])
+    light = np.multiply(colour, lit, out=colour)
     if mirror and place.mirror > 0:
         _add_reflection(light, on_floor, view, place, table, atlas, plan, shadows)
     if math.isfinite(place.haze_m):
         clear = np.exp(np.where(index == SKY, 0, distance) * np.float32(-1 / place.haze_m))
-        clear = clear[..., None]
-        light *= clear
-        light += (1 - clear) * np.array(place.sky.horizon, np.float32)
+        light *= tripled(clear)
+        light += cv2.merge([(1 - clear) * np.float32(share) for share in place.sky.horizon])
     sky = index == SKY
     if sky.any():
         _paint_sky(light, sky, view, place, atlas)
     return light, surface.object_id
-
-
-def _by_finish(place: Place, name: str) -> np.ndarray:
-    table = np.zeros(256, np.float32)
-    table[: len(place.finishes)] = [getattr(finish, name) for finish in place.finishes]
-    return table
 
 
 @functools.lru_cache(maxsize=32)
@@ -82,7 +77,7 @@ def _textured(
         stops = np.array(look.palette, np.float32)
         palettes[i] = _stops(len(stops)) @ stops
     a, b, c, d, du, dv, number, grain, per_grain, depth = (cv2.LUT(finish, row) for row in maps)
-    slant = np.abs(sum(n * r for n, r in zip(surface.normal, view.directions, strict=True)))
+    slant = np.abs(dot(surface.normal, view.directions))
     reach = np.where(np.isfinite(distance), distance, 1)
     footprint = reach / (np.sqrt(np.maximum(slant, np.float32(0.02))) * view.grid.focal_px)
     u, v = surface.u, surface.v
@@ -93,7 +88,7 @@ def _textured(
         palettes.reshape(-1, 3), finish.astype(np.int32) * 256 + value, axis=0, mode='clip'
     )
     fine = atlas.look_up(grain, u * per_grain, v * per_grain, _level(footprint * per_grain))
-    colour *= (1 + depth * (fine * np.float32(1 / 127.5) - 1))[..., None]
+    colour *= tripled(1 + depth * (fine * np.float32(1 / 127.5) - 1))
     return colour
 
 
@@ -116,7 +111,7 @@ def _mapping(look: Finish) -> tuple[float, ...]:
 def _level(repeats: np.ndarray) -> np.ndarray:
     """Which size of a texture has about one texel per pixel that covers so many repeats."""
     level = np.log2(np.maximum(repeats * np.float32(256 * 0.7), np.float32(1)))
-    return np.floor(np.minimum(level, np.float32(LEVELS - 1)))
+    return np.minimum(level, np.float32(LEVELS - 1)).astype(np.uint8)
 
 
 def _lit(
@@ -131,13 +126,11 @@ def _lit(
     normal = surface.normal
     if light.is_sun:
         length = math.sqrt(sum(axis * axis for axis in light.place))
-        key = sum(
-            n * np.float32(axis / length) for n, axis in zip(normal, light.place, strict=True)
-        )
+        key = dot(normal, [np.float32(axis / length) for axis in light.place])
     else:
         towards = [np.float32(p) - axis for p, axis in zip(light.place, surface.place, strict=True)]
         squared = towards[0] ** 2 + towards[1] ** 2 + towards[2] ** 2 + np.float32(0.05)
-        key = sum(n * t for n, t in zip(normal, towards, strict=True)) / np.sqrt(squared)
+        key = dot(normal, towards) / np.sqrt(squared)
         key = key * np.float32(light.reach_m**2) / (squared + np.float32(0.3 * light.reach_m**2))
     key = np.maximum(key, np.float32(0)) * shadows.lit(surface)
     low = 1 - np.float32(CREASE) / (1 + np.square(surface.place[2] * np.float32(1 / CREASE_M)))
@@ -194,7 +187,7 @@ def _add_reflection(
     dx, dy, dz = (axis[rows] for axis in view.directions)
     steep = np.abs(dz) / np.sqrt(dx * dx + dy * dy + dz * dz)
     share = np.float32(place.mirror) * (np.float32(0.12) + np.float32(0.88) * (1 - steep) ** 4)
-    share = np.where(on_floor[rows], share, np.float32(0))[..., None]
+    share = tripled(np.where(on_floor[rows], share, np.float32(0)))
     light[rows] *= 1 - 0.6 * share
     light[rows] += np.minimum(image, np.float32(1.5)) * share
 
@@ -222,11 +215,11 @@ def _paint_sky(light: np.ndarray, sky: np.ndarray, view: View, place: Place, atl
     if look.cloudiness > 0:
         spread = np.float32(0.25) / (up + np.float32(0.12))
         number = np.full_like(up, look.clouds)
-        value = atlas.look_up(number, dx * spread, dy * spread, np.zeros_like(up))
+        value = atlas.look_up(number, dx * spread, dy * spread, np.zeros_like(up, np.uint8))
         cover = value * np.float32(2 / 255) - np.float32(2 * (1 - look.cloudiness))
         cover = np.clip(cover, 0, 1) * np.float32(0.8)
     colours = []
     for low, top in zip(look.horizon, look.zenith, strict=True):
         clear = np.float32(low) + high * np.float32(top - low)
         colours.append(clear + cover * (1 - clear))
-    np.copyto(light[rows], cv2.merge(colours), where=sky[rows][..., None])
+    cv2.copyTo(cv2.merge(colours), sky[rows].astype(np.uint8), light[rows])

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.sim.cast import Grid, View, cast, plain_grid
+from midas_depth_ros.sim.fields import dot
 from midas_depth_ros.sim.parts import Light, PartTable, Place
 from midas_depth_ros.sim.surface_points import SurfacePoints
 
@@ -41,7 +42,7 @@ class ShadowMap:
             axis + off * normal - start
             for axis, normal, start in zip(surface.place, surface.normal, origin, strict=True)
         ]
-        x, y, z = (sum(a * m for a, m in zip(away, axes[:, i], strict=True)) for i in range(3))
+        x, y, z = (dot(away, axis) for axis in axes.T)
         ahead = np.maximum(z, np.float32(1e-3))
         scale, middle = np.float32(grid.focal_px), np.float32(0.5 * (SHADOW_SIDE - 1))
         columns, rows = x / ahead * scale + middle, y / ahead * scale + middle

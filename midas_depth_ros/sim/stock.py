@@ -38,7 +38,8 @@ def varied(rng: random.Random, base: Colour, amount: float = 0.12) -> Colour:
 
 
 def scaled(base: Colour, factor: float, most: float = 1.0) -> Colour:
-    return triple(min(c * factor, most) for c in base)
+    red, green, blue = base
+    return min(red * factor, most), min(green * factor, most), min(blue * factor, most)
 
 
 class Stock:

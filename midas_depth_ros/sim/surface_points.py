@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from midas_depth_ros.sim.cast import CEILING, FIRST_PART, WALLS, View
+from midas_depth_ros.sim.fields import dot
 from midas_depth_ros.sim.parts import (
     BALL,
     BOX,
@@ -79,7 +80,7 @@ def _add_parts(surface: SurfacePoints, table: PartTable, index: np.ndarray) -> N
     centre = np.take(table.centre.T.astype(np.float32), part, axis=1)
     half = np.take(table.half.T.astype(np.float32), part, axis=1)
     x, y, z = (axis.ravel()[where] - centre[i] for i, axis in enumerate(surface.place))
-    unit = [matrix[3 * i] * x + matrix[3 * i + 1] * y + matrix[3 * i + 2] * z for i in range(3)]
+    unit = [dot(matrix[3 * i : 3 * i + 3], (x, y, z)) for i in range(3)]
     shape = table.shape[part]
     is_box, is_ball = shape == BOX, shape == BALL
     size = [np.abs(axis) for axis in unit]
@@ -98,8 +99,8 @@ def _add_parts(surface: SurfacePoints, table: PartTable, index: np.ndarray) -> N
         np.where(second | around, unit[1], 0),
         np.where(top | is_ball, unit[2], np.where(around, slope, 0)),
     ]
-    outward = [sum(matrix[3 * k + i] * inner[k] for k in range(3)) for i in range(3)]
-    length = np.sqrt(outward[0] ** 2 + outward[1] ** 2 + outward[2] ** 2)
+    outward = [dot(matrix[i::3], inner) for i in range(3)]
+    length = np.sqrt(dot(outward, outward))
     length = 1 / np.maximum(length, np.float32(1e-12))
     for target, axis in zip(surface.normal, outward, strict=True):
         target.ravel()[where] = axis * length

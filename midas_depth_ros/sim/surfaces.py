@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
+from midas_depth_ros.sim.fields import look_up
 from midas_depth_ros.sim.rays import Rays
 from midas_depth_ros.sim.scene import Material, Room, Scene
 
@@ -39,13 +38,6 @@ class Surfaces:
     def band(self, rows: slice) -> Surfaces:
         """A view of some rows."""
         return Surfaces(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
-
-
-def look_up(index: np.ndarray, values: Sequence[float]) -> np.ndarray:
-    """`values[index]`, float32, for an index of uint8."""
-    table = np.zeros(256, np.float32)
-    table[: len(values)] = values
-    return cv2.LUT(index, table)
 
 
 def backdrop_materials(scene: Scene) -> list[Material]:

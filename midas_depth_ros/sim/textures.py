@@ -14,9 +14,11 @@ import numpy as np
 
 from midas_depth_ros.sim import textures_eval, textures_train
 from midas_depth_ros.sim.drawing import SIDE, stretched
+from midas_depth_ros.sim.fields import look_up
 
 FAMILIES = {'train': textures_train.FAMILIES, 'eval': textures_eval.FAMILIES}
-LEVELS = 6  # every texture at 256, 128, ... 8 texels
+LEVELS = 6
+SIZES = tuple(SIDE >> level for level in range(LEVELS))  # texels: of every texture at every level
 BORDER = 1
 ATLASES = 6  # so many different atlases, each drawn once and kept
 
@@ -35,9 +37,9 @@ class Atlas:
     def look_up(
         self, number: np.ndarray, u: np.ndarray, v: np.ndarray, level: np.ndarray
     ) -> np.ndarray:
-        """Values (h, w) uint8 of textures at (u, v), 1 being one repeat, in float32."""
-        size = np.float32(SIDE) / np.exp2(level)
-        columns = (u - np.floor(u)) * size + np.take(self.first_column, level.astype(np.int32))
+        """Values (h, w) uint8 of textures at (u, v), 1 being one repeat; `level` is uint8."""
+        size, first = look_up(level, SIZES), look_up(level, self.first_column)
+        columns = (u - np.floor(u)) * size + first
         rows = (v - np.floor(v)) * size + (number * np.float32(SIDE + 2) + np.float32(BORDER - 0.5))
         return cv2.remap(self.texels, columns, rows, cv2.INTER_LINEAR)
 
@@ -53,8 +55,7 @@ def atlas(family: str, number: int) -> Atlas:
             rows.append(_with_levels(stretched(draw(rng))))
             for role in (name, *suits.split()):
                 roles.setdefault(role, []).append(len(rows) - 1)
-    sizes = [SIDE >> level for level in range(LEVELS)]
-    starts = np.cumsum([0, *(size + 2 * BORDER for size in sizes[:-1])]) + BORDER - 0.5
+    starts = np.cumsum([0, *(size + 2 * BORDER for size in SIZES[:-1])]) + BORDER - 0.5
     return Atlas(
         np.ascontiguousarray(np.concatenate(rows)),
         {role: tuple(numbers) for role, numbers in roles.items()},
@@ -65,8 +66,7 @@ def atlas(family: str, number: int) -> Atlas:
 def _with_levels(values: np.ndarray) -> np.ndarray:
     """(SIDE + 2, all levels' columns) uint8, every level with its border."""
     levels = []
-    for level in range(LEVELS):
-        size = SIDE >> level
+    for size in SIZES:
         small = cv2.resize(values, (size, size), interpolation=cv2.INTER_AREA)
         framed = np.pad(small, BORDER, mode='wrap')
         framed = np.pad(framed, ((0, SIDE + 2 - len(framed)), (0, 0)))

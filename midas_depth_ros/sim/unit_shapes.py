@@ -8,7 +8,7 @@ import numpy as np
 
 from midas_depth_ros.sim.parts import BALL, BOX
 
-_PARALLEL = 1e-30  # stands for 0, of which 0 times the inverse is not a number
+_PARALLEL = 1e-30  # instead of 0, of which 0 times the inverse is not a number
 
 Along = list[np.ndarray]
 Start = Sequence[float | np.ndarray]  # one origin for all rays, or one for each
@@ -18,6 +18,7 @@ def meet_unit(shape: int, origin: Start, direction: Along, taper: float | np.nda
     """How far along each ray it first meets the shape from outside; inf where it misses.
 
     `taper`: radius of a tube's top. Divides by 0 where a ray is parallel to a face: silence NumPy.
+    `direction` is written to.
     """
     if shape == BOX:
         return _meet_box(origin, direction)
@@ -27,12 +28,14 @@ def meet_unit(shape: int, origin: Start, direction: Along, taper: float | np.nda
 def _meet_box(origin: Start, direction: Along) -> np.ndarray:
     near, far = np.full((), -np.inf, np.float32), np.full((), np.inf, np.float32)
     for start, along in zip(origin, direction, strict=True):
-        along[along == 0] = _PARALLEL
-        inverse = np.reciprocal(along)
-        middle = inverse * -start
-        reach = np.abs(inverse, out=inverse)
-        near = np.maximum(near, middle - reach)
-        far = np.minimum(far, middle + reach)
+        along += _PARALLEL
+        reach = np.reciprocal(along, out=along)
+        middle = reach * -start
+        np.abs(reach, out=reach)
+        leave = middle + reach
+        enter = np.subtract(middle, reach, out=middle)
+        near = np.maximum(near, enter, out=enter)
+        far = np.minimum(far, leave, out=leave)
     return np.where((near <= far) & (near > 0), near, np.inf)
 
 
