@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import sys
 
@@ -109,13 +110,14 @@ def test_who_stalls_during_a_replay_loses_nothing(ros, pictures, tmp_path, stall
     count = 3 * len(pictures)
     node_command = command('depth_node', model='embedded', process_every_frame='true')
     listener_command = [sys.executable, '-c', LISTENER, DEPTH, count]
-    play = command('image_stream', source=bag, stamps='original', wait_for_subscribers=1)
+    start = {'wait_for_subscribers': 1, 'start_delay': 1.0}
+    play = command('image_stream', source=bag, stamps='original', **start)
     with process(node_command, ros) as node, process(listener_command, ros) as listener:
         wait_active(ros)
         topic = f'/{DEPTH}'
         ros.spin_until(lambda: ros.node.count_subscribers(topic) == 1, what='the listener')
-        ros.spin_for(1.0)  # discovery is a matter of pairs
         with process(play, ros) as stream:
+            assert select.select([listener.stdout], [], [], 60)[0], 'nothing arrives'
             assert listener.stdout.readline() == 'first\n'
             slow = node if stalled == 'depth_node' else listener
             slow.send_signal(signal.SIGSTOP)
@@ -123,7 +125,8 @@ def test_who_stalls_during_a_replay_loses_nothing(ros, pictures, tmp_path, stall
             slow.send_signal(signal.SIGCONT)
             said, _ = stream.communicate(timeout=60)
         assert stream.returncode == 0, said
-        stamps, _ = listener.communicate(timeout=20)
+        assert listener.wait(timeout=20) == 0
+        stamps = listener.stdout.read()
         node.send_signal(signal.SIGINT)
         text, _ = node.communicate(timeout=20)
     assert node.returncode == 0, text
