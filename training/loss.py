@@ -41,6 +41,7 @@ class Weights:
     slopes: float = 0.8
     contrast: float = 4.0
     rings: float = 0.25
+    steady: float = 0.0  # what changes when the camera moves a little, see `training.steady`
     anchor: float = 0.15  # pulls towards one fixed scale, so that pictures do not flicker
     objects: float = 2.5  # on top of 1
     edges: float = 1.5  # on top of 1
@@ -184,9 +185,14 @@ def rings(residual: Tensor, obstacles: Obstacles) -> Tensor:
     return (TOO_FAR * F.relu(-wrong) + TOO_NEAR * F.relu(wrong)).mean()
 
 
+def residual_of(prediction: Tensor, truth: Truth) -> Tensor:
+    """What is wrong with a prediction (B, h, w), its scale and shift aside; 0 outside the scene."""
+    return (fitted(prediction, truth) - truth.inverse_depth) * truth.seen
+
+
 def loss_of(prediction: Tensor, truth: Truth, weights: Weights) -> tuple[Tensor, dict[str, Tensor]]:
     """(B, h, w) float32 prediction to one number, and its parts for the curve."""
-    residual = (fitted(prediction, truth) - truth.inverse_depth) * truth.seen
+    residual = residual_of(prediction, truth)
     count = len(prediction)
     error = (residual.abs() * truth.weight).sum() / count
     slope = slopes(residual, truth.weight)

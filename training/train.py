@@ -35,13 +35,15 @@ from midas_depth_ros.depth.networks import EMBEDDED_SIZE, EmbeddedNet
 from training.begin import begin
 from training.dataset import open_shard, shards
 from training.feed import Feed
-from training.loss import Weights, loss_of, truth_of
+from training.loss import Weights, loss_of, residual_of, truth_of
 from training.scores import Score, mean, rank, score
+from training.steady import moves, second_view, unsteadiness
 
 WARM_UP = 0.02  # share of the run over which the rate rises
 CURVE_STEPS = 50  # per line of the curve
 COLUMNS = (TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn())
 VALIDATION_BATCH = 25
+AGAIN = 0.5  # share of a batch that is looked at a second time, a moment later
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Plan:
     weight_decay: float = 0.02
     phases: tuple[Phase, ...] = (Phase(0.55, 2, 64), Phase(1.0, 1, 24))
     mean_decay: float = 0.998
+    steady: float = 0.0  # weight of flicker in the loss
     plain: bool = False  # nothing is augmented, and no scale is held from picture to picture
 
     def phase(self, share: float) -> Phase:
@@ -91,7 +94,8 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             groups(self.network, plan.weight_decay), lr=plan.rate, betas=(0.9, 0.98)
         )
-        self.weights = Weights(anchor=0.0) if plan.plain else Weights()
+        self.weights = Weights(anchor=0.0) if plan.plain else Weights(steady=plan.steady)
+        self.random = torch.Generator(self.device).manual_seed(torch.initial_seed() + rank)
         self.seconds, self.samples, self.steps, self.best = 0.0, 0, 0, -math.inf
 
     @property
@@ -104,10 +108,24 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group['lr'] = self.plan.rate_at(self.share)
         self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
-            prediction = self.network.at_half_size(picture)
         truth = truth_of(inverse_depth, labels, self.weights)
-        total, parts = loss_of(prediction.float(), truth, self.weights)
+        again = round(len(picture) * AGAIN) if self.weights.steady else 0
+        pictures, count = picture, len(picture)
+        if again:
+            move = moves(again, picture.shape[2], picture.shape[3], self.random)
+            first = picture[:again], inverse_depth[:again], labels[:again]
+            later = second_view(*first, move, self.random)
+            pictures = torch.cat([picture, later[0]])
+        with torch.autocast(self.device.type, torch.bfloat16):
+            predictions = self.network.at_half_size(pictures).float()
+        total, parts = loss_of(predictions[:count], truth, self.weights)
+        parts['steady'] = total.new_zeros(())
+        if again:
+            truth_later = truth_of(*later[1:], self.weights)
+            error = residual_of(predictions[:count], truth)[:again]
+            error_later = residual_of(predictions[count:], truth_later)
+            parts['steady'] = unsteadiness(error, error_later, truth_later, move)
+            total = total + self.weights.steady * parts['steady']
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         if self.processes > 1:
@@ -336,16 +354,24 @@ def free_port() -> int:
 @click.option('--processes', default=1, show_default=True, help='That share the run.')
 @click.option('--validate-minutes', default=4.0, show_default=True)
 @click.option('--seed', default=0, show_default=True)
+@click.option(
+    '--steady',
+    default=0.0,
+    show_default=True,
+    help='Weight of what changes a moment later; needs half as much time again.',
+)
 @click.option('--plain', is_flag=True, help='Scenes as rendered, no fixed scale: to compare with.')
 def main(
     data: Path, run: Path, minutes: float, rate: float, start_from: Path | None,
     small_until: float, batch: int, device: str, processes: int, validate_minutes: float,
-    seed: int, plain: bool,
+    seed: int, steady: float, plain: bool,
 ) -> None:  # fmt: skip
     """Train, or go on training where RUN/last.pt stopped."""
     run.mkdir(parents=True, exist_ok=True)
     phases = (Phase(small_until, 2, 2 * batch), Phase(1.0, 1, batch))
-    plan = Plan(minutes, rate, phases=phases, plain=plain)
+    if steady and plain:
+        raise click.UsageError('--steady and --plain exclude each other')
+    plan = Plan(minutes, rate, phases=phases, steady=steady, plain=plain)
     job = Job(
         data, run, plan, device, processes, validate_minutes, seed, start_from, free_port()
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -16,8 +17,9 @@ pytest.importorskip('rich')
 
 from training import augment, dataset  # noqa: E402
 from training.augment import OUTSIDE, Augmenter  # noqa: E402
-from training.loss import OFFSET, Weights, loss_of, truth_of  # noqa: E402
+from training.loss import OFFSET, Weights, loss_of, residual_of, truth_of  # noqa: E402
 from training.scores import Score, mean, score  # noqa: E402
+from training.steady import moves, second_view, unsteadiness  # noqa: E402
 
 HEIGHT, WIDTH = 192, 256
 
@@ -228,6 +230,53 @@ def test_augmented_pictures_and_depth_stay_together(size: tuple[int, int]) -> No
         np.testing.assert_allclose(depth[marks == 3], 1 / 1.1, rtol=1e-3)
 
 
+@pytest.fixture
+def two_views() -> tuple[torch.Tensor, tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+    scenes, random = [made(seed) for seed in range(6)], torch.Generator().manual_seed(5)
+    depth = np.stack([dataset.inverse_of(scene.depth_z) for scene in scenes])
+    first = (
+        torch.from_numpy(np.stack([np.float32(s.rgb) / 255 for s in scenes])).permute(0, 3, 1, 2),
+        torch.from_numpy(depth.astype(np.float32)),
+        torch.from_numpy(np.stack([np.uint8(scene.ids) for scene in scenes])),
+    )
+    move = moves(len(scenes), HEIGHT, WIDTH, random)
+    return move, first, second_view(*first, move, random)
+
+
+def test_a_second_view_shows_the_same_scene_a_little_moved(two_views: tuple[Any, ...]) -> None:
+    _, (rgb, depth, labels), (rgb_after, depth_after, labels_after) = two_views
+    assert rgb_after.shape == rgb.shape
+    assert 0 <= rgb_after.min() <= rgb_after.max() <= 1
+    for before, after in ((rgb, rgb_after), (depth, depth_after), (labels, labels_after)):
+        assert before.dtype == after.dtype
+        assert not torch.equal(before, after)
+    assert 0 < (labels_after == OUTSIDE).float().mean() < 0.1
+    for label in (0, 1, 2, 3):  # each has its own grey, but for brightness and noise
+        grey = rgb_after.mean(dim=1)[labels_after == label].mean()
+        assert grey == pytest.approx((40 * label + 60) / 255, rel=0.1)
+    torch.testing.assert_close(depth_after[labels_after == 3].unique(), depth[labels == 3].unique())
+
+
+def test_an_error_that_stays_where_it_is_on_things_is_steady(two_views: tuple[Any, ...]) -> None:
+    move, first, second = two_views
+    before, after = (truth_of(*view[1:], Weights()) for view in (first, second))
+
+    def predicted(view: tuple[torch.Tensor, ...], wrong: float) -> torch.Tensor:
+        things = (view[2][:, ::2, ::2] == 3).float()
+        return torch.nn.functional.avg_pool2d(view[1], 2) * (1 + wrong * things)
+
+    def change(wrong_before: float, wrong_after: float) -> float:
+        errors = (
+            residual_of(predicted(first, wrong_before), before),
+            residual_of(predicted(second, wrong_after), after),
+        )
+        return float(unsteadiness(*errors, after, move))
+
+    assert change(0, 0) < 0.01
+    assert change(0.5, 0.5) < 0.03
+    assert change(0.5, 0) > 3 * change(0.5, 0.5)
+
+
 def test_a_run_learns_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from midas_depth_ros.sim import world
     from training import train
@@ -243,7 +292,7 @@ def test_a_run_learns_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     run = tmp_path / 'run'
     common = ['--data', str(tmp_path), '--run', str(run), '--batch', '2', '--device', 'cpu']
     minutes = 0.0
-    for how in ((), ('--plain',)):
+    for how in (('--steady', '3'), ('--plain',)):
         more = str(minutes + 0.03)  # however long a step takes, one fits in
         result = CliRunner().invoke(train.main, [*common, '--minutes', more, *how])
         assert result.exit_code == 0, result.output
