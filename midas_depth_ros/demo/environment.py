@@ -6,17 +6,25 @@ made; `for_children()` is what the children get.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.metadata
 import os
 import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import click
 
 import midas_depth_ros
 
 DOMAINS = range(1, 101)  # above 101 the ports of a domain reach into Linux' ephemeral ports
 # RTPS 2.5, 9.6.2.3: PB + DG * domain + d0 (multicast) or d1 (first participant's unicast).
 PORT_BASE, DOMAIN_GAIN, PORT_OFFSETS = 7400, 250, (0, 10)
+
+_UNTIL_EXIT = contextlib.ExitStack()  # what this process holds
 
 SEGMENT_BYTES = 16 * 2**20  # of each process, as the profile says
 SHARED_MEMORY = Path('/dev/shm')
@@ -32,7 +40,8 @@ def set_up() -> int:
     Fast DDS gets the profile for large pictures, unless the user has one. Returns the domain.
     Call it before `rclpy.init`.
     """
-    os.environ.setdefault('ROS_DOMAIN_ID', str(free_domain()))
+    if 'ROS_DOMAIN_ID' not in os.environ:
+        os.environ['ROS_DOMAIN_ID'] = str(_UNTIL_EXIT.enter_context(free_domain()))
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     if os.environ.get('ROS_DISTRO') == 'humble':
         os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the only name that Humble knows
@@ -54,13 +63,38 @@ def for_children() -> dict[str, str]:
     }
 
 
-def free_domain() -> int:
-    """A domain whose ports nobody has open, beginning at one picked by our process id."""
+@contextlib.contextmanager
+def free_domain() -> Iterator[int]:
+    """A domain that is ours while the block runs.
+
+    Nobody has its ports open, and nobody else who asks here gets it: ports alone do not tell,
+    since between choosing a domain and opening its ports another run may choose it too. Begins at
+    one picked by our process id. Raises ClickException when all of them are taken.
+    """
     for offset in range(len(DOMAINS)):
         domain = DOMAINS[(os.getpid() + offset) % len(DOMAINS)]
-        if all(_port_is_free(PORT_BASE + DOMAIN_GAIN * domain + p) for p in PORT_OFFSETS):
-            return domain
-    return DOMAINS[os.getpid() % len(DOMAINS)]
+        with _lock(domain) as is_ours:
+            if is_ours and all(
+                _port_is_free(PORT_BASE + DOMAIN_GAIN * domain + p) for p in PORT_OFFSETS
+            ):
+                yield domain
+                return
+    raise click.ClickException(
+        'every ROS domain from 1 to 100 is taken: end other runs, or set ROS_DOMAIN_ID'
+    )
+
+
+@contextlib.contextmanager
+def _lock(domain: int) -> Iterator[bool]:
+    """Whether we are the only one who has this domain; for as long as the block runs."""
+    path = Path(tempfile.gettempdir()) / f'midas_depth_ros_{os.getuid()}_domain_{domain}.lock'
+    with path.open('w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _profile_variable() -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from ros_helpers import free_domain
 
 from midas_depth_ros import cli
+from midas_depth_ros.demo.environment import free_domain
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -22,7 +22,6 @@ from PIL import Image
 
 pytest.importorskip('rclpy')
 
-from ros_helpers import free_domain
 
 from midas_depth_ros.demo import environment
 
@@ -99,7 +98,7 @@ class Demo:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
-    with free_domain() as domain:
+    with environment.free_domain() as domain:
         instance = Demo(tmp_path, domain)
         yield instance
         left = instance.processes()

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ros_helpers import free_domain
+
+from midas_depth_ros.demo.environment import free_domain
 
 TIMEOUT_S = 60
 SIGNALS = [signal.SIGINT, signal.SIGTERM]

@@ -8,16 +8,12 @@ with `ros.spin_until`. A callback that raises fails the test.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import itertools
 import os
-import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 # Read by the middleware when a context is made: nothing of a test leaves the machine.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
@@ -32,41 +28,18 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from midas_depth_ros.demo.environment import free_domain
+
 with warnings.catch_warnings():
     # The message library's parser imports what Python 3.11 deprecates, at the first message.
     warnings.simplefilter('ignore', DeprecationWarning)
     with contextlib.suppress(ImportError):
         import rosidl_generator_py  # noqa: F401
 
-DOMAINS = range(1, 101)
 KEEP_ALL = QoSProfile(
     history=HistoryPolicy.KEEP_ALL, depth=0, reliability=ReliabilityPolicy.RELIABLE
 )
 TIMEOUT_S = 20.0
-
-
-@contextlib.contextmanager
-def free_domain() -> Iterator[int]:
-    """A ROS_DOMAIN_ID that no other test on this machine has while the block runs."""
-    for offset in itertools.count():
-        domain = DOMAINS[(os.getpid() + offset) % len(DOMAINS)]
-        handle = _lock(Path(tempfile.gettempdir()) / f'midas_depth_ros_test_domain_{domain}.lock')
-        if handle:
-            with handle:
-                yield domain
-            return
-        if offset > 10 * len(DOMAINS):
-            raise RuntimeError('every ROS domain for tests is taken: end the other test runs')
-
-
-def _lock(path: Path) -> TextIO | None:
-    handle = path.open('w')
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        return None
-    return handle
 
 
 def wait_until(

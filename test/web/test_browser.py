@@ -9,8 +9,10 @@ import pytest
 from browsing import WAIT_MS, browser_environment, find_browser, programs, wait_for
 from driving import set_parameter
 from rcl_interfaces.srv import GetParameters
-from ros_helpers import Ros, free_domain
+from ros_helpers import Ros
 from web_pictures import jpeg_file, png_file, ramp
+
+from midas_depth_ros.demo.environment import free_domain
 
 BROWSER = find_browser()
 pytestmark = [

@@ -1,0 +1,49 @@
+"""The ROS domains of runs beside each other."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import click
+import pytest
+
+from midas_depth_ros.demo import environment
+from midas_depth_ros.demo.environment import free_domain
+
+
+def test_two_runs_at_once_meet_in_different_domains() -> None:
+    with free_domain() as first, free_domain() as second:
+        assert first != second
+        assert {first, second} <= set(environment.DOMAINS)
+    with free_domain() as again:
+        assert again == first
+
+
+def test_a_domain_whose_ports_are_open_is_left_alone() -> None:
+    with free_domain() as first:
+        pass
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(('', environment.PORT_BASE + environment.DOMAIN_GAIN * first))
+        with free_domain() as second:
+            assert second != first
+
+
+def test_where_all_domains_are_taken_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with free_domain() as only:
+        monkeypatch.setattr(environment, 'DOMAINS', (only,))
+        with pytest.raises(click.ClickException, match='end other runs, or set ROS_DOMAIN_ID'):
+            free_domain().__enter__()
+
+
+def test_a_run_keeps_its_domain_and_leaves_a_given_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('ROS_DOMAIN_ID', 'ROS_AUTOMATIC_DISCOVERY_RANGE', *environment.PROFILE_VARIABLES):
+        monkeypatch.setenv(name, '')  # so that it is put back
+        monkeypatch.delenv(name)
+    chosen = environment.set_up()
+    assert os.environ['ROS_DOMAIN_ID'] == str(chosen)
+    with free_domain() as other:
+        assert other != chosen
+    monkeypatch.setenv('ROS_DOMAIN_ID', '42')
+    assert environment.set_up() == 42
+    environment._UNTIL_EXIT.close()
