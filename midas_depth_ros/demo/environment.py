@@ -88,7 +88,7 @@ def free_domain() -> Iterator[int]:
 def _lock(domain: int) -> Iterator[bool]:
     """Whether we are the only one who has this domain; for as long as the block runs."""
     path = Path(tempfile.gettempdir()) / f'midas_depth_ros_{os.getuid()}_domain_{domain}.lock'
-    with path.open('w') as file:
+    with path.open('a') as file:  # never written to
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

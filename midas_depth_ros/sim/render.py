@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.sim.fields import dot
 from midas_depth_ros.sim.intersect import meet
 from midas_depth_ros.sim.paint import check_materials, paint
 from midas_depth_ros.sim.pose import Pose
@@ -114,7 +115,7 @@ def _place(index: int, solid: Solid, rays: Rays, surfaces: Surfaces) -> None:
     nearer = impact.distance < surfaces.distance[window]
     normal = [axis[nearer] for axis in impact.normal]
     ray = [axis[nearer] for axis in directions]
-    facing = sum(n * s for n, s in zip(normal, TO_SUN, strict=True))
+    facing = dot(normal, TO_SUN)
     light = AMBIENT + SUN * np.maximum(facing, 0) + SHADE * np.minimum(facing, 0)
     height = rays.origin[2] + impact.distance[nearer] * ray[2]
     for target, values in (
@@ -122,7 +123,7 @@ def _place(index: int, solid: Solid, rays: Rays, surfaces: Surfaces) -> None:
         (surfaces.across, impact.across[nearer]),
         (surfaces.up, impact.up[nearer]),
         (surfaces.light, light * (1 - CREASE / (1 + np.square(height / CREASE_M)))),
-        (surfaces.slant, np.abs(sum(n * d for n, d in zip(normal, ray, strict=True)))),
+        (surfaces.slant, np.abs(dot(normal, ray))),
         (surfaces.material, index),
     ):
         target[window][nearer] = values

@@ -43,7 +43,7 @@ def shade(
     colour = _textured(surface, place, atlas, distance, view)
     lit = _lit(surface, place, shadows, plan.occlusion(surface, on_floor), index)
     glow = look_up(surface.finish, [finish.glow for finish in place.finishes])
-    np.copyto(lit, glow[..., None], where=(glow > 0)[..., None])
+    cv2.copyTo(tripled(glow), (glow > 0).astype(np.uint8), lit)
     light = np.multiply(colour, lit, out=colour)
     if mirror and place.mirror > 0:
         _add_reflection(light, on_floor, view, place, table, atlas, plan, shadows)
@@ -129,7 +129,7 @@ def _lit(
         key = dot(normal, [np.float32(axis / length) for axis in light.place])
     else:
         towards = [np.float32(p) - axis for p, axis in zip(light.place, surface.place, strict=True)]
-        squared = towards[0] ** 2 + towards[1] ** 2 + towards[2] ** 2 + np.float32(0.05)
+        squared = dot(towards, towards) + np.float32(0.05)
         key = dot(normal, towards) / np.sqrt(squared)
         key = key * np.float32(light.reach_m**2) / (squared + np.float32(0.3 * light.reach_m**2))
     key = np.maximum(key, np.float32(0)) * shadows.lit(surface)
