@@ -39,10 +39,15 @@ class ScanOptions:
 
 @dataclasses.dataclass(frozen=True)
 class PlainScan:
-    """A scan as sensor_msgs/LaserScan has it; `ranges` (n,) float32 metres."""
+    """A scan as sensor_msgs/LaserScan has it; `ranges` (n,) float32 metres.
+
+    seen_free: (n,) float32 metres, how far each beam has seen the floor free, NaN = not at all;
+    None where nobody tells.
+    """
 
     ranges: np.ndarray
     options: ScanOptions
+    seen_free: np.ndarray | None = None
 
 
 def scan_options(camera: CameraModel) -> ScanOptions:

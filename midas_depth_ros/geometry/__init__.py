@@ -35,10 +35,11 @@ from midas_depth_ros.geometry.reference import (
 )
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.scale_filter import ScaleFilter
-from midas_depth_ros.geometry.scan import laser_scan, scan_limits
+from midas_depth_ros.geometry.scan import Beams, Scan, corridor_free_m, laser_scan, scan_limits
 from midas_depth_ros.geometry.steady import SteadyDepth
 
 __all__ = [
+    'Beams',
     'CameraModel',
     'CameraModelError',
     'CameraMount',
@@ -61,10 +62,12 @@ __all__ = [
     'Refusal',
     'ScaleFilter',
     'ScaleShift',
+    'Scan',
     'SteadyDepth',
     'Uncalibrated',
     'closeness',
     'cloud_points',
+    'corridor_free_m',
     'estimate_mount',
     'find_obstacles',
     'fit_ground_plane',

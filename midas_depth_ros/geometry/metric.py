@@ -18,7 +18,7 @@ from midas_depth_ros.geometry.obstacles import (
     Obstacles,
     find_obstacles,
 )
-from midas_depth_ros.geometry.pictures import Grid
+from midas_depth_ros.geometry.pictures import Grid, pixel_angle
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.scale_filter import ScaleFilter
 
@@ -104,7 +104,8 @@ class MetricDepth:
             options.obstacles,
             residual=scale.residual,
         )
-        return MetricFrame(scale, depth_z, self._memory.update(stamp_s, seen), mount)
+        lasting = self._memory.update(stamp_s, seen, pixel_rad=pixel_angle(grid))
+        return MetricFrame(scale, depth_z, lasting, mount)
 
     def _use(self, options: MetricOptions) -> None:
         """Take over changed options without forgetting the scale."""

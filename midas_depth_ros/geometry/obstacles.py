@@ -35,19 +35,21 @@ class ObstacleOptions:
     drops are looked for up to here only, since a far floor is seen at a grazing angle.
     max_range_m: obstacles farther away along the floor do not count. robot_width_m: width of
     the corridor ahead. min_pixels: smaller connected parts are specks. persistence: how many
-    frames in a row must show it (used by `ObstacleMemory`).
+    frames in a row must show it, and max_turn_rate_rad_s how fast the camera may turn meanwhile
+    (used by `ObstacleMemory`).
 
     Raises `InvalidOptions` on values that contradict each other.
     """
 
     min_height_m: float = 0.05
-    max_height_m: float = 0.6
+    max_height_m: float = 1.0
     max_drop_m: float = 0.1
     max_drop_range_m: float = 2.0
-    max_range_m: float = 8.0
+    max_range_m: float = 6.0
     robot_width_m: float = 0.4
-    min_pixels: int = 24
+    min_pixels: int = 12
     persistence: int = 2
+    max_turn_rate_rad_s: float = 1.5
 
     def __post_init__(self) -> None:
         if not 0 < self.min_height_m < self.max_height_m:
@@ -58,6 +60,8 @@ class ObstacleOptions:
         for name in ('max_drop_m', 'max_drop_range_m', 'max_range_m', 'robot_width_m'):
             if not getattr(self, name) > 0:
                 raise InvalidOptions(f'{name} is {getattr(self, name)}: it must be positive')
+        if not self.max_turn_rate_rad_s >= 0:
+            raise InvalidOptions(f'max_turn_rate {self.max_turn_rate_rad_s} is below 0')
         for name in ('min_pixels', 'persistence'):
             if getattr(self, name) < 1:
                 raise InvalidOptions(f'{name} is {getattr(self, name)}: it must be 1 or more')
@@ -67,15 +71,17 @@ class ObstacleOptions:
 class Obstacles:
     """Per pixel, (h, w): what it is and where; body frame of `CameraMount`.
 
-    mask: bool, obstacles, drops among them; drop: bool. floor: bool, floor that is seen and
-    free. height_m: float32 above the floor, NaN unknown, -inf for what is beyond range below
-    the horizon. points: (h, w, 3) float32, x, y, z in metres, NaN unknown; of a drop, its edge
-    on the floor. nearest: (x, y, z) of the nearest front in the robot's corridor, or None;
-    nearest_range_m: how far ahead (x) it is, inf without one.
+    mask: bool, obstacles, drops among them; drop: bool. dropped: bool, what looks like an obstacle
+    and does not count, being a speck or new: unknown. floor: bool, floor that is seen: below the
+    horizon, and nothing there looks like an obstacle. height_m: float32 above the floor, NaN
+    unknown, -inf for what is beyond range below the horizon. points: (h, w, 3) float32, x, y, z in
+    metres, NaN unknown; of a drop, its edge on the floor. nearest: (x, y, z) of the nearest front
+    in the robot's corridor, or None; nearest_range_m: how far ahead (x) it is, inf without one.
     """
 
     mask: np.ndarray
     drop: np.ndarray
+    dropped: np.ndarray
     floor: np.ndarray
     height_m: np.ndarray
     points: np.ndarray
@@ -119,17 +125,18 @@ def find_obstacles(
     height[~known] = np.nan
     off = inverse - ground
     noise = _unevenness(off, ground, known) * np.maximum(ground, 0) + np.float32(residual)
-    raised = (height >= options.min_height_m) & (height <= options.max_height_m) & (off > noise)
-    drop = (height < -options.max_drop_m) & (descent > 0) & (off < -noise)
-    points = _points(np.where(drop, ground_depth, depth), grid, mount)
+    above = (height >= options.min_height_m) & (off > noise)
+    below = (height < -options.max_drop_m) & (descent > 0) & (off < -noise)
+    floor = known & (descent > 0) & ~above & ~below
+    points = _points(np.where(below, ground_depth, depth), grid, mount)
     away = np.hypot(points[..., 0], points[..., 1])
-    raised &= (away <= options.max_range_m) & ~beyond
-    drop &= away <= options.max_drop_range_m
+    raised = above & (height <= options.max_height_m) & (away <= options.max_range_m) & ~beyond
+    drop = below & (away <= options.max_drop_range_m)
+    candidates = raised | drop
     raised, drop = (without_specks(mask, options.min_pixels) for mask in (raised, drop))
     mask = raised | drop
-    floor = (np.abs(height) < options.min_height_m) & (descent > 0) & ~mask
     nearest = nearest_in_corridor(mask, points, options)
-    return Obstacles(mask, drop, floor, height, points, nearest)
+    return Obstacles(mask, drop, candidates & ~mask, floor, height, points, nearest)
 
 
 def _inverse(depth_z: np.ndarray, smooth: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -151,7 +158,7 @@ def _unevenness(off: np.ndarray, ground: np.ndarray, known: np.ndarray) -> np.fl
     below = known[every] & (ground[every] > 0)
     share = off[every][below] / ground[every][below]
     behind = share[(share < 0) & (share > -DROP_SHARE)]
-    if behind.size < MIN_BEHIND * share.size:
+    if not behind.size or behind.size < MIN_BEHIND * share.size:
         return np.float32(0)
     deviation = 1.4826 * float(np.median(-behind))
     return np.float32(NOISE_DEVIATIONS * min(deviation, MAX_DEVIATION))
@@ -197,9 +204,11 @@ def nearest_in_corridor(
 class ObstacleMemory:
     """Lets an obstacle count only once several frames in a row have shown it.
 
-    A pixel must have been, or had near it, an obstacle in each of the last `persistence` frames.
-    The first frames, and those after a gap or a stamp that goes back, count as they are: a robot
-    that has just begun to see must not wait to be warned.
+    A pixel must have been, or had near it, an obstacle in each of the last `persistence` frames;
+    what does not count is `dropped`: unknown, not free. Near is what the picture may have moved by:
+    `reach` of its width, and sideways as far as the camera has turned since. The first frames, and
+    those after a gap or a stamp that goes back, count as they are: a robot that has just begun to
+    see must not wait to be warned.
     """
 
     def __init__(
@@ -215,23 +224,38 @@ class ObstacleMemory:
         self._masks: list[np.ndarray] = []
         self._stamp_s = -math.inf
 
-    def update(self, stamp_s: float, seen: Obstacles) -> Obstacles:
-        """`seen` without what earlier frames did not show."""
-        if not 0 <= stamp_s - self._stamp_s <= self.gap_s or (
+    def update(self, stamp_s: float, seen: Obstacles, *, pixel_rad: float = math.inf) -> Obstacles:
+        """`seen` with what earlier frames did not show moved from `mask` to `dropped`.
+
+        pixel_rad: the angle between two neighbouring pixels of a row; inf = nothing turns.
+        """
+        elapsed_s = stamp_s - self._stamp_s
+        if not 0 <= elapsed_s <= self.gap_s or (
             self._masks and self._masks[-1].shape != seen.mask.shape
         ):
-            self._masks = []
+            self._masks, elapsed_s = [], 0.0
         self._stamp_s = stamp_s
+        width = seen.mask.shape[1]
+        up = max(1, round(self.reach * width))
+        turned = round(elapsed_s * self.options.max_turn_rate_rad_s / pixel_rad)
+        aside = min(up + turned, width)
+        # Each mask is grown by what has moved since, frame after frame.
+        self._masks = [_grown(mask, up, aside) for mask in self._masks]
         lasting = seen.mask.copy()
         for earlier in self._masks:
             lasting &= earlier
-        side = 2 * max(1, round(self.reach * seen.mask.shape[1])) + 1
-        grown = cv2.dilate(seen.mask.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
         keep = self.options.persistence - 1
-        self._masks = [*self._masks, grown][-keep:] if keep else []
+        self._masks = [*self._masks, seen.mask][-keep:] if keep else []
         return dataclasses.replace(
             seen,
             mask=lasting,
             drop=seen.drop & lasting,
+            dropped=seen.dropped | (seen.mask & ~lasting),
             nearest=nearest_in_corridor(lasting, seen.points, self.options),
         )
+
+
+def _grown(mask: np.ndarray, up: int, aside: int) -> np.ndarray:
+    """`mask` grown by so many pixels up and down, and to either side."""
+    size = 2 * aside + 1, 2 * up + 1
+    return cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_RECT, size)) > 0

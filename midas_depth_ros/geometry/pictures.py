@@ -31,6 +31,13 @@ def checked(inverse_depth: np.ndarray, grid: Grid | None) -> np.ndarray:
     return d
 
 
+def pixel_angle(grid: Grid) -> float:
+    """The smallest angle in radians between two neighbouring pixels of the middle row."""
+    row = np.arctan(grid[0][grid[0].shape[0] // 2].astype(np.float64))
+    steps = np.abs(np.diff(row))
+    return float(np.nanmin(steps)) if np.isfinite(steps).any() else math.inf
+
+
 def reduced(
     arrays: tuple[np.ndarray, ...], valid: np.ndarray, pixels: int
 ) -> tuple[list[np.ndarray], np.ndarray]:

@@ -1,14 +1,25 @@
 """Obstacles per bearing, as a planar lidar would give them (sensor_msgs/LaserScan, REP 117).
 
-A bearing has the distance of its nearest obstacle, +inf where floor is seen and no obstacle
-stands on it, and NaN where the camera does not look or sees no floor.
+What is not seen is not free. A beam looks along the floor, pixel after pixel outward, and knows it
+only up to the first one that is not floor: an obstacle, something that was dropped (a speck, what
+earlier frames did not show), what hangs in front of it, a gap, the border of the picture. So a beam
+says
+
+    a distance   an obstacle, or where sight ends before one: free up to there, not beyond
+    +inf         the floor was seen up to `range_max`, and nothing stands on it
+    NaN          unknown: sight ends before `range_max`, and no obstacle is seen
+
+and `Scan.seen_free` says of every bearing how far its floor was seen. Where a beam's view begins
+later than straight ahead, as at a corner of a rolled camera, it knows nothing.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from midas_depth_ros.geometry.errors import InvalidOptions
 from midas_depth_ros.geometry.mount import CameraMount
@@ -16,6 +27,133 @@ from midas_depth_ros.geometry.obstacles import Obstacles
 from midas_depth_ros.geometry.pictures import Grid
 
 RANK = 3  # the third nearest pixel of a bearing is its distance: one or two may be noise
+SAME_FRONT = 0.9  # of the nearest front's distance: a beam that ends nearer has met something else
+TO_THE_END = 0.95  # of `range_max`: who saw the floor there has seen all of it
+VIEW_BEGINS = 1.5  # times farther ahead than the view straight ahead: a beam's view begins too late
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """(n,) float32 metres along the floor, counter-clockwise about body z.
+
+    ranges: as of a LaserScan, see the module. seen_free: how far the floor was seen free on each
+    bearing, at most `range_max`; NaN where none was.
+    """
+
+    ranges: NDArray[np.float32]
+    seen_free: NDArray[np.float32]
+
+
+class Beams:
+    """Which pixels each beam looks along: made once for a camera, its mount and a set of angles.
+
+    Beams at `angle_min` + i * `angle_increment` up to `angle_max`, radians, 0 = ahead: n =
+    round((angle_max - angle_min) / angle_increment) + 1. `view_begins_m`: how far ahead the nearest
+    floor in view lies, inf where none is: no beam tells of what is nearer and low. `max_blind_m`:
+    where the view begins farther ahead than this, no beam says that it is free. Raises
+    `InvalidOptions` for angles that make no scan.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        mount: CameraMount,
+        *,
+        angle_min: float,
+        angle_max: float,
+        angle_increment: float,
+        max_blind_m: float = math.inf,
+    ) -> None:
+        if not (angle_increment > 0 and angle_max >= angle_min):
+            raise InvalidOptions(
+                f'a scan from {angle_min} to {angle_max} rad in steps of {angle_increment} is '
+                'none: angles must increase'
+            )
+        self.count = round((angle_max - angle_min) / angle_increment) + 1
+        bearing = bearings(grid, mount)
+        # Where beams are closer together than pixels, several share a pixel's answer.
+        pitch = _pixel_pitch(bearing)
+        self._shared = max(1, math.ceil(pitch / angle_increment))
+        self._groups = -(-self.count // self._shared)
+        width = self._shared * angle_increment
+        group = np.floor((bearing - (angle_min - 0.5 * angle_increment)) / width)
+        with np.errstate(invalid='ignore'):
+            inside = (group >= 0) & (group < self._groups)
+        # The pixels of a group stand together, so that each is reduced in one step.
+        pixels = np.flatnonzero(inside)
+        order = np.argsort(group.ravel()[pixels].astype(np.int32), kind='stable')
+        self._pixels = pixels[order]
+        self._group = group.ravel()[self._pixels].astype(np.int32)
+        self._filled, self._starts = np.unique(self._group, return_index=True)
+        ahead, away = _floor_of_rays(grid, mount)
+        self._floor_away = away.ravel()[self._pixels]
+        straight = (np.abs(bearing) <= pitch) & (ahead > 0)
+        self.view_begins_m = float(ahead[straight].min(initial=np.inf))
+        first = self._least(ahead.ravel()[self._pixels], np.inf)
+        self._in_time = first <= min(VIEW_BEGINS * self.view_begins_m, max_blind_m)
+
+    def scan(self, obstacles: Obstacles, *, range_min: float, range_max: float) -> Scan:
+        """The scan of one frame. Nearer than `range_min` is given as `range_min`, since nav2 skips
+        what is below it; an obstacle farther than `range_max` hides nothing nearer.
+
+        Raises `InvalidOptions` unless 0 <= range_min < range_max.
+        """
+        if not range_max > range_min >= 0:
+            raise InvalidOptions(
+                f'a scan from {range_min} to {range_max} m is none: ranges must increase'
+            )
+        hit = obstacles.mask.ravel()[self._pixels]
+        dropped = obstacles.dropped.ravel()[self._pixels]
+        floor = obstacles.floor.ravel()[self._pixels]
+        away = np.hypot(obstacles.points[..., 0], obstacles.points[..., 1]).ravel()[self._pixels]
+        # Floor that is hidden, or where nothing is known, lies where its ray would meet the floor;
+        # what was dropped is where it was measured, or at its foot.
+        hidden = np.where(floor, np.float32(np.inf), self._floor_away)
+        hidden[dropped] = np.fmin(away[dropped], hidden[dropped])
+        unknown = self._least(np.where(hit, np.float32(np.inf), hidden), np.inf)
+        sight_ends = self._least(hidden, np.inf)
+        obstacle = self._nearest(hit, away)
+        # An obstacle's foot, too low to tell from floor, is where it was measured.
+        nearer = np.fmin(self._floor_away, away)
+        seen = self._most(
+            np.where(floor & (self._floor_away < sight_ends[self._group]), nearer, np.float32(0))
+        )
+        to_the_end = (sight_ends >= range_max) & (seen >= TO_THE_END * range_max)
+        seen[to_the_end] = range_max
+        seen[~self._in_time | (seen <= 0)] = np.nan
+        ranges = np.where(to_the_end & self._in_time, np.float32(np.inf), np.float32(np.nan))
+        near = obstacle <= range_max
+        ranges[near] = np.minimum(obstacle, unknown)[near]
+        free = np.minimum(seen, np.where(np.isfinite(ranges), ranges, np.float32(range_max)))
+        ranges[ranges < range_min] = range_min
+        return Scan(self._spread(ranges), self._spread(free))
+
+    def _least(self, values: NDArray[np.float32], otherwise: float) -> NDArray[np.float32]:
+        """The smallest of each group; `otherwise` where a group has no pixel."""
+        least = np.full(self._groups, otherwise, np.float32)
+        if len(self._starts):
+            least[self._filled] = np.fmin.reduceat(values, self._starts)
+        return least
+
+    def _most(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        most = np.zeros(self._groups, np.float32)
+        if len(self._starts):
+            most[self._filled] = np.fmax.reduceat(values, self._starts)
+        return most
+
+    def _nearest(self, hit: NDArray[np.bool_], away: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The RANK-th nearest hit of each group, or its farthest where there are fewer; or inf."""
+        nearest = np.full(self._groups, np.inf, np.float32)
+        groups, away = self._group[hit], away[hit]
+        order = np.lexsort((away, groups))
+        groups, away = groups[order], away[order]
+        filled, start, size = np.unique(groups, return_index=True, return_counts=True)
+        nearest[filled] = away[start + np.minimum(size, RANK) - 1]
+        return nearest
+
+    def _spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """From groups to beams."""
+        return np.repeat(values, self._shared)[: self.count]
 
 
 def laser_scan(
@@ -29,42 +167,51 @@ def laser_scan(
     range_min: float = 0.05,
     range_max: float = 8.0,
 ) -> np.ndarray:
-    """(n,) float32 ranges in metres along the floor, counter-clockwise about body z, 0 = ahead.
+    """The ranges of `Beams(...).scan(...)`, for a single frame: (n,) float32 metres.
 
-    n = round((angle_max - angle_min) / angle_increment) + 1; radians. Nearer than `range_min`
-    is given as `range_min`, since nav2 skips what is below it; farther than `range_max` is +inf.
-    Raises `InvalidOptions` for angles that make no scan.
+    Raises `InvalidOptions` for angles or ranges that make no scan.
     """
-    if not (angle_increment > 0 and angle_max >= angle_min and range_max > range_min >= 0):
-        raise InvalidOptions(
-            f'a scan from {angle_min} to {angle_max} rad in steps of {angle_increment}, '
-            f'{range_min} to {range_max} m, is none: angles and ranges must increase'
-        )
-    count = round((angle_max - angle_min) / angle_increment) + 1
-    bearing = bearings(grid, mount)
-    # Where beams are closer together than pixels, several share a pixel's answer.
-    pitch = _pixel_pitch(bearing)
-    group = max(1, math.ceil(pitch / angle_increment))
-    bins = np.floor((bearing - (angle_min - 0.5 * angle_increment)) / (group * angle_increment))
-    groups = -(-count // group)
-    inside = (bins >= 0) & (bins < groups)
-    ranges = np.full(groups, np.nan, np.float32)
-    floor = bins[obstacles.floor & inside].astype(np.int64)
-    ranges[np.bincount(floor, minlength=groups) >= 1] = np.inf
-    hit = obstacles.mask & inside
-    away = np.hypot(obstacles.points[hit][:, 0], obstacles.points[hit][:, 1])
-    _fill_nearest(ranges, bins[hit].astype(np.int64), away)
-    ranges[ranges > range_max] = np.inf
-    ranges[ranges < range_min] = range_min
-    return np.repeat(ranges, group)[:count]
+    angles = {'angle_min': angle_min, 'angle_max': angle_max, 'angle_increment': angle_increment}
+    return Beams(grid, mount, **angles).scan(
+        obstacles, range_min=range_min, range_max=range_max
+    ).ranges  # fmt: skip
+
+
+def corridor_free_m(
+    scan: Scan,
+    nearest_m: float,
+    *,
+    angle_min: float,
+    angle_increment: float,
+    width_m: float,
+    begins_m: float,
+) -> float:
+    """How far ahead a corridor is free: up to the nearest obstacle, or where sight ends before it.
+
+    nearest_m: of the nearest front in the corridor (`Obstacles.nearest_range_m`), which is more
+    exact than single beams; inf without one. begins_m: `Beams.view_begins_m`; what lies less far
+    ahead is not asked for. 0 = nothing of it is known.
+    """
+    angle = angle_min + angle_increment * np.arange(len(scan.ranges))
+    with np.errstate(divide='ignore', invalid='ignore'):
+        leaves = 0.5 * width_m / np.abs(np.tan(angle))  # metres ahead, where a beam has left it
+    asked = (np.abs(angle) < 0.5 * math.pi) & (leaves > begins_m)
+    if not asked.any():
+        return 0.0
+    cosine, leaves = np.cos(angle[asked]), leaves[asked]
+    ranges = scan.ranges[asked] * cosine
+    seen = np.nan_to_num(scan.seen_free[asked], nan=0.0) * cosine
+    unknown = np.isnan(ranges) & (seen < leaves)
+    free = min(nearest_m, float(seen[unknown].min(initial=math.inf)))
+    met = float(ranges[np.isfinite(ranges) & (ranges < leaves)].min(initial=math.inf))
+    if met < SAME_FRONT * free:
+        free = met
+    return free if free > begins_m or free == nearest_m else 0.0
 
 
 def bearings(grid: Grid, mount: CameraMount) -> np.ndarray:
     """(h, w) float32 radians about body z, counter-clockwise, 0 = ahead; NaN where blind."""
-    axes = mount.body_axes().astype(np.float32)
-    x, y = grid
-    ahead = axes[0, 0] * x + axes[0, 1] * y + axes[0, 2]
-    left = axes[1, 0] * x + axes[1, 1] * y + axes[1, 2]
+    ahead, left = _horizontal(grid, mount)
     return np.arctan2(left, ahead)
 
 
@@ -77,16 +224,29 @@ def scan_limits(grid: Grid, mount: CameraMount, angle_increment: float) -> tuple
     return first, max(first, last)
 
 
+def _horizontal(grid: Grid, mount: CameraMount) -> tuple[np.ndarray, np.ndarray]:
+    """x and y, in the body frame, of every pixel's ray, per metre of Z."""
+    axes = mount.body_axes().astype(np.float32)
+    x, y = grid
+    ahead = axes[0, 0] * x + axes[0, 1] * y + axes[0, 2]
+    left = axes[1, 0] * x + axes[1, 1] * y + axes[1, 2]
+    return ahead, left
+
+
+def _floor_of_rays(grid: Grid, mount: CameraMount) -> tuple[np.ndarray, np.ndarray]:
+    """Where every pixel's ray meets the floor: metres ahead, and metres away; inf: nowhere."""
+    descent = mount.descent(grid)
+    ahead, left = _horizontal(grid, mount)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        reach = np.where(descent > 0, np.float32(mount.height_m) / descent, np.float32(np.inf))
+        forward, away = reach * ahead, reach * np.hypot(ahead, left)
+    forward[~np.isfinite(reach)] = np.inf
+    away[~np.isfinite(reach)] = np.inf
+    return forward.astype(np.float32), away.astype(np.float32)
+
+
 def _pixel_pitch(bearing: np.ndarray) -> float:
     """The largest angle between neighbours in the middle row."""
     middle = bearing[bearing.shape[0] // 2]
     steps = np.abs(np.diff(middle))
     return float(np.nanmax(steps)) if np.isfinite(steps).any() else 0.0
-
-
-def _fill_nearest(ranges: np.ndarray, bins: np.ndarray, away: np.ndarray) -> None:
-    """The RANK-th nearest of each bin, or its farthest where there are fewer."""
-    order = np.lexsort((away, bins))
-    bins, away = bins[order], away[order]
-    filled, start, size = np.unique(bins, return_index=True, return_counts=True)
-    ranges[filled] = away[start + np.minimum(size, RANK) - 1]

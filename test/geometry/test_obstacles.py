@@ -19,6 +19,7 @@ from midas_depth_ros.geometry import (
     fit_ground_plane,
     point_cloud,
 )
+from midas_depth_ros.geometry.pictures import pixel_angle
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 from midas_depth_ros.sim.random_views import cliff_view, disturbed, nearest_ahead, room_view
 
@@ -83,7 +84,7 @@ def test_height_above_the_floor_is_per_pixel():
 
 @pytest.mark.parametrize(
     ('low', 'high', 'counts'),
-    [(0.0, 0.03, False), (0.0, 0.12, True), (0.7, 0.5, False), (0.4, 0.5, True)],
+    [(0.0, 0.03, False), (0.0, 0.12, True), (1.1, 0.5, False), (0.4, 0.5, True)],
     ids=['cable', 'shoe', 'table top', 'shelf'],
 )
 def test_what_is_driven_over_or_under_is_none(low, high, counts):
@@ -244,6 +245,37 @@ def test_persistence_drops_what_flashes_up_and_keeps_what_stays():
     assert memory.update(0.3, empty).nearest is None
 
 
+def test_what_is_dropped_is_neither_floor_nor_obstacle():
+    empty, near = seen(), seen(Box(1.1, 0.0, 0.2, 0.3, 0.5))
+    memory = ObstacleMemory(dataclasses.replace(OPTIONS, persistence=2))
+    assert not memory.update(0.0, empty).dropped.any()
+    flash = memory.update(0.1, near)
+    np.testing.assert_array_equal(flash.dropped, near.mask)
+    assert not (flash.floor & near.mask).any()
+    speck = seen(
+        Cylinder(1.0, 0.0, 0.02, 0.5), options=dataclasses.replace(OPTIONS, min_pixels=999)
+    )
+    assert speck.dropped.sum() > 50
+    assert not (speck.floor & speck.dropped).any()
+
+
+@pytest.mark.parametrize('rate_hz', [5.0, 10.0])
+@pytest.mark.parametrize(('thick_m', 'turn_rad_s'), [(0.05, 0.5), (0.1, 0.9), (0.03, 1.4)])
+def test_while_the_camera_turns_a_pole_goes_on_counting(rate_hz, thick_m, turn_rad_s):
+    pole = Cylinder(1.0 + thick_m / 2, 0.0, thick_m / 2, 1.0)
+    memory, frames, in_view = ObstacleMemory(OPTIONS), 0, True
+    for frame in range(-8, 9):
+        pose = dataclasses.replace(POSE, yaw_rad=frame * turn_rad_s / rate_hz)
+        now = seen(pole, pose=pose)
+        kept = memory.update(frame / rate_hz, now, pixel_rad=pixel_angle(GRID))
+        if in_view:
+            np.testing.assert_array_equal(kept.mask, now.mask)
+            frames += bool(now.mask.any())
+        np.testing.assert_array_equal(kept.mask | kept.dropped, now.mask | now.dropped)
+        in_view = bool(now.mask.any())
+    assert frames >= 3
+
+
 def test_the_first_frame_counts_and_so_does_one_after_a_gap_or_a_jump_back():
     empty, near = seen(), seen(Box(1.1, 0.0, 0.2, 0.3, 0.5))
     memory = ObstacleMemory(dataclasses.replace(OPTIONS, persistence=3))
@@ -260,12 +292,13 @@ def test_the_first_frame_counts_and_so_does_one_after_a_gap_or_a_jump_back():
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        ({'min_height_m': 0.7}, 'min_height 0.7 m must be .* below max_height 0.6'),
+        ({'min_height_m': 1.2}, 'min_height 1.2 m must be .* below max_height 1.0'),
         ({'min_height_m': 0.0}, 'above 0'),
         ({'max_drop_m': -0.1}, 'max_drop_m is -0.1'),
         ({'robot_width_m': math.nan}, 'robot_width_m is nan'),
         ({'min_pixels': 0}, 'min_pixels is 0'),
         ({'persistence': 0}, 'persistence is 0'),
+        ({'max_turn_rate_rad_s': -1.0}, 'max_turn_rate -1.0 is below 0'),
     ],
 )
 def test_options_that_contradict_are_refused(change, words):

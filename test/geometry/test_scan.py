@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.geometry import (
+    Beams,
     CameraModel,
     CameraMount,
     InvalidOptions,
     ObstacleOptions,
+    Scan,
+    corridor_free_m,
     find_obstacles,
     laser_scan,
 )
@@ -79,6 +82,160 @@ def test_where_nothing_is_known_it_is_not_clear():
     left = (angles > 10) & (angles < 33)
     assert np.isnan(ranges[left]).all()
     np.testing.assert_array_equal(ranges[(angles < -5) & (angles > -33)], np.inf)
+
+
+def looked(*solids, room=HALL, pose=None, camera=CAMERA, change=None, options=None, **limits):
+    """Bearings in degrees and the `Scan`; `change` alters the depth before it is looked at."""
+    pose = pose or Pose(z_m=0.3, pitch_rad=0.1)
+    depth = render(Scene(room=room, solids=solids), camera, pose).depth_z
+    if change is not None:
+        change(depth)
+    grid, mount = camera.normalised_grid(), CameraMount(pose.z_m, pose.pitch_rad, pose.roll_rad)
+    angles = {'angle_min': -60 * DEGREE, 'angle_max': 60 * DEGREE, 'angle_increment': DEGREE}
+    beams = Beams(grid, mount, **angles, **limits)
+    found = find_obstacles(depth, grid, mount, options or ObstacleOptions())
+    return np.arange(-60, 61), beams.scan(found, range_min=0.1, range_max=6.0)
+
+
+def test_where_only_the_lower_corners_look_nothing_is_clear():
+    angles, scan = looked(pose=Pose(z_m=0.3, pitch_rad=0.35))
+    outside = (np.abs(angles) > 35) & np.isfinite(scan.seen_free)
+    assert outside.sum() >= 4  # the corners do see floor there
+    assert scan.seen_free[outside].max() < 1.5
+    assert np.isnan(scan.ranges[np.abs(angles) > 35]).all()
+    assert np.isposinf(scan.ranges[np.abs(angles) < 30]).all()
+    np.testing.assert_array_equal(scan.seen_free[np.abs(angles) < 30], 6.0)
+
+
+def test_a_gap_in_the_depth_ends_what_is_seen_and_what_lies_behind_is_unknown():
+    def gap(depth):
+        depth[135:137, :] = np.nan
+
+    at = CAMERA.normalised_grid()
+    down = CameraMount(0.3, 0.1).ground_inverse_depth(at)[135:137, 128]
+    angles, scan = looked(change=gap)
+    inside = np.abs(angles) < 30
+    assert np.isnan(scan.ranges[inside]).all()
+    assert scan.seen_free[60] == pytest.approx(1 / down.max(), rel=0.06)
+
+
+def test_one_pixel_of_floor_says_nothing_of_what_lies_beyond_it():
+    def almost_all(depth):
+        row = depth[-1, 128]
+        depth[:] = np.nan
+        depth[-4:, 126:131] = row
+
+    _, scan = looked(change=almost_all)
+    assert not np.isposinf(scan.ranges).any()
+    assert not (scan.seen_free > 1.0).any()
+
+
+def test_what_is_too_small_to_count_hides_what_lies_behind_it():
+    pole = Cylinder(1.0, 0.0, 0.02, 0.5)
+    few = ObstacleOptions(min_pixels=2000)
+    angles, scan = looked(pole, options=few)
+    behind = np.abs(angles) <= 1
+    assert np.isnan(scan.ranges[behind]).all()
+    np.testing.assert_allclose(scan.seen_free[behind], 0.98, rtol=0.05)
+    # With a wall behind, the beam ends at what was dropped: free so far, not beyond.
+    angles, scan = looked(
+        pole, Box(3.0, 0.0, 0.2, 9.0, 2.0), options=ObstacleOptions(min_pixels=600)
+    )
+    np.testing.assert_allclose(scan.ranges[behind], 0.98, rtol=0.05)
+    assert scan.ranges[70] == pytest.approx(2.9 / math.cos(10 * DEGREE), rel=0.03)
+
+
+def test_an_obstacle_without_its_top_is_not_floor_as_far_as_its_foot_would_reach():
+    def topless(depth):
+        depth[:100] = np.nan
+
+    angles, scan = looked(Box(2.1, 0.0, 0.2, 9.0, 1.0), change=topless)
+    assert not np.isposinf(scan.ranges).any()
+    within = np.abs(angles) < 30
+    assert (scan.seen_free[within] * np.cos(angles[within] * DEGREE) < 2.05).all()
+
+
+def test_a_table_above_the_robot_hides_the_floor_behind_its_edge():
+    table = Box(1.5, 0.0, 0.6, 1.2, 0.05, bottom_m=0.65)
+    options = ObstacleOptions(max_height_m=0.5)
+    pose = Pose(z_m=0.9, pitch_rad=0.3)
+    angles, scan = looked(table, pose=pose, options=options)
+    assert np.isnan(scan.ranges[60])
+    assert 1.0 < scan.seen_free[60] < 6.0
+    assert np.isposinf(scan.ranges[angles == 30][0])
+
+
+def test_a_beam_whose_view_begins_too_late_says_nothing():
+    rolled = Pose(z_m=0.4, pitch_rad=-0.1, roll_rad=0.35)
+    angles, scan = looked(pose=rolled)
+    grid, mount = CAMERA.normalised_grid(), CameraMount(0.4, -0.1, 0.35)
+    rays = np.stack([*grid, np.ones_like(grid[0])]).reshape(3, -1)
+    ahead, left, up = mount.body_axes() @ rays
+    floor = up < 0
+    x, y = (0.4 * axis[floor] / -up[floor] for axis in (ahead, left))
+    bearing = np.round(np.degrees(np.arctan2(y, x)))
+    begins = np.array([x[bearing == angle].min(initial=np.inf) for angle in angles])
+    late = (begins > 1.6 * begins[60]) & np.isfinite(begins)
+    assert late.sum() >= 2
+    assert np.isnan(scan.ranges[late]).all()
+    assert np.isnan(scan.seen_free[late]).all()
+    early = begins < 1.4 * begins[60]
+    assert np.isfinite(scan.seen_free[early]).mean() > 0.9
+
+
+def test_a_camera_that_sees_no_near_floor_clears_nothing():
+    high = Pose(z_m=1.2, pitch_rad=0.0)
+    box = Box(1.0, 0.0, 0.3, 0.4, 0.2)  # below the picture's lower border
+    _, scan = looked(box, pose=high, max_blind_m=1.5)
+    assert not np.isposinf(scan.ranges).any()
+    assert not np.isfinite(scan.seen_free).any()
+    _, scan = looked(Box(4.0, 0.0, 0.3, 4.0, 1.0), pose=high, max_blind_m=1.5)
+    assert scan.ranges[60] == pytest.approx(3.85, rel=0.03)  # what is seen is still told
+
+
+def test_where_the_horizon_is_not_in_view_sight_ends_with_the_picture():
+    steep = Pose(z_m=0.5, pitch_rad=0.8)
+    _, scan = looked(pose=steep)
+    assert not np.isposinf(scan.ranges).any()
+    assert scan.seen_free[60] == pytest.approx(0.5 / math.tan(0.8 - 0.481), rel=0.05)
+
+
+def corridor(scan, nearest_m=math.inf, width_m=0.4, begins_m=0.4):
+    angles = {'angle_min': -60 * DEGREE, 'angle_increment': DEGREE}
+    return corridor_free_m(scan, nearest_m, width_m=width_m, begins_m=begins_m, **angles)
+
+
+def test_a_corridor_is_free_as_far_as_every_beam_of_it_knows():
+    clear = np.full(121, np.inf, np.float32)
+    seen = np.full(121, 6.0, np.float32)
+    assert corridor(Scan(clear, seen)) == math.inf
+    assert corridor(Scan(clear, seen), nearest_m=2.0) == 2.0
+    ranges, free = clear.copy(), seen.copy()
+    ranges[61], free[61] = np.nan, 1.5
+    assert corridor(Scan(ranges, free)) == pytest.approx(1.5 * math.cos(DEGREE))
+    assert corridor(Scan(ranges, free), nearest_m=1.0) == 1.0
+    free[61] = np.nan
+    assert corridor(Scan(ranges, free)) == 0.0
+    ranges, free = clear.copy(), seen.copy()
+    ranges[90], free[90] = np.nan, np.nan  # leaves the corridor before the view begins
+    assert corridor(Scan(ranges, free)) == math.inf
+
+
+def test_a_beam_that_meets_something_alone_shortens_the_corridor():
+    ranges = np.full(121, np.inf, np.float32)
+    free = np.full(121, 6.0, np.float32)
+    ranges[58], free[58] = 1.2, 1.2  # too few pixels for a front
+    scan = Scan(ranges, free)
+    assert corridor(scan, nearest_m=3.0) == pytest.approx(1.2 * math.cos(2 * DEGREE))
+    assert corridor(scan, nearest_m=1.25) == 1.25  # the same front, known better
+    ranges[58], ranges[100] = np.inf, 0.5  # beside it
+    assert corridor(scan) == math.inf
+
+
+def test_of_a_corridor_nobody_looks_into_nothing_is_known():
+    nothing = np.full(121, np.nan, np.float32)
+    assert corridor(Scan(nothing, nothing)) == 0.0
+    assert corridor(Scan(nothing, nothing), nearest_m=1.0) == 0.0
 
 
 @pytest.mark.parametrize('increment_deg', [0.1, 0.25, 0.5, 2.0])
