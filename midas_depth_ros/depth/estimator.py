@@ -73,6 +73,8 @@ class DepthEstimator:
     one would wish for and what to do. Use it from one thread at a time.
     """
 
+    of_pictures = True  # the answer comes from what the picture shows: a blind one has none
+
     def __init__(
         self, model: str, predictor: Predictor, notice: str = '', *, choice: str = ''
     ) -> None:

@@ -24,7 +24,7 @@ CELLS = 64 * 48  # and to this many for the floor
 FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
 FLATTEST = 1e-5  # of the largest value: a smaller spread is rounding, not relief
 MIN_VALID = 0.5  # of the picture
-MIN_VALID_SECTOR = 0.25  # of a sector; with less it is unknown
+LEAST_SEEN = 0.25  # of a sector; with less it is unknown
 OBSTACLE = 0.08  # closeness by which an obstacle stands out from the floor behind it
 NOISE_DEVIATIONS = 3.5  # and deviations of what is not flat on the floor
 SPECK = 0.001  # of the picture: smaller obstacles do not count
@@ -49,6 +49,11 @@ class Closeness:
     roll_rad: float = math.nan
     horizon: str = ''
 
+    @classmethod
+    def unknown(cls, reason: str) -> Closeness:
+        """NaN all over, and why."""
+        return cls(math.nan, math.nan, math.nan, reason=reason)
+
     @property
     def known(self) -> bool:
         """Whether a floor was found."""
@@ -59,11 +64,12 @@ class Closeness:
 class _Picture:
     """Work-size d (its spread scaled to 0..1), validity and image coordinates, (h, w) each.
 
-    foot: image coordinates of the bottom row's middle.
+    shown: where the lens shows anything. foot: image coordinates of the bottom row's middle.
     """
 
     d: np.ndarray
     valid: np.ndarray
+    shown: np.ndarray
     x: np.ndarray
     y: np.ndarray
     foot: tuple[float, float]
@@ -74,6 +80,7 @@ def closeness(
     *,
     grid: Grid | None = None,
     camera_pitch_rad: float = math.nan,
+    least_seen: float = LEAST_SEEN,
 ) -> Closeness:
     """Closeness of the nearest obstacle, left, centre and right.
 
@@ -82,7 +89,8 @@ def closeness(
     it the picture is taken as one without distortion. camera_pitch_rad: how far the camera looks
     down (positive); with a grid it says where the horizon is. Without it t is taken from the
     picture: the smaller of its farthest part (low percentile) and the floor at mid-picture, which
-    is right for a level camera and calls things too far for one that looks down.
+    is right for a level camera and calls things too far for one that looks down. least_seen: a
+    sector of which a smaller share has a value, of what the lens shows of it, is NaN.
 
     Raises `InvalidInverseDepth` for arrays of the wrong shape or type. See ARCHITECTURE.md.
     """
@@ -95,8 +103,8 @@ def closeness(
         check_floor(cells, floor, horizon_y)
         t, edge = _horizon_and_edge(picture, floor, pitch)
     except NoFloor as none:
-        return Closeness(math.nan, math.nan, math.nan, reason=str(none))
-    left, centre, right = _nearest_per_sector(picture, floor, t, edge)
+        return Closeness.unknown(str(none))
+    left, centre, right = _nearest_per_sector(picture, floor, t, edge, least_seen)
     return Closeness(
         left,
         centre,
@@ -121,20 +129,22 @@ def _prepared(d: np.ndarray, grid: Grid | None) -> tuple[_Picture, Cells]:
     x, y = grid if grid is not None else _pixel_grid(*d.shape)
     middle = slice((d.shape[1] - 1) // 2, d.shape[1] // 2 + 1)
     foot = float(x[-1, middle].mean()), float(y[-1, middle].mean())
-    valid = np.isfinite(d)
-    if grid is not None:
-        valid &= np.isfinite(x)
+    valid, shown = np.isfinite(d), np.isfinite(x)
+    valid &= shown
     if valid.mean() < MIN_VALID:
         raise NoFloor(f'only {valid.mean():.0%} of the picture has a value')
     if d.size > 1.5 * WORK_PIXELS:
+        shape = d.shape
         (d, x, y), valid = reduced((d, x, y), valid, WORK_PIXELS)
+        rows, columns = (np.linspace(0, shape[i] - 1, d.shape[i]).astype(int) for i in (0, 1))
+        shown = shown[np.ix_(rows, columns)]
     (coarse, cell_x, cell_y), known = reduced((d, x, y), valid, CELLS)
     far, near = np.percentile(coarse[known], (FAR_PERCENTILE, NEAR_PERCENTILE))
     if not near - far > FLATTEST * float(np.abs(coarse[known]).max()):
         raise NoFloor('relative inverse depth is the same everywhere')
     coarse = (coarse.astype(np.float64) - far) / (near - far)
     scaled = ((d - d.dtype.type(far)) * d.dtype.type(1 / (near - far))).astype(np.float32)
-    return _Picture(scaled, valid, x, y, foot), Cells(coarse, cell_x, cell_y)
+    return _Picture(scaled, valid, shown, x, y, foot), Cells(coarse, cell_x, cell_y)
 
 
 def _horizon_and_edge(picture: _Picture, floor: RelativeFloor, pitch: float) -> tuple[float, float]:
@@ -158,7 +168,7 @@ def _horizon_and_edge(picture: _Picture, floor: RelativeFloor, pitch: float) -> 
 
 
 def _nearest_per_sector(
-    picture: _Picture, floor: RelativeFloor, t: float, edge: float
+    picture: _Picture, floor: RelativeFloor, t: float, edge: float, least_seen: float
 ) -> tuple[float, float, float]:
     """Left, centre, right: the nearest obstacle that is larger than a speck."""
     ground = np.maximum(floor.at(picture.x, picture.y), np.float32(t))
@@ -175,7 +185,9 @@ def _nearest_per_sector(
     width = d.shape[1]
     third = round(width / 3)
     values = [
-        _sector(d[:, part], obstacle[:, part], picture.valid[:, part], smallest, t, edge)
+        _sector(d[:, part], obstacle[:, part], smallest, t, edge)
+        if picture.valid[:, part].sum() >= max(1, least_seen * picture.shown[:, part].sum())
+        else math.nan
         for part in (slice(0, third), slice(third, width - third), slice(width - third, width))
     ]
     return values[0], values[1], values[2]
@@ -202,12 +214,8 @@ def _noise(above: np.ndarray, below_horizon: np.ndarray) -> float:
     return 1.4826 * float(np.median(-behind)) if behind.size else 0.0
 
 
-def _sector(
-    d: np.ndarray, obstacle: np.ndarray, valid: np.ndarray, rank: int, t: float, edge: float
-) -> float:
-    """Closeness of the `rank`-th nearest obstacle pixel; 0 with fewer, NaN where all is blind."""
-    if valid.mean() < MIN_VALID_SECTOR:
-        return math.nan
+def _sector(d: np.ndarray, obstacle: np.ndarray, rank: int, t: float, edge: float) -> float:
+    """Closeness of the `rank`-th nearest obstacle pixel; 0 with fewer."""
     nearest = d[obstacle]
     if nearest.size < rank:
         return 0.0

@@ -62,6 +62,22 @@ class CameraMount:
         pitch = math.asin(max(-1.0, min(1.0, -ahead[2])))
         return cls(height_m, pitch, math.atan2(-right[2], -down[2]))
 
+    def tilted(self, roll_rad: float, pitch_rad: float, camera_yaw_rad: float = 0.0) -> CameraMount:
+        """The mount on a body that is rolled (right side down) and pitched (nose down) by so much.
+
+        camera_yaw_rad: how far to the left of the body's x axis the camera looks: what nods ahead
+        rolls for a camera that looks aside. The height stays. Raises `MountError` as always.
+        """
+        cr, sr = math.cos(roll_rad), math.sin(roll_rad)
+        cp, sp = math.cos(pitch_rad), math.sin(pitch_rad)
+        down = np.array([sp, -sr * cp, -cr * cp])  # in the body, of R = Rz Ry(pitch) Rx(roll)
+        cy, sy = math.cos(camera_yaw_rad), math.sin(camera_yaw_rad)
+        seen = np.array([cy * down[0] + sy * down[1], cy * down[1] - sy * down[0], down[2]])
+        across, below, ahead = seen @ self.body_axes()
+        return CameraMount(
+            self.height_m, math.asin(max(-1.0, min(1.0, ahead))), math.atan2(across, below)
+        )
+
     def body_axes(self) -> np.ndarray:
         """(3, 3) float64: takes a vector of the optical frame into the body frame."""
         cp, sp = math.cos(self.pitch_rad), math.sin(self.pitch_rad)

@@ -3,6 +3,7 @@
 This room imports no other room. Every error is an ImageError.
 """
 
+from midas_depth_ros.images.blindness import Freeze, Verdict, judge_picture
 from midas_depth_ros.images.cdr import is_plain_cdr, read_compressed, read_image
 from midas_depth_ros.images.checks import MAX_PIXELS
 from midas_depth_ros.images.compressed import check_compressed, decode_compressed
@@ -12,13 +13,16 @@ from midas_depth_ros.images.errors import ImageError
 
 __all__ = [
     'MAX_PIXELS',
+    'Freeze',
     'ImageError',
+    'Verdict',
     'check_compressed',
     'check_image',
     'decode_compressed',
     'decode_image',
     'encode_jpeg',
     'is_plain_cdr',
+    'judge_picture',
     'message_data',
     'read_compressed',
     'read_image',

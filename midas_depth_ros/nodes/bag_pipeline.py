@@ -27,6 +27,7 @@ from midas_depth_ros.nodes.offline_node import OfflineNode
 from midas_depth_ros.nodes.scheduling import Frame, FrameExchange
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.statistics import CameraStatistics
+from midas_depth_ros.nodes.tf_mount import TfMount
 from midas_depth_ros.nodes.worker import Camera, Worker
 
 OUTPUTS = (*camera_output.OUTPUTS, *metric_output.OUTPUTS)
@@ -80,13 +81,13 @@ class BagPipeline:
         self._node = OfflineNode(settings, self._take, self._pass_on, wanted)
         node = cast(Node, self._node)
         self._hand = Hand()
-        mounting = Mounting(node, lambda: settings, self._node.clock.seconds)
+        tf = TfMount(node) if settings.mount_from_tf else None
         self._cameras: dict[str, Camera] = {}
         self.tallies = [Tally(camera) for camera in cameras]
         # Topic of the bag -> the topic that the node subscribes to: a remapping.
         self._node_topics: dict[str, str] = {}
         for camera in cameras:
-            made = self._camera(camera, settings, estimator, mounting)
+            made = self._camera(camera, settings, estimator, tf)
             self._cameras[camera.name] = made
             made.input.open(cast(FrameExchange, self._hand))
             self._node_topics[camera.image] = made.input.topic
@@ -100,19 +101,21 @@ class BagPipeline:
         camera: BagCamera,
         settings: DepthNodeSettings,
         estimator: DepthEstimator,
-        mounting: Mounting,
+        tf: TfMount | None,
     ) -> Camera:
         """What the node has of each camera; its transport is that of the bag's topic."""
         node, name, statistics = cast(Node, self._node), camera.name, CameraStatistics()
+        mounting = Mounting(node, name, lambda: settings, tf)
         own = dataclasses.replace(settings, transport=camera.transport)
         return Camera(
             name=name,
             input=CameraInput(node, name, lambda: own, statistics, lambda: True),
-            output=CameraOutput(node, name, estimator),
+            output=CameraOutput(node, name, estimator, mounting),
             metric=MetricOutput(node, name, estimator, mounting),
             statistics=statistics,
             calibration=MountCalibration(),
             grids=GridCache(),
+            mounting=mounting,
         )
 
     @property

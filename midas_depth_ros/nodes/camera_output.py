@@ -12,7 +12,7 @@ from geometry_msgs.msg import Vector3Stamped
 from sensor_msgs.msg import CompressedImage, Image
 
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.geometry import Closeness, MetricFrame, closeness
+from midas_depth_ros.geometry import Closeness, MetricFrame, Refusal, closeness
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.frame_view import FrameView
 from midas_depth_ros.nodes.messages import (
@@ -21,11 +21,13 @@ from midas_depth_ros.nodes.messages import (
     jpeg_message,
     vector_message,
 )
+from midas_depth_ros.nodes.mounting import Mounting
 from midas_depth_ros.views import Heatmap, HeatmapOptions, metric_heatmap
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+LEAST_SEEN = 0.75  # of a sector: what the picture does not show there may be near
 OUTPUTS = {
     'relative_inverse_depth/image': Image,
     'heatmap/image': Image,
@@ -37,8 +39,11 @@ OUTPUTS = {
 class CameraOutput:
     """The publishers of one camera and what they remember between frames."""
 
-    def __init__(self, node: Node, camera: str, estimator: DepthEstimator) -> None:
+    def __init__(
+        self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
+    ) -> None:
         self._node = node
+        self._mounting = mounting
         self._estimator = estimator
         self._heatmap = Heatmap()
         self.closeness: Closeness | None = None
@@ -69,16 +74,25 @@ class CameraOutput:
         if view.frame.restarted:
             self._heatmap.reset()
         if self.wanted('closeness'):
-            near = self.closeness = closeness(
-                view.inverse_depth, grid=view.grid, camera_pitch_rad=view.settings.camera_pitch
-            )
+            near = self.closeness = self._closeness(view)
             vector = vector_message(near.left, near.centre, near.right, view.header)
             self._send('closeness', vector)
         if self.wanted('relative_inverse_depth/image'):
-            depth = view.enlarged(self._estimator)
+            depth = view.enlarged(self._estimator, view.answer)
             self._send('relative_inverse_depth/image', image_message(depth, view.header))
         if self.heatmap_wanted:
             self._publish_heatmap(view, metric)
+
+    def _closeness(self, view: FrameView) -> Closeness:
+        """Of a frame, by the pitch that the camera had at its stamp."""
+        if view.blind:
+            return Closeness.unknown(f'the picture is {view.blind}')
+        pitch = self._mounting.pitch_at(view.frame.stamp_ns, view.header.frame_id)
+        if isinstance(pitch, Refusal):
+            return Closeness.unknown(pitch.reason)
+        return closeness(
+            view.inverse_depth, grid=view.grid, camera_pitch_rad=pitch, least_seen=LEAST_SEEN
+        )
 
     def _publish_heatmap(self, view: FrameView, metric: MetricFrame | None) -> None:
         options = HeatmapOptions(**vars(view.settings.heatmap))

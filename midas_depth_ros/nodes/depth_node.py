@@ -8,6 +8,7 @@ goes to active by itself. `~/enable` (std_srvs/SetBool) pauses and resumes while
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import time
 import traceback
@@ -39,13 +40,14 @@ from midas_depth_ros.nodes.memory import (
 )
 from midas_depth_ros.nodes.metric_output import MetricOutput
 from midas_depth_ros.nodes.mount_calibration import MountCalibration
-from midas_depth_ros.nodes.mounting import Mounting
+from midas_depth_ros.nodes.mounting import Mounting, mount_of, shared_frame
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.reporting import Reporting
 from midas_depth_ros.nodes.scheduling import FrameExchange
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.spinning import run_node
 from midas_depth_ros.nodes.statistics import CameraStatistics
+from midas_depth_ros.nodes.tf_mount import TfMount
 from midas_depth_ros.nodes.worker import Camera, Worker
 
 OPENVINO_WEIGHTS = '.bin'
@@ -76,7 +78,7 @@ class DepthNode(LifecycleNode):
         # Before the parameters, whose refusal must be able to destroy the node.
         self._estimator: DepthEstimator | None = None
         self._cameras: dict[str, Camera] = {}
-        self._mounting: Mounting | None = None
+        self._tf: TfMount | None = None
         self._worker: Worker | None = None
         self._phase = 'unconfigured'
         self.interruptible = False  # a signal may cut the running callback short, see run_node
@@ -108,6 +110,7 @@ class DepthNode(LifecycleNode):
         self._reporting.publish()  # loading may take long: say so first
         self.interruptible = True
         try:
+            self._parameter_server.declare_groups()
             self._configure(self.settings)
         except (DepthError, ValueError) as error:
             self.get_logger().error(f'cannot configure with model {self.settings.model!r}: {error}')
@@ -131,20 +134,25 @@ class DepthNode(LifecycleNode):
         bound_opencv_threads(estimator.backend, threads)
         give_back_free_memory()
         leave_mapped_files(OPENVINO_WEIGHTS)
-        self._mounting = Mounting(self, lambda: self.settings)
+        self._tf = TfMount(self) if settings.mount_from_tf else None
         for name in settings.cameras:
             statistics = CameraStatistics()
+            mounting = Mounting(self, name, lambda: self.settings, self._tf)
             wanted = functools.partial(self._wanted, name)
             source = CameraInput(self, name, lambda: self.settings, statistics, wanted)
             self._cameras[name] = Camera(
                 name=name,
                 input=source,
-                output=CameraOutput(self, name, estimator),
-                metric=MetricOutput(self, name, estimator, self._mounting),
+                output=CameraOutput(self, name, estimator, mounting),
+                metric=MetricOutput(self, name, estimator, mounting),
                 statistics=statistics,
                 calibration=MountCalibration(),
                 grids=GridCache(),
+                mounting=mounting,
             )
+            shared = '' if self._tf is not None else shared_frame(settings, name)
+            if shared and not math.isnan(mount_of(settings, name).camera_height):
+                self.get_logger().warning(f'{name}: no metres: {shared}')
         self.get_logger().info(
             f'model {estimator.model} on {estimator.backend} in {estimator.precision}, '
             f'loaded in {time.monotonic() - started:.1f} s'
@@ -222,9 +230,9 @@ class DepthNode(LifecycleNode):
         for camera in self._cameras.values():
             camera.close()
         self._cameras = {}
-        if self._mounting is not None:
-            self._mounting.close()
-            self._mounting = None
+        if self._tf is not None:
+            self._tf.close()
+            self._tf = None
         self._phase = 'unconfigured'
         if self._estimator is not None:
             self._estimator.close()

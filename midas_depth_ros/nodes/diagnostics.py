@@ -90,6 +90,7 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         'frames failed': counts.failed,
         'stamp jumps': statistics.stamp_jumps,
         'last fault': statistics.last_fault,
+        'picture': statistics.blind or statistics.partly_blind or 'good',
         'closeness': report.closeness,
         **report.scale,
     }
@@ -123,6 +124,10 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
     fault = statistics.recent_fault()
     if fault:
         return DiagnosticStatus.WARN, f'frames refused or failed lately: {fault}'
+    if statistics.blind:
+        return DiagnosticStatus.ERROR, f'blind: the picture is {statistics.blind}'
+    if statistics.partly_blind:
+        return DiagnosticStatus.WARN, statistics.partly_blind
     if report.incompatible:
         return DiagnosticStatus.WARN, f'incompatible QoS: {"; ".join(report.incompatible)}'
     if not report.wanted:

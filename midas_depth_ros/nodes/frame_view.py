@@ -20,23 +20,31 @@ Grid = tuple[np.ndarray, np.ndarray]
 class FrameView:
     """One frame.
 
-    rgb: (H, W, 3) uint8. inverse_depth: (h, w) float32 at network size. camera: of the picture,
-    None while nothing is known of it. grid: its `normalised_grid` at network size.
+    rgb: (H, W, 3) uint8. answer: (h, w) float32, what the network says. inverse_depth: the same
+    with NaN where the picture says nothing. blind: why all of it says nothing, else ''. camera: of
+    the picture, None while nothing is known of it. grid: its `normalised_grid` at network size.
     """
 
     frame: Frame
     rgb: NDArray[np.uint8]
+    answer: NDArray[np.float32]
     inverse_depth: NDArray[np.float32]
+    blind: str
     camera: CameraModel | None
     grid: Grid | None
     settings: DepthNodeSettings
-    _enlarged: list[NDArray[np.float32]] = dataclasses.field(default_factory=list, repr=False)
+    _enlarged: dict[int, NDArray[np.float32]] = dataclasses.field(default_factory=dict, repr=False)
 
-    def enlarged(self, estimator: DepthEstimator) -> NDArray[np.float32]:
-        """Relative inverse depth at `size`, made once for all that want it: leave it as it is."""
-        if not self._enlarged:
-            self._enlarged.append(estimator.enlarge(self.inverse_depth, self.size))
-        return self._enlarged[0]
+    def enlarged(
+        self, estimator: DepthEstimator, depth: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """`answer` or `inverse_depth` at `size`, made once for all that want it: do not change it.
+
+        For a good picture they are the same.
+        """
+        if id(depth) not in self._enlarged:
+            self._enlarged[id(depth)] = estimator.enlarge(depth, self.size)
+        return self._enlarged[id(depth)]
 
     @property
     def header(self) -> Header:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from geometry_msgs.msg import PointStamped
-from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, Range
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import (
+    Beams,
     CameraMount,
     MetricDepth,
     MetricFrame,
@@ -25,10 +25,11 @@ from midas_depth_ros.geometry import (
     Obstacles,
     Refusal,
     ScaleShift,
+    Scan,
+    corridor_free_m,
     fit_ground_plane,
     fit_range,
     fit_reference,
-    laser_scan,
     point_cloud,
     scan_limits,
 )
@@ -45,12 +46,13 @@ if TYPE_CHECKING:
 OUTPUTS = {
     'depth/image': Image,
     'depth/camera_info': CameraInfo,
+    'seen_free': LaserScan,  # before the scan that it belongs to
     'scan': LaserScan,
     'proximity': Range,
     'nearest_point': PointStamped,
     'points': PointCloud2,
 }
-MOST_UNSEEN = 0.5  # of the corridor's beams: with more of them unknown, clear is not known
+ALONG_THE_FLOOR = ('scan', 'seen_free', 'proximity', 'nearest_point')
 
 
 class MetricOutput:
@@ -61,11 +63,14 @@ class MetricOutput:
     ) -> None:
         self.metric = MetricDepth()
         self.refused = 'no frame yet'
+        self.view_begins_m = math.nan  # metres ahead, where the nearest floor in view lies
         self._node = node
         self._estimator = estimator
         self._mounting = mounting
         self._source = node.settings.scale.source
         self._reference = ReferenceInput(node, camera, self._source)
+        self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
+        self._beams: tuple[object, Beams | None] = (None, None)
         profile = qos.REPLAY_OUTPUT if node.settings.process_every_frame else qos.OUTPUT
         self._publishers = {
             name: qos.make_publisher(node, kind, f'{camera}/{name}', profile)
@@ -88,8 +93,8 @@ class MetricOutput:
         """The frame in metres, or None with `refused` saying why."""
         if view.frame.restarted:
             self.metric.reset()
-        mount = self._mounting.now(view.header.frame_id)
-        fit = self._fit(view, mount)
+        mount = self._mounting.at(view.frame.stamp_ns, view.header.frame_id)
+        fit = Refusal(f'the picture is {view.blind}') if view.blind else self._fit(view, mount)
         grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
         metric = self.metric.update(
             view.stamp_s,
@@ -138,7 +143,7 @@ class MetricOutput:
     def _publish_depth(self, view: FrameView, metric: MetricFrame) -> None:
         if self.wanted('depth/image'):
             limits = view.settings.depth
-            enlarged = view.enlarged(self._estimator)
+            enlarged = view.enlarged(self._estimator, view.inverse_depth)
             depth_z = metric.scale.depth(enlarged, min_depth_m=limits.min, max_depth_m=limits.max)
             message = messages.depth_message(depth_z, view.header, limits.encoding)
             self._send('depth/image', message)
@@ -149,41 +154,82 @@ class MetricOutput:
     def _publish_obstacles(
         self, view: FrameView, obstacles: Obstacles, mount: CameraMount, grid: Grid
     ) -> None:
-        """Scan, proximity and nearest point, all from one set of beams."""
-        if not any(map(self.wanted, ('scan', 'proximity', 'nearest_point'))):
+        """Scan, how far was seen, proximity and nearest point, all from one set of beams."""
+        if not any(map(self.wanted, ALONG_THE_FLOOR)):
             return
         settings = view.settings
-        header = messages.body_header(view.header, settings.body_frame)
+        header = messages.body_header(view.header, self._mounting.body_frame)
         limits = settings.scan.range_min, settings.scan.range_max
         step = settings.scan.angle_increment
-        first, last = scan_limits(grid, mount, step)
-        angles = {'angle_min': first, 'angle_max': last, 'angle_increment': step}
-        ranges = laser_scan(
-            obstacles, grid, mount, **angles, range_min=limits[0], range_max=limits[1]
-        )
+        first, last = self._angles(view, grid, mount)
+        beams = self._beams_of(view, grid, mount, (first, last))
+        scan = beams.scan(obstacles, range_min=limits[0], range_max=limits[1])
+        if self.wanted('seen_free'):
+            begins = min(beams.view_begins_m, limits[1]), limits[1]
+            message = messages.scan_message(scan.seen_free, first, step, begins, header)
+            self._send('seen_free', message)
         if self.wanted('scan'):
-            self._send('scan', messages.scan_message(ranges, first, step, limits, header))
+            self._send('scan', messages.scan_message(scan.ranges, first, step, limits, header))
         if self.wanted('nearest_point') and obstacles.nearest is not None:
             self._send('nearest_point', messages.point_message(obstacles.nearest, header))
+        if self.wanted('proximity'):
+            self._publish_proximity(view, scan, obstacles.nearest_range_m, beams, first)
+
+    def _publish_proximity(
+        self, view: FrameView, scan: Scan, nearest_m: float, beams: Beams, first: float
+    ) -> None:
+        """How far the corridor ahead is free; nothing where nothing of it is known."""
+        settings = view.settings
         width = settings.obstacles.robot_width
-        known = obstacles.nearest is not None or corridor_is_seen(ranges, first, step, width)
-        if self.wanted('proximity') and known:
+        free_m = corridor_free_m(
+            scan,
+            nearest_m,
+            angle_min=first,
+            angle_increment=settings.scan.angle_increment,
+            width_m=width,
+            begins_m=beams.view_begins_m,
+        )
+        if free_m > 0:
+            limits = settings.scan.range_min, settings.scan.range_max
+            header = messages.body_header(view.header, self._mounting.body_frame)
             angle = messages.corridor_angle(width, limits[1])
-            message = messages.range_message(obstacles.nearest_range_m, limits, angle, header)
-            self._send('proximity', message)
+            self._send('proximity', messages.range_message(free_m, limits, angle, header))
+
+    def _angles(self, view: FrameView, grid: Grid, mount: CameraMount) -> tuple[float, float]:
+        """First and last angle of the scan, the same in every frame of one configuration.
+
+        Who maps by scans wants them alike; so what an Imu tells of a frame does not count here, and
+        of a mount from TF the first one is kept.
+        """
+        fixed = self._mounting.from_parameters()
+        step = view.settings.scan.angle_increment
+        key = view.camera, view.inverse_depth.shape, step, fixed
+        if self._limits[0] != key:
+            self._limits = key, scan_limits(grid, fixed or mount, step)
+        return self._limits[1]
+
+    def _beams_of(
+        self, view: FrameView, grid: Grid, mount: CameraMount, angles: tuple[float, float]
+    ) -> Beams:
+        """Which pixels the beams look along: made anew when mount or calibration change."""
+        settings = view.settings.scan
+        key = view.camera, view.inverse_depth.shape, mount, angles, settings
+        if self._beams[0] != key or self._beams[1] is None:
+            made = Beams(
+                grid,
+                mount,
+                angle_min=angles[0],
+                angle_max=angles[1],
+                angle_increment=settings.angle_increment,
+                max_blind_m=settings.max_blind,
+            )
+            self._beams = key, made
+            self.view_begins_m = made.view_begins_m
+            return made
+        return self._beams[1]
 
     def _send(self, name: str, message: object) -> None:
         self._publishers[name].publish(message)
-
-
-def corridor_is_seen(
-    ranges: NDArray[np.float32], first: float, increment: float, width_m: float
-) -> bool:
-    """Whether enough beams straight ahead know something, so that "clear" may be said."""
-    half = max(0.5 * messages.corridor_angle(width_m, 1.0), increment)
-    angles = first + increment * np.arange(len(ranges))
-    ahead = ranges[np.abs(angles) <= half]
-    return bool(len(ahead)) and float(np.isnan(ahead).mean()) <= MOST_UNSEEN
 
 
 def options_of(settings: DepthNodeSettings) -> MetricOptions:
@@ -202,6 +248,7 @@ def options_of(settings: DepthNodeSettings) -> MetricOptions:
             robot_width_m=obstacles.robot_width,
             min_pixels=obstacles.min_pixels,
             persistence=obstacles.persistence,
+            max_turn_rate_rad_s=obstacles.max_turn_rate,
         ),
     )
 
@@ -209,11 +256,12 @@ def options_of(settings: DepthNodeSettings) -> MetricOptions:
 def scale_words(output: MetricOutput) -> dict[str, str]:
     """The state of the scale for diagnostics."""
     scale = output.metric.current
-    age = output.metric.age_s
+    age, begins = output.metric.age_s, output.view_begins_m
     values = {
         'scale': 'valid' if scale else f'none: {output.refused}',
         'scale age [s]': '' if math.isinf(age) else f'{age:.2f}',
         'last refusal': output.metric.reason,
+        'floor in view from [m]': '' if math.isnan(begins) else f'{begins:.2f}',
     }
     if scale is not None:
         values |= {

@@ -33,10 +33,13 @@ class ScaleParameters:
         1.0,
         'Scale for source fixed: a bench set-up, no robot; the scale of MiDaS changes per frame.',
         unit='1/m',
-        minimum=0.0,
+        minimum=1e-9,
+        maximum=1e9,
         live=True,
     )
-    fixed_shift: float = parameter(0.0, 'Shift for source fixed.', unit='1/m', live=True)
+    fixed_shift: float = parameter(
+        0.0, 'Shift for source fixed.', unit='1/m', minimum=-1e9, maximum=1e9, live=True
+    )
     time_constant: float = parameter(
         0.3,
         'Time constant with which scale and shift follow the fits; 0 = every frame its own.',
@@ -59,11 +62,32 @@ class ScaleParameters:
 class ReferenceParameters:
     """Where the reference sensor sits in body_frame (x forward, y left, z up)."""
 
-    x: float = parameter(0.0, 'Position of the reference sensor, forward.', unit='m', live=True)
-    y: float = parameter(0.0, 'Position of the reference sensor, left.', unit='m', live=True)
-    z: float = parameter(0.1, 'Height of the reference sensor.', unit='m', live=True)
+    x: float = parameter(
+        0.0,
+        'Position of the reference sensor, forward.',
+        unit='m',
+        minimum=-10.0,
+        maximum=10.0,
+        live=True,
+    )
+    y: float = parameter(
+        0.0,
+        'Position of the reference sensor, left.',
+        unit='m',
+        minimum=-10.0,
+        maximum=10.0,
+        live=True,
+    )
+    z: float = parameter(
+        0.1, 'Height of the reference sensor.', unit='m', minimum=-10.0, maximum=10.0, live=True
+    )
     yaw: float = parameter(
-        0.0, 'Where the reference sensor looks, counter-clockwise.', unit='rad', live=True
+        0.0,
+        'Where the reference sensor looks, counter-clockwise.',
+        unit='rad',
+        minimum=-6.2832,
+        maximum=6.2832,
+        live=True,
     )
     max_age: float = parameter(
         0.2,
@@ -143,9 +167,19 @@ class ObstacleParameters:
     )
     persistence: int = parameter(
         2,
-        'An obstacle counts when it is seen in so many frames in a row.',
+        'An obstacle counts when it is seen in so many frames in a row; until then its bearing is '
+        'unknown, not clear.',
         minimum=1,
         maximum=30,
+        live=True,
+    )
+    max_turn_rate: float = parameter(
+        1.5,
+        'How fast the robot turns at most: by so much an obstacle may move between two frames and '
+        'still be the same.',
+        unit='rad/s',
+        minimum=0.0,
+        maximum=20.0,
         live=True,
     )
 
@@ -157,7 +191,7 @@ class ObstacleParameters:
 
 @dataclasses.dataclass(frozen=True)
 class ScanParameters:
-    """<c>/scan and <c>/proximity."""
+    """<c>/scan, <c>/seen_free and <c>/proximity."""
 
     angle_increment: float = parameter(
         0.0175,
@@ -170,9 +204,19 @@ class ScanParameters:
     range_min: float = parameter(
         0.1, 'Nearest range that is reported.', unit='m', minimum=0.0, maximum=10.0, live=True
     )
+    max_blind: float = parameter(
+        1.5,
+        'Where the floor is in view only from farther ahead than this, no beam says that it is '
+        'clear: what stands nearer and is low would not be seen.',
+        unit='m',
+        minimum=0.01,
+        maximum=100.0,
+        live=True,
+    )
     range_max: float = parameter(
         6.0,
-        'Farthest range that is reported; proximity says it where nothing is in the way.',
+        'Farthest range that is reported. A beam is clear when its floor is seen up to here; '
+        'proximity says it where the whole corridor is.',
         unit='m',
         minimum=0.1,
         maximum=100.0,

@@ -1,10 +1,16 @@
-"""How the camera is mounted now: from parameters or TF, and from an Imu where one is named."""
+"""How a camera was mounted when a picture was taken: from parameters or TF, and from an Imu.
+
+Everything is asked for at the picture's stamp. An Imu is interpolated between the messages around
+it; where none is near, as where TF has nothing near it, the mount is not known, and why is said.
+"""
 
 from __future__ import annotations
 
+import bisect
+import collections
 import dataclasses
 import math
-import time
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,89 +18,226 @@ from sensor_msgs.msg import Imu
 
 from midas_depth_ros.geometry import CameraMount, MountError, Refusal
 from midas_depth_ros.nodes import quality_of_service as qos
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.messages import stamp_ns
+from midas_depth_ros.nodes.scheduling import NANOSECONDS
+from midas_depth_ros.nodes.settings import DepthNodeSettings, MountParameters
 from midas_depth_ros.nodes.tf_mount import TfMount
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-IMU_TIMEOUT_S = 0.5
+NEAR_S = 0.1  # an attitude is of a picture's time if it is no farther from it,
+BETWEEN_S = 0.5  # or between two that are no farther apart
+KEPT = 2000  # messages of an Imu: five seconds of 400 Hz
+KEPT_S = 5.0
+LATE_S = 1.0  # overtaken on its way; farther back is another time
 
 
 @dataclasses.dataclass(frozen=True)
 class Attitude:
-    """Roll (right side down is positive) and pitch (nose down is positive), when it was heard."""
+    """Roll (right side down is positive) and pitch (nose down is positive) of a body."""
 
     roll_rad: float
     pitch_rad: float
-    received_s: float
+
+
+class Attitudes:
+    """The attitudes of the last seconds by stamp. Filled by one thread, asked by another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stamps: collections.deque[int] = collections.deque(maxlen=KEPT)
+        self._values: collections.deque[Attitude] = collections.deque(maxlen=KEPT)
+
+    def add(self, stamp: int, attitude: Attitude) -> None:
+        """Take one in. Late and repeated ones are left out; a stamp far back starts anew."""
+        with self._lock:
+            if self._stamps and stamp < self._stamps[-1] - LATE_S * NANOSECONDS:
+                self._stamps.clear()
+                self._values.clear()
+            if not self._stamps or stamp > self._stamps[-1]:
+                self._stamps.append(stamp)
+                self._values.append(attitude)
+            while self._stamps[-1] - self._stamps[0] > KEPT_S * NANOSECONDS:
+                self._stamps.popleft()
+                self._values.popleft()
+
+    def at(self, stamp: int) -> Attitude | float:
+        """The attitude at a stamp (ns), or how many seconds away the nearest one is; inf: none."""
+        with self._lock:
+            stamps, values = list(self._stamps), list(self._values)
+        after = bisect.bisect_left(stamps, stamp)
+        if after < len(stamps) and stamps[after] == stamp:
+            return values[after]
+        if 0 < after < len(stamps):
+            begin, end = stamps[after - 1], stamps[after]
+            if end - begin <= BETWEEN_S * NANOSECONDS:
+                share = (stamp - begin) / (end - begin)
+                return _between(values[after - 1], values[after], share)
+        near = [index for index in (after - 1, after) if 0 <= index < len(stamps)]
+        if not near:
+            return math.inf
+        nearest = min(near, key=lambda index: abs(stamps[index] - stamp))
+        away_s = abs(stamps[nearest] - stamp) / NANOSECONDS
+        return values[nearest] if away_s <= NEAR_S else away_s
+
+
+def _between(one: Attitude, other: Attitude, share: float) -> Attitude:
+    turned = math.remainder(other.roll_rad - one.roll_rad, math.tau)
+    return Attitude(
+        one.roll_rad + share * turned,
+        one.pitch_rad + share * (other.pitch_rad - one.pitch_rad),
+    )
 
 
 class Mounting:
-    """Gives the mount of the cameras; a silent or senseless Imu means that there is none."""
+    """The mount of one camera. `tf` is shared by all cameras; None: parameters tell the mount."""
 
     def __init__(
         self,
         node: Node,
+        camera: str,
         settings: Callable[[], DepthNodeSettings],
-        clock: Callable[[], float] = time.monotonic,
+        tf: TfMount | None = None,
     ) -> None:
-        """`clock` gives the seconds by which an Imu is silent; a bag that is read has its own."""
-        self._clock = clock
+        self._camera = camera
         self._settings = settings
-        self._attitude: Attitude | None = None
+        self._attitudes = Attitudes()
+        self._fault = ''
         self._node = node
-        topic = settings().imu_topic
+        self._tf = tf
+        self._imu_topic = mount_of(settings(), camera).imu_topic
         self._subscription = (
-            qos.make_subscription(node, Imu, topic, self._on_imu, qos.NEWEST_IMAGE)
-            if topic
+            qos.make_subscription(node, Imu, self._imu_topic, self._on_imu, qos.HISTORY)
+            if self._imu_topic
             else None
         )
 
-        self._tf = TfMount(node) if settings().mount_from_tf else None
-
     def close(self) -> None:
         """Unsubscribe."""
-        if self._tf is not None:
-            self._tf.close()
-            self._tf = None
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
-    def now(self, optical_frame: str) -> CameraMount | Refusal:
-        """The mount of the camera with this frame_id, or why it is not known."""
+    @property
+    def body_frame(self) -> str:
+        """The frame of what is measured along this camera's floor."""
+        return mount_of(self._settings(), self._camera).body_frame
+
+    def at(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
+        """The mount when the picture of this stamp (ns) and frame_id was taken, or why unknown."""
         settings = self._settings()
+        shared = '' if self._tf is not None else shared_frame(settings, self._camera)
+        if shared:
+            return Refusal(shared)
+        fixed = self.fixed(stamp, optical_frame)
+        return fixed if isinstance(fixed, Refusal) else self._tilted(fixed, stamp)
+
+    def pitch_at(self, stamp: int, optical_frame: str) -> float | Refusal:
+        """How far the camera looked down at a stamp (ns), in radians; NaN where nobody tells.
+
+        More than `at` it needs no height.
+        """
+        pitch, roll = (
+            getattr(mount_of(self._settings(), self._camera), name)
+            for name in ('camera_pitch', 'camera_roll')
+        )
         if self._tf is not None:
-            fixed = self._tf.mount(optical_frame, settings.body_frame)
+            mount = self.at(stamp, optical_frame)
+        elif math.isnan(pitch):
+            return math.nan
         else:
-            fixed = from_parameters(settings)
-        if isinstance(fixed, Refusal):
+            try:
+                mount = self._tilted(CameraMount(1.0, pitch, roll), stamp)
+            except MountError as error:
+                return Refusal(str(error))
+        return mount if isinstance(mount, Refusal) else mount.pitch_rad
+
+    def fixed(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
+        """The mount on the body, without what an Imu tells of that."""
+        if self._tf is not None:
+            return self._tf.mount(optical_frame, self.body_frame, stamp)
+        return from_parameters(mount_of(self._settings(), self._camera))
+
+    def from_parameters(self) -> CameraMount | None:
+        """The mount that the parameters tell, without any Imu; None where TF tells it."""
+        if self._tf is not None:
+            return None
+        fixed = from_parameters(mount_of(self._settings(), self._camera))
+        return fixed if isinstance(fixed, CameraMount) else None
+
+    def _tilted(self, fixed: CameraMount, stamp: int) -> CameraMount | Refusal:
+        if self._subscription is None:
             return fixed
-        roll, pitch = fixed.roll_rad, fixed.pitch_rad
-        if self._subscription is not None:
-            attitude = self._attitude
-            if attitude is None or self._clock() - attitude.received_s > IMU_TIMEOUT_S:
-                return Refusal(f'no orientation from {settings.imu_topic}')
-            roll, pitch = roll + attitude.roll_rad, pitch + attitude.pitch_rad
+        attitude = self._attitudes.at(stamp)
+        if not isinstance(attitude, Attitude):
+            reason = f'no orientation from {self._imu_topic}'
+            if self._fault:
+                return Refusal(f'{reason}: {self._fault}')
+            if math.isfinite(attitude):
+                reason += f' near the picture: the nearest is {attitude:.2f} s away by its stamp'
+            return Refusal(reason)
+        yaw = mount_of(self._settings(), self._camera).camera_yaw
         try:
-            return CameraMount(fixed.height_m, pitch, roll)
+            return fixed.tilted(attitude.roll_rad, attitude.pitch_rad, yaw)
         except MountError as error:
             return Refusal(str(error))
 
     def _on_imu(self, message: Imu) -> None:
         angles = roll_and_pitch(message)
-        if angles is not None:
-            self._attitude = Attitude(*angles, self._clock())
+        stamp = stamp_ns(message.header)
+        if angles is None:
+            self._fault = 'it says that it has none, or one that is no rotation'
+        elif not stamp:
+            self._fault = 'its messages have no stamp'
+        else:
+            self._fault = ''
+            self._attitudes.add(stamp, Attitude(*angles))
 
 
-def from_parameters(settings: DepthNodeSettings) -> CameraMount | Refusal:
+def mount_of(settings: DepthNodeSettings, camera: str) -> MountParameters:
+    """What the parameters tell of one camera's mount: its own, else those of all."""
+    own = settings.mounts.get(camera, MountParameters())
+    names = ('camera_height', 'camera_pitch', 'camera_roll', 'body_frame', 'imu_topic')
+    common = {
+        name: getattr(settings, name)
+        for name in names
+        if getattr(own, name) == '' or getattr(own, name) != getattr(own, name)  # '' or NaN
+    }
+    return dataclasses.replace(own, **common)
+
+
+def shared_frame(settings: DepthNodeSettings, camera: str) -> str:
+    """Why this camera's metres would be taken for another's; '' if they would not.
+
+    A scan is in its camera's body frame. Two cameras in one frame would both look the same way.
+    """
+    frame = mount_of(settings, camera).body_frame
+    others = [
+        name
+        for name in settings.cameras
+        if name != camera and mount_of(settings, name).body_frame == frame
+    ]
+    said = all(
+        name in settings.mounts and settings.mounts[name].body_frame == frame
+        for name in (camera, *others)
+    )
+    if not others or said:
+        return ''
+    return (
+        f'{camera} and {", ".join(others)} would both measure in the frame {frame!r}, as if they '
+        f'looked the same way: give each a frame below its lens by mounts.{camera}.body_frame, and '
+        'its own height, pitch and yaw there where they differ'
+    )
+
+
+def from_parameters(mount: MountParameters) -> CameraMount | Refusal:
     """The mount that the parameters tell."""
     for name in ('camera_height', 'camera_pitch'):
-        if math.isnan(getattr(settings, name)):
+        if math.isnan(getattr(mount, name)):
             return Refusal(f'{name} is not set')
     try:
-        return CameraMount(settings.camera_height, settings.camera_pitch, settings.camera_roll)
+        return CameraMount(mount.camera_height, mount.camera_pitch, mount.camera_roll)
     except MountError as error:
         return Refusal(str(error))
 

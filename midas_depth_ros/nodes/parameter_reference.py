@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.declarations import Spec, specs
+from midas_depth_ros.nodes.declarations import Spec, group_specs, specs
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.stream_settings import ImageStreamSettings, SyntheticCameraSettings
 
@@ -41,8 +41,13 @@ class NodeReference:
     launch_file: str = ''  # that takes a parameter file for it
 
     def specs(self) -> list[Spec]:
-        """Every parameter of the node, in the order of declaration."""
+        """Every parameter of the node that has one name, in the order of declaration."""
         return list(specs(self.settings_class))
+
+    def group_specs(self) -> list[Spec]:
+        """Those that there are once for every camera, with <c> in place of its name."""
+        lists = [spec.name for spec in self.specs() if spec.kind == 'string array']
+        return list(group_specs(self.settings_class, {name: ['<c>'] for name in lists}))
 
 
 AVOIDANCE_NODE = NodeReference(
@@ -167,7 +172,23 @@ def render_yaml(node: NodeReference) -> str:
         open_groups = groups
         margin = INDENT * (2 + len(groups))
         lines += [*_comment(node, spec, margin), f'{margin}{name}: {yaml_value(spec.default)}', '']
+    lines += _group_lines(node)
     return '\n'.join(lines)
+
+
+def _group_lines(node: NodeReference) -> list[str]:
+    """What there is for every camera, as comments: nobody knows its name here."""
+    margin = INDENT * 2
+    lines: list[str] = []
+    for spec in node.group_specs():
+        group, name_of, name = spec.name.split('.')
+        if not lines:
+            lines = [f'{margin}# {group}:', f'{margin}#   {name_of}:  # the name of a camera']
+        lines += [
+            *_comment(node, spec, f'{margin}#     '),
+            f'{margin}#     {name}: {yaml_value(spec.default)}',
+        ]
+    return [*lines, ''] if lines else []
 
 
 def _yaml_header(node: NodeReference) -> str:
@@ -199,7 +220,7 @@ def render_markdown(nodes: Iterable[NodeReference]) -> str:
         rows = (
             f'| `{spec.name}` | {spec.kind} | `{yaml_value(spec.default)}` | '
             f'{_escaped(allowed(spec))} | {reading(node, spec)} | {_escaped(spec.text)} |\n'
-            for spec in node.specs()
+            for spec in [*node.specs(), *node.group_specs()]
         )
         parts.append(f'## {node.name}\n\n{node.text}\n\n{TABLE_HEADER}{"".join(rows)}')
     return '\n'.join(parts)

@@ -25,6 +25,8 @@ from midas_depth_ros.nodes.declarations import (
     build,
     conflict_of,
     specs,
+    specs_for,
+    strangers,
     value_of,
 )
 
@@ -50,13 +52,8 @@ class ParameterServer(Generic[Settings]):
         self._may_change_fixed = may_change_fixed
         for spec in self._specs.values():
             self._declare(spec)
-        values = {name: node.get_parameter(name).value for name in self._specs}
-        faults = [text for text in map(self._fault_of, values.items()) if text]
-        if not faults:
-            self._current = build(settings_class, values)
-            faults = [text for text in [conflict_of(self._current)] if text]
-        if faults:
-            raise ValueError('; '.join(faults))
+        self._read()
+        self.declare_groups()
         node.add_on_set_parameters_callback(self._validate)
         if hasattr(node, 'add_post_set_parameters_callback'):
             node.add_post_set_parameters_callback(self._apply)
@@ -65,6 +62,35 @@ class ParameterServer(Generic[Settings]):
     def current(self) -> Settings:
         """The settings as they stand: a frozen object, replaced whole on every change."""
         return self._current
+
+    def declare_groups(self) -> None:
+        """Declare the `groups` of the names that there are now; to be called when those change.
+
+        Raises ValueError as the constructor does, also for a value given for a name that is none.
+        """
+        values = {name: value_of(self._current, name) for name in self._specs}
+        stranger = strangers(self._class, getattr(self._node, '_parameter_overrides', ()), values)
+        if stranger:
+            raise ValueError(stranger)
+        new = [
+            spec for name, spec in specs_for(self._class, values).items() if name not in self._specs
+        ]
+        for spec in new:  # each calls back, and is not known before all are declared
+            self._declare(spec)
+        if new:
+            self._specs |= {spec.name: spec for spec in new}
+            self._read()
+
+    def _read(self) -> None:
+        """Take all values from the node. Raises ValueError with every fault."""
+        values = {name: self._node.get_parameter(name).value for name in self._specs}
+        faults = [text for text in map(self._fault_of, values.items()) if text]
+        if not faults:
+            settings = build(self._class, values)
+            faults = [text for text in [conflict_of(settings)] if text]
+        if faults:
+            raise ValueError('; '.join(faults))
+        self._current = settings
 
     def _declare(self, spec: Spec) -> None:
         default = list(spec.default) if isinstance(spec.default, tuple) else spec.default

@@ -27,6 +27,10 @@ EVERY_IMAGE = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=Reliability
 CAMERA_INFO = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
 )
+# Every message counts, as of an Imu that is asked for what it said some time ago.
+HISTORY = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.BEST_EFFORT
+)
 OUTPUT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE
 )

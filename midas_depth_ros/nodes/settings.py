@@ -11,7 +11,7 @@ import re
 
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS
 from midas_depth_ros.nodes.cpu_budget import check_cpus
-from midas_depth_ros.nodes.declarations import group, parameter
+from midas_depth_ros.nodes.declarations import group, groups, parameter
 from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
 from midas_depth_ros.nodes.metric_settings import (
     DepthImageParameters,
@@ -34,6 +34,36 @@ def check_camera_names(names: list[str]) -> str:
     if len(set(names)) != len(names):
         return f'{list(names)} names a camera twice'
     return ''
+
+
+@dataclasses.dataclass(frozen=True)
+class MountParameters:
+    """How one camera of several is mounted: `mounts.<camera>.*`. NaN and '' = as for all."""
+
+    camera_height: float = parameter(
+        NAN, 'camera_height of this camera.', unit='m', minimum=0.01, maximum=100.0, live=True
+    )
+    camera_pitch: float = parameter(
+        NAN, 'camera_pitch of this camera.', unit='rad', minimum=-1.3, maximum=1.3, live=True
+    )
+    camera_roll: float = parameter(
+        NAN, 'camera_roll of this camera.', unit='rad', minimum=-1.3, maximum=1.3, live=True
+    )
+    camera_yaw: float = parameter(
+        0.0,
+        'How far to the left of straight ahead this camera looks: what the body of the Imu '
+        'pitches, a camera that looks aside rolls.',
+        unit='rad',
+        minimum=-3.1416,
+        maximum=3.1416,
+        live=True,
+    )
+    body_frame: str = parameter(
+        '',
+        'body_frame of this camera: below its lens, x where it looks. Where there are several '
+        'cameras, each needs its own, or gives no metres.',
+    )
+    imu_topic: str = parameter('', 'imu_topic of this camera.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +189,8 @@ class DepthNodeSettings:
     )
     imu_topic: str = parameter(
         '',
-        'sensor_msgs/Imu of the body, whose roll and pitch are added to the mount; empty = none.',
+        "sensor_msgs/Imu of the body, whose roll and pitch at the picture's stamp are added to the "
+        'mount; empty = none.',
     )
     horizontal_fov: float = parameter(
         NAN,
@@ -180,6 +211,22 @@ class DepthNodeSettings:
         'camera looks, y left, z up. If your base_link is elsewhere, name another frame and '
         'publish a static transform to it.',
     )
+    picture_check: bool = parameter(
+        True,
+        'Judge every picture: one that is dark, white, fogged, out of focus or covered, all of it '
+        'or a part, says nothing about depth, whatever the network makes of it.',
+        live=True,
+    )
+    frozen_after: float = parameter(
+        2.0,
+        'A camera that sends the same picture to the bit for longer than this, by its stamps, '
+        'counts as frozen; 0 = never, for simulated cameras without noise and for still pictures.',
+        unit='s',
+        minimum=0.0,
+        maximum=3600.0,
+        live=True,
+    )
+    mounts: dict[str, MountParameters] = groups(MountParameters, 'cameras')
     image_timeout: float = parameter(
         2.0,
         'After this long without images the camera counts as silent (wall clock).',

@@ -62,6 +62,7 @@ class CameraStatistics:
             self.stamp_jumps = 0
             self.latency, self.stamp_age, self.inference = Times(), Times(), Times()
             self.last_fault = ''
+            self.blind = self.partly_blind = ''  # why the last picture says nothing, or a part
             self._fault_at: float | None = None
             self._arrivals: collections.deque[float] = collections.deque(maxlen=1000)
             self._outputs: collections.deque[float] = collections.deque(maxlen=1000)
@@ -88,6 +89,11 @@ class CameraStatistics:
         with self._lock:
             setattr(self.counts, ending, getattr(self.counts, ending) + 1)
             self.last_fault, self._fault_at = text, self._clock()
+
+    def judged(self, blind: str, partly_blind: str) -> None:
+        """What was thought of the last picture: why it, or a part of it, says nothing; else ''."""
+        with self._lock:
+            self.blind, self.partly_blind = blind, partly_blind
 
     def processed(self, latency_s: float, stamp_age_s: float, inference_s: float) -> None:
         """A frame went all the way."""

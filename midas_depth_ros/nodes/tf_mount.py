@@ -9,9 +9,14 @@ import numpy as np
 from rclpy.time import Time
 
 from midas_depth_ros.geometry import CameraMount, MountError, Refusal
+from midas_depth_ros.nodes.messages import stamp_ns
+from midas_depth_ros.nodes.scheduling import NANOSECONDS
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+
+NEAR_S = 0.1  # a transform is of a picture's time if it is no farther from it
+MOST_ASIDE_M = 0.05  # of the lens from the body frame's origin, seen from above
 
 
 class TfMount:
@@ -34,16 +39,42 @@ class TfMount:
         self._listener.unregister()
         self._listener = None
 
-    def mount(self, optical_frame: str, body_frame: str) -> CameraMount | Refusal:
-        """The newest mount of a camera, or why there is none."""
+    def mount(self, optical_frame: str, body_frame: str, stamp: int) -> CameraMount | Refusal:
+        """The mount of a camera at a stamp (ns), or why there is none.
+
+        Where TF has nothing for that moment, what is newest will do if it is near.
+        """
         try:
-            found = self._buffer.lookup_transform(body_frame, optical_frame, Time()).transform
+            found = self._at(optical_frame, body_frame, stamp)
         except self._failure as error:
             return Refusal(f'no transform from {optical_frame} to {body_frame}: {error}')
+        if isinstance(found, Refusal):
+            return found
+        aside = math.hypot(found.translation.x, found.translation.y)
+        if not aside <= MOST_ASIDE_M:
+            return Refusal(
+                f'the lens of {optical_frame} is {aside:.2f} m from the origin of {body_frame} as '
+                'seen from above: name a frame below the lens, or distances would begin elsewhere'
+            )
         try:
             return CameraMount.from_axes(rotation_matrix(found.rotation), found.translation.z)
         except MountError as error:
             return Refusal(str(error))
+
+    def _at(self, optical_frame: str, body_frame: str, stamp: int) -> Any:
+        """A geometry_msgs/Transform, or a Refusal; raises what tf2 does."""
+        try:
+            moment = Time(nanoseconds=stamp)
+            return self._buffer.lookup_transform(body_frame, optical_frame, moment).transform
+        except self._failure:
+            newest = self._buffer.lookup_transform(body_frame, optical_frame, Time())
+        away_s = abs(stamp_ns(newest.header) - stamp) / NANOSECONDS
+        if away_s > NEAR_S:
+            return Refusal(
+                f'the newest transform from {optical_frame} to {body_frame} is {away_s:.2f} s from '
+                'the picture by its stamp'
+            )
+        return newest.transform
 
 
 def rotation_matrix(q: Any) -> np.ndarray:

@@ -12,13 +12,24 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.images import ImageError, decode_compressed, decode_image
+from midas_depth_ros.images import (
+    Freeze,
+    ImageError,
+    Verdict,
+    decode_compressed,
+    decode_image,
+    judge_picture,
+)
 from midas_depth_ros.nodes.camera_input import CameraInput
 from midas_depth_ros.nodes.camera_output import CameraOutput
 from midas_depth_ros.nodes.frame_view import FrameView, GridCache
 from midas_depth_ros.nodes.metric_output import MetricOutput
 from midas_depth_ros.nodes.mount_calibration import MountCalibration
+from midas_depth_ros.nodes.mounting import Mounting
 from midas_depth_ros.nodes.scheduling import NANOSECONDS, Frame, FrameExchange
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.statistics import CameraStatistics
@@ -38,6 +49,8 @@ class Camera:
     statistics: CameraStatistics
     calibration: MountCalibration
     grids: GridCache
+    mounting: Mounting
+    freeze: Freeze = dataclasses.field(default_factory=Freeze)
 
     def wanted(self) -> bool:
         """Whether anybody wants anything of this camera."""
@@ -58,6 +71,7 @@ class Camera:
         """Destroy the publishers."""
         self.output.close()
         self.metric.close()
+        self.mounting.close()
 
 
 class Worker:
@@ -108,13 +122,31 @@ class Worker:
         decode = decode_image if hasattr(frame.message, 'encoding') else decode_compressed
         rgb = decode(frame.message, settings.max_pixels)
         started = time.monotonic()
-        inverse_depth = self._estimator.infer(rgb)
+        answer = self._estimator.infer(rgb)
         inference_s = time.monotonic() - started
+        verdict = self._verdict(rgb, frame, camera, settings)
+        inverse_depth = verdict.hidden(answer)
         model = camera.input.model_for(rgb.shape[1], rgb.shape[0])
         grid = camera.grids.of(model, inverse_depth.shape)
-        camera.publish(FrameView(frame, rgb, inverse_depth, model, grid, settings))
+        view = FrameView(frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings)
+        camera.publish(view)
         camera.statistics.processed(
             latency_s=time.monotonic() - frame.received_s,
             stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,
             inference_s=inference_s,
         )
+
+    def _verdict(
+        self, rgb: NDArray[np.uint8], frame: Frame, camera: Camera, settings: DepthNodeSettings
+    ) -> Verdict:
+        """What the picture is worth; one whose depth comes from elsewhere is not asked."""
+        verdict = Verdict()
+        # An estimator of somebody's own need not say that it sees pictures.
+        if getattr(self._estimator, 'of_pictures', False):
+            frozen = camera.freeze.look(rgb, frame.stamp_ns / NANOSECONDS, settings.frozen_after)
+            if frozen:
+                verdict = Verdict(frozen)
+            elif settings.picture_check:
+                verdict = judge_picture(rgb)
+        camera.statistics.judged(verdict.reason, verdict.partly)
+        return verdict

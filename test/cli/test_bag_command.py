@@ -35,6 +35,7 @@ TOPICS = {
     'depth/image': 'sensor_msgs/msg/Image',
     'depth/camera_info': 'sensor_msgs/msg/CameraInfo',
     'scan': 'sensor_msgs/msg/LaserScan',
+    'seen_free': 'sensor_msgs/msg/LaserScan',
     'proximity': 'sensor_msgs/msg/Range',
     'nearest_point': 'geometry_msgs/msg/PointStamped',
     'points': 'sensor_msgs/msg/PointCloud2',

@@ -53,6 +53,7 @@ def test_rviz_shows_every_output_that_can_be_drawn(layout):
         'Heatmap': ('rviz_default_plugins/Image', 'camera/heatmap/image'),
         'Depth': ('rviz_default_plugins/Image', 'camera/depth/image'),
         'Scan': ('rviz_default_plugins/LaserScan', 'camera/scan'),
+        'Seen free': ('rviz_default_plugins/LaserScan', 'camera/seen_free'),
         'Proximity': ('rviz_default_plugins/Range', 'camera/proximity'),
         'Nearest point': ('rviz_default_plugins/PointStamped', 'camera/nearest_point'),
         'Points': ('rviz_default_plugins/PointCloud2', 'camera/points'),

@@ -277,7 +277,8 @@ def test_an_imu_corrects_a_robot_that_nods(ros, run):
         z=-math.sin(half_roll) * math.sin(half_pitch),
     )
 
-    def hear(_):
+    def hear(head):
+        message.header = head
         imu.publish(message)
         ros.spin_for(0.02)
 

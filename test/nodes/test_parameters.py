@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 import rclpy.node
 
 from midas_depth_ros.nodes import parameters
-from midas_depth_ros.nodes.declarations import parameter
+from midas_depth_ros.nodes.declarations import parameter, specs
+from midas_depth_ros.nodes.mounting import mount_of
 from midas_depth_ros.nodes.parameters import ParameterServer
-from midas_depth_ros.nodes.settings import DepthNodeSettings, HeatmapParameters
+from midas_depth_ros.nodes.settings import DepthNodeSettings, HeatmapParameters, MountParameters
 from midas_depth_ros.views import HeatmapOptions
 
 NODES = Path(parameters.__file__).parent
@@ -111,5 +113,64 @@ def test_heatmap_parameters_are_the_options_of_the_views():
 
 def test_every_parameter_of_the_depth_node_is_read_by_somebody():
     source = ''.join(path.read_text() for path in NODES.glob('*.py') if path.name != 'settings.py')
+    by_camera = {field.name for field in dataclasses.fields(MountParameters)}
     for field in dataclasses.fields(DepthNodeSettings):
-        assert re.search(rf'settings(\(\))?\.{field.name}\b', source), field.name
+        if field.name not in by_camera:
+            assert re.search(rf'settings(\(\))?\.{field.name}\b', source), field.name
+    mounting = (NODES / 'mounting.py').read_text()
+    for name in by_camera:
+        assert re.search(rf'(mount|self\._camera\)|, name\)|camera\))\.{name}\b', mounting), name
+
+
+NAMES = {'cameras': ['front', 'rear/left']}
+
+
+def test_there_is_a_group_for_every_name_and_for_no_other(ros):
+    node = ros.make_node(
+        'example', parameters={**NAMES, 'camera_pitch': 0.1, 'mounts.rear/left.camera_pitch': 0.3}
+    )
+    server = ParameterServer(node, DepthNodeSettings)
+    assert set(server.current.mounts) == {'front', 'rear/left'}
+    assert mount_of(server.current, 'front').camera_pitch == 0.1
+    assert mount_of(server.current, 'rear/left').camera_pitch == 0.3
+    change = rclpy.node.Parameter('mounts.front.camera_height', value=0.4)
+    assert node.set_parameters([change])[0].successful
+    assert mount_of(server.current, 'front').camera_height == 0.4
+    assert math.isnan(mount_of(server.current, 'rear/left').camera_height)
+    wrong = rclpy.node.Parameter('mounts.front.camera_height', value=-1.0)
+    result = node.set_parameters([wrong])[0]
+    assert (result.successful, server.current.mounts['front'].camera_height) == (False, 0.4)
+    assert 'below the minimum' in result.reason
+
+
+@pytest.mark.parametrize(
+    ('given', 'words'),
+    [
+        (
+            'mounts.fornt.camera_height',
+            r'mounts\.fornt\.camera_height: there is none.*name of cameras',
+        ),
+        ('mounts.front.hieght', r'one of camera_height, camera_pitch'),
+    ],
+)
+def test_a_group_for_a_name_that_is_none_is_said(ros, given, words):
+    node = ros.make_node('example', parameters={**NAMES, given: 0.3})
+    with pytest.raises(ValueError, match=words):
+        ParameterServer(node, DepthNodeSettings)
+
+
+def test_groups_follow_the_names_while_they_may_change(ros):
+    node = ros.make_node('example', parameters={'mounts.camera.camera_pitch': 0.2})
+    server = ParameterServer(node, DepthNodeSettings, lambda: True)
+    assert set(server.current.mounts) == {'camera'}
+    assert node.set_parameters([rclpy.node.Parameter('cameras', value=['a', 'camera'])])
+    server.declare_groups()
+    assert set(server.current.mounts) == {'a', 'camera'}
+    assert server.current.mounts['camera'].camera_pitch == 0.2
+
+
+@pytest.mark.parametrize('value', [math.inf, -math.inf])
+def test_infinity_is_no_value_of_any_parameter(value):
+    for spec in specs(DepthNodeSettings):
+        if spec.kind == 'double':
+            assert spec.fault(value), spec.name

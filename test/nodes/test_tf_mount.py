@@ -10,7 +10,10 @@ import pytest
 from geometry_msgs.msg import Quaternion, TransformStamped
 
 from midas_depth_ros.geometry import CameraMount, Refusal
+from midas_depth_ros.nodes.messages import stamp_ns
 from midas_depth_ros.nodes.tf_mount import TfMount, rotation_matrix
+
+NOW = 100_000_000_000
 
 
 class TransformException(Exception):
@@ -21,10 +24,14 @@ class Buffer:
     """Knows one transform."""
 
     found: TransformStamped | None = None
+    always = True  # a static one: it holds for every moment
 
     def lookup_transform(self, target, source, time):
         if self.found is None:
             raise TransformException(f'{source} is not in the graph')
+        stamp = stamp_ns(self.found.header)
+        if not self.always and time.nanoseconds not in (0, stamp):
+            raise TransformException('would require extrapolation')
         return self.found
 
 
@@ -78,19 +85,40 @@ def test_the_mount_comes_back_from_its_transform(tf2, monkeypatch, pitch, roll):
     np.testing.assert_allclose(
         rotation_matrix(Buffer.found.transform.rotation), mount.body_axes(), atol=1e-9
     )
-    found = TfMount(None).mount('optical', 'base_footprint')
+    found = TfMount(None).mount('optical', 'base_footprint', NOW)
     assert (found.height_m, found.pitch_rad, found.roll_rad) == pytest.approx((0.42, pitch, roll))
 
 
 def test_a_camera_that_looks_aside_is_refused(tf2, monkeypatch):
     monkeypatch.setattr(Buffer, 'found', transform(CameraMount(0.3, 0.1), yaw=0.5))
-    found = TfMount(None).mount('optical', 'base_link')
+    found = TfMount(None).mount('optical', 'base_link', NOW)
     assert isinstance(found, Refusal)
     assert '29 degrees aside' in found.reason
 
 
+@pytest.mark.parametrize(('late_ms', 'good'), [(0, True), (60, True), (-60, True), (300, False)])
+def test_a_moving_mount_is_that_of_the_picture_or_none(tf2, monkeypatch, late_ms, good):
+    found = transform(CameraMount(0.3, 0.1))
+    found.header.stamp.sec, found.header.stamp.nanosec = divmod(NOW - late_ms * 10**6, 10**9)
+    monkeypatch.setattr(Buffer, 'found', found)
+    monkeypatch.setattr(Buffer, 'always', False)
+    mount = TfMount(None).mount('optical', 'base_link', NOW)
+    if good:
+        assert mount.pitch_rad == pytest.approx(0.1)
+    else:
+        assert 'is 0.30 s from the picture' in mount.reason
+
+
+def test_a_lens_beside_the_frame_is_refused(tf2, monkeypatch):
+    found = transform(CameraMount(0.3, 0.1))
+    found.transform.translation.x = 0.2
+    monkeypatch.setattr(Buffer, 'found', found)
+    refused = TfMount(None).mount('optical', 'base_link', NOW)
+    assert 'the lens of optical is 0.20 m from the origin of base_link' in refused.reason
+
+
 def test_a_missing_transform_is_said(tf2):
-    found = TfMount(None).mount('optical', 'base_link')
+    found = TfMount(None).mount('optical', 'base_link', NOW)
     assert found == Refusal('no transform from optical to base_link: optical is not in the graph')
 
 

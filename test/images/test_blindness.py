@@ -1,0 +1,267 @@
+"""Pictures that say nothing are told from those that do, in whole and in part."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import midas_depth_ros
+from midas_depth_ros.drive import rig
+from midas_depth_ros.images import Freeze, judge_picture
+from midas_depth_ros.images.blindness import GOOD
+from midas_depth_ros.sim import WORLDS, Pose
+from midas_depth_ros.sim.disturb import noisy
+
+SAMPLES = sorted((Path(midas_depth_ros.__file__).parent / 'assets' / 'samples').glob('*.jpg'))
+SIZES = [(480, 640), (240, 320), (120, 160), (64, 48)]
+KINDS = ('depth_m', 'depth_mm', 'disparity', 'image')  # of single pictures in the manifest
+# Not good: nothing but a wall is in them, which says as little as a cover.
+BARE_WALLS = {'0018.jpg', '0045.jpg', '0058.jpg', 'rtabmap_corridor_19.jpg'}
+
+
+def read(path) -> np.ndarray:
+    return np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def sized(rgb, width=640) -> np.ndarray:
+    height = round(rgb.shape[0] * width / rgb.shape[1])
+    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def stored(values) -> np.ndarray:
+    """What a sensor of 8 bits makes of it."""
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def with_noise(rgb, deviation, seed=0) -> np.ndarray:
+    return stored(rgb + np.random.default_rng(seed).normal(0, deviation, rgb.shape))
+
+
+def darkened(rgb, factor) -> np.ndarray:
+    return stored(rgb / factor)
+
+
+def fogged(rgb, share, light=200) -> np.ndarray:
+    return stored(rgb * (1 - share) + light * share)
+
+
+def blurred(rgb, of_256) -> np.ndarray:
+    return cv2.GaussianBlur(rgb, (0, 0), of_256 * rgb.shape[1] / 256)
+
+
+@pytest.fixture(scope='module')
+def samples() -> list[np.ndarray]:
+    return [sized(read(path)) for path in SAMPLES]
+
+
+@pytest.fixture(scope='module')
+def real(shared_data) -> dict[str, np.ndarray]:
+    listed = json.loads((shared_data / 'MANIFEST.json').read_text())
+    paths = [shared_data / entry['image'] for entry in listed if entry['kind'] in KINDS]
+    frames = sorted((shared_data / 'sequences').rglob('*.[jp][pn]g'))
+    paths += [path for path in frames if 'depth' not in str(path.relative_to(shared_data))]
+    return {str(path.relative_to(shared_data)): sized(read(path)) for path in paths}
+
+
+@pytest.mark.parametrize('size', SIZES, ids=str)
+@pytest.mark.parametrize('noise', [0, 1, 8])
+def test_a_picture_of_one_colour_says_nothing(size, noise):
+    levels = (0, 64, 128, 191, 255) if noise == 8 or size[0] < 480 else (0, 128, 255)
+    for colour in itertools.product(levels, repeat=3):
+        rgb = np.empty((*size, 3), np.uint8)
+        rgb[:] = colour
+        if noise:
+            rgb = with_noise(rgb, noise)
+        assert judge_picture(rgb).reason, (colour, noise)
+
+
+@pytest.mark.parametrize('noise', [0, 1, 2, 4, 8, 16])
+def test_black_with_read_noise_is_said_to_be_dark(noise):
+    black = np.zeros((480, 640, 3), np.uint8)
+    verdict = judge_picture(with_noise(black, noise) if noise else black)
+    assert verdict.reason.startswith('too dark')
+    assert np.isnan(verdict.hidden(np.ones((192, 256), np.float32))).all()
+
+
+def test_the_reason_tells_dark_from_bright_and_even():
+    def of(level):
+        return judge_picture(np.full((480, 640, 3), level, np.uint8)).reason
+
+    assert of(0).startswith('too dark')
+    assert of(255).startswith('too bright')
+    assert of(120).startswith('too even')
+
+
+def test_a_slope_of_light_says_nothing():
+    rows, columns = np.mgrid[:480, :640]
+    slope = (40 + 100 * rows / 480 + 60 * columns / 640)[..., None].repeat(3, axis=2)
+    assert judge_picture(stored(slope)).reason
+    assert judge_picture(with_noise(stored(slope), 6)).reason
+    glow = 30 + 150 * np.exp(-((rows - 300) ** 2 + (columns - 200) ** 2) / 2e4)
+    assert judge_picture(stored(glow[..., None].repeat(3, axis=2))).reason
+
+
+@pytest.mark.parametrize('deviation', [20, 60, 120])
+def test_noise_alone_says_nothing(deviation):
+    grey = np.full((480, 640, 3), 128, np.uint8)
+    assert judge_picture(with_noise(grey, deviation)).reason
+    small = np.full((192, 256, 3), 128, np.uint8)
+    assert judge_picture(with_noise(small, deviation)).reason
+
+
+def test_a_caption_on_black_says_nothing():
+    rgb = np.zeros((480, 640, 3), np.uint8)
+    cv2.putText(rgb, 'CAM 1  NO SIGNAL', (20, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (255,) * 3, 3)
+    assert judge_picture(rgb).reason
+    rgb[:] = (0, 0, 200)
+    cv2.putText(rgb, '2026-11-28 12:00', (20, 440), cv2.FONT_HERSHEY_SIMPLEX, 1, (255,) * 3, 2)
+    assert judge_picture(rgb).reason
+
+
+def test_our_own_pictures_are_good(samples):
+    assert len(samples) >= 10
+    for rgb in samples:
+        assert judge_picture(rgb) is GOOD
+        assert judge_picture(darkened(rgb, 2)).reason == ''
+        assert judge_picture(with_noise(rgb, 10)).reason == ''
+        assert judge_picture(fogged(rgb, 0.4)).reason == ''
+        assert judge_picture(blurred(rgb, 1)).reason == ''
+
+
+@pytest.mark.parametrize('kind', WORLDS)
+def test_what_the_simulated_robots_see_is_good(kind):
+    camera, rng = rig.camera_model(rig.SIZE_MODEL), np.random.default_rng(0)
+    seen = []
+    for seed in range(6):
+        world = WORLDS[kind](seed)
+        x, y, yaw = world.start
+        for turn in (0.0, 1.6, 3.1, 4.7):
+            pose = Pose(x, y, 0.3, yaw + turn, 0.25)
+            seen.append(judge_picture(noisy(world.render(camera, pose).rgb, 2.0, rng)))
+    assert [verdict.reason for verdict in seen if verdict.reason] == []
+    assert sum(bool(verdict.partly) for verdict in seen) <= 1
+
+
+def test_real_pictures_are_not_refused(real):
+    refused = {name: judge_picture(rgb).text for name, rgb in real.items()}
+    refused = {name: text for name, text in refused.items() if text}
+    assert len(real) > 400
+    assert {name.rpartition('/')[2] for name in refused} <= BARE_WALLS, refused
+
+
+CHANGES = {
+    # Of these a network still makes much the same: `python -m benchmarks.blindness`.
+    'half as bright': (lambda rgb: darkened(rgb, 2), True),
+    'a quarter as bright': (lambda rgb: darkened(rgb, 4), True),
+    'a little blurred': (lambda rgb: blurred(rgb, 1.5), True),
+    'thin fog': (lambda rgb: fogged(rgb, 0.5), True),
+    'much noise': (lambda rgb: with_noise(rgb, 20), True),
+    # Of these not.
+    '1/32 as bright': (lambda rgb: darkened(rgb, 32), False),
+    '1/64 as bright': (lambda rgb: darkened(rgb, 64), False),
+    '1/64 as bright, with noise': (lambda rgb: with_noise(rgb / 64, 2), False),
+    'out of focus': (lambda rgb: blurred(rgb, 8), False),
+    'dense fog': (lambda rgb: fogged(rgb, 0.95), False),
+    'a wet lens': (lambda rgb: fogged(blurred(rgb, 4), 0.9), False),
+    'all but white': (lambda rgb: stored(rgb * 0.02 + 250), False),
+}
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_pictures_are_refused_when_a_network_no_longer_knows_near_from_far(real, change):
+    alter, good = CHANGES[change]
+    chosen = [rgb for name, rgb in real.items() if name.rpartition('/')[2] not in BARE_WALLS][::9]
+    assert len(chosen) >= 40
+    refused = sum(bool(judge_picture(alter(rgb)).reason) for rgb in chosen)
+    assert refused == (0 if good else len(chosen))
+
+
+def covers(rgb):
+    """Half a picture covered in every way: name, picture, the rows and columns that are."""
+    height, width = rgb.shape[:2]
+    finger = stored(0.3 * blurred(rgb, 24) + (40, 10, 10))
+    left, right = np.s_[:, : width // 2], np.s_[:, width // 2 :]
+    top, bottom = np.s_[: height // 2], np.s_[height // 2 :]
+    for name, part in (('left', left), ('right', right), ('top', top), ('bottom', bottom)):
+        for cover in (0, 90, 255):
+            covered = rgb.copy()
+            covered[part] = cover
+            yield f'{name} {cover}', covered, part
+        covered = rgb.copy()
+        covered[part] = with_noise(np.zeros_like(rgb[part]), 8)
+        yield f'{name} black with noise', covered, part
+        covered = rgb.copy()
+        covered[part] = finger[part]
+        yield f'{name} a finger', covered, part
+    fog = rgb.copy()
+    fog[left] = fogged(rgb, 0.95)[left]
+    yield 'left fog', fog, np.s_[:, : width // 3]
+
+
+def test_of_a_picture_that_is_half_covered_only_the_other_half_is_believed(samples):
+    for rgb in (sized(each, 320) for each in samples):
+        for name, covered, part in covers(rgb):
+            verdict = judge_picture(covered)
+            if verdict.reason:
+                continue  # what remains was not enough
+            hidden = np.isnan(verdict.hidden(np.ones(rgb.shape[:2], np.float32)))
+            assert hidden[part].mean() > 0.9, name
+            assert verdict.partly
+            assert 'says nothing' in verdict.text
+            if name != 'left fog':
+                rest = hidden.sum() - hidden[part].sum()
+                assert rest < 0.25 * hidden.size, name
+
+
+def test_a_good_picture_hides_nothing(samples):
+    depth = np.random.default_rng(0).random((192, 256)).astype(np.float32)
+    assert judge_picture(samples[0]).hidden(depth) is depth
+
+
+@pytest.mark.parametrize(
+    'shape', [(1, 1), (1, 1920), (1920, 1), (20, 30), (31, 31), (32, 4000), (3, 100_000), (33, 47)]
+)
+def test_any_shape_is_judged(shape):
+    rng = np.random.default_rng(0)
+    assert judge_picture(np.zeros((*shape, 3), np.uint8)).reason
+    verdict = judge_picture(rng.integers(0, 256, (*shape, 3), np.uint8))
+    assert verdict.hidden(np.ones((32, 64), np.float32)).shape == (32, 64)
+
+
+def frozen_times(pictures, after_s, interval_s=0.2):
+    freeze = Freeze()
+    said = [freeze.look(rgb, 10 + i * interval_s, after_s) for i, rgb in enumerate(pictures)]
+    return [i * interval_s for i, text in enumerate(said) if text], said
+
+
+def test_the_same_picture_for_long_is_a_frozen_camera(samples):
+    times, said = frozen_times([samples[0]] * 20, 2.0)
+    assert times[0] == pytest.approx(2.2)
+    assert len(times) == 9
+    assert 'frozen: the same picture to the bit for 3.8 s' in said[-1]
+
+
+def test_a_camera_that_stands_still_is_not_frozen(samples):
+    moving = [with_noise(samples[0], 0.7, seed) for seed in range(20)]
+    assert frozen_times(moving, 1.0)[0] == []
+    dim = [with_noise(darkened(samples[0], 8), 0.7, seed) for seed in range(20)]
+    assert frozen_times(dim, 1.0)[0] == []
+
+
+def test_it_thaws_with_the_next_picture_and_may_be_left_out(samples):
+    freeze = Freeze()
+    for i in range(20):
+        freeze.look(samples[0], 0.2 * i, 2.0)
+    assert freeze.look(samples[1], 4.0, 2.0) == ''
+    assert freeze.look(samples[1], 4.2, 2.0) == ''
+    assert frozen_times([samples[0]] * 50, 0.0)[0] == []
+    # Few pictures far apart are not enough, nor is a recording that begins again.
+    assert frozen_times([samples[0]] * 3, 1.0, interval_s=5.0)[0] == []
+    for stamp in (0.0, 1.0, 2.0, 3.0, 0.0, 1.0):
+        last = freeze.look(samples[2], stamp, 2.5)
+    assert last == ''
