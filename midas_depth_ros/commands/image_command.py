@@ -28,7 +28,7 @@ from midas_depth_ros.commands.parameter_options import (
 )
 from midas_depth_ros.depth import DepthError
 from midas_depth_ros.geometry import GeometryError
-from midas_depth_ros.images import ImageError
+from midas_depth_ros.images import BitDepth, ImageError
 from midas_depth_ros.images.sources.pictures import read_picture
 from midas_depth_ros.views import ViewError
 
@@ -149,7 +149,8 @@ class Batch:
         """Do one picture; what went wrong with it."""
         try:
             paths = self._paths_of(picture)
-            rgb = read_picture(picture, self._values['max_pixels'])
+            bit_depth = BitDepth(self._values['bit_depth'])  # each is a picture for itself
+            rgb = read_picture(picture, self._values['max_pixels'], bit_depth)
             result = Result(picture.name, rgb, estimator, self._look)
             self._folder.mkdir(parents=True, exist_ok=True)
         except FAULTS as error:

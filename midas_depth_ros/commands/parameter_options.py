@@ -21,7 +21,10 @@ from midas_depth_ros.views import HeatmapOptions
 Command = TypeVar('Command', bound=Callable[..., Any])
 
 # Of the depth node's parameters: what pictures need of the model, and what makes metres.
-MODEL = ('model', 'backend', 'precision', 'num_threads', 'allow_download', 'max_pixels')
+MODEL = (
+    *('model', 'backend', 'precision', 'num_threads', 'allow_download', 'max_pixels'),
+    'bit_depth',
+)
 MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
 FIXED_SCALE = ('scale.fixed_scale', 'scale.fixed_shift')
 

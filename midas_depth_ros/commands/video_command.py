@@ -101,7 +101,7 @@ def video(
     path = output or Path(f'{Path(source.rstrip("/")).stem}_depth.mp4')
     check_output(path, source, force)
     faults: list[str] = []
-    opened = open_source(source, topic, values['max_pixels'], faults.append)
+    opened = open_source(source, topic, values['max_pixels'], faults.append, values['bit_depth'])
     view = VideoView(estimator_of(values), look, steady, values['time_constant'])
     with (
         reporting('frames', opened.length) as report,

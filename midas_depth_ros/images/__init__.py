@@ -3,6 +3,7 @@
 This room imports no other room. Every error is an ImageError.
 """
 
+from midas_depth_ros.images.bit_depth import BitDepth
 from midas_depth_ros.images.blindness import Freeze, Verdict, judge_picture
 from midas_depth_ros.images.cdr import is_plain_cdr, read_compressed, read_image
 from midas_depth_ros.images.checks import MAX_PIXELS
@@ -13,6 +14,7 @@ from midas_depth_ros.images.errors import ImageError
 
 __all__ = [
     'MAX_PIXELS',
+    'BitDepth',
     'Freeze',
     'ImageError',
     'Verdict',

@@ -23,6 +23,16 @@ PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 # All that makes pixels. Transparency (tRNS) is left out: alpha is dropped anyway.
 PNG_CHUNKS = (b'IHDR', b'PLTE', b'IDAT', b'IEND')
 
+# By the type of colour: samples per pixel, and the bits they may have. Of an interlaced picture the
+# passes: left, top, and steps to the right and down.
+PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+PNG_PASSES = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
+PIECE = 1 << 16
+
 JPEG_END = b'\xff\xd9'
 JPEG_SCAN = 0xDA
 # SOF0 to SOF15, among which DHT, JPG and DAC have their numbers.
@@ -132,7 +142,66 @@ def png_size(data: bytes) -> tuple[int, int]:
 def png_without_metadata(data: bytes) -> bytes:
     """The PNG with nothing but what makes pixels, its checksums compared. Raises CorruptPicture."""
     kept = [PNG_SIGNATURE]
-    headers, position, kind = 0, len(PNG_SIGNATURE), b''
+    headers = 0
+    for kind, start, end in _png_chunks(data):
+        if kind in PNG_CHUNKS:
+            chunk = data[start:end]
+            if zlib.crc32(chunk[4:-4]) != _big(chunk[-4:]):
+                raise CorruptPicture(f'the {kind.decode()} chunk of the PNG has a wrong checksum')
+            kept.append(chunk)
+            headers += kind == b'IHDR'
+    if headers != 1:
+        raise CorruptPicture(f'the PNG has {headers} headers, not one')
+    return b''.join(kept)
+
+
+def png_colours(data: bytes) -> tuple[int, int, bool]:
+    """Bits of a sample, type of colour, and whether it is interlaced, by the header of a PNG."""
+    return data[24], data[25], data[28] != 0
+
+
+def png_pixels(data: bytes) -> bytes:
+    """The compressed pixels of a PNG. Raises TruncatedPicture, ValueError and zlib.error.
+
+    They are unpacked, piece by piece, to see that none is missing: decoders take those for black.
+    """
+    pixels = b''.join(
+        data[start + 8 : end - 4] for kind, start, end in _png_chunks(data) if kind == b'IDAT'
+    )
+    missing = _png_bytes(data)
+    stream = zlib.decompressobj()
+    for start in range(0, len(pixels), PIECE):
+        left = pixels[start : start + PIECE]
+        while left and missing > 0 and not stream.eof:
+            missing -= len(stream.decompress(left, PIECE))
+            left = stream.unconsumed_tail
+    if missing > 0:
+        missing -= len(stream.flush())
+    if missing > 0:
+        raise TruncatedPicture(
+            f'{missing} bytes of the pixels of the PNG are missing: the message was cut short'
+        )
+    return pixels
+
+
+def _png_bytes(data: bytes) -> int:
+    """How many bytes the pixels of a PNG have when they are unpacked, by its header."""
+    width, height = png_size(data)
+    bits, colours, interlaced = png_colours(data)
+    if bits not in PNG_BITS.get(colours, ()):
+        raise ValueError(f'colours of type {colours} have no {bits} bits')
+    passes = PNG_PASSES if interlaced else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, right, down in passes:
+        columns, rows = -(-(width - left) // right), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + -(-columns * bits * PNG_SAMPLES[colours] // 8))
+    return total
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of every chunk, up to and with IEND."""
+    position, kind = len(PNG_SIGNATURE), b''
     while kind != b'IEND':
         kind = data[position + 4 : position + 8]
         end = position + 12 + _big(data[position : position + 4])
@@ -140,16 +209,8 @@ def png_without_metadata(data: bytes) -> bytes:
             raise TruncatedPicture(
                 f'the PNG ends within a chunk, after {len(data)} bytes: the message was cut short'
             )
-        if kind in PNG_CHUNKS:
-            chunk = data[position:end]
-            if zlib.crc32(chunk[4:-4]) != _big(chunk[-4:]):
-                raise CorruptPicture(f'the {kind.decode()} chunk of the PNG has a wrong checksum')
-            kept.append(chunk)
-            headers += kind == b'IHDR'
+        yield kind, position, end
         position = end
-    if headers != 1:
-        raise CorruptPicture(f'the PNG has {headers} headers, not one')
-    return b''.join(kept)
 
 
 def webp_size(data: bytes) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.images.bit_depth import BitDepth, eight_bits
 from midas_depth_ros.images.bridge import load_bridge, rgb_by_cv_bridge, unknown_encoding
 from midas_depth_ros.images.checks import MAX_PIXELS, byte_view, check_size, integer
 from midas_depth_ros.images.encodings import ENCODINGS, NO_CONVERSION, Encoding, Layout
@@ -54,15 +55,37 @@ class RawPicture:
     def plane(self, width: int, height: int, channels: int, first_row: int = 0) -> Picture:
         """A view of (height, width, channels), or (height, width), of 8 bit samples.
 
-        Of 16 bits the view has the high byte. `first_row` is where the plane starts, in steps.
+        `first_row` is where the plane starts, in steps.
         """
-        size = self.encoding.sample_bytes
-        high_byte = 0 if self.big_endian else size - 1
-        view = np.ndarray(
-            (height, width, channels),
-            np.uint8,
+        return self._view(np.dtype(np.uint8), (height, width, channels), first_row)
+
+    def in_eight_bits(self, bit_depth: BitDepth) -> RawPicture:
+        """The same picture with samples of 8 bits instead of 16, its rows without padding."""
+        order = '>u2' if self.big_endian else '<u2'
+        shape = (self.height, self.width, self.encoding.channels)
+        # The bytes may lie anywhere, and OpenCV wants numbers where the machine has them.
+        samples = np.require(self._view(np.dtype(order), shape), np.uint16, ('C', 'A'))
+        kind = (self.encoding, self.width, self.height, self.big_endian)
+        depth = bit_depth.of(samples, kind, self.encoding.may_be_depth)
+        return RawPicture(
+            data=eight_bits(samples, depth).reshape(-1),
+            width=self.width,
+            height=self.height,
+            step=self.width * self.encoding.channels,
+            big_endian=self.big_endian,
+            encoding=dataclasses.replace(self.encoding, sample_bytes=1),
+        )
+
+    def _view(
+        self, kind: np.dtype[Any], shape: tuple[int, int, int], first_row: int = 0
+    ) -> NDArray[Any]:
+        """(H, W, C), or (H, W) of one channel, where the bytes lie."""
+        size, channels = kind.itemsize, shape[2]
+        view: NDArray[Any] = np.ndarray(
+            shape,
+            kind,
             self.data,
-            offset=first_row * self.step + high_byte,
+            offset=first_row * self.step,
             strides=(self.step, channels * size, size),
         )
         return view[:, :, 0] if channels == 1 else view
@@ -72,6 +95,7 @@ def decode_image(
     message: Any,
     max_pixels: int = MAX_PIXELS,
     hand_over: Callable[[Any], Picture] = rgb_by_cv_bridge,
+    bit_depth: BitDepth | None = None,
 ) -> Picture:
     """Turn a sensor_msgs/Image into RGB.
 
@@ -80,17 +104,24 @@ def decode_image(
             (array.array('B'), bytes, memoryview or uint8 array).
         max_pixels: larger pictures are refused before anything is allocated.
         hand_over: makes RGB of a message whose encoding is not in our table.
+        bit_depth: of the camera, for samples of 16 bits; without it, it is guessed from this
+            message alone, and a darker one may look brighter.
 
     Returns:
         (H, W, 3) uint8 RGB, C-contiguous. For rgb8 without row padding it is a read-only view of
         the message's own bytes: copy it if it has to outlive the message.
-        Of 16 bit samples the high byte is kept. YUV is BT.601 in video range. Alpha is dropped.
+        Samples of 16 bits are scaled by what the camera uses of them (`bit_depth`); those of
+        16UC1, which may be depth, by all 16. YUV is BT.601 in video range. Alpha is dropped.
 
     Raises:
         ImageError: one of its kinds, for whatever is wrong with the message.
     """
     raw = checked(message, max_pixels)
     if raw is not None:
+        if raw.encoding.sample_bytes == 2:
+            raw = raw.in_eight_bits(bit_depth or BitDepth())
+        elif bit_depth is not None:
+            bit_depth.reset()
         return CONVERTERS[raw.encoding.layout](raw)
     rgb = hand_over(message)
     if rgb.dtype != np.uint8 or rgb.shape != (message.height, message.width, 3):

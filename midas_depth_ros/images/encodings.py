@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from typing import Any
 
 import cv2
 
@@ -41,6 +42,7 @@ class Encoding:
     channels: int
     sample_bytes: int
     conversion: int
+    may_be_depth: bool = False
 
     def row_bytes(self, width: int) -> int:
         """The least number of bytes in a row of `width` pixels."""
@@ -60,9 +62,10 @@ class Encoding:
 
 # OpenCV names a mosaic by the second row's second and third samples, ROS by the first row's
 # first two: ROS's rggb is OpenCV's BG. YUV is taken as BT.601 in video range (16..235), as
-# cv_bridge takes it. 16UC1 is grey here; nUC3 and nUC4 are BGR and BGRA.
-_TABLE = (
-    # names (first the present one), layout, channels, bytes per sample, conversion
+# cv_bridge takes it. 16UC1 is grey here, though it mostly holds millimetres (REP 118); nUC3 and
+# nUC4 are BGR and BGRA.
+_TABLE: tuple[tuple[Any, ...], ...] = (
+    # names (first the present one), layout, channels, bytes per sample, conversion, may be depth
     ('rgb8', Layout.PACKED, 3, 1, NO_CONVERSION),
     ('bgr8 8UC3', Layout.PACKED, 3, 1, cv2.COLOR_BGR2RGB),
     ('rgba8', Layout.PACKED, 4, 1, cv2.COLOR_RGBA2RGB),
@@ -72,7 +75,8 @@ _TABLE = (
     ('bgr16 16UC3', Layout.PACKED, 3, 2, cv2.COLOR_BGR2RGB),
     ('rgba16', Layout.PACKED, 4, 2, cv2.COLOR_RGBA2RGB),
     ('bgra16 16UC4', Layout.PACKED, 4, 2, cv2.COLOR_BGRA2RGB),
-    ('mono16 16UC1', Layout.PACKED, 1, 2, cv2.COLOR_GRAY2RGB),
+    ('mono16', Layout.PACKED, 1, 2, cv2.COLOR_GRAY2RGB),
+    ('16UC1', Layout.PACKED, 1, 2, cv2.COLOR_GRAY2RGB, True),
     ('uyvy yuv422', Layout.YUV_422, 2, 1, cv2.COLOR_YUV2RGB_UYVY),
     ('yuyv yuv422_yuy2', Layout.YUV_422, 2, 1, cv2.COLOR_YUV2RGB_YUY2),
     ('nv12', Layout.YUV_420, 1, 1, cv2.COLOR_YUV2RGB_NV12),
@@ -89,7 +93,5 @@ _TABLE = (
 )
 
 ENCODINGS: dict[str, Encoding] = {
-    name: Encoding(layout, channels, sample_bytes, conversion)
-    for names, layout, channels, sample_bytes, conversion in _TABLE
-    for name in names.split()
+    name: Encoding(*row) for names, *row in _TABLE for name in names.split()
 }

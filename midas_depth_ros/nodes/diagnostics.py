@@ -79,6 +79,7 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         'publishers': report.publishers,
         'incompatible publishers': '; '.join(report.incompatible),
         'calibration': report.calibration,
+        'bit depth': statistics.bit_depth,
         'input rate [Hz]': f'{rate_in:.2f}',
         'output rate [Hz]': f'{rate_out:.2f}',
         'frames received': counts.received,

@@ -56,7 +56,11 @@ class ImageStream(Node):
         self._parameter_server = ParameterServer(self, ImageStreamSettings)
         settings = self._parameter_server.current
         self._source = open_source(
-            settings.source, settings.topic, settings.max_pixels, self.get_logger().warning
+            settings.source,
+            settings.topic,
+            settings.max_pixels,
+            self.get_logger().warning,
+            settings.bit_depth,
         )
         self._calibration = Calibration(
             settings.calibration, settings.horizontal_fov, self._source.has_camera_info

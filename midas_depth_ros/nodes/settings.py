@@ -10,6 +10,7 @@ import dataclasses
 import re
 
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS
+from midas_depth_ros.images.bit_depth import bit_depth_fault
 from midas_depth_ros.nodes.cpu_budget import check_cpus
 from midas_depth_ros.nodes.declarations import group, groups, parameter
 from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
@@ -143,6 +144,15 @@ class DepthNodeSettings:
         minimum=1024,
         maximum=1_000_000_000,
         live=True,
+    )
+    bit_depth: int = parameter(
+        0,
+        'How many bits the camera uses of 16-bit samples (mono16, rgb16, bayer_*16, 16-bit PNG and '
+        'the like): 8 to 16, or 16 if it uses the high ones; 0 = guessed from the pictures.',
+        minimum=0,
+        maximum=16,
+        live=True,
+        check=bit_depth_fault,
     )
     output_size: str = parameter(
         'input',

@@ -63,6 +63,7 @@ class CameraStatistics:
             self.latency, self.stamp_age, self.inference = Times(), Times(), Times()
             self.last_fault = ''
             self.blind = self.partly_blind = ''  # why the last picture says nothing, or a part
+            self.bit_depth = ''
             self._fault_at: float | None = None
             self._arrivals: collections.deque[float] = collections.deque(maxlen=1000)
             self._outputs: collections.deque[float] = collections.deque(maxlen=1000)

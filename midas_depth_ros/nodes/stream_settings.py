@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from midas_depth_ros.images.bit_depth import bit_depth_fault
 from midas_depth_ros.nodes.declarations import group, parameter
 from midas_depth_ros.nodes.robot_settings import RobotSettings
 from midas_depth_ros.nodes.settings import NAN, check_camera_names
@@ -125,6 +126,14 @@ class ImageStreamSettings(CameraSourceSettings):
         unit='px',
         minimum=1024,
         maximum=1_000_000_000,
+    )
+    bit_depth: int = parameter(
+        0,
+        'How many bits the camera uses of 16-bit samples (mono16, rgb16, bayer_*16, 16-bit PNG and '
+        'the like): 8 to 16, or 16 if it uses the high ones; 0 = guessed from the pictures.',
+        minimum=0,
+        maximum=16,
+        check=bit_depth_fault,
     )
     calibration: str = parameter(
         '',

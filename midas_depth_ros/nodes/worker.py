@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.images import (
+    BitDepth,
     Freeze,
     ImageError,
     Verdict,
@@ -51,6 +52,7 @@ class Camera:
     grids: GridCache
     mounting: Mounting
     freeze: Freeze = dataclasses.field(default_factory=Freeze)
+    bit_depth: BitDepth = dataclasses.field(default_factory=BitDepth)
 
     def wanted(self) -> bool:
         """Whether anybody wants anything of this camera."""
@@ -120,7 +122,11 @@ class Worker:
     def _process(self, frame: Frame, camera: Camera) -> None:
         settings = self._settings()
         decode = decode_image if hasattr(frame.message, 'encoding') else decode_compressed
-        rgb = decode(frame.message, settings.max_pixels)
+        camera.bit_depth.given = settings.bit_depth
+        if frame.restarted:
+            camera.bit_depth.reset()
+        rgb = decode(frame.message, settings.max_pixels, bit_depth=camera.bit_depth)
+        self._report_bit_depth(camera)
         started = time.monotonic()
         answer = self._estimator.infer(rgb)
         inference_s = time.monotonic() - started
@@ -150,3 +156,13 @@ class Worker:
                 verdict = judge_picture(rgb)
         camera.statistics.judged(verdict.reason, verdict.partly)
         return verdict
+
+    def _report_bit_depth(self, camera: Camera) -> None:
+        words = camera.bit_depth.words
+        if words == camera.statistics.bit_depth:
+            return
+        camera.statistics.bit_depth = words
+        if words:
+            self._node.get_logger().info(
+                f'{camera.name}: bit depth of the pictures: {words} (parameter bit_depth)'
+            )

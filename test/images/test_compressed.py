@@ -244,6 +244,23 @@ def test_a_webp_cut_anywhere_is_refused(lossless):
             decoded(data[:length])
 
 
+PNG_KINDS = ((1, 8, 0), (3, 8, 2), (1, 8, 3), (2, 8, 4), (4, 8, 6), (1, 1, 0), (1, 2, 0), (1, 4, 3))
+
+
+@pytest.mark.parametrize(('channels', 'depth', 'colour'), PNG_KINDS)
+def test_a_png_whose_pixels_end_early_is_refused(channels, depth, colour):
+    """All of its checksums are right; decoders show what is missing as black."""
+    samples = noise(40, 30, channels)
+    samples = samples if depth == 8 else samples[:, : 30 * depth // 8]
+    palette = noise(1, 256).tobytes() if colour == 3 else b''
+    whole = write_png(samples, depth, colour, palette)
+    assert decoded(whole).shape[0] == 40
+    for rows in (1, 39):
+        short = write_png(samples[:rows], depth, colour, palette)
+        with pytest.raises(errors.TruncatedPicture, match='pixels of the PNG are missing'):
+            decoded(whole[:33] + short[33:])
+
+
 def test_a_flipped_bit_of_a_png_is_seen():
     data = bytearray(write_png(noise(8, 8)))
     data[len(data) // 2] ^= 4

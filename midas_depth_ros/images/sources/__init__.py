@@ -47,6 +47,7 @@ def open_source(
     topic: str = '',
     max_pixels: int = MAX_PIXELS,
     warn: Warn = LOGGER.warning,
+    bit_depth: int = 0,
 ) -> Source:
     """Open a picture, folder of pictures, video file, camera device or rosbag2.
 
@@ -55,6 +56,8 @@ def open_source(
         topic: the image topic of a bag; '' takes the only one.
         max_pixels: larger pictures are refused.
         warn: is told of each picture or message that is skipped, and why.
+        bit_depth: bits that samples of 16 bits use, 8 to 16; 0 guesses them, for all the pictures
+            of a folder or bag.
 
     Raises:
         SourceError: one of its kinds, when it can be told at once that nothing will come of it.
@@ -71,15 +74,15 @@ def open_source(
     if path.is_dir():
         is_bag = (path / 'metadata.yaml').is_file() or bag_files(path)
         if is_bag:
-            return Bag(path, topic, max_pixels, warn)
-        return PictureFiles(path, max_pixels, warn)
+            return Bag(path, topic, max_pixels, warn, bit_depth)
+        return PictureFiles(path, max_pixels, warn, bit_depth)
     if path.suffix in BAG_SUFFIXES:
-        return Bag(path, topic, max_pixels, warn)
+        return Bag(path, topic, max_pixels, warn, bit_depth)
     if path.suffix == '.bag':
         raise UnknownSource(
             f'{path}: this is a bag of ROS 1: convert it with rosbags-convert --src {path} '
             f'--dst {path.with_suffix("")}'
         )
     if is_picture(path):
-        return PictureFiles(path, max_pixels, warn)
+        return PictureFiles(path, max_pixels, warn, bit_depth)
     return VideoFile(path, max_pixels, warn)

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from midas_depth_ros.images.bit_depth import BitDepth
 from midas_depth_ros.images.sources.errors import SourceError, UnclearTopic, UnreadableSource
 from midas_depth_ros.images.sources.frames import Frame, Source, Warn
 
@@ -37,10 +38,13 @@ class Bag(Source):
 
     has_stamps = True
 
-    def __init__(self, path: Path, topic: str, max_pixels: int, warn: Warn) -> None:
+    def __init__(
+        self, path: Path, topic: str, max_pixels: int, warn: Warn, bit_depth: int = 0
+    ) -> None:
         self.name = str(path)
         self._path = storage_of(path)
         self._max_pixels = max_pixels
+        self._bit_depth = bit_depth
         self._warn = warn
         with self._opened() as reader:
             topics = {each.topic: each.msgtype for each in reader.connections}
@@ -51,6 +55,7 @@ class Bag(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         index, first_ns, info = -1, 0, self._first_camera_info()
+        bit_depth = BitDepth(self._bit_depth)
         for connection, time_ns, message in self._messages(self.topic, self._info_topic):
             if connection.msgtype == CAMERA_INFO:
                 info = message
@@ -65,6 +70,7 @@ class Bag(Source):
                 message=message,
                 camera_info=info,
                 max_pixels=self._max_pixels,
+                bit_depth=bit_depth,
             )
         if index < 0:
             raise UnreadableSource(

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.images.bit_depth import BitDepth
 from midas_depth_ros.images.checks import MAX_PIXELS
 from midas_depth_ros.images.compressed import checked, decode_compressed
 from midas_depth_ros.images.decode import decode_image
@@ -33,6 +34,7 @@ class Frame:
     message: an image or compressed image with all the fields of the ROS message, as recorded.
     camera_info: the camera's CameraInfo by then, likewise, or None.
     max_pixels: a larger message is not decoded.
+    bit_depth: of the camera that the message is of; None guesses it from this message alone.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Frame:
     message: Any = None
     camera_info: Any = None
     max_pixels: int = MAX_PIXELS
+    bit_depth: BitDepth | None = None
 
     @property
     def is_raw_message(self) -> bool:
@@ -68,7 +71,7 @@ class Frame:
         if self.picture is not None:
             return self.picture
         decode = decode_image if self.is_raw_message else decode_compressed
-        return decode(self.message, self.max_pixels)
+        return decode(self.message, self.max_pixels, bit_depth=self.bit_depth)
 
     def shrunk(self, max_width: int) -> Frame:
         """The frame with a picture at most `max_width` wide (0 = no limit), its aspect kept.
