@@ -14,12 +14,15 @@ The rule of the guess, for one picture:
   64 and so on) are of 16 bits. But 8 bits moved up by 4 or 6, as some drivers make 12 or 14 of
   them, have empty low bits, too: where what is above them fits 8 bits, they are of 12 or 14 bits.
 
-For the pictures of one camera the largest guess so far counts: it can only grow, so that brightness
-changes once or never, whatever the scene does. A bit depth that is given is not guessed at all.
+Of the pictures of one camera the first that is not too dark decides, and after that the guess can
+only grow, so that brightness changes once or never, whatever the scene does. Two of ten pictures
+have to ask for more: a single damaged one does not make the others dark for ever; it is white where
+it is brighter. A bit depth that is given is not guessed at all.
 """
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Hashable
 
 import cv2
@@ -36,6 +39,8 @@ TELLING = 256
 # Empty low bits mean something from here on, and only where there are so many levels: a uniform
 # grey of 2048 has eleven of them.
 EMPTY_BITS, LEVELS = 4, 16
+# So many of the last pictures have to ask for more.
+AGREEING, RECENT = 2, 10
 # A guess looks at about so many rows and columns, of which a broken one is less than is ignored.
 LINES = 384
 COLOURS = 3  # alpha, behind them, says nothing of the sensor
@@ -57,11 +62,13 @@ class BitDepth:
         self.given = given
         self.words = ''
         self._guess = 0
+        self._recent: collections.deque[int] = collections.deque(maxlen=RECENT)
         self._kind: Hashable = None
 
     def reset(self) -> None:
         """Forget what was guessed: the camera starts anew."""
         self.words, self._guess, self._kind = '', 0, None
+        self._recent.clear()
 
     def of(self, samples: Samples, kind: Hashable = None, may_be_depth: bool = False) -> int:
         """How many bits these samples use, 8 to 16.
@@ -80,14 +87,21 @@ class BitDepth:
         if may_be_depth:
             self.words = f'{MOST}: 16UC1 may be depth, and is not guessed'
             return MOST
-        # Nothing but something brighter raises a guess.
-        if not self._guess or _colours(samples).max() >> self._guess:
-            self._guess = max(self._guess, guess(samples))
+        self._add(samples)
         if self._guess:
             self.words = f'{self._guess}, guessed from the pictures'
             return self._guess
         self.words = f'{GUESSES[0]}, until it is bright enough for a guess'
         return GUESSES[0]
+
+    def _add(self, samples: Samples) -> None:
+        # Nothing but something brighter raises a guess: the others need no closer look.
+        brighter = not self._guess or _colours(samples).max() >> self._guess
+        wanted = guess(samples) if brighter else self._guess
+        if wanted:
+            self._recent.append(wanted)
+            agreed = sorted(self._recent)[-AGREEING:][0]
+            self._guess = max(self._guess, agreed)
 
 
 def bit_depth_fault(given: int) -> str:
