@@ -14,6 +14,8 @@ from midas_depth_ros.images.errors import InvalidField, MalformedMessage, shown
 
 # The representation identifiers of plain CDR, and struct's sign for their byte order.
 BYTE_ORDERS = {b'\x00\x00': '>', b'\x00\x01': '<'}
+# A name of a frame or an encoding; what is published of a picture repeats its frame a dozen times.
+LONGEST_TEXT = 4096
 ENCAPSULATION_BYTES = 4  # identifier and options; alignment counts from behind them
 
 
@@ -110,7 +112,12 @@ class _Reader:
         return self._take(1, field)[0]
 
     def text(self, field: str) -> str:
-        raw = bytes(self._take(self.number(field), field))
+        taken = self._take(self.number(field), field)
+        if len(taken) > LONGEST_TEXT:
+            raise InvalidField(
+                f'{field} has {len(taken)} bytes, more than {LONGEST_TEXT}: set it to a short text'
+            )
+        raw = bytes(taken)
         try:
             return raw.partition(b'\0')[0].decode()  # as C reads it; the length counts the NUL
         except UnicodeDecodeError as error:

@@ -1,8 +1,8 @@
 """What compressed bytes say of themselves before anything is decoded: JPEG, PNG and WebP.
 
-Bytes go in; width and height, and the same picture without its metadata, come out. Decoders then
-see only what was checked here: no EXIF, colour profile or text can make them warn, turn the
-picture, or unpack something large. Only the first picture of a file is looked at.
+Bytes go in; width and height, the EXIF block, and the same picture without its metadata, come out.
+Decoders then see only what was checked here: no EXIF, colour profile or text can make them warn,
+turn the picture, or unpack something large. Only the first picture of a file is looked at.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ PNG_PASSES = (
     *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
 )
 PIECE = 1 << 16
+# Encoders write chunks of 8 kB or more; each of them takes a microsecond.
+PNG_MOST_CHUNKS, PNG_CHUNK_BYTES = 1000, 1000
 
 JPEG_END = b'\xff\xd9'
 JPEG_SCAN = 0xDA
@@ -39,19 +41,25 @@ JPEG_SCAN = 0xDA
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # APP0 (JFIF) and APP14 (Adobe) say what the components are; the rest is metadata.
 JPEG_METADATA = frozenset(range(0xE1, 0xEE)) | {0xEF, 0xFE}
+JPEG_EXIF, EXIF_HEAD = 0xE1, b'Exif\0\0'
 JPEG_MOST_SEGMENTS = 1000
 # Each scan of a progressive JPEG passes over the whole picture. Encoders write about ten.
 JPEG_MOST_SCANS = 100
 
+WEBP_MOST_CHUNKS = 1000
 WEBP_ANIMATED = 0x02
 
 
 @dataclasses.dataclass(frozen=True)
 class Container:
-    """A file format: its size (width, height), and its bytes without metadata."""
+    """A file format: its size (width, height), its EXIF block, its bytes without metadata.
+
+    The block is b'' where there is none.
+    """
 
     name: str
     size: Callable[[bytes], tuple[int, int]]
+    exif: Callable[[bytes], bytes]
     without_metadata: Callable[[bytes], bytes]
 
 
@@ -81,6 +89,15 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
                 )
             return _big(data[start + 7 : start + 9]), _big(data[start + 5 : start + 7])
     raise CorruptPicture('the JPEG has no frame header before its first scan')
+
+
+def jpeg_exif(data: bytes) -> bytes:
+    """The EXIF block of a JPEG. Raises CorruptPicture."""
+    for marker, start, end in _jpeg_segments(data):
+        block = data[start + 4 : end]
+        if marker == JPEG_EXIF and block.startswith(EXIF_HEAD):
+            return block.removeprefix(EXIF_HEAD)
+    return b''
 
 
 def jpeg_without_metadata(data: bytes) -> bytes:
@@ -139,13 +156,21 @@ def png_size(data: bytes) -> tuple[int, int]:
     return _big(data[16:20]), _big(data[20:24])
 
 
+def png_exif(data: bytes) -> bytes:
+    """The EXIF block of a PNG. Raises CorruptPicture."""
+    for kind, start, end in _png_chunks(data):
+        if kind == b'eXIf':
+            return data[start + 8 : end - 4].removeprefix(EXIF_HEAD)
+    return b''
+
+
 def png_without_metadata(data: bytes) -> bytes:
     """The PNG with nothing but what makes pixels, its checksums compared. Raises CorruptPicture."""
-    kept = [PNG_SIGNATURE]
-    headers = 0
+    kept: list[bytes | memoryview] = [PNG_SIGNATURE]
+    headers, view = 0, memoryview(data)
     for kind, start, end in _png_chunks(data):
         if kind in PNG_CHUNKS:
-            chunk = data[start:end]
+            chunk = view[start:end]
             if zlib.crc32(chunk[4:-4]) != _big(chunk[-4:]):
                 raise CorruptPicture(f'the {kind.decode()} chunk of the PNG has a wrong checksum')
             kept.append(chunk)
@@ -165,8 +190,9 @@ def png_pixels(data: bytes) -> bytes:
 
     They are unpacked, piece by piece, to see that none is missing: decoders take those for black.
     """
+    view = memoryview(data)
     pixels = b''.join(
-        data[start + 8 : end - 4] for kind, start, end in _png_chunks(data) if kind == b'IDAT'
+        view[start + 8 : end - 4] for kind, start, end in _png_chunks(data) if kind == b'IDAT'
     )
     missing = _png_bytes(data)
     stream = zlib.decompressobj()
@@ -201,8 +227,9 @@ def _png_bytes(data: bytes) -> int:
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and end of every chunk, up to and with IEND."""
-    position, kind = len(PNG_SIGNATURE), b''
-    while kind != b'IEND':
+    position = len(PNG_SIGNATURE)
+    most = PNG_MOST_CHUNKS + len(data) // PNG_CHUNK_BYTES
+    for _ in range(most):
         kind = data[position + 4 : position + 8]
         end = position + 12 + _big(data[position : position + 4])
         if len(kind) < 4 or end > len(data):
@@ -210,7 +237,10 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
                 f'the PNG ends within a chunk, after {len(data)} bytes: the message was cut short'
             )
         yield kind, position, end
+        if kind == b'IEND':
+            return
         position = end
+    raise CorruptPicture(f'the PNG has more than {most} chunks: encode it with fewer')
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
@@ -230,6 +260,20 @@ def webp_size(data: bytes) -> tuple[int, int]:
     raise CorruptPicture(f'the WebP has no picture header, but {shown(kind)}')
 
 
+def webp_exif(data: bytes) -> bytes:
+    """The EXIF block of a WebP."""
+    position = 12
+    for _ in range(WEBP_MOST_CHUNKS):
+        kind, start = data[position : position + 4], position + 8
+        end = start + _little(data[position + 4 : start])
+        if kind == b'EXIF':
+            return data[start:end].removeprefix(EXIF_HEAD)
+        if end >= len(data):
+            break
+        position = end + end % 2
+    return b''
+
+
 def webp_without_metadata(data: bytes) -> bytes:
     """The WebP without what may follow it. Raises TruncatedPicture."""
     end = 8 + _little(data[4:8])
@@ -240,7 +284,7 @@ def webp_without_metadata(data: bytes) -> bytes:
     return data[:end]
 
 
-def _big(number: bytes) -> int:
+def _big(number: bytes | memoryview) -> int:
     return int.from_bytes(number, 'big')
 
 
@@ -248,7 +292,7 @@ def _little(number: bytes) -> int:
     return int.from_bytes(number, 'little')
 
 
-JPEG = Container('JPEG', jpeg_size, jpeg_without_metadata)
-PNG = Container('PNG', png_size, png_without_metadata)
-WEBP = Container('WebP', webp_size, webp_without_metadata)
+JPEG = Container('JPEG', jpeg_size, jpeg_exif, jpeg_without_metadata)
+PNG = Container('PNG', png_size, png_exif, png_without_metadata)
+WEBP = Container('WebP', webp_size, webp_exif, webp_without_metadata)
 MAGIC = ((b'\xff\xd8\xff', 0, JPEG), (PNG_SIGNATURE, 0, PNG), (b'WEBP', 8, WEBP))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.images.errors import InvalidPicture
 
-# The longest side that a JPEG header can state.
-LONGEST_SIDE = 65_535
+# The longest side that libjpeg writes; a header could state 35 pixels more.
+LONGEST_SIDE = 65_500
 
 
 def message_data(values: NDArray[Any]) -> array.array[int]:
@@ -45,7 +45,10 @@ def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 80) -> array.array[int]:
     if not 1 <= quality <= 100:
         raise ValueError(f'JPEG quality {quality} is not in 1..100')
     bgr = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR)
-    done, encoded = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+    try:
+        done, encoded = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+    except cv2.error as error:
+        raise InvalidPicture(f'OpenCV cannot write a JPEG of shape {rgb.shape}: {error}') from error
     if not done:
         raise InvalidPicture(f'OpenCV could not write a JPEG of shape {rgb.shape}')
     return message_data(encoded)

@@ -454,7 +454,7 @@ def portable(kind, samples, largest):
     head = f'{kind}\n# by a test\n{width} {height}\n{largest}\n'.encode()
     if kind in ('P2', 'P3'):
         rows = '\n'.join(' '.join(map(str, row)) for row in samples.reshape(height, -1))
-        return head + f'# pixels\n{rows}\n'.encode()
+        return head + f'{rows}\n'.encode()
     return head + samples.astype('>u2' if largest > 255 else 'u1').tobytes()
 
 

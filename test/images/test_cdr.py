@@ -80,6 +80,14 @@ def test_a_length_beyond_the_end_is_named():
         read_image(bytes(whole))
 
 
+@pytest.mark.parametrize('field', ['frame_id', 'encoding'])
+def test_a_name_as_long_as_a_book_is_refused(field):
+    """What is published of a picture repeats the name of its frame a dozen times."""
+    with pytest.raises(InvalidField, match=f'{field} has 5001 bytes, more than 4096'):
+        read_image(written({**FIELDS, field: 'x' * 5000}))
+    assert read_image(written({**FIELDS, field: 'x' * 4000})).height == 2
+
+
 def test_text_that_is_no_utf8_is_an_invalid_field():
     fields = {**FIELDS, 'encoding': b'\xff\xfe\0'}
     with pytest.raises(InvalidField, match='encoding is'):

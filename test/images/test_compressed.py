@@ -295,6 +295,7 @@ REFUSED = (
     (SMALL, '16UC1; compressedDepth png', errors.UnsupportedFormat, ['depth', 'subscribe']),
     (SMALL, '32FC1; compressedDepth', errors.UnsupportedFormat, ['depth']),
     (SMALL, None, errors.UnsupportedFormat, ['None']),
+    (SMALL, 'jpeg ' * 100, errors.UnsupportedFormat, ['500 characters']),
     ([1, 2], 'jpeg', errors.InvalidField, ['list']),
     (with_size(SMALL, 65535, 65535), 'jpeg', errors.PictureTooLarge, ['65535x65535']),
     (with_size(SMALL, 0, 16), 'jpeg', errors.EmptyPicture, ['0x16']),

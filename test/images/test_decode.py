@@ -120,6 +120,19 @@ def test_tiny_bayer_mosaics_keep_their_colour(name, size):
     assert difference(decode_image(image_message(name, rgb)), rgb) <= 1
 
 
+@pytest.mark.parametrize('turned', [False, True])
+@pytest.mark.parametrize('name', BAYER)
+def test_a_mosaic_of_a_single_long_row_or_column_keeps_its_colour(name, turned):
+    """It is converted in pieces."""
+    colours = np.array([(200, 90, 30), (60, 60, 60), (20, 130, 240)], np.uint8)
+    line = np.repeat(colours, 50_000, axis=0)[:, None]
+    line = np.repeat(line, 2, axis=1)
+    rgb = line if turned else line.transpose(1, 0, 2).copy()
+    decoded = decode_image(image_message(name, rgb))
+    assert decoded.shape == rgb.shape
+    assert (np.abs(decoded.astype(int) - rgb).max(axis=2) > 1).sum() <= 40, 'but at the edges'
+
+
 @pytest.mark.parametrize('size', [(1, 1), (1, 8), (8, 1)])
 @pytest.mark.parametrize('name', ALL)
 def test_the_smallest_pictures_have_their_size(name, size):

@@ -51,7 +51,7 @@ def test_a_picture_that_is_a_view_is_encoded_as_it_looks():
         np.zeros((4, 4, 4), np.uint8),
         np.zeros((4, 4, 3), np.float32),
         np.zeros((0, 4, 3), np.uint8),
-        np.zeros((65536, 1, 3), np.uint8),
+        np.zeros((65501, 1, 3), np.uint8),
     ],
 )
 def test_what_is_no_picture_is_refused(wrong):

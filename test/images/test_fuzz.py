@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import subprocess
@@ -13,7 +14,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from deep_pictures import tiff_of
 from hypothesis import HealthCheck, Phase, given, settings
+from PIL import Image
 
 import midas_depth_ros
 from midas_depth_ros import images
@@ -132,16 +135,25 @@ BOMB_RUNNER = """
 import resource, sys
 from pathlib import Path
 from types import SimpleNamespace
-from midas_depth_ros.images import ImageError, decode_compressed
+from midas_depth_ros.images import ImageError, decode_image
+from midas_depth_ros.images.sources.pictures import read_picture
 
 def decode(path):
-    message = SimpleNamespace(format='', data=Path(path).read_bytes())
+    path = Path(path)
+    encoding = path.suffix[1:]
     try:
-        return 'x'.join(map(str, decode_compressed(message).shape))
+        if not encoding.startswith('bayer'):
+            return 'x'.join(map(str, read_picture(path).shape))
+        data = path.read_bytes()
+        message = SimpleNamespace(
+            height=1, width=len(data), encoding=encoding, is_bigendian=0, step=len(data), data=data
+        )
+        return 'x'.join(map(str, decode_image(message).shape))
     except ImageError as error:
         return type(error).__name__
 
-decode(sys.argv[1])  # whatever is loaded late is loaded now
+for path in sys.argv[1:4]:
+    decode(path)  # whatever is loaded late is loaded now
 size_kb = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize() // 1024
 limit = size_kb * 1024 + 64 * 1024 * 1024
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -154,6 +166,62 @@ for path in sys.argv[1:]:
 """
 
 
+LARGE = (2400, 2300)  # 5.5 million pixels, 16.6 MB as RGB
+SMALL_TIFF = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 8)]
+
+
+def saved(picture, name, **options):
+    file = io.BytesIO()
+    picture.save(file, name, **options)
+    return file.getvalue()
+
+
+def clear(size):
+    """Black that shines through."""
+    return Image.new('RGBA', size, (0, 0, 0, 100))
+
+
+def tags_of_everything(size, tag=1, more=()):
+    """A TIFF, or EXIF block, of `size` bytes, most of whose tags name all of them but one."""
+    count = min((size - 100) // 12 - len(more), 40_000)
+    entries = [*more, *((tag + number, 7, size - 1, 1) for number in range(count))]
+    packed = b''.join(struct.pack('<HHII', *entry) for entry in entries)
+    head = b'II*\0' + struct.pack('<I', 16) + bytes(8)
+    data = head + struct.pack('<H', len(entries)) + packed
+    return data + bytes(size - len(data))
+
+
+def with_exif(jpeg, exif):
+    block = b'Exif\0\0' + exif
+    return jpeg[:2] + b'\xff\xe1' + struct.pack('>H', len(block) + 2) + block + jpeg[2:]
+
+
+def half_a_tiff():
+    """Its only strip has half of its rows."""
+    data = bytearray(tiff_of(noise(8, 4, 1).astype(np.uint16)))
+    at = data.index(struct.pack('<HHI', 278, 3, 1)) + 8
+    data[at : at + 2] = struct.pack('<H', 4)
+    return bytes(data)
+
+
+def delta_bmp():
+    """Run-length encoded, 30 million pixels in a row; its only run goes 255 rows up."""
+    runs = b'\0\2\0\xff\0\1'
+    palette = bytes(4 * 256)
+    start = 54 + len(palette)
+    head = struct.pack('<2sIHHI', b'BM', start + len(runs), 0, 0, start)
+    size = struct.pack('<IiiHHIIiiII', 40, 30_000_000, 1, 1, 8, 1, len(runs), 1, 1, 256, 0)
+    return head + size + palette + runs
+
+
+def inner_webp():
+    """A canvas of 4 x 4, and in it a picture of 16384 x 16384."""
+    sides = (16_383 | 16_383 << 14).to_bytes(4, 'little')
+    picture = b'VP8L' + struct.pack('<I', 100) + b'\x2f' + sides + bytes(95)
+    canvas = b'VP8X' + struct.pack('<I', 10) + bytes(4) + b'\3\0\0\3\0\0'
+    return b'RIFF' + struct.pack('<I', 4 + len(canvas + picture)) + b'WEBP' + canvas + picture
+
+
 def bombs():
     """Name, bytes and outcome: few bytes that ask for much memory."""
     jpeg = sound_files()[0]
@@ -163,8 +231,31 @@ def bombs():
     pixels = png_chunk(b'IDAT', zlib.compress(bytes(150_000_000), 1))
     text = png_chunk(b'zTXt', b'key\0\0' + zlib.compress(bytes(150_000_000), 1))
     webp = b'RIFF' + struct.pack('<I', 100) + b'WEBP'
+    grey, colour = Image.new('L', LARGE), Image.new('RGB', LARGE)
+    shape = f'{LARGE[1]}x{LARGE[0]}x3'
+    exif_png = write_png(tiny, extra=png_chunk(b'eXIf', tags_of_everything(1_000_000)))
     return (
         ('sound.png', write_png(tiny), '4x4x3'),
+        ('sound.webp', saved(Image.fromarray(tiny), 'WEBP'), '4x4x3'),
+        ('sound.tif', saved(Image.fromarray(tiny), 'TIFF'), '4x4x3'),
+        # Large, but within max_pixels: no more than their RGB and the decoder's own copy.
+        ('large.webp', saved(colour, 'WEBP', lossless=True, method=0), shape),
+        ('large_alpha.webp', saved(clear(LARGE), 'WEBP', lossless=True, method=0), shape),
+        ('large_alpha.png', saved(clear(LARGE), 'PNG', compress_level=1), shape),
+        ('large_grey.png', saved(grey, 'PNG', compress_level=1), shape),
+        ('large.jpg', saved(colour, 'JPEG'), shape),
+        ('line.bayer_rggb8', bytes(8_000_000), '1x8000000x3'),
+        ('exif.png', exif_png, '4x4x3'),
+        ('exif.jpg', with_exif(jpeg, tags_of_everything(65_000)), '16x24x3'),
+        ('tags.tif', tags_of_everything(1_000_000, tag=1000, more=SMALL_TIFF), '2x2x3'),
+        ('strips.tif', tags_of_everything(1_000_000, tag=256), 'CorruptPicture'),
+        ('passes.tif', tiff_of(np.zeros((1500, 1500, 1), np.uint16), strips=500), 'CorruptPicture'),
+        ('half.tif', half_a_tiff(), 'CorruptPicture'),
+        ('delta.bmp', delta_bmp(), 'UnsupportedFormat'),
+        ('comments.pgm', b'P5\n' + b'#\n' * 3_000_000, 'UnsupportedFormat'),
+        ('comments.ppm', b'P3 1 1 255 ' + b'#\n' * 3_000_000 + b'1 2 3', 'CorruptPicture'),
+        ('chunks.png', write_png(tiny, extra=png_chunk(b'tEXt', b'') * 500_000), 'CorruptPicture'),
+        ('inner.webp', inner_webp(), 'CorruptPicture'),
         ('side.jpg', jpeg[:frame] + b'\xff' * 4 + jpeg[frame + 4 :], 'PictureTooLarge'),
         ('side.png', write_png(tiny, size=(2**31 - 1, 2**31 - 1)), 'PictureTooLarge'),
         ('area.png', write_png(tiny, size=(60_000, 60_000)), 'PictureTooLarge'),

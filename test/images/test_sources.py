@@ -122,12 +122,15 @@ def test_too_large_a_picture_is_skipped(tmp_path: Path, name: str, warnings_of: 
     assert '32x24' in warnings_of[0]
 
 
+@pytest.mark.parametrize('name', ['turned.jpg', 'turned.png', 'turned.webp'])
 @pytest.mark.parametrize('orientation', range(1, 9))
-def test_exif_orientation(tmp_path: Path, orientation: int) -> None:
+def test_exif_orientation(tmp_path: Path, orientation: int, name: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / 'turned.jpg'
-    Image.fromarray(picture(1, 16, 24)).save(path, exif=exif, quality=100, subsampling=0)
+    path = tmp_path / name
+    options: dict[str, Any] = {'.jpg': {'quality': 100, 'subsampling': 0}, '.webp': {'quality': 90}}
+    rgb = Image.fromarray(picture(1, 16, 24))
+    rgb.save(path, exif=exif, **options.get(path.suffix, {}))
     with Image.open(path) as expected:
         np.testing.assert_array_equal(
             next(iter(open_source(path))).rgb(), np.asarray(ImageOps.exif_transpose(expected))

@@ -1,0 +1,193 @@
+"""Formats of picture files that no camera topic carries: BMP, TIFF, PGM and PPM.
+
+The bytes of a file go in, (H, W, 3) uint8 RGB comes out. A file may come from anywhere: what it
+says of itself is checked before memory is taken for it, and decoders see only what was checked.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, ImageFile, TiffImagePlugin
+
+from midas_depth_ros.images.bit_depth import BitDepth, eight_bits, in_colour
+from midas_depth_ros.images.checks import check_size
+from midas_depth_ros.images.compressed import PILLOW_FAULTS, rgb_of
+from midas_depth_ros.images.errors import (
+    CorruptPicture,
+    ImageError,
+    TruncatedPicture,
+    UnsupportedFormat,
+    shown,
+)
+from midas_depth_ros.images.tags import only_pixels
+
+# Of a picture that is read in strips or tiles, which may lie over each other; planes are passes.
+MOST_PASSES = 4
+# Pillow's raw modes for colours of 16 bits, which give the high byte of each, and those that give
+# the other one.
+FOREIGN = 'B' if sys.byteorder == 'little' else 'L'
+OTHER_BYTE = {
+    f'{colours};16{order}': f'{colours};16{other}'
+    for colours in ('RGB', 'RGBX', 'RGBA')
+    for order, other in (('L', 'B'), ('B', 'L'), ('N', FOREIGN))
+}
+# Kind, width, height, largest value; comments may come between them, one blank comes behind.
+GAP = rb'(?:\s|#[^\r\n]*[\r\n])+'
+PORTABLE_HEADER = re.compile(rb'(P[2356])' + GAP + GAP.join([rb'(\d{1,9})'] * 3) + rb'\s')
+LONGEST_HEADER = 4096
+
+
+def bmp_picture(data: bytes, max_pixels: int, bit_depth: BitDepth) -> NDArray[np.uint8]:
+    """A BMP as (H, W, 3) uint8 RGB. Raises ImageError."""
+    return _pillow_picture(BmpImagePlugin.BmpImageFile, data, max_pixels, bit_depth)
+
+
+def tiff_picture(data: bytes, max_pixels: int, bit_depth: BitDepth) -> NDArray[np.uint8]:
+    """The first picture of a TIFF as (H, W, 3) uint8 RGB, turned as it says. Raises ImageError."""
+    only = only_pixels(data)
+    return _pillow_picture(TiffImagePlugin.TiffImageFile, only, max_pixels, bit_depth)
+
+
+def _pillow_picture(
+    reader: type[ImageFile.ImageFile], data: bytes, max_pixels: int, bit_depth: BitDepth
+) -> NDArray[np.uint8]:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # what is wrong with a tag that is not needed
+        try:
+            with reader(io.BytesIO(data)) as picture:
+                check_size(*picture.size, max_pixels)
+                return _rgb_of_file(picture, data, bit_depth)
+        except PILLOW_FAULTS as error:
+            if isinstance(error, ImageError):
+                raise
+            raise CorruptPicture(f'it cannot be decoded ({error}): save it again') from error
+
+
+def _rgb_of_file(
+    picture: ImageFile.ImageFile, data: bytes, bit_depth: BitDepth
+) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB of an opened BMP or TIFF. Raises ImageError and what Pillow raises."""
+    tiles = picture.tile
+    passes = sum(area(tile[1]) for tile in tiles) / (picture.width * picture.height)
+    if not 1 <= passes <= MOST_PASSES:
+        raise CorruptPicture(
+            f'its strips or tiles cover it {passes:.2f} times, not once: save it again'
+        )
+    if any(tile[0] == 'bmp_rle' for tile in tiles):
+        raise UnsupportedFormat('its pixels are run-length encoded: save it as PNG')
+    raw_modes = {str(tile[3][0]) for tile in tiles if isinstance(tile[3], tuple)}
+    picture.load()
+    if picture.mode == 'F':
+        raise UnsupportedFormat('its pixels are floats, as in a depth map: give a camera picture')
+    if picture.mode.startswith('I'):  # grey of more than 8 bits, in 16 or 32 bits
+        samples = sixteen_bits(np.asarray(picture))
+        bits = bits_by_its_tags(picture)
+    elif raw_modes and raw_modes <= set(OTHER_BYTE):
+        samples = np.left_shift(rgb_of(picture), 8, dtype=np.uint16)
+        samples |= low_bytes(type(picture), data)
+        bits = 16
+    else:
+        return np.ascontiguousarray(rgb_of(picture))
+    kind = (picture.format, samples.shape)
+    depth = bits if bits < 16 and not bit_depth.given else bit_depth.of(samples, kind)
+    return in_colour(eight_bits(samples, depth))
+
+
+def area(box: tuple[int, int, int, int] | None) -> int:
+    """Pixels of (left, upper, right, lower)."""
+    return 0 if box is None else (box[2] - box[0]) * (box[3] - box[1])
+
+
+def sixteen_bits(values: NDArray[Any]) -> NDArray[np.uint16]:
+    """Integers as uint16. Raises UnsupportedFormat where they do not fit."""
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 0xFFFF:
+        raise UnsupportedFormat(
+            f'its values go from {low} to {high}: give a camera picture of at most 16 bits'
+        )
+    return np.ascontiguousarray(values, np.uint16)
+
+
+def bits_by_its_tags(picture: ImageFile.ImageFile) -> int:
+    """How many bits a grey TIFF says that its samples have."""
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return 16
+    return int(picture.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0])
+
+
+def low_bytes(reader: type[ImageFile.ImageFile], data: bytes) -> NDArray[np.uint8]:
+    """(H, W, 3): of colours of 16 bits, of which Pillow gives the high bytes, the others."""
+    with reader(io.BytesIO(data)) as picture:
+        picture.tile = [with_other_byte(tile) for tile in picture.tile]
+        picture.load()
+        return rgb_of(picture)
+
+
+def with_other_byte(tile: Any) -> Any:
+    """The part of a picture that Pillow is to read, with the raw mode for the other byte."""
+    name, *where, (raw_mode, *arguments) = tile
+    make = getattr(type(tile), '_make', tuple)  # a named tuple in newer Pillows
+    return make((name, *where, (OTHER_BYTE[raw_mode], *arguments)))
+
+
+def portable_picture(data: bytes, max_pixels: int, bit_depth: BitDepth) -> NDArray[np.uint8]:
+    """A PGM or PPM as (H, W, 3) uint8 RGB. Raises ImageError.
+
+    Read here, since Pillow takes a microsecond for each sample. The largest value that it states
+    is believed; that of 65535 only says that there are two bytes.
+    """
+    header = PORTABLE_HEADER.match(data[:LONGEST_HEADER])
+    if header is None:
+        raise UnsupportedFormat(
+            f'it starts with {shown(data[:12])}, which is neither a PGM nor a PPM (P2, P3, P5, P6)'
+        )
+    width, height, largest = (int(number) for number in header.group(2, 3, 4))
+    check_size(width, height, max_pixels)
+    if not 0 < largest <= 0xFFFF:
+        raise CorruptPicture(f'it says that its largest value is {largest}, not 1 to 65535')
+    colours = 3 if header.group(1) in (b'P3', b'P6') else 1
+    count = width * height * colours
+    kind = '>u2' if largest > 0xFF else 'u1'
+    if header.group(1) in (b'P2', b'P3'):
+        values = text_numbers(data[header.end() :], count, largest)
+    elif len(data) - header.end() < count * np.dtype(kind).itemsize:
+        raise TruncatedPicture(f'it ends after {len(data)} bytes, within its pixels: save it again')
+    else:
+        values = np.frombuffer(data, kind, count, header.end())
+    samples = sixteen_bits(values).reshape(height, width, colours)
+    if largest == 0xFFFF or (bit_depth.given and largest > 0xFF):
+        depth = bit_depth.of(samples, ('portable', samples.shape))
+        return in_colour(eight_bits(samples, depth))
+    grey_or_rgb = cv2.convertScaleAbs(samples, alpha=255 / largest)
+    return in_colour(np.asarray(grey_or_rgb, np.uint8).reshape(samples.shape))
+
+
+def text_numbers(text: bytes, count: int, largest: int) -> NDArray[np.int64]:
+    """The first `count` numbers of a plain PGM or PPM. Raises CorruptPicture, also for comments."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # what NumPy says of letters
+        try:
+            values = np.fromstring(text, np.int64, count, sep=' ')
+        except (ValueError, DeprecationWarning) as error:
+            raise CorruptPicture(f'its numbers cannot be read ({error}): save it again') from error
+    if len(values) < count or values.min() < 0 or values.max() > largest:
+        raise CorruptPicture(f'it has not {count} numbers of 0 to {largest}: save it again')
+    return values
+
+
+FILE_FORMATS: dict[str, Callable[[bytes, int, BitDepth], NDArray[np.uint8]]] = {
+    '.bmp': bmp_picture,
+    '.tif': tiff_picture,
+    '.tiff': tiff_picture,
+    '.ppm': portable_picture,
+    '.pgm': portable_picture,
+}
