@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bags import START_NS, Image, header, write_bag
-from deep_pictures import BAYER, COLOUR, fields_of, png_of, samples_of, shown_by, tiff_of
+from deep_pictures import BAYER, COLOUR, fields_of, packed, png_of, samples_of, shown_by, tiff_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
@@ -220,6 +220,22 @@ def test_memory_is_bounded_by_the_picture():
         assert tracemalloc.get_traced_memory()[1] < (1 + 3) * 6_000_000 + 3_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize('bits', BITS)
+def test_real_pictures_are_guessed_right(shared_data, bits):
+    paths = sorted((shared_data / 'plain').glob('*.jpg')) + sorted(
+        path for path in (shared_data / 'rgbd').glob('*.jpg')
+    )
+    assert len(paths) > 10
+    for path in paths:
+        rgb = np.asarray(PillowImage.open(path).convert('RGB'))
+        for name in ('mono16', 'rgb16', 'bayer_gbrg16'):
+            proportional = samples_of(rgb / 255, bits)
+            shifted = rgb.astype(np.uint16) << (bits - 8)
+            for samples in (proportional, shifted):
+                assert guess(packed(name, samples)) == bits, (path.name, name)
+            assert guess(packed(name, samples_of(rgb / 255, bits, high=True))) == 16
 
 
 # --- the pictures of a camera -------------------------------------------------------------------
