@@ -53,7 +53,9 @@ process, in simulated time.
 @click.option(
     '--speed', type=click.FloatRange(0.05, 0.6), default=0.4, help='Commanded speed in m/s.'
 )
-@click.option('--rate', type=click.FloatRange(0.5, 20), default=10.0, help='Pictures per second.')
+@click.option(
+    '--rate', type=click.FloatRange(0.5, 20), default=DrivePlan.rate_hz, help='Pictures per second.'
+)
 @click.option('--no-avoidance', is_flag=True, help='Drive without avoidance only.')
 @click.option('--no-blind', is_flag=True, help='Drive with avoidance only.')
 @click.option('--in-process', is_flag=True, help='One process, simulated time, no ROS.')

@@ -24,6 +24,7 @@ from midas_depth_ros.drive.perception import (
 from midas_depth_ros.drive.plan import DrivePlan
 from midas_depth_ros.drive.reflexes import ScanReflexes
 from midas_depth_ros.drive.result import WorldResult, described
+from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, RobotModel, Tally, World
 from midas_depth_ros.sim.disturb import Disturbance
 
@@ -34,7 +35,7 @@ class LoopOptions:
 
     seconds: float = 40.0
     speed_m_s: float = 0.4
-    camera_rate_hz: float = 10.0
+    camera_rate_hz: float = DepthNodeSettings.max_rate
     control_rate_hz: float = 20.0
     perception_latency_s: float = 0.15  # from the picture's stamp to its scan
 
@@ -110,7 +111,7 @@ def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[Wor
 def eyes(seed: int, infer: Infer | None) -> Eyes:
     """The eyes of a drive: exact depth disturbed by `seed`, or those of a model."""
     camera = rig.camera_model(rig.SIZE_EXACT if infer is None else rig.SIZE_MODEL)
-    sight = MetricSight(camera, rig.mount(), rig.OBSTACLES)
+    sight = MetricSight(camera, rig.mount(), rig.depth_settings())
     if infer is None:
         return ExactDepthEyes(camera, sight, Disturbance(seed))
     return ModelEyes(camera, sight, infer, seed=seed)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+
 
 class DriveError(Exception):
     """Driving cannot go on; the text says why, with the last words of who is to blame."""
@@ -19,7 +21,7 @@ class DrivePlan:
     model: str = 'auto'
     seconds: float = 30.0  # per drive
     speed_m_s: float = 0.4
-    rate_hz: float = 10.0  # pictures per second
+    rate_hz: float = DepthNodeSettings.max_rate  # pictures per second
     avoiding: bool = True
     blind: bool = True
     worlds_are: str = 'plain'  # or furnished

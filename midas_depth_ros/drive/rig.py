@@ -9,14 +9,16 @@ import dataclasses
 from typing import Any
 
 from midas_depth_ros.control import AvoidanceOptions, SensorPlace, SteeringOptions
-from midas_depth_ros.geometry import CameraModel, CameraMount, ObstacleOptions
+from midas_depth_ros.geometry import CameraModel, CameraMount
+from midas_depth_ros.nodes.declarations import build
+from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.sim import RobotModel
 
 CAMERA = 'camera'  # the depth node's default camera namespace
 HORIZONTAL_FOV_RAD = 1.6  # wide: what stands beside the robot was in view before
 SIZE_EXACT, SIZE_MODEL = (256, 192), (320, 240)
 ROBOT = RobotModel(camera_pitch_rad=0.25)
-OBSTACLES = ObstacleOptions(max_height_m=0.5)
+MAX_HEIGHT_M = 0.5  # the robot passes below what hangs higher
 
 
 def camera_model(size: tuple[int, int]) -> CameraModel:
@@ -70,9 +72,13 @@ def depth_parameters(rate_hz: float, model: str) -> dict[str, Any]:
         'camera_pitch': ROBOT.camera_pitch_rad,
         'max_rate': rate_hz,
         'output_size': 'network',
-        'obstacles.max_height': OBSTACLES.max_height_m,
-        'obstacles.robot_width': OBSTACLES.robot_width_m,
+        'obstacles.max_height': MAX_HEIGHT_M,
     }
+
+
+def depth_settings() -> DepthNodeSettings:
+    """The same as `depth_node` reads them, for what it does without ROS."""
+    return build(DepthNodeSettings, depth_parameters(DepthNodeSettings.max_rate, ''))
 
 
 def avoidance_parameters() -> dict[str, Any]:

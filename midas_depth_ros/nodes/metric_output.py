@@ -20,8 +20,6 @@ from midas_depth_ros.geometry import (
     CameraMount,
     MetricDepth,
     MetricFrame,
-    MetricOptions,
-    ObstacleOptions,
     Obstacles,
     Refusal,
     ScaleShift,
@@ -38,7 +36,6 @@ from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.frame_view import FrameView, Grid
 from midas_depth_ros.nodes.mounting import Mounting
 from midas_depth_ros.nodes.reference_input import KINDS, ReferenceInput
-from midas_depth_ros.nodes.settings import DepthNodeSettings
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -102,7 +99,7 @@ class MetricOutput:
             grid,
             mount if isinstance(mount, CameraMount) and view.grid is not None else None,
             fit,
-            options_of(view.settings),
+            view.settings.metric_options(),
         )
         self.refused = self.metric.reason if metric is None else ''
         return metric
@@ -230,27 +227,6 @@ class MetricOutput:
 
     def _send(self, name: str, message: object) -> None:
         self._publishers[name].publish(message)
-
-
-def options_of(settings: DepthNodeSettings) -> MetricOptions:
-    """What the pure room wants to know of the parameters."""
-    obstacles = settings.obstacles
-    return MetricOptions(
-        time_constant_s=settings.scale.time_constant,
-        expiry_s=settings.scale.expiry,
-        min_depth_m=settings.depth.min,
-        max_depth_m=settings.depth.max,
-        obstacles=ObstacleOptions(
-            min_height_m=obstacles.min_height,
-            max_height_m=obstacles.max_height,
-            max_drop_m=obstacles.max_drop,
-            max_range_m=settings.scan.range_max,
-            robot_width_m=obstacles.robot_width,
-            min_pixels=obstacles.min_pixels,
-            persistence=obstacles.persistence,
-            max_turn_rate_rad_s=obstacles.max_turn_rate,
-        ),
-    )
 
 
 def scale_words(output: MetricOutput) -> dict[str, str]:

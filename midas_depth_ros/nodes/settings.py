@@ -10,6 +10,7 @@ import dataclasses
 import re
 
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS
+from midas_depth_ros.geometry import MetricOptions, ObstacleOptions
 from midas_depth_ros.images.bit_depth import bit_depth_fault
 from midas_depth_ros.nodes.cpu_budget import check_cpus
 from midas_depth_ros.nodes.declarations import group, groups, parameter
@@ -254,6 +255,26 @@ class DepthNodeSettings:
     depth: DepthImageParameters = group(DepthImageParameters)
     obstacles: ObstacleParameters = group(ObstacleParameters)
     scan: ScanParameters = group(ScanParameters)
+
+    def metric_options(self) -> MetricOptions:
+        """What the pure room is told of these parameters."""
+        obstacles = self.obstacles
+        return MetricOptions(
+            time_constant_s=self.scale.time_constant,
+            expiry_s=self.scale.expiry,
+            min_depth_m=self.depth.min,
+            max_depth_m=self.depth.max,
+            obstacles=ObstacleOptions(
+                min_height_m=obstacles.min_height,
+                max_height_m=obstacles.max_height,
+                max_drop_m=obstacles.max_drop,
+                max_range_m=self.scan.range_max,
+                robot_width_m=obstacles.robot_width,
+                min_pixels=obstacles.min_pixels,
+                persistence=obstacles.persistence,
+                max_turn_rate_rad_s=obstacles.max_turn_rate,
+            ),
+        )
 
     def conflict(self) -> str:
         """Why these values do not go together; empty if they do."""

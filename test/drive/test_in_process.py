@@ -7,7 +7,7 @@ import pytest
 
 from midas_depth_ros.drive import rig
 from midas_depth_ros.drive.in_process import LoopOptions, drive, drive_in_process, eyes
-from midas_depth_ros.drive.perception import TrueEyes, scan_options
+from midas_depth_ros.drive.perception import MetricSight, TrueEyes
 from midas_depth_ros.drive.plan import DrivePlan
 from midas_depth_ros.drive.reflexes import ScanReflexes
 from midas_depth_ros.sim import (
@@ -21,6 +21,11 @@ from midas_depth_ros.sim import (
 )
 
 SHORT = LoopOptions(seconds=12.0)
+
+
+def true_eyes():
+    sight = MetricSight(rig.camera_model((256, 192)), rig.mount(), rig.depth_settings())
+    return TrueEyes(sight.scan_options((192, 256)))
 
 
 def reflexes():
@@ -64,15 +69,13 @@ def test_a_drive_is_the_same_again():
 def test_late_sight_is_worse_than_prompt_sight():
     """The latency is real: with a second of it avoidance gives up, its scans are too old."""
     world = drive_world(2)
-    prompt = drive(
-        world, rig.ROBOT, SHORT, TrueEyes(scan_options(rig.camera_model((256, 192)))), reflexes()
-    )
+    prompt = drive(world, rig.ROBOT, SHORT, true_eyes(), reflexes())
     late_options = LoopOptions(seconds=12.0, perception_latency_s=1.5)
     late = drive(
         world,
         rig.ROBOT,
         late_options,
-        TrueEyes(scan_options(rig.camera_model((256, 192)))),
+        true_eyes(),
         reflexes(),
     )
     assert prompt.distance_m > 0.5
@@ -89,7 +92,7 @@ class Blind:
     """Eyes that see floor everywhere, whatever is there."""
 
     def look(self, robot):
-        scan = TrueEyes(scan_options(rig.camera_model((256, 192)))).look(robot)
+        scan = true_eyes().look(robot)
         scan.ranges[:] = np.inf
         return scan
 
@@ -111,9 +114,13 @@ def test_scans_of_disturbed_depth_are_near_the_truth(seed):
     seen = eyes(seed, None).look(robot)
     assert seen is not None
     true = TrueEyes(seen.options).look(robot).ranges
-    near = true < 3.0
+    within = np.abs(seen.options.angles) < 0.75
+    near = (true < 3.0) & within
     assert near.sum() > 5
     assert np.isfinite(seen.ranges[near]).all(), 'nothing near is missed'
+    beyond = np.abs(seen.options.angles) > 0.82  # only the lower corners look there
+    assert beyond.sum() > 5
+    assert not np.isposinf(seen.ranges[beyond]).any()
     off = seen.ranges[near] / true[near] - 1
     assert np.abs(np.median(off)) < 0.08
 
@@ -128,7 +135,7 @@ def test_a_model_is_given_pictures():
         rows = np.linspace(0, 1, 24, dtype=np.float32)[:, None]
         return np.broadcast_to(rows, (24, 32)).copy()
 
-    drive(world, rig.ROBOT, LoopOptions(seconds=0.5), eyes(0, infer), reflexes())
+    drive(world, rig.ROBOT, LoopOptions(seconds=0.5, camera_rate_hz=10.0), eyes(0, infer), reflexes())
     assert set(shapes) == {((240, 320, 3), np.dtype(np.uint8))}
     assert len(shapes) == 5
 

@@ -8,6 +8,9 @@ import pytest
 
 from midas_depth_ros.control import AvoidanceOptions
 from midas_depth_ros.drive import rig
+from midas_depth_ros.drive.in_process import LoopOptions
+from midas_depth_ros.drive.plan import DrivePlan
+from midas_depth_ros.geometry import MetricOptions
 from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
 from midas_depth_ros.nodes.declarations import build, specs
 from midas_depth_ros.nodes.robot_view import robot_model
@@ -52,4 +55,21 @@ def test_the_mount_is_what_the_depth_node_is_told():
     settings = build(DepthNodeSettings, rig.depth_parameters(10.0, ''))
     assert settings.camera_height == rig.mount().height_m
     assert settings.camera_pitch == rig.mount().pitch_rad
-    assert settings.obstacles.max_height == rig.OBSTACLES.max_height_m
+
+
+def test_what_sees_in_one_process_has_the_options_of_the_node():
+    over_dds = build(DepthNodeSettings, rig.depth_parameters(DepthNodeSettings.max_rate, ''))
+    in_process = rig.depth_settings()
+    assert in_process.metric_options() == over_dds.metric_options()
+    assert (in_process.scan, in_process.scale) == (over_dds.scan, over_dds.scale)
+    assert DrivePlan().rate_hz == LoopOptions().camera_rate_hz == over_dds.max_rate
+    # What a robot of its own size says for itself; all else is the default of the node.
+    default = dataclasses.replace(
+        DepthNodeSettings(), obstacles=dataclasses.replace(over_dds.obstacles)
+    )
+    assert over_dds.metric_options() == default.metric_options()
+    assert dataclasses.replace(over_dds.obstacles, max_height=1.0) == DepthNodeSettings().obstacles
+
+
+def test_the_pure_room_has_the_defaults_of_the_node():
+    assert DepthNodeSettings().metric_options() == MetricOptions()
