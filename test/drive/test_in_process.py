@@ -135,7 +135,9 @@ def test_a_model_is_given_pictures():
         rows = np.linspace(0, 1, 24, dtype=np.float32)[:, None]
         return np.broadcast_to(rows, (24, 32)).copy()
 
-    drive(world, rig.ROBOT, LoopOptions(seconds=0.5, camera_rate_hz=10.0), eyes(0, infer), reflexes())
+    drive(
+        world, rig.ROBOT, LoopOptions(seconds=0.5, camera_rate_hz=10.0), eyes(0, infer), reflexes()
+    )
     assert set(shapes) == {((240, 320, 3), np.dtype(np.uint8))}
     assert len(shapes) == 5
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from driving import diagnostics, header, read, set_parameter, stamp, values
 from fakes import SceneEstimator
-from geometry_msgs.msg import PointStamped, Quaternion
+from geometry_msgs.msg import PointStamped, Quaternion, Vector3Stamped
 from lifecycle_msgs.msg import State
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2, Range
 from std_srvs.srv import Trigger
 
-from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.geometry import CameraModel, closeness
 from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.messages import image_message
 from midas_depth_ros.nodes.metric_messages import camera_info_message, cloud_array
@@ -142,6 +142,171 @@ def test_a_scan_is_what_nav2_accepts_and_where_the_box_is(ros, run):
     assert ((ranges[finite] >= scan.range_min) & (ranges[finite] <= scan.range_max)).all()
     assert finite.any()
     assert not np.isnan(ranges[ahead]).any()
+
+
+def test_how_far_was_seen_comes_with_the_scan_and_before_it(ros, run):
+    _, send = run(scene_depth(box(), pose=POSE), **MOUNT)
+    order = []
+    for name in ('seen_free', 'scan'):
+        ros.node.create_subscription(
+            LaserScan, f'camera/{name}', lambda m, name=name: order.append((name, m)), 10
+        )
+    send()
+    scans = {stamp(m): m for name, m in order if name == 'scan'}
+    free = {stamp(m): m for name, m in order if name == 'seen_free'}
+    moment = next(iter(scans.keys() & free.keys()))
+    scan, seen = scans[moment], free[moment]
+    for field in ('angle_min', 'angle_max', 'angle_increment', 'range_max'):
+        assert getattr(scan, field) == getattr(seen, field)
+    assert scan.header == seen.header
+    ranges, reach = np.array(scan.ranges), np.array(seen.ranges)
+    assert len(ranges) == len(reach)
+    clear, hit = np.isposinf(ranges), np.isfinite(ranges)
+    np.testing.assert_allclose(reach[clear], scan.range_max, rtol=1e-6)
+    assert (reach[hit & np.isfinite(reach)] <= ranges[hit & np.isfinite(reach)] + 1e-5).all()
+    # From here on the floor is in view: nearer than that nobody looks.
+    begins = HEIGHT_M / math.tan(PITCH_RAD + math.atan(0.5 * NETWORK.height / NETWORK.fy))
+    assert seen.range_min == pytest.approx(begins, rel=0.05)
+    status = read(diagnostics(ros, 'camera camera', lambda s: read(s)['scale'] == 'valid'))
+    assert float(status['floor in view from [m]']) == pytest.approx(begins, rel=0.05)
+
+
+def test_while_the_robot_nods_the_scan_keeps_its_beams(ros, run):
+    _, send = run(scene_depth(box()), imu_topic='imu', **MOUNT)
+    scans = ros.collect(LaserScan, 'camera/scan')
+    imu = ros.publisher(Imu, 'imu')
+    nods = iter(0.12 * math.sin(0.9 * i) for i in range(1000))
+
+    def hear(head):
+        nod = next(nods)
+        message = Imu(header=head)
+        message.orientation = Quaternion(w=math.cos(nod / 2), y=math.sin(nod / 2))
+        imu.publish(message)
+        ros.spin_for(0.02)
+
+    # By the wrong pitch most fits are refused; what is published has the same beams.
+    send(scans, 12, before=hear)
+    assert {(s.angle_min, s.angle_max, s.angle_increment, len(s.ranges)) for s in scans} == {
+        (scans[0].angle_min, scans[0].angle_max, scans[0].angle_increment, len(scans[0].ranges))
+    }
+
+
+def test_the_attitude_is_of_the_picture_and_not_of_its_result(ros, run):
+    exact = scene_depth(box())
+    estimator, _ = run(exact, output_size='network', imu_topic='imu', **MOUNT)
+    depth = ros.collect(Image, 'camera/depth/image')
+    imu = ros.publisher(Imu, 'imu')
+
+    def level(seconds, nod):
+        message = Imu(header=header(seconds))
+        message.orientation = Quaternion(w=math.cos(nod / 2), y=math.sin(nod / 2))
+        imu.publish(message)
+        ros.spin_for(0.02)
+
+    images = ros.publisher(Image, 'camera/image_raw')
+    infos = ros.publisher(CameraInfo, 'camera/camera_info')
+    for number in range(40):
+        taken = 500 + number
+        infos.publish(camera_info_message(PICTURE, header(taken)))
+        level(taken, 0.0)  # level when the picture was taken,
+        estimator.gate.clear()
+        images.publish(image_message(RGB, header(taken)))
+        ros.spin_for(0.05)
+        for later in range(1, 6):  # and far from it when the model has answered
+            level(taken + 0.02 * later, 0.1 * later)
+        estimator.gate.set()
+        ros.spin_for(0.1)
+        if len(depth) >= 3:
+            break
+    near = exact < 5
+    assert len(depth) >= 3
+    for message in depth:
+        assert np.abs(values(message)[near] / exact[near] - 1).max() < 0.02
+
+
+def test_closeness_looks_down_as_the_imu_says(ros, run):
+    nod = 0.12
+    exact = scene_depth(box(x=2.5), pose=Pose(z_m=HEIGHT_M, pitch_rad=PITCH_RAD + nod))
+    expected = closeness(
+        (1 / exact).astype(np.float32),
+        grid=NETWORK.normalised_grid(),
+        camera_pitch_rad=PITCH_RAD + nod,
+    )
+    _, send = run(exact, imu_topic='imu', **MOUNT)
+    near = ros.collect(Vector3Stamped, 'camera/closeness')
+    imu = ros.publisher(Imu, 'imu')
+
+    def hear(head):
+        message = Imu(header=head)
+        message.orientation = Quaternion(w=math.cos(nod / 2), y=math.sin(nod / 2))
+        imu.publish(message)
+        ros.spin_for(0.02)
+
+    send(near, 3, before=hear)
+    assert near[-1].vector.y == pytest.approx(expected.centre, rel=0.05)
+    send(near, 4)  # the Imu has fallen silent
+    assert math.isnan(near[-1].vector.y)
+    status = diagnostics(ros, 'camera camera', lambda s: 'no orientation' in read(s)['closeness'])
+    assert 'near the picture' in read(status)['closeness']
+
+
+def test_two_cameras_in_one_frame_give_no_metres_and_say_why(ros):
+    exact = scene_depth(box())
+    estimator = SceneEstimator(exact)
+    parameters = {'cameras': ['front', 'rear'], 'diagnostics_rate': 10.0, 'max_rate': 0.0, **MOUNT}
+    ros.make_node(DepthNode, lambda settings: estimator, parameters=parameters)
+    scans = [ros.collect(LaserScan, f'{name}/scan') for name in ('front', 'rear')]
+    feed_both(ros)
+    assert scans == [[], []]
+    for name in ('front', 'rear'):
+        status = diagnostics(ros, f'camera {name}', lambda s: 'same way' in read(s)['scale'])
+        assert f'mounts.{name}.body_frame' in read(status)['scale']
+
+
+def test_each_camera_measures_in_its_own_frame_by_its_own_mount(ros):
+    estimator = SceneEstimator(scene_depth(box()))
+    parameters = {
+        'cameras': ['front', 'rear'], 'diagnostics_rate': 10.0, 'max_rate': 0.0, **MOUNT,
+        'mounts.rear.body_frame': 'rear_view', 'mounts.rear.camera_height': 2 * HEIGHT_M,
+    }  # fmt: skip
+    ros.make_node(DepthNode, lambda settings: estimator, parameters=parameters)
+    front, rear = (ros.collect(LaserScan, f'{name}/scan') for name in ('front', 'rear'))
+    feed_both(ros)
+    assert {scan.header.frame_id for scan in front} == {'base_link'}
+    assert {scan.header.frame_id for scan in rear} == {'rear_view'}
+    ahead = [scan.ranges[len(scan.ranges) // 2] for scan in (front[-1], rear[-1])]
+    # The same picture from twice the height is of things twice as far.
+    assert ahead == pytest.approx([BOX_M, 2 * BOX_M], rel=0.05)
+
+
+def feed_both(ros):
+    """Pictures of both cameras for a while."""
+    publishers = [
+        (
+            ros.publisher(Image, f'{name}/image_raw'),
+            ros.publisher(CameraInfo, f'{name}/camera_info'),
+        )
+        for name in ('front', 'rear')
+    ]
+    for number in range(30):
+        head = header(100 + number / 10)
+        for images, infos in publishers:
+            infos.publish(camera_info_message(PICTURE, head))
+            images.publish(image_message(RGB, head))
+        ros.spin_for(0.05)
+
+
+def test_a_fixed_scale_of_nothing_is_refused(ros, run):
+    fixed = {**MOUNT, 'scale.source': 'fixed'}
+    run(scene_depth(box()), **fixed)
+    accepted, reason = set_parameter(ros, 'scale.fixed_scale', 0.0)
+    assert not accepted
+    assert 'out of range' in reason
+    with pytest.raises(ValueError, match='fixed_scale'):
+        ros.make_node(
+            DepthNode, lambda settings: SceneEstimator(scene_depth()),
+            parameters={**fixed, 'scale.fixed_scale': 0.0},
+        )  # fmt: skip
 
 
 def test_an_empty_floor_is_clear_in_scan_and_proximity(ros, run):
