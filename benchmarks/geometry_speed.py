@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from midas_depth_ros.geometry import (
+    Beams,
     CameraMount,
     ScaleShift,
     find_obstacles,
     fit_ground_plane,
-    laser_scan,
 )
 from midas_depth_ros.sim.random_views import disturbed, room_view
 
@@ -46,7 +46,8 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
 def measure(rooms: int, seed: int) -> dict[str, list[float]]:
     """Milliseconds of every step, one per room whose floor was found."""
     rng = np.random.default_rng(seed)
-    taken: dict[str, list[float]] = {'fit_ground_plane': [], 'find_obstacles': [], 'laser_scan': []}
+    steps = ('fit_ground_plane', 'find_obstacles', 'scan', 'beams (once per mount)')
+    taken: dict[str, list[float]] = {step: [] for step in steps}
     for room in range(rooms):
         view = room_view(rng)
         mount = CameraMount(view.pose.z_m, view.pose.pitch_rad, view.pose.roll_rad)
@@ -63,9 +64,13 @@ def measure(rooms: int, seed: int) -> dict[str, list[float]]:
             lambda: find_obstacles(z, grid, mount, residual=fit.residual)  # noqa: B023
         )
         taken['find_obstacles'].append(milliseconds)
-        limits = {'angle_min': -0.8, 'angle_max': 0.8, 'angle_increment': 0.01}
-        _, milliseconds = timed(lambda: laser_scan(found, grid, mount, **limits))  # noqa: B023
-        taken['laser_scan'].append(milliseconds)
+        angles = {'angle_min': -0.8, 'angle_max': 0.8, 'angle_increment': 0.01}
+        beams, milliseconds = timed(lambda: Beams(grid, mount, **angles))  # noqa: B023
+        taken[steps[3]].append(milliseconds)
+        _, milliseconds = timed(
+            lambda: beams.scan(found, range_min=0.1, range_max=6.0)  # noqa: B023
+        )
+        taken[steps[2]].append(milliseconds)
     return taken
 
 

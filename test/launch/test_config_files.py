@@ -258,6 +258,13 @@ def test_costmap_takes_clear_for_clear(costmap):
     assert scan['obstacle_max_range'] < scan['raytrace_max_range'] < range_max
 
 
+def test_costmap_clears_as_far_as_was_seen_and_not_below_the_picture(costmap):
+    seen, scan = costmap['scan_layer']['seen_free'], costmap['scan_layer']['scan']
+    assert (seen['marking'], seen['clearing']) == (False, True)
+    assert seen['raytrace_min_range'] == scan['raytrace_min_range'] > 0
+    assert seen['raytrace_max_range'] == scan['raytrace_max_range']
+
+
 def test_costmap_is_not_current_when_depth_node_falls_silent(costmap):
     for source in costmap_sources(costmap).values():
         assert 0 < source['expected_update_rate'] <= 1.0
