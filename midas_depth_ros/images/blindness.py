@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 JUDGED_SIZE = (256, 192)  # width, height; smaller pictures as they are
 TILE = 16  # pixels of it
-OF_A_THIRD = 0.7  # of these limits of detail hold for a third: beside a corridor are bare walls
 LEAST_TILES = 2  # in both directions; of smaller pictures only the contrast is judged
 
 MIN_CONTRAST = 8.0  # grey levels of 255, from the 2nd to the 98th percentile of coarse blocks
@@ -29,10 +28,12 @@ MIN_CONTRAST_SMALL = 32.0  # of a picture too small to tell noise apart
 MIN_SHARE = 0.12  # of the mean brightness: less contrast is fog
 MIN_DETAIL = 0.6  # grey levels: structure of 2 to 4 pixels, without noise
 MIN_SHARPNESS = 0.12  # that structure as a share of what is 8 to 16 pixels large
+OF_A_THIRD = 0.45, 0.12  # the same two, of a third: beside a corridor are bare walls
 BARE = 0.8  # grey levels: a tile that strays no more from an even slope has nothing in it,
 NOISE = 0.51  # nor has one that strays no more than noise does; see `_bare_tiles`
-MAX_BARE = 0.7  # of all tiles
+MAX_BARE = 0.7  # of all tiles, wherever they are
 BARE_REGION = 0.33  # of all tiles, in one piece, say nothing: a wall right ahead, or a cover
+MAX_BLIND = 0.4  # of the picture; with less of it seen, the rest is not believed either
 BLACK, WHITE = 6.0, 249.0  # grey levels; a bare tile that dark or bright is clipped
 CLIPPED_REGION = 0.08
 SAMPLES = 16_384  # of a picture, to tell whether it is the same as the last one
@@ -80,19 +81,17 @@ def judge_picture(rgb: NDArray[np.uint8]) -> Verdict:
         if contrast >= MIN_CONTRAST_SMALL:
             return GOOD
         return Verdict(f'too even: {contrast:.0f} of 255 grey levels between dark and bright')
-    halves = [grey]
-    for _ in range(4):
-        halves.append(_halved(halves[-1]))
-    reason = _contrast_fault(halves) or _detail_fault(halves)
+    scales = _Scales.of(grey)
+    reason = _contrast_fault(scales) or _detail_fault(scales, MIN_DETAIL, MIN_SHARPNESS)
     if reason:
         return Verdict(reason)
-    means, bare = _bare_tiles(halves)
+    means, bare = _bare_tiles(scales)
     if bare.mean() > MAX_BARE:
         return Verdict(
             f'{bare.mean():.0%} of the picture has nothing in it: covered, fogged, out of focus, '
             'or right before a wall'
         )
-    return _without_parts(means, bare, halves)
+    return _without_parts(scales, means, bare)
 
 
 class Freeze:
@@ -140,21 +139,46 @@ def _luminance(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA)
 
 
-def _halved(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+@dataclasses.dataclass(frozen=True)
+class _Scales:
+    """A picture at half its size and at an eighth, and the power of what is 1, 2 and 8 px large."""
+
+    half: NDArray[np.float32]
+    eighth: NDArray[np.float32]
+    finest: NDArray[np.float32]
+    fine: NDArray[np.float32]
+    rough: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, grey: NDArray[np.float32]) -> _Scales:
+        halves = [grey]
+        for _ in range(4):
+            width, height = halves[-1].shape[1] // 2, halves[-1].shape[0] // 2
+            halves.append(cv2.resize(halves[-1], (width, height), interpolation=cv2.INTER_AREA))
+        finest, fine, rough = (_band(halves[level], halves[level + 1]) for level in (0, 1, 3))
+        return cls(halves[1], halves[3], finest, fine, rough)
+
+    def third(self, index: int) -> _Scales:
+        """The left, middle or right third of all of it."""
+        return _Scales(*(_third(getattr(self, each.name), index) for each in
+                         dataclasses.fields(self)))  # fmt: skip
 
 
-def _band(halves: list[NDArray[np.float32]], level: int) -> NDArray[np.float32]:
-    """What a picture halved `level` times has that is lost when it is halved once more."""
-    picture = halves[level]
+def _band(picture: NDArray[np.float32], half: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The square of what is lost when a picture is halved."""
     size = picture.shape[1], picture.shape[0]
-    return picture - cv2.resize(halves[level + 1], size, interpolation=cv2.INTER_LINEAR)
+    lost: NDArray[np.float32] = picture - cv2.resize(half, size, interpolation=cv2.INTER_LINEAR)
+    return lost * lost
 
 
-def _contrast_fault(halves: list[NDArray[np.float32]]) -> str:
-    coarse, mean = halves[3], float(halves[3].mean())
-    low, high = np.percentile(coarse, (2, 98))
+def _third(values: NDArray, index: int) -> NDArray:
+    width = values.shape[1]
+    return values[:, index * width // 3 : (index + 1) * width // 3]
+
+
+def _contrast_fault(scales: _Scales) -> str:
+    mean = float(scales.eighth.mean())
+    low, high = np.percentile(scales.eighth, (2, 98))
     contrast = float(high - low)
     if contrast < MIN_CONTRAST:
         where = 'dark' if mean < 0.25 * WHITE else 'bright' if mean > 0.85 * WHITE else 'even'
@@ -164,32 +188,31 @@ def _contrast_fault(halves: list[NDArray[np.float32]]) -> str:
     return ''
 
 
-def _detail_fault(halves: list[NDArray[np.float32]], strictness: float = 1.0) -> str:
-    finest, fine, coarse = (float(np.mean(_band(halves, level) ** 2)) for level in (0, 1, 3))
+def _detail_fault(scales: _Scales, least: float, sharpest: float) -> str:
+    finest, fine, rough = (
+        float(each.mean()) for each in (scales.finest, scales.fine, scales.rough)
+    )
     # White noise of deviation n is 0.87 n in the finest band and 0.43 n in the next.
     detail = math.sqrt(max(fine - 0.25 * finest, 0.0))
-    if detail < strictness * MIN_DETAIL:
+    if detail < least:
         return (
             f'without detail: {detail:.1f} of 255 grey levels: too dark, covered, out of focus, or '
             'right before a bare wall'
         )
-    if detail < strictness * MIN_SHARPNESS * math.sqrt(coarse):
+    if detail < sharpest * math.sqrt(rough):
         return 'blurred: out of focus, shaken or covered by something see-through'
     return ''
 
 
-def _bare_tiles(
-    halves: list[NDArray[np.float32]],
-) -> tuple[NDArray[np.float32], Tiles]:
+def _bare_tiles(scales: _Scales) -> tuple[NDArray[np.float32], Tiles]:
     """Mean of each tile, and whether there is nothing in it but an even slope and noise.
 
     Of white noise of deviation n a tile at half size strays by 0.5 n, and has 0.87 n in the finest
     band: (0.5 / 0.87)^2 = 0.33, and half as much again for what 64 pixels stray by chance.
     """
-    half = halves[1]
-    rows, columns = half.shape[0] // (TILE // 2), half.shape[1] // (TILE // 2)
     side = TILE // 2
-    tiles = half[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    rows, columns = scales.half.shape[0] // side, scales.half.shape[1] // side
+    tiles = scales.half[: rows * side, : columns * side].reshape(rows, side, columns, side)
     tiles = tiles.transpose(0, 2, 1, 3)
     means = tiles.mean(axis=(2, 3), keepdims=True)
     along = np.arange(side, dtype=np.float32) - np.float32(0.5 * (side - 1))
@@ -197,32 +220,28 @@ def _bare_tiles(
     across = (tiles * along).sum(axis=(2, 3), keepdims=True) / spread
     down = (tiles * along[:, None]).sum(axis=(2, 3), keepdims=True) / spread
     strays = ((tiles - means - across * along - down * along[:, None]) ** 2).mean(axis=(2, 3))
-    finest = _band(halves, 0)[: rows * TILE, : columns * TILE] ** 2
+    finest = scales.finest[: rows * TILE, : columns * TILE]
     noise = finest.reshape(rows, TILE, columns, TILE).mean(axis=(1, 3))
     return means[..., 0, 0], strays < BARE**2 + NOISE * noise
 
 
-def _without_parts(
-    means: NDArray[np.float32], bare: Tiles, halves: list[NDArray[np.float32]]
-) -> Verdict:
+def _without_parts(scales: _Scales, means: NDArray[np.float32], bare: Tiles) -> Verdict:
     """The picture without its large bare regions, and without thirds that are fogged or blurred."""
     clipped = bare & ((means <= BLACK) | (means >= WHITE))
     blind = _regions(bare, BARE_REGION) | _regions(clipped, CLIPPED_REGION)
-    for third in range(3):
-        part = [
-            half[:, third * half.shape[1] // 3 : (third + 1) * half.shape[1] // 3]
-            for half in halves
-        ]
-        if _contrast_fault(part) or _detail_fault(part, OF_A_THIRD):
-            columns = blind.shape[1]
-            blind[:, third * columns // 3 : (third + 1) * columns // 3] = True
+    for index in range(3):
+        third = scales.third(index)
+        if _contrast_fault(third) or _detail_fault(third, *OF_A_THIRD):
+            _third(blind, index)[:] = True
     if not blind.any():
         return GOOD
     share = float(blind.mean())
-    if share > MAX_BARE:
-        return Verdict(f'{share:.0%} of the picture says nothing: covered, fogged or out of focus')
     text = f'{share:.0%} of the picture says nothing: covered, clipped, or a wall right ahead'
-    return Verdict(seen=~blind, partly=text)
+    if share > MAX_BLIND:
+        return Verdict(f'blind in part: {text}')
+    # A tile at the edge of a cover is only partly covered, and not bare.
+    grown = cv2.dilate(blind.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return Verdict(seen=~grown, partly=text)
 
 
 def _regions(mask: Tiles, least: float) -> Tiles:
