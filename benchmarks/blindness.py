@@ -5,21 +5,19 @@ a model. Its answer to a copy is held against its answer to the picture itself: 
 pixels that are clearly one before the other, how many keep their order. The limits of
 `images.blindness` stand where that begins to fall.
 
-    python -m benchmarks.blindness embedded
+    python -m benchmarks.blindness embedded --write docs/blindness.md
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.relative_depth import DEFAULT_DATA, read_picture
@@ -30,6 +28,7 @@ Picture = NDArray[np.uint8]
 WIDTH = 640
 EVERY = 12  # of the frames of a sequence so many apart are taken
 PAIRS, CLEARLY = 20_000, 0.1  # of the spread, so far apart are two pixels that count
+BEGIN, END = '<!-- blindness: begin -->', '<!-- blindness: end -->'
 BARE_WALLS = ('rtabmap_corridor_19', '/0018', '/0045', '/0058')  # nothing but a wall in view
 
 
@@ -98,15 +97,15 @@ def shown(values: list[float]) -> str:
     return f'{np.median(values):.2f} / {np.percentile(values, 5):.2f}'
 
 
-@click.command()
-@click.argument('model', default='embedded')
-@click.option('--data', type=click.Path(exists=True, path_type=Path), default=DEFAULT_DATA)
-def main(model: str, data: Path) -> None:
-    """Print the table, and what judging a picture takes."""
+def rows(model: str, originals: dict[str, Picture]) -> Iterator[str]:
+    """The table as Markdown."""
     estimator = load_estimator(model)
-    originals = pictures(data)
-    table = Table('copies', 'refused', 'in part', 'order kept: believed', 'refused')
     answers = {name: estimator.infer(rgb) for name, rgb in originals.items()}
+    yield (
+        f'| copies of {len(originals)} pictures | refused | in part '
+        '| order kept by those believed | by those refused |'
+    )
+    yield '|' + ' --- |' * 5
     for title, alter in tqdm(COPIES.items(), disable=None):
         believed: list[float] = []
         refused: list[float] = []
@@ -117,18 +116,33 @@ def main(model: str, data: Path) -> None:
             kept = order_kept(answers[name], estimator.infer(copy))
             (refused if verdict.reason else believed).append(kept)
             parts += bool(verdict.partly)
-        of_all = f'{len(refused)} of {len(originals)}'
-        table.add_row(title, of_all, str(parts), shown(believed), shown(refused))
-    console = Console(width=100)
-    console.print(table)
-    console.print('order kept: median / 5th percentile of the pictures')
-    rgb = cv2.resize(next(iter(originals.values())), (640, 480))
+        yield f'| {title} | {len(refused)} | {parts} | {shown(believed)} | {shown(refused)} |'
+
+
+def judging_ms() -> float:
+    """What judging a picture of 640x480 takes, the middle of many times."""
+    rgb = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     taken = []
-    for _ in range(200):
+    for _ in range(300):
         begin = time.perf_counter()
         judge_picture(rgb)
         taken.append(time.perf_counter() - begin)
-    console.print(f'judging 640x480 takes {1e3 * float(np.median(taken)):.2f} ms')
+    return 1e3 * float(np.median(taken))
+
+
+@click.command()
+@click.argument('model', default='embedded')
+@click.option('--data', type=click.Path(exists=True, path_type=Path), default=DEFAULT_DATA)
+@click.option('--write', 'path', type=click.Path(dir_okay=False, path_type=Path))
+def main(model: str, data: Path, path: Path | None) -> None:
+    """Print the table and what judging a picture takes, or write the table into a document."""
+    text = '\n'.join(rows(model, pictures(data)))
+    if path is None:
+        click.echo(f'{text}\n\njudging 640x480 takes {judging_ms():.2f} ms')
+        return
+    document = path.read_text(encoding='utf-8')
+    begin, end = document.index(BEGIN) + len(BEGIN), document.index(END)
+    path.write_text(f'{document[:begin]}\n\n{text}\n\n{document[end:]}', encoding='utf-8')
 
 
 if __name__ == '__main__':
