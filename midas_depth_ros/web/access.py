@@ -13,18 +13,27 @@ import hmac
 import ipaddress
 import re
 import socket
-from http.cookies import CookieError, SimpleCookie
+import time
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from midas_depth_ros.web.addresses import is_local
+from midas_depth_ros.web.addresses import counted_as, is_local
 from midas_depth_ros.web.errors import Refused
+from midas_depth_ros.web.limits import Limits, Rate
 
 COOKIE = 'midas_depth_dashboard'
 LOCAL_NAMES = ('localhost', '127.0.0.1', '::1')
+MOST_COOKIES = 8  # of our name, in one request
+MOST_FIELDS = 20  # in a query
+MOST_RIGHT = 256  # clients that are remembered
+WRONG_TOKEN = (
+    'the token is missing or wrong: open the address that the dashboard printed, or '
+    'send it as "Authorization: Bearer TOKEN"'
+)
 READING = ('GET', 'HEAD', 'OPTIONS')
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -75,33 +84,98 @@ class Access:
     @property
     def secret(self) -> str:
         """What the cookie holds: it proves the token without being it."""
-        return hashlib.sha256(f'midas_depth dashboard {self.token}'.encode()).hexdigest()
+        return hashlib.sha256(b'midas_depth dashboard ' + self.token_bytes).hexdigest()
+
+    @property
+    def token_bytes(self) -> bytes:
+        """The token as it comes over the wire; an environment variable may be no UTF-8."""
+        return self.token.encode('utf-8', 'surrogateescape')
 
     def admits(self, headers: Headers) -> bool:
         """Whether the token is there, as bearer or as cookie."""
         if not self.token:
             return True
-        scheme, _, given = headers.get('authorization', '').partition(' ')
-        if scheme.lower() == 'bearer' and _same(given.strip(), self.token):
-            return True
-        cookies: SimpleCookie = SimpleCookie()
-        try:
-            cookies.load(headers.get('cookie', ''))
-        except CookieError:
-            return False
-        return COOKIE in cookies and _same(cookies[COOKIE].value, self.secret)
+        bearers, cookies = given_tokens(headers)
+        # All are compared, so that the time tells nothing.
+        good = [_same(given, self.token_bytes) for given in bearers]
+        good += [_same(given, self.secret.encode()) for given in cookies]
+        return any(good)
 
 
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(), wanted.encode())
+def given_tokens(headers: Headers) -> tuple[list[bytes], list[bytes]]:
+    """What a request has as bearer tokens and as cookies of our name, as it was sent.
+
+    Whatever other cookies look like: every program under this host name sets its own, and one that
+    no parser likes must not hide ours. There may be several of our name.
+    """
+    bearers, cookies = [], []
+    for header in headers.getlist('authorization')[:1]:
+        scheme, _, given = header.partition(' ')
+        if scheme.lower() == 'bearer':
+            bearers.append(given.strip().encode('latin-1'))
+    for header in headers.getlist('cookie'):
+        for part in header.split(';'):
+            name, _, value = part.partition('=')
+            if name.strip() == COOKIE:
+                cookies.append(value.strip().strip('"').encode('latin-1'))
+    return bearers, cookies[:MOST_COOKIES]
+
+
+def token_of(query: bytes) -> bytes:
+    """The token in a query string; empty where there is none to be found."""
+    try:
+        found = parse_qs(
+            query.decode('latin-1'), errors='surrogateescape', max_num_fields=MOST_FIELDS
+        )
+    except ValueError:
+        return b''
+    return found.get('token', [''])[0].encode('utf-8', 'surrogateescape')
+
+
+def _same(given: bytes, wanted: bytes) -> bool:
+    # Of the same length, whatever that of the token is.
+    digests = (hashlib.sha256(each).digest() for each in (given, wanted))
+    return hmac.compare_digest(*digests)
+
+
+class Guesses:
+    """Wrong tokens, counted per client and in all; who has guessed too often is not listened to.
+
+    Who was right lately is exempt from the bound that all share, so that guessing from many
+    addresses cannot lock out those who are in.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._own = Rate(limits.guesses_per_s, limits.guess_burst, clock)
+        self._all = Rate(limits.guesses_in_all_per_s, limits.guess_burst_in_all, clock)
+        self._right: dict[str, None] = {}  # the latest is the last
+
+    def check(self, client: str) -> None:
+        """Raise Refused (429) if this client's token is not even to be looked at."""
+        self._own.check(client)
+        if client not in self._right:
+            self._all.check('')
+
+    def wrong(self, client: str) -> None:
+        """Count a wrong one. Raises Refused (429)."""
+        self._own.take(client)
+        self._all.take('')
+
+    def right(self, client: str) -> None:
+        """Remember who knows it."""
+        self._right.pop(client, None)
+        self._right[client] = None
+        while len(self._right) > MOST_RIGHT:
+            del self._right[next(iter(self._right))]
 
 
 class AccessGuard:
     """The ASGI layer that asks `Access` and adds the headers."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Access, limits: Limits | None = None) -> None:
         self._app = app
         self._access = access
+        self._guesses = Guesses(limits or Limits())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope['type'] not in ('http', 'websocket'):
@@ -110,16 +184,18 @@ class AccessGuard:
         headers = Headers(scope=scope)
         send = self._with_headers(send, headers.get('host', ''))
         try:
+            self._check_source(scope, headers)
             if self._wants_cookie(scope):
                 await self._give_cookie(scope, receive, send)
                 return
-            self._check(scope, headers)
+            self._check_token(scope, headers)
         except Refused as refusal:
             await _refuse(refusal, scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _check(self, scope: Scope, headers: Headers) -> None:
+    def _check_source(self, scope: Scope, headers: Headers) -> None:
+        """Raise Refused for a foreign host name (421) or a page of another site (403)."""
         host = headers.get('host', '')
         if not self._access.knows(host):
             raise Refused(
@@ -136,12 +212,22 @@ class AccessGuard:
         writes = scope['type'] == 'websocket' or scope['method'] not in READING
         if origin is not None and writes and urlsplit_host(origin) != host.lower():
             raise Refused(403, 'this request comes from a page of another site')
-        if not self._access.admits(headers):
-            raise Refused(
-                401,
-                'the token is missing or wrong: open the address that the dashboard printed, or '
-                'send it as "Authorization: Bearer TOKEN"',
-            )
+
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        if not self._access.token:
+            return
+        if not any(given_tokens(headers)):  # a question is no guess
+            raise Refused(401, WRONG_TOKEN)
+        self._judge(scope, self._access.admits(headers))
+
+    def _judge(self, scope: Scope, right: bool) -> None:
+        """Let in who is right. Raises Refused: 401, and 429 who has been wrong too often."""
+        client = counted_as((scope.get('client') or ('',))[0])
+        self._guesses.check(client)
+        if not right:
+            self._guesses.wrong(client)
+            raise Refused(401, WRONG_TOKEN)
+        self._guesses.right(client)
 
     def _wants_cookie(self, scope: Scope) -> bool:
         return (
@@ -153,11 +239,7 @@ class AccessGuard:
 
     async def _give_cookie(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`/?token=...` turns into a cookie and an address without the token."""
-        if not self._access.knows(Headers(scope=scope).get('host', '')):
-            raise Refused(421, 'this dashboard is not known under this host name')
-        given = parse_qs(scope['query_string'].decode('latin-1')).get('token', [''])[0]
-        if not _same(given, self._access.token):
-            raise Refused(401, 'the token is wrong: open the address that the dashboard printed')
+        self._judge(scope, _same(token_of(scope['query_string']), self._access.token_bytes))
         answer = RedirectResponse('/', 303)
         answer.set_cookie(COOKIE, self._access.secret, httponly=True, samesite='strict')
         await answer(scope, receive, send)

@@ -1,9 +1,10 @@
-"""Where the dashboard listens: sockets and addresses, with the standard library alone."""
+"""Where the dashboard listens and who asks it: with the standard library alone."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+from typing import Any
 
 
 def is_local(host: str) -> bool:
@@ -28,6 +29,31 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def client_of(connection: Any) -> str:
+    """Who is at the other end of a request or WebSocket, for counting; '' where nobody knows.
+
+    What a header says of it (X-Forwarded-For) is not believed: anybody can write it.
+    """
+    return counted_as(connection.client.host if connection.client else '')
+
+
+def counted_as(host: str) -> str:
+    """An address as one client: IPv6 by its network of 64 bits, this machine whatever its name.
+
+    Somebody who has one of these has all of them.
+    """
+    try:
+        address = ipaddress.ip_address(host.partition('%')[0])
+    except ValueError:
+        return host[:100]
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            network = ipaddress.ip_network((address, 64), strict=False)
+            return 'this machine' if address.is_loopback else str(network)
+        address = address.ipv4_mapped
+    return 'this machine' if address.is_loopback else str(address)
 
 
 def address_of(listening: socket.socket) -> str:

@@ -6,6 +6,7 @@ out by hand, and a robot that is none.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from midas_depth_ros.web import assets
 from midas_depth_ros.web.access import Access, AccessGuard
 from midas_depth_ros.web.bodies import BodyGuard
 from midas_depth_ros.web.errors import add_handlers, documented
+from midas_depth_ros.web.faults import Faults
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.limits import Jobs, Limits
 from midas_depth_ros.web.picture_routes import picture_router
@@ -28,6 +30,8 @@ from midas_depth_ros.web.pictures import PictureDepth
 from midas_depth_ros.web.robot import NoRobot, Robot
 from midas_depth_ros.web.robot_routes import robot_router
 
+# Pictures of cameras become JPEGs beside those that people send, and neither waits for the other.
+ENCODERS, ENCODER_S, WAITING_ENCODINGS = 2, 5.0, 64
 DESCRIPTION = 'Monocular depth: of pictures that are sent, and of what the robot sees.'
 
 
@@ -41,11 +45,17 @@ class Dashboard:
         robot: Robot | None = None,
         access: Access | None = None,
         limits: Limits | None = None,
+        faults: Faults | None = None,
+        connections: Callable[[], dict[str, int]] = dict,
     ) -> None:
         limits = limits or Limits()
+        robot = robot or NoRobot()
+        faults = faults or Faults()
         self.feed = feed or Feed()
         self.pictures = PictureDepth(make_estimator, limits)
-        self._jobs = Jobs(limits)
+        self._jobs = Jobs(limits, on_hung=self.pictures.start_anew)
+        quick = dataclasses.replace(limits, job_s=ENCODER_S, waiting_jobs=WAITING_ENCODINGS)
+        self._encoders = Jobs(quick, ENCODERS, 'encoders')
         self.app = FastAPI(
             title='midas_depth_ros dashboard',
             version=midas_depth_ros.__version__,
@@ -55,16 +65,35 @@ class Dashboard:
         )
         add_handlers(self.app)
         self.app.include_router(picture_router(self.pictures, self._jobs, limits))
-        self.app.include_router(robot_router(self.feed, robot or NoRobot(), limits))
+        self.app.include_router(robot_router(self.feed, robot, self._encoders, limits))
+        bodies = BodyGuard(self.app, limits)
         _add_pages(self.app, limits)
-        self.asgi: ASGIApp = AccessGuard(
-            BodyGuard(self.app, limits), access or Access.of('127.0.0.1')
-        )
 
-    def close(self) -> None:
-        """End the threads and free the model."""
+        def status() -> dict[str, Any]:
+            return {
+                'robot': robot.summary(),
+                'pictures': self._jobs.summary(),
+                'encoders': self._encoders.summary(),
+                'uploads': bodies.uploads.summary(),
+                'connections': connections(),
+                'viewers': self.feed.viewers,
+                'faults': faults.summary(),
+            }
+
+        _add_status(self.app, status)
+        self.asgi: ASGIApp = AccessGuard(bodies, access or Access.of('127.0.0.1'), limits)
+
+    def close(self) -> bool:
+        """End the threads and free the model; False where a job hangs and keeps it."""
         self._jobs.close()
-        self.pictures.close()
+        self._encoders.close()
+        return self.pictures.close()
+
+
+def _add_status(app: FastAPI, status: Callable[[], dict[str, Any]]) -> None:
+    @app.get('/api/status', summary='How the dashboard itself does', responses=documented())
+    async def show_status() -> dict[str, Any]:
+        return status()
 
 
 def _add_pages(app: FastAPI, limits: Limits) -> None:

@@ -1,31 +1,33 @@
 """The console script `dashboard`: options in, a server until SIGINT or SIGTERM, an exit code out.
 
 ROS arguments may follow after --ros-args, as for every node. 0 after a signal; 1 with one line
-`error: ...` where the address cannot be had; 2 for wrong usage.
+`Error: ...` where the address cannot be had or the ROS thread has ended; 2 for wrong usage.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import dataclasses
+import os
 import re
 import secrets
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import quote
 
 import click
 
-from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.depth import DepthEstimator, load_estimator
 from midas_depth_ros.web.addresses import address_of, is_local, listen
+from midas_depth_ros.web.faults import Faults, plain, quiet_log
 from midas_depth_ros.web.feed import Feed
 
 if TYPE_CHECKING:
     from midas_depth_ros.web.access import Access
-    from midas_depth_ros.web.app import Dashboard
     from midas_depth_ros.web.robot import Robot
 
 # Modules of which one must be there, and the package that brings them.
@@ -96,7 +98,6 @@ def dashboard(
     if token and no_token:
         raise click.UsageError('--token and --no-token exclude each other')
     from midas_depth_ros.web.access import Access
-    from midas_depth_ros.web.app import Dashboard
 
     try:
         listening = listen(host, port)
@@ -104,20 +105,66 @@ def dashboard(
         text = f'cannot listen on {host}:{port} ({error.strerror or error})'
         raise click.ClickException(f'{text}: choose another --host or --port') from error
     access = Access.of(host, chosen_token(host, token, no_token), names)
-    feed = Feed()
+    feed, faults = Feed(), Faults()
     ros_arguments = click.get_current_context().obj or []
-    with listening, watching(feed, depth_node, ros_arguments, no_ros) as robot:
+    with listening, watching(feed, depth_node, ros_arguments, no_ros, faults) as robot:
         # A picture must not wait for a download: what is on disk, else the embedded model.
-        web = Dashboard(
+        run(
             lambda: load_estimator(model, backend, num_threads, allow_download=False),
-            feed,
-            robot,
-            access,
+            Served(feed, robot, access, faults),
+            listening,
         )
-        try:
-            serve(web, listening, access)
-        finally:
-            web.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """What the server is about."""
+
+    feed: Feed
+    robot: Robot
+    access: Access
+    faults: Faults
+
+
+def run(
+    make_estimator: Callable[[], DepthEstimator], served: Served, listening: socket.socket
+) -> None:
+    """Serve until a signal. Raises ClickException when nothing is heard from ROS any more."""
+    from midas_depth_ros.web.app import Dashboard
+    from midas_depth_ros.web.limits import Limits
+    from midas_depth_ros.web.server import Server
+
+    limits = Limits()
+    web = Dashboard(
+        make_estimator, served.feed, served.robot, served.access, limits, served.faults,
+        lambda: server.summary(),
+    )  # fmt: skip
+    address = address_of(listening)
+
+    def ready() -> None:
+        token = quote(served.access.token_bytes, safe='')
+        click.echo(f'dashboard: {address}/{f"?token={token}" if token else ""}')
+        if served.access.any_address and not token:
+            click.secho(OPEN_TO_ALL.format(address=address), err=True, fg='red', bold=True)
+        sys.stdout.flush()
+
+    server = Server(web.asgi, ready, limits, served.faults, served.robot.trouble)
+    try:
+        server.serve_until_stopped(listening)
+    finally:
+        free = web.close()
+    if server.ended_because:
+        raise click.ClickException(plain(server.ended_because))
+    if not free:  # a thread that hangs in a library would keep the process
+        leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without waiting for threads that hang."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def chosen_token(host: str, token: str, no_token: bool) -> str:
@@ -139,7 +186,7 @@ def check_libraries() -> None:
 
 @contextlib.contextmanager
 def watching(
-    feed: Feed, depth_node: str, ros_arguments: Sequence[str], no_ros: bool
+    feed: Feed, depth_node: str, ros_arguments: Sequence[str], no_ros: bool, faults: Faults
 ) -> Iterator[Robot]:
     """The robot for the length of a block; none where ROS is not wanted or not installed."""
     from midas_depth_ros.web.robot import NoRobot
@@ -152,28 +199,16 @@ def watching(
     from midas_depth_ros.web.ros_thread import RosThread
 
     try:
-        ros = RosThread(feed, depth_node, ros_arguments)
+        ros = RosThread(feed, depth_node, ros_arguments, faults=faults)
     except (RuntimeError, ValueError) as error:
         raise click.ClickException(f'ROS arguments refused: {error}') from error
     try:
         yield ros
     finally:
-        ros.close()
-
-
-def serve(web: Dashboard, listening: socket.socket, access: Access) -> None:
-    """Serve until a signal; the address is printed when it is ready."""
-    from midas_depth_ros.web.server import Server
-
-    address = address_of(listening)
-
-    def ready() -> None:
-        click.echo(f'dashboard: {address}/{f"?token={access.token}" if access.token else ""}')
-        if access.any_address and not access.token:
-            click.secho(OPEN_TO_ALL.format(address=address), err=True, fg='red', bold=True)
-        sys.stdout.flush()
-
-    Server(web.asgi, ready).serve_until_stopped(listening)
+        closed = ros.close()
+        if not closed:
+            click.echo(f'Error: {ros.trouble() or "the ROS thread does not end"}', err=True)
+            leave(1)
 
 
 def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -187,6 +222,6 @@ def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
-    logging.basicConfig(level=logging.WARNING, format='%(levelname)s %(name)s: %(message)s')
+    quiet_log()
     ours, ros = split_ros_arguments(sys.argv[1:] if arguments is None else arguments)
     dashboard.main(ours, prog_name='dashboard', obj=ros)

@@ -52,6 +52,8 @@ def check_value(name: str, value: Any) -> None:
         raise Refused(422, f'{name}: a value is a number, a text, true, false or null (unknown)')
     if isinstance(value, str) and len(value) > 200:
         raise Refused(422, f'{name}: the text is too long')
+    if isinstance(value, str) and not value.isprintable():  # a ROS message takes no half characters
+        raise Refused(422, f'{name}: the text has characters that cannot be written')
     too_large = isinstance(value, int) and abs(value) > 2**53
     if too_large or (isinstance(value, float) and not math.isfinite(value)):
         raise Refused(422, f'{name}: the number is too large')

@@ -18,6 +18,7 @@ from midas_depth_ros.depth import DepthError
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.errors import PictureTooLarge, UnsupportedFormat
 from midas_depth_ros.views import ViewError
+from midas_depth_ros.web.faults import plain
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,8 @@ MEANINGS = {
     422: 'A value is wrong, or the picture is damaged.',
     429: 'Too many requests.',
     500: 'A fault of the program.',
-    503: 'Busy, or no depth node.',
-    504: 'It took too long.',
+    503: 'Busy, out of time, or no depth node.',
+    504: 'The depth node has not answered.',
 }
 # The first that fits counts.
 STATUS_OF_ERRORS: tuple[tuple[type[Exception], int], ...] = (
@@ -47,6 +48,7 @@ STATUS_OF_ERRORS: tuple[tuple[type[Exception], int], ...] = (
     (ViewError, 422),
     (DepthError, 503),
 )
+LONGEST_TEXT = 1000
 FAULT = 'a fault of the program: the log of the dashboard has the details'
 
 
@@ -61,7 +63,7 @@ class Refused(HTTPException):
         headers = {'Retry-After': str(retry_after_s)} if retry_after_s else {}
         if status == 401:
             headers['WWW-Authenticate'] = 'Bearer'
-        super().__init__(status, text, headers)
+        super().__init__(status, plain(text, LONGEST_TEXT), headers)
 
     @property
     def text(self) -> str:
@@ -101,7 +103,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         return error.response()
     status, detail = getattr(error, 'status_code', 500), str(getattr(error, 'detail', ''))
     text = f'{MEANINGS[status]} {detail}' if status == 400 else MEANINGS.get(status, detail)
-    return JSONResponse({'error': text}, status, getattr(error, 'headers', None))
+    headers = getattr(error, 'headers', None)
+    return JSONResponse({'error': plain(text, LONGEST_TEXT)}, status, headers)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -111,7 +114,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     for complaint in complaints[:5]:
         where = '.'.join(str(part) for part in complaint['loc'][1:]) or str(complaint['loc'][0])
         texts.append(f'{where}: {complaint["msg"]}')
-    return JSONResponse({'error': '; '.join(texts)[:1000] or MEANINGS[422]}, 422)
+    return JSONResponse({'error': plain('; '.join(texts), LONGEST_TEXT) or MEANINGS[422]}, 422)
 
 
 async def _known(request: Request, error: Exception) -> JSONResponse:
@@ -119,7 +122,7 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, DepthError):  # its text names files of this machine
         log.error('%s', error)
         return JSONResponse({'error': 'there is no model: the log of the dashboard says why'}, 503)
-    return JSONResponse({'error': str(error)[:1000]}, status)
+    return JSONResponse({'error': plain(error, LONGEST_TEXT)}, status)
 
 
 async def _fault(request: Request, error: Exception) -> JSONResponse:

@@ -2,55 +2,136 @@
 
 The ROS thread puts pictures and facts in; each browser's coroutine takes the newest of what it has
 not seen. Nothing queues: a picture that nobody fetched is replaced. Without ROS it stays empty.
+
+Whatever is put in carries the time when it was heard and how long it may be believed. After that it
+is unknown by itself, whoever asks and whatever has become of the thread that told it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
+import json
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
+
+from midas_depth_ros.web.errors import Refused
+from midas_depth_ros.web.faults import Faults, plain
+
+PICTURE_LIFETIME_S = 3.0
+MOST_FACTS = 300
+MOST_STREAMS = 64
+LONGEST_FACT = 64 * 1024  # characters of JSON
+LONGEST_STRING = 500
+DEEPEST = 6
+LARGEST_INTEGER = 2**53  # that JavaScript can tell from its neighbours
+
+
+class Runner(Protocol):
+    """What makes pictures outside the event loop, as `limits.Jobs` does."""
+
+    async def run(self, function: Callable[[], bytes]) -> bytes:
+        """The function's result. Raises Refused."""
 
 
 class Picture:
-    """One frame of a stream; made into a JPEG at most once, when the first browser wants it."""
+    """One frame of a stream; made into a JPEG at most once, when the first browser wants it.
+
+    `lifetime_s`: for so long after it was heard it may be shown as what the camera sees.
+    """
 
     _numbers = itertools.count(1)
 
-    def __init__(self, make_jpeg: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        make_jpeg: Callable[[], bytes],
+        lifetime_s: float = PICTURE_LIFETIME_S,
+        faults: Faults | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.number = next(self._numbers)
+        self.heard_s = clock()
+        self.lifetime_s = lifetime_s
+        self._clock = clock
         self._make_jpeg: Callable[[], bytes] | None = make_jpeg
+        self._faults = faults or Faults()
         self._jpeg = b''
         self._lock = threading.Lock()
+        self._making: asyncio.Task[bytes] | None = None
 
     @property
-    def made(self) -> bool:
-        """Whether the JPEG is there already."""
-        return self._make_jpeg is None
+    def silent(self) -> bool:
+        """Whether it is too old to be shown."""
+        return self._clock() - self.heard_s > self.lifetime_s
 
     def jpeg(self) -> bytes:
         """The JPEG; empty where the frame cannot be shown. To be called outside the event loop."""
         with self._lock:
             if self._make_jpeg is not None:
-                self._jpeg = self._make_jpeg()
+                with self._faults.around('a picture'):
+                    self._jpeg = self._make_jpeg()
                 self._make_jpeg = None
             return self._jpeg
+
+    async def encoded(self, runner: Runner) -> bytes:
+        """The JPEG, made by one thread for all browsers that wait; empty as that of `jpeg`."""
+        if self._make_jpeg is None:
+            return self._jpeg
+        if self._making is None:
+            self._making = asyncio.ensure_future(runner.run(self.jpeg))
+        try:
+            # One browser that goes does not take the picture from the others.
+            return await asyncio.shield(self._making)
+        except Refused as refusal:
+            self._faults.count('a picture', refusal.text)
+            return b''
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """One thing that is known, as JSON, and until when.
+
+    `otherwise`: what it is, as JSON, once `lifetime_s` is over; without a lifetime it holds on.
+    """
+
+    text: str
+    otherwise: str
+    heard_s: float
+    lifetime_s: float | None
+    version: int  # of the value
+    told: int  # how often it was told
+
+    def silent(self, now_s: float) -> bool:
+        """Whether it is too old to be believed."""
+        return self.lifetime_s is not None and now_s - self.heard_s > self.lifetime_s
+
+    def heard(self, now_s: float) -> dict[str, Any]:
+        """How old it is, and whether that is too old."""
+        return {
+            'age_s': round(now_s - self.heard_s, 3),
+            'lifetime_s': self.lifetime_s,
+            'silent': self.silent(now_s),
+        }
 
 
 class Feed:
     """The newest picture of every stream and the newest facts, with a bell for each browser.
 
-    Streams are named `<camera>/picture` and `<camera>/heatmap`; facts are JSON-ready values.
+    Streams are named `<camera>/picture` and `<camera>/heatmap`; facts are what JSON can say.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self._lock = threading.Lock()
         self._pictures: dict[str, Picture] = {}
-        self._facts: dict[str, Any] = {}
-        self._versions: dict[str, int] = {}
-        self._bells: set[Bell] = set()
+        self._facts: dict[str, Fact] = {}
+        self._told = 0
+        self._bells: dict[Bell, str] = {}
         self._on_audience: Callable[[int], None] = lambda viewers: None
 
     @property
@@ -60,8 +141,10 @@ class Feed:
             return len(self._bells)
 
     def put(self, stream: str, picture: Picture) -> None:
-        """A new frame of a stream."""
+        """A new frame of a stream. Raises ValueError where there are too many streams."""
         with self._lock:
+            if stream not in self._pictures and len(self._pictures) >= MOST_STREAMS:
+                raise ValueError(f'more than {MOST_STREAMS} streams')
             self._pictures[stream] = picture
         self._ring()
 
@@ -70,46 +153,96 @@ class Feed:
         with self._lock:
             self._pictures.pop(stream, None)
 
-    def tell(self, name: str, value: Any) -> None:
-        """A fact; None where it is no longer known."""
+    def tell(
+        self, name: str, value: Any, lifetime_s: float | None = None, otherwise: Any = None
+    ) -> None:
+        """A fact, believed for so long after now, and then `otherwise`; None if it is not known.
+
+        Numbers that JSON cannot say become None, and texts lose what does not belong on a page.
+        Raises ValueError or TypeError for what cannot be told: too much, or no plain value.
+        """
+        text, later = as_json(value), as_json(otherwise)
         with self._lock:
-            if name in self._facts and self._facts[name] == value:
+            before = self._facts.get(name)
+            if before is None and len(self._facts) >= MOST_FACTS:
+                raise ValueError(f'more than {MOST_FACTS} facts')
+            now_s = self.clock()
+            same = before is not None and (before.text, before.otherwise) == (text, later)
+            if before is not None and same and before.lifetime_s is lifetime_s is None:
                 return
-            self._facts[name] = value
-            self._versions[name] = self._versions.get(name, 0) + 1
+            self._told += 1
+            # What has been silent meanwhile is news, also where it is as it was.
+            known = before is not None and same and not before.silent(now_s)
+            version = before.version if before is not None and known else self._told
+            self._facts[name] = Fact(text, later, now_s, lifetime_s, version, self._told)
         self._ring()
 
+    def forget(self, name: str) -> None:
+        """A fact that nobody needs to know of any more."""
+        with self._lock:
+            self._facts.pop(name, None)
+
     def pictures(self) -> dict[str, Picture]:
-        """The newest frame of each stream."""
+        """The newest frame of each stream, where it is not too old."""
         with self._lock:
-            return dict(self._pictures)
+            return {name: each for name, each in self._pictures.items() if not each.silent}
 
-    def facts(self, seen: dict[str, int] | None = None) -> dict[str, Any]:
-        """The facts; with `seen` only those that are new to it, which it then has seen."""
+    def facts(self) -> dict[str, Any]:
+        """The facts as they may be believed now."""
+        now_s = self.clock()
         with self._lock:
-            if seen is None:
-                return dict(self._facts)
-            news = {n: v for n, v in self._facts.items() if seen.get(n) != self._versions[n]}
-            seen.update({name: self._versions[name] for name in news})
-            return news
+            found = dict(self._facts)
+        return {
+            name: json.loads(fact.otherwise if fact.silent(now_s) else fact.text)
+            for name, fact in found.items()
+        }
 
-    def has_news(self, seen: dict[str, int]) -> bool:
-        """Whether there are facts that are new to `seen`."""
+    def heard(self) -> dict[str, dict[str, Any]]:
+        """For each fact how long ago it was heard, its lifetime, and whether that is over."""
+        now_s = self.clock()
         with self._lock:
-            return any(seen.get(name) != version for name, version in self._versions.items())
+            found = dict(self._facts)
+        return {name: fact.heard(now_s) for name, fact in found.items()}
+
+    def news(self, seen: Seen) -> str:
+        """What was told since `seen`, which then has seen it, as JSON without its braces; or ''.
+
+        The facts whose values are new, and under "heard" what `heard` says of all that were told.
+        """
+        now_s = self.clock()
+        with self._lock:
+            new = {n: fact for n, fact in self._facts.items() if fact.told > seen.told}
+            if not new:
+                return ''
+            changed = {n: fact for n, fact in new.items() if fact.version > seen.told}
+            seen.told = self._told
+        heard = {name: fact.heard(now_s) for name, fact in new.items()}
+        told = [
+            f'{json.dumps(name)}: {fact.otherwise if fact.silent(now_s) else fact.text}'
+            for name, fact in changed.items()
+        ]
+        return ', '.join([*told, f'"heard": {json.dumps(heard)}'])
+
+    def has_news(self, seen: Seen) -> bool:
+        """Whether anything was told that is new to `seen`."""
+        with self._lock:
+            return any(fact.told > seen.told for fact in self._facts.values())
 
     def on_audience(self, callback: Callable[[int], None]) -> None:
         """Have somebody told how many browsers look, from whatever thread."""
         self._on_audience = callback
 
     @contextlib.contextmanager
-    def viewing(self, most: int) -> Iterator[Bell | None]:
+    def viewing(
+        self, most: int, client: str = '', most_of_client: int = 2**31
+    ) -> Iterator[Bell | None]:
         """A browser that looks, with its bell; None if there are too many already."""
         bell = Bell(asyncio.get_running_loop())
         with self._lock:
-            admitted = len(self._bells) < most
+            of_client = sum(1 for each in self._bells.values() if each == client)
+            admitted = len(self._bells) < most and of_client < most_of_client
             if admitted:
-                self._bells.add(bell)
+                self._bells[bell] = client
         if not admitted:
             yield None
             return
@@ -118,7 +251,7 @@ class Feed:
             yield bell
         finally:
             with self._lock:
-                self._bells.discard(bell)
+                self._bells.pop(bell, None)
             self._on_audience(self.viewers)
 
     def _ring(self) -> None:
@@ -126,6 +259,13 @@ class Feed:
             bells = list(self._bells)
         for bell in bells:
             bell.ring()
+
+
+@dataclasses.dataclass
+class Seen:
+    """How far one browser has followed the feed."""
+
+    told: int = 0
 
 
 class Bell:
@@ -149,3 +289,33 @@ class Bell:
             await asyncio.wait_for(self._event.wait(), timeout_s)
         self._event.clear()
         self._rung = False
+
+
+def as_json(value: Any) -> str:
+    """A plain value as JSON (RFC 8259): null for NaN, infinities and absurd integers.
+
+    Raises TypeError for what is no plain value, ValueError for what is too deep or too long.
+    """
+    text = json.dumps(said(value), allow_nan=False)
+    if len(text) > LONGEST_FACT:
+        raise ValueError(f'{len(text)} characters of JSON, more than {LONGEST_FACT}')
+    return text
+
+
+def said(value: Any, depth: int = 0) -> Any:
+    """The value with nothing in it that JSON, JavaScript or a page cannot take."""
+    if depth > DEEPEST:
+        raise ValueError(f'nested deeper than {DEEPEST}')
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return plain(value, LONGEST_STRING)
+    if isinstance(value, int):
+        return value if abs(value) <= LARGEST_INTEGER else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {plain(key, LONGEST_STRING): said(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [said(each, depth + 1) for each in value]
+    raise TypeError(f'{type(value).__name__} is no plain value')

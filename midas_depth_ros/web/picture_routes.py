@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, Response
 
 from midas_depth_ros.views import COLORMAPS, HeatmapOptions
 from midas_depth_ros.views.options import BOUNDS, MAPPINGS
+from midas_depth_ros.web.addresses import client_of
 from midas_depth_ros.web.errors import Refused, documented
 from midas_depth_ros.web.limits import Jobs, Limits, Rate
 from midas_depth_ros.web.negotiation import preferred
@@ -44,7 +45,7 @@ def _bounded(name: str, text: str) -> Any:
     return Query(ge=low, le=high, description=text)
 
 
-def heatmap_options(
+async def heatmap_options(
     colormap: Annotated[Colormap, Query(description='Colours; warm is near.')] = COLOURS,
     mapping: Annotated[Mapping, Query(description='Values over colours.')] = SPREAD,
     percentile_low: Annotated[float, _bounded('percentile_low', 'Gets the far colour [%].')] = (
@@ -128,7 +129,7 @@ def picture_router(pictures: PictureDepth, jobs: Jobs, limits: Limits) -> APIRou
                     'X-Result-Id': {'schema': {'type': 'string'}},
                 },
             },
-            **documented(406, 408, 413, 415, 422, 429, 503, 504),
+            **documented(406, 408, 413, 415, 422, 429, 503),
         },
     )
     async def predict(
@@ -176,7 +177,7 @@ def picture_router(pictures: PictureDepth, jobs: Jobs, limits: Limits) -> APIRou
         response_class=Response,
         responses={
             200: {'description': 'An .npy file.', 'content': {NPY: {'schema': FILE_SCHEMA}}},
-            **documented(404, 422, 429, 503, 504),
+            **documented(404, 422, 429, 503),
         },
     )
     async def depth(request: Request, identifier: Identifier) -> Response:
@@ -191,7 +192,7 @@ def picture_router(pictures: PictureDepth, jobs: Jobs, limits: Limits) -> APIRou
         response_class=Response,
         responses={
             200: {'description': 'A PNG file.', 'content': {PNG: {'schema': FILE_SCHEMA}}},
-            **documented(404, 422, 429, 503, 504),
+            **documented(404, 422, 429, 503),
         },
     )
     async def result(
@@ -204,11 +205,6 @@ def picture_router(pictures: PictureDepth, jobs: Jobs, limits: Limits) -> APIRou
         return Response(data, media_type=PNG, headers=attachment(prediction, name))
 
     return router
-
-
-def client_of(request: Request) -> str:
-    """Who asks, for counting."""
-    return request.client.host if request.client else ''
 
 
 def attachment(prediction: Prediction, name: str) -> dict[str, str]:

@@ -1,35 +1,61 @@
 """Depth of one picture file: bytes in, a `Prediction` out; the same bytes again come from a cache.
 
 Plain Python, to be called from a worker thread. The picture is measured by its header and refused
-before anything is unpacked. What is kept is the picture at a size for looking at and the depth at
-the network's size, from which every view is drawn without another inference.
+before anything is unpacked, and a large one is reduced while it is unpacked. What is kept is the
+picture at a size for looking at and the depth at the network's size, from which every view is drawn
+without another inference.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import io
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import Closeness, closeness
 from midas_depth_ros.images import decode_compressed
-from midas_depth_ros.images.containers import container_of
-from midas_depth_ros.images.errors import DataTooShort, UnsupportedFormat
-from midas_depth_ros.images.sources.pictures import orientation_of, upright
+from midas_depth_ros.images.compressed import PILLOW_FAULTS, READERS, checked
+from midas_depth_ros.images.containers import (
+    JPEG,
+    PNG,
+    PNG_SIGNATURE,
+    WEBP,
+    Container,
+    container_of,
+)
+from midas_depth_ros.images.errors import CorruptPicture, DataTooShort, UnsupportedFormat
+from midas_depth_ros.images.sources.pictures import (
+    EXIF_ORIENTATION,
+    eight_bits,
+    orientation_of,
+    upright,
+)
 from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits
 
+CLOSING_S = 3.0
+LONGEST_SIDE = 65_535  # px, as in a JPEG
+# Bytes that a decoder holds per pixel, at most.
+DECODED_BYTES = {PNG: 5, WEBP: 16, JPEG: 5}
+PROGRESSIVE_BYTES = 6  # the coefficients of a whole picture
+MOST_SCANNED = 12 * 33_554_432  # pixels times scans of a progressive JPEG
+STRIPE_PIXELS = 2**20  # are made RGB at once while a large picture is reduced
+MOST_CHUNKS = 1000  # before the pixels of a PNG
+# A filter wider than this share of the shorter side would smooth what is not there.
+WIDEST_SMOOTHING = 0.25
 FASTEST_PNG = 1  # compression level: three times as fast as the default for a tenth more bytes
 
 
@@ -86,16 +112,14 @@ class PictureDepth:
         known = self.find(identifier)
         if known is not None:
             return known, True
-        decoded = decode(data, self._limits.pixels)
-        rgb = reduced(decoded, self._limits.kept_side)
-        with self._inferring:
-            estimator = self._loaded()
+        rgb, size = decode(data, self._limits)
+        with self._estimating() as estimator:
             started = time.perf_counter()
             inverse_depth = estimator.infer(rgb)
             inference_ms = 1e3 * (time.perf_counter() - started)
         prediction = Prediction(
             identifier,
-            (decoded.shape[1], decoded.shape[0]),
+            size,
             rgb,
             inverse_depth,
             closeness(inverse_depth),
@@ -106,23 +130,44 @@ class PictureDepth:
 
     def depth_file(self, prediction: Prediction) -> bytes:
         """An .npy file of (H, W) float32 relative inverse depth at the size of `rgb`."""
-        with self._inferring:
-            depth = self._loaded().enlarge(prediction.inverse_depth, prediction.rgb.shape[:2])
+        with self._estimating() as estimator:
+            depth = estimator.enlarge(prediction.inverse_depth, prediction.rgb.shape[:2])
         file = io.BytesIO()
         np.save(file, depth, allow_pickle=False)
         return file.getvalue()
 
-    def close(self) -> None:
-        """Free the model."""
-        with self._inferring:
-            if self._estimator is not None:
-                self._estimator.close()
-                self._estimator = None
+    def start_anew(self) -> None:
+        """Leave a model that hangs to the thread that waits for it; the next picture loads one."""
+        self._inferring, self._estimator = threading.Lock(), None
 
-    def _loaded(self) -> DepthEstimator:
-        if self._estimator is None:
-            self._estimator = self._make_estimator()
-        return self._estimator
+    def close(self) -> bool:
+        """Free the model; False where it is still at work and is left alone."""
+        lock = self._inferring
+        if not lock.acquire(timeout=CLOSING_S):
+            return False
+        try:
+            estimator, self._estimator = self._estimator, None
+            if estimator is not None:
+                estimator.close()
+        finally:
+            lock.release()
+        return True
+
+    @contextlib.contextmanager
+    def _estimating(self) -> Iterator[DepthEstimator]:
+        """The estimator, loaded, for one thread at a time. Raises Refused (503) and DepthError."""
+        lock = self._inferring
+        if not lock.acquire(timeout=self._limits.job_s):
+            raise Refused(503, 'the model is busy: try again', 5)
+        try:
+            estimator = self._estimator
+            if estimator is None:
+                estimator = self._make_estimator()
+                if lock is self._inferring:  # else another thread has started anew meanwhile
+                    self._estimator = estimator
+            yield estimator
+        finally:
+            lock.release()
 
     def _keep(self, prediction: Prediction) -> None:
         with self._keeping:
@@ -132,35 +177,110 @@ class PictureDepth:
                 total -= self._kept.popitem(last=False)[1].nbytes
 
 
-def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """A JPEG, PNG or WebP file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+def decode(data: bytes, limits: Limits) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """A JPEG, PNG or WebP file, turned as its EXIF orientation says, and its (width, height).
 
-    Its size is read from its header first. Raises Refused (413, 415) or ImageError.
+    The picture is (H, W, 3) uint8 RGB, no larger than `kept_side`. Its size is read from its header
+    first. Raises Refused (413, 415) or ImageError.
     """
     try:
-        width, height = container_of(data).size(data)
+        container = container_of(data)
+        width, height = container.size(data)
     except (DataTooShort, UnsupportedFormat):
         raise Refused(415, 'this is no JPEG, PNG or WebP picture: send one of these') from None
-    if width * height > max_pixels:
-        text = f'the picture has {width}x{height} pixels, at most {max_pixels} are taken'
-        raise Refused(413, f'{text}: send a smaller one')
+    check_cost(container, data, width, height, limits)
+    orientation = png_orientation(data) if container is PNG else orientation_of(data)
     message = types.SimpleNamespace(format='', data=data)
-    return upright(decode_compressed(message, max_pixels), orientation_of(data))
+    if max(width, height) <= limits.kept_side:
+        rgb = decode_compressed(message, limits.pixels)
+    else:
+        rgb = decode_smaller(message, limits)
+    turned = upright(rgb, orientation)
+    is_turned = upright(np.empty((1, 2, 3), np.uint8), orientation).shape[0] == 2
+    return turned, (height, width) if is_turned else (width, height)
 
 
-def reduced(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """The picture itself, or smaller so that its longer side has `side` pixels."""
-    factor = side / max(rgb.shape[:2])
-    if factor >= 1:
-        return np.ascontiguousarray(rgb)
-    height, width = (max(1, round(length * factor)) for length in rgb.shape[:2])
-    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+def check_cost(container: Container, data: bytes, width: int, height: int, limits: Limits) -> None:
+    """Raise Refused (413) for a picture that would take too much memory or time to decode."""
+    text = f'the picture has {width}x{height} pixels'
+    if width * height > limits.pixels:
+        raise Refused(413, f'{text}, at most {limits.pixels} are taken: send a smaller one')
+    if max(width, height) > LONGEST_SIDE:
+        raise Refused(413, f'{text}, at most {LONGEST_SIDE} a side are taken: send a smaller one')
+    scans = data.count(b'\xff\xda') if container is JPEG else 1
+    if width * height * scans > MOST_SCANNED:
+        raise Refused(413, f'{text} in {scans} scans: save it as an ordinary JPEG')
+    per_pixel = PROGRESSIVE_BYTES if scans > 1 else DECODED_BYTES[container]
+    if width * height * per_pixel > limits.decoded_bytes:
+        raise Refused(413, f'{text}, too many for a {container.name}: send a smaller one')
+
+
+def decode_smaller(message: types.SimpleNamespace, limits: Limits) -> NDArray[np.uint8]:
+    """A large picture reduced to `kept_side` while it is made RGB: (H, W, 3) uint8.
+
+    Only what the decoder itself holds is ever there at full size. Raises ImageError.
+    """
+    container, size, data = checked(message, limits.pixels)
+    factor = min(1.0, limits.kept_side / max(size))
+    wanted = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
+    try:
+        with READERS[container](io.BytesIO(data)) as picture:
+            if picture.size == size:
+                picture.draft(
+                    'RGB', wanted
+                )  # a JPEG can be decoded at a half, a quarter, an eighth
+                picture.load()
+                return cv2.resize(in_stripes(picture, wanted), wanted, interpolation=cv2.INTER_AREA)
+    except PILLOW_FAULTS as error:
+        raise CorruptPicture(
+            f'the {container.name} of {len(data)} bytes cannot be decoded ({error}): '
+            'it is damaged or cut short'
+        ) from error
+    raise CorruptPicture(f'the {container.name} has another size by its data than by its header')
+
+
+def in_stripes(picture: Image.Image, wanted: tuple[int, int]) -> NDArray[np.uint8]:
+    """A loaded picture as (H, W, 3) uint8 RGB, reduced by a whole number to no less than wanted."""
+    width, height = picture.size
+    factor = max(1, min(width // wanted[0], height // wanted[1]))
+    rows = factor * max(1, STRIPE_PIXELS // (width * factor))
+    stripes = []
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        rgb = eight_bits(picture.crop((0, top, width, bottom)))
+        size = (-(-width // factor), -(-(bottom - top) // factor))
+        stripes.append(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
+    return np.concatenate(stripes)
+
+
+def png_orientation(data: bytes) -> int:
+    """The EXIF orientation of a PNG, 1 (upright) if it has none before its pixels.
+
+    Pillow would decode the whole picture, and all its texts, to look for it.
+    """
+    position = len(PNG_SIGNATURE)
+    for _ in range(MOST_CHUNKS):
+        length = int.from_bytes(data[position : position + 4], 'big')
+        kind = data[position + 4 : position + 8]
+        if kind in (b'IDAT', b'IEND') or len(kind) < 4:
+            break
+        if kind == b'eXIf':
+            exif = Image.Exif()
+            try:
+                exif.load(data[position + 8 : position + 8 + length])
+                return int(exif.get(EXIF_ORIENTATION, 1))
+            except PILLOW_FAULTS:
+                break
+        position += 12 + length
+    return 1
 
 
 def view(prediction: Prediction, name: str, options: HeatmapOptions) -> NDArray[np.uint8]:
     """`picture`, `heatmap` or `side_by_side` of a prediction: (H, W, 3) uint8 RGB."""
     if name == 'picture':
         return prediction.rgb
+    widest = WIDEST_SMOOTHING * min(prediction.rgb.shape[:2])
+    options = dataclasses.replace(options, smoothing=min(options.smoothing, widest))
     heatmap = Heatmap().render(prediction.inverse_depth, prediction.rgb, 0.0, options)
     if name == 'heatmap':
         return heatmap

@@ -11,7 +11,7 @@ from midas_depth_ros.web.errors import Refused
 
 
 class Robot(Protocol):
-    """The depth node, as far as a browser may change it. Both raise Refused."""
+    """The depth node, as far as a browser may change it. What changes something raises Refused."""
 
     async def set_parameter(self, name: str, value: Any) -> None:
         """Set one of the parameters in `controls.CONTROLS`; 409 with the node's reason."""
@@ -19,9 +19,21 @@ class Robot(Protocol):
     async def set_enabled(self, enabled: bool) -> None:
         """Pause or resume the node."""
 
+    def trouble(self) -> str:
+        """Why nothing can be learnt of the robot any more; '' while all is well."""
+
+    def summary(self) -> dict[str, Any]:
+        """What GET /api/status says of it."""
+
 
 class NoRobot:
     """There is no ROS: pictures alone."""
+
+    def trouble(self) -> str:
+        return ''
+
+    def summary(self) -> dict[str, Any]:
+        return {'ros': False}
 
     async def set_parameter(self, name: str, value: Any) -> None:
         raise Refused(503, 'this dashboard runs without ROS: there is no depth node to set')

@@ -1,6 +1,6 @@
 """The HTTP API of the robot: what is known of it, its parameters, pause and resume.
 
-GET  /api/state        every fact that the page shows, as JSON
+GET  /api/state        every fact that the page shows, as JSON, and how old each is
 POST /api/parameters   {"name": "heatmap.colormap", "value": "turbo"}
 POST /api/enabled      {"enabled": false}
 WS   /api/live         pictures and facts as they come, see `live`
@@ -12,14 +12,14 @@ import enum
 from typing import Any
 
 from fastapi import APIRouter, Request, WebSocket
-from pydantic import BaseModel
+from pydantic import BaseModel, StrictBool
 
+from midas_depth_ros.web.addresses import client_of
 from midas_depth_ros.web.controls import CONTROLS, check_value
 from midas_depth_ros.web.errors import documented
-from midas_depth_ros.web.feed import Feed
+from midas_depth_ros.web.feed import Feed, Runner
 from midas_depth_ros.web.limits import Limits, Rate
 from midas_depth_ros.web.live import live
-from midas_depth_ros.web.picture_routes import client_of
 from midas_depth_ros.web.robot import Robot
 
 ParameterName = enum.Enum(  # type: ignore[misc]
@@ -37,7 +37,7 @@ class Change(BaseModel):
 class Switch(BaseModel):
     """Whether the depth node shall work."""
 
-    enabled: bool
+    enabled: StrictBool
 
 
 class Done(BaseModel):
@@ -46,14 +46,14 @@ class Done(BaseModel):
     done: bool = True
 
 
-def robot_router(feed: Feed, robot: Robot, limits: Limits) -> APIRouter:
-    """The routes over one feed and one robot."""
+def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> APIRouter:
+    """The routes over one feed and one robot; `runner` makes the pictures."""
     router = APIRouter(tags=['robot'])
     changes = Rate(limits.changes_per_s, limits.change_burst)
 
     @router.get('/api/state', summary='What is known of the robot', responses=documented())
     async def state() -> dict[str, Any]:
-        return feed.facts()
+        return {**feed.facts(), 'heard': feed.heard()}
 
     @router.post(
         '/api/parameters',
@@ -78,6 +78,6 @@ def robot_router(feed: Feed, robot: Robot, limits: Limits) -> APIRouter:
 
     @router.websocket('/api/live')
     async def live_view(websocket: WebSocket) -> None:
-        await live(websocket, feed, limits.viewers)
+        await live(websocket, feed, runner, limits)
 
     return router

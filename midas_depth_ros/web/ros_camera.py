@@ -7,124 +7,151 @@ little more than the frames that are shown.
 from __future__ import annotations
 
 import time
+import types
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 from geometry_msgs.msg import PointStamped, Vector3Stamped
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
-from midas_depth_ros.images import ImageError, decode_image, encode_jpeg
+from midas_depth_ros.images import (
+    decode_image,
+    encode_jpeg,
+    is_plain_cdr,
+    read_compressed,
+    read_image,
+)
 from midas_depth_ros.images.containers import container_of
+from midas_depth_ros.web.faults import Faults
 from midas_depth_ros.web.feed import Feed, Picture
-from midas_depth_ros.web.ros_facts import finite, point_facts, range_facts, scan_facts
+from midas_depth_ros.web.limits import Limits
+from midas_depth_ros.web.pictures import check_cost, decode_smaller
+from midas_depth_ros.web.ros_boundary import listen
+from midas_depth_ros.web.ros_facts import closeness_facts, point_facts, range_facts, scan_facts
 
 NEWEST = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
 )
-SHOWN_SIDE = 960  # px; larger raw pictures are reduced for the browser
+SHOWN_SIDE = 960  # px; larger pictures are reduced for the browser
 QUALITY = 80
-# A reading counts for so long, or for so many of its own periods where it comes slowly.
-EXPIRY_S, EXPIRY_PERIODS = 2.0, 3.0
-READINGS = ('closeness', 'proximity', 'scan', 'nearest_point')
-MAX_PIXELS = 33_554_432
+# Compressed pictures up to here go to the browser as they came.
+SHOWN_BYTES, SHOWN_PIXELS = 2**20, 4_194_304
+# What is heard counts for so long, or for so many of its own periods where it comes slowly.
+EXPIRY_S, EXPIRY_PERIODS, MOST_EXPIRY_S = 2.0, 3.0, 10.0
+READINGS: tuple[tuple[str, type, Callable[[Any], Any]], ...] = (
+    ('closeness', Vector3Stamped, closeness_facts),
+    ('proximity', Range, range_facts),
+    ('scan', LaserScan, scan_facts),
+    ('nearest_point', PointStamped, point_facts),
+)
+SHOWN = Limits(kept_side=SHOWN_SIDE)
 
 
 class CameraWatch:
-    """The subscriptions of one camera; `topic` is where its pictures come from."""
+    """The subscriptions of one camera; `topic` is where its pictures come from, '' = nowhere.
 
-    def __init__(self, node: Node, feed: Feed, name: str, prefix: str, topic: str) -> None:
+    Raises ValueError, after undoing what it had begun, where one of them cannot be had.
+    """
+
+    def __init__(
+        self, node: Node, feed: Feed, faults: Faults, name: str, prefix: str, topic: str
+    ) -> None:
         self.topic = topic
-        self._node, self._feed, self._name = node, feed, name
+        self._node, self._feed, self._faults, self._name = node, feed, faults, name
         self._subscriptions: list[Any] = []
-        self._heard: dict[str, tuple[float, float]] = {}  # reading -> when, and the time before it
-        self._add(CompressedImage, f'{prefix}/heatmap/image/compressed', self._on_heatmap)
-        if topic.endswith('/compressed'):
-            self._add(CompressedImage, topic, self._on_compressed)
-        elif topic:
-            self._add(Image, topic, self._on_raw, raw=True)
-        self._add(Vector3Stamped, f'{prefix}/closeness', self._on_closeness)
-        self._add(Range, f'{prefix}/proximity', self._on_proximity)
-        self._add(LaserScan, f'{prefix}/scan', self._on_scan)
-        self._add(PointStamped, f'{prefix}/nearest_point', self._on_nearest_point)
+        self._heard_s: dict[str, float] = {}
+        try:
+            self._subscribe(prefix)
+        except ValueError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Unsubscribe and forget."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
-        self.forget()
+        for reading, _, _ in READINGS:
+            self._feed.forget(f'{reading}/{self._name}')
         for stream in ('picture', 'heatmap'):
             self._feed.drop(f'{self._name}/{stream}')
 
-    def forget(self) -> None:
-        """What was near is no longer known."""
-        self._heard = {}
-        for reading in READINGS:
+    def _subscribe(self, prefix: str) -> None:
+        self._add_stream('heatmap', CompressedImage, f'{prefix}/heatmap/image/compressed')
+        if self.topic:
+            kind = CompressedImage if self.topic.endswith('/compressed') else Image
+            self._add_stream('picture', kind, self.topic)
+        for reading, kind, facts_of in READINGS:
             self._feed.tell(f'{reading}/{self._name}', None)
+            self._add_reading(reading, kind, f'{prefix}/{reading}', facts_of)
 
-    def expire(self) -> None:
-        """Forget readings that did not come again: silence means unknown, not unchanged."""
-        now = time.monotonic()
-        for reading, (heard_s, period_s) in list(self._heard.items()):
-            if now - heard_s > max(EXPIRY_S, EXPIRY_PERIODS * period_s):
-                del self._heard[reading]
-                self._feed.tell(f'{reading}/{self._name}', None)
-
-    def _add(self, kind: type, topic: str, callback: Any, raw: bool = False) -> None:
-        made = self._node.create_subscription(kind, topic, callback, NEWEST, raw=raw)
+    def _add(self, kind: type, topic: str, callback: Callable[[Any], None], **how: Any) -> None:
+        made = listen(self._node, kind, topic, callback, NEWEST, self._faults, **how)
         self._subscriptions.append(made)
 
-    def _on_heatmap(self, message: CompressedImage) -> None:
-        data = bytes(message.data)
-        self._feed.put(f'{self._name}/heatmap', Picture(lambda: data))
+    def _add_stream(self, stream: str, kind: type, topic: str) -> None:
+        to_jpeg = raw_to_jpeg if kind is Image else compressed_to_jpeg
 
-    def _on_compressed(self, message: CompressedImage) -> None:
-        data = bytes(message.data)
-        self._feed.put(f'{self._name}/picture', Picture(lambda: picture_or_nothing(data)))
+        def on_picture(message: Any) -> None:
+            lifetime_s = self._lifetime_s(stream)
+            picture = Picture(lambda: to_jpeg(message), lifetime_s, self._faults, self._feed.clock)
+            self._feed.put(f'{self._name}/{stream}', picture)
 
-    def _on_raw(self, serialised: bytes) -> None:
-        self._feed.put(f'{self._name}/picture', Picture(lambda: raw_to_jpeg(serialised)))
+        self._add(kind, topic, on_picture, serialised=True)
 
-    def _on_closeness(self, message: Vector3Stamped) -> None:
-        near = message.vector
-        self._tell('closeness', [finite(value) for value in (near.x, near.y, near.z)])
+    def _add_reading(
+        self, reading: str, kind: type, topic: str, facts_of: Callable[[Any], Any]
+    ) -> None:
+        def on_message(message: Any) -> None:
+            facts = facts_of(message)
+            self._feed.tell(f'{reading}/{self._name}', facts, self._lifetime_s(reading))
 
-    def _on_proximity(self, message: Range) -> None:
-        self._tell('proximity', range_facts(message))
+        self._add(kind, topic, on_message)
 
-    def _on_scan(self, message: LaserScan) -> None:
-        self._tell('scan', scan_facts(message))
-
-    def _on_nearest_point(self, message: PointStamped) -> None:
-        self._tell('nearest_point', point_facts(message))
-
-    def _tell(self, reading: str, value: Any) -> None:
-        now = time.monotonic()
-        self._heard[reading] = (now, now - self._heard[reading][0] if reading in self._heard else 0)
-        self._feed.tell(f'{reading}/{self._name}', value)
+    def _lifetime_s(self, what: str) -> float:
+        """How long what is heard now may be believed, by the rhythm in which it comes."""
+        now_s = time.monotonic()
+        period_s = now_s - self._heard_s.get(what, now_s)
+        self._heard_s[what] = now_s
+        return min(max(EXPIRY_S, EXPIRY_PERIODS * period_s), MOST_EXPIRY_S)
 
 
-def raw_to_jpeg(serialised: bytes) -> bytes:
-    """The JPEG of a serialised sensor_msgs/Image; empty where it cannot be shown."""
-    try:
-        rgb = decode_image(deserialize_message(serialised, Image), MAX_PIXELS)
-    except ImageError:
-        return b''  # the depth node says what is wrong with it, in its diagnostics
+def raw_to_jpeg(came: Any) -> bytes:
+    """The JPEG of a sensor_msgs/Image, serialised or not. Raises ImageError and rmw's own."""
+    message = came
+    if isinstance(came, bytes):
+        message = read_image(came) if is_plain_cdr(came) else deserialize_message(came, Image)
+    return shown_jpeg(decode_image(message, SHOWN.pixels))
+
+
+def compressed_to_jpeg(came: Any) -> bytes:
+    """The picture of a CompressedImage as it came, or a smaller JPEG of one that is large.
+
+    Raises ImageError, Refused and rmw's own.
+    """
+    message = came
+    if isinstance(came, bytes):
+        plain = is_plain_cdr(came)
+        message = read_compressed(came) if plain else deserialize_message(came, CompressedImage)
+    data = bytes(message.data)
+    container = container_of(data)
+    width, height = container.size(data)
+    check_cost(container, data, width, height, SHOWN)
+    if len(data) <= SHOWN_BYTES and 0 < width * height <= SHOWN_PIXELS:
+        return data
+    return shown_jpeg(decode_smaller(types.SimpleNamespace(format='', data=data), SHOWN))
+
+
+def shown_jpeg(rgb: NDArray[np.uint8]) -> bytes:
+    """(H, W, 3) uint8 RGB as a JPEG for a browser."""
     factor = SHOWN_SIDE / max(rgb.shape[:2])
     if factor < 1:
         size = (max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     return encode_jpeg(np.ascontiguousarray(rgb), QUALITY).tobytes()
-
-
-def picture_or_nothing(data: bytes) -> bytes:
-    """A JPEG, PNG or WebP as it is; empty where the bytes are something else."""
-    try:
-        container_of(data)
-    except ImageError:
-        return b''
-    return data

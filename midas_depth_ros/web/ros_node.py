@@ -8,6 +8,8 @@ message deep, so that it holds nobody back. What only the ROS thread may do is q
 from __future__ import annotations
 
 import collections
+import contextlib
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,68 +18,112 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import ParameterEvent
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_parameter_events
 
+from midas_depth_ros.nodes.settings import check_camera_names
+from midas_depth_ros.web.errors import Refused
+from midas_depth_ros.web.faults import Faults
 from midas_depth_ros.web.feed import Feed
+from midas_depth_ros.web.ros_boundary import LONGEST_NAME, is_topic_name, listen
 from midas_depth_ros.web.ros_camera import CameraWatch
 from midas_depth_ros.web.ros_facts import status_facts, statuses_of
 from midas_depth_ros.web.ros_parameters import ParameterClients
 
 TICK_S = 0.5
 LINGER_S = 3.0  # subscriptions outlive the last browser: a page that is loaded anew finds them
-LATEST_DIAGNOSTICS_S = 3.5  # and the node counts as gone
+# For so long, or so many of its own periods, the node counts as there.
+DIAGNOSTICS_S, DIAGNOSTICS_PERIODS, MOST_DIAGNOSTICS_S = 3.5, 3.0, 30.0
 DIAGNOSTICS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+MOST_CAMERAS = 16
+MOST_WATCHES = 500  # different ones: rclpy keeps a little of every topic that there was
+MOST_WORK = 200
 
 
 class DashboardNode(Node):
-    """Watches one depth node, given by its name relative to this node's namespace."""
+    """Watches one depth node, given by its name relative to this node's namespace.
 
-    def __init__(self, feed: Feed, depth_node: str, **node_options: Any) -> None:
+    Raises ValueError where that cannot be a name.
+    """
+
+    def __init__(
+        self, feed: Feed, depth_node: str, faults: Faults | None = None, **node_options: Any
+    ) -> None:
+        # Nothing here follows a clock of ROS, and what nobody may set needs no services.
+        node_options.setdefault('parameter_overrides', [Parameter('use_sim_time', value=False)])
+        node_options.setdefault('start_parameter_services', False)
         super().__init__('dashboard', **node_options)
         self._feed = feed
+        self._faults = faults or Faults()
         self._full_name = self._resolved(depth_node)
+        if not is_topic_name(self._full_name):
+            self.destroy_node()
+            raise ValueError(
+                f'{depth_node!r} cannot be the name of a node: give that of depth_node'
+            )
         self._cameras: dict[str, CameraWatch] = {}
         self._topics: dict[str, str] = {}
-        self._heard_s: collections.deque[float] = collections.deque(maxlen=2)
+        self._ever: set[tuple[str, str]] = set()  # cameras that were watched, with their topics
+        self._refused: set[tuple[str, str]] = set()  # those that cannot be
+        self._heard_s = self._present_until_s = -math.inf
         self._unwatched_since_s: float | None = None
         self._work: collections.deque[Callable[[], None]] = collections.deque()
-        self._parameters = ParameterClients(self, self._full_name, feed)
+        self._parameter_clients = ParameterClients(self, self._full_name, feed, self._faults)
         self._guard = self.create_guard_condition(self._do_work)
-        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, DIAGNOSTICS)
-        self.create_subscription(
+        mark = f'{self._full_name.rpartition("/")[2]}: model'.encode()
+        listen(
+            self,
+            DiagnosticArray,
+            '/diagnostics',
+            self._on_diagnostics,
+            DIAGNOSTICS,
+            self._faults,
+            wanted=lambda data: mark in data,
+        )
+        name = self._full_name.encode()
+        listen(
+            self,
             ParameterEvent,
             '/parameter_events',
             self._on_parameter_event,
             qos_profile_parameter_events,
+            self._faults,
+            wanted=lambda data: name in data,
+            period_s=0.0,
         )
         self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        feed.on_audience(lambda viewers: self.soon(self._follow))
+        feed.on_audience(self._on_audience)
         feed.tell('ros', {'depth_node': self._full_name})
         feed.tell('present', False)
         feed.tell('cameras', {})
 
     def soon(self, function: Callable[[], None]) -> None:
-        """Have something done in the ROS thread; may be called from any."""
+        """Have something done in the ROS thread, from any. Raises Refused where it has too much."""
+        if len(self._work) >= MOST_WORK:
+            raise Refused(503, 'the dashboard has too much to ask of ROS: try again', 2)
         self._work.append(function)
-        self._guard.trigger()
+        with contextlib.suppress(InvalidHandle):  # the node is gone: nobody is there to do it
+            self._guard.trigger()
 
     def set_parameter(self, name: str, value: Any) -> Future[str]:
         """Set a parameter of the depth node: '' or why it was refused; from any thread."""
         answer: Future[str] = Future()
-        self.soon(lambda: self._parameters.set(name, value, answer))
+        self.soon(lambda: self._parameter_clients.set(name, value, answer))
         return answer
 
     def set_enabled(self, enabled: bool) -> Future[str]:
         """Pause or resume the depth node: '' or why not; from any thread."""
         answer: Future[str] = Future()
-        self.soon(lambda: self._parameters.enable(enabled, answer))
+        self.soon(lambda: self._parameter_clients.enable(enabled, answer))
         return answer
 
     def destroy_node(self) -> None:
         """Unsubscribe first."""
         self._feed.on_audience(lambda viewers: None)
-        self._watch({})
+        if hasattr(self, '_cameras'):
+            self._watch({})
         super().destroy_node()
 
     def _resolved(self, name: str) -> str:
@@ -85,62 +131,71 @@ class DashboardNode(Node):
             return name
         return f'{self.get_namespace().rstrip("/")}/{name}'
 
+    def _on_audience(self, viewers: int) -> None:
+        with contextlib.suppress(Refused):  # the next tick sees it too
+            self.soon(self._follow)
+
     def _do_work(self) -> None:
         while self._work:
-            self._work.popleft()()
+            function = self._work.popleft()
+            with self._faults.around('work for the ROS thread'):
+                function()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         statuses = statuses_of(message, self._full_name)
         if 'model' not in statuses:
             return
-        self._heard_s.append(time.monotonic())
-        self._feed.tell('model', status_facts(statuses.pop('model')))
+        now_s = time.monotonic()
+        period_s = min(now_s - self._heard_s, MOST_DIAGNOSTICS_S)
+        lifetime_s = min(max(DIAGNOSTICS_S, DIAGNOSTICS_PERIODS * period_s), MOST_DIAGNOSTICS_S)
+        self._heard_s, self._present_until_s = now_s, now_s + lifetime_s
+        self._feed.tell('present', True, lifetime_s, otherwise=False)
+        self._feed.tell('model', status_facts(statuses.pop('model')), lifetime_s)
         cameras = {
             name.removeprefix('camera '): status_facts(status)
             for name, status in statuses.items()
             if name.startswith('camera ')
         }
-        self._feed.tell('cameras', cameras)
-        self._topics = {name: facts['values'].get('topic', '') for name, facts in cameras.items()}
-        self._follow()
+        sound = [name for name in cameras if is_camera_name(name)][:MOST_CAMERAS]
+        for name in cameras.keys() - set(sound):
+            self._faults.count('diagnostics', f'{name!r} cannot be a camera, or is one too many')
+        self._feed.tell('cameras', {name: cameras[name] for name in sound}, lifetime_s)
+        self._topics = {name: self._topic_of(cameras[name]) for name in sound}
+
+    def _topic_of(self, facts: dict[str, Any]) -> str:
+        """Where the pictures of a camera come from, as far as that can be subscribed to."""
+        topic = str(facts['values'].get('topic', ''))
+        if topic and not is_topic_name(topic):
+            self._faults.count('diagnostics', f'{topic!r} cannot be a topic')
+            return ''
+        return topic
 
     def _on_parameter_event(self, event: ParameterEvent) -> None:
         if event.node == self._full_name:
-            self._parameters.refresh()
+            self._parameter_clients.changed()
 
     def _tick(self) -> None:
-        self._parameters.follow(self._present())
+        self._parameter_clients.follow(self._present())
         self._follow()
-        for watch in self._cameras.values():
-            watch.expire()
 
     def _follow(self) -> None:
-        """Bring what is told and subscribed to in line with who is there and who looks."""
-        present = self._present()
-        self._feed.tell('present', present)
-        if not present:
+        """Bring what is subscribed to in line with who is there and who looks."""
+        if not self._present():
             self._topics = {}
-            for name in ('model', 'parameters'):
-                self._feed.tell(name, None)
-            for watch in self._cameras.values():
-                watch.forget()
-        now = time.monotonic()
+        now_s = time.monotonic()
         if self._feed.viewers:
             self._unwatched_since_s = None
         elif self._unwatched_since_s is None:
-            self._unwatched_since_s = now
-        since = self._unwatched_since_s
-        if since is not None and now - since > LINGER_S:
+            self._unwatched_since_s = now_s
+        since_s = self._unwatched_since_s
+        if since_s is not None and now_s - since_s > LINGER_S:
             self._watch({})
-        elif since is None and self._topics:
+        elif since_s is None and self._topics:
             self._watch(self._topics)
 
     def _present(self) -> bool:
         """Whether the node was heard of lately, by its own rhythm."""
-        if not self._heard_s:
-            return False
-        period_s = self._heard_s[-1] - self._heard_s[0]
-        return time.monotonic() - self._heard_s[-1] < max(LATEST_DIAGNOSTICS_S, 3 * period_s)
+        return time.monotonic() < self._present_until_s
 
     def _watch(self, topics: dict[str, str]) -> None:
         """Subscribe to the outputs of these cameras (name: image topic), and to no others."""
@@ -149,6 +204,24 @@ class DashboardNode(Node):
                 watch.close()
                 del self._cameras[name]
         for name, topic in topics.items():
-            if name not in self._cameras:
-                prefix = f'{self._full_name.rpartition("/")[0]}/{name}'
-                self._cameras[name] = CameraWatch(self, self._feed, name, prefix, topic)
+            if name not in self._cameras and (name, topic) not in self._refused:
+                self._watch_camera(name, topic)
+
+    def _watch_camera(self, name: str, topic: str) -> None:
+        if (name, topic) not in self._ever and len(self._ever) >= MOST_WATCHES:
+            self._faults.count('a camera', 'there were too many: start the dashboard anew')
+            return
+        self._ever.add((name, topic))
+        prefix = f'{self._full_name.rpartition("/")[0]}/{name}'
+        try:
+            watch = CameraWatch(self, self._feed, self._faults, name, prefix, topic)
+        except ValueError as error:
+            self._refused.add((name, topic))
+            self._faults.count('a camera', error)
+        else:
+            self._cameras[name] = watch
+
+
+def is_camera_name(name: str) -> bool:
+    """Whether depth_node can have a camera of this name."""
+    return len(name) <= LONGEST_NAME and not check_camera_names([name])

@@ -1,4 +1,8 @@
-"""A real headless Chromium for tests, and the programs that it looks at, as processes."""
+"""A real headless Chromium for tests, and the programs that it looks at, as processes.
+
+The fixture `open_page` opens the dashboard of a fixture `robot`, which the module has to have: a
+mapping with its `address`.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 WAIT_MS = 30_000
+# What a browser itself notes of refusals, and of a server that is stopped on purpose.
+EXPECTED = (
+    'the server responded with a status of 4',
+    'WebSocket connection',
+    'ERR_CONNECTION_REFUSED',
+    'ERR_CONNECTION_RESET',
+)
+FRAMES = """
+([stream, least]) => Number(
+    document.querySelector(`canvas[data-stream="${stream}"]`)?.dataset.frames ?? 0) >= least
+"""
 
 
 def find_browser() -> str | None:
@@ -39,6 +56,61 @@ def wait_for(page: Any, expression: str, argument: Any = None) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f'waited {WAIT_MS} ms in vain for {expression}')
         page.wait_for_timeout(50)
+
+
+def frames(page: Any, stream: str) -> int:
+    """How many frames of a stream a page has drawn."""
+    return int(page.locator(f'canvas[data-stream="{stream}"]').get_attribute('data-frames') or 0)
+
+
+def wait_frames(page: Any, stream: str, least: int) -> None:
+    """Until it has drawn so many."""
+    wait_for(page, FRAMES, [stream, least])
+
+
+@pytest.fixture(scope='module')
+def chromium():
+    """The browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # A container's root may not use the sandbox, and its shared memory is small.
+        flags = ['--disable-dev-shm-usage', *(['--no-sandbox'] if os.geteuid() == 0 else [])]
+        browser = playwright.chromium.launch(
+            executable_path=find_browser(), args=flags, env=browser_environment()
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints():
+    """What the page complains about on the console; none is left at the end of the test."""
+    heard: list[str] = []
+    yield heard
+    unexpected = [text for text in heard if not any(word in text for word in EXPECTED)]
+    assert unexpected == [], unexpected
+
+
+@pytest.fixture
+def open_page(chromium, robot, complaints):
+    """Opens the dashboard in a browser of its own."""
+    contexts = []
+
+    def make(path: str = '', **options):
+        options.setdefault('viewport', {'width': 1366, 'height': 820})
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on('console', lambda m: complaints.append(m.text) if m.type != 'log' else None)
+        page.on('pageerror', lambda error: complaints.append(str(error)))
+        page.goto(robot['address'] + path)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
 
 
 class Program:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 
 import pytest
-from browsing import WAIT_MS, browser_environment, find_browser, programs, wait_for
+from browsing import find_browser, frames, programs, wait_for, wait_frames
 from driving import set_parameter
 from rcl_interfaces.srv import GetParameters
 from ros_helpers import Ros
@@ -32,10 +31,6 @@ NODE = [
 ]
 # What a canvas shows, as text.
 PIXELS = 'canvas => canvas.toDataURL()'
-FRAMES = """
-([stream, least]) => Number(
-    document.querySelector(`canvas[data-stream="${stream}"]`)?.dataset.frames ?? 0) >= least
-"""
 # A file of so many zeros, dropped on the page.
 DROP = """
 size => {
@@ -44,12 +39,6 @@ size => {
     window.dispatchEvent(new DragEvent('drop', {dataTransfer, cancelable: true}));
 }
 """
-# What a browser itself notes of refusals, and of a server that is stopped on purpose.
-EXPECTED = (
-    'the server responded with a status of 4',
-    'WebSocket connection',
-    'ERR_CONNECTION_REFUSED',
-)
 
 
 @pytest.fixture(scope='module')
@@ -78,58 +67,6 @@ def robot(start):
     }
     started['address'] = started['dashboard'].said(r'http://\S+')[0]
     return started
-
-
-@pytest.fixture(scope='module')
-def chromium():
-    """The browser."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # A container's root may not use the sandbox, and its shared memory is small.
-        flags = ['--disable-dev-shm-usage', *(['--no-sandbox'] if os.geteuid() == 0 else [])]
-        browser = playwright.chromium.launch(
-            executable_path=BROWSER, args=flags, env=browser_environment()
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def complaints():
-    """What the page complains about on the console; none is left at the end of the test."""
-    heard: list[str] = []
-    yield heard
-    assert [text for text in heard if not any(word in text for word in EXPECTED)] == []
-
-
-@pytest.fixture
-def open_page(chromium, robot, complaints):
-    """Opens the dashboard in a browser of its own."""
-    contexts = []
-
-    def make(path: str = '', **options):
-        options.setdefault('viewport', {'width': 1366, 'height': 820})
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(WAIT_MS)
-        page.on('console', lambda m: complaints.append(m.text) if m.type != 'log' else None)
-        page.on('pageerror', lambda error: complaints.append(str(error)))
-        page.goto(robot['address'] + path)
-        return page
-
-    yield make
-    for context in contexts:
-        context.close()
-
-
-def wait_frames(page, stream: str, least: int) -> None:
-    wait_for(page, FRAMES, [stream, least])
-
-
-def frames(page, stream: str) -> int:
-    return int(page.locator(f'canvas[data-stream="{stream}"]').get_attribute('data-frames') or 0)
 
 
 def parameter(world, name: str):

@@ -23,6 +23,7 @@ from midas_depth_ros.web.access import Access
 from midas_depth_ros.web.app import Dashboard
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits
+from midas_depth_ros.web.robot import NoRobot
 
 EXAMPLES = 25
 # So that what is fuzzed is the API, not the counting.
@@ -48,7 +49,7 @@ CHECKS = [
 ]
 
 
-class PickyRobot:
+class PickyRobot(NoRobot):
     """Takes numbers, refuses texts."""
 
     async def set_parameter(self, name, value):
@@ -110,6 +111,7 @@ def test_the_document_names_every_way_in():
         '/api/results/{identifier}/depth.npy',
         '/api/results/{identifier}/{view_name}.png',
         '/api/state',
+        '/api/status',
     }
     image = schema.raw_schema['paths']['/api/predict']['post']['requestBody']['content']
     assert set(image) == {'multipart/form-data'}

@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 import pytest
+from fakes import BrightnessEstimator
 from web_pictures import png_file, ramp
 
 from midas_depth_ros.web.bodies import BodyGuard
@@ -143,17 +144,63 @@ def test_jobs_that_would_wait_too_long_are_refused():
 
 def test_a_job_that_takes_too_long_is_given_up_and_counts_until_it_ends():
     gate = threading.Event()
-    jobs = Jobs(Limits(waiting_jobs=0, job_s=0.05))
+    jobs = Jobs(Limits(waiting_jobs=0, job_s=0.5))
 
     async def run() -> None:
-        with pytest.raises(Refused) as refused:
-            await jobs.run(gate.wait, 20)
-        assert refused.value.status_code == 504
+        slow = asyncio.create_task(jobs.run(gate.wait, 20))
+        await asyncio.sleep(0.1)
         with pytest.raises(Refused) as refused:
             await jobs.run(lambda: None)
         assert refused.value.status_code == 503
+        with pytest.raises(Refused) as refused:
+            await slow
+        assert refused.value.status_code == 503
+        assert refused.value.headers['Retry-After']
 
     asyncio.run(run())
+    gate.set()
+    jobs.close()
+
+
+def test_a_thread_that_hangs_is_replaced_and_said_and_after_two_nothing_is_taken():
+    gate = threading.Event()
+    hung = []
+    jobs = Jobs(Limits(job_s=0.2), on_hung=lambda: hung.append(1))
+
+    async def run() -> None:
+        for number in (1, 2):
+            assert await jobs.run(lambda: 'done') == 'done'
+            with pytest.raises(Refused):
+                await jobs.run(gate.wait, 60)
+            assert jobs.summary()['hung'] == number
+            assert len(hung) == number
+        with pytest.raises(Refused) as refused:
+            await jobs.run(lambda: 'done')
+        assert refused.value.status_code == 503
+        assert '/api/status' in refused.value.text
+        gate.set()  # they come back after all
+        while jobs.summary()['hung']:
+            await asyncio.sleep(0.01)
+        assert await jobs.run(lambda: 'done') == 'done'
+        assert jobs.summary()['hung_ever'] == 2
+
+    asyncio.run(run())
+    jobs.close()
+
+
+def test_what_waits_behind_a_job_that_hangs_gets_its_turn():
+    gate = threading.Event()
+    jobs = Jobs(Limits(job_s=1.0))
+
+    async def run() -> str:
+        hanging = asyncio.create_task(jobs.run(gate.wait, 60))
+        await asyncio.sleep(0.5)
+        behind = asyncio.create_task(jobs.run(lambda: 'done'))
+        with pytest.raises(Refused):
+            await hanging
+        return await behind
+
+    assert asyncio.run(run()) == 'done'
     gate.set()
     jobs.close()
 
@@ -162,6 +209,21 @@ def test_a_slow_model_does_not_hold_up_the_page(make_client, estimator):
     client = make_client(limits=Limits(job_s=0.1))
     estimator.gate.clear()
     answer = client.post('/api/predict', files={'image': FILE})
-    assert answer.status_code == 504
+    assert answer.status_code == 503
     assert client.get('/').status_code == 200
     estimator.gate.set()
+
+
+def test_a_model_that_hangs_is_left_behind_and_the_status_says_so(make_client, estimator):
+    estimators = [estimator, BrightnessEstimator()]
+    made = iter(estimators)
+    client = make_client(limits=Limits(job_s=0.5), make_estimator=lambda: next(made))
+    estimator.gate.clear()
+    try:
+        assert client.post('/api/predict', files={'image': FILE}).status_code == 503
+        answer = client.post('/api/predict', files={'image': png_file(ramp()[::-1])})
+        assert answer.status_code == 200
+        assert estimators[1].calls == 1
+        assert client.get('/api/status').json()['pictures']['hung'] == 1
+    finally:
+        estimator.gate.set()

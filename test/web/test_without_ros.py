@@ -21,7 +21,7 @@ class NoRos:
 sys.meta_path.insert(0, NoRos())
 import importlib
 for path in sorted(pathlib.Path('midas_depth_ros/web').glob('*.py')):
-    if not path.stem.startswith(('ros_node', 'ros_thread', 'ros_camera', 'ros_parameters', '__')):
+    if path.stem == 'ros_facts' or not path.stem.startswith(('ros_', '__')):
         importlib.import_module('midas_depth_ros.web.' + path.stem)
 from starlette.testclient import TestClient
 from midas_depth_ros.depth import load_estimator

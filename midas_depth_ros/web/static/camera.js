@@ -1,10 +1,13 @@
 // One camera's card: picture beside heatmap, what is near, the scan from above, rates and faults.
+//
+// What is not known any more is taken off the card, and the card says since when: nothing that is
+// old may look as if it were live.
 
 import { ClosenessBars } from '/static/closeness.js';
 import { element, figure, pill, say } from '/static/dom.js';
+import { span } from '/static/facts.js';
 import { drawTopView } from '/static/topview.js';
 
-const STALE_MS = 2500;
 // What is shown in large; everything else is in the table below it.
 const STATS = [
   ['Camera', (v) => unit(v['input rate [Hz]'], 'Hz', 1)],
@@ -27,9 +30,12 @@ function unit(text, name, digits) {
 }
 
 export class CameraCard {
-  constructor(name) {
+  /** facts: what the page knows, see facts.js. */
+  constructor(name, facts) {
     this.name = name;
+    this.facts = facts;
     this.views = {};
+    this.drawn = new Map();
     this.level = element('span', { className: 'pill', 'data-level': 'wait' }, 'waiting');
     const pair = element('div', { className: 'pair' });
     for (const [stream, caption, description] of STREAMS) pair.append(this.view(stream, caption, description));
@@ -37,7 +43,7 @@ export class CameraCard {
     this.scale = element('p', { className: 'dim' });
     const bars = element('div');
     this.bars = new ClosenessBars(bars);
-    this.top = element('canvas', { className: 'top-view', role: 'img', 'aria-label': `${name}: obstacles from above` });
+    this.top = element('canvas', { className: 'top-view', role: 'img' });
     this.stats = element('dl', { className: 'stats' });
     this.table = element('dl', { className: 'facts' });
     const title = (text) => element('p', { className: 'reading-title' }, text);
@@ -51,21 +57,20 @@ export class CameraCard {
           this.stats),
         element('div', {}, title('From above'), this.top)),
       element('details', {}, element('summary', {}, 'All that diagnostics say'), this.table));
-    this.facts = {};
   }
 
   view(stream, caption, description) {
     const canvas = element('canvas', { width: 4, height: 3, role: 'img', 'aria-label': `${this.name}: ${description}`, 'data-stream': `${this.name}/${stream}` });
     const over = element('p', { className: 'over' }, 'no picture yet');
     const frame = element('div', { className: 'frame stale' }, canvas, over);
-    this.views[stream] = { canvas, over, frame, shown: 0 };
+    this.views[stream] = { canvas, over, frame, heard: null, lifetime: 0 };
     return element('figure', {}, frame, element('figcaption', {}, caption));
   }
 
-  /** Draw a frame; the promise is kept when it is on the screen. */
-  async frame(stream, blob) {
+  /** Draw a frame that is not too old; the promise is kept when it is on the screen. */
+  async frame(stream, heard, lifetime, blob) {
     const view = this.views[stream];
-    if (!view) return;
+    if (!view || !(this.facts.now() - heard <= lifetime)) return;
     const bitmap = await createImageBitmap(blob);
     const { canvas } = view;
     if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
@@ -75,40 +80,81 @@ export class CameraCard {
     }
     canvas.getContext('2d').drawImage(bitmap, 0, 0);
     bitmap.close();
-    view.shown = performance.now();
+    Object.assign(view, { heard, lifetime });
     canvas.dataset.frames = String(Number(canvas.dataset.frames || 0) + 1);
-    this.freshness(true);
+    this.showFreshness(view);
   }
 
-  /** Pictures that stand still are dimmed and say so. */
-  freshness(present, held = false) {
-    for (const view of Object.values(this.views)) {
-      const age = performance.now() - view.shown;
-      const stale = !view.shown || age > STALE_MS;
-      view.frame.classList.toggle('stale', stale && !held);
-      view.over.hidden = !stale;
-      if (held) say(view.over, 'frozen');
-      else if (!view.shown) say(view.over, present ? 'no picture yet' : 'no depth node');
-      else say(view.over, `no new picture for ${Math.round(age / 1000)} s`);
-    }
-  }
-
-  update(facts) {
-    Object.assign(this.facts, facts);
-    const { status, closeness, proximity, scan, nearest } = this.facts;
+  /** Take off what has become too old, and say how old: called by a timer and with every message. */
+  refresh() {
+    const { facts } = this;
+    const status = facts.get('cameras')?.[this.name];
     const values = status?.values ?? {};
-    if (status) pill(this.level, status.level, status.message);
-    this.bars.show(closeness);
-    this.showNearest(proximity, values);
-    const reason = values.scale && values.scale !== 'valid' ? `No metres: ${values.scale.replace(/^none: /, '')}` : 'No scan';
-    const ahead = proximity && !proximity.clear ? nearest : null;
-    drawTopView(this.top, scan, ahead, reason);
-    if (facts.status) this.showDiagnostics(values);
+    this.root.classList.toggle('frozen', facts.frozenAt !== null);
+    this.root.classList.toggle('silent', !status);
+    this.draw('level', [status], () => pill(this.level, status?.level ?? 'error', status?.message ?? 'unknown'));
+    if (!status) pill(this.level, 'error', facts.silence('cameras') || 'unknown');
+    this.draw('diagnostics', [status], () => this.showDiagnostics(values));
+    this.draw('closeness', [this.own('closeness')], (value) => this.bars.show(value));
+    const proximity = this.own('proximity');
+    const silence = facts.silence(`proximity/${this.name}`);
+    this.draw('nearest', [proximity, status, silence], () => this.showNearest(proximity, values, silence));
+    const scan = this.own('scan');
+    const ahead = proximity && !proximity.clear ? this.own('nearest_point') : null;
+    const reason = scan ? '' : this.whyNoScan(values);
+    this.draw('top', [scan, ahead, reason, this.top.clientWidth], () => this.showTop(scan, ahead, reason));
+    for (const view of Object.values(this.views)) this.showFreshness(view);
   }
 
-  showNearest(proximity, values) {
+  /** Have everything drawn anew, in whatever colours and size. */
+  redraw() {
+    this.drawn.clear();
+    this.refresh();
+  }
+
+  /** Draw a part only where what it shows is not what it showed. */
+  draw(part, shown, make) {
+    const before = this.drawn.get(part);
+    if (before && before.every((value, i) => Object.is(value, shown[i]))) return;
+    this.drawn.set(part, shown);
+    make(...shown);
+  }
+
+  own(reading) {
+    return this.facts.get(`${reading}/${this.name}`);
+  }
+
+  /** A picture that is too old is not shown; in its place stands for how long there was none. */
+  showFreshness(view) {
+    const { frozenAt } = this.facts;
+    const age = view.heard === null ? NaN : this.facts.now() - view.heard;
+    const stale = !(age <= view.lifetime);
+    if (stale && !view.frame.classList.contains('stale')) {
+      view.canvas.getContext('2d').clearRect(0, 0, view.canvas.width, view.canvas.height);
+    }
+    view.frame.classList.toggle('stale', stale);
+    view.over.hidden = !stale && frozenAt === null;
+    if (!stale) say(view.over, 'frozen');
+    else say(view.over, Number.isNaN(age) ? 'no picture yet' : `no new picture for ${span(age)}`);
+  }
+
+  whyNoScan(values) {
+    const silence = this.facts.silence(`scan/${this.name}`);
+    if (silence) return `No scan: ${silence}`;
+    const { scale } = values;
+    return scale && scale !== 'valid' ? `No metres: ${scale.replace(/^none: /, '')}` : 'No scan';
+  }
+
+  showTop(scan, ahead, reason) {
+    this.top.setAttribute('aria-label', `${this.name}: ${scan ? 'obstacles from above' : `obstacles unknown. ${reason}`}`);
+    this.top.dataset.known = String(Boolean(scan));
+    drawTopView(this.top, scan, ahead, reason);
+  }
+
+  showNearest(proximity, values, silence) {
     const known = proximity && Number.isFinite(proximity.metres);
-    if (!known) this.nearest.replaceChildren('unknown');
+    this.nearest.classList.toggle('unknown', !known);
+    if (!known) this.nearest.replaceChildren('unknown', element('small', {}, silence));
     else if (proximity.clear) this.nearest.replaceChildren('clear', element('small', {}, `beyond ${figure(proximity.most, 1)} m`));
     else this.nearest.replaceChildren(figure(proximity.metres), element('small', {}, 'm'));
     const scale = values.scale ?? '';

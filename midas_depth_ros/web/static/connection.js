@@ -3,21 +3,31 @@
 // A frame is confirmed once it is drawn, and only then the next one of its stream is sent: a slow
 // browser sees fewer frames, never old ones. A hidden page lets go, so that the robot can rest.
 
+import { clock } from '/static/facts.js';
+
 const FIRST_WAIT_MS = 300;
 const LONGEST_WAIT_MS = 5000;
-const SILENCE_MS = 12000; // the dashboard says something every 5 s
+const SILENCE_MS = 3000; // the dashboard says something every second
+const DROP_MS = 8000;
+const ECHO_MS = 1000;
+const LOOK_MS = 250;
 const HIDDEN_MS = 5000;
 
 export class Connection {
-  /** onFacts(facts), onFrame(stream, blob) -> Promise, onState('open' | 'closed' | 'held') */
-  constructor({ onFacts, onFrame, onState }) {
-    Object.assign(this, { onFacts, onFrame, onState });
+  /**
+   * onFacts(message), onFrame(header, blob) -> Promise, onOpening(),
+   * onState('open' | 'silent' | 'closed' | 'held')
+   */
+  constructor(handlers) {
+    Object.assign(this, handlers);
     this.socket = null;
     this.wait = FIRST_WAIT_MS;
     this.held = false;
-    this.heard = 0;
+    this.heard = clock();
+    this.asked = -Infinity;
+    this.state = '';
     document.addEventListener('visibilitychange', () => this.onVisibility());
-    setInterval(() => this.watch(), 1000);
+    setInterval(() => this.watch(), LOOK_MS);
     this.open();
   }
 
@@ -27,44 +37,70 @@ export class Connection {
     const socket = new WebSocket(`${scheme}://${location.host}/api/live`);
     socket.binaryType = 'arraybuffer';
     this.socket = socket;
-    this.heard = performance.now();
+    this.opened = clock();
+    this.onOpening();
     socket.onmessage = (event) => {
-      this.heard = performance.now();
-      if (typeof event.data === 'string') {
-        this.wait = FIRST_WAIT_MS;
-        this.onState('open');
-        this.onFacts(JSON.parse(event.data));
-      } else {
-        this.frame(socket, event.data);
+      if (this.socket !== socket) return;
+      try {
+        this.message(socket, event.data);
+      } catch { // no message of ours: the next one may be
+        this.drop();
       }
     };
     socket.onclose = () => this.closed(socket);
+  }
+
+  message(socket, data) {
+    if (typeof data !== 'string') {
+      this.frame(socket, data);
+      return;
+    }
+    const message = JSON.parse(data);
+    this.heard = clock();
+    this.wait = FIRST_WAIT_MS;
+    this.onFacts(message);
+    this.tell('open');
   }
 
   async frame(socket, data) {
     const length = new DataView(data).getUint16(0);
     const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 2, length)));
     try {
-      await this.onFrame(header.stream, new Blob([new Uint8Array(data, 2 + length)]));
+      await this.onFrame(header, new Blob([new Uint8Array(data, 2 + length)]));
     } catch { /* a frame that cannot be drawn: the next one may be better */ }
-    if (socket.readyState === WebSocket.OPEN) {
-      socket.send(JSON.stringify({ shown: header.stream }));
-    }
+    this.send({ shown: header.stream }, socket);
+  }
+
+  send(message, socket = this.socket) {
+    if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
   }
 
   closed(socket) {
     if (this.socket !== socket) return;
     this.socket = null;
-    this.onState(this.held ? 'held' : 'closed');
+    this.tell(this.held ? 'held' : 'closed');
     if (this.held || document.hidden) return;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.open(), this.wait);
     this.wait = Math.min(this.wait * 1.7, LONGEST_WAIT_MS);
   }
 
+  tell(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.onState(state);
+  }
+
   /** A connection that broke without a word looks open: silence ends it. */
   watch() {
-    if (this.socket && performance.now() - this.heard > SILENCE_MS) this.drop();
+    if (!this.socket) return;
+    const now = clock();
+    if (now - Math.max(this.heard, this.opened) > DROP_MS) this.drop();
+    else if (this.state === 'open' && now - this.heard > SILENCE_MS) this.tell('silent');
+    if (now - this.asked > ECHO_MS) {
+      this.asked = now;
+      this.send({ clock: now });
+    }
   }
 
   drop() {
@@ -77,8 +113,10 @@ export class Connection {
 
   hold(held) {
     this.held = held;
-    if (held) this.drop();
-    else this.open();
+    clearTimeout(this.timer);
+    if (!held) this.open();
+    else if (this.socket) this.drop();
+    else this.tell('held');
   }
 
   onVisibility() {

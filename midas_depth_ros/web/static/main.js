@@ -4,6 +4,7 @@ import { CameraCard } from '/static/camera.js';
 import { Connection } from '/static/connection.js';
 import { Controls } from '/static/controls.js';
 import { ask, byId, element, pill, post, say } from '/static/dom.js';
+import { clock, Facts, span } from '/static/facts.js';
 import { PicturePanel } from '/static/picture.js';
 
 const PANELS = ['live', 'picture'];
@@ -13,10 +14,15 @@ const NODE_FACTS = [
   ['lifecycle state', 'State'],
 ];
 
-const facts = {};
+const REFRESH_MS = 250;
+
+const facts = new Facts();
 const cards = new Map();
 const controls = new Controls();
-let state = 'closed';
+let state = 'connecting';
+let stateSince = clock();
+let heardAnything = false;
+let shownParameters;
 
 function showPanel(name) {
   for (const each of PANELS) {
@@ -44,22 +50,23 @@ function listenToTabs() {
   if (PANELS.includes(location.hash.slice(1))) showPanel(location.hash.slice(1));
 }
 
-function onFacts(news) {
-  const first = Object.keys(facts).length === 0;
-  Object.assign(facts, news);
-  if ('cameras' in news) arrangeCards(Object.keys(facts.cameras ?? {}));
-  showEmptiness();
-  for (const [name, card] of cards) {
-    const own = {};
-    if ('cameras' in news) own.status = facts.cameras?.[name];
-    for (const [key, short] of [['closeness'], ['proximity'], ['scan'], ['nearest_point', 'nearest']]) {
-      if (`${key}/${name}` in news) own[short ?? key] = news[`${key}/${name}`];
-    }
-    if (Object.keys(own).length) card.update(own);
-  }
-  if ('parameters' in news) controls.show(facts.parameters);
-  if ('model' in news || 'present' in news) showNode();
-  if (first && !facts.ros && !location.hash) showPanel('picture');
+function onFacts(message) {
+  facts.take(message);
+  if (!heardAnything && !facts.get('ros') && !location.hash) showPanel('picture');
+  heardAnything = true;
+  refresh();
+}
+
+/** Bring the page in line with what is known now: with every message, and by a timer. */
+function refresh() {
+  const cameras = facts.get('cameras');
+  if (cameras) arrangeCards(Object.keys(cameras)); // while it is unknown, the cards say so
+  byId('no-camera').hidden = cards.size > 0 || !facts.get('ros');
+  byId('cameras').hidden = cards.size === 0;
+  cards.forEach((card) => card.refresh());
+  showParameters(facts.get('present') ? facts.get('parameters') : null);
+  showNode();
+  showConnection();
   showNotice();
 }
 
@@ -72,59 +79,79 @@ function arrangeCards(names) {
   }
   for (const name of names) {
     if (cards.has(name)) continue;
-    const card = new CameraCard(name);
+    const card = new CameraCard(name, facts);
     cards.set(name, card);
     byId('cameras').append(card.root);
-    const own = (key) => facts[`${key}/${name}`];
-    card.update({ status: facts.cameras[name], closeness: own('closeness'), proximity: own('proximity'), scan: own('scan'), nearest: own('nearest_point') });
   }
 }
 
-/** Without a camera the page says so instead of being empty. */
-function showEmptiness() {
-  byId('no-camera').hidden = cards.size > 0 || !facts.ros;
-  byId('cameras').hidden = cards.size === 0;
+/** Only what is new: a value that is being typed must not be written over. */
+function showParameters(parameters) {
+  if (parameters === shownParameters) return;
+  shownParameters = parameters;
+  controls.show(parameters);
 }
 
 function showNode() {
-  const { model, present } = facts;
+  const [model, present] = [facts.get('model'), facts.get('present')];
   const values = model?.values ?? {};
   const enabled = values.enabled === 'True';
   const button = byId('enable');
-  button.disabled = !present;
+  button.disabled = !present || facts.frozenAt !== null;
   say(button, enabled || !present ? 'Pause the node' : 'Resume the node');
-  if (!present) pill(byId('node-state'), 'error', 'not there');
-  else if (!enabled) pill(byId('node-state'), 'warn', values['lifecycle state'] === 'active' ? 'paused' : values['lifecycle state']);
+  if (!present) pill(byId('node-state'), 'error', facts.silence('model') || 'not there');
+  else if (!enabled) pill(byId('node-state'), 'warn', values['lifecycle state'] === 'active' ? 'paused' : values['lifecycle state'] ?? 'unknown');
   else pill(byId('node-state'), model.level, model.level === 'ok' ? 'working' : 'attention');
   say(byId('node-words'), present ? model?.message ?? '' : '');
-  const rows = NODE_FACTS.filter(([key]) => values[key]).map(([key, label]) => [label, values[key]]);
+  const rows = NODE_FACTS.filter(([key]) => present && values[key]).map(([key, label]) => [label, values[key]]);
   const busy = values['CPU [% of a core]'];
-  if (busy) rows.push(['CPU', `${busy} % of a core`]);
-  byId('node-facts').replaceChildren(...rows.flatMap(([label, value]) => [element('dt', {}, label), element('dd', {}, value)]));
+  if (present && busy) rows.push(['CPU', `${busy} % of a core`]);
+  const shown = JSON.stringify(rows);
+  const list = byId('node-facts');
+  if (list.dataset.shown === shown) return;
+  list.dataset.shown = shown;
+  list.replaceChildren(...rows.flatMap(([label, value]) => [element('dt', {}, label), element('dd', {}, value)]));
 }
 
+function showConnection() {
+  const words = {
+    open: ['ok', 'connected'], silent: ['error', 'dashboard silent'], closed: ['error', 'connection lost, trying again'],
+    held: ['warn', 'frozen'],
+  };
+  if (words[state]) pill(byId('connection'), ...words[state]);
+}
+
+/** The gravest thing in words; what counts the seconds is not read out every second. */
 function showNotice() {
+  const since = span(clock() - stateSince);
+  const node = facts.get('ros')?.depth_node;
+  const silence = facts.silence('model');
+  let [text, counting, level] = ['', '', 'error'];
+  if (state === 'held') [text, counting, level] = ['This view is frozen: nothing in it is live.', `for ${since}`, 'warn'];
+  else if (state === 'silent') [text, counting] = ['The dashboard says nothing: what is not told again is not known.', silence];
+  else if (state === 'closed') [text, counting] = ['The connection to the dashboard is lost; it is tried again by itself.', `for ${since}`];
+  else if (state === 'open' && !node) [text, level] = ['This dashboard runs without ROS: it shows the depth of pictures only.', 'warn'];
+  else if (state === 'open' && !facts.get('present')) {
+    [text, counting] = [`No depth node ${node} is heard: as soon as it runs, it shows here.`, silence];
+  }
   const notice = byId('live-notice');
-  let text = '';
-  if (state === 'open' && !facts.ros) text = 'This dashboard runs without ROS: it shows the depth of pictures only.';
-  else if (state === 'open' && !facts.present) text = `No depth node ${facts.ros?.depth_node} is heard: as soon as it runs, it shows here.`;
-  else if (state === 'closed' && cards.size) text = 'The connection to the dashboard is lost; it is tried again by itself.';
-  say(notice, text);
+  notice.dataset.level = level;
+  say(notice.firstElementChild, text);
+  say(notice.lastElementChild, counting);
   notice.hidden = !text;
 }
 
 function onState(now) {
   state = now;
-  const words = { open: ['ok', 'connected'], closed: ['error', 'connection lost, trying again'], held: ['warn', 'frozen'] };
-  pill(byId('connection'), ...words[now]);
-  // What was near is not known any more; it is told anew when the connection is back.
-  if (now === 'closed') cards.forEach((card) => card.update({ closeness: null, proximity: null, scan: null, nearest: null }));
-  showNotice();
+  stateSince = clock();
+  if (now === 'held') facts.freeze();
+  if (now === 'closed') facts.lose();
+  refresh();
 }
 
 function listenToNode(connection) {
   byId('enable').addEventListener('click', async () => {
-    const enabled = facts.model?.values?.enabled === 'True';
+    const enabled = facts.get('model')?.values?.enabled === 'True';
     try {
       await post('/api/enabled', { enabled: !enabled });
       say(byId('node-error'), '');
@@ -146,16 +173,18 @@ async function start() {
   const connection = new Connection({
     onFacts,
     onState,
-    onFrame: async (stream, blob) => {
+    onOpening: () => facts.open(),
+    onFrame: async ({ stream, heard, lifetime_s: lifetime }, blob) => {
       const cut = stream.lastIndexOf('/');
-      await cards.get(stream.slice(0, cut))?.frame(stream.slice(cut + 1), blob);
+      await cards.get(stream.slice(0, cut))?.frame(stream.slice(cut + 1), facts.pageTime(heard), lifetime * 1000, blob);
     },
   });
   listenToNode(connection);
-  const refresh = () => cards.forEach((card) => card.freshness(facts.present, state === 'held'));
-  setInterval(refresh, 500);
-  addEventListener('resize', () => cards.forEach((card) => card.update({})));
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => cards.forEach((card) => card.update({})));
+  setInterval(refresh, REFRESH_MS);
+  document.addEventListener('visibilitychange', refresh);
+  const redraw = () => cards.forEach((card) => card.redraw());
+  addEventListener('resize', redraw);
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
   const about = await (await ask('/api/about')).json();
   say(byId('version'), about.version);
   new PicturePanel(about);

@@ -1,6 +1,7 @@
 // The scan from above: the robot at the bottom looks up; free ground is tinted, obstacles are dots.
 
 const CLEAR = -1;
+const REACHES = [2, 3, 4, 6, 10, 20, 50, 100, 200, 500];
 
 function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -35,9 +36,7 @@ export function drawTopView(canvas, scan, nearest, reason) {
     dots(pen, scan, at, reach);
     if (nearest && nearest.every(Number.isFinite)) marker(pen, nearest, origin, scale);
   } else {
-    pen.fillStyle = css('--dim');
-    pen.textAlign = 'center';
-    wrapped(pen, reason, width / 2, height / 2 - 6, width - 40);
+    unknown(pen, reason, width, height);
   }
   pen.fillStyle = css('--robot');
   pen.beginPath();
@@ -51,7 +50,7 @@ export function drawTopView(canvas, scan, nearest, reason) {
 function viewReach(scan) {
   const seen = scan.ranges.filter((range) => range > 0);
   const farthest = seen.length ? Math.max(...seen) : scan.most;
-  return Math.min(scan.most, [2, 3, 4, 6, 10, 20].find((step) => step >= farthest) ?? scan.most);
+  return Math.min(scan.most, REACHES.find((reach) => reach >= farthest) ?? scan.most);
 }
 
 function rings(pen, origin, scale, reach, width) {
@@ -59,14 +58,14 @@ function rings(pen, origin, scale, reach, width) {
   pen.fillStyle = css('--dim');
   pen.lineWidth = 1;
   pen.textAlign = 'left';
-  const step = reach > 10 ? 5 : reach > 4 ? 2 : 1;
+  const step = reach > 20 ? reach / 4 : reach > 10 ? 5 : reach > 4 ? 2 : 1;
   for (let range = step; range <= reach + 0.01; range += step) {
     pen.beginPath();
     pen.arc(origin.x, origin.y, range * scale, Math.PI, 2 * Math.PI);
     pen.stroke();
     const x = Math.min(origin.x + range * scale * 0.94, width - 34);
     const beside = Math.sqrt(Math.max(0, (range * scale) ** 2 - (x - origin.x) ** 2));
-    pen.fillText(`${range} m`, x + 4, origin.y - beside + 4);
+    pen.fillText(`${+range.toPrecision(3)} m`, x + 4, origin.y - beside + 4);
   }
 }
 
@@ -103,17 +102,25 @@ function marker(pen, [forward, left], origin, scale) {
   pen.stroke();
 }
 
-function wrapped(pen, text, x, y, width) {
-  let line = '';
-  for (const word of text.split(' ')) {
-    const longer = line ? `${line} ${word}` : word;
-    if (line && pen.measureText(longer).width > width) {
-      pen.fillText(line, x, y);
-      y += 16;
-      line = word;
-    } else {
-      line = longer;
-    }
+/** Why there is no scan, on a ground of its own: behind it all is hatched. */
+function unknown(pen, reason, width, height) {
+  pen.font = '600 14px system-ui, sans-serif';
+  pen.textAlign = 'center';
+  const lines = wrapped(pen, reason, width - 64);
+  const box = Math.max(...lines.map((line) => pen.measureText(line).width)) + 28;
+  const top = (height - lines.length * 19) / 2 - 10;
+  pen.fillStyle = css('--card');
+  pen.fillRect((width - box) / 2, top, box, lines.length * 19 + 12);
+  pen.fillStyle = css('--text');
+  lines.forEach((line, i) => pen.fillText(line, width / 2, top + 20 + i * 19));
+}
+
+function wrapped(pen, text, width) {
+  const lines = [''];
+  for (const word of text.slice(0, 200).split(' ')) {
+    const longer = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
+    if (lines.at(-1) && pen.measureText(longer).width > width) lines.push(word);
+    else lines[lines.length - 1] = longer;
   }
-  pen.fillText(line, x, y);
+  return lines;
 }

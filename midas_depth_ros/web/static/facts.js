@@ -1,0 +1,117 @@
+// What the page knows, and until when it may be believed: by the page's own clock.
+//
+// With every fact the dashboard says how old it was and how long it lives. How long a message lay on
+// its way shows by an echo: the page's clock goes out and comes back with the dashboard's. So a fact
+// expires here whatever has stalled: the depth node, the dashboard, the network or this browser.
+
+const MOST_ECHOES = 10; // of the last seconds: the best of them tells most, and clocks drift
+
+let lastTick = performance.now();
+let lastDate = Date.now();
+let elapsed = 0;
+
+/** Milliseconds since the page was loaded, also those in which the machine slept. */
+export function clock() {
+  const [tick, date] = [performance.now(), Date.now()];
+  elapsed += Math.max(0, tick - lastTick, date - lastDate);
+  [lastTick, lastDate] = [tick, date];
+  return elapsed;
+}
+
+/** A time span for people. */
+export function span(milliseconds) {
+  const seconds = Math.floor(milliseconds / 1000);
+  if (seconds < 120) return `${seconds} s`;
+  return seconds < 7200 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`;
+}
+
+export class Facts {
+  constructor() {
+    this.entries = new Map(); // name -> {value, at: ms, heard: s by the dashboard's clock, lifetime: ms}
+    this.echoes = [];
+    this.openedAt = clock();
+    this.isFirst = true;
+    this.frozenAt = null;
+    this.lost = false;
+  }
+
+  /** A new connection is being made: what is known so far keeps its age by the page's clock. */
+  open() {
+    for (const entry of this.entries.values()) entry.at = this.heardAt(entry);
+    for (const entry of this.entries.values()) entry.heard = null;
+    this.echoes = [];
+    this.openedAt = clock();
+    this.isFirst = true;
+    this.frozenAt = null;
+  }
+
+  /** The connection is gone: what lives on being told again is not known any more. */
+  lose() {
+    this.lost = true;
+  }
+
+  /** Everything stands still as it is now; `open` ends that. */
+  freeze() {
+    this.frozenAt = clock();
+  }
+
+  /** A message: the facts that changed, and how old those are that were told (again). */
+  take({ now, echo, heard, ...values }) {
+    this.lost = false;
+    if (Number.isFinite(now)) this.synchronise(now, echo);
+    const told = new Map(Object.entries(heard ?? {}));
+    if (this.isFirst) {
+      for (const name of this.entries.keys()) if (!told.has(name)) this.entries.delete(name);
+      this.isFirst = false;
+    }
+    const changed = new Map(Object.entries(values));
+    for (const [name, { age_s: age, lifetime_s: lifetime, silent }] of told) {
+      const value = changed.has(name) ? changed.get(name) : this.entries.get(name)?.value ?? null;
+      const known = Number.isFinite(lifetime);
+      this.entries.set(name, {
+        value: silent ? null : value, heard: now - age, at: 0, lifetime: known ? lifetime * 1000 : Infinity,
+      });
+    }
+  }
+
+  /** The dashboard's `now` is no earlier than when the echo, or the connection, was sent for. */
+  synchronise(now, echo) {
+    const sent = Number.isFinite(echo) ? echo : this.openedAt;
+    if (!Number.isFinite(echo) && this.echoes.length) return;
+    this.echoes.push(sent - now * 1000);
+    if (this.echoes.length > MOST_ECHOES) this.echoes.shift();
+  }
+
+  /** The page's time of the dashboard's, never later than it was. */
+  pageTime(heard) {
+    return heard * 1000 + Math.max(...this.echoes);
+  }
+
+  heardAt(entry) {
+    return entry.heard === null ? entry.at : this.pageTime(entry.heard);
+  }
+
+  now() {
+    return this.frozenAt ?? clock();
+  }
+
+  /** Milliseconds since a fact was heard; NaN for what never was, or lives for ever. */
+  age(name) {
+    const entry = this.entries.get(name);
+    return entry && entry.lifetime !== Infinity ? Math.max(0, this.now() - this.heardAt(entry)) : NaN;
+  }
+
+  /** A fact as it may be believed now; null for what is unknown. */
+  get(name) {
+    const entry = this.entries.get(name);
+    if (!entry) return null;
+    if (entry.lifetime === Infinity) return entry.value;
+    return this.lost || this.age(name) > entry.lifetime ? null : entry.value;
+  }
+
+  /** "silent for 12 s" of a fact that is too old; '' while it is known, or never was. */
+  silence(name) {
+    const age = this.age(name);
+    return this.get(name) === null && Number.isFinite(age) ? `silent for ${span(age)}` : '';
+  }
+}

@@ -1,0 +1,223 @@
+"""Nothing that is old looks as if it were live, in a real Chromium over a real robot.
+
+Whatever stops (the depth node, the dashboard, by a signal that stops it or one that kills it), the
+page notices by its own clock, takes off what it does not know any more and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import urllib.request
+from importlib.util import find_spec
+
+import pytest
+from browsing import find_browser, frames, programs, wait_for, wait_frames
+from ros_helpers import Ros
+
+from midas_depth_ros.demo.environment import free_domain
+
+BROWSER = find_browser()
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason='no chromium on PATH: apt install chromium'),
+    pytest.mark.skipif(find_spec('playwright') is None, reason='playwright is not installed'),
+]
+CAMERA = ['--ros-args', '-p', 'width:=320', '-p', 'height:=240', '-p', 'rate:=8.0']
+NODE = [
+    *('--ros-args', '-p', 'model:=embedded', '-p', 'diagnostics_rate:=5.0', '-p', 'num_threads:=1'),
+    *('-p', 'camera_height:=0.3', '-p', 'camera_pitch:=0.105'),  # those of the camera
+]
+DASHBOARD = ['--model', 'embedded', '--port']
+# What a person sees on the card of the camera.
+SEEN = """
+() => {
+    const card = document.querySelector('[data-camera="camera"]');
+    if (!card) return null;
+    const picture = (stream) => {
+        const canvas = card.querySelector(`canvas[data-stream="camera/${stream}"]`);
+        const empty = document.createElement('canvas');
+        [empty.width, empty.height] = [canvas.width, canvas.height];
+        const visible = getComputedStyle(canvas).visibility === 'visible';
+        return visible && canvas.toDataURL() !== empty.toDataURL();
+    };
+    return {
+        nearest: /^([0-9.]+\\s*m|clear)/.test(card.querySelector('.nearest').innerText),
+        closeness: [...card.querySelectorAll('.bar')].some((bar) => !bar.innerText.includes('?')),
+        scan: card.querySelector('.top-view').dataset.known === 'true',
+        rates: /[0-9]/.test(card.querySelector('.stats').innerText.replace('95 %', '')),
+        picture: picture('picture'),
+        heatmap: picture('heatmap'),
+    };
+}
+"""
+LIVE = dict.fromkeys(('nearest', 'closeness', 'scan', 'rates', 'picture', 'heatmap'), True)
+CLEARED = dict.fromkeys(LIVE, False)
+# The picture comes from the camera itself, and that goes on.
+CLEARED_BUT_PICTURE = {**CLEARED, 'picture': True}
+
+
+@pytest.fixture(scope='module')
+def world():
+    with free_domain() as domain:
+        ros = Ros(domain)
+        yield ros
+        ros.close()
+
+
+@pytest.fixture(scope='module')
+def start(world, tmp_path_factory):
+    with programs(tmp_path_factory.mktemp('logs'), world.environment) as starter:
+        yield starter
+
+
+@pytest.fixture(scope='module')
+def robot(start):
+    """A camera, a depth node that knows metres and a dashboard; parts may be replaced."""
+    started = {
+        'camera': start('nodes.synthetic_camera', *CAMERA),
+        'node': start('nodes.depth_node', *NODE),
+        'dashboard': start('web', *DASHBOARD, '0'),
+    }
+    started['address'] = started['dashboard'].said(r'http://\S+')[0]
+    return started
+
+
+def wait_seen(page, expected: dict[str, bool]) -> None:
+    """Until the card shows just this."""
+    wanted = f'(wanted) => JSON.stringify(({SEEN})()) === wanted'
+    try:
+        wait_for(page, wanted, json.dumps(expected, separators=(',', ':')))
+    except AssertionError:
+        pytest.fail(f'{page.evaluate(SEEN)} instead of {expected}')
+
+
+@contextlib.contextmanager
+def stopped(program):
+    """A process that stands still for the length of a block."""
+    program.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        program.process.send_signal(signal.SIGCONT)
+
+
+def state(robot) -> dict:
+    with urllib.request.urlopen(f'{robot["address"]}api/state', timeout=20) as answer:
+        return json.loads(answer.read())
+
+
+def opened(open_page, **options):
+    page = open_page(**options)
+    wait_seen(page, LIVE)
+    return page
+
+
+def test_a_node_that_stands_still_is_not_known_any_more(open_page, robot):
+    page = opened(open_page)
+    with stopped(robot['node']):
+        wait_seen(page, CLEARED_BUT_PICTURE)
+        page.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
+        page.locator('#node-state', has_text='silent for').wait_for()
+        page.locator('[data-camera] .nearest', has_text='silent for').wait_for()
+        assert page.get_by_role('button', name='Pause the node').is_disabled()
+        now = state(robot)
+        assert now['present'] is False
+        assert now['proximity/camera'] is now['scan/camera'] is now['closeness/camera'] is None
+        # Who comes now sees nothing either.
+        late = open_page()
+        late.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
+        assert late.locator('[data-camera]').count() == 0
+    wait_seen(page, LIVE)
+    wait_seen(late, LIVE)
+    assert page.locator('#live-notice').is_hidden()
+
+
+def test_a_node_that_is_killed_is_not_known_any_more(open_page, robot, start):
+    page = opened(open_page)
+    robot['node'].process.kill()
+    wait_seen(page, CLEARED_BUT_PICTURE)
+    page.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
+    robot['node'] = start('nodes.depth_node', *NODE)
+    wait_seen(page, LIVE)
+
+
+def test_a_camera_that_stands_still_has_no_picture(open_page, robot):
+    page = opened(open_page)
+    with stopped(robot['camera']):
+        wait_for(
+            page,
+            f'() => {{ const seen = ({SEEN})(); return seen && !seen.picture && !seen.heatmap; }}',
+        )
+        over = page.locator('figure .over').first
+        assert over.inner_text().startswith('no new picture for')
+    wait_seen(page, LIVE)
+
+
+def test_a_dashboard_that_stands_still_shows_nothing_as_live(open_page, robot):
+    page = opened(open_page)
+    with stopped(robot['dashboard']):
+        wait_seen(page, CLEARED)
+        page.locator('#connection[data-level=error]').wait_for()
+        page.locator('#live-notice[data-level=error]').wait_for()
+        count = frames(page, 'camera/heatmap')
+        page.wait_for_timeout(500)
+        assert frames(page, 'camera/heatmap') == count
+    wait_seen(page, LIVE)
+    page.locator('#connection', has_text='connected').wait_for()
+
+
+def test_a_dashboard_that_is_killed_shows_nothing_as_live(open_page, robot, start):
+    page = opened(open_page, viewport={'width': 390, 'height': 844})
+    robot['dashboard'].process.kill()
+    wait_seen(page, CLEARED)
+    page.locator('#connection', has_text='connection lost').wait_for()
+    page.locator('#live-notice', has_text='The connection to the dashboard is lost').wait_for()
+    port = robot['address'].rstrip('/').rpartition(':')[2]
+    robot['dashboard'] = start('web', *DASHBOARD, port)
+    wait_seen(page, LIVE)
+
+
+def test_a_frozen_view_says_that_it_is_not_live(open_page, robot):
+    page = opened(open_page)
+    page.get_by_role('button', name='Freeze this view').click()
+    page.locator('#live-notice', has_text='This view is frozen: nothing in it is live').wait_for()
+    assert 'frozen' in page.locator('[data-camera]').get_attribute('class')
+    assert page.locator('figure .over').first.inner_text() == 'frozen'
+    count = frames(page, 'camera/heatmap')
+    page.get_by_role('button', name='Go on').click()
+    wait_frames(page, 'camera/heatmap', count + 2)
+    wait_seen(page, LIVE)
+
+
+# facts.js with messages that a test makes up: `late` milliseconds on their way.
+LATE = """
+async ([late, echoed]) => {
+    const { clock, Facts } = await import('/static/facts.js');
+    const wait = (time) => new Promise((done) => setTimeout(done, time));
+    const facts = new Facts();
+    facts.open();
+    const sent = clock();
+    const now = 1000;
+    const told = (values, age) => Object.fromEntries(
+        Object.keys(values).map((name) => [name, { age_s: age, lifetime_s: 0.6, silent: false }]));
+    if (echoed) facts.take({ now, echo: sent });
+    await wait(late);
+    const values = { 'proximity/camera': { metres: 1.5, clear: false, most: 6 } };
+    facts.take({ now: now + 0.01, ...values, heard: told(values, 0) });
+    const first = facts.get('proximity/camera')?.metres ?? null;
+    await wait(800);
+    return [first, facts.get('proximity/camera'), facts.silence('proximity/camera')];
+}
+"""
+
+
+@pytest.mark.parametrize('echoed', [False, True])
+@pytest.mark.parametrize(('late_ms', 'first'), [(0, 1.5), (1500, None)])
+def test_a_message_that_lay_on_its_way_is_old_when_it_comes(open_page, late_ms, first, echoed):
+    """A connection that stalls and then brings everything at once brings nothing live."""
+    page = open_page()
+    seen, later, words = page.evaluate(LATE, [late_ms, echoed])
+    assert seen == first
+    assert later is None
+    assert words.startswith('silent for')
