@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,9 @@ from midas_depth_ros.web.faults import Faults
 from midas_depth_ros.web.limits import Limits
 
 try:
+    import fcntl
     import resource
+    import termios
 except ImportError:  # no POSIX
     resource = None  # type: ignore[assignment]
 
@@ -63,7 +66,8 @@ class Connection:
     transport: asyncio.Transport | None = None  # None while it is being made
     state: str = HEADER
     request: Any = None  # uvicorn's cycle: another one is another request
-    unsent: int = 0
+    unsent: int = 0  # bytes that we hold for it
+    queued: int = 0  # and those that the system holds, too
     moved_s: float = 0.0  # when an answer last went on
 
     @property
@@ -196,27 +200,25 @@ class Connections:
         conversation = getattr(protocol, 'conn', None)
         if not isinstance(conversation, h11.Connection):
             return LIVE
-        their_state = conversation.their_state
-        if their_state is h11.IDLE:
-            return HEADER
-        if their_state is h11.SEND_BODY:
+        if conversation.their_state is h11.SEND_BODY:
             return BODY
         cycle = getattr(protocol, 'cycle', None)
-        return HEADER if cycle is None or cycle.response_complete else ANSWER
+        answered = cycle is None or cycle.response_complete
+        return HEADER if answered and not transport.get_write_buffer_size() else ANSWER
 
     def _judge(self, connection: Connection, transport: asyncio.Transport, now_s: float) -> None:
         state = self._state(connection)
         request = getattr(transport.get_protocol(), 'cycle', None)
         if state != connection.state or request is not connection.request:
             connection.state, connection.request, connection.since_s = state, request, now_s
-        unsent = transport.get_write_buffer_size()
-        if unsent < connection.unsent or connection.unsent == 0:  # it goes on, or has only begun
+        connection.unsent = transport.get_write_buffer_size()
+        queued = connection.unsent + in_the_system(transport)
+        if queued < connection.queued or connection.queued == 0:  # it goes on, or has only begun
             connection.moved_s = now_s
-        connection.unsent = unsent
+        connection.queued = queued
         waited_s = now_s - connection.since_s
-        if state == CLOSING and waited_s > CLOSING_S:
-            transport.abort()
-        elif now_s - connection.moved_s > self._limits.stall_s:
+        patience_s = CLOSING_S if state == CLOSING else self._limits.stall_s
+        if now_s - connection.moved_s > patience_s:
             self._end(connection, 'an answer is not read')
         elif state == HEADER and waited_s > self._limits.header_s:
             if request is None:  # else it is only a connection that is kept for later
@@ -239,6 +241,18 @@ def _refuse(accepted: socket.socket) -> None:
         accepted.send(FULL)
         accepted.shutdown(socket.SHUT_WR)
     accepted.close()
+
+
+def in_the_system(transport: asyncio.Transport) -> int:
+    """Bytes that were sent and have not arrived; 0 where the system does not say."""
+    if resource is None:
+        return 0
+    answer = bytearray(4)
+    try:
+        fcntl.ioctl(transport.get_extra_info('socket').fileno(), termios.TIOCOUTQ, answer)
+    except (OSError, ValueError):
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def room_for_connections() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +17,11 @@ else:
     from fakes import BrightnessEstimator
     from starlette.testclient import TestClient
 
+    from midas_depth_ros.web.addresses import listen
     from midas_depth_ros.web.app import Dashboard
+    from midas_depth_ros.web.faults import Faults
+    from midas_depth_ros.web.limits import Limits
+    from midas_depth_ros.web.server import Server
 
     ADDRESS = 'http://127.0.0.1:8080'
 
@@ -41,6 +47,54 @@ else:
         for client in made:
             client.close()
             client.dashboard.close()
+
+    class Serving(threading.Thread):
+        """A real server in a thread, for raw sockets; `dashboard`, `server`, `faults`, `port`."""
+
+        def __init__(self, limits: Limits, app: Any = None, **options: Any) -> None:
+            super().__init__(name='server')
+            self.faults = Faults()
+            self.dashboard = Dashboard(
+                limits=limits,
+                faults=self.faults,
+                connections=lambda: self.server.summary(),
+                **{'make_estimator': BrightnessEstimator, **options},
+            )
+            self.listening = listen('127.0.0.1', 0)
+            self.port = self.listening.getsockname()[1]
+            self.ready = threading.Event()
+            self.server = Server(app or self.dashboard.asgi, self.ready.set, limits, self.faults)
+            self.start()
+            assert self.ready.wait(20)
+
+        def run(self) -> None:
+            self.server.run(sockets=[self.listening])
+
+        def connect(self, data: bytes = b'') -> socket.socket:
+            """A raw connection that has sent this."""
+            connection = socket.create_connection(('127.0.0.1', self.port), timeout=30)
+            connection.sendall(data)
+            return connection
+
+        def close(self) -> None:
+            self.server.should_exit = True
+            self.join(30)
+            self.listening.close()
+            self.dashboard.close()
+            assert not self.is_alive()
+
+    @pytest.fixture
+    def serving() -> Iterator[Callable[..., Serving]]:
+        """Starts servers with these limits."""
+        made: list[Serving] = []
+
+        def make(limits: Limits | None = None, **options: Any) -> Serving:
+            made.append(Serving(limits or Limits(), **options))
+            return made[-1]
+
+        yield make
+        for each in made:
+            each.close()
 
     @pytest.fixture
     def client(make_client) -> TestClient:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
 
+import numpy as np
 import pytest
 from fakes import BrightnessEstimator
 from web_pictures import png_file, ramp
 
+from midas_depth_ros.web import bodies
 from midas_depth_ros.web.bodies import BodyGuard
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Jobs, Limits, Rate
@@ -41,25 +44,51 @@ def test_too_many_bytes_are_refused_without_an_announcement(make_client):
     assert answer.status_code == 413
 
 
-def run_guard(receive, limits: Limits, path: str = '/api/predict') -> tuple[int, list[bytes]]:
-    """The status that a BodyGuard answers with around an app that reads the whole body."""
-    sent, read = [], []
+HEADERS = [
+    (b'content-type', b'multipart/form-data; boundary=x'),
+    (b'transfer-encoding', b'chunked'),
+]
 
-    async def app(scope, receive, send):
-        more = True
-        while more:
-            message = await receive()
-            read.append(message.get('body', b''))
-            more = message.get('more_body', False)
-        await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+
+async def guarded(guard: BodyGuard, receive, client: str = '192.0.2.1') -> tuple[int, dict]:
+    """The status and headers that a BodyGuard answers with."""
+    sent = []
 
     async def send(message):
         sent.append(message)
 
-    headers = [(b'content-type', b'multipart/form-data; boundary=x')]
-    scope = {'type': 'http', 'method': 'POST', 'path': path, 'headers': headers}
-    asyncio.run(BodyGuard(app, limits)(scope, receive, send))
-    return sent[0]['status'], read
+    scope = {'type': 'http', 'method': 'POST', 'path': '/api/predict', 'headers': HEADERS}
+    await guard({**scope, 'client': (client, 1)}, receive, send)
+    return sent[0]['status'], {name.decode(): value for name, value in sent[0]['headers']}
+
+
+class Reader:
+    """An app that reads the whole body and keeps it until it may go on."""
+
+    def __init__(self) -> None:
+        self.read: list[bytes] = []
+        self.going_on = asyncio.Event()
+        self.going_on.set()
+
+    async def __call__(self, scope, receive, send) -> None:
+        more = True
+        while more:
+            message = await receive()
+            self.read.append(message.get('body', b''))
+            more = message.get('more_body', False)
+        await self.going_on.wait()
+        await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+
+
+def run_guard(receive, limits: Limits) -> tuple[int, list[bytes]]:
+    """The status that a BodyGuard answers with around an app that reads the whole body."""
+
+    async def run():
+        reader = Reader()
+        status, _ = await guarded(BodyGuard(reader, limits), receive)
+        return status, reader.read
+
+    return asyncio.run(run())
 
 
 def test_a_body_that_does_not_come_is_not_waited_for():
@@ -79,14 +108,93 @@ def test_a_body_that_trickles_is_not_waited_for():
     assert 0 < len(read) < 60
 
 
+def test_who_sends_too_slowly_is_not_waited_for_as_long_as_who_sends_fast(monkeypatch):
+    monkeypatch.setattr(bodies, 'FAIR_START_S', 0.1)
+
+    def sender(size: int):
+        async def receive():
+            await asyncio.sleep(0.05)
+            return {'type': 'http.request', 'body': bytes(size), 'more_body': True}
+
+        return receive
+
+    status, slow = run_guard(sender(10), Limits())
+    assert status == 408
+    assert len(slow) < 10
+    status, fast = run_guard(sender(50_000), Limits(upload_bytes=500_000))
+    assert status == 413
+    assert len(fast) == 10
+
+
 def test_a_whole_body_comes_through():
-    bodies = [b'one', b'two']
+    pieces = [b'one', b'two']
 
     async def receive():
-        body = bodies.pop(0)
-        return {'type': 'http.request', 'body': body, 'more_body': bool(bodies)}
+        body = pieces.pop(0)
+        return {'type': 'http.request', 'body': body, 'more_body': bool(pieces)}
 
     assert run_guard(receive, Limits()) == (200, [b'one', b'two'])
+
+
+def one_piece(size: int):
+    async def receive():
+        return {'type': 'http.request', 'body': bytes(size), 'more_body': False}
+
+    return receive
+
+
+@pytest.mark.parametrize('limit', ['uploads', 'uploads_per_client'])
+def test_more_uploads_than_may_be_are_refused_until_others_are_answered(limit):
+    async def run() -> None:
+        reader = Reader()
+        reader.going_on.clear()
+        guard = BodyGuard(reader, Limits(**{limit: 3}))
+        waiting = [asyncio.create_task(guarded(guard, one_piece(10))) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        status, headers = await guarded(guard, one_piece(10))
+        assert status == 503
+        assert int(headers['retry-after']) > 0
+        elsewhere = asyncio.create_task(guarded(guard, one_piece(10), '192.0.2.2'))
+        await asyncio.sleep(0.05)
+        reader.going_on.set()
+        assert [(await each)[0] for each in waiting] == [200, 200, 200]
+        assert (await elsewhere)[0] == (503 if limit == 'uploads' else 200)
+        assert (await guarded(guard, one_piece(10)))[0] == 200
+        assert guard.uploads.summary()['open'] == 0
+
+    asyncio.run(run())
+
+
+def test_all_uploads_share_one_budget_of_bytes():
+    async def run() -> None:
+        reader = Reader()
+        reader.going_on.clear()
+        guard = BodyGuard(reader, Limits(uploads_in_all_bytes=1000))
+        kept = asyncio.create_task(guarded(guard, one_piece(600)))
+        await asyncio.sleep(0.05)
+        status, headers = await guarded(guard, one_piece(600))
+        assert status == 503
+        assert int(headers['retry-after']) > 0
+        assert guard.uploads.held == 600
+        reader.going_on.set()
+        assert (await kept)[0] == 200
+        assert guard.uploads.held == 0
+        assert (await guarded(guard, one_piece(600)))[0] == 200
+
+    asyncio.run(run())
+
+
+def test_what_is_uploaded_never_reaches_the_disk(make_client, monkeypatch):
+    def no_disk(*arguments, **options):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(tempfile, 'TemporaryFile', no_disk)
+    monkeypatch.setattr(tempfile, '_TemporaryFileWrapper', no_disk)
+    noise = np.random.default_rng(1).integers(0, 255, (1500, 1500, 3), np.uint8)
+    data = png_file(noise)
+    assert len(data) > 6 * 2**20
+    answer = make_client().post('/api/predict', files={'image': data})
+    assert answer.status_code == 200, answer.text
 
 
 def test_rate_lets_a_burst_through_and_then_so_many_per_second():

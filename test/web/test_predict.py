@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from web_pictures import bomb, decoded, gif_file, jpeg_file, png_file, ramp
+from PIL import Image, ImageOps
+from web_pictures import (
+    animated_webp,
+    bomb,
+    decoded,
+    gif_file,
+    jpeg_file,
+    many_scans,
+    pillow_file,
+    png_bomb,
+    png_file,
+    ramp,
+    zeros_packed,
+)
 
-from midas_depth_ros.depth import DepthError
+from midas_depth_ros.depth import DepthError, load_estimator
 from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
 from midas_depth_ros.web import pictures
 from midas_depth_ros.web.limits import Limits
 
+ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ramp()
 FILE = png_file(PICTURE)
 JSON = {'Accept': 'application/json'}
@@ -60,6 +79,141 @@ def test_a_bomb_is_refused_before_it_is_decoded(client, monkeypatch):
     monkeypatch.setattr(pictures, 'decode_compressed', decode)
     assert send(client, bomb()).status_code == 413
     assert send(client, FILE).status_code == 500  # the stand-in does what it says
+
+
+BOMBS = {
+    'an ordinary one': lambda: png_bomb(5792, 5792),
+    '16 bits of grey': lambda: png_bomb(5792, 5792, bits=16, colour=0),
+    '16 bits and alpha': lambda: png_bomb(5792, 5792, bits=16, colour=6),
+    'a palette': lambda: png_bomb(5792, 5792, bits=1, colour=3),
+    'texts that unpack to 900 MB': lambda: png_bomb(
+        64, 48, before=[(b'zTXt', b'k\0\0' + zeros_packed(15_000_000))] * 60
+    ),
+    'a profile that unpacks to 900 MB': lambda: png_bomb(
+        64, 48, before=[(b'iCCP', b'k\0\0' + zeros_packed(900_000_000))]
+    ),
+    'a large one with texts': lambda: png_bomb(
+        5792, 5792, before=[(b'zTXt', b'k\0\0' + zeros_packed(1_000_000))] * 60
+    ),
+    'texts behind the pixels': lambda: png_bomb(
+        64, 48, after=[(b'iTXt', b'k\0\1\0\0\0' + zeros_packed(15_000_000))] * 60
+    ),
+    'an animation': lambda: png_bomb(5792, 5792, before=[(b'acTL', struct.pack('>II', 10_000, 0))]),
+    'a JPEG': lambda: pillow_file('JPEG', (5792, 5792)),
+    'a progressive JPEG': lambda: pillow_file('JPEG', (5792, 5792), progressive=True),
+    'a JPEG of four colours': lambda: pillow_file('JPEG', (5792, 5792), 'CMYK'),
+    'a WebP': lambda: pillow_file('WEBP', (4000, 4000), lossless=True),
+}
+MEASURE = """
+import sys, resource
+from midas_depth_ros.web.limits import Limits
+from midas_depth_ros.web.pictures import decode
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+data = sys.stdin.buffer.read()
+before = peak()
+rgb, size = decode(data, Limits())
+print(peak() - before, *rgb.shape[:2], *size)
+"""
+
+
+@pytest.mark.parametrize('bomb', BOMBS)
+def test_what_unpacks_to_much_takes_little_memory(bomb):
+    """Measured from outside, since it is the process that would be ended for it."""
+    data = BOMBS[bomb]()
+    assert len(data) < 2_000_000
+    result = subprocess.run(
+        [sys.executable, '-c', MEASURE], input=data, capture_output=True, timeout=150, cwd=ROOT
+    )
+    assert result.returncode == 0, result.stderr.decode()
+    mib, height, width, *size = map(int, result.stdout.split())
+    assert mib < 320
+    assert max(height, width) <= 1920
+    assert size in ([5792, 5792], [64, 48], [4000, 4000])
+
+
+@pytest.mark.parametrize(
+    ('make', 'words'),
+    [
+        (lambda: pillow_file('WEBP', (5792, 5792), lossless=True), ['5792x5792', 'WebP']),
+        (lambda: png_bomb(33_554_432, 1, colour=0), ['33554432x1', '65535 a side']),
+        (lambda: png_bomb(1, 70_000, colour=0), ['1x70000', '65535 a side']),
+        (lambda: many_scans(), ['scans']),
+        (lambda: gif_file(PICTURE), ['JPEG, PNG or WebP']),
+        (lambda: pillow_file('TIFF', (64, 48)), ['JPEG, PNG or WebP']),
+        (lambda: pillow_file('BMP', (64, 48)), ['JPEG, PNG or WebP']),
+        (lambda: pillow_file('ICO', (64, 48)), ['JPEG, PNG or WebP']),
+        (lambda: animated_webp(), ['animated']),
+    ],
+)
+def test_what_would_cost_too_much_is_refused_by_its_header(client, estimator, make, words):
+    answer = send(client, make())
+    assert answer.status_code in (413, 415), answer.text
+    for word in words:
+        assert word in answer.json()['error']
+    assert estimator.calls == 0
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'WEBP'])
+def test_a_picture_that_is_reduced_while_it_is_decoded_is_the_same_picture(client, kind):
+    large = cv2.resize(PICTURE, (4111, 3083), interpolation=cv2.INTER_CUBIC)
+    options = {'quality': 95} if kind == 'JPEG' else {'lossless': True} if kind == 'WEBP' else {}
+    answer = send(client, pillow_file(kind, picture=large, **options), headers=JSON).json()
+    assert (answer['width'], answer['height']) == (4111, 3083)
+    assert (answer['shown_width'], answer['shown_height']) == (1920, 1440)
+    shown = decoded(client.get(answer['links']['picture']).content)
+    wanted = cv2.resize(large, (1920, 1440), interpolation=cv2.INTER_AREA)
+    difference = np.abs(shown.astype(int) - wanted)
+    assert difference.max() < 12
+    assert difference.mean() < 1
+
+
+def test_a_large_picture_of_sixteen_bits_keeps_its_high_byte(client):
+    grey = (np.linspace(0, 65535, 2400 * 1800).reshape(1800, 2400)).astype(np.uint16)
+    answer = send(client, cv2.imencode('.png', grey)[1].tobytes(), headers=JSON).json()
+    shown = decoded(client.get(answer['links']['picture']).content)
+    wanted = cv2.resize((grey >> 8).astype(np.uint8), (1920, 1440), interpolation=cv2.INTER_AREA)
+    assert np.abs(shown[..., 0].astype(int) - wanted).max() <= 2
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'WEBP'])
+def test_every_kind_is_turned_as_its_exif_says(client, kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = pillow_file(kind, picture=PICTURE, exif=exif)
+    answer = send(client, data, headers=JSON).json()
+    turned = orientation >= 5
+    assert (answer['width'], answer['height']) == ((48, 64) if turned else (64, 48))
+    shown = decoded(client.get(answer['links']['picture']).content).astype(int)
+    wanted = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert('RGB'))
+    assert np.abs(shown - wanted).mean() < 1.5
+
+
+@pytest.mark.parametrize(
+    'before',
+    [
+        [(b'eXIf', b'')],
+        [(b'eXIf', b'Exif\0\0' + b'\xff' * 50)],
+        [(b'eXIf', b'MM\0*\xff\xff\xff\xff')],
+        [(b'tEXt', b'')] * 3000,
+        [(b'eXIf', b'II*\0\x08\0\0\0' + b'\xff' * 4000)],
+    ],
+)
+def test_a_png_with_a_damaged_orientation_is_upright(client, before):
+    answer = send(client, png_bomb(64, 48, before=before), headers=JSON)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()['width'], answer.json()['height']) == (64, 48)
+
+
+@pytest.mark.parametrize('size', [(1, 1920), (1920, 1), (1, 1), (2, 3), (1, 5000), (65_000, 2)])
+def test_the_widest_smoothing_of_the_thinnest_picture_is_drawn(make_client, size):
+    """A filter as wide as it would be for a broad picture would take hours."""
+    client = make_client(make_estimator=lambda: load_estimator('embedded'))
+    data = pillow_file('PNG', size)
+    assert send(client, data, query='?smoothing=15&clahe_clip=40&gamma=10').status_code == 200
+    answer = send(client, data, query='?smoothing=15&view=side_by_side')
+    assert answer.status_code in (200, 422), answer.text
+    assert client.get('/api/status').json()['pictures']['hung_ever'] == 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Point, PointStamped
+from geometry_msgs.msg import Point, PointStamped, Vector3, Vector3Stamped
 from rcl_interfaces.msg import (
     FloatingPointRange,
     ParameterDescriptor,
@@ -19,6 +19,7 @@ from sensor_msgs.msg import LaserScan, Range
 from midas_depth_ros.web.controls import CONTROLS, Control
 from midas_depth_ros.web.ros_facts import (
     CLEAR,
+    closeness_facts,
     point_facts,
     range_facts,
     scan_facts,
@@ -37,13 +38,100 @@ def test_a_scan_tells_obstacles_clear_and_unknown_apart():
     json.dumps(facts, allow_nan=False)
 
 
+NAN, INF = math.nan, math.inf
+
+
 @pytest.mark.parametrize(
     ('value', 'metres', 'clear'),
-    [(0.5, 0.5, False), (6.0, 6.0, True), (math.nan, None, False), (math.inf, None, False)],
+    [
+        (0.5, 0.5, False),
+        (0.0, 0.0, False),
+        (6.0, 6.0, True),
+        (6.5, None, False),  # beyond its greatest range it has measured nothing
+        (-0.5, None, False),
+        (NAN, None, False),
+        (INF, None, False),
+        (-INF, None, False),
+    ],
 )
 def test_proximity_is_clear_at_its_greatest_range(value, metres, clear):
     facts = range_facts(Range(range=value, max_range=6.0))
     assert facts == {'metres': metres, 'clear': clear, 'most': 6.0}
+
+
+@pytest.mark.parametrize('most', [NAN, INF, -INF, 0.0, -1.0, 3e38])
+@pytest.mark.parametrize('value', [NAN, INF, -INF, 0.0, -1.0, 1.0, 3e38])
+def test_proximity_without_a_sensible_greatest_range_is_never_clear(value, most):
+    facts = range_facts(Range(range=value, max_range=most))
+    assert facts == {'metres': None, 'clear': False, 'most': None}
+
+
+def scan_of(*ranges: float, **fields: float) -> dict | None:
+    given = {'angle_min': -0.5, 'angle_increment': 0.5, 'range_max': 6.0, **fields}
+    return scan_facts(LaserScan(ranges=[float(value) for value in ranges], **given))
+
+
+def test_a_beam_says_clear_only_by_infinity():
+    """-1 is how a clear beam is written here, and no measurement."""
+    facts = scan_of(-1.0, -INF, 6.5, 3e38, 0.05, INF, 6.0, 0.2, range_min=0.1)
+    assert facts['ranges'] == [None, None, None, None, None, CLEAR, 6.0, 0.2]
+
+
+@pytest.mark.parametrize('value', [NAN, INF, -INF, 3e38, -3e38])
+@pytest.mark.parametrize('field', ['angle_min', 'angle_increment', 'range_max'])
+def test_a_scan_that_does_not_say_where_it_looked_is_unknown(field, value):
+    assert scan_of(1.0, 2.0, **{field: value}) is None
+
+
+@pytest.mark.parametrize(
+    'fields',
+    [{'angle_increment': 0.0}, {'range_max': 0.0}, {'range_max': -1.0}, {'angle_min': 9.0}],
+)
+def test_a_scan_with_impossible_fields_is_unknown(fields):
+    assert scan_of(1.0, 2.0, **fields) is None
+
+
+def test_a_scan_without_beams_is_unknown_and_one_beam_needs_no_step():
+    assert scan_of() is None
+    assert scan_of(1.0, angle_increment=0.0)['ranges'] == [1.0]
+    assert scan_of(*[1.0] * 100, angle_increment=0.1) is None  # more than all round
+    assert scan_of(1.0, 2.0, angle_increment=-0.5)['step'] == -0.5
+    assert scan_of(1.0, range_min=NAN)['ranges'] == [1.0]
+
+
+def test_of_very_many_beams_the_nearest_of_neighbours_stays():
+    ranges = [INF] * 100_000
+    ranges[500], ranges[70_000] = 1.5, NAN
+    facts = scan_of(*ranges, angle_min=-3.0, angle_increment=6e-5)
+    drawn = facts['ranges']
+    group = -(-100_000 // 720)
+    assert len(drawn) <= 720
+    assert (drawn[500 // group], drawn[70_000 // group]) == (1.5, None)
+    assert drawn.count(CLEAR) == len(drawn) - 2
+    assert facts['step'] == pytest.approx(6e-5 * group)
+    bearing = facts['first'] + 500 // group * facts['step']
+    assert bearing == pytest.approx(-3.0 + 500 * 6e-5, abs=6e-5 * group)
+
+
+@pytest.mark.parametrize('value', [NAN, INF, 1e308, -1e308])
+def test_absurd_numbers_are_unknown(value):
+    assert point_facts(PointStamped(point=Point(x=value, y=1.0))) == [None, 1.0]
+    near = Vector3Stamped(vector=Vector3(x=value, y=0.5, z=-0.25))
+    assert closeness_facts(near) == [None, 0.5, -0.25]
+
+
+def test_no_more_of_a_status_is_told_than_a_page_can_show():
+    status = DiagnosticStatus(values=[KeyValue(key=str(n), value='x') for n in range(5000)])
+    assert len(status_facts(status)['values']) == 100
+    message = DiagnosticArray(
+        status=[DiagnosticStatus(name=f'depth_node: camera c{n}') for n in range(5000)]
+    )
+    assert len(statuses_of(message, '/depth_node')) == 64
+
+
+@pytest.mark.parametrize(('level', 'word'), [(b'\0', 'ok'), (b'\x03', 'stale'), (b'\xff', 'stale')])
+def test_every_level_has_a_word(level, word):
+    assert status_facts(DiagnosticStatus(level=level))['level'] == word
 
 
 def test_the_nearest_point_is_forward_and_left():
