@@ -100,7 +100,8 @@ class Faults:
 class LogThrottle(logging.Filter):
     """Lets a few records of each kind through in one period, and says how many it kept back.
 
-    A kind is a logger and an unformatted message: what differs only in its values is one.
+    Of what goes on in the next period it lets one through. A kind is a logger and an unformatted
+    message: what differs only in its values is one.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -110,6 +111,7 @@ class LogThrottle(logging.Filter):
         self._since_s = -LOG_PERIOD_S
         self._passed: dict[tuple[str, str], int] = {}
         self._kept_back: dict[tuple[str, str], int] = {}
+        self._flooding: set[tuple[str, str]] = set()  # those of the period before
         self._lines = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -119,8 +121,10 @@ class LogThrottle(logging.Filter):
             now = self._clock()
             if now - self._since_s >= LOG_PERIOD_S:
                 self._since_s, self._passed, self._lines = now, {}, 0
+                self._flooding = set(self._kept_back)
             passed = self._passed.get(kind, 0)
-            if passed >= LINES_AT_ONCE or self._lines >= LINES_IN_ALL:
+            most = 1 if kind in self._flooding else LINES_AT_ONCE
+            if passed >= most or self._lines >= LINES_IN_ALL:
                 if kind in self._kept_back or len(self._kept_back) < MOST_KINDS:
                     self._kept_back[kind] = self._kept_back.get(kind, 0) + 1
                 return False
@@ -155,3 +159,5 @@ def quiet_log() -> None:
     handler.setFormatter(PlainFormatter('%(levelname)s %(name)s: %(message)s'))
     handler.addFilter(LogThrottle())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # Every byte of an upload that is not as it should be; the answer says it once.
+    logging.getLogger('python_multipart').setLevel(logging.ERROR)

@@ -29,6 +29,7 @@ MIB = 2**20
 MOST_BYTES = 1 * MIB  # of a message that is turned into Python objects, which are far larger
 MOST_PICTURE_BYTES = 256 * MIB
 SHORTEST_PERIOD_S = 0.01  # of one topic
+TOLL = 4.0  # no topic gets more than a fifth of the thread's time
 LONGEST_NAME = 200
 TOPIC_NAME = r'(/[A-Za-z_][A-Za-z0-9_]*)+'
 
@@ -87,25 +88,31 @@ def listen(
     """Subscribe, with a boundary around all that a message can do.
 
     callback: gets messages; with `serialised` bytes, as they came. wanted: says by its bytes
-    whether a message is worth reading. period_s: what comes sooner is left out. Raises ValueError
-    for names that ROS does not take and wrong qos_overrides.
+    whether a message is worth reading. period_s: what comes sooner is left out, and what comes
+    while one that took long to read takes its toll. Raises ValueError for names that ROS does not
+    take and wrong qos_overrides.
     """
     what = f'{kind.__name__} on {topic}'
     most = MOST_PICTURE_BYTES if serialised else MOST_BYTES
-    latest_s = -math.inf
+    due_s = -math.inf
+
+    def read(came: Any) -> Any:
+        if len(came) > most:
+            raise ValueError(f'a message of {len(came)} bytes, more than {most}')
+        return came if serialised else deserialize_message(came, kind)
 
     def take(came: Any) -> None:
-        nonlocal latest_s
+        nonlocal due_s
+        began_s = time.monotonic()
         with faults.around(what):
-            message = came
-            if isinstance(came, bytes):
-                if not wanted(came) or time.monotonic() - latest_s < period_s:
-                    return
-                latest_s = time.monotonic()
-                if len(came) > most:
-                    raise ValueError(f'a message of {len(came)} bytes, more than {most}')
-                message = came if serialised else deserialize_message(came, kind)
-            callback(message)
+            is_bytes = isinstance(came, bytes)
+            if is_bytes and (not wanted(came) or began_s < due_s):
+                return
+            try:
+                callback(read(came) if is_bytes else came)
+            finally:
+                now_s = time.monotonic()
+                due_s = now_s + max(period_s, TOLL * (now_s - began_s))
 
     try:
         return qos.make_subscription(node, kind, topic, take, profile, serialised=True)

@@ -87,9 +87,10 @@ class DashboardNode(Node):
             self,
             ParameterEvent,
             '/parameter_events',
-            self._on_parameter_event,
+            lambda data: self._parameter_clients.changed(),
             qos_profile_parameter_events,
             self._faults,
+            serialised=True,  # that it names the node says enough: they are read anew
             wanted=lambda data: name in data,
             period_s=0.0,
         )
@@ -132,7 +133,7 @@ class DashboardNode(Node):
         return f'{self.get_namespace().rstrip("/")}/{name}'
 
     def _on_audience(self, viewers: int) -> None:
-        with contextlib.suppress(Refused):  # the next tick sees it too
+        with self._faults.around('the audience'):  # the next tick sees it too
             self.soon(self._follow)
 
     def _do_work(self) -> None:
@@ -169,10 +170,6 @@ class DashboardNode(Node):
             self._faults.count('diagnostics', f'{topic!r} cannot be a topic')
             return ''
         return topic
-
-    def _on_parameter_event(self, event: ParameterEvent) -> None:
-        if event.node == self._full_name:
-            self._parameter_clients.changed()
 
     def _tick(self) -> None:
         self._parameter_clients.follow(self._present())

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from midas_depth_ros.web.connections import LOOK_S, Connections, InboundRate
+from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.faults import Faults
 from midas_depth_ros.web.limits import Limits
 
@@ -39,6 +42,33 @@ class LiveProtocol(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
             self.transport.abort()
 
 
+def ending_well(app: ASGIApp) -> ASGIApp:
+    """The app, with a word for two ends that are no fault of it.
+
+    What begins as a request may turn out to be none while its body is read: uvicorn has then
+    refused it, and the answer to its beginning comes too late. And who is still waiting when the
+    server ends is told so.
+    """
+
+    async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        with contextlib.suppress(h11.LocalProtocolError):
+            try:
+                await app(scope, receive, watched)
+            except asyncio.CancelledError:  # by uvicorn, when it ends
+                if scope['type'] == 'http' and not started:
+                    ending = Refused(503, 'the dashboard is ending: try again', 5)
+                    await ending.response()(scope, receive, send)
+
+    return asgi
+
+
 class Server(uvicorn.Server):
     """Says when it is ready; a signal ends it without a word, `trouble` with a reason.
 
@@ -54,7 +84,7 @@ class Server(uvicorn.Server):
         trouble: Callable[[], str] = lambda: '',
     ) -> None:
         config = uvicorn.Config(
-            app,
+            ending_well(app),
             loop='asyncio',
             http=H11Protocol,
             ws=LiveProtocol,

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import subprocess
+import sys
+import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 import pytest
 from browsing import programs
 from click.testing import CliRunner
+from web_pictures import png_file, ramp
 
 from midas_depth_ros.web import command
 from midas_depth_ros.web.command import chosen_token, dashboard, split_ros_arguments
@@ -25,10 +31,10 @@ def start(tmp_path):
         yield starter
 
 
-def get(address: str, **headers: str) -> int:
-    request = urllib.request.Request(address, headers=headers)
+def get(address: str | urllib.request.Request, **headers: str) -> int:
+    request = urllib.request.Request(address, headers=headers) if headers else address
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         with error:
@@ -43,6 +49,52 @@ def test_it_says_its_address_serves_and_ends_cleanly(start, number):
     with socket.create_connection(('127.0.0.1', int(address.split(':')[2][:-1]))):
         assert program.stop(number) == 0  # also while somebody holds a connection
     assert program.output == f'dashboard: {address}\n'
+
+
+HANGING = """
+import sys, time
+from midas_depth_ros.web import command
+class Hanging:
+    model = backend = precision = notice = choice = ''
+    def infer(self, rgb):
+        print('it hangs', flush=True)
+        time.sleep(3600)
+    def close(self):
+        pass
+command.load_estimator = lambda *arguments, **options: Hanging()
+command.main(['--no-ros', '--port', '0'])
+"""
+
+
+def test_a_picture_that_hangs_does_not_keep_the_process(tmp_path):
+    log = tmp_path / 'log'
+    with log.open('w') as file:
+        process = subprocess.Popen([sys.executable, '-c', HANGING], stdout=file, stderr=file)
+    try:
+        address = wait_until(lambda: re.search(r'http://\S+', log.read_text()))[0]
+        body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+        body += png_file(ramp()) + b'\r\n--x--\r\n'
+        kind = {'Content-Type': 'multipart/form-data; boundary=x'}
+        request = urllib.request.Request(f'{address}api/predict', body, kind)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(get, request)
+            wait_until(lambda: 'it hangs' in log.read_text())
+            assert get(f'{address}api/state') == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+            assert waiting.result() == 503
+    finally:
+        process.kill()
+        process.wait()
+    assert 'Traceback' not in log.read_text()
+
+
+def wait_until(predicate):
+    deadline = time.monotonic() + 60
+    while not (value := predicate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return value
 
 
 def test_beyond_localhost_a_token_is_made_up(start):

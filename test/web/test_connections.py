@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import resource
 import signal
 import socket
@@ -380,6 +381,67 @@ def test_bad_requests_do_not_fill_the_log(program):
     assert is_answered(program.port)
     assert 0 < len(program.output.splitlines()) < 30
     assert '\x1b' not in program.output
+
+
+REQUESTS = [
+    b'GET /api/state HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n',
+    b'POST /api/predict?view=heatmap HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90\r\n'
+    b'Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n'
+    b'Content-Disposition: form-data; name="image"; filename="a\r\nX: y"\r\n\r\nabc\r\n--x--\r\n',
+    b'POST /api/parameters HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n'
+    b'Transfer-Encoding: chunked\r\n\r\n1c\r\n{"name":"max_rate","value":1\r\n1\r\n}\r\n0\r\n\r\n',
+    b'GET /api/live HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+    b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+    b'\x81\x85\0\0\0\0hello',
+    b'GET /static/%2e%2e%2f..%00/%ff%fe HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: a={"b":1}\r\n\r\n',
+    b'GET http://evil.example/ HTTP/1.0\r\n\r\n',
+    b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+]
+PIECES = [
+    b'\r\n',
+    b'\0',
+    b'\xff' * 9,
+    b'%00',
+    b'Host: evil\r\n',
+    b'Content-Length: 5\r\n',
+    b'\x1b[31m',
+]
+
+
+def damaged(request: bytes, rng: random.Random) -> bytes:
+    data = bytearray(request)
+    for _ in range(rng.randrange(6)):
+        place = rng.randrange(len(data) + 1)
+        kind = rng.randrange(5)
+        if kind == 0:
+            data[place : place + 1] = rng.randbytes(1)
+        elif kind == 1:
+            del data[place : place + rng.randrange(1, 9)]
+        elif kind == 2:
+            data[place:place] = rng.choice(PIECES)
+        elif kind == 3:
+            data[place:place] = rng.choice(REQUESTS)
+        else:
+            data[place:place] = rng.randbytes(rng.randrange(20))
+    return bytes(data)
+
+
+def test_damaged_requests_end_nothing_and_show_nothing(program):
+    rng = random.Random(5)
+    for _ in range(500):
+        request = damaged(rng.choice(REQUESTS), rng)
+        with (
+            socket.create_connection(('127.0.0.1', program.port), timeout=0.05) as connection,
+            contextlib.suppress(OSError),
+        ):
+            connection.sendall(request)
+            answer = connection.recv(65536)
+            assert status_of(answer) not in range(500, 503), request
+            assert b'Traceback' not in answer
+    assert is_answered(program.port)
+    assert 'Traceback' not in program.output
+    assert '\x1b' not in program.output
+    assert program.stop() == 0
 
 
 def live_address(served) -> str:

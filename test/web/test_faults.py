@@ -92,6 +92,17 @@ def test_a_flood_becomes_a_few_lines_and_a_count(logged):
     assert stream.getvalue().splitlines()[-1] == (
         'WARNING of a test: request 7 is bad (and 99995 more like it)'
     )
+    for period in range(2, 8):
+        now[0] = period * 11.0
+        for number in range(100):
+            log.warning('request %d is bad', number)
+    assert len(stream.getvalue().splitlines()) == 5 + 1 + 5 + 5 * 1
+    now[0] = 1000.0
+    log.warning('request %d is bad', 7)
+    now[0] = 2000.0  # it was quiet meanwhile
+    for number in range(100):
+        log.warning('request %d is bad', number)
+    assert len(stream.getvalue().splitlines()) == 16 + 1 + 5
 
 
 def test_a_flood_of_different_things_is_bounded_too(logged):

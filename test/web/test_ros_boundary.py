@@ -154,6 +154,24 @@ def test_messages_that_are_too_large_or_too_many_are_not_read(ros, spinning, fau
     assert 'more than' in faults.summary()['last']
 
 
+def test_messages_that_take_long_to_read_leave_time_for_others(ros, spinning, faults):
+    slow, quick = [], []
+
+    def dawdle(message):
+        slow.append(message)
+        time.sleep(0.2)
+
+    listen(spinning, Range, 'slow', dawdle, NEWEST, faults)
+    listen(spinning, Range, 'quick', quick.append, NEWEST, faults)
+    publishers = [ros.publisher(Range, topic) for topic in ('slow', 'quick')]
+    for _ in range(150):
+        for publisher in publishers:
+            publisher.publish(proximity())
+        ros.spin_for(0.02)
+    assert 1 <= len(slow) < 10
+    assert len(quick) > 3 * len(slow)
+
+
 @pytest.mark.parametrize('name', NO_NAMES)
 def test_names_that_ros_does_not_take_are_told_apart(ros, name):
     """By ROS's own judgement."""

@@ -92,8 +92,9 @@ export class CameraCard {
     const values = status?.values ?? {};
     this.root.classList.toggle('frozen', facts.frozenAt !== null);
     this.root.classList.toggle('silent', !status);
-    this.draw('level', [status], () => pill(this.level, status?.level ?? 'error', status?.message ?? 'unknown'));
-    if (!status) pill(this.level, 'error', facts.silence('cameras') || 'unknown');
+    if (facts.frozenAt !== null) pill(this.level, 'warn', 'frozen');
+    else if (!status) pill(this.level, 'error', facts.silence('cameras') || 'unknown');
+    else pill(this.level, status.level, status.message);
     this.draw('diagnostics', [status], () => this.showDiagnostics(values));
     this.draw('closeness', [this.own('closeness')], (value) => this.bars.show(value));
     const proximity = this.own('proximity');

@@ -21,8 +21,8 @@ export function clock() {
 /** A time span for people. */
 export function span(milliseconds) {
   const seconds = Math.floor(milliseconds / 1000);
-  if (seconds < 120) return `${seconds} s`;
-  return seconds < 7200 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`;
+  if (seconds < 120) return `${seconds}\u00a0s`;
+  return seconds < 7200 ? `${Math.floor(seconds / 60)}\u00a0min` : `${Math.floor(seconds / 3600)}\u00a0h`;
 }
 
 export class Facts {

@@ -99,7 +99,8 @@ function showNode() {
   const button = byId('enable');
   button.disabled = !present || facts.frozenAt !== null;
   say(button, enabled || !present ? 'Pause the node' : 'Resume the node');
-  if (!present) pill(byId('node-state'), 'error', facts.silence('model') || 'not there');
+  if (facts.frozenAt !== null) pill(byId('node-state'), 'warn', 'frozen');
+  else if (!present) pill(byId('node-state'), 'error', facts.silence('model') || 'not there');
   else if (!enabled) pill(byId('node-state'), 'warn', values['lifecycle state'] === 'active' ? 'paused' : values['lifecycle state'] ?? 'unknown');
   else pill(byId('node-state'), model.level, model.level === 'ok' ? 'working' : 'attention');
   say(byId('node-words'), present ? model?.message ?? '' : '');
@@ -115,8 +116,7 @@ function showNode() {
 
 function showConnection() {
   const words = {
-    open: ['ok', 'connected'], silent: ['error', 'dashboard silent'], closed: ['error', 'connection lost, trying again'],
-    held: ['warn', 'frozen'],
+    open: ['ok', 'connected'], silent: ['error', 'no answer'], closed: ['error', 'connection lost'], held: ['warn', 'frozen'],
   };
   if (words[state]) pill(byId('connection'), ...words[state]);
 }
@@ -127,12 +127,12 @@ function showNotice() {
   const node = facts.get('ros')?.depth_node;
   const silence = facts.silence('model');
   let [text, counting, level] = ['', '', 'error'];
-  if (state === 'held') [text, counting, level] = ['This view is frozen: nothing in it is live.', `for ${since}`, 'warn'];
-  else if (state === 'silent') [text, counting] = ['The dashboard says nothing: what is not told again is not known.', silence];
-  else if (state === 'closed') [text, counting] = ['The connection to the dashboard is lost; it is tried again by itself.', `for ${since}`];
+  if (state === 'held') [text, counting, level] = ['This view is frozen: nothing in it is live.', `Frozen for ${since}.`, 'warn'];
+  else if (state === 'silent') [text, counting] = ['The dashboard does not answer: nothing on this page is live.', silence && `It has been ${silence}.`];
+  else if (state === 'closed') [text, counting] = ['The connection to the dashboard is lost: nothing on this page is live.', `Lost for ${since}; it is tried again by itself.`];
   else if (state === 'open' && !node) [text, level] = ['This dashboard runs without ROS: it shows the depth of pictures only.', 'warn'];
   else if (state === 'open' && !facts.get('present')) {
-    [text, counting] = [`No depth node ${node} is heard: as soon as it runs, it shows here.`, silence];
+    [text, counting] = [`No depth node ${node} is heard: as soon as it runs, it shows here.`, silence && `It has been ${silence}.`];
   }
   const notice = byId('live-notice');
   notice.dataset.level = level;
