@@ -2,7 +2,8 @@
 """Takes pictures of the dashboard in a headless Chromium, over the robot of the driving demo.
 
     python -m benchmarks.dashboard_pictures            # docs/images/dashboard.png
-    python -m benchmarks.dashboard_pictures --all DIR  # laptop, phone, light, dark, both tabs
+    python -m benchmarks.dashboard_pictures --all DIR  # laptop, phone, light, dark, both tabs, and
+                                                       # a depth node that has stopped
 
 Needs playwright (requirements/dev.txt) and a Chromium on the PATH.
 """
@@ -13,6 +14,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +40,8 @@ VIEWS: dict[str, tuple[int, int, Scheme, float, str]] = {
     'phone_dark': (390, 844, 'dark', 2, 'live'),
     'phone_light': (390, 844, 'light', 2, 'picture'),
     'laptop_picture': (1366, 850, 'dark', 1, 'picture'),
+    'laptop_silent': (1366, 850, 'light', 1, 'silent'),
+    'phone_silent': (390, 844, 'dark', 2, 'silent'),
 }
 # Metres are known, and something is in the way.
 WORTH_SHOWING = """
@@ -57,7 +61,7 @@ def main(folder: Path | None) -> None:
         Children(Path(logs), environment.for_children()) as children,
         sync_playwright() as playwright,
     ):
-        dashboard = start(children)
+        node, dashboard = start(children)
         browser = playwright.chromium.launch(
             executable_path=chromium(),
             args=['--no-sandbox'] if os.geteuid() == 0 else [],
@@ -65,23 +69,21 @@ def main(folder: Path | None) -> None:
         )
         address = address_of(dashboard)
         if folder is None:
-            save(PICTURE, shot(browser, address, 'laptop_light'))
+            save(PICTURE, shot(browser, address, node, 'laptop_light'))
         else:
             folder.mkdir(parents=True, exist_ok=True)
             for name in VIEWS:
-                save(folder / f'{name}.png', shot(browser, address, name))
+                save(folder / f'{name}.png', shot(browser, address, node, name))
         browser.close()
 
 
-def start(children: Children) -> Child:
-    """The robot's camera, the depth node and the dashboard, which is returned."""
+def start(children: Children) -> tuple[Child, Child]:
+    """The robot's camera; the depth node and the dashboard, which are returned."""
     commands = driving.commands(WORLD, 'embedded', DEPTH_HZ, CAMERA_HZ, 'raw')
-    for name in ('camera', 'depth_node'):
-        children.start(name, commands[name])
-    return children.start(
-        'dashboard',
-        [sys.executable, '-m', 'midas_depth_ros.web', '--port', '0', '--model', 'embedded'],
-    )
+    children.start('camera', commands['camera'])
+    node = children.start('depth_node', commands['depth_node'])
+    web = [sys.executable, '-m', 'midas_depth_ros.web', '--port', '0', '--model', 'embedded']
+    return node, children.start('dashboard', web)
 
 
 def address_of(dashboard: Child) -> str:
@@ -103,13 +105,13 @@ def chromium() -> str:
     raise click.ClickException('no chromium on the PATH: apt install chromium')
 
 
-def shot(browser: Browser, address: str, name: str) -> bytes:
+def shot(browser: Browser, address: str, node: Child, name: str) -> bytes:
     """One of VIEWS as PNG."""
     width, height, scheme, scale, panel = VIEWS[name]
     page = browser.new_page(
         viewport={'width': width, 'height': height}, color_scheme=scheme, device_scale_factor=scale
     )
-    page.goto(f'{address}#{panel}')
+    page.goto(f'{address}#{"picture" if panel == "picture" else "live"}')
     if panel == 'picture':
         page.get_by_role('button', name='Sample: corridor 2').click()
         page.locator('#result-words[data-level=ok]').wait_for()
@@ -117,7 +119,11 @@ def shot(browser: Browser, address: str, name: str) -> bytes:
     else:
         page.wait_for_function(WORTH_SHOWING, timeout=120_000)
         page.wait_for_timeout(SETTLE_MS)
+    if panel == 'silent':
+        node.process.send_signal(signal.SIGSTOP)
+        page.wait_for_timeout(SETTLE_MS)
     data = page.screenshot()
+    node.process.send_signal(signal.SIGCONT)
     page.close()
     return data
 

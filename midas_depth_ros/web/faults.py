@@ -53,14 +53,15 @@ class Faults:
 
     def count(self, what: str, error: BaseException | str) -> None:
         """One more fault of `what`."""
-        reason = error if isinstance(error, str) else f'{type(error).__name__}: {error}'
-        text = plain(f'{what}: {reason}')
+        named = isinstance(error, str)
+        text = plain(f'{what}: {error}' if named else f'{what}: {type(error).__name__}: {error}')
         now = self._clock()
         with self._lock:
             if what not in self._counts and len(self._counts) >= MOST_KINDS:
                 what = ANYTHING_ELSE
             count = self._counts[what] = self._counts.get(what, 0) + 1
-            self._last = text
+            # What others raise may tell of the inside of the program: that is for the log alone.
+            self._last = text if named else plain(f'{what}: {type(error).__name__}')
             said_s, before = self._said.get(what, (-LOG_PERIOD_S, 0))
             due = now - said_s >= LOG_PERIOD_S
             if due:

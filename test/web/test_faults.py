@@ -46,10 +46,14 @@ def test_faults_are_counted_and_said_now_and_then(caplog):
     now[0] = 60.0
     faults.count('a message', 'again')
     assert caplog.records[-1].getMessage() == 'a message: again (10000 since the last time)'
-    assert faults.total == 10_002
+    with faults.around('a message'):
+        raise OSError('/home/robot/secret')
+    assert faults.summary()['last'] == 'a message: OSError'
+    faults.count('a message', 'again')
+    assert faults.total == 10_004
     assert faults.summary() == {
-        'count': 10_002,
-        'kinds': {'a message': 10_001, 'another': 1},
+        'count': 10_004,
+        'kinds': {'a message': 10_003, 'another': 1},
         'last': 'a message: again',
     }
 

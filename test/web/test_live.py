@@ -174,6 +174,13 @@ def test_state_is_everything_that_is_known(client, feed):
     assert state == {'present': True, 'scan/front': None}
 
 
+@pytest.mark.parametrize('enabled', ['yes', 'false', 1, 0, None, [], {}])
+def test_a_switch_is_true_or_false_and_nothing_that_could_be_either(client, enabled):
+    answer = client.post('/api/enabled', json={'enabled': enabled})
+    assert answer.status_code == 422, answer.text
+    assert 'enabled' in answer.json()['error']
+
+
 @pytest.mark.parametrize(
     ('body', 'status', 'words'),
     [

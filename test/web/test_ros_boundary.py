@@ -88,7 +88,7 @@ def test_what_is_raised_while_something_is_taken_is_counted(ros, faults):
 
     assert executor._guarded('a message', take, 'this') is None
     assert executor._guarded('a message', lambda entity: entity, 'data') == 'data'
-    assert faults.summary()['last'] == 'a message: RuntimeError: this cannot be taken'
+    assert faults.summary()['last'] == 'a message: RuntimeError'
     executor.shutdown()
 
 
@@ -151,7 +151,7 @@ def test_messages_that_are_too_large_or_too_many_are_not_read(ros, spinning, fau
     wait_until(
         lambda: large.publish(bytes(3 * 2**20)) or 'Range on large' in faults.summary()['kinds']
     )
-    assert 'more than' in faults.summary()['last']
+    assert len(heard) == 1
 
 
 def test_messages_that_take_long_to_read_leave_time_for_others(ros, spinning, faults):
