@@ -33,7 +33,13 @@ from midas_depth_ros.web.feed import Feed, Picture
 from midas_depth_ros.web.limits import Limits
 from midas_depth_ros.web.pictures import check_cost, decode_smaller
 from midas_depth_ros.web.ros_boundary import listen
-from midas_depth_ros.web.ros_facts import closeness_facts, point_facts, range_facts, scan_facts
+from midas_depth_ros.web.ros_facts import (
+    Rhythm,
+    closeness_facts,
+    point_facts,
+    range_facts,
+    scan_facts,
+)
 
 NEWEST = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
@@ -42,8 +48,8 @@ SHOWN_SIDE = 960  # px; larger pictures are reduced for the browser
 QUALITY = 80
 # Compressed pictures up to here go to the browser as they came.
 SHOWN_BYTES, SHOWN_PIXELS = 2**20, 4_194_304
-# What is heard counts for so long, or for so many of its own periods where it comes slowly.
-EXPIRY_S, EXPIRY_PERIODS, MOST_EXPIRY_S = 2.0, 3.0, 10.0
+# What is heard counts for so long, or longer where it comes slowly.
+EXPIRY_S, MOST_EXPIRY_S = 2.0, 10.0
 READINGS: tuple[tuple[str, type, Callable[[Any], Any]], ...] = (
     ('closeness', Vector3Stamped, closeness_facts),
     ('proximity', Range, range_facts),
@@ -65,7 +71,7 @@ class CameraWatch:
         self.topic = topic
         self._node, self._feed, self._faults, self._name = node, feed, faults, name
         self._subscriptions: list[Any] = []
-        self._heard_s: dict[str, float] = {}
+        self._rhythms: dict[str, Rhythm] = {}
         try:
             self._subscribe(prefix)
         except ValueError:
@@ -116,10 +122,8 @@ class CameraWatch:
 
     def _lifetime_s(self, what: str) -> float:
         """How long what is heard now may be believed, by the rhythm in which it comes."""
-        now_s = time.monotonic()
-        period_s = now_s - self._heard_s.get(what, now_s)
-        self._heard_s[what] = now_s
-        return min(max(EXPIRY_S, EXPIRY_PERIODS * period_s), MOST_EXPIRY_S)
+        rhythm = self._rhythms.setdefault(what, Rhythm(EXPIRY_S, MOST_EXPIRY_S))
+        return rhythm.lifetime_s(time.monotonic())
 
 
 def raw_to_jpeg(came: Any) -> bytes:

@@ -21,6 +21,26 @@ FULL_TURN = 2 * math.pi + 0.1
 MOST_VALUES, MOST_STATUSES = 100, 64  # of one status, of one message
 
 
+class Rhythm:
+    """How long what comes again and again may be believed: for some of its own periods.
+
+    One long gap is no rhythm: the shorter of the last two periods counts, and at first neither is
+    known. Never less than `least_s`, never more than `most_s`.
+    """
+
+    def __init__(self, least_s: float, most_s: float, periods: float = 3.0) -> None:
+        self._least_s, self._most_s, self._periods = least_s, most_s, periods
+        self._heard_s: float | None = None
+        self._period_s = 0.0
+
+    def lifetime_s(self, now_s: float) -> float:
+        """That of what is heard now."""
+        period_s = now_s - self._heard_s if self._heard_s is not None else 0.0
+        steady_s = min(period_s, self._period_s)
+        self._heard_s, self._period_s = now_s, period_s
+        return min(max(self._least_s, self._periods * steady_s), self._most_s)
+
+
 def finite(value: float, most: float = FARTHEST_M) -> float | None:
     """A rounded number; None for NaN, infinities and what is beyond all sense."""
     number = float(value)

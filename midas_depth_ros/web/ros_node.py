@@ -29,13 +29,13 @@ from midas_depth_ros.web.faults import Faults
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.ros_boundary import LONGEST_NAME, is_topic_name, listen
 from midas_depth_ros.web.ros_camera import CameraWatch
-from midas_depth_ros.web.ros_facts import status_facts, statuses_of
+from midas_depth_ros.web.ros_facts import Rhythm, status_facts, statuses_of
 from midas_depth_ros.web.ros_parameters import ParameterClients
 
 TICK_S = 0.5
 LINGER_S = 3.0  # subscriptions outlive the last browser: a page that is loaded anew finds them
-# For so long, or so many of its own periods, the node counts as there.
-DIAGNOSTICS_S, DIAGNOSTICS_PERIODS, MOST_DIAGNOSTICS_S = 3.5, 3.0, 30.0
+# For so long the node counts as there, or longer where it speaks seldom.
+DIAGNOSTICS_S, MOST_DIAGNOSTICS_S = 3.5, 30.0
 DIAGNOSTICS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 MOST_CAMERAS = 16
 MOST_WATCHES = 500  # different ones: rclpy keeps a little of every topic that there was
@@ -67,7 +67,8 @@ class DashboardNode(Node):
         self._topics: dict[str, str] = {}
         self._ever: set[tuple[str, str]] = set()  # cameras that were watched, with their topics
         self._refused: set[tuple[str, str]] = set()  # those that cannot be
-        self._heard_s = self._present_until_s = -math.inf
+        self._rhythm = Rhythm(DIAGNOSTICS_S, MOST_DIAGNOSTICS_S)
+        self._present_until_s = -math.inf
         self._unwatched_since_s: float | None = None
         self._work: collections.deque[Callable[[], None]] = collections.deque()
         self._parameter_clients = ParameterClients(self, self._full_name, feed, self._faults)
@@ -147,9 +148,8 @@ class DashboardNode(Node):
         if 'model' not in statuses:
             return
         now_s = time.monotonic()
-        period_s = min(now_s - self._heard_s, MOST_DIAGNOSTICS_S)
-        lifetime_s = min(max(DIAGNOSTICS_S, DIAGNOSTICS_PERIODS * period_s), MOST_DIAGNOSTICS_S)
-        self._heard_s, self._present_until_s = now_s, now_s + lifetime_s
+        lifetime_s = self._rhythm.lifetime_s(now_s)
+        self._present_until_s = now_s + lifetime_s
         self._feed.tell('present', True, lifetime_s, otherwise=False)
         self._feed.tell('model', status_facts(statuses.pop('model')), lifetime_s)
         cameras = {

@@ -19,6 +19,7 @@ from sensor_msgs.msg import LaserScan, Range
 from midas_depth_ros.web.controls import CONTROLS, Control
 from midas_depth_ros.web.ros_facts import (
     CLEAR,
+    Rhythm,
     closeness_facts,
     point_facts,
     range_facts,
@@ -118,6 +119,21 @@ def test_absurd_numbers_are_unknown(value):
     assert point_facts(PointStamped(point=Point(x=value, y=1.0))) == [None, 1.0]
     near = Vector3Stamped(vector=Vector3(x=value, y=0.5, z=-0.25))
     assert closeness_facts(near) == [None, 0.5, -0.25]
+
+
+@pytest.mark.parametrize(
+    ('times', 'lifetimes'),
+    [
+        ([0.0, 0.2, 0.4, 0.6], [2, 2, 2, 2]),
+        ([0.0, 2.0, 4.0, 6.0], [2, 2, 6, 6]),  # slow, but steady
+        ([0.0, 60.0, 120.0, 180.0], [2, 2, 10, 10]),
+        ([0.0, 0.2, 60.0, 60.2, 60.4], [2, 2, 2, 2, 2]),  # one gap is no rhythm
+        ([0.0, 60.0, 60.2, 120.0], [2, 2, 2, 2]),
+    ],
+)
+def test_what_comes_slowly_is_believed_for_longer_once_it_is_steady(times, lifetimes):
+    rhythm = Rhythm(2.0, 10.0)
+    assert [rhythm.lifetime_s(now) for now in times] == lifetimes
 
 
 def test_no_more_of_a_status_is_told_than_a_page_can_show():
