@@ -45,7 +45,7 @@ VIEWS: dict[str, tuple[int, int, Scheme, float, str]] = {
 }
 # Metres are known, and something is in the way.
 WORTH_SHOWING = """
-() => /^[0-9.]+m$/.test(document.querySelector('.nearest')?.innerText.replace(/\\s/g, '') ?? '')
+() => /^[0-9.]+m/.test(document.querySelector('.nearest')?.innerText.replace(/\\s/g, '') ?? '')
     && !document.querySelector('.stats').innerText.includes('–')
 """
 SETTLE_MS = 7000  # until the rates are those of a node that has run for a while

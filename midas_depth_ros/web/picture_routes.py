@@ -83,7 +83,17 @@ Identifier = Annotated[str, Path(pattern='^[0-9a-f]{64}$', description='From /ap
 
 RESULT_SCHEMA: dict[str, Any] = {
     'type': 'object',
-    'required': ['id', 'width', 'height', 'model', 'backend', 'closeness', 'links', 'cached'],
+    'required': [
+        'id',
+        'width',
+        'height',
+        'model',
+        'backend',
+        'closeness',
+        'blind',
+        'links',
+        'cached',
+    ],
     'properties': {
         'id': {'type': 'string', 'description': 'SHA-256 of the file.'},
         'width': {'type': 'integer'},
@@ -102,6 +112,12 @@ RESULT_SCHEMA: dict[str, Any] = {
                 **{n: {'type': ['number', 'null']} for n in ('left', 'centre', 'right')},
                 'reason': {'type': 'string'},
             },
+        },
+        'blind': {
+            'type': 'string',
+            'description': 'Why the picture, or a part of it, says nothing about depth: dark, '
+            'white, fogged, out of focus, covered; empty where all of it does. There the views are '
+            'grey and closeness is null; depth.npy has what the network says all the same.',
         },
         'links': {'type': 'object', 'additionalProperties': {'type': 'string'}},
     },
@@ -127,6 +143,10 @@ def picture_router(pictures: PictureDepth, jobs: Jobs, limits: Limits) -> APIRou
                 'headers': {
                     'X-Cache': {'schema': {'type': 'string', 'enum': ['hit', 'miss']}},
                     'X-Result-Id': {'schema': {'type': 'string'}},
+                    'X-Blind': {
+                        'description': 'As `blind` of the JSON answer.',
+                        'schema': {'type': 'string'},
+                    },
                 },
             },
             **documented(406, 408, 413, 415, 422, 429, 503),
@@ -159,6 +179,7 @@ def picture_router(pictures: PictureDepth, jobs: Jobs, limits: Limits) -> APIRou
         headers = {
             'X-Cache': 'hit' if cached else 'miss',
             'X-Result-Id': prediction.identifier,
+            'X-Blind': prediction.blind,
             'Vary': 'Accept',
         }
         if wanted == PNG:
@@ -232,6 +253,7 @@ def summary(prediction: Prediction, pictures: PictureDepth, cached: bool) -> dic
             **{n: None if math.isnan(v) else round(float(v), 4) for n, v in values.items()},
             'reason': near.reason,
         },
+        'blind': prediction.blind,
         'links': {
             **{each.value: f'{base}/{each.value}.png' for each in View},
             'depth': f'{base}/depth.npy',

@@ -16,7 +16,6 @@ import io
 import threading
 import time
 import types
-import warnings
 from collections.abc import Callable, Iterator
 
 import cv2
@@ -26,35 +25,31 @@ from PIL import Image
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import Closeness, closeness
-from midas_depth_ros.images import decode_compressed
-from midas_depth_ros.images.compressed import PILLOW_FAULTS, READERS, checked
-from midas_depth_ros.images.containers import (
-    JPEG,
-    PNG,
-    PNG_SIGNATURE,
-    WEBP,
-    Container,
-    container_of,
+from midas_depth_ros.images import Verdict, decode_compressed, judge_picture
+from midas_depth_ros.images.compressed import (
+    PILLOW_FAULTS,
+    READERS,
+    SIXTEEN,
+    SIXTEEN_BITS,
+    checked,
+    rgb_of,
 )
+from midas_depth_ros.images.containers import JPEG, PNG, WEBP, Container, container_of, png_colours
 from midas_depth_ros.images.errors import CorruptPicture, DataTooShort, UnsupportedFormat
-from midas_depth_ros.images.sources.pictures import (
-    EXIF_ORIENTATION,
-    eight_bits,
-    orientation_of,
-    upright,
-)
+from midas_depth_ros.images.sources.pictures import orientation_of, upright
 from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits
 
 CLOSING_S = 3.0
+LEAST_SEEN = 0.75  # of a sector: what the picture does not show there may be near
 LONGEST_SIDE = 65_535  # px, as in a JPEG
 # Bytes that a decoder holds per pixel, at most.
-DECODED_BYTES = {PNG: 5, WEBP: 16, JPEG: 5}
+DECODED_BYTES = {PNG: 5, WEBP: 8, JPEG: 5}
 PROGRESSIVE_BYTES = 6  # the coefficients of a whole picture
+SIXTEEN_BYTES = 7  # of each channel of 16 bits: as it is unpacked, its samples, and the RGB
 MOST_SCANNED = 12 * 33_554_432  # pixels times scans of a progressive JPEG
 STRIPE_PIXELS = 2**20  # are made RGB at once while a large picture is reduced
-MOST_CHUNKS = 1000  # before the pixels of a PNG
 # A wider filter than this share of the shorter side would smooth what is not there, for hours.
 WIDEST_SMOOTHING = 1 / 16
 FASTEST_PNG = 1  # compression level: three times as fast as the default for a tenth more bytes
@@ -64,21 +59,24 @@ FASTEST_PNG = 1  # compression level: three times as fast as the default for a t
 class Prediction:
     """What is kept of one picture.
 
-    size: (width, height) as it was sent; rgb: (H, W, 3) uint8, reduced; inverse_depth: (h, w)
-    float32 at network size.
+    size: (width, height) as it was sent; rgb: (H, W, 3) uint8, reduced; answer: (h, w) float32,
+    what the network says; inverse_depth: the same with NaN where the picture says nothing. blind:
+    why it, or a part of it, does not, else ''.
     """
 
     identifier: str
     size: tuple[int, int]
     rgb: NDArray[np.uint8]
+    answer: NDArray[np.float32]
     inverse_depth: NDArray[np.float32]
+    blind: str
     closeness: Closeness
     inference_ms: float
 
     @property
     def nbytes(self) -> int:
         """Memory that it takes."""
-        return self.rgb.nbytes + self.inverse_depth.nbytes
+        return self.rgb.nbytes + self.answer.nbytes + self.inverse_depth.nbytes
 
 
 class PictureDepth:
@@ -116,23 +114,27 @@ class PictureDepth:
         rgb, size = decode(data, self._limits)
         with self._estimating() as estimator:
             started = time.perf_counter()
-            inverse_depth = estimator.infer(rgb)
+            answer = estimator.infer(rgb)
             inference_ms = 1e3 * (time.perf_counter() - started)
+            sees = getattr(estimator, 'of_pictures', False)
+        verdict = judge_picture(rgb) if sees else Verdict()
         prediction = Prediction(
             identifier,
             size,
             rgb,
-            inverse_depth,
-            closeness(inverse_depth),
+            answer,
+            verdict.hidden(answer),
+            verdict.text,
+            closeness_of(answer, verdict),
             inference_ms,
         )
         self._keep(prediction)
         return prediction, False
 
     def depth_file(self, prediction: Prediction) -> bytes:
-        """An .npy file of (H, W) float32 relative inverse depth at the size of `rgb`."""
+        """An .npy file of (H, W) float32, what the network says at the size of `rgb`."""
         with self._estimating() as estimator:
-            depth = estimator.enlarge(prediction.inverse_depth, prediction.rgb.shape[:2])
+            depth = estimator.enlarge(prediction.answer, prediction.rgb.shape[:2])
         file = io.BytesIO()
         np.save(file, depth, allow_pickle=False)
         return file.getvalue()
@@ -178,6 +180,13 @@ class PictureDepth:
                 total -= self._kept.popitem(last=False)[1].nbytes
 
 
+def closeness_of(answer: NDArray[np.float32], verdict: Verdict) -> Closeness:
+    """Closeness of a picture of which nothing else is known; NaN where it says nothing."""
+    if verdict.reason:
+        return Closeness.unknown(f'the picture is {verdict.reason}')
+    return closeness(verdict.hidden(answer), least_seen=LEAST_SEEN)
+
+
 def decode(data: bytes, limits: Limits) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """A JPEG, PNG or WebP file, turned as its EXIF orientation says, and its (width, height).
 
@@ -190,7 +199,7 @@ def decode(data: bytes, limits: Limits) -> tuple[NDArray[np.uint8], tuple[int, i
         raise Refused(415, 'this is no JPEG, PNG or WebP picture: send one of these') from None
     width, height = container.size(data)
     check_cost(container, data, width, height, limits)
-    orientation = png_orientation(data) if container is PNG else orientation_of(data)
+    orientation = orientation_of(data)
     message = types.SimpleNamespace(format='', data=data)
     if max(width, height) <= limits.kept_side:
         rgb = decode_compressed(message, limits.pixels)
@@ -212,8 +221,15 @@ def check_cost(container: Container, data: bytes, width: int, height: int, limit
     if width * height * scans > MOST_SCANNED:
         raise Refused(413, f'{text} in {scans} scans: save it as an ordinary JPEG')
     per_pixel = PROGRESSIVE_BYTES if scans > 1 else DECODED_BYTES[container]
+    if has_sixteen_bits(container, data):
+        per_pixel = SIXTEEN_BYTES * SIXTEEN_BITS[png_colours(data)[1]][0]
     if width * height * per_pixel > limits.decoded_bytes:
         raise Refused(413, f'{text}, too many for a {container.name}: send a smaller one')
+
+
+def has_sixteen_bits(container: Container, data: bytes) -> bool:
+    """Whether this is a PNG with samples of 16 bits. Raises ImageError."""
+    return container is PNG and png_colours(data)[0] == SIXTEEN
 
 
 def decode_smaller(message: types.SimpleNamespace, limits: Limits) -> NDArray[np.uint8]:
@@ -224,6 +240,9 @@ def decode_smaller(message: types.SimpleNamespace, limits: Limits) -> NDArray[np
     container, size, data = checked(message, limits.pixels)
     factor = min(1.0, limits.kept_side / max(size))
     wanted = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
+    if container not in READERS or has_sixteen_bits(container, data):
+        whole = decode_compressed(message, limits.pixels)
+        return cv2.resize(whole, wanted, interpolation=cv2.INTER_AREA)
     try:
         with READERS[container](io.BytesIO(data)) as picture:
             if picture.size == size:
@@ -248,32 +267,10 @@ def in_stripes(picture: Image.Image, wanted: tuple[int, int]) -> NDArray[np.uint
     stripes = []
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        rgb = eight_bits(picture.crop((0, top, width, bottom)))
+        rgb = rgb_of(picture.crop((0, top, width, bottom)))
         size = (-(-width // factor), -(-(bottom - top) // factor))
         stripes.append(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
     return np.concatenate(stripes)
-
-
-def png_orientation(data: bytes) -> int:
-    """The EXIF orientation of a PNG, 1 (upright) if it has none before its pixels.
-
-    Pillow would decode the whole picture, and all its texts, to look for it.
-    """
-    position = len(PNG_SIGNATURE)
-    for _ in range(MOST_CHUNKS):
-        length = int.from_bytes(data[position : position + 4], 'big')
-        kind = data[position + 4 : position + 8]
-        if kind in (b'IDAT', b'IEND') or len(kind) < 4:
-            break
-        if kind == b'eXIf':
-            exif = Image.Exif()
-            with warnings.catch_warnings(), contextlib.suppress(*PILLOW_FAULTS):
-                warnings.simplefilter('ignore')  # a damaged one is no reason to complain
-                exif.load(data[position + 8 : position + 8 + length])
-                return int(exif.get(EXIF_ORIENTATION, 1))
-            break
-        position += 12 + length
-    return 1
 
 
 def view(prediction: Prediction, name: str, options: HeatmapOptions) -> NDArray[np.uint8]:

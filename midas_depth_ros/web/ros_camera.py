@@ -6,6 +6,7 @@ little more than the frames that are shown.
 
 from __future__ import annotations
 
+import functools
 import time
 import types
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
 from midas_depth_ros.images import (
+    BitDepth,
     decode_image,
     encode_jpeg,
     is_plain_cdr,
@@ -102,7 +104,9 @@ class CameraWatch:
         self._subscriptions.append(made)
 
     def _add_stream(self, stream: str, kind: type, topic: str) -> None:
-        to_jpeg = raw_to_jpeg if kind is Image else compressed_to_jpeg
+        to_jpeg: Callable[[Any], bytes] = compressed_to_jpeg
+        if kind is Image:  # guessed from all that came, brightness does not flicker
+            to_jpeg = functools.partial(raw_to_jpeg, bit_depth=BitDepth())
 
         def on_picture(message: Any) -> None:
             lifetime_s = self._lifetime_s(stream)
@@ -126,12 +130,12 @@ class CameraWatch:
         return rhythm.lifetime_s(time.monotonic())
 
 
-def raw_to_jpeg(came: Any) -> bytes:
+def raw_to_jpeg(came: Any, bit_depth: BitDepth | None = None) -> bytes:
     """The JPEG of a sensor_msgs/Image, serialised or not. Raises ImageError and rmw's own."""
     message = came
     if isinstance(came, bytes):
         message = read_image(came) if is_plain_cdr(came) else deserialize_message(came, Image)
-    return shown_jpeg(decode_image(message, SHOWN.pixels))
+    return shown_jpeg(decode_image(message, SHOWN.pixels, bit_depth=bit_depth))
 
 
 def compressed_to_jpeg(came: Any) -> bytes:

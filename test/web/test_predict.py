@@ -84,7 +84,6 @@ def test_a_bomb_is_refused_before_it_is_decoded(client, monkeypatch):
 BOMBS = {
     'an ordinary one': lambda: png_bomb(5792, 5792),
     '16 bits of grey': lambda: png_bomb(5792, 5792, bits=16, colour=0),
-    '16 bits and alpha': lambda: png_bomb(5792, 5792, bits=16, colour=6),
     'a palette': lambda: png_bomb(5792, 5792, bits=1, colour=3),
     'texts that unpack to 900 MB': lambda: png_bomb(
         64, 48, before=[(b'zTXt', b'k\0\0' + zeros_packed(15_000_000))] * 60
@@ -102,7 +101,7 @@ BOMBS = {
     'a JPEG': lambda: pillow_file('JPEG', (5792, 5792)),
     'a progressive JPEG': lambda: pillow_file('JPEG', (5792, 5792), progressive=True),
     'a JPEG of four colours': lambda: pillow_file('JPEG', (5792, 5792), 'CMYK'),
-    'a WebP': lambda: pillow_file('WEBP', (4000, 4000), lossless=True),
+    'a WebP': lambda: pillow_file('WEBP', (5792, 5792), lossless=True),
 }
 MEASURE = """
 import sys, resource
@@ -128,13 +127,13 @@ def test_what_unpacks_to_much_takes_little_memory(bomb):
     mib, height, width, *size = map(int, result.stdout.split())
     assert mib < 320
     assert max(height, width) <= 1920
-    assert size in ([5792, 5792], [64, 48], [4000, 4000])
+    assert size in ([5792, 5792], [64, 48])
 
 
 @pytest.mark.parametrize(
     ('make', 'words'),
     [
-        (lambda: pillow_file('WEBP', (5792, 5792), lossless=True), ['5792x5792', 'WebP']),
+        (lambda: png_bomb(5792, 5792, bits=16, colour=6), ['5792x5792', 'PNG']),
         (lambda: png_bomb(33_554_432, 1, colour=0), ['33554432x1', '65535 a side']),
         (lambda: png_bomb(1, 70_000, colour=0), ['1x70000', '65535 a side']),
         (lambda: many_scans(), ['scans']),
@@ -195,7 +194,7 @@ def test_every_kind_is_turned_as_its_exif_says(client, kind, orientation):
         [(b'eXIf', b'')],
         [(b'eXIf', b'Exif\0\0' + b'\xff' * 50)],
         [(b'eXIf', b'MM\0*\xff\xff\xff\xff')],
-        [(b'tEXt', b'')] * 3000,
+        [(b'tEXt', b'')] * 900,
         [(b'eXIf', b'II*\0\x08\0\0\0' + b'\xff' * 4000)],
     ],
 )
@@ -377,3 +376,59 @@ def test_a_fault_of_the_program_shows_nothing_of_its_inside(client, estimator):
     assert 'secret' not in answer.text
     assert 'Traceback' not in answer.text
     assert send(client).status_code == 200
+
+
+class Seeing:
+    """An estimator whose depth comes from the picture: floor below, far above."""
+
+    model, backend, notice, of_pictures = 'seeing', 'numpy', '', True
+
+    def infer(self, rgb):
+        rows = np.linspace(-1, 1, 48, dtype=np.float32)[:, None]
+        return np.broadcast_to(np.maximum(rows, 0), (48, 64)).copy()
+
+    def enlarge(self, small, shape):
+        return cv2.resize(small, shape[::-1])
+
+    def close(self):
+        pass
+
+
+SAMPLE = Path(pictures.__file__).parents[1] / 'assets' / 'samples' / 'room_1.jpg'
+
+
+@pytest.mark.parametrize(
+    ('make', 'words'),
+    [
+        (lambda good: np.zeros_like(good), 'too dark'),
+        (lambda good: np.full_like(good, 255), 'too bright'),
+        (lambda good: cv2.GaussianBlur(good, (0, 0), 30), ''),
+        (lambda good: np.uint8(good * 0.04 + 190), 'fogged'),
+    ],
+)
+def test_of_a_picture_that_says_nothing_closeness_is_unknown(make_client, make, words):
+    good = cv2.resize(cv2.imread(str(SAMPLE)), (320, 240))
+    client = make_client(make_estimator=Seeing)
+    known = send(client, cv2.imencode('.png', good)[1].tobytes(), headers=JSON).json()
+    assert known['blind'] == ''
+    assert known['closeness']['centre'] is not None
+    data = cv2.imencode('.png', make(good))[1].tobytes()
+    answer = send(client, data, headers=JSON).json()
+    assert words in answer['blind']
+    assert answer['blind']
+    assert [answer['closeness'][side] for side in ('left', 'centre', 'right')] == [None] * 3
+    assert answer['blind'] in answer['closeness']['reason']
+    grey = decoded(client.get(answer['links']['heatmap']).content)
+    assert (grey == grey[0, 0]).all()
+    assert send(client, data).headers['X-Blind'] == answer['blind']
+
+
+def test_of_a_picture_that_is_covered_in_part_that_part_is_unknown(make_client):
+    good = cv2.resize(cv2.imread(str(SAMPLE)), (320, 240))
+    good[:, :115] = 0
+    client = make_client(make_estimator=Seeing)
+    data = cv2.imencode('.png', good)[1].tobytes()
+    answer = send(client, data, headers=JSON).json()
+    assert 'of the picture says nothing' in answer['blind']
+    assert answer['closeness']['left'] is None
+    assert answer['closeness']['right'] is not None

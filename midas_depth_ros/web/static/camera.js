@@ -19,6 +19,8 @@ const STATS = [
   ['Dropped', (v) => v['frames dropped'] ?? '–'],
   ['Rejected', (v) => v['frames rejected'] ?? '–'],
 ];
+// An obstacle whose distance is that of the free way ends it.
+const SAME_SHARE = 0.1;
 const STREAMS = [
   ['picture', 'Camera', 'live camera picture'],
   ['heatmap', 'Heatmap: warm is near', 'live heatmap, warm is near'],
@@ -52,7 +54,7 @@ export class CameraCard {
       pair,
       element('div', { className: 'readings' },
         element('div', { className: 'left-readings' },
-          element('div', {}, title('Nearest obstacle ahead'), this.nearest, this.scale),
+          element('div', {}, title('Free ahead'), this.nearest, this.scale),
           element('div', {}, title('Closeness'), bars),
           this.stats),
         element('div', {}, title('From above'), this.top)),
@@ -99,9 +101,9 @@ export class CameraCard {
     this.draw('closeness', [this.own('closeness')], (value) => this.bars.show(value));
     const proximity = this.own('proximity');
     const silence = facts.silence(`proximity/${this.name}`);
-    this.draw('nearest', [proximity, status, silence], () => this.showNearest(proximity, values, silence));
-    const scan = this.own('scan');
     const ahead = proximity && !proximity.clear ? this.own('nearest_point') : null;
+    this.draw('nearest', [proximity, ahead, status, silence], () => this.showNearest(proximity, ahead, values, silence));
+    const scan = this.own('scan');
     const reason = scan ? '' : this.whyNoScan(values);
     this.draw('top', [scan, ahead, reason, this.top.clientWidth], () => this.showTop(scan, ahead, reason));
     for (const view of Object.values(this.views)) this.showFreshness(view);
@@ -152,12 +154,16 @@ export class CameraCard {
     drawTopView(this.top, scan, ahead, reason);
   }
 
-  showNearest(proximity, values, silence) {
+  /** How far the way is free: to an obstacle, or only as far as it was seen. */
+  showNearest(proximity, ahead, values, silence) {
     const known = proximity && Number.isFinite(proximity.metres);
     this.nearest.classList.toggle('unknown', !known);
     if (!known) this.nearest.replaceChildren('unknown', element('small', {}, silence));
     else if (proximity.clear) this.nearest.replaceChildren('clear', element('small', {}, `beyond ${figure(proximity.most, 1)} m`));
-    else this.nearest.replaceChildren(figure(proximity.metres), element('small', {}, 'm'));
+    else {
+      const obstacle = ahead && Math.abs(ahead[0] - proximity.metres) <= SAME_SHARE * proximity.metres;
+      this.nearest.replaceChildren(figure(proximity.metres), element('small', {}, obstacle ? 'm, to an obstacle' : 'm, as far as seen'));
+    }
     const scale = values.scale ?? '';
     say(this.scale, scale === 'valid' ? `scale from ${(values['scale source'] ?? '').replaceAll('_', ' ')}` : scale && 'no metric scale');
   }

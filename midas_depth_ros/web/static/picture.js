@@ -127,7 +127,8 @@ export class PicturePanel {
     const near = result.closeness;
     this.bars.show([near.left, near.centre, near.right]);
     const unknown = near.reason ? `Closeness is unknown: ${near.reason}.` : '';
-    say(byId('result-notice'), [unknown, result.notice].filter(Boolean).join(' '));
+    const blind = result.blind && !near.reason.includes(result.blind) ? `Grey is unknown: ${result.blind}.` : '';
+    say(byId('result-notice'), [unknown, blind, result.notice].filter(Boolean).join(' '));
     say(byId('result-title'), name.length > 40 ? `${name.slice(0, 37)}...` : name);
   }
 
