@@ -23,6 +23,7 @@ from midas_depth_ros.demo.plan import CAMERA
 from midas_depth_ros.demo.recording import Closeness, Pair, Picture, Recording
 from midas_depth_ros.images import ImageError, decode_compressed, decode_image
 from midas_depth_ros.nodes.messages import stamp_ns
+from midas_depth_ros.nodes.quality_of_service import make_subscription
 
 DIAGNOSTICS = '/diagnostics'
 WAITING_BYTES = 256 * 2**20  # camera messages that wait for their heatmap
@@ -88,7 +89,7 @@ class Recorder(Node):
                 callback(message)
 
         name = topic if topic.startswith('/') else f'{CAMERA}/{topic}'
-        self.create_subscription(message_type, name, on_message, qos)
+        make_subscription(self, message_type, name, on_message, qos)
 
     def _on_camera(self, message: Any) -> None:
         self._waiting[stamp_ns(message.header)] = message

@@ -11,9 +11,11 @@ from geometry_msgs.msg import Twist
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.drive.commander import Commander
+from midas_depth_ros.nodes.quality_of_service import make_subscription
 from midas_depth_ros.sim import Tally
 
 CAMERA_NODE = 'synthetic_camera'
@@ -36,14 +38,16 @@ class Bench(Node):
         super().__init__('midas_depth_drive', **kwargs)
         self.work = work
         self.values: dict[str, str] = {}  # the last tally, as diagnostics have it
-        self._parameters = self.create_client(SetParameters, f'{CAMERA_NODE}/set_parameters')
-        self._reset = self.create_client(Trigger, f'{CAMERA_NODE}/reset')
+        self._set_parameters = self.create_client(SetParameters, f'{CAMERA_NODE}/set_parameters')
+        self._reset_robot = self.create_client(Trigger, f'{CAMERA_NODE}/reset')
         # Blind commands go where the avoidance would send its own.
         self._velocities = {
             True: self.create_publisher(Twist, 'cmd_vel_in', 1),
             False: self.create_publisher(Twist, 'cmd_vel', 1),
         }
-        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        make_subscription(
+            self, DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10)
+        )
 
     def drive(self, seed: int, speed_m_s: float, seconds: float, avoiding: bool) -> Tally:
         """Put the robot into a world and drive, at most until the first collision."""
@@ -91,11 +95,11 @@ class Bench(Node):
     def _put_into(self, seed: int) -> None:
         value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
         request = SetParameters.Request(parameters=[Parameter(name='seed', value=value)])
-        result = self._called(self._parameters, request).results[0]
+        result = self._called(self._set_parameters, request).results[0]
         if not result.successful:
             raise BenchError(f'{CAMERA_NODE} refuses world {seed}: {result.reason}')
         before = self.values.get('drive')
-        self._called(self._reset, Trigger.Request())
+        self._called(self._reset_robot, Trigger.Request())
         self.wait_until(
             lambda: self.values.get('drive') != before and self.values.get('world') == str(seed),
             TALLY_TIMEOUT_S,

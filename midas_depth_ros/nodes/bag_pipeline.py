@@ -16,7 +16,7 @@ from rclpy.node import Node
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.images.sources.bag_cameras import BagCamera
 from midas_depth_ros.images.sources.bag_messages import Recorded
-from midas_depth_ros.nodes import camera_output, metric_output
+from midas_depth_ros.nodes import boundary, camera_output, metric_output
 from midas_depth_ros.nodes.camera_input import CameraInput
 from midas_depth_ros.nodes.camera_output import CameraOutput
 from midas_depth_ros.nodes.frame_view import GridCache
@@ -141,11 +141,12 @@ class BagPipeline:
         tally = self._tally_of(recorded.topic)
         before = 0 if tally is None else self._failed(tally)
         topic = self._node_topics.get(recorded.topic, recorded.topic)
+        refused = self._faults(topic).count
         for subscription in self._node.subscriptions.get(topic, ()):
-            try:
-                subscription.deliver(recorded.data)
-            except RuntimeError as error:  # rclpy's, for bytes that are no such message
-                self._fail(f'{recorded.topic} at {recorded.time_ns} ns: {error}')
+            subscription.deliver(recorded.data)
+        faults = self._faults(topic)
+        if faults.count > refused:
+            self._fail(f'{recorded.topic} at {recorded.time_ns} ns: {faults.last}')
         while self._hand.frames:
             self._worker.attempt(self._hand.frames.pop(0))
         if tally is not None:
@@ -171,11 +172,17 @@ class BagPipeline:
         counts = self._cameras[tally.camera.name].statistics.counts
         return counts.rejected + counts.failed
 
+    def _faults(self, topic: str) -> boundary.Faults:
+        """What was wrong so far with the messages of a topic of the node."""
+        kept = boundary.faults_of(cast(Node, self._node)).get(topic)
+        return boundary.Faults() if kept is None else dataclasses.replace(kept)
+
     def _take(self, topic: str, message: Any) -> None:
         self._made.append((topic, message))
 
     def _pass_on(self, text: str) -> None:
-        """What the node warns of, once, but for single frames: those are said, each."""
-        if ': frame ' not in text and text not in self._warned:
+        """What the node warns of, once, but for single messages: those are said, each."""
+        single = ': frame ' in text or boundary.REFUSED in text
+        if not single and text not in self._warned:
             self._warned.add(text)
             self._warn(text)

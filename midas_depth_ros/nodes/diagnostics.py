@@ -28,6 +28,8 @@ class ModelReport:
     cpu_affinity: str
     niceness: int
     cpu_percent: float = 0.0  # of one core, all threads of the process
+    refused: str = ''  # messages and requests that could not be read, by topic and service
+    refused_lately: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,8 @@ def model_status(report: ModelReport) -> DiagnosticStatus:
         text = f'no model loaded ({report.state})'
     elif report.notice:
         level, text = DiagnosticStatus.WARN, report.notice
+    if report.refused_lately:
+        level, text = DiagnosticStatus.WARN, f'{text}; messages refused: {report.refused_lately}'
     values = {
         'lifecycle state': report.state,
         'enabled': report.enabled,
@@ -65,6 +69,7 @@ def model_status(report: ModelReport) -> DiagnosticStatus:
         'processors': report.cpu_affinity or 'all',
         'niceness': report.niceness,
         'CPU [% of a core]': f'{report.cpu_percent:.0f}',
+        'messages refused': report.refused,
     }
     return _status(f'{report.node}: model', level, text, values)
 

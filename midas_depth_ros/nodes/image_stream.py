@@ -24,6 +24,7 @@ from midas_depth_ros.images.sources import Frame, SourceError, open_source
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.camera_calibration import Calibration, CalibrationError
 from midas_depth_ros.nodes.camera_topics import CameraTopics
+from midas_depth_ros.nodes.log_bridge import printable
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.playback import NANOSECONDS, ClockTrack, Pacer, Thinner
 from midas_depth_ros.nodes.spinning import run_node
@@ -59,7 +60,7 @@ class ImageStream(Node):
             settings.source,
             settings.topic,
             settings.max_pixels,
-            self.get_logger().warning,
+            self._warn,
             settings.bit_depth,
         )
         self._calibration = Calibration(
@@ -99,7 +100,7 @@ class ImageStream(Node):
             self._play()
             exit_code = 0
         except SourceError as error:
-            self.get_logger().fatal(str(error))
+            self.get_logger().fatal(printable(str(error)))
         except RuntimeError:
             if self.context.ok():
                 raise
@@ -113,7 +114,7 @@ class ImageStream(Node):
         self._wait_for_subscribers(settings.wait_for_subscribers)
         self._stopping.wait(settings.start_delay)
         self._start_s = time.monotonic()
-        self.get_logger().info(f'{self._source.name} -> {self._topics.names}')
+        self.get_logger().info(f'{printable(self._source.name)} -> {self._topics.names}')
         while not self._stopping.is_set():
             self._pacer.start_pass()
             for frame in self._source:
@@ -123,7 +124,7 @@ class ImageStream(Node):
             if not settings.loop:
                 self._topics.flush()
                 self.get_logger().info(
-                    f'{self._source.name} has ended: {self._published} published'
+                    f'{printable(self._source.name)} has ended: {self._published} published'
                 )
                 return
 
@@ -197,7 +198,10 @@ class ImageStream(Node):
     def _complain(self, text: str) -> None:
         if time.monotonic() - self._fault_logged_s >= FAULT_LOG_PERIOD_S:
             self._fault_logged_s = time.monotonic()
-            self.get_logger().warning(text)
+            self._warn(text)
+
+    def _warn(self, text: str) -> None:
+        self.get_logger().warning(printable(text))
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._start_s

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile
-from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from midas_depth_ros.images import ImageError, is_plain_cdr, read_compressed, read_image
+from midas_depth_ros.images.errors import MalformedMessage
 from midas_depth_ros.nodes import quality_of_service as qos
+from midas_depth_ros.nodes.serialised import Unreadable, deserialised
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -32,20 +33,23 @@ OnFault = Callable[[ImageError, int], None]
 
 
 class Gate(MutuallyExclusiveCallbackGroup):
-    """A callback group that the executor passes over while it is closed."""
+    """A callback group that the executor passes over while it is closed, or there is no room."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_room: Callable[[], bool]) -> None:
         super().__init__()
         self.is_open = True
+        self._has_room = has_room
 
     def can_execute(self, entity: Any) -> bool:
         """Asked by the executor whenever it begins to wait."""
-        return self.is_open and bool(super().can_execute(entity))
+        return self.is_open and self._has_room() and bool(super().can_execute(entity))
 
 
 class ImageSubscription:
     """Calls `on_message(message, missed)` or `on_fault(error, missed)` in the executor's thread.
 
+    While `has_room()` is false nothing is taken, which holds a reliable publisher back; when that
+    changes, who knows it wakes the executor.
     `missed` says how many messages went by before this one while the gate was closed; 0 where
     the middleware does not number them. Raises ValueError as `quality_of_service` does.
     """
@@ -58,6 +62,7 @@ class ImageSubscription:
         on_message: OnMessage,
         on_fault: OnFault,
         profile: QoSProfile,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._node = node
         self._kind = kind
@@ -65,7 +70,7 @@ class ImageSubscription:
         self._on_fault = on_fault
         self._last_number: int | None = None
         self._was_closed = False
-        self._gate = Gate()
+        self._gate = Gate(has_room)
         # Frames pass by in real time, whatever a simulated clock does.
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._opening = node.create_timer(3600.0, self._open, clock=self._clock)
@@ -119,8 +124,11 @@ class ImageSubscription:
             try:
                 plain = is_plain_cdr(message)
                 read = READERS[self._kind]
-                message = read(message) if plain else deserialize_message(message, self._kind)
+                message = read(message) if plain else deserialised(message, self._kind)
             except ImageError as error:
                 self._on_fault(error, missed)
+                return
+            except Unreadable as error:
+                self._on_fault(MalformedMessage(str(error)), missed)
                 return
         self._on_message(message, missed)

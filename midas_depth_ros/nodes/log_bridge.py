@@ -22,14 +22,29 @@ class RosHandler(logging.Handler):
         self._logger = node.get_logger()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say one record."""
-        text = record.getMessage()
+        """Say one record; one that cannot be put into words must not stop who logs it."""
+        try:
+            text = printable(record.getMessage())
+        except Exception:  # noqa: BLE001 - logging's own boundary, which says it on standard error
+            self.handleError(record)
+            return
         if record.levelno >= logging.ERROR:
             self._logger.error(text)
         elif record.levelno >= logging.WARNING:
             self._logger.warning(text)
         else:
             self._logger.info(text)
+
+
+def printable(text: str) -> str:
+    """A text that ROS takes and a terminal can show: other characters are written as escapes.
+
+    Names of files may hold bytes that are no UTF-8, on which rclpy raises, and what moves a cursor.
+    """
+    return ''.join(
+        each if each.isprintable() or each in '\n\t' else each.encode('unicode_escape').decode()
+        for each in text
+    )
 
 
 def forward_logging(node: Node) -> None:

@@ -18,6 +18,7 @@ from midas_depth_ros.nodes.messages import copied_header, image_message
 MILLIMETRES = 1000.0
 LARGEST_16UC1 = 65535
 POINT_FIELDS = ('x', 'y', 'z', 'rgb')
+FLOAT32_BYTES = 4
 
 
 def body_header(header: Header, frame_id: str) -> Header:
@@ -113,6 +114,12 @@ def cloud_array(message: PointCloud2) -> NDArray[np.float64]:
     needed = message.row_step * message.height
     if len(message.data) < needed or message.row_step < message.width * message.point_step:
         raise ValueError(f'the cloud has {len(message.data)} bytes: {needed} are needed')
+    if not count:
+        return np.zeros((0, 3))
+    # NumPy takes what it is told, and reads wherever that points to.
+    last = max(offsets[name] for name in 'xyz') + FLOAT32_BYTES
+    if last > message.point_step:
+        raise ValueError(f'x, y, z end at byte {last} of points of {message.point_step} bytes')
     kind = '>f4' if message.is_bigendian else '<f4'
     layout = np.dtype(
         {

@@ -50,7 +50,7 @@ class OfflineSubscription:
         self._with_info = len(inspect.signature(callback).parameters) == 2
 
     def deliver(self, data: bytes) -> None:
-        """Call back. Raises RuntimeError (rclpy's own) for bytes that are no such message."""
+        """Call back. What is wrong with the bytes, `boundary` keeps."""
         message = data if self._raw else deserialize_message(data, self._kind)
         if self._with_info:
             self._callback(message, {})

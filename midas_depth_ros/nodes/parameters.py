@@ -19,6 +19,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from midas_depth_ros.nodes.boundary import guard_services
 from midas_depth_ros.nodes.declarations import (
     Settings,
     Spec,
@@ -57,6 +58,7 @@ class ParameterServer(Generic[Settings]):
         node.add_on_set_parameters_callback(self._validate)
         if hasattr(node, 'add_post_set_parameters_callback'):
             node.add_post_set_parameters_callback(self._apply)
+        guard_services(node)
 
     @property
     def current(self) -> Settings:

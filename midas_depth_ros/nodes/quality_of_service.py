@@ -1,10 +1,15 @@
-"""Quality of service of our topics, and what does not match it on the other side."""
+"""How our nodes publish and subscribe: quality of service, and what does not match it elsewhere.
+
+Every subscription of the package is made here: what comes is taken as bytes and read within a
+boundary, so that no message ends a node.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import copy
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
@@ -18,6 +23,9 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+
+from midas_depth_ros.nodes import boundary
+from midas_depth_ros.nodes.serialised import Unreadable, deserialised
 
 # Best effort takes what any publisher sends; one message deep, since only the newest counts.
 NEWEST_IMAGE = QoSProfile(
@@ -66,8 +74,14 @@ def make_subscription(
     profile: QoSProfile,
     serialised: bool = False,
     callback_group: CallbackGroup | None = None,
+    on_fault: Callable[[str], None] | None = None,
 ) -> Subscription:
     """A subscription whose quality users may override; raises as `make_publisher` does.
+
+    The callback takes a message, or a message and what the middleware knows of it. It never gets
+    bytes that are no message of this class, and what it raises ends nothing: both are counted and
+    kept for diagnostics (`boundary.faults_of`), and told to `on_fault`, or said at WARN now and
+    then.
 
     `serialised`: the callback gets bytes, as they came; messages where rclpy cannot do that.
     """
@@ -76,13 +90,44 @@ def make_subscription(
         'callback_group': callback_group,
     }
     profile = copy.copy(profile)
+    name = topic  # until it is known with its namespace
+
+    def deliver(taken: Any, *info: Any) -> None:
+        try:
+            as_it_came = serialised or not isinstance(taken, bytes)
+            message = taken if as_it_came else deserialised(taken, kind)
+        except Unreadable as error:
+            boundary.refuse(node, name, str(error), on_fault)
+            return
+        boundary.attempt(node, name, lambda: callback(message, *info), on_fault)
+
+    receive: Callable[..., None] = lambda taken: deliver(taken)  # noqa: E731 - rclpy counts arguments
+    if _wants_info(callback):
+        receive = lambda taken, info: deliver(taken, info)  # noqa: E731
     try:
-        if serialised:
-            with contextlib.suppress(TypeError):  # rclpy does not know the option
-                return node.create_subscription(kind, topic, callback, profile, raw=True, **options)
-        return node.create_subscription(kind, topic, callback, profile, **options)
+        try:
+            made = node.create_subscription(kind, topic, receive, profile, raw=True, **options)
+        except TypeError:  # rclpy does not know the option
+            made = node.create_subscription(kind, topic, receive, profile, **options)
     except RuntimeError as error:
         raise ValueError(f'qos_overrides of {topic}: {error}') from error
+    name = made.topic_name
+    return made
+
+
+def _wants_info(callback: Callable[..., None]) -> bool:
+    """Whether a callback needs a second argument: rclpy's own question."""
+    try:
+        inspect.signature(callback).bind(object())
+    except TypeError:
+        return True
+    return False
+
+
+def publisher_nodes(node: Node, subscription: Subscription) -> list[str]:
+    """The full names of the nodes that publish on its topic, one for each publisher."""
+    endpoints = node.get_publishers_info_by_topic(subscription.topic_name)
+    return [f'{end.node_namespace.rstrip("/")}/{end.node_name}' for end in endpoints]
 
 
 def publishers_of(node: Node, subscription: Subscription) -> tuple[int, list[str]]:

@@ -29,6 +29,7 @@ from midas_depth_ros.nodes.settings import DepthNodeSettings
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+MOST_POINTS = 20_000  # of one message
 KINDS = {'scan': LaserScan, 'range': Range, 'points': PointCloud2}
 
 
@@ -65,27 +66,38 @@ class ReferenceInput:
         age_s = abs(picture_stamp_ns - stamp_ns(message.header)) / NANOSECONDS
         if age_s > settings.reference.max_age:
             return Refusal(f'{self._topic} is {age_s:.2f} s from the picture')
-        transform = optical_from_sensor(mount, settings)
-        if isinstance(message, LaserScan):
-            limits = {'range_min': message.range_min, 'range_max': message.range_max}
-            return scan_points(
-                message.ranges,
-                message.angle_min,
-                message.angle_increment,
-                transform,
-                camera,
-                **limits,
-            )
-        if isinstance(message, Range):
-            limits = {'range_min': message.min_range, 'range_max': message.max_range}
-            return range_points(message.range, transform, camera, **limits)
         try:
-            return cloud_points(cloud_array(message), transform, camera)
-        except ValueError as error:
-            return Refusal(f'{self._topic}: {error}')
+            return _points(message, optical_from_sensor(mount, settings), camera)
+        except (ValueError, ArithmeticError, MemoryError) as error:
+            return Refusal(f'{self._topic}: {error or type(error).__name__}')
 
     def _on_message(self, message: Any) -> None:
         self._newest = message
+
+
+def _points(message: Any, transform: np.ndarray, camera: CameraModel) -> ReferencePoints | Refusal:
+    """The points of a message in the pixels of `camera`. Raises ValueError and ArithmeticError."""
+    if isinstance(message, Range):
+        limits = {'range_min': message.min_range, 'range_max': message.max_range}
+        return range_points(message.range, transform, camera, **limits)
+    if isinstance(message, LaserScan):
+        limits = {'range_min': message.range_min, 'range_max': message.range_max}
+        step = stride(len(message.ranges))
+        return scan_points(
+            message.ranges[::step],
+            message.angle_min,
+            message.angle_increment * step,
+            transform,
+            camera,
+            **limits,
+        )
+    points = cloud_array(message)
+    return cloud_points(points[:: stride(len(points))], transform, camera)
+
+
+def stride(count: int) -> int:
+    """Of so many points every how many are used: each costs, and a fit wants no more."""
+    return max(1, -(-count // MOST_POINTS))
 
 
 def optical_from_sensor(mount: CameraMount, settings: DepthNodeSettings) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
 
+from midas_depth_ros.nodes import boundary
 from midas_depth_ros.nodes.diagnostics import (
     CameraReport,
     ModelReport,
@@ -54,7 +55,12 @@ class Reporting:
         """Publish now."""
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        model = dataclasses.replace(self._model(), cpu_percent=self._processor.percent())
+        model = dataclasses.replace(
+            self._model(),
+            cpu_percent=self._processor.percent(),
+            refused=boundary.refused_words(self._node),
+            refused_lately=boundary.refused_words(self._node, recent=True),
+        )
         message.status.append(model_status(model))
         for camera in self._cameras():
             report = self._camera_report(camera, model.enabled)

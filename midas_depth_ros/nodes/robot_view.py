@@ -16,6 +16,7 @@ from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import Image, LaserScan
 from std_msgs.msg import Header
@@ -32,6 +33,7 @@ from midas_depth_ros.sim.packing import packed
 
 NANOSECONDS = 1_000_000_000
 DIAGNOSTICS_PERIOD_S = 0.25
+MOST_BACK_S, MOST_AHEAD_S = 1.0, 60.0  # what may be a pause of the process
 SCAN_RANGE_M = (0.02, 30.0)
 
 
@@ -59,7 +61,7 @@ class RobotView:
         self._scan = qos.make_publisher(node, LaserScan, 'ground_truth/scan')
         self._odometry = qos.make_publisher(node, Odometry, 'odom')
         self._diagnostics = qos.make_publisher(node, DiagnosticArray, '/diagnostics')
-        node.create_subscription(Twist, 'cmd_vel', self._on_command, 1)
+        qos.make_subscription(node, Twist, 'cmd_vel', self._on_command, QoSProfile(depth=1))
         node.create_service(Trigger, '~/reset', self._on_reset)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(1.0 / settings.robot.odometry_rate, self._on_tick, clock=steady)
@@ -112,6 +114,10 @@ class RobotView:
     def _advance(self, time_ns: int) -> Motion:
         if self._server.current.seed != self._seed:
             self._begin(self._server.current)
+        jump_s = (time_ns - self._epoch_ns) / NANOSECONDS - self._robot.motion.time_s
+        if not -MOST_BACK_S <= jump_s <= MOST_AHEAD_S:
+            # Time was set: nobody drives through years of it, nor waits until it is then again.
+            self._epoch_ns += round(jump_s * NANOSECONDS)
         return self._robot.advance((time_ns - self._epoch_ns) / NANOSECONDS)
 
     def _on_command(self, message: Twist) -> None:

@@ -198,3 +198,32 @@ def test_without_the_request_there_is_no_clock(ros: Ros) -> None:
     make(ros)
     ros.spin_until(lambda: odometry, what='odometry')
     assert ros.node.count_publishers('/clock') == 0
+
+
+def test_a_clock_that_is_set_neither_hangs_it_nor_moves_the_robot(ros: Ros) -> None:
+    """Seventy years in one step, and back: the robot was nowhere meanwhile, and obeys again."""
+    odometry = ros.collect(Odometry, '/odom')
+    make(ros, use_sim_time=True)
+    clock = ros.publisher(Clock, '/clock')
+    commands = ros.publisher(Twist, '/cmd_vel')
+
+    def at(seconds: float) -> Clock:
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = int(seconds), int(seconds % 1 * 1e9)
+        return message
+
+    for seconds in (100, 2_147_483_000, 100):
+        clock.publish(at(seconds))
+        ros.spin_until(
+            lambda s=seconds: odometry and stamp_ns(odometry[-1].header) == s * 10**9,
+            what=f'odometry at {seconds} s',
+        )
+    assert place(odometry[-1]) == pytest.approx(START, abs=1e-6)
+    passed = iter(range(1, 10_000))
+
+    def met() -> Any:
+        clock.publish(at(100 + next(passed) / 50))
+        commands.publish(twist(0.3))
+        return odometry[-1].twist.twist.linear.x > 0.2
+
+    ros.spin_until(met, what='a robot that drives')

@@ -2,7 +2,7 @@
 
 The fixture `ros` gives a `Ros`; `test/nodes/conftest.py` and `test/e2e/conftest.py` import it.
 Nodes are made with `ros.make_node`, messages gathered with `ros.collect`, and conditions awaited
-with `ros.spin_until`. A callback that raises fails the test.
+with `ros.spin_until`. A callback that raises fails the test, also where the node survives that.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from midas_depth_ros.demo.environment import free_domain
+from midas_depth_ros.nodes.boundary import faults_of
 
 with warnings.catch_warnings():
     # The message library's parser imports what Python 3.11 deprecates, at the first message.
@@ -68,6 +69,7 @@ class Ros:
         self.executor = make_executor(context=self.context)
         self.error: BaseException | None = None
         self._nodes: list[Node] = []
+        self.survives = False  # callbacks of nodes may raise, within their boundary
         self._stopping = False
         self._thread = threading.Thread(target=self._spin, name='ros_test_executor')
         self.node = self.make_node('test_peer')
@@ -99,6 +101,7 @@ class Ros:
 
     def destroy(self, node: Node) -> None:
         """End one node before the test ends."""
+        self._check_boundary(node)
         self.executor.remove_node(node)
         self._nodes.remove(node)
         node.destroy_node()
@@ -153,6 +156,7 @@ class Ros:
         self.executor.wake()
         self._thread.join()
         self.executor.shutdown()
+        nodes = list(self._nodes)
         try:
             for node in reversed(self._nodes):
                 node.destroy_node()
@@ -160,6 +164,13 @@ class Ros:
             self._nodes.clear()
             rclpy.shutdown(context=self.context)
         self._raise_error()
+        for node in nodes:
+            self._check_boundary(node)
+
+    def _check_boundary(self, node: Node) -> None:
+        """A node lives on when a callback of ours raises, but a test must not."""
+        raised = {name: faults.last for name, faults in faults_of(node).items() if faults.raised}
+        assert self.survives or not raised, f'{node.get_name()}: {raised}'
 
     def _raise_error(self) -> None:
         error, self.error = self.error, None

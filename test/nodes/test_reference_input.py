@@ -1,0 +1,93 @@
+"""What a range sensor sends, however odd: points in the picture, or a reason why there are none."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import pytest
+from driving import header
+from raw_messages import raw_messages
+from scans import fields
+from sensor_msgs.msg import LaserScan, PointCloud2, Range
+
+from midas_depth_ros.geometry import CameraModel, CameraMount, ReferencePoints, Refusal
+from midas_depth_ros.nodes.metric_messages import cloud_message
+from midas_depth_ros.nodes.reference_input import MOST_POINTS, ReferenceInput
+from midas_depth_ros.nodes.serialised import Unreadable, deserialised
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+
+CAMERA = CameraModel.from_field_of_view(64, 48, 1.5)
+MOUNT = CameraMount(0.3, 0.1)
+
+
+def settings() -> DepthNodeSettings:
+    made = DepthNodeSettings()
+    # In the body's frame ahead of the lens, as a lidar beside it.
+    return dataclasses.replace(made, reference=dataclasses.replace(made.reference, z=0.3))
+
+
+def scan() -> LaserScan:
+    message = LaserScan(header=header(7))
+    for name, value in fields(3.0).items():
+        setattr(message, name, value if name != 'ranges' else [float(r) for r in value])
+    return message
+
+
+def cloud(count: int) -> PointCloud2:
+    """Points on a wall 2 m ahead of the body."""
+    across = np.linspace(-1, 1, count)
+    xyz = np.stack([np.full(count, 2.0), across, np.full(count, 0.0)], axis=-1)
+    points = xyz.astype(np.float32)[None]
+    return cloud_message(points, np.zeros((1, count, 3), np.uint8), header(7))
+
+
+GOOD = {
+    'scan': scan(),
+    'range': Range(header=header(7), range=1.0, max_range=4.0),
+    'points': cloud(50),
+}
+
+
+@pytest.fixture
+def points_of(ros):
+    """What an input of a kind makes of a message."""
+
+    def ask(source, message):
+        made = ReferenceInput(ros.node, 'camera', source)
+        made._on_message(message)
+        return made.points(7 * 10**9, CAMERA, MOUNT, settings())
+
+    return ask
+
+
+@pytest.mark.parametrize('source', GOOD)
+def test_a_good_message_gives_points(points_of, source):
+    points = points_of(source, GOOD[source])
+    assert isinstance(points, ReferencePoints)
+    assert len(points) > 0
+
+
+@pytest.mark.parametrize('source', GOOD)
+@pytest.mark.filterwarnings('ignore::RuntimeWarning')
+def test_an_odd_message_gives_points_or_a_reason(points_of, source):
+    read = 0
+    for data in raw_messages(GOOD[source], 1500):
+        with contextlib.suppress(Unreadable):
+            message = deserialised(data, type(GOOD[source]))
+            message.header = header(7)
+            assert isinstance(points_of(source, message), (ReferencePoints, Refusal))
+            read += 1
+    assert read > 100
+
+
+def test_of_millions_of_points_some_are_used(points_of):
+    many, few = points_of('points', cloud(1_000_000)), points_of('points', cloud(10_000))
+    assert len(few) > 1000
+    assert 1000 < len(many) <= MOST_POINTS
+    np.testing.assert_allclose([many.u.min(), many.u.max()], [few.u.min(), few.u.max()], atol=0.1)
+    dense = scan()
+    dense.ranges = np.repeat(np.array(dense.ranges), 5000).tolist()
+    dense.angle_increment /= 5000
+    assert 100 < len(points_of('scan', dense)) <= MOST_POINTS
