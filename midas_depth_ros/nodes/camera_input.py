@@ -20,8 +20,16 @@ from midas_depth_ros.images import ImageError, check_compressed, check_image
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.image_subscription import ImageSubscription
 from midas_depth_ros.nodes.messages import stamp_ns
-from midas_depth_ros.nodes.scheduling import Frame, FrameExchange, Pace, StampThrottle
+from midas_depth_ros.nodes.scheduling import (
+    NANOSECONDS,
+    Frame,
+    FrameExchange,
+    Pace,
+    RateBound,
+    StampThrottle,
+)
 from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.stamps import Restarts, StampJudge, Verdict
 from midas_depth_ros.nodes.statistics import CameraStatistics
 
 if TYPE_CHECKING:
@@ -55,9 +63,7 @@ class CameraInput:
         self._exchange: FrameExchange | None = None
         self._statistics = statistics
         self._wanted = wanted
-        self._throttle = StampThrottle()
-        self._pace = Pace()
-        self._restarted = False
+        self._forget_time(paced=True)
         self._last_info: CameraInfo | None = None
         self._fault_logged_s = -FAULT_LOG_PERIOD_S
         self._images: ImageSubscription | None = None
@@ -69,8 +75,7 @@ class CameraInput:
         """Subscribe to the camera's topics; frames go into `exchange`."""
         settings = self._settings()
         self._exchange = exchange
-        self._throttle = StampThrottle()
-        self._pace = Pace()
+        self._forget_time(paced=not settings.process_every_frame)
         raw = settings.transport == 'raw'
         self._check = check_image if raw else check_compressed
         self._images = ImageSubscription(
@@ -89,6 +94,18 @@ class CameraInput:
             qos.CAMERA_INFO,
         )
         self._statistics.watch()
+
+    def _forget_time(self, paced: bool) -> None:
+        """Know nothing of the stamps, as before the first frame."""
+        self._throttle, self._bound, self._pace = StampThrottle(), RateBound(), Pace()
+        self._judge, self._restarts = StampJudge(paced), Restarts()
+        self._restarted = False
+        self._told_time = True
+
+    @property
+    def stamps(self) -> Verdict:
+        """What is wrong with the stamps of the last seconds, if anything."""
+        return self._judge.verdict
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -109,6 +126,12 @@ class CameraInput:
         if self._images is None:
             return 0, []
         return qos.publishers_of(self._node, self._images.subscription)
+
+    def publisher_nodes(self) -> list[str]:
+        """Which nodes publish on the image topic, one entry for each publisher."""
+        if self._images is None:
+            return []
+        return qos.publisher_nodes(self._node, self._images.subscription)
 
     def model_for(self, width: int, height: int) -> CameraModel | None:
         """What is known of the camera, for pictures of this size; None if nothing is.
@@ -165,34 +188,60 @@ class CameraInput:
             self._node.get_logger().debug(traceback.format_exc())
 
     def _look_at(self, message: Any) -> None:
-        """Check a message, hand it over if it is its turn. Raises ImageError."""
+        """Check a message, judge its stamp, hand it over if it is its turn. Raises ImageError."""
         settings = self._settings()
         self._check(message, settings.max_pixels)
+        received_s = time.monotonic()
+        clock = self._node.get_clock()
+        now_ns, simulated = clock.now().nanoseconds, getattr(clock, 'ros_time_is_active', False)
+        stamp = stamp_ns(message.header)
+        verdict = self._judge.add(stamp, received_s, now_ns, simulated)
         every = settings.process_every_frame
         if not self._wanted():
             self._statistics.count('unwanted')
             if not every:
                 self._pause(IDLE_PAUSE_S, 'unwanted')
             return
-        received_s = time.monotonic()
-        stamp = stamp_ns(message.header) or self._node.get_clock().now().nanoseconds
-        if self._throttle.jumped_back(stamp):
+        self._note_restart(stamp, verdict.tells_time or every)
+        if not every and not self._has_turn(stamp, received_s, now_ns, simulated, verdict):
+            self._statistics.count('throttled')
+            return
+        restarted, self._restarted = self._restarted, False
+        frame = Frame(self.camera, message, stamp or now_ns, received_s, restarted, self._told_time)
+        if self._exchange is not None and self._exchange.put(frame) is not None:
+            self._statistics.count('dropped')
+
+    def _note_restart(self, stamp: int, tells_time: bool) -> None:
+        """Take note when what is remembered of the frames before has lost its meaning."""
+        went_back, restarted = self._restarts.add(stamp)
+        self._statistics.stamp_jumps += went_back
+        if tells_time != self._told_time:
+            self._told_time = tells_time
             self._restarted = True
-            self._statistics.stamp_jumps += 1
+        elif restarted:
+            self._restarted = True
             self._node.get_logger().info(f'{self.camera}: stamps went back, starting anew')
-        max_rate = 0.0 if every else settings.max_rate
+
+    def _has_turn(
+        self, stamp: int, received_s: float, now_ns: int, simulated: bool, verdict: Verdict
+    ) -> bool:
+        """Whether the frame comes no sooner than max_rate allows.
+
+        By its stamp, so that simulated time and a bag are throttled as the live camera was; by
+        receipt where stamps do not tell time. Without a simulated clock max_rate holds by receipt
+        in any case: stamps may jump as they like.
+        """
+        max_rate = self._settings().max_rate
+        if not verdict.tells_time:
+            now_s = now_ns / NANOSECONDS if simulated else received_s
+            return self._bound.passes(now_s, max_rate)
+        stamp = stamp or now_ns
         passes = self._throttle.passes(stamp, max_rate)
         self._pace.add(stamp, received_s)
         if self._pace.steady:
             closed_s = self._throttle.closed_for_s(stamp, max_rate)
             self._pause(closed_s - max(EARLY_S, EARLY_SHARE * closed_s), 'throttled')
-        if not passes:
-            self._statistics.count('throttled')
-            return
-        frame = Frame(self.camera, message, stamp, received_s, self._restarted)
-        self._restarted = False
-        if self._exchange is not None and self._exchange.put(frame) is not None:
-            self._statistics.count('dropped')
+        return passes and (simulated or self._bound.passes(received_s, max_rate))
 
     def _pause(self, seconds: float, ending: str) -> None:
         """Let the frames pass by of which it is known that they would end here."""

@@ -47,6 +47,8 @@ class CameraReport:
     closeness: str
     scale: dict[str, str]
     image_timeout_s: float
+    stamps: str = ''  # what is wrong with them
+    publisher_nodes: tuple[str, ...] = ()
 
 
 def model_status(report: ModelReport) -> DiagnosticStatus:
@@ -94,6 +96,7 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         'frames unwanted': counts.unwanted,
         'frames rejected': counts.rejected,
         'frames failed': counts.failed,
+        'stamps': report.stamps or 'as they should be',
         'stamp jumps': statistics.stamp_jumps,
         'last fault': statistics.last_fault,
         'picture': statistics.blind or statistics.partly_blind or 'good',
@@ -120,6 +123,17 @@ def silence(report: CameraReport, seconds: float) -> str:
     return text + ''.join(f'; {reason}' for reason in report.incompatible)
 
 
+def time_trouble(report: CameraReport) -> str:
+    """The sentence about stamps that cannot be right, or pictures of several senders, or ''."""
+    if len(report.publisher_nodes) > 1:
+        text = (
+            f'{len(report.publisher_nodes)} publishers on {report.topic} '
+            f'({", ".join(report.publisher_nodes)}): their pictures are mixed, leave one of them'
+        )
+        return f'{text}; {report.stamps}' if report.stamps else text
+    return report.stamps
+
+
 def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes, str]:
     """Level and sentence of a camera, the gravest first."""
     if not report.running:
@@ -136,6 +150,9 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
         return DiagnosticStatus.WARN, statistics.partly_blind
     if report.incompatible:
         return DiagnosticStatus.WARN, f'incompatible QoS: {"; ".join(report.incompatible)}'
+    trouble = time_trouble(report)
+    if trouble:
+        return DiagnosticStatus.WARN, trouble
     if not report.wanted:
         return DiagnosticStatus.OK, 'idle: nobody subscribes to an output'
     return DiagnosticStatus.OK, f'{statistics.rates()[1]:.1f} frames per second'

@@ -10,7 +10,7 @@ from std_msgs.msg import Header
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.nodes.scheduling import NANOSECONDS, Frame
+from midas_depth_ros.nodes.scheduling import Frame
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 
 Grid = tuple[np.ndarray, np.ndarray]
@@ -53,8 +53,8 @@ class FrameView:
 
     @property
     def stamp_s(self) -> float:
-        """The stamp of the input in seconds."""
-        return self.frame.stamp_ns / NANOSECONDS
+        """The stamp of the input in seconds; of its receipt while stamps do not tell time."""
+        return self.frame.time_s
 
     @property
     def size(self) -> tuple[int, int]:

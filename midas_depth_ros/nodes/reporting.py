@@ -1,4 +1,4 @@
-"""/diagnostics of depth_node at a steady rate, and a line of log when a camera is silent.
+"""/diagnostics of depth_node at a steady rate, and a line of log when a camera is silent or wrong.
 
 What is known of the model and the cameras comes in by functions; `diagnostics` words it.
 """
@@ -20,6 +20,7 @@ from midas_depth_ros.nodes.diagnostics import (
     camera_status,
     model_status,
     silence,
+    time_trouble,
 )
 from midas_depth_ros.nodes.metric_output import scale_words
 from midas_depth_ros.nodes.statistics import CameraStatistics, ProcessorUse
@@ -28,7 +29,7 @@ from midas_depth_ros.nodes.worker import Camera
 if TYPE_CHECKING:
     from midas_depth_ros.nodes.depth_node import DepthNode
 
-SILENCE_LOG_PERIOD_S = 10.0
+LOG_PERIOD_S = 10.0
 
 
 class Reporting:
@@ -45,7 +46,7 @@ class Reporting:
         self._model = model
         self._cameras = cameras
         self._processor = ProcessorUse()
-        self._silence_logged_s: dict[str, float] = {}
+        self._logged_s: dict[str, float] = {}
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # A steady clock: diagnostics must also tell of a simulated clock that stands still.
         period_s = 1.0 / node.settings.diagnostics_rate
@@ -64,7 +65,7 @@ class Reporting:
         message.status.append(model_status(model))
         for camera in self._cameras():
             report = self._camera_report(camera, model.enabled)
-            self._log_silence(report, camera.statistics)
+            self._log_trouble(report, camera.statistics)
             message.status.append(camera_status(report, camera.statistics))
         for status in message.status:  # nodes of one name in two namespaces are told apart by it
             status.hardware_id = self._node.get_fully_qualified_name()
@@ -85,14 +86,19 @@ class Reporting:
             closeness=(near.reason or 'known') if near else 'not computed',
             scale=scale_words(camera.metric),
             image_timeout_s=self._node.settings.image_timeout,
+            stamps=camera.input.stamps.text,
+            publisher_nodes=tuple(camera.input.publisher_nodes()),
         )
 
-    def _log_silence(self, report: CameraReport, statistics: CameraStatistics) -> None:
-        silent_s = statistics.silent_for()
-        if not report.running or silent_s <= report.image_timeout_s:
+    def _log_trouble(self, report: CameraReport, statistics: CameraStatistics) -> None:
+        """Say now and then that a camera is silent, or that its stamps cannot be right."""
+        if not report.running:
             return
+        silent_s = statistics.silent_for()
+        silent = silent_s > report.image_timeout_s
+        text = silence(report, silent_s) if silent else time_trouble(report)
         now = time.monotonic()
-        last = self._silence_logged_s.get(report.camera, -SILENCE_LOG_PERIOD_S)
-        if now - last >= SILENCE_LOG_PERIOD_S:
-            self._silence_logged_s[report.camera] = now
-            self._node.get_logger().warning(silence(report, silent_s))
+        last = self._logged_s.get(report.camera, -LOG_PERIOD_S)
+        if text and now - last >= LOG_PERIOD_S:
+            self._logged_s[report.camera] = now
+            self._node.get_logger().warning(text if silent else f'{report.camera}: {text}')

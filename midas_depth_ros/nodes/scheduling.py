@@ -1,4 +1,4 @@
-"""Which frame next: throttling by stamps, newest frame only, fair among cameras.
+"""Which frame next: throttling by stamps or by receipt, newest frame only, fair among cameras.
 
 Plain Python, no ROS: frames come in from subscription callbacks, one worker thread takes them
 out. A frame that is replaced before it was taken is a counted drop, never a queue.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import threading
+from collections.abc import Callable
 from typing import Any
 
 NANOSECONDS = 1_000_000_000
 JITTER = 0.25  # share of a period by which a frame may come early without being skipped
+BURST, SLACK = 2.0, 1.02  # frames at once; clocks of camera and computer differ a little
 # For stamps to count as steady.
 PACE_WINDOWS, PACE_WINDOW_S, PACE_RATIO, PACE_JITTER_S = 3, 0.25, 1.2, 0.03
 
@@ -25,7 +27,13 @@ class Frame:
     message: Any
     stamp_ns: int
     received_s: float  # monotonic clock
-    restarted: bool = False  # the stamps jumped back before this frame
+    restarted: bool = False  # time began anew before this frame: what came before has no meaning
+    tells_time: bool = True  # whether its stamp can be used to tell how much later it is
+
+    @property
+    def time_s(self) -> float:
+        """When it was, for what is remembered from frame to frame: by its stamp, or by receipt."""
+        return self.stamp_ns / NANOSECONDS if self.tells_time else self.received_s
 
 
 class StampThrottle:
@@ -65,6 +73,29 @@ class StampThrottle:
         return max(0.0, (self._due_ns - tolerance_ns - stamp_ns) / NANOSECONDS)
 
 
+class RateBound:
+    """Lets no more than a rate pass, whatever the stamps say: by the time that it is given.
+
+    As many frames as a burst holds may pass at once, so that what comes late by chance is not lost.
+    """
+
+    def __init__(self) -> None:
+        self._free = BURST
+        self._last_s: float | None = None
+
+    def passes(self, now_s: float, max_rate_hz: float) -> bool:
+        """Whether a frame may pass now; 0 Hz means without limit. A clock set back starts anew."""
+        elapsed_s = max(0.0, now_s - self._last_s) if self._last_s is not None else 0.0
+        self._last_s = now_s
+        if max_rate_hz <= 0:
+            return True
+        self._free = min(BURST, self._free + SLACK * max_rate_hz * elapsed_s)
+        if self._free < 1.0:
+            return False
+        self._free -= 1.0
+        return True
+
+
 class Pace:
     """Whether stamps go as the wall clock goes, or slower: then time tells what is to come.
 
@@ -96,19 +127,31 @@ class Pace:
 class FrameExchange:
     """Frames between the callbacks and the worker: a slot per camera, taken in turn.
 
-    With `capacity` 1 a new frame replaces a waiting one (`put` returns the one it replaced).
-    With a larger capacity nothing is replaced: `put` waits for room, which holds a reliable
-    publisher back (replay of every frame).
+    With `capacity` 1 a new frame replaces a waiting one (`put` returns the one it replaced). With a
+    larger capacity nothing is replaced (replay of every frame): who puts asks `is_full` first and
+    is called by `on_room` when there is room again; `put` itself waits for it.
     """
 
-    def __init__(self, cameras: tuple[str, ...], capacity: int = 1) -> None:
+    def __init__(
+        self,
+        cameras: tuple[str, ...],
+        capacity: int = 1,
+        on_room: Callable[[], object] = lambda: None,
+    ) -> None:
         self._waiting: dict[str, collections.deque[Frame]] = {
             camera: collections.deque() for camera in cameras
         }
         self._turn = collections.deque(cameras)
         self._capacity = capacity
+        self._on_room = on_room
         self._closed = False
         self._changed = threading.Condition()
+
+    def is_full(self, camera: str) -> bool:
+        """Whether the next frame of this camera would have to wait."""
+        with self._changed:
+            full = len(self._waiting[camera]) >= self._capacity > 1
+            return full and not self._closed
 
     def put(self, frame: Frame) -> Frame | None:
         """Hand a frame over; returns the frame that it replaced and that nobody will see."""
@@ -136,7 +179,9 @@ class FrameExchange:
             frame = self._waiting[self._turn[0]].popleft()
             self._turn.rotate(-1)
             self._changed.notify_all()
-            return frame
+        if self._capacity > 1:
+            self._on_room()
+        return frame
 
     def close(self) -> None:
         """Wake everybody and refuse further frames; what waits is forgotten."""

@@ -126,7 +126,9 @@ class DepthNodeSettings:
     )
     max_rate: float = parameter(
         5.0,
-        'Frames per second and camera, by header stamps; 0 = as many as the CPU manages.',
+        'Frames per second and camera, by header stamps, or by the time of receipt where stamps '
+        'cannot be right; without use_sim_time never more than that by receipt, whatever stamps '
+        'say. 0 = as many as the CPU manages.',
         unit='Hz',
         minimum=0.0,
         maximum=1000.0,

@@ -149,7 +149,7 @@ class Worker:
         verdict = Verdict()
         # An estimator of somebody's own need not say that it sees pictures.
         if getattr(self._estimator, 'of_pictures', False):
-            frozen = camera.freeze.look(rgb, frame.stamp_ns / NANOSECONDS, settings.frozen_after)
+            frozen = camera.freeze.look(rgb, frame.time_s, settings.frozen_after)
             if frozen:
                 verdict = Verdict(frozen)
             elif settings.picture_check:

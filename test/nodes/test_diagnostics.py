@@ -137,3 +137,36 @@ def test_a_model_with_a_notice_warns_and_without_one_is_ok():
 def test_no_model_says_in_which_state_the_node_is():
     status = model_status(dataclasses.replace(MODEL, model='', backend='', state='unconfigured'))
     assert status.message == 'no model loaded (unconfigured)'
+
+
+def test_stamps_that_cannot_be_right_are_a_warning_with_their_reason(statistics):
+    statistics.received()
+    good = camera_status(CAMERA, statistics)
+    assert values(good)['stamps'] == 'as they should be'
+    assert good.level == DiagnosticStatus.OK
+    status = camera_status(dataclasses.replace(CAMERA, stamps='stamps stand still'), statistics)
+    assert (status.level, status.message) == (DiagnosticStatus.WARN, 'stamps stand still')
+    assert values(status)['stamps'] == 'stamps stand still'
+
+
+def test_several_publishers_are_a_warning_that_names_them(statistics):
+    statistics.received()
+    report = dataclasses.replace(CAMERA, publisher_nodes=('/driver', '/bag_player'))
+    status = camera_status(report, statistics)
+    assert status.level == DiagnosticStatus.WARN
+    assert '2 publishers on /front/image_raw (/driver, /bag_player)' in status.message
+    status = camera_status(dataclasses.replace(report, stamps='two sequences'), statistics)
+    assert '/bag_player' in status.message
+    assert 'two sequences' in status.message
+    one = dataclasses.replace(CAMERA, publisher_nodes=('/driver',))
+    assert camera_status(one, statistics).level == DiagnosticStatus.OK
+
+
+def test_messages_that_were_refused_lately_are_a_warning_of_the_node():
+    refused = '/imu: 3 (ends within orientation)'
+    status = model_status(dataclasses.replace(MODEL, refused=refused))
+    assert status.level == DiagnosticStatus.OK
+    assert values(status)['messages refused'] == refused
+    status = model_status(dataclasses.replace(MODEL, refused=refused, refused_lately=refused))
+    assert status.level == DiagnosticStatus.WARN
+    assert refused in status.message

@@ -147,6 +147,29 @@ def test_with_capacity_every_frame_comes_through_in_order():
     assert replaced == [None] * 50
 
 
+def test_who_asks_for_room_never_waits_and_is_told_when_there_is_some():
+    told = []
+    exchange = FrameExchange(('a', 'b'), capacity=2, on_room=lambda: told.append(True))
+    exchange.put(frame('a', 1))
+    assert not exchange.is_full('a')
+    exchange.put(frame('a', 2))
+    assert exchange.is_full('a')
+    assert not exchange.is_full('b')
+    assert not told
+    exchange.take()
+    assert not exchange.is_full('a')
+    assert told == [True]
+    exchange.put(frame('a', 3))
+    exchange.close()
+    assert not exchange.is_full('a'), 'what comes now is refused, not waited for'
+
+
+def test_a_slot_that_is_replaced_is_never_full():
+    exchange = FrameExchange(('a',))
+    exchange.put(frame('a', 1))
+    assert not exchange.is_full('a')
+
+
 def test_close_wakes_a_taker_and_a_waiting_sender():
     empty, full = FrameExchange(('a',)), FrameExchange(('a',), capacity=2)
     full.put(frame('a', 1))

@@ -1,0 +1,255 @@
+"""Whether the stamps of a camera can be right, and what they say when they cannot.
+
+Plain Python, no ROS. Stamps, the times of receipt and the node's clock come in, frame by frame. A
+`Verdict` comes out, in words that name how far off they are and the remedy, and whether a step back
+is a new beginning. Stamps are compared with the time that the node lives in: steady time, or a
+simulated clock where it has one. So a bag that is played slowly is right as long as /clock is as
+slow.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import statistics
+from collections.abc import Callable
+
+NANOSECONDS = 1_000_000_000
+WINDOW_S = 3.0  # of receipt, over which stamps are judged
+FEWEST, SHORTEST_S = 4, 0.8  # frames and seconds without which nothing is said
+JUDGED_EVERY_S = 0.2
+# A camera's clock and ours differ by parts in a million. Frames that come late, or in bursts, look
+# like more: hence so wide.
+SLOW, FAST = 0.5, 2.0  # seconds of stamps in one second
+FAR_S = 1.0  # from the node's clock; what acts on pictures looks no farther back either
+CLOCK_STILL_S = 2.0
+SHORTEST_CLOCK_S = 0.1  # of simulated time, to tell a pace by
+# Of the steps in a window.
+MOSTLY_BACK, OFTEN_BACK, TIMES_BACK = 0.75, 0.25, 2
+APART_S = 0.5  # two sequences; less may be the jitter of one
+CALM_FRAMES, FORGET_FRAMES = 10, 100  # without a step back
+TIMES_RESUMED = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """text: what is wrong and what helps, or ''. tells_time: whether stamps go as time goes."""
+
+    text: str = ''
+    tells_time: bool = True
+
+
+class Restarts:
+    """Tells a new beginning (a bag that loops, a clock that was set) from stamps out of order.
+
+    By the stamps alone, so that a recording is always judged alike. The first step back counts as a
+    new beginning. Where one follows soon after another, or where the stamps go on from before it,
+    there are two senders: what is remembered of a scene must not be forgotten with every frame.
+    """
+
+    def __init__(self) -> None:
+        self._newest: int | None = None
+        self._left = 0  # where the stamps had been before they went back
+        self._frames = FORGET_FRAMES  # since they went back
+        self._resumed = 0
+
+    @property
+    def mixed(self) -> bool:
+        """Whether two sequences of stamps come in turn."""
+        return self._resumed >= TIMES_RESUMED
+
+    def add(self, stamp_ns: int) -> tuple[bool, bool]:
+        """Whether the stamp is older than the one before, and whether that is a new beginning."""
+        newest, self._newest = self._newest, stamp_ns
+        if newest is None:
+            return False, False
+        self._frames += 1
+        if stamp_ns >= newest:
+            if newest <= self._left < stamp_ns and self._frames < CALM_FRAMES:
+                self._resumed += 1
+            if self._frames >= FORGET_FRAMES:
+                self._resumed = 0
+            return False, False
+        calm = self._frames >= CALM_FRAMES
+        self._left = newest if calm else max(newest, self._left)
+        self._frames = 0
+        return True, calm and not self.mixed
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    received_s: float
+    stamp_ns: int
+    clock_ns: int
+
+
+class StampJudge:
+    """Judges the stamps of one camera over the last seconds.
+
+    `paced` False = a replay, whose frames come as fast as they are worked on: only their order is
+    judged then.
+    """
+
+    def __init__(self, paced: bool = True) -> None:
+        self._paced = paced
+        self._meanwhile = (
+            'throttled by the time of receipt meanwhile' if paced else 'taken as they come'
+        )
+        self._seen: collections.deque[_Seen] = collections.deque(maxlen=1000)
+        self._simulated = False
+        self._judged_s = -JUDGED_EVERY_S
+        self.verdict = Verdict()
+
+    def add(self, stamp_ns: int, received_s: float, clock_ns: int, simulated: bool) -> Verdict:
+        """Take a frame into account.
+
+        received_s: steady clock. clock_ns: the node's clock then. simulated: whether that follows
+        /clock.
+        """
+        clock_set = simulated and self._seen and clock_ns < self._seen[-1].clock_ns
+        if clock_set or simulated != self._simulated:
+            self._seen.clear()  # time itself has changed: nothing before says what is right now
+        self._simulated = simulated
+        self._seen.append(_Seen(received_s, stamp_ns, clock_ns))
+        while len(self._seen) > FEWEST and received_s - self._seen[0].received_s > WINDOW_S:
+            self._seen.popleft()
+        if received_s - self._judged_s >= JUDGED_EVERY_S:
+            self._judged_s = received_s
+            self.verdict = self._judge()
+        return self.verdict
+
+    def _judge(self) -> Verdict:
+        seen = self._seen
+        if not any(each.stamp_ns for each in seen):
+            return Verdict(
+                'the pictures have no stamps (0), nor have the outputs: nobody can tell their age; '
+                f'{self._meanwhile}: let the camera driver stamp them',
+                tells_time=False,
+            )
+        if len(seen) < FEWEST or seen[-1].received_s - seen[0].received_s < SHORTEST_S:
+            return self.verdict
+        return self._order() or (self._pace() if self._paced else None) or Verdict()
+
+    def _order(self) -> Verdict | None:
+        """What is wrong with the order of the stamps, if anything."""
+        steps = _steps(self._seen, lambda each: each.stamp_ns)
+        if not any(steps):
+            return self._still()
+        back = [-step for step in steps if step < 0]
+        if len(back) < TIMES_BACK:
+            return None
+        restarts = Restarts()
+        for each in self._seen:
+            restarts.add(each.stamp_ns)
+        often = f'{len(back)} of {len(steps)} steps'
+        apart_s = statistics.median(back) / NANOSECONDS
+        if restarts.mixed and (apart_s > APART_S or len(back) > OFTEN_BACK * len(steps)):
+            text = (
+                f'two sequences of stamps, {apart_s:.3g} s apart, come in turn (back in {often}): '
+                f'two publishers, or pictures out of order; {self._meanwhile}: let one camera '
+                'publish here'
+            )
+        elif len(back) > MOSTLY_BACK * len(steps):
+            text = (
+                f'stamps go back ({often}); {self._meanwhile}: mend the camera driver or the player'
+            )
+        elif len(back) > OFTEN_BACK * len(steps):
+            text = f'stamps are out of order (back in {often}); {self._meanwhile}: mend the driver'
+        else:
+            return None
+        return Verdict(text, tells_time=False)
+
+    def _still(self) -> Verdict | None:
+        if self._paced and self._simulated and self._clock_span_s() <= 0:
+            return None  # a simulation that pauses
+        still_s = self._seen[-1].received_s - self._seen[0].received_s
+        return Verdict(
+            f'stamps stand still at {self._seen[-1].stamp_ns / NANOSECONDS:.3f} s while pictures '
+            f'come, for {still_s:.1f} s at least, and so do those of the outputs; '
+            f'{self._meanwhile}: restart the camera, or mend its driver',
+            tells_time=False,
+        )
+
+    def _pace(self) -> Verdict | None:
+        """What is wrong with stamps that are in order, beside the time that the node lives in."""
+        seen = self._seen
+        received_s = seen[-1].received_s - seen[0].received_s
+        passed = _steps(seen, lambda each: round(each.received_s * NANOSECONDS))
+        speed = 1.0  # of the node's clock
+        if self._simulated:
+            clock_s = self._clock_span_s()
+            if clock_s <= 0:
+                return self._clock_still(received_s)
+            if clock_s < SHORTEST_CLOCK_S:
+                return None
+            passed, speed = _steps(seen, lambda each: each.clock_ns), clock_s / received_s
+        advanced = _steps(seen, lambda each: each.stamp_ns)
+        # Without its one jump a camera whose clock was set is right; a burst is right as a whole.
+        paces = (_ratio(advanced, passed), _ratio(*_without_the_largest_jump(advanced, passed)))
+        if not any(SLOW <= pace <= FAST for pace in paces):
+            return self._off_pace(paces[0])
+        return self._far(FAR_S * max(1.0, speed))
+
+    def _off_pace(self, pace: float) -> Verdict:
+        clock = 'of /clock' if self._simulated else 'of time'
+        back = sum(step < 0 for step in _steps(self._seen, lambda each: each.stamp_ns))
+        text = f'stamps advance by {pace:.3g} s in a second {clock}'
+        text += f', and went back {back} times' if back else ''
+        text += f'; {self._meanwhile}: '
+        if self._simulated:
+            text += 'let the same simulation or player stamp the pictures and publish /clock'
+        else:
+            text += (
+                'mend the camera driver; for a recording that is not played at its own speed, '
+                'publish /clock (ros2 bag play --clock) and set use_sim_time'
+            )
+        return Verdict(text, tells_time=False)
+
+    def _far(self, limit_s: float) -> Verdict | None:
+        off_s = (
+            statistics.median(each.stamp_ns - each.clock_ns for each in self._seen) / NANOSECONDS
+        )
+        if abs(off_s) <= limit_s:
+            return None
+        where = 'behind' if off_s < 0 else 'ahead of'
+        clock = '/clock' if self._simulated else "this computer's clock"
+        remedy = 'synchronise the clocks (chrony, PTP)'
+        if not self._simulated:
+            remedy += ', or for a recording publish /clock and set use_sim_time'
+        return Verdict(f'stamps are {_duration(abs(off_s))} {where} {clock}: {remedy}')
+
+    def _clock_still(self, received_s: float) -> Verdict | None:
+        if received_s < CLOCK_STILL_S:
+            return None
+        return Verdict(
+            f'no time on /clock for {received_s:.0f} s while pictures come (use_sim_time is set): '
+            'publish /clock (ros2 bag play --clock), or leave use_sim_time off'
+        )
+
+    def _clock_span_s(self) -> float:
+        return (self._seen[-1].clock_ns - self._seen[0].clock_ns) / NANOSECONDS
+
+
+def _steps(seen: collections.deque[_Seen], of: Callable[[_Seen], int]) -> list[int]:
+    values = [of(each) for each in seen]
+    return [after - before for before, after in itertools.pairwise(values)]
+
+
+def _ratio(advanced: list[int], passed: list[int]) -> float:
+    return sum(advanced) / max(sum(passed), 1)
+
+
+def _without_the_largest_jump(
+    advanced: list[int], passed: list[int]
+) -> tuple[list[int], list[int]]:
+    jumps = [abs(step - time) for step, time in zip(advanced, passed, strict=True)]
+    largest = jumps.index(max(jumps))
+    return advanced[:largest] + advanced[largest + 1 :], passed[:largest] + passed[largest + 1 :]
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (('days', 86_400.0), ('hours', 3600.0)):
+        if seconds >= 2 * size:
+            return f'{seconds / size:.1f} {unit}'
+    return f'{seconds:.2f} s'
