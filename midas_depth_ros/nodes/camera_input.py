@@ -85,6 +85,7 @@ class CameraInput:
             self._on_image,
             self._on_malformed,
             qos.EVERY_IMAGE if settings.process_every_frame else qos.NEWEST_IMAGE,
+            has_room=lambda: not exchange.is_full(self.camera),
         )
         self._info_subscription = qos.make_subscription(
             self._node,

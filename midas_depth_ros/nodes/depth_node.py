@@ -7,6 +7,7 @@ goes to active by itself. `~/enable` (std_srvs/SetBool) pauses and resumes while
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool
 
@@ -80,6 +82,7 @@ class DepthNode(LifecycleNode):
         self._cameras: dict[str, Camera] = {}
         self._tf: TfMount | None = None
         self._worker: Worker | None = None
+        self.hangs = False  # the worker did not end when it was told to, see run_node
         self._phase = 'unconfigured'
         self.interruptible = False  # a signal may cut the running callback short, see run_node
         forward_logging(self)
@@ -174,8 +177,12 @@ class DepthNode(LifecycleNode):
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and leave the CPU alone; the model stays loaded."""
-        self._stop()
+        """Unsubscribe and leave the CPU alone; the model stays loaded.
+
+        FAILURE while a frame hangs in the model: then the node stays active, deaf, and says so.
+        """
+        if not self._stop():
+            return TransitionCallbackReturn.FAILURE
         self._phase = 'inactive'
         return super().on_deactivate(state)
 
@@ -186,9 +193,9 @@ class DepthNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free everything, from whatever state."""
-        self._stop()
+        stopped = self._stop()
         self._free()
-        return SUCCESS
+        return SUCCESS if stopped else TransitionCallbackReturn.FAILURE
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Fall back to unconfigured, with nothing left running."""
@@ -207,24 +214,44 @@ class DepthNode(LifecycleNode):
     def _is_unconfigured(self) -> bool:
         return self._phase == 'unconfigured'
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Subscribe and infer; False while a frame from before hangs in the model."""
+        if self.hangs and not self._stop():
+            return False
         if self._worker is not None or self._estimator is None:
-            return
+            return True
         replay = self.settings.process_every_frame
-        exchange = FrameExchange(tuple(self._cameras), REPLAY_QUEUE if replay else 1)
+        exchange = FrameExchange(
+            tuple(self._cameras), REPLAY_QUEUE if replay else 1, on_room=self._wake
+        )
         self._worker = Worker(self, self._estimator, exchange, self._cameras, lambda: self.settings)
         self._worker.start()
         for camera in self._cameras.values():
             camera.input.open(exchange)
             self.get_logger().info(f'{camera.name}: waiting for images on {camera.input.topic}')
+        return True
 
-    def _stop(self) -> None:
+    def _wake(self) -> None:
+        """Let the executor look again at what it may take; for the worker's thread."""
+        executor = self.executor
+        if executor is not None:
+            with contextlib.suppress(InvalidHandle):  # it is being shut down
+                executor.wake()
+
+    def _stop(self) -> bool:
+        """Unsubscribe and end the worker; False while a frame hangs in the model."""
         if self._worker is None:
-            return
+            return True
         for camera in self._cameras.values():
             camera.input.close()
-        self._worker.stop()
+        self.hangs = not self._worker.stop()
+        if self.hangs:
+            self.get_logger().fatal(
+                'the inference thread hangs in a frame and cannot be stopped: end the process'
+            )
+            return False
         self._worker = None
+        return True
 
     def _free(self) -> None:
         for camera in self._cameras.values():
@@ -234,9 +261,9 @@ class DepthNode(LifecycleNode):
             self._tf.close()
             self._tf = None
         self._phase = 'unconfigured'
-        if self._estimator is not None:
+        if self._estimator is not None and not self.hangs:  # else it is in use for ever
             self._estimator.close()
-            self._estimator = None
+        self._estimator = None
 
     def _survive_impossible_transitions(self) -> None:
         """Answer a transition that the state does not allow with a no.
@@ -268,12 +295,11 @@ class DepthNode(LifecycleNode):
         response.success = self._phase == 'active'
         if not response.success:
             response.message = 'the node is not active: activate it first'
-        elif request.data:
-            self._start()
-            response.message = 'running'
         else:
-            self._stop()
-            response.message = 'paused'
+            response.success = self._start() if request.data else self._stop()
+            response.message = 'running' if request.data else 'paused'
+            if not response.success:
+                response.message = 'the inference thread hangs in a frame: end the process'
         return response
 
     def _running_cameras(self) -> list[Camera]:

@@ -12,6 +12,8 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from midas_depth_ros.nodes.statistics import CameraStatistics
 
+STUCK_S = 10.0  # so long no frame takes, even where a model is slow
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelReport:
@@ -138,6 +140,9 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
     """Level and sentence of a camera, the gravest first."""
     if not report.running:
         return DiagnosticStatus.OK, 'not running: inactive or paused'
+    busy_s = statistics.busy_for()
+    if busy_s > STUCK_S:
+        return DiagnosticStatus.ERROR, f'one frame has been worked on for {busy_s:.0f} s'
     silent_s = statistics.silent_for()
     if silent_s > report.image_timeout_s:
         return DiagnosticStatus.ERROR, silence(report, silent_s)

@@ -68,6 +68,7 @@ class CameraStatistics:
             self._arrivals: collections.deque[float] = collections.deque(maxlen=1000)
             self._outputs: collections.deque[float] = collections.deque(maxlen=1000)
             self._watched_since = self._clock()
+            self._busy_since: float | None = None
 
     def watch(self) -> None:
         """Images are expected from now on: silence is counted from here."""
@@ -90,6 +91,16 @@ class CameraStatistics:
         with self._lock:
             setattr(self.counts, ending, getattr(self.counts, ending) + 1)
             self.last_fault, self._fault_at = text, self._clock()
+
+    def busy(self, at_work: bool) -> None:
+        """The worker has taken a frame of this camera, or is done with it."""
+        with self._lock:
+            self._busy_since = self._clock() if at_work else None
+
+    def busy_for(self) -> float:
+        """Seconds for which the worker has been at the same frame; 0 while it is at none."""
+        with self._lock:
+            return 0.0 if self._busy_since is None else self._clock() - self._busy_since
 
     def judged(self, blind: str, partly_blind: str) -> None:
         """What was thought of the last picture: why it, or a part of it, says nothing; else ''."""

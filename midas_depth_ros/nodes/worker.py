@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 
+PATIENCE_S = 6.0  # the slowest models take about as long for a frame
+
+
 @dataclasses.dataclass(frozen=True)
 class Camera:
     """What belongs to one camera: its way in, its ways out, what happened to its frames."""
@@ -98,10 +101,15 @@ class Worker:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop after the frame at hand and wait for it."""
+    def stop(self, patience_s: float = PATIENCE_S) -> bool:
+        """Stop after the frame at hand; whether that was done with in time.
+
+        A thread cannot be ended from outside, and what it hangs in may be native code. So the wait
+        is bounded: who gets False must leave alone what the thread uses, and may ask again.
+        """
         self._exchange.close()
-        self._thread.join()
+        self._thread.join(patience_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (frame := self._exchange.take()) is not None:
@@ -110,6 +118,7 @@ class Worker:
     def attempt(self, frame: Frame) -> None:
         """Infer and publish one frame, in the calling thread; what goes wrong is counted."""
         camera = self._cameras[frame.camera]
+        camera.statistics.busy(True)
         try:
             self._process(frame, camera)
         except ImageError as error:
@@ -118,6 +127,8 @@ class Worker:
             # robot keeps its eyes: this frame is lost, the next one gets its chance.
             camera.input.complain('failed', f'{type(error).__name__}: {error}')
             self._node.get_logger().debug(traceback.format_exc())
+        finally:
+            camera.statistics.busy(False)
 
     def _process(self, frame: Frame, camera: Camera) -> None:
         settings = self._settings()

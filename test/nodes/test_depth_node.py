@@ -35,6 +35,7 @@ from std_srvs.srv import SetBool
 from midas_depth_ros.nodes import quality_of_service
 from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.messages import image_message, jpeg_message
+from midas_depth_ros.nodes.worker import Worker
 
 # --- what goes in comes out -------------------------------------------------------------------
 
@@ -378,3 +379,46 @@ def test_a_fallback_is_a_warning_in_diagnostics(ros, start, estimator):
     status = diagnostics(ros, 'model', lambda s: read(s)['model'] == 'brightness')
     assert status.level == DiagnosticStatus.WARN
     assert status.message == 'a stand-in serves'
+
+
+def test_a_worker_that_hangs_is_said_and_started_anew_only_when_it_has_ended(
+    ros, start, estimator, monkeypatch
+):
+    start()
+    monkeypatch.setattr(Worker.stop, '__defaults__', (0.3,))
+    out = ros.collect(Image, DEPTH)
+    publisher = ros.publisher(Image, 'camera/image_raw')
+    estimator.gate.clear()
+    publisher.publish(image(100))
+    ros.spin_until(lambda: estimator.calls == 1)
+    assert not change(ros, Transition.TRANSITION_DEACTIVATE)
+    assert state(ros) == State.PRIMARY_STATE_ACTIVE
+    for wanted in (False, True):
+        answer = ros.call(SetBool, 'depth_node/enable', SetBool.Request(data=wanted))
+        assert not answer.success
+        assert 'hangs' in answer.message
+    assert not estimator.closed
+    assert not out, 'nothing is published meanwhile'
+    estimator.gate.set()  # the call that hung comes back after all
+    ros.spin_until(
+        lambda: ros.call(SetBool, 'depth_node/enable', SetBool.Request(data=True)).success
+    )
+    send_until(ros, publisher, lambda i: image(200 + i), out)
+    assert [thread.name for thread in threading.enumerate()].count('inference') == 1
+    assert change(ros, Transition.TRANSITION_DEACTIVATE)
+
+
+def test_a_replay_whose_queue_is_full_keeps_the_node_talking(ros, start, estimator):
+    start(process_every_frame=True)
+    out = ros.collect(Image, DEPTH)
+    publisher = ros.publisher(Image, 'camera/image_raw')
+    estimator.gate.clear()
+    for number in range(40):
+        publisher.publish(image(1000 + number))
+    ros.spin_until(lambda: estimator.calls == 1)
+    ros.spin_for(0.3)
+    assert state(ros) == State.PRIMARY_STATE_ACTIVE
+    diagnostics(ros, 'camera camera', lambda s: read(s)['frames received'] == '11')
+    estimator.gate.set()
+    ros.spin_until(lambda: len(out) == 40)
+    assert [stamp(message) for message in out] == [1000 + number for number in range(40)]

@@ -162,6 +162,21 @@ def test_several_publishers_are_a_warning_that_names_them(statistics):
     assert camera_status(one, statistics).level == DiagnosticStatus.OK
 
 
+def test_a_frame_that_is_worked_on_for_ever_is_an_error(statistics, clock):
+    statistics.received()
+    statistics.busy(True)
+    clock.now += 8.0
+    statistics.received()
+    assert camera_status(CAMERA, statistics).level == DiagnosticStatus.OK
+    clock.now += 8.0
+    status = camera_status(CAMERA, statistics)
+    assert status.level == DiagnosticStatus.ERROR
+    assert 'worked on for 16 s' in status.message
+    statistics.busy(False)
+    statistics.received()
+    assert camera_status(CAMERA, statistics).level == DiagnosticStatus.OK
+
+
 def test_messages_that_were_refused_lately_are_a_warning_of_the_node():
     refused = '/imu: 3 (ends within orientation)'
     status = model_status(dataclasses.replace(MODEL, refused=refused))

@@ -233,3 +233,215 @@ Example.on_timer = on_timer
     time.sleep(0.5)  # for it to wait
     assert program.end(number) == 0
     assert program.text == 'ready\nclosed with ROS running: True\n'
+
+
+BUSY = """
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+class Busy(Node):
+    '''Spends its time on turning messages into Python and back.'''
+    def __init__(self):
+        super().__init__('busy')
+        self.heard = 0
+        self.publisher = self.create_publisher(DiagnosticArray, 'talk', 50)
+        self.create_subscription(DiagnosticArray, 'talk', self.on_message, 50)
+        self.create_timer(0.0001, self.on_timer)
+        status = DiagnosticStatus(values=[KeyValue()] * 5)
+        self.message = DiagnosticArray(status=[status] * 300)
+
+    def on_timer(self):
+        self.publisher.publish(self.message)
+
+    def on_message(self, message):
+        self.heard += 1
+        if self.heard == 10:
+            say('ready')
+
+sys.exit(run_node(Busy))
+"""
+
+
+@pytest.mark.parametrize('attempt', range(8))
+def test_no_signal_comes_in_the_middle_of_a_message(start, attempt: int) -> None:
+    """An exception there is a crash of rclpy: of the process, or of its exit code."""
+    program = start('-c', f'{PRELUDE}\n{BUSY}')
+    program.read_until('ready')
+    time.sleep(0.013 * attempt)
+    assert program.end(signal.SIGINT, signal.SIGTERM) == 0, program.text
+    assert program.text == 'ready\n'
+
+
+VOLLEYS = {
+    'a pair': [signal.SIGINT, signal.SIGTERM],
+    'the other way round': [signal.SIGTERM, signal.SIGINT],
+    'the same twice': [signal.SIGINT, signal.SIGINT],
+    'a closed terminal': [signal.SIGHUP],
+    'a closed terminal that insists': [signal.SIGHUP, signal.SIGCONT, signal.SIGTERM],
+    'a storm': [signal.SIGTERM] * 200,
+}
+
+
+@pytest.mark.parametrize('name', VOLLEYS)
+def test_many_signals_at_once_end_a_node_as_one_does(start, name: str) -> None:
+    program = example(start, '')
+    program.read_until('ready')
+    assert program.end(*VOLLEYS[name]) == 0
+    assert program.text == 'ready\nclosed with ROS running: True\n'
+
+
+def test_a_sighup_that_is_ignored_stays_ignored(start) -> None:
+    body = """
+def on_timer(self):
+    os.kill(os.getpid(), signal.SIGHUP)
+    if not self.said:
+        self.said = True
+        self.create_timer(0.3, lambda: say('alive'))
+Example.on_timer = on_timer
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+"""
+    program = example(start, body)
+    program.read_until('alive')
+    assert program.end(signal.SIGTERM) == 0
+
+
+HANGING = """
+import ctypes
+NATIVE = ctypes.CDLL(None)
+
+def hang(self):
+    say('hanging')
+    while True:  # as native code does, it goes on after a signal
+        try:
+            NATIVE.sleep(1000)
+        except KeyboardInterrupt:
+            pass
+"""
+
+
+@pytest.mark.parametrize('method', ['on_timer', 'destroy_node'])
+def test_what_hangs_is_ended_by_time_alone_and_named(start, method: str) -> None:
+    """One signal, and nobody who asks again."""
+    program = example(start, f'{HANGING}\nExample.{method} = hang')
+    program.read_until('hanging' if method == 'on_timer' else 'ready')
+    assert program.end(signal.SIGTERM) == 1
+    fatal = [line for line in program.text.splitlines() if line.startswith('[FATAL]')]
+    assert len(fatal) == 1
+    assert 'MainThread in hang' in fatal[0]
+    assert 'Traceback' not in program.text
+
+
+def test_the_third_signal_does_not_wait_for_that(start) -> None:
+    body = f"""
+{HANGING}
+from midas_depth_ros.nodes import spinning
+spinning.LIMIT_S = 600.0
+Example.on_timer = hang
+"""
+    program = example(start, body)
+    program.read_until('hanging')
+    for _ in range(3):
+        program.process.send_signal(signal.SIGINT)
+        time.sleep(2.0)
+    assert program.end() == 1
+    assert 'MainThread in hang' in program.text
+
+
+CLOCKS = """
+from rosgraph_msgs.msg import Clock
+from rclpy.clock import Clock as RclpyClock, ClockType
+from rclpy.parameter import Parameter
+
+def init(self):
+    Node.__init__(self, 'example', parameter_overrides=[Parameter('use_sim_time', value=True)])
+    self.clocks = self.create_publisher(Clock, '/clock', 1)
+    self.sent = 0
+    self.create_timer(0.02, self.on_timer, clock=RclpyClock(clock_type=ClockType.STEADY_TIME))
+
+def on_timer(self):
+    self.sent += 1
+    message = Clock()
+    message.clock.sec = -5 if self.sent % 3 == 0 else self.sent
+    self.clocks.publish(message)
+    if self.sent > 30 and self.get_clock().now().nanoseconds > 30e9:
+        say('ready')
+Example.__init__ = init
+Example.on_timer = on_timer
+"""
+# What other middlewares do with bytes that are no message, where Fast DDS keeps silent.
+FAILING_TAKE = """
+from rclpy.executors import SingleThreadedExecutor
+IN_RCLPY = {'__name__': 'rclpy.stand_in', 'take': SingleThreadedExecutor._take_subscription}
+exec('''
+taken = 0
+def failing(self, subscription):
+    global taken
+    taken += 1
+    if taken % 2:
+        raise RuntimeError('failed to take message')
+    return take(self, subscription)
+''', IN_RCLPY)
+SingleThreadedExecutor._take_subscription = IN_RCLPY['failing']
+"""
+
+
+@pytest.mark.parametrize('take', ['', FAILING_TAKE], ids=['before 1970', 'no message'])
+def test_a_clock_that_rclpy_cannot_take_ends_nothing_and_deafens_nobody(start, take: str) -> None:
+    program = example(start, CLOCKS + take)
+    program.read_until('ready')
+    assert program.end(signal.SIGTERM) == 0
+    warnings = [line for line in program.text.splitlines() if 'ROS: refused: ' in line]
+    assert len(warnings) == 1, 'one line in a few seconds'
+    assert ('failed to take' if take else 'must not be negative') in warnings[0]
+    assert 'Traceback' not in program.text
+
+
+def test_what_fails_whatever_comes_is_not_tried_for_ever(start) -> None:
+    body = """
+from rclpy.executors import SingleThreadedExecutor
+IN_RCLPY = {'__name__': 'rclpy.stand_in'}
+exec('def wait(self, *arguments): raise RuntimeError("failed to wait")', IN_RCLPY)
+SingleThreadedExecutor.wait_for_ready_callbacks = IN_RCLPY['wait']
+"""
+    program = example(start, body)
+    assert program.end() == 1
+    assert 'failed to wait' in program.text
+
+
+@pytest.mark.parametrize('method', ['__init__', 'on_timer'])
+def test_what_native_code_makes_of_an_interrupt_is_no_fault(start, method: str) -> None:
+    """It is raised anew as something else, and a thread is left that nobody ends."""
+    body = f"""
+import threading
+
+def method(self):
+    threading.Thread(target=threading.Event().wait).start()
+    say('loading')
+    try:
+        time.sleep(1000)
+    except KeyboardInterrupt:
+        raise ImportError('initialization failed') from None
+Example.{method} = method
+Example.interruptible = True
+"""
+    program = example(start, body)
+    program.read_until('loading')
+    assert program.end(signal.SIGINT) == 0
+    assert 'Traceback' not in program.text
+
+
+def test_an_interrupt_that_gets_lost_is_tried_again(start) -> None:
+    body = """
+def on_timer(self):
+    say('loading')
+    for _ in range(2):
+        try:
+            time.sleep(1000)
+        except KeyboardInterrupt:
+            say('lost')
+Example.on_timer = on_timer
+Example.interruptible = True
+"""
+    program = example(start, body)
+    program.read_until('loading')
+    assert program.end(signal.SIGTERM) == 0
+    assert program.text.count('lost') == 2
