@@ -21,7 +21,7 @@ from midas_depth_ros.demo.message_text import message_text
 from midas_depth_ros.demo.plan import CAMERA, Run
 from midas_depth_ros.demo.recording import Closeness, Pair, Picture, Recording
 from midas_depth_ros.demo.summary import as_text, summarise
-from midas_depth_ros.views import contact_sheet, save_animation, side_by_side
+from midas_depth_ros.views import contact_sheet, encode_animation, side_by_side
 from midas_depth_ros.views.style import BACKGROUND
 
 SHOWN_MOMENTS = 6
@@ -30,6 +30,7 @@ SHEET_COLUMNS = 2
 MOST_BYTES = 3_000_000  # of the animation
 GAP = 4  # pixels between heatmap and top view
 UNKNOWN = (math.nan, math.nan, math.nan)
+LONGEST_SIDE = 4096  # pixels; no picture is made higher than this
 LEAST_WIDTH = 240  # pixels; narrower pictures are enlarged, so that the text below has room
 ANIMATION_FPS = (2.0, 50.0)  # a long run is shown faster than it was
 CONTENTS = {
@@ -98,7 +99,9 @@ def _picture(
 
 
 def _legible(pair: Pair) -> Pair:
-    times = -(-LEAST_WIDTH // pair.camera.shape[1])
+    height, width = pair.camera.shape[:2]
+    # A picture that is much higher than wide would become immense.
+    times = min(-(-LEAST_WIDTH // width), max(1, LONGEST_SIDE // height))
     camera, heatmap = (
         np.kron(picture, np.ones((times, times, 1), np.uint8)) if times > 1 else picture
         for picture in (pair.camera, pair.heatmap)
@@ -123,9 +126,8 @@ def _write_animation(folder: Path, recording: Recording, draw: Callable[[Pair], 
     frames = [draw(pair) for pair in pairs]
     span_s = pairs[-1].time_s - pairs[0].time_s
     rate_hz = (len(pairs) - 1) / span_s if span_s > 0 else 1.0
-    save_animation(
-        folder / 'run.gif', frames, float(np.clip(rate_hz, *ANIMATION_FPS)), max_bytes=MOST_BYTES
-    )
+    fps = float(np.clip(rate_hz, *ANIMATION_FPS))
+    (folder / 'run.gif').write_bytes(encode_animation(frames, fps, max_bytes=MOST_BYTES))
 
 
 def _write_messages(folder: Path, recording: Recording) -> None:

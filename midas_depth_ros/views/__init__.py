@@ -3,7 +3,7 @@
 NumPy, OpenCV and Pillow only: this room imports neither ROS nor any other room.
 """
 
-from midas_depth_ros.views.animation import save_animation
+from midas_depth_ros.views.animation import encode_animation
 from midas_depth_ros.views.closeness_bars import closeness_bars
 from midas_depth_ros.views.colormaps import COLORMAPS, colour_table
 from midas_depth_ros.views.errors import OptionError, PictureError, ValuesError, ViewError
@@ -22,7 +22,7 @@ __all__ = [
     'closeness_bars',
     'colour_table',
     'contact_sheet',
+    'encode_animation',
     'metric_heatmap',
-    'save_animation',
     'side_by_side',
 ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -27,31 +26,33 @@ _TICK_MS: Final = 10
 _READABLE_WIDTH: Final = 660
 _SMOOTH_FPS: Final = 2.0
 _LEAST_WIDTH: Final = 64
+_LONGEST_SIDE: Final = 65_535  # that a GIF can state
 
 _PALETTE_FRAMES: Final = 16
 _COLOURS: Final = 256
 
 
-def save_animation(
-    path: str | Path,
+def encode_animation(
     frames: Iterable[NDArray[np.uint8]],
     fps: float,
     max_width: int = 960,
     max_bytes: int = 4_000_000,
-) -> Path:
-    """Write the frames as an endlessly repeating GIF and return its path.
+) -> bytes:
+    """The frames as an endlessly repeating GIF.
 
     frames: (H, W, 3) uint8 RGB; the first one sets the shape, others are fitted into it. Text
         stays readable if they come at the size they shall have: shrinking shrinks it too.
     fps: frames per second, above 0 and at most 50.
-    max_bytes: until the file is no larger, pictures become smaller and every other frame is
-        left out; the duration stays.
-    Raises PictureError, OptionError, ViewError if there are no frames, or OSError.
+    max_bytes: until it is no larger, pictures become smaller and every other frame is left out;
+        the duration stays.
+    Raises PictureError, OptionError, or ViewError if there are no frames.
     """
     if not 0 < fps <= _MAX_FPS:
         raise OptionError(f'fps is {fps!r}: use a value above 0 and at most {_MAX_FPS:g}')
     if max_width < 1:
         raise OptionError(f'max_width is {max_width}: use 1 or more')
+    if max_bytes < 1:
+        raise OptionError(f'max_bytes is {max_bytes}: use 1 or more')
     pictures = _fitted(frames, max_width)
     ends_ms = [round((i + 1) * 1000 / fps / _TICK_MS) * _TICK_MS for i in range(len(pictures))]
     data = _encode(pictures, ends_ms)
@@ -70,9 +71,7 @@ def save_animation(
                 f'take {len(data)}; allow more, or give fewer frames'
             )
         data = _encode(pictures, ends_ms)
-    path = Path(path)
-    path.write_bytes(data)
-    return path
+    return data
 
 
 def _fitted(frames: Iterable[NDArray[np.uint8]], max_width: int) -> list[NDArray[np.uint8]]:
@@ -83,8 +82,9 @@ def _fitted(frames: Iterable[NDArray[np.uint8]], max_width: int) -> list[NDArray
         if fitted:
             height, width = fitted[0].shape[:2]
         else:
-            width = min(picture.shape[1], max_width)
-            height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+            height, width = picture.shape[:2]
+            factor = min(1.0, max_width / width, _LONGEST_SIDE / max(height, width))
+            width, height = max(1, round(width * factor)), max(1, round(height * factor))
         fitted.append(fit_into(picture, height, width))
     if not fitted:
         raise ViewError('an animation of no frames: give at least one')

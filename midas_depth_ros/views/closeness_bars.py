@@ -21,6 +21,8 @@ from midas_depth_ros.views.text import draw_text, fit_text, text_height, text_ma
 # The value at which a bar is full.
 FULL_BAR: Final = 1.5
 
+NARROWEST: Final = 12  # pixels that three bars need
+
 _NAMES: Final = (('left', 'centre', 'right'), ('L', 'C', 'R'))
 
 # Closeness and the colour of a bar that long; between them colours are mixed.
@@ -41,8 +43,8 @@ def closeness_bars(
     """
     if len(closeness) != 3:
         raise OptionError(f'closeness has {len(closeness)} values: give left, centre and right')
-    if width < 12:
-        raise OptionError(f'width is {width}: three bars need at least 12 pixels')
+    if width < NARROWEST:
+        raise OptionError(f'width is {width}: three bars need at least {NARROWEST} pixels')
     size = text_px or text_height(round(0.75 * width), width)
     pad = max(2, size // 3)
     gap = max(1, min(size // 2, width // 24))

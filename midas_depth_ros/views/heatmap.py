@@ -90,7 +90,8 @@ def paint(
     if options.smoothing > 0:
         # Far below 0..1 nothing invalid can take part in the smoothing of its neighbours.
         tone = tone if all_valid else np.where(valid, tone, np.float32(-1))
-        tone = smooth(tone, options.smoothing * values.shape[1] / size[1])
+        # Values are as large as the heatmap at most, but along a side that has hardly any pixels.
+        tone = smooth(tone, options.smoothing * min(1.0, values.shape[1] / size[1]))
     if not all_valid:
         tone = _fill(tone, valid)
     index = _index(_enlarge(spread(tone, options.mapping, options.gamma), size))

@@ -12,12 +12,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.views.closeness_bars import closeness_bars
+from midas_depth_ros.views.closeness_bars import NARROWEST, closeness_bars
 from midas_depth_ros.views.errors import OptionError, ViewError, check_picture
 from midas_depth_ros.views.fitting import fit_into
 from midas_depth_ros.views.style import BACKGROUND, DIM_TEXT, TEXT
 from midas_depth_ros.views.text import draw_text, fit_text, text_height, text_mask
 
+WIDEST: Final = 4  # times as wide as the camera picture a heatmap beside it may be
+_WIDEST_GAP: Final = 40  # pixels
 _CLOSENESS_NOTE: Final = 'closeness: 0 = far, 1 = as near as the nearest floor'
 
 
@@ -31,19 +33,20 @@ def side_by_side(
 
     captions: a line below the camera picture and one below the heatmap; what does not fit is
         shortened.
-    closeness: left, centre and right; drawn as bars below the heatmap's thirds.
+    closeness: left, centre and right; drawn as bars below the heatmap's thirds, where it is wide
+        enough for them.
     Raises PictureError or OptionError.
     """
     camera = check_picture(rgb, 'camera picture')
     height, width = camera.shape[:2]
-    other = _scaled(check_picture(heatmap, 'heatmap'), height)
+    other = _scaled(check_picture(heatmap, 'heatmap'), height, WIDEST * width)
     size = text_height(height, width)
-    divider = np.full((height, max(2, height // 240), 3), BACKGROUND, np.uint8)
+    divider = np.full((height, min(max(2, height // 240), _WIDEST_GAP), 3), BACKGROUND, np.uint8)
     rows = [np.hstack([camera, divider, other])]
     panels = ((0, width), (width + divider.shape[1], other.shape[1]))
     if captions is not None:
         rows.append(_caption_strip(captions, panels, size))
-    if closeness is not None:
+    if closeness is not None and other.shape[1] >= NARROWEST:
         bars = closeness_bars(closeness, other.shape[1], size)
         beside = np.full((bars.shape[0], panels[1][0], 3), BACKGROUND, np.uint8)
         note_px = max(10, round(0.85 * size))
@@ -68,7 +71,7 @@ def contact_sheet(
     if columns < 1:
         raise OptionError(f'columns is {columns}: use 1 or more')
     columns = min(columns, len(checked))
-    gap = max(2, max_width // 240)
+    gap = min(max(2, max_width // 240), _WIDEST_GAP)
     room = (max_width - gap * (columns + 1)) // columns
     if room < 1:
         raise OptionError(f'max_width is {max_width}: too narrow for {columns} columns')
@@ -99,7 +102,7 @@ def _caption_strip(
     return strip
 
 
-def _scaled(picture: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
-    """The picture at another height, its shape kept."""
-    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+def _scaled(picture: NDArray[np.uint8], height: int, widest: int) -> NDArray[np.uint8]:
+    """The picture at another height, its shape kept; bars beside it where it would be wider."""
+    width = min(max(1, round(picture.shape[1] * height / picture.shape[0])), widest)
     return fit_into(picture, height, width)

@@ -14,8 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from midas_depth_ros.views.errors import OptionError
+
 Colour = tuple[int, int, int]
 
+LONGEST: Final = 500  # characters; no panel has room for more
+_SIZES: Final = (1, 400)  # pixels
 _BITMAP_LETTER: Final = (6, 11)
 
 
@@ -27,9 +31,12 @@ def text_height(panel_height: int, panel_width: int) -> int:
 def text_mask(text: str, size: int) -> NDArray[np.uint8]:
     """Coverage 0..255 of one line of text: (h, w) uint8; h is the same for every text of a size.
 
-    Line breaks become spaces; empty text has width 0.
+    Line breaks become spaces; empty text has width 0; of long text LONGEST characters are drawn.
+    Raises OptionError for a size that no letters have.
     """
-    return _mask(' '.join(text.splitlines()), size)
+    if not _SIZES[0] <= size <= _SIZES[1]:
+        raise OptionError(f'letters of {size} pixels: use {_SIZES[0]} to {_SIZES[1]}')
+    return _mask(' '.join(text[:LONGEST].splitlines()), size)
 
 
 def fit_text(text: str, size: int, width: int, ellipsis: str = '...') -> str:
@@ -37,7 +44,9 @@ def fit_text(text: str, size: int, width: int, ellipsis: str = '...') -> str:
 
     With an empty ellipsis it is all or nothing: half a number is a wrong number.
     """
-    if text_mask(text, size).shape[1] <= width:
+    whole = len(text) <= LONGEST
+    text = text[:LONGEST]
+    if whole and text_mask(text, size).shape[1] <= width:
         return text
     if not ellipsis:
         return ''

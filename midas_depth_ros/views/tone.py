@@ -23,12 +23,28 @@ _EDGE_STEP: Final = 0.08
 
 _CLAHE_TILES: Final = (8, 8)
 
+# Smoothing looks at its whole window for each pixel. So wide a window is the widest that is
+# offered, and so many looks are a second's work: above that the window is smaller than asked for.
+WIDEST_RADIUS_PX: Final = 15.0
+MOST_TAPS: Final = 2**30
+# OpenCV's threads write outside of their memory where there are more rows than 32768.
+MOST_ROWS: Final = 2**14
+
 
 def smooth(tone: NDArray[np.float32], radius_px: float) -> NDArray[np.float32]:
     """Bilateral smoothing of an (h, w) map: noise goes, steps of depth stay sharp.
 
-    A radius between whole pixels is honoured. Source: Tomasi and Manduchi, ICCV 1998.
+    A radius between whole pixels is honoured; above WIDEST_RADIUS_PX, and on maps that would take
+    more than MOST_TAPS, it is less. Source: Tomasi and Manduchi, ICCV 1998.
     """
+    if tone.shape[0] > MOST_ROWS:
+        return np.ascontiguousarray(_smoothed(np.ascontiguousarray(tone.T), radius_px).T)
+    return _smoothed(tone, radius_px)
+
+
+def _smoothed(tone: NDArray[np.float32], radius_px: float) -> NDArray[np.float32]:
+    affordable_px = (math.isqrt(MOST_TAPS // tone.size) - 1) // 2
+    radius_px = min(radius_px, WIDEST_RADIUS_PX, affordable_px)
     diameter = 2 * math.ceil(radius_px) + 1
     spread_px = max(radius_px / 1.5, 0.05)  # OpenCV squares and divides by it
     return cv2.bilateralFilter(tone, diameter, _EDGE_STEP, spread_px)

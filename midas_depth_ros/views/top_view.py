@@ -13,7 +13,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from midas_depth_ros.views.colormaps import colour_table
 from midas_depth_ros.views.errors import OptionError
@@ -35,6 +35,9 @@ HIT_NEAR_M, HIT_FAR_M = 0.3, 3.0  # warm to cold
 MARGIN_M: Final = 0.2
 SHIFT: Final = 4  # OpenCV draws on 1/16 of a pixel
 FINE: Final = 2  # drawn so many times larger, against staircases
+LARGEST_SIDE: Final = 8192  # pixels
+# OpenCV fills shapes row by row, also where they are far outside: what is farther is put there.
+FARTHEST_PX: Final = 4 * FINE * LARGEST_SIDE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +69,17 @@ class TopView:
     """Draws moments on a plan into pictures of one size."""
 
     def __init__(self, plan: FloorPlan, height: int, width: int, text_px: int = 12) -> None:
-        """Raises OptionError for a size that leaves no room."""
+        """Raises OptionError for a size that leaves no room, and for walls that enclose none."""
         self._text_px = text_px
         self._line = text_mask('', text_px).shape[0]
         self._strip = 2 * self._line + 8
         if height < 2 * self._strip or width < 32:
             raise OptionError(f'a top view of {width}x{height} is too small: make it larger')
+        if max(height, width) > LARGEST_SIDE:
+            raise OptionError(f'a top view of {width}x{height}: no side above {LARGEST_SIDE}')
         x_min, x_max, y_min, y_max = plan.walls
+        if not (0 < x_max - x_min < math.inf and 0 < y_max - y_min < math.inf):
+            raise OptionError(f'walls at {plan.walls} m enclose no room')
         # The longer side of the room along the longer side of the picture.
         self._upright = (x_max - x_min > y_max - y_min) == (height - self._strip > width)
         spans = (y_max - y_min, x_max - x_min) if self._upright else (x_max - x_min, y_max - y_min)
@@ -142,18 +149,14 @@ class TopView:
             cv2.circle(canvas, centre, (2 * FINE) << SHIFT, colour.tolist(), -1, cv2.LINE_AA, SHIFT)
 
     def _draw_robot(self, canvas: NDArray[np.uint8], moment: Moment) -> None:
+        if not all(map(math.isfinite, (moment.x, moment.y, moment.yaw, moment.radius))):
+            return  # where it is, is not known
+        nose_x = moment.x + moment.radius * math.cos(moment.yaw)
+        nose_y = moment.y + moment.radius * math.sin(moment.yaw)
         (x, y), (nose_x, nose_y) = self._pixels(
-            np.array(
-                [
-                    (moment.x, moment.y),
-                    (
-                        moment.x + moment.radius * math.cos(moment.yaw),
-                        moment.y + moment.radius * math.sin(moment.yaw),
-                    ),
-                ]
-            )
+            np.array([(moment.x, moment.y), (nose_x, nose_y)])
         ).tolist()
-        radius = round(moment.radius * self._scale * (1 << SHIFT))
+        radius = int(_sixteenths(moment.radius * self._scale))
         cv2.circle(canvas, (x, y), radius, BACKGROUND, -1, cv2.LINE_AA, SHIFT)
         cv2.circle(canvas, (x, y), radius, ROBOT, 2 * FINE, cv2.LINE_AA, SHIFT)
         cv2.line(canvas, (x, y), (nose_x, nose_y), ROBOT, 2 * FINE, cv2.LINE_AA, SHIFT)
@@ -172,4 +175,10 @@ class TopView:
         right, up = (-away[:, 1], away[:, 0]) if self._upright else (away[:, 0], away[:, 1])
         height, width = self._size
         pixels = np.stack([0.5 * width + right * self._scale, 0.5 * height - up * self._scale], 1)
-        return np.rint((pixels - 0.5) * (1 << SHIFT)).astype(np.int32)
+        return _sixteenths(pixels - 0.5)
+
+
+def _sixteenths(pixels: ArrayLike) -> NDArray[np.int32]:
+    """Pixels in the unit that OpenCV draws in; unknown is 0, and nothing is endless."""
+    near = np.clip(np.nan_to_num(pixels), -FARTHEST_PX, FARTHEST_PX)
+    return np.rint(near * (1 << SHIFT)).astype(np.int32)
