@@ -9,12 +9,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-import yaml
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.geometry.lens import COEFFICIENT_COUNTS
-from midas_depth_ros.images.sources import Frame
+from midas_depth_ros.images.errors import UnreadableFile, printable, shown
+from midas_depth_ros.images.files import parse_yaml, read_text
+from midas_depth_ros.images.sources import Frame, expanded
 
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
 # Field of CameraInfo -> key in the file and how many numbers it has (None: by the lens model).
@@ -26,10 +27,15 @@ MATRICES: dict[str, tuple[str, int | None]] = {
 }
 # Resizing keeps the aspect but for the rounding to whole pixels.
 ASPECT_TOLERANCE_PX = 1.0
+LARGEST_SIDE = 2**32 - 1  # that CameraInfo has room for
+LARGEST_NUMBER = 1e300
 
 
 class CalibrationError(ValueError):
     """A calibration that cannot be read, or that is of other pictures."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 class Calibration:
@@ -68,14 +74,12 @@ def read_calibration(path: str | Path) -> CameraInfo:
     `rectification_matrix` and `projection_matrix` may be missing: then the camera is taken for a
     single one, with the identity and [K|0]. Raises CalibrationError naming the file and the key.
     """
-    path = Path(str(path).removeprefix('file://')).expanduser()
+    path = expanded(str(path).removeprefix('file://'))
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CalibrationError(f'calibration {path}: it cannot be read: {error}') from error
-    except yaml.YAMLError as error:
+        content = parse_yaml(read_text(path))
+    except UnreadableFile as error:
         raise CalibrationError(
-            f'calibration {path}: it is no YAML of camera_calibration: {error}'
+            f'calibration {path}: {error}: name a YAML file of camera_calibration'
         ) from error
     try:
         return _info_of_file(content)
@@ -91,16 +95,16 @@ def _info_of_file(content: Any) -> CameraInfo:
     info = CameraInfo()
     for field in ('width', 'height'):
         value = content.get(f'image_{field}')
-        if not isinstance(value, int) or value < 1:
-            raise CalibrationError(f'image_{field} is {value!r}, not a number of pixels')
+        if type(value) is not int or not 1 <= value <= LARGEST_SIDE:
+            raise CalibrationError(f'image_{field} is {_told(value)}, not a number of pixels')
         setattr(info, field, value)
-    info.distortion_model = str(content.get('distortion_model', 'plumb_bob'))
-    counts = COEFFICIENT_COUNTS.get(info.distortion_model)
+    model = content.get('distortion_model', 'plumb_bob')
+    counts = COEFFICIENT_COUNTS.get(model) if isinstance(model, str) else None
     if counts is None:
         raise CalibrationError(
-            f'distortion_model is {info.distortion_model!r}, not one of '
-            f'{", ".join(COEFFICIENT_COUNTS)}'
+            f'distortion_model is {_told(model)}, not one of {", ".join(COEFFICIENT_COUNTS)}'
         )
+    info.distortion_model = model
     for field, (key, count) in MATRICES.items():
         if field in 'rp' and key not in content:
             values = IDENTITY if field == 'r' else _projection(info.k)
@@ -115,10 +119,18 @@ def _numbers(content: dict[str, Any], key: str, counts: tuple[int, ...]) -> list
     data = matrix.get('data') if isinstance(matrix, dict) else None
     if not isinstance(data, list) or len(data) not in counts:
         wanted = ' or '.join(map(str, counts))
-        raise CalibrationError(f'{key} has no list "data" of {wanted} numbers, but {matrix!r}')
-    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in data):
-        raise CalibrationError(f'{key} is {data!r}: not all of it are finite numbers')
+        raise CalibrationError(
+            f'{key} has no list "data" of {wanted} numbers, but {_told(data or matrix)}'
+        )
+    for value in data:
+        if type(value) not in (int, float) or not abs(value) <= LARGEST_NUMBER:
+            raise CalibrationError(f'{key} has {_told(value)}: not all of it are finite numbers')
     return [float(value) for value in data]
+
+
+def _told(value: Any) -> str:
+    """A value for an error; of a list or mapping, which YAML may make immense, only the kind."""
+    return f'a {type(value).__name__}' if isinstance(value, (list, dict)) else shown(value)
 
 
 def _projection(k: Any) -> list[float]:

@@ -11,18 +11,25 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from midas_depth_ros.images.errors import UnreadableFile, printable, shown
+from midas_depth_ros.images.files import parse_yaml, read_text
 from midas_depth_ros.nodes.declarations import Settings, Spec, build, conflict_of, specs
 
 WILDCARDS = ('*', '**')
 KEY = 'ros__parameters'
 # Parameters that every node has besides those it declares.
 OF_EVERY_NODE = ('use_sim_time', 'qos_overrides', 'start_type_description_service')
+# YAML repeats by reference, so that a short file may hold more values than there is memory for.
+MOST_VALUES, MOST_LEVELS = 10_000, 20
+LARGEST_INTEGER = 2**63 - 1
+LONGEST_NAME = 200  # that is compared with others, and told
 
 
 class ParameterFault(ValueError):
     """A file or a value that the node would not accept; names it and says why."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 def read_parameters(
@@ -40,12 +47,12 @@ def read_parameters(
     for text in assignments:
         name, sign, value = text.partition(':=')
         if not sign or not name:
-            raise ParameterFault(f'{text!r} is no name:=value')
+            raise ParameterFault(f'{shown(text)} is no name:=value')
         _check_name(name, names)
         try:
-            values[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ParameterFault(f'{name}: {value!r} is no YAML: {error}') from error
+            values[name] = _value(name, parse_yaml(value))
+        except UnreadableFile as error:
+            raise ParameterFault(f'{name}: {shown(value)}: {error}') from error
     return {name: value for name, value in values.items() if name in names}
 
 
@@ -75,9 +82,9 @@ def _number(spec: Spec, value: Any) -> Any:
 
 def _of_file(path: Path, node: str, known: tuple[str, ...]) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ParameterFault(f'{path}: it cannot be read: {error}') from error
+        content = parse_yaml(read_text(path))
+    except UnreadableFile as error:
+        raise ParameterFault(f'{path}: {error}') from error
     values: dict[str, Any] = {}
     found = False
     for section, block in content.items() if isinstance(content, dict) else ():
@@ -87,19 +94,33 @@ def _of_file(path: Path, node: str, known: tuple[str, ...]) -> dict[str, Any]:
         if not isinstance(block, dict) or not isinstance(block.get(KEY), dict):
             raise ParameterFault(f'{path}: {section} has no {KEY}')
         found = True
-        for name, value in _flat(block[KEY]):
+        for number, (name, value) in enumerate(_flat(block[KEY])):
+            if number >= MOST_VALUES:
+                raise ParameterFault(f'{path}: {section} has more than {MOST_VALUES} values')
             if last == node:
                 _check_name(name, known, f'{path}: ')
-            values[name] = value
+            values[name] = _value(f'{path}: {name}', value)
     if not found:
         raise ParameterFault(f'{path}: there is no section {node} with {KEY}, nor /**')
     return values
 
 
-def _flat(block: Mapping[str, Any], prefix: str = '') -> Iterable[tuple[str, Any]]:
+def _value(where: str, value: Any) -> Any:
+    """The value, if a parameter can have it: one, or a list of them, within 64 bits."""
+    for each in value if isinstance(value, list) else [value]:
+        if not isinstance(each, (str, int, float, type(None))):
+            raise ParameterFault(f'{where}: a {type(each).__name__} is no value of a parameter')
+        if isinstance(each, int) and abs(each) > LARGEST_INTEGER:
+            raise ParameterFault(f'{where}: {shown(each)} does not fit into 64 bits')
+    return value
+
+
+def _flat(block: Mapping[str, Any], prefix: str = '', level: int = 0) -> Iterable[tuple[str, Any]]:
+    if level > MOST_LEVELS:
+        raise ParameterFault(f'{prefix}: nested more than {MOST_LEVELS} times')
     for name, value in block.items():
         if isinstance(value, dict):
-            yield from _flat(value, f'{prefix}{name}.')
+            yield from _flat(value, f'{prefix}{name}.', level + 1)
         else:
             yield f'{prefix}{name}', value
 
@@ -107,6 +128,7 @@ def _flat(block: Mapping[str, Any], prefix: str = '') -> Iterable[tuple[str, Any
 def _check_name(name: str, known: tuple[str, ...], where: str = '') -> None:
     if name in known or name.partition('.')[0] in OF_EVERY_NODE:
         return
+    name = name[:LONGEST_NAME]
     near = difflib.get_close_matches(name, known, n=2)
     hint = f': did you mean {" or ".join(near)}?' if near else ': docs/parameters.md lists them'
     raise ParameterFault(f'{where}there is no parameter {name}{hint}')

@@ -12,6 +12,7 @@ import re
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS
 from midas_depth_ros.geometry import MetricOptions, ObstacleOptions
 from midas_depth_ros.images.bit_depth import bit_depth_fault
+from midas_depth_ros.images.errors import shown
 from midas_depth_ros.nodes.cpu_budget import check_cpus
 from midas_depth_ros.nodes.declarations import group, groups, parameter
 from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
@@ -26,15 +27,37 @@ from midas_depth_ros.nodes.metric_settings import (
 NAN = float('nan')
 
 
+# ROS names a topic in 247 letters at most: 100 leave room for a namespace and the longest output.
+LONGEST_CAMERA_NAME = 100
+MOST_CAMERAS = 64
+# What a camera has below its name; a camera by such a name would be mixed up with it.
+BELOW_A_CAMERA = ('depth', 'heatmap', 'reference', 'relative_inverse_depth')
+
+
 def check_camera_names(names: list[str]) -> str:
-    """Camera names become topic namespaces: at least one, valid, and no two the same."""
+    """Camera names become topic namespaces: at least one, valid, and no two for one topic."""
     if not names:
         return 'is empty: name at least one camera'
+    if len(names) > MOST_CAMERAS:
+        return f'names {len(names)} cameras: one node has {MOST_CAMERAS} at most'
     for name in names:
+        if len(name) > LONGEST_CAMERA_NAME:
+            return (
+                f'{shown(name)} has {len(name)} letters: a topic below it would be longer than ROS '
+                f'allows; use {LONGEST_CAMERA_NAME} at most'
+            )
         if not re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*', name):
-            return f'{name!r} cannot be a topic namespace: use letters, digits and underscores'
+            return (
+                f'{shown(name)} cannot be a topic namespace: use letters, digits and underscores, '
+                'a letter first, and single slashes between'
+            )
     if len(set(names)) != len(names):
-        return f'{list(names)} names a camera twice'
+        twice = next(name for name in names if list(names).count(name) > 1)
+        return f'{shown(twice)} is named twice'
+    for name in names:
+        camera, _, below = name.rpartition('/')
+        if camera in names and below in BELOW_A_CAMERA:
+            return f'{shown(name)} is where the outputs of camera {shown(camera)} are'
     return ''
 
 

@@ -67,5 +67,26 @@ def test_cameras_are_image_topics_with_their_camera_info(topics, wishes, found):
     assert find_cameras(topics, **wishes) == [BagCamera(*each) for each in found]
 
 
+@pytest.mark.parametrize(
+    ('topics', 'cameras', 'found'),
+    [
+        ([], ['a', 'a'], ['a']),
+        ([], ['a', '/a', 'a/', '/a/'], ['a']),
+        ([RAW, RAW, 'a/image_raw', '/a/image_raw/'], [], ['a']),
+        ([RAW], ['a'], ['a']),
+        ([RAW], ['b/c'], ['a', 'b/c']),
+        (['/b/c/image_raw'], ['a', 'b/c', 'a'], ['b/c', 'a']),
+    ],
+)
+def test_a_camera_that_is_named_twice_is_one(topics, cameras, found):
+    assert [each.name for each in find_cameras(TWO, topics, cameras)] == found
+
+
+@pytest.mark.parametrize('cameras', [['a'], ['a', 'a']])
+def test_two_topics_of_one_camera_are_refused_however_they_are_named(cameras):
+    with pytest.raises(UnclearTopic, match='are of one camera'):
+        find_cameras({**ONE, RECT: IMAGE}, [RECT], cameras)
+
+
 def test_the_transport_of_a_camera_is_that_of_its_topic():
     assert [BagCamera('a', topic, '').transport for topic in (RAW, JPEG)] == ['raw', 'compressed']

@@ -422,8 +422,8 @@ def test_without_the_library_there_is_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = bags.write_image_bag(tmp_path / 'bag', [picture(1)])
-    monkeypatch.setitem(sys.modules, 'rosbags.rosbag2', None)
-    monkeypatch.delattr(sys.modules['rosbags'], 'rosbag2', raising=False)
+    monkeypatch.setitem(sys.modules, 'rosbags.typesys', None)
+    monkeypatch.delattr(sys.modules['rosbags'], 'typesys', raising=False)
     with pytest.raises(ImageError, match='pip install rosbags'):
         open_source(path)
 

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Imu
 
 from midas_depth_ros.geometry import CameraMount
 from midas_depth_ros.images.sources.bag_cameras import BagCamera
-from midas_depth_ros.images.sources.bag_messages import Recorded
+from midas_depth_ros.images.sources.bag_storage import Recorded
 from midas_depth_ros.nodes.bag_pipeline import OUTPUTS, BagPipeline
 from midas_depth_ros.nodes.declarations import build
 from midas_depth_ros.nodes.settings import DepthNodeSettings

@@ -11,7 +11,9 @@ import re
 from pathlib import Path
 
 from midas_depth_ros.images.checks import MAX_PIXELS
-from midas_depth_ros.images.sources.bag import BAG_SUFFIXES, Bag, bag_files
+from midas_depth_ros.images.files import is_folder, is_there
+from midas_depth_ros.images.sources.bag import Bag
+from midas_depth_ros.images.sources.bag_messages import is_bag_file, is_bag_folder
 from midas_depth_ros.images.sources.errors import (
     SourceError,
     SourceLost,
@@ -65,18 +67,17 @@ def open_source(
     text = str(source).strip()
     if not text:
         raise UnknownSource(f'source is empty: name {KINDS}')
-    path = Path(text).expanduser()
-    device = re.fullmatch(r'(?:/dev/video)?(\d+)', text)
-    if device and not path.is_file() and not path.is_dir():
+    path = expanded(text)
+    device = re.fullmatch(r'(?:/dev/video)?(\d{1,9})', text, re.ASCII)
+    if device and (text.startswith('/dev/') or not is_there(path)):
         return Device(int(device.group(1)))
-    if not path.exists():
+    if not is_there(path):
         raise SourceNotFound(f'{path}: there is no such file or folder: name {KINDS}')
-    if path.is_dir():
-        is_bag = (path / 'metadata.yaml').is_file() or bag_files(path)
-        if is_bag:
+    if is_folder(path):
+        if is_bag_folder(path):
             return Bag(path, topic, max_pixels, warn, bit_depth)
         return PictureFiles(path, max_pixels, warn, bit_depth)
-    if path.suffix in BAG_SUFFIXES:
+    if is_bag_file(path):
         return Bag(path, topic, max_pixels, warn, bit_depth)
     if path.suffix == '.bag':
         raise UnknownSource(
@@ -86,3 +87,11 @@ def open_source(
     if is_picture(path):
         return PictureFiles(path, max_pixels, warn, bit_depth)
     return VideoFile(path, max_pixels, warn)
+
+
+def expanded(text: str) -> Path:
+    """The path that a person means, `~` included."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~name of nobody here
+        return Path(text)

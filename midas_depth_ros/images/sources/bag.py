@@ -1,36 +1,30 @@
 """A rosbag2 as a source: its image messages as they were recorded, with the CameraInfo beside them.
 
-Reads folders (sqlite3, mcap, compressed or not) and single .db3 and .mcap files by the library
-`rosbags`, so that no ROS is needed.
+Messages are read by `bag_messages` and understood by the library `rosbags`: no ROS is needed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from midas_depth_ros.images.bit_depth import BitDepth
+from midas_depth_ros.images.errors import printable
+from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.errors import SourceError, UnclearTopic, UnreadableSource
 from midas_depth_ros.images.sources.frames import Frame, Source, Warn
 
-if TYPE_CHECKING:
-    from rosbags.interfaces import Connection
-    from rosbags.rosbag2 import Reader
-
-BAG_SUFFIXES = ('.db3', '.mcap')
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 COMPRESSED_ENDING = '/compressed'
 NANOSECONDS = 1_000_000_000
 
-# What damaged bytes come to in the library besides its own errors: of a message, of a bag.
-MESSAGE_FAULTS = (ValueError, IndexError, AssertionError, OverflowError, struct.error)
-BAG_FAULTS = (OSError, MemoryError, KeyError, TypeError, *MESSAGE_FAULTS)
+# What damaged bytes come to in the library besides its own errors.
+MESSAGE_FAULTS = (ValueError, IndexError, AssertionError, OverflowError, MemoryError, struct.error)
 
 
 class Bag(Source):
@@ -42,22 +36,21 @@ class Bag(Source):
         self, path: Path, topic: str, max_pixels: int, warn: Warn, bit_depth: int = 0
     ) -> None:
         self.name = str(path)
-        self._path = storage_of(path)
         self._max_pixels = max_pixels
         self._bit_depth = bit_depth
         self._warn = warn
-        with self._opened() as reader:
-            topics = {each.topic: each.msgtype for each in reader.connections}
-        self.topic = choose_topic(self._path, topics, topic)
+        self._types = message_types()
+        self._bag = BagMessages(path)
+        self.topic = choose_topic(path, self._bag.topics, topic)
         info_topic = camera_info_topic(self.topic)
-        self._info_topic = info_topic if topics.get(info_topic) == CAMERA_INFO else ''
+        self._info_topic = info_topic if self._bag.topics.get(info_topic) == CAMERA_INFO else ''
         self.has_camera_info = bool(self._info_topic)
 
     def __iter__(self) -> Iterator[Frame]:
         index, first_ns, info = -1, 0, self._first_camera_info()
         bit_depth = BitDepth(self._bit_depth)
-        for connection, time_ns, message in self._messages(self.topic, self._info_topic):
-            if connection.msgtype == CAMERA_INFO:
+        for kind, time_ns, message in self._messages():
+            if kind == CAMERA_INFO:
                 info = message
                 continue
             index += 1
@@ -80,87 +73,49 @@ class Bag(Source):
 
     def _first_camera_info(self) -> Any:
         """So that the first image has one too; they are recorded in any order."""
-        if not self._info_topic:
-            return None
-        with contextlib.closing(self._messages(self._info_topic)) as messages:
-            return next((message for _, _, message in messages), None)
+        first = self._bag.first(self._info_topic)
+        with contextlib.suppress(*self._faults()):
+            return None if first is None else self._types.deserialize_cdr(first.data, CAMERA_INFO)
 
-    def _messages(self, *topics: str) -> Generator[tuple[Connection, int, Any], None, None]:
-        """Connection, time of recording in nanoseconds, and message, one after the other."""
-        from rosbags.serde import SerdeError
-        from rosbags.typesys import Stores, get_typestore
-
-        # The three types that are read here are the same in every ROS 2 (by their hashes), so the
-        # bag's own definitions, which may be missing or of types that do not parse, don't matter.
-        types = get_typestore(Stores.ROS2_HUMBLE)
+    def _messages(self) -> Iterator[tuple[str, int, Any]]:
+        """Type, time of recording in nanoseconds, and message, one after the other."""
         skipped = 0
-        with self._opened() as reader:
-            wanted = [each for each in reader.connections if each.topic in topics]
-            for connection, time_ns, data in reader.messages(wanted):
-                try:
-                    message = types.deserialize_cdr(data, connection.msgtype)
-                except (SerdeError, *MESSAGE_FAULTS) as error:
-                    skipped += 1
-                    if skipped == 1:
-                        self._warn(f'{self.name}: a message of {connection.topic} skipped: {error}')
-                    continue
-                yield connection, int(time_ns), message
+        for recorded in self._bag.read([self.topic, self._info_topic]):
+            if recorded.kind not in (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO):
+                continue  # another type on the same topic
+            try:
+                message = self._types.deserialize_cdr(recorded.data, recorded.kind)
+            except self._faults() as error:
+                skipped += 1
+                if skipped == 1:
+                    text = f'{self.name}: a message of {recorded.topic} skipped: {error}'
+                    self._warn(printable(text))
+                continue
+            yield recorded.kind, recorded.time_ns, message
         if skipped > 1:
-            self._warn(f'{self.name}: {skipped} messages were skipped')
+            self._warn(printable(f'{self.name}: {skipped} messages were skipped'))
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[Reader]:
-        """The library's reader; what it complains of becomes UnreadableSource."""
-        rosbag2, faults = load_rosbags()
-        try:
-            with rosbag2.Reader(self._path) as reader:
-                yield reader
-        except faults as error:
-            if isinstance(error, SourceError):
-                raise
-            raise UnreadableSource(
-                f'{self.name}: the bag cannot be read ({error}): a recording that was cut short '
-                f'can be mended with ros2 bag reindex {self.name}'
-            ) from error
+    @staticmethod
+    def _faults() -> tuple[type[Exception], ...]:
+        from rosbags.serde import SerdeError
+
+        return (SerdeError, *MESSAGE_FAULTS)
 
 
-def load_rosbags() -> tuple[Any, tuple[type[Exception], ...]]:
-    """The rosbag2 module of `rosbags`, and what it raises on bags that it cannot read."""
+def message_types() -> Any:
+    """The types of the messages that are read, by the library `rosbags`.
+
+    Images and CameraInfo are the same in every ROS 2 (by their hashes), so the bag's own
+    definitions, which may be missing or of types that do not parse, don't matter.
+    Raises SourceError where there is no such library.
+    """
     try:
-        from rosbags import rosbag2
+        from rosbags.typesys import Stores, get_typestore
     except ImportError as error:
         raise SourceError(
             f'reading a rosbag2 needs the Python library rosbags ({error}): pip install rosbags'
         ) from error
-    return rosbag2, (rosbag2.ReaderError, database_error(), *BAG_FAULTS)
-
-
-def database_error() -> type[Exception]:
-    """What the library's SQLite raises: newer ones bring their own, by the module apsw."""
-    try:
-        import apsw
-    except ImportError:
-        return sqlite3.Error
-    return apsw.Error
-
-
-def storage_of(path: Path) -> Path:
-    """What to open: the folder, or the only storage file of one that has lost its metadata."""
-    files = bag_files(path) if path.is_dir() else []
-    if not files or (path / 'metadata.yaml').is_file():
-        return path
-    if len(files) > 1:
-        raise UnreadableSource(
-            f'{path}: metadata.yaml is missing, and there are several storage files '
-            f'({", ".join(file.name for file in files)}): run ros2 bag reindex {path}, or give one '
-            'of them'
-        )
-    return files[0]
-
-
-def bag_files(folder: Path) -> list[Path]:
-    """The storage files of a rosbag2 folder."""
-    return sorted(path for path in folder.iterdir() if path.suffix in BAG_SUFFIXES)
+    return get_typestore(Stores.ROS2_HUMBLE)
 
 
 def choose_topic(path: Path, topics: dict[str, str], wanted: str) -> str:
@@ -172,7 +127,7 @@ def choose_topic(path: Path, topics: dict[str, str], wanted: str) -> str:
     images = sorted(name for name, kind in topics.items() if kind in (IMAGE, COMPRESSED_IMAGE))
     listed = ', '.join(f'{name} ({kind})' for name, kind in sorted(topics.items())) or 'none at all'
     if wanted:
-        wanted = '/' + wanted.lstrip('/')
+        wanted = '/' + wanted.strip('/')
         if wanted in images:
             return wanted
         raise UnclearTopic(

@@ -57,19 +57,19 @@ def find_cameras(
     """The cameras of a bag with these topics (name -> type), by name.
 
     Without a wish: all that have a camera_info; if none has, the only one there is. Of one
-    namespace `image_raw` is taken, or the only image. transport: 'raw', 'compressed', or '' for
-    raw where there is both. leave_out: image topics that are no pictures, unless they are wanted.
-    Raises UnclearTopic.
+    namespace `image_raw` is taken, or the only image. What is wanted twice, in whatever words, is
+    one camera. transport: 'raw', 'compressed', or '' for raw where there is both. leave_out: image
+    topics that are no pictures, unless they are wanted. Raises UnclearTopic.
     """
     images = {name for name, kind in topics.items() if is_image(name, kind, transport)}
-    if wanted_topics:
-        names = ['/' + name.lstrip('/') for name in wanted_topics]
+    if wanted_topics or wanted_cameras:
+        names = ['/' + name.strip('/') for name in wanted_topics]
         unknown = [name for name in names if name not in images]
         if unknown:
             raise UnclearTopic(f'there are no images on {", ".join(unknown)}; {_listed(topics)}')
-        return _distinct([_camera(name, topics) for name in names])
-    if wanted_cameras:
-        return [_in_namespace(name.strip('/'), images, topics) for name in wanted_cameras]
+        wanted = [_camera(name, topics) for name in names]
+        wanted += [_in_namespace(name.strip('/'), images, topics) for name in wanted_cameras]
+        return _distinct(list(dict.fromkeys(wanted)))
     usual = {name for name in images if name not in leave_out}
     with_info = {name for name in usual if camera_info_topic(name) in _infos(topics)}
     names = sorted({namespace_of(name) for name in (with_info or usual)})

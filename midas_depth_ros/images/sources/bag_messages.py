@@ -1,128 +1,286 @@
 """The messages of a bag as they were recorded: serialised, in order, with the time of receipt.
 
-Reads rosbag2 (folders and single .db3 and .mcap files) and bags of ROS 1, by the library
-`rosbags`. What was recorded by ROS 1 comes out as ROS 2 would have serialised it.
+Reads rosbag2 (folders and single .db3 and .mcap files, compressed or not) and bags of ROS 1. What
+was recorded by ROS 1 comes out as ROS 2 would have serialised it. Of a damaged bag all comes that
+is whole; then it is said what was lost.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Generator, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Collection, Generator, Iterator
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
 
-from midas_depth_ros.images.sources.bag import (
-    bag_files,
-    load_rosbags,
-    storage_of,
+from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.images.files import (
+    check_file,
+    is_folder,
+    is_there,
+    open_file,
+    parse_yaml,
+    read_text,
+)
+from midas_depth_ros.images.sources.bag_storage import (
+    DECOMPRESSORS,
+    MOST_BYTES,
+    Recorded,
+    Storage,
+    unpacked,
+)
+from midas_depth_ros.images.sources.chunked_bags import (
+    UNPACKED_BYTES,
+    UNPACKED_RATIO,
+    McapStorage,
+    Ros1Storage,
 )
 from midas_depth_ros.images.sources.errors import (
-    SourceError,
     SourceNotFound,
     UnknownSource,
     UnreadableSource,
 )
+from midas_depth_ros.images.sources.sqlite_bag import MAGIC as SQLITE_MAGIC
+from midas_depth_ros.images.sources.sqlite_bag import SqliteStorage
 
+BAG_SUFFIXES = ('.db3', '.mcap')
+PACKED_SUFFIX = '.zstd'
 ROS1_SUFFIX = '.bag'
-
-
-class Recorded(NamedTuple):
-    """One message. time_ns: when it was received. data: CDR, its four-byte head included."""
-
-    topic: str
-    kind: str
-    time_ns: int
-    data: bytes
+METADATA = 'metadata.yaml'
+METADATA_BYTES = 64 << 20
+PIECE_BYTES = 1 << 20
 
 
 class BagMessages:
     """A bag. topics: name -> type. counts: name -> number of messages.
 
-    storage: 'sqlite3', 'mcap', or 'ros1'. Raises SourceError where it cannot be read.
+    storage: 'sqlite3', 'mcap', or 'ros1'. Raises SourceError where nothing of it can be read.
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
+        if not is_there(path):
             raise SourceNotFound(f'{path}: there is no such bag')
-        self.path = path
-        self.is_ros1 = path.is_file() and path.suffix == ROS1_SUFFIX
-        if not self.is_ros1 and not _looks_like_rosbag2(path):
+        if not is_bag(path):
             raise UnknownSource(
                 f'{path}: this is no bag: name a rosbag2 folder, a .db3 or .mcap file, or a .bag '
                 'file of ROS 1'
             )
+        self.path = path
+        self._damage: list[str] = []
+        self._packed_messages = False
+        self._files = self._open_all()
+        self.storage = self._files[0].name if self._files else 'mcap'
         self.topics: dict[str, str] = {}
         self.counts: dict[str, int] = {}
-        with self._opened() as reader:
-            for each in reader.connections:
-                self.topics[each.topic] = each.msgtype
-                self.counts[each.topic] = self.counts.get(each.topic, 0) + each.msgcount
-            self.storage = 'ros1' if self.is_ros1 else _storage(reader, self.path)
+        for file in self._files:
+            self.topics.update(file.topics)
+            for topic, count in file.counts.items():
+                self.counts[topic] = self.counts.get(topic, 0) + count
+        if not self.topics and self.damage:
+            raise UnreadableSource(f'{path}: {self.damage}; {self._remedy()}')
+
+    @property
+    def damage(self) -> str:
+        """What is known to be damaged; all of it, when all messages have been read."""
+        said = [*self._damage]
+        for file in self._files:
+            said += [f'{file.path.name}: {text}' for text in file.damage]
+            said += [f'and {file.unsaid} more'] if file.unsaid else []
+        return '; '.join(said)
 
     def read(self, topics: Collection[str]) -> Generator[Recorded, None, None]:
         """The messages of these topics in the order of recording.
 
-        Raises UnreadableSource where the bag turns out to be damaged, after what is before that.
+        Raises UnreadableSource where the bag is damaged, after all that is whole.
         """
-        with self._opened() as reader:
-            wanted = [each for each in reader.connections if each.topic in topics]
-            if not wanted:
-                return  # the library would take that for all of them
-            for connection, time_ns, data in reader.messages(wanted):
-                kind = connection.msgtype
-                recorded = bytes(self._as_cdr(data, kind))
-                yield Recorded(connection.topic, kind, int(time_ns), recorded)
+        found = 0
+        for recorded in self._messages(topics):
+            found += 1
+            yield recorded
+        told = sum(count for topic, count in self.counts.items() if topic in topics)
+        damage = self.damage
+        if not damage and found < told:
+            damage = f'it says to have {told} messages of these topics'
+        if damage:
+            raise UnreadableSource(
+                f'{self.path}: the bag is damaged ({damage}): {found} messages could be read; '
+                f'{self._remedy()}'
+            )
 
     def first(self, topic: str) -> Recorded | None:
         """The first message of a topic."""
-        with contextlib.closing(self.read([topic])) as messages:
+        if not self.counts.get(topic):
+            return None
+        with contextlib.closing(self._messages([topic])) as messages:
             return next(messages, None)
 
-    def _as_cdr(self, data: Any, kind: str) -> Any:
-        if not self.is_ros1:
-            return data
-        from rosbags.typesys import Stores, get_typestore
+    def _messages(self, topics: Collection[str]) -> Generator[Recorded, None, None]:
+        for file in self._files:
+            for recorded in file.messages(topics):
+                if not self._packed_messages:
+                    yield recorded
+                    continue
+                data, fault = unpacked(recorded.data, 'zstd', MOST_BYTES)
+                if fault:
+                    self._note(f'a message of {recorded.topic}: {fault}')
+                else:
+                    yield recorded._replace(data=data)
 
-        # Images and CameraInfo are the same in both; Humble has the Range of ROS 1, too.
-        store = get_typestore(Stores.ROS2_HUMBLE)
-        if kind not in store.fielddefs:
-            raise UnreadableSource(f'{self.path}: {kind} is no type that ROS 2 knows')
-        return store.ros1_to_cdr(data, kind)
+    def _note(self, text: str) -> None:
+        if text not in self._damage and len(self._damage) < 4:
+            self._damage.append(printable(text, 300))
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[Any]:
-        """The library's reader; what it complains of becomes UnreadableSource."""
-        rosbag2, faults = load_rosbags()
-        from rosbags import rosbag1
-        from rosbags.serde import SerdeError
+    def _remedy(self) -> str:
+        command = 'rosbag reindex' if self.path.suffix == ROS1_SUFFIX else 'ros2 bag reindex'
+        return f'a recording that was cut short may be mended with {command} {self.path}'
 
-        complaints: tuple[type[Exception], ...] = (*faults, rosbag1.ReaderError, SerdeError)
-        reads: Any = rosbag1.Reader if self.is_ros1 else rosbag2.Reader
-        path = self.path if self.is_ros1 else storage_of(self.path)
+    def _open_all(self) -> list[Storage]:
+        if not is_folder(self.path):
+            return [self._opened(self.path)]
+        about = self._metadata()
+        if about is None:
+            paths = files_without_metadata(self.path)
+        else:
+            # By their names alone, each once: a bag stays within its folder.
+            names = dict.fromkeys(PurePath(each).name for each in about['relative_file_paths'])
+            paths = [self.path / name for name in names]
+            self._packed_messages = str(about.get('compression_mode')).lower() == 'message'
+        files, faults = [], []
+        for path in paths:
+            try:
+                files.append(self._opened(path))
+            except UnreadableSource as error:
+                faults.append(str(error).removeprefix(f'{self.path}/'))
+        if not files:
+            raise UnreadableSource(f'{self.path}: {"; ".join(faults)}; {self._remedy()}')
+        for fault in faults:
+            self._note(fault)
+        self._compare(about, files)
+        return files
+
+    def _metadata(self) -> dict[str, Any] | None:
+        """What the folder tells of itself; None where it does not, or where that is damaged."""
+        path = self.path / METADATA
+        if not is_there(path):
+            return None
         try:
-            with reads(path) as reader:
-                yield reader
-        except complaints as error:
-            if isinstance(error, SourceError):
-                raise
-            command = 'rosbag reindex' if self.is_ros1 else 'ros2 bag reindex'
+            about = parse_yaml(read_text(path, METADATA_BYTES))['rosbag2_bagfile_information']
+            if not all(isinstance(each, str) and each for each in about['relative_file_paths']):
+                raise TypeError('relative_file_paths are no names')
+            return dict(about)
+        except (UnreadableFile, LookupError, TypeError, ValueError) as error:
+            self._note(f'{METADATA} is damaged: {error}')
+        return None
+
+    def _compare(self, about: dict[str, Any] | None, files: list[Storage]) -> None:
+        told = about.get('message_count') if about else None
+        there = sum(sum(file.counts.values()) for file in files)
+        if isinstance(told, int) and told > there and not any(file.damage for file in files):
+            self._note(f'{METADATA} tells of {told} messages, of which {there} are there')
+
+    def _opened(self, path: Path) -> Storage:
+        """One file of the bag. Raises UnreadableSource."""
+        try:
+            if check_file(path) == 0:
+                raise UnreadableSource(f'{path}: the file is empty; {self._remedy()}')
+            if path.suffix == PACKED_SUFFIX:
+                path = self._unpack(path)
+            with open_file(path) as file:
+                magic = file.read(len(SQLITE_MAGIC))
+            if magic.startswith(Ros1Storage.MAGIC) or path.suffix == ROS1_SUFFIX:
+                return Ros1Storage(path)
+            if magic.startswith(McapStorage.MAGIC) or path.suffix == '.mcap':
+                return McapStorage(path)
+            return SqliteStorage(path)
+        except UnreadableFile as error:
+            raise UnreadableSource(f'{path}: {error}; {self._remedy()}') from error
+        except UnreadableSource as error:
+            text = str(error)
+            remedy = '' if self._remedy() in text else f'; {self._remedy()}'
+            raise UnreadableSource(text + remedy) from error
+
+    def _unpack(self, path: Path) -> Path:
+        """A compressed file, unpacked into a temporary folder for as long as we live."""
+        folder = tempfile.mkdtemp(prefix='midas_depth_bag_')
+        weakref.finalize(self, shutil.rmtree, folder, True)
+        target = Path(folder) / path.stem
+        left = UNPACKED_BYTES + UNPACKED_RATIO * check_file(path)
+        try:
+            with open_file(path) as packed, target.open('wb') as plain:
+                for piece in unpacked_pieces(packed, self._note):
+                    left -= len(piece)
+                    if left < 0:
+                        self._note(f'{path.name}: more is packed into it than is unpacked here')
+                        break
+                    plain.write(piece)
+        except OSError as error:
             raise UnreadableSource(
-                f'{self.path}: the bag cannot be read, or not to its end ({error}): a recording '
-                f'that was cut short can be mended with {command} {self.path}'
+                f'{path}: it cannot be unpacked into {folder}: {error.strerror}: set TMPDIR to a '
+                'folder with more room'
             ) from error
+        return target
 
 
-def _looks_like_rosbag2(path: Path) -> bool:
-    if path.is_dir():
-        return (path / 'metadata.yaml').is_file() or bool(bag_files(path))
-    return path.suffix in ('.db3', '.mcap')
+def unpacked_pieces(packed: BinaryIO, note: Callable[[str], None]) -> Iterator[bytes]:
+    """What a file packed by zstd holds, piece by piece, up to where it is damaged."""
+    frame = DECOMPRESSORS['zstd']()
+    while piece := packed.read(PIECE_BYTES):
+        while piece or not (frame.eof or frame.needs_input):
+            if frame.eof:
+                frame = DECOMPRESSORS['zstd']()
+            try:
+                yield frame.decompress(piece, PIECE_BYTES)
+            # zstd's own error is an Exception only.
+            except Exception as error:  # noqa: BLE001 - whatever it says of damaged bytes
+                note(f'it cannot be unpacked to its end: {error}')
+                return
+            piece = frame.unused_data if frame.eof else b''
+    if not frame.eof:
+        note('it is cut short')
 
 
-def _storage(reader: Any, path: Path) -> str:
-    """How a rosbag2 is stored."""
-    metadata = getattr(reader, 'metadata', None)
-    named = metadata.get('storage_identifier') if isinstance(metadata, dict) else None
-    if named in ('sqlite3', 'mcap'):
-        return str(named)
-    files = bag_files(path) if path.is_dir() else [path]
-    return 'mcap' if any('.mcap' in file.suffixes for file in files) else 'sqlite3'
+def is_bag(path: Path) -> bool:
+    """Whether a folder or a file is a bag, by its names."""
+    if is_folder(path):
+        return is_bag_folder(path)
+    return path.suffix == ROS1_SUFFIX or is_bag_file(path)
+
+
+def is_bag_folder(folder: Path) -> bool:
+    """Whether a folder is a rosbag2, which may have lost its metadata."""
+    return is_there(folder / METADATA) or bool(bag_files(folder))
+
+
+def is_bag_file(path: Path) -> bool:
+    """Whether a file calls itself one of rosbag2."""
+    return path.name.removesuffix(PACKED_SUFFIX).endswith(BAG_SUFFIXES)
+
+
+def bag_files(folder: Path) -> list[Path]:
+    """The storage files of a rosbag2 folder."""
+    try:
+        return sorted(path for path in folder.iterdir() if is_bag_file(path))
+    except OSError as error:
+        raise UnreadableSource(f'{folder}: the folder cannot be read: {error.strerror}') from error
+
+
+def files_without_metadata(folder: Path) -> list[Path]:
+    """The storage files of a folder that has lost its metadata: one, or parts with numbers.
+
+    Raises UnreadableSource where it is not clear what belongs together.
+    """
+    files = bag_files(folder)
+    parts = [re.fullmatch(r'(.*_)(\d+)(\.[a-z0-9.]+)', file.name) for file in files]
+    alike = {(part[1], part[3]) if part else None for part in parts}
+    if len(files) > 1 and (None in alike or len(alike) > 1):
+        raise UnreadableSource(
+            f'{folder}: {METADATA} is missing, and there are several storage files '
+            f'({", ".join(file.name for file in files)}): run ros2 bag reindex {folder}, or give '
+            'one of them'
+        )
+    if not files:
+        raise UnreadableSource(f'{folder}: {METADATA} is damaged, and there is no storage file')
+    return sorted(files, key=lambda file: [int(n) for n in re.findall(r'_(\d+)\.', file.name)])

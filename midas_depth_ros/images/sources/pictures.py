@@ -14,7 +14,8 @@ from midas_depth_ros.images.bit_depth import BitDepth
 from midas_depth_ros.images.checks import MAX_PIXELS
 from midas_depth_ros.images.compressed import decode_compressed
 from midas_depth_ros.images.containers import container_of
-from midas_depth_ros.images.errors import ImageError
+from midas_depth_ros.images.errors import ImageError, UnreadableFile, printable
+from midas_depth_ros.images.files import check_file, is_folder, read_file
 from midas_depth_ros.images.sources.errors import UnreadableSource
 from midas_depth_ros.images.sources.file_formats import FILE_FORMATS
 from midas_depth_ros.images.sources.frames import Frame, Source, Warn
@@ -22,6 +23,8 @@ from midas_depth_ros.images.tags import orientation
 
 CAMERA_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
 PICTURE_SUFFIXES = (*CAMERA_SUFFIXES, *FILE_FORMATS)
+# A file may have 16 bits of four channels, and besides its pixels whatever cameras put there.
+BYTES_PER_PIXEL, OTHER_BYTES = 8, 64 << 20
 
 # EXIF orientation -> transposed?, rows reversed?, columns reversed?, in this order.
 ORIENTATIONS = {
@@ -53,7 +56,7 @@ class PictureFiles(Source):
         for path in self._files():
             try:
                 picture = read_picture(path, self._max_pixels, bit_depth)
-            except (ImageError, OSError) as error:
+            except ImageError as error:
                 self._complain(path, error)
                 continue
             good += 1
@@ -66,7 +69,11 @@ class PictureFiles(Source):
 
     def _files(self) -> list[Path]:
         """The names alone are kept: a folder may hold more pictures than the memory."""
-        if self._path.is_file():
+        if not is_folder(self._path):
+            try:
+                check_file(self._path)
+            except UnreadableFile as error:
+                raise UnreadableSource(f'{self._path}: {error}') from error
             return [self._path]
         try:
             found = [path for path in self._path.iterdir() if is_picture(path)]
@@ -82,7 +89,7 @@ class PictureFiles(Source):
     def _complain(self, path: Path, error: Exception) -> None:
         if path not in self._complained:
             self._complained.add(path)
-            self._warn(f'{path}: skipped: {error}')
+            self._warn(printable(f'{path}: skipped: {error}'))
 
 
 def is_picture(path: Path) -> bool:
@@ -102,10 +109,10 @@ def read_picture(
     """A picture file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
     Samples of 16 bits are scaled by what the camera uses of them (`bit_depth`; without one it is
-    guessed from this picture), unless the file says it. Raises ImageError (too large, damaged, no
-    picture) and OSError.
+    guessed from this picture), unless the file says it. Raises ImageError (no file, too large,
+    damaged, no picture).
     """
-    data = path.read_bytes()
+    data = read_file(path, BYTES_PER_PIXEL * max_pixels + OTHER_BYTES)
     bit_depth = bit_depth or BitDepth()
     suffix = path.suffix.lower()
     if suffix in CAMERA_SUFFIXES:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.images.checks import check_size
+from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.images.files import check_file
 from midas_depth_ros.images.sources.errors import SourceLost, SourceNotFound, UnreadableSource
 from midas_depth_ros.images.sources.frames import Frame, Source, Warn
 
@@ -29,6 +31,10 @@ class VideoFile(Source):
     def __init__(self, path: Path, max_pixels: int, warn: Warn) -> None:
         self.name = str(path)
         self._path = path
+        try:
+            check_file(path)
+        except UnreadableFile as error:
+            raise UnreadableSource(f'{path}: {error}') from error
         with self._open() as capture:
             width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
             height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
@@ -37,7 +43,8 @@ class VideoFile(Source):
             length = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         low, high = PLAUSIBLE_RATE_HZ
         if not (math.isfinite(rate_hz) and low <= rate_hz <= high):
-            warn(f'{path}: its rate is {rate_hz} Hz: {ASSUMED_RATE_HZ:g} Hz is assumed')
+            text = f'{path}: its rate is {rate_hz} Hz: {ASSUMED_RATE_HZ:g} Hz is assumed'
+            warn(printable(text))
             rate_hz = ASSUMED_RATE_HZ
         self.rate_hz: float = rate_hz
         self.length = int(length) if 0 < length < MOST_PICTURES else None
@@ -56,7 +63,8 @@ class VideoFile(Source):
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[cv2.VideoCapture]:
-        with capturing(str(self._path)) as capture:
+        # From the root: a relative name with a colon would be taken for an address or a protocol.
+        with capturing(os.path.abspath(self._path)) as capture:
             if not capture.isOpened():
                 raise UnreadableSource(f'{self._path}: OpenCV cannot read it as video: {REMEDY}')
             yield capture
@@ -106,7 +114,16 @@ class Device(Source):
 @contextlib.contextmanager
 def capturing(what: str | int) -> Iterator[cv2.VideoCapture]:
     """An OpenCV capture that is released in the end."""
-    capture = cv2.VideoCapture(what)
+    log = getattr(cv2.utils, 'logging', None)
+    level = log.getLogLevel() if log else 0
+    if log:
+        # It repeats names of files as they are; what is wrong is said by who opens them.
+        log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        capture = cv2.VideoCapture(what)
+    finally:
+        if log:
+            log.setLogLevel(level)
     try:
         yield capture
     finally:

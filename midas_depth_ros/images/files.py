@@ -1,0 +1,119 @@
+"""Files that a person or a recording names: regular ones only, of a bounded size, never waited for.
+
+A name may stand for anything: a FIFO that nobody writes to, a device without an end, a file of
+/proc that claims to be empty, one that grows while it is read. Every error is an UnreadableFile
+whose text does not repeat the path.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import yaml
+
+from midas_depth_ros.images.errors import UnreadableFile
+
+KINDS = (
+    (stat.S_ISDIR, 'a folder'),
+    (stat.S_ISFIFO, 'a FIFO'),
+    (stat.S_ISSOCK, 'a socket'),
+    (stat.S_ISCHR, 'a device'),
+    (stat.S_ISBLK, 'a device'),
+)
+CHUNK_BYTES = 1 << 20
+SETTINGS_BYTES = 1 << 20  # of files that people write: parameters, calibrations
+
+
+def check_file(path: Path) -> int:
+    """The size in bytes of a regular file. Raises UnreadableFile."""
+    try:
+        return _size_of(path.stat())
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        raise UnreadableFile(f'it cannot be read: {_reason(error)}') from error
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A regular file, open for reading without ever waiting. Raises UnreadableFile."""
+    check_file(path)  # opening a device may do something by itself
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise UnreadableFile(f'it cannot be read: {_reason(error)}') from error
+    try:
+        _size_of(os.fstat(descriptor))
+    except UnreadableFile:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, 'rb')
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """The content of a regular file of at most so many bytes. Raises UnreadableFile."""
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        # What it says first: nothing is allocated for what is too large.
+        if size > most_bytes:
+            raise UnreadableFile(f'it has {size} bytes, more than the {most_bytes} allowed here')
+        parts: list[bytes] = []
+        left = most_bytes + 1
+        try:
+            while left and (part := file.read(min(left, CHUNK_BYTES))):
+                parts.append(part)
+                left -= len(part)
+        except OSError as error:
+            raise UnreadableFile(f'it cannot be read: {_reason(error)}') from error
+    if not left:
+        raise UnreadableFile(f'it goes on after the {most_bytes} bytes that are allowed here')
+    return b''.join(parts)
+
+
+def read_text(path: Path, most_bytes: int = SETTINGS_BYTES) -> str:
+    """The content of a regular UTF-8 file. Raises UnreadableFile."""
+    try:
+        return read_file(path, most_bytes).decode('utf-8')
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(f'it is no text in UTF-8: {error}') from error
+
+
+def parse_yaml(text: str) -> Any:
+    """What YAML says, without objects of Python. Raises UnreadableFile."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UnreadableFile(f'it is no YAML: {" ".join(str(error).split())}') from error
+    except RecursionError as error:
+        raise UnreadableFile('it is no YAML that is read here: it is nested too deeply') from error
+    # Of dates that there are not, and of numbers with thousands of digits.
+    except (ValueError, OverflowError) as error:
+        raise UnreadableFile(f'it is no YAML: {error}') from error
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything by that name. Unlike `exists` it never raises."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder. Unlike `is_dir` it never raises."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _size_of(found: os.stat_result) -> int:
+    for is_of_kind, name in KINDS:
+        if is_of_kind(found.st_mode):
+            raise UnreadableFile(f'it is {name}, not a file')
+    return found.st_size
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

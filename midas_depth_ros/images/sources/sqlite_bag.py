@@ -1,0 +1,197 @@
+"""A .db3 file of rosbag2: what a damaged database still gives, row by row.
+
+SQLite gives up on a query at the first page that is missing. Rows are therefore found by their
+numbers and fetched one by one: what is lost is what lies on damaged pages.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import sqlite3
+import urllib.parse
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from midas_depth_ros.images.files import check_file, open_file
+from midas_depth_ros.images.sources.bag_storage import MOST_BYTES, Recorded, Storage
+from midas_depth_ros.images.sources.errors import UnreadableSource
+
+MAGIC = b'SQLite format 3\0'
+# So many rows in a row are looked for behind a damaged page, until there is nothing more.
+LONGEST_GAP = 5000
+ROWS = 'SELECT id, topic_id, timestamp FROM messages WHERE id > ? ORDER BY id'
+ROW = 'SELECT id, topic_id, timestamp FROM messages WHERE id = ?'
+DATA = 'SELECT data FROM messages WHERE id = ? AND length(data) <= ?'
+
+
+class SqliteStorage(Storage):
+    """A database with the tables `topics` and `messages`, in any version of rosbag2."""
+
+    name = 'sqlite3'
+
+    def __init__(self, path: Path) -> None:
+        """Raises UnreadableSource and UnreadableFile."""
+        super().__init__(path)
+        self._size = check_file(path)
+        self._page_bytes, pages = _layout(path)
+        promised = self._page_bytes * pages
+        self._topics: dict[int, tuple[str, str]] = {}
+        self._salvaged: list[tuple[int, int, int]] | None = None  # number, topic, time; in order
+        with self._open() as connection:
+            try:
+                self._read_topics(connection)
+            except sqlite3.Error as error:
+                raise UnreadableSource(f'{path}: its topics cannot be read: {error}') from error
+            try:
+                if promised > self._size:
+                    raise sqlite3.DatabaseError(
+                        f'it is cut short: {promised} bytes were written, {self._size} are there'
+                    )
+                counts = connection.execute(
+                    'SELECT topic_id, count(*) FROM messages GROUP BY topic_id'
+                ).fetchall()
+            except sqlite3.Error as error:
+                counts = self._salvage(connection, error)
+            for number, count in counts:
+                if number in self._topics:
+                    self.add_topic(*self._topics[number], int(count))
+        self._check_log()
+
+    def messages(self, topics: Collection[str]) -> Iterator[Recorded]:
+        """The messages of these topics that are whole, in the order of time."""
+        wanted = {number for number, (topic, _) in self._topics.items() if topic in topics}
+        lost = 0
+        with self._open() as connection:
+            for number in self._numbers(connection, wanted):
+                recorded = self._fetch(connection, number)
+                if recorded is None:
+                    lost += 1
+                else:
+                    yield recorded
+        if lost:
+            self.damaged(f'{lost} of its messages lie on damaged pages')
+
+    def _numbers(self, connection: sqlite3.Connection, wanted: set[int]) -> Collection[int]:
+        """Which rows to fetch, in the order of time."""
+        if self._salvaged is None:
+            marks = ','.join('?' * len(wanted))
+            query = f'SELECT id FROM messages WHERE topic_id IN ({marks}) ORDER BY timestamp, id'
+            try:
+                return array.array('q', (row[0] for row in connection.execute(query, [*wanted])))
+            except (sqlite3.Error, TypeError, OverflowError) as error:
+                self._salvage(connection, error)
+        assert self._salvaged is not None
+        return [number for number, topic, _ in self._salvaged if topic in wanted]
+
+    def _fetch(self, connection: sqlite3.Connection, number: int) -> Recorded | None:
+        with contextlib.suppress(sqlite3.Error, MemoryError):
+            row = connection.execute(ROW, (number,)).fetchone()
+            data = connection.execute(DATA, (number, MOST_BYTES)).fetchone()
+            if _is_row(row) and data is not None and isinstance(data[0], bytes):
+                topic, kind = self._topics[row[1]]
+                return Recorded(topic, kind, row[2], data[0])
+        return None
+
+    def _read_topics(self, connection: sqlite3.Connection) -> None:
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE%'"
+        ).fetchall()
+        # A view by that name could be a query without an end.
+        if not {('topics',), ('messages',)} <= set(tables):
+            raise sqlite3.DatabaseError('it has no tables topics and messages')
+        for number, topic, kind in connection.execute('SELECT id, name, type FROM topics'):
+            if isinstance(topic, str) and isinstance(kind, str):
+                self._topics[number] = topic, kind
+                self.add_topic(topic, kind)
+
+    def _salvage(self, connection: sqlite3.Connection, error: Exception) -> list[tuple[int, int]]:
+        """Find the rows that there are; the number of them by topic."""
+        self.damaged(str(error))
+        rows = [row for row in _walk(connection) if row[1] in self._topics]
+        rows = rows[: len(rows) - self._half_written(connection, rows)]
+        self._salvaged = sorted(rows, key=lambda row: (row[2], row[0]))
+        counts = dict.fromkeys(self._topics, 0)
+        for _, topic, _ in rows:
+            counts[topic] += 1
+        return list(counts.items())
+
+    def _half_written(
+        self, connection: sqlite3.Connection, rows: list[tuple[int, int, int]]
+    ) -> int:
+        """How many rows at the end are not whole.
+
+        SQLite reads zeros for what is missing of the last page. What lies there is the end of the
+        last row of all: rows are only ever added to a recording, and their pages to its file.
+        """
+        if self._size % self._page_bytes == 0:
+            return 0
+        for count, (number, _, _) in enumerate(reversed(rows)):
+            recorded = self._fetch(connection, number)
+            if recorded is not None:
+                return count + (not recorded.data or recorded.data[-1] == 0)
+        return len(rows)
+
+    def _check_log(self) -> None:
+        """Messages may lie in a log beside the file, which is merged when it is closed."""
+        log = self.path.with_name(self.path.name + '-wal')
+        with contextlib.suppress(OSError):
+            if log.stat().st_size:
+                self.damaged(
+                    f'what lies in {log.name} was never merged and is not read: do it with '
+                    f'sqlite3 {self.path.name} "PRAGMA wal_checkpoint(TRUNCATE)"'
+                )
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        address = f'file:{urllib.parse.quote(str(self.path.absolute()))}?immutable=1'
+        try:
+            # Whoever reads may be closed by another thread, which is all that it does with it.
+            connection = sqlite3.connect(address, uri=True, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise UnreadableSource(f'{self.path}: it cannot be opened: {error}') from error
+        with contextlib.closing(connection):
+            connection.text_factory = lambda data: data.decode('utf-8', 'replace')
+            try:
+                # What is cut is shorter than its first page says; only so is it opened at all.
+                for setting in ('writable_schema = ON', 'trusted_schema = OFF', 'query_only = ON'):
+                    connection.execute(f'PRAGMA {setting}')
+            except sqlite3.Error as error:
+                raise UnreadableSource(f'{self.path}: it cannot be read: {error}') from error
+            yield connection
+
+
+def _layout(path: Path) -> tuple[int, int]:
+    """Bytes of a page and number of pages, as the file itself says (sqlite.org/fileformat.html)."""
+    with open_file(path) as file:
+        head = file.read(100)
+    size = int.from_bytes(head[16:18], 'big')
+    is_known = len(head) == 100 and head[24:28] == head[92:96]
+    pages = int.from_bytes(head[28:32], 'big') if is_known else 0
+    return (65_536 if size == 1 else size or 1), pages
+
+
+def _walk(connection: sqlite3.Connection) -> Iterator[tuple[int, int, int]]:
+    """Number, topic and time of every row that can be found."""
+    number, missing = -1, 0
+    while missing <= LONGEST_GAP:
+        with contextlib.suppress(sqlite3.Error):
+            for row in connection.execute(ROWS, (number,)):
+                if _is_row(row):
+                    yield row
+                number, missing = row[0], 0
+            return  # to the end without an error
+        while missing <= LONGEST_GAP:
+            number, missing = number + 1, missing + 1
+            with contextlib.suppress(sqlite3.Error, OverflowError):
+                row = connection.execute(ROW, (number,)).fetchone()
+                if row is not None:
+                    if _is_row(row):
+                        yield row
+                    missing = 0
+                    break
+
+
+def _is_row(row: Any) -> bool:
+    return row is not None and all(isinstance(value, int) for value in row)
