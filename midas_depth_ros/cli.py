@@ -1,12 +1,14 @@
 """The command `midas_depth`: what a person does with the package from a terminal.
 
-Exit codes: 0 good, 1 failed (one line `error: ...` on standard error), 2 wrong usage. A further
-command is a click command added to `main`; it imports what it needs inside its function, so that
-`midas_depth weights` runs where neither ROS nor torch is installed.
+Exit codes: 0 good, 1 failed (one line `error: ...` on standard error), 2 wrong usage, 128 plus the
+number of the signal that ended it. A further command is a click command added to `main`; it imports
+what it needs inside its function, so that `midas_depth weights` runs where neither ROS nor torch is
+installed.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ from midas_depth_ros.commands.bag_command import bag
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.help_sections import write_commands
 from midas_depth_ros.commands.image_command import image
+from midas_depth_ros.commands.stopping import failures, run_guarded
 from midas_depth_ros.commands.video_command import video
 from midas_depth_ros.demo.command import demo
 from midas_depth_ros.depth import checkpoints
@@ -33,6 +36,7 @@ from midas_depth_ros.drive.plan import DriveError
 from midas_depth_ros.export.command import export
 from midas_depth_ros.geometry import GeometryError
 from midas_depth_ros.images import ImageError
+from midas_depth_ros.images.errors import printable
 from midas_depth_ros.views import ViewError
 
 # What a command may raise to end with `error: ...` and exit code 1. Anything else is a fault of
@@ -59,25 +63,35 @@ CONTEXT: dict[str, Any] = {'help_option_names': ['-h', '--help'], 'max_content_w
 PIPE_WIDTH = 400  # columns where there is no terminal: no path is to be broken
 
 
-class Failure(click.ClickException):
-    """Ends a command with one line on standard error and exit code 1."""
-
-    def show(self, file: Any = None) -> None:
-        click.echo('error: ' + ' '.join(self.format_message().split()), err=True, file=file)
-
-
 class CommandGroup(click.Group):
-    """A click group that turns the errors of the rooms into `Failure`."""
+    """A click group whose errors are one line, and which leaves nothing behind."""
+
+    def main(self, *arguments: Any, standalone_mode: bool = True, **settings: Any) -> Any:
+        """As click's; a signal ends it with 128 plus its number."""
+        call = functools.partial(super().main, *arguments, standalone_mode=False, **settings)
+        return run_guarded(call) if standalone_mode else call()
+
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
+        """As click's; `--help` is written here."""
+        with failures():
+            return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        """As click's, with the errors of the rooms as Failure."""
+        with failures(*FAILURES):
             return super().invoke(ctx)
-        except FAILURES as error:
-            raise Failure(str(error)) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands under the headings of SECTIONS."""
         write_commands(self, ctx, formatter, SECTIONS, OTHERS)
+
+
+class PrintableFormatter(logging.Formatter):
+    """What the rooms log, with what comes from outside made printable."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line of a record."""
+        return printable(super().formatMessage(record))
 
 
 @click.group(cls=CommandGroup, context_settings=CONTEXT)
@@ -86,6 +100,7 @@ class CommandGroup(click.Group):
 def main(ctx: click.Context) -> None:
     """Monocular depth on the CPU: what is near, from one ordinary camera."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter())
     log = logging.getLogger('midas_depth_ros')
     level = log.level
     log.addHandler(handler)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midas_depth_ros.images.errors import printable
+
 if TYPE_CHECKING:
     from midas_depth_ros.bench.result import Result
 
@@ -62,6 +64,6 @@ def measure(quick: bool, model: str, threads: int, logs: Path) -> Result:
         find_weights(model),
         threads,
         QUICK if quick else Plan(),
-        lambda text: click.echo(text, err=True),
+        lambda text: click.echo(printable(text), err=True),
     )
     return run.carry_out(logs)

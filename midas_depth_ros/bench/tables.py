@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from midas_depth_ros.bench.result import HOLLOW, Result, Row
+from midas_depth_ros.commands.output import OutputConsole
+from midas_depth_ros.images.errors import printable
 
 PIPE_WIDTH = 150  # columns where there is no terminal
 COLUMNS = (
@@ -19,25 +21,22 @@ NUMBERS_FROM = 4
 
 def show(result: Result) -> None:
     """Print a result to standard output."""
-    console = Console()
+    console = OutputConsole()
     if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+        console = OutputConsole(width=PIPE_WIDTH)
     console.print(main_table(result))
     facts = result.facts
-    console.print(
+    for line in (
         f'{facts["model"]} ({facts["weights"]}), {facts["cpu"]}, {facts["cores"]} processors, '
-        f'load {facts["load_average"][0]} to {facts["load_average"][1]}, {facts["seconds"]} s'
-    )
-    console.print(
-        f'auto takes {" ".join(facts["auto"] or ["nothing"])}: {facts.get("auto_choice", "")}'
-    )
-    console.print(
-        f'a plain float32 matrix product reaches {facts["matrix_product_gflops"]} GFLOP/s here'
-    )
+        f'load {facts["load_average"][0]} to {facts["load_average"][1]}, {facts["seconds"]} s',
+        f'auto takes {" ".join(facts["auto"] or ["nothing"])}: {facts.get("auto_choice", "")}',
+        f'a plain float32 matrix product reaches {facts["matrix_product_gflops"]} GFLOP/s here',
+    ):
+        console.print(Text(printable(line)))
     for table in scaling_tables(result):
         console.print(table)
     for line in result.absent:
-        console.print(f'left out: {line}', style='yellow', markup=False)
+        console.print(Text(printable(f'left out: {line}'), 'yellow'))
 
 
 def main_table(result: Result) -> Table:

@@ -7,8 +7,8 @@ be measured too.
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
-import os
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.commands.output import refusing, write_whole
 from midas_depth_ros.depth import checkpoints, embedded, midas_graph
 from midas_depth_ros.depth.errors import UnknownModel, WeightsError
 from midas_depth_ros.depth.weights_places import user_cache
@@ -37,7 +38,7 @@ class Weights:
 def find_weights(model: str) -> Weights:
     """The weights of `model`: auto, midas_small, embedded or a path.
 
-    auto is midas_small. Raises UnknownModel.
+    auto is midas_small. Raises UnknownModel, and CommandError where none can be written.
     """
     if model == EMBEDDED:
         return Weights(embedded.shipped_weights(), EMBEDDED)
@@ -59,7 +60,7 @@ def random_weights() -> Path:
     """Weights of MiDaS_small as training would begin with, always the same.
 
     A state dict, or an ONNX model where there is no torch to write one (and none to read it). Kept
-    in the user's cache, since conversions are kept under the file's hash.
+    in the user's cache, since conversions are kept under the file's hash. Raises CommandError.
     """
     cache = user_cache()
     folder = (cache if cache is not None else Path(tempfile.gettempdir())) / 'bench'
@@ -67,19 +68,19 @@ def random_weights() -> Path:
     path = folder / ('midas_small_random' + ('.pt' if has_torch else '.onnx'))
     if path.is_file():
         return path
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=folder, suffix='.part')
-    os.close(handle)
+    with refusing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     arrays = random_arrays()
     if has_torch:
         import torch
 
         tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
-        torch.save(tensors, beside)
+        buffer = io.BytesIO()
+        torch.save(tensors, buffer)
+        write_whole(path, buffer.getvalue())
     else:
         floats = {key: np.asarray(array, np.float32) for key, array in arrays.items()}
-        Path(beside).write_bytes(midas_graph.midas_onnx(floats))
-    os.replace(beside, path)
+        write_whole(path, midas_graph.midas_onnx(floats))
     return path
 
 

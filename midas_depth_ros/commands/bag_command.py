@@ -13,12 +13,13 @@ import click
 
 from midas_depth_ros.commands.bag_run import process
 from midas_depth_ros.commands.errors import CommandError
+from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import UnclearTopic
 from midas_depth_ros.images.sources.bag_cameras import depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.nodes.declarations import specs
 from midas_depth_ros.nodes.parameter_files import ParameterFault, read_parameters, settings_from
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.settings import DepthNodeSettings, check_camera_names
 
 NODE = 'depth_node'
 STORAGES = ('sqlite3', 'mcap')
@@ -37,7 +38,7 @@ topics, as --camera does; what belongs to a running node (rates of diagnostics, 
 effect. Topics in metres have messages only where a scale is found.
 
 Exit code: 0 all done, 1 some frames failed or the bag is damaged (what was done is kept),
-2 wrong usage.
+2 wrong usage, 128 plus the number of the signal that stopped it.
 """
 
 
@@ -114,6 +115,11 @@ def bag(
         chosen = find_cameras(recorded.topics, topics, cameras, transport, left_out)
     except UnclearTopic as error:
         raise CommandError(f'{source}: {error}') from error
+    complaint = check_camera_names([camera.name for camera in chosen])
+    if complaint:
+        raise CommandError(
+            f'{source}: the name of a camera, which is that of its topic: {complaint}'
+        )
     if storage is None:
         storage = recorded.storage if recorded.storage in STORAGES else 'mcap'
     done = process(recorded, output, settings, chosen, only, storage)
@@ -125,9 +131,9 @@ def check_output(source: Path, output: Path, force: bool) -> None:
     here, there = os.path.realpath(source), os.path.realpath(output)
     if here == there or os.path.dirname(here) == there:
         raise CommandError(f'{output} is the input: name another folder')
-    if output.exists() and not force:
+    if is_there(output) and not force:
         raise CommandError(f'{output} is there already: give --force to replace it')
-    if output.exists() and not (output / 'metadata.yaml').is_file():
+    if is_there(output) and not is_there(output / 'metadata.yaml'):
         raise CommandError(f'{output} is no rosbag2: it is not replaced')
-    if not output.parent.is_dir():
+    if not is_folder(output.parent):
         raise CommandError(f'{output.parent}: there is no such folder')

@@ -6,6 +6,8 @@ The code of the node is imported when it runs: it needs ROS's Python packages.
 from __future__ import annotations
 
 import contextlib
+import io
+import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,10 +18,12 @@ import click
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import midas_depth_ros
 from midas_depth_ros.commands.errors import CommandError
-from midas_depth_ros.commands.output import Reporter, reporting
+from midas_depth_ros.commands.output import Reporter, part_of, put, refusing, reporting
+from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.sources import SourceError
 from midas_depth_ros.images.sources.bag_cameras import BagCamera
 from midas_depth_ros.images.sources.bag_messages import BagMessages
@@ -69,12 +73,14 @@ def process(
         make = ros.bag_pipeline.BagPipeline
         pipeline = accepted(make, estimator, settings, cameras, only, fail, report.say)
         messages = until_damaged(in_order(source, cameras, pipeline.topics), fail)
-        try:
-            about = description(estimator)
-            with ros.bag_writer.bag_writer(output, storage, pipeline.outputs, about) as writer:
+        write, about = ros.bag_writer.bag_writer, description(estimator)
+        with part_of(output) as part:
+            with refusing(output), write(part, storage, pipeline.outputs, about) as writer:
                 convert(messages, pipeline, writer, report)
-        except OSError as error:
-            raise CommandError(f'{output}: it cannot be written: {error}') from error
+            put(part / ros.bag_writer.FILE_NAME, output)
+    if source.damage:
+        frames = sum(tally.frames for tally in pipeline.tallies)
+        report.say(f'{source.path}: {frames} pictures of the damaged bag were saved')
     tell(pipeline.tallies, writer.counts, output)
     return not faults and all(tally.processed for tally in pipeline.tallies)
 
@@ -139,18 +145,20 @@ def in_order(
 
 def tell(tallies: Iterable[Tally], counts: Mapping[str, int], output: Path) -> None:
     """Print what was processed and what was written."""
-    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+    text = io.StringIO()
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
     table = Table('camera', 'pictures', 'frames', 'processed', 'in metres', box=SIMPLE)
     for column in table.columns[2:]:
         column.justify = 'right'
     for tally in tallies:
         camera = tally.camera
         numbers = map(str, (tally.frames, tally.processed, tally.in_metres))
-        table.add_row(camera.name, camera.image, *numbers)
-    console.print(table)
+        table.add_row(Text(printable(camera.name)), Text(printable(camera.image)), *numbers)
+    Console(file=text, width=width).print(table)
+    click.echo(text.getvalue(), nl=False)
     for tally in tallies:
         if tally.reason:
-            click.echo(f'{tally.camera.name}: the last frame without metres: {tally.reason}')
-    click.echo(
-        f'{sum(counts.values())} messages on {sum(map(bool, counts.values()))} topics in {output}'
-    )
+            reason = f'{tally.camera.name}: the last frame without metres: {tally.reason}'
+            click.echo(printable(reason))
+    topics = sum(map(bool, counts.values()))
+    click.echo(printable(f'{sum(counts.values())} messages on {topics} topics in {output}'))

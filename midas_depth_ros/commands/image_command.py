@@ -17,7 +17,7 @@ from midas_depth_ros.commands.help_sections import SectionCommand
 from midas_depth_ros.commands.image_inputs import expand
 from midas_depth_ros.commands.image_outputs import OUTPUTS, Look, Result
 from midas_depth_ros.commands.metres import metres_of
-from midas_depth_ros.commands.output import reporting, write_whole
+from midas_depth_ros.commands.output import refusing, reporting, write_whole
 from midas_depth_ros.commands.parameter_options import (
     FIXED_SCALE,
     MODEL,
@@ -29,6 +29,8 @@ from midas_depth_ros.commands.parameter_options import (
 from midas_depth_ros.depth import DepthError
 from midas_depth_ros.geometry import GeometryError
 from midas_depth_ros.images import BitDepth, ImageError
+from midas_depth_ros.images.errors import printable
+from midas_depth_ros.images.files import is_there
 from midas_depth_ros.images.sources.pictures import read_picture
 from midas_depth_ros.views import ViewError
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from midas_depth_ros.depth import DepthEstimator
 
 # What one bad picture may come to; the others are done all the same.
-FAULTS = (ImageError, DepthError, GeometryError, ViewError, CommandError, OSError)
+FAULTS = (ImageError, DepthError, GeometryError, ViewError, CommandError)
 
 HELP = """Heatmap, depth and point cloud of pictures.
 
@@ -55,7 +57,8 @@ Relative inverse depth has no unit: larger is nearer, within one picture. The cl
 unless a scale is given: --camera-height, --camera-pitch and --horizontal-fov (metres by the floor
 in view; where no floor can be fitted there is no cloud, and it is said why), or --fixed-scale.
 
-Exit code: 0 all done, 1 some pictures failed, 2 wrong usage.
+Exit code: 0 all done, 1 some pictures failed, 2 wrong usage, 128 plus the number of the signal that
+stopped it.
 """
 
 
@@ -99,7 +102,7 @@ def image(
     inputs = expand(files, leave_out=[ending for ending, _ in OUTPUTS.values()])
     batch = Batch(output, wanted, force, look, inputs, values)
     done = batch.run()
-    click.echo(f'{done} of {len(inputs)} done: {", ".join(wanted)} in {output}')
+    click.echo(printable(f'{done} of {len(inputs)} done: {", ".join(wanted)} in {output}'))
     ctx.exit(0 if done == len(inputs) else 1)
 
 
@@ -152,7 +155,8 @@ class Batch:
             bit_depth = BitDepth(self._values['bit_depth'])  # each is a picture for itself
             rgb = read_picture(picture, self._values['max_pixels'], bit_depth)
             result = Result(picture.name, rgb, estimator, self._look)
-            self._folder.mkdir(parents=True, exist_ok=True)
+            with refusing(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
         except FAULTS as error:
             return [error]
         faults: list[Exception] = []
@@ -174,7 +178,7 @@ class Batch:
                 )
             if os.path.realpath(path) in self._given:
                 raise CommandError(f'{path} is one of the inputs: name another folder by -o')
-        there = [path.name for path in paths.values() if path.exists()]
+        there = [path.name for path in paths.values() if is_there(path)]
         if there and not self._force:
             raise CommandError(
                 f'there already in {self._folder}: {", ".join(there)}: give --force to overwrite'

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from midas_depth_ros.commands.errors import CommandError
+from midas_depth_ros.images.files import is_folder, is_there
+from midas_depth_ros.images.sources import expanded
 from midas_depth_ros.images.sources.pictures import PICTURE_SUFFIXES, is_picture, natural_order
 
 
@@ -30,23 +32,38 @@ def expand(named: Iterable[str], leave_out: Iterable[str] = ()) -> list[Path | C
 
 
 def _meant(text: str, leave_out: tuple[str, ...]) -> list[Path | CommandError]:
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = expanded(text)
+    if not text:
+        return [CommandError('a FILE without a name: there is no such file or folder')]
+    if is_folder(path):
         return _of_folder(path, leave_out)
-    if path.exists():
+    if is_there(path) or path.is_symlink():
         return [path]
     if not glob.has_magic(text):
         return [CommandError(f'{text}: there is no such file or folder')]
-    names = glob.glob(os.path.expanduser(text), recursive=True)
-    matched = [Path(name) for name in names if is_picture(Path(name)) and Path(name).is_file()]
+    matched = [found for found in _matches(path) if is_picture(found) and is_there(found)]
     if not matched:
         return [CommandError(f'{text}: no picture matches ({", ".join(PICTURE_SUFFIXES)})')]
-    return [*sorted(matched, key=natural_order)]
+    return [*sorted((each for each in matched if not is_folder(each)), key=natural_order)]
+
+
+def _matches(pattern: Path) -> Iterable[Path]:
+    """What a pattern means. Through ** no links are followed: they may lead in circles."""
+    if '**' not in pattern.parts:
+        return map(Path, glob.glob(str(pattern)))
+    first = next(number for number, part in enumerate(pattern.parts) if glob.has_magic(part))
+    folder = Path(*pattern.parts[:first])
+    found = folder.glob(str(Path(*pattern.parts[first:])))
+    return [each for each in found if not _is_hidden(each.relative_to(folder))]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith('.') for part in path.parts)
 
 
 def _of_folder(folder: Path, leave_out: tuple[str, ...]) -> list[Path | CommandError]:
     try:
-        pictures = [path for path in folder.iterdir() if is_picture(path) and path.is_file()]
+        pictures = [path for path in folder.iterdir() if is_picture(path)]
     except OSError as error:
         return [CommandError(f'{folder}: the folder cannot be read: {error.strerror}')]
     pictures = [path for path in pictures if not path.name.endswith(leave_out)]

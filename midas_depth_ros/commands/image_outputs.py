@@ -163,8 +163,10 @@ def _lens(metres: Metres) -> str:
 
 def png_bytes(rgb: NDArray[np.uint8]) -> bytes:
     """A PNG of (H, W, 3) uint8 RGB."""
-    _, encoded = cv2.imencode('.png', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    return encoded.tobytes()
+    done, encoded = cv2.imencode('.png', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise CommandError(f'OpenCV makes no PNG of {rgb.shape[1]}x{rgb.shape[0]} pixels')
+    return bytes(encoded)
 
 
 # Name of an output -> how its file's name ends, and what makes it.

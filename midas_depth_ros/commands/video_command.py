@@ -27,6 +27,8 @@ from midas_depth_ros.commands.parameter_options import (
 from midas_depth_ros.commands.video_file import ENCODERS, VideoFile, video_file
 from midas_depth_ros.commands.video_view import VideoView
 from midas_depth_ros.images import ImageError
+from midas_depth_ros.images.errors import printable
+from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import Source, SourceError, open_source
 
 SOME_MISSING = 0.02  # of the pictures that a file says to have: some containers only guess
@@ -41,7 +43,7 @@ With --mode metric the colours are metres: that needs --camera-height, --camera-
 --horizontal-fov, or --fixed-scale. Frames without a floor are grey.
 
 Exit code: 0 all done, 1 the input ended early or some frames failed (what was done is kept),
-2 wrong usage.
+2 wrong usage, 128 plus the number of the signal that stopped it (what was done is kept).
 """
 
 
@@ -108,14 +110,13 @@ def video(
         video_file(path, opened.rate_hz or rate) as made,
     ):
         faults += draw_all(opened, view, made, width, opened.rate_hz or rate, report)
-    for text in faults:
-        click.echo(text, err=True)
+        for text in faults:
+            report.say(text)
     if view.refused:
-        click.echo(
-            f'{view.refused} of {made.count} frames have no metres; the last reason: {view.reason}'
-        )
+        refused = f'{view.refused} of {made.count} frames have no metres; the last reason: '
+        click.echo(printable(refused + view.reason))
     if made.count:
-        click.echo(f'{made.count} frames in {path}')
+        click.echo(printable(f'{made.count} frames in {path}'))
     ctx.exit(1 if faults or not made.count else 0)
 
 
@@ -123,11 +124,11 @@ def check_output(path: Path, source: str, force: bool) -> None:
     """Raises CommandError where the output must not be written."""
     if os.path.realpath(path) == os.path.realpath(source):
         raise CommandError(f'{path} is the input: name another file by -o')
-    if path.exists() and not force:
+    if is_there(path) and not force:
         raise CommandError(f'{path} is there already: give --force to overwrite it')
     if path.suffix.lower() not in ENCODERS:
         raise CommandError(f'{path}: name a video file with the ending {", ".join(ENCODERS)}')
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise CommandError(f'{path.parent}: there is no such folder')
 
 

@@ -11,6 +11,8 @@ from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import ScaleFilter, SteadyDepth, closeness
 from midas_depth_ros.views import Heatmap, metric_heatmap, side_by_side
 
+LEAST_SIDE = 16  # pixels; of less an encoder may end the process
+
 
 class VideoView:
     """Draws the frames of one video; what it remembers is what keeps them steady."""
@@ -45,6 +47,6 @@ class VideoView:
 
 
 def even(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture with an even number of rows and columns, which video encoders want."""
-    height, width = picture.shape[:2]
-    return cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    """The picture with an even number of rows and columns, and some of them, as encoders want."""
+    below, beside = (max(side % 2, LEAST_SIDE - side) for side in picture.shape[:2])
+    return cv2.copyMakeBorder(picture, 0, below, 0, beside, cv2.BORDER_REPLICATE)

@@ -17,9 +17,12 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from midas_depth_ros.commands.errors import CommandError
+from midas_depth_ros.commands.output import OutputConsole
 from midas_depth_ros.demo import output_folder
 from midas_depth_ros.demo.output_folder import OutputFolderError
 from midas_depth_ros.demo.progress import step
+from midas_depth_ros.images.errors import printable
 
 if TYPE_CHECKING:
     from midas_depth_ros.demo.plan import Plan, Run
@@ -158,36 +161,36 @@ def carry_out(plan: Plan, output: Path | None) -> int:
     """Run a plan, report it, and return the exit code."""
     from midas_depth_ros.demo.run import RunError, StoppedError, run
 
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that knows no block characters gets question marks, not a traceback.
-        stream.reconfigure(errors='replace')  # type: ignore[union-attr]
-    console = Console(highlight=False)
+    console = OutputConsole(highlight=False)
     folder = (output or output_folder.default_folder(plan.source)).absolute()
     try:
         if output_folder.claim(folder):
-            console.print(
-                Text(f'Replacing the results of an earlier run in {folder}'), soft_wrap=True
-            )
-        console.print(Text(_beginning(plan, folder)), soft_wrap=True)
-        result = run(plan, folder, console)
-    except OutputFolderError as error:
+            _say(console, f'The results of an earlier run in {folder} will be replaced')
+        for line in _beginning(plan, folder):
+            _say(console, line)
+        return _present(run(plan, folder, console), folder, console)
+    except (OutputFolderError, CommandError) as error:
         return _refuse(str(error))
     except RunError as error:
         return _fail(error)
     except StoppedError as stopped:
         return _refuse(f'{stopped} before the first heatmap: nothing to report', str(stopped))
-    return _present(result, folder, console)
 
 
-def _beginning(plan: Plan, folder: Path) -> str:
+def _say(console: Console, text: str) -> None:
+    """One line, which may have come from outside."""
+    console.print(Text(printable(text)), soft_wrap=True)
+
+
+def _beginning(plan: Plan, folder: Path) -> list[str]:
     names = ', '.join(plan.commands())
-    text = f'Starting {names} on {plan.what}; logs are in {folder / "logs"}'
+    lines = [f'Starting {names} on {plan.what}; logs are in {folder / output_folder.LOGS}']
     if plan.drives and plan.model is None:
-        text += (
-            '\nThe model is `embedded`, which ships in the package: nothing is downloaded '
+        lines.append(
+            'The model is `embedded`, which ships in the package: nothing is downloaded '
             '(--model midas_small takes MiDaS_small)'
         )
-    return text
+    return lines
 
 
 def _present(result: Run, folder: Path, console: Console) -> int:
@@ -203,7 +206,7 @@ def _present(result: Run, folder: Path, console: Console) -> int:
         console.print(Text(as_text(summary)), soft_wrap=True)
     console.print(Text('The results are in'))
     for path, meaning in report.contents(folder):
-        console.print(Text(f'  {path}  {meaning}'), soft_wrap=True)
+        _say(console, f'  {path}  {meaning}')
     stood = why_it_stood(summary)
     if stood and not result.ended_by:
         return _refuse(stood)
@@ -215,14 +218,14 @@ def _exit_code(ended_by: str) -> int:
 
 
 def _refuse(reason: str, signal_name: str = '') -> int:
-    Console(stderr=True, highlight=False).print(Text(f'demo: {reason}'), soft_wrap=True)
+    _say(OutputConsole(stderr=True, highlight=False), f'demo: {reason}')
     return _exit_code(signal_name) or 1
 
 
 def _fail(error: RunError) -> int:
-    console = Console(stderr=True, highlight=False)
+    console = OutputConsole(stderr=True, highlight=False)
     if error.log:
-        console.print(Text(f'The last lines of {error.log}:'), soft_wrap=True)
+        _say(console, f'The last lines of {error.log}:')
         for line in error.last_lines:
-            console.print(Text(f'  {line}'), soft_wrap=True)
+            _say(console, f'  {line}')
     return _refuse(str(error))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from midas_depth_ros.demo.processes import PROMPT, Child, Children
+from midas_depth_ros.images.errors import printable
 
 MODULE = 'midas_depth_ros.web'
 HOST = '127.0.0.1'
@@ -49,7 +50,7 @@ class Dashboard:
             self._say(f'Look at it live in a browser: {told.group().rstrip(".,;")}{self._hint}')
 
     def _say(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Text(printable(text)), soft_wrap=True)
 
 
 def is_there() -> bool:

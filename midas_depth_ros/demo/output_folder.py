@@ -1,4 +1,4 @@
-"""The folder of a run's results: made anew, or cleared if an earlier run made it.
+"""The folder of a run's results: made anew, or used again if an earlier run made it.
 
 A marker file tells our folders from others: a folder with somebody else's files is refused.
 """
@@ -11,10 +11,16 @@ import shutil
 import time
 from pathlib import Path
 
+from midas_depth_ros.commands.output import put
+from midas_depth_ros.commands.stopping import held
+
 MARKER = '.midas_depth_demo'
 DEFAULT_PARENT = Path('demo_output')
-FOLDERS = ('pictures', 'messages', 'logs')
-FILES = ('contact_sheet.png', 'run.gif', 'summary.txt', 'summary.json')
+LONGEST_STEM = 60  # letters of a source's name
+LOGS = 'logs'
+RESULTS = (
+    'pictures', 'messages', 'contact_sheet.png', 'run.gif', 'summary.txt', 'summary.json'
+)  # fmt: skip
 
 
 class OutputFolderError(Exception):
@@ -24,15 +30,16 @@ class OutputFolderError(Exception):
 def default_folder(source: str) -> Path:
     """`demo_output/<source>-<date>-<time>`, a name that is not taken."""
     stem = Path(source).stem if source else 'robot'
-    stem = re.sub(r'[^A-Za-z0-9_-]+', '_', stem).strip('_') or 'source'
+    stem = re.sub(r'[^A-Za-z0-9_-]+', '_', stem).strip('_')[:LONGEST_STEM] or 'source'
     folder = DEFAULT_PARENT / f'{stem}-{time.strftime("%Y%m%d-%H%M%S")}'
     return folder.with_name(f'{folder.name}-{os.getpid()}') if folder.exists() else folder
 
 
 def claim(folder: Path) -> bool:
-    """Make the folder ours and empty of earlier results; whether there were any.
+    """Make the folder ours and empty of earlier logs; whether there are results of an earlier run.
 
-    Raises OutputFolderError when the folder holds files of others or cannot be written.
+    Those stay until there are others to take their place. Raises OutputFolderError when the folder
+    holds files of others or cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,8 +50,8 @@ def claim(folder: Path) -> bool:
                 '--output'
             )
         (folder / MARKER).touch()
-        if ours:
-            _clear(folder)
+        _remove(folder / LOGS)
+        (folder / LOGS).mkdir()
     except OSError as error:
         raise OutputFolderError(
             f'cannot write to {folder}: {error.strerror or error}; name another folder with '
@@ -53,10 +60,21 @@ def claim(folder: Path) -> bool:
     return ours
 
 
-def _clear(folder: Path) -> None:
-    """Delete what a run leaves, and nothing else."""
-    for name in FOLDERS:
-        if (folder / name).is_dir() and not (folder / name).is_symlink():
-            shutil.rmtree(folder / name)
-    for name in FILES:
-        (folder / name).unlink(missing_ok=True)
+def put_results(made: Path, folder: Path) -> None:
+    """Put the results of a run, all of them complete in `made`, in the place of earlier ones.
+
+    Nothing else of the folder is touched. Raises CommandError.
+    """
+    with held():
+        for name in RESULTS:
+            if (made / name).exists():
+                put(made / name, folder / name)
+            else:
+                _remove(folder / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from midas_depth_ros.commands.stopping import held
+
 # The signals to end a process with, and how long to wait after each, in seconds.
 STEPS = ((signal.SIGINT, 6.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -87,11 +89,17 @@ class Children:
         self.stop()
 
     def start(self, name: str, command: Sequence[str]) -> Child:
-        """Start a process whose stdout and stderr go to `<log folder>/<name>.log`."""
+        """Start a process whose stdout and stderr go to `<log folder>/<name>.log`.
+
+        Raises OSError, which names the file.
+        """
         path = self._log_folder / f'{name}.log'
-        with path.open('wb') as log:
-            log.write(f'{PROMPT}{shlex.join(command)}\n'.encode())
-            log.flush()
+        with path.open('wb') as log, held():
+            try:
+                log.write(f'{PROMPT}{shlex.join(command)}\n'.encode(errors='backslashreplace'))
+                log.flush()
+            except OSError as error:  # which does not say of which file
+                raise OSError(error.errno, error.strerror, str(path)) from error
             process = subprocess.Popen(
                 [*_leash(), *command],
                 env=self._environment,
@@ -100,8 +108,8 @@ class Children:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in the terminal is for us; we end them in order
             )
-        child = Child(name, tuple(command), path, process)
-        self._children.append(child)
+            child = Child(name, tuple(command), path, process)
+            self._children.append(child)
         return child
 
     def ended(self) -> Child | None:

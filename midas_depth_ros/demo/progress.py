@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from midas_depth_ros.images.errors import printable
+
 PLAIN_EVERY_S = 5.0
 Update = Callable[[str, float], None]
 
@@ -42,7 +44,9 @@ def _live(console: Console, title: str, total_s: float | None) -> Iterator[Updat
         del columns[2]
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(title, total=total_s, detail='')
-        yield lambda detail, done_s: progress.update(task, detail=detail[:room], completed=done_s)
+        yield lambda detail, done_s: progress.update(
+            task, detail=printable(detail, room), completed=done_s
+        )
 
 
 @contextlib.contextmanager
@@ -55,7 +59,7 @@ def _plain(console: Console, title: str, total_s: float | None) -> Iterator[Upda
         if time.monotonic() - last >= PLAIN_EVERY_S:
             last = time.monotonic()
             text = f'  {title}: {done_s:.0f}{of_total} s' + (f', {detail}' if detail else '')
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     console.print(f'{title} ...', markup=False, highlight=False, soft_wrap=True)
     yield update

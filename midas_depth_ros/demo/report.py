@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import json
 import math
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from midas_depth_ros.commands.output import part_of, refusing, write_whole
 from midas_depth_ros.demo.drive_view import DriveView
 from midas_depth_ros.demo.message_text import message_text
+from midas_depth_ros.demo.output_folder import put_results
 from midas_depth_ros.demo.plan import CAMERA, Run
 from midas_depth_ros.demo.recording import Closeness, Pair, Picture, Recording
 from midas_depth_ros.demo.summary import as_text, summarise
@@ -45,7 +48,19 @@ CONTENTS = {
 
 
 def write(run: Run, folder: Path) -> dict[str, Any]:
-    """Write everything that a run gave, and return its summary."""
+    """Write everything that a run gave, and return its summary.
+
+    Raises CommandError where that cannot be done; then the folder has what it had before.
+    """
+    with part_of(folder / 'results') as made:
+        with refusing(folder):
+            made.mkdir()
+        summary = _write(run, made)
+        put_results(made, folder)
+    return summary
+
+
+def _write(run: Run, folder: Path) -> dict[str, Any]:
     recording = run.recording
     summary = summarise(run)
     closeness = {sample.time_s: sample for sample in recording.closeness}
@@ -56,10 +71,9 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     _write_pictures(folder, [draw(pair) for pair in moments], moments)
     _write_animation(folder, recording, draw)
     _write_messages(folder / 'messages', recording)
-    (folder / 'summary.json').write_text(
-        json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + '\n', 'utf-8'
-    )
-    (folder / 'summary.txt').write_text(as_text(summary), 'utf-8')
+    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + '\n'
+    _write_text(folder / 'summary.json', text)
+    _write_text(folder / 'summary.txt', as_text(summary))
     return summary
 
 
@@ -112,11 +126,22 @@ def _legible(pair: Pair) -> Pair:
 def _write_pictures(folder: Path, shown: list[Picture], moments: list[Pair]) -> None:
     if not shown:
         return
-    (folder / 'pictures').mkdir()
+    with refusing(folder):
+        (folder / 'pictures').mkdir()
     for number, (picture, pair) in enumerate(zip(shown, moments, strict=True), start=1):
         name = f'{number:02d}_at_{pair.time_s:05.1f}s.png'
-        Image.fromarray(picture).save(folder / 'pictures' / name)
-    Image.fromarray(contact_sheet(shown, SHEET_COLUMNS)).save(folder / 'contact_sheet.png')
+        write_whole(folder / 'pictures' / name, _png(picture))
+    write_whole(folder / 'contact_sheet.png', _png(contact_sheet(shown, SHEET_COLUMNS)))
+
+
+def _png(picture: Picture) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format='PNG')
+    return buffer.getvalue()
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_whole(path, text.encode('utf-8', 'backslashreplace'))
 
 
 def _write_animation(folder: Path, recording: Recording, draw: Callable[[Pair], Picture]) -> None:
@@ -127,13 +152,14 @@ def _write_animation(folder: Path, recording: Recording, draw: Callable[[Pair], 
     span_s = pairs[-1].time_s - pairs[0].time_s
     rate_hz = (len(pairs) - 1) / span_s if span_s > 0 else 1.0
     fps = float(np.clip(rate_hz, *ANIMATION_FPS))
-    (folder / 'run.gif').write_bytes(encode_animation(frames, fps, max_bytes=MOST_BYTES))
+    write_whole(folder / 'run.gif', encode_animation(frames, fps, max_bytes=MOST_BYTES))
 
 
 def _write_messages(folder: Path, recording: Recording) -> None:
-    folder.mkdir()
+    with refusing(folder):
+        folder.mkdir()
     for topic, message in recording.last_messages.items():
         name = topic if topic.startswith('/') else f'{CAMERA}/{topic}'
         path = folder / f'{name.strip("/").replace("/", "_")}.txt'
         text = 'no message came\n' if message is None else message_text(message)
-        path.write_text(f'# {name}\n{text}', 'utf-8')
+        _write_text(path, f'# {name}\n{text}')

@@ -26,6 +26,7 @@ from midas_depth_ros.demo.processes import STOP_SIGNALS, Child, Children
 from midas_depth_ros.demo.progress import step
 from midas_depth_ros.demo.recorder import DIAGNOSTICS, Recorder
 from midas_depth_ros.demo.recording import Recording
+from midas_depth_ros.images.errors import printable
 from midas_depth_ros.nodes.stop_signals import StopSignals
 
 LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
@@ -37,7 +38,7 @@ class RunError(Exception):
     """The run cannot go on: the reason in one sentence, and last lines of a log."""
 
     def __init__(self, reason: str, child: Child | None = None) -> None:
-        super().__init__(reason)
+        super().__init__(printable(reason))
         self.log = child.log if child else None
         self.last_lines = child.tail() if child else []
 

@@ -19,6 +19,7 @@ from rich.text import Text
 from midas_depth_ros.demo.drive_summary import drive_rows, summarise_drive
 from midas_depth_ros.demo.plan import CAMERA, Run
 from midas_depth_ros.demo.recording import Closeness
+from midas_depth_ros.images.errors import printable
 from midas_depth_ros.views.closeness_bars import FULL_BAR
 
 SECTORS = ('left', 'centre', 'right')
@@ -165,7 +166,7 @@ def _run_table(summary: dict[str, Any]) -> Table:
         **(drive_rows(summary['drive']) if summary['drive'] else {}),
     }
     for name, text in rows.items():
-        table.add_row(name, Text(text))
+        table.add_row(name, Text(printable(text)))
     return table
 
 
@@ -208,7 +209,7 @@ def _timeline(summary: dict[str, Any]) -> list[Any]:
 
 
 def _notes(summary: dict[str, Any]) -> list[Any]:
-    return [Text(f'Note: {notice}') for notice in summary['notices']]
+    return [Text(printable(f'Note: {notice}')) for notice in summary['notices']]
 
 
 def as_text(summary: dict[str, Any]) -> str:

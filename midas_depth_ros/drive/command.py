@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from midas_depth_ros.drive.plan import DriveError, DrivePlan
+from midas_depth_ros.images.errors import printable
 
 HELP = """Drive a simulated robot through worlds and count what it runs into.
 
@@ -97,7 +98,7 @@ def drive(
         not no_blind,
         worlds_are,
     )
-    found = carry_out(plan, in_process, logs, lambda text: click.echo(text, err=True))
+    found = carry_out(plan, in_process, logs, lambda text: click.echo(printable(text), err=True))
     if as_json:
         click.echo(json.dumps(found))
     else:

@@ -7,8 +7,10 @@ middleware leaves whatever the memory held between two aligned fields, the libra
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
+import errno
+import os
+import sqlite3
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,7 +25,7 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 from sensor_msgs.msg import Range
@@ -32,6 +34,7 @@ from midas_depth_ros.nodes.quality_of_service import OUTPUT
 
 STORAGES: Final = {'sqlite3': StoragePlugin.SQLITE3, 'mcap': StoragePlugin.MCAP}
 FILE_NAME: Final = 'midas_depth'
+LEAST_ROOM: Final = 1 << 20  # bytes; a disk with less is full
 FOREVER: Final = QosTime(9_223_372_036, 854_775_807)  # as rosbag2 writes an endless duration
 # As the node publishes.
 OFFERED: Final = Qos(
@@ -93,25 +96,48 @@ def canonical(store: Typestore, message: Any) -> bytes:
 
 @contextlib.contextmanager
 def bag_writer(
-    path: Path, storage: str, topics: Mapping[str, type], about: Mapping[str, str]
+    folder: Path, storage: str, topics: Mapping[str, type], about: Mapping[str, str]
 ) -> Iterator[BagWriter]:
-    """A new rosbag2 folder `path` with these topics and types; it gets its name when it is whole.
+    """A new rosbag2 with these topics and types in `folder`, which must not be there yet.
 
-    storage: 'sqlite3' or 'mcap'. about: goes into the metadata's custom_data. What is at `path`
-    already is replaced. Raises OSError.
+    storage: 'sqlite3' or 'mcap'. about: goes into the metadata's custom_data. The files are called
+    FILE_NAME and read back when they are complete. Raises OSError.
     """
     store, version = ros_types()
-    folder = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
+    # The library names the files after the folder that it is given: a name of their own, so that
+    # the bytes do not depend on where the bag is put.
+    inner = folder / FILE_NAME
+    if storage == 'sqlite3' and set(str(inner.absolute())) & set('?#%'):
+        # The library would take it for a part of an address, and write elsewhere.
+        raise OSError(errno.EINVAL, 'no sqlite3 where ?, # or % is in the path: --storage mcap')
     try:
-        # The library names the bag's file after its folder: a name of its own, so that the bytes
-        # do not depend on where the bag is put.
-        part = folder / FILE_NAME
-        with Writer(part, version=version, storage_plugin=STORAGES[storage]) as writer:
+        with Writer(inner, version=version, storage_plugin=STORAGES[storage]) as writer:
             for key, value in about.items():
                 writer.set_custom_data(key, value)
-            yield BagWriter(writer, store, topics)
-        if path.exists():
-            path.rename(folder / 'old')
-        part.rename(path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            made = BagWriter(writer, store, topics)
+            yield made
+        check(inner, made.counts)
+    except sqlite3.Error as error:
+        raise _reason(folder, error) from error
+
+
+def check(path: Path, counts: Mapping[str, int]) -> None:
+    """Read a bag back. Raises OSError where it has not these numbers of messages by topic."""
+    found = dict.fromkeys(counts, 0)
+    try:
+        with Reader(path) as reader:
+            for connection, _, _ in reader.messages():
+                found[connection.topic] += 1
+    except (ReaderError, AssertionError, LookupError, ValueError, struct.error) as error:
+        raise OSError(errno.EIO, f'it cannot be read back: {error}') from error
+    if found != counts:
+        lost = sum(counts.values()) - sum(found.values())
+        raise OSError(errno.EIO, f'{lost} of its messages cannot be read back')
+
+
+def _reason(folder: Path, error: sqlite3.Error) -> OSError:
+    """What the system had against it: SQLite has one text for a full disk and a full database."""
+    disk = os.statvfs(folder)
+    if 'full' in str(error) or disk.f_bfree * disk.f_frsize < LEAST_ROOM:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return OSError(errno.EIO, str(error))

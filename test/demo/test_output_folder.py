@@ -5,7 +5,12 @@ import re
 import pytest
 
 from midas_depth_ros.demo import output_folder
-from midas_depth_ros.demo.output_folder import OutputFolderError, claim, default_folder
+from midas_depth_ros.demo.output_folder import (
+    OutputFolderError,
+    claim,
+    default_folder,
+    put_results,
+)
 
 
 def test_a_new_folder_is_made_with_its_parents(tmp_path):
@@ -22,14 +27,30 @@ def test_a_folder_of_others_is_refused_and_left_alone(tmp_path):
     assert list(tmp_path.iterdir()) == [thesis]
 
 
-def test_results_of_an_earlier_run_go_and_what_else_lies_there_stays(tmp_path):
+def test_results_of_an_earlier_run_go_when_there_are_others_and_what_else_lies_there_stays(
+    tmp_path,
+):
     claim(tmp_path)
-    (tmp_path / 'pictures').mkdir()
-    (tmp_path / 'pictures' / '01.png').touch()
-    (tmp_path / 'summary.txt').touch()
-    (tmp_path / 'notes.txt').touch()
+    for name in ('pictures', 'messages', 'made', 'made/pictures'):
+        (tmp_path / name).mkdir()
+    for name in ('pictures/01.png', 'run.gif', 'notes.txt', 'logs/old.log', 'summary.txt'):
+        (tmp_path / name).write_text('old')
+    for name in ('pictures/02.png', 'summary.txt'):
+        (tmp_path / 'made' / name).write_text('new')
     assert claim(tmp_path) is True
-    assert {path.name for path in tmp_path.iterdir()} == {output_folder.MARKER, 'notes.txt'}
+    assert not list((tmp_path / 'logs').iterdir())
+    assert (tmp_path / 'summary.txt').read_text() == 'old'
+    put_results(tmp_path / 'made', tmp_path)
+    (tmp_path / 'made').rmdir()
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*')} == {
+        output_folder.MARKER,
+        'notes.txt',
+        'logs',
+        'pictures',
+        'pictures/02.png',
+        'summary.txt',
+    }
+    assert (tmp_path / 'summary.txt').read_text() == 'new'
 
 
 def test_a_path_that_cannot_be_a_folder_is_named(tmp_path):
@@ -46,6 +67,7 @@ def test_a_path_that_cannot_be_a_folder_is_named(tmp_path):
         ('/data/My Video (1).mp4', 'My_Video_1'),
         ('bags/run/', 'run'),
         ('..', 'source'),
+        ('x' * 300, 'x' * 60),
     ],
 )
 def test_the_default_name_tells_source_and_time(source, stem):

@@ -1,0 +1,237 @@
+"""How every command ends: by its exit code, whatever stops it, and with nothing left behind.
+
+A signal becomes an exception, so that what was begun is taken back on the way out; 128 plus its
+number is the exit code. Standard output that is full, closed or no longer read is an error, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from midas_depth_ros.images.errors import printable
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(BaseException):
+    """A signal asked for the end. No Exception: nobody is to take it for a fault and go on."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = signal.Signals(number)
+
+
+class Failure(click.ClickException):
+    """Ends a command with one line on standard error and exit code 1."""
+
+    def show(self, file: Any = None) -> None:
+        text = ' '.join(self.format_message().split())
+        click.echo(f'error: {printable(text)}', err=True, file=file)
+
+
+class _Signals:
+    """The first signal is raised, once; while `held` it waits, and others are ignored."""
+
+    def __init__(self) -> None:
+        self.requested = 0
+        self.held = 0
+        self._raised = False
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.requested = self.requested or number
+        self.check()
+
+    def check(self) -> None:
+        if self.requested and not self.held and not self._raised:
+            self._raised = True
+            raise Stopped(self.requested)
+
+
+_signals = _Signals()
+_parts: set[Path] = set()  # that are to be gone when we end: a signal may come before a `finally`
+
+
+def is_stopping() -> bool:
+    """Whether a signal has asked for the end."""
+    return bool(_signals.requested)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """No signal comes between the steps of this block; it is raised after it."""
+    _signals.held += 1
+    try:
+        yield
+    finally:
+        _signals.held -= 1
+    _signals.check()
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Signals raise Stopped in this block, but for those that whoever started us has silenced."""
+    global _signals
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous, _signals = _signals, _Signals()
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        for number, handler in handlers.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, _signals.on_signal)
+        yield
+    finally:
+        _signals.held += 1  # what comes now comes too late to be raised
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        _signals = previous
+
+
+@contextlib.contextmanager
+def removing(path: Path) -> Iterator[None]:
+    """What has this name after the block, a file or a folder, is removed, whatever happens."""
+    _parts.add(path)
+    try:
+        yield
+    finally:
+        remove(path)
+        _parts.discard(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    with held():  # a signal waits until nothing is left
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+@contextlib.contextmanager
+def failures(*kinds: type[Exception]) -> Iterator[None]:
+    """Errors of these kinds, and what the system refuses, become Failure; a fault stays one."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise Stopped(signal.SIGPIPE) from error
+    except OSError as error:
+        raise Failure(told(error)) from error
+    except kinds as error:
+        raise Failure(str(error)) from error
+
+
+def told(error: OSError) -> str:
+    """An error of the system as a person reads it: what it is about, and the reason."""
+    # A file that is written to has no name in its error; ours are told by who writes them.
+    name = 'standard output' if error.filename is None else os.fsdecode(error.filename)
+    return f'{name}: {error.strerror or error}'
+
+
+def run_guarded(call: Callable[[], Any]) -> NoReturn:
+    """Run a command's main function to its end, and leave with its exit code.
+
+    call: click's `main` without standalone mode, so that it raises what ends it.
+    """
+    open_streams()
+    code = 1
+    try:
+        with stoppable():
+            code = _code_of(call)
+    except Stopped as stopped:  # while the end was being told
+        code = 128 + stopped.number
+    finally:
+        for path in list(_parts):
+            remove(path)
+        drop_output()
+    sys.exit(code)
+
+
+def _code_of(call: Callable[[], Any]) -> int:
+    try:
+        result = call()
+        _flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        _say(functools.partial(_show, error))
+        return error.exit_code
+    except click.Abort:
+        _say(lambda: click.echo('Aborted!', err=True))
+        return 1
+    except Stopped as stopped:
+        text = f'Stopped by {stopped}'
+        if stopped.number != signal.SIGPIPE:
+            _say(lambda: click.echo(text, err=True))
+        return 128 + stopped.number
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+
+
+def _show(error: click.ClickException) -> None:
+    """What click has to say, line by line; it repeats arguments as they are."""
+    text = io.StringIO()
+    error.show(text)
+    for line in text.getvalue().rstrip('\n').split('\n'):
+        click.echo(printable(line), err=True)
+
+
+def _flush() -> None:
+    """Raises Stopped or Failure where standard output does not take what was written to it."""
+    if sys.stdout is not None:
+        with failures():
+            sys.stdout.flush()
+
+
+def _say(say: Callable[[], Any]) -> None:
+    """Standard error may be gone, too: then there is nobody to be told."""
+    with contextlib.suppress(OSError, ValueError):
+        say()
+
+
+def open_streams() -> None:
+    """Make sure that there is something behind the three streams, and that it takes every letter.
+
+    Where one was closed, the next file to be opened would come in its place, and what is said would
+    be written into that. Standard output that was closed refuses what is written to it.
+    """
+    for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, 'w', closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, 'w', closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows few letters gets their numbers, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+
+
+def drop_output() -> None:
+    """What could not be written would be tried again when Python ends, and be complained of."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                number = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(number, stream.fileno())
+                os.close(number)
