@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -25,7 +24,8 @@ from midas_depth_ros.commands.bag_command import bag
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.help_sections import write_commands
 from midas_depth_ros.commands.image_command import image
-from midas_depth_ros.commands.stopping import failures, run_guarded
+from midas_depth_ros.commands.output import OutputConsole
+from midas_depth_ros.commands.stopping import failing, failures, run_guarded
 from midas_depth_ros.commands.video_command import video
 from midas_depth_ros.demo.command import demo
 from midas_depth_ros.depth import checkpoints
@@ -69,7 +69,7 @@ class CommandGroup(click.Group):
     def main(self, *arguments: Any, standalone_mode: bool = True, **settings: Any) -> Any:
         """As click's; a signal ends it with 128 plus its number."""
         call = functools.partial(super().main, *arguments, standalone_mode=False, **settings)
-        return run_guarded(call) if standalone_mode else call()
+        return run_guarded(functools.partial(failing, call)) if standalone_mode else call()
 
     def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
         """As click's; `--help` is written here."""
@@ -147,9 +147,9 @@ def show(ctx: click.Context) -> None:
         if finding.state is FileState.CORRUPT:
             faults.append(f'{finding.path} {finding.fault}')
         table.add_row(place.label, *_cells(finding), mark)
-    console = Console()
+    console = OutputConsole()
     if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+        console = OutputConsole(width=PIPE_WIDTH)
     console.print(table)
     for fault in faults:
         click.echo(f'corrupt: {fault}')

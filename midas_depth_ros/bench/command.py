@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midas_depth_ros.images.errors import printable
+from midas_depth_ros.commands.output import note
 
 if TYPE_CHECKING:
     from midas_depth_ros.bench.result import Result
@@ -64,6 +64,6 @@ def measure(quick: bool, model: str, threads: int, logs: Path) -> Result:
         find_weights(model),
         threads,
         QUICK if quick else Plan(),
-        lambda text: click.echo(printable(text), err=True),
+        note,
     )
     return run.carry_out(logs)

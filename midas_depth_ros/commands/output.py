@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -53,6 +54,12 @@ class Reporter:
         line = printable(text)
         with contextlib.suppress(OSError):
             self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """One line on standard error, which may be gone: the work goes on."""
+    with contextlib.suppress(OSError):
+        click.echo(printable(text), err=True)
 
 
 @contextlib.contextmanager

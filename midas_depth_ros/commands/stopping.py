@@ -23,6 +23,7 @@ import click
 
 from midas_depth_ros.images.errors import printable
 
+INSIST_S = 0.3
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -43,21 +44,45 @@ class Failure(click.ClickException):
 
 
 class _Signals:
-    """The first signal is raised, once; while `held` it waits, and others are ignored."""
+    """A signal is raised until it is on its way out; while `held` it waits.
+
+    Some libraries lose an exception that comes while they work, as NumPy's random choice does. So
+    the signal is sent again and again, and raised unless what it was raised for is being cleared.
+    """
 
     def __init__(self) -> None:
         self.requested = 0
         self.held = 0
-        self._raised = False
+        self._ended = threading.Event()
+        self._insisting = threading.Thread(target=self._insist, daemon=True)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.requested = self.requested or number
+        if not self.requested:
+            self.requested = number
+            self._insisting.start()
         self.check()
 
     def check(self) -> None:
-        if self.requested and not self.held and not self._raised:
-            self._raised = True
+        if self.requested and not self.held and not self._ended.is_set() and not _is_clearing():
             raise Stopped(self.requested)
+
+    def end(self) -> None:
+        """From here on nothing is raised or sent."""
+        self._ended.set()
+        if self.requested and self._insisting.is_alive():
+            self._insisting.join()
+
+    def _insist(self) -> None:
+        while not self._ended.wait(INSIST_S):
+            signal.pthread_kill(threading.main_thread().ident or 0, self.requested)
+
+
+def _is_clearing() -> bool:
+    """Whether some caller is in the midst of an `except` or `finally` that Stopped led to."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__context__
+    return error is not None
 
 
 _signals = _Signals()
@@ -95,7 +120,7 @@ def stoppable() -> Iterator[None]:
                 signal.signal(number, _signals.on_signal)
         yield
     finally:
-        _signals.held += 1  # what comes now comes too late to be raised
+        _signals.end()  # what comes now comes too late
         for number, handler in handlers.items():
             signal.signal(number, handler)
         _signals = previous
@@ -135,6 +160,12 @@ def failures(*kinds: type[Exception]) -> Iterator[None]:
         raise Failure(str(error)) from error
 
 
+def failing(call: Callable[[], Any]) -> Any:
+    """The result of a call, whose errors of the system become Failure."""
+    with failures():
+        return call()
+
+
 def told(error: OSError) -> str:
     """An error of the system as a person reads it: what it is about, and the reason."""
     # A file that is written to has no name in its error; ours are told by who writes them.
@@ -153,6 +184,7 @@ def run_guarded(call: Callable[[], Any]) -> NoReturn:
         with stoppable():
             code = _code_of(call)
     except Stopped as stopped:  # while the end was being told
+        _signals.end()
         code = 128 + stopped.number
     finally:
         for path in list(_parts):
@@ -175,6 +207,7 @@ def _code_of(call: Callable[[], Any]) -> int:
         _say(lambda: click.echo('Aborted!', err=True))
         return 1
     except Stopped as stopped:
+        _signals.end()
         text = f'Stopped by {stopped}'
         if stopped.number != signal.SIGPIPE:
             _say(lambda: click.echo(text, err=True))

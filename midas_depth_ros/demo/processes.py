@@ -94,10 +94,9 @@ class Children:
         Raises OSError, which names the file.
         """
         path = self._log_folder / f'{name}.log'
-        with path.open('wb') as log, held():
+        with path.open('wb', buffering=0) as log, held():
             try:
                 log.write(f'{PROMPT}{shlex.join(command)}\n'.encode(errors='backslashreplace'))
-                log.flush()
             except OSError as error:  # which does not say of which file
                 raise OSError(error.errno, error.strerror, str(path)) from error
             process = subprocess.Popen(

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
+from midas_depth_ros.commands.output import note
 from midas_depth_ros.drive.plan import DriveError, DrivePlan
-from midas_depth_ros.images.errors import printable
 
 HELP = """Drive a simulated robot through worlds and count what it runs into.
 
@@ -98,7 +98,7 @@ def drive(
         not no_blind,
         worlds_are,
     )
-    found = carry_out(plan, in_process, logs, lambda text: click.echo(printable(text), err=True))
+    found = carry_out(plan, in_process, logs, note)
     if as_json:
         click.echo(json.dumps(found))
     else:

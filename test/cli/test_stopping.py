@@ -1,0 +1,282 @@
+"""A signal at any moment: the exit code says which, and nothing is left that is not whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bags import write_image_bag
+from disks import all_files
+
+from midas_depth_ros.commands import output, stopping
+from midas_depth_ros.commands.output import part_of, put, write_whole
+from midas_depth_ros.commands.stopping import held, run_guarded, stoppable
+
+from .conftest import corridor
+from .test_video_command import read_video, write_video
+
+MODEL = ('--model', 'embedded', '--backend', 'opencv')
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FRAMES = 3000  # more than can be done before the signal
+
+
+@pytest.fixture(scope='module')
+def inputs(tmp_path_factory):
+    """Much to do: pictures, a video and a bag."""
+    folder = tmp_path_factory.mktemp('inputs')
+    (folder / 'pictures').mkdir()
+    _, data = cv2.imencode('.png', corridor(48, 64))
+    for number in range(FRAMES):
+        (folder / 'pictures' / f'{number}.png').write_bytes(data)
+    write_video(folder / 'in.avi', [corridor(shift=i % 50) for i in range(FRAMES)])
+    write_image_bag(folder / 'in', [corridor(48, 64, shift=i % 9) for i in range(FRAMES)])
+    return folder
+
+
+CALLS = {
+    'image': ('image', 'pictures', *MODEL, '-o', 'OUT/out'),
+    'video': ('video', 'in.avi', *MODEL, '-o', 'OUT/out.mp4'),
+    'bag': ('bag', 'in', 'OUT/out', '-p', 'model:=embedded', '-p', 'backend:=opencv'),
+    'bag mcap': (
+        *('bag', 'in', 'OUT/out', '--storage', 'mcap'),
+        *('-p', 'model:=embedded', '-p', 'backend:=opencv'),
+    ),
+    'drive': ('drive', '--in-process', '--worlds', '1000', '--json'),
+}
+
+
+def has_begun(name: str, folder: Path) -> bool:
+    """Whether it is in the middle of its work."""
+    out = folder / 'out'
+    if name == 'drive':
+        return 'world' in (folder / 'said').read_text()
+    if name == 'image':
+        return len(all_files(out)) > 20
+    parts = [path for path in out.rglob('*') if path.is_file()]
+    return any(path.stat().st_size > (50_000 if name == 'video' else 0) for path in parts)
+
+
+def whole(path: Path) -> bool:
+    if path.suffix == '.mp4':
+        return len(read_video(path)[0]) > 0
+    if path.suffix == '.png':
+        return cv2.imread(str(path)) is not None
+    if path.suffix == '.npy':
+        return np.load(path).shape == (48, 64)
+    return path.is_dir() or path.suffix == '.ply'
+
+
+@pytest.mark.parametrize('name', CALLS)
+@pytest.mark.parametrize('number', SIGNALS)
+def test_a_command_that_is_stopped_leaves_nothing_that_is_not_whole(inputs, tmp_path, name, number):
+    if 'bag' in name and not find_spec('rclpy'):
+        pytest.skip('a bag is processed by the node, which needs rclpy')
+    (tmp_path / 'temporary').mkdir()
+    (tmp_path / 'out').mkdir()
+    arguments = [each.replace('OUT', str(tmp_path / 'out')) for each in CALLS[name]]
+    with (tmp_path / 'said').open('w') as file:
+        running = subprocess.Popen(
+            [sys.executable, '-m', 'midas_depth_ros.cli', *arguments],
+            cwd=inputs, stdout=subprocess.DEVNULL, stderr=file,
+            env={**os.environ, 'TMPDIR': str(tmp_path / 'temporary')},
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 100
+        while not has_begun(name, tmp_path):
+            assert running.poll() is None, (tmp_path / 'said').read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        running.send_signal(number)
+        running.send_signal(number)  # a terminal and a launcher both send one
+        code = running.wait(timeout=60)
+    finally:
+        running.kill()
+        running.wait()
+    assert code == 128 + number
+    said = (tmp_path / 'said').read_text()
+    assert said.splitlines()[-1] == f'Stopped by {number.name}'
+    assert 'Traceback' not in said
+    assert all_files(tmp_path / 'temporary') == set()
+    left = all_files(tmp_path / 'out')
+    assert not [each for each in left if Path(each).name.startswith('.')]
+    assert all(whole(tmp_path / 'out' / each) for each in left)
+    if name == 'video':
+        assert left == {'out.mp4'}, 'what was done is kept'
+    elif 'bag' in name:
+        assert left == set()
+
+
+def test_a_signal_that_was_silenced_stays_so(inputs, tmp_path):
+    """As of nohup, and of what a shell starts in the background."""
+    program = (
+        'import os, signal; from midas_depth_ros import cli; import click\n'
+        '@cli.main.command()\n'
+        'def wait():\n'
+        '    os.kill(os.getpid(), signal.SIGHUP); click.echo("went on")\n'
+        'signal.signal(signal.SIGHUP, signal.SIG_IGN); cli.main(["wait"])'
+    )
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, 'went on\n')
+
+
+class Injector:
+    """Sends a signal at the n-th step within some modules, as it may come between any two."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+        self.files = {output.__file__, stopping.__file__}
+
+    def __enter__(self) -> Injector:
+        sys.settrace(self.on_call)
+        return self
+
+    def __exit__(self, *_) -> None:
+        sys.settrace(None)
+
+    def on_call(self, frame, event, argument):
+        return self.on_line if frame.f_code.co_filename in self.files else None
+
+    def on_line(self, frame, event, argument):
+        # Until the handlers are there, and when they are gone, a signal ends the process at once.
+        if event == 'line' and stopping._signals is not OUTSIDE:
+            self.left -= 1
+            if self.left == 0:
+                stopping._signals.on_signal(signal.SIGTERM, frame)
+        return self.on_line
+
+
+OUTSIDE = stopping._signals
+
+
+def make_file(folder: Path) -> None:
+    write_whole(folder / 'file', b'new')
+
+
+def make_folder(folder: Path) -> None:
+    with part_of(folder / 'folder') as part:
+        part.mkdir()
+        (part / 'inner').write_bytes(b'new')
+        put(part, folder / 'folder')
+
+
+# Between opening a file and the block that closes it Python itself has to close it.
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+@pytest.mark.parametrize('make', [make_file, make_folder])
+@pytest.mark.parametrize('is_there', [False, True])
+def test_between_any_two_steps_all_is_old_or_all_is_new(tmp_path, make, is_there):
+    ends = set()
+    for at in range(1, 2000):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        target = folder / 'file' if make is make_file else folder / 'folder' / 'inner'
+        if is_there:
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(b'old')
+        with pytest.raises(SystemExit) as ended, Injector(at) as injector:
+            run_guarded(lambda make=make, folder=folder: make(folder))
+        content = target.read_bytes() if target.exists() else b''
+        assert content in ((b'old', b'new') if is_there else (b'', b'new'))
+        names = {'file'} if make is make_file else {'folder', 'folder/inner'}
+        assert all_files(folder) <= names, f'step {at}'
+        if injector.left > 0:
+            break
+        ends.add((ended.value.code, content))
+    else:
+        pytest.fail('it never came to its end')
+    assert (0, b'new') in ends or (143, b'new') in ends
+    assert (143, b'old' if is_there else b'') in ends
+    assert ended.value.code == 0
+    assert at > 30
+
+
+def test_a_signal_waits_where_it_must_not_come(capsys):
+    steps = []
+
+    def work() -> None:
+        with held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            steps.append('held')
+        steps.append('never')
+
+    with pytest.raises(SystemExit) as ended:
+        run_guarded(work)
+    assert (ended.value.code, steps) == (143, ['held'])
+    assert capsys.readouterr().err == 'Stopped by SIGTERM\n'
+
+
+def test_only_the_first_of_many_signals_is_raised():
+    steps = []
+
+    def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            steps.append('went on')
+
+    with pytest.raises(SystemExit) as ended:
+        run_guarded(work)
+    assert (ended.value.code, steps) == (143, ['went on'])
+
+
+@pytest.mark.parametrize('times', [1, 3])
+def test_a_signal_that_somebody_loses_comes_again(times):
+    """NumPy's Generator.choice loses exceptions that are raised while it looks at its arguments."""
+    lost = []
+
+    def work() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def losing() -> None:
+        while len(lost) < times:
+            try:
+                work() if not lost else time.sleep(30)
+            except BaseException as error:  # noqa: BLE001 - that is what it is about
+                lost.append(error)
+        time.sleep(30)
+
+    with pytest.raises(SystemExit) as ended:
+        run_guarded(losing)
+    assert (ended.value.code, len(lost)) == (143, times)
+
+
+def test_what_is_being_cleared_is_not_disturbed():
+    steps = []
+
+    def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            time.sleep(3 * stopping.INSIST_S)
+            try:
+                raise ValueError
+            except ValueError:
+                time.sleep(3 * stopping.INSIST_S)
+                steps.append('cleared')
+
+    with pytest.raises(SystemExit) as ended:
+        run_guarded(work)
+    assert (ended.value.code, steps) == (143, ['cleared'])
+
+
+def test_handlers_are_those_of_before():
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with stoppable():
+        assert signal.getsignal(signal.SIGTERM) not in before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    def work() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_guarded(work)
