@@ -29,6 +29,19 @@ MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
 FIXED_SCALE = ('scale.fixed_scale', 'scale.fixed_shift')
 
 
+class NumberRange(click.FloatRange):
+    """A number within bounds; NaN, which is neither below nor above any, is none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, or wrong usage."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f'{value!r} is not a number', param, ctx)
+        return float(number)
+
+
 def heatmap_parameters(command: Command) -> Command:
     """Adds an option for each of the node's `heatmap.*` parameters."""
     return _add(specs(HeatmapParameters), command, 'Heatmap')

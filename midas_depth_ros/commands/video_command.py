@@ -20,6 +20,7 @@ from midas_depth_ros.commands.parameter_options import (
     FIXED_SCALE,
     MODEL,
     MOUNT,
+    NumberRange,
     heatmap_options,
     heatmap_parameters,
     node_parameters,
@@ -60,7 +61,7 @@ Exit code: 0 all done, 1 the input ended early or some frames failed (what was d
 @click.option('--force', is_flag=True, help='Overwrite the output if it exists.')
 @click.option(
     '--steady',
-    type=click.FloatRange(0, 10),
+    type=NumberRange(0, 10),
     default=0.2,
     help='Time constant of the averaging over aligned frames; 0 = align only. [s]',
 )
@@ -72,7 +73,7 @@ Exit code: 0 all done, 1 the input ended early or some frames failed (what was d
 )
 @click.option(
     '--rate',
-    type=click.FloatRange(0.1, 1000),
+    type=NumberRange(0.1, 1000),
     default=10.0,
     help='Pictures per second where the input has no rate of its own. [Hz]',
 )

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.output import OutputConsole
+from midas_depth_ros.commands.parameter_options import NumberRange
 from midas_depth_ros.demo import output_folder
 from midas_depth_ros.demo.output_folder import OutputFolderError
 from midas_depth_ros.demo.progress import step
@@ -54,7 +55,7 @@ def check_assignments(
 @click.command(name='demo', help=HELP, context_settings={'show_default': True})
 @click.option(
     '--seconds',
-    type=click.FloatRange(1, 86_400),
+    type=NumberRange(1, 86_400),
     default=20.0,
     help='Length of the run, after the first heatmap.',
 )
@@ -79,14 +80,14 @@ def check_assignments(
 )
 @click.option(
     '--rate',
-    type=click.FloatRange(0, 1000),
+    type=NumberRange(0, 1000),
     default=None,
     show_default='10 for the robot, 5 for a --source',
     help='Frames per second that the node may process (its max_rate); 0 = no limit.',
 )
 @click.option(
     '--camera-rate',
-    type=click.FloatRange(0.1, 1000),
+    type=NumberRange(0.1, 1000),
     default=None,
     show_default="10 for the robot, else the source's own",
     help='Pictures per second of the camera.',
@@ -118,7 +119,7 @@ def check_assignments(
 )
 @click.option(
     '--timeout',
-    type=click.FloatRange(1, 3600),
+    type=NumberRange(1, 3600),
     default=30.0,
     help='Longest wait in seconds for the first heatmap, once the model is loaded.',
 )

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from midas_depth_ros.commands.output import note
+from midas_depth_ros.commands.parameter_options import NumberRange
 from midas_depth_ros.drive.plan import DriveError, DrivePlan
 
 HELP = """Drive a simulated robot through worlds and count what it runs into.
@@ -48,14 +49,10 @@ process, in simulated time.
     help='exact = of the simulation, disturbed in every frame by scale, shift and 3 % noise.',
 )
 @click.option('--model', default='auto', help='For --depth model, as for depth_node.')
+@click.option('--seconds', type=NumberRange(1, 3600), default=30.0, help='Longest time of a drive.')
+@click.option('--speed', type=NumberRange(0.05, 0.6), default=0.4, help='Commanded speed in m/s.')
 @click.option(
-    '--seconds', type=click.FloatRange(1, 3600), default=30.0, help='Longest time of a drive.'
-)
-@click.option(
-    '--speed', type=click.FloatRange(0.05, 0.6), default=0.4, help='Commanded speed in m/s.'
-)
-@click.option(
-    '--rate', type=click.FloatRange(0.5, 20), default=DrivePlan.rate_hz, help='Pictures per second.'
+    '--rate', type=NumberRange(0.5, 20), default=DrivePlan.rate_hz, help='Pictures per second.'
 )
 @click.option('--no-avoidance', is_flag=True, help='Drive without avoidance only.')
 @click.option('--no-blind', is_flag=True, help='Drive with avoidance only.')

@@ -60,7 +60,7 @@ def settings_from(settings_class: type[Settings], values: Mapping[str, Any]) -> 
     """The settings object, all of it checked. Raises ParameterFault with every reason."""
     declared = {spec.name: spec for spec in specs(settings_class)}
     read = {name: _number(declared[name], value) for name, value in values.items()}
-    faults = [text for name, value in read.items() if (text := declared[name].fault(value))]
+    faults = [text for name, value in read.items() if (text := _fault(declared[name], value))]
     if faults:
         raise ParameterFault('; '.join(faults))
     settings = build(settings_class, read)
@@ -68,6 +68,15 @@ def settings_from(settings_class: type[Settings], values: Mapping[str, Any]) -> 
     if conflict:
         raise ParameterFault(conflict)
     return settings
+
+
+def _fault(spec: Spec, value: Any) -> str:
+    """Why `value` cannot be accepted; empty if it can."""
+    if spec.kind == 'string array' and isinstance(value, list):
+        for each in value:
+            if not isinstance(each, str):
+                return f'{spec.name}: {shown(each)} is not a string'
+    return spec.fault(value)
 
 
 def _number(spec: Spec, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -60,8 +61,10 @@ def has_begun(name: str, folder: Path) -> bool:
         return 'world' in (folder / 'said').read_text()
     if name == 'image':
         return len(all_files(out)) > 20
-    parts = [path for path in out.rglob('*') if path.is_file()]
-    return any(path.stat().st_size > (50_000 if name == 'video' else 0) for path in parts)
+    with contextlib.suppress(FileNotFoundError):  # a journal of SQLite comes and goes
+        parts = [path for path in out.rglob('*') if path.is_file()]
+        return any(path.stat().st_size > (50_000 if name == 'video' else 0) for path in parts)
+    return False
 
 
 def whole(path: Path) -> bool:
