@@ -56,10 +56,12 @@ class _Signals:
         self._ended = threading.Event()
         self._insisting = threading.Thread(target=self._insist, daemon=True)
 
+    def begin(self) -> None:
+        """Watch over signals; a thread cannot safely be started when one has come."""
+        self._insisting.start()
+
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self.requested:
-            self.requested = number
-            self._insisting.start()
+        self.requested = self.requested or number
         self.check()
 
     def check(self) -> None:
@@ -69,12 +71,13 @@ class _Signals:
     def end(self) -> None:
         """From here on nothing is raised or sent."""
         self._ended.set()
-        if self.requested and self._insisting.is_alive():
+        if self._insisting.is_alive():
             self._insisting.join()
 
     def _insist(self) -> None:
         while not self._ended.wait(INSIST_S):
-            signal.pthread_kill(threading.main_thread().ident or 0, self.requested)
+            if self.requested:
+                signal.pthread_kill(threading.main_thread().ident or 0, self.requested)
 
 
 def _is_clearing() -> bool:
@@ -114,10 +117,11 @@ def stoppable() -> Iterator[None]:
         return
     previous, _signals = _signals, _Signals()
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {n: each for n, each in handlers.items() if each not in (signal.SIG_IGN, None)}
     try:
-        for number, handler in handlers.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, _signals.on_signal)
+        _signals.begin()
+        for number in handlers:
+            signal.signal(number, _signals.on_signal)
         yield
     finally:
         _signals.end()  # what comes now comes too late

@@ -31,6 +31,7 @@ from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import Source, SourceError, open_source
+from midas_depth_ros.images.sources.video import opencv_name
 
 SOME_MISSING = 0.02  # of the pictures that a file says to have: some containers only guess
 
@@ -122,7 +123,7 @@ def video(
 
 
 def check_output(path: Path, source: str, force: bool) -> None:
-    """Raises CommandError where the output must not be written."""
+    """Raises CommandError and SourceError where the output must not be written."""
     if os.path.realpath(path) == os.path.realpath(source):
         raise CommandError(f'{path} is the input: name another file by -o')
     if is_there(path) and not force:
@@ -131,6 +132,7 @@ def check_output(path: Path, source: str, force: bool) -> None:
         raise CommandError(f'{path}: name a video file with the ending {", ".join(ENCODERS)}')
     if not is_folder(path.parent):
         raise CommandError(f'{path.parent}: there is no such folder')
+    opencv_name(path)
 
 
 def draw_all(

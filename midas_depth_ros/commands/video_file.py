@@ -20,7 +20,7 @@ from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.output import part_of, put, refusing
 from midas_depth_ros.commands.stopping import held, is_stopping
 from midas_depth_ros.commands.video_view import even
-from midas_depth_ros.images.sources.video import capturing, pictures_of
+from midas_depth_ros.images.sources.video import capturing, opencv_name, pictures_of
 from midas_depth_ros.views.fitting import fit_into
 
 # Suffix -> the encoder that every OpenCV brings for it.
@@ -73,7 +73,8 @@ class VideoFile:
                 f'be above {LONGEST_SIDE}; --width makes it smaller'
             )
         code = cv2.VideoWriter.fourcc(*ENCODERS[self._path.suffix.lower()])
-        writer = cv2.VideoWriter(str(self._path.absolute()), code, self._rate_hz, (width, height))
+        name = opencv_name(self._path)
+        writer = cv2.VideoWriter(name, code, self._rate_hz, (width, height))
         if not writer.isOpened():
             self._refuse(
                 f'OpenCV makes no video of {width}x{height} pixels at {self._rate_hz:g} Hz; try a '
@@ -90,7 +91,7 @@ class VideoFile:
     def _read_back(self) -> int:
         """How many pictures of the right size the file gives; all, while a signal waits."""
         found = 0
-        with capturing(str(self._path.absolute())) as capture:
+        with capturing(opencv_name(self._path)) as capture:
             for picture in pictures_of(capture):
                 if picture.shape[:2] != self._size:
                     break

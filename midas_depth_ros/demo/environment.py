@@ -6,6 +6,7 @@ made; `for_children()` is what the children get.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import importlib.metadata
@@ -25,6 +26,7 @@ DOMAINS = range(1, 101)  # above 101 the ports of a domain reach into Linux' eph
 PORT_BASE, DOMAIN_GAIN, PORT_OFFSETS = 7400, 250, (0, 10)
 
 _UNTIL_EXIT = contextlib.ExitStack()  # what this process holds
+atexit.register(_UNTIL_EXIT.close)
 
 SEGMENT_BYTES = 16 * 2**20  # of each process, as the profile says
 SHARED_MEMORY = Path('/dev/shm')
@@ -88,13 +90,22 @@ def free_domain() -> Iterator[int]:
 def _lock(domain: int) -> Iterator[bool]:
     """Whether we are the only one who has this domain; for as long as the block runs."""
     path = Path(tempfile.gettempdir()) / f'midas_depth_ros_{os.getuid()}_domain_{domain}.lock'
-    with path.open('a') as file:  # never written to
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)  # never written to
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever had it before us has removed it: then it may be another's by now.
+        if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            raise BlockingIOError
+    except (BlockingIOError, FileNotFoundError):
+        os.close(descriptor)
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        path.unlink(missing_ok=True)  # before the lock is gone
+        os.close(descriptor)
 
 
 def _profile_variable() -> str:

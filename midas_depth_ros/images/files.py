@@ -30,9 +30,10 @@ SETTINGS_BYTES = 1 << 20  # of files that people write: parameters, calibrations
 def check_file(path: Path) -> int:
     """The size in bytes of a regular file. Raises UnreadableFile."""
     try:
-        return _size_of(path.stat())
+        found = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a null character
         raise UnreadableFile(f'it cannot be read: {_reason(error)}') from error
+    return _size_of(found)
 
 
 def open_file(path: Path) -> BinaryIO:

@@ -20,11 +20,11 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from midas_depth_ros.images import ImageError
+from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.sources import Frame, SourceError, open_source
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.camera_calibration import Calibration, CalibrationError
 from midas_depth_ros.nodes.camera_topics import CameraTopics
-from midas_depth_ros.nodes.log_bridge import printable
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.playback import NANOSECONDS, ClockTrack, Pacer, Thinner
 from midas_depth_ros.nodes.spinning import run_node
@@ -114,7 +114,7 @@ class ImageStream(Node):
         self._wait_for_subscribers(settings.wait_for_subscribers)
         self._stopping.wait(settings.start_delay)
         self._start_s = time.monotonic()
-        self.get_logger().info(f'{printable(self._source.name)} -> {self._topics.names}')
+        self.get_logger().info(printable(f'{self._source.name} -> {self._topics.names}'))
         while not self._stopping.is_set():
             self._pacer.start_pass()
             for frame in self._source:
@@ -123,9 +123,8 @@ class ImageStream(Node):
                     return
             if not settings.loop:
                 self._topics.flush()
-                self.get_logger().info(
-                    f'{printable(self._source.name)} has ended: {self._published} published'
-                )
+                ended = f'{self._source.name} has ended: {self._published} published'
+                self.get_logger().info(printable(ended))
                 return
 
     def _wait_for_subscribers(self, count: int) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from midas_depth_ros.images.errors import printable
+
 if TYPE_CHECKING:
     from rclpy.node import Node
 
@@ -24,7 +26,7 @@ class RosHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Say one record; one that cannot be put into words must not stop who logs it."""
         try:
-            text = printable(record.getMessage())
+            text = '\n'.join(map(printable, record.getMessage().split('\n')))
         except Exception:  # noqa: BLE001 - logging's own boundary, which says it on standard error
             self.handleError(record)
             return
@@ -34,17 +36,6 @@ class RosHandler(logging.Handler):
             self._logger.warning(text)
         else:
             self._logger.info(text)
-
-
-def printable(text: str) -> str:
-    """A text that ROS takes and a terminal can show: other characters are written as escapes.
-
-    Names of files may hold bytes that are no UTF-8, on which rclpy raises, and what moves a cursor.
-    """
-    return ''.join(
-        each if each.isprintable() or each in '\n\t' else each.encode('unicode_escape').decode()
-        for each in text
-    )
 
 
 def forward_logging(node: Node) -> None:

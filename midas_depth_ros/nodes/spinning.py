@@ -26,8 +26,8 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from midas_depth_ros.images.errors import printable
 from midas_depth_ros.nodes import boundary
-from midas_depth_ros.nodes.log_bridge import printable
 from midas_depth_ros.nodes.stop_signals import StopSignals
 
 # A signal ends the wait at once, and what ends the node by itself comes from a callback. This

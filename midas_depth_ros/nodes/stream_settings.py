@@ -6,9 +6,12 @@ import dataclasses
 import re
 
 from midas_depth_ros.images.bit_depth import bit_depth_fault
+from midas_depth_ros.images.errors import shown
 from midas_depth_ros.nodes.declarations import group, parameter
 from midas_depth_ros.nodes.robot_settings import RobotSettings
 from midas_depth_ros.nodes.settings import NAN, check_camera_names
+
+LONGEST_FRAME_ID = 255
 
 
 def check_camera_name(name: str) -> str:
@@ -17,9 +20,11 @@ def check_camera_name(name: str) -> str:
 
 
 def check_frame_id(name: str) -> str:
-    """A tf2 frame has no leading slash and no blanks; '' chooses one."""
-    if re.search(r'^/|\s', name):
-        return f'{name!r} is no tf2 frame: leave out the leading slash and blanks'
+    """A tf2 frame has no leading slash, no blanks and a length; '' chooses one."""
+    if re.search(r'^/|\s', name) or not name.isprintable():
+        return f'{shown(name)} is no tf2 frame: leave out the leading slash and blanks'
+    if len(name) > LONGEST_FRAME_ID:
+        return f'{shown(name)} is no tf2 frame: use {LONGEST_FRAME_ID} letters at most'
     return ''
 
 

@@ -29,6 +29,32 @@ def test_a_domain_whose_ports_are_open_is_left_alone() -> None:
             assert second != first
 
 
+def test_a_lock_is_gone_when_its_run_is_over(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment.tempfile, 'gettempdir', lambda: str(tmp_path))
+    with free_domain() as first:
+        (lock,) = tmp_path.iterdir()
+        assert lock.name.endswith(f'_domain_{first}.lock')
+        with environment._lock(first) as is_ours:
+            assert not is_ours
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_was_removed_by_another_is_not_ours(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment.tempfile, 'gettempdir', lambda: str(tmp_path))
+    original = environment.fcntl.flock
+
+    def just_before_it_goes(descriptor: int, how: int) -> None:
+        original(descriptor, how)
+        for path in tmp_path.iterdir():
+            path.unlink()
+
+    monkeypatch.setattr(environment.fcntl, 'flock', just_before_it_goes)
+    with environment._lock(7) as is_ours:
+        assert not is_ours
+
+
 def test_where_all_domains_are_taken_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with free_domain() as only:
         monkeypatch.setattr(environment, 'DOMAINS', (only,))

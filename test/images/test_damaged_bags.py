@@ -470,6 +470,11 @@ class TestFolders:
         assert found == expected(range(COUNT))
         assert 'metadata.yaml is damaged' in said
 
+    def test_packed_messages_are_known_without_metadata(self, tmp_path):
+        path = write_sqlite(tmp_path / 'bag', compression='MESSAGE')
+        (path / 'metadata.yaml').unlink()
+        assert read(path) == (expected(range(COUNT)), '')
+
     def test_a_file_that_is_named_twice_is_read_once(self, tmp_path):
         path = write_sqlite(tmp_path / 'bag')
         about = (path / 'metadata.yaml').read_text()

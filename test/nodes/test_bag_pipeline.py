@@ -155,3 +155,19 @@ def test_the_mount_is_taken_from_the_tf_of_the_bag(monkeypatch):
     line.process(Recorded('/tf_static', 'tf2_msgs/msg/TFMessage', START_NS, data))
     made = [message for index in range(3) for _, message in line.process(image(1.1 + index / 10))]
     assert made[-1].range == pytest.approx(1.5, rel=0.05)
+
+
+@pytest.mark.parametrize('shape', [(1, 1920), (1920, 1), (1, 1), (2, 20_000), (40_000, 2)])
+def test_a_picture_of_any_shape_is_done_with_every_option_at_its_bound(shape):
+    """Smoothing of a picture of one column once took hours, in which the node answered nobody."""
+    said: list[str] = []
+    options = {'heatmap.smoothing': 15.0, 'heatmap.clahe_clip': 40.0, 'heatmap.overlay_alpha': 0.5}
+    for mode in ('relative', 'metric'):
+        made = pipeline(
+            BrightnessEstimator(), ['heatmap/image'], said, **{'heatmap.mode': mode}, **options
+        )
+        rgb = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        picture = cdr(0.0, CAMERA.image, raw_message(rgb, START_NS))
+        ((_, heatmap),) = made.process(picture)
+        assert (heatmap.height, heatmap.width) == shape
+    assert not said

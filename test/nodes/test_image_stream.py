@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +327,77 @@ def test_real_pictures_in_a_bag(ros: Ros, shared_data: Path, tmp_path: Path) -> 
     ros.spin_until(lambda: len(images) == len(real), what='all of them')
     for image, rgb in zip(images, real, strict=True):
         np.testing.assert_array_equal(decode_image(image), rgb)
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'said'),
+    [
+        ({'camera': 'a' * 300}, 'has 300 letters'),
+        ({'camera': 'a//b'}, 'cannot be a topic namespace'),
+        ({'camera': '..'}, 'cannot be a topic namespace'),
+        ({'camera': 'a/'}, 'cannot be a topic namespace'),
+        ({'camera': '\x1b[31m'}, 'cannot be a topic namespace'),
+        ({'frame_id': 'a' * 300}, '255 letters at most'),
+        ({'frame_id': '\x1b[31m'}, 'is no tf2 frame'),
+        ({'source': 'ELSEWHERE/fifo'}, 'it is a FIFO'),
+        ({'source': 'ELSEWHERE/fifo.db3'}, 'it is a FIFO'),
+        ({'source': '/dev/zero'}, 'it is a device'),
+        ({'source': 'x' * 5000}, 'there is no such'),
+        ({'calibration': 'ELSEWHERE/fifo'}, 'it is a FIFO'),
+        ({'calibration': '/dev/zero'}, 'it is a device'),
+        ({'calibration': 'ELSEWHERE/bomb.yaml'}, 'image_width is a list'),
+        ({'calibration': 'ELSEWHERE/number.yaml'}, 'not a number of pixels'),
+    ],
+)
+def test_what_is_named_wrongly_is_refused_at_once(
+    ros: Ros, folder: Path, parameters: dict[str, str], said: str
+) -> None:
+    elsewhere = folder.parent
+    for name in ('fifo', 'fifo.db3'):
+        os.mkfifo(elsewhere / name)
+    levels = (f'a{i}: &a{i} [{", ".join([f"*a{i - 1}"] * 9)}]\n' for i in range(1, 12))
+    (elsewhere / 'bomb.yaml').write_text(f'a0: &a0 [x]\n{"".join(levels)}image_width: *a11\n')
+    (elsewhere / 'number.yaml').write_text(f'image_width: {2**40}\n')
+    given = {name: text.replace('ELSEWHERE', str(elsewhere)) for name, text in parameters.items()}
+    with pytest.raises(ValueError, match=said) as caught:
+        ros.make_node(ImageStream, parameters={'source': str(folder), **given})
+    assert str(caught.value).isprintable()
+
+
+def test_what_is_no_picture_in_a_folder_is_skipped(ros: Ros, folder: Path) -> None:
+    os.mkfifo(folder / '1a.png')
+    (folder / '1b.png').symlink_to('/dev/zero')
+    (folder / '1c.png').symlink_to('1c.png')
+    (folder / '1d.png').mkdir()
+    images = ros.collect(Image, '/camera/image_raw')
+    assert ended(ros, play(ros, folder)) == 0
+    ros.spin_until(lambda: len(images) == 5, what='five pictures')
+
+
+@pytest.mark.parametrize('storage', ['sqlite3', 'mcap'])
+def test_of_a_cut_bag_what_is_whole_is_played(ros: Ros, tmp_path: Path, storage: str) -> None:
+    bag = bags.write_image_bag(tmp_path / 'bag', [picture(i, 96, 128) for i in range(20)], storage)
+    file = next(each for each in bag.iterdir() if each.suffix != '.yaml')
+    file.write_bytes(file.read_bytes()[: int(0.8 * file.stat().st_size)])
+    images = ros.collect(Image, '/camera/image_raw')
+    node = play(ros, bag)
+    assert ended(ros, node) == 1, 'the damage is said when all is played'
+    ros.spin_until(lambda: len(images) >= 12, what='the pictures before the cut')
+    for index, image in enumerate(images[:12]):
+        np.testing.assert_array_equal(decode_image(image), picture(index, 96, 128))
+
+
+def test_what_the_node_says_does_not_move_the_cursor(tmp_path: Path) -> None:
+    odd = tmp_path / 'a\x1b[31mb\n\u202e'
+    odd.mkdir()
+    (odd / 'x\x1b[2J.png').write_bytes(b'none')
+    for source in (odd, odd / 'gone\x1b[2J'):
+        command = [sys.executable, '-m', 'midas_depth_ros.nodes.image_stream', '--ros-args']
+        done = subprocess.run(
+            [*command, '-p', f'source:={json.dumps(str(source))}'],
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert b'\\x1b[31m' in done.stderr
+        for line in (done.stdout + done.stderr).decode().splitlines():
+            assert line.isprintable(), line

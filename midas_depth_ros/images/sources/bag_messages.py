@@ -30,6 +30,7 @@ from midas_depth_ros.images.sources.bag_storage import (
     MOST_BYTES,
     Recorded,
     Storage,
+    unpack_faults,
     unpacked,
 )
 from midas_depth_ros.images.sources.chunked_bags import (
@@ -48,6 +49,7 @@ from midas_depth_ros.images.sources.sqlite_bag import SqliteStorage
 
 BAG_SUFFIXES = ('.db3', '.mcap')
 PACKED_SUFFIX = '.zstd'
+ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'  # of a message, where each is compressed by itself
 ROS1_SUFFIX = '.bag'
 METADATA = 'metadata.yaml'
 METADATA_BYTES = 64 << 20
@@ -70,8 +72,10 @@ class BagMessages:
             )
         self.path = path
         self._damage: list[str] = []
-        self._packed_messages = False
-        self._files = self._open_all()
+        try:
+            self._files = self._open_all()
+        except UnreadableSource as error:
+            raise UnreadableSource(f'{error}; {self._remedy()}') from error
         self.storage = self._files[0].name if self._files else 'mcap'
         self.topics: dict[str, str] = {}
         self.counts: dict[str, int] = {}
@@ -120,7 +124,7 @@ class BagMessages:
     def _messages(self, topics: Collection[str]) -> Generator[Recorded, None, None]:
         for file in self._files:
             for recorded in file.messages(topics):
-                if not self._packed_messages:
+                if not recorded.data.startswith(ZSTD_MAGIC):  # CDR begins with a zero
                     yield recorded
                     continue
                 data, fault = unpacked(recorded.data, 'zstd', MOST_BYTES)
@@ -147,7 +151,6 @@ class BagMessages:
             # By their names alone, each once: a bag stays within its folder.
             names = dict.fromkeys(PurePath(each).name for each in about['relative_file_paths'])
             paths = [self.path / name for name in names]
-            self._packed_messages = str(about.get('compression_mode')).lower() == 'message'
         files, faults = [], []
         for path in paths:
             try:
@@ -155,7 +158,7 @@ class BagMessages:
             except UnreadableSource as error:
                 faults.append(str(error).removeprefix(f'{self.path}/'))
         if not files:
-            raise UnreadableSource(f'{self.path}: {"; ".join(faults)}; {self._remedy()}')
+            raise UnreadableSource(f'{self.path}: {"; ".join(faults)}')
         for fault in faults:
             self._note(fault)
         self._compare(about, files)
@@ -185,7 +188,7 @@ class BagMessages:
         """One file of the bag. Raises UnreadableSource."""
         try:
             if check_file(path) == 0:
-                raise UnreadableSource(f'{path}: the file is empty; {self._remedy()}')
+                raise UnreadableSource(f'{path}: the file is empty')
             if path.suffix == PACKED_SUFFIX:
                 path = self._unpack(path)
             with open_file(path) as file:
@@ -196,11 +199,7 @@ class BagMessages:
                 return McapStorage(path)
             return SqliteStorage(path)
         except UnreadableFile as error:
-            raise UnreadableSource(f'{path}: {error}; {self._remedy()}') from error
-        except UnreadableSource as error:
-            text = str(error)
-            remedy = '' if self._remedy() in text else f'; {self._remedy()}'
-            raise UnreadableSource(text + remedy) from error
+            raise UnreadableSource(f'{path}: {error}') from error
 
     def _unpack(self, path: Path) -> Path:
         """A compressed file, unpacked into a temporary folder for as long as we live."""
@@ -233,8 +232,7 @@ def unpacked_pieces(packed: BinaryIO, note: Callable[[str], None]) -> Iterator[b
                 frame = DECOMPRESSORS['zstd']()
             try:
                 yield frame.decompress(piece, PIECE_BYTES)
-            # zstd's own error is an Exception only.
-            except Exception as error:  # noqa: BLE001 - whatever it says of damaged bytes
+            except unpack_faults() as error:
                 note(f'it cannot be unpacked to its end: {error}')
                 return
             piece = frame.unused_data if frame.eof else b''

@@ -83,8 +83,7 @@ def unpacked(data: bytes, compression: str, most: int = MOST_BYTES) -> tuple[byt
                 return bytes(found[:most]), f'more than {most} bytes are packed into it'
             if not frame.eof:
                 return bytes(found), 'it ends too early'
-    # Each library has its own; zstd's is an Exception only.
-    except Exception as error:  # noqa: BLE001 - whatever a decompressor says of damaged bytes
+    except unpack_faults() as error:
         return bytes(found), f'it cannot be unpacked: {error}'
     return bytes(found), ''
 
@@ -103,12 +102,24 @@ def _unpack_frame(frame: Any, data: bytes, found: bytearray, most: int) -> bytes
     return b''
 
 
-def _zstd() -> Any:
+def unpack_faults() -> tuple[type[Exception], ...]:
+    """What the libraries say of damaged bytes, and of a library that is missing."""
+    known = RuntimeError, OSError, ValueError, EOFError, MemoryError, ImportError
     try:
-        from compression import zstd  # type: ignore[import-not-found, unused-ignore]
+        return *known, _zstd_library().ZstdError
     except ImportError:
-        from backports import zstd  # comes with rosbags
-    return zstd.ZstdDecompressor()
+        return known
+
+
+def _zstd_library() -> Any:
+    try:
+        return importlib.import_module('compression.zstd')  # of Python 3.14
+    except ImportError:
+        return importlib.import_module('backports.zstd')  # comes with rosbags
+
+
+def _zstd() -> Any:
+    return _zstd_library().ZstdDecompressor()
 
 
 def _lz4() -> Any:

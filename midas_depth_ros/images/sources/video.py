@@ -63,8 +63,7 @@ class VideoFile(Source):
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[cv2.VideoCapture]:
-        # From the root: a relative name with a colon would be taken for an address or a protocol.
-        with capturing(os.path.abspath(self._path)) as capture:
+        with capturing(opencv_name(self._path)) as capture:
             if not capture.isOpened():
                 raise UnreadableSource(f'{self._path}: OpenCV cannot read it as video: {REMEDY}')
             yield capture
@@ -109,6 +108,22 @@ class Device(Source):
         raise SourceLost(
             f'{self.path}: no more pictures after {index + 1}: was the camera unplugged?'
         )
+
+
+def opencv_name(path: Path) -> str:
+    """How OpenCV is told of a file. Raises UnreadableSource.
+
+    From the root: a relative name with a colon would be taken for an address or a protocol. And
+    only in UTF-8: of other names OpenCV makes a null pointer, which ends the process.
+    """
+    name = os.path.abspath(path)
+    try:
+        name.encode('utf-8')
+    except UnicodeEncodeError as error:
+        raise UnreadableSource(
+            f'{path}: OpenCV takes names in UTF-8 only: rename the file, or its folder'
+        ) from error
+    return name
 
 
 @contextlib.contextmanager
