@@ -30,7 +30,7 @@ from midas_depth_ros.commands.video_command import video
 from midas_depth_ros.demo.command import demo
 from midas_depth_ros.depth import checkpoints
 from midas_depth_ros.depth.checkpoints import FileState, Finding, WeightsFile
-from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
+from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound, printable
 from midas_depth_ros.drive.command import drive
 from midas_depth_ros.drive.plan import DriveError
 from midas_depth_ros.export.command import export
@@ -145,7 +145,7 @@ def show(ctx: click.Context) -> None:
         if used is None and finding.state is FileState.GOOD:
             used, mark = finding.path, 'yes'
         if finding.state is FileState.CORRUPT:
-            faults.append(f'{finding.path} {finding.fault}')
+            faults.append(printable(f'{finding.path} {finding.fault}'))
         table.add_row(place.label, *_cells(finding), mark)
     console = OutputConsole()
     if not console.is_terminal:
@@ -153,18 +153,18 @@ def show(ctx: click.Context) -> None:
     console.print(table)
     for fault in faults:
         click.echo(f'corrupt: {fault}')
-    click.echo(f'used: {used}' if used else _nothing_there(spec))
+    click.echo(f'used: {printable(used)}' if used else _nothing_there(spec))
 
 
 def _cells(finding: Finding) -> tuple[Text, str, Text]:
     size = '' if finding.size is None else str(finding.size)
     state = Text(finding.state.value, style=STYLES[finding.state])
-    return Text(str(finding.path), overflow='fold'), size, state
+    return Text(printable(finding.path), overflow='fold'), size, state
 
 
 def _nothing_there(spec: WeightsFile) -> str:
     folder = checkpoints.download_folder() or f'a folder named by {checkpoints.DIR_VARIABLE}'
-    return (
+    return printable(
         f'no good file; `midas_depth weights fetch` downloads {spec.name} ({spec.size} bytes, '
         f'SHA-256 {spec.sha256}) into {folder}'
     )
@@ -187,10 +187,10 @@ def fetch(ctx: click.Context, force: bool, folder: Path | None) -> None:
     """
     spec = _spec(ctx)
     path = checkpoints.fetch_weights(spec, folder, force=force)
-    click.echo(path)
+    click.echo(printable(path) if sys.stdout.isatty() else path)  # a script wants the path itself
     if path not in checkpoints.candidate_paths(spec):
         hint = f'set {checkpoints.DIR_VARIABLE}={path.parent} for it to be found there'
-        click.echo(hint, err=True)
+        click.echo(printable(hint), err=True)
 
 
 @weights.command()
@@ -204,12 +204,12 @@ def verify(ctx: click.Context, path: Path | None) -> None:
     spec = _spec(ctx)
     if path is not None:
         checkpoints.verify(path, spec)
-        click.echo(f'good: {path}')
+        click.echo(f'good: {printable(path)}')
         return
     findings = [finding for _, finding in checkpoints.survey(spec)]
     for finding in findings:
         if finding.state is FileState.GOOD:
-            click.echo(f'good: {finding.path}')
+            click.echo(f'good: {printable(finding.path)}')
     corrupt = [f'{f.path} {f.fault}' for f in findings if f.state is FileState.CORRUPT]
     if corrupt:
         raise WeightsCorrupt(f'{"; ".join(corrupt)}; `midas_depth weights fetch` gets a good one')

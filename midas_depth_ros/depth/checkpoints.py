@@ -8,6 +8,7 @@ MIDAS_DEPTH_WEIGHTS_DIR, the user's cache, and the cache of torch.hub (torch is 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import urllib.parse
@@ -17,7 +18,13 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from midas_depth_ros.depth.errors import DownloadFailed, WeightsCorrupt, WeightsNotFound
+from midas_depth_ros.depth.errors import (
+    DownloadFailed,
+    WeightsCorrupt,
+    WeightsNotFound,
+    printable,
+)
+from midas_depth_ros.depth.patience import Judge, Patience
 from midas_depth_ros.depth.weights_file import (
     MIDAS_SMALL,
     FileState,
@@ -56,6 +63,7 @@ __all__ = [
 ]
 
 URL_VARIABLE = 'MIDAS_DEPTH_WEIGHTS_URL'
+LOCK_POLL_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +87,7 @@ def find_weights(
         if finding.state is FileState.GOOD:
             return path
         if finding.state is FileState.CORRUPT:
-            logger.warning('%s %s: not used', path, finding.fault)
+            logger.warning('%s %s: not used', printable(path), finding.fault)
     return None
 
 
@@ -90,11 +98,13 @@ def ensure_weights(
     allow_download: bool = True,
     progress: bool = True,
     options: DownloadOptions | None = None,
+    patience: Patience | None = None,
 ) -> Path:
     """The path of a good weights file: found on disk, else fetched into `download_folder()`.
 
     `explicit` is used or refused, never replaced and never downloaded to. `progress` shows a bar
-    on a terminal and writes log lines elsewhere.
+    on a terminal and writes log lines elsewhere. `patience` bounds how long a download may take,
+    waiting for another process included.
     Raises WeightsNotFound (no file, and no download allowed), WeightsCorrupt (only a wrong file,
     and no download allowed) or DownloadFailed.
     """
@@ -104,7 +114,7 @@ def ensure_weights(
     if explicit is not None:
         raise WeightsNotFound(f'{explicit} is not there: give the path of {spec.name}')
     if allow_download:
-        return fetch_weights(spec, progress=progress, options=options)
+        return fetch_weights(spec, progress=progress, options=options, patience=patience)
     remedy = f'allow the download, or put it there by hand: {_by_hand(spec)}'
     corrupt = [f'{f.path} {f.fault}' for _, f in survey(spec) if f.state is FileState.CORRUPT]
     if corrupt:
@@ -132,6 +142,7 @@ def fetch_weights(
     force: bool = False,
     progress: bool = True,
     options: DownloadOptions | None = None,
+    patience: Patience | None = None,
 ) -> Path:
     """Download the weights into `folder` (default `download_folder()`) unless they are there.
 
@@ -143,6 +154,10 @@ def fetch_weights(
     # Takes a quarter of a second to import, and most starts need no download.
     from midas_depth_ros.depth import downloads
 
+    options = options or downloads.DownloadOptions()
+    if patience:
+        options = dataclasses.replace(options, patience=patience)
+    judge = options.judge(spec)
     target_folder = absolute(folder) if folder else download_folder()
     if target_folder is None:
         reason = 'there is no home folder to keep it in'
@@ -150,7 +165,7 @@ def fetch_weights(
     target = target_folder / spec.name
     try:
         target_folder.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
+        with _locked(target, judge):
             if not force:
                 for path in (target_folder / name for name in spec.names):
                     if examine(path, spec).state is FileState.GOOD:
@@ -159,7 +174,9 @@ def fetch_weights(
                 downloads.partial_path(target).unlink(missing_ok=True)
             _set_aside_corrupt(target_folder, spec)
             address = download_address(spec)
-            downloads.download(spec, target, address, progress=progress, options=options)
+            downloads.download(
+                spec, target, address, progress=progress, options=options, judge=judge
+            )
     except downloads.TransferError as error:
         reason = str(error)
     except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
@@ -179,13 +196,21 @@ def _by_hand(spec: WeightsFile, folder: Path | None = None) -> str:
 
 
 @contextlib.contextmanager
-def _locked(target: Path) -> Iterator[None]:
+def _locked(target: Path, judge: Judge) -> Iterator[None]:
+    """One process at a time; TransferError where the other one is too slow, or stands still."""
+    from midas_depth_ros.depth.downloads import TransferError, partial_path, size_of
+
     lock = filelock.FileLock(target.with_name(f'.{target.name}.lock'))
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        logger.warning('another process is fetching %s: waiting for it', target)
-        lock.acquire()
+        logger.warning('another process is fetching %s: waiting for it', printable(target))
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=LOCK_POLL_S)
+            except filelock.Timeout:
+                if reason := judge.reason_to_stop(size_of(partial_path(target))):
+                    raise TransferError(f'another process is fetching it: {reason}') from None
     try:
         yield
     finally:
@@ -199,4 +224,5 @@ def _set_aside_corrupt(folder: Path, spec: WeightsFile) -> None:
         if finding.state is FileState.CORRUPT:
             aside = path.with_name(path.name + '.corrupt')
             path.replace(aside)
-            logger.warning('%s %s: moved aside to %s', path, finding.fault, aside)
+            names = printable(path), finding.fault, printable(aside)
+            logger.warning('%s %s: moved aside to %s', *names)

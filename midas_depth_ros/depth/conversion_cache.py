@@ -2,8 +2,10 @@
 
 In: a `Key` that says of which weights, for what, by which versions; and a function that builds the
 model into a folder. Out: a folder with the model's files and `about.json`. An entry appears whole
-or not at all, one process builds while others wait, and an entry whose files are not those that
-were written is built anew. Where nothing can be kept, the model is built into a temporary folder.
+or not at all, and one process builds while others wait. It is used only where it is exactly what
+was written: its own key, the files that are needed and no others, each with its size and SHA-256,
+in folders into which not everyone may write. Anything else is built anew. Where nothing can be
+kept, the model is built into a temporary folder.
 """
 
 from __future__ import annotations
@@ -14,24 +16,30 @@ import hashlib
 import json
 import logging
 import os
-import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import filelock
 
-from midas_depth_ros.depth.weights_file import sha256_of
+from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsError, printable
+from midas_depth_ros.depth.scratch import flush, remove, scratch_folder
+from midas_depth_ros.depth.weights_file import read_file, sha256_of
 from midas_depth_ros.depth.weights_places import absolute, user_cache
 
 DIR_VARIABLE = 'MIDAS_DEPTH_CACHE_DIR'
 SUBFOLDER = 'converted'
 ABOUT = 'about.json'
+TEMPORARY = 'midas_depth_converted_'
 NAME_DIGITS = 16
-READABLE = 0o755
+READABLE_FOLDER, READABLE_FILE = 0o755, 0o644
+MOST_ABOUT_BYTES = 1 << 20
+WAIT_S = 120.0  # for another process that converts: several times what that takes on a Raspberry Pi
 
 logger = logging.getLogger(__name__)
+T = TypeVar('T')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,31 +91,58 @@ def cache_folder() -> Path | None:
     return cache / SUBFOLDER if cache else None
 
 
-def find(key: Key) -> Entry | None:
-    """The entry, if all its files are as they were written; a damaged one is named in the log."""
+def find(key: Key, needed: Collection[str] = ()) -> Entry | None:
+    """The entry, if it is what was written; a damaged one is named in the log.
+
+    `needed` are the names of its files; without, those that it lists.
+    """
     folder = cache_folder()
-    return _sound(folder / key.name, key) if folder else None
+    return _sound(folder / key.name, key, needed) if folder else None
 
 
 def remembered(key: Key) -> dict[str, Any] | None:
     """What is remembered about an entry, without a look at its files."""
     folder = cache_folder()
-    return (_record(folder / key.name) or {}).get('about') if folder else None
+    record = _record(folder / key.name) if folder else None
+    return record['about'] if record and record['key'] == dataclasses.asdict(key) else None
+
+
+def load(key: Key, build: Build, read: Callable[[Path], T], needed: Collection[str]) -> T:
+    """What `read` makes of the entry's folder. An entry that it refuses is built anew, once.
+
+    Raises what `build` and `read` raise, and OSError where neither the cache nor a temporary
+    folder takes the files.
+    """
+    with provide(key, build, needed) as entry:
+        try:
+            before = entry.folder.stat().st_ino
+            loaded = read(entry.folder)
+            if entry.folder.stat().st_ino == before:
+                return loaded
+            fault: Exception = WeightsCorrupt('it was replaced while it was read')
+        except (WeightsError, OSError) as error:
+            fault = error
+    logger.warning('%s is not used (%s): converting again', printable(entry.folder), fault)
+    with provide(key, build, needed, anew=True) as entry:
+        return read(entry.folder)
 
 
 @contextlib.contextmanager
-def provide(key: Key, build: Build) -> Iterator[Entry]:
+def provide(
+    key: Key, build: Build, needed: Collection[str] = (), *, anew: bool = False
+) -> Iterator[Entry]:
     """The entry, built if need be; its files may be gone after the context where none is kept.
 
-    Raises what `build` raises.
+    `anew`: whatever there is in the cache. Raises what `build` raises, and OSError where neither
+    the cache nor a temporary folder takes the files.
     """
     folder = cache_folder()
-    entry = _kept(folder, key, build) if folder else None
+    entry = _kept(folder, key, build, needed, anew) if folder else None
     if entry:
         yield entry
         return
-    with tempfile.TemporaryDirectory(prefix='midas_depth_') as temporary:
-        yield Entry(Path(temporary), build(Path(temporary)))
+    with scratch_folder(Path(tempfile.gettempdir()), TEMPORARY) as temporary:
+        yield Entry(temporary, build(temporary))
 
 
 def store(key: Key, build: Build) -> Path:
@@ -115,38 +150,67 @@ def store(key: Key, build: Build) -> Path:
     folder = cache_folder()
     if folder is None:
         raise OSError(f'there is no home folder to keep it in: name a folder by {DIR_VARIABLE}')
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
+    if fault := _open_to_all(folder):
+        raise OSError(fault)
     with _locked(folder, key):
         return _publish(folder, key, build).folder
 
 
-def _kept(folder: Path, key: Key, build: Build) -> Entry | None:
-    found = _sound(folder / key.name, key)
-    if found:
+def _kept(
+    folder: Path, key: Key, build: Build, needed: Collection[str], anew: bool
+) -> Entry | None:
+    if not anew and (found := _sound(folder / key.name, key, needed)):
         return found
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        _make(folder)
+        if fault := _open_to_all(folder):
+            raise OSError(fault)
+        with _locked(folder, key):
+            # Another process may have brought it meanwhile.
+            found = None if anew else _sound(folder / key.name, key, needed)
+            return found or _publish(folder, key, build)
     except OSError as error:
         logger.warning(
             'cannot keep the converted model in %s (%s): it is converted at every start; name '
-            'another folder by %s', folder, error.strerror or error, DIR_VARIABLE,
+            'another folder by %s', printable(folder), error.strerror or error, DIR_VARIABLE,
         )  # fmt: skip
         return None
-    with _locked(folder, key):
-        return _sound(folder / key.name, key) or _publish(folder, key, build)
+
+
+def _make(folder: Path) -> None:
+    """Make the folder and those above it, for its owner to write into, whatever the umask."""
+    if not folder.is_dir():
+        if folder.parent != folder:
+            _make(folder.parent)
+        folder.mkdir(mode=READABLE_FOLDER, exist_ok=True)
+
+
+def _open_to_all(folder: Path) -> str:
+    """What is wrong with the rights of the cache; '' where only some may write into it."""
+    for place in (folder.parent, folder):
+        mode = place.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            return f'everyone may write into {place}: take that right away with chmod o-w'
+    return ''
 
 
 @contextlib.contextmanager
 def _locked(folder: Path, key: Key) -> Iterator[None]:
+    """One process at a time; TimeoutError, an OSError, where another one never ends."""
     lock = filelock.FileLock(folder / f'.{key.name}.lock')
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         logger.warning('another process is converting %s: waiting for it', key.name)
-        lock.acquire()
+        try:
+            lock.acquire(timeout=WAIT_S)
+        except filelock.Timeout as error:
+            raise TimeoutError(
+                f'another process has not finished it within {WAIT_S:g} s'
+            ) from error
     except NotImplementedError:  # a file system without locks: at worst it is converted twice
-        logger.warning('%s cannot be locked', folder)
+        logger.warning('%s cannot be locked', printable(folder))
     try:
         yield
     finally:
@@ -155,34 +219,22 @@ def _locked(folder: Path, key: Key) -> Iterator[None]:
 
 def _publish(folder: Path, key: Key, build: Build) -> Entry:
     """Build beside, then rename; whoever looks sees the whole entry or none."""
-    beside = Path(tempfile.mkdtemp(prefix=f'.{key.name}.', dir=folder))
-    try:
+    target = folder / key.name
+    with scratch_folder(folder, '.') as beside:
         about = build(beside)
         files = {path.name: _figures(path) for path in sorted(beside.iterdir())}
         record = {'key': dataclasses.asdict(key), 'files': files, 'about': about}
         (beside / ABOUT).write_text(json.dumps(record, indent=1))
         for path in beside.iterdir():
-            _flush(path)
-        beside.chmod(READABLE)  # mkdtemp keeps it to one user; a robot's service may be another
-        target = folder / key.name
-        if target.exists():
-            shutil.rmtree(target)
+            flush(path)
+            path.chmod(READABLE_FILE)
+        # mkdtemp keeps it to one user; a robot's service may be another.
+        beside.chmod(READABLE_FOLDER)
+        remove(target)
         beside.rename(target)
-        _flush(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        flush(folder)
     _remove_outdated(folder, key)
     return Entry(target, about)
-
-
-def _flush(path: Path) -> None:
-    """On to the disk: a power cut must not leave a renamed folder of empty files."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-            os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _figures(path: Path) -> dict[str, Any]:
@@ -191,8 +243,8 @@ def _figures(path: Path) -> dict[str, Any]:
 
 def _record(folder: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads((folder / ABOUT).read_text())
-    except (OSError, ValueError):
+        record = json.loads(read_file(folder / ABOUT, MOST_ABOUT_BYTES))
+    except (WeightsError, ValueError, RecursionError):
         return None
     tables = isinstance(record, dict) and all(
         isinstance(record.get(part), dict) for part in ('key', 'files', 'about')
@@ -200,20 +252,54 @@ def _record(folder: Path) -> dict[str, Any] | None:
     return record if tables else None
 
 
-def _sound(folder: Path, key: Key) -> Entry | None:
-    if not folder.exists():
+def _sound(folder: Path, key: Key, needed: Collection[str]) -> Entry | None:
+    if not os.path.lexists(folder):
         return None
-    record = _record(folder)
     try:
-        right = record is not None and record['key'] == dataclasses.asdict(key) and all(
-            _figures(folder / name) == figures for name, figures in record['files'].items()
-        )  # fmt: skip
-    except OSError:
-        right = False
-    if record is None or not right:
-        logger.warning('%s is damaged: it is converted again', folder)
+        record = _record(folder)
+        fault = _fault_of(folder, record, key, needed)
+    except OSError as error:
+        fault = str(error.strerror or error)
+    if fault or record is None:
+        logger.warning('%s is damaged: it is converted again (%s)', printable(folder), fault)
         return None
     return Entry(folder, record['about'])
+
+
+def _fault_of(
+    folder: Path, record: dict[str, Any] | None, key: Key, needed: Collection[str]
+) -> str:
+    """In what the entry is not what was written; '' where it is. OSError."""
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        return 'it is no folder'
+    if open_to_all := _open_to_all(folder.parent):
+        return open_to_all
+    shared = folder.parent.stat().st_mode & stat.S_IWOTH
+    if status.st_mode & stat.S_IWOTH or (shared and status.st_uid not in (0, os.geteuid())):
+        return 'somebody else could have written it'
+    if record is None:
+        return f'{ABOUT} cannot be read'
+    if record['key'] != dataclasses.asdict(key):
+        return f'{ABOUT} is that of another model'
+    listed, there = set(record['files']), {path.name for path in folder.iterdir()}
+    if not listed or listed != set(needed or listed):
+        return f'{ABOUT} lists other files than are needed'
+    if there != listed | {ABOUT}:
+        return f'it holds other files than {ABOUT} lists'
+    for name in there:
+        status = (folder / name).lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & stat.S_IWOTH:
+            return f'{name} is a link, no file, or for everyone to write'
+        figures = record['files'].get(name, {})
+        # The size first: hashing a file that somebody made huge would take for ever.
+        if name != ABOUT and (
+            not isinstance(figures, dict)
+            or figures.get('bytes') != status.st_size
+            or figures != _figures(folder / name)
+        ):
+            return f'{name} is not what was written'
+    return ''
 
 
 def _remove_outdated(folder: Path, key: Key) -> None:
@@ -221,5 +307,6 @@ def _remove_outdated(folder: Path, key: Key) -> None:
     for other in folder.iterdir():
         record = _record(other) if not other.name.startswith('.') else None
         if record and key.outdates(record['key']):
-            logger.info('removing %s, made by another version', other)
-            shutil.rmtree(other, ignore_errors=True)
+            logger.info('removing %s, made by another version', printable(other))
+            with contextlib.suppress(OSError):
+                remove(other)

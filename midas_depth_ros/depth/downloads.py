@@ -3,6 +3,9 @@
 In goes a `WeightsFile`, a target path and an address; out comes the file at the target, or a
 `TransferError` with the reason. What has arrived lies in `<target>.part`, from which a later
 try, or a later process, resumes. The caller sees to it that no two work on the same target.
+
+The transfer has a thread of its own: whatever it hangs in (the look-up of a name cannot be cut
+short), the caller is told in time, by `patience`.
 """
 
 from __future__ import annotations
@@ -13,19 +16,24 @@ import logging
 import os
 import re
 import shutil
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import requests
 import urllib3.exceptions
 
+from midas_depth_ros.depth.errors import printable
+from midas_depth_ros.depth.patience import FETCH_PATIENCE, Judge, Patience
 from midas_depth_ros.depth.progress import MB, show_progress
 from midas_depth_ros.depth.weights_file import WeightsFile, examine
 
-CHUNK = 1 << 15  # bytes
+CHUNK = 1 << 12  # bytes: on a slow line more of them would be waited for, and lost, for minutes
 MAX_REDIRECTS = 10
+POLL_S = 0.05
 
 # How often in a row a fault of each kind is tried before giving up.
 TRIES_PERMANENT = 1
@@ -41,13 +49,20 @@ class DownloadOptions:
     """How patient a download is.
 
     `read_timeout_s` is the longest silence of the server. Between tries the pause doubles from
-    `first_pause_s`. Where there is no terminal a line is logged every `log_every_s`.
+    `first_pause_s`. Where there is no terminal a line is logged every `log_every_s`. `patience`
+    bounds all of it; `clock` gives it seconds.
     """
 
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 20.0
     first_pause_s: float = 1.0
     log_every_s: float = 5.0
+    patience: Patience = FETCH_PATIENCE
+    clock: Callable[[], float] = time.monotonic
+
+    def judge(self, spec: WeightsFile) -> Judge:
+        """Of one download, from now on."""
+        return Judge(self.patience, spec.size, self.clock)
 
 
 class TransferError(Exception):
@@ -70,22 +85,27 @@ def download(
     *,
     progress: bool = True,
     options: DownloadOptions | None = None,
+    judge: Judge | None = None,
 ) -> None:
     """Fetch `url` to `target`, which appears only when it is complete and its SHA-256 is right.
 
-    Raises TransferError when the network or the server is at fault, OSError when the disk is.
+    `judge` has watched over the waiting before. Raises TransferError when the network or the
+    server is at fault, OSError when the disk is.
     """
     options = options or DownloadOptions()
+    judge = judge or options.judge(spec)
     part = partial_path(target)
     _check_room(spec, part)
-    logger.info('fetching %s (%.1f MB) from %s', target, spec.size / MB, _shown(url))
-    with show_progress(spec, _size(part), progress, options.log_every_s) as report:
-        pieced = _receive_all(spec, part, url, report, options)
+    where = printable(target)
+    logger.info('fetching %s (%.1f MB) from %s', where, spec.size / MB, _shown(url))
+    with show_progress(spec, size_of(part), progress, options.log_every_s) as report:
+        transfer = _Transfer(spec, part, url, report, options)
+        pieced = transfer.carry_out(judge)
         fault = examine(part, spec).fault
         if fault and pieced:
-            logger.warning('%s %s after resuming: once more from the start', part, fault)
+            logger.warning('%s.part %s after resuming: once more from the start', where, fault)
             part.unlink()
-            _receive_all(spec, part, url, report, options)
+            transfer.carry_out(judge)
             fault = examine(part, spec).fault
     if fault:
         part.unlink()
@@ -93,12 +113,13 @@ def download(
     _put_in_place(part, target)
 
 
-def _size(part: Path) -> int:
+def size_of(part: Path) -> int:
+    """Bytes that are there already."""
     return part.stat().st_size if part.exists() else 0
 
 
 def _check_room(spec: WeightsFile, part: Path) -> None:
-    missing = spec.size - _size(part)
+    missing = spec.size - size_of(part)
     free = shutil.disk_usage(part.parent).free
     if missing > free:
         raise TransferError(f'{part.parent} has {free} bytes free, {missing} are needed')
@@ -117,79 +138,172 @@ def _put_in_place(part: Path, target: Path) -> None:
         os.close(folder)
 
 
-def _receive_all(
-    spec: WeightsFile,
-    part: Path,
-    url: str,
-    report: Callable[[int], None],
-    options: DownloadOptions,
-) -> bool:
-    """Fill `part` to its full size, with pauses and new tries; True if it came in pieces."""
-    failures = 0
-    farthest = 0
-    while True:
-        have = _size(part)
-        if have > spec.size:
-            part.unlink()
-            have = 0
-        if have == spec.size:
-            return True
+class _Transfer:
+    """Fills `part` to its full size, in a thread that is left alone when it takes too long."""
+
+    def __init__(
+        self,
+        spec: WeightsFile,
+        part: Path,
+        url: str,
+        report: Callable[[int], None],
+        options: DownloadOptions,
+    ) -> None:
+        self._spec, self._part, self._url = spec, part, url
+        self._report, self._options = report, options
+        self._gate = threading.Lock()
+        self._abandoned = False
+        self._done = size_of(part)
+        self._trouble = ''
+
+    def carry_out(self, judge: Judge) -> bool:
+        """True if it came in pieces; raises TransferError and OSError."""
+        outcome: list[bool | BaseException] = []
+
+        def work() -> None:
+            try:
+                outcome.append(self._receive_all())
+            except BaseException as error:  # noqa: BLE001  the caller's thread raises it
+                outcome.append(error)
+
+        thread = threading.Thread(target=work, name='download', daemon=True)
+        thread.start()
         try:
-            return _receive(spec, part, url, have, report, options)
-        except TransferError as fault:
-            # A line that breaks often but moves on is no reason to give up. A hundredth at least,
-            # so that the number of tries stays bounded.
-            if _size(part) > farthest + spec.size / 100:
-                failures = 0
-            farthest = max(farthest, _size(part))
-            failures += 1
-            if failures >= fault.tries:
-                raise
-            pause = options.first_pause_s * 2 ** (failures - 1)
-            logger.warning('%s; next try in %g s', fault, pause)
-            time.sleep(pause)
+            while thread.is_alive():
+                thread.join(POLL_S)
+                if thread.is_alive() and (reason := judge.reason_to_stop(self._done)):
+                    trouble = f' ({self._trouble})' if self._trouble else ''
+                    raise TransferError(reason + trouble)
+        finally:
+            with self._gate:
+                self._abandoned = thread.is_alive()
+        (result,) = outcome
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
+    @contextlib.contextmanager
+    def _may_write(self) -> Iterator[None]:
+        """Around all that changes the file: another process may be at it once we were left."""
+        with self._gate:
+            if self._abandoned:
+                raise TransferError('given up')
+            yield
 
-def _receive(
-    spec: WeightsFile,
-    part: Path,
-    url: str,
-    have: int,
-    report: Callable[[int], None],
-    options: DownloadOptions,
-) -> bool:
-    """One request: append to `part`, or write it anew; True if something was appended to."""
-    headers = {'Accept-Encoding': 'identity'}
-    if have:
-        headers['Range'] = f'bytes={have}-'
-    with requests.Session() as session, _answer(session, url, headers, options) as response:
-        done = start = _start_of_body(spec, part, response, have)
-        with part.open('ab' if start else 'wb') as file:
-            for chunk in _chunks(response):
-                done += len(chunk)
-                if done > spec.size:
-                    raise TransferError(f'{_shown(url)} sent more than {spec.size} bytes')
-                file.write(chunk)
-                report(done)
-    if done < spec.size:
-        text = f'the connection to {_shown(url)} ended after {done} of {spec.size} bytes'
-        raise TransferError(text, TRIES_TRANSIENT)
-    return start > 0
+    def _receive_all(self) -> bool:
+        """With pauses and new tries; True if it came in pieces."""
+        spec, part = self._spec, self._part
+        failures = 0
+        farthest = 0
+        while True:
+            with self._may_write():
+                self._done = have = size_of(part)
+                if have > spec.size:
+                    part.unlink()
+                    have = 0
+            if have == spec.size:
+                return True
+            try:
+                return self._receive(have)
+            except TransferError as fault:
+                # A line that breaks often but moves on is no reason to give up. A hundredth at
+                # least, so that the number of tries stays bounded.
+                if size_of(part) > farthest + spec.size / 100:
+                    failures = 0
+                farthest = max(farthest, size_of(part))
+                failures += 1
+                if failures >= fault.tries:
+                    raise
+                pause = self._options.first_pause_s * 2 ** (failures - 1)
+                self._trouble = str(fault)
+                logger.warning('%s; next try in %g s', fault, pause)
+                time.sleep(pause)
+
+    def _receive(self, have: int) -> bool:
+        """One request: append to the file, or write it anew; True if it was appended to."""
+        spec, shown = self._spec, _shown(self._url)
+        headers = {'Accept-Encoding': 'identity'}
+        if have:
+            headers['Range'] = f'bytes={have}-'
+        with (
+            requests.Session() as session,
+            _answer(session, self._url, headers, self._options) as response,
+        ):
+            done = start = self._start_of_body(response, have)
+            with self._opened('ab' if start else 'wb') as file:
+                for chunk in _chunks(response):
+                    done += len(chunk)
+                    if done > spec.size:
+                        raise TransferError(f'{shown} sent more than {spec.size} bytes')
+                    with self._may_write():
+                        file.write(chunk)
+                        file.flush()
+                    self._done = done
+                    self._report(done)
+        if done < spec.size:
+            text = f'the connection to {shown} ended after {done} of {spec.size} bytes'
+            raise TransferError(text, TRIES_TRANSIENT)
+        return start > 0
+
+    def _opened(self, mode: str) -> IO[bytes]:
+        with self._may_write():
+            return self._part.open(mode)
+
+    def _start_of_body(self, response: requests.Response, have: int) -> int:
+        """Offset in the file at which the answer's body starts; TransferError if it is none such.
+
+        A part of the file that the server cannot go on from is removed.
+        """
+        url, status = _shown(response.url), response.status_code
+        if status == 416 and have:
+            self._begin_anew()
+            raise TransferError(f'{url} cannot go on from byte {have}', TRIES_TRANSIENT)
+        if status not in (200, 206):
+            tries = TRIES_TRANSIENT if status in TRANSIENT_STATUSES else TRIES_PERMANENT
+            raise TransferError(f'{url} answers {status} {response.reason or ""}'.rstrip(), tries)
+        start, total = _span(response)
+        if start not in (0, have):
+            self._begin_anew()
+            raise TransferError(f'{url} answers with another part than asked for', TRIES_TRANSIENT)
+        kind = response.headers.get('Content-Type', 'no type').split(';')[0]
+        if total not in (None, self._spec.size):
+            raise TransferError(f'{url} offers {total} bytes ({kind}) instead of {self._spec.size}')
+        if total is None and kind == 'text/html':
+            raise TransferError(f'{url} answers with a web page: does this network want a log-in?')
+        return start
+
+    def _begin_anew(self) -> None:
+        with self._may_write():
+            self._part.unlink(missing_ok=True)
 
 
 def _answer(
     session: requests.Session, url: str, headers: dict[str, str], options: DownloadOptions
 ) -> requests.Response:
-    session.max_redirects = MAX_REDIRECTS
+    """The answer, of which only the head was read; redirects are followed."""
     timeout = (options.connect_timeout_s, options.read_timeout_s)
+    place = url
     try:
-        return session.get(url, headers=headers, stream=True, timeout=timeout)
-    except requests.TooManyRedirects as error:
-        raise TransferError(f'{_shown(url)} redirects in circles') from error
+        auth = requests.utils.get_auth_from_url(url)
+        for _ in range(MAX_REDIRECTS + 1):
+            # Not by the library, which reads the body of every redirect, however long it is.
+            response = session.get(
+                place, headers=headers, stream=True, timeout=timeout, allow_redirects=False,
+                auth=auth if any(auth) else None,
+            )  # fmt: skip
+            target = session.get_redirect_target(response)
+            if not target:
+                return response
+            response.close()
+            target = urllib.parse.urljoin(response.url, target)
+            if session.should_strip_auth(response.url, target):
+                auth = ('', '')
+            place = target
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise _connection_fault(error, url) from error
+        raise _connection_fault(error, place) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         raise TransferError(f'{_shown(url)} cannot be asked for: {error}') from error
+    raise TransferError(f'{_shown(url)} redirects in circles')
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
@@ -200,13 +314,20 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
 
 
 def _connection_fault(error: requests.RequestException, url: str) -> TransferError:
-    host = urllib.parse.urlsplit(url).hostname
+    host = _host(url)
     cause = getattr(error.args[0], 'reason', None) if error.args else None
     if isinstance(error, requests.ConnectTimeout):
         return TransferError(f'no connection to {host}: it does not answer', TRIES_UNREACHABLE)
     if isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.SSLError)):
         return TransferError(f'no connection to {host}: {_root(error)}', TRIES_UNREACHABLE)
     return TransferError(f'the connection to {host} broke: {_root(error)}', TRIES_TRANSIENT)
+
+
+def _host(url: str) -> str:
+    try:
+        return urllib.parse.urlsplit(url).hostname or 'the server'
+    except ValueError:
+        return 'the server'
 
 
 def _root(error: BaseException) -> str:
@@ -219,27 +340,6 @@ def _root(error: BaseException) -> str:
             nested.append(error.__context__)  # urllib3 1.26 names no cause
         inner = next((item for item in nested if isinstance(item, BaseException)), None)
     return getattr(error, 'strerror', None) or str(error) or type(error).__name__
-
-
-def _start_of_body(spec: WeightsFile, part: Path, response: requests.Response, have: int) -> int:
-    """Offset in the file at which the answer's body starts; TransferError if it is no such body."""
-    url, status = _shown(response.url), response.status_code
-    if status == 416 and have:
-        part.unlink()
-        raise TransferError(f'{url} cannot go on from byte {have}', TRIES_TRANSIENT)
-    if status not in (200, 206):
-        tries = TRIES_TRANSIENT if status in TRANSIENT_STATUSES else TRIES_PERMANENT
-        raise TransferError(f'{url} answers {status} {response.reason or ""}'.rstrip(), tries)
-    start, total = _span(response)
-    if start not in (0, have):
-        part.unlink(missing_ok=True)
-        raise TransferError(f'{url} answers with another part than asked for', TRIES_TRANSIENT)
-    kind = response.headers.get('Content-Type', 'no type').split(';')[0]
-    if total not in (None, spec.size):
-        raise TransferError(f'{url} offers {total} bytes ({kind}) instead of {spec.size}')
-    if total is None and kind == 'text/html':
-        raise TransferError(f'{url} answers with a web page: does this network want a log-in?')
-    return start
 
 
 def _span(response: requests.Response) -> tuple[int, int | None]:

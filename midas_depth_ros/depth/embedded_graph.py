@@ -9,28 +9,66 @@ takes OpenCV's resize a tenth of the time that it takes OpenVINO.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from midas_depth_ros.depth.midas_graph import conv_shapes, norm_shapes
 from midas_depth_ros.depth.onnx_writer import Graph
 
 SIZE = (192, 256)  # (H, W) of the picture
 HALF_SIZE = (SIZE[0] // 2, SIZE[1] // 2)  # and of what the model gives
-STEM_STRIDE = 4
+# One column per stage, at strides 4, 8, 16, 32 and 64.
+CHANNELS = (32, 48, 96, 192, 192)
+BLOCKS = (1, 2, 2, 1, 1)
+DECODER_CHANNELS = 32
+STEM_KERNEL, STEM_STRIDE = 6, 4
+PIXELS = 4  # 2 x 2, that one place becomes
 NORM_EPSILON = 1e-5  # that batch normalisation adds to the variance, torch's own default
+INPUT, OUTPUT = 'picture', 'depth'
 
 Weights = Mapping[str, np.ndarray]
 
 
-def embedded_onnx(weights: Weights) -> bytes:
+def embedded_onnx(weights: Weights, metadata: Mapping[str, str] | None = None) -> bytes:
     """The model's bytes: 'picture' (1, 3, 192, 256) float32 0..1 to 'depth' (1, 1, 96, 128).
 
-    Raises KeyError where an entry of the state dict is missing.
+    Raises KeyError where an entry of the state dict is missing, ValueError where one is not
+    finite.
     """
     build = _Builder({name: np.asarray(array, np.float32) for name, array in weights.items()})
-    build.network()
-    return build.graph.to_bytes('picture', (1, 3, *SIZE), 'depth', (1, 1, *HALF_SIZE))
+    with np.errstate(all='ignore'):  # the graph refuses what is no number
+        build.network()
+    return build.graph.to_bytes(INPUT, (1, 3, *SIZE), OUTPUT, (1, 1, *HALF_SIZE), metadata)
+
+
+def embedded_shapes() -> dict[str, tuple[int, ...]]:
+    """Every entry of the network's state dict, and its shape."""
+    return dict(_shapes())
+
+
+def _shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
+    wide, first = DECODER_CHANNELS, CHANNELS[0]
+    yield 'stem.weight', (first, 3, STEM_KERNEL, STEM_KERNEL)
+    yield 'place.weight', (first, 2, 1, 1)
+    yield from norm_shapes('stem_norm', first)
+    before = first
+    for stage, channels in enumerate(CHANNELS):
+        for number in range(BLOCKS[stage]):
+            name = f'stages.{stage}.{number}'
+            convolutions = [('first', before, 3), ('second', channels, 3)]
+            if before != channels or (stage and not number):
+                convolutions.append(('shortcut', before, 1))
+            for convolution, taken, kernel in convolutions:
+                yield f'{name}.{convolution}.0.weight', (channels, taken, kernel, kernel)
+                yield from norm_shapes(f'{name}.{convolution}.1', channels)
+            before = channels
+        yield from conv_shapes(f'lateral.{stage}', (wide, channels, 1, 1))
+        # The finest level has half a unit.
+        for layer in ('conv1', 'conv2') if stage else ('conv',):
+            yield from conv_shapes(f'refine.{stage}.{layer}', (wide, wide, 3, 3))
+    yield from conv_shapes('whole', (wide, CHANNELS[-1], 1, 1))
+    yield from conv_shapes('head', (PIXELS, wide, 3, 3))
 
 
 class _Builder:
@@ -41,7 +79,7 @@ class _Builder:
         self.graph = Graph()
 
     def network(self) -> None:
-        value, levels = self.stem('picture'), []
+        value, levels = self.stem(INPUT), []
         keys = [key.split('.') for key in self.weights if key.startswith('stages.')]
         stages = sorted({int(key[1]) for key in keys})
         for stage in stages:
@@ -59,7 +97,7 @@ class _Builder:
             path = self.resize(path, f'up.{stage}', [2.0, 2.0], 'linear')
             beside = self.convolution(levels[stage], f'lateral.{stage}')
             path = self.refine(self.sum(path, beside, f'path.{stage}'), f'refine.{stage}')
-        self.graph.add('Relu', [self.spread(path, 'head')], 'depth')
+        self.graph.add('Relu', [self.spread(path, 'head')], OUTPUT)
 
     def stem(self, picture: str) -> str:
         scale, shift = self.normalisation('stem_norm')
@@ -78,7 +116,7 @@ class _Builder:
     def spread(self, path: str, name: str) -> str:
         """Every place becomes 2x2 pixels."""
         values = self.convolution(self.relu(path), name, padding=1)
-        copies = np.eye(4, dtype=np.float32).reshape(4, 1, 2, 2)
+        copies = np.eye(PIXELS, dtype=np.float32).reshape(PIXELS, 1, 2, 2)
         kernel = self.graph.weight(f'{name}.copies', copies)
         sides = {'kernel_shape': (2, 2), 'strides': (2, 2)}
         return self.graph.add('ConvTranspose', [values, kernel], f'{name}.pixels', **sides)

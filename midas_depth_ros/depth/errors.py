@@ -6,16 +6,39 @@
     +-- BackendUnavailable      unknown backend, or its library is not installed
     +-- WeightsError
         +-- WeightsNotFound     not on disk, and downloading was not allowed
-        +-- WeightsCorrupt      on disk, but not the file that was promised
-        +-- WeightsMismatch     a readable checkpoint, but of another model
+        +-- WeightsCorrupt      on disk, but not the file that was promised, or not to be read
+        +-- WeightsMismatch     a readable file, but of another model, or it answers nonsense
         +-- DownloadFailed      the network, the server or the disk said no
 
-Every text names the value at fault and the remedy.
+Every text names the value at fault and the remedy, on one line and without control characters:
+names of files come from outside, and a terminal obeys what it prints.
 """
+
+from __future__ import annotations
+
+SHOWN_LENGTH = 300
+
+
+def printable(value: object) -> str:
+    """`str(value)`, where what a terminal would obey or not show is spelled out as an escape."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    spelled = (c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+    return ''.join(spelled)
+
+
+def shown(value: object) -> str:
+    """`value` in quotes, printable, and cut where it is so long that it would flood a log."""
+    text = str(value)
+    return repr(text) if len(text) <= SHOWN_LENGTH else f'{text[:SHOWN_LENGTH]!r}...'
 
 
 class DepthError(Exception):
     """Base of all errors of this room."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text.replace('\n', ' ')))
 
 
 class InvalidPicture(DepthError, ValueError):
@@ -39,11 +62,11 @@ class WeightsNotFound(WeightsError):
 
 
 class WeightsCorrupt(WeightsError):
-    """A weights file whose size or SHA-256 is wrong, or that cannot be read."""
+    """A file whose size or SHA-256 is wrong, that cannot be read or holds no numbers."""
 
 
 class WeightsMismatch(WeightsError):
-    """A readable checkpoint whose keys or shapes belong to another model."""
+    """A readable file of another model, or of one whose answers cannot be depth."""
 
 
 class DownloadFailed(WeightsError):

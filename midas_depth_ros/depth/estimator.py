@@ -8,6 +8,7 @@ touches neither network nor disk.
 from __future__ import annotations
 
 import os
+import stat
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,12 @@ from midas_depth_ros.depth.errors import (
     InvalidPicture,
     UnknownModel,
     WeightsError,
+    WeightsMismatch,
+    printable,
+    shown,
 )
+from midas_depth_ros.depth.judgement import fault_of, judge
+from midas_depth_ros.depth.patience import AUTO_PATIENCE, NAMED_PATIENCE, Patience
 
 MIDAS_SMALL = 'midas_small'
 EMBEDDED = 'embedded'
@@ -88,17 +94,15 @@ class DepthEstimator:
         """(H, W, 3) uint8 RGB to (h, w) float32 at network size.
 
         Raises InvalidPicture where `rgb` is none, DepthError where the network gives something
-        that is not a number, or the estimator is closed.
+        that is not a number, or the same everywhere, or where the estimator is closed.
         """
         if self._predictor is None:
             raise DepthError(
                 f'the estimator of {self.model} is closed: make another with load_estimator()'
             )
         small = self._predictor.predict(np.ascontiguousarray(checked(rgb)))
-        if not np.isfinite(small).all():
-            raise DepthError(
-                f'{self.model} on {self.backend} gave NaN or infinity: check its weights file'
-            )
+        if fault := fault_of(small):
+            raise DepthError(f'{self.model} on {self.backend} gave {fault}: check its weights file')
         return small
 
     def estimate(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -140,13 +144,14 @@ def load_estimator(
     `model`: 'midas_small'; 'embedded'; 'auto' (midas_small, or embedded with a `notice` where
     weights or libraries are missing); or a path: of a PyTorch state dict of MiDaS_small (.pt), of
     a NumPy archive of the embedded model (.npz), of an ONNX model (.onnx) or of an OpenVINO model
-    (.xml), as `midas_depth export` writes them.
+    (.xml), as `midas_depth export` writes them. Other models are refused, and each is judged by
+    what it answers to sample pictures (see `judgement`).
     `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
     fastest whose deviation from f32 is within the bound, see `deviation`), or one of
     `backends.PRECISIONS`.
     `num_threads` bounds the threads of inference, and of OpenCV process-wide; 0 leaves them as
     they are: all cores, unless the process was told otherwise. `allow_download`: whether
-    missing official weights may be fetched.
+    missing official weights may be fetched; 'auto' waits for them for minutes only (`patience`).
 
     Raises UnknownModel, BackendUnavailable, WeightsError, and ValueError for negative threads.
     """
@@ -161,11 +166,11 @@ def load_estimator(
     if name == EMBEDDED:
         return _embedded(wish)
     if name == MIDAS_SMALL:
-        return _midas_small(wish, allow_download)
+        return _midas_small(wish, allow_download, NAMED_PATIENCE)
     if name != AUTO:
-        return _from_file(wish, Path(name).expanduser())
+        return _from_file(wish, name)
     try:
-        return _midas_small(wish, allow_download)
+        return _midas_small(wish, allow_download, AUTO_PATIENCE)
     except (BackendUnavailable, WeightsError) as error:
         # They were chosen for a model that is not here; any that run this one will do.
         kept = precision if precision == 'f32' else AUTO
@@ -204,30 +209,57 @@ class _Wish:
     num_threads: int
     precision: str
 
-    def load(self, name: str, weights: Path, notice: str = '') -> DepthEstimator:
-        """Raises BackendUnavailable, and what is wrong with the file."""
+    def load(
+        self, name: str, weights: Path, notice: str = '', weights_sha256: str = ''
+    ) -> DepthEstimator:
+        """Raises BackendUnavailable, and what is wrong with the file or its answers.
+
+        `weights_sha256`: where it was found right already.
+        """
         factory = find_backend(self.backend, weights.suffix.lower(), self.precision)
-        network = factory(weights, self.num_threads, self.precision)
+        try:
+            network = factory(weights, self.num_threads, self.precision)
+            predictor = NetworkPredictor(network)
+            known = weights_sha256 or network.weights_sha256
+            doubt = judge(predictor.predict, name, known, network.precision)
+        except (MemoryError, RecursionError) as error:
+            raise WeightsMismatch(
+                f'{weights} needs more memory than there is: use midas_small or embedded'
+            ) from error
         why = 'as asked' if self.backend != AUTO else f'first usable of {", ".join(BACKENDS)}'
         choice = f'backend {network.name}: {why}; precision {network.choice}'
-        return DepthEstimator(name, NetworkPredictor(network), notice, choice=choice)
+        notice = ' '.join(filter(None, (notice, doubt)))
+        return DepthEstimator(name, predictor, notice, choice=printable(choice))
 
 
 def _embedded(wish: _Wish, notice: str = '') -> DepthEstimator:
     return wish.load(EMBEDDED, embedded.shipped_weights(), notice)
 
 
-def _midas_small(wish: _Wish, allow_download: bool) -> DepthEstimator:
+def _midas_small(wish: _Wish, allow_download: bool, patience: Patience) -> DepthEstimator:
     spec = checkpoints.MIDAS_SMALL
     # No download for a missing library.
     find_backend(wish.backend, Path(spec.name).suffix, wish.precision)
-    return wish.load(MIDAS_SMALL, checkpoints.ensure_weights(spec, allow_download=allow_download))
+    found = checkpoints.ensure_weights(spec, allow_download=allow_download, patience=patience)
+    return wish.load(MIDAS_SMALL, found, weights_sha256=spec.sha256)
 
 
-def _from_file(wish: _Wish, path: Path) -> DepthEstimator:
-    if not path.is_file():
+def _from_file(wish: _Wish, model: str) -> DepthEstimator:
+    path = Path(os.path.expanduser(model))  # Path.expanduser raises where there is no such user
+    if fault := _no_file(path):
         raise UnknownModel(
-            f'{str(path)!r} is neither a model ({", ".join(MODELS)}) nor a file: check the name '
-            'or the path'
+            f'{shown(path)} is neither a model ({", ".join(MODELS)}) nor a file ({fault}): check '
+            'the name or the path'
         )
-    return wish.load(path.name, path)
+    return wish.load(printable(path.name), path)
+
+
+def _no_file(path: Path) -> str:
+    """Why there is no file to be read at a path, in words; '' where there is one."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        return str(getattr(error, 'strerror', None) or error)
+    if stat.S_ISDIR(mode):
+        return 'it is a folder'
+    return '' if stat.S_ISREG(mode) else 'it is a pipe, a device or a socket'

@@ -72,16 +72,21 @@ ALL = Simplifications()
 
 
 def midas_onnx(
-    weights: Weights, size: tuple[int, int] | None = None, simplify: Simplifications = ALL
+    weights: Weights,
+    size: tuple[int, int] | None = None,
+    simplify: Simplifications = ALL,
+    metadata: Mapping[str, str] | None = None,
 ) -> bytes:
     """The model's bytes: (1, 3, h, w) float32 to (1, 1, h, w); any size, or `size` = (h, w) only.
 
-    Raises KeyError where an entry of the state dict is missing.
+    Raises KeyError where an entry of the state dict is missing, ValueError where one is not
+    finite.
     """
     build = _Builder(weights, simplify)
-    build.network()
+    with np.errstate(all='ignore'):  # the graph refuses what is no number
+        build.network()
     sides = size or ('height', 'width')
-    return build.graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides))
+    return build.graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
 
 
 def midas_shapes() -> dict[str, tuple[int, ...]]:
@@ -89,14 +94,14 @@ def midas_shapes() -> dict[str, tuple[int, ...]]:
     return {**dict(_encoder_shapes()), **dict(_decoder_shapes())}
 
 
-def _norm_shapes(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def norm_shapes(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from ((f'{name}.{entry}', (channels,)) for entry in NORM_ENTRIES)
     yield f'{name}.num_batches_tracked', ()
 
 
 def _encoder_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
     yield 'pretrained.layer1.0.weight', (STEM_CHANNELS, 3, 3, 3)
-    yield from _norm_shapes('pretrained.layer1.1', STEM_CHANNELS)
+    yield from norm_shapes('pretrained.layer1.1', STEM_CHANNELS)
     before = STEM_CHANNELS
     for stage in ENCODER:
         for number in range(stage.blocks):
@@ -108,7 +113,7 @@ def _encoder_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
             kernels.append((last, (stage.channels, wide, 1, 1)))
             for place, (conv, shape) in enumerate(kernels, 1):
                 yield f'{stage.name}.{number}.{conv}.weight', shape
-                yield from _norm_shapes(f'{stage.name}.{number}.bn{place}', shape[0])
+                yield from norm_shapes(f'{stage.name}.{number}.bn{place}', shape[0])
             before = stage.channels
 
 
@@ -117,19 +122,19 @@ def _decoder_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
     for level, wide in enumerate(DECODER_CHANNELS, 1):
         yield f'scratch.layer{level}_rn.weight', (wide, seen[level], 3, 3)
         name, narrow = f'scratch.refinenet{level}', DECODER_CHANNELS[max(level - 2, 0)]
-        yield from _conv_shapes(f'{name}.out_conv', (narrow, wide, 1, 1))
+        yield from conv_shapes(f'{name}.out_conv', (narrow, wide, 1, 1))
         for unit in ('resConfUnit1', 'resConfUnit2'):
             for conv in ('conv1', 'conv2'):
-                yield from _conv_shapes(f'{name}.{unit}.{conv}', (wide, wide, 3, 3))
+                yield from conv_shapes(f'{name}.{unit}.{conv}', (wide, wide, 3, 3))
     for place, shape in (
         (0, (HEAD_CHANNELS, DECODER_CHANNELS[0], 3, 3)),
         (2, (HEAD_CHANNELS, HEAD_CHANNELS, 3, 3)),
         (4, (1, HEAD_CHANNELS, 1, 1)),
     ):
-        yield from _conv_shapes(f'scratch.output_conv.{place}', shape)
+        yield from conv_shapes(f'scratch.output_conv.{place}', shape)
 
 
-def _conv_shapes(
+def conv_shapes(
     name: str, shape: tuple[int, int, int, int]
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield f'{name}.weight', shape

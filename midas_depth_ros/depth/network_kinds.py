@@ -6,18 +6,21 @@ as an ONNX model, for every backend that reads one. Needs no torch.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import embedded, embedded_graph, midas_graph, preprocessing
-from midas_depth_ros.depth.errors import WeightsMismatch
-from midas_depth_ros.depth.torch_files import matched, read_torch_file
+from midas_depth_ros.depth.errors import WeightsCorrupt
+from midas_depth_ros.depth.midas_graph import midas_shapes
+from midas_depth_ros.depth.torch_files import NAMED_KEYS, matched, read_torch_file
 from midas_depth_ros.depth.weights_file import MIDAS_SMALL as MIDAS_SMALL_FILE
+from midas_depth_ros.depth.weights_file import digest_of
 
 # (H, W, 3) uint8 RGB, C-contiguous, to (1, 3, h, w) float32 as the network takes it. In memory
 # its colours lie last, which OpenVINO wants; the other libraries want them first, and copy.
@@ -54,7 +57,7 @@ EMBEDDED = NetworkKind(
     'embedded', 'the embedded model', embedded_graph.SIZE, embedded_graph.SIZE,
     embedded.preprocess, embedded.finish,
 )  # fmt: skip
-EMBEDDED_INPUT = 'picture'  # what its ONNX model calls it
+MARK = 'midas_depth'  # the key of our mark in a model's metadata
 
 
 def kind_of(weights: Path) -> NetworkKind:
@@ -62,41 +65,59 @@ def kind_of(weights: Path) -> NetworkKind:
     return EMBEDDED if weights.suffix.lower() == embedded.SUFFIX else MIDAS_SMALL
 
 
-def kind_of_input(name: str, size: tuple[int, int] | None) -> NetworkKind:
-    """The network of a converted model, by its input's name and its (h, w), None for any.
+def read_arrays(weights: Path) -> dict[str, NDArray[Any]]:
+    """The state dict of a weights file, all its numbers finite.
 
-    A model made elsewhere is taken for one that wants colours as MiDaS does, at its own size.
+    Raises WeightsCorrupt, and WeightsMismatch where keys or shapes are not those of the network.
     """
-    if name == EMBEDDED_INPUT and size == EMBEDDED.input_size:
-        return EMBEDDED
-    if size is None:
-        return MIDAS_SMALL
-    return NetworkKind(
-        'custom', 'a network of fixed size', size, size,
-        functools.partial(preprocessing.preprocess, size=(size[1], size[0])), as_it_is,
-    )  # fmt: skip
+    if kind_of(weights) is EMBEDDED:
+        arrays: dict[str, NDArray[Any]] = dict(embedded.read_weights(weights))
+        shapes, use = embedded_graph.embedded_shapes(), embedded.ASSET.name
+    else:
+        arrays, shapes, use = read_torch_file(weights), midas_shapes(), MIDAS_SMALL_FILE.name
+    matched(arrays, shapes, weights, kind_of(weights).title, use)
+    refuse_what_is_not_finite(arrays, weights)
+    return arrays
+
+
+def refuse_what_is_not_finite(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Raise WeightsCorrupt where a number is NaN or infinite: a network makes depth 0 of it."""
+    faults = [name for name, array in arrays.items() if not _finite(array)]
+    if faults:
+        more = ', ...' if len(faults) > NAMED_KEYS else ''
+        raise WeightsCorrupt(
+            f'{path} holds NaN or infinity in {len(faults)} of {len(arrays)} entries '
+            f'({", ".join(faults[:NAMED_KEYS])}{more}): fetch or copy the file again, or train anew'
+        )
+
+
+def _finite(array: NDArray[Any]) -> bool:
+    if array.dtype.kind != 'f':
+        return True
+    with np.errstate(over='ignore'):
+        return bool(np.isfinite(array.astype(np.float32, copy=False)).all())
 
 
 def onnx_of(weights: Path) -> bytes:
-    """The ONNX model of a weights file; raises WeightsCorrupt, WeightsMismatch."""
-    return _embedded_onnx(weights) if kind_of(weights) is EMBEDDED else _midas_onnx(weights)
-
-
-def _midas_onnx(weights: Path) -> bytes:
-    arrays = read_torch_file(weights)
-    wanted = midas_graph.midas_shapes()
-    matched(arrays, wanted, weights, MIDAS_SMALL.title, MIDAS_SMALL_FILE.name)
-    return midas_graph.midas_onnx(
-        {key: np.asarray(array, np.float32) for key, array in arrays.items()}
-    )
-
-
-def _embedded_onnx(weights: Path) -> bytes:
-    arrays = embedded.read_weights(weights)
+    """The ONNX model of a weights file, with our mark; raises WeightsCorrupt, WeightsMismatch."""
+    arrays = read_arrays(weights)
+    floats = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    kind = kind_of(weights)
+    metadata = {MARK: json.dumps(mark_of(kind, digest_of(weights)))}
     try:
-        return embedded_graph.embedded_onnx(arrays)
-    except (KeyError, ValueError, IndexError) as error:
-        raise WeightsMismatch(
-            f'{weights} is not a state dict of the embedded model ({error}): use '
-            f'{embedded.ASSET.name} or weights trained from it'
+        if kind is EMBEDDED:
+            return embedded_graph.embedded_onnx(floats, metadata)
+        return midas_graph.midas_onnx(floats, metadata=metadata)
+    except ValueError as error:  # finite numbers, but not what normalisations make of them
+        raise WeightsCorrupt(
+            f'{weights} gives a network that holds no numbers ({error}): train it anew'
         ) from error
+
+
+def mark_of(kind: NetworkKind, weights_sha256: str) -> dict[str, Any]:
+    """What a model file of ours says of itself, in ONNX's metadata or OpenVINO's rt_info."""
+    return {
+        'network': kind.name,
+        'weights_sha256': weights_sha256,
+        'gives': 'relative inverse depth: larger = nearer, no unit',
+    }

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from midas_depth_ros.depth import embedded_graph
 from midas_depth_ros.depth.timm_import import import_timm
 
 ENCODER = 'tf_efficientnet_lite3'
@@ -23,12 +24,13 @@ ENCODER_CHANNELS = (32, 48, 136, 384)
 DECODER_CHANNELS = (64, 128, 256, 512)
 HEAD_CHANNELS = 32
 
-# EmbeddedNet: one column per stage, at strides 4, 8, 16, 32 and 64.
-EMBEDDED_SIZE = (192, 256)  # (H, W): it was trained to see this many pixels, and errs at others
-EMBEDDED_CHANNELS = (32, 48, 96, 192, 192)
-EMBEDDED_BLOCKS = (1, 2, 2, 1, 1)
-EMBEDDED_DECODER_CHANNELS = 32
-EMBEDDED_STEM_KERNEL, EMBEDDED_STEM_STRIDE = 6, 4
+# EmbeddedNet
+EMBEDDED_SIZE = embedded_graph.SIZE  # it was trained to see this many pixels, and errs at others
+EMBEDDED_CHANNELS = embedded_graph.CHANNELS
+EMBEDDED_BLOCKS = embedded_graph.BLOCKS
+EMBEDDED_DECODER_CHANNELS = embedded_graph.DECODER_CHANNELS
+EMBEDDED_STEM_KERNEL = embedded_graph.STEM_KERNEL
+EMBEDDED_STEM_STRIDE = embedded_graph.STEM_STRIDE
 
 
 class MidasSmall(nn.Module):

@@ -10,13 +10,14 @@ https://protobuf.dev/programming-guides/encoding for how fields become bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 # Of operator set 13 OpenCV 4.6 reads what is used here; before it, Resize demands a region.
 IR_VERSION, OPERATOR_SET = 7, 13
+PRODUCER = 'midas_depth_ros'
 VARINT, BYTES, FIXED32 = 0, 2, 5  # wire types
 FLOAT = 1  # TensorProto.FLOAT
 ATTRIBUTE_KINDS = {'float': 1, 'int': 2, 'text': 3, 'ints': 7}
@@ -33,8 +34,14 @@ class Graph:
     weights: list[bytes] = field(default_factory=list)
 
     def weight(self, name: str, values: np.ndarray | float) -> str:
-        """Keep an array, or one number, as float32 under a name; returns the name."""
+        """Keep an array, or one number, as float32 under a name; returns the name.
+
+        Raises ValueError where it is not finite: what follows would hide that (a Relu makes 0 of
+        NaN).
+        """
         array = np.asarray(values, np.float32, order='C')
+        if not np.isfinite(array).all():
+            raise ValueError(f'{name} holds NaN or infinity')
         tensor = b''.join(_varint_field(1, side) for side in array.shape)
         tensor += _varint_field(2, FLOAT) + _field(8, name.encode()) + _field(9, array.tobytes())
         self.weights.append(tensor)
@@ -49,14 +56,23 @@ class Graph:
         return output
 
     def to_bytes(
-        self, source: str, shape: Sequence[Side], result: str, result_shape: Sequence[Side]
+        self,
+        source: str,
+        shape: Sequence[Side],
+        result: str,
+        result_shape: Sequence[Side],
+        metadata: Mapping[str, str] | None = None,
     ) -> bytes:
         """The whole model, from the input `source` to the output `result`."""
         graph = b''.join(_field(1, node) for node in self.nodes) + _field(2, b'graph')
         graph += b''.join(_field(5, tensor) for tensor in self.weights)
         graph += _field(11, _value(source, shape)) + _field(12, _value(result, result_shape))
         operators = _field(1, b'') + _varint_field(2, OPERATOR_SET)
-        return _varint_field(1, IR_VERSION) + _field(7, graph) + _field(8, operators)
+        model = _varint_field(1, IR_VERSION) + _field(2, PRODUCER.encode())
+        model += _field(7, graph) + _field(8, operators)
+        for key, text in (metadata or {}).items():
+            model += _field(14, _field(1, key.encode()) + _field(2, text.encode()))
+        return model
 
 
 def _value(name: str, shape: Sequence[Side]) -> bytes:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import tqdm
 
+from midas_depth_ros.depth.patience import KB, duration
 from midas_depth_ros.depth.weights_file import WeightsFile
 
 MB = 1e6
@@ -33,17 +34,22 @@ def show_progress(
         with tqdm.tqdm(total=spec.size, initial=have, desc=spec.name, **unit) as bar:
             yield lambda done: _advance(bar, done)
     else:
-        yield _log_lines(spec, log_every_s)
+        yield _log_lines(spec, have, log_every_s)
 
 
-def _log_lines(spec: WeightsFile, every_s: float) -> Callable[[int], None]:
-    last = time.monotonic()
+def _log_lines(spec: WeightsFile, have: int, every_s: float) -> Callable[[int], None]:
+    began = last = time.monotonic()
 
     def report(done: int) -> None:
         nonlocal last
-        if time.monotonic() - last >= every_s:
-            last = time.monotonic()
-            logger.info('%s: %.1f of %.1f MB', spec.name, done / MB, spec.size / MB)
+        now = time.monotonic()
+        if now - last >= every_s:
+            last = now
+            text = f'{spec.name}: {done / MB:.1f} of {spec.size / MB:.1f} MB'
+            rate = (done - have) / max(now - began, 1e-3)  # bytes a second
+            if rate > 0 and done < spec.size:
+                text += f', {rate / KB:.0f} kB/s, {duration((spec.size - done) / rate)} left'
+            logger.info('%s', text)
 
     return report
 

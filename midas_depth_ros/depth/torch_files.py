@@ -1,33 +1,36 @@
 """Reads a PyTorch state dict without PyTorch: a robot then needs neither torch nor timm.
 
 In: a file as torch.save writes it (since torch 1.6: a zip archive of a pickle and raw numbers).
-Out: NumPy arrays by name. Of the pickle only the handful of names that a table of tensors needs
-are understood; a file that names anything else is refused, and nothing of it is run.
+Out: NumPy arrays by name. The pickle is not given to `pickle`: the few operations that a table of
+tensors needs are carried out here, a file that names anything else is refused, and nothing of it
+is run. Only texts and numbers may be keys, and what is allocated is bounded beforehand.
 
-Source: https://github.com/pytorch/pytorch/blob/main/docs/source/notes/serialization.rst
+Source: https://github.com/pytorch/pytorch/blob/main/docs/source/notes/serialization.rst;
+`pickletools` of Python for the operations.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import pickle
-import struct
-import zipfile
-import zlib
-from collections import OrderedDict
+import pickletools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.depth.archives import READ_FAILURES, Archive, opened_archive
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.weights_file import MOST_WEIGHTS_BYTES
 
 STORAGES = {
     'DoubleStorage': '<f8',
     'FloatStorage': '<f4',
     'HalfStorage': '<f2',
+    'BFloat16Storage': 'bf16',
     'LongStorage': '<i8',
     'IntStorage': '<i4',
     'ShortStorage': '<i2',
@@ -35,106 +38,218 @@ STORAGES = {
     'ByteStorage': '<u1',
     'BoolStorage': '?',
 }
-READ_FAILURES = (
-    OSError,
-    zipfile.BadZipFile,
-    zlib.error,
-    pickle.UnpicklingError,
-    struct.error,
-    EOFError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,  # a compression that zipfile does not know
-    OverflowError,
-)
-
+# MiDaS_small has 21.3 million numbers; as float64 they take twice the official file's bytes.
+MOST_NUMBERS = 1 << 25
+MOST_BYTES = MOST_WEIGHTS_BYTES
+MOST_PICKLE_BYTES = 4 << 20
+MOST_AXES = 8
 NAMED_KEYS = 3  # in an error text
 
 Arrays = dict[str, NDArray[Any]]
+OPERATIONS = {operation.code.encode('latin-1'): operation for operation in pickletools.opcodes}
+FAILURES = (*READ_FAILURES, pickle.UnpicklingError)
 
 
 def read_torch_file(path: Path) -> Arrays:
     """The arrays of a state dict by name.
 
     Raises WeightsCorrupt where the file cannot be read, WeightsMismatch where it holds no table
-    of tensors.
+    of tensors, or more than any network of ours.
     """
     try:
-        loaded = _load(path)
-    except READ_FAILURES as error:
+        with opened_archive(path, MOST_BYTES, MOST_BYTES) as archive:
+            loaded = _load(archive)
+    except FAILURES as error:
         reason = next(iter(str(error).splitlines()), '') or type(error).__name__
         raise WeightsCorrupt(
             f'{path} cannot be read as a PyTorch state dict ({reason}): fetch or copy the file '
             'again; a file of torch before 1.6 must be saved anew, or be run by backend torch'
         ) from error
-    whole = isinstance(loaded, dict) and all(isinstance(v, np.ndarray) for v in loaded.values())
-    if not whole:
+    return table_of_tensors(loaded, np.ndarray, path)
+
+
+def table_of_tensors(loaded: Any, kind: type, path: Path) -> dict[str, Any]:
+    """`loaded`, if it is a dict of `kind`s; raises WeightsMismatch otherwise."""
+    if not isinstance(loaded, dict) or not all(isinstance(v, kind) for v in loaded.values()):
         raise WeightsMismatch(
             f'{path} holds no state dict (a {type(loaded).__name__}, not a table of tensors): '
             'save network.state_dict()'
         )
-    return dict(loaded)
+    return loaded
 
 
-def _load(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        table = next((name for name in archive.namelist() if name.endswith('/data.pkl')), None)
-        if table is None:
-            raise pickle.UnpicklingError('no data.pkl in the archive')
-        folder = table.removesuffix('data.pkl')
-        order = f'{folder}byteorder'
-        if order in archive.namelist() and archive.read(order) != b'little':
-            raise pickle.UnpicklingError('written on a big-endian machine')
-        return _Unpickler(archive, folder).load()
+def _load(archive: Archive) -> Any:
+    table = next((name for name in archive.names if name.endswith('/data.pkl')), None)
+    if table is None:
+        raise pickle.UnpicklingError('no data.pkl in the archive')
+    folder = table.removesuffix('data.pkl')
+    order = f'{folder}byteorder'
+    if order in archive.names and archive.read(order) != b'little':
+        raise pickle.UnpicklingError('written on a big-endian machine')
+    storages: dict[str, NDArray[Any]] = {}
+
+    def storage(dtype: str, key: str) -> NDArray[Any]:
+        if key not in storages:
+            storages[key] = _numbers(archive.read(f'{folder}data/{key}'), dtype)
+        return storages[key]
+
+    content = archive.read(table)
+    if len(content) > MOST_PICKLE_BYTES:
+        raise pickle.UnpicklingError(f'its table of {len(content)} bytes is of no network of ours')
+    return _Machine(storage, _Tensors().tensor).run(io.BytesIO(content))
 
 
-class _Unpickler(pickle.Unpickler):
-    """Understands tables of tensors and nothing else."""
+def _numbers(raw: bytes, dtype: str) -> NDArray[Any]:
+    if dtype == 'bf16':  # the upper half of a float32
+        return (np.frombuffer(raw, '<u2').astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(raw, dtype)
 
-    def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(io.BytesIO(archive.read(f'{folder}data.pkl')))
-        self._archive, self._folder = archive, folder
-        self._storages: dict[str, NDArray[Any]] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
-        known: dict[tuple[str, str], Callable[..., Any]] = {
-            ('collections', 'OrderedDict'): OrderedDict,
-            ('torch._utils', '_rebuild_tensor_v2'): _tensor,
-            ('torch._utils', '_rebuild_parameter'): _parameter,
+class _Tensors:
+    """Makes arrays of storages, up to a number of numbers in all."""
+
+    def __init__(self) -> None:
+        self._left = MOST_NUMBERS
+
+    def tensor(
+        self, storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    ) -> NDArray[Any]:
+        """A tensor as it lies in its storage; its shape is given, so is where it lies."""
+        last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
+        negative = min((offset, *size, *stride)) < 0
+        outside = 0 not in size and last >= len(storage)
+        if negative or outside or len(size) > MOST_AXES:
+            raise pickle.UnpicklingError(f'a tensor {str(size)[:80]} lies outside its storage')
+        self._left -= math.prod(size)
+        if self._left < 0:
+            raise pickle.UnpicklingError('it has more numbers than any network of ours')
+        steps = tuple(step * storage.itemsize for step in stride)
+        view = np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
+        return np.ascontiguousarray(view).reshape(size)
+
+
+class _Machine:
+    """Carries out the pickle of a table of tensors.
+
+    `storage` gives the numbers of (type, key), `tensor` makes an array of them.
+    """
+
+    def __init__(self, storage: Callable[[str, str], Any], tensor: Callable[..., Any]) -> None:
+        self._storage = storage
+        self._known: dict[str, Any] = {
+            'collections.OrderedDict': lambda: {},
+            'torch._utils._rebuild_tensor_v2': tensor,
+            'torch._utils._rebuild_parameter': lambda data, *_: data,
+            **{f'torch.{name}': dtype for name, dtype in STORAGES.items()},
         }
-        if (module, name) in known:
-            return known[module, name]
-        if module == 'torch' and name in STORAGES:
-            return STORAGES[name]
-        raise pickle.UnpicklingError(f'it names {module}.{name}, which no table of tensors needs')
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
 
-    def persistent_load(self, pid: Any) -> NDArray[Any]:
-        kind, dtype, key, _device, _count = pid
-        if kind != 'storage' or dtype not in STORAGES.values():
-            raise pickle.UnpicklingError(f'a storage of kind {kind!r} is not known')
-        if key not in self._storages:
-            raw = self._archive.read(f'{self._folder}data/{key}')
-            self._storages[key] = np.frombuffer(raw, dtype)
-        return self._storages[key]
+    def run(self, file: BinaryIO) -> Any:
+        """Up to the end of one pickle; raises UnpicklingError, and what is in READ_FAILURES."""
+        while True:
+            operation = OPERATIONS.get(file.read(1))
+            if operation is None:
+                raise pickle.UnpicklingError('it is no pickle, or ends too early')
+            argument = operation.arg.reader(file) if operation.arg else None
+            if operation.name == 'STOP':
+                return self._stack.pop()
+            self._step(operation.name, argument)
+
+    def _step(self, name: str, argument: Any) -> None:
+        stack = self._stack
+        if name in CONSTANTS:
+            stack.append(CONSTANTS[name](argument))
+        elif name in ('BINPUT', 'LONG_BINPUT', 'MEMOIZE'):
+            self._memo[len(self._memo) if argument is None else argument] = stack[-1]
+        elif name in ('BINGET', 'LONG_BINGET'):
+            stack.append(self._memo[argument])
+        elif name == 'MARK':
+            self._marks.append(len(stack))
+        elif name in ('TUPLE', 'TUPLE1', 'TUPLE2', 'TUPLE3'):
+            count = int(name[5:]) if name[5:] else len(stack) - self._marks.pop()
+            stack.append(tuple(self._popped(count)))
+        elif name in ('SETITEM', 'SETITEMS'):
+            items = self._popped(2 if name == 'SETITEM' else len(stack) - self._marks.pop())
+            for key, value in zip(items[::2], items[1::2], strict=True):
+                self._set(key, value)
+        elif name in ('APPEND', 'APPENDS'):
+            items = self._popped(1 if name == 'APPEND' else len(stack) - self._marks.pop())
+            if not isinstance(stack[-1], list):
+                raise pickle.UnpicklingError('it appends to what is no list')
+            stack[-1].extend(items)
+        elif name == 'GLOBAL':
+            stack.append(self._named(argument.replace(' ', '.', 1)))
+        elif name == 'STACK_GLOBAL':
+            module, attribute = self._popped(2)
+            stack.append(self._named(f'{module}.{attribute}'))
+        elif name == 'BINPERSID':
+            stack.append(self._kept(stack.pop()))
+        elif name == 'REDUCE':
+            function, arguments = self._popped(2)
+            stack.append(function(*arguments))
+        elif name == 'BUILD':  # what a table of tensors notes beside its entries
+            stack.pop()
+        elif name not in ('PROTO', 'FRAME'):
+            raise pickle.UnpicklingError(f'it uses {name}, which no table of tensors needs')
+
+    def _popped(self, count: int) -> list[Any]:
+        if count < 0 or count > len(self._stack):
+            raise pickle.UnpicklingError('it takes what is not there')
+        items = self._stack[len(self._stack) - count :]
+        del self._stack[len(self._stack) - count :]
+        return items
+
+    def _set(self, key: Any, value: Any) -> None:
+        # Of other keys a file can make some whose hash takes years.
+        if not isinstance(key, (str, int)) or not isinstance(self._stack[-1], dict):
+            raise pickle.UnpicklingError(f'a {type(key).__name__} is a key')
+        self._stack[-1][key] = value
+
+    def _named(self, name: str) -> Any:
+        if name not in self._known:
+            raise pickle.UnpicklingError(f'it names {name[:80]}, which no table of tensors needs')
+        return self._known[name]
+
+    def _kept(self, place: Any) -> Any:
+        kind, dtype, key = place[:3]
+        if kind != 'storage' or dtype not in STORAGES.values() or not isinstance(key, str):
+            raise pickle.UnpicklingError('a storage of a kind that is not known')
+        return self._storage(dtype, key)
 
 
-def _tensor(
-    storage: NDArray[Any], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> NDArray[Any]:
-    """A tensor as it lies in its storage; its shape is given, so is where it lies."""
-    last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
-    negative = min((offset, *size, *stride)) < 0
-    if negative or (0 not in size and last >= len(storage)):
-        raise pickle.UnpicklingError(f'a tensor {size} lies outside its storage')
-    steps = tuple(step * storage.itemsize for step in stride)
-    view = np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
-    return np.ascontiguousarray(view).reshape(size)
+CONSTANTS: Mapping[str, Callable[[Any], Any]] = {
+    'EMPTY_DICT': lambda _: {},
+    'EMPTY_LIST': lambda _: [],
+    'EMPTY_TUPLE': lambda _: (),
+    'NONE': lambda _: None,
+    'NEWTRUE': lambda _: True,
+    'NEWFALSE': lambda _: False,
+    **dict.fromkeys(('BININT', 'BININT1', 'BININT2', 'LONG1', 'BINFLOAT'), lambda number: number),
+    **dict.fromkeys(
+        ('BINUNICODE', 'SHORT_BINUNICODE', 'BINUNICODE8', 'BINSTRING', 'SHORT_BINSTRING'),
+        lambda text: text,
+    ),
+}
 
 
-def _parameter(data: NDArray[Any], *_: Any) -> NDArray[Any]:
-    return data
+def check_old_torch_file(path: Path, content: bytes) -> None:
+    """Raise WeightsCorrupt where a file of torch before 1.6 is more than a table of tensors.
+
+    Such a file is four pickles, then a list of keys and raw numbers. torch itself reads it, which
+    would follow a file further than is good.
+    """
+    file = io.BytesIO(content)
+    try:
+        for _ in range(4):
+            _Machine(lambda dtype, key: None, lambda *_: None).run(file)
+    except FAILURES as error:
+        reason = next(iter(str(error).splitlines()), '') or type(error).__name__
+        raise WeightsCorrupt(
+            f'{path} cannot be read as a PyTorch state dict ({reason}): fetch or copy the file '
+            'again'
+        ) from error
 
 
 def matched(
@@ -167,4 +282,5 @@ def _listed(fault: str, keys: list[Any]) -> str:
     if not keys:
         return ''
     more = ', ...' if len(keys) > NAMED_KEYS else ''
-    return f'{len(keys)} {fault} ({", ".join(map(str, keys[:NAMED_KEYS]))}{more})'
+    named = ', '.join(str(key)[:80] for key in keys[:NAMED_KEYS])
+    return f'{len(keys)} {fault} ({named}{more})'

@@ -6,16 +6,21 @@ counts as good only when its size and its SHA-256 are both right.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsNotFound
+from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch, WeightsNotFound
 
 HASHED_AT_ONCE = 1 << 20  # bytes
+MB = 1_000_000
+MOST_WEIGHTS_BYTES = 1 << 28  # of any weights file: three times the official one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +69,51 @@ class Finding:
     state: FileState
     size: int | None
     fault: str
+
+
+@contextlib.contextmanager
+def opened(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
+    """A regular file of at most `most_bytes`, open for reading.
+
+    Raises WeightsCorrupt where it is none or cannot be opened, WeightsMismatch where it is larger.
+    """
+    try:
+        # A pipe would be waited for, for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise WeightsCorrupt(
+            f'{path} cannot be read as a model ({reason}): check the path and its rights'
+        ) from error
+    with os.fdopen(handle, 'rb') as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise WeightsCorrupt(f'{path} is not a regular file: give the path of a model')
+        if status.st_size > most_bytes:
+            raise WeightsMismatch(
+                f'{path} is no depth network of ours: it has {status.st_size / MB:.0f} MB, wanted '
+                f'are at most {most_bytes / MB:.0f} MB: use midas_small or embedded, or what '
+                '`midas_depth export` made of them'
+            )
+        yield file
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a regular file; raises as `opened` does."""
+    with opened(path, most_bytes) as file:
+        try:
+            return file.read(most_bytes)
+        except OSError as error:
+            raise WeightsCorrupt(f'{path} cannot be read: {error.strerror or error}') from error
+
+
+def digest_of(weights: Path) -> str:
+    """SHA-256 of a weights file; raises as `opened` does."""
+    with opened(weights, MOST_WEIGHTS_BYTES):
+        try:
+            return sha256_of(weights)
+        except OSError as error:
+            raise WeightsCorrupt(f'{weights} cannot be read: {error.strerror or error}') from error
 
 
 def sha256_of(path: Path) -> str:

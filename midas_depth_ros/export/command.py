@@ -7,16 +7,17 @@ needs is imported when it runs.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from midas_depth_ros.commands.output import write_whole
-
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
+WEIGHTS_SUFFIXES = ('.pt', '.pth', '.npz')
+SCRATCH = '.midas_depth_export_'  # how the folder is called in which an export comes into being
 HELP = """Write MODEL as a file for a robot: `midas_small`, `embedded`, or a weights file.
 
 The robot then needs neither torch nor the weights: give the file's path as `model`. ONNX
@@ -76,43 +77,30 @@ def export(
 def weights_of(model: str, allow_download: bool) -> Path:
     """The weights file of a model's name or path; raises UnknownModel, WeightsError."""
     from midas_depth_ros.depth import checkpoints, embedded
-    from midas_depth_ros.depth.errors import UnknownModel
+    from midas_depth_ros.depth.errors import UnknownModel, shown
 
     if model == 'embedded':
         return embedded.shipped_weights()
     if model == 'midas_small':
         return checkpoints.ensure_weights(allow_download=allow_download)
-    path = Path(model).expanduser()
-    if not path.is_file() or path.suffix.lower() not in ('.pt', '.pth', embedded.SUFFIX):
+    path = Path(os.path.expanduser(model))
+    if path.suffix.lower() not in WEIGHTS_SUFFIXES or not os.path.isfile(path):
         raise UnknownModel(
-            f'{model!r} is neither midas_small nor embedded nor a weights file (.pt, .pth, .npz): '
-            'check the name or the path'
+            f'{shown(model)} is neither midas_small nor embedded nor a weights file (.pt, .pth, '
+            '.npz): check the name or the path'
         )
     return path
 
 
 def _write_onnx(weights: Path, target: Path) -> None:
+    from midas_depth_ros.depth.errors import printable
     from midas_depth_ros.depth.network_kinds import onnx_of
 
-    _put(target, onnx_of(weights))
-    click.echo(f'wrote {target} ({target.stat().st_size / 1e6:.1f} MB): give it as `model`')
-
-
-def _put(target: Path, content: bytes) -> None:
-    """Half a model is worse than none."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, content)
-    except OSError as error:
-        raise _unwritable(target, error) from error
-
-
-def _unwritable(target: Path, error: OSError) -> Exception:
-    from midas_depth_ros.depth.errors import DepthError
-
-    return DepthError(
-        f'{target} cannot be written ({error.strerror or error}): name another by --output'
-    )
+    content = onnx_of(weights)
+    notice = _put(target, ('.onnx',), 'f32', lambda part: part.write_bytes(content))
+    size = target.stat().st_size / 1e6
+    click.echo(f'wrote {printable(target)} ({size:.1f} MB): give it as `model`')
+    _warn(notice)
 
 
 def _write_openvino(
@@ -120,6 +108,7 @@ def _write_openvino(
 ) -> None:
     from midas_depth_ros.depth import conversion_cache
     from midas_depth_ros.depth.backends import find_backend
+    from midas_depth_ros.depth.errors import printable
 
     find_backend('openvino', '.xml')  # says what to install where it is missing
     from midas_depth_ros.depth.backends.openvino_conversion import MODEL, Conversion
@@ -129,24 +118,102 @@ def _write_openvino(
     conversion = Conversion(weights, Runtime())
     calibration, judged = chosen_pictures(folder, count, precision)
     about: dict[str, Any] = {}
+    notice = ''
 
-    def build(place: Path) -> dict[str, Any]:
-        about.update(conversion.build(place / MODEL, precision, calibration, judged))
+    def build(model: Path) -> None:
+        about.update(conversion.build(model, precision, calibration, judged))
+
+    def build_entry(place: Path) -> dict[str, Any]:
+        nonlocal notice
+        build(place / MODEL)
+        notice = _judged(place / MODEL, precision)
         return about
 
-    try:
-        if target is None:
-            target = conversion_cache.store(conversion.key(precision), build) / MODEL
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix='.midas_depth_', dir=target.parent) as beside:
-                build(Path(beside))
-                for suffix in ('.bin', '.xml'):  # the .xml last: it is what is opened
-                    (Path(beside) / MODEL).with_suffix(suffix).replace(target.with_suffix(suffix))
-    except OSError as error:
-        raise _unwritable(target or Path('the cache'), error) from error
-    click.echo(f'wrote {target} and {target.with_suffix(".bin").name}')
+    if target is None:
+        try:
+            target = conversion_cache.store(conversion.key(precision), build_entry) / MODEL
+        except OSError as error:
+            raise _unwritable('the cache', error) from error
+    else:
+        # The .xml last: it is what is opened.
+        notice = _put(target, ('.bin', '.xml'), precision, build)
+    click.echo(f'wrote {printable(target)} and {printable(target.with_suffix(".bin").name)}')
     _report(about)
+    _warn(notice)
+
+
+def _put(
+    target: Path, suffixes: tuple[str, ...], precision: str, write: Callable[[Path], object]
+) -> str:
+    """Write files beside `target`, read them back and judge them, then give them their names.
+
+    Until then, and whatever goes wrong, what was there stays. Returns the judge's notice; raises
+    DepthError.
+    """
+    from midas_depth_ros.depth.scratch import flush, scratch_folder
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(target.parent, SCRATCH) as beside:
+            model = beside / target.name
+            write(model)
+            notice = _judged(model, precision)
+            for suffix in suffixes:
+                flush(model.with_suffix(suffix))
+            _replace(model, target, suffixes, beside)
+            flush(target.parent)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    return notice
+
+
+def _replace(model: Path, target: Path, suffixes: tuple[str, ...], beside: Path) -> None:
+    """All files of a model, or none: half of a new one and half of an old one are neither."""
+    kept: dict[Path, Path] = {}
+    try:
+        for suffix in suffixes:
+            place, old = target.with_suffix(suffix), beside / f'old{suffix}'
+            with contextlib.suppress(OSError):  # there is none, or the disk knows no second names
+                os.link(place, old)
+                kept[place] = old
+            model.with_suffix(suffix).replace(place)
+    except BaseException:  # Ctrl-C too, and it is raised again
+        for place, old in kept.items():
+            old.replace(place)
+        raise
+
+
+def _judged(model: Path, precision: str) -> str:
+    """Load what was written as a robot will; the judge's notice. Raises DepthError and OSError."""
+    from midas_depth_ros.depth import load_estimator
+    from midas_depth_ros.depth.backends import AUTO
+    from midas_depth_ros.depth.errors import BackendUnavailable, WeightsCorrupt
+    from midas_depth_ros.depth.model_files import read_model_file
+
+    try:
+        if model.suffix == SUFFIXES['onnx']:
+            read_model_file(model)
+        for wanted in (precision, AUTO):
+            with contextlib.suppress(BackendUnavailable):  # what runs it may be another machine
+                estimator = load_estimator(model, precision=wanted)
+                estimator.close()
+                return estimator.notice
+    except WeightsCorrupt as error:
+        raise OSError(f'what was written cannot be read back: {error}') from error
+    return ''
+
+
+def _warn(notice: str) -> None:
+    if notice:
+        click.echo(f'warning: {notice}', err=True)
+
+
+def _unwritable(target: Path | str, error: OSError) -> Exception:
+    from midas_depth_ros.depth.errors import DepthError
+
+    return DepthError(
+        f'{target} cannot be written ({error.strerror or error}): name another by --output'
+    )
 
 
 def _report(about: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ RGB = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 
 
 class FakePredictor:
-    """Gives the mean brightness of the picture everywhere, and counts."""
+    """Gives the mean brightness of the picture, more towards the bottom, and counts."""
 
     name = 'fake'
     precision = 'f32'
@@ -40,7 +40,8 @@ class FakePredictor:
 
     def predict(self, rgb: np.ndarray) -> np.ndarray:
         self.pictures.append(rgb)
-        return np.full((32, 64), rgb.mean(), np.float32)
+        rows = np.linspace(0.9, 1.1, 32, dtype=np.float32)[:, np.newaxis]
+        return np.float32(rgb.mean()) * rows.repeat(64, axis=1)
 
     def close(self) -> None:
         self.closed += 1
@@ -84,7 +85,8 @@ def test_estimate_has_the_pictures_size_and_infer_the_networks() -> None:
     depth = estimator.estimate(RGB)
     assert depth.shape == (60, 80)
     assert depth.dtype == np.float32
-    np.testing.assert_allclose(depth, RGB.mean(), rtol=1e-5)
+    np.testing.assert_allclose(depth.mean(), RGB.mean(), rtol=1e-3)
+    assert depth[-1].mean() > 1.15 * depth[0].mean()
 
 
 def test_enlarging_clips_the_overshoot_at_0() -> None:
@@ -138,6 +140,14 @@ def test_values_that_are_no_numbers_are_an_error(value: float) -> None:
     predictor.predict = lambda rgb: np.full((32, 32), value, np.float32)  # type: ignore[method-assign]
     with pytest.raises(DepthError, match='NaN or infinity'):
         DepthEstimator('model', predictor).estimate(RGB)
+
+
+@pytest.mark.parametrize('value', [0.0, 3.5])
+def test_the_same_depth_everywhere_is_an_error_never_far_or_clear(value: float) -> None:
+    predictor = FakePredictor()
+    predictor.predict = lambda rgb: np.full((32, 64), value, np.float32)  # type: ignore[method-assign]
+    with pytest.raises(DepthError, match=f'model on fake gave {value:g} everywhere'):
+        DepthEstimator('model', predictor).infer(RGB)
 
 
 # Which model it becomes.
@@ -270,7 +280,8 @@ def test_midas_small_is_network_and_pre_and_postprocessing(
 
 def test_a_weights_file_is_a_model_too(golden_weights_file: Path) -> None:
     estimator = load_estimator(golden_weights_file)
-    assert (estimator.model, estimator.notice) == ('golden.pt', '')
+    assert estimator.model == 'golden.pt'
+    assert 'golden.pt answers implausibly' in estimator.notice  # as random weights do
     assert estimator.infer(RGB).shape == (192, 256)
 
 

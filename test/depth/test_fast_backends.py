@@ -133,18 +133,6 @@ def one_layer(path: Path, shape: tuple[int, ...], **attributes: Any) -> Path:
     return path
 
 
-def test_a_network_from_elsewhere_is_fed_at_its_own_size(library: str, tmp_path: Path) -> None:
-    graph = Graph()
-    kernel = graph.weight('kernel', np.array([1, 2, 4]).reshape(1, 3, 1, 1))
-    graph.add('Conv', ['0', kernel], '1', kernel_shape=(1, 1))
-    path = tmp_path / 'elsewhere.onnx'
-    path.write_bytes(graph.to_bytes('0', (1, 3, 64, 96), '1', (1, 1, 64, 96)))
-    depth = load_estimator(path, library).infer(np.full((50, 70, 3), 255, np.uint8))
-    white = (1 - np.array((0.485, 0.456, 0.406))) / np.array((0.229, 0.224, 0.225))
-    assert depth.shape == (64, 96)
-    np.testing.assert_allclose(depth, white @ (1, 2, 4), rtol=1e-5)
-
-
 @pytest.mark.parametrize('content', [b'', b'not a model', b'\x08\x07' + bytes(100)])
 def test_a_file_that_is_no_model_is_named_with_the_remedy(
     library: str, tmp_path: Path, content: bytes

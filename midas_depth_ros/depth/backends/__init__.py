@@ -56,7 +56,15 @@ class Backend(Protocol):
         """Free the network; may be called again."""
 
 
-Factory = Callable[[Path, int, str], Backend]
+class LoadedBackend(Backend, Protocol):
+    """One that was made from a file."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the weights file that it was made from; '' where the model file does not say."""
+
+
+Factory = Callable[[Path, int, str], LoadedBackend]
 
 
 @dataclass(frozen=True)

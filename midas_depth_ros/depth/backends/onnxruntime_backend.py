@@ -17,10 +17,16 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth import conversion_cache
 from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES
 from midas_depth_ros.depth.conversion_cache import Key
-from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.network_kinds import NetworkKind, kind_of, kind_of_input, onnx_of
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    WeightsMismatch,
+    printable,
+)
+from midas_depth_ros.depth.model_files import ModelFile, read_model_file
+from midas_depth_ros.depth.network_kinds import kind_of, mark_of, onnx_of
 from midas_depth_ros.depth.progress import show_steps
-from midas_depth_ros.depth.weights_file import sha256_of
+from midas_depth_ros.depth.weights_file import digest_of
 
 CONVERSION = 2  # raise it whenever the graph changes
 MODEL = 'model.onnx'
@@ -32,6 +38,7 @@ FAILURES: tuple[type[Exception], ...] = tuple(
     {
         RuntimeError,
         ValueError,
+        MemoryError,
         *(
             value
             for value in vars(ort.capi.onnxruntime_pybind11_state).values()
@@ -42,12 +49,12 @@ FAILURES: tuple[type[Exception], ...] = tuple(
 
 
 class OnnxruntimeBackend:
-    """MiDaS_small, the embedded model, or a model of yours.
+    """MiDaS_small or the embedded model, from weights or from a model file of ours.
 
     `num_threads` bounds the threads of this network alone; 0 = the cores this process may use.
     Waiting threads sleep instead of spinning, and none is tied to a core.
 
-    Raises WeightsCorrupt, WeightsMismatch.
+    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the library fails.
     """
 
     name = 'onnxruntime'
@@ -56,16 +63,18 @@ class OnnxruntimeBackend:
     def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
         self.choice = 'f32: the only precision of backend onnxruntime'
         threads = num_threads or len(os.sched_getaffinity(0))
-        self._session: ort.InferenceSession | None
-        if weights.suffix.lower() in MODEL_SUFFIXES:
-            self._session = opened(weights, threads)
-        else:
-            with conversion_cache.provide(key(weights), lambda folder: build(folder, weights)) as e:
-                self._session = opened(e.folder / MODEL, threads)
-        kind = kind_of_session(self._session, weights)
-        self.preprocess, self._finish = kind.preprocess, kind.finish
+        from_file = weights.suffix.lower() in MODEL_SUFFIXES
+        own = read_model_file(weights) if from_file else converted(weights)
+        self.preprocess, self._finish = own.kind.preprocess, own.kind.finish
+        self.weights_sha256 = str(own.about.get('weights_sha256', ''))
+        try:
+            self._session: ort.InferenceSession | None = opened(own.content, threads)
+        except FAILURES as error:
+            raise BackendUnavailable(
+                f'onnxruntime cannot run {weights} ({reason(error)}): use another backend'
+            ) from error
         self._input = self._session.get_inputs()[0].name
-        self.infer(np.zeros((1, 3, *kind.usual_size), np.float32))  # allocates
+        self.infer(np.zeros((1, 3, *own.kind.usual_size), np.float32))  # allocates
 
     @property
     def num_threads(self) -> int:
@@ -94,56 +103,53 @@ def key(weights: Path) -> Key:
     kind = kind_of(weights)
     size = f'{kind.input_size[0]}x{kind.input_size[1]}' if kind.input_size else 'any'
     return Key(
-        sha256_of(weights), kind.name, size, 'onnxruntime', ort.__version__, 'f32', CONVERSION
+        digest_of(weights), kind.name, size, 'onnxruntime', ort.__version__, 'f32', CONVERSION
     )
 
 
-def build(folder: Path, weights: Path) -> dict[str, Any]:
-    """Write the ONNX model of a weights file into a folder."""
-    with show_steps(f'converting {weights.name} for onnxruntime, once', 2) as step:
-        step('reading the weights')
-        model = onnx_of(weights)
-        step('writing the model')
-        (folder / MODEL).write_bytes(model)
-    return {'network': kind_of(weights).name, 'precision': 'f32'}
+def converted(weights: Path) -> ModelFile:
+    """The ONNX model of a weights file, from the cache where it can be kept.
+
+    Raises WeightsCorrupt, WeightsMismatch.
+    """
+    entry_key = key(weights)
+    kind, about = kind_of(weights), mark_of(kind_of(weights), entry_key.weights_sha256)
+    made: list[bytes] = []  # where a disk turns out to be full it need not be made again
+
+    def make() -> bytes:
+        if not made:
+            title = f'converting {printable(weights.name)} for onnxruntime'
+            with show_steps(title, 1) as step:
+                step('reading the weights')
+                made.append(onnx_of(weights))
+        return made[0]
+
+    def build(folder: Path) -> dict[str, Any]:
+        (folder / MODEL).write_bytes(make())
+        return {**about, 'precision': 'f32'}
+
+    def own(folder: Path) -> ModelFile:
+        found = read_model_file(folder / MODEL)
+        if (found.kind, found.about.get('weights_sha256', about['weights_sha256'])) != (
+            kind, about['weights_sha256'],
+        ):  # fmt: skip
+            raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
+        return found
+
+    try:
+        return conversion_cache.load(entry_key, build, own, (MODEL,))
+    except OSError:
+        return ModelFile(kind, about, make())
 
 
-def opened(path: Path, threads: int) -> ort.InferenceSession:
-    """A session on the CPU; WeightsCorrupt where the file cannot be read."""
+def opened(model: bytes | Path, threads: int) -> ort.InferenceSession:
+    """A session on the CPU; raises what is in FAILURES where it cannot be read."""
     options = ort.SessionOptions()
     # Said explicitly, because with 0 it ties its threads to cores.
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = QUIET
-    try:
-        return ort.InferenceSession(path, options, providers=['CPUExecutionProvider'])
-    except FAILURES as error:
-        raise WeightsCorrupt(
-            f'{path} cannot be read as an ONNX model ({reason(error)}): copy the file again, or '
-            'write it anew with `midas_depth export`'
-        ) from error
-
-
-def kind_of_session(session: ort.InferenceSession, path: Path) -> NetworkKind:
-    """Which network it is; WeightsMismatch where it does not take one picture and give one."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    shapes = [node.shape for node in (*inputs, *outputs)]
-    fits = (
-        len(inputs) == len(outputs) == 1
-        and inputs[0].type == 'tensor(float)'
-        and len(shapes[0]) == 4
-        and (shapes[0][1] == 3 or not isinstance(shapes[0][1], int))
-        and len(shapes[1]) in (2, 3, 4)
-    )
-    if not fits:
-        raise WeightsMismatch(
-            f'{path} is no depth network: its inputs and outputs are {shapes}, wanted are one '
-            'input (1, 3, h, w) float32 and one output (1, 1, h, w): write it with '
-            '`midas_depth export`'
-        )
-    height, width = shapes[0][2:]
-    fixed = isinstance(height, int) and isinstance(width, int)
-    return kind_of_input(inputs[0].name, (height, width) if fixed else None)
+    return ort.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 
 
 def reason(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth.backends import AUTO
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError
 from midas_depth_ros.depth.network_kinds import EMBEDDED, onnx_of
+from midas_depth_ros.depth.weights_file import digest_of
 
 
 class OpencvBackend:
@@ -34,7 +35,7 @@ class OpencvBackend:
         if num_threads:
             cv2.setNumThreads(num_threads)
         model = onnx_of(weights)
-        self.preprocess = EMBEDDED.preprocess
+        self.preprocess, self.weights_sha256 = EMBEDDED.preprocess, digest_of(weights)
         try:
             self._network: cv2.dnn.Net | None = cv2.dnn.readNetFromONNX(
                 np.frombuffer(model, np.uint8)

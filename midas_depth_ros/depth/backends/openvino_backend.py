@@ -7,23 +7,15 @@ In: a weights file, which is converted once and cached, or a model file (.onnx, 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES
-from midas_depth_ros.depth.backends.openvino_conversion import MODEL, Conversion
-from midas_depth_ros.depth.backends.openvino_runtime import (
-    Compiled,
-    Runtime,
-    about_of,
-    kind_of_model,
-    reason,
-)
+from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, PRECISIONS
+from midas_depth_ros.depth.backends.openvino_conversion import Conversion
+from midas_depth_ros.depth.backends.openvino_runtime import Compiled, OwnModel, Runtime, reason
 from midas_depth_ros.depth.deviation import Deviation
-from midas_depth_ros.depth.errors import BackendUnavailable, DepthError
-from midas_depth_ros.depth.network_kinds import NetworkKind
+from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsCorrupt
 
 # In the order in which 'auto' considers them, the fastest first. int8 only where it was made:
 # it needs pictures.
@@ -31,7 +23,7 @@ FASTEST_FIRST = ('int8', 'bf16', 'f16')
 
 
 class OpenvinoBackend:
-    """MiDaS_small, the embedded model, or a model of yours.
+    """MiDaS_small or the embedded model, from weights or from a model file of ours.
 
     `num_threads` bounds the threads of this network alone; 0 = all cores that it may use.
     `choice` says why this precision was taken.
@@ -52,9 +44,10 @@ class OpenvinoBackend:
             )
         from_file = weights.suffix.lower() in MODEL_SUFFIXES
         load = self._load_model if from_file else self._load_weights
-        self._network: Compiled | None
-        self._network, kind = load(weights, precision)
-        self.preprocess, self._finish = kind.preprocess, kind.finish
+        own = load(weights, precision)
+        self._network: Compiled | None = self._compiled(own, weights)
+        self.preprocess, self._finish = own.kind.preprocess, own.kind.finish
+        self.weights_sha256 = str(own.about.get('weights_sha256', ''))
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) float32, of a size that the network takes, to (h, w) float32."""
@@ -65,47 +58,43 @@ class OpenvinoBackend:
     def close(self) -> None:
         self._network = None
 
-    def _load_weights(self, weights: Path, precision: str) -> tuple[Compiled, NetworkKind]:
+    def _load_weights(self, weights: Path, precision: str) -> OwnModel:
         conversion = Conversion(weights, self._runtime)
         if precision == AUTO:
             precision, self.choice = pick(conversion, self._runtime.precisions())
         else:
             self.choice = f'{precision} as asked'
         self.precision = precision
-        if precision == 'int8':
-            entry = conversion.existing(precision)
-            if entry is None:
-                raise BackendUnavailable(
-                    f'no int8 model of {weights.name} on this machine: make one with '
-                    f'`midas_depth export {weights} --precision int8 --pictures FOLDER --cache`'
-                )
-            return self._opened(entry.folder / MODEL)
-        with conversion.model(precision) as entry:
-            return self._opened(entry.folder / MODEL)
+        own = conversion.existing(precision) if precision == 'int8' else conversion.model(precision)
+        if own is None:
+            raise BackendUnavailable(
+                f'no int8 model of {weights.name} on this machine: make one with '
+                f'`midas_depth export {weights} --precision int8 --pictures FOLDER --cache`'
+            )
+        self._warn(Deviation.from_json(own.about.get('deviation')))
+        return own
 
-    def _opened(self, path: Path) -> tuple[Compiled, NetworkKind]:
-        model = self._runtime.read(path)
-        self._warn(Deviation.from_json(about_of(model).get('deviation')))
-        kind = kind_of_model(model, path)
-        return self._compiled(model, path, kind), kind
-
-    def _load_model(self, path: Path, precision: str) -> tuple[Compiled, NetworkKind]:
-        model = self._runtime.read(path)
-        kind, about = kind_of_model(model, path), about_of(model)
-        made_for = about.get('precision', 'f32')
+    def _load_model(self, path: Path, precision: str) -> OwnModel:
+        own = self._runtime.read(path)
+        made_for = own.about.get('precision', 'f32')
+        if made_for not in PRECISIONS:
+            raise WeightsCorrupt(
+                f'{path} says that it is in {str(made_for)[:40]!r}, which is no precision: write '
+                'it anew with `midas_depth export`'
+            )
         if 'int8' in (precision, made_for) and precision not in (AUTO, made_for):
             raise BackendUnavailable(
                 f'{path} is a model in {made_for}, not in {precision}: write another with '
                 f'`midas_depth export --precision {precision}`'
             )
-        deviation = Deviation.from_json(about.get('deviation'))
+        deviation = Deviation.from_json(own.about.get('deviation'))
         if precision == AUTO:
             self.precision, self.choice = self._of_file(path, made_for, deviation)
         else:
             self.precision, self.choice = precision, f'{precision} as asked'
             if precision == made_for:
                 self._warn(deviation)
-        return self._compiled(model, path, kind), kind
+        return own
 
     def _of_file(self, path: Path, made_for: str, found: Deviation | None) -> tuple[str, str]:
         """(precision, why): the rule of 'auto' for a model file.
@@ -131,12 +120,12 @@ class OpenvinoBackend:
         if deviation and not deviation.within_bound:
             self.choice += f', although it strays beyond the bound: {deviation}'
 
-    def _compiled(self, model: Any, path: Path, kind: NetworkKind) -> Compiled:
+    def _compiled(self, own: OwnModel, path: Path) -> Compiled:
         try:
-            network = self._runtime.compile(model, self.precision)
-            network.expect((1, 3, *kind.usual_size))
+            network = self._runtime.compile(own.model, self.precision)
+            network.expect((1, 3, *own.kind.usual_size))
             return network
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             raise BackendUnavailable(
                 f'openvino cannot compile {path} ({reason(error)}): use another backend'
             ) from error
@@ -155,8 +144,7 @@ def pick(conversion: Conversion, able: tuple[str, ...]) -> tuple[str, str]:
             continue
         found = conversion.deviation(precision)
         if found is None:
-            with conversion.model(precision) as entry:
-                found = Deviation.from_json(entry.about.get('deviation'))
+            found = Deviation.from_json(conversion.model(precision).about.get('deviation'))
         if found and found.within_bound:
             return precision, f'{precision}: {found}'
         passed_over.append(f'{precision} strays beyond the bound: {found}')

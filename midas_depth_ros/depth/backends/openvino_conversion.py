@@ -7,8 +7,7 @@ model on a machine comes here; the cached model needs no weights library.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
-from midas_depth_ros.depth.backends.openvino_runtime import VERSION, Runtime, save
-from midas_depth_ros.depth.conversion_cache import Entry, Key
+from midas_depth_ros.depth.backends.openvino_runtime import VERSION, OwnModel, Runtime, save
+from midas_depth_ros.depth.conversion_cache import Key
 from midas_depth_ros.depth.deviation import Deviation, Infer, measure, sample_pictures
-from midas_depth_ros.depth.network_kinds import NetworkKind, kind_of, onnx_of
+from midas_depth_ros.depth.errors import WeightsMismatch, printable
+from midas_depth_ros.depth.network_kinds import NetworkKind, kind_of, mark_of, onnx_of
 from midas_depth_ros.depth.progress import show_steps
 from midas_depth_ros.depth.quantisation import quantised
-from midas_depth_ros.depth.weights_file import sha256_of
+from midas_depth_ros.depth.weights_file import digest_of
 
 CONVERSION = 2  # raise it whenever the graph or the steps below change
 MODEL = 'model.xml'
+FILES = (MODEL, 'model.bin')
 Pictures = Mapping[str, NDArray[np.uint8]]
 
 
@@ -35,13 +36,15 @@ class Conversion:
     def __init__(self, weights: Path, runtime: Runtime) -> None:
         self._weights, self._runtime = weights, runtime
         self.kind: NetworkKind = kind_of(weights)
-        self._sha256 = sha256_of(weights)
+        self.weights_sha256 = digest_of(weights)
+        self._made: dict[str, OwnModel] = {}
+        self._read: dict[str, OwnModel] = {}
 
     def key(self, precision: str) -> Key:
         """Of the cache's entry."""
         size = self.kind.input_size
         return Key(
-            self._sha256, self.kind.name, f'{size[0]}x{size[1]}' if size else 'any',
+            self.weights_sha256, self.kind.name, f'{size[0]}x{size[1]}' if size else 'any',
             'openvino', VERSION, precision, CONVERSION,
         )  # fmt: skip
 
@@ -50,20 +53,25 @@ class Conversion:
         about = conversion_cache.remembered(self.key(precision)) or {}
         return Deviation.from_json(about.get('deviation'))
 
-    def existing(self, precision: str) -> Entry | None:
-        """The entry, if it is there and sound."""
-        return conversion_cache.find(self.key(precision))
+    def existing(self, precision: str) -> OwnModel | None:
+        """The cache's model, if it is there and sound."""
+        entry = conversion_cache.find(self.key(precision), FILES)
+        return self._own(entry.folder) if entry else None
 
-    @contextlib.contextmanager
-    def model(self, precision: str) -> Iterator[Entry]:
-        """The entry, converted if need be: f32, bf16 or f16.
+    def model(self, precision: str) -> OwnModel:
+        """The model, converted if need be: f32, bf16 or f16; where no disk takes it, in memory.
 
         Raises WeightsCorrupt, WeightsMismatch.
         """
-        with conversion_cache.provide(
-            self.key(precision), lambda folder: self.build(folder / MODEL, precision)
-        ) as entry:
-            yield entry
+        if precision not in self._read:
+            key = self.key(precision)
+            try:
+                self._read[precision] = conversion_cache.load(
+                    key, lambda folder: self.build(folder / MODEL, precision), self._own, FILES
+                )
+            except OSError:
+                self._read[precision] = self._converted(precision, None, None)
+        return self._read[precision]
 
     def build(
         self,
@@ -77,16 +85,34 @@ class Conversion:
         `calibration`: what int8 finds its ranges on. `pictures`: what the deviation is measured
         on, instead of the package's own; a precision that this CPU does not compute in is written
         unmeasured. Raises WeightsCorrupt, WeightsMismatch,
-        BackendUnavailable where int8 lacks its library.
+        BackendUnavailable where int8 lacks its library, OSError where it cannot be written.
         """
-        about: dict[str, Any] = {'network': self.kind.name, 'precision': precision}
-        steps = 4 if precision != 'f32' and precision in self._runtime.precisions() else 3
-        title = f'converting {self._weights.name} to {precision} for openvino, once'
-        with show_steps(title, steps) as step:
+        made = self._converted(precision, calibration, pictures)
+        save(made.model, path, precision, made.about)
+        return dict(made.about)
+
+    def _own(self, folder: Path) -> OwnModel:
+        """The model in an entry's folder, if it is of these weights."""
+        found = self._runtime.read(folder / MODEL, checked=True)
+        sha256 = found.about.get('weights_sha256', self.weights_sha256)
+        if (found.kind, sha256) != (self.kind, self.weights_sha256):
+            raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
+        return found
+
+    def _converted(
+        self, precision: str, calibration: Pictures | None, pictures: Pictures | None
+    ) -> OwnModel:
+        """The model in memory; where a disk turns out to be full it need not be made again."""
+        if precision in self._made:
+            return self._made[precision]
+        about = {**mark_of(self.kind, self.weights_sha256), 'precision': precision}
+        measured = precision != 'f32' and precision in self._runtime.precisions()
+        title = f'converting {printable(self._weights.name)} to {precision} for openvino'
+        with show_steps(title, 3 if measured else 2) as step:
             step('reading the weights')
             model = self._runtime.from_onnx(onnx_of(self._weights))
             reference = None
-            if precision != 'f32' and precision in self._runtime.precisions():
+            if measured:
                 step(f'measuring {precision} against f32')
                 reference = self._infer(model, 'f32')
             if precision == 'int8':
@@ -97,10 +123,9 @@ class Conversion:
                 other = self._infer(model, precision)
                 deviation = measure(reference, other, pictures or sample_pictures())
                 about['deviation'] = deviation.to_json()
-            step('writing the model')
-            save(model, path, precision, about)
             step('done')
-        return about
+        self._made[precision] = OwnModel(model, self.kind, about)
+        return self._made[precision]
 
     def _infer(self, model: Any, precision: str) -> Infer:
         compiled = self._runtime.compile(model, precision)

@@ -6,9 +6,14 @@ In: a path or the bytes of an ONNX model. Out: a `Compiled` network, which takes
 
 from __future__ import annotations
 
+import errno
 import json
+import math
+import os
+import shutil
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +22,25 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino.preprocess import PrePostProcessor
 
-from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.network_kinds import NetworkKind, kind_of_input
+from midas_depth_ros.depth import embedded_graph, midas_graph
+from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt
+from midas_depth_ros.depth.model_files import (
+    KNOWN,
+    MOST_BYTES,
+    MOST_XML_BYTES,
+    about_of,
+    digest_of_shapes,
+    in_words,
+    read_model_file,
+    refusal,
+)
+from midas_depth_ros.depth.network_kinds import (
+    EMBEDDED,
+    MIDAS_SMALL,
+    NetworkKind,
+    refuse_what_is_not_finite,
+)
+from midas_depth_ros.depth.weights_file import opened, sha256_of
 
 VERSION = ov.__version__.split('-')[0]
 CPU = 'CPU'
@@ -27,6 +49,33 @@ CAPABILITIES = {'BF16': 'bf16', 'FP16': 'f16', 'INT8': 'int8'}
 REASON_LENGTH = 200
 COLOURS_LAST = (0, 2, 3, 1)  # axes of (1, 3, h, w) as OpenVINO's convolutions take a picture
 OWN_SIZES = 2  # sizes of input that get a network of their own; each is a copy of the weights
+CONVOLUTIONS = (
+    'Convolution',
+    'GroupConvolution',
+    'ConvolutionBackpropData',
+    'GroupConvolutionBackpropData',
+)
+MOST_ELEMENTS = 1 << 25  # of one value inside a network: MiDaS_small has 3 million in the largest
+BIN_SHA256 = 'bin_sha256'  # in our mark: of the .bin that belongs to an .xml
+UNKNOWN_YET = 'sha256-of-the-bin'
+FULL_DISK_BYTES = 1 << 20  # free at most, where a failure to write is put down to that
+
+# Names of input and output, and their shapes; None for any side.
+Sides = list[tuple[int | None, ...]]
+SIDES: dict[NetworkKind, tuple[str, str, Sides, Sides]] = {
+    MIDAS_SMALL: (
+        midas_graph.INPUT,
+        midas_graph.OUTPUT,
+        [(1, 3, None, None)],
+        [(1, 1, None, None)],
+    ),
+    EMBEDDED: (
+        embedded_graph.INPUT,
+        embedded_graph.OUTPUT,
+        [(1, 3, *embedded_graph.SIZE)],
+        [(1, 1, *embedded_graph.HALF_SIZE), (1, 1, *embedded_graph.SIZE)],
+    ),
+}
 
 Shape = tuple[int, ...]
 
@@ -53,7 +102,7 @@ class Compiled:
         return int(networks[0].get_property('INFERENCE_NUM_THREADS')) if networks else 0
 
     def expect(self, shape: Shape) -> None:
-        """Make it ready for inputs of a shape, unless the first one that comes has another.
+        """Make it ready for inputs of a shape, until one comes that has another.
 
         Raises RuntimeError where OpenVINO cannot.
         """
@@ -87,9 +136,11 @@ class Compiled:
 
     def _prepare(self, shape: Shape) -> None:
         expected, self._expected = self._expected, None
+        if shape == expected:
+            self._expected = expected
         if shape in self._requests:
             return
-        if expected:  # nothing came of it; it need not lie in memory
+        if expected:  # only trials came of it; it need not lie in memory
             del self._requests[expected], self._compiled[expected]
         own = len(self._requests) < OWN_SIZES
         key = shape if own else None
@@ -100,6 +151,15 @@ class Compiled:
             self._model.reshape([taken[axis] for axis in COLOURS_LAST])
         self._compiled[key] = self._core.compile_model(self._model, CPU, self._options)
         self._requests[key] = self._compiled[key].create_infer_request()
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """A model that is known to be ours; `about` is what its mark says."""
+
+    model: ov.Model
+    kind: NetworkKind
+    about: Mapping[str, Any]
 
 
 class Runtime:
@@ -118,16 +178,35 @@ class Runtime:
         """A model of ours, in memory."""
         return self._core.read_model(model)
 
-    def read(self, path: Path) -> ov.Model:
-        """An .onnx file, or an .xml with its .bin; WeightsCorrupt where it cannot be read."""
-        if path.suffix.lower() == '.xml' and not path.with_suffix('.bin').is_file():
+    def read(self, path: Path, *, checked: bool = False) -> OwnModel:
+        """An .onnx file, or an .xml with its .bin.
+
+        `checked`: the bytes of the .bin were found right just now. Raises WeightsCorrupt where it
+        cannot be read, WeightsMismatch where it is not known to be ours.
+        """
+        if path.suffix.lower() != '.xml':
+            file = read_model_file(path)
+            return OwnModel(self._read(path, file.content), file.kind, file.about)
+        weights = path.with_suffix('.bin')
+        if not os.path.lexists(weights):
             raise WeightsCorrupt(
-                f'{path.with_suffix(".bin")} is not there: an OpenVINO model is two files, '
-                'copy both'
+                f'{weights} is not there: an OpenVINO model is two files, copy both'
             )
+        for part, most in ((path, MOST_XML_BYTES), (weights, MOST_BYTES)):
+            with opened(part, most):
+                pass
+        model = self._read(path)
+        about = about_of_model(model)
+        if not checked and about.get(BIN_SHA256, '') not in ('', sha256_of(weights)):
+            raise WeightsCorrupt(
+                f'{weights} does not belong to {path.name}: copy both files of one export again'
+            )
+        return OwnModel(model, own_kind(model, path), about)
+
+    def _read(self, path: Path, content: bytes | None = None) -> ov.Model:
         try:
-            return self._core.read_model(path)
-        except RuntimeError as error:
+            return self._core.read_model(path if content is None else content)
+        except (RuntimeError, MemoryError) as error:
             raise WeightsCorrupt(
                 f'{path} cannot be read as a model ({reason(error)}): copy the file again, or '
                 'write it anew with `midas_depth export`'
@@ -157,44 +236,90 @@ def colours_last(model: ov.Model) -> ov.Model:
 
 
 def save(model: ov.Model, path: Path, precision: str, about: Mapping[str, Any]) -> None:
-    """Write `path` (.xml) and its .bin; half the size where the precision is less than f32."""
-    model.set_rt_info(json.dumps(about), ABOUT_PATH)
-    ov.save_model(model, path, compress_to_fp16=precision in ('bf16', 'f16'))
+    """Write `path` (.xml) and its .bin; half the size where the precision is less than f32.
+
+    What was written is read back. Raises OSError where the disk is full or cannot be written to.
+    """
+    model.set_rt_info(json.dumps({**about, BIN_SHA256: UNKNOWN_YET}), ABOUT_PATH)
+    try:
+        ov.save_model(model, path, compress_to_fp16=precision in ('bf16', 'f16'))
+        text = path.read_bytes()
+        sha256 = sha256_of(path.with_suffix('.bin'))
+        path.write_bytes(text.replace(UNKNOWN_YET.encode(), sha256.encode()))
+        ov.Core().read_model(path)
+    except RuntimeError as error:
+        if shutil.disk_usage(path.parent).free <= FULL_DISK_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise OSError(f'openvino could not write or read back: {reason(error)}') from error
 
 
-def about_of(model: ov.Model) -> dict[str, Any]:
+def about_of_model(model: ov.Model) -> dict[str, Any]:
     """What `save` noted; empty for a model from elsewhere."""
     if not model.has_rt_info(ABOUT_PATH):
         return {}
-    try:
-        about = json.loads(str(model.get_rt_info(ABOUT_PATH).value))
-    except ValueError:
-        return {}
-    return about if isinstance(about, dict) else {}
+    return about_of(str(model.get_rt_info(ABOUT_PATH).value))
 
 
-def kind_of_model(model: ov.Model, path: Path) -> NetworkKind:
-    """Which network it is; WeightsMismatch where it does not take one picture and give one."""
+def own_kind(model: ov.Model, path: Path) -> NetworkKind:
+    """Which network of ours it is, all its numbers finite.
+
+    Raises WeightsMismatch where it is not known to be ours, WeightsCorrupt where it holds NaN.
+    """
+    about = about_of_model(model)
+    shapes = digest_of_shapes(_kernel_shapes(model))
+    kinds = {row.kind.name: row.kind for row in KNOWN if row.convolutions == shapes}
+    kind = kinds.get(str(about.get('network', next(iter(kinds), ''))))
+    if kind is None or not _has_sides(model, kind) or not _is_bounded(model, kind):
+        takes, gives = in_words(_in_words(model.inputs)), in_words(_in_words(model.outputs))
+        raise refusal(path, takes, gives, about=about)
+    constants = [op for op in model.get_ops() if op.get_type_name() == 'Constant']
+    refuse_what_is_not_finite({op.get_friendly_name(): op.data for op in constants}, path)
+    return kind
+
+
+def _kernel_shapes(model: ov.Model) -> list[Shape]:
+    """(out, in / groups, h, w) of all convolutions; () for one of another kind."""
+    shapes = []
+    for operation in model.get_ops():
+        if operation.get_type_name() in CONVOLUTIONS:
+            partial = operation.input(1).get_partial_shape()
+            shape = tuple(partial.to_shape()) if partial.is_static else ()
+            # With groups apart: (groups, out / groups, in / groups, h, w).
+            shapes.append((shape[0] * shape[1], *shape[2:]) if len(shape) == 5 else shape)
+    return shapes
+
+
+def _has_sides(model: ov.Model, kind: NetworkKind) -> bool:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise _mismatch(path, f'it has {len(model.inputs)} inputs, {len(model.outputs)} outputs')
-    source, shape = model.input(0), model.input(0).get_partial_shape()
-    if shape.rank.get_length() != 4 or str(shape[1]) not in ('3', '?'):
-        raise _mismatch(path, f'its input is {shape}')
-    if source.get_element_type() != ov.Type.f32:
-        raise _mismatch(path, f'its input is {source.get_element_type().get_type_name()}')
-    result = model.output(0).get_partial_shape()
-    if result.rank.get_length() not in (2, 3, 4):
-        raise _mismatch(path, f'its output is {result}')
-    fixed = shape[2].is_static and shape[3].is_static
-    size = (shape[2].get_length(), shape[3].get_length()) if fixed else None
-    return kind_of_input(source.get_any_name(), size)
+        return False
+    source, result, taken, given = SIDES[kind]
+    return _is_side(model.input(0), source, taken) and _is_side(model.output(0), result, given)
 
 
-def _mismatch(path: Path, found: str) -> WeightsMismatch:
-    return WeightsMismatch(
-        f'{path} is no depth network: {found}, wanted are one input (1, 3, h, w) float32 and one '
-        'output (1, 1, h, w): write it with `midas_depth export`'
+def _is_side(port: Any, name: str, shapes: Sides) -> bool:
+    shape = port.get_partial_shape()
+    if name not in port.get_names() or port.get_element_type() != ov.Type.f32:
+        return False
+    sides = [None if side.is_dynamic else side.get_length() for side in shape]
+    return any(len(sides) == len(wanted) and list(wanted) == sides for wanted in shapes)
+
+
+def _is_bounded(model: ov.Model, kind: NetworkKind) -> bool:
+    """Whether no value of it is larger than those of a network of ours."""
+    if model.input(0).get_partial_shape().is_dynamic:
+        model = model.clone()
+        model.reshape([1, 3, *kind.usual_size])
+    shapes = [o.get_partial_shape() for node in model.get_ops() for o in node.outputs()]
+    return all(
+        shape.is_static and math.prod(tuple(shape.to_shape())) <= MOST_ELEMENTS for shape in shapes
     )
+
+
+def _in_words(ports: Iterable[Any]) -> Iterable[str]:
+    for port in ports:
+        name = next(iter(sorted(port.get_names())), '')
+        shape, element = port.get_partial_shape(), port.get_element_type()
+        yield f"'{name[:40]}' {str(shape)[:80]} {element.get_type_name()}"
 
 
 def reason(error: BaseException) -> str:

@@ -9,6 +9,7 @@ tested against one trace.
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
 import warnings
@@ -20,23 +21,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth import embedded
 from midas_depth_ros.depth.backends import AUTO
-from midas_depth_ros.depth.errors import (
-    BackendUnavailable,
-    DepthError,
-    WeightsCorrupt,
-    WeightsMismatch,
+from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsCorrupt
+from midas_depth_ros.depth.network_kinds import (
+    EMBEDDED,
+    MIDAS_SMALL,
+    kind_of,
+    read_arrays,
+    refuse_what_is_not_finite,
 )
-from midas_depth_ros.depth.network_kinds import kind_of
 from midas_depth_ros.depth.networks import EmbeddedNet, MidasSmall
-from midas_depth_ros.depth.torch_files import matched
+from midas_depth_ros.depth.torch_files import (
+    MOST_BYTES,
+    check_old_torch_file,
+    matched,
+    read_torch_file,
+    table_of_tensors,
+)
+from midas_depth_ros.depth.weights_file import MIDAS_SMALL as MIDAS_SMALL_FILE
+from midas_depth_ros.depth.weights_file import digest_of, opened, read_file
 
 TRACED_SIZE = (192, 256)  # (h, w): what a 4:3 camera gives
 DTYPES = {'f32': torch.float32, 'bf16': torch.bfloat16}
 WARM_UP_RUNS = 2  # TorchScript optimises during its first runs; the first frame need not wait
-MIDAS_SMALL, EMBEDDED = 'MiDaS_small', 'the embedded model'
-OFFICIAL = {MIDAS_SMALL: 'midas_v21_small_256.pt', EMBEDDED: 'embedded.npz'}
+OLD_FORMAT = b'\x80'  # how a pickle begins: a file of torch before 1.6
 
 # What torch.load raises on files that are cut, altered or something else altogether.
 LOAD_FAILURES = (
@@ -50,6 +58,7 @@ LOAD_FAILURES = (
     AttributeError,
     TypeError,
     struct.error,
+    MemoryError,
 )
 
 
@@ -72,6 +81,7 @@ class TorchBackend:
             'backend torch takes another only when asked' if precision == AUTO else 'as asked'
         )
         self.preprocess = kind_of(weights).preprocess
+        self.weights_sha256 = digest_of(weights)
         self._dtype = DTYPES[self.precision]
         self._bound_threads()
         network = load_network(weights).to(self._dtype)
@@ -102,16 +112,17 @@ class TorchBackend:
 
 def load_network(weights: Path) -> torch.nn.Module:
     """The network that the file is of, with its weights; raises WeightsCorrupt, WeightsMismatch."""
-    if weights.suffix.lower() == embedded.SUFFIX:
+    if kind_of(weights) is EMBEDDED:
         small = EmbeddedNet()
-        arrays = embedded.read_weights(weights)
-        loaded: dict[str, Any] = {key: torch.from_numpy(array) for key, array in arrays.items()}
-        _match(loaded, small.state_dict(), weights, EMBEDDED)
-        small.load_state_dict(loaded, strict=True)
+        small.load_state_dict(_tensors(read_arrays(weights)), strict=True)
         return small
     network = MidasSmall()
     network.load_state_dict(read_state_dict(weights, network.state_dict()), strict=True)
     return network
+
+
+def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
+    return {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
 
 
 def frozen_trace(
@@ -145,29 +156,29 @@ def read_state_dict(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str,
     Raises WeightsCorrupt where the file cannot be read, WeightsMismatch where it is not of this
     network.
     """
+    with opened(path, MOST_BYTES) as file:
+        old = file.read(1) == OLD_FORMAT
+    loaded = _read_old_file(path) if old else _tensors(read_torch_file(path))
+    shapes = {key: tuple(tensor.shape) for key, tensor in wanted.items()}
+    matched(loaded, shapes, path, MIDAS_SMALL.title, MIDAS_SMALL_FILE.name)
+    refuse_what_is_not_finite({key: t.float().numpy() for key, t in loaded.items()}, path)
+    return loaded
+
+
+def _read_old_file(path: Path) -> dict[str, torch.Tensor]:
+    """A file of torch before 1.6, as only torch reads it."""
+    content = read_file(path, MOST_BYTES)
+    check_old_torch_file(path, content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # torch's advice on odd files adds nothing to an error
-            loaded: Any = torch.load(path, map_location='cpu', weights_only=True)
+            loaded: Any = torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
     except LOAD_FAILURES as error:
         raise WeightsCorrupt(
             f'{path} cannot be read as a PyTorch state dict ({first_sentence(error)}): fetch or '
             'copy the file again'
         ) from error
-    if not isinstance(loaded, dict) or not all(torch.is_tensor(v) for v in loaded.values()):
-        raise WeightsMismatch(
-            f'{path} holds no state dict (a {type(loaded).__name__}, not a table of tensors): '
-            'save network.state_dict()'
-        )
-    _match(loaded, wanted, path, MIDAS_SMALL)
-    return loaded
-
-
-def _match(
-    loaded: dict[Any, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: Path, kind: str
-) -> None:
-    shapes = {key: tuple(tensor.shape) for key, tensor in wanted.items()}
-    matched(loaded, shapes, path, kind, OFFICIAL[kind])
+    return table_of_tensors(loaded, torch.Tensor, path)
 
 
 def first_sentence(error: BaseException) -> str:

@@ -1,0 +1,122 @@
+"""Judges a loaded model by its answers to sample pictures, before a robot drives by them.
+
+In: a model that infers, and which weights it says it has. Out: a notice, '' where nothing is
+wrong; an error where its answers cannot be depth. Four pictures are inferred. Whose weights are
+known needs no opinion: the model that ships has to give the answer that it was shipped with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midas_depth_ros.depth import embedded
+from midas_depth_ros.depth.deviation import sample_pictures
+from midas_depth_ros.depth.errors import WeightsMismatch
+from midas_depth_ros.depth.weights_file import MIDAS_SMALL
+
+Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+# In all of them the floor is near below, and what is above is far.
+PICTURES = ('street_1', 'corridor_1', 'room_1')
+ANSWER_SIZE = (192, 256)  # (h, w): what every network of ours gives of a 4:3 picture
+LEAST_SPREAD = 1e-3  # of the largest value
+MOST_OF_ONE_VALUE = 0.99
+LEAST_DISTINCT_VALUES = 16
+LARGEST = 1e18  # the squares of float32 beyond it are infinite
+LEAST_CHANGE = 1e-3  # of the spread, from one picture to another
+# Beyond these a notice: a trained network keeps far away from them.
+LEAST_MIRRORED_CORRELATION = 0.5
+MOST_ZEROS = 0.5
+# The answer of the shipped model: worst cell, as a part of the largest.
+ANSWER_TOLERANCE = {'f32': 0.02, 'f16': 0.03, 'bf16': 0.05, 'int8': 0.3}
+
+REMEDY = 'use midas_small or embedded, or other weights'
+
+
+def judge(infer: Infer, name: str, weights_sha256: str, precision: str) -> str:
+    """A notice, '' where nothing is to be said about the model's answers.
+
+    `infer`: (H, W, 3) uint8 RGB to (h, w) float32 at network size. `weights_sha256`: which weights
+    it says it was made from, '' where it does not. Raises WeightsMismatch where its answers are no
+    numbers, the same everywhere or for every picture, or not those that it was shipped with.
+    """
+    pictures = sample_pictures()
+    answers = [_checked(infer(pictures[picture]), name) for picture in PICTURES]
+    change = np.abs(answers[0] - answers[1]).mean() / answers[0].std()
+    if change < LEAST_CHANGE:
+        raise WeightsMismatch(f'{name} gives the same depth for every picture: {REMEDY}')
+    if weights_sha256 == embedded.ANSWER_OF:
+        _compare(answers[0], name, precision)
+    if weights_sha256 in (embedded.ANSWER_OF, MIDAS_SMALL.sha256):
+        return ''
+    mirrored = _checked(infer(np.ascontiguousarray(pictures[PICTURES[0]][:, ::-1])), name)
+    doubts = _doubts(answers, mirrored[:, ::-1])
+    if not doubts:
+        return ''
+    return (
+        f'{name} answers implausibly to the sample pictures of this package: {"; ".join(doubts)}. '
+        'It may be untrained, or give depth instead of inverse depth: look at what it makes of '
+        'your pictures (midas_depth image) before a robot drives by it.'
+    )
+
+
+def _checked(answer: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """The answer, if it could be depth."""
+    fault = fault_of(answer)
+    if not fault and answer.shape != ANSWER_SIZE:
+        fault = f'a depth of {answer.shape} pixels instead of {ANSWER_SIZE}'
+    if not fault:
+        _, counts = np.unique(answer, return_counts=True)
+        if len(counts) < LEAST_DISTINCT_VALUES or counts.max() > MOST_OF_ONE_VALUE * answer.size:
+            fault = f'{len(counts)} different values, and one of them nearly everywhere'
+    if not fault and np.ptp(answer) <= LEAST_SPREAD * np.abs(answer).max():
+        fault = f'{answer.mean():g} nearly everywhere'
+    if not fault and np.abs(answer).max() > LARGEST:
+        fault = f'values up to {np.abs(answer).max():g}'
+    if fault:
+        raise WeightsMismatch(f'{name} gives {fault} for a sample picture: {REMEDY}')
+    return answer
+
+
+def fault_of(answer: NDArray[np.float32]) -> str:
+    """Why an answer says nothing about a picture, in words; '' where it does."""
+    if answer.ndim != 2 or answer.size == 0:
+        return f'an array {answer.shape} instead of (h, w)'
+    low, high = answer.min(), answer.max()  # NaN where one of them is NaN
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return 'NaN or infinity'
+    return f'{high:g} everywhere' if low == high else ''
+
+
+def _compare(answer: NDArray[np.float32], name: str, precision: str) -> None:
+    wanted = embedded.ANSWER / 1000
+    worst = np.abs(cells(answer) - wanted).max() / wanted.max()
+    if worst > ANSWER_TOLERANCE[precision]:
+        raise WeightsMismatch(
+            f'{name} has the weights of the embedded model and gives another depth than that '
+            f'({worst:.0%} off, in {precision}): the converted model is not what was written. '
+            'Remove the file, or the folder that MIDAS_DEPTH_CACHE_DIR names (else '
+            '~/.cache/midas_depth_ros/converted), and start again'
+        )
+
+
+def cells(answer: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(192, 256) float32 to the means of 6 x 8 cells."""
+    means: NDArray[np.float32] = answer.reshape(6, 32, 8, 32).mean((1, 3), dtype=np.float32)
+    return means
+
+
+def _doubts(answers: list[NDArray[np.float32]], mirrored: NDArray[np.float32]) -> list[str]:
+    doubts = []
+    third = ANSWER_SIZE[0] // 3
+    near_below = [answer[-third:].mean() > answer[:third].mean() for answer in answers]
+    if sum(near_below) <= len(near_below) // 2:
+        doubts.append('it puts the floor in front farther away than what is above')
+    if np.corrcoef(answers[0].ravel(), mirrored.ravel())[0, 1] < LEAST_MIRRORED_CORRELATION:
+        doubts.append('a picture and its mirror image give another depth')
+    if max(np.mean(answer == 0) for answer in answers) > MOST_ZEROS:
+        doubts.append('most of its depth is 0')
+    return doubts
