@@ -26,6 +26,7 @@ from midas_depth_ros.depth.weights_file import opened
 MOST_DIRECTORY_BYTES = 1 << 20  # some 10,000 entries; the networks have 500
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others allocate what a file tells them
 NUMBERS = 'fiub'  # kinds of NumPy's types that are numbers
+REASON_LENGTH = 200
 
 # What the libraries raise on files that are cut, altered or something else altogether.
 READ_FAILURES = (
@@ -45,6 +46,12 @@ READ_FAILURES = (
     SyntaxError,
     tokenize.TokenError,
 )
+
+
+def reason(error: BaseException) -> str:
+    """The first line of a library's text, cut where it is long, or the error's kind."""
+    line = next(iter(str(error).splitlines()), '') or type(error).__name__
+    return line if len(line) <= REASON_LENGTH else f'{line[:REASON_LENGTH]}...'
 
 
 class Archive:

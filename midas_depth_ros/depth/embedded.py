@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.archives import READ_FAILURES, array_of, opened_archive
+from midas_depth_ros.depth.archives import READ_FAILURES, array_of, opened_archive, reason
 from midas_depth_ros.depth.embedded_graph import HALF_SIZE, SIZE
 from midas_depth_ros.depth.errors import WeightsCorrupt
 from midas_depth_ros.depth.weights_file import FileState, WeightsFile, examine
@@ -72,9 +72,9 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
                     array = np.asarray(array_of(archive.read(name)), np.float32)
                 weights[name.removesuffix('.npy')] = array
     except READ_FAILURES as error:
-        reason = next(iter(str(error).splitlines()), '') or type(error).__name__
         raise WeightsCorrupt(
-            f'{path} cannot be read as a NumPy archive of weights ({reason}): copy the file again'
+            f'{path} cannot be read as a NumPy archive of weights ({reason(error)}): copy the file '
+            'again'
         ) from error
     return weights
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth.onnx_writer import BYTES, FIXED32, FLOAT, VARINT, Side
 
 FIXED64 = 1  # a wire type that only other writers use
-MOST_FIELDS = 1_000_000  # of a file; the largest network of ours has 15,000
+MOST_FIELDS = 200_000  # of a file; the largest network of ours has 5,000
 MOST_AXES = 8
 LONGEST_VARINT = 10  # bytes
 SHOWN, SHOWN_SIDE = 40, 12  # characters of a name, in an error text

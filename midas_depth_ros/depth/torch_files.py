@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.archives import READ_FAILURES, Archive, opened_archive
+from midas_depth_ros.depth.archives import READ_FAILURES, Archive, opened_archive, reason
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
 from midas_depth_ros.depth.weights_file import MOST_WEIGHTS_BYTES
 
@@ -41,7 +41,8 @@ STORAGES = {
 # MiDaS_small has 21.3 million numbers; as float64 they take twice the official file's bytes.
 MOST_NUMBERS = 1 << 25
 MOST_BYTES = MOST_WEIGHTS_BYTES
-MOST_PICKLE_BYTES = 4 << 20
+MOST_PICKLE_BYTES = 1 << 20  # MiDaS_small has 70 kB, and 14,000 operations
+MOST_OPERATIONS = 200_000
 MOST_AXES = 8
 NAMED_KEYS = 3  # in an error text
 
@@ -60,10 +61,9 @@ def read_torch_file(path: Path) -> Arrays:
         with opened_archive(path, MOST_BYTES, MOST_BYTES) as archive:
             loaded = _load(archive)
     except FAILURES as error:
-        reason = next(iter(str(error).splitlines()), '') or type(error).__name__
         raise WeightsCorrupt(
-            f'{path} cannot be read as a PyTorch state dict ({reason}): fetch or copy the file '
-            'again; a file of torch before 1.6 must be saved anew, or be run by backend torch'
+            f'{path} cannot be read as a PyTorch state dict ({reason(error)}): fetch or copy the '
+            'file again; a file of torch before 1.6 must be saved anew, or be run by backend torch'
         ) from error
     return table_of_tensors(loaded, np.ndarray, path)
 
@@ -148,7 +148,7 @@ class _Machine:
 
     def run(self, file: BinaryIO) -> Any:
         """Up to the end of one pickle; raises UnpicklingError, and what is in READ_FAILURES."""
-        while True:
+        for _ in range(MOST_OPERATIONS):
             operation = OPERATIONS.get(file.read(1))
             if operation is None:
                 raise pickle.UnpicklingError('it is no pickle, or ends too early')
@@ -156,6 +156,9 @@ class _Machine:
             if operation.name == 'STOP':
                 return self._stack.pop()
             self._step(operation.name, argument)
+        raise pickle.UnpicklingError(
+            f'more than {MOST_OPERATIONS} operations: of no network of ours'
+        )
 
     def _step(self, name: str, argument: Any) -> None:
         stack = self._stack
@@ -245,10 +248,9 @@ def check_old_torch_file(path: Path, content: bytes) -> None:
         for _ in range(4):
             _Machine(lambda dtype, key: None, lambda *_: None).run(file)
     except FAILURES as error:
-        reason = next(iter(str(error).splitlines()), '') or type(error).__name__
         raise WeightsCorrupt(
-            f'{path} cannot be read as a PyTorch state dict ({reason}): fetch or copy the file '
-            'again'
+            f'{path} cannot be read as a PyTorch state dict ({reason(error)}): fetch or copy the '
+            'file again'
         ) from error
 
 

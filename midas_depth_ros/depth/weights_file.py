@@ -85,10 +85,11 @@ def opened(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
         raise WeightsCorrupt(
             f'{path} cannot be read as a model ({reason}): check the path and its rights'
         ) from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise WeightsCorrupt(f'{path} is not a regular file: give the path of a model')
     with os.fdopen(handle, 'rb') as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise WeightsCorrupt(f'{path} is not a regular file: give the path of a model')
         if status.st_size > most_bytes:
             raise WeightsMismatch(
                 f'{path} is no depth network of ours: it has {status.st_size / MB:.0f} MB, wanted '

@@ -15,6 +15,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
+from midas_depth_ros.depth.archives import reason
 from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES
 from midas_depth_ros.depth.conversion_cache import Key
 from midas_depth_ros.depth.errors import (
@@ -150,8 +151,3 @@ def opened(model: bytes | Path, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = QUIET
     return ort.InferenceSession(model, options, providers=['CPUExecutionProvider'])
-
-
-def reason(error: BaseException) -> str:
-    """The first line of the library's text."""
-    return next(iter(str(error).splitlines()), '') or type(error).__name__

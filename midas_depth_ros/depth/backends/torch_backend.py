@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from midas_depth_ros.depth.archives import reason
 from midas_depth_ros.depth.backends import AUTO
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsCorrupt
 from midas_depth_ros.depth.network_kinds import (
@@ -143,10 +144,9 @@ def frozen_trace(
             trace = torch.jit.trace(network, example, check_trace=False)
             return torch.jit.freeze(trace)
     except (RuntimeError, AttributeError) as error:
-        reason = first_sentence(error)
         raise BackendUnavailable(
-            f'torch {torch.__version__} cannot trace and freeze the network ({reason}): install '
-            'another version of torch'
+            f'torch {torch.__version__} cannot trace and freeze the network '
+            f'({first_sentence(error)}): install another version of torch'
         ) from error
 
 
@@ -186,5 +186,4 @@ def first_sentence(error: BaseException) -> str:
 
     What torch says after it is advice to load the file without the safety of weights_only.
     """
-    line = next(iter(str(error).splitlines()), '') or type(error).__name__
-    return line.split('. ')[0].rstrip('.')
+    return reason(error).split('. ')[0].rstrip('.')
