@@ -10,7 +10,6 @@ import errno
 import json
 import math
 import os
-import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -248,9 +247,15 @@ def save(model: ov.Model, path: Path, precision: str, about: Mapping[str, Any]) 
         path.write_bytes(text.replace(UNKNOWN_YET.encode(), sha256.encode()))
         ov.Core().read_model(path)
     except RuntimeError as error:
-        if shutil.disk_usage(path.parent).free <= FULL_DISK_BYTES:
+        if _is_full(path.parent):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise OSError(f'openvino could not write or read back: {reason(error)}') from error
+
+
+def _is_full(folder: Path) -> bool:
+    disk = os.statvfs(folder)
+    no_more_files = disk.f_files > 0 and disk.f_favail == 0
+    return no_more_files or disk.f_bavail * disk.f_frsize <= FULL_DISK_BYTES
 
 
 def about_of_model(model: ov.Model) -> dict[str, Any]:
