@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from click.testing import CliRunner, Result
 from midas_depth_ros.cli import main
 from midas_depth_ros.depth import embedded, load_estimator
 from midas_depth_ros.depth.deviation import compare, sample_pictures
+from midas_depth_ros.export.command import SUFFIXES, _judged
 from midas_depth_ros.export.pictures import read
 
 
@@ -109,6 +115,102 @@ def test_a_precision_beyond_the_bound_is_not_taken_from_a_file(
     estimator = load_estimator('embedded_bf16.xml')
     assert (estimator.precision, 'strays beyond' in estimator.choice) == ('f32', True)
     assert load_estimator('embedded_bf16.xml', precision='bf16').precision == 'bf16'
+
+
+@pytest.mark.parametrize('form', ['onnx', 'openvino'])
+def test_what_was_written_is_read_back_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """A disk that loses bytes without a word is noticed now, not on the robot."""
+    pytest.importorskip('openvino')
+    target = tmp_path / f'net{SUFFIXES[form]}'
+    assert run('embedded', '--format', form, '--output', target).exit_code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob('net.*')}
+    real = _judged
+
+    def lose(model: Path, precision: str) -> str:
+        damaged = model if form == 'onnx' else model.with_suffix('.bin')
+        damaged.write_bytes(damaged.read_bytes()[:-1000])
+        return real(model, precision)
+
+    monkeypatch.setattr('midas_depth_ros.export.command._judged', lose)
+    result = run('embedded', '--format', form, '--output', target)
+    assert result.exit_code == 1, result.output
+    assert 'what was written cannot be read back' in result.output
+    assert {path.name: path.read_bytes() for path in tmp_path.glob('net.*')} == before
+    assert not list(tmp_path.glob('.midas*'))
+
+
+def test_half_of_a_new_export_never_stands_beside_half_of_an_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('openvino')
+    target = tmp_path / 'net.xml'
+    assert run('embedded', '--output', target).exit_code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob('net.*')}
+    real = Path.replace
+
+    def fail(path: Path, place: Path) -> Path:
+        if place == target and path.name == target.name:
+            raise PermissionError(13, 'Permission denied')
+        return real(path, place)
+
+    monkeypatch.setattr(Path, 'replace', fail)
+    result = run('embedded', '--precision', 'f16', '--output', target)
+    assert result.exit_code == 1
+    assert 'net.xml cannot be written (Permission denied)' in result.output
+    assert {path.name: path.read_bytes() for path in tmp_path.glob('net.*')} == before
+    target.unlink()
+    target.with_suffix('.bin').unlink()
+    assert run('embedded', '--output', target).exit_code == 1
+    assert not list(tmp_path.glob('*net*'))
+
+
+def test_a_network_that_answers_nonsense_is_not_exported(tmp_path: Path) -> None:
+    pytest.importorskip('openvino')
+    state = embedded.read_weights(embedded.ASSET)
+    state['head.weight'] *= 0
+    np.savez(tmp_path / 'flat.npz', **state)
+    for form in SUFFIXES:
+        result = run(tmp_path / 'flat.npz', '--format', form, '--output', f'net{SUFFIXES[form]}')
+        assert result.exit_code == 1
+        assert 'everywhere for a sample picture' in result.output
+    assert not list(tmp_path.glob('*net*'))
+
+
+def test_an_implausible_network_is_exported_with_a_warning(golden_weights_file: Path) -> None:
+    pytest.importorskip('openvino')
+    result = run(golden_weights_file, '--output', 'net.xml')
+    assert result.exit_code == 0
+    assert 'warning: net.xml answers implausibly' in result.output
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_leaves_no_half_file_and_no_folder(
+    tmp_path: Path, golden_weights_file: Path, number: signal.Signals
+) -> None:
+    pytest.importorskip('openvino')
+    folder = tmp_path / 'robot'
+    command = [sys.executable, '-m', 'midas_depth_ros.cli', 'export', str(golden_weights_file)]
+    command += ['--precision', 'bf16', '--output', str(folder / 'net.xml')]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not list(folder.glob('.midas*')):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert 'Traceback' not in said
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    pytest.importorskip('openvino')
+    left = tmp_path / '.midas_depth_export_left'
+    left.mkdir()
+    os.utime(left, (0, 0))
+    assert run('embedded', '--output', tmp_path / 'net.xml').exit_code == 0
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(

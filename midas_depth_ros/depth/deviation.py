@@ -9,7 +9,7 @@ they count for nothing here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,13 @@ class Deviation:
         return cls(pictures) if pictures else None
 
 
-def sample_pictures() -> dict[str, NDArray[np.uint8]]:
-    """The pictures of the package by name, (240, 320, 3) uint8 RGB; DepthError without them."""
+def sample_pictures(names: Collection[str] = ()) -> dict[str, NDArray[np.uint8]]:
+    """The pictures of the package by name, (240, 320, 3) uint8 RGB; DepthError without them.
+
+    `names`: those to read, all where there are none.
+    """
     pictures = {}
-    for path in sorted(SAMPLES.glob('*.jpg')):
+    for path in [SAMPLES / f'{name}.jpg' for name in names] or sorted(SAMPLES.glob('*.jpg')):
         picture = cv2.imread(str(path))
         if picture is None:
             raise DepthError(f'{path} cannot be read: install the package again')

@@ -21,7 +21,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import requests
 import urllib3.exceptions
@@ -206,6 +206,8 @@ class _Transfer:
             try:
                 return self._receive(have)
             except TransferError as fault:
+                if self._abandoned:
+                    raise
                 # A line that breaks often but moves on is no reason to give up. A hundredth at
                 # least, so that the number of tries stays bounded.
                 if size_of(part) > farthest + spec.size / 100:
@@ -226,7 +228,7 @@ class _Transfer:
         if have:
             headers['Range'] = f'bytes={have}-'
         with (
-            requests.Session() as session,
+            _Session() as session,
             _answer(session, self._url, headers, self._options) as response,
         ):
             done = start = self._start_of_body(response, have)
@@ -277,6 +279,14 @@ class _Transfer:
             self._part.unlink(missing_ok=True)
 
 
+class _Session(requests.Session):
+    """Leaves redirects to `_answer`: the library reads the body of each, however long it is."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        """None."""
+        yield from ()
+
+
 def _answer(
     session: requests.Session, url: str, headers: dict[str, str], options: DownloadOptions
 ) -> requests.Response:
@@ -286,9 +296,8 @@ def _answer(
     try:
         auth = requests.utils.get_auth_from_url(url)
         for _ in range(MAX_REDIRECTS + 1):
-            # Not by the library, which reads the body of every redirect, however long it is.
             response = session.get(
-                place, headers=headers, stream=True, timeout=timeout, allow_redirects=False,
+                place, headers=headers, stream=True, timeout=timeout,
                 auth=auth if any(auth) else None,
             )  # fmt: skip
             target = session.get_redirect_target(response)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +71,29 @@ def export(
     target = output or Path(f'{weights.stem}_{precision}{SUFFIXES[form]}')
     if target.suffix.lower() != SUFFIXES[form]:
         raise click.UsageError(f'{target} is to be named *{SUFFIXES[form]} for --format {form}')
-    if form == 'onnx':
-        _write_onnx(weights, target)
-    else:
-        _write_openvino(weights, None if cache else target, precision, pictures, count)
+    with _ended_cleanly():
+        if form == 'onnx':
+            _write_onnx(weights, target)
+        else:
+            _write_openvino(weights, None if cache else target, precision, pictures, count)
+
+
+@contextlib.contextmanager
+def _ended_cleanly() -> Iterator[None]:
+    """A signal that asks the process to end lets it remove first what is half written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: Any) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def weights_of(model: str, allow_download: bool) -> Path:
@@ -170,6 +192,7 @@ def _put(
 def _replace(model: Path, target: Path, suffixes: tuple[str, ...], beside: Path) -> None:
     """All files of a model, or none: half of a new one and half of an old one are neither."""
     kept: dict[Path, Path] = {}
+    placed: list[Path] = []
     try:
         for suffix in suffixes:
             place, old = target.with_suffix(suffix), beside / f'old{suffix}'
@@ -177,7 +200,11 @@ def _replace(model: Path, target: Path, suffixes: tuple[str, ...], beside: Path)
                 os.link(place, old)
                 kept[place] = old
             model.with_suffix(suffix).replace(place)
+            placed.append(place)
     except BaseException:  # Ctrl-C too, and it is raised again
+        for place in placed:
+            if place not in kept:
+                place.unlink()
         for place, old in kept.items():
             old.replace(place)
         raise

@@ -29,6 +29,7 @@ from midas_depth_ros.depth.weights_file import WeightsFile
 CONTENT = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(300_000)  # as long, and not the same
 HALF = 150_000
+TRICKLE_S = 0.02
 IMPATIENT = DownloadOptions(connect_timeout_s=5, read_timeout_s=5, first_pause_s=0, log_every_s=0)
 
 # Variables that would lead a test out of its own folders or off the local machine.
@@ -49,6 +50,9 @@ class Answer:
     cut_after: int | None = None  # close after that many bytes of the body
     reset_after: int | None = None  # the same, with a TCP reset
     stall_after: int | None = None  # fall silent after that many bytes until `release()`
+    trickle_after: int | None = None  # from there on a byte now and then, until `release()`
+    endless: bool = False  # a body without an end, until the client goes away or `release()`
+    mute: bool = False  # not even a head before `release()`
     hang_up: bool = False  # close without a word
 
 
@@ -101,7 +105,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         server.ranges.append(self.headers.get('Range', ''))
         server.headers_seen.append(dict(self.headers))
         answer = server.script.pop(0) if len(server.script) > 1 else server.script[0]
-        if not answer.hang_up:
+        if answer.mute:
+            server.released.wait()
+        elif not answer.hang_up:
             self._send(answer)
 
     def _send(self, answer: Answer) -> None:
@@ -123,7 +129,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._send_body(body, answer)
 
     def _send_body(self, body: bytes, answer: Answer) -> None:
-        if answer.stall_after is not None:
+        if answer.trickle_after is not None:
+            place = answer.trickle_after
+            self.wfile.write(body[:place])
+            while not self.server.released.wait(TRICKLE_S):
+                self.wfile.write(body[place : place + 1])
+                place += 1
+            self.wfile.write(body[place:])
+        elif answer.endless:
+            while not self.server.released.is_set():
+                self.wfile.write(bytes(1 << 16))
+        elif answer.stall_after is not None:
             self.wfile.write(body[: answer.stall_after])
             self.server.released.wait()
             self.wfile.write(body[answer.stall_after :])

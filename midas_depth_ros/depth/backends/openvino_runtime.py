@@ -180,7 +180,7 @@ class Runtime:
     def read(self, path: Path, *, checked: bool = False) -> OwnModel:
         """An .onnx file, or an .xml with its .bin.
 
-        `checked`: the bytes of the .bin were found right just now. Raises WeightsCorrupt where it
+        `checked`: it was written here, and found unchanged just now. Raises WeightsCorrupt where it
         cannot be read, WeightsMismatch where it is not known to be ours.
         """
         if path.suffix.lower() != '.xml':
@@ -200,7 +200,7 @@ class Runtime:
             raise WeightsCorrupt(
                 f'{weights} does not belong to {path.name}: copy both files of one export again'
             )
-        return OwnModel(model, own_kind(model, path), about)
+        return OwnModel(model, own_kind(model, path, checked=checked), about)
 
     def _read(self, path: Path, content: bytes | None = None) -> ov.Model:
         try:
@@ -265,8 +265,8 @@ def about_of_model(model: ov.Model) -> dict[str, Any]:
     return about_of(str(model.get_rt_info(ABOUT_PATH).value))
 
 
-def own_kind(model: ov.Model, path: Path) -> NetworkKind:
-    """Which network of ours it is, all its numbers finite.
+def own_kind(model: ov.Model, path: Path, *, checked: bool) -> NetworkKind:
+    """Which network of ours it is, all its numbers finite; `checked` as in `Runtime.read`.
 
     Raises WeightsMismatch where it is not known to be ours, WeightsCorrupt where it holds NaN.
     """
@@ -274,7 +274,8 @@ def own_kind(model: ov.Model, path: Path) -> NetworkKind:
     shapes = digest_of_shapes(_kernel_shapes(model))
     kinds = {row.kind.name: row.kind for row in KNOWN if row.convolutions == shapes}
     kind = kinds.get(str(about.get('network', next(iter(kinds), ''))))
-    if kind is None or not _has_sides(model, kind) or not _is_bounded(model, kind):
+    fits = kind is not None and _has_sides(model, kind)
+    if kind is None or not fits or not (checked or _is_bounded(model, kind)):
         takes, gives = in_words(_in_words(model.inputs)), in_words(_in_words(model.outputs))
         raise refusal(path, takes, gives, about=about)
     constants = [op for op in model.get_ops() if op.get_type_name() == 'Constant']
@@ -313,7 +314,10 @@ def _is_bounded(model: ov.Model, kind: NetworkKind) -> bool:
     """Whether no value of it is larger than those of a network of ours."""
     if model.input(0).get_partial_shape().is_dynamic:
         model = model.clone()
-        model.reshape([1, 3, *kind.usual_size])
+        try:
+            model.reshape([1, 3, *kind.usual_size])
+        except RuntimeError:  # its parts do not fit together at that size
+            return False
     shapes = [o.get_partial_shape() for node in model.get_ops() for o in node.outputs()]
     return all(
         shape.is_static and math.prod(tuple(shape.to_shape())) <= MOST_ELEMENTS for shape in shapes
