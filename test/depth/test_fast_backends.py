@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,37 @@ def test_a_size_that_the_network_does_not_take_is_an_error_of_ours(
 
 
 # Threads.
+
+AT_ONCE = """
+import faulthandler, sys, threading
+faulthandler.dump_traceback_later(120, exit=True)
+from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.depth.deviation import sample_pictures
+picture, barrier, found = sample_pictures()['room_1'], threading.Barrier(6), []
+def load():
+    barrier.wait()
+    found.append(load_estimator('embedded', sys.argv[1], 1, precision='f32').infer(picture).sum())
+threads = [threading.Thread(target=load) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.stdout.write(str(len({round(float(s)) for s in found})))
+"""
+
+
+@pytest.mark.parametrize('kept', [False, True])
+def test_threads_that_load_at_once_all_get_the_model(
+    library: str, own_folder: Path, kept: bool
+) -> None:
+    """Not even as the first thing that the process does with the library."""
+    if kept:
+        load_estimator('embedded', library, precision='f32')
+    for _ in range(3):
+        run = subprocess.run(
+            [sys.executable, '-c', AT_ONCE, library], capture_output=True, text=True, check=False
+        )
+        assert run.stdout == '1', run.stderr
 
 
 def busy_threads(work: Callable[[], Any]) -> int:

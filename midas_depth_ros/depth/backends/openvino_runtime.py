@@ -59,6 +59,10 @@ BIN_SHA256 = 'bin_sha256'  # in our mark: of the .bin that belongs to an .xml
 UNKNOWN_YET = 'sha256-of-the-bin'
 FULL_DISK_BYTES = 1 << 20  # free at most, where a failure to write is put down to that
 
+# At the first look at a constant the library fills a table; two threads that do so at once wait for
+# each other for ever.
+FIRST_LOOK = ov.op.Constant(np.zeros(1, np.float32)).data
+
 # Names of input and output, and their shapes; None for any side.
 Sides = list[tuple[int | None, ...]]
 SIDES: dict[NetworkKind, tuple[str, str, Sides, Sides]] = {
