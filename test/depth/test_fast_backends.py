@@ -186,7 +186,7 @@ def test_a_size_that_the_network_does_not_take_is_an_error_of_ours(
 
 AT_ONCE = """
 import faulthandler, sys, threading
-faulthandler.dump_traceback_later(120, exit=True)
+faulthandler.dump_traceback_later(60, exit=True)
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.deviation import sample_pictures
 picture, barrier, found = sample_pictures()['room_1'], threading.Barrier(6), []
