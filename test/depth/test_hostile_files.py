@@ -412,7 +412,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(tmp_path: Path) -> None:
         str(tmp_path / 'zero.onnx'): 'a pipe, a device or a socket',
         '/dev/zero': 'a pipe, a device or a socket',
         str(tmp_path / ('x' * 4000 + '.onnx')): 'name too long',
-        'nul\0byte.onnx': 'null byte',
+        'nul\0byte.onnx': 'embedded null',
         '~nobody-of-that-name/net.onnx': 'No such file',
         '/proc/self/mem': 'cannot be read|no backend|nor a file',
     }.items():

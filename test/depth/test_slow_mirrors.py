@@ -60,9 +60,13 @@ def server() -> Iterator[WeightsServer]:
 
 
 @pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The user's cache folder of this test."""
-    return own_home(monkeypatch, tmp_path)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """The user's cache folder of this test; the threads that were left end with their servers."""
+    yield own_home(monkeypatch, tmp_path)
+    for thread in threading.enumerate():
+        if thread.name == 'download':
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 def given_up(server: WeightsServer, chosen: DownloadOptions | None = None) -> str:
