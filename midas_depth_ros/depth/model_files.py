@@ -87,11 +87,11 @@ KNOWN = (
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file that is ours: its network, what its mark says, and the bytes that were read."""
+    """An ONNX model that is ours: its network, what its mark says, its file or its bytes."""
 
     kind: NetworkKind
     about: Mapping[str, Any]
-    content: bytes
+    source: Path | bytes
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -113,7 +113,7 @@ def read_model_file(path: Path) -> ModelFile:
     if known is None or about.get('network', known.kind.name) != known.kind.name:
         raise refusal(path, *_sides(model), about=about, note=_published(model))
     refuse_what_is_not_finite({weight.name: weight.array() for weight in model.weights}, path)
-    return ModelFile(known.kind, about, content)
+    return ModelFile(known.kind, about, path)  # the libraries would keep its bytes for good
 
 
 def about_of(text: str) -> dict[str, Any]:

@@ -64,16 +64,19 @@ class OnnxruntimeBackend:
     def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
         self.choice = 'f32: the only precision of backend onnxruntime'
         threads = num_threads or len(os.sched_getaffinity(0))
-        from_file = weights.suffix.lower() in MODEL_SUFFIXES
-        own = read_model_file(weights) if from_file else converted(weights)
-        self.preprocess, self._finish = own.kind.preprocess, own.kind.finish
-        self.weights_sha256 = str(own.about.get('weights_sha256', ''))
+        self._session: ort.InferenceSession | None
         try:
-            self._session: ort.InferenceSession | None = opened(own.content, threads)
+            if weights.suffix.lower() in MODEL_SUFFIXES:
+                own = read_model_file(weights)
+                self._session = opened(own.source, threads)
+            else:
+                own, self._session = converted(weights, threads)
         except FAILURES as error:
             raise BackendUnavailable(
                 f'onnxruntime cannot run {weights} ({reason(error)}): use another backend'
             ) from error
+        self.preprocess, self._finish = own.kind.preprocess, own.kind.finish
+        self.weights_sha256 = str(own.about.get('weights_sha256', ''))
         self._input = self._session.get_inputs()[0].name
         self.infer(np.zeros((1, 3, *own.kind.usual_size), np.float32))  # allocates
 
@@ -108,10 +111,10 @@ def key(weights: Path) -> Key:
     )
 
 
-def converted(weights: Path) -> ModelFile:
-    """The ONNX model of a weights file, from the cache where it can be kept.
+def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSession]:
+    """The ONNX model of a weights file, from the cache where it can be kept; and a session of it.
 
-    Raises WeightsCorrupt, WeightsMismatch.
+    Raises WeightsCorrupt, WeightsMismatch, and what is in FAILURES.
     """
     entry_key = key(weights)
     kind, about = kind_of(weights), mark_of(kind_of(weights), entry_key.weights_sha256)
@@ -129,18 +132,18 @@ def converted(weights: Path) -> ModelFile:
         (folder / MODEL).write_bytes(make())
         return {**about, 'precision': 'f32'}
 
-    def own(folder: Path) -> ModelFile:
+    def own(folder: Path) -> tuple[ModelFile, ort.InferenceSession]:
         found = read_model_file(folder / MODEL)
         if (found.kind, found.about.get('weights_sha256', about['weights_sha256'])) != (
             kind, about['weights_sha256'],
         ):  # fmt: skip
             raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
-        return found
+        return found, opened(found.source, threads)
 
     try:
         return conversion_cache.load(entry_key, build, own, (MODEL,))
     except OSError:
-        return ModelFile(kind, about, make())
+        return ModelFile(kind, about, make()), opened(make(), threads)
 
 
 def opened(model: bytes | Path, threads: int) -> ort.InferenceSession:

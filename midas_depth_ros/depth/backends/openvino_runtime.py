@@ -189,7 +189,7 @@ class Runtime:
         """
         if path.suffix.lower() != '.xml':
             file = read_model_file(path)
-            return OwnModel(self._read(path, file.content), file.kind, file.about)
+            return OwnModel(self._read(path), file.kind, file.about)
         weights = path.with_suffix('.bin')
         if not os.path.lexists(weights):
             raise WeightsCorrupt(
@@ -206,9 +206,9 @@ class Runtime:
             )
         return OwnModel(model, own_kind(model, path, checked=checked), about)
 
-    def _read(self, path: Path, content: bytes | None = None) -> ov.Model:
+    def _read(self, path: Path) -> ov.Model:
         try:
-            return self._core.read_model(path if content is None else content)
+            return self._core.read_model(path)
         except (RuntimeError, MemoryError) as error:
             raise WeightsCorrupt(
                 f'{path} cannot be read as a model ({reason(error)}): copy the file again, or '
