@@ -34,6 +34,7 @@ from midas_depth_ros.depth.weights_file import WeightsFile, examine
 CHUNK = 1 << 12  # bytes: on a slow line more of them would be waited for, and lost, for minutes
 MAX_REDIRECTS = 10
 POLL_S = 0.05
+REASON_LENGTH = 600
 
 # How often in a row a fault of each kind is tried before giving up.
 TRIES_PERMANENT = 1
@@ -69,7 +70,8 @@ class TransferError(Exception):
     """Why a transfer ended early, and how many tries in a row such a fault deserves."""
 
     def __init__(self, reason: str, tries: int = TRIES_PERMANENT) -> None:
-        super().__init__(reason)
+        # Parts of it are the server's words, which go to a log and a terminal.
+        super().__init__(printable(reason[:REASON_LENGTH]))
         self.tries = tries
 
 

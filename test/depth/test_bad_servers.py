@@ -123,6 +123,19 @@ def test_a_lie_or_refusal_is_told_at_once(server, answer, reason):
     assert len(server.ranges) == 1
 
 
+def test_a_servers_words_cannot_speak_to_the_terminal(server, caplog):
+    nasty = 'text/\x1b[31mred' + 'd' * 5000
+    server.answers(
+        Answer(headers=(('Content-Type', nasty), ('Content-Length', '7'))),
+        Answer(302, body=b'', headers=(('Location', 'ftp://x/\x1b[2J' + 'l' * 5000),)),
+    )
+    for _ in range(2):
+        text = failure(server)
+        assert text.isprintable()
+        assert len(text) < 1500
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
 @pytest.mark.parametrize('status', [429, 500, 503])
 def test_a_busy_server_is_asked_again_a_few_times(server, status):
     server.answers(Answer(status, body=b'busy'), Answer(status, body=b'busy'), Answer())
