@@ -30,7 +30,7 @@ from midas_depth_ros.commands.video_command import video
 from midas_depth_ros.demo.command import demo
 from midas_depth_ros.depth import checkpoints
 from midas_depth_ros.depth.checkpoints import FileState, Finding, WeightsFile
-from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound, printable
+from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
 from midas_depth_ros.drive.command import drive
 from midas_depth_ros.drive.plan import DriveError
 from midas_depth_ros.export.command import export
