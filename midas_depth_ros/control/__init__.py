@@ -9,6 +9,7 @@ from midas_depth_ros.control.options import (
     SteeringOptions,
 )
 from midas_depth_ros.control.scan import BadScan, ScanView, read_scan
+from midas_depth_ros.control.sent import EchoWatch
 
 __all__ = [
     'Avoidance',
@@ -16,6 +17,7 @@ __all__ = [
     'BadScan',
     'ClosenessZones',
     'Decision',
+    'EchoWatch',
     'Moment',
     'ScanView',
     'SensorPlace',

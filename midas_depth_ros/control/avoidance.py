@@ -1,7 +1,7 @@
 """The avoidance: commands, scans and closeness in; a velocity and a state out, step by step.
 
-The robot goes forward only where fresh data says that it may, as fast as the room before it
-allows, and never faster than commanded. Times are s of one clock, which may be a simulated one.
+The robot goes only where fresh data says that it may, as fast as the room before it allows, and
+never faster than commanded. Times are s of one clock, which may be a simulated one.
 """
 
 from __future__ import annotations
@@ -11,18 +11,27 @@ import enum
 import math
 
 from midas_depth_ros.control.corridor import Pose
-from midas_depth_ros.control.freshness import Moment, age_of
-from midas_depth_ros.control.memory import ObstacleMemory
+from midas_depth_ros.control.freshness import Moment, StampWatch, age_of
+from midas_depth_ros.control.memory import FreeMemory, ObstacleMemory
 from midas_depth_ros.control.motion import MotionHistory
 from midas_depth_ros.control.options import AvoidanceOptions
 from midas_depth_ros.control.scan import ScanView
-from midas_depth_ros.control.sight import ClosenessSight, Limit, NoSight, ScanSight, Sight
+from midas_depth_ros.control.sent import ZeroWatch
+from midas_depth_ros.control.sight import (
+    ClosenessSight,
+    Limit,
+    NoSight,
+    Remembered,
+    ScanSight,
+    Sight,
+    footprint_of,
+)
 from midas_depth_ros.control.speed import follow
 from midas_depth_ros.control.steering import Steering
 
 LONGEST_STEP_S = 0.2  # speeding up: a late step must not become a leap
+LONGEST_GAP_S = 1.5  # after so long nobody knows where the robot has gone meanwhile
 PROBE_MPS = 0.05  # with what a state is found where no forward motion is commanded
-ZEROS_FOR_S = 1.0  # so long zeros are sent after the last command
 
 
 class State(enum.Enum):
@@ -34,6 +43,7 @@ class State(enum.Enum):
     NO_DATA = 'stopped: no data'
     NO_COMMAND = 'stopped: no command'
     BAD_COMMAND = 'stopped: bad command'
+    ECHO = 'stopped: own commands come back'
     NO_CLOCK = 'stopped: the clock stands still'
 
 
@@ -41,7 +51,8 @@ class State(enum.Enum):
 class Decision:
     """What to send: m/s forward and rad/s to the left; and why.
 
-    `silent`: nothing was commanded for so long that sending zeros would only be in the way.
+    `silent`: nothing is commanded, and zeros have been sent for so long that more of them would
+    only be in the way. `turning_checked`: all that the corners come over in turning is known.
     """
 
     linear: float
@@ -52,6 +63,7 @@ class Decision:
     free_m: float = math.nan
     unknown_share: float = math.nan
     silent: bool = False
+    turning_checked: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,154 +76,267 @@ class _Order:
     text: str = ''
 
 
+@dataclasses.dataclass(frozen=True)
+class _Gap:
+    """Turning rates in rad/s: as obstacles have it, and straight toward the free gap."""
+
+    angular: float
+    steer: float
+
+
+class _Input:
+    """The newest message of one input, and why the last one that came was refused."""
+
+    def __init__(self) -> None:
+        self.watch = StampWatch()
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing has come."""
+        self.watch.clear()
+        self.moment: Moment | None = None
+        self.refusal = ''
+
+    def take(self, moment: Moment, timeout_s: float, options: AvoidanceOptions) -> str:
+        """A message has come; why it cannot be used, or ''."""
+        self.refusal = self.watch.fault_of(moment, timeout_s, options.stamps, options.other_clock)
+        if not self.refusal:
+            self.moment = moment
+        return self.refusal
+
+    def fault_at(self, now_s: float, timeout_s: float, options: AvoidanceOptions) -> str:
+        """Why there is nothing fresh; '' if there is."""
+        if self.moment is None:
+            return self.refusal or 'none yet'
+        age = age_of(self.moment, now_s, timeout_s, options.stamps, options.other_clock)
+        return age.fault and (self.refusal or age.fault)
+
+
 class Avoidance:
-    """Keeps the newest of every input and decides at each step. `options` may be swapped."""
+    """Keeps the newest of every input and decides at each step. `options` may be swapped.
+
+    `fed_back`: what is sent comes in again as a command; then no command counts.
+    """
 
     def __init__(self, options: AvoidanceOptions) -> None:
         self.options = options
+        self.fed_back = False
         self._motion = MotionHistory()
-        self._memory = ObstacleMemory()
+        self._obstacles, self._floor = ObstacleMemory(), FreeMemory()
         self._steering = Steering()
+        self._zeros = ZeroWatch()
+        self._scan_input, self._closeness_input = _Input(), _Input()
+        self._command_input = _Input()
         self._last_s = math.nan
         self.forget()
 
+    @property
+    def owes_zero(self) -> bool:
+        """Whether what was sent last is a speed, or zero not for long enough."""
+        return self._zeros.owes()
+
     def forget(self) -> None:
         """Drop all data and commands and stand, as after a jump of the clock."""
-        self._scan: tuple[ScanView, Moment] | None = None
-        self._closeness: tuple[tuple[float, float, float], Moment] | None = None
-        self._command: tuple[tuple[float, float], Moment] | None = None
+        for each in (self._scan_input, self._closeness_input, self._command_input):
+            each.clear()
+        self._view: ScanView | None = None
+        self._closeness = (math.nan, math.nan, math.nan)
+        self._command = (0.0, 0.0)
+        self._scan_s = math.nan  # when the newest scan was measured
         self._linear = self._angular = 0.0
         self._blocked_s = math.nan  # when forward was last impossible; NaN = it is possible
-        self._ordered_s = -math.inf
         self._motion.clear()
-        self._memory.clear()
+        self._obstacles.clear()
+        self._floor.clear()
 
-    def see_scan(self, view: ScanView, moment: Moment) -> None:
-        """A scan came."""
+    def see_scan(self, view: ScanView, moment: Moment) -> str:
+        """A scan came. Returns why it cannot be used, or ''."""
+        fault = self._scan_input.take(moment, self.options.timeout, self.options)
+        if fault:
+            return fault
         seen_s, moved = moment.measured_s(self.options.stamps), Pose()
-        if self._scan:
-            moved = self._motion.since(self._scan[1].measured_s(self.options.stamps), seen_s)
-        self._memory.see(view, seen_s, moved, self.options)
-        self._scan = (view, moment)
+        if self._view is not None:
+            moved = self._motion.since(self._scan_s, seen_s)
+        self._scan_s = seen_s
+        self._remember(view, moved)
+        return ''
 
-    def see_closeness(self, left: float, centre: float, right: float, moment: Moment) -> None:
-        """Closeness came."""
-        self._closeness = ((left, centre, right), moment)
+    def see_again(self, view: ScanView) -> None:
+        """The newest scan, now that more is known of it."""
+        if self._view is not None:
+            self._remember(view, Pose())
 
-    def command(self, linear: float, angular: float, moment: Moment) -> None:
-        """A command came: m/s forward (negative = back), rad/s to the left."""
-        self._command = ((linear, angular), moment)
+    def see_closeness(self, left: float, centre: float, right: float, moment: Moment) -> str:
+        """Closeness came. Returns why it cannot be used, or ''."""
+        fault = self._closeness_input.take(moment, self.options.timeout, self.options)
+        if not fault:
+            self._closeness = (left, centre, right)
+        return fault
 
-    def step(self, now_s: float) -> Decision:
-        """What to send now."""
-        if now_s < self._last_s:
+    def command(self, linear: float, angular: float, moment: Moment) -> str:
+        """A command came: m/s forward (negative = back), rad/s to the left.
+
+        Returns why it cannot be used, or ''.
+        """
+        fault = self._command_input.take(moment, self.options.command_timeout, self.options)
+        if not fault:
+            self._command = (linear, angular)
+        return fault
+
+    def halt(self, text: str, steady_s: float) -> Decision:
+        """The clock stands still: forget everything and stand. `steady_s` is that of another."""
+        self.forget()
+        silent = not self._zeros.owes()
+        if not silent:
+            self._zeros.sent(0.0, 0.0, self._last_s, steady_s)
+        return Decision(0.0, 0.0, State.NO_CLOCK, text, 'none', silent=silent)
+
+    def step(self, now_s: float, steady_s: float | None = None) -> Decision:
+        """What to send now. `steady_s`: the same moment by a clock that never jumps."""
+        if now_s < self._last_s or now_s - self._last_s > LONGEST_GAP_S:
             self.forget()
             self._last_s = now_s
         elapsed_s = now_s - self._last_s if self._last_s <= now_s else 0.0
         self._last_s = now_s
         order, sight = self._order(now_s), self._sight(now_s)
-        limit, angular = self._limit(order, sight, now_s)
-        linear = self._target(order, sight, limit)
-        stopped = limit.speed == 0 or order.state is not None
-        self._follow(order, linear, angular, limit, stopped, elapsed_s)
+        turn = sight.turn(order.angular)
+        limit, angular = self._limit(order, turn, sight, now_s)
+        self._follow(order, limit, angular, elapsed_s)
         self._motion.sent(now_s, self._linear, self._angular)
-        return self._decision(order, sight, limit, now_s)
+        decision = self._decision(order, turn, sight, limit)
+        if not decision.silent:
+            self._zeros.sent(
+                self._linear, self._angular, now_s, now_s if steady_s is None else steady_s
+            )
+        return decision
+
+    def _remember(self, view: ScanView, moved: Pose) -> None:
+        self._view = view
+        self._obstacles.see(view, self._scan_s, moved, self.options)
+        points = self._obstacles.x, self._obstacles.y
+        self._floor.see(view, self._scan_s, moved, points, footprint_of(self.options))
 
     def _order(self, now_s: float) -> _Order:
-        if self._command is None:
-            return _Order(state=State.NO_COMMAND, text='none yet')
-        (linear, angular), moment = self._command
-        fault = age_of(moment, now_s, self.options.command_timeout, self.options.stamps).fault
+        options = self.options
+        if self.fed_back:
+            return _Order(state=State.ECHO, text='what is sent comes in again as a command')
+        fault = self._command_input.fault_at(now_s, options.command_timeout, options)
         if fault:
             return _Order(state=State.NO_COMMAND, text=fault)
-        self._ordered_s = now_s
+        linear, angular = self._command
         if not (math.isfinite(linear) and math.isfinite(angular)):
             return _Order(state=State.BAD_COMMAND, text=f'{linear} m/s, {angular} rad/s')
-        return _Order(linear, angular)
+        if linear < 0 and not options.allow_reverse:
+            text = 'backing up is switched off: allow_reverse'
+            return _Order(angular=_within(angular, options.max_turn_rate), state=None, text=text)
+        slowest = -min(options.max_reverse_speed, options.max_speed)
+        linear = max(slowest, min(options.max_speed, linear))
+        return _Order(linear, _within(angular, options.max_turn_rate))
 
     def _sight(self, now_s: float) -> Sight:
         options, faults = self.options, []
+        scan_fault = self._scan_input.fault_at(now_s, options.timeout, options)
+        remembered = self._remembered(now_s, fresh=not scan_fault)
         if options.source != 'closeness':
-            fault = self._fault_of(self._scan, now_s)
-            if self._scan and not fault:
-                view, moment = self._scan
-                pose = self._motion.since(moment.measured_s(options.stamps), now_s)
-                return ScanSight(view, self._memory, pose, options)
-            faults.append(f'scan: {fault}')
+            if self._view is not None and not scan_fault:
+                return ScanSight(self._view, remembered, options)
+            faults.append(f'scan: {scan_fault}')
         if options.source != 'scan':
-            fault = self._fault_of(self._closeness, now_s)
-            if self._closeness and not fault:
-                return ClosenessSight(*self._closeness[0], options)
+            fault = self._closeness_input.fault_at(now_s, options.timeout, options)
+            if not fault:
+                return ClosenessSight(self._closeness, remembered, options)
             faults.append(f'closeness: {fault}')
-        return NoSight('; '.join(faults))
+        return NoSight('; '.join(faults), remembered, options)
 
-    def _fault_of(self, seen: tuple[object, Moment] | None, now_s: float) -> str:
-        if seen is None:
-            return 'none yet'
-        return age_of(seen[1], now_s, self.options.timeout, self.options.stamps).fault
+    def _remembered(self, now_s: float, fresh: bool) -> Remembered:
+        pose = Pose()
+        if self._view is not None:
+            pose = self._motion.since(self._scan_s, now_s)
+            self._floor.stand(pose, now_s, footprint_of(self.options))
+        newest_s = self._scan_s if fresh else math.inf
+        return Remembered(self._obstacles, self._floor, pose, now_s, self.options.memory, newest_s)
 
-    def _limit(self, order: _Order, sight: Sight, now_s: float) -> tuple[Limit, float]:
-        """The limit on going forward, and the turning rate with which it was found."""
-        forward = order.linear if order.linear > 0 else PROBE_MPS
-        angular, blocked = order.angular, not math.isnan(self._blocked_s)
-        limit = sight.limit(forward, angular, blocked)
-        if self.options.steering.enabled and order.linear > 0 and limit.known:
-            weight = 1 - min(limit.speed / forward, 1.0)
-            if weight > 0:
-                angular = (1 - weight) * angular + weight * sight.steer(self._steering)
-                limit = sight.limit(forward, angular, blocked)
-        if limit.speed == 0:
-            self._blocked_s = now_s
-        elif blocked and now_s - self._blocked_s < self.options.resume_delay:
-            limit = dataclasses.replace(limit, speed=0.0)
+    def _limit(self, order: _Order, turn: float, sight: Sight, now_s: float) -> tuple[Limit, float]:
+        """The limit on the commanded direction, and the turning rate with which it was found."""
+        if order.linear < 0:
+            limit, angular = sight.reverse(-order.linear, turn), turn
         else:
-            self._blocked_s = math.nan
+            limit, angular = self._forward_limit(order, turn, sight, now_s)
         if order.state or not (limit.known or self.options.turn_without_data):
             angular = 0.0
         return limit, angular
 
-    def _target(self, order: _Order, sight: Sight, limit: Limit) -> float:
+    def _forward_limit(
+        self, order: _Order, angular: float, sight: Sight, now_s: float
+    ) -> tuple[Limit, float]:
+        blocked = not math.isnan(self._blocked_s)
         if order.linear > 0:
-            return min(limit.speed, order.linear)
-        if order.linear < 0 and self.options.allow_reverse:
-            speed = min(-order.linear, self.options.max_reverse_speed)
-            return -sight.reverse(speed, order.angular) if speed > 0 else 0.0
-        return 0.0
+            gap = self._steered(order, angular, sight, blocked)
+            limit = sight.limit(order.linear, gap.angular, blocked, self._linear)
+            # Who turns on the spot turns wholly toward the gap.
+            angular = gap.steer if limit.on_the_spot else gap.angular
+        else:
+            limit = sight.limit(PROBE_MPS, 0.0, blocked)
+        if limit.speed == 0 and not limit.on_the_spot:
+            self._blocked_s = now_s
+        elif blocked and now_s - self._blocked_s < self.options.resume_delay:
+            # Nor does it turn: the way was looked at from here.
+            limit, angular = dataclasses.replace(limit, speed=0.0), 0.0 if order.linear else angular
+        else:
+            self._blocked_s = math.nan
+        return limit, angular
 
-    def _follow(
-        self,
-        order: _Order,
-        linear: float,
-        angular: float,
-        limit: Limit,
-        stopped: bool,
-        elapsed_s: float,
-    ) -> None:
-        """Take one step toward the target, within the accelerations."""
+    def _steered(self, order: _Order, angular: float, sight: Sight, blocked: bool) -> _Gap:
+        """The turning rate on the way to the free gap, the more so the nearer obstacles are."""
+        if not self.options.steering.enabled:
+            return _Gap(angular, angular)
+        limit = sight.by_obstacles(order.linear, angular, blocked)
+        weight = 1 - min(limit.speed / order.linear, 1.0)
+        if not (limit.known and weight > 0):
+            return _Gap(angular, angular)
+        steer = sight.steer(self._steering)
+        return _Gap(sight.turn((1 - weight) * angular + weight * steer), sight.turn(steer))
+
+    def _follow(self, order: _Order, limit: Limit, angular: float, elapsed_s: float) -> None:
+        """Take one step toward what is allowed, within the accelerations."""
         options, previous = self.options, self._linear
+        linear = _within(order.linear, limit.speed)
         if order.state is None:  # who commands less gets less at once
             previous = min(max(previous, min(order.linear, 0.0)), max(order.linear, 0.0))
         rise = options.acceleration * min(elapsed_s, LONGEST_STEP_S)
         hard = options.stop_deceleration * elapsed_s
+        stopped = limit.speed == 0 or order.state is not None
         fall = hard if stopped else min(hard, options.deceleration * elapsed_s)
         self._linear = follow(previous, linear, rise, fall)
-        if linear >= 0 and self._linear > limit.braking:
-            self._linear = max(linear, min(self._linear, previous - hard))
+        if abs(self._linear) > limit.braking and linear * self._linear >= 0:
+            braked = min(abs(self._linear), abs(previous) - hard)
+            self._linear = math.copysign(max(abs(linear), braked), self._linear)
+        if self._linear and order.linear:
+            # While it rolls, no tighter curve than was looked at.
+            angular = _within(angular, limit.curvature * abs(self._linear))
         turning = options.angular_acceleration * min(elapsed_s, LONGEST_STEP_S)
         self._angular = follow(self._angular, angular, turning, math.inf)
 
-    def _decision(self, order: _Order, sight: Sight, limit: Limit, now_s: float) -> Decision:
+    def _decision(self, order: _Order, turn: float, sight: Sight, limit: Limit) -> Decision:
         state, text = State.CLEAR, limit.text
-        if not limit.known:
+        if order.state is State.ECHO:
+            state, text = order.state, order.text
+        elif not limit.known:
             state = State.NO_DATA
         elif order.state is not None:
             state, text = order.state, order.text
+        elif order.text:
+            state, text = State.BAD_COMMAND, order.text
         elif limit.speed == 0:
             state = State.OBSTACLE
-        elif limit.speed < order.linear:
+        elif limit.speed < abs(order.linear) or limit.eased:
             state = State.SLOWING
+        if order.state is None and turn != order.angular:
+            text += '; turning is held: a corner would touch something'
+            if state is State.CLEAR:
+                state = State.SLOWING if turn or order.linear else State.OBSTACLE
         standing = self._linear == 0 and self._angular == 0
-        silent = standing and now_s - self._ordered_s > self.options.command_timeout + ZEROS_FOR_S
+        silent = order.state is State.NO_COMMAND and standing and not self._zeros.owes()
         return Decision(
             self._linear,
             self._angular,
@@ -221,4 +346,9 @@ class Avoidance:
             limit.free_m,
             limit.unknown_share,
             silent,
+            sight.turning_checked,
         )
+
+
+def _within(value: float, most: float) -> float:
+    return max(-most, min(most, value)) + 0.0  # no zero has a sign

@@ -1,7 +1,8 @@
-"""How far the robot can go: what it sweeps on a straight line or an arc, and what it would hit.
+"""How far the robot can go: what it sweeps on a straight line, an arc or a turn, and would hit.
 
 Points on the robot's plane come in (m; x forward, y left, origin where it turns), distances
-along its way come out. The footprint is a rectangle; what is ahead keeps a margin at the sides.
+along its way or angles come out. The footprint is a rectangle; what is ahead keeps a margin at
+the sides.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.control.scan import FULL_TURN, ScanView
+from midas_depth_ros.control.sighted import FULL_TURN
 
 Floats = NDArray[np.float64]
 STRAIGHT = 1e-4  # 1/m: flatter arcs are straight
 TIGHTEST = 1e3  # 1/m
-SAMPLES_ACROSS = 61
+# What lies deeper within the outline cannot be a thing beside the robot: it is its own.
+OWN_DEPTH_M = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,13 @@ class Pose:
         dx, dy = x - self.x, y - self.y
         return c * dx + s * dy, c * dy - s * dx
 
+    def then(self, step: Pose) -> Pose:
+        """The pose after this one and a further one, which is seen from it."""
+        c, s = math.cos(self.yaw), math.sin(self.yaw)
+        return Pose(
+            self.x + c * step.x - s * step.y, self.y + s * step.x + c * step.y, self.yaw + step.yaw
+        )
+
     def moved(self, forward: float, turned: float) -> Pose:
         """The pose after an arc of `forward` m on which the robot turned by `turned` rad."""
         yaw = self.yaw + turned / 2
@@ -57,9 +66,27 @@ class Footprint:
     rear: float
     margin: float = 0.0
 
+    @property
+    def length(self) -> float:
+        """From back to front, m."""
+        return self.front + self.rear
+
+    @property
+    def radius(self) -> float:
+        """Of the circle that its corners sweep on the spot, m."""
+        return math.hypot(max(self.front, self.rear), self.half_width)
+
     def backward(self) -> Footprint:
         """The same robot when its back is its front."""
         return Footprint(self.half_width, self.rear, self.front, self.margin)
+
+    def grown(self, by: float) -> Footprint:
+        """The same robot, larger to all sides."""
+        return Footprint(self.half_width + by, self.front + by, self.rear + by, self.margin)
+
+    def covers(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
+        """Whether it stands on each point."""
+        return (x >= -self.rear) & (x <= self.front) & (np.abs(y) <= self.half_width)
 
 
 def free_straight(x: Floats, y: Floats, footprint: Footprint) -> float:
@@ -113,15 +140,58 @@ def _turn(now: Floats, edge_x: Floats | float, edge_away: Floats | float) -> Flo
     return np.mod(now - np.arctan2(edge_x, edge_away), FULL_TURN)
 
 
-def unknown_shares(
-    view: ScanView, pose: Pose, footprint: Footprint, distances: Floats, direction: int = 1
-) -> Floats:
-    """Which share of the corridor's width, at each distance before the front, no beam tells of.
+def free_turn(x: Floats, y: Floats, left: bool, footprint: Footprint, margin: float) -> float:
+    """How far (rad) the robot may turn on the spot before a corner or side touches a point.
 
-    `pose` is that of the robot now, from where it was at the scan; `direction` -1 looks backward.
+    Inf = freely. `margin` (m) is kept to what is not within it already. A point that touches or
+    is a little within the outline stops only the turning that would press on it.
     """
-    half = footprint.half_width + footprint.margin
-    across = np.linspace(-half, half, SAMPLES_ACROSS)
-    ahead = direction * (footprint.front + distances)
-    x, y = pose.to_past(*np.broadcast_arrays(ahead[:, None], across[None, :]))
-    return 1.0 - view.knows(x, y).mean(axis=1)
+    if not left:
+        y = -y
+    near = np.hypot(x, y) <= footprint.radius + margin
+    x, y = x[near], y[near]
+    free = math.inf
+    wide = footprint.grown(margin)
+    beside = wide.covers(x, y)
+    for outline, these in ((wide, ~beside), (footprint, beside & ~footprint.covers(x, y))):
+        free = min(free, _turn_to_touch(x[these], y[these], outline))
+    within = footprint.covers(x, y)
+    return 0.0 if _pressed(x[within], y[within], footprint) else free
+
+
+def _turn_to_touch(x: Floats, y: Floats, footprint: Footprint) -> float:
+    """The least turn to the left after which one of the points, all outside, is touched."""
+    squared, bearing = x * x + y * y, np.arctan2(y, x)
+    turn = np.full(x.shape, np.inf)
+    half, front, rear = footprint.half_width, footprint.front, footprint.rear
+    for edge in (front, -rear):
+        root = np.sqrt(np.maximum(squared - edge**2, 0))
+        for at in (root, -root):
+            valid = (squared >= edge**2) & (np.abs(at) <= half)
+            angle = np.mod(bearing - np.arctan2(at, edge), FULL_TURN)
+            turn = np.where(valid, np.minimum(turn, angle), turn)
+    for edge in (half, -half):
+        root = np.sqrt(np.maximum(squared - edge**2, 0))
+        for at in (root, -root):
+            valid = (squared >= edge**2) & (at <= front) & (at >= -rear)
+            angle = np.mod(bearing - np.arctan2(edge, at), FULL_TURN)
+            turn = np.where(valid, np.minimum(turn, angle), turn)
+    return float(turn.min(initial=math.inf))
+
+
+def _pressed(x: Floats, y: Floats, footprint: Footprint) -> bool:
+    """Whether a turn to the left would take one of the points, all within, deeper."""
+    depths = np.stack(
+        [
+            footprint.front - x,
+            x + footprint.rear,
+            footprint.half_width - y,
+            y + footprint.half_width,
+        ]
+    )
+    # How fast each edge comes over the point, in m for each rad.
+    pressing = np.stack([-y, y, x, -x])
+    edge = depths.argmin(axis=0)[None, :]
+    depth = np.take_along_axis(depths, edge, axis=0)
+    press = np.take_along_axis(pressing, edge, axis=0)
+    return bool(((depth <= OWN_DEPTH_M) & (press > 0)).any())

@@ -1,7 +1,8 @@
 """How old a message is, and whether that is too old: by when it came and by its header's stamp.
 
-Times in, a verdict out. A stamp is believed where the clocks agree; a stamp that is zero, lies
-in the future or is older than any transport could make it tells of another clock instead.
+Times in, a verdict out. A stamp is believed where the clocks agree. One that is not set, lies in
+the future or is older than any transport could make it tells of another clock: such messages are
+refused, unless `other_clock` says that they may be judged by when they came.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import math
 
 FUTURE_S = 0.2  # so far may a well set clock of another machine be ahead
 OTHER_CLOCK_S = 60.0  # no queue is so long: who stamps like this has another clock
+CREEPING = 0.05  # stamps that go on by less than this share of the time stand still
 
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
-    """When a message came and when it says it was measured; all in s of one clock, NaN = unset."""
+    """When a message came and when it says it was measured; all in s of one clock.
+
+    `stamp_s` is 0 where a header's stamp is not set, and NaN where there is no header.
+    """
 
     received_s: float
     stamp_s: float = math.nan
@@ -26,11 +31,26 @@ class Moment:
         offset = self.received_s - self.stamp_s
         return self.stamp_s > 0 and -FUTURE_S <= offset <= OTHER_CLOCK_S
 
+    @property
+    def unstamped(self) -> bool:
+        """There is no header that could tell."""
+        return math.isnan(self.stamp_s)
+
     def measured_s(self, stamps: str) -> float:
         """The best guess of when it was measured; not later than it came."""
         if stamps != 'ignore' and self.clocks_agree:
             return min(self.stamp_s, self.received_s)
         return self.received_s
+
+    def other_clock(self) -> str:
+        """Why the stamp cannot be of our clock."""
+        if self.unstamped:
+            return 'not stamped'
+        if self.stamp_s == 0:
+            return 'not stamped (its stamp is 0)'
+        offset = self.received_s - self.stamp_s
+        side = f'{offset:.3g} s behind' if not offset < 0 else f'{-offset:.3g} s ahead of'
+        return f'stamped by another clock, {side} ours'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,23 +62,75 @@ class Age:
     by_stamp: bool = False
 
 
-def age_of(moment: Moment, now_s: float, timeout_s: float, stamps: str = 'auto') -> Age:
+def age_of(
+    moment: Moment,
+    now_s: float,
+    timeout_s: float,
+    stamps: str = 'auto',
+    other_clock: bool = False,
+) -> Age:
     """How old a message is, and whether that is within the timeout.
 
-    `stamps`: 'auto' believes the stamp where the clocks agree and else only the time of receipt;
-    'require' refuses what has no such stamp; 'ignore' looks at the time of receipt alone.
+    `stamps`: 'auto' believes the stamp where the clocks agree; where they do not the message is
+    refused, or with `other_clock` judged by the time of receipt. A message that has no header is
+    always judged so. 'require' refuses every message without a stamp of our clock; 'ignore' looks
+    at the time of receipt alone.
     """
     since_receipt = now_s - moment.received_s
     if not since_receipt >= 0:
         return Age(math.inf, 'the clock went back')
-    if stamps == 'ignore' or (stamps == 'auto' and not moment.clocks_agree):
+    if stamps == 'ignore':
         return _verdict(since_receipt, timeout_s, 'silent for', False)
     if not moment.clocks_agree:
-        offset = moment.received_s - moment.stamp_s
-        return Age(math.inf, f'stamped by another clock, {offset:.3g} s behind ours')
+        if stamps == 'require' or not (other_clock or moment.unstamped):
+            return Age(math.inf, moment.other_clock())
+        return _verdict(since_receipt, timeout_s, 'silent for', False)
     if since_receipt > timeout_s:
         return _verdict(since_receipt, timeout_s, 'silent for', True)
     return _verdict(now_s - moment.measured_s(stamps), timeout_s, 'late: stamped', True)
+
+
+class StampWatch:
+    """Judges the messages of one input as they come: late, frozen, or older than the last one."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what came, as after a jump of the clock."""
+        self._newest = Moment(-math.inf, -math.inf)
+        self._began = self._newest
+        self._alike = 0
+
+    def fault_of(
+        self, moment: Moment, timeout_s: float, stamps: str, other_clock: bool = False
+    ) -> str:
+        """Why a message that has just come cannot be used; empty if it can."""
+        age = age_of(moment, moment.received_s, timeout_s, stamps, other_clock)
+        if age.fault:
+            return age.fault
+        if moment.unstamped or moment.stamp_s == 0:
+            return ''
+        ahead = moment.stamp_s - self._newest.stamp_s
+        if ahead == 0:
+            self._alike += 1
+            return f'frozen: {self._alike + 1} messages with the same stamp'
+        if ahead < 0 and moment.received_s - self._newest.received_s <= timeout_s:
+            return f'stamped {-ahead:.3g} s before the message that came before it'
+        self._alike = 0
+        self._newest = moment
+        return '' if age.by_stamp else self._creeping(moment, timeout_s)
+
+    def _creeping(self, moment: Moment, timeout_s: float) -> str:
+        """Where only the time of receipt counts, a stamp must go on with it."""
+        passed = moment.received_s - self._began.received_s
+        went_on = moment.stamp_s - self._began.stamp_s
+        if 0 <= passed <= timeout_s and went_on > 0:
+            return ''
+        if went_on > 0 and math.isfinite(passed) and went_on < CREEPING * passed:
+            return f'frozen: its stamp went on by {went_on:.3g} s in {passed:.3g} s'
+        self._began = moment
+        return ''
 
 
 def _verdict(seconds: float, timeout_s: float, words: str, by_stamp: bool) -> Age:

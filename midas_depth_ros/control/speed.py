@@ -43,6 +43,17 @@ def braking_speed(room_m: float, options: AvoidanceOptions) -> float:
     return brake * (math.sqrt(reaction**2 + 2 * max(room_m, 0.0) / brake) - reaction)
 
 
+def stopping_way(speed: float, options: AvoidanceOptions) -> float:
+    """How far (m) the robot goes on from `speed` until it stands, reaction time included."""
+    return speed * options.reaction_time + speed**2 / (2 * options.stop_deceleration)
+
+
+def turning_speed(free_rad: float, options: AvoidanceOptions) -> float:
+    """The turning rate (rad/s) from which the robot comes to rest within an angle."""
+    brake, reaction = options.angular_acceleration, options.reaction_time
+    return brake * (math.sqrt(reaction**2 + 2 * max(free_rad, 0.0) / brake) - reaction)
+
+
 def worst_closeness(left: float, centre: float, right: float, zones: ClosenessZones) -> float:
     """One closeness for all three, on the scale of the centre; NaN where any is unknown.
 

@@ -32,6 +32,8 @@ class ScanReflexes:
             options.range_min,
             options.range_max,
             self._avoidance.options.sensor,
+            getattr(scan, 'seen_free', None),
+            self._avoidance.options.smallest_obstacle,
         )
         self._avoidance.see_scan(view, Moment(now_s, stamp_s))
 

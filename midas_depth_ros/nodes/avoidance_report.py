@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
@@ -16,8 +17,10 @@ LEVELS = {
     State.NO_COMMAND: DiagnosticStatus.OK,
     State.BAD_COMMAND: DiagnosticStatus.WARN,
     State.NO_DATA: DiagnosticStatus.ERROR,
+    State.ECHO: DiagnosticStatus.ERROR,
     State.NO_CLOCK: DiagnosticStatus.ERROR,
 }
+RECENT_S = 3.0  # so long a refusal is a warning
 
 
 @dataclasses.dataclass
@@ -30,6 +33,10 @@ class Input:
     last_fault: str = ''
     publishers: int = 0
     incompatible: tuple[str, ...] = ()
+    joined: int = 0  # with what it belongs to
+    by_receipt: str = ''  # why the stamps of what is used do not count
+    refused_s: float = -math.inf  # when, by the steady clock
+    logged_s: float = -math.inf
 
     def values(self, name: str) -> dict[str, object]:
         """As key and value."""
@@ -40,6 +47,8 @@ class Input:
             f'{name} received': self.received,
             f'{name} refused': self.refused,
             f'{name} last fault': self.last_fault,
+            f'{name} judged by receipt': self.by_receipt,
+            **({f'{name} joined with a scan': self.joined} if name == 'seen_free' else {}),
         }
 
 
@@ -48,11 +57,33 @@ def sentence(decision: Decision) -> str:
     return f'{decision.state.value} ({decision.text})'
 
 
-def avoidance_status(node: str, decision: Decision, inputs: dict[str, Input]) -> DiagnosticStatus:
-    """The status of the node: ERROR while it is blind, OK while it does its work."""
-    text = sentence(decision)
+def avoidance_status(
+    node: str,
+    decision: Decision,
+    inputs: dict[str, Input],
+    sensor: str = '',
+    others: Sequence[str] = (),
+    steady_s: float = math.inf,
+) -> DiagnosticStatus:
+    """The status of the node: ERROR while it is blind, OK while it does its work.
+
+    WARN while messages are refused, or while `others` publish on cmd_vel, too. `sensor` says
+    where the scans come from.
+    """
+    warnings = [
+        f'{entry.topic} refused: {entry.last_fault}'
+        for entry in inputs.values()
+        if steady_s - entry.refused_s <= RECENT_S and entry.last_fault not in decision.text
+    ]
+    if others:
+        warnings.append(f'cmd_vel comes also from {", ".join(others)}: they are not checked')
+    notes = [
+        f'{entry.topic} {entry.by_receipt}: judged by receipt'
+        for entry in inputs.values()
+        if entry.by_receipt
+    ]
     if decision.state is State.NO_DATA:
-        text += ''.join(f'; {reason}' for name in inputs for reason in inputs[name].incompatible)
+        notes += [reason for entry in inputs.values() for reason in entry.incompatible]
     values: dict[str, object] = {
         'state': decision.state.value,
         'reason': decision.text,
@@ -61,13 +92,24 @@ def avoidance_status(node: str, decision: Decision, inputs: dict[str, Input]) ->
         'angular [rad/s]': f'{decision.angular:.3f}',
         'free way [m]': _number(decision.free_m),
         'unknown share of the corridor': _number(decision.unknown_share),
+        'turning checked': _turning(decision),
+        'sensor place': sensor,
+        'others on cmd_vel': ', '.join(others),
     }
     for name, entry in inputs.items():
         values |= entry.values(name)
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    return DiagnosticStatus(
-        name=f'{node}: avoidance', level=LEVELS[decision.state], message=text, values=pairs
-    )
+    level = LEVELS[decision.state]
+    if warnings and level == DiagnosticStatus.OK:
+        level = DiagnosticStatus.WARN
+    text = '; '.join([sentence(decision), *warnings, *notes])
+    return DiagnosticStatus(name=f'{node}: avoidance', level=level, message=text, values=pairs)
+
+
+def _turning(decision: Decision) -> str:
+    if decision.turning_checked:
+        return 'yes'
+    return 'only by what is remembered: nobody looks beside the robot'
 
 
 def _number(value: float) -> str:

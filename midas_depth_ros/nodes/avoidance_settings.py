@@ -12,11 +12,15 @@ DEFAULT = AvoidanceOptions()
 
 @dataclasses.dataclass(frozen=True)
 class SensorParameters:
-    """Where the scan's frame sits on the robot; the same fields as `control.SensorPlace`."""
+    """Where the scan's frame sits on the robot; the same fields as `control.SensorPlace`.
+
+    TF says it where there is one, see `base_frame`.
+    """
 
     x: float = parameter(
         DEFAULT.sensor.x,
-        'How far the origin of the scan lies before the point about which the robot turns.',
+        'How far the origin of the scan lies before the point about which the robot turns. Counts '
+        'where TF does not say it, see base_frame; 0 = a scan in a frame of that point.',
         unit='m',
         minimum=-5.0,
         maximum=5.0,
@@ -24,7 +28,7 @@ class SensorParameters:
     )
     y: float = parameter(
         DEFAULT.sensor.y,
-        'How far it lies to the left of it.',
+        'How far it lies to the left of it; as sensor.x.',
         unit='m',
         minimum=-5.0,
         maximum=5.0,
@@ -32,7 +36,7 @@ class SensorParameters:
     )
     yaw: float = parameter(
         DEFAULT.sensor.yaw,
-        'How far the x axis of the scan is turned to the left of straight ahead.',
+        'How far the x axis of the scan is turned to the left of straight ahead; as sensor.x.',
         unit='rad',
         minimum=-3.1416,
         maximum=3.1416,
@@ -59,6 +63,12 @@ class SensorParameters:
     zero_is_clear: bool = parameter(
         DEFAULT.sensor.zero_is_clear,
         'The sensor says 0 where it saw nothing, as some lidars do; otherwise 0 is unknown.',
+        live=True,
+    )
+    frame: str = parameter(
+        DEFAULT.sensor.frame,
+        'The only frame_id whose scans count; empty = that of the first scan. Scans of other '
+        'frames are refused.',
         live=True,
     )
 
@@ -95,6 +105,15 @@ class ClosenessParameters:
         unit='m/s',
         minimum=0.0,
         maximum=10.0,
+        live=True,
+    )
+    view: float = parameter(
+        DEFAULT.closeness.view,
+        'How wide the camera sees. A curve so tight that its inner side is never in view is turned '
+        'on the spot.',
+        unit='rad',
+        minimum=0.1,
+        maximum=3.1416,
         live=True,
     )
 
@@ -167,9 +186,38 @@ class AvoidanceSettings:
     )
     stamps: str = parameter(
         DEFAULT.stamps,
-        'Age by header stamps: auto = where they can be of our clock, else by receipt; require = '
-        'refuse others; ignore = by receipt alone.',
+        'Age by header stamps: auto = they must be of our clock (see other_clock; a Twist has '
+        'none); require = that, without exception; ignore = by receipt alone.',
         choices=('auto', 'require', 'ignore'),
+        live=True,
+    )
+    other_clock: bool = parameter(
+        DEFAULT.other_clock,
+        'With stamps auto: what is stamped by another clock (not at all, ahead of ours, or more '
+        'than 60 s behind) is judged by when it came instead of refused. Then nobody notices what '
+        'comes late.',
+        live=True,
+    )
+    base_frame: str = parameter(
+        'base_link',
+        'Frame at the point about which the robot turns, x ahead. Where tf2_ros is installed, TF '
+        'says where the frame of a scan lies in it; empty = sensor.x, y and yaw say it. They do '
+        'also without tf2_ros, and for scans in base_frame itself.',
+    )
+    max_speed: float = parameter(
+        DEFAULT.max_speed,
+        'Fastest speed forward; whoever commands more gets this.',
+        unit='m/s',
+        minimum=0.01,
+        maximum=10.0,
+        live=True,
+    )
+    max_turn_rate: float = parameter(
+        DEFAULT.max_turn_rate,
+        'Fastest turning; whoever commands more gets this.',
+        unit='rad/s',
+        minimum=0.01,
+        maximum=10.0,
         live=True,
     )
     robot_width: float = _length(
@@ -236,29 +284,42 @@ class AvoidanceSettings:
         maximum=60.0,
         live=True,
     )
+    smallest_obstacle: float = parameter(
+        DEFAULT.smallest_obstacle,
+        'Where something so wide could stand unseen, between two beams or in a gap, nothing is '
+        'free.',
+        unit='m',
+        minimum=0.01,
+        maximum=1.0,
+        live=True,
+    )
     max_unknown: float = parameter(
         DEFAULT.max_unknown,
-        "Share of the corridor's width that may be unknown (NaN, or not looked at); more counts as "
-        'no data.',
+        "Share of the beams across the corridor's width that may be unknown, one here and one "
+        'there; more counts as no data, and so does a gap as wide as the smallest_obstacle.',
         minimum=0.0,
         maximum=0.99,
         live=True,
     )
     memory: float = parameter(
         DEFAULT.memory,
-        'How long obstacles that are out of view now are remembered, carried along by the '
-        'velocities sent; 0 = not at all.',
+        'How long obstacles and free floor that are out of view now are remembered, carried along '
+        'by the velocities sent; 0 = not at all.',
         unit='s',
         minimum=0.0,
         maximum=5.0,
         live=True,
     )
     turn_without_data: bool = parameter(
-        DEFAULT.turn_without_data, 'Turning in place is allowed without fresh data.', live=True
+        DEFAULT.turn_without_data,
+        'Turning in place is allowed without fresh data. It stops at obstacles that are known; '
+        'where nobody looks beside the robot, as a camera does not, none are.',
+        live=True,
     )
     allow_reverse: bool = parameter(
         DEFAULT.allow_reverse,
-        'Backing up is allowed, slowly: a camera does not see behind. A lidar that does stops it.',
+        'Backing up is allowed as far as it is known to be free behind: a lidar sees it, or the '
+        'robot has just come from there.',
         live=True,
     )
     max_reverse_speed: float = parameter(
@@ -267,6 +328,14 @@ class AvoidanceSettings:
         unit='m/s',
         minimum=0.0,
         maximum=10.0,
+        live=True,
+    )
+    blind_reverse_speed: float = parameter(
+        DEFAULT.blind_reverse_speed,
+        'Fastest speed backward where nobody knows what is behind; 0 = not at all.',
+        unit='m/s',
+        minimum=0.0,
+        maximum=1.0,
         live=True,
     )
     acceleration: float = parameter(
@@ -295,7 +364,7 @@ class AvoidanceSettings:
     )
     angular_acceleration: float = parameter(
         DEFAULT.angular_acceleration,
-        'Greatest angular acceleration.',
+        'Greatest angular acceleration; how far it turns on before a stop is reckoned with it.',
         unit='rad/s^2',
         minimum=0.01,
         maximum=1000.0,

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scans import CENTRE, points, wall
+from scans import points, wall
 
-from midas_depth_ros.control import read_scan
 from midas_depth_ros.control.corridor import (
     Footprint,
     Pose,
     free_arc,
     free_straight,
-    unknown_shares,
+    free_turn,
 )
 from midas_depth_ros.control.motion import MotionHistory
 
@@ -110,24 +109,6 @@ def test_a_beam_finds_its_point_again():
     assert free_straight(-view.x, -view.y, ROBOT.backward()) == pytest.approx(0.4, abs=0.01)
 
 
-def test_unknown_share_is_of_the_corridors_width():
-    bearings = np.linspace(-1, 1, 2001)
-    ranges = np.where(bearings > 0.0005, np.nan, np.inf)
-    view = read_scan(ranges, -1.0, 1.0, 0.001, 0.05, 8.0, CENTRE)
-    shares = unknown_shares(view, Pose(), ROBOT, np.array([0.2, 2.0]))
-    np.testing.assert_allclose(shares, 0.5, atol=0.02)
-    # Of an opening of 2 x 0.2 rad a corridor of 2 x 0.25 m is seen wholly from 1.24 m on.
-    view = wall(math.inf, half_angle=0.2)
-    shares = unknown_shares(view, Pose(), ROBOT, np.array([0.2, 1.0]))
-    np.testing.assert_allclose(shares, [1 - 0.5 * math.tan(0.2) / 0.25, 0.0], atol=0.03)
-
-
-def test_behind_is_unknown_to_who_looks_ahead():
-    distances = np.array([0.3, 1.0])
-    assert unknown_shares(wall(2.0), Pose(), ROBOT, distances, -1).tolist() == [1.0, 1.0]
-    assert unknown_shares(points(), Pose(), ROBOT, distances, -1).tolist() == [0.0, 0.0]
-
-
 @given(st.floats(-2, 2), st.floats(-2, 2), st.floats(-4, 4), st.floats(-2, 2), st.floats(-2, 2))
 def test_a_pose_there_and_back_is_where_it_was(x, y, yaw, px, py):
     pose = Pose(x, y, yaw)
@@ -151,3 +132,57 @@ def test_what_was_driven_since_a_moment():
 def test_an_arc_moves_along_its_chord():
     pose = Pose().moved(math.pi / 2, math.pi / 2)
     np.testing.assert_allclose((pose.x, pose.y, pose.yaw), (1.0, 1.0, math.pi / 2))
+
+
+@given(st.floats(-2, 2), st.floats(-2, 2), st.floats(-4, 4), st.floats(-2, 2), st.floats(-4, 4))
+def test_a_pose_after_a_pose_sees_the_same_places(x, y, yaw, px, turned):
+    first, second = Pose(x, y, yaw), Pose(px, -0.3, turned)
+    both = first.then(second).to_past(*one(0.7, -0.2))
+    np.testing.assert_allclose(both, first.to_past(*second.to_past(*one(0.7, -0.2))), atol=1e-9)
+
+
+# --- turning on the spot -----------------------------------------------------------------------
+
+
+def turned_until_touched(x: float, y: float, left: bool, footprint: Footprint) -> float:
+    """How far the robot turns before it touches a point, tried in steps of 2 mrad."""
+    angles = np.arange(0, 2 * math.pi, 0.002) * (1 if left else -1)
+    along = np.cos(angles) * x + np.sin(angles) * y
+    across = np.cos(angles) * y - np.sin(angles) * x
+    touched = footprint.covers(along, across)
+    return float(abs(angles[np.argmax(touched)])) if touched.any() else math.inf
+
+
+@settings(max_examples=300)
+@given(st.floats(-0.6, 0.6), st.floats(-0.6, 0.6), st.booleans())
+def test_a_turn_ends_where_turning_ends(x, y, left):
+    if BARE.grown(0.004).covers(*one(x, y)).any():
+        return
+    free = free_turn(*one(x, y), left, BARE, 0.0)
+    soonest = turned_until_touched(x, y, left, BARE.grown(0.003))
+    latest = turned_until_touched(x, y, left, BARE.grown(-0.003))
+    assert soonest - 0.004 <= free <= latest + 0.004
+
+
+def test_a_margin_is_kept_to_what_is_not_within_it_already():
+    corner = math.hypot(0.3, 0.2)
+    assert free_turn(*one(0.0, corner + 0.02), True, BARE, 0.0) == math.inf
+    assert free_turn(*one(0.0, corner + 0.02), True, BARE, 0.03) < 1.5
+    near = one(0.0, 0.21)  # a centimetre beside
+    assert free_turn(*near, True, BARE, 0.03) == free_turn(*near, True, BARE, 0.0) > 0
+
+
+@pytest.mark.parametrize(
+    ('point', 'left', 'right'),
+    [
+        ((0.2, 0.195), 0.0, math.inf),  # left of the front: a turn to the left presses on it
+        ((-0.08, 0.195), math.inf, 0.0),  # left of the back
+        ((0.2, -0.195), math.inf, 0.0),
+        ((0.295, 0.1), math.inf, 0.0),  # before the front, left of the middle
+        ((0.295, -0.1), 0.0, math.inf),
+        ((0.1, 0.0), math.inf, math.inf),  # so deep within it is the robot's own
+    ],
+)
+def test_what_touches_stops_only_the_turn_that_presses_on_it(point, left, right):
+    assert free_turn(*one(*point), True, BARE, 0.0) == left
+    assert free_turn(*one(*point), False, BARE, 0.0) == right

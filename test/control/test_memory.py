@@ -10,8 +10,8 @@ import pytest
 from scans import CENTRE, wall
 
 from midas_depth_ros.control import Avoidance, AvoidanceOptions, Moment, ScanView, read_scan
-from midas_depth_ros.control.corridor import Pose
-from midas_depth_ros.control.memory import ObstacleMemory
+from midas_depth_ros.control.corridor import Footprint, Pose
+from midas_depth_ros.control.memory import FreeMemory, ObstacleMemory
 
 SEEING_ALL = dataclasses.replace(CENTRE, blind_range=0.0)
 OPTIONS = AvoidanceOptions(
@@ -99,3 +99,119 @@ def drive_past(memory: float) -> float:
 def test_one_does_not_turn_into_what_one_is_passing():
     assert drive_past(memory=3.0) < 0.35
     assert drive_past(memory=0.0) == math.inf
+
+
+def test_who_stands_beside_a_thing_remembers_it_longer():
+    options = dataclasses.replace(OPTIONS, memory=1.0)
+    aside = Pose(yaw=0.6)  # out of the narrow view, and then nothing more
+
+    def kept(*steps):
+        return len(remembered((0.0, post(0.0), Pose()), *steps, options=options))
+
+    assert kept((0.9, CLEAR, aside)) == 1
+    assert kept((4.9, CLEAR, aside)) == 1
+    assert kept((5.1, CLEAR, aside)) == 0
+    assert kept((4.9, CLEAR, Pose(x=0.4, yaw=0.6))) == 0  # who knows where it lies now
+
+
+# --- free floor -----------------------------------------------------------------------------------
+
+SMALL = Footprint(0.2, 0.2, 0.2)
+NO_POINTS = np.empty(0), np.empty(0)
+HERE = Pose()
+
+
+def floor(*steps: tuple[float, ScanView, Pose], points=NO_POINTS) -> FreeMemory:
+    memory = FreeMemory()
+    for seen_s, view, moved in steps:
+        memory.see(view, seen_s, moved, points, SMALL)
+    return memory
+
+
+def free(memory: FreeMemory, x: float, y: float, pose=HERE, then_s=0.0) -> bool:
+    return bool(memory.free_since(np.array([x]), np.array([y]), pose, then_s)[0])
+
+
+def test_what_was_seen_free_lies_where_the_robot_has_left_it():
+    memory = floor((1, CLEAR, Pose()))
+    assert free(memory, 1.0, 0.0)
+    assert not free(memory, 0.0, 1.0)
+    assert free(memory, 0.6, 0.0, Pose(x=0.4))
+    assert free(memory, 0.0, -1.0, Pose(yaw=math.pi / 2))
+    assert not free(memory, 1.0, 0.0, Pose(yaw=math.pi / 2))
+    blind = wall(ranges=np.full(121, np.nan), half_angle=0.5)
+    later = floor((1, CLEAR, Pose()), (2, blind, Pose(x=0.3, yaw=1.5)))
+    expected = Pose(x=0.3, yaw=1.5).to_now(np.array([1.0]), np.array([0.1]))
+    assert free(later, float(expected[0][0]), float(expected[1][0]))
+
+
+def test_it_is_forgotten_in_time_and_where_something_is():
+    memory = floor((1, CLEAR, Pose()))
+    assert free(memory, 1.0, 0.0, then_s=1.0)
+    assert not free(memory, 1.0, 0.0, then_s=1.01)
+    spot = np.array([1.0]), np.array([0.0])
+    assert not free(floor((1, CLEAR, Pose()), points=spot), 1.0, 0.0)
+    assert free(floor((1, CLEAR, Pose()), points=spot), 1.0, 0.15)
+
+
+def test_where_the_sensor_looks_and_cannot_tell_nothing_is_remembered():
+    bearings = np.linspace(-0.5, 0.5, 101)
+    gap = read_scan(
+        np.where(np.abs(bearings) < 0.1, np.nan, np.inf), -0.5, 0.5, 0.01, 0.05, 8.0, CENTRE
+    )
+    memory = floor((1, CLEAR, Pose()), (2, gap, Pose()))
+    assert not free(memory, 1.0, 0.0)
+    assert free(memory, 1.0, 0.3)
+    # But below a camera, behind what was hit, and beside its view it does not look.
+    assert free(memory, 0.2, 0.0)
+    hit = floor((1, CLEAR, Pose()), (2, post(0.0, 0.5), Pose()))
+    assert free(hit, 1.0, 0.0)
+    turned = floor((1, CLEAR, Pose()), (2, gap, Pose(yaw=1.5)))
+    there = Pose(yaw=1.5).to_now(np.array([1.0]), np.array([0.0]))
+    assert free(turned, float(there[0][0]), float(there[1][0]))
+
+
+def test_a_cell_is_free_only_as_a_whole():
+    """No place that is said to be free lies in an unknown gap as wide as a pole."""
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        away, bearing = rng.uniform(0.5, 1.8), rng.uniform(-0.4, 0.4)
+        bearings = np.linspace(-0.5, 0.5, 301)
+        hidden = np.abs(away * np.sin(bearings - bearing)) <= 0.02
+        ranges = np.where(hidden, np.nan, np.inf)
+        view = read_scan(ranges, -0.5, 0.5, 1 / 300, 0.05, 8.0, CENTRE)
+        memory = floor((1, view, Pose(rng.uniform(-9, 9), rng.uniform(-9, 9), rng.uniform(-3, 3))))
+        assert not free(memory, away * math.cos(bearing), away * math.sin(bearing))
+
+
+def test_where_the_robot_has_stood_nothing_else_is():
+    memory = floor((1, CLEAR, Pose()))
+    assert not free(memory, -0.1, 0.1, then_s=1.5)
+    memory.stand(Pose(), 2.0, SMALL)
+    assert free(memory, -0.1, 0.1, then_s=1.5)
+    assert not free(memory, -0.4, 0.0, then_s=1.5)
+    memory.stand(Pose(x=0.5), 3.0, SMALL)
+    assert free(memory, -0.6, 0.0, Pose(x=0.5), 1.5)
+
+
+@pytest.mark.parametrize('way', [(0.13, 0.0), (0.1, -0.2), (0.07, 1.3)])
+def test_the_cells_come_along_however_far_the_robot_goes(way):
+    forward, turn = way
+    memory = FreeMemory()
+    for step in range(400):
+        memory.see(CLEAR, float(step), Pose().moved(forward, turn), NO_POINTS, SMALL)
+        assert free(memory, 1.0, 0.0, then_s=float(step))
+    # What lay ahead before the last step lies where that has left it.
+    x, y = Pose().moved(forward, turn).to_now(np.array([0.9]), np.array([0.0]))
+    assert free(memory, float(x[0]), float(y[0]), then_s=398.0)
+    assert not free(memory, -1.0, 0.0, then_s=399.0)
+
+
+def test_a_robot_that_grows_or_is_huge_has_cells_enough():
+    memory = floor((1, CLEAR, Pose()))
+    memory.see(CLEAR, 2.0, Pose(), NO_POINTS, Footprint(0.5, 1.5, 1.0))
+    assert free(memory, 3.0, 0.0)
+    memory.see(CLEAR, 3.0, Pose(), NO_POINTS, Footprint(10.0, 20.0, 20.0))
+    memory.stand(Pose(), 3.0, Footprint(10.0, 20.0, 20.0))
+    assert free(memory, 3.0, 2.0)
+    assert not free(memory, 300.0, 0.0)

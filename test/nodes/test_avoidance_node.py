@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from driving import diagnostics, read
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import Twist, TwistStamped
 from rcl_interfaces.msg import Log
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -114,16 +114,225 @@ def test_a_scan_that_is_late_by_its_stamp_stops_the_robot(ros, start):
     traffic.wait_speed(0.3)
 
 
-@pytest.mark.parametrize('late_s', [-3600.0, 1e6, None])
-def test_stamps_of_another_clock_do_not_count(ros, start, late_s):
-    node = start()
+@pytest.mark.parametrize(
+    ('late_s', 'words'),
+    [
+        (-3600.0, 'stamped by another clock, 3.6e+03 s ahead of ours'),
+        (-5.0, 's ahead of ours'),
+        (65.0, 's behind ours'),
+        (1e6, 'stamped by another clock, 1e+06 s behind ours'),
+        (None, 'not stamped (its stamp is 0)'),
+    ],
+)
+def test_stamps_of_another_clock_are_refused_unless_that_is_allowed(ros, start, late_s, words):
+    node = start(source='scan')
     traffic = Traffic(ros)
     traffic.stamp, traffic.late_s = late_s is not None, late_s or 0.0
     traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    found = diagnostics(ros, 'avoidance', lambda s: words in s.message)
+    assert (found.level, read(found)['state']) == (DiagnosticStatus.ERROR, 'stopped: no data')
+    assert {t.linear.x for t in traffic.twists()} == {0.0}
+    assert set_live(node, other_clock=True)
     traffic.wait_speed(0.3)
-    assert set_live(node, stamps='require')
+    said = diagnostics(ros, 'avoidance', lambda s: 'judged by receipt' in s.message)
+    assert words in read(said)['scan judged by receipt']
+    assert set_live(node, other_clock=False)
     traffic.wait_speed(0.0, 0.0)
-    assert 'another clock' in read(status(ros, 'stopped: no data'))['reason']
+
+
+def test_a_scan_whose_stamp_stands_still_is_frozen(ros, start):
+    node = start(source='scan')
+    traffic = Traffic(ros, clock=False)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    for changes in ({'other_clock': True}, {'stamps': 'ignore'}):
+        assert set_live(node, **changes)
+        frozen_ns = 10**18  # in 2001
+        traffic.now_ns = lambda ns=frozen_ns: ns
+        traffic.wait_speed(0.0, 0.0)
+        found = diagnostics(ros, 'avoidance', lambda s: 'frozen' in s.message)
+        assert found.level == DiagnosticStatus.ERROR
+        assert 'messages with the same stamp' in read(found)['scan last fault']
+        traffic.now_ns = None
+        traffic.wait_speed(0.3)
+
+
+def test_closeness_and_stamped_commands_are_judged_by_their_stamps_too(ros, start):
+    start(source='closeness', stamped=True)
+    traffic = Traffic(ros, stamped=True)
+    traffic.command, traffic.closeness = (0.3, 0.0), (0.0, 0.0, 0.0)
+    traffic.wait_speed(0.2)
+    traffic.stamp = False
+    traffic.wait_speed(0.0, 0.0)
+    found = diagnostics(ros, 'avoidance', lambda s: 'not stamped' in s.message)
+    values = read(found)
+    assert 'not stamped' in values['closeness last fault']
+    assert 'not stamped' in values['cmd_vel_in last fault']
+
+
+# --- what was seen free -------------------------------------------------------------------------
+
+
+def seen_free(metres: float | None, **changes: Any) -> LaserScan:
+    """What belongs to a scan of nothing but unknown beams."""
+    ranges = np.full(121, NAN if metres is None else metres)
+    return laser_scan(**{'ranges': ranges, **changes})
+
+
+@pytest.mark.parametrize('partner_last', [False, True])
+def test_unknown_beams_are_known_as_far_as_their_floor_was_seen(ros, start, partner_last):
+    start(source='scan')
+    traffic = Traffic(ros)
+    traffic.partner_last = partner_last
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(ranges=np.full(121, NAN))
+    status(ros, 'stopped: no data')
+    assert {t.linear.x for t in traffic.twists()} == {0.0}
+    traffic.seen_free = seen_free(2.5)
+    traffic.wait_speed(0.3)
+    traffic.seen_free = seen_free(0.9)  # 0.5 m before the front
+    traffic.wait(lambda t: 0 < t.linear.x < 0.2, 'as slow as so little sight allows')
+    found = diagnostics(ros, 'avoidance', lambda s: read(s)['state'] == 'slowing')
+    assert int(read(found)['seen_free joined with a scan']) > 3
+    traffic.seen_free = seen_free(None)
+    traffic.wait_speed(0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'angle_min': -0.9},
+        {'angle_increment': 0.01},
+        {'beams': 120, 'ranges': np.full(120, 3.0)},
+        {'frame': 'elsewhere'},
+    ],
+    ids=['angle_min', 'angle_increment', 'beams', 'frame'],
+)
+def test_what_belongs_to_another_scan_is_not_joined(ros, start, changes):
+    start(source='scan')
+    traffic = Traffic(ros)
+    frame = changes.pop('frame', 'base_link')
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(ranges=np.full(121, NAN))
+    traffic.seen_free = seen_free(3.0, **changes)
+    traffic.seen_free.header.frame_id = frame
+    found = diagnostics(ros, 'avoidance', lambda s: int(read(s)['seen_free refused']) > 3)
+    assert 'are not those of the scan' in read(found)['seen_free last fault']
+    assert {t.linear.x for t in traffic.twists()} == {0.0}
+
+
+# --- frames -------------------------------------------------------------------------------------
+
+
+def test_scans_of_another_frame_are_refused_and_said(ros, start):
+    start(source='scan')
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    rear = laser_scan(INF)
+    rear.header.frame_id = 'rear_laser'
+    traffic.scan = rear
+    traffic.wait_speed(0.0, 0.0)
+    found = diagnostics(ros, 'avoidance', lambda s: 'rear_laser' in s.message)
+    assert found.level == DiagnosticStatus.ERROR
+    assert "frame 'base_link' at" in read(found)['sensor place']
+    traffic.scan = laser_scan(5.0)
+    traffic.wait_speed(0.3)
+
+
+def test_the_frame_that_counts_can_be_named_and_changed(ros, start):
+    node = start(source='scan', **{'sensor.frame': 'laser'})
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    found = diagnostics(ros, 'avoidance', lambda s: "sensor.frame is 'laser'" in s.message)
+    assert found.level == DiagnosticStatus.ERROR
+    assert {t.linear.x for t in traffic.twists()} == {0.0}
+    assert set_live(node, **{'sensor.frame': 'base_link'})
+    traffic.wait_speed(0.3)
+
+
+# --- commands that come back --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'remaps',
+    [
+        ['cmd_vel_in:=cmd_vel'],
+        ['cmd_vel:=cmd_vel_in'],
+        ['cmd_vel:=/base/cmd', 'cmd_vel_in:=/base/cmd'],
+        ['__ns:=/robot', 'cmd_vel:=/loop', 'cmd_vel_in:=/loop'],
+        ['scan:=/a/scan', 'seen_free:=/a/scan'],
+    ],
+)
+def test_two_topics_in_one_are_refused_at_the_start(ros, remaps):
+    arguments = ['--ros-args']
+    for remap in remaps:
+        arguments += ['-r', remap]
+    with pytest.raises(ValueError, match=r'(cmd_vel_in|seen_free) are both /.*: remap one'):
+        ros.make_node(AvoidanceNode, parameters=PATIENT, cli_args=arguments)
+
+
+def test_as_a_process_it_ends_with_1_where_it_would_hear_itself(ros):
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance_node', '--ros-args']
+    result = subprocess.run(
+        [*command, '-r', 'cmd_vel_in:=cmd_vel'],
+        env={**ros.environment, 'PYTHONPATH': os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert 'cmd_vel and cmd_vel_in are both /cmd_vel: remap one' in result.stderr
+    assert 'Traceback' not in result.stderr
+
+
+@pytest.mark.parametrize('stamped', [False, True])
+def test_a_relay_that_feeds_it_with_its_own_commands_stops_the_robot(ros, start, stamped):
+    start(HASTY, timeout=3.0, stamped=stamped)
+    traffic = Traffic(ros, stamped=stamped)
+    traffic.command, traffic.scan = (0.3, 0.1), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    kind = TwistStamped if stamped else Twist
+    relay = ros.make_node('relay')
+    back = relay.create_publisher(kind, 'cmd_vel_in', 10)
+    relay.create_subscription(kind, 'cmd_vel', back.publish, 10)
+    traffic.command = None  # and the commander is gone
+    found = status(ros, 'stopped: own commands come back')
+    assert found.level == DiagnosticStatus.ERROR
+    traffic.wait_speed(0.0, 0.0)
+    ros.destroy(relay)
+    traffic.command = (0.3, 0.0)
+    traffic.wait_speed(0.3)
+
+
+def test_two_avoidance_nodes_in_a_row_are_no_relay(ros, start):
+    ros.make_node(
+        AvoidanceNode,
+        parameters=PATIENT,
+        cli_args=['--ros-args', '-r', '__node:=first', '-r', 'cmd_vel:=between'],
+    )
+    ros.make_node(
+        AvoidanceNode, parameters=PATIENT, cli_args=['--ros-args', '-r', 'cmd_vel_in:=between']
+    )
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.1), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    ros.spin_for(2.0)
+    assert all(t.linear.x == pytest.approx(0.3) for t in traffic.twists()[-20:])
+
+
+def test_who_else_sends_cmd_vel_is_named(ros, start):
+    start()
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    assert diagnostics(ros, 'avoidance', lambda s: True).level == DiagnosticStatus.OK
+    other = ros.make_node('joystick')
+    other.create_publisher(Twist, 'cmd_vel', 1)
+    found = diagnostics(ros, 'avoidance', lambda s: s.level == DiagnosticStatus.WARN)
+    assert 'cmd_vel comes also from /joystick' in found.message
+    assert read(found)['others on cmd_vel'] == '/joystick'
+
+
+# --- zeros --------------------------------------------------------------------------------------
 
 
 def test_a_command_that_stops_arriving_stops_the_robot_and_then_the_sending(ros, start):
@@ -271,6 +480,26 @@ def test_a_lidar_that_looks_backward_hangs_upside_down_and_sees_all_around(ros, 
     traffic.wait_speed(0.5)
     traffic.command = (-0.1, 0.0)
     traffic.wait_speed(0.0, 0.0)
+    ranges[0] = INF
+    traffic.scan = laser_scan(ranges=ranges, **lidar)
+    traffic.wait_speed(-0.1)
+    found = diagnostics(ros, 'avoidance', lambda s: read(s)['turning checked'] == 'yes')
+    assert found.level == DiagnosticStatus.OK
+
+
+def test_a_camera_alone_backs_up_nowhere_and_cannot_check_turning(ros, start):
+    node = start(source='scan')
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (-0.5, 0.1), laser_scan(5.0)
+    traffic.wait(lambda t: t.angular.z == 0.1)
+    found = diagnostics(ros, 'avoidance', lambda s: 'behind only' in s.message)
+    assert 'nobody looks beside' in read(found)['turning checked']
+    assert {t.linear.x for t in traffic.twists()} == {0.0}
+    assert set_live(node, blind_reverse_speed=0.05)
+    traffic.wait_speed(-0.05)
+    assert set_live(node, allow_reverse=False)
+    traffic.wait_speed(0.0, 0.0)
+    assert status(ros, 'stopped: bad command').level == DiagnosticStatus.WARN
 
 
 # --- closeness ---------------------------------------------------------------------------------
@@ -436,25 +665,82 @@ def test_the_node_leaves_with_a_zero(ros, start):
     assert traffic.twists()[-1].angular.z == 0
 
 
-def test_as_a_process_it_stops_the_robot_when_it_is_ended(ros):
+def process(ros: Ros, parameters: dict[str, Any] = PATIENT) -> subprocess.Popen[str]:
+    """A real avoidance_node."""
     command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance_node', '--ros-args']
-    for name, value in PATIENT.items():
+    for name, value in parameters.items():
         command += ['-p', f'{name}:={value}']
-    traffic = Traffic(ros)
-    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
-    process = subprocess.Popen(
+    return subprocess.Popen(
         command,
         env={**ros.environment, 'PYTHONPATH': os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_as_a_process_it_stops_the_robot_when_it_is_ended(ros, number):
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    avoidance = process(ros)
     try:
         traffic.wait_speed(0.3)
-        process.send_signal(signal.SIGINT)
-        text, _ = process.communicate(timeout=30)
+        avoidance.send_signal(number)
+        text, _ = avoidance.communicate(timeout=30)
     finally:
-        process.kill()
-    assert process.returncode == 0, text
+        avoidance.kill()
+    assert avoidance.returncode == 0, text
     assert 'Traceback' not in text
     ros.spin_until(lambda: traffic.twists()[-1].linear.x == 0, what='the last zero')
+    assert [t.linear.x for t in traffic.twists()[-3:]] == [0.0] * 3
+
+
+@pytest.mark.parametrize('goes_on', [False, True], ids=['commander gone', 'commander there'])
+def test_a_process_that_was_stopped_for_a_while_sends_its_zeros(ros, goes_on):
+    """Whatever was sent last holds on the robot: it must be a zero, and again."""
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.1), laser_scan(5.0)
+    avoidance = process(ros, {**PATIENT, 'command_timeout': 0.5, 'timeout': 0.8})
+    try:
+        traffic.wait_speed(0.3)
+        avoidance.send_signal(signal.SIGSTOP)
+        ros.spin_for(0.3)
+        if not goes_on:
+            traffic.command = None
+        ros.spin_for(1.7)
+        seen = len(traffic.sent)
+        assert traffic.twists()[-1].linear.x > 0.29
+        avoidance.send_signal(signal.SIGCONT)
+        ros.spin_until(lambda: len(traffic.sent) >= seen + 15, what='what comes after')
+        after = [t.linear.x for t in traffic.twists()[seen:]]
+        if goes_on:
+            assert max(after[:2]) < 0.1  # it begins anew
+            traffic.wait_speed(0.3)
+        else:
+            assert set(after) == {0.0}
+    finally:
+        avoidance.kill()
+        avoidance.wait()
+        avoidance.stdout.close()
+
+
+@pytest.mark.parametrize('jump_s', [5.0, 3600.0, -1.0, -50.0, None])
+def test_a_jump_of_the_simulated_clock_ends_in_zeros(ros, start, jump_s):
+    """None: it stands still."""
+    start({**PATIENT, 'command_timeout': 0.5, 'timeout': 0.8}, use_sim_time=True)
+    traffic = Traffic(ros, clock=True)
+    traffic.time_s = 100.0
+    traffic.command, traffic.scan = (0.3, 0.1), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    moving = len(traffic.sent)
+    traffic.command = None
+    traffic.time_s = None if jump_s is None else traffic.time_s + jump_s
+    traffic.wait_speed(0.0, 0.0)
+    first = next(
+        moving + n
+        for n, t in enumerate(traffic.twists()[moving:])
+        if (t.linear.x, t.angular.z) == (0, 0)
+    )
+    ros.spin_until(lambda: len(traffic.sent) >= first + (5 if jump_s is None else 15), what='more')
+    assert {(t.linear.x, t.angular.z) for t in traffic.twists()[first:]} == {(0.0, 0.0)}

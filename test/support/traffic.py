@@ -33,8 +33,11 @@ class Traffic:
     def __init__(self, ros: Ros, stamped: bool = False, clock: bool = False) -> None:
         self.command: tuple[float, float] | None = None
         self.scan: LaserScan | None = None
+        self.seen_free: LaserScan | None = None  # stamped as the scan, sent before it
         self.closeness: tuple[float, float, float] | None = None
         self.late_s, self.stamp = 0.0, True
+        self.partner_last = False
+        self.now_ns: Callable[[], int] | None = None  # what is stamped in place of the time
         self.time_s: float | None = 100.0 if clock else None
         self._ros, self._stamped = ros, stamped
         node = ros.node
@@ -42,6 +45,7 @@ class Traffic:
         # As drivers do: scans best effort, commands reliable.
         self._commands = node.create_publisher(kind, 'cmd_vel_in', 10)
         self._scans = node.create_publisher(LaserScan, 'scan', qos_profile_sensor_data)
+        self._seen = node.create_publisher(LaserScan, 'seen_free', qos_profile_sensor_data)
         self._closeness = node.create_publisher(Vector3Stamped, 'closeness', 10)
         self._clock = node.create_publisher(Clock, '/clock', 10)
         self.sent: list[Twist | TwistStamped] = ros.collect(kind, 'cmd_vel')
@@ -73,12 +77,20 @@ class Traffic:
             self._commands.publish(self._command())
         if self.scan is not None:
             self._stamp(self.scan)
+            if self.seen_free is not None and not self.partner_last:
+                self._send_partner()
             self._scans.publish(self.scan)
+            if self.seen_free is not None and self.partner_last:
+                self._send_partner()
         if self.closeness is not None:
             vector = Vector3Stamped()
             self._stamp(vector)
             vector.vector.x, vector.vector.y, vector.vector.z = self.closeness
             self._closeness.publish(vector)
+
+    def _send_partner(self) -> None:
+        self.seen_free.header.stamp = self.scan.header.stamp
+        self._seen.publish(self.seen_free)
 
     def _command(self) -> Twist | TwistStamped:
         message = TwistStamped() if self._stamped else Twist()
@@ -94,4 +106,6 @@ class Traffic:
         if self.time_s is not None:
             now_ns = int(self.time_s * 1e9)
         now_ns = now_ns - int(self.late_s * 1e9) if self.stamp else 0
+        if self.now_ns is not None:
+            now_ns = self.now_ns()
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(now_ns, 10**9)
