@@ -102,7 +102,7 @@ def avoidance(context: LaunchContext, camera: str) -> list[Node]:
             name='avoidance_node',
             namespace=LaunchConfiguration('namespace'),
             parameters=[existing_file(context, 'avoidance_params_file'), *use_sim_time(context)],
-            remappings=[(name, f'{camera}/{name}') for name in ('scan', 'closeness')],
+            remappings=[(name, f'{camera}/{name}') for name in ('scan', 'seen_free', 'closeness')],
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
             output='screen',
         )

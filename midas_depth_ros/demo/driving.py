@@ -58,7 +58,7 @@ def commands(
     }
     avoidance = rig.avoidance_parameters() | {'timeout': TIMEOUT_S}
     wishes = {'seed': seed, 'speed': SPEED_M_S}
-    remapped = ['-r', f'scan:={rig.CAMERA}/scan']
+    remapped = rig.avoidance_topics()
     return {
         'camera': node_command('nodes.synthetic_camera', camera),
         'depth_node': node_command('nodes.depth_node', depth, parameters),

@@ -101,7 +101,7 @@ def _start_avoidance(plan: DrivePlan, children: Children) -> None:
     parameters = rig.depth_parameters(plan.rate_hz, model)
     children.start('depth_node', _command(module, parameters))
     avoidance = _command('nodes.avoidance_node', rig.avoidance_parameters())
-    children.start('avoidance_node', [*avoidance, '-r', f'scan:={rig.CAMERA}/scan'])
+    children.start('avoidance_node', [*avoidance, *rig.avoidance_topics()])
 
 
 def _command(module: str, parameters: dict[str, Any]) -> list[str]:

@@ -86,6 +86,12 @@ def avoidance_parameters() -> dict[str, Any]:
     return dict(_differences(avoidance_options(), AvoidanceOptions()))
 
 
+def avoidance_topics() -> list[str]:
+    """The command line that gives `avoidance_node` what the camera has seen."""
+    names = ('scan', 'seen_free')
+    return [word for name in names for word in ('-r', f'{name}:={CAMERA}/{name}')]
+
+
 def _differences(wanted: Any, default: Any, prefix: str = '') -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for field in dataclasses.fields(wanted):

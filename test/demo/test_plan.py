@@ -47,7 +47,8 @@ def test_without_a_source_a_robot_drives_with_the_model_that_needs_no_download()
     # The node is told how the camera is mounted, and the avoidance which scan to look at.
     for name in ('camera_height', 'camera_pitch'):
         assert depth[name] == camera[name]
-    assert commands['avoidance_node'][-2:] == ['-r', 'scan:=camera/scan']
+    remaps = ['-r', 'scan:=camera/scan', '-r', 'seen_free:=camera/seen_free']
+    assert commands['avoidance_node'][-4:] == remaps
     assert parameters(commands['commander'])['speed'] > 0
 
 

@@ -237,6 +237,7 @@ def test_avoidance_comes_on_request_and_hears_the_camera(ros, launcher):
     node = node_of(ros, launched, 'avoidance_node')
     topics = {
         'scan': '/robot/front/scan',
+        'seen_free': '/robot/front/seen_free',
         'closeness': '/robot/front/closeness',
         'cmd_vel_in': '/robot/cmd_vel_in',
         'cmd_vel': '/robot/cmd_vel',
