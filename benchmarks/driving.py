@@ -1,0 +1,130 @@
+"""What the avoidance makes of many worlds, and what it costs to believe only what is seen.
+
+Every row drives worlds made from a seed, in one process or over DDS. Beside it the same worlds are
+driven blind, and by exact scans of all that is in view: what perfect perception would give.
+
+    python -m benchmarks.driving --write docs/driving.md      # all but the row over DDS
+    python -m benchmarks.driving --over-dds                   # that row alone, in real time
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from midas_depth_ros.drive import rig
+from midas_depth_ros.drive.command import carry_out
+from midas_depth_ros.drive.in_process import LoopOptions, drive
+from midas_depth_ros.drive.perception import ScanOptions, TrueEyes
+from midas_depth_ros.drive.plan import DrivePlan
+from midas_depth_ros.drive.reflexes import ScanReflexes
+from midas_depth_ros.geometry import scan_limits
+from midas_depth_ros.sim import WORLDS
+
+BEGIN, END = '<!-- driving: begin -->', '<!-- driving: end -->'
+HEADER = (
+    '| what is driven | collisions | blind | driven | by exact scans | least clearance | stops |\n'
+    '| --- | --- | --- | --- | --- | --- | --- |'
+)
+
+
+def plans(worlds: int) -> list[DrivePlan]:
+    """What is driven in one process: at the node's rate and at twice that."""
+    exact = DrivePlan(worlds=worlds, seconds=20.0)
+    return [
+        dataclasses.replace(exact, worlds_are=worlds_are, depth=depth, model=model, rate_hz=rate)
+        for depth, model in (('exact', 'auto'), ('model', 'embedded'))
+        for rate in (DrivePlan.rate_hz, 2 * DrivePlan.rate_hz)
+        for worlds_are in ('plain', 'furnished')
+    ]
+
+
+def command_of(plan: DrivePlan, in_process: bool) -> str:
+    """The command that does the same."""
+    words = [f'drive --worlds {plan.worlds}', f'--seconds {plan.seconds:g}']
+    if plan.seed:
+        words.append(f'--seed {plan.seed}')
+    if plan.worlds_are != DrivePlan.worlds_are:
+        words.append(f'--worlds-are {plan.worlds_are}')
+    if plan.rate_hz != DrivePlan.rate_hz:
+        words.append(f'--rate {plan.rate_hz:g}')
+    if plan.depth == 'model':
+        words.append(f'--depth model --model {plan.model}')
+    if not plan.blind:
+        words.append('--no-blind')
+    return ' '.join([*words, '--in-process'] if in_process else words)
+
+
+def by_exact_scans(plan: DrivePlan) -> float:
+    """Metres that the same robot goes in the same worlds where perception is perfect."""
+    camera, settings = rig.camera_model(rig.SIZE_EXACT), rig.depth_settings()
+    grid = camera.normalised_grid(*rig.SIZE_EXACT)
+    step = settings.scan.angle_increment
+    limits = scan_limits(grid, rig.mount(), step)
+    scan = ScanOptions(*limits, step, settings.scan.range_min, settings.scan.range_max)
+    options = LoopOptions(plan.seconds, plan.speed_m_s, plan.rate_hz)
+    return sum(
+        drive(
+            WORLDS[plan.worlds_are](seed),
+            rig.ROBOT,
+            options,
+            TrueEyes(scan),
+            ScanReflexes(rig.avoidance_options()),
+        ).distance_m
+        for seed in plan.seeds
+    )
+
+
+def row(plan: DrivePlan, in_process: bool, logs: Path | None) -> str:
+    """One row of the table."""
+    with tqdm(total=plan.worlds * (1 + plan.blind), desc=command_of(plan, in_process)) as bar:
+        found = carry_out(plan, in_process, logs, lambda _: bar.update() and None)
+    blind = found['collisions_without_avoidance']
+    cells = [
+        f'`{command_of(plan, in_process)}`',
+        f'**{found["collisions"]}** of {plan.worlds}',
+        '-' if blind is None else f'{blind}',
+        f'{found["distance_m"]:.0f} m',
+        f'{by_exact_scans(plan):.0f} m',
+        f'{found["min_clearance_m"]:.2f} m',
+        f'{found["stops"]}',
+    ]
+    return f'| {" | ".join(cells)} |'
+
+
+def rows(worlds: int, over_dds: bool) -> Iterator[str]:
+    """The table, row by row."""
+    yield HEADER
+    if not over_dds:
+        for plan in plans(worlds):
+            yield row(plan, True, None)
+        return
+    with tempfile.TemporaryDirectory() as logs:
+        yield row(DrivePlan(worlds=worlds, seed=100, seconds=20.0, blind=False), False, Path(logs))
+
+
+@click.command()
+@click.option('--worlds', default=50, show_default=True, help='In each row.')
+@click.option('--over-dds', is_flag=True, help='Real nodes in real time in place of one process.')
+@click.option('--write', 'path', type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def main(worlds: int, over_dds: bool, path: Path | None) -> None:
+    """Print the table; with --write, put it between its marks in a Markdown file."""
+    lines = []
+    for line in rows(worlds, over_dds):
+        click.echo(line)
+        lines.append(line)
+    if path is None:
+        return
+    page = path.read_text()
+    before, _, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2]
+    path.write_text('\n'.join([f'{before}{BEGIN}', *lines, f'{END}{after}']))
+
+
+if __name__ == '__main__':
+    main()
