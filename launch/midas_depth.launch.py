@@ -44,6 +44,7 @@ RVIZ_TOPICS = (  # as the layout names them
     'heatmap/image',
     'depth/image',
     'scan',
+    'seen_free',
     'proximity',
     'nearest_point',
     'points',

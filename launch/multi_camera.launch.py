@@ -4,6 +4,11 @@
 
 Each camera's topics lie under its name; a name may have slashes (front/color), so that most
 drivers need no remapping. `max_rate` holds for each camera.
+
+How each is mounted is said by arguments, or by the same names in `params_file`:
+
+    ros2 launch midas_depth_ros multi_camera.launch.py cameras:=front,rear camera_height:=0.3 \\
+        camera_pitch:=0.1 mounts.rear.camera_yaw:=3.14 mounts.rear.body_frame:=rear_view
 """
 
 from pathlib import Path

@@ -17,7 +17,7 @@ from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import UnclearTopic
 from midas_depth_ros.images.sources.bag_cameras import depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
-from midas_depth_ros.nodes.declarations import specs
+from midas_depth_ros.nodes.declarations import specs, strangers
 from midas_depth_ros.nodes.parameter_files import ParameterFault, read_parameters, settings_from
 from midas_depth_ros.nodes.settings import DepthNodeSettings, check_camera_names
 
@@ -34,8 +34,9 @@ A camera is an image topic with a camera_info beside it; --topic and --camera ch
 outputs are called after its namespace: /front/image_raw gives /front/heatmap/image and so on.
 
 Parameters are those of depth_node. process_every_frame is always on; cameras and transport choose
-topics, as --camera does; what belongs to a running node (rates of diagnostics, timeouts) has no
-effect. Topics in metres have messages only where a scale is found.
+topics, as --camera does, and mounts.<camera>.* tell how one of these is mounted; what belongs to a
+running node (rates of diagnostics, timeouts) has no effect. Topics in metres have messages only
+where a scale is found.
 
 Exit code: 0 all done, 1 some frames failed or the bag is damaged (what was done is kept),
 2 wrong usage, 128 plus the number of the signal that stopped it.
@@ -100,8 +101,7 @@ def bag(
 ) -> None:
     """Choose cameras, process the bag and print a table of what came of it."""
     try:
-        known = [spec.name for spec in specs(DepthNodeSettings)]
-        given = read_parameters(NODE, known, files, assignments)
+        given = read_parameters(NODE, DepthNodeSettings, files, assignments)
         settings = settings_from(DepthNodeSettings, given)
     except ParameterFault as error:
         raise click.UsageError(str(error)) from error
@@ -120,6 +120,10 @@ def bag(
         raise CommandError(
             f'{source}: the name of a camera, which is that of its topic: {complaint}'
         )
+    named = {camera.name for camera in chosen}.union(given.get('cameras', ()))
+    stranger = strangers(DepthNodeSettings, given, {'cameras': sorted(named)})
+    if stranger:
+        raise click.UsageError(stranger)
     if storage is None:
         storage = recorded.storage if recorded.storage in STORAGES else 'mcap'
     done = process(recorded, output, settings, chosen, only, storage)

@@ -10,9 +10,11 @@ of the command line.
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
+
+from midas_depth_ros.images.errors import printable, shown
 
 Settings = TypeVar('Settings')
 
@@ -23,10 +25,16 @@ TYPES: dict[str, tuple[type, ...]] = {
     'string': (str,),
     'string array': (list, tuple),
 }
+MOST_LISTED = 200  # characters of names that are listed in a fault
 
 
 def is_of(kind: str, value: Any) -> bool:
-    """Whether a value is of a kind of parameter. A bool is no number, though Python has it so."""
+    """Whether a value is of a kind of parameter, and of an array each element.
+
+    A bool is no number, though Python has it so.
+    """
+    if kind == 'string array':
+        return isinstance(value, (list, tuple)) and all(is_of('string', each) for each in value)
     return isinstance(value, TYPES[kind]) and (kind == 'bool' or not isinstance(value, bool))
 
 
@@ -54,19 +62,30 @@ class Spec:
     def fault(self, value: Any) -> str:
         """Why `value` cannot be accepted; empty if it can. Has no side effect."""
         if not is_of(self.kind, value):
-            return f'{self.name}: {value!r} is not a {self.kind}'
+            return f'{self.name}: {_misfit(self.kind, value)}'
         if value != value and self.default == self.default:
             return f'{self.name}: NaN is not accepted'
-        if self.kind == 'double' and math.isinf(value):
-            return f'{self.name}: {value} is not accepted: give a finite number'
+        if self.kind == 'double' and abs(value) > sys.float_info.max:
+            return f'{self.name}: {shown(value)} is not accepted: give a finite number'
         if self.choices and value not in self.choices:
-            return f'{self.name}: {value!r} is not one of {", ".join(self.choices)}'
+            return f'{self.name}: {shown(value)} is not one of {", ".join(self.choices)}'
         if self.minimum is not None and value < self.minimum:
-            return f'{self.name}: {value} is below the minimum {self.minimum:g} {self.unit}'.strip()
+            return f'{self.name}: {shown(value)} is below the minimum {self._limit(self.minimum)}'
         if self.maximum is not None and value > self.maximum:
-            return f'{self.name}: {value} is above the maximum {self.maximum:g} {self.unit}'.strip()
+            return f'{self.name}: {shown(value)} is above the maximum {self._limit(self.maximum)}'
         complaint = self.check(value) if self.check else ''
         return f'{self.name}: {complaint}' if complaint else ''
+
+    def _limit(self, value: float) -> str:
+        return f'{value:g} {self.unit}'.strip()
+
+
+def _misfit(kind: str, value: Any) -> str:
+    """Why a value is not of a kind; of an array the element is named that is none of it."""
+    if kind == 'string array' and isinstance(value, (list, tuple)):
+        wrong = next(each for each in value if not is_of('string', each))
+        return f'{shown(wrong)} is not a string: all that the array has must be'
+    return f'{shown(value)} is not a {kind}'
 
 
 def parameter(
@@ -144,19 +163,53 @@ def specs_for(settings_class: type, values: Mapping[str, Any]) -> dict[str, Spec
     return declared | {spec.name: spec for spec in group_specs(settings_class, listed)}
 
 
+def is_grouped(settings_class: type, name: str) -> bool:
+    """Whether a parameter is below one of the `groups`, by a right name or not."""
+    fields = dataclasses.fields(settings_class)
+    return any('groups' in each.metadata and name.startswith(f'{each.name}.') for each in fields)
+
+
+def specs_of(settings_class: type, given: Iterable[str]) -> dict[str, Spec]:
+    """Every parameter by name, with the `groups` of whatever names occur in `given`.
+
+    For who reads values before it is known which names there are; `strangers` tells afterwards.
+    """
+    given = list(given)
+    names = {
+        field.metadata['names']: _names_under(f'{field.name}.', given)
+        for field in dataclasses.fields(settings_class)
+        if 'groups' in field.metadata
+    }
+    every = [*specs(settings_class), *group_specs(settings_class, names)]
+    return {spec.name: spec for spec in every}
+
+
 def strangers(settings_class: type, given: Iterable[str], values: Mapping[str, Any]) -> str:
     """What is wrong with parameters `given` under `groups` that no name asks for; '' if nothing."""
     known = specs_for(settings_class, values)
+    given = list(given)
     for field in dataclasses.fields(settings_class):
         if 'groups' in field.metadata:
             for name in given:
                 if name.startswith(f'{field.name}.') and name not in known:
-                    fields = ', '.join(each.name for each in specs(field.metadata['groups']))
-                    return (
-                        f'{name}: there is none. {field.name}.<name> wants a name of '
-                        f'{field.metadata["names"]}, and then one of {fields}'
-                    )
+                    return f'{printable(name)}: there is none. {_group_remedy(field, values)}'
     return ''
+
+
+def _group_remedy(field: Any, values: Mapping[str, Any]) -> str:
+    fields = ', '.join(each.name for each in specs(field.metadata['groups']))
+    names = ', '.join(values.get(field.metadata['names'], ()))
+    listed = f' ({printable(names, MOST_LISTED)})' if names else ''
+    return (
+        f'{field.name}.<name> wants a name of {field.metadata["names"]}{listed}, and then one of '
+        f'{fields}'
+    )
+
+
+def _names_under(prefix: str, given: Iterable[str]) -> list[str]:
+    """The names of groups in dotted names: `rear` of `mounts.rear.camera_yaw`."""
+    inner = (name.removeprefix(prefix) for name in given if name.startswith(prefix))
+    return sorted({name.rpartition('.')[0] for name in inner} - {''})
 
 
 def build(settings_class: type[Settings], values: dict[str, Any], prefix: str = '') -> Settings:
@@ -179,10 +232,10 @@ def build(settings_class: type[Settings], values: dict[str, Any], prefix: str = 
 
 
 def _built_groups(field: Any, values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    given = {name.removeprefix(prefix).rpartition('.')[0] for name in values
-             if name.startswith(prefix)}  # fmt: skip
     nested = field.metadata['groups']
-    return {name: build(nested, values, f'{prefix}{name}.') for name in sorted(given)}
+    return {
+        name: build(nested, values, f'{prefix}{name}.') for name in _names_under(prefix, values)
+    }
 
 
 def value_of(settings: Any, dotted_name: str) -> Any:

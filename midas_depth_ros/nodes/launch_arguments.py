@@ -12,13 +12,22 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from midas_depth_ros.nodes.declarations import Spec, specs
+from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.images.files import parse_yaml
+from midas_depth_ros.nodes.declarations import (
+    Spec,
+    is_grouped,
+    is_of,
+    specs,
+    specs_of,
+    strangers,
+)
+from midas_depth_ros.nodes.parameter_files import read_parameters
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 
 # The parameters that are worth an argument of their own; the others are set in a file.
@@ -29,6 +38,7 @@ ARGUMENTS = (
     'num_threads',
     'process_every_frame',
     'autostart',
+    'frozen_after',
     'camera_height',
     'camera_pitch',
     'body_frame',
@@ -140,7 +150,36 @@ def depth_node_parameters(
         name: value_of(context, name) for name in parameter_specs() if given(context, name)
     }
     path = existing_file(context, 'params_file')
+    overrides |= mount_parameters(context, cameras or _cameras_of(path))
     return [path, overrides] if overrides else [path]
+
+
+def mount_parameters(context: LaunchContext, cameras: list[str]) -> dict[str, Any]:
+    """The arguments that tell of single cameras: `mounts.<camera>.camera_pitch:=0.2` and the like.
+
+    Which there are depends on the cameras, so no launch file declares them. Raises ValueError for
+    one of another camera, or with a value that the parameter refuses.
+    """
+    texts = {
+        name: text
+        for name, text in context.launch_configurations.items()
+        if text and is_grouped(DepthNodeSettings, name)
+    }
+    stranger = strangers(DepthNodeSettings, texts, {'cameras': cameras})
+    if stranger:
+        raise ValueError(stranger)
+    known = specs_of(DepthNodeSettings, texts)
+    return {name: parameter_value(known[name], text) for name, text in texts.items()}
+
+
+def _cameras_of(path: str) -> list[str]:
+    """The cameras of a parameter file, as far as one can tell before the node reads it."""
+    try:
+        values = read_parameters('depth_node', DepthNodeSettings, [Path(path)], [])
+    except ValueError:
+        values = {}  # the node will say what is wrong with it
+    cameras: Any = values.get('cameras')
+    return list(cameras if is_of('string array', cameras) else DepthNodeSettings().cameras)
 
 
 def use_sim_time(context: LaunchContext) -> list[dict[str, Any]]:
@@ -183,10 +222,10 @@ def camera_transform(context: LaunchContext) -> list[str]:
 def parameter_value(spec: Spec, text: str) -> Any:
     """The value that the text of an argument means; ValueError if the parameter refuses it."""
     try:
-        value = text if spec.kind == 'string' else yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = text if spec.kind == 'string' else parse_yaml(text)
+    except UnreadableFile:
         value = text
     fault = spec.fault(value)
     if fault:
-        raise ValueError(f'{spec.name}:={text} is refused: {fault}')
+        raise ValueError(f'{spec.name}:={printable(text)} is refused: {fault}')
     return float(value) if spec.kind == 'double' else value

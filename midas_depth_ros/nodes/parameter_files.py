@@ -13,7 +13,14 @@ from typing import Any
 
 from midas_depth_ros.images.errors import UnreadableFile, printable, shown
 from midas_depth_ros.images.files import parse_yaml, read_text
-from midas_depth_ros.nodes.declarations import Settings, Spec, build, conflict_of, specs
+from midas_depth_ros.nodes.declarations import (
+    Settings,
+    Spec,
+    build,
+    conflict_of,
+    is_grouped,
+    specs_of,
+)
 
 WILDCARDS = ('*', '**')
 KEY = 'ros__parameters'
@@ -33,34 +40,35 @@ class ParameterFault(ValueError):
 
 
 def read_parameters(
-    node: str, known: Iterable[str], files: Iterable[Path], assignments: Iterable[str]
+    node: str, settings_class: type, files: Iterable[Path], assignments: Iterable[str]
 ) -> dict[str, Any]:
     """Dotted names and values for `node`, later ones over earlier ones.
 
-    known: the names that it declares. assignments: `name:=value`, the value in YAML.
-    Raises ParameterFault, also for names that it does not know, but for those under a wildcard.
+    settings_class: what it declares. assignments: `name:=value`, the value in YAML.
+    Raises ParameterFault, also for names that it does not know, but for those under a wildcard. Of
+    parameters in `groups` any name is taken: once it is known which there are, ask `strangers`.
     """
-    names = tuple(known)
     values: dict[str, Any] = {}
     for path in files:
-        values.update(_of_file(path, node, names))
+        values.update(_of_file(path, node, settings_class))
     for text in assignments:
         name, sign, value = text.partition(':=')
         if not sign or not name:
             raise ParameterFault(f'{shown(text)} is no name:=value')
-        _check_name(name, names)
+        _check_name(name, settings_class)
         try:
             values[name] = _value(name, parse_yaml(value))
         except UnreadableFile as error:
             raise ParameterFault(f'{name}: {shown(value)}: {error}') from error
-    return {name: value for name, value in values.items() if name in names}
+    known = specs_of(settings_class, values)
+    return {name: value for name, value in values.items() if name in known}
 
 
 def settings_from(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings:
     """The settings object, all of it checked. Raises ParameterFault with every reason."""
-    declared = {spec.name: spec for spec in specs(settings_class)}
+    declared = specs_of(settings_class, values)
     read = {name: _number(declared[name], value) for name, value in values.items()}
-    faults = [text for name, value in read.items() if (text := _fault(declared[name], value))]
+    faults = [text for name, value in read.items() if (text := declared[name].fault(value))]
     if faults:
         raise ParameterFault('; '.join(faults))
     settings = build(settings_class, read)
@@ -68,15 +76,6 @@ def settings_from(settings_class: type[Settings], values: Mapping[str, Any]) -> 
     if conflict:
         raise ParameterFault(conflict)
     return settings
-
-
-def _fault(spec: Spec, value: Any) -> str:
-    """Why `value` cannot be accepted; empty if it can."""
-    if spec.kind == 'string array' and isinstance(value, list):
-        for each in value:
-            if not isinstance(each, str):
-                return f'{spec.name}: {shown(each)} is not a string'
-    return spec.fault(value)
 
 
 def _number(spec: Spec, value: Any) -> Any:
@@ -89,7 +88,7 @@ def _number(spec: Spec, value: Any) -> Any:
     return value
 
 
-def _of_file(path: Path, node: str, known: tuple[str, ...]) -> dict[str, Any]:
+def _of_file(path: Path, node: str, settings_class: type) -> dict[str, Any]:
     try:
         content = parse_yaml(read_text(path))
     except UnreadableFile as error:
@@ -106,8 +105,8 @@ def _of_file(path: Path, node: str, known: tuple[str, ...]) -> dict[str, Any]:
         for number, (name, value) in enumerate(_flat(block[KEY])):
             if number >= MOST_VALUES:
                 raise ParameterFault(f'{path}: {section} has more than {MOST_VALUES} values')
-            if last == node:
-                _check_name(name, known, f'{path}: ')
+            if last == node or is_grouped(settings_class, name):  # which only this node has
+                _check_name(name, settings_class, f'{path}: ')
             values[name] = _value(f'{path}: {name}', value)
     if not found:
         raise ParameterFault(f'{path}: there is no section {node} with {KEY}, nor /**')
@@ -134,7 +133,8 @@ def _flat(block: Mapping[str, Any], prefix: str = '', level: int = 0) -> Iterabl
             yield f'{prefix}{name}', value
 
 
-def _check_name(name: str, known: tuple[str, ...], where: str = '') -> None:
+def _check_name(name: str, settings_class: type, where: str = '') -> None:
+    known = specs_of(settings_class, [name])
     if name in known or name.partition('.')[0] in OF_EVERY_NODE:
         return
     name = name[:LONGEST_NAME]

@@ -326,3 +326,79 @@ def test_bags_of_ros_1_are_read(midas_depth, tmp_path):
         assert (first.header.stamp, first.header.frame_id) == (second.header.stamp, 'optical')
         np.testing.assert_array_equal(first.data, second.data)
     assert (tmp_path / 'one' / 'midas_depth.mcap').is_file()
+
+
+REAR_FRAME = '-p', 'mounts.rear.body_frame:=rear_view'
+
+
+def scans(path: Path) -> dict[str, set[str]]:
+    """The frames of the scans of a bag, by topic."""
+    found: dict[str, set[str]] = {}
+    for topic, _, data in contents(path):
+        if topic.endswith('/scan'):
+            scan = JAZZY.deserialize_cdr(data, 'sensor_msgs/msg/LaserScan')
+            found.setdefault(topic, set()).add(scan.header.frame_id)
+    return found
+
+
+def two_cameras(tmp_path: Path) -> None:
+    write_bag(tmp_path / 'in', in_order(camera('/front', 6), camera('/rear', 6)))
+
+
+@pytest.mark.parametrize('way', ['assignments', 'section', 'wildcard'])
+def test_each_camera_of_a_bag_may_have_a_mount_of_its_own(midas_depth, tmp_path, way):
+    two_cameras(tmp_path)
+    fixed = {'scale': {'source': 'fixed'}, 'camera_height': 0.3, 'camera_pitch': 0.1}
+    mounts = {'rear': {'body_frame': 'rear_view', 'camera_yaw': 3.14}}
+    arguments = [*MODEL, '-p', 'scale.source:=fixed', '-p', 'picture_check:=false']
+    arguments += ['-p', 'camera_height:=0.3', '-p', 'camera_pitch:=0.1']
+    if way == 'assignments':
+        arguments += [*REAR_FRAME, '-p', 'mounts.rear.camera_yaw:=3.14']
+    else:
+        key = '/**' if way == 'wildcard' else '/robot/depth_node'
+        values = {key: {'ros__parameters': {**fixed, 'mounts': mounts}}}
+        (tmp_path / 'p.yaml').write_text(yaml.safe_dump(values))
+        arguments += ['--params-file', 'p.yaml']
+    result = midas_depth('bag', 'in', 'out', '--only', 'scan', *arguments)
+    assert result.exit_code == 0, result.output
+    assert scans(tmp_path / 'out') == {'/front/scan': {'base_link'}, '/rear/scan': {'rear_view'}}
+
+
+def test_a_mount_of_a_camera_that_is_left_out_but_configured_is_no_fault(midas_depth, tmp_path):
+    two_cameras(tmp_path)
+    arguments = [*MODEL, '-p', 'cameras:=[front, rear]', *REAR_FRAME]
+    result = midas_depth('bag', 'in', 'out', '--camera', 'front', '--only', 'scan', *arguments)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'said'),
+    [
+        ('mounts.raer.camera_yaw', '3.14', ['mounts.raer.camera_yaw', 'front, rear']),
+        ('mounts.camera.camera_yaw', '3.14', ['mounts.camera.camera_yaw', 'front, rear']),
+        ('mounts.rear.yaw', '3.14', ['mounts.rear.yaw', 'did you mean mounts.rear.camera_yaw']),
+        ('mounts.camera_yaw', '3.14', ['mounts.camera_yaw']),
+        ('mounts..camera_yaw', '3.14', ['mounts..camera_yaw']),
+        ('mounts.rear', '3.14', ['mounts.rear']),
+        ('mounts.rear.camera_yaw', 'back', ['mounts.rear.camera_yaw', 'not a double']),
+        ('mounts.rear.camera_height', '-1', ['mounts.rear.camera_height', 'minimum 0.01']),
+        ('mounts.rear.body_frame', '[a]', ['mounts.rear.body_frame', 'not a string']),
+        ('mounts.' + 'x' * 5000 + '.camera_yaw', '1', ['mounts.xxx', 'there is none']),
+    ],
+)
+@pytest.mark.parametrize('from_file', [False, True])
+def test_a_wrong_mount_is_named_with_the_remedy(
+    midas_depth, tmp_path, name, value, said, from_file
+):
+    two_cameras(tmp_path)
+    arguments = ['-p', f'{name}:={value}']
+    if from_file:
+        values = {'/**': {'ros__parameters': {name: yaml.safe_load(value)}}}
+        (tmp_path / 'p.yaml').write_text(yaml.safe_dump(values))
+        arguments = ['--params-file', 'p.yaml']
+    result = midas_depth('bag', 'in', 'out', *MODEL, *arguments)
+    assert result.exit_code == 2, result.output
+    for word in said:
+        assert word in result.stderr
+    assert len(result.stderr) < 3000
+    assert not (tmp_path / 'out').exists()

@@ -194,7 +194,7 @@ def accepted() -> list[str]:
     for name in NAMES:
         for value in (*ABSURD, *ODD_YAML):
             with contextlib.suppress(ParameterFault):
-                given = read_parameters('depth_node', NAMES, [], [f'{name}:={value}'])
+                given = read_parameters('depth_node', DepthNodeSettings, [], [f'{name}:={value}'])
                 settings_from(DepthNodeSettings, given)
                 found.append(f'{name}:={value}')
     return found

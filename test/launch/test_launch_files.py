@@ -6,6 +6,7 @@ asked of rclpy itself: settings, full name and topics of a node that is made wit
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -18,6 +19,7 @@ pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes 
 from midas_depth_ros.geometry import CameraMount
 from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
 from midas_depth_ros.nodes.launch_arguments import ARGUMENTS
+from midas_depth_ros.nodes.mounting import mount_of
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.stream_settings import ImageStreamSettings, SyntheticCameraSettings
@@ -83,7 +85,8 @@ def test_without_arguments_the_node_has_its_defaults(ros, launcher):
     node = node_of(ros, launched)
     assert set(launched.calls) == {'depth_node'}
     assert node.get_fully_qualified_name() == '/depth_node'
-    assert repr(depth_settings(node)) == repr(DepthNodeSettings())
+    settings = dataclasses.replace(depth_settings(node), mounts={})  # it has one for `camera`
+    assert repr(settings) == repr(DepthNodeSettings())
     assert node.resolve_topic_name('camera/image_raw') == '/camera/image_raw'
     assert not node.get_parameter('use_sim_time').value
 
@@ -188,6 +191,7 @@ def test_rviz_comes_on_request_and_shows_the_right_camera(ros, launcher):
         '/robot/front/heatmap/image',
         '/robot/front/depth/image',
         '/robot/front/scan',
+        '/robot/front/seen_free',
         '/robot/front/proximity',
         '/robot/front/nearest_point',
         '/robot/front/points',
@@ -325,6 +329,54 @@ def test_one_node_serves_several_cameras(ros, launcher):
     assert settings.max_rate == 2.5
     assert node.get_fully_qualified_name() == '/robot/depth_node'
     assert node.resolve_topic_name('rear/image_raw') == '/robot/rear/image_raw'
+
+
+def test_each_of_several_cameras_has_a_mount_of_its_own(ros, launcher):
+    arguments = {
+        'cameras': 'front/color,rear',
+        'camera_height': '0.3',
+        'camera_pitch': '0.1',
+        'mounts.rear.camera_yaw': '3.14',
+        'mounts.rear.camera_pitch': '0',
+        'mounts.rear.body_frame': '123',  # a frame, though it looks like a number
+        'mounts.front/color.camera_height': '1',
+        'mounts.front/color.imu_topic': '',  # as not given
+    }
+    settings = depth_settings(node_of(ros, launcher.launch('multi_camera', **arguments)))
+    rear, front = (mount_of(settings, name) for name in ('rear', 'front/color'))
+    assert (rear.camera_height, rear.camera_pitch, rear.camera_yaw) == (0.3, 0.0, 3.14)
+    assert (front.camera_height, front.camera_pitch, front.camera_yaw) == (1.0, 0.1, 0.0)
+    assert (rear.body_frame, front.body_frame) == ('123', 'base_link')
+
+
+@pytest.mark.parametrize('name', ['midas_depth', 'demo'])
+def test_one_camera_may_have_a_mount_too(ros, launcher, tmp_path, name):
+    path = write_params(tmp_path, cameras=['front'], mounts={'front': {'camera_roll': 0.2}})
+    arguments = {'params_file': path, 'mounts.front.camera_pitch': '0.4'}
+    if name == 'demo':
+        arguments['camera'] = 'front'
+    settings = depth_settings(node_of(ros, launcher.launch(name, **arguments)))
+    mount = mount_of(settings, 'front')
+    assert (mount.camera_pitch, mount.camera_roll) == (0.4, 0.2)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'words'),
+    [
+        ('mounts.raer.camera_yaw', '3.14', ['mounts.raer.camera_yaw: there', 'front, rear']),
+        ('mounts.rear.yaw', '3.14', ['mounts.rear.yaw: there', 'camera_yaw']),
+        ('mounts.camera_yaw', '3.14', ['mounts.camera_yaw: there']),
+        ('mounts.rear.camera_yaw', 'back', ['mounts.rear.camera_yaw:=back', 'not a double']),
+        ('mounts.rear.camera_height', '-1', ['mounts.rear.camera_height:=-1', 'minimum 0.01']),
+        ('mounts.rear.camera_yaw', '9' * 5000, ['mounts.rear.camera_yaw', 'refused']),
+        ('mounts.rear.camera_yaw', '[' * 5000, ['mounts.rear.camera_yaw', 'not a double']),
+    ],
+)
+def test_a_wrong_mount_stops_the_launch_and_is_named(launcher, name, value, words):
+    launched = launcher.launch('multi_camera', cameras='front,rear', **{name: value})
+    assert (launched.exit_code, launched.calls) == (1, {})
+    for word in words:
+        assert word in launched.output
 
 
 def test_replay_plays_the_bag_on_its_own_time(ros, launcher):

@@ -49,6 +49,14 @@ SPECS = {spec.name: spec for spec in parameters.specs(Example)}
         ('count', True, ['True', 'int']),
         ('mode', 'c', ["'c'", 'a, b']),
         ('names', 'x', ["'x'", 'string array']),
+        ('names', ['x', 7], ['names', '7 is not a string']),
+        ('names', ('x', None), ['None is not a string']),
+        ('names', [['x']], ["['x'] is not a string"]),
+        ('names', ['x', True], ['True is not a string']),
+        ('names', [b'x'], ["b'x' is not a string"]),
+        ('speed', 10**400, ['speed', 'finite']),
+        ('count', 10**400, ['count', '...', 'above the maximum 9']),
+        ('mode', 'c' * 10_000, ['ccc...', 'a, b']),
         ('speed', None, ['None']),
     ],
 )
@@ -151,6 +159,8 @@ def test_there_is_a_group_for_every_name_and_for_no_other(ros):
             r'mounts\.fornt\.camera_height: there is none.*name of cameras',
         ),
         ('mounts.front.hieght', r'one of camera_height, camera_pitch'),
+        ('mounts.fornt.camera_height', r'cameras \(front, rear/left\)'),
+        ('mounts.camera_height', r'mounts\.camera_height: there is none'),
     ],
 )
 def test_a_group_for_a_name_that_is_none_is_said(ros, given, words):
