@@ -19,6 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from midas_depth_ros.bench.node_part import SAME_PICTURE
 from midas_depth_ros.bench.over_dds import ALL_OUTPUTS, feeding, node_command
 from midas_depth_ros.bench.processes import cpu_seconds, resident_mib
 
@@ -30,6 +31,7 @@ EVERY = 250
 PARAMETERS = {
     'cameras': [CAMERA],
     'max_rate': 0.0,
+    **SAME_PICTURE,
     'camera_height': 0.3,
     'camera_pitch': 0.1,
     'horizontal_fov': 1.15,

@@ -4,6 +4,9 @@
     ros2 launch midas_depth_ros demo.launch.py source:=/path/to/video.mp4
     ros2 launch midas_depth_ros demo.launch.py drive:=true dashboard:=true
 
+A picture or a folder of pictures is shown again and again: depth_node gets frozen_after:=0.0 for it
+unless that argument is given, since no living camera sends a picture twice.
+
 Without `source` the pictures are of a synthetic moving scene. With drive:=true they are what a
 simulated robot sees that is told to go ahead and has avoidance_node between it and the command;
 config/drive_demo.yaml describes it. To steer it yourself, with a keyboard or so:
@@ -29,6 +32,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from midas_depth_ros.images.sources import is_still
 from midas_depth_ros.nodes.launch_arguments import given, value_of
 
 HERE = Path(__file__).resolve().parent
@@ -54,6 +58,12 @@ def prepare_drive(context: LaunchContext) -> None:
         chosen.setdefault(name, value)
     if chosen.get('rviz') == 'true':
         chosen.setdefault('optical_frame', f'{chosen["camera"]}_optical_frame'.replace('/', '_'))
+
+
+def prepare_stills(context: LaunchContext) -> None:
+    """Let pictures that are shown again and again not pass for a frozen camera."""
+    if is_still(given(context, 'source')):
+        context.launch_configurations.setdefault('frozen_after', '0.0')
 
 
 def start_source(context: LaunchContext) -> list[Action]:
@@ -128,6 +138,7 @@ def generate_launch_description() -> LaunchDescription:
                 description='Name of the camera: the namespace of its topics.',
             ),
             OpaqueFunction(function=prepare_drive),
+            OpaqueFunction(function=prepare_stills),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(HERE / 'midas_depth.launch.py'))
             ),

@@ -23,6 +23,7 @@ from midas_depth_ros.bench.rounds import Times
 
 MIB_IN_MB = 1.048576
 SIZE = (640, 480)
+SAME_PICTURE = {'frozen_after': 0.0}  # what a node needs that gets one again and again
 Report = Callable[[str], None]
 Who = tuple[str, str]  # backend and precision
 
@@ -35,6 +36,7 @@ def node_parameters(weights: Path, num_threads: int, who: Who) -> dict[str, Any]
         'precision': who[1],
         'num_threads': num_threads,
         'max_rate': 0.0,
+        **SAME_PICTURE,
     }
 
 
@@ -78,7 +80,9 @@ def command_of(who: Who, weights: Path, num_threads: int, camera: str) -> list[s
         module = 'midas_depth_ros.bench.usual_node'
         return [sys.executable, '-m', module, str(weights), camera, str(num_threads)]
     if who[0] == HOLLOW:
-        return node_command('bench.hollow_node', {'cameras': [camera], 'max_rate': 0.0})
+        return node_command(
+            'bench.hollow_node', {'cameras': [camera], **SAME_PICTURE, 'max_rate': 0.0}
+        )
     parameters = {**node_parameters(weights, num_threads, who), 'cameras': [camera]}
     return node_command('nodes.depth_node', parameters)
 

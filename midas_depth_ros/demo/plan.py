@@ -9,6 +9,7 @@ import dataclasses
 
 from midas_depth_ros.demo.commands import node_command
 from midas_depth_ros.demo.recording import Recording
+from midas_depth_ros.images.sources import is_still
 
 CAMERA = 'camera'  # the depth node's default camera namespace
 # Where nothing is said: frames per second that the node may process, and the model.
@@ -74,6 +75,8 @@ class Plan:
             'max_rate': RATE_HZ if self.rate_hz is None else self.rate_hz,
             'transport': self.transport,
         }
+        if is_still(self.source):
+            parameters['frozen_after'] = 0.0  # a picture that is shown again is no frozen camera
         return node_command('nodes.depth_node', parameters, self.parameters)
 
 

@@ -1,8 +1,9 @@
 """image_stream: pictures, a video, a camera device or a rosbag2 in; a camera's topics out.
 
 One thread reads the source, waits until each picture is due, and publishes it; the executor only
-serves parameters. At the end of the source the node ends with exit code 0, and with 1 when the
-source fails.
+serves parameters. A picture that is sent again is the same to the bit: for depth_node that is a
+frozen camera unless its frozen_after is 0. At the end of the source the node ends with exit code 0,
+and with 1 when the source fails.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from std_msgs.msg import Header
 
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.errors import printable
-from midas_depth_ros.images.sources import Frame, SourceError, open_source
+from midas_depth_ros.images.sources import Frame, SourceError, is_still, open_source
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.camera_calibration import Calibration, CalibrationError
 from midas_depth_ros.nodes.camera_topics import CameraTopics
@@ -115,6 +116,11 @@ class ImageStream(Node):
         self._stopping.wait(settings.start_delay)
         self._start_s = time.monotonic()
         self.get_logger().info(printable(f'{self._source.name} -> {self._topics.names}'))
+        if settings.loop and is_still(settings.source):
+            self.get_logger().info(
+                'the same pictures come again and again: depth_node takes that for a frozen camera '
+                'unless its frozen_after is 0'
+            )
         while not self._stopping.is_set():
             self._pacer.start_pass()
             for frame in self._source:

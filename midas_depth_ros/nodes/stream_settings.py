@@ -69,7 +69,8 @@ class ImageStreamSettings(CameraSourceSettings):
     source: str = parameter(
         '',
         'Picture, folder of pictures, video file, camera device (/dev/video0, or "0" in quotes), '
-        'or rosbag2 (folder, .db3 or .mcap).',
+        'or rosbag2 (folder, .db3 or .mcap). A picture that is sent again is the same to the bit, '
+        'as of a frozen camera: give depth_node frozen_after 0 with pictures.',
     )
     topic: str = parameter(
         '', 'Image topic of a rosbag2; empty = the only one of its image topics.'

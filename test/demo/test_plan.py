@@ -59,6 +59,32 @@ def test_a_named_model_and_parameters_reach_the_node_of_the_robot():
     assert given['heatmap.mode'] == 'relative'
 
 
+def frozen_after(source: object, *more: str) -> object:
+    command = Plan(source=str(source), parameters=more).commands()['depth_node']
+    return parameters(command).get('frozen_after', 'the default')
+
+
+def test_pictures_that_are_shown_again_are_no_frozen_camera(tmp_path):
+    picture = tmp_path / 'a picture.PNG'
+    folder, bag = tmp_path / 'folder', tmp_path / 'bag'
+    video, database = tmp_path / 'film.mp4', tmp_path / 'single.db3'
+    for each in (folder, bag):
+        each.mkdir()
+    for each in (picture, folder / '1.jpg', video, database, bag / 'metadata.yaml'):
+        each.write_bytes(b'')
+    for source in (picture, folder, f'{folder}/'):
+        assert frozen_after(source) == 0.0, source
+    living = (video, database, bag, '0', '/dev/video0', tmp_path / 'none.png', '~nobody/x.png')
+    for source in (*living, 'x' * 5000, 'a\0b.png'):
+        assert frozen_after(source) == 'the default', source
+
+
+def test_who_names_frozen_after_has_the_last_word(tmp_path):
+    picture = tmp_path / 'picture.png'
+    picture.write_bytes(b'')
+    assert frozen_after(picture, 'frozen_after:=5.0') == 5.0
+
+
 def test_further_parameters_come_last_and_win():
     plan = Plan(
         'bag', model='x.pt', rate_hz=3.0, transport='compressed', parameters=('max_rate:=4.0',)

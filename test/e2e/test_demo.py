@@ -22,8 +22,13 @@ from PIL import Image
 
 pytest.importorskip('rclpy')
 
+from geometry_msgs.msg import Vector3Stamped
+from sensor_msgs.msg import Image as RosImage
 
 from midas_depth_ros.demo import environment
+from midas_depth_ros.drive import rig
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.sim import DrivenRobot, furnished_world
 
 ROOT = Path(__file__).parents[2]
 MARK = 'MIDAS_DEPTH_TEST_MARK'
@@ -301,6 +306,44 @@ def test_folder_of_pictures_over_the_compressed_transport(demo, picture_folder):
         red, green, blue = picture[10:110, -150:].reshape(-1, 3).T
         assert (np.maximum(green, blue) >= red - 12).mean() > 0.95
     assert len(colours) >= 2
+
+
+def test_one_still_picture_goes_on_giving_metres(ros, tmp_path):
+    """Longer than a living camera might send the same picture."""
+    world = furnished_world(1)
+    pose = DrivenRobot(world, rig.ROBOT).motion.camera_pose(rig.ROBOT)
+    rendering = world.render(rig.camera_model((320, 240)), pose)
+    Image.fromarray(rendering.rgb).save(tmp_path / 'still.png')
+    demo = Demo(tmp_path, ros.domain_id)
+    closeness = ros.collect(Vector3Stamped, '/camera/closeness')
+    depth = ros.collect(RosImage, '/camera/depth/image')
+    given = {
+        'camera_height': rig.ROBOT.camera_height_m,
+        'camera_pitch': rig.ROBOT.camera_pitch_rad,
+        'horizontal_fov': rig.HORIZONTAL_FOV_RAD,
+        'depth.max': 100.0,
+    }
+    parameters = [word for name in given for word in ('--param', f'{name}:={given[name]}')]
+    options = '--source', 'still.png', '--model', 'embedded', '--keep-going', '--seconds', '1'
+    process = demo.start(*options, *parameters)
+    try:
+        ros.spin_until(lambda: lasted_s(closeness) > FROZEN_S and lasted_s(depth) > FROZEN_S, 90)
+    finally:
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)
+    assert not [each for each in closeness if np.isnan(each.vector.y)], output
+    assert lasted_s(depth) > FROZEN_S
+    assert demo.processes() == []
+
+
+FROZEN_S = 3 * DepthNodeSettings().frozen_after
+
+
+def lasted_s(messages: list) -> float:
+    """From the first message to the last, by their stamps."""
+    stamps = [each.header.stamp for each in (*messages[:1], *messages[-1:])]
+    seconds = [stamp.sec + 1e-9 * stamp.nanosec for stamp in stamps]
+    return seconds[-1] - seconds[0] if seconds else 0.0
 
 
 def test_a_bad_source_is_told_by_its_own_message(demo):

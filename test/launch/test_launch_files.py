@@ -428,6 +428,25 @@ def test_demo_streams_a_source_under_the_same_camera_name(ros, launcher, source)
     assert depth_settings(node_of(ros, launched)).cameras == ('front',)
 
 
+@pytest.mark.parametrize('kind', ['picture', 'folder'])
+def test_demo_takes_still_pictures_for_no_frozen_camera(ros, launcher, tmp_path, kind):
+    source = tmp_path / 'stills' / 'one.png'
+    source.parent.mkdir()
+    source.write_bytes(b'')
+    source = source if kind == 'picture' else source.parent
+    launched = launcher.launch('demo', source=str(source))
+    assert depth_settings(node_of(ros, launched)).frozen_after == 0.0
+    launched = launcher.launch('demo', source=str(source), frozen_after='5')
+    assert depth_settings(node_of(ros, launched)).frozen_after == 5.0
+
+
+@pytest.mark.parametrize('source', ['', '0', '/dev/video0', 'film.mp4', 'none.png', '~nobody/a'])
+def test_a_living_camera_may_freeze(ros, launcher, source):
+    launched = launcher.launch('demo', **({'source': source} if source else {}))
+    wanted = DepthNodeSettings().frozen_after
+    assert depth_settings(node_of(ros, launched)).frozen_after == wanted
+
+
 def synthetic_settings(node) -> SyntheticCameraSettings:
     return ParameterServer(node, SyntheticCameraSettings).current
 

@@ -35,6 +35,7 @@ __all__ = [
     'UnclearTopic',
     'UnknownSource',
     'UnreadableSource',
+    'is_still',
     'open_source',
 ]
 
@@ -87,6 +88,19 @@ def open_source(
     if is_picture(path):
         return PictureFiles(path, max_pixels, warn, bit_depth)
     return VideoFile(path, max_pixels, warn)
+
+
+def is_still(source: str | int | Path) -> bool:
+    """Whether a source is a picture or a folder of pictures, by its name: what such a one gives
+    again is the same to the bit, as no camera gives it. False where there is none.
+    """
+    text = str(source).strip()
+    path = expanded(text)
+    if not text or not is_there(path):
+        return False
+    if is_folder(path):
+        return not is_bag_folder(path)
+    return is_picture(path) and not is_bag_file(path)
 
 
 def expanded(text: str) -> Path:
