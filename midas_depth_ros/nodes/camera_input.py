@@ -29,7 +29,7 @@ from midas_depth_ros.nodes.scheduling import (
     StampThrottle,
 )
 from midas_depth_ros.nodes.settings import DepthNodeSettings
-from midas_depth_ros.nodes.stamps import Restarts, StampJudge, Verdict
+from midas_depth_ros.nodes.stamps import Restarts, StampJudge, Verdict, mixed_words
 from midas_depth_ros.nodes.statistics import CameraStatistics
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
 
 FAULT_LOG_PERIOD_S = 5.0
+NAMED_EVERY_S = 1.0  # who publishes, while there are several
 IDLE_PAUSE_S = 0.2  # how long a new subscriber waits at most for the next frame to be looked at
 # Parameters may change meanwhile, and what is not looked at must not pass for silence.
 MOST_PAUSE_S, MOST_PAUSE_SHARE = 1.0, 0.25  # the share is of image_timeout
@@ -69,6 +70,7 @@ class CameraInput:
         self._images: ImageSubscription | None = None
         self._info_subscription: Subscription | None = None
         self._check: Callable[[Any, int], None] = check_image
+        self._named_s, self._mixed_words = -math.inf, 'pictures of several cameras are mixed'
         self._missed_ending = 'throttled'  # of the frames that pass by while nothing is taken
 
     def open(self, exchange: FrameExchange) -> None:
@@ -133,6 +135,18 @@ class CameraInput:
         if self._images is None:
             return []
         return qos.publisher_nodes(self._node, self._images.subscription)
+
+    def _mixed(self, now_s: float) -> str:
+        """Why a picture may be of another camera than those before it; '' if it cannot."""
+        if self._images is None or not self._images.mixed():
+            self._named_s = -math.inf
+            return ''
+        if now_s - self._named_s > NAMED_EVERY_S:
+            names = self.publisher_nodes()
+            if len(names) > 1:
+                self._mixed_words = mixed_words(self.topic, names)
+                self._named_s = now_s
+        return self._mixed_words
 
     def model_for(self, width: int, height: int) -> CameraModel | None:
         """What is known of the camera, for pictures of this size; None if nothing is.
@@ -208,7 +222,15 @@ class CameraInput:
             self._statistics.count('throttled')
             return
         restarted, self._restarted = self._restarted, False
-        frame = Frame(self.camera, message, stamp or now_ns, received_s, restarted, self._told_time)
+        frame = Frame(
+            self.camera,
+            message,
+            stamp or now_ns,
+            received_s,
+            restarted,
+            self._told_time,
+            self._mixed(received_s),
+        )
         if self._exchange is not None and self._exchange.put(frame) is not None:
             self._statistics.count('dropped')
 

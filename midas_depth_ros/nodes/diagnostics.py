@@ -10,6 +10,7 @@ import dataclasses
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from midas_depth_ros.nodes.stamps import mixed_words
 from midas_depth_ros.nodes.statistics import CameraStatistics
 
 STUCK_S = 10.0  # so long no frame takes, even where a model is slow
@@ -128,10 +129,7 @@ def silence(report: CameraReport, seconds: float) -> str:
 def time_trouble(report: CameraReport) -> str:
     """The sentence about stamps that cannot be right, or pictures of several senders, or ''."""
     if len(report.publisher_nodes) > 1:
-        text = (
-            f'{len(report.publisher_nodes)} publishers on {report.topic} '
-            f'({", ".join(report.publisher_nodes)}): their pictures are mixed, leave one of them'
-        )
+        text = mixed_words(report.topic, report.publisher_nodes)
         return f'{text}; {report.stamps}' if report.stamps else text
     return report.stamps
 

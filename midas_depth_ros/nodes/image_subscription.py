@@ -7,6 +7,7 @@ comes out is a message, or the ImageError that says why there is none.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,14 @@ from midas_depth_ros.images import ImageError, is_plain_cdr, read_compressed, re
 from midas_depth_ros.images.errors import MalformedMessage
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.serialised import Unreadable, deserialised
+from midas_depth_ros.nodes.stamps import Senders
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
 READERS: dict[type, Callable[[bytes], Any]] = {Image: read_image, CompressedImage: read_compressed}
 SEQUENCE = 'publication_sequence_number'
+UNNUMBERED = 2**64 - 1  # what a middleware says that has no numbers
 MOST_MISSED = 1000  # a larger step in the sequence is another publisher, not frames of this one
 
 OnMessage = Callable[[Any, int], None]
@@ -70,6 +73,7 @@ class ImageSubscription:
         self._on_fault = on_fault
         self._last_number: int | None = None
         self._was_closed = False
+        self._senders = Senders()
         self._gate = Gate(has_room)
         # Frames pass by in real time, whatever a simulated clock does.
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -90,6 +94,11 @@ class ImageSubscription:
     def topic(self) -> str:
         """The full name of the topic."""
         return str(self.subscription.topic_name)
+
+    def mixed(self) -> bool:
+        """Whether the message at hand cannot be said to be of the same camera as those before."""
+        publishers = self._node.count_publishers(self.topic)
+        return self._senders.mixed(publishers, time.monotonic())
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -112,6 +121,8 @@ class ImageSubscription:
 
     def _on_numbered(self, message: Any, info: Any) -> None:
         number = info.get(SEQUENCE) if hasattr(info, 'get') else None
+        number = None if number == UNNUMBERED else number
+        self._senders.add(number, time.monotonic())
         missed = 0
         if number is not None and self._last_number is not None and self._was_closed:
             missed = number - self._last_number - 1

@@ -88,10 +88,10 @@ class MetricOutput:
 
     def update(self, view: FrameView) -> MetricFrame | None:
         """The frame in metres, or None with `refused` saying why."""
-        if view.frame.restarted:
+        if view.frame.restarted or view.frame.mixed:
             self.metric.reset()
         mount = self._mounting.at(view.frame.stamp_ns, view.header.frame_id)
-        fit = Refusal(f'the picture is {view.blind}') if view.blind else self._fit(view, mount)
+        fit = self._fit(view, mount)
         grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
         metric = self.metric.update(
             view.stamp_s,
@@ -107,6 +107,10 @@ class MetricOutput:
     def _fit(self, view: FrameView, mount: CameraMount | Refusal) -> ScaleShift | Refusal:
         """This frame's scale and shift, from the source that the parameters name."""
         source, settings = self._source, view.settings
+        if view.frame.mixed:
+            return Refusal(view.frame.mixed)
+        if view.blind:
+            return Refusal(f'the picture is {view.blind}')
         if source == 'fixed':
             return ScaleShift(settings.scale.fixed_scale, settings.scale.fixed_shift, 'fixed')
         if source == 'none':

@@ -59,6 +59,8 @@ class MountCalibration:
 
     @staticmethod
     def _estimate(view: FrameView, metric: MetricFrame | None) -> MountEstimate | Refusal:
+        if view.frame.mixed:
+            return Refusal(view.frame.mixed)
         if view.grid is None:
             return Refusal('the camera is not calibrated: no camera_info and no horizontal_fov')
         # The ground plane's own scale was made from the mount that is in question.

@@ -151,6 +151,10 @@ class OfflineNode:
         """As rclpy's."""
         self.subscriptions[subscription.topic_name].remove(subscription)
 
+    def count_publishers(self, topic: str) -> int:
+        """As rclpy's: a bag is one source."""
+        return 1
+
     def create_timer(self, period_s: float, callback: Any, **options: Any) -> OfflineTimer:
         """As rclpy's."""
         return OfflineTimer()

@@ -29,6 +29,7 @@ class Frame:
     received_s: float  # monotonic clock
     restarted: bool = False  # time began anew before this frame: what came before has no meaning
     tells_time: bool = True  # whether its stamp can be used to tell how much later it is
+    mixed: str = ''  # why it may be of another camera than the frames before
 
     @property
     def time_s(self) -> float:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
+import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 NANOSECONDS = 1_000_000_000
 WINDOW_S = 3.0  # of receipt, over which stamps are judged
@@ -30,6 +31,11 @@ MOSTLY_BACK, OFTEN_BACK, TIMES_BACK = 0.75, 0.25, 2
 APART_S = 0.5  # two sequences; less may be the jitter of one
 CALM_FRAMES, FORGET_FRAMES = 10, 100  # without a step back
 TIMES_RESUMED = 2
+# Of several publishers on one topic.
+TURNS_S = 30.0  # numbers that go back again within this: they take turns
+SURE_S = 3.0  # after which a publisher that is still there, but sends no more, counts as dead
+MOST_STEP = 100  # between two messages of one publisher that are looked at
+GONE_S = 0.5  # for which what came of one that is gone may still be under way
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +81,70 @@ class Restarts:
         self._left = newest if calm else max(newest, self._left)
         self._frames = 0
         return True, calm and not self.mixed
+
+
+class Senders:
+    """Whether the pictures of one topic may be those of several cameras in turn.
+
+    Every publisher numbers its messages, from one up. Numbers that go back once are those of a
+    camera that was started again; that go back again and again, those of several.
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._left = 0  # where the numbers had been before they went back
+        self._changes_s: collections.deque[float] = collections.deque(maxlen=2)
+        self._forward = 0  # messages since then
+        self._several_s = -math.inf  # when there last were several publishers
+
+    def add(self, number: int | None, now_s: float) -> None:
+        """Take the number of a message; None where the middleware has none."""
+        if number is None:
+            return
+        last, self._last = self._last, number
+        self._forward += 1
+        if last is None:
+            return
+        back = number <= last
+        if back or self._resumed(last, number, now_s):
+            self._left = last if back else number
+            self._changes_s.append(now_s)
+            self._forward = 0
+
+    def mixed(self, publishers: int, now_s: float) -> bool:
+        """Whether a picture that comes now cannot be said to be of one camera.
+
+        publishers: how many there are on the topic. One that died lingers among them for a while.
+        """
+        if publishers > 1:
+            self._several_s = now_s
+            return not self._handed_over(now_s)
+        return now_s - self._several_s < GONE_S or self._took_turns(2 * GONE_S, now_s)
+
+    def _resumed(self, last: int, number: int, now_s: float) -> bool:
+        """Whether the numbers go on from before they went back, other than by being counted."""
+        if not self._changes_s or not last < self._left < number:
+            return False
+        return number - last > MOST_STEP or now_s - self._changes_s[-1] < SURE_S
+
+    def _handed_over(self, now_s: float) -> bool:
+        """Whether one of them took over from another that has been silent since."""
+        if not self._changes_s or self._took_turns(TURNS_S, now_s):
+            return False
+        return now_s - self._changes_s[-1] > SURE_S and self._forward >= FEWEST
+
+    def _took_turns(self, within_s: float, now_s: float) -> bool:
+        if len(self._changes_s) < 2 or now_s - self._changes_s[1] > within_s:
+            return False
+        return self._changes_s[1] - self._changes_s[0] < within_s
+
+
+def mixed_words(topic: str, publisher_nodes: Sequence[str]) -> str:
+    """The sentence about several publishers on one topic, with the names of their nodes."""
+    return (
+        f'{len(publisher_nodes)} publishers on {topic} ({", ".join(publisher_nodes)}): their '
+        'pictures are mixed, leave one of them'
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,204 @@
+"""Two cameras on one topic, over DDS: a scale of a mixed scene is refused, and comes back."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from driving import header, read, state
+from fakes import SceneEstimator
+from geometry_msgs.msg import Vector3Stamped
+from lifecycle_msgs.msg import State
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, Range
+
+from midas_depth_ros.nodes.depth_node import DepthNode
+from midas_depth_ros.nodes.messages import image_message
+from midas_depth_ros.nodes.stamps import GONE_S, SURE_S, TURNS_S, Senders
+
+from .test_metric_topics import MOUNT, PICTURE, RGB, box, diagnostics, scene_depth
+from .test_metric_topics import camera_info_message as info_message
+
+METRIC = {'scan': LaserScan, 'proximity': Range, 'depth/image': Image, 'seen_free': LaserScan}
+
+
+class Cameras:
+    """A depth_node that sees a scene, and whoever publishes on its image topic."""
+
+    def __init__(self, ros, **parameters) -> None:
+        self.ros = ros
+        estimator = SceneEstimator(scene_depth(box()))
+        parameters = {'diagnostics_rate': 10.0, 'max_rate': 0.0, **MOUNT, **parameters}
+        ros.make_node(DepthNode, lambda settings: estimator, parameters=parameters)
+        ros.spin_until(lambda: state(ros) == State.PRIMARY_STATE_ACTIVE, what='active')
+        self.infos = ros.publisher(CameraInfo, 'camera/camera_info')
+        self.metres = {name: ros.collect(kind, f'camera/{name}') for name, kind in METRIC.items()}
+        self.closeness = ros.collect(Vector3Stamped, 'camera/closeness')
+        self._moments = (100 + number / 10 for number in itertools.count())
+
+    def publisher(self, name: str, known: bool = False):
+        """Another camera: a publisher of a node of this name, which there is or is not."""
+        node = self.ros.node if known else self.ros.make_node(name)
+        publisher = node.create_publisher(Image, 'camera/image_raw', 10)
+        self.ros.spin_until(publisher.get_subscription_count, what='the depth node')
+        return publisher
+
+    def end(self, publisher) -> None:
+        """Take a publisher away, in the thread that spins its node."""
+        node = next(
+            node for node in self.ros.executor.get_nodes() if publisher in list(node.publishers)
+        )
+        topic, left = publisher.topic, self.ros.node.count_publishers(publisher.topic) - 1
+        self.ros.executor.create_task(node.destroy_publisher, publisher)
+        self.ros.spin_until(lambda: self.ros.node.count_publishers(topic) == left, what='its end')
+
+    def send(self, *publishers, count: int = 1) -> None:
+        """A picture of each in turn, so many times."""
+        for _ in range(count):
+            for publisher in publishers:
+                head = header(next(self._moments))
+                self.infos.publish(info_message(PICTURE, head))
+                publisher.publish(image_message(RGB, head))
+                self.ros.spin_for(0.03)
+
+    def send_until_metres(self, *publishers) -> None:
+        """Go on until each metric topic has said something more."""
+        counts = {name: len(messages) for name, messages in self.metres.items()}
+
+        def more() -> bool:
+            self.send(*publishers)
+            return all(len(self.metres[name]) > count for name, count in counts.items())
+
+        self.ros.spin_until(more, what='metres')
+
+    def silent(self, *publishers) -> None:
+        """See that nothing in metres comes of many pictures, but that closeness goes on."""
+        self.send(*publishers, count=3)  # what was under way
+        self.ros.spin_for(0.3)
+        counts, near = {name: len(each) for name, each in self.metres.items()}, len(self.closeness)
+        self.send(*publishers, count=30)
+        self.ros.spin_for(0.3)
+        assert {name: len(each) for name, each in self.metres.items()} == counts
+        assert len(self.closeness) > near + 10
+
+
+@pytest.mark.parametrize('same_node', [False, True])
+def test_metres_of_two_publishers_are_refused_until_one_is_gone(ros, same_node):
+    cameras = Cameras(ros)
+    one = cameras.publisher('one_camera')
+    cameras.send_until_metres(one)
+    two = cameras.publisher('one_camera' if same_node else 'another_camera', known=same_node)
+    names = ('/one_camera', '/test_peer' if same_node else '/another_camera')
+    if same_node:
+        three = ros.node.create_publisher(Image, 'camera/image_raw', 10)
+        ros.spin_until(three.get_subscription_count)
+        cameras.end(one)
+        one, names = three, ('/test_peer, /test_peer',)
+    cameras.silent(one, two)
+    status = diagnostics(ros, 'camera camera', lambda s: '2 publishers' in read(s)['scale'])
+    assert status.level == DiagnosticStatus.WARN
+    for name in names:
+        assert name in read(status)['scale']
+        assert name in status.message
+    cameras.end(two)
+    cameras.send_until_metres(one)
+    diagnostics(ros, 'camera camera', lambda s: read(s)['scale'] == 'valid')
+
+
+@pytest.mark.parametrize('rates', [(1, 7), (7, 1), (1, 0)])
+def test_a_publisher_that_seldom_sends_or_not_at_all_counts_too(ros, rates):
+    cameras = Cameras(ros)
+    one, two = cameras.publisher('one_camera'), cameras.publisher('another_camera')
+    cameras.silent(*[one] * rates[0], *[two] * rates[1])
+
+
+def test_no_old_scale_serves_while_there_are_two(ros):
+    """Between two fits that agree an older scale would be taken for a second."""
+    cameras = Cameras(ros, **{'scale.expiry': 60.0})
+    one = cameras.publisher('one_camera')
+    cameras.send_until_metres(one)
+    cameras.silent(one, cameras.publisher('another_camera'))
+
+
+def test_a_fixed_scale_is_of_one_camera_too(ros):
+    cameras = Cameras(ros, **{'scale.source': 'fixed', 'scale.fixed_scale': 1.0})
+    one, two = cameras.publisher('one_camera'), cameras.publisher('another_camera')
+    cameras.silent(one, two)
+    cameras.end(one)
+    cameras.send_until_metres(two)
+
+
+def test_of_a_replay_that_takes_every_frame_nothing_is_mixed_either(ros):
+    cameras = Cameras(ros, process_every_frame=True)
+    one, two = cameras.publisher('one_camera'), cameras.publisher('another_camera')
+    cameras.silent(one, two)
+    cameras.end(two)
+    cameras.send_until_metres(one)
+
+
+def test_a_camera_that_is_started_again_is_not_refused(ros):
+    cameras = Cameras(ros)
+    for _ in range(4):
+        camera = cameras.publisher('camera_driver')
+        cameras.send_until_metres(camera)
+        cameras.send(camera, count=5)
+        node = next(each for each in ros.executor.get_nodes() if each.get_name() == 'camera_driver')
+        ros.destroy(node)
+    status = diagnostics(ros, 'camera camera', lambda s: 'publishers' in read(s))
+    assert 'mixed' not in read(status)['last refusal']
+
+
+def numbered(*numbers: int, every_s: float = 0.05, publishers: int = 2) -> list[bool]:
+    """Whether each message of these numbers counts as mixed."""
+    senders, found = Senders(), []
+    for index, number in enumerate(numbers):
+        now_s = 100.0 + index * every_s
+        senders.add(number, now_s)
+        found.append(senders.mixed(publishers, now_s))
+    return found
+
+
+def test_a_camera_that_died_and_lingers_is_forgotten():
+    """The middleware keeps a killed process in its lists for as long as its lease is."""
+    numbers = [*range(500, 540), *range(1, 200)]
+    found = numbered(*numbers)
+    assert all(found[: 40 + int(SURE_S / 0.05)])
+    assert not any(found[-60:])
+
+
+def test_what_takes_turns_is_never_taken_for_a_restart():
+    """However seldom the other one sends: of its own messages none is believed."""
+    for first in (1, 5, 500, 10**9):
+        for seldom in (1, 2, 9, 50, 75, 150, 900, 3000):
+            numbers, others = [], []
+            for step in range(4000):
+                numbers.append(1000 + step)
+                if step % seldom == 0:
+                    others.append(len(numbers))
+                    numbers.append(first + step // seldom)
+            found = numbered(*numbers)
+            assert all(found[index] for index in others), (first, seldom)
+            if seldom < 600:  # 30 seconds
+                assert all(found[others[2] :]), (first, seldom)
+
+
+def test_numbers_of_one_publisher_are_of_one_camera():
+    assert not any(numbered(*range(1, 400), publishers=1))
+    assert not any(numbered(*range(1, 50), *range(1, 50), *range(1, 50), publishers=1))
+    mixed = numbered(*[number // 2 for number in range(100)], publishers=1)
+    assert all(mixed[5:])
+
+
+def test_what_was_under_way_when_a_publisher_went_is_refused():
+    senders = Senders()
+    assert senders.mixed(2, 10.0)
+    assert senders.mixed(1, 10.0 + 0.9 * GONE_S)
+    assert not senders.mixed(1, 10.0 + 1.1 * GONE_S)
+
+
+def test_without_numbers_the_count_alone_decides():
+    senders = Senders()
+    for step in range(int(2 * TURNS_S)):
+        senders.add(None, float(step))
+        assert senders.mixed(2, float(step))
+        assert not senders.mixed(1, step + 0.9)
