@@ -309,7 +309,21 @@ def test_calls_that_are_never_answered_are_forgotten(ros, thread, feed, monkeypa
             asyncio.run(thread.set_parameter('max_rate', 1.0))
         assert refused.value.status_code == 504
     wait_until(lambda: not clients._calls and not clients._set._pending_requests, what='none left')
+
+
+def test_an_answer_to_one_who_is_gone_ends_nothing(ros, feed, faults):
+    """As the dashboard is gone that was stopped while it waited."""
+    hostile = HostileNode(ros)
+    thread = RosThread(feed, 'depth_node', [], ros.domain_id, faults)
+    ros.spin_until(lambda: thread._node._parameter_clients._set.service_is_ready())
+    ros.spin_for(0.3)  # the node knows it too, and would tell at once that it is gone
+    ros.executor.remove_node(hostile.node)
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(asyncio.wait_for(thread.set_parameter('max_rate', 1.0), 0.5))
+    assert thread.close()
     ros.executor.add_node(hostile.node)
+    ros.spin_for(0.5)
+    assert ros.call(SetBool, f'{NODE}/enable', SetBool.Request(data=True)) is not None
 
 
 def test_a_flood_of_events_is_no_flood_of_questions(ros, thread, feed):
