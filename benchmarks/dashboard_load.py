@@ -25,6 +25,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Vector3Stamped
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rich.console import Console
 from rich.table import Table
 from sensor_msgs.msg import CompressedImage
@@ -33,6 +34,7 @@ from websockets.sync.client import connect
 from benchmarks.dashboard_pictures import address_of
 from midas_depth_ros.demo import environment
 from midas_depth_ros.demo.processes import Child, Children
+from midas_depth_ros.nodes import quality_of_service as qos
 
 CAMERA = ['-p', 'width:=640', '-p', 'height:=480', '-p', 'rate:=15.0']
 NODE = ['-p', 'model:=embedded', '-p', 'max_rate:=5.0']
@@ -80,7 +82,9 @@ def watcher() -> Iterator[tuple[Node, dict[str, str]]]:
             if status.name.startswith('depth_node: camera'):
                 heard.update({pair.key: pair.value for pair in status.values})
 
-    node.create_subscription(DiagnosticArray, '/diagnostics', on_diagnostics, 10)
+    qos.make_subscription(
+        node, DiagnosticArray, '/diagnostics', on_diagnostics, QoSProfile(depth=10)
+    )
     stopping = threading.Event()
 
     def spin() -> None:
@@ -122,7 +126,8 @@ def measured(browsers: int | None, seconds: float) -> list[str]:
         if browsers is None:
             topics = (('heatmap/image/compressed', CompressedImage), ('closeness', Vector3Stamped))
             for topic, kind in topics:
-                node.create_subscription(kind, f'camera/{topic}', lambda message: None, 1)
+                name, newest = f'camera/{topic}', QoSProfile(depth=1)
+                qos.make_subscription(node, kind, name, lambda message: None, newest)
         else:
             dashboard = children.start('dashboard', [*module, f'{package}.web', '--port', '0'])
             looking = Browsers(address_of(dashboard).rstrip('/'), browsers)

@@ -123,7 +123,7 @@ class ReceivingNode(Node):
         super().__init__('receiving_node')
         topic = f'{camera}/image_raw'
         best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._kept = self.create_subscription(Image, topic, print, best_effort, raw=True)
+        self._kept = qos.make_subscription(self, Image, topic, print, best_effort, serialised=True)
         # Its executor is told of none of its messages.
         self._kept.callback_group.can_execute = lambda entity: False
 

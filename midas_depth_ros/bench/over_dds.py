@@ -32,6 +32,7 @@ from midas_depth_ros.bench.rounds import SETTLE_S, WARM_UP_ROUNDS
 from midas_depth_ros.demo import environment
 from midas_depth_ros.demo.processes import Child, Children
 from midas_depth_ros.images import read_image
+from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.camera_output import OUTPUTS
 from midas_depth_ros.nodes.messages import image_message
 from midas_depth_ros.nodes.metric_output import OUTPUTS as METRIC_OUTPUTS
@@ -90,15 +91,18 @@ class Feeder:
     def watch(self, camera: str, also: Sequence[str] = (DEPTH,)) -> None:
         """Subscribe to a camera's heatmap, and to other outputs so that they are made."""
 
-        def on_heatmap(serialised: bytes) -> None:
-            stamp = read_image(serialised).header.stamp
+        def on_heatmap(serialised: Any) -> None:
+            # A message where rclpy cannot leave it serialised.
+            heatmap = read_image(serialised) if isinstance(serialised, bytes) else serialised
+            stamp = heatmap.header.stamp
             self._seen[camera] = stamp.sec * 10**9 + stamp.nanosec, time.time_ns()
             self.heatmaps += 1
 
         node = self._node
-        node.create_subscription(Image, f'{camera}/{HEATMAP}', on_heatmap, NEWEST, raw=True)
+        topic = f'{camera}/{HEATMAP}'
+        qos.make_subscription(node, Image, topic, on_heatmap, NEWEST, serialised=True)
         for name in also:
-            self._onlooker.create_subscription(KINDS[name], f'{camera}/{name}', print, NEWEST)
+            qos.make_subscription(self._onlooker, KINDS[name], f'{camera}/{name}', print, NEWEST)
         self._publishers[camera] = node.create_publisher(Image, f'{camera}/image_raw', 1)
 
     def start(self, camera: str, name: str, command: Sequence[str]) -> tuple[Child, float]:

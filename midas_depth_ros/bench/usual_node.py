@@ -3,6 +3,7 @@
     python -m midas_depth_ros.bench.usual_node WEIGHTS CAMERA THREADS
 
 It publishes <camera>/relative_inverse_depth/image and <camera>/heatmap/image, as depth_node does.
+But for the boundary around its subscription: no message that is malformed ends a measurement.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from midas_depth_ros.bench.usual_recipe import UsualRecipe
+from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.messages import image_message
 from midas_depth_ros.nodes.spinning import run_node
-
-QUEUE = 1
 
 
 class UsualNode(Node):
@@ -29,7 +30,10 @@ class UsualNode(Node):
         self._recipe = UsualRecipe(weights, num_threads)
         self._depth = self.create_publisher(Image, f'{camera}/relative_inverse_depth/image', 5)
         self._heatmap = self.create_publisher(Image, f'{camera}/heatmap/image', 5)
-        self._images = self.create_subscription(Image, f'{camera}/image_raw', self._on_image, QUEUE)
+        topic = f'{camera}/image_raw'
+        self._images = qos.make_subscription(
+            self, Image, topic, self._on_image, QoSProfile(depth=1)
+        )
 
     def _on_image(self, message: Image) -> None:
         shape = message.height, message.width, 3

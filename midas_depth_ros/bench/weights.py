@@ -6,9 +6,11 @@ be measured too.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import math
+import os
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +23,8 @@ from midas_depth_ros.commands.output import refusing, write_whole
 from midas_depth_ros.depth import checkpoints, embedded, midas_graph
 from midas_depth_ros.depth.errors import UnknownModel, WeightsError
 from midas_depth_ros.depth.weights_places import user_cache
+from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.images.files import check_file
 
 EMBEDDED, MIDAS_SMALL, AUTO = 'embedded', 'midas_small', 'auto'
 SEED = 0
@@ -43,9 +47,13 @@ def find_weights(model: str) -> Weights:
     if model == EMBEDDED:
         return Weights(embedded.shipped_weights(), EMBEDDED)
     if model not in (AUTO, MIDAS_SMALL):
-        path = Path(model).expanduser()
-        if not path.is_file():
-            raise UnknownModel(f'{model!r} is neither auto, midas_small, embedded nor a file')
+        path = Path(os.path.expanduser(model))  # Path.expanduser raises where there is no such user
+        try:
+            check_file(path)
+        except UnreadableFile as error:
+            raise UnknownModel(
+                f'{printable(model)} is neither auto, midas_small, embedded nor a file: {error}'
+            ) from error
         return Weights(path, path.name)
     try:
         official = checkpoints.ensure_weights(checkpoints.MIDAS_SMALL, allow_download=False)
@@ -66,7 +74,8 @@ def random_weights() -> Path:
     folder = (cache if cache is not None else Path(tempfile.gettempdir())) / 'bench'
     has_torch = find_spec('torch') is not None
     path = folder / ('midas_small_random' + ('.pt' if has_torch else '.onnx'))
-    if path.is_file():
+    with contextlib.suppress(UnreadableFile):
+        check_file(path)
         return path
     with refusing(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,7 @@ ARGUMENTS = (
     'camera_pitch',
     'body_frame',
 )
+RESPAWN_S = 2.0  # from the dashboard's end to its next start
 USE_SIM_TIME = Spec(
     name='use_sim_time',
     default=False,
@@ -101,7 +102,8 @@ def dashboard_arguments() -> list[DeclareLaunchArgument]:
             'dashboard',
             default_value='false',
             choices=['true', 'false'],
-            description='Show what depth_node sees in a browser; its address is printed.',
+            description='Show what depth_node sees in a browser; its address is printed. Where '
+            'it ends it is started again.',
         ),
         DeclareLaunchArgument(
             'dashboard_host',
@@ -116,7 +118,7 @@ def dashboard_arguments() -> list[DeclareLaunchArgument]:
 
 
 def dashboard(context: LaunchContext) -> list[Node]:
-    """The dashboard, if it is asked for."""
+    """The dashboard, if it is asked for; where it ends it is started again."""
     if given(context, 'dashboard') == 'false':
         return []
     address = ['--host', given(context, 'dashboard_host')]
@@ -128,6 +130,8 @@ def dashboard(context: LaunchContext) -> list[Node]:
             namespace=LaunchConfiguration('namespace'),
             arguments=[*address, '--port', given(context, 'dashboard_port')],
             output='screen',
+            respawn=True,  # it ends itself rather than show what nobody tells it any more
+            respawn_delay=RESPAWN_S,
         )
     ]
 

@@ -270,6 +270,7 @@ def test_avoidance_follows_the_clock_of_a_replay(ros, launcher):
 def test_dashboard_comes_on_request_and_watches_this_depth_node(ros, launcher):
     launched = launcher.launch('midas_depth', dashboard='true', namespace='robot')
     assert set(launched.calls) == {'depth_node', 'dashboard'}
+    assert launched.starts == 2, 'a dashboard that ends is started again'
     assert launched.calls['dashboard'][:4] == ['--host', '127.0.0.1', '--port', '8080']
     node = node_of(ros, launched, 'dashboard')
     assert node.get_fully_qualified_name() == '/robot/dashboard'

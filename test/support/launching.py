@@ -17,6 +17,16 @@ RECORDER = """\
 record="$LAUNCH_RECORDS/$(basename "$0")"
 printf '%s\\0' "$@" > "$record.part" && mv "$record.part" "$record"
 """
+# Is started again whenever it ends. So the second time it ends the launch, once it is alone.
+RESTARTED = """\
+starts="$LAUNCH_RECORDS/../starts of $(basename "$0")"
+echo >> "$starts"
+if [ "$(wc -l < "$starts")" -gt 1 ]; then
+    while [ "$(pgrep -c -P "$PPID")" -gt 1 ]; do sleep 0.1; done
+    kill -INT "$PPID"
+fi
+exit 1
+"""
 PROGRAMS = {
     'midas_depth_ros': (
         'avoidance_node',
@@ -43,6 +53,7 @@ class Launched:
     exit_code: int
     output: str
     calls: dict[str, list[str]]
+    starts: int = 0  # of the dashboard
 
     def ros_arguments(self, program: str) -> list[str]:
         """The part of a program's command line that is for ROS."""
@@ -87,7 +98,10 @@ class Launcher:
         )
         calls = {p.name: p.read_bytes().decode().split('\0')[:-1] for p in records.iterdir()}
         records.rename(self._folder / f'records_{len(list(self._folder.iterdir()))}')
-        return Launched(result.returncode, result.stdout, calls)
+        starts = self._folder / 'starts of dashboard'
+        count = len(starts.read_text().splitlines()) if starts.exists() else 0
+        starts.unlink(missing_ok=True)
+        return Launched(result.returncode, result.stdout, calls, count)
 
     def arguments(self, name: str) -> dict[str, dict[str, str | None]]:
         """Each argument that a launch file declares: its description and its default."""
@@ -99,5 +113,5 @@ class Launcher:
     @staticmethod
     def _install(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(RECORDER)
+        path.write_text(RECORDER + (RESTARTED if path.name == 'dashboard' else ''))
         path.chmod(0o755)
