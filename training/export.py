@@ -3,22 +3,27 @@
     python -m training.export runs/first/best.pt --table figures.txt --trained 'python -m ...'
     python -m training.export runs/first/best.pt --to first.npz
 
-The first writes `midas_depth_ros/assets/embedded.npz` and its card, and enters size and SHA-256 in
-`midas_depth_ros/depth/embedded.py`; the same checkpoint gives the same bytes.
+The first writes `midas_depth_ros/assets/embedded.npz` and its card, and enters size, SHA-256 and
+the answer by which it is known again in `midas_depth_ros/depth/embedded.py`; the same checkpoint
+gives the same bytes.
 """
 
 from __future__ import annotations
 
 import io
 import re
+import tempfile
 import zipfile
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from midas_depth_ros.depth import embedded
+from midas_depth_ros.depth import embedded, load_estimator
+from midas_depth_ros.depth.deviation import sample_pictures
+from midas_depth_ros.depth.judgement import PICTURES, cells
 from midas_depth_ros.depth.networks import EmbeddedNet
 from midas_depth_ros.depth.weights_file import sha256_of
 
@@ -38,11 +43,35 @@ def archive(state: dict[str, torch.Tensor]) -> bytes:
     return buffer.getvalue()
 
 
-def enter(size: int, sha256: str, source: Path) -> None:
-    """Replace size and hash in the module that checks them."""
+def answer_of(weights: bytes) -> NDArray[np.float32]:
+    """(6, 8) float32: what these weights say of the sample picture, as `judgement` asks for it.
+
+    Raises DepthError where it is no depth.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / embedded.ASSET.name
+        path.write_bytes(weights)
+        estimator = load_estimator(path, 'opencv')
+        return cells(estimator.infer(sample_pictures(PICTURES[:1])[PICTURES[0]]))
+
+
+def enter(size: int, sha256: str, answer: NDArray[np.float32], source: Path) -> None:
+    """Replace size, hash and answer in the module that checks them.
+
+    Raises ValueError, and leaves the module as it is, where one of them is not found there.
+    """
+    rows = ''.join(f'        {row},\n' for row in np.round(1000 * answer).astype(int).tolist())
     text = source.read_text()
-    text = re.sub(r'size=[\d_]+', f'size={size:_}', text, count=1)
-    source.write_text(re.sub(r"sha256='[0-9a-f]*'", f"sha256='{sha256}'", text, count=1))
+    for pattern, value in (
+        (r'size=[\d_]+', f'size={size:_}'),
+        (r"sha256='[0-9a-f]*'", f"sha256='{sha256}'"),
+        (r"ANSWER_OF = '[0-9a-f]*'", f"ANSWER_OF = '{sha256}'"),
+        (r'(ANSWER = np\.array\(\n    \[\n)[^()]*?    \],\n', rf'\g<1>{rows}    ],\n'),
+    ):
+        text, count = re.subn(pattern, value, text, count=1)
+        if not count:
+            raise ValueError(f'{source} has nothing like {pattern}')
+    source.write_text(text)
 
 
 @click.command()
@@ -72,10 +101,12 @@ def main(
 
 def ship(network: EmbeddedNet, progress: list[float], trained: str, data: str, table: Path) -> None:
     """Put the network into the package, with size, hash and card."""
+    weights = archive(network.state_dict())
+    answer = answer_of(weights)  # what is no depth is not shipped
     embedded.ASSET.parent.mkdir(exist_ok=True)
-    embedded.ASSET.write_bytes(archive(network.state_dict()))
+    embedded.ASSET.write_bytes(weights)
     size, sha256 = embedded.ASSET.stat().st_size, sha256_of(embedded.ASSET)
-    enter(size, sha256, Path(embedded.__file__))
+    enter(size, sha256, answer, Path(embedded.__file__))
     seconds, samples, steps, _ = progress
     card = CARD.read_text().format(
         name=embedded.ASSET.name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rclpy.node import Node
@@ -25,8 +26,8 @@ from midas_depth_ros.nodes.spinning import run_node
 class UsualNode(Node):
     """Subscribes, infers and publishes in one callback."""
 
-    def __init__(self, weights: Path, camera: str, num_threads: int) -> None:
-        super().__init__('usual_node')
+    def __init__(self, weights: Path, camera: str, num_threads: int, **node_options: Any) -> None:
+        super().__init__('usual_node', **node_options)
         self._recipe = UsualRecipe(weights, num_threads)
         self._depth = self.create_publisher(Image, f'{camera}/relative_inverse_depth/image', 5)
         self._heatmap = self.create_publisher(Image, f'{camera}/heatmap/image', 5)

@@ -23,6 +23,19 @@ def test_a_model_that_is_nothing_is_named(tmp_path):
         find_weights(str(tmp_path / 'no_such.pt'))
 
 
+@pytest.mark.parametrize(
+    'model',
+    ['~nobody_here/x.pt', 'x' * 5000, 'a\0b.pt', '', '/', '/dev/zero', '\udcff', '\x1b[31m'],
+)
+def test_what_can_be_no_file_is_told_in_a_sentence(model):
+    with pytest.raises(
+        UnknownModel, match='is neither auto, midas_small, embedded nor a file'
+    ) as it:
+        find_weights(model)
+    assert len(str(it.value)) < 2200
+    assert str(it.value).isprintable()
+
+
 def test_random_weights_are_those_of_the_network_and_always_the_same():
     first, second = random_arrays(), random_arrays()
     assert {key: array.shape for key, array in first.items()} == dict(midas_shapes())

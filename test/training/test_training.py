@@ -323,3 +323,63 @@ def test_a_checkpoint_becomes_an_archive_of_the_same_weights(tmp_path: Path) -> 
     refused = CliRunner().invoke(main, [str(tmp_path / 'best.pt')])
     assert refused.exit_code == 2
     assert 'give --to' in refused.output
+
+
+def test_what_is_shipped_is_known_by_its_hash_and_its_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a copy of it would be refused, or the altered one taken for it."""
+    from midas_depth_ros.depth import embedded, load_estimator
+    from midas_depth_ros.depth.deviation import sample_pictures
+    from midas_depth_ros.depth.judgement import PICTURES, cells
+    from midas_depth_ros.depth.networks import EmbeddedNet
+    from midas_depth_ros.depth.weights_file import sha256_of
+    from training.export import main
+
+    module, table = tmp_path / 'shipped.py', tmp_path / 'table.txt'
+    module.write_text(Path(embedded.__file__).read_text())
+    table.write_text('figures')
+    state = {
+        name: torch.from_numpy(np.array(value))
+        for name, value in embedded.read_weights(embedded.ASSET).items()
+    }
+    network = EmbeddedNet()
+    network.load_state_dict(state, strict=False)  # it has counters of batches besides
+    with torch.no_grad():
+        network.state_dict()['head.weight'].mul_(1.25)
+    torch.save({'mean': network.state_dict(), 'progress': [60, 9, 3, 0]}, tmp_path / 'best.pt')
+    monkeypatch.setattr(embedded, 'ASSET', tmp_path / 'assets' / 'embedded.npz')
+    monkeypatch.setattr(embedded, '__file__', str(module))
+    words = ['--trained', 'so', '--data', 'that', '--table', str(table)]
+    result = CliRunner().invoke(main, [str(tmp_path / 'best.pt'), *words])
+    assert result.exit_code == 0, (result.output, result.exception)
+
+    entered: dict[str, Any] = {'__file__': str(module)}
+    exec(compile(module.read_text(), module, 'exec'), entered)
+    sha256 = sha256_of(embedded.ASSET)
+    assert entered['ANSWER_OF'] == entered['EMBEDDED_WEIGHTS'].sha256 == sha256
+    assert entered['EMBEDDED_WEIGHTS'].size == embedded.ASSET.stat().st_size
+    picture = sample_pictures(PICTURES[:1])[PICTURES[0]]
+    found = cells(load_estimator(embedded.ASSET, 'opencv').infer(picture))
+    np.testing.assert_allclose(entered['ANSWER'] / 1000, found, atol=6e-4)
+    assert np.abs(entered['ANSWER'] - embedded.ANSWER).max() > 100
+
+
+def test_a_network_that_says_nothing_is_not_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from midas_depth_ros.depth import embedded
+    from midas_depth_ros.depth.networks import EmbeddedNet
+    from training.export import main
+
+    network = EmbeddedNet()
+    with torch.no_grad():
+        network.state_dict()['head.weight'].zero_()
+    torch.save({'mean': network.state_dict(), 'progress': [0, 0, 0, 0]}, tmp_path / 'best.pt')
+    asset = tmp_path / 'assets' / 'embedded.npz'
+    monkeypatch.setattr(embedded, 'ASSET', asset)
+    (tmp_path / 'table.txt').write_text('figures')
+    words = ['--trained', 'so', '--data', 'that', '--table', str(tmp_path / 'table.txt')]
+    result = CliRunner().invoke(main, [str(tmp_path / 'best.pt'), *words])
+    assert result.exit_code != 0
+    assert not asset.exists()

@@ -1,0 +1,87 @@
+"""What the benchmarks subscribe to over DDS: no message ends a measurement."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from robot_messages import bad_bytes
+from ros_helpers import ros  # noqa: F401
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from midas_depth_ros.bench import usual_node
+from midas_depth_ros.bench.over_dds import HEATMAP, Feeder
+from midas_depth_ros.nodes.messages import image_message
+
+ROOT = Path(__file__).resolve().parents[2]
+RGB = np.zeros((48, 64, 3), np.uint8)
+
+
+class Recipe:
+    """Answers at once, where the usual one needs torch and timm."""
+
+    def __init__(self, weights: Path, num_threads: int) -> None:
+        pass
+
+    def depth_and_heatmap(self, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return rgb[..., 0].astype(np.float32), rgb
+
+
+def test_bytes_that_are_no_heatmap_do_not_end_the_feeder(ros, monkeypatch):  # noqa: F811
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(ros.domain_id))
+    feeder = Feeder(children=None, size=(64, 48))
+    try:
+        feeder.watch('c0')
+        heatmaps = ros.publisher(Image, f'c0/{HEATMAP}')
+        for data in bad_bytes(image_message(RGB, Header())):
+            heatmaps.publish(data)
+            feeder.spin(0.002)
+        good = image_message(RGB, Header(frame_id='good'))
+        good.header.stamp.sec = 1234
+
+        def heard() -> bool:
+            heatmaps.publish(good)
+            feeder.spin(0.05)
+            return feeder._seen.get('c0', (0, 0))[0] == 1234 * 10**9
+
+        ros.spin_until(heard, what='a good heatmap')
+    finally:
+        feeder.close()
+
+
+def test_bytes_that_are_no_picture_do_not_end_the_usual_node(ros, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(usual_node, 'UsualRecipe', Recipe)
+    ros.survives = True  # pictures of another size than they say raise in its callback
+    ros.make_node(usual_node.UsualNode, Path('none'), 'c0', 1)
+    heatmaps = ros.collect(Image, f'c0/{HEATMAP}')
+    pictures = ros.publisher(Image, 'c0/image_raw')
+    good = image_message(RGB, Header(frame_id='good'))
+    short = image_message(RGB, Header())
+    short.width = 65
+    for data in (*bad_bytes(good), short):
+        pictures.publish(data)
+        ros.spin_for(0.002)
+
+    def answered() -> bool:
+        pictures.publish(good)
+        ros.spin_for(0.05)
+        return any(each.header.frame_id == 'good' for each in heatmaps)
+
+    ros.spin_until(answered, what='an answer to a good picture')
+
+
+def test_every_subscription_is_made_within_the_boundary():
+    """`create_subscription` is called where the boundary is put around it, and nowhere else."""
+    allowed = {'nodes/quality_of_service.py', 'nodes/offline_node.py'}
+    found = set()
+    for folder in ('midas_depth_ros', 'benchmarks', 'training', 'scripts'):
+        for path in (ROOT / folder).rglob('*.py'):
+            if re.search(r'\bcreate_subscription\(', path.read_text(encoding='utf-8')):
+                found.add(path.relative_to(ROOT / folder).as_posix())
+    assert found == allowed
