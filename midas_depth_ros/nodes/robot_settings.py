@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 from midas_depth_ros.nodes.declarations import parameter
+from midas_depth_ros.nodes.settings import check_frame_id
 
 
 def check_robot_frame(name: str) -> str:
-    """A tf2 frame has no leading slash and no blanks."""
-    if not name or re.search(r'^/|\s', name):
-        return f'{name!r} is no tf2 frame: it needs a name without leading slash and blanks'
-    return ''
+    """A tf2 frame that must be there."""
+    return check_frame_id(name) if name else 'is empty: a tf2 frame needs a name'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,6 +29,9 @@ NAN = float('nan')
 
 # ROS names a topic in 247 letters at most: 100 leave room for a namespace and the longest output.
 LONGEST_CAMERA_NAME = 100
+LONGEST_TOPIC = 200  # the same, without an output
+LONGEST_FRAME_ID = 255
+TOKEN = '[A-Za-z_][A-Za-z0-9_]*'
 MOST_CAMERAS = 64
 # What a camera has below its name; a camera by such a name would be mixed up with it.
 BELOW_A_CAMERA = ('depth', 'heatmap', 'reference', 'relative_inverse_depth')
@@ -61,6 +64,32 @@ def check_camera_names(names: list[str]) -> str:
     return ''
 
 
+def check_frame_id(name: str) -> str:
+    """A tf2 frame has no leading slash, no blanks and a length; '' chooses one."""
+    if re.search(r'^/|\s', name) or not name.isprintable():
+        return f'{shown(name)} is no tf2 frame: leave out the leading slash and blanks'
+    if len(name) > LONGEST_FRAME_ID:
+        return f'{shown(name)} is no tf2 frame: use {LONGEST_FRAME_ID} letters at most'
+    return ''
+
+
+def check_body_frame(name: str) -> str:
+    """Scans, proximity and points are in it, so there must be one."""
+    return check_frame_id(name) if name else 'is empty: name the frame that the scan shall be in'
+
+
+def check_topic(name: str) -> str:
+    """A name that ROS takes for a topic, relative or absolute; '' is none at all."""
+    if name and not re.fullmatch(rf'(~/|/)?{TOKEN}(/{TOKEN})*', name):
+        return (
+            f'{shown(name)} is no name of a topic: use letters, digits and underscores, no digit '
+            'first, and single slashes between'
+        )
+    if len(name) > LONGEST_TOPIC:
+        return f'{shown(name)} is no name of a topic: use {LONGEST_TOPIC} letters at most'
+    return ''
+
+
 @dataclasses.dataclass(frozen=True)
 class MountParameters:
     """How one camera of several is mounted: `mounts.<camera>.*`. NaN and '' = as for all."""
@@ -87,8 +116,9 @@ class MountParameters:
         '',
         'body_frame of this camera: below its lens, x where it looks. Where there are several '
         'cameras, each needs its own, or gives no metres.',
+        check=check_frame_id,
     )
-    imu_topic: str = parameter('', 'imu_topic of this camera.')
+    imu_topic: str = parameter('', 'imu_topic of this camera.', check=check_topic)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +257,7 @@ class DepthNodeSettings:
         '',
         "sensor_msgs/Imu of the body, whose roll and pitch at the picture's stamp are added to the "
         'mount; empty = none.',
+        check=check_topic,
     )
     horizontal_fov: float = parameter(
         NAN,
@@ -246,6 +277,7 @@ class DepthNodeSettings:
         'frame_id of scan, proximity and nearest_point: on the floor below the lens, x where the '
         'camera looks, y left, z up. If your base_link is elsewhere, name another frame and '
         'publish a static transform to it.',
+        check=check_body_frame,
     )
     picture_check: bool = parameter(
         True,

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 from midas_depth_ros.images.bit_depth import bit_depth_fault
-from midas_depth_ros.images.errors import shown
 from midas_depth_ros.nodes.declarations import group, parameter
 from midas_depth_ros.nodes.robot_settings import RobotSettings
-from midas_depth_ros.nodes.settings import NAN, check_camera_names
-
-LONGEST_FRAME_ID = 255
+from midas_depth_ros.nodes.settings import NAN, check_camera_names, check_frame_id
 
 
 def check_camera_name(name: str) -> str:
     """A camera's name is the namespace of its topics."""
     return check_camera_names([name])
-
-
-def check_frame_id(name: str) -> str:
-    """A tf2 frame has no leading slash, no blanks and a length; '' chooses one."""
-    if re.search(r'^/|\s', name) or not name.isprintable():
-        return f'{shown(name)} is no tf2 frame: leave out the leading slash and blanks'
-    if len(name) > LONGEST_FRAME_ID:
-        return f'{shown(name)} is no tf2 frame: use {LONGEST_FRAME_ID} letters at most'
-    return ''
 
 
 @dataclasses.dataclass(frozen=True)
