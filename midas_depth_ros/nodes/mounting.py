@@ -169,6 +169,9 @@ class Mounting:
     def _tilted(self, fixed: CameraMount, stamp: int) -> CameraMount | Refusal:
         if self._subscription is None:
             return fixed
+        mixed = qos.several_publishers(self._node, self._subscription, 'orientations')
+        if mixed:
+            return Refusal(mixed)
         attitude = self._attitudes.at(stamp)
         if not isinstance(attitude, Attitude):
             reason = f'no orientation from {self._imu_topic}'

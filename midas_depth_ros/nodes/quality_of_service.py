@@ -26,6 +26,7 @@ from rclpy.subscription import Subscription
 
 from midas_depth_ros.nodes import boundary
 from midas_depth_ros.nodes.serialised import Unreadable, deserialised
+from midas_depth_ros.nodes.stamps import mixed_words
 
 # Best effort takes what any publisher sends; one message deep, since only the newest counts.
 NEWEST_IMAGE = QoSProfile(
@@ -128,6 +129,13 @@ def publisher_nodes(node: Node, subscription: Subscription) -> list[str]:
     """The full names of the nodes that publish on its topic, one for each publisher."""
     endpoints = node.get_publishers_info_by_topic(subscription.topic_name)
     return [f'{end.node_namespace.rstrip("/")}/{end.node_name}' for end in endpoints]
+
+
+def several_publishers(node: Node, subscription: Subscription, what: str) -> str:
+    """Why what comes may be of several sensors, which are then named; '' if it is of one."""
+    if node.count_publishers(subscription.topic_name) < 2:
+        return ''
+    return mixed_words(subscription.topic_name, publisher_nodes(node, subscription), what)
 
 
 def publishers_of(node: Node, subscription: Subscription) -> tuple[int, list[str]]:

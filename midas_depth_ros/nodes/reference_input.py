@@ -61,6 +61,10 @@ class ReferenceInput:
     ) -> ReferencePoints | Refusal:
         """The newest message's points in the pixels of `camera`, or why there are none."""
         message = self._newest
+        if self._subscription is not None:
+            mixed = qos.several_publishers(self._node, self._subscription, 'measurements')
+            if mixed:
+                return Refusal(mixed)
         if message is None:
             return Refusal(f'nothing on {self._topic} yet')
         age_s = abs(picture_stamp_ns - stamp_ns(message.header)) / NANOSECONDS

@@ -139,11 +139,11 @@ class Senders:
         return self._changes_s[1] - self._changes_s[0] < within_s
 
 
-def mixed_words(topic: str, publisher_nodes: Sequence[str]) -> str:
+def mixed_words(topic: str, publisher_nodes: Sequence[str], what: str = 'pictures') -> str:
     """The sentence about several publishers on one topic, with the names of their nodes."""
     return (
         f'{len(publisher_nodes)} publishers on {topic} ({", ".join(publisher_nodes)}): their '
-        'pictures are mixed, leave one of them'
+        f'{what} are mixed, leave one of them'
     )
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 
+import cv2
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from driving import header, read, state
 from fakes import SceneEstimator
-from geometry_msgs.msg import Vector3Stamped
+from geometry_msgs.msg import Quaternion, Vector3Stamped
 from lifecycle_msgs.msg import State
-from sensor_msgs.msg import CameraInfo, Image, LaserScan, Range
+from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, Range
 
 from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.messages import image_message
 from midas_depth_ros.nodes.stamps import GONE_S, SURE_S, TURNS_S, Senders
 
-from .test_metric_topics import MOUNT, PICTURE, RGB, box, diagnostics, scene_depth
+from .test_metric_topics import BOX_M, MOUNT, PICTURE, RGB, box, diagnostics, scene_depth
 from .test_metric_topics import camera_info_message as info_message
 
 METRIC = {'scan': LaserScan, 'proximity': Range, 'depth/image': Image, 'seen_free': LaserScan}
@@ -34,12 +38,13 @@ class Cameras:
         self.infos = ros.publisher(CameraInfo, 'camera/camera_info')
         self.metres = {name: ros.collect(kind, f'camera/{name}') for name, kind in METRIC.items()}
         self.closeness = ros.collect(Vector3Stamped, 'camera/closeness')
+        self.before = lambda head: None  # with the header of each picture
         self._moments = (100 + number / 10 for number in itertools.count())
 
-    def publisher(self, name: str, known: bool = False):
+    def publisher(self, name: str, known: bool = False, kind=Image, topic='camera/image_raw'):
         """Another camera: a publisher of a node of this name, which there is or is not."""
         node = self.ros.node if known else self.ros.make_node(name)
-        publisher = node.create_publisher(Image, 'camera/image_raw', 10)
+        publisher = node.create_publisher(kind, topic, 10)
         self.ros.spin_until(publisher.get_subscription_count, what='the depth node')
         return publisher
 
@@ -57,6 +62,7 @@ class Cameras:
         for _ in range(count):
             for publisher in publishers:
                 head = header(next(self._moments))
+                self.before(head)
                 self.infos.publish(info_message(PICTURE, head))
                 publisher.publish(image_message(RGB, head))
                 self.ros.spin_for(0.03)
@@ -136,6 +142,49 @@ def test_of_a_replay_that_takes_every_frame_nothing_is_mixed_either(ros):
     cameras.send_until_metres(one)
 
 
+SENSORS = {
+    'orientations': (Imu, 'imu', {'imu_topic': 'imu'}),
+    'measurements': (LaserScan, 'camera/reference/scan', {'scale.source': 'scan'}),
+}
+
+
+@pytest.mark.parametrize('what', SENSORS)
+def test_two_sensors_on_one_topic_are_not_taken_for_one(ros, what):
+    """What an Imu or a reference says decides about metres as the picture does."""
+    kind, topic, parameters = SENSORS[what]
+    cameras = Cameras(ros, **parameters)
+    one = cameras.publisher('one_sensor', kind=kind, topic=topic)
+    two = cameras.publisher('another_sensor', kind=kind, topic=topic)
+    camera = cameras.publisher('camera_driver')
+
+    def tell(head):
+        message = Imu(header=head, orientation=Quaternion(w=1.0))
+        if kind is LaserScan:
+            increment = 0.05
+            angles = np.arange(-6, 7) * increment
+            ranges = (BOX_M / np.cos(angles)).tolist()
+            message = LaserScan(
+                header=head, angle_min=float(angles[0]), angle_max=float(angles[-1]),
+                angle_increment=increment, range_min=0.1, range_max=20.0, ranges=ranges,
+            )  # fmt: skip
+        one.publish(message)
+        ros.spin_for(0.02)
+
+    cameras.before = tell
+    counts = {name: len(messages) for name, messages in cameras.metres.items()}
+    cameras.send(camera, count=20)
+    assert {name: len(messages) for name, messages in cameras.metres.items()} == counts
+    status = diagnostics(ros, 'camera camera', lambda s: '2 publishers' in read(s)['scale'])
+    for words in ('/one_sensor', '/another_sensor', f'their {what} are mixed'):
+        assert words in read(status)['scale']
+    cameras.end(two)
+    if what == 'orientations':
+        cameras.send_until_metres(camera)
+        return
+    cameras.send(camera, count=5)  # whether these points do for a scale is another matter
+    status = diagnostics(ros, 'camera camera', lambda s: '2 publishers' not in read(s)['scale'])
+
+
 def test_a_camera_that_is_started_again_is_not_refused(ros):
     cameras = Cameras(ros)
     for _ in range(4):
@@ -146,6 +195,24 @@ def test_a_camera_that_is_started_again_is_not_refused(ros):
         ros.destroy(node)
     status = diagnostics(ros, 'camera camera', lambda s: 'publishers' in read(s))
     assert 'mixed' not in read(status)['last refusal']
+
+
+def test_a_camera_that_was_killed_measures_again_when_it_is_started_anew(ros, tmp_path):
+    """Though the middleware goes on listing the dead one for a while."""
+    cameras = Cameras(ros, use_sim_time=False)
+    cv2.imwrite(str(tmp_path / 'still.png'), RGB)
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.image_stream', '--ros-args']
+    given = {'source': tmp_path / 'still.png', 'loop': 'true', 'rate': 30.0, 'horizontal_fov': 1.2}
+    for name, value in given.items():
+        command += ['-p', f'{name}:={value}']
+    scans = cameras.metres['scan']
+    for _ in range(2):
+        count = len(scans)
+        with subprocess.Popen(command, env=ros.environment, cwd=tmp_path) as stream:
+            try:
+                ros.spin_until(lambda: len(scans) > count + 10, 60, what='scans')  # noqa: B023
+            finally:
+                stream.kill()
 
 
 def numbered(*numbers: int, every_s: float = 0.05, publishers: int = 2) -> list[bool]:
