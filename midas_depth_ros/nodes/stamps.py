@@ -33,7 +33,7 @@ CALM_FRAMES, FORGET_FRAMES = 10, 100  # without a step back
 TIMES_RESUMED = 2
 # Of several publishers on one topic.
 TURNS_S = 30.0  # numbers that go back again within this: they take turns
-SURE_S = 3.0  # after which a publisher that is still there, but sends no more, counts as dead
+SURE_S = 3.0  # after which a publisher that is there, but sends nothing, counts for nothing
 MOST_STEP = 100  # between two messages of one publisher that are looked at
 GONE_S = 0.5  # for which what came of one that is gone may still be under way
 
@@ -86,8 +86,9 @@ class Restarts:
 class Senders:
     """Whether the pictures of one topic may be those of several cameras in turn.
 
-    Every publisher numbers its messages, from one up. Numbers that go back once are those of a
-    camera that was started again; that go back again and again, those of several.
+    Every publisher numbers its messages, from one up. Where there are several publishers nothing is
+    believed until the numbers have been those of one for a while: then the others are idle, or
+    died and linger in the middleware's lists. What begins to send is noticed at its first message.
     """
 
     def __init__(self) -> None:
@@ -96,6 +97,7 @@ class Senders:
         self._changes_s: collections.deque[float] = collections.deque(maxlen=2)
         self._forward = 0  # messages since then
         self._several_s = -math.inf  # when there last were several publishers
+        self._since_s: float | None = None  # when there came to be several
 
     def add(self, number: int | None, now_s: float) -> None:
         """Take the number of a message; None where the middleware has none."""
@@ -106,7 +108,8 @@ class Senders:
         if last is None:
             return
         back = number <= last
-        if back or self._resumed(last, number, now_s):
+        leapt = self._since_s is not None and number - last > MOST_STEP
+        if back or leapt or self._resumed(last, number, now_s):
             self._left = last if back else number
             self._changes_s.append(now_s)
             self._forward = 0
@@ -114,24 +117,27 @@ class Senders:
     def mixed(self, publishers: int, now_s: float) -> bool:
         """Whether a picture that comes now cannot be said to be of one camera.
 
-        publishers: how many there are on the topic. One that died lingers among them for a while.
+        publishers: how many there are on the topic.
         """
         if publishers > 1:
             self._several_s = now_s
-            return not self._handed_over(now_s)
+            if self._since_s is None:
+                self._since_s, self._forward = now_s, 0
+            return not self._only_one_sends(now_s)
+        self._since_s = None
         return now_s - self._several_s < GONE_S or self._took_turns(2 * GONE_S, now_s)
 
     def _resumed(self, last: int, number: int, now_s: float) -> bool:
         """Whether the numbers go on from before they went back, other than by being counted."""
         if not self._changes_s or not last < self._left < number:
             return False
-        return number - last > MOST_STEP or now_s - self._changes_s[-1] < SURE_S
+        return now_s - self._changes_s[-1] < SURE_S
 
-    def _handed_over(self, now_s: float) -> bool:
-        """Whether one of them took over from another that has been silent since."""
-        if not self._changes_s or self._took_turns(TURNS_S, now_s):
+    def _only_one_sends(self, now_s: float) -> bool:
+        if self._since_s is None or self._took_turns(TURNS_S, now_s):
             return False
-        return now_s - self._changes_s[-1] > SURE_S and self._forward >= FEWEST
+        changed_s = max(self._since_s, *self._changes_s, -math.inf)
+        return now_s - changed_s > SURE_S and self._forward >= FEWEST
 
     def _took_turns(self, within_s: float, now_s: float) -> bool:
         if len(self._changes_s) < 2 or now_s - self._changes_s[1] > within_s:
