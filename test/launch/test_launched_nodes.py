@@ -105,15 +105,13 @@ def test_demo_lets_commands_through_to_the_robot(ros, workspace, tmp_path):
     arguments = {'drive': 'true', 'speed': '0.0', 'namespace': 'robot'}
 
     def turned():
-        return heatmaps and odometry and odometry[-1].pose.pose.orientation != start(odometry)
-
-    def start(messages):
-        return messages[0].pose.pose.orientation
+        return heatmaps and any(message.twist.twist.angular.z > 0.1 for message in odometry)
 
     run_demo(ros, workspace, tmp_path, arguments, turned, nodes=3)
     last = odometry[-1]
     assert (last.header.frame_id, last.child_frame_id) == ('odom', 'base_link')
-    assert any(message.twist.twist.angular.z > 0.1 for message in odometry)
+    first = odometry[0]
+    assert last.pose.pose.orientation != first.pose.pose.orientation
     assert {(image.width, image.height) for image in heatmaps} == {(320, 240)}
 
 
