@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+os.environ['NNCF_CI'] = '1'  # read when it is imported: it would report its use over the network
 TEST_FOLDER = Path(__file__).resolve().parent
 DATA_VARIABLE = 'MIDAS_DEPTH_TEST_DATA'
 
