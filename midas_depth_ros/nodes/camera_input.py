@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
 
 FAULT_LOG_PERIOD_S = 5.0
+CALM_INFOS = 20  # so many messages alike, and two cameras no longer take turns
 NAMED_EVERY_S = 1.0  # who publishes, while there are several
 IDLE_PAUSE_S = 0.2  # how long a new subscriber waits at most for the next frame to be looked at
 # Parameters may change meanwhile, and what is not looked at must not pass for silence.
@@ -65,7 +66,7 @@ class CameraInput:
         self._statistics = statistics
         self._wanted = wanted
         self._forget_time(paced=True)
-        self._last_info: CameraInfo | None = None
+        self._infos = Infos()
         self._fault_logged_s = -FAULT_LOG_PERIOD_S
         self._images: ImageSubscription | None = None
         self._info_subscription: Subscription | None = None
@@ -274,9 +275,14 @@ class CameraInput:
             self._images.pause(min(seconds, longest_s))
 
     def _on_camera_info(self, info: CameraInfo) -> None:
-        if self._last_info is not None and same_camera(info, self._last_info):
+        news = self._infos.add(info)
+        if self._infos.by_turns:
+            self._forget_camera(
+                f'{self.camera}/camera_info tells of two cameras by turns: leave one publisher'
+            )
             return
-        self._last_info = info
+        if not news:
+            return
         try:
             rectified = self._settings().rectified
             self._model = CameraModel.from_camera_info(info, rectified=rectified)
@@ -291,8 +297,41 @@ class CameraInput:
     def _forget_camera(self, reason: str) -> None:
         """What was known before is not known of this camera."""
         self._model = None
+        if reason == self.calibration:
+            return
         self.calibration = reason
         self._warn(f'camera_info ignored: {reason}')
+
+
+class Infos:
+    """Whether what camera_info says changes, and whether it changes to and fro.
+
+    Counted in messages, so that a bag is judged as the live camera was.
+    """
+
+    def __init__(self) -> None:
+        self._last: CameraInfo | None = None
+        self._before: CameraInfo | None = None
+        self._since_turn = CALM_INFOS
+        self._since_change = 0
+
+    @property
+    def by_turns(self) -> bool:
+        """Whether two cameras have taken turns within the last messages."""
+        return self._since_turn < CALM_INFOS
+
+    def add(self, info: CameraInfo) -> bool:
+        """Take a message; whether it is to be looked at: another one, or calm has come."""
+        self._since_turn += 1
+        self._since_change += 1
+        if self._last is not None and same_camera(info, self._last):
+            return self._since_turn == CALM_INFOS
+        back = self._before is not None and same_camera(info, self._before)
+        if back and self._since_change < CALM_INFOS:
+            self._since_turn = 0
+        self._before, self._last = self._last, info
+        self._since_change = 0
+        return True
 
 
 def same_camera(one: CameraInfo, other: CameraInfo) -> bool:

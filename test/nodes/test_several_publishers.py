@@ -16,6 +16,7 @@ from geometry_msgs.msg import Quaternion, Vector3Stamped
 from lifecycle_msgs.msg import State
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, Range
 
+from midas_depth_ros.nodes.camera_input import Infos
 from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.messages import image_message
 from midas_depth_ros.nodes.stamps import GONE_S, SURE_S, TURNS_S, Senders
@@ -289,3 +290,36 @@ def test_without_numbers_the_count_alone_decides():
         senders.add(None, float(step))
         assert senders.mixed(2, float(step))
         assert not senders.mixed(1, step + 0.9)
+
+
+@pytest.mark.parametrize('same_size', [True, False])
+def test_of_two_cameras_in_camera_info_neither_gives_metres(ros, same_size):
+    cameras = Cameras(ros)
+    one = cameras.publisher('one_camera')
+    cameras.send_until_metres(one)
+    head = header(0.0)
+    other = info_message(PICTURE, head)
+    other.k = [3.0 * value if number in (0, 4) else value for number, value in enumerate(other.k)]
+    other.p = [3.0 * value if number in (0, 5) else value for number, value in enumerate(other.p)]
+    if not same_size:
+        other.width, other.height = other.width * 2, other.height
+
+    def another(head) -> None:
+        cameras.infos.publish(other)
+        ros.spin_for(0.03)
+
+    cameras.before = another
+    cameras.silent(one)
+    status = diagnostics(ros, 'camera camera', lambda s: 'by turns' in read(s)['calibration'])
+    assert 'camera/camera_info' in read(status)['calibration']
+    cameras.before = lambda head: None
+    cameras.send_until_metres(one)
+
+
+def test_a_camera_that_zooms_is_one():
+    infos = Infos()
+    for number in range(60):
+        info = CameraInfo(width=64, height=48)
+        info.k[0] = 100.0 + number // 3
+        assert infos.add(info) == (number % 3 == 0)
+        assert not infos.by_turns
