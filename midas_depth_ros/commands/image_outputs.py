@@ -1,6 +1,7 @@
 """What `midas_depth image` makes of one picture: six files, each from one table row.
 
 In come the picture, its relative inverse depth and the options; out come the bytes of the files.
+Where the picture says nothing, all but the relative inverse depth as it is leave that out.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -19,11 +21,20 @@ from PIL import Image, PngImagePlugin
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.metres import ASSUMED_FOV_RAD, Metres
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.geometry import Refusal, ScaleShift, closeness, ply_bytes, point_cloud
+from midas_depth_ros.geometry import (
+    Closeness,
+    Refusal,
+    ScaleShift,
+    closeness,
+    ply_bytes,
+    point_cloud,
+)
+from midas_depth_ros.images import Verdict, judge_picture
 from midas_depth_ros.views import Heatmap, HeatmapOptions, metric_heatmap, side_by_side
 
 OVERLAY_ALPHA = 0.5  # of the overlay, where none is given for the heatmap
 DEEPEST = 65535
+LEAST_SEEN = 0.75  # of a sector: what the picture does not show there may be near, as in the node
 MAX_DEPTH_M = 50.0
 # A cloud without a scale needs some: what is nearest is put at 1, what is farthest at 10.
 NEAREST, FARTHEST = 1.0, 10.0
@@ -33,16 +44,41 @@ WORDS = {'relative': 'relative, near is warm', 'metric': 'metres'}
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """How the outputs shall look, and where metres come from."""
+    """How the outputs shall look, where metres come from, and whether pictures are judged."""
 
     heatmap: HeatmapOptions
     metres: Metres
+    picture_check: bool = True
+
+    def verdict(self, rgb: NDArray[np.uint8], estimator: DepthEstimator) -> Verdict:
+        """What an (H, W, 3) uint8 picture is worth to this estimator."""
+        # One of somebody's own need not say that its depth comes from what the picture shows.
+        sees = getattr(estimator, 'of_pictures', False)
+        return judge_picture(rgb) if sees and self.picture_check else Verdict()
+
+    def fit(self, inverse_depth: NDArray[np.float32], verdict: Verdict) -> ScaleShift | Refusal:
+        """Scale and shift of one picture's (h, w) float32, or why there are none."""
+        if self.metres.asked and verdict.reason:
+            return Refusal(f'the picture is {verdict.reason}')
+        return self.metres.fit(inverse_depth)
+
+    def closeness(self, inverse_depth: NDArray[np.float32], verdict: Verdict) -> Closeness:
+        """Left, centre and right of (h, w) float32 that has NaN where the picture says nothing."""
+        if verdict.reason:
+            return Closeness.unknown(f'the picture is {verdict.reason}')
+        return closeness(
+            inverse_depth,
+            grid=self.metres.grid(inverse_depth.shape),
+            camera_pitch_rad=self.metres.pitch_rad,
+            least_seen=LEAST_SEEN,
+        )
 
 
 class Result:
     """One picture and what the network says of it. What several outputs need is made once.
 
-    rgb: (H, W, 3) uint8. small: (h, w) float32 relative inverse depth at network size.
+    rgb: (H, W, 3) uint8. answer: (h, w) float32 relative inverse depth at network size, as the
+    network says it. inverse_depth: the same with NaN where the picture says nothing.
     """
 
     def __init__(
@@ -52,18 +88,25 @@ class Result:
         self.rgb = rgb
         self.look = look
         self.model = estimator.model
-        self.small = estimator.infer(rgb)
+        self.answer = estimator.infer(rgb)
+        self.verdict = look.verdict(rgb, estimator)
+        self.inverse_depth = self.verdict.hidden(self.answer)
         self._enlarge = estimator.enlarge
 
     @functools.cached_property
     def depth(self) -> NDArray[np.float32]:
         """(H, W) float32 relative inverse depth, as the node publishes it."""
-        return self._enlarge(self.small, self.rgb.shape[:2])
+        return self._enlarge(self.answer, self.rgb.shape[:2])
 
     @functools.cached_property
     def scale(self) -> ScaleShift | Refusal:
         """Metres, or why there are none."""
-        return self.look.metres.fit(self.small)
+        return self.look.fit(self.inverse_depth, self.verdict)
+
+    @functools.cached_property
+    def closeness(self) -> Closeness:
+        """Of the nearest obstacle left, in the centre and right; NaN = unknown."""
+        return self.look.closeness(self.inverse_depth, self.verdict)
 
     @functools.cached_property
     def heatmap(self) -> NDArray[np.uint8]:
@@ -72,12 +115,31 @@ class Result:
 
     def drawn(self, options: HeatmapOptions) -> NDArray[np.uint8]:
         """The heatmap by other options."""
-        size = self.rgb.shape[:2]
+        size, depth = self.rgb.shape[:2], self.inverse_depth
         if options.mode == 'metric':
             scale = self.scale
-            known = None if isinstance(scale, Refusal) else scale.inverse_depth(self.small)
+            known = None if isinstance(scale, Refusal) else scale.inverse_depth(depth)
             return metric_heatmap(known, self.rgb, options, size)
-        return Heatmap().render(self.small, self.rgb, 0.0, options, size)
+        return Heatmap().render(depth, self.rgb, 0.0, options, size)
+
+
+def closeness_json(near: Closeness) -> dict[str, float | str | None]:
+    """As the HTTP API has it: null = unknown."""
+    values = {'left': near.left, 'centre': near.centre, 'right': near.right}
+    return {
+        **{name: None if math.isnan(v) else round(float(v), 4) for name, v in values.items()},
+        'reason': near.reason,
+    }
+
+
+def blind_words(verdict: Verdict) -> str:
+    """Why all of a picture, or a part of it, is not believed, as the node says it; else ''."""
+    return f'blind: the picture is {verdict.reason}' if verdict.reason else verdict.partly
+
+
+def captions_of(title: str, model: str, mode: str, verdict: Verdict) -> tuple[str, str]:
+    """What stands below a picture and below its heatmap."""
+    return title, blind_words(verdict) or f'{model}: {WORDS[mode]}'
 
 
 def heatmap_png(result: Result) -> bytes:
@@ -94,11 +156,8 @@ def overlay_png(result: Result) -> bytes:
 
 def side_by_side_png(result: Result) -> bytes:
     """Picture | heatmap, with captions and closeness."""
-    metres = result.look.metres
-    near = closeness(
-        result.small, grid=metres.grid(result.small.shape), camera_pitch_rad=metres.pitch_rad
-    )
-    captions = result.name, f'{result.model}: {WORDS[result.look.heatmap.mode]}'
+    near, mode = result.closeness, result.look.heatmap.mode
+    captions = captions_of(result.name, result.model, mode, result.verdict)
     thirds = (near.left, near.centre, near.right)
     return png_bytes(side_by_side(result.rgb, result.heatmap, captions, thirds))
 
@@ -128,16 +187,19 @@ def depth_npy(result: Result) -> bytes:
 
 
 def cloud_ply(result: Result) -> bytes:
-    """Coloured points at network size; in metres only where there is a scale.
+    """Coloured points at network size, of what the picture shows; in metres only with a scale.
 
-    Raises CommandError where metres were asked for and the fit was refused: a cloud of another
-    unit in its place would be mistaken for one in metres.
+    Raises CommandError where the picture says nothing, and where metres were asked for and the fit
+    was refused: a cloud of another unit in its place would be mistaken for one in metres.
     """
-    small, metres = result.small, result.look.metres
+    depth, metres = result.inverse_depth, result.look.metres
     scale = result.scale
     if not metres.asked:
-        far, near = np.percentile(small, (FAR_PERCENTILE, NEAR_PERCENTILE))
-        share = np.clip((small - far) / max(float(near - far), 1e-9), 0, 1)
+        if result.verdict.reason:
+            raise CommandError(f'no cloud: the picture is {result.verdict.reason}')
+        known = depth[np.isfinite(depth)]
+        far, near = np.percentile(known, (FAR_PERCENTILE, NEAR_PERCENTILE))
+        share = np.clip((depth - far) / max(float(near - far), 1e-9), 0, 1)
         depth_z = 1 / (1 / FARTHEST + share * (1 / NEAREST - 1 / FARTHEST))
         unit = (
             f'unit: none. Relative shape only: the nearest was put at {NEAREST:g}, the farthest '
@@ -146,11 +208,11 @@ def cloud_ply(result: Result) -> bytes:
     elif isinstance(scale, Refusal):
         raise CommandError(f'no cloud: there are no metres: {scale.reason}')
     else:
-        depth_z = scale.depth(small, max_depth_m=MAX_DEPTH_M)
+        depth_z = scale.depth(depth, max_depth_m=MAX_DEPTH_M)
         unit = f'unit: metres, by {scale.source}: 1/Z = {scale.scale:.9g} d + {scale.shift:.9g}'
-    height, width = small.shape
+    height, width = depth.shape
     colours = cv2.resize(result.rgb, (width, height), interpolation=cv2.INTER_AREA)
-    points = point_cloud(depth_z.astype(np.float32), metres.any_grid(small.shape))
+    points = point_cloud(depth_z.astype(np.float32), metres.any_grid(depth.shape))
     return ply_bytes(points, colours, (unit, _lens(metres), 'x right, y down, z forward'))
 
 

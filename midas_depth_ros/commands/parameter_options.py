@@ -20,12 +20,15 @@ from midas_depth_ros.views import HeatmapOptions
 
 Command = TypeVar('Command', bound=Callable[..., Any])
 
-# Of the depth node's parameters: what pictures need of the model, and what makes metres.
+# Of the depth node's parameters: what pictures need of the model, what makes metres, and when a
+# picture says nothing.
 MODEL = (
     *('model', 'backend', 'precision', 'num_threads', 'allow_download', 'max_pixels'),
     'bit_depth',
 )
 MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
+PICTURE_CHECK = 'picture_check'
+BLINDNESS = (PICTURE_CHECK, 'frozen_after')
 FIXED_SCALE = ('scale.fixed_scale', 'scale.fixed_shift')
 
 

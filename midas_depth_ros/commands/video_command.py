@@ -5,7 +5,9 @@ What was done is kept when the input turns out to be damaged, or when the comman
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from midas_depth_ros.commands.image_outputs import Look
 from midas_depth_ros.commands.metres import metres_of
 from midas_depth_ros.commands.output import Reporter, reporting
 from midas_depth_ros.commands.parameter_options import (
+    BLINDNESS,
     FIXED_SCALE,
     MODEL,
     MOUNT,
@@ -43,6 +46,10 @@ before, then averaged over --steady seconds. Colours follow slowly (--range-time
 
 With --mode metric the colours are metres: that needs --camera-height, --camera-pitch and
 --horizontal-fov, or --fixed-scale. Frames without a floor are grey.
+
+A frame that says nothing about depth (dark, white, fogged, out of focus, covered) is grey, too, all
+of it or a part, and its closeness is unknown; so is a camera's or a bag's that stands still to the
+bit. How many there were, and why, is said at the end.
 
 Exit code: 0 all done, 1 the input ended early or some frames failed (what was done is kept),
 2 wrong usage, 128 plus the number of the signal that stopped it (what was done is kept).
@@ -79,11 +86,13 @@ Exit code: 0 all done, 1 the input ended early or some frames failed (what was d
     help='Pictures per second where the input has no rate of its own. [Hz]',
 )
 @click.option('--topic', default='', show_default=False, help='Image topic of a bag.')
+@click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @node_parameters('Model', *MODEL)
 @heatmap_parameters
 @node_parameters('Metres', *MOUNT)
 @node_parameters('Metres', *FIXED_SCALE, unset=True)
 @node_parameters('Metres', 'scale.time_constant')
+@node_parameters('Blindness', *BLINDNESS)
 @click.pass_context
 def video(
     ctx: click.Context,
@@ -94,19 +103,25 @@ def video(
     width: int,
     rate: float,
     topic: str,
+    as_json: bool,
     **values: Any,
 ) -> None:
     """Draw every frame and say what came of it."""
     from midas_depth_ros.commands.model import estimator_of
 
-    look = Look(heatmap_options(values), metres_of(values))
+    look = Look(heatmap_options(values), metres_of(values), values['picture_check'])
     if look.heatmap.mode == 'metric' and not look.metres.asked:
         raise click.UsageError('--mode metric needs metres: give --camera-height or --fixed-scale')
     path = output or Path(f'{Path(source.rstrip("/")).stem}_depth.mp4')
     check_output(path, source, force)
     faults: list[str] = []
     opened = open_source(source, topic, values['max_pixels'], faults.append, values['bit_depth'])
-    view = VideoView(estimator_of(values), look, steady, values['time_constant'])
+    # A sensor has noise and gives no picture twice. But in a video file a still scene may well be
+    # the same to the bit (codecs and screen recorders repeat what has not changed), and a paused
+    # recording is no dead camera.
+    of_a_camera = opened.live or opened.has_stamps
+    frozen_after_s = values['frozen_after'] if of_a_camera else 0.0
+    view = VideoView(estimator_of(values), look, steady, values['time_constant'], frozen_after_s)
     with (
         reporting('frames', opened.length) as report,
         video_file(path, opened.rate_hz or rate) as made,
@@ -114,12 +129,37 @@ def video(
         faults += draw_all(opened, view, made, width, opened.rate_hz or rate, report)
         for text in faults:
             report.say(text)
-    if view.refused:
-        refused = f'{view.refused} of {made.count} frames have no metres; the last reason: '
-        click.echo(printable(refused + view.reason))
-    if made.count:
-        click.echo(printable(f'{made.count} frames in {path}'))
+    if as_json:
+        click.echo(json.dumps(summary(path, made.count, view, faults)))
+    else:
+        for line in told(path, made.count, view):
+            click.echo(printable(line))
     ctx.exit(1 if faults or not made.count else 0)
+
+
+def told(path: Path, frames: int, view: VideoView) -> Iterator[str]:
+    """What came of it, in lines."""
+    if view.refused:
+        yield f'{view.refused} of {frames} frames have no metres; the last reason: {view.reason}'
+    if view.blind_reason:
+        counts = f'{view.blind} of {frames} frames are blind, {view.partly_blind} in part'
+        yield f'{counts}; the first reason: {view.blind_reason}'
+    if frames:
+        yield f'{frames} frames in {path}'
+
+
+def summary(path: Path, frames: int, view: VideoView, faults: list[str]) -> dict[str, Any]:
+    """The same as JSON. blind: why the first blind frame is, '' where none is."""
+    return {
+        'output': str(path) if frames else None,
+        'frames': frames,
+        'frames_without_metres': view.refused,
+        'last_refusal': view.reason,
+        'blind_frames': view.blind,
+        'partly_blind_frames': view.partly_blind,
+        'blind': view.blind_reason,
+        'faults': faults,
+    }
 
 
 def check_output(path: Path, source: str, force: bool) -> None:

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.commands.image_outputs import WORDS, Look
+from midas_depth_ros.commands.image_outputs import Look, captions_of
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.geometry import ScaleFilter, SteadyDepth, closeness
+from midas_depth_ros.geometry import ScaleFilter, SteadyDepth
+from midas_depth_ros.images import Freeze, Verdict
 from midas_depth_ros.views import Heatmap, metric_heatmap, side_by_side
 
 LEAST_SIDE = 16  # pixels; of less an encoder may end the process
@@ -18,32 +19,58 @@ class VideoView:
     """Draws the frames of one video; what it remembers is what keeps them steady."""
 
     def __init__(
-        self, estimator: DepthEstimator, look: Look, steady_s: float, scale_s: float
+        self,
+        estimator: DepthEstimator,
+        look: Look,
+        steady_s: float,
+        scale_s: float,
+        frozen_after_s: float = 0.0,
     ) -> None:
-        """`steady_s`, `scale_s`: time constants of relative depth and of the scale in metres."""
+        """`steady_s`, `scale_s`: time constants of relative depth and of the scale in metres.
+
+        `frozen_after_s`: as of `Freeze`; 0 = nothing counts as frozen.
+        """
         self._estimator = estimator
         self._look = look
         self._steady = SteadyDepth(steady_s)
         self._scale = ScaleFilter(scale_s)
         self._heatmap = Heatmap()
+        self._freeze = Freeze()
+        self._frozen_after_s = frozen_after_s
         self.refused, self.reason = 0, ''  # frames without metres, and why the last of them
+        # Frames of which nothing, and of which a part is not believed, and why the first of them.
+        self.blind, self.partly_blind, self.blind_reason = 0, 0, ''
 
     def draw(self, rgb: NDArray[np.uint8], stamp_s: float, name: str) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB of one frame: picture | heatmap, with captions and closeness."""
-        small = self._estimator.infer(rgb)
-        metres, options = self._look.metres, self._look.heatmap
+        answer = self._estimator.infer(rgb)
+        verdict = self._verdict(rgb, stamp_s)
+        small, options = verdict.hidden(answer), self._look.heatmap
         if options.mode == 'metric':
-            scale = self._scale.update(stamp_s, metres.fit(small))
+            scale = self._scale.update(stamp_s, self._look.fit(small, verdict))
             if scale is None:
                 self.refused, self.reason = self.refused + 1, self._scale.reason
             known = None if scale is None else scale.inverse_depth(small)
             heatmap = metric_heatmap(known, rgb, options, rgb.shape[:2])
         else:
-            steady = self._steady.update(stamp_s, small)
+            # What was steady before a frame that says nothing still is after it.
+            steady = small if verdict.reason else self._steady.update(stamp_s, small)
             heatmap = self._heatmap.render(steady, rgb, stamp_s, options, rgb.shape[:2])
-        near = closeness(small, grid=metres.grid(small.shape), camera_pitch_rad=metres.pitch_rad)
-        captions = f'{name}  {stamp_s:.1f} s', f'{self._estimator.model}: {WORDS[options.mode]}'
+        near = self._look.closeness(small, verdict)
+        title = f'{name}  {stamp_s:.1f} s'
+        captions = captions_of(title, self._estimator.model, options.mode, verdict)
         return side_by_side(rgb, heatmap, captions, (near.left, near.centre, near.right))
+
+    def _verdict(self, rgb: NDArray[np.uint8], stamp_s: float) -> Verdict:
+        """What a frame is worth; it is counted if that is not all."""
+        verdict = Verdict()
+        if getattr(self._estimator, 'of_pictures', False):
+            frozen = self._freeze.look(rgb, stamp_s, self._frozen_after_s)
+            verdict = Verdict(frozen) if frozen else self._look.verdict(rgb, self._estimator)
+        self.blind += bool(verdict.reason)
+        self.partly_blind += bool(verdict.partly)
+        self.blind_reason = self.blind_reason or verdict.text
+        return verdict
 
 
 def even(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

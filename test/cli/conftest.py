@@ -31,12 +31,17 @@ def midas_depth(tmp_path, monkeypatch):
 
 
 def corridor(height: int = 120, width: int = 160, shift: int = 0) -> np.ndarray:
-    """(H, W, 3) uint8 RGB: a lit floor, walls that get darker, a box at a place by `shift`."""
+    """(H, W, 3) uint8 RGB: a lit floor, walls that get darker, a box at a place by `shift`.
+
+    All of it has a texture, as what a camera sees: without one it would count as blind.
+    """
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     floor = np.clip((rows / height - 0.5) * 400 + 60, 0, 255)
     wall = 200 - 1.2 * np.abs(columns - width / 2)
     grey = np.where(rows > height / 2 + 0.3 * np.abs(columns - width / 2), floor, wall)
     grey[height // 2 : 3 * height // 4, 30 + shift : 50 + shift] = 20
+    grains = np.random.default_rng(0).normal(0, 8, (height // 3 + 1, width // 3 + 1))
+    grey = grey + grains.repeat(3, axis=0).repeat(3, axis=1)[:height, :width]
     return np.clip(grey[..., None] * [1.0, 0.95, 0.9], 0, 255).astype(np.uint8)
 
 

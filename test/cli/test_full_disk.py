@@ -113,7 +113,8 @@ def arguments(tmp_path, save):
         noise = [rng.integers(0, 256, (240, 320, 3), dtype=np.uint8) for _ in range(10)]
         if command == 'image':
             picture = save('a.png', noise[0])
-            return lambda disk: ('image', picture, *MODEL, '--only', option, '-o', disk / 'out')
+            call = ('image', picture, *MODEL, '--no-picture-check', '--only', option)
+            return lambda disk: (*call, '-o', disk / 'out')
         if command == 'video':
             video = write_video(tmp_path / 'in.avi', noise)
             return lambda disk: ('video', video, *MODEL, '-o', disk / target)
