@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 import click
@@ -54,6 +54,7 @@ class _Signals:
         self.requested = 0
         self.held = 0
         self._ended = threading.Event()
+        self._has_sent = False
         self._insisting = threading.Thread(target=self._insist, daemon=True)
 
     def begin(self) -> None:
@@ -74,9 +75,19 @@ class _Signals:
         if self._insisting.is_alive():
             self._insisting.join()
 
+    def clear(self) -> None:
+        """Take what was sent and has not come yet, while this thread blocks signals; after `end`.
+
+        Whatever handles signals next has not been asked to end, and may end the process.
+        """
+        if self._has_sent:
+            while signal.sigtimedwait(SIGNALS, 0):
+                pass
+
     def _insist(self) -> None:
         while not self._ended.wait(INSIST_S):
             if self.requested:
+                self._has_sent = True
                 signal.pthread_kill(threading.main_thread().ident or 0, self.requested)
 
 
@@ -108,26 +119,60 @@ def held() -> Iterator[None]:
     _signals.check()
 
 
-@contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Signals raise Stopped in this block, but for those that whoever started us has silenced."""
-    global _signals
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous, _signals = _signals, _Signals()
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    handlers = {n: each for n, each in handlers.items() if each not in (signal.SIG_IGN, None)}
-    try:
-        _signals.begin()
-        for number in handlers:
-            signal.signal(number, _signals.on_signal)
-        yield
-    finally:
-        _signals.end()  # what comes now comes too late
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        _signals = previous
+class Stoppable:
+    """Signals raise Stopped in this block, but for those that whoever started us has silenced.
+
+    A signal may come as the block is left, before anything has been done about that: then Stopped
+    comes out of it, and who catches it calls `close`. Nothing here is a generator: one that was not
+    run to its end is run by the garbage collector, whenever that may be, and would take away the
+    handlers of another block.
+    """
+
+    def __init__(self) -> None:
+        self._signals = _Signals()
+        self._previous: _Signals | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        global _signals
+        if threading.current_thread() is not threading.main_thread():
+            return
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        self._handlers = {
+            n: each for n, each in handlers.items() if each not in (signal.SIG_IGN, None)
+        }
+        self._previous, _signals = _signals, self._signals
+        try:
+            self._signals.begin()
+            for number in self._handlers:
+                signal.signal(number, self._signals.on_signal)
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give signals back to who had them; may be called again."""
+        global _signals
+        self._signals.end()  # what comes now comes too late
+        if self._previous is None:
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # asks only
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            self._signals.clear()
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _signals, self._previous = self._previous, None
 
 
 @contextlib.contextmanager
@@ -184,11 +229,12 @@ def run_guarded(call: Callable[[], Any]) -> NoReturn:
     """
     open_streams()
     code = 1
+    guard = Stoppable()
     try:
-        with stoppable():
+        with guard:
             code = _code_of(call)
     except Stopped as stopped:  # while the end was being told
-        _signals.end()
+        guard.close()
         code = 128 + stopped.number
     finally:
         for path in list(_parts):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
 import os
 import signal
 import subprocess
@@ -19,7 +21,7 @@ from disks import all_files
 
 from midas_depth_ros.commands import output, stopping
 from midas_depth_ros.commands.output import part_of, put, write_whole
-from midas_depth_ros.commands.stopping import held, run_guarded, stoppable
+from midas_depth_ros.commands.stopping import Stoppable, Stopped, held, run_guarded
 
 from .conftest import corridor
 from .test_video_command import read_video, write_video
@@ -27,6 +29,31 @@ from .test_video_command import read_video, write_video
 MODEL = ('--model', 'embedded', '--backend', 'opencv')
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FRAMES = 3000  # more than can be done before the signal
+ALONE = 'MIDAS_DEPTH_TEST_ALONE'
+
+
+def alone(test):
+    """Run a test in a pytest of its own: a signal that is not handled then ends that one only.
+
+    Nor can it meet what tests of other modules have made of this process's signals.
+    """
+
+    @functools.wraps(test)
+    def run(**fixtures):
+        if ALONE in os.environ:
+            test(**fixtures)
+            return
+        name = os.environ['PYTEST_CURRENT_TEST'].rpartition(' ')[0]
+        options = ('-q', '-p', 'no:xdist', '-p', 'no:cacheprovider')
+        done = subprocess.run(
+            [sys.executable, '-m', 'pytest', *options, name],
+            cwd=Path(__file__).parents[2], env={**os.environ, ALONE: '1'},
+            capture_output=True, text=True, timeout=170,
+        )  # fmt: skip
+        assert done.returncode == 0, f'exit code {done.returncode}\n{done.stdout}{done.stderr}'
+        assert '1 passed' in done.stdout
+
+    return run
 
 
 @pytest.fixture(scope='module')
@@ -149,14 +176,17 @@ class Injector:
 
     def on_line(self, frame, event, argument):
         # Until the handlers are there, and when they are gone, a signal ends the process at once.
-        if event == 'line' and stopping._signals is not OUTSIDE:
+        handled = signal.getsignal(signal.SIGTERM) == stopping._signals.on_signal
+        if event == 'line' and handled and signal.SIGTERM not in blocked():
             self.left -= 1
             if self.left == 0:
                 stopping._signals.on_signal(signal.SIGTERM, frame)
         return self.on_line
 
 
-OUTSIDE = stopping._signals
+def blocked() -> set:
+    """The signals that wait."""
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def make_file(folder: Path) -> None:
@@ -174,8 +204,10 @@ def make_folder(folder: Path) -> None:
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 @pytest.mark.parametrize('make', [make_file, make_folder])
 @pytest.mark.parametrize('is_there', [False, True])
+@alone
 def test_between_any_two_steps_all_is_old_or_all_is_new(tmp_path, make, is_there):
     ends = set()
+    before = [signal.getsignal(number) for number in SIGNALS], blocked()
     for at in range(1, 2000):
         folder = tmp_path / str(at)
         folder.mkdir()
@@ -185,6 +217,8 @@ def test_between_any_two_steps_all_is_old_or_all_is_new(tmp_path, make, is_there
             target.write_bytes(b'old')
         with pytest.raises(SystemExit) as ended, Injector(at) as injector:
             run_guarded(lambda make=make, folder=folder: make(folder))
+        after = [signal.getsignal(number) for number in SIGNALS], blocked()
+        assert after == before, f'step {at}'
         content = target.read_bytes() if target.exists() else b''
         assert content in ((b'old', b'new') if is_there else (b'', b'new'))
         names = {'file'} if make is make_file else {'folder', 'folder/inner'}
@@ -200,6 +234,7 @@ def test_between_any_two_steps_all_is_old_or_all_is_new(tmp_path, make, is_there
     assert at > 30
 
 
+@alone
 def test_a_signal_waits_where_it_must_not_come(capsys):
     steps = []
 
@@ -215,6 +250,7 @@ def test_a_signal_waits_where_it_must_not_come(capsys):
     assert capsys.readouterr().err == 'Stopped by SIGTERM\n'
 
 
+@alone
 def test_only_the_first_of_many_signals_is_raised():
     steps = []
 
@@ -231,6 +267,7 @@ def test_only_the_first_of_many_signals_is_raised():
 
 
 @pytest.mark.parametrize('times', [1, 3])
+@alone
 def test_a_signal_that_somebody_loses_comes_again(times):
     """NumPy's Generator.choice loses exceptions that are raised while it looks at its arguments."""
     lost = []
@@ -251,6 +288,7 @@ def test_a_signal_that_somebody_loses_comes_again(times):
     assert (ended.value.code, len(lost)) == (143, times)
 
 
+@alone
 def test_what_is_being_cleared_is_not_disturbed():
     steps = []
 
@@ -270,9 +308,59 @@ def test_what_is_being_cleared_is_not_disturbed():
     assert (ended.value.code, steps) == (143, ['cleared'])
 
 
+@alone
+def test_no_signal_of_ours_comes_when_the_handlers_are_gone():
+    """One that was sent and has not come yet, as it may be on a busy machine, would be the end."""
+    with Stoppable():
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        stopping._signals.requested = signal.SIGTERM
+        while signal.SIGTERM not in signal.sigpending():
+            time.sleep(0.01)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.sigpending() == set()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+@alone
+def test_a_block_that_a_signal_kept_from_its_end_takes_nothing_from_the_next_one():
+    """As a generator would, which the garbage collector runs to its end at any time."""
+    guard = Stoppable()
+
+    def at_its_end(frame, event, argument):
+        if frame.f_code.co_name == '__exit__' and frame.f_locals.get('self') is guard:
+            sys.settrace(None)
+            stopping._signals.on_signal(signal.SIGTERM, frame)
+
+    kept = []
+
+    def left_early() -> None:
+        try:
+            with guard:
+                sys.settrace(at_its_end)
+        except Stopped as stopped:
+            guard.close()
+            kept.append(stopped)
+
+    def work() -> None:
+        nonlocal guard
+        kept.clear()
+        guard = None
+        gc.collect()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+    left_early()
+    assert len(kept) == 1
+    with pytest.raises(SystemExit) as ended:
+        run_guarded(work)
+    assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@alone
 def test_handlers_are_those_of_before():
     before = [signal.getsignal(number) for number in SIGNALS]
-    with stoppable():
+    with Stoppable():
         assert signal.getsignal(signal.SIGTERM) not in before
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
