@@ -64,8 +64,10 @@ def inputs(tmp_path_factory):
     _, data = cv2.imencode('.png', corridor(48, 64))
     for number in range(FRAMES):
         (folder / 'pictures' / f'{number}.png').write_bytes(data)
-    write_video(folder / 'in.avi', [corridor(shift=i % 50) for i in range(FRAMES)])
-    write_image_bag(folder / 'in', [corridor(48, 64, shift=i % 9) for i in range(FRAMES)])
+    scenes = [corridor(shift=shift) for shift in range(50)]
+    write_video(folder / 'in.avi', [scenes[i % 50] for i in range(FRAMES)])
+    scenes = [corridor(48, 64, shift=shift) for shift in range(9)]
+    write_image_bag(folder / 'in', [scenes[i % 9] for i in range(FRAMES)])
     return folder
 
 
@@ -77,7 +79,7 @@ CALLS = {
         *('bag', 'in', 'OUT/out', '--storage', 'mcap'),
         *('-p', 'model:=embedded', '-p', 'backend:=opencv'),
     ),
-    'drive': ('drive', '--in-process', '--worlds', '1000', '--json'),
+    'drive': ('drive', '--in-process', '--worlds', '1000', '--seconds', '1', '--json'),
 }
 
 
@@ -90,7 +92,7 @@ def has_begun(name: str, folder: Path) -> bool:
         return len(all_files(out)) > 20
     with contextlib.suppress(FileNotFoundError):  # a journal of SQLite comes and goes
         parts = [path for path in out.rglob('*') if path.is_file()]
-        return any(path.stat().st_size > (50_000 if name == 'video' else 0) for path in parts)
+        return any(path.stat().st_size > (30_000 if name == 'video' else 0) for path in parts)
     return False
 
 
