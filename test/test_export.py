@@ -199,9 +199,25 @@ def test_a_signal_leaves_no_half_file_and_no_folder(
             time.sleep(0.01)
         process.send_signal(number)
         _, said = process.communicate(timeout=120)
-    assert process.returncode != 0
+    assert process.returncode == 128 + number
+    assert said.splitlines()[-1] == f'Stopped by {number.name}'
     assert 'Traceback' not in said
     assert list(folder.iterdir()) == []
+
+
+def test_a_terminal_that_is_closed_does_not_end_what_was_started_with_nohup(tmp_path: Path) -> None:
+    pytest.importorskip('openvino')
+    command = [sys.executable, '-m', 'midas_depth_ros.cli', 'export', 'embedded']
+    command += ['--output', str(tmp_path / 'robot' / 'net.xml')]
+    deaf = ['sh', '-c', 'trap \'\' HUP; exec "$@"', 'sh', *command]
+    with subprocess.Popen(deaf, stderr=subprocess.PIPE, text=True) as process:
+        while not list((tmp_path / 'robot').glob('.midas*')):
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(signal.SIGHUP)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert (tmp_path / 'robot' / 'net.xml').is_file()
 
 
 def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def closeness_json(near: Closeness) -> dict[str, float | str | None]:
     """As the HTTP API has it: null = unknown."""
     values = {'left': near.left, 'centre': near.centre, 'right': near.right}
     return {
-        **{name: None if math.isnan(v) else round(float(v), 4) for name, v in values.items()},
+        **{name: round(float(v), 4) if math.isfinite(v) else None for name, v in values.items()},
         'reason': near.reason,
     }
 

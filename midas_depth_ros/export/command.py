@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,29 +68,10 @@ def export(
     target = output or Path(f'{weights.stem}_{precision}{SUFFIXES[form]}')
     if target.suffix.lower() != SUFFIXES[form]:
         raise click.UsageError(f'{target} is to be named *{SUFFIXES[form]} for --format {form}')
-    with _ended_cleanly():
-        if form == 'onnx':
-            _write_onnx(weights, target)
-        else:
-            _write_openvino(weights, None if cache else target, precision, pictures, count)
-
-
-@contextlib.contextmanager
-def _ended_cleanly() -> Iterator[None]:
-    """A signal that asks the process to end lets it remove first what is half written."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, frame: Any) -> None:
-        sys.exit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    if form == 'onnx':
+        _write_onnx(weights, target)
+    else:
+        _write_openvino(weights, None if cache else target, precision, pictures, count)
 
 
 def weights_of(model: str, allow_download: bool) -> Path:
