@@ -22,6 +22,7 @@ from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.metres import ASSUMED_FOV_RAD, Metres
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import (
+    LEAST_SEEN_OF_PICTURE,
     Closeness,
     Refusal,
     ScaleShift,
@@ -34,7 +35,6 @@ from midas_depth_ros.views import Heatmap, HeatmapOptions, metric_heatmap, side_
 
 OVERLAY_ALPHA = 0.5  # of the overlay, where none is given for the heatmap
 DEEPEST = 65535
-LEAST_SEEN = 0.75  # of a sector: what the picture does not show there may be near, as in the node
 MAX_DEPTH_M = 50.0
 # A cloud without a scale needs some: what is nearest is put at 1, what is farthest at 10.
 NEAREST, FARTHEST = 1.0, 10.0
@@ -70,7 +70,7 @@ class Look:
             inverse_depth,
             grid=self.metres.grid(inverse_depth.shape),
             camera_pitch_rad=self.metres.pitch_rad,
-            least_seen=LEAST_SEEN,
+            least_seen=LEAST_SEEN_OF_PICTURE,
         )
 
 

@@ -1,7 +1,7 @@
 """From a camera's calibration and relative inverse depth to what they say about the world."""
 
 from midas_depth_ros.geometry.camera_model import CameraModel
-from midas_depth_ros.geometry.closeness import Closeness, closeness
+from midas_depth_ros.geometry.closeness import LEAST_SEEN_OF_PICTURE, Closeness, closeness
 from midas_depth_ros.geometry.cloud import point_cloud
 from midas_depth_ros.geometry.errors import (
     CameraModelError,
@@ -39,6 +39,7 @@ from midas_depth_ros.geometry.scan import Beams, Scan, corridor_free_m, laser_sc
 from midas_depth_ros.geometry.steady import SteadyDepth
 
 __all__ = [
+    'LEAST_SEEN_OF_PICTURE',
     'Beams',
     'CameraModel',
     'CameraModelError',

@@ -25,6 +25,8 @@ FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
 FLATTEST = 1e-5  # of the largest value: a smaller spread is rounding, not relief
 MIN_VALID = 0.5  # of the picture
 LEAST_SEEN = 0.25  # of a sector; with less it is unknown
+# Of a sector of a judged picture: what is hidden there may be near.
+LEAST_SEEN_OF_PICTURE = 0.75
 OBSTACLE = 0.08  # closeness by which an obstacle stands out from the floor behind it
 NOISE_DEVIATIONS = 3.5  # and deviations of what is not flat on the floor
 SPECK = 0.001  # of the picture: smaller obstacles do not count

@@ -12,7 +12,13 @@ from geometry_msgs.msg import Vector3Stamped
 from sensor_msgs.msg import CompressedImage, Image
 
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.geometry import Closeness, MetricFrame, Refusal, closeness
+from midas_depth_ros.geometry import (
+    LEAST_SEEN_OF_PICTURE,
+    Closeness,
+    MetricFrame,
+    Refusal,
+    closeness,
+)
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.frame_view import FrameView
 from midas_depth_ros.nodes.messages import (
@@ -27,7 +33,6 @@ from midas_depth_ros.views import Heatmap, HeatmapOptions, metric_heatmap
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-LEAST_SEEN = 0.75  # of a sector: what the picture does not show there may be near
 OUTPUTS = {
     'relative_inverse_depth/image': Image,
     'heatmap/image': Image,
@@ -91,7 +96,10 @@ class CameraOutput:
         if isinstance(pitch, Refusal):
             return Closeness.unknown(pitch.reason)
         return closeness(
-            view.inverse_depth, grid=view.grid, camera_pitch_rad=pitch, least_seen=LEAST_SEEN
+            view.inverse_depth,
+            grid=view.grid,
+            camera_pitch_rad=pitch,
+            least_seen=LEAST_SEEN_OF_PICTURE,
         )
 
     def _publish_heatmap(self, view: FrameView, metric: MetricFrame | None) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.geometry import Closeness, closeness
+from midas_depth_ros.geometry import LEAST_SEEN_OF_PICTURE, Closeness, closeness
 from midas_depth_ros.images import Verdict, decode_compressed, judge_picture
 from midas_depth_ros.images.compressed import (
     PILLOW_FAULTS,
@@ -42,7 +42,6 @@ from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits
 
 CLOSING_S = 3.0
-LEAST_SEEN = 0.75  # of a sector: what the picture does not show there may be near
 LONGEST_SIDE = 65_535  # px, as in a JPEG
 # Bytes that a decoder holds per pixel, at most.
 DECODED_BYTES = {PNG: 5, WEBP: 8, JPEG: 5}
@@ -184,7 +183,7 @@ def closeness_of(answer: NDArray[np.float32], verdict: Verdict) -> Closeness:
     """Closeness of a picture of which nothing else is known; NaN where it says nothing."""
     if verdict.reason:
         return Closeness.unknown(f'the picture is {verdict.reason}')
-    return closeness(verdict.hidden(answer), least_seen=LEAST_SEEN)
+    return closeness(verdict.hidden(answer), least_seen=LEAST_SEEN_OF_PICTURE)
 
 
 def decode(data: bytes, limits: Limits) -> tuple[NDArray[np.uint8], tuple[int, int]]:
