@@ -128,7 +128,9 @@ class Stoppable:
     handlers of another block.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_last: bool = False) -> None:
+        """`is_last`: the process ends after it; who was asked to end ignores what follows."""
+        self._is_last = is_last
         self._signals = _Signals()
         self._previous: _Signals | None = None
         self._handlers: dict[int, Any] = {}
@@ -168,8 +170,9 @@ class Stoppable:
         try:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             self._signals.clear()
+            ending = self._is_last and self._signals.requested
             for number, handler in self._handlers.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if ending else handler)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _signals, self._previous = self._previous, None
@@ -229,7 +232,7 @@ def run_guarded(call: Callable[[], Any]) -> NoReturn:
     """
     open_streams()
     code = 1
-    guard = Stoppable()
+    guard = Stoppable(is_last=True)
     try:
         with guard:
             code = _code_of(call)
