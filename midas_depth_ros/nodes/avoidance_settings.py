@@ -381,6 +381,8 @@ class AvoidanceSettings:
                 f'slow_distance {self.slow_distance:g} is not above '
                 f'stop_distance {self.stop_distance:g}'
             )
+        if self.min_speed >= self.max_speed:
+            return f'min_speed {self.min_speed:g} is not below max_speed {self.max_speed:g}'
         if self.closeness.slow >= self.closeness.stop:
             return (
                 f'closeness.slow {self.closeness.slow:g} is not below '

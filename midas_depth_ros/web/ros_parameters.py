@@ -98,6 +98,8 @@ class ParameterClients:
         """Set one; the answer is '' or the node's reason, or a ConnectionError."""
 
         def reason_of(response: Any) -> str:
+            if not response.results:
+                return 'the node answered nothing'
             result = response.results[0]
             return '' if result.successful else result.reason or 'the node gave no reason'
 

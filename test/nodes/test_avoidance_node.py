@@ -186,7 +186,7 @@ def test_unknown_beams_are_known_as_far_as_their_floor_was_seen(ros, start, part
     traffic.partner_last = partner_last
     traffic.command, traffic.scan = (0.3, 0.0), laser_scan(ranges=np.full(121, NAN))
     status(ros, 'stopped: no data')
-    assert {t.linear.x for t in traffic.twists()} == {0.0}
+    assert {t.linear.x for t in traffic.twists()} <= {0.0}
     traffic.seen_free = seen_free(2.5)
     traffic.wait_speed(0.3)
     traffic.seen_free = seen_free(0.9)  # 0.5 m before the front
