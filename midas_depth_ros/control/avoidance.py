@@ -31,6 +31,7 @@ from midas_depth_ros.control.steering import Steering
 
 LONGEST_STEP_S = 0.2  # speeding up: a late step must not become a leap
 LONGEST_GAP_S = 1.5  # after so long nobody knows where the robot has gone meanwhile
+WHEELS_LATE = 0.5  # of the reaction time, which is how late they are at most
 PROBE_MPS = 0.05  # with what a state is found where no forward motion is commanded
 
 
@@ -121,8 +122,9 @@ class Avoidance:
     def __init__(self, options: AvoidanceOptions) -> None:
         self.options = options
         self.fed_back = False
-        self._motion = MotionHistory()
-        self._obstacles, self._floor = ObstacleMemory(), FreeMemory()
+        # Wheels that do at once what they are told, and those that follow late and roll on.
+        self._motions = MotionHistory(), MotionHistory()
+        self._obstacles, self._floor = (ObstacleMemory(), ObstacleMemory()), FreeMemory()
         self._steering = Steering()
         self._zeros = ZeroWatch()
         self._scan_input, self._closeness_input = _Input(), _Input()
@@ -144,9 +146,11 @@ class Avoidance:
         self._command = (0.0, 0.0)
         self._scan_s = math.nan  # when the newest scan was measured
         self._linear = self._angular = 0.0
+        # How it goes on rolling from there (m/s, rad/s), and on which curve (1/m) that was free.
+        self._rolling, self._curve = (0.0, 0.0), 0.0
         self._blocked_s = math.nan  # when forward was last impossible; NaN = it is possible
-        self._motion.clear()
-        self._obstacles.clear()
+        for memory in (*self._motions, *self._obstacles):
+            memory.clear()
         self._floor.clear()
 
     def see_scan(self, view: ScanView, moment: Moment) -> str:
@@ -154,9 +158,9 @@ class Avoidance:
         fault = self._scan_input.take(moment, self.options.timeout, self.options)
         if fault:
             return fault
-        seen_s, moved = moment.measured_s(self.options.stamps), Pose()
+        seen_s, moved = moment.measured_s(self.options.stamps), (Pose(), Pose())
         if self._view is not None:
-            moved = self._motion.since(self._scan_s, seen_s)
+            moved = self._moved(self._scan_s, seen_s)
         self._scan_s = seen_s
         self._remember(view, moved)
         return ''
@@ -164,7 +168,7 @@ class Avoidance:
     def see_again(self, view: ScanView) -> None:
         """The newest scan, now that more is known of it."""
         if self._view is not None:
-            self._remember(view, Pose())
+            self._remember(view, (Pose(), Pose()))
 
     def see_closeness(self, left: float, centre: float, right: float, moment: Moment) -> str:
         """Closeness came. Returns why it cannot be used, or ''."""
@@ -202,7 +206,8 @@ class Avoidance:
         turn = sight.turn(order.angular)
         limit, angular = self._limit(order, turn, sight, now_s)
         self._follow(order, limit, angular, elapsed_s)
-        self._motion.sent(now_s, self._linear, self._angular)
+        self._motions[0].sent(now_s, self._linear, self._angular)
+        self._motions[1].sent(now_s, *self._rolled(elapsed_s))
         decision = self._decision(order, turn, sight, limit)
         if not decision.silent:
             self._zeros.sent(
@@ -210,11 +215,12 @@ class Avoidance:
             )
         return decision
 
-    def _remember(self, view: ScanView, moved: Pose) -> None:
+    def _remember(self, view: ScanView, moved: tuple[Pose, Pose]) -> None:
         self._view = view
-        self._obstacles.see(view, self._scan_s, moved, self.options)
-        points = self._obstacles.x, self._obstacles.y
-        self._floor.see(view, self._scan_s, moved, points, footprint_of(self.options))
+        for obstacles, by in zip(self._obstacles, moved, strict=True):
+            obstacles.see(view, self._scan_s, by, self.options)
+        points = self._obstacles[1].x, self._obstacles[1].y
+        self._floor.see(view, self._scan_s, moved[1], points, footprint_of(self.options))
 
     def _order(self, now_s: float) -> _Order:
         options = self.options
@@ -249,12 +255,19 @@ class Avoidance:
         return NoSight('; '.join(faults), remembered, options)
 
     def _remembered(self, now_s: float, fresh: bool) -> Remembered:
-        pose = Pose()
+        poses = Pose(), Pose()
         if self._view is not None:
-            pose = self._motion.since(self._scan_s, now_s)
-            self._floor.stand(pose, now_s, footprint_of(self.options))
+            poses = self._moved(self._scan_s, now_s)
+            self._floor.stand(poses[1], now_s, footprint_of(self.options))
         newest_s = self._scan_s if fresh else math.inf
-        return Remembered(self._obstacles, self._floor, pose, now_s, self.options.memory, newest_s)
+        memory_s = self.options.memory
+        return Remembered(self._obstacles, self._floor, poses, now_s, memory_s, newest_s)
+
+    def _moved(self, then_s: float, now_s: float) -> tuple[Pose, Pose]:
+        """The robot's motion between two moments, by both ways in which its wheels may follow."""
+        at_once, later = self._motions
+        late_s = WHEELS_LATE * self.options.reaction_time
+        return at_once.since(then_s, now_s), later.since(then_s - late_s, now_s - late_s)
 
     def _limit(self, order: _Order, turn: float, sight: Sight, now_s: float) -> tuple[Limit, float]:
         """The limit on the commanded direction, and the turning rate with which it was found."""
@@ -311,11 +324,25 @@ class Avoidance:
         if abs(self._linear) > limit.braking and linear * self._linear >= 0:
             braked = min(abs(self._linear), abs(previous) - hard)
             self._linear = math.copysign(max(abs(linear), braked), self._linear)
-        if self._linear and order.linear:
+        if self._linear and order.linear and limit.speed > 0:
             # While it rolls, no tighter curve than was looked at.
             angular = _within(angular, limit.curvature * abs(self._linear))
+            self._curve = math.copysign(limit.curvature, angular)
+        elif self._linear or self._rolling[0]:
+            # Rolling out, on the curve that was looked at last, or a flatter one.
+            curve = self._curve * max(abs(self._linear), abs(self._rolling[0]))
+            angular = max(min(angular, max(curve, 0.0)), min(curve, 0.0))
         turning = options.angular_acceleration * min(elapsed_s, LONGEST_STEP_S)
         self._angular = follow(self._angular, angular, turning, math.inf)
+
+    def _rolled(self, elapsed_s: float) -> tuple[float, float]:
+        """How the robot goes on, as far as its drive brakes as it is said to: m/s and rad/s."""
+        options, (linear, angular) = self.options, self._rolling
+        self._rolling = (
+            follow(linear, self._linear, math.inf, options.stop_deceleration * elapsed_s),
+            follow(angular, self._angular, math.inf, options.angular_acceleration * elapsed_s),
+        )
+        return self._rolling
 
     def _decision(self, order: _Order, turn: float, sight: Sight, limit: Limit) -> Decision:
         state, text = State.CLEAR, limit.text

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,22 +84,27 @@ def footprint_of(options: AvoidanceOptions) -> Footprint:
 class Remembered:
     """What was seen a moment ago, as it lies about the robot now: `x`, `y` (m) of obstacles.
 
-    `pose` is that of the robot now, from where it was at the newest scan of both memories.
+    Nobody knows just how the wheels follow, so each memory has been carried along in its own way;
+    `poses` are those of the robot now, from where it was at the newest scan, the last one counts.
     """
 
     def __init__(
         self,
-        obstacles: ObstacleMemory,
+        obstacles: Sequence[ObstacleMemory],
         floor: FreeMemory,
-        pose: Pose,
+        poses: Sequence[Pose],
         now_s: float,
         memory_s: float,
         newest_s: float,
     ) -> None:
         """What is not older than `memory_s`, and the obstacles that were seen at `newest_s`."""
-        self.pose = pose
+        self.pose = poses[-1]
         self._floor, self._since_s = floor, now_s - memory_s
-        self.x, self.y = pose.to_now(*obstacles.points(now_s, memory_s, pose, newest_s))
+        points = [
+            pose.to_now(*each.points(now_s, memory_s, pose, newest_s))
+            for each, pose in zip(obstacles, poses, strict=True)
+        ]
+        self.x, self.y = (np.concatenate(each) for each in zip(*points, strict=True))
 
     def free(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
         """Whether places on the robot now were seen to be free."""

@@ -140,3 +140,47 @@ def test_remembered_obstacles_stop_corners_when_the_scan_has_fallen_silent():
         decision = avoidance.step(now_s)
     assert decision.source == 'none'
     assert decision.angular < 0.1
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_a_robot_that_rolls_on_turns_where_it_stands_then_not_where_it_was_told_to_stand(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(5):
+        side, brakes_s = rng.choice([-1, 1]), rng.uniform(1.0, 2.0)
+        # Seen from the start on, and beside the robot when it stands.
+        poles = [
+            Pole(rng.uniform(0.6, 1.4), side * rng.uniform(0.27, 0.45), 0.03) for _ in range(4)
+        ]
+        turn, options = rng.uniform(-1.5, 1.5), dataclasses.replace(LONG, acceleration=2.0)
+        found = drive(
+            options,
+            poles,
+            lambda t, s=brakes_s, w=turn: (1.0, 0.0) if t < s else (0.0, w),
+            brakes_s + 3.0,
+            Sensor(half_view=1.0, beams=120, late_steps=1),
+            lag_steps=2,
+            heavy=True,
+        )
+        assert not found.hit, (poles, brakes_s, turn)
+        assert found.distance > 0.3
+
+
+def test_a_robot_that_brakes_does_not_turn_into_a_curve_that_is_not_known():
+    camera, options = (
+        Sensor(half_view=0.35, beams=60),
+        dataclasses.replace(SQUARE, acceleration=2.0),
+    )
+    avoidance, now_s, turned = Avoidance(options), 100.0, False
+    view = camera.look((0.0, 0.0, 0.0), [], options)
+    for step in range(60):
+        now_s += 0.05
+        avoidance.see_scan(view, Moment(now_s))
+        # A curve so tight that nobody sees its inside: it is to be made on the spot.
+        avoidance.command(*((1.0, 0.0) if step < 25 else (0.2, 1.8)), Moment(now_s))
+        decision = avoidance.step(now_s)
+        # From 1 m/s it rolls for half a second, straight ahead as before.
+        if 25 <= step < 33:
+            assert decision.angular == 0.0, (step, decision)
+        turned |= decision.angular > 1.0
+        assert not (decision.linear and decision.angular)
+    assert turned

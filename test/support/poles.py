@@ -136,12 +136,17 @@ def drive(
     lag_steps: int = 1,
     dropped: bool = False,
     start: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    heavy: bool = False,
 ) -> Outcome:
-    """Command a robot that has stood, and see what it does; ends at the first hit."""
+    """Command a robot that has stood, and see what it does; ends at the first hit.
+
+    A `heavy` one changes its speeds no faster than the options say.
+    """
     avoidance, outcome = Avoidance(options), Outcome()
     pose, now_s = start, 100.0
     on_the_way: collections.deque[tuple[int, float, ScanView]] = collections.deque()
     sent = collections.deque([(0.0, 0.0)] * lag_steps)
+    speed = turn = 0.0
     for step in range(round(seconds / STEP_S)):
         now_s += STEP_S
         if step % sensor.steps == 0:
@@ -154,7 +159,11 @@ def drive(
         decision = outcome.last = avoidance.step(now_s)
         outcome.states[decision.state] += 1
         sent.append((decision.linear, decision.angular))
-        speed, turn = sent.popleft()
+        wanted, wanted_turn = sent.popleft()
+        by = options.stop_deceleration * STEP_S if heavy else math.inf
+        speed = max(speed - by, min(speed + by, wanted))
+        by = options.angular_acceleration * STEP_S if heavy else math.inf
+        turn = max(turn - by, min(turn + by, wanted_turn))
         pose = _moved(pose, speed, turn)
         outcome.distance += abs(speed) * STEP_S
         outcome.turned += abs(turn) * STEP_S
