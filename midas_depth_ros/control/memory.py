@@ -23,6 +23,7 @@ TURNING_M = 0.3  # for each rad
 CELL_M = 0.05
 # The grid reaches so far beyond the robot to each side, and has at most so many cells a side.
 BEYOND_M = 2.0
+FARTHEST_M = 1e9  # beyond which numbers of cells overflow; nothing is known there
 MOST_CELLS = 240
 SHIFT_CELLS = 4  # the robot may be so far from the middle
 
@@ -181,6 +182,7 @@ class FreeMemory:
 
     def _cells(self, x: Floats, y: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], Booleans]:
         """Row and column of the cell of each place, and whether there is one."""
+        x, y = np.clip(x, -FARTHEST_M, FARTHEST_M), np.clip(y, -FARTHEST_M, FARTHEST_M)
         columns = np.floor(x / CELL_M).astype(np.int64) - self._column
         rows = np.floor(y / CELL_M).astype(np.int64) - self._row
         size = len(self._seen_s)

@@ -12,6 +12,9 @@ from midas_depth_ros.control.options import AvoidanceOptions, ClosenessZones
 
 # Once stopped by closeness, this share of the threshold must be reached to go on.
 RESUME_CLOSENESS = 0.9
+# So many reaction times: a rate in proportion to the room that is left takes effect a dead time
+# later, and comes to rest without passing its mark only where it falls so slowly.
+IN_FLIGHT = math.e
 
 
 def zone_speed(free_m: float, command: float, options: AvoidanceOptions) -> float:
@@ -50,7 +53,7 @@ def stopping_way(speed: float, options: AvoidanceOptions) -> float:
 
 def turning_speed(free_rad: float, options: AvoidanceOptions) -> float:
     """The turning rate (rad/s) from which the robot comes to rest within an angle."""
-    brake, reaction = options.angular_acceleration, options.reaction_time
+    brake, reaction = options.angular_acceleration, IN_FLIGHT * options.reaction_time
     return brake * (math.sqrt(reaction**2 + 2 * max(free_rad, 0.0) / brake) - reaction)
 
 

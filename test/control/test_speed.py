@@ -14,6 +14,7 @@ from midas_depth_ros.control.speed import (
     braking_speed,
     closeness_speed,
     follow,
+    turning_speed,
     worst_closeness,
     zone_speed,
 )
@@ -137,3 +138,21 @@ def test_a_ramp_ends_at_its_target(previous, target):
     for _ in range(200):
         value = follow(value, target, 0.1, 0.1)
     assert value == target
+
+
+@pytest.mark.parametrize('wish', [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize('reaction', [0.05, 0.2, 0.4])
+def test_a_turn_ends_where_it_is_free_however_late_the_wheels_are(wish, reaction):
+    """The wheels get everything a reaction time late; the room is measured as it is now."""
+    options = dataclasses.replace(OPTIONS, reaction_time=reaction)
+    step_s, free, rate = 0.01, 3.0, 0.0
+    on_the_way = [0.0] * round(reaction / step_s)
+    for number in range(1500):
+        if number % 5 == 0:
+            sent = min(wish, turning_speed(free, options))
+        on_the_way.append(sent)
+        most = options.angular_acceleration * step_s
+        rate += min(max(on_the_way.pop(0) - rate, -most), most)
+        free -= rate * step_s
+        assert free > -0.005
+    assert free < 0.1

@@ -85,7 +85,8 @@ def test_the_turning_rate_falls_as_a_corner_comes_near_and_is_free_where_nothing
         assert rate == pytest.approx(
             min(1.5, turning_speed(math.radians(degrees), options)), rel=0.2
         )
-        assert settled(options, view, angular=-1.5).angular == -1.5
+        # Away from it, to the next corner.
+        assert settled(options, view, angular=-1.5).angular < -1.3
 
 
 def test_who_touches_something_may_turn_away_from_it():
@@ -119,7 +120,8 @@ def test_what_was_seen_in_passing_counts_when_the_camera_looks_elsewhere():
     assert not found.hit
     assert 0.5 < found.distance < 1.0
     assert found.last is not None
-    assert found.last.angular == 0.0
+    assert 'turning is held' in found.last.text
+    assert found.last.angular < 0.1
 
 
 def test_it_is_told_whether_turning_is_checked():
