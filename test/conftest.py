@@ -12,10 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 os.environ['NNCF_CI'] = '1'  # read when it is imported: it would report its use over the network
 TEST_FOLDER = Path(__file__).resolve().parent
 DATA_VARIABLE = 'MIDAS_DEPTH_TEST_DATA'
+
+
+# The same examples in every run, however slow the machine: `--hypothesis-profile=default` explores.
+settings.register_profile('repeatable', deadline=None, derandomize=True, database=None)
+settings.load_profile('repeatable')
 
 
 @pytest.fixture(scope='session', autouse=True)
