@@ -6,6 +6,9 @@ picture goes in, a `Verdict` comes out, with the part of the picture that says n
 
 Judged is the luminance at `JUDGED_SIZE`, in tiles of 16 pixels. White noise loses half of its
 deviation each time a picture is halved, what is in a picture does not: that tells them apart.
+Patterns that no scene shows have their own signs: detail that is everywhere the same, or in a few
+places on one even ground, or in one direction only, rows that are repeated, colours that a decoder
+made up.
 The limits stand between real pictures and copies of them that were darkened, fogged, blurred or
 covered until a network no longer knew near from far: `python -m benchmarks.blindness`.
 """
@@ -36,10 +39,23 @@ BARE_REGION = 0.33  # of all tiles, in one piece, say nothing: a wall right ahea
 MAX_BLIND = 0.4  # of the picture; with less of it seen, the rest is not believed either
 BLACK, WHITE = 6.0, 249.0  # grey levels; a bare tile that dark or bright is clipped
 CLIPPED_REGION = 0.08
+ENOUGH_TILES = 48  # of fewer nobody can tell how detail is spread
+SHARED_OUT = 0.65  # deviation of the tiles' detail, as a share of its mean; less is a pattern
+LEAST_DETAILED = 0.88  # of the tiles: blurred where these are, it is so behind writing on it
+FLAT, FLAT_LEVELS = 0.35, 1.5  # of the tiles bare and of one brightness, but for so many levels
+MIN_LOCAL = 0.018  # of the mean brightness: structure of 2 to 16 pixels; less is fog before a lamp
+ONE_WAY = 0.06  # of the changes along rows, or down columns, those across are; less is stripes
+DRAWN_OUT, DRAWN_REGION = 0.03, 0.35  # the same of a row of tiles, and how many lie together
+LEAST_CHANGE = 0.5  # square of grey levels, from pixel to pixel; less is no stripe
+APART = 12  # rows; a picture that was enlarged has equal ones nearer to each other
+REPEATED_REGION = 0.12  # of the height
+ROW_SAMPLES = 96  # of a row, to tell whether it is another one again
+TINTED = 0.5  # of the brightness: half of all pixels so much too green, or too little
 SAMPLES = 16_384  # of a picture, to tell whether it is the same as the last one
 AGAIN = 3  # frames that are the same before a camera may count as frozen
 
 Tiles = NDArray[np.bool_]
+Changes = tuple[NDArray[np.float32], NDArray[np.float32]]  # along rows, down columns, by tile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,16 +98,25 @@ def judge_picture(rgb: NDArray[np.uint8]) -> Verdict:
             return GOOD
         return Verdict(f'too even: {contrast:.0f} of 255 grey levels between dark and bright')
     scales = _Scales.of(grey)
-    reason = _contrast_fault(scales) or _detail_fault(scales, MIN_DETAIL, MIN_SHARPNESS)
+    changes = _changes(scales)
+    reason = (
+        _contrast_fault(scales)
+        or _detail_fault(scales, MIN_DETAIL, MIN_SHARPNESS)
+        or _tint_fault(rgb)
+        or _pattern_fault(scales, changes)
+    )
     if reason:
         return Verdict(reason)
     means, bare = _bare_tiles(scales)
+    if _flat_share(means, bare) > FLAT:
+        return Verdict('nothing but writing, lines or specks on an even ground')
     if bare.mean() > MAX_BARE:
         return Verdict(
             f'{bare.mean():.0%} of the picture has nothing in it: covered, fogged, out of focus, '
             'or right before a wall'
         )
-    return _without_parts(scales, means, bare)
+    drawn = _drawn_out(changes, bare.shape) | _repeated(rgb, bare.shape)
+    return _without_parts(scales, means, bare, drawn)
 
 
 class Freeze:
@@ -225,10 +250,99 @@ def _bare_tiles(scales: _Scales) -> tuple[NDArray[np.float32], Tiles]:
     return means[..., 0, 0], strays < BARE**2 + NOISE * noise
 
 
-def _without_parts(scales: _Scales, means: NDArray[np.float32], bare: Tiles) -> Verdict:
-    """The picture without its large bare regions, and without thirds that are fogged or blurred."""
+def _by_tile(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Means of squares of so many pixels; what is left over at the edges is not asked."""
+    rows, columns = values.shape[0] // side, values.shape[1] // side
+    whole = np.ascontiguousarray(values[: rows * side, : columns * side])
+    return cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+
+
+def _changes(scales: _Scales) -> Changes:
+    """Square of the change to the next pixel along a row, and down a column, by tile."""
+    half, side = scales.half, TILE // 2
+    along, down = np.zeros_like(half), np.zeros_like(half)
+    along[:, :-1] = np.diff(half, axis=1) ** 2
+    down[:-1] = np.diff(half, axis=0) ** 2
+    return _by_tile(along, side), _by_tile(down, side)
+
+
+def _pattern_fault(scales: _Scales, changes: Changes) -> str:
+    """Why detail that is there is none of a scene."""
+    fine = _by_tile(scales.fine, TILE // 2)
+    if fine.size < ENOUGH_TILES:
+        return ''
+    if fine.std() < SHARED_OUT * fine.mean():
+        return 'a pattern or noise and no scene: its detail is the same everywhere'
+    along, down = (float(each.mean()) for each in changes)
+    if min(along, down) < ONE_WAY * max(along, down):
+        return 'striped: it changes in one direction only: shaken, a test picture, or a broken line'
+    rough, eighth = _by_tile(scales.rough, TILE // 8), float(scales.eighth.mean())
+    if math.sqrt(float(scales.fine.mean() + scales.rough.mean())) < MIN_LOCAL * eighth:
+        return 'fogged: hardly any grey levels between what is near together'
+    few = np.argsort(fine, axis=None)[: round(LEAST_DETAILED * fine.size)]
+    noise = 0.25 * _by_tile(scales.finest, TILE).ravel()[few].mean()
+    detail = math.sqrt(max(float(fine.ravel()[few].mean() - noise), 0.0))
+    if detail < MIN_SHARPNESS * math.sqrt(float(rough.ravel()[few].mean())):
+        return 'blurred but for a few places: writing, or broken pixels, on what is out of focus'
+    return ''
+
+
+def _tint_fault(rgb: NDArray[np.uint8]) -> str:
+    """Green or magenta all over is what decoders make of data without colours."""
+    step = max(1, min(rgb.shape[:2]) // 60)
+    red, green, blue = (each.astype(np.int16) for each in np.moveaxis(rgb[::step, ::step], -1, 0))
+    brightest = np.maximum(np.maximum(red, green), blue) + np.int16(BLACK)
+    for name, excess in (
+        ('green', green - np.maximum(red, blue)),
+        ('magenta', np.minimum(red, blue) - green),
+    ):
+        if np.median(excess / brightest) > TINTED:
+            return f'{name} all over: wrongly decoded, or behind something coloured'
+    return ''
+
+
+def _flat_share(means: NDArray[np.float32], bare: Tiles) -> float:
+    """The share of all tiles that are bare and alike in brightness."""
+    if bare.size < ENOUGH_TILES or not bare.any():
+        return 0.0
+    levels = np.sort(means[bare])
+    alike = np.searchsorted(levels, levels + 2 * FLAT_LEVELS, 'right') - np.arange(levels.size)
+    return float(alike.max()) / bare.size
+
+
+def _drawn_out(changes: Changes, shape: tuple[int, ...]) -> Tiles:
+    """Rows of tiles in which every row is like the one above, or columns likewise."""
+    drawn = np.zeros(shape, bool)
+    along, down = changes
+    for axis, across, same in ((0, along, down), (1, down, along)):
+        across, same = across.mean(axis=1 - axis), same.mean(axis=1 - axis)
+        lines = (same < DRAWN_OUT * across) & (across > LEAST_CHANGE)
+        lines = _regions(lines[:, None], DRAWN_REGION)[:, 0]
+        np.moveaxis(drawn, axis, 0)[lines] = True
+    return drawn
+
+
+def _repeated(rgb: NDArray[np.uint8], shape: tuple[int, ...]) -> Tiles:
+    """Rows of tiles that are, to the bit, another row of the picture again: a cut transfer."""
+    values = rgb.reshape(rgb.shape[0], -1)
+    samples = values[:, :: max(1, values.shape[1] // ROW_SAMPLES)].astype(np.float64)
+    # Of numbers without a pattern no two rows that differ have the same sum.
+    key = samples @ np.sqrt(np.arange(2.0, samples.shape[1] + 2.0))
+    _, first, own = np.unique(key, return_index=True, return_inverse=True)
+    last = np.zeros_like(first)
+    np.maximum.at(last, own, np.arange(key.size))
+    again = ((last - first)[own] >= APART)[:, None]
+    again = _regions(again, REPEATED_REGION)[:, 0]
+    rows = np.linspace(0, key.size, shape[0] + 1).round().astype(int)[:-1]
+    return np.repeat(np.maximum.reduceat(again, rows)[:, None], shape[1], axis=1)
+
+
+def _without_parts(
+    scales: _Scales, means: NDArray[np.float32], bare: Tiles, drawn: Tiles
+) -> Verdict:
+    """The picture without its large bare regions, what is `drawn` and thirds that are blind."""
     clipped = bare & ((means <= BLACK) | (means >= WHITE))
-    blind = _regions(bare, BARE_REGION) | _regions(clipped, CLIPPED_REGION)
+    blind = drawn | _regions(bare, BARE_REGION) | _regions(clipped, CLIPPED_REGION)
     for index in range(3):
         third = scales.third(index)
         if _contrast_fault(third) or _detail_fault(third, *OF_A_THIRD):
@@ -236,7 +350,7 @@ def _without_parts(scales: _Scales, means: NDArray[np.float32], bare: Tiles) -> 
     if not blind.any():
         return GOOD
     share = float(blind.mean())
-    text = f'{share:.0%} of the picture says nothing: covered, clipped, or a wall right ahead'
+    text = f'{share:.0%} of the picture says nothing: covered, clipped, cut, or a wall ahead'
     if share > MAX_BLIND:
         return Verdict(f'blind in part: {text}')
     # A tile at the edge of a cover is only partly covered, and not bare.

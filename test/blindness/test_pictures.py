@@ -145,6 +145,43 @@ def covered(rng, samples):
             yield stored(finger + rng.normal(0, 1.0, rgb.shape))
 
 
+def patterned(rng, samples):
+    """A sensor's own rows and columns, stripes, enlarged noise, boards."""
+    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]]
+    for level, deviation in itertools.product((4, 20, 90), (4, 12)):
+        row, column = rng.normal(0, deviation, (SIZE[1], 1, 1)), rng.normal(0, deviation, SIZE[0])
+        yield stored(level + row + column[:, None] + rng.normal(0, 1, (*SIZE[::-1], 3)))
+        blotches = level + rng.normal(0, 3 * deviation, (SIZE[1] // 4, SIZE[0] // 4, 3))
+        yield stored(cv2.resize(blotches, SIZE))
+        for size in (8, 20):
+            for wave in (np.sin(rows / size), np.sin(columns / size)):
+                yield stored(level + 3 * deviation * np.sign(wave)[..., None].repeat(3, axis=2))
+            board = (rows // size + columns // size) % 2
+            yield stored(level + 6 * deviation * board[..., None].repeat(3, axis=2))
+
+
+def written_on(rng, samples):
+    """What a recorder writes on a picture that says nothing."""
+    for rgb in samples:
+        soft = cv2.GaussianBlur(rgb, (0, 0), 10)
+        for blind in (rgb / 64, soft, rgb * 0.04 + 170, np.full_like(rgb, 16)):
+            bad = stored(blind + rng.normal(0, 0.6, rgb.shape))
+            yield cv2.putText(bad, '11:22:33', (5, 20), 0, 0.6, (255, 255, 255), 1)
+
+
+def badly_decoded(rng, samples):
+    """Without colours, or with a lower half that is the last rows again and again."""
+    for rgb in samples:
+        for value in (0, 255):
+            yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV)
+            yuv[..., 1:] = value
+            yield cv2.cvtColor(yuv, cv2.COLOR_YUV2RGB)
+        for count in (1, 16, 120):
+            bad = rgb.copy()
+            bad[120:] = rgb[np.resize(np.arange(120 - count, 120), 120)]
+            yield bad
+
+
 KINDS = (
     of_one_colour,
     black_with_noise,
@@ -155,6 +192,9 @@ KINDS = (
     out_of_focus,
     slopes,
     covered,
+    patterned,
+    written_on,
+    badly_decoded,
 )
 
 

@@ -242,6 +242,170 @@ def test_a_side_that_is_fogged_or_blurred_says_nothing(samples, alter):
             assert hidden[third].mean() > 0.9
 
 
+SHAPE = 480, 640, 3
+BARS = ((255, 255, 255), (255, 255, 0), (0, 255, 255), (0, 255, 0), (255, 0, 255), (255, 0, 0),
+        (0, 0, 255), (0, 0, 0))  # fmt: skip
+STAMP = '2024-03-12 11:22:33'
+
+
+def as_jpeg(rgb, quality):
+    data = cv2.imencode('.jpg', np.ascontiguousarray(rgb[..., ::-1]), [1, quality])[1]
+    return np.ascontiguousarray(cv2.imdecode(data, 1)[..., ::-1])
+
+
+def written(rgb, text=STAMP, size=1.0, at=(10, 40)):
+    rgb = np.ascontiguousarray(rgb)
+    return cv2.putText(rgb, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 2)
+
+
+def sensor_patterns(rng):
+    """Of a sensor that sees nothing: every column and row has an offset of its own."""
+    for level, deviation in itertools.product((0, 5, 20), (1, 4, 8, 12)):
+        column, row = rng.normal(0, deviation, (1, 640, 1)), rng.normal(0, deviation, (480, 1, 1))
+        for pattern in (column, row, column + row):
+            yield level + pattern + rng.normal(0, 1, SHAPE)
+
+
+def broken_pixels(rng):
+    for level, count in itertools.product((0, 10, 100), (50, 3000, 15000)):
+        picture = level + rng.normal(0, 1, SHAPE)
+        picture[rng.integers(0, 480, count), rng.integers(0, 640, count)] = 255
+        yield picture
+        yield as_jpeg(stored(picture), 60)
+
+
+def banding(rng):
+    rows, columns = np.mgrid[:480, :640]
+    for period, height, level in itertools.product((8, 40, 80, 160), (5, 15, 40), (20, 120)):
+        for axis in (rows, columns):
+            wave = height * np.sin(2 * np.pi * axis / period)
+            for band in (wave, height * np.sign(wave)):
+                yield level + band[..., None] + rng.normal(0, 1, SHAPE)
+
+
+def blotches(rng):
+    """Noise that was enlarged, or smoothed, by the camera."""
+    for size, level, deviation in itertools.product((2, 4, 8), (3, 20, 128), (5, 20, 40)):
+        noise = level + rng.normal(0, deviation, (480 // size, 640 // size, 3))
+        yield cv2.resize(noise, (640, 480), interpolation=cv2.INTER_NEAREST)
+        yield cv2.resize(noise, (640, 480), interpolation=cv2.INTER_LINEAR)
+
+
+def boards(rng):
+    rows, columns = np.mgrid[:480, :640]
+    for size, (low, high) in itertools.product((3, 4, 8, 16, 32), ((0, 255), (0, 20), (100, 140))):
+        board = (rows // size + columns // size) % 2
+        lines = (rows % (4 * size) < size) & (columns % (4 * size) < size)
+        for pattern in (board, lines):
+            yield low + (high - low) * pattern[..., None].repeat(3, axis=2)
+
+
+def test_pictures(rng):
+    bars = np.repeat(np.array(BARS, np.uint8)[None], 80, axis=1).repeat(480, axis=0)
+    yield from (bars, as_jpeg(bars, 75), bars + rng.normal(0, 3, SHAPE))
+    yield np.ascontiguousarray(cv2.resize(bars[:480, :480].transpose(1, 0, 2), (640, 480)))
+    for period in (32, 64, 128, 640):
+        ramp = (np.arange(640) % period) * 255 / period
+        yield np.broadcast_to(ramp[None, :, None], SHAPE)
+    for size in (32, 64):
+        blocks = rng.integers(0, 256, (size * 3 // 4, size, 3)).astype(np.uint8)
+        yield cv2.resize(blocks, (640, 480), interpolation=cv2.INTER_NEAREST)
+
+
+def overlays(rng):
+    """A recorder without a camera: what it writes and draws is all there is."""
+    for level, size, deviation in itertools.product((0, 16, 60, 128), (0.6, 1.0, 3.0), (0, 2)):
+        picture = written(np.full(SHAPE, level, np.uint8), size=size)
+        yield picture + rng.normal(0, deviation, SHAPE)
+        picture = cv2.circle(
+            written(picture, 'NO SIGNAL', size, (60, 240)), (320, 330), 60, BARS[5], -1
+        )
+        for share in (1, 2, 3):
+            picture = cv2.line(picture, (0, share * 120), (640, share * 120), (90, 90, 90), 1)
+            picture = cv2.line(picture, (share * 160, 0), (share * 160, 480), (90, 90, 90), 1)
+        picture = cv2.line(
+            cv2.line(picture, (0, 0), (640, 480), BARS[5], 2), (640, 0), (0, 480), BARS[5], 2
+        )
+        yield picture + rng.normal(0, deviation, SHAPE)
+
+
+PATTERNS = (sensor_patterns, broken_pixels, banding, blotches, boards, test_pictures, overlays)
+test_pictures.__test__ = False
+
+
+@pytest.mark.parametrize('kind', PATTERNS, ids=lambda kind: kind.__name__)
+def test_a_pattern_is_no_scene(kind):
+    count = 0
+    for picture in kind(np.random.default_rng(0)):
+        assert judge_picture(stored(picture)).reason, count
+        count += 1
+    assert count >= 10
+
+
+def without_colours(rgb, value):
+    yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV)
+    yuv[..., 1:] = value
+    return cv2.cvtColor(yuv, cv2.COLOR_YUV2RGB)
+
+
+def cut(rgb, fill, quality=0):
+    """The lower half has not come: the last row, or the last rows, again and again."""
+    half = rgb.shape[0] // 2
+    bad = rgb.copy()
+    rows = np.resize(np.arange(half - fill, half), rgb.shape[0] - half)
+    bad[half:] = rgb[rows]
+    return as_jpeg(bad, quality) if quality else bad
+
+
+SPOILT = {
+    'out of focus, with the time on it': lambda rgb: written(blurred(rgb, 8)),
+    'fogged, with the time on it': lambda rgb: written(with_noise(fogged(rgb, 0.96), 1)),
+    'dark, with the time on it': lambda rgb: written(darkened(rgb, 64)),
+    'decoded without colours: green': lambda rgb: without_colours(rgb, 0),
+    'decoded without colours: magenta': lambda rgb: without_colours(rgb, 255),
+    'cut: the last row again': lambda rgb: cut(rgb, 1),
+    'cut: the last row again, as JPEG': lambda rgb: cut(rgb, 1, 80),
+    'cut: the last 16 rows again': lambda rgb: cut(rgb, 16),
+    'cut: the upper half again': lambda rgb: cut(rgb, rgb.shape[0] // 2),
+}
+
+
+@pytest.mark.parametrize('change', SPOILT)
+def test_writing_does_not_make_a_picture_good_nor_does_half_of_one(real, change):
+    chosen = [rgb for name, rgb in real.items() if name.rpartition('/')[2] not in BARE_WALLS][::9]
+    accepted = sum(not judge_picture(SPOILT[change](rgb)).reason for rgb in chosen)
+    assert accepted == 0
+
+
+KEPT = {
+    'half the size, enlarged': lambda rgb: cv2.resize(
+        cv2.resize(rgb, (320, 240)), (640, 480), interpolation=cv2.INTER_NEAREST
+    ),
+    'JPEG of 50': lambda rgb: as_jpeg(rgb, 50),
+    'grey': lambda rgb: cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB),
+    'small': lambda rgb: sized(rgb, 160),
+    'warm light': lambda rgb: stored(rgb * np.array([1.1, 0.7, 0.3])),
+    'infrared': lambda rgb: stored(rgb * np.array([1.0, 0.65, 0.95])),
+    'with the time on it': lambda rgb: written(rgb.copy()),
+}
+
+
+@pytest.mark.parametrize('change', KEPT)
+def test_what_cameras_do_to_good_pictures_does_not_spoil_them(real, change):
+    chosen = [rgb for name, rgb in real.items() if name.rpartition('/')[2] not in BARE_WALLS][::9]
+    refused = [each for each in (judge_picture(KEPT[change](rgb)).reason for rgb in chosen) if each]
+    assert refused == []
+
+
+def test_rows_that_are_another_again_are_hidden(samples):
+    for rgb in samples:
+        bars = rgb.copy()
+        bars[-100:] = rgb[-101]
+        verdict = judge_picture(bars)
+        hidden = np.isnan(verdict.hidden(np.ones(rgb.shape[:2], np.float32)))
+        assert hidden[-100:].all()
+
+
 def test_a_good_picture_hides_nothing(samples):
     depth = np.random.default_rng(0).random((192, 256)).astype(np.float32)
     assert judge_picture(samples[0]).hidden(depth) is depth
