@@ -109,13 +109,15 @@ def find_obstacles(
     what is very near, and a cliff that shows nothing below it, go unseen). grid:
     `CameraModel.normalised_grid(w, h)`. residual: `ScaleShift.residual`, 1/m: what does not stand
     out from the floor by as much, and by three deviations of the floor in view, is floor. smooth: a
-    3x3 median first; what is thinner than two pixels is then lost.
+    3x3 median first, which leaves alone what is thin and longer than `min_pixels`.
     Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
     """
     options = options or ObstacleOptions()
-    inverse, known = _inverse(checked(depth_z, grid), smooth)
+    inverse, known = _inverse(checked(depth_z, grid))
     descent = mount.descent(grid)
     ground = descent * np.float32(1 / mount.height_m)
+    if smooth:
+        inverse = _smoothed(inverse, ground, known, mount, options)
     with np.errstate(divide='ignore', invalid='ignore'):
         depth = 1 / inverse
         height = np.float32(mount.height_m) - depth * descent
@@ -139,14 +141,28 @@ def find_obstacles(
     return Obstacles(mask, drop, candidates & ~mask, floor, height, points, nearest)
 
 
-def _inverse(depth_z: np.ndarray, smooth: bool) -> tuple[np.ndarray, np.ndarray]:
-    """1/Z with noise and gaps of a pixel taken out, and where it is known."""
+def _inverse(depth_z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1/Z, and where it is known."""
     known = depth_z > 0
     with np.errstate(divide='ignore', invalid='ignore'):
         inverse = np.where(known, 1 / depth_z, 0).astype(np.float32)
-    if smooth:
-        inverse = cv2.medianBlur(inverse, 3)
     return inverse, known
+
+
+def _smoothed(
+    inverse: np.ndarray,
+    ground: np.ndarray,
+    known: np.ndarray,
+    mount: CameraMount,
+    options: ObstacleOptions,
+) -> np.ndarray:
+    """1/Z after a 3x3 median, but for what it would put an end to: poles and slats of a pixel."""
+    smooth = cv2.medianBlur(inverse, 3)
+    least = np.float32(options.min_height_m / mount.height_m)  # height is height_m * off / inverse
+    off = inverse - ground
+    above = known & (off > _unevenness(off, ground, known) * np.maximum(ground, 0))
+    above &= (off >= least * inverse) & (smooth - ground < least * smooth)
+    return np.where(without_specks(above, options.min_pixels), inverse, smooth)
 
 
 def _unevenness(off: np.ndarray, ground: np.ndarray, known: np.ndarray) -> np.float32:

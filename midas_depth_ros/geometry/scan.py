@@ -142,13 +142,18 @@ class Beams:
         return most
 
     def _nearest(self, hit: NDArray[np.bool_], away: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The RANK-th nearest hit of each group, or its farthest where there are fewer; or inf."""
+        """The RANK-th nearest hit of each group, or its farthest where there are fewer; or inf.
+
+        The nearest itself where it is much nearer.
+        """
         nearest = np.full(self._groups, np.inf, np.float32)
         groups, away = self._group[hit], away[hit]
         order = np.lexsort((away, groups))
         groups, away = groups[order], away[order]
         filled, start, size = np.unique(groups, return_index=True, return_counts=True)
-        nearest[filled] = away[start + np.minimum(size, RANK) - 1]
+        ranked = away[start + np.minimum(size, RANK) - 1]
+        # Fewer pixels so much nearer are something else, as the edge of what hangs before a wall.
+        nearest[filled] = np.where(away[start] < SAME_FRONT * ranked, away[start], ranked)
         return nearest
 
     def _spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:

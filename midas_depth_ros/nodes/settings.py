@@ -287,8 +287,9 @@ class DepthNodeSettings:
     )
     frozen_after: float = parameter(
         2.0,
-        'A camera that sends the same picture to the bit for longer than this, by its stamps, '
-        'counts as frozen; 0 = never, for simulated cameras without noise and for still pictures.',
+        'A camera that sends nothing new for longer than this, by its stamps, but for a clock or '
+        'a few pixels, counts as frozen; 0 = never, for simulated cameras without noise and for '
+        'still pictures.',
         unit='s',
         minimum=0.0,
         maximum=3600.0,

@@ -18,6 +18,7 @@ from midas_depth_ros.geometry import (
     find_obstacles,
     laser_scan,
 )
+from midas_depth_ros.geometry.scan import bearings
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 
 CAMERA = CameraModel.from_field_of_view(256, 192, math.radians(70))
@@ -265,3 +266,36 @@ def test_too_far_is_clear_and_too_near_is_given_as_the_least():
 def test_a_scan_that_is_none_is_refused(wrong):
     with pytest.raises(InvalidOptions, match='must increase'):
         scan_of(**wrong)
+
+
+def test_the_edge_of_what_hangs_before_a_wall_is_not_outvoted_by_the_wall():
+    # A beam may meet fewer pixels of it than make a distance.
+    camera = CameraModel.from_field_of_view(256, 192, math.radians(120))
+    mount, grid = CameraMount(0.6, 0.1), camera.normalised_grid()
+    ground = mount.ground_inverse_depth(grid)
+    depth = (1 / np.maximum(ground, 1 / 3.0)).astype(np.float32)
+    depth[70, 100:112] = 1.2
+    seen = find_obstacles(depth, grid, mount, ObstacleOptions(), smooth=False)
+    assert seen.mask[70, 100:112].all()
+    bearing = bearings(grid, mount)[70, 101:111]
+    angles = {'angle_min': float(bearing[-1]), 'angle_max': float(bearing[0])}
+    beams = Beams(grid, mount, **angles, angle_increment=0.0175)
+    scan = beams.scan(seen, range_min=0.1, range_max=6.0)
+    assert len(scan.ranges) > 5
+    assert (scan.ranges < 1.6).all()
+
+
+@pytest.mark.parametrize('smooth', [True, False])
+@pytest.mark.parametrize('bearing', [-0.5, -0.2, 0.003, 0.3, 0.55])
+def test_a_pole_of_one_pixel_is_never_clear(bearing, smooth):
+    camera = CameraModel.from_field_of_view(256, 192, math.radians(90))
+    mount, grid = CameraMount(0.3, 0.2), camera.normalised_grid()
+    pole = Cylinder(1.5 * math.cos(bearing), 1.5 * math.sin(bearing), 0.006, 1.0)
+    depth = render(Scene(room=HALL, solids=(pole,)), camera, Pose(z_m=0.3, pitch_rad=0.2)).depth_z
+    beams = Beams(grid, mount, angle_min=-0.7, angle_max=0.7, angle_increment=0.0175)
+    scan = beams.scan(
+        find_obstacles(depth, grid, mount, smooth=smooth), range_min=0.1, range_max=6.0
+    )
+    own = np.abs(-0.7 + 0.0175 * np.arange(len(scan.ranges)) - bearing).argmin()
+    assert not scan.ranges[own] > 1.6
+    assert not scan.seen_free[own] > 1.6

@@ -431,7 +431,38 @@ def test_the_same_picture_for_long_is_a_frozen_camera(samples):
     times, said = frozen_times([samples[0]] * 20, 2.0)
     assert times[0] == pytest.approx(2.2)
     assert len(times) == 9
-    assert 'frozen: the same picture to the bit for 3.8 s' in said[-1]
+    assert 'frozen: nothing new in the picture for 3.8 s' in said[-1]
+
+
+def clock(samples, i):
+    return written(samples[0].copy(), f'12:00:{i:02d}')
+
+
+def flickering(samples, i):
+    picture = samples[0].copy()
+    picture[::97, ::61] = 40 * i % 256
+    return picture
+
+
+def two_buffers(samples, i):
+    return samples[i % 2]
+
+
+def ring_of_buffers(samples, i):
+    return with_noise(samples[0], 2, i % 5)
+
+
+@pytest.mark.parametrize('kind', [clock, flickering, two_buffers, ring_of_buffers])
+def test_a_clock_or_buffers_sent_in_turn_do_not_hide_that_a_camera_is_frozen(samples, kind):
+    times, _ = frozen_times([kind(samples, i) for i in range(30)], 2.0)
+    assert times == pytest.approx(list(np.arange(times[0], 5.9, 0.2)))
+    assert times[0] <= 3.3
+
+
+def test_a_jpeg_camera_that_stands_still_is_not_frozen(samples):
+    for quality in (30, 75):
+        still = [as_jpeg(with_noise(samples[0], 0.4, seed), quality) for seed in range(20)]
+        assert frozen_times(still, 1.0)[0] == []
 
 
 def test_a_camera_that_stands_still_is_not_frozen(samples):
