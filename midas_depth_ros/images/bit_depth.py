@@ -15,7 +15,7 @@ The rule of the guess, for one picture:
   them, have empty low bits, too: where what is above them fits 8 bits, they are of 12 or 14 bits.
 
 Of the pictures of one camera the first that is not too dark decides, and after that the guess can
-only grow, so that brightness changes once or never, whatever the scene does. Two of ten pictures
+only grow, so that brightness never goes to and fro, whatever the scene does. Two of ten pictures
 have to ask for more: a single damaged one does not make the others dark for ever; it is white where
 it is brighter. A bit depth that is given is not guessed at all.
 """
