@@ -88,8 +88,8 @@ class MetricOutput:
 
     def update(self, view: FrameView) -> MetricFrame | None:
         """The frame in metres, or None with `refused` saying why."""
-        if view.frame.restarted or view.frame.mixed:
-            self.metric.reset()
+        if view.frame.restarted or view.frame.mixed or view.camera is None:
+            self.metric.reset()  # a scale of a camera that is not known any more is none
         mount = self._mounting.at(view.frame.stamp_ns, view.header.frame_id)
         fit = self._fit(view, mount)
         grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))

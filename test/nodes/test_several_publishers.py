@@ -9,7 +9,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from driving import header, read, state
 from fakes import SceneEstimator
 from geometry_msgs.msg import Quaternion, Vector3Stamped
@@ -309,9 +309,15 @@ def test_of_two_cameras_in_camera_info_neither_gives_metres(ros, same_size):
         ros.spin_for(0.03)
 
     cameras.before = another
+    told = ros.collect(DiagnosticArray, '/diagnostics')
+
+    def noticed() -> bool:
+        cameras.send(one)
+        statuses = [s for array in told[-3:] for s in array.status if 'camera camera' in s.name]
+        return any('camera/camera_info' in read(s)['calibration'] for s in statuses)
+
+    ros.spin_until(noticed, what='two cameras by turns')
     cameras.silent(one)
-    status = diagnostics(ros, 'camera camera', lambda s: 'by turns' in read(s)['calibration'])
-    assert 'camera/camera_info' in read(status)['calibration']
     cameras.before = lambda head: None
     cameras.send_until_metres(one)
 
