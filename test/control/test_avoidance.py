@@ -552,7 +552,7 @@ def test_no_number_whatever_comes_out_as_nan_or_forward_without_sight(
         assert decision.linear <= max(command[0], 0.0) or decision.linear == 0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(
     st.floats(0.8, 2.5),
     st.floats(0.4, 2.0),
@@ -575,6 +575,8 @@ def test_driving_at_a_wall_with_late_and_rare_scans_ends_before_it(
         where += sent[-3] * STEP
         past.append(where)
         assert gap - where > OPTIONS.stop_distance / 2
+        if step > 40 and not any(sent[-20:]):
+            break
     assert sent[-1] == 0.0
     assert gap - where < OPTIONS.stop_distance + 0.1
 

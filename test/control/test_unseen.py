@@ -147,7 +147,7 @@ def beside(rng, options, half_view, least_gap=0.08):
             return pole
 
 
-@pytest.mark.parametrize('seed', range(8))
+@pytest.mark.parametrize('seed', range(6))
 def test_an_arc_never_ends_in_a_pole_that_stands_unseen_beside(seed):
     rng = np.random.default_rng(seed)
     for _ in range(12):

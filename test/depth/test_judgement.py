@@ -200,10 +200,10 @@ def test_a_model_without_faults_has_no_notice(backend: str, tmp_path: Path) -> N
 
 def test_the_benchmarks_random_weights_are_not_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip('torch')
+    pytest.importorskip('openvino')
     state = {name: torch.from_numpy(np.array(a)) for name, a in random_arrays().items()}
     torch.save(state, tmp_path / 'random.pt')
-    for name in ('openvino', 'onnxruntime', 'torch'):
-        assert load_estimator(tmp_path / 'random.pt', name).model == 'random.pt'
+    assert load_estimator(tmp_path / 'random.pt', 'openvino').model == 'random.pt'
 
 
 # Through the cache of conversions.
