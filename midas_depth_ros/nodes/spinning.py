@@ -157,9 +157,10 @@ def _is_safe(frame: FrameType | None) -> bool:
     """Whether an exception may begin here.
 
     Not within rclpy and its messages; nor where Python calls what cannot raise: destructors, and
-    the callbacks of weak references, as imports have them.
+    the callbacks of weak references, as imports have them; nor in a handler, that of a signal which
+    came a moment before: it is about to raise itself.
     """
-    if frame is None or frame.f_code.co_name == '__del__':
+    if frame is None or frame.f_code.co_name in ('__del__', 'on_signal'):
         return False
     module = str(frame.f_globals.get('__name__', ''))
     return not (boundary.is_of_ros(module) or module.startswith(UNSAFE_MODULES))

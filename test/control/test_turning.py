@@ -41,7 +41,7 @@ def settled(options, view, linear=0.0, angular=0.5, steps=40):
     return decision
 
 
-@pytest.mark.parametrize('turn', [0.3, 0.6, 1.5, -0.3, -0.6, -1.5])
+@pytest.mark.parametrize('turn', [0.3, 1.5, -0.6, -1.5])
 @pytest.mark.parametrize('bearing', [1.2, 1.57, 2.0, -1.2, -1.57, -2.0])
 def test_the_corner_of_a_square_robot_stops_at_a_pole_beside_it(turn, bearing):
     away = 0.2 / abs(math.sin(bearing)) + 0.05 + 0.02

@@ -448,3 +448,31 @@ Example.interruptible = True
     program.read_until('loading')
     assert program.end(signal.SIGTERM) == 0
     assert program.text.count('lost') == 2
+
+
+def test_a_signal_in_the_handler_of_another_is_not_raised_there(start) -> None:
+    """Python may be at a native call in it, which makes a SystemError of that."""
+    body = """
+import traceback
+
+def at_signal(frame, event, argument):
+    if frame.f_code.co_name == 'on_signal':
+        sys.settrace(None)
+        os.kill(os.getpid(), signal.SIGINT)
+
+def on_timer(self):
+    try:
+        sys.settrace(at_signal)
+        say('loading')
+        time.sleep(1000)
+    except KeyboardInterrupt as error:
+        names = [each.name for each in traceback.extract_tb(error.__traceback__)]
+        say(f'raised in {names}')
+        raise
+Example.on_timer = on_timer
+Example.interruptible = True
+"""
+    program = example(start, body)
+    program.read_until('loading')
+    assert program.end(signal.SIGTERM) == 0
+    assert "raised in ['on_timer', 'on_signal']" in program.text
