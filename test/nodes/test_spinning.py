@@ -454,15 +454,19 @@ def test_a_signal_in_the_handler_of_another_is_not_raised_there(start) -> None:
     """Python may be at a native call in it, which makes a SystemError of that."""
     body = """
 import traceback
+from midas_depth_ros.nodes.stop_signals import StopSignals
 
-def at_signal(frame, event, argument):
-    if frame.f_code.co_name == 'on_signal':
-        sys.settrace(None)
+sent = []
+
+def on_signal(self, number, frame):
+    self.requested = signal.Signals(number).name
+    if not sent:
+        sent.append(number)
         os.kill(os.getpid(), signal.SIGINT)
+StopSignals.on_signal = on_signal
 
 def on_timer(self):
     try:
-        sys.settrace(at_signal)
         say('loading')
         time.sleep(1000)
     except KeyboardInterrupt as error:
