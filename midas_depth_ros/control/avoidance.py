@@ -32,6 +32,7 @@ from midas_depth_ros.control.steering import Steering
 LONGEST_STEP_S = 0.2  # speeding up: a late step must not become a leap
 LONGEST_GAP_S = 1.5  # after so long nobody knows where the robot has gone meanwhile
 WHEELS_LATE = 0.5  # of the reaction time, which is how late they are at most
+AHEAD_RAD = 0.3  # beams so near to straight ahead tell whether the sensor still sees there
 PROBE_MPS = 0.05  # with what a state is found where no forward motion is commanded
 
 
@@ -145,6 +146,7 @@ class Avoidance:
         self._closeness = (math.nan, math.nan, math.nan)
         self._command = (0.0, 0.0)
         self._scan_s = math.nan  # when the newest scan was measured
+        self._told_s = -math.inf  # and the newest that knew anything of what is ahead
         self._linear = self._angular = 0.0
         # How it goes on rolling from there (m/s, rad/s), and on which curve (1/m) that was free.
         self._rolling, self._curve = (0.0, 0.0), 0.0
@@ -217,6 +219,8 @@ class Avoidance:
 
     def _remember(self, view: ScanView, moved: tuple[Pose, Pose]) -> None:
         self._view = view
+        if view.tells_ahead(AHEAD_RAD):
+            self._told_s = self._scan_s
         for obstacles, by in zip(self._obstacles, moved, strict=True):
             obstacles.see(view, self._scan_s, by, self.options)
         points = self._obstacles[1].x, self._obstacles[1].y
@@ -258,6 +262,8 @@ class Avoidance:
         poses = Pose(), Pose()
         if self._view is not None:
             poses = self._moved(self._scan_s, now_s)
+            if now_s - self._told_s > self.options.timeout:
+                self._floor.clear()  # a sensor that knows nothing is as good as silent
             self._floor.stand(poses[1], now_s, footprint_of(self.options))
         newest_s = self._scan_s if fresh else math.inf
         memory_s = self.options.memory

@@ -8,6 +8,7 @@ what is wrong.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,12 @@ class ScanView:
     def knows(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
         """Whether each place (m, on the robot as it was at the scan) was seen to be free."""
         return self.sighted.knows(x, y)
+
+    def tells_ahead(self, within_rad: float) -> bool:
+        """Whether any beam so near to straight ahead of the robot knows anything."""
+        bearings = self.angle_min + self.increment * np.arange(len(self.known_m)) + self.place.yaw
+        ahead = np.abs(np.mod(bearings + math.pi, FULL_TURN) - math.pi) <= within_rad
+        return bool((self.known_m[ahead] > 0).any())
 
 
 def read_scan(

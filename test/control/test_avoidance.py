@@ -180,6 +180,23 @@ def test_what_a_short_sighted_sensor_does_not_see_is_not_free():
     assert 0 < settled(scan=wall(INF, range_max=1.1)).linear < 0.5
 
 
+@pytest.mark.parametrize('left_over', [0, 40], ids=['no beam', 'beams aside'])
+def test_who_sees_nothing_ahead_any_more_does_not_go_on_by_what_he_remembers(left_over):
+    """Scans come, fresh and well stamped, and know nothing of the way: that is silence."""
+    driver = Driver()
+    seen = wall(math.inf)
+    assert driver.steps(60, scan=seen).linear > 0.4
+    ranges = np.full(seen.ranges.shape, math.nan)
+    ranges[:left_over] = seen.ranges[:left_over]
+    blind = read_scan(
+        ranges, seen.angle_min, seen.angle_min + seen.increment * (len(ranges) - 1),
+        seen.increment, 0.05, seen.reach_m, seen.place,
+    )  # fmt: skip
+    driver.steps(round((OPTIONS.timeout + 0.5) / STEP), scan=blind)
+    for _ in range(100):
+        assert driver.step(scan=blind).linear == 0.0
+
+
 def test_auto_prefers_a_fresh_scan_and_falls_back_to_closeness():
     far, near = (0.0, 0.0, 0.0), (0.0, 0.9, 0.0)
     assert settled(scan=wall(INF), closeness=near).linear == 0.5
