@@ -124,12 +124,32 @@ class Ros:
 
     def call(self, service_type: type, name: str, request: Any, timeout: float = TIMEOUT_S) -> Any:
         """The answer of a service."""
-        client = self.node.create_client(service_type, name)
-        self.spin_until(client.service_is_ready, timeout, what=f'service {name}')
+        client = self._client(service_type, name, timeout)
         future = client.call_async(request)
         self.spin_until(future.done, timeout, what=f'the answer of {name}')
         self.node.destroy_client(client)
         return future.result()
+
+    def _client(self, service_type: type, name: str, timeout: float) -> Any:
+        """A client whose service is there.
+
+        A client made while another of its name goes may stay unmatched for good: then one is made
+        anew.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            client = self.node.create_client(service_type, name)
+            left = deadline - time.monotonic()
+            try:
+                self.spin_until(
+                    client.service_is_ready, min(left, timeout / 4), what=f'service {name}'
+                )
+            except AssertionError:
+                self.node.destroy_client(client)
+                if left < timeout / 4:
+                    raise
+            else:
+                return client
 
     def spin_until(
         self,
