@@ -29,6 +29,13 @@ setup(
         'filelock',
         'platformdirs',
         'rosbags',
+        'av',
+        'opencv-python-headless',
+        'openvino',
+        'fastapi>=0.100',
+        'uvicorn>=0.22',
+        'python-multipart',
+        'websockets',
     ],
     extras_require={
         'openvino': ['openvino'],
@@ -36,9 +43,10 @@ setup(
         'torch': ['torch', 'torchvision', 'timm'],
         # For `midas_depth export --precision int8`.
         'int8': ['openvino', 'nncf'],
-        # Where OpenCV does not come from apt.
-        'opencv': ['opencv-python-headless'],
-        'dashboard': ['fastapi>=0.100', 'uvicorn>=0.22', 'python-multipart', 'websockets'],
+        # Photos of phones: HEIC, AVIF.
+        'heif': ['pillow-heif'],
+        # Makes `colcon test` use pytest.
+        'test': ['pytest', 'pytest-timeout', 'hypothesis'],
     },
     zip_safe=False,
     maintainer='midas_depth_ros maintainers',
@@ -47,12 +55,12 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'avoidance_node = midas_depth_ros.nodes.avoidance_node:main',
-            'dashboard = midas_depth_ros.web.command:main',
-            'depth_node = midas_depth_ros.nodes.depth_node:main',
-            'image_stream = midas_depth_ros.nodes.image_stream:main',
-            'synthetic_camera = midas_depth_ros.nodes.synthetic_camera:main',
-            'midas_depth = midas_depth_ros.cli:main',
+            'avoidance_node = midas_depth_ros.start:avoidance_node',
+            'dashboard = midas_depth_ros.start:dashboard',
+            'depth_node = midas_depth_ros.start:depth_node',
+            'image_stream = midas_depth_ros.start:image_stream',
+            'synthetic_camera = midas_depth_ros.start:synthetic_camera',
+            'midas_depth = midas_depth_ros.start:midas_depth',
         ],
     },
 )

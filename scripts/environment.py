@@ -23,13 +23,18 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / '.venv'
 STAMP = 'midas_depth_ros.stamp'
 SUPPORTED = ((3, 10), (3, 13))
-NEEDED_BYTES = 3_000_000_000  # torch for the CPU and all the rest; measured: 1.7 GB
-CUDA_BYTES = 9_000_000_000  # where the index has torch only with its CUDA libraries
+NEEDED_BYTES = {  # a third more than measured
+    'runtime': 1_000_000_000,
+    'torch': 2_000_000_000,  # for the CPU
+    'dev': 500_000_000,
+}
+CUDA_BYTES = 8_000_000_000  # torch, where the index has it only with its CUDA libraries
 TELL_EVERY_S = 5.0
 # What a requirement is called when it is imported, where that is another name.
 IMPORT_NAMES = {
     'opencv-python-headless': 'cv2',
     'pillow': 'PIL',
+    'pillow-heif': 'pillow_heif',
     'pyyaml': 'yaml',
     'pytest-timeout': 'pytest_timeout',
     'pytest-xdist': 'xdist',
@@ -53,10 +58,16 @@ class SetupError(Exception):
 def main() -> int:
     """Set up the environment; 1 with one clear reason if that is not possible."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--torch', action='store_true', help='also the backend torch')
     parser.add_argument('--dev', action='store_true', help='also what scripts/test needs')
     arguments = parser.parse_args()
+    parts = ['runtime']
+    if arguments.torch or arguments.dev:
+        parts.append('torch')
+    if arguments.dev:
+        parts.append('dev')
     try:
-        set_up(['runtime', 'dev'] if arguments.dev else ['runtime'])
+        set_up(parts)
     except SetupError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
@@ -70,10 +81,12 @@ def set_up(parts: list[str]) -> None:
     parts = [parts[0], 'package', *parts[1:]]
     wanted = {part: fingerprint(part, sourced) for part in parts}
     present = read_stamp()
-    if present.get('runtime') != wanted['runtime']:
+    lacking = [part for part in parts if present.get(part) != wanted[part]]
+    if lacking:
+        check_disk(shutil.disk_usage(ROOT).free, lacking)
+    if 'runtime' in lacking:
         check_venv_module()
-        check_disk(shutil.disk_usage(ROOT).free)
-        say(f'setting up {VENV} with Python {sys.version.split()[0]} (first use, some minutes)')
+        say(f'setting up {VENV} with Python {sys.version.split()[0]} (first use)')
         venv.create(VENV, with_pip=True, clear=True, system_site_packages=bool(sourced))
         present = {}
     for part in parts:
@@ -105,15 +118,18 @@ def check_venv_module() -> None:
         ) from error
 
 
-def check_disk(free: int) -> None:
+def check_disk(free: int, parts: list[str]) -> None:
     """Say before the download that it will not fit."""
-    if free < NEEDED_BYTES:
+    needed = sum(NEEDED_BYTES.get(part, 0) for part in parts)
+    if free < needed:
+        with_cuda = f'{(needed + CUDA_BYTES - NEEDED_BYTES["torch"]) / 1e9:.1f} GB'
+        note = f' ({with_cuda} where the package index has torch only with CUDA)'
         raise SetupError(
-            f'{free / 1e9:.1f} GB free at {ROOT}, {NEEDED_BYTES / 1e9:.0f} GB needed '
-            f'({CUDA_BYTES / 1e9:.0f} GB where the package index has torch only with CUDA). '
+            f'{free / 1e9:.1f} GB free at {ROOT}, {needed / 1e9:.1f} GB needed'
+            f'{note if "torch" in parts else ""}. '
             'Free some space, or clone the repository to a larger disk.'
         )
-    if free < CUDA_BYTES:
+    if 'torch' in parts and free < CUDA_BYTES:
         say(f'note: {free / 1e9:.1f} GB free; torch with CUDA libraries would not fit')
 
 

@@ -34,9 +34,22 @@ def test_an_unsupported_python_is_named_with_the_remedy(environment, running):
 
 
 def test_a_full_disk_is_said_before_the_download(environment):
-    with pytest.raises(environment.SetupError, match=r'1\.0 GB free at .*, 3 GB needed'):
-        environment.check_disk(1_000_000_000)
-    environment.check_disk(100_000_000_000)
+    with pytest.raises(environment.SetupError, match=r'0\.9 GB free at .*, 1\.0 GB needed\. Free'):
+        environment.check_disk(900_000_000, ['runtime', 'package'])
+    with pytest.raises(environment.SetupError, match=r'3\.5 GB needed \(9\.5 GB where .* CUDA\)'):
+        environment.check_disk(900_000_000, ['runtime', 'package', 'torch', 'dev'])
+    environment.check_disk(100_000_000_000, ['runtime', 'torch', 'dev'])
+
+
+def test_torch_is_installed_only_where_something_asks_for_it(environment, monkeypatch):
+    wanted = []
+    monkeypatch.setattr(environment, 'set_up', wanted.append)
+    for words in ([], ['--torch'], ['--dev']):
+        monkeypatch.setattr(sys, 'argv', ['environment.py', *words])
+        assert environment.main() == 0
+    assert wanted == [['runtime'], ['runtime', 'torch'], ['runtime', 'torch', 'dev']]
+    heavy = ('torch', 'timm', 'nncf', 'nvidia')
+    assert not [line for line in environment.requirements('runtime') if line.startswith(heavy)]
 
 
 def test_a_missing_venv_module_names_the_package(environment, monkeypatch):
@@ -64,13 +77,15 @@ def test_beside_a_sourced_ros_opencv_follows_its_numpy(environment, monkeypatch)
 
 
 def test_every_requirement_can_be_looked_for_by_its_import_name(environment):
-    lines = environment.requirements('runtime') + environment.requirements('dev')
+    lines = [
+        line for part in ('runtime', 'torch', 'dev') for line in environment.requirements(part)
+    ]
     stubs = [line for line in lines if line.startswith('types-')]
     assert [line for line in environment.missing(lines) if 'setuptools' not in line] == stubs
 
 
 def test_every_requirement_is_pinned(environment):
-    for part in ('ros', 'runtime', 'dev'):
+    for part in ('ros', 'runtime', 'torch', 'dev'):
         for line in environment.requirements(part):
             assert '==' in line, line
 

@@ -1,0 +1,87 @@
+"""The console scripts: each imports what it needs when it is called.
+
+Where a library is not installed, one sentence says so and how to get it, instead of a traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from typing import NoReturn
+
+# What pip and apt call what is imported by another name, or comes from one of them only.
+PROJECTS = {
+    'cv2': ('opencv-python-headless', 'python3-opencv'),
+    'PIL': ('pillow', 'python3-pil'),
+    'yaml': ('PyYAML', 'python3-yaml'),
+    'numpy': ('numpy', 'python3-numpy'),
+    'click': ('click', 'python3-click'),
+    'rich': ('rich', 'python3-rich'),
+    'tqdm': ('tqdm', 'python3-tqdm'),
+    'requests': ('requests', 'python3-requests'),
+    'filelock': ('filelock', 'python3-filelock'),
+    'platformdirs': ('platformdirs', 'python3-platformdirs'),
+    'rosbags': ('rosbags', ''),
+}
+ROS_SUFFIXES = ('_msgs', '_interfaces', '_srvs')
+NO_ROS = (
+    '{command} needs ROS 2, and {module} cannot be imported ({error}): source '
+    '/opt/ros/<distribution>/setup.bash first. Without an installed ROS, scripts/demo of the '
+    'repository sets up its own; `midas_depth` image, video and bag need none.'
+)
+NO_LIBRARY = '{command} cannot import {module} ({error}): {remedy}'
+
+
+def avoidance_node() -> None:
+    """Between a robot's commands and its wheels."""
+    start('avoidance_node', 'midas_depth_ros.nodes.avoidance_node')
+
+
+def dashboard() -> None:
+    """What the robot sees, in a browser."""
+    start('dashboard', 'midas_depth_ros.web.command')
+
+
+def depth_node() -> None:
+    """From camera topics to depth, heatmaps and obstacles."""
+    start('depth_node', 'midas_depth_ros.nodes.depth_node')
+
+
+def image_stream() -> None:
+    """Pictures, videos and bags as a camera."""
+    start('image_stream', 'midas_depth_ros.nodes.image_stream')
+
+
+def synthetic_camera() -> None:
+    """A rendered scene as a camera."""
+    start('synthetic_camera', 'midas_depth_ros.nodes.synthetic_camera')
+
+
+def midas_depth() -> None:
+    """The command line."""
+    start('midas_depth', 'midas_depth_ros.cli')
+
+
+def start(command: str, module: str) -> None:
+    """Run `main` of a module, or end with exit code 1 and what to install."""
+    try:
+        main = importlib.import_module(module).main
+    except ImportError as error:
+        refuse(command, error)
+    except KeyboardInterrupt:  # nothing has begun yet
+        sys.exit(128 + signal.SIGINT)
+    sys.exit(main())
+
+
+def refuse(command: str, error: ImportError) -> NoReturn:
+    """End with the remedy for a library that is not there or does not load; else raise anew."""
+    module = (error.name or '').split('.')[0]
+    facts = {'command': command, 'module': module, 'error': str(error).splitlines()[0]}
+    if module.startswith('rclpy') or module.endswith(ROS_SUFFIXES):
+        sys.exit('error: ' + NO_ROS.format(**facts))
+    if module not in PROJECTS:
+        raise error
+    project, package = PROJECTS[module]
+    remedy = f'pip install {project}' + (f', or sudo apt install {package}' if package else '')
+    sys.exit('error: ' + NO_LIBRARY.format(**facts, remedy=remedy))
