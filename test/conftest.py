@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+# Tests run side by side; threads of several that share the cores wait for each other busily.
+for variable in ('OPENCV_FOR_THREADS_NUM', 'OMP_NUM_THREADS'):
+    os.environ.setdefault(variable, '1')  # read when OpenCV and torch are imported
 os.environ['NNCF_CI'] = '1'  # read when it is imported: it would report its use over the network
 TEST_FOLDER = Path(__file__).resolve().parent
 DATA_VARIABLE = 'MIDAS_DEPTH_TEST_DATA'
