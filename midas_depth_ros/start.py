@@ -28,7 +28,7 @@ ROS_SUFFIXES = ('_msgs', '_interfaces', '_srvs')
 NO_ROS = (
     '{command} needs ROS 2, and {module} cannot be imported ({error}): source '
     '/opt/ros/<distribution>/setup.bash first. Without an installed ROS, scripts/demo of the '
-    'repository sets up its own; `midas_depth` image, video and bag need none.'
+    'repository sets up its own; `midas_depth image` and `video` need none.'
 )
 NO_LIBRARY = '{command} cannot import {module} ({error}): {remedy}'
 

@@ -34,9 +34,9 @@ def test_an_unsupported_python_is_named_with_the_remedy(environment, running):
 
 
 def test_a_full_disk_is_said_before_the_download(environment):
-    with pytest.raises(environment.SetupError, match=r'0\.9 GB free at .*, 1\.0 GB needed\. Free'):
+    with pytest.raises(environment.SetupError, match=r'0\.9 GB free at .*, 1\.1 GB needed\. Free'):
         environment.check_disk(900_000_000, ['runtime', 'package'])
-    with pytest.raises(environment.SetupError, match=r'3\.5 GB needed \(9\.5 GB where .* CUDA\)'):
+    with pytest.raises(environment.SetupError, match=r'3\.6 GB needed \(9\.6 GB where .* CUDA\)'):
         environment.check_disk(900_000_000, ['runtime', 'package', 'torch', 'dev'])
     environment.check_disk(100_000_000_000, ['runtime', 'torch', 'dev'])
 
