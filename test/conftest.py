@@ -14,34 +14,6 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-# The rooms and files whose tests are quick: what a change in between is tried with, and what
-# `colcon test` runs, with nothing that apt does not have. All others are marked slow.
-QUICK = (
-    'control/test_corridor.py',
-    'control/test_freshness.py',
-    'control/test_memory.py',
-    'control/test_scan.py',
-    'control/test_sent.py',
-    'control/test_speed.py',
-    'depth/test_checkpoints.py',
-    'depth/test_embedded.py',
-    'depth/test_estimator.py',
-    'geometry',
-    'images',
-    'install/test_dependencies.py',
-    'launch/test_config_files.py',
-    'nodes/test_camera_names.py',
-    'nodes/test_depth_node.py',
-    'nodes/test_metric_topics.py',
-    'nodes/test_parameter_reference.py',
-    'nodes/test_parameters.py',
-    'nodes/test_scheduling.py',
-    'nodes/test_stamps.py',
-    'nodes/test_statistics.py',
-    'test_rooms.py',
-    'views',
-)
-
 # Tests run side by side; threads of several that share the cores wait for each other busily.
 for variable in ('OPENCV_FOR_THREADS_NUM', 'OMP_NUM_THREADS'):
     os.environ.setdefault(variable, '1')  # read when OpenCV and torch are imported
@@ -55,14 +27,6 @@ DATA_VARIABLE = 'MIDAS_DEPTH_TEST_DATA'
 # The same examples in every run, however slow the machine: `--hypothesis-profile=default` explores.
 settings.register_profile('repeatable', deadline=None, derandomize=True, database=None)
 settings.load_profile('repeatable')
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what is not in QUICK."""
-    for item in items:
-        path = Path(str(item.fspath)).relative_to(TEST_FOLDER).as_posix()
-        if not any(path == quick or path.startswith(f'{quick}/') for quick in QUICK):
-            item.add_marker('slow')
 
 
 @pytest.fixture(scope='session', autouse=True)

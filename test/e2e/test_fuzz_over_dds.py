@@ -22,6 +22,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Quaternion, Twist, Vector3, Vector3Stamped
 from hypothesis import HealthCheck, Phase, given, settings
 from nav_msgs.msg import Odometry
+from picture_strategies import compressed_fields, image_fields
 from raw_messages import raw_messages
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, Range
@@ -31,7 +32,6 @@ from traffic import laser_scan
 from midas_depth_ros.nodes.messages import image_message, jpeg_message
 from midas_depth_ros.nodes.metric_messages import cloud_message
 
-from ..images.strategies import compressed_fields, image_fields
 from .test_processes import process, wait_active
 
 CASES = 500

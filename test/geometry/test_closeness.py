@@ -8,11 +8,10 @@ import math
 import cv2
 import numpy as np
 import pytest
+from rendered import CAMERA, HALL, post, random_view, view
 
 from midas_depth_ros.geometry import CameraModel, InvalidInverseDepth, closeness
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room
-
-from .rendered import CAMERA, HALL, post, random_view, view
 
 SIDES = pytest.mark.parametrize('side', [-1, 0, 1], ids=['left', 'centre', 'right'])
 

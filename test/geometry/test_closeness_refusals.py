@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from rendered import FLOORLESS, floorless, post, view
 
 from midas_depth_ros.geometry import closeness
 from midas_depth_ros.sim import Pose, Room
-
-from .rendered import FLOORLESS, floorless, post, view
 
 # One plane can be a wall as well as a floor: of these, a few in a hundred pass.
 AMBIGUOUS = {'corner of two walls': 4, 'clouds': 1, 'landscape': 1}

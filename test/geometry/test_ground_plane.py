@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import rendered
 
 from midas_depth_ros.geometry import (
     CameraModel,
@@ -20,8 +21,6 @@ from midas_depth_ros.geometry import (
 )
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
 from midas_depth_ros.sim.random_views import FLOORLESS, RandomView, disturbed, room_view
-
-from . import rendered
 
 NEAR_TO_FAR = np.array([2.0, 1.0, 0.25])  # 0.5, 1 and 4 m, as inverse depth
 

@@ -11,14 +11,13 @@ from bags import START_NS, Image, header, write_bag
 from deep_pictures import BAYER, COLOUR, fields_of, packed, png_of, samples_of, shown_by, tiff_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_files import colourful, compressed_message, noise
 from PIL import Image as PillowImage
 
 from midas_depth_ros.images import BitDepth, decode_compressed, decode_image, errors
 from midas_depth_ros.images.bit_depth import eight_bits, guess
 from midas_depth_ros.images.sources import open_source
 from midas_depth_ros.images.sources.pictures import read_picture
-
-from .pictures import colourful, compressed_message, noise
 
 ENCODINGS = (*COLOUR, 'mono16', *BAYER)
 BITS = (10, 12, 14, 16)

@@ -7,12 +7,11 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from picture_files import noise
 
 from midas_depth_ros.images import check_image, decode_image
 from midas_depth_ros.images.bridge import load_bridge
 from midas_depth_ros.images.errors import DataTooShort, StepTooSmall, UnknownEncoding
-
-from .pictures import noise
 
 
 class CvBridgeError(TypeError):

@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
+from picture_files import colourful, compressed_message, grey_of, noise, png_chunk, write_png
 from PIL import Image
 
 from midas_depth_ros.images import check_compressed, decode_compressed, errors
-
-from .pictures import colourful, compressed_message, grey_of, noise, png_chunk, write_png
 
 JPEG_TOLERANCE = 8
 # What image_transport and drivers write into `format`; the bytes decide.

@@ -6,11 +6,10 @@ import array
 
 import numpy as np
 import pytest
+from picture_files import blocky, colourful, grey_of, image_message, noise
 
 from midas_depth_ros.images import decode_image
 from midas_depth_ros.images.encodings import ENCODINGS
-
-from .pictures import blocky, colourful, grey_of, image_message, noise
 
 EXACT_COLOUR = (
     *('rgb8', 'bgr8', 'rgba8', 'bgra8', '8UC3', '8UC4'),

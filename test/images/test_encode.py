@@ -8,12 +8,11 @@ import io
 import cv2
 import numpy as np
 import pytest
+from picture_files import colourful, compressed_message, noise
 from PIL import Image
 
 from midas_depth_ros.images import decode_compressed, encode_jpeg, message_data
 from midas_depth_ros.images.errors import InvalidPicture
-
-from .pictures import colourful, compressed_message, noise
 
 
 def test_a_jpeg_shows_the_picture_in_its_colours():

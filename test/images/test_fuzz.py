@@ -16,20 +16,19 @@ import numpy as np
 import pytest
 from deep_pictures import tiff_of
 from hypothesis import HealthCheck, Phase, given, settings
-from PIL import Image
-
-import midas_depth_ros
-from midas_depth_ros import images
-from midas_depth_ros.images import ImageError
-
-from .pictures import noise, png_chunk, write_png
-from .strategies import (
+from picture_files import noise, png_chunk, write_png
+from picture_strategies import (
     FORMATS,
     UINT32_MAX,
     compressed_fields,
     image_fields,
     sound_files,
 )
+from PIL import Image
+
+import midas_depth_ros
+from midas_depth_ros import images
+from midas_depth_ros.images import ImageError
 
 IMAGE_CASES = 10_500
 COMPRESSED_CASES = 9_700

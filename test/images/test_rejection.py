@@ -7,11 +7,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from picture_files import colourful, image_message
 
 from midas_depth_ros.images import check_image, decode_image, errors
 from midas_depth_ros.images.errors import shown
-
-from .pictures import colourful, image_message
 
 HUGE = 2**32 - 1
 

@@ -14,9 +14,8 @@ import struct
 
 import numpy as np
 from hypothesis import strategies as st
+from picture_files import noise, png_chunk, write_png
 from PIL import Image
-
-from .pictures import noise, png_chunk, write_png
 
 UINT32_MAX = 2**32 - 1
 MOST_BYTES = 20_000
