@@ -61,7 +61,13 @@ def complete_parameter(
     'files',
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help='ROS parameters file with a section depth_node or /**.',
+    help='ROS parameters file with a section for depth_node, by its name or a wildcard.',
+)
+@click.option(
+    '--namespace',
+    default='',
+    show_default='the one in which the files name depth_node',
+    help='Namespace of the depth_node whose sections of the files are meant.',
 )
 @click.option(
     '-p',
@@ -94,6 +100,7 @@ def bag(
     topics: tuple[str, ...],
     cameras: tuple[str, ...],
     files: tuple[Path, ...],
+    namespace: str,
     assignments: tuple[str, ...],
     only: tuple[str, ...],
     storage: str | None,
@@ -101,7 +108,7 @@ def bag(
 ) -> None:
     """Choose cameras, process the bag and print a table of what came of it."""
     try:
-        given = read_parameters(NODE, DepthNodeSettings, files, assignments)
+        given = read_parameters(NODE, DepthNodeSettings, files, assignments, namespace)
         settings = settings_from(DepthNodeSettings, given)
     except ParameterFault as error:
         raise click.UsageError(str(error)) from error
