@@ -65,6 +65,8 @@ def process(
     ):
         if estimator.notice:
             report.say(estimator.notice)
+        for note in source.notes:
+            report.say(f'{source.path}: {note}')
 
         def fail(text: str) -> None:
             faults.append(text)
