@@ -24,6 +24,7 @@ from midas_depth_ros.nodes.settings import DepthNodeSettings, check_camera_names
 
 NODE = 'depth_node'
 STORAGES = ('sqlite3', 'mcap')
+COMPRESSIONS = ('zstd', 'lz4', 'none')  # of the chunks of an MCAP file, which have an index
 
 HELP = """Bag to bag: what depth_node would publish of every frame.
 
@@ -92,6 +93,13 @@ def complete_parameter(
     show_default='that of IN, mcap for ROS 1',
     help='How OUT is stored.',
 )
+@click.option(
+    '--compression',
+    type=click.Choice(COMPRESSIONS),
+    default=None,
+    show_default=COMPRESSIONS[0],
+    help='Of the chunks of an mcap; readers of MCAP know all of them.',
+)
 @click.option('--force', is_flag=True, help='Replace OUT if it is a bag.')
 @click.pass_context
 def bag(
@@ -105,6 +113,7 @@ def bag(
     assignments: tuple[str, ...],
     only: tuple[str, ...],
     storage: str | None,
+    compression: str | None,
     force: bool,
 ) -> None:
     """Choose cameras, process the bag and print a table of what came of it."""
@@ -134,7 +143,10 @@ def bag(
         raise click.UsageError(stranger)
     if storage is None:
         storage = recorded.storage if recorded.storage in STORAGES else 'mcap'
-    done = process(recorded, output, settings, chosen, only, storage)
+    if storage != 'mcap' and compression not in (None, 'none'):
+        raise click.UsageError(f'{storage} is written without --compression: give --storage mcap')
+    compression = compression or COMPRESSIONS[0]
+    done = process(recorded, output, settings, chosen, only, storage, compression)
     ctx.exit(0 if done else 1)
 
 

@@ -45,6 +45,7 @@ def process(
     cameras: list[BagCamera],
     only: tuple[str, ...],
     storage: str,
+    compression: str,
 ) -> bool:
     """Process the bag and say what came of it; whether everything went well.
 
@@ -77,7 +78,11 @@ def process(
         messages = until_damaged(in_order(source, cameras, pipeline.topics), fail)
         write, about = ros.bag_writer.bag_writer, description(estimator)
         with part_of(output) as part:
-            with refusing(output), write(part, storage, pipeline.outputs, about) as writer:
+            outputs = pipeline.outputs
+            with (
+                refusing(output),
+                write(part, storage, outputs, about, compression) as writer,
+            ):
                 convert(messages, pipeline, writer, report)
             put(part / ros.bag_writer.FILE_NAME, output)
     if source.damage:

@@ -23,7 +23,7 @@ from midas_depth_ros.nodes.frame_view import GridCache
 from midas_depth_ros.nodes.metric_output import MetricOutput
 from midas_depth_ros.nodes.mount_calibration import MountCalibration
 from midas_depth_ros.nodes.mounting import Mounting
-from midas_depth_ros.nodes.offline_node import OfflineNode
+from midas_depth_ros.nodes.offline_node import OfflineNode, OfflinePublisher
 from midas_depth_ros.nodes.scheduling import Frame, FrameExchange
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.statistics import CameraStatistics
@@ -126,9 +126,9 @@ class BagPipeline:
         return [*self._node_topics, *others]
 
     @property
-    def outputs(self) -> dict[str, type]:
-        """The topics that it publishes, and their message classes."""
-        return {topic: each.kind for topic, each in self._node.publishers.items()}
+    def outputs(self) -> dict[str, OfflinePublisher]:
+        """The topics that it publishes, and what stands for their publishers."""
+        return dict(self._node.publishers)
 
     def is_picture(self, recorded: Recorded) -> bool:
         """Whether this is a frame of one of the cameras."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from builtin_interfaces.msg import Time
+from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 
 from midas_depth_ros.nodes.scheduling import NANOSECONDS
@@ -21,11 +22,14 @@ Sink = Callable[[str, Any], None]
 
 
 class OfflinePublisher:
-    """Gives what is published to the sink."""
+    """Gives what is published to the sink. profile: the quality that the node would offer."""
 
-    def __init__(self, topic: str, kind: type, sink: Sink, wanted: bool) -> None:
+    def __init__(
+        self, topic: str, kind: type, profile: QoSProfile, sink: Sink, wanted: bool
+    ) -> None:
         self.topic_name = topic
         self.kind = kind
+        self.profile = profile
         self._sink = sink
         self._wanted = wanted
 
@@ -119,11 +123,11 @@ class OfflineNode:
         self._logger = OfflineLogger(say)
 
     def create_publisher(
-        self, kind: type, topic: str, profile: Any, **options: Any
+        self, kind: type, topic: str, profile: QoSProfile, **options: Any
     ) -> OfflinePublisher:
         """As rclpy's, for a topic that somebody subscribes to if it is wanted."""
         wanted = not self._wanted or any(topic.endswith('/' + name) for name in self._wanted)
-        publisher = OfflinePublisher(absolute(topic), kind, self._sink, wanted)
+        publisher = OfflinePublisher(absolute(topic), kind, profile, self._sink, wanted)
         if wanted:
             self.publishers[publisher.topic_name] = publisher
         return publisher

@@ -170,7 +170,7 @@ def test_metadata_are_those_that_rosbag2_reads(midas_depth, tmp_path, storage):
         assert each['message_count'] == sum(name == topic for name, _, _ in found)
         offered = each['topic_metadata']['offered_qos_profiles']
         offered = yaml.safe_load(offered) if isinstance(offered, str) else offered
-        assert offered[0]['depth'] == 5
+        assert offered[0]['depth'] == 100
         assert offered[0]['reliability'] in ('reliable', 1)
         assert offered[0]['durability'] in ('volatile', 2)
         assert each['topic_metadata']['serialization_format'] == 'cdr'
