@@ -5,6 +5,7 @@ What they hold is known by the official reader.
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import bags
@@ -12,6 +13,7 @@ import mcap.reader
 import numpy as np
 import pytest
 from mcap.writer import IndexType, Writer
+from rosbags.rosbag1 import Writer as Writer1
 from rosbags.typesys import Stores, get_typestore
 
 from midas_depth_ros.images.sources import UnclearTopic, UnreadableSource, open_source
@@ -128,9 +130,53 @@ def test_ros_1_is_read_and_said(tmp_path, encoding):
     path = write(
         tmp_path / 'a.mcap', 'ros1', 'sensor_msgs/Image', 'ros1msg', encoding, make=as_ros1
     )
-    (said,) = check(path)
-    assert 'a.mcap has messages of ROS 1' in said
-    assert BagMessages(path).topics == {TOPIC: IMAGE}
+    assert check(path) == []
+    bag = BagMessages(path)
+    assert bag.topics == {TOPIC: IMAGE}
+    assert bag.notes == ['a.mcap has messages of ROS 1, which are read as those of ROS 2']
+
+
+def test_bags_of_ros_1_are_a_source(tmp_path):
+    store = get_typestore(Stores.ROS1_NOETIC)
+    with Writer1(tmp_path / 'a.bag') as writer:
+        connection = writer.add_connection(TOPIC, IMAGE, typestore=store)
+        for index in range(COUNT):
+            writer.write(connection, bags.START_NS + index * STEP_NS, as_ros1(index))
+    assert check(tmp_path / 'a.bag') == []
+    (tmp_path / 'b.bag').write_bytes(b'#ROSBAG V2.0\n')
+    with pytest.raises(UnreadableSource, match='rosbag reindex'):
+        open_source(tmp_path / 'b.bag')
+
+
+def test_a_database_that_is_not_of_cdr_is_named(tmp_path):
+    path = bags.write_image_bag(tmp_path / 'in', [picture(1)], storage='sqlite3')
+    assert len(frames(path)[0]) == 1
+    with sqlite3.connect(path / 'in.db3') as database:
+        database.execute("UPDATE topics SET serialization_format = 'protobuf'")
+    database.close()
+    with pytest.raises(UnreadableSource, match=r"not of ROS: .*Image as 'protobuf'") as caught:
+        BagMessages(path)
+    assert 'reindex' not in str(caught.value)
+
+
+def test_times_are_those_of_recording_from_the_first_one_on(tmp_path):
+    """Stamps may be of another clock; recorded times may begin at 0, as simulated ones do."""
+    for start in (0, bags.START_NS):
+        path = tmp_path / f'{start}.mcap'
+        with path.open('wb') as file:
+            writer = Writer(file)
+            writer.start('ros2')
+            schema = writer.register_schema(IMAGE, 'ros2msg', b'')
+            channel = writer.register_channel(TOPIC, 'cdr', schema)
+            for index in range(COUNT):
+                writer.add_message(channel, start + index * 33_000_000, as_cdr(index), 5)
+            writer.finish()
+        source = open_source(path)
+        assert source.length == COUNT
+        assert [each.time_ns for each in source] == [i * 33_000_000 for i in range(COUNT)]
+        assert [each.stamp_ns for each in source] == [
+            bags.START_NS + i * STEP_NS for i in range(COUNT)
+        ]
 
 
 @pytest.mark.parametrize('encoding', ['protobuf', 'json', 'flatbuffer', 'x-\x1b[31m'])

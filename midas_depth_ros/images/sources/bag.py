@@ -47,10 +47,9 @@ class Bag(Source):
         self._warn = warn
         self._types = message_types()
         self._bag = BagMessages(path)
-        for note in self._bag.notes:
-            warn(f'{path}: {note}')
         left_out = () if topic else depth_topics(self._bag)
         self.topic = choose_topic(path, self._bag.topics, topic, left_out)
+        self.length = self._bag.counts[self.topic]
         self._info_topic = info_of(self.topic, self._bag.topics)
         self.has_camera_info = bool(self._info_topic)
 
