@@ -18,11 +18,12 @@ from midas_depth_ros.images.sources import UnclearTopic
 from midas_depth_ros.images.sources.bag import depth_topics
 from midas_depth_ros.images.sources.bag_cameras import find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
-from midas_depth_ros.nodes.declarations import specs, strangers
-from midas_depth_ros.nodes.parameter_files import ParameterFault, read_parameters, settings_from
+from midas_depth_ros.nodes.declarations import specs, specs_of, strangers
+from midas_depth_ros.nodes.parameter_files import ParameterFault, read_values, settings_from
 from midas_depth_ros.nodes.settings import DepthNodeSettings, check_camera_names
 
 NODE = 'depth_node'
+OVERRIDES = 'qos_overrides.'
 STORAGES = ('sqlite3', 'mcap')
 COMPRESSIONS = ('zstd', 'lz4', 'none')  # of the chunks of an MCAP file, which have an index
 
@@ -118,7 +119,9 @@ def bag(
 ) -> None:
     """Choose cameras, process the bag and print a table of what came of it."""
     try:
-        given = read_parameters(NODE, DepthNodeSettings, files, assignments, namespace)
+        values = read_values(NODE, DepthNodeSettings, files, assignments, namespace)
+        known = specs_of(DepthNodeSettings, values)
+        given = {name: value for name, value in values.items() if name in known}
         settings = settings_from(DepthNodeSettings, given)
     except ParameterFault as error:
         raise click.UsageError(str(error)) from error
@@ -146,7 +149,8 @@ def bag(
     if storage != 'mcap' and compression not in (None, 'none'):
         raise click.UsageError(f'{storage} is written without --compression: give --storage mcap')
     compression = compression or COMPRESSIONS[0]
-    done = process(recorded, output, settings, chosen, only, storage, compression)
+    overrides = {name: value for name, value in values.items() if name.startswith(OVERRIDES)}
+    done = process(recorded, output, settings, chosen, only, storage, compression, overrides)
     ctx.exit(0 if done else 1)
 
 

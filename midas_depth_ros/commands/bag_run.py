@@ -46,8 +46,11 @@ def process(
     only: tuple[str, ...],
     storage: str,
     compression: str,
+    overrides: Mapping[str, Any],
 ) -> bool:
     """Process the bag and say what came of it; whether everything went well.
+
+    overrides: parameters of `qos_overrides`, for what the outputs are said to offer.
 
     Raises CommandError where ROS is missing, a parameter cannot be had here, or OUT cannot be
     written, and DepthError where there is no model.
@@ -74,7 +77,7 @@ def process(
             report.say(text)
 
         make = ros.bag_pipeline.BagPipeline
-        pipeline = accepted(make, estimator, settings, cameras, only, fail, report.say)
+        pipeline = accepted(make, estimator, settings, cameras, only, fail, report.say, overrides)
         messages = until_damaged(in_order(source, cameras, pipeline.topics), fail)
         write, about = ros.bag_writer.bag_writer, description(estimator)
         with part_of(output) as part:

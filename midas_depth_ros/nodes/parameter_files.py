@@ -56,6 +56,19 @@ def read_parameters(
     Raises ParameterFault, also for names that it does not know, but for those under a wildcard. Of
     parameters in `groups` any name is taken: once it is known which there are, ask `strangers`.
     """
+    values = read_values(node, settings_class, files, assignments, namespace)
+    known = specs_of(settings_class, values)
+    return {name: value for name, value in values.items() if name in known}
+
+
+def read_values(
+    node: str,
+    settings_class: type,
+    files: Iterable[Path],
+    assignments: Iterable[str],
+    namespace: str = '',
+) -> dict[str, Any]:
+    """As `read_parameters`, with what every node has, such as `qos_overrides`."""
     values: dict[str, Any] = {}
     sections = [(path, *section) for path in files for section in _sections_of(path)]
     full_name = _full_name(node, namespace, [name for _, name, _ in sections])
@@ -77,8 +90,7 @@ def read_parameters(
             values[name] = _value(name, parse_yaml(value))
         except UnreadableFile as error:
             raise ParameterFault(f'{name}: {shown(value)}: {error}') from error
-    known = specs_of(settings_class, values)
-    return {name: value for name, value in values.items() if name in known}
+    return values
 
 
 def settings_from(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings:
