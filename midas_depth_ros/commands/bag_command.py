@@ -15,14 +15,17 @@ from midas_depth_ros.commands.bag_run import process
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import UnclearTopic
-from midas_depth_ros.images.sources.bag_cameras import depth_topics, find_cameras
+from midas_depth_ros.images.sources.bag import depth_topics
+from midas_depth_ros.images.sources.bag_cameras import find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
-from midas_depth_ros.nodes.declarations import specs, strangers
-from midas_depth_ros.nodes.parameter_files import ParameterFault, read_parameters, settings_from
+from midas_depth_ros.nodes.declarations import specs, specs_of, strangers
+from midas_depth_ros.nodes.parameter_files import ParameterFault, read_values, settings_from
 from midas_depth_ros.nodes.settings import DepthNodeSettings, check_camera_names
 
 NODE = 'depth_node'
+OVERRIDES = 'qos_overrides.'
 STORAGES = ('sqlite3', 'mcap')
+COMPRESSIONS = ('zstd', 'lz4', 'none')  # of the chunks of an MCAP file, which have an index
 
 HELP = """Bag to bag: what depth_node would publish of every frame.
 
@@ -61,7 +64,13 @@ def complete_parameter(
     'files',
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help='ROS parameters file with a section depth_node or /**.',
+    help='ROS parameters file with a section for depth_node, by its name or a wildcard.',
+)
+@click.option(
+    '--namespace',
+    default='',
+    show_default='the one in which the files name depth_node',
+    help='Namespace of the depth_node whose sections of the files are meant.',
 )
 @click.option(
     '-p',
@@ -85,6 +94,13 @@ def complete_parameter(
     show_default='that of IN, mcap for ROS 1',
     help='How OUT is stored.',
 )
+@click.option(
+    '--compression',
+    type=click.Choice(COMPRESSIONS),
+    default=None,
+    show_default=COMPRESSIONS[0],
+    help='Of the chunks of an mcap; readers of MCAP know all of them.',
+)
 @click.option('--force', is_flag=True, help='Replace OUT if it is a bag.')
 @click.pass_context
 def bag(
@@ -94,14 +110,18 @@ def bag(
     topics: tuple[str, ...],
     cameras: tuple[str, ...],
     files: tuple[Path, ...],
+    namespace: str,
     assignments: tuple[str, ...],
     only: tuple[str, ...],
     storage: str | None,
+    compression: str | None,
     force: bool,
 ) -> None:
     """Choose cameras, process the bag and print a table of what came of it."""
     try:
-        given = read_parameters(NODE, DepthNodeSettings, files, assignments)
+        values = read_values(NODE, DepthNodeSettings, files, assignments, namespace)
+        known = specs_of(DepthNodeSettings, values)
+        given = {name: value for name, value in values.items() if name in known}
         settings = settings_from(DepthNodeSettings, given)
     except ParameterFault as error:
         raise click.UsageError(str(error)) from error
@@ -126,7 +146,11 @@ def bag(
         raise click.UsageError(stranger)
     if storage is None:
         storage = recorded.storage if recorded.storage in STORAGES else 'mcap'
-    done = process(recorded, output, settings, chosen, only, storage)
+    if storage != 'mcap' and compression not in (None, 'none'):
+        raise click.UsageError(f'{storage} is written without --compression: give --storage mcap')
+    compression = compression or COMPRESSIONS[0]
+    overrides = {name: value for name, value in values.items() if name.startswith(OVERRIDES)}
+    done = process(recorded, output, settings, chosen, only, storage, compression, overrides)
     ctx.exit(0 if done else 1)
 
 

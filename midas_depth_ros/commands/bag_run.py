@@ -45,8 +45,12 @@ def process(
     cameras: list[BagCamera],
     only: tuple[str, ...],
     storage: str,
+    compression: str,
+    overrides: Mapping[str, Any],
 ) -> bool:
     """Process the bag and say what came of it; whether everything went well.
+
+    overrides: parameters of `qos_overrides`, for what the outputs are said to offer.
 
     Raises CommandError where ROS is missing, a parameter cannot be had here, or OUT cannot be
     written, and DepthError where there is no model.
@@ -65,17 +69,23 @@ def process(
     ):
         if estimator.notice:
             report.say(estimator.notice)
+        for note in source.notes:
+            report.say(f'{source.path}: {note}')
 
         def fail(text: str) -> None:
             faults.append(text)
             report.say(text)
 
         make = ros.bag_pipeline.BagPipeline
-        pipeline = accepted(make, estimator, settings, cameras, only, fail, report.say)
+        pipeline = accepted(make, estimator, settings, cameras, only, fail, report.say, overrides)
         messages = until_damaged(in_order(source, cameras, pipeline.topics), fail)
         write, about = ros.bag_writer.bag_writer, description(estimator)
         with part_of(output) as part:
-            with refusing(output), write(part, storage, pipeline.outputs, about) as writer:
+            outputs = pipeline.outputs
+            with (
+                refusing(output),
+                write(part, storage, outputs, about, compression) as writer,
+            ):
                 convert(messages, pipeline, writer, report)
             put(part / ros.bag_writer.FILE_NAME, output)
     if source.damage:

@@ -1,19 +1,18 @@
 """sensor_msgs/CompressedImage into RGB. A message goes in, an (H, W, 3) uint8 array comes out.
 
-The bytes tell what they are; the `format` string is believed only where it names something that
-is no camera picture. Pillow decodes JPEG and PNG: unlike OpenCV it says when bytes are missing, and
-it prints nothing. Its plugins are used directly, since Image.open() warns and refuses by limits of
-its own. OpenCV decodes WebP, of which Pillow makes five copies. A picture takes about twice the
-memory of its RGB, however few bytes it comes from.
+The bytes tell what they are. The `format` string, as image_transport writes it, tells what they
+were before: `bayer_rggb8; png compressed ` is a grey PNG, and still a mosaic. Pillow decodes JPEG,
+PNG and TIFF: unlike OpenCV it says when bytes are missing, and it prints nothing. OpenCV decodes
+WebP, of which Pillow makes five copies. A picture takes about twice the memory of its RGB, however
+few bytes it comes from.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
-import struct
 import sys
-import zlib
 from typing import Any
 
 import cv2
@@ -21,26 +20,37 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin
 
-from midas_depth_ros.images import containers
+from midas_depth_ros.images import containers, jpeg
 from midas_depth_ros.images.bit_depth import BitDepth, eight_bits, in_colour
 from midas_depth_ros.images.checks import MAX_PIXELS, byte_view, check_size
-from midas_depth_ros.images.errors import CorruptPicture, ImageError, UnsupportedFormat, shown
+from midas_depth_ros.images.decode import CONVERTERS, RawPicture
+from midas_depth_ros.images.encodings import ENCODINGS, MEASUREMENTS, Encoding, Layout
+from midas_depth_ros.images.errors import (
+    CorruptPicture,
+    ImageError,
+    TruncatedPicture,
+    UnsupportedFormat,
+    shown,
+)
+from midas_depth_ros.images.pillow import PILLOW_FAULTS, copy_bands, rgb_of, tiff_picture
 
 READERS: dict[containers.Container, type[ImageFile.ImageFile]] = {
     containers.JPEG: JpegImagePlugin.JpegImageFile,
     containers.PNG: PngImagePlugin.PngImageFile,
 }
-# More of a picture is not converted at once: copies of all of it would add up.
-BAND_PIXELS = 1 << 19
 LONGEST_FORMAT = 200
+NO_END_MARKER = 'without end marker'  # what is said and counted of such a JPEG
 
 VIDEO = 'is video: republish it as raw or jpeg, by ffmpeg_image_transport for example'
 DEPTH = 'is a depth image: subscribe to the topic of the camera picture'
+PACKED = 'is packed by another transport: republish it as raw or compressed'
 # Words of the `format` string, in lower case, and what to say of them.
+DEPTH_FORMATS = ('compresseddepth', 'rvl', 'depthz')
 FOREIGN_FORMATS = {
     **dict.fromkeys(('h264', 'x264', 'h265', 'x265', 'hevc', 'av1', 'vp8', 'vp9'), VIDEO),
     **dict.fromkeys(('ffmpeg', 'theora', 'mpeg4', 'mp4'), VIDEO),
-    **dict.fromkeys(('compresseddepth', 'rvl'), DEPTH),
+    **dict.fromkeys(DEPTH_FORMATS, DEPTH),
+    **dict.fromkeys(('zstd', 'zlib'), PACKED),
 }
 
 SIXTEEN = 16
@@ -56,67 +66,105 @@ SIXTEEN_BITS: dict[int, tuple[int, tuple[tuple[str, str, Any], ...]]] = {
     6: (3, (('RGBA', 'RGBA;16B', HIGH), ('RGBA', 'RGBA;16L', LOW))),
 }
 
-# What Pillow raises on damaged bytes.
-PILLOW_FAULTS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    EOFError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """What a `format` string says, by the rules of image_transport's plugins.
+
+    encoding: of the Image before it was compressed, '' where it is not said. target: what it was
+    converted to before, '' if to nothing. words: all that it consists of, in lower case.
+    """
+
+    encoding: str
+    target: str
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> Format:
+        """Read `encoding; container compressed target`, of which much may be missing."""
+        first, sign, rest = text.partition(';')
+        encoding = first.strip()
+        if not sign and encoding not in (*ENCODINGS, *MEASUREMENTS):
+            encoding = ''  # such as 'jpeg'
+        target = re.search(r'compressed\s+(\w+)', rest.lower())
+        words = tuple(re.findall('[a-z0-9]+', text.lower()))
+        return cls(encoding, target[1] if target else '', words)
+
+    @property
+    def is_measurement(self) -> bool:
+        """Whether it is depth, or another measurement, and no camera picture."""
+        return self.encoding in MEASUREMENTS or any(each in self.words for each in DEPTH_FORMATS)
+
+    @property
+    def mosaic(self) -> Encoding | None:
+        """How the colours of the decoded picture lie, if it still is a mosaic."""
+        encoding = ENCODINGS.get(self.encoding.lower())
+        if encoding is None or encoding.layout is not Layout.MOSAIC:
+            return None
+        still = not self.target or self.target.startswith('bayer')
+        return encoding if still else None
+
+    @property
+    def is_swapped(self) -> bool:
+        """Whether red stands where the container has blue: encoders of OpenCV are given BGR."""
+        return self.encoding.lower().startswith(('rgb', 'bgr')) and self.target.startswith('rgb')
 
 
 def decode_compressed(
     message: Any, max_pixels: int = MAX_PIXELS, bit_depth: BitDepth | None = None
 ) -> NDArray[np.uint8]:
-    """Turn a sensor_msgs/CompressedImage (JPEG, PNG or WebP) into RGB.
+    """Turn a sensor_msgs/CompressedImage (JPEG, PNG, TIFF or WebP) into RGB.
 
     Args:
         message: anything with format and data (array.array('B'), bytes, memoryview, uint8 array).
         max_pixels: larger pictures are refused by their header, before they are decoded.
-        bit_depth: of the camera, for a PNG of 16 bits; without it, it is guessed from this picture
-            alone.
+        bit_depth: of the camera, for a PNG or TIFF of 16 bits; without it, it is guessed from this
+            picture alone.
 
     Returns:
-        (H, W, 3) uint8 RGB, C-contiguous, perhaps read-only. Grey becomes RGB, alpha is dropped,
-        and EXIF orientation is ignored as ROS ignores it.
+        (H, W, 3) uint8 RGB, C-contiguous, perhaps read-only. Grey becomes RGB unless `format` says
+        that it is a Bayer mosaic, alpha is dropped, and EXIF orientation is ignored as ROS ignores
+        it.
 
     Raises:
         ImageError: one of its kinds, for whatever is wrong with the message. A JPEG of which
-            bytes are missing in the middle cannot be told from a whole one.
+            bytes are missing in the middle cannot be told from a whole one, unless it has restart
+            markers.
     """
     container, size, data = checked(message, max_pixels)
     bit_depth = bit_depth or BitDepth()
+    text = Format.of(message.format)
     try:
-        if container is containers.PNG and containers.png_colours(data)[0] == SIXTEEN:
-            may_be_depth = message.format.partition(';')[0].strip() == DEPTH_ENCODING
-            return _rgb_of_sixteen(data, size, bit_depth, may_be_depth)
-        bit_depth.reset()
-        rgb = _rgb_of_eight(container, data, size)
+        if container is containers.TIFF:
+            sixteen = BitDepth(SIXTEEN) if text.encoding == DEPTH_ENCODING else bit_depth
+            rgb: NDArray[np.uint8] | None = tiff_picture(data, max_pixels, sixteen)
+        elif container is containers.PNG and containers.png_colours(data)[0] == SIXTEEN:
+            rgb = _rgb_of_sixteen(data, size, bit_depth, text.encoding == DEPTH_ENCODING)
+        else:
+            bit_depth.reset()
+            rgb = _rgb_of_eight(container, data, size, ending_of(message))
     except (*PILLOW_FAULTS, cv2.error) as error:
         if isinstance(error, ImageError):
             raise
         raise CorruptPicture(
             f'the {container.name} of {len(data)} bytes cannot be decoded ({error}): '
-            'the message was damaged or cut short'
+            'it was damaged or cut short'
         ) from error
     if rgb is None:
         raise CorruptPicture(
             f'the {container.name} is {size[0]}x{size[1]} by its header, but not by its data: '
-            'the message was damaged'
+            'it was damaged'
         )
-    return rgb
+    return _as_it_was(rgb, text)
 
 
-def check_compressed(message: Any, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise the ImageError that decode_compressed() would, as far as it can tell undecoded."""
+def check_compressed(message: Any, max_pixels: int = MAX_PIXELS) -> str:
+    """Raise the ImageError that decode_compressed() would, as far as it can tell undecoded.
+
+    Returns what is unusual in a picture that may be good, to be counted; '' for nothing.
+    """
     checked(message, max_pixels)
+    return NO_END_MARKER if ending_of(message) is jpeg.Ending.MISSING else ''
 
 
 def checked(message: Any, max_pixels: int) -> tuple[containers.Container, tuple[int, int], bytes]:
@@ -129,6 +177,12 @@ def checked(message: Any, max_pixels: int) -> tuple[containers.Container, tuple[
     return container, (width, height), container.without_metadata(data)
 
 
+def ending_of(message: Any) -> jpeg.Ending:
+    """How the bytes of a checked message end."""
+    data = byte_view(message.data).tobytes()
+    return containers.container_of(data).ending(data)
+
+
 def check_format(text: Any) -> None:
     """Raise UnsupportedFormat if a `format` string names video or depth."""
     if not isinstance(text, str):
@@ -137,13 +191,32 @@ def check_format(text: Any) -> None:
         raise UnsupportedFormat(
             f'format {shown(text)} has {len(text)} characters: name the format, such as "jpeg"'
         )
-    for word in re.findall('[a-z0-9]+', text.lower()):
+    said = Format.of(text)
+    for word in said.words:
         if word in FOREIGN_FORMATS:
             raise UnsupportedFormat(f'format {shown(text)} {FOREIGN_FORMATS[word]}')
+    # 16UC1 is grey, too, for who names its topic: as it is where it comes uncompressed.
+    if said.encoding in MEASUREMENTS and said.encoding != DEPTH_ENCODING:
+        raise UnsupportedFormat(f'format {shown(text)} {DEPTH}')
+
+
+def _as_it_was(rgb: NDArray[np.uint8], text: Format) -> NDArray[np.uint8]:
+    """A decoded picture, (H, W, 3) uint8, in the colours that it had before it was compressed."""
+    mosaic = text.mosaic
+    if mosaic is not None and _is_grey(rgb):
+        height, width, _ = rgb.shape
+        samples = np.ascontiguousarray(rgb[:, :, 0]).reshape(-1)
+        encoding = dataclasses.replace(mosaic, sample_bytes=1)
+        return CONVERTERS[Layout.MOSAIC](RawPicture(samples, width, height, width, False, encoding))
+    return np.ascontiguousarray(rgb[:, :, ::-1]) if text.is_swapped else rgb
+
+
+def _is_grey(rgb: NDArray[np.uint8]) -> bool:
+    return all(np.array_equal(rgb[:, :, 0], rgb[:, :, other]) for other in (1, 2))
 
 
 def _rgb_of_eight(
-    container: containers.Container, data: bytes, size: tuple[int, int]
+    container: containers.Container, data: bytes, size: tuple[int, int], ending: jpeg.Ending
 ) -> NDArray[np.uint8] | None:
     """(H, W, 3) uint8 RGB; None where it is of another size. Raises what Pillow raises."""
     if container is containers.WEBP:
@@ -158,27 +231,36 @@ def _rgb_of_eight(
     with READERS[container](io.BytesIO(data)) as picture:
         if picture.size != size:
             return None
+        if ending is not jpeg.Ending.KNOWN:
+            return whole_jpeg(data)
         picture.load()
         return rgb_of(picture)
 
 
-def rgb_of(picture: Image.Image) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of a loaded picture of Pillow; perhaps read-only."""
-    if picture.width * picture.height <= BAND_PIXELS:
-        return np.asarray(picture if picture.mode == 'RGB' else picture.convert('RGB'))
-    rgb = np.empty((picture.height, picture.width, 3), np.uint8)
-    copy_bands(picture, rgb, 'RGB')
+def whole_jpeg(data: bytes, smaller: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """A JPEG whose end is not sure, without metadata: (H, W, 3) uint8 RGB if its pixels are there.
+
+    smaller: width and height that are enough. Raises TruncatedPicture, and what Pillow raises.
+    """
+    one, other, shorter = jpeg.decoys(data)
+    rgb = _rgb_of_jpeg(one, smaller)
+    if not np.array_equal(rgb, _rgb_of_jpeg(other, smaller)):
+        raise TruncatedPicture(
+            f'the JPEG of {len(data)} bytes ends within its pixels: it was cut short'
+        )
+    if shorter and np.array_equal(rgb, _rgb_of_jpeg(shorter, smaller)):
+        raise TruncatedPicture(
+            'the JPEG has something else where its pixels should end: it was cut short'
+        )
     return rgb
 
 
-def copy_bands(picture: Image.Image, into: NDArray[np.uint8], mode: str) -> None:
-    """Copy a loaded picture into an (H, W, C) array, converted to a mode of C channels or more."""
-    rows = max(1, BAND_PIXELS // picture.width)
-    for top in range(0, picture.height, rows):
-        bottom = min(picture.height, top + rows)
-        band = picture.crop((0, top, picture.width, bottom))
-        converted = np.asarray(band if band.mode == mode else band.convert(mode))
-        into[top:bottom] = converted[:, :, : into.shape[2]]
+def _rgb_of_jpeg(data: bytes, smaller: tuple[int, int] | None) -> NDArray[np.uint8]:
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as picture:
+        if smaller is not None:
+            picture.draft('RGB', smaller)
+        picture.load()
+        return rgb_of(picture)
 
 
 def _rgb_of_sixteen(

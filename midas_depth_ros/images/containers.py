@@ -1,8 +1,9 @@
-"""What compressed bytes say of themselves before anything is decoded: JPEG, PNG and WebP.
+"""What compressed bytes say of themselves before anything is decoded: JPEG, PNG, WebP and TIFF.
 
 Bytes go in; width and height, the EXIF block, and the same picture without its metadata, come out.
 Decoders then see only what was checked here: no EXIF, colour profile or text can make them warn,
-turn the picture, or unpack something large. Only the first picture of a file is looked at.
+turn the picture, or unpack something large. Only the first picture of a file is looked at. What a
+JPEG says is in `jpeg`, what a TIFF says in `tags`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 import zlib
 from collections.abc import Callable, Iterator
 
+from midas_depth_ros.images import jpeg, tags
 from midas_depth_ros.images.errors import (
     CorruptPicture,
     DataTooShort,
@@ -35,17 +37,6 @@ PIECE = 1 << 16
 # Encoders write chunks of 8 kB or more; each of them takes a microsecond.
 PNG_MOST_CHUNKS, PNG_CHUNK_BYTES = 1000, 1000
 
-JPEG_END = b'\xff\xd9'
-JPEG_SCAN = 0xDA
-# SOF0 to SOF15, among which DHT, JPG and DAC have their numbers.
-JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# APP0 (JFIF) and APP14 (Adobe) say what the components are; the rest is metadata.
-JPEG_METADATA = frozenset(range(0xE1, 0xEE)) | {0xEF, 0xFE}
-JPEG_EXIF, EXIF_HEAD = 0xE1, b'Exif\0\0'
-JPEG_MOST_SEGMENTS = 1000
-# Each scan of a progressive JPEG passes over the whole picture. Encoders write about ten.
-JPEG_MOST_SCANS = 100
-
 WEBP_MOST_CHUNKS = 1000
 WEBP_ANIMATED = 0x02
 
@@ -54,13 +45,15 @@ WEBP_ANIMATED = 0x02
 class Container:
     """A file format: its size (width, height), its EXIF block, its bytes without metadata.
 
-    The block is b'' where there is none.
+    The block is b'' where there is none. ending: whether the end of the bytes is that of the
+    picture.
     """
 
     name: str
     size: Callable[[bytes], tuple[int, int]]
     exif: Callable[[bytes], bytes]
     without_metadata: Callable[[bytes], bytes]
+    ending: Callable[[bytes], jpeg.Ending] = lambda data: jpeg.Ending.KNOWN
 
 
 def container_of(data: bytes) -> Container:
@@ -69,82 +62,14 @@ def container_of(data: bytes) -> Container:
     Raises DataTooShort or UnsupportedFormat.
     """
     if not data:
-        raise DataTooShort('data is empty: publish a JPEG, PNG or WebP picture')
+        raise DataTooShort('data is empty: publish a JPEG, PNG, TIFF or WebP picture')
     for magic, offset, container in MAGIC:
         if data.startswith(magic, offset):
             return container
     raise UnsupportedFormat(
-        f'data starts with {shown(data[:12])}, which is neither JPEG, PNG nor WebP: '
+        f'data starts with {shown(data[:12])}, which is neither JPEG, PNG, TIFF nor WebP: '
         'publish one of these'
     )
-
-
-def jpeg_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the frame header of a JPEG. Raises CorruptPicture."""
-    for marker, start, end in _jpeg_segments(data):
-        if marker in JPEG_FRAMES:
-            if end - start < 9:
-                raise CorruptPicture(
-                    f'the JPEG frame header has {end - start} bytes, not 9 or more'
-                )
-            return _big(data[start + 7 : start + 9]), _big(data[start + 5 : start + 7])
-    raise CorruptPicture('the JPEG has no frame header before its first scan')
-
-
-def jpeg_exif(data: bytes) -> bytes:
-    """The EXIF block of a JPEG. Raises CorruptPicture."""
-    for marker, start, end in _jpeg_segments(data):
-        block = data[start + 4 : end]
-        if marker == JPEG_EXIF and block.startswith(EXIF_HEAD):
-            return block.removeprefix(EXIF_HEAD)
-    return b''
-
-
-def jpeg_without_metadata(data: bytes) -> bytes:
-    """The JPEG without EXIF, profiles and comments. Raises CorruptPicture."""
-    kept = [data[:2]]
-    frames = 0
-    for marker, start, end in _jpeg_segments(data):
-        frames += marker in JPEG_FRAMES
-        if marker not in JPEG_METADATA:
-            kept.append(data[start:end])
-    if frames != 1:
-        raise CorruptPicture(f'the JPEG has {frames} frame headers, not one')
-    # Within a scan 0xFF is always followed by 0 or a restart, so these can only be markers.
-    if data.rfind(JPEG_END, end) < 0:
-        raise TruncatedPicture(
-            f'the JPEG has {len(data)} bytes but no end marker: the message was cut short'
-        )
-    scans = 1 + data.count(bytes((0xFF, JPEG_SCAN)), end)
-    if scans > JPEG_MOST_SCANS:
-        raise CorruptPicture(
-            f'the JPEG has {scans} scans, more than {JPEG_MOST_SCANS}: encode it with fewer'
-        )
-    return b''.join((*kept, data[end:]))
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of every segment, up to and with the header of the first scan."""
-    position = 2
-    for _ in range(JPEG_MOST_SEGMENTS):
-        if data[position : position + 1] not in (b'\xff', b''):
-            raise CorruptPicture(f'the JPEG has no marker at byte {position}')
-        while data[position : position + 2] == b'\xff\xff':
-            position += 1
-        header = data[position + 1 : position + 4]
-        end = position + 2 + _big(header[1:])
-        if len(header) < 3 or end > len(data):
-            raise TruncatedPicture(
-                f'the JPEG ends within its headers, after {len(data)} bytes: '
-                'the message was cut short'
-            )
-        if end < position + 4:
-            raise CorruptPicture(f'the JPEG has a segment without a length at byte {position}')
-        yield header[0], position, end
-        if header[0] == JPEG_SCAN:
-            return
-        position = end
-    raise CorruptPicture(f'the JPEG has more than {JPEG_MOST_SEGMENTS} header segments')
 
 
 def png_size(data: bytes) -> tuple[int, int]:
@@ -160,7 +85,7 @@ def png_exif(data: bytes) -> bytes:
     """The EXIF block of a PNG. Raises CorruptPicture."""
     for kind, start, end in _png_chunks(data):
         if kind == b'eXIf':
-            return data[start + 8 : end - 4].removeprefix(EXIF_HEAD)
+            return data[start + 8 : end - 4].removeprefix(jpeg.EXIF_HEAD)
     return b''
 
 
@@ -205,7 +130,7 @@ def png_pixels(data: bytes) -> bytes:
         missing -= len(stream.flush())
     if missing > 0:
         raise TruncatedPicture(
-            f'{missing} bytes of the pixels of the PNG are missing: the message was cut short'
+            f'{missing} bytes of the pixels of the PNG are missing: it was cut short'
         )
     return pixels
 
@@ -234,7 +159,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         end = position + 12 + _big(data[position : position + 4])
         if len(kind) < 4 or end > len(data):
             raise TruncatedPicture(
-                f'the PNG ends within a chunk, after {len(data)} bytes: the message was cut short'
+                f'the PNG ends within a chunk, after {len(data)} bytes: it was cut short'
             )
         yield kind, position, end
         if kind == b'IEND':
@@ -267,7 +192,7 @@ def webp_exif(data: bytes) -> bytes:
         kind, start = data[position : position + 4], position + 8
         end = start + _little(data[position + 4 : start])
         if kind == b'EXIF':
-            return data[start:end].removeprefix(EXIF_HEAD)
+            return data[start:end].removeprefix(jpeg.EXIF_HEAD)
         if end >= len(data):
             break
         position = end + end % 2
@@ -278,9 +203,7 @@ def webp_without_metadata(data: bytes) -> bytes:
     """The WebP without what may follow it. Raises TruncatedPicture."""
     end = 8 + _little(data[4:8])
     if end > len(data):
-        raise TruncatedPicture(
-            f'the WebP has {len(data)} of its {end} bytes: the message was cut short'
-        )
+        raise TruncatedPicture(f'the WebP has {len(data)} of its {end} bytes: it was cut short')
     return data[:end]
 
 
@@ -292,7 +215,14 @@ def _little(number: bytes) -> int:
     return int.from_bytes(number, 'little')
 
 
-JPEG = Container('JPEG', jpeg_size, jpeg_exif, jpeg_without_metadata)
+JPEG = Container('JPEG', jpeg.size_of, jpeg.exif_of, jpeg.without_metadata, jpeg.ending_of)
 PNG = Container('PNG', png_size, png_exif, png_without_metadata)
 WEBP = Container('WebP', webp_size, webp_exif, webp_without_metadata)
-MAGIC = ((b'\xff\xd8\xff', 0, JPEG), (PNG_SIGNATURE, 0, PNG), (b'WEBP', 8, WEBP))
+# It has its orientation among its tags, which its decoder follows.
+TIFF = Container('TIFF', tags.size_of, lambda data: b'', tags.only_pixels)
+MAGIC = (
+    (b'\xff\xd8\xff', 0, JPEG),
+    (PNG_SIGNATURE, 0, PNG),
+    (b'WEBP', 8, WEBP),
+    *((magic, 0, TIFF) for magic in tags.FORMS),
+)

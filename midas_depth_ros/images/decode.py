@@ -134,15 +134,17 @@ def decode_image(
     return np.ascontiguousarray(rgb)
 
 
-def check_image(message: Any, max_pixels: int = MAX_PIXELS) -> None:
+def check_image(message: Any, max_pixels: int = MAX_PIXELS) -> str:
     """Raise the ImageError that decode_image() would, as far as the fields tell; converts nothing.
 
-    Of an encoding that is left to cv_bridge it only says whether there is a cv_bridge.
+    Of an encoding that is left to cv_bridge it only says whether there is a cv_bridge. Returns what
+    is unusual in a picture that may be good, as check_compressed() does: nothing, ''.
     """
     if checked(message, max_pixels) is None:
         bridge, reason = load_bridge()
         if bridge is None:
             raise unknown_encoding(message.encoding, reason)
+    return ''
 
 
 def checked(message: Any, max_pixels: int) -> RawPicture | None:

@@ -31,6 +31,8 @@ ROWS = {
 }
 
 
+# Encodings of depth images (REP 118) and other measurements: nothing to look at with a network.
+MEASUREMENTS = ('16UC1', '16SC1', '32FC1', '32SC1', '64FC1')
 NO_CONVERSION = -1  # the samples are RGB, or no code of OpenCV makes them so
 
 

@@ -8,9 +8,10 @@ whose text does not repeat the path.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import yaml
 
@@ -79,10 +80,40 @@ def read_text(path: Path, most_bytes: int = SETTINGS_BYTES) -> str:
         raise UnreadableFile(f'it is no text in UTF-8: {error}') from error
 
 
+class _Loader(yaml.SafeLoader):
+    """What a plain word of YAML is: as rcl, whose files these are, reads it.
+
+    PyYAML's own rules are those of YAML 1.1, to which 1e-05 is a text, 1_000 a number, and 12:30
+    are 750; and a date is no value of ROS.
+    """
+
+    bool_values: ClassVar = {**yaml.SafeLoader.bool_values, 'y': True, 'n': False}
+
+
+# Any first letter -> kind and pattern, in the order in which they are tried.
+_Loader.yaml_implicit_resolvers = {
+    None: [
+        (f'tag:yaml.org,2002:{kind}', re.compile(f'(?:{pattern})\\Z'))
+        for kind, pattern in (
+            ('bool', '[yY]|yes|Yes|YES|true|True|TRUE|on|On|ON'),
+            ('bool', '[nN]|no|No|NO|false|False|FALSE|off|Off|OFF'),
+            ('int', '[-+]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)'),
+            ('float', r'[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?'),
+            ('float', r'[-+]?(?:\.?(?:inf|Inf|INF)|infinity)|\.?(?:nan|NaN|NAN)'),
+            ('null', '~|null|Null|NULL|'),
+            ('merge', '<<'),
+        )
+    ]
+}
+
+
 def parse_yaml(text: str) -> Any:
-    """What YAML says, without objects of Python. Raises UnreadableFile."""
+    """What YAML says, without objects of Python: the one reader of YAML. Raises UnreadableFile.
+
+    Numbers are what rcl takes for numbers, in a file as in `name:=value`: 1e-05 and 5e-1 too.
+    """
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise UnreadableFile(f'it is no YAML: {" ".join(str(error).split())}') from error
     except RecursionError as error:

@@ -14,7 +14,9 @@ from midas_depth_ros.images.errors import CorruptPicture, shown
 
 ORIENTATION = 0x0112
 UPRIGHT = 1
-SHORT = 3
+WIDTH, HEIGHT = 256, 257
+SHORT, LONG, LONG8 = 3, 4, 16
+NUMBERS = {SHORT: 'H', LONG: 'I', LONG8: 'Q'}
 STRIP_OFFSETS, TILE_OFFSETS = 273, 324
 # Bytes of a value, by its kind.
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -75,6 +77,18 @@ def orientation(exif: bytes) -> int:
         if (tag, kind) == (ORIENTATION, SHORT):
             return int(struct.unpack_from(form.order + 'H', raw)[0])
     return UPRIGHT
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Width and height of the first picture of a TIFF file. Raises CorruptPicture."""
+    form, entries = _directory(data)
+    sides = {}
+    for tag, kind, _, raw in entries:
+        if tag in (WIDTH, HEIGHT) and kind in NUMBERS and SIZES[kind] <= len(raw):
+            sides[tag] = int(struct.unpack_from(form.order + NUMBERS[kind], raw)[0])
+    if len(sides) < 2:
+        raise CorruptPicture('it has no width or no height among its tags: save it again')
+    return sides[WIDTH], sides[HEIGHT]
 
 
 def only_pixels(data: bytes) -> bytes:

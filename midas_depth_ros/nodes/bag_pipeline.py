@@ -8,7 +8,7 @@ get an `OfflineNode` in place of theirs; every frame is processed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 from rclpy.node import Node
@@ -23,7 +23,7 @@ from midas_depth_ros.nodes.frame_view import GridCache
 from midas_depth_ros.nodes.metric_output import MetricOutput
 from midas_depth_ros.nodes.mount_calibration import MountCalibration
 from midas_depth_ros.nodes.mounting import Mounting
-from midas_depth_ros.nodes.offline_node import OfflineNode
+from midas_depth_ros.nodes.offline_node import OfflineNode, OfflinePublisher
 from midas_depth_ros.nodes.scheduling import Frame, FrameExchange
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.statistics import CameraStatistics
@@ -66,10 +66,12 @@ class BagPipeline:
         wanted: Collection[str],
         fail: Callable[[str], None],
         warn: Callable[[str], None],
+        overrides: Mapping[str, Any] | None = None,
     ) -> None:
         """`wanted`: of OUTPUTS; empty = all. `fail` is told of each message that fails, and why.
 
-        Raises ValueError where a parameter needs what is not installed.
+        `overrides`: parameters of `qos_overrides`. Raises ValueError where one of them is wrong, or
+        a parameter needs what is not installed.
         """
         names = tuple(camera.name for camera in cameras)
         settings = dataclasses.replace(settings, cameras=names, process_every_frame=True)
@@ -78,7 +80,7 @@ class BagPipeline:
         self._warn = warn
         self._warned: set[str] = set()
         self._measures = settings.heatmap.mode == 'metric'
-        self._node = OfflineNode(settings, self._take, self._pass_on, wanted)
+        self._node = OfflineNode(settings, self._take, self._pass_on, wanted, overrides or {})
         node = cast(Node, self._node)
         self._hand = Hand()
         tf = TfMount(node) if settings.mount_from_tf else None
@@ -126,9 +128,9 @@ class BagPipeline:
         return [*self._node_topics, *others]
 
     @property
-    def outputs(self) -> dict[str, type]:
-        """The topics that it publishes, and their message classes."""
-        return {topic: each.kind for topic, each in self._node.publishers.items()}
+    def outputs(self) -> dict[str, OfflinePublisher]:
+        """The topics that it publishes, and what stands for their publishers."""
+        return dict(self._node.publishers)
 
     def is_picture(self, recorded: Recorded) -> bool:
         """Whether this is a frame of one of the cameras."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import sqlite3
 import struct
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 from rosbags.interfaces import (
     Connection,
@@ -25,29 +27,30 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer
+from rosbags.rosbag2 import (
+    CompressionFormat,
+    CompressionMode,
+    Reader,
+    ReaderError,
+    StoragePlugin,
+    Writer,
+)
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 from sensor_msgs.msg import Range
 
-from midas_depth_ros.nodes.quality_of_service import OUTPUT
+from midas_depth_ros.images.sources.bag_storage import unpack_faults
+from midas_depth_ros.nodes.offline_node import OfflinePublisher
 
 STORAGES: Final = {'sqlite3': StoragePlugin.SQLITE3, 'mcap': StoragePlugin.MCAP}
 FILE_NAME: Final = 'midas_depth'
 LEAST_ROOM: Final = 1 << 20  # bytes; a disk with less is full
-FOREVER: Final = QosTime(9_223_372_036, 854_775_807)  # as rosbag2 writes an endless duration
-# As the node publishes.
-OFFERED: Final = Qos(
-    QosHistory.KEEP_LAST,
-    OUTPUT.depth,
-    QosReliability.RELIABLE,
-    QosDurability.VOLATILE,
-    FOREVER,
-    FOREVER,
-    QosLiveliness.AUTOMATIC,
-    FOREVER,
-    False,
+# What a bag that cannot be read back comes to.
+READ_FAULTS: Final[tuple[type[Exception], ...]] = (
+    *(ReaderError, AssertionError, LookupError, struct.error),
+    *unpack_faults(),
 )
+FOREVER: Final = QosTime(9_223_372_036, 854_775_807)  # as rosbag2 writes an endless duration
 
 
 def ros_types() -> tuple[Typestore, Literal[8, 9]]:
@@ -67,17 +70,37 @@ def type_name(kind: type) -> str:
     return f'{package}/{interface}/{kind.__name__}'
 
 
+def offered(profile: QoSProfile) -> Qos:
+    """A publisher's quality of service as the metadata of a bag have it."""
+    return Qos(
+        QosHistory(profile.history.value),
+        profile.depth,
+        QosReliability(profile.reliability.value),
+        QosDurability(profile.durability.value),
+        FOREVER,
+        FOREVER,
+        QosLiveliness(profile.liveliness.value or QosLiveliness.AUTOMATIC.value),
+        FOREVER,
+        profile.avoid_ros_namespace_conventions,
+    )
+
+
 class BagWriter:
     """The topics of a bag that is being written."""
 
-    def __init__(self, writer: Writer, store: Typestore, topics: Mapping[str, type]) -> None:
+    def __init__(
+        self, writer: Writer, store: Typestore, topics: Mapping[str, OfflinePublisher]
+    ) -> None:
         self._writer = writer
         self._store = store
         self._connections: dict[str, Connection] = {
             topic: writer.add_connection(
-                topic, type_name(kind), typestore=store, offered_qos_profiles=[OFFERED]
+                topic,
+                type_name(publisher.kind),
+                typestore=store,
+                offered_qos_profiles=[offered(publisher.profile)],
             )
-            for topic, kind in topics.items()
+            for topic, publisher in topics.items()
         }
         self.counts = dict.fromkeys(topics, 0)
 
@@ -96,12 +119,17 @@ def canonical(store: Typestore, message: Any) -> bytes:
 
 @contextlib.contextmanager
 def bag_writer(
-    folder: Path, storage: str, topics: Mapping[str, type], about: Mapping[str, str]
+    folder: Path,
+    storage: str,
+    topics: Mapping[str, OfflinePublisher],
+    about: Mapping[str, str],
+    compression: str = 'zstd',
 ) -> Iterator[BagWriter]:
-    """A new rosbag2 with these topics and types in `folder`, which must not be there yet.
+    """A new rosbag2 with the topics of these publishers in `folder`, which must not be there yet.
 
-    storage: 'sqlite3' or 'mcap'. about: goes into the metadata's custom_data. The files are called
-    FILE_NAME and read back when they are complete. Raises OSError.
+    storage: 'sqlite3' or 'mcap'. about: goes into the metadata's custom_data. compression: of the
+    chunks of MCAP, 'zstd', 'lz4' or 'none'. The files are called FILE_NAME and read back when they
+    are complete. Raises OSError.
     """
     store, version = ros_types()
     # The library names the files after the folder that it is given: a name of their own, so that
@@ -111,7 +139,12 @@ def bag_writer(
         # The library would take it for a part of an address, and write elsewhere.
         raise OSError(errno.EINVAL, 'no sqlite3 where ?, # or % is in the path: --storage mcap')
     try:
-        with Writer(inner, version=version, storage_plugin=STORAGES[storage]) as writer:
+        made_writer = Writer(inner, version=version, storage_plugin=STORAGES[storage])
+        if storage == 'mcap' and compression == 'zstd':
+            made_writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        with made_writer as writer:
+            if storage == 'mcap' and compression == 'lz4':
+                _compress_by_lz4(writer)
             for key, value in about.items():
                 writer.set_custom_data(key, value)
             made = BagWriter(writer, store, topics)
@@ -121,6 +154,15 @@ def bag_writer(
         raise _reason(folder, error) from error
 
 
+def _compress_by_lz4(writer: Writer) -> None:
+    """Chunks by lz4, which the library reads and has no option to write. Raises OSError."""
+    chunks: Any = writer.storage
+    if not hasattr(chunks, 'compressor') or not hasattr(chunks, 'compression'):
+        raise OSError(errno.ENOTSUP, 'this version of rosbags writes no lz4: --compression zstd')
+    compress = importlib.import_module('lz4.frame').compress  # comes with rosbags
+    chunks.compression, chunks.compressor = 'lz4', compress
+
+
 def check(path: Path, counts: Mapping[str, int]) -> None:
     """Read a bag back. Raises OSError where it has not these numbers of messages by topic."""
     found = dict.fromkeys(counts, 0)
@@ -128,7 +170,7 @@ def check(path: Path, counts: Mapping[str, int]) -> None:
         with Reader(path) as reader:
             for connection, _, _ in reader.messages():
                 found[connection.topic] += 1
-    except (ReaderError, AssertionError, LookupError, ValueError, struct.error) as error:
+    except READ_FAULTS as error:
         raise OSError(errno.EIO, f'it cannot be read back: {error}') from error
     if found != counts:
         lost = sum(counts.values()) - sum(found.values())

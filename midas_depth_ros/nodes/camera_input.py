@@ -70,7 +70,7 @@ class CameraInput:
         self._fault_logged_s = -FAULT_LOG_PERIOD_S
         self._images: ImageSubscription | None = None
         self._info_subscription: Subscription | None = None
-        self._check: Callable[[Any, int], None] = check_image
+        self._check: Callable[[Any, int], str] = check_image
         self._named_s, self._mixed_words = -math.inf, 'pictures of several cameras are mixed'
         self._missed_ending = 'throttled'  # of the frames that pass by while nothing is taken
 
@@ -206,7 +206,8 @@ class CameraInput:
     def _look_at(self, message: Any) -> None:
         """Check a message, judge its stamp, hand it over if it is its turn. Raises ImageError."""
         settings = self._settings()
-        self._check(message, settings.max_pixels)
+        if self._check(message, settings.max_pixels):
+            self._statistics.unended += 1
         received_s = time.monotonic()
         clock = self._node.get_clock()
         now_ns, simulated = clock.now().nanoseconds, getattr(clock, 'ros_time_is_active', False)

@@ -10,6 +10,7 @@ import dataclasses
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from midas_depth_ros.images.compressed import NO_END_MARKER
 from midas_depth_ros.nodes.stamps import mixed_words
 from midas_depth_ros.nodes.statistics import CameraStatistics
 
@@ -99,6 +100,7 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         'frames unwanted': counts.unwanted,
         'frames rejected': counts.rejected,
         'frames failed': counts.failed,
+        f'frames {NO_END_MARKER}': statistics.unended,
         'stamps': report.stamps or 'as they should be',
         'stamp jumps': statistics.stamp_jumps,
         'last fault': statistics.last_fault,

@@ -7,11 +7,14 @@ rclpy's Node that they use is here.
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from builtin_interfaces.msg import Time
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 
 from midas_depth_ros.nodes.scheduling import NANOSECONDS
@@ -20,12 +23,33 @@ from midas_depth_ros.nodes.settings import DepthNodeSettings
 Sink = Callable[[str, Any], None]
 
 
-class OfflinePublisher:
-    """Gives what is published to the sink."""
+LARGEST_DEPTH = 2**31 - 1
 
-    def __init__(self, topic: str, kind: type, sink: Sink, wanted: bool) -> None:
+
+def depth_of(value: Any) -> int:
+    """The depth of a history. Raises ValueError."""
+    if type(value) is not int or not 0 <= value <= LARGEST_DEPTH:
+        raise ValueError(f'{value!r} is no depth of a history')
+    return value
+
+
+# As QoSOverridingOptions.with_default_policies() has them, and what makes one of a parameter.
+POLICIES: dict[str, Callable[[Any], Any]] = {
+    'history': HistoryPolicy.get_from_short_key,
+    'depth': depth_of,
+    'reliability': ReliabilityPolicy.get_from_short_key,
+}
+
+
+class OfflinePublisher:
+    """Gives what is published to the sink. profile: the quality that the node would offer."""
+
+    def __init__(
+        self, topic: str, kind: type, profile: QoSProfile, sink: Sink, wanted: bool
+    ) -> None:
         self.topic_name = topic
         self.kind = kind
+        self.profile = profile
         self._sink = sink
         self._wanted = wanted
 
@@ -101,6 +125,7 @@ class OfflineNode:
     """Stands where the node's own classes want a node.
 
     wanted: names of outputs without the camera, such as 'heatmap/image'; empty = all of them.
+    overrides: parameters of `qos_overrides`.
     """
 
     def __init__(
@@ -109,6 +134,7 @@ class OfflineNode:
         sink: Sink,
         say: Callable[[str], None],
         wanted: Collection[str] = (),
+        overrides: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.settings = settings
         self.publishers: dict[str, OfflinePublisher] = {}
@@ -116,14 +142,20 @@ class OfflineNode:
         self.clock = OfflineClock()
         self._sink = sink
         self._wanted = wanted
+        self._overrides = overrides
         self._logger = OfflineLogger(say)
 
     def create_publisher(
-        self, kind: type, topic: str, profile: Any, **options: Any
+        self, kind: type, topic: str, profile: QoSProfile, **options: Any
     ) -> OfflinePublisher:
-        """As rclpy's, for a topic that somebody subscribes to if it is wanted."""
+        """As rclpy's, for a topic that somebody subscribes to if it is wanted.
+
+        Raises RuntimeError for a value of `qos_overrides` that is none.
+        """
         wanted = not self._wanted or any(topic.endswith('/' + name) for name in self._wanted)
-        publisher = OfflinePublisher(absolute(topic), kind, self._sink, wanted)
+        name = absolute(topic)
+        offered = overridden(profile, name, self._overrides)
+        publisher = OfflinePublisher(name, kind, offered, self._sink, wanted)
         if wanted:
             self.publishers[publisher.topic_name] = publisher
         return publisher
@@ -174,3 +206,22 @@ class OfflineNode:
 def absolute(topic: str) -> str:
     """The full name of a topic for a node without a namespace."""
     return '/' + topic.lstrip('/')
+
+
+def overridden(profile: QoSProfile, topic: str, overrides: Mapping[str, Any]) -> QoSProfile:
+    """The quality that a publisher of this topic offers, with the policies that users may override.
+
+    overrides: `qos_overrides.<topic>.publisher.<policy>` -> value. Raises RuntimeError, as rclpy
+    does for a wrong one.
+    """
+    profile = copy.copy(profile)
+    prefix = f'qos_overrides.{topic}.publisher.'
+    given = {
+        policy: overrides[prefix + policy] for policy in POLICIES if prefix + policy in overrides
+    }
+    try:
+        for policy, value in given.items():
+            setattr(profile, policy, POLICIES[policy](value))
+    except (AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:
+        raise RuntimeError(f'{given} is refused: {error!r}') from error
+    return profile

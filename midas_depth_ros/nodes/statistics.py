@@ -60,6 +60,7 @@ class CameraStatistics:
         with self._lock:
             self.counts = Counts()
             self.stamp_jumps = 0
+            self.unended = 0  # JPEGs that came without end marker
             self.latency, self.stamp_age, self.inference = Times(), Times(), Times()
             self.last_fault = ''
             self.blind = self.partly_blind = ''  # why the last picture says nothing, or a part

@@ -27,15 +27,29 @@ from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import LEAST_SEEN_OF_PICTURE, Closeness, closeness
 from midas_depth_ros.images import Verdict, decode_compressed, judge_picture
 from midas_depth_ros.images.compressed import (
-    PILLOW_FAULTS,
     READERS,
     SIXTEEN,
     SIXTEEN_BITS,
     checked,
-    rgb_of,
+    whole_jpeg,
 )
-from midas_depth_ros.images.containers import JPEG, PNG, WEBP, Container, container_of, png_colours
-from midas_depth_ros.images.errors import CorruptPicture, DataTooShort, UnsupportedFormat
+from midas_depth_ros.images.containers import (
+    JPEG,
+    PNG,
+    TIFF,
+    WEBP,
+    Container,
+    container_of,
+    png_colours,
+)
+from midas_depth_ros.images.errors import (
+    CorruptPicture,
+    DataTooShort,
+    ImageError,
+    UnsupportedFormat,
+)
+from midas_depth_ros.images.jpeg import Ending, scans_of
+from midas_depth_ros.images.pillow import PILLOW_FAULTS, rgb_of
 from midas_depth_ros.images.sources.pictures import orientation_of, upright
 from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
 from midas_depth_ros.web.errors import Refused
@@ -44,7 +58,7 @@ from midas_depth_ros.web.limits import Limits
 CLOSING_S = 3.0
 LONGEST_SIDE = 65_535  # px, as in a JPEG
 # Bytes that a decoder holds per pixel, at most.
-DECODED_BYTES = {PNG: 5, WEBP: 8, JPEG: 5}
+DECODED_BYTES = {PNG: 5, WEBP: 8, JPEG: 5, TIFF: 16}  # a TIFF may have 16 bits
 PROGRESSIVE_BYTES = 6  # the coefficients of a whole picture
 SIXTEEN_BYTES = 7  # of each channel of 16 bits: as it is unpacked, its samples, and the RGB
 MOST_SCANNED = 12 * 33_554_432  # pixels times scans of a progressive JPEG
@@ -195,7 +209,9 @@ def decode(data: bytes, limits: Limits) -> tuple[NDArray[np.uint8], tuple[int, i
     try:
         container = container_of(data)
     except (DataTooShort, UnsupportedFormat):
-        raise Refused(415, 'this is no JPEG, PNG or WebP picture: send one of these') from None
+        container = TIFF
+    if container is TIFF:  # which browsers do not show
+        raise Refused(415, 'this is no JPEG, PNG or WebP picture: send one of these')
     width, height = container.size(data)
     check_cost(container, data, width, height, limits)
     orientation = orientation_of(data)
@@ -216,7 +232,7 @@ def check_cost(container: Container, data: bytes, width: int, height: int, limit
         raise Refused(413, f'{text}, at most {limits.pixels} are taken: send a smaller one')
     if max(width, height) > LONGEST_SIDE:
         raise Refused(413, f'{text}, at most {LONGEST_SIDE} a side are taken: send a smaller one')
-    scans = data.count(b'\xff\xda') if container is JPEG else 1
+    scans = scans_of(data) if container is JPEG else 1
     if width * height * scans > MOST_SCANNED:
         raise Refused(413, f'{text} in {scans} scans: save it as an ordinary JPEG')
     per_pixel = PROGRESSIVE_BYTES if scans > 1 else DECODED_BYTES[container]
@@ -243,6 +259,9 @@ def decode_smaller(message: types.SimpleNamespace, limits: Limits) -> NDArray[np
         whole = decode_compressed(message, limits.pixels)
         return cv2.resize(whole, wanted, interpolation=cv2.INTER_AREA)
     try:
+        if container.ending(message.data) is not Ending.KNOWN:
+            whole = whole_jpeg(data, wanted)
+            return cv2.resize(whole, wanted, interpolation=cv2.INTER_AREA)
         with READERS[container](io.BytesIO(data)) as picture:
             if picture.size == size:
                 picture.draft(
@@ -251,6 +270,8 @@ def decode_smaller(message: types.SimpleNamespace, limits: Limits) -> NDArray[np
                 picture.load()
                 return cv2.resize(in_stripes(picture, wanted), wanted, interpolation=cv2.INTER_AREA)
     except PILLOW_FAULTS as error:
+        if isinstance(error, ImageError):
+            raise
         raise CorruptPicture(
             f'the {container.name} of {len(data)} bytes cannot be decoded ({error}): '
             'it is damaged or cut short'

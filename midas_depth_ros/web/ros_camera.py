@@ -23,13 +23,15 @@ from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
 from midas_depth_ros.images import (
     BitDepth,
+    decode_compressed,
     decode_image,
     encode_jpeg,
     is_plain_cdr,
     read_compressed,
     read_image,
 )
-from midas_depth_ros.images.containers import container_of
+from midas_depth_ros.images.compressed import Format
+from midas_depth_ros.images.containers import TIFF, container_of
 from midas_depth_ros.web.faults import Faults
 from midas_depth_ros.web.feed import Feed, Picture
 from midas_depth_ros.web.limits import Limits
@@ -151,6 +153,9 @@ def compressed_to_jpeg(came: Any) -> bytes:
     container = container_of(data)
     width, height = container.size(data)
     check_cost(container, data, width, height, SHOWN)
+    is_mosaic = isinstance(message.format, str) and Format.of(message.format).mosaic is not None
+    if is_mosaic or container is TIFF:  # which no browser shows in its colours
+        return shown_jpeg(decode_compressed(message, SHOWN.pixels))
     if len(data) <= SHOWN_BYTES and 0 < width * height <= SHOWN_PIXELS:
         return data
     return shown_jpeg(decode_smaller(types.SimpleNamespace(format='', data=data), SHOWN))

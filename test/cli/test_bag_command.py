@@ -170,7 +170,7 @@ def test_metadata_are_those_that_rosbag2_reads(midas_depth, tmp_path, storage):
         assert each['message_count'] == sum(name == topic for name, _, _ in found)
         offered = each['topic_metadata']['offered_qos_profiles']
         offered = yaml.safe_load(offered) if isinstance(offered, str) else offered
-        assert offered[0]['depth'] == 5
+        assert offered[0]['depth'] == 100
         assert offered[0]['reliability'] in ('reliable', 1)
         assert offered[0]['durability'] in ('volatile', 2)
         assert each['topic_metadata']['serialization_format'] == 'cdr'
@@ -202,6 +202,13 @@ def test_other_readers_read_it_too(midas_depth, tmp_path):
     assert schemas == dict.fromkeys(TOPICS.values(), 'ros2msg')
 
 
+DEPTH_FORMATS = (
+    '16UC1; png compressed ',
+    '16UC1; jpeg compressed mono8',
+    '32FC1; tiff compressed ',
+)
+
+
 def test_all_cameras_with_calibration_are_taken_and_depth_images_are_not(midas_depth, tmp_path):
     depth = []
     for index in range(2):
@@ -211,9 +218,19 @@ def test_all_cameras_with_calibration_are_taken_and_depth_images_are_not(midas_d
         depth.append((stamp + 5, '/front/depth/image_raw', image))
         info = camera_info_message(np.zeros((20, 30, 3)), stamp)
         depth.append((stamp + 6, '/front/depth/camera_info', info))
+        # As image_transport compresses them; what a topic is called says nothing of it.
+        for number, text in enumerate(DEPTH_FORMATS):
+            packed = compressed_message(np.zeros((20, 30, 3), np.uint8), stamp)
+            packed.format = text
+            depth.append((stamp + 7, f'/depth{number}/image/compressed', packed))
+            depth.append((stamp + 8, f'/depth{number}/camera_info', info))
     groups = camera('/front'), camera('/back/color', 2, True), camera('/bare', info=False), depth
     write_bag(tmp_path / 'in', in_order(*groups))
+    write_bag(tmp_path / 'depth', in_order(depth))
     only = ('--only', 'closeness')
+    assert 'no images but depth (/depth0/image/compressed' in (
+        midas_depth('bag', 'depth', 'out', *MODEL, *only).stderr
+    )
     assert midas_depth('bag', 'in', 'out', *MODEL, *only).exit_code == 0
     topics = [topic for topic, _, _ in contents(tmp_path / 'out')]
     assert sorted(topics) == ['/back/color/closeness'] * 2 + ['/front/closeness'] * 3
@@ -226,6 +243,19 @@ def test_all_cameras_with_calibration_are_taken_and_depth_images_are_not(midas_d
     assert 'there are no images on /nowhere; its topics are: /back/color/camera_info' in (
         midas_depth('bag', 'in', 'no', *MODEL, '--topic', 'nowhere', '--force').stderr
     )
+
+
+def test_a_compressed_topic_may_have_any_name(midas_depth, tmp_path):
+    messages = [
+        (time, topic.replace('image_raw/compressed', 'image_rect_compressed'), message)
+        for time, topic, message in camera('/cam_front', 3, True)
+    ]
+    write_bag(tmp_path / 'in', messages)
+    wish = ('--topic', '/cam_front/image_rect_compressed')
+    for name, arguments in (('one', ()), ('two', wish)):
+        result = midas_depth('bag', 'in', name, *MODEL, '--only', 'closeness', *arguments)
+        assert result.exit_code == 0, result.output
+        assert [topic for topic, _, _ in contents(tmp_path / name)] == ['/cam_front/closeness'] * 3
 
 
 def test_parameters_come_from_files_and_the_command_line(midas_depth, tmp_path):

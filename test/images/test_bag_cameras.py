@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from midas_depth_ros.images.sources import UnclearTopic
-from midas_depth_ros.images.sources.bag_cameras import BagCamera, find_cameras
+from midas_depth_ros.images.sources.bag_cameras import find_cameras
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
@@ -61,10 +61,57 @@ def test_what_is_not_clear_is_refused_with_the_choice(topics, wishes, said):
         ({RECT: IMAGE, '/a/camera_info': INFO}, {}, [('a', RECT, A_INFO)]),
         ({**ONE, '/a/x/compressedDepth': COMPRESSED}, {}, [('a', RAW, A_INFO)]),
         ({**ONE, '/b/image_raw': IMAGE}, {}, [('a', RAW, A_INFO)]),
+        # The type says what a topic is, whatever it is called.
+        (
+            {'/a/rect_compressed': COMPRESSED, A_INFO: INFO},
+            {},
+            [('a', '/a/rect_compressed', A_INFO)],
+        ),
+        (
+            {'/image_compressed': COMPRESSED, ROOT_INFO: INFO},
+            {},
+            [('camera', '/image_compressed', ROOT_INFO)],
+        ),
+        (
+            {'/a/jpg': COMPRESSED, A_INFO: INFO},
+            {'wanted_topics': ['/a/jpg']},
+            [('a', '/a/jpg', A_INFO)],
+        ),
+        ({'/a/jpg': COMPRESSED}, {'wanted_cameras': ['a']}, [('a', '/a/jpg', '')]),
+        (
+            {'/a/x/compressed': IMAGE, '/a/x/camera_info': INFO},
+            {},
+            [('a/x', '/a/x/compressed', '/a/x/camera_info')],
+        ),
+        ({'/a/compressed': COMPRESSED, A_INFO: INFO}, {}, [('a', '/a/compressed', A_INFO)]),
+        (
+            {
+                '/a/compressed': COMPRESSED,
+                A_INFO: INFO,
+                '/b/compressed': COMPRESSED,
+                '/b/camera_info': INFO,
+            },
+            {},
+            [('a', '/a/compressed', A_INFO), ('b', '/b/compressed', '/b/camera_info')],
+        ),
+        (
+            {
+                **ONE,
+                RAW + '/zstd': COMPRESSED,
+                JPEG: COMPRESSED,
+                RAW + '/compressedDepth': COMPRESSED,
+            },
+            {},
+            [('a', RAW, A_INFO)],
+        ),
+        ({JPEG: COMPRESSED, RAW + '/zstd': COMPRESSED, A_INFO: INFO}, {}, [('a', JPEG, A_INFO)]),
     ],
 )
 def test_cameras_are_image_topics_with_their_camera_info(topics, wishes, found):
-    assert find_cameras(topics, **wishes) == [BagCamera(*each) for each in found]
+    cameras = find_cameras(topics, **wishes)
+    assert [(each.name, each.image, each.info) for each in cameras] == found
+    for each in cameras:
+        assert each.transport == {IMAGE: 'raw', COMPRESSED: 'compressed'}[topics[each.image]]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +133,3 @@ def test_a_camera_that_is_named_twice_is_one(topics, cameras, found):
 def test_two_topics_of_one_camera_are_refused_however_they_are_named(cameras):
     with pytest.raises(UnclearTopic, match='are of one camera'):
         find_cameras({**ONE, RECT: IMAGE}, [RECT], cameras)
-
-
-def test_the_transport_of_a_camera_is_that_of_its_topic():
-    assert [BagCamera('a', topic, '').transport for topic in (RAW, JPEG)] == ['raw', 'compressed']

@@ -211,14 +211,14 @@ def test_data_may_be_any_bytes(container):
 @pytest.mark.parametrize('progressive', [0, 1])
 def test_a_jpeg_cut_anywhere_is_refused(progressive):
     data = jpeg(colourful(16, 24), cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
-    for length in range(3, len(data)):
+    for length in range(3, len(data) - 2):
         with pytest.raises(errors.TruncatedPicture):
             decoded(data[:length])
 
 
 def test_a_jpeg_cut_and_filled_with_zeros_is_refused():
     data = jpeg(noise(48, 64))
-    with pytest.raises(errors.TruncatedPicture, match=f'{len(data)} bytes.*cut short'):
+    with pytest.raises(errors.TruncatedPicture, match=r'bytes.*cut short'):
         decoded(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
 
 
@@ -282,11 +282,14 @@ def two_headers():
 SMALL = jpeg(colourful(16, 24))
 FRAME = next(part for part in segments_of(SMALL) if part[:2] == b'\xff\xc0')
 
+SCAN_HEADER = segments_of(SMALL)[-1][:14]
+
 # Bytes, format, the error, and what its text must say.
 REFUSED = (
     (b'', 'jpeg', errors.DataTooShort, ['empty']),
     (b'\0\0\0\1\x67\x42', '', errors.UnsupportedFormat, ['neither JPEG', 'publish']),
-    (b'II*\0' + bytes(50), 'mono8; tiff compressed ', errors.UnsupportedFormat, ['II*']),
+    (b'II*\0' + bytes(50), 'mono8; tiff compressed ', errors.CorruptPicture, ['tags']),
+    (b'GIF89a' + bytes(50), 'mono8; gif compressed ', errors.UnsupportedFormat, ['GIF89a']),
     (b'BM' + bytes(50), 'bmp', errors.UnsupportedFormat, ['BM']),
     (SMALL, 'h264', errors.UnsupportedFormat, ["'h264'", 'video', 'republish']),
     (SMALL, 'hevc;nv12;bgr8;bgr8', errors.UnsupportedFormat, ['hevc']),
@@ -305,7 +308,7 @@ REFUSED = (
     (SMALL.replace(FRAME, b'\xff\xc0\0\1'), 'jpeg', errors.CorruptPicture, ['without a length']),
     (SMALL.replace(FRAME, b'xx' + FRAME), 'jpeg', errors.CorruptPicture, ['no marker']),
     (SMALL[:2] + b'\xff\xfe\0\2' * 2000 + SMALL[2:], '', errors.CorruptPicture, ['1000']),
-    (SMALL[:-2] + b'\xff\xda' * 200 + SMALL[-2:], '', errors.CorruptPicture, ['201 scans']),
+    (SMALL[:-2] + SCAN_HEADER * 200 + SMALL[-2:], '', errors.CorruptPicture, ['100 scans']),
     (write_png(noise(2, 2), size=(2**31 - 1, 2**31 - 1)), '', errors.PictureTooLarge, ['2147']),
     (write_png(noise(2, 2), size=(0, 2)), '', errors.EmptyPicture, ['0x2']),
     (b'\x89PNG\r\n\x1a\n' + bytes(50), '', errors.CorruptPicture, ['not with its header']),

@@ -142,7 +142,7 @@ def test_odd_names_of_sources_are_not_there(tmp_path: Path, monkeypatch, name: s
         ('a: [', 'no YAML'),
         ('[' * 5000, 'nested too deeply'),
         ('9' * 5000, 'no YAML'),
-        ('2023-99-99', 'no YAML'),
+        ('!!timestamp 2023-99-99', 'no YAML'),
         ('!!python/object:os.system x', 'no YAML'),
         ('\x00', 'no YAML'),
     ],

@@ -59,6 +59,8 @@ def attempt(function, message):
 def outcome(check, decode, message):
     """The name of the ImageError, or the picture. What the check refuses must not be decoded."""
     refusal = attempt(check, message)
+    if isinstance(refusal, str):  # what is unusual, but good
+        refusal = None
     result = attempt(decode, message)
     if isinstance(result, ImageError):
         assert 0 < len(str(result)) < 600

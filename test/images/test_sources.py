@@ -444,12 +444,6 @@ def test_folder_without_pictures(tmp_path: Path) -> None:
         open_source(tmp_path)
 
 
-def test_bag_of_ros_1_gets_the_command_that_converts_it(tmp_path: Path) -> None:
-    (tmp_path / 'old.bag').write_bytes(b'#ROSBAG V2.0\n')
-    with pytest.raises(UnknownSource, match='rosbags-convert'):
-        open_source(tmp_path / 'old.bag')
-
-
 def test_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / 'mine.png', picture(1))
     monkeypatch.setenv('HOME', str(tmp_path))

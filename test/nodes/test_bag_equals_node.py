@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from midas_depth_ros import cli
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.nodes import camera_output, depth_node, metric_output
-from midas_depth_ros.nodes.bag_writer import canonical, ros_types
+from midas_depth_ros.nodes.bag_writer import canonical, offered, ros_types
 from midas_depth_ros.nodes.depth_node import DepthNode
 
 from .test_metric_topics import MOUNT, box, scene_depth
@@ -82,7 +82,10 @@ def test_the_bag_holds_what_the_node_publishes(ros, make_estimator, tmp_path, tr
     assert 'at 1700000000206000000 ns' in result.output
     written, times, connections = read(tmp_path / 'out')
 
-    live = over_dds(ros, make_estimator, bag, transport, written)
+    live, quality = over_dds(ros, make_estimator, bag, transport, written)
+    assert {topic: each.ext.offered_qos_profiles for topic, each in connections.items()} == {
+        topic: [quality[topic]] for topic in connections
+    }
     store, _ = ros_types()
     assert set(connections) == {f'/camera/{name}' for name in KINDS}
     for topic, messages in live.items():
@@ -100,7 +103,7 @@ def test_the_bag_holds_what_the_node_publishes(ros, make_estimator, tmp_path, tr
 
 
 def over_dds(ros, make_estimator, bag, transport, written):
-    """What a depth_node publishes of the bag, by topic."""
+    """What a depth_node publishes of the bag, and the quality that it offers, by topic."""
     parameters = {**PARAMETERS, 'process_every_frame': True, 'transport': transport}
     node = ros.make_node(DepthNode, make_estimator, parameters=parameters)
     live = {f'/camera/{name}': ros.collect(kind, f'/camera/{name}') for name, kind in KINDS.items()}
@@ -130,4 +133,4 @@ def over_dds(ros, make_estimator, bag, transport, written):
         what='as many messages as the bag has',
     )
     ros.spin_for(0.2)
-    return live
+    return live, {each.topic_name: offered(each.qos_profile) for each in node.publishers}

@@ -12,13 +12,16 @@ from bags import JAZZY, START_NS, camera_info_message, raw_message
 from fakes import BrightnessEstimator, SceneEstimator
 from geometry_msgs.msg import TransformStamped
 from rclpy.serialization import serialize_message
+from rosbags.interfaces import QosHistory, QosReliability
 from sensor_msgs.msg import Imu
 
 from midas_depth_ros.geometry import CameraMount
 from midas_depth_ros.images.sources.bag_cameras import BagCamera
 from midas_depth_ros.images.sources.bag_storage import Recorded
 from midas_depth_ros.nodes.bag_pipeline import OUTPUTS, BagPipeline
+from midas_depth_ros.nodes.bag_writer import offered
 from midas_depth_ros.nodes.declarations import build
+from midas_depth_ros.nodes.quality_of_service import REPLAY_OUTPUT
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 
 from .test_metric_topics import MOUNT, POSE, box, scene_depth
@@ -171,3 +174,27 @@ def test_a_picture_of_any_shape_is_done_with_every_option_at_its_bound(shape):
         ((_, heatmap),) = made.process(picture)
         assert (heatmap.height, heatmap.width) == shape
     assert not said
+
+
+def test_an_output_offers_what_the_parameters_override():
+    """As the node's own publisher does, which rclpy makes of the same parameters."""
+    prefix = 'qos_overrides./front/left/{}.publisher.'
+    overrides = {
+        prefix.format('heatmap/image') + 'reliability': 'best_effort',
+        prefix.format('heatmap/image') + 'depth': 7,
+        prefix.format('scan') + 'history': 'keep_all',
+        'qos_overrides./front/left/image_rect.subscription.depth': 3,
+    }
+    settings = build(DepthNodeSettings, {})
+    line = BagPipeline(BrightnessEstimator(), settings, [CAMERA], (), print, print, overrides)
+    found = {name: offered(each.profile) for name, each in line.outputs.items()}
+    usual = offered(REPLAY_OUTPUT)
+    assert found.pop('/front/left/heatmap/image') == usual._replace(
+        reliability=QosReliability.BEST_EFFORT, depth=7
+    )
+    assert found.pop('/front/left/scan') == usual._replace(history=QosHistory.KEEP_ALL)
+    assert set(found.values()) == {usual}
+    for policy, value in (('history', 'all'), ('depth', 'deep'), ('depth', -1), ('reliability', 1)):
+        wrong = {prefix.format('scan') + policy: value}
+        with pytest.raises(ValueError, match=policy):
+            BagPipeline(BrightnessEstimator(), settings, [CAMERA], (), print, print, wrong)

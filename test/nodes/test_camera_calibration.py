@@ -213,3 +213,13 @@ class TestChoice:
         choice = Calibration('', NAN, False)
         assert not choice.has_any
         assert choice.info_for(self.frame(False)) is None
+
+
+def test_numbers_may_have_an_exponent_without_a_point(path: Path) -> None:
+    """As yaml-cpp writes them, and with it camera_calibration's C++ relatives."""
+    for text in ('1e-05', '-1E-5', '5e-1', '1e+3', '.5e2'):
+        path.write_text(FILE.replace('0.000141', text))
+        assert read_calibration(path).d[3] == float(text)
+    path.write_text(FILE.replace('0.000141', '"1e-05"'))
+    with pytest.raises(CalibrationError, match="'1e-05'"):
+        read_calibration(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from midas_depth_ros.images.checks import MAX_PIXELS
 from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources.bag import Bag
-from midas_depth_ros.images.sources.bag_messages import is_bag_file, is_bag_folder
+from midas_depth_ros.images.sources.bag_messages import ROS1_SUFFIX, is_bag_file, is_bag_folder
 from midas_depth_ros.images.sources.errors import (
     SourceError,
     SourceLost,
@@ -78,13 +78,8 @@ def open_source(
         if is_bag_folder(path):
             return Bag(path, topic, max_pixels, warn, bit_depth)
         return PictureFiles(path, max_pixels, warn, bit_depth)
-    if is_bag_file(path):
+    if is_bag_file(path) or path.suffix == ROS1_SUFFIX:
         return Bag(path, topic, max_pixels, warn, bit_depth)
-    if path.suffix == '.bag':
-        raise UnknownSource(
-            f'{path}: this is a bag of ROS 1: convert it with rosbags-convert --src {path} '
-            f'--dst {path.with_suffix("")}'
-        )
     if is_picture(path):
         return PictureFiles(path, max_pixels, warn, bit_depth)
     return VideoFile(path, max_pixels, warn)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from midas_depth_ros.images.bit_depth import BitDepth
+from midas_depth_ros.images.compressed import Format
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.errors import SourceError, UnclearTopic, UnreadableSource
@@ -20,7 +21,12 @@ from midas_depth_ros.images.sources.frames import Frame, Source, Warn
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
-COMPRESSED_ENDING = '/compressed'
+# What image_transport's plugins put behind the topic of the raw images.
+TRANSPORT_ENDINGS = (
+    *('/compressed', '/compressedDepth', '/theora', '/ffmpeg', '/foxglove', '/zstd', '/zlib'),
+    *('/avif', '/h264', '/h265', '/depthz', '/svtav1'),
+)
+DEPTH_ENDING = '/compressedDepth'
 NANOSECONDS = 1_000_000_000
 
 # What damaged bytes come to in the library besides its own errors.
@@ -41,20 +47,22 @@ class Bag(Source):
         self._warn = warn
         self._types = message_types()
         self._bag = BagMessages(path)
-        self.topic = choose_topic(path, self._bag.topics, topic)
-        info_topic = camera_info_topic(self.topic)
-        self._info_topic = info_topic if self._bag.topics.get(info_topic) == CAMERA_INFO else ''
+        left_out = () if topic else depth_topics(self._bag)
+        self.topic = choose_topic(path, self._bag.topics, topic, left_out)
+        self.length = self._bag.counts[self.topic]
+        self._info_topic = info_of(self.topic, self._bag.topics)
         self.has_camera_info = bool(self._info_topic)
 
     def __iter__(self) -> Iterator[Frame]:
-        index, first_ns, info = -1, 0, self._first_camera_info()
+        index, info = -1, self._first_camera_info()
+        first_ns: int | None = None
         bit_depth = BitDepth(self._bit_depth)
         for kind, time_ns, message in self._messages():
             if kind == CAMERA_INFO:
                 info = message
                 continue
             index += 1
-            first_ns = first_ns or time_ns
+            first_ns = time_ns if first_ns is None else first_ns
             yield Frame(
                 f'{self.name} {self.topic} message {index}',
                 time_ns=max(0, time_ns - first_ns),
@@ -118,11 +126,14 @@ def message_types() -> Any:
     return get_typestore(Stores.ROS2_HUMBLE)
 
 
-def choose_topic(path: Path, topics: dict[str, str], wanted: str) -> str:
+def choose_topic(
+    path: Path, topics: dict[str, str], wanted: str, leave_out: Collection[str] = ()
+) -> str:
     """The image topic to read: the wanted one, else the only one of the bag's topics and types.
 
-    An image topic and its `/compressed` sibling are one camera: the former is taken.
-    Raises UnclearTopic, which lists what there is.
+    An image topic and its `/compressed` sibling are one camera: the former is taken. leave_out:
+    image topics that are no pictures, unless there are no others. Raises UnclearTopic, which lists
+    what there is.
     """
     images = sorted(name for name, kind in topics.items() if kind in (IMAGE, COMPRESSED_IMAGE))
     listed = ', '.join(f'{name} ({kind})' for name, kind in sorted(topics.items())) or 'none at all'
@@ -138,7 +149,8 @@ def choose_topic(path: Path, topics: dict[str, str], wanted: str) -> str:
             f'{path}: the bag has no images: record an Image or CompressedImage topic; '
             f'its topics are: {listed}'
         )
-    cameras = {image_topic(name) for name in images}
+    images = [name for name in images if name not in leave_out] or images
+    cameras = {base_of(name, topics) for name in images}
     if len(cameras) > 1:
         raise UnclearTopic(
             f'{path}: the bag has images on several topics: name one in the parameter topic: '
@@ -147,14 +159,51 @@ def choose_topic(path: Path, topics: dict[str, str], wanted: str) -> str:
     return next((name for name in images if name in cameras), images[0])
 
 
-def image_topic(topic: str) -> str:
-    """The topic of the raw images that belong to a raw or compressed one."""
-    return topic[: -len(COMPRESSED_ENDING)] if topic.endswith(COMPRESSED_ENDING) else topic
+def depth_topics(bag: BagMessages) -> set[str]:
+    """The image topics whose first message is a depth image, not a picture."""
+    from rosbags.serde import SerdeError
+
+    store, found = message_types(), set()
+    for topic, kind in bag.topics.items():
+        if kind not in (IMAGE, COMPRESSED_IMAGE):
+            continue
+        if kind == COMPRESSED_IMAGE and topic.endswith(DEPTH_ENDING):
+            found.add(topic)
+        first = bag.first(topic)
+        if first is None or first.kind != kind:
+            continue
+        # What cannot be read is a matter of the frame, and is said there.
+        with contextlib.suppress(SerdeError, *MESSAGE_FAULTS):
+            message: Any = store.deserialize_cdr(first.data, kind)
+            text = message.encoding if kind == IMAGE else message.format
+            if Format.of(text).is_measurement:  # an encoding alone is a format, too
+                found.add(topic)
+    return found
 
 
-def camera_info_topic(topic: str) -> str:
-    """Where image_transport expects the CameraInfo of an image topic: beside it."""
-    return image_topic(topic).rpartition('/')[0] + '/camera_info'
+def base_of(topic: str, topics: Mapping[str, str]) -> str:
+    """The topic of the raw images that belong to an image topic of a bag (name -> type).
+
+    Where a camera_info lies beside a compressed topic itself, and not where image_transport expects
+    it, there never was another.
+    """
+    ending = next((each for each in TRANSPORT_ENDINGS if topic.endswith(each)), '')
+    if topics.get(topic) != COMPRESSED_IMAGE or not ending:
+        return topic
+    base = topic.removesuffix(ending)
+    infos = [topics.get(beside(each)) == CAMERA_INFO for each in (base, topic)]
+    return topic if infos == [False, True] else base
+
+
+def info_of(topic: str, topics: Mapping[str, str]) -> str:
+    """The topic of the CameraInfo of an image topic; '' where there is none."""
+    info = beside(base_of(topic, topics))
+    return info if topics.get(info) == CAMERA_INFO else ''
+
+
+def beside(topic: str) -> str:
+    """Where image_transport expects the CameraInfo of a raw image topic."""
+    return topic.rpartition('/')[0] + '/camera_info'
 
 
 def stamp_of(message: Any) -> int:

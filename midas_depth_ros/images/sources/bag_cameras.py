@@ -1,50 +1,39 @@
 """Which topics of a bag are cameras: an image topic with the camera_info that belongs to it.
 
-Names and types in, cameras out; what is not clear is refused with what there is to choose. Depth
-images, which have the same type, are told by their encoding.
+Names and types in, cameras out; what is not clear is refused with what there is to choose. The type
+tells what an image topic is, not its name; depth images, which have the same, are told by their
+encoding (`bag.depth_topics`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from midas_depth_ros.images.sources.bag import (
-    CAMERA_INFO,
-    COMPRESSED_ENDING,
     COMPRESSED_IMAGE,
     IMAGE,
-    MESSAGE_FAULTS,
-    camera_info_topic,
-    image_topic,
+    base_of,
+    info_of,
 )
-from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.errors import UnclearTopic
 
 USUAL = 'image_raw'
 ROOT_CAMERA = 'camera'  # the name of a camera whose topics have no namespace
-TRANSPORTS = ('raw', 'compressed')
-# Encodings of depth images (REP 118) and other measurements: nothing to look at with a network.
-MEASUREMENTS = ('16UC1', '16SC1', '32FC1', '32SC1', '64FC1')
+TRANSPORTS = {IMAGE: 'raw', COMPRESSED_IMAGE: 'compressed'}
 
 
 @dataclasses.dataclass(frozen=True)
 class BagCamera:
     """A camera of a bag: its name, which is the namespace of its topics, and these topics.
 
-    info: '' where there is none.
+    info: '' where there is none. transport: 'raw' or 'compressed', by the type of `image`.
     """
 
     name: str
     image: str
     info: str
-
-    @property
-    def transport(self) -> str:
-        """'raw' or 'compressed'."""
-        return TRANSPORTS[self.image.endswith(COMPRESSED_ENDING)]
+    transport: str = TRANSPORTS[IMAGE]
 
 
 def find_cameras(
@@ -61,7 +50,8 @@ def find_cameras(
     one camera. transport: 'raw', 'compressed', or '' for raw where there is both. leave_out: image
     topics that are no pictures, unless they are wanted. Raises UnclearTopic.
     """
-    images = {name for name, kind in topics.items() if is_image(name, kind, transport)}
+    wanted_kinds = [kind for kind, name in TRANSPORTS.items() if transport in ('', name)]
+    images = {name for name, kind in topics.items() if kind in wanted_kinds}
     if wanted_topics or wanted_cameras:
         names = ['/' + name.strip('/') for name in wanted_topics]
         unknown = [name for name in names if name not in images]
@@ -71,61 +61,37 @@ def find_cameras(
         wanted += [_in_namespace(name.strip('/'), images, topics) for name in wanted_cameras]
         return _distinct(list(dict.fromkeys(wanted)))
     usual = {name for name in images if name not in leave_out}
-    with_info = {name for name in usual if camera_info_topic(name) in _infos(topics)}
-    names = sorted({namespace_of(name) for name in (with_info or usual)})
+    with_info = {name for name in usual if info_of(name, topics)}
+    names = sorted({namespace_of(name, topics) for name in (with_info or usual)})
     if not names or (not with_info and len(names) > 1):
-        reason = 'no images' if not names else 'images of several cameras, none with a camera_info'
+        reason = 'images of several cameras, none with a camera_info'
+        if not names:
+            depth = ', '.join(sorted(images))
+            reason = f'no images but depth ({depth})' if depth else 'no images'
         raise UnclearTopic(f'the bag has {reason}: name one by --topic; {_listed(topics)}')
     return [_in_namespace(name, with_info or usual, topics) for name in names]
 
 
-def depth_topics(bag: BagMessages) -> set[str]:
-    """The image topics whose first message is a depth image, not a picture."""
-    from rosbags.serde import SerdeError
-    from rosbags.typesys import Stores, get_typestore
-
-    store = get_typestore(Stores.ROS2_HUMBLE)  # Image is the same in all of them
-    found = set()
-    for topic in [name for name, kind in bag.topics.items() if kind == IMAGE]:
-        first = bag.first(topic)
-        if first is None:
-            continue
-        # What cannot be read is a matter of the frame, and is said there.
-        with contextlib.suppress(SerdeError, *MESSAGE_FAULTS):
-            message: Any = store.deserialize_cdr(first.data, IMAGE)
-            if message.encoding in MEASUREMENTS:
-                found.add(topic)
-    return found
-
-
-def is_image(name: str, kind: str, transport: str = '') -> bool:
-    """Whether a topic carries pictures, by its type, its name and the transport wanted."""
-    if kind == IMAGE:
-        return transport in ('', 'raw')
-    compressed = kind == COMPRESSED_IMAGE and name.endswith(COMPRESSED_ENDING)
-    return compressed and transport in ('', 'compressed')
-
-
-def namespace_of(topic: str) -> str:
+def namespace_of(topic: str, topics: Mapping[str, str]) -> str:
     """The camera's name: what comes before the last part of the raw image topic."""
-    return image_topic(topic).rpartition('/')[0].lstrip('/')
+    return base_of(topic, topics).rpartition('/')[0].lstrip('/')
 
 
 def _in_namespace(namespace: str, images: Collection[str], topics: Mapping[str, str]) -> BagCamera:
-    ours = sorted(name for name in images if namespace_of(name) == namespace)
-    bases = sorted({image_topic(name) for name in ours})
+    ours = sorted(name for name in images if namespace_of(name, topics) == namespace)
+    bases = sorted({base_of(name, topics) for name in ours})
     usual = [base for base in bases if base.endswith('/' + USUAL)]
     if not usual and len(bases) != 1:
         what = f'several images: {", ".join(ours)}: name one by --topic' if ours else 'no images'
         raise UnclearTopic(f'/{namespace} has {what}; {_listed(topics)}')
     base = (usual or bases)[0]
-    return _camera(base if base in ours else base + COMPRESSED_ENDING, topics)
+    # The raw one comes before its siblings in the order of names, and `compressed` before others.
+    return _camera(next(name for name in ours if base_of(name, topics) == base), topics)
 
 
 def _camera(topic: str, topics: Mapping[str, str]) -> BagCamera:
-    info = camera_info_topic(topic)
-    known = info if info in _infos(topics) else ''
-    return BagCamera(namespace_of(topic) or ROOT_CAMERA, topic, known)
+    name = namespace_of(topic, topics) or ROOT_CAMERA
+    return BagCamera(name, topic, info_of(topic, topics), TRANSPORTS[topics[topic]])
 
 
 def _distinct(cameras: list[BagCamera]) -> list[BagCamera]:
@@ -137,10 +103,6 @@ def _distinct(cameras: list[BagCamera]) -> list[BagCamera]:
             'names: name one of them'
         )
     return cameras
-
-
-def _infos(topics: Mapping[str, str]) -> set[str]:
-    return {name for name, kind in topics.items() if kind == CAMERA_INFO}
 
 
 def _listed(topics: Mapping[str, str]) -> str:

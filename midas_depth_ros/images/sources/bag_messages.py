@@ -37,13 +37,13 @@ from midas_depth_ros.images.sources.chunked_bags import (
     UNPACKED_BYTES,
     UNPACKED_RATIO,
     McapStorage,
-    Ros1Storage,
 )
 from midas_depth_ros.images.sources.errors import (
     SourceNotFound,
     UnknownSource,
     UnreadableSource,
 )
+from midas_depth_ros.images.sources.ros1_bag import Ros1Storage
 from midas_depth_ros.images.sources.sqlite_bag import MAGIC as SQLITE_MAGIC
 from midas_depth_ros.images.sources.sqlite_bag import SqliteStorage
 
@@ -83,8 +83,20 @@ class BagMessages:
             self.topics.update(file.topics)
             for topic, count in file.counts.items():
                 self.counts[topic] = self.counts.get(topic, 0) + count
+        foreign = {topic: kind for file in self._files for topic, kind in file.foreign.items()}
+        if foreign and not set(self.topics) - set(foreign):
+            listed = ', '.join(f'{topic} ({kind})' for topic, kind in sorted(foreign.items())[:5])
+            raise UnreadableSource(
+                f'{path}: its messages are not of ROS: {listed}: give a recording whose messages '
+                'are encoded as cdr (ROS 2) or ros1'
+            )
         if not self.topics and self.damage:
             raise UnreadableSource(f'{path}: {self.damage}; {self._remedy()}')
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be said of a bag that is sound."""
+        return [printable(note) for file in self._files for note in file.notes]
 
     @property
     def damage(self) -> str:

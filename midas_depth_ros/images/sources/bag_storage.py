@@ -33,7 +33,8 @@ class Recorded(NamedTuple):
 class Storage(abc.ABC):
     """A file of a bag. topics: name -> type. counts: name -> number of messages that are known of.
 
-    damage: what is wrong with it, in words; complete when all messages have been read.
+    damage: what is wrong with it, in words; complete when all messages have been read. foreign:
+    topic -> what its messages are, where ROS cannot read them. notes: what else has to be said.
     """
 
     name: str  # of the format, as rosbag2 calls it
@@ -43,6 +44,8 @@ class Storage(abc.ABC):
         self.topics: dict[str, str] = {}
         self.counts: dict[str, int] = {}
         self.damage: list[str] = []
+        self.foreign: dict[str, str] = {}
+        self.notes: list[str] = []
         self.unsaid = 0  # further damage, of which only the number is kept
 
     @abc.abstractmethod

@@ -1,7 +1,8 @@
-"""MCAP files and bags of ROS 1: records in chunks, with an index at the end if they were closed.
+"""MCAP files (mcap.dev/spec): records in chunks, with an index at the end if they were closed.
 
-Formats: mcap.dev/spec and wiki.ros.org/Bags/Format/2.0. Where the index is whole it tells what
-there is; else the records are gone through from the beginning, up to where the file is cut.
+What they have in common with bags of ROS 1 (`ros1_bag`) is here, too. Where the index is whole it
+tells what there is; else the records are gone through from the beginning, up to where the file is
+cut.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import heapq
+import re
 import struct
 import zlib
 from collections.abc import Collection, Iterator
@@ -27,7 +29,6 @@ MOST_SUMMARY_BYTES = MOST_BYTES
 # What a file may unpack to in one pass. Black pictures get a thousand times smaller; who makes more
 # of less wants to keep somebody busy.
 UNPACKED_BYTES, UNPACKED_RATIO = 4 << 30, 1000
-NANOSECONDS = 1_000_000_000
 
 Found = tuple[int, int, int, int]  # of a message: channel, time in ns, first and last byte of data
 
@@ -99,6 +100,8 @@ class ChunkedStorage(Storage):
         data = self._data_of(file, part)
         for channel, time_ns, start, end in self._within(data, part):
             topic, kind = self.channels.get(channel, ('', ''))
+            if channel not in self.channels:
+                self._unknown(channel)
             if topic in topics:
                 cdr = self._as_cdr(topic, kind, data[start:end])
                 if cdr is not None:
@@ -139,6 +142,9 @@ class ChunkedStorage(Storage):
     def _bad_part(self, part: Part, fault: str) -> None:
         self.damaged(f'the chunk at byte {part.offset} is damaged ({fault})')
 
+    def _unknown(self, channel: int) -> None:
+        self.damaged(f'messages of channel {channel}, which it does not describe, are left out')
+
     def _measure(self, file: BinaryIO, part: Part) -> None:
         """Go through a part to know its channels, counts and times; keep it if it has messages."""
         first_ns, seen = None, set()
@@ -146,6 +152,8 @@ class ChunkedStorage(Storage):
             if channel in self.channels:
                 self.add_topic(*self.channels[channel], 1)
                 seen.add(channel)
+            else:
+                self._unknown(channel)
             first_ns = time_ns if first_ns is None else min(first_ns, time_ns)
         if first_ns is not None:
             part.start_ns, part.channels = first_ns, frozenset(seen)
@@ -157,6 +165,22 @@ class ChunkedStorage(Storage):
 
     def _as_cdr(self, topic: str, kind: str, data: bytes) -> bytes | None:
         return data
+
+    def converted(self, topic: str, kind: str, data: bytes) -> bytes | None:
+        """A message of ROS 1 as ROS 2 would have serialised it; None where that cannot be."""
+        from rosbags.serde import SerdeError
+        from rosbags.typesys import Stores, get_typestore
+
+        # Images and CameraInfo are the same in both; Humble has the Range of ROS 1, too.
+        store = get_typestore(Stores.ROS2_HUMBLE)
+        if kind not in store.fielddefs:
+            self.damaged(f'{topic}: {shown(kind)} is no type that ROS 2 knows')
+            return None
+        try:
+            return bytes(store.ros1_to_cdr(data, kind))
+        except (SerdeError, AssertionError, OverflowError, *DAMAGE) as error:
+            self.damaged(f'{topic}: a message that is none: {error}')
+            return None
 
 
 class McapStorage(ChunkedStorage):
@@ -174,7 +198,8 @@ class McapStorage(ChunkedStorage):
     def __init__(self, path: Path) -> None:
         """Raises UnreadableSource and UnreadableFile."""
         super().__init__(path)
-        self._schemas: dict[int, str] = {}
+        self._schemas: dict[int, tuple[str, str]] = {}  # name and encoding
+        self._of_ros1: set[str] = set()  # topics
         with open_file(path) as file:
             if file.read(len(self.MAGIC)) != self.MAGIC:
                 raise UnreadableSource(f'{path}: it does not begin as an MCAP file does')
@@ -200,16 +225,31 @@ class McapStorage(ChunkedStorage):
 
     def _define(self, kind: int, record: bytes) -> None:
         if kind == self.SCHEMA:
-            number, name, _ = struct.unpack_from('<H', record)[0], *_text(record, 2)
-            self._schemas[number] = name
+            (number,) = struct.unpack_from('<H', record)
+            name, position = _text(record, 2)
+            self._schemas[number] = name, _text(record, position)[0]
             return
         number, schema = struct.unpack_from('<HH', record)
         topic, position = _text(record, 4)
-        encoding, _ = _text(record, position)
-        name = self._schemas.get(schema, 'a type that is not said')
-        # Only CDR is ROS 2; the type of others says what they are.
-        self.channels[number] = topic, name if encoding == 'cdr' else f'{name} as {encoding}'
-        self.add_topic(*self.channels[number])
+        encoding = _text(record, position)[0].lower()
+        name, described = self._schemas.get(schema, ('a type that is not said', ''))
+        # A profile need not be said, nor an encoding where the schema tells it.
+        encoding = encoding or ENCODING_BY_SCHEMA.get(described, '')
+        if encoding in ROS_ENCODINGS:
+            topic, name = '/' + '/'.join(filter(None, topic.split('/'))), ros_name(name)
+        else:
+            encoding = shown(encoding) if encoding else 'an encoding that is not said'
+            name = f'{name} as {encoding}'
+            self.foreign[topic] = name
+        if encoding == ROS_ENCODINGS[1]:
+            self._of_ros1.add(topic)
+            note = f'{self.path.name} has messages of ROS 1, which are read as those of ROS 2'
+            self.notes = [note]
+        self.channels[number] = topic, name
+        self.add_topic(topic, name)
+
+    def _as_cdr(self, topic: str, kind: str, data: bytes) -> bytes | None:
+        return self.converted(topic, kind, data) if topic in self._of_ros1 else data
 
     def _read_summary(self, file: BinaryIO) -> bool:
         """Whether the end of the file tells all that is in it."""
@@ -245,10 +285,14 @@ class McapStorage(ChunkedStorage):
                 pairs = record[46:][: struct.unpack_from('<I', record, 42)[0]]
                 counts = dict(struct.iter_unpack('<HQ', pairs))
         # Whatever else a writer leaves out of its summary is found by going through the file.
-        if said != sum(counts.values()) or chunks != len(self.parts) or (said and not chunks):
+        if said != sum(counts.values()) or chunks != len(self.parts) or bool(said) != bool(chunks):
             return False
         if not set(counts) <= set(self.channels):
             return False
+        # An index that leaves a channel out is of no use for who looks for that channel.
+        indexed = {channel for part in self.parts for channel in part.channels or ()}
+        if not indexed >= {channel for channel, count in counts.items() if count}:
+            self.parts = [dataclasses.replace(part, channels=None) for part in self.parts]
         for channel, count in counts.items():
             self.add_topic(*self.channels[channel], count)
         return True
@@ -265,7 +309,7 @@ class McapStorage(ChunkedStorage):
         if not len(self.MAGIC) < offset < offset + length <= end or data + packed > end:
             raise Cut('a chunk outside of the file')
         file.seek(offset + 9)
-        _, _, _, checksum = self.CHUNK_HEAD.unpack(_exactly(file, self.CHUNK_HEAD.size))
+        _, _, _, checksum = self.CHUNK_HEAD.unpack(exactly(file, self.CHUNK_HEAD.size))
         # An index need not tell which channels a chunk has.
         return Part(data, packed, plain, compression, checksum, start_ns, False, channels or None)
 
@@ -317,7 +361,19 @@ class McapStorage(ChunkedStorage):
                 self._measure(file, part)
 
 
+# What messages are that can be read: by the encodings that MCAP knows, or by those of schemas.
+ROS_ENCODINGS = ('cdr', 'ros1')
+ENCODING_BY_SCHEMA = {'ros2msg': 'cdr', 'ros2idl': 'cdr', 'omgidl': 'cdr', 'ros1msg': 'ros1'}
 PART_BYTES = 1 << 20  # of messages outside of chunks that are read together
+
+
+def ros_name(name: str) -> str:
+    """The name of a type as ROS 2 has it: of `sensor_msgs/Image`, or as DDS mangles it."""
+    parts = [part for part in re.split('/|::', name) if part]
+    if 'dds_' in parts:
+        parts = [part for part in parts if part != 'dds_']
+        parts[-1:] = [each.removesuffix('_') for each in parts[-1:]]
+    return '/'.join([parts[0], 'msg', parts[1]] if len(parts) == 2 else parts)
 
 
 def _framed(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -339,148 +395,9 @@ def _text(record: bytes, position: int) -> tuple[str, int]:
     return record[position + 4 : end].decode('utf-8', 'replace'), end
 
 
-class Ros1Storage(ChunkedStorage):
-    """A bag of ROS 1. Its messages come out as ROS 2 would have serialised them."""
-
-    name = 'ros1'
-    MAGIC = b'#ROSBAG V2.0\n'
-    MESSAGE, BAG_HEADER, INDEX, CHUNK, CHUNK_INFO, CONNECTION = range(2, 8)
-
-    def __init__(self, path: Path) -> None:
-        """Raises UnreadableSource and UnreadableFile."""
-        super().__init__(path)
-        self._found: list[Part] = []
-        self._counts: dict[int, dict[int, int]] = {}  # number of a part -> connection -> messages
-        self._to_come = -1  # chunks that the index should have; -1: there is none
-        with open_file(path) as file:
-            if file.read(len(self.MAGIC)) != self.MAGIC:
-                raise UnreadableSource(f'{path}: it does not begin as a bag of ROS 1 (2.0) does')
-            self._scan(file)
-
-    def _scan(self, file: BinaryIO) -> None:
-        """Chunks by their heads and the index behind each; those without one are gone through."""
-        position, self._to_come = len(self.MAGIC), -1
-        with contextlib.suppress(*DAMAGE):
-            while position < self._size:
-                position = self._take(file, position)
-        if position < self._size or self._to_come:
-            self.damaged(f'it is cut short, or was not closed, at byte {position} of {self._size}')
-            self._counts.pop(len(self._found) - 1, None)  # perhaps not all of its index
-        for number, part in enumerate(self._found):
-            counts = self._counts.get(number, {})
-            if counts and set(counts) <= set(self.channels):
-                for connection, count in counts.items():
-                    self.add_topic(*self.channels[connection], count)
-                part.channels = frozenset(counts)
-                self.parts.append(part)
-            else:
-                self._measure(file, part)
-
-    def _take(self, file: BinaryIO, position: int) -> int:
-        """Take note of the record at a byte; where the next one is. Raises Cut, or of DAMAGE."""
-        header, start, length = self._head(file, position)
-        kind, end = header['op'][0], start + length
-        if kind == self.CHUNK:
-            compression = header['compression'].decode('ascii')
-            size = min(length, self._size - start)
-            self._found.append(Part(start, size, _u32(header['size']), compression))
-            self._found[-1].is_cut = end > self._size
-        if end > self._size:
-            raise Cut('the file ends within a record')
-        if kind == self.BAG_HEADER and int.from_bytes(header['index_pos'], 'little'):
-            self._to_come = _u32(header['chunk_count'])
-        elif kind == self.CHUNK_INFO:
-            self._to_come -= 1
-        elif kind == self.INDEX and self._found:
-            times, part = file.read(length), self._found[-1]
-            counts = self._counts.setdefault(len(self._found) - 1, {})
-            counts[_u32(header['conn'])] = _u32(header['count'])
-            first_ns = min(_time(times, at) for at in range(0, length, 12))
-            part.start_ns = min(part.start_ns or first_ns, first_ns)
-        elif kind == self.CONNECTION:
-            self._connect(header, file.read(min(length, MOST_HEADER_BYTES)))
-        elif kind == self.MESSAGE:
-            self._found.append(Part(position, end - position, end - position))
-        return end
-
-    def _head(self, file: BinaryIO, position: int) -> tuple[dict[str, bytes], int, int]:
-        """The header of the record at a byte, where its data begin and how long they say to be."""
-        file.seek(position)
-        length = int.from_bytes(_exactly(file, 4), 'little')
-        if length > MOST_HEADER_BYTES:
-            raise Cut(f'a header of {length} bytes')
-        header = _fields(_exactly(file, length))
-        size = int.from_bytes(_exactly(file, 4), 'little')
-        return header, position + 8 + length, size
-
-    def _connect(self, header: dict[str, bytes], data: bytes) -> None:
-        fields = _fields(data)
-        kind = fields['type'].decode('utf-8', 'replace')
-        package, _, name = kind.partition('/')
-        topic = header['topic'].decode('utf-8', 'replace')
-        topic = '/' + '/'.join(part for part in topic.split('/') if part)
-        self.channels[_u32(header['conn'])] = topic, f'{package}/msg/{name.removeprefix("msg/")}'
-        self.add_topic(*self.channels[_u32(header['conn'])])
-
-    def records(self, data: bytes) -> Iterator[Found]:
-        """The messages of a chunk; notes its connections."""
-        position = 0
-        while position < len(data):
-            (length,) = struct.unpack_from('<I', data, position)
-            start = position + 8 + length
-            header = _fields(data[position + 4 : position + 4 + length])
-            end = start + struct.unpack_from('<I', data, position + 4 + length)[0]
-            if end > len(data):
-                raise Cut(f'a record ends after the {len(data)} bytes that there are')
-            kind = header['op'][0]
-            if kind == self.CONNECTION:
-                self._connect(header, data[start:end])
-            elif kind == self.MESSAGE:
-                yield _u32(header['conn']), _time(header['time'], 0), start, end
-            position = end
-
-    def _as_cdr(self, topic: str, kind: str, data: bytes) -> bytes | None:
-        from rosbags.serde import SerdeError
-        from rosbags.typesys import Stores, get_typestore
-
-        # Images and CameraInfo are the same in both; Humble has the Range of ROS 1, too.
-        store = get_typestore(Stores.ROS2_HUMBLE)
-        if kind not in store.fielddefs:
-            self.damaged(f'{topic}: {shown(kind)} is no type that ROS 2 knows')
-            return None
-        try:
-            return bytes(store.ros1_to_cdr(data, kind))
-        except (SerdeError, AssertionError, OverflowError, *DAMAGE) as error:
-            self.damaged(f'{topic}: a message that is none: {error}')
-            return None
-
-
-def _exactly(file: BinaryIO, size: int) -> bytes:
+def exactly(file: BinaryIO, size: int) -> bytes:
+    """So many bytes of a file. Raises Cut."""
     data = file.read(size)
     if len(data) < size:
         raise Cut(f'{len(data)} bytes instead of {size}')
     return data
-
-
-def _fields(data: bytes) -> dict[str, bytes]:
-    """The header of a record: name=value, each with its length before it."""
-    fields: dict[str, bytes] = {}
-    position = 0
-    while position < len(data):
-        (length,) = struct.unpack_from('<I', data, position)
-        field = data[position + 4 : position + 4 + length]
-        name, sign, value = field.partition(b'=')
-        if len(field) < length or not sign:
-            raise Cut('a header without its fields')
-        fields[name.decode('ascii')] = value
-        position += 4 + length
-    return fields
-
-
-def _u32(value: bytes) -> int:
-    return int(struct.unpack('<I', value)[0])
-
-
-def _time(data: bytes, at: int) -> int:
-    seconds, nanoseconds = struct.unpack_from('<II', data, at)
-    return int(seconds) * NANOSECONDS + int(nanoseconds)

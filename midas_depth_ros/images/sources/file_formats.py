@@ -1,4 +1,4 @@
-"""Formats of picture files that no camera topic carries: BMP, TIFF, PGM and PPM.
+"""Formats of picture files by their suffixes that tell it: BMP, TIFF, PGM and PPM.
 
 The bytes of a file go in, (H, W, 3) uint8 RGB comes out. A file may come from anywhere: what it
 says of itself is checked before memory is taken for it, and decoders see only what was checked.
@@ -6,40 +6,25 @@ says of itself is checked before memory is taken for it, and decoders see only w
 
 from __future__ import annotations
 
-import io
 import re
-import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, ImageFile, TiffImagePlugin
+from PIL import BmpImagePlugin
 
 from midas_depth_ros.images.bit_depth import BitDepth, eight_bits, in_colour
 from midas_depth_ros.images.checks import check_size
-from midas_depth_ros.images.compressed import PILLOW_FAULTS, rgb_of
 from midas_depth_ros.images.errors import (
     CorruptPicture,
-    ImageError,
     TruncatedPicture,
     UnsupportedFormat,
     shown,
 )
-from midas_depth_ros.images.tags import only_pixels
+from midas_depth_ros.images.pillow import pillow_picture, sixteen_bits, tiff_picture
 
-# Of a picture that is read in strips or tiles, which may lie over each other; planes are passes.
-MOST_PASSES = 4
-# Pillow's raw modes for colours of 16 bits, which give the high byte of each, and those that give
-# the other one.
-FOREIGN = 'B' if sys.byteorder == 'little' else 'L'
-OTHER_BYTE = {
-    f'{colours};16{order}': f'{colours};16{other}'
-    for colours in ('RGB', 'RGBX', 'RGBA')
-    for order, other in (('L', 'B'), ('B', 'L'), ('N', FOREIGN))
-}
 # Kind, width, height, largest value; comments may come between them, one blank comes behind.
 GAP = rb'(?:\s|#[^\r\n]*[\r\n])+'
 PORTABLE_HEADER = re.compile(rb'(P[2356])' + GAP + GAP.join([rb'(\d{1,9})'] * 3) + rb'\s')
@@ -48,95 +33,7 @@ LONGEST_HEADER = 4096
 
 def bmp_picture(data: bytes, max_pixels: int, bit_depth: BitDepth) -> NDArray[np.uint8]:
     """A BMP as (H, W, 3) uint8 RGB. Raises ImageError."""
-    return _pillow_picture(BmpImagePlugin.BmpImageFile, data, max_pixels, bit_depth)
-
-
-def tiff_picture(data: bytes, max_pixels: int, bit_depth: BitDepth) -> NDArray[np.uint8]:
-    """The first picture of a TIFF as (H, W, 3) uint8 RGB, turned as it says. Raises ImageError."""
-    only = only_pixels(data)
-    return _pillow_picture(TiffImagePlugin.TiffImageFile, only, max_pixels, bit_depth)
-
-
-def _pillow_picture(
-    reader: type[ImageFile.ImageFile], data: bytes, max_pixels: int, bit_depth: BitDepth
-) -> NDArray[np.uint8]:
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # what is wrong with a tag that is not needed
-        try:
-            with reader(io.BytesIO(data)) as picture:
-                check_size(*picture.size, max_pixels)
-                return _rgb_of_file(picture, data, bit_depth)
-        except PILLOW_FAULTS as error:
-            if isinstance(error, ImageError):
-                raise
-            raise CorruptPicture(f'it cannot be decoded ({error}): save it again') from error
-
-
-def _rgb_of_file(
-    picture: ImageFile.ImageFile, data: bytes, bit_depth: BitDepth
-) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of an opened BMP or TIFF. Raises ImageError and what Pillow raises."""
-    tiles = picture.tile
-    passes = sum(area(tile[1]) for tile in tiles) / (picture.width * picture.height)
-    if not 1 <= passes <= MOST_PASSES:
-        raise CorruptPicture(
-            f'its strips or tiles cover it {passes:.2f} times, not once: save it again'
-        )
-    if any(tile[0] == 'bmp_rle' for tile in tiles):
-        raise UnsupportedFormat('its pixels are run-length encoded: save it as PNG')
-    raw_modes = {str(tile[3][0]) for tile in tiles if isinstance(tile[3], tuple)}
-    picture.load()
-    if picture.mode == 'F':
-        raise UnsupportedFormat('its pixels are floats, as in a depth map: give a camera picture')
-    if picture.mode.startswith('I'):  # grey of more than 8 bits, in 16 or 32 bits
-        samples = sixteen_bits(np.asarray(picture))
-        bits = bits_by_its_tags(picture)
-    elif raw_modes and raw_modes <= set(OTHER_BYTE):
-        samples = np.left_shift(rgb_of(picture), 8, dtype=np.uint16)
-        samples |= low_bytes(type(picture), data)
-        bits = 16
-    else:
-        return np.ascontiguousarray(rgb_of(picture))
-    kind = (picture.format, samples.shape)
-    depth = bits if bits < 16 and not bit_depth.given else bit_depth.of(samples, kind)
-    return in_colour(eight_bits(samples, depth))
-
-
-def area(box: tuple[int, int, int, int] | None) -> int:
-    """Pixels of (left, upper, right, lower)."""
-    return 0 if box is None else (box[2] - box[0]) * (box[3] - box[1])
-
-
-def sixteen_bits(values: NDArray[Any]) -> NDArray[np.uint16]:
-    """Integers as uint16. Raises UnsupportedFormat where they do not fit."""
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 0xFFFF:
-        raise UnsupportedFormat(
-            f'its values go from {low} to {high}: give a camera picture of at most 16 bits'
-        )
-    return np.ascontiguousarray(values, np.uint16)
-
-
-def bits_by_its_tags(picture: ImageFile.ImageFile) -> int:
-    """How many bits a grey TIFF says that its samples have."""
-    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
-        return 16
-    return int(picture.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0])
-
-
-def low_bytes(reader: type[ImageFile.ImageFile], data: bytes) -> NDArray[np.uint8]:
-    """(H, W, 3): of colours of 16 bits, of which Pillow gives the high bytes, the others."""
-    with reader(io.BytesIO(data)) as picture:
-        picture.tile = [with_other_byte(tile) for tile in picture.tile]
-        picture.load()
-        return rgb_of(picture)
-
-
-def with_other_byte(tile: Any) -> Any:
-    """The part of a picture that Pillow is to read, with the raw mode for the other byte."""
-    name, *where, (raw_mode, *arguments) = tile
-    make = getattr(type(tile), '_make', tuple)  # a named tuple in newer Pillows
-    return make((name, *where, (OTHER_BYTE[raw_mode], *arguments)))
+    return pillow_picture(BmpImagePlugin.BmpImageFile, data, max_pixels, bit_depth)
 
 
 def portable_picture(data: bytes, max_pixels: int, bit_depth: BitDepth) -> NDArray[np.uint8]:

@@ -14,11 +14,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from midas_depth_ros.images.errors import shown
 from midas_depth_ros.images.files import check_file, open_file
 from midas_depth_ros.images.sources.bag_storage import MOST_BYTES, Recorded, Storage
 from midas_depth_ros.images.sources.errors import UnreadableSource
 
 MAGIC = b'SQLite format 3\0'
+FORMAT, CDR = 'serialization_format', 'cdr'
 # So many rows in a row are looked for behind a damaged page, until there is nothing more.
 LONGEST_GAP = 5000
 ROWS = 'SELECT id, topic_id, timestamp FROM messages WHERE id > ? ORDER BY id'
@@ -101,8 +103,14 @@ class SqliteStorage(Storage):
         # A view by that name could be a query without an end.
         if not {('topics',), ('messages',)} <= set(tables):
             raise sqlite3.DatabaseError('it has no tables topics and messages')
-        for number, topic, kind in connection.execute('SELECT id, name, type FROM topics'):
+        columns = [row[1] for row in connection.execute('PRAGMA table_info(topics)')]
+        form = FORMAT if FORMAT in columns else f"'{CDR}'"
+        for number, topic, kind, encoding in connection.execute(
+            f'SELECT id, name, type, {form} FROM topics'
+        ):
             if isinstance(topic, str) and isinstance(kind, str):
+                if encoding not in (CDR, '', None):
+                    kind = self.foreign[topic] = f'{kind} as {shown(encoding)}'
                 self._topics[number] = topic, kind
                 self.add_topic(topic, kind)
 

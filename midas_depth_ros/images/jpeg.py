@@ -1,0 +1,315 @@
+"""What the bytes of a JPEG say of themselves (ISO/IEC 10918-1, B.2): size, metadata, where it ends.
+
+A JPEG ends at its end marker, whatever follows: a film, another picture, padding. Some cameras send
+none; whether the pixels are all there is then seen by decoding, for which `decoys` makes the bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import random
+import re
+from collections.abc import Iterator
+
+from midas_depth_ros.images.errors import CorruptPicture, TruncatedPicture
+
+END = b'\xff\xd9'
+SCAN, END_CODE, INTERVAL = 0xDA, 0xD9, 0xDD
+# SOF0 to SOF15, among which DHT, JPG and DAC have their numbers.
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+PROGRESSIVE = 0xC2
+HUFFMAN_FRAMES = frozenset((0xC0, 0xC1, PROGRESSIVE))
+# Tables, lines and metadata, which may stand between two scans.
+BETWEEN_SCANS = frozenset((0xC4, 0xCC, 0xDA, *range(0xDB, 0xDE), *range(0xE0, 0xF0), 0xFE))
+# APP0 (JFIF) and APP14 (Adobe) say what the components are; the rest is metadata.
+METADATA = frozenset(range(0xE1, 0xEE)) | {0xEF, 0xFE}
+EXIF, EXIF_HEAD = 0xE1, b'Exif\0\0'
+MOST_SEGMENTS = 1000
+# Each scan of a progressive JPEG passes over the whole picture. Encoders write about ten.
+MOST_SCANS = 100
+# Within a scan 0xFF is followed by 0, a restart or another 0xFF; anything else is the next marker.
+MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
+RESTART = re.compile(rb'\xff[\xd0-\xd7]')
+BLOCK = 8
+COEFFICIENTS = 64
+
+# Bytes that go on where a scan was cut, without 0 and 0xFF in either form.
+_GOING_ON = bytes(random.Random(0).choices(range(1, 255), k=64))
+DECOYS = _GOING_ON, bytes(0xFF - each for each in _GOING_ON)
+# Encoders leave no byte behind the last block; what has so many holds something else.
+EXCESS, LEAST_SCAN = 64, 8
+
+
+class Ending(enum.Enum):
+    """How compressed bytes end."""
+
+    KNOWN = enum.auto()  # where they have to, or at an end marker with nothing behind it
+    FOLLOWED = enum.auto()  # at an end marker, behind which something else follows
+    MISSING = enum.auto()  # without an end marker
+
+
+@dataclasses.dataclass(frozen=True)
+class Component:
+    """Of a frame: how often it is sampled, horizontally and vertically."""
+
+    horizontal: int
+    vertical: int
+
+
+@dataclasses.dataclass
+class Walk:
+    """What was found on the way from the first marker to the end.
+
+    first_scan: where the header of it begins. end: behind the last byte of the last scan.
+    """
+
+    ending: Ending
+    first_scan: int
+    end: int
+    scans: int
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Width and height by the frame header of a JPEG. Raises CorruptPicture."""
+    for marker, start, end in _headers(data):
+        if marker in FRAMES:
+            return _frame_of(data, start, end)[:2]
+    raise CorruptPicture('the JPEG has no frame header before its first scan')
+
+
+def exif_of(data: bytes) -> bytes:
+    """The EXIF block of a JPEG, b'' if there is none. Raises CorruptPicture."""
+    for marker, start, end in _headers(data):
+        block = data[start + 4 : end]
+        if marker == EXIF and block.startswith(EXIF_HEAD):
+            return block.removeprefix(EXIF_HEAD)
+    return b''
+
+
+def ending_of(data: bytes) -> Ending:
+    """How the bytes of a JPEG end. Raises CorruptPicture."""
+    return _walk(data).ending
+
+
+def scans_of(data: bytes) -> int:
+    """How many scans a JPEG has. Raises CorruptPicture."""
+    return _walk(data).scans
+
+
+def without_metadata(data: bytes) -> bytes:
+    """The JPEG without EXIF, profiles, comments and what follows it, with an end marker.
+
+    Raises CorruptPicture, also where restart markers are missing.
+    """
+    walk = _walk(data)
+    kept = [data[:2]]
+    kept += [data[start:end] for marker, start, end in _headers(data) if marker not in METADATA]
+    first_entropy = walk.first_scan + 2 + _big(data, walk.first_scan + 2)
+    return b''.join((*kept, data[first_entropy : walk.end], END))
+
+
+def decoys(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Three JPEGs to be decoded in place of one whose end is not sure, as `without_metadata` gives.
+
+    The first two go on where the last scan ends, each with the complement of the other's bits:
+    they show the same if and only if nothing is missing. The third has other bytes for the last
+    ones of the scan: if it shows the same, too, these are none of the picture. It is b'' where
+    there are too few of them to tell.
+    """
+    scan = data.removesuffix(END)
+    one, other = (scan + each + END for each in DECOYS)
+    header = scan.rfind(bytes((0xFF, SCAN)))
+    length = len(scan) - (header + 2 + _big(scan, header + 2))
+    if length < LEAST_SCAN:
+        return one, other, b''
+    left = scan[: len(scan) - min(EXCESS, length // 2)]
+    left = left[:-1] if left.endswith(b'\xff') else left  # whose other half is missing
+    return one, other, left + DECOYS[0] + END
+
+
+def _walk(data: bytes) -> Walk:
+    """Go through all segments and scans. Raises CorruptPicture."""
+    frame: tuple[int, int, int, dict[int, Component]] | None = None
+    interval = scans = first_scan = 0
+    covered: set[tuple[int, int]] = set()  # component and coefficient of which all bits are there
+    position = 2
+    for _ in range(MOST_SEGMENTS):
+        marker, start, end = _segment(data, position)
+        position = end
+        if marker in FRAMES:
+            if frame is not None:
+                raise CorruptPicture('the JPEG has 2 frame headers, not one')
+            frame = (*_frame_of(data, start, end)[:2], marker, _components(data, start, end))
+        elif marker == INTERVAL and end >= start + 6:
+            interval = _big(data, start + 4)
+        elif marker == SCAN:
+            if frame is None:
+                raise CorruptPicture('the JPEG has 0 frame headers, not one')
+            scans += 1
+            first_scan = first_scan or start
+            found = MARKER.search(data, end)
+            position = found.start() if found else len(data)
+            of = _scan_of(data, start, end, frame[2], frame[3], covered)
+            _check_restarts(data[end:position] if interval else b'', interval, frame, of)
+            if scans > MOST_SCANS:
+                raise CorruptPicture(
+                    f'the JPEG has more than {MOST_SCANS} scans: encode it with fewer'
+                )
+        if not scans:
+            continue
+        ending = _ending_at(data, position, is_scan=marker == SCAN)
+        if ending is None:
+            continue
+        if ending is Ending.MISSING:
+            position = _scan_end(data, end)
+        assert frame is not None
+        _check_whole(ending, frame, covered, len(data))
+        return Walk(ending, first_scan, position, scans)
+    raise CorruptPicture(f'the JPEG has more than {MOST_SEGMENTS} segments')
+
+
+def _ending_at(data: bytes, position: int, is_scan: bool) -> Ending | None:
+    """How a JPEG ends at this byte, behind a scan or a segment; None where it goes on.
+
+    Raises TruncatedPicture where something stands there that cannot.
+    """
+    if position == len(data) and is_scan:
+        return Ending.MISSING
+    while data[position : position + 2] == b'\xff\xff':
+        position += 1
+    marker = data[position : position + 2]
+    if marker == END:
+        # What a buffer is filled up with is nothing.
+        follows = data[position + 2 :].translate(None, b'\0\xff')
+        return Ending.FOLLOWED if follows else Ending.KNOWN
+    if len(marker) < 2 or marker[0] != 0xFF or marker[1] not in BETWEEN_SCANS:
+        raise TruncatedPicture(
+            f'the JPEG breaks off at byte {position} of {len(data)}, within its scans: it was cut '
+            'short or damaged'
+        )
+    return None
+
+
+def _headers(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of every segment, up to and with the header of the first scan."""
+    position = 2
+    for _ in range(MOST_SEGMENTS):
+        segment = _segment(data, position)
+        yield segment
+        if segment[0] == SCAN:
+            return
+        position = segment[2]
+    raise CorruptPicture(f'the JPEG has more than {MOST_SEGMENTS} header segments')
+
+
+def _segment(data: bytes, position: int) -> tuple[int, int, int]:
+    """Marker, start and end of the segment at a byte."""
+    if data[position : position + 1] not in (b'\xff', b''):
+        raise CorruptPicture(f'the JPEG has no marker at byte {position}')
+    while data[position : position + 2] == b'\xff\xff':
+        position += 1
+    header = data[position + 1 : position + 4]
+    end = position + 2 + int.from_bytes(header[1:], 'big')
+    if len(header) < 3 or end > len(data):
+        raise TruncatedPicture(
+            f'the JPEG ends within its headers, after {len(data)} bytes: it was cut short'
+        )
+    if end < position + 4:
+        raise CorruptPicture(f'the JPEG has a segment without a length at byte {position}')
+    return header[0], position, end
+
+
+def _frame_of(data: bytes, start: int, end: int) -> tuple[int, int, int]:
+    """Width, height and number of components by a frame header."""
+    if end - start < 10:
+        raise CorruptPicture(f'the JPEG frame header has {end - start} bytes, not 10 or more')
+    return _big(data, start + 7), _big(data, start + 5), data[start + 9]
+
+
+def _components(data: bytes, start: int, end: int) -> dict[int, Component]:
+    """The components of a frame by their numbers."""
+    found = {}
+    for at in range(start + 10, min(end - 2, start + 10 + 3 * data[start + 9]), 3):
+        found[data[at]] = Component(data[at + 1] >> 4 or 1, data[at + 1] & 15 or 1)
+    return found
+
+
+def _scan_of(
+    data: bytes,
+    start: int,
+    end: int,
+    kind: int,
+    components: dict[int, Component],
+    covered: set[tuple[int, int]],
+) -> list[Component]:
+    """The components of a scan; notes in `covered` which coefficients it completes."""
+    count = data[start + 4] if end > start + 4 else 0
+    if not 1 <= count <= 4 or end < start + 8 + 2 * count:
+        raise CorruptPicture(f'the JPEG has a scan of {count} components')
+    numbers = data[start + 5 : start + 5 + 2 * count : 2]
+    first, last, bits = data[start + 5 + 2 * count : start + 8 + 2 * count]
+    if kind != PROGRESSIVE:
+        first, last, bits = 0, COEFFICIENTS - 1, 0
+    if not bits & 15:
+        known = [number for number in numbers if number in components]
+        covered |= {(number, each) for number in known for each in range(first, last + 1)}
+    return [components[number] for number in numbers if number in components]
+
+
+def _check_restarts(
+    scan: bytes,
+    interval: int,
+    frame: tuple[int, int, int, dict[int, Component]],
+    components: list[Component],
+) -> None:
+    """Raise TruncatedPicture where a scan has fewer restart markers than its size asks for."""
+    if not interval or not components:
+        return
+    width, height, _, all_components = frame
+    across = max(each.horizontal for each in all_components.values())
+    down = max(each.vertical for each in all_components.values())
+    if len(components) == 1:  # then its own blocks are counted, not those of all
+        width = math.ceil(width * components[0].horizontal / across)
+        height = math.ceil(height * components[0].vertical / down)
+        across = down = 1
+    units = math.ceil(width / (BLOCK * across)) * math.ceil(height / (BLOCK * down))
+    wanted, found = math.ceil(units / interval) - 1, len(RESTART.findall(scan))
+    if found < wanted:
+        raise TruncatedPicture(
+            f'the JPEG has {found} of {wanted} restart markers: it was cut short or damaged'
+        )
+
+
+def _check_whole(
+    ending: Ending,
+    frame: tuple[int, int, int, dict[int, Component]],
+    covered: set[tuple[int, int]],
+    size: int,
+) -> None:
+    """Raise TruncatedPicture where scans are missing at an end that is not sure."""
+    if ending is Ending.KNOWN:
+        return
+    missing = len(frame[3]) * COEFFICIENTS > len(covered)
+    if missing or (ending is Ending.MISSING and frame[2] not in HUFFMAN_FRAMES):
+        raise TruncatedPicture(
+            f'the JPEG has {size} bytes, but no end marker behind all of its pixels: it was cut '
+            'short'
+        )
+
+
+def _scan_end(data: bytes, start: int) -> int:
+    """Where the last scan ends that has no marker behind it, without what it was filled up with."""
+    end = len(data)
+    while end > start and data[end - 1] == 0xFF:
+        end -= 1
+    pixels = len(data[start:end].rstrip(b'\0'))
+    zeros = end - start - pixels
+    if zeros == 1 or data[start + pixels - 1] == 0xFF:
+        return start + pixels + min(zeros, 1)  # it is of the pixels, or may be
+    return start + pixels
+
+
+def _big(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 2], 'big')
