@@ -51,6 +51,7 @@ class Dashboard:
         limits = limits or Limits()
         robot = robot or NoRobot()
         faults = faults or Faults()
+        access = access or Access.of('127.0.0.1')
         self.feed = feed or Feed()
         self.pictures = PictureDepth(make_estimator, limits)
         self._jobs = Jobs(limits, on_hung=self.pictures.start_anew)
@@ -62,9 +63,10 @@ class Dashboard:
             description=DESCRIPTION,
             docs_url=None,  # their pages load scripts from elsewhere
             redoc_url=None,
+            servers=[{'url': access.root_path}] if access.root_path else None,
         )
         add_handlers(self.app)
-        self.app.include_router(picture_router(self.pictures, self._jobs, limits))
+        self.app.include_router(picture_router(self.pictures, self._jobs, limits, access.root_path))
         self.app.include_router(robot_router(self.feed, robot, self._encoders, limits))
         bodies = BodyGuard(self.app, limits)
         _add_pages(self.app, limits)
@@ -81,7 +83,7 @@ class Dashboard:
             }
 
         _add_status(self.app, status)
-        self.asgi: ASGIApp = AccessGuard(bodies, access or Access.of('127.0.0.1'), limits)
+        self.asgi: ASGIApp = AccessGuard(bodies, access, limits)
 
     def close(self) -> bool:
         """End the threads and free the model; False where a job hangs and keeps it."""

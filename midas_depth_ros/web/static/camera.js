@@ -3,10 +3,10 @@
 // What is not known any more is taken off the card, and the card says since when: nothing that is
 // old may look as if it were live.
 
-import { ClosenessBars } from '/static/closeness.js';
-import { element, figure, pill, say } from '/static/dom.js';
-import { span } from '/static/facts.js';
-import { drawTopView } from '/static/topview.js';
+import { ClosenessBars } from './closeness.js';
+import { element, figure, pill, say } from './dom.js';
+import { span } from './facts.js';
+import { drawTopView } from './topview.js';
 
 // What is shown in large; everything else is in the table below it.
 const STATS = [

@@ -1,7 +1,7 @@
 // The depth node's live parameters as a form; a refusal stands below its field, in the node's words.
 
-import { byId, element, post } from '/static/dom.js';
-import { Field, throttled } from '/static/fields.js';
+import { byId, element, post } from './dom.js';
+import { Field, throttled } from './fields.js';
 
 const PERIOD_MS = 150;
 
@@ -43,7 +43,7 @@ export class Controls {
     return throttled(async (value) => {
       const field = this.fields.get(name);
       try {
-        await post('/api/parameters', { name, value });
+        await post('api/parameters', { name, value });
         field?.refuse('');
         if (field) field.spec.value = value;
       } catch (error) {

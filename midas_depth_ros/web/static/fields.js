@@ -1,6 +1,6 @@
 // Form fields with a label, a value beside it and a place for a refusal; for both forms of the page.
 
-import { element, say } from '/static/dom.js';
+import { element, say } from './dom.js';
 
 const QUIET_MS = 1500; // after a person's own change, values from outside wait
 

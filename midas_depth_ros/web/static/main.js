@@ -1,11 +1,11 @@
 // Wires the page: tabs, the live connection, the node's card, the parameters, the picture panel.
 
-import { CameraCard } from '/static/camera.js';
-import { Connection } from '/static/connection.js';
-import { Controls } from '/static/controls.js';
-import { ask, byId, element, pill, post, say } from '/static/dom.js';
-import { clock, Facts, span } from '/static/facts.js';
-import { PicturePanel } from '/static/picture.js';
+import { CameraCard } from './camera.js';
+import { Connection } from './connection.js';
+import { Controls } from './controls.js';
+import { ask, byId, element, pill, post, say } from './dom.js';
+import { clock, Facts, span } from './facts.js';
+import { PicturePanel } from './picture.js';
 
 const PANELS = ['live', 'picture'];
 const NODE_FACTS = [
@@ -153,7 +153,7 @@ function listenToNode(connection) {
   byId('enable').addEventListener('click', async () => {
     const enabled = facts.get('model')?.values?.enabled === 'True';
     try {
-      await post('/api/enabled', { enabled: !enabled });
+      await post('api/enabled', { enabled: !enabled });
       say(byId('node-error'), '');
     } catch (error) {
       say(byId('node-error'), error.message);
@@ -185,7 +185,7 @@ async function start() {
   const redraw = () => cards.forEach((card) => card.redraw());
   addEventListener('resize', redraw);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-  const about = await (await ask('/api/about')).json();
+  const about = await (await ask('api/about')).json();
   say(byId('version'), about.version);
   new PicturePanel(about);
 }

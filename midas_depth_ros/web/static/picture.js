@@ -1,8 +1,8 @@
 // A dropped, pasted, chosen or sample picture: its depth, drawn anew as the sliders say.
 
-import { ClosenessBars } from '/static/closeness.js';
-import { ask, byId, element, pill, say } from '/static/dom.js';
-import { Field, throttled } from '/static/fields.js';
+import { ClosenessBars } from './closeness.js';
+import { ask, byId, element, pill, say } from './dom.js';
+import { Field, throttled } from './fields.js';
 
 const PERIOD_MS = 120;
 // name, label, step, unit, and a highest value where that of the API is too wide for a slider
@@ -52,10 +52,10 @@ export class PicturePanel {
   buildSamples() {
     byId('samples').append(...this.about.samples.map((path) => {
       const name = path.replace(/^samples\//, '').replace(/\.\w+$/, '').replaceAll('_', ' ');
-      const button = element('button', { type: 'button', title: name }, element('img', { src: `/static/${path}`, alt: `Sample: ${name}`, width: 104, height: 78 }));
+      const button = element('button', { type: 'button', title: name }, element('img', { src: `static/${path}`, alt: `Sample: ${name}`, width: 104, height: 78 }));
       button.addEventListener('click', async () => {
         try {
-          this.send(await (await ask(`/static/${path}`)).blob(), name);
+          this.send(await (await ask(`static/${path}`)).blob(), name);
         } catch (error) {
           this.fail(error.message);
         }
@@ -105,7 +105,7 @@ export class PicturePanel {
     const body = new FormData();
     body.append('image', blob, 'picture');
     try {
-      const answer = await ask('/api/predict', { method: 'POST', body, headers: { Accept: 'application/json' } });
+      const answer = await ask('api/predict', { method: 'POST', body, headers: { Accept: 'application/json' } });
       this.result = await answer.json();
       this.show(blob, name);
       await this.redraw();
@@ -136,12 +136,12 @@ export class PicturePanel {
     if (!this.result) return;
     const turn = ++this.drawing;
     const query = new URLSearchParams(this.look);
-    const { links } = this.result;
-    byId('save-pair').href = `${links.side_by_side}?${query}`;
-    byId('save-heatmap').href = `${links.heatmap}?${query}`;
-    byId('save-depth').href = links.depth;
+    const base = `api/results/${this.result.id}`; // relative: a proxy may serve us below a path
+    byId('save-pair').href = `${base}/side_by_side.png?${query}`;
+    byId('save-heatmap').href = `${base}/heatmap.png?${query}`;
+    byId('save-depth').href = `${base}/depth.npy`;
     try {
-      const blob = await (await ask(`${links.heatmap}?${query}`)).blob();
+      const blob = await (await ask(`${base}/heatmap.png?${query}`)).blob();
       if (turn === this.drawing) {
         swap(byId('result-heatmap'), blob);
         say(byId('picture-error'), '');
