@@ -94,6 +94,12 @@ class ParameterClients:
         request = DescribeParameters.Request(names=[control.name for control in CONTROLS])
         self._call(self._describe, request, lambda answer: self._described(answer, attempt))
 
+    def ask(self, answered: Callable[[], None]) -> None:
+        """Have something called when the node answers the least that can be asked of it."""
+        if self._get.service_is_ready():
+            request = GetParameters.Request(names=['use_sim_time'])
+            self._call(self._get, request, lambda _: answered())
+
     def set(self, name: str, value: Any, answer: Future[str]) -> None:
         """Set one; the answer is '' or the node's reason, or a ConnectionError."""
 

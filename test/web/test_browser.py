@@ -136,6 +136,12 @@ def test_pause_and_resume_from_the_page(open_page):
     page.get_by_role('button', name='Pause the node').click()
     page.get_by_role('button', name='Resume the node').wait_for()
     assert page.locator('#node-state').inner_text() == 'paused'
+    level = page.locator('[data-camera] .pill')
+    level.filter(has_text='paused').wait_for()
+    assert level.get_attribute('data-level') == 'warn'
+    wait_for(page, "!/[0-9]/.test(document.querySelector('.stats').innerText.replace('95 %', ''))")
+    # The camera goes on, and so does its picture.
+    wait_frames(page, 'camera/picture', frames(page, 'camera/picture') + 6)
     page.get_by_role('button', name='Resume the node').click()
     page.get_by_role('button', name='Pause the node').wait_for()
     wait_frames(page, 'camera/heatmap', frames(page, 'camera/heatmap') + 2)

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
 from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.messages import image_message, jpeg_message
+from midas_depth_ros.web import ros_node
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.ros_thread import RosThread
@@ -230,6 +231,31 @@ def test_a_node_that_goes_and_comes_back_is_followed(ros, feed, dashboard, start
     )
 
 
+def test_a_node_whose_diagnostics_are_rare_counts_as_there_only_while_it_answers(
+    ros, feed, monkeypatch, start
+):
+    """Diagnostics every ten seconds were believed for thirty: a dead node looked alive."""
+    monkeypatch.setattr(ros_node, 'ALIVE_S', 1.2)
+    monkeypatch.setattr(ros_node, 'ASK_AFTER_S', 0.3)
+    monkeypatch.setattr(ros_node.Rhythm, 'lifetime_s', lambda self, now_s: 1000.0)
+    thread = RosThread(feed, 'depth_node', [], ros.domain_id)
+    try:
+        node = start(diagnostics_rate=0.3)
+        fact(ros, feed, 'present')
+        seen = []
+        for _ in range(30):
+            ros.spin_for(0.1)
+            seen.append((feed.facts()['present'], feed.facts()['model'] is not None))
+        assert set(seen) == {(True, True)}
+        ros.destroy(node)
+        fact(ros, feed, 'present', lambda value: value is False)
+        ros.spin_for(1.0)
+        assert feed.facts()['present'] is False
+        assert feed.facts()['model'] is feed.facts()['cameras'] is None
+    finally:
+        thread.close()
+
+
 def test_pause_and_resume(ros, feed, dashboard, start):
     start()
 
@@ -237,8 +263,11 @@ def test_pause_and_resume(ros, feed, dashboard, start):
         return lambda model: model and model['values']['enabled'] == value
 
     fact(ros, feed, 'model', enabled('True'))
+    topic = feed.facts()['cameras']['camera']['values']['topic']
     asyncio.run(dashboard.set_enabled(False))
     fact(ros, feed, 'model', enabled('False'))
+    # Where the camera's own picture comes from, which goes on.
+    assert feed.facts()['cameras']['camera']['values']['topic'] == topic == '/camera/image_raw'
     asyncio.run(dashboard.set_enabled(True))
     fact(ros, feed, 'model', enabled('True'))
 
