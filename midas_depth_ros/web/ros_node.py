@@ -204,7 +204,7 @@ class DashboardNode(Node):
     def _tick(self) -> None:
         with self._faults.around('whether the depth node answers'):
             self._look_for_life()
-        self._parameter_clients.follow(self._present())
+        self._parameter_clients.follow(self._present(), self._diagnosed[1] or ())
         self._follow()
 
     def _follow(self) -> None:

@@ -185,7 +185,7 @@ def test_a_frozen_view_says_that_it_is_not_live(open_page, robot):
     assert 'frozen' in page.locator('[data-camera]').get_attribute('class')
     assert page.locator('figure .over').first.inner_text() == 'frozen'
     count = frames(page, 'camera/heatmap')
-    page.get_by_role('button', name='Go on').click()
+    page.get_by_role('button', name='Back to live').click()
     wait_frames(page, 'camera/heatmap', count + 2)
     wait_seen(page, LIVE)
 

@@ -1,15 +1,16 @@
 // A dropped, pasted, chosen or sample picture: its depth, drawn anew as the sliders say.
 
 import { ClosenessBars } from './closeness.js';
-import { ask, byId, element, pill, say } from './dom.js';
+import { ask, brief, byId, element, pill, say } from './dom.js';
 import { Field, throttled } from './fields.js';
 
 const PERIOD_MS = 120;
 // name, label, step, unit, and a highest value where that of the API is too wide for a slider
 const LOOK = [
-  ['colormap', 'Colours'], ['mapping', 'Spread'], ['overlay_alpha', 'Picture shines through', 0.05],
-  ['percentile_low', 'Far colour at', 0.5, '%'], ['percentile_high', 'Near colour at', 0.5, '%'],
-  ['gamma', 'Gamma', 0.1, '', 4], ['smoothing', 'Smoothing', 0.5, 'px'], ['clahe_clip', 'Local contrast', 0.5, '', 10],
+  ['colormap', 'Colour map'], ['mapping', 'Mapping'], ['overlay_alpha', 'Picture overlay', 0.05],
+  ['percentile_low', 'Far limit, percentile', 0.5, '%'], ['percentile_high', 'Near limit, percentile', 0.5, '%'],
+  ['gamma', 'Gamma', 0.1, '', 4], ['smoothing', 'Smoothing radius', 0.5, 'px'],
+  ['clahe_clip', 'Local contrast (CLAHE)', 0.5, '', 10],
 ];
 const DEFAULTS = {
   colormap: 'inferno', mapping: 'linear', overlay_alpha: 0, percentile_low: 2, percentile_high: 98,
@@ -37,7 +38,7 @@ export class PicturePanel {
       const [low, high] = this.about.bounds[name] ?? [];
       const spec = {
         name, label, step, low, high: most ?? high, kind: 'double', value: DEFAULTS[name],
-        choices: choices[name] ?? [], text: unit ? `[${unit}]` : '',
+        choices: choices[name] ?? [], unit: unit ?? '',
       };
       return new Field(spec, 'look', (value) => {
         this.look[name] = value;
@@ -65,6 +66,7 @@ export class PicturePanel {
   }
 
   listen() {
+    byId('picture-fault-close').addEventListener('click', () => this.fail(''));
     const input = byId('file');
     input.addEventListener('change', () => {
       if (input.files[0]) this.send(input.files[0], input.files[0].name);
@@ -97,7 +99,7 @@ export class PicturePanel {
       this.fail(`the file has ${blob.size} bytes, at most ${this.about.upload_bytes} are taken`);
       return;
     }
-    say(byId('picture-error'), '');
+    this.fail('');
     const card = byId('result');
     card.hidden = false;
     card.setAttribute('aria-busy', 'true');
@@ -128,7 +130,14 @@ export class PicturePanel {
     this.bars.show([near.left, near.centre, near.right]);
     const unknown = near.reason ? `Closeness is unknown: ${near.reason}.` : '';
     const blind = result.blind && !near.reason.includes(result.blind) ? `Grey is unknown: ${result.blind}.` : '';
-    say(byId('result-notice'), [unknown, blind, result.notice].filter(Boolean).join(' '));
+    say(byId('result-notice'), [unknown, blind].filter(Boolean).join(' '));
+    // The same for every picture: said once, beside the choice of them.
+    byId('model-note').hidden = !result.notice;
+    say(byId('model-note-title'), brief(result.notice));
+    say(byId('model-note-words'), result.notice);
+    for (const frame of document.querySelectorAll('#result .frame')) {
+      frame.style.aspectRatio = `${result.shown_width} / ${result.shown_height}`;
+    }
     say(byId('result-title'), name.length > 40 ? `${name.slice(0, 37)}...` : name);
   }
 
@@ -144,15 +153,17 @@ export class PicturePanel {
       const blob = await (await ask(`${base}/heatmap.png?${query}`)).blob();
       if (turn === this.drawing) {
         swap(byId('result-heatmap'), blob);
-        say(byId('picture-error'), '');
+        this.fail('');
       }
     } catch (error) {
       this.fail(error.message);
     }
   }
 
+  /** Say what went wrong, in sight wherever the page is scrolled to; '' takes it away. */
   fail(reason) {
     say(byId('picture-error'), reason);
+    byId('picture-fault').hidden = !reason;
   }
 }
 
