@@ -17,7 +17,7 @@ from midas_depth_ros.views.colormaps import colourise
 from midas_depth_ros.views.errors import PictureError, ValuesError, check_picture
 from midas_depth_ros.views.legend import with_legend, with_notice
 from midas_depth_ros.views.options import HeatmapOptions
-from midas_depth_ros.views.tone import enhance_contrast, smooth, spread
+from midas_depth_ros.views.tone import LOG_RATIO, enhance_contrast, smooth, spread
 from midas_depth_ros.views.value_range import StableRange, ValueRange, frame_range
 
 # In no colormap, so it cannot be taken for a distance.
@@ -83,8 +83,12 @@ def paint(
     value_range: ValueRange,
     options: HeatmapOptions,
     size: tuple[int, int],
+    ratio: float = LOG_RATIO,
 ) -> NDArray[np.uint8]:
-    """Colours of (h, w) values, not larger than `size` = (H, W), by a range: (H, W, 3) uint8."""
+    """Colours of (h, w) values, not larger than `size` = (H, W), by a range: (H, W, 3) uint8.
+
+    ratio: as that of `tone.spread`.
+    """
     all_valid = bool(valid.all())
     tone = value_range.normalise(values if all_valid else np.where(valid, values, 0))
     if options.smoothing > 0:
@@ -94,7 +98,7 @@ def paint(
         tone = smooth(tone, options.smoothing * min(1.0, values.shape[1] / size[1]))
     if not all_valid:
         tone = _fill(tone, valid)
-    index = _index(_enlarge(spread(tone, options.mapping, options.gamma), size))
+    index = _index(_enlarge(spread(tone, options.mapping, options.gamma, ratio), size))
     if options.clahe_clip > 0:
         index = enhance_contrast(index, options.clahe_clip)
     heatmap = colourise(index, options.colormap)
@@ -124,9 +128,9 @@ def metric_heatmap(
         return with_notice(overlay(heatmap, picture, options.overlay_alpha), 'no metric scale')
     value_range = ValueRange(1 / options.metric_far, 1 / options.metric_near)
     valid = np.abs(values) < _LARGEST_VALID
-    heatmap = overlay(
-        paint(values, valid, value_range, options, size), picture, options.overlay_alpha
-    )
+    ratio = options.metric_far / options.metric_near
+    heatmap = paint(values, valid, value_range, options, size, ratio)
+    heatmap = overlay(heatmap, picture, options.overlay_alpha)
     return with_legend(heatmap, options) if options.legend else heatmap
 
 

@@ -124,11 +124,10 @@ export class CameraCard {
     if (enabled === 'False') return ['rest', 'paused'];
     if (status.level !== 'ok') return [status.level, status.message];
     const { heatmap } = this.views;
-    const age = heatmap.heard === null ? facts.now() - this.since : facts.now() - heatmap.heard;
-    if (age <= Math.max(heatmap.lifetime, FIRST_MS)) {
-      return heatmap.heard === null ? ['wait', 'waiting for depth'] : ['ok', status.message];
-    }
-    return ['error', `no depth for ${span(age)}`];
+    const never = heatmap.heard === null;
+    const age = facts.now() - (never ? this.since : heatmap.heard);
+    if (age > (never ? FIRST_MS : heatmap.lifetime)) return ['error', `no depth for ${span(age)}`];
+    return never ? ['wait', 'waiting for depth'] : ['ok', status.message];
   }
 
   /** Have everything drawn anew, in whatever colours and size. */
