@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 import midas_depth_ros
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.views import COLORMAPS
+from midas_depth_ros.views import COLORMAPS, colour_table
 from midas_depth_ros.views.options import BOUNDS, MAPPINGS
 from midas_depth_ros.web import assets
 from midas_depth_ros.web.access import Access, AccessGuard
@@ -92,6 +92,12 @@ class Dashboard:
         return self.pictures.close()
 
 
+def palette(colormap: str) -> list[str]:
+    """Some colours of a colour map from far to near, as a style sheet writes them."""
+    table = colour_table(colormap)
+    return [f'#{bytes(table[i]).hex()}' for i in range(0, 256, 15)]
+
+
 def _add_status(app: FastAPI, status: Callable[[], dict[str, Any]]) -> None:
     @app.get('/api/status', summary='How the dashboard itself does', responses=documented())
     async def show_status() -> dict[str, Any]:
@@ -120,6 +126,7 @@ def _add_pages(app: FastAPI, limits: Limits) -> None:
             'upload_bytes': limits.upload_bytes,
             'pixels': limits.pixels,
             'colormaps': list(COLORMAPS),
+            'palettes': {name: palette(name) for name in COLORMAPS},
             'mappings': list(MAPPINGS),
             'bounds': {name: list(bounds) for name, bounds in BOUNDS.items()},
             'samples': sorted(name for name in files if name.startswith('samples/')),

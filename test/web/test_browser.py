@@ -116,6 +116,28 @@ def test_a_slider_and_a_list_change_the_parameters_of_the_node(open_page, world)
     wait_for(page, "document.getElementById('parameter-heatmap-smoothing').value === '3'")
 
 
+def test_a_heatmap_in_metres_has_its_legend_below_it(open_page, world):
+    page = open_page()
+    legend = page.locator('[data-camera] .legend')
+    assert legend.is_hidden()
+    for name, value in (('metric_near', 0.5), ('metric_far', 8.0), ('mapping', 'log')):
+        assert set_parameter(world, f'heatmap.{name}', value)[0]
+    assert set_parameter(world, 'heatmap.legend', False)[0]
+    assert set_parameter(world, 'heatmap.mode', 'metric')[0]
+    legend.wait_for()
+    page.locator('[data-camera] .legend[aria-label="Colours from 0.5 m to 8 m"]').wait_for()
+    places = dict(
+        legend.locator('span').evaluate_all('all => all.map((s) => [s.innerText, s.style.left])')
+    )
+    # Even ratios of distance are even steps.
+    assert [places[name] for name in ('0.5 m', '1 m', '2 m', '8 m')] == ['0%', '25%', '50%', '100%']
+    about = page.request.get(page.url.partition('#')[0] + 'api/about').json()
+    assert about['palettes']['inferno'][0] == '#000004'
+    for name, value in (('legend', True), ('mode', 'relative')):
+        assert set_parameter(world, f'heatmap.{name}', value)[0]
+    legend.wait_for(state='hidden')
+
+
 def test_a_refusal_is_shown_in_the_words_of_the_node(open_page, world):
     page = open_page()
     height = page.get_by_label('Camera height', exact=True)

@@ -6,6 +6,7 @@
 import { ClosenessBars } from './closeness.js';
 import { element, figure, pill, say } from './dom.js';
 import { span } from './facts.js';
+import { heatmapOptions, Legend } from './legend.js';
 import { drawTopView } from './topview.js';
 
 // What is shown in large; everything else is in the table below it.
@@ -41,6 +42,7 @@ export class CameraCard {
     this.views = {};
     this.drawn = new Map();
     this.level = element('span', { className: 'pill', 'data-level': 'wait' }, 'waiting');
+    this.legend = new Legend();
     const pair = element('div', { className: 'pair' });
     for (const [stream, caption, description] of STREAMS) pair.append(this.view(stream, caption, description));
     this.nearest = element('p', { className: 'nearest' }, '–');
@@ -68,7 +70,8 @@ export class CameraCard {
     const over = element('p', { className: 'over' }, 'no picture yet');
     const frame = element('div', { className: 'frame stale' }, canvas, over);
     this.views[stream] = { canvas, over, frame, heard: null, lifetime: 0 };
-    return element('figure', {}, frame, element('figcaption', {}, caption));
+    const legend = stream === 'heatmap' ? [this.legend.root] : [];
+    return element('figure', {}, frame, ...legend, element('figcaption', {}, caption));
   }
 
   /** Draw a frame that is not too old; the promise is kept when it is on the screen. */
@@ -108,6 +111,7 @@ export class CameraCard {
     const scan = this.own('scan');
     const reason = scan ? '' : this.whyNoScan(values);
     this.draw('top', [scan, ahead, reason, this.top.clientWidth], () => this.showTop(scan, ahead, reason));
+    this.legend.show(heatmapOptions(facts));
     for (const view of Object.values(this.views)) this.showFreshness(view);
   }
 

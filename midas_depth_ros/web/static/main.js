@@ -5,6 +5,7 @@ import { Connection } from './connection.js';
 import { Controls } from './controls.js';
 import { ask, brief, byId, element, pill, post, say } from './dom.js';
 import { clock, Facts, span } from './facts.js';
+import { palettes } from './legend.js';
 import { PicturePanel } from './picture.js';
 
 const PANELS = ['live', 'picture'];
@@ -193,6 +194,7 @@ async function start() {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
   const about = await (await ask('api/about')).json();
   say(byId('version'), about.version);
+  Object.assign(palettes, about.palettes);
   new PicturePanel(about);
 }
 
