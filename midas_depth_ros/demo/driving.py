@@ -8,12 +8,39 @@ from __future__ import annotations
 
 from midas_depth_ros.demo.commands import node_command
 from midas_depth_ros.drive import rig
+from midas_depth_ros.nodes.parameter_files import read_parameters, settings_from
+from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.sim import FurnishedWorld, furnished_world
+from midas_depth_ros.views import HeatmapOptions
 
 PICTURE = (400, 300)  # what people look at; the network makes it smaller
 SPEED_M_S = 0.4
 PICTURE_NOISE = 1.0  # grey levels
 TIMEOUT_S = 1.6  # how old a scan may be: twice the default, so that busy machines show a drive too
+
+
+# Colours in even steps for even ratios of distance, from the nearest floor in view to across a
+# room: even in 1/Z, nearly all of them would be for less than the first metre and a half. The
+# legend stands beside the picture.
+HEATMAP: dict[str, str | float | bool] = {
+    'mode': 'metric',
+    'metric_near': 0.3,
+    'metric_far': 6.0,
+    'mapping': 'log',
+    'legend': False,
+}
+
+
+def heatmap_options(parameters: tuple[str, ...] = ()) -> HeatmapOptions | None:
+    """Which colours are how far in the heatmaps of a drive, None where they are not in metres.
+
+    parameters: further `name:=value` of depth_node. Raises ParameterFault.
+    """
+    given = {f'heatmap.{name}': value for name, value in HEATMAP.items()}
+    given |= read_parameters('depth_node', DepthNodeSettings, [], parameters)
+    settings = settings_from(DepthNodeSettings, given)
+    options = HeatmapOptions(**vars(settings.heatmap))
+    return options if options.mode == 'metric' else None
 
 
 def world(seed: int) -> FurnishedWorld:
@@ -51,10 +78,7 @@ def commands(
     depth = rig.depth_parameters(rate_hz, model) | {
         'output_size': 'input',
         'transport': transport,
-        'heatmap.mode': 'metric',
-        'heatmap.metric_near': 0.3,  # the nearest floor in view
-        'heatmap.metric_far': 5.0,
-        'heatmap.gamma': 0.65,  # brings out what is a metre or two away
+        **{f'heatmap.{name}': value for name, value in HEATMAP.items()},
     }
     avoidance = rig.avoidance_parameters() | {'timeout': TIMEOUT_S}
     wishes = {'seed': seed, 'speed': SPEED_M_S}

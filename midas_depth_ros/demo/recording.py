@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
+import re
 from typing import Any
 
 import cv2
@@ -20,6 +21,8 @@ from midas_depth_ros.demo.thinned import Thinned
 MOMENTS = 12  # full-size pairs that are kept
 ANIMATION_FRAMES = 120  # small pairs that are kept
 ANIMATION_WIDTH = 320  # pixels, of one picture of a small pair
+
+FIGURES = re.compile(r'(?<![\w./])\d+(?:\.\d+)*')  # and none that are part of a name
 
 Picture = NDArray[np.uint8]
 
@@ -66,7 +69,18 @@ class Recording:
         self.last_messages: dict[str, Any] = {}  # of every output topic
         self.statuses: dict[str, dict[str, str]] = {}  # last diagnostics: key/values per part
         self.status_texts: dict[str, str] = {}  # last diagnostics: message per part
-        self.notices: list[str] = []  # what diagnostics warned of after the first output, each once
+        self._notices: dict[str, tuple[str, int]] = {}  # by what does not count up in them
+
+    @property
+    def notices(self) -> list[str]:
+        """What diagnostics warned of after the first output, each once, with how often it came.
+
+        What differs in its figures alone ("no images for 3 s", "for 4 s") is one: the last of them.
+        """
+        return [
+            text if times == 1 else f'{text} (said {times} times)'
+            for text, times in self._notices.values()
+        ]
 
     @property
     def outputs(self) -> int:
@@ -85,9 +99,10 @@ class Recording:
         self.animation.offer(pair.small)
 
     def add_notice(self, text: str) -> None:
-        """Take a warning, once."""
-        if text and text not in self.notices:
-            self.notices.append(text)
+        """Take a warning."""
+        if text:
+            kind = FIGURES.sub('0', text)
+            self._notices[kind] = (text, self._notices.get(kind, ('', 0))[1] + 1)
 
 
 def _shrunk(picture: Picture) -> Picture:

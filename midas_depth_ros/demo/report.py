@@ -24,7 +24,8 @@ from midas_depth_ros.demo.output_folder import put_results
 from midas_depth_ros.demo.plan import CAMERA, Run
 from midas_depth_ros.demo.recording import Closeness, Pair, Picture, Recording
 from midas_depth_ros.demo.summary import as_text, summarise
-from midas_depth_ros.views import contact_sheet, encode_animation, side_by_side
+from midas_depth_ros.nodes.parameter_files import ParameterFault
+from midas_depth_ros.views import HeatmapOptions, contact_sheet, encode_animation, side_by_side
 from midas_depth_ros.views.style import BACKGROUND
 
 SHOWN_MOMENTS = 6
@@ -66,7 +67,10 @@ def _write(run: Run, folder: Path) -> dict[str, Any]:
     closeness = {sample.time_s: sample for sample in recording.closeness}
     drive = recording.drive
     view = None if drive is None else DriveView(drive, run.plan.world)
-    draw = functools.partial(_picture, closeness=closeness, summary=summary, view=view)
+    legend = _legend(run)
+    draw = functools.partial(
+        _picture, closeness=closeness, summary=summary, view=view, legend=legend
+    )
     moments = _evenly(_telling(recording.moments.items, view), SHOWN_MOMENTS)
     _write_pictures(folder, [draw(pair) for pair in moments], moments)
     _write_animation(folder, recording, draw)
@@ -75,6 +79,18 @@ def _write(run: Run, folder: Path) -> dict[str, Any]:
     _write_text(folder / 'summary.json', text)
     _write_text(folder / 'summary.txt', as_text(summary))
     return summary
+
+
+def _legend(run: Run) -> HeatmapOptions | None:
+    """How far which colour is, where the heatmaps are in metres."""
+    if not run.plan.drives:
+        return None
+    from midas_depth_ros.demo import driving  # the simulation is not loaded for pictures
+
+    try:
+        return driving.heatmap_options(run.plan.parameters)
+    except ParameterFault:  # what the node took is not to cost the pictures of its run
+        return None
 
 
 def contents(folder: Path) -> list[tuple[Path, str]]:
@@ -99,13 +115,14 @@ def _picture(
     closeness: dict[float, Closeness],
     summary: dict[str, Any],
     view: DriveView | None,
+    legend: HeatmapOptions | None,
 ) -> Picture:
     """Camera | heatmap, and the top view where a robot drives."""
     pair = _legible(pair)
     sample = closeness.get(pair.time_s)
     captions = (f'camera, {pair.time_s:.1f} s', f'heatmap, {summary["model"]}: warm is near')
     values = sample.values if sample else (UNKNOWN if view else None)  # all of the same height
-    picture = side_by_side(pair.camera, pair.heatmap, captions=captions, closeness=values)
+    picture = side_by_side(pair.camera, pair.heatmap, captions, values, legend)
     if view is None:
         return picture
     gap = np.full((picture.shape[0], GAP, 3), BACKGROUND, np.uint8)

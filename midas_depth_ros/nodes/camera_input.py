@@ -84,7 +84,7 @@ class CameraInput:
         self._images = ImageSubscription(
             self._node,
             Image if raw else CompressedImage,
-            f'{self.camera}/image_raw' + ('' if raw else '/compressed'),
+            self._relative_topic(),
             self._on_image,
             self._on_malformed,
             qos.EVERY_IMAGE if settings.process_every_frame else qos.NEWEST_IMAGE,
@@ -122,8 +122,14 @@ class CameraInput:
 
     @property
     def topic(self) -> str:
-        """The full name of the image topic; '' while closed."""
-        return self._images.topic if self._images is not None else ''
+        """The full name of the image topic, whether it is subscribed to or not."""
+        if self._images is not None:
+            return self._images.topic
+        return self._node.resolve_topic_name(self._relative_topic())
+
+    def _relative_topic(self) -> str:
+        raw = self._settings().transport == 'raw'
+        return f'{self.camera}/image_raw' + ('' if raw else '/compressed')
 
     def publishers(self) -> tuple[int, list[str]]:
         """How many publish on the image topic, and why some cannot reach us."""

@@ -77,6 +77,12 @@ class HeatmapParameters:
         maximum=15.0,
         live=True,
     )
+    edge_aware: bool = parameter(
+        False,
+        'Enlarge depth along the edges of the camera picture instead of bilinear: sharper rims for '
+        'some milliseconds (docs/edges.md); patterns may show through.',
+        live=True,
+    )
 
     mode: str = parameter(
         'relative',

@@ -36,6 +36,7 @@ from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.frame_view import FrameView, Grid
 from midas_depth_ros.nodes.mounting import Mounting
 from midas_depth_ros.nodes.reference_input import KINDS, ReferenceInput
+from midas_depth_ros.views import enlarge_along_edges
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -144,7 +145,10 @@ class MetricOutput:
     def _publish_depth(self, view: FrameView, metric: MetricFrame) -> None:
         if self.wanted('depth/image'):
             limits = view.settings.depth
-            enlarged = view.enlarged(self._estimator, view.inverse_depth)
+            if limits.edge_aware:
+                enlarged = enlarge_along_edges(view.inverse_depth, view.rgb, view.size)
+            else:
+                enlarged = view.enlarged(self._estimator, view.inverse_depth)
             depth_z = metric.scale.depth(enlarged, min_depth_m=limits.min, max_depth_m=limits.max)
             message = messages.depth_message(depth_z, view.header, limits.encoding)
             self._send('depth/image', message)

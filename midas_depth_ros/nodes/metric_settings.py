@@ -116,6 +116,13 @@ class DepthImageParameters:
         20.0, 'Farther depth is invalid.', unit='m', minimum=0.1, maximum=1000.0, live=True
     )
 
+    edge_aware: bool = parameter(
+        False,
+        'Enlarge depth/image along the edges of the camera picture, as heatmap.edge_aware does. '
+        'Scan, obstacles and points are made of the depth at network size all the same.',
+        live=True,
+    )
+
     def conflict(self) -> str:
         """Why these values do not go together; empty if they do."""
         return order('depth.min', self.min, 'depth.max', self.max)

@@ -7,6 +7,7 @@ from midas_depth_ros.views.animation import encode_animation
 from midas_depth_ros.views.closeness_bars import closeness_bars
 from midas_depth_ros.views.colormaps import COLORMAPS, colour_table
 from midas_depth_ros.views.errors import OptionError, PictureError, ValuesError, ViewError
+from midas_depth_ros.views.guided import enlarge_along_edges
 from midas_depth_ros.views.heatmap import Heatmap, metric_heatmap
 from midas_depth_ros.views.options import HeatmapOptions
 from midas_depth_ros.views.pictures import contact_sheet, side_by_side
@@ -23,6 +24,7 @@ __all__ = [
     'colour_table',
     'contact_sheet',
     'encode_animation',
+    'enlarge_along_edges',
     'metric_heatmap',
     'side_by_side',
 ]

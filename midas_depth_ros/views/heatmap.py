@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from midas_depth_ros.views.colormaps import colourise
 from midas_depth_ros.views.errors import PictureError, ValuesError, check_picture
+from midas_depth_ros.views.guided import enlarge_along_edges
 from midas_depth_ros.views.legend import with_legend, with_notice
 from midas_depth_ros.views.options import HeatmapOptions
-from midas_depth_ros.views.tone import enhance_contrast, smooth, spread
+from midas_depth_ros.views.tone import LOG_RATIO, enhance_contrast, smooth, spread
 from midas_depth_ros.views.value_range import StableRange, ValueRange, frame_range
 
 # In no colormap, so it cannot be taken for a distance.
@@ -60,7 +61,8 @@ class Heatmap:
 
         inverse_depth: (h, w) float32 relative inverse depth, larger = nearer. NaN, infinite and
             absurd values (1e30 and above) are drawn grey and take no part in the range.
-        rgb: the camera picture, (., ., 3) uint8, needed only if `overlay_alpha` is above 0.
+        rgb: the camera picture, (., ., 3) uint8, needed only if `overlay_alpha` is above 0, and
+            used if `edge_aware`.
         stamp_s: stamp of the picture in seconds.
         size: (H, W) of the heatmap; by default that of `rgb`, else that of `inverse_depth`.
 
@@ -73,7 +75,7 @@ class Heatmap:
         if value_range is None:
             heatmap = np.full((*size, 3), INVALID_COLOUR, np.uint8)
         else:
-            heatmap = paint(values, valid, value_range, options, size)
+            heatmap = paint(values, valid, value_range, options, size, picture=picture)
         return overlay(heatmap, picture, options.overlay_alpha)
 
 
@@ -83,8 +85,13 @@ def paint(
     value_range: ValueRange,
     options: HeatmapOptions,
     size: tuple[int, int],
+    ratio: float = LOG_RATIO,
+    picture: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Colours of (h, w) values, not larger than `size` = (H, W), by a range: (H, W, 3) uint8."""
+    """Colours of (h, w) values, not larger than `size` = (H, W), by a range: (H, W, 3) uint8.
+
+    ratio: as that of `tone.spread`. picture: along whose edges they are enlarged, if at all.
+    """
     all_valid = bool(valid.all())
     tone = value_range.normalise(values if all_valid else np.where(valid, values, 0))
     if options.smoothing > 0:
@@ -92,9 +99,16 @@ def paint(
         tone = tone if all_valid else np.where(valid, tone, np.float32(-1))
         # Values are as large as the heatmap at most, but along a side that has hardly any pixels.
         tone = smooth(tone, options.smoothing * min(1.0, values.shape[1] / size[1]))
-    if not all_valid:
+    if picture is not None and options.edge_aware:
+        known = tone if all_valid else np.where(valid, tone, np.float32(np.nan))
+        # Before the spread: depth goes with colour, and not its logarithm.
+        tone = np.clip(enlarge_along_edges(known, picture, size), 0, 1)
+        valid = np.isfinite(tone)
+        all_valid = bool(valid.all())
+        tone = tone if all_valid else np.where(valid, tone, np.float32(0))
+    elif not all_valid:
         tone = _fill(tone, valid)
-    index = _index(_enlarge(spread(tone, options.mapping, options.gamma), size))
+    index = _index(_enlarge(spread(tone, options.mapping, options.gamma, ratio), size))
     if options.clahe_clip > 0:
         index = enhance_contrast(index, options.clahe_clip)
     heatmap = colourise(index, options.colormap)
@@ -124,9 +138,9 @@ def metric_heatmap(
         return with_notice(overlay(heatmap, picture, options.overlay_alpha), 'no metric scale')
     value_range = ValueRange(1 / options.metric_far, 1 / options.metric_near)
     valid = np.abs(values) < _LARGEST_VALID
-    heatmap = overlay(
-        paint(values, valid, value_range, options, size), picture, options.overlay_alpha
-    )
+    ratio = options.metric_far / options.metric_near
+    heatmap = paint(values, valid, value_range, options, size, ratio, picture)
+    heatmap = overlay(heatmap, picture, options.overlay_alpha)
     return with_legend(heatmap, options) if options.legend else heatmap
 
 

@@ -41,6 +41,7 @@ class HeatmapOptions:
     overlay_alpha: share of the camera picture, 0..1.
     clahe_clip: clip limit of local contrast enhancement; 0 = off.
     smoothing: radius of edge-preserving smoothing, in pixels of the heatmap; 0 = off.
+    edge_aware: enlarge along the edges of the camera picture instead of bilinear.
     mode: 'relative', or 'metric' = fixed colours from metric_far to metric_near, in metres, with
         a legend bar if `legend`.
     """
@@ -54,6 +55,7 @@ class HeatmapOptions:
     overlay_alpha: float = 0.0
     clahe_clip: float = 0.0
     smoothing: float = 0.0
+    edge_aware: bool = False
     mode: str = 'relative'
     metric_near: float = 0.5
     metric_far: float = 5.0

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from midas_depth_ros.views.closeness_bars import NARROWEST, closeness_bars
 from midas_depth_ros.views.errors import OptionError, ViewError, check_picture
 from midas_depth_ros.views.fitting import fit_into
+from midas_depth_ros.views.legend import legend_beside
+from midas_depth_ros.views.options import HeatmapOptions
 from midas_depth_ros.views.style import BACKGROUND, DIM_TEXT, TEXT
 from midas_depth_ros.views.text import draw_text, fit_text, text_height, text_mask
 
@@ -28,6 +30,7 @@ def side_by_side(
     heatmap: NDArray[np.uint8],
     captions: tuple[str, str] | None = None,
     closeness: Sequence[float] | None = None,
+    legend: HeatmapOptions | None = None,
 ) -> NDArray[np.uint8]:
     """Camera | heatmap, as high as the camera picture, with a thin line between.
 
@@ -35,6 +38,7 @@ def side_by_side(
         shortened.
     closeness: left, centre and right; drawn as bars below the heatmap's thirds, where it is wide
         enough for them.
+    legend: of a heatmap in metres; its bar stands to the right, and hides nothing.
     Raises PictureError or OptionError.
     """
     camera = check_picture(rgb, 'camera picture')
@@ -54,6 +58,11 @@ def side_by_side(
         note = fit_text(_CLOSENESS_NOTE, note_px, width - 2 * pad)
         draw_text(beside, note, (pad, max(2, size // 3)), note_px, DIM_TEXT)
         rows.append(np.hstack([beside, bars]))
+    if legend is not None:
+        strip = legend_beside(height, other.shape[1], legend)
+        width = strip.shape[1]
+        below = [np.full((row.shape[0], width, 3), BACKGROUND, np.uint8) for row in rows[1:]]
+        rows = [np.hstack([*pair]) for pair in zip(rows, [strip, *below], strict=True)]
     return np.vstack(rows)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,9 @@ Colour = tuple[int, int, int]
 LONGEST: Final = 500  # characters; no panel has room for more
 _SIZES: Final = (1, 400)  # pixels
 _BITMAP_LETTER: Final = (6, 11)
+# The blank between two words, of the size: small letters, set to whole pixels, leave one of two
+# pixels, and what is there reads as one word.
+_BLANK: Final = 0.36
 
 
 def text_height(panel_height: int, panel_width: int) -> int:
@@ -96,7 +100,14 @@ def _mask(text: str, size: int) -> NDArray[np.uint8]:
 
 def _outline_mask(text: str, font: Any) -> NDArray[np.uint8]:
     ascent, descent = font.getmetrics()
-    return _drawn(text, font, (round(font.getlength(text)), ascent + descent))
+    height = ascent + descent
+    width = max(math.ceil(_BLANK * font.size), round(font.getlength(' ')))
+    blank = np.zeros((height, width), np.uint8)
+    parts = [np.zeros((height, 0), np.uint8)]
+    for number, word in enumerate(text.split(' ')):
+        parts += [blank] if number else []
+        parts.append(_drawn(word, font, (round(font.getlength(word)), height)))
+    return np.hstack(parts)
 
 
 def _bitmap_mask(text: str, size: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 # Relative inverse depth is affine in 1/Z. If what lies at the near end is R times as near as
 # what lies at the far end, log(1 + (R - 1) * x) / log(R) is linear in the logarithm of Z. R is
 # unknown; 16 (four doublings, 5 m to 80 m on a street, 0.5 m to 8 m in a room) suits both.
-_LOG_RATIO: Final = 16.0
+LOG_RATIO: Final = 16.0
 
 # Steps in value well above this share of the range count as edges and stay.
 _EDGE_STEP: Final = 0.08
@@ -50,10 +50,15 @@ def _smoothed(tone: NDArray[np.float32], radius_px: float) -> NDArray[np.float32
     return cv2.bilateralFilter(tone, diameter, _EDGE_STEP, spread_px)
 
 
-def spread(tone: NDArray[np.float32], mapping: str, gamma: float) -> NDArray[np.float32]:
-    """Apply the mapping ('linear' or 'log'), then the exponent gamma, to an (h, w) map."""
+def spread(
+    tone: NDArray[np.float32], mapping: str, gamma: float, ratio: float = LOG_RATIO
+) -> NDArray[np.float32]:
+    """Apply the mapping ('linear' or 'log'), then the exponent gamma, to an (h, w) map.
+
+    ratio: of 1/Z at the near end to that at the far end, where it is known.
+    """
     if mapping == 'log':
-        tone = np.log1p((_LOG_RATIO - 1) * tone) / np.float32(math.log(_LOG_RATIO))
+        tone = np.log1p((ratio - 1) * tone) / np.float32(math.log(ratio))
     if gamma != 1:
         tone = np.power(tone, np.float32(gamma))
     return tone

@@ -1,8 +1,8 @@
 """Who may talk to the dashboard: host names, origins and the token, and the headers that say so.
 
 An ASGI layer around the whole app. It refuses a request under a foreign host name (DNS rebinding),
-one that a page of another site makes, and, where there is a token, one without it. Nothing here
-reads a body.
+one that a page of another site makes, and, where there is a token, one without it. It also takes
+off the path under which a reverse proxy serves the dashboard. Nothing here reads a body.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from midas_depth_ros.web.addresses import counted_as, is_local
+from midas_depth_ros.web.addresses import counted_as, is_local, origin_of
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits, Rate
 
@@ -37,7 +37,7 @@ WRONG_TOKEN = (
 READING = ('GET', 'HEAD', 'OPTIONS')
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; form-action 'none'; "
+    "connect-src 'self' {sockets}; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 HEADERS = {
@@ -52,20 +52,39 @@ HEADERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Access:
-    """Who may talk to a dashboard: under which host names, and with which token ('' = none)."""
+    """Who may talk to a dashboard: under which host names, and with which token ('' = none).
+
+    origins: those under which a reverse proxy serves it, as `origin_of` writes them; root_path:
+    the path under which it does, as `root_path_of` writes it.
+    """
 
     names: frozenset[str]
     any_address: bool = False  # an IP address cannot be rebound
     token: str = ''
+    origins: frozenset[str] = frozenset()
+    root_path: str = ''
 
     @classmethod
-    def of(cls, host: str, token: str = '', further: tuple[str, ...] = ()) -> Access:
-        """The access that suits a server that listens on `host`."""
-        names = {*LOCAL_NAMES, host.lower(), *(name.lower() for name in further)}
-        if is_local(host):
-            return cls(frozenset(names), False, token)
-        own = socket.gethostname().lower()
-        return cls(frozenset({*names, own, f'{own}.local', f'{own}.lan'}), True, token)
+    def of(
+        cls,
+        host: str,
+        token: str = '',
+        further: tuple[str, ...] = (),
+        origins: tuple[str, ...] = (),
+        root_path: str = '',
+    ) -> Access:
+        """The access that suits a server that listens on `host`. Raises ValueError.
+
+        Who asks under an origin of ours asks under its host name.
+        """
+        ours = frozenset(map(origin_of, origins))
+        of_origins = {str(urlsplit(origin).hostname) for origin in ours}
+        names = {*LOCAL_NAMES, host.lower(), *(name.lower() for name in further), *of_origins}
+        beyond = not is_local(host)
+        if beyond:
+            own = socket.gethostname().lower()
+            names |= {own, f'{own}.local', f'{own}.lan'}
+        return cls(frozenset(names), beyond, token, ours, root_path_of(root_path))
 
     def knows(self, authority: str) -> bool:
         """Whether a Host header (name or address, perhaps with a port) is one of ours."""
@@ -80,6 +99,19 @@ class Access:
         except ValueError:
             return False
         return self.any_address
+
+    def is_own_origin(self, origin: str, host: str) -> bool:
+        """Whether a page of this origin, as a browser writes it, is one of this dashboard's.
+
+        host: the Host header of the request, which is known to be ours.
+        """
+        return urlsplit_host(origin) == host.lower() or origin.lower() in self.origins
+
+    def sockets(self, host: str) -> str:
+        """Where our page may open a WebSocket, for a content security policy."""
+        hosts = [host if self.knows(host) else 'localhost']
+        hosts += sorted(urlsplit_host(origin) for origin in self.origins)
+        return ' '.join(f'ws://{each} wss://{each}' for each in dict.fromkeys(hosts))
 
     @property
     def secret(self) -> str:
@@ -100,6 +132,18 @@ class Access:
         good = [_same(given, self.token_bytes) for given in bearers]
         good += [_same(given, self.secret.encode()) for given in cookies]
         return any(good)
+
+
+def root_path_of(text: str) -> str:
+    """A path under which a reverse proxy serves us: `/robots/1`; '' is none. Raises ValueError."""
+    path = text.strip('/')
+    parts = path.split('/') if path else []
+    if any(part in ('.', '..') or not re.fullmatch(r'[A-Za-z0-9._~-]+', part) for part in parts):
+        raise ValueError(
+            f'{text!r} is no path: use letters, digits, ".", "_", "~" and "-" between slashes, '
+            'such as /robots/1'
+        )
+    return f'/{path}' if path else ''
 
 
 def given_tokens(headers: Headers) -> tuple[list[bytes], list[bytes]]:
@@ -183,8 +227,15 @@ class AccessGuard:
             return
         headers = Headers(scope=scope)
         send = self._with_headers(send, headers.get('host', ''))
+        asked, scope = scope['path'], self._below_root_path(scope)
         try:
             self._check_source(scope, headers)
+            if asked == self._access.root_path and scope['type'] == 'http' and asked:
+                # The page names its files relative to where it is: below the slash.
+                query = scope['query_string'].decode('latin-1')
+                answer = RedirectResponse(f'{asked}/{f"?{query}" if query else ""}', 307)
+                await answer(scope, receive, send)
+                return
             if self._wants_cookie(scope):
                 await self._give_cookie(scope, receive, send)
                 return
@@ -194,14 +245,27 @@ class AccessGuard:
             return
         await self._app(scope, receive, send)
 
+    def _below_root_path(self, scope: Scope) -> Scope:
+        """The request without the path under which a proxy serves us, if it has left that in."""
+        root, path = self._access.root_path, scope['path']
+        if not root or not (path == root or path.startswith(f'{root}/')):
+            return scope
+        below = dict(scope, path=path[len(root) :] or '/')
+        raw = scope.get('raw_path') or b''
+        if raw.startswith(root.encode()):
+            below['raw_path'] = raw[len(root) :] or b'/'
+        return below
+
     def _check_source(self, scope: Scope, headers: Headers) -> None:
         """Raise Refused for a foreign host name (421) or a page of another site (403)."""
         host = headers.get('host', '')
-        if not self._access.knows(host):
+        # A proxy that asks us under our own name must not hide under which it was asked itself.
+        through = ','.join(headers.getlist('x-forwarded-host')).split(',')
+        if not all(map(self._access.knows, [host, *filter(None, map(str.strip, through))])):
             raise Refused(
                 421,
                 'this dashboard is not known under this host name: use its address, or start it '
-                'with --allow-host NAME',
+                'with --allow-host NAME (behind a proxy: --allow-origin https://NAME)',
             )
         # A page of another site may not even read: pictures of a robot are nobody else's.
         foreign = headers.get('sec-fetch-site') in ('cross-site', 'same-site')
@@ -210,8 +274,12 @@ class AccessGuard:
             raise Refused(403, 'this request comes from a page of another site')
         origin = headers.get('origin')
         writes = scope['type'] == 'websocket' or scope['method'] not in READING
-        if origin is not None and writes and urlsplit_host(origin) != host.lower():
-            raise Refused(403, 'this request comes from a page of another site')
+        if origin is not None and writes and not self._access.is_own_origin(origin, host):
+            raise Refused(
+                403,
+                'this request comes from a page of another site: if that is this dashboard behind '
+                'a proxy, start it with --allow-origin and the address of the proxy',
+            )
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
         if not self._access.token:
@@ -240,12 +308,20 @@ class AccessGuard:
     async def _give_cookie(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`/?token=...` turns into a cookie and an address without the token."""
         self._judge(scope, _same(token_of(scope['query_string']), self._access.token_bytes))
-        answer = RedirectResponse('/', 303)
-        answer.set_cookie(COOKIE, self._access.secret, httponly=True, samesite='strict')
+        root = self._access.root_path
+        answer = RedirectResponse(f'{root}/' if root else './', 303)
+        # Without a path it is for where the page is: dashboards under one name keep their own.
+        answer.set_cookie(
+            COOKIE,
+            self._access.secret,
+            path=root or None,
+            httponly=True,
+            samesite='strict',
+        )
         await answer(scope, receive, send)
 
     def _with_headers(self, send: Send, host: str) -> Send:
-        policy = POLICY.format(host=host if self._access.knows(host) else 'localhost')
+        policy = POLICY.format(sockets=self._access.sockets(host))
 
         async def with_headers(message: Message) -> None:
             if message['type'] == 'http.response.start':

@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from typing import Any
+
+DEFAULT_PORTS = {'http': '80', 'https': '443'}
+
+
+def origin_of(address: str) -> str:
+    """The origin of `https://name:port` or `https://name`, as browsers write it.
+
+    Raises ValueError for what has a path, a user, a wildcard, or is no such address.
+    """
+    match = re.fullmatch(
+        r'(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?/?', address.lower()
+    )
+    if match is None:
+        raise ValueError(
+            f'{address!r} is no origin: give scheme and name, and a port where there is one, '
+            'such as https://robots.example.org'
+        )
+    scheme, name, port = match.groups()
+    other_port = port is not None and port != DEFAULT_PORTS[scheme]
+    return f'{scheme}://{name}{f":{port}" if other_port else ""}'
 
 
 def is_local(host: str) -> bool:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 import midas_depth_ros
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.views import COLORMAPS
+from midas_depth_ros.views import COLORMAPS, colour_table
 from midas_depth_ros.views.options import BOUNDS, MAPPINGS
 from midas_depth_ros.web import assets
 from midas_depth_ros.web.access import Access, AccessGuard
@@ -51,6 +51,7 @@ class Dashboard:
         limits = limits or Limits()
         robot = robot or NoRobot()
         faults = faults or Faults()
+        access = access or Access.of('127.0.0.1')
         self.feed = feed or Feed()
         self.pictures = PictureDepth(make_estimator, limits)
         self._jobs = Jobs(limits, on_hung=self.pictures.start_anew)
@@ -62,9 +63,10 @@ class Dashboard:
             description=DESCRIPTION,
             docs_url=None,  # their pages load scripts from elsewhere
             redoc_url=None,
+            servers=[{'url': access.root_path}] if access.root_path else None,
         )
         add_handlers(self.app)
-        self.app.include_router(picture_router(self.pictures, self._jobs, limits))
+        self.app.include_router(picture_router(self.pictures, self._jobs, limits, access.root_path))
         self.app.include_router(robot_router(self.feed, robot, self._encoders, limits))
         bodies = BodyGuard(self.app, limits)
         _add_pages(self.app, limits)
@@ -81,13 +83,19 @@ class Dashboard:
             }
 
         _add_status(self.app, status)
-        self.asgi: ASGIApp = AccessGuard(bodies, access or Access.of('127.0.0.1'), limits)
+        self.asgi: ASGIApp = AccessGuard(bodies, access, limits)
 
     def close(self) -> bool:
         """End the threads and free the model; False where a job hangs and keeps it."""
         self._jobs.close()
         self._encoders.close()
         return self.pictures.close()
+
+
+def palette(colormap: str) -> list[str]:
+    """Some colours of a colour map from far to near, as a style sheet writes them."""
+    table = colour_table(colormap)
+    return [f'#{bytes(table[i]).hex()}' for i in range(0, 256, 15)]
 
 
 def _add_status(app: FastAPI, status: Callable[[], dict[str, Any]]) -> None:
@@ -118,6 +126,7 @@ def _add_pages(app: FastAPI, limits: Limits) -> None:
             'upload_bytes': limits.upload_bytes,
             'pixels': limits.pixels,
             'colormaps': list(COLORMAPS),
+            'palettes': {name: palette(name) for name in COLORMAPS},
             'mappings': list(MAPPINGS),
             'bounds': {name: list(bounds) for name, bounds in BOUNDS.items()},
             'samples': sorted(name for name in files if name.startswith('samples/')),

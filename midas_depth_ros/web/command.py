@@ -71,6 +71,20 @@ OPEN_TO_ALL = (
     metavar='NAME',
     help='A further host name under which the dashboard is reached; repeatable.',
 )
+@click.option(
+    '--allow-origin',
+    'origins',
+    multiple=True,
+    metavar='ORIGIN',
+    help='An address under which a reverse proxy serves the dashboard, such as '
+    'https://robots.example.org; repeatable.',
+)
+@click.option(
+    '--root-path',
+    default='',
+    show_default='none',
+    help='The path under which a reverse proxy serves the dashboard, such as /robots/1.',
+)
 @click.option('--no-ros', is_flag=True, help='Pictures only, without a depth node.')
 @click.option('--node', 'depth_node', default='depth_node', help='Name of the depth node to watch.')
 @click.option('--model', default='auto', help='Of dropped pictures: as the model of depth_node.')
@@ -84,6 +98,8 @@ def dashboard(
     token: str,
     no_token: bool,
     names: tuple[str, ...],
+    origins: tuple[str, ...],
+    root_path: str,
     no_ros: bool,
     depth_node: str,
     model: str,
@@ -100,11 +116,14 @@ def dashboard(
     from midas_depth_ros.web.access import Access
 
     try:
+        access = Access.of(host, chosen_token(host, token, no_token), names, origins, root_path)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    try:
         listening = listen(host, port)
     except OSError as error:
         text = f'cannot listen on {host}:{port} ({error.strerror or error})'
         raise click.ClickException(f'{text}: choose another --host or --port') from error
-    access = Access.of(host, chosen_token(host, token, no_token), names)
     feed, faults = Feed(), Faults()
     ros_arguments = click.get_current_context().obj or []
     with listening, watching(feed, depth_node, ros_arguments, no_ros, faults) as robot:
@@ -143,7 +162,10 @@ def run(
 
     def ready() -> None:
         token = quote(served.access.token_bytes, safe='')
-        click.echo(f'dashboard: {address}/{f"?token={token}" if token else ""}')
+        query = f'?token={token}' if token else ''
+        click.echo(f'dashboard: {address}/{query}')
+        for origin in sorted(served.access.origins):
+            click.echo(f'dashboard behind the proxy: {origin}{served.access.root_path}/{query}')
         if served.access.any_address and not token:
             click.secho(OPEN_TO_ALL.format(address=address), err=True, fg='red', bold=True)
         sys.stdout.flush()

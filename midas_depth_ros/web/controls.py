@@ -1,15 +1,19 @@
-"""The parameters of depth_node that a browser may set, and how the page groups them.
+"""The parameters of depth_node that a browser may set, how the page groups them, and all as a file.
 
-A name that is not here cannot be set through the dashboard. Kind, bounds, choices and text come
-from the node itself, by its parameter services.
+A name that is not among CONTROLS cannot be set through the dashboard; the others are shown. Value,
+kind, bounds, choices and text come from the node itself, by its parameter services.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from midas_depth_ros.nodes.declarations import group_specs, specs
+from midas_depth_ros.nodes.parameter_reference import yaml_value
+from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.web.errors import Refused
 
 
@@ -29,21 +33,73 @@ class Control:
 
 
 CONTROLS = (
-    Control('heatmap.colormap', 'Colours', 'Heatmap'),
-    Control('heatmap.mode', 'Scale of colours', 'Heatmap'),
-    Control('heatmap.overlay_alpha', 'Camera shines through', 'Heatmap', 0.05),
-    Control('heatmap.smoothing', 'Smoothing', 'Heatmap', 0.5),
-    Control('heatmap.percentile_low', 'Far colour at', 'Range', 0.5),
-    Control('heatmap.percentile_high', 'Near colour at', 'Range', 0.5),
-    Control('heatmap.range_time_constant', 'Range follows in', 'Range', 0.1, 0.0, 10.0),
-    Control('heatmap.metric_near', 'Near colour at', 'Range in metres', 0.05, 0.1, 5.0),
-    Control('heatmap.metric_far', 'Far colour at', 'Range in metres', 0.5, 1.0, 30.0),
-    Control('max_rate', 'Frames per second', 'Work', 0.5, 0.0, 30.0),
-    Control('jpeg_quality', 'JPEG quality', 'Work', 1),
-    Control('camera_height', 'Height of the lens', 'Mounting', 0.01),
-    Control('camera_pitch', 'Looks down by', 'Mounting', 0.005),
+    Control('heatmap.colormap', 'Colour map', 'Heatmap'),
+    Control('heatmap.mode', 'Colours show', 'Heatmap'),
+    Control('heatmap.overlay_alpha', 'Camera overlay', 'Heatmap', 0.05),
+    Control('heatmap.smoothing', 'Smoothing radius', 'Heatmap', 0.5),
+    Control('heatmap.percentile_low', 'Far limit, percentile', 'Colour range, relative', 0.5),
+    Control('heatmap.percentile_high', 'Near limit, percentile', 'Colour range, relative', 0.5),
+    Control(
+        'heatmap.range_time_constant', 'Time constant', 'Colour range, relative', 0.1, 0.0, 10.0
+    ),
+    Control('heatmap.metric_far', 'Far limit, metres', 'Colour range, metric', 0.5, 1.0, 30.0),
+    Control('heatmap.metric_near', 'Near limit, metres', 'Colour range, metric', 0.05, 0.1, 5.0),
+    Control('max_rate', 'Maximum frame rate', 'Processing', 0.5, 0.0, 30.0),
+    Control('jpeg_quality', 'JPEG quality', 'Processing', 1),
+    Control('camera_height', 'Camera height', 'Camera mount', 0.01),
+    Control('camera_pitch', 'Camera pitch, down', 'Camera mount', 0.005),
 )
 BY_NAME = {control.name: control for control in CONTROLS}
+OTHERS = tuple(spec.name for spec in specs(DepthNodeSettings) if spec.name not in BY_NAME)
+# What makes the node what it is stands in its file whether it differs from the default or not.
+ALWAYS_IN_FILE = ('cameras',)
+FILE_HEADER = """\
+# Parameters of {node}{what}, as the dashboard read them.
+# ros2 run midas_depth_ros depth_node --ros-args --params-file THIS_FILE
+"""
+
+
+def names_of_mounts(cameras: Iterable[str]) -> list[str]:
+    """The parameters that each of these cameras has of its own."""
+    return [spec.name for spec in group_specs(DepthNodeSettings, {'cameras': list(cameras)})]
+
+
+def parameters_file(
+    node: str, parameters: Iterable[Mapping[str, Any]], only_changed: bool = False
+) -> str:
+    """A file for --params-file of what is known of a node's parameters: YAML.
+
+    node: its full name. parameters: as the feed has them, with name, kind, value and default.
+    only_changed: leave out what has its default.
+    """
+    lines = [
+        FILE_HEADER.format(
+            node=node, what=' that differ from the defaults' if only_changed else ''
+        ),
+        f'{node}:\n  ros__parameters:\n',
+    ]
+    known = {each['name']: each for each in parameters}
+    wanted = {
+        name: each
+        for name, each in known.items()
+        if not only_changed or each['value'] != each['default'] or name in ALWAYS_IN_FILE
+    }
+    order = [*(spec.name for spec in specs(DepthNodeSettings)), *wanted]
+    above: list[str] = []
+    for name in dict.fromkeys(each for each in order if each in wanted):
+        *groups, own = name.split('.')
+        for depth, group in enumerate(groups):
+            if above[: depth + 1] != groups[: depth + 1]:
+                lines.append(f'{"  " * (2 + depth)}{group}:\n')
+        above = groups
+        lines.append(f'{"  " * (2 + len(groups))}{own}: {_in_file(wanted[name])}\n')
+    return ''.join(lines)
+
+
+def _in_file(parameter: Mapping[str, Any]) -> str:
+    value = math.nan if parameter['value'] is None else parameter['value']
+    # What JSON has as 5 is 5.0 where the node wants a double.
+    return yaml_value(float(value) if parameter['kind'] == 'double' else value)
 
 
 def check_value(name: str, value: Any) -> None:

@@ -125,8 +125,10 @@ RESULT_SCHEMA: dict[str, Any] = {
 FILE_SCHEMA = {'type': 'string', 'format': 'binary'}
 
 
-def picture_router(pictures: PictureDepth, jobs: Jobs, limits: Limits) -> APIRouter:
-    """The routes over one estimator."""
+def picture_router(
+    pictures: PictureDepth, jobs: Jobs, limits: Limits, root_path: str = ''
+) -> APIRouter:
+    """The routes over one estimator. root_path: before every path, as a browser sees it."""
     router = APIRouter(tags=['pictures'])
     predictions = Rate(limits.predictions_per_s, limits.prediction_burst)
     renderings = Rate(limits.renderings_per_s, limits.rendering_burst)
@@ -184,7 +186,8 @@ def picture_router(pictures: PictureDepth, jobs: Jobs, limits: Limits) -> APIRou
         }
         if wanted == PNG:
             return Response(made, media_type=PNG, headers=headers)
-        return JSONResponse(summary(prediction, pictures, cached), headers=headers)
+        told = summary(prediction, pictures, cached, root_path)
+        return JSONResponse(told, headers=headers)
 
     def known(identifier: str) -> Prediction:
         prediction = pictures.find(identifier)
@@ -233,10 +236,12 @@ def attachment(prediction: Prediction, name: str) -> dict[str, str]:
     return {'Content-Disposition': f'inline; filename="{prediction.identifier[:8]}_{name}"'}
 
 
-def summary(prediction: Prediction, pictures: PictureDepth, cached: bool) -> dict[str, Any]:
+def summary(
+    prediction: Prediction, pictures: PictureDepth, cached: bool, root_path: str = ''
+) -> dict[str, Any]:
     """The JSON answer, as RESULT_SCHEMA says."""
     near, estimator = prediction.closeness, pictures.estimator
-    base = f'/api/results/{prediction.identifier}'
+    base = f'{root_path}/api/results/{prediction.identifier}'
     values = {'left': near.left, 'centre': near.centre, 'right': near.right}
     return {
         'id': prediction.identifier,

@@ -1,6 +1,7 @@
 """The HTTP API of the robot: what is known of it, its parameters, pause and resume.
 
 GET  /api/state        every fact that the page shows, as JSON, and how old each is
+GET  /api/parameters.yaml   the node's parameters as a file for --params-file
 POST /api/parameters   {"name": "heatmap.colormap", "value": "turbo"}
 POST /api/enabled      {"enabled": false}
 WS   /api/live         pictures and facts as they come, see `live`
@@ -9,19 +10,23 @@ WS   /api/live         pictures and facts as they come, see `live`
 from __future__ import annotations
 
 import enum
-from typing import Any
+import itertools
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, WebSocket
+from fastapi import APIRouter, Query, Request, WebSocket
+from fastapi.responses import Response
 from pydantic import BaseModel, StrictBool
 
 from midas_depth_ros.web.addresses import client_of
-from midas_depth_ros.web.controls import CONTROLS, check_value
-from midas_depth_ros.web.errors import documented
+from midas_depth_ros.web.controls import CONTROLS, check_value, parameters_file
+from midas_depth_ros.web.errors import Refused, documented
 from midas_depth_ros.web.feed import Feed, Runner
 from midas_depth_ros.web.limits import Limits, Rate
 from midas_depth_ros.web.live import live
 from midas_depth_ros.web.robot import Robot
 
+FACTS_OF_PARAMETERS = ('parameters', 'other_parameters', 'mount_parameters')
+YAML = 'application/yaml'  # RFC 9512
 ParameterName = enum.Enum(  # type: ignore[misc]
     'ParameterName', {control.name: control.name for control in CONTROLS}
 )
@@ -54,6 +59,28 @@ def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> AP
     @router.get('/api/state', summary='What is known of the robot', responses=documented())
     async def state() -> dict[str, Any]:
         return {**feed.facts(), 'heard': feed.heard()}
+
+    @router.get(
+        '/api/parameters.yaml',
+        summary='The parameters of the depth node as a file for --params-file',
+        response_class=Response,
+        responses={
+            200: {'description': 'YAML.', 'content': {YAML: {'schema': {'type': 'string'}}}},
+            **documented(404, 422),
+        },
+    )
+    async def parameters(
+        only_changed: Annotated[bool, Query(description='Without what has its default.')] = False,
+    ) -> Response:
+        facts = feed.facts()
+        known = [facts.get(name) for name in FACTS_OF_PARAMETERS]
+        if not facts.get('present') or None in known:
+            raise Refused(404, 'the parameters of the depth node are not known (yet)')
+        node = facts['ros']['depth_node']
+        text = parameters_file(node, itertools.chain(*filter(None, known)), only_changed)
+        name = f'{node.strip("/").replace("/", "_")}.yaml'
+        headers = {'Content-Disposition': f'inline; filename="{name}"'}
+        return Response(text, media_type=YAML, headers=headers)
 
     @router.post(
         '/api/parameters',

@@ -34,8 +34,10 @@ from midas_depth_ros.web.ros_parameters import ParameterClients
 
 TICK_S = 0.5
 LINGER_S = 3.0  # subscriptions outlive the last browser: a page that is loaded anew finds them
-# For so long the node counts as there, or longer where it speaks seldom.
+# For so long a node counts as there after it was heard: by its diagnostics, or, where they come
+# seldom, by an answer. What they said is believed no longer than either.
 DIAGNOSTICS_S, MOST_DIAGNOSTICS_S = 3.5, 30.0
+ALIVE_S, ASK_AFTER_S = 3.5, 1.2
 DIAGNOSTICS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 MOST_CAMERAS = 16
 MOST_WATCHES = 500  # different ones: rclpy keeps a little of every topic that there was
@@ -68,7 +70,9 @@ class DashboardNode(Node):
         self._ever: set[tuple[str, str]] = set()  # cameras that were watched, with their topics
         self._refused: set[tuple[str, str]] = set()  # those that cannot be
         self._rhythm = Rhythm(DIAGNOSTICS_S, MOST_DIAGNOSTICS_S)
-        self._present_until_s = -math.inf
+        self._diagnosed: tuple[Any, Any] = (None, None)  # the model's facts and the cameras'
+        self._diagnosed_until_s = self._present_until_s = -math.inf
+        self._alive_s = self._told_alive_s = self._asked_s = -math.inf
         self._unwatched_since_s: float | None = None
         self._work: collections.deque[Callable[[], None]] = collections.deque()
         self._parameter_clients = ParameterClients(self, self._full_name, feed, self._faults)
@@ -148,10 +152,8 @@ class DashboardNode(Node):
         if 'model' not in statuses:
             return
         now_s = time.monotonic()
-        lifetime_s = self._rhythm.lifetime_s(now_s)
-        self._present_until_s = now_s + lifetime_s
-        self._feed.tell('present', True, lifetime_s, otherwise=False)
-        self._feed.tell('model', status_facts(statuses.pop('model')), lifetime_s)
+        self._diagnosed_until_s = now_s + self._rhythm.lifetime_s(now_s)
+        model = status_facts(statuses.pop('model'))
         cameras = {
             name.removeprefix('camera '): status_facts(status)
             for name, status in statuses.items()
@@ -160,8 +162,36 @@ class DashboardNode(Node):
         sound = [name for name in cameras if is_camera_name(name)][:MOST_CAMERAS]
         for name in cameras.keys() - set(sound):
             self._faults.count('diagnostics', f'{name!r} cannot be a camera, or is one too many')
-        self._feed.tell('cameras', {name: cameras[name] for name in sound}, lifetime_s)
+        self._diagnosed = model, {name: cameras[name] for name in sound}
+        self._alive_s = now_s
+        self._tell_diagnosed(now_s)
         self._topics = {name: self._topic_of(cameras[name]) for name in sound}
+
+    def _tell_diagnosed(self, now_s: float) -> None:
+        """Tell what diagnostics said, by a sign of life of now."""
+        lifetime_s = min(ALIVE_S, self._diagnosed_until_s - now_s)
+        if lifetime_s <= 0:
+            return
+        self._told_alive_s, self._present_until_s = now_s, now_s + lifetime_s
+        model, cameras = self._diagnosed
+        self._feed.tell('present', True, lifetime_s, otherwise=False)
+        self._feed.tell('model', model, lifetime_s)
+        self._feed.tell('cameras', cameras, lifetime_s)
+
+    def _look_for_life(self) -> None:
+        """A node whose diagnostics are some time ago is asked whether it still answers."""
+        now_s = time.monotonic()
+        if self._alive_s > self._told_alive_s and now_s < self._present_until_s:
+            self._tell_diagnosed(now_s)
+        if (
+            now_s < self._present_until_s
+            and now_s - max(self._alive_s, self._asked_s) > ASK_AFTER_S
+        ):
+            self._asked_s = now_s
+            self._parameter_clients.ask(self._on_life)
+
+    def _on_life(self) -> None:
+        self._alive_s = time.monotonic()
 
     def _topic_of(self, facts: dict[str, Any]) -> str:
         """Where the pictures of a camera come from, as far as that can be subscribed to."""
@@ -172,7 +202,9 @@ class DashboardNode(Node):
         return topic
 
     def _tick(self) -> None:
-        self._parameter_clients.follow(self._present())
+        with self._faults.around('whether the depth node answers'):
+            self._look_for_life()
+        self._parameter_clients.follow(self._present(), self._diagnosed[1] or ())
         self._follow()
 
     def _follow(self) -> None:

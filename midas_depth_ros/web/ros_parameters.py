@@ -7,8 +7,9 @@ answered in time is forgotten. What was read is read again now and then, and exp
 from __future__ import annotations
 
 import math
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
@@ -17,7 +18,9 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
-from midas_depth_ros.web.controls import BY_NAME, CONTROLS, Control
+from midas_depth_ros.nodes.declarations import specs_of
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.web.controls import BY_NAME, OTHERS, names_of_mounts
 from midas_depth_ros.web.faults import Faults
 from midas_depth_ros.web.feed import Feed
 
@@ -26,23 +29,34 @@ FIELDS = {
     ParameterType.PARAMETER_INTEGER: 'integer_value',
     ParameterType.PARAMETER_DOUBLE: 'double_value',
     ParameterType.PARAMETER_STRING: 'string_value',
+    ParameterType.PARAMETER_STRING_ARRAY: 'string_array_value',
 }
 KINDS = {
     ParameterType.PARAMETER_BOOL: 'bool',
     ParameterType.PARAMETER_INTEGER: 'int',
     ParameterType.PARAMETER_DOUBLE: 'double',
     ParameterType.PARAMETER_STRING: 'string',
+    ParameterType.PARAMETER_STRING_ARRAY: 'string array',
 }
 CHOICES = 'one of: '  # as depth_node's descriptors begin their additional constraints
 MOST_CHOICES = 100
 ANSWER_S = 10.0  # until a call counts as unanswered
+FACTS = ('parameters', 'other_parameters', 'mount_parameters')
+MOST_OF_MOUNTS = 120  # a fact is a message to every browser
 MOST_CALLS = 64  # unanswered at once
 READ_AGAIN_S, LIFETIME_S = 8.0, 30.0
 SHORTEST_REFRESH_S = 0.2
+# Those that are only shown are read more seldom: there are many of them.
+SHORTEST_REFRESH_OF_OTHERS_S = 2.0
+UNIT = re.compile(r'^(.*?)(?: \[([^\[\]]+)\])?$', re.DOTALL)  # of a descriptor's text, at its end
 
 
 class ParameterClients:
-    """Clients of one depth node's services; tells the feed the parameters of CONTROLS."""
+    """Clients of one depth node's services; tells the feed its parameters.
+
+    `parameters` are those of CONTROLS, `other_parameters` the rest, and `mount_parameters` those
+    that each camera has of its own.
+    """
 
     def __init__(self, node: Node, depth_node: str, feed: Feed, faults: Faults) -> None:
         self._feed = feed
@@ -59,28 +73,38 @@ class ParameterClients:
         self._descriptors: dict[str, ParameterDescriptor] = {}
         self._calls: list[tuple[float, Any, Any]] = []  # until when, the client, its future
         self._was_ready = self._is_stale = False
-        self._asked_s = self._known_s = -math.inf
+        self._asked_s = self._known_s = self._others_asked_s = -math.inf
+        self._others_stale = True
         self._attempt = 0
+        self._attempts: dict[str, int] = {}  # the latest of each fact
 
-    def follow(self, present: bool) -> None:
+    def follow(self, present: bool, cameras: Iterable[str] = ()) -> None:
         """Read the parameters of a node that has come; forget those of one that has gone.
+
+        cameras: the names of those that it has.
 
         Called now and then. Right after discovery the node cannot answer yet and would wait in
         vain: it is asked at the second call, and again until there is an answer.
         """
         self._forget_unanswered()
         if not present:
-            self._known_s = -math.inf
-            self._feed.tell('parameters', None)
+            self._known_s = self._others_asked_s = -math.inf
+            for fact in FACTS:
+                self._feed.tell(fact, None)
         ready = present and self._describe.service_is_ready() and self._get.service_is_ready()
         old = time.monotonic() - self._known_s > READ_AGAIN_S
         if ready and self._was_ready and (old or self._is_stale):
             self.refresh()
+        wait_s = SHORTEST_REFRESH_OF_OTHERS_S if self._others_stale else READ_AGAIN_S
+        if ready and self._was_ready and time.monotonic() - self._others_asked_s > wait_s:
+            self._others_stale, self._others_asked_s = False, time.monotonic()
+            self._read('other_parameters', list(OTHERS))
+            self._read('mount_parameters', names_of_mounts(cameras)[:MOST_OF_MOUNTS])
         self._was_ready = ready
 
     def changed(self) -> None:
         """Read them again, now or soon: somebody changes them, perhaps many of them."""
-        self._is_stale = True
+        self._is_stale = self._others_stale = True
         if time.monotonic() - self._asked_s > SHORTEST_REFRESH_S:
             self.refresh()
 
@@ -88,11 +112,44 @@ class ParameterClients:
         """Read them (again)."""
         if not (self._describe.service_is_ready() and self._get.service_is_ready()):
             return
-        self._attempt += 1
-        attempt = self._attempt
         self._is_stale, self._asked_s = False, time.monotonic()
-        request = DescribeParameters.Request(names=[control.name for control in CONTROLS])
-        self._call(self._describe, request, lambda answer: self._described(answer, attempt))
+        self._read('parameters', list(BY_NAME))
+
+    def _read(self, fact: str, names: list[str]) -> None:
+        """Have these described and read, and told as a fact; an older reading of it is left."""
+        if not names:
+            self._feed.tell(fact, [], LIFETIME_S)
+            return
+        self._attempt += 1
+        self._attempts[fact] = attempt = self._attempt
+
+        def described(answer: Any) -> None:
+            if attempt != self._attempts[fact]:
+                return
+            descriptors = {each.name: each for each in answer.descriptors if each.name in names}
+            request = GetParameters.Request(names=list(descriptors))
+            self._call(self._get, request, lambda got: read(got, descriptors))
+
+        def read(answer: Any, descriptors: dict[str, ParameterDescriptor]) -> None:
+            if attempt != self._attempts[fact] or len(answer.values) != len(descriptors):
+                return
+            self._descriptors |= descriptors
+            facts = [
+                parameter_facts(descriptor, value)
+                for descriptor, value in zip(descriptors.values(), answer.values, strict=True)
+                if value.type in FIELDS
+            ]
+            self._feed.tell(fact, facts, LIFETIME_S)
+            if fact == 'parameters':
+                self._known_s = time.monotonic()
+
+        self._call(self._describe, DescribeParameters.Request(names=names), described)
+
+    def ask(self, answered: Callable[[], None]) -> None:
+        """Have something called when the node answers the least that can be asked of it."""
+        if self._get.service_is_ready():
+            request = GetParameters.Request(names=['use_sim_time'])
+            self._call(self._get, request, lambda _: answered())
 
     def set(self, name: str, value: Any, answer: Future[str]) -> None:
         """Set one; the answer is '' or the node's reason, or a ConnectionError."""
@@ -161,25 +218,6 @@ class ParameterClients:
                 client.remove_pending_request(future)
         self._calls = [call for call in self._calls if call[0] >= now_s]
 
-    def _described(self, answer: Any, attempt: int) -> None:
-        if attempt != self._attempt:
-            return
-        self._descriptors = {d.name: d for d in answer.descriptors if d.name in BY_NAME}
-        names = list(self._descriptors)
-        request = GetParameters.Request(names=names)
-        self._call(self._get, request, lambda got: self._got(got, names, attempt))
-
-    def _got(self, answer: Any, names: list[str], attempt: int) -> None:
-        if attempt != self._attempt or len(answer.values) != len(names):
-            return
-        facts = [
-            parameter_facts(BY_NAME[name], self._descriptors[name], value)
-            for name, value in zip(names, answer.values, strict=True)
-            if value.type in FIELDS
-        ]
-        self._feed.tell('parameters', facts, LIFETIME_S)
-        self._known_s = time.monotonic()
-
     def _kind_of(self, name: str) -> str:
         descriptor = self._descriptors.get(name)
         return kind_of(descriptor) if descriptor else ''
@@ -207,27 +245,40 @@ def typed_value(value: Any, kind: str) -> ParameterValue:
     return ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=float(value))
 
 
-def parameter_facts(
-    control: Control, descriptor: ParameterDescriptor, value: ParameterValue
-) -> dict[str, Any]:
-    """What the page needs to draw a control."""
-    plain = getattr(value, FIELDS[value.type])
-    if isinstance(plain, float) and not math.isfinite(plain):
-        plain = None
+def parameter_facts(descriptor: ParameterDescriptor, value: ParameterValue) -> dict[str, Any]:
+    """What the page tells of a parameter; a control, where it may be set, is drawn of it."""
+    name, control = descriptor.name, BY_NAME.get(descriptor.name)
+    spec = specs_of(DepthNodeSettings, [name]).get(name)
     ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
-    low = ranges[0].from_value if ranges else None
-    high = ranges[0].to_value if ranges else None
     constraints = descriptor.additional_constraints
     named = constraints.startswith(CHOICES)
-    return {
-        'name': control.name,
-        'label': control.label,
-        'group': control.group,
+    text, unit = UNIT.fullmatch(descriptor.description).groups()  # type: ignore[union-attr]
+    facts = {
+        'name': name,
         'kind': kind_of(descriptor) or KINDS[value.type],
-        'value': plain,
-        'step': control.step,
-        'low': control.low if control.low is not None else low,
-        'high': control.high if control.high is not None else high,
+        'value': plain_value(getattr(value, FIELDS[value.type])),
+        'default': plain_value(spec.default) if spec is not None else None,
+        'low': ranges[0].from_value if ranges else spec.minimum if spec is not None else None,
+        'high': ranges[0].to_value if ranges else spec.maximum if spec is not None else None,
         'choices': constraints.removeprefix(CHOICES).split(', ')[:MOST_CHOICES] if named else [],
-        'text': descriptor.description,
+        'text': text,
+        'unit': unit or '',
+        'live': spec.live if spec is not None else False,
     }
+    if control is not None:
+        facts |= {
+            'label': control.label,
+            'group': control.group,
+            'step': control.step,
+            # Of a slider, which is narrower than what the node takes.
+            'least': control.low if control.low is not None else facts['low'],
+            'most': control.high if control.high is not None else facts['high'],
+        }
+    return facts
+
+
+def plain_value(value: Any) -> Any:
+    """As JSON has it: null for NaN, which means unknown."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (bool, int, float, str)) else list(value)

@@ -11,6 +11,7 @@ from std_msgs.msg import Header
 
 from midas_depth_ros.demo import recorder as recorder_module
 from midas_depth_ros.demo.recorder import Recorder
+from midas_depth_ros.demo.recording import Recording
 from midas_depth_ros.nodes.messages import image_message, jpeg_message, vector_message
 
 SIZE = (24, 32)
@@ -96,3 +97,19 @@ def test_switched_off_it_takes_diagnostics_only(ros, recorder):
     assert recorder.recording.closeness[0].values[:2] == (0.25, 0.5)
     assert recorder.recording.statuses == {'model': {'model': 'embedded'}}
     assert recorder.recording.notices == []  # before the first heatmap warnings are no news
+
+
+def test_what_is_said_again_and_again_is_noted_once_with_a_count():
+    """A camera that had died left 41 notes, each a second older."""
+    recording = Recording()
+    for seconds in range(3, 44):
+        recording.add_notice(f'camera front1: no images on /front1/image_raw for {seconds} s')
+    recording.add_notice('camera front2: no images on /front2/image_raw for 3 s')
+    for share in (0.25, 12.5):
+        recording.add_notice(f'camera front1: {share} of the picture is dark')
+    recording.add_notice('')
+    assert recording.notices == [
+        'camera front1: no images on /front1/image_raw for 43 s (said 41 times)',
+        'camera front2: no images on /front2/image_raw for 3 s',
+        'camera front1: 12.5 of the picture is dark (said 2 times)',
+    ]

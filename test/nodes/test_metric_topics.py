@@ -124,6 +124,24 @@ def test_millimetres_have_zero_for_invalid(ros, run):
     assert (got[exact > 4.5] == 0).all()
 
 
+def test_enlarging_along_edges_is_for_the_depth_image_alone(ros, run):
+    """What a robot acts on is made of what the network said, not of what a picture made of it."""
+    _, send = run(scene_depth(box()), **MOUNT)
+    depth = ros.collect(Image, 'camera/depth/image')
+    scans = ros.collect(LaserScan, 'camera/scan')
+    send(depth, 2)
+    assert set_parameter(ros, 'depth.edge_aware', True)[0]
+    before = values(depth[-1])
+    send(depth, 2)
+    after = values(depth[-1])
+    assert after.shape == before.shape == (240, 320)
+    both = np.isfinite(after) & np.isfinite(before)
+    assert both.mean() > 0.6
+    assert (after != before)[both].mean() > 0.5
+    ros.spin_until(lambda: stamp(scans[-1]) >= stamp(depth[-1]))
+    np.testing.assert_allclose(scans[-1].ranges, scans[0].ranges, rtol=1e-3)
+
+
 def test_a_scan_is_what_nav2_accepts_and_where_the_box_is(ros, run):
     _, send = run(scene_depth(box()), **MOUNT)
     scans = ros.collect(LaserScan, 'camera/scan')

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from midas_depth_ros.views import HeatmapOptions, colour_table, metric_heatmap
+from midas_depth_ros.views import HeatmapOptions, colour_table, metric_heatmap, side_by_side
 from midas_depth_ros.views.heatmap import INVALID_COLOUR
 
 METRIC = HeatmapOptions(mode='metric', metric_near=0.5, metric_far=5.0, legend=False)
@@ -51,10 +51,37 @@ def test_the_legend_has_the_colours_of_the_picture(colormap, mapping, size):
     bar = picture[:, size[1] - 7].astype(int)
     row = int(np.argmin(np.abs(bar - shown).sum(axis=1)))
     assert np.abs(bar[row] - shown).max() <= 6
-    # 1 m lies (2 - 1) / (2 - 0.2) of the way down from near to far.
+    # 1 m lies (2 - 1) / (2 - 0.2) of the way down from near to far in 1/Z, and log(2) / log(10)
+    # of it where even steps are for even ratios of distance.
     ends = np.flatnonzero((np.abs(np.diff(bar, axis=0)).sum(axis=1)) > 0)
     share = (row - ends[0]) / (ends[-1] - ends[0])
-    assert share == pytest.approx(1 / 1.8, abs=0.04)
+    assert share == pytest.approx(1 / 1.8 if mapping == 'linear' else np.log10(2), abs=0.04)
+
+
+@pytest.mark.parametrize(('near', 'far'), [(0.3, 6.0), (1.0, 100.0), (0.5, 0.6)])
+def test_log_gives_even_ratios_of_distance_even_steps_of_colour(near, far):
+    options = HeatmapOptions(
+        mode='metric', metric_near=near, metric_far=far, mapping='log', legend=False
+    )
+    metres = np.geomspace(far, near, 256)[None].repeat(8, axis=0)
+    picture = metric_heatmap((1 / metres).astype(np.float32), None, options)
+    table = colour_table('inferno').astype(int)
+    assert np.abs(picture[4].astype(int) - table).max() <= 8
+
+
+@pytest.mark.parametrize('size', [(120, 160), (480, 640)])
+def test_a_legend_beside_a_heatmap_hides_nothing_of_it(size):
+    options = HeatmapOptions(mode='metric', legend=False, mapping='log')
+    camera = np.full((*size, 3), 7, np.uint8)
+    heatmap = metric_heatmap(plane(1.0, size), None, options)
+    without = side_by_side(camera, heatmap, ('a', 'b'), (0.1, 0.2, 0.3))
+    picture = side_by_side(camera, heatmap, ('a', 'b'), (0.1, 0.2, 0.3), options)
+    np.testing.assert_array_equal(picture[:, : without.shape[1]], without)
+    strip = picture[: size[0], without.shape[1] :].reshape(-1, 3)
+    ends = colour_table('inferno')[[0, 255]]
+    assert all((np.abs(strip.astype(int) - end).sum(axis=1) <= 6).any() for end in ends)
+    tiny = side_by_side(camera[:64, :64], heatmap[:64, :64], legend=options)
+    assert tiny.shape == side_by_side(camera[:64, :64], heatmap[:64, :64]).shape
 
 
 def test_a_picture_too_small_for_figures_gets_no_legend():

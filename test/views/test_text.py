@@ -42,6 +42,17 @@ def test_letters_are_about_as_high_as_asked_and_different_texts_differ(letters, 
     assert (mask != text_mask('Hg 0.43', size)).any()
 
 
+@pytest.mark.parametrize('size', [*range(10, 18), 24])
+def test_words_stand_apart(letters, size):
+    """Small letters were set so that "what is there" was read as one word."""
+    empty = ~text_mask('what is there', size).any(axis=0)
+    changes = np.flatnonzero(np.diff(np.pad(empty[: empty.nonzero()[0][-1] + 1], 1).astype(int)))
+    gaps = sorted(changes[1::2] - changes[::2])
+    between, within = gaps[-2:], gaps[:-2]
+    assert min(between) >= 0.3 * size
+    assert min(between) >= 1.5 * max(within, default=0)
+
+
 def test_lines_of_one_size_have_one_height(letters):
     heights = {text_mask(text, 17).shape[0] for text in ('', 'x', 'Ag', 'a\nb', '0.42')}
     assert len(heights) == 1

@@ -133,7 +133,7 @@ def test_the_printed_address_becomes_a_cookie(make_client):
     client = make_client(access=Access.of('127.0.0.1', TOKEN))
     assert client.get('/?token=wrong').status_code == 401
     answer = client.get('/', params={'token': TOKEN}, follow_redirects=False)
-    assert (answer.status_code, answer.headers['location']) == (303, '/')
+    assert (answer.status_code, answer.headers['location']) == (303, './')
     cookie = answer.headers['set-cookie'].lower()
     assert 'httponly' in cookie
     assert 'samesite=strict' in cookie

@@ -41,11 +41,19 @@ def test_nothing_is_fetched_from_elsewhere(name):
 def test_every_file_that_is_named_is_there():
     named = set()
     for text in TEXTS.values():
-        named |= set(re.findall(r'/static/([\w./-]+)', text))
+        named |= set(re.findall(r'static/([\w./-]+)', text))
+        named |= set(re.findall(r"from '\./([\w./-]+)'", text))
     assert {'main.js', 'style.css', 'icon.svg'} <= named
     assert named <= set(FILES)
     unused = set(FILES) - named - {'index.html'}
     assert {name for name in unused if not name.startswith('samples/')} == set()
+
+
+def test_every_address_in_the_page_is_relative(client):
+    """A reverse proxy may serve the page below a path that it knows nothing of."""
+    for name, text in TEXTS.items():
+        quoted = re.findall(r"""["'`(](/[\w.][\w./-]*)""", text)
+        assert quoted == [], name
 
 
 def test_the_page_has_no_inline_script_or_style(client):

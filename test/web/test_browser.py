@@ -29,6 +29,7 @@ NODE = [
     '-p',
     'num_threads:=1',
 ]
+BELOW = '/robots/1'  # where a reverse proxy would serve the page, too
 # What a canvas shows, as text.
 PIXELS = 'canvas => canvas.toDataURL()'
 # A file of so many zeros, dropped on the page.
@@ -63,7 +64,7 @@ def robot(start):
     started = {
         'camera': start('nodes.synthetic_camera', *CAMERA),
         'node': start('nodes.depth_node', *NODE),
-        'dashboard': start('web', '--port', '0', '--model', 'embedded'),
+        'dashboard': start('web', '--port', '0', '--model', 'embedded', '--root-path', BELOW),
     }
     started['address'] = started['dashboard'].said(r'http://\S+')[0]
     return started
@@ -102,22 +103,44 @@ def test_live_pictures_change_in_every_browser_that_looks(open_page):
 
 def test_a_slider_and_a_list_change_the_parameters_of_the_node(open_page, world):
     page = open_page()
-    page.get_by_label('Camera shines through').fill('0.5')
+    page.get_by_label('Camera overlay', exact=True).fill('0.5')
     is_set(world, 'heatmap.overlay_alpha', 0.5)
-    page.get_by_label('Camera shines through').press('ArrowRight')  # by keyboard
+    page.get_by_label('Camera overlay', exact=True).press('ArrowRight')  # by keyboard
     is_set(world, 'heatmap.overlay_alpha', 0.55)
-    page.get_by_label('Colours').first.select_option('turbo')
+    page.get_by_label('Colour map').first.select_option('turbo')
     is_set(world, 'heatmap.colormap', 'turbo')
-    page.get_by_label('Frames per second').fill('4')
+    page.get_by_label('Maximum frame rate', exact=True).fill('4')
     is_set(world, 'max_rate', 4.0)
     # What is set elsewhere is shown here.
     assert set_parameter(world, 'heatmap.smoothing', 3.0)[0]
     wait_for(page, "document.getElementById('parameter-heatmap-smoothing').value === '3'")
 
 
+def test_a_heatmap_in_metres_has_its_legend_below_it(open_page, world):
+    page = open_page()
+    legend = page.locator('[data-camera] .legend')
+    assert legend.is_hidden()
+    for name, value in (('metric_near', 0.5), ('metric_far', 8.0), ('mapping', 'log')):
+        assert set_parameter(world, f'heatmap.{name}', value)[0]
+    assert set_parameter(world, 'heatmap.legend', False)[0]
+    assert set_parameter(world, 'heatmap.mode', 'metric')[0]
+    legend.wait_for()
+    page.locator('[data-camera] .legend[aria-label="Colours from 0.5 m to 8 m"]').wait_for()
+    places = dict(
+        legend.locator('span').evaluate_all('all => all.map((s) => [s.innerText, s.style.left])')
+    )
+    # Even ratios of distance are even steps.
+    assert [places[name] for name in ('0.5 m', '1 m', '2 m', '8 m')] == ['0%', '25%', '50%', '100%']
+    about = page.request.get(page.url.partition('#')[0] + 'api/about').json()
+    assert about['palettes']['inferno'][0] == '#000004'
+    for name, value in (('legend', True), ('mode', 'relative')):
+        assert set_parameter(world, f'heatmap.{name}', value)[0]
+    legend.wait_for(state='hidden')
+
+
 def test_a_refusal_is_shown_in_the_words_of_the_node(open_page, world):
     page = open_page()
-    height = page.get_by_label('Height of the lens')
+    height = page.get_by_label('Camera height', exact=True)
     height.fill('0.4')
     height.press('Enter')
     is_set(world, 'camera_height', 0.4)
@@ -136,6 +159,12 @@ def test_pause_and_resume_from_the_page(open_page):
     page.get_by_role('button', name='Pause the node').click()
     page.get_by_role('button', name='Resume the node').wait_for()
     assert page.locator('#node-state').inner_text() == 'paused'
+    level = page.locator('[data-camera] .pill')
+    level.filter(has_text='paused').wait_for()
+    assert level.get_attribute('data-level') == 'warn'
+    wait_for(page, "!/[0-9]/.test(document.querySelector('.stats').innerText.replace('95 %', ''))")
+    # The camera goes on, and so does its picture.
+    wait_frames(page, 'camera/picture', frames(page, 'camera/picture') + 6)
     page.get_by_role('button', name='Resume the node').click()
     page.get_by_role('button', name='Pause the node').wait_for()
     wait_frames(page, 'camera/heatmap', frames(page, 'camera/heatmap') + 2)
@@ -149,7 +178,7 @@ def test_a_frozen_view_stands_still_until_it_goes_on(open_page):
     count = frames(page, 'camera/heatmap')
     page.wait_for_timeout(700)
     assert frames(page, 'camera/heatmap') == count
-    page.get_by_role('button', name='Go on').click()
+    page.get_by_role('button', name='Back to live').click()
     wait_frames(page, 'camera/heatmap', count + 2)
 
 
@@ -159,8 +188,8 @@ def natural_size(page, selector: str) -> list[int]:
 
 def test_an_uploaded_picture_gives_a_result_that_sliders_draw_anew(open_page):
     page = open_page('#picture')
-    file = {'name': 'room.jpg', 'mimeType': 'image/jpeg', 'buffer': jpeg_file(ramp(240, 320))}
-    page.locator('#file').set_input_files(file)
+    room = jpeg_file(ramp(240, 320))
+    choose(page, 'room.jpg', room)
     page.locator('#result-words[data-level=ok]').wait_for()
     assert '320×240, embedded, inferred in' in page.locator('#result-words').inner_text()
     wait_for(page, "document.getElementById('result-heatmap').naturalWidth > 0")
@@ -168,15 +197,122 @@ def test_an_uploaded_picture_gives_a_result_that_sliders_draw_anew(open_page):
     assert natural_size(page, '#result-heatmap') == [320, 240]
     before = page.locator('#result-heatmap').get_attribute('src')
     with page.expect_response(lambda answer: 'gamma=2' in answer.url) as drawn:
-        page.get_by_label('Gamma').fill('2')
+        page.get_by_label('Gamma', exact=True).fill('2')
     assert drawn.value.ok
     wait_for(page, "before => document.getElementById('result-heatmap').src !== before", before)
     for name, start in (('#save-pair', b'\x89PNG'), ('#save-depth', b'\x93NUMPY')):
         with page.expect_download() as download:
             page.locator(name).click()
         assert download.value.path().read_bytes().startswith(start)
-    page.locator('#file').set_input_files(file)
+    choose(page, 'room.jpg', room)
     page.locator('#result-words', has_text='known already').wait_for()
+
+
+def choose(page, name: str, data: bytes) -> None:
+    file = {'name': name, 'mimeType': 'image/jpeg', 'buffer': data}
+    page.locator('#file').set_input_files(file)
+
+
+# Where an element is and whether something lies over its middle.
+SEEN_AT = """
+element => {
+    const { left, top, right, bottom, width, height } = element.getBoundingClientRect();
+    const over = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+    return { left, top, right, bottom, width, height, free: element.contains(over) };
+}
+"""
+TOO_WIDE = 'document.documentElement.scrollWidth - document.documentElement.clientWidth'
+NOTICE = (
+    'MiDaS_small is not available: fetch '
+    f'https://example.org/{"a" * 80}.pt (85761505 bytes, SHA-256 {"0123456789abcdef" * 4}). '
+    "Running 'embedded' instead."
+)
+
+
+@pytest.mark.parametrize('shape', [(320, 180), (60, 320)])
+def test_a_picture_of_whatever_shape_is_shown_whole(open_page, shape):
+    """Portrait pictures lost their lower part, and a long notice made the page wider."""
+    page = open_page('#picture')
+
+    def with_notice(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), 'notice': NOTICE})
+
+    page.route('**/api/predict', with_notice)
+    choose(page, 'x.jpg', jpeg_file(ramp(*shape)))
+    page.locator('#result-words[data-level=ok]').wait_for()
+    wait_for(page, "document.getElementById('result-heatmap').naturalWidth > 0")
+    for width, height in ((1280, 800), (390, 844), (3840, 2160)):
+        page.set_viewport_size({'width': width, 'height': height})
+        for name in ('#result-picture', '#result-heatmap'):
+            assert natural_size(page, name) == [shape[1], shape[0]]
+            frame, picture = (
+                page.locator(each).evaluate(SEEN_AT) for each in (f'.frame:has({name})', name)
+            )
+            for side in ('left', 'top', 'right', 'bottom'):
+                assert picture[side] == frame[side]
+            style = page.locator(name).evaluate('image => getComputedStyle(image).objectFit')
+            assert style == 'contain'
+            assert frame['height'] <= 0.77 * height
+            assert frame['width'] > (0.3 if width > 560 else 0.85) * width
+        assert page.evaluate(TOO_WIDE) <= 0
+        assert page.locator('#content').evaluate(SEEN_AT)['width'] > 0.98 * width
+    # The notice is said once, in short, and not below every picture.
+    assert 'MiDaS_small' not in page.locator('#result').inner_text()
+    note = page.locator('#model-note')
+    assert note.inner_text().strip() == 'MiDaS_small is not available'
+    note.locator('summary').click()
+    assert NOTICE in note.inner_text()
+    assert page.evaluate(TOO_WIDE) <= 0
+
+
+def test_a_fault_is_in_sight_wherever_the_page_is_scrolled_to(open_page):
+    page = open_page('#picture', viewport={'width': 390, 'height': 844})
+    choose(page, 'x.jpg', jpeg_file(ramp(240, 320)))
+    page.locator('#result-words[data-level=ok]').wait_for()
+    for place in (0, 300, 1e6):
+        page.evaluate(f'scrollTo(0, {place})')
+        choose(page, 'x.jpg', b'this is a text')
+        error = page.locator('#picture-error', has_text='this is no JPEG')
+        error.wait_for()
+        seen = error.evaluate(SEEN_AT)
+        assert seen['free']
+        assert seen['top'] > 100
+        assert seen['bottom'] < 844
+        page.get_by_role('button', name='Close this message').click()
+        error.wait_for(state='hidden')
+
+
+def test_a_parameter_is_explained_reset_and_written_as_a_file(open_page, world, tmp_path):
+    page = open_page(BELOW.removeprefix('/') + '/')
+    wait_frames(page, 'camera/heatmap', 1)  # the live view, too, below a path
+    page.get_by_role('button', name='Help on Smoothing radius').click()
+    told = page.locator('#parameter-heatmap-smoothing-help').inner_text()
+    assert 'bilateral' in told
+    assert 'double, 0 to 15 px; default 0 px; takes effect at once' in told
+    assert 'heatmap.smoothing' in page.locator('#controls').inner_text()
+    labels = page.locator('#controls label').all_inner_texts()
+    assert len(set(labels)) == len(labels)
+    far = [i for i, label in enumerate(labels) if label.startswith('Far limit')]
+    assert [labels[i + 1].startswith('Near limit') for i in far] == [True, True]
+    page.locator('#controls').get_by_label('Smoothing radius', exact=True).fill('4')
+    is_set(world, 'heatmap.smoothing', 4.0)
+    page.locator('#others > summary').click()
+    page.get_by_label('Find a parameter').fill('max_blind')
+    other = page.locator('.other:visible')
+    other.locator('summary').click()
+    assert '0.01 to 100 m; default 1.5 m' in other.inner_text()
+    page.locator('#as-yaml > summary').click()
+    page.locator('#yaml', has_text='smoothing: 4.0').wait_for()
+    with page.expect_download() as download:
+        page.locator('#yaml-save').click()
+    assert download.value.suggested_filename == 'depth_node.yaml'
+    assert 'max_blind' not in download.value.path().read_text()  # it has its default
+    page.get_by_role('button', name='Reset Smoothing radius to 0 px').click()
+    is_set(world, 'heatmap.smoothing', 0.0)
+    page.get_by_role('button', name='Reset Smoothing radius').wait_for(state='hidden')
+    aside = page.locator('#live aside')
+    assert aside.evaluate('a => getComputedStyle(a).overflowY') == 'scroll'
 
 
 def test_a_sample_gives_a_result(open_page):
@@ -206,8 +342,7 @@ def test_bad_files_give_a_readable_error_and_the_page_lives_on(open_page):
 def test_the_page_works_by_keyboard_and_on_a_phone_in_the_dark(open_page):
     page = open_page(viewport={'width': 360, 'height': 740}, color_scheme='dark', has_touch=True)
     wait_frames(page, 'camera/heatmap', 1)
-    wide = 'document.documentElement.scrollWidth - document.documentElement.clientWidth'
-    assert page.evaluate(wide) <= 0
+    assert page.evaluate(TOO_WIDE) <= 0
     assert page.evaluate('getComputedStyle(document.body).backgroundColor') == 'rgb(14, 17, 22)'
     page.keyboard.press('Tab')
     assert page.evaluate('document.activeElement.className') == 'skip'
@@ -216,7 +351,7 @@ def test_the_page_works_by_keyboard_and_on_a_phone_in_the_dark(open_page):
     assert page.evaluate('document.activeElement.id') == 'tab-picture'
     assert page.locator('#picture').is_visible()
     assert page.locator('#live').is_hidden()
-    assert page.evaluate(wide) <= 0
+    assert page.evaluate(TOO_WIDE) <= 0
 
 
 def test_a_depth_node_that_goes_and_comes_back_is_shown_again(open_page, robot, start):
@@ -231,7 +366,7 @@ def test_a_depth_node_that_goes_and_comes_back_is_shown_again(open_page, robot, 
     robot['node'] = start('nodes.depth_node', *NODE)
     page.locator('#live-notice').wait_for(state='hidden')
     wait_frames(page, 'camera/heatmap', frames(page, 'camera/heatmap') + 3)
-    page.get_by_label('Camera shines through').wait_for()
+    page.get_by_label('Camera overlay', exact=True).wait_for()
 
 
 def test_a_dashboard_that_goes_and_comes_back_is_found_again(open_page, robot, start):
@@ -242,7 +377,7 @@ def test_a_dashboard_that_goes_and_comes_back_is_found_again(open_page, robot, s
     page.locator('#connection', has_text='connection lost').wait_for()
     count = frames(page, 'camera/heatmap')
     port = robot['address'].rstrip('/').rpartition(':')[2]
-    robot['dashboard'] = start('web', '--port', port, '--model', 'embedded')
+    robot['dashboard'] = start('web', '--port', port, '--model', 'embedded', '--root-path', BELOW)
     robot['dashboard'].said('http://')
     page.locator('#connection', has_text='connected').wait_for()
     wait_frames(page, 'camera/heatmap', count + 3)

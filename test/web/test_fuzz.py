@@ -107,6 +107,7 @@ def test_the_document_names_every_way_in():
         '/api/about',
         '/api/enabled',
         '/api/parameters',
+        '/api/parameters.yaml',
         '/api/predict',
         '/api/results/{identifier}/depth.npy',
         '/api/results/{identifier}/{view_name}.png',

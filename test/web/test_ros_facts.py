@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, PointStamped, Vector3, Vector3Stamped
 from rcl_interfaces.msg import (
@@ -16,7 +17,7 @@ from rcl_interfaces.msg import (
 )
 from sensor_msgs.msg import LaserScan, Range
 
-from midas_depth_ros.web.controls import CONTROLS, Control
+from midas_depth_ros.web.controls import CONTROLS, parameters_file
 from midas_depth_ros.web.ros_facts import (
     CLEAR,
     Rhythm,
@@ -206,22 +207,40 @@ def test_null_is_the_nan_that_means_unknown():
 
 
 def test_what_the_page_needs_of_a_parameter():
-    control = Control('heatmap.gamma', 'Gamma', 'Heatmap', step=0.1, high=4.0)
     descriptor = ParameterDescriptor(
-        name='heatmap.gamma',
-        description='Exponent. [1]',
+        name='max_rate',
+        description='Frames [per camera] a second. [Hz]',
         dynamic_typing=True,
-        floating_point_range=[FloatingPointRange(from_value=0.1, to_value=10.0)],
+        floating_point_range=[FloatingPointRange(from_value=0.0, to_value=1000.0)],
     )
     value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=1)
-    facts = parameter_facts(control, descriptor, value)
-    assert facts['kind'] == 'double'
-    assert (facts['value'], facts['low'], facts['high'], facts['step']) == (1, 0.1, 4.0, 0.1)
+    facts = parameter_facts(descriptor, value)
+    assert (facts['kind'], facts['value'], facts['default']) == ('double', 1, 5.0)
+    assert (facts['text'], facts['unit']) == ('Frames [per camera] a second.', 'Hz')
+    # What the node takes, and what the slider offers of it.
+    assert (facts['low'], facts['high']) == (0.0, 1000.0)
+    assert (facts['least'], facts['most'], facts['step']) == (0.0, 30.0, 0.5)
     unknown = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=math.nan)
-    assert parameter_facts(control, descriptor, unknown)['value'] is None
-    chosen = ParameterDescriptor(additional_constraints='one of: raw, compressed')
+    assert parameter_facts(descriptor, unknown)['value'] is None
+    chosen = ParameterDescriptor(name='transport', additional_constraints='one of: raw, compressed')
     text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='raw')
-    assert parameter_facts(control, chosen, text)['choices'] == ['raw', 'compressed']
+    facts = parameter_facts(chosen, text)
+    assert facts['choices'] == ['raw', 'compressed']
+    assert (facts['text'], facts['unit'], facts['default'], facts['live']) == ('', '', 'raw', False)
+    assert 'label' not in facts  # no control: it is shown, not set
+
+
+def test_a_parameter_that_nobody_declared_is_told_without_a_default():
+    descriptor = ParameterDescriptor(name='strange.one', description='[' * 1000)
+    names = ParameterValue(
+        type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=['a', "b'"]
+    )
+    facts = parameter_facts(descriptor, names)
+    assert (facts['kind'], facts['value'], facts['default']) == ('string array', ['a', "b'"], None)
+    written = parameters_file('/ns/depth_node', [facts])
+    assert yaml.safe_load(written) == {
+        '/ns/depth_node': {'ros__parameters': {'strange': {'one': ['a', "b'"]}}}
+    }
 
 
 def test_every_control_is_a_live_parameter_of_depth_node():

@@ -12,11 +12,18 @@ from driving import header, picture
 from fakes import BrightnessEstimator
 from PIL import Image as PillowImage
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
+from starlette.testclient import TestClient
 
+from midas_depth_ros.nodes.declarations import specs_for
 from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.messages import image_message, jpeg_message
+from midas_depth_ros.nodes.parameter_files import read_parameters
+from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.web import ros_node
+from midas_depth_ros.web.app import Dashboard
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.feed import Feed
+from midas_depth_ros.web.ros_parameters import FACTS
 from midas_depth_ros.web.ros_thread import RosThread
 
 # rmw's word for an answer to a client that is not discovered yet; it is asked for again.
@@ -104,6 +111,54 @@ def test_a_refusal_comes_with_the_reason_of_the_node(ros, feed, dashboard, start
         for word in words:
             assert word in refused.value.text
     assert value_of(feed, 'heatmap.colormap') == 'inferno'
+
+
+@pytest.mark.parametrize('only_changed', [False, True])
+def test_the_file_of_the_parameters_makes_the_same_node_again(
+    ros, feed, dashboard, start, tmp_path, only_changed
+):
+    given = {
+        'cameras': ['front', 'rear'],
+        'camera_height': 0.25,
+        'mounts.rear.camera_yaw': 3.0,
+        'body_frame': "robot's/base",
+        'max_rate': 7.0,
+        'scale.fixed_shift': -1e-05,
+        'heatmap.legend': False,
+        'max_pixels': 123456,
+    }
+    node = start(**given)
+    fact(ros, feed, 'other_parameters')
+    fact(ros, feed, 'mount_parameters')
+    fact(ros, feed, 'parameters')
+    served = TestClient(Dashboard(BrightnessEstimator, feed).asgi, 'http://127.0.0.1:8080')
+    answer = served.get(f'/api/parameters.yaml?only_changed={only_changed}')
+    assert answer.headers['content-type'].startswith('application/yaml')
+    file = tmp_path / 'depth_node.yaml'
+    file.write_text(answer.text)
+    assert ('expiry' in answer.text) is not only_changed
+    settings = node.settings
+    names = {each['name'] for fact in FACTS for each in feed.facts()[fact]}
+    assert names == set(specs_for(DepthNodeSettings, given))
+    ros.destroy(node)
+    again = ros.make_node(
+        DepthNode,
+        lambda settings: BrightnessEstimator(),
+        cli_args=['--ros-args', '--params-file', str(file)],
+        parameters={} if only_changed else {'diagnostics_rate': 10.0},
+    )
+    # NaN is not itself: compared as text.
+    assert repr(again.settings) == repr(settings)
+    read = read_parameters('depth_node', DepthNodeSettings, [file], [])
+    assert read['scale.fixed_shift'] == -1e-05
+    assert read['mounts.rear.camera_yaw'] == 3.0
+
+
+def test_without_a_node_there_is_no_file_of_its_parameters(feed):
+    client = TestClient(Dashboard(BrightnessEstimator, feed).asgi, 'http://127.0.0.1:8080')
+    assert client.get('/api/parameters.yaml').status_code == 404
+    feed.tell('present', True)
+    assert client.get('/api/parameters.yaml').status_code == 404
 
 
 def test_parameters_are_set_and_told_to_every_browser(ros, feed, dashboard, start):
@@ -230,6 +285,31 @@ def test_a_node_that_goes_and_comes_back_is_followed(ros, feed, dashboard, start
     )
 
 
+def test_a_node_whose_diagnostics_are_rare_counts_as_there_only_while_it_answers(
+    ros, feed, monkeypatch, start
+):
+    """Diagnostics every ten seconds were believed for thirty: a dead node looked alive."""
+    monkeypatch.setattr(ros_node, 'ALIVE_S', 1.2)
+    monkeypatch.setattr(ros_node, 'ASK_AFTER_S', 0.3)
+    monkeypatch.setattr(ros_node.Rhythm, 'lifetime_s', lambda self, now_s: 1000.0)
+    thread = RosThread(feed, 'depth_node', [], ros.domain_id)
+    try:
+        node = start(diagnostics_rate=0.3)
+        fact(ros, feed, 'present')
+        seen = []
+        for _ in range(30):
+            ros.spin_for(0.1)
+            seen.append((feed.facts()['present'], feed.facts()['model'] is not None))
+        assert set(seen) == {(True, True)}
+        ros.destroy(node)
+        fact(ros, feed, 'present', lambda value: value is False)
+        ros.spin_for(1.0)
+        assert feed.facts()['present'] is False
+        assert feed.facts()['model'] is feed.facts()['cameras'] is None
+    finally:
+        thread.close()
+
+
 def test_pause_and_resume(ros, feed, dashboard, start):
     start()
 
@@ -237,8 +317,11 @@ def test_pause_and_resume(ros, feed, dashboard, start):
         return lambda model: model and model['values']['enabled'] == value
 
     fact(ros, feed, 'model', enabled('True'))
+    topic = feed.facts()['cameras']['camera']['values']['topic']
     asyncio.run(dashboard.set_enabled(False))
     fact(ros, feed, 'model', enabled('False'))
+    # Where the camera's own picture comes from, which goes on.
+    assert feed.facts()['cameras']['camera']['values']['topic'] == topic == '/camera/image_raw'
     asyncio.run(dashboard.set_enabled(True))
     fact(ros, feed, 'model', enabled('True'))
 

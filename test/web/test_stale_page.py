@@ -185,7 +185,7 @@ def test_a_frozen_view_says_that_it_is_not_live(open_page, robot):
     assert 'frozen' in page.locator('[data-camera]').get_attribute('class')
     assert page.locator('figure .over').first.inner_text() == 'frozen'
     count = frames(page, 'camera/heatmap')
-    page.get_by_role('button', name='Go on').click()
+    page.get_by_role('button', name='Back to live').click()
     wait_frames(page, 'camera/heatmap', count + 2)
     wait_seen(page, LIVE)
 
@@ -221,3 +221,44 @@ def test_a_message_that_lay_on_its_way_is_old_when_it_comes(open_page, late_ms, 
     assert seen == first
     assert later is None
     assert words.startswith('silent for')
+
+
+# What a card says of a camera that its node calls good: [level, words], by what is seen of it.
+VERDICTS = """
+async () => {
+    const { CameraCard } = await import('./static/camera.js');
+    const { Facts } = await import('./static/facts.js');
+    const facts = new Facts();
+    facts.open();
+    const told = { age_s: 0, lifetime_s: 30, silent: false };
+    const good = { level: 'ok', message: '2.2 frames per second', values: {} };
+    const heard = { model: told };
+    const model = (values) => ({ now: 1000, model: { level: 'ok', values }, heard });
+    facts.take({ now: 1000, cameras: { x: good }, heard: { cameras: told } });
+    facts.take(model({ enabled: 'True', 'lifecycle state': 'active' }));
+    const card = new CameraCard('x', facts);
+    const said = [card.verdict(good)];
+    card.since -= 10_000;
+    said.push(card.verdict(good));
+    Object.assign(card.views.heatmap, { heard: facts.now(), lifetime: 2000 });
+    said.push(card.verdict(good));
+    card.views.heatmap.heard -= 28_000;
+    said.push(card.verdict(good));
+    facts.take(model({ enabled: 'False', 'lifecycle state': 'active' }));
+    said.push(card.verdict(good));
+    facts.take(model({ enabled: 'True', 'lifecycle state': 'inactive' }));
+    said.push(card.verdict(good));
+    return said;
+}
+"""
+
+
+def test_green_is_only_what_is_seen(open_page):
+    """A node that had been dead for 28 s was green, with 2.2 frames per second."""
+    waiting, never, live, dead, paused, inactive = open_page().evaluate(VERDICTS)
+    assert waiting == ['wait', 'waiting for depth']
+    assert never == ['error', 'no depth for 10\xa0s']
+    assert live == ['ok', '2.2 frames per second']
+    assert dead == ['error', 'no depth for 28\xa0s']
+    assert paused == ['rest', 'paused']
+    assert inactive == ['rest', 'inactive']

@@ -3,10 +3,11 @@
 // What is not known any more is taken off the card, and the card says since when: nothing that is
 // old may look as if it were live.
 
-import { ClosenessBars } from '/static/closeness.js';
-import { element, figure, pill, say } from '/static/dom.js';
-import { span } from '/static/facts.js';
-import { drawTopView } from '/static/topview.js';
+import { ClosenessBars } from './closeness.js';
+import { element, figure, pill, say } from './dom.js';
+import { span } from './facts.js';
+import { heatmapOptions, Legend } from './legend.js';
+import { drawTopView } from './topview.js';
 
 // What is shown in large; everything else is in the table below it.
 const STATS = [
@@ -21,6 +22,7 @@ const STATS = [
 ];
 // An obstacle whose distance is that of the free way ends it.
 const SAME_SHARE = 0.1;
+const FIRST_MS = 3000; // until the first depth comes, or the lack of it is worth a word
 const STREAMS = [
   ['picture', 'Camera', 'live camera picture'],
   ['heatmap', 'Heatmap: warm is near', 'live heatmap, warm is near'],
@@ -36,9 +38,11 @@ export class CameraCard {
   constructor(name, facts) {
     this.name = name;
     this.facts = facts;
+    this.since = facts.now();
     this.views = {};
     this.drawn = new Map();
     this.level = element('span', { className: 'pill', 'data-level': 'wait' }, 'waiting');
+    this.legend = new Legend();
     const pair = element('div', { className: 'pair' });
     for (const [stream, caption, description] of STREAMS) pair.append(this.view(stream, caption, description));
     this.nearest = element('p', { className: 'nearest' }, '–');
@@ -66,7 +70,8 @@ export class CameraCard {
     const over = element('p', { className: 'over' }, 'no picture yet');
     const frame = element('div', { className: 'frame stale' }, canvas, over);
     this.views[stream] = { canvas, over, frame, heard: null, lifetime: 0 };
-    return element('figure', {}, frame, element('figcaption', {}, caption));
+    const legend = stream === 'heatmap' ? [this.legend.root] : [];
+    return element('figure', {}, frame, ...legend, element('figcaption', {}, caption));
   }
 
   /** Draw a frame that is not too old; the promise is kept when it is on the screen. */
@@ -91,13 +96,13 @@ export class CameraCard {
   refresh() {
     const { facts } = this;
     const status = facts.get('cameras')?.[this.name];
-    const values = status?.values ?? {};
+    const [level, words] = this.verdict(status);
+    // What a node tells of a depth that does not come is of the time before.
+    const values = status && level !== 'error' && level !== 'rest' ? status.values : {};
     this.root.classList.toggle('frozen', facts.frozenAt !== null);
-    this.root.classList.toggle('silent', !status);
-    if (facts.frozenAt !== null) pill(this.level, 'warn', 'frozen');
-    else if (!status) pill(this.level, 'error', facts.silence('cameras') || 'unknown');
-    else pill(this.level, status.level, status.message);
-    this.draw('diagnostics', [status], () => this.showDiagnostics(values));
+    this.root.classList.toggle('silent', level === 'error');
+    pill(this.level, level === 'rest' ? 'warn' : level, words);
+    this.draw('diagnostics', [status, level], () => this.showDiagnostics(values, status?.values ?? {}));
     this.draw('closeness', [this.own('closeness')], (value) => this.bars.show(value));
     const proximity = this.own('proximity');
     const silence = facts.silence(`proximity/${this.name}`);
@@ -106,7 +111,27 @@ export class CameraCard {
     const scan = this.own('scan');
     const reason = scan ? '' : this.whyNoScan(values);
     this.draw('top', [scan, ahead, reason, this.top.clientWidth], () => this.showTop(scan, ahead, reason));
+    this.legend.show(heatmapOptions(facts));
     for (const view of Object.values(this.views)) this.showFreshness(view);
+  }
+
+  /**
+   * Level and words of the camera: what its node says, unless we see otherwise. Good is only what
+   * we see ourselves: depth that comes.
+   */
+  verdict(status) {
+    const { facts } = this;
+    if (facts.frozenAt !== null) return ['warn', 'frozen'];
+    if (!status) return ['error', facts.silence('cameras') || 'unknown'];
+    const { enabled, 'lifecycle state': state } = facts.get('model')?.values ?? {};
+    if (state && state !== 'active') return ['rest', state];
+    if (enabled === 'False') return ['rest', 'paused'];
+    if (status.level !== 'ok') return [status.level, status.message];
+    const { heatmap } = this.views;
+    const never = heatmap.heard === null;
+    const age = facts.now() - (never ? this.since : heatmap.heard);
+    if (age > (never ? FIRST_MS : heatmap.lifetime)) return ['error', `no depth for ${span(age)}`];
+    return never ? ['wait', 'waiting for depth'] : ['ok', status.message];
   }
 
   /** Have everything drawn anew, in whatever colours and size. */
@@ -168,9 +193,9 @@ export class CameraCard {
     say(this.scale, scale === 'valid' ? `scale from ${(values['scale source'] ?? '').replaceAll('_', ' ')}` : scale && 'no metric scale');
   }
 
-  showDiagnostics(values) {
+  showDiagnostics(values, all) {
     this.stats.replaceChildren(...STATS.map(([name, read]) => element('div', {}, element('dt', {}, name), element('dd', {}, read(values)))));
-    const rows = Object.entries(values).filter(([, value]) => value !== '');
+    const rows = Object.entries(all).filter(([, value]) => value !== '');
     this.table.replaceChildren(...rows.flatMap(([key, value]) => [element('dt', {}, key), element('dd', {}, value)]));
   }
 }

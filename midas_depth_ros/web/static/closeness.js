@@ -1,6 +1,6 @@
 // Closeness to the left, in the centre and to the right as bars; unknown is hatched, never empty.
 
-import { element, figure, say } from '/static/dom.js';
+import { element, figure, say } from './dom.js';
 
 const NAMES = ['left', 'centre', 'right'];
 const FULL = 1.5;

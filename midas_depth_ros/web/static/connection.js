@@ -3,7 +3,7 @@
 // A frame is confirmed once it is drawn, and only then the next one of its stream is sent: a slow
 // browser sees fewer frames, never old ones. A hidden page lets go, so that the robot can rest.
 
-import { clock } from '/static/facts.js';
+import { clock } from './facts.js';
 
 const FIRST_WAIT_MS = 300;
 const LONGEST_WAIT_MS = 5000;
@@ -33,8 +33,9 @@ export class Connection {
 
   open() {
     if (this.socket || this.held) return;
-    const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-    const socket = new WebSocket(`${scheme}://${location.host}/api/live`);
+    const address = new URL('api/live', document.baseURI);
+    address.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
+    const socket = new WebSocket(address.href);
     socket.binaryType = 'arraybuffer';
     this.socket = socket;
     this.opened = clock();

@@ -1,5 +1,7 @@
 // Small helpers to build the page without ever parsing text as HTML.
 
+const BRIEF = 100; // characters
+
 /** An element with properties (data-*, aria-*, class and role as attributes) and children. */
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -14,6 +16,13 @@ export function element(tag, properties = {}, ...children) {
 /** Set a text only where it differs: what did not change is not read out again. */
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
+}
+
+/** The beginning of a long text that says what it is about; the text itself where it is short. */
+export function brief(text) {
+  if (text.length <= BRIEF) return text;
+  const clause = /^(.{8,}?)(?:[:;.] |$)/.exec(text)[1];
+  return clause.length <= BRIEF ? clause : `${clause.slice(0, BRIEF - 1)}…`;
 }
 
 /** A pill with a level: ok, warn, error or wait. */

@@ -1,10 +1,13 @@
 // Form fields with a label, a value beside it and a place for a refusal; for both forms of the page.
 
-import { element, say } from '/static/dom.js';
+import { element, say } from './dom.js';
 
 const QUIET_MS = 1500; // after a person's own change, values from outside wait
 
-/** spec: {name, label, kind, value, low, high, step, choices, text, unit}; onChange(value, settled) */
+/**
+ * spec: {name, label, kind, value, default, low, high, least, most, step, choices, text, unit};
+ * least, most: of a slider, where it is narrower than what is allowed; onChange(value, settled)
+ */
 export class Field {
   constructor(spec, prefix, onChange) {
     this.spec = spec;
@@ -15,10 +18,28 @@ export class Field {
     this.output = element('output', { 'for': id });
     this.error = element('p', { className: 'error', id: `${id}-error`, role: 'alert' });
     this.hint = element('p', { className: 'hint' });
-    const label = element('label', { htmlFor: id, title: spec.text ?? '' }, spec.label);
+    const label = element('label', { htmlFor: id }, spec.label);
     const beside = this.input.type === 'range' ? [this.output, this.input] : [this.input];
-    this.root = element('div', { className: 'control' }, label, ...beside, this.hint, this.error);
+    this.root = element('div', { className: 'control' }, label, ...beside, this.hint, ...this.makeHelp(id), this.error);
     this.show(spec.value);
+  }
+
+  /** The name in ROS, what it does and may be, and a way back to the default. */
+  makeHelp(id) {
+    const { spec } = this;
+    if (!spec.text) return [];
+    const help = element('div', { className: 'help', id: `${id}-help`, hidden: true }, ...explained(spec));
+    const ask = element('button', { type: 'button', className: 'small', 'aria-expanded': 'false', 'aria-controls': help.id, 'aria-label': `Help on ${spec.label}` }, '?');
+    ask.addEventListener('click', () => {
+      help.hidden = !help.hidden;
+      ask.setAttribute('aria-expanded', String(!help.hidden));
+    });
+    this.back = element('button', { type: 'button', className: 'small', 'aria-label': `Reset ${spec.label} to ${worded(spec, spec.default)}`, hidden: true }, 'Reset');
+    this.back.addEventListener('click', () => {
+      this.set(spec.default);
+      this.changed(spec.default, true);
+    });
+    return [element('div', { className: 'tools' }, element('code', {}, spec.name), this.back, ask), help];
   }
 
   makeInput(id) {
@@ -34,10 +55,12 @@ export class Field {
       box.addEventListener('change', () => this.changed(box.checked, true));
       return box;
     }
-    const bounded = Number.isFinite(spec.low) && Number.isFinite(spec.high);
-    const step = spec.step ?? (spec.kind === 'int' ? 1 : bounded ? (spec.high - spec.low) / 100 : 0.01);
+    const [least, most] = [spec.least ?? spec.low, spec.most ?? spec.high];
+    // What may be unknown has no place on a slider.
+    const bounded = spec.default !== null && Number.isFinite(least) && Number.isFinite(most);
+    const step = spec.step ?? (spec.kind === 'int' ? 1 : bounded ? (most - least) / 100 : 0.01);
     if (bounded) {
-      const slider = element('input', { ...common, type: 'range', min: spec.low, max: spec.high, step });
+      const slider = element('input', { ...common, type: 'range', min: least, max: most, step });
       slider.addEventListener('input', () => this.changed(slider.valueAsNumber, false));
       slider.addEventListener('change', () => this.changed(slider.valueAsNumber, true));
       return slider;
@@ -73,14 +96,10 @@ export class Field {
   }
 
   describe(value) {
-    if (this.input.type === 'range') say(this.output, `${+Number(value).toPrecision(4)}${this.unit()}`);
-    const degrees = this.unit() === ' rad' && Number.isFinite(value) ? `${((value * 180) / Math.PI).toFixed(1)}°` : '';
-    say(this.hint, this.input.type === 'number' ? [this.unit().trim(), degrees].filter(Boolean).join(', ') : '');
-  }
-
-  unit() {
-    const found = /\[([^\]]+)\]$/.exec(this.spec.text ?? '');
-    return found ? ` ${found[1]}` : '';
+    if (this.input.type === 'range') say(this.output, worded(this.spec, value));
+    if (this.back) this.back.hidden = value === this.spec.default;
+    const degrees = this.spec.unit === 'rad' && Number.isFinite(value) ? `${((value * 180) / Math.PI).toFixed(1)}°` : '';
+    say(this.hint, this.input.type === 'number' ? [this.spec.unit, degrees].filter(Boolean).join(', ') : '');
   }
 
   /** Why a value was refused; the old one comes back. */
@@ -92,6 +111,31 @@ export class Field {
       this.set(this.spec.value);
     }
   }
+}
+
+/** A value with its unit, for people. */
+export function worded({ unit, kind }, value) {
+  if (value === null || value === undefined) return 'unknown';
+  if (Array.isArray(value)) return value.join(', ');
+  if (kind === 'string') return value === '' ? 'empty' : value;
+  const text = typeof value === 'number' ? String(+value.toPrecision(6)) : String(value);
+  return unit ? `${text} ${unit}` : text;
+}
+
+/** What a parameter does, what it may be, its default, and when it is read. */
+export function explained(spec) {
+  const { low, high, choices, kind, live } = spec;
+  const bound = (value) => worded(spec, value);
+  let allowed = kind;
+  if (choices?.length) allowed = `one of ${choices.join(', ')}`;
+  else if (Number.isFinite(low) && Number.isFinite(high)) allowed = `${kind}, ${+low.toPrecision(6)} to ${bound(high)}`;
+  else if (Number.isFinite(low)) allowed = `${kind}, at least ${bound(low)}`;
+  else if (Number.isFinite(high)) allowed = `${kind}, at most ${bound(high)}`;
+  const read = live ? 'takes effect at once' : 'read when the node is configured';
+  return [
+    element('p', {}, spec.text),
+    element('p', {}, `${allowed}; default ${bound(spec.default)}; ${read}.`),
+  ];
 }
 
 /** Call at most every so often; the last call is never lost. */

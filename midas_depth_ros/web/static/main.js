@@ -1,11 +1,12 @@
 // Wires the page: tabs, the live connection, the node's card, the parameters, the picture panel.
 
-import { CameraCard } from '/static/camera.js';
-import { Connection } from '/static/connection.js';
-import { Controls } from '/static/controls.js';
-import { ask, byId, element, pill, post, say } from '/static/dom.js';
-import { clock, Facts, span } from '/static/facts.js';
-import { PicturePanel } from '/static/picture.js';
+import { CameraCard } from './camera.js';
+import { Connection } from './connection.js';
+import { Controls } from './controls.js';
+import { ask, brief, byId, element, pill, post, say } from './dom.js';
+import { clock, Facts, span } from './facts.js';
+import { palettes } from './legend.js';
+import { PicturePanel } from './picture.js';
 
 const PANELS = ['live', 'picture'];
 const NODE_FACTS = [
@@ -14,6 +15,7 @@ const NODE_FACTS = [
   ['lifecycle state', 'State'],
 ];
 
+const PARAMETERS = ['parameters', 'other_parameters', 'mount_parameters'];
 const REFRESH_MS = 250;
 
 const facts = new Facts();
@@ -22,7 +24,7 @@ const controls = new Controls();
 let state = 'connecting';
 let stateSince = clock();
 let heardAnything = false;
-let shownParameters;
+let shownParameters = [];
 
 function showPanel(name) {
   for (const each of PANELS) {
@@ -64,7 +66,7 @@ function refresh() {
   byId('no-camera').hidden = cards.size > 0 || !facts.get('ros');
   byId('cameras').hidden = cards.size === 0;
   cards.forEach((card) => card.refresh());
-  showParameters(facts.get('present') ? facts.get('parameters') : null);
+  showParameters();
   showNode();
   showConnection();
   showNotice();
@@ -86,10 +88,12 @@ function arrangeCards(names) {
 }
 
 /** Only what is new: a value that is being typed must not be written over. */
-function showParameters(parameters) {
-  if (parameters === shownParameters) return;
-  shownParameters = parameters;
-  controls.show(parameters);
+function showParameters() {
+  const known = PARAMETERS.map((name) => (facts.get('present') ? facts.get(name) : null));
+  if (known.every((value, i) => value === shownParameters[i])) return;
+  shownParameters = known;
+  const [parameters, others, mounts] = known;
+  controls.show(parameters, others && mounts && [...others, ...mounts]);
 }
 
 function showNode() {
@@ -103,7 +107,10 @@ function showNode() {
   else if (!present) pill(byId('node-state'), 'error', facts.silence('model') || 'not there');
   else if (!enabled) pill(byId('node-state'), 'warn', values['lifecycle state'] === 'active' ? 'paused' : values['lifecycle state'] ?? 'unknown');
   else pill(byId('node-state'), model.level, model.level === 'ok' ? 'working' : 'attention');
-  say(byId('node-words'), present ? model?.message ?? '' : '');
+  const words = present ? model?.message ?? '' : '';
+  say(byId('node-words'), brief(words));
+  byId('node-more').hidden = brief(words) === words;
+  say(byId('node-more-words'), words);
   const rows = NODE_FACTS.filter(([key]) => present && values[key]).map(([key, label]) => [label, values[key]]);
   const busy = values['CPU [% of a core]'];
   if (present && busy) rows.push(['CPU', `${busy} % of a core`]);
@@ -153,7 +160,7 @@ function listenToNode(connection) {
   byId('enable').addEventListener('click', async () => {
     const enabled = facts.get('model')?.values?.enabled === 'True';
     try {
-      await post('/api/enabled', { enabled: !enabled });
+      await post('api/enabled', { enabled: !enabled });
       say(byId('node-error'), '');
     } catch (error) {
       say(byId('node-error'), error.message);
@@ -163,7 +170,7 @@ function listenToNode(connection) {
   hold.addEventListener('click', () => {
     const held = hold.getAttribute('aria-pressed') !== 'true';
     hold.setAttribute('aria-pressed', String(held));
-    say(hold, held ? 'Go on' : 'Freeze this view');
+    say(hold, held ? 'Back to live' : 'Freeze this view');
     connection.hold(held);
   });
 }
@@ -185,8 +192,9 @@ async function start() {
   const redraw = () => cards.forEach((card) => card.redraw());
   addEventListener('resize', redraw);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-  const about = await (await ask('/api/about')).json();
+  const about = await (await ask('api/about')).json();
   say(byId('version'), about.version);
+  Object.assign(palettes, about.palettes);
   new PicturePanel(about);
 }
 

@@ -1,15 +1,16 @@
 // A dropped, pasted, chosen or sample picture: its depth, drawn anew as the sliders say.
 
-import { ClosenessBars } from '/static/closeness.js';
-import { ask, byId, element, pill, say } from '/static/dom.js';
-import { Field, throttled } from '/static/fields.js';
+import { ClosenessBars } from './closeness.js';
+import { ask, brief, byId, element, pill, say } from './dom.js';
+import { Field, throttled } from './fields.js';
 
 const PERIOD_MS = 120;
 // name, label, step, unit, and a highest value where that of the API is too wide for a slider
 const LOOK = [
-  ['colormap', 'Colours'], ['mapping', 'Spread'], ['overlay_alpha', 'Picture shines through', 0.05],
-  ['percentile_low', 'Far colour at', 0.5, '%'], ['percentile_high', 'Near colour at', 0.5, '%'],
-  ['gamma', 'Gamma', 0.1, '', 4], ['smoothing', 'Smoothing', 0.5, 'px'], ['clahe_clip', 'Local contrast', 0.5, '', 10],
+  ['colormap', 'Colour map'], ['mapping', 'Mapping'], ['overlay_alpha', 'Picture overlay', 0.05],
+  ['percentile_low', 'Far limit, percentile', 0.5, '%'], ['percentile_high', 'Near limit, percentile', 0.5, '%'],
+  ['gamma', 'Gamma', 0.1, '', 4], ['smoothing', 'Smoothing radius', 0.5, 'px'],
+  ['clahe_clip', 'Local contrast (CLAHE)', 0.5, '', 10],
 ];
 const DEFAULTS = {
   colormap: 'inferno', mapping: 'linear', overlay_alpha: 0, percentile_low: 2, percentile_high: 98,
@@ -37,7 +38,7 @@ export class PicturePanel {
       const [low, high] = this.about.bounds[name] ?? [];
       const spec = {
         name, label, step, low, high: most ?? high, kind: 'double', value: DEFAULTS[name],
-        choices: choices[name] ?? [], text: unit ? `[${unit}]` : '',
+        choices: choices[name] ?? [], unit: unit ?? '',
       };
       return new Field(spec, 'look', (value) => {
         this.look[name] = value;
@@ -52,10 +53,10 @@ export class PicturePanel {
   buildSamples() {
     byId('samples').append(...this.about.samples.map((path) => {
       const name = path.replace(/^samples\//, '').replace(/\.\w+$/, '').replaceAll('_', ' ');
-      const button = element('button', { type: 'button', title: name }, element('img', { src: `/static/${path}`, alt: `Sample: ${name}`, width: 104, height: 78 }));
+      const button = element('button', { type: 'button', title: name }, element('img', { src: `static/${path}`, alt: `Sample: ${name}`, width: 104, height: 78 }));
       button.addEventListener('click', async () => {
         try {
-          this.send(await (await ask(`/static/${path}`)).blob(), name);
+          this.send(await (await ask(`static/${path}`)).blob(), name);
         } catch (error) {
           this.fail(error.message);
         }
@@ -65,6 +66,7 @@ export class PicturePanel {
   }
 
   listen() {
+    byId('picture-fault-close').addEventListener('click', () => this.fail(''));
     const input = byId('file');
     input.addEventListener('change', () => {
       if (input.files[0]) this.send(input.files[0], input.files[0].name);
@@ -97,7 +99,7 @@ export class PicturePanel {
       this.fail(`the file has ${blob.size} bytes, at most ${this.about.upload_bytes} are taken`);
       return;
     }
-    say(byId('picture-error'), '');
+    this.fail('');
     const card = byId('result');
     card.hidden = false;
     card.setAttribute('aria-busy', 'true');
@@ -105,7 +107,7 @@ export class PicturePanel {
     const body = new FormData();
     body.append('image', blob, 'picture');
     try {
-      const answer = await ask('/api/predict', { method: 'POST', body, headers: { Accept: 'application/json' } });
+      const answer = await ask('api/predict', { method: 'POST', body, headers: { Accept: 'application/json' } });
       this.result = await answer.json();
       this.show(blob, name);
       await this.redraw();
@@ -128,7 +130,14 @@ export class PicturePanel {
     this.bars.show([near.left, near.centre, near.right]);
     const unknown = near.reason ? `Closeness is unknown: ${near.reason}.` : '';
     const blind = result.blind && !near.reason.includes(result.blind) ? `Grey is unknown: ${result.blind}.` : '';
-    say(byId('result-notice'), [unknown, blind, result.notice].filter(Boolean).join(' '));
+    say(byId('result-notice'), [unknown, blind].filter(Boolean).join(' '));
+    // The same for every picture: said once, beside the choice of them.
+    byId('model-note').hidden = !result.notice;
+    say(byId('model-note-title'), brief(result.notice));
+    say(byId('model-note-words'), result.notice);
+    for (const frame of document.querySelectorAll('#result .frame')) {
+      frame.style.aspectRatio = `${result.shown_width} / ${result.shown_height}`;
+    }
     say(byId('result-title'), name.length > 40 ? `${name.slice(0, 37)}...` : name);
   }
 
@@ -136,23 +145,25 @@ export class PicturePanel {
     if (!this.result) return;
     const turn = ++this.drawing;
     const query = new URLSearchParams(this.look);
-    const { links } = this.result;
-    byId('save-pair').href = `${links.side_by_side}?${query}`;
-    byId('save-heatmap').href = `${links.heatmap}?${query}`;
-    byId('save-depth').href = links.depth;
+    const base = `api/results/${this.result.id}`; // relative: a proxy may serve us below a path
+    byId('save-pair').href = `${base}/side_by_side.png?${query}`;
+    byId('save-heatmap').href = `${base}/heatmap.png?${query}`;
+    byId('save-depth').href = `${base}/depth.npy`;
     try {
-      const blob = await (await ask(`${links.heatmap}?${query}`)).blob();
+      const blob = await (await ask(`${base}/heatmap.png?${query}`)).blob();
       if (turn === this.drawing) {
         swap(byId('result-heatmap'), blob);
-        say(byId('picture-error'), '');
+        this.fail('');
       }
     } catch (error) {
       this.fail(error.message);
     }
   }
 
+  /** Say what went wrong, in sight wherever the page is scrolled to; '' takes it away. */
   fail(reason) {
     say(byId('picture-error'), reason);
+    byId('picture-fault').hidden = !reason;
   }
 }
 

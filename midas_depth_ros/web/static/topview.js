@@ -16,14 +16,15 @@ export function drawTopView(canvas, scan, nearest, reason) {
   const ratio = window.devicePixelRatio || 1;
   const { clientWidth: width, clientHeight: height } = canvas;
   if (!width) return;
-  if (canvas.width !== Math.round(width * ratio)) {
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
   }
   const pen = canvas.getContext('2d');
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.clearRect(0, 0, width, height);
-  pen.font = '12px system-ui, sans-serif';
+  const letter = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+  pen.font = `${0.8 * letter}px system-ui, sans-serif`;
   const reach = scan ? viewReach(scan) : 3;
   const origin = { x: width / 2, y: height - 16 };
   const scale = (height - 30) / reach;
