@@ -9,7 +9,7 @@ from midas_depth_ros.views.colormaps import COLORMAPS, colour_table
 from midas_depth_ros.views.errors import OptionError, PictureError, ValuesError, ViewError
 from midas_depth_ros.views.heatmap import Heatmap, metric_heatmap
 from midas_depth_ros.views.options import HeatmapOptions
-from midas_depth_ros.views.pictures import contact_sheet, side_by_side
+from midas_depth_ros.views.pictures import contact_sheet, one_above_other, side_by_side
 
 __all__ = [
     'COLORMAPS',
@@ -24,5 +24,6 @@ __all__ = [
     'contact_sheet',
     'encode_animation',
     'metric_heatmap',
+    'one_above_other',
     'side_by_side',
 ]

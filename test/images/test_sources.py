@@ -167,14 +167,14 @@ def test_video_has_its_own_rate_and_colours(video_file: Path) -> None:
 
 def test_video_is_not_read_ahead(video_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
-    original = video.pictures_of
+    original = video.frames_of
 
-    def counted(capture: Any) -> Any:
-        for bgr in original(capture):
+    def counted(*opened: Any) -> Any:
+        for frame in original(*opened):
             reads.append(1)
-            yield bgr
+            yield frame
 
-    monkeypatch.setattr(video, 'pictures_of', counted)
+    monkeypatch.setattr(video, 'frames_of', counted)
     frames = iter(open_source(video_file))
     next(frames)
     assert len(reads) == 1

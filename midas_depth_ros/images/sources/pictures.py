@@ -6,6 +6,7 @@ import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +27,23 @@ PICTURE_SUFFIXES = (*CAMERA_SUFFIXES, *FILE_FORMATS)
 # A file may have 16 bits of four channels, and besides its pixels whatever cameras put there.
 BYTES_PER_PIXEL, OTHER_BYTES = 8, 64 << 20
 
-# EXIF orientation -> transposed?, rows reversed?, columns reversed?, in this order.
-ORIENTATIONS = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
+
+class Turn(NamedTuple):
+    """How a picture becomes upright: transposed, then its rows and its columns reversed."""
+
+    transposed: bool = False
+    rows: bool = False
+    columns: bool = False
+
+
+ORIENTATIONS = {  # of EXIF
+    2: Turn(columns=True),
+    3: Turn(rows=True, columns=True),
+    4: Turn(rows=True),
+    5: Turn(True),
+    6: Turn(True, columns=True),
+    7: Turn(True, rows=True, columns=True),
+    8: Turn(True, rows=True),
 }
 
 
@@ -132,11 +141,15 @@ def orientation_of(data: bytes) -> int:
 
 def upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """The picture turned and mirrored so that EXIF orientation `orientation` becomes 1."""
-    transposed, rows, columns = ORIENTATIONS.get(orientation, (False, False, False))
-    if transposed:
+    return turned(rgb, ORIENTATIONS.get(orientation, Turn()))
+
+
+def turned(rgb: NDArray[np.uint8], turn: Turn) -> NDArray[np.uint8]:
+    """(H, W, 3) turned and mirrored, C-contiguous."""
+    if turn.transposed:
         rgb = rgb.transpose(1, 0, 2)
-    if rows:
+    if turn.rows:
         rgb = rgb[::-1]
-    if columns:
+    if turn.columns:
         rgb = rgb[:, ::-1]
     return np.ascontiguousarray(rgb)
