@@ -215,7 +215,8 @@ class VideoFile:
     def _put_waiting(self, ticks: int) -> None:
         packet, self._waiting = self._waiting, None
         if packet is not None:
-            packet.duration = max(1, ticks)
+            with contextlib.suppress(AttributeError):  # PyAV before 13: the muxer guesses it
+                packet.duration = max(1, ticks)
             self._sound.until(float(packet.pts * packet.time_base))
             self._container.mux(packet)
 
@@ -326,9 +327,9 @@ def video_file(
 ) -> Iterator[VideoFile]:
     """A video that gets its name when it ends, also by an error. Without a picture there is none.
 
-    path: its suffix is one of FORMATS. rate_hz: of pictures whose times are not known. source: whose
-    sound goes along. Raises CommandError where it cannot be written; what was there before is then
-    left.
+    path: its suffix is one of FORMATS. rate_hz: of pictures whose times are not known. source:
+    whose sound goes along. Raises CommandError where it cannot be written; what was there before is
+    then left.
     """
     with part_of(path) as part:
         video = VideoFile(part, rate_hz, path, source, warn)

@@ -135,7 +135,7 @@ def test_videos_may_have_any_name(midas_depth, tmp_path):
 @pytest.mark.parametrize('shape', [(1, 1), (1, 1920), (1920, 1), (1, 30_000), (30_000, 2)])
 def test_pictures_of_every_shape_are_done(midas_depth, save, shape):
     save('a.png', np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
-    extremes = ('--smoothing', '15', '--clahe-clip', '40', '--no-picture-check')
+    extremes = ('--smoothing', '15', '--clahe-clip', '40', '--no-picture-check', '--max-side', '0')
     result = midas_depth('image', 'a.png', *MODEL, *extremes)
     assert result.exit_code == 0, result.output
     assert cv2.imread(str(OUT / 'a_heatmap.png')).shape == (*shape, 3)

@@ -53,6 +53,8 @@ def pyav() -> Any:
         raise SourceError(
             f'video files need the Python library PyAV ({error}): {PYAV_REMEDY}'
         ) from error
+    if av.logging.get_level() is not None:  # before version 14 it prints; errors say it, too
+        av.logging.set_level(av.logging.PANIC)
     return av
 
 
