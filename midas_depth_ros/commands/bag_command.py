@@ -13,6 +13,7 @@ import click
 
 from midas_depth_ros.commands.bag_run import process
 from midas_depth_ros.commands.errors import CommandError
+from midas_depth_ros.commands.parameter_options import in_radians
 from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import UnclearTopic
 from midas_depth_ros.images.sources.bag_cameras import depth_topics, find_cameras
@@ -70,7 +71,7 @@ def complete_parameter(
     multiple=True,
     metavar='NAME:=VALUE',
     shell_complete=complete_parameter,
-    help='One parameter, over those of files: -p model:=embedded -p heatmap.colormap:=turbo.',
+    help='One parameter, over those of files: -p model:=embedded -p camera_pitch:=10deg.',
 )
 @click.option(
     '--only',
@@ -101,7 +102,8 @@ def bag(
 ) -> None:
     """Choose cameras, process the bag and print a table of what came of it."""
     try:
-        given = read_parameters(NODE, DepthNodeSettings, files, assignments)
+        angles = tuple(map(in_radians, assignments))
+        given = read_parameters(NODE, DepthNodeSettings, files, angles)
         settings = settings_from(DepthNodeSettings, given)
     except ParameterFault as error:
         raise click.UsageError(str(error)) from error

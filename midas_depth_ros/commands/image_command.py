@@ -23,15 +23,14 @@ from midas_depth_ros.commands.image_outputs import (
     Result,
     blind_words,
     closeness_json,
+    look_of,
 )
-from midas_depth_ros.commands.metres import metres_of
 from midas_depth_ros.commands.output import Reporter, refusing, reporting, write_whole
 from midas_depth_ros.commands.parameter_options import (
     FIXED_SCALE,
     MODEL,
     MOUNT,
     PICTURE_CHECK,
-    heatmap_options,
     heatmap_parameters,
     node_parameters,
 )
@@ -170,18 +169,6 @@ def output_for(output: Path, only: tuple[str, ...]) -> str:
             f'-o {output}: {only[0]} is written as {", ".join(ENDINGS[only[0]])}'
         )
     return only[0] if only else fitting[0]
-
-
-def look_of(ctx: click.Context, values: dict[str, Any]) -> Look:
-    """How outputs shall look, by a command's values. Raises UsageError."""
-    default = click.core.ParameterSource.DEFAULT
-    return Look(
-        heatmap_options(values),
-        metres_of(values),
-        values['picture_check'],
-        fits_near=ctx.get_parameter_source('metric_near') is default,
-        fits_far=ctx.get_parameter_source('metric_far') is default,
-    )
 
 
 class Batch:

@@ -11,15 +11,17 @@ import functools
 import io
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from midas_depth_ros.commands.errors import CommandError
-from midas_depth_ros.commands.metres import ASSUMED_FOV_RAD, Metres
+from midas_depth_ros.commands.metres import ASSUMED_FOV_RAD, Metres, metres_of
+from midas_depth_ros.commands.parameter_options import heatmap_options
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import (
     LEAST_SEEN_OF_PICTURE,
@@ -92,6 +94,18 @@ class Look:
             camera_pitch_rad=self.metres.pitch_rad,
             least_seen=LEAST_SEEN_OF_PICTURE,
         )
+
+
+def look_of(ctx: click.Context, values: dict[str, Any]) -> Look:
+    """How outputs shall look, by a command's values. Raises UsageError."""
+    default = click.core.ParameterSource.DEFAULT
+    return Look(
+        heatmap_options(values),
+        metres_of(values),
+        values['picture_check'],
+        fits_near=ctx.get_parameter_source('metric_near') is default,
+        fits_far=ctx.get_parameter_source('metric_far') is default,
+    )
 
 
 class Result:

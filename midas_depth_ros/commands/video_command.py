@@ -16,8 +16,7 @@ import click
 
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.help_sections import SectionCommand
-from midas_depth_ros.commands.image_outputs import Look
-from midas_depth_ros.commands.metres import metres_of
+from midas_depth_ros.commands.image_outputs import look_of
 from midas_depth_ros.commands.output import Reporter, reporting
 from midas_depth_ros.commands.parameter_options import (
     BLINDNESS,
@@ -25,7 +24,6 @@ from midas_depth_ros.commands.parameter_options import (
     MODEL,
     MOUNT,
     NumberRange,
-    heatmap_options,
     heatmap_parameters,
     node_parameters,
 )
@@ -45,7 +43,8 @@ The values of a network change their scale with every frame: each frame is first
 before, then averaged over --steady seconds. Colours follow slowly (--range-time-constant).
 
 With --mode metric the colours are metres: that needs --camera-height, --camera-pitch and
---horizontal-fov, or --fixed-scale. Frames without a floor are grey.
+--horizontal-fov, or --fixed-scale. Frames without a floor are grey. The colours go from the nearest
+to the farthest of the first frame, but for --metric-near and --metric-far where they are given.
 
 A frame that says nothing about depth (dark, white, fogged, out of focus, covered) is grey, too, all
 of it or a part, and its closeness is unknown; so is a camera's or a bag's that stands still to the
@@ -116,7 +115,7 @@ def video(
     """Draw every frame and say what came of it."""
     from midas_depth_ros.commands.model import estimator_of
 
-    look = Look(heatmap_options(values), metres_of(values), values['picture_check'])
+    look = look_of(ctx, values)
     if look.heatmap.mode == 'metric' and not look.metres.asked:
         raise click.UsageError('--mode metric needs metres: give --camera-height or --fixed-scale')
     path = output or Path(f'{Path(source.rstrip("/")).stem}_depth.mp4')
@@ -154,6 +153,12 @@ def told(path: Path, frames: int, view: VideoView) -> Iterator[str]:
     if view.blind_reason:
         counts = f'{view.blind} of {frames} frames are blind, {view.partly_blind} in part'
         yield f'{counts}; the first reason: {view.blind_reason}'
+    if view.ends_m is not None:
+        near, far = view.ends_m
+        yield (
+            f'the colours go from {near:g} to {far:g} m, as in the first frame with metres; '
+            '--metric-near and --metric-far set them'
+        )
     if frames:
         yield f'{frames} frames in {path}'
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,13 @@ from midas_depth_ros.commands.image_outputs import Look, captions_of
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import ScaleFilter, SteadyDepth
 from midas_depth_ros.images import Freeze, Verdict
-from midas_depth_ros.views import Heatmap, metric_heatmap, one_above_other, side_by_side
+from midas_depth_ros.views import (
+    Heatmap,
+    HeatmapOptions,
+    metric_heatmap,
+    one_above_other,
+    side_by_side,
+)
 
 LAYOUTS = {'side-by-side': side_by_side, 'heatmap': None, 'above': one_above_other}
 LEAST_SIDE = 16  # pixels; of less an encoder may end the process
@@ -40,6 +48,8 @@ class VideoView:
         self._heatmap = Heatmap()
         self._freeze = Freeze()
         self._frozen_after_s = frozen_after_s
+        # Of the colours in metres, where they were fitted; they hold still after the first frame.
+        self.ends_m: tuple[float, float] | None = None
         self.refused, self.reason = 0, ''  # frames without metres, and why the last of them
         # Frames of which nothing, and of which a part is not believed, and why the first of them.
         self.blind, self.partly_blind, self.blind_reason = 0, 0, ''
@@ -54,7 +64,7 @@ class VideoView:
             if scale is None:
                 self.refused, self.reason = self.refused + 1, self._scale.reason
             known = None if scale is None else scale.inverse_depth(small)
-            heatmap = metric_heatmap(known, rgb, options, rgb.shape[:2])
+            heatmap = metric_heatmap(known, rgb, self._fitted(known), rgb.shape[:2])
         else:
             # What was steady before a frame that says nothing still is after it.
             steady = small if verdict.reason else self._steady.update(stamp_s, small)
@@ -65,6 +75,18 @@ class VideoView:
         title = f'{name}  {stamp_s:.1f} s'
         captions = captions_of(title, self._estimator.model, options.mode, verdict)
         return self._lay_out(rgb, heatmap, captions, (near.left, near.centre, near.right))
+
+    def _fitted(self, inverse_depth_m: NDArray[np.float32] | None) -> HeatmapOptions:
+        """The options with ends of the colours that fit the first frame in metres."""
+        options = self._look.heatmap
+        if self.ends_m is None and inverse_depth_m is not None:
+            fitted = self._look.fitted(inverse_depth_m)
+            if fitted != options:
+                self.ends_m = fitted.metric_near, fitted.metric_far
+        if self.ends_m is None:
+            return options
+        near, far = self.ends_m
+        return dataclasses.replace(options, metric_near=near, metric_far=far)
 
     def _verdict(self, rgb: NDArray[np.uint8], stamp_s: float) -> Verdict:
         """What a frame is worth; it is counted if that is not all."""
