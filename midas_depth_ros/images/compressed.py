@@ -104,12 +104,12 @@ def decode_compressed(
             raise
         raise CorruptPicture(
             f'the {container.name} of {len(data)} bytes cannot be decoded ({error}): '
-            'the message was damaged or cut short'
+            'it was damaged or cut short'
         ) from error
     if rgb is None:
         raise CorruptPicture(
             f'the {container.name} is {size[0]}x{size[1]} by its header, but not by its data: '
-            'the message was damaged'
+            'it was damaged'
         )
     return rgb
 

@@ -69,13 +69,13 @@ def container_of(data: bytes) -> Container:
     Raises DataTooShort or UnsupportedFormat.
     """
     if not data:
-        raise DataTooShort('data is empty: publish a JPEG, PNG or WebP picture')
+        raise DataTooShort('data is empty: give a JPEG, PNG or WebP picture')
     for magic, offset, container in MAGIC:
         if data.startswith(magic, offset):
             return container
     raise UnsupportedFormat(
         f'data starts with {shown(data[:12])}, which is neither JPEG, PNG nor WebP: '
-        'publish one of these'
+        'give one of these'
     )
 
 
@@ -113,7 +113,7 @@ def jpeg_without_metadata(data: bytes) -> bytes:
     # Within a scan 0xFF is always followed by 0 or a restart, so these can only be markers.
     if data.rfind(JPEG_END, end) < 0:
         raise TruncatedPicture(
-            f'the JPEG has {len(data)} bytes but no end marker: the message was cut short'
+            f'the JPEG has {len(data)} bytes but no end marker: it was cut short'
         )
     scans = 1 + data.count(bytes((0xFF, JPEG_SCAN)), end)
     if scans > JPEG_MOST_SCANS:
@@ -135,8 +135,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         end = position + 2 + _big(header[1:])
         if len(header) < 3 or end > len(data):
             raise TruncatedPicture(
-                f'the JPEG ends within its headers, after {len(data)} bytes: '
-                'the message was cut short'
+                f'the JPEG ends within its headers, after {len(data)} bytes: it was cut short'
             )
         if end < position + 4:
             raise CorruptPicture(f'the JPEG has a segment without a length at byte {position}')
@@ -205,7 +204,7 @@ def png_pixels(data: bytes) -> bytes:
         missing -= len(stream.flush())
     if missing > 0:
         raise TruncatedPicture(
-            f'{missing} bytes of the pixels of the PNG are missing: the message was cut short'
+            f'{missing} bytes of the pixels of the PNG are missing: it was cut short'
         )
     return pixels
 
@@ -234,7 +233,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         end = position + 12 + _big(data[position : position + 4])
         if len(kind) < 4 or end > len(data):
             raise TruncatedPicture(
-                f'the PNG ends within a chunk, after {len(data)} bytes: the message was cut short'
+                f'the PNG ends within a chunk, after {len(data)} bytes: it was cut short'
             )
         yield kind, position, end
         if kind == b'IEND':
@@ -250,7 +249,7 @@ def webp_size(data: bytes) -> tuple[int, int]:
     kind, start = data[12:16], data[20:30]
     if kind == b'VP8X':
         if start[0] & WEBP_ANIMATED:
-            raise UnsupportedFormat('the WebP is animated: publish single pictures')
+            raise UnsupportedFormat('the WebP is animated: give single pictures')
         return 1 + _little(start[4:7]), 1 + _little(start[7:10])
     if kind == b'VP8L' and start[0] == 0x2F:
         sides = _little(start[1:5])
@@ -278,9 +277,7 @@ def webp_without_metadata(data: bytes) -> bytes:
     """The WebP without what may follow it. Raises TruncatedPicture."""
     end = 8 + _little(data[4:8])
     if end > len(data):
-        raise TruncatedPicture(
-            f'the WebP has {len(data)} of its {end} bytes: the message was cut short'
-        )
+        raise TruncatedPicture(f'the WebP has {len(data)} of its {end} bytes: it was cut short')
     return data[:end]
 
 

@@ -87,6 +87,7 @@ class ImageStream(Node):
         self._ended = self.create_guard_condition(lambda: None)
         self._start_s = 0.0
         self._published = 0
+        self._last_shrunk: tuple[Any, Any] = (None, None)  # a picture, and its frame
         self._fault_logged_s = -FAULT_LOG_PERIOD_S
 
     def destroy_node(self) -> None:
@@ -183,7 +184,7 @@ class ImageStream(Node):
         frame_id = settings.frame_id or frame.frame_id or settings.optical_frame
         header = Header(stamp=time_message(stamp_ns), frame_id=frame_id)
         try:
-            frame = frame.shrunk(settings.max_width)
+            frame = self._shrunk(frame, settings.max_width)
             info = self._info_for(frame)
             if info is not None:
                 self._topics.publish_info(info, header)
@@ -192,6 +193,14 @@ class ImageStream(Node):
             self._complain(f'{frame.name} skipped: {error}')
         else:
             self._published += 1
+
+    def _shrunk(self, frame: Frame, max_width: int) -> Frame:
+        """The frame as wide as it may be; a picture that comes again is not shrunk again."""
+        last, made = self._last_shrunk
+        if frame.picture is None or frame.picture is not last:
+            made = frame.shrunk(max_width)
+            self._last_shrunk = frame.picture, made
+        return made
 
     def _info_for(self, frame: Frame) -> CameraInfo | None:
         try:

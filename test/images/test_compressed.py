@@ -286,7 +286,7 @@ FRAME = next(part for part in segments_of(SMALL) if part[:2] == b'\xff\xc0')
 # Bytes, format, the error, and what its text must say.
 REFUSED = (
     (b'', 'jpeg', errors.DataTooShort, ['empty']),
-    (b'\0\0\0\1\x67\x42', '', errors.UnsupportedFormat, ['neither JPEG', 'publish']),
+    (b'\0\0\0\1\x67\x42', '', errors.UnsupportedFormat, ['neither JPEG', 'give']),
     (b'II*\0' + bytes(50), 'mono8; tiff compressed ', errors.UnsupportedFormat, ['II*']),
     (b'BM' + bytes(50), 'bmp', errors.UnsupportedFormat, ['BM']),
     (SMALL, 'h264', errors.UnsupportedFormat, ["'h264'", 'video', 'republish']),

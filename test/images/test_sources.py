@@ -465,3 +465,30 @@ def test_sources_need_no_ros(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.stdout.strip() == '24', done.stderr
+
+
+def test_a_single_picture_is_read_anew_only_when_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is played again and again; a photo of 12 megapixels takes half a second each time."""
+    from midas_depth_ros.images.sources import pictures
+
+    reads: list[Path] = []
+    read = pictures.read_picture
+
+    def counted(path: Path, *more: Any) -> np.ndarray:
+        reads.append(path)
+        return read(path, *more)
+
+    monkeypatch.setattr(pictures, 'read_picture', counted)
+    path = write(tmp_path / 'a.png', picture(1))
+    source = open_source(path, warn=lambda text: None)
+    first, second = (next(iter(source)).rgb() for _ in range(2))
+    assert first is second
+    assert not first.flags.writeable
+    assert len(reads) == 1
+    write(path, picture(2, 40, 50))
+    np.testing.assert_array_equal(next(iter(source)).rgb(), picture(2, 40, 50))
+    path.unlink()
+    with pytest.raises(UnreadableSource):
+        next(iter(source))

@@ -57,14 +57,16 @@ class PictureFiles(Source):
         self._bit_depth = bit_depth
         self._warn = warn
         self._complained: set[Path] = set()
+        self._kept: tuple[tuple[int, int], NDArray[np.uint8]] | None = None
         self.length = len(self._files())
 
     def __iter__(self) -> Iterator[Frame]:
         good = 0
         bit_depth = BitDepth(self._bit_depth)  # the pictures of a folder are of one camera
-        for path in self._files():
+        files = self._files()
+        for path in files:
             try:
-                picture = read_picture(path, self._max_pixels, bit_depth)
+                picture = self._picture(path, bit_depth, keep=len(files) == 1)
             except ImageError as error:
                 self._complain(path, error)
                 continue
@@ -75,6 +77,24 @@ class PictureFiles(Source):
                 f'{self._path}: not one picture could be read: see the warnings above, and give '
                 f'sound pictures ({", ".join(PICTURE_SUFFIXES)})'
             )
+
+    def _picture(self, path: Path, bit_depth: BitDepth, keep: bool) -> NDArray[np.uint8]:
+        """Read a picture; a single one, which is played again and again, unless it is as it was.
+
+        Raises ImageError.
+        """
+        if not keep:
+            return read_picture(path, self._max_pixels, bit_depth)
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise UnreadableFile(f'it cannot be read: {error.strerror}') from error
+        as_it_is = (found.st_mtime_ns, found.st_size)
+        if self._kept is None or self._kept[0] != as_it_is:
+            picture = read_picture(path, self._max_pixels, bit_depth)
+            picture.flags.writeable = False  # it is given out more than once
+            self._kept = as_it_is, picture
+        return self._kept[1]
 
     def _files(self) -> list[Path]:
         """The names alone are kept: a folder may hold more pictures than the memory."""
