@@ -26,6 +26,7 @@ from midas_depth_ros.images.sources import Frame, SourceError, is_still, open_so
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.camera_calibration import Calibration, CalibrationError
 from midas_depth_ros.nodes.camera_topics import CameraTopics
+from midas_depth_ros.nodes.node_help import helped
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.playback import NANOSECONDS, ClockTrack, Pacer, Thinner
 from midas_depth_ros.nodes.spinning import run_node
@@ -228,6 +229,8 @@ def time_message(time_ns: int) -> Time:
 
 def main() -> int:
     """Run the node; returns the exit code."""
+    if helped('image_stream', ImageStreamSettings, __doc__):
+        return 0
     return run_node(ImageStream)
 
 
