@@ -41,6 +41,7 @@ MAX_DEPTH_M = 50.0
 # A cloud without a scale needs some: what is nearest is put at 1, what is farthest at 10.
 NEAREST, FARTHEST = 1.0, 10.0
 FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
+LONGEST_SIDES = {'.webp': 16_383, '.jpg': 65_500, '.jpeg': 65_500}  # pixels, by the formats
 LEAST_RATIO = 1.5  # of the far end of colours in metres to the near one
 WORDS = {'relative': 'relative, near is warm', 'metric': 'metres'}
 
@@ -273,6 +274,12 @@ def _lens(metres: Metres) -> str:
 
 def encoded(rgb: NDArray[np.uint8], suffix: str = '.png') -> bytes:
     """A picture file of (H, W, 3) uint8 RGB. Raises CommandError."""
+    most = LONGEST_SIDES.get(suffix, max(rgb.shape))
+    if max(rgb.shape) > most:
+        raise CommandError(
+            f'a {suffix} of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be: no side may be above '
+            f'{most}; --max-side makes it smaller'
+        )
     try:
         done, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     except cv2.error:

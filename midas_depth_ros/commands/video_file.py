@@ -171,9 +171,12 @@ class VideoFile:
         source = self._source
         sound: Path | None = source.sound if source else None
         begins_s = (source.start_s if source else 0.0) + first_s
+        without = ''
         for path in (sound, None) if sound else (None,):
             try:
                 self._begin(width, height, path, begins_s)
+                if without:
+                    self._warn(f'{self._name}: the sound is left out: {without}')
                 return
             except (self._av.error.FFmpegError, ValueError, SourceError) as error:
                 self._sound.close()
@@ -185,7 +188,7 @@ class VideoFile:
                         f'({reason(error)}); try a smaller --width, or another format: '
                         f'{", ".join(FORMATS)}'
                     )
-                self._warn(f'{self._name}: the sound is left out: {reason(error)}')
+                without = reason(error)
 
     def _begin(self, width: int, height: int, sound: Path | None, begins_s: float) -> None:
         """Open the file and write what stands first. Raises what PyAV raises, and SourceError."""

@@ -168,3 +168,18 @@ def test_damaged_bytes_are_an_error_or_pictures(tmp_path: Path, seed: int) -> No
                     assert frame.rgb().dtype == np.uint8
                     assert frame.time_ns is not None
                     assert frame.time_ns >= 0
+
+
+def test_pictures_that_begin_late_beside_longer_sound_are_not_cut_short(tmp_path: Path) -> None:
+    path = write_film(
+        tmp_path / 'a.mkv',
+        [quarters()] * 20,
+        [5 + i / 10 for i in range(20)],
+        sound=['aac'],
+        rate=10,
+    )
+    said: list[str] = []
+    source = open_source(path, warn=said.append)
+    due_s = [(frame.time_ns or 0) / 1e9 for frame in source]
+    np.testing.assert_allclose(due_s, np.arange(20) / 10, atol=1e-6)
+    assert (source.start_s, said) == (5.0, [])

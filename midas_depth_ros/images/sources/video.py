@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import types
 from collections.abc import Iterator
 from fractions import Fraction
@@ -105,7 +106,8 @@ class VideoFile(Source):
                 )
         if index < 0:
             raise UnreadableSource(f'{self._path}: not one picture could be read: {REMEDY}')
-        missing_s = stated_s - time_s - step_s
+        # Some count the length from the first picture, others from the clock's zero.
+        missing_s = stated_s - max(0.0, self.start_s) - time_s - step_s
         short = (
             index + 1 < (1 - SOME_MISSING) * self.length - 1
             if self.length
@@ -250,10 +252,16 @@ def first_times(container: Any, stream: Any) -> list[float]:
 
 
 def length_s(container: Any, stream: Any) -> float:
-    """How long a file says to be, in seconds; 0 where it says nothing."""
+    """How long a file says that its pictures are, in seconds; 0 where it says nothing of them."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / 1e6
+    told = re.fullmatch(r'(\d+):(\d+):(\d+(?:\.\d+)?)', str(stream.metadata.get('DURATION', '')))
+    if told is not None:  # as Matroska has it
+        hours, minutes, seconds = map(float, told.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    # What the file says of itself is the end of the longest stream, which may be sound.
+    alone = len(container.streams) == 1
+    return (container.duration or 0) / 1e6 if alone else 0.0
 
 
 def turn_of(frame: Any, stream: Any) -> Turn:
