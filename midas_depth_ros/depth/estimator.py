@@ -11,6 +11,7 @@ import os
 import stat
 import struct
 import textwrap
+import warnings
 import zlib
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -45,10 +46,10 @@ NOTICE_LENGTH = 500
 # RGBA, (H, W) or (H, W, 1) grey. OpenCV reads BGR: picture[:, :, ::-1] is RGB.
 PictureLike: TypeAlias = 'str | os.PathLike[str] | Image.Image | NDArray[np.uint8]'
 HEIF_SUFFIXES = ('.heic', '.heif', '.hif')
-# What Pillow raises for damaged files; InvalidPicture is none of them.
+# What Pillow raises for damaged files.
 PILLOW_FAULTS: tuple[type[Exception], ...] = (
-    *(OSError, SyntaxError, TypeError, EOFError, struct.error, OverflowError, zlib.error),
-    Image.DecompressionBombError,
+    *(OSError, SyntaxError, TypeError, ValueError, EOFError, LookupError, RuntimeError),
+    *(struct.error, OverflowError, MemoryError, zlib.error, Image.DecompressionBombError),
 )
 WANTED = 'a path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey'
 CONVERSIONS = {  # by the kind of number
@@ -158,6 +159,8 @@ def rgb_of(picture: PictureLike) -> NDArray[np.uint8]:
     if isinstance(picture, Image.Image):
         try:
             return _rgb_of_pillow(picture)
+        except InvalidPicture:
+            raise
         except PILLOW_FAULTS as error:
             raise InvalidPicture(f'the picture cannot be read: {error}: save it again') from error
     if not isinstance(picture, np.ndarray):
@@ -187,8 +190,12 @@ def _rgb_of_file(path: Path) -> NDArray[np.uint8]:
     if fault := _no_file(path):  # opening a FIFO would wait for ever
         raise InvalidPicture(f'{shown(path)} is no picture: {fault}')
     try:
-        with _opened(path) as picture:
-            return _rgb_of_pillow(ImageOps.exif_transpose(picture))
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of tags that do not matter
+            with _opened(path) as picture:
+                return _rgb_of_pillow(ImageOps.exif_transpose(picture))
+    except InvalidPicture:
+        raise
     except UnidentifiedImageError as error:
         raise InvalidPicture(
             f'{shown(path)} is no picture that Pillow reads here: give a JPEG or PNG (HEIC needs '
