@@ -4,8 +4,9 @@
     ros2 launch midas_depth_ros demo.launch.py source:=/path/to/video.mp4
     ros2 launch midas_depth_ros demo.launch.py drive:=true dashboard:=true
 
-A picture or a folder of pictures is shown again and again: depth_node gets frozen_after:=0.0 for it
-unless that argument is given, since no living camera sends a picture twice.
+A picture or a folder of pictures is shown again and again: depth_node gets frozen_after:=0.0 for
+it, since no living camera sends a picture twice, and process_every_frame:=true, lest the same ones
+are skipped each time; but not where these arguments are given.
 
 Without `source` the pictures are of a synthetic moving scene. With drive:=true they are what a
 simulated robot sees that is told to go ahead and has avoidance_node between it and the command;
@@ -61,9 +62,10 @@ def prepare_drive(context: LaunchContext) -> None:
 
 
 def prepare_stills(context: LaunchContext) -> None:
-    """Let pictures that are shown again and again not pass for a frozen camera."""
+    """Let pictures that are shown again and again not pass for a frozen camera, and show each."""
     if is_still(given(context, 'source')):
         context.launch_configurations.setdefault('frozen_after', '0.0')
+        context.launch_configurations.setdefault('process_every_frame', 'true')
 
 
 def start_source(context: LaunchContext) -> list[Action]:

@@ -134,11 +134,24 @@ def test_what_was_written_is_read_back_before_it_gets_its_name(
         return real(model, precision)
 
     monkeypatch.setattr('midas_depth_ros.export.command._judged', lose)
-    result = run('embedded', '--format', form, '--output', target)
+    result = run('embedded', '--format', form, '--output', target, '--force')
     assert result.exit_code == 1, result.output
     assert 'what was written cannot be read back' in result.output
     assert {path.name: path.read_bytes() for path in tmp_path.glob('net.*')} == before
     assert not list(tmp_path.glob('.midas*'))
+
+
+@pytest.mark.parametrize('there', ['net.xml', 'net.bin', 'embedded_f32.xml'])
+def test_what_is_there_is_overwritten_only_by_force(tmp_path: Path, there: str) -> None:
+    pytest.importorskip('openvino')
+    output = () if there.startswith('embedded') else ('--output', 'net.xml')
+    Path(there).write_bytes(b'mine')
+    result = run('embedded', *output)
+    assert (result.exit_code, Path(there).read_bytes()) == (1, b'mine')
+    assert f'{there} is there already: give --force' in result.output
+    assert os.listdir(tmp_path) == [there]
+    assert run('embedded', *output, '--force').exit_code == 0
+    assert Path(there).read_bytes() != b'mine'
 
 
 def test_half_of_a_new_export_never_stands_beside_half_of_an_old_one(
@@ -156,7 +169,7 @@ def test_half_of_a_new_export_never_stands_beside_half_of_an_old_one(
         return real(path, place)
 
     monkeypatch.setattr(Path, 'replace', fail)
-    result = run('embedded', '--precision', 'f16', '--output', target)
+    result = run('embedded', '--precision', 'f16', '--output', target, '--force')
     assert result.exit_code == 1
     assert 'net.xml cannot be written (Permission denied)' in result.output
     assert {path.name: path.read_bytes() for path in tmp_path.glob('net.*')} == before

@@ -13,6 +13,7 @@ import click
 
 from midas_depth_ros.commands.bag_run import process
 from midas_depth_ros.commands.errors import CommandError
+from midas_depth_ros.commands.parameter_options import in_radians
 from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import UnclearTopic
 from midas_depth_ros.images.sources.bag import depth_topics
@@ -79,7 +80,7 @@ def complete_parameter(
     multiple=True,
     metavar='NAME:=VALUE',
     shell_complete=complete_parameter,
-    help='One parameter, over those of files: -p model:=embedded -p heatmap.colormap:=turbo.',
+    help='One parameter, over those of files: -p model:=embedded -p camera_pitch:=10deg.',
 )
 @click.option(
     '--only',
@@ -119,7 +120,8 @@ def bag(
 ) -> None:
     """Choose cameras, process the bag and print a table of what came of it."""
     try:
-        values = read_values(NODE, DepthNodeSettings, files, assignments, namespace)
+        angles = tuple(map(in_radians, assignments))
+        values = read_values(NODE, DepthNodeSettings, files, angles, namespace)
         known = specs_of(DepthNodeSettings, values)
         given = {name: value for name, value in values.items() if name in known}
         settings = settings_from(DepthNodeSettings, given)

@@ -1,7 +1,7 @@
 """`midas_depth image`: pictures in; heatmaps, overlays, depth and point clouds out. No ROS.
 
 A picture that cannot be done is named with its fault and skipped. Inputs are never written to, and
-what is there already is only overwritten with --force.
+what is there already is kept, unless --force is given.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.help_sections import SectionCommand
 from midas_depth_ros.commands.image_inputs import expand
 from midas_depth_ros.commands.image_outputs import (
+    ENDINGS,
     OUTPUTS,
     Look,
     Result,
     blind_words,
     closeness_json,
+    look_of,
 )
-from midas_depth_ros.commands.metres import metres_of
 from midas_depth_ros.commands.output import Reporter, refusing, reporting, write_whole
 from midas_depth_ros.commands.parameter_options import (
     FIXED_SCALE,
     MODEL,
     MOUNT,
     PICTURE_CHECK,
-    heatmap_options,
     heatmap_parameters,
     node_parameters,
 )
@@ -38,7 +38,7 @@ from midas_depth_ros.depth import DepthError
 from midas_depth_ros.geometry import GeometryError
 from midas_depth_ros.images import BitDepth, ImageError
 from midas_depth_ros.images.errors import printable
-from midas_depth_ros.images.files import is_there
+from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources.pictures import read_picture
 from midas_depth_ros.views import ViewError
 
@@ -61,6 +61,10 @@ or those named by --only:
   npy           picture_depth.npy         relative inverse depth as it is, float32
   cloud         picture_cloud.ply         coloured points
 
+They are at most --max-side pixels wide and high. Of one picture one output may be named as a file:
+-o result.png. Of a.jpg and a.png they are called a_jpg_heatmap.png and a_png_heatmap.png. What is
+there already is kept, so that a batch that was stopped can be called again.
+
 Relative inverse depth has no unit: larger is nearer, within one picture. The cloud has none either,
 unless a scale is given: --camera-height, --camera-pitch and --horizontal-fov (metres by the floor
 in view; where no floor can be fitted there is no cloud, and it is said why), or --fixed-scale.
@@ -69,8 +73,11 @@ A picture that says nothing about depth (dark, white, fogged, out of focus, cove
 which does not, is named with the reason: there its heatmap is grey and closeness unknown, and there
 are no points. depth16 and npy are what the network says all the same.
 
-Exit code: 0 all done, 1 some pictures failed, 2 wrong usage, 128 plus the number of the signal that
-stopped it.
+With --mode metric the colours go from the nearest to the farthest of the picture, as the legend
+says, but for --metric-near and --metric-far where they are given.
+
+Exit code: 0 all done or there already, 1 some pictures failed, 2 wrong usage, 128 plus the number
+of the signal that stopped it.
 """
 
 
@@ -79,9 +86,9 @@ stopped it.
 @click.option(
     '-o',
     '--output',
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     default=Path('midas_depth_output'),
-    help='Folder of what is made; it comes into being if it must.',
+    help='Folder of what is made; it comes into being if it must. Of one picture also a file.',
 )
 @click.option(
     '--only',
@@ -90,6 +97,12 @@ stopped it.
     help='Make only this; may be given several times.',
 )
 @click.option('--force', is_flag=True, help='Overwrite what an earlier run made.')
+@click.option(
+    '--max-side',
+    type=click.IntRange(0, 65_535),
+    default=1280,
+    help='What is made of larger pictures is so wide or high; 0 = as large as they are. [px]',
+)
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @node_parameters('Model', *MODEL)
 @heatmap_parameters
@@ -103,11 +116,12 @@ def image(
     output: Path,
     only: tuple[str, ...],
     force: bool,
+    max_side: int,
     as_json: bool,
     **values: Any,
 ) -> None:
     """Do the pictures one by one and say what came of it."""
-    look = Look(heatmap_options(values), metres_of(values), values['picture_check'])
+    look = look_of(ctx, values)
     if look.heatmap.mode == 'metric' and not look.metres.asked:
         raise click.UsageError(
             '--mode metric needs metres: --camera-height, --camera-pitch and --horizontal-fov, or '
@@ -115,14 +129,46 @@ def image(
         )
     wanted = tuple(name for name in OUTPUTS if not only or name in only)
     inputs = expand(files, leave_out=[ending for ending, _ in OUTPUTS.values()])
-    batch = Batch(output, wanted, force, look, inputs, values, as_json)
+    file = None
+    if is_file_name(output):
+        if len(inputs) > 1:
+            raise click.UsageError(
+                f'-o {output} is one file, but there are {len(inputs)} pictures: name a folder'
+            )
+        file, wanted = output, (output_for(output, only),)
+    elif is_there(output) and not is_folder(output):
+        raise click.UsageError(f'-o {output} is a file: name a folder, or {ALL_ENDINGS}')
+    batch = Batch(output, file, wanted, force, max_side, look, inputs, values, as_json)
     done = batch.run()
     if as_json:
-        found = {'done': done, 'output': str(output), 'pictures': batch.found}
+        found = {'done': done, 'kept': batch.kept, 'output': str(output), 'pictures': batch.found}
         click.echo(json.dumps(found))
     else:
-        click.echo(printable(f'{done} of {len(inputs)} done: {", ".join(wanted)} in {output}'))
-    ctx.exit(0 if done == len(inputs) else 1)
+        kept = f', {batch.kept} there already (--force makes them anew)' if batch.kept else ''
+        line = f'{done} of {len(inputs)} done{kept}: {", ".join(wanted)} in {output}'
+        click.echo(printable(line))
+    ctx.exit(0 if done + batch.kept == len(inputs) else 1)
+
+
+ALL_ENDINGS = ', '.join(sorted({f'*{each}' for endings in ENDINGS.values() for each in endings}))
+
+
+def is_file_name(output: Path) -> bool:
+    """Whether -o names a file that is to be written, by its ending; what is a folder stays one."""
+    endings = {each for name in OUTPUTS for each in ENDINGS[name]}
+    return output.suffix.lower() in endings and not is_folder(output)
+
+
+def output_for(output: Path, only: tuple[str, ...]) -> str:
+    """Which output a file holds: the one of --only, else by its ending. Raises UsageError."""
+    fitting = [name for name in OUTPUTS if output.suffix.lower() in ENDINGS[name]]
+    if len(only) > 1:
+        raise click.UsageError(f'-o {output} is one file: give one --only, or name a folder')
+    if only and only[0] not in fitting:
+        raise click.UsageError(
+            f'-o {output}: {only[0]} is written as {", ".join(ENDINGS[only[0]])}'
+        )
+    return only[0] if only else fitting[0]
 
 
 class Batch:
@@ -130,15 +176,20 @@ class Batch:
 
     def __init__(
         self,
-        folder: Path,
+        output: Path,
+        file: Path | None,
         wanted: tuple[str, ...],
         force: bool,
+        longest_side: int,
         look: Look,
         inputs: list[Path | CommandError],
         values: dict[str, Any],
         as_json: bool,
     ) -> None:
-        self._folder = folder
+        """`file`: that is written in place of those in the folder `output`."""
+        self._folder = output.parent if file else output
+        self._file = file
+        self._longest_side = longest_side
         self._wanted = wanted
         self._force = force
         self._look = look
@@ -146,7 +197,9 @@ class Batch:
         self._values = values
         self._as_json = as_json
         self._given = {os.path.realpath(each) for each in inputs if isinstance(each, Path)}
+        self._names = names_of([each for each in inputs if isinstance(each, Path)])
         self._made: dict[Path, Path] = {}  # output -> the picture it is of
+        self.kept = 0  # pictures of which all was there already
         self.found: list[dict[str, Any]] = []  # of each picture, as JSON has it
 
     def run(self) -> int:
@@ -170,7 +223,9 @@ class Batch:
                     report.say(line)
                 if self._as_json:
                     self.found.append({**about, 'faults': lines})
-                done += not faults
+                is_kept = bool(about.get('kept')) and not about['made'] and not faults
+                self.kept += is_kept
+                done += not faults and not is_kept
                 report.advance()
         return done
 
@@ -180,10 +235,18 @@ class Batch:
         """Do one picture; what went wrong with it. `about` is filled with what JSON tells of it."""
         about['picture'] = str(picture)
         try:
-            paths = self._paths_of(picture)
+            paths, kept = self._paths_of(picture)
+            about |= {'kept': [path.name for path in kept], 'made': []}
+            if kept:
+                names = ', '.join(path.name for path in kept)
+                report.say(f'{picture}: there already in {self._folder}: {names}')
+            if not paths:
+                return []
             bit_depth = BitDepth(self._values['bit_depth'])  # each is a picture for itself
             rgb = read_picture(picture, self._values['max_pixels'], bit_depth)
-            result = Result(picture.name, rgb, estimator, self._look)
+            suffix = self._file.suffix.lower() if self._file else '.png'
+            look, side = self._look, self._longest_side
+            result = Result(picture.name, rgb, estimator, look, side, suffix)
             blind = blind_words(result.verdict)
             if blind:
                 report.say(f'{picture}: {blind}')
@@ -203,27 +266,47 @@ class Batch:
         for name, path in paths.items():
             try:
                 write_whole(path, OUTPUTS[name][1](result))
+                self._made[path] = picture
+                about['made'].append(path.name)
             except FAULTS as error:
                 faults.append(error)
         return faults
 
-    def _paths_of(self, picture: Path) -> dict[str, Path]:
-        """Where its outputs go. Raises CommandError where that is not free."""
-        paths = {name: self._folder / (picture.stem + OUTPUTS[name][0]) for name in self._wanted}
+    def _paths_of(self, picture: Path) -> tuple[dict[str, Path], list[Path]]:
+        """Where its outputs go, and those that are there already and stay.
+
+        Raises CommandError where another picture's are there, or it would be written to an input.
+        """
+        name = self._names[picture]
+        paths = {each: self._folder / (name + OUTPUTS[each][0]) for each in self._wanted}
+        if self._file:
+            paths = dict.fromkeys(self._wanted, self._file)
         for path in paths.values():
-            other = self._made.setdefault(path, picture)
+            other = self._made.get(path, picture)
             if other != picture:
                 raise CommandError(
                     f'{path} is that of {other}: give them different names or folders'
                 )
             if os.path.realpath(path) in self._given:
                 raise CommandError(f'{path} is one of the inputs: name another folder by -o')
-        there = [path.name for path in paths.values() if is_there(path)]
-        if there and not self._force:
-            raise CommandError(
-                f'there already in {self._folder}: {", ".join(there)}: give --force to overwrite'
-            )
-        return paths
+        kept = [] if self._force else [path for path in paths.values() if is_there(path)]
+        if kept and self._file:
+            raise CommandError(f'{self._file} is there already: give --force to overwrite it')
+        return {each: path for each, path in paths.items() if path not in kept}, kept
+
+
+def names_of(pictures: list[Path]) -> dict[Path, str]:
+    """What the outputs of each picture are called after: its name, with its ending where needed.
+
+    IMG_1.HEIC and IMG_1.JPG are two pictures to a person, and so they are here.
+    """
+    endings: dict[str, set[str]] = {}
+    for picture in pictures:
+        endings.setdefault(picture.stem, set()).add(picture.suffix)
+    return {
+        each: each.stem if len(endings[each.stem]) == 1 else f'{each.stem}_{each.suffix[1:]}'
+        for each in pictures
+    }
 
 
 def fault_line(each: Path | CommandError, error: Exception) -> str:

@@ -11,15 +11,17 @@ import functools
 import io
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from midas_depth_ros.commands.errors import CommandError
-from midas_depth_ros.commands.metres import ASSUMED_FOV_RAD, Metres
+from midas_depth_ros.commands.metres import ASSUMED_FOV_RAD, Metres, metres_of
+from midas_depth_ros.commands.parameter_options import heatmap_options
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import (
     LEAST_SEEN_OF_PICTURE,
@@ -39,6 +41,8 @@ MAX_DEPTH_M = 50.0
 # A cloud without a scale needs some: what is nearest is put at 1, what is farthest at 10.
 NEAREST, FARTHEST = 1.0, 10.0
 FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
+LONGEST_SIDES = {'.webp': 16_383, '.jpg': 65_500, '.jpeg': 65_500}  # pixels, by the formats
+LEAST_RATIO = 1.5  # of the far end of colours in metres to the near one
 WORDS = {'relative': 'relative, near is warm', 'metric': 'metres'}
 
 
@@ -49,6 +53,25 @@ class Look:
     heatmap: HeatmapOptions
     metres: Metres
     picture_check: bool = True
+    # Ends of the colours in metres that nobody gave: they are fitted to what is there.
+    fits_near: bool = False
+    fits_far: bool = False
+
+    def fitted(self, inverse_depth_m: NDArray[np.float32] | None) -> HeatmapOptions:
+        """The heatmap's options, with what is open fitted to (h, w) float32 1/Z in 1/m."""
+        known = np.empty(0, np.float32)
+        if inverse_depth_m is not None and (self.fits_near or self.fits_far):
+            known = inverse_depth_m[np.isfinite(inverse_depth_m)]
+        if not known.size:
+            return self.heatmap
+        low, high = np.maximum(np.percentile(known, (FAR_PERCENTILE, NEAR_PERCENTILE)), 1e-6)
+        near, far = self.heatmap.metric_near, self.heatmap.metric_far
+        if self.fits_near:
+            most = 100.0 if self.fits_far else far / LEAST_RATIO
+            near = _rounded(min(max(1 / high, 0.05), most))
+        if self.fits_far:
+            far = _rounded(min(max(1 / low, LEAST_RATIO * near, 0.1), 1000.0))
+        return dataclasses.replace(self.heatmap, metric_near=near, metric_far=far)
 
     def verdict(self, rgb: NDArray[np.uint8], estimator: DepthEstimator) -> Verdict:
         """What an (H, W, 3) uint8 picture is worth to this estimator."""
@@ -74,18 +97,39 @@ class Look:
         )
 
 
+def look_of(ctx: click.Context, values: dict[str, Any]) -> Look:
+    """How outputs shall look, by a command's values. Raises UsageError."""
+    default = click.core.ParameterSource.DEFAULT
+    return Look(
+        heatmap_options(values),
+        metres_of(values),
+        values['picture_check'],
+        fits_near=ctx.get_parameter_source('metric_near') is default,
+        fits_far=ctx.get_parameter_source('metric_far') is default,
+    )
+
+
 class Result:
     """One picture and what the network says of it. What several outputs need is made once.
 
-    rgb: (H, W, 3) uint8. answer: (h, w) float32 relative inverse depth at network size, as the
-    network says it. inverse_depth: the same with NaN where the picture says nothing.
+    rgb: (H, W, 3) uint8, no side above `longest_side` (0 = as the picture is). answer: (h, w)
+    float32 relative inverse depth at network size, as the network says it. inverse_depth: the same
+    with NaN where the picture says nothing.
     """
 
     def __init__(
-        self, name: str, rgb: NDArray[np.uint8], estimator: DepthEstimator, look: Look
+        self,
+        name: str,
+        rgb: NDArray[np.uint8],
+        estimator: DepthEstimator,
+        look: Look,
+        longest_side: int = 0,
+        suffix: str = '.png',
     ) -> None:
+        """`suffix`: of the kind of file that pictures are encoded as."""
         self.name = name
-        self.rgb = rgb
+        self.rgb = shrunk(rgb, longest_side)
+        self.suffix = suffix
         self.look = look
         self.model = estimator.model
         self.answer = estimator.infer(rgb)
@@ -119,6 +163,9 @@ class Result:
         if options.mode == 'metric':
             scale = self.scale
             known = None if isinstance(scale, Refusal) else scale.inverse_depth(depth)
+            fitted = self.look.fitted(known)
+            near, far = fitted.metric_near, fitted.metric_far
+            options = dataclasses.replace(options, metric_near=near, metric_far=far)
             return metric_heatmap(known, self.rgb, options, size)
         return Heatmap().render(depth, self.rgb, 0.0, options, size)
 
@@ -144,14 +191,15 @@ def captions_of(title: str, model: str, mode: str, verdict: Verdict) -> tuple[st
 
 def heatmap_png(result: Result) -> bytes:
     """The heatmap."""
-    return png_bytes(result.heatmap)
+    return encoded(result.heatmap, result.suffix)
 
 
 def overlay_png(result: Result) -> bytes:
     """The heatmap with the picture shining through."""
     options = result.look.heatmap
     alpha = options.overlay_alpha or OVERLAY_ALPHA
-    return png_bytes(result.drawn(dataclasses.replace(options, overlay_alpha=alpha)))
+    drawn = result.drawn(dataclasses.replace(options, overlay_alpha=alpha))
+    return encoded(drawn, result.suffix)
 
 
 def side_by_side_png(result: Result) -> bytes:
@@ -159,7 +207,8 @@ def side_by_side_png(result: Result) -> bytes:
     near, mode = result.closeness, result.look.heatmap.mode
     captions = captions_of(result.name, result.model, mode, result.verdict)
     thirds = (near.left, near.centre, near.right)
-    return png_bytes(side_by_side(result.rgb, result.heatmap, captions, thirds))
+    beside = side_by_side(result.rgb, result.heatmap, captions, thirds)
+    return encoded(beside, result.suffix)
 
 
 def depth_png(result: Result) -> bytes:
@@ -223,12 +272,36 @@ def _lens(metres: Metres) -> str:
     return f'horizontal field of view {ASSUMED_FOV_RAD:g} rad, assumed'
 
 
-def png_bytes(rgb: NDArray[np.uint8]) -> bytes:
-    """A PNG of (H, W, 3) uint8 RGB."""
-    done, encoded = cv2.imencode('.png', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+def encoded(rgb: NDArray[np.uint8], suffix: str = '.png') -> bytes:
+    """A picture file of (H, W, 3) uint8 RGB. Raises CommandError."""
+    most = LONGEST_SIDES.get(suffix, max(rgb.shape))
+    if max(rgb.shape) > most:
+        raise CommandError(
+            f'a {suffix} of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be: no side may be above '
+            f'{most}; --max-side makes it smaller'
+        )
+    try:
+        done, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        done = False
     if not done:
-        raise CommandError(f'OpenCV makes no PNG of {rgb.shape[1]}x{rgb.shape[0]} pixels')
-    return bytes(encoded)
+        raise CommandError(f'OpenCV makes no {suffix} of {rgb.shape[1]}x{rgb.shape[0]} pixels')
+    return bytes(data)
+
+
+def shrunk(rgb: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 with no side above `longest_side` (0 = as it is), its shape kept."""
+    height, width = rgb.shape[:2]
+    factor = longest_side / max(height, width) if longest_side else 1.0
+    if factor >= 1:
+        return rgb
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _rounded(metres: float) -> float:
+    """Two digits, as a person reads them in a legend."""
+    return float(f'{metres:.2g}')
 
 
 # Name of an output -> how its file's name ends, and what makes it.
@@ -239,4 +312,13 @@ OUTPUTS: Final[dict[str, tuple[str, Callable[[Result], bytes]]]] = {
     'depth16': ('_depth16.png', depth_png),
     'npy': ('_depth.npy', depth_npy),
     'cloud': ('_cloud.ply', cloud_ply),
+}
+
+# What one output may be written as, where its file is named.
+PICTURE_ENDINGS: Final = ('.png', '.jpg', '.jpeg', '.webp')
+ENDINGS: Final = {
+    **dict.fromkeys(('heatmap', 'overlay', 'side-by-side'), PICTURE_ENDINGS),
+    'depth16': ('.png',),
+    'npy': ('.npy',),
+    'cloud': ('.ply',),
 }

@@ -6,14 +6,16 @@ to them. Nothing here needs ROS.
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
 
 from midas_depth_ros.commands.help_sections import SectionOption
-from midas_depth_ros.nodes.declarations import Spec, build, specs
+from midas_depth_ros.nodes.declarations import Spec, build, specs, specs_of
 from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.views import HeatmapOptions
@@ -29,7 +31,52 @@ MODEL = (
 MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
 PICTURE_CHECK = 'picture_check'
 BLINDNESS = (PICTURE_CHECK, 'frozen_after')
+UNITS = {'rad': 'rad, or 10deg'}  # as the help tells them
 FIXED_SCALE = ('scale.fixed_scale', 'scale.fixed_shift')
+
+
+ANGLE = re.compile(
+    r'\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(deg|degrees?|°|rad)\s*', re.I | re.A
+)
+
+
+def radians_of(text: str) -> float | None:
+    """The angle that `10deg`, `10°` or `0.2rad` means; None where it is no such text."""
+    found = ANGLE.fullmatch(text)
+    if found is None:
+        return None
+    number = float(found.group(1))
+    return number if found.group(2).lower() == 'rad' else math.radians(number)
+
+
+def in_radians(assignment: str) -> str:
+    """`camera_pitch:=10deg` as nodes take it, in radians; other assignments as they are."""
+    name, separator, value = assignment.partition(':=')
+    angle = radians_of(value) if name.rpartition('.')[2] in angle_names() else None
+    return assignment if angle is None else f'{name}{separator}{angle!r}'
+
+
+@functools.cache
+def angle_names() -> frozenset[str]:
+    """The last parts of the names of parameters that are angles."""
+    given = ['mounts.any.camera_pitch']  # one camera is as the others
+    found = specs_of(DepthNodeSettings, given).values()
+    return frozenset(spec.name.rpartition('.')[2] for spec in found if spec.unit == 'rad')
+
+
+class AngleRange(click.FloatRange):
+    """An angle in radians, or with a unit: 0.2, 0.2rad, 10deg, 10°."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Radians, or wrong usage."""
+        angle = radians_of(value) if isinstance(value, str) else None
+        try:
+            return float(super().convert(value if angle is None else angle, param, ctx))
+        except click.BadParameter as error:
+            text = f'{error.message} It is in radians; degrees are written as 10deg.'
+            raise click.BadParameter(text, ctx, param) from error
 
 
 class NumberRange(click.FloatRange):
@@ -81,7 +128,9 @@ def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Comman
     flag = '--' + name.replace('_', '-')
     unknown = unset or spec.default != spec.default
     # Unknown is said by leaving the option out.
-    text = spec.text.replace('; NaN = unknown', '') + (f' [{spec.unit}]' if spec.unit else '')
+    text = spec.text.replace('; NaN = unknown', '') + (
+        f' [{UNITS.get(spec.unit, spec.unit)}]' if spec.unit else ''
+    )
 
     def checked(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
         if value is None:
@@ -111,6 +160,8 @@ def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Comman
 def _type_of(spec: Spec) -> Any:
     if spec.choices:
         return click.Choice(spec.choices)
+    if spec.unit == 'rad':
+        return AngleRange(spec.minimum, spec.maximum)
     if spec.kind == 'double' and spec.minimum is None and spec.maximum is None:
         return float
     if spec.kind == 'double':

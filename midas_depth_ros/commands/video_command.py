@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,7 @@ import click
 
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.help_sections import SectionCommand
-from midas_depth_ros.commands.image_outputs import Look
-from midas_depth_ros.commands.metres import metres_of
+from midas_depth_ros.commands.image_outputs import look_of
 from midas_depth_ros.commands.output import Reporter, reporting
 from midas_depth_ros.commands.parameter_options import (
     BLINDNESS,
@@ -24,28 +24,27 @@ from midas_depth_ros.commands.parameter_options import (
     MODEL,
     MOUNT,
     NumberRange,
-    heatmap_options,
     heatmap_parameters,
     node_parameters,
 )
-from midas_depth_ros.commands.video_file import ENCODERS, VideoFile, video_file
-from midas_depth_ros.commands.video_view import VideoView
+from midas_depth_ros.commands.video_file import FORMATS, VideoFile, library, video_file
+from midas_depth_ros.commands.video_view import LAYOUTS, VideoView
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import Source, SourceError, open_source
-from midas_depth_ros.images.sources.video import opencv_name
 
-SOME_MISSING = 0.02  # of the pictures that a file says to have: some containers only guess
-
-HELP = """Side-by-side video of a video: picture | heatmap.
+HELP = """A video of a video: picture | heatmap, one above the other, or the heatmap alone.
 
 IN is a video file, a folder of pictures, a rosbag2 or a camera's device number (until Ctrl-C).
+Each picture is shown when it was in IN, and the sound of IN goes along. .mp4 and .webm play in
+browsers; .avi knows one rate only.
 The values of a network change their scale with every frame: each frame is first aligned to the one
 before, then averaged over --steady seconds. Colours follow slowly (--range-time-constant).
 
 With --mode metric the colours are metres: that needs --camera-height, --camera-pitch and
---horizontal-fov, or --fixed-scale. Frames without a floor are grey.
+--horizontal-fov, or --fixed-scale. Frames without a floor are grey. The colours go from the nearest
+to the farthest of the first frame, but for --metric-near and --metric-far where they are given.
 
 A frame that says nothing about depth (dark, white, fogged, out of focus, covered) is grey, too, all
 of it or a part, and its closeness is unknown; so is a camera's or a bag's that stands still to the
@@ -64,9 +63,15 @@ Exit code: 0 all done, 1 the input ended early or some frames failed (what was d
     type=click.Path(dir_okay=False, path_type=Path),
     default=None,
     show_default='NAME_depth.mp4 in the current folder',
-    help=f'The video to write, by its ending: {", ".join(ENCODERS)}.',
+    help=f'The video to write, by its ending: {", ".join(FORMATS)}.',
 )
 @click.option('--force', is_flag=True, help='Overwrite the output if it exists.')
+@click.option(
+    '--layout',
+    type=click.Choice(list(LAYOUTS)),
+    default='side-by-side',
+    help='What a picture shows: picture | heatmap, the heatmap alone, or the picture above it.',
+)
 @click.option(
     '--steady',
     type=NumberRange(0, 10),
@@ -77,7 +82,7 @@ Exit code: 0 all done, 1 the input ended early or some frames failed (what was d
     '--width',
     type=click.IntRange(0, 7680),
     default=960,
-    help='Make wider pictures so wide before they are put side by side; 0 = never. [px]',
+    help='Make wider pictures so wide before they are drawn; 0 = never. [px]',
 )
 @click.option(
     '--rate',
@@ -99,6 +104,7 @@ def video(
     source: str,
     output: Path | None,
     force: bool,
+    layout: str,
     steady: float,
     width: int,
     rate: float,
@@ -109,7 +115,7 @@ def video(
     """Draw every frame and say what came of it."""
     from midas_depth_ros.commands.model import estimator_of
 
-    look = Look(heatmap_options(values), metres_of(values), values['picture_check'])
+    look = look_of(ctx, values)
     if look.heatmap.mode == 'metric' and not look.metres.asked:
         raise click.UsageError('--mode metric needs metres: give --camera-height or --fixed-scale')
     path = output or Path(f'{Path(source.rstrip("/")).stem}_depth.mp4')
@@ -121,12 +127,15 @@ def video(
     # recording is no dead camera.
     of_a_camera = opened.live or opened.has_stamps
     frozen_after_s = values['frozen_after'] if of_a_camera else 0.0
-    view = VideoView(estimator_of(values), look, steady, values['time_constant'], frozen_after_s)
+    view = VideoView(
+        estimator_of(values), look, steady, values['time_constant'], frozen_after_s, layout
+    )
+    rate_hz = opened.rate_hz or rate
     with (
         reporting('frames', opened.length) as report,
-        video_file(path, opened.rate_hz or rate) as made,
+        video_file(path, rate_hz, opened, report.say) as made,
     ):
-        faults += draw_all(opened, view, made, width, opened.rate_hz or rate, report)
+        faults += draw_all(opened, view, made, width, rate_hz, report)
         for text in faults:
             report.say(text)
     if as_json:
@@ -144,6 +153,12 @@ def told(path: Path, frames: int, view: VideoView) -> Iterator[str]:
     if view.blind_reason:
         counts = f'{view.blind} of {frames} frames are blind, {view.partly_blind} in part'
         yield f'{counts}; the first reason: {view.blind_reason}'
+    if view.ends_m is not None:
+        near, far = view.ends_m
+        yield (
+            f'the colours go from {near:g} to {far:g} m, as in the first frame with metres; '
+            '--metric-near and --metric-far set them'
+        )
     if frames:
         yield f'{frames} frames in {path}'
 
@@ -168,11 +183,11 @@ def check_output(path: Path, source: str, force: bool) -> None:
         raise CommandError(f'{path} is the input: name another file by -o')
     if is_there(path) and not force:
         raise CommandError(f'{path} is there already: give --force to overwrite it')
-    if path.suffix.lower() not in ENCODERS:
-        raise CommandError(f'{path}: name a video file with the ending {", ".join(ENCODERS)}')
+    if path.suffix.lower() not in FORMATS:
+        raise CommandError(f'{path}: name a video file with the ending {", ".join(FORMATS)}')
     if not is_folder(path.parent):
         raise CommandError(f'{path.parent}: there is no such folder')
-    opencv_name(path)
+    library()
 
 
 def draw_all(
@@ -180,23 +195,19 @@ def draw_all(
 ) -> list[str]:
     """Draw until the source ends; what was wrong with it."""
     faults: list[str] = []
-    name, index = Path(source.name).name, -1
+    name, begin_s = Path(source.name).name, time.monotonic()
     try:
         for index, frame in enumerate(source):
-            stamp_s = index / rate_hz if frame.time_ns is None else frame.time_ns / 1e9
+            due_s = index / rate_hz if frame.time_ns is None else frame.time_ns / 1e9
+            if source.live:
+                due_s = time.monotonic() - begin_s
             try:
                 rgb = frame.shrunk(width).rgb()
             except ImageError as error:
                 faults.append(f'{frame.name}: skipped: {error}')
                 continue
-            made.write(view.draw(rgb, stamp_s, name))
+            made.write(view.draw(rgb, due_s, name), due_s)
             report.advance()
     except SourceError as error:
         faults.append(str(error))
-    seen = index + 1
-    if source.length and 0 < seen < (1 - SOME_MISSING) * source.length - 1 and not faults:
-        faults.append(
-            f'{source.name}: ended after {seen} of {source.length} pictures: the file is cut short '
-            'or damaged; what could be read is kept'
-        )
     return faults

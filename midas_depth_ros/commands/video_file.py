@@ -1,64 +1,160 @@
 """A video file that is written picture by picture; what was written is kept, whatever happens.
 
-OpenCV says nothing when the disk is full. So the file is read back before it gets its name, and
-where that fails the disk itself is asked for the reason.
+Each picture gets the time at which it is due, and the sound of the source goes along. What comes
+out plays in browsers: H.264 or VP9 with 4:2:0 colours, and what a player needs first is first. The
+file is read back before it gets its name, and where that fails the disk is asked for the reason.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.output import part_of, put, refusing
 from midas_depth_ros.commands.stopping import held, is_stopping
+from midas_depth_ros.commands.video_sound import NoSound, Sound, SoundFormat
 from midas_depth_ros.commands.video_view import even
-from midas_depth_ros.images.sources.video import capturing, opencv_name, pictures_of
+from midas_depth_ros.images.checks import MAX_PIXELS
+from midas_depth_ros.images.sources import Source, SourceError
+from midas_depth_ros.images.sources.video import frames_of, opened_video, pyav, reason
 from midas_depth_ros.views.fitting import fit_into
 
-# Suffix -> the encoder that every OpenCV brings for it.
-ENCODERS: Final = {'.mp4': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 LONGEST_SIDE: Final = 16_384  # pixels; encoders refuse more, or end the process
 PROBE: Final = bytes(1 << 20)  # is written where a file cannot be read back, for the reason
 LOOK_EVERY: Final = 16  # frames, for room on the disk
+# Between two pictures; a wrong clock could ask for years, and AVI repeats a picture at each tick.
+LONGEST_GAP_S: Final = 3600.0
+LONGEST_GAP_TICKS: Final = 50_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """How a kind of file is written.
+
+    encoders: the first that PyAV has is taken. tick_hz: times are multiples of 1/tick_hz s; 0 = of
+    the pictures' own period, for files that know one rate only.
+    """
+
+    encoders: tuple[str, ...]
+    pixels: str
+    options: dict[str, str]
+    tick_hz: int
+    sound: SoundFormat
+    file_options: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+# No picture refers to a later one: what comes out is in order, and times need no shift.
+H264 = {'preset': 'veryfast', 'crf': '20', 'bf': '0'}
+VP9 = {
+    **{'deadline': 'realtime', 'cpu-used': '8', 'row-mt': '1', 'crf': '26', 'b': '0'},
+    **{'lag-in-frames': '0', 'auto-alt-ref': '0'},
+}
+MJPEG = {'qmin': '3', 'qmax': '3'}
+# What the colours are, which players else guess by the size.
+HD_COLOURS = {
+    **{'color_range': 'tv', 'colorspace': 'bt709'},
+    **{'color_primaries': 'bt709', 'color_trc': 'bt709'},
+}
+H264_ENCODERS = ('libx264', 'libopenh264')
+FORMATS: Final = {
+    '.mp4': Format(
+        H264_ENCODERS,
+        'yuv420p',
+        {**H264, **HD_COLOURS},
+        90_000,
+        SoundFormat(('aac', 'mp3', 'opus', 'flac'), 'aac'),
+        {'movflags': '+faststart'},
+    ),
+    '.webm': Format(
+        ('libvpx-vp9',),
+        'yuv420p',
+        {**VP9, **HD_COLOURS},
+        1000,
+        SoundFormat(('opus', 'vorbis'), 'libopus'),
+    ),
+    '.mkv': Format(H264_ENCODERS, 'yuv420p', {**H264, **HD_COLOURS}, 1000, SoundFormat((), 'aac')),
+    '.avi': Format(('mjpeg',), 'yuvj420p', MJPEG, 0, SoundFormat(('mp3', 'ac3'), 'pcm_s16le')),
+}
 
 
 class VideoFile:
     """Pictures in, one video out. The first one sets the size; others are fitted into it."""
 
-    def __init__(self, path: Path, rate_hz: float, name: Path) -> None:
-        """`path` is written to; `name` is what it will be called, for people."""
+    def __init__(
+        self,
+        path: Path,
+        rate_hz: float,
+        name: Path,
+        source: Source | None = None,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`path` is written to; `name` is what it will be called, for people.
+
+        source: whose sound is taken. warn: is told what the video is without. Raises CommandError
+        where PyAV is missing, or an encoder.
+        """
         self._path = path
-        self._rate_hz = statable(rate_hz)
+        self._rate_hz = rate_hz
         self._name = name
-        self._writer: cv2.VideoWriter | None = None
+        self._source = source
+        self._warn = warn
+        self._format = FORMATS[path.suffix.lower()]
+        self._av = library()
+        self._encoder = encoder_of(self._format, name)
+        self._clock = Clock(self._format.tick_hz, rate_hz)
+        self._container: Any = None
+        self._stream: Any = None
+        self._waiting: Any = None  # the last packet: how long it is shown is not known yet
+        self._sound: Sound | NoSound = NoSound()
         self._size = (0, 0)
         self.count = 0
 
-    def write(self, rgb: NDArray[np.uint8]) -> None:
-        """Append an (H, W, 3) uint8 RGB picture. Raises CommandError."""
+    def write(self, rgb: NDArray[np.uint8], time_s: float) -> None:
+        """Append an (H, W, 3) uint8 RGB picture that is due at `time_s`. Raises CommandError."""
         picture = even(rgb)
-        if self._writer is None:
+        if self._container is None:
             self._size = picture.shape[0], picture.shape[1]
-            self._writer = self._opened(picture.shape[1], picture.shape[0])
+            self._open(picture.shape[1], picture.shape[0], time_s)
         if self.count % LOOK_EVERY == 0:
             self._look_for_room()
-        self._writer.write(cv2.cvtColor(fit_into(picture, *self._size), cv2.COLOR_RGB2BGR))
+        if self._clock.gap_s(time_s) > self._clock.longest_s:
+            self._warn(
+                f'{self._name}: between pictures {self.count - 1} and {self.count} there are '
+                f'{self._clock.gap_s(time_s):.0f} s: the gap is left out'
+            )
+        fitted = np.ascontiguousarray(fit_into(picture, *self._size))
+        with self._failing():
+            frame = self._av.VideoFrame.from_ndarray(fitted, format='rgb24')
+            frame = frame.reformat(format=self._format.pixels, **self._colours())
+            frame.pts = self._clock.ticks(time_s)
+            frame.time_base = self._clock.tick
+            self._put(self._stream.encode(frame))
         self.count += 1
 
-    def finish(self) -> None:
-        """Complete the file and read it back. Raises CommandError."""
-        if self._writer is None:
+    def finish(self, ended: bool = True) -> None:
+        """Complete the file and read it back; `ended`: the source is at its end, so is its sound.
+
+        Raises CommandError.
+        """
+        if self._container is None:
             return
-        self._writer.release()
-        self._writer = None
+        with contextlib.closing(self._sound), self._failing():
+            try:
+                self._put(self._stream.encode(None))
+                self._put_waiting(self._clock.step)
+                self._sound.rest(None if ended else self._clock.end_s)
+            finally:
+                container, self._container = self._container, None
+                container.close()
         found = self._read_back()
         if found < self.count and not is_stopping():
             self._refuse(
@@ -66,21 +162,74 @@ class VideoFile:
                 'damaged?'
             )
 
-    def _opened(self, width: int, height: int) -> cv2.VideoWriter:
+    def _open(self, width: int, height: int, first_s: float) -> None:
         if max(width, height) > LONGEST_SIDE:
             raise CommandError(
                 f'{self._name}: a video of {width}x{height} pixels cannot be written: no side may '
                 f'be above {LONGEST_SIDE}; --width makes it smaller'
             )
-        code = cv2.VideoWriter.fourcc(*ENCODERS[self._path.suffix.lower()])
-        name = opencv_name(self._path)
-        writer = cv2.VideoWriter(name, code, self._rate_hz, (width, height))
-        if not writer.isOpened():
-            self._refuse(
-                f'OpenCV makes no video of {width}x{height} pixels at {self._rate_hz:g} Hz; try a '
-                f'smaller --width, or another format: {", ".join(ENCODERS)}'
-            )
-        return writer
+        source = self._source
+        sound: Path | None = source.sound if source else None
+        begins_s = (source.start_s if source else 0.0) + first_s
+        without = ''
+        for path in (sound, None) if sound else (None,):
+            try:
+                self._begin(width, height, path, begins_s)
+                if without:
+                    self._warn(f'{self._name}: the sound is left out: {without}')
+                return
+            except (self._av.error.FFmpegError, ValueError, SourceError) as error:
+                self._sound.close()
+                self._sound = NoSound()
+                if path is None:
+                    self._container = None
+                    self._refuse(
+                        f'{self._encoder} makes no video of {width}x{height} pixels '
+                        f'({reason(error)}); try a smaller --width, or another format: '
+                        f'{", ".join(FORMATS)}'
+                    )
+                without = reason(error)
+
+    def _begin(self, width: int, height: int, sound: Path | None, begins_s: float) -> None:
+        """Open the file and write what stands first. Raises what PyAV raises, and SourceError."""
+        options = self._format.file_options
+        self._container = self._av.open(str(self._path), 'w', container_options=options)
+        rate = Fraction(self._rate_hz).limit_denominator(1001)
+        self._stream = self._container.add_stream(self._encoder, rate=rate)
+        self._stream.width, self._stream.height = width, height
+        self._stream.pix_fmt = self._format.pixels
+        self._stream.options = dict(self._format.options)
+        self._stream.codec_context.time_base = self._clock.tick
+        self._stream.time_base = self._clock.tick
+        if sound is not None:
+            self._sound = Sound(sound, self._container, self._format.sound, begins_s)
+        self._container.start_encoding()
+
+    def _colours(self) -> dict[str, str]:
+        return {'dst_colorspace': 'ITU709'} if self._format.pixels == 'yuv420p' else {}
+
+    def _put(self, packets: list[Any]) -> None:
+        """Write packets, each when it is known how long its picture is shown."""
+        for packet in packets:
+            if self._waiting is not None:
+                self._put_waiting(packet.pts - self._waiting.pts)
+            self._waiting = packet
+
+    def _put_waiting(self, ticks: int) -> None:
+        packet, self._waiting = self._waiting, None
+        if packet is not None:
+            with contextlib.suppress(AttributeError):  # PyAV before 13: the muxer guesses it
+                packet.duration = max(1, ticks)
+            self._sound.until(float(packet.pts * packet.time_base))
+            self._container.mux(packet)
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """What FFmpeg cannot do becomes a CommandError, by the disk's reason if it has one."""
+        try:
+            yield
+        except self._av.error.FFmpegError as error:
+            self._refuse(reason(error))
 
     def _look_for_room(self) -> None:
         """Nothing is written any more where the disk is full: who goes on works in vain."""
@@ -91,9 +240,13 @@ class VideoFile:
     def _read_back(self) -> int:
         """How many pictures of the right size the file gives; all, while a signal waits."""
         found = 0
-        with capturing(opencv_name(self._path)) as capture:
-            for picture in pictures_of(capture):
-                if picture.shape[:2] != self._size:
+        faults: list[str] = []
+        with (
+            contextlib.suppress(SourceError),
+            opened_video(self._path, max(MAX_PIXELS, self._size[0] * self._size[1])) as opened,
+        ):
+            for frame in frames_of(*opened, faults):
+                if (frame.height, frame.width) != self._size:
                     break
                 found += 1
                 if is_stopping():
@@ -109,24 +262,86 @@ class VideoFile:
         raise CommandError(f'{self._name}: it cannot be written: {otherwise}')
 
 
-def statable(rate_hz: float) -> float:
-    """The nearest rate that MPEG-4 can state: as a fraction whose parts have 16 bits."""
-    return round(rate_hz, 3 if rate_hz < 65 else 2 if rate_hz < 650 else 1)
+class Clock:
+    """When pictures are shown, in ticks from the first one; each comes after the one before."""
+
+    def __init__(self, tick_hz: int, rate_hz: float) -> None:
+        """tick_hz: 0 = a tick for each picture."""
+        self.tick = 1 / Fraction(tick_hz or rate_hz).limit_denominator(10_000)
+        self.step = max(1, round(1 / rate_hz / self.tick))  # ticks from one picture to the next
+        self.longest_s = LONGEST_GAP_S
+        if not tick_hz:
+            self.longest_s = min(LONGEST_GAP_S, float(LONGEST_GAP_TICKS * self.tick))
+        self._shift_s = 0.0
+        self._last_s = 0.0
+        self._last: int | None = None
+
+    @property
+    def end_s(self) -> float:
+        """When the last picture is over."""
+        return float(((self._last or 0) + self.step) * self.tick)
+
+    def gap_s(self, time_s: float) -> float:
+        """How long after the last picture this one is due."""
+        return 0.0 if self._last is None else time_s - self._last_s
+
+    def ticks(self, time_s: float) -> int:
+        """When to show a picture that is due at `time_s`: clocks that jump go on as before."""
+        last, step_s = self._last, float(self.step * self.tick)
+        if last is None:
+            self._shift_s = -time_s
+        elif not -step_s < self.gap_s(time_s) <= self.longest_s:
+            self._shift_s += self._last_s + step_s - time_s
+        ticks = round((time_s + self._shift_s) / self.tick)
+        if last is not None:
+            ticks = max(last + 1, ticks)
+            self.step = ticks - last
+        self._last, self._last_s = ticks, time_s
+        return ticks
+
+
+def library() -> Any:
+    """PyAV. Raises CommandError where it is missing."""
+    try:
+        return pyav()
+    except SourceError as error:
+        raise CommandError(str(error)) from error
+
+
+def encoder_of(form: Format, name: Path) -> str:
+    """The first of its encoders that PyAV has. Raises CommandError."""
+    av = library()
+    for encoder in form.encoders:
+        with contextlib.suppress(ValueError):  # what PyAV raises for what it does not know
+            av.codec.Codec(encoder, 'w')
+            return encoder
+    raise CommandError(
+        f'{name}: this PyAV has no encoder {" or ".join(form.encoders)}: give another ending '
+        f'({", ".join(FORMATS)}), or pip install av, which has them'
+    )
 
 
 @contextlib.contextmanager
-def video_file(path: Path, rate_hz: float) -> Iterator[VideoFile]:
+def video_file(
+    path: Path,
+    rate_hz: float,
+    source: Source | None = None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Iterator[VideoFile]:
     """A video that gets its name when it ends, also by an error. Without a picture there is none.
 
-    path: its suffix is one of ENCODERS. Raises CommandError where it cannot be written; what was
-    there before is then left.
+    path: its suffix is one of FORMATS. rate_hz: of pictures whose times are not known. source:
+    whose sound goes along. Raises CommandError where it cannot be written; what was there before is
+    then left.
     """
     with part_of(path) as part:
-        video = VideoFile(part, rate_hz, path)
+        video = VideoFile(part, rate_hz, path, source, warn)
+        ended = False
         try:
             yield video
+            ended = True
         finally:
             with held():
-                video.finish()
+                video.finish(ended)
                 if video.count:
                     put(part, path)

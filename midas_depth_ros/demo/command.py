@@ -19,7 +19,7 @@ from rich.text import Text
 
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.output import OutputConsole
-from midas_depth_ros.commands.parameter_options import NumberRange
+from midas_depth_ros.commands.parameter_options import NumberRange, in_radians
 from midas_depth_ros.demo import output_folder
 from midas_depth_ros.demo.output_folder import OutputFolderError
 from midas_depth_ros.demo.progress import step
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from midas_depth_ros.demo.run import RunError
 
 DASHBOARD_PORT = 8080
+WIDEST = 1280  # pixels of a source; of a photo of 12 megapixels a message would have 36 MB
 WORLD = 1  # that is driven through if none is named: much is to be seen from its start
 
 HELP = """Let a simulated robot drive, or show pictures of yours; leave pictures, figures, messages.
@@ -44,12 +45,12 @@ set. With --source the camera shows that instead, to the best model that can be 
 def check_assignments(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Refuse what is not name:=value."""
+    """Refuse what is not name:=value, and have angles in radians."""
     for value in values:
         name, separator, _ = value.partition(':=')
         if not separator or not name:
             raise click.BadParameter(f'{value!r} is not of the form name:=value')
-    return values
+    return tuple(map(in_radians, values))
 
 
 @click.command(name='demo', help=HELP, context_settings={'show_default': True})
@@ -64,7 +65,8 @@ def check_assignments(
     default='',
     show_default='the driving robot',
     metavar='PATH|NUMBER',
-    help='Picture, folder of pictures, video, camera device number, or rosbag2 folder.',
+    help='Picture, folder of pictures, video, camera device number, or rosbag2 folder; shown at '
+    f'most {WIDEST} pixels wide.',
 )
 @click.option(
     '--topic',

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from midas_depth_ros.demo.command import WIDEST
 from midas_depth_ros.demo.commands import node_command
 from midas_depth_ros.demo.recording import Recording
 from midas_depth_ros.images.sources import is_still
@@ -63,6 +64,10 @@ class Plan:
         parameters: dict[str, object] = {}
         if self.camera_rate_hz is not None:
             parameters['rate'] = self.camera_rate_hz
+        elif is_still(self.source):
+            # As fast as they are processed: at twice that rate each second one would be lost.
+            parameters['rate'] = RATE_HZ if self.rate_hz is None else self.rate_hz
+        parameters['max_width'] = WIDEST
         parameters |= {'source': self.source, 'loop': True, 'stamps': 'now'}
         parameters['wait_for_subscribers'] = 2  # recorder and node: nobody misses the beginning
         if self.topic:
@@ -77,6 +82,9 @@ class Plan:
         }
         if is_still(self.source):
             parameters['frozen_after'] = 0.0  # a picture that is shown again is no frozen camera
+            # Pictures of a folder have nothing to do with each other, and each is to be seen.
+            parameters['process_every_frame'] = True
+            parameters['heatmap.range_time_constant'] = 0.0
         return node_command('nodes.depth_node', parameters, self.parameters)
 
 

@@ -115,7 +115,7 @@ def ensure_weights(
         raise WeightsNotFound(f'{explicit} is not there: give the path of {spec.name}')
     if allow_download:
         return fetch_weights(spec, progress=progress, options=options, patience=patience)
-    remedy = f'allow the download, or put it there by hand: {_by_hand(spec)}'
+    remedy = f'allow the download, or bring it {_by_hand(spec)}'
     corrupt = [f'{f.path} {f.fault}' for _, f in survey(spec) if f.state is FileState.CORRUPT]
     if corrupt:
         raise WeightsCorrupt(f'no good {spec.name}: {"; ".join(corrupt)}; {remedy}')

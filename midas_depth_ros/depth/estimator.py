@@ -1,22 +1,27 @@
 """From a picture to relative inverse depth, whichever model does it.
 
-`load_estimator` turns a model's name or file into a `DepthEstimator`, which takes pictures
-(H, W, 3) uint8 RGB and gives (H, W) float32. Loading is slow and may fetch a file; estimating
-touches neither network nor disk.
+`load_estimator` turns a model's name or file into a `DepthEstimator`, which takes pictures as
+people have them (see `PictureLike`) and gives (H, W) float32. Loading is slow and may fetch a file;
+estimating touches no network, and the disk only where it is given a path.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import struct
 import textwrap
+import warnings
+import zlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from midas_depth_ros.depth import checkpoints, embedded, preprocessing
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS, Backend, find_backend
@@ -37,6 +42,23 @@ MIDAS_SMALL = 'midas_small'
 EMBEDDED = 'embedded'
 MODELS = (AUTO, MIDAS_SMALL, EMBEDDED)
 NOTICE_LENGTH = 500
+# What people have of a picture: a path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4)
+# RGBA, (H, W) or (H, W, 1) grey. OpenCV reads BGR: picture[:, :, ::-1] is RGB.
+PictureLike: TypeAlias = 'str | os.PathLike[str] | Image.Image | NDArray[np.uint8]'
+HEIF_SUFFIXES = ('.heic', '.heif', '.hif')
+# What Pillow raises for damaged files.
+PILLOW_FAULTS: tuple[type[Exception], ...] = (
+    *(OSError, SyntaxError, TypeError, ValueError, EOFError, LookupError, RuntimeError),
+    *(struct.error, OverflowError, MemoryError, zlib.error, Image.DecompressionBombError),
+)
+WANTED = 'a path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey'
+CONVERSIONS = {  # by the kind of number
+    'f': '(array * 255).astype(np.uint8) where it goes from 0 to 1',
+    'u2': '(array >> 8).astype(np.uint8) where all 16 bits are used',
+    'b': 'array.astype(np.uint8) * 255',
+    'i': 'array.astype(np.uint8) where it goes from 0 to 255',
+    'u': 'array.astype(np.uint8) where it goes from 0 to 255',
+}
 
 
 class Predictor(Protocol):
@@ -90,23 +112,30 @@ class DepthEstimator:
         self.notice = notice
         self._predictor: Predictor | None = predictor
 
-    def infer(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (h, w) float32 at network size.
+    def infer(self, picture: PictureLike) -> NDArray[np.float32]:
+        """A picture to (h, w) float32 at network size.
 
-        Raises InvalidPicture where `rgb` is none, DepthError where the network gives something
-        that is not a number, or the same everywhere, or where the estimator is closed.
+        `picture`: see `PictureLike`. Raises InvalidPicture (a ValueError) where it is none,
+        DepthError where the network gives something that is not a number, or the same everywhere,
+        or where the estimator is closed.
         """
         if self._predictor is None:
             raise DepthError(
                 f'the estimator of {self.model} is closed: make another with load_estimator()'
             )
-        small = self._predictor.predict(np.ascontiguousarray(checked(rgb)))
+        small = self._predictor.predict(np.ascontiguousarray(rgb_of(picture)))
         if fault := fault_of(small):
             raise DepthError(f'{self.model} on {self.backend} gave {fault}: check its weights file')
         return small
 
-    def estimate(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (H, W) float32; raises as `infer` does."""
+    def estimate(self, picture: PictureLike) -> NDArray[np.float32]:
+        """A picture to (H, W) float32, of its own size.
+
+        `picture`: a path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4) RGBA, (H, W) or
+        (H, W, 1) grey. That of a path is turned as its EXIF orientation says; a PIL picture is
+        taken as it is. Raises as `infer` does.
+        """
+        rgb = rgb_of(picture)
         return self.enlarge(self.infer(rgb), rgb.shape[:2])
 
     def enlarge(self, small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -120,15 +149,86 @@ class DepthEstimator:
             self._predictor = None
 
 
-def checked(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture itself, if it is one; raises InvalidPicture otherwise."""
-    if not isinstance(rgb, np.ndarray):
-        raise InvalidPicture(f'a {type(rgb).__name__} is no picture: give (H, W, 3) uint8 RGB')
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape or rgb.dtype != np.uint8:
+def rgb_of(picture: PictureLike) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB of a picture; the array itself where it is that. Raises InvalidPicture.
+
+    Transparency is dropped, and grey becomes RGB.
+    """
+    if isinstance(picture, (str, os.PathLike)):
+        return _rgb_of_file(Path(os.fsdecode(picture)))
+    if isinstance(picture, Image.Image):
+        try:
+            return _rgb_of_pillow(picture)
+        except InvalidPicture:
+            raise
+        except PILLOW_FAULTS as error:
+            raise InvalidPicture(f'the picture cannot be read: {error}: save it again') from error
+    if not isinstance(picture, np.ndarray):
+        remedy = 'its .numpy()' if hasattr(picture, 'numpy') else WANTED
+        raise InvalidPicture(f'a {type(picture).__name__} is no picture: give {remedy}')
+    shape, kind = picture.shape, picture.dtype
+    if (
+        picture.ndim not in (2, 3)
+        or 0 in shape
+        or (picture.ndim == 3 and shape[2] not in (1, 3, 4))
+    ):
+        first = picture.ndim == 3 and shape[0] in (1, 3, 4)
+        remedy = 'array.transpose(1, 2, 0), colours last' if first else WANTED
+        raise InvalidPicture(f'an array {shape} {kind} is no picture: give {remedy}')
+    if kind != np.uint8:
+        remedy = CONVERSIONS.get(kind.kind if kind != np.uint16 else 'u2', WANTED)
+        raise InvalidPicture(f'an array {shape} {kind} is no picture of 8 bits: give {remedy}')
+    if picture.ndim == 3 and shape[2] == 3:
+        return picture
+    if picture.ndim == 3 and shape[2] == 4:
+        return picture[:, :, :3]
+    grey = picture if picture.ndim == 3 else picture[:, :, np.newaxis]
+    return np.repeat(grey, 3, axis=2)
+
+
+def _rgb_of_file(path: Path) -> NDArray[np.uint8]:
+    if fault := _no_file(path):  # opening a FIFO would wait for ever
+        raise InvalidPicture(f'{shown(path)} is no picture: {fault}')
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of tags that do not matter
+            with _opened(path) as picture:
+                return _rgb_of_pillow(ImageOps.exif_transpose(picture))
+    except InvalidPicture:
+        raise
+    except UnidentifiedImageError as error:
         raise InvalidPicture(
-            f'an array {rgb.shape} {rgb.dtype} is no picture: give (H, W, 3) uint8 RGB'
+            f'{shown(path)} is no picture that Pillow reads here: give a JPEG or PNG (HEIC needs '
+            'pip install pillow-heif)'
+        ) from error
+    except PILLOW_FAULTS as error:
+        raise InvalidPicture(f'{shown(path)} cannot be read: {error}: save it again') from error
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        if path.suffix.lower() not in HEIF_SUFFIXES or not find_spec('pillow_heif'):
+            raise
+        import pillow_heif
+
+        picture: Image.Image = pillow_heif.open_heif(path).to_pillow()
+        return picture
+
+
+def _rgb_of_pillow(picture: Image.Image) -> NDArray[np.uint8]:
+    """Raises InvalidPicture, and what Pillow raises for a damaged file."""
+    if picture.mode.startswith(('I', 'F')):
+        raise InvalidPicture(
+            f'a picture of mode {picture.mode} has more than 8 bits: scale it to 0 to 255 and give '
+            'a uint8 array'
         )
-    return rgb
+    if not picture.width or not picture.height:
+        raise InvalidPicture(f'a picture of {picture.width}x{picture.height} has no pixels')
+    if picture.mode != 'RGB' and 'transparency' in picture.info:
+        picture = picture.convert('RGBA')  # Pillow warns of palettes otherwise
+    return np.asarray(picture if picture.mode == 'RGB' else picture.convert('RGB'))
 
 
 def load_estimator(

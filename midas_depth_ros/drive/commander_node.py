@@ -12,6 +12,7 @@ from rclpy.node import Node
 
 from midas_depth_ros.drive.commander import Commander
 from midas_depth_ros.nodes.declarations import parameter
+from midas_depth_ros.nodes.node_help import helped
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.spinning import run_node
 
@@ -51,6 +52,8 @@ class CommanderNode(Node):
 
 def main() -> int:
     """Run the node; returns the exit code."""
+    if helped('commander', CommanderSettings, __doc__):
+        return 0
     return run_node(CommanderNode)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.nodes.depth_node import DepthNode
+from midas_depth_ros.nodes.node_help import helped
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.spinning import run_node
 from midas_depth_ros.sim.packing import unpacked
@@ -47,6 +48,8 @@ def exact_estimator(settings: DepthNodeSettings) -> DepthEstimator:
 
 def main() -> int:
     """Run the node; returns the exit code."""
+    if helped('exact_depth_node', DepthNodeSettings, __doc__):
+        return 0
     return run_node(lambda: DepthNode(exact_estimator))
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import click
 
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
+# The .xml last: it is what is opened.
+FILES = {'onnx': ('.onnx',), 'openvino': ('.bin', '.xml')}
 WEIGHTS_SUFFIXES = ('.pt', '.pth', '.npz')
 SCRATCH = '.midas_depth_export_'  # how the folder is called in which an export comes into being
 HELP = """Write MODEL as a file for a robot: `midas_small`, `embedded`, or a weights file.
@@ -45,6 +47,7 @@ are kept back to measure it on.
     is_flag=True,
     help="Put it into this machine's cache instead: precision auto then considers it.",
 )
+@click.option('--force', is_flag=True, help='Overwrite what is there.')
 @click.option('--no-download', is_flag=True, help='Fail where the weights are not on disk.')
 def export(
     model: str,
@@ -54,6 +57,7 @@ def export(
     count: int,
     output: Path | None,
     cache: bool,
+    force: bool,
     no_download: bool,
 ) -> None:
     """See HELP."""
@@ -64,14 +68,29 @@ def export(
         )
     if cache and output:
         raise click.UsageError('give --output or --cache, not both')
+    if output is not None:  # before anything is downloaded
+        if output.suffix.lower() != SUFFIXES[form]:
+            raise click.UsageError(f'{output} is to be named *{SUFFIXES[form]} for --format {form}')
+        if not force:
+            refuse_what_is_there(output, form)
     weights = weights_of(model, not no_download)
     target = output or Path(f'{weights.stem}_{precision}{SUFFIXES[form]}')
-    if target.suffix.lower() != SUFFIXES[form]:
-        raise click.UsageError(f'{target} is to be named *{SUFFIXES[form]} for --format {form}')
+    if not cache and not force:
+        refuse_what_is_there(target, form)
     if form == 'onnx':
         _write_onnx(weights, target)
     else:
         _write_openvino(weights, None if cache else target, precision, pictures, count)
+
+
+def refuse_what_is_there(target: Path, form: str) -> None:
+    """Raise DepthError where one of the files of an export is there already."""
+    from midas_depth_ros.depth.errors import DepthError
+
+    for suffix in FILES[form]:
+        path = target.with_suffix(suffix)
+        if os.path.lexists(path):
+            raise DepthError(f'{path} is there already: give --force to overwrite it')
 
 
 def weights_of(model: str, allow_download: bool) -> Path:
@@ -97,7 +116,7 @@ def _write_onnx(weights: Path, target: Path) -> None:
     from midas_depth_ros.depth.network_kinds import onnx_of
 
     content = onnx_of(weights)
-    notice = _put(target, ('.onnx',), 'f32', lambda part: part.write_bytes(content))
+    notice = _put(target, FILES['onnx'], 'f32', lambda part: part.write_bytes(content))
     size = target.stat().st_size / 1e6
     click.echo(f'wrote {printable(target)} ({size:.1f} MB): give it as `model`')
     _warn(notice)
@@ -135,8 +154,7 @@ def _write_openvino(
         except OSError as error:
             raise _unwritable('the cache', error) from error
     else:
-        # The .xml last: it is what is opened.
-        notice = _put(target, ('.bin', '.xml'), precision, build)
+        notice = _put(target, FILES['openvino'], precision, build)
     click.echo(f'wrote {printable(target)} and {printable(target.with_suffix(".bin").name)}')
     _report(about)
     _warn(notice)

@@ -157,8 +157,8 @@ def _check_horizon(cells: GroundCells, line: GroundLine, options: GroundOptions)
     above = cells.ground[cells.known] < 0
     if above.mean() < options.min_horizon:
         raise NoFloor(
-            'the horizon is not in view: floor, ramp and wall cannot be told apart; look less '
-            'far down, or set min_horizon to 0'
+            'the horizon is not in view: floor, ramp and wall cannot be told apart; point the '
+            'camera less far down'
         )
     beyond = line.inverse_depth[cells.known] < -options.beyond * cells.largest
     if beyond.mean() > options.max_beyond or (

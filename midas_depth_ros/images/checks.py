@@ -33,7 +33,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise PictureTooLarge(
             f'the picture is {width}x{height}, more than {max_pixels} pixels: '
-            'publish smaller pictures or raise max_pixels'
+            'make it smaller, or raise max_pixels'
         )
 
 

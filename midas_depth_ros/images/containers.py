@@ -62,13 +62,13 @@ def container_of(data: bytes) -> Container:
     Raises DataTooShort or UnsupportedFormat.
     """
     if not data:
-        raise DataTooShort('data is empty: publish a JPEG, PNG, TIFF or WebP picture')
+        raise DataTooShort('data is empty: give a JPEG, PNG, TIFF or WebP picture')
     for magic, offset, container in MAGIC:
         if data.startswith(magic, offset):
             return container
     raise UnsupportedFormat(
         f'data starts with {shown(data[:12])}, which is neither JPEG, PNG, TIFF nor WebP: '
-        'publish one of these'
+        'give one of these'
     )
 
 
@@ -175,7 +175,7 @@ def webp_size(data: bytes) -> tuple[int, int]:
     kind, start = data[12:16], data[20:30]
     if kind == b'VP8X':
         if start[0] & WEBP_ANIMATED:
-            raise UnsupportedFormat('the WebP is animated: publish single pictures')
+            raise UnsupportedFormat('the WebP is animated: give single pictures')
         return 1 + _little(start[4:7]), 1 + _little(start[7:10])
     if kind == b'VP8L' and start[0] == 0x2F:
         sides = _little(start[1:5])

@@ -37,6 +37,7 @@ from midas_depth_ros.nodes.avoidance_frames import Placed, ScanFrames
 from midas_depth_ros.nodes.avoidance_report import LEVELS, Input, avoidance_status, sentence
 from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
 from midas_depth_ros.nodes.messages import stamp_ns
+from midas_depth_ros.nodes.node_help import helped
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.scheduling import NANOSECONDS
 from midas_depth_ros.nodes.spinning import run_node
@@ -352,6 +353,8 @@ def mark_of(twist: Twist) -> int:
 
 def main() -> int:
     """Run the node; returns the exit code."""
+    if helped('avoidance_node', AvoidanceSettings, __doc__):
+        return 0
     return run_node(AvoidanceNode)
 
 

@@ -43,6 +43,7 @@ from midas_depth_ros.nodes.memory import (
 from midas_depth_ros.nodes.metric_output import MetricOutput
 from midas_depth_ros.nodes.mount_calibration import MountCalibration
 from midas_depth_ros.nodes.mounting import Mounting, mount_of, shared_frame
+from midas_depth_ros.nodes.node_help import helped
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.reporting import Reporting
 from midas_depth_ros.nodes.scheduling import FrameExchange
@@ -323,6 +324,8 @@ class DepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is stopped; 1 if it could not start."""
+    if helped('depth_node', DepthNodeSettings, __doc__, args):
+        return 0
     keep_freed_memory()
     return run_node(DepthNode, args)
 

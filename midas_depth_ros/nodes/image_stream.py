@@ -26,6 +26,7 @@ from midas_depth_ros.images.sources import Frame, SourceError, is_still, open_so
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.camera_calibration import Calibration, CalibrationError
 from midas_depth_ros.nodes.camera_topics import CameraTopics
+from midas_depth_ros.nodes.node_help import helped
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.playback import NANOSECONDS, ClockTrack, Pacer, Thinner
 from midas_depth_ros.nodes.spinning import run_node
@@ -87,6 +88,7 @@ class ImageStream(Node):
         self._ended = self.create_guard_condition(lambda: None)
         self._start_s = 0.0
         self._published = 0
+        self._last_shrunk: tuple[Any, Any] = (None, None)  # a picture, and its frame
         self._fault_logged_s = -FAULT_LOG_PERIOD_S
 
     def destroy_node(self) -> None:
@@ -183,7 +185,7 @@ class ImageStream(Node):
         frame_id = settings.frame_id or frame.frame_id or settings.optical_frame
         header = Header(stamp=time_message(stamp_ns), frame_id=frame_id)
         try:
-            frame = frame.shrunk(settings.max_width)
+            frame = self._shrunk(frame, settings.max_width)
             info = self._info_for(frame)
             if info is not None:
                 self._topics.publish_info(info, header)
@@ -192,6 +194,14 @@ class ImageStream(Node):
             self._complain(f'{frame.name} skipped: {error}')
         else:
             self._published += 1
+
+    def _shrunk(self, frame: Frame, max_width: int) -> Frame:
+        """The frame as wide as it may be; a picture that comes again is not shrunk again."""
+        last, made = self._last_shrunk
+        if frame.picture is None or frame.picture is not last:
+            made = frame.shrunk(max_width)
+            self._last_shrunk = frame.picture, made
+        return made
 
     def _info_for(self, frame: Frame) -> CameraInfo | None:
         try:
@@ -219,6 +229,8 @@ def time_message(time_ns: int) -> Time:
 
 def main() -> int:
     """Run the node; returns the exit code."""
+    if helped('image_stream', ImageStreamSettings, __doc__):
+        return 0
     return run_node(ImageStream)
 
 

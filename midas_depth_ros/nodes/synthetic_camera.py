@@ -21,6 +21,7 @@ from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images.sources import Frame
 from midas_depth_ros.nodes.camera_calibration import info_of_model
 from midas_depth_ros.nodes.camera_topics import CameraTopics
+from midas_depth_ros.nodes.node_help import helped
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.robot_view import RobotView, time_message
 from midas_depth_ros.nodes.spinning import run_node
@@ -84,6 +85,8 @@ class SyntheticCamera(Node):
 
 def main() -> int:
     """Run the node; returns the exit code."""
+    if helped('synthetic_camera', SyntheticCameraSettings, __doc__):
+        return 0
     return run_node(SyntheticCamera)
 
 

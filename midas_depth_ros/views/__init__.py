@@ -10,7 +10,7 @@ from midas_depth_ros.views.errors import OptionError, PictureError, ValuesError,
 from midas_depth_ros.views.guided import enlarge_along_edges
 from midas_depth_ros.views.heatmap import Heatmap, metric_heatmap
 from midas_depth_ros.views.options import HeatmapOptions
-from midas_depth_ros.views.pictures import contact_sheet, side_by_side
+from midas_depth_ros.views.pictures import contact_sheet, one_above_other, side_by_side
 
 __all__ = [
     'COLORMAPS',
@@ -26,5 +26,6 @@ __all__ = [
     'encode_animation',
     'enlarge_along_edges',
     'metric_heatmap',
+    'one_above_other',
     'side_by_side',
 ]

@@ -66,6 +66,35 @@ def side_by_side(
     return np.vstack(rows)
 
 
+def one_above_other(
+    rgb: NDArray[np.uint8],
+    heatmap: NDArray[np.uint8],
+    captions: tuple[str, str] | None = None,
+    closeness: Sequence[float] | None = None,
+) -> NDArray[np.uint8]:
+    """Camera above heatmap, as wide as the camera picture, with a thin line between.
+
+    captions: a line below each. closeness: as of `side_by_side`, below the heatmap. Raises
+    PictureError or OptionError.
+    """
+    camera = check_picture(rgb, 'camera picture')
+    height, width = camera.shape[:2]
+    shown = check_picture(heatmap, 'heatmap')
+    below = fit_into(shown, max(1, round(shown.shape[0] * width / shown.shape[1])), width)
+    size = text_height(height, width)
+    above_caption, below_caption = captions if captions is not None else (None, None)
+    rows = [camera]
+    if above_caption is not None:
+        rows.append(_caption_strip((above_caption,), ((0, width),), size))
+    rows += [np.full((min(max(2, height // 240), _WIDEST_GAP), width, 3), BACKGROUND, np.uint8)]
+    rows.append(below)
+    if below_caption is not None:
+        rows.append(_caption_strip((below_caption,), ((0, width),), size))
+    if closeness is not None and width >= NARROWEST:
+        rows.append(closeness_bars(closeness, width, size))
+    return np.vstack(rows)
+
+
 def contact_sheet(
     pictures: Sequence[NDArray[np.uint8]], columns: int, max_width: int = 1920
 ) -> NDArray[np.uint8]:
@@ -99,7 +128,7 @@ def contact_sheet(
 
 
 def _caption_strip(
-    captions: tuple[str, str], panels: tuple[tuple[int, int], ...], size: int
+    captions: tuple[str, ...], panels: tuple[tuple[int, int], ...], size: int
 ) -> NDArray[np.uint8]:
     """One line per panel; `panels` are the left edge and the width of each."""
     pad = max(3, size // 2)

@@ -172,10 +172,17 @@ def test_what_is_there_is_kept_unless_forced(midas_depth, save):
     OUT.mkdir()
     there = OUT / 'a_depth.npy'
     there.write_text('mine')
-    result = midas_depth('image', path, *MODEL, '--only', 'npy', '--only', 'heatmap')
-    assert result.exit_code == 1
-    assert f'{path}: there already in {OUT}: a_depth.npy: give --force' in result.stderr
-    assert (there.read_text(), os.listdir(OUT)) == ('mine', ['a_depth.npy'])
+    both = ('image', path, *MODEL, '--only', 'npy', '--only', 'heatmap')
+    result = midas_depth(*both)
+    assert (result.exit_code, result.stdout.partition(':')[0]) == (0, '1 of 1 done')
+    assert f'{path}: there already in {OUT}: a_depth.npy' in result.stderr
+    assert (there.read_text(), sorted(os.listdir(OUT))) == (
+        'mine',
+        ['a_depth.npy', 'a_heatmap.png'],
+    )
+    result = midas_depth(*both)
+    assert result.exit_code == 0, 'a batch that is called again'
+    assert result.stdout.startswith('0 of 1 done, 1 there already (--force makes them anew): ')
     assert midas_depth('image', path, *MODEL, '--only', 'npy', '--force').exit_code == 0
     assert np.load(there).shape == (48, 64)
 

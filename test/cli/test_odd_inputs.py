@@ -119,19 +119,23 @@ def test_names_that_a_terminal_would_obey_are_escaped(midas_depth, save, tmp_pat
     in_lines(midas_depth('image', 'x', '--model', ESCAPES))
 
 
-def test_videos_whose_names_opencv_would_fall_over_are_refused(midas_depth, tmp_path):
-    odd = tmp_path / os.fsdecode(b'o\xff.avi')
-    write_video(tmp_path / 'in.avi', [corridor(48, 64)]).rename(odd)
-    in_lines(midas_depth('video', odd, *MODEL, '-o', 'out.avi'), 'names in UTF-8 only')
-    odd.rename(tmp_path / 'in.avi')
-    in_lines(midas_depth('video', 'in.avi', *MODEL, '-o', odd), 'names in UTF-8 only')
-    assert all_files(tmp_path) == {'in.avi'}
+def test_videos_may_have_any_name(midas_depth, tmp_path):
+    """None is taken for an address, a pattern or text."""
+    for name in ('o\xff', 'a:b', 'http:', '%03d', '-'):
+        odd, made = (tmp_path / os.fsdecode(f'{name}{end}'.encode('latin-1')) for end in '12')
+        odd, made = odd.with_suffix('.avi'), made.with_suffix('.mp4')
+        write_video(tmp_path / 'in.avi', [corridor(48, 64)]).rename(odd)
+        result = midas_depth('video', odd, *MODEL, '-o', made)
+        assert result.exit_code == 0, result.output
+        in_lines(result)
+        made.rename(tmp_path / 'made.mp4')
+        assert len(read_video(tmp_path / 'made.mp4')[0]) == 1
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 1920), (1920, 1), (1, 30_000), (30_000, 2)])
 def test_pictures_of_every_shape_are_done(midas_depth, save, shape):
     save('a.png', np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
-    extremes = ('--smoothing', '15', '--clahe-clip', '40', '--no-picture-check')
+    extremes = ('--smoothing', '15', '--clahe-clip', '40', '--no-picture-check', '--max-side', '0')
     result = midas_depth('image', 'a.png', *MODEL, *extremes)
     assert result.exit_code == 0, result.output
     assert cv2.imread(str(OUT / 'a_heatmap.png')).shape == (*shape, 3)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import click
 import pytest
 
 from midas_depth_ros import cli
 from midas_depth_ros.commands.image_command import image
-from midas_depth_ros.commands.parameter_options import heatmap_options, option_of
+from midas_depth_ros.commands.parameter_options import (
+    angle_names,
+    heatmap_options,
+    in_radians,
+    option_of,
+)
 from midas_depth_ros.commands.video_command import video
+from midas_depth_ros.demo import command as demo_command
 from midas_depth_ros.nodes.declarations import Spec, specs
 from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
 from midas_depth_ros.nodes.settings import DepthNodeSettings
@@ -54,6 +61,53 @@ def test_values_arrive_as_the_node_would_have_them(name, arguments, value):
     command = option_of(SPECS[name], 'x')(click.command()(lambda **values: seen.append(values)))
     command.main(arguments, standalone_mode=False)
     assert str(seen[0][name]) == value
+
+
+@pytest.mark.parametrize('command', [image, video])
+def test_every_angle_may_be_given_in_degrees(command):
+    angles = [each for each in command.params if each.name in angle_names()]
+    assert {'camera_pitch', 'camera_roll', 'horizontal_fov'} <= {each.name for each in angles}
+    for option in angles:
+        for text in ('30deg', '30°', ' 30 degrees', '+3e1deg', '0.5235987755982988rad'):
+            assert option.type.convert(text, option, None) == pytest.approx(math.pi / 6)
+        assert option.type.convert('0.25', option, None) == 0.25
+        assert '10deg' in option.help
+        for text in ('400deg', '30', '10grad', 'deg', '1e999deg'):
+            with pytest.raises(click.BadParameter, match='degrees are written as 10deg'):
+                option.type.convert(text, option, None)
+
+
+@pytest.mark.parametrize(
+    ('assignment', 'radians'),
+    [
+        ('camera_pitch:=10deg', math.radians(10)),
+        ('camera_pitch:=-10°', math.radians(-10)),
+        ('mounts.front.camera_yaw:=90deg', math.pi / 2),
+        ('horizontal_fov:=60 deg', math.pi / 3),
+        ('horizontal_fov:=1.2rad', 1.2),
+        ('camera_pitch:=0.1', None),
+        ('model:=10deg', None),
+        ('camera_pitch', None),
+        ('camera_pitch:=x10deg', None),
+    ],
+)
+def test_parameters_that_are_angles_may_be_given_in_degrees(assignment, radians):
+    made = in_radians(assignment)
+    if radians is None:
+        assert made == assignment
+    else:
+        name, _, value = made.partition(':=')
+        assert (name, float(value)) == (assignment.partition(':=')[0], pytest.approx(radians))
+
+
+def test_bag_and_demo_take_degrees(midas_depth, monkeypatch):
+    plans = []
+    monkeypatch.setattr(demo_command, 'carry_out', lambda plan, _: plans.append(plan) or 0)
+    pytest.importorskip('rclpy')
+    assert midas_depth('demo', '--param', 'camera_pitch:=45deg').exit_code == 0
+    assert float(plans[0].parameters[0].partition(':=')[2]) == pytest.approx(math.pi / 4)
+    result = midas_depth('bag', 'nowhere', 'out', '-p', 'camera_pitch:=400deg')
+    assert 'camera_pitch: 6.98' in ' '.join(result.stderr.split())
 
 
 def test_a_check_of_the_declaration_is_asked_too():

@@ -29,6 +29,29 @@ def test_the_camera_loops_with_present_stamps_and_its_own_rate():
     assert parameters(faster)['rate'] == 12.5
 
 
+def test_each_picture_of_a_folder_is_shown_by_itself(tmp_path):
+    """At twice the node's rate each second one was never seen, in no pass."""
+    (tmp_path / 'a.png').write_bytes(b'a picture by its name')
+    for source in (tmp_path, tmp_path / 'a.png'):
+        commands = Plan(source=str(source)).commands()
+        stream, node = parameters(commands['camera']), parameters(commands['depth_node'])
+        assert stream['rate'] == node['max_rate'] == 5.0
+        assert node['process_every_frame'] is True
+        assert node['heatmap.range_time_constant'] == 0.0, 'they have nothing in common'
+        slower = Plan(source=str(source), rate_hz=2.0).commands()
+        assert parameters(slower['camera'])['rate'] == 2.0
+        faster = Plan(source=str(source), camera_rate_hz=20.0).commands()
+        assert parameters(faster['camera'])['rate'] == 20.0
+    film = parameters(Plan(source='film.mp4').commands()['depth_node'])
+    assert 'process_every_frame' not in film
+    assert 'heatmap.range_time_constant' not in film
+
+
+def test_large_photos_do_not_travel_as_they_are():
+    for source in ('photo.jpg', 'film.mp4', '0'):
+        assert parameters(Plan(source=source).commands()['camera'])['max_width'] == 1280
+
+
 def test_of_a_source_nothing_drives_and_the_best_model_is_taken():
     commands = Plan(source='bag').commands()
     assert list(commands) == ['camera', 'depth_node']

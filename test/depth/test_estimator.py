@@ -107,12 +107,24 @@ def test_a_picture_with_reversed_channels_arrives_contiguous_and_right() -> None
 @pytest.mark.parametrize(
     ('picture', 'named'),
     [
-        (RGB.astype(np.float32), r'\(60, 80, 3\) float32'),
-        (RGB[..., 0], r'\(60, 80\) uint8'),
-        (np.zeros((4, 5, 4), np.uint8), r'\(4, 5, 4\) uint8'),
+        (RGB.astype(np.float32), r'\(60, 80, 3\) float32 .*\* 255\).astype\(np.uint8\)'),
+        (RGB.astype(np.uint16), r'\(60, 80, 3\) uint16 .*array >> 8'),
+        (RGB[..., 0] > 9, r'\(60, 80\) bool .*\* 255'),
+        (RGB.astype(object), r'\(60, 80, 3\) object .*a path, a PIL picture'),
+        (np.zeros((4, 5, 2), np.uint8), r'\(4, 5, 2\) uint8'),
+        (np.zeros((3, 4, 5), np.uint8), r'\(3, 4, 5\) uint8 .*transpose\(1, 2, 0\)'),
+        (np.zeros((1, 60, 80, 3), np.uint8), r'\(1, 60, 80, 3\) uint8'),
         (np.zeros((0, 5, 3), np.uint8), r'\(0, 5, 3\) uint8'),
+        (np.zeros((0, 5), np.uint8), r'\(0, 5\) uint8'),
         (RGB.tolist(), 'a list'),
         (None, 'a NoneType'),
+        (b'\xff\xd8\xff', 'a bytes'),
+        (Image.new('F', (4, 5)), 'mode F has more than 8 bits'),
+        (Image.new('I;16', (4, 5)), 'mode I;16 has more than 8 bits'),
+        ('nowhere.jpg', "'nowhere.jpg' is no picture: No such file"),
+        (Path(__file__).parent, 'it is a folder'),
+        (__file__, 'no picture that Pillow reads'),
+        ('a\0b', 'is no picture'),
     ],
 )
 def test_what_is_no_picture_is_refused_by_shape_and_dtype(picture: Any, named: str) -> None:
@@ -122,6 +134,49 @@ def test_what_is_no_picture_is_refused_by_shape_and_dtype(picture: Any, named: s
         with pytest.raises(InvalidPicture, match=named):
             call(picture)
     assert not predictor.pictures
+
+
+AS_PEOPLE_HAVE_THEM: dict[str, tuple[Callable[[Path], Any], Callable[[], np.ndarray]]] = {
+    'RGBA': (lambda path: np.dstack([RGB, RGB[..., :1]]), lambda: RGB),
+    'grey': (lambda path: RGB[..., 0], lambda: RGB[..., [0, 0, 0]]),
+    'grey with a channel': (lambda path: RGB[..., :1], lambda: RGB[..., [0, 0, 0]]),
+    'PIL': (lambda path: Image.fromarray(RGB), lambda: RGB),
+    'PIL RGBA': (lambda path: Image.fromarray(RGB).convert('RGBA'), lambda: RGB),
+    'PIL grey': (lambda path: Image.fromarray(RGB[..., 0]), lambda: RGB[..., [0, 0, 0]]),
+    'PIL of a file': (lambda path: Image.open(saved(path)), lambda: RGB),
+    'path': (lambda path: saved(path), lambda: RGB),
+    'str': (lambda path: str(saved(path)), lambda: RGB),
+    'path of a turned picture': (lambda path: saved(path, 6), lambda: np.rot90(RGB, 3)),
+    'read-only': (lambda path: np.frombuffer(RGB.tobytes(), np.uint8).reshape(RGB.shape),
+                  lambda: RGB),
+}  # fmt: skip
+
+
+def saved(folder: Path, orientation: int = 1) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RGB).save(folder / 'a.png', exif=exif)
+    return folder / 'a.png'
+
+
+@pytest.mark.filterwarnings('ignore::ResourceWarning')  # a file that PIL was given to open
+@pytest.mark.parametrize('name', AS_PEOPLE_HAVE_THEM)
+def test_pictures_are_taken_as_people_have_them(tmp_path: Path, name: str) -> None:
+    make, wanted = AS_PEOPLE_HAVE_THEM[name]
+    predictor = FakePredictor()
+    depth = DepthEstimator('model', predictor).estimate(make(tmp_path))
+    np.testing.assert_array_equal(predictor.pictures[0], wanted())
+    assert predictor.pictures[0].flags.c_contiguous
+    assert (depth.shape, depth.dtype) == (wanted().shape[:2], np.float32)
+
+
+def test_a_damaged_picture_is_refused_before_it_reaches_the_network(tmp_path: Path) -> None:
+    data = saved(tmp_path).read_bytes()
+    (tmp_path / 'a.png').write_bytes(data[: len(data) // 2])
+    with Image.open(tmp_path / 'a.png') as opened:
+        for picture in (tmp_path / 'a.png', opened):
+            with pytest.raises(InvalidPicture, match=r'cannot be read: .*save it again'):
+                DepthEstimator('model', FakePredictor()).estimate(picture)
 
 
 def test_a_closed_estimator_says_so_and_frees_once() -> None:

@@ -287,7 +287,7 @@ SCAN_HEADER = segments_of(SMALL)[-1][:14]
 # Bytes, format, the error, and what its text must say.
 REFUSED = (
     (b'', 'jpeg', errors.DataTooShort, ['empty']),
-    (b'\0\0\0\1\x67\x42', '', errors.UnsupportedFormat, ['neither JPEG', 'publish']),
+    (b'\0\0\0\1\x67\x42', '', errors.UnsupportedFormat, ['neither JPEG', 'give']),
     (b'II*\0' + bytes(50), 'mono8; tiff compressed ', errors.CorruptPicture, ['tags']),
     (b'GIF89a' + bytes(50), 'mono8; gif compressed ', errors.UnsupportedFormat, ['GIF89a']),
     (b'BM' + bytes(50), 'bmp', errors.UnsupportedFormat, ['BM']),

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from picture_files import colourful, compressed_message, noise
 
 from midas_depth_ros.images import (
     BitDepth,
@@ -16,8 +17,6 @@ from midas_depth_ros.images import (
     errors,
 )
 from midas_depth_ros.images.compressed import Format
-
-from .pictures import colourful, compressed_message, noise
 
 PATTERNS = ('rggb', 'bggr', 'gbrg', 'grbg')
 CONTAINERS = ('png', 'tiff')

@@ -11,13 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from picture_files import colourful, compressed_message, noise
 from PIL import Image
 
 from midas_depth_ros.images import check_compressed, decode_compressed, errors
 from midas_depth_ros.images.compressed import NO_END_MARKER
 from midas_depth_ros.images.sources.pictures import read_picture
-
-from .pictures import colourful, compressed_message, noise
 
 CASES = Path(__file__).parent / 'motion_photo'
 END = b'\xff\xd9'

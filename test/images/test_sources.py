@@ -167,14 +167,14 @@ def test_video_has_its_own_rate_and_colours(video_file: Path) -> None:
 
 def test_video_is_not_read_ahead(video_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
-    original = video.pictures_of
+    original = video.frames_of
 
-    def counted(capture: Any) -> Any:
-        for bgr in original(capture):
+    def counted(*opened: Any) -> Any:
+        for frame in original(*opened):
             reads.append(1)
-            yield bgr
+            yield frame
 
-    monkeypatch.setattr(video, 'pictures_of', counted)
+    monkeypatch.setattr(video, 'frames_of', counted)
     frames = iter(open_source(video_file))
     next(frames)
     assert len(reads) == 1
@@ -459,3 +459,30 @@ def test_sources_need_no_ros(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.stdout.strip() == '24', done.stderr
+
+
+def test_a_single_picture_is_read_anew_only_when_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is played again and again; a photo of 12 megapixels takes half a second each time."""
+    from midas_depth_ros.images.sources import pictures
+
+    reads: list[Path] = []
+    read = pictures.read_picture
+
+    def counted(path: Path, *more: Any) -> np.ndarray:
+        reads.append(path)
+        return read(path, *more)
+
+    monkeypatch.setattr(pictures, 'read_picture', counted)
+    path = write(tmp_path / 'a.png', picture(1))
+    source = open_source(path, warn=lambda text: None)
+    first, second = (next(iter(source)).rgb() for _ in range(2))
+    assert first is second
+    assert not first.flags.writeable
+    assert len(reads) == 1
+    write(path, picture(2, 40, 50))
+    np.testing.assert_array_equal(next(iter(source)).rgb(), picture(2, 40, 50))
+    path.unlink()
+    with pytest.raises(UnreadableSource):
+        next(iter(source))

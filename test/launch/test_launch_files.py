@@ -436,7 +436,8 @@ def test_demo_takes_still_pictures_for_no_frozen_camera(ros, launcher, tmp_path,
     source.write_bytes(b'')
     source = source if kind == 'picture' else source.parent
     launched = launcher.launch('demo', source=str(source))
-    assert depth_settings(node_of(ros, launched)).frozen_after == 0.0
+    settings = depth_settings(node_of(ros, launched))
+    assert (settings.frozen_after, settings.process_every_frame) == (0.0, True), 'each is shown'
     launched = launcher.launch('demo', source=str(source), frozen_after='5')
     assert depth_settings(node_of(ros, launched)).frozen_after == 5.0
 

@@ -1,4 +1,4 @@
-"""Formats of picture files by their suffixes that tell it: BMP, TIFF, PGM and PPM.
+"""Formats of picture files by their suffixes that tell it: BMP, TIFF, PGM, PPM, HEIC and AVIF.
 
 The bytes of a file go in, (H, W, 3) uint8 RGB comes out. A file may come from anywhere: what it
 says of itself is checked before memory is taken for it, and decoders see only what was checked.
@@ -6,6 +6,7 @@ says of itself is checked before memory is taken for it, and decoders see only w
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Callable
@@ -13,27 +14,109 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin
+from PIL import BmpImagePlugin, ImageOps
 
 from midas_depth_ros.images.bit_depth import BitDepth, eight_bits, in_colour
 from midas_depth_ros.images.checks import check_size
 from midas_depth_ros.images.errors import (
     CorruptPicture,
+    ImageError,
     TruncatedPicture,
     UnsupportedFormat,
     shown,
 )
-from midas_depth_ros.images.pillow import pillow_picture, sixteen_bits, tiff_picture
+from midas_depth_ros.images.pillow import (
+    PILLOW_FAULTS,
+    pillow_picture,
+    rgb_of,
+    sixteen_bits,
+    tiff_picture,
+)
 
 # Kind, width, height, largest value; comments may come between them, one blank comes behind.
 GAP = rb'(?:\s|#[^\r\n]*[\r\n])+'
 PORTABLE_HEADER = re.compile(rb'(P[2356])' + GAP + GAP.join([rb'(\d{1,9})'] * 3) + rb'\s')
 LONGEST_HEADER = 4096
+# What files of HEIF call themselves, of HEVC and of AV1.
+AVIF_BRANDS = frozenset((b'avif', b'avis'))
+HEIF_BRANDS = AVIF_BRANDS | {b'heic', b'heix', b'hevc', b'hevx', b'heim', b'heis', b'mif1', b'msf1'}
+MOST_BRAND_BYTES = 256
+HEIF_FAULTS = (ValueError, OSError, EOFError, RuntimeError, SyntaxError, TypeError, IndexError)
 
 
 def bmp_picture(data: bytes, max_pixels: int, bit_depth: BitDepth) -> NDArray[np.uint8]:
     """A BMP as (H, W, 3) uint8 RGB. Raises ImageError."""
     return pillow_picture(BmpImagePlugin.BmpImageFile, data, max_pixels, bit_depth)
+
+
+def is_heif(data: bytes) -> bool:
+    """Whether a file is one of HEIF (ISO/IEC 23008-12), as HEIC and AVIF are, whatever its name."""
+    return data[4:8] == b'ftyp' and bool(set(brands_of(data)) & HEIF_BRANDS)
+
+
+def brands_of(data: bytes) -> list[bytes]:
+    """What a file of the kind of MP4 says to be: its brand, and those that it goes with."""
+    end = min(int.from_bytes(data[:4], 'big'), MOST_BRAND_BYTES)
+    return [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
+
+
+def heif_picture(data: bytes, max_pixels: int, bit_depth: BitDepth) -> NDArray[np.uint8]:
+    """A HEIC or AVIF as (H, W, 3) uint8 RGB, turned as it says. Raises ImageError.
+
+    More than 8 bits are reduced to 8 by who decodes it. UnsupportedFormat names what to install.
+    """
+    if not is_heif(data):
+        raise UnsupportedFormat(
+            f'it starts with {shown(data[:12])}, which is neither HEIC nor AVIF: save it as JPEG'
+        )
+    if AVIF_BRANDS & set(brands_of(data)):
+        return _avif_picture(data, max_pixels)
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise UnsupportedFormat(
+            f'it is a HEIC, which needs the Python library pillow-heif ({error}): pip install '
+            'pillow-heif (the extra `heif` of this package)'
+        ) from error
+    try:
+        # Of several pictures the first one; it comes upright.
+        picture = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
+        width, height = picture.size
+        check_size(width, height, max_pixels)
+        return in_colour(colours_of(np.asarray(picture)))
+    except HEIF_FAULTS as error:
+        if isinstance(error, ImageError):
+            raise
+        raise CorruptPicture(f'the HEIC cannot be decoded ({error}): save it again') from error
+
+
+def _avif_picture(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    try:
+        from PIL import AvifImagePlugin, features
+
+        if not features.check('avif'):
+            raise ImportError('this Pillow is built without AVIF')
+    except ImportError as error:
+        raise UnsupportedFormat(
+            f'it is an AVIF, which needs Pillow 11.3 or newer ({error}): pip install --upgrade '
+            'pillow, or save it as JPEG'
+        ) from error
+    try:
+        with warnings.catch_warnings(), AvifImagePlugin.AvifImageFile(io.BytesIO(data)) as picture:
+            warnings.simplefilter('ignore')
+            check_size(*picture.size, max_pixels)
+            upright = ImageOps.exif_transpose(picture)
+            return np.ascontiguousarray(rgb_of(upright))
+    except (*HEIF_FAULTS, *PILLOW_FAULTS) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise CorruptPicture(f'the AVIF cannot be decoded ({error}): save it again') from error
+
+
+def colours_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 1) grey or (H, W, 3) RGB of (H, W), with or without alpha."""
+    samples = picture if picture.ndim == 3 else picture[:, :, np.newaxis]
+    return np.ascontiguousarray(samples[:, :, : 1 if samples.shape[2] < 3 else 3])
 
 
 def portable_picture(data: bytes, max_pixels: int, bit_depth: BitDepth) -> NDArray[np.uint8]:
@@ -87,4 +170,5 @@ FILE_FORMATS: dict[str, Callable[[bytes, int, BitDepth], NDArray[np.uint8]]] = {
     '.tiff': tiff_picture,
     '.ppm': portable_picture,
     '.pgm': portable_picture,
+    **dict.fromkeys(('.heic', '.heif', '.hif', '.avif'), heif_picture),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -92,7 +93,8 @@ class Source(abc.ABC):
     name: for people. rate_hz: of its pictures, None where it has none of its own. length: how many
     pictures it says to have, None where it does not; some container formats only guess.
     live: whether its pictures come when they like. has_stamps: whether they were recorded with
-    stamps. has_camera_info: whether they may have a CameraInfo.
+    stamps. has_camera_info: whether they may have a CameraInfo. sound: a file whose sound belongs
+    to the pictures, None where there is none; start_s: when the first one is due by its clock.
     """
 
     name: str
@@ -101,6 +103,8 @@ class Source(abc.ABC):
     live = False
     has_stamps = False
     has_camera_info = False
+    sound: Path | None = None
+    start_s = 0.0
 
     @abc.abstractmethod
     def __iter__(self) -> Iterator[Frame]:

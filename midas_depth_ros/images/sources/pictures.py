@@ -6,6 +6,7 @@ import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from midas_depth_ros.images.containers import container_of
 from midas_depth_ros.images.errors import ImageError, UnreadableFile, printable
 from midas_depth_ros.images.files import check_file, is_folder, read_file
 from midas_depth_ros.images.sources.errors import UnreadableSource
-from midas_depth_ros.images.sources.file_formats import FILE_FORMATS
+from midas_depth_ros.images.sources.file_formats import FILE_FORMATS, heif_picture, is_heif
 from midas_depth_ros.images.sources.frames import Frame, Source, Warn
 from midas_depth_ros.images.tags import orientation
 
@@ -26,15 +27,23 @@ PICTURE_SUFFIXES = (*CAMERA_SUFFIXES, *FILE_FORMATS)
 # A file may have 16 bits of four channels, and besides its pixels whatever cameras put there.
 BYTES_PER_PIXEL, OTHER_BYTES = 8, 64 << 20
 
-# EXIF orientation -> transposed?, rows reversed?, columns reversed?, in this order.
-ORIENTATIONS = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
+
+class Turn(NamedTuple):
+    """How a picture becomes upright: transposed, then its rows and its columns reversed."""
+
+    transposed: bool = False
+    rows: bool = False
+    columns: bool = False
+
+
+ORIENTATIONS = {  # of EXIF
+    2: Turn(columns=True),
+    3: Turn(rows=True, columns=True),
+    4: Turn(rows=True),
+    5: Turn(True),
+    6: Turn(True, columns=True),
+    7: Turn(True, rows=True, columns=True),
+    8: Turn(True, rows=True),
 }
 
 
@@ -48,14 +57,16 @@ class PictureFiles(Source):
         self._bit_depth = bit_depth
         self._warn = warn
         self._complained: set[Path] = set()
+        self._kept: tuple[tuple[int, int], NDArray[np.uint8]] | None = None
         self.length = len(self._files())
 
     def __iter__(self) -> Iterator[Frame]:
         good = 0
         bit_depth = BitDepth(self._bit_depth)  # the pictures of a folder are of one camera
-        for path in self._files():
+        files = self._files()
+        for path in files:
             try:
-                picture = read_picture(path, self._max_pixels, bit_depth)
+                picture = self._picture(path, bit_depth, keep=len(files) == 1)
             except ImageError as error:
                 self._complain(path, error)
                 continue
@@ -66,6 +77,24 @@ class PictureFiles(Source):
                 f'{self._path}: not one picture could be read: see the warnings above, and give '
                 f'sound pictures ({", ".join(PICTURE_SUFFIXES)})'
             )
+
+    def _picture(self, path: Path, bit_depth: BitDepth, keep: bool) -> NDArray[np.uint8]:
+        """Read a picture; a single one, which is played again and again, unless it is as it was.
+
+        Raises ImageError.
+        """
+        if not keep:
+            return read_picture(path, self._max_pixels, bit_depth)
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise UnreadableFile(f'it cannot be read: {error.strerror}') from error
+        as_it_is = (found.st_mtime_ns, found.st_size)
+        if self._kept is None or self._kept[0] != as_it_is:
+            picture = read_picture(path, self._max_pixels, bit_depth)
+            picture.flags.writeable = False  # it is given out more than once
+            self._kept = as_it_is, picture
+        return self._kept[1]
 
     def _files(self) -> list[Path]:
         """The names alone are kept: a folder may hold more pictures than the memory."""
@@ -115,11 +144,22 @@ def read_picture(
     data = read_file(path, BYTES_PER_PIXEL * max_pixels + OTHER_BYTES)
     bit_depth = bit_depth or BitDepth()
     suffix = path.suffix.lower()
-    if suffix in CAMERA_SUFFIXES:
+    # Phones and chats rename pictures: what they are is in their first bytes.
+    if is_heif(data):
+        return heif_picture(data, max_pixels, bit_depth)
+    if suffix in CAMERA_SUFFIXES or (FILE_FORMATS[suffix] is heif_picture and is_compressed(data)):
         message = types.SimpleNamespace(format='', data=data)
         rgb = decode_compressed(message, max_pixels, bit_depth)
         return upright(rgb, orientation_of(data))
     return FILE_FORMATS[suffix](data, max_pixels, bit_depth)
+
+
+def is_compressed(data: bytes) -> bool:
+    """Whether the bytes are those of a JPEG, PNG or WebP."""
+    try:
+        return bool(container_of(data))
+    except ImageError:
+        return False
 
 
 def orientation_of(data: bytes) -> int:
@@ -132,11 +172,15 @@ def orientation_of(data: bytes) -> int:
 
 def upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """The picture turned and mirrored so that EXIF orientation `orientation` becomes 1."""
-    transposed, rows, columns = ORIENTATIONS.get(orientation, (False, False, False))
-    if transposed:
+    return turned(rgb, ORIENTATIONS.get(orientation, Turn()))
+
+
+def turned(rgb: NDArray[np.uint8], turn: Turn) -> NDArray[np.uint8]:
+    """(H, W, 3) turned and mirrored, C-contiguous."""
+    if turn.transposed:
         rgb = rgb.transpose(1, 0, 2)
-    if rows:
+    if turn.rows:
         rgb = rgb[::-1]
-    if columns:
+    if turn.columns:
         rgb = rgb[:, ::-1]
     return np.ascontiguousarray(rgb)

@@ -1,75 +1,292 @@
-"""Video files and camera devices as sources, both by OpenCV."""
+"""Video files, read by PyAV, and camera devices, read by OpenCV, as sources.
+
+A picture of a file is due at its presentation time. The rate in a file's header may be anything:
+that of browsers is 1000 Hz, that of phones one that no two pictures keep.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
+import re
+import types
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.images.checks import check_size
-from midas_depth_ros.images.errors import UnreadableFile, printable
-from midas_depth_ros.images.files import check_file
-from midas_depth_ros.images.sources.errors import SourceLost, SourceNotFound, UnreadableSource
+from midas_depth_ros.images.errors import ImageError, UnreadableFile, printable
+from midas_depth_ros.images.files import check_file, open_file
+from midas_depth_ros.images.sources.errors import (
+    SourceError,
+    SourceLost,
+    SourceNotFound,
+    UnreadableSource,
+)
 from midas_depth_ros.images.sources.frames import Frame, Source, Warn
+from midas_depth_ros.images.sources.pictures import Turn, turned
 
 DEVICE_FOLDER = Path('/dev')
-# What a video file may claim; others say nothing or nonsense.
+PYAV_REMEDY = 'pip install av, or sudo apt install python3-av'
+REMEDY = 'convert it, for example: ffmpeg -i FILE -c:v mjpeg -q:v 3 OUT.avi'
+# Of so many pictures the times are looked at beforehand, for the rate.
+LOOKED_AT = 64
 PLAUSIBLE_RATE_HZ = (0.1, 1000.0)
 ASSUMED_RATE_HZ = 30.0
+SOME_MISSING = 0.02  # of the pictures that a file says to have: some containers only guess
+MISSING_S = 1.0  # likewise, where only the length in seconds is said
 MOST_PICTURES = 1e9
+LONGEST_GAP_S = 3600.0  # between two pictures; nobody waits for damaged times
+MATRIX_BYTES = 36  # of a display matrix: nine numbers of 32 bits
+ATTACHED_PICTURE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of a piece of music
+
+
+def pyav() -> Any:
+    """The library PyAV. Raises SourceError where there is none."""
+    try:
+        import av
+    except ImportError as error:
+        raise SourceError(
+            f'video files need the Python library PyAV ({error}): {PYAV_REMEDY}'
+        ) from error
+    if av.logging.get_level() is not None:  # before version 14 it prints; errors say it, too
+        av.logging.set_level(av.logging.PANIC)
+    return av
 
 
 class VideoFile(Source):
-    """A video file, at its own rate."""
+    """A video file: each picture is due at its presentation time, counted from the first one."""
 
     def __init__(self, path: Path, max_pixels: int, warn: Warn) -> None:
+        """Raises SourceError, and ImageError where its pictures are too large."""
         self.name = str(path)
         self._path = path
+        self._max_pixels = max_pixels
+        self._warn = warn
         try:
             check_file(path)
         except UnreadableFile as error:
             raise UnreadableSource(f'{path}: {error}') from error
-        with self._open() as capture:
-            width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-            height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-            check_size(width, height, max_pixels)
-            rate_hz = capture.get(cv2.CAP_PROP_FPS)
-            length = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        low, high = PLAUSIBLE_RATE_HZ
-        if not (math.isfinite(rate_hz) and low <= rate_hz <= high):
-            text = f'{path}: its rate is {rate_hz} Hz: {ASSUMED_RATE_HZ:g} Hz is assumed'
-            warn(printable(text))
-            rate_hz = ASSUMED_RATE_HZ
-        self.rate_hz: float = rate_hz
-        self.length = int(length) if 0 < length < MOST_PICTURES else None
+        with self._opened() as (container, stream):
+            check_size(stream.codec_context.width, stream.codec_context.height, max_pixels)
+            times = first_times(container, stream)
+            self.start_s = min(times, default=0.0)
+            self.rate_hz: float = self._rate(times, stream.average_rate)
+            self.length = stream.frames if 0 < stream.frames < MOST_PICTURES else None
+            if len(container.streams.audio):
+                self.sound = path
 
     def __iter__(self) -> Iterator[Frame]:
-        index = -1
-        with self._open() as capture:
-            for index, bgr in enumerate(pictures_of(capture)):
+        index, time_s, step_s, longest_s = -1, -1.0, 1 / self.rate_hz, 0.0
+        faults: list[str] = []
+        shift_s = -self.start_s
+        with self._opened() as (container, stream):
+            stated_s = length_s(container, stream)
+            for index, frame in enumerate(frames_of(container, stream, faults)):
+                at_s = time_s + step_s
+                if frame.pts is not None:
+                    at_s = float(frame.pts * stream.time_base) + shift_s
+                if not max(0.0, time_s) <= at_s <= time_s + LONGEST_GAP_S:
+                    # Its clock jumps, as where two files were put together: we go on.
+                    shift_s += max(0.0, time_s + step_s) - at_s
+                    at_s = max(0.0, time_s + step_s)
+                if index:
+                    step_s = at_s - time_s or step_s
+                    longest_s = max(longest_s, step_s)
+                time_s = at_s
                 yield Frame(
                     f'{self._path} picture {index}',
-                    time_ns=round(index * 1e9 / self.rate_hz),
-                    picture=cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB),
+                    time_ns=round(time_s * 1e9),
+                    picture=self._rgb(frame, stream),
                 )
         if index < 0:
             raise UnreadableSource(f'{self._path}: not one picture could be read: {REMEDY}')
+        # Some count the length from the first picture, others from the clock's zero.
+        missing_s = stated_s - max(0.0, self.start_s) - time_s - step_s
+        short = (
+            index + 1 < (1 - SOME_MISSING) * self.length - 1
+            if self.length
+            else missing_s > max(MISSING_S, SOME_MISSING * stated_s, longest_s)
+        )
+        if short:
+            of = (
+                f'of {self.length} pictures'
+                if self.length
+                else f'pictures, {missing_s:.1f} s early'
+            )
+            self._warn(
+                printable(
+                    f'{self._path}: ended after {index + 1} {of}: the file is cut short or '
+                    'damaged; what could be read is kept'
+                )
+            )
+        elif faults:
+            self._warn(
+                printable(
+                    f'{self._path}: {len(faults)} damaged pieces were left out; the first: '
+                    f'{faults[0]}'
+                )
+            )
+
+    def _rgb(self, frame: Any, stream: Any) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB, upright. Raises UnreadableSource."""
+        try:
+            check_size(frame.width, frame.height, self._max_pixels)
+            rgb: NDArray[np.uint8] = frame.to_ndarray(format='rgb24')
+        except (ImageError, ValueError, pyav().error.FFmpegError) as error:
+            raise UnreadableSource(f'{self._path}: a picture cannot be read: {error}') from error
+        return turned(rgb, turn_of(frame, stream))
+
+    def _rate(self, times: list[float], stated: Fraction | None) -> float:
+        """Pictures per second: by the times of the first of them, else as the file says."""
+        low, high = PLAUSIBLE_RATE_HZ
+        span_s = times[-1] - times[0] if times else 0.0
+        if span_s and low <= (len(times) - 1) / span_s <= high:
+            return (len(times) - 1) / span_s
+        if stated and low <= stated <= high:
+            return float(stated)
+        self._warn(
+            printable(
+                f'{self._path}: it says nothing of times or of a rate: {ASSUMED_RATE_HZ:g} Hz is '
+                'assumed'
+            )
+        )
+        return ASSUMED_RATE_HZ
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[cv2.VideoCapture]:
-        with capturing(opencv_name(self._path)) as capture:
-            if not capture.isOpened():
-                raise UnreadableSource(f'{self._path}: OpenCV cannot read it as video: {REMEDY}')
-            yield capture
+    def _opened(self) -> Iterator[tuple[Any, Any]]:
+        with opened_video(self._path, self._max_pixels) as opened:
+            yield opened
 
 
-REMEDY = 'convert it, for example: ffmpeg -i FILE -c:v mjpeg -q:v 3 OUT.avi'
+@contextlib.contextmanager
+def opened_file(path: Path) -> Iterator[Any]:
+    """PyAV's container of a file. Raises UnreadableSource, and SourceError without PyAV.
+
+    PyAV gets the bytes of the file alone: a name could be taken for an address or a pattern, and a
+    list of other files or addresses (HLS, concat) is to open none of them.
+    """
+    av = pyav()
+    try:
+        file = open_file(path)
+    except UnreadableFile as error:
+        raise UnreadableSource(f'{path}: {error}') from error
+    with file:
+        reader = types.SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
+        try:
+            container = av.open(
+                reader, options={'protocol_whitelist': 'none'}, metadata_errors='replace'
+            )
+        except (av.error.FFmpegError, ValueError) as error:
+            raise UnreadableSource(
+                f'{path}: it cannot be read as video ({reason(error)}): {REMEDY}'
+            ) from error
+        with contextlib.closing(container):
+            yield container
+
+
+@contextlib.contextmanager
+def opened_video(path: Path, max_pixels: int) -> Iterator[tuple[Any, Any]]:
+    """PyAV's container of a file, and its stream of pictures. Raises as `opened_file` does."""
+    with opened_file(path) as container:
+        streams = [each for each in container.streams.video if each.codec_context is not None]
+        films = [each for each in streams if not is_cover(each)]
+        if not streams:
+            raise UnreadableSource(f'{path}: there are no pictures in it: give a video')
+        stream = (films or streams)[0]
+        if not (stream.codec_context.width and stream.codec_context.height):
+            raise UnreadableSource(f'{path}: it cannot be read as video: {REMEDY}')
+        # No more is allocated for a picture whose size changes on the way.
+        stream.codec_context.options = {'max_pixels': str(max_pixels)}
+        stream.thread_type = 'AUTO'
+        yield container, stream
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a stream is one picture that belongs to the sound."""
+    disposition = getattr(stream, 'disposition', 0)
+    return bool(int(getattr(disposition, 'value', disposition)) & ATTACHED_PICTURE)
+
+
+def frames_of(container: Any, stream: Any, faults: list[str]) -> Iterator[Any]:
+    """PyAV's frames, in the order in which they are shown; `faults` gets what cannot be decoded."""
+    failure = pyav().error.FFmpegError
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except failure as error:
+            faults.append(reason(error))
+            packet = None
+        if packet is not None and not packet.size:
+            continue  # AVI: the picture before is shown again
+        if packet is not None and packet.is_corrupt:
+            faults.append('bytes are missing')  # decoded, it would be green
+            continue
+        try:
+            # What was held back, for pictures that are shown later than they come, is last.
+            yield from stream.decode(packet)
+        except failure as error:
+            if not isinstance(error, EOFError):
+                faults.append(reason(error))
+        if packet is None:
+            return
+
+
+def first_times(container: Any, stream: Any) -> list[float]:
+    """When the first pictures are due, in seconds and in order; they are not decoded."""
+    times: list[float] = []
+    with contextlib.suppress(pyav().error.FFmpegError):
+        for packet in container.demux(stream):
+            if packet.pts is not None and packet.size:
+                times.append(float(packet.pts * packet.time_base))
+            if len(times) >= LOOKED_AT:
+                # They come in another order than they are shown: the last ones have gaps.
+                return sorted(times)[: LOOKED_AT // 2]
+    return sorted(times)
+
+
+def length_s(container: Any, stream: Any) -> float:
+    """How long a file says that its pictures are, in seconds; 0 where it says nothing of them."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    told = re.fullmatch(r'(\d+):(\d+):(\d+(?:\.\d+)?)', str(stream.metadata.get('DURATION', '')))
+    if told is not None:  # as Matroska has it
+        hours, minutes, seconds = map(float, told.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    # What the file says of itself is the end of the longest stream, which may be sound.
+    alone = len(container.streams) == 1
+    return (container.duration or 0) / 1e6 if alone else 0.0
+
+
+def turn_of(frame: Any, stream: Any) -> Turn:
+    """How a decoded picture is to be turned, by the display matrix that phones write."""
+    for data in frame.side_data:
+        if getattr(data.type, 'name', '') == 'DISPLAYMATRIX' and len(bytes(data)) == MATRIX_BYTES:
+            (a, b, _), (c, d, _), _ = np.frombuffer(bytes(data), np.int32).reshape(3, 3).tolist()
+            if abs(b) > abs(a):
+                return Turn(True, rows=b < 0, columns=c < 0)
+            return Turn(False, rows=d < 0, columns=a < 0)
+    # Of older PyAVs, which know it of the stream only: degrees clockwise.
+    degrees = str(getattr(stream, 'metadata', {}).get('rotate', '0'))
+    return QUARTERS.get(int(degrees) % 360, Turn()) if degrees.lstrip('-').isdigit() else Turn()
+
+
+QUARTERS = {
+    90: Turn(True, columns=True),
+    180: Turn(False, rows=True, columns=True),
+    270: Turn(True, rows=True),
+}
+
+
+def reason(error: Exception) -> str:
+    """What FFmpeg says, without the name of what was read."""
+    return str(getattr(error, 'strerror', '') or error)
 
 
 class Device(Source):
@@ -110,32 +327,16 @@ class Device(Source):
         )
 
 
-def opencv_name(path: Path) -> str:
-    """How OpenCV is told of a file. Raises UnreadableSource.
-
-    From the root: a relative name with a colon would be taken for an address or a protocol. And
-    only in UTF-8: of other names OpenCV makes a null pointer, which ends the process.
-    """
-    name = os.path.abspath(path)
-    try:
-        name.encode('utf-8')
-    except UnicodeEncodeError as error:
-        raise UnreadableSource(
-            f'{path}: OpenCV takes names in UTF-8 only: rename the file, or its folder'
-        ) from error
-    return name
-
-
 @contextlib.contextmanager
-def capturing(what: str | int) -> Iterator[cv2.VideoCapture]:
+def capturing(number: int) -> Iterator[cv2.VideoCapture]:
     """An OpenCV capture that is released in the end."""
     log = getattr(cv2.utils, 'logging', None)
     level = log.getLogLevel() if log else 0
     if log:
-        # It repeats names of files as they are; what is wrong is said by who opens them.
+        # What is wrong is said by who opens it.
         log.setLogLevel(log.LOG_LEVEL_SILENT)
     try:
-        capture = cv2.VideoCapture(what)
+        capture = cv2.VideoCapture(number)
     finally:
         if log:
             log.setLogLevel(level)

@@ -1,0 +1,85 @@
+"""`--help` of every executable: it is printed, and nothing else happens."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+import rclpy
+from click.testing import CliRunner
+
+from midas_depth_ros import cli
+from midas_depth_ros.depth import checkpoints
+from midas_depth_ros.nodes import spinning
+from midas_depth_ros.nodes.node_help import every_spec
+from midas_depth_ros.web.command import dashboard
+
+ROOT = Path(__file__).parents[2]
+# Executables, what is no node apart; `midas_depth` and `dashboard` are click's.
+ENTRIES = re.findall(r"'(\w+) = midas_depth_ros[\w.]+:", (ROOT / 'setup.py').read_text('utf-8'))
+NODES = {
+    name: f'midas_depth_ros.nodes.{name}'
+    for name in ('avoidance_node', 'depth_node', 'image_stream', 'synthetic_camera')
+}
+NODES |= {name: f'midas_depth_ros.drive.{name}' for name in ('commander_node', 'exact_depth_node')}
+
+
+@pytest.fixture(autouse=True)
+def nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ROS is started, nothing is fetched, and no connection made."""
+
+    def refuse(*_, **__):
+        raise AssertionError('it was to print its help only')
+
+    for place, name in (
+        (rclpy, 'init'),
+        (spinning, '_started'),
+        (checkpoints, 'ensure_weights'),
+        (checkpoints, 'fetch_weights'),
+        (socket, 'socket'),
+    ):
+        monkeypatch.setattr(place, name, refuse)
+
+
+@pytest.mark.parametrize('word', ['--help', '-h'])
+@pytest.mark.parametrize('name', NODES)
+def test_a_node_prints_what_it_does_and_every_parameter(name, word, monkeypatch, capsys) -> None:
+    module = importlib.import_module(NODES[name])
+    monkeypatch.setattr(sys, 'argv', [name, word, '--ros-args', '-p', 'x:=1'])
+    assert module.main() == 0
+    said, complaints = capsys.readouterr()
+    assert complaints == ''
+    assert said.startswith('Usage: ros2 run midas_depth_ros ')
+    assert max(map(len, said.splitlines())) <= 100
+    settings = [each for each in vars(module).values() if _is_settings(each, name)]
+    for spec in every_spec(settings[0]):
+        assert f'\n  {spec.name} ' in said or f'\n  {spec.name}\n' in said
+        assert ' '.join(spec.text.split())[:40] in ' '.join(said.split())
+
+
+def _is_settings(each: object, name: str) -> bool:
+    wanted = {
+        'depth_node': 'DepthNodeSettings', 'exact_depth_node': 'DepthNodeSettings',
+        'avoidance_node': 'AvoidanceSettings', 'image_stream': 'ImageStreamSettings',
+        'synthetic_camera': 'SyntheticCameraSettings', 'commander_node': 'CommanderSettings',
+    }  # fmt: skip
+    return getattr(each, '__name__', '') == wanted[name]
+
+
+def test_every_executable_is_looked_at() -> None:
+    assert set(ENTRIES) - set(NODES) == {'midas_depth', 'dashboard'}
+
+
+def test_the_commands_print_their_help() -> None:
+    for command, call in (
+        (dashboard, ['--help']),
+        (cli.main, ['--help']),
+        *((cli.main, [name, '--help']) for name in cli.main.commands),
+        *((cli.main, ['weights', name, '--help']) for name in ('show', 'fetch', 'verify')),
+    ):
+        result = CliRunner().invoke(command, call)
+        assert (result.exit_code, result.output[:6]) == (0, 'Usage:'), call
