@@ -228,7 +228,7 @@ class DepthNode(LifecycleNode):
         self._worker.start()
         for camera in self._cameras.values():
             camera.input.open(exchange)
-            self.get_logger().info(f'{camera.name}: waiting for images on {camera.input.topic}')
+            self.get_logger().info(f'{camera.name}: waiting for {camera.input.awaited}')
         return True
 
     def _wake(self) -> None:

@@ -116,7 +116,7 @@ class Mounting:
     def close(self) -> None:
         """Unsubscribe."""
         if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+            qos.unsubscribe(self._node, self._subscription)
             self._subscription = None
 
     @property
@@ -177,7 +177,10 @@ class Mounting:
             reason = f'no orientation from {self._imu_topic}'
             if self._fault:
                 return Refusal(f'{reason}: {self._fault}')
-            if math.isfinite(attitude):
+            if math.isinf(attitude):
+                unheard = qos.publishers_of(self._node, self._subscription)[1]
+                reason = '; '.join([reason, *unheard])
+            else:
                 reason += f' near the picture: the nearest is {attitude:.2f} s away by its stamp'
             return Refusal(reason)
         yaw = mount_of(self._settings(), self._camera).camera_yaw

@@ -43,7 +43,7 @@ class OfflineSubscription:
 
     def __init__(self, topic: str, kind: type, callback: Callable[..., Any], raw: bool) -> None:
         self.topic_name = topic
-        self._kind = kind
+        self.msg_type = kind
         self._callback = callback
         self._raw = raw
         # As rclpy does: who takes two arguments gets what the middleware knows of the message.
@@ -51,7 +51,7 @@ class OfflineSubscription:
 
     def deliver(self, data: bytes) -> None:
         """Call back. What is wrong with the bytes, `boundary` keeps."""
-        message = data if self._raw else deserialize_message(data, self._kind)
+        message = data if self._raw else deserialize_message(data, self.msg_type)
         if self._with_info:
             self._callback(message, {})
         else:
@@ -154,6 +154,10 @@ class OfflineNode:
     def count_publishers(self, topic: str) -> int:
         """As rclpy's: a bag is one source."""
         return 1
+
+    def get_publishers_info_by_topic(self, topic: str) -> list[Any]:
+        """As rclpy's: of the publishers of a recording nothing is known."""
+        return []
 
     def create_timer(self, period_s: float, callback: Any, **options: Any) -> OfflineTimer:
         """As rclpy's."""

@@ -30,6 +30,7 @@ from midas_depth_ros.images import (
     read_image,
 )
 from midas_depth_ros.images.containers import container_of
+from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.web.faults import Faults
 from midas_depth_ros.web.feed import Feed, Picture
 from midas_depth_ros.web.limits import Limits
@@ -83,7 +84,7 @@ class CameraWatch:
     def close(self) -> None:
         """Unsubscribe and forget."""
         for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+            qos.unsubscribe(self._node, subscription)
         self._subscriptions = []
         for reading, _, _ in READINGS:
             self._feed.forget(f'{reading}/{self._name}')

@@ -96,7 +96,7 @@ def test_a_silent_camera_is_an_error_with_the_publishers_and_their_qos(statistic
     status = camera_status(report, statistics)
     assert status.level == DiagnosticStatus.ERROR
     assert status.message == (
-        'no images on /front/image_raw for 12 s (publishers: 2, incompatible QoS: 1)'
+        'no images on /front/image_raw for 12 s (publishers: 2, incompatible: 1)'
         '; driver: ERROR: Best effort publisher'
     )
 
