@@ -30,12 +30,13 @@ from midas_depth_ros.commands.parameter_options import (
     MODEL,
     MOUNT,
     PICTURE_CHECK,
+    ROTATE,
     heatmap_options,
     heatmap_parameters,
     node_parameters,
 )
 from midas_depth_ros.depth import DepthError
-from midas_depth_ros.geometry import GeometryError
+from midas_depth_ros.geometry import GeometryError, turned
 from midas_depth_ros.images import BitDepth, ImageError
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.files import is_there
@@ -93,6 +94,7 @@ stopped it.
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @node_parameters('Model', *MODEL)
 @heatmap_parameters
+@node_parameters('Mounting', ROTATE)
 @node_parameters('Metres', *MOUNT)
 @node_parameters('Metres', *FIXED_SCALE, unset=True)
 @node_parameters('Blindness', PICTURE_CHECK)
@@ -183,6 +185,7 @@ class Batch:
             paths = self._paths_of(picture)
             bit_depth = BitDepth(self._values['bit_depth'])  # each is a picture for itself
             rgb = read_picture(picture, self._values['max_pixels'], bit_depth)
+            rgb = turned(rgb, self._values['rotate'])
             result = Result(picture.name, rgb, estimator, self._look)
             blind = blind_words(result.verdict)
             if blind:

@@ -27,6 +27,7 @@ MODEL = (
     'bit_depth',
 )
 MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
+ROTATE = 'rotate'
 PICTURE_CHECK = 'picture_check'
 BLINDNESS = (PICTURE_CHECK, 'frozen_after')
 FIXED_SCALE = ('scale.fixed_scale', 'scale.fixed_shift')
