@@ -132,13 +132,17 @@ class CameraInput:
         return self._images.topic if self._images is not None else ''
 
     @property
+    def topic_type(self) -> str:
+        """The type of the image topic, as the graph has it; '' while closed."""
+        return qos.type_name(self._images.subscription.msg_type) if self._images is not None else ''
+
+    @property
     def awaited(self) -> str:
         """What is subscribed to and of which type, in words; '' while closed."""
         if self._images is None or self._info_subscription is None:
             return ''
-        kind = qos.type_name(self._images.subscription.msg_type)
         info = self._info_subscription.topic_name
-        return f'images on {self.topic} ({kind}) and camera_info on {info}'
+        return f'images on {self.topic} ({self.topic_type}) and camera_info on {info}'
 
     def publishers(self) -> tuple[int, list[str]]:
         """How many publish on the image topic, and why some cannot reach us."""

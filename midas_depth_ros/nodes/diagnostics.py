@@ -51,6 +51,8 @@ class CameraReport:
     scale: dict[str, str]
     image_timeout_s: float
     stamps: str = ''  # what is wrong with them
+    topic_type: str = ''
+    rotate: int = 0  # degrees by which the pictures are turned
     elsewhere: str = ''  # where its pictures are, if not on the topic
     no_metres: str = ''  # why there are none although they are asked for
     publisher_nodes: tuple[str, ...] = ()
@@ -89,6 +91,8 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
     picture = statistics.blind or statistics.partly_blind or 'good'
     values = {
         'topic': report.topic,
+        'topic type': report.topic_type,
+        'rotate [degrees]': report.rotate,
         'publishers': report.publishers,
         'incompatible publishers': '; '.join(report.incompatible),
         'calibration': report.calibration,

@@ -94,6 +94,8 @@ class Reporting:
             image_timeout_s=self._node.settings.image_timeout,
             stamps=camera.input.stamps.text,
             publisher_nodes=tuple(camera.input.publisher_nodes()),
+            topic_type=camera.input.topic_type,
+            rotate=camera.mounting.rotate,
             elsewhere=camera.input.elsewhere(),
             no_metres=self._no_metres(camera) if running else '',
         )
