@@ -237,8 +237,10 @@ class MetricOutput:
         self._publishers[name].publish(message)
 
 
-def scale_words(output: MetricOutput) -> dict[str, str]:
-    """The state of the scale for diagnostics."""
+def scale_words(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
+    """The state of the scale for diagnostics; of one that nobody `wanted` of late none is known."""
+    if not wanted:
+        return {'scale': 'not computed: nobody asks for metres'}
     scale = output.metric.current
     age, begins = output.metric.age_s, output.view_begins_m
     values = {

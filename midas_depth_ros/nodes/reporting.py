@@ -90,7 +90,7 @@ class Reporting:
             incompatible=tuple(incompatible),
             calibration=camera.input.calibration,
             closeness=(near.reason or 'known') if near and camera.wanted() else 'not computed',
-            scale=scale_words(camera.metric),
+            scale=scale_words(camera.metric, camera.measures(self._node.settings)),
             image_timeout_s=self._node.settings.image_timeout,
             stamps=camera.input.stamps.text,
             publisher_nodes=tuple(camera.input.publisher_nodes()),
@@ -111,8 +111,7 @@ class Reporting:
             self._said[camera.name] = uncalibrated
         if uncalibrated:
             return uncalibrated
-        in_metres = self._node.settings.heatmap.mode == 'metric' and camera.output.heatmap_wanted
-        missed = (camera.metric.wanted() or in_metres) and camera.metric.refused
+        missed = camera.measures(self._node.settings) and camera.metric.refused
         now_s = time.monotonic()
         since_s = self._metreless_s.setdefault(camera.name, now_s) if missed else now_s
         if not missed:

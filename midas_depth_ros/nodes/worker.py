@@ -62,11 +62,15 @@ class Camera:
         """Whether anybody wants anything of this camera."""
         return self.output.wanted() or self.metric.wanted() or self.calibration.running
 
+    def measures(self, settings: DepthNodeSettings) -> bool:
+        """Whether anybody wants metres of this camera."""
+        in_metres = settings.heatmap.mode == 'metric' and self.output.heatmap_wanted
+        return self.metric.wanted() or in_metres or self.calibration.running
+
     def publish(self, view: FrameView) -> None:
         """Make and publish what is wanted of a frame."""
         metric = None
-        in_metres = view.settings.heatmap.mode == 'metric' and self.output.heatmap_wanted
-        if self.metric.wanted() or in_metres or self.calibration.running:
+        if self.measures(view.settings):
             metric = self.metric.update(view)
         if metric is not None:
             self.metric.publish(view, metric)
