@@ -184,10 +184,12 @@ def unsubscribe(node: Node, subscription: Subscription) -> None:
 
 
 def _is_latched(node: Node, subscription: Subscription) -> bool:
-    """Whether any of its publishers keeps what it sent for those who come later."""
+    """Whether any of its publishers keeps what it sent, and sends it to those who come later."""
     awaited = type_name(subscription.msg_type)
     return any(
-        end.topic_type == awaited and end.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        end.topic_type == awaited
+        and end.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and end.qos_profile.reliability == ReliabilityPolicy.RELIABLE
         for end in node.get_publishers_info_by_topic(subscription.topic_name)
     )
 
@@ -207,8 +209,11 @@ class Twice:
         What was overtaken on its way by a message that the other one heard is not new either.
         """
         other = 1 - reader
-        sent_ns, number = (info or {}).get(SENT_AT), (info or {}).get(NUMBER)
-        mark = (sent_ns, number) if sent_ns and number is not None else taken
+        known = info if hasattr(info, 'get') else {}
+        sent_ns, number = known.get(SENT_AT), known.get(NUMBER)
+        mark = taken if isinstance(taken, bytes) else repr(taken)
+        if sent_ns and number is not None:
+            mark = sent_ns, number
         heard = self._heard.pop(mark, [0, 0])
         heard[reader] += 1
         self._heard[mark] = heard

@@ -74,6 +74,17 @@ def test_each_message_is_heard_once_whoever_publishes_and_whenever(ros, driver):
     ros.spin_until(lambda: heard[-1] == 120, what='a latched publisher that came later')
     ros.spin_for(0.3)
     assert heard == [100, 104, 108, 112, 116, 116, 116, 120]
+    assert driver.node.count_subscribers(TOPIC) == 2
+    for publisher in (kept, later):
+        driver.executor.create_task(driver.node.destroy_publisher, publisher)
+    driver.spin_until(
+        lambda: driver.node.count_subscribers(TOPIC) == 1, what='one subscription for volatile ones'
+    )
+    volatile.publish(info(124))
+    ros.spin_until(lambda: heard[-1] == 124, what='what goes on')
+    again = driver.node.create_publisher(CameraInfo, TOPIC, KEPT)
+    again.publish(info(128))
+    ros.spin_until(lambda: heard[-1] == 128, what='a latched publisher that came back')
     qos.unsubscribe(ros.node, subscription)
     driver.spin_until(
         lambda: not driver.node.count_subscribers(TOPIC), what='no subscription that is left'
