@@ -211,7 +211,7 @@ class Twice:
         other = 1 - reader
         known = info if hasattr(info, 'get') else {}
         sent_ns, number = known.get(SENT_AT), known.get(NUMBER)
-        mark = taken if isinstance(taken, bytes) else repr(taken)
+        mark: Any = taken if isinstance(taken, bytes) else repr(taken)
         if sent_ns and number is not None:
             mark = sent_ns, number
         heard = self._heard.pop(mark, [0, 0])
