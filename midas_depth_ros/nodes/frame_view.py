@@ -59,7 +59,7 @@ class FrameView:
     @property
     def upright_header(self) -> Header:
         """The header for the turned picture, which has an optical frame of its own."""
-        if not self.rotate:
+        if not self.rotate or not self.header.frame_id:
             return self.header
         header = copied_header(self.header)
         header.frame_id += UPRIGHT
