@@ -129,7 +129,7 @@ class AvoidanceNode(Node):
     def _connections(self) -> str:
         """What is awaited where, and what goes where: names differ by remapping."""
         awaited = [
-            f'{name} on {subscription.topic_name} ({qos.type_name(subscription.msg_type)})'
+            f'{name} on {qos.topic_words(subscription)}'
             for name, subscription in self._subscriptions_by_name.items()
         ]
         sent = f'cmd_vel goes to {self._velocity.topic_name} ({qos.type_name(self._kind)})'

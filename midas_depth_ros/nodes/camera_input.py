@@ -142,7 +142,7 @@ class CameraInput:
         if self._images is None or self._info_subscription is None:
             return ''
         info = self._info_subscription.topic_name
-        return f'images on {self.topic} ({self.topic_type}) and camera_info on {info}'
+        return f'images on {qos.topic_words(self._images.subscription)}, camera_info on {info}'
 
     def publishers(self) -> tuple[int, list[str]]:
         """How many publish on the image topic, and why some cannot reach us."""

@@ -83,6 +83,11 @@ class MetricOutput:
             self._node.destroy_publisher(publisher)
         self._publishers = {}
 
+    @property
+    def awaited(self) -> str:
+        """The topic of the reference sensor and its type, '' for none."""
+        return self._reference.awaited
+
     def wanted(self, name: str = '') -> bool:
         """Whether somebody subscribes to this output; without a name, to any of them."""
         publishers = [self._publishers[name]] if name else list(self._publishers.values())

@@ -120,6 +120,11 @@ class Mounting:
             self._subscription = None
 
     @property
+    def awaited(self) -> str:
+        """The topic of the Imu and its type, '' for none."""
+        return '' if self._subscription is None else qos.topic_words(self._subscription)
+
+    @property
     def body_frame(self) -> str:
         """The frame of what is measured along this camera's floor."""
         return mount_of(self._settings(), self._camera).body_frame

@@ -41,9 +41,12 @@ class OfflinePublisher:
 class OfflineSubscription:
     """Takes serialised messages and gives them to its callback, as rclpy would."""
 
-    def __init__(self, topic: str, kind: type, callback: Callable[..., Any], raw: bool) -> None:
+    def __init__(
+        self, topic: str, kind: type, callback: Callable[..., Any], profile: Any, raw: bool
+    ) -> None:
         self.topic_name = topic
         self.msg_type = kind
+        self.qos_profile = profile
         self._callback = callback
         self._raw = raw
         # As rclpy does: who takes two arguments gets what the middleware knows of the message.
@@ -143,7 +146,7 @@ class OfflineNode:
         **options: Any,
     ) -> OfflineSubscription:
         """As rclpy's."""
-        subscription = OfflineSubscription(absolute(topic), kind, callback, raw)
+        subscription = OfflineSubscription(absolute(topic), kind, callback, profile, raw)
         self.subscriptions.setdefault(subscription.topic_name, []).append(subscription)
         return subscription
 

@@ -150,28 +150,41 @@ def make_subscription(
     except RuntimeError as error:
         raise ValueError(f'qos_overrides of {topic}: {error}') from error
     name = made.topic_name
-    earlier = copy.copy(profile)
+    kinds = (DurabilityPolicy.SYSTEM_DEFAULT, DurabilityPolicy.TRANSIENT_LOCAL)
+    if profile.durability in kinds and not _is_kept(profile):
+        twice = Twice()
+        _ask_for_earlier(node, made, callback_group, lambda earlier: subscribe(1, earlier))
+    return made
+
+
+def _ask_for_earlier(
+    node: Node,
+    made: Subscription,
+    callback_group: CallbackGroup | None,
+    subscribe: Callable[[QoSProfile], Subscription],
+) -> None:
+    """Have a second subscription, for what was sent before, while there are latched publishers."""
+    earlier = copy.copy(made.qos_profile)
+    always = earlier.durability == DurabilityPolicy.TRANSIENT_LOCAL  # as `qos_overrides` says
     # A best effort subscription is not sent what was there before it.
     earlier.reliability = ReliabilityPolicy.RELIABLE
     earlier.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    made.of_earlier = None
 
     def follow() -> None:
-        kept = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL or _is_latched(node, made)
+        kept = always or _is_latched(node, made)
         if kept and made.of_earlier is None:
-            made.of_earlier = subscribe(1, earlier)
+            made.of_earlier = subscribe(earlier)
         elif not kept and made.of_earlier is not None:
             node.destroy_subscription(made.of_earlier)
             made.of_earlier = None
 
-    if profile.durability in (DurabilityPolicy.SYSTEM_DEFAULT, DurabilityPolicy.TRANSIENT_LOCAL):
-        twice, made.of_earlier = Twice(), None
-        follow()
-        # Steady: publishers come and go while a simulated clock stands still, too.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        made.following = node.create_timer(
-            FOLLOW_PERIOD_S, follow, callback_group=callback_group, clock=steady
-        )
-    return made
+    follow()
+    # Steady: publishers come and go while a simulated clock stands still, too.
+    steady = Clock(clock_type=ClockType.STEADY_TIME)
+    made.following = node.create_timer(
+        FOLLOW_PERIOD_S, follow, callback_group=callback_group, clock=steady
+    )
 
 
 def unsubscribe(node: Node, subscription: Subscription) -> None:
@@ -183,13 +196,19 @@ def unsubscribe(node: Node, subscription: Subscription) -> None:
     node.destroy_subscription(subscription)
 
 
+def _is_kept(profile: QoSProfile) -> bool:
+    """Whether between two of this quality what was sent before is sent to who comes later."""
+    return (
+        profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and profile.reliability == ReliabilityPolicy.RELIABLE
+    )
+
+
 def _is_latched(node: Node, subscription: Subscription) -> bool:
     """Whether any of its publishers keeps what it sent, and sends it to those who come later."""
     awaited = type_name(subscription.msg_type)
     return any(
-        end.topic_type == awaited
-        and end.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        and end.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+        end.topic_type == awaited and _is_kept(end.qos_profile)
         for end in node.get_publishers_info_by_topic(subscription.topic_name)
     )
 
@@ -238,6 +257,11 @@ def _wants_info(callback: Callable[..., None]) -> bool:
 def type_name(kind: type) -> str:
     """The name of a message class in the graph: sensor_msgs/msg/Image."""
     return f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
+
+
+def topic_words(subscription: Subscription) -> str:
+    """Full name and type of the topic of a subscription."""
+    return f'{subscription.topic_name} ({type_name(subscription.msg_type)})'
 
 
 def publisher_nodes(node: Node, subscription: Subscription) -> list[str]:

@@ -52,6 +52,11 @@ class ReferenceInput:
             qos.unsubscribe(self._node, self._subscription)
             self._subscription = None
 
+    @property
+    def awaited(self) -> str:
+        """The topic that is subscribed to and its type, '' for none."""
+        return '' if self._subscription is None else qos.topic_words(self._subscription)
+
     def points(
         self,
         picture_stamp_ns: int,

@@ -66,6 +66,7 @@ class RobotView:
         self._commands = qos.make_subscription(
             node, Twist, 'cmd_vel', self._on_command, QoSProfile(depth=1)
         )
+        node.get_logger().info(f'driven by {qos.topic_words(self._commands)}')
         self._unheard: list[str] = []  # why publishers on cmd_vel are not heard
         node.create_service(Trigger, '~/reset', self._on_reset)
         steady = Clock(clock_type=ClockType.STEADY_TIME)

@@ -51,14 +51,23 @@ def camera_status(ros, words: str, level=DiagnosticStatus.ERROR) -> str:
 def test_pictures_of_the_other_transport_are_said_with_the_parameter(
     ros, driver, transport, topic, kind, remedy
 ):
-    parameters = {'diagnostics_rate': 10.0, 'image_timeout': 0.2, 'transport': transport}
+    parameters = {
+        'diagnostics_rate': 10.0,
+        'image_timeout': 0.2,
+        'transport': transport,
+        'scale.source': 'points',
+        'imu_topic': 'imu',
+    }
     said = ros.collect(Log, '/rosout')
     ros.make_node(DepthNode, lambda settings: BrightnessEstimator(), parameters=parameters)
     ros.spin_until(lambda: state(ros) == State.PRIMARY_STATE_ACTIVE, what='active')
     awaited = CompressedImage if transport == 'compressed' else Image
     ros.spin_until(
         lambda: any(
-            f'waiting for images on /{topic} ({qos.type_name(awaited)})' in log.msg for log in said
+            f'waiting for images on /{topic} ({qos.type_name(awaited)}), camera_info on '
+            '/camera/camera_info, /camera/reference/points (sensor_msgs/msg/PointCloud2), '
+            '/imu (sensor_msgs/msg/Imu)' in log.msg
+            for log in said
         ),
         what='the awaited topic in the log',
     )
