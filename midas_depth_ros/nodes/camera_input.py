@@ -270,6 +270,8 @@ class CameraInput:
         """Check a message, judge its stamp, hand it over if it is its turn. Raises ImageError."""
         settings = self._settings()
         self._check(message, settings.max_pixels)
+        if self._misfit and hasattr(message, 'width'):  # also where nobody wants it made into depth
+            self.model_for(message.width, message.height)
         received_s = time.monotonic()
         clock = self._node.get_clock()
         now_ns, simulated = clock.now().nanoseconds, getattr(clock, 'ros_time_is_active', False)

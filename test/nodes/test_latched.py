@@ -13,7 +13,6 @@ from driving import diagnostics, header, read, state
 from fakes import SceneEstimator
 from lifecycle_msgs.msg import State
 from rcl_interfaces.msg import Log
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_helpers import Ros
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, Range
@@ -92,6 +91,7 @@ def test_each_message_is_heard_once_whoever_publishes_and_whenever(ros, driver):
 
 
 def test_an_ordinary_driver_is_not_warned_of_a_subscription_that_it_cannot_serve(ros, driver):
+    handler = pytest.importorskip('rclpy.event_handler', reason='Humble has another')
     made = qos.make_subscription(ros.node, CameraInfo, TOPIC, lambda message: None, qos.LATCHED)
     events = driver.make_node('driver')
     refused: list[object] = []
@@ -99,7 +99,7 @@ def test_an_ordinary_driver_is_not_warned_of_a_subscription_that_it_cannot_serve
         CameraInfo,
         TOPIC,
         VOLATILE,
-        event_callbacks=PublisherEventCallbacks(incompatible_qos=refused.append),
+        event_callbacks=handler.PublisherEventCallbacks(incompatible_qos=refused.append),
     )
     ros.spin_until(lambda: qos.publishers_of(ros.node, made)[0] == 1, what='the driver')
     ros.spin_for(2 * qos.FOLLOW_PERIOD_S)
@@ -271,3 +271,17 @@ def test_a_camera_info_that_cannot_be_right_is_said_once_until_it_is_right(monke
     assert len(node.said) == 2, 'another fault is another sentence'
     made._on_camera_info(camera_info_message(PICTURE, header(1)))
     assert made.calibration == 'camera_info 320x240'
+
+
+def test_a_complaint_about_the_size_of_pictures_ends_also_while_nobody_looks(ros, driver, run):
+    until = run()
+    info = driver.node.create_publisher(CameraInfo, TOPIC, KEPT)
+    info.publish(camera_info_message(PICTURE, header(1)))
+
+    def calibration() -> str:
+        return read(diagnostics(ros, 'camera camera', lambda status: True))['calibration']
+
+    heatmaps = ros.node.create_subscription(Image, 'camera/heatmap/image', lambda message: None, 1)
+    until(lambda: 'ignored' in calibration(), rgb=RGB[:180])
+    ros.executor.create_task(ros.node.destroy_subscription, heatmaps)
+    until(lambda: calibration() == 'camera_info 320x240')
