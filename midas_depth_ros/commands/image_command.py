@@ -31,11 +31,12 @@ from midas_depth_ros.commands.parameter_options import (
     MODEL,
     MOUNT,
     PICTURE_CHECK,
+    ROTATE,
     heatmap_parameters,
     node_parameters,
 )
 from midas_depth_ros.depth import DepthError
-from midas_depth_ros.geometry import GeometryError
+from midas_depth_ros.geometry import GeometryError, turned
 from midas_depth_ros.images import BitDepth, ImageError
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.files import is_folder, is_there
@@ -106,6 +107,7 @@ of the signal that stopped it.
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @node_parameters('Model', *MODEL)
 @heatmap_parameters
+@node_parameters('Mounting', ROTATE)
 @node_parameters('Metres', *MOUNT)
 @node_parameters('Metres', *FIXED_SCALE, unset=True)
 @node_parameters('Blindness', PICTURE_CHECK)
@@ -244,6 +246,7 @@ class Batch:
                 return []
             bit_depth = BitDepth(self._values['bit_depth'])  # each is a picture for itself
             rgb = read_picture(picture, self._values['max_pixels'], bit_depth)
+            rgb = turned(rgb, self._values['rotate'])
             suffix = self._file.suffix.lower() if self._file else '.png'
             look, side = self._look, self._longest_side
             result = Result(picture.name, rgb, estimator, look, side, suffix)

@@ -34,12 +34,14 @@ NOT_ASKED = Refusal(
 class Metres:
     """Where metres come from. Without mount and fixed scale there are none.
 
-    horizontal_fov_rad: NaN where it was not given.
+    horizontal_fov_rad: NaN where it was not given; of the picture as the camera took it. rotate: by
+    how many degrees it was turned clockwise.
     """
 
     mount: CameraMount | None = None
     fixed: ScaleShift | None = None
     horizontal_fov_rad: float = math.nan
+    rotate: int = 0
 
     @property
     def asked(self) -> bool:
@@ -59,7 +61,9 @@ class Metres:
         """Likewise, of an assumed field of view where none was given."""
         known = not math.isnan(self.horizontal_fov_rad)
         fov = self.horizontal_fov_rad if known else ASSUMED_FOV_RAD
-        return CameraModel.from_field_of_view(shape[1], shape[0], fov).normalised_grid()
+        height, width = shape[:2] if self.rotate in (0, 180) else shape[1::-1]
+        camera = CameraModel.from_field_of_view(width, height, fov)
+        return camera.turned(self.rotate).normalised_grid()
 
     def fit(self, inverse_depth: np.ndarray) -> ScaleShift | Refusal:
         """Scale and shift of (h, w) float32 relative inverse depth, or why there are none."""
@@ -76,20 +80,20 @@ def metres_of(values: dict[str, Any]) -> Metres:
     height, pitch, roll, fov = (
         values[name] for name in ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
     )
-    scale, shift = values['fixed_scale'], values['fixed_shift']
+    scale, shift, rotate = (values[name] for name in ('fixed_scale', 'fixed_shift', 'rotate'))
     if scale is None and shift is not None:
         raise click.UsageError('--fixed-shift alone gives no metres: give --fixed-scale, too')
     if scale is not None and not math.isnan(height):
         raise click.UsageError('--fixed-scale and --camera-height both give metres: give one')
     if scale is not None:
-        return Metres(None, ScaleShift(scale, shift or 0.0, 'fixed'), fov)
+        return Metres(None, ScaleShift(scale, shift or 0.0, 'fixed'), fov, rotate)
     if math.isnan(height):
-        return Metres(horizontal_fov_rad=fov)
+        return Metres(horizontal_fov_rad=fov, rotate=rotate)
     if math.isnan(pitch) or math.isnan(fov):
         raise click.UsageError(
             '--camera-height gives metres only with --camera-pitch and --horizontal-fov'
         )
     try:
-        return Metres(CameraMount(height, pitch, roll), None, fov)
+        return Metres(CameraMount(height, pitch, roll), None, fov, rotate)
     except MountError as error:
         raise click.UsageError(str(error)) from error

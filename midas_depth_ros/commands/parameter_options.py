@@ -29,6 +29,7 @@ MODEL = (
     'bit_depth',
 )
 MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
+ROTATE = 'rotate'
 PICTURE_CHECK = 'picture_check'
 BLINDNESS = (PICTURE_CHECK, 'frozen_after')
 UNITS = {'rad': 'rad, or 10deg'}  # as the help tells them

@@ -23,6 +23,7 @@ from midas_depth_ros.commands.parameter_options import (
     FIXED_SCALE,
     MODEL,
     MOUNT,
+    ROTATE,
     NumberRange,
     heatmap_parameters,
     node_parameters,
@@ -94,6 +95,7 @@ Exit code: 0 all done, 1 the input ended early or some frames failed (what was d
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @node_parameters('Model', *MODEL)
 @heatmap_parameters
+@node_parameters('Mounting', ROTATE)
 @node_parameters('Metres', *MOUNT)
 @node_parameters('Metres', *FIXED_SCALE, unset=True)
 @node_parameters('Metres', 'scale.time_constant')

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.commands.image_outputs import Look, captions_of
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.geometry import ScaleFilter, SteadyDepth
+from midas_depth_ros.geometry import ScaleFilter, SteadyDepth, turned
 from midas_depth_ros.images import Freeze, Verdict
 from midas_depth_ros.views import (
     Heatmap,
@@ -55,7 +55,11 @@ class VideoView:
         self.blind, self.partly_blind, self.blind_reason = 0, 0, ''
 
     def draw(self, rgb: NDArray[np.uint8], stamp_s: float, name: str) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB of one frame; beside a picture there are captions and closeness."""
+        """(H, W, 3) uint8 RGB of one frame; beside a picture there are captions and closeness.
+
+        `rgb` is as the camera took it; what comes out is upright.
+        """
+        rgb = turned(rgb, self._look.metres.rotate)
         answer = self._estimator.infer(rgb)
         verdict = self._verdict(rgb, stamp_s)
         small, options = verdict.hidden(answer), self._look.heatmap

@@ -37,9 +37,17 @@ from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.scale_filter import ScaleFilter
 from midas_depth_ros.geometry.scan import Beams, Scan, corridor_free_m, laser_scan, scan_limits
 from midas_depth_ros.geometry.steady import SteadyDepth
+from midas_depth_ros.geometry.turning import (
+    TURNS,
+    roll_pitch_yaw,
+    turned,
+    turned_axes,
+    turned_points,
+)
 
 __all__ = [
     'LEAST_SEEN_OF_PICTURE',
+    'TURNS',
     'Beams',
     'CameraModel',
     'CameraModelError',
@@ -80,6 +88,10 @@ __all__ = [
     'ply_bytes',
     'point_cloud',
     'range_points',
+    'roll_pitch_yaw',
     'scan_limits',
     'scan_points',
+    'turned',
+    'turned_axes',
+    'turned_points',
 ]

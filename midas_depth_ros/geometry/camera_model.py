@@ -16,6 +16,7 @@ import numpy as np
 
 from midas_depth_ros.geometry.errors import CameraModelError, Uncalibrated
 from midas_depth_ros.geometry.lens import COEFFICIENT_COUNTS, TILT, undistort
+from midas_depth_ros.geometry.turning import turned_lens, turned_offset
 
 NO_DISTORTION = ('', 'none')
 NO_LENS: tuple[str, tuple[float, ...]] = ('', ())
@@ -107,6 +108,26 @@ class CameraModel:
             fy=self.fy * y_scale,
             cx=(self.cx + 0.5) * x_scale - 0.5,
             cy=(self.cy + 0.5) * y_scale - 0.5,
+        )
+
+    def turned(self, degrees: int) -> CameraModel:
+        """The same camera for the same view turned clockwise by 0, 90, 180 or 270 degrees."""
+        if not degrees:
+            return self
+        aside = degrees in (90, 270)
+        width, height = (self.height, self.width) if aside else (self.width, self.height)
+        x, y = turned_offset(
+            self.cx - 0.5 * (self.width - 1), self.cy - 0.5 * (self.height - 1), degrees
+        )
+        return dataclasses.replace(
+            self,
+            width=width,
+            height=height,
+            fx=self.fy if aside else self.fx,
+            fy=self.fx if aside else self.fy,
+            cx=x + 0.5 * (width - 1),
+            cy=y + 0.5 * (height - 1),
+            distortion=turned_lens(self.distortion_model, self.distortion, degrees),
         )
 
     def normalised_grid(

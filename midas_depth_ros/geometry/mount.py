@@ -42,7 +42,7 @@ class CameraMount:
             if not abs(value) < MAX_TILT_RAD:
                 raise MountError(
                     f'camera {name} is {value}: it must be between -{MAX_TILT_RAD:.2f} and '
-                    f'{MAX_TILT_RAD:.2f}, in radians'
+                    f'{MAX_TILT_RAD:.2f}, in radians{_upright(name, value)}'
                 )
 
     @classmethod
@@ -107,3 +107,13 @@ class CameraMount:
         """1/Z of the floor in every pixel, 1/m; at and above the horizon 0 and less."""
         descent = self.descent(grid)
         return descent * descent.dtype.type(1 / self.height_m)
+
+
+def _upright(name: str, value: float) -> str:
+    """What to do about a camera that is rolled by so much."""
+    if name != 'roll_rad' or not abs(value) <= math.tau:
+        return ''
+    degrees = 90 * round(math.degrees(value) / 90) % 360
+    if not degrees:
+        return ''
+    return f'; if it is mounted so, turn its pictures by {degrees} degrees more: parameter rotate'

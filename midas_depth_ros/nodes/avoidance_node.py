@@ -12,6 +12,7 @@ import functools
 import math
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -53,6 +54,12 @@ CLOCK_TIMEOUT_S = 1.0  # so long, by the wall clock, a simulated clock may stand
 STALL_S, BACKLOG_S = 0.45, 0.2
 WAITING_PARTNERS = 4
 SAME_ANGLE = 1e-6
+# What to do about publishers of another type, and who drives, by topic and type.
+OTHER_KIND = {
+    qos.type_name(TwistStamped): 'set stamped to true',
+    qos.type_name(Twist): 'set stamped to false',
+}
+REMEDIES = {'cmd_vel_in': OTHER_KIND, 'cmd_vel': OTHER_KIND}
 NO_DECISION = Decision(0.0, 0.0, State.NO_CLOCK, 'no time yet', 'none', silent=True)
 
 
@@ -81,6 +88,7 @@ class AvoidanceNode(Node):
         self._ticked_s = self._alive_s = time.monotonic()
         self._backlog_until_s = -math.inf
         self._inputs: dict[str, Input] = {}
+        self._reasons_said: dict[str, tuple[str, ...]] = {}
         self._subscriptions_by_name: dict[str, Any] = {}
         # The newest scan and its place, while its seen_free is not there.
         self._alone: tuple[LaserScan, Placed] | None = None
@@ -94,6 +102,7 @@ class AvoidanceNode(Node):
         if settings.source != 'scan':
             self._listen('closeness', Vector3Stamped, self._on_closeness)
         self._refuse_one_topic_for_two()
+        self.get_logger().info(self._connections())
         self.create_timer(1.0 / settings.rate, self._on_timer)
         # Steady: these must work when a simulated clock stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -117,6 +126,15 @@ class AvoidanceNode(Node):
         )
         self._subscriptions_by_name[name] = subscription
         self._inputs[name] = Input(subscription.topic_name)
+
+    def _connections(self) -> str:
+        """What is awaited where, and what goes where: names differ by remapping."""
+        awaited = [
+            f'{name} on {qos.topic_words(subscription)}'
+            for name, subscription in self._subscriptions_by_name.items()
+        ]
+        sent = f'cmd_vel goes to {self._velocity.topic_name} ({qos.type_name(self._kind)})'
+        return f'waiting for {", ".join(awaited)}; {sent}'
 
     def _refuse_one_topic_for_two(self) -> None:
         """Who hears himself drives on by his own commands, long after the commander has gone."""
@@ -238,6 +256,7 @@ class AvoidanceNode(Node):
         if fault:
             self._refuse(name, fault)
             return
+        self._inputs[name].used_s = time.monotonic()
         by_receipt = not (moment.unstamped or moment.clocks_agree)
         self._inputs[name].by_receipt = moment.other_clock() if by_receipt else ''
 
@@ -296,9 +315,12 @@ class AvoidanceNode(Node):
 
     def _publish_diagnostics(self) -> None:
         for name, subscription in self._subscriptions_by_name.items():
-            publishers, reasons = qos.publishers_of(self, subscription)
+            publishers, reasons = qos.publishers_of(self, subscription, REMEDIES.get(name))
             self._inputs[name].publishers = publishers
             self._inputs[name].incompatible = tuple(reasons)
+            self._say_once(f'{subscription.topic_name} not heard', reasons)
+        deaf = qos.subscribers_of(self, self._velocity, REMEDIES['cmd_vel'])
+        self._say_once(f'{self._velocity.topic_name} not heard', deaf)
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         message.status.append(
@@ -309,9 +331,17 @@ class AvoidanceNode(Node):
                 self._frames.described,
                 self._others(),
                 time.monotonic(),
+                deaf,
             )
         )
         self._diagnostics.publish(message)
+
+    def _say_once(self, what: str, reasons: Sequence[str]) -> None:
+        """Warn of what is new, for as long as it holds."""
+        for reason in reasons:
+            if reason not in self._reasons_said.get(what, ()):
+                self.get_logger().warning(f'{what}: {reason}')
+        self._reasons_said[what] = tuple(reasons)
 
     def _others(self) -> list[str]:
         """Who publishes on cmd_vel beside this node."""

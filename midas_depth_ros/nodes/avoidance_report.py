@@ -20,7 +20,7 @@ LEVELS = {
     State.ECHO: DiagnosticStatus.ERROR,
     State.NO_CLOCK: DiagnosticStatus.ERROR,
 }
-RECENT_S = 3.0  # so long a refusal is a warning
+RECENT_S = 3.0  # so long a refusal is a warning, and counts what was said of a message
 
 
 @dataclasses.dataclass
@@ -35,10 +35,15 @@ class Input:
     incompatible: tuple[str, ...] = ()
     joined: int = 0  # with what it belongs to
     by_receipt: str = ''  # why the stamps of what is used do not count
+    used_s: float = -math.inf  # when something was last used, by the steady clock
     refused_s: float = -math.inf  # when, by the steady clock
     logged_s: float = -math.inf
 
-    def values(self, name: str) -> dict[str, object]:
+    def judged_by_receipt(self, steady_s: float) -> str:
+        """Why the stamps of what is used now do not count; '' if they do, or nothing is used."""
+        return self.by_receipt if steady_s - self.used_s <= RECENT_S else ''
+
+    def values(self, name: str, steady_s: float) -> dict[str, object]:
         """As key and value."""
         return {
             f'{name} topic': self.topic,
@@ -47,7 +52,7 @@ class Input:
             f'{name} received': self.received,
             f'{name} refused': self.refused,
             f'{name} last fault': self.last_fault,
-            f'{name} judged by receipt': self.by_receipt,
+            f'{name} judged by receipt': self.judged_by_receipt(steady_s),
             **({f'{name} joined with a scan': self.joined} if name == 'seen_free' else {}),
         }
 
@@ -64,11 +69,12 @@ def avoidance_status(
     sensor: str = '',
     others: Sequence[str] = (),
     steady_s: float = math.inf,
+    deaf: Sequence[str] = (),
 ) -> DiagnosticStatus:
     """The status of the node: ERROR while it is blind, OK while it does its work.
 
-    WARN while messages are refused, or while `others` publish on cmd_vel, too. `sensor` says
-    where the scans come from.
+    WARN while messages are refused, while publishers cannot be heard, or `deaf` nodes not hear
+    cmd_vel, and while `others` publish there, too. `sensor` says where the scans come from.
     """
     warnings = [
         f'{entry.topic} refused: {entry.last_fault}'
@@ -77,13 +83,17 @@ def avoidance_status(
     ]
     if others:
         warnings.append(f'cmd_vel comes also from {", ".join(others)}: they are not checked')
+    warnings += [
+        f'{entry.topic} not heard: {reason}'
+        for entry in inputs.values()
+        for reason in entry.incompatible
+    ]
+    warnings += deaf
     notes = [
         f'{entry.topic} {entry.by_receipt}: judged by receipt'
         for entry in inputs.values()
-        if entry.by_receipt
+        if entry.judged_by_receipt(steady_s)
     ]
-    if decision.state is State.NO_DATA:
-        notes += [reason for entry in inputs.values() for reason in entry.incompatible]
     values: dict[str, object] = {
         'state': decision.state.value,
         'reason': decision.text,
@@ -95,9 +105,10 @@ def avoidance_status(
         'turning checked': _turning(decision),
         'sensor place': sensor,
         'others on cmd_vel': ', '.join(others),
+        'deaf to cmd_vel': '; '.join(deaf),
     }
     for name, entry in inputs.items():
-        values |= entry.values(name)
+        values |= entry.values(name, steady_s)
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     level = LEVELS[decision.state]
     if warnings and level == DiagnosticStatus.OK:

@@ -43,6 +43,9 @@ IDLE_PAUSE_S = 0.2  # how long a new subscriber waits at most for the next frame
 # Parameters may change meanwhile, and what is not looked at must not pass for silence.
 MOST_PAUSE_S, MOST_PAUSE_SHARE = 1.0, 0.25  # the share is of image_timeout
 EARLY_S, EARLY_SHARE = 0.01, 0.05  # looked at again this long before a frame may pass
+NO_INFO = 'no camera_info yet'
+IMAGE, COMPRESSED = qos.type_name(Image), qos.type_name(CompressedImage)
+BELOW = '/compressed'  # where image_transport puts the compressed pictures of a topic
 ASPECT = 0.02  # camera_info of another aspect than the pictures is not theirs
 
 
@@ -59,7 +62,10 @@ class CameraInput:
     ) -> None:
         self.camera = camera
         self._model: CameraModel | None = None
-        self.calibration = 'no camera_info yet'
+        self._told = NO_INFO  # what camera_info says, or why it cannot be right
+        self._ignored, self._ignored_s = '', -math.inf  # the reason that was said last, and when
+        self._misfit = ''  # why camera_info is not that of the pictures, as long as it is not
+        self._uncalibrated_s: float | None = None
         self._node = node
         self._settings = settings
         self._exchange: FrameExchange | None = None
@@ -95,7 +101,7 @@ class CameraInput:
             CameraInfo,
             f'{self.camera}/camera_info',
             self._on_camera_info,
-            qos.CAMERA_INFO,
+            qos.LATCHED,
         )
         self._statistics.watch()
 
@@ -117,7 +123,7 @@ class CameraInput:
             self._images.close()
             self._images = None
         if self._info_subscription is not None:
-            self._node.destroy_subscription(self._info_subscription)
+            qos.unsubscribe(self._node, self._info_subscription)
             self._info_subscription = None
 
     @property
@@ -131,11 +137,42 @@ class CameraInput:
         raw = self._settings().transport == 'raw'
         return f'{self.camera}/image_raw' + ('' if raw else '/compressed')
 
+    @property
+    def topic_type(self) -> str:
+        """The type of the image topic, as the graph has it; '' while closed."""
+        return qos.type_name(self._images.subscription.msg_type) if self._images is not None else ''
+
+    @property
+    def awaited(self) -> str:
+        """What is subscribed to and of which type, in words; '' while closed."""
+        if self._images is None or self._info_subscription is None:
+            return ''
+        info = self._info_subscription.topic_name
+        return f'images on {qos.topic_words(self._images.subscription)}, camera_info on {info}'
+
     def publishers(self) -> tuple[int, list[str]]:
         """How many publish on the image topic, and why some cannot reach us."""
         if self._images is None:
             return 0, []
-        return qos.publishers_of(self._node, self._images.subscription)
+        compressed = f'{self.camera}/image_raw/compressed'
+        remedies = {
+            IMAGE: f'set transport to raw, and remap {self.camera}/image_raw to this topic',
+            COMPRESSED: f'set transport to compressed, and remap {compressed} to this topic',
+        }
+        return qos.publishers_of(self._node, self._images.subscription, remedies)
+
+    def elsewhere(self) -> str:
+        """Where this camera's pictures are, if nobody publishes any where they are awaited."""
+        if self._images is None or self._node.count_publishers(self.topic):
+            return ''
+        raw = self._settings().transport == 'raw'
+        if not raw and not self.topic.endswith(BELOW):
+            return ''
+        topic = self.topic + BELOW if raw else self.topic.removesuffix(BELOW)
+        kind = COMPRESSED if raw else IMAGE
+        if all(end.topic_type != kind for end in self._node.get_publishers_info_by_topic(topic)):
+            return ''
+        return f'they are on {topic}: set transport to {"compressed" if raw else "raw"}'
 
     def publisher_nodes(self) -> list[str]:
         """Which nodes publish on the image topic, one entry for each publisher."""
@@ -155,6 +192,36 @@ class CameraInput:
                 self._named_s = now_s
         return self._mixed_words
 
+    @property
+    def calibration(self) -> str:
+        """What is known of the camera and from where, or why it is not, as things are now."""
+        fov = self._settings().horizontal_fov
+        if self._misfit or self._model is not None or math.isnan(fov):
+            return self._misfit or self._told
+        assumed = f'assumed field of view {fov:.3f} rad'
+        return assumed if self._told == NO_INFO else f'{assumed}, for {self._told}'
+
+    def uncalibrated(self) -> str:
+        """Why nothing has been known of the camera for a while; '' if something is.
+
+        To be asked now and then: the while begins when it is first seen that nothing is known.
+        """
+        unknown = self._model is None or bool(self._misfit)
+        if self._images is None or not unknown or not math.isnan(self._settings().horizontal_fov):
+            self._uncalibrated_s = None
+            return ''
+        now_s = time.monotonic()
+        if self._uncalibrated_s is None:
+            self._uncalibrated_s = now_s
+        if now_s - self._uncalibrated_s < self._settings().image_timeout:
+            return ''
+        if self._told != NO_INFO or self._info_subscription is None:
+            return f'no metres: {self.calibration}'
+        count, reasons = qos.publishers_of(self._node, self._info_subscription)
+        topic = self._info_subscription.topic_name
+        where = f'publishers: {count} on {topic}, incompatible: {len(reasons)}'
+        return '; '.join([f'{NO_INFO}, so no metres ({where})', *reasons])
+
     def model_for(self, width: int, height: int) -> CameraModel | None:
         """What is known of the camera, for pictures of this size; None if nothing is.
 
@@ -163,32 +230,28 @@ class CameraInput:
         model = self._model
         if model is not None:
             if abs(model.width * height - model.height * width) <= ASPECT * model.width * height:
+                self._misfit = ''
                 return (
                     model
                     if (model.width, model.height) == (width, height)
                     else (model.scaled(width, height))
                 )
-            self.calibration = (
+            self._misfit = (
                 f'camera_info is of {model.width}x{model.height}, the pictures are '
                 f'{width}x{height}: ignored'
             )
         fov = self._settings().horizontal_fov
         if math.isnan(fov):
             return None
-        if model is None:
-            self.calibration = f'assumed field of view {fov:.3f} rad'
         return CameraModel.from_field_of_view(width, height, fov)
 
     def complain(self, ending: str, text: str) -> None:
         """Count a bad frame and warn about it, at most once in a few seconds."""
         self._statistics.fault(ending, text)
-        self._warn(f'frame {ending}: {text}')
-
-    def _warn(self, text: str) -> None:
         now = time.monotonic()
         if now - self._fault_logged_s >= FAULT_LOG_PERIOD_S:
             self._fault_logged_s = now
-            self._node.get_logger().warning(f'{self.camera}: {text}')
+            self._node.get_logger().warning(f'{self.camera}: frame {ending}: {text}')
 
     def _on_malformed(self, error: ImageError, missed: int) -> None:
         self._count_arrival(missed)
@@ -214,6 +277,8 @@ class CameraInput:
         settings = self._settings()
         if self._check(message, settings.max_pixels):
             self._statistics.unended += 1
+        if self._misfit and hasattr(message, 'width'):  # also where nobody wants it made into depth
+            self.model_for(message.width, message.height)
         received_s = time.monotonic()
         clock = self._node.get_clock()
         now_ns, simulated = clock.now().nanoseconds, getattr(clock, 'ros_time_is_active', False)
@@ -294,7 +359,8 @@ class CameraInput:
             rectified = self._settings().rectified
             self._model = CameraModel.from_camera_info(info, rectified=rectified)
             matrix = 'P of camera_info' if rectified else 'camera_info'
-            self.calibration = f'{matrix} {info.width}x{info.height}'
+            self._told = f'{matrix} {info.width}x{info.height}'
+            self._ignored = self._misfit = ''
         except CameraModelError as error:
             self._forget_camera(str(error))
         except Exception as error:
@@ -302,12 +368,15 @@ class CameraInput:
             raise  # into the boundary of the subscription
 
     def _forget_camera(self, reason: str) -> None:
-        """What was known before is not known of this camera."""
-        self._model = None
-        if reason == self.calibration:
-            return
-        self.calibration = reason
-        self._warn(f'camera_info ignored: {reason}')
+        """What was known before is not known of this camera; the reason is said once.
+
+        The numbers in it may be others in every message: what is wrong with them is the same.
+        """
+        self._model, self._told, self._misfit = None, reason, ''
+        kind, now_s = reason.partition(' is ')[0], time.monotonic()
+        if kind != self._ignored and now_s - self._ignored_s >= FAULT_LOG_PERIOD_S:
+            self._ignored, self._ignored_s = kind, now_s
+            self._node.get_logger().warning(f'{self.camera}: camera_info ignored: {reason}')
 
 
 class Infos:

@@ -1,7 +1,9 @@
 """One camera's way out: publishes depth as it is, heatmap and closeness of a frame, lazily.
 
 An output is computed only while somebody subscribes to it. Every message copies the input's
-stamp and optical frame. What is in metres goes out through `metric_output`.
+stamp and optical frame; of a camera whose pictures are turned (`rotate`) depth is turned back, so
+that it lies on its pictures, and the heatmap, which people look at, is upright. What is in metres
+goes out through `metric_output`.
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ class CameraOutput:
             vector = vector_message(near.left, near.centre, near.right, view.header)
             self._send('closeness', vector)
         if self.wanted('relative_inverse_depth/image'):
-            depth = view.enlarged(self._estimator, view.answer)
+            depth = view.as_sent(view.enlarged(self._estimator, view.answer))
             self._send('relative_inverse_depth/image', image_message(depth, view.header))
         if self.heatmap_wanted:
             self._publish_heatmap(view, metric)
@@ -111,9 +113,9 @@ class CameraOutput:
         else:
             picture = self._heatmap.render(depth, view.rgb, view.stamp_s, options, view.size)
         if self.wanted('heatmap/image'):
-            self._send('heatmap/image', bgr_message(picture, view.header))
+            self._send('heatmap/image', bgr_message(picture, view.upright_header))
         if self.wanted('heatmap/image/compressed'):
-            message = jpeg_message(picture, view.header, view.settings.jpeg_quality)
+            message = jpeg_message(picture, view.upright_header, view.settings.jpeg_quality)
             self._send('heatmap/image/compressed', message)
 
     def _send(self, name: str, message: object) -> None:

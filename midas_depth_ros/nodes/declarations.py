@@ -51,6 +51,7 @@ class Spec:
     choices: tuple[str, ...]
     live: bool
     check: Callable[[Any], str] | None
+    beyond: str = ''
 
     @property
     def kind(self) -> str:
@@ -77,7 +78,8 @@ class Spec:
         return f'{self.name}: {complaint}' if complaint else ''
 
     def _limit(self, value: float) -> str:
-        return f'{value:g} {self.unit}'.strip()
+        remedy = f' ({self.beyond})' if self.beyond else ''
+        return f'{value:g} {self.unit}'.strip() + remedy
 
 
 def _misfit(kind: str, value: Any) -> str:
@@ -98,12 +100,14 @@ def parameter(
     choices: tuple[str, ...] = (),
     live: bool = False,
     check: Callable[[Any], str] | None = None,
+    beyond: str = '',
 ) -> Any:
     """Declare one parameter as a dataclass field.
 
     `live` parameters take effect at the next frame; the others are read when the node is
     configured and refuse to change later. `check` returns what is wrong with a value, or ''.
-    NaN is refused unless it is the default, where it means "unknown".
+    NaN is refused unless it is the default, where it means "unknown". `beyond`: what to use for
+    what is beyond the bounds, for the refusal.
     """
     metadata = {
         'text': text,
@@ -113,6 +117,7 @@ def parameter(
         'choices': tuple(choices),
         'live': live,
         'check': check,
+        'beyond': beyond,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

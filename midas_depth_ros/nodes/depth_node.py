@@ -229,7 +229,9 @@ class DepthNode(LifecycleNode):
         self._worker.start()
         for camera in self._cameras.values():
             camera.input.open(exchange)
-            self.get_logger().info(f'{camera.name}: waiting for images on {camera.input.topic}')
+            sensors = [each for each in (camera.metric.awaited, camera.mounting.awaited) if each]
+            awaited = ', '.join([camera.input.awaited, *sensors])
+            self.get_logger().info(f'{camera.name}: waiting for {awaited}')
         return True
 
     def _wake(self) -> None:

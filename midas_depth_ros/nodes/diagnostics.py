@@ -52,6 +52,10 @@ class CameraReport:
     scale: dict[str, str]
     image_timeout_s: float
     stamps: str = ''  # what is wrong with them
+    topic_type: str = ''
+    rotate: int = 0  # degrees by which the pictures are turned
+    elsewhere: str = ''  # where its pictures are, if not on the topic
+    no_metres: str = ''  # why there are none although they are asked for
     publisher_nodes: tuple[str, ...] = ()
 
 
@@ -85,8 +89,11 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
     level, text = _verdict(report, statistics)
     rate_in, rate_out = statistics.rates()
     counts = statistics.counts
+    picture = statistics.blind or statistics.partly_blind or 'good'
     values = {
         'topic': report.topic,
+        'topic type': report.topic_type,
+        'rotate [degrees]': report.rotate,
         'publishers': report.publishers,
         'incompatible publishers': '; '.join(report.incompatible),
         'calibration': report.calibration,
@@ -104,7 +111,7 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         'stamps': report.stamps or 'as they should be',
         'stamp jumps': statistics.stamp_jumps,
         'last fault': statistics.last_fault,
-        'picture': statistics.blind or statistics.partly_blind or 'good',
+        'picture': picture if report.wanted else 'not looked at',
         'closeness': report.closeness,
         **report.scale,
     }
@@ -123,9 +130,10 @@ def silence(report: CameraReport, seconds: float) -> str:
     """The sentence about a camera that sends nothing."""
     text = (
         f'no images on {report.topic} for {seconds:.0f} s '
-        f'(publishers: {report.publishers}, incompatible QoS: {len(report.incompatible)})'
+        f'(publishers: {report.publishers}, incompatible: {len(report.incompatible)})'
     )
-    return text + ''.join(f'; {reason}' for reason in report.incompatible)
+    reasons = [*report.incompatible, *([report.elsewhere] if report.elsewhere else [])]
+    return '; '.join([text, *reasons])
 
 
 def time_trouble(report: CameraReport) -> str:
@@ -146,18 +154,22 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
     silent_s = statistics.silent_for()
     if silent_s > report.image_timeout_s:
         return DiagnosticStatus.ERROR, silence(report, silent_s)
+    # What was thought of a picture counts only while pictures are looked at.
+    blind, partly_blind = '', ''
+    if report.wanted:
+        blind, partly_blind = statistics.blind, statistics.partly_blind
     fault = statistics.recent_fault()
     if fault:
         return DiagnosticStatus.WARN, f'frames refused or failed lately: {fault}'
-    if statistics.blind:
-        return DiagnosticStatus.ERROR, f'blind: the picture is {statistics.blind}'
-    if statistics.partly_blind:
-        return DiagnosticStatus.WARN, statistics.partly_blind
+    if blind:
+        return DiagnosticStatus.ERROR, f'blind: the picture is {blind}'
+    if partly_blind:
+        return DiagnosticStatus.WARN, partly_blind
     if report.incompatible:
-        return DiagnosticStatus.WARN, f'incompatible QoS: {"; ".join(report.incompatible)}'
-    trouble = time_trouble(report)
+        return DiagnosticStatus.WARN, f'not heard: {"; ".join(report.incompatible)}'
+    trouble = [text for text in (time_trouble(report), report.no_metres) if text]
     if trouble:
-        return DiagnosticStatus.WARN, trouble
+        return DiagnosticStatus.WARN, '; '.join(trouble)
     if not report.wanted:
         return DiagnosticStatus.OK, 'idle: nobody subscribes to an output'
     return DiagnosticStatus.OK, f'{statistics.rates()[1]:.1f} frames per second'

@@ -89,6 +89,7 @@ class ImageStream(Node):
         self._start_s = 0.0
         self._published = 0
         self._last_shrunk: tuple[Any, Any] = (None, None)  # a picture, and its frame
+        self._info_fault = ''  # why frames lack camera_info, as it was said last
         self._fault_logged_s = -FAULT_LOG_PERIOD_S
 
     def destroy_node(self) -> None:
@@ -204,16 +205,25 @@ class ImageStream(Node):
         return made
 
     def _info_for(self, frame: Frame) -> CameraInfo | None:
+        """Its camera_info, if any; why there is none is said once for all frames that lack it."""
         try:
-            return self._calibration.info_for(frame)
+            info = self._calibration.info_for(frame)
         except (CalibrationError, ImageError) as error:
-            self._complain(f'{frame.name} goes without camera_info: {error}')
+            if str(error) != self._info_fault and self._complain(
+                f'{frame.name} goes without camera_info: {error}'
+            ):
+                self._info_fault = str(error)
             return None
+        self._info_fault = ''
+        return info
 
-    def _complain(self, text: str) -> None:
-        if time.monotonic() - self._fault_logged_s >= FAULT_LOG_PERIOD_S:
-            self._fault_logged_s = time.monotonic()
-            self._warn(text)
+    def _complain(self, text: str) -> bool:
+        """Say it, unless something was said only now; whether it was."""
+        if time.monotonic() - self._fault_logged_s < FAULT_LOG_PERIOD_S:
+            return False
+        self._fault_logged_s = time.monotonic()
+        self._warn(text)
+        return True
 
     def _warn(self, text: str) -> None:
         self.get_logger().warning(printable(text))

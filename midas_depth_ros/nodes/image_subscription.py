@@ -97,13 +97,13 @@ class ImageSubscription:
 
     def mixed(self) -> bool:
         """Whether the message at hand cannot be said to be of the same camera as those before."""
-        publishers = self._node.count_publishers(self.topic)
+        publishers = qos.count_publishers(self._node, self.subscription)
         return self._senders.mixed(publishers, time.monotonic())
 
     def close(self) -> None:
         """Unsubscribe."""
         self._node.destroy_timer(self._opening)
-        self._node.destroy_subscription(self.subscription)
+        qos.unsubscribe(self._node, self.subscription)
 
     def pause(self, seconds: float) -> None:
         """Take nothing for this long; called from within the callbacks."""

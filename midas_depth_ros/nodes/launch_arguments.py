@@ -17,6 +17,7 @@ from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from midas_depth_ros.geometry import CameraMount, roll_pitch_yaw, turned_axes
 from midas_depth_ros.images.errors import UnreadableFile, printable
 from midas_depth_ros.images.files import parse_yaml
 from midas_depth_ros.nodes.declarations import (
@@ -41,6 +42,7 @@ ARGUMENTS = (
     'frozen_after',
     'camera_height',
     'camera_pitch',
+    'rotate',
     'body_frame',
 )
 RESPAWN_S = 2.0  # from the dashboard's end to its next start
@@ -210,16 +212,18 @@ def value_of(context: LaunchContext, name: str) -> Any:
 def camera_transform(context: LaunchContext) -> list[str]:
     """Arguments of static_transform_publisher: from body_frame to the optical frame of the camera.
 
-    The lens is camera_height above the frame's origin and looks camera_pitch down, unrolled.
+    The lens is camera_height above the frame's origin and looks camera_pitch down, unrolled, with
+    its pictures turned by `rotate`.
     Raises ValueError when height and pitch are not given as arguments.
     """
     height, pitch = (value_of(context, name) for name in ('camera_height', 'camera_pitch'))
     child = given(context, 'optical_frame')
     if math.isnan(height) or math.isnan(pitch):
         raise ValueError(f'optical_frame:={child} also needs camera_height:= and camera_pitch:=')
-    # From x forward, z up to x right, z forward: a quarter turn about x, then one about z.
-    roll, yaw = -0.5 * math.pi - pitch, -0.5 * math.pi
-    words = ['--z', f'{height}', '--roll', f'{roll}', '--yaw', f'{yaw}']
+    # The frame is the camera's own: that of the turned picture, turned back.
+    axes = turned_axes(CameraMount(height, pitch).body_axes(), -value_of(context, 'rotate') % 360)
+    roll, tilt, yaw = roll_pitch_yaw(axes)
+    words = ['--z', f'{height}', '--roll', f'{roll}', '--pitch', f'{tilt}', '--yaw', f'{yaw}']
     return [*words, '--frame-id', value_of(context, 'body_frame'), '--child-frame-id', child]
 
 

@@ -1,7 +1,8 @@
 """One camera's way out in metres: depth image, scan, proximity, nearest point, cloud.
 
 Silent while there is no scale: nav2's watchdogs then stop the robot. Every message copies the
-input's stamp; images and cloud stay in the optical frame, the rest is in `body_frame`.
+input's stamp; images and cloud stay in the optical frame, the rest is in `body_frame`. Of a camera
+whose pictures are turned (`rotate`) images and cloud are turned back: they are in its own frame.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from midas_depth_ros.geometry import (
     fit_reference,
     point_cloud,
     scan_limits,
+    turned_points,
 )
 from midas_depth_ros.nodes import metric_messages as messages
 from midas_depth_ros.nodes import quality_of_service as qos
@@ -81,6 +83,11 @@ class MetricOutput:
         for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
         self._publishers = {}
+
+    @property
+    def awaited(self) -> str:
+        """The topic of the reference sensor and its type, '' for none."""
+        return self._reference.awaited
 
     def wanted(self, name: str = '') -> bool:
         """Whether somebody subscribes to this output; without a name, to any of them."""
@@ -137,8 +144,9 @@ class MetricOutput:
         if self.wanted('points') and view.grid is not None:
             height, width = view.inverse_depth.shape
             colours = cv2.resize(view.rgb, (width, height), interpolation=cv2.INTER_AREA)
-            points = point_cloud(metric.depth_z, view.grid)
-            self._send('points', messages.cloud_message(points, colours, view.header))
+            points = turned_points(point_cloud(metric.depth_z, view.grid), -view.rotate % 360)
+            cloud = messages.cloud_message(points, view.as_sent(colours), view.header)
+            self._send('points', cloud)
         if metric.obstacles is not None and metric.mount is not None and view.grid is not None:
             self._publish_obstacles(view, metric.obstacles, metric.mount, view.grid)
 
@@ -150,10 +158,11 @@ class MetricOutput:
             else:
                 enlarged = view.enlarged(self._estimator, view.inverse_depth)
             depth_z = metric.scale.depth(enlarged, min_depth_m=limits.min, max_depth_m=limits.max)
+            depth_z = view.as_sent(depth_z)
             message = messages.depth_message(depth_z, view.header, limits.encoding)
             self._send('depth/image', message)
         if view.camera is not None and self.wanted('depth/camera_info'):
-            camera = view.camera.scaled(view.size[1], view.size[0])
+            camera = view.camera.scaled(view.size[1], view.size[0]).turned(-view.rotate % 360)
             self._send('depth/camera_info', messages.camera_info_message(camera, view.header))
 
     def _publish_obstacles(
@@ -237,8 +246,10 @@ class MetricOutput:
         self._publishers[name].publish(message)
 
 
-def scale_words(output: MetricOutput) -> dict[str, str]:
-    """The state of the scale for diagnostics."""
+def scale_words(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
+    """The state of the scale for diagnostics; of one that nobody `wanted` of late none is known."""
+    if not wanted:
+        return {'scale': 'not computed: nobody asks for metres'}
     scale = output.metric.current
     age, begins = output.metric.age_s, output.view_begins_m
     values = {

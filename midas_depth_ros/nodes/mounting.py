@@ -12,7 +12,7 @@ import dataclasses
 import math
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sensor_msgs.msg import Imu
 
@@ -20,7 +20,7 @@ from midas_depth_ros.geometry import CameraMount, MountError, Refusal
 from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.nodes.messages import stamp_ns
 from midas_depth_ros.nodes.scheduling import NANOSECONDS
-from midas_depth_ros.nodes.settings import DepthNodeSettings, MountParameters
+from midas_depth_ros.nodes.settings import AS_FOR_ALL, DepthNodeSettings, MountParameters
 from midas_depth_ros.nodes.tf_mount import TfMount
 
 if TYPE_CHECKING:
@@ -116,13 +116,23 @@ class Mounting:
     def close(self) -> None:
         """Unsubscribe."""
         if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+            qos.unsubscribe(self._node, self._subscription)
             self._subscription = None
+
+    @property
+    def awaited(self) -> str:
+        """The topic of the Imu and its type, '' for none."""
+        return '' if self._subscription is None else qos.topic_words(self._subscription)
 
     @property
     def body_frame(self) -> str:
         """The frame of what is measured along this camera's floor."""
         return mount_of(self._settings(), self._camera).body_frame
+
+    @property
+    def rotate(self) -> int:
+        """By how many degrees this camera's pictures are turned; its mount is that of these."""
+        return mount_of(self._settings(), self._camera).rotate
 
     def at(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
         """The mount when the picture of this stamp (ns) and frame_id was taken, or why unknown."""
@@ -156,7 +166,7 @@ class Mounting:
     def fixed(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
         """The mount on the body, without what an Imu tells of that."""
         if self._tf is not None:
-            return self._tf.mount(optical_frame, self.body_frame, stamp)
+            return self._tf.mount(optical_frame, self.body_frame, stamp, self.rotate)
         return from_parameters(mount_of(self._settings(), self._camera))
 
     def from_parameters(self) -> CameraMount | None:
@@ -177,7 +187,10 @@ class Mounting:
             reason = f'no orientation from {self._imu_topic}'
             if self._fault:
                 return Refusal(f'{reason}: {self._fault}')
-            if math.isfinite(attitude):
+            if math.isinf(attitude):
+                unheard = qos.publishers_of(self._node, self._subscription)[1]
+                reason = '; '.join([reason, *unheard])
+            else:
                 reason += f' near the picture: the nearest is {attitude:.2f} s away by its stamp'
             return Refusal(reason)
         yaw = mount_of(self._settings(), self._camera).camera_yaw
@@ -201,13 +214,16 @@ class Mounting:
 def mount_of(settings: DepthNodeSettings, camera: str) -> MountParameters:
     """What the parameters tell of one camera's mount: its own, else those of all."""
     own = settings.mounts.get(camera, MountParameters())
-    names = ('camera_height', 'camera_pitch', 'camera_roll', 'body_frame', 'imu_topic')
+    names = ('camera_height', 'camera_pitch', 'camera_roll', 'body_frame', 'imu_topic', 'rotate')
     common = {
-        name: getattr(settings, name)
-        for name in names
-        if getattr(own, name) == '' or getattr(own, name) != getattr(own, name)  # '' or NaN
+        name: getattr(settings, name) for name in names if not _is_own(name, getattr(own, name))
     }
     return dataclasses.replace(own, **common)
+
+
+def _is_own(name: str, value: Any) -> bool:
+    """Whether a camera's own parameter says something."""
+    return value != AS_FOR_ALL if name == 'rotate' else value != '' and value == value
 
 
 def shared_frame(settings: DepthNodeSettings, camera: str) -> str:

@@ -65,9 +65,12 @@ class OfflinePublisher:
 class OfflineSubscription:
     """Takes serialised messages and gives them to its callback, as rclpy would."""
 
-    def __init__(self, topic: str, kind: type, callback: Callable[..., Any], raw: bool) -> None:
+    def __init__(
+        self, topic: str, kind: type, callback: Callable[..., Any], profile: Any, raw: bool
+    ) -> None:
         self.topic_name = topic
-        self._kind = kind
+        self.msg_type = kind
+        self.qos_profile = profile
         self._callback = callback
         self._raw = raw
         # As rclpy does: who takes two arguments gets what the middleware knows of the message.
@@ -75,7 +78,7 @@ class OfflineSubscription:
 
     def deliver(self, data: bytes) -> None:
         """Call back. What is wrong with the bytes, `boundary` keeps."""
-        message = data if self._raw else deserialize_message(data, self._kind)
+        message = data if self._raw else deserialize_message(data, self.msg_type)
         if self._with_info:
             self._callback(message, {})
         else:
@@ -175,7 +178,7 @@ class OfflineNode:
         **options: Any,
     ) -> OfflineSubscription:
         """As rclpy's."""
-        subscription = OfflineSubscription(absolute(topic), kind, callback, raw)
+        subscription = OfflineSubscription(absolute(topic), kind, callback, profile, raw)
         self.subscriptions.setdefault(subscription.topic_name, []).append(subscription)
         return subscription
 
@@ -186,6 +189,10 @@ class OfflineNode:
     def count_publishers(self, topic: str) -> int:
         """As rclpy's: a bag is one source."""
         return 1
+
+    def get_publishers_info_by_topic(self, topic: str) -> list[Any]:
+        """As rclpy's: of the publishers of a recording nothing is known."""
+        return []
 
     def create_timer(self, period_s: float, callback: Any, **options: Any) -> OfflineTimer:
         """As rclpy's."""

@@ -43,14 +43,19 @@ class ReferenceInput:
         self._subscription = None
         if source in KINDS:
             self._subscription = qos.make_subscription(
-                node, KINDS[source], self._topic, self._on_message, qos.NEWEST_IMAGE
+                node, KINDS[source], self._topic, self._on_message, qos.LATCHED
             )
 
     def close(self) -> None:
         """Unsubscribe."""
         if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+            qos.unsubscribe(self._node, self._subscription)
             self._subscription = None
+
+    @property
+    def awaited(self) -> str:
+        """The topic that is subscribed to and its type, '' for none."""
+        return '' if self._subscription is None else qos.topic_words(self._subscription)
 
     def points(
         self,
@@ -66,7 +71,7 @@ class ReferenceInput:
             if mixed:
                 return Refusal(mixed)
         if message is None:
-            return Refusal(f'nothing on {self._topic} yet')
+            return Refusal('; '.join([f'nothing on {self._topic} yet', *self._unheard()]))
         age_s = abs(picture_stamp_ns - stamp_ns(message.header)) / NANOSECONDS
         if age_s > settings.reference.max_age:
             return Refusal(f'{self._topic} is {age_s:.2f} s from the picture')
@@ -74,6 +79,18 @@ class ReferenceInput:
             return _points(message, optical_from_sensor(mount, settings), camera)
         except (ValueError, ArithmeticError, MemoryError) as error:
             return Refusal(f'{self._topic}: {error or type(error).__name__}')
+
+    def _unheard(self) -> list[str]:
+        """Why publishers of the topic cannot be heard."""
+        if self._subscription is None:
+            return []
+        camera = self._topic.partition('/reference/')[0]
+        remedies = {
+            qos.type_name(kind): f'set scale.source to {source}, and remap '
+            f'{camera}/reference/{source} to this topic'
+            for source, kind in KINDS.items()
+        }
+        return qos.publishers_of(self._node, self._subscription, remedies)[1]
 
     def _on_message(self, message: Any) -> None:
         self._newest = message

@@ -6,6 +6,7 @@ What is known of the model and the cameras comes in by functions; `diagnostics` 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ from midas_depth_ros.nodes.diagnostics import (
     time_trouble,
 )
 from midas_depth_ros.nodes.metric_output import scale_words
+from midas_depth_ros.nodes.mounting import mount_of
+from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.statistics import CameraStatistics, ProcessorUse
 from midas_depth_ros.nodes.worker import Camera
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from midas_depth_ros.nodes.depth_node import DepthNode
 
 LOG_PERIOD_S = 10.0
+OF_SENSORS = ('ground_plane', 'scan', 'range', 'points')  # scale.source that needs a camera
 
 
 class Reporting:
@@ -47,6 +51,8 @@ class Reporting:
         self._cameras = cameras
         self._processor = ProcessorUse()
         self._logged_s: dict[str, float] = {}
+        self._metreless_s: dict[str, float] = {}  # since when, of those that are asked for metres
+        self._said: dict[str, str] = {}  # why there are no metres, as it was said last
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # A steady clock: diagnostics must also tell of a simulated clock that stands still.
         period_s = 1.0 / node.settings.diagnostics_rate
@@ -83,12 +89,35 @@ class Reporting:
             publishers=publishers,
             incompatible=tuple(incompatible),
             calibration=camera.input.calibration,
-            closeness=(near.reason or 'known') if near else 'not computed',
-            scale=scale_words(camera.metric),
+            closeness=(near.reason or 'known') if near and camera.wanted() else 'not computed',
+            scale=scale_words(camera.metric, camera.measures(self._node.settings)),
             image_timeout_s=self._node.settings.image_timeout,
             stamps=camera.input.stamps.text,
             publisher_nodes=tuple(camera.input.publisher_nodes()),
+            topic_type=camera.input.topic_type,
+            rotate=camera.mounting.rotate,
+            elsewhere=camera.input.elsewhere(),
+            no_metres=self._no_metres(camera) if running else '',
         )
+
+    def _no_metres(self, camera: Camera) -> str:
+        """Why there have been no metres for a while although the parameters ask for them."""
+        if not asks_for_metres(self._node.settings, camera.name):
+            return ''
+        uncalibrated = camera.input.uncalibrated()
+        if uncalibrated != self._said.get(camera.name, ''):
+            if uncalibrated and not self._said.get(camera.name):
+                self._node.get_logger().warning(f'{camera.name}: {uncalibrated}')
+            self._said[camera.name] = uncalibrated
+        if uncalibrated:
+            return uncalibrated
+        missed = camera.measures(self._node.settings) and camera.metric.refused
+        now_s = time.monotonic()
+        since_s = self._metreless_s.setdefault(camera.name, now_s) if missed else now_s
+        if not missed:
+            self._metreless_s.pop(camera.name, None)
+        lasting = now_s - since_s >= self._node.settings.image_timeout
+        return f'no metres: {camera.metric.refused}' if lasting else ''
 
     def _log_trouble(self, report: CameraReport, statistics: CameraStatistics) -> None:
         """Say now and then that a camera is silent, or that its stamps cannot be right."""
@@ -102,3 +131,12 @@ class Reporting:
         if text and now - last >= LOG_PERIOD_S:
             self._logged_s[report.camera] = now
             self._node.get_logger().warning(text if silent else f'{report.camera}: {text}')
+
+
+def asks_for_metres(settings: DepthNodeSettings, camera: str) -> bool:
+    """Whether the parameters ask for metres of a camera that must be calibrated for them."""
+    if settings.scale.source != 'auto':
+        return settings.scale.source in OF_SENSORS
+    if settings.heatmap.mode == 'metric':
+        return True
+    return settings.mount_from_tf or not math.isnan(mount_of(settings, camera).camera_height)

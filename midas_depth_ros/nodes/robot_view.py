@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -34,6 +35,7 @@ from midas_depth_ros.sim.packing import packed
 NANOSECONDS = 1_000_000_000
 DIAGNOSTICS_PERIOD_S = 0.25
 MOST_BACK_S, MOST_AHEAD_S = 1.0, 60.0  # what may be a pause of the process
+UNSTAMPED = {qos.type_name(TwistStamped): 'publish Twist; avoidance_node does with stamped false'}
 SCAN_RANGE_M = (0.02, 30.0)
 
 
@@ -61,7 +63,11 @@ class RobotView:
         self._scan = qos.make_publisher(node, LaserScan, 'ground_truth/scan')
         self._odometry = qos.make_publisher(node, Odometry, 'odom')
         self._diagnostics = qos.make_publisher(node, DiagnosticArray, '/diagnostics')
-        qos.make_subscription(node, Twist, 'cmd_vel', self._on_command, QoSProfile(depth=1))
+        self._commands = qos.make_subscription(
+            node, Twist, 'cmd_vel', self._on_command, QoSProfile(depth=1)
+        )
+        node.get_logger().info(f'driven by {qos.topic_words(self._commands)}')
+        self._unheard: list[str] = []  # why publishers on cmd_vel are not heard
         node.create_service(Trigger, '~/reset', self._on_reset)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(1.0 / settings.robot.odometry_rate, self._on_tick, clock=steady)
@@ -164,14 +170,21 @@ class RobotView:
     def _on_diagnostics(self) -> None:
         message = DiagnosticArray()
         message.header.stamp = time_message(self.now_ns())
-        message.status = [drive_status(self._drives, self._seed, self._robot.tally)]
+        unheard = qos.publishers_of(self._node, self._commands, UNSTAMPED)[1]
+        for reason in set(unheard) - set(self._unheard):
+            self._node.get_logger().warning(f'{self._commands.topic_name} not heard: {reason}')
+        self._unheard = unheard
+        message.status = [drive_status(self._drives, self._seed, self._robot.tally, unheard)]
         self._diagnostics.publish(message)
 
 
-def drive_status(drive: int, seed: int, tally: Tally) -> DiagnosticStatus:
-    """The tally of a drive; WARN once it has collided."""
-    level = DiagnosticStatus.WARN if tally.collisions else DiagnosticStatus.OK
+def drive_status(
+    drive: int, seed: int, tally: Tally, unheard: Sequence[str] = ()
+) -> DiagnosticStatus:
+    """The tally of a drive; WARN once it has collided, and while commands are `unheard`."""
+    level = DiagnosticStatus.WARN if tally.collisions or unheard else DiagnosticStatus.OK
     text = f'world {seed}: {tally.collisions} collisions in {tally.distance_m:.1f} m'
+    text = '; '.join([text, *(f'cmd_vel not heard: {reason}' for reason in unheard)])
     values = {'drive': drive, 'world': seed, **dataclasses.asdict(tally)}
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     return DiagnosticStatus(name='synthetic_camera: drive', level=level, message=text, values=pairs)

@@ -10,7 +10,7 @@ import dataclasses
 import re
 
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS
-from midas_depth_ros.geometry import MetricOptions, ObstacleOptions
+from midas_depth_ros.geometry import TURNS, MetricOptions, ObstacleOptions
 from midas_depth_ros.images.bit_depth import bit_depth_fault
 from midas_depth_ros.images.errors import shown
 from midas_depth_ros.nodes.cpu_budget import check_cpus
@@ -25,6 +25,8 @@ from midas_depth_ros.nodes.metric_settings import (
 )
 
 NAN = float('nan')
+AS_FOR_ALL = -1
+ROLLED = 'a camera that is mounted upside down or on its side: rotate'
 
 
 # ROS names a topic in 247 letters at most: 100 leave room for a namespace and the longest output.
@@ -78,6 +80,18 @@ def check_body_frame(name: str) -> str:
     return check_frame_id(name) if name else 'is empty: name the frame that the scan shall be in'
 
 
+def check_turn(degrees: int) -> str:
+    """Pictures are turned by quarters."""
+    if degrees in TURNS:
+        return ''
+    return f'{degrees} is not one of {", ".join(map(str, TURNS))}: degrees, clockwise'
+
+
+def check_own_turn(degrees: int) -> str:
+    """Likewise, or as for all."""
+    return '' if degrees == AS_FOR_ALL else check_turn(degrees)
+
+
 def check_topic(name: str) -> str:
     """A name that ROS takes for a topic, relative or absolute; '' is none at all."""
     if name and not re.fullmatch(rf'(~/|/)?{TOKEN}(/{TOKEN})*', name):
@@ -92,7 +106,7 @@ def check_topic(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class MountParameters:
-    """How one camera of several is mounted: `mounts.<camera>.*`. NaN and '' = as for all."""
+    """How one camera of several is mounted: `mounts.<camera>.*`. NaN, '' and -1 = as for all."""
 
     camera_height: float = parameter(
         NAN, 'camera_height of this camera.', unit='m', minimum=0.01, maximum=100.0, live=True
@@ -101,7 +115,21 @@ class MountParameters:
         NAN, 'camera_pitch of this camera.', unit='rad', minimum=-1.3, maximum=1.3, live=True
     )
     camera_roll: float = parameter(
-        NAN, 'camera_roll of this camera.', unit='rad', minimum=-1.3, maximum=1.3, live=True
+        NAN,
+        'camera_roll of this camera.',
+        unit='rad',
+        minimum=-1.3,
+        maximum=1.3,
+        live=True,
+        beyond=ROLLED,
+    )
+    rotate: int = parameter(
+        AS_FOR_ALL,
+        'rotate of this camera; -1 = as for all.',
+        unit='degrees',
+        minimum=AS_FOR_ALL,
+        maximum=270,
+        check=check_own_turn,
     )
     camera_yaw: float = parameter(
         0.0,
@@ -242,11 +270,23 @@ class DepthNodeSettings:
     )
     camera_roll: float = parameter(
         0.0,
-        'How far the camera is rolled to the right.',
+        'How far the camera is rolled to the right; of one mounted upside down or on its side, '
+        'what is left after rotate.',
         unit='rad',
         minimum=-1.3,
         maximum=1.3,
         live=True,
+        beyond=ROLLED,
+    )
+    rotate: int = parameter(
+        0,
+        'How far the pictures are turned clockwise before they are looked at: 0, 90, 180 (a camera '
+        'that is mounted upside down) or 270. camera_info and horizontal_fov are those of the '
+        'pictures as they come, camera_pitch and camera_roll of the turned ones.',
+        unit='degrees',
+        minimum=0,
+        maximum=270,
+        check=check_turn,
     )
     mount_from_tf: bool = parameter(
         False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rclpy.time import Time
 
-from midas_depth_ros.geometry import CameraMount, MountError, Refusal
+from midas_depth_ros.geometry import CameraMount, MountError, Refusal, turned_axes
 from midas_depth_ros.nodes.messages import stamp_ns
 from midas_depth_ros.nodes.scheduling import NANOSECONDS
 
@@ -39,10 +39,14 @@ class TfMount:
         self._listener.unregister()
         self._listener = None
 
-    def mount(self, optical_frame: str, body_frame: str, stamp: int) -> CameraMount | Refusal:
+    def mount(
+        self, optical_frame: str, body_frame: str, stamp: int, rotate: int = 0
+    ) -> CameraMount | Refusal:
         """The mount of a camera at a stamp (ns), or why there is none.
 
-        Where TF has nothing for that moment, what is newest will do if it is near.
+        rotate: by how many degrees its pictures are turned. TF tells of the camera as it is, the
+        mount is that of the turned pictures. Where TF has nothing for that moment, what is newest
+        will do if it is near.
         """
         try:
             found = self._at(optical_frame, body_frame, stamp)
@@ -57,7 +61,8 @@ class TfMount:
                 'seen from above: name a frame below the lens, or distances would begin elsewhere'
             )
         try:
-            return CameraMount.from_axes(rotation_matrix(found.rotation), found.translation.z)
+            axes = turned_axes(rotation_matrix(found.rotation), rotate)
+            return CameraMount.from_axes(axes, found.translation.z)
         except MountError as error:
             return Refusal(str(error))
 

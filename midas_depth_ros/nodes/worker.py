@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.geometry import turned
 from midas_depth_ros.images import (
     BitDepth,
     Freeze,
@@ -61,11 +62,15 @@ class Camera:
         """Whether anybody wants anything of this camera."""
         return self.output.wanted() or self.metric.wanted() or self.calibration.running
 
+    def measures(self, settings: DepthNodeSettings) -> bool:
+        """Whether anybody wants metres of this camera."""
+        in_metres = settings.heatmap.mode == 'metric' and self.output.heatmap_wanted
+        return self.metric.wanted() or in_metres or self.calibration.running
+
     def publish(self, view: FrameView) -> None:
         """Make and publish what is wanted of a frame."""
         metric = None
-        in_metres = view.settings.heatmap.mode == 'metric' and self.output.heatmap_wanted
-        if self.metric.wanted() or in_metres or self.calibration.running:
+        if self.measures(view.settings):
             metric = self.metric.update(view)
         if metric is not None:
             self.metric.publish(view, metric)
@@ -138,14 +143,19 @@ class Worker:
             camera.bit_depth.reset()
         rgb = decode(frame.message, settings.max_pixels, bit_depth=camera.bit_depth)
         self._report_bit_depth(camera)
+        model = camera.input.model_for(rgb.shape[1], rgb.shape[0])
+        rotate = camera.mounting.rotate
+        model = None if model is None else model.turned(rotate)
+        rgb = turned(rgb, rotate)
         started = time.monotonic()
         answer = self._estimator.infer(rgb)
         inference_s = time.monotonic() - started
         verdict = self._verdict(rgb, frame, camera, settings)
         inverse_depth = verdict.hidden(answer)
-        model = camera.input.model_for(rgb.shape[1], rgb.shape[0])
         grid = camera.grids.of(model, inverse_depth.shape)
-        view = FrameView(frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings)
+        view = FrameView(
+            frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate
+        )
         camera.publish(view)
         camera.statistics.processed(
             latency_s=time.monotonic() - frame.received_s,

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, File, Path, Query, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 
+from midas_depth_ros.geometry import TURNS
 from midas_depth_ros.views import COLORMAPS, HeatmapOptions
 from midas_depth_ros.views.options import BOUNDS, MAPPINGS
 from midas_depth_ros.web.addresses import client_of
@@ -29,6 +30,8 @@ DEFAULTS = HeatmapOptions()
 
 Colormap = enum.Enum('Colormap', {name: name for name in COLORMAPS})  # type: ignore[misc]
 Mapping = enum.Enum('Mapping', {name: name for name in MAPPINGS})  # type: ignore[misc]
+Turn = enum.Enum('Turn', {f'by_{turn}': str(turn) for turn in TURNS})  # type: ignore[misc]
+NO_TURN = Turn('0')
 COLOURS, SPREAD = Colormap(DEFAULTS.colormap), Mapping(DEFAULTS.mapping)
 
 
@@ -95,7 +98,7 @@ RESULT_SCHEMA: dict[str, Any] = {
         'cached',
     ],
     'properties': {
-        'id': {'type': 'string', 'description': 'SHA-256 of the file.'},
+        'id': {'type': 'string', 'description': 'SHA-256 of the file (and of how it was turned).'},
         'width': {'type': 'integer'},
         'height': {'type': 'integer'},
         'shown_width': {'type': 'integer', 'description': 'Of the views and of depth.npy.'},
@@ -162,6 +165,7 @@ def picture_router(
         ],
         options: Options,
         view_name: Annotated[View, Query(alias='view')] = View.heatmap,
+        rotate: Annotated[Turn, Query(description='Turned clockwise first [degrees].')] = NO_TURN,
     ) -> Response:
         wanted = preferred(request.headers.get('accept', ''), (PNG, JSON))
         if not wanted:
@@ -173,7 +177,7 @@ def picture_router(
         data = await image.read()
 
         def work() -> tuple[Prediction, bool, bytes]:
-            prediction, cached = pictures.predict(data)
+            prediction, cached = pictures.predict(data, int(rotate.value))
             made = png(view(prediction, view_name.value, options)) if wanted == PNG else b''
             return prediction, cached, made
 

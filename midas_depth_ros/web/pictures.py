@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.geometry import LEAST_SEEN_OF_PICTURE, Closeness, closeness
+from midas_depth_ros.geometry import LEAST_SEEN_OF_PICTURE, Closeness, closeness, turned
 from midas_depth_ros.images import Verdict, decode_compressed, judge_picture
 from midas_depth_ros.images.compressed import (
     READERS,
@@ -72,9 +72,9 @@ FASTEST_PNG = 1  # compression level: three times as fast as the default for a t
 class Prediction:
     """What is kept of one picture.
 
-    size: (width, height) as it was sent; rgb: (H, W, 3) uint8, reduced; answer: (h, w) float32,
-    what the network says; inverse_depth: the same with NaN where the picture says nothing. blind:
-    why it, or a part of it, does not, else ''.
+    size: (width, height) as it was sent, but turned; rgb: (H, W, 3) uint8, reduced; answer: (h, w)
+    float32, what the network says; inverse_depth: the same with NaN where the picture says nothing.
+    blind: why it, or a part of it, does not, else ''.
     """
 
     identifier: str
@@ -115,16 +115,22 @@ class PictureDepth:
                 self._kept.move_to_end(identifier)
             return self._kept.get(identifier)
 
-    def predict(self, data: bytes) -> tuple[Prediction, bool]:
+    def predict(self, data: bytes, rotate: int = 0) -> tuple[Prediction, bool]:
         """The prediction of a JPEG, PNG or WebP file, and whether it was in the cache.
+
+        rotate: by how many degrees the picture is turned clockwise first: 0, 90, 180 or 270.
 
         Raises Refused or ImageError for what is no such picture, DepthError without a model.
         """
         identifier = hashlib.sha256(data).hexdigest()
+        if rotate:
+            identifier = hashlib.sha256(f'{identifier} turned by {rotate}'.encode()).hexdigest()
         known = self.find(identifier)
         if known is not None:
             return known, True
         rgb, size = decode(data, self._limits)
+        rgb = turned(rgb, rotate)
+        size = size[::-1] if rotate in (90, 270) else size
         with self._estimating() as estimator:
             started = time.perf_counter()
             answer = estimator.infer(rgb)

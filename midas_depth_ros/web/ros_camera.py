@@ -6,6 +6,7 @@ little more than the frames that are shown.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 import types
@@ -21,6 +22,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
+from midas_depth_ros.geometry import turned
 from midas_depth_ros.images import (
     BitDepth,
     decode_compressed,
@@ -32,6 +34,7 @@ from midas_depth_ros.images import (
 )
 from midas_depth_ros.images.compressed import Format
 from midas_depth_ros.images.containers import TIFF, container_of
+from midas_depth_ros.nodes import quality_of_service as qos
 from midas_depth_ros.web.faults import Faults
 from midas_depth_ros.web.feed import Feed, Picture
 from midas_depth_ros.web.limits import Limits
@@ -63,16 +66,25 @@ READINGS: tuple[tuple[str, type, Callable[[Any], Any]], ...] = (
 SHOWN = Limits(kept_side=SHOWN_SIDE)
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where a camera's pictures come from, '' = nowhere, and how they are turned for the eye."""
+
+    topic: str = ''
+    is_compressed: bool = False
+    rotate: int = 0
+
+
 class CameraWatch:
-    """The subscriptions of one camera; `topic` is where its pictures come from, '' = nowhere.
+    """The subscriptions of one camera, whose pictures come from `source`.
 
     Raises ValueError, after undoing what it had begun, where one of them cannot be had.
     """
 
     def __init__(
-        self, node: Node, feed: Feed, faults: Faults, name: str, prefix: str, topic: str
+        self, node: Node, feed: Feed, faults: Faults, name: str, prefix: str, source: Source
     ) -> None:
-        self.topic = topic
+        self.source = source
         self._node, self._feed, self._faults, self._name = node, feed, faults, name
         self._subscriptions: list[Any] = []
         self._rhythms: dict[str, Rhythm] = {}
@@ -85,7 +97,7 @@ class CameraWatch:
     def close(self) -> None:
         """Unsubscribe and forget."""
         for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+            qos.unsubscribe(self._node, subscription)
         self._subscriptions = []
         for reading, _, _ in READINGS:
             self._feed.forget(f'{reading}/{self._name}')
@@ -93,10 +105,10 @@ class CameraWatch:
             self._feed.drop(f'{self._name}/{stream}')
 
     def _subscribe(self, prefix: str) -> None:
-        self._add_stream('heatmap', CompressedImage, f'{prefix}/heatmap/image/compressed')
-        if self.topic:
-            kind = CompressedImage if self.topic.endswith('/compressed') else Image
-            self._add_stream('picture', kind, self.topic)
+        heatmap = Source(f'{prefix}/heatmap/image/compressed', is_compressed=True)
+        self._add_stream('heatmap', heatmap)  # it is upright already
+        if self.source.topic:
+            self._add_stream('picture', self.source)
         for reading, kind, facts_of in READINGS:
             self._feed.tell(f'{reading}/{self._name}', None)
             self._add_reading(reading, kind, f'{prefix}/{reading}', facts_of)
@@ -105,17 +117,20 @@ class CameraWatch:
         made = listen(self._node, kind, topic, callback, NEWEST, self._faults, **how)
         self._subscriptions.append(made)
 
-    def _add_stream(self, stream: str, kind: type, topic: str) -> None:
-        to_jpeg: Callable[[Any], bytes] = compressed_to_jpeg
+    def _add_stream(self, stream: str, source: Source) -> None:
+        kind = CompressedImage if source.is_compressed else Image
+        to_jpeg: Callable[[Any], bytes] = functools.partial(
+            compressed_to_jpeg, rotate=source.rotate
+        )
         if kind is Image:  # guessed from all that came, brightness does not flicker
-            to_jpeg = functools.partial(raw_to_jpeg, bit_depth=BitDepth())
+            to_jpeg = functools.partial(raw_to_jpeg, bit_depth=BitDepth(), rotate=source.rotate)
 
         def on_picture(message: Any) -> None:
             lifetime_s = self._lifetime_s(stream)
             picture = Picture(lambda: to_jpeg(message), lifetime_s, self._faults, self._feed.clock)
             self._feed.put(f'{self._name}/{stream}', picture)
 
-        self._add(kind, topic, on_picture, serialised=True)
+        self._add(kind, source.topic, on_picture, serialised=True)
 
     def _add_reading(
         self, reading: str, kind: type, topic: str, facts_of: Callable[[Any], Any]
@@ -132,16 +147,19 @@ class CameraWatch:
         return rhythm.lifetime_s(time.monotonic())
 
 
-def raw_to_jpeg(came: Any, bit_depth: BitDepth | None = None) -> bytes:
-    """The JPEG of a sensor_msgs/Image, serialised or not. Raises ImageError and rmw's own."""
+def raw_to_jpeg(came: Any, bit_depth: BitDepth | None = None, rotate: int = 0) -> bytes:
+    """The JPEG of a sensor_msgs/Image, serialised or not, turned clockwise by `rotate` degrees.
+
+    Raises ImageError and rmw's own.
+    """
     message = came
     if isinstance(came, bytes):
         message = read_image(came) if is_plain_cdr(came) else deserialize_message(came, Image)
-    return shown_jpeg(decode_image(message, SHOWN.pixels, bit_depth=bit_depth))
+    return shown_jpeg(turned(decode_image(message, SHOWN.pixels, bit_depth=bit_depth), rotate))
 
 
-def compressed_to_jpeg(came: Any) -> bytes:
-    """The picture of a CompressedImage as it came, or a smaller JPEG of one that is large.
+def compressed_to_jpeg(came: Any, rotate: int = 0) -> bytes:
+    """The picture of a CompressedImage as it came, or another JPEG of one that is large or turned.
 
     Raises ImageError, Refused and rmw's own.
     """
@@ -155,10 +173,11 @@ def compressed_to_jpeg(came: Any) -> bytes:
     check_cost(container, data, width, height, SHOWN)
     is_mosaic = isinstance(message.format, str) and Format.of(message.format).mosaic is not None
     if is_mosaic or container is TIFF:  # which no browser shows in its colours
-        return shown_jpeg(decode_compressed(message, SHOWN.pixels))
-    if len(data) <= SHOWN_BYTES and 0 < width * height <= SHOWN_PIXELS:
+        return shown_jpeg(turned(decode_compressed(message, SHOWN.pixels), rotate))
+    if not rotate and len(data) <= SHOWN_BYTES and 0 < width * height <= SHOWN_PIXELS:
         return data
-    return shown_jpeg(decode_smaller(types.SimpleNamespace(format='', data=data), SHOWN))
+    smaller = decode_smaller(types.SimpleNamespace(format='', data=data), SHOWN)
+    return shown_jpeg(turned(smaller, rotate))
 
 
 def shown_jpeg(rgb: NDArray[np.uint8]) -> bytes:

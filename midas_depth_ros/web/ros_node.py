@@ -22,16 +22,20 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_parameter_events
+from sensor_msgs.msg import CompressedImage
 
+from midas_depth_ros.geometry import TURNS
+from midas_depth_ros.nodes.quality_of_service import type_name
 from midas_depth_ros.nodes.settings import check_camera_names
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.faults import Faults
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.ros_boundary import LONGEST_NAME, is_topic_name, listen
-from midas_depth_ros.web.ros_camera import CameraWatch
+from midas_depth_ros.web.ros_camera import CameraWatch, Source
 from midas_depth_ros.web.ros_facts import Rhythm, status_facts, statuses_of
 from midas_depth_ros.web.ros_parameters import ParameterClients
 
+COMPRESSED = type_name(CompressedImage)
 TICK_S = 0.5
 LINGER_S = 3.0  # subscriptions outlive the last browser: a page that is loaded anew finds them
 # For so long a node counts as there after it was heard: by its diagnostics, or, where they come
@@ -66,9 +70,9 @@ class DashboardNode(Node):
                 f'{depth_node!r} cannot be the name of a node: give that of depth_node'
             )
         self._cameras: dict[str, CameraWatch] = {}
-        self._topics: dict[str, str] = {}
-        self._ever: set[tuple[str, str]] = set()  # cameras that were watched, with their topics
-        self._refused: set[tuple[str, str]] = set()  # those that cannot be
+        self._sources: dict[str, Source] = {}
+        self._ever: set[tuple[str, Source]] = set()  # cameras that were watched, with their topics
+        self._refused: set[tuple[str, Source]] = set()  # those that cannot be
         self._rhythm = Rhythm(DIAGNOSTICS_S, MOST_DIAGNOSTICS_S)
         self._diagnosed: tuple[Any, Any] = (None, None)  # the model's facts and the cameras'
         self._diagnosed_until_s = self._present_until_s = -math.inf
@@ -165,7 +169,7 @@ class DashboardNode(Node):
         self._diagnosed = model, {name: cameras[name] for name in sound}
         self._alive_s = now_s
         self._tell_diagnosed(now_s)
-        self._topics = {name: self._topic_of(cameras[name]) for name in sound}
+        self._sources = {name: self._source_of(cameras[name]) for name in sound}
 
     def _tell_diagnosed(self, now_s: float) -> None:
         """Tell what diagnostics said, by a sign of life of now."""
@@ -193,13 +197,17 @@ class DashboardNode(Node):
     def _on_life(self) -> None:
         self._alive_s = time.monotonic()
 
-    def _topic_of(self, facts: dict[str, Any]) -> str:
+    def _source_of(self, facts: dict[str, Any]) -> Source:
         """Where the pictures of a camera come from, as far as that can be subscribed to."""
-        topic = str(facts['values'].get('topic', ''))
+        values = facts['values']
+        topic = str(values.get('topic', ''))
         if topic and not is_topic_name(topic):
             self._faults.count('diagnostics', f'{topic!r} cannot be a topic')
-            return ''
-        return topic
+            return Source()
+        kind = values.get('topic type', '')
+        is_compressed = kind == COMPRESSED if kind else topic.endswith('/compressed')
+        turn = values.get('rotate [degrees]', '')
+        return Source(topic, is_compressed, int(turn) if turn in map(str, TURNS) else 0)
 
     def _tick(self) -> None:
         with self._faults.around('whether the depth node answers'):
@@ -210,7 +218,7 @@ class DashboardNode(Node):
     def _follow(self) -> None:
         """Bring what is subscribed to in line with who is there and who looks."""
         if not self._present():
-            self._topics = {}
+            self._sources = {}
         now_s = time.monotonic()
         if self._feed.viewers:
             self._unwatched_since_s = None
@@ -219,33 +227,33 @@ class DashboardNode(Node):
         since_s = self._unwatched_since_s
         if since_s is not None and now_s - since_s > LINGER_S:
             self._watch({})
-        elif since_s is None and self._topics:
-            self._watch(self._topics)
+        elif since_s is None and self._sources:
+            self._watch(self._sources)
 
     def _present(self) -> bool:
         """Whether the node was heard of lately, by its own rhythm."""
         return time.monotonic() < self._present_until_s
 
-    def _watch(self, topics: dict[str, str]) -> None:
-        """Subscribe to the outputs of these cameras (name: image topic), and to no others."""
+    def _watch(self, sources: dict[str, Source]) -> None:
+        """Subscribe to the outputs of these cameras, and to no others."""
         for name, watch in list(self._cameras.items()):
-            if topics.get(name) != watch.topic:
+            if sources.get(name) != watch.source:
                 watch.close()
                 del self._cameras[name]
-        for name, topic in topics.items():
-            if name not in self._cameras and (name, topic) not in self._refused:
-                self._watch_camera(name, topic)
+        for name, source in sources.items():
+            if name not in self._cameras and (name, source) not in self._refused:
+                self._watch_camera(name, source)
 
-    def _watch_camera(self, name: str, topic: str) -> None:
-        if (name, topic) not in self._ever and len(self._ever) >= MOST_WATCHES:
+    def _watch_camera(self, name: str, source: Source) -> None:
+        if (name, source) not in self._ever and len(self._ever) >= MOST_WATCHES:
             self._faults.count('a camera', 'there were too many: start the dashboard anew')
             return
-        self._ever.add((name, topic))
+        self._ever.add((name, source))
         prefix = f'{self._full_name.rpartition("/")[0]}/{name}'
         try:
-            watch = CameraWatch(self, self._feed, self._faults, name, prefix, topic)
+            watch = CameraWatch(self, self._feed, self._faults, name, prefix, source)
         except ValueError as error:
-            self._refused.add((name, topic))
+            self._refused.add((name, source))
             self._faults.count('a camera', error)
         else:
             self._cameras[name] = watch

@@ -16,7 +16,7 @@ import yaml
 
 pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS)')
 
-from midas_depth_ros.geometry import CameraMount
+from midas_depth_ros.geometry import CameraMount, turned_axes
 from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
 from midas_depth_ros.nodes.launch_arguments import ARGUMENTS
 from midas_depth_ros.nodes.mounting import mount_of
@@ -290,29 +290,39 @@ def test_dashboard_listens_where_it_is_told(launcher, name, arguments):
     assert launched.calls['dashboard'][:4] == ['--host', '0.0.0.0', '--port', '9000']
 
 
-@pytest.mark.parametrize('pitch', [-0.2, 0.0, 0.25])
-def test_static_transform_says_where_the_camera_is(launcher, pitch):
+@pytest.mark.parametrize(('pitch', 'rotate'), [(-0.2, 0), (0.0, 180), (0.25, 90)])
+def test_static_transform_says_where_the_camera_is(launcher, pitch, rotate):
     launched = launcher.launch(
         'midas_depth',
         optical_frame='eye',
         body_frame='floor',
         camera_height='0.3',
         camera_pitch=str(pitch),
+        rotate=str(rotate),
     )
     words = launched.calls['static_transform_publisher']
     words = words[: words.index('--ros-args')] if '--ros-args' in words else words
     said = dict(zip(words[::2], words[1::2], strict=True))
     assert (said['--frame-id'], said['--child-frame-id']) == ('floor', 'eye')
     assert float(said['--z']) == 0.3
-    assert set(said) == {'--z', '--roll', '--yaw', '--frame-id', '--child-frame-id'}
-    # Fixed axes, as URDF and tf2 have it: first about x, then about z.
-    turned = about_z(float(said['--yaw'])) @ about_x(float(said['--roll']))
-    np.testing.assert_allclose(turned, CameraMount(0.3, pitch).body_axes(), atol=1e-12)
+    angles = ('--roll', '--pitch', '--yaw')
+    assert set(said) == {'--z', *angles, '--frame-id', '--child-frame-id'}
+    roll, tilt, yaw = (float(said[name]) for name in angles)
+    # Fixed axes, as URDF and tf2 have it: first about x, then about y, then about z.
+    frame = about_z(yaw) @ about_y(tilt) @ about_x(roll)
+    # It is the camera's own frame: by the turned pictures the mount is as it was given.
+    upright = turned_axes(frame, rotate)
+    np.testing.assert_allclose(upright, CameraMount(0.3, pitch).body_axes(), atol=1e-12)
 
 
 def about_x(angle: float) -> np.ndarray:
     c, s = math.cos(angle), math.sin(angle)
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+
+
+def about_y(angle: float) -> np.ndarray:
+    c, s = math.cos(angle), math.sin(angle)
+    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
 
 
 def about_z(angle: float) -> np.ndarray:

@@ -324,7 +324,8 @@ def test_who_else_sends_cmd_vel_is_named(ros, start):
     traffic = Traffic(ros)
     traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
     traffic.wait_speed(0.3)
-    assert diagnostics(ros, 'avoidance', lambda s: True).level == DiagnosticStatus.OK
+    first = diagnostics(ros, 'avoidance', lambda s: True)
+    assert first.level == DiagnosticStatus.OK, first.message
     other = ros.make_node('joystick')
     other.create_publisher(Twist, 'cmd_vel', 1)
     found = diagnostics(ros, 'avoidance', lambda s: s.level == DiagnosticStatus.WARN)

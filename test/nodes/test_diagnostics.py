@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from midas_depth_ros.control import Decision, State
+from midas_depth_ros.geometry import MetricDepth
+from midas_depth_ros.nodes.avoidance_report import Input, avoidance_status
 from midas_depth_ros.nodes.diagnostics import (
     CameraReport,
     ModelReport,
     camera_status,
     model_status,
 )
+from midas_depth_ros.nodes.metric_output import scale_words
 from midas_depth_ros.nodes.statistics import CameraStatistics
 
 CAMERA = CameraReport(
@@ -96,7 +101,7 @@ def test_a_silent_camera_is_an_error_with_the_publishers_and_their_qos(statistic
     status = camera_status(report, statistics)
     assert status.level == DiagnosticStatus.ERROR
     assert status.message == (
-        'no images on /front/image_raw for 12 s (publishers: 2, incompatible QoS: 1)'
+        'no images on /front/image_raw for 12 s (publishers: 2, incompatible: 1)'
         '; driver: ERROR: Best effort publisher'
     )
 
@@ -185,3 +190,38 @@ def test_messages_that_were_refused_lately_are_a_warning_of_the_node():
     status = model_status(dataclasses.replace(MODEL, refused=refused, refused_lately=refused))
     assert status.level == DiagnosticStatus.WARN
     assert refused in status.message
+
+
+def test_what_was_thought_of_a_picture_is_not_said_of_one_that_nobody_looks_at(statistics):
+    statistics.judged('dark', '')
+    assert camera_status(CAMERA, statistics).level == DiagnosticStatus.ERROR
+    idle = camera_status(dataclasses.replace(CAMERA, wanted=False), statistics)
+    assert (idle.level, 'idle' in idle.message) == (DiagnosticStatus.OK, True)
+    assert values(idle)['picture'] == 'not looked at'
+
+
+def test_metres_that_are_asked_for_and_not_given_are_a_warning_beside_other_troubles(statistics):
+    report = dataclasses.replace(CAMERA, no_metres='no camera_info yet, so no metres')
+    status = camera_status(report, statistics)
+    assert (status.level, status.message) == (DiagnosticStatus.WARN, report.no_metres)
+    status = camera_status(dataclasses.replace(report, stamps='stamps stand still'), statistics)
+    assert status.message == 'stamps stand still; no camera_info yet, so no metres'
+    idle = camera_status(dataclasses.replace(report, wanted=False), statistics)
+    assert idle.level == DiagnosticStatus.WARN, 'before somebody relies on them'
+
+
+def test_by_which_clock_a_topic_is_judged_is_not_said_of_one_that_fell_silent():
+    entry = Input('/scan', by_receipt='has stamps of another clock', used_s=100.0)
+    decision = Decision(0.0, 0.0, State.NO_COMMAND, 'nobody commands', 'none', silent=True)
+    for steady_s, said in ((101.0, True), (110.0, False)):
+        status = avoidance_status('avoidance_node', decision, {'scan': entry}, steady_s=steady_s)
+        assert ('judged by receipt' in status.message) == said
+        assert bool(values(status)['scan judged by receipt']) == said
+
+
+def test_the_state_of_a_scale_that_nobody_asks_for_is_not_told():
+    output = types.SimpleNamespace(
+        metric=MetricDepth(), refused='no floor in view', view_begins_m=float('nan')
+    )
+    assert scale_words(output)['scale'] == 'none: no floor in view'
+    assert scale_words(output, wanted=False) == {'scale': 'not computed: nobody asks for metres'}

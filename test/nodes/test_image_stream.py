@@ -14,6 +14,7 @@ import bags
 import cv2
 import numpy as np
 import pytest
+from rcl_interfaces.msg import Log
 from ros_helpers import Ros
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -243,7 +244,10 @@ def test_calibration_file_is_scaled_to_the_picture(ros: Ros, folder: Path, tmp_p
     assert list(infos[0].d) == [0.1, -0.2, 0.001, 0.002, 0.3]
 
 
-def test_calibration_of_another_aspect_is_left_out(ros: Ros, tmp_path: Path, folder: Path) -> None:
+def test_calibration_of_another_aspect_is_left_out(
+    ros: Ros, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_stream, 'FAULT_LOG_PERIOD_S', 0.0)
     calibration = tmp_path / 'camera.yaml'
     calibration.write_text(
         'image_width: 64\nimage_height: 36\n'
@@ -252,9 +256,14 @@ def test_calibration_of_another_aspect_is_left_out(ros: Ros, tmp_path: Path, fol
     )
     images = ros.collect(Image, '/camera/image_raw')
     infos = ros.collect(CameraInfo, '/camera/camera_info')
+    said = ros.collect(Log, '/rosout')
     assert ended(ros, play(ros, folder, calibration=str(calibration), start_delay=0.2)) == 0
     ros.spin_until(lambda: len(images) == 5, what='the pictures all the same')
     assert infos == []
+    ros.spin_until(lambda: any('has ended' in log.msg for log in said), what='the last of the log')
+    complaints = [log.msg for log in said if 'goes without camera_info' in log.msg]
+    assert len(complaints) == 1, 'said once for all of them'
+    assert 'another aspect' in complaints[0]
 
 
 def test_without_calibration_there_is_no_camera_info_topic(ros: Ros, folder: Path) -> None:

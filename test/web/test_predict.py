@@ -28,6 +28,7 @@ from web_pictures import (
 )
 
 from midas_depth_ros.depth import DepthError, load_estimator
+from midas_depth_ros.geometry import turned
 from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
 from midas_depth_ros.web import pictures
 from midas_depth_ros.web.limits import Limits
@@ -432,3 +433,20 @@ def test_of_a_picture_that_is_covered_in_part_that_part_is_unknown(make_client):
     assert 'of the picture says nothing' in answer['blind']
     assert answer['closeness']['left'] is None
     assert answer['closeness']['right'] is not None
+
+
+def test_a_picture_of_a_camera_on_its_head_is_turned_first(client, estimator):
+    upright = send(client, headers=JSON).json()
+    for rotate in (90, 180, 270):
+        mounted = png_file(turned(PICTURE, -rotate % 360))
+        found = send(client, mounted, headers=JSON, query=f'?rotate={rotate}').json()
+        assert not found['cached']
+        for name in ('width', 'height', 'closeness'):
+            assert found[name] == upright[name], name
+        shown = client.get(found['links']['picture'])
+        np.testing.assert_array_equal(decoded(shown.content), PICTURE)
+        # The same file unturned is another picture.
+        assert send(client, mounted, headers=JSON).json()['id'] != found['id']
+        assert send(client, mounted, headers=JSON, query=f'?rotate={rotate}').json()['cached']
+    for bad in ('45', '360', '-90', 'x'):
+        assert send(client, query=f'?rotate={bad}').status_code == 422

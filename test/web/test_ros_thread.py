@@ -14,6 +14,7 @@ from PIL import Image as PillowImage
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 from starlette.testclient import TestClient
 
+from midas_depth_ros.geometry import turned
 from midas_depth_ros.nodes.declarations import specs_for
 from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.messages import image_message, jpeg_message
@@ -44,10 +45,13 @@ def dashboard(ros, feed):
 
 @pytest.fixture
 def start(ros):
-    def make(**parameters):
+    def make(cli_args=None, **parameters):
         parameters = {'diagnostics_rate': 10.0, 'max_rate': 0.0, **parameters}
         return ros.make_node(
-            DepthNode, lambda settings: BrightnessEstimator(), parameters=parameters
+            DepthNode,
+            lambda settings: BrightnessEstimator(),
+            parameters=parameters,
+            cli_args=cli_args,
         )
 
     return make
@@ -217,6 +221,35 @@ def test_pictures_and_heatmaps_come_while_somebody_looks(
     assert (np.abs(seen[:, 8:24].astype(int) - (250, 10, 10)) < 30).all()
     assert shown(feed, 'camera/heatmap').shape == (48, 64, 3)
     assert len(feed.facts()['closeness/camera']) == 3
+
+
+@pytest.mark.parametrize(('transport', 'rotate'), [('raw', 180), ('compressed', 90)])
+def test_what_a_camera_on_its_head_sends_is_shown_upright(
+    ros, feed, dashboard, start, viewer, transport, rotate
+):
+    """By topics whose names say nothing of their types."""
+    kind, name = (
+        (Image, 'image_raw') if transport == 'raw' else (CompressedImage, 'image_raw/compressed')
+    )
+    topic = '/eye/compressed' if transport == 'raw' else '/eye/small'
+    remap = ['--ros-args', '-r', f'camera/{name}:={topic}']
+    start(transport=transport, rotate=rotate, cli_args=remap)
+    colourful = np.zeros((48, 64, 3), np.uint8)
+    colourful[:, :32] = (250, 10, 10)
+    sent = turned(colourful, -rotate % 360)
+
+    def make(second: int):
+        if transport == 'raw':
+            return image_message(sent, header(second))
+        return jpeg_message(sent, header(second), 95)
+
+    publisher = ros.publisher(kind, topic)
+    wanted = {'camera/picture', 'camera/heatmap'}
+    send_until(ros, publisher, make, lambda: wanted <= {*feed.pictures()})
+    seen = shown(feed, 'camera/picture')
+    assert seen.shape == (48, 64, 3)
+    assert (np.abs(seen[:, 8:24].astype(int) - (250, 10, 10)) < 30).all()
+    assert shown(feed, 'camera/heatmap').shape == (48, 64, 3)
 
 
 def test_readings_that_fall_silent_are_unknown(ros, feed, dashboard, start, viewer):
