@@ -187,7 +187,7 @@ class ParameterClients:
 
 def kind_of(descriptor: ParameterDescriptor) -> str:
     """bool, int, double or string; '' where the descriptor does not say."""
-    # People may write 5 for 5.0, so depth_node types its doubles dynamically.
+    # A node that lets people write 5 for 5.0 may type its doubles dynamically.
     if descriptor.dynamic_typing or descriptor.floating_point_range:
         return 'double'
     return KINDS.get(descriptor.type, '')
@@ -217,7 +217,7 @@ def parameter_facts(
     ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
     low = ranges[0].from_value if ranges else None
     high = ranges[0].to_value if ranges else None
-    constraints = descriptor.additional_constraints
+    constraints = descriptor.additional_constraints.partition(';')[0]
     named = constraints.startswith(CHOICES)
     return {
         'name': control.name,

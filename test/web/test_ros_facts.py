@@ -222,6 +222,8 @@ def test_what_the_page_needs_of_a_parameter():
     chosen = ParameterDescriptor(additional_constraints='one of: raw, compressed')
     text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='raw')
     assert parameter_facts(control, chosen, text)['choices'] == ['raw', 'compressed']
+    chosen.additional_constraints += '; live'
+    assert parameter_facts(control, chosen, text)['choices'] == ['raw', 'compressed']
 
 
 def test_every_control_is_a_live_parameter_of_depth_node():
