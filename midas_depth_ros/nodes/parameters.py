@@ -121,12 +121,12 @@ class ParameterServer(Generic[Settings]):
             if name in added
         }
         faults = [text for name, value in values.items() if (text := added[name].fault(value))]
-        if not faults:
-            before = {name: value_of(self._current, name) for name in self._specs}
-            settings = build(self._class, {**before, **values})
-            faults = [text for text in [conflict_of(settings)] if text]
         if faults:
             raise ValueError('; '.join(faults))
+        before = {name: value_of(self._current, name) for name in self._specs}
+        settings = build(self._class, {**before, **values})
+        if conflict := conflict_of(settings):
+            raise ValueError(conflict)
         for name, spec in added.items():
             # Whatever was given is in the value already, and in the right type.
             descriptor = descriptor_of(spec, self._read_when_fixed())
