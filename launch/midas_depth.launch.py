@@ -5,8 +5,12 @@
         avoidance:=true dashboard:=true
 
 Parameters come from `params_file`; an argument that is given overrides the file, one that is not
-leaves it alone. depth_node is a lifecycle node that brings itself up (parameter `autostart`), so
-that a plain Node action does; with autostart:=false a lifecycle manager can take over.
+leaves it alone. What a parent sets by SetParameter is stronger than our default file and weaker
+than a params_file of one's own. depth_node is a lifecycle node that brings itself up (parameter
+`autostart`), so that a plain Node action does; with autostart:=false a lifecycle manager can take
+over (nav2's needs bond_timeout: 0.0, see config/nav2_example.yaml).
+
+All that is started ends with the launch, also where that is killed or fails.
 
 Scan and proximity are in `body_frame`: on the floor below the lens. Where the robot's own base
 frame is elsewhere, name another one (body_frame:=camera_floor) and say where it lies, in the URDF

@@ -231,8 +231,10 @@ class DepthNode(LifecycleNode):
 
     def _way_back(self) -> str:
         """The transitions that lead to where every parameter may be changed."""
-        first = 'deactivate the node, then clean up' if self._phase == 'active' else 'clean up'
-        return f'{first} (ros2 lifecycle set {self.get_fully_qualified_name()} ...)'
+        active = self._phase == 'active'
+        words = 'deactivate the node, then clean up' if active else 'clean up the node first'
+        command = f'ros2 lifecycle set {self.get_fully_qualified_name()}'
+        return f'{words}: {command} {"deactivate" if active else "cleanup"}'
 
     def _start(self) -> bool:
         """Subscribe and infer; False while a frame from before hangs in the model."""
