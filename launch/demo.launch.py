@@ -42,6 +42,7 @@ from midas_depth_ros.nodes.launch_arguments import (
     is_on,
     leash,
     value_of,
+    with_hints,
     with_parents,
 )
 from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
@@ -139,7 +140,7 @@ def command(context: LaunchContext) -> list[ExecuteProcess]:
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, the source and the nodes."""
-    return LaunchDescription(
+    description = LaunchDescription(
         [
             DeclareLaunchArgument(
                 'source',
@@ -179,3 +180,4 @@ def generate_launch_description() -> LaunchDescription:
             OpaqueFunction(function=start_source),
         ]
     )
+    return with_hints(description)

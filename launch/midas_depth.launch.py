@@ -45,6 +45,7 @@ from midas_depth_ros.nodes.launch_arguments import (
     is_on,
     leash,
     use_sim_time,
+    with_hints,
     with_parents,
 )
 
@@ -154,7 +155,7 @@ def transform(context: LaunchContext) -> list[Node]:
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments and the nodes."""
-    return LaunchDescription(
+    description = LaunchDescription(
         [
             DeclareLaunchArgument(
                 'camera',
@@ -202,3 +203,4 @@ def generate_launch_description() -> LaunchDescription:
             OpaqueFunction(function=start),
         ]
     )
+    return with_hints(description)

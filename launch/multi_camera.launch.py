@@ -25,6 +25,7 @@ from midas_depth_ros.nodes.launch_arguments import (
     depth_node_arguments,
     depth_node_parameters,
     leash,
+    with_hints,
 )
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
@@ -52,7 +53,7 @@ def start(context: LaunchContext) -> list[Node]:
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments and the node."""
-    return LaunchDescription(
+    description = LaunchDescription(
         [
             DeclareLaunchArgument(
                 'cameras',
@@ -64,3 +65,4 @@ def generate_launch_description() -> LaunchDescription:
             OpaqueFunction(function=start),
         ]
     )
+    return with_hints(description)

@@ -21,7 +21,7 @@ from launch.actions import (
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from midas_depth_ros.nodes.launch_arguments import BOOLEANS, given, is_on, leash
+from midas_depth_ros.nodes.launch_arguments import BOOLEANS, given, is_on, leash, with_hints
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / 'config'
@@ -46,7 +46,7 @@ def play(context: LaunchContext) -> list[ExecuteProcess]:
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, the bag and the nodes."""
-    return LaunchDescription(
+    description = LaunchDescription(
         [
             DeclareLaunchArgument('bag', description='Folder of the rosbag2 (sqlite3 or mcap).'),
             DeclareLaunchArgument(
@@ -84,3 +84,4 @@ def generate_launch_description() -> LaunchDescription:
             ),
         ]
     )
+    return with_hints(description)

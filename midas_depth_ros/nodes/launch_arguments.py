@@ -7,17 +7,20 @@ leaves its parameter to the parameter file: only so can a file and single argume
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import shlex
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError
-from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration, SubstitutionFailure
 from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
@@ -25,6 +28,7 @@ from launch_ros.substitutions import ExecutableInPackage
 from midas_depth_ros.images.errors import UnreadableFile, printable
 from midas_depth_ros.images.files import parse_yaml
 from midas_depth_ros.nodes.declarations import (
+    LONGEST_NAME,
     Spec,
     is_grouped,
     is_of,
@@ -51,6 +55,7 @@ ARGUMENTS = (
 # What people write for yes and no; the words of launch's own conditions.
 BOOLEANS = ['true', 'false', 'True', 'False', '1', '0']
 PARENT_PARAMETERS = 'global_params'  # where launch_ros keeps what SetParameter sets
+ALIKE = 0.8  # of difflib: how much one name looks like another
 RESPAWN_S = 2.0  # from the dashboard's end to its next start
 USE_SIM_TIME = Spec(
     name='use_sim_time',
@@ -69,6 +74,28 @@ def parameter_specs() -> dict[str, Spec]:
     """The parameters of depth_node that a launch argument can set, by name."""
     declared = {spec.name: spec for spec in specs(DepthNodeSettings)}
     return {**{name: declared[name] for name in ARGUMENTS}, USE_SIM_TIME.name: USE_SIM_TIME}
+
+
+def with_hints(description: LaunchDescription) -> LaunchDescription:
+    """A launch description that also warns of arguments that look like a slip of the pen.
+
+    launch takes every `name:=value` of its command line, and is silent about those that no file
+    declares. A name that looks like none of ours may be meant for a file that includes it.
+    """
+    names = {each.name for each in description.get_launch_arguments()}
+    description.add_action(OpaqueFunction(function=_warn_of_unknown, args=[sorted(names)]))
+    return description
+
+
+def _warn_of_unknown(context: LaunchContext, names: list[str]) -> None:
+    given_names = [word.partition(':=')[0] for word in sys.argv[1:] if ':=' in word]
+    for name in given_names:
+        near = difflib.get_close_matches(name[:LONGEST_NAME], names, n=1, cutoff=ALIKE)
+        if near and name not in names:
+            get_logger('midas_depth_ros').warning(
+                f'there is no argument {printable(name, LONGEST_NAME)}:=, it is not used: did you '
+                f'mean {near[0]}:=?'
+            )
 
 
 def depth_node_arguments(default_params_file: Path) -> list[DeclareLaunchArgument]:

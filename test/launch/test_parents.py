@@ -219,3 +219,25 @@ def test_cameras_that_cannot_be_stop_the_launch(launcher, name, arguments, words
     assert (launched.exit_code, launched.calls) == (1, {})
     for word in words:
         assert word in launched.output
+
+
+@pytest.mark.parametrize(
+    ('name', 'typed', 'words'),
+    [
+        ('midas_depth', {'camara': 'front'}, ['no argument camara:=', 'did you mean camera:=?']),
+        ('midas_depth', {'cameras': 'front'}, ['no argument cameras:=', 'did you mean camera:=?']),
+        ('demo', {'sorce': 'a.mp4'}, ['no argument sorce:=', 'did you mean source:=?']),
+    ],
+)
+def test_an_argument_that_no_file_knows_is_named(launcher, name, typed, words):
+    launched = launcher.launch(name, **typed)
+    assert launched.exit_code == 0, launched.output
+    for word in words:
+        assert word in launched.output
+
+
+def test_arguments_that_are_known_are_no_reason_to_warn(launcher):
+    arguments = {'bag': 'b', 'rate': '2.0', 'start_delay': '0.0', 'max_rate': '3'}
+    launched = launcher.launch('replay', **arguments, **{'my.own': '1', 'mounts.a.camera_yaw': ''})
+    assert launched.exit_code == 0, launched.output
+    assert 'no argument' not in launched.output
