@@ -19,6 +19,8 @@ Every argument of midas_depth.launch.py can be given too: camera, model, max_rat
 transport...
 """
 
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +36,22 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from midas_depth_ros.images.sources import is_still
-from midas_depth_ros.nodes.launch_arguments import given, value_of
+from midas_depth_ros.nodes.launch_arguments import (
+    BOOLEANS,
+    camera_name,
+    given,
+    is_on,
+    leash,
+    value_of,
+    with_hints,
+    with_parents,
+)
+from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
 
 HERE = Path(__file__).resolve().parent
-DRIVE_DEMO = str(HERE.parent / 'config' / 'drive_demo.yaml')
+CONFIG = HERE.parent / 'config'
+CAMERA = 'camera'  # the name of the camera, unless it is given
+DRIVE_DEMO = str(CONFIG / 'drive_demo.yaml')
 # What the arguments of midas_depth.launch.py are for the robot, unless they are given.
 DRIVE_ARGUMENTS = {
     'params_file': DRIVE_DEMO,
@@ -50,15 +64,21 @@ DRIVE_ARGUMENTS = {
 
 def prepare_drive(context: LaunchContext) -> None:
     """Choose for the robot what was left open."""
-    if given(context, 'drive') == 'false':
+    if not is_on(context, 'drive'):
         return
     if given(context, 'source'):
         raise ValueError('source:= and drive:=true exclude each other: what drives is simulated')
+    if speed_of(context) and not shutil.which('ros2'):
+        raise FileNotFoundError(
+            'drive:=true commands the robot by ros2 topic pub, and there is no ros2: install '
+            'ros2cli, or publish cmd_vel_in yourself with speed:=0.0'
+        )
     chosen = context.launch_configurations
     for name, value in DRIVE_ARGUMENTS.items():
         chosen.setdefault(name, value)
-    if chosen.get('rviz') == 'true':
-        chosen.setdefault('optical_frame', f'{chosen["camera"]}_optical_frame'.replace('/', '_'))
+    if chosen.get('rviz') in ('true', 'True', '1'):
+        camera = camera_name(context) or CAMERA
+        chosen.setdefault('optical_frame', f'{camera}_optical_frame'.replace('/', '_'))
 
 
 def prepare_stills(context: LaunchContext) -> None:
@@ -70,11 +90,11 @@ def prepare_stills(context: LaunchContext) -> None:
 
 def start_source(context: LaunchContext) -> list[Action]:
     """The camera source that the arguments ask for, and who commands the robot."""
-    parameters: dict[str, Any] = {'camera': given(context, 'camera')}
-    source, driven = given(context, 'source'), given(context, 'drive') == 'true'
+    parameters: dict[str, Any] = {'camera': camera_name(context) or CAMERA}
+    source, driven = given(context, 'source'), is_on(context, 'drive')
     if source:
         parameters['source'] = source
-        parameters['loop'] = given(context, 'loop') == 'true'
+        parameters['loop'] = is_on(context, 'loop')
         parameters['wait_for_subscribers'] = 1  # a short video would be over before the model is up
     else:  # rendered as depth_node is told that the camera is mounted
         mount = [name for name in ('camera_height', 'camera_pitch') if given(context, name)]
@@ -85,29 +105,44 @@ def start_source(context: LaunchContext) -> list[Action]:
         executable=name,
         name=name,
         namespace=LaunchConfiguration('namespace'),
-        parameters=[*([DRIVE_DEMO] if driven else []), parameters],
+        parameters=[*(driven_parameters(context) if driven else []), parameters],
         output='screen',
+        prefix=leash(context),
     )
     return [node, *(command(context) if driven else [])]
 
 
-def command(context: LaunchContext) -> list[ExecuteProcess]:
-    """Who says ahead, on and on, unless nobody shall."""
+def driven_parameters(context: LaunchContext) -> list[str | dict[str, Any]]:
+    """What the camera of the driven robot is told, unless it is told otherwise."""
+    name = 'synthetic_camera'
+    return with_parents(context, DRIVE_DEMO, CONFIG, name, SyntheticCameraSettings)
+
+
+def speed_of(context: LaunchContext) -> float:
+    """How fast the robot is told to go; ValueError where that is no number."""
     try:
         speed = float(given(context, 'speed'))
     except ValueError:
-        raise ValueError(f'speed:={given(context, "speed")} is no number of m/s') from None
+        speed = math.nan
+    if not math.isfinite(speed):
+        raise ValueError(f'speed:={given(context, "speed")} is no number of m/s')
+    return speed
+
+
+def command(context: LaunchContext) -> list[ExecuteProcess]:
+    """Who says ahead, on and on, unless nobody shall."""
+    speed = speed_of(context)
     if not speed:
         return []
     topic = '/'.join(['', *given(context, 'namespace').strip('/').split('/'), 'cmd_vel_in'])
     publish = ['ros2', 'topic', 'pub', '--rate', '10', topic.replace('//', '/')]
     publish += ['geometry_msgs/msg/Twist', f'{{linear: {{x: {speed}}}}}']
-    return [ExecuteProcess(cmd=publish, name='command', output='log')]
+    return [ExecuteProcess(cmd=publish, name='command', output='log', prefix=leash(context))]
 
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, the source and the nodes."""
-    return LaunchDescription(
+    description = LaunchDescription(
         [
             DeclareLaunchArgument(
                 'source',
@@ -118,13 +153,13 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'loop',
                 default_value='true',
-                choices=['true', 'false'],
+                choices=BOOLEANS,
                 description='Start the source again at its end.',
             ),
             DeclareLaunchArgument(
                 'drive',
                 default_value='false',
-                choices=['true', 'false'],
+                choices=BOOLEANS,
                 description='Instead of the moving scene: a simulated robot that drives through '
                 'a world of its own, with avoidance_node.',
             ),
@@ -136,7 +171,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 'camera',
-                default_value='camera',
+                default_value=CAMERA,
                 description='Name of the camera: the namespace of its topics.',
             ),
             OpaqueFunction(function=prepare_drive),
@@ -147,3 +182,4 @@ def generate_launch_description() -> LaunchDescription:
             OpaqueFunction(function=start_source),
         ]
     )
+    return with_hints(description)

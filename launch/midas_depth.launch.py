@@ -5,8 +5,12 @@
         avoidance:=true dashboard:=true
 
 Parameters come from `params_file`; an argument that is given overrides the file, one that is not
-leaves it alone. depth_node is a lifecycle node that brings itself up (parameter `autostart`), so
-that a plain Node action does; with autostart:=false a lifecycle manager can take over.
+leaves it alone. What a parent sets by SetParameter is stronger than our default file and weaker
+than a params_file of one's own. depth_node is a lifecycle node that brings itself up (parameter
+`autostart`), so that a plain Node action does; with autostart:=false a lifecycle manager can take
+over (nav2's needs bond_timeout: 0.0, see config/nav2_example.yaml).
+
+All that is started ends with the launch, also where that is killed or fails.
 
 Scan and proximity are in `body_frame`: on the floor below the lens. Where the robot's own base
 frame is elsewhere, name another one (body_frame:=camera_floor) and say where it lies, in the URDF
@@ -23,19 +27,26 @@ from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
 from midas_depth_ros.nodes.launch_arguments import (
+    BOOLEANS,
+    camera_name,
     camera_transform,
+    check_installed,
     dashboard,
     dashboard_arguments,
     depth_node_arguments,
     depth_node_parameters,
     existing_file,
     given,
+    is_on,
+    leash,
     use_sim_time,
+    with_hints,
+    with_parents,
 )
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
@@ -52,10 +63,9 @@ RVIZ_TOPICS = (  # as the layout names them
 
 
 def start(context: LaunchContext) -> list[Node]:
-    """The nodes, now that the arguments are known."""
+    """The nodes, now that the arguments are known: all of it is checked before any starts."""
     image_topic, info_topic = given(context, 'image_topic'), given(context, 'camera_info_topic')
-    remapped = image_topic or info_topic
-    camera = given(context, 'camera') or ('camera' if remapped else '')
+    camera = camera_name(context) or ('camera' if image_topic or info_topic else '')
     inputs = {
         f'{camera}/image_raw': image_topic,
         f'{camera}/image_raw/compressed': image_topic and f'{image_topic}/compressed',
@@ -69,63 +79,83 @@ def start(context: LaunchContext) -> list[Node]:
         executable='depth_node',
         name='depth_node',
         namespace=LaunchConfiguration('namespace'),
-        parameters=depth_node_parameters(context, [camera] if camera else None),
+        parameters=depth_node_parameters(context, CONFIG, [camera] if camera else []),
         remappings=[(name, topic) for name, topic in inputs.items() if topic],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
         output='screen',
-    )
-    rviz2 = Node(
-        package='rviz2',
-        executable='rviz2',
-        namespace=LaunchConfiguration('namespace'),
-        arguments=['-d', str(CONFIG / 'midas_depth.rviz')],
-        parameters=use_sim_time(context),
-        remappings=list(views.items()),
-        condition=IfCondition(LaunchConfiguration('rviz')),
+        prefix=leash(context),
     )
     return [
+        *rviz(context, views),
+        *transform(context),
         depth_node,
         *avoidance(context, camera or 'camera'),
-        *transform(context),
         *dashboard(context),
-        rviz2,
+    ]
+
+
+def rviz(context: LaunchContext, views: dict[str, str]) -> list[Node]:
+    """rviz2 with our layout, if it is asked for; what it shows is remapped by `views`."""
+    if not is_on(context, 'rviz'):
+        return []
+    check_installed(context, 'rviz2', 'rviz2', 'rviz:=true')
+    return [
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            namespace=LaunchConfiguration('namespace'),
+            arguments=['-d', str(CONFIG / 'midas_depth.rviz')],
+            parameters=use_sim_time(context),
+            remappings=list(views.items()),
+            prefix=leash(context),
+        )
     ]
 
 
 def avoidance(context: LaunchContext, camera: str) -> list[Node]:
     """avoidance_node on the scan and the closeness of the camera, if it is asked for."""
-    if given(context, 'avoidance') == 'false':
+    if not is_on(context, 'avoidance'):
         return []
+    path = existing_file(context, 'avoidance_params_file')
     return [
         Node(
             package='midas_depth_ros',
             executable='avoidance_node',
             name='avoidance_node',
             namespace=LaunchConfiguration('namespace'),
-            parameters=[existing_file(context, 'avoidance_params_file'), *use_sim_time(context)],
+            parameters=[
+                *with_parents(context, path, CONFIG, 'avoidance_node', AvoidanceSettings),
+                *use_sim_time(context),
+            ],
             remappings=[(name, f'{camera}/{name}') for name in ('scan', 'seen_free', 'closeness')],
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
             output='screen',
+            prefix=leash(context),
         )
     ]
 
 
 def transform(context: LaunchContext) -> list[Node]:
     """Where the camera is on the robot, if it is asked for."""
-    if not given(context, 'optical_frame'):
+    frame = given(context, 'optical_frame')
+    if not frame:
         return []
+    program = 'static_transform_publisher'
+    arguments = camera_transform(context)
+    check_installed(context, 'tf2_ros', program, f'optical_frame:={frame}')
     return [
         Node(
             package='tf2_ros',
-            executable='static_transform_publisher',
-            arguments=camera_transform(context),
+            executable=program,
+            arguments=arguments,
+            prefix=leash(context),
         )
     ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments and the nodes."""
-    return LaunchDescription(
+    description = LaunchDescription(
         [
             DeclareLaunchArgument(
                 'camera',
@@ -149,7 +179,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'avoidance',
                 default_value='false',
-                choices=['true', 'false'],
+                choices=BOOLEANS,
                 description='Let cmd_vel_in through to cmd_vel only as far as scan or closeness '
                 'of `camera` allow.',
             ),
@@ -167,9 +197,10 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'rviz',
                 default_value='false',
-                choices=['true', 'false'],
+                choices=BOOLEANS,
                 description='Show the images of `camera`, and what is in the way, in rviz2.',
             ),
             OpaqueFunction(function=start),
         ]
     )
+    return with_hints(description)

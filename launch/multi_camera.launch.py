@@ -19,11 +19,13 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from midas_depth_ros.nodes.launch_arguments import (
+    camera_names,
     dashboard,
     dashboard_arguments,
     depth_node_arguments,
     depth_node_parameters,
-    given,
+    leash,
+    with_hints,
 )
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
@@ -31,16 +33,19 @@ CONFIG = Path(__file__).resolve().parents[1] / 'config'
 
 def start(context: LaunchContext) -> list[Node]:
     """The nodes, now that the arguments are known."""
-    cameras = [name.strip() for name in given(context, 'cameras').split(',')]
+    cameras = camera_names(context, 'cameras')
+    if not cameras:
+        raise ValueError('cameras:= is empty: name at least one, cameras:=front,rear')
     return [
         Node(
             package='midas_depth_ros',
             executable='depth_node',
             name='depth_node',
             namespace=LaunchConfiguration('namespace'),
-            parameters=depth_node_parameters(context, cameras),
+            parameters=depth_node_parameters(context, CONFIG, cameras),
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
             output='screen',
+            prefix=leash(context),
         ),
         *dashboard(context),
     ]
@@ -48,7 +53,7 @@ def start(context: LaunchContext) -> list[Node]:
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments and the node."""
-    return LaunchDescription(
+    description = LaunchDescription(
         [
             DeclareLaunchArgument(
                 'cameras',
@@ -60,3 +65,4 @@ def generate_launch_description() -> LaunchDescription:
             OpaqueFunction(function=start),
         ]
     )
+    return with_hints(description)

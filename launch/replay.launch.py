@@ -7,6 +7,7 @@ midas_depth.launch.py can be given too: camera, image_topic, transport, params_f
 The nodes stay up when the bag is over; Ctrl-C ends them.
 """
 
+import shutil
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -20,10 +21,16 @@ from launch.actions import (
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from midas_depth_ros.nodes.launch_arguments import given
+from midas_depth_ros.nodes.launch_arguments import BOOLEANS, given, is_on, leash, with_hints
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / 'config'
+
+
+def check_player(context: LaunchContext) -> None:
+    """Raise FileNotFoundError before anything starts where nothing can play the bag."""
+    if not shutil.which('ros2'):
+        raise FileNotFoundError('a bag is played by ros2 bag, but there is no ros2: install it')
 
 
 def play(context: LaunchContext) -> list[ExecuteProcess]:
@@ -32,14 +39,14 @@ def play(context: LaunchContext) -> list[ExecuteProcess]:
     command += ['--rate', given(context, 'rate'), '--clock', given(context, 'clock_rate')]
     command += ['--qos-profile-overrides-path', given(context, 'qos_overrides')]
     command += ['--disable-keyboard-controls']
-    if given(context, 'loop') == 'true':
+    if is_on(context, 'loop'):
         command.append('--loop')
-    return [ExecuteProcess(cmd=command, name='bag', output='screen')]
+    return [ExecuteProcess(cmd=command, name='bag', output='screen', prefix=leash(context))]
 
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, the bag and the nodes."""
-    return LaunchDescription(
+    description = LaunchDescription(
         [
             DeclareLaunchArgument('bag', description='Folder of the rosbag2 (sqlite3 or mcap).'),
             DeclareLaunchArgument(
@@ -48,7 +55,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'loop',
                 default_value='false',
-                choices=['true', 'false'],
+                choices=BOOLEANS,
                 description='Start again at the end of the bag.',
             ),
             DeclareLaunchArgument(
@@ -67,6 +74,7 @@ def generate_launch_description() -> LaunchDescription:
                 description='How the bag publishes its topics, for ros2 bag play '
                 '--qos-profile-overrides-path.',
             ),
+            OpaqueFunction(function=check_player),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(HERE / 'midas_depth.launch.py')),
                 launch_arguments={'use_sim_time': 'true'}.items(),
@@ -76,3 +84,4 @@ def generate_launch_description() -> LaunchDescription:
             ),
         ]
     )
+    return with_hints(description)

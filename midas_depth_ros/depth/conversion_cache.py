@@ -4,8 +4,8 @@ In: a `Key` that says of which weights, for what, by which versions; and a funct
 model into a folder. Out: a folder with the model's files and `about.json`. An entry appears whole
 or not at all, and one process builds while others wait. It is used only where it is exactly what
 was written: its own key, the files that are needed and no others, each with its size and SHA-256,
-in folders into which not everyone may write. Anything else is built anew. Where nothing can be
-kept, the model is built into a temporary folder.
+in folders into which not everyone may write. Anything else is built anew, and takes the other's
+place at one stroke. Where nothing can be kept, the model is built into a temporary folder.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import logging
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from typing import Any, TypeVar
 import filelock
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsError, printable
-from midas_depth_ros.depth.scratch import flush, remove, scratch_folder
+from midas_depth_ros.depth.scratch import flush, put, scratch_folder
 from midas_depth_ros.depth.weights_file import read_file, sha256_of
 from midas_depth_ros.depth.weights_places import absolute, user_cache
 
@@ -36,6 +37,8 @@ TEMPORARY = 'midas_depth_converted_'
 NAME_DIGITS = 16
 READABLE_FOLDER, READABLE_FILE = 0o755, 0o644
 MOST_ABOUT_BYTES = 1 << 20
+MOST_BYTES = 4 << 30  # of all entries; a converted model has tens to hundreds of megabytes
+UNUSED_S = 60 * 86_400.0  # after so long, what another version made is taken for given up
 WAIT_S = 120.0  # for another process that converts: several times what that takes on a Raspberry Pi
 
 logger = logging.getLogger(__name__)
@@ -218,7 +221,7 @@ def _locked(folder: Path, key: Key) -> Iterator[None]:
 
 
 def _publish(folder: Path, key: Key, build: Build) -> Entry:
-    """Build beside, then rename; whoever looks sees the whole entry or none."""
+    """Build beside, then exchange; whoever looks sees a whole entry, or none the first time."""
     target = folder / key.name
     with scratch_folder(folder, '.') as beside:
         about = build(beside)
@@ -230,10 +233,9 @@ def _publish(folder: Path, key: Key, build: Build) -> Entry:
             path.chmod(READABLE_FILE)
         # mkdtemp keeps it to one user; a robot's service may be another.
         beside.chmod(READABLE_FOLDER)
-        remove(target)
-        beside.rename(target)
+        put(beside, target)
         flush(folder)
-    _remove_outdated(folder, key)
+    _tidy(folder, key)
     return Entry(target, about)
 
 
@@ -255,6 +257,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
 def _sound(folder: Path, key: Key, needed: Collection[str]) -> Entry | None:
     if not os.path.lexists(folder):
         return None
+    record = None
     try:
         record = _record(folder)
         fault = _fault_of(folder, record, key, needed)
@@ -263,6 +266,7 @@ def _sound(folder: Path, key: Key, needed: Collection[str]) -> Entry | None:
     if fault or record is None:
         logger.warning('%s is damaged: it is converted again (%s)', printable(folder), fault)
         return None
+    _mark_as_used(folder)
     return Entry(folder, record['about'])
 
 
@@ -302,11 +306,29 @@ def _fault_of(
     return ''
 
 
-def _remove_outdated(folder: Path, key: Key) -> None:
-    """What other versions made of the same weights; each is tens of megabytes."""
+def _tidy(folder: Path, key: Key) -> None:
+    """Remove what nobody has used for long, and the least used where there is too much.
+
+    Not what other versions made of the same weights: they may be installed beside this one.
+    """
+    found = []
     for other in folder.iterdir():
-        record = _record(other) if not other.name.startswith('.') else None
-        if record and key.outdates(record['key']):
-            logger.info('removing %s, made by another version', printable(other))
-            with contextlib.suppress(OSError):
-                remove(other)
+        if other.name.startswith('.') or other.name == key.name:
+            continue
+        with contextlib.suppress(OSError, TypeError):
+            record = _record(other)
+            if record:
+                size = sum(int(each['bytes']) for each in record['files'].values())
+                found.append((other.stat().st_mtime, size, key.outdates(record['key']), other))
+    now_s, total = time.time(), 0
+    for used_s, size, is_outdated, other in sorted(found, key=lambda each: each[0], reverse=True):
+        total += size
+        if total > MOST_BYTES or (is_outdated and now_s - used_s > UNUSED_S):
+            logger.info('removing %s, which has long not been used', printable(other))
+            with contextlib.suppress(OSError), scratch_folder(folder, '.') as beside:
+                other.rename(beside / other.name)  # nobody finds a half of it
+
+
+def _mark_as_used(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # of somebody else, or on a disk that is only read
+        os.utime(folder)

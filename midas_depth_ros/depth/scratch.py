@@ -8,6 +8,7 @@ lock on its folder.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 YOUNG_S = 60.0  # a folder may be as old before its process holds the lock on it
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux, see rename(2)
 OLD_S = 86_400.0  # where the file system knows no locks
 
 
@@ -52,6 +54,7 @@ def _is_left(path: Path) -> bool:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return False
+    age_s = 0.0
     try:
         age_s = abs(time.time() - os.fstat(handle).st_mtime)
         if age_s < YOUNG_S:
@@ -73,6 +76,37 @@ def remove(path: Path) -> None:
             path.unlink()
     except FileNotFoundError:
         return
+
+
+def put(new: Path, target: Path) -> None:
+    """Give a file or folder its name; what had the name before is gone afterwards. OSError.
+
+    Somebody who looks finds the one or the other. A file system that cannot exchange two names
+    shows none for as long as a renaming takes.
+    """
+    if not os.path.lexists(target):
+        new.rename(target)
+        return
+    if _exchange(new, target):
+        with contextlib.suppress(OSError):  # it is no more than rubbish now
+            remove(new)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f'{new.name}_', dir=new.parent))
+    try:
+        target.rename(old / target.name)
+        new.rename(target)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names at one stroke; False where system or file system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):  # before glibc 2.28, musl, another system
+        return False
+    paths = (os.fsencode(one), os.fsencode(other))
+    return renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0
 
 
 def flush(path: Path) -> None:

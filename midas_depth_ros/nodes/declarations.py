@@ -10,6 +10,8 @@ of the command line.
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -26,6 +28,9 @@ TYPES: dict[str, tuple[type, ...]] = {
     'string array': (list, tuple),
 }
 MOST_LISTED = 200  # characters of names that are listed in a fault
+LONGEST_NAME = 200  # that is compared with others, and told
+NUMBER_TEXT = re.compile(r'[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\.?nan|\.?inf)', re.IGNORECASE)
+LONGEST_NUMBER = 400  # characters, as many as any double may need
 
 
 def is_of(kind: str, value: Any) -> bool:
@@ -36,6 +41,11 @@ def is_of(kind: str, value: Any) -> bool:
     if kind == 'string array':
         return isinstance(value, (list, tuple)) and all(is_of('string', each) for each in value)
     return isinstance(value, TYPES[kind]) and (kind == 'bool' or not isinstance(value, bool))
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is one text, and no array of several."""
+    return isinstance(value, (str, bytes, bytearray))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +70,36 @@ class Spec:
             return 'string array'
         return {bool: 'bool', int: 'int', float: 'double', str: 'string'}[type(self.default)]
 
+    @property
+    def may_be_unknown(self) -> bool:
+        """Whether NaN is a value of it, and means "unknown"."""
+        return self.default != self.default
+
+    def meant(self, value: Any) -> Any:
+        """The value that is meant by one of another type; as it is where nothing is sure.
+
+        Tools guess types by how a text looks, `ros2 param` and launch files among them: 5 is sent
+        for 5.0, 1e-09 and nan as text, and a camera device named 0 as a number.
+        """
+        if self.kind == 'double' and isinstance(value, str):
+            if not value and self.may_be_unknown:
+                return float('nan')
+            if len(value) <= LONGEST_NUMBER and NUMBER_TEXT.fullmatch(value):
+                text = value.lower()
+                return float(text.replace('.', '') if text.endswith(('nan', 'inf')) else text)
+        if self.kind == 'double' and is_of('int', value) and abs(value) <= sys.float_info.max:
+            return float(value)
+        if self.kind == 'string' and is_of('int', value):
+            return str(value)
+        if self.kind == 'string array' and isinstance(value, Iterable) and not is_text(value):
+            return [str(each) if is_of('int', each) else each for each in value]
+        return value
+
     def fault(self, value: Any) -> str:
         """Why `value` cannot be accepted; empty if it can. Has no side effect."""
         if not is_of(self.kind, value):
             return f'{self.name}: {_misfit(self.kind, value)}'
-        if value != value and self.default == self.default:
+        if value != value and not self.may_be_unknown:
             return f'{self.name}: NaN is not accepted'
         if self.kind == 'double' and abs(value) > sys.float_info.max:
             return f'{self.name}: {shown(value)} is not accepted: give a finite number'
@@ -78,8 +113,24 @@ class Spec:
         return f'{self.name}: {complaint}' if complaint else ''
 
     def _limit(self, value: float) -> str:
-        remedy = f' ({self.beyond})' if self.beyond else ''
-        return f'{value:g} {self.unit}'.strip() + remedy
+        limit = f'{value:g} {self.unit}'.strip()
+        limit += f' ({self.beyond})' if self.beyond else ''
+        return f'{limit}; nan means unknown' if self.may_be_unknown else limit
+
+
+def allowed(spec: Spec) -> str:
+    """Which values are accepted, in words with the unit; '' where the type says everything."""
+    unit = f' {spec.unit}' if spec.unit else ''
+    low, high = (
+        None if bound is None else f'{bound:.12g}' for bound in (spec.minimum, spec.maximum)
+    )
+    if spec.choices:
+        return ', '.join(spec.choices)
+    if low is not None and high is not None:
+        return f'{low} to {high}{unit}'
+    if low is not None or high is not None:
+        return f'at least {low}{unit}' if high is None else f'at most {high}{unit}'
+    return unit.strip()
 
 
 def _misfit(kind: str, value: Any) -> str:
@@ -87,7 +138,10 @@ def _misfit(kind: str, value: Any) -> str:
     if kind == 'string array' and isinstance(value, (list, tuple)):
         wrong = next(each for each in value if not is_of('string', each))
         return f'{shown(wrong)} is not a string: all that the array has must be'
-    return f'{shown(value)} is not a {kind}'
+    quoted = '; what shall be text and looks otherwise has to be in quotes'
+    return (
+        f'{shown(value)} is not a {kind}{quoted if kind == "string" and value is not None else ""}'
+    )
 
 
 def parameter(
@@ -209,6 +263,14 @@ def _group_remedy(field: Any, values: Mapping[str, Any]) -> str:
         f'{field.name}.<name> wants a name of {field.metadata["names"]}{listed}, and then one of '
         f'{fields}'
     )
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """' did you mean ...?' with the names that look most like one that there is not; or ''."""
+    known, name = list(known), name[:LONGEST_NAME]
+    last = [each for each in known if each.endswith(f'.{name}')]
+    near = list(dict.fromkeys([*last, *difflib.get_close_matches(name, known, n=2)]))[:2]
+    return f'did you mean {" or ".join(near)}?' if near else ''
 
 
 def _names_under(prefix: str, given: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
@@ -23,6 +24,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import SetBool
 
 from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
+from midas_depth_ros.images.errors import printable
 from midas_depth_ros.nodes.calibration_service import CalibrationService
 from midas_depth_ros.nodes.camera_input import CameraInput
 from midas_depth_ros.nodes.camera_output import CameraOutput
@@ -32,6 +34,7 @@ from midas_depth_ros.nodes.cpu_budget import (
     parse_cpus,
     threads_for,
 )
+from midas_depth_ros.nodes.declarations import MOST_LISTED
 from midas_depth_ros.nodes.diagnostics import ModelReport
 from midas_depth_ros.nodes.frame_view import GridCache
 from midas_depth_ros.nodes.log_bridge import forward_logging
@@ -55,6 +58,16 @@ from midas_depth_ros.nodes.worker import Camera, Worker
 
 OPENVINO_WEIGHTS = '.bin'
 REPLAY_QUEUE = 10  # frames that wait at most when every frame is processed
+
+TRANSITIONS = {
+    Transition.TRANSITION_CONFIGURE: 'configure',
+    Transition.TRANSITION_CLEANUP: 'cleanup',
+    Transition.TRANSITION_ACTIVATE: 'activate',
+    Transition.TRANSITION_DEACTIVATE: 'deactivate',
+    Transition.TRANSITION_UNCONFIGURED_SHUTDOWN: 'shutdown of an unconfigured node',
+    Transition.TRANSITION_INACTIVE_SHUTDOWN: 'shutdown of an inactive node',
+    Transition.TRANSITION_ACTIVE_SHUTDOWN: 'shutdown of an active node',
+}
 
 EstimatorFactory = Callable[[DepthNodeSettings], DepthEstimator]
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -87,9 +100,11 @@ class DepthNode(LifecycleNode):
         self._phase = 'unconfigured'
         self.interruptible = False  # a signal may cut the running callback short, see run_node
         forward_logging(self)
-        self._survive_impossible_transitions()
+        self._refuse_impossible_transitions()
         self._make_estimator = make_estimator
-        self._parameter_server = ParameterServer(self, DepthNodeSettings, self._is_unconfigured)
+        self._parameter_server = ParameterServer(
+            self, DepthNodeSettings, self._is_unconfigured, self._way_back
+        )
         # A steady clock: these must also work while a simulated clock stands still.
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._reporting = Reporting(
@@ -215,6 +230,13 @@ class DepthNode(LifecycleNode):
     def _is_unconfigured(self) -> bool:
         return self._phase == 'unconfigured'
 
+    def _way_back(self) -> str:
+        """The transitions that lead to where every parameter may be changed."""
+        active = self._phase == 'active'
+        words = 'deactivate the node, then clean up' if active else 'clean up the node first'
+        command = f'ros2 lifecycle set {self.get_fully_qualified_name()}'
+        return f'{words}: {command} {"deactivate" if active else "cleanup"}'
+
     def _start(self) -> bool:
         """Subscribe and infer; False while a frame from before hangs in the model."""
         if self.hangs and not self._stop():
@@ -268,20 +290,27 @@ class DepthNode(LifecycleNode):
             self._estimator.close()
         self._estimator = None
 
-    def _survive_impossible_transitions(self) -> None:
-        """Answer a transition that the state does not allow with a no.
+    def _refuse_impossible_transitions(self) -> None:
+        """Answer a transition that the state does not allow with a no, and name those it does.
 
-        rclpy lets the error out of the executor, so that one wrong request ends the process.
+        rclpy lets the error out of the executor, so that one wrong request ends the process; one
+        by an unknown label it refuses without a word.
         """
         answer = self._service_change_state.callback
 
         def callback(request: ChangeState.Request, response: ChangeState.Response) -> Any:
-            try:
+            asked = request.transition
+            possible = {each[0]: each[1] for each in self._state_machine.available_transitions}
+            name = asked.label or TRANSITIONS.get(asked.id, asked.id)
+            if asked.label in possible.values() or (not asked.label and asked.id in possible):
                 return answer(request, response)
-            except RuntimeError as error:
-                self.get_logger().error(f'transition {request.transition.id} refused: {error}')
-                response.success = False
-                return response
+            listed = ', '.join(f'{label} ({number})' for number, label in possible.items())
+            self.get_logger().error(
+                f'transition {printable(str(name), MOST_LISTED)} refused: the node is '
+                f'{self._state_machine.current_state[1]}, where there is {listed or "none"}'
+            )
+            response.success = False
+            return response
 
         self._service_change_state.callback = callback
 
@@ -297,7 +326,8 @@ class DepthNode(LifecycleNode):
         """Pause or resume; an inactive node says that it must be activated instead."""
         response.success = self._phase == 'active'
         if not response.success:
-            response.message = 'the node is not active: activate it first'
+            first = 'configure it, then activate it' if self._is_unconfigured() else 'activate it'
+            response.message = f'the node is not active: {first} first'
         else:
             response.success = self._start() if request.data else self._stop()
             response.message = 'running' if request.data else 'paused'

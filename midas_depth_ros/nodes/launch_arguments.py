@@ -1,4 +1,4 @@
-"""Launch arguments that stand for parameters of depth_node or start the dashboard.
+"""What the launch files share: arguments that stand for parameters, and how processes are started.
 
 In comes the declaration of a parameter; out go a launch argument with its text and choices, and
 later the value that was given, checked. An argument that is not given is an empty string and
@@ -7,20 +7,29 @@ leaves its parameter to the parameter file: only so can a file and single argume
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument
-from launch.substitutions import LaunchConfiguration
+from ament_index_python.packages import PackageNotFoundError
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.logging import get_logger
+from launch.substitutions import LaunchConfiguration, SubstitutionFailure
 from launch_ros.actions import Node
+from launch_ros.substitutions import ExecutableInPackage
 
 from midas_depth_ros.geometry import CameraMount, roll_pitch_yaw, turned_axes
 from midas_depth_ros.images.errors import UnreadableFile, printable
 from midas_depth_ros.images.files import parse_yaml
 from midas_depth_ros.nodes.declarations import (
+    LONGEST_NAME,
     Spec,
     is_grouped,
     is_of,
@@ -28,8 +37,8 @@ from midas_depth_ros.nodes.declarations import (
     specs_of,
     strangers,
 )
-from midas_depth_ros.nodes.parameter_files import read_parameters
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.parameter_files import read_parameters, settings_from
+from midas_depth_ros.nodes.settings import DepthNodeSettings, check_camera_names
 
 # The parameters that are worth an argument of their own; the others are set in a file.
 ARGUMENTS = (
@@ -45,6 +54,10 @@ ARGUMENTS = (
     'rotate',
     'body_frame',
 )
+# What people write for yes and no; the words of launch's own conditions.
+BOOLEANS = ['true', 'false', 'True', 'False', '1', '0']
+PARENT_PARAMETERS = 'global_params'  # where launch_ros keeps what SetParameter sets
+ALIKE = 0.8  # of difflib: how much one name looks like another
 RESPAWN_S = 2.0  # from the dashboard's end to its next start
 USE_SIM_TIME = Spec(
     name='use_sim_time',
@@ -63,6 +76,28 @@ def parameter_specs() -> dict[str, Spec]:
     """The parameters of depth_node that a launch argument can set, by name."""
     declared = {spec.name: spec for spec in specs(DepthNodeSettings)}
     return {**{name: declared[name] for name in ARGUMENTS}, USE_SIM_TIME.name: USE_SIM_TIME}
+
+
+def with_hints(description: LaunchDescription) -> LaunchDescription:
+    """A launch description that also warns of arguments that look like a slip of the pen.
+
+    launch takes every `name:=value` of its command line, and is silent about those that no file
+    declares. A name that looks like none of ours may be meant for a file that includes it.
+    """
+    names = {each.name for each in description.get_launch_arguments()}
+    description.add_action(OpaqueFunction(function=_warn_of_unknown, args=[sorted(names)]))
+    return description
+
+
+def _warn_of_unknown(context: LaunchContext, names: list[str]) -> None:
+    given_names = [word.partition(':=')[0] for word in sys.argv[1:] if ':=' in word]
+    for name in given_names:
+        near = difflib.get_close_matches(name[:LONGEST_NAME], names, n=1, cutoff=ALIKE)
+        if near and name not in names:
+            get_logger('midas_depth_ros').warning(
+                f'there is no argument {printable(name, LONGEST_NAME)}:=, it is not used: did you '
+                f'mean {near[0]}:=?'
+            )
 
 
 def depth_node_arguments(default_params_file: Path) -> list[DeclareLaunchArgument]:
@@ -88,7 +123,7 @@ def depth_node_arguments(default_params_file: Path) -> list[DeclareLaunchArgumen
 
 def _argument(spec: Spec) -> DeclareLaunchArgument:
     unit = f' [{spec.unit}]' if spec.unit else ''
-    choices = ('true', 'false') if spec.kind == 'bool' else spec.choices
+    choices = BOOLEANS if spec.kind == 'bool' else spec.choices
     return DeclareLaunchArgument(
         spec.name,
         default_value='',
@@ -103,7 +138,7 @@ def dashboard_arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'dashboard',
             default_value='false',
-            choices=['true', 'false'],
+            choices=BOOLEANS,
             description='Show what depth_node sees in a browser; its address is printed. Where '
             'it ends it is started again.',
         ),
@@ -121,7 +156,7 @@ def dashboard_arguments() -> list[DeclareLaunchArgument]:
 
 def dashboard(context: LaunchContext) -> list[Node]:
     """The dashboard, if it is asked for; where it ends it is started again."""
-    if given(context, 'dashboard') == 'false':
+    if not is_on(context, 'dashboard'):
         return []
     address = ['--host', given(context, 'dashboard_host')]
     return [
@@ -132,6 +167,7 @@ def dashboard(context: LaunchContext) -> list[Node]:
             namespace=LaunchConfiguration('namespace'),
             arguments=[*address, '--port', given(context, 'dashboard_port')],
             output='screen',
+            prefix=leash(context),
             respawn=True,  # it ends itself rather than show what nobody tells it any more
             respawn_delay=RESPAWN_S,
         )
@@ -143,21 +179,121 @@ def given(context: LaunchContext, name: str) -> str:
     return LaunchConfiguration(name).perform(context)
 
 
+def is_on(context: LaunchContext, name: str) -> bool:
+    """Whether an argument that is one of BOOLEANS says yes."""
+    return given(context, name) in ('true', 'True', '1')
+
+
+def leash(context: LaunchContext) -> str | None:
+    """The prefix of a process that the kernel shall end when launch is killed without a chance to.
+
+    None where there is no such program (setpriv, of util-linux), and where a prefix was given to
+    launch itself: then somebody debugs. A process that comes too late to be told ends by itself.
+    """
+    if context.launch_configurations.get('launch-prefix') or not shutil.which('setpriv'):
+        return None
+    unless_orphan = f'[ "$PPID" = {os.getpid()} ] && exec "$0" "$@"'
+    return f'setpriv --pdeathsig TERM -- sh -c {shlex.quote(unless_orphan)}'
+
+
+def check_installed(context: LaunchContext, package: str, program: str, asked_by: str) -> None:
+    """Raise FileNotFoundError where a program is missing that an argument asks for.
+
+    To be called before anything starts: launch would notice in the middle, and end.
+    """
+    try:
+        ExecutableInPackage(package=package, executable=program).perform(context)
+    except (PackageNotFoundError, SubstitutionFailure) as error:
+        distribution = os.environ.get('ROS_DISTRO', '<distribution>')
+        raise FileNotFoundError(
+            f'{asked_by} needs {program} of the package {package}, which is not installed: '
+            f'sudo apt install ros-{distribution}-{package.replace("_", "-")}, or leave '
+            f'{asked_by.partition(":=")[0]}:= out'
+        ) from error
+
+
+def camera_names(context: LaunchContext, name: str) -> list[str]:
+    """The cameras of an argument: separated by commas, or a list as YAML has it; [] if not given.
+
+    A leading slash is taken where it changes nothing. Raises ValueError for names that cannot be.
+    """
+    text = given(context, name).strip()
+    if not text:
+        return []
+    try:
+        listed = parse_yaml(text) if text.startswith('[') else text.split(',')
+    except UnreadableFile as error:
+        raise ValueError(f'{name}:={printable(text)} is refused: {error}') from error
+    names = [str(each).strip() for each in listed]
+    namespace = context.launch_configurations.get('namespace', '').strip('/')
+    for index, each in enumerate(names):
+        if each.startswith('/') and namespace:
+            raise ValueError(
+                f'{name}:={printable(text)} is refused: leave out the leading slash, topics of a '
+                f'camera lie below namespace:={printable(namespace)}'
+            )
+        names[index] = each.removeprefix('/').removesuffix('/')
+    fault = check_camera_names(names)
+    if fault:
+        raise ValueError(f'{name}:={printable(text)} is refused: {fault}')
+    return names
+
+
+def camera_name(context: LaunchContext) -> str:
+    """The one camera of `camera:=`, '' if not given; raises as `camera_names` does."""
+    names = camera_names(context, 'camera')
+    if len(names) > 1:
+        raise ValueError(
+            f'camera:={printable(given(context, "camera"))} is refused: it is one camera, several '
+            'are for multi_camera.launch.py cameras:=...'
+        )
+    return names[0] if names else ''
+
+
+def with_parents(
+    context: LaunchContext, path: str, config: Path, node: str, settings_class: type
+) -> list[str | dict[str, Any]]:
+    """A parameter file for a node, and what a parent set where that shall be stronger.
+
+    launch_ros hands over first what SetParameter and SetParametersFromFile set, and any file that
+    follows is stronger: right for one that somebody chose, wrong for one of our own in `config`.
+    Where that has nothing but defaults it is left out; rcl would give no other order for files.
+    """
+    parents = context.launch_configurations.get(PARENT_PARAMETERS) or []
+    if not parents or Path(path).resolve().parent != config.resolve():
+        return [path]
+    if _says_defaults(path, node, settings_class):
+        return []
+    files: list[str | dict[str, Any]] = [path]
+    for each in parents:
+        files.append(dict([each]) if isinstance(each, tuple) else str(each))
+    return files
+
+
+def _says_defaults(path: str, node: str, settings_class: type) -> bool:
+    try:
+        values = read_parameters(node, settings_class, [Path(path)], [])
+        return repr(settings_from(settings_class, values)) == repr(settings_class())
+    except ValueError:
+        return False  # the node will say what is wrong with it
+
+
 def depth_node_parameters(
-    context: LaunchContext, cameras: list[str] | None = None
+    context: LaunchContext, config: Path, cameras: Sequence[str] = ()
 ) -> list[str | dict[str, Any]]:
     """What to hand to a Node as its `parameters`: the file, then what arguments override in it.
 
-    Raises FileNotFoundError when there is no such file, and ValueError when an argument is not an
-    acceptable value of its parameter.
+    config: the folder of our own files. Raises FileNotFoundError when there is no such file, and
+    ValueError when an argument is not an acceptable value of its parameter.
     """
-    overrides: dict[str, Any] = {'cameras': cameras} if cameras else {}
+    overrides: dict[str, Any] = {'cameras': list(cameras)} if cameras else {}
     overrides |= {
         name: value_of(context, name) for name in parameter_specs() if given(context, name)
     }
     path = existing_file(context, 'params_file')
-    overrides |= mount_parameters(context, cameras or _cameras_of(path))
-    return [path, overrides] if overrides else [path]
+    overrides |= mount_parameters(context, list(cameras) or _cameras_of(path))
+    files = with_parents(context, path, config, 'depth_node', DepthNodeSettings)
+    return [*files, overrides] if overrides else files
 
 
 def mount_parameters(context: LaunchContext, cameras: list[str]) -> dict[str, Any]:
@@ -233,7 +369,10 @@ def parameter_value(spec: Spec, text: str) -> Any:
         value = text if spec.kind == 'string' else parse_yaml(text)
     except UnreadableFile:
         value = text
+    if spec.kind == 'bool' and text in BOOLEANS:
+        value = text in ('true', 'True', '1')
+    value = spec.meant(value)
     fault = spec.fault(value)
     if fault:
         raise ValueError(f'{spec.name}:={printable(text)} is refused: {fault}')
-    return float(value) if spec.kind == 'double' else value
+    return value

@@ -7,7 +7,6 @@ Plain Python, no ROS.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,10 +16,12 @@ from typing import Any
 from midas_depth_ros.images.errors import UnreadableFile, printable, shown
 from midas_depth_ros.images.files import parse_yaml, read_text
 from midas_depth_ros.nodes.declarations import (
+    LONGEST_NAME,
     Settings,
     build,
     conflict_of,
     is_grouped,
+    near_names,
     specs_of,
 )
 
@@ -32,7 +33,6 @@ OF_EVERY_NODE = ('use_sim_time', 'qos_overrides', 'start_type_description_servic
 # YAML repeats by reference, so that a short file may hold more values than there is memory for.
 MOST_VALUES, MOST_LEVELS = 10_000, 20
 LARGEST_INTEGER = 2**63 - 1
-LONGEST_NAME = 200  # that is compared with others, and told
 
 
 class ParameterFault(ValueError):
@@ -224,6 +224,5 @@ def _check_name(name: str, settings_class: type, where: str = '') -> None:
     if name in known or name.partition('.')[0] in OF_EVERY_NODE:
         return
     name = name[:LONGEST_NAME]
-    near = difflib.get_close_matches(name, known, n=2)
-    hint = f': did you mean {" or ".join(near)}?' if near else ': docs/parameters.md lists them'
-    raise ParameterFault(f'{where}there is no parameter {name}{hint}')
+    hint = near_names(name, known) or 'docs/parameters.md lists them'
+    raise ParameterFault(f'{where}there is no parameter {name}: {hint}')

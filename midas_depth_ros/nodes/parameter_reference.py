@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.declarations import Spec, group_specs, specs
+from midas_depth_ros.nodes.declarations import Spec, allowed, group_specs, specs
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.nodes.stream_settings import ImageStreamSettings, SyntheticCameraSettings
 
@@ -94,8 +94,8 @@ YAML_HEADER = """\
 LAUNCH_COMMAND = '#   ros2 launch midas_depth_ros {launch_file} params_file:=my_copy.yaml'
 RUN_COMMAND = '#   ros2 run midas_depth_ros {node} --ros-args --params-file my_copy.yaml'
 FIXED = {
-    'at configure': 'at configure: refused while the node is configured; clean it up first, or '
-    'start it anew.',
+    'at configure': 'at configure: refused while the node is configured; deactivate it and clean '
+    'up first, or start it anew.',
     'at start': 'at start: given by this file or on the command line, and fixed from then on.',
 }
 
@@ -108,12 +108,16 @@ and `config/avoidance.yaml` for `avoidance_node`, ready to be copied and edited.
 
 - **live**: takes effect at once (at the next frame), for example
   `ros2 param set /depth_node max_rate 2.0`.
-- **at configure**: read when the lifecycle node is configured and refused afterwards; clean the
-  node up first (`ros2 lifecycle set /depth_node cleanup`), or start it anew.
+- **at configure**: read when the lifecycle node is configured and refused afterwards; take the
+  node back first (`ros2 lifecycle set /depth_node deactivate`, then `cleanup`), or start it anew.
 - **at start**: given by parameter file or command line, and fixed from then on.
 
-A wrong value is refused with the reason and the allowed values. `<c>` stands for the name of a
-camera. NaN (in YAML: `.nan`) means "unknown".
+A wrong value is refused with the reason and the allowed values; a name that there is not is named
+in the log when the node starts. `<c>` stands for the name of a camera. NaN (in YAML: `.nan`) means
+"unknown".
+
+`ros2 param dump` gives a file that starts the node with the same values (`--params-file`), and that
+`ros2 param load` takes: what is unchanged is accepted, also where a change would be refused.
 """
 
 TABLE_HEADER = """\
@@ -134,21 +138,6 @@ def yaml_value(value: Any) -> str:
         return '.nan' if math.isnan(value) else '.inf' if value > 0 else '-.inf'
     text = repr(value)
     return text.replace('e', '.0e') if 'e' in text and '.' not in text else text
-
-
-def allowed(spec: Spec) -> str:
-    """Which values are accepted, in words with the unit; '' where the type says everything."""
-    unit = f' {spec.unit}' if spec.unit else ''
-    low, high = (
-        None if bound is None else f'{bound:.12g}' for bound in (spec.minimum, spec.maximum)
-    )
-    if spec.choices:
-        return ', '.join(spec.choices)
-    if low is not None and high is not None:
-        return f'{low} to {high}{unit}'
-    if low is not None or high is not None:
-        return f'at least {low}{unit}' if high is None else f'at most {high}{unit}'
-    return unit.strip()
 
 
 def reading(node: NodeReference, spec: Spec) -> str:

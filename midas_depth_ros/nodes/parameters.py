@@ -6,7 +6,7 @@ node reads `server.current`, one frozen object that is swapped whole when a live
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic
 
 from rcl_interfaces.msg import (
@@ -15,30 +15,52 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.images.files import parse_yaml
 from midas_depth_ros.nodes.boundary import guard_services
 from midas_depth_ros.nodes.declarations import (
+    MOST_LISTED,
     Settings,
     Spec,
+    allowed,
     build,
     conflict_of,
+    near_names,
     specs,
     specs_for,
     strangers,
     value_of,
 )
+from midas_depth_ros.nodes.parameter_files import OF_EVERY_NODE
+
+TYPES = {
+    'bool': Parameter.Type.BOOL,
+    'int': Parameter.Type.INTEGER,
+    'double': Parameter.Type.DOUBLE,
+    'string': Parameter.Type.STRING,
+    'string array': Parameter.Type.STRING_ARRAY,
+}
+MOST_UNKNOWN = 10  # parameters that there are not, in one line of log
 
 
 class ParameterServer(Generic[Settings]):
     """Declares a settings class on a node and keeps `current` in step with it.
 
     Live parameters change at any time. The others change only while `may_change_fixed()` says so
-    (a lifecycle node allows it while unconfigured); without it they are read-only.
+    (a lifecycle node allows it while unconfigured; `remedy()` tells how to come there); without it
+    they are read-only. Who sets one of them to what it is gets a yes, so that a file of
+    `ros2 param dump` can be loaded.
+
+    Types are static. A value of another type is read as it is meant (`Spec.meant`), since tools
+    guess types. rclpy has no place for either before its own refusals: so the two methods of the
+    node that set parameters are wrapped.
+
     Raises ValueError from the constructor when an initial value (from a file or the command
-    line) is wrong: fail fast, with every reason in one text.
+    line) is wrong: fail fast, with every reason in one text. Names that there are not are warned
+    about.
     """
 
     def __init__(
@@ -46,18 +68,25 @@ class ParameterServer(Generic[Settings]):
         node: Node,
         settings_class: type[Settings],
         may_change_fixed: Callable[[], bool] | None = None,
+        remedy: Callable[[], str] = lambda: 'clean up the node first',
     ) -> None:
         self._node = node
         self._class = settings_class
-        self._specs = {spec.name: spec for spec in specs(settings_class)}
+        self._specs: dict[str, Spec] = {}
         self._may_change_fixed = may_change_fixed
-        for spec in self._specs.values():
-            self._declare(spec)
-        self._read()
+        self._remedy = remedy
+        self._current: Settings
+        self._overrides: dict[str, Parameter] = getattr(node, '_parameter_overrides', {})
+        self._declare(specs(settings_class))
         self.declare_groups()
-        node.add_on_set_parameters_callback(self._validate)
-        if hasattr(node, 'add_post_set_parameters_callback'):
-            node.add_post_set_parameters_callback(self._apply)
+        self._set_in_ros = node.set_parameters_atomically
+        wrapped: dict[str, Callable[[list[Parameter]], Any]] = {
+            'set_parameters_atomically': self._set,
+            'set_parameters': lambda parameters: [self._set([each]) for each in parameters],
+        }
+        for name, function in wrapped.items():
+            setattr(node, name, function)
+        self._warn_of_unknown()
         guard_services(node)
 
     @property
@@ -71,47 +100,109 @@ class ParameterServer(Generic[Settings]):
         Raises ValueError as the constructor does, also for a value given for a name that is none.
         """
         values = {name: value_of(self._current, name) for name in self._specs}
-        stranger = strangers(self._class, getattr(self._node, '_parameter_overrides', ()), values)
+        stranger = strangers(self._class, self._overrides, values)
         if stranger:
             raise ValueError(stranger)
-        new = [
-            spec for name, spec in specs_for(self._class, values).items() if name not in self._specs
-        ]
-        for spec in new:  # each calls back, and is not known before all are declared
-            self._declare(spec)
-        if new:
-            self._specs |= {spec.name: spec for spec in new}
-            self._read()
+        every = specs_for(self._class, values)
+        self._declare(spec for name, spec in every.items() if name not in self._specs)
 
-    def _read(self) -> None:
-        """Take all values from the node. Raises ValueError with every fault."""
-        values = {name: self._node.get_parameter(name).value for name in self._specs}
-        faults = [text for text in map(self._fault_of, values.items()) if text]
-        if not faults:
-            settings = build(self._class, values)
-            faults = [text for text in [conflict_of(settings)] if text]
+    def _declare(self, new: Iterable[Spec]) -> None:
+        """Declare parameters with what was given for them. Raises ValueError with every fault."""
+        added = {spec.name: spec for spec in new}
+        if not added:
+            return
+        values = {
+            name: list(spec.default) if isinstance(spec.default, tuple) else spec.default
+            for name, spec in added.items()
+        }
+        values |= {
+            name: added[name].meant(each.value)
+            for name, each in self._overrides.items()
+            if name in added
+        }
+        faults = [text for name, value in values.items() if (text := added[name].fault(value))]
         if faults:
             raise ValueError('; '.join(faults))
+        before = {name: value_of(self._current, name) for name in self._specs}
+        settings = build(self._class, {**before, **values})
+        if conflict := conflict_of(settings):
+            raise ValueError(conflict)
+        for name, spec in added.items():
+            # Whatever was given is in the value already, and in the right type.
+            descriptor = descriptor_of(spec, self._read_when_fixed())
+            self._node.declare_parameter(name, values[name], descriptor, ignore_override=True)
+        self._specs |= added
         self._current = settings
 
-    def _declare(self, spec: Spec) -> None:
-        default = list(spec.default) if isinstance(spec.default, tuple) else spec.default
-        read_only = not spec.live and self._may_change_fixed is None
-        try:
-            self._node.declare_parameter(spec.name, default, descriptor_of(spec, read_only))
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise ValueError(f'{spec.name}: {error} (wanted: a {spec.kind})') from error
+    def _read_when_fixed(self) -> str:
+        return 'at start' if self._may_change_fixed is None else 'at configure'
 
-    def _fault_of(self, item: tuple[str, Any]) -> str:
-        return self._specs[item[0]].fault(item[1])
+    def _warn_of_unknown(self) -> None:
+        """Name what a file or the command line gave and the node does not have."""
+        unknown = [
+            name
+            for name in self._overrides
+            if not self._node.has_parameter(name) and name.partition('.')[0] not in OF_EVERY_NODE
+        ]
+        texts = [self._unknown(name) for name in unknown[:MOST_UNKNOWN]]
+        if len(unknown) > len(texts):
+            texts.append(f'and {len(unknown) - len(texts)} more')
+        if texts:
+            self._node.get_logger().warning(f'given and not used: {"; ".join(texts)}')
+
+    def _unknown(self, name: str) -> str:
+        near = near_names(name, self._specs)
+        text = f'there is no parameter {printable(name, MOST_LISTED)}'
+        return f'{text}: {near}' if near else text
+
+    def _set(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Set all of these parameters or none, as `Node.set_parameters_atomically` does."""
+        passed, changes = [], {}
+        for each in parameters:
+            name, spec = each.name, self._specs.get(each.name)
+            if not self._node.has_parameter(name):
+                return SetParametersResult(successful=False, reason=self._unknown(name))
+            before = self._node.get_parameter(name).value
+            meant = spec.meant(each.value) if spec else each.value
+            is_same = _is_same(before, meant) or _is_same(before, each.value)
+            if is_same and self._is_fixed(name):
+                continue
+            if spec is None:
+                passed.append(each)
+            else:
+                changes[name] = before if is_same else meant
+        refusal = self._refusal(changes)
+        if refusal:
+            return SetParametersResult(successful=False, reason=refusal)
+        passed += [
+            Parameter(name, TYPES[self._specs[name].kind], value) for name, value in changes.items()
+        ]
+        if not passed:
+            return SetParametersResult(successful=True)
+        result = self._set_in_ros(passed)
+        if result.successful:
+            self._current = self._with(changes)
+        return result
+
+    def _is_fixed(self, name: str) -> bool:
+        """Whether the node refuses to change a parameter now."""
+        if self._node.describe_parameter(name).read_only:
+            return True
+        spec = self._specs.get(name)
+        if spec is None or spec.live or self._may_change_fixed is None:
+            return False
+        return not self._may_change_fixed()
 
     def _refusal(self, changes: dict[str, Any]) -> str:
         """Why these changes cannot be made together; empty if they can."""
         for name, value in changes.items():
-            spec = self._specs[name]
-            if not spec.live and self._may_change_fixed and not self._may_change_fixed():
-                return f'{name} is read when the node is configured: clean up the node first'
-            fault = spec.fault(value)
+            if value is None:
+                return f'{name} cannot be deleted'
+            if self._node.describe_parameter(name).read_only:
+                return f'{name} is read-only: it is read when the node starts'
+            if self._is_fixed(name):
+                return f'{name} is read when the node is configured: {self._remedy()}'
+            fault = self._specs[name].fault(value)
             if fault:
                 return fault
         return conflict_of(self._with(changes))
@@ -120,30 +211,38 @@ class ParameterServer(Generic[Settings]):
         values = {name: value_of(self._current, name) for name in self._specs}
         return build(self._class, {**values, **changes})
 
-    def _ours(self, parameters: list[Parameter]) -> dict[str, Any]:
-        return {p.name: p.value for p in parameters if p.name in self._specs}
 
-    def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
-        changes = self._ours(parameters)
-        refusal = self._refusal(changes)
-        if not refusal and not hasattr(self._node, 'add_post_set_parameters_callback'):
-            self._apply(parameters)  # Humble knows no later moment
-        return SetParametersResult(successful=not refusal, reason=refusal)
+def _is_same(before: Any, value: Any) -> bool:
+    """Whether a value is the one before, or what a tool makes of its text that guesses types."""
+    if isinstance(before, str) and not isinstance(value, (str, type(None))):
+        try:
+            before = parse_yaml(before)
+        except UnreadableFile:
+            return False
+    if isinstance(value, tuple):
+        value = list(value)
+    both_unknown = before != before and value != value
+    return type(before) is type(value) and bool(before == value or both_unknown)
 
-    def _apply(self, parameters: list[Parameter]) -> None:
-        self._current = self._with(self._ours(parameters))
 
+def descriptor_of(spec: Spec, reading: str) -> ParameterDescriptor:
+    """The ROS descriptor: text with unit, what is allowed, range for sliders.
 
-def descriptor_of(spec: Spec, read_only: bool) -> ParameterDescriptor:
-    """The ROS descriptor: text with unit and choices, range for sliders, typing."""
+    reading: when the parameter is read where it is not live, `at start` or `at configure`.
+    """
     text = spec.text + (f' [{spec.unit}]' if spec.unit else '')
-    descriptor = ParameterDescriptor(description=text, read_only=read_only)
-    if spec.choices:
-        descriptor.additional_constraints = 'one of: ' + ', '.join(spec.choices)
-    if spec.kind == 'double':
-        # People write 5 for 5.0: take it, where a static type would refuse it.
-        descriptor.dynamic_typing = True
-    if spec.minimum is None or spec.maximum is None or spec.default != spec.default:
+    limits = allowed(spec) if spec.choices or allowed(spec) != spec.unit else ''
+    constraints = [
+        f'one of: {limits}' if spec.choices else limits,
+        'nan means unknown' if spec.may_be_unknown else '',
+        'live' if spec.live else reading,
+    ]
+    descriptor = ParameterDescriptor(
+        description=text,
+        read_only=not spec.live and reading == 'at start',
+        additional_constraints='; '.join(filter(None, constraints)),
+    )
+    if spec.minimum is None or spec.maximum is None or spec.may_be_unknown:
         return descriptor  # a range needs both ends, and refuses the NaN that means "unknown"
     if spec.kind == 'double':
         descriptor.floating_point_range = [

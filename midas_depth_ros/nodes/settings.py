@@ -164,7 +164,9 @@ class DepthNodeSettings:
         choices=('raw', 'compressed'),
     )
     autostart: bool = parameter(
-        True, 'Configure and activate at start; false leaves the transitions to a manager.'
+        True,
+        'Configure and activate at start; false leaves the transitions to a manager (to that of '
+        'nav2 with bond_timeout 0.0, since this node has no bond: config/nav2_example.yaml).',
     )
     model: str = parameter(
         'auto',

@@ -210,11 +210,12 @@ def run_node(
     program and are passed on. Where a signal had to interrupt the node at work (it was loading, or
     its callback went on), the process ends here, with 0.
     """
+    exit_code = 0
     with NodeSignals() as signals:
         try:
             exit_code = _spin(make_node, make_executor, signals) if _started(args) else 1
         except KeyboardInterrupt:
-            exit_code = 0
+            pass
         except Exception:
             if not signals.has_interrupted:  # else native code has made that of the interrupt
                 raise

@@ -68,18 +68,19 @@ class SyntheticCamera(Node):
         self.get_logger().info(f'{settings.scene} scene {settings.seed} -> {self._topics.names}')
 
     def _on_timer(self) -> None:
-        if not (self._topics.wanted or (self._robot and self._robot.wanted)):
+        # Looked at once: somebody may come, or go, while this runs.
+        shown = bool(self._topics.subscribers)
+        if not (shown or self._topics.wanted or (self._robot and self._robot.wanted)):
             return
         settings = self._parameter_server.current
         now_ns = self._robot.now_ns() if self._robot else self.get_clock().now().nanoseconds
         header = Header(stamp=time_message(now_ns), frame_id=settings.optical_frame)
         self._topics.publish_info(info_of_model(camera_model(settings)), header)
-        if self._robot:
-            picture = self._robot.picture(now_ns, header)
-        elif self._topics.subscribers:
-            picture = picture_at(now_ns, settings)
-        if self._topics.subscribers:
-            frame = Frame('rendered', picture=picture)
+        if not (shown or self._robot):
+            return
+        seen = self._robot.picture(now_ns, header) if self._robot else picture_at(now_ns, settings)
+        if shown:
+            frame = Frame('rendered', picture=seen)
             self._topics.publish_frame(frame, header, settings.jpeg_quality)
 
 

@@ -225,7 +225,7 @@ class ParameterClients:
 
 def kind_of(descriptor: ParameterDescriptor) -> str:
     """bool, int, double or string; '' where the descriptor does not say."""
-    # People may write 5 for 5.0, so depth_node types its doubles dynamically.
+    # A node that lets people write 5 for 5.0 may type its doubles dynamically.
     if descriptor.dynamic_typing or descriptor.floating_point_range:
         return 'double'
     return KINDS.get(descriptor.type, '')
@@ -250,7 +250,7 @@ def parameter_facts(descriptor: ParameterDescriptor, value: ParameterValue) -> d
     name, control = descriptor.name, BY_NAME.get(descriptor.name)
     spec = specs_of(DepthNodeSettings, [name]).get(name)
     ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
-    constraints = descriptor.additional_constraints
+    constraints = descriptor.additional_constraints.partition(';')[0]
     named = constraints.startswith(CHOICES)
     text, unit = UNIT.fullmatch(descriptor.description).groups()  # type: ignore[union-attr]
     facts = {

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,8 @@ from typing import Any
 import pytest
 from entries import KEY, NEEDED, Builder, contents
 
-from midas_depth_ros.depth import conversion_cache
-from midas_depth_ros.depth.conversion_cache import DIR_VARIABLE, find, provide, store
+from midas_depth_ros.depth import conversion_cache, scratch
+from midas_depth_ros.depth.conversion_cache import DIR_VARIABLE, Key, find, provide, store
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
 from midas_depth_ros.depth.scratch import remove_leftovers
 
@@ -57,13 +58,101 @@ def test_whatever_it_depends_on_makes_it_another(change: dict[str, Any]) -> None
     assert build.calls == 2
 
 
-def test_what_other_versions_made_of_the_same_weights_is_removed(folder: Path) -> None:
+NEWER = dataclasses.replace(KEY, backend_version='2027.0')
+OTHER_MODEL = dataclasses.replace(KEY, weights_sha256='cd' * 32)
+
+
+def test_versions_that_are_installed_side_by_side_leave_each_other_alone() -> None:
+    builds = {KEY: Builder(), NEWER: Builder(), dataclasses.replace(KEY, conversion=2): Builder()}
+    for _ in range(3):
+        for key, build in builds.items():
+            contents(key, build)
+    assert [build.calls for build in builds.values()] == [1, 1, 1]
+
+
+def unused(folder: Path, key: Key, days: float) -> None:
+    os.utime(folder / key.name, (time.time() - days * 86_400.0,) * 2)
+
+
+def test_what_another_version_made_and_nobody_uses_any_more_is_removed(folder: Path) -> None:
+    for key in (KEY, OTHER_MODEL):
+        contents(key, Builder())
+        unused(folder, key, 100)
+    contents(NEWER, Builder())
+    assert (find(KEY), find(OTHER_MODEL) is None, find(NEWER) is None) == (None, False, False)
+
+
+@pytest.mark.parametrize('days', [10, -1000])
+def test_what_is_used_now_and_then_is_kept(folder: Path, days: float) -> None:
     contents(KEY, Builder())
-    others = dataclasses.replace(KEY, weights_sha256='cd' * 32)
-    contents(others, Builder())
-    newer = dataclasses.replace(KEY, backend_version='2027.0')
-    contents(newer, Builder())
-    assert (find(KEY), find(others) is None, find(newer) is None) == (None, False, False)
+    unused(folder, KEY, 100)
+    assert find(KEY)  # a use
+    contents(NEWER, Builder())
+    unused(folder, KEY, days)
+    contents(dataclasses.replace(KEY, conversion=2), Builder())
+    assert find(KEY)
+
+
+def test_where_there_is_too_much_what_was_used_last_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion_cache, 'MOST_BYTES', 2500)
+    keys = [dataclasses.replace(KEY, weights_sha256=f'{number:064}') for number in range(4)]
+    for days, key in zip((3, 1, 2), keys, strict=False):
+        contents(key, Builder(b'x' * 1000))
+        unused(folder, key, days)
+    contents(keys[3], Builder(b'x' * 1000))
+    assert [find(key) is not None for key in keys] == [False, True, True, True]
+    assert [path for path in folder.iterdir() if path.name[0] == '.' and path.is_dir()] == []
+
+
+@pytest.mark.parametrize('exchanges', [True, False])
+def test_an_entry_is_there_all_the_while_it_is_replaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
+) -> None:
+    """Whoever looks without waiting must not find none, or half of one."""
+    contents(KEY, Builder())
+    entry = folder / KEY.name
+    if exchanges:
+        missed, ended = [], threading.Event()
+
+        def look() -> None:
+            while not ended.is_set():
+                if not (entry / 'model.bin').is_file():
+                    missed.append(1)
+
+        looking = threading.Thread(target=look)
+        looking.start()
+    else:
+        monkeypatch.setattr(scratch, '_exchange', lambda one, other: False)
+    for number in range(60):
+        store(KEY, Builder(f'{number}'.encode()))
+    if exchanges:
+        ended.set()
+        looking.join()
+        assert not missed
+    assert contents(KEY, Builder(b'never built')) == b'59'
+    assert {path.name for path in folder.iterdir()} <= {KEY.name, f'.{KEY.name}.lock'}
+
+
+@pytest.mark.parametrize('kind', ['file', 'link', 'folder'])
+def test_whatever_has_the_name_of_an_entry_gives_way(
+    folder: Path, tmp_path: Path, kind: str
+) -> None:
+    entry, precious = folder / KEY.name, tmp_path / 'precious'
+    folder.mkdir()
+    precious.mkdir()
+    (precious / 'thing').touch()
+    if kind == 'link':
+        entry.symlink_to(precious)
+    elif kind == 'file':
+        entry.write_text('in the way')
+    else:
+        (entry / 'deep').mkdir(parents=True)
+    assert contents(KEY, Builder()) == b'weights'
+    assert find(KEY)
+    assert {path.name for path in folder.iterdir()} <= {KEY.name, f'.{KEY.name}.lock'}
+    assert (precious / 'thing').exists()
 
 
 # What `load` makes of it.

@@ -27,6 +27,7 @@ from driving import (
 )
 from geometry_msgs.msg import Vector3Stamped
 from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -217,6 +218,32 @@ def test_lifecycle_transitions_can_be_repeated(ros, start, estimator):
         estimator.closed = False
 
 
+def test_a_refused_transition_is_said_with_those_that_are_possible(ros, start, capfd):
+    start()
+    by_label = ChangeState.Request(transition=Transition(label='cleanup'))
+    for request in (
+        by_label,
+        ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CLEANUP)),
+        ChangeState.Request(transition=Transition(label='reboot' * 10_000)),
+        ChangeState.Request(transition=Transition(id=200)),
+    ):
+        assert not ros.call(ChangeState, 'depth_node/change_state', request).success
+        said = capfd.readouterr().err
+        assert 'refused: the node is active' in said
+        assert 'deactivate (4), shutdown (7)' in said
+        assert len(said) < 2000
+    accepted, reason = set_parameter(ros, 'model', 'embedded')
+    assert not accepted
+    assert 'deactivate the node, then clean up' in reason
+    assert change(ros, Transition.TRANSITION_DEACTIVATE)
+    accepted, reason = set_parameter(ros, 'model', 'embedded')
+    assert not accepted
+    assert 'clean up' in reason
+    assert 'deactivate' not in reason
+    assert ros.call(ChangeState, 'depth_node/change_state', by_label).success
+    assert set_parameter(ros, 'model', 'embedded') == (True, '')
+
+
 def test_enable_pauses_and_resumes(ros, start, estimator):
     start()
     out = ros.collect(Image, DEPTH)
@@ -237,7 +264,7 @@ def test_enable_of_an_inactive_node_says_what_to_do(ros, start):
     start(wait=False, autostart=False)
     answer = ros.call(SetBool, 'depth_node/enable', SetBool.Request(data=True))
     assert not answer.success
-    assert 'activate' in answer.message
+    assert 'configure it, then activate it' in answer.message
 
 
 def test_live_parameters_take_effect_at_the_next_frame(ros, start):

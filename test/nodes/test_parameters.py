@@ -25,10 +25,14 @@ class Example:
     """Settings with one parameter of each kind."""
 
     speed: float = parameter(1.0, 'Speed.', unit='m/s', minimum=0.0, maximum=2.0, live=True)
-    angle: float = parameter(float('nan'), 'Angle; NaN = unknown.', unit='rad', live=True)
+    angle: float = parameter(
+        float('nan'), 'Angle; NaN = unknown.', unit='rad', minimum=-3.0, maximum=3.0, live=True
+    )
     count: int = parameter(3, 'Count.', minimum=1, maximum=9, live=True)
     mode: str = parameter('a', 'Mode.', choices=('a', 'b'), live=True)
     names: tuple[str, ...] = parameter(('x',), 'Names.')
+    label: str = parameter('', 'Label.', live=True)
+    place: str = parameter('', 'Place.')
 
     def conflict(self) -> str:
         return 'speed and count do not agree' if self.speed * self.count > 9 else ''
@@ -184,3 +188,128 @@ def test_infinity_is_no_value_of_any_parameter(value):
     for spec in specs(DepthNodeSettings):
         if spec.kind == 'double':
             assert spec.fault(value), spec.name
+
+
+@pytest.mark.parametrize(
+    ('name', 'sent', 'got'),
+    [
+        ('speed', 2, 2.0),
+        ('speed', '1e-05', 1e-05),
+        ('speed', '5e-1', 0.5),
+        ('speed', '.5', 0.5),
+        ('angle', 'nan', math.nan),
+        ('angle', '.NaN', math.nan),
+        ('angle', '', math.nan),
+        ('angle', -1, -1.0),
+        ('label', 7, '7'),
+        ('label', 'nan', 'nan'),
+    ],
+)
+def test_what_tools_send_in_another_type_is_taken_as_it_is_meant(ros, name, sent, got):
+    """At the start and later alike: `ros2 param load` sends NaN as text."""
+
+    def value_of(server):
+        value = getattr(server.current, name)
+        return type(value), repr(value)
+
+    later = ros.make_node('later')
+    server = ParameterServer(later, Example)
+    change = [rclpy.node.Parameter(name, value=sent)]
+    assert later.set_parameters(change)[0].successful
+    assert later.set_parameters_atomically(change).successful
+    first = ParameterServer(ros.make_node('first', parameters={name: sent}), Example)
+    assert value_of(server) == value_of(first) == (type(got), repr(got))
+
+
+@pytest.mark.parametrize(
+    ('name', 'sent', 'words'),
+    [
+        ('speed', 'fast', "'fast' is not a double"),
+        ('speed', '', "'' is not a double"),
+        ('speed', 'nan', 'NaN is not accepted'),
+        ('speed', '1e999', 'finite'),
+        ('speed', '.inf', 'finite'),
+        ('speed', True, 'True is not a double'),
+        ('speed', '1' * 100_000, 'is not a double'),
+        ('angle', 9, 'above the maximum 3 rad; nan means unknown'),
+        ('count', '5', "'5' is not a int"),
+        ('label', True, 'in quotes'),
+        ('label', 1.5, 'in quotes'),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(ros, name, sent, words):
+    node = ros.make_node('later')
+    server = ParameterServer(node, Example)
+    before = server.current, node.describe_parameter(name)
+    result = node.set_parameters([rclpy.node.Parameter(name, value=sent)])[0]
+    assert not result.successful
+    assert words in result.reason
+    assert len(result.reason) < 1000
+    assert (server.current, node.describe_parameter(name)) == before
+    with pytest.raises(ValueError, match=re.escape(words)):
+        ParameterServer(ros.make_node('first', parameters={name: sent}), Example)
+
+
+def test_what_is_fixed_may_be_set_to_what_it_is(ros):
+    node = ros.make_node('example', parameters={'names': ['on', '7'], 'place': '0123'})
+    ParameterServer(node, Example)
+    same = [
+        rclpy.node.Parameter('names', value=['on', '7']),
+        rclpy.node.Parameter('place', value=83),
+    ]
+    assert all(result.successful for result in node.set_parameters(same))
+    assert node.set_parameters_atomically(same).successful
+    assert node.get_parameter('place').value == '0123'
+    mixed = [*same, rclpy.node.Parameter('count', value=4)]
+    assert node.set_parameters_atomically(mixed).successful
+    assert node.get_parameter('count').value == 4
+    other = [rclpy.node.Parameter('count', value=5), rclpy.node.Parameter('names', value=['on'])]
+    assert not node.set_parameters_atomically(other).successful
+    assert node.get_parameter('count').value == 4, 'all or none'
+
+
+def test_unknown_names_are_answered_with_the_nearest(ros):
+    node = ros.make_node('example')
+    ParameterServer(node, Example)
+    result = node.set_parameters([rclpy.node.Parameter('sped', value=1.0)])[0]
+    assert (result.successful, result.reason) == (
+        False,
+        'there is no parameter sped: did you mean speed?',
+    )
+
+
+def test_unknown_names_at_the_start_are_named_and_the_node_lives(ros, capfd, tmp_path):
+    file = tmp_path / 'params.yaml'
+    file.write_text(
+        'example:\n  ros__parameters:\n    countt: 3\n    qos_overrides: {/a: {x: 1}}\n'
+        '    heat: {gama: 1.0}\n    use_sim_time: false\n'
+    )
+    arguments = ['--ros-args', '--params-file', str(file), '-p', 'sped:=1.0', '-p', 'Mode:=b']
+    arguments += ['-p', 'zzz:=1', '-p', 'start_type_description_service:=false']
+    node = ros.make_node('example', cli_args=arguments)
+    assert ParameterServer(node, Example).current.count == Example().count
+    said = capfd.readouterr().err
+    for words in (
+        'there is no parameter countt: did you mean count?',
+        'there is no parameter sped: did you mean speed?',
+        'there is no parameter Mode: did you mean mode?',
+        'there is no parameter heat.gama',
+        'there is no parameter zzz',
+    ):
+        assert words in said
+    for name in ('qos_overrides', 'use_sim_time', 'start_type'):
+        assert name not in said
+
+
+def test_a_flood_of_unknown_names_is_one_line(ros, capfd):
+    node = ros.make_node('example', parameters={f'x{number}': 1 for number in range(3000)})
+    ParameterServer(node, Example)
+    said = capfd.readouterr().err
+    assert 'and 2990 more' in said
+    assert len(said) < 2000
+
+
+def test_names_that_are_right_are_no_reason_to_warn(ros, capfd):
+    node = ros.make_node('example', parameters={'cameras': ['a'], 'mounts.a.camera_yaw': 1.0})
+    ParameterServer(node, DepthNodeSettings)
+    assert 'there is no parameter' not in capfd.readouterr().err

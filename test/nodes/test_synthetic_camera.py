@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ros_helpers import Ros
+from ros_helpers import Ros, wait_until
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images import decode_compressed, decode_image
 from midas_depth_ros.nodes import synthetic_camera
+from midas_depth_ros.nodes.camera_topics import CameraTopics
 from midas_depth_ros.nodes.messages import stamp_ns
 from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
 from midas_depth_ros.nodes.synthetic_camera import SyntheticCamera, picture_at
@@ -70,6 +71,33 @@ def test_the_scene_repeats_and_large_stamps_lose_nothing() -> None:
     np.testing.assert_array_equal(
         picture_at(1_234_567_891, settings), picture_at(late + 1_234_567_891, settings)
     )
+
+
+@pytest.mark.parametrize('scene', ['moving', 'robot'])
+@pytest.mark.parametrize('look', [1, 2, 3])
+def test_somebody_may_come_between_two_looks(
+    ros: Ros, monkeypatch: pytest.MonkeyPatch, scene: str, look: int
+) -> None:
+    """Of whom one look at the subscribers does not tell yet and the next one does."""
+    node = make(ros, scene=scene, rate=0.1)  # so that its own timer stays out of this
+    ros.collect(CameraInfo, '/camera/camera_info')
+    ros.spin_until(lambda: node._topics.wanted, what='a subscriber of camera_info')
+    images: list[Image] = []
+    looks: list[int] = []
+    count = CameraTopics.subscribers.fget
+
+    def looked(topics: CameraTopics) -> int:
+        seen = count(topics)
+        looks.append(seen)
+        if len(looks) == look:
+            ros.node.create_subscription(Image, '/camera/image_raw', images.append, 1)
+            wait_until(lambda: count(topics), what='a subscriber of the images')
+        return seen
+
+    monkeypatch.setattr(CameraTopics, 'subscribers', property(looked))
+    for _ in range(4):
+        node._on_timer()
+    ros.spin_until(lambda: images, what='an image')
 
 
 def test_renders_only_while_somebody_looks(ros: Ros, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,6 +19,11 @@ RECORDER = """\
 #!/bin/sh
 record="$LAUNCH_RECORDS/$(basename "$0")"
 printf '%s\\0' "$@" > "$record.part" && mv "$record.part" "$record"
+"""
+# Stays until it is ended; says by which process it may be found.
+STAYING = """\
+echo $$ > "$LAUNCH_RECORDS/../pid of $(basename "$0")"
+exec sleep 600
 """
 # Is started again whenever it ends. So the second time it ends the launch, once it is alone.
 RESTARTED = """\
@@ -40,9 +48,9 @@ PROGRAMS = {
 }
 
 
-def launch_command(name: str, arguments: dict[str, str]) -> list[str]:
-    """The command that runs a launch file of the source tree."""
-    path = ROOT / 'launch' / f'{name}.launch.py'
+def launch_command(name: str | Path, arguments: dict[str, str]) -> list[str]:
+    """The command that runs a launch file: by name of the source tree, by path any."""
+    path = name if isinstance(name, Path) else ROOT / 'launch' / f'{name}.launch.py'
     return [sys.executable, str(RUNNER), str(path), *(f'{k}:={v}' for k, v in arguments.items())]
 
 
@@ -74,22 +82,51 @@ class Launcher:
                 self._install(folder / 'prefix/lib' / package / name)
         self._install(folder / 'bin/ros2')
 
-    def launch(self, name: str, **arguments: str) -> Launched:
-        """Run a launch file to its end."""
-        records = self._folder / 'records'
-        records.mkdir()
-        environment = {
+    def uninstall(self, *names: str) -> None:
+        """Take packages away, and programs that are in none."""
+        for name in names:
+            marker = self._folder / 'prefix/share/ament_index/resource_index/packages' / name
+            marker.unlink(missing_ok=True)
+            (self._folder / 'bin' / name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def running(self, name: str, **arguments: str) -> Iterator[tuple[subprocess.Popen, Path]]:
+        """A launch file whose programs stay, and the folder with a `pid of <program>` of each."""
+        for path in (self._folder / 'prefix/lib').glob('*/*'):
+            path.write_text(RECORDER + STAYING)
+        (self._folder / 'bin/ros2').write_text(RECORDER + STAYING)
+        (self._folder / 'records').mkdir()
+        with subprocess.Popen(
+            launch_command(name, arguments),
+            env=self._environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            try:
+                yield process, self._folder
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def _environment(self) -> dict[str, str]:
+        return {
             **os.environ,
             'AMENT_PREFIX_PATH': str(self._folder / 'prefix'),
             'PATH': f'{self._folder / "bin"}:{os.environ["PATH"]}',
             'PYTHONPATH': f'{ROOT}:{os.environ.get("PYTHONPATH", "")}',
-            'LAUNCH_RECORDS': str(records),
+            'LAUNCH_RECORDS': str(self._folder / 'records'),
             'ROS_LOG_DIR': str(self._folder / 'log'),
             'TMPDIR': str(self._folder),  # launch leaves its parameter files behind
         }
+
+    def launch(self, name: str | Path, **arguments: str) -> Launched:
+        """Run a launch file to its end."""
+        records = self._folder / 'records'
+        records.mkdir()
         result = subprocess.run(
             launch_command(name, arguments),
-            env=environment,
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

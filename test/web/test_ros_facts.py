@@ -228,6 +228,8 @@ def test_what_the_page_needs_of_a_parameter():
     assert facts['choices'] == ['raw', 'compressed']
     assert (facts['text'], facts['unit'], facts['default'], facts['live']) == ('', '', 'raw', False)
     assert 'label' not in facts  # no control: it is shown, not set
+    chosen.additional_constraints += '; live'
+    assert parameter_facts(chosen, text)['choices'] == ['raw', 'compressed']
 
 
 def test_a_parameter_that_nobody_declared_is_told_without_a_default():

@@ -1,0 +1,111 @@
+"""Each name in config/nav2_example.yaml is one that nav2 declares, with a value of its type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / 'config' / 'nav2_example.yaml').read_text(encoding='utf-8')
+EXAMPLE = yaml.safe_load(TEXT)
+NAV2 = yaml.safe_load((ROOT / 'test' / 'data' / 'nav2_parameters.yaml').read_text('utf-8'))
+DISTRIBUTIONS = NAV2['distributions']
+SERVED = DISTRIBUTIONS[DISTRIBUTIONS.index('jazzy') :]  # what the file says that it is for
+TYPES = {
+    'string': str,
+    'double': float,
+    'int': int,
+    'string array': list,
+    'double array': list,
+}
+
+
+def declared(kind: str, name: str, distribution: str) -> Any:
+    """The default in a distribution, or the name of the type; KeyError where there is no such."""
+    facts = NAV2[kind][name]
+    return facts['all'] if 'all' in facts else facts[distribution]
+
+
+def type_of(default: Any) -> type:
+    return TYPES.get(default, str) if isinstance(default, str) else type(default)
+
+
+def entries() -> Iterator[tuple[str, str, Any]]:
+    """Every value of the file: what kind of thing it is set on, its name, itself."""
+    manager = EXAMPLE['lifecycle_manager_depth']['ros__parameters']
+    yield from (('lifecycle_manager', name, value) for name, value in manager.items())
+    monitor = EXAMPLE['collision_monitor']['ros__parameters']
+    kinds = dict.fromkeys(monitor['polygons'], 'polygon')
+    kinds |= dict.fromkeys(monitor['observation_sources'], 'monitor_source')
+    yield from nested('collision_monitor', monitor, kinds)
+    costmap = EXAMPLE['local_costmap']['local_costmap']['ros__parameters']
+    layers = {name: costmap[name]['plugin'] for name in costmap['plugins']}
+    for kind, name, value in nested('costmap', costmap, layers):
+        if isinstance(value, dict):
+            yield from (('costmap_source', each, inner) for each, inner in value.items())
+        else:
+            yield kind, name, value
+
+
+def nested(kind: str, block: dict, kinds: dict[str, str]) -> Iterator[tuple[str, str, Any]]:
+    for name, value in block.items():
+        if name in kinds:
+            yield from ((kinds[name], each, inner) for each, inner in value.items())
+        else:
+            assert not isinstance(value, dict), f'{name} is in no list of {kind}'
+            yield kind, name, value
+
+
+def test_the_file_is_read_to_its_end():
+    found = list(entries())
+    assert {kind for kind, _, _ in found} == set(NAV2) - {'distributions'}
+    assert len(found) == len(list(leaves(EXAMPLE)))
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    for value in tree.values():
+        yield from leaves(value) if isinstance(value, dict) else [value]
+
+
+@pytest.mark.parametrize('distribution', SERVED)
+def test_every_name_is_declared_with_a_type_that_the_value_has(distribution):
+    for kind, name, value in entries():
+        assert name in NAV2[kind], f'{kind} has no {name}'
+        default = declared(kind, name, distribution)
+        # rclcpp refuses 1 for a double and 1.0 for an int.
+        assert type(value) is type_of(default), f'{kind}.{name} in {distribution}: {value!r}'
+
+
+def test_what_is_default_in_one_distribution_and_not_in_the_next_is_left_to_it():
+    """One file is for all of them: a value that agrees with one nav2 would be wrong with another.
+
+    enable_stamped_cmd_vel: true in Jazzy is a collision monitor that never hears its input.
+    """
+    for kind, name, value in entries():
+        defaults = [declared(kind, name, each) for each in SERVED]
+        assert len({str(each) for each in defaults}) == 1, f'{kind}.{name}: {value!r}'
+    stamped = NAV2['collision_monitor']['enable_stamped_cmd_vel']
+    assert stamped == {'jazzy': False, 'kilted': True, 'lyrical': True}
+    assert 'enable_stamped_cmd_vel' in TEXT, 'it is said what to think of'
+
+
+def test_what_humble_does_not_have_is_said_where_it_stands():
+    lines = TEXT.splitlines()
+    for kind, facts in NAV2.items():
+        for name in facts if kind != 'distributions' else ():
+            if 'all' in facts[name] or not any(each[:2] == (kind, name) for each in entries()):
+                continue
+            where = [i for i, line in enumerate(lines) if line.strip().startswith(f'{name}:')]
+            near = ['\n'.join(lines[max(0, i - 4) : i + 1]) for i in where]
+            assert any('Humble' in text for text in near), name
+
+
+def test_the_manager_waits_for_no_bond_and_the_way_is_said():
+    manager = EXAMPLE['lifecycle_manager_depth']['ros__parameters']
+    assert manager['bond_timeout'] == 0.0
+    assert manager['node_names'] == ['depth_node']
+    assert 'autostart:=false' in TEXT
