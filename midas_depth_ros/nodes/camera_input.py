@@ -161,6 +161,12 @@ class CameraInput:
         }
         return qos.publishers_of(self._node, self._images.subscription, remedies)
 
+    def info_publishers(self) -> tuple[int, list[str]]:
+        """How many publish on the topic of camera_info, and why some cannot reach us."""
+        if self._info_subscription is None:
+            return 0, []
+        return qos.publishers_of(self._node, self._info_subscription)
+
     def elsewhere(self) -> str:
         """Where this camera's pictures are, if nobody publishes any where they are awaited."""
         if self._images is None or self._node.count_publishers(self.topic):
@@ -217,10 +223,10 @@ class CameraInput:
             return ''
         if self._told != NO_INFO or self._info_subscription is None:
             return f'no metres: {self.calibration}'
-        count, reasons = qos.publishers_of(self._node, self._info_subscription)
+        count, reasons = self.info_publishers()
         topic = self._info_subscription.topic_name
         where = f'publishers: {count} on {topic}, incompatible: {len(reasons)}'
-        return '; '.join([f'{NO_INFO}, so no metres ({where})', *reasons])
+        return f'{NO_INFO}, so no metres ({where})'
 
     def model_for(self, width: int, height: int) -> CameraModel | None:
         """What is known of the camera, for pictures of this size; None if nothing is.

@@ -54,6 +54,7 @@ class CameraReport:
     stamps: str = ''  # what is wrong with them
     topic_type: str = ''
     rotate: int = 0  # degrees by which the pictures are turned
+    unheard_info: tuple[str, ...] = ()  # why publishers of camera_info are not heard
     elsewhere: str = ''  # where its pictures are, if not on the topic
     no_metres: str = ''  # why there are none although they are asked for
     publisher_nodes: tuple[str, ...] = ()
@@ -97,6 +98,7 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         'publishers': report.publishers,
         'incompatible publishers': '; '.join(report.incompatible),
         'calibration': report.calibration,
+        'camera_info not heard': '; '.join(report.unheard_info),
         'bit depth': statistics.bit_depth,
         'input rate [Hz]': f'{rate_in:.2f}',
         'output rate [Hz]': f'{rate_out:.2f}',
@@ -167,7 +169,9 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
         return DiagnosticStatus.WARN, partly_blind
     if report.incompatible:
         return DiagnosticStatus.WARN, f'not heard: {"; ".join(report.incompatible)}'
-    trouble = [text for text in (time_trouble(report), report.no_metres) if text]
+    unheard = '; '.join(report.unheard_info)
+    info = f'camera_info not heard: {unheard}' if unheard else ''
+    trouble = [text for text in (time_trouble(report), report.no_metres, info) if text]
     if trouble:
         return DiagnosticStatus.WARN, '; '.join(trouble)
     if not report.wanted:

@@ -96,6 +96,7 @@ class Reporting:
             publisher_nodes=tuple(camera.input.publisher_nodes()),
             topic_type=camera.input.topic_type,
             rotate=camera.mounting.rotate,
+            unheard_info=tuple(camera.input.info_publishers()[1]),
             elsewhere=camera.input.elsewhere(),
             no_metres=self._no_metres(camera) if running else '',
         )

@@ -208,6 +208,8 @@ def test_metres_that_are_asked_for_and_not_given_are_a_warning_beside_other_trou
     assert status.message == 'stamps stand still; no camera_info yet, so no metres'
     idle = camera_status(dataclasses.replace(report, wanted=False), statistics)
     assert idle.level == DiagnosticStatus.WARN, 'before somebody relies on them'
+    unheard = camera_status(dataclasses.replace(report, unheard_info=('driver: why',)), statistics)
+    assert unheard.message.endswith('so no metres; camera_info not heard: driver: why')
 
 
 def test_by_which_clock_a_topic_is_judged_is_not_said_of_one_that_fell_silent():

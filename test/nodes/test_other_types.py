@@ -81,6 +81,9 @@ def test_pictures_of_the_other_transport_are_said_with_the_parameter(
     text = camera_status(ros, remedy)
     assert f'test_peer publishes {qos.type_name(kind)}, not {qos.type_name(awaited)}' in text
     assert 'publishers: 1, incompatible: 1' in text
+    driver.node.create_publisher(Image, 'camera/camera_info', 10)
+    words = f'test_peer publishes {qos.type_name(Image)}, not {qos.type_name(CameraInfo)}'
+    diagnostics(ros, 'camera camera', lambda s: words in read(s)['camera_info not heard'])
     # A second publisher that cannot be heard is no second camera.
     images = ros.node.create_publisher(awaited, topic, 10)
 
