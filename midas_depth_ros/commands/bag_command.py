@@ -132,7 +132,7 @@ def bag(
     if not topics and not cameras and 'cameras' in given:
         cameras = settings.cameras
     transport = settings.transport if 'transport' in given else ''
-    left_out = () if topics or cameras else depth_topics(recorded)
+    left_out = () if topics and not cameras else depth_topics(recorded)
     try:
         chosen = find_cameras(recorded.topics, topics, cameras, transport, left_out)
     except UnclearTopic as error:

@@ -70,7 +70,7 @@ def process(
         if estimator.notice:
             report.say(estimator.notice)
         for note in source.notes:
-            report.say(f'{source.path}: {note}')
+            report.say(note)
 
         def fail(text: str) -> None:
             faults.append(text)

@@ -84,7 +84,7 @@ class Format:
         """Read `encoding; container compressed target`, of which much may be missing."""
         first, sign, rest = text.partition(';')
         encoding = first.strip()
-        if not sign and encoding not in (*ENCODINGS, *MEASUREMENTS):
+        if not sign and encoding.lower() not in ENCODINGS and encoding.upper() not in MEASUREMENTS:
             encoding = ''  # such as 'jpeg'
         target = re.search(r'compressed\s+(\w+)', rest.lower())
         words = tuple(re.findall('[a-z0-9]+', text.lower()))
@@ -93,7 +93,8 @@ class Format:
     @property
     def is_measurement(self) -> bool:
         """Whether it is depth, or another measurement, and no camera picture."""
-        return self.encoding in MEASUREMENTS or any(each in self.words for each in DEPTH_FORMATS)
+        is_depth = any(each in self.words for each in DEPTH_FORMATS)
+        return is_depth or self.encoding.upper() in MEASUREMENTS
 
     @property
     def mosaic(self) -> Encoding | None:
@@ -136,10 +137,10 @@ def decode_compressed(
     text = Format.of(message.format)
     try:
         if container is containers.TIFF:
-            sixteen = BitDepth(SIXTEEN) if text.encoding == DEPTH_ENCODING else bit_depth
+            sixteen = BitDepth(SIXTEEN) if text.encoding.upper() == DEPTH_ENCODING else bit_depth
             rgb: NDArray[np.uint8] | None = tiff_picture(data, max_pixels, sixteen)
         elif container is containers.PNG and containers.png_colours(data)[0] == SIXTEEN:
-            rgb = _rgb_of_sixteen(data, size, bit_depth, text.encoding == DEPTH_ENCODING)
+            rgb = _rgb_of_sixteen(data, size, bit_depth, text.encoding.upper() == DEPTH_ENCODING)
         else:
             bit_depth.reset()
             rgb = _rgb_of_eight(container, data, size, ending_of(message))
@@ -196,7 +197,7 @@ def check_format(text: Any) -> None:
         if word in FOREIGN_FORMATS:
             raise UnsupportedFormat(f'format {shown(text)} {FOREIGN_FORMATS[word]}')
     # 16UC1 is grey, too, for who names its topic: as it is where it comes uncompressed.
-    if said.encoding in MEASUREMENTS and said.encoding != DEPTH_ENCODING:
+    if said.encoding.upper() in MEASUREMENTS and said.encoding.upper() != DEPTH_ENCODING:
         raise UnsupportedFormat(f'format {shown(text)} {DEPTH}')
 
 

@@ -61,6 +61,12 @@ def test_what_is_not_clear_is_refused_with_the_choice(topics, wishes, said):
         ({RECT: IMAGE, '/a/camera_info': INFO}, {}, [('a', RECT, A_INFO)]),
         ({**ONE, '/a/x/compressedDepth': COMPRESSED}, {}, [('a', RAW, A_INFO)]),
         ({**ONE, '/b/image_raw': IMAGE}, {}, [('a', RAW, A_INFO)]),
+        (
+            {'/a/depth': IMAGE, '/a/color': IMAGE, A_INFO: INFO},
+            {'wanted_cameras': ['a'], 'leave_out': ['/a/depth']},
+            [('a', '/a/color', A_INFO)],
+        ),
+        (ONE, {'wanted_cameras': ['a'], 'leave_out': [RAW]}, [('a', RAW, A_INFO)]),
         # The type says what a topic is, whatever it is called.
         (
             {'/a/rect_compressed': COMPRESSED, A_INFO: INFO},

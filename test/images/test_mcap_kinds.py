@@ -119,7 +119,7 @@ def test_what_is_not_said_of_the_encoding_the_schema_says(tmp_path, schema, enco
     assert check(write(tmp_path / 'a.mcap', '', schema=schema, encoding=encoding)) == []
     assert (
         check(
-            write(tmp_path / 'b.mcap', '', schema=schema, encoding='cdr', topic='camera/image_raw/')
+            write(tmp_path / 'b.mcap', '', schema=schema, encoding='cdr', topic='camera/image_raw')
         )
         == []
     )

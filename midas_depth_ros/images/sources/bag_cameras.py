@@ -48,7 +48,8 @@ def find_cameras(
     Without a wish: all that have a camera_info; if none has, the only one there is. Of one
     namespace `image_raw` is taken, or the only image. What is wanted twice, in whatever words, is
     one camera. transport: 'raw', 'compressed', or '' for raw where there is both. leave_out: image
-    topics that are no pictures, unless they are wanted. Raises UnclearTopic.
+    topics that are no pictures, unless they are wanted, or all that a wanted camera has. Raises
+    UnclearTopic.
     """
     wanted_kinds = [kind for kind, name in TRANSPORTS.items() if transport in ('', name)]
     images = {name for name, kind in topics.items() if kind in wanted_kinds}
@@ -58,7 +59,9 @@ def find_cameras(
         if unknown:
             raise UnclearTopic(f'there are no images on {", ".join(unknown)}; {_listed(topics)}')
         wanted = [_camera(name, topics) for name in names]
-        wanted += [_in_namespace(name.strip('/'), images, topics) for name in wanted_cameras]
+        wanted += [
+            _in_namespace(name.strip('/'), images, topics, leave_out) for name in wanted_cameras
+        ]
         return _distinct(list(dict.fromkeys(wanted)))
     usual = {name for name in images if name not in leave_out}
     with_info = {name for name in usual if info_of(name, topics)}
@@ -77,8 +80,14 @@ def namespace_of(topic: str, topics: Mapping[str, str]) -> str:
     return base_of(topic, topics).rpartition('/')[0].lstrip('/')
 
 
-def _in_namespace(namespace: str, images: Collection[str], topics: Mapping[str, str]) -> BagCamera:
-    ours = sorted(name for name in images if namespace_of(name, topics) == namespace)
+def _in_namespace(
+    namespace: str,
+    images: Collection[str],
+    topics: Mapping[str, str],
+    leave_out: Collection[str] = (),
+) -> BagCamera:
+    every = sorted(name for name in images if namespace_of(name, topics) == namespace)
+    ours = [name for name in every if name not in leave_out] or every
     bases = sorted({base_of(name, topics) for name in ours})
     usual = [base for base in bases if base.endswith('/' + USUAL)]
     if not usual and len(bases) != 1:

@@ -236,7 +236,7 @@ class McapStorage(ChunkedStorage):
         # A profile need not be said, nor an encoding where the schema tells it.
         encoding = encoding or ENCODING_BY_SCHEMA.get(described, '')
         if encoding in ROS_ENCODINGS:
-            topic, name = '/' + '/'.join(filter(None, topic.split('/'))), ros_name(name)
+            topic, name = '/' + topic.removeprefix('/'), ros_name(name)
         else:
             encoding = shown(encoding) if encoding else 'an encoding that is not said'
             name = f'{name} as {encoding}'
