@@ -206,9 +206,9 @@ class Batch:
         """How many were done; the others are named. Raises DepthError where there is no model."""
         from midas_depth_ros.commands.model import estimator_of
 
-        # Before the bar, for a model may be fetched; not for names behind which nothing is.
-        there = any(isinstance(each, Path) for each in self._inputs)
-        estimator = estimator_of(self._values) if there else None
+        # Before the bar, for a model may be fetched; not where there is nothing to do.
+        to_do = any(isinstance(each, Path) and self._is_to_do(each) for each in self._inputs)
+        estimator = estimator_of(self._values) if to_do else None
         done = 0
         with reporting('pictures', len(self._inputs)) as report:
             for each in self._inputs:
@@ -216,7 +216,7 @@ class Batch:
                 about: dict[str, Any] = {}
                 if isinstance(each, CommandError):
                     faults = [each]
-                elif estimator is not None:
+                else:
                     faults = self._do(each, estimator, about, report)
                 lines = [fault_line(each, fault) for fault in faults]
                 for line in lines:
@@ -230,7 +230,11 @@ class Batch:
         return done
 
     def _do(
-        self, picture: Path, estimator: DepthEstimator, about: dict[str, Any], report: Reporter
+        self,
+        picture: Path,
+        estimator: DepthEstimator | None,
+        about: dict[str, Any],
+        report: Reporter,
     ) -> list[Exception]:
         """Do one picture; what went wrong with it. `about` is filled with what JSON tells of it."""
         about['picture'] = str(picture)
@@ -240,7 +244,7 @@ class Batch:
             if kept:
                 names = ', '.join(path.name for path in kept)
                 report.say(f'{picture}: there already in {self._folder}: {names}')
-            if not paths:
+            if not paths or estimator is None:
                 return []
             bit_depth = BitDepth(self._values['bit_depth'])  # each is a picture for itself
             rgb = read_picture(picture, self._values['max_pixels'], bit_depth)
@@ -271,6 +275,13 @@ class Batch:
             except FAULTS as error:
                 faults.append(error)
         return faults
+
+    def _is_to_do(self, picture: Path) -> bool:
+        """Whether something would be made of a picture."""
+        try:
+            return bool(self._paths_of(picture)[0])
+        except CommandError:
+            return False
 
     def _paths_of(self, picture: Path) -> tuple[dict[str, Path], list[Path]]:
         """Where its outputs go, and those that are there already and stay.
