@@ -31,6 +31,7 @@ from midas_depth_ros.commands.parameter_options import (
     MODEL,
     MOUNT,
     PICTURE_CHECK,
+    as_options,
     heatmap_parameters,
     node_parameters,
 )
@@ -322,5 +323,5 @@ def names_of(pictures: list[Path]) -> dict[Path, str]:
 
 def fault_line(each: Path | CommandError, error: Exception) -> str:
     """One line: which picture, and what is wrong with it."""
-    text = ' '.join(str(error).split())
+    text = as_options(' '.join(str(error).split()))
     return text if isinstance(each, CommandError) else f'{each}: {text}'
