@@ -32,6 +32,7 @@ from midas_depth_ros.commands.parameter_options import (
     MOUNT,
     PICTURE_CHECK,
     ROTATE,
+    as_options,
     heatmap_parameters,
     node_parameters,
 )
@@ -208,9 +209,9 @@ class Batch:
         """How many were done; the others are named. Raises DepthError where there is no model."""
         from midas_depth_ros.commands.model import estimator_of
 
-        # Before the bar, for a model may be fetched; not for names behind which nothing is.
-        there = any(isinstance(each, Path) for each in self._inputs)
-        estimator = estimator_of(self._values) if there else None
+        # Before the bar, for a model may be fetched; not where there is nothing to do.
+        to_do = any(isinstance(each, Path) and self._is_to_do(each) for each in self._inputs)
+        estimator = estimator_of(self._values) if to_do else None
         done = 0
         with reporting('pictures', len(self._inputs)) as report:
             for each in self._inputs:
@@ -218,7 +219,7 @@ class Batch:
                 about: dict[str, Any] = {}
                 if isinstance(each, CommandError):
                     faults = [each]
-                elif estimator is not None:
+                else:
                     faults = self._do(each, estimator, about, report)
                 lines = [fault_line(each, fault) for fault in faults]
                 for line in lines:
@@ -232,7 +233,11 @@ class Batch:
         return done
 
     def _do(
-        self, picture: Path, estimator: DepthEstimator, about: dict[str, Any], report: Reporter
+        self,
+        picture: Path,
+        estimator: DepthEstimator | None,
+        about: dict[str, Any],
+        report: Reporter,
     ) -> list[Exception]:
         """Do one picture; what went wrong with it. `about` is filled with what JSON tells of it."""
         about['picture'] = str(picture)
@@ -242,7 +247,7 @@ class Batch:
             if kept:
                 names = ', '.join(path.name for path in kept)
                 report.say(f'{picture}: there already in {self._folder}: {names}')
-            if not paths:
+            if not paths or estimator is None:
                 return []
             bit_depth = BitDepth(self._values['bit_depth'])  # each is a picture for itself
             rgb = read_picture(picture, self._values['max_pixels'], bit_depth)
@@ -274,6 +279,13 @@ class Batch:
             except FAULTS as error:
                 faults.append(error)
         return faults
+
+    def _is_to_do(self, picture: Path) -> bool:
+        """Whether something would be made of a picture."""
+        try:
+            return bool(self._paths_of(picture)[0])
+        except CommandError:
+            return False
 
     def _paths_of(self, picture: Path) -> tuple[dict[str, Path], list[Path]]:
         """Where its outputs go, and those that are there already and stay.
@@ -314,5 +326,5 @@ def names_of(pictures: list[Path]) -> dict[Path, str]:
 
 def fault_line(each: Path | CommandError, error: Exception) -> str:
     """One line: which picture, and what is wrong with it."""
-    text = ' '.join(str(error).split())
+    text = as_options(' '.join(str(error).split()))
     return text if isinstance(each, CommandError) else f'{each}: {text}'

@@ -80,6 +80,12 @@ class AngleRange(click.FloatRange):
             raise click.BadParameter(text, ctx, param) from error
 
 
+NAMES = re.compile(
+    rf'(?<![\w/.-])({"|".join(name for name in (*MODEL, *MOUNT, *BLINDNESS) if "_" in name)})'
+    r'(?![\w/.-])(?::(?= ))?'
+)
+
+
 class NumberRange(click.FloatRange):
     """A number within bounds; NaN, which is neither below nor above any, is none."""
 
@@ -91,6 +97,15 @@ class NumberRange(click.FloatRange):
         if math.isnan(number):
             self.fail(f'{value!r} is not a number', param, ctx)
         return float(number)
+
+
+def as_options(text: str) -> str:
+    """A text that names parameters of nodes, with the options that they are here.
+
+    Parts of paths stay: neither a slash nor a dot may be beside a name.
+    """
+    text = text.replace('the parameter topic', '--topic')
+    return NAMES.sub(lambda found: '--' + found.group(1).replace('_', '-'), text)
 
 
 def heatmap_parameters(command: Command) -> Command:

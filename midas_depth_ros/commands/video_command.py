@@ -25,6 +25,7 @@ from midas_depth_ros.commands.parameter_options import (
     MOUNT,
     ROTATE,
     NumberRange,
+    as_options,
     heatmap_parameters,
     node_parameters,
 )
@@ -123,7 +124,12 @@ def video(
     path = output or Path(f'{Path(source.rstrip("/")).stem}_depth.mp4')
     check_output(path, source, force)
     faults: list[str] = []
-    opened = open_source(source, topic, values['max_pixels'], faults.append, values['bit_depth'])
+    try:
+        opened = open_source(
+            source, topic, values['max_pixels'], faults.append, values['bit_depth']
+        )
+    except ImageError as error:
+        raise CommandError(as_options(str(error))) from error
     # A sensor has noise and gives no picture twice. But in a video file a still scene may well be
     # the same to the bit (codecs and screen recorders repeat what has not changed), and a paused
     # recording is no dead camera.
@@ -138,6 +144,7 @@ def video(
         video_file(path, rate_hz, opened, report.say) as made,
     ):
         faults += draw_all(opened, view, made, width, rate_hz, report)
+        faults = [as_options(text) for text in faults]
         for text in faults:
             report.say(text)
     if as_json:
@@ -151,10 +158,11 @@ def video(
 def told(path: Path, frames: int, view: VideoView) -> Iterator[str]:
     """What came of it, in lines."""
     if view.refused:
-        yield f'{view.refused} of {frames} frames have no metres; the last reason: {view.reason}'
+        reason = as_options(view.reason)
+        yield f'{view.refused} of {frames} frames have no metres; the last reason: {reason}'
     if view.blind_reason:
         counts = f'{view.blind} of {frames} frames are blind, {view.partly_blind} in part'
-        yield f'{counts}; the first reason: {view.blind_reason}'
+        yield f'{counts}; the first reason: {as_options(view.blind_reason)}'
     if view.ends_m is not None:
         near, far = view.ends_m
         yield (

@@ -91,7 +91,7 @@ def check_assignments(
     '--camera-rate',
     type=NumberRange(0.1, 1000),
     default=None,
-    show_default="10 for the robot, else the source's own",
+    show_default="10 for the robot, --rate for pictures, else the source's own",
     help='Pictures per second of the camera.',
 )
 @click.option(

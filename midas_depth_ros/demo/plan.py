@@ -82,9 +82,11 @@ class Plan:
         }
         if is_still(self.source):
             parameters['frozen_after'] = 0.0  # a picture that is shown again is no frozen camera
-            # Pictures of a folder have nothing to do with each other, and each is to be seen.
-            parameters['process_every_frame'] = True
+            # Pictures of a folder have nothing to do with each other.
             parameters['heatmap.range_time_constant'] = 0.0
+            # Each is to be seen, unless it was asked for a camera of a rate of its own.
+            if self.camera_rate_hz is None:
+                parameters['process_every_frame'] = True
         return node_command('nodes.depth_node', parameters, self.parameters)
 
 

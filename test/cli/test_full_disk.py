@@ -99,14 +99,14 @@ def check(result, disk: Path, target: str, before: set[str]) -> bool:
 
 
 OUTPUT_NAMES = {name: f'out/a{ending}' for name, (ending, _) in OUTPUTS.items()}
-VIDEOS = ('out.mp4', 'out.mkv', 'out.avi')
+VIDEOS = ('out.mp4', 'out.webm', 'out.avi')
 
 
 def commands():
     for name, target in OUTPUT_NAMES.items():
         yield pytest.param('image', name, target, id=f'image {name}')
     for target in VIDEOS:
-        yield pytest.param('video', '', target, id=f'video {target[-3:]}')
+        yield pytest.param('video', '', target, id=f'video {target[4:]}')
     for storage in ('sqlite3', 'mcap'):
         yield pytest.param('bag', storage, f'out_{storage}', id=f'bag {storage}', marks=WITH_ROS)
 

@@ -182,6 +182,8 @@ def test_what_is_there_is_kept_unless_forced(midas_depth, save):
     )
     result = midas_depth(*both)
     assert result.exit_code == 0, 'a batch that is called again'
+    no_model = ('--only', 'npy', '--model', 'nonsense')
+    assert midas_depth('image', path, *no_model).exit_code == 0, 'nothing is loaded for nothing'
     assert result.stdout.startswith('0 of 1 done, 1 there already (--force makes them anew): ')
     assert midas_depth('image', path, *MODEL, '--only', 'npy', '--force').exit_code == 0
     assert np.load(there).shape == (48, 64)

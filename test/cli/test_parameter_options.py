@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 from midas_depth_ros import cli
 from midas_depth_ros.commands.image_command import image
 from midas_depth_ros.commands.parameter_options import (
     angle_names,
+    as_options,
     heatmap_options,
     in_radians,
     option_of,
@@ -22,6 +25,8 @@ from midas_depth_ros.nodes.declarations import Spec, specs
 from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 from midas_depth_ros.views import HeatmapOptions
+
+from .test_video_command import write_video
 
 HEATMAP = list(specs(HeatmapParameters))
 SPECS = {spec.name: spec for spec in specs(DepthNodeSettings)}
@@ -98,6 +103,22 @@ def test_parameters_that_are_angles_may_be_given_in_degrees(assignment, radians)
     else:
         name, _, value = made.partition(':=')
         assert (name, float(value)) == (assignment.partition(':=')[0], pytest.approx(radians))
+
+
+def test_errors_name_the_options_of_the_command(midas_depth, save):
+    save('max_pixels.png', np.zeros((40, 50, 3), np.uint8))
+    write_video(Path('in.avi'), [np.zeros((48, 64, 3), np.uint8)] * 2)
+    small = ('--max-pixels', '1024', '--model', 'embedded', '--backend', 'opencv')
+    said = midas_depth('image', 'max_pixels.png', *small).stderr
+    assert said.startswith('max_pixels.png: the picture is 50x40, more than 1024 pixels: ')
+    assert 'or raise --max-pixels' in said
+    said = midas_depth('video', 'in.avi', *small).stderr
+    assert said.startswith('error: in.avi: the picture is 64x48, more than 1024 pixels: ')
+    assert 'or raise --max-pixels' in said
+    assert (
+        as_options('x needs frozen_after: 0, a/max_pixels')
+        == 'x needs --frozen-after 0, a/max_pixels'
+    )
 
 
 def test_bag_and_demo_take_degrees(midas_depth, monkeypatch):

@@ -42,6 +42,7 @@ def test_each_picture_of_a_folder_is_shown_by_itself(tmp_path):
         assert parameters(slower['camera'])['rate'] == 2.0
         faster = Plan(source=str(source), camera_rate_hz=20.0).commands()
         assert parameters(faster['camera'])['rate'] == 20.0
+        assert 'process_every_frame' not in parameters(faster['depth_node'])
     film = parameters(Plan(source='film.mp4').commands()['depth_node'])
     assert 'process_every_frame' not in film
     assert 'heatmap.range_time_constant' not in film

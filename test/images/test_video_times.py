@@ -13,6 +13,7 @@ from films import write_film
 
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.sources import SourceError, UnreadableSource, open_source
+from midas_depth_ros.nodes.playback import Pacer
 
 IRREGULAR_S = [0.0, 0.033, 0.067, 0.103, 0.139, 0.161, 0.9, 0.91, 1.5, 1.965]
 # Display matrices (ISO/IEC 14496-12) of a phone held in each of four ways, and of a mirror.
@@ -78,6 +79,15 @@ def test_pictures_of_a_phone_are_upright(tmp_path: Path, way: str) -> None:
         colour = quarters()[24 + y, 32 + x]
         found = seen[height // 2 + to_y, width // 2 + to_x]
         np.testing.assert_allclose(found, colour, atol=25, err_msg=way)
+
+
+def test_a_node_publishes_each_picture_when_it_is_due(tmp_path: Path) -> None:
+    path = write_film(tmp_path / 'a.mkv', [quarters()] * len(IRREGULAR_S), IRREGULAR_S)
+    source = open_source(path)
+    pacer = Pacer(0.0, source.rate_hz)
+    pacer.start_pass()
+    due_s = [pacer.due_s(frame.time_ns, 0.0) for frame in source]
+    np.testing.assert_allclose(due_s, IRREGULAR_S, atol=0.0011)
 
 
 def test_clocks_that_go_back_go_on(tmp_path: Path) -> None:

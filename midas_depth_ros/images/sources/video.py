@@ -73,7 +73,10 @@ class VideoFile(Source):
         except UnreadableFile as error:
             raise UnreadableSource(f'{path}: {error}') from error
         with self._opened() as (container, stream):
-            check_size(stream.codec_context.width, stream.codec_context.height, max_pixels)
+            try:
+                check_size(stream.codec_context.width, stream.codec_context.height, max_pixels)
+            except ImageError as error:
+                raise type(error)(f'{path}: {error}') from error
             times = first_times(container, stream)
             self.start_s = min(times, default=0.0)
             self.rate_hz: float = self._rate(times, stream.average_rate)
