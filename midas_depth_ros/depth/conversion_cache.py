@@ -315,11 +315,11 @@ def _tidy(folder: Path, key: Key) -> None:
     for other in folder.iterdir():
         if other.name.startswith('.') or other.name == key.name:
             continue
-        with contextlib.suppress(OSError, TypeError):
+        with contextlib.suppress(OSError):  # no folder, or gone meanwhile
+            size = sum(path.lstat().st_size for path in other.iterdir())
             record = _record(other)
-            if record:
-                size = sum(int(each['bytes']) for each in record['files'].values())
-                found.append((other.stat().st_mtime, size, key.outdates(record['key']), other))
+            is_outdated = bool(record and key.outdates(record['key']))
+            found.append((other.lstat().st_mtime, size, is_outdated, other))
     now_s, total = time.time(), 0
     for used_s, size, is_outdated, other in sorted(found, key=lambda each: each[0], reverse=True):
         total += size

@@ -28,6 +28,7 @@ from midas_depth_ros.nodes.declarations import (
     allowed,
     build,
     conflict_of,
+    is_of,
     near_names,
     specs,
     specs_for,
@@ -79,6 +80,7 @@ class ParameterServer(Generic[Settings]):
         self._overrides: dict[str, Parameter] = getattr(node, '_parameter_overrides', {})
         self._declare(specs(settings_class))
         self.declare_groups()
+        node.add_on_set_parameters_callback(self._validate)
         self._set_in_ros = node.set_parameters_atomically
         wrapped: dict[str, Callable[[list[Parameter]], Any]] = {
             'set_parameters_atomically': self._set,
@@ -171,8 +173,8 @@ class ParameterServer(Generic[Settings]):
                 passed.append(each)
             else:
                 changes[name] = before if is_same else meant
-        refusal = self._refusal(changes)
-        if refusal:
+        refusals = filter(None, map(self._refusal, changes, changes.values()))
+        if refusal := next(refusals, ''):
             return SetParametersResult(successful=False, reason=refusal)
         passed += [
             Parameter(name, TYPES[self._specs[name].kind], value) for name, value in changes.items()
@@ -193,19 +195,24 @@ class ParameterServer(Generic[Settings]):
             return False
         return not self._may_change_fixed()
 
-    def _refusal(self, changes: dict[str, Any]) -> str:
-        """Why these changes cannot be made together; empty if they can."""
-        for name, value in changes.items():
-            if value is None:
-                return f'{name} cannot be deleted'
-            if self._node.describe_parameter(name).read_only:
-                return f'{name} is read-only: it is read when the node starts'
-            if self._is_fixed(name):
-                return f'{name} is read when the node is configured: {self._remedy()}'
-            fault = self._specs[name].fault(value)
-            if fault:
-                return fault
-        return conflict_of(self._with(changes))
+    def _refusal(self, name: str, value: Any) -> str:
+        """Why a parameter cannot be set now, or not to a value of that type; '' if it can."""
+        if value is None:
+            return f'{name} cannot be deleted'
+        if self._node.describe_parameter(name).read_only:
+            return f'{name} is read-only: it is read when the node starts'
+        if self._is_fixed(name):
+            return f'{name} is read when the node is configured: {self._remedy()}'
+        spec = self._specs[name]
+        fits = is_of(spec.kind, value) and TYPES[spec.kind].check(value)
+        return '' if fits else spec.fault(value)
+
+    def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
+        """What rclpy asks after its own checks, of values that have the right type."""
+        changes = {each.name: each.value for each in parameters if each.name in self._specs}
+        faults = (self._specs[name].fault(value) for name, value in changes.items())
+        refusal = next(filter(None, faults), '') or conflict_of(self._with(changes))
+        return SetParametersResult(successful=not refusal, reason=refusal)
 
     def _with(self, changes: dict[str, Any]) -> Settings:
         values = {name: value_of(self._current, name) for name in self._specs}

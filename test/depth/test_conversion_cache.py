@@ -96,14 +96,26 @@ def test_what_is_used_now_and_then_is_kept(folder: Path, days: float) -> None:
 def test_where_there_is_too_much_what_was_used_last_is_kept(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion_cache, 'MOST_BYTES', 2500)
+    monkeypatch.setattr(conversion_cache, 'MOST_BYTES', 400_000)
     keys = [dataclasses.replace(KEY, weights_sha256=f'{number:064}') for number in range(4)]
     for days, key in zip((3, 1, 2), keys, strict=False):
-        contents(key, Builder(b'x' * 1000))
+        contents(key, Builder(b'x' * 150_000))
         unused(folder, key, days)
-    contents(keys[3], Builder(b'x' * 1000))
+    contents(keys[3], Builder(b'x' * 150_000))
     assert [find(key) is not None for key in keys] == [False, True, True, True]
     assert [path for path in folder.iterdir() if path.name[0] == '.' and path.is_dir()] == []
+
+
+def test_what_others_left_in_the_cache_is_no_obstacle(folder: Path) -> None:
+    contents(OTHER_MODEL, Builder())
+    about = folder / OTHER_MODEL.name / 'about.json'
+    about.write_text('{"key": {}, "about": {}, "files": {"model.bin": 7, "model.xml": {}}}')
+    (folder / 'file').write_text('a')
+    (folder / 'link').symlink_to('nowhere')
+    (folder / 'empty').mkdir()
+    contents(KEY, Builder())
+    assert find(KEY)
+    assert {'file', 'empty', OTHER_MODEL.name} <= {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize('exchanges', [True, False])
