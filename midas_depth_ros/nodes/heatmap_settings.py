@@ -43,7 +43,8 @@ class HeatmapParameters:
     )
     mapping: str = parameter(
         'linear',
-        'How values between far and near are spread over the colours.',
+        'How values between far and near are spread over the colours: linear = evenly in 1/Z, most '
+        'of them for what is near; log = even steps for even ratios of distance.',
         choices=('linear', 'log'),
         live=True,
     )

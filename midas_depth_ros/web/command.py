@@ -76,6 +76,8 @@ OPEN_TO_ALL = (
     'origins',
     multiple=True,
     metavar='ORIGIN',
+    envvar='MIDAS_DEPTH_DASHBOARD_ORIGINS',
+    show_envvar=True,
     help='An address under which a reverse proxy serves the dashboard, such as '
     'https://robots.example.org; repeatable.',
 )
@@ -83,6 +85,8 @@ OPEN_TO_ALL = (
     '--root-path',
     default='',
     show_default='none',
+    envvar='MIDAS_DEPTH_DASHBOARD_ROOT_PATH',
+    show_envvar=True,
     help='The path under which a reverse proxy serves the dashboard, such as /robots/1.',
 )
 @click.option('--no-ros', is_flag=True, help='Pictures only, without a depth node.')

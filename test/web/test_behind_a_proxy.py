@@ -159,6 +159,18 @@ def test_what_is_no_origin_or_path_is_refused_at_the_start(option, value):
     assert 'such as' in result.output
 
 
+def test_a_launch_file_hands_them_on_by_the_environment(monkeypatch):
+    monkeypatch.setenv('MIDAS_DEPTH_DASHBOARD_ORIGINS', f'{OURS} http://[fe80::1]:80/')
+    monkeypatch.setenv('MIDAS_DEPTH_DASHBOARD_ROOT_PATH', 'robots/1')
+    context = dashboard.make_context('dashboard', [])
+    taken = Access.of(
+        '127.0.0.1', origins=context.params['origins'], root_path=context.params['root_path']
+    )
+    assert taken.origins == {OURS, 'http://[fe80::1]'}
+    assert taken.root_path == ROOT
+    assert taken.knows('[fe80::1]:80')
+
+
 def test_a_root_path_may_be_written_with_slashes_or_without():
     assert {root_path_of(each) for each in ('robots/1', '/robots/1', '/robots/1/')} == {ROOT}
     assert root_path_of('/') == root_path_of('') == ''

@@ -322,15 +322,15 @@ def test_a_node_whose_diagnostics_are_rare_counts_as_there_only_while_it_answers
     ros, feed, monkeypatch, start
 ):
     """Diagnostics every ten seconds were believed for thirty: a dead node looked alive."""
-    monkeypatch.setattr(ros_node, 'ALIVE_S', 1.2)
+    monkeypatch.setattr(ros_node, 'ALIVE_S', 1.1)
     monkeypatch.setattr(ros_node, 'ASK_AFTER_S', 0.3)
     monkeypatch.setattr(ros_node.Rhythm, 'lifetime_s', lambda self, now_s: 1000.0)
     thread = RosThread(feed, 'depth_node', [], ros.domain_id)
     try:
-        node = start(diagnostics_rate=0.3)
+        node = start(diagnostics_rate=0.5)
         fact(ros, feed, 'present')
         seen = []
-        for _ in range(30):
+        for _ in range(18):
             ros.spin_for(0.1)
             seen.append((feed.facts()['present'], feed.facts()['model'] is not None))
         assert set(seen) == {(True, True)}
