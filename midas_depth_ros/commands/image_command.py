@@ -244,6 +244,7 @@ class Batch:
         try:
             paths, kept = self._paths_of(picture)
             about |= {'kept': [path.name for path in kept], 'made': []}
+            self._made |= dict.fromkeys(kept, picture)
             if kept:
                 names = ', '.join(path.name for path in kept)
                 report.say(f'{picture}: there already in {self._folder}: {names}')
@@ -315,13 +316,19 @@ def names_of(pictures: list[Path]) -> dict[Path, str]:
 
     IMG_1.HEIC and IMG_1.JPG are two pictures to a person, and so they are here.
     """
-    endings: dict[str, set[str]] = {}
-    for picture in pictures:
-        endings.setdefault(picture.stem, set()).add(picture.suffix)
-    return {
-        each: each.stem if len(endings[each.stem]) == 1 else f'{each.stem}_{each.suffix[1:]}'
-        for each in pictures
-    }
+    long: set[str] = set()  # names of pictures that are called after their endings, too
+    while True:
+        names = {
+            each: f'{each.stem}_{each.suffix[1:]}' if each.name in long else each.stem
+            for each in pictures
+        }
+        shared: dict[str, set[str]] = {}
+        for picture, name in names.items():
+            shared.setdefault(name, set()).add(picture.name)
+        more = {each for group in shared.values() if len(group) > 1 for each in group} - long
+        if not more:
+            return names
+        long |= more
 
 
 def fault_line(each: Path | CommandError, error: Exception) -> str:

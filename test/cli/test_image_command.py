@@ -205,6 +205,9 @@ def test_two_pictures_of_one_name_do_not_overwrite_each_other(midas_depth, save)
     result = midas_depth('image', one, other, *MODEL, '--only', 'npy')
     assert result.exit_code == 1
     assert f'{other}: {OUT}/a_depth.npy is that of {one}' in result.stderr
+    again = midas_depth('image', one, other, *MODEL, '--only', 'npy')
+    assert again.exit_code == 1, 'what is there is of the first one'
+    assert f'{other}: {OUT}/a_depth.npy is that of {one}' in again.stderr
 
 
 def test_an_unknown_model_ends_in_one_line(midas_depth, save):

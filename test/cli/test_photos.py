@@ -130,12 +130,12 @@ def test_pictures_that_differ_in_their_endings_do_not_meet(midas_depth, save):
     Path('in').mkdir()
     Path('in/IMG_1.HEIC').write_bytes(b'broken')
     save('in/IMG_1.JPG', corridor(48, 64))
-    for name in ('in/a.jpg', 'in/a.png', 'in/a.b.png', 'in/b.png'):
+    for name in ('in/a.jpg', 'in/a.png', 'in/a.b.png', 'in/b.png', 'in/a_jpg.png'):
         save(name, corridor(48, 64))
     result = midas_depth('image', 'in', *MODEL, '--only', 'npy')
-    assert (result.exit_code, result.stdout.partition(':')[0]) == (1, '5 of 6 done')
+    assert (result.exit_code, result.stdout.partition(':')[0]) == (1, '6 of 7 done')
     assert [line.partition(':')[0] for line in result.stderr.splitlines()] == ['in/IMG_1.HEIC']
-    names = ['IMG_1_JPG', 'a.b', 'a_jpg', 'a_png', 'b']
+    names = ['IMG_1_JPG', 'a.b', 'a_jpg', 'a_jpg_png', 'a_png', 'b']
     assert sorted(os.listdir(OUT)) == [f'{name}_depth.npy' for name in names]
 
 

@@ -79,7 +79,9 @@ def inputs(tmp_path_factory):
     _, data = cv2.imencode('.png', corridor(48, 64))
     for number in range(FRAMES):
         (folder / 'pictures' / f'{number}.png').write_bytes(data)
-    scenes = [corridor(shift=shift) for shift in range(50)]
+    # With noise, of which each picture takes some bytes: the file is soon begun.
+    noise = np.random.default_rng(0).integers(0, 50, (50, 120, 160, 3), dtype=np.uint8)
+    scenes = [corridor(shift=shift) // 2 + noise[shift] for shift in range(50)]
     write_video(folder / 'in.avi', [scenes[i % 50] for i in range(FRAMES)])
     scenes = [corridor(48, 64, shift=shift) for shift in range(9)]
     write_image_bag(folder / 'in', [scenes[i % 9] for i in range(FRAMES)])
