@@ -28,7 +28,15 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'midas_depth_ros'
 SETTINGS = (DepthNodeSettings, AvoidanceSettings, ImageStreamSettings, SyntheticCameraSettings)
 # Options of others that we name: of pip, rosbags-convert, ros2 and what ROS's own arguments are.
-FOREIGN_OPTIONS = {'--upgrade', '--src', '--dst', '--clock', '--ros-args', '--params-file'}
+FOREIGN_OPTIONS = {
+    '--pdeathsig',
+    '--upgrade',
+    '--src',
+    '--dst',
+    '--clock',
+    '--ros-args',
+    '--params-file',
+}
 # What is set, given or raised and is no parameter: of ROS itself, of launch files, of a message, of
 # a function whose caller reads it, files, topics and programs.
 OTHER_WORDS = {
