@@ -114,6 +114,10 @@ def test_pictures_of_any_size_are_not_refused_for_how_they_end(subsampling):
         options = {'quality': 75, 'progressive': number % 4 == 3, 'subsampling': subsampling}
         Image.fromarray(rgb).save(file, 'JPEG', **options)
         data = file.getvalue()
+        optimised = io.BytesIO()  # in which zeros are the code of what stays as it is
+        Image.fromarray(rgb).save(optimised, 'JPEG', **options, optimize=True)
+        film = optimised.getvalue() + FILM
+        np.testing.assert_array_equal(decoded(film), by_pillow(optimised.getvalue()))
         for other in (data[:-2], data[:-1], data[:-2] + bytes(40), data + FILM):
             np.testing.assert_array_equal(decoded(other), by_pillow(data))
 
