@@ -243,13 +243,17 @@ def whole_jpeg(data: bytes, smaller: tuple[int, int] | None = None) -> NDArray[n
 
     smaller: width and height that are enough. Raises TruncatedPicture, and what Pillow raises.
     """
-    one, other, shorter = jpeg.decoys(data)
-    rgb = _rgb_of_jpeg(one, smaller)
-    if not np.array_equal(rgb, _rgb_of_jpeg(other, smaller)):
+    decoys = jpeg.decoys(data)
+    rgb, other = (_rgb_of_jpeg(each, smaller) for each in decoys.whole)
+    if not np.array_equal(rgb, other):
         raise TruncatedPicture(
             f'the JPEG of {len(data)} bytes ends within its pixels: it was cut short'
         )
-    if shorter and np.array_equal(rgb, _rgb_of_jpeg(shorter, smaller)):
+    has_more = decoys.is_filled
+    if decoys.shorter:
+        one, other = (_rgb_of_jpeg(each, smaller) for each in decoys.shorter)
+        has_more = np.array_equal(one, other)
+    if has_more and not np.array_equal(rgb, _rgb_of_jpeg(decoys.least, smaller)):
         raise TruncatedPicture(
             'the JPEG has something else where its pixels should end: it was cut short'
         )

@@ -12,6 +12,7 @@ import math
 import random
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from midas_depth_ros.images.errors import CorruptPicture, TruncatedPicture
 
@@ -35,11 +36,13 @@ RESTART = re.compile(rb'\xff[\xd0-\xd7]')
 BLOCK = 8
 COEFFICIENTS = 64
 
-# Bytes that go on where a scan was cut, without 0 and 0xFF in either form.
-_GOING_ON = bytes(random.Random(0).choices(range(1, 255), k=64))
-DECOYS = _GOING_ON, bytes(0xFF - each for each in _GOING_ON)
+# Bytes that go on where a scan was cut, and their complement; no 0 and no 0xFF in either.
+_SOME = bytes(random.Random(0).choices(range(1, 255), k=64))
+GOING_ON = _SOME, bytes(0xFF - each for each in _SOME)
 # Encoders leave no byte behind the last block; what has so many holds something else.
-EXCESS, LEAST_SCAN = 64, 8
+EXCESS, LEAST_SCAN = 64, 128
+LITTLE = 32  # bytes of a scan: the first blocks of a picture of one colour
+FEW_ZEROS = 3  # at the end of a scan; what fills a buffer is more
 
 
 class Ending(enum.Enum):
@@ -110,23 +113,46 @@ def without_metadata(data: bytes) -> bytes:
     return b''.join((*kept, data[first_entropy : walk.end], END))
 
 
-def decoys(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """Three JPEGs to be decoded in place of one whose end is not sure, as `without_metadata` gives.
+class Decoys(NamedTuple):
+    """JPEGs to be decoded in place of one whose end is not sure.
 
-    The first two go on where the last scan ends, each with the complement of the other's bits:
-    they show the same if and only if nothing is missing. The third has other bytes for the last
-    ones of the scan: if it shows the same, too, these are none of the picture. It is b'' where
-    there are too few of them to tell.
+    whole: two that go on where the last scan ends, each with the complement of the other's bits.
+    They show the same if and only if nothing is missing.
+    shorter: the same without the last bytes of the scan. If these two show the same, too, something
+    else stands there and has passed for what was cut off. Empty where that cannot be told.
+    is_filled: whether there are so many zeros in the scan as only a picture has that looks the
+    same without them.
+    least: has hardly any of the scan. If it shows the same as the whole, there is nothing to be
+    seen by its bytes, as in a picture of one colour.
     """
+
+    whole: tuple[bytes, bytes]
+    shorter: tuple[bytes, ...]
+    is_filled: bool
+    least: bytes
+
+
+def decoys(data: bytes) -> Decoys:
+    """The decoys of a JPEG as `without_metadata` gives it."""
     scan = data.removesuffix(END)
-    one, other = (scan + each + END for each in DECOYS)
     header = scan.rfind(bytes((0xFF, SCAN)))
-    length = len(scan) - (header + 2 + _big(scan, header + 2))
-    if length < LEAST_SCAN:
-        return one, other, b''
-    left = scan[: len(scan) - min(EXCESS, length // 2)]
-    left = left[:-1] if left.endswith(b'\xff') else left  # whose other half is missing
-    return one, other, left + DECOYS[0] + END
+    first = header + 2 + _big(scan, header + 2)
+    length = len(scan) - first
+
+    def of(kept: int) -> tuple[bytes, bytes]:
+        part = scan[: first + kept]
+        if kept < length and part.endswith(b'\xff'):
+            part = part[:-1]  # whose other half is missing
+        return part + GOING_ON[0] + END, part + GOING_ON[1] + END
+
+    # Of a progressive picture the last scan only refines it, and may have nothing to add. What
+    # stands before a restart marker is skipped where it is not wanted.
+    refines = PROGRESSIVE in (marker for marker, _, _ in _headers(data))
+    restart = max((each.end() for each in RESTART.finditer(scan, first)), default=first)
+    can_tell = len(scan) - restart >= LEAST_SCAN and not refines
+    shorter = of(length - EXCESS) if can_tell else ()
+    is_filled = refines and scan.find(bytes(EXCESS), first) > 0
+    return Decoys(of(length), shorter, is_filled, of(min(LITTLE, length // 4))[0])
 
 
 def _walk(data: bytes) -> Walk:
@@ -305,10 +331,10 @@ def _scan_end(data: bytes, start: int) -> int:
     while end > start and data[end - 1] == 0xFF:
         end -= 1
     pixels = len(data[start:end].rstrip(b'\0'))
+    # The last bytes of pixels often are 0 themselves: so codes the usual table what has no colour.
+    # One that is not may stand for what is missing of the very last block.
     zeros = end - start - pixels
-    if zeros == 1 or data[start + pixels - 1] == 0xFF:
-        return start + pixels + min(zeros, 1)  # it is of the pixels, or may be
-    return start + pixels
+    return end if zeros <= FEW_ZEROS else start + pixels + 1
 
 
 def _big(data: bytes, at: int) -> int:
