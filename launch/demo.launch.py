@@ -107,6 +107,7 @@ def start_source(context: LaunchContext) -> list[Action]:
         namespace=LaunchConfiguration('namespace'),
         parameters=[*(driven_parameters(context) if driven else []), parameters],
         output='screen',
+        exec_name=name,
         prefix=leash(context),
     )
     return [node, *(command(context) if driven else [])]

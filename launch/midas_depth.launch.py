@@ -83,6 +83,7 @@ def start(context: LaunchContext) -> list[Node]:
         remappings=[(name, topic) for name, topic in inputs.items() if topic],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
         output='screen',
+        exec_name='depth_node',
         prefix=leash(context),
     )
     return [
@@ -107,6 +108,7 @@ def rviz(context: LaunchContext, views: dict[str, str]) -> list[Node]:
             arguments=['-d', str(CONFIG / 'midas_depth.rviz')],
             parameters=use_sim_time(context),
             remappings=list(views.items()),
+            exec_name='rviz2',
             prefix=leash(context),
         )
     ]
@@ -130,6 +132,7 @@ def avoidance(context: LaunchContext, camera: str) -> list[Node]:
             remappings=[(name, f'{camera}/{name}') for name in ('scan', 'seen_free', 'closeness')],
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
             output='screen',
+            exec_name='avoidance_node',
             prefix=leash(context),
         )
     ]
@@ -148,6 +151,7 @@ def transform(context: LaunchContext) -> list[Node]:
             package='tf2_ros',
             executable=program,
             arguments=arguments,
+            exec_name=program,
             prefix=leash(context),
         )
     ]

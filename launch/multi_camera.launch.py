@@ -45,6 +45,7 @@ def start(context: LaunchContext) -> list[Node]:
             parameters=depth_node_parameters(context, CONFIG, cameras),
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
             output='screen',
+            exec_name='depth_node',
             prefix=leash(context),
         ),
         *dashboard(context),

@@ -167,6 +167,7 @@ def dashboard(context: LaunchContext) -> list[Node]:
             namespace=LaunchConfiguration('namespace'),
             arguments=[*address, '--port', given(context, 'dashboard_port')],
             output='screen',
+            exec_name='dashboard',
             prefix=leash(context),
             respawn=True,  # it ends itself rather than show what nobody tells it any more
             respawn_delay=RESPAWN_S,

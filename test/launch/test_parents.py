@@ -137,6 +137,16 @@ def session_of(pid: int) -> int:
         return -1
 
 
+def test_processes_have_the_names_of_their_programs(launcher):
+    """As everybody looks for them in the log, whatever stands before them."""
+    arguments = {'drive': 'true', 'avoidance': 'true', 'rviz': 'true', 'dashboard': 'true'}
+    launched = launcher.launch('demo', **arguments)
+    programs = ('depth_node', 'avoidance_node', 'synthetic_camera', 'rviz2', 'dashboard')
+    for name in (*programs, 'static_transform_publisher', 'command'):
+        assert f'[{name}-' in launched.output
+    assert '[setpriv-' not in launched.output
+
+
 def test_a_prefix_that_is_given_to_launch_is_used(launcher):
     launched = launcher.launch('midas_depth', **{'launch-prefix': 'env MARK=1'})
     assert launched.exit_code == 0, launched.output
