@@ -46,7 +46,7 @@ class DriveView:
         state = drive.state_at(stamp) or 'waiting'
         lines = (
             f'{drive.distance_until(stamp):.1f} m driven, {state}',
-            'grey: what is there; coloured: the scan' if scan is not None else 'no scale: no scan',
+            'grey: the room; coloured: the scan' if scan is not None else 'no scale: no scan',
         )
         return view.draw(moment, lines)
 

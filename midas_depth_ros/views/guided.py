@@ -56,7 +56,7 @@ def _guided(
     """The filter; what has no weight takes no part."""
     height, width = values.shape
     guide = _guide(picture, size)
-    small = cv2.resize(guide, (width, height), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(guide, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     share = None if weight is None else np.maximum(_box(weight), np.float32(1e-6))
 
     def mean(of: Floats) -> Floats:
@@ -86,21 +86,23 @@ def _guided(
     slopes /= np.maximum(rr * i_rr + rg * i_rg + rb * i_rb, np.float32(1e-3))[..., None]
     offset = at_values - (slopes * at).sum(axis=2)
     lines = mean(np.dstack([slopes, offset]))
-    large = cv2.resize(lines, guide.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    *of_colours, at_black = cv2.split(large)
+    # One colour after the other: whole pictures of four floats cost more than the arithmetic.
+    *of_colours, at_black = cv2.split(lines)
+    large = _bilinear(at_black, guide.shape[:2])
     for slope, colour in zip(of_colours, cv2.split(guide), strict=True):
-        cv2.accumulateProduct(slope, colour, at_black)
-    return _bilinear(at_black, size)
+        part = _bilinear(slope, guide.shape[:2])
+        large += cv2.multiply(part, colour, dtype=cv2.CV_32F)
+    return _bilinear(large, size)
 
 
-def _guide(picture: NDArray[np.uint8], size: tuple[int, int]) -> Floats:
-    """The picture at `size`, or smaller where that is immense: (H, W, 3) float32 in 0..255."""
+def _guide(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The picture at `size`, or smaller where that is immense: (H, W, 3) uint8."""
     factor = min(1.0, (_MOST_PIXELS / (size[0] * size[1])) ** 0.5)
     height, width = (max(1, round(side * factor)) for side in size)
     if picture.shape[:2] != (height, width):
         method = cv2.INTER_AREA if picture.shape[0] > height else cv2.INTER_LINEAR
         picture = cv2.resize(picture, (width, height), interpolation=method)
-    return picture.astype(np.float32)
+    return picture
 
 
 def _box(values: Floats) -> Floats:
@@ -108,7 +110,7 @@ def _box(values: Floats) -> Floats:
     return cv2.blur(values, (side, side), borderType=cv2.BORDER_REPLICATE)
 
 
-def _bilinear(values: Floats, size: tuple[int, int]) -> Floats:
+def _bilinear(values: Floats, size: tuple[int, ...]) -> Floats:
     if values.shape == size:
         return values
     return cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)

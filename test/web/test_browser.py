@@ -239,7 +239,7 @@ def test_a_picture_of_whatever_shape_is_shown_whole(open_page, shape):
         route.fulfill(response=answer, json={**answer.json(), 'notice': NOTICE})
 
     page.route('**/api/predict', with_notice)
-    choose(page, 'x.jpg', jpeg_file(ramp(*shape)))
+    choose(page, f'{"x" * 60}.jpg', jpeg_file(ramp(*shape)))
     page.locator('#result-words[data-level=ok]').wait_for()
     wait_for(page, "document.getElementById('result-heatmap').naturalWidth > 0")
     for width, height in ((1280, 800), (390, 844), (3840, 2160)):
