@@ -96,6 +96,7 @@ def read_values(
 def settings_from(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings:
     """The settings object, all of it checked. Raises ParameterFault with every reason."""
     declared = specs_of(settings_class, values)
+    values = {name: declared[name].meant(value) for name, value in values.items()}
     faults = [text for name, value in values.items() if (text := declared[name].fault(value))]
     if faults:
         raise ParameterFault('; '.join(faults))
