@@ -22,8 +22,12 @@ PROJECTS = {
     'requests': ('requests', 'python3-requests'),
     'filelock': ('filelock', 'python3-filelock'),
     'platformdirs': ('platformdirs', 'python3-platformdirs'),
-    'rosbags': ('rosbags', ''),
+    'starlette': ('fastapi', ''),  # the one in apt may be too old
+    'multipart': ('python-multipart', 'python3-multipart'),
+    'uvicorn': ('uvicorn', 'python3-uvicorn'),
+    'websockets': ('websockets', 'python3-websockets'),
 }
+ROS_PREFIXES = ('rclpy', 'rpyutils', 'ament_', 'rosidl_', 'tf2_', '_rclpy')
 ROS_SUFFIXES = ('_msgs', '_interfaces', '_srvs')
 NO_ROS = (
     '{command} needs ROS 2, and {module} cannot be imported ({error}): source '
@@ -71,17 +75,23 @@ def start(command: str, module: str) -> None:
         refuse(command, error)
     except KeyboardInterrupt:  # nothing has begun yet
         sys.exit(128 + signal.SIGINT)
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except ImportError as error:  # of what only a part of the command needs
+        refuse(command, error)
 
 
 def refuse(command: str, error: ImportError) -> NoReturn:
-    """End with the remedy for a library that is not there or does not load; else raise anew."""
+    """End with the remedy for a library that is not there or does not load.
+
+    Raises anew what is no library's fault but our own.
+    """
     module = (error.name or '').split('.')[0]
     facts = {'command': command, 'module': module, 'error': str(error).splitlines()[0]}
-    if module.startswith('rclpy') or module.endswith(ROS_SUFFIXES):
+    if module.startswith(ROS_PREFIXES) or module.endswith(ROS_SUFFIXES):
         sys.exit('error: ' + NO_ROS.format(**facts))
-    if module not in PROJECTS:
+    if module in ('', __package__) or module in sys.stdlib_module_names:
         raise error
-    project, package = PROJECTS[module]
+    project, package = PROJECTS.get(module, (module.replace('_', '-'), ''))
     remedy = f'pip install {project}' + (f', or sudo apt install {package}' if package else '')
     sys.exit('error: ' + NO_LIBRARY.format(**facts, remedy=remedy))
