@@ -139,9 +139,9 @@ def _misfit(kind: str, value: Any) -> str:
         wrong = next(each for each in value if not is_of('string', each))
         return f'{shown(wrong)} is not a string: all that the array has must be'
     quoted = '; what shall be text and looks otherwise has to be in quotes'
-    return (
-        f'{shown(value)} is not a {kind}{quoted if kind == "string" and value is not None else ""}'
-    )
+    article = 'an' if kind == 'int' else 'a'
+    remedy = quoted if kind == 'string' and value is not None else ''
+    return f'{shown(value)} is not {article} {kind}{remedy}'
 
 
 def parameter(

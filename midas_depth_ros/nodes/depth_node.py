@@ -254,6 +254,7 @@ class DepthNode(LifecycleNode):
             sensors = [each for each in (camera.metric.awaited, camera.mounting.awaited) if each]
             awaited = ', '.join([camera.input.awaited, *sensors])
             self.get_logger().info(f'{camera.name}: waiting for {awaited}')
+        self._parameter_server.warn_of_unused_qualities()
         return True
 
     def _wake(self) -> None:

@@ -18,8 +18,10 @@ from midas_depth_ros.nodes.declarations import Spec, group_specs, specs
 
 WORDS = ('--help', '-h')
 WIDTH = 100
-CALL = """Usage: ros2 run midas_depth_ros {name} [--ros-args -p NAME:=VALUE ... -r FROM:=TO ... \
---params-file FILE]"""
+CALL = (
+    'Usage: ros2 run midas_depth_ros {name}',
+    '       [--ros-args -p NAME:=VALUE ... -r FROM:=TO ... --params-file FILE]',
+)
 
 
 def helped(
@@ -41,7 +43,7 @@ def helped(
 def help_text(name: str, settings_class: type, about: str) -> str:
     """The help of a node, in lines of at most WIDTH characters where words allow it."""
     formatter = click.HelpFormatter(width=WIDTH, max_width=WIDTH)
-    formatter.write_text(CALL.format(name=name))
+    formatter.write('\n'.join(CALL).format(name=name) + '\n')
     formatter.write_paragraph()
     for paragraph in about.strip().split('\n\n'):
         formatter.write_text(' '.join(paragraph.split()))
@@ -78,6 +80,8 @@ def _row(spec: Spec) -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return '...'
+    if isinstance(value, bool):
+        return str(value).lower()  # as YAML and ros2 param have it
     if isinstance(value, float):
         return 'NaN' if math.isnan(value) else f'{value:g}'
     if isinstance(value, (tuple, list)):

@@ -44,6 +44,9 @@ TYPES = {
     'string': Parameter.Type.STRING,
     'string array': Parameter.Type.STRING_ARRAY,
 }
+QUALITY = 'qos_overrides'
+# ROS makes these itself: a file that is meant for every node may name them.
+TOPICS_OF_ROS = ('/clock', '/parameter_events', '/rosout', '/tf', '/tf_static')
 MOST_UNKNOWN = 10  # parameters that there are not, in one line of log
 
 
@@ -77,6 +80,7 @@ class ParameterServer(Generic[Settings]):
         self._may_change_fixed = may_change_fixed
         self._remedy = remedy
         self._current: Settings
+        self._unused_qualities: list[str] = []
         self._overrides: dict[str, Parameter] = getattr(node, '_parameter_overrides', {})
         self._declare(specs(settings_class))
         self.declare_groups()
@@ -152,10 +156,33 @@ class ParameterServer(Generic[Settings]):
         if texts:
             self._node.get_logger().warning(f'given and not used: {"; ".join(texts)}')
 
+    def warn_of_unused_qualities(self) -> None:
+        """Name `qos_overrides` of no topic of this node, or of no policy; once all are there.
+
+        rclpy declares those that there are with the publisher or subscription, and is silent.
+        """
+        prefix = f'{QUALITY}.'
+        unused = [
+            name
+            for name in self._overrides
+            if name.startswith(prefix)
+            and not self._node.has_parameter(name)
+            and name.removeprefix(prefix).rsplit('.', 2)[0] not in TOPICS_OF_ROS
+        ]
+        texts = [self._unknown(name) for name in unused[:MOST_UNKNOWN]]
+        if len(unused) > len(texts):
+            texts.append(f'and {len(unused) - len(texts)} more')
+        if texts and unused != self._unused_qualities:
+            self._node.get_logger().warning(f'given and not used: {"; ".join(texts)}')
+        self._unused_qualities = unused
+
     def _unknown(self, name: str) -> str:
-        near = near_names(name, self._specs)
+        near = near_names(name, self._qualities() if name.startswith(QUALITY) else self._specs)
         text = f'there is no parameter {printable(name, MOST_LISTED)}'
         return f'{text}: {near}' if near else text
+
+    def _qualities(self) -> list[str]:
+        return [f'{QUALITY}.{name}' for name in self._node.get_parameters_by_prefix(QUALITY)]
 
     def _set(self, parameters: list[Parameter]) -> SetParametersResult:
         """Set all of these parameters or none, as `Node.set_parameters_atomically` does."""

@@ -67,6 +67,7 @@ OVERRIDABLE = (
 )
 SENT_AT, NUMBER = 'source_timestamp', 'publication_sequence_number'  # what rmw knows of a message
 KEPT_MARKS = 256
+BEST_AVAILABLE = getattr(DurabilityPolicy, 'BEST_AVAILABLE', None)  # not in Humble
 FOLLOW_PERIOD_S = 0.5  # until a latched publisher is noticed
 OVERTAKEN_NS = 5_000_000_000  # by so much a message may come late that was sent again
 
@@ -112,7 +113,7 @@ def make_subscription(
     there is a second one while there are transient local publishers (for volatile ones alone it
     would only be a warning in their logs), and the callback gets each message once. A durability
     in `qos_overrides` decides: `volatile` hears what is sent from now on, `transient_local` no
-    volatile publishers. `unsubscribe` ends all of it.
+    volatile publishers, and `best_available` is both. `unsubscribe` ends all of it.
     """
     profile = copy.copy(profile)
     name = topic  # until it is known with its namespace
@@ -149,6 +150,13 @@ def make_subscription(
         made = subscribe(0, profile, qos_overriding_options=QoSOverridingOptions(OVERRIDABLE))
     except RuntimeError as error:
         raise ValueError(f'qos_overrides of {topic}: {error}') from error
+    if profile.durability == BEST_AVAILABLE:
+        # The middleware looks at who is there now: who comes later may never be heard.
+        profile.durability = DurabilityPolicy.SYSTEM_DEFAULT
+        if profile.reliability == ReliabilityPolicy.BEST_AVAILABLE:
+            profile.reliability = ReliabilityPolicy.BEST_EFFORT
+        node.destroy_subscription(made)
+        made = subscribe(0, profile)
     name = made.topic_name
     kinds = (DurabilityPolicy.SYSTEM_DEFAULT, DurabilityPolicy.TRANSIENT_LOCAL)
     if profile.durability in kinds and not _is_kept(profile):

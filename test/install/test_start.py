@@ -52,7 +52,7 @@ def test_a_library_that_only_a_part_of_the_command_needs_is_named_as_well(monkey
         raise ModuleNotFoundError("No module named 'tqdm'", name='tqdm')
 
     monkeypatch.setattr(start.importlib, 'import_module', lambda name: SimpleNamespace(main=main))
-    with pytest.raises(SystemExit, match='midas_depth cannot import tqdm.*pip install tqdm'):
+    with pytest.raises(SystemExit, match=r'midas_depth cannot import tqdm.*pip install tqdm'):
         start.midas_depth()
 
 

@@ -127,6 +127,28 @@ def test_a_durability_that_is_given_has_effect(ros, driver, durability, heard):
     assert ('transient local' in refused) == (durability == 'transient_local')
 
 
+@pytest.mark.skipif(qos.BEST_AVAILABLE is None, reason='Humble has no best_available')
+def test_the_best_that_is_available_is_heard_also_where_nobody_was_there_before(ros, driver):
+    names = [
+        f'qos_overrides./{TOPIC}.subscription.{each}' for each in ('durability', 'reliability')
+    ]
+    node = ros.make_node('listener', parameters=dict.fromkeys(names, 'best_available'))
+    got: list[int] = []
+    qos.make_subscription(
+        node, CameraInfo, TOPIC, lambda message: got.append(message.width), qos.LATCHED
+    )
+    driver.node.create_publisher(CameraInfo, TOPIC, KEPT).publish(info(100))
+    ros.spin_until(lambda: got == [100], what='what was published once')
+    best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    volatile = driver.node.create_publisher(CameraInfo, TOPIC, best_effort)
+    for _ in range(400):
+        volatile.publish(info(104))
+        ros.spin_for(0.05)
+        if got[-1] == 104:
+            break
+    assert got[-1] == 104
+
+
 def test_the_overridden_durability_of_an_output_has_effect(ros, driver):
     topic = '/camera/heatmap/image'
     name = f'qos_overrides.{topic}.publisher.durability'

@@ -55,6 +55,8 @@ def test_a_node_prints_what_it_does_and_every_parameter(name, word, monkeypatch,
     assert complaints == ''
     assert said.startswith('Usage: ros2 run midas_depth_ros ')
     assert max(map(len, said.splitlines())) <= 100
+    assert '--params-file FILE]' in said, 'what is to be copied is not torn'
+    assert 'default True' not in said
     settings = [each for each in vars(module).values() if _is_settings(each, name)]
     for spec in every_spec(settings[0]):
         assert f'\n  {spec.name} ' in said or f'\n  {spec.name}\n' in said

@@ -7,14 +7,21 @@ import math
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import rclpy.node
+from fakes import BrightnessEstimator
 
 from midas_depth_ros.nodes import parameters
+from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
 from midas_depth_ros.nodes.declarations import parameter, specs
+from midas_depth_ros.nodes.depth_node import DepthNode
+from midas_depth_ros.nodes.image_stream import ImageStream
 from midas_depth_ros.nodes.mounting import mount_of
 from midas_depth_ros.nodes.parameters import ParameterServer
 from midas_depth_ros.nodes.settings import DepthNodeSettings, HeatmapParameters, MountParameters
+from midas_depth_ros.nodes.synthetic_camera import SyntheticCamera
 from midas_depth_ros.views import HeatmapOptions
 
 NODES = Path(parameters.__file__).parent
@@ -232,7 +239,7 @@ def test_what_tools_send_in_another_type_is_taken_as_it_is_meant(ros, name, sent
         ('speed', True, 'True is not a double'),
         ('speed', '1' * 100_000, 'is not a double'),
         ('angle', 9, 'above the maximum 3 rad; nan means unknown'),
-        ('count', '5', "'5' is not a int"),
+        ('count', '5', "'5' is not an int"),
         ('label', True, 'in quotes'),
         ('label', 1.5, 'in quotes'),
     ],
@@ -299,6 +306,38 @@ def test_unknown_names_at_the_start_are_named_and_the_node_lives(ros, capfd, tmp
         assert words in said
     for name in ('qos_overrides', 'use_sim_time', 'start_type'):
         assert name not in said
+
+
+@pytest.mark.parametrize('make', [DepthNode, AvoidanceNode, SyntheticCamera, ImageStream])
+def test_a_quality_of_service_for_what_is_not_there_is_named(ros, capfd, tmp_path, make):
+    topic, end = {
+        DepthNode: ('/camera/image_raw', 'subscription'),
+        AvoidanceNode: ('/scan', 'subscription'),
+    }.get(make, ('/camera/image_raw', 'publisher'))
+    good = f'qos_overrides.{topic}.{end}.reliability'
+    slips = [
+        f'qos_overrides.{topic}.{end}.reliabilty',
+        f'qos_overrides.{topic.removeprefix("/")}.{end}.reliability',
+        f'qos_overrides./{topic}s.{end}.depth',
+    ]
+    others = ['qos_overrides./tf.subscription.depth', 'qos_overrides./clock.publisher.depth']
+    given = {name: 5 if name.endswith('depth') else 'reliable' for name in [good, *slips, *others]}
+    if make is ImageStream:
+        cv2.imwrite(str(tmp_path / 'still.png'), np.zeros((8, 8, 3), np.uint8))
+        given['source'] = str(tmp_path / 'still.png')
+    options = [lambda settings: BrightnessEstimator()] if make is DepthNode else []
+    node = ros.make_node(make, *options, parameters=given)
+    ros.spin_until(lambda: node.has_parameter(good), what='the topic')
+    said = ''
+
+    def told() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return all(name in said for name in slips)
+
+    ros.spin_until(told, what='what is not used')
+    assert f'{slips[0]}: did you mean {good}' in said
+    assert all(f'there is no parameter {name}' not in said for name in [good, *others])
 
 
 def test_a_flood_of_unknown_names_is_one_line(ros, capfd):
