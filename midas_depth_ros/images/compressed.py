@@ -246,9 +246,7 @@ def whole_jpeg(data: bytes, smaller: tuple[int, int] | None = None) -> NDArray[n
     decoys = jpeg.decoys(data)
     rgb, other = (_rgb_of_jpeg(each, smaller) for each in decoys.whole)
     if not np.array_equal(rgb, other):
-        raise TruncatedPicture(
-            f'the JPEG of {len(data)} bytes ends within its pixels: it was cut short'
-        )
+        raise TruncatedPicture('the JPEG ends within its pixels: it was cut short')
     has_more = decoys.is_filled
     if decoys.shorter:
         one, other = (_rgb_of_jpeg(each, smaller) for each in decoys.shorter)

@@ -147,8 +147,8 @@ class CameraInput:
         """What is subscribed to and of which type, in words; '' while closed."""
         if self._images is None or self._info_subscription is None:
             return ''
-        info = self._info_subscription.topic_name
-        return f'images on {qos.topic_words(self._images.subscription)}, camera_info on {info}'
+        images, info = map(qos.topic_words, (self._images.subscription, self._info_subscription))
+        return f'images on {images}, camera_info on {info}'
 
     def publishers(self) -> tuple[int, list[str]]:
         """How many publish on the image topic, and why some cannot reach us."""

@@ -108,7 +108,8 @@ class Reporting:
         uncalibrated = camera.input.uncalibrated()
         if uncalibrated != self._said.get(camera.name, ''):
             if uncalibrated and not self._said.get(camera.name):
-                self._node.get_logger().warning(f'{camera.name}: {uncalibrated}')
+                said = '; '.join([uncalibrated, *camera.input.info_publishers()[1]])
+                self._node.get_logger().warning(f'{camera.name}: {said}')
             self._said[camera.name] = uncalibrated
         if uncalibrated:
             return uncalibrated

@@ -59,14 +59,17 @@ def test_pictures_of_the_other_transport_are_said_with_the_parameter(
         'imu_topic': 'imu',
     }
     said = ros.collect(Log, '/rosout')
+    driver.node.create_publisher(Image, 'camera/camera_info', 10)
+    ros.spin_until(lambda: ros.node.count_publishers('camera/camera_info'), what='the driver')
     ros.make_node(DepthNode, lambda settings: BrightnessEstimator(), parameters=parameters)
     ros.spin_until(lambda: state(ros) == State.PRIMARY_STATE_ACTIVE, what='active')
     awaited = CompressedImage if transport == 'compressed' else Image
     ros.spin_until(
         lambda: any(
             f'waiting for images on /{topic} ({qos.type_name(awaited)}), camera_info on '
-            '/camera/camera_info, /camera/reference/points (sensor_msgs/msg/PointCloud2), '
-            '/imu (sensor_msgs/msg/Imu)' in log.msg
+            '/camera/camera_info (sensor_msgs/msg/CameraInfo), '
+            '/camera/reference/points (sensor_msgs/msg/PointCloud2), /imu (sensor_msgs/msg/Imu)'
+            in log.msg
             for log in said
         ),
         what='the awaited topic in the log',
@@ -81,9 +84,12 @@ def test_pictures_of_the_other_transport_are_said_with_the_parameter(
     text = camera_status(ros, remedy)
     assert f'test_peer publishes {qos.type_name(kind)}, not {qos.type_name(awaited)}' in text
     assert 'publishers: 1, incompatible: 1' in text
-    driver.node.create_publisher(Image, 'camera/camera_info', 10)
     words = f'test_peer publishes {qos.type_name(Image)}, not {qos.type_name(CameraInfo)}'
     diagnostics(ros, 'camera camera', lambda s: words in read(s)['camera_info not heard'])
+    ros.spin_until(
+        lambda: any('no camera_info yet' in log.msg and words in log.msg for log in said),
+        what='the type of camera_info in the log',
+    )
     # A second publisher that cannot be heard is no second camera.
     images = ros.node.create_publisher(awaited, topic, 10)
 
