@@ -183,3 +183,13 @@ def test_nothing_is_said_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(said) > 10
     for line in said:
         assert not DOUBLED.search(line), line
+
+
+def test_the_fault_that_readme_shows_is_the_one_that_is_said(tmp_path: Path) -> None:
+    shown = re.search(r'^photos/broken.jpg: (.+)$', (ROOT / 'README.md').read_text(), re.M)
+    broken = tmp_path / 'broken.jpg'
+    broken.write_bytes((PACKAGE / 'assets' / 'samples' / 'room_1.jpg').read_bytes()[:700])
+    with pytest.raises(ImageError) as fault:
+        read_picture(broken)
+    assert shown is not None
+    assert str(fault.value) == shown[1]
