@@ -7,6 +7,7 @@ what is there already is kept, unless --force is given.
 from __future__ import annotations
 
 import json
+import mimetypes
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ from midas_depth_ros.geometry import GeometryError, turned
 from midas_depth_ros.images import BitDepth, ImageError
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.files import is_folder, is_there
-from midas_depth_ros.images.sources.pictures import read_picture
+from midas_depth_ros.images.sources.pictures import PICTURE_SUFFIXES, read_picture
 from midas_depth_ros.views import ViewError
 
 if TYPE_CHECKING:
@@ -139,6 +140,10 @@ def image(
                 f'-o {output} is one file, but there are {len(inputs)} pictures: name a folder'
             )
         file, wanted = output, (output_for(output, only),)
+    elif is_picture_name(output):
+        raise click.UsageError(
+            f'-o {output}: nothing is written as {output.suffix}: name {ALL_ENDINGS}, or a folder'
+        )
     elif is_there(output) and not is_folder(output):
         raise click.UsageError(f'-o {output} is a file: name a folder, or {ALL_ENDINGS}')
     batch = Batch(output, file, wanted, force, max_side, look, inputs, values, as_json)
@@ -160,6 +165,13 @@ def is_file_name(output: Path) -> bool:
     """Whether -o names a file that is to be written, by its ending; what is a folder stays one."""
     endings = {each for name in OUTPUTS for each in ENDINGS[name]}
     return output.suffix.lower() in endings and not is_folder(output)
+
+
+def is_picture_name(output: Path) -> bool:
+    """Whether -o names a picture or a video, and no folder of pictures, of whatever format."""
+    kind = mimetypes.MimeTypes().guess_type(output.name)[0] or ''
+    is_one = kind.startswith(('image/', 'video/')) or output.suffix.lower() in PICTURE_SUFFIXES
+    return is_one and not is_folder(output)
 
 
 def output_for(output: Path, only: tuple[str, ...]) -> str:

@@ -66,6 +66,17 @@ def test_pictures_that_come_in_another_order_are_in_that_of_their_times(tmp_path
     np.testing.assert_allclose([frame.time_ns / 1e9 for frame in frames], times_s, atol=1e-6)
 
 
+def test_times_of_an_avi_are_those_of_its_order(tmp_path: Path) -> None:
+    """It has times of decoding alone: pictures that refer to later ones come with wrong ones."""
+    levels = range(20, 240, 10)
+    pictures = [np.full((48, 64, 3), level, np.uint8) for level in levels]
+    times_s = [0.04 * index for index in range(len(levels))]
+    path = write_film(tmp_path / 'b.avi', pictures, times_s, 'libx264', rate=25)
+    frames = list(open_source(path))
+    np.testing.assert_allclose([frame.rgb().mean() for frame in frames], levels, atol=6)
+    np.testing.assert_allclose([frame.time_ns / 1e9 for frame in frames], times_s, atol=1e-6)
+
+
 @pytest.mark.parametrize('way', MATRICES)
 def test_pictures_of_a_phone_are_upright(tmp_path: Path, way: str) -> None:
     (a, b), (c, d) = MATRICES[way]

@@ -90,10 +90,14 @@ class VideoFile(Source):
         shift_s = -self.start_s
         with self._opened() as (container, stream):
             stated_s = length_s(container, stream)
+            coded = in_order_of_coding(container, stream)
             for index, frame in enumerate(frames_of(container, stream, faults)):
                 at_s = time_s + step_s
-                if frame.pts is not None:
-                    at_s = float(frame.pts * stream.time_base) + shift_s
+                ticks = frame.dts if coded else frame.pts
+                if ticks is not None:
+                    if coded and not index:  # what is held back first is due first
+                        shift_s = -float(ticks * stream.time_base)
+                    at_s = float(ticks * stream.time_base) + shift_s
                 if not max(0.0, time_s) <= at_s <= time_s + LONGEST_GAP_S:
                     # Its clock jumps, as where two files were put together: we go on.
                     shift_s += max(0.0, time_s + step_s) - at_s
@@ -252,6 +256,16 @@ def first_times(container: Any, stream: Any) -> list[float]:
                 # They come in another order than they are shown: the last ones have gaps.
                 return sorted(times)[: LOOKED_AT // 2]
     return sorted(times)
+
+
+def in_order_of_coding(container: Any, stream: Any) -> bool:
+    """Whether times are those at which pictures are decoded: AVI has no others.
+
+    They differ from when these are shown where some refer to later ones.
+    """
+    return container.format.name == 'avi' and bool(
+        getattr(stream.codec_context, 'has_b_frames', False)
+    )
 
 
 def length_s(container: Any, stream: Any) -> float:
