@@ -116,7 +116,7 @@ class VideoFile(Source):
             raise UnreadableSource(f'{self._path}: not one picture could be read: {REMEDY}')
         # Some count the length from the first picture, others from the clock's zero.
         missing_s = stated_s - max(0.0, self.start_s) - time_s - step_s
-        is_whole = may_hide and 0 < stated_s and missing_s < step_s + SOME_MISSING * stated_s
+        is_whole = may_hide and stated_s > 0 and missing_s < step_s + SOME_MISSING * stated_s
         short = not is_whole and (
             index + 1 < (1 - SOME_MISSING) * self.length - 1
             if self.length
