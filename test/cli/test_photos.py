@@ -154,6 +154,19 @@ def test_pictures_that_differ_in_their_endings_do_not_meet(midas_depth, save):
     assert sorted(os.listdir(OUT)) == [f'{name}_depth.npy' for name in names]
 
 
+def test_pictures_called_one_by_one_do_not_meet_either(midas_depth, save):
+    Path('in').mkdir()
+    paths = [save(f'in/{name}', corridor(48, 64)) for name in ('a.jpg', 'a.png', 'b.png')]
+    for path in paths:
+        result = midas_depth('image', path, *MODEL, '--only', 'npy')
+        assert (result.exit_code, result.stdout[:11]) == (0, '1 of 1 done'), result.output
+    names = ['a_jpg_depth.npy', 'a_png_depth.npy', 'b_depth.npy']
+    assert sorted(os.listdir(OUT)) == names
+    result = midas_depth('image', 'in', *MODEL, '--only', 'npy')
+    assert '3 there already' in result.stdout
+    assert sorted(os.listdir(OUT)) == names
+
+
 def test_a_picture_that_fails_keeps_no_name_from_another(midas_depth, save):
     Path('x').mkdir()
     Path('x/a.png').write_bytes(b'broken')
