@@ -153,7 +153,7 @@ def in_order(
     yield from source.read(topics)
 
 
-def tell(tallies: Iterable[Tally], counts: Mapping[str, int], output: Path) -> None:
+def tell(tallies: Collection[Tally], counts: Mapping[str, int], output: Path) -> None:
     """Print what was processed and what was written."""
     text = io.StringIO()
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
@@ -167,6 +167,10 @@ def tell(tallies: Iterable[Tally], counts: Mapping[str, int], output: Path) -> N
     Console(file=text, width=width).print(table)
     click.echo(text.getvalue(), nl=False)
     for tally in tallies:
+        if not tally.frames:
+            click.echo(
+                printable(f'{tally.camera.name}: no message of {tally.camera.image} was read')
+            )
         if tally.reason:
             reason = f'{tally.camera.name}: the last frame without metres: {tally.reason}'
             click.echo(printable(reason))

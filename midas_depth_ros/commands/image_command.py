@@ -6,7 +6,9 @@ what is there already is kept, unless --force is given.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import mimetypes
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +43,7 @@ from midas_depth_ros.geometry import GeometryError, turned
 from midas_depth_ros.images import BitDepth, ImageError
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.files import is_folder, is_there
-from midas_depth_ros.images.sources.pictures import read_picture
+from midas_depth_ros.images.sources.pictures import PICTURE_SUFFIXES, is_picture, read_picture
 from midas_depth_ros.views import ViewError
 
 if TYPE_CHECKING:
@@ -64,8 +66,9 @@ or those named by --only:
   cloud         picture_cloud.ply         coloured points
 
 They are at most --max-side pixels wide and high. Of one picture one output may be named as a file:
--o result.png. Of a.jpg and a.png they are called a_jpg_heatmap.png and a_png_heatmap.png. What is
-there already is kept, so that a batch that was stopped can be called again.
+-o result.png. Of a.jpg and a.png in one folder they are called a_jpg_heatmap.png and
+a_png_heatmap.png. What is there already is kept, so that a batch that was stopped can be called
+again.
 
 Relative inverse depth has no unit: larger is nearer, within one picture. The cloud has none either,
 unless a scale is given: --camera-height, --camera-pitch and --horizontal-fov (metres by the floor
@@ -139,6 +142,10 @@ def image(
                 f'-o {output} is one file, but there are {len(inputs)} pictures: name a folder'
             )
         file, wanted = output, (output_for(output, only),)
+    elif is_picture_name(output):
+        raise click.UsageError(
+            f'-o {output}: nothing is written as {output.suffix}: name {ALL_ENDINGS}, or a folder'
+        )
     elif is_there(output) and not is_folder(output):
         raise click.UsageError(f'-o {output} is a file: name a folder, or {ALL_ENDINGS}')
     batch = Batch(output, file, wanted, force, max_side, look, inputs, values, as_json)
@@ -160,6 +167,13 @@ def is_file_name(output: Path) -> bool:
     """Whether -o names a file that is to be written, by its ending; what is a folder stays one."""
     endings = {each for name in OUTPUTS for each in ENDINGS[name]}
     return output.suffix.lower() in endings and not is_folder(output)
+
+
+def is_picture_name(output: Path) -> bool:
+    """Whether -o names a picture or a video, and no folder of pictures, of whatever format."""
+    kind = mimetypes.MimeTypes().guess_type(output.name)[0] or ''
+    is_one = kind.startswith(('image/', 'video/')) or output.suffix.lower() in PICTURE_SUFFIXES
+    return is_one and not is_folder(output)
 
 
 def output_for(output: Path, only: tuple[str, ...]) -> str:
@@ -200,7 +214,7 @@ class Batch:
         self._values = values
         self._as_json = as_json
         self._given = {os.path.realpath(each) for each in inputs if isinstance(each, Path)}
-        self._names = names_of([each for each in inputs if isinstance(each, Path)])
+        self._names = names_of(with_siblings([each for each in inputs if isinstance(each, Path)]))
         self._made: dict[Path, Path] = {}  # output -> the picture it is of
         self.kept = 0  # pictures of which all was there already
         self.found: list[dict[str, Any]] = []  # of each picture, as JSON has it
@@ -309,6 +323,17 @@ class Batch:
         if kept and self._file:
             raise CommandError(f'{self._file} is there already: give --force to overwrite it')
         return {each: path for each, path in paths.items() if path not in kept}, kept
+
+
+def with_siblings(pictures: list[Path]) -> list[Path]:
+    """The pictures, and those beside them: one by one they are called as in their folder."""
+    made = tuple(ending for ending, _ in OUTPUTS.values())
+    found = dict.fromkeys(pictures)
+    for folder in dict.fromkeys(each.parent for each in pictures):
+        with contextlib.suppress(OSError):
+            beside = (each for each in folder.iterdir() if is_picture(each))
+            found |= dict.fromkeys(each for each in beside if not each.name.endswith(made))
+    return list(found)
 
 
 def names_of(pictures: list[Path]) -> dict[Path, str]:

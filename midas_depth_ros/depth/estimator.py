@@ -45,7 +45,7 @@ NOTICE_LENGTH = 500
 # What people have of a picture: a path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4)
 # RGBA, (H, W) or (H, W, 1) grey. OpenCV reads BGR: picture[:, :, ::-1] is RGB.
 PictureLike: TypeAlias = 'str | os.PathLike[str] | Image.Image | NDArray[np.uint8]'
-HEIF_SUFFIXES = ('.heic', '.heif', '.hif')
+HEIF_BRANDS = (b'heic', b'heix', b'hevc', b'hevx', b'heim', b'heis', b'mif1', b'msf1')
 # What Pillow raises for damaged files.
 PILLOW_FAULTS: tuple[type[Exception], ...] = (
     *(OSError, SyntaxError, TypeError, ValueError, EOFError, LookupError, RuntimeError),
@@ -209,7 +209,10 @@ def _opened(path: Path) -> Image.Image:
     try:
         return Image.open(path)
     except UnidentifiedImageError:
-        if path.suffix.lower() not in HEIF_SUFFIXES or not find_spec('pillow_heif'):
+        # By its bytes: chats rename pictures.
+        with path.open('rb') as file:
+            kind = file.read(12)[4:]
+        if kind[4:] not in HEIF_BRANDS or kind[:4] != b'ftyp' or not find_spec('pillow_heif'):
             raise
         import pillow_heif
 

@@ -107,6 +107,17 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    """In C's notation, as rcl has it: 0X1F as well as 0x1f, and 017 is octal."""
+    text = str(loader.construct_scalar(node)).lower()
+    digits = text.lstrip('+-')
+    octal = len(digits) > 1 and digits.isdecimal() and digits.startswith('0')
+    return int(text, 8) if octal else int(text, 0)
+
+
+_Loader.add_constructor('tag:yaml.org,2002:int', _integer)
+
+
 def parse_yaml(text: str) -> Any:
     """What YAML says, without objects of Python: the one reader of YAML. Raises UnreadableFile.
 

@@ -129,6 +129,11 @@ def _sections(path: Path, content: dict[Any, Any]) -> Iterator[tuple[str, dict[s
                 f'{path}: {shown("/".join(parts))}: names of nodes are nested more than '
                 f'{MOST_LEVELS} times, or are more than {MOST_VALUES}'
             )
+        for part in parts:
+            if '*' in part and part not in WILDCARDS:
+                raise ParameterFault(
+                    f'{path}: {shown(part)}: * stands for a whole name, ** for any'
+                )
         inner = []
         for key, value in block.items():
             if key == KEY and parts:

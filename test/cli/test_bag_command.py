@@ -226,11 +226,15 @@ def test_all_cameras_with_calibration_are_taken_and_depth_images_are_not(midas_d
             depth.append((stamp + 8, f'/depth{number}/camera_info', info))
     groups = camera('/front'), camera('/back/color', 2, True), camera('/bare', info=False), depth
     write_bag(tmp_path / 'in', in_order(*groups))
+    write_bag(tmp_path / 'empty', [], empty_topics={'/front/image_raw': 'sensor_msgs/msg/Image'})
     write_bag(tmp_path / 'depth', in_order(depth))
     only = ('--only', 'closeness')
     assert 'no images but depth (/depth0/image/compressed' in (
         midas_depth('bag', 'depth', 'out', *MODEL, *only).stderr
     )
+    result = midas_depth('bag', 'empty', 'none', *MODEL, *only)
+    assert result.exit_code == 1
+    assert 'front: no message of /front/image_raw was read' in result.stdout
     assert midas_depth('bag', 'in', 'out', *MODEL, *only).exit_code == 0
     topics = [topic for topic, _, _ in contents(tmp_path / 'out')]
     assert sorted(topics) == ['/back/color/closeness'] * 2 + ['/front/closeness'] * 3

@@ -86,6 +86,21 @@ def test_what_only_calls_itself_heic_is_read_as_what_it_is(tmp_path):
             read_picture(tmp_path / 'x.heic')
 
 
+@pytest.mark.parametrize('name', ['a.jfif', 'a.MPO', 'a', 'a.gif', 'a.bmp', 'a.tif', 'a.jpg'])
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'BMP', 'TIFF', 'PPM', 'WEBP'])
+def test_a_picture_is_what_its_bytes_say_not_its_name(tmp_path, name, form):
+    Image.fromarray(colours()).save(tmp_path / name, form)
+    assert np.abs(read_picture(tmp_path / name).astype(int) - colours()).mean() < 6
+
+
+@pytest.mark.parametrize('name', ['a.gif', 'a', 'a.txt', 'a.jpg', 'a.bmp', 'a.heic', 'a.pgm'])
+def test_what_is_no_picture_is_named_whatever_it_is_called(midas_depth, tmp_path, name):
+    Path(name).write_bytes(b'GIF89a and so on')
+    result = midas_depth('image', name, *MODEL)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1), result.output
+    assert 'neither' in result.stderr or 'cannot be decoded' in result.stderr
+
+
 @pytest.mark.parametrize('mode', ['L', 'RGBA'])
 def test_grey_and_alpha_of_heic(tmp_path, mode):
     picture = Image.fromarray(corridor(48, 64)).convert(mode)
@@ -139,6 +154,19 @@ def test_pictures_that_differ_in_their_endings_do_not_meet(midas_depth, save):
     assert sorted(os.listdir(OUT)) == [f'{name}_depth.npy' for name in names]
 
 
+def test_pictures_called_one_by_one_do_not_meet_either(midas_depth, save):
+    Path('in').mkdir()
+    paths = [save(f'in/{name}', corridor(48, 64)) for name in ('a.jpg', 'a.png', 'b.png')]
+    for path in paths:
+        result = midas_depth('image', path, *MODEL, '--only', 'npy')
+        assert (result.exit_code, result.stdout[:11]) == (0, '1 of 1 done'), result.output
+    names = ['a_jpg_depth.npy', 'a_png_depth.npy', 'b_depth.npy']
+    assert sorted(os.listdir(OUT)) == names
+    result = midas_depth('image', 'in', *MODEL, '--only', 'npy')
+    assert '3 there already' in result.stdout
+    assert sorted(os.listdir(OUT)) == names
+
+
 def test_a_picture_that_fails_keeps_no_name_from_another(midas_depth, save):
     Path('x').mkdir()
     Path('x/a.png').write_bytes(b'broken')
@@ -183,6 +211,8 @@ def test_one_picture_becomes_the_file_that_is_named(midas_depth, save, output, o
         (('a.png', '-o', 'r.png', '--only', 'cloud'), 'cloud is written as .ply'),
         (('a.png', '-o', 'r.npy', '--only', 'heatmap'), 'heatmap is written as .png, .jpg'),
         (('a.png', '-o', 'r.png', '--only', 'heatmap', '--only', 'overlay'), 'give one --only'),
+        (('a.png', '-o', 'r.gif'), 'nothing is written as .gif: name *.jpeg, *.jpg'),
+        (('a.png', '-o', 'r.HEIC'), 'nothing is written as .HEIC: name *.jpeg, *.jpg'),
         (('a.png', '-o', 'text'), 'text is a file: name a folder, or *.jpeg, *.jpg, *.npy'),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -157,6 +158,19 @@ def saved(folder: Path, orientation: int = 1) -> Path:
     exif[0x0112] = orientation
     Image.fromarray(RGB).save(folder / 'a.png', exif=exif)
     return folder / 'a.png'
+
+
+def test_a_heic_is_one_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> None:
+    grey = np.full((24, 32, 3), 99, np.uint8)
+    pillow_heif.from_pillow(Image.fromarray(grey)).save(tmp_path / 'a.heic')
+    predictor = FakePredictor()
+    for name in ('a.heic', 'a.jpg', 'a'):
+        depth = DepthEstimator('model', predictor).estimate(
+            (tmp_path / 'a.heic').rename(tmp_path / name)
+        )
+        assert depth.shape == grey.shape[:2]
+        np.testing.assert_allclose(predictor.pictures[-1], grey, atol=3)
+        (tmp_path / name).rename(tmp_path / 'a.heic')
 
 
 @pytest.mark.filterwarnings('ignore::ResourceWarning')  # a file that PIL was given to open

@@ -153,6 +153,19 @@ def test_what_is_no_yaml_is_said(text: str, said: str) -> None:
     assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        *(('1e-05', 1e-5), ('5e-1', 0.5), ('1.', 1.0), ('.5', 0.5), ('-.5E+1', -5.0), ('08', 8.0)),
+        *(('+3', 3), ('0x10', 16), ('0X1F', 31), ('-0Xa', -10), ('017', 15), ('+0', 0), ('00', 0)),
+        *(('1_000', '1_000'), ('1:30', '1:30'), ('0b11', '0b11'), ('0x', '0x'), ('e5', 'e5')),
+    ],
+)
+def test_a_number_is_what_rcl_takes_for_one(text: str, value: object) -> None:
+    found = parse_yaml(text)
+    assert (found, type(found)) == (value, type(value))
+
+
 class TestPrintable:
     @pytest.mark.parametrize(
         ('text', 'line'),

@@ -265,3 +265,18 @@ class TestSummaries:
         found = []
         with pytest.raises(UnreadableSource, match='channel 77, which it does not describe'):
             found.extend(BagMessages(path).read([TOPIC]))
+
+
+@pytest.mark.parametrize('content', [b'', b'\x89MCAP1\r\n' + bytes(99), b'bag: no', bytes(99)])
+def test_where_there_is_nothing_to_mend_no_mending_is_proposed(tmp_path, content):
+    (tmp_path / 'a.mcap').write_bytes(content)
+    with pytest.raises(UnreadableSource, match=r'does not begin as|nothing was rec') as caught:
+        BagMessages(tmp_path / 'a.mcap')
+    assert 'reindex' not in str(caught.value)
+
+
+def test_what_a_recording_is_its_bytes_say(tmp_path):
+    path = write(tmp_path / 'a.mcap')
+    check(path.rename(tmp_path / 'a.db3'))
+    folder = bags.write_image_bag(tmp_path / 'in', [picture(1)], storage='sqlite3')
+    assert len(frames((folder / 'in.db3').rename(tmp_path / 'b.mcap'))[0]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,42 @@ def test_pictures_that_come_in_another_order_are_in_that_of_their_times(tmp_path
     means = [frame.rgb().mean() for frame in frames]
     np.testing.assert_allclose(means, levels, atol=6)
     np.testing.assert_allclose([frame.time_ns / 1e9 for frame in frames], times_s, atol=1e-6)
+
+
+def test_times_of_an_avi_are_those_of_its_order(tmp_path: Path) -> None:
+    """It has times of decoding alone: pictures that refer to later ones come with wrong ones."""
+    levels = range(20, 240, 10)
+    pictures = [np.full((48, 64, 3), level, np.uint8) for level in levels]
+    times_s = [0.04 * index for index in range(len(levels))]
+    path = write_film(tmp_path / 'b.avi', pictures, times_s, 'libx264', rate=25)
+    frames = list(open_source(path))
+    np.testing.assert_allclose([frame.rgb().mean() for frame in frames], levels, atol=6)
+    np.testing.assert_allclose([frame.time_ns / 1e9 for frame in frames], times_s, atol=1e-6)
+
+
+@pytest.mark.parametrize('codec', ['libx264', 'mpeg4'])
+@pytest.mark.parametrize(('begin', 'count'), [(20, 30), (0, 20), (12, 10), (24, 26)])
+def test_what_a_phone_has_cut_off_is_not_shown_and_not_missed(
+    tmp_path: Path, codec: str, begin: int, count: int
+) -> None:
+    """By an edit list: the pictures are all in the file, for some of them refer to others."""
+    levels = range(20, 220, 4)
+    pictures = [np.full((48, 64, 3), level, np.uint8) for level in levels]
+    times_s = [0.04 * index for index in range(len(levels))]
+    path = write_film(tmp_path / 'a.mp4', pictures, times_s, codec, rate=25)
+    data = bytearray(path.read_bytes())
+    at = data.index(b'elst') + 12  # the length in ms, and when it begins in ticks of the stream
+    ticks = struct.unpack_from('>I', data, data.index(b'mdhd') + 16)[0] // 25
+    (first,) = struct.unpack_from('>I', data, at + 4)
+    struct.pack_into('>II', data, at, 40 * count, first + begin * ticks)
+    path.write_bytes(data)
+    said: list[str] = []
+    frames = list(open_source(path, warn=said.append))
+    assert said == []
+    means = [frame.rgb().mean() for frame in frames]
+    np.testing.assert_allclose(means, levels[begin : begin + count], atol=6)
+    due_s = [frame.time_ns / 1e9 for frame in frames]
+    np.testing.assert_allclose(due_s, times_s[:count], atol=1e-6)
 
 
 @pytest.mark.parametrize('way', MATRICES)

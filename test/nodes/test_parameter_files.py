@@ -171,6 +171,8 @@ def test_which_node_of_several_is_meant_has_to_be_said(tmp_path):
             'are more than',
         ),
         ('a: &a {b: *a}\n', 'nested more than'),
+        (section('rob*:depth_node'), r"'rob\*': \* stands for a whole name"),
+        (section('robot1:***'), r"'\*\*\*': \* stands for a whole name"),
     ],
 )
 def test_what_is_no_parameters_file_is_said(tmp_path, text, said):

@@ -51,6 +51,8 @@ def find_cameras(
     topics that are no pictures, unless they are wanted, or all that a wanted camera has. Raises
     UnclearTopic.
     """
+    if not topics:
+        raise UnclearTopic('the bag is empty: it has no images, nor any other topics')
     wanted_kinds = [kind for kind, name in TRANSPORTS.items() if transport in ('', name)]
     images = {name for name, kind in topics.items() if kind in wanted_kinds}
     if wanted_topics or wanted_cameras:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.images.errors import UnreadableFile, printable, shown
 from midas_depth_ros.images.files import (
     check_file,
     is_folder,
@@ -56,6 +56,10 @@ METADATA_BYTES = 64 << 20
 PIECE_BYTES = 1 << 20
 
 
+class NothingRecorded(UnreadableSource):
+    """There is nothing in a file that could be mended."""
+
+
 class BagMessages:
     """A bag. topics: name -> type. counts: name -> number of messages.
 
@@ -74,6 +78,8 @@ class BagMessages:
         self._damage: list[str] = []
         try:
             self._files = self._open_all()
+        except NothingRecorded:
+            raise
         except UnreadableSource as error:
             raise UnreadableSource(f'{error}; {self._remedy()}') from error
         self.storage = self._files[0].name if self._files else 'mcap'
@@ -200,15 +206,20 @@ class BagMessages:
         """One file of the bag. Raises UnreadableSource."""
         try:
             if check_file(path) == 0:
-                raise UnreadableSource(f'{path}: the file is empty')
+                raise NothingRecorded(f'{path}: the file is empty: nothing was recorded into it')
             if path.suffix == PACKED_SUFFIX:
                 path = self._unpack(path)
             with open_file(path) as file:
                 magic = file.read(len(SQLITE_MAGIC))
             if magic.startswith(Ros1Storage.MAGIC) or path.suffix == ROS1_SUFFIX:
                 return Ros1Storage(path)
-            if magic.startswith(McapStorage.MAGIC) or path.suffix == '.mcap':
+            if magic.startswith(McapStorage.MAGIC):
                 return McapStorage(path)
+            if path.suffix == '.mcap' and magic != SQLITE_MAGIC:
+                raise NothingRecorded(
+                    f'{path}: it does not begin as an MCAP file does, but with '
+                    f'{shown(magic)}: give a recording'
+                )
             return SqliteStorage(path)
         except UnreadableFile as error:
             raise UnreadableSource(f'{path}: {error}') from error

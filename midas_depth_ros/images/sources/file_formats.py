@@ -10,6 +10,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -164,11 +165,22 @@ def text_numbers(text: bytes, count: int, largest: int) -> NDArray[np.int64]:
     return values
 
 
-FILE_FORMATS: dict[str, Callable[[bytes, int, BitDepth], NDArray[np.uint8]]] = {
+Reader: TypeAlias = 'Callable[[bytes, int, BitDepth], NDArray[np.uint8]]'
+
+
+def format_of(data: bytes) -> Reader | None:
+    """What reads a BMP, PGM or PPM, by its first bytes; None for others."""
+    if data.startswith(b'BM'):
+        return bmp_picture
+    return portable_picture if PORTABLE_HEADER.match(data[:LONGEST_HEADER]) else None
+
+
+FILE_FORMATS: dict[str, Reader] = {
     '.bmp': bmp_picture,
     '.tif': tiff_picture,
     '.tiff': tiff_picture,
     '.ppm': portable_picture,
     '.pgm': portable_picture,
+    '.pnm': portable_picture,
     **dict.fromkeys(('.heic', '.heif', '.hif', '.avif'), heif_picture),
 }

@@ -18,11 +18,16 @@ from midas_depth_ros.images.containers import container_of
 from midas_depth_ros.images.errors import ImageError, UnreadableFile, printable
 from midas_depth_ros.images.files import check_file, is_folder, read_file
 from midas_depth_ros.images.sources.errors import UnreadableSource
-from midas_depth_ros.images.sources.file_formats import FILE_FORMATS, heif_picture, is_heif
+from midas_depth_ros.images.sources.file_formats import (
+    FILE_FORMATS,
+    format_of,
+    heif_picture,
+    is_heif,
+)
 from midas_depth_ros.images.sources.frames import Frame, Source, Warn
 from midas_depth_ros.images.tags import orientation
 
-CAMERA_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
+CAMERA_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo', '.png', '.webp')
 PICTURE_SUFFIXES = (*CAMERA_SUFFIXES, *FILE_FORMATS)
 # A file may have 16 bits of four channels, and besides its pixels whatever cameras put there.
 BYTES_PER_PIXEL, OTHER_BYTES = 8, 64 << 20
@@ -143,19 +148,19 @@ def read_picture(
     """
     data = read_file(path, BYTES_PER_PIXEL * max_pixels + OTHER_BYTES)
     bit_depth = bit_depth or BitDepth()
-    suffix = path.suffix.lower()
-    # Phones and chats rename pictures: what they are is in their first bytes.
+    # Phones, chats and browsers rename pictures: what they are is in their first bytes.
     if is_heif(data):
         return heif_picture(data, max_pixels, bit_depth)
-    if suffix in CAMERA_SUFFIXES or (FILE_FORMATS[suffix] is heif_picture and is_compressed(data)):
-        message = types.SimpleNamespace(format='', data=data)
-        rgb = decode_compressed(message, max_pixels, bit_depth)
-        return upright(rgb, orientation_of(data))
-    return FILE_FORMATS[suffix](data, max_pixels, bit_depth)
+    if not is_compressed(data):
+        reader = format_of(data) or FILE_FORMATS.get(path.suffix.lower())
+        if reader:
+            return reader(data, max_pixels, bit_depth)
+    rgb = decode_compressed(types.SimpleNamespace(format='', data=data), max_pixels, bit_depth)
+    return upright(rgb, orientation_of(data))
 
 
 def is_compressed(data: bytes) -> bool:
-    """Whether the bytes are those of a JPEG, PNG or WebP."""
+    """Whether the bytes are those of a JPEG, PNG, WebP or TIFF."""
     try:
         return bool(container_of(data))
     except ImageError:

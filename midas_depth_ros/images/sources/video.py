@@ -90,10 +90,15 @@ class VideoFile(Source):
         shift_s = -self.start_s
         with self._opened() as (container, stream):
             stated_s = length_s(container, stream)
+            may_hide = container.format.name.startswith('mov')  # by an edit list
+            coded = in_order_of_coding(container, stream)
             for index, frame in enumerate(frames_of(container, stream, faults)):
                 at_s = time_s + step_s
-                if frame.pts is not None:
-                    at_s = float(frame.pts * stream.time_base) + shift_s
+                ticks = frame.dts if coded else frame.pts
+                if ticks is not None:
+                    if coded and not index:  # what is held back first is due first
+                        shift_s = -float(ticks * stream.time_base)
+                    at_s = float(ticks * stream.time_base) + shift_s
                 if not max(0.0, time_s) <= at_s <= time_s + LONGEST_GAP_S:
                     # Its clock jumps, as where two files were put together: we go on.
                     shift_s += max(0.0, time_s + step_s) - at_s
@@ -111,7 +116,8 @@ class VideoFile(Source):
             raise UnreadableSource(f'{self._path}: not one picture could be read: {REMEDY}')
         # Some count the length from the first picture, others from the clock's zero.
         missing_s = stated_s - max(0.0, self.start_s) - time_s - step_s
-        short = (
+        is_whole = may_hide and stated_s > 0 and missing_s < step_s + SOME_MISSING * stated_s
+        short = not is_whole and (
             index + 1 < (1 - SOME_MISSING) * self.length - 1
             if self.length
             else missing_s > max(MISSING_S, SOME_MISSING * stated_s, longest_s)
@@ -241,17 +247,32 @@ def frames_of(container: Any, stream: Any, faults: list[str]) -> Iterator[Any]:
             return
 
 
+def is_hidden(packet: Any) -> bool:
+    """Whether a packet is not shown, as where a phone has cut a film: others refer to it."""
+    return bool(getattr(packet, 'is_discard', False))
+
+
 def first_times(container: Any, stream: Any) -> list[float]:
     """When the first pictures are due, in seconds and in order; they are not decoded."""
     times: list[float] = []
     with contextlib.suppress(pyav().error.FFmpegError):
         for packet in container.demux(stream):
-            if packet.pts is not None and packet.size:
+            if packet.pts is not None and packet.size and not is_hidden(packet):
                 times.append(float(packet.pts * packet.time_base))
             if len(times) >= LOOKED_AT:
                 # They come in another order than they are shown: the last ones have gaps.
                 return sorted(times)[: LOOKED_AT // 2]
     return sorted(times)
+
+
+def in_order_of_coding(container: Any, stream: Any) -> bool:
+    """Whether times are those at which pictures are decoded: AVI has no others.
+
+    They differ from when these are shown where some refer to later ones.
+    """
+    return container.format.name == 'avi' and bool(
+        getattr(stream.codec_context, 'has_b_frames', False)
+    )
 
 
 def length_s(container: Any, stream: Any) -> float:
