@@ -80,6 +80,9 @@ def read_text(path: Path, most_bytes: int = SETTINGS_BYTES) -> str:
         raise UnreadableFile(f'it is no text in UTF-8: {error}') from error
 
 
+MERGE_TAG = 'tag:yaml.org,2002:merge'
+
+
 class _Loader(yaml.SafeLoader):
     """What a plain word of YAML is: as rcl, whose files these are, reads it.
 
@@ -88,6 +91,13 @@ class _Loader(yaml.SafeLoader):
     """
 
     bool_values: ClassVar = {**yaml.SafeLoader.bool_values, 'y': True, 'n': False}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys are names: `y` is one, and no yes."""
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE_TAG:
+                key.tag = 'tag:yaml.org,2002:str'
+        return super().construct_mapping(node, deep)
 
 
 # Any first letter -> kind and pattern, in the order in which they are tried.

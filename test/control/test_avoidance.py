@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scans import CENTRE, fields, points, wall
@@ -487,7 +488,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(options_of_all_kinds, events)
 def test_never_faster_than_commanded_and_never_harder_than_allowed(options, events):
     driver = Driver(options)
@@ -517,7 +518,7 @@ def test_never_faster_than_commanded_and_never_harder_than_allowed(options, even
         before = decision
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(options_of_all_kinds, st.floats(0.01, 0.99), numbers, st.floats(0.01, 3.0), st.booleans())
 def test_from_rest_never_forward_into_the_stop_zone(options, share, angular, linear, straight):
     sensor_to_wall = options.robot_front + share * options.stop_distance
@@ -527,7 +528,7 @@ def test_from_rest_never_forward_into_the_stop_zone(options, share, angular, lin
         assert decision.linear == 0.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(options_of_all_kinds, st.floats(0.1, 3.0), st.floats(0.1, 3.0), st.floats(0.0, 2.0))
 def test_a_farther_wall_is_never_slower(options, linear, near, further):
     options = dataclasses.replace(options, steering=SteeringOptions())
@@ -538,7 +539,7 @@ def test_a_farther_wall_is_never_slower(options, linear, near, further):
         assert slow <= 1.05 * fast + 1e-9  # what is known is asked for in steps
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(
     st.lists(anything, max_size=9),
     anything,

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from poles import LIDAR, Pole, Sensor, drive, gap_to
@@ -74,7 +75,7 @@ def test_the_widest_gap_where_the_stop_zone_ends_is_told():
 # --- along an arc ---------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(
     st.floats(-0.8, 1.5),
     st.floats(-1.2, 1.2),
@@ -147,7 +148,7 @@ def beside(rng, options, half_view, least_gap=0.08):
             return pole
 
 
-@pytest.mark.parametrize('seed', range(6))
+@pytest.mark.parametrize('seed', range(tries(6)))
 def test_an_arc_never_ends_in_a_pole_that_stands_unseen_beside(seed):
     rng = np.random.default_rng(seed)
     for _ in range(12):

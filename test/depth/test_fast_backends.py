@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from effort import tries
 
 from midas_depth_ros.depth import conversion_cache, deviation, embedded, load_estimator
 from midas_depth_ros.depth.backends import BACKENDS, find_backend
@@ -209,7 +210,7 @@ def test_threads_that_load_at_once_all_get_the_model(
     """Not even as the first thing that the process does with the library."""
     if kept:
         load_estimator('embedded', library, precision='f32')
-    for _ in range(3):
+    for _ in range(tries(3)):
         run = subprocess.run(
             [sys.executable, '-c', AT_ONCE, library], capture_output=True, text=True, check=False
         )

@@ -284,7 +284,7 @@ def test_an_export_that_fails_leaves_the_good_file_in_place(
         target = disk / f'net{suffix}'
         assert export('embedded', '--format', form, '--output', target)[0] == 0
         before = {path.name: path.read_bytes() for path in disk.iterdir()}
-        code, said = export('embedded', '--format', form, '--output', target)
+        code, said = export('embedded', '--format', form, '--output', target, '--force')
         assert (code, 'cannot be written' in said) == (1, True), said
         assert {path.name: path.read_bytes() for path in disk.iterdir()} == before
         assert load_estimator(target).notice == ''

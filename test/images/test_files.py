@@ -197,3 +197,14 @@ class TestPrintable:
         for kind in kinds(ImageError):
             assert str(kind('\x1b\n' + 'x' * 10**5)).startswith('\\x1b\\nxxx')
             assert len(str(kind('x' * 10**5))) == PRINTED_LENGTH
+
+
+def test_keys_of_yaml_are_names_whatever_they_look_like():
+    """`y` is a coordinate, not yes."""
+    assert parse_yaml('y: y\nno: 2\n1: x\n1e3: {off: 3, ~: 4}\n') == {
+        'y': True,
+        'no': 2,
+        '1': 'x',
+        '1e3': {'off': 3, '~': 4},
+    }
+    assert parse_yaml('a: &a {y: 1}\nb: {<<: *a, n: 2}') == {'a': {'y': 1}, 'b': {'y': 1, 'n': 2}}

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from deep_pictures import tiff_of
+from effort import tries
 from hypothesis import HealthCheck, Phase, given, settings
 from picture_files import noise, png_chunk, write_png
 from picture_strategies import (
@@ -30,11 +31,11 @@ import midas_depth_ros
 from midas_depth_ros import images
 from midas_depth_ros.images import ImageError
 
-IMAGE_CASES = 10_500
-COMPRESSED_CASES = 9_700
+IMAGE_CASES = tries(10_500)
+COMPRESSED_CASES = tries(9_700)
 MOST_PIXELS = 1_000_000
 # Every outcome must be met this often, or the cases test less than they seem to.
-EACH_AT_LEAST = 20
+EACH_AT_LEAST = tries(20)
 
 
 def fuzzing(cases):

@@ -210,5 +210,5 @@ def test_the_refusal_of_a_roll_names_the_parameter_for_it():
     known = specs_of(DepthNodeSettings, ['mounts.rear.camera_roll'])
     for name in ('camera_roll', 'mounts.rear.camera_roll'):
         for value in (3.1416, -1.31):
-            assert known[name].fault(value).endswith(f'({ROLLED})')
+            assert f'({ROLLED})' in known[name].fault(value)
     assert 'rotate' not in known['camera_pitch'].fault(3.1416)
