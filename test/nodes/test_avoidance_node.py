@@ -19,7 +19,7 @@ from rcl_interfaces.msg import Log
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_helpers import Ros
+from ros_helpers import ROSOUT, Ros
 from sensor_msgs.msg import LaserScan
 from traffic import Traffic, laser_scan
 
@@ -368,7 +368,7 @@ def test_a_command_that_is_no_number_stops_the_robot(ros, start, command):
 def test_sideways_motion_is_left_out_and_said(ros, start):
     start()
     out = ros.collect(Twist, 'cmd_vel')
-    log = ros.collect(Log, '/rosout')
+    log = ros.collect(Log, '/rosout', ROSOUT)
     publisher = ros.publisher(Twist, 'cmd_vel_in')
     twist = Twist()
     twist.linear.y, twist.angular.z = 0.5, 0.1
@@ -587,7 +587,7 @@ def test_the_parameters_reach_the_avoidance():
 
 
 def test_the_state_is_logged_when_it_changes_and_only_then(ros, start):
-    log = ros.collect(Log, '/rosout')
+    log = ros.collect(Log, '/rosout', ROSOUT)
     start()
     traffic = Traffic(ros)
 

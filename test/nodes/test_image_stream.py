@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from rcl_interfaces.msg import Log
-from ros_helpers import Ros
+from ros_helpers import ROSOUT, Ros
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -256,7 +256,7 @@ def test_calibration_of_another_aspect_is_left_out(
     )
     images = ros.collect(Image, '/camera/image_raw')
     infos = ros.collect(CameraInfo, '/camera/camera_info')
-    said = ros.collect(Log, '/rosout')
+    said = ros.collect(Log, '/rosout', ROSOUT)
     assert ended(ros, play(ros, folder, calibration=str(calibration), start_delay=0.2)) == 0
     ros.spin_until(lambda: len(images) == 5, what='the pictures all the same')
     assert infos == []

@@ -14,7 +14,7 @@ from fakes import SceneEstimator
 from lifecycle_msgs.msg import State
 from rcl_interfaces.msg import Log
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from ros_helpers import Ros
+from ros_helpers import ROSOUT, Ros
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, Range
 
 from midas_depth_ros.nodes import quality_of_service as qos
@@ -222,7 +222,7 @@ def test_metres_by_a_camera_info_that_was_published_once_and_what_is_said_withou
     until = run(**MOUNT)
     depth = ros.collect(Image, 'camera/depth/image')
     scans = ros.collect(LaserScan, 'camera/scan')
-    said = ros.collect(Log, '/rosout')
+    said = ros.collect(Log, '/rosout', ROSOUT)
     statuses: list[DiagnosticStatus] = []
 
     def warned(words: str) -> bool:

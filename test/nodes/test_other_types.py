@@ -12,7 +12,7 @@ from fakes import BrightnessEstimator
 from geometry_msgs.msg import Twist, TwistStamped
 from lifecycle_msgs.msg import State
 from rcl_interfaces.msg import Log
-from ros_helpers import Ros
+from ros_helpers import ROSOUT, Ros
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, PointCloud2
 
 from midas_depth_ros.geometry import Refusal
@@ -58,7 +58,7 @@ def test_pictures_of_the_other_transport_are_said_with_the_parameter(
         'scale.source': 'points',
         'imu_topic': 'imu',
     }
-    said = ros.collect(Log, '/rosout')
+    said = ros.collect(Log, '/rosout', ROSOUT)
     driver.node.create_publisher(Image, 'camera/camera_info', 10)
     ros.spin_until(lambda: ros.node.count_publishers('camera/camera_info'), what='the driver')
     ros.make_node(DepthNode, lambda settings: BrightnessEstimator(), parameters=parameters)
@@ -103,7 +103,7 @@ def test_pictures_of_the_other_transport_are_said_with_the_parameter(
 
 def test_commands_of_the_other_kind_are_said_with_the_parameter(ros, driver):
     """By whoever watches: the avoidance, for both its sides, and the simulated robot."""
-    said = ros.collect(Log, '/rosout')
+    said = ros.collect(Log, '/rosout', ROSOUT)
     ros.make_node(AvoidanceNode, parameters={'diagnostics_rate': 10.0})
     ros.spin_until(
         lambda: any(
