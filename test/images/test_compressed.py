@@ -218,7 +218,7 @@ def test_a_jpeg_cut_anywhere_is_refused(progressive):
 
 def test_a_jpeg_cut_and_filled_with_zeros_is_refused():
     data = jpeg(noise(48, 64))
-    with pytest.raises(errors.TruncatedPicture, match=r'bytes.*cut short'):
+    with pytest.raises(errors.TruncatedPicture, match='cut short'):
         decoded(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
 
 

@@ -232,8 +232,12 @@ def test_metres_by_a_camera_info_that_was_published_once_and_what_is_said_withou
     until(lambda: warned('no camera_info yet, so no metres'))
     assert 'publishers: 0 on /camera/camera_info' in statuses[0].message
     until(lambda: warned('no camera_info yet'))
-    words = [log.msg for log in said if 'no camera_info yet' in log.msg]
-    assert len(words) == 1, 'it is said once in the log'
+
+    def words() -> list[str]:
+        return [log.msg for log in list(said) if 'no camera_info yet' in log.msg]
+
+    until(words)
+    assert len(words()) == 1, 'it is said once in the log'
     assert not depth
 
     def ok() -> bool:
