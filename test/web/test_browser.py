@@ -138,6 +138,19 @@ def test_a_heatmap_in_metres_has_its_legend_below_it(open_page, world):
     legend.wait_for(state='hidden')
 
 
+def test_a_number_that_is_being_typed_is_not_written_over(open_page, world):
+    page = open_page()
+    height = page.get_by_label('Camera height', exact=True)
+    height.fill('0.7')
+    for name in ('viridis', 'inferno'):  # what somebody sets makes the page read all of them again
+        assert set_parameter(world, 'heatmap.colormap', name)[0]
+        field = "document.getElementById('parameter-heatmap-colormap')"
+        wait_for(page, f"{field}.value === '{name}'")
+    assert height.input_value() == '0.7'
+    height.press('Enter')
+    is_set(world, 'camera_height', 0.7)
+
+
 def test_a_refusal_is_shown_in_the_words_of_the_node(open_page, world):
     page = open_page()
     height = page.get_by_label('Camera height', exact=True)

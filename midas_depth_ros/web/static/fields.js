@@ -12,6 +12,7 @@ export class Field {
   constructor(spec, prefix, onChange) {
     this.spec = spec;
     this.touched = -Infinity;
+    this.isTyped = false; // a number that is being typed is nobody else's to write
     this.onChange = onChange;
     const id = `${prefix}-${spec.name.replaceAll('.', '-')}`;
     this.input = this.makeInput(id);
@@ -67,19 +68,22 @@ export class Field {
     }
     // Any step: a value from elsewhere must not be called invalid.
     const number = element('input', { ...common, type: 'number', step: 'any', placeholder: 'unknown', inputMode: 'decimal' });
+    number.addEventListener('input', () => { this.isTyped = true; });
+    number.addEventListener('blur', () => { this.isTyped = false; });
     number.addEventListener('change', () => this.changed(number.value === '' ? null : number.valueAsNumber, true));
     return number;
   }
 
   changed(value, settled) {
     this.touched = performance.now();
+    this.isTyped = false;
     this.describe(value);
     this.onChange(value, settled);
   }
 
   /** A value from outside; one's own hand comes first. */
   show(value) {
-    if (performance.now() - this.touched < QUIET_MS) {
+    if (this.isTyped || performance.now() - this.touched < QUIET_MS) {
       this.spec.value = value;
       return;
     }
