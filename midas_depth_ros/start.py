@@ -87,7 +87,11 @@ def refuse(command: str, error: ImportError) -> NoReturn:
     Raises anew what is no library's fault but our own.
     """
     module = (error.name or '').split('.')[0]
-    facts = {'command': command, 'module': module, 'error': str(error).splitlines()[0]}
+    facts = {
+        'command': command,
+        'module': module,
+        'error': (str(error) or 'no reason given').splitlines()[0],
+    }
     if module.startswith(ROS_PREFIXES) or module.endswith(ROS_SUFFIXES):
         sys.exit('error: ' + NO_ROS.format(**facts))
     if module in ('', __package__) or module in sys.stdlib_module_names:

@@ -29,6 +29,21 @@ settings.register_profile('repeatable', deadline=None, derandomize=True, databas
 settings.load_profile('repeatable')
 
 
+CRASHED: list[str] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str) -> None:
+    """xdist says that the process of a test has died."""
+    CRASHED.append(crashitem)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run that broke off is not one in which tests failed: not everything was tried."""
+    if CRASHED:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+
 @pytest.fixture(scope='session', autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Converted models of tests are not the user's; processes that tests start inherit this."""

@@ -148,7 +148,7 @@ class Stoppable:
             self._signals.begin()
             for number in self._handlers:
                 signal.signal(number, self._signals.on_signal)
-        except BaseException:
+        except BaseException:  # a signal between two of them too, and it is raised again
             self.close()
             raise
 

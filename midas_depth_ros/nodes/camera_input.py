@@ -135,7 +135,7 @@ class CameraInput:
 
     def _relative_topic(self) -> str:
         raw = self._settings().transport == 'raw'
-        return f'{self.camera}/image_raw' + ('' if raw else '/compressed')
+        return f'{self.camera}/image_raw' + ('' if raw else BELOW)
 
     @property
     def topic_type(self) -> str:
@@ -154,7 +154,7 @@ class CameraInput:
         """How many publish on the image topic, and why some cannot reach us."""
         if self._images is None:
             return 0, []
-        compressed = f'{self.camera}/image_raw/compressed'
+        compressed = f'{self.camera}/image_raw{BELOW}'
         remedies = {
             IMAGE: f'set transport to raw, and remap {self.camera}/image_raw to this topic',
             COMPRESSED: f'set transport to compressed, and remap {compressed} to this topic',
