@@ -29,6 +29,20 @@ settings.register_profile('repeatable', deadline=None, derandomize=True, databas
 settings.load_profile('repeatable')
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the cases of a test that is marked `sampled`, leave what an ordinary run tries."""
+    from effort import some
+
+    families: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker('sampled'):
+            families.setdefault(item.nodeid.partition('[')[0], []).append(item)
+    left = {id(item) for cases in families.values() for item in cases}
+    left -= {id(item) for cases in families.values() for item in some(cases)}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) in left])
+    items[:] = [item for item in items if id(item) not in left]
+
+
 CRASHED: list[str] = []
 
 

@@ -264,6 +264,7 @@ def look(chain: Chain, way: Callable[[Camera], None], name: str) -> dict[str, li
     return chain.outputs_since(counts)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', PICTURES)
 def test_pictures_that_say_nothing(chain, name):
     made = look(chain, PICTURES[name], name)
@@ -357,6 +358,7 @@ MESSAGES = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', MESSAGES)
 def test_messages_that_are_late_dead_or_broken(chain, name):
     look(chain, MESSAGES[name], name)

@@ -108,6 +108,7 @@ def beams_of(grid, mount):
     return beams, first + INCREMENT * np.arange(beams.count)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('hide', HIDDEN, ids=lambda hide: hide.__name__)
 @pytest.mark.parametrize('noise', [0.0, 0.03])
 def test_no_beam_calls_free_what_is_not(hide, noise):

@@ -86,6 +86,7 @@ def hatched(picture: np.ndarray) -> bool:
     return int(np.ptp(strip, axis=2).max()) < 40
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('metres', [(), METRES, ('--fixed-scale', '0.5')], ids=' '.join)
 @pytest.mark.parametrize('kind', BLIND)
 def test_a_picture_that_says_nothing_has_no_closeness_no_points_and_a_reason(
@@ -112,6 +113,7 @@ def test_a_picture_that_says_nothing_has_no_closeness_no_points_and_a_reason(
     assert hatched(cv2.imread(str(OUT / 'a_side_by_side.png')))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('kind', BLIND)
 def test_metres_of_a_blind_picture_are_grey(midas_depth, save, kind):
     rgb = BLIND[kind]()
@@ -188,6 +190,7 @@ def test_json_names_what_failed_and_is_json_whatever_comes(midas_depth, save, tm
     assert (good['faults'], good['blind'], good['closeness']['reason']) == ([], '', '')
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('index', range(0, len(SAMPLES), 3))
 def test_good_pictures_come_out_as_if_nobody_judged(midas_depth, save, index):
     rgb = sample(index)
@@ -250,6 +253,7 @@ def panels(picture: np.ndarray) -> np.ndarray:
     return picture[: SIZE[1], -SIZE[0] :].astype(int)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('mode', [(), ('--mode', 'metric', *METRES)], ids=['relative', 'metric'])
 @pytest.mark.parametrize(
     'kind', ['black', 'read noise', 'white', 'grey', 'fog', 'out of focus', 'half covered, left']
@@ -350,6 +354,7 @@ def messages_of(path: Path) -> dict[str, list]:
     return found
 
 
+@pytest.mark.sampled
 @WITH_ROS
 @pytest.mark.parametrize('kind', BLIND)
 def test_a_bag_of_blind_pictures_has_no_closeness_and_nothing_in_metres(

@@ -132,6 +132,7 @@ def test_videos_may_have_any_name(midas_depth, tmp_path):
         assert len(read_video(tmp_path / 'made.mp4')[0]) == 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('shape', [(1, 1), (1, 1920), (1920, 1), (1, 30_000), (30_000, 2)])
 def test_pictures_of_every_shape_are_done(midas_depth, save, shape):
     save('a.png', np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
@@ -155,6 +156,7 @@ def contents(path: Path) -> list[tuple[str, int]]:
 
 @WITH_ROS
 class TestBags:
+    @pytest.mark.sampled
     @pytest.mark.parametrize(
         'wishes',
         [
@@ -188,6 +190,7 @@ class TestBags:
             assert result.exit_code in (1, 2)
             in_lines(result)
 
+    @pytest.mark.sampled
     @pytest.mark.parametrize(
         ('storage', 'share'),
         [('mcap', 0.3), ('mcap', 0.6), ('mcap', 0.9), ('sqlite3', 0.6), ('sqlite3', 0.9)],

@@ -17,7 +17,7 @@ import cv2
 import pytest
 from bags import write_image_bag
 from click.testing import CliRunner
-from effort import tries
+from effort import some, tries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -151,6 +151,7 @@ def check(result, arguments) -> None:
         assert result.stderr.strip(), f'{arguments}: nothing is said'
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('words', [*commands()], ids=' '.join)
 def test_no_option_of_a_command_makes_it_fall(quiet, words):
     command = commands()[words]
@@ -178,7 +179,7 @@ def test_each_option_refuses_each_nonsense(quiet, words):
         numeric = isinstance(option.type, (click.types.IntParamType, click.types.FloatParamType))
         if not isinstance(option, click.Option) or not numeric:
             continue
-        for value in ('nan', 'inf', '-inf', '1e400', HUGE, '-' + HUGE, 'x', '', '\x1b[31m'):
+        for value in some(['nan', '1e400', 'inf', '', '-inf', HUGE, 'x', '-' + HUGE, '\x1b[31m']):
             arguments = [*words, *INPUTS.get(words[-1], []), option.opts[0], value]
             result = invoke(arguments)
             check(result, arguments)
@@ -248,6 +249,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.skipif(not find_spec('rclpy'), reason='a bag is processed by the node')
 @pytest.mark.parametrize('name', BOMBS)
 def test_a_parameters_file_may_hold_anything(quiet, name):

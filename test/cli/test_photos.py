@@ -176,6 +176,7 @@ def test_a_picture_that_fails_keeps_no_name_from_another(midas_depth, save):
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('output', 'only', 'shape'),
     [

@@ -120,6 +120,7 @@ def whole(path: Path) -> bool:
     return path.is_dir() or path.suffix == '.ply'
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('name', 'number'),
     [*((name, signal.SIGTERM) for name in CALLS), *(('image', number) for number in SIGNALS[::2])],
@@ -219,6 +220,7 @@ def make_folder(folder: Path) -> None:
 
 
 # Between opening a file and the block that closes it Python itself has to close it.
+@pytest.mark.sampled
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 @pytest.mark.parametrize('make', [make_file, make_folder])
 @pytest.mark.parametrize('is_there', [False, True])

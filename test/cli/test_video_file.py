@@ -32,6 +32,7 @@ def film(tmp_path):
     return write_film(tmp_path / 'in.webm', PICTURES, IRREGULAR_S, 'libvpx-vp9', sound)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('ending', FORMATS)
 def test_pictures_are_shown_when_they_were_and_the_sound_goes_along(midas_depth, film, ending):
     result = midas_depth('video', film, *MODEL, '-o', f'out{ending}')
@@ -53,6 +54,7 @@ def test_pictures_are_shown_when_they_were_and_the_sound_goes_along(midas_depth,
         assert packets(out, 'audio', 1) == packets(film, 'audio', 1)[1:]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('sound', 'ending', 'becomes'),
     [

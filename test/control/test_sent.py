@@ -58,6 +58,7 @@ JUMPS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('steady', [True, False])
 @pytest.mark.parametrize('jump', JUMPS.values(), ids=JUMPS)
 def test_zeros_are_sent_for_a_while_whatever_the_clock_did(jump, steady):
@@ -73,6 +74,7 @@ def test_zeros_are_sent_for_a_while_whatever_the_clock_did(jump, steady):
     assert robot.steady_s - begin_s >= 0.99
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('stall_s', [0.5, 1.0, 2.0, 30.0])
 def test_one_zero_before_a_stall_is_not_enough(stall_s):
     robot = Robot()

@@ -42,6 +42,7 @@ def settled(options, view, linear=0.0, angular=0.5, steps=40):
     return decision
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('turn', [0.3, 1.5, -0.6, -1.5])
 @pytest.mark.parametrize('bearing', some([1.2, -2.0, 2.0, -1.2, 1.57, -1.57]))
 def test_the_corner_of_a_square_robot_stops_at_a_pole_beside_it(turn, bearing):

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from effort import tries
+from effort import some, tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from poles import LIDAR, Pole, Sensor, drive, gap_to
@@ -176,16 +176,18 @@ def test_an_arc_never_ends_in_a_pole_that_stands_unseen_beside(seed):
         assert not (found.hit and found.rolling), (options, sensor, pole, speed, turn)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('turn', [0.4, -0.6, 0.8])
 @pytest.mark.parametrize('options', [OPTIONS, STEERING])
 def test_with_a_scan_all_round_nothing_is_hit_at_all(options, turn):
-    for bearing in np.linspace(-2.8, 2.8, 9):
+    for bearing in some(np.linspace(-2.8, 2.8, 9)):
         pole = Pole(0.4 * math.cos(bearing), 0.4 * math.sin(bearing), 0.03)
         found = drive(options, [pole], lambda _: (0.4, turn), 4.0, LIDAR)
         assert not found.hit
         assert found.states[State.NO_DATA] <= LIDAR.late_steps
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('turn', [0.0, 0.1, 0.3, 0.5, -0.6, 0.8, -1.0])
 @pytest.mark.parametrize('half_view', [0.6, 0.8])
 def test_in_an_open_field_nobody_stands_for_ever(turn, half_view):

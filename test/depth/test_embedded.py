@@ -57,6 +57,7 @@ def test_an_altered_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         load_estimator('embedded')
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('content', [b'', b'PK\x03\x04 cut', b'{"json": 1}'])
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_files_that_are_no_archives_are_refused(
@@ -114,6 +115,7 @@ def test_it_gives_what_it_gave_when_it_was_shipped(
     assert np.abs(depth[::4, ::4] - golden['depth_every_4']).max() < 1e-3 * depth.max()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('shape', [(480, 640), (1, 1), (1, 900), (900, 1), (31, 257), (1080, 1920)])
 def test_it_works_at_its_trained_size_whatever_the_picture(shape: tuple[int, int]) -> None:
     rgb = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)

@@ -33,6 +33,7 @@ def estimator() -> DepthEstimator:
     return load_estimator('embedded')
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('floor', FLOORS)
 @pytest.mark.parametrize('side', [1, -1])
 @pytest.mark.parametrize('materials', [(CARTON, CRATE), (CRATE, CARTON)])

@@ -75,6 +75,7 @@ def test_results_outlive_the_next_inference(midas: Any) -> None:
     np.testing.assert_array_equal(first, kept)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', BACKENDS)
 def test_the_embedded_model_is_the_same_in_every_backend(name: str) -> None:
     if name != 'opencv':
@@ -203,6 +204,7 @@ sys.stdout.write(str(len({round(float(s)) for s in found})))
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('kept', [False, True])
 def test_threads_that_load_at_once_all_get_the_model(
     library: str, own_folder: Path, kept: bool

@@ -142,6 +142,7 @@ def test_auto_picks_a_precision_without_any_disk(
     assert np.corrcoef(kept.infer(PICTURE).ravel(), wanted.ravel())[0, 1] > 0.999
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('lacking', [PAGE, 3 * PAGE, 30 * PAGE, 70 * PAGE])
 def test_an_entry_is_whole_or_not_there_wherever_the_disk_ends(
     tmp_path: Path, library: str, wanted: np.ndarray, monkeypatch: pytest.MonkeyPatch, lacking: int

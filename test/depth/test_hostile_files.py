@@ -216,6 +216,7 @@ PICKLES = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', PICKLES)
 def test_a_table_that_is_more_than_a_table_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -225,6 +226,7 @@ def test_a_table_that_is_more_than_a_table_is_refused(
     assert [p.name for p in tmp_path.iterdir()] == ['weights.pt']
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', PICKLES)
 def test_torch_reads_no_more_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -315,6 +317,7 @@ ONNX = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', ONNX)
 @pytest.mark.parametrize('backend', ['openvino', 'onnxruntime'])
 def test_an_onnx_file_that_lies_is_refused(tmp_path: Path, backend: str, name: str) -> None:

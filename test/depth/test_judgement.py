@@ -74,6 +74,7 @@ def test_the_shipped_models_answer_is_known(backend: str) -> None:
     np.testing.assert_allclose(found, embedded.ANSWER / 1000, atol=0.02)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('precision', ['f32', 'bf16', 'f16', 'int8'])
 def test_whoever_claims_to_be_the_shipped_model_gives_its_answer(
     tmp_path: Path, precision: str
@@ -88,6 +89,7 @@ def test_whoever_claims_to_be_the_shipped_model_gives_its_answer(
 # What is refused.
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('value', [0.0, 1.5])
 def test_a_model_that_gives_the_same_everywhere_is_refused(
     backend: str, tmp_path: Path, value: float
@@ -124,6 +126,7 @@ def test_finite_weights_of_which_numbers_become_that_are_none_are_refused(
         load_estimator(path, backend)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', ['openvino', 'onnxruntime', 'torch'])
 @pytest.mark.parametrize(
     ('entry', 'value', 'said'),

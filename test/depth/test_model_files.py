@@ -97,6 +97,7 @@ def filled(skeleton: bytes) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('number', [1, 2, 3, 4])
 def test_what_earlier_versions_exported_runs(
     library: str, golden_dir: Path, tmp_path: Path, number: int
@@ -122,6 +123,7 @@ def test_midas_small_as_earlier_versions_exported_it_runs(
     assert load_estimator(path, library).infer(RGB).shape == (192, 256)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('model', 'precision'),
     [
@@ -283,6 +285,7 @@ def as_openvino(content: bytes, path: Path, about: str = '') -> Path:
     return path
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', [name for name in FOREIGN if name != 'no output'])
 @pytest.mark.parametrize('about', ['', '{"network": "embedded"}', '{"network": "midas_small"}'])
 def test_a_foreign_openvino_file_is_refused_marked_or_not(

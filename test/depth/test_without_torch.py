@@ -176,6 +176,7 @@ def test_the_shapes_are_those_of_the_official_checkpoint(golden_dir: Path) -> No
     assert {key: list(shape) for key, shape in midas_shapes().items()} == official
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('fold_norms', [False, True])
 @pytest.mark.parametrize('narrow_first', [False, True])
 def test_every_simplification_keeps_golden_parity(

@@ -37,6 +37,7 @@ def command(node: str, **parameters) -> list[str]:
     return [sys.executable, '-m', f'midas_depth_ros.nodes.{node}', '--ros-args', *arguments]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('storage', 'transport', 'tolerance'),
     [('sqlite3', 'raw', 1e-6), ('mcap', 'raw', 1e-6), ('mcap', 'compressed', None)],

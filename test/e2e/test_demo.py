@@ -215,11 +215,11 @@ def check_top_view(folder: Path, width: int) -> None:
 def test_the_robot_drives(demo):
     # Slower pictures: a machine with other work to do shall see as often as it is told.
     code, out, err = demo.run(
-        *('--seconds', '12', '--camera-rate', '6', '--rate', '4'),
+        *('--seconds', '6', '--camera-rate', '6', '--rate', '4'),
     )
     assert (code, err) == (0, '')
     summary = demo.summary
-    check_figures(summary, 12)
+    check_figures(summary, 6)
     check_drive(summary)
     assert summary['source'].startswith('a simulated robot')
     assert summary['model'] == 'embedded'
@@ -245,7 +245,7 @@ def test_the_robot_drives(demo):
 def test_the_dashboard_is_beside_it(demo):
     for module in ('fastapi', 'uvicorn', 'websockets', 'multipart', 'midas_depth_ros.web'):
         pytest.importorskip(module)
-    process = demo.start('--keep-going', '--seconds', '1', '--camera-rate', '4', headless=False)
+    process = demo.start('--keep-going', '--seconds', '1', '--camera-rate', '3', headless=False)
     try:
         said = ''
         for line in process.stdout:
@@ -356,15 +356,15 @@ def test_a_bad_source_is_told_by_its_own_message(demo):
     assert not (demo.folder / 'summary.json').exists()
 
 
-def test_a_node_that_cannot_start_is_told_with_its_log(demo):
-    code, _, err = demo.run('--model', '/nowhere/weights.pt')
+def test_a_node_that_cannot_start_is_told_with_its_log(demo, picture_folder):
+    code, _, err = demo.run('--source', str(picture_folder), '--model', '/nowhere/weights.pt')
     assert code == 1
     assert '/nowhere/weights.pt' in err.strip().splitlines()[-1]
     assert str(demo.folder / 'logs' / 'depth_node.log') in err
     assert 'Traceback' not in err
 
 
-def test_a_node_that_is_killed_meanwhile_is_told(demo, tmp_path):
+def test_a_node_that_is_killed_meanwhile_is_told(demo, picture_folder, tmp_path):
     # A profile of the user's is not replaced. This one is small: a killed process leaves its
     # shared memory behind.
     profile = tmp_path / 'profile.xml'
@@ -372,7 +372,8 @@ def test_a_node_that_is_killed_meanwhile_is_told(demo, tmp_path):
         environment.PROFILE.read_text().replace(str(environment.SEGMENT_BYTES), '131072')
     )
     demo.environment[environment._profile_variable()] = str(profile)
-    process = demo.start('--seconds', '60', '--model', 'embedded')
+    source = '--source', str(picture_folder)
+    process = demo.start(*source, '--seconds', '60', '--model', 'embedded')
     try:
         log = demo.folder / 'logs' / 'depth_node.log'
         wait_for(lambda: log.exists() and 'waiting for images' in log.read_text('utf-8'))
@@ -388,7 +389,7 @@ def test_a_node_that_is_killed_meanwhile_is_told(demo, tmp_path):
 
 
 def test_ended_early_it_reports_what_it_has(demo):
-    process = demo.start('--seconds', '60', '--model', 'embedded')
+    process = demo.start('--seconds', '60', '--model', 'embedded', '--camera-rate', '4')
     try:
         for line in process.stdout:
             if line.startswith('Recording'):
@@ -406,18 +407,22 @@ def test_ended_early_it_reports_what_it_has(demo):
     assert 'The results are in' in out
 
 
-def test_a_node_that_hears_another_camera_is_given_up(demo):
+def test_a_node_that_hears_another_camera_is_given_up(demo, picture_folder):
     code, _, err = demo.run(
-        *('--model', 'embedded', '--timeout', '5', '--param', "cameras:=['attic']")
+        *('--source', str(picture_folder)),
+        *('--model', 'embedded', '--timeout', '3', '--param', "cameras:=['attic']"),
+        *('--camera-rate', '1'),
     )
     assert code == 1
     reason = err.strip().splitlines()[-1]
-    assert 'no heatmap within 5 s' in reason
+    assert 'no heatmap within 3 s' in reason
     assert 'no images on /attic/image_raw' in reason
 
 
-def test_a_wrong_parameter_is_told(demo):
-    code, _, err = demo.run('--model', 'embedded', '--param', 'jpeg_quality:=500')
+def test_a_wrong_parameter_is_told(demo, picture_folder):
+    code, _, err = demo.run(
+        '--source', str(picture_folder), '--model', 'embedded', '--param', 'jpeg_quality:=500'
+    )
     assert code == 1
     assert 'jpeg_quality' in err.strip().splitlines()[-1]
 

@@ -217,6 +217,7 @@ def test_a_field_of_view_spans_the_picture_from_edge_to_edge():
             CameraModel.from_field_of_view(640, 480, wrong)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('lens', LENSES)
 @pytest.mark.parametrize('size', [(640, 480), (256, 192), (256, 160), (61, 47)])
 def test_the_grid_leads_back_to_the_pixels(lens, size):

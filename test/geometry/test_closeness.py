@@ -179,6 +179,7 @@ def a_lens(k1):
     return CameraModel(256, 192, 190.0, 190.0, 129.0, 94.0, 'plumb_bob', (k1, -0.2 * k1, 0.0, 0.0))
 
 
+@pytest.mark.sampled
 @SIDES
 @pytest.mark.parametrize('k1', [-0.35, -0.15, -0.05, 0.1])
 def test_with_its_grid_a_distorted_lens_is_exact(side, k1):

@@ -21,6 +21,7 @@ def assert_unknown(result, words=''):
     assert words in result.reason
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('kind', FLOORLESS)
 def test_of_a_hundred_pictures_without_a_floor_all_are_refused(kind):
     rng = np.random.default_rng(11)

@@ -80,6 +80,7 @@ def test_in_random_rooms_the_scale_is_recovered(noise):
     assert max(errors) < all_of_them
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('noise', [0.0, 0.02])
 @pytest.mark.parametrize('kind', FLOORLESS)
 def test_without_a_floor_in_view_there_is_none(kind, noise):
@@ -92,6 +93,7 @@ def test_without_a_floor_in_view_there_is_none(kind, noise):
         assert len(found.reason) > 20
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('kind', rendered.FLOORLESS)
 def test_pictures_of_nothing_are_refused_whatever_the_mount(kind):
     rng = np.random.default_rng(4)

@@ -259,6 +259,7 @@ def test_what_is_dropped_is_neither_floor_nor_obstacle():
     assert not (speck.floor & speck.dropped).any()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('rate_hz', [5.0, 10.0])
 @pytest.mark.parametrize(('thick_m', 'turn_rad_s'), [(0.05, 0.5), (0.1, 0.9), (0.03, 1.4)])
 def test_while_the_camera_turns_a_pole_goes_on_counting(rate_hz, thick_m, turn_rad_s):

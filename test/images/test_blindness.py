@@ -68,6 +68,7 @@ def real(shared_data) -> dict[str, np.ndarray]:
     return {str(path.relative_to(shared_data)): sized(read(path)) for path in paths}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('size', SIZES, ids=str)
 @pytest.mark.parametrize('noise', [0, 1, 8])
 def test_a_picture_of_one_colour_says_nothing(size, noise):
@@ -172,6 +173,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('change', CHANGES)
 def test_pictures_are_refused_when_a_network_no_longer_knows_near_from_far(real, change):
     alter, good = CHANGES[change]
@@ -333,6 +335,7 @@ PATTERNS = (sensor_patterns, broken_pixels, banding, blotches, boards, test_pict
 test_pictures.__test__ = False
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('kind', PATTERNS, ids=lambda kind: kind.__name__)
 def test_a_pattern_is_no_scene(kind):
     count = 0
@@ -370,6 +373,7 @@ SPOILT = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('change', SPOILT)
 def test_writing_does_not_make_a_picture_good_nor_does_half_of_one(real, change):
     chosen = [rgb for name, rgb in real.items() if name.rpartition('/')[2] not in BARE_WALLS][::9]
@@ -390,6 +394,7 @@ KEPT = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('change', KEPT)
 def test_what_cameras_do_to_good_pictures_does_not_spoil_them(real, change):
     chosen = [rgb for name, rgb in real.items() if name.rpartition('/')[2] not in BARE_WALLS][::9]

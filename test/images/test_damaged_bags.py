@@ -19,6 +19,7 @@ import mcap.writer
 import numpy as np
 import pytest
 from backports import zstd
+from effort import some
 from mcap.writer import CompressionType, IndexType
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag1 import Writer as Writer1
@@ -148,6 +149,7 @@ class TestMcap:
         if name != 'no chunks':  # between those there is no index of times
             assert found == expected(range(COUNT))
 
+    @pytest.mark.sampled
     @pytest.mark.parametrize('name', VARIANTS)
     @pytest.mark.parametrize('share', [0.001, 0.01, 0.2, 0.5, 0.83, 0.97, 0.9999])
     def test_of_a_cut_file_all_comes_that_was_written_before(self, tmp_path, name, share):
@@ -174,7 +176,7 @@ class TestMcap:
         whole = write_mcap(tmp_path / 'a.mcap', 4, chunk_size=4000).read_bytes()
         path = tmp_path / 'cut.mcap'
         before = 0
-        for cut in range(len(whole)):
+        for cut in some(range(len(whole))):
             path.write_bytes(whole[:cut])
             try:
                 found, said = read(path)
@@ -413,6 +415,7 @@ class TestRos1:
         assert read(path) == (official, '')
         assert BagMessages(path).counts == {'/a': COUNT // 2, '/b': COUNT // 2}
 
+    @pytest.mark.sampled
     @pytest.mark.parametrize('compression', ['', 'BZ2', 'LZ4'])
     @pytest.mark.parametrize('share', [0.0001, 0.01, 0.05, 0.4, 0.7, 0.95, 0.999])
     def test_of_a_cut_bag_all_comes_that_was_written_before(self, tmp_path, compression, share):
@@ -462,6 +465,7 @@ class TestFolders:
             shutil.copy(part / f'p{number}.mcap', folder / f'bag_{number}.mcap')
         assert read(folder) == (expected([0, 1, 2, 6, 7, 8, 30, 31, 32]), '')
 
+    @pytest.mark.sampled
     @pytest.mark.parametrize('content', [b'', b'\0' * 50, b'{{', b'[' * 9000, b'a: 1', b'\xff'])
     def test_metadata_that_are_damaged_are_said_and_done_without(self, tmp_path, content):
         path = write_sqlite(tmp_path / 'bag')

@@ -136,6 +136,7 @@ def test_odd_names_of_sources_are_not_there(tmp_path: Path, monkeypatch, name: s
     assert len(str(caught.value)) <= PRINTED_LENGTH
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('text', 'said'),
     [

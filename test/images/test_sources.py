@@ -396,6 +396,7 @@ def test_bag_that_was_cut_short(tmp_path: Path, storage: str, share: float) -> N
         list(open_source(path))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('seed', range(8))
 @pytest.mark.parametrize('storage', STORAGES)
 def test_damaged_bag_never_raises_anything_else(

@@ -72,11 +72,12 @@ def test_rosdep_never_needs_pip() -> None:
 @pytest.mark.parametrize('folder', ['midas_depth_ros', 'launch'])
 def test_everything_that_is_imported_is_brought_by_the_install_on_a_robot(folder: str) -> None:
     keys = set(manifest_keys())
+    brought = packages_distributions()
     for name, path in imports(folder).items():
         if name in OPTIONAL:
             continue
         ways = {name, f'python3-{KEY_OF.get(name, name)}', COMES_WITH.get(name, '')}
-        projects = set(packages_distributions().get(name, [])) & BESIDE_APT
+        projects = set(brought.get(name, [])) & BESIDE_APT
         assert ways & (keys | BESIDE_APT) or projects, f'{path} imports {name}: who brings it?'
 
 

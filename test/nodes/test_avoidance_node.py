@@ -114,6 +114,7 @@ def test_a_scan_that_is_late_by_its_stamp_stops_the_robot(ros, start):
     traffic.wait_speed(0.3)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('late_s', 'words'),
     [
@@ -404,6 +405,7 @@ BAD = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('changes', BAD.values(), ids=BAD)
 def test_a_malformed_scan_is_refused_named_and_survived(ros, start, changes):
     start(HASTY, command_timeout=3.0)
@@ -425,6 +427,7 @@ UNKNOWN = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('ranges', UNKNOWN.values(), ids=UNKNOWN)
 def test_ranges_that_say_nothing_good_stop_the_robot(ros, start, ranges):
     start()
@@ -726,6 +729,7 @@ def test_a_process_that_was_stopped_for_a_while_sends_its_zeros(ros, goes_on):
         avoidance.stdout.close()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('jump_s', [5.0, 3600.0, -1.0, -50.0, None])
 def test_a_jump_of_the_simulated_clock_ends_in_zeros(ros, start, jump_s):
     """None: it stands still."""

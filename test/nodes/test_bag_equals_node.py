@@ -72,6 +72,7 @@ def make_estimator(request, monkeypatch):
     return lambda settings: SceneEstimator(exact)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(('transport', 'storage'), [('raw', 'mcap'), ('compressed', 'sqlite3')])
 def test_the_bag_holds_what_the_node_publishes(ros, make_estimator, tmp_path, transport, storage):
     bag = write_bag(tmp_path / 'in', recorded(transport), storage)

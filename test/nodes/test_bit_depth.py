@@ -55,6 +55,7 @@ def seen(part):
     return np.repeat(255 * part * SHADES[::2, 0, 0], 2)[INNER]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('bits', [10, 12, 14])
 @pytest.mark.parametrize('name', ENCODINGS)
 def test_every_picture_of_a_stream_is_as_bright_as_it_should_be(ros, start, name, bits):

@@ -244,6 +244,7 @@ def test_a_parameter_type_that_does_not_exist_is_named(ros):
     assert '200 is not a valid' in results[0].reason
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('label', ['', 'fly', 'x' * 10_000, '\x1b[2J'])
 @pytest.mark.parametrize('number', [0, 2, 77, 255])
 def test_a_transition_that_does_not_exist_is_answered_with_a_no(ros, start, number, label):

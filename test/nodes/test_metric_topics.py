@@ -414,6 +414,7 @@ def test_diagnostics_tell_the_scale(ros, run):
     assert '%' in status['scale inliers']
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('parameters', 'calibrated', 'reason'),
     [

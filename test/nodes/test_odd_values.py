@@ -93,6 +93,7 @@ def node(ros):
     return ros.make_node(DepthNode, lambda settings: estimator, parameters=parameters)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', [name for name in DEPTH if name not in LOADED])
 def test_what_depth_node_takes_it_works_with(ros, node, name):
     """Each value that is accepted goes through configure, a frame in metres, and back."""
@@ -128,6 +129,7 @@ def test_what_depth_node_takes_it_works_with(ros, node, name):
     assert taken < len(ODD)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     'value', [['a', ''], ['a b'], ['a', 'a'], [''], ['/a'], ['a/'], ['x' * 500], ['a'] * 1000,
               ['ü'], ['a\0'], ['depth', 'depth/depth'], []]
@@ -192,6 +194,7 @@ def _values(settings, prefix=''):
             yield prefix + field.name, value
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', strings(ImageStreamSettings))
 def test_what_image_stream_takes_it_works_with(ros, tmp_path, monkeypatch, name):
     """The node says no with the name of what is wrong, or pictures come."""

@@ -47,6 +47,7 @@ def cases(name) -> list:
     return [(value, each) for value in bounds(spec) for each in others]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', SPECS)
 def test_what_is_accepted_fails_no_frame(name):
     spec = SPECS[name]

@@ -96,6 +96,7 @@ def source_of(make, folder: Path) -> dict[str, str]:
     return {'source': str(folder / 'still.png')}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('make', ODD, ids=lambda make: make.__name__)
 def test_a_dump_can_be_loaded_and_starts_the_node_alike(ros, tmp_path: Path, make):
     given = dict(ODD[make])
@@ -118,6 +119,7 @@ def test_a_dump_can_be_loaded_and_starts_the_node_alike(ros, tmp_path: Path, mak
     assert repr(dumped(ros, node)) == repr(before)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('make', ODD, ids=lambda make: make.__name__)
 def test_descriptors_keep_type_bounds_and_when_it_is_read_whatever_is_set(ros, tmp_path, make):
     node = started(ros, make, parameters=source_of(make, tmp_path))

@@ -163,6 +163,7 @@ def test_a_fault_of_the_program_is_not_hidden(start) -> None:
     assert 'closed with ROS running: True' in program.text
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('arguments', 'named'),
     [
@@ -262,6 +263,7 @@ sys.exit(run_node(Busy))
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('attempt', range(8))
 def test_no_signal_comes_in_the_middle_of_a_message(start, attempt: int) -> None:
     """An exception there is a crash of rclpy: of the process, or of its exit code."""
@@ -282,6 +284,7 @@ VOLLEYS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', VOLLEYS)
 def test_many_signals_at_once_end_a_node_as_one_does(start, name: str) -> None:
     program = example(start, '')

@@ -137,6 +137,7 @@ def test_ball_by_closed_form():
         np.testing.assert_allclose(depth[met], expected[met], rtol=RELATIVE)
 
 
+@pytest.mark.sampled
 @CAMERAS
 @pytest.mark.parametrize('seed', range(16))
 def test_any_part_is_met_where_a_ray_first_touches_it(camera, seed):

@@ -64,6 +64,7 @@ def test_outlines_of_parts(part, heights, gap):
         assert outline.gap(0.0, 0.0) == pytest.approx(gap, abs=0.002)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('seed', range(4))
 def test_the_plan_is_what_the_camera_sees(seed):
     world = furnished_world(seed)
@@ -82,6 +83,7 @@ def test_the_plan_is_what_the_camera_sees(seed):
     assert (np.concatenate(off) < 0.03).mean() > 0.97  # but for edges
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('seed', range(8))
 def test_it_starts_free_and_is_the_same_again(seed):
     world = furnished_world(seed)

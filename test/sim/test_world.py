@@ -59,6 +59,7 @@ def world_points(drawn):
     return turned + drawn.pose.position[:, None, None]
 
 
+@pytest.mark.sampled
 @ALL_KINDS
 def test_a_seed_is_always_the_same_sample(kind):
     first = sample(7, 96, 72, kind)
@@ -71,6 +72,7 @@ def test_a_seed_is_always_the_same_sample(kind):
     assert (first.rgb != other.rgb).any(axis=2).mean() > 0.5
 
 
+@pytest.mark.sampled
 @ALL_KINDS
 @pytest.mark.parametrize('seed', range(6))
 def test_what_a_sample_says_fits_together(kind, seed):

@@ -55,7 +55,7 @@ def wait_for(page: Any, expression: str, argument: Any = None) -> None:
     while not page.evaluate(expression, argument):
         if time.monotonic() > deadline:
             raise AssertionError(f'waited {WAIT_MS} ms in vain for {expression}')
-        page.wait_for_timeout(50)
+        page.wait_for_timeout(150)
 
 
 def frames(page: Any, stream: str) -> int:
@@ -75,7 +75,11 @@ def chromium():
 
     with sync_playwright() as playwright:
         # A container's root may not use the sandbox, and its shared memory is small.
-        flags = ['--disable-dev-shm-usage', *(['--no-sandbox'] if os.geteuid() == 0 else [])]
+        flags = [
+            '--disable-dev-shm-usage',
+            '--disable-gpu',
+            *(['--no-sandbox'] if os.geteuid() == 0 else []),
+        ]
         browser = playwright.chromium.launch(
             executable_path=find_browser(), args=flags, env=browser_environment()
         )

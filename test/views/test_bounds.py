@@ -48,6 +48,7 @@ def picture(shape):
     return np.random.default_rng(2).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('size', EXTREME)
 @pytest.mark.parametrize('shape', [NETWORK, (32, 256), (256, 32), None])
 def test_smoothing_has_a_window_that_no_shape_enlarges(taps, size, shape):
@@ -67,6 +68,7 @@ def test_smoothing_of_a_large_map_costs_no_more_than_its_budget(monkeypatch, sha
     assert counted[0] <= tone.MOST_TAPS
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('radius', [0.3, 1.0, 6.0, 15.0])
 def test_smoothing_of_a_usual_map_is_what_was_asked_for(taps, radius):
     tone.smooth(values((720, 1280)), radius)
@@ -83,6 +85,7 @@ def extremes_of_options():
     yield {'mapping': 'log', 'smoothing': 15.0, 'clahe_clip': 40.0, 'overlay_alpha': 1.0}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('shape', EXTREME)
 def test_heatmaps_of_every_shape_and_option_are_drawn_or_refused(shape):
     rgb = picture(shape)
@@ -94,6 +97,7 @@ def test_heatmaps_of_every_shape_and_option_are_drawn_or_refused(shape):
             assert metric_heatmap(None, rgb, options).shape == (*shape, 3)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(('camera', 'other'), list(itertools.product(EXTREME, (*EXTREME, NETWORK))))
 def test_pictures_side_by_side_are_no_larger_than_what_went_in(camera, other):
     drawn = side_by_side(picture(camera), picture(other), ('a' * 1000, 'b'), (0.0, 1.0, np.nan))
@@ -108,6 +112,7 @@ def test_a_contact_sheet_is_no_larger_than_its_pictures(shape, max_width):
     assert sheet.nbytes <= max(BYTES_PER_PIXEL * 3 * shape[0] * shape[1], LEAST_BYTES)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('shape', EXTREME)
 def test_an_animation_has_sides_that_a_gif_can_state(shape):
     data = encode_animation([picture(shape)] * 2, 5, 10**9)

@@ -236,7 +236,7 @@ def test_an_answer_that_is_never_read_is_given_up(serving, sockets):
 
 def test_who_reads_slowly_gets_the_whole_answer(serving, monkeypatch):
     monkeypatch.setattr(connections, 'CLOSING_S', 1.5)
-    size = 2**20
+    size = 2**19
 
     async def large(scope, receive, send) -> None:
         await send({'type': 'http.response.start', 'status': 200, 'headers': []})
@@ -482,6 +482,7 @@ def masked(opcode: int, data: bytes = b'', final: bool = True) -> bytes:
     return head + bytes((0x80 | 127,)) + size.to_bytes(8, 'big') + bytes(4) + data
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('first', 'again'),
     [

@@ -116,6 +116,7 @@ print(peak() - before, *rgb.shape[:2], *size)
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('bomb', BOMBS)
 def test_what_unpacks_to_much_takes_little_memory(bomb):
     """Measured from outside, since it is the process that would be ended for it."""
@@ -131,6 +132,7 @@ def test_what_unpacks_to_much_takes_little_memory(bomb):
     assert size in ([5792, 5792], [64, 48])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('make', 'words'),
     [
@@ -175,6 +177,7 @@ def test_a_large_picture_of_sixteen_bits_keeps_its_high_byte(client):
     assert np.abs(shown[..., 0].astype(int) - wanted).max() <= 2
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('orientation', range(1, 9))
 @pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'WEBP'])
 def test_every_kind_is_turned_as_its_exif_says(client, kind, orientation):
@@ -205,6 +208,7 @@ def test_a_png_with_a_damaged_orientation_is_upright(client, before):
     assert (answer.json()['width'], answer.json()['height']) == (64, 48)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('size', [(1, 1920), (1920, 1), (1, 1), (2, 3), (1, 5000), (65_000, 2)])
 def test_the_widest_smoothing_of_the_thinnest_picture_is_drawn(make_client, size):
     """A filter as wide as it would be for a broad picture would take hours."""

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason='no chromium on PATH: apt install chromium'),
     pytest.mark.skipif(find_spec('playwright') is None, reason='playwright is not installed'),
 ]
-CAMERA = ['--ros-args', '-p', 'width:=320', '-p', 'height:=240', '-p', 'rate:=8.0']
+CAMERA = ['--ros-args', '-p', 'width:=320', '-p', 'height:=240', '-p', 'rate:=5.0']
 NODE = [
     *('--ros-args', '-p', 'model:=embedded', '-p', 'diagnostics_rate:=5.0', '-p', 'num_threads:=1'),
     *('-p', 'camera_height:=0.3', '-p', 'camera_pitch:=0.105'),  # those of the camera
