@@ -30,14 +30,17 @@ settings.load_profile('repeatable')
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the cases of a test that is marked `sampled`, leave what an ordinary run tries."""
-    from effort import some
+    """An ordinary run: nothing that is marked `thorough`, and of `sampled` cases a part."""
+    from effort import THOROUGH, some
 
+    if THOROUGH:
+        return
     families: dict[str, list[pytest.Item]] = {}
     for item in items:
         if item.get_closest_marker('sampled'):
             families.setdefault(item.nodeid.partition('[')[0], []).append(item)
-    left = {id(item) for cases in families.values() for item in cases}
+    left = {id(item) for item in items if item.get_closest_marker('thorough')}
+    left |= {id(item) for cases in families.values() for item in cases}
     left -= {id(item) for cases in families.values() for item in some(cases)}
     config.hook.pytest_deselected(items=[item for item in items if id(item) in left])
     items[:] = [item for item in items if id(item) not in left]

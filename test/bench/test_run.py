@@ -8,7 +8,6 @@ import sys
 from importlib.util import find_spec
 
 import pytest
-from effort import THOROUGH
 
 TIMEOUT_S = 150
 # The plan of --quick is made shorter still.
@@ -66,7 +65,7 @@ def test_json_is_one_object_with_rows_of_every_part(tmp_path):
     assert found['matrix_product_gflops'] > 0.1
 
 
-@pytest.mark.skipif(not THOROUGH, reason='its rows are drawn in test_rounds_and_rows, too')
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_table_names_who_took_part_and_what_auto_takes():
     outcome = bench('--model', 'embedded', changes='node_s=0.0')

@@ -34,6 +34,8 @@ from midas_depth_ros.sim import WORLDS, DrivenRobot
 
 from ..e2e.test_processes import process, wait_active
 
+pytestmark = pytest.mark.thorough
+
 RATE_HZ = 10.0
 SPEED = 0.1
 BLIND_PICTURES = 25  # 2.5 s: longer than the avoidance's memory, and all timeouts together

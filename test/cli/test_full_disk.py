@@ -30,6 +30,8 @@ from midas_depth_ros.commands.output import write_whole
 from .conftest import corridor
 from .test_video_command import read_video, write_video
 
+pytestmark = pytest.mark.thorough
+
 if find_spec('rclpy'):
     import ros_helpers  # noqa: F401 - before the first message, see there
 

@@ -34,6 +34,8 @@ from midas_depth_ros.nodes.settings import DepthNodeSettings
 from .conftest import APART, corridor
 from .test_video_command import write_video
 
+pytestmark = pytest.mark.thorough
+
 if find_spec('rclpy'):
     import ros_helpers  # noqa: F401 - before the first message, see there
 

@@ -220,6 +220,7 @@ def make_folder(folder: Path) -> None:
 
 
 # Between opening a file and the block that closes it Python itself has to close it.
+@pytest.mark.thorough
 @pytest.mark.sampled
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 @pytest.mark.parametrize('make', [make_file, make_folder])

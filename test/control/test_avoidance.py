@@ -575,6 +575,7 @@ def test_no_number_whatever_comes_out_as_nan_or_forward_without_sight(
         assert decision.linear <= max(command[0], 0.0) or decision.linear == 0
 
 
+@pytest.mark.thorough
 @settings(max_examples=16, deadline=None)
 @given(
     st.floats(0.8, 2.5),

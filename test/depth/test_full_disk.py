@@ -25,6 +25,8 @@ from midas_depth_ros.depth.deviation import sample_pictures
 from midas_depth_ros.depth.downloads import DownloadOptions
 from midas_depth_ros.depth.errors import DownloadFailed
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = sample_pictures()['room_1']
 MB = 1_000_000

@@ -25,6 +25,8 @@ from midas_depth_ros.depth.errors import (
 )
 from midas_depth_ros.depth.network_kinds import onnx_of
 
+pytestmark = pytest.mark.thorough
+
 MOST_MEMORY = 150 << 20  # bytes, at the peak: a good file of MiDaS_small takes as much
 # Those that are here, but for torch, which takes seconds to load, and has tests of its own below.
 HERE = [

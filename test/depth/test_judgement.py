@@ -201,6 +201,7 @@ def test_a_model_without_faults_has_no_notice(backend: str, tmp_path: Path) -> N
     assert load_estimator(path, backend).notice == ''
 
 
+@pytest.mark.thorough
 def test_the_benchmarks_random_weights_are_not_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip('torch')
     pytest.importorskip('openvino')

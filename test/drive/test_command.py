@@ -78,6 +78,7 @@ def test_help_needs_neither_ros_nor_a_model():
     assert result.stdout.strip().endswith('set()')
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(400)
 def test_over_dds_blind_collides_and_avoiding_does_not(tmp_path):
     with free_domain() as domain:

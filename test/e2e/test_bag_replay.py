@@ -105,6 +105,7 @@ print(*(f'{stamp.sec}.{stamp.nanosec:09d}' for stamp in stamps))
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('stalled', ['depth_node', 'who listens to it'])
 def test_who_stalls_during_a_replay_loses_nothing(ros, pictures, tmp_path, stalled):
     bag = write_image_bag(tmp_path / 'bag', 3 * pictures, rate_hz=RATE_HZ)

@@ -34,6 +34,8 @@ from midas_depth_ros.nodes.metric_messages import cloud_message
 
 from .test_processes import process, wait_active
 
+pytestmark = pytest.mark.thorough
+
 CASES = 500
 MOST_MEMORY_MB = 400  # more than the node needs; less than one unchecked size would take
 PICTURE = np.full((48, 64, 3), 128, np.uint8)

@@ -159,6 +159,7 @@ def test_inference_that_hangs_does_not_keep_the_process(ros, how, replay):
     assert 'Traceback' not in text
 
 
+@pytest.mark.thorough
 def test_deactivate_answers_while_inference_hangs_and_the_node_says_so(ros):
     with process(hanging(ros, 'native code', 'diagnostics_rate:=5.0'), ros) as node:
         hang(ros, node)
@@ -179,6 +180,7 @@ def test_deactivate_answers_while_inference_hangs_and_the_node_says_so(ros):
     assert node.returncode == 1, text
 
 
+@pytest.mark.thorough
 def test_two_interrupts_of_a_stop_that_hangs_are_not_more_than_one(ros):
     """A terminal and ros2 launch both send one, and then a SIGTERM."""
     with process(hanging(ros, 'native code'), ros) as node:

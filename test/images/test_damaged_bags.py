@@ -29,6 +29,8 @@ from rosbags.typesys import Stores, get_typestore
 from midas_depth_ros.images.sources import UnreadableSource, bag_storage, chunked_bags
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 
+pytestmark = pytest.mark.thorough
+
 STRING = 'std_msgs/msg/String'
 COUNT = 60
 STEP_NS = 100_000_000

@@ -31,6 +31,8 @@ import midas_depth_ros
 from midas_depth_ros import images
 from midas_depth_ros.images import ImageError
 
+pytestmark = pytest.mark.thorough
+
 IMAGE_CASES = tries(10_500)
 COMPRESSED_CASES = tries(9_700)
 MOST_PIXELS = 1_000_000

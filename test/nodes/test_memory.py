@@ -52,6 +52,7 @@ print(before, left[0] // 1024, left[1], after, sum(mapped[::4096]) == first)
 """
 
 
+@pytest.mark.thorough
 def test_frames_leave_no_objects_behind(ros, start):
     start(max_rate=0.0)
     out = ros.collect(Image, DEPTH)

@@ -112,6 +112,7 @@ def test_metres_of_two_publishers_are_refused_until_one_is_gone(ros, same_node):
     diagnostics(ros, 'camera camera', lambda s: read(s)['scale'] == 'valid')
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('rates', [(1, 7), (7, 1)])
 def test_a_publisher_that_seldom_sends_counts_too(ros, rates):
     cameras = Cameras(ros)

@@ -322,6 +322,7 @@ def hang(self):
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('method', ['on_timer', 'destroy_node'])
 def test_what_hangs_is_ended_by_time_alone_and_named(start, method: str) -> None:
     """One signal, and nobody who asks again."""

@@ -234,6 +234,7 @@ def test_an_answer_that_is_never_read_is_given_up(serving, sockets):
     wait_for(lambda: served.server.summary()['open'] == 0, 'none')
 
 
+@pytest.mark.thorough
 def test_who_reads_slowly_gets_the_whole_answer(serving, monkeypatch):
     monkeypatch.setattr(connections, 'CLOSING_S', 1.5)
     size = 2**19
@@ -264,6 +265,7 @@ def test_answers_that_nobody_reads_are_bounded_in_all(serving, sockets):
     wait_for(lambda: served.server.summary()['open'] <= 3, 'few that are left')
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('body', [b'', b'--x\r\n' + b'X-Y: ' + b'z' * 500])
 def test_a_body_that_does_not_come_is_not_waited_for(serving, monkeypatch, body):
     """Also where nobody reads it: the path is none, or the answer was a refusal."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import schemathesis
 from fakes import BrightnessEstimator
 from hypothesis import HealthCheck, settings
@@ -24,6 +25,8 @@ from midas_depth_ros.web.app import Dashboard
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits
 from midas_depth_ros.web.robot import NoRobot
+
+pytestmark = pytest.mark.thorough
 
 EXAMPLES = 25
 # So that what is fuzzed is the API, not the counting.

@@ -46,6 +46,8 @@ from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
 from midas_depth_ros.demo.environment import free_domain
 
+pytestmark = pytest.mark.thorough
+
 PERIOD_S = 0.02  # the dashboard thins out what comes sooner
 CAMERAS = {'camera': '/camera/image_raw', 'rear': '/rear/image_raw/compressed'}
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)

@@ -133,6 +133,7 @@ def test_a_node_that_stands_still_is_not_known_any_more(open_page, robot):
     assert page.locator('#live-notice').is_hidden()
 
 
+@pytest.mark.thorough
 def test_a_node_that_is_killed_is_not_known_any_more(open_page, robot, start):
     page = opened(open_page)
     robot['node'].process.kill()
@@ -142,6 +143,7 @@ def test_a_node_that_is_killed_is_not_known_any_more(open_page, robot, start):
     wait_seen(page, LIVE)
 
 
+@pytest.mark.thorough
 def test_a_camera_that_stands_still_has_no_picture(open_page, robot):
     page = opened(open_page)
     with stopped(robot['camera']):
@@ -167,6 +169,7 @@ def test_a_dashboard_that_stands_still_shows_nothing_as_live(open_page, robot):
     page.locator('#connection', has_text='connected').wait_for()
 
 
+@pytest.mark.thorough
 def test_a_dashboard_that_is_killed_shows_nothing_as_live(open_page, robot, start):
     page = opened(open_page, viewport={'width': 390, 'height': 844})
     robot['dashboard'].process.kill()
