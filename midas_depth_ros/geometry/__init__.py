@@ -1,8 +1,20 @@
 """From a camera's calibration and relative inverse depth to what they say about the world."""
 
-from midas_depth_ros.geometry.camera_model import CameraModel
-from midas_depth_ros.geometry.closeness import LEAST_SEEN_OF_PICTURE, Closeness, closeness
-from midas_depth_ros.geometry.cloud import point_cloud
+from midas_depth_ros.geometry.camera_model import (
+    TURNS,
+    CameraModel,
+    roll_pitch_yaw,
+    turned,
+    turned_axes,
+    turned_points,
+)
+from midas_depth_ros.geometry.closeness import (
+    LEAST_SEEN_OF_PICTURE,
+    Closeness,
+    SteadyDepth,
+    closeness,
+)
+from midas_depth_ros.geometry.cloud import ply_bytes, point_cloud
 from midas_depth_ros.geometry.errors import (
     CameraModelError,
     GeometryError,
@@ -12,18 +24,15 @@ from midas_depth_ros.geometry.errors import (
     MountError,
     Uncalibrated,
 )
-from midas_depth_ros.geometry.ground_gates import GroundOptions
-from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
+from midas_depth_ros.geometry.ground_plane import GroundOptions, fit_ground_plane, floor_mask
 from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame, MetricOptions
-from midas_depth_ros.geometry.mount import CameraMount
-from midas_depth_ros.geometry.mount_estimate import MountEstimate, estimate_mount, middle_of
+from midas_depth_ros.geometry.mount import CameraMount, MountEstimate, estimate_mount, middle_of
 from midas_depth_ros.geometry.obstacles import (
     ObstacleMemory,
     ObstacleOptions,
     Obstacles,
     find_obstacles,
 )
-from midas_depth_ros.geometry.ply import ply_bytes
 from midas_depth_ros.geometry.reference import (
     ReferenceOptions,
     ReferencePoints,
@@ -33,17 +42,8 @@ from midas_depth_ros.geometry.reference import (
     range_points,
     scan_points,
 )
-from midas_depth_ros.geometry.scale import Refusal, ScaleShift
-from midas_depth_ros.geometry.scale_filter import ScaleFilter
+from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
 from midas_depth_ros.geometry.scan import Beams, Scan, corridor_free_m, laser_scan, scan_limits
-from midas_depth_ros.geometry.steady import SteadyDepth
-from midas_depth_ros.geometry.turning import (
-    TURNS,
-    roll_pitch_yaw,
-    turned,
-    turned_axes,
-    turned_points,
-)
 
 __all__ = [
     'LEAST_SEEN_OF_PICTURE',

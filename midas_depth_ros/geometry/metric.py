@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from midas_depth_ros.geometry.cloud import Grid, pixel_angle
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.obstacles import (
     ObstacleMemory,
@@ -18,9 +19,7 @@ from midas_depth_ros.geometry.obstacles import (
     Obstacles,
     find_obstacles,
 )
-from midas_depth_ros.geometry.pictures import Grid, pixel_angle
-from midas_depth_ros.geometry.scale import Refusal, ScaleShift
-from midas_depth_ros.geometry.scale_filter import ScaleFilter
+from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
 
 
 @dataclasses.dataclass(frozen=True)

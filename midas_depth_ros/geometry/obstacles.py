@@ -13,9 +13,9 @@ import math
 import cv2
 import numpy as np
 
+from midas_depth_ros.geometry.cloud import Grid, checked
 from midas_depth_ros.geometry.errors import InvalidOptions
 from midas_depth_ros.geometry.mount import CameraMount
-from midas_depth_ros.geometry.pictures import Grid, checked
 
 NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by so many of its deviations,
 MAX_DEVIATION = 0.08  # which are not believed to be more than this share of 1/Z

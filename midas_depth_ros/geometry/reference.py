@@ -13,10 +13,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from midas_depth_ros.geometry.camera_model import CameraModel
+from midas_depth_ros.geometry.camera_model import CameraModel, distort, undistort
+from midas_depth_ros.geometry.cloud import checked
 from midas_depth_ros.geometry.errors import InvalidReference
-from midas_depth_ros.geometry.lens import distort, undistort
-from midas_depth_ros.geometry.pictures import checked
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 MIN_Z_M = 0.02

@@ -21,10 +21,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.geometry.cloud import Grid
 from midas_depth_ros.geometry.errors import InvalidOptions
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.obstacles import Obstacles
-from midas_depth_ros.geometry.pictures import Grid
 
 RANK = 3  # the third nearest pixel of a bearing is its distance: one or two may be noise
 SAME_FRONT = 0.9  # of the nearest front's distance: a beam that ends nearer has met something else

@@ -12,7 +12,7 @@ from typing import Any
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.geometry.lens import COEFFICIENT_COUNTS
+from midas_depth_ros.geometry.camera_model import COEFFICIENT_COUNTS
 from midas_depth_ros.images.errors import UnreadableFile, printable, shown
 from midas_depth_ros.images.files import parse_yaml, read_text
 from midas_depth_ros.images.sources import Frame, expanded

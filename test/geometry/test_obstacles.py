@@ -19,7 +19,7 @@ from midas_depth_ros.geometry import (
     fit_ground_plane,
     point_cloud,
 )
-from midas_depth_ros.geometry.pictures import pixel_angle
+from midas_depth_ros.geometry.cloud import pixel_angle
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 from midas_depth_ros.sim.random_views import cliff_view, disturbed, nearest_ahead, room_view
 
