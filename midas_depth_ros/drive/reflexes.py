@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import collections
 
-from midas_depth_ros.control import (
-    Avoidance,
-    AvoidanceOptions,
-    Moment,
-    State,
-    read_scan,
-)
+from midas_depth_ros.avoidance import Avoidance, AvoidanceOptions, Moment, State, read_scan
 from midas_depth_ros.drive.perception import PlainScan
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from midas_depth_ros.control import AvoidanceOptions, SensorPlace, SteeringOptions
+from midas_depth_ros.avoidance import AvoidanceOptions, SensorPlace, SteeringOptions
 from midas_depth_ros.geometry import CameraModel, CameraMount
 from midas_depth_ros.nodes.declarations import build
 from midas_depth_ros.nodes.settings import DepthNodeSettings

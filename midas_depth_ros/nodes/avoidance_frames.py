@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rclpy.time import Time
 
-from midas_depth_ros.control import BadScan, SensorPlace
+from midas_depth_ros.avoidance import BadScan, SensorPlace
 from midas_depth_ros.nodes.tf_mount import rotation_matrix
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Header
 
-from midas_depth_ros.control import (
+from midas_depth_ros.avoidance import (
     Avoidance,
     BadScan,
     Decision,

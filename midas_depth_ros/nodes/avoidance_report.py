@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from midas_depth_ros.control import Decision, State
+from midas_depth_ros.avoidance import Decision, State
 
 LEVELS = {
     State.CLEAR: DiagnosticStatus.OK,

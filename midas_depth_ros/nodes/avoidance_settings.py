@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from midas_depth_ros.control import AvoidanceOptions, ClosenessZones, SensorPlace, SteeringOptions
+from midas_depth_ros.avoidance import AvoidanceOptions, ClosenessZones, SensorPlace, SteeringOptions
 from midas_depth_ros.nodes.declarations import group, parameter
 
 DEFAULT = AvoidanceOptions()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scans import CENTRE, fields, points, wall
 
-from midas_depth_ros.control import (
+from midas_depth_ros.avoidance import (
     Avoidance,
     AvoidanceOptions,
     BadScan,

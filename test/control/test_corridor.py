@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scans import points, wall
 
-from midas_depth_ros.control.corridor import (
+from midas_depth_ros.avoidance.corridor import (
     Footprint,
+    MotionHistory,
     Pose,
     free_arc,
     free_straight,
     free_turn,
 )
-from midas_depth_ros.control.motion import MotionHistory
 
 ROBOT = Footprint(half_width=0.2, front=0.3, rear=0.1, margin=0.05)
 BARE = Footprint(half_width=0.2, front=0.3, rear=0.1)

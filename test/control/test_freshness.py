@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midas_depth_ros.control.freshness import Moment, StampWatch, age_of
+from midas_depth_ros.avoidance.freshness import Moment, StampWatch, age_of
 
 NOW = 1_700_000_000.0
 TIMEOUT = 0.5

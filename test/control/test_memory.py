@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scans import CENTRE, wall
 
-from midas_depth_ros.control import Avoidance, AvoidanceOptions, Moment, ScanView, read_scan
-from midas_depth_ros.control.corridor import Footprint, Pose
-from midas_depth_ros.control.memory import FreeMemory, ObstacleMemory
+from midas_depth_ros.avoidance import Avoidance, AvoidanceOptions, Moment, ScanView, read_scan
+from midas_depth_ros.avoidance.corridor import Footprint, Pose
+from midas_depth_ros.avoidance.memory import FreeMemory, ObstacleMemory
 
 SEEING_ALL = dataclasses.replace(CENTRE, blind_range=0.0)
 OPTIONS = AvoidanceOptions(

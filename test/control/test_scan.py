@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scans import fields, wall
 
-from midas_depth_ros.control import BadScan, SensorPlace, read_scan
+from midas_depth_ros.avoidance import BadScan, SensorPlace, read_scan
 
 NAN, INF = math.nan, math.inf
 

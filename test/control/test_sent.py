@@ -8,8 +8,8 @@ import math
 import pytest
 from scans import wall
 
-from midas_depth_ros.control import Avoidance, AvoidanceOptions, EchoWatch, Moment, State
-from midas_depth_ros.control.sent import ECHOES, MARKS, ZeroWatch
+from midas_depth_ros.avoidance import Avoidance, AvoidanceOptions, EchoWatch, Moment, State
+from midas_depth_ros.avoidance.freshness import ECHOES, MARKS, ZeroWatch
 
 STEP = 0.05
 CLEAR = wall(math.inf)

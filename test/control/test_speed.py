@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from midas_depth_ros.control import AvoidanceOptions, ClosenessZones
-from midas_depth_ros.control.speed import (
+from midas_depth_ros.avoidance import AvoidanceOptions, ClosenessZones
+from midas_depth_ros.avoidance.speed import (
     braking_speed,
     closeness_speed,
     follow,

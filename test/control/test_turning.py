@@ -11,7 +11,7 @@ from effort import some, tries
 from poles import LIDAR, Pole, Sensor, drive, gap_to
 from scans import points, wall
 
-from midas_depth_ros.control import (
+from midas_depth_ros.avoidance import (
     Avoidance,
     AvoidanceOptions,
     Moment,
@@ -19,7 +19,7 @@ from midas_depth_ros.control import (
     State,
     SteeringOptions,
 )
-from midas_depth_ros.control.speed import turning_speed
+from midas_depth_ros.avoidance.speed import turning_speed
 
 SQUARE = AvoidanceOptions(
     robot_width=0.4,

@@ -13,9 +13,14 @@ from hypothesis import strategies as st
 from poles import LIDAR, Pole, Sensor, drive, gap_to
 from scans import CENTRE
 
-from midas_depth_ros.control import AvoidanceOptions, SensorPlace, State, SteeringOptions
-from midas_depth_ros.control.corridor import Footprint, free_arc
-from midas_depth_ros.control.unseen import all_round, seen_arc, seen_straight
+from midas_depth_ros.avoidance import AvoidanceOptions, SensorPlace, State, SteeringOptions
+from midas_depth_ros.avoidance.corridor import (
+    Footprint,
+    all_round,
+    free_arc,
+    seen_arc,
+    seen_straight,
+)
 
 SMALLEST = 0.04
 ROBOT = Footprint(half_width=0.2, front=0.3, rear=0.1, margin=0.05)

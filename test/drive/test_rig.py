@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from midas_depth_ros.control import AvoidanceOptions
+from midas_depth_ros.avoidance import AvoidanceOptions
 from midas_depth_ros.drive import rig
 from midas_depth_ros.drive.in_process import LoopOptions
 from midas_depth_ros.drive.plan import DrivePlan

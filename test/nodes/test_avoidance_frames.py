@@ -15,7 +15,7 @@ from geometry_msgs.msg import Quaternion, TransformStamped
 from rclpy.time import Time
 from std_msgs.msg import Header
 
-from midas_depth_ros.control import BadScan, SensorPlace, read_scan
+from midas_depth_ros.avoidance import BadScan, SensorPlace, read_scan
 from midas_depth_ros.nodes.avoidance_frames import ScanFrames
 
 PLACE = SensorPlace(x=0.3, y=0.1, yaw=0.2, min_range=0.05)

@@ -23,7 +23,7 @@ from ros_helpers import ROSOUT, Ros
 from sensor_msgs.msg import LaserScan
 from traffic import Traffic, laser_scan
 
-from midas_depth_ros.control import AvoidanceOptions
+from midas_depth_ros.avoidance import AvoidanceOptions
 from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
 from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
 

@@ -8,7 +8,7 @@ import types
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from midas_depth_ros.control import Decision, State
+from midas_depth_ros.avoidance import Decision, State
 from midas_depth_ros.geometry import MetricDepth
 from midas_depth_ros.nodes.avoidance_report import Input, avoidance_status
 from midas_depth_ros.nodes.diagnostics import (

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from midas_depth_ros.control import (
+from midas_depth_ros.avoidance import (
     Avoidance,
     AvoidanceOptions,
     Decision,

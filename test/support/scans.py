@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from midas_depth_ros.control import ScanView, SensorPlace, read_scan
+from midas_depth_ros.avoidance import ScanView, SensorPlace, read_scan
 
 CENTRE = SensorPlace(x=0.0)
 

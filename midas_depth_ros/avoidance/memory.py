@@ -11,9 +11,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.control.corridor import Footprint, Pose
-from midas_depth_ros.control.options import AvoidanceOptions
-from midas_depth_ros.control.scan import ScanView
+from midas_depth_ros.avoidance.corridor import Footprint, Pose
+from midas_depth_ros.avoidance.options import AvoidanceOptions
+from midas_depth_ros.avoidance.scan import ScanView
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]

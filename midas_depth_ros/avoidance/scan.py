@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.control.options import SensorPlace
-from midas_depth_ros.control.sighted import FULL_TURN, Sighted
+from midas_depth_ros.avoidance.options import SensorPlace
+from midas_depth_ros.avoidance.sighted import FULL_TURN, Sighted
 
 Floats = NDArray[np.float64]
 MAX_BEAMS = 100_000

@@ -14,32 +14,30 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.control.corridor import (
+from midas_depth_ros.avoidance.corridor import (
+    TOUCHING_M,
+    Arc,
     Footprint,
     Pose,
+    Straight,
+    all_round,
     free_arc,
     free_straight,
     free_turn,
+    seen_arc,
+    seen_straight,
 )
-from midas_depth_ros.control.memory import FreeMemory, ObstacleMemory
-from midas_depth_ros.control.options import AvoidanceOptions
-from midas_depth_ros.control.scan import ScanView
-from midas_depth_ros.control.speed import (
+from midas_depth_ros.avoidance.memory import FreeMemory, ObstacleMemory
+from midas_depth_ros.avoidance.options import AvoidanceOptions
+from midas_depth_ros.avoidance.scan import ScanView
+from midas_depth_ros.avoidance.speed import (
+    Steering,
     braking_speed,
     closeness_speed,
     stopping_way,
     turning_speed,
     worst_closeness,
     zone_speed,
-)
-from midas_depth_ros.control.steering import Steering
-from midas_depth_ros.control.unseen import (
-    TOUCHING_M,
-    Arc,
-    Straight,
-    all_round,
-    seen_arc,
-    seen_straight,
 )
 
 Floats = NDArray[np.float64]

@@ -10,14 +10,12 @@ import dataclasses
 import enum
 import math
 
-from midas_depth_ros.control.corridor import Pose
-from midas_depth_ros.control.freshness import Moment, StampWatch, age_of
-from midas_depth_ros.control.memory import FreeMemory, ObstacleMemory
-from midas_depth_ros.control.motion import MotionHistory
-from midas_depth_ros.control.options import AvoidanceOptions
-from midas_depth_ros.control.scan import ScanView
-from midas_depth_ros.control.sent import ZeroWatch
-from midas_depth_ros.control.sight import (
+from midas_depth_ros.avoidance.corridor import MotionHistory, Pose
+from midas_depth_ros.avoidance.freshness import Moment, StampWatch, ZeroWatch, age_of
+from midas_depth_ros.avoidance.memory import FreeMemory, ObstacleMemory
+from midas_depth_ros.avoidance.options import AvoidanceOptions
+from midas_depth_ros.avoidance.scan import ScanView
+from midas_depth_ros.avoidance.sight import (
     ClosenessSight,
     Limit,
     NoSight,
@@ -26,8 +24,7 @@ from midas_depth_ros.control.sight import (
     Sight,
     footprint_of,
 )
-from midas_depth_ros.control.speed import follow
-from midas_depth_ros.control.steering import Steering
+from midas_depth_ros.avoidance.speed import Steering, follow
 
 LONGEST_STEP_S = 0.2  # speeding up: a late step must not become a leap
 LONGEST_GAP_S = 1.5  # after so long nobody knows where the robot has gone meanwhile
