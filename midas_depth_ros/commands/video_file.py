@@ -26,7 +26,7 @@ from midas_depth_ros.commands.video_view import even
 from midas_depth_ros.images.checks import MAX_PIXELS
 from midas_depth_ros.images.sources import Source, SourceError
 from midas_depth_ros.images.sources.video import frames_of, opened_video, pyav, reason
-from midas_depth_ros.views.fitting import fit_into
+from midas_depth_ros.views.pictures import fit_into
 
 LONGEST_SIDE: Final = 16_384  # pixels; encoders refuse more, or end the process
 PROBE: Final = bytes(1 << 20)  # is written where a file cannot be read back, for the reason

@@ -7,7 +7,7 @@ import numpy as np
 from midas_depth_ros.demo import driving
 from midas_depth_ros.demo.drive_recording import Beams, DriveRecording, Place
 from midas_depth_ros.demo.recording import Pair, Picture
-from midas_depth_ros.views.text import text_height
+from midas_depth_ros.views.legend import text_height
 from midas_depth_ros.views.top_view import FloorPlan, Moment, TopView
 
 HEAD_ROOM_M = 2.2  # what hangs higher is not drawn

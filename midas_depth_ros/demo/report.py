@@ -26,7 +26,7 @@ from midas_depth_ros.demo.recording import Closeness, Pair, Picture, Recording
 from midas_depth_ros.demo.summary import as_text, summarise
 from midas_depth_ros.nodes.parameter_files import ParameterFault
 from midas_depth_ros.views import HeatmapOptions, contact_sheet, encode_animation, side_by_side
-from midas_depth_ros.views.style import BACKGROUND
+from midas_depth_ros.views.legend import BACKGROUND
 
 SHOWN_MOMENTS = 6
 SHOWN_FRAMES = 60  # of the animation: more would have to be smaller

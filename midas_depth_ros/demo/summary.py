@@ -20,7 +20,7 @@ from midas_depth_ros.demo.drive_summary import drive_rows, summarise_drive
 from midas_depth_ros.demo.plan import CAMERA, Run
 from midas_depth_ros.demo.recording import Closeness
 from midas_depth_ros.images.errors import printable
-from midas_depth_ros.views.closeness_bars import FULL_BAR
+from midas_depth_ros.views.legend import FULL_BAR
 
 SECTORS = ('left', 'centre', 'right')
 BARS = '▁▂▃▄▅▆▇█'

@@ -3,14 +3,17 @@
 NumPy, OpenCV and Pillow only: this room imports neither ROS nor any other room.
 """
 
-from midas_depth_ros.views.animation import encode_animation
-from midas_depth_ros.views.closeness_bars import closeness_bars
-from midas_depth_ros.views.colormaps import COLORMAPS, colour_table
+from midas_depth_ros.views.colours import COLORMAPS, HeatmapOptions, colour_table
 from midas_depth_ros.views.errors import OptionError, PictureError, ValuesError, ViewError
 from midas_depth_ros.views.guided import enlarge_along_edges
 from midas_depth_ros.views.heatmap import Heatmap, metric_heatmap
-from midas_depth_ros.views.options import HeatmapOptions
-from midas_depth_ros.views.pictures import contact_sheet, one_above_other, side_by_side
+from midas_depth_ros.views.legend import closeness_bars
+from midas_depth_ros.views.pictures import (
+    contact_sheet,
+    encode_animation,
+    one_above_other,
+    side_by_side,
+)
 
 __all__ = [
     'COLORMAPS',

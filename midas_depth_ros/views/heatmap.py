@@ -13,13 +13,20 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from midas_depth_ros.views.colormaps import colourise
+from midas_depth_ros.views.colours import (
+    LOG_RATIO,
+    HeatmapOptions,
+    StableRange,
+    ValueRange,
+    colourise,
+    enhance_contrast,
+    frame_range,
+    smooth,
+    spread,
+)
 from midas_depth_ros.views.errors import PictureError, ValuesError, check_picture
 from midas_depth_ros.views.guided import enlarge_along_edges
 from midas_depth_ros.views.legend import with_legend, with_notice
-from midas_depth_ros.views.options import HeatmapOptions
-from midas_depth_ros.views.tone import LOG_RATIO, enhance_contrast, smooth, spread
-from midas_depth_ros.views.value_range import StableRange, ValueRange, frame_range
 
 # In no colormap, so it cannot be taken for a distance.
 INVALID_COLOUR: Final = (128, 128, 128)

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 import midas_depth_ros
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.views import COLORMAPS, colour_table
-from midas_depth_ros.views.options import BOUNDS, MAPPINGS
+from midas_depth_ros.views.colours import BOUNDS, MAPPINGS
 from midas_depth_ros.web import assets
 from midas_depth_ros.web.access import Access, AccessGuard
 from midas_depth_ros.web.bodies import BodyGuard

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 
 from midas_depth_ros.geometry import TURNS
 from midas_depth_ros.views import COLORMAPS, HeatmapOptions
-from midas_depth_ros.views.options import BOUNDS, MAPPINGS
+from midas_depth_ros.views.colours import BOUNDS, MAPPINGS
 from midas_depth_ros.web.addresses import client_of
 from midas_depth_ros.web.errors import Refused, documented
 from midas_depth_ros.web.limits import Jobs, Limits, Rate

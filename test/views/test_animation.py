@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from midas_depth_ros.views.animation import encode_animation
-from midas_depth_ros.views.colormaps import colour_table
+from midas_depth_ros.views.colours import colour_table
 from midas_depth_ros.views.errors import OptionError, PictureError, ViewError
+from midas_depth_ros.views.pictures import encode_animation
 
 
 def moving_ramp(count, height=60, width=80):

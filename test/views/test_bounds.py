@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from midas_depth_ros.views import pictures, text, tone, top_view
-from midas_depth_ros.views.animation import encode_animation
-from midas_depth_ros.views.closeness_bars import closeness_bars
+from midas_depth_ros.views import colours, legend, pictures, top_view
+from midas_depth_ros.views.colours import BOUNDS, HeatmapOptions
 from midas_depth_ros.views.errors import OptionError, ViewError
-from midas_depth_ros.views.fitting import fit_into
 from midas_depth_ros.views.heatmap import Heatmap, metric_heatmap
-from midas_depth_ros.views.options import BOUNDS, HeatmapOptions
-from midas_depth_ros.views.pictures import contact_sheet, side_by_side
+from midas_depth_ros.views.legend import closeness_bars
+from midas_depth_ros.views.pictures import contact_sheet, encode_animation, fit_into, side_by_side
 from midas_depth_ros.views.top_view import FloorPlan, Moment, TopView
 
 # (H, W) of pictures that cameras never send and files may have.
@@ -57,21 +55,21 @@ def test_smoothing_has_a_window_that_no_shape_enlarges(taps, size, shape):
     assert heatmap.shape == (*size, 3)
     ((cost, diameter),) = taps
     assert diameter <= 31
-    assert cost <= tone.MOST_TAPS
+    assert cost <= colours.MOST_TAPS
 
 
 @pytest.mark.parametrize('shape', [(4000, 6000), (24_000_000, 1)])
 def test_smoothing_of_a_large_map_costs_no_more_than_its_budget(monkeypatch, shape):
     counted = []
     monkeypatch.setattr(cv2, 'bilateralFilter', lambda s, d, *_: counted.append(s.size * d**2) or s)
-    tone.smooth(np.zeros(shape, np.float32), 15.0)
-    assert counted[0] <= tone.MOST_TAPS
+    colours.smooth(np.zeros(shape, np.float32), 15.0)
+    assert counted[0] <= colours.MOST_TAPS
 
 
 @pytest.mark.sampled
 @pytest.mark.parametrize('radius', [0.3, 1.0, 6.0, 15.0])
 def test_smoothing_of_a_usual_map_is_what_was_asked_for(taps, radius):
-    tone.smooth(values((720, 1280)), radius)
+    colours.smooth(values((720, 1280)), radius)
     assert taps[0][1] == 2 * np.ceil(radius) + 1
 
 
@@ -129,22 +127,22 @@ def test_an_animation_that_cannot_be_so_small_is_refused(max_bytes):
 @pytest.mark.parametrize('content', ['x' * 10**7, '\u0300' * 10**6, 'a\n' * 10**6, 'W' * 10**5])
 def test_only_the_beginning_of_a_long_text_is_ever_drawn(monkeypatch, content):
     lengths = []
-    original = text._drawn
+    original = legend._drawn
 
     def counting(line, *arguments):
         lengths.append(len(line))
         return original(line, *arguments)
 
-    monkeypatch.setattr(text, '_drawn', counting)
-    text._mask.cache_clear()
-    assert text.text_mask(text.fit_text(content, 12, 300), 12).shape[1] <= 300
-    assert max(lengths, default=0) <= text.LONGEST
+    monkeypatch.setattr(legend, '_drawn', counting)
+    legend._mask.cache_clear()
+    assert legend.text_mask(legend.fit_text(content, 12, 300), 12).shape[1] <= 300
+    assert max(lengths, default=0) <= legend.LONGEST
 
 
 @pytest.mark.parametrize('size', [0, -1, 10**6])
 def test_letters_of_no_size_are_refused(size):
     with pytest.raises(OptionError, match='letters'):
-        text.text_mask('a', size)
+        legend.text_mask('a', size)
 
 
 @pytest.mark.parametrize('width', [12, 13, 100_000])

@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from midas_depth_ros.views.closeness_bars import FULL_BAR, closeness_bars
 from midas_depth_ros.views.errors import OptionError
-from midas_depth_ros.views.style import BACKGROUND, HATCH, TEXT, TRACK
+from midas_depth_ros.views.legend import BACKGROUND, FULL_BAR, HATCH, TEXT, TRACK, closeness_bars
 
 UNKNOWN = math.nan
 

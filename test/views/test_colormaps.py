@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from midas_depth_ros.views.colormaps import COLORMAPS, colour_table, colourise
+from midas_depth_ros.views.colours import COLORMAPS, colour_table, colourise
 from midas_depth_ros.views.errors import OptionError
 
 # First and last colour as published for each map (RGB, matplotlib's for the first four).

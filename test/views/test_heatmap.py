@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from midas_depth_ros.views.colormaps import COLORMAPS, colour_table
+from midas_depth_ros.views.colours import COLORMAPS, HeatmapOptions, colour_table
 from midas_depth_ros.views.errors import PictureError, ValuesError, ViewError
 from midas_depth_ros.views.heatmap import INVALID_COLOUR, Heatmap
-from midas_depth_ros.views.options import HeatmapOptions
 
 FULL_RANGE = {'percentile_low': 0.0, 'percentile_high': 100.0}
 

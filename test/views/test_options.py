@@ -4,9 +4,8 @@ import dataclasses
 
 import pytest
 
-from midas_depth_ros.views.colormaps import COLORMAPS
+from midas_depth_ros.views.colours import BOUNDS, COLORMAPS, MAPPINGS, MODES, HeatmapOptions
 from midas_depth_ros.views.errors import OptionError, ViewError
-from midas_depth_ros.views.options import BOUNDS, MAPPINGS, MODES, HeatmapOptions
 
 
 def test_options_are_the_parameters_of_the_node():

@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from midas_depth_ros.views.closeness_bars import closeness_bars
 from midas_depth_ros.views.errors import OptionError, PictureError, ViewError
-from midas_depth_ros.views.fitting import fit_into
-from midas_depth_ros.views.pictures import contact_sheet, side_by_side
-from midas_depth_ros.views.style import BACKGROUND
-from midas_depth_ros.views.text import text_height
+from midas_depth_ros.views.legend import BACKGROUND, closeness_bars, text_height
+from midas_depth_ros.views.pictures import contact_sheet, fit_into, side_by_side
 
 
 def noise(height, width, seed=0):
