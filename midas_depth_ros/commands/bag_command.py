@@ -16,8 +16,7 @@ from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.parameter_options import in_radians
 from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import UnclearTopic
-from midas_depth_ros.images.sources.bag import depth_topics
-from midas_depth_ros.images.sources.bag_cameras import find_cameras
+from midas_depth_ros.images.sources.bag import depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.nodes.declarations import specs, specs_of, strangers
 from midas_depth_ros.nodes.parameter_files import ParameterFault, read_values, settings_from

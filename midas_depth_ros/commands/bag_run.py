@@ -25,9 +25,9 @@ from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.output import Reporter, part_of, put, refusing, reporting
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.sources import SourceError
-from midas_depth_ros.images.sources.bag_cameras import BagCamera
+from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.bag_messages import BagMessages
-from midas_depth_ros.images.sources.bag_storage import Recorded
+from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.cpu_budget import apply_cpu_budget, parse_cpus
 from midas_depth_ros.nodes.settings import DepthNodeSettings
 

@@ -23,7 +23,7 @@ from midas_depth_ros.commands.output import part_of, put, refusing
 from midas_depth_ros.commands.stopping import held, is_stopping
 from midas_depth_ros.commands.video_sound import NoSound, Sound, SoundFormat
 from midas_depth_ros.commands.video_view import even
-from midas_depth_ros.images.checks import MAX_PIXELS
+from midas_depth_ros.images.decode import MAX_PIXELS
 from midas_depth_ros.images.sources import Source, SourceError
 from midas_depth_ros.images.sources.video import frames_of, opened_video, pyav, reason
 from midas_depth_ros.views.pictures import fit_into

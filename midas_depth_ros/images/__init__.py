@@ -6,9 +6,8 @@ This room imports no other room. Every error is an ImageError.
 from midas_depth_ros.images.bit_depth import BitDepth
 from midas_depth_ros.images.blindness import Freeze, Verdict, judge_picture
 from midas_depth_ros.images.cdr import is_plain_cdr, read_compressed, read_image
-from midas_depth_ros.images.checks import MAX_PIXELS
 from midas_depth_ros.images.compressed import check_compressed, decode_compressed
-from midas_depth_ros.images.decode import check_image, decode_image
+from midas_depth_ros.images.decode import MAX_PIXELS, check_image, decode_image
 from midas_depth_ros.images.encode import encode_jpeg, message_data
 from midas_depth_ros.images.errors import ImageError
 

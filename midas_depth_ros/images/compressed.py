@@ -22,9 +22,17 @@ from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from midas_depth_ros.images import containers, jpeg
 from midas_depth_ros.images.bit_depth import BitDepth, eight_bits, in_colour
-from midas_depth_ros.images.checks import MAX_PIXELS, byte_view, check_size
-from midas_depth_ros.images.decode import CONVERTERS, RawPicture
-from midas_depth_ros.images.encodings import ENCODINGS, MEASUREMENTS, Encoding, Layout
+from midas_depth_ros.images.decode import (
+    CONVERTERS,
+    ENCODINGS,
+    MAX_PIXELS,
+    MEASUREMENTS,
+    Encoding,
+    Layout,
+    RawPicture,
+    byte_view,
+    check_size,
+)
 from midas_depth_ros.images.errors import (
     CorruptPicture,
     ImageError,

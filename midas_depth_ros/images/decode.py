@@ -1,13 +1,16 @@
-"""sensor_msgs/Image into RGB. A message goes in, an (H, W, 3) uint8 array comes out.
+"""The encodings of sensor_msgs/Image that are decoded here, as one table.
 
-The bytes are read where they lie, whatever the row padding and byte order; what can be wrong
-with a message is found before anything is allocated.
+A name goes in; how its bytes lie in memory and which OpenCV conversion makes RGB of them comes
+out. Sources: sensor_msgs/image_encodings.hpp for the names, cv_bridge for what they mean.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import enum
+import functools
 import itertools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -16,16 +19,201 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.images.bit_depth import BitDepth, eight_bits
-from midas_depth_ros.images.bridge import load_bridge, rgb_by_cv_bridge, unknown_encoding
-from midas_depth_ros.images.checks import MAX_PIXELS, byte_view, check_size, integer
-from midas_depth_ros.images.encodings import ENCODINGS, NO_CONVERSION, Encoding, Layout
 from midas_depth_ros.images.errors import (
     DataTooShort,
+    EmptyPicture,
     InvalidEncoding,
+    InvalidField,
+    PictureTooLarge,
     StepTooSmall,
     StepUnaligned,
+    UnknownEncoding,
     shown,
 )
+
+
+class Layout(enum.Enum):
+    """How the samples of a picture lie in memory."""
+
+    PACKED = enum.auto()  # channels of a pixel side by side
+    MOSAIC = enum.auto()  # one sample per pixel, behind a Bayer colour filter
+    YUV_422 = enum.auto()  # two bytes per pixel, two pixels share their chroma
+    YUV_420 = enum.auto()  # a luma plane, then rows of chroma pairs for 2x2 pixels
+    YUV_444 = enum.auto()  # a luma plane, then rows of chroma pairs for each pixel
+
+
+# Rows of `step` bytes for a given height: planes follow each other in `data`, and `height` is
+# that of the luma plane. The chroma rows of 4:4:4 are two steps long.
+ROWS = {
+    Layout.YUV_420: lambda height: height + (height + 1) // 2,
+    Layout.YUV_444: lambda height: 3 * height,
+}
+
+
+# Encodings of depth images (REP 118) and other measurements: nothing to look at with a network.
+MEASUREMENTS = ('16UC1', '16SC1', '32FC1', '32SC1', '64FC1')
+NO_CONVERSION = -1  # the samples are RGB, or no code of OpenCV makes them so
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """One row of the table, with the OpenCV code that makes RGB."""
+
+    layout: Layout
+    channels: int
+    sample_bytes: int
+    conversion: int
+    may_be_depth: bool = False
+
+    def row_bytes(self, width: int) -> int:
+        """The least number of bytes in a row of `width` pixels."""
+        if self.layout is Layout.YUV_420:
+            width += width % 2  # a chroma row is as long as this, and has the same step
+        return width * self.channels * self.sample_bytes
+
+    def rows(self, height: int) -> int:
+        """How many rows of `step` bytes the picture takes, those of its chroma included."""
+        return ROWS.get(self.layout, lambda rows: rows)(height)
+
+    @property
+    def is_planar(self) -> bool:
+        """Whether chroma lies in a plane of its own."""
+        return self.layout in ROWS
+
+
+# OpenCV names a mosaic by the second row's second and third samples, ROS by the first row's
+# first two: ROS's rggb is OpenCV's BG. YUV is taken as BT.601 in video range (16..235), as
+# cv_bridge takes it. 16UC1 is grey here, though it mostly holds millimetres (REP 118); nUC3 and
+# nUC4 are BGR and BGRA.
+_TABLE: tuple[tuple[Any, ...], ...] = (
+    # names (first the present one), layout, channels, bytes per sample, conversion, may be depth
+    ('rgb8', Layout.PACKED, 3, 1, NO_CONVERSION),
+    ('bgr8 8UC3', Layout.PACKED, 3, 1, cv2.COLOR_BGR2RGB),
+    ('rgba8', Layout.PACKED, 4, 1, cv2.COLOR_RGBA2RGB),
+    ('bgra8 8UC4', Layout.PACKED, 4, 1, cv2.COLOR_BGRA2RGB),
+    ('mono8 8UC1', Layout.PACKED, 1, 1, cv2.COLOR_GRAY2RGB),
+    ('rgb16', Layout.PACKED, 3, 2, NO_CONVERSION),
+    ('bgr16 16UC3', Layout.PACKED, 3, 2, cv2.COLOR_BGR2RGB),
+    ('rgba16', Layout.PACKED, 4, 2, cv2.COLOR_RGBA2RGB),
+    ('bgra16 16UC4', Layout.PACKED, 4, 2, cv2.COLOR_BGRA2RGB),
+    ('mono16', Layout.PACKED, 1, 2, cv2.COLOR_GRAY2RGB),
+    ('16UC1', Layout.PACKED, 1, 2, cv2.COLOR_GRAY2RGB, True),
+    ('uyvy yuv422', Layout.YUV_422, 2, 1, cv2.COLOR_YUV2RGB_UYVY),
+    ('yuyv yuv422_yuy2', Layout.YUV_422, 2, 1, cv2.COLOR_YUV2RGB_YUY2),
+    ('nv12', Layout.YUV_420, 1, 1, cv2.COLOR_YUV2RGB_NV12),
+    ('nv21', Layout.YUV_420, 1, 1, cv2.COLOR_YUV2RGB_NV21),
+    ('nv24', Layout.YUV_444, 1, 1, NO_CONVERSION),
+    ('bayer_rggb8', Layout.MOSAIC, 1, 1, cv2.COLOR_BayerBG2RGB),
+    ('bayer_bggr8', Layout.MOSAIC, 1, 1, cv2.COLOR_BayerRG2RGB),
+    ('bayer_gbrg8', Layout.MOSAIC, 1, 1, cv2.COLOR_BayerGR2RGB),
+    ('bayer_grbg8', Layout.MOSAIC, 1, 1, cv2.COLOR_BayerGB2RGB),
+    ('bayer_rggb16', Layout.MOSAIC, 1, 2, cv2.COLOR_BayerBG2RGB),
+    ('bayer_bggr16', Layout.MOSAIC, 1, 2, cv2.COLOR_BayerRG2RGB),
+    ('bayer_gbrg16', Layout.MOSAIC, 1, 2, cv2.COLOR_BayerGR2RGB),
+    ('bayer_grbg16', Layout.MOSAIC, 1, 2, cv2.COLOR_BayerGB2RGB),
+)
+
+ENCODINGS: dict[str, Encoding] = {
+    name: Encoding(*row) for names, *row in _TABLE for name in names.split()
+}
+
+
+# --- The checks that raw and compressed messages share, made before anything is allocated.
+#
+# Fields come in as a message has them; plain numbers and a flat view of the bytes go out.
+
+# 8192 x 4096: more than any camera on a robot, and 100 MB as RGB.
+MAX_PIXELS = 33_554_432
+
+
+def integer(message: Any, field: str) -> int:
+    """The integer field of a message. Raises InvalidField."""
+    value = getattr(message, field)
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise InvalidField(f'{field} is {shown(value)}: set it to an integer') from error
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise EmptyPicture or PictureTooLarge unless 1 <= width * height <= max_pixels."""
+    if width <= 0 or height <= 0:
+        raise EmptyPicture(f'the picture is {width}x{height}: width and height must be at least 1')
+    if width * height > max_pixels:
+        raise PictureTooLarge(
+            f'the picture is {width}x{height}, more than {max_pixels} pixels: '
+            'make it smaller, or raise max_pixels'
+        )
+
+
+def byte_view(data: Any) -> NDArray[np.uint8]:
+    """The bytes of a message as (N,) uint8, without a copy.
+
+    `data` is array.array('B'), bytes, bytearray, memoryview or a uint8 array. Raises InvalidField.
+    """
+    try:
+        view = memoryview(data)
+        if view.itemsize != 1:
+            raise TypeError(f'items of {view.itemsize} bytes')
+        # An empty buffer is refused by np.frombuffer, but it is the caller's to complain about.
+        return np.frombuffer(view, np.uint8) if view.nbytes else np.empty(0, np.uint8)
+    except (TypeError, ValueError, BufferError) as error:
+        kind = type(data).__name__
+        raise InvalidField(
+            f'data is a {kind} ({error}): give contiguous bytes (array.array("B"), bytes, uint8)'
+        ) from error
+
+
+# --- Hands an encoding that is not in our table over to cv_bridge, where that is installed and
+# works.
+#
+# A message goes in, RGB comes out. cv_bridge is imported at the first such message and not before:
+# its compiled part cannot be loaded under a NumPy it was not built for, and most robots never
+# need it.
+
+# What its import raises where it was built for another NumPy or Python.
+IMPORT_FAULTS = (ImportError, AttributeError, SystemError, RuntimeError)
+# What a call raises: CvBridgeError is a TypeError, short data a TypeError or ValueError, and its
+# compiled part, loaded late, fails as above.
+CALL_FAULTS = (*IMPORT_FAULTS, TypeError, ValueError, KeyError, cv2.error)
+
+
+def rgb_by_cv_bridge(message: Any) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB of a sensor_msgs/Image, by cv_bridge. Raises UnknownEncoding."""
+    bridge, reason = load_bridge()
+    if bridge is None:
+        raise unknown_encoding(message.encoding, reason)
+    try:
+        return np.asarray(bridge.imgmsg_to_cv2(message, 'rgb8'))
+    except CALL_FAULTS as error:
+        raise unknown_encoding(message.encoding, f'cv_bridge refused it: {error}') from error
+
+
+@functools.lru_cache(maxsize=1)
+def load_bridge() -> tuple[Any, str]:
+    """A CvBridge and '', or None and why there is none. Tried once per process."""
+    try:
+        import cv_bridge
+
+        return cv_bridge.CvBridge(), ''
+    except IMPORT_FAULTS as error:
+        return None, f'cv_bridge cannot be used ({type(error).__name__}: {error})'
+
+
+def unknown_encoding(name: str, reason: str) -> UnknownEncoding:
+    """The error that names the encoding, why cv_bridge does not help, and the ones we know."""
+    similar = {known.lower(): known for known in ENCODINGS}.get(name.strip().lower())
+    hint = f'did you mean {similar!r}? ' if similar else ''
+    return UnknownEncoding(
+        f'encoding {shown(name)} is not known, and {reason}. {hint}'
+        f'Publish one of: {", ".join(ENCODINGS)}'
+    )
+
+
+# --- sensor_msgs/Image into RGB. A message goes in, an (H, W, 3) uint8 array comes out.
+#
+# The bytes are read where they lie, whatever the row padding and byte order; what can be wrong
+# with a message is found before anything is allocated.
 
 Picture = NDArray[np.uint8]
 

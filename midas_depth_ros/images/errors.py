@@ -120,3 +120,40 @@ def shown(value: Any) -> str:
     text = repr(value[:SHOWN_LENGTH] if isinstance(value, (str, bytes)) else value)
     long = len(text) > SHOWN_LENGTH or (isinstance(value, str) and len(value) > SHOWN_LENGTH)
     return text[:SHOWN_LENGTH] + '...' if long else text
+
+
+# --- Everything that can be wrong with a place where pictures come from.
+#
+#     ImageError
+#     +-- SourceError
+#         +-- UnknownSource       neither picture, folder, video, device nor rosbag2
+#         +-- SourceNotFound      nothing there by that name
+#         +-- UnreadableSource    it is there, but nothing of it can be read
+#         +-- UnclearTopic        a bag without the wanted topic, or with several to choose from
+#         +-- SourceLost          a device that gave pictures and no longer does
+#
+# Every text names the path or device and the remedy.
+
+
+class SourceError(ImageError):
+    """Base of all errors about sources."""
+
+
+class UnknownSource(SourceError):
+    """What it is cannot be told."""
+
+
+class SourceNotFound(SourceError):
+    """There is no such file, folder or device."""
+
+
+class UnreadableSource(SourceError):
+    """It is there, but no picture can be read from it."""
+
+
+class UnclearTopic(SourceError):
+    """The bag's image topic has to be named, or named otherwise."""
+
+
+class SourceLost(SourceError):
+    """The device stopped in the middle."""

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from midas_depth_ros.images.bit_depth import BitDepth, eight_bits, in_colour
-from midas_depth_ros.images.checks import check_size
+from midas_depth_ros.images.containers import only_pixels
+from midas_depth_ros.images.decode import check_size
 from midas_depth_ros.images.errors import CorruptPicture, ImageError, UnsupportedFormat
-from midas_depth_ros.images.tags import only_pixels
 
 # More of a picture is not converted at once: copies of all of it would add up.
 BAND_PIXELS = 1 << 19

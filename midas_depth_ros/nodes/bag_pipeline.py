@@ -14,8 +14,8 @@ from typing import Any, cast
 from rclpy.node import Node
 
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.images.sources.bag_cameras import BagCamera
-from midas_depth_ros.images.sources.bag_storage import Recorded
+from midas_depth_ros.images.sources.bag import BagCamera
+from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes import boundary, camera_output, metric_output
 from midas_depth_ros.nodes.camera_input import CameraInput
 from midas_depth_ros.nodes.camera_output import CameraOutput

@@ -39,7 +39,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 from sensor_msgs.msg import Range
 
-from midas_depth_ros.images.sources.bag_storage import unpack_faults
+from midas_depth_ros.images.sources.sqlite_bag import unpack_faults
 from midas_depth_ros.nodes.offline_node import OfflinePublisher
 
 STORAGES: Final = {'sqlite3': StoragePlugin.SQLITE3, 'mcap': StoragePlugin.MCAP}

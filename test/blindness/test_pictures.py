@@ -18,7 +18,7 @@ from effort import THOROUGH
 
 import midas_depth_ros
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.images.sources.bag_cameras import BagCamera
+from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.bag_messages import Recorded
 from midas_depth_ros.nodes.bag_pipeline import BagPipeline
 from midas_depth_ros.nodes.declarations import build

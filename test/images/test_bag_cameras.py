@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from midas_depth_ros.images.sources import UnclearTopic
-from midas_depth_ros.images.sources.bag_cameras import find_cameras
+from midas_depth_ros.images.sources.bag import find_cameras
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'

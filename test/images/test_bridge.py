@@ -10,7 +10,7 @@ import pytest
 from picture_files import noise
 
 from midas_depth_ros.images import check_image, decode_image
-from midas_depth_ros.images.bridge import load_bridge
+from midas_depth_ros.images.decode import load_bridge
 from midas_depth_ros.images.errors import DataTooShort, StepTooSmall, UnknownEncoding
 
 

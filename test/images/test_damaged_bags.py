@@ -26,7 +26,7 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from midas_depth_ros.images.sources import UnreadableSource, bag_storage, chunked_bags
+from midas_depth_ros.images.sources import UnreadableSource, chunked_bags, sqlite_bag
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 
 pytestmark = pytest.mark.thorough
@@ -274,7 +274,7 @@ class TestBombs:
 
     @pytest.mark.parametrize('compression', ['zstd', 'lz4', 'bz2'])
     def test_no_more_is_unpacked_than_was_said(self, compression):
-        data, fault = bag_storage.unpacked(self.PACKED[compression], compression, 70_000)
+        data, fault = sqlite_bag.unpacked(self.PACKED[compression], compression, 70_000)
         assert len(data) == 70_000
         assert 'more than 70000 bytes' in fault
 

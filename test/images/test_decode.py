@@ -9,7 +9,7 @@ import pytest
 from picture_files import blocky, colourful, grey_of, image_message, noise
 
 from midas_depth_ros.images import decode_image
-from midas_depth_ros.images.encodings import ENCODINGS
+from midas_depth_ros.images.decode import ENCODINGS
 
 EXACT_COLOUR = (
     *('rgb8', 'bgr8', 'rgba8', 'bgra8', '8UC3', '8UC4'),

@@ -16,8 +16,8 @@ from rosbags.interfaces import QosHistory, QosReliability
 from sensor_msgs.msg import Imu
 
 from midas_depth_ros.geometry import CameraMount
-from midas_depth_ros.images.sources.bag_cameras import BagCamera
-from midas_depth_ros.images.sources.bag_storage import Recorded
+from midas_depth_ros.images.sources.bag import BagCamera
+from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.bag_pipeline import OUTPUTS, BagPipeline
 from midas_depth_ros.nodes.bag_writer import offered
 from midas_depth_ros.nodes.declarations import build

@@ -7,7 +7,7 @@ import pytest
 from bags import JAZZY, START_NS, camera_info_message, raw_message
 from fakes import SceneEstimator
 
-from midas_depth_ros.images.sources.bag_cameras import BagCamera
+from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.bag_messages import Recorded
 from midas_depth_ros.nodes.bag_pipeline import BagPipeline
 from midas_depth_ros.nodes.declarations import build, conflict_of, specs_for

@@ -22,7 +22,7 @@ from midas_depth_ros.geometry import (
     turned_axes,
     turned_points,
 )
-from midas_depth_ros.images.sources.bag_storage import Recorded
+from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.bag_pipeline import OUTPUTS, BagPipeline
 from midas_depth_ros.nodes.camera_calibration import info_of_model
 from midas_depth_ros.nodes.declarations import build, specs_of

@@ -10,11 +10,8 @@ import logging
 import re
 from pathlib import Path
 
-from midas_depth_ros.images.checks import MAX_PIXELS
-from midas_depth_ros.images.files import is_folder, is_there
-from midas_depth_ros.images.sources.bag import Bag
-from midas_depth_ros.images.sources.bag_messages import ROS1_SUFFIX, is_bag_file, is_bag_folder
-from midas_depth_ros.images.sources.errors import (
+from midas_depth_ros.images.decode import MAX_PIXELS
+from midas_depth_ros.images.errors import (
     SourceError,
     SourceLost,
     SourceNotFound,
@@ -22,8 +19,10 @@ from midas_depth_ros.images.sources.errors import (
     UnknownSource,
     UnreadableSource,
 )
-from midas_depth_ros.images.sources.frames import Frame, Source, Warn
-from midas_depth_ros.images.sources.pictures import PictureFiles, is_picture
+from midas_depth_ros.images.files import is_folder, is_there
+from midas_depth_ros.images.sources.bag import Bag
+from midas_depth_ros.images.sources.bag_messages import ROS1_SUFFIX, is_bag_file, is_bag_folder
+from midas_depth_ros.images.sources.pictures import Frame, PictureFiles, Source, Warn, is_picture
 from midas_depth_ros.images.sources.video import Device, VideoFile
 
 __all__ = [

@@ -16,7 +16,14 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-from midas_depth_ros.images.errors import UnreadableFile, printable, shown
+from midas_depth_ros.images.errors import (
+    SourceNotFound,
+    UnknownSource,
+    UnreadableFile,
+    UnreadableSource,
+    printable,
+    shown,
+)
 from midas_depth_ros.images.files import (
     check_file,
     is_folder,
@@ -25,27 +32,22 @@ from midas_depth_ros.images.files import (
     parse_yaml,
     read_text,
 )
-from midas_depth_ros.images.sources.bag_storage import (
-    DECOMPRESSORS,
-    MOST_BYTES,
-    Recorded,
-    Storage,
-    unpack_faults,
-    unpacked,
-)
 from midas_depth_ros.images.sources.chunked_bags import (
     UNPACKED_BYTES,
     UNPACKED_RATIO,
     McapStorage,
+    Ros1Storage,
 )
-from midas_depth_ros.images.sources.errors import (
-    SourceNotFound,
-    UnknownSource,
-    UnreadableSource,
+from midas_depth_ros.images.sources.sqlite_bag import (
+    DECOMPRESSORS,
+    MOST_BYTES,
+    Recorded,
+    SqliteStorage,
+    Storage,
+    unpack_faults,
+    unpacked,
 )
-from midas_depth_ros.images.sources.ros1_bag import Ros1Storage
 from midas_depth_ros.images.sources.sqlite_bag import MAGIC as SQLITE_MAGIC
-from midas_depth_ros.images.sources.sqlite_bag import SqliteStorage
 
 BAG_SUFFIXES = ('.db3', '.mcap')
 PACKED_SUFFIX = '.zstd'

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, ImageOps
 
 from midas_depth_ros.images.bit_depth import BitDepth, eight_bits, in_colour
-from midas_depth_ros.images.checks import check_size
+from midas_depth_ros.images.decode import check_size
 from midas_depth_ros.images.errors import (
     CorruptPicture,
     ImageError,

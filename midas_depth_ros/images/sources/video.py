@@ -19,17 +19,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.images.checks import check_size
-from midas_depth_ros.images.errors import ImageError, UnreadableFile, printable
-from midas_depth_ros.images.files import check_file, open_file
-from midas_depth_ros.images.sources.errors import (
+from midas_depth_ros.images.decode import check_size
+from midas_depth_ros.images.errors import (
+    ImageError,
     SourceError,
     SourceLost,
     SourceNotFound,
+    UnreadableFile,
     UnreadableSource,
+    printable,
 )
-from midas_depth_ros.images.sources.frames import Frame, Source, Warn
-from midas_depth_ros.images.sources.pictures import Turn, turned
+from midas_depth_ros.images.files import check_file, open_file
+from midas_depth_ros.images.sources.pictures import Frame, Source, Turn, Warn, turned
 
 DEVICE_FOLDER = Path('/dev')
 PYAV_REMEDY = 'pip install av, or sudo apt install python3-av'
