@@ -27,7 +27,12 @@ import click
 import cv2
 import numpy as np
 
-from midas_depth_ros.depth.midas_graph import INPUT, Simplifications, midas_onnx, midas_shapes
+from midas_depth_ros.depth.models.midas_small import (
+    INPUT,
+    Simplifications,
+    midas_onnx,
+    midas_shapes,
+)
 
 BURST = 4  # runs that are counted of each variant in each round
 QUANTISED_ON = 8
@@ -85,8 +90,8 @@ def openvino_runs(
     weights: dict[str, np.ndarray], size: tuple[int, int], threads: int
 ) -> dict[str, Run]:
     """The graph as written, simplified step by step; then the precisions."""
+    from midas_depth_ros.depth.backends.openvino_conversion import quantised
     from midas_depth_ros.depth.backends.openvino_runtime import Runtime
-    from midas_depth_ros.depth.quantisation import quantised
 
     runtime = Runtime(threads)
     steps = {

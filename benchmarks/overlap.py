@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 from midas_depth_ros.bench.contestants import Contestant, loaded
 from midas_depth_ros.bench.pictures import picture
 from midas_depth_ros.bench.weights import find_weights
-from midas_depth_ros.depth import preprocessing
+from midas_depth_ros.depth.models import midas_small
 from midas_depth_ros.geometry import closeness
 from midas_depth_ros.nodes.messages import bgr_message, image_message
 from midas_depth_ros.views import Heatmap, HeatmapOptions
@@ -41,7 +41,7 @@ class Outputs:
         self._stamp_s += 0.1
         closeness(small)
         shape = (SIZE[1], SIZE[0])
-        image_message(preprocessing.enlarge(small, shape), Header())
+        image_message(midas_small.enlarge(small, shape), Header())
         rgb = self._heatmap.render(small, None, self._stamp_s, self._options, shape)
         bgr_message(rgb, Header())
 

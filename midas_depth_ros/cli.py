@@ -28,9 +28,9 @@ from midas_depth_ros.commands.output import OutputConsole
 from midas_depth_ros.commands.stopping import failing, failures, run_guarded
 from midas_depth_ros.commands.video_command import video
 from midas_depth_ros.demo.command import demo
-from midas_depth_ros.depth import checkpoints
-from midas_depth_ros.depth.checkpoints import FileState, Finding, WeightsFile
+from midas_depth_ros.depth import weights as checkpoints
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
+from midas_depth_ros.depth.weights import FileState, Finding, WeightsFile
 from midas_depth_ros.drive.command import drive
 from midas_depth_ros.drive.plan import DriveError
 from midas_depth_ros.export.command import export

@@ -17,8 +17,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from midas_depth_ros.cli import main
-from midas_depth_ros.depth import embedded, load_estimator
-from midas_depth_ros.depth.deviation import compare, sample_pictures
+from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.depth.judgement import compare, sample_pictures
+from midas_depth_ros.depth.models import embedded
 from midas_depth_ros.export.command import SUFFIXES, _judged
 from midas_depth_ros.export.pictures import read
 
@@ -96,10 +97,10 @@ def test_in_the_cache_auto_considers_it(pictures: Path, monkeypatch: pytest.Monk
     result = run('embedded', '--precision', 'int8', '--pictures', pictures, '--cache')
     assert result.exit_code == 0, result.output
     assert load_estimator('embedded', 'openvino', precision='int8').precision == 'int8'
-    monkeypatch.setattr('midas_depth_ros.depth.deviation.MOST_ABS_REL', 1.0)
-    monkeypatch.setattr('midas_depth_ros.depth.deviation.LEAST_CORRELATION', 0.5)
+    monkeypatch.setattr('midas_depth_ros.depth.judgement.MOST_ABS_REL', 1.0)
+    monkeypatch.setattr('midas_depth_ros.depth.judgement.LEAST_CORRELATION', 0.5)
     assert load_estimator('embedded', 'openvino').precision == 'int8'
-    monkeypatch.setattr('midas_depth_ros.depth.deviation.MOST_ABS_REL', 1e-9)
+    monkeypatch.setattr('midas_depth_ros.depth.judgement.MOST_ABS_REL', 1e-9)
     assert load_estimator('embedded', 'openvino').precision == 'f32'
 
 
@@ -107,7 +108,7 @@ def test_a_precision_beyond_the_bound_is_not_taken_from_a_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip('openvino')
-    monkeypatch.setattr('midas_depth_ros.depth.deviation.MOST_ABS_REL', 1e-9)
+    monkeypatch.setattr('midas_depth_ros.depth.judgement.MOST_ABS_REL', 1e-9)
     result = run('embedded', '--precision', 'bf16')
     if 'not measured' in result.output:
         pytest.skip('this CPU has no bf16')

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from midas_depth_ros import cli
-from midas_depth_ros.depth import checkpoints
+from midas_depth_ros.depth import weights
 from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.sources.pictures import read_picture
@@ -163,7 +163,7 @@ def test_nothing_is_said_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     with pytest.raises(DepthError) as caught:
-        checkpoints.ensure_weights(allow_download=False)
+        weights.ensure_weights(allow_download=False)
     said = [str(caught.value)]
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'bad.png').write_bytes(b'x')

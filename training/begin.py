@@ -8,7 +8,7 @@ import click
 import torch
 from torch import Tensor, nn
 
-from midas_depth_ros.depth import embedded
+from midas_depth_ros.depth.models import embedded
 
 
 def begin(network: nn.Module, path: Path) -> list[str]:

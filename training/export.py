@@ -4,8 +4,8 @@
     python -m training.export runs/first/best.pt --to first.npz
 
 The first writes `midas_depth_ros/assets/embedded.npz` and its card, and enters size, SHA-256 and
-the answer by which it is known again in `midas_depth_ros/depth/embedded.py`; the same checkpoint
-gives the same bytes.
+the answer by which it is known again in `midas_depth_ros/depth/models/embedded.py`; the same
+checkpoint gives the same bytes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth import embedded, load_estimator
-from midas_depth_ros.depth.deviation import sample_pictures
-from midas_depth_ros.depth.judgement import PICTURES, cells
+from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.depth.judgement import PICTURES, cells, sample_pictures
+from midas_depth_ros.depth.models import embedded
 from midas_depth_ros.depth.networks import EmbeddedNet
-from midas_depth_ros.depth.weights_file import sha256_of
+from midas_depth_ros.depth.weights import sha256_of
 
 CARD = Path(__file__).with_name('model_card.md')
 DATE = (1980, 1, 1, 0, 0, 0)  # of every entry, so that the archive depends on the weights alone

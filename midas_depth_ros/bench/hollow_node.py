@@ -13,8 +13,8 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth import preprocessing
 from midas_depth_ros.depth.estimator import DepthEstimator, NetworkPredictor
+from midas_depth_ros.depth.models import midas_small
 from midas_depth_ros.nodes.depth_node import DepthNode
 from midas_depth_ros.nodes.memory import keep_freed_memory
 from midas_depth_ros.nodes.settings import DepthNodeSettings
@@ -31,7 +31,7 @@ class HollowBackend:
     choice = ''
 
     def __init__(self) -> None:
-        self.preprocess = preprocessing.preprocess
+        self.preprocess = midas_small.preprocess
         self._answers: dict[tuple[int, ...], NDArray[np.float32]] = {}
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth import preprocessing
 from midas_depth_ros.depth.errors import BackendUnavailable
-from midas_depth_ros.depth.network_kinds import MIDAS_SMALL, kind_of
+from midas_depth_ros.depth.models import MIDAS_SMALL, kind_of, midas_small
 
 NAME = 'usual recipe'
 
@@ -27,7 +26,7 @@ class UsualRecipe:
         try:
             import torch
 
-            from midas_depth_ros.depth.timm_import import import_timm
+            from midas_depth_ros.depth.networks import import_timm
 
             import_timm()
             from midas_depth_ros.depth.backends.torch_backend import load_network
@@ -74,7 +73,7 @@ class UsualRecipe:
         if not self._is_midas:
             return self.preprocess(rgb)
         picture = rgb / 255.0
-        size = preprocessing.network_input_size(rgb.shape[1], rgb.shape[0])
+        size = midas_small.network_input_size(rgb.shape[1], rgb.shape[0])
         small = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-        normalised = (small - preprocessing.MEAN) / preprocessing.STD
+        normalised = (small - midas_small.MEAN) / midas_small.STD
         return np.ascontiguousarray(normalised.transpose(2, 0, 1)[np.newaxis], np.float32)

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.commands.output import refusing, write_whole
-from midas_depth_ros.depth import checkpoints, embedded, midas_graph
+from midas_depth_ros.depth import weights
 from midas_depth_ros.depth.errors import UnknownModel, WeightsError
-from midas_depth_ros.depth.weights_places import user_cache
+from midas_depth_ros.depth.models import embedded, midas_small
+from midas_depth_ros.depth.weights import user_cache
 from midas_depth_ros.images.errors import UnreadableFile, printable
 from midas_depth_ros.images.files import check_file
 
@@ -56,7 +57,7 @@ def find_weights(model: str) -> Weights:
             ) from error
         return Weights(path, path.name)
     try:
-        official = checkpoints.ensure_weights(checkpoints.MIDAS_SMALL, allow_download=False)
+        official = weights.ensure_weights(weights.MIDAS_SMALL, allow_download=False)
         return Weights(official, MIDAS_SMALL, 'official weights')
     except WeightsError:
         pass
@@ -89,7 +90,7 @@ def random_weights() -> Path:
         write_whole(path, buffer.getvalue())
     else:
         floats = {key: np.asarray(array, np.float32) for key, array in arrays.items()}
-        write_whole(path, midas_graph.midas_onnx(floats))
+        write_whole(path, midas_small.midas_onnx(floats))
     return path
 
 
@@ -101,7 +102,7 @@ def random_arrays() -> dict[str, NDArray[Any]]:
     """
     rng = np.random.default_rng(SEED)
     arrays: dict[str, NDArray[Any]] = {}
-    for key, shape in midas_graph.midas_shapes().items():
+    for key, shape in midas_small.midas_shapes().items():
         last = key.rpartition('.')[2]
         values = rng.standard_normal(shape).astype(np.float32)
         if last == 'num_batches_tracked':

@@ -21,7 +21,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.weights_file import opened
+from midas_depth_ros.depth.weights import opened
 
 MOST_DIRECTORY_BYTES = 1 << 20  # some 10,000 entries; the networks have 500
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others allocate what a file tells them

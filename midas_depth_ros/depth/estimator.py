@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from midas_depth_ros.depth import checkpoints, embedded, preprocessing
+from midas_depth_ros.depth import weights as checkpoints
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS, Backend, find_backend
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -36,7 +36,8 @@ from midas_depth_ros.depth.errors import (
     shown,
 )
 from midas_depth_ros.depth.judgement import fault_of, judge
-from midas_depth_ros.depth.patience import AUTO_PATIENCE, NAMED_PATIENCE, Patience
+from midas_depth_ros.depth.models import embedded, midas_small
+from midas_depth_ros.depth.weights import AUTO_PATIENCE, NAMED_PATIENCE, Patience
 
 MIDAS_SMALL = 'midas_small'
 EMBEDDED = 'embedded'
@@ -140,7 +141,7 @@ class DepthEstimator:
 
     def enlarge(self, small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
         """Bring the result of `infer` to `shape` = (H, W): bicubic, clipped at 0."""
-        return preprocessing.enlarge(small, shape)
+        return midas_small.enlarge(small, shape)
 
     def close(self) -> None:
         """Free the network; may be called again."""

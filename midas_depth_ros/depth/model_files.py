@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.network_kinds import (
+from midas_depth_ros.depth.models import (
     EMBEDDED,
     MARK,
     MIDAS_SMALL,
     NetworkKind,
     refuse_what_is_not_finite,
 )
-from midas_depth_ros.depth.onnx_reader import NotOnnx, OnnxModel, read_onnx
-from midas_depth_ros.depth.weights_file import read_file
+from midas_depth_ros.depth.onnx_files import NotOnnx, OnnxModel, read_onnx
+from midas_depth_ros.depth.weights import read_file
 
 MOST_BYTES = 128 << 20  # of an .onnx or a .bin: MiDaS_small in float32 has 66 MB
 MOST_XML_BYTES = 8 << 20

@@ -1,23 +1,74 @@
-"""The networks: a picture's worth of colours in, relative inverse depth out.
+"""Imports timm where torch and torchvision were built apart.
 
-`MidasSmall` is MiDaS v2.1 small: EfficientNet-Lite3 (from timm) sees the picture at strides 4, 8,
-16 and 32; a decoder of four fusion blocks climbs back from the coarsest to the finest, and a small
-head gives one value per pixel. Its attribute names are those of the official checkpoint, so the
-482 entries load strictly. `EmbeddedNet` is our own, small enough to ship: plain residual stages
-down to stride 64, and a decoder of the same residual units.
-
-Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation:
-Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 of isl-org/MiDaS.
+timm imports torchvision. Where torchvision was compiled against another torch (a CPU torch beside
+a CUDA torchvision, wheels of a Jetson), its compiled operators do not load and its import fails,
+although nothing that is used here needs them. This module then declares the two schemas that the
+import asks for, and only then; a torchvision that imports is left alone.
 """
 
 from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from midas_depth_ros.depth import embedded_graph
-from midas_depth_ros.depth.timm_import import import_timm
+from midas_depth_ros.depth.models import embedded
+
+MISSING_OPERATORS = (
+    'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
+    'qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
+)
+_declared: list[Any] = []  # a torch Library takes its schemas with it when it is collected
+
+
+def import_timm() -> ModuleType:
+    """Import and return timm.
+
+    Raises whatever the import raises for any other reason: ImportError where torch, torchvision
+    or timm is not installed, OSError or RuntimeError where one of them is broken.
+    """
+    importlib.import_module('torch')
+    try:
+        importlib.import_module('torchvision')
+    except RuntimeError as error:
+        if 'torchvision::' not in str(error) or _declared:
+            raise
+        _declare_missing_operators()
+        _forget('torchvision')
+        importlib.import_module('torchvision')
+    return importlib.import_module('timm')
+
+
+def _declare_missing_operators() -> None:
+    import torch
+
+    library = torch.library.Library('torchvision', 'DEF')
+    for schema in MISSING_OPERATORS:
+        library.define(schema)
+    _declared.append(library)
+
+
+def _forget(package: str) -> None:
+    """Drop what a failed import left behind, so that the next one starts afresh."""
+    for name in [name for name in sys.modules if name.split('.')[0] == package]:
+        del sys.modules[name]
+
+
+# --- The networks: a picture's worth of colours in, relative inverse depth out.
+#
+# `MidasSmall` is MiDaS v2.1 small: EfficientNet-Lite3 (from timm) sees the picture at strides 4,
+# 8, 16 and 32; a decoder of four fusion blocks climbs back from the coarsest to the finest, and a
+# small head gives one value per pixel. Its attribute names are those of the official checkpoint,
+# so the 482 entries load strictly. `EmbeddedNet` is our own, small enough to ship: plain residual
+# stages down to stride 64, and a decoder of the same residual units.
+#
+# Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation:
+# Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 of isl-org/MiDaS.
 
 ENCODER = 'tf_efficientnet_lite3'
 ENCODER_CHANNELS = (32, 48, 136, 384)
@@ -25,12 +76,12 @@ DECODER_CHANNELS = (64, 128, 256, 512)
 HEAD_CHANNELS = 32
 
 # EmbeddedNet
-EMBEDDED_SIZE = embedded_graph.SIZE  # it was trained to see this many pixels, and errs at others
-EMBEDDED_CHANNELS = embedded_graph.CHANNELS
-EMBEDDED_BLOCKS = embedded_graph.BLOCKS
-EMBEDDED_DECODER_CHANNELS = embedded_graph.DECODER_CHANNELS
-EMBEDDED_STEM_KERNEL = embedded_graph.STEM_KERNEL
-EMBEDDED_STEM_STRIDE = embedded_graph.STEM_STRIDE
+EMBEDDED_SIZE = embedded.SIZE  # it was trained to see this many pixels, and errs at others
+EMBEDDED_CHANNELS = embedded.CHANNELS
+EMBEDDED_BLOCKS = embedded.BLOCKS
+EMBEDDED_DECODER_CHANNELS = embedded.DECODER_CHANNELS
+EMBEDDED_STEM_KERNEL = embedded.STEM_KERNEL
+EMBEDDED_STEM_STRIDE = embedded.STEM_STRIDE
 
 
 class MidasSmall(nn.Module):

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.archives import READ_FAILURES, Archive, opened_archive, reason
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.weights_file import MOST_WEIGHTS_BYTES
+from midas_depth_ros.depth.weights import MOST_WEIGHTS_BYTES
 
 STORAGES = {
     'DoubleStorage': '<f8',

@@ -95,8 +95,9 @@ def refuse_what_is_there(target: Path, form: str) -> None:
 
 def weights_of(model: str, allow_download: bool) -> Path:
     """The weights file of a model's name or path; raises UnknownModel, WeightsError."""
-    from midas_depth_ros.depth import checkpoints, embedded
+    from midas_depth_ros.depth import weights as checkpoints
     from midas_depth_ros.depth.errors import UnknownModel, shown
+    from midas_depth_ros.depth.models import embedded
 
     if model == 'embedded':
         return embedded.shipped_weights()
@@ -113,7 +114,7 @@ def weights_of(model: str, allow_download: bool) -> Path:
 
 def _write_onnx(weights: Path, target: Path) -> None:
     from midas_depth_ros.depth.errors import printable
-    from midas_depth_ros.depth.network_kinds import onnx_of
+    from midas_depth_ros.depth.models import onnx_of
 
     content = onnx_of(weights)
     notice = _put(target, FILES['onnx'], 'f32', lambda part: part.write_bytes(content))
@@ -168,7 +169,7 @@ def _put(
     Until then, and whatever goes wrong, what was there stays. Returns the judge's notice; raises
     DepthError.
     """
-    from midas_depth_ros.depth.scratch import flush, scratch_folder
+    from midas_depth_ros.depth.conversion_cache import flush, scratch_folder
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +245,7 @@ def _report(about: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from midas_depth_ros.depth.deviation import Deviation
+    from midas_depth_ros.depth.judgement import Deviation
 
     deviation = Deviation.from_json(about.get('deviation'))
     if deviation is None:

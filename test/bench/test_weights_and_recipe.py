@@ -13,9 +13,11 @@ from midas_depth_ros.bench import weights
 from midas_depth_ros.bench.contestants import gather, loaded
 from midas_depth_ros.bench.pictures import picture
 from midas_depth_ros.bench.weights import find_weights, random_arrays
-from midas_depth_ros.depth import checkpoints, embedded, load_estimator
+from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.depth import weights as checkpoints
 from midas_depth_ros.depth.errors import UnknownModel, WeightsNotFound
-from midas_depth_ros.depth.midas_graph import midas_shapes
+from midas_depth_ros.depth.models import embedded
+from midas_depth_ros.depth.models.midas_small import midas_shapes
 
 
 def test_a_model_that_is_nothing_is_named(tmp_path):

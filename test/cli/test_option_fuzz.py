@@ -25,7 +25,7 @@ from midas_depth_ros import cli
 from midas_depth_ros.bench import command as bench_command
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.demo import command as demo_command
-from midas_depth_ros.depth import checkpoints
+from midas_depth_ros.depth import weights
 from midas_depth_ros.drive import command as drive_command
 from midas_depth_ros.nodes.declarations import specs
 from midas_depth_ros.nodes.parameter_files import ParameterFault, read_parameters, settings_from
@@ -77,8 +77,8 @@ def quiet(monkeypatch, tmp_path):
     monkeypatch.setattr(bench_command, 'measure', refuse)
     monkeypatch.setattr(demo_command, 'carry_out', lambda *_: 0)
     monkeypatch.setattr(drive_command, 'carry_out', lambda *_: {'worlds': None})
-    monkeypatch.setattr(checkpoints, 'fetch_weights', refuse)
-    monkeypatch.setattr(checkpoints, 'ensure_weights', refuse)
+    monkeypatch.setattr(weights, 'fetch_weights', refuse)
+    monkeypatch.setattr(weights, 'ensure_weights', refuse)
     monkeypatch.setattr('midas_depth_ros.export.command._write_onnx', refuse)
     monkeypatch.setattr('midas_depth_ros.export.command._write_openvino', refuse)
     return tmp_path

@@ -159,7 +159,7 @@ def test_one_trace_equals_the_network_at_the_smallest_and_upright_sizes(
 def test_the_reference_network_output_and_picture_follow_from_the_network_input(
     torch_backend: Any, golden_dir: Path
 ) -> None:
-    from midas_depth_ros.depth.preprocessing import enlarge
+    from midas_depth_ros.depth.models.midas_small import enlarge
 
     pipeline = np.load(golden_dir / 'midas_small_pipeline.npz')
     output = torch_backend.infer(pipeline['network_input'])

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from weights_server import CONTENT, IMPATIENT, OTHER, Answer, own_home, serving
 
-from midas_depth_ros.depth import checkpoints
-from midas_depth_ros.depth.checkpoints import (
+from midas_depth_ros.depth import weights
+from midas_depth_ros.depth.errors import DownloadFailed, WeightsCorrupt, WeightsNotFound
+from midas_depth_ros.depth.weights import (
     MIDAS_SMALL,
     FileState,
     WeightsFile,
@@ -25,7 +26,6 @@ from midas_depth_ros.depth.checkpoints import (
     survey,
     verify,
 )
-from midas_depth_ros.depth.errors import DownloadFailed, WeightsCorrupt, WeightsNotFound
 
 SPEC = WeightsFile(
     name='weights.pt',
@@ -267,8 +267,8 @@ def test_two_callers_who_found_the_same_corrupt_file_agree(caplog):
         server.answers(Answer(), Answer(404))
         spec = server.spec()
         lay(candidate_paths(spec)[0], OTHER)
-        first = checkpoints.fetch_weights(spec, options=IMPATIENT)
-        assert checkpoints.fetch_weights(spec, options=IMPATIENT) == first
+        first = weights.fetch_weights(spec, options=IMPATIENT)
+        assert weights.fetch_weights(spec, options=IMPATIENT) == first
     assert first.read_bytes() == CONTENT
     assert caplog.text.count('moved aside') == 1
 
@@ -277,7 +277,7 @@ def test_finding_imports_neither_torch_nor_ros_nor_the_web(home, monkeypatch):
     lay(home / 'found.pt')
     code = (
         'import sys\n'
-        'from midas_depth_ros.depth.checkpoints import WeightsFile, ensure_weights\n'
+        'from midas_depth_ros.depth.weights import WeightsFile, ensure_weights\n'
         f'spec = WeightsFile("found.pt", "", {SPEC.size}, {SPEC.sha256!r})\n'
         'print(ensure_weights(spec))\n'
         'print(sorted({"torch", "rclpy", "requests"} & set(sys.modules)))'

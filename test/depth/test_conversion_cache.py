@@ -17,10 +17,16 @@ from typing import Any
 import pytest
 from entries import KEY, NEEDED, Builder, contents
 
-from midas_depth_ros.depth import conversion_cache, scratch
-from midas_depth_ros.depth.conversion_cache import DIR_VARIABLE, Key, find, provide, store
+from midas_depth_ros.depth import conversion_cache
+from midas_depth_ros.depth.conversion_cache import (
+    DIR_VARIABLE,
+    Key,
+    find,
+    provide,
+    remove_leftovers,
+    store,
+)
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.scratch import remove_leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -136,7 +142,7 @@ def test_an_entry_is_there_all_the_while_it_is_replaced(
         looking = threading.Thread(target=look)
         looking.start()
     else:
-        monkeypatch.setattr(scratch, '_exchange', lambda one, other: False)
+        monkeypatch.setattr(conversion_cache, '_exchange', lambda one, other: False)
     for number in range(60):
         store(KEY, Builder(f'{number}'.encode()))
     if exchanges:

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from midas_depth_ros.depth import embedded, load_estimator
+from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.models import embedded
 
 MOST_BYTES = 6_000_000
 

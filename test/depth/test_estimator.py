@@ -14,7 +14,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from midas_depth_ros.depth import DepthEstimator, checkpoints, load_estimator
+from midas_depth_ros.depth import DepthEstimator, load_estimator, weights
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -24,7 +24,7 @@ from midas_depth_ros.depth.errors import (
     WeightsMismatch,
     WeightsNotFound,
 )
-from midas_depth_ros.depth.preprocessing import enlarge, preprocess
+from midas_depth_ros.depth.models.midas_small import enlarge, preprocess
 
 RGB = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 
@@ -58,14 +58,14 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         kind = DownloadFailed if allow_download else WeightsNotFound
         raise kind(f'cannot get {spec.name}: no route to host; put it by hand into /weights')
 
-    monkeypatch.setattr(checkpoints, 'ensure_weights', ensure)
+    monkeypatch.setattr(weights, 'ensure_weights', ensure)
     return asked
 
 
 @pytest.fixture
 def golden_weights(monkeypatch: pytest.MonkeyPatch, golden_weights_file: Path) -> Path:
     """The golden weights stand in for the official ones."""
-    monkeypatch.setattr(checkpoints, 'ensure_weights', lambda *_, **__: golden_weights_file)
+    monkeypatch.setattr(weights, 'ensure_weights', lambda *_, **__: golden_weights_file)
     return golden_weights_file
 
 
@@ -249,7 +249,7 @@ def test_a_long_reason_is_shortened_in_the_notice(monkeypatch: pytest.MonkeyPatc
     def ensure(*args: Any, **options: Any) -> Path:
         raise DownloadFailed('why ' * 1000)
 
-    monkeypatch.setattr(checkpoints, 'ensure_weights', ensure)
+    monkeypatch.setattr(weights, 'ensure_weights', ensure)
     assert len(load_estimator().notice) < 1000
 
 

@@ -19,11 +19,11 @@ from small_disks import PAGE, fill, read_only, small_disk
 from weights_server import CONTENT, HALF, Answer, own_home, serving
 
 from midas_depth_ros.cli import main
-from midas_depth_ros.depth import checkpoints, conversion_cache, downloads, load_estimator
-from midas_depth_ros.depth.checkpoints import fetch_weights
-from midas_depth_ros.depth.deviation import sample_pictures
+from midas_depth_ros.depth import conversion_cache, downloads, load_estimator, weights
 from midas_depth_ros.depth.downloads import DownloadOptions
 from midas_depth_ros.depth.errors import DownloadFailed
+from midas_depth_ros.depth.judgement import sample_pictures
+from midas_depth_ros.depth.weights import fetch_weights
 
 pytestmark = pytest.mark.thorough
 
@@ -166,7 +166,7 @@ import logging, sys
 import numpy as np
 logging.basicConfig(stream=sys.stdout, format='%(message)s')
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.depth.deviation import sample_pictures
+from midas_depth_ros.depth.judgement import sample_pictures
 estimator = load_estimator('embedded', sys.argv[1], precision='f32')
 print(repr(float(estimator.infer(sample_pictures()['room_1']).mean())))
 """
@@ -250,7 +250,7 @@ def test_auto_without_room_for_the_weights_runs_the_embedded_model_and_says_why(
     else:
         read_only(disk)
     with serving(CONTENT) as server:
-        monkeypatch.setattr(checkpoints, 'MIDAS_SMALL', server.spec())
+        monkeypatch.setattr(weights, 'MIDAS_SMALL', server.spec())
         estimator = load_estimator('auto')
     assert estimator.model == 'embedded'
     said = {'full': 'No space left|bytes free', 'read-only': 'Read-only file system'}[how]

@@ -17,13 +17,13 @@ import pytest
 from click.testing import CliRunner
 
 from midas_depth_ros.cli import main
-from midas_depth_ros.depth import embedded, load_estimator, onnx_writer
+from midas_depth_ros.depth import load_estimator, onnx_files
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import (
     WeightsCorrupt,
     WeightsMismatch,
 )
-from midas_depth_ros.depth.network_kinds import onnx_of
+from midas_depth_ros.depth.models import embedded, onnx_of
 
 pytestmark = pytest.mark.thorough
 
@@ -279,43 +279,39 @@ def test_a_storage_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
 
 
 def graph_of(*parts: bytes) -> bytes:
-    field = onnx_writer._field
-    operators = field(1, b'') + onnx_writer._varint_field(2, 13)
-    return onnx_writer._varint_field(1, 7) + field(7, b''.join(parts)) + field(8, operators)
+    field = onnx_files._field
+    operators = field(1, b'') + onnx_files._varint_field(2, 13)
+    return onnx_files._varint_field(1, 7) + field(7, b''.join(parts)) + field(8, operators)
 
 
 def weight_of(sides: tuple[int, ...], *more: bytes) -> bytes:
-    field, varint = onnx_writer._field, onnx_writer._varint_field
+    field, varint = onnx_files._field, onnx_files._varint_field
     body = b''.join(varint(1, side) for side in sides) + varint(2, 1) + field(8, b'kernel')
     return field(5, body + b''.join(more))
 
 
 ONNX = {
-    'a weight of 1e18 numbers': graph_of(
-        weight_of((10**9, 10**9), onnx_writer._field(9, bytes(4)))
-    ),
+    'a weight of 1e18 numbers': graph_of(weight_of((10**9, 10**9), onnx_files._field(9, bytes(4)))),
     'a weight elsewhere': graph_of(
         weight_of(
             (4,),
-            onnx_writer._field(
-                13, onnx_writer._field(1, b'location') + onnx_writer._field(2, b'/etc/passwd')
+            onnx_files._field(
+                13, onnx_files._field(1, b'location') + onnx_files._field(2, b'/etc/passwd')
             ),
-            onnx_writer._varint_field(14, 1),
+            onnx_files._varint_field(14, 1),
         )
     ),
     'sides of 1e18': graph_of(
-        onnx_writer._field(11, onnx_writer._value('picture', (1, 3, 10**18, 10**18)))
+        onnx_files._field(11, onnx_files._value('picture', (1, 3, 10**18, 10**18)))
     ),
-    'a billion axes': graph_of(
-        onnx_writer._field(11, onnx_writer._value('picture', (1,) * 50_000))
-    ),
+    'a billion axes': graph_of(onnx_files._field(11, onnx_files._value('picture', (1,) * 50_000))),
     'countless parts': graph_of(b'\x0a\x00' * 1_000_000),
     'no graph': b'\x08\x07',
     'two graphs': graph_of() + graph_of(),
     'a number without an end': b'\xff' * 5000,
     'a field beyond the file': b'\x3a' + b'\xff' * 9 + b'\x01',
     'groups': b'\x0b' * 100_000,
-    'a name that is no text': graph_of(onnx_writer._field(11, onnx_writer._field(1, b'\xff\xfe'))),
+    'a name that is no text': graph_of(onnx_files._field(11, onnx_files._field(1, b'\xff\xfe'))),
 }
 
 

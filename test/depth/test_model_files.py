@@ -16,21 +16,20 @@ from click.testing import CliRunner
 from effort import THOROUGH
 
 from midas_depth_ros.cli import main
-from midas_depth_ros.depth import embedded, load_estimator, onnx_writer
+from midas_depth_ros.depth import load_estimator, onnx_files
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.midas_graph import midas_onnx
 from midas_depth_ros.depth.model_files import (
     KNOWN,
     digest_of_shapes,
     kernel_shapes,
     read_model_file,
 )
-from midas_depth_ros.depth.network_kinds import EMBEDDED, MARK, MIDAS_SMALL, onnx_of
-from midas_depth_ros.depth.onnx_reader import CONSTANT_INPUTS, read_onnx
-from midas_depth_ros.depth.onnx_writer import Graph
+from midas_depth_ros.depth.models import EMBEDDED, MARK, MIDAS_SMALL, embedded, onnx_of
+from midas_depth_ros.depth.models.midas_small import midas_onnx
+from midas_depth_ros.depth.onnx_files import CONSTANT_INPUTS, Graph, read_onnx
 from midas_depth_ros.depth.torch_files import read_torch_file
-from midas_depth_ros.depth.weights_file import sha256_of
+from midas_depth_ros.depth.weights import sha256_of
 
 READERS = ('openvino', 'onnxruntime')
 SIDES = ('height', 'width')
@@ -163,7 +162,7 @@ def of_type(element: int) -> bytes:
     kernel = graph.weight('kernel', np.full((1, 3, 1, 1), 1 / 3))
     graph.add('Conv', ['cast', kernel], 'depth', kernel_shape=(1, 1))
     content = graph.to_bytes('image', (1, 3, 64, 64), 'depth', (1, 1, 64, 64))
-    before = onnx_writer._value('image', (1, 3, 64, 64))
+    before = onnx_files._value('image', (1, 3, 64, 64))
     assert content.count(before) == 1
     return content.replace(before, before.replace(b'\x08\x01', bytes([8, element]), 1))
 
@@ -174,13 +173,13 @@ def two_sided(inputs: int, outputs: int) -> bytes:
     for number in range(outputs):
         kernel = graph.weight(f'kernel{number}', np.full((1, 3, 1, 1), 1 / 3))
         graph.add('Conv', ['image', kernel], f'depth{number}', kernel_shape=(1, 1))
-    field, varint = onnx_writer._field, onnx_writer._varint_field
+    field, varint = onnx_files._field, onnx_files._varint_field
     body = b''.join(field(1, node) for node in graph.nodes) + field(2, b'graph')
     body += b''.join(field(5, tensor) for tensor in graph.weights)
     names = ['image', 'focal_length'][:inputs]
-    body += b''.join(field(11, onnx_writer._value(name, (1, 3, 64, 64))) for name in names)
+    body += b''.join(field(11, onnx_files._value(name, (1, 3, 64, 64))) for name in names)
     for number in range(outputs):
-        body += field(12, onnx_writer._value(f'depth{number}', (1, 1, 64, 64)))
+        body += field(12, onnx_files._value(f'depth{number}', (1, 1, 64, 64)))
     return varint(1, 7) + field(7, body) + field(8, field(1, b'') + varint(2, 13))
 
 
@@ -200,8 +199,8 @@ def two_channels() -> bytes:
 def marked_as_ours(content: bytes) -> bytes:
     """Our mark, copied into a file of somebody else's."""
     mark = read_onnx(onnx_of(embedded.ASSET)).metadata[MARK]
-    entry = onnx_writer._field(1, MARK.encode()) + onnx_writer._field(2, mark.encode())
-    return content + onnx_writer._field(14, entry)
+    entry = onnx_files._field(1, MARK.encode()) + onnx_files._field(2, mark.encode())
+    return content + onnx_files._field(14, entry)
 
 
 def normalised_itself() -> bytes:

@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from midas_depth_ros.depth import timm_import  # noqa: E402
+from midas_depth_ros.depth import networks  # noqa: E402
 from midas_depth_ros.depth.networks import EMBEDDED_SIZE, EmbeddedNet, MidasSmall  # noqa: E402
 
 
@@ -106,9 +106,9 @@ def importing(imports: Imports) -> SimpleNamespace:
 def declared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was declared to torch, which is not touched."""
     calls: list[str] = []
-    monkeypatch.setattr(timm_import, '_declared', [])
-    monkeypatch.setattr(timm_import, '_declare_missing_operators', lambda: calls.append('nms'))
-    monkeypatch.setattr(timm_import, '_forget', lambda package: calls.append(package))
+    monkeypatch.setattr(networks, '_declared', [])
+    monkeypatch.setattr(networks, '_declare_missing_operators', lambda: calls.append('nms'))
+    monkeypatch.setattr(networks, '_forget', lambda package: calls.append(package))
     return calls
 
 
@@ -118,8 +118,8 @@ MISSING_OPERATOR = RuntimeError('operator torchvision::nms does not exist')
 def test_a_torchvision_that_imports_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, declared: list[str]
 ) -> None:
-    monkeypatch.setattr(timm_import, 'importlib', importing(Imports(MISSING_OPERATOR, failures=0)))
-    assert timm_import.import_timm().__name__ == 'timm'
+    monkeypatch.setattr(networks, 'importlib', importing(Imports(MISSING_OPERATOR, failures=0)))
+    assert networks.import_timm().__name__ == 'timm'
     assert declared == []
 
 
@@ -127,8 +127,8 @@ def test_a_torchvision_of_another_torch_gets_its_schemas(
     monkeypatch: pytest.MonkeyPatch, declared: list[str]
 ) -> None:
     imports = Imports(MISSING_OPERATOR, failures=1)
-    monkeypatch.setattr(timm_import, 'importlib', importing(imports))
-    assert timm_import.import_timm().__name__ == 'timm'
+    monkeypatch.setattr(networks, 'importlib', importing(imports))
+    assert networks.import_timm().__name__ == 'timm'
     assert declared == ['nms', 'torchvision']
     assert imports.names == ['torch', 'torchvision', 'torchvision', 'timm']
 
@@ -137,17 +137,17 @@ def test_another_failure_of_torchvision_is_not_hidden(
     monkeypatch: pytest.MonkeyPatch, declared: list[str]
 ) -> None:
     monkeypatch.setattr(
-        timm_import, 'importlib', importing(Imports(RuntimeError('broken'), failures=1))
+        networks, 'importlib', importing(Imports(RuntimeError('broken'), failures=1))
     )
     with pytest.raises(RuntimeError, match='broken'):
-        timm_import.import_timm()
+        networks.import_timm()
     assert declared == []
 
 
 def test_a_failed_import_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ('halfway', 'halfway.inner', 'halfway_not'):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    timm_import._forget('halfway')
+    networks._forget('halfway')
     assert 'halfway' not in sys.modules
     assert 'halfway.inner' not in sys.modules
     assert 'halfway_not' in sys.modules

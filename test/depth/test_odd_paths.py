@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from midas_depth_ros.cli import main
-from midas_depth_ros.depth import embedded, load_estimator
+from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.errors import DepthError, UnknownModel, WeightsCorrupt, printable
-from midas_depth_ros.depth.weights_file import MIDAS_SMALL
+from midas_depth_ros.depth.models import embedded
+from midas_depth_ros.depth.weights import MIDAS_SMALL
 
 
 def test_what_is_no_file_is_named_and_never_waited_for(tmp_path: Path) -> None:

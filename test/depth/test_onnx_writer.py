@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from midas_depth_ros.depth.onnx_writer import Graph, _attribute, _varint
+from midas_depth_ros.depth.onnx_files import Graph, _attribute, _varint
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from midas_depth_ros.depth.preprocessing import MEAN, STD, enlarge, network_input_size, preprocess
+from midas_depth_ros.depth.models.midas_small import (
+    MEAN,
+    STD,
+    enlarge,
+    network_input_size,
+    preprocess,
+)
 
 
 @pytest.fixture(scope='module')

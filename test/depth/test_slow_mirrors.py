@@ -18,17 +18,17 @@ import numpy as np
 import pytest
 from weights_server import CONTENT, HALF, Answer, WeightsServer, lay_part, own_home, serving
 
-from midas_depth_ros.depth import checkpoints, estimator, load_estimator, patience
-from midas_depth_ros.depth.checkpoints import fetch_weights
+from midas_depth_ros.depth import estimator, load_estimator, weights
 from midas_depth_ros.depth.downloads import DownloadOptions
 from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.patience import (
+from midas_depth_ros.depth.weights import (
     AUTO_PATIENCE,
     FETCH_PATIENCE,
     NAMED_PATIENCE,
     Judge,
     Patience,
     duration,
+    fetch_weights,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +131,7 @@ def test_auto_waits_for_minutes_a_name_for_an_hour_and_the_command_for_a_day(
         asked.append(rest['patience'])
         raise DownloadFailed('no')
 
-    monkeypatch.setattr(checkpoints, 'ensure_weights', ensure)
+    monkeypatch.setattr(weights, 'ensure_weights', ensure)
     assert load_estimator('auto').model == 'embedded'
     with pytest.raises(DownloadFailed):
         load_estimator('midas_small')
@@ -345,7 +345,7 @@ def test_a_process_that_comes_to_an_end_is_waited_for(
 def test_auto_falls_back_says_why_and_goes_on_at_the_next_start(
     server: WeightsServer, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, 'MIDAS_SMALL', server.spec())
+    monkeypatch.setattr(weights, 'MIDAS_SMALL', server.spec())
     monkeypatch.setattr(estimator, 'AUTO_PATIENCE', Patience(30.0, 0.3))
     server.answers(Answer(trickle_after=HALF), Answer())
     found = load_estimator('auto')
@@ -363,7 +363,7 @@ def test_auto_falls_back_says_why_and_goes_on_at_the_next_start(
 NODE = """
 import logging, sys
 from midas_depth_ros.depth import checkpoints, estimator, load_estimator
-from midas_depth_ros.depth.weights_file import WeightsFile
+from midas_depth_ros.depth.weights import WeightsFile
 checkpoints.MIDAS_SMALL = WeightsFile(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
 try:
     load_estimator('auto')
@@ -390,4 +390,4 @@ def test_the_texts_of_the_page_are_those_of_the_code() -> None:
     page = (ROOT / 'docs' / 'backends.md').read_text()
     assert f'`auto` waits for {duration(AUTO_PATIENCE.budget_s)}' in page
     assert f'`midas_small` for {duration(NAMED_PATIENCE.budget_s)}' in page
-    assert f'`midas_depth weights fetch` for {patience.FETCH_PATIENCE.budget_s / 3600:g} h' in page
+    assert f'`midas_depth weights fetch` for {weights.FETCH_PATIENCE.budget_s / 3600:g} h' in page

@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from weights_server import serving
 
-from midas_depth_ros.depth.checkpoints import MIDAS_SMALL
+from midas_depth_ros.depth.weights import MIDAS_SMALL
 from midas_depth_ros.nodes.messages import image_message
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ import rclpy
 from click.testing import CliRunner
 
 from midas_depth_ros import cli
-from midas_depth_ros.depth import checkpoints
+from midas_depth_ros.depth import weights
 from midas_depth_ros.nodes import spinning
 from midas_depth_ros.nodes.node_help import every_spec
 from midas_depth_ros.web.command import dashboard
@@ -38,8 +38,8 @@ def nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     for place, name in (
         (rclpy, 'init'),
         (spinning, '_started'),
-        (checkpoints, 'ensure_weights'),
-        (checkpoints, 'fetch_weights'),
+        (weights, 'ensure_weights'),
+        (weights, 'fetch_weights'),
         (socket, 'socket'),
     ):
         monkeypatch.setattr(place, name, refuse)

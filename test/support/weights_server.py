@@ -21,10 +21,9 @@ from typing import Any
 
 import pytest
 
-from midas_depth_ros.depth.checkpoints import download_folder, fetch_weights
 from midas_depth_ros.depth.downloads import DownloadOptions
 from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.weights_file import WeightsFile
+from midas_depth_ros.depth.weights import WeightsFile, download_folder, fetch_weights
 
 CONTENT = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(300_000)  # as long, and not the same

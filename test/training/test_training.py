@@ -308,7 +308,7 @@ def test_a_run_learns_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_checkpoint_becomes_an_archive_of_the_same_weights(tmp_path: Path) -> None:
-    from midas_depth_ros.depth.embedded import read_weights
+    from midas_depth_ros.depth.models.embedded import read_weights
     from midas_depth_ros.depth.networks import EmbeddedNet
     from training.export import main
 
@@ -329,11 +329,11 @@ def test_what_is_shipped_is_known_by_its_hash_and_its_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a copy of it would be refused, or the altered one taken for it."""
-    from midas_depth_ros.depth import embedded, load_estimator
-    from midas_depth_ros.depth.deviation import sample_pictures
-    from midas_depth_ros.depth.judgement import PICTURES, cells
+    from midas_depth_ros.depth import load_estimator
+    from midas_depth_ros.depth.judgement import PICTURES, cells, sample_pictures
+    from midas_depth_ros.depth.models import embedded
     from midas_depth_ros.depth.networks import EmbeddedNet
-    from midas_depth_ros.depth.weights_file import sha256_of
+    from midas_depth_ros.depth.weights import sha256_of
     from training.export import main
 
     module, table = tmp_path / 'shipped.py', tmp_path / 'table.txt'
@@ -368,7 +368,7 @@ def test_what_is_shipped_is_known_by_its_hash_and_its_answer(
 def test_a_network_that_says_nothing_is_not_shipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from midas_depth_ros.depth import embedded
+    from midas_depth_ros.depth.models import embedded
     from midas_depth_ros.depth.networks import EmbeddedNet
     from training.export import main
 

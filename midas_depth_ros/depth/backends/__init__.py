@@ -90,7 +90,7 @@ def _load_onnxruntime() -> Factory:
 
 
 def _load_torch() -> Factory:
-    from midas_depth_ros.depth.timm_import import import_timm
+    from midas_depth_ros.depth.networks import import_timm
 
     import_timm()
     from midas_depth_ros.depth.backends.torch_backend import TorchBackend

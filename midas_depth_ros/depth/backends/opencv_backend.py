@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.backends import AUTO
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError
-from midas_depth_ros.depth.network_kinds import EMBEDDED, onnx_of
-from midas_depth_ros.depth.weights_file import digest_of
+from midas_depth_ros.depth.models import EMBEDDED, onnx_of
+from midas_depth_ros.depth.weights import digest_of
 
 
 class OpencvBackend:

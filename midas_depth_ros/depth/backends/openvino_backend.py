@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, PRECISIONS
 from midas_depth_ros.depth.backends.openvino_conversion import Conversion
 from midas_depth_ros.depth.backends.openvino_runtime import Compiled, OwnModel, Runtime, reason
-from midas_depth_ros.depth.deviation import Deviation
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsCorrupt
+from midas_depth_ros.depth.judgement import Deviation
 
 # In the order in which 'auto' considers them, the fastest first. int8 only where it was made:
 # it needs pictures.

@@ -1,13 +1,14 @@
-"""From a weights file to an OpenVINO model in the cache, in one of the precisions.
+"""int8 by post-training quantisation: NNCF watches a model at work and picks the ranges.
 
-In: a weights file. Out: an entry of the cache with model.xml, model.bin and the deviation from f32
-on named pictures, which decides whether 'auto' may take that precision. Only the first start of a
-model on a machine comes here; the cached model needs no weights library.
+In: an OpenVINO model and network inputs like those it will meet. Out: the model in int8. NNCF is
+an extra that only the machine that makes the model needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,42 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth import conversion_cache
 from midas_depth_ros.depth.backends.openvino_runtime import VERSION, OwnModel, Runtime, save
 from midas_depth_ros.depth.conversion_cache import Key
-from midas_depth_ros.depth.deviation import Deviation, Infer, measure, sample_pictures
-from midas_depth_ros.depth.errors import WeightsMismatch, printable
-from midas_depth_ros.depth.network_kinds import NetworkKind, kind_of, mark_of, onnx_of
-from midas_depth_ros.depth.progress import show_steps
-from midas_depth_ros.depth.quantisation import quantised
-from midas_depth_ros.depth.weights_file import digest_of
+from midas_depth_ros.depth.downloads import show_steps
+from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsMismatch, printable
+from midas_depth_ros.depth.judgement import Deviation, Infer, measure, sample_pictures
+from midas_depth_ros.depth.models import NetworkKind, kind_of, mark_of, onnx_of
+from midas_depth_ros.depth.weights import digest_of
+
+REMEDY = "install it with: pip install 'midas_depth_ros[int8]', or: pip install nncf"
+LEAST_INPUTS = 8
+
+
+def quantised(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
+    """The model in int8, calibrated on `inputs`, (1, 3, h, w) float32 each.
+
+    Raises BackendUnavailable where NNCF cannot be imported, DepthError for too few inputs.
+    """
+    if len(inputs) < LEAST_INPUTS:
+        raise DepthError(
+            f'{len(inputs)} pictures to calibrate int8 on: give {LEAST_INPUTS} or more, better '
+            '100, of places like those where the robot will be'
+        )
+    os.environ.setdefault('NNCF_CI', '1')  # or it reports its use to its makers
+    try:
+        import nncf
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+        raise BackendUnavailable(f'int8 needs NNCF ({reason}): {REMEDY}') from error
+    logging.getLogger('nncf').setLevel(logging.WARNING)
+    dataset = nncf.Dataset([np.ascontiguousarray(one) for one in inputs])
+    return nncf.quantize(model, dataset, subset_size=len(inputs))
+
+
+# --- From a weights file to an OpenVINO model in the cache, in one of the precisions.
+#
+# In: a weights file. Out: an entry of the cache with model.xml, model.bin and the deviation from
+# f32 on named pictures, which decides whether 'auto' may take that precision. Only the first start
+# of a model on a machine comes here; the cached model needs no weights library.
 
 CONVERSION = 2  # raise it whenever the graph or the steps below change
 MODEL = 'model.xml'

@@ -21,7 +21,6 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino.preprocess import PrePostProcessor
 
-from midas_depth_ros.depth import embedded_graph, midas_graph
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt
 from midas_depth_ros.depth.model_files import (
     KNOWN,
@@ -33,13 +32,15 @@ from midas_depth_ros.depth.model_files import (
     read_model_file,
     refusal,
 )
-from midas_depth_ros.depth.network_kinds import (
+from midas_depth_ros.depth.models import (
     EMBEDDED,
     MIDAS_SMALL,
     NetworkKind,
+    embedded,
+    midas_small,
     refuse_what_is_not_finite,
 )
-from midas_depth_ros.depth.weights_file import opened, sha256_of
+from midas_depth_ros.depth.weights import opened, sha256_of
 
 VERSION = ov.__version__.split('-')[0]
 CPU = 'CPU'
@@ -67,16 +68,16 @@ FIRST_LOOK = ov.op.Constant(np.zeros(1, np.float32)).data
 Sides = list[tuple[int | None, ...]]
 SIDES: dict[NetworkKind, tuple[str, str, Sides, Sides]] = {
     MIDAS_SMALL: (
-        midas_graph.INPUT,
-        midas_graph.OUTPUT,
+        midas_small.INPUT,
+        midas_small.OUTPUT,
         [(1, 3, None, None)],
         [(1, 1, None, None)],
     ),
     EMBEDDED: (
-        embedded_graph.INPUT,
-        embedded_graph.OUTPUT,
-        [(1, 3, *embedded_graph.SIZE)],
-        [(1, 1, *embedded_graph.HALF_SIZE), (1, 1, *embedded_graph.SIZE)],
+        embedded.INPUT,
+        embedded.OUTPUT,
+        [(1, 3, *embedded.SIZE)],
+        [(1, 1, *embedded.HALF_SIZE), (1, 1, *embedded.SIZE)],
     ),
 }
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth.archives import reason
 from midas_depth_ros.depth.backends import AUTO
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsCorrupt
-from midas_depth_ros.depth.network_kinds import (
+from midas_depth_ros.depth.models import (
     EMBEDDED,
     MIDAS_SMALL,
     kind_of,
@@ -39,8 +39,8 @@ from midas_depth_ros.depth.torch_files import (
     read_torch_file,
     table_of_tensors,
 )
-from midas_depth_ros.depth.weights_file import MIDAS_SMALL as MIDAS_SMALL_FILE
-from midas_depth_ros.depth.weights_file import digest_of, opened, read_file
+from midas_depth_ros.depth.weights import MIDAS_SMALL as MIDAS_SMALL_FILE
+from midas_depth_ros.depth.weights import digest_of, opened, read_file
 
 TRACED_SIZE = (192, 256)  # (h, w): what a 4:3 camera gives
 DTYPES = {'f32': torch.float32, 'bf16': torch.bfloat16}

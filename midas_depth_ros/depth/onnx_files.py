@@ -1,10 +1,10 @@
-"""Reads what an ONNX model says of itself, without the onnx package and without trusting it.
+"""Writes small ONNX models without the onnx package: nodes and weights in, the file's bytes out.
 
-In: a file's bytes. Out: its operations, weights, inputs, outputs and metadata, and a fingerprint
-of the network without its weights. Nothing is allocated by what the file merely claims: a weight
-is a view of bytes that are there. What `onnx_writer` never writes is named in `odd`.
+Only what a feed-forward network of one float32 input and one output needs. The numbers below are
+the field numbers of the format's protocol buffers.
 
-Source: as of `onnx_writer`, whose field numbers these are.
+Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (IR version 7, operator set 13);
+https://protobuf.dev/programming-guides/encoding for how fields become bytes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,121 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.onnx_writer import BYTES, FIXED32, FLOAT, VARINT, Side
+# Of operator set 13 OpenCV 4.6 reads what is used here; before it, Resize demands a region.
+IR_VERSION, OPERATOR_SET = 7, 13
+PRODUCER = 'midas_depth_ros'
+VARINT, BYTES, FIXED32 = 0, 2, 5  # wire types
+FLOAT = 1  # TensorProto.FLOAT
+ATTRIBUTE_KINDS = {'float': 1, 'int': 2, 'text': 3, 'ints': 7}
+
+Attribute = float | int | str | Sequence[int]
+Side = int | str  # a name stands for a side that may have any length
+
+
+@dataclass
+class Graph:
+    """A network in the making: `add` each operation in order, then take `to_bytes`."""
+
+    nodes: list[bytes] = field(default_factory=list)
+    weights: list[bytes] = field(default_factory=list)
+
+    def weight(self, name: str, values: np.ndarray | float) -> str:
+        """Keep an array, or one number, as float32 under a name; returns the name.
+
+        Raises ValueError where it is not finite: what follows would hide that (a Relu makes 0 of
+        NaN).
+        """
+        array = np.asarray(values, np.float32, order='C')
+        if not np.isfinite(array).all():
+            raise ValueError(f'{name} holds NaN or infinity')
+        tensor = b''.join(_varint_field(1, side) for side in array.shape)
+        tensor += _varint_field(2, FLOAT) + _field(8, name.encode()) + _field(9, array.tobytes())
+        self.weights.append(tensor)
+        return name
+
+    def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Attribute) -> str:
+        """One operation on named values; '' is an input left out. Returns its output's name."""
+        node = b''.join(_field(1, name.encode()) for name in inputs)
+        node += _field(2, output.encode()) + _field(3, output.encode()) + _field(4, kind.encode())
+        node += b''.join(_field(5, _attribute(key, value)) for key, value in attributes.items())
+        self.nodes.append(node)
+        return output
+
+    def to_bytes(
+        self,
+        source: str,
+        shape: Sequence[Side],
+        result: str,
+        result_shape: Sequence[Side],
+        metadata: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The whole model, from the input `source` to the output `result`."""
+        graph = b''.join(_field(1, node) for node in self.nodes) + _field(2, b'graph')
+        graph += b''.join(_field(5, tensor) for tensor in self.weights)
+        graph += _field(11, _value(source, shape)) + _field(12, _value(result, result_shape))
+        operators = _field(1, b'') + _varint_field(2, OPERATOR_SET)
+        model = _varint_field(1, IR_VERSION) + _field(2, PRODUCER.encode())
+        model += _field(7, graph) + _field(8, operators)
+        for key, text in (metadata or {}).items():
+            model += _field(14, _field(1, key.encode()) + _field(2, text.encode()))
+        return model
+
+
+def _value(name: str, shape: Sequence[Side]) -> bytes:
+    """A ValueInfoProto: the name, type and shape of a value."""
+    sides = b''.join(_field(1, _side(side)) for side in shape)
+    tensor = _varint_field(1, FLOAT) + _field(2, sides)
+    return _field(1, name.encode()) + _field(2, _field(1, tensor))
+
+
+def _side(side: Side) -> bytes:
+    return _field(2, side.encode()) if isinstance(side, str) else _varint_field(1, side)
+
+
+def _attribute(name: str, value: Attribute) -> bytes:
+    head = _field(1, name.encode())
+    if isinstance(value, str):
+        return head + _field(4, value.encode()) + _varint_field(20, ATTRIBUTE_KINDS['text'])
+    if isinstance(value, float):
+        number = _varint(2 << 3 | FIXED32) + struct.pack('<f', value)
+        return head + number + _varint_field(20, ATTRIBUTE_KINDS['float'])
+    if isinstance(value, int):
+        return head + _varint_field(3, value) + _varint_field(20, ATTRIBUTE_KINDS['int'])
+    numbers = b''.join(_varint_field(8, number) for number in value)
+    return head + numbers + _varint_field(20, ATTRIBUTE_KINDS['ints'])
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return _varint(number << 3 | BYTES) + _varint(len(payload)) + payload
+
+
+def _varint_field(number: int, value: int) -> bytes:
+    return _varint(number << 3 | VARINT) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits per byte, the lowest first; all but the last byte have the eighth bit set."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(encoded + bytes([value]))
+
+
+# --- Reads what an ONNX model says of itself, without the onnx package and without trusting it.
+#
+# In: a file's bytes. Out: its operations, weights, inputs, outputs and metadata, and a fingerprint
+# of the network without its weights. Nothing is allocated by what the file merely claims: a weight
+# is a view of bytes that are there. What `onnx_writer` never writes is named in `odd`.
+#
+# Source: as of `onnx_writer`, whose field numbers these are.
 
 FIXED64 = 1  # a wire type that only other writers use
 MOST_FIELDS = 200_000  # of a file; the largest network of ours has 5,000
@@ -264,14 +371,14 @@ class _Reader:
             self._left -= 1
             if self._left < 0:
                 raise NotOnnx(f'it has more than {MOST_FIELDS} parts')
-            tag, place = _varint(data, place)
+            tag, place = _read_varint(data, place)
             number, wire = tag >> 3, tag & 7
             if wire == VARINT:
-                value, place = _varint(data, place)
+                value, place = _read_varint(data, place)
                 yield number, value
                 continue
             if wire == BYTES:
-                length, place = _varint(data, place)
+                length, place = _read_varint(data, place)
             elif wire in (FIXED32, FIXED64):
                 length = 4 if wire == FIXED32 else 8
             else:
@@ -299,7 +406,7 @@ def _number(value: int | Block) -> int:
     return value
 
 
-def _varint(data: Block, place: int) -> tuple[int, int]:
+def _read_varint(data: Block, place: int) -> tuple[int, int]:
     """(value, place behind it), the value without a sign."""
     value = 0
     for shift in range(0, 7 * LONGEST_VARINT, 7):

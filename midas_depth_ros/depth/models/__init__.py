@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth import embedded, embedded_graph, midas_graph, preprocessing
 from midas_depth_ros.depth.errors import WeightsCorrupt
-from midas_depth_ros.depth.midas_graph import midas_shapes
+from midas_depth_ros.depth.models import embedded, midas_small
+from midas_depth_ros.depth.models.midas_small import midas_shapes
 from midas_depth_ros.depth.torch_files import NAMED_KEYS, matched, read_torch_file
-from midas_depth_ros.depth.weights_file import MIDAS_SMALL as MIDAS_SMALL_FILE
-from midas_depth_ros.depth.weights_file import digest_of
+from midas_depth_ros.depth.weights import MIDAS_SMALL as MIDAS_SMALL_FILE
+from midas_depth_ros.depth.weights import digest_of
 
 # (H, W, 3) uint8 RGB, C-contiguous, to (1, 3, h, w) float32 as the network takes it. In memory
 # its colours lie last, which OpenVINO wants; the other libraries want them first, and copy.
@@ -51,10 +51,10 @@ def as_it_is(output: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 MIDAS_SMALL = NetworkKind(
-    'midas_small', 'MiDaS_small', None, (192, 256), preprocessing.preprocess, as_it_is
+    'midas_small', 'MiDaS_small', None, (192, 256), midas_small.preprocess, as_it_is
 )
 EMBEDDED = NetworkKind(
-    'embedded', 'the embedded model', embedded_graph.SIZE, embedded_graph.SIZE,
+    'embedded', 'the embedded model', embedded.SIZE, embedded.SIZE,
     embedded.preprocess, embedded.finish,
 )  # fmt: skip
 MARK = 'midas_depth'  # the key of our mark in a model's metadata
@@ -72,7 +72,7 @@ def read_arrays(weights: Path) -> dict[str, NDArray[Any]]:
     """
     if kind_of(weights) is EMBEDDED:
         arrays: dict[str, NDArray[Any]] = dict(embedded.read_weights(weights))
-        shapes, use = embedded_graph.embedded_shapes(), embedded.ASSET.name
+        shapes, use = embedded.embedded_shapes(), embedded.ASSET.name
     else:
         arrays, shapes, use = read_torch_file(weights), midas_shapes(), MIDAS_SMALL_FILE.name
     matched(arrays, shapes, weights, kind_of(weights).title, use)
@@ -106,8 +106,8 @@ def onnx_of(weights: Path) -> bytes:
     metadata = {MARK: json.dumps(mark_of(kind, digest_of(weights)))}
     try:
         if kind is EMBEDDED:
-            return embedded_graph.embedded_onnx(floats, metadata)
-        return midas_graph.midas_onnx(floats, metadata=metadata)
+            return embedded.embedded_onnx(floats, metadata)
+        return midas_small.midas_onnx(floats, metadata=metadata)
     except ValueError as error:  # finite numbers, but not what normalisations make of them
         raise WeightsCorrupt(
             f'{weights} gives a network that holds no numbers ({error}): train it anew'
