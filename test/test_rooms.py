@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'midas_depth_ros'
 # Which other rooms a pure room may import.
 ALLOWED = {
-    'control': set(),
+    'avoidance': set(),
     'depth': set(),
     'geometry': set(),
     'images': set(),

@@ -1,4 +1,4 @@
-"""The avoidance of `control/`, fed with plain scans and commands: what avoidance_node does."""
+"""The avoidance of `avoidance/`, fed with plain scans and commands: what avoidance_node does."""
 
 from __future__ import annotations
 
