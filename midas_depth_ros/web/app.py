@@ -1,13 +1,11 @@
-"""The web application, wired: pages, pictures, robot, and the layers that guard them.
-
-Everything comes in as an argument, so that tests hand in an estimator whose answers can be worked
-out by hand, and a robot that is none.
-"""
+"""The page and its parts, read once from the package; no request reaches the file system."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -18,17 +16,62 @@ import midas_depth_ros
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.views import COLORMAPS, colour_table
 from midas_depth_ros.views.colours import BOUNDS, MAPPINGS
-from midas_depth_ros.web import assets
-from midas_depth_ros.web.access import Access, AccessGuard
-from midas_depth_ros.web.bodies import BodyGuard
-from midas_depth_ros.web.errors import add_handlers, documented
-from midas_depth_ros.web.faults import Faults
+from midas_depth_ros.web.access import Access, AccessGuard, BodyGuard
+from midas_depth_ros.web.errors import Faults, Refused, add_handlers, documented
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.limits import Jobs, Limits
 from midas_depth_ros.web.picture_routes import picture_router
 from midas_depth_ros.web.pictures import PictureDepth
-from midas_depth_ros.web.robot import NoRobot, Robot
-from midas_depth_ros.web.robot_routes import robot_router
+from midas_depth_ros.web.robot_routes import NoRobot, Robot, robot_router
+
+STATIC = Path(__file__).parent / 'static'
+SAMPLES = Path(midas_depth_ros.__file__).parent / 'assets' / 'samples'
+# Not left to the machine: some map .js to text/plain.
+TYPES = {
+    '.html': 'text/html; charset=utf-8',
+    '.css': 'text/css; charset=utf-8',
+    '.js': 'text/javascript; charset=utf-8',
+    '.svg': 'image/svg+xml',
+    '.jpg': 'image/jpeg',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Asset:
+    """One file of the page."""
+
+    data: bytes
+    media_type: str
+    tag: str
+
+
+def read_assets() -> dict[str, Asset]:
+    """Every file of the page by its name, and the sample pictures as `samples/<name>`."""
+    found = {path.name: _asset(path) for path in STATIC.iterdir() if path.suffix in TYPES}
+    samples = {f'samples/{path.name}': _asset(path) for path in sorted(SAMPLES.glob('*.jpg'))}
+    return {**found, **samples}
+
+
+def _asset(path: Path) -> Asset:
+    data = path.read_bytes()
+    return Asset(data, TYPES[path.suffix], f'"{hashlib.sha256(data).hexdigest()[:16]}"')
+
+
+def answer(assets: dict[str, Asset], name: str, request: Request) -> Response:
+    """The file of this name. Raises Refused (404)."""
+    asset = assets.get(name)
+    if asset is None:
+        raise Refused(404, 'there is no such file')
+    headers = {'ETag': asset.tag, 'Cache-Control': 'no-cache'}
+    if request.headers.get('if-none-match') == asset.tag:
+        return Response(status_code=304, headers=headers)
+    return Response(asset.data, media_type=asset.media_type, headers=headers)
+
+
+# --- The web application, wired: pages, pictures, robot, and the layers that guard them.
+#
+# Everything comes in as an argument, so that tests hand in an estimator whose answers can be
+# worked out by hand, and a robot that is none.
 
 # Pictures of cameras become JPEGs beside those that people send, and neither waits for the other.
 ENCODERS, ENCODER_S, WAITING_ENCODINGS = 2, 5.0, 64
@@ -105,19 +148,19 @@ def _add_status(app: FastAPI, status: Callable[[], dict[str, Any]]) -> None:
 
 
 def _add_pages(app: FastAPI, limits: Limits) -> None:
-    files = assets.read_assets()
+    files = read_assets()
 
     @app.get('/', include_in_schema=False)
     async def page(request: Request) -> Response:
-        return assets.answer(files, 'index.html', request)
+        return answer(files, 'index.html', request)
 
     @app.get('/static/{name:path}', include_in_schema=False)
     async def static(request: Request, name: str) -> Response:
-        return assets.answer(files, name, request)
+        return answer(files, name, request)
 
     @app.get('/favicon.ico', include_in_schema=False)
     async def icon(request: Request) -> Response:
-        return assets.answer(files, 'icon.svg', request)
+        return answer(files, 'icon.svg', request)
 
     @app.get('/api/about', summary='Version, limits and choices', responses=documented())
     async def about() -> dict[str, Any]:

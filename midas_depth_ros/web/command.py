@@ -22,13 +22,13 @@ from urllib.parse import quote
 import click
 
 from midas_depth_ros.depth import DepthEstimator, load_estimator
-from midas_depth_ros.web.addresses import address_of, is_local, listen
-from midas_depth_ros.web.faults import Faults, plain, quiet_log
+from midas_depth_ros.web.errors import Faults, plain, quiet_log
 from midas_depth_ros.web.feed import Feed
+from midas_depth_ros.web.limits import address_of, is_local, listen
 
 if TYPE_CHECKING:
     from midas_depth_ros.web.access import Access
-    from midas_depth_ros.web.robot import Robot
+    from midas_depth_ros.web.robot_routes import Robot
 
 # Modules of which one must be there, and the package that brings them.
 NEEDED = (
@@ -215,7 +215,7 @@ def watching(
     feed: Feed, depth_node: str, ros_arguments: Sequence[str], no_ros: bool, faults: Faults
 ) -> Iterator[Robot]:
     """The robot for the length of a block; none where ROS is not wanted or not installed."""
-    from midas_depth_ros.web.robot import NoRobot
+    from midas_depth_ros.web.robot_routes import NoRobot
 
     if no_ros or find_spec('rclpy') is None:
         if not no_ros:

@@ -20,8 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from midas_depth_ros.web.errors import Refused
-from midas_depth_ros.web.faults import Faults, plain
+from midas_depth_ros.web.errors import Faults, Refused, plain
 
 PICTURE_LIFETIME_S = 3.0
 MOST_FACTS = 300

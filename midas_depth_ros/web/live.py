@@ -18,9 +18,8 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from midas_depth_ros.web.addresses import client_of
 from midas_depth_ros.web.feed import Bell, Feed, Picture, Runner, Seen
-from midas_depth_ros.web.limits import Limits
+from midas_depth_ros.web.limits import Limits, client_of
 
 PICTURE_PERIOD_S = 1 / 15  # of each stream and browser, at the shortest
 FACTS_PERIOD_S = 0.1

@@ -1,9 +1,4 @@
-"""The HTTP API of pictures: send one, look at its depth in other colours, fetch the figures.
-
-POST /api/predict                         PNG or JSON, by Accept
-GET  /api/results/{identifier}/{view}.png the same picture again, without another inference
-GET  /api/results/{identifier}/depth.npy  (H, W) float32 relative inverse depth
-"""
+"""Which of several content types a client prefers, by its Accept header (RFC 9110, 12.5.1)."""
 
 from __future__ import annotations
 
@@ -17,11 +12,45 @@ from fastapi.responses import JSONResponse, Response
 from midas_depth_ros.geometry import TURNS
 from midas_depth_ros.views import COLORMAPS, HeatmapOptions
 from midas_depth_ros.views.colours import BOUNDS, MAPPINGS
-from midas_depth_ros.web.addresses import client_of
 from midas_depth_ros.web.errors import Refused, documented
-from midas_depth_ros.web.limits import Jobs, Limits, Rate
-from midas_depth_ros.web.negotiation import preferred
+from midas_depth_ros.web.limits import Jobs, Limits, Rate, client_of
 from midas_depth_ros.web.pictures import PictureDepth, Prediction, png, view
+
+
+def preferred(accept: str, offers: tuple[str, ...]) -> str:
+    """The offer that Accept likes best, the first of equals; '' if it takes none of them."""
+    ranges = [_range(part) for part in accept.split(',') if part.strip()] or [('*/*', 1.0)]
+    qualities = {offer: _quality(offer, ranges) for offer in offers}
+    best = max(offers, key=lambda offer: qualities[offer])
+    return best if qualities[best] > 0 else ''
+
+
+def _range(text: str) -> tuple[str, float]:
+    name, *parameters = (part.strip().lower() for part in text.split(';'))
+    for parameter in parameters:
+        if parameter.startswith('q='):
+            try:
+                return name, float(parameter[2:])
+            except ValueError:
+                return name, 0.0
+    return name, 1.0
+
+
+def _quality(offer: str, ranges: list[tuple[str, float]]) -> float:
+    """The quality of the most specific range that fits; 0 where none does."""
+    kind = offer.partition('/')[0]
+    for pattern in (offer, f'{kind}/*', '*/*'):
+        found = [quality for name, quality in ranges if name == pattern]
+        if found:
+            return max(found)
+    return 0.0
+
+
+# --- The HTTP API of pictures: send one, look at its depth in other colours, fetch the figures.
+#
+# POST /api/predict                         PNG or JSON, by Accept
+# GET  /api/results/{identifier}/{view}.png the same picture again, without another inference
+# GET  /api/results/{identifier}/depth.npy  (H, W) float32 relative inverse depth
 
 PNG, JSON, NPY = 'image/png', 'application/json', 'application/x-npy'
 # What a part may call itself; what counts is what its bytes are.

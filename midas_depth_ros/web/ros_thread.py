@@ -19,10 +19,9 @@ from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException
 from rclpy.signals import SignalHandlerOptions
 
-from midas_depth_ros.web.errors import Refused
-from midas_depth_ros.web.faults import Faults
+from midas_depth_ros.web.errors import Faults, Refused
 from midas_depth_ros.web.feed import Feed
-from midas_depth_ros.web.ros_boundary import GuardedExecutor
+from midas_depth_ros.web.ros_messages import GuardedExecutor
 from midas_depth_ros.web.ros_node import DashboardNode
 
 WAIT_S = 0.1  # how long a stop may go unnoticed

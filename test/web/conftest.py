@@ -17,10 +17,9 @@ else:
     from fakes import BrightnessEstimator
     from starlette.testclient import TestClient
 
-    from midas_depth_ros.web.addresses import listen
     from midas_depth_ros.web.app import Dashboard
-    from midas_depth_ros.web.faults import Faults
-    from midas_depth_ros.web.limits import Limits
+    from midas_depth_ros.web.errors import Faults
+    from midas_depth_ros.web.limits import Limits, listen
     from midas_depth_ros.web.server import Server
 
     ADDRESS = 'http://127.0.0.1:8080'

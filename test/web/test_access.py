@@ -12,9 +12,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from midas_depth_ros.web.access import COOKIE, Access, Guesses, token_of
-from midas_depth_ros.web.addresses import is_local
 from midas_depth_ros.web.errors import Refused
-from midas_depth_ros.web.limits import Limits
+from midas_depth_ros.web.limits import Limits, is_local
 
 TOKEN = 'correct horse'
 OPEN = Access.of('0.0.0.0')

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from midas_depth_ros.web.assets import STATIC, read_assets
+from midas_depth_ros.web.app import STATIC, read_assets
 
 FILES = read_assets()
 TEXTS = {

@@ -8,8 +8,8 @@ from starlette.websockets import WebSocketDisconnect
 from web_pictures import jpeg_file, ramp
 
 from midas_depth_ros.web.access import COOKIE, Access, root_path_of
-from midas_depth_ros.web.addresses import origin_of
 from midas_depth_ros.web.command import dashboard
+from midas_depth_ros.web.limits import origin_of
 
 OURS, ROOT, TOKEN = 'https://robots.example.org', '/robots/1', 'correct horse'
 # What reaches us, by what is common: nginx names us, or is told to pass the name on; so does Caddy.

@@ -22,10 +22,10 @@ from web_pictures import png_file, ramp
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from midas_depth_ros.web import bodies, connections, live
-from midas_depth_ros.web.connections import Connection, room_for_connections
+from midas_depth_ros.web import access, live, server
 from midas_depth_ros.web.feed import Picture
 from midas_depth_ros.web.limits import Limits
+from midas_depth_ros.web.server import Connection, room_for_connections
 
 UNFINISHED = b'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: '
 WHOLE = b'GET /api/state HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'
@@ -139,13 +139,13 @@ def test_the_process_asks_for_the_files_that_it_may_have():
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert raised >= wanted
-    assert connections.FEWEST <= room < raised
+    assert server.FEWEST <= room < raised
 
 
 def test_few_files_mean_few_connections_but_some(monkeypatch):
     monkeypatch.setattr(resource, 'getrlimit', lambda kind: (64, 64))
     monkeypatch.setattr(resource, 'setrlimit', lambda kind, limits: None)
-    assert connections.FEWEST <= room_for_connections() <= 64
+    assert server.FEWEST <= room_for_connections() <= 64
 
 
 def test_a_header_that_trickles_is_not_waited_for(serving):
@@ -236,7 +236,7 @@ def test_an_answer_that_is_never_read_is_given_up(serving, sockets):
 
 @pytest.mark.thorough
 def test_who_reads_slowly_gets_the_whole_answer(serving, monkeypatch):
-    monkeypatch.setattr(connections, 'CLOSING_S', 1.5)
+    monkeypatch.setattr(server, 'CLOSING_S', 1.5)
     size = 2**19
 
     async def large(scope, receive, send) -> None:
@@ -269,8 +269,8 @@ def test_answers_that_nobody_reads_are_bounded_in_all(serving, sockets):
 @pytest.mark.parametrize('body', [b'', b'--x\r\n' + b'X-Y: ' + b'z' * 500])
 def test_a_body_that_does_not_come_is_not_waited_for(serving, monkeypatch, body):
     """Also where nobody reads it: the path is none, or the answer was a refusal."""
-    monkeypatch.setattr(bodies, 'FAIR_START_S', 0.5)
-    monkeypatch.setattr(connections, 'CLOSING_S', 0.2)
+    monkeypatch.setattr(access, 'FAIR_START_S', 0.5)
+    monkeypatch.setattr(server, 'CLOSING_S', 0.2)
     served = serving(Limits(upload_s=1.0))
     head = b'POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 900\r\nContent-Type: %s\r\n\r\n'
     multipart = b'multipart/form-data; boundary=x'
@@ -464,7 +464,7 @@ def handshake(served) -> socket.socket:
 
 def test_a_browser_that_reads_nothing_is_let_go(serving, sockets, monkeypatch):
     monkeypatch.setattr(live, 'SEND_S', 1.0)
-    monkeypatch.setattr(connections, 'CLOSING_S', 1.0)
+    monkeypatch.setattr(server, 'CLOSING_S', 1.0)
     served = serving(Limits(stall_s=1.0))
     feed = served.dashboard.feed
     sockets.append(handshake(served))

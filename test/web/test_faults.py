@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from midas_depth_ros.web.faults import Faults, LogThrottle, PlainFormatter, plain
+from midas_depth_ros.web.errors import Faults, LogThrottle, PlainFormatter, plain
 
 
 @pytest.mark.parametrize(

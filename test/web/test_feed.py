@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from midas_depth_ros.web.faults import Faults
+from midas_depth_ros.web.errors import Faults
 from midas_depth_ros.web.feed import MOST_FACTS, MOST_STREAMS, Feed, Picture, Seen, as_json
 from midas_depth_ros.web.limits import Jobs, Limits
 

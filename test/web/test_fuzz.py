@@ -24,7 +24,7 @@ from midas_depth_ros.web.access import Access
 from midas_depth_ros.web.app import Dashboard
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits
-from midas_depth_ros.web.robot import NoRobot
+from midas_depth_ros.web.robot_routes import NoRobot
 
 pytestmark = pytest.mark.thorough
 

@@ -11,8 +11,8 @@ import pytest
 from fakes import BrightnessEstimator
 from web_pictures import png_file, ramp
 
-from midas_depth_ros.web import bodies
-from midas_depth_ros.web.bodies import BodyGuard
+from midas_depth_ros.web import access
+from midas_depth_ros.web.access import BodyGuard
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Jobs, Limits, Rate
 
@@ -109,7 +109,7 @@ def test_a_body_that_trickles_is_not_waited_for():
 
 
 def test_who_sends_too_slowly_is_not_waited_for_as_long_as_who_sends_fast(monkeypatch):
-    monkeypatch.setattr(bodies, 'FAIR_START_S', 0.1)
+    monkeypatch.setattr(access, 'FAIR_START_S', 0.1)
 
     def sender(size: int):
         async def receive():

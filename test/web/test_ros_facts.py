@@ -17,8 +17,8 @@ from rcl_interfaces.msg import (
 )
 from sensor_msgs.msg import LaserScan, Range
 
-from midas_depth_ros.web.controls import CONTROLS, parameters_file
-from midas_depth_ros.web.ros_facts import (
+from midas_depth_ros.web.robot_routes import CONTROLS, parameters_file
+from midas_depth_ros.web.ros_messages import (
     CLEAR,
     Rhythm,
     closeness_facts,
