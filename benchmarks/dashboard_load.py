@@ -34,7 +34,7 @@ from websockets.sync.client import connect
 from benchmarks.dashboard_pictures import address_of
 from midas_depth_ros.demo import environment
 from midas_depth_ros.demo.processes import Child, Children
-from midas_depth_ros.nodes import quality_of_service as qos
+from midas_depth_ros.nodes.ros import quality_of_service as qos
 
 CAMERA = ['-p', 'width:=640', '-p', 'height:=480', '-p', 'rate:=15.0']
 NODE = ['-p', 'model:=embedded', '-p', 'max_rate:=5.0']

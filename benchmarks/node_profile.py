@@ -121,7 +121,7 @@ def memory(model: Path, precision: str, folder: Path) -> Times:
     with feeding(folder, SIZE) as feeder:
         feeder.watch(CAMERA, (DEPTH, CLOSENESS))
         parameters = node_parameters(model, 0, ('openvino', precision))
-        command = node_command('nodes.depth_node', {**parameters, 'cameras': [CAMERA]})
+        command = node_command('nodes.depth.node', {**parameters, 'cameras': [CAMERA]})
         child: Child = feeder.start(CAMERA, 'node', command)[0]
         for _ in range(WARM_UP_FRAMES):
             feeder.latency_ms(CAMERA)

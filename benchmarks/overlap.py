@@ -23,7 +23,7 @@ from midas_depth_ros.bench.pictures import picture
 from midas_depth_ros.bench.weights import find_weights
 from midas_depth_ros.depth.models import midas_small
 from midas_depth_ros.geometry import closeness
-from midas_depth_ros.nodes.messages import bgr_message, image_message
+from midas_depth_ros.nodes.ros.messages import bgr_message, image_message
 from midas_depth_ros.views import Heatmap, HeatmapOptions
 
 SIZE = (640, 480)

@@ -33,11 +33,11 @@ from midas_depth_ros.bench.hollow_node import make_estimator
 from midas_depth_ros.bench.over_dds import CLOSENESS, DEPTH, HEATMAP
 from midas_depth_ros.depth import estimator
 from midas_depth_ros.images import read_image
-from midas_depth_ros.nodes import camera_output, depth_node, worker
-from midas_depth_ros.nodes import quality_of_service as qos
-from midas_depth_ros.nodes.memory import keep_freed_memory
-from midas_depth_ros.nodes.messages import image_message
-from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.nodes.depth import camera_output, node, worker
+from midas_depth_ros.nodes.depth.worker import keep_freed_memory
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.views import Heatmap
 
 SIZE = (480, 640)
@@ -137,12 +137,12 @@ def main() -> int:
     if which == 'receiving':
         return run_node(lambda: ReceivingNode(camera), [])
     if which == 'threaded':
-        mock.patch.object(depth_node, 'bound_opencv_threads').start()
+        mock.patch.object(node, 'bound_opencv_threads').start()
     clock = Clock()
     for step in STEPS:
         clock.watch(*step)
     overrides = [Parameter('cameras', value=[camera]), Parameter('max_rate', value=0.0)]
-    code = run_node(lambda: depth_node.DepthNode(make_estimator, parameter_overrides=overrides), [])
+    code = run_node(lambda: node.DepthNode(make_estimator, parameter_overrides=overrides), [])
     Path(more[0]).write_text(json.dumps(clock.per_frame_ms()))
     return code
 

@@ -43,7 +43,7 @@ def soak(model: str, frames: int, logs: Path) -> list[tuple[int, float]]:
     found: list[tuple[int, float]] = []
     with feeding(logs, SIZE) as feeder:
         feeder.watch(CAMERA, ALL_OUTPUTS)
-        command = node_command('nodes.depth_node', {**PARAMETERS, 'model': model})
+        command = node_command('nodes.depth.node', {**PARAMETERS, 'model': model})
         child, _ = feeder.start(CAMERA, 'node', command)
         pid, began = child.process.pid, time.monotonic()
         for number in range(1, frames + 1):

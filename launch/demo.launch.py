@@ -36,7 +36,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from midas_depth_ros.images.sources import is_still
-from midas_depth_ros.nodes.launch_arguments import (
+from midas_depth_ros.nodes.ros.launch_arguments import (
     BOOLEANS,
     camera_name,
     given,
@@ -46,7 +46,7 @@ from midas_depth_ros.nodes.launch_arguments import (
     with_hints,
     with_parents,
 )
-from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
+from midas_depth_ros.options.stream import SyntheticCameraSettings
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / 'config'

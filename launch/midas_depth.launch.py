@@ -30,8 +30,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.launch_arguments import (
+from midas_depth_ros.nodes.ros.launch_arguments import (
     BOOLEANS,
     camera_name,
     camera_transform,
@@ -48,6 +47,7 @@ from midas_depth_ros.nodes.launch_arguments import (
     with_hints,
     with_parents,
 )
+from midas_depth_ros.options.avoidance import AvoidanceSettings
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 RVIZ_TOPICS = (  # as the layout names them

@@ -18,7 +18,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from midas_depth_ros.nodes.launch_arguments import (
+from midas_depth_ros.nodes.ros.launch_arguments import (
     camera_names,
     dashboard,
     dashboard_arguments,

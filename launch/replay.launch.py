@@ -21,7 +21,7 @@ from launch.actions import (
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from midas_depth_ros.nodes.launch_arguments import BOOLEANS, given, is_on, leash, with_hints
+from midas_depth_ros.nodes.ros.launch_arguments import BOOLEANS, given, is_on, leash, with_hints
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / 'config'

@@ -39,7 +39,7 @@ NO_LIBRARY = '{command} cannot import {module} ({error}): {remedy}'
 
 def avoidance_node() -> None:
     """Between a robot's commands and its wheels."""
-    start('avoidance_node', 'midas_depth_ros.nodes.avoidance_node')
+    start('avoidance_node', 'midas_depth_ros.nodes.avoidance.node')
 
 
 def dashboard() -> None:
@@ -49,17 +49,17 @@ def dashboard() -> None:
 
 def depth_node() -> None:
     """From camera topics to depth, heatmaps and obstacles."""
-    start('depth_node', 'midas_depth_ros.nodes.depth_node')
+    start('depth_node', 'midas_depth_ros.nodes.depth.node')
 
 
 def image_stream() -> None:
     """Pictures, videos and bags as a camera."""
-    start('image_stream', 'midas_depth_ros.nodes.image_stream')
+    start('image_stream', 'midas_depth_ros.nodes.sources.image_stream')
 
 
 def synthetic_camera() -> None:
     """A rendered scene as a camera."""
-    start('synthetic_camera', 'midas_depth_ros.nodes.synthetic_camera')
+    start('synthetic_camera', 'midas_depth_ros.nodes.sources.synthetic_camera')
 
 
 def midas_depth() -> None:

@@ -79,7 +79,7 @@ def test_a_pure_room_does_not_reach_into_others(room):
 
 
 def test_nodes_do_no_arithmetic_on_pixels():
-    for path in (PACKAGE / 'nodes').glob('*.py'):
+    for path in (PACKAGE / 'nodes').rglob('*.py'):
         assert not {'scipy', 'torch', 'timm', 'PIL'} & {
             name.split('.')[0] for name in imported(path)
         }, path

@@ -17,11 +17,11 @@ from midas_depth_ros.depth import weights
 from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.sources.pictures import read_picture
-from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.declarations import specs_of
-from midas_depth_ros.nodes.parameter_reference import main as parameter_reference
-from midas_depth_ros.nodes.settings import DepthNodeSettings
-from midas_depth_ros.nodes.stream_settings import ImageStreamSettings, SyntheticCameraSettings
+from midas_depth_ros.options.avoidance import AvoidanceSettings
+from midas_depth_ros.options.declarations import specs_of
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.reference import main as parameter_reference
+from midas_depth_ros.options.stream import ImageStreamSettings, SyntheticCameraSettings
 from midas_depth_ros.web.command import dashboard
 
 ROOT = Path(__file__).parents[1]

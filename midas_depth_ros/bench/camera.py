@@ -17,8 +17,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from midas_depth_ros.bench.pictures import picture
-from midas_depth_ros.nodes.messages import image_message
-from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.ros.spinning import run_node
 
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 

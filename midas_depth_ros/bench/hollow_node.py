@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.estimator import DepthEstimator, NetworkPredictor
 from midas_depth_ros.depth.models import midas_small
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.memory import keep_freed_memory
-from midas_depth_ros.nodes.settings import DepthNodeSettings
-from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.depth.worker import keep_freed_memory
+from midas_depth_ros.nodes.ros.spinning import run_node
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 BOX = (slice(0.3, 0.7), slice(0.2, 0.4))  # rows and columns, as shares of the picture
 

@@ -84,7 +84,7 @@ def command_of(who: Who, weights: Path, num_threads: int, camera: str) -> list[s
             'bench.hollow_node', {'cameras': [camera], **SAME_PICTURE, 'max_rate': 0.0}
         )
     parameters = {**node_parameters(weights, num_threads, who), 'cameras': [camera]}
-    return node_command('nodes.depth_node', parameters)
+    return node_command('nodes.depth.node', parameters)
 
 
 def _row(who: Who, times: NodeTimes, usual_ms: float | None) -> Row:

@@ -32,10 +32,10 @@ from midas_depth_ros.bench.rounds import SETTLE_S, WARM_UP_ROUNDS
 from midas_depth_ros.demo import environment
 from midas_depth_ros.demo.processes import Child, Children
 from midas_depth_ros.images import read_image
-from midas_depth_ros.nodes import quality_of_service as qos
-from midas_depth_ros.nodes.camera_output import OUTPUTS
-from midas_depth_ros.nodes.messages import image_message
-from midas_depth_ros.nodes.metric_output import OUTPUTS as METRIC_OUTPUTS
+from midas_depth_ros.nodes.depth.camera_output import OUTPUTS
+from midas_depth_ros.nodes.depth.metric_output import OUTPUTS as METRIC_OUTPUTS
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import image_message
 
 START_TIMEOUT_S = 120.0
 FRAME_TIMEOUT_S = 10.0

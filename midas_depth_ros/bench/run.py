@@ -179,7 +179,7 @@ class Run:
 
         parameters: dict[str, Any] = node_parameters(self._weights.path, self._num_threads, auto)
         found = shares(
-            SITUATIONS, 'nodes.depth_node', parameters, logs, self._plan.load_s, self._report
+            SITUATIONS, 'nodes.depth.node', parameters, logs, self._plan.load_s, self._report
         )
         self.result.loads = {
             name: {

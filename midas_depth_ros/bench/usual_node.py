@@ -18,9 +18,9 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from midas_depth_ros.bench.usual_recipe import UsualRecipe
-from midas_depth_ros.nodes import quality_of_service as qos
-from midas_depth_ros.nodes.messages import image_message
-from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.ros.spinning import run_node
 
 
 class UsualNode(Node):

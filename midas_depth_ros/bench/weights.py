@@ -25,7 +25,7 @@ from midas_depth_ros.depth.errors import UnknownModel, WeightsError
 from midas_depth_ros.depth.models import embedded, midas_small
 from midas_depth_ros.depth.weights import user_cache
 from midas_depth_ros.images.errors import UnreadableFile, printable
-from midas_depth_ros.images.files import check_file
+from midas_depth_ros.options.files import check_file
 
 EMBEDDED, MIDAS_SMALL, AUTO = 'embedded', 'midas_small', 'auto'
 SEED = 0

@@ -14,13 +14,13 @@ import click
 from midas_depth_ros.commands.bag_run import process
 from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.commands.parameter_options import in_radians
-from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import UnclearTopic
 from midas_depth_ros.images.sources.bag import depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
-from midas_depth_ros.nodes.declarations import specs, specs_of, strangers
-from midas_depth_ros.nodes.parameter_files import ParameterFault, read_values, settings_from
-from midas_depth_ros.nodes.settings import DepthNodeSettings, check_camera_names
+from midas_depth_ros.options.declarations import specs, specs_of, strangers
+from midas_depth_ros.options.depth import DepthNodeSettings, check_camera_names
+from midas_depth_ros.options.files import is_folder, is_there
+from midas_depth_ros.options.parameter_files import ParameterFault, read_values, settings_from
 
 NODE = 'depth_node'
 OVERRIDES = 'qos_overrides.'

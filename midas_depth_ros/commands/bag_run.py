@@ -28,12 +28,12 @@ from midas_depth_ros.images.sources import SourceError
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
-from midas_depth_ros.nodes.cpu_budget import apply_cpu_budget, parse_cpus
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.cpu_budget import apply_cpu_budget, parse_cpus
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
     from midas_depth_ros.depth import DepthEstimator
-    from midas_depth_ros.nodes.bag_pipeline import Tally
+    from midas_depth_ros.nodes.bag.pipeline import Tally
 
 PIPE_WIDTH = 200  # columns where there is no terminal
 
@@ -115,13 +115,15 @@ def accepted(call: Callable[..., Any], *arguments: Any) -> Any:
 def code_of_the_node() -> SimpleNamespace:
     """The modules that need ROS. Raises CommandError where it is missing."""
     try:
-        from midas_depth_ros.nodes import bag_pipeline, bag_writer, depth_node
+        from midas_depth_ros.nodes.bag import pipeline as bag_pipeline
+        from midas_depth_ros.nodes.bag import writer as bag_writer
+        from midas_depth_ros.nodes.depth import node
     except ModuleNotFoundError as error:
         raise CommandError(
             f'{error}: a bag is processed by the code of the node: source a ROS 2 installation, or '
             'pip install -r requirements/ros.txt'
         ) from error
-    return SimpleNamespace(bag_pipeline=bag_pipeline, bag_writer=bag_writer, depth_node=depth_node)
+    return SimpleNamespace(bag_pipeline=bag_pipeline, bag_writer=bag_writer, depth_node=node)
 
 
 def description(estimator: DepthEstimator) -> dict[str, str]:

@@ -42,8 +42,8 @@ from midas_depth_ros.depth import DepthError
 from midas_depth_ros.geometry import GeometryError, turned
 from midas_depth_ros.images import BitDepth, ImageError
 from midas_depth_ros.images.errors import printable
-from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources.pictures import PICTURE_SUFFIXES, is_picture, read_picture
+from midas_depth_ros.options.files import is_folder, is_there
 from midas_depth_ros.views import ViewError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from midas_depth_ros.commands.errors import CommandError
-from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import expanded
 from midas_depth_ros.images.sources.pictures import PICTURE_SUFFIXES, is_picture, natural_order
+from midas_depth_ros.options.files import is_folder, is_there
 
 
 def expand(named: Iterable[str], leave_out: Iterable[str] = ()) -> list[Path | CommandError]:

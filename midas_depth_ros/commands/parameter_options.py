@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import click
 
 from midas_depth_ros.commands.help_sections import SectionOption
-from midas_depth_ros.nodes.declarations import Spec, build, specs, specs_of
-from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.declarations import Spec, build, specs, specs_of
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.heatmap import HeatmapParameters
 from midas_depth_ros.views import HeatmapOptions
 
 Command = TypeVar('Command', bound=Callable[..., Any])

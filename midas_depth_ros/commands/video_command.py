@@ -33,8 +33,8 @@ from midas_depth_ros.commands.video_file import FORMATS, VideoFile, library, vid
 from midas_depth_ros.commands.video_view import LAYOUTS, VideoView
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.errors import printable
-from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import Source, SourceError, open_source
+from midas_depth_ros.options.files import is_folder, is_there
 
 HELP = """A video of a video: picture | heatmap, one above the other, or the heatmap alone.
 

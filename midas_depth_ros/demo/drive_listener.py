@@ -14,7 +14,7 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import LaserScan, Range
 
 from midas_depth_ros.demo.drive_recording import Beams, DriveRecording, Place
-from midas_depth_ros.nodes.messages import stamp_ns
+from midas_depth_ros.nodes.ros.messages import stamp_ns
 
 # Parts of diagnostics that are told by the drive's own figures.
 TALLY, STATE = 'synthetic_camera: drive', 'avoidance_node: avoidance'

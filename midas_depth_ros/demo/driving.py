@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from midas_depth_ros.demo.commands import node_command
 from midas_depth_ros.drive import rig
-from midas_depth_ros.nodes.parameter_files import read_parameters, settings_from
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.parameter_files import read_parameters, settings_from
 from midas_depth_ros.sim import FurnishedWorld, furnished_world
 from midas_depth_ros.views import HeatmapOptions
 
@@ -84,10 +84,10 @@ def commands(
     wishes = {'seed': seed, 'speed': SPEED_M_S}
     remapped = rig.avoidance_topics()
     return {
-        'camera': node_command('nodes.synthetic_camera', camera),
-        'depth_node': node_command('nodes.depth_node', depth, parameters),
+        'camera': node_command('nodes.sources.synthetic_camera', camera),
+        'depth_node': node_command('nodes.depth.node', depth, parameters),
         'avoidance_node': [
-            *node_command('nodes.avoidance_node', avoidance),
+            *node_command('nodes.avoidance.node', avoidance),
             *remapped,
         ],
         'commander': node_command('drive.commander_node', wishes),

@@ -72,7 +72,7 @@ class Plan:
         parameters['wait_for_subscribers'] = 2  # recorder and node: nobody misses the beginning
         if self.topic:
             parameters['topic'] = self.topic
-        return node_command('nodes.image_stream', parameters)
+        return node_command('nodes.sources.image_stream', parameters)
 
     def _node_command(self) -> list[str]:
         parameters: dict[str, object] = {
@@ -87,7 +87,7 @@ class Plan:
             # Each is to be seen, unless it was asked for a camera of a rate of its own.
             if self.camera_rate_hz is None:
                 parameters['process_every_frame'] = True
-        return node_command('nodes.depth_node', parameters, self.parameters)
+        return node_command('nodes.depth.node', parameters, self.parameters)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,8 @@ from midas_depth_ros.demo.drive_listener import DriveListener
 from midas_depth_ros.demo.plan import CAMERA
 from midas_depth_ros.demo.recording import Closeness, Pair, Picture, Recording
 from midas_depth_ros.images import ImageError, decode_compressed, decode_image
-from midas_depth_ros.nodes.messages import stamp_ns
-from midas_depth_ros.nodes.quality_of_service import make_subscription
+from midas_depth_ros.nodes.ros.messages import stamp_ns
+from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
 
 DIAGNOSTICS = '/diagnostics'
 WAITING_BYTES = 256 * 2**20  # camera messages that wait for their heatmap

@@ -24,7 +24,7 @@ from midas_depth_ros.demo.output_folder import put_results
 from midas_depth_ros.demo.plan import CAMERA, Run
 from midas_depth_ros.demo.recording import Closeness, Pair, Picture, Recording
 from midas_depth_ros.demo.summary import as_text, summarise
-from midas_depth_ros.nodes.parameter_files import ParameterFault
+from midas_depth_ros.options.parameter_files import ParameterFault
 from midas_depth_ros.views import HeatmapOptions, contact_sheet, encode_animation, side_by_side
 from midas_depth_ros.views.legend import BACKGROUND
 

@@ -27,7 +27,7 @@ from midas_depth_ros.demo.progress import step
 from midas_depth_ros.demo.recorder import DIAGNOSTICS, Recorder
 from midas_depth_ros.demo.recording import Recording
 from midas_depth_ros.images.errors import printable
-from midas_depth_ros.nodes.stop_signals import StopSignals
+from midas_depth_ros.nodes.ros.spinning import StopSignals
 
 LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
 LAST_DIAGNOSTICS_TIMEOUT_S = 3.0

@@ -15,7 +15,7 @@ from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.drive.commander import Commander
-from midas_depth_ros.nodes.quality_of_service import make_subscription
+from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
 from midas_depth_ros.sim import Tally
 
 CAMERA_NODE = 'synthetic_camera'

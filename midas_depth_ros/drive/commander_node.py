@@ -11,10 +11,9 @@ from geometry_msgs.msg import Twist
 from rclpy.node import Node
 
 from midas_depth_ros.drive.commander import Commander
-from midas_depth_ros.nodes.declarations import parameter
-from midas_depth_ros.nodes.node_help import helped
-from midas_depth_ros.nodes.parameters import ParameterServer
-from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
+from midas_depth_ros.nodes.ros.spinning import run_node
+from midas_depth_ros.options.declarations import parameter
 
 PERIOD_S = 0.05
 REPEAT_S = 600.0  # then the wishes begin anew

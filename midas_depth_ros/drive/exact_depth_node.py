@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.node_help import helped
-from midas_depth_ros.nodes.settings import DepthNodeSettings
-from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.ros.parameters import helped
+from midas_depth_ros.nodes.ros.spinning import run_node
+from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim.packing import unpacked
 
 NOTICE = 'For evaluation: depth is taken from the simulation, not from what the picture shows.'

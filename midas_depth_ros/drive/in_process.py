@@ -24,7 +24,7 @@ from midas_depth_ros.drive.perception import (
 from midas_depth_ros.drive.plan import DrivePlan
 from midas_depth_ros.drive.reflexes import ScanReflexes
 from midas_depth_ros.drive.result import WorldResult, described
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, RobotModel, Tally, World
 from midas_depth_ros.sim.disturb import Disturbance
 

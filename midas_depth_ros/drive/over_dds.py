@@ -24,7 +24,7 @@ from midas_depth_ros.drive import rig
 from midas_depth_ros.drive.bench import Bench, BenchError
 from midas_depth_ros.drive.plan import DriveError, DrivePlan
 from midas_depth_ros.drive.result import WorldResult, described
-from midas_depth_ros.nodes.stop_signals import StopSignals
+from midas_depth_ros.nodes.ros.spinning import StopSignals
 from midas_depth_ros.sim import WORLDS, Tally
 
 SPIN_S = 0.01
@@ -57,7 +57,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
 
         bench.work = work
         camera = rig.camera_parameters(exact, plan.rate_hz) | {'robot.world': plan.worlds_are}
-        children.start('synthetic_camera', _command('nodes.synthetic_camera', camera))
+        children.start('synthetic_camera', _command('nodes.sources.synthetic_camera', camera))
         try:
             if plan.blind:
                 tallies[False] = _drive_all(plan, bench, False, report)
@@ -97,10 +97,10 @@ def _start_avoidance(plan: DrivePlan, children: Children) -> None:
     if plan.depth == 'exact':
         module, model = 'drive.exact_depth_node', ''
     else:
-        module, model = 'nodes.depth_node', plan.model
+        module, model = 'nodes.depth.node', plan.model
     parameters = rig.depth_parameters(plan.rate_hz, model)
     children.start('depth_node', _command(module, parameters))
-    avoidance = _command('nodes.avoidance_node', rig.avoidance_parameters())
+    avoidance = _command('nodes.avoidance.node', rig.avoidance_parameters())
     children.start('avoidance_node', [*avoidance, *rig.avoidance_topics()])
 
 

@@ -20,7 +20,7 @@ from midas_depth_ros.geometry import (
     scan_limits,
 )
 from midas_depth_ros.images import judge_picture
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import DrivenRobot
 from midas_depth_ros.sim.disturb import Disturbance, noisy
 

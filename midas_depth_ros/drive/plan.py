@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 
 class DriveError(Exception):

@@ -10,8 +10,8 @@ from typing import Any
 
 from midas_depth_ros.avoidance import AvoidanceOptions, SensorPlace, SteeringOptions
 from midas_depth_ros.geometry import CameraModel, CameraMount
-from midas_depth_ros.nodes.declarations import build
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.declarations import build
+from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import RobotModel
 
 CAMERA = 'camera'  # the depth node's default camera namespace

@@ -16,9 +16,9 @@ from fastapi import APIRouter, Query, Request, WebSocket
 from fastapi.responses import Response
 from pydantic import BaseModel, StrictBool
 
-from midas_depth_ros.nodes.declarations import group_specs, specs
-from midas_depth_ros.nodes.parameter_reference import yaml_value
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.declarations import group_specs, specs
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.reference import yaml_value
 from midas_depth_ros.web.errors import Refused, documented
 from midas_depth_ros.web.feed import Feed, Runner
 from midas_depth_ros.web.limits import Limits, Rate, client_of

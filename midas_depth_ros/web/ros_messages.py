@@ -22,7 +22,7 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
-from midas_depth_ros.nodes import quality_of_service as qos
+from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.web.errors import Faults
 
 LEVELS = ('ok', 'warn', 'error', 'stale')

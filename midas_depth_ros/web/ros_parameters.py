@@ -18,8 +18,8 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
-from midas_depth_ros.nodes.declarations import specs_of
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.declarations import specs_of
+from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.web.errors import Faults
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.robot_routes import BY_NAME, OTHERS, names_of_mounts

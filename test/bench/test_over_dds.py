@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 
 from midas_depth_ros.bench import usual_node
 from midas_depth_ros.bench.over_dds import HEATMAP, Feeder
-from midas_depth_ros.nodes.messages import image_message
+from midas_depth_ros.nodes.ros.messages import image_message
 
 ROOT = Path(__file__).resolve().parents[2]
 RGB = np.zeros((48, 64, 3), np.uint8)
@@ -78,7 +78,7 @@ def test_bytes_that_are_no_picture_do_not_end_the_usual_node(ros, monkeypatch): 
 
 def test_every_subscription_is_made_within_the_boundary():
     """`create_subscription` is called where the boundary is put around it, and nowhere else."""
-    allowed = {'nodes/quality_of_service.py', 'nodes/offline_node.py'}
+    allowed = {'nodes/ros/quality_of_service.py', 'nodes/bag/pipeline.py'}
     found = set()
     for folder in ('midas_depth_ros', 'benchmarks', 'training', 'scripts'):
         for path in (ROOT / folder).rglob('*.py'):

@@ -28,8 +28,7 @@ from std_msgs.msg import Header
 
 from midas_depth_ros.demo.environment import free_domain
 from midas_depth_ros.drive import rig
-from midas_depth_ros.nodes.messages import image_message
-from midas_depth_ros.nodes.metric_messages import camera_info_message
+from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
 from midas_depth_ros.sim import WORLDS, DrivenRobot
 
 from ..e2e.test_processes import process, wait_active
@@ -193,10 +192,10 @@ def chain() -> Iterator[Chain]:
         ros = Ros(stack.enter_context(free_domain()))
         stack.callback(ros.close)
         nodes = [
-            node_command('depth_node', depth, {}),
-            node_command('avoidance_node', avoidance, {**AVOIDANCE, 'cmd_vel': 'by_scan'}),
+            node_command('depth.node', depth, {}),
+            node_command('avoidance.node', avoidance, {**AVOIDANCE, 'cmd_vel': 'by_scan'}),
             node_command(
-                'avoidance_node',
+                'avoidance.node',
                 {**avoidance, 'source': 'closeness', 'closeness.stop': 0.9, 'closeness.slow': 0.8},
                 {**AVOIDANCE, 'cmd_vel': 'by_closeness', '__node': 'avoidance_by_closeness'},
             ),

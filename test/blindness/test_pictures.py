@@ -20,9 +20,9 @@ import midas_depth_ros
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.bag_messages import Recorded
-from midas_depth_ros.nodes.bag_pipeline import BagPipeline
-from midas_depth_ros.nodes.declarations import build
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.bag.pipeline import BagPipeline
+from midas_depth_ros.options.declarations import build
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 SAMPLES = sorted((Path(midas_depth_ros.__file__).parent / 'assets' / 'samples').glob('*.jpg'))
 SIZE = 320, 240

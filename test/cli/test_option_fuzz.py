@@ -27,9 +27,9 @@ from midas_depth_ros.commands.errors import CommandError
 from midas_depth_ros.demo import command as demo_command
 from midas_depth_ros.depth import weights
 from midas_depth_ros.drive import command as drive_command
-from midas_depth_ros.nodes.declarations import specs
-from midas_depth_ros.nodes.parameter_files import ParameterFault, read_parameters, settings_from
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.declarations import specs
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.parameter_files import ParameterFault, read_parameters, settings_from
 
 from .conftest import APART, corridor
 from .test_video_command import write_video

@@ -21,9 +21,9 @@ from midas_depth_ros.commands.parameter_options import (
 )
 from midas_depth_ros.commands.video_command import video
 from midas_depth_ros.demo import command as demo_command
-from midas_depth_ros.nodes.declarations import Spec, specs
-from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.declarations import Spec, specs
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.heatmap import HeatmapParameters
 from midas_depth_ros.views import HeatmapOptions
 
 from .test_video_command import write_video

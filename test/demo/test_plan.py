@@ -15,7 +15,7 @@ def parameters(command: list[str]) -> dict[str, object]:
 def test_a_source_is_a_string_whatever_it_looks_like():
     for source in ('0', '/dev/video0', 'a: b #c', 'it\'s "here"', 'ünïcode', '1e3', 'null'):
         command = Plan(source=source).commands()['camera']
-        assert command[:3] == [sys.executable, '-m', 'midas_depth_ros.nodes.image_stream']
+        assert command[:3] == [sys.executable, '-m', 'midas_depth_ros.nodes.sources.image_stream']
         assert parameters(command)['source'] == source
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from midas_depth_ros.demo import processes
 from midas_depth_ros.demo.processes import Children
-from midas_depth_ros.nodes.stop_signals import StopSignals
+from midas_depth_ros.nodes.ros.spinning import StopSignals
 
 STUBBORN = """
 import signal, sys, time
@@ -129,7 +129,7 @@ def test_a_signal_only_sets_the_flag_and_the_old_handler_comes_back():
     text = (
         'import os, signal, time\n'
         'from midas_depth_ros.demo.processes import STOP_SIGNALS\n'
-        'from midas_depth_ros.nodes.stop_signals import StopSignals\n'
+        'from midas_depth_ros.nodes.ros.spinning import StopSignals\n'
         'before = signal.getsignal(signal.SIGTERM)\n'
         'with StopSignals(STOP_SIGNALS) as signals:\n'
         '    print(repr(signals.requested))\n'

@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from midas_depth_ros.demo import recorder as recorder_module
 from midas_depth_ros.demo.recorder import Recorder
 from midas_depth_ros.demo.recording import Recording
-from midas_depth_ros.nodes.messages import image_message, jpeg_message, vector_message
+from midas_depth_ros.nodes.ros.messages import image_message, jpeg_message, vector_message
 
 SIZE = (24, 32)
 

@@ -11,12 +11,11 @@ from midas_depth_ros.drive import rig
 from midas_depth_ros.drive.in_process import LoopOptions
 from midas_depth_ros.drive.plan import DrivePlan
 from midas_depth_ros.geometry import MetricOptions
-from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.declarations import build, specs
-from midas_depth_ros.nodes.robot_view import robot_model
-from midas_depth_ros.nodes.settings import DepthNodeSettings
-from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
-from midas_depth_ros.nodes.synthetic_camera import camera_model
+from midas_depth_ros.nodes.sources.synthetic_camera import camera_model, robot_model
+from midas_depth_ros.options.avoidance import AvoidanceSettings
+from midas_depth_ros.options.declarations import build, specs
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.stream import SyntheticCameraSettings
 
 
 @pytest.mark.parametrize(

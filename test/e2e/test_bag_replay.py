@@ -54,13 +54,13 @@ def test_every_frame_of_a_bag_comes_out_with_its_stamp(
         with_camera_info=True,
     )
     options = {'model': 'embedded', 'process_every_frame': 'true', 'transport': transport}
-    with process(command('depth_node', **options), ros) as node:
+    with process(command('depth.node', **options), ros) as node:
         wait_active(ros)
         depth = ros.collect(Image, DEPTH)
         heat = ros.collect(Image, HEATMAP)
         near = ros.collect(Vector3Stamped, 'camera/closeness')
         source = command(
-            'image_stream',
+            'sources.image_stream',
             source=bag,
             stamps='original',
             transport=transport,
@@ -110,10 +110,10 @@ print(*(f'{stamp.sec}.{stamp.nanosec:09d}' for stamp in stamps))
 def test_who_stalls_during_a_replay_loses_nothing(ros, pictures, tmp_path, stalled):
     bag = write_image_bag(tmp_path / 'bag', 3 * pictures, rate_hz=RATE_HZ)
     count = 3 * len(pictures)
-    node_command = command('depth_node', model='embedded', process_every_frame='true')
+    node_command = command('depth.node', model='embedded', process_every_frame='true')
     listener_command = [sys.executable, '-c', LISTENER, DEPTH, count]
     start = {'wait_for_subscribers': 1, 'start_delay': 1.0}
-    play = command('image_stream', source=bag, stamps='original', **start)
+    play = command('sources.image_stream', source=bag, stamps='original', **start)
     with process(node_command, ros) as node, process(listener_command, ros) as listener:
         wait_active(ros)
         topic = f'/{DEPTH}'
@@ -139,11 +139,11 @@ def test_who_stalls_during_a_replay_loses_nothing(ros, pictures, tmp_path, stall
 def test_a_looping_bag_in_simulated_time_goes_on(ros, pictures, tmp_path):
     bag = write_image_bag(tmp_path / 'bag', pictures[:5], rate_hz=RATE_HZ)
     options = {'model': 'embedded', 'use_sim_time': 'true', 'max_rate': 100.0}
-    with process(command('depth_node', **options), ros) as node:
+    with process(command('depth.node', **options), ros) as node:
         wait_active(ros)
         depth = ros.collect(Image, DEPTH)
         source = command(
-            'image_stream', source=bag, stamps='original', loop='true', publish_clock='true'
+            'sources.image_stream', source=bag, stamps='original', loop='true', publish_clock='true'
         )
         with process(source, ros) as stream:
             ros.spin_until(lambda: len(depth) >= 12, timeout=40, what='two loops')

@@ -27,7 +27,7 @@ from sensor_msgs.msg import Image as RosImage
 
 from midas_depth_ros.demo import environment
 from midas_depth_ros.drive import rig
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import DrivenRobot, furnished_world
 
 ROOT = Path(__file__).parents[2]
@@ -377,7 +377,7 @@ def test_a_node_that_is_killed_meanwhile_is_told(demo, picture_folder, tmp_path)
     try:
         log = demo.folder / 'logs' / 'depth_node.log'
         wait_for(lambda: log.exists() and 'waiting for images' in log.read_text('utf-8'))
-        (node,) = demo.processes('nodes.depth_node')
+        (node,) = demo.processes('nodes.depth.node')
         os.kill(node, signal.SIGKILL)
         _, err = process.communicate(timeout=30)
     finally:

@@ -29,8 +29,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, 
 from std_msgs.msg import Header
 from traffic import laser_scan
 
-from midas_depth_ros.nodes.messages import image_message, jpeg_message
-from midas_depth_ros.nodes.metric_messages import cloud_message
+from midas_depth_ros.nodes.ros.messages import cloud_message, image_message, jpeg_message
 
 from .test_processes import process, wait_active
 
@@ -86,7 +85,7 @@ def peak_memory_mb(pid: int) -> float:
     ],
 )
 def test_broken_messages_do_not_end_the_node(ros, transport, kind, strategy, good):
-    command = [sys.executable, '-m', 'midas_depth_ros.nodes.depth_node', '--ros-args']
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.depth.node', '--ros-args']
     # Every frame: reliable and without skipping, so that each case really arrives.
     parameters = ['model:=embedded', 'process_every_frame:=true', f'transport:={transport}']
     parameters += ['max_pixels:=1000000']
@@ -166,7 +165,7 @@ MOUNTED = ('camera_height:=0.3', 'camera_pitch:=0.1', 'model:=embedded', 'diagno
 TARGETS = (
     Target(
         'scanned',
-        node('nodes.depth_node', *MOUNTED, 'scale.source:=scan', 'imu_topic:=imu'),
+        node('nodes.depth.node', *MOUNTED, 'scale.source:=scan', 'imu_topic:=imu'),
         {
             'camera/image_raw': image_message(PICTURE, header(5000)),
             'camera/camera_info': INFO,
@@ -176,7 +175,7 @@ TARGETS = (
     ),
     Target(
         'ranged',
-        node('nodes.depth_node', *MOUNTED, 'scale.source:=range', 'transport:=compressed'),
+        node('nodes.depth.node', *MOUNTED, 'scale.source:=range', 'transport:=compressed'),
         {
             'camera/image_raw/compressed': jpeg_message(PICTURE, header(5000), 90),
             'camera/camera_info': INFO,
@@ -185,7 +184,7 @@ TARGETS = (
     ),
     Target(
         'pointed',
-        node('nodes.depth_node', *MOUNTED, 'scale.source:=points', 'use_sim_time:=true'),
+        node('nodes.depth.node', *MOUNTED, 'scale.source:=points', 'use_sim_time:=true'),
         {
             'camera/image_raw': image_message(PICTURE, header(5000)),
             'camera/reference/points': CLOUD,
@@ -194,7 +193,7 @@ TARGETS = (
     ),
     Target(
         'avoiding',
-        node('nodes.avoidance_node', 'source:=auto'),
+        node('nodes.avoidance.node', 'source:=auto'),
         {
             'cmd_vel_in': Twist(linear=Vector3(x=0.2)),
             'scan': laser_scan(),
@@ -204,7 +203,7 @@ TARGETS = (
     Target(
         'driven',
         node(
-            'nodes.synthetic_camera',
+            'nodes.sources.synthetic_camera',
             'scene:=robot',
             'width:=64',
             'height:=48',

@@ -16,7 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from driving import DEPTH, header, values
 from sensor_msgs.msg import Image
 
-from midas_depth_ros.nodes.messages import image_message
+from midas_depth_ros.nodes.ros.messages import image_message
 
 from .test_processes import process, wait_active
 
@@ -30,7 +30,7 @@ def test_the_node_gives_the_reference_depth_of_a_room(
     rgb = cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB)
     expected = np.load(golden_dir / 'midas_small_pipeline.npz')['relative_inverse_depth_every_4']
     pytest.importorskip('openvino', reason='without it auto takes another backend')
-    command = [sys.executable, '-m', 'midas_depth_ros.nodes.depth_node', '--ros-args']
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.depth.node', '--ros-args']
     command += ['-p', f'model:={golden_weights_file}', '-p', 'num_threads:=1']
     with process(command, ros) as node:
         wait_active(ros)

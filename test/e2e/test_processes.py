@@ -19,10 +19,10 @@ from std_msgs.msg import Header
 from weights_server import serving
 
 from midas_depth_ros.depth.weights import MIDAS_SMALL
-from midas_depth_ros.nodes.messages import image_message
+from midas_depth_ros.nodes.ros.messages import image_message
 
 ROOT = Path(__file__).resolve().parents[2]
-DEPTH_NODE = [sys.executable, '-m', 'midas_depth_ros.nodes.depth_node']
+DEPTH_NODE = [sys.executable, '-m', 'midas_depth_ros.nodes.depth.node']
 EMBEDDED = ['--ros-args', '-p', 'model:=embedded']
 
 

@@ -19,7 +19,14 @@ from sensor_msgs.msg import CompressedImage, Image, LaserScan
 
 from .test_processes import process, wait_active
 
-NODES = ('depth_node', 'avoidance_node', 'image_stream', 'synthetic_camera', 'commander_node')
+MODULES = {
+    'depth_node': 'nodes.depth.node',
+    'avoidance_node': 'nodes.avoidance.node',
+    'image_stream': 'nodes.sources.image_stream',
+    'synthetic_camera': 'nodes.sources.synthetic_camera',
+    'commander_node': 'drive.commander_node',
+}
+NODES = tuple(MODULES)
 CORE = NODES[:2]  # the others end by the same code: fewer will do
 VOLLEYS = (
     (signal.SIGINT, signal.SIGTERM),
@@ -30,8 +37,7 @@ VOLLEYS = (
 
 
 def command(name: str, folder) -> list[str]:
-    module = 'drive' if name == 'commander_node' else 'nodes'
-    words = [sys.executable, '-m', f'midas_depth_ros.{module}.{name}', '--ros-args']
+    words = [sys.executable, '-m', f'midas_depth_ros.{MODULES[name]}', '--ros-args']
     if name == 'depth_node':
         words += ['-p', 'model:=embedded', '-p', 'max_rate:=0.0']
     if name == 'image_stream':
@@ -106,8 +112,8 @@ import ctypes, sys, threading
 sys.path.insert(0, {support!r})
 from fakes import BrightnessEstimator
 from midas_depth_ros.nodes import diagnostics
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.ros.spinning import run_node
 
 NATIVE = ctypes.CDLL(None)
 diagnostics.STUCK_S = 3.0

@@ -14,7 +14,7 @@ from films import write_film
 
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.sources import SourceError, UnreadableSource, open_source
-from midas_depth_ros.nodes.playback import Pacer
+from midas_depth_ros.nodes.sources.image_stream import Pacer
 
 IRREGULAR_S = [0.0, 0.033, 0.067, 0.103, 0.139, 0.161, 0.9, 0.91, 1.5, 1.965]
 # Display matrices (ISO/IEC 14496-12) of a phone held in each of four ways, and of a mirror.

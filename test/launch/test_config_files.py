@@ -100,8 +100,8 @@ def test_rviz_window_state_places_the_panels_that_there_are(layout):
 
 def test_rviz_takes_messages_in_the_frame_and_with_the_types_of_depth_node(layout):
     pytest.importorskip('sensor_msgs', reason='the outputs are ROS messages')
-    from midas_depth_ros.nodes.metric_output import OUTPUTS
-    from midas_depth_ros.nodes.settings import DepthNodeSettings
+    from midas_depth_ros.nodes.depth.metric_output import OUTPUTS
+    from midas_depth_ros.options.depth import DepthNodeSettings
 
     settings = DepthNodeSettings()
     options = layout['Visualization Manager']['Global Options']
@@ -121,7 +121,7 @@ def test_rviz_takes_messages_in_the_frame_and_with_the_types_of_depth_node(layou
 
 
 def test_overrides_are_for_the_input_topics_of_the_default_camera(overrides):
-    from midas_depth_ros.nodes.settings import DepthNodeSettings
+    from midas_depth_ros.options.depth import DepthNodeSettings
 
     (camera,) = DepthNodeSettings().cameras
     topics = ('image_raw', 'image_raw/compressed', 'camera_info')
@@ -132,7 +132,7 @@ def test_overrides_reach_every_subscription_of_depth_node(overrides):
     pytest.importorskip('rclpy', reason='QoS profiles are of rclpy')
     from rclpy import qos
 
-    from midas_depth_ros.nodes import quality_of_service as ours
+    from midas_depth_ros.nodes.ros import quality_of_service as ours
 
     policies = {
         'history': qos.HistoryPolicy,
@@ -156,7 +156,7 @@ def test_overrides_reach_every_subscription_of_depth_node(overrides):
 
 def test_example_calibration_is_of_the_lens_that_it_says():
     pytest.importorskip('sensor_msgs', reason='a calibration becomes a CameraInfo')
-    from midas_depth_ros.nodes.camera_calibration import read_calibration
+    from midas_depth_ros.nodes.sources.camera_topics import read_calibration
 
     info = read_calibration(CONFIG / 'camera_calibration_example.yaml')
     assert (info.width, info.height) == (640, 480)
@@ -169,7 +169,7 @@ def test_example_calibration_is_of_the_lens_that_it_says():
 def outputs() -> dict[str, str]:
     """The metric topics of the default camera, and the names of their types."""
     pytest.importorskip('sensor_msgs', reason='the outputs are ROS messages')
-    from midas_depth_ros.nodes.metric_output import OUTPUTS
+    from midas_depth_ros.nodes.depth.metric_output import OUTPUTS
 
     return {f'camera/{name}': kind.__name__ for name, kind in OUTPUTS.items()}
 
@@ -193,7 +193,7 @@ def test_collision_monitor_listens_to_what_depth_node_publishes(monitor):
 
 
 def test_collision_monitor_stops_when_depth_node_falls_silent(monitor):
-    from midas_depth_ros.nodes.settings import DepthNodeSettings
+    from midas_depth_ros.options.depth import DepthNodeSettings
 
     settings = DepthNodeSettings()
     # 0 would mean for ever; two frames may be late.
@@ -207,8 +207,8 @@ def test_collision_monitor_reads_proximity_as_it_is_meant(monitor, distance, fel
     pytest.importorskip('sensor_msgs', reason='a proximity is a Range')
     from std_msgs.msg import Header
 
-    from midas_depth_ros.nodes import metric_messages as messages
-    from midas_depth_ros.nodes.settings import DepthNodeSettings
+    from midas_depth_ros.nodes.ros import messages as messages
+    from midas_depth_ros.options.depth import DepthNodeSettings
 
     settings = DepthNodeSettings()
     limits = settings.scan.range_min, settings.scan.range_max
@@ -249,7 +249,7 @@ def test_costmap_listens_to_what_depth_node_publishes(costmap):
 
 
 def test_costmap_takes_clear_for_clear(costmap):
-    from midas_depth_ros.nodes.settings import DepthNodeSettings
+    from midas_depth_ros.options.depth import DepthNodeSettings
 
     range_max = DepthNodeSettings().scan.range_max
     scan = costmap['scan_layer']['scan']
@@ -271,7 +271,7 @@ def test_costmap_is_not_current_when_depth_node_falls_silent(costmap):
 
 
 def test_costmap_has_the_scan_but_not_the_floor(costmap):
-    from midas_depth_ros.nodes.settings import DepthNodeSettings
+    from midas_depth_ros.options.depth import DepthNodeSettings
 
     lowest = DepthNodeSettings().obstacles.min_height
     layer = costmap['scan_layer']

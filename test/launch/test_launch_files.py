@@ -17,12 +17,12 @@ import yaml
 pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS)')
 
 from midas_depth_ros.geometry import CameraMount, turned_axes
-from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.launch_arguments import ARGUMENTS
-from midas_depth_ros.nodes.mounting import mount_of
-from midas_depth_ros.nodes.parameters import ParameterServer
-from midas_depth_ros.nodes.settings import DepthNodeSettings
-from midas_depth_ros.nodes.stream_settings import ImageStreamSettings, SyntheticCameraSettings
+from midas_depth_ros.nodes.depth.mounting import mount_of
+from midas_depth_ros.nodes.ros.launch_arguments import ARGUMENTS
+from midas_depth_ros.nodes.ros.parameters import ParameterServer
+from midas_depth_ros.options.avoidance import AvoidanceSettings
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.stream import ImageStreamSettings, SyntheticCameraSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPTH_NODE_ARGUMENTS = {'namespace', 'params_file', *ARGUMENTS, 'use_sim_time', 'log_level'}

@@ -13,9 +13,9 @@ pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes 
 
 from ros_helpers import wait_until
 
-from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.parameters import ParameterServer
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.ros.parameters import ParameterServer
+from midas_depth_ros.options.avoidance import AvoidanceSettings
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PARENT = """\
@@ -181,7 +181,7 @@ def test_parameters_of_a_parent_reach_the_driven_robot(ros, launcher, tmp_path):
     before = "SetParameter('max_rate', 2.5), SetParameter('seed', 11),"
     launched = launcher.launch(parent(tmp_path, 'demo', before=before, drive='true'))
     assert settings_of(ros, launched, 'depth_node', DepthNodeSettings).max_rate == 2.5
-    from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
+    from midas_depth_ros.options.stream import SyntheticCameraSettings
 
     camera = settings_of(ros, launched, 'synthetic_camera', SyntheticCameraSettings)
     assert (camera.seed, camera.scene) == (11, 'robot')

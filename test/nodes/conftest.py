@@ -9,7 +9,7 @@ if find_spec('rclpy'):
     from lifecycle_msgs.msg import State
     from ros_helpers import ros  # noqa: F401
 
-    from midas_depth_ros.nodes.depth_node import DepthNode
+    from midas_depth_ros.nodes.depth.node import DepthNode
 
     @pytest.fixture
     def estimator():

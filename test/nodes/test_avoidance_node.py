@@ -24,8 +24,8 @@ from sensor_msgs.msg import LaserScan
 from traffic import Traffic, laser_scan
 
 from midas_depth_ros.avoidance import AvoidanceOptions
-from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
-from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
+from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
+from midas_depth_ros.options.avoidance import AvoidanceSettings
 
 NAN, INF = math.nan, math.inf
 # Patient, where a test is not about time: the machine may be busy.
@@ -272,7 +272,7 @@ def test_two_topics_in_one_are_refused_at_the_start(ros, remaps):
 
 
 def test_as_a_process_it_ends_with_1_where_it_would_hear_itself(ros):
-    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance_node', '--ros-args']
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance.node', '--ros-args']
     result = subprocess.run(
         [*command, '-r', 'cmd_vel_in:=cmd_vel'],
         env={**ros.environment, 'PYTHONPATH': os.pathsep.join(sys.path)},
@@ -671,7 +671,7 @@ def test_the_node_leaves_with_a_zero(ros, start):
 
 def process(ros: Ros, parameters: dict[str, Any] = PATIENT) -> subprocess.Popen[str]:
     """A real avoidance_node."""
-    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance_node', '--ros-args']
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance.node', '--ros-args']
     for name, value in parameters.items():
         command += ['-p', f'{name}:={value}']
     return subprocess.Popen(

@@ -12,9 +12,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from midas_depth_ros import cli
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.nodes import camera_output, depth_node, metric_output
-from midas_depth_ros.nodes.bag_writer import canonical, offered, ros_types
-from midas_depth_ros.nodes.depth_node import DepthNode
+from midas_depth_ros.nodes.bag.writer import canonical, offered, ros_types
+from midas_depth_ros.nodes.depth import camera_output, metric_output
+from midas_depth_ros.nodes.depth import node as depth_node
+from midas_depth_ros.nodes.depth.node import DepthNode
 
 from .test_metric_topics import MOUNT, box, scene_depth
 

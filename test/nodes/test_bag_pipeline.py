@@ -18,11 +18,11 @@ from sensor_msgs.msg import Imu
 from midas_depth_ros.geometry import CameraMount
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
-from midas_depth_ros.nodes.bag_pipeline import OUTPUTS, BagPipeline
-from midas_depth_ros.nodes.bag_writer import offered
-from midas_depth_ros.nodes.declarations import build
-from midas_depth_ros.nodes.quality_of_service import REPLAY_OUTPUT
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.bag.pipeline import OUTPUTS, BagPipeline
+from midas_depth_ros.nodes.bag.writer import offered
+from midas_depth_ros.nodes.ros.quality_of_service import REPLAY_OUTPUT
+from midas_depth_ros.options.declarations import build
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 from .test_metric_topics import MOUNT, POSE, box, scene_depth
 from .test_tf_mount import Buffer, TransformException, quaternion

@@ -20,9 +20,9 @@ from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import Image
 
 from midas_depth_ros.images.sources.bag_messages import BagMessages
-from midas_depth_ros.nodes.bag_writer import bag_writer, canonical, ros_types
-from midas_depth_ros.nodes.offline_node import OfflinePublisher
-from midas_depth_ros.nodes.quality_of_service import REPLAY_OUTPUT
+from midas_depth_ros.nodes.bag.pipeline import OfflinePublisher
+from midas_depth_ros.nodes.bag.writer import bag_writer, canonical, ros_types
+from midas_depth_ros.nodes.ros.quality_of_service import REPLAY_OUTPUT
 
 COUNT = 30
 STORE = ros_types()[0]

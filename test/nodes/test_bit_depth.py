@@ -17,11 +17,11 @@ from sensor_msgs.msg import CompressedImage, Image
 from midas_depth_ros import cli
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.images import decode_compressed
-from midas_depth_ros.nodes import depth_node
-from midas_depth_ros.nodes.bag_writer import canonical, ros_types
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.image_stream import ImageStream
-from midas_depth_ros.nodes.messages import image_message
+from midas_depth_ros.nodes.bag.writer import canonical, ros_types
+from midas_depth_ros.nodes.depth import node as depth_node
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.sources.image_stream import ImageStream
 
 ENCODINGS = ('mono16', 'rgb16', 'bgra16', 'bayer_rggb16', 'bayer_gbrg16')
 # Brightness of grey pictures comes through a mosaic as it is.

@@ -36,11 +36,11 @@ from sensor_msgs.msg import (
     Range,
 )
 
-from midas_depth_ros.nodes import boundary
-from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
-from midas_depth_ros.nodes.quality_of_service import make_subscription
-from midas_depth_ros.nodes.serialised import Unreadable, deserialised
-from midas_depth_ros.nodes.synthetic_camera import SyntheticCamera
+from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
+from midas_depth_ros.nodes.ros import boundary
+from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
+from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
+from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
 
 MESSAGES = (
     Image(encoding='rgb8', data=[1] * 30),
@@ -277,7 +277,9 @@ def test_only_what_rclpy_raises_by_itself_comes_from_outside():
     assert boundary.is_from_outside(raised('rclpy.time_source'))
     assert boundary.is_from_outside(raised('enum', 'rclpy.parameter'))
     assert boundary.is_from_outside(raised('sensor_msgs.msg._image', 'rclpy.executors'))
-    assert not boundary.is_from_outside(raised('midas_depth_ros.nodes.worker', 'rclpy.executors'))
+    assert not boundary.is_from_outside(
+        raised('midas_depth_ros.nodes.depth.worker', 'rclpy.executors')
+    )
     assert not boundary.is_from_outside(raised('numpy', 'rclpy.executors'))
     assert not boundary.is_from_outside(raised('rclpy.executors', '__main__'))
     with pytest.raises(RuntimeError) as caught:

@@ -13,7 +13,7 @@ import yaml
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images.sources import Frame
-from midas_depth_ros.nodes.camera_calibration import (
+from midas_depth_ros.nodes.sources.camera_topics import (
     Calibration,
     CalibrationError,
     info_of_model,

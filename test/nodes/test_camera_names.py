@@ -8,8 +8,8 @@ import sys
 import pytest
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
-from midas_depth_ros.nodes import camera_output, metric_output
-from midas_depth_ros.nodes.settings import (
+from midas_depth_ros.nodes.depth import camera_output, metric_output
+from midas_depth_ros.options.depth import (
     BELOW_A_CAMERA,
     LONGEST_CAMERA_NAME,
     MOST_CAMERAS,
@@ -63,7 +63,7 @@ def test_no_output_is_below_a_camera_but_those_that_are_kept_free():
 
 @pytest.mark.parametrize('names', ['["' + 'a' * 300 + '"]', '["a", "a"]', '["a/"]'])
 def test_a_node_with_such_a_camera_ends_in_a_line(names):
-    command = [sys.executable, '-m', 'midas_depth_ros.nodes.depth_node', '--ros-args']
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.depth.node', '--ros-args']
     done = subprocess.run(
         [*command, '-p', f'cameras:={names}', '-p', 'model:=embedded'],
         capture_output=True, text=True, timeout=100, check=False,

@@ -34,10 +34,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from midas_depth_ros.images.compressed import NO_END_MARKER
-from midas_depth_ros.nodes import quality_of_service
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.messages import image_message, jpeg_message
-from midas_depth_ros.nodes.worker import Worker
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.depth.worker import Worker
+from midas_depth_ros.nodes.ros import quality_of_service
+from midas_depth_ros.nodes.ros.messages import image_message, jpeg_message
 
 # --- what goes in comes out -------------------------------------------------------------------
 

@@ -10,15 +10,15 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from midas_depth_ros.avoidance import Decision, State
 from midas_depth_ros.geometry import MetricDepth
-from midas_depth_ros.nodes.avoidance_report import Input, avoidance_status
-from midas_depth_ros.nodes.diagnostics import (
+from midas_depth_ros.nodes.avoidance.frames import Input, avoidance_status
+from midas_depth_ros.nodes.depth.metric_output import scale_words
+from midas_depth_ros.nodes.depth.reporting import (
     CameraReport,
     ModelReport,
     camera_status,
     model_status,
 )
-from midas_depth_ros.nodes.metric_output import scale_words
-from midas_depth_ros.nodes.statistics import CameraStatistics
+from midas_depth_ros.nodes.depth.statistics import CameraStatistics
 
 CAMERA = CameraReport(
     node='depth_node',

@@ -22,9 +22,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from midas_depth_ros.images import decode_compressed, decode_image
 from midas_depth_ros.images.sources import SourceLost
 from midas_depth_ros.images.sources.pictures import PictureFiles
-from midas_depth_ros.nodes import image_stream
-from midas_depth_ros.nodes.image_stream import ImageStream
-from midas_depth_ros.nodes.messages import stamp_ns
+from midas_depth_ros.nodes.ros.messages import stamp_ns
+from midas_depth_ros.nodes.sources import image_stream
+from midas_depth_ros.nodes.sources.image_stream import ImageStream
 
 FAST = 50.0
 
@@ -275,7 +275,7 @@ def test_without_calibration_there_is_no_camera_info_topic(ros: Ros, folder: Pat
 def test_nothing_is_converted_for_nobody(
     ros: Ros, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from midas_depth_ros.nodes import camera_topics
+    from midas_depth_ros.nodes.sources import camera_topics
 
     def must_not(*args: Any) -> None:
         raise AssertionError('nobody subscribes to this')
@@ -401,7 +401,7 @@ def test_what_the_node_says_does_not_move_the_cursor(tmp_path: Path) -> None:
     odd.mkdir()
     (odd / 'x\x1b[2J.png').write_bytes(b'none')
     for source in (odd, odd / 'gone\x1b[2J'):
-        command = [sys.executable, '-m', 'midas_depth_ros.nodes.image_stream', '--ros-args']
+        command = [sys.executable, '-m', 'midas_depth_ros.nodes.sources.image_stream', '--ros-args']
         done = subprocess.run(
             [*command, '-p', f'source:={json.dumps(str(source))}'],
             capture_output=True, timeout=60, check=False,

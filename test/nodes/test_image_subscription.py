@@ -9,8 +9,8 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from midas_depth_ros.images import ImageError
-from midas_depth_ros.nodes.image_subscription import ImageSubscription
-from midas_depth_ros.nodes.messages import jpeg_message
+from midas_depth_ros.nodes.depth.camera_input import ImageSubscription
+from midas_depth_ros.nodes.ros.messages import jpeg_message
 
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -76,7 +76,7 @@ def test_rclpys_own_serialisation_is_read(ros, kind, make):
 
 
 def test_another_representation_is_deserialised_by_rclpy(ros, heard, monkeypatch):
-    monkeypatch.setattr('midas_depth_ros.nodes.image_subscription.is_plain_cdr', lambda _: False)
+    monkeypatch.setattr('midas_depth_ros.nodes.depth.camera_input.is_plain_cdr', lambda _: False)
     heard.images._take(bytes(serialize_message(image(3))), 0)
     assert isinstance(heard.messages[0][0], Image)
 

@@ -17,12 +17,11 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_helpers import ROSOUT, Ros
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, Range
 
-from midas_depth_ros.nodes import quality_of_service as qos
-from midas_depth_ros.nodes.camera_input import CameraInput
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.messages import image_message
-from midas_depth_ros.nodes.metric_messages import camera_info_message
-from midas_depth_ros.nodes.reference_input import ReferenceInput
+from midas_depth_ros.nodes.depth.camera_input import CameraInput
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.depth.reference_input import ReferenceInput
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
 
 from .test_metric_topics import MOUNT, PICTURE, RGB, box, scene_depth
 
@@ -272,9 +271,9 @@ class Listener:
 
 
 def test_a_camera_info_that_cannot_be_right_is_said_once_until_it_is_right(monkeypatch):
-    from midas_depth_ros.nodes import camera_input
-    from midas_depth_ros.nodes.settings import DepthNodeSettings
-    from midas_depth_ros.nodes.statistics import CameraStatistics
+    from midas_depth_ros.nodes.depth import camera_input
+    from midas_depth_ros.nodes.depth.statistics import CameraStatistics
+    from midas_depth_ros.options.depth import DepthNodeSettings
 
     monkeypatch.setattr(camera_input, 'FAULT_LOG_PERIOD_S', 0.0)
     node = Listener()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from midas_depth_ros.nodes.log_bridge import PACKAGE_LOGGER, forward_logging
+from midas_depth_ros.nodes.ros.spinning import PACKAGE_LOGGER, forward_logging
 
 
 def test_a_record_that_rclpy_would_raise_on_is_said(ros, capfd):

@@ -15,7 +15,7 @@ from known_scenes import CARTON, CRATE, FLOORS, box, jpeg, order_kept, scene_of,
 from sensor_msgs.msg import CompressedImage, Image
 
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.nodes.messages import image_message, jpeg_message
+from midas_depth_ros.nodes.ros.messages import image_message, jpeg_message
 
 APPROACH_M = (3.2, 2.2, 1.5, 1.05)
 

@@ -18,7 +18,7 @@ MOST_OBJECTS = 4000
 FAULTS = """
 import resource, sys
 import numpy as np
-from midas_depth_ros.nodes.memory import keep_freed_memory
+from midas_depth_ros.nodes.depth.worker import keep_freed_memory
 kept = keep_freed_memory() if sys.argv[1] == 'keep' else True
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def pictures():
@@ -36,7 +36,7 @@ print(kept, faults() - before)
 MAPPED = """
 import mmap, re, sys
 from pathlib import Path
-from midas_depth_ros.nodes.memory import leave_mapped_files
+from midas_depth_ros.nodes.depth.worker import leave_mapped_files
 path = sys.argv[1]
 with open(path, 'rb') as file:
     mapped = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)

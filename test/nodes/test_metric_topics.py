@@ -14,9 +14,8 @@ from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2, Rang
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.geometry import CameraModel, closeness
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.messages import image_message
-from midas_depth_ros.nodes.metric_messages import camera_info_message, cloud_array
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.ros.messages import camera_info_message, cloud_array, image_message
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
 
 HEIGHT_M, PITCH_RAD = 0.3, 0.1

@@ -11,10 +11,16 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Imu
 
 from midas_depth_ros.geometry import CameraMount, Refusal
-from midas_depth_ros.nodes.declarations import build
-from midas_depth_ros.nodes.mounting import Attitude, Attitudes, Mounting, mount_of, shared_frame
-from midas_depth_ros.nodes.offline_node import OfflineNode
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.bag.pipeline import OfflineNode
+from midas_depth_ros.nodes.depth.mounting import (
+    Attitude,
+    Attitudes,
+    Mounting,
+    mount_of,
+    shared_frame,
+)
+from midas_depth_ros.options.declarations import build
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 SECOND = 1_000_000_000
 HEIGHT = {'camera_height': 0.3, 'camera_pitch': 0.1}

@@ -14,16 +14,18 @@ from click.testing import CliRunner
 
 from midas_depth_ros import cli
 from midas_depth_ros.depth import weights
-from midas_depth_ros.nodes import spinning
-from midas_depth_ros.nodes.node_help import every_spec
+from midas_depth_ros.nodes.ros import spinning
+from midas_depth_ros.nodes.ros.parameters import every_spec
 from midas_depth_ros.web.command import dashboard
 
 ROOT = Path(__file__).parents[2]
 # Executables, what is no node apart; `midas_depth` and `dashboard` are click's.
 ENTRIES = re.findall(r"'(\w+) = midas_depth_ros[\w.]+:", (ROOT / 'setup.py').read_text('utf-8'))
 NODES = {
-    name: f'midas_depth_ros.nodes.{name}'
-    for name in ('avoidance_node', 'depth_node', 'image_stream', 'synthetic_camera')
+    'avoidance_node': 'midas_depth_ros.nodes.avoidance.node',
+    'depth_node': 'midas_depth_ros.nodes.depth.node',
+    'image_stream': 'midas_depth_ros.nodes.sources.image_stream',
+    'synthetic_camera': 'midas_depth_ros.nodes.sources.synthetic_camera',
 }
 NODES |= {name: f'midas_depth_ros.drive.{name}' for name in ('commander_node', 'exact_depth_node')}
 

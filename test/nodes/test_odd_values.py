@@ -23,13 +23,13 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 from std_msgs.msg import Header
 
-from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.declarations import build, conflict_of, specs, specs_for
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.image_stream import ImageStream
-from midas_depth_ros.nodes.messages import image_message
-from midas_depth_ros.nodes.settings import DepthNodeSettings
-from midas_depth_ros.nodes.stream_settings import ImageStreamSettings, SyntheticCameraSettings
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.sources.image_stream import ImageStream
+from midas_depth_ros.options.avoidance import AvoidanceSettings
+from midas_depth_ros.options.declarations import build, conflict_of, specs, specs_for
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.stream import ImageStreamSettings, SyntheticCameraSettings
 
 from .test_metric_topics import MOUNT, PICTURE, RGB, box, camera_info_message, scene_depth
 

@@ -9,9 +9,9 @@ from fakes import SceneEstimator
 
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.bag_messages import Recorded
-from midas_depth_ros.nodes.bag_pipeline import BagPipeline
-from midas_depth_ros.nodes.declarations import build, conflict_of, specs_for
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.bag.pipeline import BagPipeline
+from midas_depth_ros.options.declarations import build, conflict_of, specs_for
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 from .test_metric_topics import MOUNT, box, scene_depth
 

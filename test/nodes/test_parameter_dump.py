@@ -19,10 +19,10 @@ from rcl_interfaces.msg import Parameter, ParameterType
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 
 from midas_depth_ros.drive.commander_node import CommanderNode
-from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.image_stream import ImageStream
-from midas_depth_ros.nodes.synthetic_camera import SyntheticCamera
+from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.sources.image_stream import ImageStream
+from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
 
 pytestmark = pytest.mark.skipif(
     not hasattr(rclpy.parameter, 'parameter_dict_from_yaml_file'),

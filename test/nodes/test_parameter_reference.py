@@ -7,11 +7,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from midas_depth_ros.nodes import parameter_reference as reference
-from midas_depth_ros.nodes.avoidance_settings import AvoidanceSettings
-from midas_depth_ros.nodes.declarations import Spec, build, parameter, specs
-from midas_depth_ros.nodes.parameters import ParameterServer
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.ros.parameters import ParameterServer
+from midas_depth_ros.options import reference as reference
+from midas_depth_ros.options.avoidance import AvoidanceSettings
+from midas_depth_ros.options.declarations import Spec, build, parameter, specs
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 ROOT = Path(__file__).parents[2]
 DEPTH_NODE = reference.NODES[0]

@@ -13,18 +13,18 @@ import pytest
 import rclpy.node
 from fakes import BrightnessEstimator
 
-from midas_depth_ros.nodes import parameters
-from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
-from midas_depth_ros.nodes.declarations import parameter, specs
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.image_stream import ImageStream
-from midas_depth_ros.nodes.mounting import mount_of
-from midas_depth_ros.nodes.parameters import ParameterServer
-from midas_depth_ros.nodes.settings import DepthNodeSettings, HeatmapParameters, MountParameters
-from midas_depth_ros.nodes.synthetic_camera import SyntheticCamera
+from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
+from midas_depth_ros.nodes.depth.mounting import mount_of
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.ros import parameters
+from midas_depth_ros.nodes.ros.parameters import ParameterServer
+from midas_depth_ros.nodes.sources.image_stream import ImageStream
+from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
+from midas_depth_ros.options.declarations import parameter, specs
+from midas_depth_ros.options.depth import DepthNodeSettings, HeatmapParameters, MountParameters
 from midas_depth_ros.views import HeatmapOptions
 
-NODES = Path(parameters.__file__).parent
+NODES = Path(parameters.__file__).parents[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,12 +131,12 @@ def test_heatmap_parameters_are_the_options_of_the_views():
 
 
 def test_every_parameter_of_the_depth_node_is_read_by_somebody():
-    source = ''.join(path.read_text() for path in NODES.glob('*.py') if path.name != 'settings.py')
+    source = ''.join(path.read_text() for path in NODES.rglob('*.py'))
     by_camera = {field.name for field in dataclasses.fields(MountParameters)}
     for field in dataclasses.fields(DepthNodeSettings):
         if field.name not in by_camera:
             assert re.search(rf'settings(\(\))?\.{field.name}\b', source), field.name
-    mounting = (NODES / 'mounting.py').read_text()
+    mounting = (NODES / 'depth' / 'mounting.py').read_text()
     for name in by_camera:
         assert re.search(rf'(mount|self\._camera\)|, name\)|camera\))\.{name}\b', mounting), name
 

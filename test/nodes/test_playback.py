@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from midas_depth_ros.nodes.playback import ClockTrack, Pacer, Thinner
+from midas_depth_ros.nodes.sources.image_stream import ClockTrack, Pacer, Thinner
 
 MS = 1_000_000
 

@@ -13,10 +13,10 @@ from scans import fields
 from sensor_msgs.msg import LaserScan, PointCloud2, Range
 
 from midas_depth_ros.geometry import CameraModel, CameraMount, ReferencePoints, Refusal
-from midas_depth_ros.nodes.metric_messages import cloud_message
-from midas_depth_ros.nodes.reference_input import MOST_POINTS, ReferenceInput
-from midas_depth_ros.nodes.serialised import Unreadable, deserialised
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.depth.reference_input import MOST_POINTS, ReferenceInput
+from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
+from midas_depth_ros.nodes.ros.messages import cloud_message
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 CAMERA = CameraModel.from_field_of_view(64, 48, 1.5)
 MOUNT = CameraMount(0.3, 0.1)

@@ -23,14 +23,13 @@ from midas_depth_ros.geometry import (
     turned_points,
 )
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
-from midas_depth_ros.nodes.bag_pipeline import OUTPUTS, BagPipeline
-from midas_depth_ros.nodes.camera_calibration import info_of_model
-from midas_depth_ros.nodes.declarations import build, specs_of
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.messages import image_message
-from midas_depth_ros.nodes.metric_messages import cloud_array
-from midas_depth_ros.nodes.mounting import mount_of
-from midas_depth_ros.nodes.settings import ROLLED, DepthNodeSettings
+from midas_depth_ros.nodes.bag.pipeline import OUTPUTS, BagPipeline
+from midas_depth_ros.nodes.depth.mounting import mount_of
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.ros.messages import cloud_array, image_message
+from midas_depth_ros.nodes.sources.camera_topics import info_of_model
+from midas_depth_ros.options.declarations import build, specs_of
+from midas_depth_ros.options.depth import ROLLED, DepthNodeSettings
 from midas_depth_ros.sim.packing import packed
 
 from .test_bag_pipeline import CAMERA, Listener

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from midas_depth_ros.nodes.scheduling import (
+from midas_depth_ros.nodes.depth.scheduling import (
     NANOSECONDS,
     Frame,
     FrameExchange,

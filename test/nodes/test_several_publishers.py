@@ -16,10 +16,10 @@ from geometry_msgs.msg import Quaternion, Vector3Stamped
 from lifecycle_msgs.msg import State
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, Range
 
-from midas_depth_ros.nodes.camera_input import Infos
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.messages import image_message
-from midas_depth_ros.nodes.stamps import GONE_S, SURE_S, TURNS_S, Senders
+from midas_depth_ros.nodes.depth.camera_input import Infos
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.ros.stamps import GONE_S, SURE_S, TURNS_S, Senders
 
 from .test_metric_topics import BOX_M, MOUNT, PICTURE, RGB, box, diagnostics, scene_depth
 from .test_metric_topics import camera_info_message as info_message
@@ -216,7 +216,7 @@ def test_a_camera_that_was_killed_measures_again_when_it_is_started_anew(ros, tm
     """Though the middleware goes on listing the dead one for a while."""
     cameras = Cameras(ros, use_sim_time=False)
     cv2.imwrite(str(tmp_path / 'still.png'), RGB)
-    command = [sys.executable, '-m', 'midas_depth_ros.nodes.image_stream', '--ros-args']
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.sources.image_stream', '--ros-args']
     given = {'source': tmp_path / 'still.png', 'loop': 'true', 'rate': 30.0, 'horizontal_fov': 1.2}
     for name, value in given.items():
         command += ['-p', f'{name}:={value}']

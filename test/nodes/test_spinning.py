@@ -22,7 +22,7 @@ PRELUDE = """
 import os, signal, sys, time
 import rclpy
 from rclpy.node import Node
-from midas_depth_ros.nodes.spinning import run_node
+from midas_depth_ros.nodes.ros.spinning import run_node
 
 def say(text):
     print(text, flush=True)
@@ -174,7 +174,7 @@ def test_a_fault_of_the_program_is_not_hidden(start) -> None:
     ],
 )
 def test_what_is_wrong_is_one_line_and_exit_code_1(start, arguments: list[str], named: str) -> None:
-    program = start('-m', 'midas_depth_ros.nodes.image_stream', '--ros-args', *arguments)
+    program = start('-m', 'midas_depth_ros.nodes.sources.image_stream', '--ros-args', *arguments)
     assert program.end() == 1
     fatal = [line for line in program.text.splitlines() if line.startswith('[FATAL]')]
     assert len(fatal) == 1
@@ -187,7 +187,7 @@ def test_image_stream_ends_on_a_signal(
     start, tmp_path: Path, number: signal.Signals, one_picture: Path
 ) -> None:
     arguments = ['--ros-args', '-p', f'source:={one_picture}', '-p', 'loop:=true']
-    program = start('-m', 'midas_depth_ros.nodes.image_stream', *arguments)
+    program = start('-m', 'midas_depth_ros.nodes.sources.image_stream', *arguments)
     program.read_until('/camera/image_raw')
     assert program.end(number) == 0
     assert 'Traceback' not in program.text
@@ -196,14 +196,18 @@ def test_image_stream_ends_on_a_signal(
 
 def test_image_stream_ends_with_its_source(start, one_picture: Path) -> None:
     program = start(
-        '-m', 'midas_depth_ros.nodes.image_stream', '--ros-args', '-p', f'source:={one_picture}'
+        '-m',
+        'midas_depth_ros.nodes.sources.image_stream',
+        '--ros-args',
+        '-p',
+        f'source:={one_picture}',
     )
     assert program.end() == 0
     assert 'has ended: 1 published' in program.text
 
 
 def test_synthetic_camera_ends_on_a_signal(start, domain: int) -> None:
-    program = start('-m', 'midas_depth_ros.nodes.synthetic_camera')
+    program = start('-m', 'midas_depth_ros.nodes.sources.synthetic_camera')
     program.read_until('/camera/image_raw')
     assert program.end(signal.SIGINT) == 0
     assert 'Traceback' not in program.text
@@ -459,7 +463,7 @@ def test_a_signal_in_the_handler_of_another_is_not_raised_there(start) -> None:
     """Python may be at a native call in it, which makes a SystemError of that."""
     body = """
 import traceback
-from midas_depth_ros.nodes.stop_signals import StopSignals
+from midas_depth_ros.nodes.ros.spinning import StopSignals
 
 sent = []
 

@@ -12,11 +12,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images import decode_compressed, decode_image
-from midas_depth_ros.nodes import synthetic_camera
-from midas_depth_ros.nodes.camera_topics import CameraTopics
-from midas_depth_ros.nodes.messages import stamp_ns
-from midas_depth_ros.nodes.stream_settings import SyntheticCameraSettings
-from midas_depth_ros.nodes.synthetic_camera import SyntheticCamera, picture_at
+from midas_depth_ros.nodes.ros.messages import stamp_ns
+from midas_depth_ros.nodes.sources import synthetic_camera
+from midas_depth_ros.nodes.sources.camera_topics import CameraTopics
+from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera, picture_at
+from midas_depth_ros.options.stream import SyntheticCameraSettings
 from midas_depth_ros.sim import moving_scene
 
 SMALL = {'width': 96, 'height': 64, 'rate': 20.0}

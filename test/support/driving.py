@@ -11,7 +11,7 @@ from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from midas_depth_ros.nodes.messages import image_message
+from midas_depth_ros.nodes.ros.messages import image_message
 
 DEPTH = 'camera/relative_inverse_depth/image'
 HEATMAP = 'camera/heatmap/image'

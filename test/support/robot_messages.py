@@ -14,7 +14,7 @@ from geometry_msgs.msg import Point, PointStamped, Vector3, Vector3Stamped
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
-from midas_depth_ros.nodes.messages import image_message, jpeg_message
+from midas_depth_ros.nodes.ros.messages import image_message, jpeg_message
 
 NODE = '/depth_node'
 # Every representation identifier of OMG DDS-XTypes 7.6.3.1.2 and some that are none.

@@ -29,7 +29,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from midas_depth_ros.demo.environment import free_domain
-from midas_depth_ros.nodes.boundary import faults_of
+from midas_depth_ros.nodes.ros.boundary import faults_of
 
 with warnings.catch_warnings():
     # The message library's parser imports what Python 3.11 deprecates, at the first message.

@@ -10,8 +10,8 @@ from midas_depth_ros.views.errors import OptionError, ViewError
 
 def test_options_are_the_parameters_of_the_node():
     pytest.importorskip('rclpy', reason='the parameters of the node need rclpy')
-    from midas_depth_ros.nodes.declarations import specs
-    from midas_depth_ros.nodes.heatmap_settings import HeatmapParameters
+    from midas_depth_ros.options.declarations import specs
+    from midas_depth_ros.options.heatmap import HeatmapParameters
 
     assert dataclasses.asdict(HeatmapOptions()) == dataclasses.asdict(HeatmapParameters())
     declared = {spec.name: spec for spec in specs(HeatmapParameters)}

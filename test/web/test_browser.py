@@ -62,8 +62,8 @@ def start(world, tmp_path_factory):
 def robot(start):
     """A camera, a depth node and a dashboard; `robot['node']` may be replaced."""
     started = {
-        'camera': start('nodes.synthetic_camera', *CAMERA),
-        'node': start('nodes.depth_node', *NODE),
+        'camera': start('nodes.sources.synthetic_camera', *CAMERA),
+        'node': start('nodes.depth.node', *NODE),
         'dashboard': start('web', '--port', '0', '--model', 'embedded', '--root-path', BELOW),
     }
     started['address'] = started['dashboard'].said(r'http://\S+')[0]
@@ -376,7 +376,7 @@ def test_a_depth_node_that_goes_and_comes_back_is_shown_again(open_page, robot, 
     heatmap = page.locator('figure', has=page.locator('canvas[data-stream="camera/heatmap"]'))
     heatmap.locator('.over', has_text='no new picture').wait_for()
     assert '?' in page.locator('.bars').first.inner_text()  # what was near is not known any more
-    robot['node'] = start('nodes.depth_node', *NODE)
+    robot['node'] = start('nodes.depth.node', *NODE)
     page.locator('#live-notice').wait_for(state='hidden')
     wait_frames(page, 'camera/heatmap', frames(page, 'camera/heatmap') + 3)
     page.get_by_label('Camera overlay', exact=True).wait_for()

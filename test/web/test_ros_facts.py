@@ -246,8 +246,8 @@ def test_a_parameter_that_nobody_declared_is_told_without_a_default():
 
 
 def test_every_control_is_a_live_parameter_of_depth_node():
-    from midas_depth_ros.nodes.parameters import specs
-    from midas_depth_ros.nodes.settings import DepthNodeSettings
+    from midas_depth_ros.nodes.ros.parameters import specs
+    from midas_depth_ros.options.depth import DepthNodeSettings
 
     live = {spec.name for spec in specs(DepthNodeSettings) if spec.live}
     assert {control.name for control in CONTROLS} <= live

@@ -15,11 +15,11 @@ from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 from starlette.testclient import TestClient
 
 from midas_depth_ros.geometry import turned
-from midas_depth_ros.nodes.declarations import specs_for
-from midas_depth_ros.nodes.depth_node import DepthNode
-from midas_depth_ros.nodes.messages import image_message, jpeg_message
-from midas_depth_ros.nodes.parameter_files import read_parameters
-from midas_depth_ros.nodes.settings import DepthNodeSettings
+from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.ros.messages import image_message, jpeg_message
+from midas_depth_ros.options.declarations import specs_for
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.parameter_files import read_parameters
 from midas_depth_ros.web import ros_node
 from midas_depth_ros.web.app import Dashboard
 from midas_depth_ros.web.errors import Refused

@@ -75,8 +75,8 @@ def start(world, tmp_path_factory):
 def robot(start):
     """A camera, a depth node that knows metres and a dashboard; parts may be replaced."""
     started = {
-        'camera': start('nodes.synthetic_camera', *CAMERA),
-        'node': start('nodes.depth_node', *NODE),
+        'camera': start('nodes.sources.synthetic_camera', *CAMERA),
+        'node': start('nodes.depth.node', *NODE),
         'dashboard': start('web', *DASHBOARD, '0'),
     }
     started['address'] = started['dashboard'].said(r'http://\S+')[0]
@@ -139,7 +139,7 @@ def test_a_node_that_is_killed_is_not_known_any_more(open_page, robot, start):
     robot['node'].process.kill()
     wait_seen(page, CLEARED_BUT_PICTURE)
     page.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
-    robot['node'] = start('nodes.depth_node', *NODE)
+    robot['node'] = start('nodes.depth.node', *NODE)
     wait_seen(page, LIVE)
 
 

@@ -193,7 +193,7 @@ class _Builder:
 
 SUFFIX = '.npz'
 MOST_BYTES = 16 << 20  # of an archive, packed or not: as float64 its numbers take 13.8 MB
-ASSET = Path(__file__).resolve().parents[1] / 'assets' / 'embedded.npz'
+ASSET = Path(__file__).resolve().parents[2] / 'assets' / 'embedded.npz'
 EMBEDDED_WEIGHTS = WeightsFile(
     name=ASSET.name,
     url='',  # it comes with the package

@@ -22,13 +22,13 @@ from midas_depth_ros.images.compressed import checked, decode_compressed
 from midas_depth_ros.images.containers import container_of, orientation
 from midas_depth_ros.images.decode import MAX_PIXELS, decode_image
 from midas_depth_ros.images.errors import ImageError, UnreadableFile, UnreadableSource, printable
-from midas_depth_ros.images.files import check_file, is_folder, read_file
 from midas_depth_ros.images.sources.file_formats import (
     FILE_FORMATS,
     format_of,
     heif_picture,
     is_heif,
 )
+from midas_depth_ros.options.files import check_file, is_folder, read_file
 
 Warn = Callable[[str], None]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from midas_depth_ros.images.errors import UnreadableSource, printable, shown
-from midas_depth_ros.images.files import check_file, open_file
+from midas_depth_ros.options.files import check_file, open_file
 
 # Of one chunk, unpacked, and of one message: more than two of the largest pictures there are.
 MOST_BYTES = 256 << 20

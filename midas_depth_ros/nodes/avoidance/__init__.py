@@ -1,0 +1,1 @@
+"""avoidance_node: between a robot's commands and its wheels."""

@@ -1,0 +1,398 @@
+"""avoidance_node: cmd_vel_in and a scan or closeness in; a cmd_vel that stops before obstacles out.
+
+The ROS shell around `control.Avoidance`: callbacks keep the newest message, a timer of the node's
+clock (a simulated one, if so set) decides and sends. No certified safety device.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import math
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from sensor_msgs.msg import LaserScan
+from std_msgs.msg import Header
+
+from midas_depth_ros.avoidance import (
+    Avoidance,
+    BadScan,
+    Decision,
+    EchoWatch,
+    Moment,
+    ScanView,
+    State,
+    read_scan,
+)
+from midas_depth_ros.nodes.avoidance.frames import (
+    LEVELS,
+    Input,
+    Placed,
+    ScanFrames,
+    avoidance_status,
+    sentence,
+)
+from midas_depth_ros.nodes.depth.scheduling import NANOSECONDS
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import stamp_ns
+from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
+from midas_depth_ros.nodes.ros.spinning import run_node
+from midas_depth_ros.options.avoidance import AvoidanceSettings
+
+NEWEST = qos.NEWEST_IMAGE  # what holds for pictures holds for commands and scans
+FAULT_LOG_PERIOD_S = 5.0
+CLOCK_CHECK_S = 0.2
+# The last zeros: so many, so far apart, for best effort subscribers, who confirm nothing.
+LAST_ZEROS, LINGER_S = 3, 0.05
+ACKNOWLEDGE_S = 0.5
+CLOCK_TIMEOUT_S = 1.0  # so long, by the wall clock, a simulated clock may stand still
+# After the process stood still for so long, what is taken for so long was waiting meanwhile.
+STALL_S, BACKLOG_S = 0.45, 0.2
+WAITING_PARTNERS = 4
+SAME_ANGLE = 1e-6
+# What to do about publishers of another type, and who drives, by topic and type.
+OTHER_KIND = {
+    qos.type_name(TwistStamped): 'set stamped to true',
+    qos.type_name(Twist): 'set stamped to false',
+}
+REMEDIES = {'cmd_vel_in': OTHER_KIND, 'cmd_vel': OTHER_KIND}
+NO_DECISION = Decision(0.0, 0.0, State.NO_CLOCK, 'no time yet', 'none', silent=True)
+
+
+class AvoidanceNode(Node):
+    """Stands between who commands the robot and the robot."""
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('avoidance_node', **node_options)
+        try:
+            self._set_up()
+        except ValueError:
+            super().destroy_node()
+            raise
+
+    def _set_up(self) -> None:
+        self._parameter_server = ParameterServer(self, AvoidanceSettings)
+        settings = self._settings = self._parameter_server.current
+        self._avoidance = Avoidance(settings.options())
+        self._frames = ScanFrames(self, settings.base_frame)
+        self._echo = EchoWatch()
+        self._ending = False
+        self._decision = NO_DECISION
+        self._said: State | None = None
+        self._kind = TwistStamped if settings.stamped else Twist
+        self._frame_id = ''
+        self._ticked_s = self._alive_s = time.monotonic()
+        self._backlog_until_s = -math.inf
+        self._inputs: dict[str, Input] = {}
+        self._reasons_said: dict[str, tuple[str, ...]] = {}
+        self._subscriptions_by_name: dict[str, Any] = {}
+        # The newest scan and its place, while its seen_free is not there.
+        self._alone: tuple[LaserScan, Placed] | None = None
+        self._partners: collections.deque[LaserScan] = collections.deque(maxlen=WAITING_PARTNERS)
+        self._velocity = qos.make_publisher(self, self._kind, 'cmd_vel')
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._listen('cmd_vel_in', self._kind, self._on_command)
+        if settings.source != 'closeness':
+            self._listen('scan', LaserScan, self._on_scan)
+            self._listen('seen_free', LaserScan, self._on_seen_free)
+        if settings.source != 'scan':
+            self._listen('closeness', Vector3Stamped, self._on_closeness)
+        self._refuse_one_topic_for_two()
+        self.get_logger().info(self._connections())
+        self._parameter_server.warn_of_unused_qualities()
+        self.create_timer(1.0 / settings.rate, self._on_timer)
+        # Steady: these must work when a simulated clock stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(CLOCK_CHECK_S, self._check_clock, clock=steady)
+        self.create_timer(1.0 / settings.diagnostics_rate, self._publish_diagnostics, clock=steady)
+
+    def destroy_node(self) -> None:
+        """Stop the robot, then destroy what it is told with."""
+        self._ending = True
+        if (self._avoidance.owes_zero or not self._decision.silent) and self.context.ok():
+            for _ in range(LAST_ZEROS):
+                self._send(0.0, 0.0)
+                time.sleep(LINGER_S)
+            with contextlib.suppress(RuntimeError):  # a middleware that cannot tell
+                self._velocity.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))
+        super().destroy_node()
+
+    def _listen(self, name: str, kind: type, callback: Any) -> None:
+        subscription = qos.make_subscription(
+            self, kind, name, callback, NEWEST, on_fault=functools.partial(self._refuse, name)
+        )
+        self._subscriptions_by_name[name] = subscription
+        self._inputs[name] = Input(subscription.topic_name)
+
+    def _connections(self) -> str:
+        """What is awaited where, and what goes where: names differ by remapping."""
+        awaited = [
+            f'{name} on {qos.topic_words(subscription)}'
+            for name, subscription in self._subscriptions_by_name.items()
+        ]
+        sent = f'cmd_vel goes to {self._velocity.topic_name} ({qos.type_name(self._kind)})'
+        return f'waiting for {", ".join(awaited)}; {sent}'
+
+    def _refuse_one_topic_for_two(self) -> None:
+        """Who hears himself drives on by his own commands, long after the commander has gone."""
+        names = {'cmd_vel': self._velocity.topic_name}
+        names |= {name: entry.topic for name, entry in self._inputs.items()}
+        for one, other in (('cmd_vel', 'cmd_vel_in'), ('scan', 'seen_free')):
+            if one in names and other in names and names[one] == names[other]:
+                raise ValueError(
+                    f'{one} and {other} are both {names[one]}: remap one of them to another topic'
+                )
+
+    def _now_s(self) -> float:
+        return float(self.get_clock().now().nanoseconds) / NANOSECONDS
+
+    def _moment(self, header: Header | None) -> Moment:
+        received_s = self._now_s()
+        if header is None:
+            return Moment(received_s)
+        return Moment(received_s, stamp_ns(header) / NANOSECONDS)
+
+    def _waited(self, name: str) -> bool:
+        """Whether a message may be as old as a stall of this process: nobody can tell.
+
+        A Twist has no stamp, so the middleware's queue makes an old one look new.
+        """
+        self._be_alive()
+        if time.monotonic() >= self._backlog_until_s:
+            return False
+        self._refuse(name, 'it may have waited while this process stood still')
+        return True
+
+    def _be_alive(self) -> None:
+        steady_s = time.monotonic()
+        if steady_s - self._alive_s > STALL_S:
+            self._backlog_until_s = steady_s + BACKLOG_S
+        self._alive_s = steady_s
+
+    def _on_command(self, message: Twist | TwistStamped) -> None:
+        header = getattr(message, 'header', None)
+        twist = message if header is None else message.twist
+        self._frame_id = '' if header is None else header.frame_id
+        self._inputs['cmd_vel_in'].received += 1
+        if self._waited('cmd_vel_in'):
+            return
+        self._echo.heard(mark_of(twist), time.monotonic())
+        if twist.linear.y or twist.linear.z:
+            self._refuse('cmd_vel_in', 'sideways and upward motion is left out: nobody looks there')
+        moment = self._moment(header)
+        fault = self._avoidance.command(twist.linear.x, twist.angular.z, moment)
+        self._note('cmd_vel_in', fault, moment)
+
+    def _on_scan(self, message: LaserScan) -> None:
+        self._inputs['scan'].received += 1
+        if self._waited('scan'):
+            return
+        moment = self._moment(message.header)
+        partner = self._partner(message)
+        try:
+            placed = self._placed(message, moment)
+            view = self._view(message, partner, placed)
+        except BadScan as error:
+            self._refuse('scan', str(error))
+            return
+        fault = self._avoidance.see_scan(view, moment)
+        self._note('scan', fault, moment)
+        if not fault:
+            self._frames.hold(message.header.frame_id, placed)
+        self._alone = None if fault or partner else (message, placed)
+
+    def _on_seen_free(self, message: LaserScan) -> None:
+        self._inputs['seen_free'].received += 1
+        self._partners.append(message)
+        if self._alone is not None:
+            scan, placed = self._alone
+            if self._partner(scan) is message:
+                self._alone = None
+                self._avoidance.see_again(self._view(scan, message, placed))
+
+    def _partner(self, scan: LaserScan) -> LaserScan | None:
+        """The seen_free that tells of a scan, if it has come."""
+        for each in self._partners:
+            if each.header.stamp == scan.header.stamp:
+                if belong(scan, each):
+                    self._inputs['seen_free'].joined += 1
+                    return each
+                self._refuse('seen_free', 'its angles, beams or frame are not those of the scan')
+        return None
+
+    def _placed(self, scan: LaserScan, moment: Moment) -> Placed:
+        options = self._avoidance.options
+        by_stamp = options.stamps != 'ignore' and moment.clocks_agree
+        return self._frames.place(scan.header, by_stamp, options.sensor)
+
+    def _view(self, scan: LaserScan, seen_free: LaserScan | None, placed: Placed) -> ScanView:
+        """The scan on the robot. Raises BadScan."""
+        turns = -1.0 if placed.upside_down else 1.0
+        return read_scan(
+            scan.ranges,
+            turns * scan.angle_min,
+            turns * scan.angle_max,
+            turns * scan.angle_increment,
+            scan.range_min,
+            scan.range_max,
+            placed.place,
+            None if seen_free is None else seen_free.ranges,
+            self._avoidance.options.smallest_obstacle,
+        )
+
+    def _on_closeness(self, message: Vector3Stamped) -> None:
+        self._inputs['closeness'].received += 1
+        if self._waited('closeness'):
+            return
+        near, moment = message.vector, self._moment(message.header)
+        fault = self._avoidance.see_closeness(near.x, near.y, near.z, moment)
+        self._note('closeness', fault, moment)
+
+    def _note(self, name: str, fault: str, moment: Moment) -> None:
+        """Whether a message could be used, and by which clock."""
+        if fault:
+            self._refuse(name, fault)
+            return
+        self._inputs[name].used_s = time.monotonic()
+        by_receipt = not (moment.unstamped or moment.clocks_agree)
+        self._inputs[name].by_receipt = moment.other_clock() if by_receipt else ''
+
+    def _refuse(self, name: str, fault: str) -> None:
+        """Count it, keep it for diagnostics, and say it now and then."""
+        entry, steady_s = self._inputs[name], time.monotonic()
+        entry.refused += 1
+        entry.last_fault, entry.refused_s = fault, steady_s
+        if steady_s - entry.logged_s >= FAULT_LOG_PERIOD_S:
+            entry.logged_s = steady_s
+            self.get_logger().warning(f'{entry.topic}: {fault}')
+
+    def _on_timer(self) -> None:
+        self._ticked_s = steady_s = time.monotonic()
+        if self._parameter_server.current is not self._settings:
+            self._settings = self._parameter_server.current
+            self._avoidance.options = self._settings.options()
+        self._avoidance.fed_back = self._echo.comes_back(steady_s)
+        self._decide(self._avoidance.step(self._now_s(), steady_s))
+
+    def _check_clock(self) -> None:
+        """Stop the robot when a simulated clock has stopped, and our timer with it."""
+        self._be_alive()
+        steady_s = time.monotonic()
+        silent_s = steady_s - self._ticked_s
+        if silent_s > max(CLOCK_TIMEOUT_S, 3.0 / self._settings.rate):
+            text = f'no time for {silent_s:.0f} s: is /clock published?'
+            self._decide(self._avoidance.halt(text, steady_s))
+
+    def _decide(self, decision: Decision) -> None:
+        if self._ending:  # a timer that another thread had begun: the zero was the last word
+            return
+        self._decision = decision
+        if not decision.silent:
+            self._send(decision.linear, decision.angular)
+        if decision.state is not self._said:
+            self._said = decision.state
+            logger = self.get_logger()
+            # One call each: rclpy holds the severity of a line of code to be fixed.
+            if LEVELS[decision.state] == LEVELS[State.CLEAR]:
+                logger.info(sentence(decision))
+            else:
+                logger.warning(sentence(decision))
+            self._publish_diagnostics()
+
+    def _send(self, linear: float, angular: float) -> None:
+        message = self._kind()
+        if self._kind is TwistStamped:
+            message.header.stamp = self.get_clock().now().to_msg()
+            message.header.frame_id = self._frame_id
+        twist = message.twist if self._kind is TwistStamped else message
+        twist.linear.x, twist.angular.z = linear, angular
+        put_mark(twist, self._echo.mark)
+        self._velocity.publish(message)
+        self._echo.sent()
+
+    def _publish_diagnostics(self) -> None:
+        for name, subscription in self._subscriptions_by_name.items():
+            publishers, reasons = qos.publishers_of(self, subscription, REMEDIES.get(name))
+            self._inputs[name].publishers = publishers
+            self._inputs[name].incompatible = tuple(reasons)
+            self._say_once(f'{subscription.topic_name} not heard', reasons)
+        deaf = qos.subscribers_of(self, self._velocity, REMEDIES['cmd_vel'])
+        self._say_once(f'{self._velocity.topic_name} not heard', deaf)
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.status.append(
+            avoidance_status(
+                self.get_name(),
+                self._decision,
+                self._inputs,
+                self._frames.described,
+                self._others(),
+                time.monotonic(),
+                deaf,
+            )
+        )
+        self._diagnostics.publish(message)
+
+    def _say_once(self, what: str, reasons: Sequence[str]) -> None:
+        """Warn of what is new, for as long as it holds."""
+        for reason in reasons:
+            if reason not in self._reasons_said.get(what, ()):
+                self.get_logger().warning(f'{what}: {reason}')
+        self._reasons_said[what] = tuple(reasons)
+
+    def _others(self) -> list[str]:
+        """Who publishes on cmd_vel beside this node."""
+        ours = (self.get_name(), self.get_namespace())
+        found = [
+            (each.node_name, each.node_namespace)
+            for each in self.get_publishers_info_by_topic(self._velocity.topic_name)
+        ]
+        if ours in found:
+            found.remove(ours)
+        return sorted(f'{namespace.rstrip("/")}/{name}' for name, namespace in found)
+
+
+def belong(scan: LaserScan, seen_free: LaserScan) -> bool:
+    """Whether a seen_free tells of the beams of a scan."""
+    return (
+        scan.header.stamp == seen_free.header.stamp
+        and scan.header.frame_id == seen_free.header.frame_id
+        and len(scan.ranges) == len(seen_free.ranges)
+        and abs(scan.angle_min - seen_free.angle_min) <= SAME_ANGLE
+        and abs(scan.angle_increment - seen_free.angle_increment) <= SAME_ANGLE
+    )
+
+
+def put_mark(twist: Twist, mark: int) -> None:
+    """Give the zeros of a velocity the signs of a mark, which change nothing for who drives."""
+    twist.linear.y, twist.linear.z, twist.angular.x, twist.angular.y = (
+        -0.0 if mark >> bit & 1 else 0.0 for bit in range(4)
+    )
+
+
+def mark_of(twist: Twist) -> int:
+    """The mark of a velocity; 0 = it has none."""
+    zeros = (twist.linear.y, twist.linear.z, twist.angular.x, twist.angular.y)
+    return sum(
+        1 << bit for bit, value in enumerate(zeros) if value == 0 and math.copysign(1.0, value) < 0
+    )
+
+
+def main() -> int:
+    """Run the node; returns the exit code."""
+    if helped('avoidance_node', AvoidanceSettings, __doc__):
+        return 0
+    return run_node(AvoidanceNode)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

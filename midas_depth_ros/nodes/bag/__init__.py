@@ -1,0 +1,1 @@
+"""depth_node's work on a recording, bag to bag, without DDS."""

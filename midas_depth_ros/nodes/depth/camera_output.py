@@ -1,0 +1,215 @@
+"""What is known of one frame once the network has spoken; what all outputs are made from."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from geometry_msgs.msg import Vector3Stamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.geometry import (
+    LEAST_SEEN_OF_PICTURE,
+    CameraModel,
+    Closeness,
+    MetricFrame,
+    Refusal,
+    closeness,
+    turned,
+)
+from midas_depth_ros.nodes.depth.mounting import Mounting
+from midas_depth_ros.nodes.depth.scheduling import Frame
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import (
+    bgr_message,
+    copied_header,
+    image_message,
+    jpeg_message,
+    vector_message,
+)
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.views import Heatmap, HeatmapOptions, metric_heatmap
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+UPRIGHT = '_upright'
+Grid = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameView:
+    """One frame.
+
+    All of it is of the picture as it is looked at: turned clockwise by `rotate` degrees from how
+    the camera sends it. rgb: (H, W, 3) uint8. answer: (h, w) float32, what the network says.
+    inverse_depth: the same with NaN where the picture says nothing. blind: why all of it says
+    nothing, else ''. camera: of the picture, None while nothing is known of it. grid: its
+    `normalised_grid` at network size.
+    """
+
+    frame: Frame
+    rgb: NDArray[np.uint8]
+    answer: NDArray[np.float32]
+    inverse_depth: NDArray[np.float32]
+    blind: str
+    camera: CameraModel | None
+    grid: Grid | None
+    settings: DepthNodeSettings
+    rotate: int = 0
+    _enlarged: dict[int, NDArray[np.float32]] = dataclasses.field(default_factory=dict, repr=False)
+
+    def enlarged(
+        self, estimator: DepthEstimator, depth: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """`answer` or `inverse_depth` at `size`, made once for all that want it: do not change it.
+
+        For a good picture they are the same.
+        """
+        if id(depth) not in self._enlarged:
+            self._enlarged[id(depth)] = estimator.enlarge(depth, self.size)
+        return self._enlarged[id(depth)]
+
+    @property
+    def header(self) -> Header:
+        """The header of the input."""
+        return self.frame.message.header
+
+    @property
+    def upright_header(self) -> Header:
+        """The header for the turned picture, which has an optical frame of its own."""
+        if not self.rotate or not self.header.frame_id:
+            return self.header
+        header = copied_header(self.header)
+        header.frame_id += UPRIGHT
+        return header
+
+    def as_sent(self, picture: NDArray) -> NDArray:
+        """(H, W) or (H, W, n) of the turned picture -> as the camera sends its pictures."""
+        return turned(picture, -self.rotate % 360)
+
+    @property
+    def stamp_s(self) -> float:
+        """The stamp of the input in seconds; of its receipt while stamps do not tell time."""
+        return self.frame.time_s
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the image outputs, turned."""
+        full = self.settings.output_size == 'input'
+        return self.rgb.shape[:2] if full else self.inverse_depth.shape
+
+
+class GridCache:
+    """The pixel rays of one camera at network size, computed once per calibration and size."""
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+        self._grid: Grid | None = None
+
+    def of(self, camera: CameraModel | None, shape: tuple[int, ...]) -> Grid | None:
+        """`CameraModel.normalised_grid` for (h, w) = `shape`; None without a camera."""
+        if camera is None:
+            return None
+        if self._key != (camera, shape):
+            self._key = (camera, shape)
+            self._grid = camera.normalised_grid(shape[1], shape[0])
+        return self._grid
+
+
+# --- One camera's way out: publishes depth as it is, heatmap and closeness of a frame, lazily.
+#
+# An output is computed only while somebody subscribes to it. Every message copies the input's
+# stamp and optical frame; of a camera whose pictures are turned (`rotate`) depth is turned back,
+# so that it lies on its pictures, and the heatmap, which people look at, is upright. What is in
+# metres goes out through `metric_output`.
+
+OUTPUTS = {
+    'relative_inverse_depth/image': Image,
+    'heatmap/image': Image,
+    'heatmap/image/compressed': CompressedImage,
+    'closeness': Vector3Stamped,
+}
+
+
+class CameraOutput:
+    """The publishers of one camera and what they remember between frames."""
+
+    def __init__(
+        self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
+    ) -> None:
+        self._node = node
+        self._mounting = mounting
+        self._estimator = estimator
+        self._heatmap = Heatmap()
+        self.closeness: Closeness | None = None
+        profile = qos.REPLAY_OUTPUT if node.settings.process_every_frame else qos.OUTPUT
+        self._publishers = {
+            name: qos.make_publisher(node, kind, f'{camera}/{name}', profile)
+            for name, kind in OUTPUTS.items()
+        }
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+        self._publishers = {}
+
+    def wanted(self, name: str = '') -> bool:
+        """Whether somebody subscribes to this output; without a name, to any of them."""
+        publishers = [self._publishers[name]] if name else list(self._publishers.values())
+        return any(publisher.get_subscription_count() for publisher in publishers)
+
+    @property
+    def heatmap_wanted(self) -> bool:
+        """Whether somebody looks at the heatmap, raw or compressed."""
+        return self.wanted('heatmap/image') or self.wanted('heatmap/image/compressed')
+
+    def publish(self, view: FrameView, metric: MetricFrame | None) -> None:
+        """Publish what is wanted of one frame; `metric` is for the heatmap in metres."""
+        if view.frame.restarted:
+            self._heatmap.reset()
+        if self.wanted('closeness'):
+            near = self.closeness = self._closeness(view)
+            vector = vector_message(near.left, near.centre, near.right, view.header)
+            self._send('closeness', vector)
+        if self.wanted('relative_inverse_depth/image'):
+            depth = view.as_sent(view.enlarged(self._estimator, view.answer))
+            self._send('relative_inverse_depth/image', image_message(depth, view.header))
+        if self.heatmap_wanted:
+            self._publish_heatmap(view, metric)
+
+    def _closeness(self, view: FrameView) -> Closeness:
+        """Of a frame, by the pitch that the camera had at its stamp."""
+        if view.blind:
+            return Closeness.unknown(f'the picture is {view.blind}')
+        pitch = self._mounting.pitch_at(view.frame.stamp_ns, view.header.frame_id)
+        if isinstance(pitch, Refusal):
+            return Closeness.unknown(pitch.reason)
+        return closeness(
+            view.inverse_depth,
+            grid=view.grid,
+            camera_pitch_rad=pitch,
+            least_seen=LEAST_SEEN_OF_PICTURE,
+        )
+
+    def _publish_heatmap(self, view: FrameView, metric: MetricFrame | None) -> None:
+        options = HeatmapOptions(**vars(view.settings.heatmap))
+        depth = view.inverse_depth
+        if options.mode == 'metric':
+            known = metric.scale.inverse_depth(depth) if metric else None
+            picture = metric_heatmap(known, view.rgb, options, view.size)
+        else:
+            picture = self._heatmap.render(depth, view.rgb, view.stamp_s, options, view.size)
+        if self.wanted('heatmap/image'):
+            self._send('heatmap/image', bgr_message(picture, view.upright_header))
+        if self.wanted('heatmap/image/compressed'):
+            message = jpeg_message(picture, view.upright_header, view.settings.jpeg_quality)
+            self._send('heatmap/image/compressed', message)
+
+    def _send(self, name: str, message: object) -> None:
+        self._publishers[name].publish(message)

@@ -1,0 +1,269 @@
+"""One camera's way out in metres: depth image, scan, proximity, nearest point, cloud.
+
+Silent while there is no scale: nav2's watchdogs then stop the robot. Every message copies the
+input's stamp; images and cloud stay in the optical frame, the rest is in `body_frame`. Of a camera
+whose pictures are turned (`rotate`) images and cloud are turned back: they are in its own frame.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from geometry_msgs.msg import PointStamped
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, Range
+
+from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.geometry import (
+    Beams,
+    CameraMount,
+    MetricDepth,
+    MetricFrame,
+    Obstacles,
+    Refusal,
+    ScaleShift,
+    Scan,
+    corridor_free_m,
+    fit_ground_plane,
+    fit_range,
+    fit_reference,
+    point_cloud,
+    scan_limits,
+    turned_points,
+)
+from midas_depth_ros.nodes.depth.camera_output import FrameView, Grid
+from midas_depth_ros.nodes.depth.mounting import Mounting
+from midas_depth_ros.nodes.depth.reference_input import KINDS, ReferenceInput
+from midas_depth_ros.nodes.ros import messages as messages
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.views import enlarge_along_edges
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+OUTPUTS = {
+    'depth/image': Image,
+    'depth/camera_info': CameraInfo,
+    'seen_free': LaserScan,  # before the scan that it belongs to
+    'scan': LaserScan,
+    'proximity': Range,
+    'nearest_point': PointStamped,
+    'points': PointCloud2,
+}
+ALONG_THE_FLOOR = ('scan', 'seen_free', 'proximity', 'nearest_point')
+
+
+class MetricOutput:
+    """The metric publishers of one camera and the scale it has."""
+
+    def __init__(
+        self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
+    ) -> None:
+        self.metric = MetricDepth()
+        self.refused = 'no frame yet'
+        self.view_begins_m = math.nan  # metres ahead, where the nearest floor in view lies
+        self._node = node
+        self._estimator = estimator
+        self._mounting = mounting
+        self._source = node.settings.scale.source
+        self._reference = ReferenceInput(node, camera, self._source)
+        self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
+        self._beams: tuple[object, Beams | None] = (None, None)
+        profile = qos.REPLAY_OUTPUT if node.settings.process_every_frame else qos.OUTPUT
+        self._publishers = {
+            name: qos.make_publisher(node, kind, f'{camera}/{name}', profile)
+            for name, kind in OUTPUTS.items()
+        }
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        self._reference.close()
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+        self._publishers = {}
+
+    @property
+    def awaited(self) -> str:
+        """The topic of the reference sensor and its type, '' for none."""
+        return self._reference.awaited
+
+    def wanted(self, name: str = '') -> bool:
+        """Whether somebody subscribes to this output; without a name, to any of them."""
+        publishers = [self._publishers[name]] if name else list(self._publishers.values())
+        return any(publisher.get_subscription_count() for publisher in publishers)
+
+    def update(self, view: FrameView) -> MetricFrame | None:
+        """The frame in metres, or None with `refused` saying why."""
+        if view.frame.restarted or view.frame.mixed or view.camera is None:
+            self.metric.reset()  # a scale of a camera that is not known any more is none
+        mount = self._mounting.at(view.frame.stamp_ns, view.header.frame_id)
+        fit = self._fit(view, mount)
+        grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
+        metric = self.metric.update(
+            view.stamp_s,
+            view.inverse_depth,
+            grid,
+            mount if isinstance(mount, CameraMount) and view.grid is not None else None,
+            fit,
+            view.settings.metric_options(),
+        )
+        self.refused = self.metric.reason if metric is None else ''
+        return metric
+
+    def _fit(self, view: FrameView, mount: CameraMount | Refusal) -> ScaleShift | Refusal:
+        """This frame's scale and shift, from the source that the parameters name."""
+        source, settings = self._source, view.settings
+        if view.frame.mixed:
+            return Refusal(view.frame.mixed)
+        if view.blind:
+            return Refusal(f'the picture is {view.blind}')
+        if source == 'fixed':
+            return ScaleShift(settings.scale.fixed_scale, settings.scale.fixed_shift, 'fixed')
+        if source == 'none':
+            return Refusal('scale.source is none')
+        if isinstance(mount, Refusal):
+            return mount
+        if view.camera is None or view.grid is None:
+            return Refusal('the camera is not calibrated: no camera_info and no horizontal_fov')
+        if source not in KINDS:
+            return fit_ground_plane(view.inverse_depth, view.grid, mount)
+        height, width = view.inverse_depth.shape
+        camera = view.camera.scaled(width, height)
+        points = self._reference.points(view.frame.stamp_ns, camera, mount, settings)
+        if isinstance(points, Refusal):
+            return points
+        fit = fit_range if source == 'range' else fit_reference
+        return fit(view.inverse_depth, points)
+
+    def publish(self, view: FrameView, metric: MetricFrame) -> None:
+        """Publish what is wanted of a frame in metres."""
+        if self.wanted('depth/image') or self.wanted('depth/camera_info'):
+            self._publish_depth(view, metric)
+        if self.wanted('points') and view.grid is not None:
+            height, width = view.inverse_depth.shape
+            colours = cv2.resize(view.rgb, (width, height), interpolation=cv2.INTER_AREA)
+            points = turned_points(point_cloud(metric.depth_z, view.grid), -view.rotate % 360)
+            cloud = messages.cloud_message(points, view.as_sent(colours), view.header)
+            self._send('points', cloud)
+        if metric.obstacles is not None and metric.mount is not None and view.grid is not None:
+            self._publish_obstacles(view, metric.obstacles, metric.mount, view.grid)
+
+    def _publish_depth(self, view: FrameView, metric: MetricFrame) -> None:
+        if self.wanted('depth/image'):
+            limits = view.settings.depth
+            if limits.edge_aware:
+                enlarged = enlarge_along_edges(view.inverse_depth, view.rgb, view.size)
+            else:
+                enlarged = view.enlarged(self._estimator, view.inverse_depth)
+            depth_z = metric.scale.depth(enlarged, min_depth_m=limits.min, max_depth_m=limits.max)
+            depth_z = view.as_sent(depth_z)
+            message = messages.depth_message(depth_z, view.header, limits.encoding)
+            self._send('depth/image', message)
+        if view.camera is not None and self.wanted('depth/camera_info'):
+            camera = view.camera.scaled(view.size[1], view.size[0]).turned(-view.rotate % 360)
+            self._send('depth/camera_info', messages.camera_info_message(camera, view.header))
+
+    def _publish_obstacles(
+        self, view: FrameView, obstacles: Obstacles, mount: CameraMount, grid: Grid
+    ) -> None:
+        """Scan, how far was seen, proximity and nearest point, all from one set of beams."""
+        if not any(map(self.wanted, ALONG_THE_FLOOR)):
+            return
+        settings = view.settings
+        header = messages.body_header(view.header, self._mounting.body_frame)
+        limits = settings.scan.range_min, settings.scan.range_max
+        step = settings.scan.angle_increment
+        first, last = self._angles(view, grid, mount)
+        beams = self._beams_of(view, grid, mount, (first, last))
+        scan = beams.scan(obstacles, range_min=limits[0], range_max=limits[1])
+        if self.wanted('seen_free'):
+            begins = min(beams.view_begins_m, limits[1]), limits[1]
+            message = messages.scan_message(scan.seen_free, first, step, begins, header)
+            self._send('seen_free', message)
+        if self.wanted('scan'):
+            self._send('scan', messages.scan_message(scan.ranges, first, step, limits, header))
+        if self.wanted('nearest_point') and obstacles.nearest is not None:
+            self._send('nearest_point', messages.point_message(obstacles.nearest, header))
+        if self.wanted('proximity'):
+            self._publish_proximity(view, scan, obstacles.nearest_range_m, beams, first)
+
+    def _publish_proximity(
+        self, view: FrameView, scan: Scan, nearest_m: float, beams: Beams, first: float
+    ) -> None:
+        """How far the corridor ahead is free; nothing where nothing of it is known."""
+        settings = view.settings
+        width = settings.obstacles.robot_width
+        free_m = corridor_free_m(
+            scan,
+            nearest_m,
+            angle_min=first,
+            angle_increment=settings.scan.angle_increment,
+            width_m=width,
+            begins_m=beams.view_begins_m,
+        )
+        if free_m > 0:
+            limits = settings.scan.range_min, settings.scan.range_max
+            header = messages.body_header(view.header, self._mounting.body_frame)
+            angle = messages.corridor_angle(width, limits[1])
+            self._send('proximity', messages.range_message(free_m, limits, angle, header))
+
+    def _angles(self, view: FrameView, grid: Grid, mount: CameraMount) -> tuple[float, float]:
+        """First and last angle of the scan, the same in every frame of one configuration.
+
+        Who maps by scans wants them alike; so what an Imu tells of a frame does not count here, and
+        of a mount from TF the first one is kept.
+        """
+        fixed = self._mounting.from_parameters()
+        step = view.settings.scan.angle_increment
+        key = view.camera, view.inverse_depth.shape, step, fixed
+        if self._limits[0] != key:
+            self._limits = key, scan_limits(grid, fixed or mount, step)
+        return self._limits[1]
+
+    def _beams_of(
+        self, view: FrameView, grid: Grid, mount: CameraMount, angles: tuple[float, float]
+    ) -> Beams:
+        """Which pixels the beams look along: made anew when mount or calibration change."""
+        settings = view.settings.scan
+        key = view.camera, view.inverse_depth.shape, mount, angles, settings
+        if self._beams[0] != key or self._beams[1] is None:
+            made = Beams(
+                grid,
+                mount,
+                angle_min=angles[0],
+                angle_max=angles[1],
+                angle_increment=settings.angle_increment,
+                max_blind_m=settings.max_blind,
+            )
+            self._beams = key, made
+            self.view_begins_m = made.view_begins_m
+            return made
+        return self._beams[1]
+
+    def _send(self, name: str, message: object) -> None:
+        self._publishers[name].publish(message)
+
+
+def scale_words(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
+    """The state of the scale for diagnostics; of one that nobody `wanted` of late none is known."""
+    if not wanted:
+        return {'scale': 'not computed: nobody asks for metres'}
+    scale = output.metric.current
+    age, begins = output.metric.age_s, output.view_begins_m
+    values = {
+        'scale': 'valid' if scale else f'none: {output.refused}',
+        'scale age [s]': '' if math.isinf(age) else f'{age:.2f}',
+        'last refusal': output.metric.reason,
+        'floor in view from [m]': '' if math.isnan(begins) else f'{begins:.2f}',
+    }
+    if scale is not None:
+        values |= {
+            'scale source': scale.source,
+            'scale s [1/m]': f'{scale.scale:.6g}',
+            'scale t [1/m]': f'{scale.shift:.6g}',
+            'scale inliers': f'{scale.inlier_share:.0%} of {scale.points}',
+            'scale residual [1/m]': f'{scale.residual:.4g}',
+        }
+    return values

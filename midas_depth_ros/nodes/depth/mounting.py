@@ -1,0 +1,357 @@
+"""The camera's mount from TF, where tf2_ros is installed (every ROS 2 from apt)."""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import dataclasses
+import math
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rclpy.time import Time
+from sensor_msgs.msg import Imu
+
+from midas_depth_ros.geometry import CameraMount, MountError, Refusal, turned_axes
+from midas_depth_ros.nodes.depth.scheduling import NANOSECONDS
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import stamp_ns
+from midas_depth_ros.options.depth import AS_FOR_ALL, DepthNodeSettings, MountParameters
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+NEAR_S = 0.1  # a transform is of a picture's time if it is no farther from it
+MOST_ASIDE_M = 0.05  # of the lens from the body frame's origin, seen from above
+
+
+class TfMount:
+    """Listens to TF. Raises ValueError where tf2_ros is not installed."""
+
+    def __init__(self, node: Node) -> None:
+        try:
+            import tf2_ros
+        except ImportError as error:
+            raise ValueError(
+                f'mount_from_tf needs tf2_ros ({error}): install it (apt: '
+                'ros-$ROS_DISTRO-tf2-ros-py), or give camera_height and camera_pitch instead'
+            ) from error
+        self._failure = tf2_ros.TransformException
+        self._buffer = tf2_ros.Buffer()
+        self._listener: Any = tf2_ros.TransformListener(self._buffer, node)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._listener.unregister()
+        self._listener = None
+
+    def mount(
+        self, optical_frame: str, body_frame: str, stamp: int, rotate: int = 0
+    ) -> CameraMount | Refusal:
+        """The mount of a camera at a stamp (ns), or why there is none.
+
+        rotate: by how many degrees its pictures are turned. TF tells of the camera as it is, the
+        mount is that of the turned pictures. Where TF has nothing for that moment, what is newest
+        will do if it is near.
+        """
+        try:
+            found = self._at(optical_frame, body_frame, stamp)
+        except self._failure as error:
+            return Refusal(f'no transform from {optical_frame} to {body_frame}: {error}')
+        if isinstance(found, Refusal):
+            return found
+        aside = math.hypot(found.translation.x, found.translation.y)
+        if not aside <= MOST_ASIDE_M:
+            return Refusal(
+                f'the lens of {optical_frame} is {aside:.2f} m from the origin of {body_frame} as '
+                'seen from above: name a frame below the lens, or distances would begin elsewhere'
+            )
+        try:
+            axes = turned_axes(rotation_matrix(found.rotation), rotate)
+            return CameraMount.from_axes(axes, found.translation.z)
+        except MountError as error:
+            return Refusal(str(error))
+
+    def _at(self, optical_frame: str, body_frame: str, stamp: int) -> Any:
+        """A geometry_msgs/Transform, or a Refusal; raises what tf2 does."""
+        try:
+            moment = Time(nanoseconds=stamp)
+            return self._buffer.lookup_transform(body_frame, optical_frame, moment).transform
+        except self._failure:
+            newest = self._buffer.lookup_transform(body_frame, optical_frame, Time())
+        away_s = abs(stamp_ns(newest.header) - stamp) / NANOSECONDS
+        if away_s > NEAR_S:
+            return Refusal(
+                f'the newest transform from {optical_frame} to {body_frame} is {away_s:.2f} s from '
+                'the picture by its stamp'
+            )
+        return newest.transform
+
+
+def rotation_matrix(q: Any) -> np.ndarray:
+    """(3, 3) float64 of a geometry_msgs/Quaternion."""
+    x, y, z, w = np.array([q.x, q.y, q.z, q.w]) / math.hypot(q.x, q.y, q.z, q.w)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+# --- How a camera was mounted when a picture was taken: from parameters or TF, and from an Imu.
+#
+# Everything is asked for at the picture's stamp. An Imu is interpolated between the messages
+# around it; where none is near, as where TF has nothing near it, the mount is not known, and why
+# is said.
+
+BETWEEN_S = 0.5  # or between two that are no farther apart
+KEPT = 2000  # messages of an Imu: five seconds of 400 Hz
+KEPT_S = 5.0
+LATE_S = 1.0  # overtaken on its way; farther back is another time
+
+
+@dataclasses.dataclass(frozen=True)
+class Attitude:
+    """Roll (right side down is positive) and pitch (nose down is positive) of a body."""
+
+    roll_rad: float
+    pitch_rad: float
+
+
+class Attitudes:
+    """The attitudes of the last seconds by stamp. Filled by one thread, asked by another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stamps: collections.deque[int] = collections.deque(maxlen=KEPT)
+        self._values: collections.deque[Attitude] = collections.deque(maxlen=KEPT)
+
+    def add(self, stamp: int, attitude: Attitude) -> None:
+        """Take one in. Late and repeated ones are left out; a stamp far back starts anew."""
+        with self._lock:
+            if self._stamps and stamp < self._stamps[-1] - LATE_S * NANOSECONDS:
+                self._stamps.clear()
+                self._values.clear()
+            if not self._stamps or stamp > self._stamps[-1]:
+                self._stamps.append(stamp)
+                self._values.append(attitude)
+            while self._stamps[-1] - self._stamps[0] > KEPT_S * NANOSECONDS:
+                self._stamps.popleft()
+                self._values.popleft()
+
+    def at(self, stamp: int) -> Attitude | float:
+        """The attitude at a stamp (ns), or how many seconds away the nearest one is; inf: none."""
+        with self._lock:
+            stamps, values = list(self._stamps), list(self._values)
+        after = bisect.bisect_left(stamps, stamp)
+        if after < len(stamps) and stamps[after] == stamp:
+            return values[after]
+        if 0 < after < len(stamps):
+            begin, end = stamps[after - 1], stamps[after]
+            if end - begin <= BETWEEN_S * NANOSECONDS:
+                share = (stamp - begin) / (end - begin)
+                return _between(values[after - 1], values[after], share)
+        near = [index for index in (after - 1, after) if 0 <= index < len(stamps)]
+        if not near:
+            return math.inf
+        nearest = min(near, key=lambda index: abs(stamps[index] - stamp))
+        away_s = abs(stamps[nearest] - stamp) / NANOSECONDS
+        return values[nearest] if away_s <= NEAR_S else away_s
+
+
+def _between(one: Attitude, other: Attitude, share: float) -> Attitude:
+    turned = math.remainder(other.roll_rad - one.roll_rad, math.tau)
+    return Attitude(
+        one.roll_rad + share * turned,
+        one.pitch_rad + share * (other.pitch_rad - one.pitch_rad),
+    )
+
+
+class Mounting:
+    """The mount of one camera. `tf` is shared by all cameras; None: parameters tell the mount."""
+
+    def __init__(
+        self,
+        node: Node,
+        camera: str,
+        settings: Callable[[], DepthNodeSettings],
+        tf: TfMount | None = None,
+    ) -> None:
+        self._camera = camera
+        self._settings = settings
+        self._attitudes = Attitudes()
+        self._fault = ''
+        self._node = node
+        self._tf = tf
+        self._imu_topic = mount_of(settings(), camera).imu_topic
+        self._subscription = (
+            qos.make_subscription(node, Imu, self._imu_topic, self._on_imu, qos.HISTORY)
+            if self._imu_topic
+            else None
+        )
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        if self._subscription is not None:
+            qos.unsubscribe(self._node, self._subscription)
+            self._subscription = None
+
+    @property
+    def awaited(self) -> str:
+        """The topic of the Imu and its type, '' for none."""
+        return '' if self._subscription is None else qos.topic_words(self._subscription)
+
+    @property
+    def body_frame(self) -> str:
+        """The frame of what is measured along this camera's floor."""
+        return mount_of(self._settings(), self._camera).body_frame
+
+    @property
+    def rotate(self) -> int:
+        """By how many degrees this camera's pictures are turned; its mount is that of these."""
+        return mount_of(self._settings(), self._camera).rotate
+
+    def at(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
+        """The mount when the picture of this stamp (ns) and frame_id was taken, or why unknown."""
+        settings = self._settings()
+        shared = '' if self._tf is not None else shared_frame(settings, self._camera)
+        if shared:
+            return Refusal(shared)
+        fixed = self.fixed(stamp, optical_frame)
+        return fixed if isinstance(fixed, Refusal) else self._tilted(fixed, stamp)
+
+    def pitch_at(self, stamp: int, optical_frame: str) -> float | Refusal:
+        """How far the camera looked down at a stamp (ns), in radians; NaN where nobody tells.
+
+        More than `at` it needs no height.
+        """
+        pitch, roll = (
+            getattr(mount_of(self._settings(), self._camera), name)
+            for name in ('camera_pitch', 'camera_roll')
+        )
+        if self._tf is not None:
+            mount = self.at(stamp, optical_frame)
+        elif math.isnan(pitch):
+            return math.nan
+        else:
+            try:
+                mount = self._tilted(CameraMount(1.0, pitch, roll), stamp)
+            except MountError as error:
+                return Refusal(str(error))
+        return mount if isinstance(mount, Refusal) else mount.pitch_rad
+
+    def fixed(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
+        """The mount on the body, without what an Imu tells of that."""
+        if self._tf is not None:
+            return self._tf.mount(optical_frame, self.body_frame, stamp, self.rotate)
+        return from_parameters(mount_of(self._settings(), self._camera))
+
+    def from_parameters(self) -> CameraMount | None:
+        """The mount that the parameters tell, without any Imu; None where TF tells it."""
+        if self._tf is not None:
+            return None
+        fixed = from_parameters(mount_of(self._settings(), self._camera))
+        return fixed if isinstance(fixed, CameraMount) else None
+
+    def _tilted(self, fixed: CameraMount, stamp: int) -> CameraMount | Refusal:
+        if self._subscription is None:
+            return fixed
+        mixed = qos.several_publishers(self._node, self._subscription, 'orientations')
+        if mixed:
+            return Refusal(mixed)
+        attitude = self._attitudes.at(stamp)
+        if not isinstance(attitude, Attitude):
+            reason = f'no orientation from {self._imu_topic}'
+            if self._fault:
+                return Refusal(f'{reason}: {self._fault}')
+            if math.isinf(attitude):
+                unheard = qos.publishers_of(self._node, self._subscription)[1]
+                reason = '; '.join([reason, *unheard])
+            else:
+                reason += f' near the picture: the nearest is {attitude:.2f} s away by its stamp'
+            return Refusal(reason)
+        yaw = mount_of(self._settings(), self._camera).camera_yaw
+        try:
+            return fixed.tilted(attitude.roll_rad, attitude.pitch_rad, yaw)
+        except MountError as error:
+            return Refusal(str(error))
+
+    def _on_imu(self, message: Imu) -> None:
+        angles = roll_and_pitch(message)
+        stamp = stamp_ns(message.header)
+        if angles is None:
+            self._fault = 'it says that it has none, or one that is no rotation'
+        elif not stamp:
+            self._fault = 'its messages have no stamp'
+        else:
+            self._fault = ''
+            self._attitudes.add(stamp, Attitude(*angles))
+
+
+def mount_of(settings: DepthNodeSettings, camera: str) -> MountParameters:
+    """What the parameters tell of one camera's mount: its own, else those of all."""
+    own = settings.mounts.get(camera, MountParameters())
+    names = ('camera_height', 'camera_pitch', 'camera_roll', 'body_frame', 'imu_topic', 'rotate')
+    common = {
+        name: getattr(settings, name) for name in names if not _is_own(name, getattr(own, name))
+    }
+    return dataclasses.replace(own, **common)
+
+
+def _is_own(name: str, value: Any) -> bool:
+    """Whether a camera's own parameter says something."""
+    return value != AS_FOR_ALL if name == 'rotate' else value != '' and value == value
+
+
+def shared_frame(settings: DepthNodeSettings, camera: str) -> str:
+    """Why this camera's metres would be taken for another's; '' if they would not.
+
+    A scan is in its camera's body frame. Two cameras in one frame would both look the same way.
+    """
+    frame = mount_of(settings, camera).body_frame
+    others = [
+        name
+        for name in settings.cameras
+        if name != camera and mount_of(settings, name).body_frame == frame
+    ]
+    said = all(
+        name in settings.mounts and settings.mounts[name].body_frame == frame
+        for name in (camera, *others)
+    )
+    if not others or said:
+        return ''
+    return (
+        f'{camera} and {", ".join(others)} would both measure in the frame {frame!r}, as if they '
+        f'looked the same way: give each a frame below its lens by mounts.{camera}.body_frame, and '
+        'its own height, pitch and yaw there where they differ'
+    )
+
+
+def from_parameters(mount: MountParameters) -> CameraMount | Refusal:
+    """The mount that the parameters tell."""
+    for name in ('camera_height', 'camera_pitch'):
+        if math.isnan(getattr(mount, name)):
+            return Refusal(f'{name} is not set')
+    try:
+        return CameraMount(mount.camera_height, mount.camera_pitch, mount.camera_roll)
+    except MountError as error:
+        return Refusal(str(error))
+
+
+def roll_and_pitch(message: Imu) -> tuple[float, float] | None:
+    """Roll and pitch in radians of an Imu in a body frame (REP 103, 145), or None without one.
+
+    A first element of -1 in orientation_covariance means that there is no orientation.
+    """
+    q = message.orientation
+    norm = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
+    if not math.isfinite(norm) or abs(norm - 1) > 0.05 or message.orientation_covariance[0] == -1:
+        return None
+    x, y, z, w = q.x / norm, q.y / norm, q.z / norm, q.w / norm
+    roll = math.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
+    pitch = math.asin(max(-1.0, min(1.0, 2 * (w * y - z * x))))
+    return roll, pitch

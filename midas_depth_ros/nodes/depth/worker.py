@@ -1,0 +1,245 @@
+"""Keeps the memory of one picture for the next one, and none of what loading a model left.
+
+Linux with glibc; elsewhere nothing happens. By default glibc gives large blocks back to the kernel
+as soon as they are free, and the kernel clears every page of them anew for the next picture: for
+1080p that costs several times what copying it does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.geometry import turned
+from midas_depth_ros.images import (
+    BitDepth,
+    Freeze,
+    ImageError,
+    Verdict,
+    decode_compressed,
+    decode_image,
+    judge_picture,
+)
+from midas_depth_ros.nodes.depth.calibration import MountCalibration
+from midas_depth_ros.nodes.depth.camera_input import CameraInput
+from midas_depth_ros.nodes.depth.camera_output import CameraOutput, FrameView, GridCache
+from midas_depth_ros.nodes.depth.metric_output import MetricOutput
+from midas_depth_ros.nodes.depth.mounting import Mounting
+from midas_depth_ros.nodes.depth.scheduling import NANOSECONDS, Frame, FrameExchange
+from midas_depth_ros.nodes.depth.statistics import CameraStatistics
+from midas_depth_ros.options.depth import DepthNodeSettings
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+# <malloc.h>; the largest threshold that glibc takes is half of its largest heap.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+TRIM_BYTES, MMAP_BYTES = 64 * 2**20, 32 * 2**20
+MADV_DONTNEED = 4  # <sys/mman.h>
+MAPS = Path('/proc/self/maps')
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep up to TRIM_BYTES of freed memory; False where that is not possible.
+
+    Blocks larger than MMAP_BYTES still go back at once.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # musl, macOS, Windows
+        return False
+    kept = mallopt(M_MMAP_THRESHOLD, MMAP_BYTES) and mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
+    return bool(kept)
+
+
+def give_back_free_memory() -> None:
+    """Give back what is free now: loading a model leaves far more than pictures will need."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError, TypeError):
+        return
+
+
+def leave_mapped_files(suffix: str) -> int:
+    """Give back what lies in memory of files so called that are mapped for reading only.
+
+    A model's file stays mapped after its network was made from it, which has its weights in an
+    order of its own. What is read again after all comes from the file. Returns how many bytes
+    were mapped.
+    """
+    try:
+        madvise = ctypes.CDLL(None).madvise
+        lines = MAPS.read_text().splitlines()
+    except (OSError, AttributeError, TypeError):
+        return 0
+    total = 0
+    for line in lines:
+        place, rights, _, _, _, *path = line.split(maxsplit=5)
+        if rights[:2] == 'r-' and path and path[0].endswith(suffix):
+            start, end = (int(side, 16) for side in place.split('-'))
+            if madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED) == 0:
+                total += end - start
+    return total
+
+
+# --- The one thread that infers: takes the cameras' newest frames in turn and publishes results.
+#
+# One model serves all cameras, so one thread is enough and the CPU is never oversubscribed.
+
+PATIENCE_S = 6.0  # the slowest models take about as long for a frame
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """What belongs to one camera: its way in, its ways out, what happened to its frames."""
+
+    name: str
+    input: CameraInput
+    output: CameraOutput
+    metric: MetricOutput
+    statistics: CameraStatistics
+    calibration: MountCalibration
+    grids: GridCache
+    mounting: Mounting
+    freeze: Freeze = dataclasses.field(default_factory=Freeze)
+    bit_depth: BitDepth = dataclasses.field(default_factory=BitDepth)
+
+    def wanted(self) -> bool:
+        """Whether anybody wants anything of this camera."""
+        return self.output.wanted() or self.metric.wanted() or self.calibration.running
+
+    def measures(self, settings: DepthNodeSettings) -> bool:
+        """Whether anybody wants metres of this camera."""
+        in_metres = settings.heatmap.mode == 'metric' and self.output.heatmap_wanted
+        return self.metric.wanted() or in_metres or self.calibration.running
+
+    def publish(self, view: FrameView) -> None:
+        """Make and publish what is wanted of a frame."""
+        metric = None
+        if self.measures(view.settings):
+            metric = self.metric.update(view)
+        if metric is not None:
+            self.metric.publish(view, metric)
+        self.output.publish(view, metric)
+        self.calibration.add(view, metric)
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        self.output.close()
+        self.metric.close()
+        self.mounting.close()
+
+
+class Worker:
+    """Infers until stopped; a frame that fails is counted and the next one is taken."""
+
+    def __init__(
+        self,
+        node: Node,
+        estimator: DepthEstimator,
+        exchange: FrameExchange,
+        cameras: dict[str, Camera],
+        settings: Callable[[], DepthNodeSettings],
+    ) -> None:
+        self._node = node
+        self._estimator = estimator
+        self._exchange = exchange
+        self._cameras = cameras
+        self._settings = settings
+        self._thread = threading.Thread(target=self._run, name='inference')
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, patience_s: float = PATIENCE_S) -> bool:
+        """Stop after the frame at hand; whether that was done with in time.
+
+        A thread cannot be ended from outside, and what it hangs in may be native code. So the wait
+        is bounded: who gets False must leave alone what the thread uses, and may ask again.
+        """
+        self._exchange.close()
+        self._thread.join(patience_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (frame := self._exchange.take()) is not None:
+            self.attempt(frame)
+
+    def attempt(self, frame: Frame) -> None:
+        """Infer and publish one frame, in the calling thread; what goes wrong is counted."""
+        camera = self._cameras[frame.camera]
+        camera.statistics.busy(True)
+        try:
+            self._process(frame, camera)
+        except ImageError as error:
+            camera.input.complain('rejected', str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises, the
+            # robot keeps its eyes: this frame is lost, the next one gets its chance.
+            camera.input.complain('failed', f'{type(error).__name__}: {error}')
+            self._node.get_logger().debug(traceback.format_exc())
+        finally:
+            camera.statistics.busy(False)
+
+    def _process(self, frame: Frame, camera: Camera) -> None:
+        settings = self._settings()
+        decode = decode_image if hasattr(frame.message, 'encoding') else decode_compressed
+        camera.bit_depth.given = settings.bit_depth
+        if frame.restarted:
+            camera.bit_depth.reset()
+        rgb = decode(frame.message, settings.max_pixels, bit_depth=camera.bit_depth)
+        self._report_bit_depth(camera)
+        model = camera.input.model_for(rgb.shape[1], rgb.shape[0])
+        rotate = camera.mounting.rotate
+        model = None if model is None else model.turned(rotate)
+        rgb = turned(rgb, rotate)
+        started = time.monotonic()
+        answer = self._estimator.infer(rgb)
+        inference_s = time.monotonic() - started
+        verdict = self._verdict(rgb, frame, camera, settings)
+        inverse_depth = verdict.hidden(answer)
+        grid = camera.grids.of(model, inverse_depth.shape)
+        view = FrameView(
+            frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate
+        )
+        camera.publish(view)
+        camera.statistics.processed(
+            latency_s=time.monotonic() - frame.received_s,
+            stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,
+            inference_s=inference_s,
+        )
+
+    def _verdict(
+        self, rgb: NDArray[np.uint8], frame: Frame, camera: Camera, settings: DepthNodeSettings
+    ) -> Verdict:
+        """What the picture is worth; one whose depth comes from elsewhere is not asked."""
+        verdict = Verdict()
+        # An estimator of somebody's own need not say that it sees pictures.
+        if getattr(self._estimator, 'of_pictures', False):
+            frozen = camera.freeze.look(rgb, frame.time_s, settings.frozen_after)
+            if frozen:
+                verdict = Verdict(frozen)
+            elif settings.picture_check:
+                verdict = judge_picture(rgb)
+        camera.statistics.judged(verdict.reason, verdict.partly)
+        return verdict
+
+    def _report_bit_depth(self, camera: Camera) -> None:
+        words = camera.bit_depth.words
+        if words == camera.statistics.bit_depth:
+            return
+        camera.statistics.bit_depth = words
+        if words:
+            self._node.get_logger().info(
+                f'{camera.name}: bit depth of the pictures: {words} (parameter bit_depth)'
+            )

@@ -1,0 +1,1 @@
+"""What every node shares: parameters, quality of service, messages, running, ending."""

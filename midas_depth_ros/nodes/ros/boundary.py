@@ -1,0 +1,334 @@
+"""Serialised messages into messages, without trusting what their bytes say of themselves.
+
+rclpy's own way allocates what a message claims before it looks whether that is there: 20 MB of
+zeros become 4 GB of diagnostics. So the lengths are walked through first, by the type's own
+description. Bytes as a raw subscription hands them over go in; a message comes out, or Unreadable
+with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import struct
+import sys
+import time
+import traceback
+import weakref
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.serialization import deserialize_message
+from rosidl_parser import definition
+
+if TYPE_CHECKING:
+    from rclpy.executors import Executor
+    from rclpy.node import Node
+
+# Representation identifiers (OMG DDS-XTypes 7.6.3.1.2) of what is laid out plainly: struct's sign
+# for the byte order, and the largest alignment. The others put headers between the fields, which
+# the middleware would read as if they were fields; no ROS 2 publisher sends them.
+PLAIN = {
+    b'\x00\x00': ('>', 8),
+    b'\x00\x01': ('<', 8),
+    b'\x00\x06': ('>', 4),
+    b'\x00\x07': ('<', 4),
+}
+ENCAPSULATION_BYTES = 4  # identifier and options; alignment counts from behind them
+MOST_PARTS = 100_000  # messages within a message: fields of a cloud, values of diagnostics
+SIZES = {
+    **dict.fromkeys(('boolean', 'octet', 'char', 'int8', 'uint8'), 1),
+    **dict.fromkeys(('wchar', 'int16', 'uint16'), 2),
+    **dict.fromkeys(('int32', 'uint32', 'float'), 4),
+    **dict.fromkeys(('int64', 'uint64', 'double'), 8),
+    'long double': 16,
+}
+
+
+class Unreadable(ValueError):
+    """The bytes are no message of this type; the text says where they stop being one."""
+
+
+def deserialised(data: bytes, kind: type) -> Any:
+    """The message of class `kind` that these bytes are. Raises Unreadable."""
+    check(data, kind)
+    try:
+        return deserialize_message(data, kind)
+    except (RuntimeError, ValueError) as error:  # the middleware's refusal, or a field's
+        raise Unreadable(f'the middleware cannot read it: {error}') from error
+
+
+def check(data: bytes, kind: type) -> None:
+    """Raises Unreadable where bytes promise more than they hold."""
+    plain = PLAIN.get(bytes(data[:2]))
+    if plain is None or len(data) < ENCAPSULATION_BYTES:
+        raise Unreadable(
+            f'it begins with {data[:ENCAPSULATION_BYTES]!r}, which is no plain CDR: publish with a '
+            'ROS 2 middleware'
+        )
+    _skip_of(kind)(_Cursor(data, *plain), kind.__name__)
+
+
+class _Cursor:
+    """Where in the bytes a walk is."""
+
+    def __init__(self, data: bytes, order: str, alignment: int) -> None:
+        self._body = memoryview(data)[ENCAPSULATION_BYTES:]
+        self._alignment = alignment
+        self._count = struct.Struct(order + 'I')
+        self._at = 0
+        self._parts = 0
+
+    def skip(self, size: int, count: int, field: str) -> None:
+        """Pass `count` numbers of `size` bytes."""
+        self._at += -self._at % min(size, self._alignment)
+        self._at += size * count
+        if self._at > len(self._body):
+            raise Unreadable(
+                f'it has {len(self._body) + ENCAPSULATION_BYTES} bytes and ends within {field}, '
+                f'which would have {size * count} bytes: it was cut short or damaged on its way'
+            )
+
+    def count(self, field: str) -> int:
+        """Pass the length of a text or a sequence, and return it."""
+        self.skip(4, 1, field)
+        return int(self._count.unpack_from(self._body, self._at - 4)[0])
+
+    def parts(self, count: int, field: str) -> None:
+        """Take note of as many messages within the message."""
+        self._parts += count
+        if count > len(self._body) - self._at or self._parts > MOST_PARTS:
+            raise Unreadable(
+                f'{field} would have {count} parts in {len(self._body) - self._at} bytes: no more '
+                f'than {MOST_PARTS} are taken'
+            )
+
+
+Skip = Callable[[_Cursor, str], None]
+
+
+@functools.cache
+def _skip_of(kind: type) -> Skip:
+    """What passes a whole message of this class."""
+    names = kind.get_fields_and_field_types()  # type: ignore[attr-defined]
+    fields = [
+        (_skip_of_type(slot), name)
+        for slot, name in zip(kind.SLOT_TYPES, names, strict=True)  # type: ignore[attr-defined]
+    ]
+
+    def skip(cursor: _Cursor, field: str) -> None:
+        for skip_field, name in fields:
+            skip_field(cursor, name)
+
+    return skip
+
+
+def _skip_of_type(slot: Any) -> Skip:
+    """What passes a field of this type."""
+    if isinstance(slot, definition.BasicType):
+        size = SIZES[slot.typename]
+        return lambda cursor, field: cursor.skip(size, 1, field)
+    if isinstance(slot, definition.AbstractString):
+        return lambda cursor, field: cursor.skip(1, cursor.count(field), field)
+    if isinstance(slot, definition.AbstractWString):  # a number of 4 bytes each, as Fast CDR does
+        return lambda cursor, field: cursor.skip(4, cursor.count(field), field)
+    if isinstance(slot, definition.NamespacedType):
+        module = importlib.import_module('.'.join(slot.namespaces))
+        return _skip_of(getattr(module, slot.name))
+    if isinstance(slot, definition.Array):
+        fixed = slot.size
+        return _skip_several(slot.value_type, lambda cursor, field: fixed)
+    return _skip_several(slot.value_type, _Cursor.count)
+
+
+def _skip_several(element: Any, count_of: Callable[[_Cursor, str], int]) -> Skip:
+    if isinstance(element, definition.BasicType):
+        size = SIZES[element.typename]
+
+        def skip_numbers(cursor: _Cursor, field: str) -> None:
+            count = count_of(cursor, field)
+            if count:
+                cursor.skip(size, count, field)
+
+        return skip_numbers
+    skip_element = _skip_of_type(element)
+
+    def skip_parts(cursor: _Cursor, field: str) -> None:
+        count = count_of(cursor, field)
+        cursor.parts(count, field)
+        for _ in range(count):
+            skip_element(cursor, field)
+
+    return skip_parts
+
+
+# --- Where data from outside ends: what is wrong with it is counted and said, and the node
+# lives.
+#
+# Callbacks of subscriptions run within `attempt`, services are wrapped by `guard_services`, and
+# `run_node` asks `is_from_outside` about what comes out of the executor. A fault of our own code
+# is said as loudly here as elsewhere, but it costs one message, not the robot's eyes.
+
+LOG_PERIOD_S = 5.0  # for each topic or service
+RECENT_S = 5.0
+MOST_TEXT = 400  # characters of a fault that are kept: it may quote what came
+LISTS_OF_REQUESTS, MOST_ASKED = ('names', 'prefixes', 'parameters'), 2000  # of parameter services
+REFUSED = ': refused: '  # in each line of log about it
+ROS_ITSELF = 'ROS'  # the name of what rclpy listens to by itself, such as /clock
+# What rclpy runs on data from outside, without a line of ours between.
+ROS_PACKAGES = ('rclpy', 'tf2_ros', 'tf2_py')
+WORK_MODULE = 'rclpy.task'  # what is raised outside of it does not come of one message
+
+
+@dataclasses.dataclass
+class Faults:
+    """What was wrong with what came by one name: a topic or a service."""
+
+    count: int = 0
+    raised: int = 0  # of them, those on which our own code raised
+    last: str = ''
+    at_s: float = -RECENT_S  # monotonic clock
+    said_s: float = -LOG_PERIOD_S
+
+    @property
+    def recent(self) -> bool:
+        """Whether the last one is only a few seconds old."""
+        return time.monotonic() - self.at_s < RECENT_S
+
+
+_faults: weakref.WeakKeyDictionary[Any, dict[str, Faults]] = weakref.WeakKeyDictionary()
+
+
+def faults_of(node: Node) -> dict[str, Faults]:
+    """By name, what was wrong with what a node was sent; names without a fault are not in it."""
+    return _faults.setdefault(node, {})
+
+
+def refused_words(node: Node, recent: bool = False) -> str:
+    """The faults in words, for diagnostics; with `recent` only those of the last seconds."""
+    kept = sorted(faults_of(node).items())
+    return '; '.join(
+        f'{name}: {faults.count} ({faults.last})'
+        for name, faults in kept
+        if faults.recent or not recent
+    )
+
+
+def refuse(node: Node, name: str, text: str, on_fault: Callable[[str], None] | None = None) -> None:
+    """Count and keep a fault; say it now and then, unless `on_fault` does that."""
+    faults = faults_of(node).setdefault(name, Faults())
+    faults.count += 1
+    text = text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + '...'
+    faults.last, faults.at_s = text, time.monotonic()
+    if on_fault is not None:
+        on_fault(text)
+    elif faults.at_s - faults.said_s >= LOG_PERIOD_S:
+        faults.said_s = faults.at_s
+        node.get_logger().warning(f'{name}{REFUSED}{text}')
+
+
+def attempt(
+    node: Node,
+    name: str,
+    work: Callable[[], Any],
+    on_fault: Callable[[str], None] | None = None,
+) -> Any:
+    """What `work` returns; None where it raises, which is then counted as a fault of `name`."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - a message that nobody thought of must not blind the
+        # robot: it is refused, loudly, and the next one gets its chance.
+        refuse(node, name, f'{type(error).__name__}: {error}', on_fault)
+        faults_of(node)[name].raised += 1
+        node.get_logger().debug(traceback.format_exc())
+        return None
+
+
+def guard_services(node: Node) -> None:
+    """Let every service of a node answer "no" to what its callback raises on, or would not end.
+
+    rclpy's own raise on a parameter type that does not exist, and end the process with it; asked
+    for the parameters of a million prefixes, they answer with a million times all of them.
+    """
+    for service in node.services:
+        if not hasattr(service, 'is_guarded'):
+            service.is_guarded = True
+            service.callback = _guarded(node, service.srv_name, service.callback)
+
+
+def _guarded(node: Node, name: str, callback: Callable[[Any, Any], Any]) -> Callable:
+    def answer(request: Any, response: Any) -> Any:
+        made = attempt(node, name, lambda: _unless_endless(callback, request, response))
+        return made if made is not None else _refusal(request, type(response)())
+
+    def _refusal(request: Any, response: Any) -> Any:
+        """The answer that says no, where the type has a word for that."""
+        reason = faults_of(node)[name].last
+        no = SetParametersResult(successful=False, reason=f'request refused: {reason}')
+        if hasattr(response, 'results'):
+            response.results = [no for _ in request.parameters[:MOST_ASKED]]
+        elif isinstance(getattr(response, 'result', None), SetParametersResult):
+            response.result = no
+        elif hasattr(response, 'message'):
+            response.message = no.reason
+        return response
+
+    return answer
+
+
+def _unless_endless(callback: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
+    """The callback's answer; raises ValueError for a request of too many parts."""
+    for field in LISTS_OF_REQUESTS:
+        count = len(getattr(request, field, ()))
+        if count > MOST_ASKED:
+            raise ValueError(f'{count} {field} in one request: ask for at most {MOST_ASKED}')
+    return callback(request, response)
+
+
+def is_from_outside(error: BaseException) -> bool:
+    """Whether rclpy raised this at work on one message or request, with no code of ours below.
+
+    So it is with bytes that the middleware cannot take, or a /clock before 1970. A bug of ours, or
+    a wait that fails whatever comes, is not, and must not be hidden or tried again for ever.
+    """
+    if not isinstance(error, Exception):
+        return False
+    modules = list(_modules(error.__traceback__))
+    if WORK_MODULE not in modules:
+        return False
+    below = modules[modules.index(WORK_MODULE) :]
+    return all(
+        is_of_ros(module) or module.partition('.')[0] in sys.stdlib_module_names for module in below
+    )
+
+
+def _modules(trace: TracebackType | None) -> Iterator[str]:
+    while trace is not None:
+        yield str(trace.tb_frame.f_globals.get('__name__', ''))
+        trace = trace.tb_next
+
+
+def is_of_ros(module: str) -> bool:
+    """Whether a Python module belongs to the client library or is a generated message."""
+    parts = module.split('.')
+    generated = len(parts) > 2 and parts[1] in ('msg', 'srv') and parts[2].startswith('_')
+    return generated or parts[0] in ROS_PACKAGES
+
+
+def listen_again(executor: Executor) -> None:
+    """Make a single-threaded executor whole after a message could not be taken.
+
+    rclpy leaves the entity marked as being worked on, and its callback group as busy: the node
+    would live on and hear nothing. Only for the thread that spins, between two turns.
+    """
+    for node in executor.get_nodes():
+        kinds = (node.subscriptions, node.timers, node.services, node.clients, node.guards)
+        for entity in (entity for kind in (*kinds, node.waitables) for entity in kind):
+            if getattr(entity, '_executor_event', False):
+                entity._executor_event = False
+                with contextlib.suppress(AssertionError):  # it had not begun
+                    entity.callback_group.ending_execution(entity)

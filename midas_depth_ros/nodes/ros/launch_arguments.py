@@ -1,0 +1,379 @@
+"""What the launch files share: arguments that stand for parameters, and how processes are started.
+
+In comes the declaration of a parameter; out go a launch argument with its text and choices, and
+later the value that was given, checked. An argument that is not given is an empty string and
+leaves its parameter to the parameter file: only so can a file and single arguments be combined.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import PackageNotFoundError
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.logging import get_logger
+from launch.substitutions import LaunchConfiguration, SubstitutionFailure
+from launch_ros.actions import Node
+from launch_ros.substitutions import ExecutableInPackage
+
+from midas_depth_ros.geometry import CameraMount, roll_pitch_yaw, turned_axes
+from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.options.declarations import (
+    LONGEST_NAME,
+    Spec,
+    is_grouped,
+    is_of,
+    specs,
+    specs_of,
+    strangers,
+)
+from midas_depth_ros.options.depth import DepthNodeSettings, check_camera_names
+from midas_depth_ros.options.files import parse_yaml
+from midas_depth_ros.options.parameter_files import read_parameters, settings_from
+
+# The parameters that are worth an argument of their own; the others are set in a file.
+ARGUMENTS = (
+    'transport',
+    'model',
+    'max_rate',
+    'num_threads',
+    'process_every_frame',
+    'autostart',
+    'frozen_after',
+    'camera_height',
+    'camera_pitch',
+    'rotate',
+    'body_frame',
+)
+# What people write for yes and no; the words of launch's own conditions.
+BOOLEANS = ['true', 'false', 'True', 'False', '1', '0']
+PARENT_PARAMETERS = 'global_params'  # where launch_ros keeps what SetParameter sets
+ALIKE = 0.8  # of difflib: how much one name looks like another
+RESPAWN_S = 2.0  # from the dashboard's end to its next start
+USE_SIM_TIME = Spec(
+    name='use_sim_time',
+    default=False,
+    text='Take the time from /clock, for simulation and replay.',
+    unit='',
+    minimum=None,
+    maximum=None,
+    choices=(),
+    live=True,
+    check=None,
+)
+
+
+def parameter_specs() -> dict[str, Spec]:
+    """The parameters of depth_node that a launch argument can set, by name."""
+    declared = {spec.name: spec for spec in specs(DepthNodeSettings)}
+    return {**{name: declared[name] for name in ARGUMENTS}, USE_SIM_TIME.name: USE_SIM_TIME}
+
+
+def with_hints(description: LaunchDescription) -> LaunchDescription:
+    """A launch description that also warns of arguments that look like a slip of the pen.
+
+    launch takes every `name:=value` of its command line, and is silent about those that no file
+    declares. A name that looks like none of ours may be meant for a file that includes it.
+    """
+    names = {each.name for each in description.get_launch_arguments()}
+    description.add_action(OpaqueFunction(function=_warn_of_unknown, args=[sorted(names)]))
+    return description
+
+
+def _warn_of_unknown(context: LaunchContext, names: list[str]) -> None:
+    given_names = [word.partition(':=')[0] for word in sys.argv[1:] if ':=' in word]
+    for name in given_names:
+        near = difflib.get_close_matches(name[:LONGEST_NAME], names, n=1, cutoff=ALIKE)
+        if near and name not in names:
+            get_logger('midas_depth_ros').warning(
+                f'there is no argument {printable(name, LONGEST_NAME)}:=, it is not used: did you '
+                f'mean {near[0]}:=?'
+            )
+
+
+def depth_node_arguments(default_params_file: Path) -> list[DeclareLaunchArgument]:
+    """The arguments that every launch file with a depth_node has."""
+    return [
+        DeclareLaunchArgument(
+            'namespace', default_value='', description='Namespace of the nodes and their topics.'
+        ),
+        DeclareLaunchArgument(
+            'params_file',
+            default_value=str(default_params_file),
+            description='Parameter file of depth_node; arguments that are given override it.',
+        ),
+        *(_argument(spec) for spec in parameter_specs().values()),
+        DeclareLaunchArgument(
+            'log_level',
+            default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='How much depth_node logs.',
+        ),
+    ]
+
+
+def _argument(spec: Spec) -> DeclareLaunchArgument:
+    unit = f' [{spec.unit}]' if spec.unit else ''
+    choices = BOOLEANS if spec.kind == 'bool' else spec.choices
+    return DeclareLaunchArgument(
+        spec.name,
+        default_value='',
+        choices=['', *choices] if choices else None,
+        description=f'{spec.text}{unit} Empty: as in params_file.',
+    )
+
+
+def dashboard_arguments() -> list[DeclareLaunchArgument]:
+    """The arguments that every launch file with a dashboard has."""
+    return [
+        DeclareLaunchArgument(
+            'dashboard',
+            default_value='false',
+            choices=BOOLEANS,
+            description='Show what depth_node sees in a browser; its address is printed. Where '
+            'it ends it is started again.',
+        ),
+        DeclareLaunchArgument(
+            'dashboard_host',
+            default_value='127.0.0.1',
+            description='Address that the dashboard listens on. 0.0.0.0: all; then it makes up a '
+            'token, which is part of the address that it prints.',
+        ),
+        DeclareLaunchArgument(
+            'dashboard_port', default_value='8080', description='Port of the dashboard.'
+        ),
+    ]
+
+
+def dashboard(context: LaunchContext) -> list[Node]:
+    """The dashboard, if it is asked for; where it ends it is started again."""
+    if not is_on(context, 'dashboard'):
+        return []
+    address = ['--host', given(context, 'dashboard_host')]
+    return [
+        Node(
+            package='midas_depth_ros',
+            executable='dashboard',
+            name='dashboard',
+            namespace=LaunchConfiguration('namespace'),
+            arguments=[*address, '--port', given(context, 'dashboard_port')],
+            output='screen',
+            exec_name='dashboard',
+            prefix=leash(context),
+            respawn=True,  # it ends itself rather than show what nobody tells it any more
+            respawn_delay=RESPAWN_S,
+        )
+    ]
+
+
+def given(context: LaunchContext, name: str) -> str:
+    """The text of a launch argument; '' if it was not given."""
+    return LaunchConfiguration(name).perform(context)
+
+
+def is_on(context: LaunchContext, name: str) -> bool:
+    """Whether an argument that is one of BOOLEANS says yes."""
+    return given(context, name) in ('true', 'True', '1')
+
+
+def leash(context: LaunchContext) -> str | None:
+    """The prefix of a process that the kernel shall end when launch is killed without a chance to.
+
+    None where there is no such program (setpriv, of util-linux), and where a prefix was given to
+    launch itself: then somebody debugs. A process that comes too late to be told ends by itself.
+    """
+    if context.launch_configurations.get('launch-prefix') or not shutil.which('setpriv'):
+        return None
+    unless_orphan = f'[ "$PPID" = {os.getpid()} ] && exec "$0" "$@"'
+    return f'setpriv --pdeathsig TERM -- sh -c {shlex.quote(unless_orphan)}'
+
+
+def check_installed(context: LaunchContext, package: str, program: str, asked_by: str) -> None:
+    """Raise FileNotFoundError where a program is missing that an argument asks for.
+
+    To be called before anything starts: launch would notice in the middle, and end.
+    """
+    try:
+        ExecutableInPackage(package=package, executable=program).perform(context)
+    except (PackageNotFoundError, SubstitutionFailure) as error:
+        distribution = os.environ.get('ROS_DISTRO', '<distribution>')
+        raise FileNotFoundError(
+            f'{asked_by} needs {program} of the package {package}, which is not installed: '
+            f'sudo apt install ros-{distribution}-{package.replace("_", "-")}, or leave '
+            f'{asked_by.partition(":=")[0]}:= out'
+        ) from error
+
+
+def camera_names(context: LaunchContext, name: str) -> list[str]:
+    """The cameras of an argument: separated by commas, or a list as YAML has it; [] if not given.
+
+    A leading slash is taken where it changes nothing. Raises ValueError for names that cannot be.
+    """
+    text = given(context, name).strip()
+    if not text:
+        return []
+    try:
+        listed = parse_yaml(text) if text.startswith('[') else text.split(',')
+    except UnreadableFile as error:
+        raise ValueError(f'{name}:={printable(text)} is refused: {error}') from error
+    names = [str(each).strip() for each in listed]
+    namespace = context.launch_configurations.get('namespace', '').strip('/')
+    for index, each in enumerate(names):
+        if each.startswith('/') and namespace:
+            raise ValueError(
+                f'{name}:={printable(text)} is refused: leave out the leading slash, topics of a '
+                f'camera lie below namespace:={printable(namespace)}'
+            )
+        names[index] = each.removeprefix('/').removesuffix('/')
+    fault = check_camera_names(names)
+    if fault:
+        raise ValueError(f'{name}:={printable(text)} is refused: {fault}')
+    return names
+
+
+def camera_name(context: LaunchContext) -> str:
+    """The one camera of `camera:=`, '' if not given; raises as `camera_names` does."""
+    names = camera_names(context, 'camera')
+    if len(names) > 1:
+        raise ValueError(
+            f'camera:={printable(given(context, "camera"))} is refused: it is one camera, several '
+            'are for multi_camera.launch.py cameras:=...'
+        )
+    return names[0] if names else ''
+
+
+def with_parents(
+    context: LaunchContext, path: str, config: Path, node: str, settings_class: type
+) -> list[str | dict[str, Any]]:
+    """A parameter file for a node, and what a parent set where that shall be stronger.
+
+    launch_ros hands over first what SetParameter and SetParametersFromFile set, and any file that
+    follows is stronger: right for one that somebody chose, wrong for one of our own in `config`.
+    Where that has nothing but defaults it is left out; rcl would give no other order for files.
+    """
+    parents = context.launch_configurations.get(PARENT_PARAMETERS) or []
+    if not parents or Path(path).resolve().parent != config.resolve():
+        return [path]
+    if _says_defaults(path, node, settings_class):
+        return []
+    files: list[str | dict[str, Any]] = [path]
+    for each in parents:
+        files.append(dict([each]) if isinstance(each, tuple) else str(each))
+    return files
+
+
+def _says_defaults(path: str, node: str, settings_class: type) -> bool:
+    try:
+        values = read_parameters(node, settings_class, [Path(path)], [])
+        return repr(settings_from(settings_class, values)) == repr(settings_class())
+    except ValueError:
+        return False  # the node will say what is wrong with it
+
+
+def depth_node_parameters(
+    context: LaunchContext, config: Path, cameras: Sequence[str] = ()
+) -> list[str | dict[str, Any]]:
+    """What to hand to a Node as its `parameters`: the file, then what arguments override in it.
+
+    config: the folder of our own files. Raises FileNotFoundError when there is no such file, and
+    ValueError when an argument is not an acceptable value of its parameter.
+    """
+    overrides: dict[str, Any] = {'cameras': list(cameras)} if cameras else {}
+    overrides |= {
+        name: value_of(context, name) for name in parameter_specs() if given(context, name)
+    }
+    path = existing_file(context, 'params_file')
+    overrides |= mount_parameters(context, list(cameras) or _cameras_of(path))
+    files = with_parents(context, path, config, 'depth_node', DepthNodeSettings)
+    return [*files, overrides] if overrides else files
+
+
+def mount_parameters(context: LaunchContext, cameras: list[str]) -> dict[str, Any]:
+    """The arguments that tell of single cameras: `mounts.<camera>.camera_pitch:=0.2` and the like.
+
+    Which there are depends on the cameras, so no launch file declares them. Raises ValueError for
+    one of another camera, or with a value that the parameter refuses.
+    """
+    texts = {
+        name: text
+        for name, text in context.launch_configurations.items()
+        if text and is_grouped(DepthNodeSettings, name)
+    }
+    stranger = strangers(DepthNodeSettings, texts, {'cameras': cameras})
+    if stranger:
+        raise ValueError(stranger)
+    known = specs_of(DepthNodeSettings, texts)
+    return {name: parameter_value(known[name], text) for name, text in texts.items()}
+
+
+def _cameras_of(path: str) -> list[str]:
+    """The cameras of a parameter file, as far as one can tell before the node reads it."""
+    try:
+        values = read_parameters('depth_node', DepthNodeSettings, [Path(path)], [])
+    except ValueError:
+        values = {}  # the node will say what is wrong with it
+    cameras: Any = values.get('cameras')
+    return list(cameras if is_of('string array', cameras) else DepthNodeSettings().cameras)
+
+
+def use_sim_time(context: LaunchContext) -> list[dict[str, Any]]:
+    """The same argument for nodes with another parameter file, or without one."""
+    name = USE_SIM_TIME.name
+    return [{name: value_of(context, name)}] if given(context, name) else []
+
+
+def existing_file(context: LaunchContext, name: str) -> str:
+    """The path that an argument gives; FileNotFoundError if there is no such file."""
+    path = os.path.expanduser(given(context, name))
+    if not os.path.isfile(path):  # launch_ros would go on without it
+        raise FileNotFoundError(f'{name}:={path} is not a file')
+    return path
+
+
+def value_of(context: LaunchContext, name: str) -> Any:
+    """What an argument sets its parameter to, the default if not given; ValueError if refused."""
+    spec = parameter_specs()[name]
+    text = given(context, name)
+    return parameter_value(spec, text) if text else spec.default
+
+
+def camera_transform(context: LaunchContext) -> list[str]:
+    """Arguments of static_transform_publisher: from body_frame to the optical frame of the camera.
+
+    The lens is camera_height above the frame's origin and looks camera_pitch down, unrolled, with
+    its pictures turned by `rotate`.
+    Raises ValueError when height and pitch are not given as arguments.
+    """
+    height, pitch = (value_of(context, name) for name in ('camera_height', 'camera_pitch'))
+    child = given(context, 'optical_frame')
+    if math.isnan(height) or math.isnan(pitch):
+        raise ValueError(f'optical_frame:={child} also needs camera_height:= and camera_pitch:=')
+    # The frame is the camera's own: that of the turned picture, turned back.
+    axes = turned_axes(CameraMount(height, pitch).body_axes(), -value_of(context, 'rotate') % 360)
+    roll, tilt, yaw = roll_pitch_yaw(axes)
+    words = ['--z', f'{height}', '--roll', f'{roll}', '--pitch', f'{tilt}', '--yaw', f'{yaw}']
+    return [*words, '--frame-id', value_of(context, 'body_frame'), '--child-frame-id', child]
+
+
+def parameter_value(spec: Spec, text: str) -> Any:
+    """The value that the text of an argument means; ValueError if the parameter refuses it."""
+    try:
+        value = text if spec.kind == 'string' else parse_yaml(text)
+    except UnreadableFile:
+        value = text
+    if spec.kind == 'bool' and text in BOOLEANS:
+        value = text in ('true', 'True', '1')
+    value = spec.meant(value)
+    fault = spec.fault(value)
+    if fault:
+        raise ValueError(f'{spec.name}:={printable(text)} is refused: {fault}')
+    return value

@@ -1,0 +1,197 @@
+"""Arrays into ROS messages. Every message gets a header of its own, copied from the input."""
+
+from __future__ import annotations
+
+import array
+import math
+
+import cv2
+import numpy as np
+from geometry_msgs.msg import Point, PointStamped, Vector3, Vector3Stamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import (
+    CameraInfo,
+    CompressedImage,
+    Image,
+    LaserScan,
+    PointCloud2,
+    PointField,
+    Range,
+)
+from std_msgs.msg import Header
+
+from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.images.encode import encode_jpeg, message_data
+
+ENCODINGS = {('float32', 2): '32FC1', ('uint8', 3): 'rgb8', ('uint8', 2): 'mono8'}
+
+
+def copied_header(header: Header) -> Header:
+    """A header with the same stamp and frame_id that shares nothing with the original."""
+    copy = Header(frame_id=header.frame_id)
+    copy.stamp.sec, copy.stamp.nanosec = header.stamp.sec, header.stamp.nanosec
+    return copy
+
+
+def image_message(array: NDArray, header: Header, encoding: str = '') -> Image:
+    """An Image from (H, W) float32, (H, W) uint8 or (H, W, 3) uint8; rgb8 unless named."""
+    array = np.ascontiguousarray(array)
+    message = Image(header=copied_header(header))
+    message.height, message.width = array.shape[:2]
+    message.encoding = encoding or ENCODINGS[array.dtype.name, array.ndim]
+    message.is_bigendian = 0
+    message.step = array.strides[0]
+    message.data = message_data(array)
+    return message
+
+
+def bgr_message(rgb: NDArray[np.uint8], header: Header) -> Image:
+    """A bgr8 Image from (H, W, 3) uint8 RGB."""
+    return image_message(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), header, 'bgr8')
+
+
+def jpeg_message(rgb: NDArray[np.uint8], header: Header, quality: int) -> CompressedImage:
+    """A CompressedImage from (H, W, 3) uint8 RGB, in image_transport's way of naming it."""
+    message = CompressedImage(header=copied_header(header))
+    message.format = 'bgr8; jpeg compressed bgr8'
+    message.data = encode_jpeg(rgb, quality)
+    return message
+
+
+def vector_message(x: float, y: float, z: float, header: Header) -> Vector3Stamped:
+    """A Vector3Stamped."""
+    return Vector3Stamped(
+        header=copied_header(header), vector=Vector3(x=float(x), y=float(y), z=float(z))
+    )
+
+
+def stamp_ns(header: Header) -> int:
+    """The stamp of a header in nanoseconds."""
+    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+
+
+# --- Metres into ROS messages: depth images, camera_info, scans, ranges, clouds (REP 117, 118).
+
+MILLIMETRES = 1000.0
+LARGEST_16UC1 = 65535
+POINT_FIELDS = ('x', 'y', 'z', 'rgb')
+FLOAT32_BYTES = 4
+
+
+def body_header(header: Header, frame_id: str) -> Header:
+    """The stamp of `header`, in another frame."""
+    copy = copied_header(header)
+    copy.frame_id = frame_id
+    return copy
+
+
+def depth_message(depth_z: NDArray[np.float32], header: Header, encoding: str) -> Image:
+    """(H, W) float32 metres, NaN invalid, as 32FC1, or as 16UC1 millimetres with 0 invalid."""
+    if encoding == '32FC1':
+        return image_message(depth_z, header)
+    millimetres = np.rint(np.nan_to_num(depth_z, nan=0.0, posinf=0.0) * MILLIMETRES)
+    millimetres[millimetres > LARGEST_16UC1] = 0
+    return image_message(millimetres.astype(np.uint16), header, '16UC1')
+
+
+def camera_info_message(camera: CameraModel, header: Header) -> CameraInfo:
+    """The calibration of pictures as they are sent: with the lens, not rectified."""
+    message = CameraInfo(header=copied_header(header), width=camera.width, height=camera.height)
+    message.distortion_model = camera.distortion_model or 'plumb_bob'
+    message.d = [float(number) for number in camera.distortion] or [0.0] * 5
+    fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
+    message.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
+    message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    message.p = [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return message
+
+
+def scan_message(
+    ranges: NDArray[np.float32],
+    angle_min: float,
+    angle_increment: float,
+    limits: tuple[float, float],
+    header: Header,
+) -> LaserScan:
+    """Ranges in metres, counter-clockwise from `angle_min`; +inf clear, NaN unknown (REP 117)."""
+    message = LaserScan(header=header, angle_min=angle_min, angle_increment=angle_increment)
+    message.angle_max = angle_min + angle_increment * (len(ranges) - 1)
+    message.range_min, message.range_max = limits
+    message.ranges = array.array('f', ranges.astype(np.float32).tobytes())
+    return message
+
+
+def range_message(
+    distance: float, limits: tuple[float, float], field_of_view: float, header: Header
+) -> Range:
+    """The nearest thing ahead; `limits[1]` where the way is clear, since nav2 refuses inf."""
+    message = Range(header=header, radiation_type=Range.INFRARED, field_of_view=field_of_view)
+    message.min_range, message.max_range = limits
+    message.range = float(min(max(distance, limits[0]), limits[1]))
+    return message
+
+
+def point_message(point: tuple[float, float, float], header: Header) -> PointStamped:
+    """One point in metres."""
+    x, y, z = (float(value) for value in point)
+    return PointStamped(header=header, point=Point(x=x, y=y, z=z))
+
+
+def cloud_message(
+    points: NDArray[np.float32], rgb: NDArray[np.uint8], header: Header
+) -> PointCloud2:
+    """(h, w, 3) float32 metres and (h, w, 3) uint8 RGB as an organised cloud; NaN invalid."""
+    height, width = points.shape[:2]
+    packed = np.zeros((height, width, 4), np.float32)
+    packed[..., :3] = points
+    # The field rgb is 0x00RRGGBB in the bits of a float32, as PCL and rviz2 read it.
+    bgr = np.zeros((height, width, 4), np.uint8)
+    bgr[..., :3] = rgb[..., ::-1]
+    packed[..., 3] = bgr.view(np.float32)[..., 0]
+    message = PointCloud2(header=copied_header(header), height=height, width=width)
+    message.fields = [
+        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+        for index, name in enumerate(POINT_FIELDS)
+    ]
+    message.point_step, message.row_step = 16, 16 * width
+    message.is_bigendian, message.is_dense = False, False
+    message.data = message_data(packed)
+    return message
+
+
+def cloud_array(message: PointCloud2) -> NDArray[np.float64]:
+    """(n, 3) x, y, z of a PointCloud2, in metres. Raises ValueError where it has none."""
+    offsets = {
+        field.name: field.offset for field in message.fields if field.datatype == PointField.FLOAT32
+    }
+    lacking = [name for name in 'xyz' if name not in offsets]
+    if lacking:
+        raise ValueError(f'the cloud has no float32 field {", ".join(lacking)}')
+    count = message.width * message.height
+    needed = message.row_step * message.height
+    if len(message.data) < needed or message.row_step < message.width * message.point_step:
+        raise ValueError(f'the cloud has {len(message.data)} bytes: {needed} are needed')
+    if not count:
+        return np.zeros((0, 3))
+    # NumPy takes what it is told, and reads wherever that points to.
+    last = max(offsets[name] for name in 'xyz') + FLOAT32_BYTES
+    if last > message.point_step:
+        raise ValueError(f'x, y, z end at byte {last} of points of {message.point_step} bytes')
+    kind = '>f4' if message.is_bigendian else '<f4'
+    layout = np.dtype(
+        {
+            'names': list('xyz'),
+            'formats': [kind] * 3,
+            'offsets': [offsets[name] for name in 'xyz'],
+            'itemsize': message.point_step,
+        }
+    )
+    rows = np.frombuffer(message.data, np.uint8, needed).reshape(message.height, -1)
+    rows = rows[:, : message.width * message.point_step]
+    table = np.ascontiguousarray(rows).reshape(-1).view(layout)[:count]
+    return np.stack([table[name].astype(np.float64) for name in 'xyz'], axis=1)
+
+
+def corridor_angle(width_m: float, distance_m: float) -> float:
+    """The angle under which a corridor of this width is seen at a distance, in radians."""
+    return 2 * math.atan2(0.5 * width_m, distance_m)

@@ -1,0 +1,373 @@
+"""Declared parameters served by a ROS node.
+
+What is declared in a settings class (`declarations`) becomes ROS parameters with descriptors. The
+node reads `server.current`, one frozen object that is swapped whole when a live parameter changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic
+
+import click
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.nodes.ros.boundary import guard_services
+from midas_depth_ros.options.declarations import (
+    MOST_LISTED,
+    Settings,
+    Spec,
+    allowed,
+    build,
+    conflict_of,
+    group_specs,
+    is_of,
+    near_names,
+    specs,
+    specs_for,
+    strangers,
+    value_of,
+)
+from midas_depth_ros.options.files import parse_yaml
+from midas_depth_ros.options.parameter_files import OF_EVERY_NODE
+
+TYPES = {
+    'bool': Parameter.Type.BOOL,
+    'int': Parameter.Type.INTEGER,
+    'double': Parameter.Type.DOUBLE,
+    'string': Parameter.Type.STRING,
+    'string array': Parameter.Type.STRING_ARRAY,
+}
+QUALITY = 'qos_overrides'
+# ROS makes these itself: a file that is meant for every node may name them.
+TOPICS_OF_ROS = ('/clock', '/parameter_events', '/rosout', '/tf', '/tf_static')
+MOST_UNKNOWN = 10  # parameters that there are not, in one line of log
+
+
+class ParameterServer(Generic[Settings]):
+    """Declares a settings class on a node and keeps `current` in step with it.
+
+    Live parameters change at any time. The others change only while `may_change_fixed()` says so
+    (a lifecycle node allows it while unconfigured; `remedy()` tells how to come there); without it
+    they are read-only. Who sets one of them to what it is gets a yes, so that a file of
+    `ros2 param dump` can be loaded.
+
+    Types are static. A value of another type is read as it is meant (`Spec.meant`), since tools
+    guess types. rclpy has no place for either before its own refusals: so the two methods of the
+    node that set parameters are wrapped.
+
+    Raises ValueError from the constructor when an initial value (from a file or the command
+    line) is wrong: fail fast, with every reason in one text. Names that there are not are warned
+    about.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        settings_class: type[Settings],
+        may_change_fixed: Callable[[], bool] | None = None,
+        remedy: Callable[[], str] = lambda: 'clean up the node first',
+    ) -> None:
+        self._node = node
+        self._class = settings_class
+        self._specs: dict[str, Spec] = {}
+        self._may_change_fixed = may_change_fixed
+        self._remedy = remedy
+        self._current: Settings
+        self._unused_qualities: list[str] = []
+        self._overrides: dict[str, Parameter] = getattr(node, '_parameter_overrides', {})
+        self._declare(specs(settings_class))
+        self.declare_groups()
+        node.add_on_set_parameters_callback(self._validate)
+        self._set_in_ros = node.set_parameters_atomically
+        wrapped: dict[str, Callable[[list[Parameter]], Any]] = {
+            'set_parameters_atomically': self._set,
+            'set_parameters': lambda parameters: [self._set([each]) for each in parameters],
+        }
+        for name, function in wrapped.items():
+            setattr(node, name, function)
+        self._warn_of_unknown()
+        guard_services(node)
+
+    @property
+    def current(self) -> Settings:
+        """The settings as they stand: a frozen object, replaced whole on every change."""
+        return self._current
+
+    def declare_groups(self) -> None:
+        """Declare the `groups` of the names that there are now; to be called when those change.
+
+        Raises ValueError as the constructor does, also for a value given for a name that is none.
+        """
+        values = {name: value_of(self._current, name) for name in self._specs}
+        stranger = strangers(self._class, self._overrides, values)
+        if stranger:
+            raise ValueError(stranger)
+        every = specs_for(self._class, values)
+        self._declare(spec for name, spec in every.items() if name not in self._specs)
+
+    def _declare(self, new: Iterable[Spec]) -> None:
+        """Declare parameters with what was given for them. Raises ValueError with every fault."""
+        added = {spec.name: spec for spec in new}
+        if not added:
+            return
+        values = {
+            name: list(spec.default) if isinstance(spec.default, tuple) else spec.default
+            for name, spec in added.items()
+        }
+        values |= {
+            name: added[name].meant(each.value)
+            for name, each in self._overrides.items()
+            if name in added
+        }
+        faults = [text for name, value in values.items() if (text := added[name].fault(value))]
+        if faults:
+            raise ValueError('; '.join(faults))
+        before = {name: value_of(self._current, name) for name in self._specs}
+        settings = build(self._class, {**before, **values})
+        if conflict := conflict_of(settings):
+            raise ValueError(conflict)
+        for name, spec in added.items():
+            # Whatever was given is in the value already, and in the right type.
+            descriptor = descriptor_of(spec, self._read_when_fixed())
+            self._node.declare_parameter(name, values[name], descriptor, ignore_override=True)
+        self._specs |= added
+        self._current = settings
+
+    def _read_when_fixed(self) -> str:
+        return 'at start' if self._may_change_fixed is None else 'at configure'
+
+    def _warn_of_unknown(self) -> None:
+        """Name what a file or the command line gave and the node does not have."""
+        unknown = [
+            name
+            for name in self._overrides
+            if not self._node.has_parameter(name) and name.partition('.')[0] not in OF_EVERY_NODE
+        ]
+        texts = [self._unknown(name) for name in unknown[:MOST_UNKNOWN]]
+        if len(unknown) > len(texts):
+            texts.append(f'and {len(unknown) - len(texts)} more')
+        if texts:
+            self._node.get_logger().warning(f'given and not used: {"; ".join(texts)}')
+
+    def warn_of_unused_qualities(self) -> None:
+        """Name `qos_overrides` of no topic of this node, or of no policy; once all are there.
+
+        rclpy declares those that there are with the publisher or subscription, and is silent.
+        """
+        prefix = f'{QUALITY}.'
+        unused = [
+            name
+            for name in self._overrides
+            if name.startswith(prefix)
+            and not self._node.has_parameter(name)
+            and name.removeprefix(prefix).rsplit('.', 2)[0] not in TOPICS_OF_ROS
+        ]
+        texts = [self._unknown(name) for name in unused[:MOST_UNKNOWN]]
+        if len(unused) > len(texts):
+            texts.append(f'and {len(unused) - len(texts)} more')
+        if texts and unused != self._unused_qualities:
+            self._node.get_logger().warning(f'given and not used: {"; ".join(texts)}')
+        self._unused_qualities = unused
+
+    def _unknown(self, name: str) -> str:
+        near = near_names(name, self._qualities() if name.startswith(QUALITY) else self._specs)
+        text = f'there is no parameter {printable(name, MOST_LISTED)}'
+        return f'{text}: {near}' if near else text
+
+    def _qualities(self) -> list[str]:
+        return [f'{QUALITY}.{name}' for name in self._node.get_parameters_by_prefix(QUALITY)]
+
+    def _set(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Set all of these parameters or none, as `Node.set_parameters_atomically` does."""
+        passed, changes = [], {}
+        for each in parameters:
+            name, spec = each.name, self._specs.get(each.name)
+            if not self._node.has_parameter(name):
+                return SetParametersResult(successful=False, reason=self._unknown(name))
+            before = self._node.get_parameter(name).value
+            meant = spec.meant(each.value) if spec else each.value
+            is_same = _is_same(before, meant) or _is_same(before, each.value)
+            if is_same and self._is_fixed(name):
+                continue
+            if spec is None:
+                passed.append(each)
+            else:
+                changes[name] = before if is_same else meant
+        refusals = filter(None, map(self._refusal, changes, changes.values()))
+        if refusal := next(refusals, ''):
+            return SetParametersResult(successful=False, reason=refusal)
+        passed += [
+            Parameter(name, TYPES[self._specs[name].kind], value) for name, value in changes.items()
+        ]
+        if not passed:
+            return SetParametersResult(successful=True)
+        result = self._set_in_ros(passed)
+        if result.successful:
+            self._current = self._with(changes)
+        return result
+
+    def _is_fixed(self, name: str) -> bool:
+        """Whether the node refuses to change a parameter now."""
+        if self._node.describe_parameter(name).read_only:
+            return True
+        spec = self._specs.get(name)
+        if spec is None or spec.live or self._may_change_fixed is None:
+            return False
+        return not self._may_change_fixed()
+
+    def _refusal(self, name: str, value: Any) -> str:
+        """Why a parameter cannot be set now, or not to a value of that type; '' if it can."""
+        if value is None:
+            return f'{name} cannot be deleted'
+        if self._node.describe_parameter(name).read_only:
+            return f'{name} is read-only: it is read when the node starts'
+        if self._is_fixed(name):
+            return f'{name} is read when the node is configured: {self._remedy()}'
+        spec = self._specs[name]
+        fits = is_of(spec.kind, value) and TYPES[spec.kind].check(value)
+        return '' if fits else spec.fault(value)
+
+    def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
+        """What rclpy asks after its own checks, of values that have the right type."""
+        changes = {each.name: each.value for each in parameters if each.name in self._specs}
+        faults = (self._specs[name].fault(value) for name, value in changes.items())
+        refusal = next(filter(None, faults), '') or conflict_of(self._with(changes))
+        return SetParametersResult(successful=not refusal, reason=refusal)
+
+    def _with(self, changes: dict[str, Any]) -> Settings:
+        values = {name: value_of(self._current, name) for name in self._specs}
+        return build(self._class, {**values, **changes})
+
+
+def _is_same(before: Any, value: Any) -> bool:
+    """Whether a value is the one before, or what a tool makes of its text that guesses types."""
+    if isinstance(before, str) and not isinstance(value, (str, type(None))):
+        try:
+            before = parse_yaml(before)
+        except UnreadableFile:
+            return False
+    if isinstance(value, tuple):
+        value = list(value)
+    both_unknown = before != before and value != value
+    return type(before) is type(value) and bool(before == value or both_unknown)
+
+
+def descriptor_of(spec: Spec, reading: str) -> ParameterDescriptor:
+    """The ROS descriptor: text with unit, what is allowed, range for sliders.
+
+    reading: when the parameter is read where it is not live, `at start` or `at configure`.
+    """
+    text = spec.text + (f' [{spec.unit}]' if spec.unit else '')
+    limits = allowed(spec) if spec.choices or allowed(spec) != spec.unit else ''
+    constraints = [
+        f'one of: {limits}' if spec.choices else limits,
+        'nan means unknown' if spec.may_be_unknown else '',
+        'live' if spec.live else reading,
+    ]
+    descriptor = ParameterDescriptor(
+        description=text,
+        read_only=not spec.live and reading == 'at start',
+        additional_constraints='; '.join(filter(None, constraints)),
+    )
+    if spec.minimum is None or spec.maximum is None or spec.may_be_unknown:
+        return descriptor  # a range needs both ends, and refuses the NaN that means "unknown"
+    if spec.kind == 'double':
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(spec.minimum), to_value=float(spec.maximum))
+        ]
+    elif spec.kind == 'int':
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(spec.minimum), to_value=int(spec.maximum))
+        ]
+    return descriptor
+
+
+# --- What `--help` of a node's executable prints: what it does, how it is called, its
+# parameters.
+#
+# It is asked for before ROS is started, so nothing is loaded, fetched or sent. No ROS is imported.
+
+WORDS = ('--help', '-h')
+WIDTH = 100
+CALL = (
+    'Usage: ros2 run midas_depth_ros {name}',
+    '       [--ros-args -p NAME:=VALUE ... -r FROM:=TO ... --params-file FILE]',
+)
+
+
+def helped(
+    name: str, settings_class: type, about: str | None, args: Sequence[str] | None = None
+) -> bool:
+    """Print the help of a node if the command line asks for it; whether it did.
+
+    about: the docstring of its module. args: the command line, that of the process if None.
+    """
+    given = sys.argv[1:] if args is None else args
+    if not any(word in given for word in WORDS):
+        return False
+    with contextlib.suppress(BrokenPipeError):  # nobody reads on
+        click.echo(help_text(name, settings_class, about or ''))
+        sys.stdout.flush()
+    return True
+
+
+def help_text(name: str, settings_class: type, about: str) -> str:
+    """The help of a node, in lines of at most WIDTH characters where words allow it."""
+    formatter = click.HelpFormatter(width=WIDTH, max_width=WIDTH)
+    formatter.write('\n'.join(CALL).format(name=name) + '\n')
+    formatter.write_paragraph()
+    for paragraph in about.strip().split('\n\n'):
+        formatter.write_text(' '.join(paragraph.split()))
+        formatter.write_paragraph()
+    rows = [(spec.name, _row(spec)) for spec in every_spec(settings_class)]
+    with formatter.section('Parameters'):
+        formatter.write_dl(rows, col_max=32)
+    return formatter.getvalue().rstrip()
+
+
+def every_spec(settings_class: type) -> list[Spec]:
+    """Every parameter, with those of which there is one for each camera or the like."""
+    names = {
+        each.metadata['names']: ['<name>']
+        for each in dataclasses.fields(settings_class)
+        if 'groups' in each.metadata
+    }
+    return [*specs(settings_class), *group_specs(settings_class, names)]
+
+
+def _row(spec: Spec) -> str:
+    """Text, unit, default and bounds of a parameter, and when a new value takes effect."""
+    facts = [spec.kind, f'default {_shown(spec.default)}']
+    if spec.choices:
+        facts.append(f'one of {", ".join(spec.choices)}')
+    if spec.minimum is not None or spec.maximum is not None:
+        facts.append(f'{_shown(spec.minimum)} to {_shown(spec.maximum)}')
+    if spec.live:
+        facts.append('at once')
+    unit = f' [{spec.unit}]' if spec.unit else ''
+    return f'{spec.text}{unit} ({"; ".join(facts)})'
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return '...'
+    if isinstance(value, bool):
+        return str(value).lower()  # as YAML and ros2 param have it
+    if isinstance(value, float):
+        return 'NaN' if math.isnan(value) else f'{value:g}'
+    if isinstance(value, (tuple, list)):
+        return f'[{", ".join(map(str, value))}]'
+    return str(value) if value != '' else "''"

@@ -1,0 +1,1 @@
+"""Simulated cameras: recordings played, scenes rendered."""

@@ -1,0 +1,318 @@
+"""CameraInfo messages: from a calibration file, from a camera model, from a recording, resized.
+
+The file is the YAML that camera_calibration writes and camera_calibration_parsers reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rclpy.duration import Duration
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from std_msgs.msg import Header
+
+from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.geometry.camera_model import COEFFICIENT_COUNTS
+from midas_depth_ros.images import message_data
+from midas_depth_ros.images.errors import UnreadableFile, printable, shown
+from midas_depth_ros.images.sources import Frame, expanded
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import copied_header, image_message, jpeg_message
+from midas_depth_ros.options.files import parse_yaml, read_text
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.publisher import Publisher
+    from rclpy.qos import QoSProfile
+
+IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+# Field of CameraInfo -> key in the file and how many numbers it has (None: by the lens model).
+MATRICES: dict[str, tuple[str, int | None]] = {
+    'k': ('camera_matrix', 9),
+    'd': ('distortion_coefficients', None),
+    'r': ('rectification_matrix', 9),
+    'p': ('projection_matrix', 12),
+}
+# Resizing keeps the aspect but for the rounding to whole pixels.
+ASPECT_TOLERANCE_PX = 1.0
+LARGEST_SIDE = 2**32 - 1  # that CameraInfo has room for
+LARGEST_NUMBER = 1e300
+
+
+class CalibrationError(ValueError):
+    """A calibration that cannot be read, or that is of other pictures."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
+
+
+class Calibration:
+    """Which CameraInfo goes with a picture: of the file, else recorded, else assumed, else none."""
+
+    def __init__(self, path: str, horizontal_fov_rad: float, is_recorded: bool) -> None:
+        """`path` '' and NaN are "none". Raises CalibrationError."""
+        self._of_file = read_calibration(path) if path else None
+        self._horizontal_fov_rad = horizontal_fov_rad
+        self._is_recorded = is_recorded
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there will be CameraInfo at all."""
+        assumed = not math.isnan(self._horizontal_fov_rad)
+        return bool(self._of_file or self._is_recorded or assumed)
+
+    def info_for(self, frame: Frame) -> CameraInfo | None:
+        """A CameraInfo without header. Raises CalibrationError, and ImageError on a broken one."""
+        if self._of_file is not None:
+            return resized(self._of_file, *frame.size)
+        if frame.camera_info is not None:
+            info = info_of_recording(frame.camera_info)
+            # A driver knows what goes with its pictures: untouched, they stay together.
+            return info if frame.message is not None else resized(info, *frame.size)
+        if not math.isnan(self._horizontal_fov_rad):
+            return info_of_model(
+                CameraModel.from_field_of_view(*frame.size, self._horizontal_fov_rad)
+            )
+        return None
+
+
+def read_calibration(path: str | Path) -> CameraInfo:
+    """A CameraInfo, without header, from a calibration file.
+
+    `rectification_matrix` and `projection_matrix` may be missing: then the camera is taken for a
+    single one, with the identity and [K|0]. Raises CalibrationError naming the file and the key.
+    """
+    path = expanded(str(path).removeprefix('file://'))
+    try:
+        content = parse_yaml(read_text(path))
+    except UnreadableFile as error:
+        raise CalibrationError(
+            f'calibration {path}: {error}: name a YAML file of camera_calibration'
+        ) from error
+    try:
+        return _info_of_file(content)
+    except CalibrationError as error:
+        raise CalibrationError(
+            f'calibration {path}: {error}: write it again with camera_calibration'
+        ) from error
+
+
+def _info_of_file(content: Any) -> CameraInfo:
+    if not isinstance(content, dict):
+        raise CalibrationError('there are no keys in it')
+    info = CameraInfo()
+    for field in ('width', 'height'):
+        value = content.get(f'image_{field}')
+        if type(value) is not int or not 1 <= value <= LARGEST_SIDE:
+            raise CalibrationError(f'image_{field} is {_told(value)}, not a number of pixels')
+        setattr(info, field, value)
+    model = content.get('distortion_model', 'plumb_bob')
+    counts = COEFFICIENT_COUNTS.get(model) if isinstance(model, str) else None
+    if counts is None:
+        raise CalibrationError(
+            f'distortion_model is {_told(model)}, not one of {", ".join(COEFFICIENT_COUNTS)}'
+        )
+    info.distortion_model = model
+    for field, (key, count) in MATRICES.items():
+        if field in 'rp' and key not in content:
+            values = IDENTITY if field == 'r' else _projection(info.k)
+        else:
+            values = _numbers(content, key, counts if count is None else (count,))
+        setattr(info, field, values)
+    return info
+
+
+def _numbers(content: dict[str, Any], key: str, counts: tuple[int, ...]) -> list[float]:
+    matrix = content.get(key)
+    data = matrix.get('data') if isinstance(matrix, dict) else None
+    if not isinstance(data, list) or len(data) not in counts:
+        wanted = ' or '.join(map(str, counts))
+        raise CalibrationError(
+            f'{key} has no list "data" of {wanted} numbers, but {_told(data or matrix)}'
+        )
+    for value in data:
+        if type(value) not in (int, float) or not abs(value) <= LARGEST_NUMBER:
+            raise CalibrationError(f'{key} has {_told(value)}: not all of it are finite numbers')
+    return [float(value) for value in data]
+
+
+def _told(value: Any) -> str:
+    """A value for an error; of a list or mapping, which YAML may make immense, only the kind."""
+    return f'a {type(value).__name__}' if isinstance(value, (list, dict)) else shown(value)
+
+
+def _projection(k: Any) -> list[float]:
+    """P = [K|0]: of a single camera whose picture is only straightened."""
+    fx, skew, cx, _, fy, cy, *_ = (float(value) for value in k)
+    return [fx, skew, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+
+
+def info_of_model(model: CameraModel) -> CameraInfo:
+    """A CameraInfo, without header, of a camera model; no lens becomes plumb_bob with zeros."""
+    info = CameraInfo(width=model.width, height=model.height)
+    info.distortion_model = model.distortion_model or 'plumb_bob'
+    info.d = list(model.distortion) or [0.0] * 5
+    info.k = [model.fx, 0.0, model.cx, 0.0, model.fy, model.cy, 0.0, 0.0, 1.0]
+    info.r = IDENTITY
+    info.p = _projection(info.k)
+    return info
+
+
+def info_of_recording(recorded: Any) -> CameraInfo:
+    """A CameraInfo, without header, with all fields of a recorded one (duck-typed)."""
+    info = CameraInfo(width=int(recorded.width), height=int(recorded.height))
+    info.distortion_model = str(recorded.distortion_model)
+    for field in MATRICES:
+        setattr(info, field, [float(value) for value in getattr(recorded, field)])
+    info.binning_x, info.binning_y = int(recorded.binning_x), int(recorded.binning_y)
+    roi = recorded.roi
+    info.roi = RegionOfInterest(
+        x_offset=int(roi.x_offset),
+        y_offset=int(roi.y_offset),
+        width=int(roi.width),
+        height=int(roi.height),
+        do_rectify=bool(roi.do_rectify),
+    )
+    return info
+
+
+def resized(info: CameraInfo, width: int, height: int) -> CameraInfo:
+    """The CameraInfo of the same pictures resized to `width` x `height`; a new message.
+
+    Pixel centres are at whole numbers, as in `CameraModel.scaled`. Raises CalibrationError when
+    the aspect is another: then it is the calibration of another camera or of a cropped picture.
+    """
+    copy = info_of_recording(info)
+    copy.header = info.header
+    full_width = (info.roi.width or info.width) // (info.binning_x or 1)
+    full_height = (info.roi.height or info.height) // (info.binning_y or 1)
+    if (full_width, full_height) == (width, height):
+        return copy
+    if not (full_width and full_height):
+        raise CalibrationError(f'camera_info is of {full_width}x{full_height} pixels')
+    x_scale, y_scale = width / full_width, height / full_height
+    if abs(width - full_width * y_scale) > ASPECT_TOLERANCE_PX * max(1.0, y_scale):
+        raise CalibrationError(
+            f'the calibration is of {full_width}x{full_height} pixels, the pictures are of '
+            f'{width}x{height}, another aspect: calibrate at the size of the pictures'
+        )
+    copy.width, copy.height = round(info.width * x_scale), round(info.height * y_scale)
+    copy.k = _scaled_rows(info.k, 3, x_scale, y_scale)
+    copy.p = _scaled_rows(info.p, 4, x_scale, y_scale)
+    roi = copy.roi
+    roi.x_offset, roi.width = round(roi.x_offset * x_scale), round(roi.width * x_scale)
+    roi.y_offset, roi.height = round(roi.y_offset * y_scale), round(roi.height * y_scale)
+    return copy
+
+
+def _scaled_rows(matrix: Any, columns: int, x_scale: float, y_scale: float) -> list[float]:
+    """K or P of the resized picture: rows scaled, principal point moved by its half pixel."""
+    values = [float(value) for value in matrix]
+    for row, scale in ((0, x_scale), (1, y_scale)):
+        for column in range(columns):
+            values[row * columns + column] *= scale
+        if any(values):
+            values[row * columns + 2] += 0.5 * scale - 0.5
+    return values
+
+
+# --- The topics that a camera driver has, as publishers: image, compressed image, CameraInfo.
+#
+# Recorded messages go out as they were recorded, but for the header; other pictures are converted
+# only for topics that somebody subscribes to.
+
+# How long the last messages may take to go out: acknowledged ones, and those that nobody confirms.
+ACKNOWLEDGE_S = 2.0
+LINGER_S = 0.2
+
+
+class CameraTopics:
+    """The publishers of one camera. `transport` is raw, compressed or both.
+
+    Raises ValueError when a `qos_overrides` parameter is wrong.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        camera: str,
+        transport: str,
+        with_camera_info: bool,
+        profile: QoSProfile = qos.OUTPUT,
+    ) -> None:
+        def publisher(kind: type, name: str, wanted: bool) -> Publisher | None:
+            return qos.make_publisher(node, kind, f'{camera}/{name}', profile) if wanted else None
+
+        self._raw = publisher(Image, 'image_raw', transport != 'compressed')
+        self._compressed = publisher(CompressedImage, 'image_raw/compressed', transport != 'raw')
+        self._info = publisher(CameraInfo, 'camera_info', with_camera_info)
+
+    @property
+    def names(self) -> str:
+        """The full names of the topics, for people."""
+        publishers = (self._raw, self._compressed, self._info)
+        return ', '.join(str(each.topic_name) for each in publishers if each is not None)
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscribe to an image topic."""
+        return sum(map(subscriptions, (self._raw, self._compressed)))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody subscribes to any of the topics."""
+        return bool(self.subscribers or subscriptions(self._info))
+
+    def publish_info(self, info: CameraInfo, header: Header) -> None:
+        """Publish a CameraInfo under `header`: before its picture, so that the first counts."""
+        if self._info is not None:
+            info.header = copied_header(header)
+            self._info.publish(info)
+
+    def publish_frame(self, frame: Frame, header: Header, jpeg_quality: int) -> None:
+        """Publish a frame under `header` where it is wanted. Raises ImageError."""
+        if self._raw is not None and subscriptions(self._raw):
+            self._raw.publish(raw_message(frame, header))
+        if self._compressed is not None and subscriptions(self._compressed):
+            self._compressed.publish(compressed_message(frame, header, jpeg_quality))
+
+    def flush(self) -> None:
+        """Wait, within bounds, until the last messages have gone out."""
+        time.sleep(LINGER_S)  # for best effort subscribers, who confirm nothing
+        for publisher in (self._raw, self._compressed, self._info):
+            if publisher is not None:
+                with contextlib.suppress(RuntimeError):  # a middleware that cannot tell
+                    publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))
+
+
+def subscriptions(publisher: Publisher | None) -> int:
+    """How many subscribe to a publisher, if there is one."""
+    return 0 if publisher is None else int(publisher.get_subscription_count())
+
+
+def raw_message(frame: Frame, header: Header) -> Image:
+    """The Image of a frame: as recorded, or rgb8."""
+    if not frame.is_raw_message:
+        return image_message(frame.rgb(), header)
+    recorded: Any = frame.message
+    message = Image(header=copied_header(header))
+    message.height, message.width = int(recorded.height), int(recorded.width)
+    message.encoding = str(recorded.encoding)
+    message.is_bigendian = int(recorded.is_bigendian)
+    message.step = int(recorded.step)
+    message.data = message_data(recorded.data)
+    return message
+
+
+def compressed_message(frame: Frame, header: Header, jpeg_quality: int) -> CompressedImage:
+    """The CompressedImage of a frame: as recorded, or JPEG."""
+    if not frame.is_compressed_message:
+        return jpeg_message(frame.rgb(), header, jpeg_quality)
+    message = CompressedImage(header=copied_header(header))
+    message.format = str(frame.message.format)
+    message.data = message_data(frame.message.data)
+    return message

@@ -1,0 +1,234 @@
+"""Parameters of a node from files and `name:=value`, without the node: as rcl reads them.
+
+A file has sections by the full names of nodes, whole or nested namespace by namespace; `*` stands
+for one name in them and `**` for any number. Every value is checked as the node would check it.
+Plain Python, no ROS.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from midas_depth_ros.images.errors import UnreadableFile, printable, shown
+from midas_depth_ros.options.declarations import (
+    LONGEST_NAME,
+    Settings,
+    build,
+    conflict_of,
+    is_grouped,
+    near_names,
+    specs_of,
+)
+from midas_depth_ros.options.files import parse_yaml, read_text
+
+# What a part of a section's name stands for, `/` before it included.
+WILDCARDS = {'*': r'/\w+', '**': r'(?:/\w+)*'}
+KEY = 'ros__parameters'
+# Parameters that every node has besides those it declares.
+OF_EVERY_NODE = ('use_sim_time', 'qos_overrides', 'start_type_description_service')
+# YAML repeats by reference, so that a short file may hold more values than there is memory for.
+MOST_VALUES, MOST_LEVELS = 10_000, 20
+LARGEST_INTEGER = 2**63 - 1
+
+
+class ParameterFault(ValueError):
+    """A file or a value that the node would not accept; names it and says why."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
+
+
+def read_parameters(
+    node: str,
+    settings_class: type,
+    files: Iterable[Path],
+    assignments: Iterable[str],
+    namespace: str = '',
+) -> dict[str, Any]:
+    """Dotted names and values for `node`, later ones over earlier ones.
+
+    settings_class: what it declares. assignments: `name:=value`, the value in YAML. namespace: of
+    the node; where it is '' and the files name the node in one namespace only, it is that one.
+    Raises ParameterFault, also for names that it does not know, but for those under a wildcard. Of
+    parameters in `groups` any name is taken: once it is known which there are, ask `strangers`.
+    """
+    values = read_values(node, settings_class, files, assignments, namespace)
+    known = specs_of(settings_class, values)
+    return {name: value for name, value in values.items() if name in known}
+
+
+def read_values(
+    node: str,
+    settings_class: type,
+    files: Iterable[Path],
+    assignments: Iterable[str],
+    namespace: str = '',
+) -> dict[str, Any]:
+    """As `read_parameters`, with what every node has, such as `qos_overrides`."""
+    values: dict[str, Any] = {}
+    sections = [(path, *section) for path in files for section in _sections_of(path)]
+    full_name = _full_name(node, namespace, [name for _, name, _ in sections])
+    for path in files:
+        values.update(
+            _of_file(
+                path,
+                full_name,
+                [(name, block) for of, name, block in sections if of == path],
+                settings_class,
+            )
+        )
+    for text in assignments:
+        name, sign, value = text.partition(':=')
+        if not sign or not name:
+            raise ParameterFault(f'{shown(text)} is no name:=value')
+        _check_name(name, settings_class)
+        try:
+            values[name] = _value(name, parse_yaml(value))
+        except UnreadableFile as error:
+            raise ParameterFault(f'{name}: {shown(value)}: {error}') from error
+    return values
+
+
+def settings_from(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """The settings object, all of it checked. Raises ParameterFault with every reason."""
+    declared = specs_of(settings_class, values)
+    values = {name: declared[name].meant(value) for name, value in values.items()}
+    faults = [text for name, value in values.items() if (text := declared[name].fault(value))]
+    if faults:
+        raise ParameterFault('; '.join(faults))
+    settings = build(settings_class, dict(values))
+    conflict = conflict_of(settings)
+    if conflict:
+        raise ParameterFault(conflict)
+    return settings
+
+
+def _sections_of(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The full names of a file's sections, with a leading `/`, and their parameters."""
+    try:
+        content = parse_yaml(read_text(path))
+    except UnreadableFile as error:
+        raise ParameterFault(f'{path}: {error}') from error
+    if not isinstance(content, dict):
+        raise ParameterFault(f'{path}: there is no section with {KEY} in it')
+    return [*_sections(path, content)]
+
+
+def _sections(path: Path, content: dict[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    blocks: list[tuple[tuple[str, ...], dict[Any, Any]]] = [((), content)]
+    for seen in itertools.count():
+        if not blocks:
+            return
+        parts, block = blocks.pop()
+        if len(parts) > MOST_LEVELS or seen > MOST_VALUES:
+            raise ParameterFault(
+                f'{path}: {shown("/".join(parts))}: names of nodes are nested more than '
+                f'{MOST_LEVELS} times, or are more than {MOST_VALUES}'
+            )
+        for part in parts:
+            if '*' in part and part not in WILDCARDS:
+                raise ParameterFault(
+                    f'{path}: {shown(part)}: * stands for a whole name, ** for any'
+                )
+        inner = []
+        for key, value in block.items():
+            if key == KEY and parts:
+                if not isinstance(value, dict):
+                    raise ParameterFault(f'{path}: {shown("/".join(parts))}: {KEY} has no values')
+                yield '/' + '/'.join(parts), value
+            elif isinstance(value, dict):
+                inner.append(((*parts, *filter(None, str(key).split('/'))), value))
+            else:
+                name = '/'.join((*parts, str(key)))
+                raise ParameterFault(f'{path}: {shown(name)} has no {KEY}')
+        blocks += reversed(inner)  # in the order of the file: later ones are over earlier ones
+
+
+def _full_name(node: str, namespace: str, sections: Iterable[str]) -> str:
+    """The full name of the node whose sections are meant: as given, else as the files have it."""
+    root = f'/{node}'
+    given = '/'.join(each for each in namespace.split('/') if each)
+    if given:
+        return f'/{given}{root}'
+    whole: set[str] = set()
+    wild: set[str] = set()
+    for name in sections:
+        *spaces, last = name.split('/')[1:]
+        if last == node or last in WILDCARDS:
+            named = [{'*': 'any'}.get(each, each) for each in spaces if each != '**']
+            full_name = '/' + '/'.join((*named, node))
+            (wild if set(WILDCARDS) & {*spaces, last} else whole).add(full_name)
+    if not whole:
+        whole = wild - {root} or {root}
+    if root not in whole and len(whole) > 1:
+        raise ParameterFault(
+            f'there are parameters for {", ".join(sorted(whole))}: say which by --namespace'
+        )
+    return root if root in whole else whole.pop()
+
+
+def _is_for(section: str, full_name: str) -> bool:
+    """Whether a section is one of this node, by rcl's rules."""
+    parts = section.split('/')[1:]
+    pattern = ''.join(WILDCARDS.get(each, re.escape('/' + each)) for each in parts)
+    return re.fullmatch(pattern, full_name, re.ASCII) is not None
+
+
+def _of_file(
+    path: Path,
+    full_name: str,
+    sections: Iterable[tuple[str, dict[str, Any]]],
+    settings_class: type,
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    found = False
+    for section, block in sections:
+        if not _is_for(section, full_name):
+            continue
+        found = True
+        named = section.rpartition('/')[2] not in WILDCARDS
+        for number, (name, value) in enumerate(_flat(block)):
+            if number >= MOST_VALUES:
+                raise ParameterFault(f'{path}: {section} has more than {MOST_VALUES} values')
+            if named or is_grouped(settings_class, name):  # which only this node has
+                _check_name(name, settings_class, f'{path}: ')
+            values[name] = _value(f'{path}: {name}', value)
+    if not found:
+        told = ', '.join(sorted({shown(name) for name, _ in sections})[:5]) or 'none'
+        raise ParameterFault(
+            f'{path}: there is no section of {full_name} with {KEY}, nor /**; it has: {told}'
+        )
+    return values
+
+
+def _value(where: str, value: Any) -> Any:
+    """The value, if a parameter can have it: one, or a list of them, within 64 bits."""
+    for each in value if isinstance(value, list) else [value]:
+        if not isinstance(each, (str, int, float, type(None))):
+            raise ParameterFault(f'{where}: a {type(each).__name__} is no value of a parameter')
+        if isinstance(each, int) and abs(each) > LARGEST_INTEGER:
+            raise ParameterFault(f'{where}: {shown(each)} does not fit into 64 bits')
+    return value
+
+
+def _flat(block: Mapping[str, Any], prefix: str = '', level: int = 0) -> Iterable[tuple[str, Any]]:
+    if level > MOST_LEVELS:
+        raise ParameterFault(f'{prefix}: nested more than {MOST_LEVELS} times')
+    for name, value in block.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f'{prefix}{name}.', level + 1)
+        else:
+            yield f'{prefix}{name}', value
+
+
+def _check_name(name: str, settings_class: type, where: str = '') -> None:
+    known = specs_of(settings_class, [name])
+    if name in known or name.partition('.')[0] in OF_EVERY_NODE:
+        return
+    name = name[:LONGEST_NAME]
+    hint = near_names(name, known) or 'docs/parameters.md lists them'
+    raise ParameterFault(f'{where}there is no parameter {name}: {hint}')

@@ -1,0 +1,264 @@
+"""The parameters of the robot that carries `synthetic_camera` when `scene` is robot."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from midas_depth_ros.images.bit_depth import bit_depth_fault
+from midas_depth_ros.options.declarations import group, parameter
+from midas_depth_ros.options.depth import NAN, check_camera_names, check_frame_id
+
+
+def check_robot_frame(name: str) -> str:
+    """A tf2 frame that must be there."""
+    return check_frame_id(name) if name else 'is empty: a tf2 frame needs a name'
+
+
+@dataclasses.dataclass(frozen=True)
+class RobotSettings:
+    """What drives, how it answers to commands, and what it tells."""
+
+    world: str = parameter(
+        'plain',
+        'plain = bare rooms and corridors with boxes, poles and pillars; furnished = a room drawn '
+        'as those are that the embedded model was trained on, which takes longer to draw.',
+        choices=('plain', 'furnished'),
+    )
+    radius: float = parameter(
+        0.18, 'The robot is a disc of this radius.', unit='m', minimum=0.02, maximum=0.4
+    )
+    max_speed: float = parameter(0.6, 'It drives no faster.', unit='m/s', minimum=0.0, maximum=5.0)
+    max_turn: float = parameter(1.8, 'It turns no faster.', unit='rad/s', minimum=0.0, maximum=20.0)
+    max_acceleration: float = parameter(
+        1.0, 'How fast its speed changes.', unit='m/s^2', minimum=0.01, maximum=100.0
+    )
+    latency: float = parameter(
+        0.05, 'From a command to the wheels.', unit='s', minimum=0.0, maximum=5.0
+    )
+    command_timeout: float = parameter(
+        0.5, 'It stops when no cmd_vel came for this long.', unit='s', minimum=0.05, maximum=60.0
+    )
+    pictures: str = parameter(
+        'rendered',
+        'rendered = what a camera sees; packed_depth = simulated/relative_inverse_depth in the 24 '
+        'bits of every pixel instead, for evaluation with exact depth.',
+        choices=('rendered', 'packed_depth'),
+    )
+    picture_noise: float = parameter(
+        2.0,
+        "Standard deviation of every pixel's grey level, of 255.",
+        minimum=0.0,
+        maximum=100.0,
+        live=True,
+    )
+    depth_noise: float = parameter(
+        0.03,
+        'Standard deviation of simulated/relative_inverse_depth/image, as a share of 1/Z.',
+        minimum=0.0,
+        maximum=1.0,
+    )
+    depth_scale_factor: float = parameter(
+        1.5,
+        'Its scale is drawn anew for every frame, up to so many times more or less.',
+        minimum=1.0,
+        maximum=10.0,
+    )
+    depth_shift: float = parameter(
+        0.3,
+        'Its shift is drawn anew for every frame, up to +- this 1/Z.',
+        unit='1/m',
+        minimum=0.0,
+        maximum=10.0,
+    )
+    odometry_rate: float = parameter(
+        50.0, 'How often odom is published.', unit='Hz', minimum=1.0, maximum=1000.0
+    )
+    odometry_frame: str = parameter('odom', 'Frame of odom.', check=check_robot_frame)
+    base_frame: str = parameter(
+        'base_link', 'Frame of the robot, x forward.', check=check_robot_frame
+    )
+    scan_beams: int = parameter(
+        360, 'Beams of ground_truth/scan, all around.', minimum=2, maximum=10_000
+    )
+
+
+# --- The parameters of the two camera sources, `image_stream` and `synthetic_camera`.
+
+
+def check_camera_name(name: str) -> str:
+    """A camera's name is the namespace of its topics."""
+    return check_camera_names([name])
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraSourceSettings:
+    """What both nodes have: where and how pictures are published."""
+
+    camera: str = parameter(
+        'camera',
+        'Camera namespace: <c>/image_raw, <c>/image_raw/compressed and <c>/camera_info go out.',
+        check=check_camera_name,
+    )
+    transport: str = parameter(
+        'both',
+        'Which image topics there are; pictures are converted only while somebody subscribes.',
+        choices=('raw', 'compressed', 'both'),
+    )
+    frame_id: str = parameter(
+        '',
+        'Optical frame of the pictures; empty = as recorded, else <camera>_optical_frame.',
+        check=check_frame_id,
+        live=True,
+    )
+    jpeg_quality: int = parameter(
+        90,
+        'JPEG quality of <c>/image_raw/compressed.',
+        minimum=1,
+        maximum=100,
+        live=True,
+    )
+
+    @property
+    def optical_frame(self) -> str:
+        """The frame of pictures that have none of their own."""
+        return self.frame_id or f'{self.camera.replace("/", "_")}_optical_frame'
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageStreamSettings(CameraSourceSettings):
+    """The parameters of `image_stream`."""
+
+    source: str = parameter(
+        '',
+        'Picture, folder of pictures, video file, camera device (/dev/video0, or "0" in quotes), '
+        'or rosbag2 (folder, .db3 or .mcap). A picture that is sent again is the same to the bit, '
+        'as of a frozen camera: give depth_node frozen_after 0 with pictures.',
+    )
+    topic: str = parameter(
+        '', 'Image topic of a rosbag2; empty = the only one of its image topics.'
+    )
+    rate: float = parameter(
+        0.0,
+        "Pictures per second; 0 = the source's own: of the video or device, as recorded in the "
+        'bag, 10 for pictures. A device is thinned out to it.',
+        unit='Hz',
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    loop: bool = parameter(
+        False,
+        'Start anew at the end; otherwise the node ends then. With original stamps, time jumps '
+        'back each time.',
+    )
+    stamps: str = parameter(
+        'now',
+        'Header stamps: now = the time of publishing; original = as recorded in the bag (pictures, '
+        'videos and devices have none, and get now).',
+        choices=('now', 'original'),
+    )
+    publish_clock: bool = parameter(
+        False,
+        'Publish /clock, for nodes with use_sim_time: the stamps of the pictures, and between '
+        'them time that passes as fast as they do.',
+    )
+    clock_rate: float = parameter(
+        40.0,
+        'How often /clock is published between pictures.',
+        unit='Hz',
+        minimum=1.0,
+        maximum=1000.0,
+    )
+    wait_for_subscribers: int = parameter(
+        0,
+        'Start only when so many subscribe to the images, so that they miss none.',
+        minimum=0,
+        maximum=1000,
+    )
+    start_delay: float = parameter(
+        0.0,
+        'Wait so long before the first picture (after the subscribers have come).',
+        unit='s',
+        minimum=0.0,
+        maximum=3600.0,
+    )
+    max_width: int = parameter(
+        0,
+        'Wider pictures are shrunk to this width, camera_info with them; 0 = never.',
+        unit='px',
+        minimum=0,
+        maximum=65_535,
+    )
+    max_pixels: int = parameter(
+        33_554_432,
+        'Larger pictures are refused.',
+        unit='px',
+        minimum=1024,
+        maximum=1_000_000_000,
+    )
+    bit_depth: int = parameter(
+        0,
+        'How many bits the camera uses of 16-bit samples (mono16, rgb16, bayer_*16, 16-bit PNG and '
+        'the like): 8 to 16, or 16 if it uses the high ones; 0 = guessed from the pictures.',
+        minimum=0,
+        maximum=16,
+        check=bit_depth_fault,
+    )
+    calibration: str = parameter(
+        '',
+        "Calibration file (YAML of camera_calibration) for camera_info; empty = the bag's own "
+        'camera_info, else one by horizontal_fov, else none.',
+    )
+    horizontal_fov: float = parameter(
+        NAN,
+        'Assumed horizontal field of view from edge to edge, for camera_info without a lens; NaN '
+        '= unknown.',
+        unit='rad',
+        minimum=0.01,
+        maximum=3.1,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticCameraSettings(CameraSourceSettings):
+    """The parameters of `synthetic_camera`."""
+
+    scene: str = parameter(
+        'moving',
+        'moving = a drive along a corridor, the same for the same stamp; robot = a robot in a '
+        'world of its own that is driven by cmd_vel.',
+        choices=('moving', 'robot'),
+    )
+    rate: float = parameter(10.0, 'Pictures per second.', unit='Hz', minimum=0.1, maximum=1000.0)
+    width: int = parameter(640, 'Width of the pictures.', unit='px', minimum=16, maximum=4096)
+    height: int = parameter(480, 'Height of the pictures.', unit='px', minimum=16, maximum=4096)
+    horizontal_fov: float = parameter(
+        1.152,
+        'Horizontal field of view from edge to edge.',
+        unit='rad',
+        minimum=0.1,
+        maximum=2.8,
+    )
+    camera_height: float = parameter(
+        0.3, 'Height of the camera above the floor.', unit='m', minimum=0.05, maximum=2.4
+    )
+    camera_pitch: float = parameter(
+        0.105,
+        'How far the camera looks down (positive) from level.',
+        unit='rad',
+        minimum=-1.5,
+        maximum=1.5,
+    )
+    seed: int = parameter(
+        0,
+        'Which scene: the same number is the same scene. A new number puts the robot at the start '
+        'of a new world.',
+        minimum=0,
+        maximum=2_147_483_647,
+        live=True,
+    )
+    publish_clock: bool = parameter(
+        False,
+        'Publish /clock, for nodes with use_sim_time: the time of the stamps, which begins at 1 s '
+        'then. For scene robot.',
+    )
+    robot: RobotSettings = group(RobotSettings)
