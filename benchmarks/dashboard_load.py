@@ -32,8 +32,8 @@ from sensor_msgs.msg import CompressedImage
 from websockets.sync.client import connect
 
 from benchmarks.dashboard_pictures import address_of
-from midas_depth_ros.demo import environment
-from midas_depth_ros.demo.processes import Child, Children
+from midas_depth_ros.lab import processes
+from midas_depth_ros.lab.processes import Child, Children
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 
 CAMERA = ['-p', 'width:=640', '-p', 'height:=480', '-p', 'rate:=15.0']
@@ -114,7 +114,7 @@ def measured(browsers: int | None, seconds: float) -> list[str]:
     """One row of the table."""
     with (
         tempfile.TemporaryDirectory() as logs,
-        Children(Path(logs), environment.for_children()) as children,
+        Children(Path(logs), processes.for_children()) as children,
         watcher() as (node, heard),
     ):
         module = [sys.executable, '-m']
@@ -148,7 +148,7 @@ def measured(browsers: int | None, seconds: float) -> list[str]:
 @click.option('--seconds', default=20.0, help='How long each row is measured.')
 def main(seconds: float) -> None:
     """Measure every row and print the table."""
-    environment.set_up()
+    processes.set_up()
     table = Table('browsers', 'node [Hz]', 'latency [ms]', 'node CPU [%]', 'dashboard CPU [%]')
     table.add_column('frames per browser [1/s]')
     for browsers in ROWS:

@@ -25,8 +25,9 @@ import click
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from midas_depth_ros.demo import driving, environment
-from midas_depth_ros.demo.processes import Child, Children
+from midas_depth_ros.lab import processes
+from midas_depth_ros.lab.demo import driving
+from midas_depth_ros.lab.processes import Child, Children
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / 'docs/images/dashboard.png'
@@ -55,10 +56,10 @@ SETTLE_MS = 7000  # until the rates are those of a node that has run for a while
 @click.option('--all', 'folder', type=click.Path(file_okay=False, path_type=Path))
 def main(folder: Path | None) -> None:
     """Start the robot, look at it, and write the pictures."""
-    environment.set_up()
+    processes.set_up()
     with (
         tempfile.TemporaryDirectory() as logs,
-        Children(Path(logs), environment.for_children()) as children,
+        Children(Path(logs), processes.for_children()) as children,
         sync_playwright() as playwright,
     ):
         node, dashboard = start(children)

@@ -18,13 +18,17 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from midas_depth_ros.drive import rig
-from midas_depth_ros.drive.command import carry_out
-from midas_depth_ros.drive.in_process import LoopOptions, drive
-from midas_depth_ros.drive.perception import ScanOptions, TrueEyes
-from midas_depth_ros.drive.plan import DrivePlan
-from midas_depth_ros.drive.reflexes import ScanReflexes
+from midas_depth_ros.cli.drive import carry_out
 from midas_depth_ros.geometry import scan_limits
+from midas_depth_ros.lab.drive import rig
+from midas_depth_ros.lab.drive.in_process import (
+    LoopOptions,
+    ScanOptions,
+    ScanReflexes,
+    TrueEyes,
+    drive,
+)
+from midas_depth_ros.lab.drive.rig import DrivePlan
 from midas_depth_ros.sim import WORLDS
 
 BEGIN, END = '<!-- driving: begin -->', '<!-- driving: end -->'

@@ -19,9 +19,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from midas_depth_ros.bench.weights import find_weights
 from midas_depth_ros.depth import DepthError
 from midas_depth_ros.depth.backends import BACKENDS, find_backend
+from midas_depth_ros.lab.speed.contestants import find_weights
 
 WARM_UP = 10
 

@@ -17,11 +17,16 @@ from pathlib import Path
 
 import click
 
-from midas_depth_ros.bench.node_part import node_parameters
-from midas_depth_ros.bench.over_dds import CLOSENESS, DEPTH, Feeder, feeding, node_command
-from midas_depth_ros.bench.processes import PROC
-from midas_depth_ros.bench.weights import find_weights
-from midas_depth_ros.demo.processes import Child
+from midas_depth_ros.lab.processes import PROC, Child
+from midas_depth_ros.lab.speed.contestants import find_weights
+from midas_depth_ros.lab.speed.nodes import (
+    CLOSENESS,
+    DEPTH,
+    Feeder,
+    feeding,
+    node_command,
+    node_parameters,
+)
 
 SIZE, FULL_HD = (640, 480), (1920, 1080)
 RATE_HZ, MAX_RATE_HZ = 60.0, 5.0
@@ -107,7 +112,7 @@ def per_second(
             feeder.watch(CAMERA, (DEPTH, CLOSENESS))
         child = feeder.children.start(name, command)
         width, height = FULL_HD
-        camera = [sys.executable, '-m', 'midas_depth_ros.bench.camera', str(width), str(height)]
+        camera = [sys.executable, '-m', 'midas_depth_ros.lab.speed.camera', str(width), str(height)]
         feeder.children.start('camera', [*camera, str(RATE_HZ), CAMERA])
         feeder.spin(STARTED_S)
         while hears and not feeder.heard(CAMERA):
@@ -170,7 +175,9 @@ def main(seconds: float) -> None:
             ],
         )  # fmt: skip
         click.echo('1080p at 60 Hz', err=True)
-        hollow = node_command('bench.hollow_node', {'cameras': [CAMERA], 'max_rate': MAX_RATE_HZ})
+        hollow = node_command(
+            'lab.speed.hollow_node', {'cameras': [CAMERA], 'max_rate': MAX_RATE_HZ}
+        )
         dropping = per_second('node', hollow, logs / 'dropping', seconds, hears=True)
         nothing = per_second('least', _command('receiving'), logs / 'least', seconds, hears=False)
         show(

@@ -18,11 +18,10 @@ import click
 import numpy as np
 from std_msgs.msg import Header
 
-from midas_depth_ros.bench.contestants import Contestant, loaded
-from midas_depth_ros.bench.pictures import picture
-from midas_depth_ros.bench.weights import find_weights
 from midas_depth_ros.depth.models import midas_small
 from midas_depth_ros.geometry import closeness
+from midas_depth_ros.lab.speed.contestants import Contestant, find_weights, loaded
+from midas_depth_ros.lab.speed.run import picture
 from midas_depth_ros.nodes.ros.messages import bgr_message, image_message
 from midas_depth_ros.views import Heatmap, HeatmapOptions
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import click
 
-from midas_depth_ros.bench.result import HOLLOW, NETWORK, NODE, PIPELINE
-from midas_depth_ros.bench.situations import BY_CAMERAS, DROPPING, NOT_DROPPING
-from midas_depth_ros.bench.usual_recipe import NAME as USUAL
+from midas_depth_ros.lab.speed.contestants import NAME as USUAL
+from midas_depth_ros.lab.speed.nodes import BY_CAMERAS, DROPPING, NOT_DROPPING
+from midas_depth_ros.lab.speed.result import HOLLOW, NETWORK, NODE, PIPELINE
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'performance.md'
 VGA, NETWORK_SIZE = '640x480', '256x192'

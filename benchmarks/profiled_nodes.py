@@ -29,10 +29,10 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from midas_depth_ros.bench.hollow_node import make_estimator
-from midas_depth_ros.bench.over_dds import CLOSENESS, DEPTH, HEATMAP
 from midas_depth_ros.depth import estimator
 from midas_depth_ros.images import read_image
+from midas_depth_ros.lab.speed.hollow_node import make_estimator
+from midas_depth_ros.lab.speed.nodes import CLOSENESS, DEPTH, HEATMAP
 from midas_depth_ros.nodes.depth import camera_output, node, worker
 from midas_depth_ros.nodes.depth.worker import keep_freed_memory
 from midas_depth_ros.nodes.ros import quality_of_service as qos

@@ -44,7 +44,7 @@ def avoidance_node() -> None:
 
 def dashboard() -> None:
     """What the robot sees, in a browser."""
-    start('dashboard', 'midas_depth_ros.web.command')
+    start('dashboard', 'midas_depth_ros.cli.dashboard')
 
 
 def depth_node() -> None:
@@ -64,7 +64,7 @@ def synthetic_camera() -> None:
 
 def midas_depth() -> None:
     """The command line."""
-    start('midas_depth', 'midas_depth_ros.cli')
+    start('midas_depth', 'midas_depth_ros.cli.main')
 
 
 def start(command: str, module: str) -> None:

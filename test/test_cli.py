@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 from weights_server import CONTENT, OTHER, Answer, own_home, serving
 
-from midas_depth_ros import __version__, cli
+from midas_depth_ros import __version__
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth.errors import DepthError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -38,7 +39,7 @@ def midas_depth(server):
     """Call the command, with the server's file as the weights."""
 
     def call(*arguments):
-        return CliRunner(**APART).invoke(cli.main, arguments, obj=server.spec())
+        return CliRunner(**APART).invoke(main.main, arguments, obj=server.spec())
 
     return call
 
@@ -183,8 +184,8 @@ def test_a_command_that_is_added_fails_the_same_way(monkeypatch):
     def broken():
         raise DepthError('no\nluck')
 
-    monkeypatch.setitem(cli.main.commands, 'broken', broken)
-    result = CliRunner(**APART).invoke(cli.main, ['broken'])
+    monkeypatch.setitem(main.main.commands, 'broken', broken)
+    result = CliRunner(**APART).invoke(main.main, ['broken'])
     assert (result.exit_code, result.stderr) == (1, 'error: no luck\n')
 
 
@@ -204,7 +205,7 @@ def run(*arguments):
 
 def test_the_process_ends_with_the_right_codes(monkeypatch, server):
     monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_URL', server.url)
-    command = ('-m', 'midas_depth_ros.cli', 'weights')
+    command = ('-m', 'midas_depth_ros.cli.main', 'weights')
     shown = run(*command)
     assert (shown.returncode, shown.stderr) == (0, '')
     assert 'midas_v21_small_256.pt' in shown.stdout
@@ -220,7 +221,7 @@ def test_the_command_needs_neither_torch_nor_ros(blocked):
     done = run(
         '-c',
         f'import sys\n{blocked}'
-        'from midas_depth_ros.cli import main\n'
+        'from midas_depth_ros.cli.main import main\n'
         'main(["weights"], standalone_mode=False)\n'
         'print([name for name in ("torch", "rclpy") if sys.modules.get(name)])\n',
     )

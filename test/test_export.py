@@ -15,13 +15,12 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from midas_depth_ros.cli.main.main import main
 
-from midas_depth_ros.cli import main
+from midas_depth_ros.cli.export import SUFFIXES, _judged, read
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.judgement import compare, sample_pictures
 from midas_depth_ros.depth.models import embedded
-from midas_depth_ros.export.command import SUFFIXES, _judged
-from midas_depth_ros.export.pictures import read
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +133,7 @@ def test_what_was_written_is_read_back_before_it_gets_its_name(
         damaged.write_bytes(damaged.read_bytes()[:-1000])
         return real(model, precision)
 
-    monkeypatch.setattr('midas_depth_ros.export.command._judged', lose)
+    monkeypatch.setattr('midas_depth_ros.cli.export._judged', lose)
     result = run('embedded', '--format', form, '--output', target, '--force')
     assert result.exit_code == 1, result.output
     assert 'what was written cannot be read back' in result.output
@@ -205,7 +204,7 @@ def test_a_signal_leaves_no_half_file_and_no_folder(
 ) -> None:
     pytest.importorskip('openvino')
     folder = tmp_path / 'robot'
-    command = [sys.executable, '-m', 'midas_depth_ros.cli', 'export', str(golden_weights_file)]
+    command = [sys.executable, '-m', 'midas_depth_ros.cli.main', 'export', str(golden_weights_file)]
     command += ['--precision', 'bf16', '--output', str(folder / 'net.xml')]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not list(folder.glob('.midas*')):
@@ -221,7 +220,7 @@ def test_a_signal_leaves_no_half_file_and_no_folder(
 
 def test_a_terminal_that_is_closed_does_not_end_what_was_started_with_nohup(tmp_path: Path) -> None:
     pytest.importorskip('openvino')
-    command = [sys.executable, '-m', 'midas_depth_ros.cli', 'export', 'embedded']
+    command = [sys.executable, '-m', 'midas_depth_ros.cli.main', 'export', 'embedded']
     command += ['--output', str(tmp_path / 'robot' / 'net.xml')]
     deaf = ['sh', '-c', 'trap \'\' HUP; exec "$@"', 'sh', *command]
     with subprocess.Popen(deaf, stderr=subprocess.PIPE, text=True) as process:

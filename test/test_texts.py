@@ -12,7 +12,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from midas_depth_ros import cli
+from midas_depth_ros.cli.dashboard import dashboard
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import weights
 from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.images import ImageError
@@ -22,7 +23,6 @@ from midas_depth_ros.options.declarations import specs_of
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.reference import main as parameter_reference
 from midas_depth_ros.options.stream import ImageStreamSettings, SyntheticCameraSettings
-from midas_depth_ros.web.command import dashboard
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'midas_depth_ros'
@@ -87,7 +87,7 @@ def pages() -> Iterator[tuple[str, str]]:
 def options() -> set[str]:
     """Every option of every command."""
     found = {'--help', '--version'}
-    waiting: list[click.Command] = [cli.main, dashboard, parameter_reference]
+    waiting: list[click.Command] = [main.main, dashboard, parameter_reference]
     while waiting:
         command = waiting.pop()
         waiting += getattr(command, 'commands', {}).values()
@@ -179,7 +179,7 @@ def test_nothing_is_said_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ('export', 'nowhere'),
         ('image', 'bad.png', '--model', 'nowhere'),
     ):
-        said += CliRunner().invoke(cli.main, call).output.splitlines()
+        said += CliRunner().invoke(main.main, call).output.splitlines()
     assert len(said) > 10
     for line in said:
         assert not DOUBLED.search(line), line

@@ -1,6 +1,6 @@
 """`python -m midas_depth_ros.web` is the console script `dashboard`."""
 
-from midas_depth_ros.web.command import main
+from midas_depth_ros.cli.dashboard import main
 
 if __name__ == '__main__':
     main()

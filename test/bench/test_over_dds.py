@@ -15,8 +15,8 @@ from ros_helpers import ros  # noqa: F401
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from midas_depth_ros.bench import usual_node
-from midas_depth_ros.bench.over_dds import HEATMAP, Feeder
+from midas_depth_ros.lab.speed import usual_node
+from midas_depth_ros.lab.speed.nodes import HEATMAP, Feeder
 from midas_depth_ros.nodes.ros.messages import image_message
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.performance_page import BLOCKS, PAGE, aims, filled
-from midas_depth_ros.bench.situations import BY_CAMERAS, DROPPING, NOT_DROPPING
+from midas_depth_ros.lab.speed.nodes import BY_CAMERAS, DROPPING, NOT_DROPPING
 
 GOOD_SOAK = {'frames': 10000, 'after_first_mib': 200.0, 'at_end_mib': 200.3}
 

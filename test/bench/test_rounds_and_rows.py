@@ -9,9 +9,20 @@ import time
 import numpy as np
 import pytest
 
-from midas_depth_ros.bench import processes, rounds
-from midas_depth_ros.bench.result import HOLLOW, NETWORK, NODE, PIPELINE, Result, row
-from midas_depth_ros.bench.rounds import LEAST_ROUNDS, WARM_UP_ROUNDS, Times, timed_in_turn
+from midas_depth_ros.lab import processes
+from midas_depth_ros.lab.speed import result as rounds
+from midas_depth_ros.lab.speed.result import (
+    HOLLOW,
+    LEAST_ROUNDS,
+    NETWORK,
+    NODE,
+    PIPELINE,
+    WARM_UP_ROUNDS,
+    Result,
+    Times,
+    row,
+    timed_in_turn,
+)
 
 
 def times(*milliseconds: float) -> Times:

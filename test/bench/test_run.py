@@ -13,9 +13,9 @@ TIMEOUT_S = 150
 # The plan of --quick is made shorter still.
 PROGRAM = """
 import dataclasses, sys
-from midas_depth_ros.bench import run
+from midas_depth_ros.lab.speed import run
 run.QUICK = dataclasses.replace(run.QUICK, network_s=0.1, pipeline_s=0.1, {changes})
-from midas_depth_ros.cli import main
+from midas_depth_ros.cli.main import main
 main(sys.argv[1:])
 """
 KEYS = {

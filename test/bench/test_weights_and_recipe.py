@@ -9,15 +9,14 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from midas_depth_ros.bench import weights
-from midas_depth_ros.bench.contestants import gather, loaded
-from midas_depth_ros.bench.pictures import picture
-from midas_depth_ros.bench.weights import find_weights, random_arrays
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth import weights as checkpoints
 from midas_depth_ros.depth.errors import UnknownModel, WeightsNotFound
 from midas_depth_ros.depth.models import embedded
 from midas_depth_ros.depth.models.midas_small import midas_shapes
+from midas_depth_ros.lab.speed import contestants
+from midas_depth_ros.lab.speed.contestants import find_weights, gather, loaded, random_arrays
+from midas_depth_ros.lab.speed.run import picture
 
 
 def test_a_model_that_is_nothing_is_named(tmp_path):
@@ -52,7 +51,7 @@ def test_random_weights_where_there_are_no_official_ones(tmp_path, monkeypatch):
         raise WeightsNotFound('none here')
 
     monkeypatch.setattr(checkpoints, 'ensure_weights', none)
-    monkeypatch.setattr(weights, 'user_cache', lambda: tmp_path)
+    monkeypatch.setattr(contestants, 'user_cache', lambda: tmp_path)
     found = find_weights('auto')
     assert 'random weights' in found.note
     assert found.path.is_file()

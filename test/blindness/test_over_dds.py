@@ -26,8 +26,8 @@ from ros_helpers import Ros
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, Range
 from std_msgs.msg import Header
 
-from midas_depth_ros.demo.environment import free_domain
-from midas_depth_ros.drive import rig
+from midas_depth_ros.lab.drive import rig
+from midas_depth_ros.lab.processes import free_domain
 from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
 from midas_depth_ros.sim import WORLDS, DrivenRobot
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from midas_depth_ros import cli
+from midas_depth_ros.cli.main import main
 
 if not find_spec('rclpy'):
     collect_ignore_glob = ['test_bag_*.py']
@@ -25,7 +25,7 @@ def midas_depth(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
-        return CliRunner(**APART).invoke(cli.main, [str(each) for each in arguments])
+        return CliRunner(**APART).invoke(main.main, [str(each) for each in arguments])
 
     return call
 

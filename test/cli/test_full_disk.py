@@ -22,10 +22,9 @@ from disks import all_files, fill, small_disk
 from effort import THOROUGH
 from PIL import Image
 
-from midas_depth_ros.bench import weights as bench_weights
-from midas_depth_ros.commands.errors import CommandError
-from midas_depth_ros.commands.image_outputs import OUTPUTS
-from midas_depth_ros.commands.output import write_whole
+from midas_depth_ros.cli.image_outputs import OUTPUTS
+from midas_depth_ros.lab.output import CommandError, write_whole
+from midas_depth_ros.lab.speed import contestants as bench_weights
 
 from .conftest import corridor
 from .test_video_command import read_video, write_video
@@ -199,7 +198,7 @@ def test_weights_of_a_benchmark_are_whole_or_not_there(tmp_path, monkeypatch):
 
 
 def test_logs_that_do_not_fit_are_named(tmp_path):
-    from midas_depth_ros.demo.processes import Children
+    from midas_depth_ros.lab.processes import Children
 
     with small_disk(tmp_path / 'disk', DISK) as disk, Children(disk, os.environ) as children:
         fill(disk, 0)
@@ -222,8 +221,8 @@ def test_drives_whose_logs_do_not_fit_end_in_a_line(midas_depth, tmp_path):
 @WITH_ROS
 @pytest.mark.parametrize('leave', [0, 4096, 40_000, 400_000])
 def test_a_demo_whose_results_do_not_fit_keeps_the_earlier_ones(tmp_path, leave):
-    from midas_depth_ros.demo import report
-    from midas_depth_ros.demo.output_folder import claim
+    from midas_depth_ros.lab.demo import report
+    from midas_depth_ros.lab.demo.output import claim
 
     sys.path.insert(0, str(Path(__file__).parents[1] / 'demo'))
     from test_report import make_recording, make_run  # type: ignore[import-not-found]
@@ -304,7 +303,7 @@ def call(name: str, inputs: Path, shell: str) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
-PROGRAM = 'from midas_depth_ros.cli import main; main(prog_name="cli")'
+PROGRAM = 'from midas_depth_ros.cli.main import main; main(prog_name="cli")'
 
 
 @pytest.mark.sampled

@@ -30,7 +30,7 @@ class NoRos:
                                   'builtin_interfaces', 'geometry_msgs', 'torch'):
             raise ModuleNotFoundError(name + ' is not to be had here')
 sys.meta_path.insert(0, NoRos())
-from midas_depth_ros.cli import main
+from midas_depth_ros.cli.main import main
 main(sys.argv[1:])
 """
 

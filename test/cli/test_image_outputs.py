@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from fakes import SceneEstimator
 
-from midas_depth_ros.commands.image_outputs import Look, Result, cloud_ply, depth_png
-from midas_depth_ros.commands.metres import Metres
+from midas_depth_ros.cli.image_outputs import Look, Metres, Result, cloud_ply, depth_png
 from midas_depth_ros.geometry import CameraModel, CameraMount, InvalidInverseDepth, ply_bytes
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
 from midas_depth_ros.views import HeatmapOptions

@@ -21,12 +21,12 @@ from effort import some, tries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from midas_depth_ros import cli
-from midas_depth_ros.bench import command as bench_command
-from midas_depth_ros.commands.errors import CommandError
-from midas_depth_ros.demo import command as demo_command
+from midas_depth_ros.cli.main import bench as bench_command
+from midas_depth_ros.cli.main import demo as demo_command
+from midas_depth_ros.cli.main import drive as drive_command
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import weights
-from midas_depth_ros.drive import command as drive_command
+from midas_depth_ros.lab.output import CommandError
 from midas_depth_ros.options.declarations import specs
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.parameter_files import ParameterFault, read_parameters, settings_from
@@ -79,8 +79,8 @@ def quiet(monkeypatch, tmp_path):
     monkeypatch.setattr(drive_command, 'carry_out', lambda *_: {'worlds': None})
     monkeypatch.setattr(weights, 'fetch_weights', refuse)
     monkeypatch.setattr(weights, 'ensure_weights', refuse)
-    monkeypatch.setattr('midas_depth_ros.export.command._write_onnx', refuse)
-    monkeypatch.setattr('midas_depth_ros.export.command._write_openvino', refuse)
+    monkeypatch.setattr('midas_depth_ros.cli.export._write_onnx', refuse)
+    monkeypatch.setattr('midas_depth_ros.cli.export._write_openvino', refuse)
     return tmp_path
 
 
@@ -94,7 +94,7 @@ def commands():
             else:
                 yield (*words, name), command
 
-    return dict(below(cli.main, ()))
+    return dict(below(main.main, ()))
 
 
 def values_of(parameter: click.Parameter):
@@ -140,7 +140,7 @@ def call_of(words, command):
 
 
 def invoke(arguments):
-    return CliRunner(**APART).invoke(cli.main, [each for each in arguments if '\0' not in each])
+    return CliRunner(**APART).invoke(main.main, [each for each in arguments if '\0' not in each])
 
 
 def check(result, arguments) -> None:

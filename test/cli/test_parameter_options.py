@@ -10,17 +10,17 @@ import click
 import numpy as np
 import pytest
 
-from midas_depth_ros import cli
-from midas_depth_ros.commands.image_command import image
-from midas_depth_ros.commands.parameter_options import (
+from midas_depth_ros.cli.image import image
+from midas_depth_ros.cli.main import demo as demo_command
+from midas_depth_ros.cli.main import main
+from midas_depth_ros.cli.options import (
     angle_names,
     as_options,
     heatmap_options,
     in_radians,
     option_of,
 )
-from midas_depth_ros.commands.video_command import video
-from midas_depth_ros.demo import command as demo_command
+from midas_depth_ros.cli.video import video
 from midas_depth_ros.options.declarations import Spec, specs
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapParameters
@@ -151,7 +151,7 @@ def test_help_lists_every_command_once_under_its_heading(midas_depth):
 @pytest.mark.parametrize('name', ['image', 'video', 'bag'])
 def test_help_of_a_command_shows_all_of_its_options(midas_depth, name):
     text = midas_depth(name, '--help').output
-    for parameter in cli.main.commands[name].params:
+    for parameter in main.main.commands[name].params:
         if isinstance(parameter, click.Option):
             assert max(parameter.opts, key=len) in text
     assert max(map(len, text.splitlines())) <= 100
@@ -171,5 +171,5 @@ def test_shells_complete_commands_choices_and_parameters(midas_depth, monkeypatc
     monkeypatch.setenv('COMP_CWORD', str(len(words.split()) - 1))
     from click.testing import CliRunner
 
-    result = CliRunner().invoke(cli.main, [], prog_name='midas_depth')
+    result = CliRunner().invoke(main.main, [], prog_name='midas_depth')
     assert result.output.splitlines() == [offered]

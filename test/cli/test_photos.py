@@ -15,9 +15,8 @@ import pytest
 from fakes import BrightnessEstimator
 from PIL import Image, features
 
-from midas_depth_ros.commands import model as model_module
-from midas_depth_ros.commands.image_outputs import Look, Result
-from midas_depth_ros.commands.metres import Metres
+from midas_depth_ros.cli.image_outputs import Look, Metres, Result
+from midas_depth_ros.cli.main import options as model_module
 from midas_depth_ros.geometry import ScaleShift
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.sources.pictures import read_picture

@@ -20,9 +20,9 @@ import pytest
 from bags import write_image_bag
 from disks import all_files
 
-from midas_depth_ros.commands import output, stopping
-from midas_depth_ros.commands.output import part_of, put, write_whole
-from midas_depth_ros.commands.stopping import Stoppable, Stopped, held, run_guarded
+from midas_depth_ros.lab import output, stopping
+from midas_depth_ros.lab.output import part_of, put, write_whole
+from midas_depth_ros.lab.stopping import Stoppable, Stopped, held, run_guarded
 
 from .conftest import corridor
 from .test_video_command import read_video, write_video
@@ -133,7 +133,7 @@ def test_a_command_that_is_stopped_leaves_nothing_that_is_not_whole(inputs, tmp_
     arguments = [each.replace('OUT', str(tmp_path / 'out')) for each in CALLS[name]]
     with (tmp_path / 'said').open('w') as file:
         running = subprocess.Popen(
-            [sys.executable, '-m', 'midas_depth_ros.cli', *arguments],
+            [sys.executable, '-m', 'midas_depth_ros.cli.main', *arguments],
             cwd=inputs, stdout=subprocess.DEVNULL, stderr=file,
             env={**os.environ, 'TMPDIR': str(tmp_path / 'temporary')},
         )  # fmt: skip

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from bags import raw_message, write_bag
 
-from midas_depth_ros.commands import model as model_module
-from midas_depth_ros.commands.image_outputs import Look
-from midas_depth_ros.commands.metres import Metres
-from midas_depth_ros.commands.video_view import VideoView
+from midas_depth_ros.cli.image_outputs import Look, Metres
+from midas_depth_ros.cli.main import options as model_module
+from midas_depth_ros.cli.video_view import VideoView
 from midas_depth_ros.views import HeatmapOptions
 
 from .conftest import corridor

@@ -13,10 +13,10 @@ import pytest
 from bags import write_image_bag
 from films import film_length, film_times, heard, packets, write_film
 
-from midas_depth_ros.commands import video_command
-from midas_depth_ros.commands.errors import CommandError
-from midas_depth_ros.commands.video_file import FORMATS, Clock, VideoFile, encoder_of
+from midas_depth_ros.cli.main import video as video_command
+from midas_depth_ros.cli.video_file import FORMATS, Clock, VideoFile, encoder_of
 from midas_depth_ros.images.sources import Frame, Source
+from midas_depth_ros.lab.output import CommandError
 
 from .conftest import corridor
 
@@ -180,7 +180,7 @@ def test_sound_that_cannot_be_read_is_left_out_and_said(midas_depth, tmp_path, m
     def refuse(*_):
         raise ValueError('no such codec')
 
-    monkeypatch.setattr('midas_depth_ros.commands.video_file.Sound', refuse)
+    monkeypatch.setattr('midas_depth_ros.cli.video_file.Sound', refuse)
     result = midas_depth('video', path, *MODEL)
     assert (result.exit_code, result.stdout) == (0, '10 frames in in_depth.mp4\n')
     assert 'in_depth.mp4: the sound is left out: no such codec' in result.stderr

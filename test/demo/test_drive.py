@@ -11,13 +11,19 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from midas_depth_ros.demo import dashboard, driving, report
-from midas_depth_ros.demo.drive_recording import Beams, DriveRecording, Place
-from midas_depth_ros.demo.drive_summary import summarise_drive, why_it_stood
-from midas_depth_ros.demo.drive_view import CLEAR_M, ends
-from midas_depth_ros.demo.plan import Plan, Run
-from midas_depth_ros.demo.recording import Closeness, Pair, Recording
-from midas_depth_ros.demo.summary import as_text, summarise
+from midas_depth_ros.lab.demo import driving, report
+from midas_depth_ros.lab.demo import run as dashboard
+from midas_depth_ros.lab.demo.driving import CLEAR_M, ends
+from midas_depth_ros.lab.demo.plan import Plan, Run
+from midas_depth_ros.lab.demo.recording import (
+    Beams,
+    Closeness,
+    DriveRecording,
+    Pair,
+    Place,
+    Recording,
+)
+from midas_depth_ros.lab.demo.summary import as_text, summarise, summarise_drive, why_it_stood
 from midas_depth_ros.views import colour_table, metric_heatmap
 
 NAN, INF = math.nan, math.inf

@@ -4,13 +4,8 @@ import re
 
 import pytest
 
-from midas_depth_ros.demo import output_folder
-from midas_depth_ros.demo.output_folder import (
-    OutputFolderError,
-    claim,
-    default_folder,
-    put_results,
-)
+from midas_depth_ros.lab.demo import output
+from midas_depth_ros.lab.demo.output import OutputFolderError, claim, default_folder, put_results
 
 
 def test_a_new_folder_is_made_with_its_parents(tmp_path):
@@ -43,7 +38,7 @@ def test_results_of_an_earlier_run_go_when_there_are_others_and_what_else_lies_t
     put_results(tmp_path / 'made', tmp_path)
     (tmp_path / 'made').rmdir()
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*')} == {
-        output_folder.MARKER,
+        output.MARKER,
         'notes.txt',
         'logs',
         'pictures',
@@ -77,7 +72,7 @@ def test_the_default_name_tells_source_and_time(source, stem):
 
 def test_a_default_name_that_is_taken_is_not_given_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(output_folder.time, 'strftime', lambda layout: 'now')
+    monkeypatch.setattr(output.time, 'strftime', lambda layout: 'now')
     first = default_folder('')
     first.mkdir(parents=True)
     assert default_folder('') != first

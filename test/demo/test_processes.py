@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from midas_depth_ros.demo import processes
-from midas_depth_ros.demo.processes import Children
+from midas_depth_ros.lab import processes
+from midas_depth_ros.lab.processes import Children
 from midas_depth_ros.nodes.ros.spinning import StopSignals
 
 STUBBORN = """
@@ -128,7 +128,7 @@ def test_a_signal_only_sets_the_flag_and_the_old_handler_comes_back():
     # In a process of its own: a signal to this one may meet what another test has left behind.
     text = (
         'import os, signal, time\n'
-        'from midas_depth_ros.demo.processes import STOP_SIGNALS\n'
+        'from midas_depth_ros.lab.processes import STOP_SIGNALS\n'
         'from midas_depth_ros.nodes.ros.spinning import StopSignals\n'
         'before = signal.getsignal(signal.SIGTERM)\n'
         'with StopSignals(STOP_SIGNALS) as signals:\n'
@@ -150,7 +150,7 @@ def test_a_signal_only_sets_the_flag_and_the_old_handler_comes_back():
 def test_a_killed_parent_takes_its_children_along(tmp_path):
     parent_script = (
         'import os, sys, time\n'
-        'from midas_depth_ros.demo.processes import Children\n'
+        'from midas_depth_ros.lab.processes import Children\n'
         f'with Children(__import__("pathlib").Path({str(tmp_path)!r}), os.environ) as children:\n'
         f'    print(children.start("c", {script(POLITE)!r}).process.pid, flush=True)\n'
         '    time.sleep(60)\n'

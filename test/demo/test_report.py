@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from midas_depth_ros.demo import report
-from midas_depth_ros.demo.plan import Plan, Run
-from midas_depth_ros.demo.recording import MOMENTS, Closeness, Pair, Recording
-from midas_depth_ros.demo.summary import as_text, sparkline, summarise
-from midas_depth_ros.demo.thinned import Thinned
+from midas_depth_ros.lab.demo import report
+from midas_depth_ros.lab.demo.plan import Plan, Run
+from midas_depth_ros.lab.demo.recording import MOMENTS, Closeness, Pair, Recording, Thinned
+from midas_depth_ros.lab.demo.summary import as_text, sparkline, summarise
 
 NAN = math.nan
 HEIGHT, WIDTH = 120, 160

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from midas_depth_ros.bench.weights import random_arrays
 from midas_depth_ros.depth import conversion_cache, load_estimator
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
 from midas_depth_ros.depth.judgement import ANSWER_SIZE, PICTURES, cells, judge, sample_pictures
 from midas_depth_ros.depth.models import embedded
 from midas_depth_ros.depth.weights import MIDAS_SMALL
+from midas_depth_ros.lab.speed.contestants import random_arrays
 
 PICTURE = sample_pictures()[PICTURES[0]]
 Change = Callable[[np.ndarray], np.ndarray]

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from midas_depth_ros import cli
-from midas_depth_ros.demo.environment import free_domain
+from midas_depth_ros.cli.main import main
+from midas_depth_ros.lab.processes import free_domain
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def call(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, '-m', 'midas_depth_ros.cli', 'drive', *arguments],
+        [sys.executable, '-m', 'midas_depth_ros.cli.main', 'drive', *arguments],
         capture_output=True,
         text=True,
         cwd=REPOSITORY,
@@ -44,7 +44,7 @@ def test_json_is_one_object_and_nothing_else():
 
 def test_a_table_for_people():
     result = CliRunner().invoke(
-        cli.main, ['drive', '--worlds', '1', '--seconds', '2', '--in-process', '--no-avoidance']
+        main.main, ['drive', '--worlds', '1', '--seconds', '2', '--in-process', '--no-avoidance']
     )
     assert result.exit_code == 0
     assert 'worlds: 1' in result.output
@@ -60,7 +60,7 @@ def test_a_table_for_people():
     ],
 )
 def test_what_cannot_be_driven_is_said(arguments, code, said):
-    result = CliRunner().invoke(cli.main, ['drive', *arguments])
+    result = CliRunner().invoke(main.main, ['drive', *arguments])
     assert result.exit_code == code
     assert said in result.output
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from midas_depth_ros.drive.commander import Commander
-from midas_depth_ros.drive.plan import DrivePlan
-from midas_depth_ros.drive.result import WorldResult, described, summary
+from midas_depth_ros.lab.drive.in_process import Commander
+from midas_depth_ros.lab.drive.rig import DrivePlan, WorldResult, described, summary
 from midas_depth_ros.sim import Tally
 
 HIT = Tally(collisions=2, distance_m=1.5, stops=1, min_clearance_m=0.0, seconds=4.0)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from midas_depth_ros.drive import rig
-from midas_depth_ros.drive.in_process import LoopOptions, drive, drive_in_process, eyes
-from midas_depth_ros.drive.perception import MetricSight, TrueEyes
-from midas_depth_ros.drive.plan import DrivePlan
-from midas_depth_ros.drive.reflexes import ScanReflexes
+from midas_depth_ros.lab.drive import rig
+from midas_depth_ros.lab.drive.in_process import (
+    LoopOptions,
+    MetricSight,
+    ScanReflexes,
+    TrueEyes,
+    drive,
+    drive_in_process,
+    eyes,
+)
+from midas_depth_ros.lab.drive.rig import DrivePlan
 from midas_depth_ros.sim import (
     DrivenRobot,
     DriveWorld,

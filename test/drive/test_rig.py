@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 
 from midas_depth_ros.avoidance import AvoidanceOptions
-from midas_depth_ros.drive import rig
-from midas_depth_ros.drive.in_process import LoopOptions
-from midas_depth_ros.drive.plan import DrivePlan
 from midas_depth_ros.geometry import MetricOptions
+from midas_depth_ros.lab.drive import rig
+from midas_depth_ros.lab.drive.in_process import LoopOptions
+from midas_depth_ros.lab.drive.rig import DrivePlan
 from midas_depth_ros.nodes.sources.synthetic_camera import camera_model, robot_model
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 from midas_depth_ros.options.declarations import build, specs

@@ -25,8 +25,8 @@ pytest.importorskip('rclpy')
 from geometry_msgs.msg import Vector3Stamped
 from sensor_msgs.msg import Image as RosImage
 
-from midas_depth_ros.demo import environment
-from midas_depth_ros.drive import rig
+from midas_depth_ros.lab import processes
+from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import DrivenRobot, furnished_world
 
@@ -63,7 +63,7 @@ class Demo:
         """Start it in the background."""
         return subprocess.Popen(
             [
-                *(sys.executable, '-m', 'midas_depth_ros.demo', '--output', str(self.folder)),
+                *(sys.executable, '-m', 'midas_depth_ros.lab.demo', '--output', str(self.folder)),
                 *(('--headless',) if headless else ()),
                 *options,
             ],
@@ -103,7 +103,7 @@ class Demo:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
-    with environment.free_domain() as domain:
+    with processes.free_domain() as domain:
         instance = Demo(tmp_path, domain)
         yield instance
         left = instance.processes()
@@ -369,9 +369,9 @@ def test_a_node_that_is_killed_meanwhile_is_told(demo, picture_folder, tmp_path)
     # shared memory behind.
     profile = tmp_path / 'profile.xml'
     profile.write_text(
-        environment.PROFILE.read_text().replace(str(environment.SEGMENT_BYTES), '131072')
+        processes.PROFILE.read_text().replace(str(processes.SEGMENT_BYTES), '131072')
     )
-    demo.environment[environment._profile_variable()] = str(profile)
+    demo.environment[processes._profile_variable()] = str(profile)
     source = '--source', str(picture_folder)
     process = demo.start(*source, '--seconds', '60', '--model', 'embedded')
     try:

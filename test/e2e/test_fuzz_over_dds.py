@@ -211,7 +211,7 @@ TARGETS = (
         ),
         {'cmd_vel': Twist(linear=Vector3(x=0.2)), '/clock': CLOCK},
     ),
-    Target('wishing', node('drive.commander_node', 'use_sim_time:=true'), {'/clock': CLOCK}),
+    Target('wishing', node('lab.drive.commander_node', 'use_sim_time:=true'), {'/clock': CLOCK}),
 )
 
 

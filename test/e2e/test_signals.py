@@ -24,7 +24,7 @@ MODULES = {
     'avoidance_node': 'nodes.avoidance.node',
     'image_stream': 'nodes.sources.image_stream',
     'synthetic_camera': 'nodes.sources.synthetic_camera',
-    'commander_node': 'drive.commander_node',
+    'commander_node': 'lab.drive.commander_node',
 }
 NODES = tuple(MODULES)
 CORE = NODES[:2]  # the others end by the same code: fewer will do

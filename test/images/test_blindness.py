@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import midas_depth_ros
-from midas_depth_ros.drive import rig
 from midas_depth_ros.images import Freeze, judge_picture
 from midas_depth_ros.images.blindness import GOOD
+from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.sim import WORLDS, Pose
 from midas_depth_ros.sim.disturb import noisy
 

@@ -489,7 +489,7 @@ def test_demo_drives_a_robot_that_all_nodes_know_alike(ros, launcher):
 
 
 def test_demo_robot_is_the_one_that_is_driven_for_the_figures(ros, launcher):
-    from midas_depth_ros.drive import rig
+    from midas_depth_ros.lab.drive import rig
 
     launched = launcher.launch('demo', drive='true')
     differences = {

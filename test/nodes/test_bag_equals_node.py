@@ -10,7 +10,7 @@ from fakes import SceneEstimator
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from midas_depth_ros import cli
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.nodes.bag.writer import canonical, offered, ros_types
 from midas_depth_ros.nodes.depth import camera_output, metric_output
@@ -79,7 +79,7 @@ def test_the_bag_holds_what_the_node_publishes(ros, make_estimator, tmp_path, tr
     bag = write_bag(tmp_path / 'in', recorded(transport), storage)
     words = [f'{name}:={value}' for name, value in PARAMETERS.items()]
     arguments = [word for text in (*words, 'model:=embedded') for word in ('-p', text)]
-    result = CliRunner().invoke(cli.main, ['bag', str(bag), str(tmp_path / 'out'), *arguments])
+    result = CliRunner().invoke(main.main, ['bag', str(bag), str(tmp_path / 'out'), *arguments])
     assert result.exit_code == 1, 'one picture is broken'
     assert 'at 1700000000206000000 ns' in result.output
     written, times, connections = read(tmp_path / 'out')

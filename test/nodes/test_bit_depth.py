@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CompressedImage, Image
 
-from midas_depth_ros import cli
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.images import decode_compressed
 from midas_depth_ros.nodes.bag.writer import canonical, ros_types
@@ -178,7 +178,7 @@ def test_a_bag_gives_what_the_node_publishes(ros, monkeypatch, tmp_path):
     path = recorded(tmp_path / 'in', parts)
     monkeypatch.setattr(depth_node, 'estimator_from', lambda settings: BrightnessEstimator())
     only = ('--only', 'relative_inverse_depth/image')
-    result = CliRunner().invoke(cli.main, ['bag', str(path), str(tmp_path / 'out'), *only])
+    result = CliRunner().invoke(main.main, ['bag', str(path), str(tmp_path / 'out'), *only])
     assert result.exit_code == 0, result.output
     written = read_bag(tmp_path / 'out')[f'/{DEPTH}']
 

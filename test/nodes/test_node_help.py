@@ -12,11 +12,11 @@ import pytest
 import rclpy
 from click.testing import CliRunner
 
-from midas_depth_ros import cli
+from midas_depth_ros.cli.dashboard import dashboard
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import weights
 from midas_depth_ros.nodes.ros import spinning
 from midas_depth_ros.nodes.ros.parameters import every_spec
-from midas_depth_ros.web.command import dashboard
 
 ROOT = Path(__file__).parents[2]
 # Executables, what is no node apart; `midas_depth` and `dashboard` are click's.
@@ -27,7 +27,9 @@ NODES = {
     'image_stream': 'midas_depth_ros.nodes.sources.image_stream',
     'synthetic_camera': 'midas_depth_ros.nodes.sources.synthetic_camera',
 }
-NODES |= {name: f'midas_depth_ros.drive.{name}' for name in ('commander_node', 'exact_depth_node')}
+NODES |= {
+    name: f'midas_depth_ros.lab.drive.{name}' for name in ('commander_node', 'exact_depth_node')
+}
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +83,9 @@ def test_every_executable_is_looked_at() -> None:
 def test_the_commands_print_their_help() -> None:
     for command, call in (
         (dashboard, ['--help']),
-        (cli.main, ['--help']),
-        *((cli.main, [name, '--help']) for name in cli.main.commands),
-        *((cli.main, ['weights', name, '--help']) for name in ('show', 'fetch', 'verify')),
+        (main.main, ['--help']),
+        *((main.main, [name, '--help']) for name in main.main.commands),
+        *((main.main, ['weights', name, '--help']) for name in ('show', 'fetch', 'verify')),
     ):
         result = CliRunner().invoke(command, call)
         assert (result.exit_code, result.output[:6]) == (0, 'Usage:'), call

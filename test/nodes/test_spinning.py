@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from midas_depth_ros.demo.environment import free_domain
+from midas_depth_ros.lab.processes import free_domain
 
 TIMEOUT_S = 60
 SIGNALS = [signal.SIGINT, signal.SIGTERM]

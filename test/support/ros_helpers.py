@@ -28,7 +28,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from midas_depth_ros.demo.environment import free_domain
+from midas_depth_ros.lab.processes import free_domain
 from midas_depth_ros.nodes.ros.boundary import faults_of
 
 with warnings.catch_warnings():

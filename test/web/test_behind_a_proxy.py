@@ -7,8 +7,8 @@ from click.testing import CliRunner
 from starlette.websockets import WebSocketDisconnect
 from web_pictures import jpeg_file, ramp
 
+from midas_depth_ros.cli.dashboard import dashboard
 from midas_depth_ros.web.access import COOKIE, Access, root_path_of
-from midas_depth_ros.web.command import dashboard
 from midas_depth_ros.web.limits import origin_of
 
 OURS, ROOT, TOKEN = 'https://robots.example.org', '/robots/1', 'correct horse'

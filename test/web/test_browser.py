@@ -11,7 +11,7 @@ from rcl_interfaces.srv import GetParameters
 from ros_helpers import Ros
 from web_pictures import jpeg_file, png_file, ramp
 
-from midas_depth_ros.demo.environment import free_domain
+from midas_depth_ros.lab.processes import free_domain
 
 BROWSER = find_browser()
 pytestmark = [

@@ -387,7 +387,7 @@ def sabotaged(self):
         SABOTAGE
     tick(self)
 DashboardNode._tick = sabotaged
-from midas_depth_ros.web.command import main
+from midas_depth_ros.cli.dashboard import main
 main(['--port', '0', '--model', 'embedded'])
 """
 

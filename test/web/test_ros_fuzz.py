@@ -44,7 +44,7 @@ from robot_messages import (
 from ros_helpers import Ros, wait_until
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
-from midas_depth_ros.demo.environment import free_domain
+from midas_depth_ros.lab.processes import free_domain
 
 pytestmark = pytest.mark.thorough
 

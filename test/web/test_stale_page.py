@@ -16,7 +16,7 @@ import pytest
 from browsing import find_browser, frames, programs, wait_for, wait_frames
 from ros_helpers import Ros
 
-from midas_depth_ros.demo.environment import free_domain
+from midas_depth_ros.lab.processes import free_domain
 
 BROWSER = find_browser()
 pytestmark = [

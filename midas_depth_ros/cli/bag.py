@@ -1,0 +1,335 @@
+"""One bag on its way into another, and what a person is told of it.
+
+The code of the node is imported when it runs: it needs ROS's Python packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import midas_depth_ros
+from midas_depth_ros.cli.options import in_radians
+from midas_depth_ros.images.errors import printable
+from midas_depth_ros.images.sources import SourceError, UnclearTopic
+from midas_depth_ros.images.sources.bag import BagCamera, depth_topics, find_cameras
+from midas_depth_ros.images.sources.bag_messages import BagMessages
+from midas_depth_ros.images.sources.sqlite_bag import Recorded
+from midas_depth_ros.lab.output import CommandError, Reporter, part_of, put, refusing, reporting
+from midas_depth_ros.options.cpu_budget import apply_cpu_budget, parse_cpus
+from midas_depth_ros.options.declarations import specs, specs_of, strangers
+from midas_depth_ros.options.depth import DepthNodeSettings, check_camera_names
+from midas_depth_ros.options.files import is_folder, is_there
+from midas_depth_ros.options.parameter_files import ParameterFault, read_values, settings_from
+
+if TYPE_CHECKING:
+    from midas_depth_ros.depth import DepthEstimator
+    from midas_depth_ros.nodes.bag.pipeline import Tally
+
+PIPE_WIDTH = 200  # columns where there is no terminal
+
+
+def process(
+    source: BagMessages,
+    output: Path,
+    settings: DepthNodeSettings,
+    cameras: list[BagCamera],
+    only: tuple[str, ...],
+    storage: str,
+    compression: str,
+    overrides: Mapping[str, Any],
+) -> bool:
+    """Process the bag and say what came of it; whether everything went well.
+
+    overrides: parameters of `qos_overrides`, for what the outputs are said to offer.
+
+    Raises CommandError where ROS is missing, a parameter cannot be had here, or OUT cannot be
+    written, and DepthError where there is no model.
+    """
+    ros = code_of_the_node()
+    unknown = [name for name in only if name not in ros.bag_pipeline.OUTPUTS]
+    if unknown:
+        choices = ', '.join(ros.bag_pipeline.OUTPUTS)
+        raise click.UsageError(f'--only {unknown[0]}: choose of {choices}')
+    accepted(apply_cpu_budget, settings.niceness, parse_cpus(settings.cpu_affinity))
+    total = sum(source.counts[camera.image] for camera in cameras)
+    faults: list[str] = []
+    with (
+        contextlib.closing(ros.depth_node.estimator_from(settings)) as estimator,
+        reporting('frames', total) as report,
+    ):
+        if estimator.notice:
+            report.say(estimator.notice)
+        for note in source.notes:
+            report.say(note)
+
+        def fail(text: str) -> None:
+            faults.append(text)
+            report.say(text)
+
+        make = ros.bag_pipeline.BagPipeline
+        pipeline = accepted(make, estimator, settings, cameras, only, fail, report.say, overrides)
+        messages = until_damaged(in_order(source, cameras, pipeline.topics), fail)
+        write, about = ros.bag_writer.bag_writer, description(estimator)
+        with part_of(output) as part:
+            outputs = pipeline.outputs
+            with (
+                refusing(output),
+                write(part, storage, outputs, about, compression) as writer,
+            ):
+                convert(messages, pipeline, writer, report)
+            put(part / ros.bag_writer.FILE_NAME, output)
+    if source.damage:
+        frames = sum(tally.frames for tally in pipeline.tallies)
+        report.say(f'{source.path}: {frames} pictures of the damaged bag were saved')
+    tell(pipeline.tallies, writer.counts, output)
+    return not faults and all(tally.processed for tally in pipeline.tallies)
+
+
+def convert(messages: Iterable[Recorded], pipeline: Any, writer: Any, report: Reporter) -> None:
+    """Every message through the pipeline into the writer. Raises OSError."""
+    for recorded in messages:
+        for topic, message in pipeline.process(recorded):
+            writer.write(topic, recorded.time_ns, message)
+        if pipeline.is_picture(recorded):
+            report.advance()
+
+
+def accepted(call: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a call that refuses a parameter by ValueError. Raises CommandError."""
+    try:
+        return call(*arguments)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def code_of_the_node() -> SimpleNamespace:
+    """The modules that need ROS. Raises CommandError where it is missing."""
+    try:
+        from midas_depth_ros.nodes.bag import pipeline as bag_pipeline
+        from midas_depth_ros.nodes.bag import writer as bag_writer
+        from midas_depth_ros.nodes.depth import node
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f'{error}: a bag is processed by the code of the node: source a ROS 2 installation, or '
+            'pip install -r requirements/ros.txt'
+        ) from error
+    return SimpleNamespace(bag_pipeline=bag_pipeline, bag_writer=bag_writer, depth_node=node)
+
+
+def description(estimator: DepthEstimator) -> dict[str, str]:
+    """What made the bag, for its metadata."""
+    return {
+        'midas_depth_ros': midas_depth_ros.__version__,
+        'model': estimator.model,
+        'backend': estimator.backend,
+    }
+
+
+def until_damaged(messages: Iterable[Recorded], fail: Callable[[str], None]) -> Iterator[Recorded]:
+    """The messages up to where the bag cannot be read any more, which is said."""
+    try:
+        yield from messages
+    except SourceError as error:
+        fail(str(error))
+
+
+def in_order(
+    source: BagMessages, cameras: Iterable[BagCamera], topics: Collection[str]
+) -> Iterator[Recorded]:
+    """The messages of these topics, as recorded, but the first camera_info of each camera first.
+
+    A driver sends it beside the picture; which of them is recorded first is chance.
+    """
+    infos = [first for camera in cameras if camera.info and (first := source.first(camera.info))]
+    yield from infos
+    yield from source.read(topics)
+
+
+def tell(tallies: Collection[Tally], counts: Mapping[str, int], output: Path) -> None:
+    """Print what was processed and what was written."""
+    text = io.StringIO()
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
+    table = Table('camera', 'pictures', 'frames', 'processed', 'in metres', box=SIMPLE)
+    for column in table.columns[2:]:
+        column.justify = 'right'
+    for tally in tallies:
+        camera = tally.camera
+        numbers = map(str, (tally.frames, tally.processed, tally.in_metres))
+        table.add_row(Text(printable(camera.name)), Text(printable(camera.image)), *numbers)
+    Console(file=text, width=width).print(table)
+    click.echo(text.getvalue(), nl=False)
+    for tally in tallies:
+        if not tally.frames:
+            click.echo(
+                printable(f'{tally.camera.name}: no message of {tally.camera.image} was read')
+            )
+        if tally.reason:
+            reason = f'{tally.camera.name}: the last frame without metres: {tally.reason}'
+            click.echo(printable(reason))
+    topics = sum(map(bool, counts.values()))
+    click.echo(printable(f'{sum(counts.values())} messages on {topics} topics in {output}'))
+
+
+# --- `midas_depth bag`: a bag in, the bag that `depth_node` would have given out.
+#
+# Works with the node's own code and ROS's own message classes, so ROS's Python packages are
+# needed; no node is made and nothing goes over the network.
+
+NODE = 'depth_node'
+OVERRIDES = 'qos_overrides.'
+STORAGES = ('sqlite3', 'mcap')
+COMPRESSIONS = ('zstd', 'lz4', 'none')  # of the chunks of an MCAP file, which have an index
+
+HELP = """Bag to bag: what depth_node would publish of every frame.
+
+IN is a rosbag2 (sqlite3 or mcap; a folder or one file) or a .bag file of ROS 1. Every frame of its
+cameras is processed, in order; OUT is a rosbag2 with the node's own topics and types, with the
+stamps and times of receipt of IN. The same bag and parameters give the same bytes.
+
+A camera is an image topic with a camera_info beside it; --topic and --camera choose others. Its
+outputs are called after its namespace: /front/image_raw gives /front/heatmap/image and so on.
+
+Parameters are those of depth_node. process_every_frame is always on; cameras and transport choose
+topics, as --camera does, and mounts.<camera>.* tell how one of these is mounted; what belongs to a
+running node (rates of diagnostics, timeouts) has no effect. Topics in metres have messages only
+where a scale is found.
+
+Exit code: 0 all done, 1 some frames failed or the bag is damaged (what was done is kept),
+2 wrong usage, 128 plus the number of the signal that stopped it.
+"""
+
+
+def complete_parameter(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """The parameters whose names begin so, for the shell."""
+    names = [spec.name for spec in specs(DepthNodeSettings)]
+    return [f'{name}:=' for name in names if name.startswith(incomplete)]
+
+
+@click.command(name='bag', help=HELP, context_settings={'show_default': True})
+@click.argument('source', metavar='IN', type=click.Path(path_type=Path))
+@click.argument('output', metavar='OUT', type=click.Path(path_type=Path))
+@click.option('--topic', 'topics', multiple=True, help='Image topic; may be given several times.')
+@click.option('--camera', 'cameras', multiple=True, help='Camera by its namespace; likewise.')
+@click.option(
+    '--params-file',
+    'files',
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='ROS parameters file with a section for depth_node, by its name or a wildcard.',
+)
+@click.option(
+    '--namespace',
+    default='',
+    show_default='the one in which the files name depth_node',
+    help='Namespace of the depth_node whose sections of the files are meant.',
+)
+@click.option(
+    '-p',
+    '--param',
+    'assignments',
+    multiple=True,
+    metavar='NAME:=VALUE',
+    shell_complete=complete_parameter,
+    help='One parameter, over those of files: -p model:=embedded -p camera_pitch:=10deg.',
+)
+@click.option(
+    '--only',
+    multiple=True,
+    metavar='OUTPUT',
+    help='Write only this output, such as heatmap/image; may be given several times.',
+)
+@click.option(
+    '--storage',
+    type=click.Choice(STORAGES),
+    default=None,
+    show_default='that of IN, mcap for ROS 1',
+    help='How OUT is stored.',
+)
+@click.option(
+    '--compression',
+    type=click.Choice(COMPRESSIONS),
+    default=None,
+    show_default=COMPRESSIONS[0],
+    help='Of the chunks of an mcap; readers of MCAP know all of them.',
+)
+@click.option('--force', is_flag=True, help='Replace OUT if it is a bag.')
+@click.pass_context
+def bag(
+    ctx: click.Context,
+    source: Path,
+    output: Path,
+    topics: tuple[str, ...],
+    cameras: tuple[str, ...],
+    files: tuple[Path, ...],
+    namespace: str,
+    assignments: tuple[str, ...],
+    only: tuple[str, ...],
+    storage: str | None,
+    compression: str | None,
+    force: bool,
+) -> None:
+    """Choose cameras, process the bag and print a table of what came of it."""
+    try:
+        angles = tuple(map(in_radians, assignments))
+        values = read_values(NODE, DepthNodeSettings, files, angles, namespace)
+        known = specs_of(DepthNodeSettings, values)
+        given = {name: value for name, value in values.items() if name in known}
+        settings = settings_from(DepthNodeSettings, given)
+    except ParameterFault as error:
+        raise click.UsageError(str(error)) from error
+    check_output(source, output, force)
+    recorded = BagMessages(source)
+    if not topics and not cameras and 'cameras' in given:
+        cameras = settings.cameras
+    transport = settings.transport if 'transport' in given else ''
+    left_out = () if topics and not cameras else depth_topics(recorded)
+    try:
+        chosen = find_cameras(recorded.topics, topics, cameras, transport, left_out)
+    except UnclearTopic as error:
+        raise CommandError(f'{source}: {error}') from error
+    complaint = check_camera_names([camera.name for camera in chosen])
+    if complaint:
+        raise CommandError(
+            f'{source}: the name of a camera, which is that of its topic: {complaint}'
+        )
+    named = {camera.name for camera in chosen}.union(given.get('cameras', ()))
+    stranger = strangers(DepthNodeSettings, given, {'cameras': sorted(named)})
+    if stranger:
+        raise click.UsageError(stranger)
+    if storage is None:
+        storage = recorded.storage if recorded.storage in STORAGES else 'mcap'
+    if storage != 'mcap' and compression not in (None, 'none'):
+        raise click.UsageError(f'{storage} is written without --compression: give --storage mcap')
+    compression = compression or COMPRESSIONS[0]
+    overrides = {name: value for name, value in values.items() if name.startswith(OVERRIDES)}
+    done = process(recorded, output, settings, chosen, only, storage, compression, overrides)
+    ctx.exit(0 if done else 1)
+
+
+def check_output(source: Path, output: Path, force: bool) -> None:
+    """Raises CommandError where OUT must not be written."""
+    here, there = os.path.realpath(source), os.path.realpath(output)
+    if here == there or os.path.dirname(here) == there:
+        raise CommandError(f'{output} is the input: name another folder')
+    if is_there(output) and not force:
+        raise CommandError(f'{output} is there already: give --force to replace it')
+    if is_there(output) and not is_there(output / 'metadata.yaml'):
+        raise CommandError(f'{output} is no rosbag2: it is not replaced')
+    if not is_folder(output.parent):
+        raise CommandError(f'{output.parent}: there is no such folder')

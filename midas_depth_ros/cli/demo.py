@@ -1,0 +1,231 @@
+"""The command line of the demonstration: options in, exit code and an output folder out.
+
+0 when all went well, a collision of the robot included: it is told, not hidden. 1 with one reason
+when the source, a node or the folder would not do, or when the robot did not drive at all; as a
+shell does it, 128 plus the signal's number when Ctrl-C or SIGTERM ended the run early.
+What needs ROS is imported when it runs: the command is known where ROS is not installed.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from midas_depth_ros.cli.options import NumberRange, in_radians
+from midas_depth_ros.images.errors import printable
+from midas_depth_ros.lab.demo import WIDEST
+from midas_depth_ros.lab.demo import output as output_folder
+from midas_depth_ros.lab.demo.output import OutputFolderError, step
+from midas_depth_ros.lab.output import CommandError, OutputConsole
+
+if TYPE_CHECKING:
+    from midas_depth_ros.lab.demo.plan import Plan, Run
+    from midas_depth_ros.lab.demo.run import RunError
+
+DASHBOARD_PORT = 8080
+WORLD = 1  # that is driven through if none is named: much is to be seen from its start
+
+HELP = """Let a simulated robot drive, or show pictures of yours; leave pictures, figures, messages.
+
+Without --source a robot drives through a furnished room: its camera, the depth node with the model
+that ships in the package (nothing is downloaded), the avoidance node and who commands it
+are processes of their own that talk over DDS, in a ROS domain of their own unless ROS_DOMAIN_ID is
+set. With --source the camera shows that instead, to the best model that can be had.
+"""
+
+
+def check_assignments(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Refuse what is not name:=value, and have angles in radians."""
+    for value in values:
+        name, separator, _ = value.partition(':=')
+        if not separator or not name:
+            raise click.BadParameter(f'{value!r} is not of the form name:=value')
+    return tuple(map(in_radians, values))
+
+
+@click.command(name='demo', help=HELP, context_settings={'show_default': True})
+@click.option(
+    '--seconds',
+    type=NumberRange(1, 86_400),
+    default=20.0,
+    help='Length of the run, after the first heatmap.',
+)
+@click.option(
+    '--source',
+    default='',
+    show_default='the driving robot',
+    metavar='PATH|NUMBER',
+    help='Picture, folder of pictures, video, camera device number, or rosbag2 folder; shown at '
+    f'most {WIDEST} pixels wide.',
+)
+@click.option(
+    '--topic',
+    default='',
+    show_default='the only one',
+    help='Image topic of a rosbag2 that has several.',
+)
+@click.option(
+    '--model',
+    default=None,
+    show_default='embedded for the robot, auto for a --source',
+    help='auto, midas_small, embedded, or the path of a weights file.',
+)
+@click.option(
+    '--rate',
+    type=NumberRange(0, 1000),
+    default=None,
+    show_default='10 for the robot, 5 for a --source',
+    help='Frames per second that the node may process (its max_rate); 0 = no limit.',
+)
+@click.option(
+    '--camera-rate',
+    type=NumberRange(0.1, 1000),
+    default=None,
+    show_default="10 for the robot, --rate for pictures, else the source's own",
+    help='Pictures per second of the camera.',
+)
+@click.option(
+    '--world',
+    type=click.IntRange(0, 2_000_000_000),
+    default=None,
+    show_default=str(WORLD),
+    help='Which room the robot drives through: any number is one.',
+)
+@click.option(
+    '--headless', is_flag=True, help='Without the dashboard, which is there to be looked at live.'
+)
+@click.option('--keep-going', is_flag=True, help='Go on after the recording, until Ctrl-C.')
+@click.option(
+    '--transport',
+    type=click.Choice(['raw', 'compressed']),
+    default='raw',
+    help='How pictures travel to the node.',
+)
+@click.option(
+    '--param',
+    'parameters',
+    multiple=True,
+    metavar='NAME:=VALUE',
+    callback=check_assignments,
+    help='A further parameter of depth_node, such as heatmap.colormap:=turbo; repeatable.',
+)
+@click.option(
+    '--timeout',
+    type=NumberRange(1, 3600),
+    default=30.0,
+    help='Longest wait in seconds for the first heatmap, once the model is loaded.',
+)
+@click.option(
+    '--output',
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    show_default='demo_output/<source>-<time>',
+    help='Folder for the results.',
+)
+def demo(output: Path | None, headless: bool, world: int | None, **options: Any) -> None:
+    """Make a plan of the options, carry it out, and exit with its code."""
+    if options['source'] and world is not None:
+        raise click.UsageError('--world is of the robot: leave it out, or --source')
+    try:
+        from midas_depth_ros.lab.demo.plan import Plan
+        from midas_depth_ros.lab.demo.run import run  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f'{error}: source a ROS 2 installation, or use scripts/demo, which brings what it needs'
+        ) from error
+    plan = Plan(
+        source=options['source'],
+        seconds=options['seconds'],
+        model=options['model'],
+        rate_hz=options['rate'],
+        camera_rate_hz=options['camera_rate'],
+        topic=options['topic'],
+        transport=options['transport'],
+        parameters=options['parameters'],
+        timeout_s=options['timeout'],
+        world=WORLD if world is None else world,
+        dashboard_port=0 if headless else DASHBOARD_PORT,
+        keep_going=options['keep_going'],
+    )
+    sys.exit(carry_out(plan, output))
+
+
+def carry_out(plan: Plan, output: Path | None) -> int:
+    """Run a plan, report it, and return the exit code."""
+    from midas_depth_ros.lab.demo.run import RunError, StoppedError, run
+
+    console = OutputConsole(highlight=False)
+    folder = (output or output_folder.default_folder(plan.source)).absolute()
+    try:
+        if output_folder.claim(folder):
+            _say(console, f'The results of an earlier run in {folder} will be replaced')
+        for line in _beginning(plan, folder):
+            _say(console, line)
+        return _present(run(plan, folder, console), folder, console)
+    except (OutputFolderError, CommandError) as error:
+        return _refuse(str(error))
+    except RunError as error:
+        return _fail(error)
+    except StoppedError as stopped:
+        return _refuse(f'{stopped} before the first heatmap: nothing to report', str(stopped))
+
+
+def _say(console: Console, text: str) -> None:
+    """One line, which may have come from outside."""
+    console.print(Text(printable(text)), soft_wrap=True)
+
+
+def _beginning(plan: Plan, folder: Path) -> list[str]:
+    names = ', '.join(plan.commands())
+    lines = [f'Starting {names} on {plan.what}; logs are in {folder / output_folder.LOGS}']
+    if plan.drives and plan.model is None:
+        lines.append(
+            'The model is `embedded`, which ships in the package: nothing is downloaded '
+            '(--model midas_small takes MiDaS_small)'
+        )
+    return lines
+
+
+def _present(result: Run, folder: Path, console: Console) -> int:
+    from midas_depth_ros.lab.demo import report
+    from midas_depth_ros.lab.demo.summary import as_text, tables, why_it_stood
+
+    with step(console, 'Writing pictures and figures'):
+        summary = report.write(result, folder)
+    if console.is_terminal:
+        console.print(tables(summary))
+    else:  # in a log they keep the width that they have in summary.txt
+        console.print(Text(as_text(summary)), soft_wrap=True)
+    console.print(Text('The results are in'))
+    for path, meaning in report.contents(folder):
+        _say(console, f'  {path}  {meaning}')
+    stood = why_it_stood(summary)
+    if stood and not result.ended_by:
+        return _refuse(stood)
+    return _exit_code(result.ended_by)
+
+
+def _exit_code(ended_by: str) -> int:
+    return 128 + signal.Signals[ended_by] if ended_by in signal.Signals.__members__ else 0
+
+
+def _refuse(reason: str, signal_name: str = '') -> int:
+    _say(OutputConsole(stderr=True, highlight=False), f'demo: {reason}')
+    return _exit_code(signal_name) or 1
+
+
+def _fail(error: RunError) -> int:
+    console = OutputConsole(stderr=True, highlight=False)
+    if error.log:
+        _say(console, f'The last lines of {error.log}:')
+        for line in error.last_lines:
+            _say(console, f'  {line}')
+    return _refuse(str(error))

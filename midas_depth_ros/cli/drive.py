@@ -1,0 +1,134 @@
+"""`midas_depth drive`: options in, a table or one JSON object out.
+
+What it needs is imported when it runs: the command is known where ROS is not installed.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from midas_depth_ros.cli.options import NumberRange
+from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan
+from midas_depth_ros.lab.output import note
+
+HELP = """Drive a simulated robot through worlds and count what it runs into.
+
+Each world is driven without avoidance and with it, by a constant forward command with random
+turns, until the first collision or the time is over. Robot with camera, depth node and avoidance
+node are processes that talk over DDS, in real time; with --in-process the same parts run in this
+process, in simulated time.
+"""
+
+
+@click.command(name='drive', help=HELP, context_settings={'show_default': True})
+@click.option('--worlds', type=click.IntRange(1, 100_000), default=5, help='How many worlds.')
+@click.option(
+    '--seed',
+    type=click.IntRange(0, 2_000_000_000),
+    default=0,
+    help='The first world; the others follow it.',
+)
+@click.option(
+    '--worlds-are',
+    type=click.Choice(['plain', 'furnished']),
+    default='plain',
+    help='plain = bare rooms and corridors with obstacles; furnished = as in `midas_depth demo`.',
+)
+@click.option(
+    '--depth',
+    type=click.Choice(['exact', 'model']),
+    default='exact',
+    help='exact = of the simulation, disturbed in every frame by scale, shift and 3 % noise.',
+)
+@click.option('--model', default='auto', help='For --depth model, as for depth_node.')
+@click.option('--seconds', type=NumberRange(1, 3600), default=30.0, help='Longest time of a drive.')
+@click.option('--speed', type=NumberRange(0.05, 0.6), default=0.4, help='Commanded speed in m/s.')
+@click.option(
+    '--rate', type=NumberRange(0.5, 20), default=DrivePlan.rate_hz, help='Pictures per second.'
+)
+@click.option('--no-avoidance', is_flag=True, help='Drive without avoidance only.')
+@click.option('--no-blind', is_flag=True, help='Drive with avoidance only.')
+@click.option('--in-process', is_flag=True, help='One process, simulated time, no ROS.')
+@click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
+@click.option(
+    '--logs',
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    show_default='a temporary folder',
+    help="Folder for the processes' logs.",
+)
+def drive(
+    worlds: int,
+    seed: int,
+    worlds_are: str,
+    depth: str,
+    model: str,
+    seconds: float,
+    speed: float,
+    rate: float,
+    no_avoidance: bool,
+    no_blind: bool,
+    in_process: bool,
+    as_json: bool,
+    logs: Path | None,
+) -> None:
+    """Make a plan of the options, carry it out, and print what came of it."""
+    if no_avoidance and no_blind:
+        raise click.UsageError('--no-avoidance and --no-blind leave nothing to drive')
+    plan = DrivePlan(
+        worlds,
+        seed,
+        depth,
+        model,
+        seconds,
+        speed,
+        rate,
+        not no_avoidance,
+        not no_blind,
+        worlds_are,
+    )
+    found = carry_out(plan, in_process, logs, note)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        for key, value in found.items():
+            click.echo(f'{key.replace("_", " ")}: {"-" if value is None else value}')
+
+
+def carry_out(
+    plan: DrivePlan, in_process: bool, logs: Path | None, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """Drive and sum up. Raises DriveError, and DepthError where a model cannot be loaded."""
+    from midas_depth_ros.lab.drive.rig import summary
+
+    if in_process:
+        from midas_depth_ros.lab.drive.in_process import drive_in_process
+
+        results = drive_in_process(plan, report)
+    else:
+        results = _over_dds(plan, logs, report)
+    return summary(results, depth=plan.depth, in_process=in_process)
+
+
+def _over_dds(plan: DrivePlan, logs: Path | None, report: Callable[[str], None]) -> Any:
+    try:
+        from midas_depth_ros.lab.drive import over_dds
+    except ModuleNotFoundError as error:
+        raise DriveError(
+            f'{error}: source a ROS 2 installation, or give --in-process, which needs none'
+        ) from error
+    with tempfile.TemporaryDirectory(prefix='midas_depth_drive_') as temporary:
+        folder = logs or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return over_dds.drive_over_dds(plan, folder, report)
+        except over_dds.DriveStopped as stopped:
+            sys.exit(128 + signal.Signals[str(stopped)])

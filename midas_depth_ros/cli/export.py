@@ -1,0 +1,329 @@
+"""The pictures on which int8 is calibrated, and those on which a deviation is measured.
+
+In: a folder, video or bag of the user's, or nothing. Out: pictures by name; those that int8 finds
+its ranges on are not those it is judged by.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from midas_depth_ros.depth.errors import DepthError
+from midas_depth_ros.images.errors import ImageError
+from midas_depth_ros.images.sources import SourceError, open_source
+from midas_depth_ros.sim.world import sample
+
+Pictures = Mapping[str, NDArray[np.uint8]]
+
+RENDERED_SEED = 1_800_000_000  # of the procedural world: neither training's nor the samples'
+RENDERED_SIZE = (320, 240)
+JUDGED = 30  # pictures, at most, on which the deviation is measured
+WIDEST = 640  # pixels kept of a picture's width: the network sees 256
+
+
+def chosen_pictures(
+    path: Path | None, count: int, precision: str
+) -> tuple[Pictures | None, Pictures | None]:
+    """(to calibrate on, to measure on); None = not needed, and the package's own.
+
+    Of the user's pictures every other one calibrates int8, of the rest some are measured on.
+    Raises DepthError where there are none.
+    """
+    if path is None:
+        return (rendered(count) if precision == 'int8' else None), None
+    found = list(read(path, count).items())
+    if precision != 'int8':
+        return None, _spread(dict(found), JUDGED)
+    return dict(found[::2]), _spread(dict(found[1::2] or found), JUDGED)
+
+
+def rendered(count: int) -> Pictures:
+    """Pictures of the procedural world, (240, 320, 3) uint8."""
+    with click.progressbar(range(count), label='rendering pictures') as numbers:
+        return {
+            f'rendered {number}': sample(RENDERED_SEED + number, *RENDERED_SIZE).rgb
+            for number in numbers
+        }
+
+
+def read(path: Path, count: int) -> Pictures:
+    """At most `count` pictures, spread over all there are; raises DepthError."""
+    kept: dict[str, NDArray[np.uint8]] = {}
+    every = 1
+    try:
+        for number, frame in enumerate(open_source(path)):
+            if number % every:
+                continue
+            kept[f'{Path(frame.name).name} {number}'] = frame.shrunk(WIDEST).rgb()
+            if len(kept) == 2 * count:  # then every other of them will do
+                kept, every = dict(list(kept.items())[::2]), 2 * every
+    except (SourceError, ImageError) as error:
+        raise DepthError(f'no pictures to be had of {path}: {error}') from error
+    return _spread(kept, count)
+
+
+def _spread(pictures: Pictures, count: int) -> Pictures:
+    """At most `count` of them, evenly."""
+    step = max(1, -(-len(pictures) // count))
+    return dict(list(pictures.items())[::step])
+
+
+# --- `midas_depth export`: a model file for a robot, or a precision for this machine.
+#
+# In: a model's name or weights file. Out: ONNX, or OpenVINO's two files, that `load_estimator` and
+# the node take as `model`; or an entry of this machine's cache, which 'auto' considers. What it
+# needs is imported when it runs.
+
+SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
+# The .xml last: it is what is opened.
+FILES = {'onnx': ('.onnx',), 'openvino': ('.bin', '.xml')}
+WEIGHTS_SUFFIXES = ('.pt', '.pth', '.npz')
+SCRATCH = '.midas_depth_export_'  # how the folder is called in which an export comes into being
+HELP = """Write MODEL as a file for a robot: `midas_small`, `embedded`, or a weights file.
+
+The robot then needs neither torch nor the weights: give the file's path as `model`. ONNX
+is float32 and runs with onnxruntime and openvino; OpenVINO's .xml and .bin belong together.
+
+bf16, f16 and int8 report how far they stray from f32 on named pictures. int8 is calibrated on your
+pictures (--pictures), best 100 or more from the robot's camera, or on rendered ones; half of yours
+are kept back to measure it on.
+"""
+
+
+@click.command(name='export', help=HELP, context_settings={'show_default': True})
+@click.argument('model', default='midas_small')
+@click.option('--format', 'form', type=click.Choice(list(SUFFIXES)), default='openvino')
+@click.option('--precision', type=click.Choice(['f32', 'bf16', 'f16', 'int8']), default='f32')
+@click.option(
+    '--pictures',
+    type=click.Path(exists=True, path_type=Path),
+    help='Folder, video or bag to calibrate int8 and to measure the deviation on.',
+)
+@click.option('--count', type=click.IntRange(16, 5000), default=200, help='Pictures used at most.')
+@click.option('--output', type=click.Path(dir_okay=False, path_type=Path), help='File to write.')
+@click.option(
+    '--cache',
+    is_flag=True,
+    help="Put it into this machine's cache instead: precision auto then considers it.",
+)
+@click.option('--force', is_flag=True, help='Overwrite what is there.')
+@click.option('--no-download', is_flag=True, help='Fail where the weights are not on disk.')
+def export(
+    model: str,
+    form: str,
+    precision: str,
+    pictures: Path | None,
+    count: int,
+    output: Path | None,
+    cache: bool,
+    force: bool,
+    no_download: bool,
+) -> None:
+    """See HELP."""
+    if form == 'onnx' and (precision != 'f32' or cache):
+        raise click.UsageError(
+            f'an ONNX model is written in f32, to a file; for {precision} and for the cache '
+            'use --format openvino'
+        )
+    if cache and output:
+        raise click.UsageError('give --output or --cache, not both')
+    if output is not None:  # before anything is downloaded
+        if output.suffix.lower() != SUFFIXES[form]:
+            raise click.UsageError(f'{output} is to be named *{SUFFIXES[form]} for --format {form}')
+        if not force:
+            refuse_what_is_there(output, form)
+    weights = weights_of(model, not no_download)
+    target = output or Path(f'{weights.stem}_{precision}{SUFFIXES[form]}')
+    if not cache and not force:
+        refuse_what_is_there(target, form)
+    if form == 'onnx':
+        _write_onnx(weights, target)
+    else:
+        _write_openvino(weights, None if cache else target, precision, pictures, count)
+
+
+def refuse_what_is_there(target: Path, form: str) -> None:
+    """Raise DepthError where one of the files of an export is there already."""
+    from midas_depth_ros.depth.errors import DepthError
+
+    for suffix in FILES[form]:
+        path = target.with_suffix(suffix)
+        if os.path.lexists(path):
+            raise DepthError(f'{path} is there already: give --force to overwrite it')
+
+
+def weights_of(model: str, allow_download: bool) -> Path:
+    """The weights file of a model's name or path; raises UnknownModel, WeightsError."""
+    from midas_depth_ros.depth import weights as checkpoints
+    from midas_depth_ros.depth.errors import UnknownModel, shown
+    from midas_depth_ros.depth.models import embedded
+
+    if model == 'embedded':
+        return embedded.shipped_weights()
+    if model == 'midas_small':
+        return checkpoints.ensure_weights(allow_download=allow_download)
+    path = Path(os.path.expanduser(model))
+    if path.suffix.lower() not in WEIGHTS_SUFFIXES or not os.path.isfile(path):
+        raise UnknownModel(
+            f'{shown(model)} is neither midas_small nor embedded nor a weights file (.pt, .pth, '
+            '.npz): check the name or the path'
+        )
+    return path
+
+
+def _write_onnx(weights: Path, target: Path) -> None:
+    from midas_depth_ros.depth.errors import printable
+    from midas_depth_ros.depth.models import onnx_of
+
+    content = onnx_of(weights)
+    notice = _put(target, FILES['onnx'], 'f32', lambda part: part.write_bytes(content))
+    size = target.stat().st_size / 1e6
+    click.echo(f'wrote {printable(target)} ({size:.1f} MB): give it as `model`')
+    _warn(notice)
+
+
+def _write_openvino(
+    weights: Path, target: Path | None, precision: str, folder: Path | None, count: int
+) -> None:
+    from midas_depth_ros.depth import conversion_cache
+    from midas_depth_ros.depth.backends import find_backend
+    from midas_depth_ros.depth.errors import printable
+
+    find_backend('openvino', '.xml')  # says what to install where it is missing
+    from midas_depth_ros.depth.backends.openvino_conversion import MODEL, Conversion
+    from midas_depth_ros.depth.backends.openvino_runtime import Runtime
+
+    conversion = Conversion(weights, Runtime())
+    calibration, judged = chosen_pictures(folder, count, precision)
+    about: dict[str, Any] = {}
+    notice = ''
+
+    def build(model: Path) -> None:
+        about.update(conversion.build(model, precision, calibration, judged))
+
+    def build_entry(place: Path) -> dict[str, Any]:
+        nonlocal notice
+        build(place / MODEL)
+        notice = _judged(place / MODEL, precision)
+        return about
+
+    if target is None:
+        try:
+            target = conversion_cache.store(conversion.key(precision), build_entry) / MODEL
+        except OSError as error:
+            raise _unwritable('the cache', error) from error
+    else:
+        notice = _put(target, FILES['openvino'], precision, build)
+    click.echo(f'wrote {printable(target)} and {printable(target.with_suffix(".bin").name)}')
+    _report(about)
+    _warn(notice)
+
+
+def _put(
+    target: Path, suffixes: tuple[str, ...], precision: str, write: Callable[[Path], object]
+) -> str:
+    """Write files beside `target`, read them back and judge them, then give them their names.
+
+    Until then, and whatever goes wrong, what was there stays. Returns the judge's notice; raises
+    DepthError.
+    """
+    from midas_depth_ros.depth.conversion_cache import flush, scratch_folder
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(target.parent, SCRATCH) as beside:
+            model = beside / target.name
+            write(model)
+            notice = _judged(model, precision)
+            for suffix in suffixes:
+                flush(model.with_suffix(suffix))
+            _replace(model, target, suffixes, beside)
+            flush(target.parent)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    return notice
+
+
+def _replace(model: Path, target: Path, suffixes: tuple[str, ...], beside: Path) -> None:
+    """All files of a model, or none: half of a new one and half of an old one are neither."""
+    kept: dict[Path, Path] = {}
+    placed: list[Path] = []
+    try:
+        for suffix in suffixes:
+            place, old = target.with_suffix(suffix), beside / f'old{suffix}'
+            with contextlib.suppress(OSError):  # there is none, or the disk knows no second names
+                os.link(place, old)
+                kept[place] = old
+            model.with_suffix(suffix).replace(place)
+            placed.append(place)
+    except BaseException:  # Ctrl-C too, and it is raised again
+        for place in placed:
+            if place not in kept:
+                place.unlink()
+        for place, old in kept.items():
+            old.replace(place)
+        raise
+
+
+def _judged(model: Path, precision: str) -> str:
+    """Load what was written as a robot will; the judge's notice. Raises DepthError and OSError."""
+    from midas_depth_ros.depth import load_estimator
+    from midas_depth_ros.depth.backends import AUTO
+    from midas_depth_ros.depth.errors import BackendUnavailable, WeightsCorrupt
+    from midas_depth_ros.depth.model_files import read_model_file
+
+    try:
+        if model.suffix == SUFFIXES['onnx']:
+            read_model_file(model)
+        for wanted in (precision, AUTO):
+            with contextlib.suppress(BackendUnavailable):  # what runs it may be another machine
+                estimator = load_estimator(model, precision=wanted)
+                estimator.close()
+                return estimator.notice
+    except WeightsCorrupt as error:
+        raise OSError(f'what was written cannot be read back: {error}') from error
+    return ''
+
+
+def _warn(notice: str) -> None:
+    if notice:
+        click.echo(f'warning: {notice}', err=True)
+
+
+def _unwritable(target: Path | str, error: OSError) -> Exception:
+    from midas_depth_ros.depth.errors import DepthError
+
+    return DepthError(
+        f'{target} cannot be written ({error.strerror or error}): name another by --output'
+    )
+
+
+def _report(about: Mapping[str, Any]) -> None:
+    """Print the deviation, picture by picture."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from midas_depth_ros.depth.judgement import Deviation
+
+    deviation = Deviation.from_json(about.get('deviation'))
+    if deviation is None:
+        if about['precision'] != 'f32':
+            click.echo(
+                f'not measured: this CPU does not compute in {about["precision"]}. On the robot, '
+                '`midas_depth export` with --cache measures it'
+            )
+        return
+    table = Table('picture', 'correlation', 'AbsRel', title=f'{about["precision"]} against f32')
+    for name, (correlation, abs_rel) in deviation.pictures.items():
+        table.add_row(name, f'{correlation:.5f}', f'{abs_rel:.4f}')
+    Console().print(table)
+    verdict = 'within' if deviation.within_bound else 'BEYOND'
+    click.echo(f'{deviation}: {verdict} the bound of precision auto')

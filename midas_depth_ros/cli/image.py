@@ -1,0 +1,429 @@
+"""Which pictures a person means: files, folders of them and patterns, each once, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import mimetypes
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from midas_depth_ros.cli.image_outputs import (
+    ENDINGS,
+    OUTPUTS,
+    Look,
+    Result,
+    blind_words,
+    closeness_json,
+    look_of,
+)
+from midas_depth_ros.cli.options import (
+    FIXED_SCALE,
+    MODEL,
+    MOUNT,
+    PICTURE_CHECK,
+    ROTATE,
+    SectionCommand,
+    as_options,
+    heatmap_parameters,
+    node_parameters,
+)
+from midas_depth_ros.depth import DepthError
+from midas_depth_ros.geometry import GeometryError, turned
+from midas_depth_ros.images import BitDepth, ImageError
+from midas_depth_ros.images.errors import printable
+from midas_depth_ros.images.sources import expanded
+from midas_depth_ros.images.sources.pictures import (
+    PICTURE_SUFFIXES,
+    is_picture,
+    natural_order,
+    read_picture,
+)
+from midas_depth_ros.lab.output import CommandError, Reporter, refusing, reporting, write_whole
+from midas_depth_ros.options.files import is_folder, is_there
+from midas_depth_ros.views import ViewError
+
+if TYPE_CHECKING:
+    from midas_depth_ros.depth import DepthEstimator
+
+
+def expand(named: Iterable[str], leave_out: Iterable[str] = ()) -> list[Path | CommandError]:
+    """The pictures, and in the place of what stands for none the error that says so.
+
+    A folder gives its pictures in natural order, without those of its sub-folders and without
+    those whose names end in one of `leave_out` (what an earlier run left there). A name that
+    does not exist is tried as a pattern (**, * and ?), for shells that do not expand it.
+    """
+    found: list[Path | CommandError] = []
+    seen: set[str] = set()
+    for text in named:
+        for each in _meant(text, tuple(leave_out)):
+            key = os.path.realpath(each) if isinstance(each, Path) else str(each)
+            if key not in seen:
+                seen.add(key)
+                found.append(each)
+    return found
+
+
+def _meant(text: str, leave_out: tuple[str, ...]) -> list[Path | CommandError]:
+    path = expanded(text)
+    if not text:
+        return [CommandError('a FILE without a name: there is no such file or folder')]
+    if is_folder(path):
+        return _of_folder(path, leave_out)
+    if is_there(path) or path.is_symlink():
+        return [path]
+    if not glob.has_magic(text):
+        return [CommandError(f'{text}: there is no such file or folder')]
+    matched = [found for found in _matches(path) if is_picture(found) and is_there(found)]
+    if not matched:
+        return [CommandError(f'{text}: no picture matches ({", ".join(PICTURE_SUFFIXES)})')]
+    return [*sorted((each for each in matched if not is_folder(each)), key=natural_order)]
+
+
+def _matches(pattern: Path) -> Iterable[Path]:
+    """What a pattern means. Through ** no links are followed: they may lead in circles."""
+    if '**' not in pattern.parts:
+        return map(Path, glob.glob(str(pattern)))
+    first = next(number for number, part in enumerate(pattern.parts) if glob.has_magic(part))
+    folder = Path(*pattern.parts[:first])
+    found = folder.glob(str(Path(*pattern.parts[first:])))
+    return [each for each in found if not _is_hidden(each.relative_to(folder))]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith('.') for part in path.parts)
+
+
+def _of_folder(folder: Path, leave_out: tuple[str, ...]) -> list[Path | CommandError]:
+    try:
+        pictures = [path for path in folder.iterdir() if is_picture(path)]
+    except OSError as error:
+        return [CommandError(f'{folder}: the folder cannot be read: {error.strerror}')]
+    pictures = [path for path in pictures if not path.name.endswith(leave_out)]
+    if not pictures:
+        return [CommandError(f'{folder}: the folder holds no pictures; sub-folders are not read')]
+    return [*sorted(pictures, key=natural_order)]
+
+
+# --- `midas_depth image`: pictures in; heatmaps, overlays, depth and point clouds out. No ROS.
+#
+# A picture that cannot be done is named with its fault and skipped. Inputs are never written to,
+# and what is there already is kept, unless --force is given.
+
+# What one bad picture may come to; the others are done all the same.
+FAULTS = (ImageError, DepthError, GeometryError, ViewError, CommandError)
+
+HELP = """Heatmap, depth and point cloud of pictures.
+
+FILE is a picture, a folder of pictures or a pattern ('*.jpg'). Of picture.jpg these are made, all
+or those named by --only:
+
+\b
+  heatmap       picture_heatmap.png       warm is near
+  overlay       picture_overlay.png       with the picture shining through
+  side-by-side  picture_side_by_side.png  picture | heatmap, with closeness
+  depth16       picture_depth16.png       relative inverse depth, 0 to 65535
+  npy           picture_depth.npy         relative inverse depth as it is, float32
+  cloud         picture_cloud.ply         coloured points
+
+They are at most --max-side pixels wide and high. Of one picture one output may be named as a file:
+-o result.png. Of a.jpg and a.png in one folder they are called a_jpg_heatmap.png and
+a_png_heatmap.png. What is there already is kept, so that a batch that was stopped can be called
+again.
+
+Relative inverse depth has no unit: larger is nearer, within one picture. The cloud has none either,
+unless a scale is given: --camera-height, --camera-pitch and --horizontal-fov (metres by the floor
+in view; where no floor can be fitted there is no cloud, and it is said why), or --fixed-scale.
+
+A picture that says nothing about depth (dark, white, fogged, out of focus, covered), or a part of
+which does not, is named with the reason: there its heatmap is grey and closeness unknown, and there
+are no points. depth16 and npy are what the network says all the same.
+
+With --mode metric the colours go from the nearest to the farthest of the picture, as the legend
+says, but for --metric-near and --metric-far where they are given.
+
+Exit code: 0 all done or there already, 1 some pictures failed, 2 wrong usage, 128 plus the number
+of the signal that stopped it.
+"""
+
+
+@click.command(name='image', cls=SectionCommand, help=HELP, context_settings={'show_default': True})
+@click.argument('files', metavar='FILE...', nargs=-1, required=True)
+@click.option(
+    '-o',
+    '--output',
+    type=click.Path(path_type=Path),
+    default=Path('midas_depth_output'),
+    help='Folder of what is made; it comes into being if it must. Of one picture also a file.',
+)
+@click.option(
+    '--only',
+    type=click.Choice(list(OUTPUTS)),
+    multiple=True,
+    help='Make only this; may be given several times.',
+)
+@click.option('--force', is_flag=True, help='Overwrite what an earlier run made.')
+@click.option(
+    '--max-side',
+    type=click.IntRange(0, 65_535),
+    default=1280,
+    help='What is made of larger pictures is so wide or high; 0 = as large as they are. [px]',
+)
+@click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
+@node_parameters('Model', *MODEL)
+@heatmap_parameters
+@node_parameters('Mounting', ROTATE)
+@node_parameters('Metres', *MOUNT)
+@node_parameters('Metres', *FIXED_SCALE, unset=True)
+@node_parameters('Blindness', PICTURE_CHECK)
+@click.pass_context
+def image(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    output: Path,
+    only: tuple[str, ...],
+    force: bool,
+    max_side: int,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Do the pictures one by one and say what came of it."""
+    look = look_of(ctx, values)
+    if look.heatmap.mode == 'metric' and not look.metres.asked:
+        raise click.UsageError(
+            '--mode metric needs metres: --camera-height, --camera-pitch and --horizontal-fov, or '
+            '--fixed-scale'
+        )
+    wanted = tuple(name for name in OUTPUTS if not only or name in only)
+    inputs = expand(files, leave_out=[ending for ending, _ in OUTPUTS.values()])
+    file = None
+    if is_file_name(output):
+        if len(inputs) > 1:
+            raise click.UsageError(
+                f'-o {output} is one file, but there are {len(inputs)} pictures: name a folder'
+            )
+        file, wanted = output, (output_for(output, only),)
+    elif is_picture_name(output):
+        raise click.UsageError(
+            f'-o {output}: nothing is written as {output.suffix}: name {ALL_ENDINGS}, or a folder'
+        )
+    elif is_there(output) and not is_folder(output):
+        raise click.UsageError(f'-o {output} is a file: name a folder, or {ALL_ENDINGS}')
+    batch = Batch(output, file, wanted, force, max_side, look, inputs, values, as_json)
+    done = batch.run()
+    if as_json:
+        found = {'done': done, 'kept': batch.kept, 'output': str(output), 'pictures': batch.found}
+        click.echo(json.dumps(found))
+    else:
+        kept = f', {batch.kept} there already (--force makes them anew)' if batch.kept else ''
+        line = f'{done} of {len(inputs)} done{kept}: {", ".join(wanted)} in {output}'
+        click.echo(printable(line))
+    ctx.exit(0 if done + batch.kept == len(inputs) else 1)
+
+
+ALL_ENDINGS = ', '.join(sorted({f'*{each}' for endings in ENDINGS.values() for each in endings}))
+
+
+def is_file_name(output: Path) -> bool:
+    """Whether -o names a file that is to be written, by its ending; what is a folder stays one."""
+    endings = {each for name in OUTPUTS for each in ENDINGS[name]}
+    return output.suffix.lower() in endings and not is_folder(output)
+
+
+def is_picture_name(output: Path) -> bool:
+    """Whether -o names a picture or a video, and no folder of pictures, of whatever format."""
+    kind = mimetypes.MimeTypes().guess_type(output.name)[0] or ''
+    is_one = kind.startswith(('image/', 'video/')) or output.suffix.lower() in PICTURE_SUFFIXES
+    return is_one and not is_folder(output)
+
+
+def output_for(output: Path, only: tuple[str, ...]) -> str:
+    """Which output a file holds: the one of --only, else by its ending. Raises UsageError."""
+    fitting = [name for name in OUTPUTS if output.suffix.lower() in ENDINGS[name]]
+    if len(only) > 1:
+        raise click.UsageError(f'-o {output} is one file: give one --only, or name a folder')
+    if only and only[0] not in fitting:
+        raise click.UsageError(
+            f'-o {output}: {only[0]} is written as {", ".join(ENDINGS[only[0]])}'
+        )
+    return only[0] if only else fitting[0]
+
+
+class Batch:
+    """The pictures of one call, and what has been written for them."""
+
+    def __init__(
+        self,
+        output: Path,
+        file: Path | None,
+        wanted: tuple[str, ...],
+        force: bool,
+        longest_side: int,
+        look: Look,
+        inputs: list[Path | CommandError],
+        values: dict[str, Any],
+        as_json: bool,
+    ) -> None:
+        """`file`: that is written in place of those in the folder `output`."""
+        self._folder = output.parent if file else output
+        self._file = file
+        self._longest_side = longest_side
+        self._wanted = wanted
+        self._force = force
+        self._look = look
+        self._inputs = inputs
+        self._values = values
+        self._as_json = as_json
+        self._given = {os.path.realpath(each) for each in inputs if isinstance(each, Path)}
+        self._names = names_of(with_siblings([each for each in inputs if isinstance(each, Path)]))
+        self._made: dict[Path, Path] = {}  # output -> the picture it is of
+        self.kept = 0  # pictures of which all was there already
+        self.found: list[dict[str, Any]] = []  # of each picture, as JSON has it
+
+    def run(self) -> int:
+        """How many were done; the others are named. Raises DepthError where there is no model."""
+        from midas_depth_ros.cli.options import estimator_of
+
+        # Before the bar, for a model may be fetched; not where there is nothing to do.
+        to_do = any(isinstance(each, Path) and self._is_to_do(each) for each in self._inputs)
+        estimator = estimator_of(self._values) if to_do else None
+        done = 0
+        with reporting('pictures', len(self._inputs)) as report:
+            for each in self._inputs:
+                faults: list[Exception] = []
+                about: dict[str, Any] = {}
+                if isinstance(each, CommandError):
+                    faults = [each]
+                else:
+                    faults = self._do(each, estimator, about, report)
+                lines = [fault_line(each, fault) for fault in faults]
+                for line in lines:
+                    report.say(line)
+                if self._as_json:
+                    self.found.append({**about, 'faults': lines})
+                is_kept = bool(about.get('kept')) and not about['made'] and not faults
+                self.kept += is_kept
+                done += not faults and not is_kept
+                report.advance()
+        return done
+
+    def _do(
+        self,
+        picture: Path,
+        estimator: DepthEstimator | None,
+        about: dict[str, Any],
+        report: Reporter,
+    ) -> list[Exception]:
+        """Do one picture; what went wrong with it. `about` is filled with what JSON tells of it."""
+        about['picture'] = str(picture)
+        try:
+            paths, kept = self._paths_of(picture)
+            about |= {'kept': [path.name for path in kept], 'made': []}
+            self._made |= dict.fromkeys(kept, picture)
+            if kept:
+                names = ', '.join(path.name for path in kept)
+                report.say(f'{picture}: there already in {self._folder}: {names}')
+            if not paths or estimator is None:
+                return []
+            bit_depth = BitDepth(self._values['bit_depth'])  # each is a picture for itself
+            rgb = read_picture(picture, self._values['max_pixels'], bit_depth)
+            rgb = turned(rgb, self._values['rotate'])
+            suffix = self._file.suffix.lower() if self._file else '.png'
+            look, side = self._look, self._longest_side
+            result = Result(picture.name, rgb, estimator, look, side, suffix)
+            blind = blind_words(result.verdict)
+            if blind:
+                report.say(f'{picture}: {blind}')
+            if self._as_json:
+                about |= {
+                    'width': rgb.shape[1],
+                    'height': rgb.shape[0],
+                    'model': result.model,
+                    'closeness': closeness_json(result.closeness),
+                    'blind': result.verdict.text,
+                }
+            with refusing(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
+        except FAULTS as error:
+            return [error]
+        faults: list[Exception] = []
+        for name, path in paths.items():
+            try:
+                write_whole(path, OUTPUTS[name][1](result))
+                self._made[path] = picture
+                about['made'].append(path.name)
+            except FAULTS as error:
+                faults.append(error)
+        return faults
+
+    def _is_to_do(self, picture: Path) -> bool:
+        """Whether something would be made of a picture."""
+        try:
+            return bool(self._paths_of(picture)[0])
+        except CommandError:
+            return False
+
+    def _paths_of(self, picture: Path) -> tuple[dict[str, Path], list[Path]]:
+        """Where its outputs go, and those that are there already and stay.
+
+        Raises CommandError where another picture's are there, or it would be written to an input.
+        """
+        name = self._names[picture]
+        paths = {each: self._folder / (name + OUTPUTS[each][0]) for each in self._wanted}
+        if self._file:
+            paths = dict.fromkeys(self._wanted, self._file)
+        for path in paths.values():
+            other = self._made.get(path, picture)
+            if other != picture:
+                raise CommandError(
+                    f'{path} is that of {other}: give them different names or folders'
+                )
+            if os.path.realpath(path) in self._given:
+                raise CommandError(f'{path} is one of the inputs: name another folder by -o')
+        kept = [] if self._force else [path for path in paths.values() if is_there(path)]
+        if kept and self._file:
+            raise CommandError(f'{self._file} is there already: give --force to overwrite it')
+        return {each: path for each, path in paths.items() if path not in kept}, kept
+
+
+def with_siblings(pictures: list[Path]) -> list[Path]:
+    """The pictures, and those beside them: one by one they are called as in their folder."""
+    made = tuple(ending for ending, _ in OUTPUTS.values())
+    found = dict.fromkeys(pictures)
+    for folder in dict.fromkeys(each.parent for each in pictures):
+        with contextlib.suppress(OSError):
+            beside = (each for each in folder.iterdir() if is_picture(each))
+            found |= dict.fromkeys(each for each in beside if not each.name.endswith(made))
+    return list(found)
+
+
+def names_of(pictures: list[Path]) -> dict[Path, str]:
+    """What the outputs of each picture are called after: its name, with its ending where needed.
+
+    IMG_1.HEIC and IMG_1.JPG are two pictures to a person, and so they are here.
+    """
+    long: set[str] = set()  # names of pictures that are called after their endings, too
+    while True:
+        names = {
+            each: f'{each.stem}_{each.suffix[1:]}' if each.name in long else each.stem
+            for each in pictures
+        }
+        shared: dict[str, set[str]] = {}
+        for picture, name in names.items():
+            shared.setdefault(name, set()).add(picture.name)
+        more = {each for group in shared.values() if len(group) > 1 for each in group} - long
+        if not more:
+            return names
+        long |= more
+
+
+def fault_line(each: Path | CommandError, error: Exception) -> str:
+    """One line: which picture, and what is wrong with it."""
+    text = as_options(' '.join(str(error).split()))
+    return text if isinstance(each, CommandError) else f'{each}: {text}'

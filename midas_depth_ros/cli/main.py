@@ -1,0 +1,229 @@
+"""The command `midas_depth`: what a person does with the package from a terminal.
+
+Exit codes: 0 good, 1 failed (one line `error: ...` on standard error), 2 wrong usage, 128 plus the
+number of the signal that ended it. A further command is a click command added to `main`; it imports
+what it needs inside its function, so that `midas_depth weights` runs where neither ROS nor torch is
+installed.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+import midas_depth_ros
+from midas_depth_ros.cli.bag import bag
+from midas_depth_ros.cli.bench import bench
+from midas_depth_ros.cli.demo import demo
+from midas_depth_ros.cli.drive import drive
+from midas_depth_ros.cli.export import export
+from midas_depth_ros.cli.image import image
+from midas_depth_ros.cli.options import write_commands
+from midas_depth_ros.cli.video import video
+from midas_depth_ros.depth import weights as checkpoints
+from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
+from midas_depth_ros.depth.weights import FileState, Finding, WeightsFile
+from midas_depth_ros.geometry import GeometryError
+from midas_depth_ros.images import ImageError
+from midas_depth_ros.images.errors import printable
+from midas_depth_ros.lab.drive.rig import DriveError
+from midas_depth_ros.lab.output import CommandError, OutputConsole
+from midas_depth_ros.lab.stopping import failing, failures, run_guarded
+from midas_depth_ros.views import ViewError
+
+# What a command may raise to end with `error: ...` and exit code 1. Anything else is a fault of
+# the program and keeps its traceback.
+FAILURES: tuple[type[Exception], ...] = (
+    CommandError,
+    DepthError,
+    DriveError,
+    GeometryError,
+    ImageError,
+    ViewError,
+)
+
+# How `--help` groups the commands; one that is in no group comes under the last heading.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    'Look at depth': ('image', 'video', 'bag', 'demo'),
+    'Models': ('weights', 'export', 'bench'),
+    'Robots': ('drive',),
+}
+OTHERS = 'Others'
+
+STYLES = {FileState.GOOD: 'green', FileState.CORRUPT: 'bold red', FileState.MISSING: 'dim'}
+CONTEXT: dict[str, Any] = {'help_option_names': ['-h', '--help'], 'max_content_width': 100}
+PIPE_WIDTH = 400  # columns where there is no terminal: no path is to be broken
+
+
+class CommandGroup(click.Group):
+    """A click group whose errors are one line, and which leaves nothing behind."""
+
+    def main(self, *arguments: Any, standalone_mode: bool = True, **settings: Any) -> Any:
+        """As click's; a signal ends it with 128 plus its number."""
+        call = functools.partial(super().main, *arguments, standalone_mode=False, **settings)
+        return run_guarded(functools.partial(failing, call)) if standalone_mode else call()
+
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
+        """As click's; `--help` is written here."""
+        with failures():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's, with the errors of the rooms as Failure."""
+        with failures(*FAILURES):
+            return super().invoke(ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands under the headings of SECTIONS."""
+        write_commands(self, ctx, formatter, SECTIONS, OTHERS)
+
+
+class PrintableFormatter(logging.Formatter):
+    """What the rooms log, with what comes from outside made printable."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line of a record."""
+        return printable(super().formatMessage(record))
+
+
+@click.group(cls=CommandGroup, context_settings=CONTEXT)
+@click.version_option(midas_depth_ros.__version__, prog_name='midas_depth')
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Monocular depth on the CPU: what is near, from one ordinary camera."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter())
+    log = logging.getLogger('midas_depth_ros')
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+    @ctx.call_on_close
+    def restore() -> None:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def _spec(ctx: click.Context) -> WeightsFile:
+    """The weights in question: MiDaS_small, unless the context carries others (tests do)."""
+    return ctx.find_object(WeightsFile) or checkpoints.MIDAS_SMALL
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def weights(ctx: click.Context) -> None:
+    """Show, fetch and verify the MiDaS_small weights.
+
+    Without a command: show. They are looked for in the folder named by MIDAS_DEPTH_WEIGHTS_DIR, in
+    the user's cache and in the cache of torch hub, and fetched into that named folder, else
+    into the user's cache. MIDAS_DEPTH_WEIGHTS_URL names a mirror to fetch from: its copy of the
+    file, or, with a slash at the end, the folder that holds it.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(show)
+
+
+@weights.command()
+@click.pass_context
+def show(ctx: click.Context) -> None:
+    """List every place looked at, what is there, and which file is used."""
+    spec = _spec(ctx)
+    table = Table('place', 'file', 'bytes', 'state', 'used')
+    table.columns[2].justify = 'right'
+    used: Path | None = None
+    faults = []
+    for place, finding in checkpoints.survey(spec):
+        mark = ''
+        if used is None and finding.state is FileState.GOOD:
+            used, mark = finding.path, 'yes'
+        if finding.state is FileState.CORRUPT:
+            faults.append(printable(f'{finding.path} {finding.fault}'))
+        table.add_row(place.label, *_cells(finding), mark)
+    console = OutputConsole()
+    if not console.is_terminal:
+        console = OutputConsole(width=PIPE_WIDTH)
+    console.print(table)
+    for fault in faults:
+        click.echo(f'corrupt: {fault}')
+    click.echo(f'used: {printable(used)}' if used else _nothing_there(spec))
+
+
+def _cells(finding: Finding) -> tuple[Text, str, Text]:
+    size = '' if finding.size is None else str(finding.size)
+    state = Text(finding.state.value, style=STYLES[finding.state])
+    return Text(printable(finding.path), overflow='fold'), size, state
+
+
+def _nothing_there(spec: WeightsFile) -> str:
+    folder = checkpoints.download_folder() or f'a folder named by {checkpoints.DIR_VARIABLE}'
+    return printable(
+        f'no good file; `midas_depth weights fetch` downloads {spec.name} ({spec.size} bytes, '
+        f'SHA-256 {spec.sha256}) into {folder}'
+    )
+
+
+@weights.command()
+@click.option('--force', is_flag=True, help='Fetch anew even where a good file is there.')
+@click.option(
+    '--dir',
+    'folder',
+    type=click.Path(file_okay=False, path_type=Path),
+    help='Fetch into this folder instead.',
+)
+@click.pass_context
+def fetch(ctx: click.Context, force: bool, folder: Path | None) -> None:
+    """Download the weights and print their path.
+
+    A download that was cut short goes on where it ended. Size and SHA-256 are checked before the
+    file gets its name.
+    """
+    spec = _spec(ctx)
+    path = checkpoints.fetch_weights(spec, folder, force=force)
+    click.echo(printable(path) if sys.stdout.isatty() else path)  # a script wants the path itself
+    if path not in checkpoints.candidate_paths(spec):
+        hint = f'set {checkpoints.DIR_VARIABLE}={path.parent} for it to be found there'
+        click.echo(printable(hint), err=True)
+
+
+@weights.command()
+@click.argument('path', required=False, type=click.Path(path_type=Path))
+@click.pass_context
+def verify(ctx: click.Context, path: Path | None) -> None:
+    """Check size and SHA-256 of PATH, or of every file in the places looked at.
+
+    Exit code 1 if one is corrupt, or if there is none.
+    """
+    spec = _spec(ctx)
+    if path is not None:
+        checkpoints.verify(path, spec)
+        click.echo(f'good: {printable(path)}')
+        return
+    findings = [finding for _, finding in checkpoints.survey(spec)]
+    for finding in findings:
+        if finding.state is FileState.GOOD:
+            click.echo(f'good: {printable(finding.path)}')
+    corrupt = [f'{f.path} {f.fault}' for f in findings if f.state is FileState.CORRUPT]
+    if corrupt:
+        raise WeightsCorrupt(f'{"; ".join(corrupt)}; `midas_depth weights fetch` gets a good one')
+    if all(finding.state is FileState.MISSING for finding in findings):
+        raise WeightsNotFound(_nothing_there(spec))
+
+
+main.add_command(image)
+main.add_command(video)
+main.add_command(bag)
+main.add_command(drive)
+main.add_command(export)
+main.add_command(bench)
+main.add_command(demo)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,257 @@
+"""`--help` under headings: options of one kind, and commands of one purpose, stand together."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from midas_depth_ros.depth import DepthEstimator, load_estimator
+from midas_depth_ros.options.declarations import Spec, build, specs, specs_of
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.heatmap import HeatmapParameters
+from midas_depth_ros.views import HeatmapOptions
+
+LONGEST = 160  # characters of a command's line, which may wrap
+
+
+class SectionOption(click.Option):
+    """An option with a heading; without one it stands under `Options`."""
+
+    def __init__(self, *arguments: Any, section: str = 'Options', **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.section = section
+
+
+class SectionCommand(click.Command):
+    """A command whose help shows its options under their headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options in their order, each heading where it comes up first."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            if row is not None and isinstance(parameter, click.Option):
+                title = getattr(parameter, 'section', 'Options')
+                sections.setdefault(title, []).append(row)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def write_commands(
+    group: click.Group,
+    ctx: click.Context,
+    formatter: click.HelpFormatter,
+    sections: Mapping[str, tuple[str, ...]],
+    others: str,
+) -> None:
+    """The commands of a group under headings; those without one under `others`."""
+    placed = [name for names in sections.values() for name in names]
+    rest = tuple(name for name in group.list_commands(ctx) if name not in placed)
+    for title, names in {**sections, others: rest}.items():
+        known = [(name, group.get_command(ctx, name)) for name in names]
+        rows = [(name, command.get_short_help_str(LONGEST)) for name, command in known if command]
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+# --- The estimator that a command's options ask for.
+
+LOGGER = logging.getLogger(__name__)
+
+
+def estimator_of(values: dict[str, Any]) -> DepthEstimator:
+    """Load the model named by the options. Raises DepthError, and ValueError for a bad number.
+
+    What it is, and why it is not what one would wish for, goes to the log.
+    """
+    accepted = inspect.signature(load_estimator).parameters
+    chosen = {name: values[name] for name in MODEL if name in values and name in accepted}
+    estimator = load_estimator(**chosen)
+    if estimator.notice:
+        LOGGER.warning('%s', estimator.notice)
+    return estimator
+
+
+# --- Command line options made from the declared parameters of the nodes, so that none is
+# retyped.
+#
+# Name, default, bounds, choices, unit and text come from the declarations; a test holds the
+# options to them. Nothing here needs ROS.
+
+Command = TypeVar('Command', bound=Callable[..., Any])
+
+# Of the depth node's parameters: what pictures need of the model, what makes metres, and when a
+# picture says nothing.
+MODEL = (
+    *('model', 'backend', 'precision', 'num_threads', 'allow_download', 'max_pixels'),
+    'bit_depth',
+)
+MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
+ROTATE = 'rotate'
+PICTURE_CHECK = 'picture_check'
+BLINDNESS = (PICTURE_CHECK, 'frozen_after')
+UNITS = {'rad': 'rad, or 10deg'}  # as the help tells them
+FIXED_SCALE = ('scale.fixed_scale', 'scale.fixed_shift')
+
+
+ANGLE = re.compile(
+    r'\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(deg|degrees?|°|rad)\s*', re.I | re.A
+)
+
+
+def radians_of(text: str) -> float | None:
+    """The angle that `10deg`, `10°` or `0.2rad` means; None where it is no such text."""
+    found = ANGLE.fullmatch(text)
+    if found is None:
+        return None
+    number = float(found.group(1))
+    return number if found.group(2).lower() == 'rad' else math.radians(number)
+
+
+def in_radians(assignment: str) -> str:
+    """`camera_pitch:=10deg` as nodes take it, in radians; other assignments as they are."""
+    name, separator, value = assignment.partition(':=')
+    angle = radians_of(value) if name.rpartition('.')[2] in angle_names() else None
+    return assignment if angle is None else f'{name}{separator}{angle!r}'
+
+
+@functools.cache
+def angle_names() -> frozenset[str]:
+    """The last parts of the names of parameters that are angles."""
+    given = ['mounts.any.camera_pitch']  # one camera is as the others
+    found = specs_of(DepthNodeSettings, given).values()
+    return frozenset(spec.name.rpartition('.')[2] for spec in found if spec.unit == 'rad')
+
+
+class AngleRange(click.FloatRange):
+    """An angle in radians, or with a unit: 0.2, 0.2rad, 10deg, 10°."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Radians, or wrong usage."""
+        angle = radians_of(value) if isinstance(value, str) else None
+        try:
+            return float(super().convert(value if angle is None else angle, param, ctx))
+        except click.BadParameter as error:
+            text = f'{error.message} It is in radians; degrees are written as 10deg.'
+            raise click.BadParameter(text, ctx, param) from error
+
+
+NAMES = re.compile(
+    rf'(?<![\w/.-])({"|".join(name for name in (*MODEL, *MOUNT, *BLINDNESS) if "_" in name)})'
+    r'(?![\w/.-])(?::(?= ))?'
+)
+
+
+class NumberRange(click.FloatRange):
+    """A number within bounds; NaN, which is neither below nor above any, is none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, or wrong usage."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f'{value!r} is not a number', param, ctx)
+        return float(number)
+
+
+def as_options(text: str) -> str:
+    """A text that names parameters of nodes, with the options that they are here.
+
+    Parts of paths stay: neither a slash nor a dot may be beside a name.
+    """
+    text = text.replace('the parameter topic', '--topic')
+    return NAMES.sub(lambda found: '--' + found.group(1).replace('_', '-'), text)
+
+
+def heatmap_parameters(command: Command) -> Command:
+    """Adds an option for each of the node's `heatmap.*` parameters."""
+    return _add(specs(HeatmapParameters), command, 'Heatmap')
+
+
+def node_parameters(section: str, *names: str, unset: bool = False) -> Callable[[Command], Command]:
+    """Adds an option for each of these parameters of `depth_node` that there is.
+
+    `section` is their heading in the help. A dotted name gives its last part to the option.
+    `unset`: not given is None, whatever the node's default is.
+    """
+    chosen = [spec for spec in specs(DepthNodeSettings) if spec.name in names]
+    return lambda command: _add(chosen, command, section, unset)
+
+
+def heatmap_options(values: dict[str, Any]) -> HeatmapOptions:
+    """The heatmap's options from a command's values. Raises click.UsageError on a conflict."""
+    ours = {spec.name: values[spec.name] for spec in specs(HeatmapParameters)}
+    conflict = build(HeatmapParameters, ours).conflict()
+    if conflict:
+        raise click.UsageError(conflict.replace('heatmap.', '--').replace('_', '-'))
+    return HeatmapOptions(**ours)
+
+
+def _add(chosen: Iterable[Spec], command: Command, section: str, unset: bool = False) -> Command:
+    for spec in reversed(list(chosen)):
+        command = option_of(spec, section, unset)(command)
+    return command
+
+
+def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Command], Command]:
+    """The click option of one parameter. NaN, which means unknown, becomes None and back."""
+    name = spec.name.rpartition('.')[2]
+    flag = '--' + name.replace('_', '-')
+    unknown = unset or spec.default != spec.default
+    # Unknown is said by leaving the option out.
+    text = spec.text.replace('; NaN = unknown', '') + (
+        f' [{UNITS.get(spec.unit, spec.unit)}]' if spec.unit else ''
+    )
+
+    def checked(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        if value is None:
+            return None if unset else spec.default
+        if isinstance(value, float) and math.isnan(value):
+            raise click.BadParameter('nan is no value: leave the option out')
+        fault = spec.fault(value)
+        if fault:
+            raise click.BadParameter(fault.partition(': ')[2])
+        return value
+
+    if spec.kind == 'bool':
+        flag = f'{flag}/--no-{flag[2:]}'
+    return click.option(
+        flag,
+        name,
+        type=_type_of(spec),
+        default=None if unknown else spec.default,
+        show_default=not unknown and spec.default != '',
+        callback=checked,
+        help=text,
+        cls=SectionOption,
+        section=section,
+    )
+
+
+def _type_of(spec: Spec) -> Any:
+    if spec.choices:
+        return click.Choice(spec.choices)
+    if spec.unit == 'rad':
+        return AngleRange(spec.minimum, spec.maximum)
+    if spec.kind == 'double' and spec.minimum is None and spec.maximum is None:
+        return float
+    if spec.kind == 'double':
+        return click.FloatRange(spec.minimum, spec.maximum)
+    if spec.kind == 'int':
+        low, high = spec.minimum, spec.maximum
+        return click.IntRange(
+            None if low is None else int(low), None if high is None else int(high)
+        )
+    return {'bool': bool, 'string': str}[spec.kind]

@@ -1,0 +1,222 @@
+"""`midas_depth video`: a video in, the same beside its steady heatmap out. No ROS.
+
+What was done is kept when the input turns out to be damaged, or when the command is interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from midas_depth_ros.cli.image_outputs import look_of
+from midas_depth_ros.cli.options import (
+    BLINDNESS,
+    FIXED_SCALE,
+    MODEL,
+    MOUNT,
+    ROTATE,
+    NumberRange,
+    SectionCommand,
+    as_options,
+    heatmap_parameters,
+    node_parameters,
+)
+from midas_depth_ros.cli.video_file import FORMATS, VideoFile, library, video_file
+from midas_depth_ros.cli.video_view import LAYOUTS, VideoView
+from midas_depth_ros.images import ImageError
+from midas_depth_ros.images.errors import printable
+from midas_depth_ros.images.sources import Source, SourceError, open_source
+from midas_depth_ros.lab.output import CommandError, Reporter, reporting
+from midas_depth_ros.options.files import is_folder, is_there
+
+HELP = """A video of a video: picture | heatmap, one above the other, or the heatmap alone.
+
+IN is a video file, a folder of pictures, a rosbag2 or a camera's device number (until Ctrl-C).
+Each picture is shown when it was in IN, and the sound of IN goes along. .mp4 and .webm play in
+browsers; .avi knows one rate only.
+The values of a network change their scale with every frame: each frame is first aligned to the one
+before, then averaged over --steady seconds. Colours follow slowly (--range-time-constant).
+
+With --mode metric the colours are metres: that needs --camera-height, --camera-pitch and
+--horizontal-fov, or --fixed-scale. Frames without a floor are grey. The colours go from the nearest
+to the farthest of the first frame, but for --metric-near and --metric-far where they are given.
+
+A frame that says nothing about depth (dark, white, fogged, out of focus, covered) is grey, too, all
+of it or a part, and its closeness is unknown; so is a camera's or a bag's that stands still to the
+bit. How many there were, and why, is said at the end.
+
+Exit code: 0 all done, 1 the input ended early or some frames failed (what was done is kept),
+2 wrong usage, 128 plus the number of the signal that stopped it (what was done is kept).
+"""
+
+
+@click.command(name='video', cls=SectionCommand, help=HELP, context_settings={'show_default': True})
+@click.argument('source', metavar='IN')
+@click.option(
+    '-o',
+    '--output',
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    show_default='NAME_depth.mp4 in the current folder',
+    help=f'The video to write, by its ending: {", ".join(FORMATS)}.',
+)
+@click.option('--force', is_flag=True, help='Overwrite the output if it exists.')
+@click.option(
+    '--layout',
+    type=click.Choice(list(LAYOUTS)),
+    default='side-by-side',
+    help='What a picture shows: picture | heatmap, the heatmap alone, or the picture above it.',
+)
+@click.option(
+    '--steady',
+    type=NumberRange(0, 10),
+    default=0.2,
+    help='Time constant of the averaging over aligned frames; 0 = align only. [s]',
+)
+@click.option(
+    '--width',
+    type=click.IntRange(0, 7680),
+    default=960,
+    help='Make wider pictures so wide before they are drawn; 0 = never. [px]',
+)
+@click.option(
+    '--rate',
+    type=NumberRange(0.1, 1000),
+    default=10.0,
+    help='Pictures per second where the input has no rate of its own. [Hz]',
+)
+@click.option('--topic', default='', show_default=False, help='Image topic of a bag.')
+@click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
+@node_parameters('Model', *MODEL)
+@heatmap_parameters
+@node_parameters('Mounting', ROTATE)
+@node_parameters('Metres', *MOUNT)
+@node_parameters('Metres', *FIXED_SCALE, unset=True)
+@node_parameters('Metres', 'scale.time_constant')
+@node_parameters('Blindness', *BLINDNESS)
+@click.pass_context
+def video(
+    ctx: click.Context,
+    source: str,
+    output: Path | None,
+    force: bool,
+    layout: str,
+    steady: float,
+    width: int,
+    rate: float,
+    topic: str,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Draw every frame and say what came of it."""
+    from midas_depth_ros.cli.options import estimator_of
+
+    look = look_of(ctx, values)
+    if look.heatmap.mode == 'metric' and not look.metres.asked:
+        raise click.UsageError('--mode metric needs metres: give --camera-height or --fixed-scale')
+    path = output or Path(f'{Path(source.rstrip("/")).stem}_depth.mp4')
+    check_output(path, source, force)
+    faults: list[str] = []
+    try:
+        opened = open_source(
+            source, topic, values['max_pixels'], faults.append, values['bit_depth']
+        )
+    except ImageError as error:
+        raise CommandError(as_options(str(error))) from error
+    # A sensor has noise and gives no picture twice. But in a video file a still scene may well be
+    # the same to the bit (codecs and screen recorders repeat what has not changed), and a paused
+    # recording is no dead camera.
+    of_a_camera = opened.live or opened.has_stamps
+    frozen_after_s = values['frozen_after'] if of_a_camera else 0.0
+    view = VideoView(
+        estimator_of(values), look, steady, values['time_constant'], frozen_after_s, layout
+    )
+    rate_hz = opened.rate_hz or rate
+    with (
+        reporting('frames', opened.length) as report,
+        video_file(path, rate_hz, opened, report.say) as made,
+    ):
+        faults += draw_all(opened, view, made, width, rate_hz, report)
+        faults = [as_options(text) for text in faults]
+        for text in faults:
+            report.say(text)
+    if as_json:
+        click.echo(json.dumps(summary(path, made.count, view, faults)))
+    else:
+        for line in told(path, made.count, view):
+            click.echo(printable(line))
+    ctx.exit(1 if faults or not made.count else 0)
+
+
+def told(path: Path, frames: int, view: VideoView) -> Iterator[str]:
+    """What came of it, in lines."""
+    if view.refused:
+        reason = as_options(view.reason)
+        yield f'{view.refused} of {frames} frames have no metres; the last reason: {reason}'
+    if view.blind_reason:
+        counts = f'{view.blind} of {frames} frames are blind, {view.partly_blind} in part'
+        yield f'{counts}; the first reason: {as_options(view.blind_reason)}'
+    if view.ends_m is not None:
+        near, far = view.ends_m
+        yield (
+            f'the colours go from {near:g} to {far:g} m, as in the first frame with metres; '
+            '--metric-near and --metric-far set them'
+        )
+    if frames:
+        yield f'{frames} frames in {path}'
+
+
+def summary(path: Path, frames: int, view: VideoView, faults: list[str]) -> dict[str, Any]:
+    """The same as JSON. blind: why the first blind frame is, '' where none is."""
+    return {
+        'output': str(path) if frames else None,
+        'frames': frames,
+        'frames_without_metres': view.refused,
+        'last_refusal': view.reason,
+        'blind_frames': view.blind,
+        'partly_blind_frames': view.partly_blind,
+        'blind': view.blind_reason,
+        'faults': faults,
+    }
+
+
+def check_output(path: Path, source: str, force: bool) -> None:
+    """Raises CommandError and SourceError where the output must not be written."""
+    if os.path.realpath(path) == os.path.realpath(source):
+        raise CommandError(f'{path} is the input: name another file by -o')
+    if is_there(path) and not force:
+        raise CommandError(f'{path} is there already: give --force to overwrite it')
+    if path.suffix.lower() not in FORMATS:
+        raise CommandError(f'{path}: name a video file with the ending {", ".join(FORMATS)}')
+    if not is_folder(path.parent):
+        raise CommandError(f'{path.parent}: there is no such folder')
+    library()
+
+
+def draw_all(
+    source: Source, view: VideoView, made: VideoFile, width: int, rate_hz: float, report: Reporter
+) -> list[str]:
+    """Draw until the source ends; what was wrong with it."""
+    faults: list[str] = []
+    name, begin_s = Path(source.name).name, time.monotonic()
+    try:
+        for index, frame in enumerate(source):
+            due_s = index / rate_hz if frame.time_ns is None else frame.time_ns / 1e9
+            if source.live:
+                due_s = time.monotonic() - begin_s
+            try:
+                rgb = frame.shrunk(width).rgb()
+            except ImageError as error:
+                faults.append(f'{frame.name}: skipped: {error}')
+                continue
+            made.write(view.draw(rgb, due_s, name), due_s)
+            report.advance()
+    except SourceError as error:
+        faults.append(str(error))
+    return faults

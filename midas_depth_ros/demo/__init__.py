@@ -1,1 +1,0 @@
-"""The demonstration: the real node and a camera as processes of their own, watched and reported."""

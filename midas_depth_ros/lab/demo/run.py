@@ -1,0 +1,287 @@
+"""The dashboard beside a run: started if it is there, its address told, and never in the way."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from rich.console import Console
+from rich.text import Text
+
+from midas_depth_ros.images.errors import printable
+from midas_depth_ros.lab import processes
+from midas_depth_ros.lab.demo.output import step
+from midas_depth_ros.lab.demo.plan import Plan, Run
+from midas_depth_ros.lab.demo.recorder import DIAGNOSTICS, DriveListener, Recorder
+from midas_depth_ros.lab.demo.recording import Recording
+from midas_depth_ros.lab.processes import PROMPT, STOP_SIGNALS, Child, Children
+from midas_depth_ros.nodes.ros.spinning import StopSignals
+
+MODULE = 'midas_depth_ros.web'
+HOST = '127.0.0.1'
+ADDRESS = re.compile(r'https?://[^\s\'"]+')
+
+
+class Dashboard:
+    """One dashboard; `look()` tells its address once, followed by `hint`, or why there is none."""
+
+    def __init__(self, children: Children, console: Console, port: int, hint: str = '') -> None:
+        self._console = console
+        self._hint = hint
+        self._child: Child | None = None
+        if not port:  # nobody wants it
+            return
+        if not is_there():
+            self._say('No dashboard: this installation has none')
+            return
+        port = free_port(port)
+        command = [sys.executable, '-m', MODULE, '--host', HOST, '--port', str(port)]
+        self._child = children.start('dashboard', command)
+
+    def look(self) -> None:
+        """See how it does; call it now and then."""
+        child = self._child
+        if child is None:
+            return
+        if child.exit_code is not None:
+            self._child = None
+            self._say(f'No dashboard: {child.ending()}: {child.last_words()}')
+            return
+        said = [line for line in child.tail() if not line.startswith(PROMPT)]
+        told = ADDRESS.search('\n'.join(said))
+        if told:
+            self._child = None
+            self._say(f'Look at it live in a browser: {told.group().rstrip(".,;")}{self._hint}')
+
+    def _say(self, text: str) -> None:
+        self._console.print(Text(printable(text)), soft_wrap=True)
+
+
+def is_there() -> bool:
+    """Whether the dashboard's room can be found; its libraries may still be missing."""
+    return (
+        importlib.util.find_spec(MODULE) is not None
+        and importlib.util.find_spec(f'{MODULE}.__main__') is not None
+    )
+
+
+def free_port(wanted: int) -> int:
+    """The port that is wanted, or any other one where that is taken."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    return wanted
+
+
+# --- One run: the node and a camera are started, watched for a while, and ended.
+#
+# A `Plan` comes in, a `Run` with the recording goes out; `RunError` says in one sentence what
+# went wrong, with the last lines of the log of whoever is to blame.
+
+LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
+LAST_DIAGNOSTICS_TIMEOUT_S = 3.0
+SPIN_S = 0.05
+
+
+class RunError(Exception):
+    """The run cannot go on: the reason in one sentence, and last lines of a log."""
+
+    def __init__(self, reason: str, child: Child | None = None) -> None:
+        super().__init__(printable(reason))
+        self.log = child.log if child else None
+        self.last_lines = child.tail() if child else []
+
+
+class StoppedError(Exception):
+    """A signal asked for the end before there was anything to report; its name is the text."""
+
+
+def run(plan: Plan, folder: Path, console: Console) -> Run:
+    """Carry a plan out; logs go to `folder`/logs.
+
+    Raises RunError, or StoppedError when a signal came before the first output. No process is left.
+    """
+    logs = folder / 'logs'
+    logs.mkdir(exist_ok=True)
+    domain = processes.set_up()
+    started = time.strftime('%Y-%m-%dT%H:%M:%S%z')
+    with (
+        StopSignals(STOP_SIGNALS) as signals,
+        Children(logs, processes.for_children()) as children,
+    ):
+        begin = time.monotonic()
+        essential = {name: children.start(name, c) for name, c in plan.commands().items()}
+        hint = '' if plan.keep_going else ' (until the demo ends; --keep-going: until Ctrl-C)'
+        look = Dashboard(children, console, plan.dashboard_port, hint).look
+        with _recorder(plan) as (recorder, spin):
+            watch = _Watch(plan, console, signals, essential, recorder.recording, spin, look)
+            watch.wait_for_output()
+            first_output_s = time.monotonic() - begin
+            seconds, ended_by = watch.record()
+            recorder.recording_on = False
+            watch.wait_for_diagnostics()
+            if plan.keep_going and not ended_by:
+                watch.keep_going()
+        exit_codes = children.stop()
+    return Run(
+        plan, recorder.recording, domain, started, first_output_s, seconds, ended_by, exit_codes
+    )
+
+
+@contextlib.contextmanager
+def _recorder(plan: Plan) -> Iterator[tuple[Recorder, Callable[[], None]]]:
+    """The recorder in a context of its own, and what lets it work for a moment."""
+    context = Context()
+    rclpy.init(
+        args=['--ros-args', '--disable-external-lib-logs'],
+        context=context,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    executor = SingleThreadedExecutor(context=context)
+    try:
+        drive = DriveListener() if plan.drives else None
+        recorder = Recorder(plan.transport, drive, context=context)
+        executor.add_node(recorder)
+        try:
+            yield recorder, lambda: executor.spin_once(timeout_sec=SPIN_S)
+        finally:
+            executor.shutdown()
+            recorder.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Watch:
+    """The phases of a run; each lets the recorder work and looks after the processes."""
+
+    plan: Plan
+    console: Console
+    signals: StopSignals
+    children: dict[str, Child]
+    recording: Recording
+    spin_once: Callable[[], None]
+    look: Callable[[], None]  # after what is not essential
+
+    @property
+    def camera(self) -> Child:
+        """The camera's process."""
+        return self.children['camera']
+
+    @property
+    def node(self) -> Child:
+        """The depth node's process."""
+        return self.children['depth_node']
+
+    def spin(self) -> None:
+        """Let things work for a moment."""
+        self.spin_once()
+        self.look()
+
+    def wait_for_output(self) -> None:
+        """Return at the first heatmap; the time that loading a model takes is not counted."""
+        begin = time.monotonic()
+        ready: float | None = None
+        with step(self.console, 'Waiting for the first heatmap') as update:
+            while not self.recording.outputs:
+                self.spin()
+                now = time.monotonic()
+                if self.signals.requested:
+                    raise StoppedError(self.signals.requested)
+                self._check_alive()
+                if self.camera.exit_code == 0:
+                    raise RunError(f'{self._source} ended before the first heatmap', self.camera)
+                if ready is None and not self._is_loading():
+                    ready = now
+                self._check_time(now - begin, None if ready is None else now - ready)
+                update(self._waiting_for(), now - begin)
+
+    def record(self) -> tuple[float, str]:
+        """Record for the planned time; the seconds it took, and what ended it early."""
+        begin = time.monotonic()
+        with self._noting_the_time(), step(self.console, 'Recording', self.plan.seconds) as update:
+            while (done := time.monotonic() - begin) < self.plan.seconds:
+                self.spin()
+                self._check_alive()
+                update(f'{self.recording.outputs} heatmaps', done)
+                if self.signals.requested:
+                    return done, self.signals.requested
+                if self.camera.exit_code == 0:
+                    return done, f'{self._source} ended'
+        return done, ''
+
+    @contextlib.contextmanager
+    def _noting_the_time(self) -> Iterator[None]:
+        """Of a drive's recording, when it begins and ends."""
+        drive = self.recording.drive
+        if drive is None:
+            yield
+            return
+        drive.began_s = time.time()
+        try:
+            yield
+        finally:
+            drive.ended_s = time.time()
+
+    def keep_going(self) -> None:
+        """Leave the processes alone until a signal comes."""
+        begin = time.monotonic()
+        with step(self.console, 'Going on until Ctrl-C; the recording is complete') as update:
+            while not self.signals.requested:
+                self.spin()
+                self._check_alive()
+                update('', time.monotonic() - begin)
+
+    def wait_for_diagnostics(self) -> None:
+        """Wait for one more report of the node, so that its counters include the last frames."""
+        before = self.recording.counts[DIAGNOSTICS]
+        deadline = time.monotonic() + LAST_DIAGNOSTICS_TIMEOUT_S
+        while self.recording.counts[DIAGNOSTICS] == before and time.monotonic() < deadline:
+            self.spin()
+
+    @property
+    def _source(self) -> str:
+        return f'the source {self.plan.source}' if self.plan.source else 'the robot'
+
+    def _is_loading(self) -> bool:
+        model = self.recording.statuses.get('model')
+        return model is None or model.get('lifecycle state') == 'configuring'
+
+    def _waiting_for(self) -> str:
+        said = self.node.last_words()
+        return f'{self.recording.pictures} pictures in' + (f'; depth_node: {said}' if said else '')
+
+    def _check_alive(self) -> None:
+        for name, child in self.children.items():
+            if child.exit_code:
+                raise RunError(f'{child.ending()}: {child.last_words()}', child)
+            if child.exit_code == 0 and name != 'camera':
+                raise RunError(f'{name} ended by itself', child)
+
+    def _check_time(self, waited_s: float, ready_s: float | None) -> None:
+        limit_s = self.plan.timeout_s
+        if ready_s is not None and ready_s > limit_s:
+            pictures = self.recording.pictures
+            said = '; '.join(self.recording.status_texts.values())
+            raise RunError(
+                f'no heatmap within {limit_s:g} s of the model being loaded: {pictures} pictures '
+                f'came from the camera; depth_node says: {said}',
+                self.node if pictures else self.camera,
+            )
+        if waited_s > max(LOADING_TIMEOUT_S, limit_s):
+            raise RunError(f'depth_node is not ready after {waited_s:.0f} s', self.node)

@@ -1,0 +1,256 @@
+"""The node that drives: it sends the commands, resets the robot between drives, reads its tally."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from midas_depth_ros.lab import processes
+from midas_depth_ros.lab.drive import rig
+from midas_depth_ros.lab.drive.in_process import Commander
+from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, described
+from midas_depth_ros.lab.processes import STOP_SIGNALS, Child, Children
+from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
+from midas_depth_ros.nodes.ros.spinning import StopSignals
+from midas_depth_ros.sim import WORLDS, Tally
+
+CAMERA_NODE = 'synthetic_camera'
+STATUS = 'synthetic_camera: drive'
+SERVICE_TIMEOUT_S = 30.0
+TALLY_TIMEOUT_S = 5.0
+SETTLE_S = 1.2  # until scans of the world before are too old to be used
+TALLY_S = 0.6  # until the last tally has come
+PERIOD_S = 0.05
+
+
+class BenchError(Exception):
+    """The robot does not answer; the text says who and for how long."""
+
+
+class Bench(Node):
+    """`work` lets it and its watch work for a moment; it raises when a process has ended."""
+
+    def __init__(self, work: Callable[[], None] = lambda: None, **kwargs: Any) -> None:
+        super().__init__('midas_depth_drive', **kwargs)
+        self.work = work
+        self.values: dict[str, str] = {}  # the last tally, as diagnostics have it
+        self._set_parameters = self.create_client(SetParameters, f'{CAMERA_NODE}/set_parameters')
+        self._reset_robot = self.create_client(Trigger, f'{CAMERA_NODE}/reset')
+        # Blind commands go where the avoidance would send its own.
+        self._velocities = {
+            True: self.create_publisher(Twist, 'cmd_vel_in', 1),
+            False: self.create_publisher(Twist, 'cmd_vel', 1),
+        }
+        make_subscription(
+            self, DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10)
+        )
+
+    def drive(self, seed: int, speed_m_s: float, seconds: float, avoiding: bool) -> Tally:
+        """Put the robot into a world and drive, at most until the first collision."""
+        self._put_into(seed)
+        self.wait(SETTLE_S)
+        commander = Commander(seed, speed_m_s, seconds)
+        velocity = self._velocities[avoiding]
+        begin = time.monotonic()
+        while (done := time.monotonic() - begin) < seconds:
+            if self.tally().collisions:
+                break
+            speed, turn = commander.command(done)
+            velocity.publish(_twist(speed, turn))
+            self.wait(PERIOD_S)
+        velocity.publish(_twist(0.0, 0.0))
+        self.wait(TALLY_S)
+        return self.tally()
+
+    def tally(self) -> Tally:
+        """What the robot has told last."""
+        values = self.values
+        return Tally(
+            int(values['collisions']),
+            float(values['distance_m']),
+            float(values['turned_rad']),
+            int(values['stops']),
+            float(values['min_clearance_m']),
+            float(values['seconds']),
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Let things work."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.work()
+
+    def wait_until(self, met: Callable[[], Any], timeout_s: float, what: str) -> None:
+        """Let things work until a condition holds. Raises BenchError."""
+        begin = time.monotonic()
+        while not met():
+            if time.monotonic() - begin > timeout_s:
+                raise BenchError(f'waited {timeout_s:.0f} s in vain for {what}')
+            self.work()
+
+    def _put_into(self, seed: int) -> None:
+        value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
+        request = SetParameters.Request(parameters=[Parameter(name='seed', value=value)])
+        result = self._called(self._set_parameters, request).results[0]
+        if not result.successful:
+            raise BenchError(f'{CAMERA_NODE} refuses world {seed}: {result.reason}')
+        before = self.values.get('drive')
+        self._called(self._reset_robot, Trigger.Request())
+        self.wait_until(
+            lambda: self.values.get('drive') != before and self.values.get('world') == str(seed),
+            TALLY_TIMEOUT_S,
+            f'the tally of world {seed}',
+        )
+
+    def _called(self, client: Any, request: Any) -> Any:
+        self.wait_until(
+            client.service_is_ready, SERVICE_TIMEOUT_S, f'the service {client.srv_name}'
+        )
+        future = client.call_async(request)
+        self.wait_until(future.done, SERVICE_TIMEOUT_S, f'the answer of {client.srv_name}')
+        return future.result()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == STATUS:
+                self.values = {pair.key: pair.value for pair in status.values}
+
+
+def _twist(speed_m_s: float, turn_rad_s: float) -> Twist:
+    message = Twist()
+    message.linear.x, message.angular.z = speed_m_s, turn_rad_s
+    return message
+
+
+# --- Driving for real: robot with camera, depth node and avoidance node are processes that talk
+# DDS.
+#
+# A plan comes in, results go out; logs of the processes go to a folder. The worlds are driven
+# without avoidance first, while there is none: nobody else then sends cmd_vel.
+
+SPIN_S = 0.01
+LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
+Report = Callable[[str], None]
+
+
+class DriveStopped(Exception):
+    """A signal asked for the end; its name is the text."""
+
+
+def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldResult]:
+    """Drive all worlds of a plan. Raises DriveError or DriveStopped. No process is left."""
+    processes.set_up()
+    exact = plan.depth == 'exact'
+    tallies: dict[bool, dict[int, Tally]] = {False: {}, True: {}}
+    with (
+        StopSignals(STOP_SIGNALS) as signals,
+        Children(logs, processes.for_children()) as children,
+        _bench() as (bench, spin),
+    ):
+
+        def work() -> None:
+            spin()
+            if signals.requested:
+                raise DriveStopped(signals.requested)
+            ended = children.ended()
+            if ended is not None:
+                raise DriveError(_epitaph(ended))
+
+        bench.work = work
+        camera = rig.camera_parameters(exact, plan.rate_hz) | {'robot.world': plan.worlds_are}
+        children.start('synthetic_camera', _command('nodes.sources.synthetic_camera', camera))
+        try:
+            if plan.blind:
+                tallies[False] = _drive_all(plan, bench, False, report)
+            if plan.avoiding:
+                _start_avoidance(plan, children)
+                bench.wait_until(
+                    lambda: (
+                        bench.count_publishers('cmd_vel') > 1
+                        and bench.count_publishers(f'{rig.CAMERA}/scan') > 0
+                    ),
+                    LOADING_TIMEOUT_S,
+                    'the depth node and the avoidance node',
+                )
+                tallies[True] = _drive_all(plan, bench, True, report)
+        except BenchError as error:
+            raise DriveError(str(error)) from error
+    return [
+        WorldResult(
+            seed,
+            WORLDS[plan.worlds_are](seed).kind,
+            tallies[True].get(seed),
+            tallies[False].get(seed),
+        )
+        for seed in plan.seeds
+    ]
+
+
+def _drive_all(plan: DrivePlan, bench: Bench, avoiding: bool, report: Report) -> dict[int, Tally]:
+    tallies = {}
+    for seed in plan.seeds:
+        tallies[seed] = tally = bench.drive(seed, plan.speed_m_s, plan.seconds, avoiding)
+        report(described(seed, tally, avoiding))
+    return tallies
+
+
+def _start_avoidance(plan: DrivePlan, children: Children) -> None:
+    if plan.depth == 'exact':
+        module, model = 'lab.drive.exact_depth_node', ''
+    else:
+        module, model = 'nodes.depth.node', plan.model
+    parameters = rig.depth_parameters(plan.rate_hz, model)
+    children.start('depth_node', _command(module, parameters))
+    avoidance = _command('nodes.avoidance.node', rig.avoidance_parameters())
+    children.start('avoidance_node', [*avoidance, *rig.avoidance_topics()])
+
+
+def _command(module: str, parameters: dict[str, Any]) -> list[str]:
+    command = [sys.executable, '-m', f'midas_depth_ros.{module}', '--ros-args']
+    command.append('--disable-external-lib-logs')  # the log is ours, nothing goes to ~/.ros
+    for name, value in parameters.items():
+        command += ['-p', f'{name}:={json.dumps(value)}']  # JSON is YAML
+    return command
+
+
+def _epitaph(child: Child) -> str:
+    return f'{child.ending()}: {child.last_words()} (log: {child.log})'
+
+
+@contextlib.contextmanager
+def _bench() -> Iterator[tuple[Bench, Callable[[], None]]]:
+    """The node that drives, in a context of its own, and what lets it work for a moment."""
+    context = Context()
+    rclpy.init(
+        args=['--ros-args', '--disable-external-lib-logs'],
+        context=context,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    executor = SingleThreadedExecutor(context=context)
+    try:
+        bench = Bench(context=context)
+        executor.add_node(bench)
+        try:
+            yield bench, lambda: executor.spin_once(timeout_sec=SPIN_S)
+        finally:
+            executor.shutdown()
+            bench.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)

@@ -1,0 +1,313 @@
+"""Which weights are timed: the official ones, or random ones of the same network.
+
+How long a network takes does not depend on its weights, so a robot without the official file can
+be measured too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from midas_depth_ros.depth import weights
+from midas_depth_ros.depth.backends import BACKENDS, PRECISIONS, Backend, find_backend
+from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, UnknownModel, WeightsError
+from midas_depth_ros.depth.estimator import DepthEstimator, NetworkPredictor
+from midas_depth_ros.depth.models import MIDAS_SMALL, embedded, kind_of, midas_small
+from midas_depth_ros.depth.weights import user_cache
+from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.lab.output import refusing, write_whole
+from midas_depth_ros.options.files import check_file
+from midas_depth_ros.views import Heatmap, HeatmapOptions
+
+EMBEDDED, OFFICIAL, AUTO = 'embedded', 'midas_small', 'auto'
+SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A file, what it is called in the report, and what is to be said about it."""
+
+    path: Path
+    name: str
+    note: str = ''
+
+
+def find_weights(model: str) -> Weights:
+    """The weights of `model`: auto, midas_small, embedded or a path.
+
+    auto is midas_small. Raises UnknownModel, and CommandError where none can be written.
+    """
+    if model == EMBEDDED:
+        return Weights(embedded.shipped_weights(), EMBEDDED)
+    if model not in (AUTO, OFFICIAL):
+        path = Path(os.path.expanduser(model))  # Path.expanduser raises where there is no such user
+        try:
+            check_file(path)
+        except UnreadableFile as error:
+            raise UnknownModel(
+                f'{printable(model)} is neither auto, midas_small, embedded nor a file: {error}'
+            ) from error
+        return Weights(path, path.name)
+    try:
+        official = weights.ensure_weights(weights.MIDAS_SMALL, allow_download=False)
+        return Weights(official, OFFICIAL, 'official weights')
+    except WeightsError:
+        pass
+    note = 'random weights, since the official ones are not here: the times are the same'
+    return Weights(random_weights(), OFFICIAL, note)
+
+
+def random_weights() -> Path:
+    """Weights of MiDaS_small as training would begin with, always the same.
+
+    A state dict, or an ONNX model where there is no torch to write one (and none to read it). Kept
+    in the user's cache, since conversions are kept under the file's hash. Raises CommandError.
+    """
+    cache = user_cache()
+    folder = (cache if cache is not None else Path(tempfile.gettempdir())) / 'bench'
+    has_torch = find_spec('torch') is not None
+    path = folder / ('midas_small_random' + ('.pt' if has_torch else '.onnx'))
+    with contextlib.suppress(UnreadableFile):
+        check_file(path)
+        return path
+    with refusing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    arrays = random_arrays()
+    if has_torch:
+        import torch
+
+        tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
+        buffer = io.BytesIO()
+        torch.save(tensors, buffer)
+        write_whole(path, buffer.getvalue())
+    else:
+        floats = {key: np.asarray(array, np.float32) for key, array in arrays.items()}
+        write_whole(path, midas_small.midas_onnx(floats))
+    return path
+
+
+def random_arrays() -> dict[str, NDArray[Any]]:
+    """Entries of a state dict of MiDaS_small, random but of a size that keeps values sane.
+
+    Values that fade away layer by layer would become numbers too small for float32's fast path,
+    and slow everything down.
+    """
+    rng = np.random.default_rng(SEED)
+    arrays: dict[str, NDArray[Any]] = {}
+    for key, shape in midas_small.midas_shapes().items():
+        last = key.rpartition('.')[2]
+        values = rng.standard_normal(shape).astype(np.float32)
+        if last == 'num_batches_tracked':
+            arrays[key] = np.array(0, np.int64)
+        elif len(shape) == 4:
+            arrays[key] = values * np.float32(math.sqrt(2 / math.prod(shape[1:])))
+        elif last == 'running_var':
+            arrays[key] = 1 + np.abs(0.1 * values)
+        else:
+            arrays[key] = np.float32(last == 'weight') + np.float32(0.1) * values
+    return arrays
+
+
+# --- The usual recipe: how MiDaS is run on a CPU where nobody has looked at the time it takes.
+#
+# PyTorch as it comes, float32, the default memory layout; the picture resized by cubic
+# interpolation, the depth too, stretched from its minimum to its maximum, and coloured. It is what
+# everything else is compared with.
+
+NAME = 'usual recipe'
+
+
+class UsualRecipe:
+    """The network of a weights file, eager. Raises BackendUnavailable without torch and timm."""
+
+    def __init__(self, weights: Path, num_threads: int = 0) -> None:
+        try:
+            import torch
+
+            from midas_depth_ros.depth.networks import import_timm
+
+            import_timm()
+            from midas_depth_ros.depth.backends.torch_backend import load_network
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            raise BackendUnavailable(
+                f'the usual recipe needs torch and timm ({error}): pip install torch torchvision '
+                'timm'
+            ) from error
+        self._torch = torch
+        if num_threads:
+            torch.set_num_threads(num_threads)
+        self._network = load_network(weights).eval()
+        kind = kind_of(weights)
+        self._preprocess = kind.preprocess
+        self._is_midas = kind is MIDAS_SMALL
+
+    def preprocess(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, colours first in memory as is usual."""
+        return np.ascontiguousarray(self._preprocess(rgb))
+
+    def network(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1, 3, h, w) float32 to (h, w) float32."""
+        with self._torch.no_grad():
+            depth: NDArray[np.float32] = self._network(self._torch.from_numpy(network_input))[0]
+        return np.asarray(depth)
+
+    def depth_and_heatmap(
+        self, rgb: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """(H, W, 3) uint8 RGB to (H, W) float32 and a (H, W, 3) uint8 BGR heatmap."""
+        torch = self._torch
+        batch = torch.from_numpy(self._network_input(rgb))
+        with torch.no_grad():
+            prediction = self._network(batch)
+            prediction = torch.nn.functional.interpolate(
+                prediction.unsqueeze(1), size=rgb.shape[:2], mode='bicubic', align_corners=False
+            ).squeeze()
+        depth = prediction.cpu().numpy()
+        low, high = depth.min(), depth.max()
+        index = (255 * (depth - low) / max(high - low, 1e-6)).astype(np.uint8)
+        return depth, cv2.applyColorMap(index, cv2.COLORMAP_INFERNO)
+
+    def _network_input(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if not self._is_midas:
+            return self.preprocess(rgb)
+        picture = rgb / 255.0
+        size = midas_small.network_input_size(rgb.shape[1], rgb.shape[0])
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
+        normalised = (small - midas_small.MEAN) / midas_small.STD
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1)[np.newaxis], np.float32)
+
+
+# --- What is timed: the usual recipe, and the network on each backend in each precision.
+#
+# In: a weights file. Out: contestants with the network alone and the whole pipeline, from a
+# picture to depth and heatmap at the picture's size; and for each that cannot take part the
+# reason.
+
+F32 = 'f32'
+FRAME_PERIOD_S = 1 / 30  # of the stamps that the heatmap's colours follow
+
+Picture = NDArray[np.uint8]
+Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Infer = Callable[[Picture], NDArray[np.float32]]
+Report = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """Someone who runs the network. `preprocess` gives what `network` takes."""
+
+    backend: str
+    precision: str
+    preprocess: Infer
+    network: Network
+    pipeline: Callable[[Picture], object]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.backend if self.is_usual else f'{self.backend} {self.precision}'
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether this is what the others are compared with."""
+        return self.backend == NAME
+
+
+class Pipeline:
+    """Picture to depth and heatmap as the node makes them, both at the picture's size."""
+
+    def __init__(self, infer: Infer, enlarge: Callable[..., NDArray[np.float32]]) -> None:
+        self._infer, self._enlarge = infer, enlarge
+        self._heatmap = Heatmap()
+        self._options = HeatmapOptions()
+        self._stamp_s = 0.0
+
+    def __call__(self, rgb: Picture) -> tuple[NDArray[np.float32], Picture]:
+        self._stamp_s += FRAME_PERIOD_S
+        small = self._infer(rgb)
+        size = (rgb.shape[0], rgb.shape[1])
+        heatmap = self._heatmap.render(small, rgb, self._stamp_s, self._options, size)
+        return self._enlarge(small, size), heatmap
+
+
+def gather(
+    weights: Path,
+    num_threads: int,
+    report: Report,
+    give_up_s: float = float('inf'),
+    ready: Sequence[Contestant] = (),
+) -> tuple[list[Contestant], list[str]]:
+    """Everybody who can run these weights, the usual recipe first; and why others cannot.
+
+    `ready` are loaded already. After `give_up_s` seconds nobody else is: converting a model for
+    the first time takes its time.
+    """
+    began = time.monotonic()
+    found = list(ready)
+    there = {(one.backend, one.precision) for one in ready}
+    absent: list[str] = []
+    wanted: list[tuple[str, str]] = [(NAME, F32)]
+    for name, entry in BACKENDS.items():
+        if weights.suffix in entry.reads:
+            wanted += [(name, precision) for precision in entry.precisions]
+    for name, precision in sorted(set(wanted) - there, key=_order):
+        if time.monotonic() - began > give_up_s and name != NAME:
+            absent.append(f'{name} {precision}: left out, for time ran short')
+            continue
+        report(f'loading {name} {precision}')
+        try:
+            found.append(loaded(name, precision, weights, num_threads))
+        except DepthError as error:
+            absent.append(f'{name} {precision}: {error}')
+    return sorted(found, key=_shown), absent
+
+
+def _order(who: tuple[str, str]) -> tuple[int, int, int]:
+    """Who loads in a moment, then the usual recipe, then the rest, should time run short."""
+    name, precision = who
+    if name == NAME:
+        return 1, 0, 0
+    quick = name != 'torch' and precision in (F32, 'bf16')
+    return (0 if quick else 2), list(BACKENDS).index(name), PRECISIONS.index(precision)
+
+
+def _shown(one: Contestant) -> tuple[int, int]:
+    """The usual recipe first, then as the table of backends has them."""
+    if one.is_usual:
+        return -1, 0
+    return list(BACKENDS).index(one.backend), PRECISIONS.index(one.precision)
+
+
+def loaded(name: str, precision: str, weights: Path, num_threads: int) -> Contestant:
+    """One contestant; raises DepthError where it cannot take part."""
+    if name == NAME:
+        recipe = UsualRecipe(weights, num_threads)
+        return Contestant(name, F32, recipe.preprocess, recipe.network, recipe.depth_and_heatmap)
+    factory = find_backend(name, weights.suffix, precision)
+    return of_backend(factory(weights, num_threads, precision), weights)
+
+
+def of_backend(backend: Backend, weights: Path) -> Contestant:
+    """A loaded backend as a contestant."""
+    estimator = DepthEstimator(weights.name, NetworkPredictor(backend))
+    return Contestant(
+        backend.name,
+        backend.precision,
+        backend.preprocess,
+        backend.infer,
+        Pipeline(estimator.infer, estimator.enlarge),
+    )
