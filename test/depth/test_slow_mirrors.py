@@ -362,9 +362,9 @@ def test_auto_falls_back_says_why_and_goes_on_at_the_next_start(
 
 NODE = """
 import logging, sys
-from midas_depth_ros.depth import checkpoints, estimator, load_estimator
+from midas_depth_ros.depth import estimator, load_estimator, weights
 from midas_depth_ros.depth.weights import WeightsFile
-checkpoints.MIDAS_SMALL = WeightsFile(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+weights.MIDAS_SMALL = WeightsFile(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
 try:
     load_estimator('auto')
 except KeyboardInterrupt:

@@ -226,7 +226,7 @@ def one_picture(tmp_path: Path) -> Path:
 def test_a_signal_ends_a_node_that_has_nothing_to_do(start, number: signal.Signals) -> None:
     """Nothing but the signal ends this wait."""
     body = """
-from midas_depth_ros.nodes import spinning
+from midas_depth_ros.nodes.ros import spinning
 spinning.WAIT_S = 600.0
 
 def on_timer(self):
@@ -342,7 +342,7 @@ def test_what_hangs_is_ended_by_time_alone_and_named(start, method: str) -> None
 def test_the_third_signal_does_not_wait_for_that(start) -> None:
     body = f"""
 {HANGING}
-from midas_depth_ros.nodes import spinning
+from midas_depth_ros.nodes.ros import spinning
 spinning.LIMIT_S = 600.0
 Example.on_timer = hang
 """

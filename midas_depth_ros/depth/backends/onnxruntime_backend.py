@@ -18,7 +18,6 @@ from midas_depth_ros.depth import conversion_cache
 from midas_depth_ros.depth.archives import reason
 from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES
 from midas_depth_ros.depth.conversion_cache import Key
-from midas_depth_ros.depth.downloads import show_steps
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -27,6 +26,7 @@ from midas_depth_ros.depth.errors import (
 )
 from midas_depth_ros.depth.model_files import ModelFile, read_model_file
 from midas_depth_ros.depth.models import kind_of, mark_of, onnx_of
+from midas_depth_ros.depth.progress import show_steps
 from midas_depth_ros.depth.weights import digest_of
 
 CONVERSION = 2  # raise it whenever the graph changes

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth import conversion_cache
 from midas_depth_ros.depth.backends.openvino_runtime import VERSION, OwnModel, Runtime, save
 from midas_depth_ros.depth.conversion_cache import Key
-from midas_depth_ros.depth.downloads import show_steps
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsMismatch, printable
 from midas_depth_ros.depth.judgement import Deviation, Infer, measure, sample_pictures
 from midas_depth_ros.depth.models import NetworkKind, kind_of, mark_of, onnx_of
+from midas_depth_ros.depth.progress import show_steps
 from midas_depth_ros.depth.weights import digest_of
 
 REMEDY = "install it with: pip install 'midas_depth_ros[int8]', or: pip install nncf"
