@@ -1,4 +1,9 @@
-"""Where the robot has gone since a measurement, by the velocities that were sent."""
+"""How far the robot can go: what it sweeps on a straight line, an arc or a turn, and would hit.
+
+Points on the robot's plane come in (m; x forward, y left, origin where it turns), distances
+along its way or angles come out. The footprint is a rectangle; what is ahead keeps a margin at
+the sides.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.avoidance.sighted import FULL_TURN
+
+# --- Where the robot has gone since a measurement, by the velocities that were sent.
 
 KEPT_S = 10.0  # longer than any timeout
 
@@ -46,13 +53,6 @@ class MotionHistory:
             pose = pose.moved(forward, turned)
         return pose
 
-
-# --- How far the robot can go: what it sweeps on a straight line, an arc or a turn, and would
-# hit.
-#
-# Points on the robot's plane come in (m; x forward, y left, origin where it turns), distances
-# along its way or angles come out. The footprint is a rectangle; what is ahead keeps a margin at
-# the sides.
 
 Floats = NDArray[np.float64]
 STRAIGHT = 1e-4  # 1/m: flatter arcs are straight

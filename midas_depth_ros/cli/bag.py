@@ -1,6 +1,7 @@
-"""One bag on its way into another, and what a person is told of it.
+"""`midas_depth bag`: a bag in, the bag that `depth_node` would have given out.
 
-The code of the node is imported when it runs: it needs ROS's Python packages.
+Works with the node's own code and ROS's own message classes, so ROS's Python packages are needed;
+no node is made and nothing goes over the network.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rich.text import Text
 import midas_depth_ros
 from midas_depth_ros.cli.options import in_radians
 from midas_depth_ros.images.errors import printable
+from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import SourceError, UnclearTopic
 from midas_depth_ros.images.sources.bag import BagCamera, depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
@@ -32,12 +34,15 @@ from midas_depth_ros.lab.output import CommandError, Reporter, part_of, put, ref
 from midas_depth_ros.options.cpu_budget import apply_cpu_budget, parse_cpus
 from midas_depth_ros.options.declarations import specs, specs_of, strangers
 from midas_depth_ros.options.depth import DepthNodeSettings, check_camera_names
-from midas_depth_ros.options.files import is_folder, is_there
 from midas_depth_ros.options.parameter_files import ParameterFault, read_values, settings_from
 
 if TYPE_CHECKING:
     from midas_depth_ros.depth import DepthEstimator
     from midas_depth_ros.nodes.bag.pipeline import Tally
+
+# --- One bag on its way into another, and what a person is told of it.
+#
+# The code of the node is imported when it runs: it needs ROS's Python packages.
 
 PIPE_WIDTH = 200  # columns where there is no terminal
 
@@ -183,11 +188,6 @@ def tell(tallies: Collection[Tally], counts: Mapping[str, int], output: Path) ->
     topics = sum(map(bool, counts.values()))
     click.echo(printable(f'{sum(counts.values())} messages on {topics} topics in {output}'))
 
-
-# --- `midas_depth bag`: a bag in, the bag that `depth_node` would have given out.
-#
-# Works with the node's own code and ROS's own message classes, so ROS's Python packages are
-# needed; no node is made and nothing goes over the network.
 
 NODE = 'depth_node'
 OVERRIDES = 'qos_overrides.'

@@ -1,7 +1,8 @@
-"""The pictures on which int8 is calibrated, and those on which a deviation is measured.
+"""`midas_depth export`: a model file for a robot, or a precision for this machine.
 
-In: a folder, video or bag of the user's, or nothing. Out: pictures by name; those that int8 finds
-its ranges on are not those it is judged by.
+In: a model's name or weights file. Out: ONNX, or OpenVINO's two files, that `load_estimator` and
+the node take as `model`; or an entry of this machine's cache, which 'auto' considers. What it
+needs is imported when it runs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.sources import SourceError, open_source
 from midas_depth_ros.sim.world import sample
+
+# --- The pictures on which int8 is calibrated, and those on which a deviation is measured.
+#
+# In: a folder, video or bag of the user's, or nothing. Out: pictures by name; those that int8
+# finds its ranges on are not those it is judged by.
 
 Pictures = Mapping[str, NDArray[np.uint8]]
 
@@ -75,12 +81,6 @@ def _spread(pictures: Pictures, count: int) -> Pictures:
     step = max(1, -(-len(pictures) // count))
     return dict(list(pictures.items())[::step])
 
-
-# --- `midas_depth export`: a model file for a robot, or a precision for this machine.
-#
-# In: a model's name or weights file. Out: ONNX, or OpenVINO's two files, that `load_estimator` and
-# the node take as `model`; or an entry of this machine's cache, which 'auto' considers. What it
-# needs is imported when it runs.
 
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
 # The .xml last: it is what is opened.

@@ -1,4 +1,8 @@
-"""Which pictures a person means: files, folders of them and patterns, each once, in order."""
+"""`midas_depth image`: pictures in; heatmaps, overlays, depth and point clouds out. No ROS.
+
+A picture that cannot be done is named with its fault and skipped. Inputs are never written to, and
+what is there already is kept, unless --force is given.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +41,7 @@ from midas_depth_ros.depth import DepthError
 from midas_depth_ros.geometry import GeometryError, turned
 from midas_depth_ros.images import BitDepth, ImageError
 from midas_depth_ros.images.errors import printable
+from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import expanded
 from midas_depth_ros.images.sources.pictures import (
     PICTURE_SUFFIXES,
@@ -45,11 +50,13 @@ from midas_depth_ros.images.sources.pictures import (
     read_picture,
 )
 from midas_depth_ros.lab.output import CommandError, Reporter, refusing, reporting, write_whole
-from midas_depth_ros.options.files import is_folder, is_there
 from midas_depth_ros.views import ViewError
 
 if TYPE_CHECKING:
     from midas_depth_ros.depth import DepthEstimator
+
+
+# --- Which pictures a person means: files, folders of them and patterns, each once, in order.
 
 
 def expand(named: Iterable[str], leave_out: Iterable[str] = ()) -> list[Path | CommandError]:
@@ -110,11 +117,6 @@ def _of_folder(folder: Path, leave_out: tuple[str, ...]) -> list[Path | CommandE
         return [CommandError(f'{folder}: the folder holds no pictures; sub-folders are not read')]
     return [*sorted(pictures, key=natural_order)]
 
-
-# --- `midas_depth image`: pictures in; heatmaps, overlays, depth and point clouds out. No ROS.
-#
-# A picture that cannot be done is named with its fault and skipped. Inputs are never written to,
-# and what is there already is kept, unless --force is given.
 
 # What one bad picture may come to; the others are done all the same.
 FAULTS = (ImageError, DepthError, GeometryError, ViewError, CommandError)

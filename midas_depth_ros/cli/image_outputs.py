@@ -1,6 +1,7 @@
-"""Metres for pictures and videos: from two measurements of the camera, or a fixed scale, or none.
+"""What `midas_depth image` makes of one picture: six files, each from one table row.
 
-The same fits as the node's, on one picture: nothing here needs ROS.
+In come the picture, its relative inverse depth and the options; out come the bytes of the files.
+Where the picture says nothing, all but the relative inverse depth as it is leave that out.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ from midas_depth_ros.geometry import (
 from midas_depth_ros.images import Verdict, judge_picture
 from midas_depth_ros.lab.output import CommandError
 from midas_depth_ros.views import Heatmap, HeatmapOptions, metric_heatmap, side_by_side
+
+# --- Metres for pictures and videos: from two measurements of the camera, or a fixed scale, or
+# none.
+#
+# The same fits as the node's, on one picture: nothing here needs ROS.
 
 Grid = tuple[np.ndarray, np.ndarray]
 # Of a camera of which nothing is known, for the shape of a cloud without unit: about a webcam's.
@@ -114,11 +120,6 @@ def metres_of(values: dict[str, Any]) -> Metres:
     except MountError as error:
         raise click.UsageError(str(error)) from error
 
-
-# --- What `midas_depth image` makes of one picture: six files, each from one table row.
-#
-# In come the picture, its relative inverse depth and the options; out come the bytes of the files.
-# Where the picture says nothing, all but the relative inverse depth as it is leave that out.
 
 OVERLAY_ALPHA = 0.5  # of the overlay, where none is given for the heatmap
 DEEPEST = 65535

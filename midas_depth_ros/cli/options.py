@@ -1,4 +1,4 @@
-"""`--help` under headings: options of one kind, and commands of one purpose, stand together."""
+"""Options that commands share: a model, parameters of a node, sections of a help text."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from midas_depth_ros.options.declarations import Spec, build, specs, specs_of
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapParameters
 from midas_depth_ros.views import HeatmapOptions
+
+# --- `--help` under headings: options of one kind, and commands of one purpose, stand together.
 
 LONGEST = 160  # characters of a command's line, which may wrap
 

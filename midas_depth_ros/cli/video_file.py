@@ -1,7 +1,8 @@
-"""The sound of a video file on its way into another: copied as it is where that can hold it.
+"""A video file that is written picture by picture; what was written is kept, whatever happens.
 
-Sound goes along with the pictures, piece by piece, so that both lie side by side in the file. Its
-times are shifted as those of the pictures are. A damaged piece is left out.
+Each picture gets the time at which it is due, and the sound of the source goes along. What comes
+out plays in browsers: H.264 or VP9 with 4:2:0 colours, and what a player needs first is first. The
+file is read back before it gets its name, and where that fails the disk is asked for the reason.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ from midas_depth_ros.images.sources.video import frames_of, opened_file, opened_
 from midas_depth_ros.lab.output import CommandError, part_of, put, refusing
 from midas_depth_ros.lab.stopping import held, is_stopping
 from midas_depth_ros.views.pictures import fit_into
+
+# --- The sound of a video file on its way into another: copied as it is where that can hold it.
+#
+# Sound goes along with the pictures, piece by piece, so that both lie side by side in the file.
+# Its times are shifted as those of the pictures are. A damaged piece is left out.
 
 # Of samples per second, what every encoder here knows.
 COMMON_RATE_HZ = 48_000
@@ -180,14 +186,6 @@ def _but_for_full_disks() -> Iterator[None]:
         if error.errno == FULL_DISK:
             raise
 
-
-# --- A video file that is written picture by picture; what was written is kept, whatever
-# happens.
-#
-# Each picture gets the time at which it is due, and the sound of the source goes along. What comes
-# out plays in browsers: H.264 or VP9 with 4:2:0 colours, and what a player needs first is first.
-# The file is read back before it gets its name, and where that fails the disk is asked for the
-# reason.
 
 LONGEST_SIDE: Final = 16_384  # pixels; encoders refuse more, or end the process
 PROBE: Final = bytes(1 << 20)  # is written where a file cannot be read back, for the reason

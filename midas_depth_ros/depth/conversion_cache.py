@@ -1,8 +1,11 @@
-"""Folders in which files come into being before they get their names.
+"""Keeps converted models on disk, so that a conversion happens once.
 
-In: the folder where they will lie. Out: a folder beside them that is gone afterwards, whatever
-happens, and what killed processes left behind is removed by the next one. A living process holds a
-lock on its folder.
+In: a `Key` that says of which weights, for what, by which versions; and a function that builds the
+model into a folder. Out: a folder with the model's files and `about.json`. An entry appears whole
+or not at all, and one process builds while others wait. It is used only where it is exactly what
+was written: its own key, the files that are needed and no others, each with its size and SHA-256,
+in folders into which not everyone may write. Anything else is built anew, and takes the other's
+place at one stroke. Where nothing can be kept, the model is built into a temporary folder.
 """
 
 from __future__ import annotations
@@ -28,6 +31,12 @@ import filelock
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsError, printable
 from midas_depth_ros.depth.weights import absolute, read_file, sha256_of, user_cache
+
+# --- Folders in which files come into being before they get their names.
+#
+# In: the folder where they will lie. Out: a folder beside them that is gone afterwards, whatever
+# happens, and what killed processes left behind is removed by the next one. A living process holds
+# a lock on its folder.
 
 YOUNG_S = 60.0  # a folder may be as old before its process holds the lock on it
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux, see rename(2)
@@ -133,16 +142,6 @@ def flush(path: Path) -> None:
     finally:
         os.close(handle)
 
-
-# --- Keeps converted models on disk, so that a conversion happens once.
-#
-# In: a `Key` that says of which weights, for what, by which versions; and a function that builds
-# the model into a folder. Out: a folder with the model's files and `about.json`. An entry appears
-# whole or not at all, and one process builds while others wait. It is used only where it is
-# exactly what was written: its own key, the files that are needed and no others, each with its
-# size and SHA-256, in folders into which not everyone may write. Anything else is built anew, and
-# takes the other's place at one stroke. Where nothing can be kept, the model is built into a
-# temporary folder.
 
 DIR_VARIABLE = 'MIDAS_DEPTH_CACHE_DIR'
 SUBFOLDER = 'converted'

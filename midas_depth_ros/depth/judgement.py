@@ -1,9 +1,9 @@
-"""How far another precision strays from float32, in what depth is used for.
+"""Judges a loaded model by its answers to sample pictures, before a robot drives by them.
 
-In: the relative inverse depth of the same pictures in float32 and in the other precision. Out:
-per picture the correlation, and AbsRel: the mean of |difference| / float32, after the best scale
-and shift, over what is not far away. Scale and shift of relative inverse depth mean nothing, so
-they count for nothing here.
+In: a model that infers, and which weights it says it has. Out: a notice, '' where nothing is
+wrong; an error where its answers cannot be depth. Four pictures are inferred, or two where the
+weights are known, which need no opinion: the model that ships has to give the answer that it was
+shipped with.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth.errors import DepthError, WeightsMismatch
 from midas_depth_ros.depth.models import embedded
 from midas_depth_ros.depth.weights import MIDAS_SMALL
+
+# --- How far another precision strays from float32, in what depth is used for.
+#
+# In: the relative inverse depth of the same pictures in float32 and in the other precision. Out:
+# per picture the correlation, and AbsRel: the mean of |difference| / float32, after the best scale
+# and shift, over what is not far away. Scale and shift of relative inverse depth mean nothing, so
+# they count for nothing here.
 
 SAMPLES = Path(__file__).resolve().parents[1] / 'assets' / 'samples'
 # 'auto' takes a precision only within both, on the worst picture. MiDaS_small itself misses true
@@ -115,14 +122,6 @@ def compare(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[fl
     near = true > NEAR_PART * np.quantile(true, NEAREST_QUANTILE)
     abs_rel = np.abs(scale * other + shift - true)[near] / true[near]
     return correlation, float(abs_rel.mean())
-
-
-# --- Judges a loaded model by its answers to sample pictures, before a robot drives by them.
-#
-# In: a model that infers, and which weights it says it has. Out: a notice, '' where nothing is
-# wrong; an error where its answers cannot be depth. Four pictures are inferred, or two where the
-# weights are known, which need no opinion: the model that ships has to give the answer that it was
-# shipped with.
 
 
 # In all of them the floor is near below, and what is above is far.

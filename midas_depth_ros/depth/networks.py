@@ -1,9 +1,13 @@
-"""Imports timm where torch and torchvision were built apart.
+"""The networks: a picture's worth of colours in, relative inverse depth out.
 
-timm imports torchvision. Where torchvision was compiled against another torch (a CPU torch beside
-a CUDA torchvision, wheels of a Jetson), its compiled operators do not load and its import fails,
-although nothing that is used here needs them. This module then declares the two schemas that the
-import asks for, and only then; a torchvision that imports is left alone.
+`MidasSmall` is MiDaS v2.1 small: EfficientNet-Lite3 (from timm) sees the picture at strides 4, 8,
+16 and 32; a decoder of four fusion blocks climbs back from the coarsest to the finest, and a small
+head gives one value per pixel. Its attribute names are those of the official checkpoint, so the
+482 entries load strictly. `EmbeddedNet` is our own, small enough to ship: plain residual stages
+down to stride 64, and a decoder of the same residual units.
+
+Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation:
+Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 of isl-org/MiDaS.
 """
 
 from __future__ import annotations
@@ -18,6 +22,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from midas_depth_ros.depth.models import embedded
+
+# --- Imports timm where torch and torchvision were built apart.
+#
+# timm imports torchvision. Where torchvision was compiled against another torch (a CPU torch
+# beside a CUDA torchvision, wheels of a Jetson), its compiled operators do not load and its import
+# fails, although nothing that is used here needs them. This module then declares the two schemas
+# that the import asks for, and only then; a torchvision that imports is left alone.
 
 MISSING_OPERATORS = (
     'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
@@ -58,17 +69,6 @@ def _forget(package: str) -> None:
     for name in [name for name in sys.modules if name.split('.')[0] == package]:
         del sys.modules[name]
 
-
-# --- The networks: a picture's worth of colours in, relative inverse depth out.
-#
-# `MidasSmall` is MiDaS v2.1 small: EfficientNet-Lite3 (from timm) sees the picture at strides 4,
-# 8, 16 and 32; a decoder of four fusion blocks climbs back from the coarsest to the finest, and a
-# small head gives one value per pixel. Its attribute names are those of the official checkpoint,
-# so the 482 entries load strictly. `EmbeddedNet` is our own, small enough to ship: plain residual
-# stages down to stride 64, and a decoder of the same residual units.
-#
-# Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation:
-# Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 of isl-org/MiDaS.
 
 ENCODER = 'tf_efficientnet_lite3'
 ENCODER_CHANNELS = (32, 48, 136, 384)

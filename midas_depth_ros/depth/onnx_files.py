@@ -1,11 +1,4 @@
-"""Writes small ONNX models without the onnx package: nodes and weights in, the file's bytes out.
-
-Only what a feed-forward network of one float32 input and one output needs. The numbers below are
-the field numbers of the format's protocol buffers.
-
-Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (IR version 7, operator set 13);
-https://protobuf.dev/programming-guides/encoding for how fields become bytes.
-"""
+"""ONNX files, written and read with NumPy alone."""
 
 from __future__ import annotations
 
@@ -19,6 +12,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# --- Writes small ONNX models without the onnx package: nodes and weights in, the file's bytes
+# out.
+#
+# Only what a feed-forward network of one float32 input and one output needs. The numbers below are
+# the field numbers of the format's protocol buffers.
+#
+# Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (IR version 7, operator set 13);
+# https://protobuf.dev/programming-guides/encoding for how fields become bytes.
 
 # Of operator set 13 OpenCV 4.6 reads what is used here; before it, Resize demands a region.
 IR_VERSION, OPERATOR_SET = 7, 13

@@ -1,7 +1,5 @@
-"""A weights file as its publisher promises it, and whether a file on disk is that one.
-
-In goes a path and a `WeightsFile` (name, address, size, SHA-256), out comes a `Finding`. A file
-counts as good only when its size and its SHA-256 are both right.
+"""Weights files: what is promised of them, where they lie, how they are found or fetched, and how
+long that may take.
 """
 
 from __future__ import annotations
@@ -34,6 +32,11 @@ from midas_depth_ros.depth.errors import (
 
 if TYPE_CHECKING:
     from midas_depth_ros.depth.downloads import DownloadOptions
+
+# --- A weights file as its publisher promises it, and whether a file on disk is that one.
+#
+# In goes a path and a `WeightsFile` (name, address, size, SHA-256), out comes a `Finding`. A file
+# counts as good only when its size and its SHA-256 are both right.
 
 HASHED_AT_ONCE = 1 << 20  # bytes
 MB = 1_000_000

@@ -1,9 +1,10 @@
-"""Whether a line of d over the floor's 1/Z can be believed to be the floor.
+"""Scale and shift from the floor: how high and how tilted the camera is says what 1/Z it has.
 
-A wall that a tilted camera sees, a ramp, a box front: each has a line too, as exact as the
-floor's. What gives them away is what the scale that follows says of everything else: nothing has
-a negative depth, and hardly anything lies behind the floor. A robot stops on "unknown", and
-drives into what is wrongly called far: so doubt means no.
+For every pixel below the horizon the mount gives 1/Z of the floor there, g. On the floor d is a
+line of g, d = (g - shift) / scale; what stands on the floor lies above that line, and hardly
+anything lies below it. The line is found by deterministic RANSAC over coarse cells and refined
+by reweighted least squares of d on g (g is exact, d is what has noise: the other way round the
+scale would come out too small). `ground_gates` then judges it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ from midas_depth_ros.geometry.cloud import Grid, checked, reduced
 from midas_depth_ros.geometry.errors import NoFloor
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
+
+# --- Whether a line of d over the floor's 1/Z can be believed to be the floor.
+#
+# A wall that a tilted camera sees, a ramp, a box front: each has a line too, as exact as the
+# floor's. What gives them away is what the scale that follows says of everything else: nothing has
+# a negative depth, and hardly anything lies behind the floor. A robot stops on "unknown", and
+# drives into what is wrongly called far: so doubt means no.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,14 +181,6 @@ def _check_horizon(cells: GroundCells, line: GroundLine, options: GroundOptions)
             'the camera pitch is wrong'
         )
 
-
-# --- Scale and shift from the floor: how high and how tilted the camera is says what 1/Z it has.
-#
-# For every pixel below the horizon the mount gives 1/Z of the floor there, g. On the floor d is a
-# line of g, d = (g - shift) / scale; what stands on the floor lies above that line, and hardly
-# anything lies below it. The line is found by deterministic RANSAC over coarse cells and refined
-# by reweighted least squares of d on g (g is exact, d is what has noise: the other way round the
-# scale would come out too small). `ground_gates` then judges it.
 
 CELLS = 64 * 48
 PAIRS = 192  # hypotheses

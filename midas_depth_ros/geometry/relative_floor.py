@@ -1,8 +1,9 @@
-"""Whether a plane in the lower half of a picture can be believed to be the floor.
+"""The floor in relative inverse depth, of unknown scale and shift.
 
-A wall, a box front, a ceiling, noise: each has something that fits a plane. What comes in is the
-fitted plane and the coarse picture; what comes out is nothing, or `NoFloor` with the reason. A
-robot stops on "unknown", and drives into what is wrongly called far: so doubt means no.
+On a flat floor 1/Z is affine in undistorted image coordinates, and so is any d = (1/Z - t)/s of
+it: the floor is a plane d = across*x + down*y + offset. `fit_floor` finds it in the lower half
+of the picture. All limits are relative to the picture's own spread, so that neither scale (> 0)
+nor shift of d changes the answer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from typing import TypeVar
 import numpy as np
 
 from midas_depth_ros.geometry.errors import NoFloor
+
+# --- Whether a plane in the lower half of a picture can be believed to be the floor.
+#
+# A wall, a box front, a ceiling, noise: each has something that fits a plane. What comes in is the
+# fitted plane and the coarse picture; what comes out is nothing, or `NoFloor` with the reason. A
+# robot stops on "unknown", and drives into what is wrongly called far: so doubt means no.
 
 MIN_SHARE = 0.25  # of the lower half of the picture lies on the floor
 MIN_SHARE_BOTTOM = 0.2  # of its bottom quarter: a floor begins at the camera's feet
@@ -93,13 +100,6 @@ def _check_overhang(cells: Cells, floor: RelativeFloor) -> None:
     if share > MAX_OVERHANG:
         raise NoFloor(f'over {share:.0%} of the floor hangs something nearer: this is no floor')
 
-
-# --- The floor in relative inverse depth, of unknown scale and shift.
-#
-# On a flat floor 1/Z is affine in undistorted image coordinates, and so is any d = (1/Z - t)/s of
-# it: the floor is a plane d = across*x + down*y + offset. `fit_floor` finds it in the lower half
-# of the picture. All limits are relative to the picture's own spread, so that neither scale (> 0)
-# nor shift of d changes the answer.
 
 TRIPLETS = 128  # hypotheses; as many again are their mirror images
 SCORED_ROWS = 4  # every so many-th row of cells has a say in choosing among hypotheses

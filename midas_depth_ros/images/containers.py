@@ -1,8 +1,9 @@
-"""The tags of a TIFF file, and of the EXIF block of a picture, which is written like one.
+"""What compressed bytes say of themselves before anything is decoded: JPEG, PNG, WebP and TIFF.
 
-Bytes go in; the orientation, or the same file with nothing but the tags that make pixels, comes
-out. A tag names a place and a length, so that a thousand of them can name the same megabyte:
-Pillow, which reads all of them, then takes a thousand. Here they are counted before it sees them.
+Bytes go in; width and height, the EXIF block, and the same picture without its metadata, come out.
+Decoders then see only what was checked here: no EXIF, colour profile or text can make them warn,
+turn the picture, or unpack something large. Only the first picture of a file is looked at. What a
+JPEG says is in `jpeg`, what a TIFF says in `tags`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,13 @@ from midas_depth_ros.images.errors import (
     UnsupportedFormat,
     shown,
 )
+
+# --- The tags of a TIFF file, and of the EXIF block of a picture, which is written like one.
+#
+# Bytes go in; the orientation, or the same file with nothing but the tags that make pixels, comes
+# out. A tag names a place and a length, so that a thousand of them can name the same megabyte:
+# Pillow, which reads all of them, then takes a thousand. Here they are counted before it sees
+# them.
 
 ORIENTATION = 0x0112
 UPRIGHT = 1
@@ -139,14 +147,6 @@ def _directory(data: bytes) -> tuple[Form, list[Entry]]:
     except (struct.error, OverflowError) as error:
         raise CorruptPicture(f'its tags cannot be read ({error}): save it again') from error
 
-
-# --- What compressed bytes say of themselves before anything is decoded: JPEG, PNG, WebP and
-# TIFF.
-#
-# Bytes go in; width and height, the EXIF block, and the same picture without its metadata, come
-# out. Decoders then see only what was checked here: no EXIF, colour profile or text can make them
-# warn, turn the picture, or unpack something large. Only the first picture of a file is looked at.
-# What a JPEG says is in `jpeg`, what a TIFF says in `tags`.
 
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 # All that makes pixels. Transparency (tRNS) is left out: alpha is dropped anyway.

@@ -1,7 +1,7 @@
-"""The encodings of sensor_msgs/Image that are decoded here, as one table.
+"""sensor_msgs/Image into RGB. A message goes in, an (H, W, 3) uint8 array comes out.
 
-A name goes in; how its bytes lie in memory and which OpenCV conversion makes RGB of them comes
-out. Sources: sensor_msgs/image_encodings.hpp for the names, cv_bridge for what they mean.
+The bytes are read where they lie, whatever the row padding and byte order; what can be wrong
+with a message is found before anything is allocated.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ from midas_depth_ros.images.errors import (
     UnknownEncoding,
     shown,
 )
+
+# --- The encodings of sensor_msgs/Image that are decoded here, as one table.
+#
+# A name goes in; how its bytes lie in memory and which OpenCV conversion makes RGB of them comes
+# out. Sources: sensor_msgs/image_encodings.hpp for the names, cv_bridge for what they mean.
 
 
 class Layout(enum.Enum):
@@ -209,11 +214,6 @@ def unknown_encoding(name: str, reason: str) -> UnknownEncoding:
         f'Publish one of: {", ".join(ENCODINGS)}'
     )
 
-
-# --- sensor_msgs/Image into RGB. A message goes in, an (H, W, 3) uint8 array comes out.
-#
-# The bytes are read where they lie, whatever the row padding and byte order; what can be wrong
-# with a message is found before anything is allocated.
 
 Picture = NDArray[np.uint8]
 

@@ -1,28 +1,41 @@
-"""Everything that can be wrong with a camera message, or with a picture that is to become one.
+"""Everything that can be wrong with a place where pictures come from.
 
     ImageError
-    +-- InvalidField        a field has a type that cannot mean what it should
-    |   +-- InvalidEncoding     `encoding` is no string
-    +-- EmptyPicture        no rows or no columns
-    +-- PictureTooLarge     more pixels than max_pixels; nothing was allocated for them
-    +-- UnknownEncoding     an encoding that neither this room nor cv_bridge can turn into RGB
-    +-- StepTooSmall        `step` is less than a row of pixels
-    +-- StepUnaligned       `step` is no multiple of a 16 bit sample
-    +-- DataTooShort        fewer bytes than rows times step
-    +-- UnsupportedFormat   compressed, but not as JPEG, PNG or WebP
-    +-- CorruptPicture      compressed bytes that contradict themselves
-    |   +-- TruncatedPicture    compressed bytes that end too early
-    +-- MalformedMessage    serialised bytes that are no camera message
-    +-- InvalidPicture      an array that cannot be encoded
-    +-- UnreadableFile      no regular file, too large, or not to be read
+    +-- SourceError
+        +-- UnknownSource       neither picture, folder, video, device nor rosbag2
+        +-- SourceNotFound      nothing there by that name
+        +-- UnreadableSource    it is there, but nothing of it can be read
+        +-- UnclearTopic        a bag without the wanted topic, or with several to choose from
+        +-- SourceLost          a device that gave pictures and no longer does
 
-Every text names the value at fault and the remedy. Long values are shortened: a text fits a log.
-What comes from outside (names of files and topics, texts of libraries) is made `printable`.
+Every text names the path or device and the remedy.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+# --- Everything that can be wrong with a camera message, or with a picture that is to become
+# one.
+#
+#     ImageError
+#     +-- InvalidField        a field has a type that cannot mean what it should
+#     |   +-- InvalidEncoding     `encoding` is no string
+#     +-- EmptyPicture        no rows or no columns
+#     +-- PictureTooLarge     more pixels than max_pixels; nothing was allocated for them
+#     +-- UnknownEncoding     an encoding that neither this room nor cv_bridge can turn into RGB
+#     +-- StepTooSmall        `step` is less than a row of pixels
+#     +-- StepUnaligned       `step` is no multiple of a 16 bit sample
+#     +-- DataTooShort        fewer bytes than rows times step
+#     +-- UnsupportedFormat   compressed, but not as JPEG, PNG or WebP
+#     +-- CorruptPicture      compressed bytes that contradict themselves
+#     |   +-- TruncatedPicture    compressed bytes that end too early
+#     +-- MalformedMessage    serialised bytes that are no camera message
+#     +-- InvalidPicture      an array that cannot be encoded
+#     +-- UnreadableFile      no regular file, too large, or not to be read
+#
+# Every text names the value at fault and the remedy. Long values are shortened: a text fits a log.
+# What comes from outside (names of files and topics, texts of libraries) is made `printable`.
 
 SHOWN_LENGTH = 60
 PRINTED_LENGTH = 2000
@@ -120,19 +133,6 @@ def shown(value: Any) -> str:
     text = repr(value[:SHOWN_LENGTH] if isinstance(value, (str, bytes)) else value)
     long = len(text) > SHOWN_LENGTH or (isinstance(value, str) and len(value) > SHOWN_LENGTH)
     return text[:SHOWN_LENGTH] + '...' if long else text
-
-
-# --- Everything that can be wrong with a place where pictures come from.
-#
-#     ImageError
-#     +-- SourceError
-#         +-- UnknownSource       neither picture, folder, video, device nor rosbag2
-#         +-- SourceNotFound      nothing there by that name
-#         +-- UnreadableSource    it is there, but nothing of it can be read
-#         +-- UnclearTopic        a bag without the wanted topic, or with several to choose from
-#         +-- SourceLost          a device that gave pictures and no longer does
-#
-# Every text names the path or device and the remedy.
 
 
 class SourceError(ImageError):

@@ -1,4 +1,4 @@
-"""What ends a command with one line and exit code 1."""
+"""What the commands say, and how their files come into being: whole, or not at all."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from rich.progress import (
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab.stopping import Stopped, held, removing
 
+# --- What ends a command with one line and exit code 1.
+
 
 class CommandError(Exception):
     """The text names what was in the way and the remedy; it is printable."""
@@ -32,8 +34,6 @@ class CommandError(Exception):
     def __init__(self, text: object) -> None:
         super().__init__(printable(text))
 
-
-# --- What the commands say, and how their files come into being: whole, or not at all.
 
 ENDLESS = 1_000_000_000  # a total for the library, which wants one
 

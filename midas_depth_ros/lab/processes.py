@@ -1,7 +1,5 @@
-"""Where the processes of a run meet: a ROS domain of their own on this machine.
-
-`set_up()` changes the environment of this process, which the recorder reads when its context is
-made; `for_children()` is what the children get.
+"""Processes of ours: ROS domains of their own, command lines, children that are always ended, what
+they cost.
 """
 
 from __future__ import annotations
@@ -29,6 +27,11 @@ import click
 
 import midas_depth_ros
 from midas_depth_ros.lab.stopping import held
+
+# --- Where the processes of a run meet: a ROS domain of their own on this machine.
+#
+# `set_up()` changes the environment of this process, which the recorder reads when its context is
+# made; `for_children()` is what the children get.
 
 DOMAINS = range(1, 101)  # above 101 the ports of a domain reach into Linux' ephemeral ports
 # RTPS 2.5, 9.6.2.3: PB + DG * domain + d0 (multicast) or d1 (first participant's unicast).

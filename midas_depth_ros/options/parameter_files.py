@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from midas_depth_ros.images.errors import UnreadableFile, printable, shown
+from midas_depth_ros.images.files import parse_yaml, read_text
 from midas_depth_ros.options.declarations import (
     LONGEST_NAME,
     Settings,
@@ -23,7 +24,6 @@ from midas_depth_ros.options.declarations import (
     near_names,
     specs_of,
 )
-from midas_depth_ros.options.files import parse_yaml, read_text
 
 # What a part of a section's name stands for, `/` before it included.
 WILDCARDS = {'*': r'/\w+', '**': r'(?:/\w+)*'}

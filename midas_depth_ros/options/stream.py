@@ -1,4 +1,6 @@
-"""The parameters of the robot that carries `synthetic_camera` when `scene` is robot."""
+"""The options of the two simulated cameras, `image_stream` and `synthetic_camera`, and of the robot
+that carries one.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ import dataclasses
 from midas_depth_ros.images.bit_depth import bit_depth_fault
 from midas_depth_ros.options.declarations import group, parameter
 from midas_depth_ros.options.depth import NAN, check_camera_names, check_frame_id
+
+# --- The parameters of the robot that carries `synthetic_camera` when `scene` is robot.
 
 
 def check_robot_frame(name: str) -> str:

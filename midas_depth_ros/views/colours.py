@@ -1,7 +1,5 @@
-"""Colours for the numbers 0 (far) to 255 (near): six tables that OpenCV ships.
-
-In every one the warm end is near. The default, inferno, also grows steadily brighter and is
-readable in grey and for the colour-blind; turbo and jet separate more steps but do neither.
+"""How values become colours: the range that is shown, tone, colour maps, and the options for all of
+it.
 """
 
 from __future__ import annotations
@@ -16,6 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.views.errors import OptionError, ViewError
+
+# --- Colours for the numbers 0 (far) to 255 (near): six tables that OpenCV ships.
+#
+# In every one the warm end is near. The default, inferno, also grows steadily brighter and is
+# readable in grey and for the colour-blind; turbo and jet separate more steps but do neither.
 
 _OPENCV_NAMES: Final[dict[str, int]] = {
     'inferno': cv2.COLORMAP_INFERNO,

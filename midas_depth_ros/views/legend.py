@@ -1,4 +1,4 @@
-"""The few colours of everything that is drawn around pictures, RGB."""
+"""The bar that says which colour is how many metres: in a heatmap's right edge, or beside it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from midas_depth_ros.views.colours import HeatmapOptions, colourise, spread
 from midas_depth_ros.views.errors import OptionError
+
+# --- The few colours of everything that is drawn around pictures, RGB.
 
 BACKGROUND: Final = (22, 23, 26)
 TEXT: Final = (232, 232, 228)
@@ -149,8 +151,6 @@ def _typeface(size: int) -> Any:
     except (OSError, ImportError):
         return None
 
-
-# --- The bar that says which colour is how many metres: in a heatmap's right edge, or beside it.
 
 # Metres that a person likes to read, as many of them as there is room for.
 _TICKS: Final = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)

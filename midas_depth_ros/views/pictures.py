@@ -1,4 +1,8 @@
-"""Pictures of any size brought into a frame of a given size, their shape kept."""
+"""Pictures set side by side and in sheets, with a line of text below each.
+
+For the demo, the README and a quick look at a run; everything is (H, W, 3) uint8 RGB and works
+from 160x120 to 1920x1080 panels.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,8 @@ from midas_depth_ros.views.legend import (
     text_mask,
 )
 
+# --- Pictures of any size brought into a frame of a given size, their shape kept.
+
 
 def fit_into(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """The (H, W, 3) picture as large as fits, centred in a (height, width, 3) frame."""
@@ -42,11 +48,6 @@ def fit_into(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
     frame[top : top + inner_h, left : left + inner_w] = inner
     return frame
 
-
-# --- Pictures set side by side and in sheets, with a line of text below each.
-#
-# For the demo, the README and a quick look at a run; everything is (H, W, 3) uint8 RGB and works
-# from 160x120 to 1920x1080 panels.
 
 WIDEST: Final = 4  # times as wide as the camera picture a heatmap beside it may be
 _WIDEST_GAP: Final = 40  # pixels

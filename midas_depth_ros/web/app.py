@@ -1,4 +1,8 @@
-"""The page and its parts, read once from the package; no request reaches the file system."""
+"""The web application, wired: pages, pictures, robot, and the layers that guard them.
+
+Everything comes in as an argument, so that tests hand in an estimator whose answers can be worked
+out by hand, and a robot that is none.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,8 @@ from midas_depth_ros.web.limits import Jobs, Limits
 from midas_depth_ros.web.picture_routes import picture_router
 from midas_depth_ros.web.pictures import PictureDepth
 from midas_depth_ros.web.robot_routes import NoRobot, Robot, robot_router
+
+# --- The page and its parts, read once from the package; no request reaches the file system.
 
 STATIC = Path(__file__).parent / 'static'
 SAMPLES = Path(midas_depth_ros.__file__).parent / 'assets' / 'samples'
@@ -67,11 +73,6 @@ def answer(assets: dict[str, Asset], name: str, request: Request) -> Response:
         return Response(status_code=304, headers=headers)
     return Response(asset.data, media_type=asset.media_type, headers=headers)
 
-
-# --- The web application, wired: pages, pictures, robot, and the layers that guard them.
-#
-# Everything comes in as an argument, so that tests hand in an estimator whose answers can be
-# worked out by hand, and a robot that is none.
 
 # Pictures of cameras become JPEGs beside those that people send, and neither waits for the other.
 ENCODERS, ENCODER_S, WAITING_ENCODINGS = 2, 5.0, 64

@@ -1,4 +1,8 @@
-"""Where the dashboard listens and who asks it: with the standard library alone."""
+"""What one dashboard lets its clients ask of it: bytes, pixels, rate, time, jobs, memory.
+
+The limits are one frozen object; `Rate` counts who asks how often, `Jobs` runs the work in
+threads of its own, refuses more than may wait, and does without a thread that hangs.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
 from midas_depth_ros.web.errors import Refused
+
+# --- Where the dashboard listens and who asks it: with the standard library alone.
 
 DEFAULT_PORTS = {'http': '80', 'https': '443'}
 
@@ -105,11 +111,6 @@ def _outward(family: int) -> str:
             return ''
         return str(probe.getsockname()[0])
 
-
-# --- What one dashboard lets its clients ask of it: bytes, pixels, rate, time, jobs, memory.
-#
-# The limits are one frozen object; `Rate` counts who asks how often, `Jobs` runs the work in
-# threads of its own, refuses more than may wait, and does without a thread that hangs.
 
 Arguments = ParamSpec('Arguments')
 Result = TypeVar('Result')

@@ -1,4 +1,9 @@
-"""Which of several content types a client prefers, by its Accept header (RFC 9110, 12.5.1)."""
+"""The HTTP API of pictures: send one, look at its depth in other colours, fetch the figures.
+
+POST /api/predict                         PNG or JSON, by Accept
+GET  /api/results/{identifier}/{view}.png the same picture again, without another inference
+GET  /api/results/{identifier}/depth.npy  (H, W) float32 relative inverse depth
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,8 @@ from midas_depth_ros.views.colours import BOUNDS, MAPPINGS
 from midas_depth_ros.web.errors import Refused, documented
 from midas_depth_ros.web.limits import Jobs, Limits, Rate, client_of
 from midas_depth_ros.web.pictures import PictureDepth, Prediction, png, view
+
+# --- Which of several content types a client prefers, by its Accept header (RFC 9110, 12.5.1).
 
 
 def preferred(accept: str, offers: tuple[str, ...]) -> str:
@@ -45,12 +52,6 @@ def _quality(offer: str, ranges: list[tuple[str, float]]) -> float:
             return max(found)
     return 0.0
 
-
-# --- The HTTP API of pictures: send one, look at its depth in other colours, fetch the figures.
-#
-# POST /api/predict                         PNG or JSON, by Accept
-# GET  /api/results/{identifier}/{view}.png the same picture again, without another inference
-# GET  /api/results/{identifier}/depth.npy  (H, W) float32 relative inverse depth
 
 PNG, JSON, NPY = 'image/png', 'application/json', 'application/x-npy'
 # What a part may call itself; what counts is what its bytes are.

@@ -1,6 +1,10 @@
-"""What the HTTP part asks of a robot, and what answers where there is none.
+"""The HTTP API of the robot: what is known of it, its parameters, pause and resume.
 
-The other implementation is `ros_thread.RosThread`; the HTTP part knows neither rclpy nor messages.
+GET  /api/state        every fact that the page shows, as JSON, and how old each is
+GET  /api/parameters.yaml   the node's parameters as a file for --params-file
+POST /api/parameters   {"name": "heatmap.colormap", "value": "turbo"}
+POST /api/enabled      {"enabled": false}
+WS   /api/live         pictures and facts as they come, see `live`
 """
 
 from __future__ import annotations
@@ -23,6 +27,11 @@ from midas_depth_ros.web.errors import Refused, documented
 from midas_depth_ros.web.feed import Feed, Runner
 from midas_depth_ros.web.limits import Limits, Rate, client_of
 from midas_depth_ros.web.live import live
+
+# --- What the HTTP part asks of a robot, and what answers where there is none.
+#
+# The other implementation is `ros_thread.RosThread`; the HTTP part knows neither rclpy nor
+# messages.
 
 
 class Robot(Protocol):
@@ -161,14 +170,6 @@ def check_value(name: str, value: Any) -> None:
     if too_large or (isinstance(value, float) and not math.isfinite(value)):
         raise Refused(422, f'{name}: the number is too large')
 
-
-# --- The HTTP API of the robot: what is known of it, its parameters, pause and resume.
-#
-# GET  /api/state        every fact that the page shows, as JSON, and how old each is
-# GET  /api/parameters.yaml   the node's parameters as a file for --params-file
-# POST /api/parameters   {"name": "heatmap.colormap", "value": "turbo"}
-# POST /api/enabled      {"enabled": false}
-# WS   /api/live         pictures and facts as they come, see `live`
 
 FACTS_OF_PARAMETERS = ('parameters', 'other_parameters', 'mount_parameters')
 YAML = 'application/yaml'  # RFC 9512

@@ -1,8 +1,4 @@
-"""Messages into facts that JSON can say: plain dicts, with null for what is unknown.
-
-No rclpy: messages are duck-typed, so that this is tested without spinning anything. What a number
-cannot mean is unknown, and what is unknown is never clear.
-"""
+"""Messages into facts that JSON can say; and the boundary that nothing from ROS gets past."""
 
 from __future__ import annotations
 
@@ -24,6 +20,11 @@ from rclpy.subscription import Subscription
 
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.web.errors import Faults
+
+# --- Messages into facts that JSON can say: plain dicts, with null for what is unknown.
+#
+# No rclpy: messages are duck-typed, so that this is tested without spinning anything. What a
+# number cannot mean is unknown, and what is unknown is never clear.
 
 LEVELS = ('ok', 'warn', 'error', 'stale')
 CLEAR = -1  # a beam that meets nothing; JSON has no infinity

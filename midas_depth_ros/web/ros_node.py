@@ -1,7 +1,8 @@
-"""The topics of one camera while a browser looks: its picture, its heatmap, what is near.
+"""The dashboard's ROS node: diagnostics, pictures, scan and closeness of a depth node into a feed.
 
-Raw pictures stay serialised until a browser wants one: a camera of 30 Hz costs the dashboard
-little more than the frames that are shown.
+It learns the cameras and their topics from /diagnostics. To the node's outputs it subscribes only
+while a browser looks, since the depth node infers only for subscribers; best effort and one
+message deep, so that it holds nobody back. What only the ROS thread may do is queued for it.
 """
 
 from __future__ import annotations
@@ -63,6 +64,11 @@ from midas_depth_ros.web.ros_messages import (
     statuses_of,
 )
 from midas_depth_ros.web.ros_parameters import ParameterClients
+
+# --- The topics of one camera while a browser looks: its picture, its heatmap, what is near.
+#
+# Raw pictures stay serialised until a browser wants one: a camera of 30 Hz costs the dashboard
+# little more than the frames that are shown.
 
 NEWEST = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
@@ -204,13 +210,6 @@ def shown_jpeg(rgb: NDArray[np.uint8]) -> bytes:
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     return encode_jpeg(np.ascontiguousarray(rgb), QUALITY).tobytes()
 
-
-# --- The dashboard's ROS node: diagnostics, pictures, scan and closeness of a depth node into a
-# feed.
-#
-# It learns the cameras and their topics from /diagnostics. To the node's outputs it subscribes
-# only while a browser looks, since the depth node infers only for subscribers; best effort and one
-# message deep, so that it holds nobody back. What only the ROS thread may do is queued for it.
 
 COMPRESSED = type_name(CompressedImage)
 TICK_S = 0.5

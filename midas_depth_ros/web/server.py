@@ -1,10 +1,4 @@
-"""The connections of the server: accepted with a bound, and ended when nothing comes of them.
-
-asyncio's own accepting spins when the process has no file left, and neither it nor uvicorn ends a
-connection whose header never ends, or whose answer is never read. Here each connection is accepted
-by hand, looked at once a second, and judged by what it waits for. At the bound the oldest one that
-has not asked for anything makes room, so that who asks at once is answered.
-"""
+"""uvicorn around the dashboard: a socket that is ours, an address that is told, a clean end."""
 
 from __future__ import annotations
 
@@ -28,6 +22,13 @@ from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from midas_depth_ros.web.errors import Faults, Refused
 from midas_depth_ros.web.limits import Limits, counted_as
+
+# --- The connections of the server: accepted with a bound, and ended when nothing comes of them.
+#
+# asyncio's own accepting spins when the process has no file left, and neither it nor uvicorn ends
+# a connection whose header never ends, or whose answer is never read. Here each connection is
+# accepted by hand, looked at once a second, and judged by what it waits for. At the bound the
+# oldest one that has not asked for anything makes room, so that who asks at once is answered.
 
 try:
     import fcntl
@@ -296,8 +297,6 @@ class InboundRate:
         self._left, self._then = min(self.BURST, self._left + gained) - count, now
         return self._left >= 0
 
-
-# --- uvicorn around the dashboard: a socket that is ours, an address that is told, a clean end.
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GOODBYE_S = 2  # for browsers that do not let go

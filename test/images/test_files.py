@@ -14,8 +14,8 @@ import pytest
 
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.errors import PRINTED_LENGTH, UnreadableFile, printable
+from midas_depth_ros.images.files import check_file, parse_yaml, read_file, read_text
 from midas_depth_ros.images.sources import open_source
-from midas_depth_ros.options.files import check_file, parse_yaml, read_file, read_text
 
 ODD = {
     'a FIFO': os.mkfifo,

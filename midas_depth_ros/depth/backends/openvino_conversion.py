@@ -1,7 +1,8 @@
-"""int8 by post-training quantisation: NNCF watches a model at work and picks the ranges.
+"""From a weights file to an OpenVINO model in the cache, in one of the precisions.
 
-In: an OpenVINO model and network inputs like those it will meet. Out: the model in int8. NNCF is
-an extra that only the machine that makes the model needs.
+In: a weights file. Out: an entry of the cache with model.xml, model.bin and the deviation from f32
+on named pictures, which decides whether 'auto' may take that precision. Only the first start of a
+model on a machine comes here; the cached model needs no weights library.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ from midas_depth_ros.depth.judgement import Deviation, Infer, measure, sample_pi
 from midas_depth_ros.depth.models import NetworkKind, kind_of, mark_of, onnx_of
 from midas_depth_ros.depth.progress import show_steps
 from midas_depth_ros.depth.weights import digest_of
+
+# --- int8 by post-training quantisation: NNCF watches a model at work and picks the ranges.
+#
+# In: an OpenVINO model and network inputs like those it will meet. Out: the model in int8. NNCF is
+# an extra that only the machine that makes the model needs.
 
 REMEDY = "install it with: pip install 'midas_depth_ros[int8]', or: pip install nncf"
 LEAST_INPUTS = 8
@@ -48,12 +54,6 @@ def quantised(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
     dataset = nncf.Dataset([np.ascontiguousarray(one) for one in inputs])
     return nncf.quantize(model, dataset, subset_size=len(inputs))
 
-
-# --- From a weights file to an OpenVINO model in the cache, in one of the precisions.
-#
-# In: a weights file. Out: an entry of the cache with model.xml, model.bin and the deviation from
-# f32 on named pictures, which decides whether 'auto' may take that precision. Only the first start
-# of a model on a machine comes here; the cached model needs no weights library.
 
 CONVERSION = 2  # raise it whenever the graph or the steps below change
 MODEL = 'model.xml'

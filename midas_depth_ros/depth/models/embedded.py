@@ -1,10 +1,8 @@
-"""EmbeddedNet as an ONNX model, made from its state dict as NumPy arrays; needs no torch.
+"""The model that ships in the package: its file, what it sees of a picture, and what it is not.
 
-Normalisations are folded into the convolutions before them, and what depends on the place in
-the picture alone is computed once. Only operations that OpenCV 4.6 runs too are used: the mean
-of the whole picture is spread by a resize, and the 2x2 pixels of one place by a transposed
-convolution that copies. The model ends at half the size: the last doubling (`embedded.finish`)
-takes OpenCV's resize a tenth of the time that it takes OpenVINO.
+The file is a NumPy archive of the state dict of `networks.EmbeddedNet`, kernels as float16; it
+holds no code and needs no network. Training and figures: docs/embedded_model.md, and the card
+beside the file.
 """
 
 from __future__ import annotations
@@ -21,6 +19,14 @@ from midas_depth_ros.depth.errors import WeightsCorrupt
 from midas_depth_ros.depth.models.midas_small import conv_shapes, norm_shapes
 from midas_depth_ros.depth.onnx_files import Graph
 from midas_depth_ros.depth.weights import FileState, WeightsFile, examine
+
+# --- EmbeddedNet as an ONNX model, made from its state dict as NumPy arrays; needs no torch.
+#
+# Normalisations are folded into the convolutions before them, and what depends on the place in
+# the picture alone is computed once. Only operations that OpenCV 4.6 runs too are used: the mean
+# of the whole picture is spread by a resize, and the 2x2 pixels of one place by a transposed
+# convolution that copies. The model ends at half the size: the last doubling (`embedded.finish`)
+# takes OpenCV's resize a tenth of the time that it takes OpenVINO.
 
 SIZE = (192, 256)  # (H, W) of the picture
 HALF_SIZE = (SIZE[0] // 2, SIZE[1] // 2)  # and of what the model gives
@@ -183,13 +189,6 @@ class _Builder:
             how |= {'coordinate_transformation_mode': 'asymmetric', 'nearest_mode': 'floor'}
         return self.graph.add('Resize', [value, '', scales], name, **how)
 
-
-# --- The model that ships in the package: its file, what it sees of a picture, and what it is
-# not.
-#
-# The file is a NumPy archive of the state dict of `networks.EmbeddedNet`, kernels as float16; it
-# holds no code and needs no network. Training and figures: docs/embedded_model.md, and the card
-# beside the file.
 
 SUFFIX = '.npz'
 MOST_BYTES = 16 << 20  # of an archive, packed or not: as float64 its numbers take 13.8 MB

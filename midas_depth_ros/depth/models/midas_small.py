@@ -1,10 +1,5 @@
-"""What MiDaS_small does to a picture before the network, and to the network's output after it.
-
-In: (H, W, 3) uint8 RGB. Out: (1, 3, h, w) float32 for the network, and its (h, w) output enlarged
-to the picture again. The sizes, the interpolation and the colour statistics are those that the
-network was trained with; needs no torch, so every backend shares it.
-
-Source: transforms of release v2_1 of isl-org/MiDaS, for MiDaS_small.
+"""MiDaS v2.1 small: what a picture becomes before it, and its graph as an ONNX model. Needs no
+torch.
 """
 
 from __future__ import annotations
@@ -17,6 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.onnx_files import Graph
+
+# --- What MiDaS_small does to a picture before the network, and to the network's output after
+# it.
+#
+# In: (H, W, 3) uint8 RGB. Out: (1, 3, h, w) float32 for the network, and its (h, w) output
+# enlarged to the picture again. The sizes, the interpolation and the colour statistics are those
+# that the network was trained with; needs no torch, so every backend shares it.
+#
+# Source: transforms of release v2_1 of isl-org/MiDaS, for MiDaS_small.
 
 TARGET_SIDE = 256
 MULTIPLE = 32

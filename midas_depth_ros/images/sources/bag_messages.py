@@ -24,6 +24,14 @@ from midas_depth_ros.images.errors import (
     printable,
     shown,
 )
+from midas_depth_ros.images.files import (
+    check_file,
+    is_folder,
+    is_there,
+    open_file,
+    parse_yaml,
+    read_text,
+)
 from midas_depth_ros.images.sources.chunked_bags import (
     UNPACKED_BYTES,
     UNPACKED_RATIO,
@@ -40,14 +48,6 @@ from midas_depth_ros.images.sources.sqlite_bag import (
     unpacked,
 )
 from midas_depth_ros.images.sources.sqlite_bag import MAGIC as SQLITE_MAGIC
-from midas_depth_ros.options.files import (
-    check_file,
-    is_folder,
-    is_there,
-    open_file,
-    parse_yaml,
-    read_text,
-)
 
 BAG_SUFFIXES = ('.db3', '.mcap')
 PACKED_SUFFIX = '.zstd'

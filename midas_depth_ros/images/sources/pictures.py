@@ -1,7 +1,4 @@
-"""What every source gives: frames, one after the other, never all at once.
-
-A frame has an RGB array, or the message of a bag as it was recorded, to be decoded on demand.
-"""
+"""Picture files and folders of them as a source. Broken ones are named in a warning and skipped."""
 
 from __future__ import annotations
 
@@ -22,13 +19,17 @@ from midas_depth_ros.images.compressed import checked, decode_compressed
 from midas_depth_ros.images.containers import container_of, orientation
 from midas_depth_ros.images.decode import MAX_PIXELS, decode_image
 from midas_depth_ros.images.errors import ImageError, UnreadableFile, UnreadableSource, printable
+from midas_depth_ros.images.files import check_file, is_folder, read_file
 from midas_depth_ros.images.sources.file_formats import (
     FILE_FORMATS,
     format_of,
     heif_picture,
     is_heif,
 )
-from midas_depth_ros.options.files import check_file, is_folder, read_file
+
+# --- What every source gives: frames, one after the other, never all at once.
+#
+# A frame has an RGB array, or the message of a bag as it was recorded, to be decoded on demand.
 
 Warn = Callable[[str], None]
 
@@ -120,9 +121,6 @@ class Source(abc.ABC):
     def __iter__(self) -> Iterator[Frame]:
         """The frames in order. Raises SourceError when there is none, or none any more."""
 
-
-# --- Picture files and folders of them as a source. Broken ones are named in a warning and
-# skipped.
 
 CAMERA_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo', '.png', '.webp')
 PICTURE_SUFFIXES = (*CAMERA_SUFFIXES, *FILE_FORMATS)

@@ -1,7 +1,7 @@
-"""One file of a bag, read for what is whole in it: what the three formats have in common.
+"""A .db3 file of rosbag2: what a damaged database still gives, row by row.
 
-A recording whose robot lost its power is cut anywhere. So a file says what is damaged and gives the
-rest; nothing in it is believed about sizes, and nothing is unpacked beyond a bound.
+SQLite gives up on a query at the first page that is missing. Rows are therefore found by their
+numbers and fetched one by one: what is lost is what lies on damaged pages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from midas_depth_ros.images.errors import UnreadableSource, printable, shown
-from midas_depth_ros.options.files import check_file, open_file
+from midas_depth_ros.images.files import check_file, open_file
+
+# --- One file of a bag, read for what is whole in it: what the three formats have in common.
+#
+# A recording whose robot lost its power is cut anywhere. So a file says what is damaged and gives
+# the rest; nothing in it is believed about sizes, and nothing is unpacked beyond a bound.
 
 # Of one chunk, unpacked, and of one message: more than two of the largest pictures there are.
 MOST_BYTES = 256 << 20
@@ -140,11 +145,6 @@ DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     'bz2': bz2.BZ2Decompressor,
 }
 
-
-# --- A .db3 file of rosbag2: what a damaged database still gives, row by row.
-#
-# SQLite gives up on a query at the first page that is missing. Rows are therefore found by their
-# numbers and fetched one by one: what is lost is what lies on damaged pages.
 
 MAGIC = b'SQLite format 3\0'
 FORMAT, CDR = 'serialization_format', 'cdr'

@@ -29,8 +29,8 @@ from midas_depth_ros.images.errors import (
     UnreadableSource,
     printable,
 )
+from midas_depth_ros.images.files import check_file, open_file
 from midas_depth_ros.images.sources.pictures import Frame, Source, Turn, Warn, turned
-from midas_depth_ros.options.files import check_file, open_file
 
 DEVICE_FOLDER = Path('/dev')
 PYAV_REMEDY = 'pip install av, or sudo apt install python3-av'

@@ -1,7 +1,4 @@
-"""The folder of a run's results: made anew, or used again if an earlier run made it.
-
-A marker file tells our folders from others: a folder with somebody else's files is refused.
-"""
+"""What a run leaves and says: its folder, and a line that moves meanwhile."""
 
 from __future__ import annotations
 
@@ -20,6 +17,10 @@ from rich.table import Column
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab.output import put
 from midas_depth_ros.lab.stopping import held
+
+# --- The folder of a run's results: made anew, or used again if an earlier run made it.
+#
+# A marker file tells our folders from others: a folder with somebody else's files is refused.
 
 MARKER = '.midas_depth_demo'
 DEFAULT_PARENT = Path('demo_output')

@@ -1,7 +1,7 @@
-"""A ROS message as readable YAML text, in the manner of `ros2 topic echo`.
+"""The node that watches a run: it listens to the camera and to every output of the depth node.
 
-rosidl_runtime_py writes it where it is installed (every ROS 2 from apt); elsewhere the fields are
-walked here. Long arrays and strings are cut short, and the cut is shown.
+Messages come in, a `Recording` is filled. A heatmap is matched with the camera picture of exactly
+its stamp; camera messages are kept, undecoded, only until their heatmap came.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ from midas_depth_ros.lab.demo.recording import (
 )
 from midas_depth_ros.nodes.ros.messages import stamp_ns
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
+
+# --- A ROS message as readable YAML text, in the manner of `ros2 topic echo`.
+#
+# rosidl_runtime_py writes it where it is installed (every ROS 2 from apt); elsewhere the fields
+# are walked here. Long arrays and strings are cut short, and the cut is shown.
 
 try:
     from rosidl_runtime_py.convert import message_to_yaml
@@ -85,12 +90,6 @@ def _represent_elements(dumper: yaml.SafeDumper, elements: _Elements) -> Any:
 
 _Dumper.add_representer(_Elements, _represent_elements)
 
-
-# --- The node that watches a run: it listens to the camera and to every output of the depth
-# node.
-#
-# Messages come in, a `Recording` is filled. A heatmap is matched with the camera picture of
-# exactly its stamp; camera messages are kept, undecoded, only until their heatmap came.
 
 DIAGNOSTICS = '/diagnostics'
 WAITING_BYTES = 256 * 2**20  # camera messages that wait for their heatmap

@@ -1,4 +1,7 @@
-"""A bounded part of an endless stream."""
+"""What is kept of a run, bounded however long the run and however large the pictures.
+
+Plain data: the recorder fills it, the report reads it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from typing import Any, Generic, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+# --- A bounded part of an endless stream.
 
 Item = TypeVar('Item')
 
@@ -34,10 +39,6 @@ class Thinned(Generic[Item]):
             self.items.append(make())
         self._seen += 1
 
-
-# --- What is kept of a run, bounded however long the run and however large the pictures.
-#
-# Plain data: the recorder fills it, the report reads it.
 
 MOMENTS = 12  # full-size pairs that are kept
 ANIMATION_FRAMES = 120  # small pairs that are kept

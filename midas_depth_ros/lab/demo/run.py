@@ -1,4 +1,8 @@
-"""The dashboard beside a run: started if it is there, its address told, and never in the way."""
+"""One run: the node and a camera are started, watched for a while, and ended.
+
+A `Plan` comes in, a `Run` with the recording goes out; `RunError` says in one sentence what
+went wrong, with the last lines of the log of whoever is to blame.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,8 @@ from midas_depth_ros.lab.demo.recorder import DIAGNOSTICS, DriveListener, Record
 from midas_depth_ros.lab.demo.recording import Recording
 from midas_depth_ros.lab.processes import PROMPT, STOP_SIGNALS, Child, Children
 from midas_depth_ros.nodes.ros.spinning import StopSignals
+
+# --- The dashboard beside a run: started if it is there, its address told, and never in the way.
 
 MODULE = 'midas_depth_ros.web'
 HOST = '127.0.0.1'
@@ -87,11 +93,6 @@ def free_port(wanted: int) -> int:
             return int(probe.getsockname()[1])
     return wanted
 
-
-# --- One run: the node and a camera are started, watched for a while, and ended.
-#
-# A `Plan` comes in, a `Run` with the recording goes out; `RunError` says in one sentence what
-# went wrong, with the last lines of the log of whoever is to blame.
 
 LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
 LAST_DIAGNOSTICS_TIMEOUT_S = 3.0

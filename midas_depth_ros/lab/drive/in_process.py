@@ -1,6 +1,7 @@
-"""Who wants to drive on, whatever is in the way: a constant forward command with random turns.
+"""The closed loop in one process and in simulated time, faster than real time: no ROS.
 
-A function of time alone, so that the same drive with and without avoidance asks for the same.
+Robot, camera, depth, geometry and avoidance are stepped by turns; what is seen arrives after a
+latency, as it does from a node. A drive ends at its first collision.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ from midas_depth_ros.lab.drive.rig import DrivePlan, WorldResult, described
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, RobotModel, Tally, World
 from midas_depth_ros.sim.disturb import Disturbance, noisy
+
+# --- Who wants to drive on, whatever is in the way: a constant forward command with random
+# turns.
+#
+# A function of time alone, so that the same drive with and without avoidance asks for the same.
 
 STRAIGHT = 0.35  # share of stretches without a turn
 TURN_RAD_S = (0.25, 0.9)
@@ -229,12 +235,6 @@ class ScanReflexes:
         decision = self._avoidance.step(now_s)
         self.states[decision.state] += 1
         return decision.linear, decision.angular
-
-
-# --- The closed loop in one process and in simulated time, faster than real time: no ROS.
-#
-# Robot, camera, depth, geometry and avoidance are stepped by turns; what is seen arrives after a
-# latency, as it does from a node. A drive ends at its first collision.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""The node that drives: it sends the commands, resets the robot between drives, reads its tally."""
+"""Driving for real: robot with camera, depth node and avoidance node are processes that talk DDS.
+
+A plan comes in, results go out; logs of the processes go to a folder. The worlds are driven
+without avoidance first, while there is none: nobody else then sends cmd_vel.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,9 @@ from midas_depth_ros.lab.processes import STOP_SIGNALS, Child, Children
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
 from midas_depth_ros.nodes.ros.spinning import StopSignals
 from midas_depth_ros.sim import WORLDS, Tally
+
+# --- The node that drives: it sends the commands, resets the robot between drives, reads its
+# tally.
 
 CAMERA_NODE = 'synthetic_camera'
 STATUS = 'synthetic_camera: drive'
@@ -138,12 +145,6 @@ def _twist(speed_m_s: float, turn_rad_s: float) -> Twist:
     message.linear.x, message.angular.z = speed_m_s, turn_rad_s
     return message
 
-
-# --- Driving for real: robot with camera, depth node and avoidance node are processes that talk
-# DDS.
-#
-# A plan comes in, results go out; logs of the processes go to a folder. The worlds are driven
-# without avoidance first, while there is none: nobody else then sends cmd_vel.
 
 SPIN_S = 0.01
 LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line

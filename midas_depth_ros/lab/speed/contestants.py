@@ -1,7 +1,7 @@
-"""Which weights are timed: the official ones, or random ones of the same network.
+"""What is timed: the usual recipe, and the network on each backend in each precision.
 
-How long a network takes does not depend on its weights, so a robot without the official file can
-be measured too.
+In: a weights file. Out: contestants with the network alone and the whole pipeline, from a picture
+to depth and heatmap at the picture's size; and for each that cannot take part the reason.
 """
 
 from __future__ import annotations
@@ -29,9 +29,14 @@ from midas_depth_ros.depth.estimator import DepthEstimator, NetworkPredictor
 from midas_depth_ros.depth.models import MIDAS_SMALL, embedded, kind_of, midas_small
 from midas_depth_ros.depth.weights import user_cache
 from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.images.files import check_file
 from midas_depth_ros.lab.output import refusing, write_whole
-from midas_depth_ros.options.files import check_file
 from midas_depth_ros.views import Heatmap, HeatmapOptions
+
+# --- Which weights are timed: the official ones, or random ones of the same network.
+#
+# How long a network takes does not depend on its weights, so a robot without the official file can
+# be measured too.
 
 EMBEDDED, OFFICIAL, AUTO = 'embedded', 'midas_small', 'auto'
 SEED = 0
@@ -190,12 +195,6 @@ class UsualRecipe:
         normalised = (small - midas_small.MEAN) / midas_small.STD
         return np.ascontiguousarray(normalised.transpose(2, 0, 1)[np.newaxis], np.float32)
 
-
-# --- What is timed: the usual recipe, and the network on each backend in each precision.
-#
-# In: a weights file. Out: contestants with the network alone and the whole pipeline, from a
-# picture to depth and heatmap at the picture's size; and for each that cannot take part the
-# reason.
 
 F32 = 'f32'
 FRAME_PERIOD_S = 1 / 30  # of the stamps that the heatmap's colours follow

@@ -1,8 +1,5 @@
-"""Nodes as processes of their own, fed with pictures and watched over DDS.
-
-In: contestants to run as nodes. Out: how long it takes from a picture's stamp to its heatmap, what
-CPU time each frame costs the node, its memory and its start. The nodes are fed in turn, a picture
-at a time, so that what disturbs one disturbs all.
+"""Nodes as processes, timed: the usual one and ours side by side over DDS, and how much of a core
+they take.
 """
 
 from __future__ import annotations
@@ -36,6 +33,12 @@ from midas_depth_ros.nodes.depth.camera_output import OUTPUTS
 from midas_depth_ros.nodes.depth.metric_output import OUTPUTS as METRIC_OUTPUTS
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import image_message
+
+# --- Nodes as processes of their own, fed with pictures and watched over DDS.
+#
+# In: contestants to run as nodes. Out: how long it takes from a picture's stamp to its heatmap,
+# what CPU time each frame costs the node, its memory and its start. The nodes are fed in turn, a
+# picture at a time, so that what disturbs one disturbs all.
 
 START_TIMEOUT_S = 120.0
 FRAME_TIMEOUT_S = 10.0

@@ -1,8 +1,4 @@
-"""Timing several things side by side, so that what disturbs one disturbs all.
-
-Functions come in, each is called once per round, and the times of each go out. Only within one
-run are they to be compared.
-"""
+"""What was measured: rounds side by side, rows, and tables of them."""
 
 from __future__ import annotations
 
@@ -18,6 +14,11 @@ from rich.text import Text
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab.output import OutputConsole
+
+# --- Timing several things side by side, so that what disturbs one disturbs all.
+#
+# Functions come in, each is called once per round, and the times of each go out. Only within one
+# run are they to be compared.
 
 WARM_UP_ROUNDS, WARM_UP_SHARE = 3, 0.25  # the share is of the time for all
 LEAST_ROUNDS, MOST_OVERTIME = 5, 1.5

@@ -1,4 +1,8 @@
-"""The picture that everything is timed with: a corridor of the procedural world, with noise."""
+"""One run of the benchmark: what is measured, for how long, in which order.
+
+In: a model's name and a `Plan`. Out: a `Result`. Everything that is compared is measured side by
+side within this run; what cannot take part is left out with its reason.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,8 @@ from midas_depth_ros.lab.speed.result import (
     timed_in_turn,
 )
 from midas_depth_ros.sim import moving_scene, render
+
+# --- The picture that everything is timed with: a corridor of the procedural world, with noise.
 
 TIME_S = 3.0
 NOISE = 4.0  # of 255, as a camera's
@@ -173,11 +179,6 @@ def _line(times: Times) -> dict[str, float]:
         'cpu_ms': round(times.cpu_ms, 3),
     }
 
-
-# --- One run of the benchmark: what is measured, for how long, in which order.
-#
-# In: a model's name and a `Plan`. Out: a `Result`. Everything that is compared is measured side by
-# side within this run; what cannot take part is left out with its reason.
 
 Report = Callable[[str], None]
 LIBRARIES = ('openvino', 'onnxruntime', 'torch', 'opencv-python-headless', 'numpy', 'rclpy')

@@ -1,8 +1,8 @@
-"""What stands in for an rclpy node where a bag is processed without DDS.
+"""The depth node's work on recorded messages, one after the other, without DDS.
 
-The node's own classes are given this and do what they always do: what they publish goes to a sink,
-what they subscribe to is handed to them, and the clock is that of the recording. Only the part of
-rclpy's Node that they use is here.
+A serialised message of a bag goes in, the messages that the node would publish come out. The work
+is done by the node's own classes (`CameraInput`, `Worker`, `CameraOutput`, `MetricOutput`), which
+get an `OfflineNode` in place of theirs; every frame is processed.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ from midas_depth_ros.nodes.depth.statistics import CameraStatistics
 from midas_depth_ros.nodes.depth.worker import Camera, Worker
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.options.depth import DepthNodeSettings
+
+# --- What stands in for an rclpy node where a bag is processed without DDS.
+#
+# The node's own classes are given this and do what they always do: what they publish goes to a
+# sink, what they subscribe to is handed to them, and the clock is that of the recording. Only the
+# part of rclpy's Node that they use is here.
 
 Sink = Callable[[str, Any], None]
 
@@ -247,12 +253,6 @@ def overridden(profile: QoSProfile, topic: str, overrides: Mapping[str, Any]) ->
         raise RuntimeError(f'{given} is refused: {error!r}') from error
     return profile
 
-
-# --- The depth node's work on recorded messages, one after the other, without DDS.
-#
-# A serialised message of a bag goes in, the messages that the node would publish come out. The
-# work is done by the node's own classes (`CameraInput`, `Worker`, `CameraOutput`, `MetricOutput`),
-# which get an `OfflineNode` in place of theirs; every frame is processed.
 
 OUTPUTS = (*camera_output.OUTPUTS, *metric_output.OUTPUTS)
 

@@ -1,8 +1,8 @@
-"""A subscription to pictures that costs little for those nobody will look at.
+"""One camera's way in: subscribes, checks at the door, throttles, hands over to the worker.
 
-Messages are taken serialised and only their fields are read (`images.cdr`). While the gate is
-closed they are not even taken: the middleware keeps the newest one and forgets the others. What
-comes out is a message, or the ImageError that says why there is none.
+Callbacks do no work on pixels: they read the fields of a serialised message. What is wrong with
+an image is counted and said in one throttled warning that names the fault. While it is known that
+frames would be of no use they are not even taken from the middleware.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.subscription import Subscription
+
+# --- A subscription to pictures that costs little for those nobody will look at.
+#
+# Messages are taken serialised and only their fields are read (`images.cdr`). While the gate is
+# closed they are not even taken: the middleware keeps the newest one and forgets the others. What
+# comes out is a message, or the ImageError that says why there is none.
 
 READERS: dict[type, Callable[[bytes], Any]] = {Image: read_image, CompressedImage: read_compressed}
 SEQUENCE = 'publication_sequence_number'
@@ -166,12 +172,6 @@ class ImageSubscription:
                 return
         self._on_message(message, missed)
 
-
-# --- One camera's way in: subscribes, checks at the door, throttles, hands over to the worker.
-#
-# Callbacks do no work on pixels: they read the fields of a serialised message. What is wrong with
-# an image is counted and said in one throttled warning that names the fault. While it is known
-# that frames would be of no use they are not even taken from the middleware.
 
 FAULT_LOG_PERIOD_S = 5.0
 CALM_INFOS = 20  # so many messages alike, and two cameras no longer take turns

@@ -1,4 +1,10 @@
-"""What is known of one frame once the network has spoken; what all outputs are made from."""
+"""One camera's way out: publishes depth as it is, heatmap and closeness of a frame, lazily.
+
+An output is computed only while somebody subscribes to it. Every message copies the input's
+stamp and optical frame; of a camera whose pictures are turned (`rotate`) depth is turned back, so
+that it lies on its pictures, and the heatmap, which people look at, is upright. What is in metres
+goes out through `metric_output`.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +42,8 @@ from midas_depth_ros.views import Heatmap, HeatmapOptions, metric_heatmap
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+
+# --- What is known of one frame once the network has spoken; what all outputs are made from.
 
 UPRIGHT = '_upright'
 Grid = tuple[np.ndarray, np.ndarray]
@@ -120,13 +128,6 @@ class GridCache:
             self._grid = camera.normalised_grid(shape[1], shape[0])
         return self._grid
 
-
-# --- One camera's way out: publishes depth as it is, heatmap and closeness of a frame, lazily.
-#
-# An output is computed only while somebody subscribes to it. Every message copies the input's
-# stamp and optical frame; of a camera whose pictures are turned (`rotate`) depth is turned back,
-# so that it lies on its pictures, and the heatmap, which people look at, is upright. What is in
-# metres goes out through `metric_output`.
 
 OUTPUTS = {
     'relative_inverse_depth/image': Image,

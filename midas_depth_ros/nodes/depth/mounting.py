@@ -1,4 +1,8 @@
-"""The camera's mount from TF, where tf2_ros is installed (every ROS 2 from apt)."""
+"""How a camera was mounted when a picture was taken: from parameters or TF, and from an Imu.
+
+Everything is asked for at the picture's stamp. An Imu is interpolated between the messages around
+it; where none is near, as where TF has nothing near it, the mount is not known, and why is said.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,8 @@ from midas_depth_ros.options.depth import AS_FOR_ALL, DepthNodeSettings, MountPa
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+
+# --- The camera's mount from TF, where tf2_ros is installed (every ROS 2 from apt).
 
 NEAR_S = 0.1  # a transform is of a picture's time if it is no farther from it
 MOST_ASIDE_M = 0.05  # of the lens from the body frame's origin, seen from above
@@ -101,12 +107,6 @@ def rotation_matrix(q: Any) -> np.ndarray:
         ]
     )
 
-
-# --- How a camera was mounted when a picture was taken: from parameters or TF, and from an Imu.
-#
-# Everything is asked for at the picture's stamp. An Imu is interpolated between the messages
-# around it; where none is near, as where TF has nothing near it, the mount is not known, and why
-# is said.
 
 BETWEEN_S = 0.5  # or between two that are no farther apart
 KEPT = 2000  # messages of an Imu: five seconds of 400 Hz

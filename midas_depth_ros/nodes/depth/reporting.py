@@ -1,7 +1,6 @@
-"""What the node tells about itself on /diagnostics: one status for the model, one per camera.
+"""/diagnostics of depth_node at a steady rate, and a line of log when a camera is silent or wrong.
 
-Pure wording: numbers come in, DiagnosticStatus messages go out, so that it can be tested
-without spinning anything.
+What is known of the model and the cameras comes in by functions; `diagnostics` words it.
 """
 
 from __future__ import annotations
@@ -26,6 +25,11 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
     from midas_depth_ros.nodes.depth.node import DepthNode
+
+# --- What the node tells about itself on /diagnostics: one status for the model, one per camera.
+#
+# Pure wording: numbers come in, DiagnosticStatus messages go out, so that it can be tested
+# without spinning anything.
 
 STUCK_S = 10.0  # so long no frame takes, even where a model is slow
 
@@ -196,11 +200,6 @@ def _status(name: str, level: bytes, text: str, values: dict[str, object]) -> Di
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     return DiagnosticStatus(name=name, level=level, message=text, values=pairs)
 
-
-# --- /diagnostics of depth_node at a steady rate, and a line of log when a camera is silent or
-# wrong.
-#
-# What is known of the model and the cameras comes in by functions; `diagnostics` words it.
 
 LOG_PERIOD_S = 10.0
 OF_SENSORS = ('ground_plane', 'scan', 'range', 'points')  # scale.source that needs a camera

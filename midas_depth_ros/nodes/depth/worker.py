@@ -1,8 +1,6 @@
-"""Keeps the memory of one picture for the next one, and none of what loading a model left.
+"""The one thread that infers: takes the cameras' newest frames in turn and publishes results.
 
-Linux with glibc; elsewhere nothing happens. By default glibc gives large blocks back to the kernel
-as soon as they are free, and the kernel clears every page of them anew for the next picture: for
-1080p that costs several times what copying it does.
+One model serves all cameras, so one thread is enough and the CPU is never oversubscribed.
 """
 
 from __future__ import annotations
@@ -41,6 +39,12 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+
+# --- Keeps the memory of one picture for the next one, and none of what loading a model left.
+#
+# Linux with glibc; elsewhere nothing happens. By default glibc gives large blocks back to the
+# kernel as soon as they are free, and the kernel clears every page of them anew for the next
+# picture: for 1080p that costs several times what copying it does.
 
 # <malloc.h>; the largest threshold that glibc takes is half of its largest heap.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -91,10 +95,6 @@ def leave_mapped_files(suffix: str) -> int:
                 total += end - start
     return total
 
-
-# --- The one thread that infers: takes the cameras' newest frames in turn and publishes results.
-#
-# One model serves all cameras, so one thread is enough and the CPU is never oversubscribed.
 
 PATIENCE_S = 6.0  # the slowest models take about as long for a frame
 

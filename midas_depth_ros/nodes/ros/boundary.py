@@ -1,9 +1,8 @@
-"""Serialised messages into messages, without trusting what their bytes say of themselves.
+"""Where data from outside ends: what is wrong with it is counted and said, and the node lives.
 
-rclpy's own way allocates what a message claims before it looks whether that is there: 20 MB of
-zeros become 4 GB of diagnostics. So the lengths are walked through first, by the type's own
-description. Bytes as a raw subscription hands them over go in; a message comes out, or Unreadable
-with the reason.
+Callbacks of subscriptions run within `attempt`, services are wrapped by `guard_services`, and
+`run_node` asks `is_from_outside` about what comes out of the executor. A fault of our own code is
+said as loudly here as elsewhere, but it costs one message, not the robot's eyes.
 """
 
 from __future__ import annotations
@@ -28,6 +27,13 @@ from rosidl_parser import definition
 if TYPE_CHECKING:
     from rclpy.executors import Executor
     from rclpy.node import Node
+
+# --- Serialised messages into messages, without trusting what their bytes say of themselves.
+#
+# rclpy's own way allocates what a message claims before it looks whether that is there: 20 MB of
+# zeros become 4 GB of diagnostics. So the lengths are walked through first, by the type's own
+# description. Bytes as a raw subscription hands them over go in; a message comes out, or
+# Unreadable with the reason.
 
 # Representation identifiers (OMG DDS-XTypes 7.6.3.1.2) of what is laid out plainly: struct's sign
 # for the byte order, and the largest alignment. The others put headers between the fields, which
@@ -165,13 +171,6 @@ def _skip_several(element: Any, count_of: Callable[[_Cursor, str], int]) -> Skip
 
     return skip_parts
 
-
-# --- Where data from outside ends: what is wrong with it is counted and said, and the node
-# lives.
-#
-# Callbacks of subscriptions run within `attempt`, services are wrapped by `guard_services`, and
-# `run_node` asks `is_from_outside` about what comes out of the executor. A fault of our own code
-# is said as loudly here as elsewhere, but it costs one message, not the robot's eyes.
 
 LOG_PERIOD_S = 5.0  # for each topic or service
 RECENT_S = 5.0

@@ -27,6 +27,7 @@ from launch_ros.substitutions import ExecutableInPackage
 
 from midas_depth_ros.geometry import CameraMount, roll_pitch_yaw, turned_axes
 from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.images.files import parse_yaml
 from midas_depth_ros.options.declarations import (
     LONGEST_NAME,
     Spec,
@@ -37,7 +38,6 @@ from midas_depth_ros.options.declarations import (
     strangers,
 )
 from midas_depth_ros.options.depth import DepthNodeSettings, check_camera_names
-from midas_depth_ros.options.files import parse_yaml
 from midas_depth_ros.options.parameter_files import read_parameters, settings_from
 
 # The parameters that are worth an argument of their own; the others are set in a file.

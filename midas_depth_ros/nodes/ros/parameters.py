@@ -24,6 +24,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.images.files import parse_yaml
 from midas_depth_ros.nodes.ros.boundary import guard_services
 from midas_depth_ros.options.declarations import (
     MOST_LISTED,
@@ -40,7 +41,6 @@ from midas_depth_ros.options.declarations import (
     strangers,
     value_of,
 )
-from midas_depth_ros.options.files import parse_yaml
 from midas_depth_ros.options.parameter_files import OF_EVERY_NODE
 
 TYPES = {

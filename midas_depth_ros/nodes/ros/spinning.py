@@ -1,4 +1,9 @@
-"""SIGINT, SIGTERM and SIGHUP as a flag instead of a sudden end. Plain Python, no ROS."""
+"""The `main()` of every node: start ROS, spin, and stop promptly and cleanly.
+
+In comes a function that makes the node; out goes the exit code of the process. SIGINT, SIGTERM and
+SIGHUP end the node with 0 and without a traceback; a wrong parameter is one line of log and a 1.
+What does not end within a few seconds is ended hard, with a line that says where it hangs, and a 1.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +32,8 @@ from midas_depth_ros.nodes.ros import boundary
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+
+# --- SIGINT, SIGTERM and SIGHUP as a flag instead of a sudden end. Plain Python, no ROS.
 
 # A terminal that is closed says SIGHUP: what drives a robot must stop it then, too.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -110,13 +117,6 @@ def forward_logging(node: Node) -> None:
     logger.setLevel(logging.INFO)
     logger.propagate = False
 
-
-# --- The `main()` of every node: start ROS, spin, and stop promptly and cleanly.
-#
-# In comes a function that makes the node; out goes the exit code of the process. SIGINT, SIGTERM
-# and SIGHUP end the node with 0 and without a traceback; a wrong parameter is one line of log and
-# a 1. What does not end within a few seconds is ended hard, with a line that says where it hangs,
-# and a 1.
 
 # A signal ends the wait at once, and what ends the node by itself comes from a callback. This
 # bounds what would go unnoticed otherwise: a context shut down by others, a lost wake-up.

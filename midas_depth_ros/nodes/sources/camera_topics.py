@@ -1,6 +1,7 @@
-"""CameraInfo messages: from a calibration file, from a camera model, from a recording, resized.
+"""The topics that a camera driver has, as publishers: image, compressed image, CameraInfo.
 
-The file is the YAML that camera_calibration writes and camera_calibration_parsers reads.
+Recorded messages go out as they were recorded, but for the header; other pictures are converted
+only for topics that somebody subscribes to.
 """
 
 from __future__ import annotations
@@ -19,15 +20,20 @@ from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.geometry.camera_model import COEFFICIENT_COUNTS
 from midas_depth_ros.images import message_data
 from midas_depth_ros.images.errors import UnreadableFile, printable, shown
+from midas_depth_ros.images.files import parse_yaml, read_text
 from midas_depth_ros.images.sources import Frame, expanded
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import copied_header, image_message, jpeg_message
-from midas_depth_ros.options.files import parse_yaml, read_text
 
 if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.publisher import Publisher
     from rclpy.qos import QoSProfile
+
+# --- CameraInfo messages: from a calibration file, from a camera model, from a recording,
+# resized.
+#
+# The file is the YAML that camera_calibration writes and camera_calibration_parsers reads.
 
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
 # Field of CameraInfo -> key in the file and how many numbers it has (None: by the lens model).
@@ -219,11 +225,6 @@ def _scaled_rows(matrix: Any, columns: int, x_scale: float, y_scale: float) -> l
             values[row * columns + 2] += 0.5 * scale - 0.5
     return values
 
-
-# --- The topics that a camera driver has, as publishers: image, compressed image, CameraInfo.
-#
-# Recorded messages go out as they were recorded, but for the header; other pictures are converted
-# only for topics that somebody subscribes to.
 
 # How long the last messages may take to go out: acknowledged ones, and those that nobody confirms.
 ACKNOWLEDGE_S = 2.0

@@ -1,7 +1,9 @@
-"""When each picture of a source is due, and what time it is in between. Plain numbers, no ROS.
+"""image_stream: pictures, a video, a camera device or a rosbag2 in; a camera's topics out.
 
-`Pacer` gives due times in seconds since the start, `Thinner` drops pictures of a device that is
-too fast, `ClockTrack` gives the time for /clock.
+One thread reads the source, waits until each picture is due, and publishes it; the executor only
+serves parameters. A picture that is sent again is the same to the bit: for depth_node that is a
+frozen camera unless its frozen_after is 0. At the end of the source the node ends with exit code 0,
+and with 1 when the source fails.
 """
 
 from __future__ import annotations
@@ -27,6 +29,12 @@ from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import Calibration, CalibrationError, CameraTopics
 from midas_depth_ros.options.stream import ImageStreamSettings
+
+# --- When each picture of a source is due, and what time it is in between. Plain numbers, no
+# ROS.
+#
+# `Pacer` gives due times in seconds since the start, `Thinner` drops pictures of a device that is
+# too fast, `ClockTrack` gives the time for /clock.
 
 NANOSECONDS = 1_000_000_000
 PICTURES_RATE_HZ = 10.0  # of pictures, which have no rate of their own
@@ -106,13 +114,6 @@ class ClockTrack:
         share = max(0.0, (now_s - due) / (next_due - due))
         return stamp + int(share * max(0, next_stamp - stamp))
 
-
-# --- image_stream: pictures, a video, a camera device or a rosbag2 in; a camera's topics out.
-#
-# One thread reads the source, waits until each picture is due, and publishes it; the executor only
-# serves parameters. A picture that is sent again is the same to the bit: for depth_node that is a
-# frozen camera unless its frozen_after is 0. At the end of the source the node ends with exit code
-# 0, and with 1 when the source fails.
 
 POLL_S = 0.02
 FAULT_LOG_PERIOD_S = 5.0

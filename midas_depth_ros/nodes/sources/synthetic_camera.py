@@ -1,7 +1,8 @@
-"""The robot side of `synthetic_camera`: cmd_vel in; odometry, what is true, and the picture out.
+"""synthetic_camera: a camera that drives through a rendered scene, for trying things out.
 
-The robot drives in real time, also while nobody looks. `~/reset` puts it back to the start of the
-world of the parameter `seed`. Its tally goes out on /diagnostics.
+In the moving scene the picture is a function of its stamp alone: two of these cameras with the
+same parameters see the same, and depth can be compared with the scene's own. In the scene `robot`
+it is the camera of a robot that cmd_vel drives. Renders only while somebody subscribes.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ from midas_depth_ros.options.stream import SyntheticCameraSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, Motion, RobotModel, Tally, moving_scene, render
 from midas_depth_ros.sim.disturb import Disturbance, DisturbanceOptions, noisy
 from midas_depth_ros.sim.packing import packed
+
+# --- The robot side of `synthetic_camera`: cmd_vel in; odometry, what is true, and the picture
+# out.
+#
+# The robot drives in real time, also while nobody looks. `~/reset` puts it back to the start of
+# the world of the parameter `seed`. Its tally goes out on /diagnostics.
 
 NANOSECONDS = 1_000_000_000
 DIAGNOSTICS_PERIOD_S = 0.25
@@ -215,13 +222,6 @@ def robot_model(settings: SyntheticCameraSettings) -> RobotModel:
 def time_message(time_ns: int) -> Time:
     """A builtin_interfaces/Time."""
     return Time(sec=time_ns // NANOSECONDS, nanosec=time_ns % NANOSECONDS)
-
-
-# --- synthetic_camera: a camera that drives through a rendered scene, for trying things out.
-#
-# In the moving scene the picture is a function of its stamp alone: two of these cameras with the
-# same parameters see the same, and depth can be compared with the scene's own. In the scene
-# `robot` it is the camera of a robot that cmd_vel drives. Renders only while somebody subscribes.
 
 
 def picture_at(time_ns: int, settings: SyntheticCameraSettings) -> NDArray[np.uint8]:
