@@ -7,13 +7,11 @@ and more, each from a seed, with shadows and a camera's faults, for training and
 from collections.abc import Callable
 
 from midas_depth_ros.sim.drive_world import DriveWorld, drive_world
-from midas_depth_ros.sim.driving import SCAN_HEIGHTS_M, DrivenRobot, Tally, World
 from midas_depth_ros.sim.furnished_world import FurnishedWorld, furnished_world
-from midas_depth_ros.sim.moving_scene import MovingScene, moving_scene
-from midas_depth_ros.sim.pose import Pose
+from midas_depth_ros.sim.random_views import MovingScene, moving_scene
 from midas_depth_ros.sim.render import Rendering, render
-from midas_depth_ros.sim.robot import Motion, RobotModel
-from midas_depth_ros.sim.scene import Box, Cylinder, Material, Room, Scene, SceneError, Sphere
+from midas_depth_ros.sim.robot import SCAN_HEIGHTS_M, DrivenRobot, Motion, RobotModel, Tally, World
+from midas_depth_ros.sim.scene import Box, Cylinder, Material, Pose, Room, Scene, SceneError, Sphere
 from midas_depth_ros.sim.world import KINDS, Sample, sample
 
 WORLDS: dict[str, Callable[[int], World]] = {

@@ -9,13 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 
+import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.parts import BALL, BOX, TUBE, Hall, PartTable
+from midas_depth_ros.sim.fields import dot
+from midas_depth_ros.sim.parts import (
+    BALL,
+    BOX,
+    FLOOR_ID,
+    SKY_ID,
+    STRUCTURE_ID,
+    TUBE,
+    Hall,
+    PartTable,
+    Place,
+    meet_unit,
+)
 from midas_depth_ros.sim.rays import NEAR_M
-from midas_depth_ros.sim.unit_shapes import meet_unit
 
 # What a pixel shows: one of these, or FIRST_PART + the part's row.
 SKY, GROUND, CEILING, WALLS, FIRST_PART = 0, 1, 2, 3, 7
@@ -258,3 +271,198 @@ def _lines(
     first = np.searchsorted(ranges[1], low - margin, 'left')
     past = np.searchsorted(ranges[0], high + margin, 'right')
     return first, past
+
+
+# --- What the surface is like that every pixel shows: place, normal, place in its texture,
+# finish.
+
+_BACKDROP_NORMALS = np.array(
+    [(0, 0, 0), (0, 0, 1), (0, 0, -1), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0)], np.float32
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SurfacePoints:
+    """Per pixel, (H, W): three arrays of place (metres) and normal, `u`, `v` in metres on the
+    surface, float32; `finish` uint8; `object_id` int16."""
+
+    place: list[np.ndarray]
+    normal: list[np.ndarray]
+    u: np.ndarray
+    v: np.ndarray
+    finish: np.ndarray
+    object_id: np.ndarray
+
+
+def surface_points(
+    view: View, place: Place, table: PartTable, distance: np.ndarray, index: np.ndarray
+) -> SurfacePoints:
+    """Of what `cast` found."""
+    reach = np.where(np.isfinite(distance), distance, np.float32(0))
+    points = [
+        np.float32(start) + reach * along
+        for start, along in zip(view.origin.tolist(), view.directions, strict=True)
+    ]
+    walls, ceiling = (0, 0, 0, 0), 0
+    if place.hall is not None:
+        walls, ceiling = place.hall.walls, place.hall.ceiling
+    ground, ground_id = place.floor, FLOOR_ID
+    if place.ground_m < 0:
+        ground, ground_id = place.ground, STRUCTURE_ID
+    finishes = np.array([0, ground, ceiling, *walls], np.uint8)
+    ids = np.array([SKY_ID, ground_id] + 5 * [STRUCTURE_ID], np.int16)
+    extra = np.zeros((len(table), 3), np.float32)
+    normals = np.concatenate([_BACKDROP_NORMALS, extra])
+    normal = [np.take(normals[:, i], index) for i in range(3)]
+    level = index <= CEILING
+    u = np.where(level | (index >= WALLS + 2), points[0], points[1])
+    v = np.where(level, points[1], points[2])
+    result = SurfacePoints(
+        points,
+        normal,
+        u,
+        v,
+        np.take(np.concatenate([finishes, table.finish]), index),
+        np.take(np.concatenate([ids, table.object_id]), index),
+    )
+    if len(table):
+        _add_parts(result, table, index)
+    return result
+
+
+def _add_parts(surface: SurfacePoints, table: PartTable, index: np.ndarray) -> None:
+    """Fill in normals and texture coordinates where a part is seen."""
+    where = np.flatnonzero(index.ravel() >= FIRST_PART)
+    part = index.ravel()[where] - FIRST_PART
+    matrix = np.take(table.to_unit.reshape(-1, 9).T.astype(np.float32), part, axis=1)
+    centre = np.take(table.centre.T.astype(np.float32), part, axis=1)
+    half = np.take(table.half.T.astype(np.float32), part, axis=1)
+    x, y, z = (axis.ravel()[where] - centre[i] for i, axis in enumerate(surface.place))
+    unit = [dot(matrix[3 * i : 3 * i + 3], (x, y, z)) for i in range(3)]
+    shape = table.shape[part]
+    is_box, is_ball = shape == BOX, shape == BALL
+    size = [np.abs(axis) for axis in unit]
+    # Of a box, the face; of a tube, whether it is a lid, and its slope.
+    first = is_box & (size[0] >= size[1]) & (size[0] >= size[2])
+    second = is_box & ~first & (size[1] >= size[2])
+    third = is_box & ~first & ~second
+    lid = ~is_box & ~is_ball & (size[2] > 0.9999)
+    top = third | lid
+    around = ~is_box & ~lid
+    taper = np.take(table.taper.astype(np.float32), part)
+    rate = 0.5 * (taper - 1)
+    slope = -rate * (0.5 * (1 + taper) + rate * unit[2])
+    inner = [
+        np.where(first | around, unit[0], 0),
+        np.where(second | around, unit[1], 0),
+        np.where(top | is_ball, unit[2], np.where(around, slope, 0)),
+    ]
+    outward = [dot(matrix[i::3], inner) for i in range(3)]
+    length = np.sqrt(dot(outward, outward))
+    length = 1 / np.maximum(length, np.float32(1e-12))
+    for target, axis in zip(surface.normal, outward, strict=True):
+        target.ravel()[where] = axis * length
+    turn = np.zeros_like(length)
+    bent = np.flatnonzero(around)
+    turn[bent] = np.arctan2(unit[1][bent], unit[0][bent])
+    local = [unit[i] * half[i] for i in range(3)]
+    across = np.where(around, turn * half[0], np.where(first, local[1], local[0]))
+    up = np.where(top, local[1], local[2])
+    # Every part has its own piece of the pattern.
+    surface.u.ravel()[where] = across + np.float32(0.618) * (part % 97)
+    surface.v.ravel()[where] = up + half[2] * ~top
+
+
+# --- The floor from above: which finish it has where, and how much stands close by to darken it.
+
+CELLS, COARSE = 1024, 256  # of the plan of finishes, of that of the darkening, along a side
+DARKEST = 0.6
+SHIFT = 4  # binary digits of a cell that a corner is rounded to
+HANGING_M = 0.5  # from this height on a part no longer darkens the floor
+_ROUND = np.array([(math.cos(i * math.tau / 10), math.sin(i * math.tau / 10)) for i in range(10)])
+_SQUARE = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+
+
+class FloorPlan:
+    """Of the square with sides of 2 * `reach_m` about (x_m, y_m)."""
+
+    def __init__(
+        self, place: Place, table: PartTable, x_m: float, y_m: float, reach_m: float
+    ) -> None:
+        self._corner = np.array([x_m - reach_m, y_m - reach_m])
+        self._per_metre = 1 / (2 * reach_m)
+        self._floor = place.floor
+        self._finish = self._finishes(place) if place.markings else None
+        self._open = self._openness(table)
+
+    def lay(self, surface: SurfacePoints, on_floor: np.ndarray) -> None:
+        """Give the floor's pixels the finishes of what is painted there."""
+        if self._finish is None:
+            return
+        columns, rows = self._cells(surface, CELLS)
+        finish = cv2.remap(
+            self._finish,
+            columns,
+            rows,
+            cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=self._floor,
+        )
+        np.copyto(surface.finish, finish, where=on_floor)
+
+    def occlusion(self, surface: SurfacePoints, on_floor: np.ndarray) -> np.ndarray:
+        """What of the light from everywhere reaches the floor, (H, W) float32."""
+        columns, rows = self._cells(surface, COARSE)
+        share = cv2.remap(
+            self._open,
+            columns,
+            rows,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=255,
+        )
+        return share.astype(np.float32) * np.float32(1 / 255)
+
+    def _cells(self, surface: SurfacePoints, count: int) -> tuple[np.ndarray, np.ndarray]:
+        scale = np.float32(self._per_metre * count)
+        x, y = (np.float32(c) * scale + np.float32(0.5) for c in self._corner)
+        return surface.place[0] * scale - x, surface.place[1] * scale - y
+
+    def _finishes(self, place: Place) -> np.ndarray:
+        plan = np.full((CELLS, CELLS), place.floor, np.uint8)
+        for marking in place.markings:
+            corners = self._polygon(np.array(marking.corners), CELLS)
+            cv2.fillPoly(plan, [corners], marking.finish, shift=SHIFT)
+        return plan
+
+    def _outlines(self, table: PartTable, parts: np.ndarray, outline: np.ndarray) -> np.ndarray:
+        """Of parts from above, (n, corners, 2)."""
+        scaled = outline * table.half[parts, None, :2]
+        turned = scaled @ table.turn[parts, :2, :2].transpose(0, 2, 1)
+        return self._polygon(turned + table.centre[parts, None, :2], COARSE)
+
+    def _polygon(self, corners: np.ndarray, count: int) -> np.ndarray:
+        """Corners in metres as `cv2.fillPoly` takes them, for a plan of so many cells."""
+        cells = (corners - self._corner) * (self._per_metre * count) - 0.5
+        cells = np.clip(cells, -4 * count, 5 * count)
+        return np.rint(cells * 2**SHIFT).astype(np.int32)
+
+    def _openness(self, table: PartTable) -> np.ndarray:
+        plan = np.full((COARSE, COARSE), 255, np.uint8)
+        bottom = table.corners[:, :, 2].min(axis=1) if len(table) else np.zeros(0)
+        away = np.abs(table.centre[:, :2] - self._corner - 0.5 / self._per_metre).max(axis=1)
+        close = away < 0.5 / self._per_metre + table.half.max(axis=1)
+        close &= (bottom > -0.2) & (bottom < HANGING_M) & (table.object_id != FLOOR_ID)
+        dark = DARKEST * (1 - np.maximum(bottom, 0) / HANGING_M)
+        bright = (255 * (1 - dark)).astype(int)
+        order = np.argsort(-bottom, kind='stable')
+        order = order[close[order]]
+        square = table.shape[order] == BOX
+        outlines = iter(self._outlines(table, order[square], _SQUARE))
+        rounds = iter(self._outlines(table, order[~square], _ROUND))
+        for is_square, value in zip(square.tolist(), bright[order].tolist(), strict=True):
+            cv2.fillPoly(plan, [next(outlines if is_square else rounds)], value, shift=SHIFT)
+        sigma = max(0.10 * self._per_metre * COARSE, 0.8)
+        near = cv2.GaussianBlur(plan, (0, 0), sigma)
+        wide = cv2.blur(plan, (int(6 * sigma) | 1, int(6 * sigma) | 1))
+        return cv2.addWeighted(near, 0.6, wide, 0.4, 0)

@@ -14,9 +14,8 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim.plan_view import Heights, PlanView
-from midas_depth_ros.sim.pose import Pose
 from midas_depth_ros.sim.render import Rendering, render
-from midas_depth_ros.sim.scene import Box, Cylinder, Material, Room, Scene, SceneError, Solid
+from midas_depth_ros.sim.scene import Box, Cylinder, Material, Pose, Room, Scene, SceneError, Solid
 
 Generator = np.random.Generator
 Start = tuple[float, float, float]  # x and y in metres, yaw in radians

@@ -8,23 +8,332 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+import math
 import random
 from collections.abc import Callable
 
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.sim import furniture
+from midas_depth_ros.sim import furniture as made
 from midas_depth_ros.sim.cast import View, cast, grid_of
 from midas_depth_ros.sim.drive_world import START_HEIGHTS_M, Start, free_start
-from midas_depth_ros.sim.lounge import lounge
-from midas_depth_ros.sim.parts import FLOOR_ID, PartTable, Place
+from midas_depth_ros.sim.layout import Ground, door
+from midas_depth_ros.sim.parts import (
+    BALL,
+    BOX,
+    FLOOR_ID,
+    STRUCTURE_ID,
+    Colour,
+    Hall,
+    Light,
+    Part,
+    PartTable,
+    Place,
+    Sky,
+    rotation,
+)
 from midas_depth_ros.sim.photo import Photo, develop
-from midas_depth_ros.sim.place_plan import plan_of
-from midas_depth_ros.sim.plan_view import Heights, PlanView
-from midas_depth_ros.sim.pose import Pose
+from midas_depth_ros.sim.plan_view import Convex, Disc, Heights, Outline, PlanView, Rectangle
 from midas_depth_ros.sim.render import Rendering
+from midas_depth_ros.sim.scene import Pose, Room
+from midas_depth_ros.sim.stock import WOODS, Frame, Stock, Yard, scaled, varied
 from midas_depth_ros.sim.textures import Atlas, atlas
 from midas_depth_ros.sim.world import view_place
+
+# --- A furnished place seen from above: the outlines of its parts between two heights.
+#
+# Boxes that stand or lie anyhow and upright tubes have exact outlines; tipped tubes and balls have
+# the convex hull of many lines on their surface, cut off at the two heights.
+
+LINES = 48  # around a tube or a ball, and up a ball
+
+
+def plan_of(place: Place, heights: Heights) -> PlanView:
+    """What of a place there is between these heights, in metres above the floor."""
+    outlines = [part_outline(part, heights) for part in place.parts]
+    return PlanView([each for each in outlines if each is not None], _room(place.hall))
+
+
+def _room(hall: Hall | None) -> Room | None:
+    if hall is None:
+        return None
+    return Room(hall.low[0], hall.high[0], hall.low[1], hall.high[1], hall.height_m)
+
+
+def part_outline(part: Part, heights: Heights) -> Outline | None:
+    """The part from above as it is between these heights; None where it is not there."""
+    low, high = heights
+    upright = not part.pitch_rad and not part.roll_rad
+    bottom, top = part.centre[2] - part.half[2], part.centre[2] + part.half[2]
+    if upright and (bottom >= high or top <= low):
+        return None
+    if upright and part.shape == BOX:
+        return Rectangle(*part.centre[:2], *part.half[:2], part.yaw_rad)
+    if upright and part.shape != BALL and part.half[0] == part.half[1]:
+        ends = (np.clip([low, high], bottom, top) - bottom) / (top - bottom)
+        widest = max(1 + (part.taper - 1) * float(end) for end in ends)
+        return Disc(*part.centre[:2], part.half[0] * widest)
+    lines = _lines(part.shape, part.taper) * part.half
+    lines = lines @ rotation(part.yaw_rad, part.pitch_rad, part.roll_rad).T + part.centre
+    points = _cut(lines, heights)[:, :2]
+    return Convex(points) if len(points) else None
+
+
+def _cut(lines: np.ndarray, heights: Heights) -> np.ndarray:
+    """Where lines (N, 2, 3) begin and end between two heights, (M, 3)."""
+    start, along = lines[:, 0], lines[:, 1] - lines[:, 0]
+    level = np.abs(along[:, 2]) < 1e-9
+    slope = np.where(level, 1.0, along[:, 2])
+    at = np.sort((np.array(heights) - start[:, 2:]) / slope[:, None], axis=1)
+    begin, end = np.maximum(at[:, 0], 0.0), np.minimum(at[:, 1], 1.0)
+    within = (start[:, 2] > heights[0]) & (start[:, 2] < heights[1])
+    begin, end = np.where(level, 0.0, begin), np.where(level, 1.0, end)
+    kept = np.where(level, within, begin < end)
+    both = np.stack([start + along * begin[:, None], start + along * end[:, None]], axis=1)
+    return both[kept].reshape(-1, 3)
+
+
+@functools.lru_cache(maxsize=64)
+def _lines(shape: int, taper: float) -> np.ndarray:
+    """Lines (N, 2, 3) on the surface of a unit shape, of which it is the hull."""
+    if shape == BOX:
+        corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+        pairs = itertools.combinations(range(8), 2)
+        edges = [(a, b) for a, b in pairs if (corners[a] != corners[b]).sum() == 1]
+        return corners[np.array(edges)]
+    line = np.linspace(-1, 1, LINES) if shape == BALL else np.array([-1.0, 1.0])
+    around = np.arange(LINES) * math.tau / LINES
+    radius = np.sqrt(1 - line**2) if shape == BALL else 1 + (taper - 1) * 0.5 * (line + 1)
+    rings = np.stack([np.cos(around), np.sin(around)], axis=1)[None] * radius[:, None, None]
+    heights = np.broadcast_to(line[:, None, None], (len(line), LINES, 1))
+    grid = np.concatenate([rings, heights], axis=2)  # (from bottom to top, around, 3)
+    upward = np.stack([grid[:-1], grid[1:]], axis=2).reshape(-1, 2, 3)
+    round_about = np.stack([grid, np.roll(grid, -1, axis=1)], axis=2).reshape(-1, 2, 3)
+    return np.concatenate([upward, round_about])
+
+
+# --- A furnished room to drive in: sofa, table, shelves along the walls, things standing about.
+#
+# Put together from the same furniture as the training world's rooms, but in calm colours, with
+# room to drive between. The same seed is the same room.
+
+LENGTH_M, WIDTH_M, HEIGHT_M = (6.8, 8.2), (5.2, 6.2), 2.6
+PAINTS: tuple[Colour, ...] = (
+    (0.90, 0.88, 0.84),
+    (0.30, 0.42, 0.50),
+    (0.62, 0.30, 0.22),
+    (0.22, 0.24, 0.27),
+    (0.80, 0.62, 0.30),
+    (0.45, 0.55, 0.45),
+)
+CLOTHS: tuple[Colour, ...] = (
+    (0.20, 0.38, 0.44),
+    (0.58, 0.24, 0.20),
+    (0.70, 0.66, 0.60),
+    (0.32, 0.34, 0.42),
+    (0.76, 0.56, 0.26),
+)
+WALLS: tuple[Colour, ...] = ((0.92, 0.90, 0.85), (0.84, 0.88, 0.90), (0.90, 0.84, 0.76))
+# What stands free, the radius that it takes, and how often it is taken.
+FREE = (
+    (furniture.cartons, 0.45, 3.0),
+    (furniture.plant, 0.35, 2.0),
+    (furniture.bin_, 0.3, 2.0),
+    (furniture.person, 0.35, 1.5),
+    (furniture.cone, 0.3, 1.5),
+    (furniture.bag, 0.3, 1.0),
+)
+APART_M = 0.75  # between free things: the robot passes, if it is careful
+
+
+class CalmStock(Stock):
+    """Finishes in few colours: no odd patterns."""
+
+    def plain(self, base: Colour | None = None, glow: float = 0.0, lively: float = 0.35) -> int:
+        """Paint of the room's own colours."""
+        return super().plain(base or varied(self.rng, self.rng.choice(PAINTS)), glow)
+
+    def cloth(self, lively: float = 0.4) -> int:
+        """One colour of cloth."""
+        base = varied(self.rng, self.rng.choice(CLOTHS))
+        return self.of('soft', base, self.rng.uniform(0.15, 0.5), 0.15)
+
+    def odd(self) -> int:
+        """Nothing here is odd."""
+        return self.plain()
+
+    def furniture(self) -> int:
+        """Wood, or white."""
+        return self.wood() if self.rng.random() < 0.7 else self.plain(PAINTS[0])
+
+    def wood(self) -> int:
+        """A light or a dark one."""
+        base = varied(self.rng, self.rng.choice(WOODS[:4]), 0.06)
+        return self.of('wood', base, self.rng.uniform(0.5, 1.2), 0.2, square=False)
+
+    def front(self, base: int | None = None) -> int:
+        """Doors and drawers of wood or paint."""
+        rng = self.rng
+        body = rng.choice(WOODS[:4]) if rng.random() < 0.5 else rng.choice(PAINTS)
+        return self.of('front', varied(rng, body, 0.06), rng.uniform(0.6, 1.2), 0.35, grain=0.04)
+
+
+def lounge(rng: random.Random, atlas: Atlas) -> Place:
+    """The room, about (0, 0), longer along x."""
+    stock = CalmStock(rng, atlas)
+    yard = Yard(rng, stock)
+    length, width = rng.uniform(*LENGTH_M), rng.uniform(*WIDTH_M)
+    floor = stock.of('wood', varied(rng, rng.choice(WOODS[:2]), 0.05), 1.6, 0.22, grain=0.06)
+    wall = _wall(stock, rng.choice(WALLS))
+    accent = _wall(stock, scaled(rng.choice(CLOTHS), 1.25))
+    ceiling = _wall(stock, (0.93, 0.93, 0.92))
+    hall = Hall(
+        (-0.5 * length, -0.5 * width),
+        (0.5 * length, 0.5 * width),
+        HEIGHT_M,
+        (wall, accent, wall, wall),
+        ceiling,
+    )
+    _rugs(yard, stock, length, width)
+    ground = Ground()
+    sides = [
+        (0.0, -0.5 * width, 0.0, length),
+        (0.0, 0.5 * width, math.pi, length),
+        (-0.5 * length, 0.0, -math.pi / 2, width),
+        (0.5 * length, 0.0, math.pi / 2, width),
+    ]
+    for x, y, yaw, span in sides:
+        _furnish(yard, stock, ground, (x, y, yaw), span)
+    _dining(yard, stock, ground, length, width)
+    for _ in range(rng.randint(4, 5)):
+        _stand(yard, stock, ground, hall)
+    _ceiling_lamps(yard, stock)
+    return Place(
+        tuple(stock.finishes),
+        floor,
+        tuple(yard.parts),
+        Light(
+            (0.1 * length, 0.05 * width, HEIGHT_M - 0.3),
+            False,
+            (0.85, 0.82, 0.76),
+            (0.62, 0.64, 0.68),
+            3.6,
+        ),
+        Sky((1, 1, 1), (1, 1, 1)),
+        hall,
+        tuple(yard.markings),
+        mirror=0.25,
+    )
+
+
+def _wall(stock: Stock, base: Colour) -> int:
+    return stock.of('wall', base, stock.rng.uniform(2, 4), 0.05, grain=0.03)
+
+
+def _rugs(yard: Yard, stock: Stock, length: float, width: float) -> None:
+    x, y = stock.rng.uniform(-0.25, 0.0) * length, stock.rng.uniform(-0.1, 0.1) * width
+    yard.mark(x, y, 2.5, 1.8, 0.0, stock.cloth())
+    yard.mark(x, y, 2.3, 1.6, 0.0, stock.cloth())
+
+
+def _furnish(
+    yard: Yard, stock: Stock, ground: Ground, side: tuple[float, float, float], span: float
+) -> None:
+    """Pieces side by side along a wall whose frame has positive y into the room."""
+    rng = stock.rng
+    base = yard.frame(*side, object_id=STRUCTURE_ID)
+    base.box(0, 0.008, 0, span, 0.016, 0.08, stock.plain(PAINTS[0]))
+    pieces = [_shelf, _sofa, _cabinet, _door, _desk, _low_shelf]
+    rng.shuffle(pieces)
+    at = -0.5 * span + rng.uniform(0.7, 1.0)  # corners stay free: the robot must get out of them
+    for build in pieces:
+        wide = rng.uniform(1.2, 1.8)
+        if at + wide > 0.5 * span - 0.7:
+            break
+        x, y = base.at(at + 0.5 * wide, 0.35)
+        build(yard.frame(*base.at(at + 0.5 * wide, 0.02), side[2]), base, stock, at, wide)
+        ground.take(x, y, 0.5 * wide)
+        at += wide + rng.uniform(0.25, 0.8)
+
+
+def _shelf(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
+    made.shelf(f, stock, wide, stock.rng.uniform(1.5, 2.0))
+
+
+def _low_shelf(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
+    made.shelf(f, stock, wide, 0.8)
+    _picture(wall, stock, at + 0.5 * wide, 0.8 * wide)
+
+
+def _sofa(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
+    made.sofa(f, stock, wide + 0.2)
+    _picture(wall, stock, at + 0.5 * wide, 0.6 * wide)
+
+
+def _cabinet(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
+    made.cabinet(f, stock, wide, stock.rng.uniform(0.7, 1.0))
+    _window(wall, stock, at + 0.5 * wide, wide)
+
+
+def _desk(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
+    made.desk(f, stock, wide)
+    _window(wall, stock, at + 0.5 * wide, wide)
+
+
+def _door(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
+    door(wall, stock, at + 0.5 * wide)
+
+
+def _picture(wall: Frame, stock: Stock, x: float, wide: float) -> None:
+    frame, show = stock.wood(), stock.picture('picture', 5, 0.8)
+    wall.box(x, 0.012, 1.2, wide, 0.024, 0.55, frame)
+    wall.box(x, 0.016, 1.24, wide - 0.08, 0.024, 0.47, show)
+
+
+def _window(wall: Frame, stock: Stock, x: float, wide: float) -> None:
+    day = stock.of('leaves', (0.86, 0.94, 1.0), 1.5, 0.2, (0.62, 0.74, 0.62), glow=1.5)
+    frame = stock.plain(PAINTS[0])
+    wall.box(x, 0.02, 1.05, wide + 0.1, 0.04, 1.2, frame)
+    wall.box(x, 0.025, 1.1, wide, 0.04, 1.1, day)
+    wall.box(x, 0.03, 1.1, 0.05, 0.05, 1.1, frame)
+
+
+def _dining(yard: Yard, stock: Stock, ground: Ground, length: float, width: float) -> None:
+    """A table with chairs drawn up to it."""
+    rng = stock.rng
+    x = rng.choice((-1, 1)) * rng.uniform(0.2, 0.26) * length  # aside: the middle is for driving
+    y = rng.choice((-1, 1)) * rng.uniform(0.1, 0.2) * width
+    f = yard.frame(x, y, rng.uniform(-0.2, 0.2))
+    made.table(f, stock, 1.5, 0.85, 0.74)
+    for across in (-0.35, 0.35):
+        for side in (-1, 1):
+            spot = f.at(across, side * 0.5)
+            made.chair(yard.frame(*spot, f.yaw + (math.pi if side > 0 else 0)), stock)
+    ground.take(x, y, 1.0)
+
+
+def _stand(yard: Yard, stock: Stock, ground: Ground, hall: Hall) -> None:
+    """One thing where there is room around it."""
+    rng = stock.rng
+    build, radius, _ = rng.choices(FREE, [weight for *_, weight in FREE])[0]
+    for _ in range(30):
+        x = rng.uniform(hall.low[0] + 0.9, hall.high[0] - 0.9)
+        y = rng.uniform(hall.low[1] + 0.9, hall.high[1] - 0.9)
+        if ground.free(x, y, radius + APART_M - 0.4):
+            ground.take(x, y, radius + 0.4)
+            build(yard.frame(x, y, rng.uniform(0, math.tau)), stock)
+            return
+
+
+def _ceiling_lamps(yard: Yard, stock: Stock) -> None:
+    white = stock.plain((1.0, 0.97, 0.9), glow=1.8)
+    f = yard.frame(0, 0, object_id=STRUCTURE_ID)
+    for x in (-1.8, 0.0, 1.8):
+        f.box(x, 0, HEIGHT_M - 0.05, 1.1, 0.3, 0.05, white)
+
 
 MEAN_GREY = 0.45  # what the camera makes of the mean light
 METERING = (64, 48)  # pixels

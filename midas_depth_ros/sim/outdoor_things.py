@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from midas_depth_ros.sim.building import Frame
-from midas_depth_ros.sim.household import leaves
-from midas_depth_ros.sim.stock import Stock, colour, varied
+from midas_depth_ros.sim.furniture import leaves
+from midas_depth_ros.sim.stock import Frame, Stock, colour, varied
 
 WALLS = (
     (0.72, 0.66, 0.56),

@@ -13,12 +13,7 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim.fields import dot
-from midas_depth_ros.sim.intersect import meet
-from midas_depth_ros.sim.paint import check_materials, paint
-from midas_depth_ros.sim.pose import Pose
-from midas_depth_ros.sim.rays import Rays
-from midas_depth_ros.sim.scene import Box, Room, Scene, SceneError, Solid
-from midas_depth_ros.sim.surfaces import (
+from midas_depth_ros.sim.paint import (
     CREASE,
     CREASE_M,
     FIRST_SOLID,
@@ -27,7 +22,11 @@ from midas_depth_ros.sim.surfaces import (
     Surfaces,
     backdrop,
     backdrop_materials,
+    check_materials,
+    paint,
 )
+from midas_depth_ros.sim.rays import Rays, meet
+from midas_depth_ros.sim.scene import Box, Pose, Room, Scene, SceneError, Solid
 
 AMBIENT, SUN, SHADE = 0.62, 0.38, 0.1  # light all around, from the lamp, and lost turned away
 TO_SUN = np.array([-0.45, 0.35, 0.82]) / np.linalg.norm([-0.45, 0.35, 0.82])

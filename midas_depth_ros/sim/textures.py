@@ -8,15 +8,347 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
-from midas_depth_ros.sim import textures_eval, textures_train
-from midas_depth_ros.sim.drawing import SIDE, stretched
 from midas_depth_ros.sim.fields import look_up
 
-FAMILIES = {'train': textures_train.FAMILIES, 'eval': textures_eval.FAMILIES}
+# --- What textures are drawn with: seamless noise, lines, cells; all in pictures of SIDE x SIDE.
+
+SIDE = 256
+
+Draw = Callable[[np.random.Generator], np.ndarray]
+Families = list[tuple[str, Draw, int, str]]
+
+
+def stretched(values: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(values, (1, 99))
+    return np.clip((values - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
+
+
+def noise(rng: np.random.Generator, across: float, up: float | None = None) -> np.ndarray:
+    """Seamless noise about 0, deviation 1, with features `across` and `up` texels large."""
+    up = across if up is None else up
+    spectrum = np.fft.rfft2(rng.standard_normal((SIDE, SIDE)))
+    y, x = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None, :]
+    smooth = np.fft.irfft2(spectrum * np.exp(-8 * ((x * across) ** 2 + (y * up) ** 2)))
+    return (smooth - smooth.mean()) / smooth.std()
+
+
+def clouds(rng: np.random.Generator, slope: float = 1.7) -> np.ndarray:
+    """Seamless noise of all sizes; a larger slope is smoother."""
+    spectrum = np.fft.rfft2(rng.standard_normal((SIDE, SIDE)))
+    y, x = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None, :]
+    size = np.sqrt(x * x + y * y)
+    size[0, 0] = 1
+    smooth = np.fft.irfft2(spectrum / size**slope)
+    return (smooth - smooth.mean()) / smooth.std()
+
+
+def uv() -> tuple[np.ndarray, np.ndarray]:
+    centre = (np.arange(SIDE) + 0.5) / SIDE
+    return np.meshgrid(centre, centre)
+
+
+def line(position: np.ndarray, width: float) -> np.ndarray:
+    return (np.abs(position - np.round(position)) < 0.5 * width).astype(np.float64)
+
+
+def cells(
+    rng: np.random.Generator, columns: int, rows: int, shift: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tone of each cell of a grid whose rows are shifted, and distance-like lines of joints."""
+    u, v = uv()
+    row = np.floor(rows * v).astype(int)
+    along = columns * u + shift * row
+    tone = rng.random((rows, columns))[row, np.floor(along).astype(int) % columns]
+    return tone, along, rows * v
+
+
+# --- Families of textures for measuring only: no training sample has them.
+
+
+def _hexagons(rng: np.random.Generator) -> np.ndarray:
+    u, v = uv()
+    count = 4
+    angle = np.cos(math.tau * count * u) + np.cos(math.tau * (count * u / 2 + count * v))
+    return angle + np.cos(math.tau * (count * u / 2 - count * v)) + 0.1 * noise(rng, 1)
+
+
+def _stones(rng: np.random.Generator) -> np.ndarray:
+    points = rng.random((int(rng.integers(12, 60)), 2))
+    tone = rng.random(len(points))
+    u, v = uv()
+    first, second, owner = np.full(u.shape, 9.0), np.full(u.shape, 9.0), np.zeros(u.shape, int)
+    for i, (x, y) in enumerate(points):
+        dx, dy = np.abs(u - x), np.abs(v - y)
+        d = np.hypot(np.minimum(dx, 1 - dx), np.minimum(dy, 1 - dy))
+        second = np.minimum(second, np.maximum(first, d))
+        owner, first = np.where(d < first, i, owner), np.minimum(first, d)
+    return 0.6 * tone[owner] + 0.08 * noise(rng, 2) - 0.9 * (second - first < 0.015)
+
+
+def _marble(rng: np.random.Generator) -> np.ndarray:
+    u, v = uv()
+    a, b = rng.integers(1, 5, 2)
+    return np.sin(math.tau * (a * u + b * v) + 1.8 * clouds(rng, 1.9))
+
+
+def _dots(rng: np.random.Generator) -> np.ndarray:
+    u, v = uv()
+    count = int(rng.integers(3, 10))
+    radius = np.hypot(count * u % 1.0 - 0.5, count * v % 1.0 - 0.5)
+    return (radius < rng.uniform(0.2, 0.42)) + 0.05 * noise(rng, 1)
+
+
+def _plaid(rng: np.random.Generator) -> np.ndarray:
+    u, v = uv()
+    bars = rng.random(16)
+    return bars[(16 * u).astype(int)] + bars[(16 * v).astype(int)] + 0.1 * noise(rng, 0.5)
+
+
+def _herringbone(rng: np.random.Generator) -> np.ndarray:
+    u, v = uv()
+    zig = np.abs((4 * u) % 2.0 - 1.0)
+    strip = 8 * v + 2 * zig
+    tone = rng.random(8)[np.floor(strip).astype(int) % 8]
+    return tone + 0.1 * noise(rng, 3) - 0.7 * np.maximum(line(strip, 0.1), line(4 * u, 0.03))
+
+
+def _waves(rng: np.random.Generator) -> np.ndarray:
+    u, v = uv()
+    return np.sin(math.tau * (int(rng.integers(3, 9)) * v + 0.3 * np.sin(math.tau * 2 * u)))
+
+
+def _terrazzo(rng: np.random.Generator) -> np.ndarray:
+    return np.where(noise(rng, 3) > 1.1, rng.random(), 0.6) + np.where(noise(rng, 2) > 1.4, -0.5, 0)
+
+
+def _knit(rng: np.random.Generator) -> np.ndarray:
+    u, v = uv()
+    return np.sin(math.tau * 24 * u) * np.sin(math.tau * (16 * v + np.abs(24 * u % 1 - 0.5)))
+
+
+def _clumps(rng: np.random.Generator) -> np.ndarray:
+    return np.abs(noise(rng, 3, 2)) ** 0.5 - 0.5 * np.abs(noise(rng, 7)) + 0.4 * noise(rng, 1, 2)
+
+
+def _bands(rng: np.random.Generator) -> np.ndarray:
+    """A facade of bands of glass."""
+    u, v = uv()
+    a, b = 6 * u % 1.0, 3 * v % 1.0
+    tone = rng.random((3, 6))[np.floor(3 * v).astype(int), np.floor(6 * u).astype(int)]
+    glass = b > rng.uniform(0.35, 0.55)
+    return np.where(a < 0.06, 0.9, np.where(glass, 0.3 * tone + 0.1 * b, 0.75))
+
+
+def _collage(rng: np.random.Generator) -> np.ndarray:
+    """Round patches of all tones."""
+    u, v = uv()
+    value = np.full((SIDE, SIDE), rng.random())
+    for _ in range(int(rng.integers(5, 30))):
+        x, y, r = *rng.random(2), rng.uniform(0.03, 0.25)
+        value = np.where(np.hypot(u - x, (v - y) * rng.uniform(0.5, 2)) < r, rng.random(), value)
+    return value
+
+
+# name, function, how many of them, what else they suit
+EVALUATION_FAMILIES: Families = [
+    ('hexagons', _hexagons, 2, 'floor tile odd'),
+    ('stones', _stones, 5, 'floor tile road brick odd'),
+    ('marble', _marble, 5, 'wood furniture floor concrete wall grain'),
+    ('dots', _dots, 3, 'odd object cloth'),
+    ('plaid', _plaid, 3, 'odd cloth soft floor object'),
+    ('herringbone', _herringbone, 3, 'floor wood brick'),
+    ('waves', _waves, 2, 'odd object sky'),
+    ('terrazzo', _terrazzo, 4, 'plain wall floor concrete road object grain'),
+    ('knit', _knit, 2, 'soft cloth floor object'),
+    ('clumps', _clumps, 5, 'meadow leaves trunk grain sky plain'),
+    ('bands', _bands, 5, 'building shelf front furniture'),
+    ('collage', _collage, 5, 'picture odd object shelf'),
+]
+
+
+# --- The families of textures that training uses: what floors, walls, houses and goods are made
+# of.
+
+
+def _speckle(rng: np.random.Generator) -> np.ndarray:
+    return noise(rng, rng.uniform(0.3, 3))
+
+
+def _blotches(rng: np.random.Generator) -> np.ndarray:
+    return noise(rng, rng.uniform(8, 40)) + 0.4 * noise(rng, 2)
+
+
+def _clouds(rng: np.random.Generator) -> np.ndarray:
+    return clouds(rng, rng.uniform(1.0, 2.0))
+
+
+def _camouflage(rng: np.random.Generator) -> np.ndarray:
+    return np.floor(3 * stretched(clouds(rng, 1.8))) + 0.1 * noise(rng, 1)
+
+
+def _planks(rng: np.random.Generator) -> np.ndarray:
+    count = int(rng.choice([4, 6, 8]))
+    tone, along, across = cells(rng, 2, count, 0.37)
+    fibre = noise(rng, 40, 0.8) + 0.5 * noise(rng, 12, 0.4)
+    joint = np.maximum(line(across, 0.06), line(along, 0.012))
+    return (tone + 0.16 * fibre) * (1 - 0.6 * joint) - 0.4 * joint
+
+
+def _parquet(rng: np.random.Generator) -> np.ndarray:
+    u, v = uv()
+    count = 4
+    flip = (np.floor(count * u) + np.floor(count * v)) % 2
+    strip = np.where(flip > 0, 4 * count * u, 4 * count * v)
+    tone = rng.random(64)[(np.floor(strip) + 17 * np.floor(count * u)).astype(int) % 64]
+    return tone + 0.12 * noise(rng, 2) - 0.6 * line(strip, 0.1)
+
+
+def _grain(rng: np.random.Generator) -> np.ndarray:
+    _, v = uv()
+    return np.sin(math.tau * (int(rng.integers(3, 9)) * v + 0.35 * noise(rng, 60, 20))) + 0.8 * (
+        noise(rng, 30, 0.6)
+    )
+
+
+def _tiles(rng: np.random.Generator) -> np.ndarray:
+    count = int(rng.choice([2, 3, 4]))
+    tone, along, across = cells(rng, count, count, 0.0)
+    width = rng.uniform(0.02, 0.08)
+    joint = np.maximum(line(along, width), line(across, width))
+    sign = 1 if rng.random() < 0.7 else -1
+    return rng.uniform(0, 0.6) * tone + 0.15 * noise(rng, 5) - sign * rng.uniform(0.6, 1.5) * joint
+
+
+def _checker(rng: np.random.Generator) -> np.ndarray:
+    u, v = uv()
+    count = int(rng.choice([1, 2, 3]))
+    return (np.floor(2 * count * u) + np.floor(2 * count * v)) % 2 + 0.06 * noise(rng, 2)
+
+
+def _bricks(rng: np.random.Generator) -> np.ndarray:
+    tone, along, across = cells(rng, 4, 8, 0.5)
+    joint = np.maximum(line(across, 0.12), line(along, 0.05))
+    sign = 1 if rng.random() < 0.6 else -1
+    return 0.5 * tone + 0.12 * noise(rng, 1.5) + sign * joint
+
+
+def _stripes(rng: np.random.Generator) -> np.ndarray:
+    u, v = uv()
+    count, slant = int(rng.integers(2, 10)), int(rng.choice([0, 0, 0, 2, 5]))
+    return ((count * u + slant * v) % 1.0 < rng.uniform(0.2, 0.7)) + 0.05 * noise(rng, 2)
+
+
+def _carpet(rng: np.random.Generator) -> np.ndarray:
+    return noise(rng, 0.6) + 0.5 * noise(rng, 6) + 0.4 * noise(rng, 1.5, 0.5)
+
+
+def _cracks(rng: np.random.Generator) -> np.ndarray:
+    ridge = np.abs(clouds(rng, 1.6)) < 0.05
+    return 0.5 * clouds(rng, 1.3) - 2.5 * ridge
+
+
+def _gravel(rng: np.random.Generator) -> np.ndarray:
+    return np.abs(noise(rng, 1.5)) + 0.4 * np.abs(noise(rng, 4)) + 0.2 * noise(rng, 0.4)
+
+
+def _grass(rng: np.random.Generator) -> np.ndarray:
+    return noise(rng, 0.6, 2.5) + 0.8 * noise(rng, 1.5, 5) + 0.6 * clouds(rng, 1.5)
+
+
+def _foliage(rng: np.random.Generator) -> np.ndarray:
+    return np.maximum(noise(rng, 2), noise(rng, 3)) + 0.7 * noise(rng, 8) + 0.3 * noise(rng, 0.5)
+
+
+def _bark(rng: np.random.Generator) -> np.ndarray:
+    return np.abs(noise(rng, 1.5, 12)) + 0.4 * noise(rng, 0.8, 3)
+
+
+def _facade(rng: np.random.Generator) -> np.ndarray:
+    """Windows in rows: 0..0.3 panes, above 0.5 wall."""
+    columns, rows = int(rng.choice([2, 3, 4])), int(rng.choice([2, 3]))
+    u, v = uv()
+    a, b = columns * u % 1.0, rows * v % 1.0
+    wide, high = rng.uniform(0.45, 0.75), rng.uniform(0.5, 0.75)
+    pane = (np.abs(a - 0.5) < wide / 2) & (np.abs(b - 0.55) < high / 2)
+    frame = (np.abs(a - 0.5) < wide / 2 + 0.05) & (np.abs(b - 0.55) < high / 2 + 0.05) & ~pane
+    tone = rng.random((rows, columns))[
+        np.floor(rows * v).astype(int), np.floor(columns * u).astype(int)
+    ]
+    value = 0.72 + 0.05 * noise(rng, 1) + 0.04 * noise(rng, 20)
+    value = np.where(frame, 0.98, value)
+    bar = (np.abs(a - 0.5) < 0.03) & pane
+    return np.where(bar, 0.95, np.where(pane, 0.35 * tone * (0.5 + b), value))
+
+
+def _books(rng: np.random.Generator) -> np.ndarray:
+    """Rows of upright strips, each with a tone of its own, and dark boards between."""
+    rows = 2
+    u, v = uv()
+    value = np.zeros((SIDE, SIDE))
+    row = np.floor(rows * v).astype(int)
+    for r in range(rows):
+        edges = np.sort(rng.random(26))
+        strip = np.searchsorted(edges, u)
+        height = 0.6 + 0.35 * rng.random(27)[strip]
+        tone = 0.15 + 0.85 * rng.random(27)[strip]
+        shown = np.where(rows * v % 1.0 < height, tone, 0.05)
+        value = np.where(row == r, shown, value)
+    return np.where(rows * v % 1.0 < 0.06, 0.5, value)
+
+
+def _poster(rng: np.random.Generator) -> np.ndarray:
+    """Rectangles and bars of all tones."""
+    value = np.full((SIDE, SIDE), rng.random())
+    for _ in range(int(rng.integers(4, 22))):
+        x, y = rng.integers(0, SIDE, 2)
+        w, h = rng.integers(6, 120, 2)
+        value[y : y + h, x : x + w] = rng.random()
+    return value + 0.03 * noise(rng, 1)
+
+
+def _panels(rng: np.random.Generator) -> np.ndarray:
+    """A front of doors or drawers: frames, and handles."""
+    columns, rows = int(rng.integers(1, 4)), int(rng.integers(1, 5))
+    u, v = uv()
+    a, b = columns * u % 1.0, rows * v % 1.0
+    joint = np.maximum(line(columns * u, 0.04), line(rows * v, 0.04))
+    knob = (np.abs(a - 0.8) < 0.04) & (np.abs(b - 0.5) < 0.12)
+    return 0.6 + 0.04 * noise(rng, 30, 1) - 0.6 * joint + np.where(knob, rng.choice([-0.5, 0.4]), 0)
+
+
+# name, function, how many of them, what else they suit
+TRAINING_FAMILIES: Families = [
+    ('speckle', _speckle, 4, 'plain wall object grain'),
+    ('blotches', _blotches, 3, 'plain wall object grain road'),
+    ('clouds', _clouds, 5, 'plain wall object grain sky concrete road'),
+    ('camouflage', _camouflage, 2, 'object odd'),
+    ('planks', _planks, 4, 'floor wood'),
+    ('parquet', _parquet, 2, 'floor wood'),
+    ('woodgrain', _grain, 4, 'wood furniture'),
+    ('tiles', _tiles, 5, 'floor tile'),
+    ('checker', _checker, 2, 'floor tile odd'),
+    ('bricks', _bricks, 3, 'brick odd'),
+    ('stripes', _stripes, 5, 'odd object cloth'),
+    ('carpet', _carpet, 3, 'floor soft cloth'),
+    ('cracks', _cracks, 3, 'concrete road'),
+    ('gravel', _gravel, 2, 'road concrete grain'),
+    ('grass', _grass, 3, 'meadow'),
+    ('foliage', _foliage, 4, 'leaves meadow'),
+    ('bark', _bark, 2, 'trunk'),
+    ('facade', _facade, 8, 'building'),
+    ('books', _books, 4, 'shelf odd'),
+    ('poster', _poster, 5, 'picture odd object'),
+    ('panels', _panels, 5, 'furniture front'),
+]
+
+
+FAMILIES = {'train': TRAINING_FAMILIES, 'eval': EVALUATION_FAMILIES}
 LEVELS = 6
 SIZES = tuple(SIDE >> level for level in range(LEVELS))  # texels: of every texture at every level
 BORDER = 1

@@ -15,19 +15,13 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.cast import View, cast, grid_of
-from midas_depth_ros.sim.clutter import clutter
-from midas_depth_ros.sim.corridors import corridor
-from midas_depth_ros.sim.floor_plan import FloorPlan
-from midas_depth_ros.sim.open_grounds import open_ground
+from midas_depth_ros.sim.cast import FloorPlan, View, cast, grid_of
+from midas_depth_ros.sim.indoors import clutter, corridor, room, table_top
+from midas_depth_ros.sim.outdoors import open_ground, street
 from midas_depth_ros.sim.parts import FLOOR_ID, PartTable, Place
 from midas_depth_ros.sim.photo import develop, random_photo
-from midas_depth_ros.sim.pose import Pose
-from midas_depth_ros.sim.rooms import room
-from midas_depth_ros.sim.scene import SceneError
+from midas_depth_ros.sim.scene import Pose, SceneError
 from midas_depth_ros.sim.shading import shade
-from midas_depth_ros.sim.streets import street
-from midas_depth_ros.sim.table_tops import table_top
 from midas_depth_ros.sim.textures import ATLASES, Atlas, atlas
 
 # kind -> how it is laid out, and its share of the samples
