@@ -17,7 +17,7 @@ from midas_depth_ros.nodes.sources import synthetic_camera
 from midas_depth_ros.nodes.sources.camera_topics import CameraTopics
 from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera, picture_at
 from midas_depth_ros.options.stream import SyntheticCameraSettings
-from midas_depth_ros.sim import random_views
+from midas_depth_ros.sim import moving_scene
 
 SMALL = {'width': 96, 'height': 64, 'rate': 20.0}
 
@@ -66,7 +66,7 @@ def test_height_and_pitch_move_the_view() -> None:
 
 def test_the_scene_repeats_and_large_stamps_lose_nothing() -> None:
     settings = SyntheticCameraSettings(**SMALL)
-    period_ns = round(random_views(0).period_s * 1e9)
+    period_ns = round(moving_scene(0).period_s * 1e9)
     late = 1_700_000_000 * 10**9 // period_ns * period_ns
     np.testing.assert_array_equal(
         picture_at(1_234_567_891, settings), picture_at(late + 1_234_567_891, settings)

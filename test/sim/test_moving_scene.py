@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from midas_depth_ros.sim import Cylinder, random_views, render
+from midas_depth_ros.sim import Cylinder, moving_scene, render
 
 SEEDS = pytest.mark.parametrize('seed', [0, 1, 2, 3])
 
@@ -19,7 +19,7 @@ def frame(scene, time_s, width=160, height=120):
 
 
 def test_the_camera_is_what_it_is_said_to_be():
-    scene = random_views(0)
+    scene = moving_scene(0)
     assert (scene.camera.width, scene.camera.height) == (640, 480)
     pose = scene.pose_at(3.0)
     assert pose.z_m == pytest.approx(0.3)
@@ -28,24 +28,24 @@ def test_the_camera_is_what_it_is_said_to_be():
 
 @SEEDS
 def test_it_repeats_after_a_period_to_the_bit(seed):
-    scene = random_views(seed)
+    scene = moving_scene(seed)
     first, again = frame(scene, 5.0), frame(scene, 5.0 + scene.period_s)
     np.testing.assert_array_equal(first.rgb, again.rgb)
     np.testing.assert_array_equal(first.depth_z, again.depth_z)
 
 
 def test_a_seed_is_always_the_same_scene():
-    one = random_views(4)
-    random_views.cache_clear()
-    other = random_views(4)
+    one = moving_scene(4)
+    moving_scene.cache_clear()
+    other = moving_scene(4)
     assert one is not other
     assert one == other
-    assert one.standing != random_views(5).standing
+    assert one.standing != moving_scene(5).standing
 
 
 @SEEDS
 def test_the_seam_is_no_larger_than_any_other_step(seed):
-    scene = random_views(seed)
+    scene = moving_scene(seed)
 
     def step(before, after):
         a, b = (1 / frame(scene, t).depth_z for t in (before, after))
@@ -58,14 +58,14 @@ def test_the_seam_is_no_larger_than_any_other_step(seed):
 
 @SEEDS
 def test_it_drives_forward(seed):
-    scene = random_views(seed)
+    scene = moving_scene(seed)
     places = [scene.pose_at(t).x_m for t in np.arange(0, scene.period_s, 0.25)]
     assert (np.diff(places) > 0).all()
 
 
 @SEEDS
 def test_nothing_is_run_over_and_nothing_meets_the_barrel(seed):
-    scene = random_views(seed)
+    scene = moving_scene(seed)
     for time_s in np.arange(0, scene.period_s, 0.25):
         pose = scene.pose_at(time_s)
         *standing, barrel = scene.scene_at(time_s).solids
@@ -84,7 +84,7 @@ def gap(solid, x, y):
 
 @SEEDS
 def test_the_nearest_obstacle_changes_sides_and_distance(seed):
-    scene = random_views(seed)
+    scene = moving_scene(seed)
     sides, nearest = [], []
     for time_s in np.arange(0, scene.period_s, 0.5):
         rendering = frame(scene, time_s, 64, 48)
@@ -99,11 +99,11 @@ def test_the_nearest_obstacle_changes_sides_and_distance(seed):
 
 @SEEDS
 def test_floor_walls_and_solids_are_all_in_view(seed):
-    rendering = frame(random_views(seed), 2.0)
+    rendering = frame(moving_scene(seed), 2.0)
     assert 0.25 < rendering.floor_mask.mean() < 0.6
     assert np.isfinite(rendering.depth_z).all()
-    bare = dataclasses.replace(random_views(seed).scene_at(2.0), solids=())
+    bare = dataclasses.replace(moving_scene(seed).scene_at(2.0), solids=())
     without = render(
-        bare, random_views(seed).camera.scaled(160, 120), random_views(seed).pose_at(2.0)
+        bare, moving_scene(seed).camera.scaled(160, 120), moving_scene(seed).pose_at(2.0)
     )
     assert (without.depth_z != rendering.depth_z).mean() > 0.03
