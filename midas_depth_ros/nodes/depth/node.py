@@ -1,7 +1,8 @@
-"""The service ~/calibrate_pitch: lets every camera watch the floor, then says what it saw.
+"""depth_node: camera images in; relative inverse depth, heatmap and closeness out.
 
-Cameras come in by a function, since they come and go with the node's configuration; the answer
-is the text to write down, one sentence per camera.
+A lifecycle node: configure loads the model, activate subscribes and starts the one inference
+thread, deactivate leaves the CPU alone, cleanup frees the model. With `autostart` (default) it
+goes to active by itself. `~/enable` (std_srvs/SetBool) pauses and resumes while active.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+# --- The service ~/calibrate_pitch: lets every camera watch the floor, then says what it saw.
+#
+# Cameras come in by a function, since they come and go with the node's configuration; the answer
+# is the text to write down, one sentence per camera.
+
 TIMEOUT_S = 30.0
 LOOK_PERIOD_S = 0.1
 
@@ -107,12 +113,6 @@ class CalibrationService:
         await future
         self._node.destroy_timer(timer)
 
-
-# --- depth_node: camera images in; relative inverse depth, heatmap and closeness out.
-#
-# A lifecycle node: configure loads the model, activate subscribes and starts the one inference
-# thread, deactivate leaves the CPU alone, cleanup frees the model. With `autostart` (default) it
-# goes to active by itself. `~/enable` (std_srvs/SetBool) pauses and resumes while active.
 
 OPENVINO_WEIGHTS = '.bin'
 REPLAY_QUEUE = 10  # frames that wait at most when every frame is processed
