@@ -39,7 +39,7 @@ def midas_depth(server):
     """Call the command, with the server's file as the weights."""
 
     def call(*arguments):
-        return CliRunner(**APART).invoke(main.main, arguments, obj=server.spec())
+        return CliRunner(**APART).invoke(main, arguments, obj=server.spec())
 
     return call
 
@@ -184,8 +184,8 @@ def test_a_command_that_is_added_fails_the_same_way(monkeypatch):
     def broken():
         raise DepthError('no\nluck')
 
-    monkeypatch.setitem(main.main.commands, 'broken', broken)
-    result = CliRunner(**APART).invoke(main.main, ['broken'])
+    monkeypatch.setitem(main.commands, 'broken', broken)
+    result = CliRunner(**APART).invoke(main, ['broken'])
     assert (result.exit_code, result.stderr) == (1, 'error: no luck\n')
 
 

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from midas_depth_ros.cli.main.main import main
 
 from midas_depth_ros.cli.export import SUFFIXES, _judged, read
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.judgement import compare, sample_pictures
 from midas_depth_ros.depth.models import embedded

@@ -87,7 +87,7 @@ def pages() -> Iterator[tuple[str, str]]:
 def options() -> set[str]:
     """Every option of every command."""
     found = {'--help', '--version'}
-    waiting: list[click.Command] = [main.main, dashboard, parameter_reference]
+    waiting: list[click.Command] = [main, dashboard, parameter_reference]
     while waiting:
         command = waiting.pop()
         waiting += getattr(command, 'commands', {}).values()
@@ -179,7 +179,7 @@ def test_nothing_is_said_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ('export', 'nowhere'),
         ('image', 'bad.png', '--model', 'nowhere'),
     ):
-        said += CliRunner().invoke(main.main, call).output.splitlines()
+        said += CliRunner().invoke(main, call).output.splitlines()
     assert len(said) > 10
     for line in said:
         assert not DOUBLED.search(line), line

@@ -25,7 +25,7 @@ def midas_depth(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
-        return CliRunner(**APART).invoke(main.main, [str(each) for each in arguments])
+        return CliRunner(**APART).invoke(main, [str(each) for each in arguments])
 
     return call
 

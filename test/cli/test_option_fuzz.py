@@ -21,9 +21,9 @@ from effort import some, tries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from midas_depth_ros.cli.main import bench as bench_command
-from midas_depth_ros.cli.main import demo as demo_command
-from midas_depth_ros.cli.main import drive as drive_command
+from midas_depth_ros.cli import bench as bench_command
+from midas_depth_ros.cli import demo as demo_command
+from midas_depth_ros.cli import drive as drive_command
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import weights
 from midas_depth_ros.lab.output import CommandError
@@ -94,7 +94,7 @@ def commands():
             else:
                 yield (*words, name), command
 
-    return dict(below(main.main, ()))
+    return dict(below(main, ()))
 
 
 def values_of(parameter: click.Parameter):
@@ -140,7 +140,7 @@ def call_of(words, command):
 
 
 def invoke(arguments):
-    return CliRunner(**APART).invoke(main.main, [each for each in arguments if '\0' not in each])
+    return CliRunner(**APART).invoke(main, [each for each in arguments if '\0' not in each])
 
 
 def check(result, arguments) -> None:

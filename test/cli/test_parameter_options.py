@@ -10,8 +10,8 @@ import click
 import numpy as np
 import pytest
 
+from midas_depth_ros.cli import demo as demo_command
 from midas_depth_ros.cli.image import image
-from midas_depth_ros.cli.main import demo as demo_command
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.cli.options import (
     angle_names,
@@ -151,7 +151,7 @@ def test_help_lists_every_command_once_under_its_heading(midas_depth):
 @pytest.mark.parametrize('name', ['image', 'video', 'bag'])
 def test_help_of_a_command_shows_all_of_its_options(midas_depth, name):
     text = midas_depth(name, '--help').output
-    for parameter in main.main.commands[name].params:
+    for parameter in main.commands[name].params:
         if isinstance(parameter, click.Option):
             assert max(parameter.opts, key=len) in text
     assert max(map(len, text.splitlines())) <= 100
@@ -171,5 +171,5 @@ def test_shells_complete_commands_choices_and_parameters(midas_depth, monkeypatc
     monkeypatch.setenv('COMP_CWORD', str(len(words.split()) - 1))
     from click.testing import CliRunner
 
-    result = CliRunner().invoke(main.main, [], prog_name='midas_depth')
+    result = CliRunner().invoke(main, [], prog_name='midas_depth')
     assert result.output.splitlines() == [offered]

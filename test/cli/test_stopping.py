@@ -166,7 +166,7 @@ def test_a_command_that_is_stopped_leaves_nothing_that_is_not_whole(inputs, tmp_
 def test_a_signal_that_was_silenced_stays_so(inputs, tmp_path):
     """As of nohup, and of what a shell starts in the background."""
     program = (
-        'import os, signal; from midas_depth_ros import cli; import click\n'
+        'import os, signal; from midas_depth_ros.cli import main as cli; import click\n'
         '@cli.main.command()\n'
         'def wait():\n'
         '    os.kill(os.getpid(), signal.SIGHUP); click.echo("went on")\n'

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from bags import raw_message, write_bag
 
+from midas_depth_ros.cli import options as model_module
 from midas_depth_ros.cli.image_outputs import Look, Metres
-from midas_depth_ros.cli.main import options as model_module
 from midas_depth_ros.cli.video_view import VideoView
 from midas_depth_ros.views import HeatmapOptions
 

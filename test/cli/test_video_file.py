@@ -13,7 +13,7 @@ import pytest
 from bags import write_image_bag
 from films import film_length, film_times, heard, packets, write_film
 
-from midas_depth_ros.cli.main import video as video_command
+from midas_depth_ros.cli import video as video_command
 from midas_depth_ros.cli.video_file import FORMATS, Clock, VideoFile, encoder_of
 from midas_depth_ros.images.sources import Frame, Source
 from midas_depth_ros.lab.output import CommandError

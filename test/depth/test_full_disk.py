@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from midas_depth_ros.cli.main.main import main
 from small_disks import PAGE, fill, read_only, small_disk
 from weights_server import CONTENT, HALF, Answer, own_home, serving
 
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import conversion_cache, downloads, load_estimator, weights
 from midas_depth_ros.depth.downloads import DownloadOptions
 from midas_depth_ros.depth.errors import DownloadFailed

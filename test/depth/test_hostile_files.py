@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from midas_depth_ros.cli.main.main import main
 
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator, onnx_files
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from midas_depth_ros.cli.main.main import main
 
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.errors import DepthError, UnknownModel, WeightsCorrupt, printable
 from midas_depth_ros.depth.models import embedded

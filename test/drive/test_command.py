@@ -44,7 +44,7 @@ def test_json_is_one_object_and_nothing_else():
 
 def test_a_table_for_people():
     result = CliRunner().invoke(
-        main.main, ['drive', '--worlds', '1', '--seconds', '2', '--in-process', '--no-avoidance']
+        main, ['drive', '--worlds', '1', '--seconds', '2', '--in-process', '--no-avoidance']
     )
     assert result.exit_code == 0
     assert 'worlds: 1' in result.output
@@ -60,14 +60,14 @@ def test_a_table_for_people():
     ],
 )
 def test_what_cannot_be_driven_is_said(arguments, code, said):
-    result = CliRunner().invoke(main.main, ['drive', *arguments])
+    result = CliRunner().invoke(main, ['drive', *arguments])
     assert result.exit_code == code
     assert said in result.output
 
 
 def test_help_needs_neither_ros_nor_a_model():
     code = (
-        'import sys; from midas_depth_ros import cli\n'
+        'import sys; from midas_depth_ros.cli import main as cli\n'
         'try: cli.main(["drive", "--help"])\n'
         'except SystemExit: print({"rclpy", "torch", "nav_msgs"} & set(sys.modules))'
     )

@@ -79,7 +79,7 @@ def test_the_bag_holds_what_the_node_publishes(ros, make_estimator, tmp_path, tr
     bag = write_bag(tmp_path / 'in', recorded(transport), storage)
     words = [f'{name}:={value}' for name, value in PARAMETERS.items()]
     arguments = [word for text in (*words, 'model:=embedded') for word in ('-p', text)]
-    result = CliRunner().invoke(main.main, ['bag', str(bag), str(tmp_path / 'out'), *arguments])
+    result = CliRunner().invoke(main, ['bag', str(bag), str(tmp_path / 'out'), *arguments])
     assert result.exit_code == 1, 'one picture is broken'
     assert 'at 1700000000206000000 ns' in result.output
     written, times, connections = read(tmp_path / 'out')

@@ -178,7 +178,7 @@ def test_a_bag_gives_what_the_node_publishes(ros, monkeypatch, tmp_path):
     path = recorded(tmp_path / 'in', parts)
     monkeypatch.setattr(depth_node, 'estimator_from', lambda settings: BrightnessEstimator())
     only = ('--only', 'relative_inverse_depth/image')
-    result = CliRunner().invoke(main.main, ['bag', str(path), str(tmp_path / 'out'), *only])
+    result = CliRunner().invoke(main, ['bag', str(path), str(tmp_path / 'out'), *only])
     assert result.exit_code == 0, result.output
     written = read_bag(tmp_path / 'out')[f'/{DEPTH}']
 

@@ -83,9 +83,9 @@ def test_every_executable_is_looked_at() -> None:
 def test_the_commands_print_their_help() -> None:
     for command, call in (
         (dashboard, ['--help']),
-        (main.main, ['--help']),
-        *((main.main, [name, '--help']) for name in main.main.commands),
-        *((main.main, ['weights', name, '--help']) for name in ('show', 'fetch', 'verify')),
+        (main, ['--help']),
+        *((main, [name, '--help']) for name in main.commands),
+        *((main, ['weights', name, '--help']) for name in ('show', 'fetch', 'verify')),
     ):
         result = CliRunner().invoke(command, call)
         assert (result.exit_code, result.output[:6]) == (0, 'Usage:'), call

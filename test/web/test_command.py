@@ -19,8 +19,8 @@ from browsing import programs
 from click.testing import CliRunner
 from web_pictures import png_file, ramp
 
+from midas_depth_ros.cli import dashboard as command
 from midas_depth_ros.cli.dashboard import chosen_token, dashboard, split_ros_arguments
-from midas_depth_ros.cli.main import dashboard as command
 
 PICTURES_ONLY = ['--no-ros', '--model', 'embedded', '--port', '0']
 
