@@ -62,8 +62,13 @@ def test_of_a_source_nothing_drives_and_the_best_model_is_taken():
 
 def test_without_a_source_a_robot_drives_with_the_model_that_needs_no_download():
     commands = Plan(world=7, camera_rate_hz=4.0).commands()
-    modules = [command[2].rpartition('.')[2] for command in commands.values()]
-    assert modules == ['synthetic_camera', 'depth_node', 'avoidance_node', 'commander_node']
+    modules = [command[2].removeprefix('midas_depth_ros.') for command in commands.values()]
+    assert modules == [
+        'nodes.sources.synthetic_camera',
+        'nodes.depth.node',
+        'nodes.avoidance.node',
+        'lab.drive.commander_node',
+    ]
     camera, depth = parameters(commands['camera']), parameters(commands['depth_node'])
     assert (camera['scene'], camera['robot.world'], camera['seed']) == ('robot', 'furnished', 7)
     assert camera['rate'] == 4.0
