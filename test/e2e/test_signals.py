@@ -111,12 +111,12 @@ HANGING_NODE = """
 import ctypes, sys, threading
 sys.path.insert(0, {support!r})
 from fakes import BrightnessEstimator
-from midas_depth_ros.nodes import diagnostics
+from midas_depth_ros.nodes.depth import reporting
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.spinning import run_node
 
 NATIVE = ctypes.CDLL(None)
-diagnostics.STUCK_S = 3.0
+reporting.STUCK_S = 3.0
 
 class Hanging(BrightnessEstimator):
     def infer(self, rgb):
