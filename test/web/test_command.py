@@ -53,7 +53,7 @@ def test_it_says_its_address_serves_and_ends_cleanly(start, number):
 
 HANGING = """
 import sys, time
-from midas_depth_ros.web import command
+from midas_depth_ros.cli import dashboard as command
 class Hanging:
     model = backend = precision = notice = choice = ''
     def infer(self, rgb):

@@ -54,13 +54,3 @@ def test_only_the_ros_modules_name_ros():
             name.endswith('_msgs') for name in names
         )
         assert not speaks_ros or path.stem.startswith('ros_'), path
-
-
-def test_nothing_but_the_console_script_stands_on_the_dashboard():
-    for path in (ROOT / 'midas_depth_ros').rglob('*.py'):
-        if (
-            path.parent.name != 'web'
-            and path.name not in ('cli/main.py', 'start.py')
-            and path.parent.name != 'demo'
-        ):
-            assert 'midas_depth_ros.web' not in path.read_text(), path
