@@ -47,17 +47,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 CRASHED: list[str] = []
+MOST_CRASHES = 2  # as scripts/test tells xdist: the next one breaks the run off
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str) -> None:
-    """xdist says that the process of a test has died."""
+    """xdist says that the process of a test has died: another one tries it again, and the rest."""
     CRASHED.append(crashitem)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A run that broke off is not one in which tests failed: not everything was tried."""
-    if CRASHED:
+    if len(CRASHED) > MOST_CRASHES:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
