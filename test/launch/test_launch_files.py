@@ -213,7 +213,7 @@ def test_rviz_shows_the_images_of_the_driver(ros, launcher):
         ({'max_rate': '-3'}, ['max_rate:=-3', 'minimum 0']),
         ({'max_rate': 'fast'}, ['max_rate:=fast', 'not a double']),
         ({'max_rate': '[5'}, ['max_rate:=[5', 'not a double']),
-        ({'num_threads': '1.5'}, ['num_threads:=1.5', 'not a int']),
+        ({'num_threads': '1.5'}, ['num_threads:=1.5', 'not an int']),
         ({'transport': 'telepathy'}, ['transport', 'telepathy', 'compressed']),
         ({'process_every_frame': 'maybe'}, ['process_every_frame', 'maybe', 'true']),
         ({'params_file': '/nowhere/params.yaml'}, ['/nowhere/params.yaml', 'not a file']),

@@ -78,13 +78,18 @@ def parameter_specs() -> dict[str, Spec]:
     return {**{name: declared[name] for name in ARGUMENTS}, USE_SIM_TIME.name: USE_SIM_TIME}
 
 
+_DECLARED: set[str] = set()  # the arguments of all our files that this launch has read
+
+
 def with_hints(description: LaunchDescription) -> LaunchDescription:
     """A launch description that also warns of arguments that look like a slip of the pen.
 
     launch takes every `name:=value` of its command line, and is silent about those that no file
-    declares. A name that looks like none of ours may be meant for a file that includes it.
+    declares. A name that resembles none of ours may be meant for a file that includes it; what one
+    of ours declares is known to those that it includes.
     """
     names = {each.name for each in description.get_launch_arguments()}
+    _DECLARED.update(names)
     description.add_action(OpaqueFunction(function=_warn_of_unknown, args=[sorted(names)]))
     return description
 
@@ -93,7 +98,7 @@ def _warn_of_unknown(context: LaunchContext, names: list[str]) -> None:
     given_names = [word.partition(':=')[0] for word in sys.argv[1:] if ':=' in word]
     for name in given_names:
         near = difflib.get_close_matches(name[:LONGEST_NAME], names, n=1, cutoff=ALIKE)
-        if near and name not in names:
+        if near and name not in _DECLARED:
             get_logger('midas_depth_ros').warning(
                 f'there is no argument {printable(name, LONGEST_NAME)}:=, it is not used: did you '
                 f'mean {near[0]}:=?'
