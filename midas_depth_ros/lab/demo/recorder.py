@@ -21,7 +21,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
-from midas_depth_ros.images import ImageError, decode_compressed, decode_image
+from midas_depth_ros.images import ImageError, decode_compressed, decode_image, stamp_ns
 from midas_depth_ros.lab.demo.plan import CAMERA
 from midas_depth_ros.lab.demo.recording import (
     Beams,
@@ -32,7 +32,6 @@ from midas_depth_ros.lab.demo.recording import (
     Place,
     Recording,
 )
-from midas_depth_ros.nodes.ros.messages import stamp_ns
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
 
 # --- A ROS message as readable YAML text, in the manner of `ros2 topic echo`.

@@ -33,6 +33,7 @@ from midas_depth_ros.avoidance import (
     State,
     read_scan,
 )
+from midas_depth_ros.images import NANOSECONDS, stamp_ns
 from midas_depth_ros.nodes.avoidance.frames import (
     LEVELS,
     Input,
@@ -41,9 +42,7 @@ from midas_depth_ros.nodes.avoidance.frames import (
     avoidance_status,
     sentence,
 )
-from midas_depth_ros.nodes.depth.scheduling import NANOSECONDS
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.nodes.ros.messages import stamp_ns
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.options.avoidance import AvoidanceSettings

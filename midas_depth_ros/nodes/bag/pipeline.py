@@ -20,6 +20,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 
 from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.images import NANOSECONDS
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.depth import camera_output, metric_output
@@ -28,10 +29,11 @@ from midas_depth_ros.nodes.depth.camera_input import CameraInput
 from midas_depth_ros.nodes.depth.camera_output import CameraOutput, GridCache
 from midas_depth_ros.nodes.depth.metric_output import MetricOutput
 from midas_depth_ros.nodes.depth.mounting import Mounting, TfMount
-from midas_depth_ros.nodes.depth.scheduling import NANOSECONDS, Frame, FrameExchange
+from midas_depth_ros.nodes.depth.scheduling import Frame, FrameExchange
 from midas_depth_ros.nodes.depth.statistics import CameraStatistics
 from midas_depth_ros.nodes.depth.worker import Camera, Worker
 from midas_depth_ros.nodes.ros import boundary
+from midas_depth_ros.nodes.ros.messages import time_message
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 # --- What stands in for an rclpy node where a bag is processed without DDS.
@@ -129,7 +131,7 @@ class OfflineClock:
 
     def to_msg(self) -> Time:
         """As a message."""
-        return Time(sec=self.nanoseconds // NANOSECONDS, nanosec=self.nanoseconds % NANOSECONDS)
+        return time_message(self.nanoseconds)
 
     def seconds(self) -> float:
         """As a number, to tell how long ago something was."""

@@ -21,16 +21,17 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from midas_depth_ros.geometry import CameraModel, CameraModelError
 from midas_depth_ros.images import (
+    NANOSECONDS,
     ImageError,
     check_compressed,
     check_image,
     is_plain_cdr,
     read_compressed,
     read_image,
+    stamp_ns,
 )
 from midas_depth_ros.images.errors import MalformedMessage
 from midas_depth_ros.nodes.depth.scheduling import (
-    NANOSECONDS,
     Frame,
     FrameExchange,
     Pace,
@@ -40,7 +41,6 @@ from midas_depth_ros.nodes.depth.scheduling import (
 from midas_depth_ros.nodes.depth.statistics import CameraStatistics
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
-from midas_depth_ros.nodes.ros.messages import stamp_ns
 from midas_depth_ros.nodes.ros.stamps import Restarts, Senders, StampJudge, Verdict, mixed_words
 from midas_depth_ros.options.depth import DepthNodeSettings
 

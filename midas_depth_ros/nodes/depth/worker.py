@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import turned
 from midas_depth_ros.images import (
+    NANOSECONDS,
     BitDepth,
     Freeze,
     ImageError,
@@ -33,7 +34,7 @@ from midas_depth_ros.nodes.depth.camera_input import CameraInput
 from midas_depth_ros.nodes.depth.camera_output import CameraOutput, FrameView, GridCache
 from midas_depth_ros.nodes.depth.metric_output import MetricOutput
 from midas_depth_ros.nodes.depth.mounting import Mounting
-from midas_depth_ros.nodes.depth.scheduling import NANOSECONDS, Frame, FrameExchange
+from midas_depth_ros.nodes.depth.scheduling import Frame, FrameExchange
 from midas_depth_ros.nodes.depth.statistics import CameraStatistics
 from midas_depth_ros.options.depth import DepthNodeSettings
 
