@@ -24,7 +24,6 @@ import numpy as np
 from geometry_msgs.msg import Vector3Stamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -103,7 +102,7 @@ class PassingNode(Node):
             for name, message in self._messages.items()
         }
         qos.make_subscription(
-            self, Image, f'{camera}/image_raw', self._pass, qos.NEWEST_IMAGE, serialised=True
+            self, Image, f'{camera}/image_raw', self._pass, qos.NEWEST, serialised=True
         )
 
     def _pass(self, serialised: Any) -> None:
@@ -122,8 +121,7 @@ class ReceivingNode(Node):
     def __init__(self, camera: str) -> None:
         super().__init__('receiving_node')
         topic = f'{camera}/image_raw'
-        best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._kept = qos.make_subscription(self, Image, topic, print, best_effort, serialised=True)
+        self._kept = qos.make_subscription(self, Image, topic, print, qos.NEWEST, serialised=True)
         # Its executor is told of none of its messages.
         self._kept.callback_group.can_execute = lambda entity: False
 

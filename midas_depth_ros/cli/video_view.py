@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.cli.image_outputs import Look, captions_of
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.geometry import ScaleFilter, SteadyDepth, turned
-from midas_depth_ros.images import Freeze, Verdict
+from midas_depth_ros.geometry import ScaleFilter, ScaleShift, SteadyDepth, turned
+from midas_depth_ros.images import Freeze, Verdict, verdict_for
 from midas_depth_ros.views import (
     Heatmap,
     HeatmapOptions,
-    metric_heatmap,
     one_above_other,
     side_by_side,
 )
@@ -62,17 +61,16 @@ class VideoView:
         rgb = turned(rgb, self._look.metres.rotate)
         answer = self._estimator.infer(rgb)
         verdict = self._verdict(rgb, stamp_s)
-        small, options = verdict.hidden(answer), self._look.heatmap
+        small, options, scale = verdict.hidden(answer), self._look.heatmap, None
         if options.mode == 'metric':
             scale = self._scale.update(stamp_s, self._look.fit(small, verdict))
             if scale is None:
                 self.refused, self.reason = self.refused + 1, self._scale.reason
-            known = None if scale is None else scale.inverse_depth(small)
-            heatmap = metric_heatmap(known, rgb, self._fitted(known), rgb.shape[:2])
+            depth, options = small, self._fitted(scale, small)
         else:
             # What was steady before a frame that says nothing still is after it.
-            steady = small if verdict.reason else self._steady.update(stamp_s, small)
-            heatmap = self._heatmap.render(steady, rgb, stamp_s, options, rgb.shape[:2])
+            depth = small if verdict.reason else self._steady.update(stamp_s, small)
+        heatmap = self._heatmap.render(depth, rgb, stamp_s, options, rgb.shape[:2], scale)
         if self._lay_out is None:
             return heatmap
         near = self._look.closeness(small, verdict)
@@ -80,11 +78,11 @@ class VideoView:
         captions = captions_of(title, self._estimator.model, options.mode, verdict)
         return self._lay_out(rgb, heatmap, captions, (near.left, near.centre, near.right))
 
-    def _fitted(self, inverse_depth_m: NDArray[np.float32] | None) -> HeatmapOptions:
+    def _fitted(self, scale: ScaleShift | None, depth: NDArray[np.float32]) -> HeatmapOptions:
         """The options with ends of the colours that fit the first frame in metres."""
         options = self._look.heatmap
-        if self.ends_m is None and inverse_depth_m is not None:
-            fitted = self._look.fitted(inverse_depth_m)
+        if self.ends_m is None and scale is not None:
+            fitted = self._look.fitted(scale.inverse_depth(depth))
             if fitted != options:
                 self.ends_m = fitted.metric_near, fitted.metric_far
         if self.ends_m is None:
@@ -94,10 +92,14 @@ class VideoView:
 
     def _verdict(self, rgb: NDArray[np.uint8], stamp_s: float) -> Verdict:
         """What a frame is worth; it is counted if that is not all."""
-        verdict = Verdict()
-        if getattr(self._estimator, 'of_pictures', False):
-            frozen = self._freeze.look(rgb, stamp_s, self._frozen_after_s)
-            verdict = Verdict(frozen) if frozen else self._look.verdict(rgb, self._estimator)
+        verdict = verdict_for(
+            self._estimator,
+            rgb,
+            check=self._look.picture_check,
+            freeze=self._freeze,
+            stamp_s=stamp_s,
+            frozen_after_s=self._frozen_after_s,
+        )
         self.blind += bool(verdict.reason)
         self.partly_blind += bool(verdict.partly)
         self.blind_reason = self.blind_reason or verdict.text

@@ -118,6 +118,26 @@ def closeness(
     )
 
 
+def closeness_of_picture(
+    inverse_depth: np.ndarray,
+    blind: str,
+    grid: Grid | None = None,
+    camera_pitch_rad: float = math.nan,
+) -> Closeness:
+    """Closeness where the picture was judged, too; arguments and errors as of `closeness`.
+
+    inverse_depth: NaN where the picture says nothing. blind: why all of it does not, else ''.
+    """
+    if blind:
+        return Closeness.unknown(f'the picture is {blind}')
+    return closeness(
+        inverse_depth,
+        grid=grid,
+        camera_pitch_rad=camera_pitch_rad,
+        least_seen=LEAST_SEEN_OF_PICTURE,
+    )
+
+
 @functools.lru_cache(maxsize=8)
 def _pixel_grid(height: int, width: int) -> Grid:
     """Coordinates of a picture without calibration: centred, y from -1 to 1, square pixels."""

@@ -4,7 +4,7 @@ This room imports no other room. Every error is an ImageError.
 """
 
 from midas_depth_ros.images.bit_depth import BitDepth
-from midas_depth_ros.images.blindness import Freeze, Verdict, judge_picture
+from midas_depth_ros.images.blindness import Freeze, Verdict, judge_picture, verdict_for
 from midas_depth_ros.images.cdr import (
     NANOSECONDS,
     is_plain_cdr,
@@ -35,4 +35,5 @@ __all__ = [
     'read_compressed',
     'read_image',
     'stamp_ns',
+    'verdict_for',
 ]

@@ -32,7 +32,7 @@ from midas_depth_ros.lab.demo.recording import (
     Place,
     Recording,
 )
-from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
+from midas_depth_ros.nodes.ros.quality_of_service import best_effort, make_subscription
 
 # --- A ROS message as readable YAML text, in the manner of `ros2 topic echo`.
 #
@@ -92,7 +92,6 @@ _Dumper.add_representer(_Elements, _represent_elements)
 
 DIAGNOSTICS = '/diagnostics'
 WAITING_BYTES = 256 * 2**20  # camera messages that wait for their heatmap
-BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -120,7 +119,7 @@ class Recorder(Node):
         compressed = transport == 'compressed'
         camera_type = CompressedImage if compressed else Image
         camera_topic = 'image_raw/compressed' if compressed else 'image_raw'
-        self._listen(camera_type, camera_topic, self._on_camera, BEST_EFFORT)
+        self._listen(camera_type, camera_topic, self._on_camera, best_effort(5))
         outputs: list[tuple[Any, str, Callable[[Any], None] | None]] = [
             (Image, 'relative_inverse_depth/image', None),
             (Image, 'heatmap/image', self._on_heatmap),

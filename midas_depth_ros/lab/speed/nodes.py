@@ -18,12 +18,11 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from midas_depth_ros.images import read_image
+from midas_depth_ros.images import read_image, stamp_ns
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.processes import Child, Children, cpu_seconds, resident_mib
 from midas_depth_ros.lab.speed import contestants
@@ -32,7 +31,7 @@ from midas_depth_ros.lab.speed.run import picture
 from midas_depth_ros.nodes.depth.camera_output import OUTPUTS
 from midas_depth_ros.nodes.depth.metric_output import OUTPUTS as METRIC_OUTPUTS
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.ros.messages import image_message, time_message
 
 # --- Nodes as processes of their own, fed with pictures and watched over DDS.
 #
@@ -43,7 +42,6 @@ from midas_depth_ros.nodes.ros.messages import image_message
 START_TIMEOUT_S = 120.0
 FRAME_TIMEOUT_S = 10.0
 RESEND_S = 0.02  # until a node has started it gets pictures this often
-NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 DEPTH, HEATMAP, CLOSENESS = 'relative_inverse_depth/image', 'heatmap/image', 'closeness'
 KINDS = {**OUTPUTS, **METRIC_OUTPUTS}
 ALL_OUTPUTS = tuple(name for name in KINDS if name != HEATMAP)  # which is always watched
@@ -97,15 +95,16 @@ class Feeder:
         def on_heatmap(serialised: Any) -> None:
             # A message where rclpy cannot leave it serialised.
             heatmap = read_image(serialised) if isinstance(serialised, bytes) else serialised
-            stamp = heatmap.header.stamp
-            self._seen[camera] = stamp.sec * 10**9 + stamp.nanosec, time.time_ns()
+            self._seen[camera] = stamp_ns(heatmap.header), time.time_ns()
             self.heatmaps += 1
 
         node = self._node
         topic = f'{camera}/{HEATMAP}'
-        qos.make_subscription(node, Image, topic, on_heatmap, NEWEST, serialised=True)
+        qos.make_subscription(node, Image, topic, on_heatmap, qos.NEWEST, serialised=True)
         for name in also:
-            qos.make_subscription(self._onlooker, KINDS[name], f'{camera}/{name}', print, NEWEST)
+            qos.make_subscription(
+                self._onlooker, KINDS[name], f'{camera}/{name}', print, qos.NEWEST
+            )
         self._publishers[camera] = node.create_publisher(Image, f'{camera}/image_raw', 1)
 
     def start(self, camera: str, name: str, command: Sequence[str]) -> tuple[Child, float]:
@@ -132,11 +131,10 @@ class Feeder:
         return (self._seen[camera][1] - stamp) / 1e6
 
     def _send(self, camera: str) -> int:
-        stamp_ns = time.time_ns()
-        stamp = self._message.header.stamp
-        stamp.sec, stamp.nanosec = divmod(stamp_ns, 10**9)
+        now_ns = time.time_ns()
+        self._message.header.stamp = time_message(now_ns)
         self._publishers[camera].publish(self._message)
-        return stamp_ns
+        return now_ns
 
     def heard(self, camera: str) -> bool:
         """Whether a heatmap of this camera has come."""

@@ -47,7 +47,6 @@ from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 
-NEWEST = qos.NEWEST_IMAGE  # what holds for pictures holds for commands and scans
 FAULT_LOG_PERIOD_S = 5.0
 CLOCK_CHECK_S = 0.2
 # The last zeros: so many, so far apart, for best effort subscribers, who confirm nothing.
@@ -127,7 +126,7 @@ class AvoidanceNode(Node):
 
     def _listen(self, name: str, kind: type, callback: Any) -> None:
         subscription = qos.make_subscription(
-            self, kind, name, callback, NEWEST, on_fault=functools.partial(self._refuse, name)
+            self, kind, name, callback, qos.NEWEST, on_fault=functools.partial(self._refuse, name)
         )
         self._subscriptions_by_name[name] = subscription
         self._inputs[name] = Input(subscription.topic_name)

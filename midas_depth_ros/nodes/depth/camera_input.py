@@ -230,7 +230,7 @@ class CameraInput:
             self._relative_topic(),
             self._on_image,
             self._on_malformed,
-            qos.EVERY_IMAGE if settings.process_every_frame else qos.NEWEST_IMAGE,
+            qos.EVERY_IMAGE if settings.process_every_frame else qos.NEWEST,
             has_room=lambda: not exchange.is_full(self.camera),
         )
         self._info_subscription = qos.make_subscription(

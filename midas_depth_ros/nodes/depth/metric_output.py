@@ -55,44 +55,34 @@ OUTPUTS = {
 ALONG_THE_FLOOR = ('scan', 'seen_free', 'proximity', 'nearest_point')
 
 
-class MetricOutput:
+class MetricOutput(qos.PublisherTable):
     """The metric publishers of one camera and the scale it has."""
 
     def __init__(
         self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
     ) -> None:
+        super().__init__(
+            node, camera, OUTPUTS, qos.output_profile(node.settings.process_every_frame)
+        )
         self.metric = MetricDepth()
         self.refused = 'no frame yet'
         self.view_begins_m = math.nan  # metres ahead, where the nearest floor in view lies
-        self._node = node
         self._estimator = estimator
         self._mounting = mounting
         self._source = node.settings.scale.source
         self._reference = ReferenceInput(node, camera, self._source)
         self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
         self._beams: tuple[object, Beams | None] = (None, None)
-        profile = qos.REPLAY_OUTPUT if node.settings.process_every_frame else qos.OUTPUT
-        self._publishers = {
-            name: qos.make_publisher(node, kind, f'{camera}/{name}', profile)
-            for name, kind in OUTPUTS.items()
-        }
 
     def close(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the publishers and the subscription to the reference."""
         self._reference.close()
-        for publisher in self._publishers.values():
-            self._node.destroy_publisher(publisher)
-        self._publishers = {}
+        super().close()
 
     @property
     def awaited(self) -> str:
         """The topic of the reference sensor and its type, '' for none."""
         return self._reference.awaited
-
-    def wanted(self, name: str = '') -> bool:
-        """Whether somebody subscribes to this output; without a name, to any of them."""
-        publishers = [self._publishers[name]] if name else list(self._publishers.values())
-        return any(publisher.get_subscription_count() for publisher in publishers)
 
     def update(self, view: FrameView) -> MetricFrame | None:
         """The frame in metres, or None with `refused` saying why."""
@@ -146,7 +136,7 @@ class MetricOutput:
             colours = cv2.resize(view.rgb, (width, height), interpolation=cv2.INTER_AREA)
             points = turned_points(point_cloud(metric.depth_z, view.grid), -view.rotate % 360)
             cloud = messages.cloud_message(points, view.as_sent(colours), view.header)
-            self._send('points', cloud)
+            self.send('points', cloud)
         if metric.obstacles is not None and metric.mount is not None and view.grid is not None:
             self._publish_obstacles(view, metric.obstacles, metric.mount, view.grid)
 
@@ -160,10 +150,10 @@ class MetricOutput:
             depth_z = metric.scale.depth(enlarged, min_depth_m=limits.min, max_depth_m=limits.max)
             depth_z = view.as_sent(depth_z)
             message = messages.depth_message(depth_z, view.header, limits.encoding)
-            self._send('depth/image', message)
+            self.send('depth/image', message)
         if view.camera is not None and self.wanted('depth/camera_info'):
             camera = view.camera.scaled(view.size[1], view.size[0]).turned(-view.rotate % 360)
-            self._send('depth/camera_info', messages.camera_info_message(camera, view.header))
+            self.send('depth/camera_info', messages.camera_info_message(camera, view.header))
 
     def _publish_obstacles(
         self, view: FrameView, obstacles: Obstacles, mount: CameraMount, grid: Grid
@@ -181,11 +171,11 @@ class MetricOutput:
         if self.wanted('seen_free'):
             begins = min(beams.view_begins_m, limits[1]), limits[1]
             message = messages.scan_message(scan.seen_free, first, step, begins, header)
-            self._send('seen_free', message)
+            self.send('seen_free', message)
         if self.wanted('scan'):
-            self._send('scan', messages.scan_message(scan.ranges, first, step, limits, header))
+            self.send('scan', messages.scan_message(scan.ranges, first, step, limits, header))
         if self.wanted('nearest_point') and obstacles.nearest is not None:
-            self._send('nearest_point', messages.point_message(obstacles.nearest, header))
+            self.send('nearest_point', messages.point_message(obstacles.nearest, header))
         if self.wanted('proximity'):
             self._publish_proximity(view, scan, obstacles.nearest_range_m, beams, first)
 
@@ -207,7 +197,7 @@ class MetricOutput:
             limits = settings.scan.range_min, settings.scan.range_max
             header = messages.body_header(view.header, self._mounting.body_frame)
             angle = messages.corridor_angle(width, limits[1])
-            self._send('proximity', messages.range_message(free_m, limits, angle, header))
+            self.send('proximity', messages.range_message(free_m, limits, angle, header))
 
     def _angles(self, view: FrameView, grid: Grid, mount: CameraMount) -> tuple[float, float]:
         """First and last angle of the scan, the same in every frame of one configuration.
@@ -241,9 +231,6 @@ class MetricOutput:
             self.view_begins_m = made.view_begins_m
             return made
         return self._beams[1]
-
-    def _send(self, name: str, message: object) -> None:
-        self._publishers[name].publish(message)
 
 
 def scale_words(output: MetricOutput, wanted: bool = True) -> dict[str, str]:

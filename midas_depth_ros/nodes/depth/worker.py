@@ -14,9 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import turned
 from midas_depth_ros.images import (
@@ -24,10 +21,9 @@ from midas_depth_ros.images import (
     BitDepth,
     Freeze,
     ImageError,
-    Verdict,
     decode_compressed,
     decode_image,
-    judge_picture,
+    verdict_for,
 )
 from midas_depth_ros.nodes.depth.calibration import MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
@@ -207,7 +203,15 @@ class Worker:
         started = time.monotonic()
         answer = self._estimator.infer(rgb)
         inference_s = time.monotonic() - started
-        verdict = self._verdict(rgb, frame, camera, settings)
+        verdict = verdict_for(
+            self._estimator,
+            rgb,
+            check=settings.picture_check,
+            freeze=camera.freeze,
+            stamp_s=frame.time_s,
+            frozen_after_s=settings.frozen_after,
+        )
+        camera.statistics.judged(verdict.reason, verdict.partly)
         inverse_depth = verdict.hidden(answer)
         grid = camera.grids.of(model, inverse_depth.shape)
         view = FrameView(
@@ -219,21 +223,6 @@ class Worker:
             stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,
             inference_s=inference_s,
         )
-
-    def _verdict(
-        self, rgb: NDArray[np.uint8], frame: Frame, camera: Camera, settings: DepthNodeSettings
-    ) -> Verdict:
-        """What the picture is worth; one whose depth comes from elsewhere is not asked."""
-        verdict = Verdict()
-        # An estimator of somebody's own need not say that it sees pictures.
-        if getattr(self._estimator, 'of_pictures', False):
-            frozen = camera.freeze.look(rgb, frame.time_s, settings.frozen_after)
-            if frozen:
-                verdict = Verdict(frozen)
-            elif settings.picture_check:
-                verdict = judge_picture(rgb)
-        camera.statistics.judged(verdict.reason, verdict.partly)
-        return verdict
 
     def _report_bit_depth(self, camera: Camera) -> None:
         words = camera.bit_depth.words

@@ -155,7 +155,7 @@ class ImageStream(Node):
             settings.camera,
             settings.transport,
             self._calibration.has_any,
-            qos.OUTPUT if self._source.live else qos.REPLAY_OUTPUT,
+            qos.output_profile(not self._source.live),
         )
         self._stamp_clock = self.get_clock()
         self._clock_publisher = None
