@@ -58,9 +58,5 @@ def test_only_the_ros_modules_name_ros():
 
 def test_nothing_but_the_console_script_stands_on_the_dashboard():
     for path in (ROOT / 'midas_depth_ros').rglob('*.py'):
-        if (
-            path.parent.name != 'web'
-            and path.name not in ('cli/main.py', 'start.py')
-            and path.parent.name != 'demo'
-        ):
+        if path.parent.name not in ('web', 'cli', 'demo') and path.name != 'start.py':
             assert 'midas_depth_ros.web' not in path.read_text(), path
