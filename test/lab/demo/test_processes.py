@@ -139,7 +139,7 @@ def test_a_signal_only_sets_the_flag_and_the_old_handler_comes_back():
         '    print(signals.requested)\n'
         'print(signal.getsignal(signal.SIGTERM) is before)\n'
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     said = subprocess.run(
         script(text), stdout=subprocess.PIPE, text=True, cwd=root, timeout=60, check=True
     )
@@ -156,7 +156,7 @@ def test_a_killed_parent_takes_its_children_along(tmp_path):
         '    time.sleep(60)\n'
     )
     with subprocess.Popen(
-        script(parent_script), stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        script(parent_script), stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
     ) as parent:
         pid = int(parent.stdout.readline())
         wait_until(lambda: '\nready\n' in (tmp_path / 'c.log').read_text())

@@ -19,7 +19,7 @@ from midas_depth_ros.lab.speed import usual_node
 from midas_depth_ros.lab.speed.nodes import HEATMAP, Feeder
 from midas_depth_ros.nodes.ros.messages import image_message
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RGB = np.zeros((48, 64, 3), np.uint8)
 
 
