@@ -1,6 +1,6 @@
 """Nodes for `node_profile`: one that notes where its time goes, and the least that a node does.
 
-    python -m benchmarks.profiled_nodes hollow c0 OUT.json   # depth_node but for the network
+    python -m benchmarks.profiled_nodes null c0 OUT.json   # depth_node but for the network
     python -m benchmarks.profiled_nodes threaded c0 OUT.json # the same, OpenCV with all threads
     python -m benchmarks.profiled_nodes passing c0           # takes a picture, sends ready messages
     python -m benchmarks.profiled_nodes receiving c0         # subscribes, and takes nothing
@@ -30,8 +30,8 @@ from std_msgs.msg import Header
 
 from midas_depth_ros.depth import estimator
 from midas_depth_ros.images import read_image
-from midas_depth_ros.lab.speed.hollow_node import make_estimator
 from midas_depth_ros.lab.speed.nodes import CLOSENESS, DEPTH, HEATMAP
+from midas_depth_ros.lab.speed.null_network_node import make_estimator
 from midas_depth_ros.nodes.depth import camera_output, node, worker
 from midas_depth_ros.nodes.depth.worker import keep_freed_memory
 from midas_depth_ros.nodes.ros import quality_of_service as qos

@@ -7,30 +7,24 @@ without avoidance first, while there is none: nobody else then sends cmd_vel.
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import Commander
 from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, described
-from midas_depth_ros.lab.processes import STOP_SIGNALS, Child, Children
+from midas_depth_ros.lab.processes import STOP_SIGNALS, Child, Children, node_command
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
 from midas_depth_ros.nodes.ros.spinning import StopSignals
 from midas_depth_ros.sim import WORLDS, Tally
@@ -176,7 +170,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
 
         bench.work = work
         camera = rig.camera_parameters(exact, plan.rate_hz) | {'robot.world': plan.worlds_are}
-        children.start('synthetic_camera', _command('nodes.sources.synthetic_camera', camera))
+        children.start('synthetic_camera', node_command('nodes.sources.synthetic_camera', camera))
         try:
             if plan.blind:
                 tallies[False] = _drive_all(plan, bench, False, report)
@@ -218,17 +212,9 @@ def _start_avoidance(plan: DrivePlan, children: Children) -> None:
     else:
         module, model = 'nodes.depth.node', plan.model
     parameters = rig.depth_parameters(plan.rate_hz, model)
-    children.start('depth_node', _command(module, parameters))
-    avoidance = _command('nodes.avoidance.node', rig.avoidance_parameters())
+    children.start('depth_node', node_command(module, parameters))
+    avoidance = node_command('nodes.avoidance.node', rig.avoidance_parameters())
     children.start('avoidance_node', [*avoidance, *rig.avoidance_topics()])
-
-
-def _command(module: str, parameters: dict[str, Any]) -> list[str]:
-    command = [sys.executable, '-m', f'midas_depth_ros.{module}', '--ros-args']
-    command.append('--disable-external-lib-logs')  # the log is ours, nothing goes to ~/.ros
-    for name, value in parameters.items():
-        command += ['-p', f'{name}:={json.dumps(value)}']  # JSON is YAML
-    return command
 
 
 def _epitaph(child: Child) -> str:
@@ -238,20 +224,7 @@ def _epitaph(child: Child) -> str:
 @contextlib.contextmanager
 def _bench() -> Iterator[tuple[Bench, Callable[[], None]]]:
     """The node that drives, in a context of its own, and what lets it work for a moment."""
-    context = Context()
-    rclpy.init(
-        args=['--ros-args', '--disable-external-lib-logs'],
-        context=context,
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
-    executor = SingleThreadedExecutor(context=context)
-    try:
-        bench = Bench(context=context)
+    with processes.ros_context() as executor:
+        bench = Bench(context=executor.context)
         executor.add_node(bench)
-        try:
-            yield bench, lambda: executor.spin_once(timeout_sec=SPIN_S)
-        finally:
-            executor.shutdown()
-            bench.destroy_node()
-    finally:
-        rclpy.shutdown(context=context)
+        yield bench, lambda: executor.spin_once(timeout_sec=SPIN_S)
