@@ -22,7 +22,8 @@ from web_pictures import png_file, ramp
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from midas_depth_ros.web import access, live, server
+from midas_depth_ros.web import access, server
+from midas_depth_ros.web import feed as live
 from midas_depth_ros.web.feed import Picture
 from midas_depth_ros.web.limits import Limits
 from midas_depth_ros.web.server import Connection, room_for_connections

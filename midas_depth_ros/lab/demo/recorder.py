@@ -22,8 +22,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
 from midas_depth_ros.images import ImageError, decode_compressed, decode_image, stamp_ns
-from midas_depth_ros.lab.demo.plan import CAMERA
 from midas_depth_ros.lab.demo.recording import (
+    CAMERA,
     Beams,
     Closeness,
     DriveRecording,

@@ -21,9 +21,8 @@ from rich.text import Text
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.demo.output import step
-from midas_depth_ros.lab.demo.plan import Plan, Run
 from midas_depth_ros.lab.demo.recorder import DIAGNOSTICS, DriveListener, Recorder
-from midas_depth_ros.lab.demo.recording import Recording
+from midas_depth_ros.lab.demo.recording import Plan, Recording, Run
 from midas_depth_ros.lab.processes import PROMPT, STOP_SIGNALS, Child, Children, module_command
 from midas_depth_ros.nodes.ros.spinning import StopSignals
 

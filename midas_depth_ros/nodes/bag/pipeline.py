@@ -24,10 +24,9 @@ from midas_depth_ros.images import NANOSECONDS
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.depth import camera_output, metric_output
-from midas_depth_ros.nodes.depth.calibration import MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
 from midas_depth_ros.nodes.depth.camera_output import CameraOutput, GridCache
-from midas_depth_ros.nodes.depth.metric_output import MetricOutput
+from midas_depth_ros.nodes.depth.metric_output import MetricOutput, MountCalibration
 from midas_depth_ros.nodes.depth.mounting import Mounting, TfMount
 from midas_depth_ros.nodes.depth.scheduling import Frame, FrameExchange
 from midas_depth_ros.nodes.depth.statistics import CameraStatistics

@@ -27,10 +27,9 @@ from std_srvs.srv import SetBool, Trigger
 
 from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
 from midas_depth_ros.images.errors import printable
-from midas_depth_ros.nodes.depth.calibration import MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
 from midas_depth_ros.nodes.depth.camera_output import CameraOutput, GridCache
-from midas_depth_ros.nodes.depth.metric_output import MetricOutput
+from midas_depth_ros.nodes.depth.metric_output import MetricOutput, MountCalibration
 from midas_depth_ros.nodes.depth.mounting import Mounting, TfMount, mount_of, shared_frame
 from midas_depth_ros.nodes.depth.reporting import ModelReport, Reporting
 from midas_depth_ros.nodes.depth.scheduling import FrameExchange

@@ -25,10 +25,9 @@ from midas_depth_ros.images import (
     decode_image,
     verdict_for,
 )
-from midas_depth_ros.nodes.depth.calibration import MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
 from midas_depth_ros.nodes.depth.camera_output import CameraOutput, FrameView, GridCache
-from midas_depth_ros.nodes.depth.metric_output import MetricOutput
+from midas_depth_ros.nodes.depth.metric_output import MetricOutput, MountCalibration
 from midas_depth_ros.nodes.depth.mounting import Mounting
 from midas_depth_ros.nodes.depth.scheduling import Frame, FrameExchange
 from midas_depth_ros.nodes.depth.statistics import CameraStatistics
