@@ -34,6 +34,7 @@ from midas_depth_ros.geometry import (
     point_cloud,
 )
 from midas_depth_ros.images import Verdict, verdict_for
+from midas_depth_ros.images.encode import picture_reduced
 from midas_depth_ros.lab.output import CommandError
 from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
 
@@ -331,8 +332,7 @@ def cloud_ply(result: Result) -> bytes:
     else:
         depth_z = scale.depth(depth, max_depth_m=MAX_DEPTH_M)
         unit = f'unit: metres, by {scale.source}: 1/Z = {scale.scale:.9g} d + {scale.shift:.9g}'
-    height, width = depth.shape
-    colours = cv2.resize(result.rgb, (width, height), interpolation=cv2.INTER_AREA)
+    colours = picture_reduced(result.rgb, depth.shape)
     points = point_cloud(depth_z.astype(np.float32), metres.any_grid(depth.shape))
     return ply_bytes(points, colours, (unit, _lens(metres), 'x right, y down, z forward'))
 

@@ -122,7 +122,7 @@ class Fact:
 
 
 class Feed:
-    """The newest picture of every stream and the newest facts, with a bell for each browser.
+    """The newest picture of every stream and the newest facts, with an event for each browser.
 
     Streams are named `<camera>/picture` and `<camera>/heatmap`; facts are what JSON can say.
     """
@@ -133,14 +133,14 @@ class Feed:
         self._pictures: dict[str, Picture] = {}
         self._facts: dict[str, Fact] = {}
         self._told = 0
-        self._bells: dict[Bell, str] = {}
+        self._waiting: dict[ThreadsafeEvent, str] = {}
         self._on_audience: Callable[[int], None] = lambda viewers: None
 
     @property
     def viewers(self) -> int:
         """How many browsers look."""
         with self._lock:
-            return len(self._bells)
+            return len(self._waiting)
 
     def put(self, stream: str, picture: Picture) -> None:
         """A new frame of a stream. Raises ValueError where there are too many streams."""
@@ -148,7 +148,7 @@ class Feed:
             if stream not in self._pictures and len(self._pictures) >= MOST_STREAMS:
                 raise ValueError(f'more than {MOST_STREAMS} streams')
             self._pictures[stream] = picture
-        self._ring()
+        self._wake_all()
 
     def drop(self, stream: str) -> None:
         """A stream that there is no more."""
@@ -177,7 +177,7 @@ class Feed:
             known = before is not None and same and not before.silent(now_s)
             version = before.version if before is not None and known else self._told
             self._facts[name] = Fact(text, later, now_s, lifetime_s, version, self._told)
-        self._ring()
+        self._wake_all()
 
     def forget(self, name: str) -> None:
         """A fact that nobody needs to know of any more."""
@@ -237,30 +237,30 @@ class Feed:
     @contextlib.contextmanager
     def viewing(
         self, most: int, client: str = '', most_of_client: int = 2**31
-    ) -> Iterator[Bell | None]:
-        """A browser that looks, with its bell; None if there are too many already."""
-        bell = Bell(asyncio.get_running_loop())
+    ) -> Iterator[ThreadsafeEvent | None]:
+        """A browser that looks, with its event; None if there are too many already."""
+        event = ThreadsafeEvent(asyncio.get_running_loop())
         with self._lock:
-            of_client = sum(1 for each in self._bells.values() if each == client)
-            admitted = len(self._bells) < most and of_client < most_of_client
+            of_client = sum(1 for each in self._waiting.values() if each == client)
+            admitted = len(self._waiting) < most and of_client < most_of_client
             if admitted:
-                self._bells[bell] = client
+                self._waiting[event] = client
         if not admitted:
             yield None
             return
         self._on_audience(self.viewers)
         try:
-            yield bell
+            yield event
         finally:
             with self._lock:
-                self._bells.pop(bell, None)
+                self._waiting.pop(event, None)
             self._on_audience(self.viewers)
 
-    def _ring(self) -> None:
+    def _wake_all(self) -> None:
         with self._lock:
-            bells = list(self._bells)
-        for bell in bells:
-            bell.ring()
+            waiting = list(self._waiting)
+        for event in waiting:
+            event.set()
 
 
 @dataclasses.dataclass
@@ -270,27 +270,27 @@ class Seen:
     told: int = 0
 
 
-class Bell:
-    """Wakes one coroutine from whatever thread, however often it is rung."""
+class ThreadsafeEvent:
+    """Wakes one coroutine from whatever thread, however often it is set."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._event = asyncio.Event()
-        self._rung = False
+        self._is_set = False
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """There is something new."""
-        if not self._rung:
-            self._rung = True
+        if not self._is_set:
+            self._is_set = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._loop.call_soon_threadsafe(self._event.set)
 
     async def wait(self, timeout_s: float) -> None:
-        """Until it is rung, or for so long."""
+        """Until it is set, or for so long."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._event.wait(), timeout_s)
         self._event.clear()
-        self._rung = False
+        self._is_set = False
 
 
 def as_json(value: Any) -> str:
@@ -355,13 +355,13 @@ class LiveView:
         self._echo: float | None = None
         self._making: dict[str, asyncio.Task[tuple[Picture, bytes]]] = {}
 
-    async def serve(self, bell: Bell) -> None:
+    async def serve(self, event: ThreadsafeEvent) -> None:
         """Send what is new and take answers; returns when the browser is gone."""
-        listener = asyncio.create_task(self._listen(bell))
+        listener = asyncio.create_task(self._listen(event))
         try:
             while not listener.done():
-                wait_s = await asyncio.wait_for(self._send_news(bell), SEND_S)
-                await bell.wait(wait_s)
+                wait_s = await asyncio.wait_for(self._send_news(event), SEND_S)
+                await event.wait(wait_s)
         except (WebSocketDisconnect, RuntimeError, asyncio.TimeoutError):
             pass  # closed while we were sending, or it takes nothing
         finally:
@@ -371,7 +371,7 @@ class LiveView:
             with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
                 await listener
 
-    async def _listen(self, bell: Bell) -> None:
+    async def _listen(self, event: ThreadsafeEvent) -> None:
         level, then = float(MESSAGE_BURST), time.monotonic()
         try:
             while True:
@@ -386,13 +386,13 @@ class LiveView:
                 clock = message.get('clock')
                 if isinstance(clock, (int, float)) and math.isfinite(clock):
                     self._echo = float(clock)
-                bell.ring()
+                event.set()
         except (WebSocketDisconnect, KeyError, RuntimeError):
             pass
         finally:
-            bell.ring()
+            event.set()
 
-    async def _send_news(self, bell: Bell) -> float:
+    async def _send_news(self, event: ThreadsafeEvent) -> float:
         """Send what is due; returns after how long to look again."""
         now = time.monotonic()
         if now - self._told_s >= FACTS_PERIOD_S:
@@ -419,7 +419,7 @@ class LiveView:
             self._due_s[stream] = now + PICTURE_PERIOD_S
             # Beside this loop: a picture that takes long holds up neither facts nor other streams.
             task = asyncio.create_task(self._made(picture))
-            task.add_done_callback(lambda _: bell.ring())
+            task.add_done_callback(lambda _: event.set())
             self._making[stream] = task
         return max(wait_s, 0.001)
 
@@ -467,8 +467,8 @@ async def live(websocket: WebSocket, feed: Feed, runner: Runner, limits: Limits)
     """Serve one WebSocket."""
     await websocket.accept()
     client = client_of(websocket)
-    with feed.viewing(limits.viewers, client, limits.viewers_per_client) as bell:
-        if bell is None:
+    with feed.viewing(limits.viewers, client, limits.viewers_per_client) as event:
+        if event is None:
             await websocket.close(TRY_AGAIN_LATER, 'too many browsers look')
             return
-        await LiveView(websocket, feed, runner).serve(bell)
+        await LiveView(websocket, feed, runner).serve(event)

@@ -41,11 +41,11 @@ TALLY_S = 0.6  # until the last tally has come
 PERIOD_S = 0.05
 
 
-class BenchError(Exception):
+class RobotSilent(Exception):
     """The robot does not answer; the text says who and for how long."""
 
 
-class Bench(Node):
+class DriveNode(Node):
     """`work` lets it and its watch work for a moment; it raises when a process has ended."""
 
     def __init__(self, work: Callable[[], None] = lambda: None, **kwargs: Any) -> None:
@@ -99,11 +99,11 @@ class Bench(Node):
             self.work()
 
     def wait_until(self, met: Callable[[], Any], timeout_s: float, what: str) -> None:
-        """Let things work until a condition holds. Raises BenchError."""
+        """Let things work until a condition holds. Raises RobotSilent."""
         begin = time.monotonic()
         while not met():
             if time.monotonic() - begin > timeout_s:
-                raise BenchError(f'waited {timeout_s:.0f} s in vain for {what}')
+                raise RobotSilent(f'waited {timeout_s:.0f} s in vain for {what}')
             self.work()
 
     def _put_into(self, seed: int) -> None:
@@ -111,7 +111,7 @@ class Bench(Node):
         request = SetParameters.Request(parameters=[Parameter(name='seed', value=value)])
         result = self._called(self._set_parameters, request).results[0]
         if not result.successful:
-            raise BenchError(f'{CAMERA_NODE} refuses world {seed}: {result.reason}')
+            raise RobotSilent(f'{CAMERA_NODE} refuses world {seed}: {result.reason}')
         before = self.values.get('drive')
         self._called(self._reset_robot, Trigger.Request())
         self.wait_until(
@@ -157,7 +157,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
     with (
         StopSignals(STOP_SIGNALS) as signals,
         Children(logs, processes.for_children()) as children,
-        _bench() as (bench, spin),
+        _drive_node() as (driver, spin),
     ):
 
         def work() -> None:
@@ -168,24 +168,24 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
             if ended is not None:
                 raise DriveError(_epitaph(ended))
 
-        bench.work = work
+        driver.work = work
         camera = rig.camera_parameters(exact, plan.rate_hz) | {'robot.world': plan.worlds_are}
         children.start('synthetic_camera', node_command('nodes.sources.synthetic_camera', camera))
         try:
             if plan.blind:
-                tallies[False] = _drive_all(plan, bench, False, report)
+                tallies[False] = _drive_all(plan, driver, False, report)
             if plan.avoiding:
                 _start_avoidance(plan, children)
-                bench.wait_until(
+                driver.wait_until(
                     lambda: (
-                        bench.count_publishers('cmd_vel') > 1
-                        and bench.count_publishers(f'{rig.CAMERA}/scan') > 0
+                        driver.count_publishers('cmd_vel') > 1
+                        and driver.count_publishers(f'{rig.CAMERA}/scan') > 0
                     ),
                     LOADING_TIMEOUT_S,
                     'the depth node and the avoidance node',
                 )
-                tallies[True] = _drive_all(plan, bench, True, report)
-        except BenchError as error:
+                tallies[True] = _drive_all(plan, driver, True, report)
+        except RobotSilent as error:
             raise DriveError(str(error)) from error
     return [
         WorldResult(
@@ -198,10 +198,12 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
     ]
 
 
-def _drive_all(plan: DrivePlan, bench: Bench, avoiding: bool, report: Report) -> dict[int, Tally]:
+def _drive_all(
+    plan: DrivePlan, driver: DriveNode, avoiding: bool, report: Report
+) -> dict[int, Tally]:
     tallies = {}
     for seed in plan.seeds:
-        tallies[seed] = tally = bench.drive(seed, plan.speed_m_s, plan.seconds, avoiding)
+        tallies[seed] = tally = driver.drive(seed, plan.speed_m_s, plan.seconds, avoiding)
         report(described(seed, tally, avoiding))
     return tallies
 
@@ -222,9 +224,9 @@ def _epitaph(child: Child) -> str:
 
 
 @contextlib.contextmanager
-def _bench() -> Iterator[tuple[Bench, Callable[[], None]]]:
+def _drive_node() -> Iterator[tuple[DriveNode, Callable[[], None]]]:
     """The node that drives, in a context of its own, and what lets it work for a moment."""
     with processes.ros_context() as executor:
-        bench = Bench(context=executor.context)
-        executor.add_node(bench)
-        yield bench, lambda: executor.spin_once(timeout_sec=SPIN_S)
+        driver = DriveNode(context=executor.context)
+        executor.add_node(driver)
+        yield driver, lambda: executor.spin_once(timeout_sec=SPIN_S)

@@ -63,7 +63,7 @@ OnMessage = Callable[[Any, int], None]
 OnFault = Callable[[ImageError, int], None]
 
 
-class Gate(MutuallyExclusiveCallbackGroup):
+class GatedCallbackGroup(MutuallyExclusiveCallbackGroup):
     """A callback group that the executor passes over while it is closed, or there is no room."""
 
     def __init__(self, has_room: Callable[[], bool]) -> None:
@@ -102,7 +102,7 @@ class ImageSubscription:
         self._last_number: int | None = None
         self._was_closed = False
         self._senders = Senders()
-        self._gate = Gate(has_room)
+        self._gate = GatedCallbackGroup(has_room)
         # Frames pass by in real time, whatever a simulated clock does.
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._opening = node.create_timer(3600.0, self._open, clock=self._clock)
@@ -209,7 +209,7 @@ class CameraInput:
         self._statistics = statistics
         self._wanted = wanted
         self._forget_time(paced=True)
-        self._infos = Infos()
+        self._infos = CameraInfoChanges()
         self._fault_logged_s = -FAULT_LOG_PERIOD_S
         self._images: ImageSubscription | None = None
         self._info_subscription: Subscription | None = None
@@ -522,7 +522,7 @@ class CameraInput:
             self._node.get_logger().warning(f'{self.camera}: camera_info ignored: {reason}')
 
 
-class Infos:
+class CameraInfoChanges:
     """Whether what camera_info says changes, and whether it changes to and fro.
 
     Counted in messages, so that a bag is judged as the live camera was.

@@ -12,7 +12,6 @@ import math
 import threading
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from geometry_msgs.msg import PointStamped
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, Range
@@ -38,6 +37,7 @@ from midas_depth_ros.geometry import (
     scan_limits,
     turned_points,
 )
+from midas_depth_ros.images.encode import picture_reduced
 from midas_depth_ros.nodes.depth.camera_output import FrameView, Grid
 from midas_depth_ros.nodes.depth.mounting import Mounting
 from midas_depth_ros.nodes.depth.reference_input import KINDS, ReferenceInput
@@ -137,8 +137,7 @@ class MetricOutput(qos.PublisherTable):
         if self.wanted('depth/image') or self.wanted('depth/camera_info'):
             self._publish_depth(view, metric)
         if self.wanted('points') and view.grid is not None:
-            height, width = view.inverse_depth.shape
-            colours = cv2.resize(view.rgb, (width, height), interpolation=cv2.INTER_AREA)
+            colours = picture_reduced(view.rgb, view.inverse_depth.shape)
             points = turned_points(point_cloud(metric.depth_z, view.grid), -view.rotate % 360)
             cloud = messages.cloud_message(points, view.as_sent(colours), view.header)
             self.send('points', cloud)

@@ -157,7 +157,7 @@ def make_subscription(
     profile = copy.copy(profile)
     name = topic  # until it is known with its namespace
     wants_info = _wants_info(callback)
-    twice: Twice | None = None
+    twice: DuplicateFilter | None = None
 
     def deliver(taken: Any, *info: Any) -> None:
         try:
@@ -199,7 +199,7 @@ def make_subscription(
     name = made.topic_name
     kinds = (DurabilityPolicy.SYSTEM_DEFAULT, DurabilityPolicy.TRANSIENT_LOCAL)
     if profile.durability in kinds and not _is_kept(profile):
-        twice = Twice()
+        twice = DuplicateFilter()
         _ask_for_earlier(node, made, callback_group, lambda earlier: subscribe(1, earlier))
     return made
 
@@ -260,7 +260,7 @@ def _is_latched(node: Node, subscription: Subscription) -> bool:
     )
 
 
-class Twice:
+class DuplicateFilter:
     """Which messages are new where two subscriptions hear the same topic, in one callback group."""
 
     def __init__(self) -> None:
