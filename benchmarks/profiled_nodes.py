@@ -44,15 +44,15 @@ WHOLE = 'the whole frame'
 # (owner, attribute, step) of all that the inference thread does with a frame. Nothing of it is
 # part of another step but of the whole.
 STEPS: tuple[tuple[Any, str, str], ...] = (
-    (worker.Worker, '_process', WHOLE),
+    (worker.Worker, '_infer_and_publish', WHOLE),
     (worker, 'decode_image', 'find the pixels in the message'),
     (estimator.DepthEstimator, 'infer', 'resize, normalise, check what the network gives'),
-    (camera_output, 'closeness', 'closeness'),
+    (camera_output, 'closeness_of_picture', 'closeness'),
     (estimator.DepthEstimator, 'enlarge', 'enlarge depth'),
     (Heatmap, 'render', 'heatmap'),
     (camera_output, 'image_message', 'depth as a message'),
     (camera_output, 'bgr_message', 'heatmap as a message'),
-    (camera_output.CameraOutput, '_send', 'publish depth, heatmap and closeness'),
+    (camera_output.CameraOutput, 'send', 'publish depth, heatmap and closeness'),
 )
 
 

@@ -25,8 +25,8 @@ from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.depth import camera_output, metric_output
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
-from midas_depth_ros.nodes.depth.camera_output import CameraOutput, GridCache
-from midas_depth_ros.nodes.depth.metric_output import MetricOutput, MountCalibration
+from midas_depth_ros.nodes.depth.camera_output import CameraOutput
+from midas_depth_ros.nodes.depth.metric_output import MetricOutput
 from midas_depth_ros.nodes.depth.mounting import Mounting, TfMount
 from midas_depth_ros.nodes.depth.scheduling import Frame, FrameExchange
 from midas_depth_ros.nodes.depth.statistics import CameraStatistics
@@ -330,7 +330,7 @@ class BagPipeline:
             if camera.info:
                 self._node_topics[camera.info] = f'/{camera.name}/camera_info'
         exchange = cast(FrameExchange, self._pending)
-        self._worker = Worker(node, estimator, exchange, self._cameras, lambda: settings)
+        self._worker = Worker(node, estimator, exchange, self._cameras)
 
     def _camera(
         self,
@@ -349,8 +349,6 @@ class BagPipeline:
             output=CameraOutput(node, name, estimator, mounting),
             metric=MetricOutput(node, name, estimator, mounting),
             statistics=statistics,
-            calibration=MountCalibration(),
-            grids=GridCache(),
             mounting=mounting,
         )
 
@@ -384,7 +382,7 @@ class BagPipeline:
         if faults.count > refused:
             self._fail(f'{recorded.topic} at {recorded.time_ns} ns: {faults.last}')
         while self._pending.frames:
-            self._worker.attempt(self._pending.frames.pop(0))
+            self._worker.process(self._pending.frames.pop(0))
         if tally is not None:
             self._count(tally, recorded, self._failed(tally) - before)
         return self._made

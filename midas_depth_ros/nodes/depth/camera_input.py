@@ -228,8 +228,8 @@ class CameraInput:
             self._node,
             Image if raw else CompressedImage,
             self._relative_topic(),
-            self._on_image,
-            self._on_malformed,
+            self._receive,
+            self._reject,
             qos.EVERY_IMAGE if settings.process_every_frame else qos.NEWEST,
             has_room=lambda: not exchange.is_full(self.camera),
         )
@@ -396,7 +396,7 @@ class CameraInput:
             self._fault_logged_s = now
             self._node.get_logger().warning(f'{self.camera}: frame {ending}: {text}')
 
-    def _on_malformed(self, error: ImageError, missed: int) -> None:
+    def _reject(self, error: ImageError, missed: int) -> None:
         self._count_arrival(missed)
         self.complain('rejected', str(error))
 
@@ -405,17 +405,17 @@ class CameraInput:
         if missed:
             self._statistics.count(self._missed_ending, missed)
 
-    def _on_image(self, message: Any, missed: int) -> None:
+    def _receive(self, message: Any, missed: int) -> None:
         self._count_arrival(missed)
         try:
-            self._look_at(message)
+            self._check_and_queue(message)
         except ImageError as error:
             self.complain('rejected', str(error))
         except Exception as error:  # noqa: BLE001 - fields that nobody thought of cost one frame
             self.complain('failed', f'{type(error).__name__}: {error}')
             self._node.get_logger().debug(traceback.format_exc())
 
-    def _look_at(self, message: Any) -> None:
+    def _check_and_queue(self, message: Any) -> None:
         """Check a message, judge its stamp, hand it over if it is its turn. Raises ImageError."""
         settings = self._settings()
         if self._check(message, settings.max_pixels):

@@ -10,7 +10,6 @@ import dataclasses
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,9 +103,9 @@ class Camera:
     output: CameraOutput
     metric: MetricOutput
     statistics: CameraStatistics
-    calibration: MountCalibration
-    grids: GridCache
     mounting: Mounting
+    calibration: MountCalibration = dataclasses.field(default_factory=MountCalibration)
+    grids: GridCache = dataclasses.field(default_factory=GridCache)
     freeze: Freeze = dataclasses.field(default_factory=Freeze)
     bit_depth: BitDepth = dataclasses.field(default_factory=BitDepth)
 
@@ -145,13 +144,12 @@ class Worker:
         estimator: DepthEstimator,
         exchange: FrameExchange,
         cameras: dict[str, Camera],
-        settings: Callable[[], DepthNodeSettings],
     ) -> None:
+        """node: its `settings` are read for every frame."""
         self._node = node
         self._estimator = estimator
         self._exchange = exchange
         self._cameras = cameras
-        self._settings = settings
         self._thread = threading.Thread(target=self._run, name='inference')
 
     def start(self) -> None:
@@ -170,14 +168,14 @@ class Worker:
 
     def _run(self) -> None:
         while (frame := self._exchange.take()) is not None:
-            self.attempt(frame)
+            self.process(frame)
 
-    def attempt(self, frame: Frame) -> None:
+    def process(self, frame: Frame) -> None:
         """Infer and publish one frame, in the calling thread; what goes wrong is counted."""
         camera = self._cameras[frame.camera]
         camera.statistics.busy(True)
         try:
-            self._process(frame, camera)
+            self._infer_and_publish(frame, camera)
         except ImageError as error:
             camera.input.complain('rejected', str(error))
         except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises, the
@@ -187,8 +185,8 @@ class Worker:
         finally:
             camera.statistics.busy(False)
 
-    def _process(self, frame: Frame, camera: Camera) -> None:
-        settings = self._settings()
+    def _infer_and_publish(self, frame: Frame, camera: Camera) -> None:
+        settings: DepthNodeSettings = self._node.settings
         decode = decode_image if hasattr(frame.message, 'encoding') else decode_compressed
         camera.bit_depth.given = settings.bit_depth
         if frame.restarted:
