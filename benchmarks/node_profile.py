@@ -17,14 +17,13 @@ from pathlib import Path
 
 import click
 
-from midas_depth_ros.lab.processes import PROC, Child
+from midas_depth_ros.lab.processes import PROC, Child, node_command
 from midas_depth_ros.lab.speed.contestants import find_weights
 from midas_depth_ros.lab.speed.nodes import (
     CLOSENESS,
     DEPTH,
     Feeder,
     feeding,
-    node_command,
     node_parameters,
 )
 
@@ -163,7 +162,7 @@ def main(seconds: float) -> None:
     with tempfile.TemporaryDirectory(prefix='midas_depth_profile_') as name:
         logs = Path(name)
         click.echo('depth_node without a network, and a node that only passes messages', err=True)
-        threads, steps = per_frame('hollow', logs / 'hollow', seconds)
+        threads, steps = per_frame('null', logs / 'null', seconds)
         threaded, _ = per_frame('threaded', logs / 'threaded', seconds)
         passing, _ = per_frame('passing', logs / 'passing', seconds)
         show('CPU per frame of 640x480, by step of the inference thread:', 'ms', steps)
@@ -175,10 +174,10 @@ def main(seconds: float) -> None:
             ],
         )  # fmt: skip
         click.echo('1080p at 60 Hz', err=True)
-        hollow = node_command(
-            'lab.speed.hollow_node', {'cameras': [CAMERA], 'max_rate': MAX_RATE_HZ}
+        null_network = node_command(
+            'lab.speed.null_network_node', {'cameras': [CAMERA], 'max_rate': MAX_RATE_HZ}
         )
-        dropping = per_second('node', hollow, logs / 'dropping', seconds, hears=True)
+        dropping = per_second('node', null_network, logs / 'dropping', seconds, hears=True)
         nothing = per_second('least', _command('receiving'), logs / 'least', seconds, hears=False)
         show(
             '1080p at 60 Hz, CPU milliseconds per second:', 'ms/s', dropping, nothing,

@@ -21,7 +21,7 @@ import click
 
 from midas_depth_ros.lab.speed.contestants import NAME as USUAL
 from midas_depth_ros.lab.speed.nodes import BY_CAMERAS, DROPPING, NOT_DROPPING
-from midas_depth_ros.lab.speed.result import HOLLOW, NETWORK, NODE, PIPELINE
+from midas_depth_ros.lab.speed.result import NETWORK, NO_NETWORK, NODE, PIPELINE
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'performance.md'
 VGA, NETWORK_SIZE = '640x480', '256x192'
@@ -40,13 +40,13 @@ class Aim:
 
 
 def rows_of(bench: Json, part: str, size: str = '') -> list[Json]:
-    """The rows of a part, without the usual recipe and the hollow node."""
+    """The rows of a part, without the usual recipe and the node without a network."""
     return [
         row
         for row in bench['rows']
         if row['part'] == part
         and size in ('', row['size'])
-        and row['backend'] not in (USUAL, HOLLOW)
+        and row['backend'] not in (USUAL, NO_NETWORK)
     ]
 
 
@@ -87,8 +87,8 @@ def _pipeline(bench: Json, soak: Json) -> tuple[str, bool]:
     return (text if fastest is row else f'{text}; {_ratio(fastest, 6.0)[0]}'), met
 
 
-def _hollow(bench: Json, soak: Json) -> tuple[str, bool]:
-    row = next(row for row in bench['rows'] if row['backend'] == HOLLOW)
+def _without_network(bench: Json, soak: Json) -> tuple[str, bool]:
+    row = next(row for row in bench['rows'] if row['backend'] == NO_NETWORK)
     return f'{row["cpu_ms"]:.1f} ms', row['cpu_ms'] <= 3.0
 
 
@@ -129,7 +129,7 @@ AIMS = (
     Aim('network, f32, against eager f32', '>= 2.5x', _network_f32),
     Aim('network, best precision within the deviation bound', '>= 5x', _network_best),
     Aim('pipeline on 640x480 against the usual recipe', '>= 6x', _pipeline),
-    Aim('what is not inference, CPU per frame at 640x480', '<= 3 ms', _hollow),
+    Aim('what is not inference, CPU per frame at 640x480', '<= 3 ms', _without_network),
     Aim('node, latency beyond the pipeline, median', '<= 5 ms', _beyond_pipeline),
     Aim('resident memory, node running', '<= 350 MB', _memory),
     Aim('start to first heatmap, model cached', '<= 1.5 s', _start),

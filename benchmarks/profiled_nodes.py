@@ -1,6 +1,6 @@
 """Nodes for `node_profile`: one that notes where its time goes, and the least that a node does.
 
-    python -m benchmarks.profiled_nodes hollow c0 OUT.json   # depth_node but for the network
+    python -m benchmarks.profiled_nodes null c0 OUT.json   # depth_node but for the network
     python -m benchmarks.profiled_nodes threaded c0 OUT.json # the same, OpenCV with all threads
     python -m benchmarks.profiled_nodes passing c0           # takes a picture, sends ready messages
     python -m benchmarks.profiled_nodes receiving c0         # subscribes, and takes nothing
@@ -24,15 +24,14 @@ import numpy as np
 from geometry_msgs.msg import Vector3Stamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from midas_depth_ros.depth import estimator
 from midas_depth_ros.images import read_image
-from midas_depth_ros.lab.speed.hollow_node import make_estimator
 from midas_depth_ros.lab.speed.nodes import CLOSENESS, DEPTH, HEATMAP
+from midas_depth_ros.lab.speed.null_network_node import make_estimator
 from midas_depth_ros.nodes.depth import camera_output, node, worker
 from midas_depth_ros.nodes.depth.worker import keep_freed_memory
 from midas_depth_ros.nodes.ros import quality_of_service as qos
@@ -45,15 +44,15 @@ WHOLE = 'the whole frame'
 # (owner, attribute, step) of all that the inference thread does with a frame. Nothing of it is
 # part of another step but of the whole.
 STEPS: tuple[tuple[Any, str, str], ...] = (
-    (worker.Worker, '_process', WHOLE),
+    (worker.Worker, '_infer_and_publish', WHOLE),
     (worker, 'decode_image', 'find the pixels in the message'),
     (estimator.DepthEstimator, 'infer', 'resize, normalise, check what the network gives'),
-    (camera_output, 'closeness', 'closeness'),
+    (camera_output, 'closeness_of_picture', 'closeness'),
     (estimator.DepthEstimator, 'enlarge', 'enlarge depth'),
     (Heatmap, 'render', 'heatmap'),
     (camera_output, 'image_message', 'depth as a message'),
     (camera_output, 'bgr_message', 'heatmap as a message'),
-    (camera_output.CameraOutput, '_send', 'publish depth, heatmap and closeness'),
+    (camera_output.CameraOutput, 'send', 'publish depth, heatmap and closeness'),
 )
 
 
@@ -103,7 +102,7 @@ class PassingNode(Node):
             for name, message in self._messages.items()
         }
         qos.make_subscription(
-            self, Image, f'{camera}/image_raw', self._pass, qos.NEWEST_IMAGE, serialised=True
+            self, Image, f'{camera}/image_raw', self._pass, qos.NEWEST, serialised=True
         )
 
     def _pass(self, serialised: Any) -> None:
@@ -122,8 +121,7 @@ class ReceivingNode(Node):
     def __init__(self, camera: str) -> None:
         super().__init__('receiving_node')
         topic = f'{camera}/image_raw'
-        best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._kept = qos.make_subscription(self, Image, topic, print, best_effort, serialised=True)
+        self._kept = qos.make_subscription(self, Image, topic, print, qos.NEWEST, serialised=True)
         # Its executor is told of none of its messages.
         self._kept.callback_group.can_execute = lambda entity: False
 

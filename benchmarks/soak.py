@@ -19,8 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from midas_depth_ros.lab.processes import cpu_seconds, resident_mib
-from midas_depth_ros.lab.speed.nodes import ALL_OUTPUTS, SAME_PICTURE, feeding, node_command
+from midas_depth_ros.lab.processes import cpu_seconds, node_command, resident_mib
+from midas_depth_ros.lab.speed.nodes import ALL_OUTPUTS, SAME_PICTURE, feeding
 
 SIZE = (640, 480)
 CAMERA = 'c0'

@@ -63,6 +63,9 @@ class Age:
     by_stamp: bool = False
 
 
+SILENT, LATE = 'silent for {:.1f} s', 'late: stamped {:.1f} s ago'
+
+
 def age_of(
     moment: Moment,
     now_s: float,
@@ -81,14 +84,14 @@ def age_of(
     if not since_receipt >= 0:
         return Age(math.inf, 'the clock went back')
     if stamps == 'ignore':
-        return _verdict(since_receipt, timeout_s, 'silent for', False)
+        return _verdict(since_receipt, timeout_s, SILENT, False)
     if not moment.clocks_agree:
         if stamps == 'require' or not (other_clock or moment.unstamped):
             return Age(math.inf, moment.other_clock())
-        return _verdict(since_receipt, timeout_s, 'silent for', False)
+        return _verdict(since_receipt, timeout_s, SILENT, False)
     if since_receipt > timeout_s:
-        return _verdict(since_receipt, timeout_s, 'silent for', True)
-    return _verdict(now_s - moment.measured_s(stamps), timeout_s, 'late: stamped', True)
+        return _verdict(since_receipt, timeout_s, SILENT, True)
+    return _verdict(now_s - moment.measured_s(stamps), timeout_s, LATE, True)
 
 
 class StampWatch:
@@ -135,10 +138,7 @@ class StampWatch:
 
 
 def _verdict(seconds: float, timeout_s: float, words: str, by_stamp: bool) -> Age:
-    fault = '' if seconds <= timeout_s else f'{words} {seconds:.1f} s'
-    if fault and words.startswith('late'):
-        fault += ' ago'
-    return Age(seconds, fault, by_stamp)
+    return Age(seconds, '' if seconds <= timeout_s else words.format(seconds), by_stamp)
 
 
 # --- What was sent: whether zeros are still owed, and whether it comes back as a command.

@@ -38,7 +38,7 @@ from midas_depth_ros.options.parameter_files import ParameterFault, read_values,
 
 if TYPE_CHECKING:
     from midas_depth_ros.depth import DepthEstimator
-    from midas_depth_ros.nodes.bag.pipeline import Tally
+    from midas_depth_ros.nodes.bag.pipeline import CameraCounts
 
 # --- One bag on its way into another, and what a person is told of it.
 #
@@ -164,7 +164,7 @@ def in_order(
     yield from source.read(topics)
 
 
-def tell(tallies: Collection[Tally], counts: Mapping[str, int], output: Path) -> None:
+def tell(tallies: Collection[CameraCounts], counts: Mapping[str, int], output: Path) -> None:
     """Print what was processed and what was written."""
     text = io.StringIO()
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH

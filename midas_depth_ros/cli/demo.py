@@ -25,7 +25,7 @@ from midas_depth_ros.lab.demo.output import OutputFolderError, step
 from midas_depth_ros.lab.output import CommandError, OutputConsole
 
 if TYPE_CHECKING:
-    from midas_depth_ros.lab.demo.plan import Plan, Run
+    from midas_depth_ros.lab.demo.recording import Plan, Run
     from midas_depth_ros.lab.demo.run import RunError
 
 DASHBOARD_PORT = 8080
@@ -135,7 +135,7 @@ def demo(output: Path | None, headless: bool, world: int | None, **options: Any)
     if options['source'] and world is not None:
         raise click.UsageError('--world is of the robot: leave it out, or --source')
     try:
-        from midas_depth_ros.lab.demo.plan import Plan
+        from midas_depth_ros.lab.demo.recording import Plan
         from midas_depth_ros.lab.demo.run import run  # noqa: F401
     except ModuleNotFoundError as error:
         raise click.ClickException(

@@ -22,21 +22,21 @@ from PIL import Image, PngImagePlugin
 from midas_depth_ros.cli.options import heatmap_options
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import (
-    LEAST_SEEN_OF_PICTURE,
     CameraModel,
     CameraMount,
     Closeness,
     MountError,
     Refusal,
     ScaleShift,
-    closeness,
+    closeness_of_picture,
     fit_ground_plane,
     ply_bytes,
     point_cloud,
 )
-from midas_depth_ros.images import Verdict, judge_picture
+from midas_depth_ros.images import Verdict, verdict_for
+from midas_depth_ros.images.encode import picture_reduced
 from midas_depth_ros.lab.output import CommandError
-from midas_depth_ros.views import Heatmap, HeatmapOptions, metric_heatmap, side_by_side
+from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
 
 # --- Metres for pictures and videos: from two measurements of the camera, or a fixed scale, or
 # none.
@@ -143,10 +143,10 @@ class Look:
     fits_near: bool = False
     fits_far: bool = False
 
-    def fitted(self, inverse_depth_m: NDArray[np.float32] | None) -> HeatmapOptions:
+    def fitted(self, inverse_depth_m: NDArray[np.float32]) -> HeatmapOptions:
         """The heatmap's options, with what is open fitted to (h, w) float32 1/Z in 1/m."""
         known = np.empty(0, np.float32)
-        if inverse_depth_m is not None and (self.fits_near or self.fits_far):
+        if self.fits_near or self.fits_far:
             known = inverse_depth_m[np.isfinite(inverse_depth_m)]
         if not known.size:
             return self.heatmap
@@ -159,12 +159,6 @@ class Look:
             far = _rounded(min(max(1 / low, LEAST_RATIO * near, 0.1), 1000.0))
         return dataclasses.replace(self.heatmap, metric_near=near, metric_far=far)
 
-    def verdict(self, rgb: NDArray[np.uint8], estimator: DepthEstimator) -> Verdict:
-        """What an (H, W, 3) uint8 picture is worth to this estimator."""
-        # One of somebody's own need not say that its depth comes from what the picture shows.
-        sees = getattr(estimator, 'of_pictures', False)
-        return judge_picture(rgb) if sees and self.picture_check else Verdict()
-
     def fit(self, inverse_depth: NDArray[np.float32], verdict: Verdict) -> ScaleShift | Refusal:
         """Scale and shift of one picture's (h, w) float32, or why there are none."""
         if self.metres.asked and verdict.reason:
@@ -173,14 +167,8 @@ class Look:
 
     def closeness(self, inverse_depth: NDArray[np.float32], verdict: Verdict) -> Closeness:
         """Left, centre and right of (h, w) float32 that has NaN where the picture says nothing."""
-        if verdict.reason:
-            return Closeness.unknown(f'the picture is {verdict.reason}')
-        return closeness(
-            inverse_depth,
-            grid=self.metres.grid(inverse_depth.shape),
-            camera_pitch_rad=self.metres.pitch_rad,
-            least_seen=LEAST_SEEN_OF_PICTURE,
-        )
+        grid = self.metres.grid(inverse_depth.shape)
+        return closeness_of_picture(inverse_depth, verdict.reason, grid, self.metres.pitch_rad)
 
 
 def look_of(ctx: click.Context, values: dict[str, Any]) -> Look:
@@ -219,7 +207,7 @@ class Result:
         self.look = look
         self.model = estimator.model
         self.answer = estimator.infer(rgb)
-        self.verdict = look.verdict(rgb, estimator)
+        self.verdict = verdict_for(estimator, rgb, check=look.picture_check)
         self.inverse_depth = self.verdict.hidden(self.answer)
         self._enlarge = estimator.enlarge
 
@@ -246,14 +234,13 @@ class Result:
     def drawn(self, options: HeatmapOptions) -> NDArray[np.uint8]:
         """The heatmap by other options."""
         size, depth = self.rgb.shape[:2], self.inverse_depth
-        if options.mode == 'metric':
+        scale = None
+        if options.mode == 'metric' and isinstance(self.scale, ScaleShift):
             scale = self.scale
-            known = None if isinstance(scale, Refusal) else scale.inverse_depth(depth)
-            fitted = self.look.fitted(known)
+            fitted = self.look.fitted(scale.inverse_depth(depth))
             near, far = fitted.metric_near, fitted.metric_far
             options = dataclasses.replace(options, metric_near=near, metric_far=far)
-            return metric_heatmap(known, self.rgb, options, size)
-        return Heatmap().render(depth, self.rgb, 0.0, options, size)
+        return Heatmap().render(depth, self.rgb, 0.0, options, size, scale)
 
 
 def closeness_json(near: Closeness) -> dict[str, float | str | None]:
@@ -345,8 +332,7 @@ def cloud_ply(result: Result) -> bytes:
     else:
         depth_z = scale.depth(depth, max_depth_m=MAX_DEPTH_M)
         unit = f'unit: metres, by {scale.source}: 1/Z = {scale.scale:.9g} d + {scale.shift:.9g}'
-    height, width = depth.shape
-    colours = cv2.resize(result.rgb, (width, height), interpolation=cv2.INTER_AREA)
+    colours = picture_reduced(result.rgb, depth.shape)
     points = point_cloud(depth_z.astype(np.float32), metres.any_grid(depth.shape))
     return ply_bytes(points, colours, (unit, _lens(metres), 'x right, y down, z forward'))
 

@@ -15,10 +15,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.cli.video_view import even
 from midas_depth_ros.images.decode import MAX_PIXELS
 from midas_depth_ros.images.sources import Source, SourceError
 from midas_depth_ros.images.sources.video import frames_of, opened_file, opened_video, pyav, reason
@@ -187,6 +187,7 @@ def _but_for_full_disks() -> Iterator[None]:
             raise
 
 
+LEAST_SIDE: Final = 16  # pixels; of less an encoder may end the process
 LONGEST_SIDE: Final = 16_384  # pixels; encoders refuse more, or end the process
 PROBE: Final = bytes(1 << 20)  # is written where a file cannot be read back, for the reason
 LOOK_EVERY: Final = 16  # frames, for room on the disk
@@ -457,6 +458,12 @@ class Clock:
             self.step = ticks - last
         self._last, self._last_s = ticks, time_s
         return ticks
+
+
+def even(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture with an even number of rows and columns, and some of them, as encoders want."""
+    below, beside = (max(side % 2, LEAST_SIDE - side) for side in picture.shape[:2])
+    return cv2.copyMakeBorder(picture, 0, below, 0, beside, cv2.BORDER_REPLICATE)
 
 
 def library() -> Any:

@@ -34,6 +34,11 @@ def shown(value: object) -> str:
     return repr(text) if len(text) <= SHOWN_LENGTH else f'{text[:SHOWN_LENGTH]!r}...'
 
 
+def first_line(error: BaseException) -> str:
+    """Class and first line of a library's error: 'ImportError: libfoo.so is missing'."""
+    return f'{type(error).__name__}: {error}'.splitlines()[0]
+
+
 class DepthError(Exception):
     """Base of all errors of this room."""
 

@@ -9,10 +9,10 @@ from midas_depth_ros.geometry.camera_model import (
     turned_points,
 )
 from midas_depth_ros.geometry.closeness import (
-    LEAST_SEEN_OF_PICTURE,
     Closeness,
     SteadyDepth,
     closeness,
+    closeness_of_picture,
 )
 from midas_depth_ros.geometry.cloud import ply_bytes, point_cloud
 from midas_depth_ros.geometry.errors import (
@@ -46,7 +46,6 @@ from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
 from midas_depth_ros.geometry.scan import Beams, Scan, corridor_free_m, laser_scan, scan_limits
 
 __all__ = [
-    'LEAST_SEEN_OF_PICTURE',
     'TURNS',
     'Beams',
     'CameraModel',
@@ -75,6 +74,7 @@ __all__ = [
     'SteadyDepth',
     'Uncalibrated',
     'closeness',
+    'closeness_of_picture',
     'cloud_points',
     'corridor_free_m',
     'estimate_mount',

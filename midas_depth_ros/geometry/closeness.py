@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.geometry.cloud import Grid, checked, reduced
 from midas_depth_ros.geometry.errors import NoFloor
 from midas_depth_ros.geometry.relative_floor import Cells, RelativeFloor, check_floor, fit_floor
+from midas_depth_ros.geometry.robust import robust_deviation, without_specks
 
 WORK_PIXELS = 256 * 192  # larger pictures are reduced to about this many
 CELLS = 64 * 48  # and to this many for the floor
@@ -117,6 +118,26 @@ def closeness(
     )
 
 
+def closeness_of_picture(
+    inverse_depth: np.ndarray,
+    blind: str,
+    grid: Grid | None = None,
+    camera_pitch_rad: float = math.nan,
+) -> Closeness:
+    """Closeness where the picture was judged, too; arguments and errors as of `closeness`.
+
+    inverse_depth: NaN where the picture says nothing. blind: why all of it does not, else ''.
+    """
+    if blind:
+        return Closeness.unknown(f'the picture is {blind}')
+    return closeness(
+        inverse_depth,
+        grid=grid,
+        camera_pitch_rad=camera_pitch_rad,
+        least_seen=LEAST_SEEN_OF_PICTURE,
+    )
+
+
 @functools.lru_cache(maxsize=8)
 def _pixel_grid(height: int, width: int) -> Grid:
     """Coordinates of a picture without calibration: centred, y from -1 to 1, square pixels."""
@@ -183,7 +204,7 @@ def _nearest_per_sector(
     stands_out = max(OBSTACLE * (edge - t), NOISE_DEVIATIONS * _noise(above, ground > t))
     obstacle = (above > stands_out) & picture.valid
     smallest = max(4, round(SPECK * obstacle.size))
-    obstacle = _without_specks(obstacle, smallest)
+    obstacle = without_specks(obstacle, smallest)
     width = d.shape[1]
     third = round(width / 3)
     values = [
@@ -195,25 +216,11 @@ def _nearest_per_sector(
     return values[0], values[1], values[2]
 
 
-def _without_specks(mask: np.ndarray, smallest: int) -> np.ndarray:
-    """`mask` less its connected parts of fewer than `smallest` pixels."""
-    if not mask.any():
-        return mask
-    # Parts that do not touch are at most one in four pixels; 16 bits are three times as fast.
-    kind = cv2.CV_16U if mask.size < 4 * 65_535 else cv2.CV_32S
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        mask.view(np.uint8), connectivity=8, ltype=kind
-    )
-    large = stats[:, cv2.CC_STAT_AREA] >= smallest
-    large[0] = False  # what is outside the mask
-    return np.take(large, labels)  # half the time of large[labels]
-
-
 def _noise(above: np.ndarray, below_horizon: np.ndarray) -> float:
     """Deviation of the floor's pixels, from those behind it: obstacles are all before it."""
     lower = slice(len(above) // 2, None)
     behind = above[lower][(above[lower] < 0) & below_horizon[lower]]
-    return 1.4826 * float(np.median(-behind)) if behind.size else 0.0
+    return robust_deviation(-behind) if behind.size else 0.0
 
 
 def _sector(d: np.ndarray, obstacle: np.ndarray, rank: int, t: float, edge: float) -> float:
@@ -328,7 +335,7 @@ def affine_between(
     a, b = 1.0, float(np.median(y - x))
     for _ in range(REFITS):
         off = np.abs(a * x + b - y)
-        agreed = off <= max(OUTLIER * 1.4826 * float(np.median(off)), FINEST)
+        agreed = off <= max(OUTLIER * robust_deviation(off), FINEST)
         x_in, y_in = x[agreed], y[agreed]
         (xx, xy), (_, yy) = np.cov(x_in, y_in, bias=True)
         if min(xx, yy) < FINEST**2 or xy < LEAST_CORRELATION * math.sqrt(xx * yy):

@@ -18,6 +18,7 @@ import numpy as np
 from midas_depth_ros.geometry.cloud import Grid, checked, reduced
 from midas_depth_ros.geometry.errors import NoFloor
 from midas_depth_ros.geometry.mount import CameraMount
+from midas_depth_ros.geometry.robust import BIWEIGHT, robust_deviation, tukey_votes, weighted_line
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 # --- Whether a line of d over the floor's 1/Z can be believed to be the floor.
@@ -191,7 +192,6 @@ CLOSELY = 0.12  # of the tolerance: a line that some cells fit so closely beats 
 CLOSE_VOTE = 2.0  # between the floor before a cliff and the one below it
 REFITS = 6
 WIDE = 3.0  # times the median 1/Z of floor: beyond, a lens looks almost straight down
-BIWEIGHT = 4.7  # Tukey's constant: where a residual loses its vote, in deviations
 FINEST, COARSEST = 0.05, 0.43  # of the tolerance: the deviation is believed to be between
 
 
@@ -300,7 +300,7 @@ def _best_hypothesis(cells: GroundCells) -> tuple[float, float]:
 
 
 def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
-    """Reweighted least squares of d on g; votes fade smoothly, so rounding cannot tip it."""
+    """Iteratively reweighted least squares of d on g."""
     d = cells.d[cells.candidate].astype(np.float64)
     ground = cells.ground[cells.candidate].astype(np.float64)
     tolerance = cells.tolerance[cells.candidate].astype(np.float64)
@@ -308,18 +308,14 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
     off = (scale * d + shift - ground) / tolerance
     deviation = _deviation(np.abs(off))
     for _ in range(REFITS):
-        vote = np.maximum(1 - (off / (BIWEIGHT * deviation)) ** 2, 0) ** 2
+        vote = tukey_votes(off, BIWEIGHT * deviation)
         if vote.sum() < 8:
             break
-        weight = vote / tolerance**2
-        total = weight.sum()
-        g_mean, d_mean = (weight @ ground) / total, (weight @ d) / total
-        centred = ground - g_mean
-        scatter = float(weight @ (centred * centred))
-        slope = float(weight @ (centred * (d - d_mean))) / scatter if scatter > 0 else 0.0
-        if not slope > 0:
+        line = weighted_line(ground, d, vote / tolerance**2)
+        if line is None or not line[0] > 0:
             raise NoFloor('nothing below the horizon comes nearer towards the bottom: no floor')
-        scale, shift = float(1 / slope), float(g_mean - d_mean / slope)
+        slope, g_mean, d_mean = line
+        scale, shift = 1 / slope, g_mean - d_mean / slope
         off = (scale * d + shift - ground) / tolerance
         deviation = _deviation(np.abs(off))
     return GroundLine.of(cells, scale, shift)
@@ -328,5 +324,4 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
 def _deviation(off: np.ndarray) -> float:
     """Robust standard deviation of what is within the tolerance, in tolerances."""
     near = off[off < 1]
-    middle = 1.4826 * float(np.median(near)) if near.size else 1.0
-    return float(np.clip(middle, FINEST, COARSEST))
+    return min(max(robust_deviation(near), FINEST), COARSEST) if near.size else COARSEST

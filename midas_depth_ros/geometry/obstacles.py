@@ -16,6 +16,7 @@ import numpy as np
 from midas_depth_ros.geometry.cloud import Grid, checked
 from midas_depth_ros.geometry.errors import InvalidOptions
 from midas_depth_ros.geometry.mount import CameraMount
+from midas_depth_ros.geometry.robust import robust_deviation, without_specks
 
 NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by so many of its deviations,
 MAX_DEVIATION = 0.08  # which are not believed to be more than this share of 1/Z
@@ -176,7 +177,7 @@ def _unevenness(off: np.ndarray, ground: np.ndarray, known: np.ndarray) -> np.fl
     behind = share[(share < 0) & (share > -DROP_SHARE)]
     if not behind.size or behind.size < MIN_BEHIND * share.size:
         return np.float32(0)
-    deviation = 1.4826 * float(np.median(-behind))
+    deviation = robust_deviation(-behind)
     return np.float32(NOISE_DEVIATIONS * min(deviation, MAX_DEVIATION))
 
 
@@ -189,16 +190,6 @@ def _points(depth: np.ndarray, grid: Grid, mount: CameraMount) -> np.ndarray:
         points[..., i] = (axes[i, 0] * x + axes[i, 1] * y + axes[i, 2]) * finite
     points[..., 2] += np.float32(mount.height_m)
     return points
-
-
-def without_specks(mask: np.ndarray, smallest: int) -> np.ndarray:
-    """`mask` less its connected parts of fewer than `smallest` pixels."""
-    if smallest <= 1 or not mask.any():
-        return mask
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= smallest
-    large[0] = False  # what is outside the mask
-    return large[labels]
 
 
 def nearest_in_corridor(

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from midas_depth_ros.geometry.camera_model import CameraModel, distort, undistort
 from midas_depth_ros.geometry.cloud import checked
 from midas_depth_ros.geometry.errors import InvalidReference
+from midas_depth_ros.geometry.robust import tukey_votes, weighted_line
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 MIN_Z_M = 0.02
@@ -23,7 +24,7 @@ FAR_PERCENTILE = 2.0
 LENS_TOLERANCE_PIXELS = 0.5
 PAIRS = 300
 REFITS = 5
-BIWEIGHT = 4.7
+VOTES_WITHIN = 1.5  # tolerances: farther off a point has no vote
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,18 +190,16 @@ def _refined(
     scale, shift = start
     for _ in range(REFITS):
         off = (scale * value + shift - inverse) / tolerance
-        vote = weight * np.maximum(1 - (off / 1.5) ** 2, 0) ** 2 / tolerance**2
+        vote = weight * tukey_votes(off, VOTES_WITHIN) / tolerance**2
         if not vote.sum() > 0:
             break
         if math.isfinite(fixed_shift):
             scale = float((vote @ (value * (inverse - shift))) / (vote @ (value * value)))
             continue
-        x, y = (vote @ value) / vote.sum(), (vote @ inverse) / vote.sum()
-        scatter = float(vote @ (value - x) ** 2)
-        if scatter == 0:
+        line = weighted_line(value, inverse, vote)
+        if line is None:
             break
-        scale = float((vote @ ((value - x) * (inverse - y))) / scatter)
-        shift = float(y - scale * x)
+        scale, shift = line[0], line[2] - line[0] * line[1]
     return scale, shift
 
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from midas_depth_ros.geometry.errors import NoFloor
+from midas_depth_ros.geometry.robust import BIWEIGHT, robust_deviation, tukey_votes
 
 # --- Whether a plane in the lower half of a picture can be believed to be the floor.
 #
@@ -106,7 +107,6 @@ SCORED_ROWS = 4  # every so many-th row of cells has a say in choosing among hyp
 TOLERANCE = 0.05  # of the picture's spread: farther off the plane is no floor,
 RISE_TOLERANCE = 0.07  # nor is what is farther off than this share of the plane's own rise
 REFITS = 6
-BIWEIGHT = 4.7  # Tukey's constant: where a residual loses its vote, in deviations
 FINEST = 0.004  # of the spread: the deviation is not believed to be smaller
 MIN_VALID = 0.5  # of the lower half has a value
 MIN_VOTES = 0.05  # of the lower half, else the refit is given up
@@ -223,7 +223,7 @@ def _costs(planes: np.ndarray, lower: Cells) -> np.ndarray:
 
 
 def _refined(lower: Cells, start: np.ndarray) -> RelativeFloor:
-    """Iteratively reweighted least squares: votes fade smoothly, so rounding cannot tip it."""
+    """The plane after iteratively reweighted least squares."""
     known = np.isfinite(lower.d)
     d = lower.d[known]
     points = np.stack([lower.x[known], lower.y[known], np.ones_like(d)], axis=1)
@@ -232,8 +232,7 @@ def _refined(lower: Cells, start: np.ndarray) -> RelativeFloor:
     tolerance = _tolerance(plane, lower)
     deviation = tolerance / BIWEIGHT
     for _ in range(REFITS):
-        scaled = off * (1 / (BIWEIGHT * deviation))
-        vote = np.maximum(1 - scaled * scaled, 0) ** 2
+        vote = tukey_votes(off, BIWEIGHT * deviation)
         if vote.sum() < MIN_VOTES * d.size:
             break
         weighted = points * vote[:, None]
@@ -263,13 +262,4 @@ def _deviation(off: np.ndarray, tolerance: float) -> float:
     near = off[off < tolerance]
     if near.size == 0:
         return tolerance / BIWEIGHT
-    return min(max(1.4826 * _median(near), FINEST), tolerance / BIWEIGHT)
-
-
-def _median(values: np.ndarray) -> float:
-    """np.median of (n,), n > 0, without its overhead."""
-    half = values.size // 2
-    if values.size % 2:
-        return float(np.partition(values, half)[half])
-    lower, upper = np.partition(values, (half - 1, half))[half - 1 : half + 1]
-    return 0.5 * float(lower + upper)
+    return min(max(robust_deviation(near), FINEST), tolerance / BIWEIGHT)

@@ -4,8 +4,14 @@ This room imports no other room. Every error is an ImageError.
 """
 
 from midas_depth_ros.images.bit_depth import BitDepth
-from midas_depth_ros.images.blindness import Freeze, Verdict, judge_picture
-from midas_depth_ros.images.cdr import is_plain_cdr, read_compressed, read_image
+from midas_depth_ros.images.blindness import Freeze, Verdict, judge_picture, verdict_for
+from midas_depth_ros.images.cdr import (
+    NANOSECONDS,
+    is_plain_cdr,
+    read_compressed,
+    read_image,
+    stamp_ns,
+)
 from midas_depth_ros.images.compressed import check_compressed, decode_compressed
 from midas_depth_ros.images.decode import MAX_PIXELS, check_image, decode_image
 from midas_depth_ros.images.encode import encode_jpeg, message_data
@@ -13,6 +19,7 @@ from midas_depth_ros.images.errors import ImageError
 
 __all__ = [
     'MAX_PIXELS',
+    'NANOSECONDS',
     'BitDepth',
     'Freeze',
     'ImageError',
@@ -27,4 +34,6 @@ __all__ = [
     'message_data',
     'read_compressed',
     'read_image',
+    'stamp_ns',
+    'verdict_for',
 ]

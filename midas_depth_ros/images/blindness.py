@@ -161,6 +161,28 @@ class Freeze:
         )
 
 
+def verdict_for(
+    estimator: object,
+    rgb: NDArray[np.uint8],
+    *,
+    check: bool = True,
+    freeze: Freeze | None = None,
+    stamp_s: float = 0.0,
+    frozen_after_s: float = 0.0,
+) -> Verdict:
+    """What an (H, W, 3) uint8 RGB picture is worth to an estimator.
+
+    One whose depth comes from elsewhere (no `of_pictures`, or a false one) believes every picture.
+    check: whether it is judged by `judge_picture`. freeze: of its camera, asked first.
+    """
+    if not getattr(estimator, 'of_pictures', False):
+        return GOOD
+    frozen = freeze.look(rgb, stamp_s, frozen_after_s) if freeze else ''
+    if frozen:
+        return Verdict(frozen)
+    return judge_picture(rgb) if check else GOOD
+
+
 def _luminance(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(h, w) float32, at most JUDGED_SIZE, each side a multiple of TILE where it has one."""
     width, height = JUDGED_SIZE

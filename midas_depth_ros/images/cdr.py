@@ -2,13 +2,14 @@
 
 A sensor_msgs/Image or CompressedImage as the middleware hands it over (plain CDR, OMG DDSI-RTPS
 10.2, either byte order) goes in. What comes out has the fields of the message, as the checks and
-decoders of this room want them, so that a frame which nobody will look at costs microseconds.
+decoders of this room want them: a frame that nobody will look at is never copied.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import struct
+from typing import Any
 
 from midas_depth_ros.images.errors import InvalidField, MalformedMessage, shown
 
@@ -16,6 +17,7 @@ from midas_depth_ros.images.errors import InvalidField, MalformedMessage, shown
 BYTE_ORDERS = {b'\x00\x00': '>', b'\x00\x01': '<'}
 # A name of a frame or an encoding; what is published of a picture repeats its frame a dozen times.
 LONGEST_TEXT = 4096
+NANOSECONDS = 1_000_000_000  # in a second
 ENCAPSULATION_BYTES = 4  # identifier and options; alignment counts from behind them
 
 
@@ -55,6 +57,11 @@ class SerialisedCompressedImage:
     header: SerialisedHeader
     format: str
     data: memoryview
+
+
+def stamp_ns(header: Any) -> int:
+    """The stamp of a header, of whatever class, in nanoseconds."""
+    return int(header.stamp.sec) * NANOSECONDS + int(header.stamp.nanosec)
 
 
 def is_plain_cdr(serialised: bytes) -> bool:

@@ -13,6 +13,7 @@ from midas_depth_ros.images.errors import InvalidPicture
 
 # The longest side that libjpeg writes; a header could state 35 pixels more.
 LONGEST_SIDE = 65_500
+MILLIMETRES, LARGEST_16UC1 = 1000.0, 65535
 
 
 def message_data(values: NDArray[Any]) -> array.array[int]:
@@ -24,6 +25,37 @@ def message_data(values: NDArray[Any]) -> array.array[int]:
     data = array.array('B')
     data.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
     return data
+
+
+def bgr_of(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB with the order of its colours turned round."""
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR), np.uint8)
+
+
+def picture_reduced(rgb: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB as (h, w, 3) for (h, w) = `shape`, by means over what is reduced."""
+    size = shape[1], shape[0]
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def millimetres_of(depth_z: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """(H, W) float32 metres as whole millimetres; 0 for NaN, infinity and what is too far."""
+    millimetres = np.rint(np.nan_to_num(depth_z, nan=0.0, posinf=0.0) * MILLIMETRES)
+    millimetres[millimetres > LARGEST_16UC1] = 0
+    return millimetres.astype(np.uint16)
+
+
+def packed_points(points: NDArray[np.float32], rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(h, w, 3) float32 metres and (h, w, 3) uint8 RGB as (h, w, 4) float32: x, y, z, rgb.
+
+    The last is 0x00RRGGBB in the bits of a float32, as PCL and rviz2 read it.
+    """
+    packed = np.zeros((*points.shape[:2], 4), np.float32)
+    packed[..., :3] = points
+    bgr = np.zeros(packed.shape, np.uint8)
+    bgr[..., :3] = rgb[..., ::-1]
+    packed[..., 3] = bgr.view(np.float32)[..., 0]
+    return packed
 
 
 def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 80) -> array.array[int]:
@@ -44,7 +76,7 @@ def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 80) -> array.array[int]:
         )
     if not 1 <= quality <= 100:
         raise ValueError(f'JPEG quality {quality} is not in 1..100')
-    bgr = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR)
+    bgr = bgr_of(rgb)
     try:
         done, encoded = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     except cv2.error as error:

@@ -22,11 +22,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
 
 import midas_depth_ros
 from midas_depth_ros.lab.stopping import held
+
+if TYPE_CHECKING:
+    from rclpy.executors import SingleThreadedExecutor
 
 # --- Where the processes of a run meet: a ROS domain of their own on this machine.
 #
@@ -270,18 +274,52 @@ def _leash() -> list[str]:
 
 # --- Command lines of nodes: a module and its parameters come in, words go out.
 
+ROS_ARGUMENTS = ['--ros-args', '--disable-external-lib-logs']  # the log is ours, nothing in ~/.ros
+
+
+def module_command(module: str, *words: str) -> list[str]:
+    """Runs the module `midas_depth_ros.<module>` with these words."""
+    return [sys.executable, '-m', f'midas_depth_ros.{module}', *words]
+
 
 def node_command(
-    module: str, parameters: Mapping[str, object], extra: tuple[str, ...] = ()
+    module: str, parameters: Mapping[str, object], extra: Sequence[str] = ()
 ) -> list[str]:
-    """Runs `midas_depth_ros.<module>`; `extra` are further name:=value, which win."""
+    """Runs the node of `midas_depth_ros.<module>`; `extra` are further name:=value, which win."""
     # JSON is YAML: quotes keep a device number a string and a path with a colon whole.
-    yaml = {name: json.dumps(value, ensure_ascii=False) for name, value in parameters.items()}
-    command = [sys.executable, '-m', f'midas_depth_ros.{module}', '--ros-args']
-    command.append('--disable-external-lib-logs')  # the log is ours, nothing goes to ~/.ros
-    for pair in [*(f'{name}:={value}' for name, value in yaml.items()), *extra]:
-        command += ['-p', pair]
-    return command
+    yaml = [
+        f'{name}:={json.dumps(value, ensure_ascii=False)}' for name, value in parameters.items()
+    ]
+    given = [word for pair in (*yaml, *extra) for word in ('-p', pair)]
+    return module_command(module, *ROS_ARGUMENTS, *given)
+
+
+# --- A context of ROS in this process, for nodes that watch and feed the children.
+
+
+@contextlib.contextmanager
+def ros_context() -> Iterator[SingleThreadedExecutor]:
+    """An executor with a context of its own, which the block's nodes are made in; ended with it.
+
+    Whoever has the executor spins it; its `context` goes to the nodes, and the nodes to it. Signals
+    are left to the caller. Call `set_up` before.
+    """
+    import rclpy  # processes are started without ROS, too
+    from rclpy.context import Context
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    context = Context()
+    rclpy.init(args=ROS_ARGUMENTS, context=context, signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor(context=context)
+    try:
+        yield executor
+    finally:
+        nodes = executor.get_nodes()
+        executor.shutdown()
+        for node in nodes:
+            node.destroy_node()
+        rclpy.shutdown(context=context)
 
 
 # --- What a process costs: CPU time and resident memory, of all its threads. Linux's /proc.

@@ -7,7 +7,7 @@ colours mixed across an edge of depth would show distances that are not there.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import cv2
 import numpy as np
@@ -33,6 +33,13 @@ INVALID_COLOUR: Final = (128, 128, 128)
 
 # Larger magnitudes would overflow float32 arithmetic; no network means them.
 _LARGEST_VALID: Final = 1e30
+
+
+class InverseScale(Protocol):
+    """What makes relative inverse depth metric."""
+
+    def inverse_depth(self, d: NDArray[np.float32]) -> NDArray[np.float32]:
+        """1/Z in 1/m of (h, w) relative inverse depth."""
 
 
 class Heatmap:
@@ -63,8 +70,12 @@ class Heatmap:
         stamp_s: float,
         options: HeatmapOptions,
         size: tuple[int, int] | None = None,
+        scale: InverseScale | None = None,
     ) -> NDArray[np.uint8]:
         """The heatmap of one frame: (H, W, 3) uint8 RGB, C-contiguous.
+
+        With `options.mode` 'metric' that is `metric_heatmap` by `scale`, else colours of relative
+        inverse depth by a range that follows slowly.
 
         inverse_depth: (h, w) float32 relative inverse depth, larger = nearer. NaN, infinite and
             absurd values (1e30 and above) are drawn grey and take no part in the range.
@@ -72,9 +83,13 @@ class Heatmap:
             used if `edge_aware`.
         stamp_s: stamp of the picture in seconds.
         size: (H, W) of the heatmap; by default that of `rgb`, else that of `inverse_depth`.
+        scale: makes inverse depth metric, as `geometry.ScaleShift` does; None while there is none.
 
         Raises ValuesError, PictureError or ViewError for what cannot be drawn.
         """
+        if options.mode == 'metric':
+            known = None if scale is None else scale.inverse_depth(np.asarray(inverse_depth))
+            return metric_heatmap(known, rgb, options, size)
         values, picture, size = _checked(inverse_depth, rgb, options, size)
         valid = np.abs(values) < _LARGEST_VALID
         frame = frame_range(values, valid, options.percentile_low, options.percentile_high)

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.geometry import LEAST_SEEN_OF_PICTURE, Closeness, closeness, turned
-from midas_depth_ros.images import Verdict, decode_compressed, judge_picture
+from midas_depth_ros.geometry import Closeness, closeness_of_picture, turned
+from midas_depth_ros.images import decode_compressed, verdict_for
 from midas_depth_ros.images.compressed import (
     READERS,
     SIXTEEN,
@@ -135,16 +135,16 @@ class PictureDepth:
             started = time.perf_counter()
             answer = estimator.infer(rgb)
             inference_ms = 1e3 * (time.perf_counter() - started)
-            sees = getattr(estimator, 'of_pictures', False)
-        verdict = judge_picture(rgb) if sees else Verdict()
+        verdict = verdict_for(estimator, rgb)
+        inverse_depth = verdict.hidden(answer)
         prediction = Prediction(
             identifier,
             size,
             rgb,
             answer,
-            verdict.hidden(answer),
+            inverse_depth,
             verdict.text,
-            closeness_of(answer, verdict),
+            closeness_of_picture(inverse_depth, verdict.reason),
             inference_ms,
         )
         self._keep(prediction)
@@ -197,13 +197,6 @@ class PictureDepth:
             total = sum(kept.nbytes for kept in self._kept.values())
             while total > self._limits.cache_bytes and len(self._kept) > 1:
                 total -= self._kept.popitem(last=False)[1].nbytes
-
-
-def closeness_of(answer: NDArray[np.float32], verdict: Verdict) -> Closeness:
-    """Closeness of a picture of which nothing else is known; NaN where it says nothing."""
-    if verdict.reason:
-        return Closeness.unknown(f'the picture is {verdict.reason}')
-    return closeness(verdict.hidden(answer), least_seen=LEAST_SEEN_OF_PICTURE)
 
 
 def decode(data: bytes, limits: Limits) -> tuple[NDArray[np.uint8], tuple[int, int]]:

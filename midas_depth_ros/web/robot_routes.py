@@ -24,9 +24,8 @@ from midas_depth_ros.options.declarations import group_specs, specs
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.reference import yaml_value
 from midas_depth_ros.web.errors import Refused, documented
-from midas_depth_ros.web.feed import Feed, Runner
+from midas_depth_ros.web.feed import Feed, Runner, live
 from midas_depth_ros.web.limits import Limits, Rate, client_of
-from midas_depth_ros.web.live import live
 
 # --- What the HTTP part asks of a robot, and what answers where there is none.
 #

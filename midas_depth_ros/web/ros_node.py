@@ -28,7 +28,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_profile_parameter_events
+from rclpy.qos import qos_profile_parameter_events
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
@@ -70,9 +70,6 @@ from midas_depth_ros.web.ros_parameters import ParameterClients
 # Raw pictures stay serialised until a browser wants one: a camera of 30 Hz costs the dashboard
 # little more than the frames that are shown.
 
-NEWEST = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
-)
 SHOWN_SIDE = 960  # px; larger pictures are reduced for the browser
 QUALITY = 80
 # Compressed pictures up to here go to the browser as they came.
@@ -136,7 +133,7 @@ class CameraWatch:
             self._add_reading(reading, kind, f'{prefix}/{reading}', facts_of)
 
     def _add(self, kind: type, topic: str, callback: Callable[[Any], None], **how: Any) -> None:
-        made = listen(self._node, kind, topic, callback, NEWEST, self._faults, **how)
+        made = listen(self._node, kind, topic, callback, qos.NEWEST, self._faults, **how)
         self._subscriptions.append(made)
 
     def _add_stream(self, stream: str, source: Source) -> None:
@@ -218,7 +215,7 @@ LINGER_S = 3.0  # subscriptions outlive the last browser: a page that is loaded 
 # seldom, by an answer. What they said is believed no longer than either.
 DIAGNOSTICS_S, MOST_DIAGNOSTICS_S = 3.5, 30.0
 ALIVE_S, ASK_AFTER_S = 3.5, 1.2
-DIAGNOSTICS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+DIAGNOSTICS = qos.best_effort(10)
 MOST_CAMERAS = 16
 MOST_WATCHES = 500  # different ones: rclpy keeps a little of every topic that there was
 MOST_WORK = 200

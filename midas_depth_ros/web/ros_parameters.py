@@ -18,6 +18,7 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
+from midas_depth_ros.nodes.ros.parameters import CHOICES
 from midas_depth_ros.options.declarations import specs_of
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.web.errors import Faults
@@ -38,7 +39,6 @@ KINDS = {
     ParameterType.PARAMETER_STRING: 'string',
     ParameterType.PARAMETER_STRING_ARRAY: 'string array',
 }
-CHOICES = 'one of: '  # as depth_node's descriptors begin their additional constraints
 MOST_CHOICES = 100
 ANSWER_S = 10.0  # until a call counts as unanswered
 FACTS = ('parameters', 'other_parameters', 'mount_parameters')

@@ -18,7 +18,7 @@ from PIL import Image
 
 import midas_depth_ros
 from midas_depth_ros.cli.image_outputs import Look, Metres, Result
-from midas_depth_ros.cli.video_view import VideoView
+from midas_depth_ros.cli.video import VideoView
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.geometry import CameraMount, Refusal, closeness
 from midas_depth_ros.images import judge_picture

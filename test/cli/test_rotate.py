@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.cli.image_outputs import metres_of
-from midas_depth_ros.cli.video_view import VideoView
+from midas_depth_ros.cli.video import VideoView
 from midas_depth_ros.geometry import CameraModel, turned
 
 from .conftest import corridor

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import midas_depth_ros
-from midas_depth_ros.images import Freeze, judge_picture
+from midas_depth_ros.images import Freeze, judge_picture, verdict_for
 from midas_depth_ros.images.blindness import GOOD
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.sim import WORLDS, Pose
@@ -489,3 +489,17 @@ def test_it_thaws_with_the_next_picture_and_may_be_left_out(samples):
     for stamp in (0.0, 1.0, 2.0, 3.0, 0.0, 1.0):
         last = freeze.look(samples[2], stamp, 2.5)
     assert last == ''
+
+
+def test_only_an_estimator_that_sees_pictures_has_them_judged():
+    class Seeing:
+        of_pictures = True
+
+    black, freeze = np.zeros((240, 320, 3), np.uint8), Freeze()
+    assert verdict_for(object(), black) is GOOD
+    assert verdict_for(Seeing(), black) == judge_picture(black) != GOOD
+    assert verdict_for(Seeing(), black, check=False) is GOOD
+    asked = {'check': False, 'freeze': freeze, 'frozen_after_s': 1.0}
+    found = [verdict_for(Seeing(), black, stamp_s=0.5 * i, **asked).reason for i in range(6)]
+    assert not found[1]
+    assert found[-1].startswith('frozen')

@@ -12,6 +12,7 @@ from picture_files import colourful, compressed_message, noise
 from PIL import Image
 
 from midas_depth_ros.images import decode_compressed, encode_jpeg, message_data
+from midas_depth_ros.images.encode import bgr_of, millimetres_of, packed_points, picture_reduced
 from midas_depth_ros.images.errors import InvalidPicture
 
 
@@ -86,3 +87,25 @@ def test_message_data_shares_nothing_with_the_array():
     data = message_data(values)
     values[:] = 0
     assert data.tobytes() == noise(2, 2).tobytes()
+
+
+def test_millimetres_are_whole_and_what_has_none_is_zero():
+    metres = np.array([[0.0014, 1.0, 65.6, np.nan, np.inf]], np.float32)
+    found = millimetres_of(metres)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, [[1, 1000, 0, 0, 0]])
+
+
+def test_a_point_has_its_colour_in_the_bits_of_a_float():
+    points = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    rgb = np.array([[[1, 2, 3], [255, 0, 16]]], np.uint8)
+    packed = packed_points(points, rgb)
+    np.testing.assert_array_equal(packed[..., :3], points)
+    np.testing.assert_array_equal(packed[..., 3].copy().view(np.uint32), [[0x010203, 0xFF0010]])
+
+
+def test_colours_are_turned_round_and_reduced_by_means():
+    rgb = np.zeros((4, 4, 3), np.uint8)
+    rgb[:, 0::2, 0] = 100
+    assert tuple(bgr_of(rgb)[0, 0]) == (0, 0, 100)
+    assert (picture_reduced(rgb, (2, 2)) == (50, 0, 0)).all()

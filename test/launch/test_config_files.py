@@ -139,7 +139,7 @@ def test_overrides_reach_every_subscription_of_depth_node(overrides):
         'reliability': qos.ReliabilityPolicy,
         'durability': qos.DurabilityPolicy,
     }
-    subscriptions = (ours.NEWEST_IMAGE, ours.EVERY_IMAGE, ours.LATCHED)
+    subscriptions = (ours.NEWEST, ours.EVERY_IMAGE, ours.LATCHED)
     for values in overrides.values():
         values = {
             key: policies[key].get_from_short_key(value) if key in policies else value

@@ -86,6 +86,19 @@ def test_an_estimator_that_fails_costs_one_frame():
     assert len(line.process(image(1.1))) == 4
 
 
+def test_the_wording_of_a_warning_does_not_decide_what_becomes_of_it():
+    failed, warned = [], []
+    settings = build(DepthNodeSettings, {})
+    line = BagPipeline(BrightnessEstimator(), settings, [CAMERA], (), failed.append, warned.append)
+    for text in ('front/left: frame rate is low', 'a thing: refused: but no message', 'a thing'):
+        line._node.get_logger().warning(text)
+        line._node.get_logger().warning(text)
+        assert warned.pop() == text
+    line.process(Recorded(CAMERA.image, '', 7, b'\0\1\0\0\xff\xff'))
+    line.process(Recorded(CAMERA.info, '', 7, b'\0\1\0\0\xff\xff'))
+    assert (len(failed), warned) == (2, [])
+
+
 def test_only_what_is_wanted_is_made():
     line = pipeline(BrightnessEstimator(), wanted=('heatmap/image',))
     assert line.outputs.keys() == {'/front/left/heatmap/image'}

@@ -10,13 +10,15 @@ import bags
 import numpy as np
 import pytest
 import yaml
+from std_msgs.msg import Header
 
 from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.images import stamp_ns
 from midas_depth_ros.images.sources import Frame
+from midas_depth_ros.nodes.ros.messages import camera_info_message, time_message
 from midas_depth_ros.nodes.sources.camera_topics import (
     Calibration,
     CalibrationError,
-    info_of_model,
     info_of_recording,
     read_calibration,
     resized,
@@ -158,9 +160,9 @@ def test_region_of_interest_and_binning_are_of_the_full_picture(path: Path) -> N
 
 def test_model_to_message_and_back() -> None:
     model = CameraModel(320, 200, 300.0, 310.0, 150.0, 99.0, 'equidistant', (0.1, 0.2, 0.3, 0.4))
-    assert CameraModel.from_camera_info(info_of_model(model)) == model
+    assert CameraModel.from_camera_info(camera_info_message(model)) == model
     plain = CameraModel.from_field_of_view(320, 200, 1.2)
-    info = info_of_model(plain)
+    info = camera_info_message(plain)
     assert (info.distortion_model, list(info.d)) == ('plumb_bob', [0.0] * 5)
     assert CameraModel.from_camera_info(info) == plain
 
@@ -223,3 +225,9 @@ def test_numbers_may_have_an_exponent_without_a_point(path: Path) -> None:
     path.write_text(FILE.replace('0.000141', '"1e-05"'))
     with pytest.raises(CalibrationError, match="'1e-05'"):
         read_calibration(path)
+
+
+def test_nanoseconds_to_a_stamp_and_back() -> None:
+    header = Header(stamp=time_message(1_700_000_000_987_654_321))
+    assert (header.stamp.sec, header.stamp.nanosec) == (1_700_000_000, 987_654_321)
+    assert stamp_ns(header) == 1_700_000_000_987_654_321

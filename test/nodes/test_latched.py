@@ -162,7 +162,7 @@ def test_of_two_subscriptions_each_message_is_new_once():
     def sent(at_s: float, number: int) -> dict[str, int]:
         return {'source_timestamp': round(at_s * 1e9), 'publication_sequence_number': number}
 
-    twice = qos.Twice()
+    twice = qos.DuplicateFilter()
     assert twice.is_new(1, b'a', sent(50, 1))
     assert twice.is_new(0, b'a', sent(100, 2)), 'of the same bytes, but sent later'
     assert not twice.is_new(1, b'a', sent(100, 2))
@@ -174,7 +174,7 @@ def test_of_two_subscriptions_each_message_is_new_once():
 
 
 def test_where_nothing_is_known_of_messages_their_bytes_tell_them_apart():
-    twice = qos.Twice()
+    twice = qos.DuplicateFilter()
     heard = [(0, b'a'), (1, b'a'), (0, b'a'), (0, b'a'), (1, b'a'), (1, b'b'), (0, b'b'), (1, b'a')]
     new = [taken for reader, taken in heard if twice.is_new(reader, taken, None)]
     assert new == [b'a', b'a', b'a', b'b']

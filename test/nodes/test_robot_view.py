@@ -18,8 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image, LaserScan
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.geometry import CameraModel, CameraMount, ScaleShift, fit_ground_plane
-from midas_depth_ros.images import decode_image
-from midas_depth_ros.nodes.ros.messages import stamp_ns
+from midas_depth_ros.images import decode_image, stamp_ns
 from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
 from midas_depth_ros.sim import DrivenRobot, RobotModel, drive_world, furnished_world
 from midas_depth_ros.sim.robot import unpacked

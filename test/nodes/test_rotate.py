@@ -26,8 +26,7 @@ from midas_depth_ros.lab.drive.exact_depth_node import exact_estimator
 from midas_depth_ros.nodes.bag.pipeline import OUTPUTS, BagPipeline
 from midas_depth_ros.nodes.depth.mounting import mount_of
 from midas_depth_ros.nodes.depth.node import DepthNode
-from midas_depth_ros.nodes.ros.messages import cloud_array, image_message
-from midas_depth_ros.nodes.sources.camera_topics import info_of_model
+from midas_depth_ros.nodes.ros.messages import camera_info_message, cloud_array, image_message
 from midas_depth_ros.options.declarations import build, specs_of
 from midas_depth_ros.options.depth import ROLLED, DepthNodeSettings
 from midas_depth_ros.sim.robot import packed
@@ -58,7 +57,7 @@ def recorded(topic: str, message, time_s: float) -> Recorded:
 def outputs(mounted_by: int, transforms=(), **parameters) -> dict:
     """The last message of each topic, of a camera that is mounted so: turned the other way."""
     picture = turned(PICTURE, -mounted_by % 360)
-    info = info_of_model(UPRIGHT.turned(-mounted_by % 360))
+    info = camera_info_message(UPRIGHT.turned(-mounted_by % 360))
     settings = build(DepthNodeSettings, {'obstacles.robot_width': 1.0, **parameters})
     said: list[str] = []
     line = BagPipeline(exact_estimator(settings), settings, [CAMERA], (), said.append, said.append)

@@ -16,7 +16,7 @@ from geometry_msgs.msg import Quaternion, Vector3Stamped
 from lifecycle_msgs.msg import State
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, Range
 
-from midas_depth_ros.nodes.depth.camera_input import Infos
+from midas_depth_ros.nodes.depth.camera_input import CameraInfoChanges
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import image_message
 from midas_depth_ros.nodes.ros.stamps import GONE_S, SURE_S, TURNS_S, Senders
@@ -324,7 +324,7 @@ def test_of_two_cameras_in_camera_info_neither_gives_metres(ros, same_size):
 
 
 def test_a_camera_that_zooms_is_one():
-    infos = Infos()
+    infos = CameraInfoChanges()
     for number in range(60):
         info = CameraInfo(width=64, height=48)
         info.k[0] = 100.0 + number // 3

@@ -11,8 +11,7 @@ from ros_helpers import Ros, wait_until
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.images import decode_compressed, decode_image
-from midas_depth_ros.nodes.ros.messages import stamp_ns
+from midas_depth_ros.images import decode_compressed, decode_image, stamp_ns
 from midas_depth_ros.nodes.sources import synthetic_camera
 from midas_depth_ros.nodes.sources.camera_topics import CameraTopics
 from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera, picture_at

@@ -10,8 +10,8 @@ import pytest
 from geometry_msgs.msg import Quaternion, TransformStamped
 
 from midas_depth_ros.geometry import CameraMount, Refusal
+from midas_depth_ros.images import stamp_ns
 from midas_depth_ros.nodes.depth.mounting import TfMount, rotation_matrix
-from midas_depth_ros.nodes.ros.messages import stamp_ns
 
 NOW = 100_000_000_000
 

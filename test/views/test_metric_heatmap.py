@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from midas_depth_ros.views import HeatmapOptions, colour_table, metric_heatmap, side_by_side
+from midas_depth_ros.views import (
+    Heatmap,
+    HeatmapOptions,
+    colour_table,
+    metric_heatmap,
+    side_by_side,
+)
 from midas_depth_ros.views.heatmap import INVALID_COLOUR
 
 METRIC = HeatmapOptions(mode='metric', metric_near=0.5, metric_far=5.0, legend=False)
@@ -88,3 +94,18 @@ def test_a_picture_too_small_for_figures_gets_no_legend():
     options = HeatmapOptions(mode='metric')
     small = metric_heatmap(plane(1.0, (64, 80)), None, options)
     assert (small == small[0, 0]).all()
+
+
+def test_the_mode_says_whether_a_heatmap_is_in_metres():
+    class Doubled:
+        def inverse_depth(self, d):
+            return 2 * d
+
+    values, rgb = plane(1.0), np.zeros((120, 160, 3), np.uint8)
+    np.testing.assert_array_equal(
+        Heatmap().render(values, rgb, 0.0, METRIC, scale=Doubled()),
+        metric_heatmap(2 * values, rgb, METRIC),
+    )
+    np.testing.assert_array_equal(
+        Heatmap().render(values, rgb, 0.0, METRIC), metric_heatmap(None, rgb, METRIC)
+    )

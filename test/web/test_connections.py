@@ -22,7 +22,8 @@ from web_pictures import png_file, ramp
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from midas_depth_ros.web import access, live, server
+from midas_depth_ros.web import access, server
+from midas_depth_ros.web import feed as web_feed
 from midas_depth_ros.web.feed import Picture
 from midas_depth_ros.web.limits import Limits
 from midas_depth_ros.web.server import Connection, room_for_connections
@@ -463,7 +464,7 @@ def handshake(served) -> socket.socket:
 
 
 def test_a_browser_that_reads_nothing_is_let_go(serving, sockets, monkeypatch):
-    monkeypatch.setattr(live, 'SEND_S', 1.0)
+    monkeypatch.setattr(web_feed, 'SEND_S', 1.0)
     monkeypatch.setattr(server, 'CLOSING_S', 1.0)
     served = serving(Limits(stall_s=1.0))
     feed = served.dashboard.feed

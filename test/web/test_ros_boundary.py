@@ -17,10 +17,11 @@ from ros_helpers import wait_until
 from sensor_msgs.msg import Range
 from std_srvs.srv import SetBool, Trigger
 
+from midas_depth_ros.nodes.ros.quality_of_service import NEWEST
 from midas_depth_ros.web.errors import Faults, Refused
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.ros_messages import GuardedExecutor, is_topic_name, listen
-from midas_depth_ros.web.ros_node import MOST_WORK, NEWEST, is_camera_name
+from midas_depth_ros.web.ros_node import MOST_WORK, is_camera_name
 from midas_depth_ros.web.ros_thread import MOST_STILL, RosThread
 
 

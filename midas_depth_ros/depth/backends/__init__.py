@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.errors import BackendUnavailable
+from midas_depth_ros.depth.errors import BackendUnavailable, first_line
 
 AUTO = 'auto'
 PRECISIONS = ('f32', 'bf16', 'f16', 'int8')
@@ -156,7 +156,7 @@ def find_backend(name: str, suffix: str, precision: str = AUTO) -> Factory:
         try:
             return entry.load()
         except IMPORT_FAILURES as error:
-            reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+            reason = first_line(error)
             failures.append(f'backend {key!r} cannot be imported ({reason}): {entry.remedy}')
     raise BackendUnavailable('; '.join(failures))
 

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth import conversion_cache
 from midas_depth_ros.depth.backends.openvino_runtime import VERSION, OwnModel, Runtime, save
 from midas_depth_ros.depth.conversion_cache import Key
-from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsMismatch, printable
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    WeightsMismatch,
+    first_line,
+    printable,
+)
 from midas_depth_ros.depth.judgement import Deviation, Infer, measure, sample_pictures
 from midas_depth_ros.depth.models import NetworkKind, kind_of, mark_of, onnx_of
 from midas_depth_ros.depth.progress import show_steps
@@ -48,8 +54,7 @@ def quantised(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
     try:
         import nncf
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
-        raise BackendUnavailable(f'int8 needs NNCF ({reason}): {REMEDY}') from error
+        raise BackendUnavailable(f'int8 needs NNCF ({first_line(error)}): {REMEDY}') from error
     logging.getLogger('nncf').setLevel(logging.WARNING)
     dataset = nncf.Dataset([np.ascontiguousarray(one) for one in inputs])
     return nncf.quantize(model, dataset, subset_size=len(inputs))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from midas_depth_ros.images.bit_depth import BitDepth
+from midas_depth_ros.images.cdr import stamp_ns
 from midas_depth_ros.images.compressed import Format
 from midas_depth_ros.images.errors import SourceError, UnclearTopic, UnreadableSource, printable
 from midas_depth_ros.images.sources.bag_messages import BagMessages
@@ -27,7 +28,6 @@ TRANSPORT_ENDINGS = (
     *('/avif', '/h264', '/h265', '/depthz', '/svtav1'),
 )
 DEPTH_ENDING = '/compressedDepth'
-NANOSECONDS = 1_000_000_000
 
 # What damaged bytes come to in the library besides its own errors.
 MESSAGE_FAULTS = (ValueError, IndexError, AssertionError, OverflowError, MemoryError, struct.error)
@@ -66,7 +66,7 @@ class Bag(Source):
             yield Frame(
                 f'{self.name} {self.topic} message {index}',
                 time_ns=max(0, time_ns - first_ns),
-                stamp_ns=stamp_of(message) or time_ns,
+                stamp_ns=stamp_ns(message.header) or time_ns,
                 frame_id=message.header.frame_id,
                 message=message,
                 camera_info=info,
@@ -204,11 +204,6 @@ def info_of(topic: str, topics: Mapping[str, str]) -> str:
 def beside(topic: str) -> str:
     """Where image_transport expects the CameraInfo of a raw image topic."""
     return topic.rpartition('/')[0] + '/camera_info'
-
-
-def stamp_of(message: Any) -> int:
-    """The header's stamp in nanoseconds."""
-    return int(message.header.stamp.sec) * NANOSECONDS + int(message.header.stamp.nanosec)
 
 
 # --- Which topics of a bag are cameras: an image topic with the camera_info that belongs to it.

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from midas_depth_ros.images.cdr import NANOSECONDS
 from midas_depth_ros.images.errors import UnreadableSource, shown
 from midas_depth_ros.images.files import check_file, open_file
 from midas_depth_ros.images.sources.sqlite_bag import MOST_BYTES, Recorded, Storage, unpacked
@@ -406,8 +407,6 @@ def exactly(file: BinaryIO, size: int) -> bytes:
 # it.
 #
 # Chunks are found by their heads, with the index behind each; those without one are gone through.
-
-NANOSECONDS = 1_000_000_000
 
 
 class Ros1Storage(ChunkedStorage):

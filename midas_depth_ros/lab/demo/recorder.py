@@ -21,9 +21,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
-from midas_depth_ros.images import ImageError, decode_compressed, decode_image
-from midas_depth_ros.lab.demo.plan import CAMERA
+from midas_depth_ros.images import ImageError, decode_compressed, decode_image, stamp_ns
 from midas_depth_ros.lab.demo.recording import (
+    CAMERA,
     Beams,
     Closeness,
     DriveRecording,
@@ -32,8 +32,7 @@ from midas_depth_ros.lab.demo.recording import (
     Place,
     Recording,
 )
-from midas_depth_ros.nodes.ros.messages import stamp_ns
-from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
+from midas_depth_ros.nodes.ros.quality_of_service import best_effort, make_subscription
 
 # --- A ROS message as readable YAML text, in the manner of `ros2 topic echo`.
 #
@@ -93,7 +92,6 @@ _Dumper.add_representer(_Elements, _represent_elements)
 
 DIAGNOSTICS = '/diagnostics'
 WAITING_BYTES = 256 * 2**20  # camera messages that wait for their heatmap
-BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -121,7 +119,7 @@ class Recorder(Node):
         compressed = transport == 'compressed'
         camera_type = CompressedImage if compressed else Image
         camera_topic = 'image_raw/compressed' if compressed else 'image_raw'
-        self._listen(camera_type, camera_topic, self._on_camera, BEST_EFFORT)
+        self._listen(camera_type, camera_topic, self._on_camera, best_effort(5))
         outputs: list[tuple[Any, str, Callable[[Any], None] | None]] = [
             (Image, 'relative_inverse_depth/image', None),
             (Image, 'heatmap/image', self._on_heatmap),

@@ -19,9 +19,8 @@ from PIL import Image
 
 from midas_depth_ros.lab.demo.driving import DriveView
 from midas_depth_ros.lab.demo.output import put_results
-from midas_depth_ros.lab.demo.plan import CAMERA, Run
 from midas_depth_ros.lab.demo.recorder import message_text
-from midas_depth_ros.lab.demo.recording import Closeness, Pair, Picture, Recording
+from midas_depth_ros.lab.demo.recording import CAMERA, Closeness, Pair, Picture, Recording, Run
 from midas_depth_ros.lab.demo.summary import as_text, summarise
 from midas_depth_ros.lab.output import part_of, refusing, write_whole
 from midas_depth_ros.options.parameter_files import ParameterFault

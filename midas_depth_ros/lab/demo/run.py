@@ -11,25 +11,19 @@ import dataclasses
 import importlib.util
 import re
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 from rich.text import Text
 
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.demo.output import step
-from midas_depth_ros.lab.demo.plan import Plan, Run
 from midas_depth_ros.lab.demo.recorder import DIAGNOSTICS, DriveListener, Recorder
-from midas_depth_ros.lab.demo.recording import Recording
-from midas_depth_ros.lab.processes import PROMPT, STOP_SIGNALS, Child, Children
+from midas_depth_ros.lab.demo.recording import Plan, Recording, Run
+from midas_depth_ros.lab.processes import PROMPT, STOP_SIGNALS, Child, Children, module_command
 from midas_depth_ros.nodes.ros.spinning import StopSignals
 
 # --- The dashboard beside a run: started if it is there, its address told, and never in the way.
@@ -52,7 +46,7 @@ class Dashboard:
             self._say('No dashboard: this installation has none')
             return
         port = free_port(port)
-        command = [sys.executable, '-m', MODULE, '--host', HOST, '--port', str(port)]
+        command = module_command('web', '--host', HOST, '--port', str(port))
         self._child = children.start('dashboard', command)
 
     def look(self) -> None:
@@ -147,24 +141,11 @@ def run(plan: Plan, folder: Path, console: Console) -> Run:
 @contextlib.contextmanager
 def _recorder(plan: Plan) -> Iterator[tuple[Recorder, Callable[[], None]]]:
     """The recorder in a context of its own, and what lets it work for a moment."""
-    context = Context()
-    rclpy.init(
-        args=['--ros-args', '--disable-external-lib-logs'],
-        context=context,
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
-    executor = SingleThreadedExecutor(context=context)
-    try:
-        drive = DriveListener() if plan.drives else None
-        recorder = Recorder(plan.transport, drive, context=context)
+    drive = DriveListener() if plan.drives else None
+    with processes.ros_context() as executor:
+        recorder = Recorder(plan.transport, drive, context=executor.context)
         executor.add_node(recorder)
-        try:
-            yield recorder, lambda: executor.spin_once(timeout_sec=SPIN_S)
-        finally:
-            executor.shutdown()
-            recorder.destroy_node()
-    finally:
-        rclpy.shutdown(context=context)
+        yield recorder, lambda: executor.spin_once(timeout_sec=SPIN_S)
 
 
 @dataclasses.dataclass(frozen=True)

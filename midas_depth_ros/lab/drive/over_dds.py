@@ -7,30 +7,24 @@ without avoidance first, while there is none: nobody else then sends cmd_vel.
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import Commander
 from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, described
-from midas_depth_ros.lab.processes import STOP_SIGNALS, Child, Children
+from midas_depth_ros.lab.processes import STOP_SIGNALS, Child, Children, node_command
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
 from midas_depth_ros.nodes.ros.spinning import StopSignals
 from midas_depth_ros.sim import WORLDS, Tally
@@ -47,11 +41,11 @@ TALLY_S = 0.6  # until the last tally has come
 PERIOD_S = 0.05
 
 
-class BenchError(Exception):
+class RobotSilent(Exception):
     """The robot does not answer; the text says who and for how long."""
 
 
-class Bench(Node):
+class DriveNode(Node):
     """`work` lets it and its watch work for a moment; it raises when a process has ended."""
 
     def __init__(self, work: Callable[[], None] = lambda: None, **kwargs: Any) -> None:
@@ -105,11 +99,11 @@ class Bench(Node):
             self.work()
 
     def wait_until(self, met: Callable[[], Any], timeout_s: float, what: str) -> None:
-        """Let things work until a condition holds. Raises BenchError."""
+        """Let things work until a condition holds. Raises RobotSilent."""
         begin = time.monotonic()
         while not met():
             if time.monotonic() - begin > timeout_s:
-                raise BenchError(f'waited {timeout_s:.0f} s in vain for {what}')
+                raise RobotSilent(f'waited {timeout_s:.0f} s in vain for {what}')
             self.work()
 
     def _put_into(self, seed: int) -> None:
@@ -117,7 +111,7 @@ class Bench(Node):
         request = SetParameters.Request(parameters=[Parameter(name='seed', value=value)])
         result = self._called(self._set_parameters, request).results[0]
         if not result.successful:
-            raise BenchError(f'{CAMERA_NODE} refuses world {seed}: {result.reason}')
+            raise RobotSilent(f'{CAMERA_NODE} refuses world {seed}: {result.reason}')
         before = self.values.get('drive')
         self._called(self._reset_robot, Trigger.Request())
         self.wait_until(
@@ -163,7 +157,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
     with (
         StopSignals(STOP_SIGNALS) as signals,
         Children(logs, processes.for_children()) as children,
-        _bench() as (bench, spin),
+        _drive_node() as (driver, spin),
     ):
 
         def work() -> None:
@@ -174,24 +168,24 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
             if ended is not None:
                 raise DriveError(_epitaph(ended))
 
-        bench.work = work
+        driver.work = work
         camera = rig.camera_parameters(exact, plan.rate_hz) | {'robot.world': plan.worlds_are}
-        children.start('synthetic_camera', _command('nodes.sources.synthetic_camera', camera))
+        children.start('synthetic_camera', node_command('nodes.sources.synthetic_camera', camera))
         try:
             if plan.blind:
-                tallies[False] = _drive_all(plan, bench, False, report)
+                tallies[False] = _drive_all(plan, driver, False, report)
             if plan.avoiding:
                 _start_avoidance(plan, children)
-                bench.wait_until(
+                driver.wait_until(
                     lambda: (
-                        bench.count_publishers('cmd_vel') > 1
-                        and bench.count_publishers(f'{rig.CAMERA}/scan') > 0
+                        driver.count_publishers('cmd_vel') > 1
+                        and driver.count_publishers(f'{rig.CAMERA}/scan') > 0
                     ),
                     LOADING_TIMEOUT_S,
                     'the depth node and the avoidance node',
                 )
-                tallies[True] = _drive_all(plan, bench, True, report)
-        except BenchError as error:
+                tallies[True] = _drive_all(plan, driver, True, report)
+        except RobotSilent as error:
             raise DriveError(str(error)) from error
     return [
         WorldResult(
@@ -204,10 +198,12 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
     ]
 
 
-def _drive_all(plan: DrivePlan, bench: Bench, avoiding: bool, report: Report) -> dict[int, Tally]:
+def _drive_all(
+    plan: DrivePlan, driver: DriveNode, avoiding: bool, report: Report
+) -> dict[int, Tally]:
     tallies = {}
     for seed in plan.seeds:
-        tallies[seed] = tally = bench.drive(seed, plan.speed_m_s, plan.seconds, avoiding)
+        tallies[seed] = tally = driver.drive(seed, plan.speed_m_s, plan.seconds, avoiding)
         report(described(seed, tally, avoiding))
     return tallies
 
@@ -218,17 +214,9 @@ def _start_avoidance(plan: DrivePlan, children: Children) -> None:
     else:
         module, model = 'nodes.depth.node', plan.model
     parameters = rig.depth_parameters(plan.rate_hz, model)
-    children.start('depth_node', _command(module, parameters))
-    avoidance = _command('nodes.avoidance.node', rig.avoidance_parameters())
+    children.start('depth_node', node_command(module, parameters))
+    avoidance = node_command('nodes.avoidance.node', rig.avoidance_parameters())
     children.start('avoidance_node', [*avoidance, *rig.avoidance_topics()])
-
-
-def _command(module: str, parameters: dict[str, Any]) -> list[str]:
-    command = [sys.executable, '-m', f'midas_depth_ros.{module}', '--ros-args']
-    command.append('--disable-external-lib-logs')  # the log is ours, nothing goes to ~/.ros
-    for name, value in parameters.items():
-        command += ['-p', f'{name}:={json.dumps(value)}']  # JSON is YAML
-    return command
 
 
 def _epitaph(child: Child) -> str:
@@ -236,22 +224,9 @@ def _epitaph(child: Child) -> str:
 
 
 @contextlib.contextmanager
-def _bench() -> Iterator[tuple[Bench, Callable[[], None]]]:
+def _drive_node() -> Iterator[tuple[DriveNode, Callable[[], None]]]:
     """The node that drives, in a context of its own, and what lets it work for a moment."""
-    context = Context()
-    rclpy.init(
-        args=['--ros-args', '--disable-external-lib-logs'],
-        context=context,
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
-    executor = SingleThreadedExecutor(context=context)
-    try:
-        bench = Bench(context=context)
-        executor.add_node(bench)
-        try:
-            yield bench, lambda: executor.spin_once(timeout_sec=SPIN_S)
-        finally:
-            executor.shutdown()
-            bench.destroy_node()
-    finally:
-        rclpy.shutdown(context=context)
+    with processes.ros_context() as executor:
+        driver = DriveNode(context=executor.context)
+        executor.add_node(driver)
+        yield driver, lambda: executor.spin_once(timeout_sec=SPIN_S)

@@ -12,15 +12,13 @@ import sys
 import time
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from midas_depth_ros.lab.speed.run import picture
-from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.ros.messages import image_message, time_message
+from midas_depth_ros.nodes.ros.quality_of_service import NEWEST
 from midas_depth_ros.nodes.ros.spinning import run_node
-
-BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class BenchCamera(Node):
@@ -30,13 +28,12 @@ class BenchCamera(Node):
         super().__init__('bench_camera')
         self._message = image_message(picture(*size), Header(frame_id='camera_optical_frame'))
         self._publishers = itertools.cycle(
-            [self.create_publisher(Image, f'{name}/image_raw', BEST_EFFORT) for name in cameras]
+            [self.create_publisher(Image, f'{name}/image_raw', NEWEST) for name in cameras]
         )
         self.create_timer(1 / rate_hz, self._publish)
 
     def _publish(self) -> None:
-        stamp = self._message.header.stamp
-        stamp.sec, stamp.nanosec = divmod(time.time_ns(), 10**9)
+        self._message.header.stamp = time_message(time.time_ns())
         next(self._publishers).publish(self._message)
 
 

@@ -6,33 +6,42 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
-from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from midas_depth_ros.images import read_image
+from midas_depth_ros.images import read_image, stamp_ns
 from midas_depth_ros.lab import processes
-from midas_depth_ros.lab.processes import Child, Children, cpu_seconds, resident_mib
+from midas_depth_ros.lab.processes import (
+    Child,
+    Children,
+    cpu_seconds,
+    module_command,
+    node_command,
+    resident_mib,
+)
 from midas_depth_ros.lab.speed import contestants
-from midas_depth_ros.lab.speed.result import HOLLOW, NODE, SETTLE_S, WARM_UP_ROUNDS, Row, Times, row
+from midas_depth_ros.lab.speed.result import (
+    NO_NETWORK,
+    NODE,
+    SETTLE_S,
+    WARM_UP_ROUNDS,
+    Row,
+    Times,
+    row,
+)
 from midas_depth_ros.lab.speed.run import picture
 from midas_depth_ros.nodes.depth.camera_output import OUTPUTS
 from midas_depth_ros.nodes.depth.metric_output import OUTPUTS as METRIC_OUTPUTS
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.ros.messages import image_message, time_message
 
 # --- Nodes as processes of their own, fed with pictures and watched over DDS.
 #
@@ -43,7 +52,6 @@ from midas_depth_ros.nodes.ros.messages import image_message
 START_TIMEOUT_S = 120.0
 FRAME_TIMEOUT_S = 10.0
 RESEND_S = 0.02  # until a node has started it gets pictures this often
-NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 DEPTH, HEATMAP, CLOSENESS = 'relative_inverse_depth/image', 'heatmap/image', 'closeness'
 KINDS = {**OUTPUTS, **METRIC_OUTPUTS}
 ALL_OUTPUTS = tuple(name for name in KINDS if name != HEATMAP)  # which is always watched
@@ -66,30 +74,23 @@ class NodeTimes:
 class Feeder:
     """Publishes pictures and waits for heatmaps, in a ROS context of its own."""
 
-    def __init__(self, children: Children, size: tuple[int, int]) -> None:
+    def __init__(
+        self, children: Children, size: tuple[int, int], executor: SingleThreadedExecutor
+    ) -> None:
         self.children = children
-        self._context = Context()
-        rclpy.init(
-            args=['--ros-args', '--disable-external-lib-logs'],
-            context=self._context,
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-        self._node = Node('bench', context=self._context)
+        self._executor = executor
+        self._node = Node('bench', context=executor.context)
+        executor.add_node(self._node)
         # Never spun: what it subscribes to is asked for, but costs us nothing.
-        self._onlooker = Node('bench_onlooker', context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
+        self._onlooker = Node('bench_onlooker', context=executor.context)
         self._message = image_message(picture(*size), Header(frame_id='camera_optical_frame'))
         self._publishers: dict[str, Any] = {}
         self._seen: dict[str, tuple[int, int]] = {}  # stamp and receipt, ns
         self.heatmaps = 0
 
     def close(self) -> None:
-        """Leave ROS."""
-        self._executor.shutdown()
-        self._node.destroy_node()
+        """Want nothing any more."""
         self._onlooker.destroy_node()
-        rclpy.shutdown(context=self._context)
 
     def watch(self, camera: str, also: Sequence[str] = (DEPTH,)) -> None:
         """Subscribe to a camera's heatmap, and to other outputs so that they are made."""
@@ -97,15 +98,16 @@ class Feeder:
         def on_heatmap(serialised: Any) -> None:
             # A message where rclpy cannot leave it serialised.
             heatmap = read_image(serialised) if isinstance(serialised, bytes) else serialised
-            stamp = heatmap.header.stamp
-            self._seen[camera] = stamp.sec * 10**9 + stamp.nanosec, time.time_ns()
+            self._seen[camera] = stamp_ns(heatmap.header), time.time_ns()
             self.heatmaps += 1
 
         node = self._node
         topic = f'{camera}/{HEATMAP}'
-        qos.make_subscription(node, Image, topic, on_heatmap, NEWEST, serialised=True)
+        qos.make_subscription(node, Image, topic, on_heatmap, qos.NEWEST, serialised=True)
         for name in also:
-            qos.make_subscription(self._onlooker, KINDS[name], f'{camera}/{name}', print, NEWEST)
+            qos.make_subscription(
+                self._onlooker, KINDS[name], f'{camera}/{name}', print, qos.NEWEST
+            )
         self._publishers[camera] = node.create_publisher(Image, f'{camera}/image_raw', 1)
 
     def start(self, camera: str, name: str, command: Sequence[str]) -> tuple[Child, float]:
@@ -132,11 +134,10 @@ class Feeder:
         return (self._seen[camera][1] - stamp) / 1e6
 
     def _send(self, camera: str) -> int:
-        stamp_ns = time.time_ns()
-        stamp = self._message.header.stamp
-        stamp.sec, stamp.nanosec = divmod(stamp_ns, 10**9)
+        now_ns = time.time_ns()
+        self._message.header.stamp = time_message(now_ns)
         self._publishers[camera].publish(self._message)
-        return stamp_ns
+        return now_ns
 
     def heard(self, camera: str) -> bool:
         """Whether a heatmap of this camera has come."""
@@ -157,21 +158,15 @@ class Feeder:
 def feeding(logs: Path, size: tuple[int, int]) -> Iterator[Feeder]:
     """A feeder in a ROS domain of this machine alone; its nodes end with the block."""
     processes.set_up()
-    with Children(logs, processes.for_children()) as children:
-        feeder = Feeder(children, size)
+    with (
+        Children(logs, processes.for_children()) as children,
+        processes.ros_context() as executor,
+    ):
+        feeder = Feeder(children, size, executor)
         try:
             yield feeder
         finally:
             feeder.close()
-
-
-def node_command(module: str, parameters: dict[str, Any]) -> list[str]:
-    """How to start a module's node with parameters."""
-    command = [sys.executable, '-m', f'midas_depth_ros.{module}', '--ros-args']
-    command.append('--disable-external-lib-logs')
-    for name, value in parameters.items():
-        command += ['-p', f'{name}:={json.dumps(value)}']  # JSON is YAML
-    return command
 
 
 def measured(
@@ -259,15 +254,9 @@ def _share(
         for camera in load.cameras:
             feeder.watch(camera, load.outputs)
     if load.rate_hz:
-        size = map(str, load.size)
-        command = [
-            sys.executable,
-            '-m',
-            'midas_depth_ros.lab.speed.camera',
-            *size,
-            str(load.rate_hz),
-        ]
-        feeder.children.start('camera', [*command, *load.cameras])
+        words = (*load.size, load.rate_hz, *load.cameras)
+        command = module_command('lab.speed.camera', *map(str, words))
+        feeder.children.start('camera', command)
     began = time.monotonic()
     while not _is_ready(load, feeder):
         feeder.spin(0.1)
@@ -357,7 +346,7 @@ def node_rows(
         for number, who in enumerate(whos):
             camera = f'c{number}'
             report(f'starting a node: {" ".join(who)}')
-            feeder.watch(camera, (DEPTH, CLOSENESS) if who[0] == HOLLOW else (DEPTH,))
+            feeder.watch(camera, (DEPTH, CLOSENESS) if who[0] == NO_NETWORK else (DEPTH,))
             try:
                 command = command_of(who, weights, num_threads, camera)
                 started[camera] = feeder.start(camera, f'node_{number}', command)
@@ -375,11 +364,11 @@ def node_rows(
 def command_of(who: Who, weights: Path, num_threads: int, camera: str) -> list[str]:
     """How to start the node of a contestant for one camera."""
     if who[0] == contestants.NAME:
-        module = 'midas_depth_ros.lab.speed.usual_node'
-        return [sys.executable, '-m', module, str(weights), camera, str(num_threads)]
-    if who[0] == HOLLOW:
+        words = str(weights), camera, str(num_threads)
+        return module_command('lab.speed.baseline_node', *words)
+    if who[0] == NO_NETWORK:
         return node_command(
-            'lab.speed.hollow_node', {'cameras': [camera], **SAME_PICTURE, 'max_rate': 0.0}
+            'lab.speed.null_network_node', {'cameras': [camera], **SAME_PICTURE, 'max_rate': 0.0}
         )
     parameters = {**node_parameters(weights, num_threads, who), 'cameras': [camera]}
     return node_command('nodes.depth.node', parameters)
@@ -388,5 +377,5 @@ def command_of(who: Who, weights: Path, num_threads: int, camera: str) -> list[s
 def _row(who: Who, times: NodeTimes, usual_ms: float | None) -> Row:
     wall = Times(times.latency_ms, times.cpu_ms)
     size = f'{SIZE[0]}x{SIZE[1]}'
-    made = row(NODE, *who, size, wall, None if who[0] == HOLLOW else usual_ms)
+    made = row(NODE, *who, size, wall, None if who[0] == NO_NETWORK else usual_ms)
     return dataclasses.replace(made, rss_mb=times.rss_mib * MIB_IN_MB, start_s=times.start_s)

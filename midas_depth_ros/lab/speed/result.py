@@ -77,7 +77,7 @@ def _goes_on(rounds: int, elapsed_s: float, seconds: float) -> bool:
 # --- What was measured as rows, for the table and for JSON.
 
 NETWORK, PIPELINE, NODE = 'network', 'pipeline', 'node'
-HOLLOW = 'no network'  # the node around nothing: what is left without one
+NO_NETWORK = 'no network'  # the node around nothing: what is left without one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,8 +204,8 @@ def main_table(result: Result) -> Table:
         if last is not None and group != last:
             table.add_section()
         last = group
-        rivals = [one.median_ms for one in result.of(*group) if one.backend != HOLLOW]
-        fastest = row.backend != HOLLOW and row.median_ms == min(rivals)
+        rivals = [one.median_ms for one in result.of(*group) if one.backend != NO_NETWORK]
+        fastest = row.backend != NO_NETWORK and row.median_ms == min(rivals)
         table.add_row(*cells(row), style='bold' if fastest else None)
     return table
 

@@ -27,8 +27,8 @@ from midas_depth_ros.lab.processes import cores
 from midas_depth_ros.lab.speed import contestants as usual_recipe
 from midas_depth_ros.lab.speed.contestants import Contestant, Weights, gather, loaded, of_backend
 from midas_depth_ros.lab.speed.result import (
-    HOLLOW,
     NETWORK,
+    NO_NETWORK,
     PIPELINE,
     Result,
     Row,
@@ -310,7 +310,7 @@ class Run:
         whos = [auto]
         if self._plan.every_node:
             whos = [(one.backend, one.precision) for one in contestants]
-            whos += [(HOLLOW, 'f32')]
+            whos += [(NO_NETWORK, 'f32')]
         logs.mkdir(parents=True, exist_ok=True)
         try:
             rows, absent = nodes.node_rows(

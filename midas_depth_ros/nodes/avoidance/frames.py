@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rclpy.time import Time
 
@@ -107,7 +106,7 @@ class ScanFrames:
         if not math.hypot(t.x, t.y) < FARTHEST_M:
             raise BadScan(f'the transform puts {frame} {t.x:.3g} m, {t.y:.3g} m from the robot')
         axes = rotation_matrix(q)
-        tilt = math.acos(float(np.clip(axes[2, 2], -1.0, 1.0)))
+        tilt = math.acos(min(1.0, max(-1.0, float(axes[2, 2]))))
         if LEVEL_RAD < tilt < math.pi - LEVEL_RAD:
             raise BadScan(
                 f'{frame} is tilted by {math.degrees(tilt):.0f} degrees: its scan is none of the '

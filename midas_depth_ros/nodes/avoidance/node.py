@@ -33,6 +33,7 @@ from midas_depth_ros.avoidance import (
     State,
     read_scan,
 )
+from midas_depth_ros.images import NANOSECONDS, stamp_ns
 from midas_depth_ros.nodes.avoidance.frames import (
     LEVELS,
     Input,
@@ -41,14 +42,11 @@ from midas_depth_ros.nodes.avoidance.frames import (
     avoidance_status,
     sentence,
 )
-from midas_depth_ros.nodes.depth.scheduling import NANOSECONDS
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.nodes.ros.messages import stamp_ns
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 
-NEWEST = qos.NEWEST_IMAGE  # what holds for pictures holds for commands and scans
 FAULT_LOG_PERIOD_S = 5.0
 CLOCK_CHECK_S = 0.2
 # The last zeros: so many, so far apart, for best effort subscribers, who confirm nothing.
@@ -128,7 +126,7 @@ class AvoidanceNode(Node):
 
     def _listen(self, name: str, kind: type, callback: Any) -> None:
         subscription = qos.make_subscription(
-            self, kind, name, callback, NEWEST, on_fault=functools.partial(self._refuse, name)
+            self, kind, name, callback, qos.NEWEST, on_fault=functools.partial(self._refuse, name)
         )
         self._subscriptions_by_name[name] = subscription
         self._inputs[name] = Input(subscription.topic_name)

@@ -20,18 +20,19 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 
 from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.images import NANOSECONDS
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.depth import camera_output, metric_output
-from midas_depth_ros.nodes.depth.calibration import MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
-from midas_depth_ros.nodes.depth.camera_output import CameraOutput, GridCache
+from midas_depth_ros.nodes.depth.camera_output import CameraOutput
 from midas_depth_ros.nodes.depth.metric_output import MetricOutput
 from midas_depth_ros.nodes.depth.mounting import Mounting, TfMount
-from midas_depth_ros.nodes.depth.scheduling import NANOSECONDS, Frame, FrameExchange
+from midas_depth_ros.nodes.depth.scheduling import Frame, FrameExchange
 from midas_depth_ros.nodes.depth.statistics import CameraStatistics
 from midas_depth_ros.nodes.depth.worker import Camera, Worker
 from midas_depth_ros.nodes.ros import boundary
+from midas_depth_ros.nodes.ros.messages import time_message
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 # --- What stands in for an rclpy node where a bag is processed without DDS.
@@ -129,7 +130,7 @@ class OfflineClock:
 
     def to_msg(self) -> Time:
         """As a message."""
-        return Time(sec=self.nanoseconds // NANOSECONDS, nanosec=self.nanoseconds % NANOSECONDS)
+        return time_message(self.nanoseconds)
 
     def seconds(self) -> float:
         """As a number, to tell how long ago something was."""
@@ -257,7 +258,15 @@ def overridden(profile: QoSProfile, topic: str, overrides: Mapping[str, Any]) ->
 OUTPUTS = (*camera_output.OUTPUTS, *metric_output.OUTPUTS)
 
 
-class Hand:
+class RecordedInput(CameraInput):
+    """A camera's way in whose bad frames are only counted: BagPipeline says each of them."""
+
+    def complain(self, ending: str, text: str) -> None:
+        """Count a bad frame."""
+        self._statistics.fault(ending, text)
+
+
+class PendingFrames:
     """Takes the frames that a CameraInput hands over, where a FrameExchange would be."""
 
     def __init__(self) -> None:
@@ -269,7 +278,7 @@ class Hand:
 
 
 @dataclasses.dataclass
-class Tally:
+class CameraCounts:
     """What became of one camera's pictures. reason: why the last frame without metres has none."""
 
     camera: BagCamera
@@ -304,23 +313,24 @@ class BagPipeline:
         self._warn = warn
         self._warned: set[str] = set()
         self._measures = settings.heatmap.mode == 'metric'
-        self._node = OfflineNode(settings, self._take, self._pass_on, wanted, overrides or {})
+        self._node = OfflineNode(settings, self._take, self._warn_once, wanted, overrides or {})
         node = cast(Node, self._node)
-        self._hand = Hand()
+        boundary.leave_unsaid(node)
+        self._pending = PendingFrames()
         tf = TfMount(node) if settings.mount_from_tf else None
         self._cameras: dict[str, Camera] = {}
-        self.tallies = [Tally(camera) for camera in cameras]
+        self.tallies = [CameraCounts(camera) for camera in cameras]
         # Topic of the bag -> the topic that the node subscribes to: a remapping.
         self._node_topics: dict[str, str] = {}
         for camera in cameras:
             made = self._camera(camera, settings, estimator, tf)
             self._cameras[camera.name] = made
-            made.input.open(cast(FrameExchange, self._hand))
+            made.input.open(cast(FrameExchange, self._pending))
             self._node_topics[camera.image] = made.input.topic
             if camera.info:
                 self._node_topics[camera.info] = f'/{camera.name}/camera_info'
-        exchange = cast(FrameExchange, self._hand)
-        self._worker = Worker(node, estimator, exchange, self._cameras, lambda: settings)
+        exchange = cast(FrameExchange, self._pending)
+        self._worker = Worker(node, estimator, exchange, self._cameras)
 
     def _camera(
         self,
@@ -335,12 +345,10 @@ class BagPipeline:
         own = dataclasses.replace(settings, transport=camera.transport)
         return Camera(
             name=name,
-            input=CameraInput(node, name, lambda: own, statistics, lambda: True),
+            input=RecordedInput(node, name, lambda: own, statistics, lambda: True),
             output=CameraOutput(node, name, estimator, mounting),
             metric=MetricOutput(node, name, estimator, mounting),
             statistics=statistics,
-            calibration=MountCalibration(),
-            grids=GridCache(),
             mounting=mounting,
         )
 
@@ -373,13 +381,13 @@ class BagPipeline:
         faults = self._faults(topic)
         if faults.count > refused:
             self._fail(f'{recorded.topic} at {recorded.time_ns} ns: {faults.last}')
-        while self._hand.frames:
-            self._worker.attempt(self._hand.frames.pop(0))
+        while self._pending.frames:
+            self._worker.process(self._pending.frames.pop(0))
         if tally is not None:
             self._count(tally, recorded, self._failed(tally) - before)
         return self._made
 
-    def _count(self, tally: Tally, recorded: Recorded, failed: int) -> None:
+    def _count(self, tally: CameraCounts, recorded: Recorded, failed: int) -> None:
         camera = self._cameras[tally.camera.name]
         tally.frames += 1
         tally.processed = camera.statistics.counts.processed
@@ -391,10 +399,10 @@ class BagPipeline:
         elif self._measures or camera.metric.wanted():
             tally.reason = camera.metric.refused
 
-    def _tally_of(self, topic: str) -> Tally | None:
+    def _tally_of(self, topic: str) -> CameraCounts | None:
         return next((each for each in self.tallies if each.camera.image == topic), None)
 
-    def _failed(self, tally: Tally) -> int:
+    def _failed(self, tally: CameraCounts) -> int:
         counts = self._cameras[tally.camera.name].statistics.counts
         return counts.rejected + counts.failed
 
@@ -406,9 +414,8 @@ class BagPipeline:
     def _take(self, topic: str, message: Any) -> None:
         self._made.append((topic, message))
 
-    def _pass_on(self, text: str) -> None:
-        """What the node warns of, once, but for single messages: those are said, each."""
-        single = ': frame ' in text or boundary.REFUSED in text
-        if not single and text not in self._warned:
+    def _warn_once(self, text: str) -> None:
+        """What the node warns of; single messages that fail go to `fail`, each."""
+        if text not in self._warned:
             self._warned.add(text)
             self._warn(text)

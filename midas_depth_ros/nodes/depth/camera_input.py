@@ -21,16 +21,17 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from midas_depth_ros.geometry import CameraModel, CameraModelError
 from midas_depth_ros.images import (
+    NANOSECONDS,
     ImageError,
     check_compressed,
     check_image,
     is_plain_cdr,
     read_compressed,
     read_image,
+    stamp_ns,
 )
 from midas_depth_ros.images.errors import MalformedMessage
 from midas_depth_ros.nodes.depth.scheduling import (
-    NANOSECONDS,
     Frame,
     FrameExchange,
     Pace,
@@ -40,7 +41,6 @@ from midas_depth_ros.nodes.depth.scheduling import (
 from midas_depth_ros.nodes.depth.statistics import CameraStatistics
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
-from midas_depth_ros.nodes.ros.messages import stamp_ns
 from midas_depth_ros.nodes.ros.stamps import Restarts, Senders, StampJudge, Verdict, mixed_words
 from midas_depth_ros.options.depth import DepthNodeSettings
 
@@ -63,7 +63,7 @@ OnMessage = Callable[[Any, int], None]
 OnFault = Callable[[ImageError, int], None]
 
 
-class Gate(MutuallyExclusiveCallbackGroup):
+class GatedCallbackGroup(MutuallyExclusiveCallbackGroup):
     """A callback group that the executor passes over while it is closed, or there is no room."""
 
     def __init__(self, has_room: Callable[[], bool]) -> None:
@@ -102,7 +102,7 @@ class ImageSubscription:
         self._last_number: int | None = None
         self._was_closed = False
         self._senders = Senders()
-        self._gate = Gate(has_room)
+        self._gate = GatedCallbackGroup(has_room)
         # Frames pass by in real time, whatever a simulated clock does.
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._opening = node.create_timer(3600.0, self._open, clock=self._clock)
@@ -209,7 +209,7 @@ class CameraInput:
         self._statistics = statistics
         self._wanted = wanted
         self._forget_time(paced=True)
-        self._infos = Infos()
+        self._infos = CameraInfoChanges()
         self._fault_logged_s = -FAULT_LOG_PERIOD_S
         self._images: ImageSubscription | None = None
         self._info_subscription: Subscription | None = None
@@ -228,9 +228,9 @@ class CameraInput:
             self._node,
             Image if raw else CompressedImage,
             self._relative_topic(),
-            self._on_image,
-            self._on_malformed,
-            qos.EVERY_IMAGE if settings.process_every_frame else qos.NEWEST_IMAGE,
+            self._receive,
+            self._reject,
+            qos.EVERY_IMAGE if settings.process_every_frame else qos.NEWEST,
             has_room=lambda: not exchange.is_full(self.camera),
         )
         self._info_subscription = qos.make_subscription(
@@ -396,7 +396,7 @@ class CameraInput:
             self._fault_logged_s = now
             self._node.get_logger().warning(f'{self.camera}: frame {ending}: {text}')
 
-    def _on_malformed(self, error: ImageError, missed: int) -> None:
+    def _reject(self, error: ImageError, missed: int) -> None:
         self._count_arrival(missed)
         self.complain('rejected', str(error))
 
@@ -405,17 +405,17 @@ class CameraInput:
         if missed:
             self._statistics.count(self._missed_ending, missed)
 
-    def _on_image(self, message: Any, missed: int) -> None:
+    def _receive(self, message: Any, missed: int) -> None:
         self._count_arrival(missed)
         try:
-            self._look_at(message)
+            self._check_and_queue(message)
         except ImageError as error:
             self.complain('rejected', str(error))
         except Exception as error:  # noqa: BLE001 - fields that nobody thought of cost one frame
             self.complain('failed', f'{type(error).__name__}: {error}')
             self._node.get_logger().debug(traceback.format_exc())
 
-    def _look_at(self, message: Any) -> None:
+    def _check_and_queue(self, message: Any) -> None:
         """Check a message, judge its stamp, hand it over if it is its turn. Raises ImageError."""
         settings = self._settings()
         if self._check(message, settings.max_pixels):
@@ -522,7 +522,7 @@ class CameraInput:
             self._node.get_logger().warning(f'{self.camera}: camera_info ignored: {reason}')
 
 
-class Infos:
+class CameraInfoChanges:
     """Whether what camera_info says changes, and whether it changes to and fro.
 
     Counted in messages, so that a bag is judged as the live camera was.

@@ -7,10 +7,11 @@ whose pictures are turned (`rotate`) images and cloud are turned back: they are 
 
 from __future__ import annotations
 
+import collections
 import math
+import threading
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from geometry_msgs.msg import PointStamped
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, Range
@@ -21,18 +22,22 @@ from midas_depth_ros.geometry import (
     CameraMount,
     MetricDepth,
     MetricFrame,
+    MountEstimate,
     Obstacles,
     Refusal,
     ScaleShift,
     Scan,
     corridor_free_m,
+    estimate_mount,
     fit_ground_plane,
     fit_range,
     fit_reference,
+    middle_of,
     point_cloud,
     scan_limits,
     turned_points,
 )
+from midas_depth_ros.images.encode import picture_reduced
 from midas_depth_ros.nodes.depth.camera_output import FrameView, Grid
 from midas_depth_ros.nodes.depth.mounting import Mounting
 from midas_depth_ros.nodes.depth.reference_input import KINDS, ReferenceInput
@@ -55,44 +60,34 @@ OUTPUTS = {
 ALONG_THE_FLOOR = ('scan', 'seen_free', 'proximity', 'nearest_point')
 
 
-class MetricOutput:
+class MetricOutput(qos.PublisherTable):
     """The metric publishers of one camera and the scale it has."""
 
     def __init__(
         self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
     ) -> None:
+        super().__init__(
+            node, camera, OUTPUTS, qos.output_profile(node.settings.process_every_frame)
+        )
         self.metric = MetricDepth()
         self.refused = 'no frame yet'
         self.view_begins_m = math.nan  # metres ahead, where the nearest floor in view lies
-        self._node = node
         self._estimator = estimator
         self._mounting = mounting
         self._source = node.settings.scale.source
         self._reference = ReferenceInput(node, camera, self._source)
         self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
         self._beams: tuple[object, Beams | None] = (None, None)
-        profile = qos.REPLAY_OUTPUT if node.settings.process_every_frame else qos.OUTPUT
-        self._publishers = {
-            name: qos.make_publisher(node, kind, f'{camera}/{name}', profile)
-            for name, kind in OUTPUTS.items()
-        }
 
     def close(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the publishers and the subscription to the reference."""
         self._reference.close()
-        for publisher in self._publishers.values():
-            self._node.destroy_publisher(publisher)
-        self._publishers = {}
+        super().close()
 
     @property
     def awaited(self) -> str:
         """The topic of the reference sensor and its type, '' for none."""
         return self._reference.awaited
-
-    def wanted(self, name: str = '') -> bool:
-        """Whether somebody subscribes to this output; without a name, to any of them."""
-        publishers = [self._publishers[name]] if name else list(self._publishers.values())
-        return any(publisher.get_subscription_count() for publisher in publishers)
 
     def update(self, view: FrameView) -> MetricFrame | None:
         """The frame in metres, or None with `refused` saying why."""
@@ -142,11 +137,10 @@ class MetricOutput:
         if self.wanted('depth/image') or self.wanted('depth/camera_info'):
             self._publish_depth(view, metric)
         if self.wanted('points') and view.grid is not None:
-            height, width = view.inverse_depth.shape
-            colours = cv2.resize(view.rgb, (width, height), interpolation=cv2.INTER_AREA)
+            colours = picture_reduced(view.rgb, view.inverse_depth.shape)
             points = turned_points(point_cloud(metric.depth_z, view.grid), -view.rotate % 360)
             cloud = messages.cloud_message(points, view.as_sent(colours), view.header)
-            self._send('points', cloud)
+            self.send('points', cloud)
         if metric.obstacles is not None and metric.mount is not None and view.grid is not None:
             self._publish_obstacles(view, metric.obstacles, metric.mount, view.grid)
 
@@ -160,10 +154,10 @@ class MetricOutput:
             depth_z = metric.scale.depth(enlarged, min_depth_m=limits.min, max_depth_m=limits.max)
             depth_z = view.as_sent(depth_z)
             message = messages.depth_message(depth_z, view.header, limits.encoding)
-            self._send('depth/image', message)
+            self.send('depth/image', message)
         if view.camera is not None and self.wanted('depth/camera_info'):
             camera = view.camera.scaled(view.size[1], view.size[0]).turned(-view.rotate % 360)
-            self._send('depth/camera_info', messages.camera_info_message(camera, view.header))
+            self.send('depth/camera_info', messages.camera_info_message(camera, view.header))
 
     def _publish_obstacles(
         self, view: FrameView, obstacles: Obstacles, mount: CameraMount, grid: Grid
@@ -181,11 +175,11 @@ class MetricOutput:
         if self.wanted('seen_free'):
             begins = min(beams.view_begins_m, limits[1]), limits[1]
             message = messages.scan_message(scan.seen_free, first, step, begins, header)
-            self._send('seen_free', message)
+            self.send('seen_free', message)
         if self.wanted('scan'):
-            self._send('scan', messages.scan_message(scan.ranges, first, step, limits, header))
+            self.send('scan', messages.scan_message(scan.ranges, first, step, limits, header))
         if self.wanted('nearest_point') and obstacles.nearest is not None:
-            self._send('nearest_point', messages.point_message(obstacles.nearest, header))
+            self.send('nearest_point', messages.point_message(obstacles.nearest, header))
         if self.wanted('proximity'):
             self._publish_proximity(view, scan, obstacles.nearest_range_m, beams, first)
 
@@ -207,7 +201,7 @@ class MetricOutput:
             limits = settings.scan.range_min, settings.scan.range_max
             header = messages.body_header(view.header, self._mounting.body_frame)
             angle = messages.corridor_angle(width, limits[1])
-            self._send('proximity', messages.range_message(free_m, limits, angle, header))
+            self.send('proximity', messages.range_message(free_m, limits, angle, header))
 
     def _angles(self, view: FrameView, grid: Grid, mount: CameraMount) -> tuple[float, float]:
         """First and last angle of the scan, the same in every frame of one configuration.
@@ -242,9 +236,6 @@ class MetricOutput:
             return made
         return self._beams[1]
 
-    def _send(self, name: str, message: object) -> None:
-        self._publishers[name].publish(message)
-
 
 def scale_words(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
     """The state of the scale for diagnostics; of one that nobody `wanted` of late none is known."""
@@ -267,3 +258,82 @@ def scale_words(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
             'scale residual [1/m]': f'{scale.residual:.4g}',
         }
     return values
+
+
+# --- ~/calibrate_pitch: watches a flat floor for some frames and says how the camera is mounted.
+
+FRAMES = 30
+MOST_STRAY_RAD = math.radians(1.0)
+
+
+class MountCalibration:
+    """Collects the estimates of one camera while it runs. Filled by the worker, read elsewhere."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._estimates: list[MountEstimate] = []
+        self._refusals: collections.Counter[str] = collections.Counter()
+        self._frames = 0
+        self.running = False
+
+    def start(self) -> None:
+        """Begin anew."""
+        with self._lock:
+            self._estimates, self._frames = [], 0
+            self._refusals.clear()
+            self.running = True
+
+    def stop(self) -> None:
+        """End, whatever was seen."""
+        self.running = False
+
+    @property
+    def done(self) -> bool:
+        """Whether enough frames were seen."""
+        return self._frames >= FRAMES
+
+    def add(self, view: FrameView, metric: MetricFrame | None) -> None:
+        """Take one frame into account; nothing while not running."""
+        if not self.running:
+            return
+        with self._lock:
+            self._frames += 1
+            estimate = self._estimate(view, metric)
+            if isinstance(estimate, Refusal):
+                self._refusals[estimate.reason] += 1
+            else:
+                self._estimates.append(estimate)
+
+    @staticmethod
+    def _estimate(view: FrameView, metric: MetricFrame | None) -> MountEstimate | Refusal:
+        if view.frame.mixed:
+            return Refusal(view.frame.mixed)
+        if view.grid is None:
+            return Refusal('the camera is not calibrated: no camera_info and no horizontal_fov')
+        # The ground plane's own scale was made from the mount that is in question.
+        reference = metric.scale if metric and metric.scale.source == 'reference' else None
+        return estimate_mount(view.inverse_depth, view.grid, reference)
+
+    def result(self) -> tuple[bool, str]:
+        """Whether there is an answer, and the sentence that says it."""
+        with self._lock:
+            estimates, frames = list(self._estimates), self._frames
+            refusal = next(iter(self._refusals.most_common(1)), ('no frame came', 0))[0]
+        if len(estimates) < max(1, frames // 2):
+            return False, f'{len(estimates)} of {frames} frames showed a floor: {refusal}'
+        middle, stray = middle_of(estimates)
+        if stray.pitch_rad > MOST_STRAY_RAD:
+            return False, (
+                f'pitch strays by {math.degrees(stray.pitch_rad):.1f} degrees between frames: '
+                'keep the robot still on flat floor with a free view'
+            )
+        text = (
+            f'camera_pitch: {middle.pitch_rad:.4f} (+- {stray.pitch_rad:.4f}), '
+            f'camera_roll: {middle.roll_rad:.4f} (+- {stray.roll_rad:.4f})'
+        )
+        if math.isnan(middle.height_m):
+            return True, (
+                f'{text}; from {len(estimates)} frames, taking the farthest thing in view for '
+                'infinitely far: look along the longest free way'
+            )
+        return True, f'{text}, camera_height: {middle.height_m:.3f}; from {len(estimates)} frames'

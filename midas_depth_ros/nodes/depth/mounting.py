@@ -19,9 +19,8 @@ from rclpy.time import Time
 from sensor_msgs.msg import Imu
 
 from midas_depth_ros.geometry import CameraMount, MountError, Refusal, turned_axes
-from midas_depth_ros.nodes.depth.scheduling import NANOSECONDS
+from midas_depth_ros.images import NANOSECONDS, stamp_ns
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.nodes.ros.messages import stamp_ns
 from midas_depth_ros.options.depth import AS_FOR_ALL, DepthNodeSettings, MountParameters
 
 if TYPE_CHECKING:

@@ -27,9 +27,8 @@ from std_srvs.srv import SetBool, Trigger
 
 from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
 from midas_depth_ros.images.errors import printable
-from midas_depth_ros.nodes.depth.calibration import MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
-from midas_depth_ros.nodes.depth.camera_output import CameraOutput, GridCache
+from midas_depth_ros.nodes.depth.camera_output import CameraOutput
 from midas_depth_ros.nodes.depth.metric_output import MetricOutput
 from midas_depth_ros.nodes.depth.mounting import Mounting, TfMount, mount_of, shared_frame
 from midas_depth_ros.nodes.depth.reporting import ModelReport, Reporting
@@ -223,8 +222,6 @@ class DepthNode(LifecycleNode):
                 output=CameraOutput(self, name, estimator, mounting),
                 metric=MetricOutput(self, name, estimator, mounting),
                 statistics=statistics,
-                calibration=MountCalibration(),
-                grids=GridCache(),
                 mounting=mounting,
             )
             shared = '' if self._tf is not None else shared_frame(settings, name)
@@ -305,7 +302,7 @@ class DepthNode(LifecycleNode):
         exchange = FrameExchange(
             tuple(self._cameras), REPLAY_QUEUE if replay else 1, on_room=self._wake
         )
-        self._worker = Worker(self, self._estimator, exchange, self._cameras, lambda: self.settings)
+        self._worker = Worker(self, self._estimator, exchange, self._cameras)
         self._worker.start()
         for camera in self._cameras.values():
             camera.input.open(exchange)

@@ -20,9 +20,9 @@ from midas_depth_ros.geometry import (
     range_points,
     scan_points,
 )
-from midas_depth_ros.nodes.depth.scheduling import NANOSECONDS
+from midas_depth_ros.images import NANOSECONDS, stamp_ns
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.nodes.ros.messages import cloud_array, stamp_ns
+from midas_depth_ros.nodes.ros.messages import cloud_array
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:

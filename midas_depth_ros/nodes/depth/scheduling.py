@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-NANOSECONDS = 1_000_000_000
+from midas_depth_ros.images import NANOSECONDS
+
 JITTER = 0.25  # share of a period by which a frame may come early without being skipped
 BURST, SLACK = 2.0, 1.02  # frames at once; clocks of camera and computer differ a little
 # For stamps to count as steady.

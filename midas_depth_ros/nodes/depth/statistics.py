@@ -1,6 +1,7 @@
 """What happened to the frames of one camera: counts, rates and times.
 
-Plain Python. Callbacks and the worker write, diagnostics reads; one lock per camera.
+Plain Python. Callbacks and the worker write, each camera's figures under a lock of their own;
+diagnostics reads single fields as they are, without it.
 """
 
 from __future__ import annotations

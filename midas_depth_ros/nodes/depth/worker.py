@@ -10,30 +10,25 @@ import dataclasses
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import turned
 from midas_depth_ros.images import (
+    NANOSECONDS,
     BitDepth,
     Freeze,
     ImageError,
-    Verdict,
     decode_compressed,
     decode_image,
-    judge_picture,
+    verdict_for,
 )
-from midas_depth_ros.nodes.depth.calibration import MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
 from midas_depth_ros.nodes.depth.camera_output import CameraOutput, FrameView, GridCache
-from midas_depth_ros.nodes.depth.metric_output import MetricOutput
+from midas_depth_ros.nodes.depth.metric_output import MetricOutput, MountCalibration
 from midas_depth_ros.nodes.depth.mounting import Mounting
-from midas_depth_ros.nodes.depth.scheduling import NANOSECONDS, Frame, FrameExchange
+from midas_depth_ros.nodes.depth.scheduling import Frame, FrameExchange
 from midas_depth_ros.nodes.depth.statistics import CameraStatistics
 from midas_depth_ros.options.depth import DepthNodeSettings
 
@@ -108,9 +103,9 @@ class Camera:
     output: CameraOutput
     metric: MetricOutput
     statistics: CameraStatistics
-    calibration: MountCalibration
-    grids: GridCache
     mounting: Mounting
+    calibration: MountCalibration = dataclasses.field(default_factory=MountCalibration)
+    grids: GridCache = dataclasses.field(default_factory=GridCache)
     freeze: Freeze = dataclasses.field(default_factory=Freeze)
     bit_depth: BitDepth = dataclasses.field(default_factory=BitDepth)
 
@@ -149,13 +144,12 @@ class Worker:
         estimator: DepthEstimator,
         exchange: FrameExchange,
         cameras: dict[str, Camera],
-        settings: Callable[[], DepthNodeSettings],
     ) -> None:
+        """node: its `settings` are read for every frame."""
         self._node = node
         self._estimator = estimator
         self._exchange = exchange
         self._cameras = cameras
-        self._settings = settings
         self._thread = threading.Thread(target=self._run, name='inference')
 
     def start(self) -> None:
@@ -174,14 +168,14 @@ class Worker:
 
     def _run(self) -> None:
         while (frame := self._exchange.take()) is not None:
-            self.attempt(frame)
+            self.process(frame)
 
-    def attempt(self, frame: Frame) -> None:
+    def process(self, frame: Frame) -> None:
         """Infer and publish one frame, in the calling thread; what goes wrong is counted."""
         camera = self._cameras[frame.camera]
         camera.statistics.busy(True)
         try:
-            self._process(frame, camera)
+            self._infer_and_publish(frame, camera)
         except ImageError as error:
             camera.input.complain('rejected', str(error))
         except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises, the
@@ -191,8 +185,8 @@ class Worker:
         finally:
             camera.statistics.busy(False)
 
-    def _process(self, frame: Frame, camera: Camera) -> None:
-        settings = self._settings()
+    def _infer_and_publish(self, frame: Frame, camera: Camera) -> None:
+        settings: DepthNodeSettings = self._node.settings
         decode = decode_image if hasattr(frame.message, 'encoding') else decode_compressed
         camera.bit_depth.given = settings.bit_depth
         if frame.restarted:
@@ -206,7 +200,15 @@ class Worker:
         started = time.monotonic()
         answer = self._estimator.infer(rgb)
         inference_s = time.monotonic() - started
-        verdict = self._verdict(rgb, frame, camera, settings)
+        verdict = verdict_for(
+            self._estimator,
+            rgb,
+            check=settings.picture_check,
+            freeze=camera.freeze,
+            stamp_s=frame.time_s,
+            frozen_after_s=settings.frozen_after,
+        )
+        camera.statistics.judged(verdict.reason, verdict.partly)
         inverse_depth = verdict.hidden(answer)
         grid = camera.grids.of(model, inverse_depth.shape)
         view = FrameView(
@@ -218,21 +220,6 @@ class Worker:
             stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,
             inference_s=inference_s,
         )
-
-    def _verdict(
-        self, rgb: NDArray[np.uint8], frame: Frame, camera: Camera, settings: DepthNodeSettings
-    ) -> Verdict:
-        """What the picture is worth; one whose depth comes from elsewhere is not asked."""
-        verdict = Verdict()
-        # An estimator of somebody's own need not say that it sees pictures.
-        if getattr(self._estimator, 'of_pictures', False):
-            frozen = camera.freeze.look(rgb, frame.time_s, settings.frozen_after)
-            if frozen:
-                verdict = Verdict(frozen)
-            elif settings.picture_check:
-                verdict = judge_picture(rgb)
-        camera.statistics.judged(verdict.reason, verdict.partly)
-        return verdict
 
     def _report_bit_depth(self, camera: Camera) -> None:
         words = camera.bit_depth.words

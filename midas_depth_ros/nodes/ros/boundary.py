@@ -176,7 +176,6 @@ LOG_PERIOD_S = 5.0  # for each topic or service
 RECENT_S = 5.0
 MOST_TEXT = 400  # characters of a fault that are kept: it may quote what came
 LISTS_OF_REQUESTS, MOST_ASKED = ('names', 'prefixes', 'parameters'), 2000  # of parameter services
-REFUSED = ': refused: '  # in each line of log about it
 ROS_ITSELF = 'ROS'  # the name of what rclpy listens to by itself, such as /clock
 # What rclpy runs on data from outside, without a line of ours between.
 ROS_PACKAGES = ('rclpy', 'tf2_ros', 'tf2_py')
@@ -200,6 +199,12 @@ class Faults:
 
 
 _faults: weakref.WeakKeyDictionary[Any, dict[str, Faults]] = weakref.WeakKeyDictionary()
+_said_by_others: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def leave_unsaid(node: Node) -> None:
+    """Only count and keep the faults of this node: who asks for them says them."""
+    _said_by_others.add(node)
 
 
 def faults_of(node: Node) -> dict[str, Faults]:
@@ -225,9 +230,9 @@ def refuse(node: Node, name: str, text: str, on_fault: Callable[[str], None] | N
     faults.last, faults.at_s = text, time.monotonic()
     if on_fault is not None:
         on_fault(text)
-    elif faults.at_s - faults.said_s >= LOG_PERIOD_S:
+    elif node not in _said_by_others and faults.at_s - faults.said_s >= LOG_PERIOD_S:
         faults.said_s = faults.at_s
-        node.get_logger().warning(f'{name}{REFUSED}{text}')
+        node.get_logger().warning(f'{name}: refused: {text}')
 
 
 def attempt(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import array
 import math
+from collections.abc import Sequence
 
-import cv2
 import numpy as np
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, PointStamped, Vector3, Vector3Stamped
 from numpy.typing import NDArray
 from sensor_msgs.msg import (
@@ -21,7 +22,8 @@ from sensor_msgs.msg import (
 from std_msgs.msg import Header
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.images.encode import encode_jpeg, message_data
+from midas_depth_ros.images import NANOSECONDS, encode_jpeg, message_data
+from midas_depth_ros.images.encode import bgr_of, millimetres_of, packed_points
 
 ENCODINGS = {('float32', 2): '32FC1', ('uint8', 3): 'rgb8', ('uint8', 2): 'mono8'}
 
@@ -47,7 +49,7 @@ def image_message(array: NDArray, header: Header, encoding: str = '') -> Image:
 
 def bgr_message(rgb: NDArray[np.uint8], header: Header) -> Image:
     """A bgr8 Image from (H, W, 3) uint8 RGB."""
-    return image_message(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), header, 'bgr8')
+    return image_message(bgr_of(rgb), header, 'bgr8')
 
 
 def jpeg_message(rgb: NDArray[np.uint8], header: Header, quality: int) -> CompressedImage:
@@ -65,15 +67,14 @@ def vector_message(x: float, y: float, z: float, header: Header) -> Vector3Stamp
     )
 
 
-def stamp_ns(header: Header) -> int:
-    """The stamp of a header in nanoseconds."""
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+def time_message(time_ns: int) -> Time:
+    """A builtin_interfaces/Time from nanoseconds; `images.stamp_ns` is the way back."""
+    return Time(sec=time_ns // NANOSECONDS, nanosec=time_ns % NANOSECONDS)
 
 
 # --- Metres into ROS messages: depth images, camera_info, scans, ranges, clouds (REP 117, 118).
 
-MILLIMETRES = 1000.0
-LARGEST_16UC1 = 65535
+IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
 POINT_FIELDS = ('x', 'y', 'z', 'rgb')
 FLOAT32_BYTES = 4
 
@@ -89,21 +90,29 @@ def depth_message(depth_z: NDArray[np.float32], header: Header, encoding: str) -
     """(H, W) float32 metres, NaN invalid, as 32FC1, or as 16UC1 millimetres with 0 invalid."""
     if encoding == '32FC1':
         return image_message(depth_z, header)
-    millimetres = np.rint(np.nan_to_num(depth_z, nan=0.0, posinf=0.0) * MILLIMETRES)
-    millimetres[millimetres > LARGEST_16UC1] = 0
-    return image_message(millimetres.astype(np.uint16), header, '16UC1')
+    return image_message(millimetres_of(depth_z), header, '16UC1')
 
 
-def camera_info_message(camera: CameraModel, header: Header) -> CameraInfo:
-    """The calibration of pictures as they are sent: with the lens, not rectified."""
-    message = CameraInfo(header=copied_header(header), width=camera.width, height=camera.height)
+def camera_info_message(camera: CameraModel, header: Header | None = None) -> CameraInfo:
+    """The calibration of pictures as they are sent: with the lens, not rectified.
+
+    A camera without a lens model becomes plumb_bob with zeros.
+    """
+    message = CameraInfo(width=camera.width, height=camera.height)
+    if header is not None:
+        message.header = copied_header(header)
     message.distortion_model = camera.distortion_model or 'plumb_bob'
     message.d = [float(number) for number in camera.distortion] or [0.0] * 5
-    fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
-    message.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
-    message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    message.p = [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    message.k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
+    message.r = IDENTITY
+    message.p = projection_of(message.k)
     return message
+
+
+def projection_of(k: Sequence[float]) -> list[float]:
+    """P = [K|0] of CameraInfo: of a single camera, not of a pair."""
+    fx, skew, cx, _, fy, cy, *_ = (float(value) for value in k)
+    return [fx, skew, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
 
 
 def scan_message(
@@ -142,12 +151,6 @@ def cloud_message(
 ) -> PointCloud2:
     """(h, w, 3) float32 metres and (h, w, 3) uint8 RGB as an organised cloud; NaN invalid."""
     height, width = points.shape[:2]
-    packed = np.zeros((height, width, 4), np.float32)
-    packed[..., :3] = points
-    # The field rgb is 0x00RRGGBB in the bits of a float32, as PCL and rviz2 read it.
-    bgr = np.zeros((height, width, 4), np.uint8)
-    bgr[..., :3] = rgb[..., ::-1]
-    packed[..., 3] = bgr.view(np.float32)[..., 0]
     message = PointCloud2(header=copied_header(header), height=height, width=width)
     message.fields = [
         PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
@@ -155,7 +158,7 @@ def cloud_message(
     ]
     message.point_step, message.row_step = 16, 16 * width
     message.is_bigendian, message.is_dense = False, False
-    message.data = message_data(packed)
+    message.data = message_data(packed_points(points, rgb))
     return message
 
 

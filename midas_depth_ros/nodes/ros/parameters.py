@@ -53,6 +53,7 @@ TYPES = {
 QUALITY = 'qos_overrides'
 # ROS makes these itself: a file that is meant for every node may name them.
 TOPICS_OF_ROS = ('/clock', '/parameter_events', '/rosout', '/tf', '/tf_static')
+CHOICES = 'one of: '  # before the values of a descriptor's constraints; the page reads it
 MOST_UNKNOWN = 10  # parameters that there are not, in one line of log
 
 
@@ -273,7 +274,7 @@ def descriptor_of(spec: Spec, reading: str) -> ParameterDescriptor:
     text = spec.text + (f' [{spec.unit}]' if spec.unit else '')
     limits = allowed(spec) if spec.choices or allowed(spec) != spec.unit else ''
     constraints = [
-        f'one of: {limits}' if spec.choices else limits,
+        f'{CHOICES}{limits}' if spec.choices else limits,
         'nan means unknown' if spec.may_be_unknown else '',
         'live' if spec.live else reading,
     ]

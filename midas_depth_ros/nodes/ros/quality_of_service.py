@@ -33,10 +33,15 @@ from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
 from midas_depth_ros.nodes.ros.stamps import mixed_words
 
-# Best effort takes what any publisher sends; one message deep, since only the newest counts.
-NEWEST_IMAGE = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
-)
+
+def best_effort(depth: int) -> QoSProfile:
+    """Takes what any publisher sends, up to `depth` messages that were not read yet."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT
+    )
+
+
+NEWEST = best_effort(1)  # of pictures, commands and scans only the newest counts
 EVERY_IMAGE = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
 # The newest message, also one from before the subscription (`make_subscription` says how). Only for
 # what does not become wrong by becoming old, or is asked for by its stamp: no old command and no
@@ -48,9 +53,7 @@ LATCHED = QoSProfile(
     durability=DurabilityPolicy.SYSTEM_DEFAULT,
 )
 # Every message counts, as of an Imu that is asked for what it said some time ago.
-HISTORY = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.BEST_EFFORT
-)
+HISTORY = best_effort(100)
 OUTPUT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE
 )
@@ -59,6 +62,13 @@ OUTPUT = QoSProfile(
 REPLAY_OUTPUT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE
 )
+
+
+def output_profile(every_frame: bool) -> QoSProfile:
+    """How depth_node publishes: of a recording, where every frame counts, or of a live camera."""
+    return REPLAY_OUTPUT if every_frame else OUTPUT
+
+
 OVERRIDABLE = (
     QoSPolicyKind.HISTORY,
     QoSPolicyKind.DEPTH,
@@ -87,6 +97,35 @@ def make_publisher(node: Node, kind: type, topic: str, profile: QoSProfile = OUT
         )
     except RuntimeError as error:  # rclpy's way of refusing a value of qos_overrides
         raise ValueError(f'qos_overrides of {topic}: {error}') from error
+
+
+class PublisherTable:
+    """The publishers of one camera, by the names of their outputs: `<camera>/<name>`."""
+
+    def __init__(
+        self, node: Node, camera: str, kinds: Mapping[str, type], profile: QoSProfile = OUTPUT
+    ) -> None:
+        """kinds: name -> message class. Raises ValueError as `make_publisher` does."""
+        self._of_node = node
+        self._publishers = {
+            name: make_publisher(node, kind, f'{camera}/{name}', profile)
+            for name, kind in kinds.items()
+        }
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for publisher in self._publishers.values():
+            self._of_node.destroy_publisher(publisher)
+        self._publishers = {}
+
+    def wanted(self, name: str = '') -> bool:
+        """Whether somebody subscribes to this output; without a name, to any of them."""
+        publishers = [self._publishers[name]] if name else list(self._publishers.values())
+        return any(publisher.get_subscription_count() for publisher in publishers)
+
+    def send(self, name: str, message: object) -> None:
+        """Publish a message of one output."""
+        self._publishers[name].publish(message)
 
 
 def make_subscription(
@@ -118,7 +157,7 @@ def make_subscription(
     profile = copy.copy(profile)
     name = topic  # until it is known with its namespace
     wants_info = _wants_info(callback)
-    twice: Twice | None = None
+    twice: DuplicateFilter | None = None
 
     def deliver(taken: Any, *info: Any) -> None:
         try:
@@ -160,7 +199,7 @@ def make_subscription(
     name = made.topic_name
     kinds = (DurabilityPolicy.SYSTEM_DEFAULT, DurabilityPolicy.TRANSIENT_LOCAL)
     if profile.durability in kinds and not _is_kept(profile):
-        twice = Twice()
+        twice = DuplicateFilter()
         _ask_for_earlier(node, made, callback_group, lambda earlier: subscribe(1, earlier))
     return made
 
@@ -221,7 +260,7 @@ def _is_latched(node: Node, subscription: Subscription) -> bool:
     )
 
 
-class Twice:
+class DuplicateFilter:
     """Which messages are new where two subscriptions hear the same topic, in one callback group."""
 
     def __init__(self) -> None:

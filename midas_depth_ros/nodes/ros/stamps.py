@@ -16,7 +16,8 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 
-NANOSECONDS = 1_000_000_000
+from midas_depth_ros.images import NANOSECONDS
+
 WINDOW_S = 3.0  # of receipt, over which stamps are judged
 FEWEST, SHORTEST_S = 4, 0.8  # frames and seconds without which nothing is said
 JUDGED_EVERY_S = 0.2

@@ -23,7 +23,14 @@ from midas_depth_ros.images.errors import UnreadableFile, printable, shown
 from midas_depth_ros.images.files import parse_yaml, read_text
 from midas_depth_ros.images.sources import Frame, expanded
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.nodes.ros.messages import copied_header, image_message, jpeg_message
+from midas_depth_ros.nodes.ros.messages import (
+    IDENTITY,
+    camera_info_message,
+    copied_header,
+    image_message,
+    jpeg_message,
+    projection_of,
+)
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -35,7 +42,6 @@ if TYPE_CHECKING:
 #
 # The file is the YAML that camera_calibration writes and camera_calibration_parsers reads.
 
-IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
 # Field of CameraInfo -> key in the file and how many numbers it has (None: by the lens model).
 MATRICES: dict[str, tuple[str, int | None]] = {
     'k': ('camera_matrix', 9),
@@ -80,7 +86,7 @@ class Calibration:
             # A driver knows what goes with its pictures: untouched, they stay together.
             return info if frame.message is not None else resized(info, *frame.size)
         if not math.isnan(self._horizontal_fov_rad):
-            return info_of_model(
+            return camera_info_message(
                 CameraModel.from_field_of_view(*frame.size, self._horizontal_fov_rad)
             )
         return None
@@ -125,7 +131,7 @@ def _info_of_file(content: Any) -> CameraInfo:
     info.distortion_model = model
     for field, (key, count) in MATRICES.items():
         if field in 'rp' and key not in content:
-            values = IDENTITY if field == 'r' else _projection(info.k)
+            values = IDENTITY if field == 'r' else projection_of(info.k)
         else:
             values = _numbers(content, key, counts if count is None else (count,))
         setattr(info, field, values)
@@ -149,23 +155,6 @@ def _numbers(content: dict[str, Any], key: str, counts: tuple[int, ...]) -> list
 def _told(value: Any) -> str:
     """A value for an error; of a list or mapping, which YAML may make immense, only the kind."""
     return f'a {type(value).__name__}' if isinstance(value, (list, dict)) else shown(value)
-
-
-def _projection(k: Any) -> list[float]:
-    """P = [K|0]: of a single camera whose picture is only straightened."""
-    fx, skew, cx, _, fy, cy, *_ = (float(value) for value in k)
-    return [fx, skew, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
-
-
-def info_of_model(model: CameraModel) -> CameraInfo:
-    """A CameraInfo, without header, of a camera model; no lens becomes plumb_bob with zeros."""
-    info = CameraInfo(width=model.width, height=model.height)
-    info.distortion_model = model.distortion_model or 'plumb_bob'
-    info.d = list(model.distortion) or [0.0] * 5
-    info.k = [model.fx, 0.0, model.cx, 0.0, model.fy, model.cy, 0.0, 0.0, 1.0]
-    info.r = IDENTITY
-    info.p = _projection(info.k)
-    return info
 
 
 def info_of_recording(recorded: Any) -> CameraInfo:

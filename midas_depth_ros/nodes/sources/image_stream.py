@@ -14,17 +14,17 @@ import threading
 import time
 from typing import Any
 
-from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from midas_depth_ros.images import ImageError
+from midas_depth_ros.images import NANOSECONDS, ImageError
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.sources import Frame, SourceError, is_still, open_source
 from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import time_message
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import Calibration, CalibrationError, CameraTopics
@@ -36,7 +36,6 @@ from midas_depth_ros.options.stream import ImageStreamSettings
 # `Pacer` gives due times in seconds since the start, `Thinner` drops pictures of a device that is
 # too fast, `ClockTrack` gives the time for /clock.
 
-NANOSECONDS = 1_000_000_000
 PICTURES_RATE_HZ = 10.0  # of pictures, which have no rate of their own
 LAG_S = 1.0  # who is later than this (a suspended laptop) doesn't hurry to catch up
 
@@ -156,7 +155,7 @@ class ImageStream(Node):
             settings.camera,
             settings.transport,
             self._calibration.has_any,
-            qos.OUTPUT if self._source.live else qos.REPLAY_OUTPUT,
+            qos.output_profile(not self._source.live),
         )
         self._stamp_clock = self.get_clock()
         self._clock_publisher = None
@@ -314,11 +313,6 @@ class ImageStream(Node):
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._start_s
-
-
-def time_message(time_ns: int) -> Time:
-    """A builtin_interfaces/Time."""
-    return Time(sec=time_ns // NANOSECONDS, nanosec=time_ns % NANOSECONDS)
 
 
 def main() -> int:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
@@ -28,12 +27,13 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.images import NANOSECONDS
 from midas_depth_ros.images.sources import Frame
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message, time_message
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
-from midas_depth_ros.nodes.sources.camera_topics import CameraTopics, info_of_model
+from midas_depth_ros.nodes.sources.camera_topics import CameraTopics
 from midas_depth_ros.options.stream import SyntheticCameraSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, Motion, RobotModel, Tally, moving_scene, render
 from midas_depth_ros.sim.robot import Disturbance, DisturbanceOptions, noisy, packed
@@ -44,7 +44,6 @@ from midas_depth_ros.sim.robot import Disturbance, DisturbanceOptions, noisy, pa
 # The robot drives in real time, also while nobody looks. `~/reset` puts it back to the start of
 # the world of the parameter `seed`. Its tally goes out on /diagnostics.
 
-NANOSECONDS = 1_000_000_000
 DIAGNOSTICS_PERIOD_S = 0.25
 MOST_BACK_S, MOST_AHEAD_S = 1.0, 60.0  # what may be a pause of the process
 UNSTAMPED = {qos.type_name(TwistStamped): 'publish Twist; avoidance_node does with stamped false'}
@@ -218,11 +217,6 @@ def robot_model(settings: SyntheticCameraSettings) -> RobotModel:
     )
 
 
-def time_message(time_ns: int) -> Time:
-    """A builtin_interfaces/Time."""
-    return Time(sec=time_ns // NANOSECONDS, nanosec=time_ns % NANOSECONDS)
-
-
 def picture_at(time_ns: int, settings: SyntheticCameraSettings) -> NDArray[np.uint8]:
     """What the camera sees at a stamp: (height, width, 3) uint8 RGB."""
     scene = moving_scene(settings.seed)
@@ -268,7 +262,7 @@ class SyntheticCamera(Node):
         settings = self._parameter_server.current
         now_ns = self._robot.now_ns() if self._robot else self.get_clock().now().nanoseconds
         header = Header(stamp=time_message(now_ns), frame_id=settings.optical_frame)
-        self._topics.publish_info(info_of_model(camera_model(settings)), header)
+        self._topics.publish_info(camera_info_message(camera_model(settings)), header)
         if not (shown or self._robot):
             return
         seen = self._robot.picture(now_ns, header) if self._robot else picture_at(now_ns, settings)

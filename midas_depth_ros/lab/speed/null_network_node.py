@@ -1,6 +1,6 @@
 """depth_node around a network that costs nothing: what is left is everything else.
 
-    python -m midas_depth_ros.lab.speed.hollow_node --ros-args -p cameras:=[c0]
+    python -m midas_depth_ros.lab.speed.null_network_node --ros-args -p cameras:=[c0]
 
 Pictures are prepared for the network as ever; its answer is a floor with a box on it, so that
 closeness, heatmap and the rest have their usual work.
@@ -23,10 +23,10 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 BOX = (slice(0.3, 0.7), slice(0.2, 0.4))  # rows and columns, as shares of the picture
 
 
-class HollowBackend:
+class NullBackend:
     """Prepares as MiDaS_small does, then answers the same to every picture."""
 
-    name = 'hollow'
+    name = 'none'
     precision = 'f32'
     choice = ''
 
@@ -60,7 +60,7 @@ def floor_with_box(height: int, width: int) -> NDArray[np.float32]:
 
 def make_estimator(settings: DepthNodeSettings) -> DepthEstimator:
     """The estimator that costs nothing."""
-    return DepthEstimator('hollow', NetworkPredictor(HollowBackend()))
+    return DepthEstimator('no network', NetworkPredictor(NullBackend()))
 
 
 def main() -> int:

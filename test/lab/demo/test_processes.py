@@ -5,12 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from midas_depth_ros.lab import processes
-from midas_depth_ros.lab.processes import Children
+from midas_depth_ros.lab.processes import (
+    Children,
+    free_domain,
+    module_command,
+    node_command,
+    ros_context,
+)
 from midas_depth_ros.nodes.ros.spinning import StopSignals
 
 STUBBORN = """
@@ -139,7 +146,7 @@ def test_a_signal_only_sets_the_flag_and_the_old_handler_comes_back():
         '    print(signals.requested)\n'
         'print(signal.getsignal(signal.SIGTERM) is before)\n'
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     said = subprocess.run(
         script(text), stdout=subprocess.PIPE, text=True, cwd=root, timeout=60, check=True
     )
@@ -156,9 +163,34 @@ def test_a_killed_parent_takes_its_children_along(tmp_path):
         '    time.sleep(60)\n'
     )
     with subprocess.Popen(
-        script(parent_script), stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        script(parent_script), stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
     ) as parent:
         pid = int(parent.stdout.readline())
         wait_until(lambda: '\nready\n' in (tmp_path / 'c.log').read_text())
         parent.kill()
     wait_until(lambda: not is_alive(pid))
+
+
+def test_words_and_parameters_become_a_command_line():
+    assert module_command('web', '--port', '1') == [
+        sys.executable, '-m', 'midas_depth_ros.web', '--port', '1'
+    ]  # fmt: skip
+    command = node_command('nodes.depth.node', {'source': '0', 'rate': 5.0}, ('rate:=6.0',))
+    assert command[:3] == module_command('nodes.depth.node')
+    pairs = [command[i + 1] for i, word in enumerate(command) if word == '-p']
+    assert pairs == ['source:="0"', 'rate:=5.0', 'rate:=6.0']
+
+
+@pytest.mark.skipif(find_spec('rclpy') is None, reason='ROS is not installed')
+def test_a_context_of_ros_ends_with_its_block(monkeypatch):
+    from rclpy.node import Node
+
+    with free_domain() as domain:
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+        with ros_context() as executor:
+            node = Node('watching', context=executor.context)
+            executor.add_node(node)
+            executor.spin_once(timeout_sec=0.0)
+            assert executor.context.get_domain_id() == domain
+        assert not executor.context.ok()
+        assert not executor.get_nodes()

@@ -8,8 +8,15 @@ import pytest
 from PIL import Image
 
 from midas_depth_ros.lab.demo import report
-from midas_depth_ros.lab.demo.plan import Plan, Run
-from midas_depth_ros.lab.demo.recording import MOMENTS, Closeness, Pair, Recording, Thinned
+from midas_depth_ros.lab.demo.recording import (
+    MOMENTS,
+    Closeness,
+    Pair,
+    Plan,
+    Recording,
+    Run,
+    Thinned,
+)
 from midas_depth_ros.lab.demo.summary import as_text, sparkline, summarise
 
 NAN = math.nan

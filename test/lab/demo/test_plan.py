@@ -4,7 +4,7 @@ import sys
 
 import yaml
 
-from midas_depth_ros.lab.demo.plan import Plan
+from midas_depth_ros.lab.demo.recording import Plan
 
 
 def parameters(command: list[str]) -> dict[str, object]:

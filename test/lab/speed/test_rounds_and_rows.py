@@ -12,9 +12,9 @@ import pytest
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.speed import result as rounds
 from midas_depth_ros.lab.speed.result import (
-    HOLLOW,
     LEAST_ROUNDS,
     NETWORK,
+    NO_NETWORK,
     NODE,
     PIPELINE,
     WARM_UP_ROUNDS,
@@ -65,7 +65,7 @@ def result() -> Result:
         ('usual recipe', 'f32', 50, 500.0),
         ('openvino', 'f32', 20, 300.0),
         ('openvino', 'bf16', 10, 250.0),
-        (HOLLOW, 'f32', 4, 100.0),
+        (NO_NETWORK, 'f32', 4, 100.0),
     ):
         made = row(NODE, backend, precision, '640x480', times(ms), 50.0)
         rows.append(type(made)(**{**vars(made), 'rss_mb': rss, 'start_s': rss / 100}))
@@ -76,7 +76,7 @@ def test_memory_and_start_are_of_the_node_that_auto_gives():
     found = result()
     assert (found.to_json()['rss_mb'], found.to_json()['start_s']) == (300.0, 3.0)
     found.facts['auto'] = None
-    assert found.to_json()['rss_mb'] == 250.0  # of the fastest of ours, not of the hollow one
+    assert found.to_json()['rss_mb'] == 250.0  # of the fastest that infers
 
 
 def test_without_nodes_there_is_no_memory_to_tell():

@@ -1,6 +1,6 @@
 """The usual recipe as the usual node: everything in the subscription's callback.
 
-    python -m midas_depth_ros.lab.speed.usual_node WEIGHTS CAMERA THREADS
+    python -m midas_depth_ros.lab.speed.baseline_node WEIGHTS CAMERA THREADS
 
 It publishes <camera>/relative_inverse_depth/image and <camera>/heatmap/image, as depth_node does.
 But for the boundary around its subscription: no message that is malformed ends a measurement.
@@ -23,11 +23,11 @@ from midas_depth_ros.nodes.ros.messages import image_message
 from midas_depth_ros.nodes.ros.spinning import run_node
 
 
-class UsualNode(Node):
+class BaselineNode(Node):
     """Subscribes, infers and publishes in one callback."""
 
     def __init__(self, weights: Path, camera: str, num_threads: int, **node_options: Any) -> None:
-        super().__init__('usual_node', **node_options)
+        super().__init__('baseline_node', **node_options)
         self._recipe = UsualRecipe(weights, num_threads)
         self._depth = self.create_publisher(Image, f'{camera}/relative_inverse_depth/image', 5)
         self._heatmap = self.create_publisher(Image, f'{camera}/heatmap/image', 5)
@@ -47,7 +47,7 @@ class UsualNode(Node):
 def main(arguments: list[str] | None = None) -> int:
     """Run until stopped."""
     weights, camera, threads = (sys.argv[1:] if arguments is None else arguments)[:3]
-    return run_node(lambda: UsualNode(Path(weights), camera, int(threads)), [])
+    return run_node(lambda: BaselineNode(Path(weights), camera, int(threads)), [])
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.lab.processes import free_domain
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 def call(*arguments, **environment):

@@ -14,14 +14,15 @@ from rich.console import Console
 from midas_depth_ros.lab.demo import driving, report
 from midas_depth_ros.lab.demo import run as dashboard
 from midas_depth_ros.lab.demo.driving import CLEAR_M, ends
-from midas_depth_ros.lab.demo.plan import Plan, Run
 from midas_depth_ros.lab.demo.recording import (
     Beams,
     Closeness,
     DriveRecording,
     Pair,
     Place,
+    Plan,
     Recording,
+    Run,
 )
 from midas_depth_ros.lab.demo.summary import as_text, summarise, summarise_drive, why_it_stood
 from midas_depth_ros.views import colour_table, metric_heatmap

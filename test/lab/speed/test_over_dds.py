@@ -15,11 +15,12 @@ from ros_helpers import ros  # noqa: F401
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from midas_depth_ros.lab.speed import usual_node
+from midas_depth_ros.lab.processes import ros_context
+from midas_depth_ros.lab.speed import baseline_node
 from midas_depth_ros.lab.speed.nodes import HEATMAP, Feeder
 from midas_depth_ros.nodes.ros.messages import image_message
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RGB = np.zeros((48, 64, 3), np.uint8)
 
 
@@ -35,8 +36,8 @@ class Recipe:
 
 def test_bytes_that_are_no_heatmap_do_not_end_the_feeder(ros, monkeypatch):  # noqa: F811
     monkeypatch.setenv('ROS_DOMAIN_ID', str(ros.domain_id))
-    feeder = Feeder(children=None, size=(64, 48))
-    try:
+    with ros_context() as executor:
+        feeder = Feeder(None, (64, 48), executor)
         feeder.watch('c0')
         heatmaps = ros.publisher(Image, f'c0/{HEATMAP}')
         for data in bad_bytes(image_message(RGB, Header())):
@@ -51,14 +52,13 @@ def test_bytes_that_are_no_heatmap_do_not_end_the_feeder(ros, monkeypatch):  # n
             return feeder._seen.get('c0', (0, 0))[0] == 1234 * 10**9
 
         ros.spin_until(heard, what='a good heatmap')
-    finally:
         feeder.close()
 
 
-def test_bytes_that_are_no_picture_do_not_end_the_usual_node(ros, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(usual_node, 'UsualRecipe', Recipe)
+def test_bytes_that_are_no_picture_do_not_end_the_baseline_node(ros, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(baseline_node, 'UsualRecipe', Recipe)
     ros.survives = True  # pictures of another size than they say raise in its callback
-    ros.make_node(usual_node.UsualNode, Path('none'), 'c0', 1)
+    ros.make_node(baseline_node.BaselineNode, Path('none'), 'c0', 1)
     heatmaps = ros.collect(Image, f'c0/{HEATMAP}')
     pictures = ros.publisher(Image, 'c0/image_raw')
     good = image_message(RGB, Header(frame_id='good'))

@@ -1,0 +1,52 @@
+"""What the fits share: votes that fade, a deviation and a line that outliers do not move."""
+
+import numpy as np
+import pytest
+
+from midas_depth_ros.geometry.robust import (
+    median,
+    robust_deviation,
+    tukey_votes,
+    weighted_line,
+    without_specks,
+)
+
+
+def test_votes_fade_from_one_to_none_at_the_reach():
+    votes = tukey_votes(np.array([0.0, 1.0, -1.0, 2.0, 5.0]), 2.0)
+    np.testing.assert_allclose(votes, [1, 0.5625, 0.5625, 0, 0])
+
+
+@pytest.mark.parametrize('count', [1, 2, 9, 10])
+def test_the_median_is_numpys(count):
+    values = np.random.default_rng(count).normal(size=count)
+    assert median(values) == pytest.approx(np.median(values))
+
+
+def test_outliers_do_not_move_the_deviation():
+    off = np.random.default_rng(0).normal(0, 0.3, 4000)
+    off[:400] = 50
+    assert robust_deviation(np.abs(off)) == pytest.approx(0.3, rel=0.2)
+
+
+def test_the_line_is_that_of_polyfit_and_there_is_none_through_one_x():
+    rng = np.random.default_rng(0)
+    x, y, weight = rng.normal(size=(3, 50))
+    weight = np.abs(weight)
+    slope, x_mean, y_mean = weighted_line(x, y, weight)
+    expected = np.polyfit(x, y, 1, w=np.sqrt(weight))
+    np.testing.assert_allclose([slope, y_mean - slope * x_mean], expected)
+    assert weighted_line(np.ones(5), np.arange(5.0), np.ones(5)) is None
+
+
+@pytest.mark.parametrize('shape', [(60, 80), (600, 800)])
+def test_parts_below_the_limit_go_and_others_stay(shape):
+    mask = np.zeros(shape, bool)
+    mask[3, 3:6] = True  # three pixels
+    mask[10, 10:14] = True  # four, of which
+    mask[11, 14] = True  # the fifth touches by its corner
+    kept = mask.copy()
+    kept[3] = False
+    np.testing.assert_array_equal(without_specks(mask, 4), kept)
+    assert without_specks(mask, 1) is mask
+    assert not without_specks(mask, 6).any()
