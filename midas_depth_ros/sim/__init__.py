@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from midas_depth_ros.sim.drive_world import DriveWorld, drive_world
 from midas_depth_ros.sim.furnished_world import FurnishedWorld, furnished_world
-from midas_depth_ros.sim.random_views import MovingScene, moving_scene
+from midas_depth_ros.sim.moving import MovingScene, moving_scene
 from midas_depth_ros.sim.render import Rendering, render
 from midas_depth_ros.sim.robot import SCAN_HEIGHTS_M, DrivenRobot, Motion, RobotModel, Tally, World
 from midas_depth_ros.sim.scene import Box, Cylinder, Material, Pose, Room, Scene, SceneError, Sphere

@@ -17,10 +17,8 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim import furniture
-from midas_depth_ros.sim import furniture as made
 from midas_depth_ros.sim.cast import View, cast, grid_of
 from midas_depth_ros.sim.drive_world import START_HEIGHTS_M, Start, free_start
-from midas_depth_ros.sim.layout import Ground, door
 from midas_depth_ros.sim.parts import (
     BALL,
     BOX,
@@ -35,13 +33,12 @@ from midas_depth_ros.sim.parts import (
     Sky,
     rotation,
 )
-from midas_depth_ros.sim.photo import Photo, develop
 from midas_depth_ros.sim.plan_view import Convex, Disc, Heights, Outline, PlanView, Rectangle
 from midas_depth_ros.sim.render import Rendering
 from midas_depth_ros.sim.scene import Pose, Room
-from midas_depth_ros.sim.stock import WOODS, Frame, Stock, Yard, scaled, varied
+from midas_depth_ros.sim.shading import Photo, develop, view_place
+from midas_depth_ros.sim.stock import WOODS, Frame, Ground, Stock, Yard, scaled, varied
 from midas_depth_ros.sim.textures import Atlas, atlas
-from midas_depth_ros.sim.world import view_place
 
 # --- A furnished place seen from above: the outlines of its parts between two heights.
 #
@@ -260,31 +257,31 @@ def _furnish(
 
 
 def _shelf(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    made.shelf(f, stock, wide, stock.rng.uniform(1.5, 2.0))
+    furniture.shelf(f, stock, wide, stock.rng.uniform(1.5, 2.0))
 
 
 def _low_shelf(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    made.shelf(f, stock, wide, 0.8)
+    furniture.shelf(f, stock, wide, 0.8)
     _picture(wall, stock, at + 0.5 * wide, 0.8 * wide)
 
 
 def _sofa(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    made.sofa(f, stock, wide + 0.2)
+    furniture.sofa(f, stock, wide + 0.2)
     _picture(wall, stock, at + 0.5 * wide, 0.6 * wide)
 
 
 def _cabinet(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    made.cabinet(f, stock, wide, stock.rng.uniform(0.7, 1.0))
+    furniture.cabinet(f, stock, wide, stock.rng.uniform(0.7, 1.0))
     _window(wall, stock, at + 0.5 * wide, wide)
 
 
 def _desk(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    made.desk(f, stock, wide)
+    furniture.desk(f, stock, wide)
     _window(wall, stock, at + 0.5 * wide, wide)
 
 
 def _door(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    door(wall, stock, at + 0.5 * wide)
+    furniture.door(wall, stock, at + 0.5 * wide)
 
 
 def _picture(wall: Frame, stock: Stock, x: float, wide: float) -> None:
@@ -307,11 +304,11 @@ def _dining(yard: Yard, stock: Stock, ground: Ground, length: float, width: floa
     x = rng.choice((-1, 1)) * rng.uniform(0.2, 0.26) * length  # aside: the middle is for driving
     y = rng.choice((-1, 1)) * rng.uniform(0.1, 0.2) * width
     f = yard.frame(x, y, rng.uniform(-0.2, 0.2))
-    made.table(f, stock, 1.5, 0.85, 0.74)
+    furniture.table(f, stock, 1.5, 0.85, 0.74)
     for across in (-0.35, 0.35):
         for side in (-1, 1):
             spot = f.at(across, side * 0.5)
-            made.chair(yard.frame(*spot, f.yaw + (math.pi if side > 0 else 0)), stock)
+            furniture.chair(yard.frame(*spot, f.yaw + (math.pi if side > 0 else 0)), stock)
     ground.take(x, y, 1.0)
 
 
@@ -387,7 +384,7 @@ class FurnishedWorld:
 def furnished_world(seed: int) -> FurnishedWorld:
     """The world of a seed."""
     rng = random.Random(seed)
-    texture_atlas = atlas('train', 0)
+    texture_atlas = atlas(0)
     place = lounge(rng, texture_atlas)
     plan = plan_of(place, START_HEIGHTS_M)
     starts = np.random.default_rng([seed, 6])

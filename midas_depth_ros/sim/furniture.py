@@ -171,10 +171,6 @@ def bin_(f: Frame, stock: Stock) -> None:
     f.tube(0, 0, 0, 0.32 * h + 0.05, h, stock.plain(), taper=stock.rng.uniform(1.0, 1.3))
 
 
-def floor_lamp(f: Frame, stock: Stock) -> None:
-    lamp(f, stock, 0, 0, 0, stock.rng.uniform(1.2, 1.8))
-
-
 def bag(f: Frame, stock: Stock) -> None:
     rng = stock.rng
     look, s = stock.cloth(), rng.uniform(0.6, 1.2)
@@ -182,46 +178,11 @@ def bag(f: Frame, stock: Stock) -> None:
     f.box(0, 0.1 * s, 0.05 * s, 0.2 * s, 0.06, 0.16 * s, look)
 
 
-def low_clutter(f: Frame, stock: Stock) -> None:
-    """What a small robot meets: shoes, blocks, books, cables, balls."""
-    rng = stock.rng
-    for _ in range(rng.randint(1, 4)):
-        x, y, a = rng.uniform(-0.3, 0.3), rng.uniform(-0.3, 0.3), rng.uniform(0, math.pi)
-        pick = rng.random()
-        if pick < 0.3:
-            look = stock.plain()
-            f.box(x, y, 0, 0.1, 0.27, 0.05, look, yaw=a)
-            f.ball(x, y, 0.05, 0.05, 0.12, 0.07, look, yaw=a)
-        elif pick < 0.5:
-            r, long = rng.uniform(0.01, 0.05), rng.uniform(0.3, 1.0)
-            f.tube(x, y, r - 0.5 * long, r, long, stock.plain(), yaw=a, roll=math.pi / 2)
-        else:
-            small_thing(f, stock, x, y, 0)
-
-
 def cone(f: Frame, stock: Stock) -> None:
     h = stock.rng.uniform(0.3, 0.8)
     look = stock.of('cloth', (0.95, 0.35, 0.1), 0.4, second=(0.9, 0.9, 0.9))
     f.box(0, 0, 0, 0.55 * h, 0.55 * h, 0.03, look)
     f.tube(0, 0, 0.03, 0.2 * h, h, look, taper=stock.rng.uniform(0.0, 0.25))
-
-
-def anything(f: Frame, stock: Stock, size: float) -> None:
-    """A heap of turned solids."""
-    rng = stock.rng
-    for _ in range(rng.randint(1, 3)):
-        look = stock.odd() if rng.random() < 0.5 else stock.plain()
-        a, b, c = (size * rng.uniform(0.2, 0.7) for _ in range(3))
-        x, y = rng.uniform(-0.3, 0.3) * size, rng.uniform(-0.3, 0.3) * size
-        yaw = rng.uniform(0, math.tau)
-        tip = rng.choice((0.0, 0.0, rng.uniform(-0.8, 0.8)))
-        pick = rng.random()
-        if pick < 0.45:
-            f.box(x, y, 0, a, b, c, look, yaw=yaw, roll=tip)
-        elif pick < 0.7:
-            f.tube(x, y, 0, 0.5 * a, c, look, taper=rng.choice((1.0, 0.0, rng.random())), roll=tip)
-        else:
-            f.ball(x, y, 0.5 * c, 0.5 * a, 0.5 * b, 0.5 * c, look, yaw=yaw, roll=tip)
 
 
 def table(f: Frame, stock: Stock, length: float, width: float, height: float) -> None:
@@ -258,31 +219,6 @@ def chair(f: Frame, stock: Stock) -> None:
             f.box(0, -0.5 * (w - t), h + z, w, 0.5 * t, 0.05, frame)
 
 
-def office_chair(f: Frame, stock: Stock) -> None:
-    rng = stock.rng
-    cloth, metal = stock.cloth(0.25), stock.plain((0.1, 0.1, 0.11))
-    f.box(0, 0, 0.44, 0.48, 0.46, 0.08, cloth)
-    f.box(0, -0.22, 0.58, 0.44, 0.06, rng.uniform(0.35, 0.65), cloth, roll=rng.uniform(0, 0.15))
-    f.tube(0, 0, 0.08, 0.03, 0.36, metal)
-    turn = rng.uniform(0, 1.2)
-    for i in range(5):
-        a = turn + i * math.tau / 5
-        f.box(0.15 * math.cos(a), 0.15 * math.sin(a), 0.05, 0.3, 0.04, 0.04, metal, yaw=a)
-    if rng.random() < 0.6:
-        for sx in (-0.25, 0.25):
-            f.box(sx, 0, 0.64, 0.05, 0.28, 0.03, metal)
-            f.box(sx, 0, 0.46, 0.03, 0.04, 0.2, metal)
-
-
-def stool(f: Frame, stock: Stock) -> None:
-    h, r = stock.rng.uniform(0.4, 0.75), stock.rng.uniform(0.15, 0.22)
-    leg = stock.furniture()
-    f.tube(0, 0, h - 0.04, r, 0.04, stock.furniture())
-    for i in range(3):
-        a = i * math.tau / 3
-        f.tube(0.7 * r * math.cos(a), 0.7 * r * math.sin(a), 0, 0.018, h - 0.04, leg)
-
-
 def sofa(f: Frame, stock: Stock, width: float) -> None:
     rng = stock.rng
     cloth, cushion = stock.cloth(), stock.cloth(0.7)
@@ -294,17 +230,6 @@ def sofa(f: Frame, stock: Stock, width: float) -> None:
     for _ in range(rng.randint(0, 3)):
         x = rng.uniform(-0.35, 0.35) * width
         f.ball(x, 0.38, h + 0.2, 0.22, 0.1, 0.2, cushion, roll=0.3, yaw=rng.uniform(-0.3, 0.3))
-
-
-def bed(f: Frame, stock: Stock, width: float) -> None:
-    rng = stock.rng
-    cloth, white, wood = stock.cloth(), stock.cloth(0.15), stock.furniture()
-    f.box(0, 1.0, 0.1, width, 2.0, 0.2, wood)
-    f.box(0, 1.0, 0.3, width, 1.95, 0.18, white)
-    f.box(0, 1.25, 0.32, width + 0.06, 1.45, 0.2, cloth)
-    f.box(0, 0.03, 0, width, 0.06, rng.uniform(0.7, 1.2), wood)
-    for x in (-0.25 * width, 0.25 * width) if width > 1.2 else (0.0,):
-        f.ball(x, 0.3, 0.55, 0.32, 0.2, 0.11, white)
 
 
 def shelf(f: Frame, stock: Stock, width: float, height: float) -> None:
@@ -334,27 +259,6 @@ def cabinet(f: Frame, stock: Stock, width: float, height: float) -> None:
     if stock.rng.random() < 0.4:
         f.box(0, 0.5 * d + 0.01, height, width + 0.04, d + 0.04, 0.03, stock.furniture())
     on_top(f, stock, width, d, height + 0.03, stock.rng.randint(0, 4))
-
-
-def counter(f: Frame, stock: Stock, width: float) -> None:
-    """A kitchen's: cupboards below and above, things on it."""
-    rng = stock.rng
-    front, top = stock.front(), stock.of('concrete', colour(rng, 0.1), 0.6, 0.3)
-    f.box(0, 0.3, 0.08, width, 0.58, 0.8, front)
-    f.box(0, 0.31, 0.88, width, 0.62, 0.04, top)
-    if rng.random() < 0.8:
-        f.box(0, 0.17, rng.uniform(1.4, 1.5), width, 0.34, 0.7, front)
-    if rng.random() < 0.5:
-        x = rng.uniform(-0.4, 0.4) * width
-        f.box(x, 0.6, 0.2, 0.6, 0.02, 0.6, stock.plain((0.08, 0.08, 0.09)))
-    on_top(f, stock, width, 0.6, 0.92, rng.randint(1, 6))
-
-
-def fridge(f: Frame, stock: Stock) -> None:
-    h = stock.rng.uniform(1.2, 1.95)
-    body = stock.plain(lively=0.1)
-    f.box(0, 0.32, 0, 0.6, 0.62, h, body)
-    f.box(0.2, 0.65, 0.5 * h, 0.03, 0.04, 0.35 * h, stock.plain())
 
 
 def desk(f: Frame, stock: Stock, width: float) -> None:
@@ -394,8 +298,14 @@ def screen(f: Frame, stock: Stock, x: float, y: float, z: float) -> None:
     )
 
 
-def television(f: Frame, stock: Stock, width: float) -> None:
-    black = stock.plain((0.04, 0.04, 0.05))
-    f.box(0, 0.22, 0, width, 0.42, 0.45, stock.front())
-    f.box(0, 0.2, 0.55, 0.75 * width, 0.05, 0.42 * width, black)
-    f.box(0, 0.2, 0.45, 0.2, 0.1, 0.1, black)
+def door(f: Frame, stock: Stock, x: float) -> None:
+    rng = stock.rng
+    w, h = rng.uniform(0.75, 1.0), rng.uniform(1.95, 2.15)
+    frame, leaf = stock.furniture(), stock.front()
+    if rng.random() < 0.25:
+        leaf = stock.plain((0.03, 0.03, 0.03))  # open, into the dark
+    for sx in (-1, 1):
+        f.box(x + sx * (0.5 * w + 0.04), 0.03, 0, 0.08, 0.06, h + 0.08, frame)
+    f.box(x, 0.03, h, w, 0.06, 0.08, frame)
+    f.box(x, 0.008, 0, w, 0.016, h, leaf)
+    f.ball(x + 0.4 * w, 0.06, 1.0, 0.03, 0.03, 0.03, stock.plain())

@@ -7,13 +7,11 @@ import math
 import random
 
 from midas_depth_ros.sim import furniture
-from midas_depth_ros.sim import furniture as made
-from midas_depth_ros.sim.furniture import on_top
+from midas_depth_ros.sim import outdoor_things as things
+from midas_depth_ros.sim.furniture import door, on_top
 from midas_depth_ros.sim.layout import (
     FREE,
-    Ground,
     camouflaged,
-    door,
     floor_finish,
     floor_litter,
     four_walls,
@@ -41,7 +39,7 @@ from midas_depth_ros.sim.parts import (
     triple,
 )
 from midas_depth_ros.sim.scene import Pose
-from midas_depth_ros.sim.stock import Frame, Stock, Yard, colour
+from midas_depth_ros.sim.stock import Frame, Ground, Stock, Yard, colour
 from midas_depth_ros.sim.textures import Atlas
 
 # --- Rooms: homes, offices, classes, shops, with what stands in them.
@@ -133,7 +131,7 @@ def centrepiece(yard: Yard, stock: Stock, ground: Ground, length: float, width: 
         yaw = rng.choice((0.0, math.pi / 2, rng.uniform(0, math.pi)))
         f = yard.frame(x, y, yaw)
         tall = rng.choice((0.73, 0.75, rng.uniform(0.3, 0.5)))
-        made.table(f, stock, a, b, tall)
+        furniture.table(f, stock, a, b, tall)
         shifted = yard.frame(*f.at(0, -0.5 * b), yaw, object_id=f.object_id)
         on_top(shifted, stock, a, b, tall, rng.randint(0, 6))
         ground.take(x, y, 0.5 * a)
@@ -142,7 +140,7 @@ def centrepiece(yard: Yard, stock: Stock, ground: Ground, length: float, width: 
                 if rng.random() < 0.6:
                     spot = f.at(sx * a, sy * (0.5 * b + rng.uniform(0.0, 0.35)))
                     turn = yaw + (math.pi if sy > 0 else 0) + rng.gauss(0, 0.25)
-                    made.chair(yard.frame(*spot, turn), stock)
+                    furniture.chair(yard.frame(*spot, turn), stock)
                     ground.take(*spot, 0.3)
 
 
@@ -159,14 +157,14 @@ def rows(yard: Yard, stock: Stock, ground: Ground, length: float, width: float) 
             if ground.free(x, y, 0.5) and rng.random() < 0.9:
                 f = yard.frame(x, y, turn + rng.gauss(0, 0.03))
                 if shop:
-                    made.shelf(f, stock, wide, tall)
+                    furniture.shelf(f, stock, wide, tall)
                 elif rng.random() < 0.5:
-                    made.desk(f, stock, wide)
+                    furniture.desk(f, stock, wide)
                 else:
-                    made.table(f, stock, wide, 0.7, 0.74)
+                    furniture.table(f, stock, wide, 0.7, 0.74)
                 if not shop:
                     spot = f.at(rng.uniform(-0.2, 0.2), rng.choice((-0.5, 1.1)))
-                    build = made.office_chair if rng.random() < 0.5 else made.chair
+                    build = things.office_chair if rng.random() < 0.5 else furniture.chair
                     build(yard.frame(*spot, turn + rng.gauss(math.pi, 0.4)), stock)
                 ground.take(x, y, 0.6)
             y += wide + rng.uniform(0.1, 1.2)
@@ -310,9 +308,9 @@ def _line_up(yard: Yard, stock: Stock, ground: Ground, length: float, half: floa
             if ground.free(x, side * half, 0.5 * width):
                 f = yard.frame(*place, 0.0 if side < 0 else math.pi)
                 if rng.random() < 0.5:
-                    made.cabinet(f, stock, width, rng.uniform(0.4, 2.0))
+                    furniture.cabinet(f, stock, width, rng.uniform(0.4, 2.0))
                 else:
-                    made.shelf(f, stock, width, rng.uniform(0.6, 2.1))
+                    furniture.shelf(f, stock, width, rng.uniform(0.6, 2.1))
                 ground.take(x, side * half, 0.5 * width)
             continue
         build, radius, _ = rng.choices(FREE, [weight for *_, weight in FREE])[0]
@@ -416,7 +414,7 @@ def _set(
         if pick < 0.5:
             furniture.small_thing(f, stock, 0, 0, 0)
         elif pick < 0.85:
-            furniture.anything(f, stock, math.exp(rng.uniform(math.log(0.1), math.log(0.6))))
+            things.anything(f, stock, math.exp(rng.uniform(math.log(0.1), math.log(0.6))))
         elif pick < 0.93:
             furniture.screen(f, stock, 0, 0, 0)
         else:
@@ -463,7 +461,7 @@ def clutter(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
                     furniture.cartons,
                     furniture.person,
                     furniture.plant,
-                    furniture.stool,
+                    things.stool,
                     furniture.bag,
                 )
             )(frame, stock)

@@ -7,23 +7,11 @@ import math
 import random
 
 from midas_depth_ros.sim import furniture
-from midas_depth_ros.sim import furniture as made
+from midas_depth_ros.sim import outdoor_things as things
+from midas_depth_ros.sim.furniture import door
 from midas_depth_ros.sim.parts import STRUCTURE_ID, Hall, Light, Marking, triple
 from midas_depth_ros.sim.scene import Pose
-from midas_depth_ros.sim.stock import WOODS, Frame, Stock, Yard, colour, scaled, varied
-
-
-@dataclasses.dataclass
-class Ground:
-    """What is taken on the floor: circles (x, y, radius) that things keep clear of."""
-
-    taken: list[tuple[float, float, float]] = dataclasses.field(default_factory=list)
-
-    def free(self, x: float, y: float, radius: float) -> bool:
-        return all(math.hypot(x - a, y - b) > radius + r for a, b, r in self.taken)
-
-    def take(self, x: float, y: float, radius: float) -> None:
-        self.taken.append((x, y, radius))
+from midas_depth_ros.sim.stock import WOODS, Frame, Ground, Stock, Yard, colour, scaled, varied
 
 
 def floor_finish(stock: Stock) -> tuple[int, float]:
@@ -167,49 +155,36 @@ def wall_piece(
     pick = rng.random()
     if pick < 0.2:
         tall = min(rng.uniform(0.8, 2.3), height - 0.1)
-        made.shelf(f, stock, width, tall)
+        furniture.shelf(f, stock, width, tall)
         return tall < 1.2
     if pick < 0.42:
         tall = min(rng.choice((rng.uniform(0.4, 1.1), rng.uniform(1.5, 2.2))), height - 0.1)
-        made.cabinet(f, stock, width, tall)
+        furniture.cabinet(f, stock, width, tall)
         return tall < 1.2
     if pick < 0.6:
-        made.desk(f, stock, max(width, 0.9))
+        furniture.desk(f, stock, max(width, 0.9))
         if rng.random() < 0.7:
             chair = yard.frame(*f.at(rng.uniform(-0.2, 0.2), 0.95), f.yaw + math.pi)
-            (made.office_chair if rng.random() < 0.6 else made.chair)(chair, stock)
+            (things.office_chair if rng.random() < 0.6 else furniture.chair)(chair, stock)
         return True
     if pick < 0.72:
-        made.sofa(f, stock, max(width, 0.9))
+        furniture.sofa(f, stock, max(width, 0.9))
     elif pick < 0.8 and width > 0.85:
-        made.bed(f, stock, min(width, 1.9))
+        things.bed(f, stock, min(width, 1.9))
     elif pick < 0.88:
-        made.counter(f, stock, width)
+        things.counter(f, stock, width)
         return False
     elif pick < 0.92:
-        made.fridge(f, stock)
+        things.fridge(f, stock)
         return False
     elif pick < 0.96:
-        made.television(f, stock, width)
+        things.television(f, stock, width)
         return False
     else:
         f.box(
             0, 0.07, 0.12, min(width, 1.2), 0.1, 0.55, stock.of('front', (0.9, 0.9, 0.88), 0.4, 0.2)
         )
     return True
-
-
-def door(f: Frame, stock: Stock, x: float) -> None:
-    rng = stock.rng
-    w, h = rng.uniform(0.75, 1.0), rng.uniform(1.95, 2.15)
-    frame, leaf = stock.furniture(), stock.front()
-    if rng.random() < 0.25:
-        leaf = stock.plain((0.03, 0.03, 0.03))  # open, into the dark
-    for sx in (-1, 1):
-        f.box(x + sx * (0.5 * w + 0.04), 0.03, 0, 0.08, 0.06, h + 0.08, frame)
-    f.box(x, 0.03, h, w, 0.06, 0.08, frame)
-    f.box(x, 0.008, 0, w, 0.016, h, leaf)
-    f.ball(x + 0.4 * w, 0.06, 1.0, 0.03, 0.03, 0.03, stock.plain())
 
 
 def on_wall(f: Frame, stock: Stock, x: float, width: float, height: float) -> None:
@@ -260,16 +235,16 @@ def window(f: Frame, stock: Stock, x: float, width: float, height: float) -> Non
 
 # How it is built, the radius it takes, and how often it is taken.
 FREE = (
-    (furniture.office_chair, 0.35, 3.0),
+    (things.office_chair, 0.35, 3.0),
     (furniture.chair, 0.32, 3.0),
-    (furniture.stool, 0.25, 1.0),
+    (things.stool, 0.25, 1.0),
     (furniture.plant, 0.3, 1.5),
     (furniture.person, 0.35, 1.5),
     (furniture.cartons, 0.45, 1.5),
     (furniture.bin_, 0.25, 1.0),
-    (furniture.floor_lamp, 0.3, 0.8),
+    (things.floor_lamp, 0.3, 0.8),
     (furniture.bag, 0.3, 1.2),
-    (furniture.low_clutter, 0.4, 2.0),
+    (things.low_clutter, 0.4, 2.0),
     (furniture.cone, 0.25, 0.4),
 )
 
@@ -351,7 +326,7 @@ def scatter(yard: Yard, stock: Stock, ground: Ground, hall: Hall) -> None:
         if ground.free(x, y, radius):
             ground.take(x, y, radius)
             if rng.random() < 0.15:
-                furniture.anything(yard.frame(x, y, rng.uniform(0, math.tau)), stock, 2 * radius)
+                things.anything(yard.frame(x, y, rng.uniform(0, math.tau)), stock, 2 * radius)
             else:
                 build(yard.frame(x, y, rng.uniform(0, math.tau)), stock)
             return

@@ -1,10 +1,10 @@
-"""What stands outdoors, put together from parts: cars, trees, poles, houses, fences."""
+"""What stands only in training places: beds, kitchens, heaps of anything; cars, trees, houses."""
 
 from __future__ import annotations
 
 import math
 
-from midas_depth_ros.sim.furniture import leaves
+from midas_depth_ros.sim.furniture import lamp, leaves, on_top, small_thing
 from midas_depth_ros.sim.stock import Frame, Stock, colour, varied
 
 WALLS = (
@@ -14,6 +14,115 @@ WALLS = (
     (0.8, 0.74, 0.6),
     (0.4, 0.4, 0.42),
 )
+
+
+# --- Indoors, as `furniture` has them: wall pieces have their back at y = 0.
+
+
+def floor_lamp(f: Frame, stock: Stock) -> None:
+    lamp(f, stock, 0, 0, 0, stock.rng.uniform(1.2, 1.8))
+
+
+def low_clutter(f: Frame, stock: Stock) -> None:
+    """What a small robot meets: shoes, blocks, books, cables, balls."""
+    rng = stock.rng
+    for _ in range(rng.randint(1, 4)):
+        x, y, a = rng.uniform(-0.3, 0.3), rng.uniform(-0.3, 0.3), rng.uniform(0, math.pi)
+        pick = rng.random()
+        if pick < 0.3:
+            look = stock.plain()
+            f.box(x, y, 0, 0.1, 0.27, 0.05, look, yaw=a)
+            f.ball(x, y, 0.05, 0.05, 0.12, 0.07, look, yaw=a)
+        elif pick < 0.5:
+            r, long = rng.uniform(0.01, 0.05), rng.uniform(0.3, 1.0)
+            f.tube(x, y, r - 0.5 * long, r, long, stock.plain(), yaw=a, roll=math.pi / 2)
+        else:
+            small_thing(f, stock, x, y, 0)
+
+
+def anything(f: Frame, stock: Stock, size: float) -> None:
+    """A heap of turned solids."""
+    rng = stock.rng
+    for _ in range(rng.randint(1, 3)):
+        look = stock.odd() if rng.random() < 0.5 else stock.plain()
+        a, b, c = (size * rng.uniform(0.2, 0.7) for _ in range(3))
+        x, y = rng.uniform(-0.3, 0.3) * size, rng.uniform(-0.3, 0.3) * size
+        yaw = rng.uniform(0, math.tau)
+        tip = rng.choice((0.0, 0.0, rng.uniform(-0.8, 0.8)))
+        pick = rng.random()
+        if pick < 0.45:
+            f.box(x, y, 0, a, b, c, look, yaw=yaw, roll=tip)
+        elif pick < 0.7:
+            f.tube(x, y, 0, 0.5 * a, c, look, taper=rng.choice((1.0, 0.0, rng.random())), roll=tip)
+        else:
+            f.ball(x, y, 0.5 * c, 0.5 * a, 0.5 * b, 0.5 * c, look, yaw=yaw, roll=tip)
+
+
+def office_chair(f: Frame, stock: Stock) -> None:
+    rng = stock.rng
+    cloth, metal = stock.cloth(0.25), stock.plain((0.1, 0.1, 0.11))
+    f.box(0, 0, 0.44, 0.48, 0.46, 0.08, cloth)
+    f.box(0, -0.22, 0.58, 0.44, 0.06, rng.uniform(0.35, 0.65), cloth, roll=rng.uniform(0, 0.15))
+    f.tube(0, 0, 0.08, 0.03, 0.36, metal)
+    turn = rng.uniform(0, 1.2)
+    for i in range(5):
+        a = turn + i * math.tau / 5
+        f.box(0.15 * math.cos(a), 0.15 * math.sin(a), 0.05, 0.3, 0.04, 0.04, metal, yaw=a)
+    if rng.random() < 0.6:
+        for sx in (-0.25, 0.25):
+            f.box(sx, 0, 0.64, 0.05, 0.28, 0.03, metal)
+            f.box(sx, 0, 0.46, 0.03, 0.04, 0.2, metal)
+
+
+def stool(f: Frame, stock: Stock) -> None:
+    h, r = stock.rng.uniform(0.4, 0.75), stock.rng.uniform(0.15, 0.22)
+    leg = stock.furniture()
+    f.tube(0, 0, h - 0.04, r, 0.04, stock.furniture())
+    for i in range(3):
+        a = i * math.tau / 3
+        f.tube(0.7 * r * math.cos(a), 0.7 * r * math.sin(a), 0, 0.018, h - 0.04, leg)
+
+
+def bed(f: Frame, stock: Stock, width: float) -> None:
+    rng = stock.rng
+    cloth, white, wood = stock.cloth(), stock.cloth(0.15), stock.furniture()
+    f.box(0, 1.0, 0.1, width, 2.0, 0.2, wood)
+    f.box(0, 1.0, 0.3, width, 1.95, 0.18, white)
+    f.box(0, 1.25, 0.32, width + 0.06, 1.45, 0.2, cloth)
+    f.box(0, 0.03, 0, width, 0.06, rng.uniform(0.7, 1.2), wood)
+    for x in (-0.25 * width, 0.25 * width) if width > 1.2 else (0.0,):
+        f.ball(x, 0.3, 0.55, 0.32, 0.2, 0.11, white)
+
+
+def counter(f: Frame, stock: Stock, width: float) -> None:
+    """A kitchen's: cupboards below and above, things on it."""
+    rng = stock.rng
+    front, top = stock.front(), stock.of('concrete', colour(rng, 0.1), 0.6, 0.3)
+    f.box(0, 0.3, 0.08, width, 0.58, 0.8, front)
+    f.box(0, 0.31, 0.88, width, 0.62, 0.04, top)
+    if rng.random() < 0.8:
+        f.box(0, 0.17, rng.uniform(1.4, 1.5), width, 0.34, 0.7, front)
+    if rng.random() < 0.5:
+        x = rng.uniform(-0.4, 0.4) * width
+        f.box(x, 0.6, 0.2, 0.6, 0.02, 0.6, stock.plain((0.08, 0.08, 0.09)))
+    on_top(f, stock, width, 0.6, 0.92, rng.randint(1, 6))
+
+
+def fridge(f: Frame, stock: Stock) -> None:
+    h = stock.rng.uniform(1.2, 1.95)
+    body = stock.plain(lively=0.1)
+    f.box(0, 0.32, 0, 0.6, 0.62, h, body)
+    f.box(0.2, 0.65, 0.5 * h, 0.03, 0.04, 0.35 * h, stock.plain())
+
+
+def television(f: Frame, stock: Stock, width: float) -> None:
+    black = stock.plain((0.04, 0.04, 0.05))
+    f.box(0, 0.22, 0, width, 0.42, 0.45, stock.front())
+    f.box(0, 0.2, 0.55, 0.75 * width, 0.05, 0.42 * width, black)
+    f.box(0, 0.2, 0.45, 0.2, 0.1, 0.1, black)
+
+
+# --- Outdoors.
 
 
 def car(f: Frame, stock: Stock, small_parts: bool = True) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import random
 
-from midas_depth_ros.sim import furniture as made
-from midas_depth_ros.sim import outdoor_things as out
-from midas_depth_ros.sim.layout import Ground, keep_clear
+from midas_depth_ros.sim import furniture
+from midas_depth_ros.sim import outdoor_things as things
+from midas_depth_ros.sim.layout import keep_clear
 from midas_depth_ros.sim.parts import STRUCTURE_ID, Light, Marking, Place, Sky
 from midas_depth_ros.sim.scene import Pose
-from midas_depth_ros.sim.stock import Stock, Yard, colour, varied
+from midas_depth_ros.sim.stock import Ground, Stock, Yard, colour, varied
 from midas_depth_ros.sim.textures import Atlas
 
 
@@ -84,23 +84,23 @@ def open_ground(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         look = rng.choice((stock.plain, lambda: road_finish(stock), lambda: meadow_finish(stock)))()
         yard.mark_round(rng.uniform(1, 18), rng.uniform(-7, 7), rng.uniform(0.1, 2.5), look, 0.3)
     ground = Ground([(0, 0, 0.6)])
-    things = (
-        (out.any_tree, 0.5, 3),
-        (out.bush, 0.9, 3),
-        (out.pole, 0.2, 1.5),
-        (out.bench, 0.9, 1),
-        (out.rock, 0.6, 2),
-        (made.person, 0.4, 2),
-        (made.cone, 0.3, 0.7),
-        (made.cartons, 0.5, 1),
-        (made.bin_, 0.3, 0.7),
-        (out.bollard, 0.2, 1),
-        (out.car, 2.6, 1.5),
-        (made.low_clutter, 0.4, 1),
-        (made.bag, 0.3, 0.5),
+    choices = (
+        (things.any_tree, 0.5, 3),
+        (things.bush, 0.9, 3),
+        (things.pole, 0.2, 1.5),
+        (things.bench, 0.9, 1),
+        (things.rock, 0.6, 2),
+        (furniture.person, 0.4, 2),
+        (furniture.cone, 0.3, 0.7),
+        (furniture.cartons, 0.5, 1),
+        (furniture.bin_, 0.3, 0.7),
+        (things.bollard, 0.2, 1),
+        (things.car, 2.6, 1.5),
+        (things.low_clutter, 0.4, 1),
+        (furniture.bag, 0.3, 0.5),
     )
     for _ in range(rng.choice((3, 6, 10, 16, 22))):
-        build, radius, _ = rng.choices(things, [weight for *_, weight in things])[0]
+        build, radius, _ = rng.choices(choices, [weight for *_, weight in choices])[0]
         far = radius + 0.6 + rng.expovariate(1 / 7.0)
         bearing = rng.gauss(0, 0.55)
         x, y = far * math.cos(bearing), far * math.sin(bearing)
@@ -147,7 +147,7 @@ def _horizon(yard: Yard, stock: Stock) -> None:
     for _ in range(rng.choice((0, 1, 2, 3))):
         far, bearing = rng.uniform(6, 25), rng.gauss(0, 0.5)
         turn = bearing + math.pi / 2 + rng.gauss(0, 0.4)
-        out.fence(
+        things.fence(
             yard.frame(far * math.cos(bearing), far * math.sin(bearing), turn),
             stock,
             rng.uniform(4, 25),
@@ -155,8 +155,8 @@ def _horizon(yard: Yard, stock: Stock) -> None:
     for _ in range(rng.choice((0, 1, 3, 5))):
         far, bearing = rng.uniform(14, 70), rng.gauss(0, 0.6)
         f = yard.frame(far * math.cos(bearing), far * math.sin(bearing), bearing + math.pi / 2)
-        out.house(f, stock, rng.uniform(6, 22), rng.uniform(6, 12), rng.uniform(3, 14))
-    green = made.leaves(stock)
+        things.house(f, stock, rng.uniform(6, 22), rng.uniform(6, 12), rng.uniform(3, 14))
+    green = furniture.leaves(stock)
     for _ in range(rng.choice((0, 4, 10))):
         far, bearing = rng.uniform(35, 120), rng.uniform(-1.1, 1.1)
         size = rng.uniform(4, 12)
@@ -281,17 +281,17 @@ def _houses(yard: Yard, stock: Stock, side: int, edge: float, crossing: float | 
         y = side * (edge + back)
         if not crosses and rng.random() < 0.25 + 0.72 * town:
             f = yard.frame(middle, y, 0.0 if side < 0 else math.pi)
-            out.house(
+            things.house(
                 f, stock, width, rng.uniform(7, 12), rng.uniform(3.5, 7) + 10 * town * rng.random()
             )
         elif not crosses and rng.random() < 0.45 and middle < 45:
-            out.thicket(yard.frame(middle, y + side * 1.5), stock, width)
+            things.thicket(yard.frame(middle, y + side * 1.5), stock, width)
         elif not crosses:
             for _ in range(rng.randint(0, 2)):
                 spot = middle + rng.uniform(-0.5, 0.5) * width, y + side * rng.uniform(0, 6)
-                out.tree(yard.frame(*spot), stock, rng.uniform(4, 12), 9 if middle < 30 else 5)
+                things.tree(yard.frame(*spot), stock, rng.uniform(4, 12), 9 if middle < 30 else 5)
         if not crosses and back > 1.5 and rng.random() < 0.4 and middle < 35:
-            out.fence(yard.frame(middle, side * (edge + 0.4)), stock, width)
+            things.fence(yard.frame(middle, side * (edge + 0.4)), stock, width)
         at += width + rng.choice((0.0, 0.0, rng.uniform(0, 5)))
 
 
@@ -303,20 +303,22 @@ def _beside(yard: Yard, stock: Stock, side: int, half: float, walk: float, kerb:
     while at < 50:
         if rng.random() < parked:
             turn = 0.0 if (side < 0) == (rng.random() < 0.9) else math.pi
-            out.car(yard.frame(at, side * (half - 1.05), turn + rng.gauss(0, 0.03)), stock, at < 20)
+            things.car(
+                yard.frame(at, side * (half - 1.05), turn + rng.gauss(0, 0.03)), stock, at < 20
+            )
         at += rng.uniform(5.3, 9)
     inner = half + 0.16
     step, at = rng.uniform(6, 20), rng.uniform(0, 8)
-    build = rng.choice((out.pole, out.pole, out.bollard, None))
+    build = rng.choice((things.pole, things.pole, things.bollard, None))
     while build is not None and at < 60:
         build(yard.frame(at, side * (inner + 0.35), 0.0 if side > 0 else math.pi, kerb), stock)
-        at += step if build is not out.bollard else max(0.2 * step, 1.5)
-        if build is out.bollard and at > 16:
+        at += step if build is not things.bollard else max(0.2 * step, 1.5)
+        if build is things.bollard and at > 16:
             break
     step, at = rng.uniform(7, 18), rng.uniform(0, 8)
     if rng.random() < 0.4:
         while at < 70:
-            out.tree(
+            things.tree(
                 yard.frame(at, side * (inner + 0.6), rng.uniform(0, 6), kerb),
                 stock,
                 rng.uniform(4, 9),
@@ -324,7 +326,16 @@ def _beside(yard: Yard, stock: Stock, side: int, half: float, walk: float, kerb:
             at += step
     for _ in range(rng.choice((0, 0, 1, 3))):
         x, y = rng.uniform(2, 25), side * (inner + rng.uniform(0.2, 1.0) * walk)
-        build = rng.choice((made.person, made.person, made.bin_, out.bench, out.pole, out.bush))
+        build = rng.choice(
+            (
+                furniture.person,
+                furniture.person,
+                furniture.bin_,
+                things.bench,
+                things.pole,
+                things.bush,
+            )
+        )
         build(yard.frame(x, y, rng.uniform(0, math.tau), kerb), stock)
 
 
@@ -338,8 +349,8 @@ def _traffic(yard: Yard, stock: Stock, half: float, own: float | None) -> None:
             taken.take(ahead, lane, 3.2)
             turn = 0.0 if lane < 0 else math.pi
             turn += rng.gauss(0, 0.05) if rng.random() < 0.9 else rng.uniform(-2, 2)
-            out.car(yard.frame(ahead, lane, turn), stock, ahead < 22)
+            things.car(yard.frame(ahead, lane, turn), stock, ahead < 22)
     for _ in range(rng.choice((0, 0, 1, 2))):
         x, y = rng.uniform(3, 20), rng.uniform(-1, 1) * half
-        build = rng.choice((made.person, made.person, made.cone, made.cartons))
+        build = rng.choice((furniture.person, furniture.person, furniture.cone, furniture.cartons))
         build(yard.frame(x, y, rng.uniform(0, math.tau)), stock)

@@ -11,27 +11,20 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.sim.fields import tripled
+from midas_depth_ros.sim.shading import Photo, blurred, exposed, toned
 
 NOISE_SIDE, NOISE_DEVIATION = 640, 32.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Photo:
-    """What a camera does to the light.
+class FaultyPhoto(Photo):
+    """What a camera that is not perfect does to the light.
 
-    exposure: factor on the light. balance: RGB gains. gamma, contrast: of the tone curve.
-    vignette: light lost in the corners. blur_px: deviation of the lens's blur; motion_px, angle:
-    of motion blur. bloom: share of glare around what is too bright. noise: deviation in grey
-    levels of 255, and `noise_px` how coarse. saturation: 0 is grey, 1 unchanged. jpeg: quality,
-    0 without. noise_at: which piece of noise.
+    motion_px, motion_rad: length and direction of motion blur. bloom: share of glare around what
+    is too bright. noise: deviation in grey levels of 255, and `noise_px` how coarse. saturation: 0
+    is grey, 1 unchanged. jpeg: quality, 0 without. noise_at: which piece of noise.
     """
 
-    exposure: float = 1.0
-    balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    gamma: float = 1.0
-    contrast: float = 0.0
-    vignette: float = 0.0
-    blur_px: float = 0.0
     motion_px: float = 0.0
     motion_rad: float = 0.0
     bloom: float = 0.0
@@ -42,10 +35,10 @@ class Photo:
     noise_at: tuple[int, int] = (0, 0)
 
 
-def random_photo(rng: random.Random, mean_light: float) -> Photo:
+def random_photo(rng: random.Random, mean_light: float) -> FaultyPhoto:
     """A camera that more or less exposes for `mean_light`."""
     warm, green = rng.gauss(0, 0.09), rng.gauss(0, 0.035)
-    return Photo(
+    return FaultyPhoto(
         exposure=rng.uniform(0.36, 0.5) / max(mean_light, 0.05) * 2 ** rng.gauss(0, 0.36),
         balance=(1 + warm, 1 + green, 1 - warm),
         gamma=math.exp(rng.gauss(0, 0.16)),
@@ -63,18 +56,15 @@ def random_photo(rng: random.Random, mean_light: float) -> Photo:
     )
 
 
-def develop(light: np.ndarray, photo: Photo) -> np.ndarray:
+def photograph(light: np.ndarray, photo: FaultyPhoto) -> np.ndarray:
     """(H, W, 3) float32 light -> RGB uint8."""
     height, width = light.shape[:2]
-    gain = _vignette(height, width, round(photo.vignette, 2)) * np.float32(photo.exposure)
-    image = light * tripled(gain)
-    np.minimum(image, np.float32(3.0), out=image)
+    image = exposed(light, photo)
     if photo.bloom > 0:
         small = cv2.resize(image, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
         glare = cv2.GaussianBlur(np.maximum(small - np.float32(0.9), 0), (0, 0), width / 64)
         image += cv2.resize(glare, (width, height)) * np.float32(photo.bloom)
-    if photo.blur_px > 0:
-        image = cv2.GaussianBlur(image, (0, 0), photo.blur_px)
+    image = blurred(image, photo)
     if photo.motion_px > 0:
         image = cv2.filter2D(image, -1, _streak(photo.motion_px, photo.motion_rad))
     if photo.saturation != 1:
@@ -82,34 +72,13 @@ def develop(light: np.ndarray, photo: Photo) -> np.ndarray:
         image -= grey
         image *= np.float32(photo.saturation)
         image += grey
-    picture = cv2.LUT(cv2.convertScaleAbs(image, alpha=160), _tone(photo))
+    picture = toned(image, photo)
     if photo.noise > 0:
         picture = _with_noise(picture, photo)
     if photo.jpeg:
         options = [cv2.IMWRITE_JPEG_QUALITY, photo.jpeg]
         picture = cv2.imdecode(cv2.imencode('.jpg', picture, options)[1], cv2.IMREAD_COLOR)
     return np.ascontiguousarray(picture)
-
-
-def _tone(photo: Photo) -> np.ndarray:
-    """(1, 256, 3): light, of which 160 is nominal white, to grey levels."""
-    level = np.arange(256) / 160
-    curves = []
-    for gain in photo.balance:
-        x = level * gain
-        x = np.where(x < 0.8, x, 0.8 + 0.2 * np.tanh((x - 0.8) / 0.2))  # a soft shoulder
-        x = np.power(x, photo.gamma)
-        curves.append(x + photo.contrast * (x * x * (3 - 2 * x) - x))
-    table = np.clip(np.rint(np.stack(curves, axis=1) * 255), 0, 255)
-    return table.astype(np.uint8)[None]
-
-
-@functools.lru_cache(maxsize=128)
-def _vignette(height: int, width: int, loss: float) -> np.ndarray:
-    y = (np.arange(height) - 0.5 * (height - 1)) / (0.5 * height)
-    x = (np.arange(width) - 0.5 * (width - 1)) / (0.5 * width)
-    squared = 0.5 * (x[None, :] ** 2 + y[:, None] ** 2)
-    return (1 - loss * squared).astype(np.float32)
 
 
 def _streak(length: float, angle: float) -> np.ndarray:
@@ -133,7 +102,7 @@ def _noise_sheet(coarse: int) -> np.ndarray:
     return np.clip(np.rint(128 + NOISE_DEVIATION * noise), 0, 255).astype(np.uint8)
 
 
-def _with_noise(picture: np.ndarray, photo: Photo) -> np.ndarray:
+def _with_noise(picture: np.ndarray, photo: FaultyPhoto) -> np.ndarray:
     height, width = picture.shape[:2]
     sheet = _noise_sheet(photo.noise_px)
     while sheet.shape[0] < height or sheet.shape[1] < width:

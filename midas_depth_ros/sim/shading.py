@@ -5,12 +5,14 @@ Values are linear light, 1 being a white surface in full light; `photo` makes a 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 
 import cv2
 import numpy as np
 
+from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim.cast import (
     SKY,
     FloorPlan,
@@ -18,11 +20,13 @@ from midas_depth_ros.sim.cast import (
     SurfacePoints,
     View,
     cast,
+    grid_of,
     plain_grid,
     surface_points,
 )
 from midas_depth_ros.sim.fields import dot, look_up, tripled
 from midas_depth_ros.sim.parts import FLOOR_ID, Finish, Hall, Light, PartTable, Place
+from midas_depth_ros.sim.scene import Pose
 from midas_depth_ros.sim.textures import LEVELS, Atlas
 
 # --- Shadows: what the light itself sees of a place; what it does not see is in shadow.
@@ -302,3 +306,92 @@ def _paint_sky(light: np.ndarray, sky: np.ndarray, view: View, place: Place, atl
         clear = np.float32(low) + high * np.float32(top - low)
         colours.append(clear + cover * (1 - clear))
     cv2.copyTo(cv2.merge(colours), sky[rows].astype(np.uint8), light[rows])
+
+
+def view_place(
+    place: Place, camera: CameraModel, pose: Pose, texture_atlas: Atlas
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(light (H, W, 3) float32, Z (H, W) float32, ids (H, W) int16) of a place."""
+    table = PartTable(place.parts)
+    view = View(grid_of(camera), pose.optical_axes, pose.position)
+    found = cast(view, table, place.hall, place.ground_m)
+    reach = 8.0 if place.hall is not None else 22.0
+    ahead = pose.optical_axes[:, 2] * 0.7 * reach
+    plan = FloorPlan(place, table, pose.x_m + ahead[0], pose.y_m + ahead[1], reach)
+    light, ids = shade(view, place, table, found, texture_atlas, plan)
+    _smooth_edges(light, found[1])
+    return light, found[0], ids
+
+
+def _smooth_edges(light: np.ndarray, index: np.ndarray) -> None:
+    """Blur the light where two surfaces meet, against staircases."""
+    edge = np.zeros(index.shape, bool)
+    across, along = index[:, 1:] != index[:, :-1], index[1:] != index[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= along
+    edge[:-1] |= along
+    cv2.copyTo(cv2.GaussianBlur(light, (3, 3), 0.7), edge.astype(np.uint8), light)
+
+
+# --- Light -> the picture that a camera makes of it: exposure, white balance, tones, blur.
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """What a camera does to the light.
+
+    exposure: factor on the light. balance: RGB gains. gamma, contrast: of the tone curve.
+    vignette: light lost in the corners. blur_px: deviation of the lens's blur.
+    """
+
+    exposure: float = 1.0
+    balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    gamma: float = 1.0
+    contrast: float = 0.0
+    vignette: float = 0.0
+    blur_px: float = 0.0
+
+
+def develop(light: np.ndarray, photo: Photo) -> np.ndarray:
+    """(H, W, 3) float32 light -> RGB uint8."""
+    return toned(blurred(exposed(light, photo), photo), photo)
+
+
+def exposed(light: np.ndarray, photo: Photo) -> np.ndarray:
+    """Light (H, W, 3) float32 as it falls on the sensor, up to three times nominal white."""
+    height, width = light.shape[:2]
+    gain = _vignette(height, width, round(photo.vignette, 2)) * np.float32(photo.exposure)
+    image = light * tripled(gain)
+    return np.minimum(image, np.float32(3.0), out=image)
+
+
+def blurred(image: np.ndarray, photo: Photo) -> np.ndarray:
+    """By the lens, (H, W, 3) float32."""
+    return cv2.GaussianBlur(image, (0, 0), photo.blur_px) if photo.blur_px > 0 else image
+
+
+def toned(image: np.ndarray, photo: Photo) -> np.ndarray:
+    """Light on the sensor (H, W, 3) float32 -> RGB uint8."""
+    return cv2.LUT(cv2.convertScaleAbs(image, alpha=160), _tone(photo))
+
+
+def _tone(photo: Photo) -> np.ndarray:
+    """(1, 256, 3): light, of which 160 is nominal white, to grey levels."""
+    level = np.arange(256) / 160
+    curves = []
+    for gain in photo.balance:
+        x = level * gain
+        x = np.where(x < 0.8, x, 0.8 + 0.2 * np.tanh((x - 0.8) / 0.2))  # a soft shoulder
+        x = np.power(x, photo.gamma)
+        curves.append(x + photo.contrast * (x * x * (3 - 2 * x) - x))
+    table = np.clip(np.rint(np.stack(curves, axis=1) * 255), 0, 255)
+    return table.astype(np.uint8)[None]
+
+
+@functools.lru_cache(maxsize=128)
+def _vignette(height: int, width: int, loss: float) -> np.ndarray:
+    y = (np.arange(height) - 0.5 * (height - 1)) / (0.5 * height)
+    x = (np.arange(width) - 0.5 * (width - 1)) / (0.5 * width)
+    squared = 0.5 * (x[None, :] ** 2 + y[:, None] ** 2)
+    return (1 - loss * squared).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import dataclasses
 import math
 import random
 from collections.abc import Callable
@@ -170,6 +171,19 @@ class Stock:
 
 # --- Putting a place together: a yard that collects its parts, frames in which objects are
 # built.
+
+
+@dataclasses.dataclass
+class Ground:
+    """What is taken on the floor: circles (x, y, radius) that things keep clear of."""
+
+    taken: list[tuple[float, float, float]] = dataclasses.field(default_factory=list)
+
+    def free(self, x: float, y: float, radius: float) -> bool:
+        return all(math.hypot(x - a, y - b) > radius + r for a, b, r in self.taken)
+
+    def take(self, x: float, y: float, radius: float) -> None:
+        self.taken.append((x, y, radius))
 
 
 class Yard:

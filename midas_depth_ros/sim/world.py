@@ -11,18 +11,17 @@ import functools
 import math
 import random
 
-import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.cast import FloorPlan, View, cast, grid_of
+from midas_depth_ros.sim.evaluation_textures import evaluation_atlas
 from midas_depth_ros.sim.indoors import clutter, corridor, room, table_top
 from midas_depth_ros.sim.outdoors import open_ground, street
-from midas_depth_ros.sim.parts import FLOOR_ID, PartTable, Place
-from midas_depth_ros.sim.photo import develop, random_photo
+from midas_depth_ros.sim.parts import FLOOR_ID
+from midas_depth_ros.sim.photo import photograph, random_photo
 from midas_depth_ros.sim.scene import Pose, SceneError
-from midas_depth_ros.sim.shading import shade
-from midas_depth_ros.sim.textures import ATLASES, Atlas, atlas
+from midas_depth_ros.sim.shading import view_place
+from midas_depth_ros.sim.textures import ATLASES, atlas
 
 # kind -> how it is laid out, and its share of the samples
 KINDS = {
@@ -33,6 +32,7 @@ KINDS = {
     'table': (table_top, 0.06),
     'clutter': (clutter, 0.1),
 }
+TEXTURES = {'train': atlas, 'eval': evaluation_atlas}
 LENSES = 24
 DISTORTED = 0.3
 # Width by height of the pictures that cameras make, before they are resized.
@@ -68,44 +68,18 @@ def sample(
     """
     if kind is not None and kind not in KINDS:
         raise SceneError(f'kind {kind!r} is not one of {", ".join(KINDS)}')
-    if textures not in ('train', 'eval'):
+    if textures not in TEXTURES:
         raise SceneError(f"textures {textures!r} must be 'train' or 'eval'")
     rng = random.Random(seed)
     drawn = rng.choices(list(KINDS), [share for _, share in KINDS.values()])[0]
     kind = kind or drawn
-    texture_atlas = atlas(textures, rng.randrange(ATLASES))
+    texture_atlas = TEXTURES[textures](rng.randrange(ATLASES))
     camera = _camera(rng, width, height, kind)
     place, pose = KINDS[kind][0](rng, texture_atlas)
     light, depth, ids = view_place(place, camera, pose, texture_atlas)
     mean = float(np.minimum(light[::4, ::4], 1.5).mean())
-    rgb = develop(light, random_photo(rng, mean))
+    rgb = photograph(light, random_photo(rng, mean))
     return Sample(rgb, depth, ids == FLOOR_ID, ids, camera, pose, kind)
-
-
-def view_place(
-    place: Place, camera: CameraModel, pose: Pose, texture_atlas: Atlas
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(light (H, W, 3) float32, Z (H, W) float32, ids (H, W) int16) of a place."""
-    table = PartTable(place.parts)
-    view = View(grid_of(camera), pose.optical_axes, pose.position)
-    found = cast(view, table, place.hall, place.ground_m)
-    reach = 8.0 if place.hall is not None else 22.0
-    ahead = pose.optical_axes[:, 2] * 0.7 * reach
-    plan = FloorPlan(place, table, pose.x_m + ahead[0], pose.y_m + ahead[1], reach)
-    light, ids = shade(view, place, table, found, texture_atlas, plan)
-    _smooth_edges(light, found[1])
-    return light, found[0], ids
-
-
-def _smooth_edges(light: np.ndarray, index: np.ndarray) -> None:
-    """Blur the light where two surfaces meet, against staircases."""
-    edge = np.zeros(index.shape, bool)
-    across, along = index[:, 1:] != index[:, :-1], index[1:] != index[:-1]
-    edge[:, 1:] |= across
-    edge[:, :-1] |= across
-    edge[1:] |= along
-    edge[:-1] |= along
-    cv2.copyTo(cv2.GaussianBlur(light, (3, 3), 0.7), edge.astype(np.uint8), light)
 
 
 def _camera(rng: random.Random, width: int, height: int, kind: str) -> CameraModel:

@@ -10,6 +10,7 @@ import pytest
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim import Pose, SceneError
+from midas_depth_ros.sim.evaluation_textures import EVALUATION_FAMILIES, evaluation_atlas
 from midas_depth_ros.sim.parts import (
     BALL,
     BOX,
@@ -24,9 +25,10 @@ from midas_depth_ros.sim.parts import (
     Place,
     Sky,
 )
-from midas_depth_ros.sim.photo import Photo, develop
+from midas_depth_ros.sim.photo import FaultyPhoto, photograph
+from midas_depth_ros.sim.shading import Photo, develop, view_place
 from midas_depth_ros.sim.textures import FAMILIES, atlas
-from midas_depth_ros.sim.world import KINDS, sample, view_place
+from midas_depth_ros.sim.world import KINDS, sample
 
 ALL_KINDS = pytest.mark.parametrize('kind', list(KINDS))
 FIELDS = ('rgb', 'depth_z', 'floor', 'ids')
@@ -48,7 +50,7 @@ def outdoors(*parts, **changes):
 
 
 def light_of(place, pose=POSE):
-    return view_place(place, CAMERA, pose, atlas('train', 0))
+    return view_place(place, CAMERA, pose, atlas(0))
 
 
 def world_points(drawn):
@@ -121,10 +123,13 @@ def test_cameras_differ_in_height_view_and_lens():
 
 
 def test_eval_has_the_same_places_in_other_textures():
-    names = {key: {name for name, *_ in families} for key, families in FAMILIES.items()}
+    names = {
+        key: {name for name, *_ in families}
+        for key, families in (('train', FAMILIES), ('eval', EVALUATION_FAMILIES))
+    }
     assert not names['train'] & names['eval']
-    assert set(atlas('train', 0).roles) - names['train'] <= set(atlas('eval', 0).roles)
-    assert not np.array_equal(atlas('train', 0).texels[:64], atlas('eval', 0).texels[:64])
+    assert set(atlas(0).roles) - names['train'] <= set(evaluation_atlas(0).roles)
+    assert not np.array_equal(atlas(0).texels[:64], evaluation_atlas(0).texels[:64])
     trained, unseen = (sample(11, 96, 72, 'room', textures) for textures in ('train', 'eval'))
     assert (trained.rgb != unseen.rgb).any(axis=2).mean() > 0.5
 
@@ -234,37 +239,41 @@ def ramp():
 
 
 def test_exposure_and_balance(ramp):
-    plain = develop(ramp, Photo()).astype(int)
+    plain = photograph(ramp, FaultyPhoto()).astype(int)
     assert (np.diff(plain[45, :, 1]) >= 0).all()
-    assert develop(ramp, Photo(exposure=0.5)).mean() < 0.7 * plain.mean()
-    warm = develop(ramp, Photo(balance=(1.2, 1.0, 0.8))).astype(int)
+    assert photograph(ramp, FaultyPhoto(exposure=0.5)).mean() < 0.7 * plain.mean()
+    warm = photograph(ramp, FaultyPhoto(balance=(1.2, 1.0, 0.8))).astype(int)
     assert (warm[:, 60, 0] > warm[:, 60, 1]).all()
     assert (warm[:, 60, 1] > warm[:, 60, 2]).all()
-    grey = develop(ramp * np.float32([1, 0.5, 0.2]), Photo(saturation=0.0)).astype(int)
+    grey = photograph(ramp * np.float32([1, 0.5, 0.2]), FaultyPhoto(saturation=0.0)).astype(int)
     assert np.ptp(grey, axis=2).max() <= 1
 
 
 def test_vignette_noise_blur_and_jpeg(ramp):
     flat = np.full_like(ramp, 0.5)
-    plain = develop(flat, Photo())
-    dark = develop(flat, Photo(vignette=0.5))
+    plain = photograph(flat, FaultyPhoto())
+    np.testing.assert_array_equal(develop(flat, Photo()), plain)
+    dark = photograph(flat, FaultyPhoto(vignette=0.5))
     assert dark[0, 0, 1] < 0.7 * dark[45, 60, 1]
     np.testing.assert_array_equal(dark[45, 60], plain[45, 60])
-    noisy = develop(flat, Photo(noise=8.0))
+    noisy = photograph(flat, FaultyPhoto(noise=8.0))
     assert noisy.astype(float).std() == pytest.approx(8.0, rel=0.15)
-    assert (develop(flat, Photo(noise=8.0, noise_at=(3, 9))) != noisy).any()
+    assert (photograph(flat, FaultyPhoto(noise=8.0, noise_at=(3, 9))) != noisy).any()
     edge = np.where(np.arange(120)[None, :, None] < 60, np.float32(0.1), np.float32(0.8))
     edge = np.ascontiguousarray(np.broadcast_to(edge, ramp.shape))
-    sharp = np.abs(np.diff(develop(edge, Photo()).astype(int)[..., 1])).max()
+    sharp = np.abs(np.diff(photograph(edge, FaultyPhoto()).astype(int)[..., 1])).max()
     assert (
-        np.abs(np.diff(develop(edge, Photo(blur_px=1.5)).astype(int)[..., 1])).max() < 0.5 * sharp
+        np.abs(np.diff(photograph(edge, FaultyPhoto(blur_px=1.5)).astype(int)[..., 1])).max()
+        < 0.5 * sharp
     )
     across, along = (
-        np.abs(np.diff(develop(edge, Photo(motion_px=6.0, motion_rad=a)).astype(int)[..., 1])).max()
+        np.abs(
+            np.diff(photograph(edge, FaultyPhoto(motion_px=6.0, motion_rad=a)).astype(int)[..., 1])
+        ).max()
         for a in (0.0, math.pi / 2)
     )
     assert across < 0.5 * sharp
     assert along > 0.9 * sharp
-    squeezed = develop(ramp, Photo(jpeg=10))
-    difference = np.abs(squeezed.astype(int) - develop(ramp, Photo()))
+    squeezed = photograph(ramp, FaultyPhoto(jpeg=10))
+    difference = np.abs(squeezed.astype(int) - photograph(ramp, FaultyPhoto()))
     assert 0 < difference.mean() < 6
