@@ -28,7 +28,7 @@ from midas_depth_ros.geometry import (
     find_obstacles,
     fit_ground_plane,
 )
-from midas_depth_ros.sim.random_views import (
+from training.places.floor_views import (
     AMBIGUOUS,
     FLOORLESS,
     RandomView,

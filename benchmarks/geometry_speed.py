@@ -27,7 +27,7 @@ from midas_depth_ros.geometry import (
     find_obstacles,
     fit_ground_plane,
 )
-from midas_depth_ros.sim.random_views import disturbed, room_view
+from training.places.floor_views import disturbed, room_view
 
 REPEATS = 5
 NOISE, UNKNOWN = 0.02, 0.1

@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from midas_depth_ros.sim.world import KINDS, Sample, sample
+from training.places import PLACES, Sample, sample
 
 COLUMNS = 4
 
@@ -52,7 +52,7 @@ def write_sheet(path: Path, kind: str | None, rows: int, first: int, textures: s
 @click.option('--count', default=200, show_default=True, help='Samples to time of every kind.')
 @click.option('--width', default=256, show_default=True)
 @click.option('--height', default=192, show_default=True)
-@click.option('--kind', type=click.Choice(list(KINDS)), help='Only this kind.')
+@click.option('--kind', type=click.Choice(list(PLACES)), help='Only this kind.')
 @click.option('--sheet', type=click.Path(path_type=Path), help='Write a sheet instead of timing.')
 @click.option('--rows', default=6, show_default=True, help='Of the sheet.')
 @click.option('--first', default=0, show_default=True, help='First seed of the sheet.')
@@ -73,7 +73,7 @@ def main(
         return
     cv2.setNumThreads(1)
     table = Table('kind', 'per second of one core', 'per second of wall clock')
-    for name in [kind] if kind else [*KINDS, None]:
+    for name in [kind] if kind else [*PLACES, None]:
         busy, wall = measure(name, count, width, height)
         table.add_row(name or 'as trained on', f'{busy:.0f}', f'{wall:.0f}')
     Console().print(table)

@@ -15,7 +15,7 @@ import click
 import cv2
 import numpy as np
 
-from midas_depth_ros.sim.world import sample
+from training.places import sample
 
 JPEG_QUALITY = 90
 # folder -> width and height in pixels, the seed of the first of each kind, how many of each kind

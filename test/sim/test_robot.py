@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.sim import Box, DrivenRobot, DriveWorld, Motion, RobotModel, Room, Scene
-from midas_depth_ros.sim.robot import Robot
+from midas_depth_ros.sim.robot.robot import Robot
 
 PROMPT = RobotModel(latency_s=0.0, max_acceleration_m_s2=1e9, max_turn_acceleration_rad_s2=1e9)
 

@@ -278,10 +278,9 @@ def test_an_error_that_stays_where_it_is_on_things_is_steady(two_views: tuple[An
 
 
 def test_a_run_learns_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from midas_depth_ros.sim import world
-    from training import train
+    from training import places, train
 
-    monkeypatch.setattr(world, 'sample', lambda seed, *size, **options: made(seed % 97))
+    monkeypatch.setattr(places, 'sample', lambda seed, *size, **options: made(seed % 97))
     for split, count in (('train', 12), ('validation', 4)):
         assert dataset.write_shard(tmp_path, split, 0, count) == count
         assert dataset.write_shard(tmp_path, split, 0, count) == 0  # it is there

@@ -29,7 +29,7 @@ from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.rig import DrivePlan, WorldResult, described
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, RobotModel, Tally, World
-from midas_depth_ros.sim.robot import Disturbance, noisy
+from midas_depth_ros.sim.robot.robot import Disturbance, noisy
 
 # --- Who wants to drive on, whatever is in the way: a constant forward command with random
 # turns.

@@ -36,7 +36,7 @@ from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import CameraTopics, info_of_model
 from midas_depth_ros.options.stream import SyntheticCameraSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, Motion, RobotModel, Tally, moving_scene, render
-from midas_depth_ros.sim.robot import Disturbance, DisturbanceOptions, noisy, packed
+from midas_depth_ros.sim.robot.robot import Disturbance, DisturbanceOptions, noisy, packed
 
 # --- The robot side of `synthetic_camera`: cmd_vel in; odometry, what is true, and the picture
 # out.

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from midas_depth_ros.sim.textures import (
+from midas_depth_ros.sim.furnished.textures import (
     ATLASES,
     SIDE,
     Atlas,

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.plan_view import Heights, PlanView
-from midas_depth_ros.sim.render import Rendering
-from midas_depth_ros.sim.scene import Pose
+from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
+from midas_depth_ros.sim.scene.render import Rendering
+from midas_depth_ros.sim.scene.scene import Pose
 
 STEP_S = 0.01  # motion is computed in steps of at most this: 6 mm at the greatest speed
 

@@ -10,8 +10,7 @@ import pytest
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim import Pose, SceneError
-from midas_depth_ros.sim.evaluation_textures import EVALUATION_FAMILIES, evaluation_atlas
-from midas_depth_ros.sim.parts import (
+from midas_depth_ros.sim.furnished.parts import (
     BALL,
     BOX,
     FIRST_OBJECT_ID,
@@ -25,12 +24,13 @@ from midas_depth_ros.sim.parts import (
     Place,
     Sky,
 )
-from midas_depth_ros.sim.photo import FaultyPhoto, photograph
-from midas_depth_ros.sim.shading import Photo, develop, view_place
-from midas_depth_ros.sim.textures import FAMILIES, atlas
-from midas_depth_ros.sim.world import KINDS, sample
+from midas_depth_ros.sim.furnished.shading import Photo, develop, view_place
+from midas_depth_ros.sim.furnished.textures import FAMILIES, atlas
+from training.places import PLACES, sample
+from training.places.samples import FaultyPhoto, photograph
+from training.places.textures import EVALUATION_FAMILIES, evaluation_atlas
 
-ALL_KINDS = pytest.mark.parametrize('kind', list(KINDS))
+ALL_KINDS = pytest.mark.parametrize('kind', list(PLACES))
 FIELDS = ('rgb', 'depth_z', 'floor', 'ids')
 GREY, RED, WHITE, LAMP = range(4)
 FINISHES = (
@@ -97,9 +97,9 @@ def test_what_a_sample_says_fits_together(kind, seed):
 
 def test_kinds_come_as_often_as_they_should():
     kinds = [sample(seed, 8, 6).kind for seed in range(300)]
-    for kind, (_, share) in KINDS.items():
+    for kind, (_, share) in PLACES.items():
         assert kinds.count(kind) / 300 == pytest.approx(share, abs=0.1)
-    assert sum(share for _, share in KINDS.values()) == pytest.approx(1)
+    assert sum(share for _, share in PLACES.values()) == pytest.approx(1)
 
 
 def test_most_samples_show_floor_and_things():

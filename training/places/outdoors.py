@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import random
 
-from midas_depth_ros.sim import furniture
-from midas_depth_ros.sim import outdoor_things as things
-from midas_depth_ros.sim.layout import keep_clear
-from midas_depth_ros.sim.parts import STRUCTURE_ID, Light, Marking, Place, Sky
-from midas_depth_ros.sim.scene import Pose
-from midas_depth_ros.sim.stock import Ground, Stock, Yard, colour, varied
-from midas_depth_ros.sim.textures import Atlas
+from midas_depth_ros.sim.furnished import furniture
+from midas_depth_ros.sim.furnished.building import Ground, Stock, Yard, colour, varied
+from midas_depth_ros.sim.furnished.parts import STRUCTURE_ID, Light, Marking, Place, Sky
+from midas_depth_ros.sim.furnished.textures import Atlas
+from midas_depth_ros.sim.scene.scene import Pose
+from training.places import things as things
+from training.places.layout import keep_clear
 
 
 def daylight(rng: random.Random, stock: Stock) -> tuple[Light, Sky, float]:

@@ -14,7 +14,16 @@ import math
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.scene import Box, Cylinder, Material, Pose, Room, Scene, Solid, Sphere
+from midas_depth_ros.sim.scene.scene import (
+    Box,
+    Cylinder,
+    Material,
+    Pose,
+    Room,
+    Scene,
+    Solid,
+    Sphere,
+)
 
 LAP_M = 12.0  # every pattern's repeat divides it, else the picture would jump at the seam
 PERIOD_S = 20.0

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.scene import Box, Cylinder, Pose, Solid, Sphere
+from midas_depth_ros.sim.scene.scene import Box, Cylinder, Pose, Solid, Sphere
 
 NEAR_M = 0.01  # nothing nearer than this is seen
 Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from midas_depth_ros.sim.scene import Box, Room, Scene, Solid
+from midas_depth_ros.sim.scene.scene import Box, Room, Scene, Solid
 
 # --- A convex shape seen from above: how far it is from a point, and along rays.
 

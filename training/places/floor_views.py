@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.render import render
-from midas_depth_ros.sim.scene import Box, Cylinder, Pose, Room, Scene, Solid
+from midas_depth_ros.sim.scene.render import render
+from midas_depth_ros.sim.scene.scene import Box, Cylinder, Pose, Room, Scene, Solid
 
 SIZE = (256, 192)
 HORIZON_ROWS = 0.12  # of the picture lie above the horizon, at least

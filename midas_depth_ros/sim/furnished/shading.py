@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.cast import (
+from midas_depth_ros.sim.furnished.cast import (
     SKY,
     FloorPlan,
     Grid,
@@ -24,10 +24,10 @@ from midas_depth_ros.sim.cast import (
     plain_grid,
     surface_points,
 )
-from midas_depth_ros.sim.fields import dot, look_up, tripled
-from midas_depth_ros.sim.parts import FLOOR_ID, Finish, Hall, Light, PartTable, Place
-from midas_depth_ros.sim.scene import Pose
-from midas_depth_ros.sim.textures import LEVELS, Atlas
+from midas_depth_ros.sim.furnished.parts import FLOOR_ID, Finish, Hall, Light, PartTable, Place
+from midas_depth_ros.sim.furnished.textures import LEVELS, Atlas
+from midas_depth_ros.sim.pixelwise import dot, look_up, tripled
+from midas_depth_ros.sim.scene.scene import Pose
 
 # --- Shadows: what the light itself sees of a place; what it does not see is in shadow.
 

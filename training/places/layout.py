@@ -6,12 +6,21 @@ import dataclasses
 import math
 import random
 
-from midas_depth_ros.sim import furniture
-from midas_depth_ros.sim import outdoor_things as things
-from midas_depth_ros.sim.furniture import door
-from midas_depth_ros.sim.parts import STRUCTURE_ID, Hall, Light, Marking, triple
-from midas_depth_ros.sim.scene import Pose
-from midas_depth_ros.sim.stock import WOODS, Frame, Ground, Stock, Yard, colour, scaled, varied
+from midas_depth_ros.sim.furnished import furniture
+from midas_depth_ros.sim.furnished.building import (
+    WOODS,
+    Frame,
+    Ground,
+    Stock,
+    Yard,
+    colour,
+    scaled,
+    varied,
+)
+from midas_depth_ros.sim.furnished.furniture import door
+from midas_depth_ros.sim.furnished.parts import STRUCTURE_ID, Hall, Light, Marking, triple
+from midas_depth_ros.sim.scene.scene import Pose
+from training.places import things as things
 
 
 def floor_finish(stock: Stock) -> tuple[int, float]:

@@ -16,10 +16,10 @@ from collections.abc import Callable
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim import furniture
-from midas_depth_ros.sim.cast import View, cast, grid_of
-from midas_depth_ros.sim.drive_world import START_HEIGHTS_M, Start, free_start
-from midas_depth_ros.sim.parts import (
+from midas_depth_ros.sim.furnished import furniture
+from midas_depth_ros.sim.furnished.building import WOODS, Frame, Ground, Stock, Yard, scaled, varied
+from midas_depth_ros.sim.furnished.cast import View, cast, grid_of
+from midas_depth_ros.sim.furnished.parts import (
     BALL,
     BOX,
     FLOOR_ID,
@@ -33,12 +33,12 @@ from midas_depth_ros.sim.parts import (
     Sky,
     rotation,
 )
-from midas_depth_ros.sim.plan_view import Convex, Disc, Heights, Outline, PlanView, Rectangle
-from midas_depth_ros.sim.render import Rendering
-from midas_depth_ros.sim.scene import Pose, Room
-from midas_depth_ros.sim.shading import Photo, develop, view_place
-from midas_depth_ros.sim.stock import WOODS, Frame, Ground, Stock, Yard, scaled, varied
-from midas_depth_ros.sim.textures import Atlas, atlas
+from midas_depth_ros.sim.furnished.shading import Photo, develop, view_place
+from midas_depth_ros.sim.furnished.textures import Atlas, atlas
+from midas_depth_ros.sim.robot.plain_world import START_HEIGHTS_M, Start, free_start
+from midas_depth_ros.sim.robot.plan_view import Convex, Disc, Heights, Outline, PlanView, Rectangle
+from midas_depth_ros.sim.scene.render import Rendering
+from midas_depth_ros.sim.scene.scene import Pose, Room
 
 # --- A furnished place seen from above: the outlines of its parts between two heights.
 #

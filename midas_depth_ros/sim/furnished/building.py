@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Callable
 
-from midas_depth_ros.sim.parts import (
+from midas_depth_ros.sim.furnished.parts import (
     BALL,
     BOX,
     FIRST_OBJECT_ID,
@@ -20,7 +20,7 @@ from midas_depth_ros.sim.parts import (
     Vector,
     triple,
 )
-from midas_depth_ros.sim.textures import Atlas
+from midas_depth_ros.sim.furnished.textures import Atlas
 
 MAX_FINISHES = 250
 WOODS = (

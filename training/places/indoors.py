@@ -6,10 +6,25 @@ import dataclasses
 import math
 import random
 
-from midas_depth_ros.sim import furniture
-from midas_depth_ros.sim import outdoor_things as things
-from midas_depth_ros.sim.furniture import door, on_top
-from midas_depth_ros.sim.layout import (
+from midas_depth_ros.sim.furnished import furniture
+from midas_depth_ros.sim.furnished.building import Frame, Ground, Stock, Yard, colour
+from midas_depth_ros.sim.furnished.furniture import door, on_top
+from midas_depth_ros.sim.furnished.parts import (
+    BALL,
+    BOX,
+    FLOOR_ID,
+    STRUCTURE_ID,
+    TUBE,
+    Hall,
+    Part,
+    Place,
+    Sky,
+    triple,
+)
+from midas_depth_ros.sim.furnished.textures import Atlas
+from midas_depth_ros.sim.scene.scene import Pose
+from training.places import things as things
+from training.places.layout import (
     FREE,
     camouflaged,
     floor_finish,
@@ -25,22 +40,7 @@ from midas_depth_ros.sim.layout import (
     wall_finish,
     window,
 )
-from midas_depth_ros.sim.outdoors import daylight
-from midas_depth_ros.sim.parts import (
-    BALL,
-    BOX,
-    FLOOR_ID,
-    STRUCTURE_ID,
-    TUBE,
-    Hall,
-    Part,
-    Place,
-    Sky,
-    triple,
-)
-from midas_depth_ros.sim.scene import Pose
-from midas_depth_ros.sim.stock import Frame, Ground, Stock, Yard, colour
-from midas_depth_ros.sim.textures import Atlas
+from training.places.outdoors import daylight
 
 # --- Rooms: homes, offices, classes, shops, with what stands in them.
 

@@ -13,9 +13,18 @@ from collections.abc import Callable
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.plan_view import Heights, PlanView
-from midas_depth_ros.sim.render import Rendering, render
-from midas_depth_ros.sim.scene import Box, Cylinder, Material, Pose, Room, Scene, SceneError, Solid
+from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
+from midas_depth_ros.sim.scene.render import Rendering, render
+from midas_depth_ros.sim.scene.scene import (
+    Box,
+    Cylinder,
+    Material,
+    Pose,
+    Room,
+    Scene,
+    SceneError,
+    Solid,
+)
 
 Generator = np.random.Generator
 Start = tuple[float, float, float]  # x and y in metres, yaw in radians
