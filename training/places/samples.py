@@ -94,10 +94,7 @@ def _camera(rng: random.Random, width: int, height: int, kind: str) -> CameraMod
     if not plain and aspect < 1.5:
         return _lens(lens, width, height)
     return dataclasses.replace(
-        camera,
-        fy=camera.fy * aspect,
-        cx=camera.cx + off[0] * width,
-        cy=camera.cy + off[1] * height,
+        camera, fy=camera.fy * aspect, cx=camera.cx + off[0] * width, cy=camera.cy + off[1] * height
     )
 
 
@@ -187,8 +184,8 @@ def photograph(light: np.ndarray, photo: FaultyPhoto) -> np.ndarray:
     if photo.noise > 0:
         picture = _with_noise(picture, photo)
     if photo.jpeg:
-        options = [cv2.IMWRITE_JPEG_QUALITY, photo.jpeg]
-        picture = cv2.imdecode(cv2.imencode('.jpg', picture, options)[1], cv2.IMREAD_COLOR)
+        code = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, photo.jpeg])[1]
+        picture = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))
     return np.ascontiguousarray(picture)
 
 

@@ -1,4 +1,4 @@
-"""A stock of random finishes: paint, wood, cloth, anything, with the textures of one atlas."""
+"""What a place is put together with: random finishes, parts of objects, space on the floor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import colorsys
 import dataclasses
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from midas_depth_ros.sim.furnished.parts import (
     BALL,
@@ -15,14 +16,19 @@ from midas_depth_ros.sim.furnished.parts import (
     TUBE,
     Colour,
     Finish,
+    Hall,
+    Light,
     Marking,
     Part,
+    Place,
+    Sky,
     Vector,
     triple,
 )
 from midas_depth_ros.sim.furnished.textures import Atlas
 
 MAX_FINISHES = 250
+WHITE = Sky((1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
 WOODS = (
     (0.72, 0.52, 0.33),
     (0.55, 0.36, 0.2),
@@ -54,7 +60,7 @@ def scaled(base: Colour, factor: float, most: float = 1.0) -> Colour:
     return min(red * factor, most), min(green * factor, most), min(blue * factor, most)
 
 
-class Stock:
+class FinishMaker:
     """Makes finishes with the textures of one atlas, and numbers them."""
 
     def __init__(self, rng: random.Random, atlas: Atlas) -> None:
@@ -169,12 +175,20 @@ class Stock:
         return self.of('front', body, rng.uniform(0.5, 1.6), 0.45, grain=0.05, square=False)
 
 
-# --- Putting a place together: a yard that collects its parts, frames in which objects are
-# built.
+# --- Putting a place together, object by object.
+
+
+Choices = Sequence[tuple[Callable[..., None], float, float]]
+
+
+def picked(rng: random.Random, choices: Choices) -> tuple[Callable[..., None], float]:
+    """(what builds it, the radius it takes) of one of (builder, radius, how often it is taken)."""
+    build, radius, _ = rng.choices(choices, [weight for *_, weight in choices])[0]
+    return build, radius
 
 
 @dataclasses.dataclass
-class Ground:
+class FloorSpace:
     """What is taken on the floor: circles (x, y, radius) that things keep clear of."""
 
     taken: list[tuple[float, float, float]] = dataclasses.field(default_factory=list)
@@ -186,23 +200,30 @@ class Ground:
         self.taken.append((x, y, radius))
 
 
-class Yard:
+class PlaceBuilder:
     """Collects a place's parts and markings; every `frame` starts a new object."""
 
-    def __init__(self, rng: random.Random, stock: Stock) -> None:
-        self.rng, self.stock = rng, stock
+    def __init__(self, make: FinishMaker) -> None:
+        self.make, self.rng = make, make.rng
         self.parts: list[Part] = []
         self.markings: list[Marking] = []
         self._objects = FIRST_OBJECT_ID
 
+    def place(
+        self, floor: int, light: Light, sky: Sky = WHITE, hall: Hall | None = None, **more: Any
+    ) -> Place:
+        """All that was collected; `more` are other fields of a `Place`."""
+        finishes, parts = tuple(self.make.finishes), tuple(self.parts)
+        return Place(finishes, floor, parts, light, sky, hall, tuple(self.markings), **more)
+
     def frame(
         self, x: float, y: float, yaw: float = 0.0, z: float = 0.0, object_id: int | None = None
-    ) -> Frame:
+    ) -> ObjectFrame:
         """Where an object is put together; with `object_id`, a piece of that one."""
         if object_id is None:
             object_id = self._objects
             self._objects += 1
-        return Frame(self.parts, x, y, z, yaw, object_id)
+        return ObjectFrame(self, x, y, z, yaw, object_id)
 
     def mark(
         self, x: float, y: float, length: float, width: float, yaw: float, finish: int
@@ -228,23 +249,20 @@ class Yard:
         self.markings.append(Marking(tuple(corners), finish))
 
 
-class Frame:
+class ObjectFrame:
     """Puts parts by their place in an object: x, y of the middle, z of the underside."""
 
     def __init__(
-        self, parts: list[Part], x: float, y: float, z: float, yaw: float, object_id: int
+        self, builder: PlaceBuilder, x: float, y: float, z: float, yaw: float, object_id: int
     ) -> None:
-        self.object_id = object_id
-        self._parts, self._x, self._y, self._z, self._yaw = parts, x, y, z, yaw
+        self.make, self.rng, self._parts = builder.make, builder.rng, builder.parts
+        self.yaw, self.object_id = yaw, object_id
+        self._x, self._y, self._z = x, y, z
         self._c, self._s = math.cos(yaw), math.sin(yaw)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """The place in the world."""
         return self._x + self._c * x - self._s * y, self._y + self._s * x + self._c * y
-
-    @property
-    def yaw(self) -> float:
-        return self._yaw
 
     def _put(
         self,
@@ -269,7 +287,7 @@ class Frame:
                 half,
                 finish,
                 self.object_id,
-                self._yaw + yaw,
+                self.yaw + yaw,
                 pitch,
                 roll,
                 taper,

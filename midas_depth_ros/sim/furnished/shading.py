@@ -26,7 +26,7 @@ from midas_depth_ros.sim.furnished.cast import (
 )
 from midas_depth_ros.sim.furnished.parts import FLOOR_ID, Finish, Hall, Light, PartTable, Place
 from midas_depth_ros.sim.furnished.textures import LEVELS, Atlas
-from midas_depth_ros.sim.pixelwise import dot, look_up, tripled
+from midas_depth_ros.sim.pixelwise import dot, look_up, smooth_edges, tripled
 from midas_depth_ros.sim.scene.scene import Pose
 
 # --- Shadows: what the light itself sees of a place; what it does not see is in shadow.
@@ -319,19 +319,8 @@ def view_place(
     ahead = pose.optical_axes[:, 2] * 0.7 * reach
     plan = FloorPlan(place, table, pose.x_m + ahead[0], pose.y_m + ahead[1], reach)
     light, ids = shade(view, place, table, found, texture_atlas, plan)
-    _smooth_edges(light, found[1])
+    smooth_edges(light, found[1], 0.7)
     return light, found[0], ids
-
-
-def _smooth_edges(light: np.ndarray, index: np.ndarray) -> None:
-    """Blur the light where two surfaces meet, against staircases."""
-    edge = np.zeros(index.shape, bool)
-    across, along = index[:, 1:] != index[:, :-1], index[1:] != index[:-1]
-    edge[:, 1:] |= across
-    edge[:, :-1] |= across
-    edge[1:] |= along
-    edge[:-1] |= along
-    cv2.copyTo(cv2.GaussianBlur(light, (3, 3), 0.7), edge.astype(np.uint8), light)
 
 
 # --- Light -> the picture that a camera makes of it: exposure, white balance, tones, blur.

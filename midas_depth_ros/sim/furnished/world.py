@@ -17,7 +17,16 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim.furnished import furniture
-from midas_depth_ros.sim.furnished.building import WOODS, Frame, Ground, Stock, Yard, scaled, varied
+from midas_depth_ros.sim.furnished.building import (
+    WOODS,
+    FinishMaker,
+    FloorSpace,
+    ObjectFrame,
+    PlaceBuilder,
+    picked,
+    scaled,
+    varied,
+)
 from midas_depth_ros.sim.furnished.cast import View, cast, grid_of
 from midas_depth_ros.sim.furnished.parts import (
     BALL,
@@ -30,7 +39,6 @@ from midas_depth_ros.sim.furnished.parts import (
     Part,
     PartTable,
     Place,
-    Sky,
     rotation,
 )
 from midas_depth_ros.sim.furnished.shading import Photo, develop, view_place
@@ -134,7 +142,7 @@ CLOTHS: tuple[Colour, ...] = (
     (0.76, 0.56, 0.26),
 )
 WALLS: tuple[Colour, ...] = ((0.92, 0.90, 0.85), (0.84, 0.88, 0.90), (0.90, 0.84, 0.76))
-# What stands free, the radius that it takes, and how often it is taken.
+# What stands free, as `picked` takes it.
 FREE = (
     (furniture.cartons, 0.45, 3.0),
     (furniture.plant, 0.35, 2.0),
@@ -146,7 +154,7 @@ FREE = (
 APART_M = 0.75  # between free things: the robot passes, if it is careful
 
 
-class CalmStock(Stock):
+class CalmFinishMaker(FinishMaker):
     """Finishes in few colours: no odd patterns."""
 
     def plain(self, base: Colour | None = None, glow: float = 0.0, lively: float = 0.35) -> int:
@@ -180,13 +188,13 @@ class CalmStock(Stock):
 
 def lounge(rng: random.Random, atlas: Atlas) -> Place:
     """The room, about (0, 0), longer along x."""
-    stock = CalmStock(rng, atlas)
-    yard = Yard(rng, stock)
+    make = CalmFinishMaker(rng, atlas)
+    builder = PlaceBuilder(make)
     length, width = rng.uniform(*LENGTH_M), rng.uniform(*WIDTH_M)
-    floor = stock.of('wood', varied(rng, rng.choice(WOODS[:2]), 0.05), 1.6, 0.22, grain=0.06)
-    wall = _wall(stock, rng.choice(WALLS))
-    accent = _wall(stock, scaled(rng.choice(CLOTHS), 1.25))
-    ceiling = _wall(stock, (0.93, 0.93, 0.92))
+    floor = make.of('wood', varied(rng, rng.choice(WOODS[:2]), 0.05), 1.6, 0.22, grain=0.06)
+    wall = _wall(make, rng.choice(WALLS))
+    accent = _wall(make, scaled(rng.choice(CLOTHS), 1.25))
+    ceiling = _wall(make, (0.93, 0.93, 0.92))
     hall = Hall(
         (-0.5 * length, -0.5 * width),
         (0.5 * length, 0.5 * width),
@@ -194,8 +202,8 @@ def lounge(rng: random.Random, atlas: Atlas) -> Place:
         (wall, accent, wall, wall),
         ceiling,
     )
-    _rugs(yard, stock, length, width)
-    ground = Ground()
+    _rugs(builder, length, width)
+    space = FloorSpace()
     sides = [
         (0.0, -0.5 * width, 0.0, length),
         (0.0, 0.5 * width, math.pi, length),
@@ -203,46 +211,33 @@ def lounge(rng: random.Random, atlas: Atlas) -> Place:
         (0.5 * length, 0.0, math.pi / 2, width),
     ]
     for x, y, yaw, span in sides:
-        _furnish(yard, stock, ground, (x, y, yaw), span)
-    _dining(yard, stock, ground, length, width)
+        _furnish(builder, space, (x, y, yaw), span)
+    _dining(builder, space, length, width)
     for _ in range(rng.randint(4, 5)):
-        _stand(yard, stock, ground, hall)
-    _ceiling_lamps(yard, stock)
-    return Place(
-        tuple(stock.finishes),
-        floor,
-        tuple(yard.parts),
-        Light(
-            (0.1 * length, 0.05 * width, HEIGHT_M - 0.3),
-            False,
-            (0.85, 0.82, 0.76),
-            (0.62, 0.64, 0.68),
-            3.6,
-        ),
-        Sky((1, 1, 1), (1, 1, 1)),
-        hall,
-        tuple(yard.markings),
-        mirror=0.25,
-    )
+        _stand(builder, space, hall)
+    _ceiling_lamps(builder)
+    lamp_at = 0.1 * length, 0.05 * width, HEIGHT_M - 0.3
+    light = Light(lamp_at, False, (0.85, 0.82, 0.76), (0.62, 0.64, 0.68), 3.6)
+    return builder.place(floor, light, hall=hall, mirror=0.25)
 
 
-def _wall(stock: Stock, base: Colour) -> int:
-    return stock.of('wall', base, stock.rng.uniform(2, 4), 0.05, grain=0.03)
+def _wall(make: FinishMaker, base: Colour) -> int:
+    return make.of('wall', base, make.rng.uniform(2, 4), 0.05, grain=0.03)
 
 
-def _rugs(yard: Yard, stock: Stock, length: float, width: float) -> None:
-    x, y = stock.rng.uniform(-0.25, 0.0) * length, stock.rng.uniform(-0.1, 0.1) * width
-    yard.mark(x, y, 2.5, 1.8, 0.0, stock.cloth())
-    yard.mark(x, y, 2.3, 1.6, 0.0, stock.cloth())
+def _rugs(builder: PlaceBuilder, length: float, width: float) -> None:
+    x, y = builder.rng.uniform(-0.25, 0.0) * length, builder.rng.uniform(-0.1, 0.1) * width
+    builder.mark(x, y, 2.5, 1.8, 0.0, builder.make.cloth())
+    builder.mark(x, y, 2.3, 1.6, 0.0, builder.make.cloth())
 
 
 def _furnish(
-    yard: Yard, stock: Stock, ground: Ground, side: tuple[float, float, float], span: float
+    builder: PlaceBuilder, space: FloorSpace, side: tuple[float, float, float], span: float
 ) -> None:
     """Pieces side by side along a wall whose frame has positive y into the room."""
-    rng = stock.rng
-    base = yard.frame(*side, object_id=STRUCTURE_ID)
-    base.box(0, 0.008, 0, span, 0.016, 0.08, stock.plain(PAINTS[0]))
+    rng, make = builder.rng, builder.make
+    base = builder.frame(*side, object_id=STRUCTURE_ID)
+    base.box(0, 0.008, 0, span, 0.016, 0.08, make.plain(PAINTS[0]))
     pieces = [_shelf, _sofa, _cabinet, _door, _desk, _low_shelf]
     rng.shuffle(pieces)
     at = -0.5 * span + rng.uniform(0.7, 1.0)  # corners stay free: the robot must get out of them
@@ -251,83 +246,83 @@ def _furnish(
         if at + wide > 0.5 * span - 0.7:
             break
         x, y = base.at(at + 0.5 * wide, 0.35)
-        build(yard.frame(*base.at(at + 0.5 * wide, 0.02), side[2]), base, stock, at, wide)
-        ground.take(x, y, 0.5 * wide)
+        build(builder.frame(*base.at(at + 0.5 * wide, 0.02), side[2]), base, at, wide)
+        space.take(x, y, 0.5 * wide)
         at += wide + rng.uniform(0.25, 0.8)
 
 
-def _shelf(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    furniture.shelf(f, stock, wide, stock.rng.uniform(1.5, 2.0))
+def _shelf(f: ObjectFrame, wall: ObjectFrame, at: float, wide: float) -> None:
+    furniture.shelf(f, wide, wall.rng.uniform(1.5, 2.0))
 
 
-def _low_shelf(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    furniture.shelf(f, stock, wide, 0.8)
-    _picture(wall, stock, at + 0.5 * wide, 0.8 * wide)
+def _low_shelf(f: ObjectFrame, wall: ObjectFrame, at: float, wide: float) -> None:
+    furniture.shelf(f, wide, 0.8)
+    _picture(wall, at + 0.5 * wide, 0.8 * wide)
 
 
-def _sofa(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    furniture.sofa(f, stock, wide + 0.2)
-    _picture(wall, stock, at + 0.5 * wide, 0.6 * wide)
+def _sofa(f: ObjectFrame, wall: ObjectFrame, at: float, wide: float) -> None:
+    furniture.sofa(f, wide + 0.2)
+    _picture(wall, at + 0.5 * wide, 0.6 * wide)
 
 
-def _cabinet(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    furniture.cabinet(f, stock, wide, stock.rng.uniform(0.7, 1.0))
-    _window(wall, stock, at + 0.5 * wide, wide)
+def _cabinet(f: ObjectFrame, wall: ObjectFrame, at: float, wide: float) -> None:
+    furniture.cabinet(f, wide, wall.rng.uniform(0.7, 1.0))
+    _window(wall, at + 0.5 * wide, wide)
 
 
-def _desk(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    furniture.desk(f, stock, wide)
-    _window(wall, stock, at + 0.5 * wide, wide)
+def _desk(f: ObjectFrame, wall: ObjectFrame, at: float, wide: float) -> None:
+    furniture.desk(f, wide)
+    _window(wall, at + 0.5 * wide, wide)
 
 
-def _door(f: Frame, wall: Frame, stock: Stock, at: float, wide: float) -> None:
-    furniture.door(wall, stock, at + 0.5 * wide)
+def _door(f: ObjectFrame, wall: ObjectFrame, at: float, wide: float) -> None:
+    furniture.door(wall, at + 0.5 * wide)
 
 
-def _picture(wall: Frame, stock: Stock, x: float, wide: float) -> None:
-    frame, show = stock.wood(), stock.picture('picture', 5, 0.8)
+def _picture(wall: ObjectFrame, x: float, wide: float) -> None:
+    frame, show = wall.make.wood(), wall.make.picture('picture', 5, 0.8)
     wall.box(x, 0.012, 1.2, wide, 0.024, 0.55, frame)
     wall.box(x, 0.016, 1.24, wide - 0.08, 0.024, 0.47, show)
 
 
-def _window(wall: Frame, stock: Stock, x: float, wide: float) -> None:
-    day = stock.of('leaves', (0.86, 0.94, 1.0), 1.5, 0.2, (0.62, 0.74, 0.62), glow=1.5)
-    frame = stock.plain(PAINTS[0])
+def _window(wall: ObjectFrame, x: float, wide: float) -> None:
+    day = wall.make.of('leaves', (0.86, 0.94, 1.0), 1.5, 0.2, (0.62, 0.74, 0.62), glow=1.5)
+    frame = wall.make.plain(PAINTS[0])
     wall.box(x, 0.02, 1.05, wide + 0.1, 0.04, 1.2, frame)
     wall.box(x, 0.025, 1.1, wide, 0.04, 1.1, day)
     wall.box(x, 0.03, 1.1, 0.05, 0.05, 1.1, frame)
 
 
-def _dining(yard: Yard, stock: Stock, ground: Ground, length: float, width: float) -> None:
+def _dining(builder: PlaceBuilder, space: FloorSpace, length: float, width: float) -> None:
     """A table with chairs drawn up to it."""
-    rng = stock.rng
+    rng = builder.rng
     x = rng.choice((-1, 1)) * rng.uniform(0.2, 0.26) * length  # aside: the middle is for driving
     y = rng.choice((-1, 1)) * rng.uniform(0.1, 0.2) * width
-    f = yard.frame(x, y, rng.uniform(-0.2, 0.2))
-    furniture.table(f, stock, 1.5, 0.85, 0.74)
+    f = builder.frame(x, y, rng.uniform(-0.2, 0.2))
+    furniture.table(f, 1.5, 0.85, 0.74)
     for across in (-0.35, 0.35):
         for side in (-1, 1):
             spot = f.at(across, side * 0.5)
-            furniture.chair(yard.frame(*spot, f.yaw + (math.pi if side > 0 else 0)), stock)
-    ground.take(x, y, 1.0)
+            furniture.chair(builder.frame(*spot, f.yaw + (math.pi if side > 0 else 0)))
+    space.take(x, y, 1.0)
 
 
-def _stand(yard: Yard, stock: Stock, ground: Ground, hall: Hall) -> None:
+def _stand(builder: PlaceBuilder, space: FloorSpace, hall: Hall) -> None:
     """One thing where there is room around it."""
-    rng = stock.rng
-    build, radius, _ = rng.choices(FREE, [weight for *_, weight in FREE])[0]
+    rng = builder.rng
+    build, radius = picked(rng, FREE)
     for _ in range(30):
         x = rng.uniform(hall.low[0] + 0.9, hall.high[0] - 0.9)
         y = rng.uniform(hall.low[1] + 0.9, hall.high[1] - 0.9)
-        if ground.free(x, y, radius + APART_M - 0.4):
-            ground.take(x, y, radius + 0.4)
-            build(yard.frame(x, y, rng.uniform(0, math.tau)), stock)
+        if space.free(x, y, radius + APART_M - 0.4):
+            space.take(x, y, radius + 0.4)
+            build(builder.frame(x, y, rng.uniform(0, math.tau)))
             return
 
 
-def _ceiling_lamps(yard: Yard, stock: Stock) -> None:
-    white = stock.plain((1.0, 0.97, 0.9), glow=1.8)
-    f = yard.frame(0, 0, object_id=STRUCTURE_ID)
+def _ceiling_lamps(builder: PlaceBuilder) -> None:
+    white = builder.make.plain((1.0, 0.97, 0.9), glow=1.8)
+    f = builder.frame(0, 0, object_id=STRUCTURE_ID)
     for x in (-1.8, 0.0, 1.8):
         f.box(x, 0, HEIGHT_M - 0.05, 1.1, 0.3, 0.05, white)
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.pixelwise import dot, look_up
+from midas_depth_ros.sim.pixelwise import dot, look_up, smooth_edges
 from midas_depth_ros.sim.scene.rays import Rays, meet
 from midas_depth_ros.sim.scene.scene import Box, Material, Pose, Room, Scene, SceneError, Solid
 
@@ -297,7 +297,8 @@ def paint(
     for first in range(0, len(rgb), BAND):
         rows = slice(first, first + BAND)
         rgb[rows] = _painted(surfaces.band(rows), materials, scene, focal_px)
-    return _edges_smoothed(rgb, surfaces.material)
+    smooth_edges(rgb, surfaces.material)
+    return rgb
 
 
 def check_materials(materials: Sequence[Material]) -> None:
@@ -342,19 +343,6 @@ def _texels(surfaces: Surfaces, materials: Sequence[Material], seed: int) -> np.
     columns = (u - np.floor(u)) * np.float32(SIDE) + np.float32(BORDER - 0.5)
     rows = (v - np.floor(v)) * np.float32(SIDE) + first
     return cv2.remap(patterns.texels, columns, rows, cv2.INTER_LINEAR)
-
-
-def _edges_smoothed(rgb: np.ndarray, material: np.ndarray) -> np.ndarray:
-    """Blur the picture where two materials meet, against staircases."""
-    edge = np.zeros(material.shape, bool)
-    across = material[:, 1:] != material[:, :-1]
-    along = material[1:] != material[:-1]
-    edge[:, 1:] |= across
-    edge[:, :-1] |= across
-    edge[1:] |= along
-    edge[:-1] |= along
-    cv2.copyTo(cv2.GaussianBlur(rgb, (3, 3), 0), edge.astype(np.uint8), rgb)
-    return rgb
 
 
 # --- The rendering: the backdrop, solids before it, then colours.
