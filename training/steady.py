@@ -3,7 +3,7 @@
 A second view of some pictures of a batch: moved, turned and zoomed by a little, a little brighter
 or darker, with noise of its own, as the next frame of a camera is. The error of the prediction
 there should be that of the first view, carried along: what changes is flicker, as
-`benchmarks/steadiness.py` measures it.
+`benchmarks/model_quality.py` measures it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Where a node spends CPU time and memory, besides the network: by step, thread, kind of memory.
+"""The depth node by itself: whether its memory grows, and where its time and memory go.
 
-Beside it stands the least that a Python node can do: take a picture and publish messages that were
-ready before. Run it on an idle machine. Prints the tables of docs/performance.md.
+    python -m benchmarks.node soak
+    python -m benchmarks.node soak --frames 2000 --model midas_small --json
+    python -m benchmarks.node profile
 
-    python -m benchmarks.node_profile
+Run it on an idle machine. `profile` prints the tables of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -16,21 +17,108 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
 
-from midas_depth_ros.lab.processes import PROC, Child
+from midas_depth_ros.lab.processes import PROC, Child, cpu_seconds, resident_mib
 from midas_depth_ros.lab.speed.contestants import find_weights
 from midas_depth_ros.lab.speed.nodes import (
+    ALL_OUTPUTS,
     CLOSENESS,
     DEPTH,
+    SAME_PICTURE,
     Feeder,
     feeding,
     node_command,
     node_parameters,
 )
 
-SIZE, FULL_HD = (640, 480), (1920, 1080)
-RATE_HZ, MAX_RATE_HZ = 60.0, 5.0
+SIZE = (640, 480)
 CAMERA = 'c0'
+
+
+@click.group()
+def main() -> None:
+    """Measure the depth node by itself."""
+
+
+# --- Whether its memory grows: ten thousand frames, everything subscribed to.
+#
+# The node runs as a process of its own, is sent one picture after another over DDS, and its
+# resident memory is read every few hundred frames. What it needs at first is not counted.
+
+FIRST_FRAMES = 500
+EVERY = 250
+# Known mount and field of view, so that the outputs in metres have work as well.
+PARAMETERS = {
+    'cameras': [CAMERA],
+    'max_rate': 0.0,
+    **SAME_PICTURE,
+    'camera_height': 0.3,
+    'camera_pitch': 0.1,
+    'horizontal_fov': 1.15,
+}
+
+
+def memory_over(model: str, frames: int, logs: Path) -> list[tuple[int, float]]:
+    """(frames so far, MiB resident) as it goes on. Raises BenchError."""
+    found: list[tuple[int, float]] = []
+    with feeding(logs, SIZE) as feeder:
+        feeder.watch(CAMERA, ALL_OUTPUTS)
+        command = node_command('nodes.depth.node', {**PARAMETERS, 'model': model})
+        child, _ = feeder.start(CAMERA, 'node', command)
+        pid, began = child.process.pid, time.monotonic()
+        for number in range(1, frames + 1):
+            feeder.latency_ms(CAMERA)
+            if number % EVERY == 0:
+                found.append((number, resident_mib(pid)))
+        click.echo(
+            f'{frames} frames in {time.monotonic() - began:.0f} s, '
+            f'{1e3 * cpu_seconds(pid) / frames:.1f} ms of CPU each',
+            err=True,
+        )
+    return found
+
+
+def verdict(found: list[tuple[int, float]]) -> dict[str, float]:
+    """Memory after the first frames, at the end, and the straight line's growth between."""
+    later = np.array([line for line in found if line[0] >= FIRST_FRAMES])
+    slope = float(np.polyfit(later[:, 0], later[:, 1], 1)[0]) if len(later) > 1 else 0.0
+    return {
+        'frames': int(later[-1, 0]),
+        'after_first_mib': round(float(later[0, 1]), 2),
+        'at_end_mib': round(float(later[-1, 1]), 2),
+        'growth_mib_per_1000_frames': round(1000 * slope, 4),
+    }
+
+
+@main.command()
+@click.option('--frames', type=click.IntRange(2 * FIRST_FRAMES), default=10_000, show_default=True)
+@click.option('--model', default='embedded', show_default=True)
+@click.option('--json', 'as_json', is_flag=True, help='Print one JSON object.')
+def soak(frames: int, model: str, as_json: bool) -> None:
+    """Run, and print the memory as it went."""
+    with tempfile.TemporaryDirectory(prefix='midas_depth_soak_') as logs:
+        found = memory_over(model, frames, Path(logs))
+    if as_json:
+        click.echo(json.dumps({**verdict(found), 'model': model, 'resident_mib': found}))
+        return
+    table = Table('frames', 'MiB')
+    for number, mib in found[:: max(1, len(found) // 10)]:
+        table.add_row(str(number), f'{mib:.1f}')
+    console = Console()
+    console.print(table)
+    console.print(verdict(found))
+
+
+# --- Where it spends CPU time and memory, besides the network: by step, thread, kind of memory.
+#
+# Beside it stands the least that a Python node can do: take a picture and publish messages that
+# were ready before.
+
+FULL_HD = (1920, 1080)
+RATE_HZ, MAX_RATE_HZ = 60.0, 5.0
 WARM_UP_FRAMES, SETTLE_S = 30, 0.02
 STARTED_S = 4.0  # until a node that gives no heatmap is sure to have subscribed
 MAIN, OTHER = 'main: rclpy waits, takes messages, calls back', 'inference: all steps of a frame'
@@ -156,9 +244,9 @@ def show(title: str, unit: str, *columns: Times, heads: Sequence[str] = ()) -> N
     click.echo(f'| **in all** | {" | ".join(sums)} |')
 
 
-@click.command()
+@main.command()
 @click.option('--seconds', default=15.0, show_default=True, help='Of each measurement.')
-def main(seconds: float) -> None:
+def profile(seconds: float) -> None:
     """Profile the node, and print tables."""
     with tempfile.TemporaryDirectory(prefix='midas_depth_profile_') as name:
         logs = Path(name)
