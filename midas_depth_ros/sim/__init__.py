@@ -7,9 +7,9 @@ from midas_depth_ros.sim.robot.plain_world import DriveWorld, drive_world
 from midas_depth_ros.sim.robot.robot import (
     SCAN_HEIGHTS_M,
     DrivenRobot,
+    DriveOutcome,
     Motion,
     RobotModel,
-    Tally,
     World,
 )
 from midas_depth_ros.sim.scene.moving import MovingScene, moving_scene
@@ -35,6 +35,7 @@ __all__ = [
     'WORLDS',
     'Box',
     'Cylinder',
+    'DriveOutcome',
     'DriveWorld',
     'DrivenRobot',
     'FurnishedWorld',
@@ -48,7 +49,6 @@ __all__ = [
     'Scene',
     'SceneError',
     'Sphere',
-    'Tally',
     'World',
     'drive_world',
     'furnished_world',

@@ -140,7 +140,7 @@ def _clamped(value: float, limit: float) -> float:
     return max(-limit, min(limit, value))
 
 
-# --- A robot driving in a scene: it moves, bumps, and a tally is kept.
+# --- A robot driving in a scene: it moves, bumps, and what comes of it is counted.
 #
 # Commands and times come in; the motion, collisions, distance driven, stops and smallest clearance
 # go out. A collision stops the robot at the last free place, and is one until it has backed off.
@@ -151,7 +151,7 @@ SCAN_HEIGHTS_M = (0.03, 0.5)  # what a scan for evaluation takes for an obstacle
 
 
 @dataclasses.dataclass(frozen=True)
-class Tally:
+class DriveOutcome:
     """What came of a drive so far; metres and seconds."""
 
     collisions: int = 0
@@ -198,7 +198,7 @@ class DrivenRobot:
         self._in_the_way = world.plan(model.heights)
         self._seen = world.plan(SCAN_HEIGHTS_M)
         self._moving = self._touching = False
-        self.tally = Tally(min_clearance_m=self.clearance_m)
+        self.outcome = DriveOutcome(min_clearance_m=self.clearance_m)
 
     @property
     def motion(self) -> Motion:
@@ -229,7 +229,7 @@ class DrivenRobot:
         return self._seen.reach(pose.x_m, pose.y_m, pose.yaw_rad + angles_rad)
 
     def _step(self, time_s: float) -> None:
-        before, tally = self.motion, self.tally
+        before, outcome = self.motion, self.outcome
         after = self._robot.step(time_s)
         gap = self._in_the_way.gap(after.x_m, after.y_m) - self.model.radius_m
         bumped = gap <= 0 and not self._touching
@@ -241,13 +241,13 @@ class DrivenRobot:
         speed = abs(after.speed_m_s)
         stopped = self._moving and speed < STOPPED_M_S
         self._moving = speed > MOVING_M_S or (self._moving and not stopped)
-        self.tally = Tally(
-            tally.collisions + bumped,
-            tally.distance_m + moved,
-            tally.turned_rad + abs(math.remainder(after.yaw_rad - before.yaw_rad, math.tau)),
-            tally.stops + stopped,
-            min(tally.min_clearance_m, max(gap, 0.0)),
-            tally.seconds + time_s - before.time_s,
+        self.outcome = DriveOutcome(
+            outcome.collisions + bumped,
+            outcome.distance_m + moved,
+            outcome.turned_rad + abs(math.remainder(after.yaw_rad - before.yaw_rad, math.tau)),
+            outcome.stops + stopped,
+            min(outcome.min_clearance_m, max(gap, 0.0)),
+            outcome.seconds + time_s - before.time_s,
         )
 
 
