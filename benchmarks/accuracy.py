@@ -28,7 +28,7 @@ from midas_depth_ros.geometry import (
     find_obstacles,
     fit_ground_plane,
 )
-from midas_depth_ros.sim.random_views import (
+from training.places.floor_views import (
     AMBIGUOUS,
     FLOORLESS,
     RandomView,
@@ -58,7 +58,7 @@ DISTANCES_M = (0.5, 1.0, 2.0, 3.0, 4.0)
 
 
 @dataclass
-class Tally:
+class RoomFigures:
     """What became of the rooms of one noise."""
 
     views: int = 0
@@ -121,27 +121,27 @@ def depth_error(fit: ScaleShift, scale: float, shift: float) -> float:
     return float(np.abs(found / inverse - 1).max())
 
 
-def measure_rooms(count: int, name: str, rng: np.random.Generator) -> Tally:
-    tally = Tally(views=count)
+def measure_rooms(count: int, name: str, rng: np.random.Generator) -> RoomFigures:
+    figures = RoomFigures(views=count)
     for _ in tqdm(range(count), desc=f'rooms, noise {name}', disable=None):
         view = room_view(rng)
         d, scale, shift = disturbed(view, rng, **DISTURBANCES[name])
         fit, mount = fitted(view, d)
         clear = floor_in_plain_view(view)
-        tally.clear += clear
+        figures.clear += clear
         if isinstance(fit, Refusal):
-            tally.clear_refused += clear
+            figures.clear_refused += clear
             continue
-        tally.other_accepted += not clear
-        tally.wrong += depth_error(fit, scale, shift) > WRONG
-        tally.scale.append(abs(fit.scale / scale - 1))
+        figures.other_accepted += not clear
+        figures.wrong += depth_error(fit, scale, shift) > WRONG
+        figures.scale.append(abs(fit.scale / scale - 1))
         true, found = truth(view), nearest(view, d, fit, mount)
         if DISTANCES_M[0] <= true <= DISTANCES_M[-1]:
-            tally.missed += found > 2 * true
-            tally.distance.append((true, distance_error(view, found)))
+            figures.missed += found > 2 * true
+            figures.distance.append((true, distance_error(view, found)))
         elif true == math.inf and found < DISTANCES_M[-1]:
-            tally.false_alarms += 1
-    return tally
+            figures.false_alarms += 1
+    return figures
 
 
 def measure_floorless(
@@ -208,13 +208,13 @@ def measure_pitch(
     return result
 
 
-def room_lines(tallies: dict[str, Tally]) -> Iterator[str]:
+def room_lines(by_noise: dict[str, RoomFigures]) -> Iterator[str]:
     yield (
         '| noise | rooms | floor in plain view | of these refused | wrongly accepted '
         '| scale off, median / 95 % / largest |'
     )
     yield '| --- | --- | --- | --- | --- | --- |'
-    for noise, t in tallies.items():
+    for noise, t in by_noise.items():
         median, most, worst = np.quantile(t.scale, (0.5, 0.95, 1))
         yield (
             f'| {noise} | {t.views} | {t.clear} | {t.clear_refused} | {t.wrong} '
@@ -222,7 +222,7 @@ def room_lines(tallies: dict[str, Tally]) -> Iterator[str]:
         )
 
 
-def distance_lines(tallies: dict[str, Tally]) -> Iterator[str]:
+def distance_lines(by_noise: dict[str, RoomFigures]) -> Iterator[str]:
     bins = list(itertools.pairwise(DISTANCES_M))
     yield (
         '| noise | '
@@ -230,7 +230,7 @@ def distance_lines(tallies: dict[str, Tally]) -> Iterator[str]:
         + (' | views | within 5 % | missed | false alarms |')
     )
     yield '|' + ' --- |' * (len(bins) + 5)
-    for noise, t in tallies.items():
+    for noise, t in by_noise.items():
         errors = np.array(t.distance)
         cells = [binned(errors, a, b) for a, b in bins]
         within = float((np.abs(errors[:, 1]) <= 0.05).mean())
@@ -296,15 +296,15 @@ def median_error(errors: np.ndarray, low: float, high: float) -> str:
 def report(scenes: int, seed: int, command: str) -> str:
     """The whole section, as Markdown."""
     rng = np.random.default_rng(seed)
-    tallies = {name: measure_rooms(scenes, name, rng) for name in DISTURBANCES}
+    by_noise = {name: measure_rooms(scenes, name, rng) for name in DISTURBANCES}
     none = '\n'.join(floorless_lines(FLOORLESS, scenes // 4, rng))
     ambiguous = '\n'.join(floorless_lines(AMBIGUOUS, scenes // 4, rng))
     cliffs = '\n'.join(cliff_lines(scenes // 4, rng))
     pitch = '\n'.join(pitch_lines(scenes // 2, rng))
     return TEXT.format(
         command=command,
-        rooms='\n'.join(room_lines(tallies)),
-        distances='\n'.join(distance_lines(tallies)),
+        rooms='\n'.join(room_lines(by_noise)),
+        distances='\n'.join(distance_lines(by_noise)),
         none=none,
         ambiguous=ambiguous,
         cliffs=cliffs,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.relative_depth import DEFAULT_DATA, read_picture
+from benchmarks.model_quality import DEFAULT_DATA, read_picture
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.images import judge_picture
 

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.sim import sample
 from midas_depth_ros.views import enlarge_along_edges
+from training.places import sample
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs/edges.md'
 KINDS = ('room', 'corridor', 'street', 'clutter', 'table', 'open')

@@ -1,7 +1,7 @@
 """Writes the tables of docs/performance.md from what the benchmarks printed.
 
     midas_depth bench --json > bench.json
-    python -m benchmarks.soak --json > soak.json
+    python -m benchmarks.node soak --json > soak.json
     python -m benchmarks.performance_page bench.json soak.json
 
 Only what stands between the marks `<!-- NAME -->` and `<!-- end -->` is replaced; the sentences

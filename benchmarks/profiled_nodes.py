@@ -1,4 +1,4 @@
-"""Nodes for `node_profile`: one that notes where its time goes, and the least that a node does.
+"""Nodes for `benchmarks.node profile`: one that notes where its time goes, and the least there is.
 
     python -m benchmarks.profiled_nodes null c0 OUT.json   # depth_node but for the network
     python -m benchmarks.profiled_nodes threaded c0 OUT.json # the same, OpenCV with all threads

@@ -90,6 +90,20 @@ def test_int8_is_calibrated_and_judged_on_the_users_pictures(pictures: Path) -> 
     assert Path('i8.bin').stat().st_size < 0.4 * 4 * weights  # a byte per weight, not four
 
 
+def test_int8_without_pictures_is_calibrated_on_those_of_the_package() -> None:
+    for library in ('openvino', 'nncf'):
+        pytest.importorskip(library)
+    result = run('embedded', '--precision', 'int8')
+    assert result.exit_code == 0, result.output
+    for name, picture in sample_pictures().items():
+        assert name in result.output, 'judged by other pictures'
+        wanted, found = (
+            load_estimator(model, 'openvino', precision=precision).infer(picture)
+            for model, precision in (('embedded', 'f32'), ('embedded_int8.xml', 'int8'))
+        )
+        assert compare(wanted, found)[0] > 0.99, name
+
+
 def test_in_the_cache_auto_considers_it(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for library in ('openvino', 'nncf'):
         pytest.importorskip(library)

@@ -84,6 +84,12 @@ def test_every_room_is_in_the_table():
         assert f'| `{room}/` |' in text, room
 
 
+def test_the_package_imports_nothing_that_is_not_installed():
+    for path in PACKAGE.rglob('*.py'):
+        found = {name.split('.')[0] for name in imported(path)}
+        assert not found & {'training', 'benchmarks', 'test'}, path
+
+
 @pytest.mark.parametrize('room', ALLOWED)
 def test_a_room_does_not_reach_into_others(room):
     for path in (PACKAGE / room).rglob('*.py'):

@@ -68,7 +68,7 @@ def inverse_of(depth_z: np.ndarray) -> np.ndarray:
 
 def write_shard(data: Path, split: str, first: int, count: int) -> int:
     """Render the scenes `first` .. `first + count - 1` of a split; returns how many were new."""
-    from midas_depth_ros.sim.world import sample
+    from training.places import sample
 
     final = data / split / f'{first:08d}'
     if final.exists():

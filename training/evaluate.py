@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.relative_depth import constant, predictor_of, row_prior
+from benchmarks.model_quality import constant, predictor_of, row_prior
 from midas_depth_ros.depth.networks import EmbeddedNet
 from training.dataset import FARTHEST_M, open_shard, shards
 from training.scores import Ring, Score, fitted, mean, ring_shares, rings, score

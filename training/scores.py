@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import cv2
 import numpy as np
 
-from benchmarks.relative_depth import RATIO, ordinal
+from benchmarks.model_quality import RATIO, ordinal
 from training.dataset import FARTHEST_M, FIRST_OBJECT
 
 FLOOR = 1

@@ -28,16 +28,70 @@ import cv2
 import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import spawn
 
+from midas_depth_ros.depth.models import embedded
 from midas_depth_ros.depth.networks import EMBEDDED_SIZE, EmbeddedNet
-from training.begin import begin
+from training.augment import Feed
 from training.dataset import open_shard, shards
-from training.feed import Feed
-from training.loss import Weights, loss_of, residual_of, truth_of
+from training.loss import Weights, loss_of, moves, residual_of, second_view, truth_of, unsteadiness
 from training.scores import Score, mean, rank, score
-from training.steady import moves, second_view, unsteadiness
+
+# --- Beginning with the weights of another run, also where its stages were others.
+
+
+def begin(network: nn.Module, path: Path) -> list[str]:
+    """Give the network a checkpoint's running mean, or the weights of a NumPy archive.
+
+    Where it has more channels than they have, the new ones see what their random kernels show
+    them and have no say at first: the network gives what the narrower one gave. Layers that only
+    one of them has are left as they are, or left out; returns a line for each of the two.
+    Raises ClickException where the file lacks more than half of the network, or an entry is larger.
+    """
+    if path.suffix == embedded.SUFFIX:
+        known = {key: torch.from_numpy(array) for key, array in embedded.read_weights(path).items()}
+    else:
+        known = torch.load(path, map_location='cpu', weights_only=True)['mean']
+    state = network.state_dict()
+    missing = [
+        name
+        for name, mine in state.items()
+        if name not in known and mine.is_floating_point()  # the archive has no counters
+    ]
+    if len(missing) > len(state) // 2:
+        raise click.ClickException(
+            f'{path} has no {missing[0]} and lacks {len(missing)} of {len(state)} entries, so it '
+            'is of another network: begin with a run of training.train or with an archive of '
+            'training.export'
+        )
+    left_out = sorted({name.rsplit('.', 1)[0] for name in known.keys() - state.keys()})
+    for name, mine in state.items():
+        if name not in known:
+            continue
+        theirs = known[name].to(mine)
+        if any(a < b for a, b in zip(mine.shape, theirs.shape, strict=True)):
+            raise click.ClickException(
+                f'{name} is {tuple(theirs.shape)} in {path}, here only {tuple(mine.shape)}: begin '
+                'with a network that is not wider'
+            )
+        state[name] = widened(mine, theirs)
+    network.load_state_dict(state)
+    said = {'new, with random weights': missing, f'of {path}, left out': left_out}
+    return [f'{what}: {", ".join(names)}' for what, names in said.items() if names]
+
+
+def widened(mine: Tensor, theirs: Tensor) -> Tensor:
+    """`theirs` in the corner of a tensor like `mine`: new outputs are mine, new inputs nothing."""
+    result = mine.clone()
+    old = tuple(slice(size) for size in theirs.shape)
+    if theirs.ndim > 1:
+        result[: theirs.shape[0], theirs.shape[1] :] = 0
+    result[old] = theirs
+    return result
+
+
+# --- The run: its plan, its steps, its records.
 
 WARM_UP = 0.02  # share of the run over which the rate rises
 CURVE_STEPS = 50  # per line of the curve

@@ -18,19 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import DepthError
+from midas_depth_ros.depth.judgement import calibration_pictures
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.sources import SourceError, open_source
-from midas_depth_ros.sim.world import sample
 
 # --- The pictures on which int8 is calibrated, and those on which a deviation is measured.
 #
-# In: a folder, video or bag of the user's, or nothing. Out: pictures by name; those that int8
-# finds its ranges on are not those it is judged by.
+# In: a folder, video or bag of the user's, or nothing: then those of the package. Out: pictures by
+# name; those that int8 finds its ranges on are not those it is judged by.
 
 Pictures = Mapping[str, NDArray[np.uint8]]
 
-RENDERED_SEED = 1_800_000_000  # of the procedural world: neither training's nor the samples'
-RENDERED_SIZE = (320, 240)
 JUDGED = 30  # pictures, at most, on which the deviation is measured
 WIDEST = 640  # pixels kept of a picture's width: the network sees 256
 
@@ -44,20 +42,11 @@ def chosen_pictures(
     Raises DepthError where there are none.
     """
     if path is None:
-        return (rendered(count) if precision == 'int8' else None), None
+        return (calibration_pictures() if precision == 'int8' else None), None
     found = list(read(path, count).items())
     if precision != 'int8':
         return None, _spread(dict(found), JUDGED)
     return dict(found[::2]), _spread(dict(found[1::2] or found), JUDGED)
-
-
-def rendered(count: int) -> Pictures:
-    """Pictures of the procedural world, (240, 320, 3) uint8."""
-    with click.progressbar(range(count), label='rendering pictures') as numbers:
-        return {
-            f'rendered {number}': sample(RENDERED_SEED + number, *RENDERED_SIZE).rgb
-            for number in numbers
-        }
 
 
 def read(path: Path, count: int) -> Pictures:
@@ -93,8 +82,8 @@ The robot then needs neither torch nor the weights: give the file's path as `mod
 is float32 and runs with onnxruntime and openvino; OpenVINO's .xml and .bin belong together.
 
 bf16, f16 and int8 report how far they stray from f32 on named pictures. int8 is calibrated on your
-pictures (--pictures), best 100 or more from the robot's camera, or on rendered ones; half of yours
-are kept back to measure it on.
+pictures (--pictures), best 100 or more from the robot's camera, or on 20 rendered ones of the
+package; half of yours are kept back to measure it on.
 """
 
 
@@ -107,7 +96,9 @@ are kept back to measure it on.
     type=click.Path(exists=True, path_type=Path),
     help='Folder, video or bag to calibrate int8 and to measure the deviation on.',
 )
-@click.option('--count', type=click.IntRange(16, 5000), default=200, help='Pictures used at most.')
+@click.option(
+    '--count', type=click.IntRange(16, 5000), default=200, help='Pictures of yours used at most.'
+)
 @click.option('--output', type=click.Path(dir_okay=False, path_type=Path), help='File to write.')
 @click.option(
     '--cache',

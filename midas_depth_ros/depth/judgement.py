@@ -28,7 +28,7 @@ from midas_depth_ros.depth.weights import MIDAS_SMALL
 # and shift, over what is not far away. Scale and shift of relative inverse depth mean nothing, so
 # they count for nothing here.
 
-SAMPLES = Path(__file__).resolve().parents[1] / 'assets' / 'samples'
+ASSETS = Path(__file__).resolve().parents[1] / 'assets'
 # 'auto' takes a precision only within both, on the worst picture. MiDaS_small itself misses true
 # inverse depth by an AbsRel of 0.1 to 0.3: a tenth of its error is lost in it.
 LEAST_CORRELATION = 0.99
@@ -85,18 +85,27 @@ class Deviation:
 
 
 def sample_pictures(names: Collection[str] = ()) -> dict[str, NDArray[np.uint8]]:
-    """The pictures of the package by name, (240, 320, 3) uint8 RGB; DepthError without them.
+    """The pictures that judge, by name, (240, 320, 3) uint8 RGB; DepthError without them.
 
     `names`: those to read, all where there are none.
     """
+    return _read_pictures(ASSETS / 'samples', names)
+
+
+def calibration_pictures() -> dict[str, NDArray[np.uint8]]:
+    """Those that int8 finds its ranges on, none of the above; (192, 256, 3) uint8 RGB."""
+    return _read_pictures(ASSETS / 'calibration')
+
+
+def _read_pictures(folder: Path, names: Collection[str] = ()) -> dict[str, NDArray[np.uint8]]:
     pictures = {}
-    for path in [SAMPLES / f'{name}.jpg' for name in names] or sorted(SAMPLES.glob('*.jpg')):
+    for path in [folder / f'{name}.jpg' for name in names] or sorted(folder.glob('*.jpg')):
         picture = cv2.imread(str(path))
         if picture is None:
             raise DepthError(f'{path} cannot be read: install the package again')
         pictures[path.stem] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     if not pictures:
-        raise DepthError(f'no sample pictures in {SAMPLES}: install the package again')
+        raise DepthError(f'no pictures in {folder}: install the package again')
     return pictures
 
 

@@ -60,7 +60,7 @@ def bound_opencv_threads(backend: str, threads: int) -> None:
 
     Its steps on a frame take tenths of a millisecond each; a second thread waits for the next
     one by asking for it again and again, and what it saves is lost in waking it
-    (`benchmarks/node_profile.py` shows what it costs).
+    (`benchmarks/node.py` shows what it costs).
     """
     cv2.setNumThreads((threads or ALL_PROCESSORS) if backend == 'opencv' else 1)
 

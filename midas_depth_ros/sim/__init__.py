@@ -1,18 +1,29 @@
-"""A procedural world with exact depth: scenes as data, a renderer, a scene that moves.
-
-`render` draws simple scenes quickly, for moving pictures; `sample` draws furnished rooms, streets
-and more, each from a seed, with shadows and a camera's faults, for training and measuring.
-"""
+"""A simulated world with exact depth: scenes, a furnished room, and a robot that drives in them."""
 
 from collections.abc import Callable
 
-from midas_depth_ros.sim.drive_world import DriveWorld, drive_world
-from midas_depth_ros.sim.furnished_world import FurnishedWorld, furnished_world
-from midas_depth_ros.sim.random_views import MovingScene, moving_scene
-from midas_depth_ros.sim.render import Rendering, render
-from midas_depth_ros.sim.robot import SCAN_HEIGHTS_M, DrivenRobot, Motion, RobotModel, Tally, World
-from midas_depth_ros.sim.scene import Box, Cylinder, Material, Pose, Room, Scene, SceneError, Sphere
-from midas_depth_ros.sim.world import KINDS, Sample, sample
+from midas_depth_ros.sim.furnished.world import FurnishedWorld, furnished_world
+from midas_depth_ros.sim.robot.plain_world import DriveWorld, drive_world
+from midas_depth_ros.sim.robot.robot import (
+    SCAN_HEIGHTS_M,
+    DrivenRobot,
+    DriveOutcome,
+    Motion,
+    RobotModel,
+    World,
+)
+from midas_depth_ros.sim.scene.moving import MovingScene, moving_scene
+from midas_depth_ros.sim.scene.render import Rendering, render
+from midas_depth_ros.sim.scene.scene import (
+    Box,
+    Cylinder,
+    Material,
+    Pose,
+    Room,
+    Scene,
+    SceneError,
+    Sphere,
+)
 
 WORLDS: dict[str, Callable[[int], World]] = {
     'plain': drive_world,
@@ -20,11 +31,11 @@ WORLDS: dict[str, Callable[[int], World]] = {
 }
 
 __all__ = [
-    'KINDS',
     'SCAN_HEIGHTS_M',
     'WORLDS',
     'Box',
     'Cylinder',
+    'DriveOutcome',
     'DriveWorld',
     'DrivenRobot',
     'FurnishedWorld',
@@ -35,15 +46,12 @@ __all__ = [
     'Rendering',
     'RobotModel',
     'Room',
-    'Sample',
     'Scene',
     'SceneError',
     'Sphere',
-    'Tally',
     'World',
     'drive_world',
     'furnished_world',
     'moving_scene',
     'render',
-    'sample',
 ]

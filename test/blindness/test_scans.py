@@ -24,7 +24,7 @@ from midas_depth_ros.geometry import (
     scan_limits,
 )
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
-from midas_depth_ros.sim.plan_view import PlanView
+from midas_depth_ros.sim.robot.plan_view import PlanView
 
 INCREMENT = 0.0175
 RANGES = {'range_min': 0.1, 'range_max': 6.0}

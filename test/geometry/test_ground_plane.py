@@ -20,7 +20,7 @@ from midas_depth_ros.geometry import (
     floor_mask,
 )
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
-from midas_depth_ros.sim.random_views import FLOORLESS, RandomView, disturbed, room_view
+from training.places.floor_views import FLOORLESS, RandomView, disturbed, room_view
 
 NEAR_TO_FAR = np.array([2.0, 1.0, 0.25])  # 0.5, 1 and 4 m, as inverse depth
 

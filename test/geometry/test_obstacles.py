@@ -21,7 +21,7 @@ from midas_depth_ros.geometry import (
 )
 from midas_depth_ros.geometry.cloud import pixel_angle
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
-from midas_depth_ros.sim.random_views import cliff_view, disturbed, nearest_ahead, room_view
+from training.places.floor_views import cliff_view, disturbed, nearest_ahead, room_view
 
 CAMERA = CameraModel.from_field_of_view(256, 192, math.radians(70))
 GRID = CAMERA.normalised_grid()

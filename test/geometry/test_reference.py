@@ -21,7 +21,7 @@ from midas_depth_ros.geometry import (
     scan_points,
 )
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
-from midas_depth_ros.sim.scene import OPTICAL_IN_BODY
+from midas_depth_ros.sim.scene.scene import OPTICAL_IN_BODY
 
 CAMERA = CameraModel.from_field_of_view(256, 192, math.radians(70))
 SCENE = Scene(

@@ -15,7 +15,7 @@ from midas_depth_ros.images import Freeze, judge_picture, verdict_for
 from midas_depth_ros.images.blindness import GOOD
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.sim import WORLDS, Pose
-from midas_depth_ros.sim.robot import noisy
+from midas_depth_ros.sim.robot.robot import noisy
 
 SAMPLES = sorted((Path(midas_depth_ros.__file__).parent / 'assets' / 'samples').glob('*.jpg'))
 SIZES = [(480, 640), (240, 320), (120, 160), (64, 48)]

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import urllib.request
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = ROOT / 'midas_depth_ros' / 'assets' / 'samples'
+PACKAGE = ROOT / 'midas_depth_ros'
+SAMPLE = PACKAGE / 'assets' / 'samples'
 ROS_COMMANDS = ['depth_node', 'avoidance_node', 'image_stream', 'synthetic_camera']
 HOME_VARIABLES = ('PATH', 'HOME', 'TMPDIR', 'PIP_INDEX_URL', 'PIP_CONFIG_FILE', 'PIP_CACHE_DIR')
 
@@ -76,6 +78,14 @@ def complete(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     installed = call(*command, folder=folder)
     assert installed.returncode == 0, installed.stderr
     return folder / 'bin'
+
+
+def test_the_wheel_has_the_package_and_its_assets_and_nothing_else(wheel: Path) -> None:
+    files = {Path(name) for name in zipfile.ZipFile(wheel).namelist()}
+    assets = {path.relative_to(ROOT) for path in PACKAGE.glob('assets/**/*') if path.is_file()}
+    assert len(assets) > 30
+    assert assets <= files
+    assert not {'training', 'benchmarks', 'test'} & {path.parts[0] for path in files}
 
 
 @pytest.mark.sampled

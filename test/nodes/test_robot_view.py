@@ -21,7 +21,7 @@ from midas_depth_ros.geometry import CameraModel, CameraMount, ScaleShift, fit_g
 from midas_depth_ros.images import decode_image, stamp_ns
 from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
 from midas_depth_ros.sim import DrivenRobot, RobotModel, drive_world, furnished_world
-from midas_depth_ros.sim.robot import unpacked
+from midas_depth_ros.sim.robot.robot import unpacked
 
 SMALL = {
     'scene': 'robot',

@@ -29,7 +29,7 @@ from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import camera_info_message, cloud_array, image_message
 from midas_depth_ros.options.declarations import build, specs_of
 from midas_depth_ros.options.depth import ROLLED, DepthNodeSettings
-from midas_depth_ros.sim.robot import packed
+from midas_depth_ros.sim.robot.robot import packed
 
 from .test_bag_pipeline import CAMERA, Listener
 from .test_metric_topics import MOUNT, NETWORK, box, header, scene_depth

@@ -10,8 +10,17 @@ import pytest
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim import Pose
-from midas_depth_ros.sim.cast import CEILING, FIRST_PART, GROUND, SKY, WALLS, View, cast, grid_of
-from midas_depth_ros.sim.parts import BALL, BOX, TUBE, Hall, Part, PartTable
+from midas_depth_ros.sim.furnished.cast import (
+    CEILING,
+    FIRST_PART,
+    GROUND,
+    SKY,
+    WALLS,
+    View,
+    cast,
+    grid_of,
+)
+from midas_depth_ros.sim.furnished.parts import BALL, BOX, TUBE, Hall, Part, PartTable
 
 RELATIVE = 1e-4
 CAMERA = CameraModel.from_field_of_view(160, 120, math.radians(70))

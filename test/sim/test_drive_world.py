@@ -7,8 +7,8 @@ import pytest
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim import DrivenRobot, RobotModel, drive_world, render
-from midas_depth_ros.sim.plan_view import PlanView
-from midas_depth_ros.sim.robot import Disturbance, DisturbanceOptions, noisy
+from midas_depth_ros.sim.robot.plan_view import PlanView
+from midas_depth_ros.sim.robot.robot import Disturbance, DisturbanceOptions, noisy
 
 SEEDS = range(60)
 

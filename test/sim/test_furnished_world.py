@@ -7,9 +7,9 @@ import pytest
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim import DrivenRobot, Pose, RobotModel, furnished_world
-from midas_depth_ros.sim.furnished_world import part_outline
-from midas_depth_ros.sim.parts import BALL, BOX, TUBE, Part
-from midas_depth_ros.sim.plan_view import Convex
+from midas_depth_ros.sim.furnished.parts import BALL, BOX, TUBE, Part
+from midas_depth_ros.sim.furnished.world import part_outline
+from midas_depth_ros.sim.robot.plan_view import Convex
 
 CAMERA = CameraModel.from_field_of_view(161, 121, 1.2)
 MIDDLE = 60  # the row that looks along the horizon

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from midas_depth_ros.sim.robot import packed, unpacked
+from midas_depth_ros.sim.robot.robot import packed, unpacked
 
 
 def test_there_and_back():

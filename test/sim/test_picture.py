@@ -20,7 +20,7 @@ from midas_depth_ros.sim import (
     Sphere,
     render,
 )
-from midas_depth_ros.sim.paint import PATTERNS, sheet
+from midas_depth_ros.sim.scene.render import PATTERNS, sheet
 
 CAMERA = CameraModel.from_field_of_view(160, 120, math.radians(70))
 POSE = Pose(0, 0, 0.4, 0, 0.15)

@@ -9,7 +9,7 @@ import pytest
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, Sphere, drive_world, render
-from midas_depth_ros.sim.plan_view import PlanView
+from midas_depth_ros.sim.robot.plan_view import PlanView
 
 AT_CAMERA = (0.2999, 0.3001)  # heights
 CAMERA = CameraModel.from_field_of_view(401, 101, 1.6)  # its middle row is level

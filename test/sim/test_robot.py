@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.sim import Box, DrivenRobot, DriveWorld, Motion, RobotModel, Room, Scene
-from midas_depth_ros.sim.robot import Robot
+from midas_depth_ros.sim.robot.robot import Robot
 
 PROMPT = RobotModel(latency_s=0.0, max_acceleration_m_s2=1e9, max_turn_acceleration_rad_s2=1e9)
 
@@ -103,22 +103,22 @@ def test_it_stops_at_what_it_hits_and_counts_once():
     robot = DrivenRobot(world(Box(2.0, 0.0, 1.0, 1.0, 0.3)), RobotModel(radius_m=0.2))
     drive(robot, 6.0, 0.5)
     assert robot.motion.x_m == pytest.approx(1.3, abs=0.01)
-    assert robot.tally.collisions == 1
-    assert robot.tally.min_clearance_m == 0
-    assert robot.tally.distance_m == pytest.approx(1.3, abs=0.01)
+    assert robot.outcome.collisions == 1
+    assert robot.outcome.min_clearance_m == 0
+    assert robot.outcome.distance_m == pytest.approx(1.3, abs=0.01)
     drive(robot, 2.0, -0.2)
-    assert robot.tally.collisions == 1
+    assert robot.outcome.collisions == 1
     drive(robot, 4.0, 0.5)
-    assert robot.tally.collisions == 2
+    assert robot.outcome.collisions == 2
 
 
 @pytest.mark.parametrize(('aside', 'collides'), [(0.69, True), (0.71, False)])
 def test_a_collision_is_decided_to_the_centimetre(aside, collides):
     robot = DrivenRobot(world(Box(1.5, aside, 1.0, 1.0, 0.3)), RobotModel(radius_m=0.2))
     drive(robot, 8.0, 0.5)
-    assert bool(robot.tally.collisions) is collides
+    assert bool(robot.outcome.collisions) is collides
     if not collides:
-        assert robot.tally.min_clearance_m == pytest.approx(0.01, abs=1e-6)
+        assert robot.outcome.min_clearance_m == pytest.approx(0.01, abs=1e-6)
 
 
 def test_what_is_above_it_or_flat_is_not_in_the_way():
@@ -126,14 +126,14 @@ def test_what_is_above_it_or_flat_is_not_in_the_way():
     mat = Box(3.0, 0.0, 0.5, 0.5, 0.01)
     robot = DrivenRobot(world(board, mat), RobotModel())
     drive(robot, 12.0, 0.5)
-    assert robot.tally.collisions == 0
+    assert robot.outcome.collisions == 0
     assert robot.motion.x_m > 4
 
 
 def test_walls_collide():
     robot = DrivenRobot(world(room=Room(-1, 2, -1, 1)), RobotModel(radius_m=0.2))
     drive(robot, 6.0, 0.5)
-    assert robot.tally.collisions == 1
+    assert robot.outcome.collisions == 1
     assert robot.motion.x_m == pytest.approx(1.8, abs=0.01)
 
 
@@ -142,7 +142,7 @@ def test_stops_are_counted():
     for _ in range(3):
         drive(robot, 1.0, 0.4)
         drive(robot, 1.0, 0.0)
-    assert robot.tally.stops == 3
+    assert robot.outcome.stops == 3
 
 
 def test_the_scan_is_from_the_camera_and_to_the_left():

@@ -17,9 +17,17 @@ pytest.importorskip('rich')
 
 from training import augment, dataset  # noqa: E402
 from training.augment import OUTSIDE, Augmenter  # noqa: E402
-from training.loss import OFFSET, Weights, loss_of, residual_of, truth_of  # noqa: E402
+from training.loss import (  # noqa: E402  # noqa: E402
+    OFFSET,
+    Weights,
+    loss_of,
+    moves,
+    residual_of,
+    second_view,
+    truth_of,
+    unsteadiness,
+)
 from training.scores import Score, mean, score  # noqa: E402
-from training.steady import moves, second_view, unsteadiness  # noqa: E402
 
 HEIGHT, WIDTH = 192, 256
 
@@ -113,7 +121,7 @@ def test_a_run_begins_with_the_weights_of_a_narrower_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from midas_depth_ros.depth import networks
-    from training.begin import begin
+    from training.train import begin
 
     picture = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(networks, 'EMBEDDED_CHANNELS', (16, 32, 48, 48, 48))
@@ -133,7 +141,7 @@ def test_a_run_says_which_layers_it_begins_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from midas_depth_ros.depth import networks
-    from training.begin import begin
+    from training.train import begin
 
     monkeypatch.setattr(networks, 'EMBEDDED_CHANNELS', (16, 32, 32, 32, 32))
     other = networks.EmbeddedNet().state_dict()
@@ -152,7 +160,7 @@ def test_a_run_says_which_layers_it_begins_without(
 
 def test_a_run_does_not_begin_with_weights_of_another_network(tmp_path: Path) -> None:
     from midas_depth_ros.depth.networks import EmbeddedNet
-    from training.begin import begin
+    from training.train import begin
 
     torch.save({'mean': {'conv.weight': torch.zeros(3)}}, tmp_path / 'other.pt')
     with pytest.raises(click.ClickException, match=r'other.pt has no stem.weight.*training.export'):
@@ -278,10 +286,9 @@ def test_an_error_that_stays_where_it_is_on_things_is_steady(two_views: tuple[An
 
 
 def test_a_run_learns_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from midas_depth_ros.sim import world
-    from training import train
+    from training import places, train
 
-    monkeypatch.setattr(world, 'sample', lambda seed, *size, **options: made(seed % 97))
+    monkeypatch.setattr(places, 'sample', lambda seed, *size, **options: made(seed % 97))
     for split, count in (('train', 12), ('validation', 4)):
         assert dataset.write_shard(tmp_path, split, 0, count) == count
         assert dataset.write_shard(tmp_path, split, 0, count) == 0  # it is there

@@ -16,7 +16,7 @@ from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.parameters import helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.sim.robot import unpacked
+from midas_depth_ros.sim.robot.robot import unpacked
 
 NOTICE = 'For evaluation: depth is taken from the simulation, not from what the picture shows.'
 

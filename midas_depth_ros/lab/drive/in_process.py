@@ -28,8 +28,8 @@ from midas_depth_ros.images import judge_picture
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.rig import DrivePlan, WorldResult, described
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.sim import WORLDS, DrivenRobot, RobotModel, Tally, World
-from midas_depth_ros.sim.robot import Disturbance, noisy
+from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, RobotModel, World
+from midas_depth_ros.sim.robot.robot import Disturbance, noisy
 
 # --- Who wants to drive on, whatever is in the way: a constant forward command with random
 # turns.
@@ -271,7 +271,7 @@ def drive(
     options: LoopOptions,
     eyes: Eyes | None = None,
     reflexes: Reflexes | None = None,
-) -> Tally:
+) -> DriveOutcome:
     """Drive through a world, without avoidance if there are no reflexes."""
     robot = DrivenRobot(world, model, time_s=1.0)
     commander = Commander(world.seed, options.speed_m_s, options.seconds)
@@ -280,7 +280,7 @@ def drive(
     for tick in range(round(options.seconds * options.control_rate_hz)):
         now_s = 1.0 + tick / options.control_rate_hz  # a stamp of 0 would mean none
         robot.advance(now_s)
-        if robot.tally.collisions:
+        if robot.outcome.collisions:
             break
         if eyes is not None and tick % frames == 0:
             scan = eyes.look(robot)
@@ -292,7 +292,7 @@ def drive(
                 reflexes.see(*on_the_way.popleft(), now_s)
             speed, turn = reflexes.limited(now_s, speed, turn)
         robot.command(now_s, speed, turn)
-    return robot.tally
+    return robot.outcome
 
 
 def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[WorldResult]:
@@ -310,9 +310,9 @@ def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[Wor
             reflexes = ScanReflexes(rig.avoidance_options())
             avoiding = drive(world, rig.ROBOT, options, eyes(seed, infer), reflexes)
         results.append(WorldResult(seed, world.kind, avoiding, blind))
-        for tally, with_avoidance in ((blind, False), (avoiding, True)):
-            if tally is not None:
-                report(described(seed, tally, with_avoidance))
+        for outcome, with_avoidance in ((blind, False), (avoiding, True)):
+            if outcome is not None:
+                report(described(seed, outcome, with_avoidance))
     return results
 
 

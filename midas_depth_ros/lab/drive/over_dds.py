@@ -27,17 +27,17 @@ from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, de
 from midas_depth_ros.lab.processes import STOP_SIGNALS, Child, Children, node_command
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
 from midas_depth_ros.nodes.ros.spinning import StopSignals
-from midas_depth_ros.sim import WORLDS, Tally
+from midas_depth_ros.sim import WORLDS, DriveOutcome
 
 # --- The node that drives: it sends the commands, resets the robot between drives, reads its
-# tally.
+# outcome.
 
 CAMERA_NODE = 'synthetic_camera'
 STATUS = 'synthetic_camera: drive'
 SERVICE_TIMEOUT_S = 30.0
 TALLY_TIMEOUT_S = 5.0
 SETTLE_S = 1.2  # until scans of the world before are too old to be used
-TALLY_S = 0.6  # until the last tally has come
+OUTCOME_S = 0.6  # until the last outcome has come
 PERIOD_S = 0.05
 
 
@@ -51,7 +51,7 @@ class DriveNode(Node):
     def __init__(self, work: Callable[[], None] = lambda: None, **kwargs: Any) -> None:
         super().__init__('midas_depth_drive', **kwargs)
         self.work = work
-        self.values: dict[str, str] = {}  # the last tally, as diagnostics have it
+        self.values: dict[str, str] = {}  # the last outcome, as diagnostics have it
         self._set_parameters = self.create_client(SetParameters, f'{CAMERA_NODE}/set_parameters')
         self._reset_robot = self.create_client(Trigger, f'{CAMERA_NODE}/reset')
         # Blind commands go where the avoidance would send its own.
@@ -63,7 +63,7 @@ class DriveNode(Node):
             self, DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10)
         )
 
-    def drive(self, seed: int, speed_m_s: float, seconds: float, avoiding: bool) -> Tally:
+    def drive(self, seed: int, speed_m_s: float, seconds: float, avoiding: bool) -> DriveOutcome:
         """Put the robot into a world and drive, at most until the first collision."""
         self._put_into(seed)
         self.wait(SETTLE_S)
@@ -71,19 +71,19 @@ class DriveNode(Node):
         velocity = self._velocities[avoiding]
         begin = time.monotonic()
         while (done := time.monotonic() - begin) < seconds:
-            if self.tally().collisions:
+            if self.outcome().collisions:
                 break
             speed, turn = commander.command(done)
             velocity.publish(_twist(speed, turn))
             self.wait(PERIOD_S)
         velocity.publish(_twist(0.0, 0.0))
-        self.wait(TALLY_S)
-        return self.tally()
+        self.wait(OUTCOME_S)
+        return self.outcome()
 
-    def tally(self) -> Tally:
+    def outcome(self) -> DriveOutcome:
         """What the robot has told last."""
         values = self.values
-        return Tally(
+        return DriveOutcome(
             int(values['collisions']),
             float(values['distance_m']),
             float(values['turned_rad']),
@@ -117,7 +117,7 @@ class DriveNode(Node):
         self.wait_until(
             lambda: self.values.get('drive') != before and self.values.get('world') == str(seed),
             TALLY_TIMEOUT_S,
-            f'the tally of world {seed}',
+            f'the outcome of world {seed}',
         )
 
     def _called(self, client: Any, request: Any) -> Any:
@@ -153,7 +153,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
     """Drive all worlds of a plan. Raises DriveError or DriveStopped. No process is left."""
     processes.set_up()
     exact = plan.depth == 'exact'
-    tallies: dict[bool, dict[int, Tally]] = {False: {}, True: {}}
+    outcomes: dict[bool, dict[int, DriveOutcome]] = {False: {}, True: {}}
     with (
         StopSignals(STOP_SIGNALS) as signals,
         Children(logs, processes.for_children()) as children,
@@ -173,7 +173,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
         children.start('synthetic_camera', node_command('nodes.sources.synthetic_camera', camera))
         try:
             if plan.blind:
-                tallies[False] = _drive_all(plan, driver, False, report)
+                outcomes[False] = _drive_all(plan, driver, False, report)
             if plan.avoiding:
                 _start_avoidance(plan, children)
                 driver.wait_until(
@@ -184,15 +184,15 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
                     LOADING_TIMEOUT_S,
                     'the depth node and the avoidance node',
                 )
-                tallies[True] = _drive_all(plan, driver, True, report)
+                outcomes[True] = _drive_all(plan, driver, True, report)
         except RobotSilent as error:
             raise DriveError(str(error)) from error
     return [
         WorldResult(
             seed,
             WORLDS[plan.worlds_are](seed).kind,
-            tallies[True].get(seed),
-            tallies[False].get(seed),
+            outcomes[True].get(seed),
+            outcomes[False].get(seed),
         )
         for seed in plan.seeds
     ]
@@ -200,12 +200,12 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
 
 def _drive_all(
     plan: DrivePlan, driver: DriveNode, avoiding: bool, report: Report
-) -> dict[int, Tally]:
-    tallies = {}
+) -> dict[int, DriveOutcome]:
+    outcomes = {}
     for seed in plan.seeds:
-        tallies[seed] = tally = driver.drive(seed, plan.speed_m_s, plan.seconds, avoiding)
-        report(described(seed, tally, avoiding))
-    return tallies
+        outcomes[seed] = outcome = driver.drive(seed, plan.speed_m_s, plan.seconds, avoiding)
+        report(described(seed, outcome, avoiding))
+    return outcomes
 
 
 def _start_avoidance(plan: DrivePlan, children: Children) -> None:

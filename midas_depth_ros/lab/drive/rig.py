@@ -13,7 +13,7 @@ from midas_depth_ros.avoidance import AvoidanceOptions, SensorPlace, SteeringOpt
 from midas_depth_ros.geometry import CameraModel, CameraMount
 from midas_depth_ros.options.declarations import build
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.sim import RobotModel, Tally
+from midas_depth_ros.sim import DriveOutcome, RobotModel
 
 CAMERA = 'camera'  # the depth node's default camera namespace
 HORIZONTAL_FOV_RAD = 1.6  # wide: what stands beside the robot was in view before
@@ -141,8 +141,8 @@ class WorldResult:
 
     seed: int
     kind: str
-    avoiding: Tally | None
-    blind: Tally | None
+    avoiding: DriveOutcome | None
+    blind: DriveOutcome | None
 
 
 def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
@@ -170,11 +170,11 @@ def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
     }
 
 
-def described(seed: int, tally: Tally, avoiding: bool) -> str:
+def described(seed: int, outcome: DriveOutcome, avoiding: bool) -> str:
     """One drive in a line."""
-    end = 'collided' if tally.collisions else 'no collision'
+    end = 'collided' if outcome.collisions else 'no collision'
     how = 'with avoidance' if avoiding else 'blind'
     return (
-        f'world {seed} {how}: {end} in {tally.distance_m:.1f} m, {tally.stops} stops, '
-        f'clearance {tally.min_clearance_m:.2f} m'
+        f'world {seed} {how}: {end} in {outcome.distance_m:.1f} m, {outcome.stops} stops, '
+        f'clearance {outcome.min_clearance_m:.2f} m'
     )

@@ -35,14 +35,22 @@ from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import CameraTopics
 from midas_depth_ros.options.stream import SyntheticCameraSettings
-from midas_depth_ros.sim import WORLDS, DrivenRobot, Motion, RobotModel, Tally, moving_scene, render
-from midas_depth_ros.sim.robot import Disturbance, DisturbanceOptions, noisy, packed
+from midas_depth_ros.sim import (
+    WORLDS,
+    DrivenRobot,
+    DriveOutcome,
+    Motion,
+    RobotModel,
+    moving_scene,
+    render,
+)
+from midas_depth_ros.sim.robot.robot import Disturbance, DisturbanceOptions, noisy, packed
 
 # --- The robot side of `synthetic_camera`: cmd_vel in; odometry, what is true, and the picture
 # out.
 #
 # The robot drives in real time, also while nobody looks. `~/reset` puts it back to the start of
-# the world of the parameter `seed`. Its tally goes out on /diagnostics.
+# the world of the parameter `seed`. Its outcome goes out on /diagnostics.
 
 DIAGNOSTICS_PERIOD_S = 0.25
 MOST_BACK_S, MOST_AHEAD_S = 1.0, 60.0  # what may be a pause of the process
@@ -185,18 +193,18 @@ class RobotView:
         for reason in set(unheard) - set(self._unheard):
             self._node.get_logger().warning(f'{self._commands.topic_name} not heard: {reason}')
         self._unheard = unheard
-        message.status = [drive_status(self._drives, self._seed, self._robot.tally, unheard)]
+        message.status = [drive_status(self._drives, self._seed, self._robot.outcome, unheard)]
         self._diagnostics.publish(message)
 
 
 def drive_status(
-    drive: int, seed: int, tally: Tally, unheard: Sequence[str] = ()
+    drive: int, seed: int, outcome: DriveOutcome, unheard: Sequence[str] = ()
 ) -> DiagnosticStatus:
-    """The tally of a drive; WARN once it has collided, and while commands are `unheard`."""
-    level = DiagnosticStatus.WARN if tally.collisions or unheard else DiagnosticStatus.OK
-    text = f'world {seed}: {tally.collisions} collisions in {tally.distance_m:.1f} m'
+    """The outcome of a drive; WARN once it has collided, and while commands are `unheard`."""
+    level = DiagnosticStatus.WARN if outcome.collisions or unheard else DiagnosticStatus.OK
+    text = f'world {seed}: {outcome.collisions} collisions in {outcome.distance_m:.1f} m'
     text = '; '.join([text, *(f'cmd_vel not heard: {reason}' for reason in unheard)])
-    values = {'drive': drive, 'world': seed, **dataclasses.asdict(tally)}
+    values = {'drive': drive, 'world': seed, **dataclasses.asdict(outcome)}
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     return DiagnosticStatus(name='synthetic_camera: drive', level=level, message=text, values=pairs)
 

@@ -6,10 +6,10 @@ import math
 
 from midas_depth_ros.lab.drive.in_process import Commander
 from midas_depth_ros.lab.drive.rig import DrivePlan, WorldResult, described, summary
-from midas_depth_ros.sim import Tally
+from midas_depth_ros.sim import DriveOutcome
 
-HIT = Tally(collisions=2, distance_m=1.5, stops=1, min_clearance_m=0.0, seconds=4.0)
-CLEAR = Tally(distance_m=6.25, stops=3, min_clearance_m=0.125, seconds=20.0)
+HIT = DriveOutcome(collisions=2, distance_m=1.5, stops=1, min_clearance_m=0.0, seconds=4.0)
+CLEAR = DriveOutcome(distance_m=6.25, stops=3, min_clearance_m=0.125, seconds=20.0)
 
 
 def test_forward_all_the_time_and_turning_both_ways():

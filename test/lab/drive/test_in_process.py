@@ -89,9 +89,9 @@ def test_late_sight_is_worse_than_prompt_sight():
 
 
 def test_without_eyes_nothing_goes_forward():
-    tally = drive(drive_world(0), rig.ROBOT, SHORT, None, reflexes())
-    assert tally.distance_m == 0
-    assert tally.collisions == 0
+    outcome = drive(drive_world(0), rig.ROBOT, SHORT, None, reflexes())
+    assert outcome.distance_m == 0
+    assert outcome.collisions == 0
 
 
 class Blind:

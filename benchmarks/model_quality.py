@@ -1,0 +1,324 @@
+"""How good a model is on real pictures with measured depth, and how much its depth flickers.
+
+Any model's name or weights file is scored beside baselines that see no picture.
+
+    python -m benchmarks.model_quality real embedded midas_small --per-picture
+    python -m benchmarks.model_quality flicker embedded --drive FOLDER_OF_FRAMES
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from midas_depth_ros.depth import DepthError, load_estimator
+from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.sim import Pose, moving_scene, render
+
+
+@click.group()
+def main() -> None:
+    """How good a model is."""
+
+
+# --- Real pictures: how well a model orders and scales depth.
+#
+# Beside it stand a constant, and inverse depth linear in the row. Per picture: least squares of 1/Z
+# on the prediction over the measured pixels (scale and shift), clamped to the measured range, then
+# AbsRel and delta < 1.25; and, without any fit, how often the nearer of two random pixels is called
+# nearer (pairs whose depths differ by more than a quarter). Printed per scene type, since a mean
+# hides what fails.
+
+DEFAULT_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+PAIRS = 20_000
+RATIO = 1.25
+SCENE_TYPES = {'basement': 'indoor'}  # everything else is named by its own first word
+
+Floats = NDArray[np.floating[Any]]
+Predictor = Callable[[NDArray[np.uint8], tuple[int, int]], Floats]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture with its measured inverse depth (H, W) in 1/m; 0 = not measured."""
+
+    name: str
+    scene_type: str
+    rgb: NDArray[np.uint8]
+    inverse_depth: Floats
+
+
+@dataclass(frozen=True)
+class Score:
+    """AbsRel (less is better), share of pixels within 25 % and share of pairs ordered rightly."""
+
+    abs_rel: float
+    delta: float
+    ordinal: float
+
+
+def load_items(folder: Path) -> Iterator[Item]:
+    """Every picture of the manifest whose depth is known in metres."""
+    for entry in json.loads((folder / 'MANIFEST.json').read_text()):
+        if entry.get('category') != 'rgbd':
+            continue
+        raw = read_picture(folder / entry['depth'], cv2.IMREAD_UNCHANGED)
+        inverse = inverse_depth(raw.astype(np.float64), entry)
+        if inverse is None:
+            continue
+        bgr = read_picture(folder / entry['image'], cv2.IMREAD_COLOR)
+        first_word = entry['scene'].split(':')[0]
+        scene_type = SCENE_TYPES.get(first_word, first_word)
+        yield Item(entry['id'], scene_type, bgr[..., ::-1].copy(), inverse)
+
+
+def read_picture(path: Path, flags: int) -> NDArray[Any]:
+    """As OpenCV reads it; raises click.ClickException where it cannot."""
+    picture: NDArray[Any] | None = cv2.imread(str(path), flags)
+    if picture is None:
+        raise click.ClickException(f'{path} is not a picture that OpenCV reads')
+    return picture
+
+
+def inverse_depth(raw: Floats, entry: dict[str, Any]) -> Floats | None:
+    """The measured 1/Z in 1/m, 0 = none; None where only an affine copy of it is known."""
+    valid = raw != entry['invalid']
+    value = raw / entry['scale']
+    if entry['kind'] == 'disparity':
+        camera = entry['intrinsics']
+        if 'doffs_px' not in camera:
+            return None
+        return valid * (value + camera['doffs_px']) / (camera['fx'] * camera['baseline_m'])
+    metres = value / {'depth_m': 1.0, 'depth_mm': 1000.0}[entry['kind']]
+    return np.divide(1.0, metres, out=np.zeros_like(metres), where=valid)
+
+
+def constant(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> Floats:
+    """The baseline that says nothing."""
+    return np.zeros(shape)
+
+
+def row_prior(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> Floats:
+    """The baseline that says: lower in the picture is nearer."""
+    return np.broadcast_to(np.linspace(0.0, 1.0, shape[0])[:, None], shape)
+
+
+def predictor_of(model: str) -> Predictor:
+    """Load a model; raises click.ClickException where it cannot be loaded."""
+    try:
+        estimator = load_estimator(model)
+    except DepthError as error:
+        raise click.ClickException(str(error)) from error
+    if estimator.notice:
+        click.echo(f'{model}: {estimator.notice}', err=True)
+    return lambda rgb, shape: estimator.enlarge(estimator.infer(rgb), shape)
+
+
+def score(prediction: Floats, item: Item) -> Score:
+    """Compare a prediction (H, W) with the measurement of the same size."""
+    valid = item.inverse_depth > 0
+    truth, guess = item.inverse_depth[valid], prediction[valid].astype(np.float64)
+    design = np.stack([guess, np.ones_like(guess)], axis=1)
+    fitted = design @ np.linalg.lstsq(design, truth, rcond=None)[0]
+    fitted = np.clip(fitted, truth.min(), truth.max())
+    ratio = truth / fitted  # of depths: fitted Z over true Z
+    return Score(
+        abs_rel=float(np.mean(np.abs(ratio - 1.0))),
+        delta=float(np.mean(np.maximum(ratio, 1.0 / ratio) < RATIO)),
+        ordinal=ordinal(guess, truth),
+    )
+
+
+def ordinal(guess: Floats, truth: Floats) -> float:
+    """Share of random pairs ordered rightly; a tie counts half, so a constant has 0.5."""
+    pairs = np.random.default_rng(0).integers(0, truth.size, (2, PAIRS))
+    first, second = truth[pairs]
+    clear = np.maximum(first / second, second / first) > RATIO
+    said = np.sign(guess[pairs[0]] - guess[pairs[1]])[clear]
+    return float(np.mean(0.5 + 0.5 * said * np.sign(first - second)[clear]))
+
+
+def mean(scores: list[Score]) -> Score:
+    return Score(*np.mean([[s.abs_rel, s.delta, s.ordinal] for s in scores], axis=0))
+
+
+def table_of(results: dict[str, dict[str, Score]], items: list[Item], per_picture: bool) -> Table:
+    """One section per scene type (or picture), in it one row per model."""
+    groups = {item.name: [item.name] for item in items} if per_picture else {}
+    for kind in dict.fromkeys(item.scene_type for item in items):
+        names = [item.name for item in items if item.scene_type == kind]
+        groups[f'{kind} ({len(names)})'] = names
+    groups[f'all ({len(items)})'] = [item.name for item in items]
+    table = Table('scene type (pictures)', 'model')
+    for column in ('AbsRel', f'delta < {RATIO}', 'ordinal'):
+        table.add_column(column, justify='right')
+    for title, names in groups.items():
+        for row, (model, scores) in enumerate(results.items()):
+            values = mean([scores[name] for name in names])
+            figures = (values.abs_rel, values.delta, values.ordinal)
+            table.add_row('' if row else title, Path(model).name, *(f'{x:.3f}' for x in figures))
+        table.add_section()
+    return table
+
+
+@main.command()
+@click.argument('models', nargs=-1)
+@click.option('--data', type=click.Path(path_type=Path), help='Folder with MANIFEST.json.')
+@click.option('--per-picture', is_flag=True, help='One more row for every picture.')
+def real(models: tuple[str, ...], data: Path | None, per_picture: bool) -> None:
+    """Score MODELS (default: embedded) beside the baselines."""
+    folder = data or Path(os.environ.get('MIDAS_DEPTH_TEST_DATA', DEFAULT_DATA))
+    if not (folder / 'MANIFEST.json').is_file():
+        raise click.ClickException(f'no MANIFEST.json in {folder}: name the folder with --data')
+    items = list(load_items(folder))
+    predictors: dict[str, Predictor] = {'constant': constant, 'row prior': row_prior}
+    for model in models or ('embedded',):
+        predictors[model] = predictor_of(model)
+    results = {
+        name: {
+            item.name: score(predict(item.rgb, item.inverse_depth.shape), item) for item in items
+        }
+        for name, predict in predictors.items()
+    }
+    Console().print(table_of(results, items, per_picture))
+
+
+# --- Flicker from frame to frame, beyond what motion explains.
+#
+# A robot drives through rendered corridors, so where every point of one frame is in the next is
+# known exactly. Each prediction is fitted to its frame's true inverse depth by scale and shift;
+# what is left is its error, and a point's change of error from one frame to the next is flicker. It
+# is given in percent of the spread of true inverse depth (5th to 95th percentile).
+#
+# On real drives (a folder of frames) poses are unknown: there, points are matched by optical flow,
+# the second prediction is fitted to the first, and the rest contains what motion would explain.
+
+WIDTH, HEIGHT = 256, 192
+SEEDS = (0, 1, 2, 3)
+RATE_HZ, FRAMES = 10.0, 40
+NOISE = 4.0  # grey levels of a camera's noise on rendered frames
+SAME_DEPTH = 0.03  # a point is the same if its depth in the next frame is right to this share
+AGREE_PX, LEAST_MATCHED = 2.0, 0.05  # optical flow there and back; share of the picture
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture of a drive with its true depth and pose."""
+
+    rgb: np.ndarray
+    depth_z: np.ndarray
+    pose: Pose
+
+
+def drive(seed: int, camera: CameraModel) -> list[Frame]:
+    """Frames of one corridor, noise of the camera included."""
+    scene, rng = moving_scene(seed), np.random.default_rng(seed)
+    frames = []
+    for index in range(FRAMES):
+        time_s, pose = index / RATE_HZ, scene.pose_at(index / RATE_HZ)
+        rendering = render(scene.scene_at(time_s), camera, pose)
+        noisy = rendering.rgb + rng.normal(0, NOISE, rendering.rgb.shape)
+        rgb = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        frames.append(Frame(rgb, rendering.depth_z, pose))
+    return frames
+
+
+def carried(frame: Frame, following: Frame, camera: CameraModel) -> tuple[np.ndarray, ...]:
+    """Columns and rows (H, W) float32 of a frame's points in the next, and where that holds."""
+    x, y = camera.normalised_grid()
+    points = np.stack([x, y, np.ones_like(x)], axis=-1) * frame.depth_z[..., np.newaxis]
+    world = points @ frame.pose.optical_axes.T + frame.pose.position
+    there = (world - following.pose.position) @ following.pose.optical_axes
+    z = np.maximum(there[..., 2], 1e-3)
+    columns = (camera.fx * there[..., 0] / z + camera.cx).astype(np.float32)
+    rows = (camera.fy * there[..., 1] / z + camera.cy).astype(np.float32)
+    found = cv2.remap(following.depth_z, columns, rows, cv2.INTER_NEAREST, borderValue=0)
+    same = np.isfinite(frame.depth_z) & (np.abs(found / z - 1) < SAME_DEPTH)
+    return columns, rows, same
+
+
+def flicker_of(predict: Predictor, frames: list[Frame], camera: CameraModel) -> list[float]:
+    """One figure per pair of neighbours, in percent."""
+    errors, spreads = [], []
+    for frame in frames:
+        truth = 1 / frame.depth_z.astype(np.float64)
+        guess = np.array(predict(frame.rgb, truth.shape), np.float64)
+        errors.append(np.float32(fitted(guess, truth, np.isfinite(frame.depth_z)) - truth))
+        spreads.append(np.ptp(np.quantile(truth, (0.05, 0.95))))
+    figures = []
+    for index, (frame, following) in enumerate(pairwise(frames)):
+        columns, rows, same = carried(frame, following, camera)
+        next_error = cv2.remap(errors[index + 1], columns, rows, cv2.INTER_LINEAR)
+        change = np.abs(next_error - errors[index])[same].mean()
+        figures.append(float(100 * change / spreads[index]))
+    return figures
+
+
+def fitted(guess: np.ndarray, wanted: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The guess under the scale and shift that bring it nearest to what is wanted."""
+    design = np.stack([guess[where], np.ones(int(where.sum()))], axis=1)
+    scale, shift = np.linalg.lstsq(design, wanted[where], rcond=None)[0]
+    return np.asarray(scale * guess + shift)
+
+
+def real_flicker(predict: Predictor, folder: Path) -> list[float]:
+    """One figure per pair of neighbouring frames that optical flow could match, in percent."""
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    figures, before = [], None
+    for path in sorted(p for p in folder.iterdir() if p.suffix in ('.jpg', '.png')):
+        rgb = read_picture(path, cv2.IMREAD_COLOR)[..., ::-1].copy()
+        grey = cv2.cvtColor(cv2.resize(rgb, (WIDTH, HEIGHT)), cv2.COLOR_RGB2GRAY)
+        depth = np.array(predict(rgb, rgb.shape[:2]), np.float32)
+        depth = cv2.resize(depth, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        if before is not None:
+            flow, back = finder.calc(before[0], grey, None), finder.calc(grey, before[0], None)
+            target = (columns + flow[..., 0], rows + flow[..., 1])
+            returned = cv2.remap(back, *target, cv2.INTER_LINEAR, borderValue=(1e3, 1e3))
+            held = np.linalg.norm(flow + returned, axis=2) < AGREE_PX
+            if held.mean() > LEAST_MATCHED:
+                there = cv2.remap(depth, *target, cv2.INTER_LINEAR).astype(np.float64)
+                rest = np.abs(fitted(there, before[1], held) - before[1])[held].mean()
+                spread = np.ptp(np.quantile(before[1], (0.05, 0.95)))
+                figures.append(float(100 * rest / max(spread, 1e-9)))
+        before = (grey, depth)
+    return figures
+
+
+@main.command()
+@click.argument('models', nargs=-1)
+@click.option('--drive', 'folder', type=click.Path(path_type=Path, exists=True))
+def flicker(models: tuple[str, ...], folder: Path | None) -> None:
+    """Measure MODELS (default: embedded) on rendered drives, and on a folder of real frames."""
+    camera = moving_scene(0).camera.scaled(WIDTH, HEIGHT)
+    drives = [drive(seed, camera) for seed in SEEDS]
+    table = Table('frames', 'model', 'pairs', 'mean %', 'median %', '90th percentile %')
+    predictors: dict[str, Predictor] = {'row prior': row_prior}
+    predictors |= {model: predictor_of(model) for model in models or ('embedded',)}
+    for name, predict in predictors.items():
+        results = {
+            'rendered': [v for frames in drives for v in flicker_of(predict, frames, camera)]
+        }
+        if folder:
+            results[folder.name] = real_flicker(predict, folder)
+        for frames, values in results.items():
+            quantiles = np.quantile(values, (0.5, 0.9)) if values else (np.nan, np.nan)
+            row = (np.mean(values) if values else np.nan, *quantiles)
+            table.add_row(frames, Path(name).name, str(len(values)), *(f'{x:.2f}' for x in row))
+    Console().print(table)
+
+
+if __name__ == '__main__':
+    main()

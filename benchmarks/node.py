@@ -1,0 +1,283 @@
+"""The depth node by itself: whether its memory grows, and where its time and memory go.
+
+    python -m benchmarks.node soak
+    python -m benchmarks.node soak --frames 2000 --model midas_small --json
+    python -m benchmarks.node profile
+
+Run it on an idle machine. `profile` prints the tables of docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from midas_depth_ros.lab.processes import PROC, Child, cpu_seconds, node_command, resident_mib
+from midas_depth_ros.lab.speed.contestants import find_weights
+from midas_depth_ros.lab.speed.nodes import (
+    ALL_OUTPUTS,
+    CLOSENESS,
+    DEPTH,
+    SAME_PICTURE,
+    Feeder,
+    feeding,
+    node_parameters,
+)
+
+SIZE = (640, 480)
+CAMERA = 'c0'
+
+
+@click.group()
+def main() -> None:
+    """Measure the depth node by itself."""
+
+
+# --- Whether its memory grows: ten thousand frames, everything subscribed to.
+#
+# The node runs as a process of its own, is sent one picture after another over DDS, and its
+# resident memory is read every few hundred frames. What it needs at first is not counted.
+
+FIRST_FRAMES = 500
+EVERY = 250
+# Known mount and field of view, so that the outputs in metres have work as well.
+PARAMETERS = {
+    'cameras': [CAMERA],
+    'max_rate': 0.0,
+    **SAME_PICTURE,
+    'camera_height': 0.3,
+    'camera_pitch': 0.1,
+    'horizontal_fov': 1.15,
+}
+
+
+def memory_over(model: str, frames: int, logs: Path) -> list[tuple[int, float]]:
+    """(frames so far, MiB resident) as it goes on. Raises BenchError."""
+    found: list[tuple[int, float]] = []
+    with feeding(logs, SIZE) as feeder:
+        feeder.watch(CAMERA, ALL_OUTPUTS)
+        command = node_command('nodes.depth.node', {**PARAMETERS, 'model': model})
+        child, _ = feeder.start(CAMERA, 'node', command)
+        pid, began = child.process.pid, time.monotonic()
+        for number in range(1, frames + 1):
+            feeder.latency_ms(CAMERA)
+            if number % EVERY == 0:
+                found.append((number, resident_mib(pid)))
+        click.echo(
+            f'{frames} frames in {time.monotonic() - began:.0f} s, '
+            f'{1e3 * cpu_seconds(pid) / frames:.1f} ms of CPU each',
+            err=True,
+        )
+    return found
+
+
+def verdict(found: list[tuple[int, float]]) -> dict[str, float]:
+    """Memory after the first frames, at the end, and the straight line's growth between."""
+    later = np.array([line for line in found if line[0] >= FIRST_FRAMES])
+    slope = float(np.polyfit(later[:, 0], later[:, 1], 1)[0]) if len(later) > 1 else 0.0
+    return {
+        'frames': int(later[-1, 0]),
+        'after_first_mib': round(float(later[0, 1]), 2),
+        'at_end_mib': round(float(later[-1, 1]), 2),
+        'growth_mib_per_1000_frames': round(1000 * slope, 4),
+    }
+
+
+@main.command()
+@click.option('--frames', type=click.IntRange(2 * FIRST_FRAMES), default=10_000, show_default=True)
+@click.option('--model', default='embedded', show_default=True)
+@click.option('--json', 'as_json', is_flag=True, help='Print one JSON object.')
+def soak(frames: int, model: str, as_json: bool) -> None:
+    """Run, and print the memory as it went."""
+    with tempfile.TemporaryDirectory(prefix='midas_depth_soak_') as logs:
+        found = memory_over(model, frames, Path(logs))
+    if as_json:
+        click.echo(json.dumps({**verdict(found), 'model': model, 'resident_mib': found}))
+        return
+    table = Table('frames', 'MiB')
+    for number, mib in found[:: max(1, len(found) // 10)]:
+        table.add_row(str(number), f'{mib:.1f}')
+    console = Console()
+    console.print(table)
+    console.print(verdict(found))
+
+
+# --- Where it spends CPU time and memory, besides the network: by step, thread, kind of memory.
+#
+# Beside it stands the least that a Python node can do: take a picture and publish messages that
+# were ready before.
+
+FULL_HD = (1920, 1080)
+RATE_HZ, MAX_RATE_HZ = 60.0, 5.0
+WARM_UP_FRAMES, SETTLE_S = 30, 0.02
+STARTED_S = 4.0  # until a node that gives no heatmap is sure to have subscribed
+MAIN, OTHER = 'main: rclpy waits, takes messages, calls back', 'inference: all steps of a frame'
+THREADS = {
+    'dds.shm': 'Fast DDS: out of shared memory into its history',
+    'dds.': 'Fast DDS: the rest',
+    'python': OTHER,
+}
+KINDS = ('the cached model, mapped', 'libraries and programs, mapped', 'made while running')
+Times = dict[str, float]
+
+
+def thread_ms(pid: int) -> Times:
+    """CPU milliseconds so far, by what the threads of a process are for."""
+    found: Times = {}
+    for task in (PROC / str(pid) / 'task').iterdir():
+        name = (task / 'comm').read_text().strip()
+        label = next((said for start, said in THREADS.items() if name.startswith(start)), name)
+        if int(task.name) == pid:
+            label = MAIN
+        spent = int((task / 'schedstat').read_text().split()[0]) / 1e6
+        found[label] = found.get(label, 0.0) + spent
+    return found
+
+
+def spent_by(pid: int, during: Callable[[], float]) -> Times:
+    """`thread_ms` of what a process did meanwhile, divided by what `during` returns."""
+    before = thread_ms(pid)
+    units = during()
+    after = thread_ms(pid)
+    found = {label: (ms - before.get(label, 0.0)) / units for label, ms in after.items()}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def resident_mb(pid: int) -> Times:
+    """Resident memory of a process in MB, by where it comes from."""
+    found, label = dict.fromkeys(KINDS, 0.0), KINDS[2]
+    for line in (PROC / str(pid) / 'smaps').read_text().splitlines():
+        first, _, rest = line.partition(' ')
+        if '-' in first and not first.endswith(':'):
+            path = rest.split(maxsplit=4)[4] if len(rest.split(maxsplit=4)) > 4 else ''
+            mapped = path.startswith('/') and not path.startswith('/dev/shm')
+            label = KINDS[2] if not mapped else KINDS[0 if path.endswith('.bin') else 1]
+        elif first == 'Rss:':
+            found[label] += int(rest.split()[0]) * 1024 / 1e6
+    return found
+
+
+def frames_for(feeder: Feeder, seconds: float) -> int:
+    """Feed pictures one after another; how many it were."""
+    end, frames = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        time.sleep(SETTLE_S)
+        feeder.latency_ms(CAMERA)
+        frames += 1
+    return frames
+
+
+def per_frame(which: str, folder: Path, seconds: float) -> tuple[Times, Times]:
+    """Of a node of `profiled_nodes`: CPU milliseconds per frame by thread and, if any, by step."""
+    folder.mkdir()
+    steps = folder / 'steps.json'
+    with feeding(folder, SIZE) as feeder:
+        feeder.watch(CAMERA, (DEPTH, CLOSENESS))
+        child, _ = feeder.start(CAMERA, which, _command(which, str(steps)))
+        for _ in range(WARM_UP_FRAMES):
+            feeder.latency_ms(CAMERA)
+        threads = spent_by(child.process.pid, lambda: frames_for(feeder, seconds))
+    return threads, json.loads(steps.read_text()) if steps.exists() else {}
+
+
+def per_second(
+    name: str, command: Sequence[str], folder: Path, seconds: float, hears: bool
+) -> Times:
+    """CPU milliseconds per second by thread, of a node before a 1080p camera at 60 Hz."""
+    folder.mkdir()
+    with feeding(folder, SIZE) as feeder:
+        if hears:
+            feeder.watch(CAMERA, (DEPTH, CLOSENESS))
+        child = feeder.children.start(name, command)
+        width, height = FULL_HD
+        camera = [sys.executable, '-m', 'midas_depth_ros.lab.speed.camera', str(width), str(height)]
+        feeder.children.start('camera', [*camera, str(RATE_HZ), CAMERA])
+        feeder.spin(STARTED_S)
+        while hears and not feeder.heard(CAMERA):
+            feeder.spin(0.1)
+        return spent_by(child.process.pid, lambda: _spin(feeder, seconds))
+
+
+def memory(model: Path, precision: str, folder: Path) -> Times:
+    """MB by kind of memory, of depth_node with a cached model after some frames."""
+    folder.mkdir()
+    with feeding(folder, SIZE) as feeder:
+        feeder.watch(CAMERA, (DEPTH, CLOSENESS))
+        parameters = node_parameters(model, 0, ('openvino', precision))
+        command = node_command('nodes.depth.node', {**parameters, 'cameras': [CAMERA]})
+        child: Child = feeder.start(CAMERA, 'node', command)[0]
+        for _ in range(WARM_UP_FRAMES):
+            feeder.latency_ms(CAMERA)
+        return resident_mb(child.process.pid)
+
+
+def _command(which: str, *more: str) -> list[str]:
+    return [sys.executable, '-m', 'benchmarks.profiled_nodes', which, CAMERA, *more]
+
+
+def _spin(feeder: Feeder, seconds: float) -> float:
+    began = time.monotonic()
+    feeder.spin(seconds)
+    return time.monotonic() - began
+
+
+def show(title: str, unit: str, *columns: Times, heads: Sequence[str] = ()) -> None:
+    """A table in Markdown, with its sums."""
+    click.echo(f'\n{title}\n')
+    heads = heads or [unit]
+    click.echo(f'| | {" | ".join(heads)} |\n| --- |{" --: |" * len(columns)}')
+    digits = 2 if unit == 'ms' else 1
+    for row in dict.fromkeys(label for column in columns for label in column):
+        cells = [f'{column[row]:.{digits}f}' if row in column else '' for column in columns]
+        click.echo(f'| {row} | {" | ".join(cells)} |')
+    sums = [f'**{sum(column.values()):.{digits}f}**' for column in columns]
+    click.echo(f'| **in all** | {" | ".join(sums)} |')
+
+
+@main.command()
+@click.option('--seconds', default=15.0, show_default=True, help='Of each measurement.')
+def profile(seconds: float) -> None:
+    """Profile the node, and print tables."""
+    with tempfile.TemporaryDirectory(prefix='midas_depth_profile_') as name:
+        logs = Path(name)
+        click.echo('depth_node without a network, and a node that only passes messages', err=True)
+        threads, steps = per_frame('null', logs / 'null', seconds)
+        threaded, _ = per_frame('threaded', logs / 'threaded', seconds)
+        passing, _ = per_frame('passing', logs / 'passing', seconds)
+        show('CPU per frame of 640x480, by step of the inference thread:', 'ms', steps)
+        show(
+            'CPU per frame of 640x480, by thread:', 'ms', threads, threaded, passing,
+            heads=[
+                'depth_node without network, ms', 'OpenCV with all threads, ms',
+                'only passing messages, ms',
+            ],
+        )  # fmt: skip
+        click.echo('1080p at 60 Hz', err=True)
+        null_network = node_command(
+            'lab.speed.null_network_node', {'cameras': [CAMERA], 'max_rate': MAX_RATE_HZ}
+        )
+        dropping = per_second('node', null_network, logs / 'dropping', seconds, hears=True)
+        nothing = per_second('least', _command('receiving'), logs / 'least', seconds, hears=False)
+        show(
+            '1080p at 60 Hz, CPU milliseconds per second:', 'ms/s', dropping, nothing,
+            heads=['depth_node without network, max_rate 5', 'subscribed, nothing taken'],
+        )  # fmt: skip
+        click.echo('memory', err=True)
+        weights = find_weights('midas_small').path
+        found = [memory(weights, each, logs / each) for each in ('f32', 'bf16')]
+        show(
+            'Resident memory, MiDaS_small on openvino:', 'MB', *found, heads=['f32, MB', 'bf16, MB']
+        )
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,330 @@
+"""How long single steps take, each on its own: a model, the geometry, overlapping, rendering.
+
+    python -m benchmarks.speed model embedded --threads 1 --threads 2
+    python -m benchmarks.speed geometry
+    python -m benchmarks.speed overlap
+    python -m benchmarks.speed places
+
+`midas_depth bench` measures whole frames.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from midas_depth_ros.depth import DepthError
+from midas_depth_ros.depth.backends import BACKENDS, find_backend
+from midas_depth_ros.depth.models import midas_small
+from midas_depth_ros.geometry import (
+    Beams,
+    CameraMount,
+    ScaleShift,
+    closeness,
+    find_obstacles,
+    fit_ground_plane,
+)
+from midas_depth_ros.lab.speed.contestants import Contestant, find_weights, loaded
+from midas_depth_ros.lab.speed.run import picture
+from midas_depth_ros.views import Heatmap, HeatmapOptions
+from training.places import PLACES, Sample, sample
+from training.places.floor_views import disturbed, room_view
+
+
+@click.group()
+def main() -> None:
+    """Time single steps."""
+
+
+# --- One picture, by model, backend and number of threads.
+#
+# From a decoded picture to relative inverse depth at network size, and the network's part of it;
+# the first runs are left out. Prints the fastest, the median and the slowest tenth of the whole,
+# and the median of the network.
+
+WARM_UP = 10
+
+
+def model_ms(
+    model: str, backend: str, threads: int, precision: str, size: tuple[int, int], runs: int
+) -> tuple[str, np.ndarray]:
+    """The precision, and (runs, 2): preparation and network, of one model.
+
+    Raises DepthError where it cannot be loaded.
+    """
+    cv2.setNumThreads(threads)
+    weights = find_weights(model).path
+    network = find_backend(backend, weights.suffix, precision)(weights, threads, precision)
+    rgb = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    taken = []
+    for _ in range(WARM_UP + runs):
+        start = time.perf_counter()
+        network_input = network.preprocess(rgb)
+        prepared = time.perf_counter()
+        network.infer(network_input)
+        taken.append((1000 * (prepared - start), 1000 * (time.perf_counter() - prepared)))
+    network.close()
+    return network.precision, np.array(taken[WARM_UP:])
+
+
+@main.command()
+@click.argument('models', nargs=-1)
+@click.option('--threads', multiple=True, type=int, default=(1, 2), show_default=True)
+@click.option('--precision', multiple=True, default=('f32', 'auto'), show_default=True)
+@click.option('--size', nargs=2, default=(640, 480), show_default=True, help='Of the picture.')
+@click.option('--runs', default=200, show_default=True)
+def model(
+    models: tuple[str, ...], threads: tuple[int, ...], precision: tuple[str, ...],
+    size: tuple[int, int], runs: int,
+) -> None:  # fmt: skip
+    """Time MODELS (default: embedded) on every backend that runs them."""
+    table = Table('model', 'backend', 'precision', 'threads')
+    for column in ('fastest ms', 'median ms', 'slowest tenth ms', 'network, median ms'):
+        table.add_column(column, justify='right')
+    for model in models or ('embedded',):
+        for backend, count in itertools.product(BACKENDS, threads):
+            done = set()
+            for asked in precision:
+                try:
+                    got, times = model_ms(model, backend, count, asked, size, runs)
+                except DepthError as error:
+                    click.echo(f'{model} on {backend}: {error}', err=True)
+                    break
+                if got not in done:
+                    whole, network = times.sum(axis=1), float(np.median(times[:, 1]))
+                    slow = float(np.quantile(whole, 0.9))
+                    figures = (whole.min(), float(np.median(whole)), slow, network)
+                    table.add_row(model, backend, got, str(count), *(f'{x:.1f}' for x in figures))
+                done.add(got)
+    console = Console(width=120)
+    console.print(table)
+    machine = f'{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}'
+    console.print(f'pictures of {size[0]}x{size[1]}, {machine}')
+
+
+# --- The way from relative inverse depth to obstacles on one core, in rendered rooms.
+#
+# Every room is measured several times and its fastest run counts; printed are median and largest of
+# the rooms. 2 % noise, 256x192, in a third of them a tenth of the pixels unknown.
+
+REPEATS = 5
+NOISE, UNKNOWN = 0.02, 0.1
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """The result, and the fastest of some runs in milliseconds."""
+    fastest = math.inf
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        result = call()
+        fastest = min(fastest, time.perf_counter() - start)
+    return result, 1000 * fastest
+
+
+def geometry_ms(rooms: int, seed: int) -> dict[str, list[float]]:
+    """Milliseconds of every step, one per room whose floor was found."""
+    rng = np.random.default_rng(seed)
+    steps = ('fit_ground_plane', 'find_obstacles', 'scan', 'beams (once per mount)')
+    taken: dict[str, list[float]] = {step: [] for step in steps}
+    for room in range(rooms):
+        view = room_view(rng)
+        mount = CameraMount(view.pose.z_m, view.pose.pitch_rad, view.pose.roll_rad)
+        grid = view.camera.normalised_grid()
+        d, *_ = disturbed(view, rng, noise=NOISE)
+        if room % 3 == 2:
+            d[rng.random(d.shape) < UNKNOWN] = np.nan
+        fit, milliseconds = timed(lambda: fit_ground_plane(d, grid, mount))  # noqa: B023
+        taken['fit_ground_plane'].append(milliseconds)
+        if not isinstance(fit, ScaleShift):
+            continue
+        z = fit.depth(d, min_depth_m=0, beyond=math.inf)
+        found, milliseconds = timed(
+            lambda: find_obstacles(z, grid, mount, residual=fit.residual)  # noqa: B023
+        )
+        taken['find_obstacles'].append(milliseconds)
+        angles = {'angle_min': -0.8, 'angle_max': 0.8, 'angle_increment': 0.01}
+        beams, milliseconds = timed(lambda: Beams(grid, mount, **angles))  # noqa: B023
+        taken[steps[3]].append(milliseconds)
+        _, milliseconds = timed(
+            lambda: beams.scan(found, range_min=0.1, range_max=6.0)  # noqa: B023
+        )
+        taken[steps[2]].append(milliseconds)
+    return taken
+
+
+@main.command()
+@click.option('--rooms', default=60, show_default=True)
+@click.option('--seed', default=0, show_default=True)
+def geometry(rooms: int, seed: int) -> None:
+    """Time the steps on one core."""
+    os.sched_setaffinity(0, {0})
+    cv2.setNumThreads(1)
+    table = Table('step', 'rooms', 'median ms', 'largest ms')
+    for step, values in geometry_ms(rooms, seed).items():
+        table.add_row(step, str(len(values)), f'{np.median(values):.2f}', f'{max(values):.2f}')
+    console = Console()
+    console.print(table)
+    console.print(f'one core, load {os.getloadavg()[0]:.1f}')
+
+
+# --- Whether it helps to make the outputs of a frame while the next one is in the network.
+#
+# The same frames one after another, and with a second thread for what follows the network, in turn.
+# What is printed is for a robot without a GPU, where the network uses all cores itself.
+
+SIZE = (640, 480)
+FRAMES = 15  # of a turn
+
+
+class Outputs:
+    """Depth, closeness and heatmap as messages."""
+
+    def __init__(self) -> None:
+        self._heatmap, self._options, self._stamp_s = Heatmap(), HeatmapOptions(), 0.0
+
+    def make(self, small: Any) -> None:
+        """Of one frame."""
+        from std_msgs.msg import Header  # the other steps need no ROS
+
+        from midas_depth_ros.nodes.ros.messages import bgr_message, image_message
+
+        self._stamp_s += 0.1
+        closeness(small)
+        shape = (SIZE[1], SIZE[0])
+        image_message(midas_small.enlarge(small, shape), Header())
+        rgb = self._heatmap.render(small, None, self._stamp_s, self._options, shape)
+        bgr_message(rgb, Header())
+
+
+def in_turn(one: Contestant, outputs: Outputs) -> None:
+    """One frame after another."""
+    for _ in range(FRAMES):
+        outputs.make(one.network(one.preprocess(picture(*SIZE))))
+
+
+def overlapped(one: Contestant, outputs: Outputs) -> None:
+    """What follows the network in a thread of its own."""
+    waiting: queue.Queue[Any] = queue.Queue(1)
+
+    def work() -> None:
+        while (small := waiting.get()) is not None:
+            outputs.make(small)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    for _ in range(FRAMES):
+        waiting.put(one.network(one.preprocess(picture(*SIZE))))
+    waiting.put(None)
+    thread.join()
+
+
+@main.command()
+@click.option('--backend', default='openvino', show_default=True)
+@click.option('--precision', default='bf16', show_default=True)
+@click.option('--turns', default=30, show_default=True)
+def overlap(backend: str, precision: str, turns: int) -> None:
+    """Print milliseconds per frame of both ways."""
+    one, outputs = loaded(backend, precision, find_weights('auto').path, 0), Outputs()
+    ways: dict[str, Callable[[Contestant, Outputs], None]] = {
+        'one after another': in_turn,
+        'overlapped': overlapped,
+    }
+    wall: dict[str, list[float]] = {name: [] for name in ways}
+    cpu: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(turns + 1):
+        for name, way in ways.items():
+            before, cpu_before = time.perf_counter(), time.process_time()
+            way(one, outputs)
+            if turn:  # the first one warms up
+                wall[name].append(1e3 * (time.perf_counter() - before) / FRAMES)
+                cpu[name].append(1e3 * (time.process_time() - cpu_before) / FRAMES)
+    for name in ways:
+        click.echo(
+            f'{name}: median {np.median(wall[name]):.1f} ms, fastest {min(wall[name]):.1f} ms, '
+            f'CPU {np.median(cpu[name]):.1f} ms per frame'
+        )
+
+
+# --- How many pictures of the training places one core renders per second, by kind of place.
+#
+# Samples per second of processor time and of wall-clock time for each kind and for the mix that
+# training takes; `--sheet` writes a sheet of samples beside their depth to look at.
+
+COLUMNS = 4
+
+
+def samples_per_second(
+    kind: str | None, count: int, width: int, height: int
+) -> tuple[float, float]:
+    """(samples per second of processor time, of wall-clock time), once everything is warm."""
+    for seed in range(count // 4 + 30):
+        sample(seed, width, height, kind)
+    busy, wall = time.process_time(), time.perf_counter()
+    for seed in range(10**6, 10**6 + count):
+        sample(seed, width, height, kind)
+    return count / (time.process_time() - busy), count / (time.perf_counter() - wall)
+
+
+def beside_depth(drawn: Sample) -> np.ndarray:
+    """The picture and its inverse depth in colours, BGR."""
+    inverse = 1 / np.maximum(drawn.depth_z, 1e-3)
+    grey = np.clip(255 * inverse / max(np.percentile(inverse, 99), 1e-6), 0, 255).astype(np.uint8)
+    colours = cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)
+    return np.concatenate([drawn.rgb[..., ::-1], colours], axis=1)
+
+
+def write_sheet(path: Path, kind: str | None, rows: int, first: int, textures: str) -> None:
+    tiles = [
+        beside_depth(sample(first + i, kind=kind, textures=textures)) for i in range(rows * COLUMNS)
+    ]
+    lines = [np.concatenate(tiles[i : i + COLUMNS], axis=1) for i in range(0, len(tiles), COLUMNS)]
+    if not cv2.imwrite(str(path), np.concatenate(lines)):
+        raise click.ClickException(f'{path} could not be written')
+
+
+@main.command()
+@click.option('--count', default=200, show_default=True, help='Samples to time of every kind.')
+@click.option('--width', default=256, show_default=True)
+@click.option('--height', default=192, show_default=True)
+@click.option('--kind', type=click.Choice(list(PLACES)), help='Only this kind.')
+@click.option('--sheet', type=click.Path(path_type=Path), help='Write a sheet instead of timing.')
+@click.option('--rows', default=6, show_default=True, help='Of the sheet.')
+@click.option('--first', default=0, show_default=True, help='First seed of the sheet.')
+@click.option('--textures', type=click.Choice(['train', 'eval']), default='train')
+def places(
+    count: int,
+    width: int,
+    height: int,
+    kind: str | None,
+    sheet: Path | None,
+    rows: int,
+    first: int,
+    textures: str,
+) -> None:
+    """Time the world on one core, or look at it."""
+    if sheet is not None:
+        write_sheet(sheet, kind, rows, first, textures)
+        return
+    cv2.setNumThreads(1)
+    table = Table('kind', 'per second of one core', 'per second of wall clock')
+    for name in [kind] if kind else [*PLACES, None]:
+        busy, wall = samples_per_second(name, count, width, height)
+        table.add_row(name or 'as trained on', f'{busy:.0f}', f'{wall:.0f}')
+    Console().print(table)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,215 @@
+"""Worlds to drive in, made from a seed: a cluttered room, a corridor, two rooms with a doorway.
+
+What a robot needs of a world is a `Scene` and a free place to start from: any other maker of
+scenes serves as well. The same seed is the same world.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
+from midas_depth_ros.sim.scene.render import Rendering, render
+from midas_depth_ros.sim.scene.scene import (
+    Box,
+    Cylinder,
+    Material,
+    Pose,
+    Room,
+    Scene,
+    SceneError,
+    Solid,
+)
+
+Generator = np.random.Generator
+Start = tuple[float, float, float]  # x and y in metres, yaw in radians
+
+WALL_THICKNESS_M, CEILING_M = 0.12, 2.5
+START_GAP_M, START_VIEW_M = 0.55, 1.2  # free around the start, and ahead of it
+START_HEIGHTS_M = (0.0, 1.0)
+TRIES = 4000
+
+FLOORS = (
+    Material((0.80, 0.58, 0.38), 'planks', (3.0, 1.5)),
+    Material((0.62, 0.62, 0.60), 'tiles', (0.8, 0.8)),
+    Material((0.55, 0.52, 0.50), 'plain', (0.9, 0.9)),
+)
+WALLS = (
+    Material((0.93, 0.92, 0.87), 'wall', (4.0, CEILING_M)),
+    Material((0.75, 0.80, 0.78), 'plain', (1.2, 1.2)),
+    Material((0.80, 0.62, 0.52), 'bricks', (1.0, 1.0)),
+)
+CEILING = Material((0.78, 0.78, 0.76), 'lamps', (3.0, 1.5))
+CARTON = Material((0.78, 0.58, 0.37), 'carton', (0.45, 0.45))
+CUPBOARD = Material((0.60, 0.42, 0.30), 'planks', (1.6, 0.8))
+BIN = Material((0.30, 0.45, 0.36), 'plain', (0.5, 0.5))
+POLE = Material((0.95, 0.80, 0.15), 'stripes', (0.25, 0.3))
+PILLAR = Material((0.72, 0.72, 0.70), 'plain', (0.8, 0.8))
+TABLE = Material((0.55, 0.38, 0.24), 'planks', (1.2, 0.6))
+
+
+@dataclasses.dataclass(frozen=True)
+class DriveWorld:
+    """A scene and a free place in it; `kind` says in a word what it is."""
+
+    scene: Scene
+    start: Start
+    kind: str
+    seed: int
+
+    def plan(self, heights: Heights) -> PlanView:
+        """What there is between two heights, from above."""
+        return PlanView.of_scene(self.scene, heights)
+
+    def render(self, camera: CameraModel, pose: Pose) -> Rendering:
+        """What a camera sees from a pose: picture, exact depth, floor."""
+        return render(self.scene, camera, pose)
+
+    def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
+        """The depth of `render`."""
+        return render(self.scene, camera, pose).depth_z
+
+
+def drive_world(seed: int) -> DriveWorld:
+    """The world of a seed."""
+    rng = np.random.default_rng([seed, 4])
+    kind = str(rng.choice(list(LAYOUTS)))
+    room, solids = LAYOUTS[kind](rng)
+    floor = FLOORS[rng.integers(len(FLOORS))]
+    scene = Scene(floor, room, tuple(solids), haze_m=40.0, seed=seed)
+    plan = PlanView.of_scene(scene, START_HEIGHTS_M)
+    return DriveWorld(scene, free_start(rng, plan, seed), kind, seed)
+
+
+def _cluttered_room(rng: Generator) -> tuple[Room, list[Solid]]:
+    room = _room(rng, rng.uniform(5, 8), rng.uniform(4.5, 7))
+    area = (room.x_max_m - room.x_min_m) * (room.y_max_m - room.y_min_m)
+    return room, _clutter(rng, room, round(area * rng.uniform(0.2, 0.35)))
+
+
+def _corridor(rng: Generator) -> tuple[Room, list[Solid]]:
+    """Narrow and long, with things along both sides, in turn."""
+    width = float(rng.uniform(1.9, 2.6))
+    room = _room(rng, rng.uniform(10, 15), width)
+    solids: list[Solid] = []
+    side = 1
+    for x in np.arange(room.x_min_m + 1.0, room.x_max_m - 1.0, rng.uniform(1.3, 2.0)):
+        y = side * (0.5 * width - float(rng.uniform(0.1, 0.45)))
+        solids += _thing(rng, float(x + rng.uniform(-0.3, 0.3)), y)
+        side = -side if rng.random() < 0.8 else side
+    return room, solids
+
+
+def _two_rooms(rng: Generator) -> tuple[Room, list[Solid]]:
+    """A wall across the room leaves a doorway."""
+    room = _room(rng, rng.uniform(7, 10), rng.uniform(4, 6))
+    x, door = float(rng.uniform(-1, 1)), float(rng.uniform(0.9, 1.4))
+    middle = float(rng.uniform(room.y_min_m + 1.0, room.y_max_m - 1.0))
+    solids: list[Solid] = []
+    for low, high in ((room.y_min_m, middle - 0.5 * door), (middle + 0.5 * door, room.y_max_m)):
+        length, centre = high - low, 0.5 * (high + low)
+        solids.append(
+            Box(x, centre, WALL_THICKNESS_M, length, CEILING_M - 0.01, material=room.walls)
+        )
+    area = (room.x_max_m - room.x_min_m) * (room.y_max_m - room.y_min_m)
+    return room, solids + _clutter(rng, room, round(area * rng.uniform(0.15, 0.25)))
+
+
+LAYOUTS: dict[str, Callable[[Generator], tuple[Room, list[Solid]]]] = {
+    'room': _cluttered_room,
+    'corridor': _corridor,
+    'two rooms': _two_rooms,
+}
+
+
+def _room(rng: Generator, length: float, width: float) -> Room:
+    walls = WALLS[rng.integers(len(WALLS))]
+    x, y = 0.5 * float(length), 0.5 * float(width)
+    return Room(-x, x, -y, y, CEILING_M, walls, ceiling=CEILING)
+
+
+def _clutter(rng: Generator, room: Room, count: int) -> list[Solid]:
+    solids: list[Solid] = []
+    for _ in range(count):
+        x = float(rng.uniform(room.x_min_m + 0.2, room.x_max_m - 0.2))
+        y = float(rng.uniform(room.y_min_m + 0.2, room.y_max_m - 0.2))
+        solids += _thing(rng, x, y)
+    return solids
+
+
+def _thing(rng: Generator, x: float, y: float) -> list[Solid]:
+    """Something that stands about."""
+    kind = rng.choice(list(THINGS), p=[share for share, _ in THINGS.values()])
+    return THINGS[str(kind)][1](rng, x, y)
+
+
+def _carton(rng: Generator, x: float, y: float) -> list[Solid]:
+    length, width, height = (float(v) for v in rng.uniform((0.2, 0.2, 0.12), (0.6, 0.5, 0.6)))
+    return [Box(x, y, length, width, height, _any_yaw(rng), material=CARTON)]
+
+
+def _cupboard(rng: Generator, x: float, y: float) -> list[Solid]:
+    length, width, height = (float(v) for v in rng.uniform((0.5, 0.3, 0.8), (1.2, 0.5, 2.0)))
+    return [Box(x, y, length, width, height, _any_yaw(rng), material=CUPBOARD)]
+
+
+def _bin(rng: Generator, x: float, y: float) -> list[Solid]:
+    radius, height = (float(v) for v in rng.uniform((0.10, 0.25), (0.22, 0.7)))
+    return [Cylinder(x, y, radius, height, material=BIN)]
+
+
+def _pole(rng: Generator, x: float, y: float) -> list[Solid]:
+    return [Cylinder(x, y, float(rng.uniform(0.025, 0.06)), CEILING_M - 0.01, material=POLE)]
+
+
+def _pillar(rng: Generator, x: float, y: float) -> list[Solid]:
+    return [Cylinder(x, y, float(rng.uniform(0.12, 0.25)), CEILING_M - 0.01, material=PILLAR)]
+
+
+def _table(rng: Generator, x: float, y: float) -> list[Solid]:
+    """A board above the robot on four legs between which it may pass."""
+    half_length, half_width = (float(v) for v in rng.uniform((0.45, 0.35), (0.7, 0.45)))
+    yaw = _any_yaw(rng)
+    c, s = math.cos(yaw), math.sin(yaw)
+    legs: list[Solid] = [
+        Cylinder(x + c * u - s * v, y + s * u + c * v, 0.03, 0.7, material=TABLE)
+        for u in (-half_length, half_length)
+        for v in (-half_width, half_width)
+    ]
+    size = 2 * half_length + 0.1, 2 * half_width + 0.1
+    return [*legs, Box(x, y, *size, 0.04, yaw, bottom_m=0.7, material=TABLE)]
+
+
+THINGS: dict[str, tuple[float, Callable[[Generator, float, float], list[Solid]]]] = {
+    'carton': (0.34, _carton),
+    'cupboard': (0.14, _cupboard),
+    'bin': (0.20, _bin),
+    'pole': (0.14, _pole),
+    'pillar': (0.12, _pillar),
+    'table': (0.06, _table),
+}
+
+
+def _any_yaw(rng: Generator) -> float:
+    return float(rng.uniform(-math.pi, math.pi))
+
+
+def free_start(rng: Generator, plan: PlanView, seed: int, view_m: float = START_VIEW_M) -> Start:
+    """A place with room around it, looking to where there is room ahead. Raises SceneError."""
+    room = plan.room
+    if room is None:
+        raise SceneError(f'world {seed} has no walls: give it a room')
+    for _ in range(TRIES):
+        x = float(rng.uniform(room.x_min_m, room.x_max_m))
+        y = float(rng.uniform(room.y_min_m, room.y_max_m))
+        yaw = _any_yaw(rng)
+        if plan.gap(x, y) < START_GAP_M:
+            continue
+        if plan.reach(x, y, np.array([yaw]))[0] >= view_m:
+            return x, y, yaw
+    raise SceneError(f'world {seed} has no free place to start from: take another seed')
