@@ -18,7 +18,7 @@ import click
 import numpy as np
 from std_msgs.msg import Header
 
-from midas_depth_ros.depth.models import midas_small
+from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import closeness
 from midas_depth_ros.lab.speed.contestants import Contestant, find_weights, loaded
 from midas_depth_ros.lab.speed.run import picture
@@ -40,7 +40,7 @@ class Outputs:
         self._stamp_s += 0.1
         closeness(small)
         shape = (SIZE[1], SIZE[0])
-        image_message(midas_small.enlarge(small, shape), Header())
+        image_message(DepthEstimator.enlarge(small, shape), Header())
         rgb = self._heatmap.render(small, None, self._stamp_s, self._options, shape)
         bgr_message(rgb, Header())
 

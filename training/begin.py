@@ -8,7 +8,9 @@ import click
 import torch
 from torch import Tensor, nn
 
-from midas_depth_ros.depth.models import embedded
+from midas_depth_ros.depth.archives import read_npz
+
+MOST_BYTES = 1 << 26  # of an archive
 
 
 def begin(network: nn.Module, path: Path) -> list[str]:
@@ -19,8 +21,8 @@ def begin(network: nn.Module, path: Path) -> list[str]:
     one of them has are left as they are, or left out; returns a line for each of the two.
     Raises ClickException where the file lacks more than half of the network, or an entry is larger.
     """
-    if path.suffix == embedded.SUFFIX:
-        known = {key: torch.from_numpy(array) for key, array in embedded.read_weights(path).items()}
+    if path.suffix == '.npz':
+        known = {key: torch.from_numpy(array) for key, array in read_npz(path, MOST_BYTES).items()}
     else:
         known = torch.load(path, map_location='cpu', weights_only=True)['mean']
     state = network.state_dict()

@@ -31,7 +31,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 
-from midas_depth_ros.depth.networks import EMBEDDED_SIZE, EmbeddedNet
+from midas_depth_ros.depth.models import embedded
 from training.begin import begin
 from training.dataset import open_shard, shards
 from training.feed import Feed
@@ -89,7 +89,7 @@ class Trainer:
         self.data, self.run, self.plan = data, run, plan
         self.rank, self.processes = rank, processes
         self.device = torch.device(device)
-        self.network = EmbeddedNet().to(self.device)
+        self.network = embedded.build().to(self.device)
         self.mean_network = copy.deepcopy(self.network).eval()
         self.optimiser = torch.optim.AdamW(
             groups(self.network, plan.weight_decay), lr=plan.rate, betas=(0.9, 0.98)
@@ -232,7 +232,7 @@ def train(trainer: Trainer, validate_minutes: float, seed: int) -> None:
                 phase = trainer.plan.phase(trainer.share)
                 if feed:
                     feed.close()
-                size = (EMBEDDED_SIZE[0] // phase.divisor, EMBEDDED_SIZE[1] // phase.divisor)
+                size = (embedded.SIZE[0] // phase.divisor, embedded.SIZE[1] // phase.divisor)
                 stream = seed + 1000 * trainer.steps + trainer.rank
                 feed = Feed(trainer.data, size, phase.batch, stream, trainer.plan.plain)
             parts = trainer.step(feed.next())
@@ -267,7 +267,7 @@ class Curve:
         run = self._trainer
         means = {key: float(np.mean([part[key] for part in self._parts])) for key in parts}
         speed = (run.samples - self._samples) / max(run.seconds - self._seconds, 1e-9)
-        width = EMBEDDED_SIZE[1] // divisor
+        width = embedded.SIZE[1] // divisor
         row = {'minutes': run.seconds / 60, 'samples': run.samples, 'width': width, **means}
         row |= {'rate': run.plan.rate_at(run.share), 'pictures_per_s': speed}
         append(run.run / 'curve.csv', row)
