@@ -11,59 +11,23 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from toy_model import FAR_M, NEAR_M, toy_spec
 
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator, models
 from midas_depth_ros.depth.errors import UnknownModel, WeightsMismatch
 from midas_depth_ros.depth.judgement import sample_pictures
-from midas_depth_ros.depth.models import ModelSpec, OnnxGraph, Output, PictureInput
-from midas_depth_ros.depth.onnx_files import Graph
-from midas_depth_ros.depth.weights import WeightsFile, sha256_of
+from midas_depth_ros.depth.models import ModelSpec, Output, PictureInput
+from midas_depth_ros.depth.weights import WeightsFile
 
 PICTURE = sample_pictures(['street_1'])['street_1']
 NAMES = ('midas_small', 'embedded')
-NEAR_M, FAR_M = 0.5, 20.0
-
-
-def graph(weights: Any, metadata: Any) -> bytes:
-    """Depth in metres: a mean of the colours, and a number."""
-    onnx = Graph()
-    kernel = [onnx.weight(name, weights[name]) for name in ('mix.weight', 'mix.bias')]
-    onnx.add('Conv', ['picture', *kernel], 'depth', kernel_shape=(1, 1))
-    return onnx.to_bytes('picture', (1, 3, 60, 80), 'depth', (1, 1, 60, 80), metadata)
-
-
-def torch_module() -> Any:
-    from torch import nn
-
-    class Toy(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.mix = nn.Conv2d(3, 1, 1)
-
-        def forward(self, picture: Any) -> Any:
-            return self.mix(picture).squeeze(1)
-
-    return Toy()
 
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Iterator[ModelSpec]:
     """A model that gives metres: the brighter, the farther."""
-    path = tmp_path / 'toy.npz'
-    np.savez(path, **{'mix.weight': np.full((1, 3, 1, 1), 2.0), 'mix.bias': np.ones(1)})
-    spec = ModelSpec(
-        name='toy',
-        title='the toy',
-        weights=WeightsFile(path.name, '', path.stat().st_size, sha256_of(path), licence='MIT'),
-        picture=PictureInput((60, 80)),
-        output=Output.METRIC_DEPTH,
-        depth_range_m=(NEAR_M, FAR_M),
-        shapes={'mix.weight': (1, 3, 1, 1), 'mix.bias': (1,)},
-        build=torch_module,
-        onnx=OnnxGraph(graph),
-        shipped=path,
-    )
+    spec = toy_spec(tmp_path)
     models.register(spec)
     yield spec
     models.unregister('toy')
