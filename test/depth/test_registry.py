@@ -91,7 +91,7 @@ def test_the_weights_file_of_each_model_is_recognised_by_its_shapes(
 
 def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
     assert models.names() == (*NAMES, 'toy')
-    with pytest.raises(UnknownModel, match='neither auto, midas_small, embedded, toy nor a file'):
+    with pytest.raises(UnknownModel, match=r'a model \(auto, midas_small, embedded, toy\) nor'):
         load_estimator('toys')
     with pytest.raises(ValueError, match="'toy' is registered already"):
         models.register(toy)

@@ -140,8 +140,8 @@ def find_weights(
     path = Path(os.path.expanduser(model))  # Path.expanduser raises where there is no such user
     if fault := why_no_file(path):
         raise UnknownModel(
-            f'{shown(path)} is neither {", ".join((AUTO, *names()))} nor a file ({fault}): check '
-            'the name or the path'
+            f'{shown(path)} is neither a model ({", ".join((AUTO, *names()))}) nor a file '
+            f'({fault}): check the name or the path'
         )
     return path
 
