@@ -30,6 +30,7 @@ import numpy as np
 from midas_depth_ros.depth.models.midas_small import (
     INPUT,
     Simplifications,
+    build,
     midas_onnx,
     midas_shapes,
 )
@@ -61,18 +62,17 @@ def torch_runs(weights: dict[str, np.ndarray], threads: int) -> dict[str, Run]:
     import torch
 
     from midas_depth_ros.depth.backends.torch_backend import frozen_trace
-    from midas_depth_ros.depth.networks import MidasSmall
 
     torch.set_num_threads(threads)
-    network = MidasSmall().eval()
+    network = build().eval()
     state = {key: torch.from_numpy(np.asarray(array)) for key, array in weights.items()}
     for key in state:
         if key.endswith('num_batches_tracked'):
             state[key] = torch.zeros((), dtype=torch.int64)
     network.load_state_dict(state)
-    another = MidasSmall().eval()
+    another = build().eval()
     another.load_state_dict(state)
-    trace = frozen_trace(another)
+    trace = frozen_trace(another, (1, 3, 192, 256))
 
     def eager(values: np.ndarray) -> object:
         with torch.inference_mode():

@@ -20,7 +20,7 @@ from midas_depth_ros.cli.export import SUFFIXES, _judged, read
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.judgement import compare, sample_pictures
-from midas_depth_ros.depth.models import embedded
+from midas_depth_ros.depth.models import embedded, read_arrays
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_int8_is_calibrated_and_judged_on_the_users_pictures(pictures: Path) -> 
     assert rough.precision == 'int8'
     correlation, _ = compare(quarter.infer(PICTURE), rough.infer(PICTURE))
     assert 0.95 < correlation < 1 - 1e-6
-    weights = sum(array.size for array in embedded.read_weights(embedded.ASSET).values())
+    weights = sum(array.size for array in read_arrays(embedded.ASSET).values())
     assert Path('i8.bin').stat().st_size < 0.4 * 4 * weights  # a byte per weight, not four
 
 
@@ -195,7 +195,7 @@ def test_half_of_a_new_export_never_stands_beside_half_of_an_old_one(
 
 def test_a_network_that_answers_nonsense_is_not_exported(tmp_path: Path) -> None:
     pytest.importorskip('openvino')
-    state = embedded.read_weights(embedded.ASSET)
+    state = read_arrays(embedded.ASSET)
     state['head.weight'] *= 0
     np.savez(tmp_path / 'flat.npz', **state)
     for form in SUFFIXES:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from midas_depth_ros.cli.dashboard import dashboard
 from midas_depth_ros.cli.main import main
-from midas_depth_ros.depth import weights
+from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.sources.pictures import read_picture
@@ -163,7 +163,7 @@ def test_nothing_is_said_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     with pytest.raises(DepthError) as caught:
-        weights.ensure_weights(allow_download=False)
+        models.find_weights('midas_small', allow_download=False)
     said = [str(caught.value)]
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'bad.png').write_bytes(b'x')

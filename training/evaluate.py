@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.model_quality import constant, predictor_of, row_prior
-from midas_depth_ros.depth.networks import EmbeddedNet
+from midas_depth_ros.depth.models import embedded
 from training.dataset import FARTHEST_M, open_shard, shards
 from training.scores import Ring, Score, fitted, mean, ring_shares, rings, score
 from training.train import predict
@@ -33,9 +33,9 @@ SHEET_ROWS, SHEET_COLUMNS = 8, 3
 Predictor = Callable[[np.ndarray], np.ndarray]
 
 
-def checkpoint(path: Path) -> EmbeddedNet:
+def checkpoint(path: Path) -> torch.nn.Module:
     """The running mean of a checkpoint, ready to predict."""
-    network = EmbeddedNet().eval()
+    network: torch.nn.Module = embedded.build().eval()
     network.load_state_dict(torch.load(path, map_location='cpu', weights_only=True)['mean'])
     return network
 

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.judgement import PICTURES, cells, sample_pictures
 from midas_depth_ros.depth.models import embedded
-from midas_depth_ros.depth.networks import EmbeddedNet
 from midas_depth_ros.depth.weights import sha256_of
 
 CARD = Path(__file__).with_name('model_card.md')
@@ -65,7 +64,6 @@ def enter(size: int, sha256: str, answer: NDArray[np.float32], source: Path) -> 
     for pattern, value in (
         (r'size=[\d_]+', f'size={size:_}'),
         (r"sha256='[0-9a-f]*'", f"sha256='{sha256}'"),
-        (r"ANSWER_OF = '[0-9a-f]*'", f"ANSWER_OF = '{sha256}'"),
         (r'(ANSWER = np\.array\(\n    \[\n)[^()]*?    \],\n', rf'\g<1>{rows}    ],\n'),
     ):
         text, count = re.subn(pattern, value, text, count=1)
@@ -89,7 +87,7 @@ def main(
 ) -> None:  # fmt: skip
     """Export CHECKPOINT of training into the package, or to a file."""
     state = torch.load(checkpoint, map_location='cpu', weights_only=True)
-    network = EmbeddedNet()
+    network = embedded.build()
     network.load_state_dict(state['mean'])
     if target:
         target.write_bytes(archive(network.state_dict()))
@@ -99,7 +97,9 @@ def main(
         raise click.UsageError('the model card needs --trained, --data and --table; or give --to')
 
 
-def ship(network: EmbeddedNet, progress: list[float], trained: str, data: str, table: Path) -> None:
+def ship(
+    network: torch.nn.Module, progress: list[float], trained: str, data: str, table: Path
+) -> None:
     """Put the network into the package, with size, hash and card."""
     weights = archive(network.state_dict())
     answer = answer_of(weights)  # what is no depth is not shipped

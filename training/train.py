@@ -31,14 +31,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import spawn
 
+from midas_depth_ros.depth.archives import read_npz
 from midas_depth_ros.depth.models import embedded
-from midas_depth_ros.depth.networks import EMBEDDED_SIZE, EmbeddedNet
 from training.augment import Feed
 from training.dataset import open_shard, shards
 from training.loss import Weights, loss_of, moves, residual_of, second_view, truth_of, unsteadiness
 from training.scores import Score, mean, rank, score
 
 # --- Beginning with the weights of another run, also where its stages were others.
+
+MOST_BYTES = 1 << 26  # of an archive
 
 
 def begin(network: nn.Module, path: Path) -> list[str]:
@@ -49,8 +51,8 @@ def begin(network: nn.Module, path: Path) -> list[str]:
     one of them has are left as they are, or left out; returns a line for each of the two.
     Raises ClickException where the file lacks more than half of the network, or an entry is larger.
     """
-    if path.suffix == embedded.SUFFIX:
-        known = {key: torch.from_numpy(array) for key, array in embedded.read_weights(path).items()}
+    if path.suffix == '.npz':
+        known = {key: torch.from_numpy(array) for key, array in read_npz(path, MOST_BYTES).items()}
     else:
         known = torch.load(path, map_location='cpu', weights_only=True)['mean']
     state = network.state_dict()
@@ -143,7 +145,7 @@ class Trainer:
         self.data, self.run, self.plan = data, run, plan
         self.rank, self.processes = rank, processes
         self.device = torch.device(device)
-        self.network = EmbeddedNet().to(self.device)
+        self.network = embedded.build().to(self.device)
         self.mean_network = copy.deepcopy(self.network).eval()
         self.optimiser = torch.optim.AdamW(
             groups(self.network, plan.weight_decay), lr=plan.rate, betas=(0.9, 0.98)
@@ -286,7 +288,7 @@ def train(trainer: Trainer, validate_minutes: float, seed: int) -> None:
                 phase = trainer.plan.phase(trainer.share)
                 if feed:
                     feed.close()
-                size = (EMBEDDED_SIZE[0] // phase.divisor, EMBEDDED_SIZE[1] // phase.divisor)
+                size = (embedded.SIZE[0] // phase.divisor, embedded.SIZE[1] // phase.divisor)
                 stream = seed + 1000 * trainer.steps + trainer.rank
                 feed = Feed(trainer.data, size, phase.batch, stream, trainer.plan.plain)
             parts = trainer.step(feed.next())
@@ -321,7 +323,7 @@ class Curve:
         run = self._trainer
         means = {key: float(np.mean([part[key] for part in self._parts])) for key in parts}
         speed = (run.samples - self._samples) / max(run.seconds - self._seconds, 1e-9)
-        width = EMBEDDED_SIZE[1] // divisor
+        width = embedded.SIZE[1] // divisor
         row = {'minutes': run.seconds / 60, 'samples': run.samples, 'width': width, **means}
         row |= {'rate': run.plan.rate_at(run.share), 'pictures_per_s': speed}
         append(run.run / 'curve.csv', row)

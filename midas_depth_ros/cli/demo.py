@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from midas_depth_ros.cli.options import NumberRange, in_radians
+from midas_depth_ros.depth.models import names
 from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab.demo import WIDEST
 from midas_depth_ros.lab.demo import output as output_folder
@@ -76,7 +77,7 @@ def check_assignments(
     '--model',
     default=None,
     show_default='embedded for the robot, auto for a --source',
-    help='auto, midas_small, embedded, or the path of a weights file.',
+    help=f'auto, {", ".join(names())}, or the path of a weights file.',
 )
 @click.option(
     '--rate',

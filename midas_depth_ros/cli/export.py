@@ -17,8 +17,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.errors import DepthError
+from midas_depth_ros.depth.errors import DepthError, UnknownModel, shown
 from midas_depth_ros.depth.judgement import calibration_pictures
+from midas_depth_ros.depth.models import PREFERRED, WEIGHTS_SUFFIXES, find_weights, names
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.sources import SourceError, open_source
 
@@ -74,9 +75,9 @@ def _spread(pictures: Pictures, count: int) -> Pictures:
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
 # The .xml last: it is what is opened.
 FILES = {'onnx': ('.onnx',), 'openvino': ('.bin', '.xml')}
-WEIGHTS_SUFFIXES = ('.pt', '.pth', '.npz')
 SCRATCH = '.midas_depth_export_'  # how the folder is called in which an export comes into being
-HELP = """Write MODEL as a file for a robot: `midas_small`, `embedded`, or a weights file.
+NAMED = ', '.join(f'`{name}`' for name in names())
+HELP = f"""Write MODEL as a file for a robot: {NAMED}, or a weights file.
 
 The robot then needs neither torch nor the weights: give the file's path as `model`. ONNX
 is float32 and runs with onnxruntime and openvino; OpenVINO's .xml and .bin belong together.
@@ -88,7 +89,7 @@ package; half of yours are kept back to measure it on.
 
 
 @click.command(name='export', help=HELP, context_settings={'show_default': True})
-@click.argument('model', default='midas_small')
+@click.argument('model', default=PREFERRED)
 @click.option('--format', 'form', type=click.Choice(list(SUFFIXES)), default='openvino')
 @click.option('--precision', type=click.Choice(['f32', 'bf16', 'f16', 'int8']), default='f32')
 @click.option(
@@ -153,21 +154,14 @@ def refuse_what_is_there(target: Path, form: str) -> None:
 
 def weights_of(model: str, allow_download: bool) -> Path:
     """The weights file of a model's name or path; raises UnknownModel, WeightsError."""
-    from midas_depth_ros.depth import weights as checkpoints
-    from midas_depth_ros.depth.errors import UnknownModel, shown
-    from midas_depth_ros.depth.models import embedded
-
-    if model == 'embedded':
-        return embedded.shipped_weights()
-    if model == 'midas_small':
-        return checkpoints.ensure_weights(allow_download=allow_download)
     path = Path(os.path.expanduser(model))
-    if path.suffix.lower() not in WEIGHTS_SUFFIXES or not os.path.isfile(path):
+    is_weights = path.suffix.lower() in WEIGHTS_SUFFIXES and os.path.isfile(path)
+    if model not in names() and not is_weights:
         raise UnknownModel(
-            f'{shown(model)} is neither midas_small nor embedded nor a weights file (.pt, .pth, '
-            '.npz): check the name or the path'
+            f'{shown(model)} is neither {" nor ".join(names())} nor a weights file '
+            f'({", ".join(WEIGHTS_SUFFIXES)}): check the name or the path'
         )
-    return path
+    return find_weights(model, allow_download=allow_download)
 
 
 def _write_onnx(weights: Path, target: Path) -> None:

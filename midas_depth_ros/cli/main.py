@@ -27,9 +27,10 @@ from midas_depth_ros.cli.export import export
 from midas_depth_ros.cli.image import image
 from midas_depth_ros.cli.options import write_commands
 from midas_depth_ros.cli.video import video
-from midas_depth_ros.depth import weights as checkpoints
+from midas_depth_ros.depth import downloads, models
+from midas_depth_ros.depth import weights as weights_files
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
-from midas_depth_ros.depth.weights import FileState, Finding, WeightsFile
+from midas_depth_ros.depth.weights import FileCheck, FileState, WeightsFile
 from midas_depth_ros.geometry import GeometryError
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.errors import printable
@@ -111,15 +112,23 @@ def main(ctx: click.Context) -> None:
         log.setLevel(level)
 
 
-def _spec(ctx: click.Context) -> WeightsFile:
-    """The weights in question: MiDaS_small, unless the context carries others (tests do)."""
-    return ctx.find_object(WeightsFile) or checkpoints.MIDAS_SMALL
+def _file(ctx: click.Context, model: str) -> WeightsFile:
+    """The weights of a model, unless the context carries others (tests do)."""
+    file = ctx.find_object(WeightsFile) or models.spec(model).weights
+    if not file.url:
+        raise CommandError(f'{model} ships in the package: there is nothing to fetch')
+    return file
+
+
+of_model = click.option(
+    '--model', default=models.PREFERRED, show_default=True, help='Whose weights.'
+)
 
 
 @main.group(invoke_without_command=True)
 @click.pass_context
 def weights(ctx: click.Context) -> None:
-    """Show, fetch and verify the MiDaS_small weights.
+    """Show, fetch and verify the weights of MiDaS_small, or of another model (--model).
 
     Without a command: show. They are looked for in the folder named by MIDAS_DEPTH_WEIGHTS_DIR, in
     the user's cache and in the cache of torch hub, and fetched into that named folder, else
@@ -127,25 +136,26 @@ def weights(ctx: click.Context) -> None:
     file, or, with a slash at the end, the folder that holds it.
     """
     if ctx.invoked_subcommand is None:
-        ctx.invoke(show)
+        ctx.invoke(show, model=models.PREFERRED)
 
 
 @weights.command()
+@of_model
 @click.pass_context
-def show(ctx: click.Context) -> None:
+def show(ctx: click.Context, model: str) -> None:
     """List every place looked at, what is there, and which file is used."""
-    spec = _spec(ctx)
+    spec = _file(ctx, model)
     table = Table('place', 'file', 'bytes', 'state', 'used')
     table.columns[2].justify = 'right'
     used: Path | None = None
     faults = []
-    for place, finding in checkpoints.survey(spec):
+    for place, check in weights_files.survey(spec):
         mark = ''
-        if used is None and finding.state is FileState.GOOD:
-            used, mark = finding.path, 'yes'
-        if finding.state is FileState.CORRUPT:
-            faults.append(printable(f'{finding.path} {finding.fault}'))
-        table.add_row(place.label, *_cells(finding), mark)
+        if used is None and check.state is FileState.GOOD:
+            used, mark = check.path, 'yes'
+        if check.state is FileState.CORRUPT:
+            faults.append(printable(f'{check.path} {check.fault}'))
+        table.add_row(place.label, *_cells(check), mark)
     console = OutputConsole()
     if not console.is_terminal:
         console = OutputConsole(width=PIPE_WIDTH)
@@ -155,14 +165,14 @@ def show(ctx: click.Context) -> None:
     click.echo(f'used: {printable(used)}' if used else _nothing_there(spec))
 
 
-def _cells(finding: Finding) -> tuple[Text, str, Text]:
-    size = '' if finding.size is None else str(finding.size)
-    state = Text(finding.state.value, style=STYLES[finding.state])
-    return Text(printable(finding.path), overflow='fold'), size, state
+def _cells(check: FileCheck) -> tuple[Text, str, Text]:
+    size = '' if check.size is None else str(check.size)
+    state = Text(check.state.value, style=STYLES[check.state])
+    return Text(printable(check.path), overflow='fold'), size, state
 
 
 def _nothing_there(spec: WeightsFile) -> str:
-    folder = checkpoints.download_folder() or f'a folder named by {checkpoints.DIR_VARIABLE}'
+    folder = weights_files.download_folder() or f'a folder named by {weights_files.DIR_VARIABLE}'
     return printable(
         f'no good file; `midas_depth weights fetch` downloads {spec.name} ({spec.size} bytes, '
         f'SHA-256 {spec.sha256}) into {folder}'
@@ -177,42 +187,46 @@ def _nothing_there(spec: WeightsFile) -> str:
     type=click.Path(file_okay=False, path_type=Path),
     help='Fetch into this folder instead.',
 )
+@of_model
 @click.pass_context
-def fetch(ctx: click.Context, force: bool, folder: Path | None) -> None:
+def fetch(ctx: click.Context, force: bool, folder: Path | None, model: str) -> None:
     """Download the weights and print their path.
 
     A download that was cut short goes on where it ended. Size and SHA-256 are checked before the
     file gets its name.
     """
-    spec = _spec(ctx)
-    path = checkpoints.fetch_weights(spec, folder, force=force)
+    spec = _file(ctx, model)
+    path = downloads.fetch_weights(spec, folder, force=force)
+    if spec.restriction:
+        click.echo(f'licence {spec.licence}: {spec.restriction}', err=True)
     click.echo(printable(path) if sys.stdout.isatty() else path)  # a script wants the path itself
-    if path not in checkpoints.candidate_paths(spec):
-        hint = f'set {checkpoints.DIR_VARIABLE}={path.parent} for it to be found there'
+    if path not in weights_files.candidate_paths(spec):
+        hint = f'set {weights_files.DIR_VARIABLE}={path.parent} for it to be found there'
         click.echo(printable(hint), err=True)
 
 
 @weights.command()
 @click.argument('path', required=False, type=click.Path(path_type=Path))
+@of_model
 @click.pass_context
-def verify(ctx: click.Context, path: Path | None) -> None:
+def verify(ctx: click.Context, path: Path | None, model: str) -> None:
     """Check size and SHA-256 of PATH, or of every file in the places looked at.
 
     Exit code 1 if one is corrupt, or if there is none.
     """
-    spec = _spec(ctx)
+    spec = _file(ctx, model)
     if path is not None:
-        checkpoints.verify(path, spec)
+        weights_files.verify(path, spec)
         click.echo(f'good: {printable(path)}')
         return
-    findings = [finding for _, finding in checkpoints.survey(spec)]
-    for finding in findings:
-        if finding.state is FileState.GOOD:
-            click.echo(f'good: {printable(finding.path)}')
-    corrupt = [f'{f.path} {f.fault}' for f in findings if f.state is FileState.CORRUPT]
+    checks = [check for _, check in weights_files.survey(spec)]
+    for check in checks:
+        if check.state is FileState.GOOD:
+            click.echo(f'good: {printable(check.path)}')
+    corrupt = [f'{f.path} {f.fault}' for f in checks if f.state is FileState.CORRUPT]
     if corrupt:
         raise WeightsCorrupt(f'{"; ".join(corrupt)}; `midas_depth weights fetch` gets a good one')
-    if all(finding.state is FileState.MISSING for finding in findings):
+    if all(check.state is FileState.MISSING for check in checks):
         raise WeightsNotFound(_nothing_there(spec))
 
 

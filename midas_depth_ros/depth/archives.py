@@ -21,6 +21,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.depth.errors import WeightsCorrupt
 from midas_depth_ros.depth.weights import opened
 
 MOST_DIRECTORY_BYTES = 1 << 20  # some 10,000 entries; the networks have 500
@@ -124,3 +125,24 @@ def array_of(data: bytes) -> NDArray[np.generic]:
         raise ValueError(f'an array {str(shape)[:80]} of {dtype} in {rest} bytes')
     values = np.frombuffer(data, dtype, offset=file.tell())
     return values.reshape(shape, order='F' if by_columns else 'C')
+
+
+def read_npz(path: Path, most_bytes: int) -> dict[str, NDArray[np.float32]]:
+    """The arrays of a NumPy archive by name, as float32; runs no code of the file.
+
+    Raises WeightsCorrupt where the file is no such archive, or
+    unpacks to more than `most_bytes`; WeightsMismatch where the file itself is larger.
+    """
+    arrays = {}
+    try:
+        with opened_archive(path, most_bytes, most_bytes) as archive:
+            for name in archive.names:
+                with np.errstate(over='ignore'):  # what does not fit is infinite, and refused
+                    array = np.asarray(array_of(archive.read(name)), np.float32)
+                arrays[name.removesuffix('.npy')] = array
+    except READ_FAILURES as error:
+        raise WeightsCorrupt(
+            f'{path} cannot be read as a NumPy archive of weights ({reason(error)}): copy the file '
+            'again'
+        ) from error
+    return arrays

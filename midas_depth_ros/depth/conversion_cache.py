@@ -21,6 +21,7 @@ import logging
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import filelock
+import tqdm
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsError, printable
 from midas_depth_ros.depth.weights import absolute, read_file, sha256_of, user_cache
@@ -445,3 +447,22 @@ def _tidy(folder: Path, key: Key) -> None:
 def _mark_as_used(folder: Path) -> None:
     with contextlib.suppress(OSError):  # of somebody else, or on a disk that is only read
         os.utime(folder)
+
+
+# --- How far a conversion has come: a bar on a terminal, log lines elsewhere.
+
+
+@contextlib.contextmanager
+def show_steps(title: str, count: int) -> Iterator[Callable[[str], None]]:
+    """Give a function to call with the name of each of `count` steps as it begins."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        with tqdm.tqdm(total=count, desc=title) as bar:
+            yield lambda name: _next_step(bar, name)
+    else:
+        number = iter(range(1, count + 1))
+        yield lambda name: logger.info('%s: %d of %d, %s', title, next(number), count, name)
+
+
+def _next_step(bar: tqdm.tqdm, name: str) -> None:
+    bar.set_postfix_str(name)
+    bar.update()

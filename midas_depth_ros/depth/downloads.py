@@ -1,44 +1,62 @@
-"""Fetches one promised file over HTTP, from the first byte to the renamed, checked file.
+"""Finds a weights file on disk, or fetches it: from the first byte to the renamed, checked file.
 
-In goes a `WeightsFile`, a target path and an address; out comes the file at the target, or a
-`TransferError` with the reason. What has arrived lies in `<target>.part`, from which a later
-try, or a later process, resumes. The caller sees to it that no two work on the same target.
+In goes a `WeightsFile`, out comes the path of a file whose size and SHA-256 were checked just now.
+Places looked at, in this order: an explicit path (then nothing else), the folder named by
+MIDAS_DEPTH_WEIGHTS_DIR, the user's cache, and the cache of torch.hub.
 
-The transfer has a thread of its own: whatever it hangs in (the look-up of a name cannot be cut
-short), the caller is told in time, by `patience`.
+What has arrived of a download lies in `<name>.part`, from which a later try, or a later process,
+resumes. One process at a time works on a folder. The transfer has a thread of its own: whatever it
+hangs in (the look-up of a name cannot be cut short), the caller is told within its `DownloadLimit`.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import logging
 import os
 import re
 import shutil
+import sys
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
-import requests
-import urllib3.exceptions
+import filelock
+import tqdm
 
-from midas_depth_ros.depth.errors import printable
-from midas_depth_ros.depth.progress import BYTES_PER_MB, show_progress
-from midas_depth_ros.depth.weights import (
-    FETCH_PATIENCE,
-    Judge,
-    Patience,
-    WeightsFile,
-    examine,
+from midas_depth_ros.depth.errors import (
+    DownloadFailed,
+    WeightsCorrupt,
+    WeightsNotFound,
+    printable,
 )
+from midas_depth_ros.depth.weights import (
+    DIR_VARIABLE,
+    MB,
+    FileState,
+    WeightsFile,
+    absolute,
+    candidate_paths,
+    download_folder,
+    examine,
+    places,
+    survey,
+    verify,
+)
+
+if TYPE_CHECKING:
+    # Takes a quarter of a second to import, and most starts need no download.
+    import requests
 
 logger = logging.getLogger(__name__)
 
-
+URL_VARIABLE = 'MIDAS_DEPTH_WEIGHTS_URL'
+LOCK_POLL_S = 0.1
 CHUNK = 1 << 12  # bytes: on a slow line more of them would be waited for, and lost, for minutes
 MAX_REDIRECTS = 10
 POLL_S = 0.05
@@ -50,13 +68,89 @@ TRIES_UNREACHABLE = 2  # a robot without network must not wait long at every sta
 TRIES_TRANSIENT = 4
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
+# --- How long a download may take, and when it is given up because it would take longer.
+#
+# A robot that starts does not wait for a day: 'auto' has a model that ships instead.
+
+KB = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class DownloadLimit:
+    """`budget_s` is for everything: waiting for another process, looking up names, the transfer.
+
+    From `grace_s` on, the rate of the last `grace_s` says how long the rest takes; where that is
+    more than the budget has left, it is given up at once. What has arrived stays, and the next
+    start goes on from there.
+    """
+
+    budget_s: float
+    grace_s: float
+    remedy: str = ''
+
+
+HOUR_S = 3600.0
+AUTO_LIMIT = DownloadLimit(
+    300.0, 20.0, '`midas_depth weights fetch` waits longer, and the next start goes on from here'
+)
+NAMED_LIMIT = DownloadLimit(HOUR_S, 60.0, '`midas_depth weights fetch` waits longer')
+FETCH_LIMIT = DownloadLimit(24 * HOUR_S, 60.0)
+
+
+class DownloadWatch:
+    """Watches one download; `total` is its size in bytes. `clock` gives seconds."""
+
+    def __init__(
+        self, limit: DownloadLimit, total: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit, self._total, self._clock = limit, total, clock
+        self._start_s = clock()
+        self._seen: collections.deque[tuple[float, int]] = collections.deque()
+
+    def reason_to_stop(self, done: int) -> str:
+        """Why not to wait any longer, with `done` bytes there; '' to go on."""
+        now, limit = self._clock(), self._limit
+        if self._seen and done < self._seen[-1][1]:
+            self._seen.clear()  # it began anew
+        self._seen.append((now, done))
+        while len(self._seen) > 1 and now - self._seen[1][0] >= limit.grace_s:
+            self._seen.popleft()
+        waited = now - self._start_s
+        if waited >= limit.budget_s:
+            return self._text(done, f'it took more than {duration(limit.budget_s)}')
+        then, before = self._seen[0]
+        span = now - then
+        if span < limit.grace_s:
+            return ''
+        rate = (done - before) / span
+        if rate * (limit.budget_s - waited) >= self._total - done:
+            return ''
+        if rate == 0:
+            return self._text(done, f'nothing came for {duration(span)}')
+        left = (self._total - done) / rate
+        return self._text(done, f'at {rate / KB:.1f} kB/s the rest would take {duration(left)}')
+
+    def _text(self, done: int, what: str) -> str:
+        bound = f'at most {duration(self._limit.budget_s)} are waited for it'
+        remedy = f': {self._limit.remedy}' if self._limit.remedy else ''
+        return f'{done} of {self._total} bytes are here, and {what}; {bound}{remedy}'
+
+
+def duration(seconds: float) -> str:
+    """For people: '40 s', '5 min', '23.8 h'."""
+    if seconds < 120:
+        return f'{seconds:.0f} s'
+    if seconds < 2 * HOUR_S:
+        return f'{seconds / 60:.0f} min'
+    return f'{seconds / HOUR_S:.1f} h' if seconds < 48 * HOUR_S else f'{seconds / 86400:.0f} days'
+
 
 @dataclasses.dataclass(frozen=True)
 class DownloadOptions:
-    """How patient a download is.
+    """How a download is carried out.
 
     `read_timeout_s` is the longest silence of the server. Between tries the pause doubles from
-    `first_pause_s`. Where there is no terminal a line is logged every `log_every_s`. `patience`
+    `first_pause_s`. Where there is no terminal a line is logged every `log_every_s`. `limit`
     bounds all of it; `clock` gives it seconds.
     """
 
@@ -64,12 +158,164 @@ class DownloadOptions:
     read_timeout_s: float = 20.0
     first_pause_s: float = 1.0
     log_every_s: float = 5.0
-    patience: Patience = FETCH_PATIENCE
+    limit: DownloadLimit = FETCH_LIMIT
     clock: Callable[[], float] = time.monotonic
 
-    def judge(self, spec: WeightsFile) -> Judge:
-        """Of one download, from now on."""
-        return Judge(self.patience, spec.size, self.clock)
+
+# --- Finding and fetching.
+
+
+def find_weights(spec: WeightsFile, explicit: Path | str | None = None) -> Path | None:
+    """The first good weights file on disk, or None.
+
+    With `explicit`, only that path counts: None if nothing is there, WeightsCorrupt if it is not
+    the promised file. Elsewhere a corrupt file is named in the log and passed over.
+    """
+    if explicit is not None:
+        try:
+            verify(absolute(explicit), spec)
+        except WeightsNotFound:
+            return None
+        return absolute(explicit)
+    for path in candidate_paths(spec):
+        check = examine(path, spec)
+        if check.state is FileState.GOOD:
+            return path
+        if check.state is FileState.CORRUPT:
+            logger.warning('%s %s: not used', printable(path), check.fault)
+    return None
+
+
+def ensure_weights(
+    spec: WeightsFile,
+    explicit: Path | str | None = None,
+    *,
+    allow_download: bool = True,
+    progress: bool = True,
+    options: DownloadOptions | None = None,
+    limit: DownloadLimit | None = None,
+) -> Path:
+    """The path of a good weights file: found on disk, else fetched into `download_folder()`.
+
+    `explicit` is used or refused, never replaced and never downloaded to. `progress` shows a bar
+    on a terminal and writes log lines elsewhere. `limit` bounds how long a download may take,
+    waiting for another process included.
+    Raises WeightsNotFound (no file, and no download allowed), WeightsCorrupt (only a wrong file,
+    and no download allowed) or DownloadFailed.
+    """
+    found = find_weights(spec, explicit)
+    if found:
+        return found
+    if explicit is not None:
+        raise WeightsNotFound(f'{explicit} is not there: give the path of {spec.name}')
+    if allow_download:
+        return fetch_weights(spec, progress=progress, options=options, limit=limit)
+    remedy = f'allow the download, or bring it {_by_hand(spec)}'
+    corrupt = [f'{f.path} {f.fault}' for _, f in survey(spec) if f.state is FileState.CORRUPT]
+    if corrupt:
+        raise WeightsCorrupt(f'no good {spec.name}: {"; ".join(corrupt)}; {remedy}')
+    folders = ', '.join(str(place.folder) for place in places()) or f'no folder ({DIR_VARIABLE})'
+    raise WeightsNotFound(f'no {spec.name} in {folders}; {remedy}')
+
+
+def download_address(spec: WeightsFile) -> str:
+    """The address to download from: MIDAS_DEPTH_WEIGHTS_URL if set, else the official one.
+
+    The variable names a mirror's copy of the file, or, ending in a slash, the folder that holds
+    it. Size and SHA-256 are checked all the same.
+    """
+    mirror = os.environ.get(URL_VARIABLE, '').strip()
+    if not mirror:
+        return spec.url
+    return urllib.parse.urljoin(mirror, spec.name) if mirror.endswith('/') else mirror
+
+
+def fetch_weights(
+    spec: WeightsFile,
+    folder: Path | str | None = None,
+    *,
+    force: bool = False,
+    progress: bool = True,
+    options: DownloadOptions | None = None,
+    limit: DownloadLimit | None = None,
+) -> Path:
+    """Download the weights into `folder` (default `download_folder()`) unless they are there.
+
+    One process at a time works on a folder; another waits and then takes what the first brought.
+    A corrupt file in the way is moved aside to `<name>.corrupt`. `force` fetches anew from the
+    first byte; a good file stays in place until its successor is complete.
+    Raises DownloadFailed, whose text says why and how to bring the file by hand.
+    """
+    options = options or DownloadOptions()
+    if limit:
+        options = dataclasses.replace(options, limit=limit)
+    watch = DownloadWatch(options.limit, spec.size, options.clock)
+    target_folder = absolute(folder) if folder else download_folder()
+    if target_folder is None:
+        reason = 'there is no home folder to keep it in'
+        raise DownloadFailed(f'cannot download {spec.name}: {reason}; {_by_hand(spec)}')
+    target = target_folder / spec.name
+    try:
+        target_folder.mkdir(parents=True, exist_ok=True)
+        with _locked(target, watch):
+            if not force:
+                for path in (target_folder / name for name in spec.names):
+                    if examine(path, spec).state is FileState.GOOD:
+                        return path
+            else:
+                partial_path(target).unlink(missing_ok=True)
+            _set_aside_corrupt(target_folder, spec)
+            _download(spec, target, progress, options, watch)
+    except TransferError as error:
+        reason = str(error)
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+        reason = f'cannot write into {target_folder}: {getattr(error, "strerror", "") or error}'
+    else:
+        return target
+    raise DownloadFailed(f'cannot download {spec.name}: {reason}; {_by_hand(spec, target_folder)}')
+
+
+def _by_hand(spec: WeightsFile, folder: Path | None = None) -> str:
+    folder = folder or download_folder()
+    into = f'{folder}, or into another folder named by' if folder else 'a folder named by'
+    return (
+        f'by hand: fetch {spec.url} ({spec.size} bytes, SHA-256 {spec.sha256}) and put it into '
+        f'{into} {DIR_VARIABLE}; a mirror can be named by {URL_VARIABLE}'
+    )
+
+
+@contextlib.contextmanager
+def _locked(target: Path, watch: DownloadWatch) -> Iterator[None]:
+    """One process at a time; TransferError where the other one is too slow, or stands still."""
+    lock = filelock.FileLock(target.with_name(f'.{target.name}.lock'))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        logger.warning('another process is fetching %s: waiting for it', printable(target))
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=LOCK_POLL_S)
+            except filelock.Timeout:
+                if reason := watch.reason_to_stop(size_of(partial_path(target))):
+                    raise TransferError(f'another process is fetching it: {reason}') from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _set_aside_corrupt(folder: Path, spec: WeightsFile) -> None:
+    """Move what is not the promised file out of the way, where a person can look at it."""
+    for path in (folder / name for name in spec.names):
+        check = examine(path, spec)
+        if check.state is FileState.CORRUPT:
+            aside = path.with_name(path.name + '.corrupt')
+            path.replace(aside)
+            names = printable(path), check.fault, printable(aside)
+            logger.warning('%s %s: moved aside to %s', *names)
+
+
+# --- The transfer.
 
 
 class TransferError(Exception):
@@ -86,34 +332,26 @@ def partial_path(target: Path) -> Path:
     return target.with_name(target.name + '.part')
 
 
-def download(
-    spec: WeightsFile,
-    target: Path,
-    url: str,
-    *,
-    progress: bool = True,
-    options: DownloadOptions | None = None,
-    judge: Judge | None = None,
+def _download(
+    spec: WeightsFile, target: Path, progress: bool, options: DownloadOptions, watch: DownloadWatch
 ) -> None:
-    """Fetch `url` to `target`, which appears only when it is complete and its SHA-256 is right.
+    """Fetch the file to `target`, which appears only when it is complete and its SHA-256 is right.
 
-    `judge` has watched over the waiting before. Raises TransferError when the network or the
-    server is at fault, OSError when the disk is.
+    Raises TransferError when the network or the server is at fault, OSError when the disk is.
     """
-    options = options or DownloadOptions()
-    judge = judge or options.judge(spec)
+    url = download_address(spec)
     part = partial_path(target)
     _check_room(spec, part)
     where = printable(target)
-    logger.info('fetching %s (%.1f MB) from %s', where, spec.size / BYTES_PER_MB, _shown(url))
-    with show_progress(spec, size_of(part), progress, options.log_every_s) as report:
+    logger.info('fetching %s (%.1f MB) from %s', where, spec.size / MB, _shown(url))
+    with _show_progress(spec, size_of(part), progress, options.log_every_s) as report:
         transfer = _Transfer(spec, part, url, report, options)
-        pieced = transfer.carry_out(judge)
+        pieced = transfer.carry_out(watch)
         fault = examine(part, spec).fault
         if fault and pieced:
             logger.warning('%s.part %s after resuming: once more from the start', where, fault)
             part.unlink()
-            transfer.carry_out(judge)
+            transfer.carry_out(watch)
             fault = examine(part, spec).fault
     if fault:
         part.unlink()
@@ -164,7 +402,7 @@ class _Transfer:
         self._done = size_of(part)
         self._trouble = ''
 
-    def carry_out(self, judge: Judge) -> bool:
+    def carry_out(self, watch: DownloadWatch) -> bool:
         """True if it came in pieces; raises TransferError and OSError."""
         outcome: list[bool | BaseException] = []
 
@@ -179,7 +417,7 @@ class _Transfer:
         try:
             while thread.is_alive():
                 thread.join(POLL_S)
-                if thread.is_alive() and (reason := judge.reason_to_stop(self._done)):
+                if thread.is_alive() and (reason := watch.reason_to_stop(self._done)):
                     trouble = f' ({self._trouble})' if self._trouble else ''
                     raise TransferError(reason + trouble)
         finally:
@@ -235,10 +473,7 @@ class _Transfer:
         headers = {'Accept-Encoding': 'identity'}
         if have:
             headers['Range'] = f'bytes={have}-'
-        with (
-            _Session() as session,
-            _answer(session, self._url, headers, self._options) as response,
-        ):
+        with _answer(self._url, headers, self._options) as response:
             done = start = self._start_of_body(response, have)
             with self._opened('ab' if start else 'wb') as file:
                 for chunk in _chunks(response):
@@ -287,18 +522,26 @@ class _Transfer:
             self._part.unlink(missing_ok=True)
 
 
-class _Session(requests.Session):
-    """Leaves redirects to `_answer`: the library reads the body of each, however long it is."""
-
-    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
-        """None."""
-        yield from ()
-
-
+@contextlib.contextmanager
 def _answer(
+    url: str, headers: dict[str, str], options: DownloadOptions
+) -> Iterator[requests.Response]:
+    """The answer, of which only the head was read; redirects are followed."""
+    import requests
+
+    with requests.Session() as session:
+        # Else the library follows redirects, and reads the body of each, however long it is.
+        session.resolve_redirects = lambda *_, **__: iter(())  # type: ignore[method-assign]
+        with _asked(session, url, headers, options) as response:
+            yield response
+
+
+def _asked(
     session: requests.Session, url: str, headers: dict[str, str], options: DownloadOptions
 ) -> requests.Response:
-    """The answer, of which only the head was read; redirects are followed."""
+    import requests
+    import urllib3.exceptions
+
     timeout = (options.connect_timeout_s, options.read_timeout_s)
     place = url
     try:
@@ -324,6 +567,8 @@ def _answer(
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
+    import requests
+
     try:
         yield from response.iter_content(CHUNK)
     except requests.RequestException as error:
@@ -331,6 +576,9 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
 
 
 def _connection_fault(error: requests.RequestException, url: str) -> TransferError:
+    import requests
+    import urllib3.exceptions
+
     host = _host(url)
     cause = getattr(error.args[0], 'reason', None) if error.args else None
     if isinstance(error, requests.ConnectTimeout):
@@ -349,6 +597,8 @@ def _host(url: str) -> str:
 
 def _root(error: BaseException) -> str:
     """The system's own words at the bottom of nested errors ('Connection refused')."""
+    import urllib3.exceptions
+
     inner: object = error
     while isinstance(inner, BaseException):
         error = inner
@@ -378,3 +628,38 @@ def _shown(url: str) -> str:
     except ValueError:
         return 'the address given'
     return parts._replace(netloc=parts.netloc.rpartition('@')[2], query='', fragment='').geturl()
+
+
+# --- How far it has come: a bar on a terminal, log lines elsewhere.
+
+
+@contextlib.contextmanager
+def _show_progress(
+    spec: WeightsFile, have: int, shown: bool, log_every_s: float
+) -> Iterator[Callable[[int], None]]:
+    """Give a function to call with the number of bytes that are there; `have` at the start."""
+    if not shown:
+        yield lambda done: None
+    elif sys.stderr is not None and sys.stderr.isatty():
+        unit = {'unit': 'B', 'unit_scale': True}
+        with tqdm.tqdm(total=spec.size, initial=have, desc=spec.name, **unit) as bar:
+            yield lambda done: bar.update(done - bar.n)  # backwards, too, when it begins anew
+    else:
+        yield _log_lines(spec, have, log_every_s)
+
+
+def _log_lines(spec: WeightsFile, have: int, every_s: float) -> Callable[[int], None]:
+    began = last = time.monotonic()
+
+    def report(done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_s:
+            last = now
+            text = f'{spec.name}: {done / MB:.1f} of {spec.size / MB:.1f} MB'
+            rate = (done - have) / max(now - began, 1e-3)  # bytes a second
+            if rate > 0 and done < spec.size:
+                text += f', {rate / KB:.0f} kB/s, {duration((spec.size - done) / rate)} left'
+            logger.info('%s', text)
+
+    return report

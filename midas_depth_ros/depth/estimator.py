@@ -8,40 +8,41 @@ estimating touches no network, and the disk only where it is given a path.
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import textwrap
 import warnings
 import zlib
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from midas_depth_ros.depth import weights as checkpoints
-from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS, Backend, find_backend
+from midas_depth_ros.depth import models
+from midas_depth_ros.depth.backends import (
+    AUTO,
+    BACKENDS,
+    PRECISIONS,
+    Backend,
+    find_backend,
+)
+from midas_depth_ros.depth.downloads import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
     InvalidPicture,
-    UnknownModel,
     WeightsError,
     WeightsMismatch,
     printable,
     shown,
 )
 from midas_depth_ros.depth.judgement import fault_of, judge
-from midas_depth_ros.depth.models import embedded, midas_small
-from midas_depth_ros.depth.weights import AUTO_PATIENCE, NAMED_PATIENCE, Patience
+from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
+from midas_depth_ros.depth.weights import why_no_file
 
-MIDAS_SMALL = 'midas_small'
-EMBEDDED = 'embedded'
-MODELS = (AUTO, MIDAS_SMALL, EMBEDDED)
 NOTICE_LENGTH = 500
 # What people have of a picture: a path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4)
 # RGBA, (H, W) or (H, W, 1) grey. OpenCV reads BGR: picture[:, :, ::-1] is RGB.
@@ -62,38 +63,6 @@ CONVERSIONS = {  # by the kind of number
 }
 
 
-class Predictor(Protocol):
-    """What an estimator does its work with."""
-
-    @property
-    def name(self) -> str:
-        """The backend's name."""
-
-    @property
-    def precision(self) -> str:
-        """The numbers it computes with: one of `backends.PRECISIONS`."""
-
-    def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB, C-contiguous, to (h, w) float32 at network size."""
-
-    def close(self) -> None:
-        """Free what it holds."""
-
-
-class NetworkPredictor:
-    """A network behind its preprocessing."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.name, self.precision = backend.name, backend.precision
-
-    def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._backend.infer(self._backend.preprocess(rgb))
-
-    def close(self) -> None:
-        self._backend.close()
-
-
 class DepthEstimator:
     """Relative inverse depth of pictures: affine in 1/Z with unknown scale and shift, no unit.
 
@@ -104,14 +73,12 @@ class DepthEstimator:
 
     of_pictures = True  # the answer comes from what the picture shows: a blind one has none
 
-    def __init__(
-        self, model: str, predictor: Predictor, notice: str = '', *, choice: str = ''
-    ) -> None:
+    def __init__(self, model: str, backend: Backend, notice: str = '', *, choice: str = '') -> None:
         self.model = model
-        self.backend, self.precision = predictor.name, predictor.precision
+        self.backend, self.precision = backend.name, backend.precision
         self.choice = choice
         self.notice = notice
-        self._predictor: Predictor | None = predictor
+        self._network: Backend | None = backend
 
     def infer(self, picture: PictureLike) -> NDArray[np.float32]:
         """A picture to (h, w) float32 at network size.
@@ -120,11 +87,12 @@ class DepthEstimator:
         DepthError where the network gives something that is not a number, or the same everywhere,
         or where the estimator is closed.
         """
-        if self._predictor is None:
+        if self._network is None:
             raise DepthError(
                 f'the estimator of {self.model} is closed: make another with load_estimator()'
             )
-        small = self._predictor.predict(np.ascontiguousarray(rgb_of(picture)))
+        rgb = np.ascontiguousarray(rgb_of(picture))
+        small = self._network.infer(self._network.preprocess(rgb))
         if fault := fault_of(small):
             raise DepthError(f'{self.model} on {self.backend} gave {fault}: check its weights file')
         return small
@@ -139,15 +107,21 @@ class DepthEstimator:
         rgb = rgb_of(picture)
         return self.enlarge(self.infer(rgb), rgb.shape[:2])
 
-    def enlarge(self, small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Bring the result of `infer` to `shape` = (H, W): bicubic, clipped at 0."""
-        return midas_small.enlarge(small, shape)
+    @staticmethod
+    def enlarge(small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Bring the result of `infer` to `shape` = (H, W): bicubic, corners not aligned.
+
+        Cubic interpolation overshoots at edges; what falls below 0 is clipped there.
+        """
+        height, width = shape
+        large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+        return np.maximum(large, 0.0, out=large)
 
     def close(self) -> None:
         """Free the network; may be called again."""
-        if self._predictor is not None:
-            self._predictor.close()
-            self._predictor = None
+        if self._network is not None:
+            self._network.close()
+            self._network = None
 
 
 def rgb_of(picture: PictureLike) -> NDArray[np.uint8]:
@@ -188,7 +162,7 @@ def rgb_of(picture: PictureLike) -> NDArray[np.uint8]:
 
 
 def _rgb_of_file(path: Path) -> NDArray[np.uint8]:
-    if fault := _no_file(path):  # opening a FIFO would wait for ever
+    if fault := why_no_file(path):  # opening a FIFO would wait for ever
         raise InvalidPicture(f'{shown(path)} is no picture: {fault}')
     try:
         with warnings.catch_warnings():
@@ -245,9 +219,9 @@ def load_estimator(
 ) -> DepthEstimator:
     """Load a model.
 
-    `model`: 'midas_small'; 'embedded'; 'auto' (midas_small, or embedded with a `notice` where
-    weights or libraries are missing); or a path: of a PyTorch state dict of MiDaS_small (.pt), of
-    a NumPy archive of the embedded model (.npz), of an ONNX model (.onnx) or of an OpenVINO model
+    `model`: one of `models.names()`; 'auto' (midas_small, or embedded with a `notice` where weights
+    or libraries are missing); or a path: of the weights of one of these models (a PyTorch state
+    dict, .pt, or a NumPy archive, .npz), of an ONNX model (.onnx) or of an OpenVINO model
     (.xml), as `midas_depth export` writes them. Other models are refused, and each is judged by
     what it answers to sample pictures (see `judgement`).
     `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
@@ -255,7 +229,7 @@ def load_estimator(
     `backends.PRECISIONS`.
     `num_threads` bounds the threads of inference, and of OpenCV process-wide; 0 leaves them as
     they are: all cores, unless the process was told otherwise. `allow_download`: whether
-    missing official weights may be fetched; 'auto' waits for them for minutes only (`patience`).
+    missing official weights may be fetched; 'auto' waits for them for minutes only (`AUTO_LIMIT`).
 
     Raises UnknownModel, BackendUnavailable, WeightsError, and ValueError for negative threads.
     """
@@ -266,19 +240,14 @@ def load_estimator(
         raise ValueError(f'num_threads is {num_threads}: give 0 (all cores) or more')
     if num_threads:
         cv2.setNumThreads(num_threads)
-    wish = _Wish(backend, num_threads, precision)
-    if name == EMBEDDED:
-        return _embedded(wish)
-    if name == MIDAS_SMALL:
-        return _midas_small(wish, allow_download, NAMED_PATIENCE)
     if name != AUTO:
-        return _from_file(wish, name)
+        return _load(name, backend, num_threads, precision, allow_download, NAMED_LIMIT)
     try:
-        return _midas_small(wish, allow_download, AUTO_PATIENCE)
+        return _load(PREFERRED, backend, num_threads, precision, allow_download, AUTO_LIMIT)
     except (BackendUnavailable, WeightsError) as error:
         # They were chosen for a model that is not here; any that run this one will do.
         kept = precision if precision == 'f32' else AUTO
-        return _embedded(_Wish(AUTO, num_threads, kept), fallback_notice(error))
+        return _load(FALLBACK, AUTO, num_threads, kept, notice=fallback_notice(error))
 
 
 def check_backend_name(backend: str) -> None:
@@ -296,74 +265,58 @@ def check_precision_name(precision: str) -> None:
 
 
 def fallback_notice(error: DepthError) -> str:
-    """Why `embedded` runs instead of MiDaS_small, what it is, and what to do."""
+    """Why 'auto' runs another model than it would, what that is, and what to do."""
     reason = textwrap.shorten(str(error), NOTICE_LENGTH, placeholder=' ...').rstrip('.')
     return (
-        f'MiDaS_small is not available: {reason}. Running {EMBEDDED!r} instead. '
-        f'{embedded.WHAT_IT_IS} Mend what is named, or choose model={EMBEDDED} to silence the '
-        f'attempt; model={MIDAS_SMALL} fails instead of falling back.'
+        f'{models.spec(PREFERRED).title} is not available: {reason}. Running {FALLBACK!r} instead. '
+        f'{models.spec(FALLBACK).about} Mend what is named, or choose model={FALLBACK} to silence '
+        f'the attempt; model={PREFERRED} fails instead of falling back.'
     )
 
 
-@dataclass(frozen=True)
-class _Wish:
-    """What the caller left open, and what not."""
+def _load(
+    model: str,
+    backend: str,
+    num_threads: int,
+    precision: str,
+    allow_download: bool = False,
+    limit: DownloadLimit | None = None,
+    *,
+    notice: str = '',
+) -> DepthEstimator:
+    """A model by its name or path, which 'auto' is not.
 
-    backend: str
-    num_threads: int
-    precision: str
-
-    def load(
-        self, name: str, weights: Path, notice: str = '', weights_sha256: str = ''
-    ) -> DepthEstimator:
-        """Raises BackendUnavailable, and what is wrong with the file or its answers.
-
-        `weights_sha256`: where it was found right already.
-        """
-        factory = find_backend(self.backend, weights.suffix.lower(), self.precision)
-        try:
-            network = factory(weights, self.num_threads, self.precision)
-            predictor = NetworkPredictor(network)
-            known = weights_sha256 or network.weights_sha256
-            doubt = judge(predictor.predict, name, known, network.precision)
-        except (MemoryError, RecursionError) as error:
-            raise WeightsMismatch(
-                f'{weights} needs more memory than there is: use midas_small or embedded'
-            ) from error
-        why = 'as asked' if self.backend != AUTO else f'first usable of {", ".join(BACKENDS)}'
-        choice = f'backend {network.name}: {why}; precision {network.choice}'
-        notice = ' '.join(filter(None, (notice, doubt)))
-        return DepthEstimator(name, predictor, notice, choice=printable(choice))
-
-
-def _embedded(wish: _Wish, notice: str = '') -> DepthEstimator:
-    return wish.load(EMBEDDED, embedded.shipped_weights(), notice)
-
-
-def _midas_small(wish: _Wish, allow_download: bool, patience: Patience) -> DepthEstimator:
-    spec = checkpoints.MIDAS_SMALL
-    # No download for a missing library.
-    find_backend(wish.backend, Path(spec.name).suffix, wish.precision)
-    found = checkpoints.ensure_weights(spec, allow_download=allow_download, patience=patience)
-    return wish.load(MIDAS_SMALL, found, weights_sha256=spec.sha256)
-
-
-def _from_file(wish: _Wish, model: str) -> DepthEstimator:
-    path = Path(os.path.expanduser(model))  # Path.expanduser raises where there is no such user
-    if fault := _no_file(path):
-        raise UnknownModel(
-            f'{shown(path)} is neither a model ({", ".join(MODELS)}) nor a file ({fault}): check '
-            'the name or the path'
-        )
-    return wish.load(printable(path.name), path)
-
-
-def _no_file(path: Path) -> str:
-    """Why there is no file to be read at a path, in words; '' where there is one."""
+    Raises UnknownModel, BackendUnavailable, and what is wrong with the file or its answers.
+    """
+    spec = models.spec(model) if model in models.names() else None
+    if spec is not None:  # no download for a missing library
+        find_backend(_able(backend, spec), spec.weights.suffix, precision)
+    weights = models.find_weights(model, allow_download=allow_download, limit=limit)
+    suffix = weights.suffix.lower()
+    if suffix in models.WEIGHTS_SUFFIXES:
+        backend = _able(backend, models.spec_of(weights))
+    factory = find_backend(backend, suffix, precision)
+    name = model if spec else printable(weights.name)
     try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        return str(getattr(error, 'strerror', None) or error)
-    if stat.S_ISDIR(mode):
-        return 'it is a folder'
-    return '' if stat.S_ISREG(mode) else 'it is a pipe, a device or a socket'
+        network = factory(weights, num_threads, precision)
+        doubt = judge(
+            lambda rgb: network.infer(network.preprocess(rgb)),
+            name,
+            spec.weights.sha256 if spec else network.weights_sha256,
+            network.precision,
+            network.spec.picture.usual_size,
+        )
+    except (MemoryError, RecursionError) as error:
+        raise WeightsMismatch(
+            f'{weights} needs more memory than there is: use {models.in_words()}'
+        ) from error
+    why = 'as asked' if backend != AUTO else f'first usable of {", ".join(BACKENDS)}'
+    choice = f'backend {network.name}: {why}; precision {network.choice}'
+    return DepthEstimator(
+        name, network, ' '.join(filter(None, (notice, doubt))), choice=printable(choice)
+    )
+
+
+def _able(backend: str, spec: ModelSpec) -> str:
+    """The backend; the only one that can, where a model without an ONNX graph leaves no choice."""
+    return 'torch' if backend == AUTO and spec.onnx is None else backend

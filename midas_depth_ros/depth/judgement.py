@@ -17,9 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import DepthError, WeightsMismatch
-from midas_depth_ros.depth.models import embedded
-from midas_depth_ros.depth.weights import MIDAS_SMALL
 
 # --- How far another precision strays from float32, in what depth is used for.
 #
@@ -135,7 +134,7 @@ def compare(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[fl
 
 # In all of them the floor is near below, and what is above is far.
 PICTURES = ('street_1', 'corridor_1', 'room_1')
-ANSWER_SIZE = (192, 256)  # (h, w): what every network of ours gives of a 4:3 picture
+ANSWER_SIZE = (192, 256)  # (h, w): what most networks give of a 4:3 picture
 LEAST_SPREAD = 1e-3  # of the largest value
 STEP = 3  # of the pixels whose values are counted
 MOST_OF_ONE_VALUE = 0.99
@@ -145,30 +144,36 @@ LEAST_CHANGE = 1e-3  # of the spread, from one picture to another
 # Beyond these a notice: a trained network keeps far away from them.
 LEAST_MIRRORED_CORRELATION = 0.5
 MOST_ZEROS = 0.5
-# The answer of the shipped model: worst cell, as a part of the largest.
+# The answer of published weights: worst cell, as a part of the largest.
 ANSWER_TOLERANCE = {'f32': 0.02, 'f16': 0.03, 'bf16': 0.05, 'int8': 0.3}
 
-REMEDY = 'use midas_small or embedded, or other weights'
 
-
-def judge(infer: Infer, name: str, weights_sha256: str, precision: str) -> str:
+def judge(
+    infer: Infer,
+    name: str,
+    weights_sha256: str,
+    precision: str,
+    size: tuple[int, int] = ANSWER_SIZE,
+) -> str:
     """A notice, '' where nothing is to be said about the model's answers.
 
     `infer`: (H, W, 3) uint8 RGB to (h, w) float32 at network size. `weights_sha256`: which weights
-    it says it was made from, '' where it does not. Raises WeightsMismatch where its answers are no
-    numbers, the same everywhere or for every picture, or not those that it was shipped with.
+    it says it was made from, '' where it does not. `size`: (h, w) of its answers. Raises
+    WeightsMismatch where its answers are no numbers, the same everywhere or for every picture, or
+    not those that it was shipped with.
     """
-    known = weights_sha256 in (embedded.ANSWER_OF, MIDAS_SMALL.sha256)
+    specs = map(models.spec, models.names())
+    known = next((spec for spec in specs if spec.weights.sha256 == weights_sha256), None)
     pictures = sample_pictures(PICTURES[:2] if known else PICTURES)
-    answers = [_checked(infer(rgb), name) for rgb in pictures.values()]
+    answers = [_checked(infer(rgb), name, size) for rgb in pictures.values()]
     change = np.abs(answers[0] - answers[1]).mean() / answers[0].std()
     if change < LEAST_CHANGE:
-        raise WeightsMismatch(f'{name} gives the same depth for every picture: {REMEDY}')
-    if weights_sha256 == embedded.ANSWER_OF:
-        _compare(answers[0], name, precision)
-    if known:
+        raise WeightsMismatch(f'{name} gives the same depth for every picture: {_remedy()}')
+    if known is not None:
+        if known.answer is not None:
+            _compare(answers[0], known.answer, known.title, name, precision)
         return ''
-    mirrored = _checked(infer(np.ascontiguousarray(pictures[PICTURES[0]][:, ::-1])), name)
+    mirrored = _checked(infer(np.ascontiguousarray(pictures[PICTURES[0]][:, ::-1])), name, size)
     doubts = _doubts(answers, mirrored[:, ::-1])
     if not doubts:
         return ''
@@ -179,11 +184,15 @@ def judge(infer: Infer, name: str, weights_sha256: str, precision: str) -> str:
     )
 
 
-def _checked(answer: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+def _remedy() -> str:
+    return f'use {models.in_words()}, or other weights'
+
+
+def _checked(answer: NDArray[np.float32], name: str, size: tuple[int, int]) -> NDArray[np.float32]:
     """The answer, if it could be depth."""
     fault = fault_of(answer)
-    if not fault and answer.shape != ANSWER_SIZE:
-        fault = f'a depth of {answer.shape} pixels instead of {ANSWER_SIZE}'
+    if not fault and answer.shape != size:
+        fault = f'a depth of {answer.shape} pixels instead of {size}'
     if not fault:
         _, counts = np.unique(answer[::STEP, ::STEP], return_counts=True)
         if len(counts) < LEAST_DISTINCT_VALUES or counts.max() > MOST_OF_ONE_VALUE * counts.sum():
@@ -193,7 +202,7 @@ def _checked(answer: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     if not fault and np.abs(answer).max() > LARGEST:
         fault = f'values up to {np.abs(answer).max():g}'
     if fault:
-        raise WeightsMismatch(f'{name} gives {fault} for a sample picture: {REMEDY}')
+        raise WeightsMismatch(f'{name} gives {fault} for a sample picture: {_remedy()}')
     return answer
 
 
@@ -207,12 +216,17 @@ def fault_of(answer: NDArray[np.float32]) -> str:
     return f'{high:g} everywhere' if low == high else ''
 
 
-def _compare(answer: NDArray[np.float32], name: str, precision: str) -> None:
-    wanted = embedded.ANSWER / 1000
+def _compare(
+    answer: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    title: str,
+    name: str,
+    precision: str,
+) -> None:
     worst = np.abs(cells(answer) - wanted).max() / wanted.max()
     if worst > ANSWER_TOLERANCE[precision]:
         raise WeightsMismatch(
-            f'{name} has the weights of the embedded model and gives another depth than that '
+            f'{name} has the weights of {title} and gives another depth than that '
             f'({worst:.0%} off, in {precision}): the converted model is not what was written. '
             'Remove the file, or the folder that MIDAS_DEPTH_CACHE_DIR names (else '
             '~/.cache/midas_depth_ros/converted), and start again'
@@ -220,14 +234,16 @@ def _compare(answer: NDArray[np.float32], name: str, precision: str) -> None:
 
 
 def cells(answer: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(192, 256) float32 to the means of 6 x 8 cells."""
-    means: NDArray[np.float32] = answer.reshape(6, 32, 8, 32).mean((1, 3), dtype=np.float32)
+    """(h, w) float32 to the means of 6 x 8 cells; `ModelSpec.answer` are those of street_1."""
+    height, width = (side // number for side, number in zip(answer.shape, (6, 8), strict=True))
+    parts = answer[: 6 * height, : 8 * width].reshape(6, height, 8, width)
+    means: NDArray[np.float32] = parts.mean((1, 3), dtype=np.float32)
     return means
 
 
 def _doubts(answers: list[NDArray[np.float32]], mirrored: NDArray[np.float32]) -> list[str]:
     doubts = []
-    third = ANSWER_SIZE[0] // 3
+    third = answers[0].shape[0] // 3
     near_below = [answer[-third:].mean() > answer[:third].mean() for answer in answers]
     if sum(near_below) <= len(near_below) // 2:
         doubts.append('it puts the floor in front farther away than what is above')

@@ -8,6 +8,7 @@ library's version, by our mark in it, the shapes of all its convolutions, its in
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -15,14 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.models import (
-    EMBEDDED,
-    MARK,
-    MIDAS_SMALL,
-    NetworkKind,
-    refuse_what_is_not_finite,
-)
+from midas_depth_ros.depth.models import MARK, refuse_what_is_not_finite
+from midas_depth_ros.depth.models.spec import Fingerprint, ModelSpec
 from midas_depth_ros.depth.onnx_files import NotOnnx, OnnxModel, read_onnx
 from midas_depth_ros.depth.weights import read_file
 
@@ -38,58 +37,10 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Known:
-    """A network that `midas_depth export` writes, or once wrote.
-
-    `fingerprint`: see `OnnxModel`. `convolutions`: see `digest_of_shapes`.
-    """
-
-    kind: NetworkKind
-    fingerprint: str
-    convolutions: str
-
-
-# The first of each kind is what is written today. A graph that changes becomes a further row:
-# files of the older ones are on robots.
-KNOWN = (
-    Known(
-        MIDAS_SMALL,
-        '902072fa27eb162a112256720ebcfda82dedc600c4557fd244c6283bf353054f',
-        '84db01da329eda88',
-    ),
-    Known(
-        EMBEDDED,
-        'be19132a081c3d5370ec2fd57ba99a0c8e73cfb39fa17fd94176895f79f41325',
-        '763f673daaece8bf',
-    ),
-    Known(
-        EMBEDDED,
-        '95e52dfad128507d91616d4649109c9b86209692a1dde7ecac8b2677b3d2c276',
-        'da451ff93bf01d53',
-    ),
-    Known(
-        EMBEDDED,
-        '0d19d4e44d485b55c3e62076959933d4e25a4b882eadde30f041ef18b6f9c83c',
-        '6cc3927c9c848fef',
-    ),
-    Known(
-        EMBEDDED,
-        'ff017924d39ca0f69e2b871e35f464f314b276c0be37d73aad9d7d23fb964d8f',
-        '6cc3927c9c848fef',
-    ),
-    Known(
-        EMBEDDED,
-        '3e021c79afcd161156b9e47dce9f9bf29faca466aa500bde02ecdc3a771b93f3',
-        '74c8b77449af368e',
-    ),
-)
-
-
-@dataclass(frozen=True)
 class ModelFile:
     """An ONNX model that is ours: its network, what its mark says, its file or its bytes."""
 
-    kind: NetworkKind
+    spec: ModelSpec
     about: Mapping[str, Any]
     source: Path | bytes
 
@@ -108,12 +59,36 @@ def read_model_file(path: Path) -> ModelFile:
             'anew with `midas_depth export`'
         ) from error
     about = about_of(model.metadata.get(MARK, ''))
-    fingerprint = '' if model.odd else model.fingerprint()
-    known = next((row for row in KNOWN if row.fingerprint == fingerprint), None)
-    if known is None or about.get('network', known.kind.name) != known.kind.name:
+    spec = None if model.odd else _spec_of(model.fingerprint())
+    if spec is None or about.get('network', spec.name) != spec.name:
         raise refusal(path, *_sides(model), about=about, note=_published(model))
     refuse_what_is_not_finite({weight.name: weight.array() for weight in model.weights}, path)
-    return ModelFile(known.kind, about, path)  # the libraries would keep its bytes for good
+    return ModelFile(spec, about, path)  # the libraries would keep its bytes for good
+
+
+def _spec_of(fingerprint: str) -> ModelSpec | None:
+    """The model with such a graph."""
+    for spec in map(models.spec, models.names()):
+        if any(known.network == fingerprint for known in known_graphs(spec)):
+            return spec
+    return None
+
+
+@functools.cache
+def known_graphs(spec: ModelSpec) -> tuple[Fingerprint, ...]:
+    """The graphs that `midas_depth export` writes of a model, or once wrote; today's first."""
+    if spec.onnx is None:
+        return ()
+    if spec.onnx.known:
+        return spec.onnx.known
+    ones = {name: np.ones(shape, np.float32) for name, shape in spec.shapes.items()}
+    return (fingerprint_of(spec.onnx.make(ones, {})),)
+
+
+def fingerprint_of(content: bytes) -> Fingerprint:
+    """That of an ONNX model's bytes."""
+    model = read_onnx(content)
+    return Fingerprint(model.fingerprint(), digest_of_shapes(kernel_shapes(model)))
 
 
 def about_of(text: str) -> dict[str, Any]:
@@ -149,7 +124,7 @@ def refusal(
         note = 'It bears our mark, but its network is another: it was altered.'
     return WeightsMismatch(
         f'{path} is no depth network of ours: it takes {takes} and gives {gives}; wanted is a file '
-        f'that `midas_depth export` wrote. {note or OTHERS} Use midas_small or embedded, or export '
+        f'that `midas_depth export` wrote. {note or OTHERS} Use {models.in_words()}, or export '
         'one of them.'
     )
 

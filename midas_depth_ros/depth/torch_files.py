@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.archives import READ_FAILURES, Archive, opened_archive, reason
-from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsError, WeightsMismatch
 from midas_depth_ros.depth.weights import MOST_WEIGHTS_BYTES
 
 STORAGES = {
@@ -68,6 +68,16 @@ def read_torch_file(path: Path) -> Arrays:
     return table_of_tensors(loaded, np.ndarray, path)
 
 
+def torch_file_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a state dict by name, without its numbers; empty where it is none."""
+    try:
+        with opened_archive(path, MOST_BYTES, MOST_BYTES) as archive:
+            loaded = _load(archive, with_numbers=False)
+    except (*FAILURES, WeightsError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
 def table_of_tensors(loaded: Any, kind: type, path: Path) -> dict[str, Any]:
     """`loaded`, if it is a dict of `kind`s; raises WeightsMismatch otherwise."""
     if not isinstance(loaded, dict) or not all(isinstance(v, kind) for v in loaded.values()):
@@ -78,7 +88,8 @@ def table_of_tensors(loaded: Any, kind: type, path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _load(archive: Archive) -> Any:
+def _load(archive: Archive, with_numbers: bool = True) -> Any:
+    """What the pickle makes; without numbers a shape stands for each tensor."""
     table = next((name for name in archive.names if name.endswith('/data.pkl')), None)
     if table is None:
         raise pickle.UnpicklingError('no data.pkl in the archive')
@@ -96,7 +107,11 @@ def _load(archive: Archive) -> Any:
     content = archive.read(table)
     if len(content) > MOST_PICKLE_BYTES:
         raise pickle.UnpicklingError(f'its table of {len(content)} bytes is of no network of ours')
-    return _Machine(storage, _Tensors().tensor).run(io.BytesIO(content))
+    if with_numbers:
+        machine = _Machine(storage, _Tensors().tensor)
+    else:
+        machine = _Machine(lambda dtype, key: None, lambda storage, offset, size, *_: size)
+    return machine.run(io.BytesIO(content))
 
 
 def _numbers(raw: bytes, dtype: str) -> NDArray[Any]:

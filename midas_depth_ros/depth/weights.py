@@ -1,41 +1,28 @@
-"""Weights files: what is promised of them, where they lie, how they are found or fetched, and how
-long that may take.
+"""Weights files: what is promised of them, whether a file is that one, and where they lie.
+
+`downloads` finds or fetches them.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import dataclasses
 import enum
 import hashlib
-import logging
 import os
 import pwd
 import stat
-import time
-import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-import filelock
 import platformdirs
 
-from midas_depth_ros.depth.errors import (
-    DownloadFailed,
-    WeightsCorrupt,
-    WeightsMismatch,
-    WeightsNotFound,
-    printable,
-)
-
-if TYPE_CHECKING:
-    from midas_depth_ros.depth.downloads import DownloadOptions
+from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch, WeightsNotFound
 
 # --- A weights file as its publisher promises it, and whether a file on disk is that one.
 #
-# In goes a path and a `WeightsFile` (name, address, size, SHA-256), out comes a `Finding`. A file
+# In goes a path and a `WeightsFile` (name, address, size, SHA-256), out comes a `FileCheck`. A file
 # counts as good only when its size and its SHA-256 are both right.
 
 HASHED_AT_ONCE = 1 << 20  # bytes
@@ -48,7 +35,7 @@ class WeightsFile:
     """What the publisher promises: `size` in bytes, `sha256` in lower-case hexadecimal digits.
 
     `name` is the name under which we keep the file, `aliases` are others under which the very
-    same bytes are known to lie about.
+    same bytes are known to lie about. `licence` by its SPDX name, `restriction` what it forbids.
     """
 
     name: str
@@ -56,21 +43,18 @@ class WeightsFile:
     size: int
     sha256: str
     aliases: tuple[str, ...] = ()
+    licence: str = ''
+    restriction: str = ''
+
+    @property
+    def suffix(self) -> str:
+        """Of its name, such as .pt."""
+        return Path(self.name).suffix
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every name to look for, ours first."""
         return (self.name, *self.aliases)
-
-
-# The v2_1 release of isl-org/MiDaS.
-MIDAS_SMALL = WeightsFile(
-    name='midas_v21_small_256.pt',
-    url='https://github.com/isl-org/MiDaS/releases/download/v2_1/midas_v21_small_256.pt',
-    size=85_761_505,
-    sha256='70d6b9c891758c67f974a6097fb0c608c7ee67fb81ac3e5588847d5596d56fca',
-    aliases=('midas_v21_small-70d6b9c8.pt',),
-)
 
 
 class FileState(enum.Enum):
@@ -82,13 +66,24 @@ class FileState(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class FileCheck:
     """What was found at `path`: `size` in bytes (None without a file), `fault` '' when good."""
 
     path: Path
     state: FileState
     size: int | None
     fault: str
+
+
+def why_no_file(path: Path) -> str:
+    """Why there is no file to be read at a path, in words; '' where there is one."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        return str(getattr(error, 'strerror', None) or error)
+    if stat.S_ISDIR(mode):
+        return 'it is a folder'
+    return '' if stat.S_ISREG(mode) else 'it is a pipe, a device or a socket'
 
 
 @contextlib.contextmanager
@@ -113,8 +108,8 @@ def opened(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
         if status.st_size > most_bytes:
             raise WeightsMismatch(
                 f'{path} is no depth network of ours: it has {status.st_size / MB:.0f} MB, wanted '
-                f'are at most {most_bytes / MB:.0f} MB: use midas_small or embedded, or what '
-                '`midas_depth export` made of them'
+                f'are at most {most_bytes / MB:.0f} MB: choose a model by its name, or '
+                'what `midas_depth export` made of one'
             )
         yield file
 
@@ -146,7 +141,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def examine(path: Path, spec: WeightsFile) -> Finding:
+def examine(path: Path, spec: WeightsFile) -> FileCheck:
     """Look at a path and tell whether the promised file is there; raises nothing.
 
     The whole file is hashed each time, and no note of earlier results is kept beside it: the
@@ -157,14 +152,14 @@ def examine(path: Path, spec: WeightsFile) -> Finding:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return Finding(path, FileState.MISSING, None, 'is not there')
+        return FileCheck(path, FileState.MISSING, None, 'is not there')
     except OSError as error:
-        return Finding(path, FileState.CORRUPT, None, f'cannot be read: {error.strerror}')
+        return FileCheck(path, FileState.CORRUPT, None, f'cannot be read: {error.strerror}')
     try:
         fault = _fault_of(path, status, spec)
     except OSError as error:
         fault = f'cannot be read: {error.strerror}'
-    return Finding(path, FileState.CORRUPT if fault else FileState.GOOD, status.st_size, fault)
+    return FileCheck(path, FileState.CORRUPT if fault else FileState.GOOD, status.st_size, fault)
 
 
 def _fault_of(path: Path, status: os.stat_result, spec: WeightsFile) -> str:
@@ -176,18 +171,18 @@ def _fault_of(path: Path, status: os.stat_result, spec: WeightsFile) -> str:
     return '' if found == spec.sha256 else f'has SHA-256 {found} instead of {spec.sha256}'
 
 
-def verify(path: Path | str, spec: WeightsFile = MIDAS_SMALL) -> None:
+def verify(path: Path | str, spec: WeightsFile) -> None:
     """Return if `path` is the promised file, by size and SHA-256.
 
     Raises WeightsNotFound if nothing is there, WeightsCorrupt if it is another file or cannot be
     read. The file is never touched.
     """
-    finding = examine(Path(path), spec)
-    if finding.state is FileState.MISSING:
+    check = examine(Path(path), spec)
+    if check.state is FileState.MISSING:
         raise WeightsNotFound(f'{path} is not there: give the path of {spec.name}')
-    if finding.state is FileState.CORRUPT:
+    if check.state is FileState.CORRUPT:
         raise WeightsCorrupt(
-            f'{path} {finding.fault}: it is not {spec.name} as published; '
+            f'{path} {check.fault}: it is not {spec.name} as published; '
             f'replace it by a fresh copy of {spec.url}'
         )
 
@@ -202,7 +197,7 @@ CACHE_NAME = 'midas_depth_ros'
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class WeightsFolder:
     """A folder to look into; `ours` tells whether we may write there."""
 
     label: str
@@ -210,15 +205,15 @@ class Place:
     ours: bool
 
 
-def places() -> list[Place]:
+def places() -> list[WeightsFolder]:
     """The folders looked at, in order. Those that no variable and no home leads to are left out."""
     found = []
     if named := os.environ.get(DIR_VARIABLE):
-        found.append(Place(DIR_VARIABLE, absolute(named), ours=True))
+        found.append(WeightsFolder(DIR_VARIABLE, absolute(named), ours=True))
     if cache := user_cache():
-        found.append(Place("user's cache", cache, ours=True))
+        found.append(WeightsFolder("user's cache", cache, ours=True))
     if hub := _torch_hub_cache():
-        found.append(Place('torch hub', hub, ours=False))
+        found.append(WeightsFolder('torch hub', hub, ours=False))
     return found
 
 
@@ -256,9 +251,9 @@ def _torch_hub_cache() -> Path | None:
     return home / '.cache' / 'torch' / 'hub' / 'checkpoints' if home else None
 
 
-def survey(spec: WeightsFile = MIDAS_SMALL) -> list[tuple[Place, Finding]]:
+def survey(spec: WeightsFile) -> list[tuple[WeightsFolder, FileCheck]]:
     """What is at every path looked at, in order, the missing ones included."""
-    seen: dict[Path, tuple[Place, Finding]] = {}
+    seen: dict[Path, tuple[WeightsFolder, FileCheck]] = {}
     for place in places():
         for path in (place.folder / name for name in spec.names):
             if path not in seen:
@@ -266,7 +261,7 @@ def survey(spec: WeightsFile = MIDAS_SMALL) -> list[tuple[Place, Finding]]:
     return list(seen.values())
 
 
-def candidate_paths(spec: WeightsFile = MIDAS_SMALL) -> list[Path]:
+def candidate_paths(spec: WeightsFile) -> list[Path]:
     """Every path at which the weights are looked for, in order."""
     paths = (place.folder / name for place in places() for name in spec.names)
     return list(dict.fromkeys(paths))
@@ -275,270 +270,3 @@ def candidate_paths(spec: WeightsFile = MIDAS_SMALL) -> list[Path]:
 def download_folder() -> Path | None:
     """Where downloads go: MIDAS_DEPTH_WEIGHTS_DIR if set, else the user's cache, else None."""
     return next((place.folder for place in places() if place.ours), None)
-
-
-# --- How long a download may take, and when it is given up because it would take longer.
-#
-# In: a `Patience`, and from time to time how many bytes are there. Out: '' or the reason to give
-# up. A robot that starts does not wait for a day: 'auto' has a model that ships instead.
-
-KB = 1000
-
-
-@dataclasses.dataclass(frozen=True)
-class Patience:
-    """`budget_s` is for everything: waiting for another process, looking up names, the transfer.
-
-    From `grace_s` on, the rate of the last `grace_s` says how long the rest takes; where that is
-    more than the budget has left, it is given up at once. What has arrived stays, and the next
-    start goes on from there.
-    """
-
-    budget_s: float
-    grace_s: float
-    remedy: str = ''
-
-
-HOUR_S = 3600.0
-AUTO_PATIENCE = Patience(
-    300.0, 20.0, '`midas_depth weights fetch` waits longer, and the next start goes on from here'
-)
-NAMED_PATIENCE = Patience(HOUR_S, 60.0, '`midas_depth weights fetch` waits longer')
-FETCH_PATIENCE = Patience(24 * HOUR_S, 60.0)
-
-
-class Judge:
-    """Watches one download; `total` is its size in bytes. `clock` gives seconds."""
-
-    def __init__(
-        self, patience: Patience, total: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._patience, self._total, self._clock = patience, total, clock
-        self._start_s = clock()
-        self._seen: collections.deque[tuple[float, int]] = collections.deque()
-
-    def reason_to_stop(self, done: int) -> str:
-        """Why not to wait any longer, with `done` bytes there; '' to go on."""
-        now, patience = self._clock(), self._patience
-        if self._seen and done < self._seen[-1][1]:
-            self._seen.clear()  # it began anew
-        self._seen.append((now, done))
-        while len(self._seen) > 1 and now - self._seen[1][0] >= patience.grace_s:
-            self._seen.popleft()
-        waited = now - self._start_s
-        if waited >= patience.budget_s:
-            return self._text(done, f'it took more than {duration(patience.budget_s)}')
-        then, before = self._seen[0]
-        span = now - then
-        if span < patience.grace_s:
-            return ''
-        rate = (done - before) / span
-        if rate * (patience.budget_s - waited) >= self._total - done:
-            return ''
-        if rate == 0:
-            return self._text(done, f'nothing came for {duration(span)}')
-        left = (self._total - done) / rate
-        return self._text(done, f'at {rate / KB:.1f} kB/s the rest would take {duration(left)}')
-
-    def _text(self, done: int, what: str) -> str:
-        bound = f'at most {duration(self._patience.budget_s)} are waited for it'
-        remedy = f': {self._patience.remedy}' if self._patience.remedy else ''
-        return f'{done} of {self._total} bytes are here, and {what}; {bound}{remedy}'
-
-
-def duration(seconds: float) -> str:
-    """For people: '40 s', '5 min', '23.8 h'."""
-    if seconds < 120:
-        return f'{seconds:.0f} s'
-    if seconds < 2 * HOUR_S:
-        return f'{seconds / 60:.0f} min'
-    return f'{seconds / HOUR_S:.1f} h' if seconds < 48 * HOUR_S else f'{seconds / 86400:.0f} days'
-
-
-# --- Finds the official weights on disk, or fetches them.
-#
-# In goes a `WeightsFile`, out comes the path of a file whose size and SHA-256 were checked just
-# now. Places looked at, in this order: an explicit path (then nothing else), the folder named by
-# MIDAS_DEPTH_WEIGHTS_DIR, the user's cache, and the cache of torch.hub (torch is not imported).
-
-__all__ = [
-    'DIR_VARIABLE',
-    'MIDAS_SMALL',
-    'URL_VARIABLE',
-    'FileState',
-    'Finding',
-    'WeightsFile',
-    'candidate_paths',
-    'download_address',
-    'download_folder',
-    'ensure_weights',
-    'fetch_weights',
-    'find_weights',
-    'survey',
-    'verify',
-]
-
-URL_VARIABLE = 'MIDAS_DEPTH_WEIGHTS_URL'
-LOCK_POLL_S = 0.1
-
-logger = logging.getLogger(__name__)
-
-
-def find_weights(
-    spec: WeightsFile = MIDAS_SMALL, explicit: Path | str | None = None
-) -> Path | None:
-    """The first good weights file on disk, or None.
-
-    With `explicit`, only that path counts: None if nothing is there, WeightsCorrupt if it is not
-    the promised file. Elsewhere a corrupt file is named in the log and passed over.
-    """
-    if explicit is not None:
-        try:
-            verify(absolute(explicit), spec)
-        except WeightsNotFound:
-            return None
-        return absolute(explicit)
-    for path in candidate_paths(spec):
-        finding = examine(path, spec)
-        if finding.state is FileState.GOOD:
-            return path
-        if finding.state is FileState.CORRUPT:
-            logger.warning('%s %s: not used', printable(path), finding.fault)
-    return None
-
-
-def ensure_weights(
-    spec: WeightsFile = MIDAS_SMALL,
-    explicit: Path | str | None = None,
-    *,
-    allow_download: bool = True,
-    progress: bool = True,
-    options: DownloadOptions | None = None,
-    patience: Patience | None = None,
-) -> Path:
-    """The path of a good weights file: found on disk, else fetched into `download_folder()`.
-
-    `explicit` is used or refused, never replaced and never downloaded to. `progress` shows a bar
-    on a terminal and writes log lines elsewhere. `patience` bounds how long a download may take,
-    waiting for another process included.
-    Raises WeightsNotFound (no file, and no download allowed), WeightsCorrupt (only a wrong file,
-    and no download allowed) or DownloadFailed.
-    """
-    found = find_weights(spec, explicit)
-    if found:
-        return found
-    if explicit is not None:
-        raise WeightsNotFound(f'{explicit} is not there: give the path of {spec.name}')
-    if allow_download:
-        return fetch_weights(spec, progress=progress, options=options, patience=patience)
-    remedy = f'allow the download, or bring it {_by_hand(spec)}'
-    corrupt = [f'{f.path} {f.fault}' for _, f in survey(spec) if f.state is FileState.CORRUPT]
-    if corrupt:
-        raise WeightsCorrupt(f'no good {spec.name}: {"; ".join(corrupt)}; {remedy}')
-    folders = ', '.join(str(place.folder) for place in places()) or f'no folder ({DIR_VARIABLE})'
-    raise WeightsNotFound(f'no {spec.name} in {folders}; {remedy}')
-
-
-def download_address(spec: WeightsFile = MIDAS_SMALL) -> str:
-    """The address to download from: MIDAS_DEPTH_WEIGHTS_URL if set, else the official one.
-
-    The variable names a mirror's copy of the file, or, ending in a slash, the folder that holds
-    it. Size and SHA-256 are checked all the same.
-    """
-    mirror = os.environ.get(URL_VARIABLE, '').strip()
-    if not mirror:
-        return spec.url
-    return urllib.parse.urljoin(mirror, spec.name) if mirror.endswith('/') else mirror
-
-
-def fetch_weights(
-    spec: WeightsFile = MIDAS_SMALL,
-    folder: Path | str | None = None,
-    *,
-    force: bool = False,
-    progress: bool = True,
-    options: DownloadOptions | None = None,
-    patience: Patience | None = None,
-) -> Path:
-    """Download the weights into `folder` (default `download_folder()`) unless they are there.
-
-    One process at a time works on a folder; another waits and then takes what the first brought.
-    A corrupt file in the way is moved aside to `<name>.corrupt`. `force` fetches anew from the
-    first byte; a good file stays in place until its successor is complete.
-    Raises DownloadFailed, whose text says why and how to bring the file by hand.
-    """
-    # Takes a quarter of a second to import, and most starts need no download.
-    from midas_depth_ros.depth import downloads
-
-    options = options or downloads.DownloadOptions()
-    if patience:
-        options = dataclasses.replace(options, patience=patience)
-    judge = options.judge(spec)
-    target_folder = absolute(folder) if folder else download_folder()
-    if target_folder is None:
-        reason = 'there is no home folder to keep it in'
-        raise DownloadFailed(f'cannot download {spec.name}: {reason}; {_by_hand(spec)}')
-    target = target_folder / spec.name
-    try:
-        target_folder.mkdir(parents=True, exist_ok=True)
-        with _locked(target, judge):
-            if not force:
-                for path in (target_folder / name for name in spec.names):
-                    if examine(path, spec).state is FileState.GOOD:
-                        return path
-            else:
-                downloads.partial_path(target).unlink(missing_ok=True)
-            _set_aside_corrupt(target_folder, spec)
-            address = download_address(spec)
-            downloads.download(
-                spec, target, address, progress=progress, options=options, judge=judge
-            )
-    except downloads.TransferError as error:
-        reason = str(error)
-    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
-        reason = f'cannot write into {target_folder}: {getattr(error, "strerror", "") or error}'
-    else:
-        return target
-    raise DownloadFailed(f'cannot download {spec.name}: {reason}; {_by_hand(spec, target_folder)}')
-
-
-def _by_hand(spec: WeightsFile, folder: Path | None = None) -> str:
-    folder = folder or download_folder()
-    into = f'{folder}, or into another folder named by' if folder else 'a folder named by'
-    return (
-        f'by hand: fetch {spec.url} ({spec.size} bytes, SHA-256 {spec.sha256}) and put it into '
-        f'{into} {DIR_VARIABLE}; a mirror can be named by {URL_VARIABLE}'
-    )
-
-
-@contextlib.contextmanager
-def _locked(target: Path, judge: Judge) -> Iterator[None]:
-    """One process at a time; TransferError where the other one is too slow, or stands still."""
-    from midas_depth_ros.depth.downloads import TransferError, partial_path, size_of
-
-    lock = filelock.FileLock(target.with_name(f'.{target.name}.lock'))
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        logger.warning('another process is fetching %s: waiting for it', printable(target))
-        while not lock.is_locked:
-            try:
-                lock.acquire(timeout=LOCK_POLL_S)
-            except filelock.Timeout:
-                if reason := judge.reason_to_stop(size_of(partial_path(target))):
-                    raise TransferError(f'another process is fetching it: {reason}') from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _set_aside_corrupt(folder: Path, spec: WeightsFile) -> None:
-    """Move what is not the promised file out of the way, where a person can look at it."""
-    for path in (folder / name for name in spec.names):
-        finding = examine(path, spec)
-        if finding.state is FileState.CORRUPT:
-            aside = path.with_name(path.name + '.corrupt')
-            path.replace(aside)
-            names = printable(path), finding.fault, printable(aside)
-            logger.warning('%s %s: moved aside to %s', *names)

@@ -10,6 +10,7 @@ import dataclasses
 import re
 
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS
+from midas_depth_ros.depth.models import FALLBACK, PREFERRED, names
 from midas_depth_ros.geometry import TURNS, MetricOptions, ObstacleOptions
 from midas_depth_ros.images.bit_depth import bit_depth_fault
 from midas_depth_ros.images.errors import shown
@@ -170,7 +171,7 @@ class DepthNodeSettings:
     )
     model: str = parameter(
         'auto',
-        'midas_small, embedded, auto (midas_small if its weights can be had, else embedded), or '
+        f'{", ".join(names())}, auto ({PREFERRED} if its weights can be had, else {FALLBACK}), or '
         'the path of a weights file.',
     )
     backend: str = parameter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from midas_depth_ros.depth import backends
+from midas_depth_ros.depth import backends, models
 from midas_depth_ros.depth.backends import BACKENDS, Entry, find_backend
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -22,6 +23,7 @@ from midas_depth_ros.depth.errors import (
     WeightsCorrupt,
     WeightsMismatch,
 )
+from midas_depth_ros.depth.models import midas_small
 
 
 def test_an_unknown_backend_is_named_with_the_list() -> None:
@@ -145,9 +147,8 @@ def test_one_trace_equals_the_reference_at_every_size(torch_backend: Any, golden
 def test_one_trace_equals_the_network_at_the_smallest_and_upright_sizes(
     torch: Any, torch_backend: Any, golden_state_dict: dict[str, Any]
 ) -> None:
-    from midas_depth_ros.depth.networks import MidasSmall
 
-    network = MidasSmall().eval()
+    network = midas_small.build().eval()
     network.load_state_dict(golden_state_dict)
     for size in ((32, 256), (256, 32), (256, 192), (32, 32)):
         values = np.random.default_rng(0).uniform(-2, 2, (1, 3, *size)).astype(np.float32)
@@ -159,13 +160,13 @@ def test_one_trace_equals_the_network_at_the_smallest_and_upright_sizes(
 def test_the_reference_network_output_and_picture_follow_from_the_network_input(
     torch_backend: Any, golden_dir: Path
 ) -> None:
-    from midas_depth_ros.depth.models.midas_small import enlarge
+    from midas_depth_ros.depth import DepthEstimator
 
     pipeline = np.load(golden_dir / 'midas_small_pipeline.npz')
     output = torch_backend.infer(pipeline['network_input'])
     wanted = pipeline['network_output'][0]
     assert np.abs(output - wanted).max() < 1e-3 * wanted.max()
-    every_4 = enlarge(output, (530, 730))[::4, ::4]
+    every_4 = DepthEstimator.enlarge(output, (530, 730))[::4, ::4]
     wanted = np.maximum(pipeline['relative_inverse_depth_every_4'], 0)
     assert np.abs(every_4 - wanted).max() < 1e-3 * wanted.max()
 
@@ -239,8 +240,11 @@ class RunsCode:
 def read(path: Path) -> dict[str, Any]:
     from midas_depth_ros.depth.backends.torch_backend import read_state_dict
 
-    torch = pytest.importorskip('torch')
-    return read_state_dict(path, {'a.weight': torch.zeros(2, 3), 'a.bias': torch.zeros(2)})
+    pytest.importorskip('torch')
+    small = dataclasses.replace(midas_small.SPEC, shapes={'a.weight': (2, 3), 'a.bias': (2,)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models._specs, 'midas_small', small)
+        return read_state_dict(path)
 
 
 UNREADABLE = {

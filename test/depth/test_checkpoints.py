@@ -13,20 +13,19 @@ from pathlib import Path
 import pytest
 from weights_server import CONTENT, IMPATIENT, OTHER, Answer, own_home, serving
 
-from midas_depth_ros.depth import weights
+from midas_depth_ros.depth import downloads, models
+from midas_depth_ros.depth.downloads import ensure_weights, find_weights
 from midas_depth_ros.depth.errors import DownloadFailed, WeightsCorrupt, WeightsNotFound
 from midas_depth_ros.depth.weights import (
-    MIDAS_SMALL,
     FileState,
     WeightsFile,
     candidate_paths,
     download_folder,
-    ensure_weights,
-    find_weights,
     survey,
     verify,
 )
 
+OFFICIAL = models.spec('midas_small').weights
 SPEC = WeightsFile(
     name='weights.pt',
     url='http://127.0.0.1:9/weights.pt',
@@ -58,8 +57,9 @@ def test_the_official_file_is_the_published_one():
             size=85761505,
             sha256='70d6b9c891758c67f974a6097fb0c608c7ee67fb81ac3e5588847d5596d56fca',
             aliases=('midas_v21_small-70d6b9c8.pt',),
+            licence='MIT',
         )
-        == MIDAS_SMALL
+        == OFFICIAL
     )
 
 
@@ -71,7 +71,7 @@ def test_every_place_is_looked_at_in_order(home, monkeypatch):
         home / '.cache' / 'torch' / 'hub' / 'checkpoints',
     ]
     names = ['midas_v21_small_256.pt', 'midas_v21_small-70d6b9c8.pt']
-    assert candidate_paths() == [folder / name for folder in folders for name in names]
+    assert candidate_paths(OFFICIAL) == [folder / name for folder in folders for name in names]
 
 
 def test_the_variables_of_xdg_and_torch_are_followed(home, monkeypatch):
@@ -267,8 +267,8 @@ def test_two_callers_who_found_the_same_corrupt_file_agree(caplog):
         server.answers(Answer(), Answer(404))
         spec = server.spec()
         lay(candidate_paths(spec)[0], OTHER)
-        first = weights.fetch_weights(spec, options=IMPATIENT)
-        assert weights.fetch_weights(spec, options=IMPATIENT) == first
+        first = downloads.fetch_weights(spec, options=IMPATIENT)
+        assert downloads.fetch_weights(spec, options=IMPATIENT) == first
     assert first.read_bytes() == CONTENT
     assert caplog.text.count('moved aside') == 1
 
@@ -277,7 +277,8 @@ def test_finding_imports_neither_torch_nor_ros_nor_the_web(home, monkeypatch):
     lay(home / 'found.pt')
     code = (
         'import sys\n'
-        'from midas_depth_ros.depth.weights import WeightsFile, ensure_weights\n'
+        'from midas_depth_ros.depth.downloads import ensure_weights\n'
+        'from midas_depth_ros.depth.weights import WeightsFile\n'
         f'spec = WeightsFile("found.pt", "", {SPEC.size}, {SPEC.sha256!r})\n'
         'print(ensure_weights(spec))\n'
         'print(sorted({"torch", "rclpy", "requests"} & set(sys.modules)))'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.depth import load_estimator, models
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
 from midas_depth_ros.depth.models import embedded
@@ -33,13 +34,13 @@ def picture() -> np.ndarray:
 
 def test_the_file_is_small_and_the_promised_one() -> None:
     data = embedded.ASSET.read_bytes()
-    assert len(data) == embedded.EMBEDDED_WEIGHTS.size <= MOST_BYTES
-    assert hashlib.sha256(data).hexdigest() == embedded.EMBEDDED_WEIGHTS.sha256
+    assert len(data) == embedded.SPEC.weights.size <= MOST_BYTES
+    assert hashlib.sha256(data).hexdigest() == embedded.SPEC.weights.sha256
 
 
 def test_the_card_names_the_file_the_licence_and_the_limits() -> None:
     card = embedded.ASSET.with_name('embedded_model_card.md').read_text()
-    assert embedded.EMBEDDED_WEIGHTS.sha256 in card
+    assert embedded.SPEC.weights.sha256 in card
     assert 'Apache-2.0' in card
     assert '## Limits' in card
     assert 'python -m training.train' in card
@@ -50,7 +51,8 @@ def test_an_altered_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     data[len(data) // 2] ^= 1
     altered = tmp_path / 'embedded.npz'
     altered.write_bytes(data)
-    monkeypatch.setattr(embedded, 'ASSET', altered)
+    spec = dataclasses.replace(embedded.SPEC, shipped=altered)
+    monkeypatch.setitem(models._specs, 'embedded', spec)
     with pytest.raises(WeightsCorrupt, match='SHA-256'):
         load_estimator('embedded')
     altered.unlink()
@@ -111,7 +113,7 @@ def test_it_gives_what_it_gave_when_it_was_shipped(
     if backend != 'opencv':
         pytest.importorskip(backend)
     golden = np.load(golden_dir / 'embedded_output.npz')
-    assert str(golden['sha256']) == embedded.EMBEDDED_WEIGHTS.sha256, 'make it again'
+    assert str(golden['sha256']) == embedded.SPEC.weights.sha256, 'make it again'
     depth = load_estimator('embedded', backend, precision='f32').infer(picture)
     assert np.abs(depth[::4, ::4] - golden['depth_every_4']).max() < 1e-3 * depth.max()
 
@@ -138,10 +140,10 @@ def test_results_do_not_share_memory(picture: np.ndarray) -> None:
 def test_preprocessing_averages_what_it_shrinks_and_keeps_what_fits() -> None:
     rgb = np.zeros((384, 512, 3), np.uint8)
     rgb[::2, ::2] = 200  # a quarter of the pixels
-    np.testing.assert_allclose(embedded.preprocess(rgb), 50 / 255, atol=1e-6)
+    np.testing.assert_allclose(embedded.SPEC.picture.preprocess(rgb), 50 / 255, atol=1e-6)
     rgb = np.random.default_rng(2).integers(0, 256, (192, 256, 3), np.uint8)
     wanted = rgb.transpose(2, 0, 1)[np.newaxis] / 255
-    np.testing.assert_allclose(embedded.preprocess(rgb), wanted, atol=1e-6)
+    np.testing.assert_allclose(embedded.SPEC.picture.preprocess(rgb), wanted, atol=1e-6)
 
 
 def test_it_needs_neither_torch_nor_the_network(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from midas_depth_ros.depth import DepthEstimator, load_estimator, weights
+from midas_depth_ros.depth import DepthEstimator, downloads, load_estimator
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -24,25 +24,29 @@ from midas_depth_ros.depth.errors import (
     WeightsMismatch,
     WeightsNotFound,
 )
-from midas_depth_ros.depth.models.midas_small import enlarge, preprocess
+from midas_depth_ros.depth.models import midas_small
 
 RGB = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 
 
-class FakePredictor:
+class FakeBackend:
     """Gives the mean brightness of the picture, more towards the bottom, and counts."""
 
     name = 'fake'
     precision = 'f32'
+    choice = ''
 
     def __init__(self) -> None:
         self.pictures: list[np.ndarray] = []
         self.closed = 0
 
-    def predict(self, rgb: np.ndarray) -> np.ndarray:
+    def preprocess(self, rgb: np.ndarray) -> np.ndarray:
         self.pictures.append(rgb)
+        return rgb
+
+    def infer(self, network_input: np.ndarray) -> np.ndarray:
         rows = np.linspace(0.9, 1.1, 32, dtype=np.float32)[:, np.newaxis]
-        return np.float32(rgb.mean()) * rows.repeat(64, axis=1)
+        return np.float32(network_input.mean()) * rows.repeat(64, axis=1)
 
     def close(self) -> None:
         self.closed += 1
@@ -58,14 +62,14 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         kind = DownloadFailed if allow_download else WeightsNotFound
         raise kind(f'cannot get {spec.name}: no route to host; put it by hand into /weights')
 
-    monkeypatch.setattr(weights, 'ensure_weights', ensure)
+    monkeypatch.setattr(downloads, 'ensure_weights', ensure)
     return asked
 
 
 @pytest.fixture
 def golden_weights(monkeypatch: pytest.MonkeyPatch, golden_weights_file: Path) -> Path:
     """The golden weights stand in for the official ones."""
-    monkeypatch.setattr(weights, 'ensure_weights', lambda *_, **__: golden_weights_file)
+    monkeypatch.setattr(downloads, 'ensure_weights', lambda *_, **__: golden_weights_file)
     return golden_weights_file
 
 
@@ -80,7 +84,7 @@ def same_threads_afterwards() -> Iterator[None]:
 
 
 def test_estimate_has_the_pictures_size_and_infer_the_networks() -> None:
-    estimator = DepthEstimator('model', FakePredictor())
+    estimator = DepthEstimator('model', FakeBackend())
     assert (estimator.model, estimator.backend, estimator.notice) == ('model', 'fake', '')
     assert estimator.infer(RGB).shape == (32, 64)
     depth = estimator.estimate(RGB)
@@ -93,16 +97,16 @@ def test_estimate_has_the_pictures_size_and_infer_the_networks() -> None:
 def test_enlarging_clips_the_overshoot_at_0() -> None:
     small = np.zeros((32, 32), np.float32)
     small[:, 16:] = 1.0
-    large = DepthEstimator('model', FakePredictor()).enlarge(small, (64, 320))
+    large = DepthEstimator('model', FakeBackend()).enlarge(small, (64, 320))
     assert large.min() == 0.0
     assert large.max() > 1.0
 
 
 def test_a_picture_with_reversed_channels_arrives_contiguous_and_right() -> None:
-    predictor = FakePredictor()
-    DepthEstimator('model', predictor).infer(RGB[..., ::-1])
-    assert predictor.pictures[0].flags.c_contiguous
-    np.testing.assert_array_equal(predictor.pictures[0][..., 0], RGB[..., 2])
+    backend = FakeBackend()
+    DepthEstimator('model', backend).infer(RGB[..., ::-1])
+    assert backend.pictures[0].flags.c_contiguous
+    np.testing.assert_array_equal(backend.pictures[0][..., 0], RGB[..., 2])
 
 
 @pytest.mark.parametrize(
@@ -129,12 +133,12 @@ def test_a_picture_with_reversed_channels_arrives_contiguous_and_right() -> None
     ],
 )
 def test_what_is_no_picture_is_refused_by_shape_and_dtype(picture: Any, named: str) -> None:
-    predictor = FakePredictor()
-    estimator = DepthEstimator('model', predictor)
+    backend = FakeBackend()
+    estimator = DepthEstimator('model', backend)
     for call in (estimator.infer, estimator.estimate):
         with pytest.raises(InvalidPicture, match=named):
             call(picture)
-    assert not predictor.pictures
+    assert not backend.pictures
 
 
 AS_PEOPLE_HAVE_THEM: dict[str, tuple[Callable[[Path], Any], Callable[[], np.ndarray]]] = {
@@ -163,13 +167,13 @@ def saved(folder: Path, orientation: int = 1) -> Path:
 def test_a_heic_is_one_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> None:
     grey = np.full((24, 32, 3), 99, np.uint8)
     pillow_heif.from_pillow(Image.fromarray(grey)).save(tmp_path / 'a.heic')
-    predictor = FakePredictor()
+    backend = FakeBackend()
     for name in ('a.heic', 'a.jpg', 'a'):
-        depth = DepthEstimator('model', predictor).estimate(
+        depth = DepthEstimator('model', backend).estimate(
             (tmp_path / 'a.heic').rename(tmp_path / name)
         )
         assert depth.shape == grey.shape[:2]
-        np.testing.assert_allclose(predictor.pictures[-1], grey, atol=3)
+        np.testing.assert_allclose(backend.pictures[-1], grey, atol=3)
         (tmp_path / name).rename(tmp_path / 'a.heic')
 
 
@@ -177,10 +181,10 @@ def test_a_heic_is_one_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> Non
 @pytest.mark.parametrize('name', AS_PEOPLE_HAVE_THEM)
 def test_pictures_are_taken_as_people_have_them(tmp_path: Path, name: str) -> None:
     make, wanted = AS_PEOPLE_HAVE_THEM[name]
-    predictor = FakePredictor()
-    depth = DepthEstimator('model', predictor).estimate(make(tmp_path))
-    np.testing.assert_array_equal(predictor.pictures[0], wanted())
-    assert predictor.pictures[0].flags.c_contiguous
+    backend = FakeBackend()
+    depth = DepthEstimator('model', backend).estimate(make(tmp_path))
+    np.testing.assert_array_equal(backend.pictures[0], wanted())
+    assert backend.pictures[0].flags.c_contiguous
     assert (depth.shape, depth.dtype) == (wanted().shape[:2], np.float32)
 
 
@@ -190,33 +194,33 @@ def test_a_damaged_picture_is_refused_before_it_reaches_the_network(tmp_path: Pa
     with Image.open(tmp_path / 'a.png') as opened:
         for picture in (tmp_path / 'a.png', opened):
             with pytest.raises(InvalidPicture, match=r'cannot be read: .*save it again'):
-                DepthEstimator('model', FakePredictor()).estimate(picture)
+                DepthEstimator('model', FakeBackend()).estimate(picture)
 
 
 def test_a_closed_estimator_says_so_and_frees_once() -> None:
-    predictor = FakePredictor()
-    estimator = DepthEstimator('model', predictor)
+    backend = FakeBackend()
+    estimator = DepthEstimator('model', backend)
     estimator.close()
     estimator.close()
-    assert predictor.closed == 1
+    assert backend.closed == 1
     with pytest.raises(DepthError, match=r'closed.*load_estimator'):
         estimator.estimate(RGB)
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf])
 def test_values_that_are_no_numbers_are_an_error(value: float) -> None:
-    predictor = FakePredictor()
-    predictor.predict = lambda rgb: np.full((32, 32), value, np.float32)  # type: ignore[method-assign]
+    backend = FakeBackend()
+    backend.infer = lambda rgb: np.full((32, 32), value, np.float32)  # type: ignore[method-assign]
     with pytest.raises(DepthError, match='NaN or infinity'):
-        DepthEstimator('model', predictor).estimate(RGB)
+        DepthEstimator('model', backend).estimate(RGB)
 
 
 @pytest.mark.parametrize('value', [0.0, 3.5])
 def test_the_same_depth_everywhere_is_an_error_never_far_or_clear(value: float) -> None:
-    predictor = FakePredictor()
-    predictor.predict = lambda rgb: np.full((32, 64), value, np.float32)  # type: ignore[method-assign]
+    backend = FakeBackend()
+    backend.infer = lambda rgb: np.full((32, 64), value, np.float32)  # type: ignore[method-assign]
     with pytest.raises(DepthError, match=f'model on fake gave {value:g} everywhere'):
-        DepthEstimator('model', predictor).infer(RGB)
+        DepthEstimator('model', backend).infer(RGB)
 
 
 # Which model it becomes.
@@ -249,7 +253,7 @@ def test_a_long_reason_is_shortened_in_the_notice(monkeypatch: pytest.MonkeyPatc
     def ensure(*args: Any, **options: Any) -> Path:
         raise DownloadFailed('why ' * 1000)
 
-    monkeypatch.setattr(weights, 'ensure_weights', ensure)
+    monkeypatch.setattr(downloads, 'ensure_weights', ensure)
     assert len(load_estimator().notice) < 1000
 
 
@@ -333,13 +337,11 @@ def test_midas_small_is_network_and_pre_and_postprocessing(
 ) -> None:
     import torch
 
-    from midas_depth_ros.depth.networks import MidasSmall
-
-    network = MidasSmall().eval()
+    network = midas_small.build().eval()
     network.load_state_dict(golden_state_dict)
     with torch.inference_mode():
-        small = network(torch.from_numpy(preprocess(RGB)))[0].numpy()
-    wanted = enlarge(small, (60, 80))
+        small = network(torch.from_numpy(midas_small.SPEC.picture.preprocess(RGB)))[0].numpy()
+    wanted = DepthEstimator.enlarge(small, (60, 80))
     for model in ('auto', 'midas_small'):
         estimator = load_estimator(model, precision='f32')
         assert (estimator.model, estimator.notice) == ('midas_small', '')

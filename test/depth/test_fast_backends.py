@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from effort import tries
 
-from midas_depth_ros.depth import conversion_cache, judgement, load_estimator
+from midas_depth_ros.depth import DepthEstimator, conversion_cache, judgement, load_estimator
 from midas_depth_ros.depth.backends import BACKENDS, find_backend
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -23,7 +23,6 @@ from midas_depth_ros.depth.errors import (
     WeightsMismatch,
 )
 from midas_depth_ros.depth.models import embedded, onnx_of
-from midas_depth_ros.depth.models.midas_small import enlarge
 from midas_depth_ros.depth.onnx_files import Graph
 
 FAST = ('openvino', 'onnxruntime')
@@ -65,7 +64,10 @@ def test_the_pipeline_follows_from_the_reference_input(midas: Any, golden_dir: P
     pipeline = np.load(golden_dir / 'midas_small_pipeline.npz')
     output = midas.infer(pipeline['network_input'])
     wanted = np.maximum(pipeline['relative_inverse_depth_every_4'], 0)
-    assert np.abs(enlarge(output, (530, 730))[::4, ::4] - wanted).max() < 1e-3 * wanted.max()
+    assert (
+        np.abs(DepthEstimator.enlarge(output, (530, 730))[::4, ::4] - wanted).max()
+        < 1e-3 * wanted.max()
+    )
 
 
 def test_results_outlive_the_next_inference(midas: Any) -> None:

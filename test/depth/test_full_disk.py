@@ -5,6 +5,7 @@ The disks are real ones of a few pages.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -16,14 +17,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from small_disks import PAGE, fill, read_only, small_disk
-from weights_server import CONTENT, HALF, Answer, own_home, serving
+from weights_server import CONTENT, HALF, Answer, offered, own_home, serving
 
 from midas_depth_ros.cli.main import main
-from midas_depth_ros.depth import conversion_cache, downloads, load_estimator, weights
-from midas_depth_ros.depth.downloads import DownloadOptions
+from midas_depth_ros.depth import conversion_cache, downloads, load_estimator, models
+from midas_depth_ros.depth.downloads import DownloadOptions, fetch_weights
 from midas_depth_ros.depth.errors import DownloadFailed
 from midas_depth_ros.depth.judgement import sample_pictures
-from midas_depth_ros.depth.weights import fetch_weights
 
 pytestmark = pytest.mark.thorough
 
@@ -250,7 +250,8 @@ def test_auto_without_room_for_the_weights_runs_the_embedded_model_and_says_why(
     else:
         read_only(disk)
     with serving(CONTENT) as server:
-        monkeypatch.setattr(weights, 'MIDAS_SMALL', server.spec())
+        official = dataclasses.replace(models.spec('midas_small'), weights=offered(server))
+        monkeypatch.setitem(models._specs, 'midas_small', official)
         estimator = load_estimator('auto')
     assert estimator.model == 'embedded'
     said = {'full': 'No space left|bytes free', 'read-only': 'Read-only file system'}[how]

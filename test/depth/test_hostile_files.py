@@ -23,7 +23,7 @@ from midas_depth_ros.depth.errors import (
     WeightsCorrupt,
     WeightsMismatch,
 )
-from midas_depth_ros.depth.models import embedded, onnx_of
+from midas_depth_ros.depth.models import embedded, onnx_of, read_arrays
 
 pytestmark = pytest.mark.thorough
 
@@ -398,7 +398,7 @@ def test_good_files_still_run(tmp_path: Path) -> None:
     """What is refused above is refused for what it is, not because everything is."""
     (tmp_path / 'net.onnx').write_bytes(onnx_of(embedded.ASSET))
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **embedded.read_weights(embedded.ASSET))
+    np.savez_compressed(buffer, **read_arrays(embedded.ASSET))
     (tmp_path / 'net.npz').write_bytes(buffer.getvalue())
     for path in (tmp_path / 'net.onnx', tmp_path / 'net.npz'):
         assert load_estimator(path).notice == ''

@@ -13,13 +13,13 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from midas_depth_ros.depth import networks  # noqa: E402
-from midas_depth_ros.depth.networks import EMBEDDED_SIZE, EmbeddedNet, MidasSmall  # noqa: E402
+from midas_depth_ros.depth import backends  # noqa: E402
+from midas_depth_ros.depth.models import embedded, midas_small  # noqa: E402
 
 
 @pytest.fixture(scope='module')
-def network(golden_state_dict: dict[str, Any]) -> MidasSmall:
-    network = MidasSmall()
+def network(golden_state_dict: dict[str, Any]) -> torch.nn.Module:
+    network = midas_small.build()
     network.load_state_dict(golden_state_dict, strict=True)
     return network.eval()
 
@@ -31,14 +31,14 @@ def golden_input(height: int, width: int) -> np.ndarray:
 
 def test_state_dict_has_exactly_the_official_keys_and_shapes(golden_dir: Path) -> None:
     official = json.loads((golden_dir / 'midas_small_state_dict.json').read_text())
-    ours = {key: list(value.shape) for key, value in MidasSmall().state_dict().items()}
+    ours = {key: list(value.shape) for key, value in midas_small.build().state_dict().items()}
     assert len(ours) == 482
     assert ours == official
 
 
 @pytest.mark.parametrize('size', [(256, 256), (192, 256), (160, 256)])
 def test_output_equals_the_reference(
-    network: MidasSmall, golden_dir: Path, size: tuple[int, int]
+    network: torch.nn.Module, golden_dir: Path, size: tuple[int, int]
 ) -> None:
     height, width = size
     wanted = np.load(golden_dir / 'midas_small_outputs.npz')[f'output_{height}x{width}']
@@ -64,17 +64,17 @@ def multiplications(network: torch.nn.Module, size: tuple[int, int]) -> int:
 
 
 def test_the_embedded_network_is_as_small_as_it_is_said_to_be() -> None:
-    ours = EmbeddedNet()
+    ours = embedded.build()
     assert round(sum(p.numel() for p in ours.parameters()) / 1e6, 2) == 1.72
     small, midas = (
-        multiplications(ours, EMBEDDED_SIZE),
-        multiplications(MidasSmall(), EMBEDDED_SIZE),
+        multiplications(ours, embedded.SIZE),
+        multiplications(midas_small.build(), embedded.SIZE),
     )
     assert round(small / 1e9, 2) == 0.27
     assert round(midas / small) == 13
 
 
-def test_pictures_of_a_batch_do_not_influence_each_other(network: MidasSmall) -> None:
+def test_pictures_of_a_batch_do_not_influence_each_other(network: torch.nn.Module) -> None:
     first, second = (torch.from_numpy(golden_input(64, width))[..., :96] for width in (96, 128))
     with torch.inference_mode():
         both = network(torch.cat([first, second]))
@@ -106,9 +106,9 @@ def importing(imports: Imports) -> SimpleNamespace:
 def declared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was declared to torch, which is not touched."""
     calls: list[str] = []
-    monkeypatch.setattr(networks, '_declared', [])
-    monkeypatch.setattr(networks, '_declare_missing_operators', lambda: calls.append('nms'))
-    monkeypatch.setattr(networks, '_forget', lambda package: calls.append(package))
+    monkeypatch.setattr(backends, '_declared', [])
+    monkeypatch.setattr(backends, '_declare_missing_operators', lambda: calls.append('nms'))
+    monkeypatch.setattr(backends, '_forget', lambda package: calls.append(package))
     return calls
 
 
@@ -118,8 +118,8 @@ MISSING_OPERATOR = RuntimeError('operator torchvision::nms does not exist')
 def test_a_torchvision_that_imports_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, declared: list[str]
 ) -> None:
-    monkeypatch.setattr(networks, 'importlib', importing(Imports(MISSING_OPERATOR, failures=0)))
-    assert networks.import_timm().__name__ == 'timm'
+    monkeypatch.setattr(backends, 'importlib', importing(Imports(MISSING_OPERATOR, failures=0)))
+    assert backends.import_timm().__name__ == 'timm'
     assert declared == []
 
 
@@ -127,8 +127,8 @@ def test_a_torchvision_of_another_torch_gets_its_schemas(
     monkeypatch: pytest.MonkeyPatch, declared: list[str]
 ) -> None:
     imports = Imports(MISSING_OPERATOR, failures=1)
-    monkeypatch.setattr(networks, 'importlib', importing(imports))
-    assert networks.import_timm().__name__ == 'timm'
+    monkeypatch.setattr(backends, 'importlib', importing(imports))
+    assert backends.import_timm().__name__ == 'timm'
     assert declared == ['nms', 'torchvision']
     assert imports.names == ['torch', 'torchvision', 'torchvision', 'timm']
 
@@ -137,17 +137,17 @@ def test_another_failure_of_torchvision_is_not_hidden(
     monkeypatch: pytest.MonkeyPatch, declared: list[str]
 ) -> None:
     monkeypatch.setattr(
-        networks, 'importlib', importing(Imports(RuntimeError('broken'), failures=1))
+        backends, 'importlib', importing(Imports(RuntimeError('broken'), failures=1))
     )
     with pytest.raises(RuntimeError, match='broken'):
-        networks.import_timm()
+        backends.import_timm()
     assert declared == []
 
 
 def test_a_failed_import_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ('halfway', 'halfway.inner', 'halfway_not'):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    networks._forget('halfway')
+    backends._forget('halfway')
     assert 'halfway' not in sys.modules
     assert 'halfway.inner' not in sys.modules
     assert 'halfway_not' in sys.modules

@@ -12,8 +12,7 @@ from click.testing import CliRunner
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.errors import DepthError, UnknownModel, WeightsCorrupt, printable
-from midas_depth_ros.depth.models import embedded
-from midas_depth_ros.depth.weights import MIDAS_SMALL
+from midas_depth_ros.depth.models import embedded, midas_small
 
 
 def test_what_is_no_file_is_named_and_never_waited_for(tmp_path: Path) -> None:
@@ -97,11 +96,11 @@ def test_the_commands_show_no_control_characters(
 ) -> None:
     monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_DIR', str(tmp_path / NASTY))
     (tmp_path / NASTY).mkdir()
-    (tmp_path / NASTY / MIDAS_SMALL.name).write_bytes(b'corrupt')
+    (tmp_path / NASTY / midas_small.SPEC.weights.name).write_bytes(b'corrupt')
     for command in (
         ['weights'],
         ['weights', 'verify'],
-        ['weights', 'verify', str(tmp_path / NASTY / MIDAS_SMALL.name)],
+        ['weights', 'verify', str(tmp_path / NASTY / midas_small.SPEC.weights.name)],
         ['export', str(tmp_path / NASTY)],
         ['export', 'embedded', '--output', str(tmp_path / 'file' / NASTY.replace('.npz', '.xml'))],
     ):

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from midas_depth_ros.depth.models.midas_small import (
-    MEAN,
-    STD,
-    enlarge,
-    network_input_size,
-    preprocess,
-)
+from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.depth.models import spec
+
+PICTURE = spec('midas_small').picture
+network_input_size, preprocess, enlarge = (
+    PICTURE.network_size, PICTURE.preprocess, DepthEstimator.enlarge,
+)  # fmt: skip
 
 
 @pytest.fixture(scope='module')
@@ -69,7 +69,7 @@ def test_colours_are_normalised_channel_by_channel() -> None:
     rgb = np.empty((48, 64, 3), np.uint8)
     rgb[:] = (255, 0, 102)
     network_input = preprocess(rgb)
-    wanted = (np.array([1.0, 0.0, 0.4]) - MEAN) / STD
+    wanted = (np.array([1.0, 0.0, 0.4]) - PICTURE.mean) / PICTURE.std
     assert network_input.transpose(0, 2, 3, 1).flags.c_contiguous
     np.testing.assert_allclose(network_input.mean(axis=(0, 2, 3), dtype=float), wanted, rtol=1e-5)
     assert np.ptp(network_input, axis=(2, 3)).max() < 1e-5

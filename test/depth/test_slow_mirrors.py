@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import os
@@ -16,20 +17,29 @@ from typing import Any
 
 import numpy as np
 import pytest
-from weights_server import CONTENT, HALF, Answer, WeightsServer, lay_part, own_home, serving
+from weights_server import (
+    CONTENT,
+    HALF,
+    Answer,
+    WeightsServer,
+    lay_part,
+    offered,
+    own_home,
+    serving,
+)
 
-from midas_depth_ros.depth import estimator, load_estimator, weights
-from midas_depth_ros.depth.downloads import DownloadOptions
-from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.weights import (
-    AUTO_PATIENCE,
-    FETCH_PATIENCE,
-    NAMED_PATIENCE,
-    Judge,
-    Patience,
+from midas_depth_ros.depth import downloads, estimator, load_estimator, models
+from midas_depth_ros.depth.downloads import (
+    AUTO_LIMIT,
+    FETCH_LIMIT,
+    NAMED_LIMIT,
+    DownloadLimit,
+    DownloadOptions,
+    DownloadWatch,
     duration,
     fetch_weights,
 )
+from midas_depth_ros.depth.errors import DownloadFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = len(CONTENT)
@@ -46,10 +56,10 @@ class Clock:
         return next(self._ticks) * self._step_s
 
 
-def options(auto: Patience = AUTO_PATIENCE, step_s: float = 1.0) -> DownloadOptions:
+def options(auto: DownloadLimit = AUTO_LIMIT, step_s: float = 1.0) -> DownloadOptions:
     """As 'auto' is, with a clock that runs fast; the server itself may be silent for hours."""
     return DownloadOptions(
-        read_timeout_s=3600, first_pause_s=0, log_every_s=0, patience=auto, clock=Clock(step_s)
+        read_timeout_s=3600, first_pause_s=0, log_every_s=0, limit=auto, clock=Clock(step_s)
     )
 
 
@@ -81,14 +91,14 @@ def given_up(server: WeightsServer, chosen: DownloadOptions | None = None) -> st
 # When to give up.
 
 
-def watched(seen: list[tuple[float, int]], chosen: Patience, total: int = 1000) -> str:
+def watched(seen: list[tuple[float, int]], chosen: DownloadLimit, total: int = 1000) -> str:
     """The judge's last word after a list of (seconds, bytes)."""
     times = iter([0.0, *(now for now, _ in seen)])
-    judge = Judge(chosen, total, lambda: next(times))
+    judge = DownloadWatch(chosen, total, lambda: next(times))
     return [judge.reason_to_stop(done) for _, done in seen][-1]
 
 
-TEN = Patience(budget_s=100, grace_s=10, remedy='look elsewhere')
+TEN = DownloadLimit(budget_s=100, grace_s=10, remedy='look elsewhere')
 
 
 @pytest.mark.parametrize(
@@ -128,17 +138,17 @@ def test_auto_waits_for_minutes_a_name_for_an_hour_and_the_command_for_a_day(
     asked = []
 
     def ensure(spec: Any, explicit: Any = None, **rest: Any) -> Path:
-        asked.append(rest['patience'])
+        asked.append(rest['limit'])
         raise DownloadFailed('no')
 
-    monkeypatch.setattr(weights, 'ensure_weights', ensure)
+    monkeypatch.setattr(downloads, 'ensure_weights', ensure)
     assert load_estimator('auto').model == 'embedded'
     with pytest.raises(DownloadFailed):
         load_estimator('midas_small')
-    assert asked == [AUTO_PATIENCE, NAMED_PATIENCE]
+    assert asked == [AUTO_LIMIT, NAMED_LIMIT]
     assert [p.budget_s for p in asked] == [300, 3600]
-    assert DownloadOptions().patience is FETCH_PATIENCE
-    assert FETCH_PATIENCE.budget_s == 86_400
+    assert DownloadOptions().limit is FETCH_LIMIT
+    assert FETCH_LIMIT.budget_s == 86_400
 
 
 # Servers.
@@ -345,8 +355,10 @@ def test_a_process_that_comes_to_an_end_is_waited_for(
 def test_auto_falls_back_says_why_and_goes_on_at_the_next_start(
     server: WeightsServer, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, 'MIDAS_SMALL', server.spec())
-    monkeypatch.setattr(estimator, 'AUTO_PATIENCE', Patience(30.0, 0.3))
+    official = models.spec('midas_small')
+    fetched = dataclasses.replace(official, weights=offered(server))
+    monkeypatch.setitem(models._specs, 'midas_small', fetched)
+    monkeypatch.setattr(estimator, 'AUTO_LIMIT', DownloadLimit(30.0, 0.3))
     server.answers(Answer(trickle_after=HALF), Answer())
     found = load_estimator('auto')
     assert found.model == 'embedded'
@@ -361,10 +373,13 @@ def test_auto_falls_back_says_why_and_goes_on_at_the_next_start(
 
 
 NODE = """
-import logging, sys
-from midas_depth_ros.depth import estimator, load_estimator, weights
+import dataclasses, sys
+from midas_depth_ros.depth import load_estimator, models
 from midas_depth_ros.depth.weights import WeightsFile
-weights.MIDAS_SMALL = WeightsFile(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+file = WeightsFile(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], licence='MIT')
+official = models.spec('midas_small')
+models.unregister('midas_small')
+models.register(dataclasses.replace(official, weights=file))
 try:
     load_estimator('auto')
 except KeyboardInterrupt:
@@ -388,6 +403,6 @@ def test_a_signal_ends_the_waiting_at_once(server: WeightsServer, cache: Path) -
 
 def test_the_texts_of_the_page_are_those_of_the_code() -> None:
     page = (ROOT / 'docs' / 'backends.md').read_text()
-    assert f'`auto` waits for {duration(AUTO_PATIENCE.budget_s)}' in page
-    assert f'`midas_small` for {duration(NAMED_PATIENCE.budget_s)}' in page
-    assert f'`midas_depth weights fetch` for {weights.FETCH_PATIENCE.budget_s / 3600:g} h' in page
+    assert f'`auto` waits for {duration(AUTO_LIMIT.budget_s)}' in page
+    assert f'`midas_small` for {duration(NAMED_LIMIT.budget_s)}' in page
+    assert f'`midas_depth weights fetch` for {FETCH_LIMIT.budget_s / 3600:g} h' in page

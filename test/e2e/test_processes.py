@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from weights_server import serving
 
-from midas_depth_ros.depth.weights import MIDAS_SMALL
+from midas_depth_ros.depth.models import midas_small
 from midas_depth_ros.nodes.ros.messages import image_message
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,8 +130,8 @@ def test_missing_weights_end_a_node_that_was_told_to_use_them(ros, without_weigh
         text, _ = node.communicate(timeout=60)
     assert node.returncode == 1, text
     assert 'Traceback' not in text
-    assert MIDAS_SMALL.url in text
-    assert MIDAS_SMALL.sha256 in text
+    assert midas_small.SPEC.weights.url in text
+    assert midas_small.SPEC.weights.sha256 in text
     assert str(Path(without_weights['XDG_CACHE_HOME'])) in text
 
 
@@ -164,7 +164,7 @@ def test_a_corrupt_download_is_not_used(ros, without_weights):
         with process(command, ros, env=without_weights) as node:
             text, _ = node.communicate(timeout=60)
     assert node.returncode == 1, text
-    assert MIDAS_SMALL.sha256 in text
+    assert midas_small.SPEC.weights.sha256 in text
     cache = Path(without_weights['XDG_CACHE_HOME'])
     assert not list(cache.rglob('*.pt'))
 

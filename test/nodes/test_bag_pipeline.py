@@ -14,12 +14,16 @@ from geometry_msgs.msg import TransformStamped
 from rclpy.serialization import serialize_message
 from rosbags.interfaces import QosHistory, QosReliability
 from sensor_msgs.msg import Imu
+from toy_model import toy_spec
 
+from midas_depth_ros.depth import models
+from midas_depth_ros.depth.judgement import sample_pictures
 from midas_depth_ros.geometry import CameraMount
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.bag.pipeline import OUTPUTS, BagPipeline
 from midas_depth_ros.nodes.bag.writer import offered
+from midas_depth_ros.nodes.depth.node import estimator_from
 from midas_depth_ros.nodes.ros.quality_of_service import REPLAY_OUTPUT
 from midas_depth_ros.options.declarations import build
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -97,6 +101,18 @@ def test_the_wording_of_a_warning_does_not_decide_what_becomes_of_it():
     line.process(Recorded(CAMERA.image, '', 7, b'\0\1\0\0\xff\xff'))
     line.process(Recorded(CAMERA.info, '', 7, b'\0\1\0\0\xff\xff'))
     assert (len(failed), warned) == (2, [])
+
+
+def test_a_registered_model_runs_in_the_node_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setitem(models._specs, 'toy', toy_spec(tmp_path))
+    estimator = estimator_from(build(DepthNodeSettings, {'model': 'toy', 'backend': 'opencv'}))
+    assert estimator.model == 'toy'
+    line = pipeline(estimator, wanted=('relative_inverse_depth/image',))
+    picture = sample_pictures(['street_1'])['street_1']
+    message = raw_message(picture, START_NS + SECOND_NS)
+    (made,) = line.process(cdr(1.0, CAMERA.image, message))
+    depth = np.frombuffer(bytes(made[1].data), np.float32)
+    np.testing.assert_allclose(depth, estimator.estimate(picture).ravel(), rtol=1e-5)
 
 
 def test_only_what_is_wanted_is_made():

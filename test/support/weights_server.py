@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
-from midas_depth_ros.depth.downloads import DownloadOptions
+from midas_depth_ros.depth.downloads import DownloadOptions, fetch_weights
 from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.weights import WeightsFile, download_folder, fetch_weights
+from midas_depth_ros.depth.weights import WeightsFile, download_folder
 
 CONTENT = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(300_000)  # as long, and not the same
@@ -162,6 +162,11 @@ def serving(content: bytes) -> Iterator[WeightsServer]:
             server.release()
             server.shutdown()
             thread.join()
+
+
+def offered(server: WeightsServer) -> WeightsFile:
+    """The promise that fits what is served, as a model's weights file."""
+    return dataclasses.replace(server.spec(), licence='MIT')
 
 
 def own_home(monkeypatch: Any, folder: Path) -> Path:

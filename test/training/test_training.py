@@ -15,9 +15,10 @@ from click.testing import CliRunner
 torch = pytest.importorskip('torch')
 pytest.importorskip('rich')
 
+from midas_depth_ros.depth.archives import read_npz  # noqa: E402
 from training import augment, dataset  # noqa: E402
 from training.augment import OUTSIDE, Augmenter  # noqa: E402
-from training.loss import (  # noqa: E402  # noqa: E402
+from training.loss import (  # noqa: E402
     OFFSET,
     Weights,
     loss_of,
@@ -120,37 +121,33 @@ def test_an_obstacle_that_does_not_stand_out_costs_more_than_one_that_does_too_m
 def test_a_run_begins_with_the_weights_of_a_narrower_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from midas_depth_ros.depth import networks
+    from midas_depth_ros.depth.models import embedded
     from training.train import begin
 
     picture = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(networks, 'EMBEDDED_CHANNELS', (16, 32, 48, 48, 48))
-    narrow = networks.EmbeddedNet().eval()
+    narrow = embedded.build((16, 32, 48, 48, 48)).eval()
     torch.save({'mean': narrow.state_dict()}, tmp_path / 'narrow.pt')
-    monkeypatch.setattr(networks, 'EMBEDDED_CHANNELS', (24, 40, 48, 64, 48))
-    wide = networks.EmbeddedNet().eval()
+    wide = embedded.build((24, 40, 48, 64, 48)).eval()
     begin(wide, tmp_path / 'narrow.pt')
     with torch.inference_mode():
         np.testing.assert_allclose(wide(picture), narrow(picture), atol=1e-6)
-    monkeypatch.setattr(networks, 'EMBEDDED_CHANNELS', (8, 32, 48, 48, 48))
     with pytest.raises(click.ClickException, match='here only'):
-        begin(networks.EmbeddedNet(), tmp_path / 'narrow.pt')
+        begin(embedded.build((8, 32, 48, 48, 48)), tmp_path / 'narrow.pt')
 
 
 def test_a_run_says_which_layers_it_begins_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from midas_depth_ros.depth import networks
+    from midas_depth_ros.depth.models import embedded
     from training.train import begin
 
-    monkeypatch.setattr(networks, 'EMBEDDED_CHANNELS', (16, 32, 32, 32, 32))
-    other = networks.EmbeddedNet().state_dict()
+    other = embedded.build((16, 32, 32, 32, 32)).state_dict()
     other['refine.0.conv1.weight'] = other.pop('refine.0.conv.weight')
     torch.save({'mean': other}, tmp_path / 'other.pt')
-    network = networks.EmbeddedNet()
-    own = network.refine[0].conv.weight.clone()
+    network = embedded.build((16, 32, 32, 32, 32))
+    own = network.get_submodule('refine.0.conv').weight.clone()
     said = begin(network, tmp_path / 'other.pt')
-    torch.testing.assert_close(network.refine[0].conv.weight, own)
+    torch.testing.assert_close(network.get_submodule('refine.0.conv').weight, own)
     torch.testing.assert_close(network.head.weight, other['head.weight'])
     assert said == [
         'new, with random weights: refine.0.conv.weight',
@@ -159,12 +156,12 @@ def test_a_run_says_which_layers_it_begins_without(
 
 
 def test_a_run_does_not_begin_with_weights_of_another_network(tmp_path: Path) -> None:
-    from midas_depth_ros.depth.networks import EmbeddedNet
+    from midas_depth_ros.depth.models import embedded
     from training.train import begin
 
     torch.save({'mean': {'conv.weight': torch.zeros(3)}}, tmp_path / 'other.pt')
     with pytest.raises(click.ClickException, match=r'other.pt has no stem.weight.*training.export'):
-        begin(EmbeddedNet(), tmp_path / 'other.pt')
+        begin(embedded.build(), tmp_path / 'other.pt')
 
 
 def test_the_truth_scores_best_and_its_negative_worst(truth: tuple[np.ndarray, ...]) -> None:
@@ -315,16 +312,15 @@ def test_a_run_learns_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_checkpoint_becomes_an_archive_of_the_same_weights(tmp_path: Path) -> None:
-    from midas_depth_ros.depth.models.embedded import read_weights
-    from midas_depth_ros.depth.networks import EmbeddedNet
+    from midas_depth_ros.depth.models import embedded
     from training.export import main
 
-    network = EmbeddedNet()
+    network = embedded.build()
     torch.save({'mean': network.state_dict(), 'progress': [0, 0, 0, 0]}, tmp_path / 'best.pt')
     path = tmp_path / 'first.npz'
     result = CliRunner().invoke(main, [str(tmp_path / 'best.pt'), '--to', str(path)])
     assert result.exit_code == 0, result.output
-    written = read_weights(path)
+    written = read_npz(path, 1 << 24)
     for name, tensor in network.state_dict().items():
         np.testing.assert_allclose(written[name], tensor.numpy(), atol=1e-3)
     refused = CliRunner().invoke(main, [str(tmp_path / 'best.pt')])
@@ -339,7 +335,6 @@ def test_what_is_shipped_is_known_by_its_hash_and_its_answer(
     from midas_depth_ros.depth import load_estimator
     from midas_depth_ros.depth.judgement import PICTURES, cells, sample_pictures
     from midas_depth_ros.depth.models import embedded
-    from midas_depth_ros.depth.networks import EmbeddedNet
     from midas_depth_ros.depth.weights import sha256_of
     from training.export import main
 
@@ -348,9 +343,9 @@ def test_what_is_shipped_is_known_by_its_hash_and_its_answer(
     table.write_text('figures')
     state = {
         name: torch.from_numpy(np.array(value))
-        for name, value in embedded.read_weights(embedded.ASSET).items()
+        for name, value in read_npz(embedded.ASSET, 1 << 24).items()
     }
-    network = EmbeddedNet()
+    network = embedded.build()
     network.load_state_dict(state, strict=False)  # it has counters of batches besides
     with torch.no_grad():
         network.state_dict()['head.weight'].mul_(1.25)
@@ -364,8 +359,8 @@ def test_what_is_shipped_is_known_by_its_hash_and_its_answer(
     entered: dict[str, Any] = {'__file__': str(module)}
     exec(compile(module.read_text(), module, 'exec'), entered)
     sha256 = sha256_of(embedded.ASSET)
-    assert entered['ANSWER_OF'] == entered['EMBEDDED_WEIGHTS'].sha256 == sha256
-    assert entered['EMBEDDED_WEIGHTS'].size == embedded.ASSET.stat().st_size
+    assert entered['SPEC'].weights.sha256 == sha256
+    assert entered['SPEC'].weights.size == embedded.ASSET.stat().st_size
     picture = sample_pictures(PICTURES[:1])[PICTURES[0]]
     found = cells(load_estimator(embedded.ASSET, 'opencv').infer(picture))
     np.testing.assert_allclose(entered['ANSWER'] / 1000, found, atol=6e-4)
@@ -376,10 +371,9 @@ def test_a_network_that_says_nothing_is_not_shipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from midas_depth_ros.depth.models import embedded
-    from midas_depth_ros.depth.networks import EmbeddedNet
     from training.export import main
 
-    network = EmbeddedNet()
+    network = embedded.build()
     with torch.no_grad():
         network.state_dict()['head.weight'].zero_()
     torch.save({'mean': network.state_dict(), 'progress': [0, 0, 0, 0]}, tmp_path / 'best.pt')

@@ -13,15 +13,19 @@ start. On other CPUs the order is the same, unmeasured.
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from types import ModuleType
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import BackendUnavailable, first_line
+from midas_depth_ros.depth.models.spec import ModelSpec
 
 AUTO = 'auto'
 PRECISIONS = ('f32', 'bf16', 'f16', 'int8')
@@ -60,6 +64,10 @@ class LoadedBackend(Backend, Protocol):
     """One that was made from a file."""
 
     @property
+    def spec(self) -> ModelSpec:
+        """The model that it runs."""
+
+    @property
     def weights_sha256(self) -> str:
         """Of the weights file that it was made from; '' where the model file does not say."""
 
@@ -90,8 +98,6 @@ def _load_onnxruntime() -> Factory:
 
 
 def _load_torch() -> Factory:
-    from midas_depth_ros.depth.networks import import_timm
-
     import_timm()
     from midas_depth_ros.depth.backends.torch_backend import TorchBackend
 
@@ -170,3 +176,50 @@ def _with_precision(candidates: dict[str, Entry], precision: str) -> dict[str, E
             f'precision {precision!r} is not to be had here ({have}): choose another, or auto'
         )
     return able
+
+
+# --- Imports timm where torch and torchvision were built apart.
+#
+# timm imports torchvision. Where torchvision was compiled against another torch (a CPU torch
+# beside a CUDA torchvision, wheels of a Jetson), its compiled operators do not load and its import
+# fails, although nothing that is used here needs them. This module then declares the two schemas
+# that the import asks for, and only then; a torchvision that imports is left alone.
+
+MISSING_OPERATORS = (
+    'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
+    'qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
+)
+_declared: list[Any] = []  # a torch Library takes its schemas with it when it is collected
+
+
+def import_timm() -> ModuleType:
+    """Import and return timm.
+
+    Raises whatever the import raises for any other reason: ImportError where torch, torchvision
+    or timm is not installed, OSError or RuntimeError where one of them is broken.
+    """
+    importlib.import_module('torch')
+    try:
+        importlib.import_module('torchvision')
+    except RuntimeError as error:
+        if 'torchvision::' not in str(error) or _declared:
+            raise
+        _declare_missing_operators()
+        _forget('torchvision')
+        importlib.import_module('torchvision')
+    return importlib.import_module('timm')
+
+
+def _declare_missing_operators() -> None:
+    import torch
+
+    library = torch.library.Library('torchvision', 'DEF')
+    for schema in MISSING_OPERATORS:
+        library.define(schema)
+    _declared.append(library)
+
+
+def _forget(package: str) -> None:
+    """Drop what a failed import left behind, so that the next one starts afresh."""
+    for name in [name for name in sys.modules if name.split('.')[0] == package]:
+        del sys.modules[name]

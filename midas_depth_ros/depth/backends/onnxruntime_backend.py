@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth import conversion_cache
 from midas_depth_ros.depth.archives import reason
 from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES
-from midas_depth_ros.depth.conversion_cache import Key
+from midas_depth_ros.depth.conversion_cache import Key, show_steps
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -25,8 +25,7 @@ from midas_depth_ros.depth.errors import (
     printable,
 )
 from midas_depth_ros.depth.model_files import ModelFile, read_model_file
-from midas_depth_ros.depth.models import kind_of, mark_of, onnx_of
-from midas_depth_ros.depth.progress import show_steps
+from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
 from midas_depth_ros.depth.weights import digest_of
 
 CONVERSION = 2  # raise it whenever the graph changes
@@ -50,7 +49,7 @@ FAILURES: tuple[type[Exception], ...] = tuple(
 
 
 class OnnxruntimeBackend:
-    """MiDaS_small or the embedded model, from weights or from a model file of ours.
+    """A model that has an ONNX graph, from weights or from a model file of ours.
 
     `num_threads` bounds the threads of this network alone; 0 = the cores this process may use.
     Waiting threads sleep instead of spinning, and none is tied to a core.
@@ -75,10 +74,10 @@ class OnnxruntimeBackend:
             raise BackendUnavailable(
                 f'onnxruntime cannot run {weights} ({reason(error)}): use another backend'
             ) from error
-        self.preprocess, self._finish = own.kind.preprocess, own.kind.finish
+        self.spec, self.preprocess = own.spec, own.spec.picture.preprocess
         self.weights_sha256 = str(own.about.get('weights_sha256', ''))
         self._input = self._session.get_inputs()[0].name
-        self.infer(np.zeros((1, 3, *own.kind.usual_size), np.float32))  # allocates
+        self.infer(np.zeros((1, 3, *self.spec.picture.usual_size), np.float32))  # allocates
 
     @property
     def num_threads(self) -> int:
@@ -96,7 +95,7 @@ class OnnxruntimeBackend:
             raise DepthError(
                 f'onnxruntime could not run {network_input.shape}: {reason(error)}'
             ) from error
-        return self._finish(output.reshape(output.shape[-2:]))
+        return self.spec.finish(output.reshape(output.shape[-2:]), network_input.shape[2:])
 
     def close(self) -> None:
         self._session = None
@@ -104,11 +103,11 @@ class OnnxruntimeBackend:
 
 def key(weights: Path) -> Key:
     """Of the cache's entry."""
-    kind = kind_of(weights)
-    size = f'{kind.input_size[0]}x{kind.input_size[1]}' if kind.input_size else 'any'
+    spec = spec_of(weights)
     return Key(
-        digest_of(weights), kind.name, size, 'onnxruntime', ort.__version__, 'f32', CONVERSION
-    )
+        digest_of(weights), spec.name, spec.input_size_text, 'onnxruntime', ort.__version__, 'f32',
+        CONVERSION,
+    )  # fmt: skip
 
 
 def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSession]:
@@ -117,7 +116,8 @@ def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSess
     Raises WeightsCorrupt, WeightsMismatch, and what is in FAILURES.
     """
     entry_key = key(weights)
-    kind, about = kind_of(weights), mark_of(kind_of(weights), entry_key.weights_sha256)
+    spec = spec_of(weights)
+    about = mark_of(spec, entry_key.weights_sha256)
     made: list[bytes] = []  # where a disk turns out to be full it need not be made again
 
     def make() -> bytes:
@@ -134,8 +134,8 @@ def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSess
 
     def own(folder: Path) -> tuple[ModelFile, ort.InferenceSession]:
         found = read_model_file(folder / MODEL)
-        if (found.kind, found.about.get('weights_sha256', about['weights_sha256'])) != (
-            kind, about['weights_sha256'],
+        if (found.spec, found.about.get('weights_sha256', about['weights_sha256'])) != (
+            spec, about['weights_sha256'],
         ):  # fmt: skip
             raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
         return found, opened(found.source, threads)
@@ -143,7 +143,7 @@ def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSess
     try:
         return conversion_cache.load(entry_key, build, own, (MODEL,))
     except OSError:
-        return ModelFile(kind, about, make()), opened(make(), threads)
+        return ModelFile(spec, about, make()), opened(make(), threads)
 
 
 def opened(model: bytes | Path, threads: int) -> ort.InferenceSession:

@@ -23,7 +23,7 @@ FASTEST_FIRST = ('int8', 'bf16', 'f16')
 
 
 class OpenvinoBackend:
-    """MiDaS_small or the embedded model, from weights or from a model file of ours.
+    """A model that has an ONNX graph, from weights or from a model file of ours.
 
     `num_threads` bounds the threads of this network alone; 0 = all cores that it may use.
     `choice` says why this precision was taken.
@@ -46,14 +46,14 @@ class OpenvinoBackend:
         load = self._load_model if from_file else self._load_weights
         own = load(weights, precision)
         self._network: Compiled | None = self._compiled(own, weights)
-        self.preprocess, self._finish = own.kind.preprocess, own.kind.finish
+        self.spec, self.preprocess = own.spec, own.spec.picture.preprocess
         self.weights_sha256 = str(own.about.get('weights_sha256', ''))
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) float32, of a size that the network takes, to (h, w) float32."""
         if self._network is None:
             raise DepthError('this openvino backend is closed: load it again')
-        return self._finish(self._network.infer(network_input))
+        return self.spec.finish(self._network.infer(network_input), network_input.shape[2:])
 
     def close(self) -> None:
         self._network = None
@@ -123,7 +123,7 @@ class OpenvinoBackend:
     def _compiled(self, own: OwnModel, path: Path) -> Compiled:
         try:
             network = self._runtime.compile(own.model, self.precision)
-            network.expect((1, 3, *own.kind.usual_size))
+            network.expect((1, 3, *own.spec.picture.usual_size))
             return network
         except (RuntimeError, MemoryError) as error:
             raise BackendUnavailable(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
 from midas_depth_ros.depth.backends.openvino_runtime import VERSION, OwnModel, Runtime, save
-from midas_depth_ros.depth.conversion_cache import Key
+from midas_depth_ros.depth.conversion_cache import Key, show_steps
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -27,8 +27,7 @@ from midas_depth_ros.depth.errors import (
     printable,
 )
 from midas_depth_ros.depth.judgement import Deviation, Infer, measure, sample_pictures
-from midas_depth_ros.depth.models import NetworkKind, kind_of, mark_of, onnx_of
-from midas_depth_ros.depth.progress import show_steps
+from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
 from midas_depth_ros.depth.weights import digest_of
 
 # --- int8 by post-training quantisation: NNCF watches a model at work and picks the ranges.
@@ -71,17 +70,16 @@ class Conversion:
 
     def __init__(self, weights: Path, runtime: Runtime) -> None:
         self._weights, self._runtime = weights, runtime
-        self.kind: NetworkKind = kind_of(weights)
+        self.spec = spec_of(weights)
         self.weights_sha256 = digest_of(weights)
         self._made: dict[str, OwnModel] = {}
         self._read: dict[str, OwnModel] = {}
 
     def key(self, precision: str) -> Key:
         """Of the cache's entry."""
-        size = self.kind.input_size
         return Key(
-            self.weights_sha256, self.kind.name, f'{size[0]}x{size[1]}' if size else 'any',
-            'openvino', VERSION, precision, CONVERSION,
+            self.weights_sha256, self.spec.name, self.spec.input_size_text, 'openvino', VERSION,
+            precision, CONVERSION,
         )  # fmt: skip
 
     def deviation(self, precision: str) -> Deviation | None:
@@ -131,7 +129,7 @@ class Conversion:
         """The model in an entry's folder, if it is of these weights."""
         found = self._runtime.read(folder / MODEL, checked=True)
         sha256 = found.about.get('weights_sha256', self.weights_sha256)
-        if (found.kind, sha256) != (self.kind, self.weights_sha256):
+        if (found.spec, sha256) != (self.spec, self.weights_sha256):
             raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
         return found
 
@@ -141,7 +139,7 @@ class Conversion:
         """The model in memory; where a disk turns out to be full it need not be made again."""
         if precision in self._made:
             return self._made[precision]
-        about = {**mark_of(self.kind, self.weights_sha256), 'precision': precision}
+        about = {**mark_of(self.spec, self.weights_sha256), 'precision': precision}
         measured = precision != 'f32' and precision in self._runtime.precisions()
         title = f'converting {printable(self._weights.name)} to {precision} for openvino'
         with show_steps(title, 3 if measured else 2) as step:
@@ -152,7 +150,7 @@ class Conversion:
                 step(f'measuring {precision} against f32')
                 reference = self._infer(model, 'f32')
             if precision == 'int8':
-                inputs = [self.kind.preprocess(rgb) for rgb in (calibration or {}).values()]
+                inputs = [self.spec.picture.preprocess(rgb) for rgb in (calibration or {}).values()]
                 model = quantised(model, inputs)
                 about['calibrated_on'] = len(inputs)
             if reference is not None:
@@ -160,9 +158,14 @@ class Conversion:
                 deviation = measure(reference, other, pictures or sample_pictures())
                 about['deviation'] = deviation.to_json()
             step('done')
-        self._made[precision] = OwnModel(model, self.kind, about)
+        self._made[precision] = OwnModel(model, self.spec, about)
         return self._made[precision]
 
     def _infer(self, model: Any, precision: str) -> Infer:
         compiled = self._runtime.compile(model, precision)
-        return lambda rgb: self.kind.finish(compiled.infer(self.kind.preprocess(rgb)))
+
+        def infer(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+            network_input = self.spec.picture.preprocess(rgb)
+            return self.spec.finish(compiled.infer(network_input), network_input.shape[2:])
+
+        return infer

@@ -21,25 +21,20 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino.preprocess import PrePostProcessor
 
+from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt
 from midas_depth_ros.depth.model_files import (
-    KNOWN,
     MOST_BYTES,
     MOST_XML_BYTES,
     about_of,
     digest_of_shapes,
     in_words,
+    known_graphs,
     read_model_file,
     refusal,
 )
-from midas_depth_ros.depth.models import (
-    EMBEDDED,
-    MIDAS_SMALL,
-    NetworkKind,
-    embedded,
-    midas_small,
-    refuse_what_is_not_finite,
-)
+from midas_depth_ros.depth.models import refuse_what_is_not_finite
+from midas_depth_ros.depth.models.spec import ModelSpec
 from midas_depth_ros.depth.weights import opened, sha256_of
 
 VERSION = ov.__version__.split('-')[0]
@@ -63,23 +58,6 @@ FULL_DISK_BYTES = 1 << 20  # free at most, where a failure to write is put down 
 # At the first look at a constant the library fills a table; two threads that do so at once wait for
 # each other for ever.
 FIRST_LOOK = ov.op.Constant(np.zeros(1, np.float32)).data
-
-# Names of input and output, and their shapes; None for any side.
-Sides = list[tuple[int | None, ...]]
-SIDES: dict[NetworkKind, tuple[str, str, Sides, Sides]] = {
-    MIDAS_SMALL: (
-        midas_small.INPUT,
-        midas_small.OUTPUT,
-        [(1, 3, None, None)],
-        [(1, 1, None, None)],
-    ),
-    EMBEDDED: (
-        embedded.INPUT,
-        embedded.OUTPUT,
-        [(1, 3, *embedded.SIZE)],
-        [(1, 1, *embedded.HALF_SIZE), (1, 1, *embedded.SIZE)],
-    ),
-}
 
 Shape = tuple[int, ...]
 
@@ -162,7 +140,7 @@ class OwnModel:
     """A model that is known to be ours; `about` is what its mark says."""
 
     model: ov.Model
-    kind: NetworkKind
+    spec: ModelSpec
     about: Mapping[str, Any]
 
 
@@ -190,7 +168,7 @@ class Runtime:
         """
         if path.suffix.lower() != '.xml':
             file = read_model_file(path)
-            return OwnModel(self._read(path), file.kind, file.about)
+            return OwnModel(self._read(path), file.spec, file.about)
         weights = path.with_suffix('.bin')
         if not os.path.lexists(weights):
             raise WeightsCorrupt(
@@ -205,7 +183,7 @@ class Runtime:
             raise WeightsCorrupt(
                 f'{weights} does not belong to {path.name}: copy both files of one export again'
             )
-        return OwnModel(model, own_kind(model, path, checked=checked), about)
+        return OwnModel(model, own_spec(model, path, checked=checked), about)
 
     def _read(self, path: Path) -> ov.Model:
         try:
@@ -270,22 +248,26 @@ def about_of_model(model: ov.Model) -> dict[str, Any]:
     return about_of(str(model.get_rt_info(ABOUT_PATH).value))
 
 
-def own_kind(model: ov.Model, path: Path, *, checked: bool) -> NetworkKind:
-    """Which network of ours it is, all its numbers finite; `checked` as in `Runtime.read`.
+def own_spec(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec:
+    """Which of our models it is, all its numbers finite; `checked` as in `Runtime.read`.
 
     Raises WeightsMismatch where it is not known to be ours, WeightsCorrupt where it holds NaN.
     """
     about = about_of_model(model)
     shapes = digest_of_shapes(_kernel_shapes(model))
-    kinds = {row.kind.name: row.kind for row in KNOWN if row.convolutions == shapes}
-    kind = kinds.get(str(about.get('network', next(iter(kinds), ''))))
-    fits = kind is not None and _has_sides(model, kind)
-    if kind is None or not fits or not (checked or _is_bounded(model, kind)):
+    alike = {
+        spec.name: spec
+        for spec in map(models.spec, models.names())
+        if any(known.convolutions == shapes for known in known_graphs(spec))
+    }
+    spec = alike.get(str(about.get('network', next(iter(alike), ''))))
+    fits = spec is not None and _has_sides(model, spec)
+    if spec is None or not fits or not (checked or _is_bounded(model, spec)):
         takes, gives = in_words(_in_words(model.inputs)), in_words(_in_words(model.outputs))
         raise refusal(path, takes, gives, about=about)
     constants = [op for op in model.get_ops() if op.get_type_name() == 'Constant']
     refuse_what_is_not_finite({op.get_friendly_name(): op.data for op in constants}, path)
-    return kind
+    return spec
 
 
 def _kernel_shapes(model: ov.Model) -> list[Shape]:
@@ -300,27 +282,33 @@ def _kernel_shapes(model: ov.Model) -> list[Shape]:
     return shapes
 
 
-def _has_sides(model: ov.Model, kind: NetworkKind) -> bool:
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+def _has_sides(model: ov.Model, spec: ModelSpec) -> bool:
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or spec.onnx is None:
         return False
-    source, result, taken, given = SIDES[kind]
-    return _is_side(model.input(0), source, taken) and _is_side(model.output(0), result, given)
+    taken = spec.picture.fixed_size or (None, None)
+    source, result = model.input(0), model.output(0)
+    return _is_side(source, spec.onnx.picture, 3, [taken]) and _is_side(
+        result, spec.onnx.depth, 1, spec.onnx.output_sizes or [taken]
+    )
 
 
-def _is_side(port: Any, name: str, shapes: Sides) -> bool:
+def _is_side(
+    port: Any, name: str, channels: int, sizes: Iterable[tuple[int | None, int | None]]
+) -> bool:
+    """Whether it has the name, and one of the sizes; None for any side."""
     shape = port.get_partial_shape()
     if name not in port.get_names() or port.get_element_type() != ov.Type.f32:
         return False
     sides = [None if side.is_dynamic else side.get_length() for side in shape]
-    return any(len(sides) == len(wanted) and list(wanted) == sides for wanted in shapes)
+    return any(sides == [1, channels, *size] for size in sizes)
 
 
-def _is_bounded(model: ov.Model, kind: NetworkKind) -> bool:
+def _is_bounded(model: ov.Model, spec: ModelSpec) -> bool:
     """Whether no value of it is larger than those of a network of ours."""
     if model.input(0).get_partial_shape().is_dynamic:
         model = model.clone()
         try:
-            model.reshape([1, 3, *kind.usual_size])
+            model.reshape([1, 3, *spec.picture.usual_size])
         except RuntimeError:  # its parts do not fit together at that size
             return False
     shapes = [o.get_partial_shape() for node in model.get_ops() for o in node.outputs()]

@@ -1,83 +1,212 @@
-"""The kinds of network that weights files are of, and what each wants and gives.
+"""The models: a registry, and what follows from it for a name or a file.
 
-In: a weights file. Out: which network it is of, what a picture becomes before it, and its graph
-as an ONNX model, for every backend that reads one. Needs no torch.
+To add one, write a file beside `embedded.py` that ends in a `ModelSpec`, and register it here; from
+outside the package, `register(spec)` does the same. Needs no torch.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.errors import WeightsCorrupt
-from midas_depth_ros.depth.models import embedded, midas_small
-from midas_depth_ros.depth.models.midas_small import midas_shapes
-from midas_depth_ros.depth.torch_files import NAMED_KEYS, matched, read_torch_file
-from midas_depth_ros.depth.weights import MIDAS_SMALL as MIDAS_SMALL_FILE
-from midas_depth_ros.depth.weights import digest_of
-
-# (H, W, 3) uint8 RGB, C-contiguous, to (1, 3, h, w) float32 as the network takes it. In memory
-# its colours lie last, which OpenVINO wants; the other libraries want them first, and copy.
-Preprocess = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-# What its converted model gives, (h, w) float32, to relative inverse depth at network size.
-Finish = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class NetworkKind:
-    """A network, whatever its weights.
-
-    `title` is for people. `input_size` is the (h, w) it takes, None for all multiples of 32;
-    `usual_size` is what it gets of a 4:3 picture.
-    """
-
-    name: str
-    title: str
-    input_size: tuple[int, int] | None
-    usual_size: tuple[int, int]
-    preprocess: Preprocess
-    finish: Finish
-
-
-def as_it_is(output: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The output itself."""
-    return output
-
-
-MIDAS_SMALL = NetworkKind(
-    'midas_small', 'MiDaS_small', None, (192, 256), midas_small.preprocess, as_it_is
+from midas_depth_ros.depth import downloads
+from midas_depth_ros.depth.archives import read_npz
+from midas_depth_ros.depth.downloads import DownloadLimit
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    UnknownModel,
+    WeightsCorrupt,
+    WeightsError,
+    shown,
 )
-EMBEDDED = NetworkKind(
-    'embedded', 'the embedded model', embedded.SIZE, embedded.SIZE,
-    embedded.preprocess, embedded.finish,
-)  # fmt: skip
+from midas_depth_ros.depth.models import embedded, midas_small
+from midas_depth_ros.depth.models.spec import (
+    SUFFIXES,
+    Interpolation,
+    ModelSpec,
+    OnnxGraph,
+    Output,
+    PictureInput,
+    Sizing,
+)
+from midas_depth_ros.depth.torch_files import (
+    NAMED_KEYS,
+    matched,
+    read_torch_file,
+    torch_file_shapes,
+)
+from midas_depth_ros.depth.weights import FileState, digest_of, examine, why_no_file
+
+__all__ = [
+    'Interpolation',
+    'ModelSpec',
+    'OnnxGraph',
+    'Output',
+    'PictureInput',
+    'Sizing',
+    'find_weights',
+    'names',
+    'register',
+    'spec',
+    'unregister',
+]
+
+AUTO = 'auto'
+PREFERRED, FALLBACK = 'midas_small', 'embedded'  # what 'auto' takes
+WEIGHTS_SUFFIXES = tuple(suffix for named in SUFFIXES.values() for suffix in named)
 MARK = 'midas_depth'  # the key of our mark in a model's metadata
+GIVES = {  # as a model file says it
+    Output.RELATIVE_INVERSE_DEPTH: 'relative inverse depth: larger = nearer, no unit',
+    Output.DISPARITY: 'disparity: larger = nearer, no unit',
+    Output.METRIC_DEPTH: 'depth in metres: larger = farther',
+}
+NPZ_BYTES_BESIDE_NUMBERS = 2 << 20
+
+_specs: dict[str, ModelSpec] = {}
 
 
-def kind_of(weights: Path) -> NetworkKind:
-    """The network whose weights a file of this name holds."""
-    return EMBEDDED if weights.suffix.lower() == embedded.SUFFIX else MIDAS_SMALL
+def register(model: ModelSpec) -> None:
+    """Make a model known by its name: `load_estimator(name)`, the node's `model`, every command.
+
+    Raises ValueError where the name, or the name of the weights file, is taken.
+    """
+    for other in _specs.values():
+        if other.name == model.name:
+            raise ValueError(f'a model {model.name!r} is registered already: choose another name')
+        if set(other.weights.names) & set(model.weights.names):
+            raise ValueError(
+                f'model {model.name!r}: {other.name!r} has a weights file {model.weights.name!r}, '
+                'too: choose another name for it'
+            )
+    _specs[model.name] = model
 
 
-def read_arrays(weights: Path) -> dict[str, NDArray[Any]]:
+def unregister(name: str) -> None:
+    """Forget a model, as tests do; raises UnknownModel."""
+    del _specs[spec(name).name]
+
+
+def names() -> tuple[str, ...]:
+    """The models that can be named, in the order in which they were registered."""
+    return tuple(_specs)
+
+
+def in_words() -> str:
+    """The models in a sentence: 'midas_small or embedded'."""
+    *others, last = names()
+    return f'{", ".join(others)} or {last}'
+
+
+def spec(name: str) -> ModelSpec:
+    """The model of this name; raises UnknownModel, which lists those there are."""
+    if name not in _specs:
+        raise UnknownModel(f'{shown(name)} is not one of the models: {", ".join(names())}')
+    return _specs[name]
+
+
+register(midas_small.SPEC)
+register(embedded.SPEC)
+
+
+# --- From a name to its weights, and from a file to its model.
+
+
+def find_weights(
+    model: str, *, allow_download: bool = True, limit: DownloadLimit | None = None
+) -> Path:
+    """The weights file of a model's name, or the file that it is the path of.
+
+    `limit` bounds how long a download may take. Raises UnknownModel where it is neither, and
+    WeightsError where the weights of that name cannot be had.
+    """
+    if model in _specs:
+        known = _specs[model]
+        if known.shipped is None:
+            return downloads.ensure_weights(
+                known.weights, allow_download=allow_download, limit=limit
+            )
+        finding = examine(known.shipped, known.weights)
+        if finding.state is not FileState.GOOD:
+            raise WeightsCorrupt(f'{known.shipped} {finding.fault}: install the package again')
+        return known.shipped
+    path = Path(os.path.expanduser(model))  # Path.expanduser raises where there is no such user
+    if fault := why_no_file(path):
+        raise UnknownModel(
+            f'{shown(path)} is neither a model ({", ".join((AUTO, *names()))}) nor a file '
+            f'({fault}): check the name or the path'
+        )
+    return path
+
+
+def spec_of(weights_file: Path) -> ModelSpec:
+    """The model whose weights a file holds, by its suffix and the shapes of its state dict.
+
+    Where it fits none, the one that it has most in common with, whose strict loading will say what
+    is wrong. Raises BackendUnavailable where no model has files named so.
+    """
+    suffix = weights_file.suffix.lower()
+    candidates = [model for model in _specs.values() if suffix in model.suffixes]
+    if not candidates:
+        raise BackendUnavailable(f'no model has weights named *{suffix}: {weights_file}')
+    if len(candidates) > 1:
+        found = _shapes(weights_file, weights_file.stat().st_mtime_ns)
+        candidates.sort(key=lambda model: _in_common(found, model), reverse=True)
+    return candidates[0]
+
+
+def _in_common(found: Mapping[Any, Any], model: ModelSpec) -> float:
+    """Which share of the model's entries are there, in their shapes."""
+    same = sum(found.get(key) == tuple(shape) for key, shape in model.shapes.items())
+    return same / len(found.keys() | model.shapes.keys())
+
+
+@functools.lru_cache(maxsize=8)
+def _shapes(weights_file: Path, changed_ns: int) -> Mapping[Any, Any]:
+    if weights_file.suffix.lower() != '.npz':
+        return torch_file_shapes(weights_file)
+    try:
+        return {name: array.shape for name, array in _read_npz(weights_file).items()}
+    except WeightsError:
+        return {}
+
+
+def _read_npz(weights_file: Path) -> dict[str, NDArray[np.float32]]:
+    """Bounded by what the largest model has, in float64."""
+    shapes = [model.shapes.values() for model in _specs.values() if '.npz' in model.suffixes]
+    numbers = max(sum(map(math.prod, model)) for model in shapes)
+    return read_npz(weights_file, 8 * numbers + NPZ_BYTES_BESIDE_NUMBERS)
+
+
+# --- From a weights file to arrays and to an ONNX model.
+
+
+def read_arrays(weights_file: Path) -> dict[str, NDArray[Any]]:
     """The state dict of a weights file, all its numbers finite.
 
     Raises WeightsCorrupt, and WeightsMismatch where keys or shapes are not those of the network.
     """
-    if kind_of(weights) is EMBEDDED:
-        arrays: dict[str, NDArray[Any]] = dict(embedded.read_weights(weights))
-        shapes, use = embedded.embedded_shapes(), embedded.ASSET.name
+    arrays: dict[str, NDArray[Any]]
+    if weights_file.suffix.lower() == '.npz':
+        arrays = dict(_read_npz(weights_file))
     else:
-        arrays, shapes, use = read_torch_file(weights), midas_shapes(), MIDAS_SMALL_FILE.name
-    matched(arrays, shapes, weights, kind_of(weights).title, use)
-    refuse_what_is_not_finite(arrays, weights)
+        arrays = read_torch_file(weights_file)
+    check_state_dict(arrays, weights_file)
     return arrays
+
+
+def check_state_dict(arrays: Mapping[str, Any], weights_file: Path) -> None:
+    """Hold a file's state dict against its model; raises as `read_arrays` does."""
+    model = spec_of(weights_file)
+    matched(arrays, model.shapes, weights_file, model.title, model.weights.name)
+    refuse_what_is_not_finite(arrays, weights_file)
 
 
 def refuse_what_is_not_finite(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
@@ -98,26 +227,25 @@ def _finite(array: NDArray[Any]) -> bool:
         return bool(np.isfinite(array.astype(np.float32, copy=False)).all())
 
 
-def onnx_of(weights: Path) -> bytes:
-    """The ONNX model of a weights file, with our mark; raises WeightsCorrupt, WeightsMismatch."""
-    arrays = read_arrays(weights)
+def onnx_of(weights_file: Path) -> bytes:
+    """The ONNX model of a weights file, with our mark.
+
+    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the model has no graph.
+    """
+    model = spec_of(weights_file)
+    if model.onnx is None:
+        raise BackendUnavailable(f'{model.title} has no ONNX graph: use backend torch')
+    arrays = read_arrays(weights_file)
     floats = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-    kind = kind_of(weights)
-    metadata = {MARK: json.dumps(mark_of(kind, digest_of(weights)))}
+    metadata = {MARK: json.dumps(mark_of(model, digest_of(weights_file)))}
     try:
-        if kind is EMBEDDED:
-            return embedded.embedded_onnx(floats, metadata)
-        return midas_small.midas_onnx(floats, metadata=metadata)
+        return model.onnx.make(floats, metadata)
     except ValueError as error:  # finite numbers, but not what normalisations make of them
         raise WeightsCorrupt(
-            f'{weights} gives a network that holds no numbers ({error}): train it anew'
+            f'{weights_file} gives a network that holds no numbers ({error}): train it anew'
         ) from error
 
 
-def mark_of(kind: NetworkKind, weights_sha256: str) -> dict[str, Any]:
+def mark_of(model: ModelSpec, weights_sha256: str) -> dict[str, Any]:
     """What a model file of ours says of itself, in ONNX's metadata or OpenVINO's rt_info."""
-    return {
-        'network': kind.name,
-        'weights_sha256': weights_sha256,
-        'gives': 'relative inverse depth: larger = nearer, no unit',
-    }
+    return {'network': model.name, 'weights_sha256': weights_sha256, 'gives': GIVES[model.output]}

@@ -1,45 +1,162 @@
-"""The model that ships in the package: its file, what it sees of a picture, and what it is not.
+"""The model that ships in the package: its layers, their order, and what it is not.
 
-The file is a NumPy archive of the state dict of `networks.EmbeddedNet`, kernels as float16; it
-holds no code and needs no network. Training and figures: docs/embedded_model.md, and the card
-beside the file.
+The network is described once, by `convolutions` and `half_size_depth`: its state dict's shapes, its
+ONNX graph and its torch module all follow from these two. Plain residual stages lead down to stride
+64, and a decoder of residual units back up to stride 4. The network is told where in the picture it
+looks by row and column from -1 to 1, and what the whole picture is like by the mean of the coarsest
+features.
+
+The weights are a NumPy archive of the state dict, kernels as float16: no code, and no network
+needed. Training and figures: docs/embedded_model.md, and the card beside the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from midas_depth_ros.depth.archives import READ_FAILURES, array_of, opened_archive, reason
-from midas_depth_ros.depth.errors import WeightsCorrupt
-from midas_depth_ros.depth.models.midas_small import conv_shapes, norm_shapes
+from midas_depth_ros.depth.models.spec import (
+    Fingerprint,
+    ModelSpec,
+    OnnxGraph,
+    Output,
+    PictureInput,
+    Shape,
+    Weights,
+    norm_shapes,
+)
 from midas_depth_ros.depth.onnx_files import Graph
-from midas_depth_ros.depth.weights import FileState, WeightsFile, examine
+from midas_depth_ros.depth.weights import WeightsFile
 
-# --- EmbeddedNet as an ONNX model, made from its state dict as NumPy arrays; needs no torch.
-#
-# Normalisations are folded into the convolutions before them, and what depends on the place in
-# the picture alone is computed once. Only operations that OpenCV 4.6 runs too are used: the mean
-# of the whole picture is spread by a resize, and the 2x2 pixels of one place by a transposed
-# convolution that copies. The model ends at half the size: the last doubling (`embedded.finish`)
-# takes OpenCV's resize a tenth of the time that it takes OpenVINO.
-
-SIZE = (192, 256)  # (H, W) of the picture
-HALF_SIZE = (SIZE[0] // 2, SIZE[1] // 2)  # and of what the model gives
+SIZE = (192, 256)  # (H, W) of the picture: it was trained to see that, and errs at others
+HALF_SIZE = (SIZE[0] // 2, SIZE[1] // 2)  # and of what its graph gives
 # One column per stage, at strides 4, 8, 16, 32 and 64.
 CHANNELS = (32, 48, 96, 192, 192)
 BLOCKS = (1, 2, 2, 1, 1)
 DECODER_CHANNELS = 32
-STEM_KERNEL, STEM_STRIDE = 6, 4
+STEM_KERNEL, STEM_STRIDE = 6, 4  # every pixel is seen, most of them twice
 PIXELS = 4  # 2 x 2, that one place becomes
 NORM_EPSILON = 1e-5  # that batch normalisation adds to the variance, torch's own default
 INPUT, OUTPUT = 'picture', 'depth'
 
-Weights = Mapping[str, np.ndarray]
+# --- The network, described once.
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A square convolution from `taken` to `given` channels, padded by 1 where it is more than 1x1.
+
+    `norm`: whether a batch normalisation follows, which makes a bias needless. `entry` is its name
+    in the state dict.
+    """
+
+    name: str
+    taken: int
+    given: int
+    kernel: int = 1
+    stride: int = 1
+    norm: bool = False
+    bias: bool = True
+
+    @property
+    def padding(self) -> int:
+        return 1 if self.kernel > 1 else 0
+
+    @property
+    def entry(self) -> str:
+        return f'{self.name}.0' if self.norm else self.name
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.given, self.taken, self.kernel, self.kernel
+
+
+def convolutions(channels: Sequence[int] = CHANNELS) -> dict[str, Convolution]:
+    """All of them by name; `channels` are those of the stages."""
+    return {layer.name: layer for layer in _convolutions(channels)}
+
+
+def _convolutions(channels: Sequence[int]) -> Iterator[Convolution]:
+    wide, before = DECODER_CHANNELS, channels[0]
+    yield Convolution('stem', 3, before, STEM_KERNEL, STEM_STRIDE, bias=False)
+    yield Convolution('place', 2, before, bias=False)  # of row and column
+    for stage, (after, blocks) in enumerate(zip(channels, BLOCKS, strict=True)):
+        for number in range(blocks):
+            name, stride = f'stages.{stage}.{number}', 1 if stage == 0 or number else 2
+            yield Convolution(f'{name}.first', before, after, 3, stride, norm=True)
+            yield Convolution(f'{name}.second', after, after, 3, norm=True)
+            if before != after or stride != 1:
+                yield Convolution(f'{name}.shortcut', before, after, 1, stride, norm=True)
+            before = after
+        yield Convolution(f'lateral.{stage}', after, wide)
+        for layer in _refining(stage):
+            yield Convolution(layer, wide, wide, 3)
+    yield Convolution('whole', before, wide)
+    yield Convolution('head', wide, PIXELS, 3)
+
+
+def _refining(stage: int) -> Sequence[str]:
+    # The finest level is where most of the time goes: half a unit, and the head does the rest.
+    layers = ('conv1', 'conv2') if stage else ('conv',)
+    return [f'refine.{stage}.{layer}' for layer in layers]
+
+
+def half_size_depth(do: Any, picture: Any) -> Any:
+    """The network: a picture to (1, H/2, W/2), before what is below 0 is cut off.
+
+    `do` carries the operations out, on the names of an ONNX graph's values or on tensors:
+    `_OnnxOperations`, or the module of `build`.
+    """
+    value, levels = do.stem(picture), []
+    for stage, blocks in enumerate(BLOCKS):
+        for number in range(blocks):
+            name = f'stages.{stage}.{number}'
+            change = do.conv(do.relu(do.conv(value, f'{name}.first')), f'{name}.second')
+            if f'{name}.shortcut' in do.layers:
+                value = do.conv(value, f'{name}.shortcut')
+            value = do.relu(do.add(change, value, f'{name}.sum'))
+        levels.append(value)
+    last = len(levels) - 1
+    whole = do.spread(do.conv(do.mean(value), 'whole'))
+    path = do.add(do.conv(value, f'lateral.{last}'), whole, 'path')
+    path = _refined(do, path, last)
+    for stage in range(last - 1, -1, -1):
+        path = do.doubled(path, f'up.{stage}', levels[stage])
+        beside = do.conv(levels[stage], f'lateral.{stage}')
+        path = _refined(do, do.add(path, beside, f'path.{stage}'), stage)
+    return do.pixels(do.conv(do.relu(path), 'head'))
+
+
+def _refined(do: Any, path: Any, stage: int) -> Any:
+    change = path
+    for name in _refining(stage):
+        change = do.conv(do.relu(change), name)
+    return do.add(path, change, f'refine.{stage}.sum')
+
+
+def embedded_shapes(channels: Sequence[int] = CHANNELS) -> dict[str, Shape]:
+    """Every entry of the network's state dict, and its shape."""
+    shapes: dict[str, Shape] = dict(norm_shapes('stem_norm', channels[0]))
+    for layer in convolutions(channels).values():
+        shapes[f'{layer.entry}.weight'] = layer.shape
+        if layer.norm:
+            shapes |= norm_shapes(f'{layer.name}.1', layer.given)
+        elif layer.bias:
+            shapes[f'{layer.entry}.bias'] = layer.shape[:1]
+    return shapes
+
+
+# --- Its ONNX graph, made of a state dict as NumPy arrays.
+#
+# Normalisations are folded into the convolutions before them, and what depends on the place in
+# the picture alone is computed once. Only operations that OpenCV 4.6 runs too are used: the mean
+# of the whole picture is spread by a resize, and the 2x2 pixels of one place by a transposed
+# convolution that copies. The model ends at half the size: the last doubling takes OpenCV's resize
+# a tenth of the time that it takes OpenVINO.
 
 
 def embedded_onnx(weights: Weights, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -48,74 +165,25 @@ def embedded_onnx(weights: Weights, metadata: Mapping[str, str] | None = None) -
     Raises KeyError where an entry of the state dict is missing, ValueError where one is not
     finite.
     """
-    build = _Builder({name: np.asarray(array, np.float32) for name, array in weights.items()})
+    do = _OnnxOperations({name: np.asarray(array, np.float32) for name, array in weights.items()})
     with np.errstate(all='ignore'):  # the graph refuses what is no number
-        build.network()
-    return build.graph.to_bytes(INPUT, (1, 3, *SIZE), OUTPUT, (1, 1, *HALF_SIZE), metadata)
+        do.graph.add('Relu', [half_size_depth(do, INPUT)], OUTPUT)
+    return do.graph.to_bytes(INPUT, (1, 3, *SIZE), OUTPUT, (1, 1, *HALF_SIZE), metadata)
 
 
-def embedded_shapes() -> dict[str, tuple[int, ...]]:
-    """Every entry of the network's state dict, and its shape."""
-    return dict(_shapes())
-
-
-def _shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
-    wide, first = DECODER_CHANNELS, CHANNELS[0]
-    yield 'stem.weight', (first, 3, STEM_KERNEL, STEM_KERNEL)
-    yield 'place.weight', (first, 2, 1, 1)
-    yield from norm_shapes('stem_norm', first)
-    before = first
-    for stage, channels in enumerate(CHANNELS):
-        for number in range(BLOCKS[stage]):
-            name = f'stages.{stage}.{number}'
-            convolutions = [('first', before, 3), ('second', channels, 3)]
-            if before != channels or (stage and not number):
-                convolutions.append(('shortcut', before, 1))
-            for convolution, taken, kernel in convolutions:
-                yield f'{name}.{convolution}.0.weight', (channels, taken, kernel, kernel)
-                yield from norm_shapes(f'{name}.{convolution}.1', channels)
-            before = channels
-        yield from conv_shapes(f'lateral.{stage}', (wide, channels, 1, 1))
-        # The finest level has half a unit.
-        for layer in ('conv1', 'conv2') if stage else ('conv',):
-            yield from conv_shapes(f'refine.{stage}.{layer}', (wide, wide, 3, 3))
-    yield from conv_shapes('whole', (wide, CHANNELS[-1], 1, 1))
-    yield from conv_shapes('head', (PIXELS, wide, 3, 3))
-
-
-class _Builder:
-    """Walks through the network as `EmbeddedNet` does, and notes every operation."""
+class _OnnxOperations:
+    """Notes every operation of `half_size_depth` in a graph."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
+        self.layers = convolutions()
         self.graph = Graph()
 
-    def network(self) -> None:
-        value, levels = self.stem(INPUT), []
-        keys = [key.split('.') for key in self.weights if key.startswith('stages.')]
-        stages = sorted({int(key[1]) for key in keys})
-        for stage in stages:
-            for block in sorted({int(key[2]) for key in keys if int(key[1]) == stage}):
-                stride = 2 if stage and not block else 1
-                value = self.block(value, f'stages.{stage}.{block}', stride)
-            levels.append(value)
-        mean = self.graph.add('GlobalAveragePool', [value], 'mean')
-        mean = self.convolution(mean, 'whole')
-        coarsest = STEM_STRIDE * 2 ** stages[-1]  # stride of the last stage
-        mean = self.resize(mean, 'spread', [side / coarsest for side in SIZE], 'nearest')
-        path = self.sum(self.convolution(value, f'lateral.{stages[-1]}'), mean, 'path')
-        path = self.refine(path, f'refine.{stages[-1]}')
-        for stage in stages[-2::-1]:
-            path = self.resize(path, f'up.{stage}', [2.0, 2.0], 'linear')
-            beside = self.convolution(levels[stage], f'lateral.{stage}')
-            path = self.refine(self.sum(path, beside, f'path.{stage}'), f'refine.{stage}')
-        self.graph.add('Relu', [self.spread(path, 'head')], OUTPUT)
-
     def stem(self, picture: str) -> str:
-        scale, shift = self.normalisation('stem_norm')
+        scale, shift = self._normalisation('stem_norm')
         kernel = self.weights['stem.weight'] * scale[:, np.newaxis, np.newaxis, np.newaxis]
         nothing = np.zeros(len(scale), np.float32)
-        value = self.apply(picture, 'stem', kernel, nothing, STEM_STRIDE, 1)
+        value = self._apply(picture, 'stem', kernel, nothing, STEM_STRIDE, 1)
         height, width = (side // STEM_STRIDE for side in SIZE)
         rows, columns = np.meshgrid(
             np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing='ij'
@@ -123,47 +191,52 @@ class _Builder:
         place = self.weights['place.weight'][:, :, 0, 0].T[..., np.newaxis, np.newaxis]
         places = (place[0] * rows + place[1] * columns) * scale[:, np.newaxis, np.newaxis]
         places = places + shift[:, np.newaxis, np.newaxis]
-        return self.relu(self.sum(value, self.graph.weight('places', places[None]), 'placed'))
+        return self.relu(self.add(value, self.graph.weight('places', places[None]), 'placed'))
 
-    def spread(self, path: str, name: str) -> str:
+    def conv(self, value: str, name: str) -> str:
+        layer = self.layers[name]
+        kernel = self.weights[f'{layer.entry}.weight']
+        if layer.norm:
+            scale, shift = self._normalisation(f'{name}.1')
+            kernel = kernel * scale[:, np.newaxis, np.newaxis, np.newaxis]
+        else:
+            shift = self.weights[f'{name}.bias']
+        return self._apply(value, name, kernel, shift, layer.stride, layer.padding)
+
+    def add(self, first: str, second: str, name: str) -> str:
+        return self.graph.add('Add', [first, second], name)
+
+    def relu(self, value: str) -> str:
+        return self.graph.add('Relu', [value], f'{value}.relu')
+
+    def mean(self, value: str) -> str:
+        return self.graph.add('GlobalAveragePool', [value], 'mean')
+
+    def spread(self, value: str) -> str:
+        """One place becomes as many as the coarsest stage has."""
+        coarsest = STEM_STRIDE * 2 ** (len(BLOCKS) - 1)
+        how = {'coordinate_transformation_mode': 'asymmetric', 'nearest_mode': 'floor'}
+        return self._resize(value, 'spread', [side / coarsest for side in SIZE], 'nearest', how)
+
+    def doubled(self, value: str, name: str, beside: str) -> str:
+        how = {'coordinate_transformation_mode': 'half_pixel'}
+        return self._resize(value, name, [2.0, 2.0], 'linear', how)
+
+    def pixels(self, value: str) -> str:
         """Every place becomes 2x2 pixels."""
-        values = self.convolution(self.relu(path), name, padding=1)
         copies = np.eye(PIXELS, dtype=np.float32).reshape(PIXELS, 1, 2, 2)
-        kernel = self.graph.weight(f'{name}.copies', copies)
+        kernel = self.graph.weight('head.copies', copies)
         sides = {'kernel_shape': (2, 2), 'strides': (2, 2)}
-        return self.graph.add('ConvTranspose', [values, kernel], f'{name}.pixels', **sides)
+        return self.graph.add('ConvTranspose', [value, kernel], 'head.pixels', **sides)
 
-    def block(self, value: str, name: str, stride: int) -> str:
-        change = self.relu(self.normalised(value, f'{name}.first', stride, 1))
-        change = self.normalised(change, f'{name}.second', 1, 1)
-        if f'{name}.shortcut.0.weight' in self.weights:
-            value = self.normalised(value, f'{name}.shortcut', stride, 0)
-        return self.relu(self.sum(change, value, f'{name}.sum'))
-
-    def refine(self, path: str, name: str) -> str:
-        change = path
-        for layer in ('conv',) if f'{name}.conv.weight' in self.weights else ('conv1', 'conv2'):
-            change = self.convolution(self.relu(change), f'{name}.{layer}', padding=1)
-        return self.sum(path, change, f'{name}.sum')
-
-    def normalised(self, value: str, name: str, stride: int, padding: int) -> str:
-        """A convolution with the normalisation behind it folded in."""
-        scale, shift = self.normalisation(f'{name}.1')
-        kernel = self.weights[f'{name}.0.weight'] * scale[:, np.newaxis, np.newaxis, np.newaxis]
-        return self.apply(value, name, kernel, shift, stride, padding)
-
-    def normalisation(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def _normalisation(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """(C,) scale and shift of a batch normalisation."""
         w = {key: self.weights[f'{name}.{key}'] for key in ('weight', 'bias')}
         mean, variance = (self.weights[f'{name}.running_{key}'] for key in ('mean', 'var'))
         scale = w['weight'] / np.sqrt(variance + np.float32(NORM_EPSILON))
         return scale, w['bias'] - mean * scale
 
-    def convolution(self, value: str, name: str, padding: int = 0) -> str:
-        kernel, bias = self.weights[f'{name}.weight'], self.weights[f'{name}.bias']
-        return self.apply(value, name, kernel, bias, 1, padding)
-
-    def apply(
+    def _apply(
         self, value: str, name: str, kernel: np.ndarray, bias: np.ndarray, stride: int, padding: int
     ) -> str:
         inputs = [
@@ -176,32 +249,108 @@ class _Builder:
             kernel_shape=kernel.shape[2:], strides=(stride, stride), pads=(padding,) * 4,
         )  # fmt: skip
 
-    def sum(self, first: str, second: str, name: str) -> str:
-        return self.graph.add('Add', [first, second], name)
-
-    def relu(self, value: str) -> str:
-        return self.graph.add('Relu', [value], f'{value}.relu')
-
-    def resize(self, value: str, name: str, factors: list[float], mode: str) -> str:
+    def _resize(
+        self, value: str, name: str, factors: list[float], mode: str, how: dict[str, str]
+    ) -> str:
         scales = self.graph.weight(f'{name}.scales', np.array([1.0, 1.0, *factors]))
-        how = {'mode': mode, 'coordinate_transformation_mode': 'half_pixel'}
-        if mode == 'nearest':
-            how |= {'coordinate_transformation_mode': 'asymmetric', 'nearest_mode': 'floor'}
-        return self.graph.add('Resize', [value, '', scales], name, **how)
+        return self.graph.add('Resize', [value, '', scales], name, mode=mode, **how)
 
 
-SUFFIX = '.npz'
-MOST_BYTES = 16 << 20  # of an archive, packed or not: as float64 its numbers take 13.8 MB
+# --- Its torch module, for training and for backend torch.
+
+
+def build(channels: Sequence[int] = CHANNELS) -> Any:
+    """The network with random weights until a state dict is loaded; imports torch.
+
+    It takes (B, 3, H, W) float32 RGB, 0..1 (8-bit values / 255, nothing else), and gives (B, H, W)
+    float32 relative inverse depth, at least 0. `at_half_size` is what training looks at.
+    `channels`: of other widths, for trials.
+    """
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+
+    class EmbeddedNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = convolutions(channels)
+            for layer in self.layers.values():
+                bias = layer.bias and not layer.norm
+                sides = (layer.kernel, layer.stride, layer.padding)
+                self._put(layer.entry, nn.Conv2d(layer.taken, layer.given, *sides, bias=bias))
+                if layer.norm:
+                    self._put(f'{layer.name}.1', nn.BatchNorm2d(layer.given))
+            self._put('stem_norm', nn.BatchNorm2d(channels[0]))
+
+        def _put(self, name: str, layer: nn.Module) -> None:
+            """Under its name in the state dict."""
+            folder: nn.Module = self
+            *folders, last = name.split('.')
+            for part in folders:
+                if not hasattr(folder, part):
+                    folder.add_module(part, nn.Module())
+                folder = folder.get_submodule(part)
+            folder.add_module(last, layer)
+
+        def forward(self, picture: Tensor) -> Tensor:
+            half = F.relu(self.at_half_size(picture)).unsqueeze(1)  # (B, 1, H/2, W/2)
+            large = F.interpolate(half, scale_factor=2, mode='bilinear', align_corners=False)
+            return large.squeeze(1)  # (B, H, W)
+
+        def at_half_size(self, picture: Tensor) -> Tensor:
+            """(B, H/2, W/2), before what is below 0 is cut off."""
+            half: Tensor = half_size_depth(Operations(self), picture)
+            return half.squeeze(1)
+
+    class Operations:
+        """Carries out every operation of `half_size_depth`."""
+
+        def __init__(self, network: EmbeddedNet) -> None:
+            self.layers, self._layer = network.layers, network.get_submodule
+
+        def stem(self, picture: Tensor) -> Tensor:
+            features = self.conv(picture, 'stem')  # (B, 32, H/4, W/4)
+            height, width = features.shape[-2:]
+            rows = torch.linspace(-1, 1, height).to(features).view(1, 1, height, 1)
+            columns = torch.linspace(-1, 1, width).to(features).view(1, 1, 1, width)
+            whole = (1, 1, height, width)
+            coordinates = torch.cat([rows.expand(whole), columns.expand(whole)], dim=1)
+            features = features + self.conv(coordinates, 'place')
+            return F.relu(self._layer('stem_norm')(features))
+
+        def conv(self, value: Tensor, name: str) -> Tensor:
+            layer = self.layers[name]
+            result: Tensor = self._layer(layer.entry)(value)
+            return self._layer(f'{name}.1')(result) if layer.norm else result
+
+        def add(self, first: Tensor, second: Tensor, name: str) -> Tensor:
+            return first + second
+
+        def relu(self, value: Tensor) -> Tensor:
+            return F.relu(value)
+
+        def mean(self, value: Tensor) -> Tensor:
+            return F.adaptive_avg_pool2d(value, 1)
+
+        def spread(self, value: Tensor) -> Tensor:
+            return value  # an addition does it
+
+        def doubled(self, value: Tensor, name: str, beside: Tensor) -> Tensor:
+            # Like `beside`, since training also sees pictures that 64 does not divide.
+            size = beside.shape[-2:]
+            return F.interpolate(value, size=size, mode='bilinear', align_corners=False)
+
+        def pixels(self, value: Tensor) -> Tensor:
+            return F.pixel_shuffle(value, 2)
+
+    return EmbeddedNet()
+
+
+# --- The weights that ship.
+
 ASSET = Path(__file__).resolve().parents[2] / 'assets' / 'embedded.npz'
-EMBEDDED_WEIGHTS = WeightsFile(
-    name=ASSET.name,
-    url='',  # it comes with the package
-    size=3_510_664,
-    sha256='f3df2edae8c3797969e55a6b6eac548d660d17f3a4a9cd219d76e4713188878c',
-)
-# Of the weights with this hash: 1000 times the means of 32 x 32 pixels of their answer to the
-# sample picture street_1. New weights need a new one, which test/depth/test_judgement.py prints.
-ANSWER_OF = 'f3df2edae8c3797969e55a6b6eac548d660d17f3a4a9cd219d76e4713188878c'
+# Of these weights: 1000 times the means of 32 x 32 pixels of their answer to the sample picture
+# street_1. New weights need a new one, which training.export enters.
 ANSWER = np.array(
     [
         [570, 366, 231, 114, 166, 181, 157, 205],
@@ -213,63 +362,52 @@ ANSWER = np.array(
     ],
     np.float32,
 )
-WHAT_IT_IS = (
-    "'embedded' is a small network trained on rendered rooms, corridors and streets only: it knows "
-    'floors, walls and common obstacles, and errs more than MiDaS_small on what real cameras see.'
+SPEC = ModelSpec(
+    name='embedded',
+    title='the embedded model',
+    weights=WeightsFile(
+        name=ASSET.name,
+        url='',  # it comes with the package
+        size=3_510_664,
+        sha256='f3df2edae8c3797969e55a6b6eac548d660d17f3a4a9cd219d76e4713188878c',
+        licence='Apache-2.0',
+    ),
+    picture=PictureInput(SIZE),
+    output=Output.RELATIVE_INVERSE_DEPTH,
+    shapes=embedded_shapes(),
+    build=build,
+    onnx=OnnxGraph(
+        make=embedded_onnx,
+        picture=INPUT,
+        depth=OUTPUT,
+        output_sizes=(HALF_SIZE, SIZE),
+        # A graph that changes becomes a further one, in front: files of the older are on robots.
+        known=(
+            Fingerprint(
+                'be19132a081c3d5370ec2fd57ba99a0c8e73cfb39fa17fd94176895f79f41325',
+                '763f673daaece8bf',
+            ),
+            Fingerprint(
+                '95e52dfad128507d91616d4649109c9b86209692a1dde7ecac8b2677b3d2c276',
+                'da451ff93bf01d53',
+            ),
+            Fingerprint(
+                '0d19d4e44d485b55c3e62076959933d4e25a4b882eadde30f041ef18b6f9c83c',
+                '6cc3927c9c848fef',
+            ),
+            Fingerprint(
+                'ff017924d39ca0f69e2b871e35f464f314b276c0be37d73aad9d7d23fb964d8f',
+                '6cc3927c9c848fef',
+            ),
+            Fingerprint(
+                '3e021c79afcd161156b9e47dce9f9bf29faca466aa500bde02ecdc3a771b93f3',
+                '74c8b77449af368e',
+            ),
+        ),
+    ),
+    shipped=ASSET,
+    answer=ANSWER / np.float32(1000),
+    about="'embedded' is a small network trained on rendered rooms, corridors and streets only: it "
+    'knows floors, walls and common obstacles, and errs more than MiDaS_small on what real cameras '
+    'see.',
 )
-
-
-def shipped_weights() -> Path:
-    """The file of the package, after its size and SHA-256 were found right.
-
-    Raises WeightsCorrupt where it is missing or was altered.
-    """
-    finding = examine(ASSET, EMBEDDED_WEIGHTS)
-    if finding.state is not FileState.GOOD:
-        raise WeightsCorrupt(f'{ASSET} {finding.fault}: install the package again')
-    return ASSET
-
-
-def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Entries of a state dict by name, as float32; runs no code of the file.
-
-    Raises WeightsCorrupt where the file is no such archive, WeightsMismatch where it has more
-    than the network could.
-    """
-    weights = {}
-    try:
-        with opened_archive(path, MOST_BYTES, MOST_BYTES) as archive:
-            for name in archive.names:
-                with np.errstate(over='ignore'):  # what does not fit is infinite, and refused
-                    array = np.asarray(array_of(archive.read(name)), np.float32)
-                weights[name.removesuffix('.npy')] = array
-    except READ_FAILURES as error:
-        raise WeightsCorrupt(
-            f'{path} cannot be read as a NumPy archive of weights ({reason(error)}): copy the file '
-            'again'
-        ) from error
-    return weights
-
-
-def preprocess(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W, 3) uint8 RGB, stretched to (1, 3, 192, 256) float32, 0..1, colours last in memory."""
-    height, width = SIZE
-    # Halves are what OpenCV averages fast: a fifth of the time that one step takes.
-    while rgb.shape[0] >= 2 * height and rgb.shape[1] >= 2 * width:
-        half = (rgb.shape[1] // 2, rgb.shape[0] // 2)
-        rgb = np.asarray(cv2.resize(rgb, half, interpolation=cv2.INTER_AREA), np.uint8)
-    far = rgb.shape[0] >= 2 * height or rgb.shape[1] >= 2 * width
-    how = cv2.INTER_AREA if far else cv2.INTER_LINEAR
-    small = cv2.resize(rgb, (width, height), interpolation=how)
-    picture = small.astype(np.float32)
-    picture *= np.float32(1 / 255)
-    return picture.transpose(2, 0, 1)[np.newaxis]
-
-
-def finish(output: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the converted model gives, (96, 128) float32, at the size of its picture, (192, 256)."""
-    if output.shape != HALF_SIZE:
-        return output
-    height, width = SIZE
-    large: NDArray[np.float32] = cv2.resize(output, (width, height))  # bilinear
-    return large

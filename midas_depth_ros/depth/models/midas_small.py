@@ -1,96 +1,45 @@
-"""MiDaS v2.1 small: what a picture becomes before it, and its graph as an ONNX model. Needs no
-torch.
+"""MiDaS v2.1 small: what it wants of a picture, its ONNX graph, and its torch module.
+
+EfficientNet-Lite3 sees the picture at strides 4, 8, 16 and 32; a decoder of four fusion blocks
+climbs back from the coarsest to the finest, and a small head gives one value per pixel.
+
+Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation:
+Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 of isl-org/MiDaS,
+whose transforms are followed to the letter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from midas_depth_ros.depth.models.spec import (
+    NORM_ENTRIES,
+    Fingerprint,
+    Interpolation,
+    ModelSpec,
+    OnnxGraph,
+    Output,
+    PictureInput,
+    Sizing,
+    Weights,
+    conv_shapes,
+    norm_shapes,
+)
 from midas_depth_ros.depth.onnx_files import Graph
+from midas_depth_ros.depth.weights import WeightsFile
 
-# --- What MiDaS_small does to a picture before the network, and to the network's output after
-# it.
-#
-# In: (H, W, 3) uint8 RGB. Out: (1, 3, h, w) float32 for the network, and its (h, w) output
-# enlarged to the picture again. The sizes, the interpolation and the colour statistics are those
-# that the network was trained with; needs no torch, so every backend shares it.
-#
-# Source: transforms of release v2_1 of isl-org/MiDaS, for MiDaS_small.
-
-TARGET_SIDE = 256
-MULTIPLE = 32
-MEAN = np.array((0.485, 0.456, 0.406), np.float32)
-STD = np.array((0.229, 0.224, 0.225), np.float32)
-GAIN, OFFSET = 1 / (255 * STD), -MEAN / STD
-
-
-def network_input_size(width: int, height: int) -> tuple[int, int]:
-    """The size (width, height) at which the network sees a picture of `width` x `height` pixels.
-
-    The picture is scaled to fit into 256 x 256; each side then goes to the nearest multiple of 32
-    (half to even), and is at least 32, where the reference would give 0.
-    Raises ValueError where a side is not positive.
-    """
-    if width < 1 or height < 1:
-        raise ValueError(f'a picture of {width} x {height} pixels has no network input size')
-    scale = min(TARGET_SIDE / width, TARGET_SIDE / height)
-    return _constrained(scale * width), _constrained(scale * height)
-
-
-def _constrained(side: float) -> int:
-    multiple = round(side / MULTIPLE) * MULTIPLE  # Python rounds half to even, as NumPy does
-    return min(max(multiple, MULTIPLE), TARGET_SIDE)
-
-
-def preprocess(rgb: NDArray[np.uint8], size: tuple[int, int] | None = None) -> NDArray[np.float32]:
-    """Scale and normalise a picture: (H, W, 3) uint8 RGB to (1, 3, h, w) float32.
-
-    In memory the colours stay last, as they are in pictures. `size` (width, height) overrides what
-    MiDaS_small chooses.
-    """
-    size = size or network_input_size(rgb.shape[1], rgb.shape[0])
-    # The resize is linear, so the arithmetic can wait until the picture is small.
-    small = cv2.resize(rgb.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
-    # (v / 255 - mean) / std, in two passes over whole rows: three at a time would be slow.
-    rows = small.reshape(size[1], 3 * size[0])
-    rows *= np.tile(GAIN, size[0])
-    rows += np.tile(OFFSET, size[0])
-    network_input: NDArray[np.float32] = small.transpose(2, 0, 1)[np.newaxis]
-    return network_input
-
-
-def enlarge(small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Bring relative inverse depth (h, w) to `shape` = (H, W): bicubic, corners not aligned.
-
-    Cubic interpolation overshoots at edges; what falls below 0 is clipped there.
-    """
-    height, width = shape
-    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.maximum(large, 0.0, out=large)
-
-
-# --- MidasSmall as an ONNX model, made from its state dict as NumPy arrays; needs no torch, no
-# timm.
-#
-# The graph equals `networks.MidasSmall` to rounding, and is cheaper where arithmetic allows it:
-# see `Simplifications`, which benchmarks/graph.py measures one by one. It takes every size whose
-# sides are multiples of 32. What the network holds but never uses (a residual unit of the coarsest
-# fusion block) is left out.
+# --- Its layers.
 
 INPUT, OUTPUT = 'network_input', 'depth'
 NORM_EPSILON = 1e-3  # that the encoder's batch normalisations add to the variance
 RELU6_TOP = 6.0
-NORM_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')
 STEM_CHANNELS = 32
 DECODER_CHANNELS = (64, 128, 256, 512)  # of the fusion blocks at strides 4, 8, 16 and 32
 HEAD_CHANNELS = 32
-
-Weights = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -119,11 +68,19 @@ ENCODER = (
     Stage(4, 'pretrained.layer4.0', blocks=6, kernel=5, stride=2, expansion=6, channels=232),
     Stage(4, 'pretrained.layer4.1', blocks=1, kernel=3, stride=1, expansion=6, channels=384),
 )
+TIMM_ENCODER = 'tf_efficientnet_lite3'  # the same by timm's name
+LAYER_CHANNELS = {stage.layer: stage.channels for stage in ENCODER}  # of the last stage of each
+
+
+# --- Its ONNX graph, made from the state dict as NumPy arrays. It equals `build()` to rounding, is
+# cheaper where arithmetic allows it, and takes every size whose sides are multiples of 32. What the
+# network holds but never uses (a residual unit of the coarsest fusion block) is left out.
 
 
 @dataclass(frozen=True)
 class Simplifications:
-    """What is computed otherwise than it is written down in `networks.MidasSmall`.
+    """What the graph computes otherwise than the network is written down; benchmarks/graph.py
+    measures each.
 
     `fold_norms`: a batch normalisation after a convolution is a factor and a sum per channel, and
     goes into the convolution's kernel and bias.
@@ -161,11 +118,6 @@ def midas_shapes() -> dict[str, tuple[int, ...]]:
     return {**dict(_encoder_shapes()), **dict(_decoder_shapes())}
 
 
-def norm_shapes(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield from ((f'{name}.{entry}', (channels,)) for entry in NORM_ENTRIES)
-    yield f'{name}.num_batches_tracked', ()
-
-
 def _encoder_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
     yield 'pretrained.layer1.0.weight', (STEM_CHANNELS, 3, 3, 3)
     yield from norm_shapes('pretrained.layer1.1', STEM_CHANNELS)
@@ -185,9 +137,8 @@ def _encoder_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _decoder_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
-    seen = {stage.layer: stage.channels for stage in ENCODER}  # the last stage of each layer
     for level, wide in enumerate(DECODER_CHANNELS, 1):
-        yield f'scratch.layer{level}_rn.weight', (wide, seen[level], 3, 3)
+        yield f'scratch.layer{level}_rn.weight', (wide, LAYER_CHANNELS[level], 3, 3)
         name, narrow = f'scratch.refinenet{level}', DECODER_CHANNELS[max(level - 2, 0)]
         yield from conv_shapes(f'{name}.out_conv', (narrow, wide, 1, 1))
         for unit in ('resConfUnit1', 'resConfUnit2'):
@@ -201,15 +152,8 @@ def _decoder_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
         yield from conv_shapes(f'scratch.output_conv.{place}', shape)
 
 
-def conv_shapes(
-    name: str, shape: tuple[int, int, int, int]
-) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield f'{name}.weight', shape
-    yield f'{name}.bias', shape[:1]
-
-
 class _Builder:
-    """Walks through the network as `MidasSmall.forward` does, and notes every operation."""
+    """Walks through the network as `build()` does, and notes every operation."""
 
     def __init__(self, weights: Weights, simplify: Simplifications) -> None:
         self.weights, self.simplify = weights, simplify
@@ -314,3 +258,153 @@ class _Builder:
             'Resize', [value, '', scales], name,
             mode='linear', coordinate_transformation_mode=corners,
         )  # fmt: skip
+
+
+# --- Its torch module.
+
+
+def build() -> Any:
+    """The network, with random weights until a state dict is loaded; nothing is ever fetched.
+
+    It takes (B, 3, H, W) float32, normalised, H and W multiples of 32, and gives (B, H, W) float32
+    relative inverse depth, at least 0. Its attribute names are those of the official checkpoint, so
+    the 482 entries load strictly. Imports torch and timm.
+    """
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+
+    from midas_depth_ros.depth.backends import import_timm
+
+    timm = import_timm()
+
+    class MidasSmall(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pretrained = Encoder()
+            self.scratch = Decoder()
+
+        def forward(self, picture: Tensor) -> Tensor:
+            features = self.pretrained(picture)
+            inverse_depth: Tensor = self.scratch(*features)  # (B, 1, H, W)
+            return inverse_depth.squeeze(1)  # (B, H, W)
+
+    class Encoder(nn.Module):
+        """EfficientNet-Lite3 cut into four stages, without its classifier."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            net = timm.create_model(TIMM_ENCODER, features_only=True, pretrained=False)
+            blocks = net.blocks
+            # The checkpoint counts the activation after the first normalisation as entry 2; in timm
+            # the normalisation contains it.
+            self.layer1 = nn.Sequential(net.conv_stem, net.bn1, nn.Identity(), blocks[0], blocks[1])
+            self.layer2 = nn.Sequential(blocks[2])
+            self.layer3 = nn.Sequential(blocks[3], blocks[4])
+            self.layer4 = nn.Sequential(blocks[5], blocks[6])
+
+        def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            at_4 = self.layer1(picture)  # (B, 32, H/4, W/4)
+            at_8 = self.layer2(at_4)  # (B, 48, H/8, W/8)
+            at_16 = self.layer3(at_8)  # (B, 136, H/16, W/16)
+            at_32 = self.layer4(at_16)  # (B, 384, H/32, W/32)
+            return at_4, at_8, at_16, at_32
+
+    class Decoder(nn.Module):
+        """Four fusion blocks from stride 32 up to stride 2, and the head up to stride 1."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            c4, c8, c16, c32 = DECODER_CHANNELS
+            self.layer1_rn, self.layer2_rn, self.layer3_rn, self.layer4_rn = (
+                nn.Conv2d(fine, wide, 3, padding=1, bias=False)
+                for fine, wide in zip(LAYER_CHANNELS.values(), DECODER_CHANNELS, strict=True)
+            )
+            self.refinenet4 = Fusion(c32, c16)
+            self.refinenet3 = Fusion(c16, c8)
+            self.refinenet2 = Fusion(c8, c4)
+            self.refinenet1 = Fusion(c4, c4)
+            self.output_conv = nn.Sequential(
+                nn.Conv2d(c4, HEAD_CHANNELS, 3, padding=1),
+                nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False),
+                nn.Conv2d(HEAD_CHANNELS, HEAD_CHANNELS, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(HEAD_CHANNELS, 1, 1),
+                nn.ReLU(),
+            )
+
+        def forward(self, at_4: Tensor, at_8: Tensor, at_16: Tensor, at_32: Tensor) -> Tensor:
+            path = self.refinenet4(self.layer4_rn(at_32))  # (B, 256, H/16, W/16)
+            path = self.refinenet3(path, self.layer3_rn(at_16))  # (B, 128, H/8, W/8)
+            path = self.refinenet2(path, self.layer2_rn(at_8))  # (B, 64, H/4, W/4)
+            path = self.refinenet1(path, self.layer1_rn(at_4))  # (B, 64, H/2, W/2)
+            inverse_depth: Tensor = self.output_conv(path)  # (B, 1, H, W)
+            return inverse_depth
+
+    class Fusion(nn.Module):
+        """Adds the features of one stride to the path from below, and doubles the size."""
+
+        def __init__(self, channels: int, out_channels: int) -> None:
+            super().__init__()
+            self.out_conv = nn.Conv2d(channels, out_channels, 1)
+            self.resConfUnit1 = ResidualUnit(channels)
+            self.resConfUnit2 = ResidualUnit(channels)
+
+        def forward(self, path: Tensor, features: Tensor | None = None) -> Tensor:
+            if features is not None:
+                path = path + self.resConfUnit1(features)
+            path = self.resConfUnit2(path)
+            path = F.interpolate(path, scale_factor=2, mode='bilinear', align_corners=True)
+            fused: Tensor = self.out_conv(path)
+            return fused
+
+    class ResidualUnit(nn.Module):
+        """Two 3x3 convolutions, each behind its activation, around a shortcut."""
+
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+            self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+        def forward(self, features: Tensor) -> Tensor:
+            change: Tensor = self.conv1(F.relu(features))
+            change = self.conv2(F.relu(change))
+            return features + change
+
+    return MidasSmall()
+
+
+SPEC = ModelSpec(
+    name='midas_small',
+    title='MiDaS_small',
+    weights=WeightsFile(
+        name='midas_v21_small_256.pt',
+        url='https://github.com/isl-org/MiDaS/releases/download/v2_1/midas_v21_small_256.pt',
+        size=85_761_505,
+        sha256='70d6b9c891758c67f974a6097fb0c608c7ee67fb81ac3e5588847d5596d56fca',
+        aliases=('midas_v21_small-70d6b9c8.pt',),
+        licence='MIT',
+    ),
+    picture=PictureInput(
+        (256, 256),
+        Sizing.FIT,
+        multiple=32,
+        interpolation=Interpolation.CUBIC,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    ),
+    output=Output.RELATIVE_INVERSE_DEPTH,
+    shapes=midas_shapes(),
+    build=build,
+    onnx=OnnxGraph(
+        make=lambda weights, metadata: midas_onnx(weights, metadata=metadata),
+        picture=INPUT,
+        depth=OUTPUT,
+        # A graph that changes becomes a further one, in front: files of the older are on robots.
+        known=(
+            Fingerprint(
+                '902072fa27eb162a112256720ebcfda82dedc600c4557fd244c6283bf353054f',
+                '84db01da329eda88',
+            ),
+        ),
+    ),
+)

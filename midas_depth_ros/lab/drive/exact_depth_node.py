@@ -26,10 +26,15 @@ class Unpacker:
 
     name = 'unpacked'
     precision = 'f32'
+    choice = ''
 
-    def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def preprocess(self, rgb: NDArray[np.uint8], /) -> NDArray[np.float32]:
         """The relative inverse depth that is packed in a picture, (H, W) float32."""
         return unpacked(rgb).astype(np.float32)
+
+    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same."""
+        return network_input
 
     def close(self) -> None:
         """There is nothing to free."""

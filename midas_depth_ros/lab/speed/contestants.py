@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import io
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -22,13 +21,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth import weights
-from midas_depth_ros.depth.backends import BACKENDS, PRECISIONS, Backend, find_backend
-from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, UnknownModel, WeightsError
-from midas_depth_ros.depth.estimator import DepthEstimator, NetworkPredictor
-from midas_depth_ros.depth.models import MIDAS_SMALL, embedded, kind_of, midas_small
+from midas_depth_ros.depth import models
+from midas_depth_ros.depth.backends import BACKENDS, PRECISIONS, Backend, find_backend, import_timm
+from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsError
+from midas_depth_ros.depth.estimator import DepthEstimator
+from midas_depth_ros.depth.models import AUTO, PREFERRED, Interpolation
+from midas_depth_ros.depth.models.midas_small import midas_onnx, midas_shapes
 from midas_depth_ros.depth.weights import user_cache
-from midas_depth_ros.images.errors import UnreadableFile, printable
+from midas_depth_ros.images.errors import UnreadableFile
 from midas_depth_ros.images.files import check_file
 from midas_depth_ros.lab.output import refusing, write_whole
 from midas_depth_ros.views import Heatmap, HeatmapOptions
@@ -38,7 +38,6 @@ from midas_depth_ros.views import Heatmap, HeatmapOptions
 # How long a network takes does not depend on its weights, so a robot without the official file can
 # be measured too.
 
-EMBEDDED, OFFICIAL, AUTO = 'embedded', 'midas_small', 'auto'
 SEED = 0
 
 
@@ -52,28 +51,22 @@ class Weights:
 
 
 def find_weights(model: str) -> Weights:
-    """The weights of `model`: auto, midas_small, embedded or a path.
+    """The weights of `model`: auto, a model's name or a path.
 
-    auto is midas_small. Raises UnknownModel, and CommandError where none can be written.
+    auto is midas_small. Raises UnknownModel, WeightsError, and CommandError where none can be
+    written.
     """
-    if model == EMBEDDED:
-        return Weights(embedded.shipped_weights(), EMBEDDED)
-    if model not in (AUTO, OFFICIAL):
-        path = Path(os.path.expanduser(model))  # Path.expanduser raises where there is no such user
-        try:
-            check_file(path)
-        except UnreadableFile as error:
-            raise UnknownModel(
-                f'{printable(model)} is neither auto, midas_small, embedded nor a file: {error}'
-            ) from error
-        return Weights(path, path.name)
+    name = PREFERRED if model == AUTO else model
+    if name != PREFERRED:
+        path = models.find_weights(name, allow_download=False)
+        return Weights(path, name if name in models.names() else path.name)
     try:
-        official = weights.ensure_weights(weights.MIDAS_SMALL, allow_download=False)
-        return Weights(official, OFFICIAL, 'official weights')
+        official = models.find_weights(name, allow_download=False)
+        return Weights(official, name, 'official weights')
     except WeightsError:
         pass
     note = 'random weights, since the official ones are not here: the times are the same'
-    return Weights(random_weights(), OFFICIAL, note)
+    return Weights(random_weights(), name, note)
 
 
 def random_weights() -> Path:
@@ -101,7 +94,7 @@ def random_weights() -> Path:
         write_whole(path, buffer.getvalue())
     else:
         floats = {key: np.asarray(array, np.float32) for key, array in arrays.items()}
-        write_whole(path, midas_small.midas_onnx(floats))
+        write_whole(path, midas_onnx(floats))
     return path
 
 
@@ -113,7 +106,7 @@ def random_arrays() -> dict[str, NDArray[Any]]:
     """
     rng = np.random.default_rng(SEED)
     arrays: dict[str, NDArray[Any]] = {}
-    for key, shape in midas_small.midas_shapes().items():
+    for key, shape in midas_shapes().items():
         last = key.rpartition('.')[2]
         values = rng.standard_normal(shape).astype(np.float32)
         if last == 'num_batches_tracked':
@@ -143,8 +136,6 @@ class UsualRecipe:
         try:
             import torch
 
-            from midas_depth_ros.depth.networks import import_timm
-
             import_timm()
             from midas_depth_ros.depth.backends.torch_backend import load_network
         except (ImportError, OSError, RuntimeError, AttributeError) as error:
@@ -156,13 +147,11 @@ class UsualRecipe:
         if num_threads:
             torch.set_num_threads(num_threads)
         self._network = load_network(weights).eval()
-        kind = kind_of(weights)
-        self._preprocess = kind.preprocess
-        self._is_midas = kind is MIDAS_SMALL
+        self._picture = models.spec_of(weights).picture
 
     def preprocess(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, colours first in memory as is usual."""
-        return np.ascontiguousarray(self._preprocess(rgb))
+        return np.ascontiguousarray(self._picture.preprocess(rgb))
 
     def network(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) float32 to (h, w) float32."""
@@ -187,12 +176,12 @@ class UsualRecipe:
         return depth, cv2.applyColorMap(index, cv2.COLORMAP_INFERNO)
 
     def _network_input(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if not self._is_midas:
+        if self._picture.interpolation is not Interpolation.CUBIC:
             return self.preprocess(rgb)
         picture = rgb / 255.0
-        size = midas_small.network_input_size(rgb.shape[1], rgb.shape[0])
+        size = self._picture.network_size(rgb.shape[1], rgb.shape[0])
         small = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-        normalised = (small - midas_small.MEAN) / midas_small.STD
+        normalised = (small - np.array(self._picture.mean)) / np.array(self._picture.std)
         return np.ascontiguousarray(normalised.transpose(2, 0, 1)[np.newaxis], np.float32)
 
 
@@ -302,7 +291,7 @@ def loaded(name: str, precision: str, weights: Path, num_threads: int) -> Contes
 
 def of_backend(backend: Backend, weights: Path) -> Contestant:
     """A loaded backend as a contestant."""
-    estimator = DepthEstimator(weights.name, NetworkPredictor(backend))
+    estimator = DepthEstimator(weights.name, backend)
     return Contestant(
         backend.name,
         backend.precision,

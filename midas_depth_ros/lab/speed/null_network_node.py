@@ -13,8 +13,8 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.estimator import DepthEstimator, NetworkPredictor
-from midas_depth_ros.depth.models import midas_small
+from midas_depth_ros.depth.estimator import DepthEstimator
+from midas_depth_ros.depth.models import PREFERRED, spec
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.depth.worker import keep_freed_memory
 from midas_depth_ros.nodes.ros.spinning import run_node
@@ -24,14 +24,14 @@ BOX = (slice(0.3, 0.7), slice(0.2, 0.4))  # rows and columns, as shares of the p
 
 
 class NullBackend:
-    """Prepares as MiDaS_small does, then answers the same to every picture."""
+    """Prepares pictures as MiDaS_small wants them, then answers the same to every picture."""
 
     name = 'none'
     precision = 'f32'
     choice = ''
 
     def __init__(self) -> None:
-        self.preprocess = midas_small.preprocess
+        self.preprocess = spec(PREFERRED).picture.preprocess
         self._answers: dict[tuple[int, ...], NDArray[np.float32]] = {}
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -60,7 +60,7 @@ def floor_with_box(height: int, width: int) -> NDArray[np.float32]:
 
 def make_estimator(settings: DepthNodeSettings) -> DepthEstimator:
     """The estimator that costs nothing."""
-    return DepthEstimator('no network', NetworkPredictor(NullBackend()))
+    return DepthEstimator('no network', NullBackend())
 
 
 def main() -> int:

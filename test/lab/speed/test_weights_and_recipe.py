@@ -9,8 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.depth import weights as checkpoints
+from midas_depth_ros.depth import downloads, load_estimator
 from midas_depth_ros.depth.errors import UnknownModel, WeightsNotFound
 from midas_depth_ros.depth.models import embedded
 from midas_depth_ros.depth.models.midas_small import midas_shapes
@@ -30,7 +29,7 @@ def test_a_model_that_is_nothing_is_named(tmp_path):
 )
 def test_what_can_be_no_file_is_told_in_a_sentence(model):
     with pytest.raises(
-        UnknownModel, match='is neither auto, midas_small, embedded nor a file'
+        UnknownModel, match=r'neither a model \(auto, midas_small, embedded\) nor a file'
     ) as it:
         find_weights(model)
     assert len(str(it.value)) < 2200
@@ -50,7 +49,7 @@ def test_random_weights_where_there_are_no_official_ones(tmp_path, monkeypatch):
     def none(*args, **kwargs):
         raise WeightsNotFound('none here')
 
-    monkeypatch.setattr(checkpoints, 'ensure_weights', none)
+    monkeypatch.setattr(downloads, 'ensure_weights', none)
     monkeypatch.setattr(contestants, 'user_cache', lambda: tmp_path)
     found = find_weights('auto')
     assert 'random weights' in found.note
@@ -64,7 +63,7 @@ def test_the_usual_recipe_gives_the_depth_of_the_estimator():
     if not (find_spec('torch') and find_spec('timm')):
         pytest.skip('torch and timm are not installed')
     rgb = picture(320, 240)
-    usual = loaded('usual recipe', 'f32', embedded.shipped_weights(), 1)
+    usual = loaded('usual recipe', 'f32', embedded.ASSET, 1)
     depth, heatmap = usual.pipeline(rgb)
     expected = load_estimator('embedded', 'torch', 1).estimate(rgb)
     assert depth.shape == expected.shape == (240, 320)
@@ -75,7 +74,7 @@ def test_the_usual_recipe_gives_the_depth_of_the_estimator():
 
 
 def test_who_cannot_take_part_is_named_and_the_others_are_there():
-    found, absent = gather(embedded.shipped_weights(), 1, lambda text: None)
+    found, absent = gather(embedded.ASSET, 1, lambda text: None)
     names = [one.name for one in found]
     assert 'opencv f32' in names
     assert names[0] == 'usual recipe' or any('usual recipe' in reason for reason in absent)
@@ -85,6 +84,6 @@ def test_who_cannot_take_part_is_named_and_the_others_are_there():
 
 
 def test_when_time_runs_short_only_the_usual_recipe_is_loaded():
-    found, absent = gather(embedded.shipped_weights(), 1, lambda text: None, give_up_s=-1.0)
+    found, absent = gather(embedded.ASSET, 1, lambda text: None, give_up_s=-1.0)
     assert all(one.is_usual for one in found)
     assert any('time ran short' in reason for reason in absent)

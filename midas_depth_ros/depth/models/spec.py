@@ -1,0 +1,254 @@
+"""What the package has to know about a model to find, load, run and convert it.
+
+One `ModelSpec` says all of it. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from midas_depth_ros.depth.weights import WeightsFile
+
+Shape = tuple[int, ...]
+Weights = Mapping[str, NDArray[Any]]  # a state dict's arrays by name
+SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',)}  # of weights files; other names for each
+NORM_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')  # of a batch normalisation
+USUAL_PICTURE = (640, 480)  # (width, height): that of most cameras
+
+
+class Output(enum.Enum):
+    """What a network gives; the estimator gives relative inverse depth, whatever it is."""
+
+    RELATIVE_INVERSE_DEPTH = 'relative inverse depth'  # affine in 1/Z
+    DISPARITY = 'disparity'  # proportional to 1/Z
+    METRIC_DEPTH = 'metric depth'  # Z in metres
+
+
+class Sizing(enum.Enum):
+    """How a picture becomes as large as a network wants it."""
+
+    FIT = 'fit'  # its proportions are kept, its sides go to the nearest multiple
+    STRETCH = 'stretch'  # to exactly one size
+
+
+class Interpolation(enum.Enum):
+    """How a picture is resized."""
+
+    CUBIC = 'cubic'  # of the picture in float32
+    AREA = 'area'  # what is shrunk is averaged, what is enlarged is bilinear; in uint8
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureInput:
+    """What a picture becomes before it is the network's input: RGB in [0, 1], resized, normalised.
+
+    `size` (h, w) is the size, or with Sizing.FIT the largest; `mean` and `std` are per colour.
+    """
+
+    size: tuple[int, int]
+    sizing: Sizing = Sizing.STRETCH
+    multiple: int = 1
+    interpolation: Interpolation = Interpolation.AREA
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or self.multiple < 1 or any(s % self.multiple for s in self.size):
+            raise ValueError(
+                f'a picture of {self.size} (h, w) in multiples of {self.multiple}: give positive '
+                'sides that are multiples'
+            )
+        if not all(0 < value < math.inf for value in self.std):
+            raise ValueError(f'std is {self.std}: give three numbers above 0')
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The one (h, w) that the network takes; None where it takes every multiple."""
+        return self.size if self.sizing is Sizing.STRETCH else None
+
+    @property
+    def usual_size(self) -> tuple[int, int]:
+        """(h, w) of what the network gets of a 4:3 picture."""
+        width, height = self.network_size(*USUAL_PICTURE)
+        return height, width
+
+    def network_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) at which the network sees a picture of `width` x `height` pixels.
+
+        With Sizing.FIT it is scaled to fit into `size`; each side then goes to the nearest multiple
+        (half to even), and is at least one. Raises ValueError where a side is not positive.
+        """
+        if width < 1 or height < 1:
+            raise ValueError(f'a picture of {width} x {height} pixels has no network input size')
+        most_high, most_wide = self.size
+        if self.sizing is Sizing.STRETCH:
+            return most_wide, most_high
+        scale = min(most_wide / width, most_high / height)
+        return self._nearest(scale * width, most_wide), self._nearest(scale * height, most_high)
+
+    def _nearest(self, side: float, most: int) -> int:
+        multiple = round(side / self.multiple) * self.multiple  # half to even, as NumPy does
+        return min(max(multiple, self.multiple), most)
+
+    def preprocess(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB to (1, 3, h, w) float32 as the network takes it.
+
+        In memory its colours lie last, which OpenVINO wants; the other libraries want them first,
+        and copy.
+        """
+        size = self.network_size(rgb.shape[1], rgb.shape[0])
+        if self.interpolation is Interpolation.CUBIC:
+            # The resize is linear, so the arithmetic can wait until the picture is small.
+            small = cv2.resize(rgb.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+        else:
+            small = _averaged(rgb, size).astype(np.float32)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        # (v / 255 - mean) / std, in two passes over whole rows: three at a time would be slow.
+        rows = small.reshape(size[1], 3 * size[0])
+        rows *= np.tile(1 / (255 * std), size[0])
+        if mean.any():
+            rows += np.tile(-mean / std, size[0])
+        network_input: NDArray[np.float32] = small.transpose(2, 0, 1)[np.newaxis]
+        return network_input
+
+
+def _averaged(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The picture at (width, height)."""
+    width, height = size
+    # Halves are what OpenCV averages fast: a fifth of the time that one step takes.
+    while rgb.shape[0] >= 2 * height and rgb.shape[1] >= 2 * width:
+        half = (rgb.shape[1] // 2, rgb.shape[0] // 2)
+        rgb = np.asarray(cv2.resize(rgb, half, interpolation=cv2.INTER_AREA), np.uint8)
+    far = rgb.shape[0] >= 2 * height or rgb.shape[1] >= 2 * width
+    how = cv2.INTER_AREA if far else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, size, interpolation=how), np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fingerprint:
+    """By what a model file is known: see `OnnxModel.fingerprint`, and `digest_of_shapes`."""
+
+    network: str
+    convolutions: str
+
+
+@dataclasses.dataclass(frozen=True)
+class OnnxGraph:
+    """A network as an ONNX model, made without torch.
+
+    `make`: the state dict as float32 and the file's metadata, to the file's bytes; ValueError where
+    a number is not finite. `picture` and `depth` are the names of its input (1, 3, h, w) and output
+    (1, 1, h, w). `output_sizes`: each (h, w) that it gives or once gave, where that is not the size
+    of its input. `known`: the graph of today and the earlier ones, whose files are on robots; where
+    there is none, today's is worked out.
+    """
+
+    make: Callable[[Weights, Mapping[str, str]], bytes]
+    picture: str = 'picture'
+    depth: str = 'depth'
+    output_sizes: tuple[tuple[int, int], ...] = ()
+    known: tuple[Fingerprint, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModelSpec:
+    """A network and its weights file.
+
+    `name` is what `model` takes, `title` what people read. `shapes` are the keys and shapes of its
+    state dict, by which its files are recognised and loaded strictly. `build` gives the torch
+    module with random weights, (B, 3, h, w) to (B, h, w); it imports torch when it is called.
+    `depth_range_m`: (nearest, farthest) of a network that gives metres. `shipped`: where the
+    weights lie in the package. `answer`: what the published weights say of the first sample
+    picture (`judgement.cells`). `about`: what it is not, in a sentence.
+
+    Raises ValueError, which names the field, where these cannot be right.
+    """
+
+    name: str
+    title: str
+    weights: WeightsFile
+    picture: PictureInput
+    output: Output
+    shapes: Mapping[str, Shape]
+    build: Callable[[], Any] | None = None
+    onnx: OnnxGraph | None = None
+    depth_range_m: tuple[float, float] | None = None
+    shipped: Path | None = None
+    answer: NDArray[np.float32] | None = None
+    about: str = ''
+
+    def __post_init__(self) -> None:
+        if fault := self._fault():
+            raise ValueError(f'model {self.name!r}: {fault}')
+
+    def _fault(self) -> str:
+        weights = self.weights
+        if not re.fullmatch('[a-z][a-z0-9_]*', self.name) or self.name == 'auto':
+            return 'use small letters, digits and underscores for its name, and not auto'
+        if not self.title:
+            return 'its title is empty: say what people call it'
+        if weights.suffix not in SUFFIXES:
+            return f'weights file {weights.name!r}: name it *{" or *".join(SUFFIXES)}'
+        if not re.fullmatch('[0-9a-f]{64}', weights.sha256) or weights.size < 1:
+            return f'give size and SHA-256 of {weights.name}, in bytes and 64 small hex digits'
+        if not weights.url and self.shipped is None:
+            return f'{weights.name} has no address, and is not shipped: give one of them'
+        if not weights.licence:
+            return f'say under which licence {weights.name} is'
+        if not self.shapes:
+            return 'give the keys and shapes of its state dict'
+        if self.build is None and self.onnx is None:
+            return 'give its torch module, its ONNX graph, or both'
+        if (self.output is Output.METRIC_DEPTH) != (self.depth_range_m is not None):
+            return 'depth_range_m belongs to a network that gives metric depth, and to no other'
+        near, far = self.depth_range_m or (1.0, 2.0)
+        if not 0 < near < far < math.inf:
+            return f'depth_range_m is {self.depth_range_m}: give 0 < nearest < farthest, in metres'
+        return ''
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """How files of its weights may be named."""
+        return SUFFIXES[self.weights.suffix]
+
+    @property
+    def input_size_text(self) -> str:
+        """Its input size in the key of converted models: 'hxw', or 'any'."""
+        size = self.picture.fixed_size
+        return f'{size[0]}x{size[1]}' if size else 'any'
+
+    def finish(self, output: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+        """What the network gives, (h, w) float32, to relative inverse depth (h, w) of `size`.
+
+        Larger = nearer, whatever the network's own habit. Its output is enlarged where a model ends
+        at less than the size of its input.
+        """
+        if output.shape != size:
+            output = cv2.resize(output, size[::-1])  # bilinear
+        if self.depth_range_m:
+            output = np.asarray(1 / np.clip(output, *self.depth_range_m), np.float32)
+        return output
+
+
+def norm_shapes(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Keys and shapes of a batch normalisation's entries in a state dict."""
+    yield from ((f'{name}.{entry}', (channels,)) for entry in NORM_ENTRIES)
+    yield f'{name}.num_batches_tracked', ()
+
+
+def conv_shapes(
+    name: str, shape: tuple[int, int, int, int]
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Keys and shapes of a convolution's entries, `shape` that of its kernel."""
+    yield f'{name}.weight', shape
+    yield f'{name}.bias', shape[:1]

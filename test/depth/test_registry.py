@@ -1,0 +1,141 @@
+"""The registry of models: what it refuses, and a toy that does all that the others do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from toy_model import FAR_M, NEAR_M, toy_spec
+
+from midas_depth_ros.cli.main import main
+from midas_depth_ros.depth import load_estimator, models
+from midas_depth_ros.depth.errors import UnknownModel, WeightsMismatch
+from midas_depth_ros.depth.judgement import sample_pictures
+from midas_depth_ros.depth.models import ModelSpec, Output, PictureInput
+from midas_depth_ros.depth.weights import WeightsFile
+
+PICTURE = sample_pictures(['street_1'])['street_1']
+NAMES = ('midas_small', 'embedded')
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Iterator[ModelSpec]:
+    """A model that gives metres: the brighter, the farther."""
+    spec = toy_spec(tmp_path)
+    models.register(spec)
+    yield spec
+    models.unregister('toy')
+
+
+def wanted() -> np.ndarray:
+    """1 / metres of the sample picture."""
+    picture = models.spec('toy').picture.preprocess(PICTURE)[0]
+    return 1 / np.clip(2 * picture.sum(axis=0) + 1, NEAR_M, FAR_M)
+
+
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'opencv', 'torch'])
+def test_the_toy_runs_on_every_backend_and_near_is_large(toy: ModelSpec, backend: str) -> None:
+    if backend != 'opencv':
+        pytest.importorskip(backend)
+    estimator = load_estimator('toy', backend, precision='f32')
+    assert (estimator.model, estimator.backend) == ('toy', backend)
+    found = estimator.infer(PICTURE)
+    np.testing.assert_allclose(found, wanted(), atol=1e-5)
+    assert estimator.estimate(PICTURE).shape == PICTURE.shape[:2]
+    assert toy.shipped
+    from_file = load_estimator(toy.shipped, backend, precision='f32')
+    np.testing.assert_array_equal(from_file.infer(PICTURE), found)
+
+
+def test_disparity_is_relative_inverse_depth_already(toy: ModelSpec) -> None:
+    output = np.array([[0.1, 2.0]], np.float32)
+    disparity = dataclasses.replace(toy, output=Output.DISPARITY, depth_range_m=None)
+    np.testing.assert_array_equal(disparity.finish(output, (1, 2)), output)
+    np.testing.assert_allclose(toy.finish(output, (1, 2)), [[1 / NEAR_M, 0.5]])
+
+
+@pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
+def test_the_toy_is_exported_and_known_again(toy: ModelSpec, tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip('openvino')
+    path = tmp_path / f'robot{suffix}'
+    form = ['--format', 'onnx'] if suffix == '.onnx' else []
+    result = CliRunner().invoke(main, ['export', 'toy', '--output', str(path), *form])
+    assert result.exit_code == 0, result.output
+    np.testing.assert_allclose(load_estimator(path).infer(PICTURE), wanted(), atol=1e-3)
+
+
+def test_the_command_line_takes_the_toy(toy: ModelSpec, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'in.png'), PICTURE[..., ::-1])
+    command = ['image', str(tmp_path / 'in.png'), '--model', 'toy', '--output', str(tmp_path / 'o')]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert list((tmp_path / 'o').iterdir()) or (tmp_path / 'o').is_file()
+
+
+def test_the_weights_file_of_each_model_is_recognised_by_its_shapes(
+    toy: ModelSpec, tmp_path: Path
+) -> None:
+    assert toy.shipped
+    assert models.spec_of(toy.shipped) is toy
+    assert models.spec_of(models.embedded.ASSET).name == 'embedded'
+    np.savez(tmp_path / 'odd.npz', **{'mix.weight': np.ones((1, 3, 1, 1)), 'more': np.ones(2)})
+    with pytest.raises(WeightsMismatch, match=r'of the toy: 1 missing .*1 unexpected'):
+        load_estimator(tmp_path / 'odd.npz')
+
+
+def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
+    assert models.names() == (*NAMES, 'toy')
+    with pytest.raises(UnknownModel, match=r'a model \(auto, midas_small, embedded, toy\) nor'):
+        load_estimator('toys')
+    with pytest.raises(ValueError, match="'toy' is registered already"):
+        models.register(toy)
+    with pytest.raises(ValueError, match=r"'other': 'toy' has a weights file 'toy\.npz', too"):
+        models.register(dataclasses.replace(toy, name='other'))
+    models.unregister('toy')
+    with pytest.raises(UnknownModel, match='not one of the models: midas_small, embedded'):
+        models.spec('toy')
+    models.register(toy)
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        ({'name': 'Two Words'}, "model 'Two Words': use small letters"),
+        ({'name': 'auto'}, 'not auto'),
+        ({'title': ''}, 'its title is empty'),
+        ({'shapes': {}}, 'keys and shapes'),
+        ({'build': None, 'onnx': None}, 'its torch module, its ONNX graph, or both'),
+        ({'shipped': None}, 'no address, and is not shipped'),
+        ({'depth_range_m': None}, 'depth_range_m belongs to a network that gives metric depth'),
+        ({'depth_range_m': (2.0, 1.0)}, r'depth_range_m is \(2.0, 1.0\): give 0 < nearest'),
+        ({'output': Output.DISPARITY}, 'depth_range_m belongs'),
+        ({'weights': WeightsFile('toy.h5', '', 1, 'a' * 64)}, r"'toy.h5': name it \*\.pt or"),
+        ({'weights': WeightsFile('toy.pt', '', 1, 'abc')}, 'size and SHA-256 of toy.pt'),
+        ({'weights': WeightsFile('toy.pt', 'http://x', 1, 'a' * 64)}, 'under which licence toy.pt'),
+    ],
+)
+def test_a_spec_that_cannot_be_right_is_refused(
+    toy: ModelSpec, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        dataclasses.replace(toy, **change)
+
+
+def test_a_picture_without_size_is_refused() -> None:
+    with pytest.raises(ValueError, match='multiples of 32'):
+        PictureInput((60, 80), multiple=32)
+    with pytest.raises(ValueError, match='three numbers above 0'):
+        PictureInput((60, 80), std=(0.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_documentation_names_every_model(name: str) -> None:
+    root = Path(__file__).resolve().parents[2]
+    for page in ('README.md', 'docs/backends.md', 'docs/parameters.md'):
+        assert name in (root / page).read_text(), page

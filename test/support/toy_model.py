@@ -1,0 +1,54 @@
+"""A model of a dozen lines, which gives metres: the brighter, the farther."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from midas_depth_ros.depth.models import ModelSpec, OnnxGraph, Output, PictureInput
+from midas_depth_ros.depth.onnx_files import Graph
+from midas_depth_ros.depth.weights import WeightsFile, sha256_of
+
+NEAR_M, FAR_M = 0.5, 20.0
+
+
+def graph(weights: Any, metadata: Any) -> bytes:
+    """Depth in metres: a mean of the colours, and a number."""
+    onnx = Graph()
+    kernel = [onnx.weight(name, weights[name]) for name in ('mix.weight', 'mix.bias')]
+    onnx.add('Conv', ['picture', *kernel], 'depth', kernel_shape=(1, 1))
+    return onnx.to_bytes('picture', (1, 3, 60, 80), 'depth', (1, 1, 60, 80), metadata)
+
+
+def torch_module() -> Any:
+    from torch import nn
+
+    class Toy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = nn.Conv2d(3, 1, 1)
+
+        def forward(self, picture: Any) -> Any:
+            return self.mix(picture).squeeze(1)
+
+    return Toy()
+
+
+def toy_spec(folder: Path) -> ModelSpec:
+    """The toy, whose weights file is written into the folder."""
+    path = folder / 'toy.npz'
+    np.savez(path, **{'mix.weight': np.full((1, 3, 1, 1), 2.0), 'mix.bias': np.ones(1)})
+    return ModelSpec(
+        name='toy',
+        title='the toy',
+        weights=WeightsFile(path.name, '', path.stat().st_size, sha256_of(path), licence='MIT'),
+        picture=PictureInput((60, 80)),
+        output=Output.METRIC_DEPTH,
+        depth_range_m=(NEAR_M, FAR_M),
+        shapes={'mix.weight': (1, 3, 1, 1), 'mix.bias': (1,)},
+        build=torch_module,
+        onnx=OnnxGraph(graph),
+        shipped=path,
+    )
