@@ -28,6 +28,7 @@ from midas_depth_ros.geometry import (
     find_obstacles,
     fit_ground_plane,
 )
+from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M
 from midas_depth_ros.sim.random_views import (
     AMBIGUOUS,
     FLOORLESS,
@@ -48,7 +49,7 @@ DISTURBANCES: dict[str, dict[str, float]] = {
     '2 % and bumps 10 %': {'noise': 0.02, 'smooth': 0.1, 'outliers': OUTLIERS},
 }
 OPTIONS = ObstacleOptions()
-CLIFF_M = 0.85 * OPTIONS.max_drop_range_m
+CLIFF_M = 0.85 * MAX_DROP_RANGE_M
 REFUSED_UNDER = ('none', '2 %', '2 % and bumps 5 %')
 CLEAR, CLEAR_NEAR = 0.4, 0.5  # floor in what is below the horizon, and in its nearest quarter
 WRONG = 0.1  # depth off by more anywhere from 0.5 to 4 m: the fit should not have been accepted

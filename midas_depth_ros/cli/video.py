@@ -30,10 +30,10 @@ from midas_depth_ros.cli.options import (
 from midas_depth_ros.cli.video_file import FORMATS, VideoFile, library, video_file
 from midas_depth_ros.cli.video_view import LAYOUTS, VideoView
 from midas_depth_ros.images import ImageError
-from midas_depth_ros.images.errors import printable
-from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import Source, SourceError, open_source
 from midas_depth_ros.lab.output import CommandError, Reporter, reporting
+from midas_depth_ros.options.files import is_folder, is_there
+from midas_depth_ros.options.text import printable
 
 HELP = """A video of a video: picture | heatmap, one above the other, or the heatmap alone.
 

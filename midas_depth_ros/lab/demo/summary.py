@@ -18,9 +18,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab.demo.plan import CAMERA, Run
 from midas_depth_ros.lab.demo.recording import COMPARED_M, Closeness
+from midas_depth_ros.options.text import printable
 from midas_depth_ros.views.legend import FULL_BAR
 
 SECTORS = ('left', 'centre', 'right')

@@ -10,7 +10,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,6 @@ class DriveStopped(Exception):
 def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldResult]:
     """Drive all worlds of a plan. Raises DriveError or DriveStopped. No process is left."""
     processes.set_up()
-    exact = plan.depth == 'exact'
     tallies: dict[bool, dict[int, Tally]] = {False: {}, True: {}}
     with (
         StopSignals(STOP_SIGNALS) as signals,
@@ -175,8 +174,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
                 raise DriveError(_epitaph(ended))
 
         bench.work = work
-        camera = rig.camera_parameters(exact, plan.rate_hz) | {'robot.world': plan.worlds_are}
-        children.start('synthetic_camera', _command('nodes.sources.synthetic_camera', camera))
+        _start(children, plan, 'synthetic_camera', 'nodes.sources.synthetic_camera')
         try:
             if plan.blind:
                 tallies[False] = _drive_all(plan, bench, False, report)
@@ -213,22 +211,20 @@ def _drive_all(plan: DrivePlan, bench: Bench, avoiding: bool, report: Report) ->
 
 
 def _start_avoidance(plan: DrivePlan, children: Children) -> None:
-    if plan.depth == 'exact':
-        module, model = 'lab.drive.exact_depth_node', ''
-    else:
-        module, model = 'nodes.depth.node', plan.model
-    parameters = rig.depth_parameters(plan.rate_hz, model)
-    children.start('depth_node', _command(module, parameters))
-    avoidance = _command('nodes.avoidance.node', rig.avoidance_parameters())
-    children.start('avoidance_node', [*avoidance, *rig.avoidance_topics()])
+    exact = plan.depth == 'exact'
+    depth_node = 'lab.drive.exact_depth_node' if exact else 'nodes.depth.node'
+    _start(children, plan, 'depth_node', depth_node)
+    _start(children, plan, 'avoidance_node', 'nodes.avoidance.node', rig.avoidance_topics())
 
 
-def _command(module: str, parameters: dict[str, Any]) -> list[str]:
+def _start(
+    children: Children, plan: DrivePlan, name: str, module: str, remappings: Sequence[str] = ()
+) -> None:
     command = [sys.executable, '-m', f'midas_depth_ros.{module}', '--ros-args']
     command.append('--disable-external-lib-logs')  # the log is ours, nothing goes to ~/.ros
-    for name, value in parameters.items():
-        command += ['-p', f'{name}:={json.dumps(value)}']  # JSON is YAML
-    return command
+    for parameter, value in rig.node_parameters(plan)[name].items():
+        command += ['-p', f'{parameter}:={json.dumps(value)}']  # JSON is YAML
+    children.start(name, [*command, *remappings])
 
 
 def _epitaph(child: Child) -> str:

@@ -28,9 +28,9 @@ from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, Unknown
 from midas_depth_ros.depth.estimator import DepthEstimator, NetworkPredictor
 from midas_depth_ros.depth.models import MIDAS_SMALL, embedded, kind_of, midas_small
 from midas_depth_ros.depth.weights import user_cache
-from midas_depth_ros.images.errors import UnreadableFile, printable
-from midas_depth_ros.images.files import check_file
 from midas_depth_ros.lab.output import refusing, write_whole
+from midas_depth_ros.options.files import UnreadableFile, check_file
+from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import Heatmap, HeatmapOptions
 
 # --- Which weights are timed: the official ones, or random ones of the same network.

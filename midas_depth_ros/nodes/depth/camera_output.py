@@ -38,7 +38,7 @@ from midas_depth_ros.nodes.ros.messages import (
     vector_message,
 )
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.views import Heatmap, HeatmapOptions, metric_heatmap
+from midas_depth_ros.views import Heatmap, metric_heatmap
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -199,7 +199,7 @@ class CameraOutput:
         )
 
     def _publish_heatmap(self, view: FrameView, metric: MetricFrame | None) -> None:
-        options = HeatmapOptions(**vars(view.settings.heatmap))
+        options = view.settings.heatmap
         depth = view.inverse_depth
         if options.mode == 'metric':
             known = metric.scale.inverse_depth(depth) if metric else None
