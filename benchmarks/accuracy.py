@@ -91,8 +91,8 @@ def nearest(view: RandomView, d: np.ndarray, fit: ScaleShift, mount: CameraMount
 
 def truth(view: RandomView, pixels: int = 2 * OPTIONS.min_pixels) -> float:
     """Metres ahead to the nearest obstacle of so many pixels, from the exact depth."""
-    heights = OPTIONS.min_height_m, OPTIONS.max_height_m
-    return nearest_ahead(view, OPTIONS.robot_width_m, heights, pixels)
+    heights = OPTIONS.min_height, OPTIONS.max_height
+    return nearest_ahead(view, OPTIONS.robot_width, heights, pixels)
 
 
 def distance_error(view: RandomView, found: float) -> float:

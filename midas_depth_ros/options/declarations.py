@@ -317,7 +317,7 @@ class Options:
     """
 
     def __post_init__(self) -> None:
-        for spec in _own_specs(type(self)):
+        for spec in _own_specs(type(self)):  # type: ignore[arg-type]
             if fault := spec.fault(getattr(self, spec.name)):
                 raise OptionFault(fault)
         if conflict := self.conflict():

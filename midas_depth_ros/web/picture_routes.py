@@ -85,6 +85,10 @@ def heatmap_options(**values: Any) -> HeatmapOptions:
         raise Refused(422, str(error).replace('heatmap.', '')) from error
 
 
+def _enumeration(name: str, members: dict[str, str]) -> Any:
+    return enum.Enum(name, members)
+
+
 def _query(spec: Spec) -> inspect.Parameter:
     """A parameter of a query, as the option is declared."""
     unit = f' [{spec.unit}]' if spec.unit else ''
@@ -92,7 +96,7 @@ def _query(spec: Spec) -> inspect.Parameter:
     default = spec.default
     if spec.choices:
         names = {name: name for name in spec.choices}
-        kind = enum.Enum(spec.name.capitalize(), names)  # type: ignore[misc]
+        kind = _enumeration(spec.name.capitalize(), names)
         default = kind(default)
     query = Query(ge=spec.minimum, le=spec.maximum, description=spec.text + unit)
     return inspect.Parameter(

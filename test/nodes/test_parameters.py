@@ -20,14 +20,14 @@ from midas_depth_ros.nodes.ros import parameters
 from midas_depth_ros.nodes.ros.parameters import ParameterServer
 from midas_depth_ros.nodes.sources.image_stream import ImageStream
 from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
-from midas_depth_ros.options.declarations import parameter, specs
+from midas_depth_ros.options.declarations import Options, parameter, specs
 from midas_depth_ros.options.depth import DepthNodeSettings, HeatmapOptions, MountOptions
 
 NODES = Path(parameters.__file__).parents[1]
 
 
 @dataclasses.dataclass(frozen=True)
-class Example:
+class Example(Options):
     """Settings with one parameter of each kind."""
 
     speed: float = parameter(1.0, 'Speed.', unit='m/s', minimum=0.0, maximum=2.0, live=True)
