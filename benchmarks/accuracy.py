@@ -28,6 +28,7 @@ from midas_depth_ros.geometry import (
     find_obstacles,
     fit_ground_plane,
 )
+from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M
 from training.places.floor_views import (
     AMBIGUOUS,
     FLOORLESS,
@@ -48,7 +49,7 @@ DISTURBANCES: dict[str, dict[str, float]] = {
     '2 % and bumps 10 %': {'noise': 0.02, 'smooth': 0.1, 'outliers': OUTLIERS},
 }
 OPTIONS = ObstacleOptions()
-CLIFF_M = 0.85 * OPTIONS.max_drop_range_m
+CLIFF_M = 0.85 * MAX_DROP_RANGE_M
 REFUSED_UNDER = ('none', '2 %', '2 % and bumps 5 %')
 CLEAR, CLEAR_NEAR = 0.4, 0.5  # floor in what is below the horizon, and in its nearest quarter
 WRONG = 0.1  # depth off by more anywhere from 0.5 to 4 m: the fit should not have been accepted
@@ -90,8 +91,8 @@ def nearest(view: RandomView, d: np.ndarray, fit: ScaleShift, mount: CameraMount
 
 def truth(view: RandomView, pixels: int = 2 * OPTIONS.min_pixels) -> float:
     """Metres ahead to the nearest obstacle of so many pixels, from the exact depth."""
-    heights = OPTIONS.min_height_m, OPTIONS.max_height_m
-    return nearest_ahead(view, OPTIONS.robot_width_m, heights, pixels)
+    heights = OPTIONS.min_height, OPTIONS.max_height
+    return nearest_ahead(view, OPTIONS.robot_width, heights, pixels)
 
 
 def distance_error(view: RandomView, found: float) -> float:

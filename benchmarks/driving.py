@@ -23,7 +23,7 @@ from midas_depth_ros.geometry import scan_limits
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import (
     LoopOptions,
-    ScanOptions,
+    ScanBeams,
     ScanReflexes,
     TrueEyes,
     drive,
@@ -69,11 +69,12 @@ def command_of(plan: DrivePlan, in_process: bool) -> str:
 @functools.cache
 def by_exact_scans(plan: DrivePlan) -> float:
     """Metres that the same robot goes in the same worlds where perception is perfect."""
-    camera, settings = rig.camera_model(rig.SIZE_EXACT), rig.depth_settings()
+    given = rig.node_settings(plan)
+    camera, settings = rig.camera_model(rig.SIZE_EXACT), given.depth
     grid = camera.normalised_grid(*rig.SIZE_EXACT)
     step = settings.scan.angle_increment
     limits = scan_limits(grid, rig.mount(), step)
-    scan = ScanOptions(*limits, step, settings.scan.range_min, settings.scan.range_max)
+    scan = ScanBeams(*limits, step, settings.scan.range_min, settings.scan.range_max)
     options = LoopOptions(plan.seconds, plan.speed_m_s, plan.rate_hz)
     return sum(
         drive(
@@ -81,7 +82,7 @@ def by_exact_scans(plan: DrivePlan) -> float:
             rig.ROBOT,
             options,
             TrueEyes(scan),
-            ScanReflexes(rig.avoidance_options()),
+            ScanReflexes(given.avoidance),
         ).distance_m
         for seed in plan.seeds
     )

@@ -14,13 +14,13 @@ PACKAGE = ROOT / 'midas_depth_ros'
 PURE = ('avoidance', 'depth', 'geometry', 'images', 'options', 'sim', 'views')
 # Which other rooms a room may import: the table of ARCHITECTURE.md.
 ALLOWED: dict[str, set[str]] = {
-    'avoidance': set(),
     'depth': set(),
-    'geometry': set(),
-    'images': set(),
-    'views': set(),
-    'sim': {'geometry'},
-    'options': {'avoidance', 'depth', 'geometry', 'images'},
+    'options': {'depth'},
+    'avoidance': {'options'},
+    'geometry': {'options'},
+    'images': {'options'},
+    'views': {'options'},
+    'sim': {'geometry', 'options'},
     'nodes': set(PURE),
     'web': set(PURE) - {'avoidance', 'sim'} | {'nodes'},
     'lab': set(PURE) | {'nodes'},

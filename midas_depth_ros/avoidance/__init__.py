@@ -2,17 +2,17 @@
 
 from midas_depth_ros.avoidance.avoidance import Avoidance, Decision, State
 from midas_depth_ros.avoidance.freshness import EchoWatch, Moment
-from midas_depth_ros.avoidance.options import (
-    AvoidanceOptions,
+from midas_depth_ros.avoidance.scan import BadScan, ScanView, read_scan
+from midas_depth_ros.options.avoidance import (
+    AvoidanceSettings,
     ClosenessZones,
     SensorPlace,
     SteeringOptions,
 )
-from midas_depth_ros.avoidance.scan import BadScan, ScanView, read_scan
 
 __all__ = [
     'Avoidance',
-    'AvoidanceOptions',
+    'AvoidanceSettings',
     'BadScan',
     'ClosenessZones',
     'Decision',

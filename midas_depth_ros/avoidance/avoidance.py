@@ -13,7 +13,6 @@ import math
 from midas_depth_ros.avoidance.corridor import MotionHistory, Pose
 from midas_depth_ros.avoidance.freshness import Moment, StampWatch, ZeroWatch, age_of
 from midas_depth_ros.avoidance.memory import FreeMemory, ObstacleMemory
-from midas_depth_ros.avoidance.options import AvoidanceOptions
 from midas_depth_ros.avoidance.scan import ScanView
 from midas_depth_ros.avoidance.sight import (
     ClosenessSight,
@@ -25,6 +24,7 @@ from midas_depth_ros.avoidance.sight import (
     footprint_of,
 )
 from midas_depth_ros.avoidance.speed import Steering, follow
+from midas_depth_ros.options.avoidance import AvoidanceSettings
 
 LONGEST_STEP_S = 0.2  # speeding up: a late step must not become a leap
 LONGEST_GAP_S = 1.5  # after so long nobody knows where the robot has gone meanwhile
@@ -96,14 +96,14 @@ class _Input:
         self.moment: Moment | None = None
         self.refusal = ''
 
-    def take(self, moment: Moment, timeout_s: float, options: AvoidanceOptions) -> str:
+    def take(self, moment: Moment, timeout_s: float, options: AvoidanceSettings) -> str:
         """A message has come; why it cannot be used, or ''."""
         self.refusal = self.watch.fault_of(moment, timeout_s, options.stamps, options.other_clock)
         if not self.refusal:
             self.moment = moment
         return self.refusal
 
-    def fault_at(self, now_s: float, timeout_s: float, options: AvoidanceOptions) -> str:
+    def fault_at(self, now_s: float, timeout_s: float, options: AvoidanceSettings) -> str:
         """Why there is nothing fresh; '' if there is."""
         if self.moment is None:
             return self.refusal or 'none yet'
@@ -117,7 +117,7 @@ class Avoidance:
     `fed_back`: what is sent comes in again as a command; then no command counts.
     """
 
-    def __init__(self, options: AvoidanceOptions) -> None:
+    def __init__(self, options: AvoidanceSettings) -> None:
         self.options = options
         self.fed_back = False
         # Wheels that do at once what they are told, and those that follow late and roll on.

@@ -11,6 +11,8 @@ import dataclasses
 import math
 import random
 
+from midas_depth_ros.options.avoidance import AvoidanceSettings
+
 FUTURE_S = 0.2  # so far may a well set clock of another machine be ahead
 OTHER_CLOCK_S = 60.0  # no queue is so long: who stamps like this has another clock
 CREEPING = 0.05  # stamps that go on by less than this share of the time stand still
@@ -70,8 +72,8 @@ def age_of(
     moment: Moment,
     now_s: float,
     timeout_s: float,
-    stamps: str = 'auto',
-    other_clock: bool = False,
+    stamps: str = AvoidanceSettings.stamps,
+    other_clock: bool = AvoidanceSettings.other_clock,
 ) -> Age:
     """How old a message is, and whether that is within the timeout.
 
@@ -107,7 +109,11 @@ class StampWatch:
         self._alike = 0
 
     def fault_of(
-        self, moment: Moment, timeout_s: float, stamps: str, other_clock: bool = False
+        self,
+        moment: Moment,
+        timeout_s: float,
+        stamps: str,
+        other_clock: bool = AvoidanceSettings.other_clock,
     ) -> str:
         """Why a message that has just come cannot be used; empty if it can."""
         age = age_of(moment, moment.received_s, timeout_s, stamps, other_clock)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.avoidance.corridor import Footprint, Pose
-from midas_depth_ros.avoidance.options import AvoidanceOptions
 from midas_depth_ros.avoidance.scan import ScanView
+from midas_depth_ros.options.avoidance import AvoidanceSettings
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -43,7 +43,7 @@ class ObstacleMemory:
         self.x = self.y = self._seen_s = self._way_then = np.empty(0)
         self._way = 0.0
 
-    def see(self, view: ScanView, seen_s: float, moved: Pose, options: AvoidanceOptions) -> None:
+    def see(self, view: ScanView, seen_s: float, moved: Pose, options: AvoidanceSettings) -> None:
         """Take in a scan of the moment `seen_s`; `moved` is the robot's motion since the last one.
 
         Older points stay if they are near and recent, and no beam reaches so far on their

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.avoidance.options import SensorPlace
 from midas_depth_ros.avoidance.sighted import FULL_TURN, Sighted
+from midas_depth_ros.options.avoidance import AvoidanceSettings, SensorPlace
 
 Floats = NDArray[np.float64]
 MAX_BEAMS = 100_000
@@ -72,7 +72,7 @@ def read_scan(
     range_max: float,
     place: SensorPlace = SensorPlace(),  # noqa: B008 - frozen
     seen_free: Any = None,
-    smallest_obstacle_m: float = 0.04,
+    smallest_obstacle_m: float = AvoidanceSettings.smallest_obstacle,
 ) -> ScanView:
     """Check a scan and place it on the robot.
 

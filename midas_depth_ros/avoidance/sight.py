@@ -28,7 +28,6 @@ from midas_depth_ros.avoidance.corridor import (
     seen_straight,
 )
 from midas_depth_ros.avoidance.memory import FreeMemory, ObstacleMemory
-from midas_depth_ros.avoidance.options import AvoidanceOptions
 from midas_depth_ros.avoidance.scan import ScanView
 from midas_depth_ros.avoidance.speed import (
     Steering,
@@ -39,6 +38,7 @@ from midas_depth_ros.avoidance.speed import (
     worst_closeness,
     zone_speed,
 )
+from midas_depth_ros.options.avoidance import AvoidanceSettings
 
 Floats = NDArray[np.float64]
 TURN_MARGIN_M = 0.03  # the corners keep so far from what they may pass in turning
@@ -72,7 +72,7 @@ class Limit:
     on_the_spot: bool = False
 
 
-def footprint_of(options: AvoidanceOptions) -> Footprint:
+def footprint_of(options: AvoidanceSettings) -> Footprint:
     """The robot as the options describe it."""
     return Footprint(
         options.robot_width / 2, options.robot_front, options.robot_rear, options.side_margin
@@ -114,7 +114,7 @@ class _Blind:
 
     source = 'none'
 
-    def __init__(self, remembered: Remembered, options: AvoidanceOptions) -> None:
+    def __init__(self, remembered: Remembered, options: AvoidanceSettings) -> None:
         self.remembered, self.options = remembered, options
         self.footprint = footprint_of(options)
         self.x, self.y = remembered.x, remembered.y
@@ -197,7 +197,7 @@ class ScanSight(_Blind):
 
     source = 'scan'
 
-    def __init__(self, view: ScanView, remembered: Remembered, options: AvoidanceOptions) -> None:
+    def __init__(self, view: ScanView, remembered: Remembered, options: AvoidanceSettings) -> None:
         super().__init__(remembered, options)
         self._view = view
         self._straight: dict[float, Straight] = {}
@@ -360,7 +360,7 @@ class ClosenessSight(_Blind):
         self,
         closeness: tuple[float, float, float],
         remembered: Remembered,
-        options: AvoidanceOptions,
+        options: AvoidanceSettings,
     ) -> None:
         super().__init__(remembered, options)
         left, centre, right = closeness
@@ -398,7 +398,7 @@ class ClosenessSight(_Blind):
 class NoSight(_Blind):
     """No fresh data; `text` says why."""
 
-    def __init__(self, text: str, remembered: Remembered, options: AvoidanceOptions) -> None:
+    def __init__(self, text: str, remembered: Remembered, options: AvoidanceSettings) -> None:
         super().__init__(remembered, options)
         self._text = text
 

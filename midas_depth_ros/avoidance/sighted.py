@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.avoidance.options import SensorPlace
+from midas_depth_ros.options.avoidance import SensorPlace
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]

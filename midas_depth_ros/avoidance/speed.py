@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.avoidance.corridor import Footprint, Known
-from midas_depth_ros.avoidance.options import AvoidanceOptions, ClosenessZones
 from midas_depth_ros.avoidance.scan import ScanView
+from midas_depth_ros.options.avoidance import AvoidanceSettings, ClosenessZones
 
 # Once stopped by closeness, this share of the threshold must be reached to go on.
 RESUME_CLOSENESS = 0.9
@@ -23,7 +23,7 @@ RESUME_CLOSENESS = 0.9
 IN_FLIGHT = math.e
 
 
-def zone_speed(free_m: float, command: float, options: AvoidanceOptions) -> float:
+def zone_speed(free_m: float, command: float, options: AvoidanceSettings) -> float:
     """The speed allowed with `free_m` before the robot: 0 in the stop zone, then rising.
 
     By 'distance' it rises in proportion to the way into the slow zone, by 'time' such that the
@@ -46,18 +46,18 @@ def zone_speed(free_m: float, command: float, options: AvoidanceOptions) -> floa
     return min(speed, brakes_from, command)
 
 
-def braking_speed(room_m: float, options: AvoidanceOptions) -> float:
+def braking_speed(room_m: float, options: AvoidanceSettings) -> float:
     """The speed from which the robot, after its reaction time, brakes to a stop within `room_m`."""
     brake, reaction = options.stop_deceleration, options.reaction_time
     return brake * (math.sqrt(reaction**2 + 2 * max(room_m, 0.0) / brake) - reaction)
 
 
-def stopping_way(speed: float, options: AvoidanceOptions) -> float:
+def stopping_way(speed: float, options: AvoidanceSettings) -> float:
     """How far (m) the robot goes on from `speed` until it stands, reaction time included."""
     return speed * options.reaction_time + speed**2 / (2 * options.stop_deceleration)
 
 
-def turning_speed(free_rad: float, options: AvoidanceOptions) -> float:
+def turning_speed(free_rad: float, options: AvoidanceSettings) -> float:
     """The turning rate (rad/s) from which the robot comes to rest within an angle."""
     brake, reaction = options.angular_acceleration, IN_FLIGHT * options.reaction_time
     return brake * (math.sqrt(reaction**2 + 2 * max(free_rad, 0.0) / brake) - reaction)
@@ -75,7 +75,7 @@ def worst_closeness(left: float, centre: float, right: float, zones: ClosenessZo
 
 
 def closeness_speed(
-    closeness: float, command: float, options: AvoidanceOptions, resuming: bool = False
+    closeness: float, command: float, options: AvoidanceSettings, resuming: bool = False
 ) -> float:
     """The speed allowed at a closeness: its inverse is distance, in units of the floor's edge."""
     zones = options.closeness
@@ -130,7 +130,7 @@ class Steering:
         self._searching = False  # no gap in view: turning until there is one
 
     def by_scan(
-        self, known: Surroundings, view: ScanView, footprint: Footprint, options: AvoidanceOptions
+        self, known: Surroundings, view: ScanView, footprint: Footprint, options: AvoidanceSettings
     ) -> float:
         """The turning rate toward the best gap; where there is none, round to the chosen side."""
         limit = options.steering.max_angle
@@ -147,14 +147,14 @@ class Steering:
         rate = options.steering.max_rate
         return max(-rate, min(rate, GAIN * heading))
 
-    def by_closeness(self, left: float, right: float, options: AvoidanceOptions) -> float:
+    def by_closeness(self, left: float, right: float, options: AvoidanceSettings) -> float:
         """The turning rate away from the nearer side."""
         difference = (right - left) / options.closeness.stop
         if abs(difference) > 0.1:
             self._side = 1.0 if difference > 0 else -1.0
         return self._side * options.steering.max_rate
 
-    def _search(self, view: ScanView, options: AvoidanceOptions) -> None:
+    def _search(self, view: ScanView, options: AvoidanceSettings) -> None:
         """Choose the side that looks more open, once: who changes his mind never gets round."""
         if self._searching:
             return
@@ -172,7 +172,7 @@ class Steering:
         headings: Floats,
         known: Surroundings,
         footprint: Footprint,
-        options: AvoidanceOptions,
+        options: AvoidanceSettings,
     ) -> Floats:
         """How good each heading is, in m; -Inf if the way there is not free, or not known."""
         # What ends within half of the slow zone is no gap, only an end a little farther off.

@@ -24,8 +24,6 @@ from rich.text import Text
 
 import midas_depth_ros
 from midas_depth_ros.cli.options import in_radians
-from midas_depth_ros.images.errors import printable
-from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import SourceError, UnclearTopic
 from midas_depth_ros.images.sources.bag import BagCamera, depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
@@ -33,8 +31,15 @@ from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.lab.output import CommandError, Reporter, part_of, put, refusing, reporting
 from midas_depth_ros.options.cpu_budget import apply_cpu_budget, parse_cpus
 from midas_depth_ros.options.declarations import specs, specs_of, strangers
-from midas_depth_ros.options.depth import DepthNodeSettings, check_camera_names
-from midas_depth_ros.options.parameter_files import ParameterFault, read_values, settings_from
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.files import (
+    ParameterFault,
+    is_folder,
+    is_there,
+    read_values,
+    settings_from,
+)
+from midas_depth_ros.options.text import check_camera_names, printable
 
 if TYPE_CHECKING:
     from midas_depth_ros.depth import DepthEstimator

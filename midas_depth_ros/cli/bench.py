@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midas_depth_ros.cli.options import like
 from midas_depth_ros.depth.models import names
 from midas_depth_ros.lab.output import note
 
@@ -33,10 +34,8 @@ the same. What cannot be measured is left out and named.
 @click.command(name='bench', help=HELP, context_settings={'show_default': True})
 @click.option('--quick', is_flag=True, help='The main rows only, shorter.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
-@click.option('--model', default='auto', help=f'auto, {", ".join(names())} or a weights file.')
-@click.option(
-    '--threads', type=click.IntRange(0, 256), default=0, help='Of inference; 0 = all processors.'
-)
+@click.option('--model', **like('model'), help=f'auto, {", ".join(names())} or a weights file.')
+@click.option('--threads', **like('num_threads'), help='Of inference; 0 = all processors.')
 @click.option(
     '--logs',
     type=click.Path(file_okay=False, path_type=Path),

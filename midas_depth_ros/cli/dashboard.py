@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import click
 
+from midas_depth_ros.cli.options import like
 from midas_depth_ros.depth import DepthEstimator, load_estimator
 from midas_depth_ros.web.errors import Faults, plain, quiet_log
 from midas_depth_ros.web.feed import Feed
@@ -91,11 +92,9 @@ OPEN_TO_ALL = (
 )
 @click.option('--no-ros', is_flag=True, help='Pictures only, without a depth node.')
 @click.option('--node', 'depth_node', default='depth_node', help='Name of the depth node to watch.')
-@click.option('--model', default='auto', help='Of dropped pictures: as the model of depth_node.')
-@click.option('--backend', default='auto', help='Of dropped pictures: as that of depth_node.')
-@click.option(
-    '--num-threads', type=click.IntRange(0, 256), default=0, help='For dropped pictures; 0 = all.'
-)
+@click.option('--model', **like('model'), help='Of dropped pictures: as the model of depth_node.')
+@click.option('--backend', **like('backend'), help='Of dropped pictures: as that of depth_node.')
+@click.option('--num-threads', **like('num_threads'), help='For dropped pictures; 0 = all.')
 def dashboard(
     host: str,
     port: int,

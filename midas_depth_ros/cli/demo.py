@@ -17,13 +17,13 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from midas_depth_ros.cli.options import NumberRange, in_radians
+from midas_depth_ros.cli.options import NumberRange, in_radians, like
 from midas_depth_ros.depth.models import names
-from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab.demo import WIDEST
 from midas_depth_ros.lab.demo import output as output_folder
 from midas_depth_ros.lab.demo.output import OutputFolderError, step
 from midas_depth_ros.lab.output import CommandError, OutputConsole
+from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:
     from midas_depth_ros.lab.demo.recording import Plan, Run
@@ -106,8 +106,7 @@ def check_assignments(
 @click.option('--keep-going', is_flag=True, help='Go on after the recording, until Ctrl-C.')
 @click.option(
     '--transport',
-    type=click.Choice(['raw', 'compressed']),
-    default='raw',
+    **like('transport'),
     help='How pictures travel to the node.',
 )
 @click.option(

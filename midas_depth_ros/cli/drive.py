@@ -15,9 +15,10 @@ from typing import Any
 
 import click
 
-from midas_depth_ros.cli.options import NumberRange
+from midas_depth_ros.cli.options import NumberRange, like
 from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan
 from midas_depth_ros.lab.output import note
+from midas_depth_ros.options.stream import SyntheticCameraSettings
 
 HELP = """Drive a simulated robot through worlds and count what it runs into.
 
@@ -38,8 +39,7 @@ process, in simulated time.
 )
 @click.option(
     '--worlds-are',
-    type=click.Choice(['plain', 'furnished']),
-    default='plain',
+    **like('robot.world', SyntheticCameraSettings),
     help='plain = bare rooms and corridors with obstacles; furnished = as in `midas_depth demo`.',
 )
 @click.option(
@@ -48,7 +48,7 @@ process, in simulated time.
     default='exact',
     help='exact = of the simulation, disturbed in every frame by scale, shift and 3 % noise.',
 )
-@click.option('--model', default='auto', help='For --depth model, as for depth_node.')
+@click.option('--model', **like('model'), help='For --depth model, as for depth_node.')
 @click.option('--seconds', type=NumberRange(1, 3600), default=30.0, help='Longest time of a drive.')
 @click.option('--speed', type=NumberRange(0.05, 0.6), default=0.4, help='Commanded speed in m/s.')
 @click.option(

@@ -40,8 +40,6 @@ from midas_depth_ros.cli.options import (
 from midas_depth_ros.depth import DepthError
 from midas_depth_ros.geometry import GeometryError, turned
 from midas_depth_ros.images import BitDepth, ImageError
-from midas_depth_ros.images.errors import printable
-from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import expanded
 from midas_depth_ros.images.sources.pictures import (
     PICTURE_SUFFIXES,
@@ -50,6 +48,8 @@ from midas_depth_ros.images.sources.pictures import (
     read_picture,
 )
 from midas_depth_ros.lab.output import CommandError, Reporter, refusing, reporting, write_whole
+from midas_depth_ros.options.files import is_folder, is_there
+from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import ViewError
 
 if TYPE_CHECKING:

@@ -36,6 +36,7 @@ from midas_depth_ros.geometry import (
 from midas_depth_ros.images import Verdict, verdict_for
 from midas_depth_ros.images.encode import picture_reduced
 from midas_depth_ros.lab.output import CommandError
+from midas_depth_ros.options.declarations import bounds_of
 from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
 
 # --- Metres for pictures and videos: from two measurements of the camera, or a fixed scale, or
@@ -123,11 +124,14 @@ def metres_of(values: dict[str, Any]) -> Metres:
 
 OVERLAY_ALPHA = 0.5  # of the overlay, where none is given for the heatmap
 DEEPEST = 65535
-MAX_DEPTH_M = 50.0
+CLOUD_DEPTH_M = (0.05, 50.0)  # of the points of a cloud in metres
 # A cloud without a scale needs some: what is nearest is put at 1, what is farthest at 10.
 NEAREST, FARTHEST = 1.0, 10.0
 FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
 LONGEST_SIDES = {'.webp': 16_383, '.jpg': 65_500, '.jpeg': 65_500}  # pixels, by the formats
+NEAREST_END, FARTHEST_END = (
+    bounds_of(HeatmapOptions, name) for name in ('metric_near', 'metric_far')
+)  # metres
 LEAST_RATIO = 1.5  # of the far end of colours in metres to the near one
 WORDS = {'relative': 'relative, near is warm', 'metric': 'metres'}
 
@@ -153,10 +157,10 @@ class Look:
         low, high = np.maximum(np.percentile(known, (FAR_PERCENTILE, NEAR_PERCENTILE)), 1e-6)
         near, far = self.heatmap.metric_near, self.heatmap.metric_far
         if self.fits_near:
-            most = 100.0 if self.fits_far else far / LEAST_RATIO
-            near = _rounded(min(max(1 / high, 0.05), most))
+            most = NEAREST_END[1] if self.fits_far else far / LEAST_RATIO
+            near = _rounded(min(max(1 / high, NEAREST_END[0]), most))
         if self.fits_far:
-            far = _rounded(min(max(1 / low, LEAST_RATIO * near, 0.1), 1000.0))
+            far = _rounded(min(max(1 / low, LEAST_RATIO * near, FARTHEST_END[0]), FARTHEST_END[1]))
         return dataclasses.replace(self.heatmap, metric_near=near, metric_far=far)
 
     def fit(self, inverse_depth: NDArray[np.float32], verdict: Verdict) -> ScaleShift | Refusal:
@@ -330,7 +334,7 @@ def cloud_ply(result: Result) -> bytes:
     elif isinstance(scale, Refusal):
         raise CommandError(f'no cloud: there are no metres: {scale.reason}')
     else:
-        depth_z = scale.depth(depth, max_depth_m=MAX_DEPTH_M)
+        depth_z = scale.depth(depth, min_depth_m=CLOUD_DEPTH_M[0], max_depth_m=CLOUD_DEPTH_M[1])
         unit = f'unit: metres, by {scale.source}: 1/Z = {scale.scale:.9g} d + {scale.shift:.9g}'
     colours = picture_reduced(result.rgb, depth.shape)
     points = point_cloud(depth_z.astype(np.float32), metres.any_grid(depth.shape))

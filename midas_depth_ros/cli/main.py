@@ -33,10 +33,10 @@ from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotF
 from midas_depth_ros.depth.weights import FileCheck, FileState, WeightsFile
 from midas_depth_ros.geometry import GeometryError
 from midas_depth_ros.images import ImageError
-from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab.drive.rig import DriveError
 from midas_depth_ros.lab.output import CommandError, OutputConsole
 from midas_depth_ros.lab.stopping import failing, failures, run_guarded
+from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import ViewError
 
 # What a command may raise to end with `error: ...` and exit code 1. Anything else is a fault of

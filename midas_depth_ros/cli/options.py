@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 import click
 
 from midas_depth_ros.depth import DepthEstimator, load_estimator
-from midas_depth_ros.options.declarations import Spec, build, specs, specs_of
+from midas_depth_ros.options.declarations import OptionFault, Spec, build, spec_of, specs, specs_of
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.options.heatmap import HeatmapParameters
-from midas_depth_ros.views import HeatmapOptions
+from midas_depth_ros.options.heatmap import HeatmapOptions
 
 # --- `--help` under headings: options of one kind, and commands of one purpose, stand together.
 
@@ -179,7 +178,7 @@ def as_options(text: str) -> str:
 
 def heatmap_parameters(command: Command) -> Command:
     """Adds an option for each of the node's `heatmap.*` parameters."""
-    return _add(specs(HeatmapParameters), command, 'Heatmap')
+    return _add(specs(HeatmapOptions), command, 'Heatmap')
 
 
 def node_parameters(section: str, *names: str, unset: bool = False) -> Callable[[Command], Command]:
@@ -194,11 +193,18 @@ def node_parameters(section: str, *names: str, unset: bool = False) -> Callable[
 
 def heatmap_options(values: dict[str, Any]) -> HeatmapOptions:
     """The heatmap's options from a command's values. Raises click.UsageError on a conflict."""
-    ours = {spec.name: values[spec.name] for spec in specs(HeatmapParameters)}
-    conflict = build(HeatmapParameters, ours).conflict()
-    if conflict:
-        raise click.UsageError(conflict.replace('heatmap.', '--').replace('_', '-'))
-    return HeatmapOptions(**ours)
+    ours = {spec.name: values[spec.name] for spec in specs(HeatmapOptions)}
+    try:
+        return build(HeatmapOptions, ours)
+    except OptionFault as error:
+        text = str(error).replace('heatmap.', '--').replace('_', '-')
+        raise click.UsageError(text) from error
+
+
+def like(name: str, settings_class: type = DepthNodeSettings) -> dict[str, Any]:
+    """Type and default of an option that stands for a parameter and has a text of its own."""
+    spec = spec_of(settings_class, name)
+    return {'type': _type_of(spec), 'default': spec.default}
 
 
 def _add(chosen: Iterable[Spec], command: Command, section: str, unset: bool = False) -> Command:

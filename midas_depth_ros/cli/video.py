@@ -34,10 +34,10 @@ from midas_depth_ros.cli.video_file import FORMATS, VideoFile, library, video_fi
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import ScaleFilter, ScaleShift, SteadyDepth, turned
 from midas_depth_ros.images import Freeze, ImageError, Verdict, verdict_for
-from midas_depth_ros.images.errors import printable
-from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources import Source, SourceError, open_source
 from midas_depth_ros.lab.output import CommandError, Reporter, reporting
+from midas_depth_ros.options.files import is_folder, is_there
+from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import (
     Heatmap,
     HeatmapOptions,

@@ -1,7 +1,6 @@
 """From a camera's calibration and relative inverse depth to what they say about the world."""
 
 from midas_depth_ros.geometry.camera_model import (
-    TURNS,
     CameraModel,
     roll_pitch_yaw,
     turned,
@@ -25,11 +24,10 @@ from midas_depth_ros.geometry.errors import (
     Uncalibrated,
 )
 from midas_depth_ros.geometry.ground_plane import GroundOptions, fit_ground_plane, floor_mask
-from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame, MetricOptions
+from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame
 from midas_depth_ros.geometry.mount import CameraMount, MountEstimate, estimate_mount, middle_of
 from midas_depth_ros.geometry.obstacles import (
     ObstacleMemory,
-    ObstacleOptions,
     Obstacles,
     find_obstacles,
 )
@@ -44,9 +42,9 @@ from midas_depth_ros.geometry.reference import (
 )
 from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
 from midas_depth_ros.geometry.scan import Beams, Scan, corridor_free_m, laser_scan, scan_limits
+from midas_depth_ros.options.metric import MetricOptions, ObstacleOptions
 
 __all__ = [
-    'TURNS',
     'Beams',
     'CameraModel',
     'CameraModelError',

@@ -347,7 +347,6 @@ def _refined(
 # turned picture is that of the camera, turned about the optical axis. Degrees are 0, 90, 180 or
 # 270.
 
-TURNS = (0, 90, 180, 270)
 COSINE_AND_SINE = {0: (1.0, 0.0), 90: (0.0, 1.0), 180: (-1.0, 0.0), 270: (0.0, -1.0)}
 LOCKED = 1 - 1e-12
 # Where the lens models that have a direction keep x and y of it: decentring (p2, p1), thin prism.

@@ -15,22 +15,11 @@ from midas_depth_ros.geometry.cloud import Grid, pixel_angle
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.obstacles import (
     ObstacleMemory,
-    ObstacleOptions,
     Obstacles,
     find_obstacles,
 )
 from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
-
-
-@dataclasses.dataclass(frozen=True)
-class MetricOptions:
-    """time_constant_s, expiry_s: of `ScaleFilter`. min_depth_m, max_depth_m: of valid depth."""
-
-    time_constant_s: float = 0.3
-    expiry_s: float = 1.0
-    min_depth_m: float = 0.1
-    max_depth_m: float = 20.0
-    obstacles: ObstacleOptions = dataclasses.field(default_factory=ObstacleOptions)
+from midas_depth_ros.options.metric import MetricOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +40,7 @@ class MetricDepth:
 
     def __init__(self) -> None:
         self._options = MetricOptions()
-        self._filter = ScaleFilter(self._options.time_constant_s, self._options.expiry_s)
+        self._filter = ScaleFilter()
         self._memory = ObstacleMemory(self._options.obstacles)
         self.current: ScaleShift | None = None
 
@@ -90,8 +79,8 @@ class MetricDepth:
         self.current = scale
         if scale is None:
             return None
-        farthest = options.max_depth_m
-        depth_z = scale.depth(d, min_depth_m=options.min_depth_m, max_depth_m=farthest)
+        farthest = options.depth.max
+        depth_z = scale.depth(d, min_depth_m=options.depth.min, max_depth_m=farthest)
         if mount is None:
             return MetricFrame(scale, depth_z, None, None)
         # For obstacles what is far is not unknown (a cliff shows nothing below it), nor is what
@@ -101,6 +90,7 @@ class MetricDepth:
             grid,
             mount,
             options.obstacles,
+            max_range_m=options.scan.range_max,
             residual=scale.residual,
         )
         lasting = self._memory.update(stamp_s, seen, pixel_rad=pixel_angle(grid))
@@ -110,8 +100,8 @@ class MetricDepth:
         """Take over changed options without forgetting the scale."""
         if options == self._options:
             return
-        self._filter.time_constant_s = options.time_constant_s
-        self._filter.expiry_s = options.expiry_s
+        self._filter.time_constant_s = options.scale.time_constant
+        self._filter.expiry_s = options.scale.expiry
         if options.obstacles != self._options.obstacles:
             self._memory = ObstacleMemory(options.obstacles)
         self._options = options

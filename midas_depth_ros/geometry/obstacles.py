@@ -1,8 +1,8 @@
 """What stands up from the floor, or gapes in it: from metric depth to obstacles.
 
 Height above the floor follows from depth and mount alone. An obstacle is what is between
-`min_height_m` and `max_height_m` above the floor, and where the floor is missing by more than
-`max_drop_m`: a hole, a step down. A drop is where its ray meets the floor: at its near edge.
+`min_height` and `max_height` above the floor, and where the floor is missing by more than
+`max_drop`: a hole, a step down. A drop is where its ray meets the floor: at its near edge.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry.cloud import Grid, checked
-from midas_depth_ros.geometry.errors import InvalidOptions
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.robust import robust_deviation, without_specks
+from midas_depth_ros.options.metric import ObstacleOptions, ScanOptions
 
 NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by so many of its deviations,
 MAX_DEVIATION = 0.08  # which are not believed to be more than this share of 1/Z
@@ -24,48 +24,8 @@ DROP_SHARE = 0.25  # farther behind the floor, as a share of its 1/Z, is a drop 
 MIN_BEHIND = 0.05  # of what is below the horizon lies behind the floor, else it is not noisy
 SAMPLED = 2  # every so many-th row and column is asked
 SAME_FRONT = 0.025  # the nearest pixels, up to this share farther, are one front: their mean counts
+MAX_DROP_RANGE_M = 2.0  # drops count up to here: a floor farther away is seen at a grazing angle
 FAR_INVERSE_DEPTH = np.float32(1e-6)  # stands for "beyond range" in the median, 1/m
-
-
-@dataclasses.dataclass(frozen=True)
-class ObstacleOptions:
-    """What counts as an obstacle.
-
-    min_height_m, max_height_m: above the floor; a robot drives over less and under more.
-    max_drop_m: deeper below the floor is a drop; inf = drops do not count. max_drop_range_m:
-    drops are looked for up to here only, since a far floor is seen at a grazing angle.
-    max_range_m: obstacles farther away along the floor do not count. robot_width_m: width of
-    the corridor ahead. min_pixels: smaller connected parts are specks. persistence: how many
-    frames in a row must show it, and max_turn_rate_rad_s how fast the camera may turn meanwhile
-    (used by `ObstacleMemory`).
-
-    Raises `InvalidOptions` on values that contradict each other.
-    """
-
-    min_height_m: float = 0.05
-    max_height_m: float = 1.0
-    max_drop_m: float = 0.1
-    max_drop_range_m: float = 2.0
-    max_range_m: float = 6.0
-    robot_width_m: float = 0.4
-    min_pixels: int = 12
-    persistence: int = 2
-    max_turn_rate_rad_s: float = 1.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_height_m < self.max_height_m:
-            raise InvalidOptions(
-                f'min_height {self.min_height_m} m must be above 0 and below max_height '
-                f'{self.max_height_m} m'
-            )
-        for name in ('max_drop_m', 'max_drop_range_m', 'max_range_m', 'robot_width_m'):
-            if not getattr(self, name) > 0:
-                raise InvalidOptions(f'{name} is {getattr(self, name)}: it must be positive')
-        if not self.max_turn_rate_rad_s >= 0:
-            raise InvalidOptions(f'max_turn_rate {self.max_turn_rate_rad_s} is below 0')
-        for name in ('min_pixels', 'persistence'):
-            if getattr(self, name) < 1:
-                raise InvalidOptions(f'{name} is {getattr(self, name)}: it must be 1 or more')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +60,7 @@ def find_obstacles(
     mount: CameraMount,
     options: ObstacleOptions | None = None,
     *,
+    max_range_m: float = ScanOptions.range_max,
     residual: float = 0.0,
     smooth: bool = True,
 ) -> Obstacles:
@@ -108,7 +69,8 @@ def find_obstacles(
     depth_z: (h, w) float32 metres along the optical axis; NaN unknown; inf farther than can be
     measured, as `ScaleShift.depth(d, min_depth_m=0, beyond=math.inf)` gives it (with NaN instead,
     what is very near, and a cliff that shows nothing below it, go unseen). grid:
-    `CameraModel.normalised_grid(w, h)`. residual: `ScaleShift.residual`, 1/m: what does not stand
+    `CameraModel.normalised_grid(w, h)`. max_range_m: what is farther away along the floor does not
+    count. residual: `ScaleShift.residual`, 1/m: what does not stand
     out from the floor by as much, and by three deviations of the floor in view, is floor. smooth: a
     3x3 median first, which leaves alone what is thin and longer than `min_pixels`.
     Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
@@ -128,13 +90,13 @@ def find_obstacles(
     height[~known] = np.nan
     off = inverse - ground
     noise = _unevenness(off, ground, known) * np.maximum(ground, 0) + np.float32(residual)
-    above = (height >= options.min_height_m) & (off > noise)
-    below = (height < -options.max_drop_m) & (descent > 0) & (off < -noise)
+    above = (height >= options.min_height) & (off > noise)
+    below = (height < -options.max_drop) & (descent > 0) & (off < -noise)
     floor = known & (descent > 0) & ~above & ~below
     points = _points(np.where(below, ground_depth, depth), grid, mount)
     away = np.hypot(points[..., 0], points[..., 1])
-    raised = above & (height <= options.max_height_m) & (away <= options.max_range_m) & ~beyond
-    drop = below & (away <= options.max_drop_range_m)
+    raised = above & (height <= options.max_height) & (away <= max_range_m) & ~beyond
+    drop = below & (away <= MAX_DROP_RANGE_M)
     candidates = raised | drop
     raised, drop = (without_specks(mask, options.min_pixels) for mask in (raised, drop))
     mask = raised | drop
@@ -159,7 +121,7 @@ def _smoothed(
 ) -> np.ndarray:
     """1/Z after a 3x3 median, but for what it would put an end to: poles and slats of a pixel."""
     smooth = cv2.medianBlur(inverse, 3)
-    least = np.float32(options.min_height_m / mount.height_m)  # height is height_m * off / inverse
+    least = np.float32(options.min_height / mount.height_m)  # height is height_m * off / inverse
     off = inverse - ground
     above = known & (off > _unevenness(off, ground, known) * np.maximum(ground, 0))
     above &= (off >= least * inverse) & (smooth - ground < least * smooth)
@@ -197,7 +159,7 @@ def nearest_in_corridor(
 ) -> tuple[float, float, float] | None:
     """(x, y, z) of the nearest front of `min_pixels` or more as wide as the robot, or None."""
     inside = points[mask]
-    inside = inside[(np.abs(inside[:, 1]) <= 0.5 * options.robot_width_m) & (inside[:, 0] > 0)]
+    inside = inside[(np.abs(inside[:, 1]) <= 0.5 * options.robot_width) & (inside[:, 0] > 0)]
     if len(inside) < options.min_pixels:
         return None
     ahead = inside[:, 0]
@@ -244,7 +206,7 @@ class ObstacleMemory:
         self._stamp_s = stamp_s
         width = seen.mask.shape[1]
         up = max(1, round(self.reach * width))
-        turned = round(elapsed_s * self.options.max_turn_rate_rad_s / pixel_rad)
+        turned = round(elapsed_s * self.options.max_turn_rate / pixel_rad)
         aside = min(up + turned, width)
         # Each mask is grown by what has moved since, frame after frame.
         self._masks = [_grown(mask, up, aside) for mask in self._masks]

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-MIN_DEPTH_M, MAX_DEPTH_M = 0.05, 20.0
+from midas_depth_ros.options.metric import DepthImageOptions, ScaleOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +37,8 @@ class ScaleShift:
         self,
         d: np.ndarray,
         *,
-        min_depth_m: float = MIN_DEPTH_M,
-        max_depth_m: float = MAX_DEPTH_M,
+        min_depth_m: float = DepthImageOptions.min,
+        max_depth_m: float = DepthImageOptions.max,
         beyond: float = math.nan,
     ) -> np.ndarray:
         """Metric depth Z (REP 118) of relative inverse depth `d`, same shape, float32 metres.
@@ -85,7 +85,11 @@ class ScaleFilter:
     """
 
     def __init__(
-        self, time_constant_s: float = 0.3, expiry_s: float = 1.0, *, jump: float = 0.05
+        self,
+        time_constant_s: float = ScaleOptions.time_constant,
+        expiry_s: float = ScaleOptions.expiry,
+        *,
+        jump: float = 0.05,
     ) -> None:
         self.time_constant_s = time_constant_s
         self.expiry_s = expiry_s

@@ -25,6 +25,7 @@ from midas_depth_ros.geometry.cloud import Grid
 from midas_depth_ros.geometry.errors import InvalidOptions
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.obstacles import Obstacles
+from midas_depth_ros.options.metric import ScanOptions
 
 RANK = 3  # the third nearest pixel of a bearing is its distance: one or two may be noise
 SAME_FRONT = 0.9  # of the nearest front's distance: a beam that ends nearer has met something else
@@ -169,8 +170,8 @@ def laser_scan(
     angle_min: float,
     angle_max: float,
     angle_increment: float,
-    range_min: float = 0.05,
-    range_max: float = 8.0,
+    range_min: float = ScanOptions.range_min,
+    range_max: float = ScanOptions.range_max,
 ) -> np.ndarray:
     """The ranges of `Beams(...).scan(...)`, for a single frame: (n,) float32 metres.
 

@@ -29,10 +29,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.options.shared import FEWEST_BITS, MOST_BITS, check_bit_depth
+
 Samples = NDArray[np.uint16]
 
 GUESSES = (10, 12, 14, 16)
-FEWEST, MOST = 8, 16
 IGNORED_SHARE = 0.005
 # Brighter than a quarter of the fewest bits: below, a picture is dark whatever the sensor has.
 TELLING = 256
@@ -56,7 +57,7 @@ class BitDepth:
 
     def __init__(self, given: int = 0) -> None:
         """Raises ValueError for what is neither 0 nor 8 to 16."""
-        fault = bit_depth_fault(given)
+        fault = check_bit_depth(given)
         if fault:
             raise ValueError(f'bit depth {fault}')
         self.given = given
@@ -85,8 +86,8 @@ class BitDepth:
             self.words = f'{self.given}, given by bit_depth'
             return self.given
         if may_be_depth:
-            self.words = f'{MOST}: 16UC1 may be depth, and is not guessed'
-            return MOST
+            self.words = f'{MOST_BITS}: 16UC1 may be depth, and is not guessed'
+            return MOST_BITS
         self._add(samples)
         if self._guess:
             self.words = f'{self._guess}, guessed from the pictures'
@@ -104,15 +105,10 @@ class BitDepth:
             self._guess = max(self._guess, agreed)
 
 
-def bit_depth_fault(given: int) -> str:
-    """Why a number is no bit depth; empty if it is one, or 0."""
-    return '' if given == 0 or FEWEST <= given <= MOST else f'{given} is neither 0 nor 8 to 16'
-
-
 def guess(samples: Samples) -> int:
     """The guess for one picture, (H, W) or (H, W, C) uint16; 0 where it is too dark for one."""
     few = _colours(samples[:: _stride(samples.shape[0]), :: _stride(samples.shape[1])])
-    counts = np.bincount(few.reshape(-1), minlength=1 << MOST)
+    counts = np.bincount(few.reshape(-1), minlength=1 << MOST_BITS)
     ignored = int(IGNORED_SHARE * few.size)
     brightest = len(counts) - 1 - int(np.argmax(counts[::-1].cumsum() > ignored))
     if brightest < TELLING:
@@ -120,14 +116,16 @@ def guess(samples: Samples) -> int:
     needed = brightest.bit_length()
     empty = _empty_bits(counts, ignored)
     if empty >= EMPTY_BITS:
-        needed = max(needed, FEWEST + empty) if brightest >> empty < 1 << FEWEST else MOST
-    return next((each for each in GUESSES if each >= needed), MOST)
+        needed = (
+            max(needed, FEWEST_BITS + empty) if brightest >> empty < 1 << FEWEST_BITS else MOST_BITS
+        )
+    return next((each for each in GUESSES if each >= needed), MOST_BITS)
 
 
 def _empty_bits(counts: NDArray[np.intp], ignored: int) -> int:
     """How many low bits no sample has, the ignored ones apart; 0 where there are few levels."""
     empty = 0
-    while empty < FEWEST and counts.sum() - counts[:: 2 << empty].sum() <= ignored:
+    while empty < FEWEST_BITS and counts.sum() - counts[:: 2 << empty].sum() <= ignored:
         empty += 1
     return empty if np.count_nonzero(counts[:: 1 << empty]) >= LEVELS else 0
 
@@ -147,7 +145,7 @@ def eight_bits(samples: Samples, depth: int) -> NDArray[np.uint8]:
     So 8 bits that were widened to `depth`, by a shift or in proportion, come out as they were.
     (H, W) or (H, W, C) uint16 in, the same shape in uint8 out.
     """
-    step = 1 << (depth - FEWEST)
+    step = 1 << (depth - FEWEST_BITS)
     # OpenCV rounds to the nearest and saturates, in one pass: half a step less is rounded down.
     down = 0.5 / step - 0.5
     scaled = cv2.convertScaleAbs(samples, alpha=1 / step, beta=down)

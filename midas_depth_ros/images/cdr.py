@@ -11,7 +11,8 @@ import dataclasses
 import struct
 from typing import Any
 
-from midas_depth_ros.images.errors import InvalidField, MalformedMessage, shown
+from midas_depth_ros.images.errors import InvalidField, MalformedMessage
+from midas_depth_ros.options.text import shown
 
 # The representation identifiers of plain CDR, and struct's sign for their byte order.
 BYTE_ORDERS = {b'\x00\x00': '>', b'\x00\x01': '<'}

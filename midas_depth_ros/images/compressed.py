@@ -38,9 +38,9 @@ from midas_depth_ros.images.errors import (
     ImageError,
     TruncatedPicture,
     UnsupportedFormat,
-    shown,
 )
 from midas_depth_ros.images.pillow import PILLOW_FAULTS, copy_bands, rgb_of, tiff_picture
+from midas_depth_ros.options.text import shown
 
 READERS: dict[containers.Container, type[ImageFile.ImageFile]] = {
     containers.JPEG: JpegImagePlugin.JpegImageFile,

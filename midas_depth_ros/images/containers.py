@@ -19,8 +19,8 @@ from midas_depth_ros.images.errors import (
     DataTooShort,
     TruncatedPicture,
     UnsupportedFormat,
-    shown,
 )
+from midas_depth_ros.options.text import shown
 
 # --- The tags of a TIFF file, and of the EXIF block of a picture, which is written like one.
 #

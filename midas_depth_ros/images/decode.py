@@ -28,8 +28,9 @@ from midas_depth_ros.images.errors import (
     StepTooSmall,
     StepUnaligned,
     UnknownEncoding,
-    shown,
 )
+from midas_depth_ros.options.shared import SharedOptions
+from midas_depth_ros.options.text import shown
 
 # --- The encodings of sensor_msgs/Image that are decoded here, as one table.
 #
@@ -128,7 +129,7 @@ ENCODINGS: dict[str, Encoding] = {
 # Fields come in as a message has them; plain numbers and a flat view of the bytes go out.
 
 # 8192 x 4096: more than any camera on a robot, and 100 MB as RGB.
-MAX_PIXELS = 33_554_432
+MAX_PIXELS = SharedOptions.max_pixels
 
 
 def integer(message: Any, field: str) -> int:

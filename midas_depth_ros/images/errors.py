@@ -13,7 +13,7 @@ Every text names the path or device and the remedy.
 
 from __future__ import annotations
 
-from typing import Any
+from midas_depth_ros.options.text import PrintableError
 
 # --- Everything that can be wrong with a camera message, or with a picture that is to become
 # one.
@@ -32,20 +32,13 @@ from typing import Any
 #     |   +-- TruncatedPicture    compressed bytes that end too early
 #     +-- MalformedMessage    serialised bytes that are no camera message
 #     +-- InvalidPicture      an array that cannot be encoded
-#     +-- UnreadableFile      no regular file, too large, or not to be read
 #
 # Every text names the value at fault and the remedy. Long values are shortened: a text fits a log.
 # What comes from outside (names of files and topics, texts of libraries) is made `printable`.
 
-SHOWN_LENGTH = 60
-PRINTED_LENGTH = 2000
 
-
-class ImageError(ValueError):
-    """Base of all errors of this room; its text is printable."""
-
-    def __init__(self, text: object = '') -> None:
-        super().__init__(printable(text))
+class ImageError(PrintableError):
+    """Base of all errors of this room."""
 
 
 class InvalidField(ImageError):
@@ -98,41 +91,6 @@ class MalformedMessage(ImageError):
 
 class InvalidPicture(ImageError):
     """The array to encode is no (H, W, 3) uint8 picture."""
-
-
-class UnreadableFile(ImageError):
-    """The file is no regular one, is too large, or cannot be read."""
-
-
-def printable(text: object, most: int = PRINTED_LENGTH) -> str:
-    """Text from outside as one line that may go to a terminal or a log, of `most` characters.
-
-    What would move the cursor, change colours, turn the direction of writing, begin a new line or
-    be invisible is escaped as Python escapes it; bytes of a file's name that are no UTF-8, too.
-    Of what is too long the middle is left out: a path stands first, what is wrong with it last.
-    """
-    whole = str(text)
-    line = ''.join(map(_escaped, whole[:most]))
-    if max(len(line), len(whole)) <= most:
-        return line
-    tail = (most - 3) // 3
-    last = ''.join(map(_escaped, whole[len(whole) - tail :]))
-    return f'{line[: most - 3 - tail]}...{last[len(last) - tail :]}'
-
-
-def _escaped(letter: str) -> str:
-    if letter.isprintable():
-        return letter
-    byte = ord(letter) - 0xDC00  # as os.fsdecode puts what it cannot decode
-    return f'\\x{byte:02x}' if 0x80 <= byte <= 0xFF else repr(letter)[1:-1]
-
-
-def shown(value: Any) -> str:
-    """`repr(value)`, shortened so that no message can flood a log."""
-    # The value is cut first: the repr of a long string would be made whole.
-    text = repr(value[:SHOWN_LENGTH] if isinstance(value, (str, bytes)) else value)
-    long = len(text) > SHOWN_LENGTH or (isinstance(value, str) and len(value) > SHOWN_LENGTH)
-    return text[:SHOWN_LENGTH] + '...' if long else text
 
 
 class SourceError(ImageError):

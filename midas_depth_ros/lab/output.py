@@ -22,8 +22,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab.stopping import Stopped, held, removing
+from midas_depth_ros.options.text import printable
 
 # --- What ends a command with one line and exit code 1.
 

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import click
 
-from midas_depth_ros.images.errors import printable
+from midas_depth_ros.options.text import printable
 
 INSIST_S = 0.3
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

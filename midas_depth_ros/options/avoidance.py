@@ -1,24 +1,19 @@
-"""The parameters of `avoidance_node`; their defaults are those of the pure avoidance."""
+"""The parameters of `avoidance_node`, which the pure avoidance takes as they are."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from midas_depth_ros.avoidance import AvoidanceOptions, ClosenessZones, SensorPlace, SteeringOptions
-from midas_depth_ros.options.declarations import group, parameter
-
-DEFAULT = AvoidanceOptions()
+from midas_depth_ros.options.declarations import Options, declared_as, group, parameter
+from midas_depth_ros.options.shared import SharedOptions
 
 
 @dataclasses.dataclass(frozen=True)
-class SensorParameters:
-    """Where the scan's frame sits on the robot; the same fields as `control.SensorPlace`.
-
-    TF says it where there is one, see `base_frame`.
-    """
+class SensorPlace(Options):
+    """Where the scan's frame sits on the robot; TF says it where there is one, see `base_frame`."""
 
     x: float = parameter(
-        DEFAULT.sensor.x,
+        0.0,
         'How far the origin of the scan lies before the point about which the robot turns. Counts '
         'where TF does not say it, see base_frame; 0 = a scan in a frame of that point.',
         unit='m',
@@ -27,7 +22,7 @@ class SensorParameters:
         live=True,
     )
     y: float = parameter(
-        DEFAULT.sensor.y,
+        0.0,
         'How far it lies to the left of it; as sensor.x.',
         unit='m',
         minimum=-5.0,
@@ -35,7 +30,7 @@ class SensorParameters:
         live=True,
     )
     yaw: float = parameter(
-        DEFAULT.sensor.yaw,
+        0.0,
         'How far the x axis of the scan is turned to the left of straight ahead; as sensor.x.',
         unit='rad',
         minimum=-3.1416,
@@ -43,7 +38,7 @@ class SensorParameters:
         live=True,
     )
     min_range: float = parameter(
-        DEFAULT.sensor.min_range,
+        0.0,
         "Nearer returns are the robot's own parts and count as unknown; 0 = the robot is not in "
         'view.',
         unit='m',
@@ -52,7 +47,7 @@ class SensorParameters:
         live=True,
     )
     blind_range: float = parameter(
-        DEFAULT.sensor.blind_range,
+        0.3,
         'What is nearer to the sensor may slip out of its view, as below a camera, and is '
         'remembered although its bearing is clear.',
         unit='m',
@@ -61,12 +56,12 @@ class SensorParameters:
         live=True,
     )
     zero_is_clear: bool = parameter(
-        DEFAULT.sensor.zero_is_clear,
+        False,
         'The sensor says 0 where it saw nothing, as some lidars do; otherwise 0 is unknown.',
         live=True,
     )
     frame: str = parameter(
-        DEFAULT.sensor.frame,
+        '',
         'The only frame_id whose scans count; empty = that of the first scan. Scans of other '
         'frames are refused.',
         live=True,
@@ -74,11 +69,11 @@ class SensorParameters:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClosenessParameters:
-    """Zones without metres; the same fields as `control.ClosenessZones`."""
+class ClosenessZones(Options):
+    """Zones where no metres are known; 0 = far, 1 = as near as the nearest floor in view."""
 
     stop: float = parameter(
-        DEFAULT.closeness.stop,
+        0.6,
         'Stop from this closeness of the centre on (0 = far, 1 = as near as the nearest floor in '
         'view).',
         minimum=0.01,
@@ -86,21 +81,21 @@ class ClosenessParameters:
         live=True,
     )
     slow: float = parameter(
-        DEFAULT.closeness.slow,
+        0.3,
         'Slow down from this closeness of the centre on.',
         minimum=0.001,
         maximum=10.0,
         live=True,
     )
     side_stop: float = parameter(
-        DEFAULT.closeness.side_stop,
+        0.9,
         'Stop from this closeness of the left or right on; slowing follows in proportion.',
         minimum=0.01,
         maximum=10.0,
         live=True,
     )
     max_speed: float = parameter(
-        DEFAULT.closeness.max_speed,
+        0.2,
         'Fastest forward speed by closeness alone, where no braking distance is known.',
         unit='m/s',
         minimum=0.0,
@@ -108,7 +103,7 @@ class ClosenessParameters:
         live=True,
     )
     view: float = parameter(
-        DEFAULT.closeness.view,
+        1.0,
         'How wide the camera sees. A curve so tight that its inner side is never in view is turned '
         'on the spot.',
         unit='rad',
@@ -119,16 +114,16 @@ class ClosenessParameters:
 
 
 @dataclasses.dataclass(frozen=True)
-class SteeringParameters:
-    """Turning toward the free gap; the same fields as `control.SteeringOptions`."""
+class SteeringOptions(Options):
+    """Turning toward the free gap."""
 
     enabled: bool = parameter(
-        DEFAULT.steering.enabled,
+        False,
         'Turn toward the free gap while something ahead slows or stops a forward command.',
         live=True,
     )
     max_rate: float = parameter(
-        DEFAULT.steering.max_rate,
+        0.6,
         'Fastest turning toward the gap.',
         unit='rad/s',
         minimum=0.0,
@@ -136,7 +131,7 @@ class SteeringParameters:
         live=True,
     )
     max_angle: float = parameter(
-        DEFAULT.steering.max_angle,
+        0.9,
         'How far to either side a gap is looked for.',
         unit='rad',
         minimum=0.05,
@@ -151,11 +146,11 @@ def _length(default: float, text: str, maximum: float = 20.0, minimum: float = 0
 
 
 @dataclasses.dataclass(frozen=True)
-class AvoidanceSettings:
+class AvoidanceSettings(Options):
     """The parameters of `avoidance_node`."""
 
     source: str = parameter(
-        DEFAULT.source,
+        'auto',
         'What to look at: scan (metres), closeness (nothing is calibrated), or auto (scan while it '
         'is fresh, else closeness).',
         choices=('auto', 'scan', 'closeness'),
@@ -164,11 +159,9 @@ class AvoidanceSettings:
     rate: float = parameter(
         20.0, 'How often cmd_vel is sent.', unit='Hz', minimum=1.0, maximum=200.0
     )
-    diagnostics_rate: float = parameter(
-        1.0, 'How often /diagnostics is published.', unit='Hz', minimum=0.1, maximum=100.0
-    )
+    diagnostics_rate: float = declared_as(SharedOptions, 'diagnostics_rate')
     timeout: float = parameter(
-        DEFAULT.timeout,
+        0.8,
         'Without a scan or closeness for so long, or with one measured so long ago, nothing goes '
         'forward.',
         unit='s',
@@ -177,7 +170,7 @@ class AvoidanceSettings:
         live=True,
     )
     command_timeout: float = parameter(
-        DEFAULT.command_timeout,
+        0.5,
         'Without a command for so long the robot stops.',
         unit='s',
         minimum=0.05,
@@ -185,14 +178,14 @@ class AvoidanceSettings:
         live=True,
     )
     stamps: str = parameter(
-        DEFAULT.stamps,
+        'auto',
         'Age by header stamps: auto = they must be of our clock (see other_clock; a Twist has '
         'none); require = that, without exception; ignore = by receipt alone.',
         choices=('auto', 'require', 'ignore'),
         live=True,
     )
     other_clock: bool = parameter(
-        DEFAULT.other_clock,
+        False,
         'With stamps auto: what is stamped by another clock (not at all, ahead of ours, or more '
         'than 60 s behind) is judged by when it came instead of refused. Then nobody notices what '
         'comes late.',
@@ -205,7 +198,7 @@ class AvoidanceSettings:
         'also without tf2_ros, and for scans in base_frame itself.',
     )
     max_speed: float = parameter(
-        DEFAULT.max_speed,
+        1.0,
         'Fastest speed forward; whoever commands more gets this.',
         unit='m/s',
         minimum=0.01,
@@ -213,44 +206,36 @@ class AvoidanceSettings:
         live=True,
     )
     max_turn_rate: float = parameter(
-        DEFAULT.max_turn_rate,
+        2.0,
         'Fastest turning; whoever commands more gets this.',
         unit='rad/s',
         minimum=0.01,
         maximum=10.0,
         live=True,
     )
-    robot_width: float = _length(
-        DEFAULT.robot_width, 'Width of the robot with all that stands out.', minimum=0.01
-    )
-    robot_front: float = _length(
-        DEFAULT.robot_front, 'From the point about which the robot turns to its front.'
-    )
-    robot_rear: float = _length(
-        DEFAULT.robot_rear, 'From the point about which the robot turns to its back.'
-    )
-    side_margin: float = _length(
-        DEFAULT.side_margin, 'What is kept free ahead to either side of the width.'
-    )
+    robot_width: float = _length(0.3, 'Width of the robot with all that stands out.', minimum=0.01)
+    robot_front: float = _length(0.15, 'From the point about which the robot turns to its front.')
+    robot_rear: float = _length(0.15, 'From the point about which the robot turns to its back.')
+    side_margin: float = _length(0.05, 'What is kept free ahead to either side of the width.')
     stop_distance: float = _length(
-        DEFAULT.stop_distance,
+        0.35,
         'Stop zone: nothing goes forward with an obstacle so near before the front. Not less than '
         'what the camera cannot see before the robot.',
         minimum=0.01,
     )
     slow_distance: float = _length(
-        DEFAULT.slow_distance,
+        1.2,
         'Slow zone: up to so far before the front obstacles slow down.',
         minimum=0.02,
     )
     slow_by: str = parameter(
-        DEFAULT.slow_by,
+        'distance',
         'In the slow zone the speed follows the distance, or the time_to_contact is kept.',
         choices=('distance', 'time'),
         live=True,
     )
     time_to_contact: float = parameter(
-        DEFAULT.time_to_contact,
+        2.0,
         'With slow_by time: the stop zone is kept so far away in time.',
         unit='s',
         minimum=0.1,
@@ -258,7 +243,7 @@ class AvoidanceSettings:
         live=True,
     )
     reaction_time: float = parameter(
-        DEFAULT.reaction_time,
+        0.2,
         'From cmd_vel to the first braking of the wheels. The age of the data is known besides.',
         unit='s',
         minimum=0.0,
@@ -266,7 +251,7 @@ class AvoidanceSettings:
         live=True,
     )
     min_speed: float = parameter(
-        DEFAULT.min_speed,
+        0.03,
         'Slowest speed that the drive can hold; the slow zone slows no further.',
         unit='m/s',
         minimum=0.0,
@@ -274,10 +259,10 @@ class AvoidanceSettings:
         live=True,
     )
     resume_margin: float = _length(
-        DEFAULT.resume_margin, 'Once stopped, so much more room is wanted before going on.'
+        0.05, 'Once stopped, so much more room is wanted before going on.'
     )
     resume_delay: float = parameter(
-        DEFAULT.resume_delay,
+        0.4,
         'Once stopped, the way must be free for so long before going on.',
         unit='s',
         minimum=0.0,
@@ -285,7 +270,7 @@ class AvoidanceSettings:
         live=True,
     )
     smallest_obstacle: float = parameter(
-        DEFAULT.smallest_obstacle,
+        0.04,
         'Where something so wide could stand unseen, between two beams or in a gap, nothing is '
         'free.',
         unit='m',
@@ -294,7 +279,7 @@ class AvoidanceSettings:
         live=True,
     )
     max_unknown: float = parameter(
-        DEFAULT.max_unknown,
+        0.25,
         "Share of the beams across the corridor's width that may be unknown, one here and one "
         'there; more counts as no data, and so does a gap as wide as the smallest_obstacle.',
         minimum=0.0,
@@ -302,7 +287,7 @@ class AvoidanceSettings:
         live=True,
     )
     memory: float = parameter(
-        DEFAULT.memory,
+        3.0,
         'How long obstacles and free floor that are out of view now are remembered, carried along '
         'by the velocities sent; 0 = not at all.',
         unit='s',
@@ -311,19 +296,19 @@ class AvoidanceSettings:
         live=True,
     )
     turn_without_data: bool = parameter(
-        DEFAULT.turn_without_data,
+        True,
         'Turning in place is allowed without fresh data. It stops at obstacles that are known; '
         'where nobody looks beside the robot, as a camera does not, none are.',
         live=True,
     )
     allow_reverse: bool = parameter(
-        DEFAULT.allow_reverse,
+        True,
         'Backing up is allowed as far as it is known to be free behind: a lidar sees it, or the '
         'robot has just come from there.',
         live=True,
     )
     max_reverse_speed: float = parameter(
-        DEFAULT.max_reverse_speed,
+        0.15,
         'Fastest speed backward.',
         unit='m/s',
         minimum=0.0,
@@ -331,7 +316,7 @@ class AvoidanceSettings:
         live=True,
     )
     blind_reverse_speed: float = parameter(
-        DEFAULT.blind_reverse_speed,
+        0.0,
         'Fastest speed backward where nobody knows what is behind; 0 = not at all.',
         unit='m/s',
         minimum=0.0,
@@ -339,7 +324,7 @@ class AvoidanceSettings:
         live=True,
     )
     acceleration: float = parameter(
-        DEFAULT.acceleration,
+        0.5,
         'Greatest acceleration forward or backward.',
         unit='m/s^2',
         minimum=0.01,
@@ -347,7 +332,7 @@ class AvoidanceSettings:
         live=True,
     )
     deceleration: float = parameter(
-        DEFAULT.deceleration,
+        0.8,
         'Deceleration for comfort, in the slow zone. A lower command is obeyed at once.',
         unit='m/s^2',
         minimum=0.01,
@@ -355,7 +340,7 @@ class AvoidanceSettings:
         live=True,
     )
     stop_deceleration: float = parameter(
-        DEFAULT.stop_deceleration,
+        2.0,
         'Deceleration for a stop; braking distances are reckoned with it.',
         unit='m/s^2',
         minimum=0.05,
@@ -363,16 +348,16 @@ class AvoidanceSettings:
         live=True,
     )
     angular_acceleration: float = parameter(
-        DEFAULT.angular_acceleration,
+        3.0,
         'Greatest angular acceleration; how far it turns on before a stop is reckoned with it.',
         unit='rad/s^2',
         minimum=0.01,
         maximum=1000.0,
         live=True,
     )
-    sensor: SensorParameters = group(SensorParameters)
-    closeness: ClosenessParameters = group(ClosenessParameters)
-    steering: SteeringParameters = group(SteeringParameters)
+    sensor: SensorPlace = group(SensorPlace)
+    closeness: ClosenessZones = group(ClosenessZones)
+    steering: SteeringOptions = group(SteeringOptions)
 
     def conflict(self) -> str:
         """Why these values do not go together; empty if they do."""
@@ -394,16 +379,3 @@ class AvoidanceSettings:
                 f'stop_distance {self.stop_distance:g}: the stop zone would not be in view'
             )
         return ''
-
-    def options(self) -> AvoidanceOptions:
-        """What of it the pure avoidance is told."""
-        names = {field.name for field in dataclasses.fields(AvoidanceOptions)}
-        values = {name: value for name, value in vars(self).items() if name in names}
-        return AvoidanceOptions(
-            **{
-                **values,
-                'sensor': SensorPlace(**vars(self.sensor)),
-                'closeness': ClosenessZones(**vars(self.closeness)),
-                'steering': SteeringOptions(**vars(self.steering)),
-            }
-        )

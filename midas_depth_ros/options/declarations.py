@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from midas_depth_ros.images.errors import printable, shown
+from midas_depth_ros.options.text import PrintableError, printable, shown
 
 Settings = TypeVar('Settings')
 
@@ -27,6 +28,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     'string': (str,),
     'string array': (list, tuple),
 }
+NAN = float('nan')  # as a default: unknown
 MOST_LISTED = 200  # characters of names that are listed in a fault
 LONGEST_NAME = 200  # that is compared with others, and told
 NUMBER_TEXT = re.compile(r'[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\.?nan|\.?inf)', re.IGNORECASE)
@@ -176,6 +178,12 @@ def parameter(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def declared_as(settings_class: type, name: str, **differing: Any) -> Any:
+    """Declare the parameter `name` of another class once more, with what differs (text, live)."""
+    (field,) = (each for each in dataclasses.fields(settings_class) if each.name == name)
+    return parameter(**{'default': field.default, **field.metadata, **differing})
+
+
 def group(settings_class: type) -> Any:
     """Declare a dotted sub-namespace whose parameters are the fields of `settings_class`."""
     return dataclasses.field(default=settings_class(), metadata={'group': settings_class})
@@ -197,6 +205,19 @@ def specs(settings_class: type, prefix: str = '') -> Iterator[Spec]:
             yield from specs(field.metadata['group'], f'{prefix}{field.name}.')
         elif 'groups' not in field.metadata:
             yield Spec(name=prefix + field.name, default=field.default, **field.metadata)
+
+
+def spec_of(settings_class: type, name: str) -> Spec:
+    """What is declared of one parameter, by its dotted name."""
+    return next(spec for spec in specs(settings_class) if spec.name == name)
+
+
+def bounds_of(settings_class: type, name: str) -> tuple[float, float]:
+    """The least and the greatest value of a parameter that has both."""
+    spec = spec_of(settings_class, name)
+    if spec.minimum is None or spec.maximum is None:
+        raise LookupError(f'{name} has no bounds')
+    return spec.minimum, spec.maximum
 
 
 def group_specs(settings_class: type, names: Mapping[str, Iterable[str]]) -> Iterator[Spec]:
@@ -279,8 +300,39 @@ def _names_under(prefix: str, given: Iterable[str]) -> list[str]:
     return sorted({name.rpartition('.')[0] for name in inner} - {''})
 
 
+class OptionFault(PrintableError):
+    """A value outside of what is declared, or values that contradict each other."""
+
+
+@functools.cache
+def _own_specs(settings_class: type) -> tuple[Spec, ...]:
+    return tuple(spec for spec in specs(settings_class) if '.' not in spec.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Base of settings classes: an object of them has no value that its declaration refuses.
+
+    Raises OptionFault.
+    """
+
+    def __post_init__(self) -> None:
+        for spec in _own_specs(type(self)):  # type: ignore[arg-type]
+            if fault := spec.fault(getattr(self, spec.name)):
+                raise OptionFault(fault)
+        if conflict := self.conflict():
+            raise OptionFault(conflict)
+
+    def conflict(self) -> str:
+        """Why these values do not go together; empty if they do."""
+        return ''
+
+
 def build(settings_class: type[Settings], values: dict[str, Any], prefix: str = '') -> Settings:
-    """Make a settings object from dotted names and values; lists become tuples."""
+    """Make a settings object from dotted names and values; lists become tuples.
+
+    Raises OptionFault.
+    """
     arguments = {}
     for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
         if 'group' in field.metadata:
@@ -310,8 +362,3 @@ def value_of(settings: Any, dotted_name: str) -> Any:
     for part in dotted_name.split('.'):
         settings = settings[part] if isinstance(settings, dict) else getattr(settings, part)
     return settings
-
-
-def conflict_of(settings: Any) -> str:
-    """What is wrong between the values of one settings object, by its own `conflict()`."""
-    return settings.conflict() if hasattr(settings, 'conflict') else ''

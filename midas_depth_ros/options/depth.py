@@ -1,91 +1,38 @@
-"""Every parameter of every node: name, type, default, unit, bounds, text, live or not.
+"""The parameters of `depth_node`: name, type, default, unit, bounds, text, live or not.
 
-This is the one place. config/midas_depth.yaml and docs/parameters.md are written from it
-(`python3 -m midas_depth_ros.options.reference`) and a test holds them to it.
+config/midas_depth.yaml and docs/parameters.md are written from here and from the other files of
+this room (`python3 -m midas_depth_ros.options.reference`), and a test holds them to it. Which
+backends and precisions there are to choose from is what `depth` says: its tables of names are all
+that this room imports.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, names
-from midas_depth_ros.geometry import TURNS, MetricOptions, ObstacleOptions
-from midas_depth_ros.images.bit_depth import bit_depth_fault
-from midas_depth_ros.images.errors import shown
 from midas_depth_ros.options.cpu_budget import check_cpus
-from midas_depth_ros.options.declarations import group, groups, parameter
-from midas_depth_ros.options.heatmap import HeatmapParameters
+from midas_depth_ros.options.declarations import NAN, Options, declared_as, group, groups, parameter
+from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.options.metric import (
-    DepthImageParameters,
-    ObstacleParameters,
-    ReferenceParameters,
-    ScaleParameters,
-    ScanParameters,
+    DepthImageOptions,
+    MetricOptions,
+    ObstacleOptions,
+    ReferenceSensorOptions,
+    ScaleOptions,
+    ScanOptions,
+)
+from midas_depth_ros.options.shared import SharedOptions, check_turn
+from midas_depth_ros.options.text import (
+    check_body_frame,
+    check_camera_names,
+    check_frame_id,
+    check_topic,
 )
 
-NAN = float('nan')
 AS_FOR_ALL = -1
 ROLLED = 'a camera that is mounted upside down or on its side: rotate'
-
-
-# ROS names a topic in 247 letters at most: 100 leave room for a namespace and the longest output.
-LONGEST_CAMERA_NAME = 100
-LONGEST_TOPIC = 200  # the same, without an output
-LONGEST_FRAME_ID = 255
-TOKEN = '[A-Za-z_][A-Za-z0-9_]*'
-MOST_CAMERAS = 64
-# What a camera has below its name; a camera by such a name would be mixed up with it.
-BELOW_A_CAMERA = ('depth', 'heatmap', 'reference', 'relative_inverse_depth')
-
-
-def check_camera_names(names: list[str]) -> str:
-    """Camera names become topic namespaces: at least one, valid, and no two for one topic."""
-    if not names:
-        return 'is empty: name at least one camera'
-    if len(names) > MOST_CAMERAS:
-        return f'names {len(names)} cameras: one node has {MOST_CAMERAS} at most'
-    for name in names:
-        if len(name) > LONGEST_CAMERA_NAME:
-            return (
-                f'{shown(name)} has {len(name)} letters: a topic below it would be longer than ROS '
-                f'allows; use {LONGEST_CAMERA_NAME} at most'
-            )
-        if not re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*', name):
-            return (
-                f'{shown(name)} cannot be a topic namespace: use letters, digits and underscores, '
-                'a letter first, and single slashes between'
-            )
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
-        return f'{shown(twice)} is named twice'
-    for name in names:
-        camera, _, below = name.rpartition('/')
-        if camera in names and below in BELOW_A_CAMERA:
-            return f'{shown(name)} is where the outputs of camera {shown(camera)} are'
-    return ''
-
-
-def check_frame_id(name: str) -> str:
-    """A tf2 frame has no leading slash, no blanks and a length; '' chooses one."""
-    if re.search(r'^/|\s', name) or not name.isprintable():
-        return f'{shown(name)} is no tf2 frame: leave out the leading slash and blanks'
-    if len(name) > LONGEST_FRAME_ID:
-        return f'{shown(name)} is no tf2 frame: use {LONGEST_FRAME_ID} letters at most'
-    return ''
-
-
-def check_body_frame(name: str) -> str:
-    """Scans, proximity and points are in it, so there must be one."""
-    return check_frame_id(name) if name else 'is empty: name the frame that the scan shall be in'
-
-
-def check_turn(degrees: int) -> str:
-    """Pictures are turned by quarters."""
-    if degrees in TURNS:
-        return ''
-    return f'{degrees} is not one of {", ".join(map(str, TURNS))}: degrees, clockwise'
 
 
 def check_own_turn(degrees: int) -> str:
@@ -93,20 +40,8 @@ def check_own_turn(degrees: int) -> str:
     return '' if degrees == AS_FOR_ALL else check_turn(degrees)
 
 
-def check_topic(name: str) -> str:
-    """A name that ROS takes for a topic, relative or absolute; '' is none at all."""
-    if name and not re.fullmatch(rf'(~/|/)?{TOKEN}(/{TOKEN})*', name):
-        return (
-            f'{shown(name)} is no name of a topic: use letters, digits and underscores, no digit '
-            'first, and single slashes between'
-        )
-    if len(name) > LONGEST_TOPIC:
-        return f'{shown(name)} is no name of a topic: use {LONGEST_TOPIC} letters at most'
-    return ''
-
-
 @dataclasses.dataclass(frozen=True)
-class MountParameters:
+class MountOptions(Options):
     """How one camera of several is mounted: `mounts.<camera>.*`. NaN, '' and -1 = as for all."""
 
     camera_height: float = parameter(
@@ -151,7 +86,7 @@ class MountParameters:
 
 
 @dataclasses.dataclass(frozen=True)
-class DepthNodeSettings:
+class DepthNodeSettings(Options):
     """The parameters of `depth_node`."""
 
     cameras: tuple[str, ...] = parameter(
@@ -224,23 +159,8 @@ class DepthNodeSettings:
         'instead of dropping, and keeps the last 100 results for a subscriber that stalls. '
         'max_rate is ignored.',
     )
-    max_pixels: int = parameter(
-        33_554_432,
-        'Larger pictures are rejected before they are decoded.',
-        unit='px',
-        minimum=1024,
-        maximum=1_000_000_000,
-        live=True,
-    )
-    bit_depth: int = parameter(
-        0,
-        'How many bits the camera uses of 16-bit samples (mono16, rgb16, bayer_*16, 16-bit PNG and '
-        'the like): 8 to 16, or 16 if it uses the high ones; 0 = guessed from the pictures.',
-        minimum=0,
-        maximum=16,
-        live=True,
-        check=bit_depth_fault,
-    )
+    max_pixels: int = declared_as(SharedOptions, 'max_pixels')
+    bit_depth: int = declared_as(SharedOptions, 'bit_depth')
     output_size: str = parameter(
         'input',
         'Size of relative_inverse_depth and heatmap: of the input picture or of the network.',
@@ -254,32 +174,23 @@ class DepthNodeSettings:
         maximum=100,
         live=True,
     )
-    camera_height: float = parameter(
-        NAN,
-        'Height of the lens above the floor; NaN = unknown. Measure it with a ruler.',
-        unit='m',
-        minimum=0.01,
-        maximum=100.0,
-        live=True,
+    camera_height: float = declared_as(
+        MountOptions,
+        'camera_height',
+        text='Height of the lens above the floor; NaN = unknown. Measure it with a ruler.',
     )
-    camera_pitch: float = parameter(
-        NAN,
-        'How far the camera looks down (positive) from level; NaN = unknown. ~/calibrate_pitch '
-        'estimates it. With camera_info it places the horizon for closeness.',
-        unit='rad',
-        minimum=-1.3,
-        maximum=1.3,
-        live=True,
+    camera_pitch: float = declared_as(
+        MountOptions,
+        'camera_pitch',
+        text='How far the camera looks down (positive) from level; NaN = unknown. '
+        '~/calibrate_pitch estimates it. With camera_info it places the horizon for closeness.',
     )
-    camera_roll: float = parameter(
-        0.0,
-        'How far the camera is rolled to the right; of one mounted upside down or on its side, '
-        'what is left after rotate.',
-        unit='rad',
-        minimum=-1.3,
-        maximum=1.3,
-        live=True,
-        beyond=ROLLED,
+    camera_roll: float = declared_as(
+        MountOptions,
+        'camera_roll',
+        default=0.0,
+        text='How far the camera is rolled to the right; of one mounted upside down or on its '
+        'side, what is left after rotate.',
     )
     rotate: int = parameter(
         0,
@@ -338,7 +249,7 @@ class DepthNodeSettings:
         maximum=3600.0,
         live=True,
     )
-    mounts: dict[str, MountParameters] = groups(MountParameters, 'cameras')
+    mounts: dict[str, MountOptions] = groups(MountOptions, 'cameras')
     image_timeout: float = parameter(
         2.0,
         'After this long without images the camera counts as silent (wall clock).',
@@ -347,41 +258,15 @@ class DepthNodeSettings:
         maximum=3600.0,
         live=True,
     )
-    diagnostics_rate: float = parameter(
-        1.0, 'How often /diagnostics is published.', unit='Hz', minimum=0.1, maximum=100.0
-    )
-    heatmap: HeatmapParameters = group(HeatmapParameters)
-    scale: ScaleParameters = group(ScaleParameters)
-    reference: ReferenceParameters = group(ReferenceParameters)
-    depth: DepthImageParameters = group(DepthImageParameters)
-    obstacles: ObstacleParameters = group(ObstacleParameters)
-    scan: ScanParameters = group(ScanParameters)
+    diagnostics_rate: float = declared_as(SharedOptions, 'diagnostics_rate')
+    heatmap: HeatmapOptions = group(HeatmapOptions)
+    scale: ScaleOptions = group(ScaleOptions)
+    reference: ReferenceSensorOptions = group(ReferenceSensorOptions)
+    depth: DepthImageOptions = group(DepthImageOptions)
+    obstacles: ObstacleOptions = group(ObstacleOptions)
+    scan: ScanOptions = group(ScanOptions)
 
-    def metric_options(self) -> MetricOptions:
-        """What the pure room is told of these parameters."""
-        obstacles = self.obstacles
-        return MetricOptions(
-            time_constant_s=self.scale.time_constant,
-            expiry_s=self.scale.expiry,
-            min_depth_m=self.depth.min,
-            max_depth_m=self.depth.max,
-            obstacles=ObstacleOptions(
-                min_height_m=obstacles.min_height,
-                max_height_m=obstacles.max_height,
-                max_drop_m=obstacles.max_drop,
-                max_range_m=self.scan.range_max,
-                robot_width_m=obstacles.robot_width,
-                min_pixels=obstacles.min_pixels,
-                persistence=obstacles.persistence,
-                max_turn_rate_rad_s=obstacles.max_turn_rate,
-            ),
-        )
-
-    def conflict(self) -> str:
-        """Why these values do not go together; empty if they do."""
-        return (
-            self.heatmap.conflict()
-            or self.depth.conflict()
-            or self.obstacles.conflict()
-            or self.scan.conflict()
-        )
+    @property
+    def metric(self) -> MetricOptions:
+        """What makes metres and obstacles of these parameters."""
+        return MetricOptions(self.scale, self.depth, self.obstacles, self.scan)

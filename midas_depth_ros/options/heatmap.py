@@ -1,15 +1,15 @@
-"""The parameters of the heatmap, declared as data; `settings` makes them part of the node's."""
+"""The parameters of the heatmap: of `depth_node`, of commands and of the HTTP API."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from midas_depth_ros.options.declarations import parameter
+from midas_depth_ros.options.declarations import Options, parameter
 
 
 @dataclasses.dataclass(frozen=True)
-class HeatmapParameters:
-    """How the heatmap looks; the same fields as `views.HeatmapOptions`."""
+class HeatmapOptions(Options):
+    """How the heatmap looks."""
 
     colormap: str = parameter(
         'inferno',

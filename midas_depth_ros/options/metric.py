@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from midas_depth_ros.options.declarations import parameter
+from midas_depth_ros.options.declarations import Options, group, parameter
 
 SCALE_SOURCES = ('auto', 'ground_plane', 'scan', 'range', 'points', 'fixed', 'none')
 
@@ -19,7 +19,7 @@ def order(low_name: str, low: float, high_name: str, high: float) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class ScaleParameters:
+class ScaleOptions(Options):
     """Where metres come from: 1/Z = scale * d + shift, anew in every frame."""
 
     source: str = parameter(
@@ -59,7 +59,7 @@ class ScaleParameters:
 
 
 @dataclasses.dataclass(frozen=True)
-class ReferenceParameters:
+class ReferenceSensorOptions(Options):
     """Where the reference sensor sits in body_frame (x forward, y left, z up)."""
 
     x: float = parameter(
@@ -100,7 +100,7 @@ class ReferenceParameters:
 
 
 @dataclasses.dataclass(frozen=True)
-class DepthImageParameters:
+class DepthImageOptions(Options):
     """<c>/depth/image."""
 
     encoding: str = parameter(
@@ -129,7 +129,7 @@ class DepthImageParameters:
 
 
 @dataclasses.dataclass(frozen=True)
-class ObstacleParameters:
+class ObstacleOptions(Options):
     """What counts as an obstacle."""
 
     min_height: float = parameter(
@@ -197,7 +197,7 @@ class ObstacleParameters:
 
 
 @dataclasses.dataclass(frozen=True)
-class ScanParameters:
+class ScanOptions(Options):
     """<c>/scan, <c>/seen_free and <c>/proximity."""
 
     angle_increment: float = parameter(
@@ -233,3 +233,13 @@ class ScanParameters:
     def conflict(self) -> str:
         """Why these values do not go together; empty if they do."""
         return order('scan.range_min', self.range_min, 'scan.range_max', self.range_max)
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricOptions(Options):
+    """What `geometry.MetricDepth` is told: the groups of depth_node that it reads."""
+
+    scale: ScaleOptions = group(ScaleOptions)
+    depth: DepthImageOptions = group(DepthImageOptions)
+    obstacles: ObstacleOptions = group(ObstacleOptions)
+    scan: ScanOptions = group(ScanOptions)

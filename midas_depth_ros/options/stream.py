@@ -1,101 +1,17 @@
-"""The options of the two simulated cameras, `image_stream` and `synthetic_camera`, and of the robot
-that carries one.
-"""
+"""The parameters of the two camera sources, `image_stream` and `synthetic_camera`."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from midas_depth_ros.images.bit_depth import bit_depth_fault
-from midas_depth_ros.options.declarations import group, parameter
-from midas_depth_ros.options.depth import NAN, check_camera_names, check_frame_id
-
-# --- The parameters of the robot that carries `synthetic_camera` when `scene` is robot.
-
-
-def check_robot_frame(name: str) -> str:
-    """A tf2 frame that must be there."""
-    return check_frame_id(name) if name else 'is empty: a tf2 frame needs a name'
+from midas_depth_ros.options.declarations import NAN, Options, declared_as, group, parameter
+from midas_depth_ros.options.robot import RobotSettings
+from midas_depth_ros.options.shared import SharedOptions
+from midas_depth_ros.options.text import check_camera_name, check_frame_id
 
 
 @dataclasses.dataclass(frozen=True)
-class RobotSettings:
-    """What drives, how it answers to commands, and what it tells."""
-
-    world: str = parameter(
-        'plain',
-        'plain = bare rooms and corridors with boxes, poles and pillars; furnished = a room drawn '
-        'as those are that the embedded model was trained on, which takes longer to draw.',
-        choices=('plain', 'furnished'),
-    )
-    radius: float = parameter(
-        0.18, 'The robot is a disc of this radius.', unit='m', minimum=0.02, maximum=0.4
-    )
-    max_speed: float = parameter(0.6, 'It drives no faster.', unit='m/s', minimum=0.0, maximum=5.0)
-    max_turn: float = parameter(1.8, 'It turns no faster.', unit='rad/s', minimum=0.0, maximum=20.0)
-    max_acceleration: float = parameter(
-        1.0, 'How fast its speed changes.', unit='m/s^2', minimum=0.01, maximum=100.0
-    )
-    latency: float = parameter(
-        0.05, 'From a command to the wheels.', unit='s', minimum=0.0, maximum=5.0
-    )
-    command_timeout: float = parameter(
-        0.5, 'It stops when no cmd_vel came for this long.', unit='s', minimum=0.05, maximum=60.0
-    )
-    pictures: str = parameter(
-        'rendered',
-        'rendered = what a camera sees; packed_depth = simulated/relative_inverse_depth in the 24 '
-        'bits of every pixel instead, for evaluation with exact depth.',
-        choices=('rendered', 'packed_depth'),
-    )
-    picture_noise: float = parameter(
-        2.0,
-        "Standard deviation of every pixel's grey level, of 255.",
-        minimum=0.0,
-        maximum=100.0,
-        live=True,
-    )
-    depth_noise: float = parameter(
-        0.03,
-        'Standard deviation of simulated/relative_inverse_depth/image, as a share of 1/Z.',
-        minimum=0.0,
-        maximum=1.0,
-    )
-    depth_scale_factor: float = parameter(
-        1.5,
-        'Its scale is drawn anew for every frame, up to so many times more or less.',
-        minimum=1.0,
-        maximum=10.0,
-    )
-    depth_shift: float = parameter(
-        0.3,
-        'Its shift is drawn anew for every frame, up to +- this 1/Z.',
-        unit='1/m',
-        minimum=0.0,
-        maximum=10.0,
-    )
-    odometry_rate: float = parameter(
-        50.0, 'How often odom is published.', unit='Hz', minimum=1.0, maximum=1000.0
-    )
-    odometry_frame: str = parameter('odom', 'Frame of odom.', check=check_robot_frame)
-    base_frame: str = parameter(
-        'base_link', 'Frame of the robot, x forward.', check=check_robot_frame
-    )
-    scan_beams: int = parameter(
-        360, 'Beams of ground_truth/scan, all around.', minimum=2, maximum=10_000
-    )
-
-
-# --- The parameters of the two camera sources, `image_stream` and `synthetic_camera`.
-
-
-def check_camera_name(name: str) -> str:
-    """A camera's name is the namespace of its topics."""
-    return check_camera_names([name])
-
-
-@dataclasses.dataclass(frozen=True)
-class CameraSourceSettings:
+class CameraSourceSettings(Options):
     """What both nodes have: where and how pictures are published."""
 
     camera: str = parameter(
@@ -192,21 +108,10 @@ class ImageStreamSettings(CameraSourceSettings):
         minimum=0,
         maximum=65_535,
     )
-    max_pixels: int = parameter(
-        33_554_432,
-        'Larger pictures are refused.',
-        unit='px',
-        minimum=1024,
-        maximum=1_000_000_000,
+    max_pixels: int = declared_as(
+        SharedOptions, 'max_pixels', text='Larger pictures are refused.', live=False
     )
-    bit_depth: int = parameter(
-        0,
-        'How many bits the camera uses of 16-bit samples (mono16, rgb16, bayer_*16, 16-bit PNG and '
-        'the like): 8 to 16, or 16 if it uses the high ones; 0 = guessed from the pictures.',
-        minimum=0,
-        maximum=16,
-        check=bit_depth_fault,
-    )
+    bit_depth: int = declared_as(SharedOptions, 'bit_depth', live=False)
     calibration: str = parameter(
         '',
         "Calibration file (YAML of camera_calibration) for camera_info; empty = the bag's own "

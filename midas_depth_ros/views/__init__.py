@@ -1,9 +1,11 @@
 """What a person looks at: heatmaps and the pictures that the demo and the README show.
 
-NumPy, OpenCV and Pillow only: this room imports neither ROS nor any other room.
+NumPy, OpenCV and Pillow, and the options of a heatmap: this room imports neither ROS nor any room
+but `options`.
 """
 
-from midas_depth_ros.views.colours import COLORMAPS, HeatmapOptions, colour_table
+from midas_depth_ros.options.heatmap import HeatmapOptions
+from midas_depth_ros.views.colours import COLORMAPS, colour_table
 from midas_depth_ros.views.errors import OptionError, PictureError, ValuesError, ViewError
 from midas_depth_ros.views.guided import enlarge_along_edges
 from midas_depth_ros.views.heatmap import Heatmap, metric_heatmap

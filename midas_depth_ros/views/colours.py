@@ -1,10 +1,7 @@
-"""How values become colours: the range that is shown, tone, colour maps, and the options for all of
-it.
-"""
+"""How values become colours: the range that is shown, tone, colour maps."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from typing import Final, NamedTuple
@@ -13,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.options.declarations import bounds_of, spec_of
+from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.views.errors import OptionError, ViewError
 
 # --- Colours for the numbers 0 (far) to 255 (near): six tables that OpenCV ships.
@@ -20,16 +19,7 @@ from midas_depth_ros.views.errors import OptionError, ViewError
 # In every one the warm end is near. The default, inferno, also grows steadily brighter and is
 # readable in grey and for the colour-blind; turbo and jet separate more steps but do neither.
 
-_OPENCV_NAMES: Final[dict[str, int]] = {
-    'inferno': cv2.COLORMAP_INFERNO,
-    'viridis': cv2.COLORMAP_VIRIDIS,
-    'plasma': cv2.COLORMAP_PLASMA,
-    'magma': cv2.COLORMAP_MAGMA,
-    'turbo': cv2.COLORMAP_TURBO,
-    'jet': cv2.COLORMAP_JET,
-}
-
-COLORMAPS: Final = tuple(_OPENCV_NAMES)
+COLORMAPS: Final = spec_of(HeatmapOptions, 'colormap').choices
 
 
 @functools.cache
@@ -38,10 +28,10 @@ def colour_table(name: str) -> NDArray[np.uint8]:
 
     Raises OptionError if there is no such colormap.
     """
-    if name not in _OPENCV_NAMES:
+    if name not in COLORMAPS:
         raise OptionError(f'colormap is {name!r}: use one of {list(COLORMAPS)}')
     steps = np.arange(256, dtype=np.uint8)[:, None]
-    bgr = cv2.applyColorMap(steps, _OPENCV_NAMES[name])[:, 0]
+    bgr = cv2.applyColorMap(steps, getattr(cv2, f'COLORMAP_{name.upper()}'))[:, 0]
     table = np.ascontiguousarray(bgr[:, ::-1])
     table.setflags(write=False)
     return table
@@ -167,7 +157,7 @@ _CLAHE_TILES: Final = (8, 8)
 
 # Smoothing looks at its whole window for each pixel. So wide a window is the widest that is
 # offered, and so many looks are a second's work: above that the window is smaller than asked for.
-WIDEST_RADIUS_PX: Final = 15.0
+WIDEST_RADIUS_PX: Final = bounds_of(HeatmapOptions, 'smoothing')[1]
 MOST_TAPS: Final = 2**30
 # OpenCV's threads write outside of their memory where there are more rows than 32768.
 MOST_ROWS: Final = 2**14
@@ -212,75 +202,3 @@ def enhance_contrast(index: NDArray[np.uint8], clip: float) -> NDArray[np.uint8]
     Source: Zuiderveld, "Contrast limited adaptive histogram equalization", Graphics Gems IV.
     """
     return cv2.createCLAHE(clipLimit=clip, tileGridSize=_CLAHE_TILES).apply(index)
-
-
-# --- How a heatmap shall look, as one frozen object that a caller swaps whole between frames.
-#
-# The fields and defaults are those of the node's `heatmap.*` parameters; this room does not
-# know ROS, so it states them itself and refuses what it could not draw.
-
-MAPPINGS: Final = ('linear', 'log')
-MODES: Final = ('relative', 'metric')
-
-BOUNDS: Final[dict[str, tuple[float, float]]] = {
-    'percentile_low': (0.0, 50.0),
-    'percentile_high': (50.0, 100.0),
-    'range_time_constant': (0.0, 60.0),
-    'gamma': (0.1, 10.0),
-    'overlay_alpha': (0.0, 1.0),
-    'clahe_clip': (0.0, 40.0),
-    'smoothing': (0.0, 15.0),
-    'metric_near': (0.05, 100.0),
-    'metric_far': (0.1, 1000.0),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class HeatmapOptions:
-    """How a heatmap looks. Raises OptionError for a value outside its bounds.
-
-    colormap: one of COLORMAPS; its warm end is near.
-    percentile_low, percentile_high: percentiles (%) that get the far and the near colour.
-    range_time_constant: seconds with which that range follows the picture; 0 = every frame
-        its own.
-    mapping: 'linear', or 'log' = even steps of colour for even ratios of distance.
-    gamma: exponent on the 0..1 value; below 1 brings out what is far.
-    overlay_alpha: share of the camera picture, 0..1.
-    clahe_clip: clip limit of local contrast enhancement; 0 = off.
-    smoothing: radius of edge-preserving smoothing, in pixels of the heatmap; 0 = off.
-    edge_aware: enlarge along the edges of the camera picture instead of bilinear.
-    mode: 'relative', or 'metric' = fixed colours from metric_far to metric_near, in metres, with
-        a legend bar if `legend`.
-    """
-
-    colormap: str = 'inferno'
-    percentile_low: float = 2.0
-    percentile_high: float = 98.0
-    range_time_constant: float = 1.0
-    mapping: str = 'linear'
-    gamma: float = 1.0
-    overlay_alpha: float = 0.0
-    clahe_clip: float = 0.0
-    smoothing: float = 0.0
-    edge_aware: bool = False
-    mode: str = 'relative'
-    metric_near: float = 0.5
-    metric_far: float = 5.0
-    legend: bool = True
-
-    def __post_init__(self) -> None:
-        for name, choices in (
-            ('colormap', COLORMAPS),
-            ('mapping', MAPPINGS),
-            ('mode', MODES),
-        ):
-            if getattr(self, name) not in choices:
-                raise OptionError(f'{name} is {getattr(self, name)!r}: use one of {list(choices)}')
-        for name, (low, high) in BOUNDS.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise OptionError(f'{name} is {value!r}: use a value from {low:g} to {high:g}')
-        if self.metric_near >= self.metric_far:
-            raise OptionError(
-                f'metric_near {self.metric_near:g} m is not below metric_far {self.metric_far:g} m'
-            )

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.views.colours import (
     LOG_RATIO,
-    HeatmapOptions,
     StableRange,
     ValueRange,
     colourise,

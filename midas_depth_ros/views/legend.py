@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from midas_depth_ros.views.colours import HeatmapOptions, colourise, spread
+from midas_depth_ros.options.heatmap import HeatmapOptions
+from midas_depth_ros.views.colours import colourise, spread
 from midas_depth_ros.views.errors import OptionError
 
 # --- The few colours of everything that is drawn around pictures, RGB.

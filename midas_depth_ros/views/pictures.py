@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from midas_depth_ros.views.colours import HeatmapOptions
+from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.views.errors import OptionError, ViewError, check_picture
 from midas_depth_ros.views.legend import (
     BACKGROUND,

@@ -18,8 +18,9 @@ from starlette.types import ASGIApp
 
 import midas_depth_ros
 from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.options.declarations import spec_of, specs
+from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.views import COLORMAPS, colour_table
-from midas_depth_ros.views.colours import BOUNDS, MAPPINGS
 from midas_depth_ros.web.access import Access, AccessGuard, BodyGuard
 from midas_depth_ros.web.errors import Faults, Refused, add_handlers, documented
 from midas_depth_ros.web.feed import Feed
@@ -171,7 +172,11 @@ def _add_pages(app: FastAPI, limits: Limits) -> None:
             'pixels': limits.pixels,
             'colormaps': list(COLORMAPS),
             'palettes': {name: palette(name) for name in COLORMAPS},
-            'mappings': list(MAPPINGS),
-            'bounds': {name: list(bounds) for name, bounds in BOUNDS.items()},
+            'mappings': list(spec_of(HeatmapOptions, 'mapping').choices),
+            'bounds': {
+                spec.name: [spec.minimum, spec.maximum]
+                for spec in specs(HeatmapOptions)
+                if spec.minimum is not None
+            },
             'samples': sorted(name for name in files if name.startswith('samples/')),
         }

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
+from midas_depth_ros.options.shared import SharedOptions
 from midas_depth_ros.web.errors import Refused
 
 # --- Where the dashboard listens and who asks it: with the standard library alone.
@@ -137,7 +138,7 @@ class Limits:
     uploads_per_client: int = 12
     uploads_in_all_bytes: int = 64 * MIB  # of requests that are not answered yet
     # Pictures.
-    pixels: int = 33_554_432
+    pixels: int = SharedOptions.max_pixels
     decoded_bytes: int = 256 * MIB  # while a picture is decoded
     kept_side: int = 1920  # px
     job_s: float = 60.0  # waiting and working

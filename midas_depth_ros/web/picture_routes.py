@@ -8,15 +8,17 @@ GET  /api/results/{identifier}/depth.npy  (H, W) float32 relative inverse depth
 from __future__ import annotations
 
 import enum
+import inspect
 import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Path, Query, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 
-from midas_depth_ros.geometry import TURNS
-from midas_depth_ros.views import COLORMAPS, HeatmapOptions
-from midas_depth_ros.views.colours import BOUNDS, MAPPINGS
+from midas_depth_ros.options.declarations import OptionFault, Spec, spec_of
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.heatmap import HeatmapOptions
+from midas_depth_ros.options.shared import TURNS
 from midas_depth_ros.web.errors import Refused, documented
 from midas_depth_ros.web.limits import Jobs, Limits, Rate, client_of
 from midas_depth_ros.web.pictures import PictureDepth, Prediction, png, view
@@ -56,13 +58,14 @@ def _quality(offer: str, ranges: list[tuple[str, float]]) -> float:
 PNG, JSON, NPY = 'image/png', 'application/json', 'application/x-npy'
 # What a part may call itself; what counts is what its bytes are.
 PICTURE_TYPES = ('image/jpeg', 'image/png', 'image/webp', 'application/octet-stream', '')
-DEFAULTS = HeatmapOptions()
+# Of the heatmap's options, those that mean something for one picture without metres.
+OF_A_PICTURE = (
+    *('colormap', 'mapping', 'percentile_low', 'percentile_high'),
+    *('gamma', 'overlay_alpha', 'clahe_clip', 'smoothing'),
+)
 
-Colormap = enum.Enum('Colormap', {name: name for name in COLORMAPS})  # type: ignore[misc]
-Mapping = enum.Enum('Mapping', {name: name for name in MAPPINGS})  # type: ignore[misc]
 Turn = enum.Enum('Turn', {f'by_{turn}': str(turn) for turn in TURNS})  # type: ignore[misc]
-NO_TURN = Turn('0')
-COLOURS, SPREAD = Colormap(DEFAULTS.colormap), Mapping(DEFAULTS.mapping)
+NO_TURN = Turn(str(DepthNodeSettings.rotate))
 
 
 class View(str, enum.Enum):
@@ -73,44 +76,41 @@ class View(str, enum.Enum):
     picture = 'picture'
 
 
-def _bounded(name: str, text: str) -> Any:
-    low, high = BOUNDS[name]
-    return Query(ge=low, le=high, description=text)
+def heatmap_options(**values: Any) -> HeatmapOptions:
+    """How the heatmap shall look, by a query. Raises Refused."""
+    plain = {name: getattr(value, 'value', value) for name, value in values.items()}
+    try:
+        return HeatmapOptions(**plain)
+    except OptionFault as error:  # values that do not go together
+        raise Refused(422, str(error).replace('heatmap.', '')) from error
 
 
-async def heatmap_options(
-    colormap: Annotated[Colormap, Query(description='Colours; warm is near.')] = COLOURS,
-    mapping: Annotated[Mapping, Query(description='Values over colours.')] = SPREAD,
-    percentile_low: Annotated[float, _bounded('percentile_low', 'Gets the far colour [%].')] = (
-        DEFAULTS.percentile_low
-    ),
-    percentile_high: Annotated[float, _bounded('percentile_high', 'Gets the near colour [%].')] = (
-        DEFAULTS.percentile_high
-    ),
-    gamma: Annotated[float, _bounded('gamma', 'Below 1 brings out what is far.')] = DEFAULTS.gamma,
-    overlay_alpha: Annotated[float, _bounded('overlay_alpha', 'Share of the picture.')] = (
-        DEFAULTS.overlay_alpha
-    ),
-    clahe_clip: Annotated[float, _bounded('clahe_clip', 'Local contrast; 0 = off.')] = (
-        DEFAULTS.clahe_clip
-    ),
-    smoothing: Annotated[float, _bounded('smoothing', 'Radius [px]; 0 = off.')] = (
-        DEFAULTS.smoothing
-    ),
-) -> HeatmapOptions:
-    """How the heatmap shall look. Raises OptionError."""
-    return HeatmapOptions(
-        colormap=colormap.value,
-        mapping=mapping.value,
-        percentile_low=percentile_low,
-        percentile_high=percentile_high,
-        gamma=gamma,
-        overlay_alpha=overlay_alpha,
-        clahe_clip=clahe_clip,
-        smoothing=smoothing,
+def _enumeration(name: str, members: dict[str, str]) -> Any:
+    return enum.Enum(name, members)
+
+
+def _query(spec: Spec) -> inspect.Parameter:
+    """A parameter of a query, as the option is declared."""
+    unit = f' [{spec.unit}]' if spec.unit else ''
+    kind: Any = float
+    default = spec.default
+    if spec.choices:
+        names = {name: name for name in spec.choices}
+        kind = _enumeration(spec.name.capitalize(), names)
+        default = kind(default)
+    query = Query(ge=spec.minimum, le=spec.maximum, description=spec.text + unit)
+    return inspect.Parameter(
+        spec.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, query],
     )
 
 
+# FastAPI asks a function for its signature: this one's is made of the declarations.
+heatmap_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [_query(spec_of(HeatmapOptions, name)) for name in OF_A_PICTURE]
+)
 Options = Annotated[HeatmapOptions, Depends(heatmap_options)]
 Identifier = Annotated[str, Path(pattern='^[0-9a-f]{64}$', description='From /api/predict.')]
 

@@ -51,6 +51,7 @@ from midas_depth_ros.images.errors import (
 from midas_depth_ros.images.jpeg import Ending, scans_of
 from midas_depth_ros.images.pillow import PILLOW_FAULTS, rgb_of
 from midas_depth_ros.images.sources.pictures import orientation_of, upright
+from midas_depth_ros.options.shared import SharedOptions
 from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits
@@ -61,7 +62,7 @@ LONGEST_SIDE = 65_535  # px, as in a JPEG
 DECODED_BYTES = {PNG: 5, WEBP: 8, JPEG: 5, TIFF: 16}  # a TIFF may have 16 bits
 PROGRESSIVE_BYTES = 6  # the coefficients of a whole picture
 SIXTEEN_BYTES = 7  # of each channel of 16 bits: as it is unpacked, its samples, and the RGB
-MOST_SCANNED = 12 * 33_554_432  # pixels times scans of a progressive JPEG
+MOST_SCANNED = 12 * SharedOptions.max_pixels  # pixels times scans of a progressive JPEG
 STRIPE_PIXELS = 2**20  # are made RGB at once while a large picture is reduced
 # A wider filter than this share of the shorter side would smooth what is not there, for hours.
 WIDEST_SMOOTHING = 1 / 16

@@ -32,7 +32,7 @@ from rclpy.qos import qos_profile_parameter_events
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
-from midas_depth_ros.geometry import TURNS, turned
+from midas_depth_ros.geometry import turned
 from midas_depth_ros.images import (
     BitDepth,
     decode_compressed,
@@ -46,7 +46,8 @@ from midas_depth_ros.images.compressed import Format
 from midas_depth_ros.images.containers import TIFF, container_of
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.quality_of_service import type_name
-from midas_depth_ros.options.depth import check_camera_names
+from midas_depth_ros.options.shared import TURNS
+from midas_depth_ros.options.text import check_camera_names
 from midas_depth_ros.web.errors import Faults, Refused
 from midas_depth_ros.web.feed import Feed, Picture
 from midas_depth_ros.web.limits import Limits

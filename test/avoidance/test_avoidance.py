@@ -15,7 +15,7 @@ from scans import CENTRE, fields, points, wall
 
 from midas_depth_ros.avoidance import (
     Avoidance,
-    AvoidanceOptions,
+    AvoidanceSettings,
     BadScan,
     ClosenessZones,
     Decision,
@@ -29,7 +29,7 @@ from midas_depth_ros.avoidance import (
 
 NAN, INF = math.nan, math.inf
 STEP = 0.05
-OPTIONS = AvoidanceOptions(
+OPTIONS = AvoidanceSettings(
     robot_width=0.4,
     robot_front=0.2,
     robot_rear=0.2,
@@ -44,7 +44,7 @@ STEERING = dataclasses.replace(OPTIONS, steering=SteeringOptions(enabled=True))
 class Driver:
     """Steps an avoidance with everything fresh at every step, unless told otherwise."""
 
-    def __init__(self, options: AvoidanceOptions = OPTIONS, start_s: float = 1000.0) -> None:
+    def __init__(self, options: AvoidanceSettings = OPTIONS, start_s: float = 1000.0) -> None:
         self.avoidance = Avoidance(options)
         self.now_s = start_s
 
@@ -72,7 +72,7 @@ class Driver:
         return decision
 
 
-def settled(options: AvoidanceOptions = OPTIONS, **inputs: Any) -> Decision:
+def settled(options: AvoidanceSettings = OPTIONS, **inputs: Any) -> Decision:
     return Driver(options).steps(60, **inputs)
 
 
@@ -366,7 +366,7 @@ def test_without_a_command_or_numbers_there_are_no_odd_options():
                 dataclasses.replace(OPTIONS, **{name: value})
     with pytest.raises(ValueError, match=r'slow_distance 0\.3 is not above'):
         dataclasses.replace(OPTIONS, slow_distance=0.3)
-    with pytest.raises(ValueError, match=r'sensor\.x is nan'):
+    with pytest.raises(ValueError, match='x: NaN is not accepted'):
         SensorPlace(x=NAN)
 
 

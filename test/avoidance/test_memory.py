@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scans import CENTRE, wall
 
-from midas_depth_ros.avoidance import Avoidance, AvoidanceOptions, Moment, ScanView, read_scan
+from midas_depth_ros.avoidance import Avoidance, AvoidanceSettings, Moment, ScanView, read_scan
 from midas_depth_ros.avoidance.corridor import Footprint, Pose
 from midas_depth_ros.avoidance.memory import FreeMemory, ObstacleMemory
 
 SEEING_ALL = dataclasses.replace(CENTRE, blind_range=0.0)
-OPTIONS = AvoidanceOptions(
+OPTIONS = AvoidanceSettings(
     robot_width=0.4, robot_front=0.2, robot_rear=0.2, sensor=SEEING_ALL, resume_delay=0.0
 )
 CLEAR = wall(math.inf, half_angle=0.5)
@@ -27,7 +27,7 @@ def post(bearing: float, distance: float = 0.5) -> ScanView:
     return read_scan(ranges, -0.5, 0.5, 0.01, 0.05, 8.0, CENTRE)
 
 
-def remembered(*steps: tuple[float, ScanView, Pose], options: AvoidanceOptions = OPTIONS) -> list:
+def remembered(*steps: tuple[float, ScanView, Pose], options: AvoidanceSettings = OPTIONS) -> list:
     memory = ObstacleMemory()
     for seen_s, view, moved in steps:
         memory.see(view, seen_s, moved, options)

@@ -8,7 +8,7 @@ import math
 import pytest
 from scans import wall
 
-from midas_depth_ros.avoidance import Avoidance, AvoidanceOptions, EchoWatch, Moment, State
+from midas_depth_ros.avoidance import Avoidance, AvoidanceSettings, EchoWatch, Moment, State
 from midas_depth_ros.avoidance.freshness import ECHOES, MARKS, ZeroWatch
 
 STEP = 0.05
@@ -19,7 +19,7 @@ class Robot:
     """Steps an avoidance as the node does, with a clock that may jump; keeps what is sent."""
 
     def __init__(self) -> None:
-        self.avoidance = Avoidance(AvoidanceOptions(source='scan', resume_delay=0.0))
+        self.avoidance = Avoidance(AvoidanceSettings(source='scan', resume_delay=0.0))
         self.now_s, self.steady_s = 1000.0, 50.0
         self.sent: list[tuple[float, float]] = []
         self.steady = True
@@ -115,7 +115,7 @@ def test_while_the_clock_stands_still_zeros_are_sent_too_and_not_for_ever():
 
 
 def test_who_never_sent_anything_sends_nothing_when_the_clock_stands_still():
-    assert Avoidance(AvoidanceOptions()).halt('no time', 1.0).silent
+    assert Avoidance(AvoidanceSettings()).halt('no time', 1.0).silent
 
 
 def test_a_new_command_is_obeyed_at_once_and_zeros_are_owed_anew():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from midas_depth_ros.avoidance import AvoidanceOptions, ClosenessZones
+from midas_depth_ros.avoidance import AvoidanceSettings, ClosenessZones
 from midas_depth_ros.avoidance.speed import (
     braking_speed,
     closeness_speed,
@@ -19,7 +19,7 @@ from midas_depth_ros.avoidance.speed import (
     zone_speed,
 )
 
-OPTIONS = AvoidanceOptions(stop_distance=0.4, slow_distance=1.4, min_speed=0.03)
+OPTIONS = AvoidanceSettings(stop_distance=0.4, slow_distance=1.4, min_speed=0.03)
 BY_TIME = dataclasses.replace(OPTIONS, slow_by='time', time_to_contact=2.0)
 ZONES = ClosenessZones(stop=0.6, slow=0.3, side_stop=0.9, max_speed=0.2)
 NAN, INF = math.nan, math.inf

@@ -13,7 +13,7 @@ from scans import points, wall
 
 from midas_depth_ros.avoidance import (
     Avoidance,
-    AvoidanceOptions,
+    AvoidanceSettings,
     Moment,
     SensorPlace,
     State,
@@ -21,7 +21,7 @@ from midas_depth_ros.avoidance import (
 )
 from midas_depth_ros.avoidance.speed import turning_speed
 
-SQUARE = AvoidanceOptions(
+SQUARE = AvoidanceSettings(
     robot_width=0.4,
     robot_front=0.2,
     robot_rear=0.2,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from poles import LIDAR, Pole, Sensor, drive, gap_to
 from scans import CENTRE
 
-from midas_depth_ros.avoidance import AvoidanceOptions, SensorPlace, State, SteeringOptions
+from midas_depth_ros.avoidance import AvoidanceSettings, SensorPlace, State, SteeringOptions
 from midas_depth_ros.avoidance.corridor import (
     Footprint,
     all_round,
@@ -24,7 +24,7 @@ from midas_depth_ros.avoidance.corridor import (
 
 SMALLEST = 0.04
 ROBOT = Footprint(half_width=0.2, front=0.3, rear=0.1, margin=0.05)
-OPTIONS = AvoidanceOptions(
+OPTIONS = AvoidanceSettings(
     robot_width=0.36, robot_front=0.18, robot_rear=0.18, sensor=CENTRE, source='scan'
 )
 STEERING = dataclasses.replace(OPTIONS, steering=SteeringOptions(enabled=True))
@@ -158,7 +158,7 @@ def test_an_arc_never_ends_in_a_pole_that_stands_unseen_beside(seed):
     rng = np.random.default_rng(seed)
     for _ in range(12):
         front, rear = rng.uniform(0.1, 0.35, 2)
-        options = AvoidanceOptions(
+        options = AvoidanceSettings(
             robot_width=rng.uniform(0.2, 0.6),
             robot_front=front,
             robot_rear=rear,

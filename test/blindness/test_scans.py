@@ -23,6 +23,7 @@ from midas_depth_ros.geometry import (
     find_obstacles,
     scan_limits,
 )
+from midas_depth_ros.options.metric import ScaleOptions
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 from midas_depth_ros.sim.robot.plan_view import PlanView
 
@@ -137,7 +138,7 @@ def test_no_beam_calls_free_what_is_not(hide, noise):
 def test_while_the_camera_turns_and_drives_nothing_that_is_dropped_becomes_clear(rate_hz):
     rng = np.random.default_rng(round(rate_hz))
     frames = 0
-    options = MetricOptions(time_constant_s=0.0)
+    options = MetricOptions(scale=ScaleOptions(time_constant=0.0))
     for _ in range(tries(40)):
         camera, pose, scene = random_scene(rng)
         grid = camera.normalised_grid()

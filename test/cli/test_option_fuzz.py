@@ -29,7 +29,7 @@ from midas_depth_ros.depth import downloads
 from midas_depth_ros.lab.output import CommandError
 from midas_depth_ros.options.declarations import specs
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.options.parameter_files import ParameterFault, read_parameters, settings_from
+from midas_depth_ros.options.files import ParameterFault, read_parameters, settings_from
 
 from .conftest import APART, corridor
 from .test_video_command import write_video

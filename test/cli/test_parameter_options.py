@@ -23,12 +23,11 @@ from midas_depth_ros.cli.options import (
 from midas_depth_ros.cli.video import video
 from midas_depth_ros.options.declarations import Spec, specs
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.options.heatmap import HeatmapParameters
-from midas_depth_ros.views import HeatmapOptions
+from midas_depth_ros.options.heatmap import HeatmapOptions
 
 from .test_video_command import write_video
 
-HEATMAP = list(specs(HeatmapParameters))
+HEATMAP = list(specs(HeatmapOptions))
 SPECS = {spec.name: spec for spec in specs(DepthNodeSettings)}
 
 

@@ -11,7 +11,6 @@ import pytest
 from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
-    InvalidOptions,
     ObstacleMemory,
     ObstacleOptions,
     Refusal,
@@ -20,6 +19,8 @@ from midas_depth_ros.geometry import (
     point_cloud,
 )
 from midas_depth_ros.geometry.cloud import pixel_angle
+from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M
+from midas_depth_ros.options.declarations import OptionFault
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 from training.places.floor_views import cliff_view, disturbed, nearest_ahead, room_view
 
@@ -31,10 +32,10 @@ HALL = Room(-40, 40, -40, 40, 20)
 OPTIONS = ObstacleOptions()
 
 
-def seen(*solids, pose=POSE, options=OPTIONS, room=HALL):
+def seen(*solids, pose=POSE, options=OPTIONS, room=HALL, **ranges):
     depth = render(Scene(room=room, solids=solids), CAMERA, pose).depth_z
     mount = CameraMount(pose.z_m, pose.pitch_rad, pose.roll_rad)
-    return find_obstacles(depth, GRID, mount, options)
+    return find_obstacles(depth, GRID, mount, options, **ranges)
 
 
 def drop_depth(edge_m, below_m, half_width_m=math.inf):
@@ -97,15 +98,14 @@ def test_only_the_corridor_counts_for_the_nearest():
     beside, ahead = Cylinder(0.9, 0.4, 0.1, 0.5), Cylinder(2.1, 0.0, 0.1, 0.5)
     found = seen(beside, ahead)
     assert found.nearest_range_m == pytest.approx(2.0, rel=0.02)
-    wide = seen(beside, ahead, options=dataclasses.replace(OPTIONS, robot_width_m=0.9))
+    wide = seen(beside, ahead, options=dataclasses.replace(OPTIONS, robot_width=0.9))
     assert wide.nearest_range_m == pytest.approx(0.85, abs=0.08)
     assert wide.nearest[1] == pytest.approx(0.4, abs=0.1)  # to the left
 
 
 def test_beyond_the_range_nothing_counts():
-    options = dataclasses.replace(OPTIONS, max_range_m=2.0)
-    assert not seen(Box(2.6, 0.0, 0.2, 0.3, 0.5), options=options).mask.any()
-    assert seen(Box(1.6, 0.0, 0.2, 0.3, 0.5), options=options).mask.any()
+    assert not seen(Box(2.6, 0.0, 0.2, 0.3, 0.5), max_range_m=2.0).mask.any()
+    assert seen(Box(1.6, 0.0, 0.2, 0.3, 0.5), max_range_m=2.0).mask.any()
 
 
 @pytest.mark.parametrize('edge_m', [0.7, 1.0, 1.5])
@@ -127,7 +127,7 @@ def test_a_hole_is_one_and_a_shallow_step_is_none():
     assert hole.nearest_range_m == pytest.approx(1.0, rel=0.04)
     shallow = find_obstacles(drop_depth(1.0, 0.04), GRID, MOUNT, OPTIONS)
     assert not shallow.mask.any()
-    without = dataclasses.replace(OPTIONS, max_drop_m=math.inf)
+    without = dataclasses.replace(OPTIONS, max_drop=5.0)
     assert not find_obstacles(drop_depth(1.0, 0.5), GRID, MOUNT, without).mask.any()
 
 
@@ -154,7 +154,7 @@ def test_before_random_cliffs_the_edge_is_found_or_the_scale_refused(noise):
         grid = view.camera.normalised_grid()
         mount = CameraMount(view.pose.z_m, view.pose.pitch_rad, view.pose.roll_rad)
         scale = fit_ground_plane(d, grid, mount)
-        if isinstance(scale, Refusal) or edge > 0.85 * OPTIONS.max_drop_range_m:
+        if isinstance(scale, Refusal) or edge > 0.85 * MAX_DROP_RANGE_M:
             continue
         depth = scale.depth(d, min_depth_m=0, beyond=math.inf)
         obstacles = find_obstacles(depth, grid, mount, OPTIONS, residual=scale.residual)
@@ -195,7 +195,7 @@ def bumpy(share, *solids):
 
 def test_a_floor_that_is_uneven_all_over_is_not_taken_for_obstacles():
     found = bumpy(0.08)
-    assert (found.height_m > OPTIONS.min_height_m).sum() > 100  # by height alone it would be
+    assert (found.height_m > OPTIONS.min_height).sum() > 100  # by height alone it would be
     assert not found.mask.any()
     tall = bumpy(0.08, Box(2.1, 0.0, 0.2, 0.4, 0.5))
     assert tall.nearest_range_m == pytest.approx(2.0, rel=0.1)
@@ -219,7 +219,7 @@ def test_in_random_rooms_the_nearest_is_within_5_percent(noise):
         scale = fit_ground_plane(d, grid, mount)
         # Of what shows so few pixels that noise decides either is right.
         trues = np.array([
-            nearest_ahead(view, OPTIONS.robot_width_m, (0.05, 0.6), times * OPTIONS.min_pixels)
+            nearest_ahead(view, OPTIONS.robot_width, (0.05, 0.6), times * OPTIONS.min_pixels)
             for times in (2, 1)
         ])  # fmt: skip
         if isinstance(scale, Refusal) or not 0.5 <= trues[0] <= 4:
@@ -293,17 +293,17 @@ def test_the_first_frame_counts_and_so_does_one_after_a_gap_or_a_jump_back():
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        ({'min_height_m': 1.2}, 'min_height 1.2 m must be .* below max_height 1.0'),
-        ({'min_height_m': 0.0}, 'above 0'),
-        ({'max_drop_m': -0.1}, 'max_drop_m is -0.1'),
-        ({'robot_width_m': math.nan}, 'robot_width_m is nan'),
-        ({'min_pixels': 0}, 'min_pixels is 0'),
-        ({'persistence': 0}, 'persistence is 0'),
-        ({'max_turn_rate_rad_s': -1.0}, 'max_turn_rate -1.0 is below 0'),
+        ({'min_height': 1.2}, r'min_height 1\.2 m is not below .*max_height 1 m'),
+        ({'min_height': 0.0}, 'min_height: 0.0 is below the minimum'),
+        ({'max_drop': -0.1}, 'max_drop: -0.1 is below'),
+        ({'robot_width': math.nan}, 'robot_width: NaN'),
+        ({'min_pixels': 0}, 'min_pixels: 0 is below'),
+        ({'persistence': 0}, 'persistence: 0 is below'),
+        ({'max_turn_rate': -1.0}, 'max_turn_rate: -1.0 is below'),
     ],
 )
 def test_options_that_contradict_are_refused(change, words):
-    with pytest.raises(InvalidOptions, match=words):
+    with pytest.raises(OptionFault, match=words):
         dataclasses.replace(OPTIONS, **change)
 
 

@@ -158,7 +158,7 @@ def test_an_obstacle_without_its_top_is_not_floor_as_far_as_its_foot_would_reach
 
 def test_a_table_above_the_robot_hides_the_floor_behind_its_edge():
     table = Box(1.5, 0.0, 0.6, 1.2, 0.05, bottom_m=0.65)
-    options = ObstacleOptions(max_height_m=0.5)
+    options = ObstacleOptions(max_height=0.5)
     pose = Pose(z_m=0.9, pitch_rad=0.3)
     angles, scan = looked(table, pose=pose, options=options)
     assert np.isnan(scan.ranges[60])

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.geometry import (
-    TURNS,
     CameraModel,
     CameraMount,
     MountError,
@@ -18,6 +17,7 @@ from midas_depth_ros.geometry import (
     turned_axes,
     turned_points,
 )
+from midas_depth_ros.options.shared import TURNS
 
 LENSES = {
     '': (),

@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.images import ImageError
-from midas_depth_ros.images.errors import PRINTED_LENGTH, UnreadableFile, printable
-from midas_depth_ros.images.files import check_file, parse_yaml, read_file, read_text
 from midas_depth_ros.images.sources import open_source
+from midas_depth_ros.options.files import (
+    UnreadableFile,
+    check_file,
+    parse_yaml,
+    read_file,
+    read_text,
+)
+from midas_depth_ros.options.text import PRINTED_LENGTH, printable
 
 ODD = {
     'a FIFO': os.mkfifo,

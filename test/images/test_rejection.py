@@ -10,7 +10,7 @@ import pytest
 from picture_files import colourful, image_message
 
 from midas_depth_ros.images import check_image, decode_image, errors
-from midas_depth_ros.images.errors import shown
+from midas_depth_ros.options.text import shown
 
 HUGE = 2**32 - 1
 

@@ -23,9 +23,7 @@ from ros_helpers import ROSOUT, Ros
 from sensor_msgs.msg import LaserScan
 from traffic import Traffic, laser_scan
 
-from midas_depth_ros.avoidance import AvoidanceOptions
 from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
-from midas_depth_ros.options.avoidance import AvoidanceSettings
 
 NAN, INF = math.nan, math.inf
 # Patient, where a test is not about time: the machine may be busy.
@@ -583,10 +581,6 @@ def test_live_parameters_hold_at_once_and_wrong_ones_are_refused(ros, start):
 def test_what_is_wrong_at_the_start_is_named(start, parameters, named):
     with pytest.raises(ValueError, match=named):
         start(**parameters)
-
-
-def test_the_parameters_reach_the_avoidance():
-    assert AvoidanceSettings().options() == AvoidanceOptions()
 
 
 def test_the_state_is_logged_when_it_changes_and_only_then(ros, start):

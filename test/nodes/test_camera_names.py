@@ -9,7 +9,7 @@ import pytest
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from midas_depth_ros.nodes.depth import camera_output, metric_output
-from midas_depth_ros.options.depth import (
+from midas_depth_ros.options.text import (
     BELOW_A_CAMERA,
     LONGEST_CAMERA_NAME,
     MOST_CAMERAS,

@@ -10,7 +10,7 @@ from fakes import SceneEstimator
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.bag_messages import Recorded
 from midas_depth_ros.nodes.bag.pipeline import BagPipeline
-from midas_depth_ros.options.declarations import build, conflict_of, specs_for
+from midas_depth_ros.options.declarations import OptionFault, build, specs_for
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 from .test_metric_topics import MOUNT, box, scene_depth
@@ -54,8 +54,9 @@ def test_what_is_accepted_fails_no_frame(name):
     for value, others in cases(name):
         value = int(value) if spec.kind == 'int' else value
         assert spec.fault(value) == ''
-        settings = build(DepthNodeSettings, {**others, name: value})
-        if conflict_of(settings):
+        try:
+            settings = build(DepthNodeSettings, {**others, name: value})
+        except OptionFault:
             continue  # refused together with the others
         said = []
         estimator = SceneEstimator(DEPTH_Z)

@@ -12,7 +12,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.options.parameter_files import ParameterFault, read_parameters
+from midas_depth_ros.options.files import ParameterFault, read_parameters
 
 CASES = Path(__file__).parent / 'parameter_files'
 NODE = 'depth_node'

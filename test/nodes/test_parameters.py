@@ -20,15 +20,14 @@ from midas_depth_ros.nodes.ros import parameters
 from midas_depth_ros.nodes.ros.parameters import ParameterServer
 from midas_depth_ros.nodes.sources.image_stream import ImageStream
 from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
-from midas_depth_ros.options.declarations import parameter, specs
-from midas_depth_ros.options.depth import DepthNodeSettings, HeatmapParameters, MountParameters
-from midas_depth_ros.views import HeatmapOptions
+from midas_depth_ros.options.declarations import Options, parameter, specs
+from midas_depth_ros.options.depth import DepthNodeSettings, HeatmapOptions, MountOptions
 
 NODES = Path(parameters.__file__).parents[1]
 
 
 @dataclasses.dataclass(frozen=True)
-class Example:
+class Example(Options):
     """Settings with one parameter of each kind."""
 
     speed: float = parameter(1.0, 'Speed.', unit='m/s', minimum=0.0, maximum=2.0, live=True)
@@ -127,12 +126,12 @@ def test_descriptors_tell_tools_the_range_and_the_text(ros):
 
 
 def test_heatmap_parameters_are_the_options_of_the_views():
-    assert dataclasses.asdict(HeatmapParameters()) == dataclasses.asdict(HeatmapOptions())
+    assert dataclasses.asdict(HeatmapOptions()) == dataclasses.asdict(HeatmapOptions())
 
 
 def test_every_parameter_of_the_depth_node_is_read_by_somebody():
     source = ''.join(path.read_text() for path in NODES.rglob('*.py'))
-    by_camera = {field.name for field in dataclasses.fields(MountParameters)}
+    by_camera = {field.name for field in dataclasses.fields(MountOptions)}
     for field in dataclasses.fields(DepthNodeSettings):
         if field.name not in by_camera:
             assert re.search(rf'settings(\(\))?\.{field.name}\b', source), field.name

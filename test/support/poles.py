@@ -15,7 +15,7 @@ import numpy as np
 
 from midas_depth_ros.avoidance import (
     Avoidance,
-    AvoidanceOptions,
+    AvoidanceSettings,
     Decision,
     Moment,
     ScanView,
@@ -58,7 +58,7 @@ class Sensor:
         self,
         pose: tuple[float, float, float],
         poles: Sequence[Pole],
-        options: AvoidanceOptions,
+        options: AvoidanceSettings,
         dropped: bool = False,
     ) -> ScanView:
         """The scan from a pose; with `dropped` poles are missing in it, but hide what they hide."""
@@ -112,7 +112,7 @@ class Outcome:
 
 
 def gap_to(
-    pose: tuple[float, float, float], options: AvoidanceOptions, poles: Sequence[Pole]
+    pose: tuple[float, float, float], options: AvoidanceSettings, poles: Sequence[Pole]
 ) -> float:
     """From the robot's outline to the nearest pole, m; below 0 = it is hit."""
     x, y, yaw = pose
@@ -128,7 +128,7 @@ def gap_to(
 
 
 def drive(
-    options: AvoidanceOptions,
+    options: AvoidanceSettings,
     poles: Sequence[Pole],
     command: Callable[[float], tuple[float, float]],
     seconds: float = 6.0,

@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from midas_depth_ros.options.declarations import OptionFault, specs
+from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.views import colours, legend, pictures, top_view
-from midas_depth_ros.views.colours import BOUNDS, HeatmapOptions
 from midas_depth_ros.views.errors import OptionError, ViewError
 from midas_depth_ros.views.heatmap import Heatmap, metric_heatmap
 from midas_depth_ros.views.legend import closeness_bars
 from midas_depth_ros.views.pictures import contact_sheet, encode_animation, fit_into, side_by_side
 from midas_depth_ros.views.top_view import FloorPlan, Moment, TopView
 
+BOUNDS = {
+    spec.name: (spec.minimum, spec.maximum)
+    for spec in specs(HeatmapOptions)
+    if spec.kind == 'double'
+}
 # (H, W) of pictures that cameras never send and files may have.
 EXTREME = ((1, 1), (1, 1920), (1920, 1), (1, 100_000), (100_000, 1), (2, 50_000), (50_000, 2))
 NETWORK = (192, 256)  # of the values that a network gives, whatever the picture
@@ -88,7 +94,7 @@ def extremes_of_options():
 def test_heatmaps_of_every_shape_and_option_are_drawn_or_refused(shape):
     rgb = picture(shape)
     for wanted in extremes_of_options():
-        with contextlib.suppress(OptionError):  # near and far at one place are refused
+        with contextlib.suppress(OptionFault):  # near and far at one place are refused
             options = HeatmapOptions(**wanted)
             assert Heatmap().render(values(NETWORK), rgb, 0.0, options).shape == (*shape, 3)
             assert metric_heatmap(values(NETWORK), rgb, options).shape == (*shape, 3)

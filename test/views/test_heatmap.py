@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from midas_depth_ros.views.colours import COLORMAPS, HeatmapOptions, colour_table
+from midas_depth_ros.options.heatmap import HeatmapOptions
+from midas_depth_ros.views.colours import COLORMAPS, colour_table
 from midas_depth_ros.views.errors import PictureError, ValuesError, ViewError
 from midas_depth_ros.views.heatmap import INVALID_COLOUR, Heatmap
 

@@ -4,25 +4,15 @@ import dataclasses
 
 import pytest
 
-from midas_depth_ros.views.colours import BOUNDS, COLORMAPS, MAPPINGS, MODES, HeatmapOptions
-from midas_depth_ros.views.errors import OptionError, ViewError
+from midas_depth_ros.options.declarations import OptionFault
+from midas_depth_ros.options.heatmap import HeatmapOptions
+from midas_depth_ros.views.colours import COLORMAPS, colour_table
 
 
-def test_options_are_the_parameters_of_the_node():
-    pytest.importorskip('rclpy', reason='the parameters of the node need rclpy')
-    from midas_depth_ros.options.declarations import specs
-    from midas_depth_ros.options.heatmap import HeatmapParameters
-
-    assert dataclasses.asdict(HeatmapOptions()) == dataclasses.asdict(HeatmapParameters())
-    declared = {spec.name: spec for spec in specs(HeatmapParameters)}
-    assert declared['colormap'].choices == COLORMAPS
-    assert declared['mapping'].choices == MAPPINGS
-    assert declared['mode'].choices == MODES
-    assert {
-        name: (spec.minimum, spec.maximum)
-        for name, spec in declared.items()
-        if spec.kind == 'double'
-    } == BOUNDS
+def test_every_colormap_is_one_of_opencv():
+    assert len(COLORMAPS) == 6
+    for name in COLORMAPS:
+        assert colour_table(name).shape == (256, 3)
 
 
 @pytest.mark.parametrize(
@@ -30,29 +20,27 @@ def test_options_are_the_parameters_of_the_node():
     [
         ('colormap', 'rainbow', 'inferno'),
         ('mapping', 'sqrt', 'linear'),
-        ('percentile_low', -1.0, '0 to 50'),
-        ('percentile_high', 101.0, '50 to 100'),
-        ('range_time_constant', -0.1, '0 to 60'),
-        ('gamma', 0.0, '0.1 to 10'),
-        ('overlay_alpha', 1.5, '0 to 1'),
-        ('clahe_clip', 41.0, '0 to 40'),
-        ('smoothing', float('nan'), '0 to 15'),
+        ('percentile_low', -1.0, 'minimum 0 %'),
+        ('percentile_high', 101.0, 'maximum 100 %'),
+        ('range_time_constant', -0.1, 'minimum 0 s'),
+        ('gamma', 0.0, 'minimum 0.1'),
+        ('overlay_alpha', 1.5, 'maximum 1'),
+        ('clahe_clip', 41.0, 'maximum 40'),
+        ('smoothing', float('nan'), 'NaN is not accepted'),
         ('mode', 'absolute', 'metric'),
-        ('metric_near', 0.01, '0.05 to 100'),
+        ('metric_near', 0.01, 'minimum 0.05 m'),
     ],
 )
 def test_bad_values_are_refused_with_the_value_and_the_remedy(name, value, remedy):
-    with pytest.raises(OptionError) as caught:
+    with pytest.raises(OptionFault) as caught:
         HeatmapOptions(**{name: value})
     text = str(caught.value)
     assert name in text
-    assert repr(value) in text
     assert remedy in text
-    assert isinstance(caught.value, ViewError)
 
 
 def test_near_must_be_nearer_than_far():
-    with pytest.raises(OptionError, match='metric_near 5 m is not below metric_far 5 m'):
+    with pytest.raises(OptionFault, match=r'metric_near 5 m is not below heatmap\.metric_far 5 m'):
         HeatmapOptions(metric_near=5.0)
 
 

@@ -19,7 +19,7 @@ from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import image_message, jpeg_message
 from midas_depth_ros.options.declarations import specs_for
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.options.parameter_files import read_parameters
+from midas_depth_ros.options.files import read_parameters
 from midas_depth_ros.web import ros_node
 from midas_depth_ros.web.app import Dashboard
 from midas_depth_ros.web.errors import Refused

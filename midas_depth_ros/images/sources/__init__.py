@@ -19,11 +19,11 @@ from midas_depth_ros.images.errors import (
     UnknownSource,
     UnreadableSource,
 )
-from midas_depth_ros.images.files import is_folder, is_there
 from midas_depth_ros.images.sources.bag import Bag
 from midas_depth_ros.images.sources.bag_messages import ROS1_SUFFIX, is_bag_file, is_bag_folder
 from midas_depth_ros.images.sources.pictures import Frame, PictureFiles, Source, Warn, is_picture
 from midas_depth_ros.images.sources.video import Device, VideoFile
+from midas_depth_ros.options.files import is_folder, is_there
 
 __all__ = [
     'Frame',

@@ -15,9 +15,10 @@ from typing import Any
 from midas_depth_ros.images.bit_depth import BitDepth
 from midas_depth_ros.images.cdr import stamp_ns
 from midas_depth_ros.images.compressed import Format
-from midas_depth_ros.images.errors import SourceError, UnclearTopic, UnreadableSource, printable
+from midas_depth_ros.images.errors import SourceError, UnclearTopic, UnreadableSource
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.pictures import Frame, Source, Warn
+from midas_depth_ros.options.text import printable
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'

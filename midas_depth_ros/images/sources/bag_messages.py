@@ -16,22 +16,7 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-from midas_depth_ros.images.errors import (
-    SourceNotFound,
-    UnknownSource,
-    UnreadableFile,
-    UnreadableSource,
-    printable,
-    shown,
-)
-from midas_depth_ros.images.files import (
-    check_file,
-    is_folder,
-    is_there,
-    open_file,
-    parse_yaml,
-    read_text,
-)
+from midas_depth_ros.images.errors import SourceNotFound, UnknownSource, UnreadableSource
 from midas_depth_ros.images.sources.chunked_bags import (
     UNPACKED_BYTES,
     UNPACKED_RATIO,
@@ -48,6 +33,16 @@ from midas_depth_ros.images.sources.sqlite_bag import (
     unpacked,
 )
 from midas_depth_ros.images.sources.sqlite_bag import MAGIC as SQLITE_MAGIC
+from midas_depth_ros.options.files import (
+    UnreadableFile,
+    check_file,
+    is_folder,
+    is_there,
+    open_file,
+    parse_yaml,
+    read_text,
+)
+from midas_depth_ros.options.text import printable, shown
 
 BAG_SUFFIXES = ('.db3', '.mcap')
 PACKED_SUFFIX = '.zstd'

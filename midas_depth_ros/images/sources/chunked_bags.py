@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from midas_depth_ros.images.cdr import NANOSECONDS
-from midas_depth_ros.images.errors import UnreadableSource, shown
-from midas_depth_ros.images.files import check_file, open_file
+from midas_depth_ros.images.errors import UnreadableSource
 from midas_depth_ros.images.sources.sqlite_bag import MOST_BYTES, Recorded, Storage, unpacked
+from midas_depth_ros.options.files import check_file, open_file
+from midas_depth_ros.options.text import shown
 
 # Of messages that wait for their turn, since chunks may overlap in time.
 MOST_WAITING_BYTES = 2 * MOST_BYTES

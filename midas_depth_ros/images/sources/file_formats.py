@@ -24,7 +24,6 @@ from midas_depth_ros.images.errors import (
     ImageError,
     TruncatedPicture,
     UnsupportedFormat,
-    shown,
 )
 from midas_depth_ros.images.pillow import (
     PILLOW_FAULTS,
@@ -33,6 +32,7 @@ from midas_depth_ros.images.pillow import (
     sixteen_bits,
     tiff_picture,
 )
+from midas_depth_ros.options.text import shown
 
 # Kind, width, height, largest value; comments may come between them, one blank comes behind.
 GAP = rb'(?:\s|#[^\r\n]*[\r\n])+'

@@ -18,14 +18,15 @@ from midas_depth_ros.images.bit_depth import BitDepth
 from midas_depth_ros.images.compressed import checked, decode_compressed
 from midas_depth_ros.images.containers import container_of, orientation
 from midas_depth_ros.images.decode import MAX_PIXELS, decode_image
-from midas_depth_ros.images.errors import ImageError, UnreadableFile, UnreadableSource, printable
-from midas_depth_ros.images.files import check_file, is_folder, read_file
+from midas_depth_ros.images.errors import ImageError, UnreadableSource
 from midas_depth_ros.images.sources.file_formats import (
     FILE_FORMATS,
     format_of,
     heif_picture,
     is_heif,
 )
+from midas_depth_ros.options.files import UnreadableFile, check_file, is_folder, read_file
+from midas_depth_ros.options.text import printable
 
 # --- What every source gives: frames, one after the other, never all at once.
 #
@@ -188,7 +189,7 @@ class PictureFiles(Source):
         try:
             found = path.stat()
         except OSError as error:
-            raise UnreadableFile(f'it cannot be read: {error.strerror}') from error
+            raise UnreadableSource(f'it cannot be read: {error.strerror}') from error
         as_it_is = (found.st_mtime_ns, found.st_size)
         if self._kept is None or self._kept[0] != as_it_is:
             picture = read_picture(path, self._max_pixels, bit_depth)
@@ -241,7 +242,10 @@ def read_picture(
     guessed from this picture), unless the file says it. Raises ImageError (no file, too large,
     damaged, no picture).
     """
-    data = read_file(path, BYTES_PER_PIXEL * max_pixels + OTHER_BYTES)
+    try:
+        data = read_file(path, BYTES_PER_PIXEL * max_pixels + OTHER_BYTES)
+    except UnreadableFile as error:
+        raise UnreadableSource(error) from error
     bit_depth = bit_depth or BitDepth()
     # Phones, chats and browsers rename pictures: what they are is in their first bytes.
     if is_heif(data):

@@ -17,8 +17,9 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from midas_depth_ros.images.errors import UnreadableSource, printable, shown
-from midas_depth_ros.images.files import check_file, open_file
+from midas_depth_ros.images.errors import UnreadableSource
+from midas_depth_ros.options.files import check_file, open_file
+from midas_depth_ros.options.text import printable, shown
 
 # --- One file of a bag, read for what is whole in it: what the three formats have in common.
 #

@@ -25,12 +25,11 @@ from midas_depth_ros.images.errors import (
     SourceError,
     SourceLost,
     SourceNotFound,
-    UnreadableFile,
     UnreadableSource,
-    printable,
 )
-from midas_depth_ros.images.files import check_file, open_file
 from midas_depth_ros.images.sources.pictures import Frame, Source, Turn, Warn, turned
+from midas_depth_ros.options.files import UnreadableFile, check_file, open_file
+from midas_depth_ros.options.text import printable
 
 DEVICE_FOLDER = Path('/dev')
 PYAV_REMEDY = 'pip install av, or sudo apt install python3-av'

@@ -12,7 +12,7 @@ from midas_depth_ros.lab.demo.recording import Beams, DriveRecording, Pair, Pict
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.processes import node_command
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.options.parameter_files import read_parameters, settings_from
+from midas_depth_ros.options.files import read_parameters, settings_from
 from midas_depth_ros.sim import FurnishedWorld, furnished_world
 from midas_depth_ros.views import HeatmapOptions
 from midas_depth_ros.views.legend import text_height
@@ -44,7 +44,7 @@ def heatmap_options(parameters: tuple[str, ...] = ()) -> HeatmapOptions | None:
     given = {f'heatmap.{name}': value for name, value in HEATMAP.items()}
     given |= read_parameters('depth_node', DepthNodeSettings, [], parameters)
     settings = settings_from(DepthNodeSettings, given)
-    options = HeatmapOptions(**vars(settings.heatmap))
+    options = settings.heatmap
     return options if options.mode == 'metric' else None
 
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab.output import put
 from midas_depth_ros.lab.stopping import held
+from midas_depth_ros.options.text import printable
 
 # --- The folder of a run's results: made anew, or used again if an earlier run made it.
 #

@@ -23,7 +23,7 @@ from midas_depth_ros.lab.demo.recorder import message_text
 from midas_depth_ros.lab.demo.recording import CAMERA, Closeness, Pair, Picture, Recording, Run
 from midas_depth_ros.lab.demo.summary import as_text, summarise
 from midas_depth_ros.lab.output import part_of, refusing, write_whole
-from midas_depth_ros.options.parameter_files import ParameterFault
+from midas_depth_ros.options.files import ParameterFault
 from midas_depth_ros.views import HeatmapOptions, contact_sheet, encode_animation, side_by_side
 from midas_depth_ros.views.legend import BACKGROUND
 

@@ -18,13 +18,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.demo.output import step
 from midas_depth_ros.lab.demo.recorder import DIAGNOSTICS, DriveListener, Recorder
 from midas_depth_ros.lab.demo.recording import Plan, Recording, Run
 from midas_depth_ros.lab.processes import PROMPT, STOP_SIGNALS, Child, Children, module_command
 from midas_depth_ros.nodes.ros.spinning import StopSignals
+from midas_depth_ros.options.text import printable
 
 # --- The dashboard beside a run: started if it is there, its address told, and never in the way.
 

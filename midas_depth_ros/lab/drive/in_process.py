@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from midas_depth_ros.avoidance import Avoidance, AvoidanceOptions, Moment, State, read_scan
+from midas_depth_ros.avoidance import Avoidance, AvoidanceSettings, Moment, State, read_scan
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.geometry import (
     Beams,
@@ -26,10 +26,11 @@ from midas_depth_ros.geometry import (
 )
 from midas_depth_ros.images import judge_picture
 from midas_depth_ros.lab.drive import rig
-from midas_depth_ros.lab.drive.rig import DrivePlan, WorldResult, described
+from midas_depth_ros.lab.drive.rig import DrivePlan, NodeSettings, WorldResult, described
 from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.robot import RobotSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, RobotModel, World
-from midas_depth_ros.sim.robot.robot import Disturbance, noisy
+from midas_depth_ros.sim.robot.robot import Disturbance, disturbance_of, noisy, robot_of
 
 # --- Who wants to drive on, whatever is in the way: a constant forward command with random
 # turns.
@@ -72,7 +73,7 @@ Grid = tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class ScanOptions:
+class ScanBeams:
     """The beams of a scan, radians and metres."""
 
     angle_min: float
@@ -97,7 +98,7 @@ class PlainScan:
     """
 
     ranges: np.ndarray
-    options: ScanOptions
+    options: ScanBeams
     seen_free: np.ndarray | None = None
     view_begins_m: float = 0.0
 
@@ -109,9 +110,9 @@ class MetricSight:
         self, camera: CameraModel, mount: CameraMount, settings: DepthNodeSettings
     ) -> None:
         self._camera, self._mount, self._settings = camera, mount, settings
-        self._options = settings.metric_options()
+        self._options = settings.metric
         self._metric = MetricDepth()
-        self._beams: dict[tuple[int, ...], tuple[Grid, Beams, ScanOptions]] = {}
+        self._beams: dict[tuple[int, ...], tuple[Grid, Beams, ScanBeams]] = {}
         self.frames = self.refused = 0
 
     @property
@@ -119,7 +120,7 @@ class MetricSight:
         """Why there is no scale, or why the last fit was refused."""
         return self._metric.reason
 
-    def scan_options(self, shape: tuple[int, ...]) -> ScanOptions:
+    def scan_options(self, shape: tuple[int, ...]) -> ScanBeams:
         """The beams of scans of depth (h, w) = `shape`."""
         return self._of(shape)[2]
 
@@ -137,11 +138,11 @@ class MetricSight:
         scan = beams.scan(metric.obstacles, **limits)
         return PlainScan(scan.ranges, options, scan.seen_free, beams.view_begins_m)
 
-    def _of(self, shape: tuple[int, ...]) -> tuple[Grid, Beams, ScanOptions]:
+    def _of(self, shape: tuple[int, ...]) -> tuple[Grid, Beams, ScanBeams]:
         if shape not in self._beams:
             grid, scan = self._camera.normalised_grid(shape[1], shape[0]), self._settings.scan
             angles = scan_limits(grid, self._mount, scan.angle_increment)
-            options = ScanOptions(*angles, scan.angle_increment, scan.range_min, scan.range_max)
+            options = ScanBeams(*angles, scan.angle_increment, scan.range_min, scan.range_max)
             beams = Beams(
                 grid,
                 self._mount,
@@ -176,7 +177,7 @@ class ModelEyes:
         camera: CameraModel,
         sight: MetricSight,
         infer: Infer,
-        noise: float = 2.0,
+        noise: float = RobotSettings.picture_noise,
         seed: int = 0,
     ) -> None:
         self._camera, self._sight, self._infer = camera, sight, infer
@@ -193,7 +194,7 @@ class ModelEyes:
 class TrueEyes:
     """Exact scans of what is within the camera's view: what perfect perception would give."""
 
-    def __init__(self, scan: ScanOptions) -> None:
+    def __init__(self, scan: ScanBeams) -> None:
         self._scan = scan
 
     def look(self, robot: DrivenRobot) -> PlainScan:
@@ -209,7 +210,7 @@ class TrueEyes:
 class ScanReflexes:
     """Limits commands by the newest scan; `states` counts how many steps it was in each state."""
 
-    def __init__(self, options: AvoidanceOptions) -> None:
+    def __init__(self, options: AvoidanceSettings) -> None:
         self._avoidance = Avoidance(options)
         self.states: collections.Counter[State] = collections.Counter()
 
@@ -244,7 +245,7 @@ class LoopOptions:
     seconds: float = 40.0
     speed_m_s: float = 0.4
     camera_rate_hz: float = DepthNodeSettings.max_rate
-    control_rate_hz: float = 20.0
+    control_rate_hz: float = AvoidanceSettings.rate
     perception_latency_s: float = 0.15  # from the picture's stamp to its scan
 
 
@@ -297,18 +298,22 @@ def drive(
 
 def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[WorldResult]:
     """Drive all worlds of a plan; raises DepthError where a model cannot be loaded."""
-    options = LoopOptions(plan.seconds, plan.speed_m_s, plan.rate_hz)
+    settings = rig.node_settings(plan)
+    robot = robot_of(settings.camera)
+    options = LoopOptions(
+        plan.seconds, plan.speed_m_s, settings.depth.max_rate, settings.avoidance.rate
+    )
     infer = None
     if plan.depth == 'model' and plan.avoiding:
-        infer = load_estimator(plan.model).infer
+        infer = load_estimator(settings.depth.model).infer
     results = []
     for seed in plan.seeds:
-        world = WORLDS[plan.worlds_are](seed)
-        blind = drive(world, rig.ROBOT, options) if plan.blind else None
+        world = WORLDS[settings.camera.robot.world](seed)
+        blind = drive(world, robot, options) if plan.blind else None
         avoiding = None
         if plan.avoiding:
-            reflexes = ScanReflexes(rig.avoidance_options())
-            avoiding = drive(world, rig.ROBOT, options, eyes(seed, infer), reflexes)
+            reflexes = ScanReflexes(settings.avoidance)
+            avoiding = drive(world, robot, options, eyes(settings, seed, infer), reflexes)
         results.append(WorldResult(seed, world.kind, avoiding, blind))
         for outcome, with_avoidance in ((blind, False), (avoiding, True)):
             if outcome is not None:
@@ -316,10 +321,12 @@ def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[Wor
     return results
 
 
-def eyes(seed: int, infer: Infer | None) -> Eyes:
+def eyes(settings: NodeSettings, seed: int, infer: Infer | None) -> Eyes:
     """The eyes of a drive: exact depth disturbed by `seed`, or those of a model."""
-    camera = rig.camera_model(rig.SIZE_EXACT if infer is None else rig.SIZE_MODEL)
-    sight = MetricSight(camera, rig.mount(), rig.depth_settings())
+    of = settings.camera
+    camera = CameraModel.from_field_of_view(of.width, of.height, of.horizontal_fov)
+    mount = CameraMount(settings.depth.camera_height, settings.depth.camera_pitch)
+    sight = MetricSight(camera, mount, settings.depth)
     if infer is None:
-        return ExactDepthEyes(camera, sight, Disturbance(seed))
-    return ModelEyes(camera, sight, infer, seed=seed)
+        return ExactDepthEyes(camera, sight, Disturbance(seed, disturbance_of(of.robot)))
+    return ModelEyes(camera, sight, infer, of.robot.picture_noise, seed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,6 @@ class DriveStopped(Exception):
 def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldResult]:
     """Drive all worlds of a plan. Raises DriveError or DriveStopped. No process is left."""
     processes.set_up()
-    exact = plan.depth == 'exact'
     outcomes: dict[bool, dict[int, DriveOutcome]] = {False: {}, True: {}}
     with (
         StopSignals(STOP_SIGNALS) as signals,
@@ -169,8 +168,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
                 raise DriveError(_epitaph(ended))
 
         driver.work = work
-        camera = rig.camera_parameters(exact, plan.rate_hz) | {'robot.world': plan.worlds_are}
-        children.start('synthetic_camera', node_command('nodes.sources.synthetic_camera', camera))
+        _start(children, plan, 'synthetic_camera', 'nodes.sources.synthetic_camera')
         try:
             if plan.blind:
                 outcomes[False] = _drive_all(plan, driver, False, report)
@@ -209,14 +207,17 @@ def _drive_all(
 
 
 def _start_avoidance(plan: DrivePlan, children: Children) -> None:
-    if plan.depth == 'exact':
-        module, model = 'lab.drive.exact_depth_node', ''
-    else:
-        module, model = 'nodes.depth.node', plan.model
-    parameters = rig.depth_parameters(plan.rate_hz, model)
-    children.start('depth_node', node_command(module, parameters))
-    avoidance = node_command('nodes.avoidance.node', rig.avoidance_parameters())
-    children.start('avoidance_node', [*avoidance, *rig.avoidance_topics()])
+    exact = plan.depth == 'exact'
+    depth_node = 'lab.drive.exact_depth_node' if exact else 'nodes.depth.node'
+    _start(children, plan, 'depth_node', depth_node)
+    _start(children, plan, 'avoidance_node', 'nodes.avoidance.node', rig.avoidance_topics())
+
+
+def _start(
+    children: Children, plan: DrivePlan, name: str, module: str, remappings: Sequence[str] = ()
+) -> None:
+    command = node_command(module, rig.node_parameters(plan)[name])
+    children.start(name, [*command, *remappings])
 
 
 def _epitaph(child: Child) -> str:

@@ -9,10 +9,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from midas_depth_ros.avoidance import AvoidanceOptions, SensorPlace, SteeringOptions
 from midas_depth_ros.geometry import CameraModel, CameraMount
+from midas_depth_ros.options.avoidance import AvoidanceSettings
 from midas_depth_ros.options.declarations import build
 from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.robot import RobotSettings
+from midas_depth_ros.options.stream import SyntheticCameraSettings
 from midas_depth_ros.sim import DriveOutcome, RobotModel
 
 CAMERA = 'camera'  # the depth node's default camera namespace
@@ -30,19 +32,6 @@ def camera_model(size: tuple[int, int]) -> CameraModel:
 def mount() -> CameraMount:
     """How the robot's camera is mounted, as its user has measured it."""
     return CameraMount(ROBOT.camera_height_m, ROBOT.camera_pitch_rad)
-
-
-def avoidance_options() -> AvoidanceOptions:
-    """How the robot is told to avoid."""
-    return AvoidanceOptions(
-        source='scan',
-        robot_width=2 * ROBOT.radius_m,
-        robot_front=ROBOT.radius_m,
-        robot_rear=ROBOT.radius_m,
-        side_margin=0.08,
-        sensor=SensorPlace(x=ROBOT.camera_forward_m),
-        steering=SteeringOptions(enabled=True),
-    )
 
 
 def camera_parameters(exact: bool, rate_hz: float) -> dict[str, Any]:
@@ -77,31 +66,23 @@ def depth_parameters(rate_hz: float, model: str) -> dict[str, Any]:
     }
 
 
-def depth_settings() -> DepthNodeSettings:
-    """The same as `depth_node` reads them, for what it does without ROS."""
-    return build(DepthNodeSettings, depth_parameters(DepthNodeSettings.max_rate, ''))
-
-
 def avoidance_parameters() -> dict[str, Any]:
-    """The parameters of `avoidance_node`: what differs from its defaults."""
-    return dict(_differences(avoidance_options(), AvoidanceOptions()))
+    """The parameters of `avoidance_node`."""
+    return {
+        'source': 'scan',
+        'robot_width': 2 * ROBOT.radius_m,
+        'robot_front': ROBOT.radius_m,
+        'robot_rear': ROBOT.radius_m,
+        'side_margin': 0.08,
+        'sensor.x': ROBOT.camera_forward_m,
+        'steering.enabled': True,
+    }
 
 
 def avoidance_topics() -> list[str]:
     """The command line that gives `avoidance_node` what the camera has seen."""
     names = ('scan', 'seen_free')
     return [word for name in names for word in ('-r', f'{name}:={CAMERA}/{name}')]
-
-
-def _differences(wanted: Any, default: Any, prefix: str = '') -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for field in dataclasses.fields(wanted):
-        value, usual = getattr(wanted, field.name), getattr(default, field.name)
-        if dataclasses.is_dataclass(value):
-            found += _differences(value, usual, f'{prefix}{field.name}.')
-        elif value != usual:
-            found.append((prefix + field.name, value))
-    return found
 
 
 # --- What is asked of a drive: how many worlds, which depth, how long, how fast.
@@ -118,18 +99,53 @@ class DrivePlan:
     worlds: int = 5
     seed: int = 0
     depth: str = 'exact'
-    model: str = 'auto'
+    model: str = DepthNodeSettings.model
     seconds: float = 30.0  # per drive
     speed_m_s: float = 0.4
     rate_hz: float = DepthNodeSettings.max_rate  # pictures per second
     avoiding: bool = True
     blind: bool = True
-    worlds_are: str = 'plain'  # or furnished
+    worlds_are: str = RobotSettings.world
 
     @property
     def seeds(self) -> range:
         """The worlds."""
         return range(self.seed, self.seed + self.worlds)
+
+
+# --- What a plan means for the three nodes: as parameters over DDS, as settings in one process.
+
+NODES: dict[str, type] = {
+    'synthetic_camera': SyntheticCameraSettings,
+    'depth_node': DepthNodeSettings,
+    'avoidance_node': AvoidanceSettings,
+}
+
+
+def node_parameters(plan: DrivePlan) -> dict[str, dict[str, Any]]:
+    """The parameters that the nodes of a drive are given, by the name of the node."""
+    exact = plan.depth == 'exact'
+    return {
+        'synthetic_camera': camera_parameters(exact, plan.rate_hz)
+        | {'robot.world': plan.worlds_are},
+        'depth_node': depth_parameters(plan.rate_hz, '' if exact else plan.model),
+        'avoidance_node': avoidance_parameters(),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeSettings:
+    """What the nodes of a drive read of their parameters."""
+
+    camera: SyntheticCameraSettings
+    depth: DepthNodeSettings
+    avoidance: AvoidanceSettings
+
+
+def node_settings(plan: DrivePlan) -> NodeSettings:
+    """The same for what does without the nodes."""
+    given = node_parameters(plan)
+    return NodeSettings(*(build(kind, given[name]) for name, kind in NODES.items()))
 
 
 # --- What came of driving: per world, and of all of them in one object for --json.

@@ -28,9 +28,8 @@ from midas_depth_ros.depth.estimator import DepthEstimator
 from midas_depth_ros.depth.models import AUTO, PREFERRED, Interpolation
 from midas_depth_ros.depth.models.midas_small import midas_onnx, midas_shapes
 from midas_depth_ros.depth.weights import user_cache
-from midas_depth_ros.images.errors import UnreadableFile
-from midas_depth_ros.images.files import check_file
 from midas_depth_ros.lab.output import refusing, write_whole
+from midas_depth_ros.options.files import UnreadableFile, check_file
 from midas_depth_ros.views import Heatmap, HeatmapOptions
 
 # --- Which weights are timed: the official ones, or random ones of the same network.

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from midas_depth_ros.depth.backends import BACKENDS
-from midas_depth_ros.images.errors import printable
 from midas_depth_ros.lab.output import OutputConsole
+from midas_depth_ros.options.text import printable
 
 # --- Timing several things side by side, so that what disturbs one disturbs all.
 #

@@ -80,7 +80,7 @@ class AvoidanceNode(Node):
     def _set_up(self) -> None:
         self._parameter_server = ParameterServer(self, AvoidanceSettings)
         settings = self._settings = self._parameter_server.current
-        self._avoidance = Avoidance(settings.options())
+        self._avoidance = Avoidance(settings)
         self._frames = ScanFrames(self, settings.base_frame)
         self._echo = EchoWatch()
         self._ending = False
@@ -277,7 +277,7 @@ class AvoidanceNode(Node):
         self._ticked_s = steady_s = time.monotonic()
         if self._parameter_server.current is not self._settings:
             self._settings = self._parameter_server.current
-            self._avoidance.options = self._settings.options()
+            self._avoidance.options = self._settings
         self._avoidance.fed_back = self._echo.comes_back(steady_s)
         self._decide(self._avoidance.step(self._now_s(), steady_s))
 

@@ -38,7 +38,7 @@ from midas_depth_ros.nodes.ros.messages import (
     vector_message,
 )
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.views import Heatmap, HeatmapOptions
+from midas_depth_ros.views import Heatmap
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -180,10 +180,14 @@ class CameraOutput(qos.PublisherTable):
         return closeness_of_picture(view.inverse_depth, view.blind, view.grid, pitch)
 
     def _publish_heatmap(self, view: FrameView, metric: MetricFrame | None) -> None:
-        options = HeatmapOptions(**vars(view.settings.heatmap))
         scale = metric.scale if metric else None
         picture = self._heatmap.render(
-            view.inverse_depth, view.rgb, view.stamp_s, options, view.size, scale
+            view.inverse_depth,
+            view.rgb,
+            view.stamp_s,
+            view.settings.heatmap,
+            view.size,
+            scale,
         )
         if self.wanted('heatmap/image'):
             self.send('heatmap/image', bgr_message(picture, view.upright_header))

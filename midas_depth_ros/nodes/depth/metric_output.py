@@ -102,7 +102,7 @@ class MetricOutput(qos.PublisherTable):
             grid,
             mount if isinstance(mount, CameraMount) and view.grid is not None else None,
             fit,
-            view.settings.metric_options(),
+            view.settings.metric,
         )
         self.refused = self.metric.reason if metric is None else ''
         return metric

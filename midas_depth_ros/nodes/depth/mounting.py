@@ -21,7 +21,7 @@ from sensor_msgs.msg import Imu
 from midas_depth_ros.geometry import CameraMount, MountError, Refusal, turned_axes
 from midas_depth_ros.images import NANOSECONDS, stamp_ns
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.options.depth import AS_FOR_ALL, DepthNodeSettings, MountParameters
+from midas_depth_ros.options.depth import AS_FOR_ALL, DepthNodeSettings, MountOptions
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -291,9 +291,9 @@ class Mounting:
             self._attitudes.add(stamp, Attitude(*angles))
 
 
-def mount_of(settings: DepthNodeSettings, camera: str) -> MountParameters:
+def mount_of(settings: DepthNodeSettings, camera: str) -> MountOptions:
     """What the parameters tell of one camera's mount: its own, else those of all."""
-    own = settings.mounts.get(camera, MountParameters())
+    own = settings.mounts.get(camera, MountOptions())
     names = ('camera_height', 'camera_pitch', 'camera_roll', 'body_frame', 'imu_topic', 'rotate')
     common = {
         name: getattr(settings, name) for name in names if not _is_own(name, getattr(own, name))
@@ -330,7 +330,7 @@ def shared_frame(settings: DepthNodeSettings, camera: str) -> str:
     )
 
 
-def from_parameters(mount: MountParameters) -> CameraMount | Refusal:
+def from_parameters(mount: MountOptions) -> CameraMount | Refusal:
     """The mount that the parameters tell."""
     for name in ('camera_height', 'camera_pitch'):
         if math.isnan(getattr(mount, name)):

@@ -26,7 +26,6 @@ from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
-from midas_depth_ros.images.errors import printable
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
 from midas_depth_ros.nodes.depth.camera_output import CameraOutput
 from midas_depth_ros.nodes.depth.metric_output import MetricOutput
@@ -51,6 +50,7 @@ from midas_depth_ros.options.cpu_budget import (
 )
 from midas_depth_ros.options.declarations import MOST_LISTED
 from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:
     from rclpy.node import Node

@@ -26,8 +26,6 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
 from midas_depth_ros.geometry import CameraMount, roll_pitch_yaw, turned_axes
-from midas_depth_ros.images.errors import UnreadableFile, printable
-from midas_depth_ros.images.files import parse_yaml
 from midas_depth_ros.options.declarations import (
     LONGEST_NAME,
     Spec,
@@ -37,8 +35,9 @@ from midas_depth_ros.options.declarations import (
     specs_of,
     strangers,
 )
-from midas_depth_ros.options.depth import DepthNodeSettings, check_camera_names
-from midas_depth_ros.options.parameter_files import read_parameters, settings_from
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.files import UnreadableFile, parse_yaml, read_parameters, settings_from
+from midas_depth_ros.options.text import check_camera_names, printable
 
 # The parameters that are worth an argument of their own; the others are set in a file.
 ARGUMENTS = (

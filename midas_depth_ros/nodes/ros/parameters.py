@@ -23,16 +23,14 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from midas_depth_ros.images.errors import UnreadableFile, printable
-from midas_depth_ros.images.files import parse_yaml
 from midas_depth_ros.nodes.ros.boundary import guard_services
 from midas_depth_ros.options.declarations import (
     MOST_LISTED,
+    OptionFault,
     Settings,
     Spec,
     allowed,
     build,
-    conflict_of,
     group_specs,
     is_of,
     near_names,
@@ -41,7 +39,8 @@ from midas_depth_ros.options.declarations import (
     strangers,
     value_of,
 )
-from midas_depth_ros.options.parameter_files import OF_EVERY_NODE
+from midas_depth_ros.options.files import OF_EVERY_NODE, UnreadableFile, parse_yaml
+from midas_depth_ros.options.text import printable
 
 TYPES = {
     'bool': Parameter.Type.BOOL,
@@ -138,8 +137,6 @@ class ParameterServer(Generic[Settings]):
             raise ValueError('; '.join(faults))
         before = {name: value_of(self._current, name) for name in self._specs}
         settings = build(self._class, {**before, **values})
-        if conflict := conflict_of(settings):
-            raise ValueError(conflict)
         for name, spec in added.items():
             # Whatever was given is in the value already, and in the right type.
             descriptor = descriptor_of(spec, self._read_when_fixed())
@@ -245,7 +242,11 @@ class ParameterServer(Generic[Settings]):
         """What rclpy asks after its own checks, of values that have the right type."""
         changes = {each.name: each.value for each in parameters if each.name in self._specs}
         faults = (self._specs[name].fault(value) for name, value in changes.items())
-        refusal = next(filter(None, faults), '') or conflict_of(self._with(changes))
+        refusal = next(filter(None, faults), '')
+        try:
+            self._with({} if refusal else changes)
+        except OptionFault as error:  # values that do not go together
+            refusal = str(error)
         return SetParametersResult(successful=not refusal, reason=refusal)
 
     def _with(self, changes: dict[str, Any]) -> Settings:

@@ -27,8 +27,8 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from midas_depth_ros.images.errors import printable
 from midas_depth_ros.nodes.ros import boundary
+from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:
     from rclpy.node import Node

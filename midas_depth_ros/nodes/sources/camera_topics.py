@@ -19,8 +19,6 @@ from std_msgs.msg import Header
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.geometry.camera_model import COEFFICIENT_COUNTS
 from midas_depth_ros.images import message_data
-from midas_depth_ros.images.errors import UnreadableFile, printable, shown
-from midas_depth_ros.images.files import parse_yaml, read_text
 from midas_depth_ros.images.sources import Frame, expanded
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import (
@@ -31,6 +29,8 @@ from midas_depth_ros.nodes.ros.messages import (
     jpeg_message,
     projection_of,
 )
+from midas_depth_ros.options.files import UnreadableFile, parse_yaml, read_text
+from midas_depth_ros.options.text import printable, shown
 
 if TYPE_CHECKING:
     from rclpy.node import Node

@@ -21,7 +21,6 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from midas_depth_ros.images import NANOSECONDS, ImageError
-from midas_depth_ros.images.errors import printable
 from midas_depth_ros.images.sources import Frame, SourceError, is_still, open_source
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import time_message
@@ -29,6 +28,7 @@ from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import Calibration, CalibrationError, CameraTopics
 from midas_depth_ros.options.stream import ImageStreamSettings
+from midas_depth_ros.options.text import printable
 
 # --- When each picture of a source is due, and what time it is in between. Plain numbers, no
 # ROS.

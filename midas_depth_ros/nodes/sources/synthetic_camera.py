@@ -35,16 +35,8 @@ from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import CameraTopics
 from midas_depth_ros.options.stream import SyntheticCameraSettings
-from midas_depth_ros.sim import (
-    WORLDS,
-    DrivenRobot,
-    DriveOutcome,
-    Motion,
-    RobotModel,
-    moving_scene,
-    render,
-)
-from midas_depth_ros.sim.robot.robot import Disturbance, DisturbanceOptions, noisy, packed
+from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, Motion, moving_scene, render
+from midas_depth_ros.sim.robot.robot import Disturbance, disturbance_of, noisy, packed, robot_of
 
 # --- The robot side of `synthetic_camera`: cmd_vel in; odometry, what is true, and the picture
 # out.
@@ -91,12 +83,7 @@ class RobotView:
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(1.0 / settings.robot.odometry_rate, self._on_tick, clock=steady)
         node.create_timer(DIAGNOSTICS_PERIOD_S, self._on_diagnostics, clock=steady)
-        options = DisturbanceOptions(
-            noise=settings.robot.depth_noise,
-            scale_factor=settings.robot.depth_scale_factor,
-            shift=settings.robot.depth_shift,
-        )
-        self._disturbance = Disturbance(settings.seed, options)
+        self._disturbance = Disturbance(settings.seed, disturbance_of(settings.robot))
         self._noise = np.random.default_rng(settings.seed)
         self._drives = 0
         self._begin(settings)
@@ -133,7 +120,7 @@ class RobotView:
         self._seed = settings.seed
         self._epoch_ns = self.now_ns()
         world = WORLDS[settings.robot.world](settings.seed)
-        self._robot = DrivenRobot(world, robot_model(settings))
+        self._robot = DrivenRobot(world, robot_of(settings))
         self._drives += 1
 
     def _advance(self, time_ns: int) -> Motion:
@@ -207,22 +194,6 @@ def drive_status(
     values = {'drive': drive, 'world': seed, **dataclasses.asdict(outcome)}
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     return DiagnosticStatus(name='synthetic_camera: drive', level=level, message=text, values=pairs)
-
-
-def robot_model(settings: SyntheticCameraSettings) -> RobotModel:
-    """The robot that the parameters describe."""
-    robot = settings.robot
-    return RobotModel(
-        radius_m=robot.radius,
-        height_m=max(settings.camera_height, 0.2) + 0.05,
-        max_speed_m_s=robot.max_speed,
-        max_turn_rad_s=robot.max_turn,
-        max_acceleration_m_s2=robot.max_acceleration,
-        latency_s=robot.latency,
-        command_timeout_s=robot.command_timeout,
-        camera_height_m=settings.camera_height,
-        camera_pitch_rad=settings.camera_pitch,
-    )
 
 
 def picture_at(time_ns: int, settings: SyntheticCameraSettings) -> NDArray[np.uint8]:

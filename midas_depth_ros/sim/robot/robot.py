@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.options.robot import RobotSettings
+from midas_depth_ros.options.stream import SyntheticCameraSettings
 from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
 from midas_depth_ros.sim.scene.render import Rendering
 from midas_depth_ros.sim.scene.scene import Pose
@@ -31,17 +33,19 @@ class RobotModel:
     ahead and `camera_pitch_rad` down.
     """
 
-    radius_m: float = 0.18
+    radius_m: float = RobotSettings.radius
     height_m: float = 0.35  # what begins above this passes over the robot
     floor_clearance_m: float = 0.02  # what ends below this passes under it
-    max_speed_m_s: float = 0.6
-    max_turn_rad_s: float = 1.8
-    max_acceleration_m_s2: float = 1.0
+    max_speed_m_s: float = RobotSettings.max_speed
+    max_turn_rad_s: float = RobotSettings.max_turn
+    max_acceleration_m_s2: float = RobotSettings.max_acceleration
     max_turn_acceleration_rad_s2: float = 6.0
-    latency_s: float = 0.05  # from a command to the wheels
-    command_timeout_s: float = 0.5  # without a command for this long it stops
+    latency_s: float = RobotSettings.latency  # from a command to the wheels
+    command_timeout_s: float = (
+        RobotSettings.command_timeout
+    )  # without a command for this long it stops
     camera_forward_m: float = 0.0
-    camera_height_m: float = 0.3
+    camera_height_m: float = SyntheticCameraSettings.camera_height
     camera_pitch_rad: float = 0.2
 
     def __post_init__(self) -> None:
@@ -55,6 +59,22 @@ class RobotModel:
     def heights(self) -> tuple[float, float]:
         """Between which heights something is in the robot's way."""
         return self.floor_clearance_m, self.height_m
+
+
+def robot_of(settings: SyntheticCameraSettings) -> RobotModel:
+    """The robot that the parameters describe."""
+    robot = settings.robot
+    return RobotModel(
+        radius_m=robot.radius,
+        height_m=max(settings.camera_height, 0.2) + 0.05,
+        max_speed_m_s=robot.max_speed,
+        max_turn_rad_s=robot.max_turn,
+        max_acceleration_m_s2=robot.max_acceleration,
+        latency_s=robot.latency,
+        command_timeout_s=robot.command_timeout,
+        camera_height_m=settings.camera_height,
+        camera_pitch_rad=settings.camera_pitch,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,10 +288,17 @@ class DisturbanceOptions:
     within +-`shift`, in units of `scale` per metre.
     """
 
-    noise: float = 0.03
+    noise: float = RobotSettings.depth_noise
     scale: float = 100.0
-    scale_factor: float = 1.5
-    shift: float = 0.3
+    scale_factor: float = RobotSettings.depth_scale_factor
+    shift: float = RobotSettings.depth_shift
+
+
+def disturbance_of(robot: RobotSettings) -> DisturbanceOptions:
+    """The disturbance that the parameters describe."""
+    return DisturbanceOptions(
+        noise=robot.depth_noise, scale_factor=robot.depth_scale_factor, shift=robot.depth_shift
+    )
 
 
 class Disturbance:

@@ -27,15 +27,16 @@ from midas_depth_ros.sim import (
 )
 
 SHORT = LoopOptions(seconds=12.0)
+SETTINGS = rig.node_settings(DrivePlan())
 
 
 def true_eyes():
-    sight = MetricSight(rig.camera_model((256, 192)), rig.mount(), rig.depth_settings())
+    sight = MetricSight(rig.camera_model((256, 192)), rig.mount(), SETTINGS.depth)
     return TrueEyes(sight.scan_options((192, 256)))
 
 
 def reflexes():
-    return ScanReflexes(rig.avoidance_options())
+    return ScanReflexes(SETTINGS.avoidance)
 
 
 @pytest.mark.parametrize('seed', [0, 2, 4])
@@ -44,7 +45,7 @@ def test_blind_it_collides_and_avoiding_it_does_not(seed):
     blind = drive(world, rig.ROBOT, SHORT)
     assert blind.collisions
     assert blind.min_clearance_m == 0
-    avoiding = drive(world, rig.ROBOT, SHORT, eyes(seed, None), reflexes())
+    avoiding = drive(world, rig.ROBOT, SHORT, eyes(SETTINGS, seed, None), reflexes())
     assert not avoiding.collisions
     assert avoiding.min_clearance_m > 0
     assert avoiding.distance_m > 0.5, 'standing still is no avoidance'
@@ -54,7 +55,7 @@ def test_blind_it_collides_and_avoiding_it_does_not(seed):
 def test_among_furniture_too():
     world = furnished_world(0)
     assert drive(world, rig.ROBOT, SHORT).collisions
-    avoiding = drive(world, rig.ROBOT, SHORT, eyes(0, None), reflexes())
+    avoiding = drive(world, rig.ROBOT, SHORT, eyes(SETTINGS, 0, None), reflexes())
     assert not avoiding.collisions
     assert avoiding.distance_m > 0.5
 
@@ -67,7 +68,7 @@ def test_most_worlds_are_not_to_be_driven_blind():
 def test_a_drive_is_the_same_again():
     def once():
         options = LoopOptions(seconds=3.0)
-        return drive(drive_world(9), rig.ROBOT, options, eyes(9, None), reflexes())
+        return drive(drive_world(9), rig.ROBOT, options, eyes(SETTINGS, 9, None), reflexes())
 
     assert once() == once()
 
@@ -117,7 +118,7 @@ def test_eyes_that_see_nothing_collide():
 def test_scans_of_disturbed_depth_are_near_the_truth(seed):
     world = drive_world(seed)
     robot = DrivenRobot(world, rig.ROBOT, time_s=1.0)
-    seen = eyes(seed, None).look(robot)
+    seen = eyes(SETTINGS, seed, None).look(robot)
     assert seen is not None
     true = TrueEyes(seen.options).look(robot).ranges
     within = np.abs(seen.options.angles) < 0.75
@@ -142,7 +143,11 @@ def test_a_model_is_given_pictures():
         return np.broadcast_to(rows, (24, 32)).copy()
 
     drive(
-        world, rig.ROBOT, LoopOptions(seconds=0.5, camera_rate_hz=10.0), eyes(0, infer), reflexes()
+        world,
+        rig.ROBOT,
+        LoopOptions(seconds=0.5, camera_rate_hz=10.0),
+        eyes(rig.node_settings(DrivePlan(depth='model')), 0, infer),
+        reflexes(),
     )
     assert set(shapes) == {((240, 320, 3), np.dtype(np.uint8))}
     assert len(shapes) == 5
@@ -162,7 +167,7 @@ def test_plan_to_results():
 def test_a_ball_in_the_way_is_seen():
     scene = Scene(room=Room(-2, 6, -2, 2), solids=(Sphere(1.6, 0.0, 0.15, 0.15),))
     robot = DrivenRobot(DriveWorld(scene, (0.0, 0.0, 0.0), 'test', 0), rig.ROBOT, 1.0)
-    scan = eyes(0, None).look(robot)
+    scan = eyes(SETTINGS, 0, None).look(robot)
     assert scan is not None
     ahead = scan.ranges[len(scan.ranges) // 2]
     assert ahead == pytest.approx(1.45, abs=0.1)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 
 import pytest
 
-from midas_depth_ros.avoidance import AvoidanceOptions
-from midas_depth_ros.geometry import MetricOptions
-from midas_depth_ros.lab.drive import rig
-from midas_depth_ros.lab.drive.in_process import LoopOptions
+from midas_depth_ros.lab.drive import in_process, over_dds, rig
 from midas_depth_ros.lab.drive.rig import DrivePlan
-from midas_depth_ros.nodes.sources.synthetic_camera import camera_model, robot_model
+from midas_depth_ros.nodes.sources.synthetic_camera import camera_model
 from midas_depth_ros.options.avoidance import AvoidanceSettings
-from midas_depth_ros.options.declarations import build, specs
+from midas_depth_ros.options.declarations import build, specs, value_of
 from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.files import read_parameters, settings_from
 from midas_depth_ros.options.stream import SyntheticCameraSettings
+from midas_depth_ros.sim.robot import robot_of
 
 
 @pytest.mark.parametrize(
@@ -35,17 +36,10 @@ def test_the_nodes_take_them(settings_class, parameters):
     assert not any(faults), faults
 
 
-def test_the_avoidance_is_the_same():
-    settings = build(AvoidanceSettings, rig.avoidance_parameters())
-    assert settings.options() == rig.avoidance_options()
-    assert rig.avoidance_options() != AvoidanceOptions()
-    assert settings.conflict() == ''
-
-
 @pytest.mark.parametrize('exact', [True, False])
 def test_the_robot_and_its_camera_are_the_same(exact):
     settings = build(SyntheticCameraSettings, rig.camera_parameters(exact, 10.0))
-    assert dataclasses.asdict(robot_model(settings)) == pytest.approx(dataclasses.asdict(rig.ROBOT))
+    assert dataclasses.asdict(robot_of(settings)) == pytest.approx(dataclasses.asdict(rig.ROBOT))
     size = rig.SIZE_EXACT if exact else rig.SIZE_MODEL
     assert camera_model(settings) == rig.camera_model(size)
 
@@ -56,19 +50,37 @@ def test_the_mount_is_what_the_depth_node_is_told():
     assert settings.camera_pitch == rig.mount().pitch_rad
 
 
-def test_what_sees_in_one_process_has_the_options_of_the_node():
-    over_dds = build(DepthNodeSettings, rig.depth_parameters(DepthNodeSettings.max_rate, ''))
-    in_process = rig.depth_settings()
-    assert in_process.metric_options() == over_dds.metric_options()
-    assert (in_process.scan, in_process.scale) == (over_dds.scan, over_dds.scale)
-    assert DrivePlan().rate_hz == LoopOptions().camera_rate_hz == over_dds.max_rate
-    # What a robot of its own size says for itself; all else is the default of the node.
-    default = dataclasses.replace(
-        DepthNodeSettings(), obstacles=dataclasses.replace(over_dds.obstacles)
-    )
-    assert over_dds.metric_options() == default.metric_options()
-    assert dataclasses.replace(over_dds.obstacles, max_height=1.0) == DepthNodeSettings().obstacles
+@pytest.mark.parametrize('depth', ['exact', 'model'])
+def test_one_process_has_all_options_of_the_nodes_over_dds(depth):
+    """What the processes are started with, read as a node reads it, against what drives here."""
+    plan = DrivePlan(depth=depth, model='embedded', rate_hz=8.0, worlds_are='furnished')
+    started = {}
+
+    class Recorder:
+        def start(self, name, command):
+            started[name] = [after for word, after in itertools.pairwise(command) if word == '-p']
+
+    over_dds._start(Recorder(), plan, 'synthetic_camera', 'nodes.sources.synthetic_camera')
+    over_dds._start_avoidance(plan, Recorder())
+    here = vars(rig.node_settings(plan)).values()
+    assert len(started) == 3
+    for (name, kind), settings in zip(rig.NODES.items(), here, strict=True):
+        there = settings_from(kind, read_parameters(name, kind, [], started[name]))
+        for spec in specs(kind):
+            values = value_of(there, spec.name), value_of(settings, spec.name)
+            assert values[0] == values[1] or all(map(math.isnan, values)), spec.name
 
 
-def test_the_pure_room_has_the_defaults_of_the_node():
-    assert DepthNodeSettings().metric_options() == MetricOptions()
+def test_a_drive_in_one_process_uses_them(monkeypatch):
+    used = []
+    for name in ('MetricSight', 'ScanReflexes', 'LoopOptions'):
+        made = getattr(in_process, name)
+        monkeypatch.setattr(in_process, name, lambda *a, made=made: used.append(a) or made(*a))
+    plan = DrivePlan(worlds=1, seconds=0.2, rate_hz=4.0)
+    in_process.drive_in_process(plan, lambda _: None)
+    settings = rig.node_settings(plan)
+    loop, (avoidance,), (camera, mount, depth) = used
+    assert (avoidance, repr(depth)) == (settings.avoidance, repr(settings.depth))
+    assert loop[2:] == (settings.depth.max_rate, settings.avoidance.rate)
+    assert (camera, mount) == (camera_model(settings.camera), rig.mount())
+    assert settings.avoidance != AvoidanceSettings()
