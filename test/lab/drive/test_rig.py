@@ -16,7 +16,7 @@ from midas_depth_ros.options.declarations import build, specs, value_of
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import read_parameters, settings_from
 from midas_depth_ros.options.stream import SyntheticCameraSettings
-from midas_depth_ros.sim.robot import robot_of
+from midas_depth_ros.sim.robot.robot import robot_of
 
 
 @pytest.mark.parametrize(
