@@ -206,7 +206,7 @@ class AvoidanceSettings:
     )
     max_speed: float = parameter(
         DEFAULT.max_speed,
-        'Fastest speed forward; whoever commands more gets this.',
+        'Fastest speed forward; faster commands are limited to it.',
         unit='m/s',
         minimum=0.01,
         maximum=10.0,
@@ -214,7 +214,7 @@ class AvoidanceSettings:
     )
     max_turn_rate: float = parameter(
         DEFAULT.max_turn_rate,
-        'Fastest turning; whoever commands more gets this.',
+        'Fastest turning; faster commands are limited to it.',
         unit='rad/s',
         minimum=0.01,
         maximum=10.0,
@@ -313,7 +313,7 @@ class AvoidanceSettings:
     turn_without_data: bool = parameter(
         DEFAULT.turn_without_data,
         'Turning in place is allowed without fresh data. It stops at obstacles that are known; '
-        'where nobody looks beside the robot, as a camera does not, none are.',
+        'where nothing is observed beside the robot, as a camera does not, none are.',
         live=True,
     )
     allow_reverse: bool = parameter(
@@ -332,7 +332,7 @@ class AvoidanceSettings:
     )
     blind_reverse_speed: float = parameter(
         DEFAULT.blind_reverse_speed,
-        'Fastest speed backward where nobody knows what is behind; 0 = not at all.',
+        'Fastest speed backward where what is behind is unknown; 0 = not at all.',
         unit='m/s',
         minimum=0.0,
         maximum=1.0,
@@ -356,7 +356,7 @@ class AvoidanceSettings:
     )
     stop_deceleration: float = parameter(
         DEFAULT.stop_deceleration,
-        'Deceleration for a stop; braking distances are reckoned with it.',
+        'Deceleration for a stop; used to compute braking distances.',
         unit='m/s^2',
         minimum=0.05,
         maximum=100.0,

@@ -69,9 +69,9 @@ def check_camera_names(names: list[str]) -> str:
 def check_frame_id(name: str) -> str:
     """A tf2 frame has no leading slash, no blanks and a length; '' chooses one."""
     if re.search(r'^/|\s', name) or not name.isprintable():
-        return f'{shown(name)} is no tf2 frame: leave out the leading slash and blanks'
+        return f'{shown(name)} is not a tf2 frame: leave out the leading slash and blanks'
     if len(name) > LONGEST_FRAME_ID:
-        return f'{shown(name)} is no tf2 frame: use {LONGEST_FRAME_ID} letters at most'
+        return f'{shown(name)} is not a tf2 frame: use {LONGEST_FRAME_ID} letters at most'
     return ''
 
 
@@ -96,11 +96,11 @@ def check_topic(name: str) -> str:
     """A name that ROS takes for a topic, relative or absolute; '' is none at all."""
     if name and not re.fullmatch(rf'(~/|/)?{TOKEN}(/{TOKEN})*', name):
         return (
-            f'{shown(name)} is no name of a topic: use letters, digits and underscores, no digit '
+            f'{shown(name)} is not a topic name: use letters, digits and underscores, no digit '
             'first, and single slashes between'
         )
     if len(name) > LONGEST_TOPIC:
-        return f'{shown(name)} is no name of a topic: use {LONGEST_TOPIC} letters at most'
+        return f'{shown(name)} is not a topic name: use {LONGEST_TOPIC} letters at most'
     return ''
 
 
@@ -200,7 +200,7 @@ class DepthNodeSettings:
     niceness: int = parameter(
         0,
         'How readily the node leaves the CPU to others, 0 = as it was started, 19 = takes only '
-        'what nobody wants. Holds for the whole process; it cannot be lowered while that lives.',
+        'what nobody wants. Holds for the whole process; it cannot be lowered again.',
         minimum=0,
         maximum=19,
     )

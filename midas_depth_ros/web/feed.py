@@ -293,7 +293,7 @@ class Bell:
 def as_json(value: Any) -> str:
     """A plain value as JSON (RFC 8259): null for NaN, infinities and absurd integers.
 
-    Raises TypeError for what is no plain value, ValueError for what is too deep or too long.
+    Raises TypeError for what is not a plain value, ValueError for what is too deep or too long.
     """
     text = json.dumps(said(value), allow_nan=False)
     if len(text) > LONGEST_FACT:
@@ -317,4 +317,4 @@ def said(value: Any, depth: int = 0) -> Any:
         return {plain(key, LONGEST_STRING): said(each, depth + 1) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [said(each, depth + 1) for each in value]
-    raise TypeError(f'{type(value).__name__} is no plain value')
+    raise TypeError(f'{type(value).__name__} is not a plain value')

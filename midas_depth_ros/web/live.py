@@ -159,6 +159,6 @@ async def live(websocket: WebSocket, feed: Feed, runner: Runner, limits: Limits)
     client = client_of(websocket)
     with feed.viewing(limits.viewers, client, limits.viewers_per_client) as bell:
         if bell is None:
-            await websocket.close(TRY_AGAIN_LATER, 'too many browsers look')
+            await websocket.close(TRY_AGAIN_LATER, 'too many browsers are connected')
             return
         await LiveView(websocket, feed, runner).serve(bell)
