@@ -376,7 +376,9 @@ def test_sideways_motion_is_left_out_and_said(ros, start):
     publisher.publish(twist)
     ros.spin_until(lambda: any(t.angular.z == 0.1 for t in out))
     assert all(t.linear.y == 0 for t in out)
-    ros.spin_until(lambda: any('lateral and vertical motion' in entry.msg for entry in log), what='a warning')
+    ros.spin_until(
+        lambda: any('lateral and vertical motion' in entry.msg for entry in log), what='a warning'
+    )
 
 
 def test_stamped_commands(ros, start):
