@@ -114,7 +114,7 @@ class _Input:
 class Avoidance:
     """Keeps the newest of every input and decides at each step. `options` may be swapped.
 
-    `fed_back`: what is sent comes in again as a command; then no command counts.
+    `fed_back`: the velocities sent come back as commands; then no command counts.
     """
 
     def __init__(self, options: AvoidanceSettings) -> None:
@@ -226,7 +226,7 @@ class Avoidance:
     def _order(self, now_s: float) -> _Order:
         options = self.options
         if self.fed_back:
-            return _Order(state=State.ECHO, text='what is sent comes in again as a command')
+            return _Order(state=State.ECHO, text='the velocities sent come back as commands')
         fault = self._command_input.fault_at(now_s, options.command_timeout, options)
         if fault:
             return _Order(state=State.NO_COMMAND, text=fault)
@@ -234,7 +234,7 @@ class Avoidance:
         if not (math.isfinite(linear) and math.isfinite(angular)):
             return _Order(state=State.BAD_COMMAND, text=f'{linear} m/s, {angular} rad/s')
         if linear < 0 and not options.allow_reverse:
-            text = 'backing up is switched off: allow_reverse'
+            text = 'backing up is disabled: allow_reverse'
             return _Order(angular=_within(angular, options.max_turn_rate), state=None, text=text)
         slowest = -min(options.max_reverse_speed, options.max_speed)
         linear = max(slowest, min(options.max_speed, linear))
@@ -362,7 +362,7 @@ class Avoidance:
         elif limit.speed < abs(order.linear) or limit.eased:
             state = State.SLOWING
         if order.state is None and turn != order.angular:
-            text += '; turning is held: a corner would touch something'
+            text += '; turning is held: a corner of the robot would touch something'
             if state is State.CLEAR:
                 state = State.SLOWING if turn or order.linear else State.OBSTACLE
         standing = self._linear == 0 and self._angular == 0

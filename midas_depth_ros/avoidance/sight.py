@@ -48,7 +48,7 @@ STRIP_M = 0.15
 # To such shares of it a curve may be eased, from the flattest on, but not to less of the speed.
 EASED = (0.0, 0.1, 0.25, 0.4, 0.6, 0.8)
 EASED_SPEED = 0.6
-LEAST_TURN = 0.005  # rad: less room is none
+LEAST_TURN = 0.005  # rad: less room counts as no room
 
 
 @dataclasses.dataclass(frozen=True)
@@ -387,7 +387,7 @@ class ClosenessSight(_Blind):
         by_memory = zone_speed(free, linear, options)
         text = self._text
         if by_memory < speed:
-            speed, text = by_memory, f'a scan has seen an obstacle {free:.2f} m ahead'
+            speed, text = by_memory, f'a scan shows an obstacle {free:.2f} m ahead'
         return Limit(speed, speed, True, text, curvature=curvature)
 
     def steer(self, steering: Steering) -> float:

@@ -335,6 +335,6 @@ def check_output(source: Path, output: Path, force: bool) -> None:
     if is_there(output) and not force:
         raise CommandError(f'{output} is there already: give --force to replace it')
     if is_there(output) and not is_there(output / 'metadata.yaml'):
-        raise CommandError(f'{output} is no rosbag2: it is not replaced')
+        raise CommandError(f'{output} is not a rosbag2: it is not replaced')
     if not is_folder(output.parent):
         raise CommandError(f'{output.parent}: there is no such folder')

@@ -353,7 +353,7 @@ def encoded(rgb: NDArray[np.uint8], suffix: str = '.png') -> bytes:
     most = LONGEST_SIDES.get(suffix, max(rgb.shape))
     if max(rgb.shape) > most:
         raise CommandError(
-            f'a {suffix} of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be: no side may be above '
+            f'a {suffix} of {rgb.shape[1]}x{rgb.shape[0]} pixels is too large: no side above '
             f'{most}; --max-side makes it smaller'
         )
     try:

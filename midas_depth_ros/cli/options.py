@@ -227,7 +227,7 @@ def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Comman
         if value is None:
             return None if unset else spec.default
         if isinstance(value, float) and math.isnan(value):
-            raise click.BadParameter('nan is no value: leave the option out')
+            raise click.BadParameter('nan is not a value: leave the option out')
         fault = spec.fault(value)
         if fault:
             raise click.BadParameter(fault.partition(': ')[2])

@@ -68,7 +68,7 @@ class Beams:
         if not (angle_increment > 0 and angle_max >= angle_min):
             raise InvalidOptions(
                 f'a scan from {angle_min} to {angle_max} rad in steps of {angle_increment} is '
-                'none: angles must increase'
+                'not valid: angles must increase'
             )
         self.count = round((angle_max - angle_min) / angle_increment) + 1
         bearing = bearings(grid, mount)
@@ -101,7 +101,7 @@ class Beams:
         """
         if not range_max > range_min >= 0:
             raise InvalidOptions(
-                f'a scan from {range_min} to {range_max} m is none: ranges must increase'
+                f'a scan from {range_min} to {range_max} m is not valid: ranges must increase'
             )
         hit = obstacles.mask.ravel()[self._pixels]
         dropped = obstacles.dropped.ravel()[self._pixels]

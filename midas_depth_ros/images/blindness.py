@@ -306,7 +306,7 @@ def _pattern_fault(scales: _Scales, changes: Changes) -> str:
     if fine.size < ENOUGH_TILES:
         return ''
     if fine.std() < SHARED_OUT * fine.mean():
-        return 'a pattern or noise and no scene: its detail is the same everywhere'
+        return 'a pattern or noise, not a scene: its detail is the same everywhere'
     along, down = (float(each.mean()) for each in changes)
     if min(along, down) < ONE_WAY * max(along, down):
         return 'striped: it changes in one direction only: shaken, a test picture, or a broken line'

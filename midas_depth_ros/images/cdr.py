@@ -99,7 +99,7 @@ class _Reader:
         order = BYTE_ORDERS.get(serialised[:2])
         if order is None or len(serialised) < ENCAPSULATION_BYTES:
             raise MalformedMessage(
-                f'the serialised message begins with {shown(bytes(serialised[:4]))}, which is no '
+                f'the serialised message begins with {shown(bytes(serialised[:4]))}, which is not '
                 'plain CDR: publish with a ROS 2 middleware'
             )
         self._all = serialised

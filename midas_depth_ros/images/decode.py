@@ -362,8 +362,8 @@ def checked(message: Any, max_pixels: int) -> RawPicture | None:
     check_rows(name, width, row_bytes, rows, step, data.size)
     if step % encoding.sample_bytes:
         raise StepUnaligned(
-            f'step {step} is no multiple of the {encoding.sample_bytes} bytes of a {name} sample: '
-            'pad rows by whole samples'
+            f'step {step} is not a multiple of the {encoding.sample_bytes} bytes of a {name} '
+            'sample: pad rows by whole samples'
         )
     return RawPicture(data, width, height, step, bool(message.is_bigendian), encoding)
 

@@ -199,7 +199,7 @@ class AvoidanceSettings(Options):
     )
     max_speed: float = parameter(
         1.0,
-        'Fastest speed forward; whoever commands more gets this.',
+        'Fastest speed forward; faster commands are limited to it.',
         unit='m/s',
         minimum=0.01,
         maximum=10.0,
@@ -207,7 +207,7 @@ class AvoidanceSettings(Options):
     )
     max_turn_rate: float = parameter(
         2.0,
-        'Fastest turning; whoever commands more gets this.',
+        'Fastest turning; faster commands are limited to it.',
         unit='rad/s',
         minimum=0.01,
         maximum=10.0,
@@ -298,7 +298,7 @@ class AvoidanceSettings(Options):
     turn_without_data: bool = parameter(
         True,
         'Turning in place is allowed without fresh data. It stops at obstacles that are known; '
-        'where nobody looks beside the robot, as a camera does not, none are.',
+        'a camera does not see beside the robot, so none are known there.',
         live=True,
     )
     allow_reverse: bool = parameter(
@@ -317,7 +317,7 @@ class AvoidanceSettings(Options):
     )
     blind_reverse_speed: float = parameter(
         0.0,
-        'Fastest speed backward where nobody knows what is behind; 0 = not at all.',
+        'Fastest speed backward where what is behind is unknown; 0 = not at all.',
         unit='m/s',
         minimum=0.0,
         maximum=1.0,
@@ -341,7 +341,7 @@ class AvoidanceSettings(Options):
     )
     stop_deceleration: float = parameter(
         2.0,
-        'Deceleration for a stop; braking distances are reckoned with it.',
+        'Deceleration for a stop; used to compute braking distances.',
         unit='m/s^2',
         minimum=0.05,
         maximum=100.0,

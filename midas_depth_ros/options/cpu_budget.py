@@ -38,12 +38,12 @@ def parse_cpus(text: str) -> frozenset[int]:
     for part in text.split(','):
         match = RANGE.fullmatch(part)
         if match is None:
-            raise ValueError(f'{text!r} is no list of processors: write it as 0,2-3')
+            raise ValueError(f'{text!r} is not a list of processors: write it as 0,2-3')
         first = int(match[1])
         last = first if match[2] is None else int(match[2])
         if last < first or last > HIGHEST_CPU:
             raise ValueError(
-                f'{part.strip()!r} is no range of processors: write the lower number first, '
+                f'{part.strip()!r} is not a range of processors: write the lower number first, '
                 f'and none above {HIGHEST_CPU}'
             )
         cpus.update(range(first, last + 1))

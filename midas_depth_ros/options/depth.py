@@ -136,7 +136,7 @@ class DepthNodeSettings(Options):
     niceness: int = parameter(
         0,
         'How readily the node leaves the CPU to others, 0 = as it was started, 19 = takes only '
-        'what nobody wants. Holds for the whole process; it cannot be lowered while that lives.',
+        'what nobody wants. Holds for the whole process; it cannot be lowered again.',
         minimum=0,
         maximum=19,
     )

@@ -93,7 +93,7 @@ def read_text(path: Path, most_bytes: int = SETTINGS_BYTES) -> str:
     try:
         return read_file(path, most_bytes).decode('utf-8')
     except UnicodeDecodeError as error:
-        raise UnreadableFile(f'it is no text in UTF-8: {error}') from error
+        raise UnreadableFile(f'it is not UTF-8 text: {error}') from error
 
 
 def is_there(path: Path) -> bool:
@@ -182,12 +182,12 @@ def parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise UnreadableFile(f'it is no YAML: {" ".join(str(error).split())}') from error
+        raise UnreadableFile(f'it is not valid YAML: {" ".join(str(error).split())}') from error
     except RecursionError as error:
-        raise UnreadableFile('it is no YAML that is read here: it is nested too deeply') from error
+        raise UnreadableFile('its YAML is nested too deeply') from error
     # Of dates that there are not, and of numbers with thousands of digits.
     except (ValueError, OverflowError) as error:
-        raise UnreadableFile(f'it is no YAML: {error}') from error
+        raise UnreadableFile(f'it is not valid YAML: {error}') from error
 
 
 # --- Parameters of a node from files and `name:=value`, without the node: as rcl reads them.

@@ -142,7 +142,7 @@ class ObstacleOptions(Options):
     )
     max_height: float = parameter(
         1.0,
-        'What hangs higher than this is none: the robot fits below.',
+        'Whatever hangs higher is ignored: the robot fits below.',
         unit='m',
         minimum=0.05,
         maximum=10.0,

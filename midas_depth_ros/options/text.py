@@ -90,9 +90,9 @@ def check_camera_names(names: list[str]) -> str:
 def check_frame_id(name: str) -> str:
     """A tf2 frame has no leading slash, no blanks and a length; '' chooses one."""
     if re.search(r'^/|\s', name) or not name.isprintable():
-        return f'{shown(name)} is no tf2 frame: leave out the leading slash and blanks'
+        return f'{shown(name)} is not a tf2 frame: leave out the leading slash and blanks'
     if len(name) > LONGEST_FRAME_ID:
-        return f'{shown(name)} is no tf2 frame: use {LONGEST_FRAME_ID} letters at most'
+        return f'{shown(name)} is not a tf2 frame: use {LONGEST_FRAME_ID} letters at most'
     return ''
 
 
@@ -105,11 +105,11 @@ def check_topic(name: str) -> str:
     """A name that ROS takes for a topic, relative or absolute; '' is none at all."""
     if name and not re.fullmatch(rf'(~/|/)?{TOKEN}(/{TOKEN})*', name):
         return (
-            f'{shown(name)} is no name of a topic: use letters, digits and underscores, no digit '
+            f'{shown(name)} is not a topic name: use letters, digits and underscores, no digit '
             'first, and single slashes between'
         )
     if len(name) > LONGEST_TOPIC:
-        return f'{shown(name)} is no name of a topic: use {LONGEST_TOPIC} letters at most'
+        return f'{shown(name)} is not a topic name: use {LONGEST_TOPIC} letters at most'
     return ''
 
 

@@ -141,7 +141,7 @@ def root_path_of(text: str) -> str:
     parts = path.split('/') if path else []
     if any(part in ('.', '..') or not re.fullmatch(r'[A-Za-z0-9._~-]+', part) for part in parts):
         raise ValueError(
-            f'{text!r} is no path: use letters, digits, ".", "_", "~" and "-" between slashes, '
+            f'{text!r} is not a path: use letters, digits, ".", "_", "~" and "-" between slashes, '
             'such as /robots/1'
         )
     return f'/{path}' if path else ''

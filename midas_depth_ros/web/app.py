@@ -1,7 +1,7 @@
 """The web application, wired: pages, pictures, robot, and the layers that guard them.
 
 Everything comes in as an argument, so that tests hand in an estimator whose answers can be worked
-out by hand, and a robot that is none.
+out by hand, and a robot that is absent.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def palette(colormap: str) -> list[str]:
 
 
 def _add_status(app: FastAPI, status: Callable[[], dict[str, Any]]) -> None:
-    @app.get('/api/status', summary='How the dashboard itself does', responses=documented())
+    @app.get('/api/status', summary='State of the dashboard itself', responses=documented())
     async def show_status() -> dict[str, Any]:
         return status()
 

@@ -33,15 +33,15 @@ MEANINGS = {
     403: 'The request comes from another site.',
     404: 'There is nothing here, or no longer.',
     405: 'Not this method.',
-    406: 'None of the types in Accept can be given.',
+    406: 'None of the types in Accept is available.',
     408: 'The request took too long to arrive.',
     409: 'The depth node refused.',
     413: 'Too many bytes or pixels.',
-    415: 'Not a content type that is taken here.',
-    421: 'Asked under a name that is not ours.',
+    415: 'The content type is not supported.',
+    421: 'The host name is not known to this dashboard.',
     422: 'A value is wrong, or the picture is damaged.',
     429: 'Too many requests.',
-    500: 'A fault of the program.',
+    500: 'An internal error.',
     503: 'Busy, out of time, or no depth node.',
     504: 'The depth node has not answered.',
 }
@@ -54,7 +54,7 @@ STATUS_OF_ERRORS: tuple[tuple[type[Exception], int], ...] = (
     (DepthError, 503),
 )
 LONGEST_TEXT = 1000
-FAULT = 'a fault of the program: the log of the dashboard has the details'
+FAULT = 'internal error: see the log of the dashboard'
 
 
 class Refused(HTTPException):

@@ -296,7 +296,7 @@ class ThreadsafeEvent:
 def as_json(value: Any) -> str:
     """A plain value as JSON (RFC 8259): null for NaN, infinities and absurd integers.
 
-    Raises TypeError for what is no plain value, ValueError for what is too deep or too long.
+    Raises TypeError for what is not a plain value, ValueError for what is too deep or too long.
     """
     text = json.dumps(said(value), allow_nan=False)
     if len(text) > LONGEST_FACT:
@@ -320,7 +320,7 @@ def said(value: Any, depth: int = 0) -> Any:
         return {plain(key, LONGEST_STRING): said(each, depth + 1) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [said(each, depth + 1) for each in value]
-    raise TypeError(f'{type(value).__name__} is no plain value')
+    raise TypeError(f'{type(value).__name__} is not a plain value')
 
 
 # --- One browser's live view over a WebSocket: the newest pictures and facts, at its own pace.
@@ -469,6 +469,6 @@ async def live(websocket: WebSocket, feed: Feed, runner: Runner, limits: Limits)
     client = client_of(websocket)
     with feed.viewing(limits.viewers, client, limits.viewers_per_client) as event:
         if event is None:
-            await websocket.close(TRY_AGAIN_LATER, 'too many browsers look')
+            await websocket.close(TRY_AGAIN_LATER, 'too many browsers are connected')
             return
         await LiveView(websocket, feed, runner).serve(event)

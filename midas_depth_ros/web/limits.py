@@ -37,7 +37,7 @@ def origin_of(address: str) -> str:
     )
     if match is None:
         raise ValueError(
-            f'{address!r} is no origin: give scheme and name, and a port where there is one, '
+            f'{address!r} is not an origin: give scheme and name, and a port where there is one, '
             'such as https://robots.example.org'
         )
     scheme, name, port = match.groups()
@@ -241,7 +241,7 @@ class Jobs:
         self._look_for_hung()
         with self._changed:
             if self._hung >= self._most_hung:
-                text = 'what works on pictures hangs: see /api/status, and start the dashboard anew'
+                text = 'the picture worker hangs: see /api/status, and restart the dashboard'
                 raise Refused(503, text, 30)
             count = len(self._waiting) + len(self._working)
             if self._closed or count >= self._most:

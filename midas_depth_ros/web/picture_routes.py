@@ -135,7 +135,10 @@ RESULT_SCHEMA: dict[str, Any] = {
         'shown_height': {'type': 'integer'},
         'model': {'type': 'string'},
         'backend': {'type': 'string'},
-        'notice': {'type': 'string', 'description': 'Why it is not the model one would wish for.'},
+        'notice': {
+            'type': 'string',
+            'description': 'Why a fallback model is used; empty otherwise.',
+        },
         'inference_ms': {'type': 'number'},
         'cached': {'type': 'boolean'},
         'closeness': {
@@ -226,7 +229,7 @@ def picture_router(
     def known(identifier: str) -> Prediction:
         prediction = pictures.find(identifier)
         if prediction is None:
-            raise Refused(404, 'this picture is not kept (any more): send it again')
+            raise Refused(404, 'this picture is not in the cache (any more): send it again')
         return prediction
 
     @router.get(

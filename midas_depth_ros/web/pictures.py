@@ -211,7 +211,7 @@ def decode(data: bytes, limits: Limits) -> tuple[NDArray[np.uint8], tuple[int, i
     except (DataTooShort, UnsupportedFormat):
         container = TIFF
     if container is TIFF:  # which browsers do not show
-        raise Refused(415, 'this is no JPEG, PNG or WebP picture: send one of these')
+        raise Refused(415, 'this is not a JPEG, PNG or WebP picture: send one of these')
     width, height = container.size(data)
     check_cost(container, data, width, height, limits)
     orientation = orientation_of(data)

@@ -59,10 +59,10 @@ class NoRobot:
         return {'ros': False}
 
     async def set_parameter(self, name: str, value: Any) -> None:
-        raise Refused(503, 'this dashboard runs without ROS: there is no depth node to set')
+        raise Refused(503, 'this dashboard runs without ROS: there is no depth node to configure')
 
     async def set_enabled(self, enabled: bool) -> None:
-        raise Refused(503, 'this dashboard runs without ROS: there is no depth node to set')
+        raise Refused(503, 'this dashboard runs without ROS: there is no depth node to configure')
 
 
 # --- The parameters of depth_node that a browser may set, how the page groups them, and all as a
@@ -215,7 +215,9 @@ def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> AP
         },
     )
     async def parameters(
-        only_changed: Annotated[bool, Query(description='Without what has its default.')] = False,
+        only_changed: Annotated[
+            bool, Query(description='Leave out parameters at their defaults.')
+        ] = False,
     ) -> Response:
         facts = feed.facts()
         known = [facts.get(name) for name in FACTS_OF_PARAMETERS]

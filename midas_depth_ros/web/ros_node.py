@@ -286,7 +286,7 @@ class DashboardNode(Node):
     def soon(self, function: Callable[[], None]) -> None:
         """Have something done in the ROS thread, from any. Raises Refused where it has too much."""
         if len(self._work) >= MOST_WORK:
-            raise Refused(503, 'the dashboard has too much to ask of ROS: try again', 2)
+            raise Refused(503, 'too many calls to ROS are pending: try again', 2)
         self._work.append(function)
         with contextlib.suppress(InvalidHandle):  # the node is gone: nobody is there to do it
             self._guard.trigger()
@@ -420,7 +420,7 @@ class DashboardNode(Node):
 
     def _watch_camera(self, name: str, source: Source) -> None:
         if (name, source) not in self._ever and len(self._ever) >= MOST_WATCHES:
-            self._faults.count('a camera', 'there were too many: start the dashboard anew')
+            self._faults.count('a camera', 'there were too many: restart the dashboard')
             return
         self._ever.add((name, source))
         prefix = f'{self._full_name.rpartition("/")[0]}/{name}'

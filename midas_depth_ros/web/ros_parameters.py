@@ -158,7 +158,7 @@ class ParameterClients:
 
         def reason_of(response: Any) -> str:
             if not response.results:
-                return 'the node answered nothing'
+                return 'the node gave no answer'
             result = response.results[0]
             return '' if result.successful else result.reason or 'the node gave no reason'
 

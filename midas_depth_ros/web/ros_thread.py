@@ -34,7 +34,7 @@ MOST_STILL = 30  # times that `trouble` is asked while the thread has not gone r
 class RosThread:
     """The dashboard's node, spinning.
 
-    Raises RuntimeError for ROS arguments that rcl refuses, ValueError for a name that is none.
+    Raises RuntimeError for ROS arguments that rcl refuses, ValueError for an invalid name.
     """
 
     def __init__(

@@ -225,14 +225,14 @@ class Connections:
         waited_s = now_s - connection.since_s
         patience_s = CLOSING_S if state == CLOSING else self._limits.stall_s
         if now_s - connection.moved_s > patience_s:
-            self._end(connection, 'an answer is not read')
+            self._end(connection, 'a response is not read by the client')
         elif state == HEADER and waited_s > self._limits.header_s:
             if request is None:  # else it is only a connection that is kept for later
                 transport.write(TOO_SLOW)
             transport.close()
-            self._faults.count('a connection', 'no request came in time')
+            self._faults.count('a connection', 'no request arrived in time')
         elif state == BODY and waited_s > self._limits.upload_s + CLOSING_S:
-            self._end(connection, 'the body of a request did not come in time')
+            self._end(connection, 'the body of a request did not arrive in time')
 
     def _end(self, connection: Connection, reason: str) -> None:
         self._faults.count('a connection', reason)
@@ -340,7 +340,7 @@ def ending_well(app: ASGIApp) -> ASGIApp:
                 await app(scope, receive, watched)
             except asyncio.CancelledError:  # by uvicorn, when it ends
                 if scope['type'] == 'http' and not started:
-                    ending = Refused(503, 'the dashboard is ending: try again', 5)
+                    ending = Refused(503, 'the dashboard is shutting down: try again', 5)
                     await ending.response()(scope, receive, send)
 
     return asgi
@@ -422,7 +422,7 @@ class Server(uvicorn.Server):
             self.run(sockets=[listening])
         finally:
             for number, handler in previous.items():
-                # Who was asked to end is ending: a second signal must not kill it now.
+                # Shutdown is already in progress: a second signal must not kill it.
                 signal.signal(number, signal.SIG_IGN if self.should_exit else handler)
 
     def _protocol(self) -> asyncio.BaseProtocol:

@@ -376,7 +376,7 @@ def test_what_a_scan_has_seen_still_counts_when_only_closeness_is_left():
     driver.steps(20, scan=wall(0.55), closeness=far)
     decision = driver.steps(30, closeness=far)
     assert (decision.linear, decision.source) == (0.0, 'closeness')
-    assert 'a scan has seen an obstacle' in decision.text
+    assert 'a scan shows an obstacle' in decision.text
     assert settled(closeness=far).linear == 0.2
 
 

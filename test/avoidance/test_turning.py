@@ -53,7 +53,7 @@ def test_the_corner_of_a_square_robot_stops_at_a_pole_beside_it(turn, bearing):
     assert found.gap > 0.005
     assert found.last is not None
     assert found.last.state is State.OBSTACLE
-    assert 'a corner would touch something' in found.last.text
+    assert 'a corner of the robot would touch something' in found.last.text
     back = drive(SQUARE, [pole], lambda t: (0.0, turn if t < 4 else -turn), 7.0, LIDAR)
     assert not back.hit
     assert back.turned > found.turned + 0.2

@@ -82,7 +82,7 @@ def in_order(*groups: list) -> list:
         (('-p', 'heatmap.gamma:=much'), "heatmap.gamma: 'much' is not a double"),
         (('-p', 'heatmap.colormap:=grey'), "'grey' is not one of inferno"),
         (('-p', 'scan.range_min:=7.0'), 'is not below scan.range_max'),
-        (('-p', 'model:=[1'), 'is no YAML'),
+        (('-p', 'model:=[1'), 'is not valid YAML'),
         (('--params-file', 'none.yaml'), 'does not exist'),
         (('--storage', 'csv'), "'csv' is not one of 'sqlite3', 'mcap'"),
         (('--only', 'heat'), '--only heat: choose of relative_inverse_depth/image'),
@@ -112,7 +112,7 @@ def test_the_output_is_not_replaced_by_accident(midas_depth, tmp_path):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'thesis.txt').write_text('mine')
     assert 'give --force' in midas_depth('bag', 'in', 'out', *MODEL).stderr
-    assert 'is no rosbag2' in midas_depth('bag', 'in', 'out', *MODEL, '--force').stderr
+    assert 'is not a rosbag2' in midas_depth('bag', 'in', 'out', *MODEL, '--force').stderr
     assert 'is the input' in midas_depth('bag', 'in', './in', *MODEL, '--force').stderr
     assert 'is the input' in midas_depth('bag', 'in/in.db3', 'in', *MODEL, '--force').stderr
     assert 'no such folder' in midas_depth('bag', 'in', 'x/y', *MODEL).stderr
@@ -229,7 +229,7 @@ def test_all_cameras_with_calibration_are_taken_and_depth_images_are_not(midas_d
     write_bag(tmp_path / 'empty', [], empty_topics={'/front/image_raw': 'sensor_msgs/msg/Image'})
     write_bag(tmp_path / 'depth', in_order(depth))
     only = ('--only', 'closeness')
-    assert 'no images but depth (/depth0/image/compressed' in (
+    assert 'only depth images (/depth0/image/compressed' in (
         midas_depth('bag', 'depth', 'out', *MODEL, *only).stderr
     )
     result = midas_depth('bag', 'empty', 'none', *MODEL, *only)

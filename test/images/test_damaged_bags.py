@@ -507,7 +507,7 @@ class TestFolders:
         )
         found, said = read(path)
         assert found == expected(range(COUNT))
-        assert 'tells of 999 messages' in said
+        assert 'lists 999 messages' in said
 
     @pytest.mark.parametrize('name', ['a.mcap', 'a.db3', 'a.bag', 'a.db3.zstd'])
     @pytest.mark.parametrize(

@@ -146,12 +146,12 @@ def test_odd_names_of_sources_are_not_there(tmp_path: Path, monkeypatch, name: s
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
-        ('a: [', 'no YAML'),
+        ('a: [', 'not valid YAML'),
         ('[' * 5000, 'nested too deeply'),
-        ('9' * 5000, 'no YAML'),
-        ('!!timestamp 2023-99-99', 'no YAML'),
-        ('!!python/object:os.system x', 'no YAML'),
-        ('\x00', 'no YAML'),
+        ('9' * 5000, 'not valid YAML'),
+        ('!!timestamp 2023-99-99', 'not valid YAML'),
+        ('!!python/object:os.system x', 'not valid YAML'),
+        ('\x00', 'not valid YAML'),
     ],
 )
 def test_what_is_no_yaml_is_said(text: str, said: str) -> None:

@@ -45,7 +45,7 @@ def jpeg(kind: str, rgb: np.ndarray) -> bytes:
 
 
 def soft(height: int = 61, width: int = 83) -> np.ndarray:
-    """Of a size that is no multiple of the blocks, with something in each of them."""
+    """Of a size that is not a multiple of the blocks, with something in each of them."""
     return cv2.GaussianBlur(noise(height, width), (0, 0), 2) // 2 + colourful(height, width) // 2
 
 

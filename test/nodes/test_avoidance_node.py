@@ -374,7 +374,9 @@ def test_sideways_motion_is_left_out_and_said(ros, start):
     publisher.publish(twist)
     ros.spin_until(lambda: any(t.angular.z == 0.1 for t in out))
     assert all(t.linear.y == 0 for t in out)
-    ros.spin_until(lambda: any('sideways' in entry.msg for entry in log), what='a warning')
+    ros.spin_until(
+        lambda: any('lateral and vertical motion' in entry.msg for entry in log), what='a warning'
+    )
 
 
 def test_stamped_commands(ros, start):
@@ -495,7 +497,7 @@ def test_a_camera_alone_backs_up_nowhere_and_cannot_check_turning(ros, start):
     traffic.command, traffic.scan = (-0.5, 0.1), laser_scan(5.0)
     traffic.wait(lambda t: t.angular.z == 0.1)
     found = diagnostics(ros, 'avoidance', lambda s: 'behind only' in s.message)
-    assert 'nobody looks beside' in read(found)['turning checked']
+    assert 'nothing is observed beside' in read(found)['turning checked']
     assert {t.linear.x for t in traffic.twists()} == {0.0}
     assert set_live(node, blind_reverse_speed=0.05)
     traffic.wait_speed(-0.05)

@@ -153,7 +153,7 @@ def test_depth_node_tells_of_messages_that_are_none(ros, start):
     status = diagnostics(ros, 'model', lambda s: read_values(s)['messages refused'])
     assert '/camera/camera_info: 1 (' in read_values(status)['messages refused']
     assert status.level == DiagnosticStatus.WARN
-    assert 'no plain CDR' in status.message
+    assert 'not plain CDR' in status.message
 
 
 def test_camera_info_without_numbers_is_said_once_and_forgets_what_was_known(ros, start, capfd):

@@ -110,7 +110,7 @@ def test_a_silent_camera_is_an_error_with_the_publishers_and_their_qos(statistic
     ('change', 'level', 'words'),
     [
         ({'running': False}, DiagnosticStatus.OK, 'not running'),
-        ({'wanted': False}, DiagnosticStatus.OK, 'nobody subscribes'),
+        ({'wanted': False}, DiagnosticStatus.OK, 'no output has a subscriber'),
         ({'incompatible': ('driver: why',)}, DiagnosticStatus.WARN, 'driver: why'),
     ],
 )

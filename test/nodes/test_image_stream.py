@@ -346,7 +346,7 @@ def test_real_pictures_in_a_bag(ros: Ros, shared_data: Path, tmp_path: Path) -> 
         ({'camera': 'a/'}, 'cannot be a topic namespace'),
         ({'camera': '\x1b[31m'}, 'cannot be a topic namespace'),
         ({'frame_id': 'a' * 300}, '255 letters at most'),
-        ({'frame_id': '\x1b[31m'}, 'is no tf2 frame'),
+        ({'frame_id': '\x1b[31m'}, 'is not a tf2 frame'),
         ({'source': 'ELSEWHERE/fifo'}, 'it is a FIFO'),
         ({'source': 'ELSEWHERE/fifo.db3'}, 'it is a FIFO'),
         ({'source': '/dev/zero'}, 'it is a device'),

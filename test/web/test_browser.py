@@ -286,7 +286,7 @@ def test_a_fault_is_in_sight_wherever_the_page_is_scrolled_to(open_page):
     for place in (0, 300, 1e6):
         page.evaluate(f'scrollTo(0, {place})')
         choose(page, 'x.jpg', b'this is a text')
-        error = page.locator('#picture-error', has_text='this is no JPEG')
+        error = page.locator('#picture-error', has_text='this is not a JPEG')
         error.wait_for()
         seen = error.evaluate(SEEN_AT)
         assert seen['free']
@@ -337,7 +337,7 @@ def test_a_sample_gives_a_result(open_page):
 def test_bad_files_give_a_readable_error_and_the_page_lives_on(open_page):
     page = open_page('#picture')
     for buffer, words in (
-        (b'this is a text', 'this is no JPEG, PNG or WebP picture'),
+        (b'this is a text', 'this is not a JPEG, PNG or WebP picture'),
         (png_file(ramp())[:-60], 'cut short'),
     ):
         file = {'name': 'x.jpg', 'mimeType': 'image/jpeg', 'buffer': buffer}

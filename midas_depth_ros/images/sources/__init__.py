@@ -85,8 +85,8 @@ def open_source(
 
 
 def is_still(source: str | int | Path) -> bool:
-    """Whether a source is a picture or a folder of pictures, by its name: what such a one gives
-    again is the same to the bit, as no camera gives it. False where there is none.
+    """Whether a source is a picture or a folder of pictures, by its name. Repeats of these are
+    bit-identical, which never happens with a real camera. False where there is no such file.
     """
     text = str(source).strip()
     path = expanded(text)

@@ -267,7 +267,7 @@ def find_cameras(
         reason = 'images of several cameras, none with a camera_info'
         if not names:
             depth = ', '.join(sorted(images))
-            reason = f'no images but depth ({depth})' if depth else 'no images'
+            reason = f'only depth images ({depth})' if depth else 'no images'
         raise UnclearTopic(f'the bag has {reason}: name one by --topic; {_listed(topics)}')
     return [_in_namespace(name, with_info or usual, topics) for name in names]
 

@@ -68,8 +68,8 @@ class BagMessages:
             raise SourceNotFound(f'{path}: there is no such bag')
         if not is_bag(path):
             raise UnknownSource(
-                f'{path}: this is no bag: name a rosbag2 folder, a .db3 or .mcap file, or a .bag '
-                'file of ROS 1'
+                f'{path}: this is not a bag: name a rosbag2 folder, a .db3 or .mcap file, or a '
+                '.bag file of ROS 1'
             )
         self.path = path
         self._damage: list[str] = []
@@ -154,7 +154,7 @@ class BagMessages:
 
     def _remedy(self) -> str:
         command = 'rosbag reindex' if self.path.suffix == ROS1_SUFFIX else 'ros2 bag reindex'
-        return f'a recording that was cut short may be mended with {command} {self.path}'
+        return f'a recording that was cut short may be repaired with {command} {self.path}'
 
     def _open_all(self) -> list[Storage]:
         if not is_folder(self.path):
@@ -187,7 +187,7 @@ class BagMessages:
         try:
             about = parse_yaml(read_text(path, METADATA_BYTES))['rosbag2_bagfile_information']
             if not all(isinstance(each, str) and each for each in about['relative_file_paths']):
-                raise TypeError('relative_file_paths are no names')
+                raise TypeError('relative_file_paths are not file names')
             return dict(about)
         except (UnreadableFile, LookupError, TypeError, ValueError) as error:
             self._note(f'{METADATA} is damaged: {error}')
@@ -197,7 +197,7 @@ class BagMessages:
         told = about.get('message_count') if about else None
         there = sum(sum(file.counts.values()) for file in files)
         if isinstance(told, int) and told > there and not any(file.damage for file in files):
-            self._note(f'{METADATA} tells of {told} messages, of which {there} are there')
+            self._note(f'{METADATA} lists {told} messages, of which {there} exist')
 
     def _opened(self, path: Path) -> Storage:
         """One file of the bag. Raises UnreadableSource."""
@@ -232,7 +232,7 @@ class BagMessages:
                 for piece in unpacked_pieces(packed, self._note):
                     left -= len(piece)
                     if left < 0:
-                        self._note(f'{path.name}: more is packed into it than is unpacked here')
+                        self._note(f'{path.name}: it unpacks to more than is allowed here')
                         break
                     plain.write(piece)
         except OSError as error:

@@ -115,7 +115,7 @@ class ChunkedStorage(Storage):
             return b''
         self._budget -= part.unpacked
         if self._budget < 0:
-            self._bad_part(part, 'more is packed into the file than is unpacked here')
+            self._bad_part(part, 'the file unpacks to more than is allowed here')
             return b''
         file.seek(part.offset)
         packed = file.read(part.size)
@@ -175,12 +175,12 @@ class ChunkedStorage(Storage):
         # Images and CameraInfo are the same in both; Humble has the Range of ROS 1, too.
         store = get_typestore(Stores.ROS2_HUMBLE)
         if kind not in store.fielddefs:
-            self.damaged(f'{topic}: {shown(kind)} is no type that ROS 2 knows')
+            self.damaged(f'{topic}: {shown(kind)} is not a ROS 2 message type')
             return None
         try:
             return bytes(store.ros1_to_cdr(data, kind))
         except (SerdeError, AssertionError, OverflowError, *DAMAGE) as error:
-            self.damaged(f'{topic}: a message that is none: {error}')
+            self.damaged(f'{topic}: a malformed message: {error}')
             return None
 
 
@@ -219,7 +219,7 @@ class McapStorage(ChunkedStorage):
             if kind == self.MESSAGE:
                 channel, _, time_ns, _ = struct.unpack_from('<HIQQ', data, start)
                 if position - start < 22:
-                    raise Cut(f'a message of {position - start} bytes is none')
+                    raise Cut(f'a message of {position - start} bytes is malformed')
                 yield channel, time_ns, start + 22, position
             elif kind in (self.SCHEMA, self.CHANNEL):
                 self._define(kind, data[start:position])

@@ -80,7 +80,7 @@ class Frame:
         return checked(self.message, self.max_pixels)[1]
 
     def rgb(self) -> NDArray[np.uint8]:
-        """The picture as (H, W, 3) uint8 RGB. Raises ImageError if the message is none."""
+        """The picture as (H, W, 3) uint8 RGB. Raises ImageError if the message is malformed."""
         if self.picture is not None:
             return self.picture
         decode = decode_image if self.is_raw_message else decode_compressed

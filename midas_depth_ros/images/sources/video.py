@@ -161,7 +161,7 @@ class VideoFile(Source):
             return float(stated)
         self._warn(
             printable(
-                f'{self._path}: it says nothing of times or of a rate: {ASSUMED_RATE_HZ:g} Hz is '
+                f'{self._path}: it has no time stamps and no rate: {ASSUMED_RATE_HZ:g} Hz is '
                 'assumed'
             )
         )

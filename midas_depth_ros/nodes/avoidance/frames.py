@@ -109,7 +109,7 @@ class ScanFrames:
         tilt = math.acos(min(1.0, max(-1.0, float(axes[2, 2]))))
         if LEVEL_RAD < tilt < math.pi - LEVEL_RAD:
             raise BadScan(
-                f'{frame} is tilted by {math.degrees(tilt):.0f} degrees: its scan is none of the '
+                f'{frame} is tilted by {math.degrees(tilt):.0f} degrees: its scan is not in the '
                 "robot's plane"
             )
         yaw = math.atan2(axes[1, 0], axes[0, 0])
@@ -229,7 +229,7 @@ def avoidance_status(
 def _turning(decision: Decision) -> str:
     if decision.turning_checked:
         return 'yes'
-    return 'only by what is remembered: nobody looks beside the robot'
+    return 'only by what is remembered: nothing is observed beside the robot'
 
 
 def _number(value: float) -> str:

@@ -185,7 +185,7 @@ class AvoidanceNode(Node):
             return
         self._echo.heard(mark_of(twist), time.monotonic())
         if twist.linear.y or twist.linear.z:
-            self._refuse('cmd_vel_in', 'sideways and upward motion is left out: nobody looks there')
+            self._refuse('cmd_vel_in', 'lateral and vertical motion is ignored: it is not observed')
         moment = self._moment(header)
         fault = self._avoidance.command(twist.linear.x, twist.angular.z, moment)
         self._note('cmd_vel_in', fault, moment)

@@ -50,7 +50,7 @@ LARGEST_DEPTH = 2**31 - 1
 def depth_of(value: Any) -> int:
     """The depth of a history. Raises ValueError."""
     if type(value) is not int or not 0 <= value <= LARGEST_DEPTH:
-        raise ValueError(f'{value!r} is no depth of a history')
+        raise ValueError(f'{value!r} is not a valid history depth')
     return value
 
 
@@ -174,7 +174,7 @@ class OfflineNode:
     ) -> OfflinePublisher:
         """As rclpy's, for a topic that somebody subscribes to if it is wanted.
 
-        Raises RuntimeError for a value of `qos_overrides` that is none.
+        Raises RuntimeError for a value of `qos_overrides` that is invalid.
         """
         wanted = not self._wanted or any(topic.endswith('/' + name) for name in self._wanted)
         name = absolute(topic)

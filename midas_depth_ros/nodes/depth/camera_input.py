@@ -483,7 +483,7 @@ class CameraInput:
         return passes and (simulated or self._bound.passes(received_s, max_rate))
 
     def _pause(self, seconds: float, ending: str) -> None:
-        """Let the frames pass by of which it is known that they would end here."""
+        """Skip frames that are known to be dropped here anyway."""
         longest_s = min(MOST_PAUSE_S, MOST_PAUSE_SHARE * self._settings().image_timeout)
         if seconds > 0 and self._images is not None:
             self._missed_ending = ending
@@ -493,7 +493,7 @@ class CameraInput:
         news = self._infos.add(info)
         if self._infos.by_turns:
             self._forget_camera(
-                f'{self.camera}/camera_info tells of two cameras by turns: leave one publisher'
+                f'{self.camera}/camera_info alternates between two cameras: leave one publisher'
             )
             return
         if not news:

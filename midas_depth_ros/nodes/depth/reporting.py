@@ -192,7 +192,7 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
     if trouble:
         return DiagnosticStatus.WARN, '; '.join(trouble)
     if not report.wanted:
-        return DiagnosticStatus.OK, 'idle: nobody subscribes to an output'
+        return DiagnosticStatus.OK, 'idle: no output has a subscriber'
     return DiagnosticStatus.OK, f'{statistics.rates()[1]:.1f} frames per second'
 
 

@@ -200,7 +200,7 @@ class StampJudge:
         seen = self._seen
         if not any(each.stamp_ns for each in seen):
             return Verdict(
-                'the pictures have no stamps (0), nor have the outputs: nobody can tell their age; '
+                'the pictures have no stamps (0), nor have the outputs: their age is unknown; '
                 f'{self._meanwhile}: let the camera driver stamp them',
                 tells_time=False,
             )
@@ -229,10 +229,10 @@ class StampJudge:
             )
         elif len(back) > MOSTLY_BACK * len(steps):
             text = (
-                f'stamps go back ({often}); {self._meanwhile}: mend the camera driver or the player'
+                f'stamps go back ({often}); {self._meanwhile}: fix the camera driver or the player'
             )
         elif len(back) > OFTEN_BACK * len(steps):
-            text = f'stamps are out of order (back in {often}); {self._meanwhile}: mend the driver'
+            text = f'stamps are out of order (back in {often}); {self._meanwhile}: fix the driver'
         else:
             return None
         return Verdict(text, tells_time=False)
@@ -244,7 +244,7 @@ class StampJudge:
         return Verdict(
             f'stamps stand still at {self._seen[-1].stamp_ns / NANOSECONDS:.3f} s while pictures '
             f'come, for {still_s:.1f} s at least, and so do those of the outputs; '
-            f'{self._meanwhile}: restart the camera, or mend its driver',
+            f'{self._meanwhile}: restart the camera, or fix its driver',
             tells_time=False,
         )
 
@@ -278,7 +278,7 @@ class StampJudge:
             text += 'let the same simulation or player stamp the pictures and publish /clock'
         else:
             text += (
-                'mend the camera driver; for a recording that is not played at its own speed, '
+                'fix the camera driver; for a recording that is not played at its own speed, '
                 'publish /clock (ros2 bag play --clock) and set use_sim_time'
             )
         return Verdict(text, tells_time=False)
