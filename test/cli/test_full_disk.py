@@ -224,7 +224,7 @@ def test_a_demo_whose_results_do_not_fit_keeps_the_earlier_ones(tmp_path, leave)
     from midas_depth_ros.lab.demo import report
     from midas_depth_ros.lab.demo.output import claim
 
-    sys.path.insert(0, str(Path(__file__).parents[1] / 'demo'))
+    sys.path.insert(0, str(Path(__file__).parents[1] / 'lab' / 'demo'))
     from test_report import make_recording, make_run  # type: ignore[import-not-found]
 
     with small_disk(tmp_path / 'disk', DISK) as disk:

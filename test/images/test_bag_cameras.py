@@ -29,7 +29,7 @@ TWO = {**ONE, '/b/c/image_raw': IMAGE, '/b/c/camera_info': INFO}
         (ONE, {'transport': 'compressed'}, 'no images'),
         ({**ONE, RECT: IMAGE}, {'wanted_topics': [RAW, RECT]}, 'are of one camera'),
         ({'/a/x': IMAGE, '/a/y': IMAGE, '/a/camera_info': INFO}, {}, 'several images: /a/x, /a/y'),
-        (ONE, {'leave_out': [RAW]}, 'no images'),
+        (ONE, {'leave_out': [RAW]}, 'only depth images'),
     ],
 )
 def test_what_is_not_clear_is_refused_with_the_choice(topics, wishes, said):
