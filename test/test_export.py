@@ -73,6 +73,7 @@ def test_openvino_files_are_the_model_in_f32(tmp_path: Path, golden_weights_file
     np.testing.assert_allclose(estimator.infer(PICTURE), wanted, atol=1e-4 * wanted.max())
 
 
+@pytest.mark.thorough
 def test_int8_is_calibrated_and_judged_on_the_users_pictures(pictures: Path) -> None:
     for library in ('openvino', 'nncf'):
         pytest.importorskip(library)
@@ -90,6 +91,7 @@ def test_int8_is_calibrated_and_judged_on_the_users_pictures(pictures: Path) -> 
     assert Path('i8.bin').stat().st_size < 0.4 * 4 * weights  # a byte per weight, not four
 
 
+@pytest.mark.thorough
 def test_int8_without_pictures_is_calibrated_on_those_of_the_package() -> None:
     for library in ('openvino', 'nncf'):
         pytest.importorskip(library)

@@ -100,6 +100,7 @@ def test_a_command_without_its_libraries_is_one_sentence(bare: Path, command: st
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.thorough
 def test_the_commands_of_the_wheel_work(complete: Path, tmp_path: Path) -> None:
     version = call(complete / 'midas_depth', '--version', folder=tmp_path)
     assert version.stdout.startswith('midas_depth, version '), version.stderr

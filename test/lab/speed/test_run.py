@@ -43,6 +43,7 @@ def test_a_model_that_is_not_there_is_one_line_of_error():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_json_is_one_object_with_rows_of_every_part(tmp_path):
     outcome = bench('--model', 'embedded', '--json', '--logs', str(tmp_path))
     assert outcome.returncode == 0, outcome.stderr
