@@ -108,7 +108,8 @@ class VideoView:
     def _fitted(self, scale: ScaleShift | None, depth: NDArray[np.float32]) -> HeatmapOptions:
         """The options with ends of the colours that fit the first frame in metres."""
         options = self._look.heatmap
-        if self.ends_m is None and scale is not None:
+        is_open = self._look.fits_near or self._look.fits_far
+        if is_open and self.ends_m is None and scale is not None:
             fitted = self._look.fitted(scale.inverse_depth(depth))
             if fitted != options:
                 self.ends_m = fitted.metric_near, fitted.metric_far

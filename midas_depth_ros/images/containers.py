@@ -135,7 +135,9 @@ def _directory(data: bytes) -> tuple[Form, list[Entry]]:
     """How the file is written, and the entries of its first directory."""
     form = FORMS.get(data[:4])
     if form is None:
-        raise CorruptPicture(f'it starts with {shown(data[:4])},which is not a TIFF: save it again')
+        raise CorruptPicture(
+            f'it starts with {shown(data[:4])}, which is not a TIFF: save it again'
+        )
     try:
         at = form.head.unpack_from(data)[-1]
         (count,) = form.count.unpack_from(data, at)

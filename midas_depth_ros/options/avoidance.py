@@ -7,6 +7,8 @@ import dataclasses
 from midas_depth_ros.options.declarations import Options, declared_as, group, parameter
 from midas_depth_ros.options.shared import SharedOptions
 
+FARTHEST_SENSOR_M = 20.0  # no sensor sits so far from its robot, by parameters or by TF
+
 
 @dataclasses.dataclass(frozen=True)
 class SensorPlace(Options):
@@ -17,16 +19,16 @@ class SensorPlace(Options):
         'How far the origin of the scan lies before the point about which the robot turns. Counts '
         'where TF does not say it, see base_frame; 0 = a scan in a frame of that point.',
         unit='m',
-        minimum=-5.0,
-        maximum=5.0,
+        minimum=-FARTHEST_SENSOR_M,
+        maximum=FARTHEST_SENSOR_M,
         live=True,
     )
     y: float = parameter(
         0.0,
         'How far it lies to the left of it; as sensor.x.',
         unit='m',
-        minimum=-5.0,
-        maximum=5.0,
+        minimum=-FARTHEST_SENSOR_M,
+        maximum=FARTHEST_SENSOR_M,
         live=True,
     )
     yaw: float = parameter(

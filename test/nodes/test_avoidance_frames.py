@@ -101,6 +101,13 @@ def test_tf_says_where_a_scan_was_taken(tf2):
     np.testing.assert_allclose(points(placed), [[0.4, 0.8], [-0.6, -0.2]], atol=1e-6)
 
 
+@pytest.mark.parametrize('yaw', [math.pi, -math.pi])
+def test_the_sensor_of_a_long_vehicle_is_taken_as_tf_has_it(tf2, yaw):
+    tf2['laser', None] = transform(-19.0, 5.5, yaw=yaw)
+    placed = ScanFrames(None, 'base_link').place(header(), True, PLACE)
+    assert (placed.place.x, placed.place.y) == (-19.0, 5.5)
+
+
 @pytest.mark.parametrize('yaw', [0.0, 0.5, math.pi])
 def test_a_lidar_that_hangs_upside_down_counts_the_other_way(tf2, yaw):
     tf2['laser', None] = transform(0.1, roll=math.pi, yaw=yaw)

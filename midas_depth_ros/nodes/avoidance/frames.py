@@ -16,13 +16,13 @@ from rclpy.time import Time
 
 from midas_depth_ros.avoidance import BadScan, Decision, SensorPlace, State
 from midas_depth_ros.nodes.depth.mounting import rotation_matrix
+from midas_depth_ros.options.avoidance import FARTHEST_SENSOR_M
 
 if TYPE_CHECKING:
     from rclpy.node import Node
     from std_msgs.msg import Header
 
 LEVEL_RAD = 0.1  # a scan that is tilted more than this is none of the robot's plane
-FARTHEST_M = 20.0  # no sensor sits so far from its robot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ class ScanFrames:
         length = math.hypot(q.x, q.y, q.z, q.w)
         if not 0.5 < length < 2.0:
             raise BadScan(f'the transform from {frame} has a quaternion of length {length:.3g}')
-        if not math.hypot(t.x, t.y) < FARTHEST_M:
+        if not math.hypot(t.x, t.y) < FARTHEST_SENSOR_M:
             raise BadScan(f'the transform puts {frame} {t.x:.3g} m, {t.y:.3g} m from the robot')
         axes = rotation_matrix(q)
         tilt = math.acos(min(1.0, max(-1.0, float(axes[2, 2]))))

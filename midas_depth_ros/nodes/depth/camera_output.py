@@ -172,11 +172,11 @@ class CameraOutput(qos.PublisherTable):
 
     def _closeness(self, view: FrameView) -> Closeness:
         """Of a frame, by the pitch that the camera had at its stamp."""
-        pitch = self._mounting.pitch_at(view.frame.stamp_ns, view.header.frame_id)
+        pitch: float | Refusal = math.nan  # of a blind picture it makes no difference
+        if not view.blind:
+            pitch = self._mounting.pitch_at(view.frame.stamp_ns, view.header.frame_id)
         if isinstance(pitch, Refusal):
-            if not view.blind:
-                return Closeness.unknown(pitch.reason)
-            pitch = math.nan
+            return Closeness.unknown(pitch.reason)
         return closeness_of_picture(view.inverse_depth, view.blind, view.grid, pitch)
 
     def _publish_heatmap(self, view: FrameView, metric: MetricFrame | None) -> None:

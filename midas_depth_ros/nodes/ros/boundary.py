@@ -73,8 +73,8 @@ def check(data: bytes, kind: type) -> None:
     plain = PLAIN.get(bytes(data[:2]))
     if plain is None or len(data) < ENCAPSULATION_BYTES:
         raise Unreadable(
-            f'it begins with {data[:ENCAPSULATION_BYTES]!r},which is not plain CDR: publish with a '
-            'ROS 2 middleware'
+            f'it begins with {data[:ENCAPSULATION_BYTES]!r}, which is not plain CDR: publish '
+            'with a ROS 2 middleware'
         )
     _skip_of(kind)(_Cursor(data, *plain), kind.__name__)
 
