@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import inspect
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, File, Path, Query, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
@@ -76,7 +76,7 @@ class View(str, enum.Enum):
     picture = 'picture'
 
 
-def heatmap_options(**values: Any) -> HeatmapOptions:
+async def heatmap_options(**values: Any) -> HeatmapOptions:
     """How the heatmap shall look, by a query. Raises Refused."""
     plain = {name: getattr(value, 'value', value) for name, value in values.items()}
     try:
@@ -85,18 +85,14 @@ def heatmap_options(**values: Any) -> HeatmapOptions:
         raise Refused(422, str(error).replace('heatmap.', '')) from error
 
 
-def _enumeration(name: str, members: dict[str, str]) -> Any:
-    return enum.Enum(name, members)
-
-
 def _query(spec: Spec) -> inspect.Parameter:
     """A parameter of a query, as the option is declared."""
     unit = f' [{spec.unit}]' if spec.unit else ''
     kind: Any = float
     default = spec.default
     if spec.choices:
-        names = {name: name for name in spec.choices}
-        kind = _enumeration(spec.name.capitalize(), names)
+        members = {name: name for name in spec.choices}
+        kind = cast(Any, enum.Enum)(spec.name.capitalize(), members)
         default = kind(default)
     query = Query(ge=spec.minimum, le=spec.maximum, description=spec.text + unit)
     return inspect.Parameter(
