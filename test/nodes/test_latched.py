@@ -12,9 +12,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from driving import diagnostics, header, read, state
 from fakes import SceneEstimator
 from lifecycle_msgs.msg import State
-from rcl_interfaces.msg import Log
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from ros_helpers import ROSOUT, Ros
+from ros_helpers import Ros
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, Range
 
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
@@ -216,12 +215,12 @@ def run(ros, driver):
 
 
 def test_metres_by_a_camera_info_that_was_published_once_and_what_is_said_without_it(
-    ros, driver, run
+    ros, driver, run, capfd
 ):
     until = run(**MOUNT)
     depth = ros.collect(Image, 'camera/depth/image')
     scans = ros.collect(LaserScan, 'camera/scan')
-    said = ros.collect(Log, '/rosout', ROSOUT)
+    log: list[str] = []
     statuses: list[DiagnosticStatus] = []
 
     def warned(words: str) -> bool:
@@ -233,7 +232,8 @@ def test_metres_by_a_camera_info_that_was_published_once_and_what_is_said_withou
     until(lambda: warned('no camera_info yet'))
 
     def words() -> list[str]:
-        return [log.msg for log in list(said) if 'no camera_info yet' in log.msg]
+        log.append(capfd.readouterr().err)
+        return [line for line in ''.join(log).splitlines() if 'no camera_info yet' in line]
 
     until(words)
     assert len(words()) == 1, 'it is said once in the log'
