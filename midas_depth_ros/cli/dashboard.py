@@ -29,7 +29,7 @@ from midas_depth_ros.web.limits import address_of, is_local, listen
 
 if TYPE_CHECKING:
     from midas_depth_ros.web.access import Access
-    from midas_depth_ros.web.robot_routes import Robot
+    from midas_depth_ros.web.app import Robot
 
 # Modules of which one must be there, and the package that brings them.
 NEEDED = (
@@ -214,14 +214,14 @@ def watching(
     feed: Feed, depth_node: str, ros_arguments: Sequence[str], no_ros: bool, faults: Faults
 ) -> Iterator[Robot]:
     """The robot for the length of a block; none where ROS is not wanted or not installed."""
-    from midas_depth_ros.web.robot_routes import NoRobot
+    from midas_depth_ros.web.app import NoRobot
 
     if no_ros or find_spec('rclpy') is None:
         if not no_ros:
             click.echo('dashboard: rclpy cannot be imported: pictures only', err=True)
         yield NoRobot()
         return
-    from midas_depth_ros.web.ros_thread import RosThread
+    from midas_depth_ros.web.ros_node import RosThread
 
     try:
         ros = RosThread(feed, depth_node, ros_arguments, faults=faults)

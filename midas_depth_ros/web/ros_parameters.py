@@ -21,9 +21,9 @@ from std_srvs.srv import SetBool
 from midas_depth_ros.nodes.ros.parameters import CHOICES
 from midas_depth_ros.options.declarations import specs_of
 from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.web.app import BY_NAME, OTHERS, names_of_mounts
 from midas_depth_ros.web.errors import Faults
 from midas_depth_ros.web.feed import Feed
-from midas_depth_ros.web.robot_routes import BY_NAME, OTHERS, names_of_mounts
 
 FIELDS = {
     ParameterType.PARAMETER_BOOL: 'bool_value',

@@ -21,10 +21,9 @@ from schemathesis.specs.openapi.checks import (
 from web_pictures import bomb, gif_file, jpeg_file, png_file, ramp
 
 from midas_depth_ros.web.access import Access
-from midas_depth_ros.web.app import Dashboard
+from midas_depth_ros.web.app import Dashboard, NoRobot
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits
-from midas_depth_ros.web.robot_routes import NoRobot
 
 pytestmark = pytest.mark.thorough
 

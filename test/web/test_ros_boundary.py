@@ -21,8 +21,7 @@ from midas_depth_ros.nodes.ros.quality_of_service import NEWEST
 from midas_depth_ros.web.errors import Faults, Refused
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.ros_messages import GuardedExecutor, is_topic_name, listen
-from midas_depth_ros.web.ros_node import MOST_WORK, is_camera_name
-from midas_depth_ros.web.ros_thread import MOST_STILL, RosThread
+from midas_depth_ros.web.ros_node import MOST_STILL, MOST_WORK, RosThread, is_camera_name
 
 
 @pytest.fixture
@@ -295,10 +294,10 @@ def test_answers_that_no_depth_node_gives_end_nothing(ros, thread, feed, faults)
 
 
 def test_calls_that_are_never_answered_are_forgotten(ros, thread, feed, monkeypatch):
-    from midas_depth_ros.web import ros_parameters, ros_thread
+    from midas_depth_ros.web import ros_node, ros_parameters
 
     monkeypatch.setattr(ros_parameters, 'ANSWER_S', 0.5)
-    monkeypatch.setattr(ros_thread, 'ANSWER_S', 0.5)
+    monkeypatch.setattr(ros_node, 'ANSWER_S', 0.5)
     hostile = HostileNode(ros)
     clients = thread._node._parameter_clients
     ros.spin_until(lambda: clients._set.service_is_ready())
@@ -349,7 +348,7 @@ def test_a_flood_of_events_is_no_flood_of_questions(ros, thread, feed):
 def test_a_thread_that_ends_is_trouble(ros, feed, faults, monkeypatch):
     thread = RosThread(feed, 'depth_node', [], ros.domain_id, faults)
     assert thread.trouble() == ''
-    monkeypatch.setattr('midas_depth_ros.web.ros_thread.WAIT_S', 0.001)
+    monkeypatch.setattr('midas_depth_ros.web.ros_node.WAIT_S', 0.001)
 
     def fail(timeout_sec):
         raise RuntimeError('rcl is broken')

@@ -24,8 +24,8 @@ from midas_depth_ros.web import ros_node
 from midas_depth_ros.web.app import Dashboard
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.feed import Feed
+from midas_depth_ros.web.ros_node import RosThread
 from midas_depth_ros.web.ros_parameters import FACTS
-from midas_depth_ros.web.ros_thread import RosThread
 
 # rmw's word for an answer to a client that is not discovered yet; it is asked for again.
 pytestmark = pytest.mark.filterwarnings('ignore:failed to send response')
