@@ -45,7 +45,7 @@ from midas_depth_ros.nodes.ros import quality_of_service as qos
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-WEB = [sys.executable, '-m', 'midas_depth_ros.web', '--port', '0']
+WEB = [sys.executable, '-m', 'midas_depth_ros.cli.dashboard', '--port', '0']
 
 
 @click.group()

@@ -250,3 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     quiet_log()
     ours, ros = split_ros_arguments(sys.argv[1:] if arguments is None else arguments)
     dashboard.main(ours, prog_name='dashboard', obj=ros)
+
+
+if __name__ == '__main__':
+    main()

@@ -64,7 +64,9 @@ def robot(start):
     started = {
         'camera': start('nodes.sources.synthetic_camera', *CAMERA),
         'node': start('nodes.depth.node', *NODE),
-        'dashboard': start('web', '--port', '0', '--model', 'embedded', '--root-path', BELOW),
+        'dashboard': start(
+            'cli.dashboard', '--port', '0', '--model', 'embedded', '--root-path', BELOW
+        ),
     }
     started['address'] = started['dashboard'].said(r'http://\S+')[0]
     return started
@@ -390,7 +392,9 @@ def test_a_dashboard_that_goes_and_comes_back_is_found_again(open_page, robot, s
     page.locator('#connection', has_text='connection lost').wait_for()
     count = frames(page, 'camera/heatmap')
     port = robot['address'].rstrip('/').rpartition(':')[2]
-    robot['dashboard'] = start('web', '--port', port, '--model', 'embedded', '--root-path', BELOW)
+    robot['dashboard'] = start(
+        'cli.dashboard', '--port', port, '--model', 'embedded', '--root-path', BELOW
+    )
     robot['dashboard'].said('http://')
     page.locator('#connection', has_text='connected').wait_for()
     wait_frames(page, 'camera/heatmap', count + 3)

@@ -86,7 +86,7 @@ def start(tmp_path):
 @pytest.fixture
 def program(start):
     """The console script as a process; `port`."""
-    program = start('web', '--no-ros', '--model', 'embedded', '--port', '0')
+    program = start('cli.dashboard', '--no-ros', '--model', 'embedded', '--port', '0')
     program.port = int(program.said(r':(\d+)/\n')[1])
     return program
 
@@ -535,7 +535,7 @@ def test_hundreds_of_browsers_of_one_client_leave_room_for_others(serving):
 
 def test_two_signals_at_once_end_it_cleanly(start):
     for _ in range(3):
-        program = start('web', '--no-ros', '--model', 'embedded', '--port', '0')
+        program = start('cli.dashboard', '--no-ros', '--model', 'embedded', '--port', '0')
         program.said(r':(\d+)/\n')
         program.process.send_signal(signal.SIGINT)
         program.process.send_signal(signal.SIGTERM)

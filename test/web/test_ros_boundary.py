@@ -20,8 +20,14 @@ from std_srvs.srv import SetBool, Trigger
 from midas_depth_ros.nodes.ros.quality_of_service import NEWEST
 from midas_depth_ros.web.errors import Faults, Refused
 from midas_depth_ros.web.feed import Feed
-from midas_depth_ros.web.ros_messages import GuardedExecutor, is_topic_name, listen
-from midas_depth_ros.web.ros_node import MOST_STILL, MOST_WORK, RosThread, is_camera_name
+from midas_depth_ros.web.ros_camera import is_topic_name, listen
+from midas_depth_ros.web.ros_node import (
+    MOST_STILL,
+    MOST_WORK,
+    GuardedExecutor,
+    RosThread,
+    is_camera_name,
+)
 
 
 @pytest.fixture
@@ -376,10 +382,10 @@ def test_a_thread_that_hangs_is_trouble_and_one_that_stood_still_with_the_proces
 
 PROGRAM = """
 import sys, threading, time
-from midas_depth_ros.web import ros_thread
+from midas_depth_ros.web import ros_node
 from midas_depth_ros.web.ros_node import DashboardNode
-ros_thread.MOST_STILL = 3
-ros_thread.CLOSING_S = 1.0
+ros_node.MOST_STILL = 3
+ros_node.CLOSING_S = 1.0
 tick = DashboardNode._tick
 started = time.monotonic()
 def sabotaged(self):

@@ -18,7 +18,7 @@ from rcl_interfaces.msg import (
 from sensor_msgs.msg import LaserScan, Range
 
 from midas_depth_ros.web.app import CONTROLS, parameters_file
-from midas_depth_ros.web.ros_messages import (
+from midas_depth_ros.web.ros_camera import (
     CLEAR,
     Rhythm,
     closeness_facts,

@@ -94,7 +94,7 @@ def ros():
 def dashboard(ros, tmp_path_factory):
     """One process for the whole module; it must be the same at the end."""
     with programs(tmp_path_factory.mktemp('logs'), ros.environment) as start:
-        program = start('web', '--port', '0', '--model', 'embedded')
+        program = start('cli.dashboard', '--port', '0', '--model', 'embedded')
         program.address = program.said(r'http://\S+')[0]
         yield program
         assert program.process.poll() is None, program.output

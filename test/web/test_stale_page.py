@@ -77,7 +77,7 @@ def robot(start):
     started = {
         'camera': start('nodes.sources.synthetic_camera', *CAMERA),
         'node': start('nodes.depth.node', *NODE),
-        'dashboard': start('web', *DASHBOARD, '0'),
+        'dashboard': start('cli.dashboard', *DASHBOARD, '0'),
     }
     started['address'] = started['dashboard'].said(r'http://\S+')[0]
     return started
@@ -177,7 +177,7 @@ def test_a_dashboard_that_is_killed_shows_nothing_as_live(open_page, robot, star
     page.locator('#connection', has_text='connection lost').wait_for()
     page.locator('#live-notice', has_text='The connection to the dashboard is lost').wait_for()
     port = robot['address'].rstrip('/').rpartition(':')[2]
-    robot['dashboard'] = start('web', *DASHBOARD, port)
+    robot['dashboard'] = start('cli.dashboard', *DASHBOARD, port)
     wait_seen(page, LIVE)
 
 
