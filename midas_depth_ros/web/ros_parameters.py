@@ -18,7 +18,7 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
-from midas_depth_ros.nodes.ros.parameters import CHOICES
+from midas_depth_ros.nodes.ros.parameters import choices_of
 from midas_depth_ros.options.declarations import specs_of
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.web.app import BY_NAME, OTHERS, names_of_mounts
@@ -252,8 +252,8 @@ def parameter_facts(descriptor: ParameterDescriptor, value: ParameterValue) -> d
     name, control = descriptor.name, BY_NAME.get(descriptor.name)
     spec = specs_of(DepthNodeSettings, [name]).get(name)
     ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
-    constraints = descriptor.additional_constraints.partition(';')[0]
-    named = constraints.startswith(CHOICES)
+    # The node's own word comes first: it may be of another version.
+    choices = choices_of(descriptor) or list(spec.choices if spec is not None else ())
     text, unit = UNIT.fullmatch(descriptor.description).groups()  # type: ignore[union-attr]
     facts = {
         'name': name,
@@ -262,7 +262,7 @@ def parameter_facts(descriptor: ParameterDescriptor, value: ParameterValue) -> d
         'default': plain_value(spec.default) if spec is not None else None,
         'low': ranges[0].from_value if ranges else spec.minimum if spec is not None else None,
         'high': ranges[0].to_value if ranges else spec.maximum if spec is not None else None,
-        'choices': constraints.removeprefix(CHOICES).split(', ')[:MOST_CHOICES] if named else [],
+        'choices': choices[:MOST_CHOICES],
         'text': text,
         'unit': unit or '',
         'live': spec.live if spec is not None else False,

@@ -265,7 +265,7 @@ class HostileNode:
                 name=name,
                 type=255,
                 description='\x1b[31m' * 5000,
-                additional_constraints='one of: ' + ', '.join('abc' * 2000),
+                additional_constraints='one_of: [' + ', '.join(['"abc"', '[7]'] * 2000) + '] ; ]',
             )
             for name in [*request.names, 'not asked for', '__proto__']
         ]

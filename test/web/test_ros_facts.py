@@ -17,6 +17,9 @@ from rcl_interfaces.msg import (
 )
 from sensor_msgs.msg import LaserScan, Range
 
+from midas_depth_ros.nodes.ros.parameters import choices_of, descriptor_of
+from midas_depth_ros.options.declarations import specs
+from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.web.app import CONTROLS, parameters_file
 from midas_depth_ros.web.ros_camera import (
     CLEAR,
@@ -222,14 +225,30 @@ def test_what_the_page_needs_of_a_parameter():
     assert (facts['least'], facts['most'], facts['step']) == (0.0, 30.0, 0.5)
     unknown = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=math.nan)
     assert parameter_facts(descriptor, unknown)['value'] is None
-    chosen = ParameterDescriptor(name='transport', additional_constraints='one of: raw, compressed')
+    one_of = 'one_of: ["raw", "compressed", "of; another version"]; at configure'
+    chosen = ParameterDescriptor(name='transport', additional_constraints=one_of)
     text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='raw')
     facts = parameter_facts(chosen, text)
-    assert facts['choices'] == ['raw', 'compressed']
+    assert facts['choices'] == ['raw', 'compressed', 'of; another version']
     assert (facts['text'], facts['unit'], facts['default'], facts['live']) == ('', '', 'raw', False)
     assert 'label' not in facts  # no control: it is shown, not set
-    chosen.additional_constraints += '; live'
-    assert parameter_facts(chosen, text)['choices'] == ['raw', 'compressed']
+
+
+@pytest.mark.parametrize(
+    'constraints',
+    ['', 'one of: raw, compressed; live', 'one_of: [', 'one_of: 7', f'one_of: {"[" * 10_000}'],
+)
+def test_choices_that_the_node_does_not_list_are_those_declared(constraints):
+    text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='raw')
+    known = ParameterDescriptor(name='transport', additional_constraints=constraints)
+    assert parameter_facts(known, text)['choices'] == ['raw', 'compressed']
+    strange = ParameterDescriptor(name='strange', additional_constraints=constraints)
+    assert parameter_facts(strange, text)['choices'] == []
+
+
+def test_the_choices_of_every_parameter_come_back_from_its_descriptor():
+    for spec in specs(DepthNodeSettings):
+        assert choices_of(descriptor_of(spec, 'at configure')) == list(spec.choices), spec.name
 
 
 def test_a_parameter_that_nobody_declared_is_told_without_a_default():
@@ -246,8 +265,5 @@ def test_a_parameter_that_nobody_declared_is_told_without_a_default():
 
 
 def test_every_control_is_a_live_parameter_of_depth_node():
-    from midas_depth_ros.nodes.ros.parameters import specs
-    from midas_depth_ros.options.depth import DepthNodeSettings
-
     live = {spec.name for spec in specs(DepthNodeSettings) if spec.live}
     assert {control.name for control in CONTROLS} <= live
