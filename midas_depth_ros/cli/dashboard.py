@@ -23,9 +23,9 @@ import click
 
 from midas_depth_ros.cli.options import like
 from midas_depth_ros.depth import DepthEstimator, load_estimator
-from midas_depth_ros.web.errors import Faults, plain, quiet_log
+from midas_depth_ros.web.errors import Faults, configure_logging, sanitize
 from midas_depth_ros.web.feed import Feed
-from midas_depth_ros.web.limits import address_of, is_local, listen
+from midas_depth_ros.web.limits import address_of, is_local, listening_socket
 
 if TYPE_CHECKING:
     from midas_depth_ros.web.access import Access
@@ -123,7 +123,7 @@ def dashboard(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
-        listening = listen(host, port)
+        listening = listening_socket(host, port)
     except OSError as error:
         text = f'cannot listen on {host}:{port} ({error.strerror or error})'
         raise click.ClickException(f'{text}: choose another --host or --port') from error
@@ -173,13 +173,13 @@ def run(
             click.secho(OPEN_TO_ALL.format(address=address), err=True, fg='red', bold=True)
         sys.stdout.flush()
 
-    server = Server(web.asgi, ready, limits, served.faults, served.robot.trouble)
+    server = Server(web.asgi, ready, limits, served.faults, served.robot.failure)
     try:
         server.serve_until_stopped(listening)
     finally:
         free = web.close()
-    if server.ended_because:
-        raise click.ClickException(plain(server.ended_because))
+    if server.failure_reason:
+        raise click.ClickException(sanitize(server.failure_reason))
     if not free:  # a thread that hangs in a library would keep the process
         leave(0)
 
@@ -232,7 +232,7 @@ def watching(
     finally:
         closed = ros.close()
         if not closed:
-            click.echo(f'Error: {ros.trouble() or "the ROS thread does not end"}', err=True)
+            click.echo(f'Error: {ros.failure() or "the ROS thread does not end"}', err=True)
             leave(1)
 
 
@@ -247,7 +247,7 @@ def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
-    quiet_log()
+    configure_logging()
     ours, ros = split_ros_arguments(sys.argv[1:] if arguments is None else arguments)
     dashboard.main(ours, prog_name='dashboard', obj=ros)
 

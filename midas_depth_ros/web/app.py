@@ -31,8 +31,8 @@ from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.options.reference import yaml_value
 from midas_depth_ros.views import COLORMAPS, colour_table
 from midas_depth_ros.web.access import Access, AccessGuard, BodyGuard
-from midas_depth_ros.web.errors import Faults, Refused, add_handlers, documented
-from midas_depth_ros.web.feed import Feed, Runner, live
+from midas_depth_ros.web.errors import Faults, Refused, add_handlers, error_responses
+from midas_depth_ros.web.feed import Feed, Runner, serve_live
 from midas_depth_ros.web.limits import Jobs, Limits, Rate, client_of
 from midas_depth_ros.web.pictures import PictureDepth, picture_router
 
@@ -51,7 +51,7 @@ class Robot(Protocol):
     async def set_enabled(self, enabled: bool) -> None:
         """Pause or resume the node."""
 
-    def trouble(self) -> str:
+    def failure(self) -> str:
         """Why nothing can be learnt of the robot any more; '' while all is well."""
 
     def summary(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Robot(Protocol):
 class NoRobot:
     """There is no ROS: pictures alone."""
 
-    def trouble(self) -> str:
+    def failure(self) -> str:
         return ''
 
     def summary(self) -> dict[str, Any]:
@@ -113,17 +113,19 @@ CONTROLS = (
     Control('camera_height', 'Camera height', 'Camera mount', 0.01),
     Control('camera_pitch', 'Camera pitch, down', 'Camera mount', 0.005),
 )
-BY_NAME = {control.name: control for control in CONTROLS}
-OTHERS = tuple(spec.name for spec in specs(DepthNodeSettings) if spec.name not in BY_NAME)
+CONTROLS_BY_NAME = {control.name: control for control in CONTROLS}
+OTHER_PARAMETERS = tuple(
+    spec.name for spec in specs(DepthNodeSettings) if spec.name not in CONTROLS_BY_NAME
+)
 # What makes the node what it is stands in its file whether it differs from the default or not.
-ALWAYS_IN_FILE = ('cameras',)
+ALWAYS_WRITTEN = ('cameras',)
 FILE_HEADER = """\
 # Parameters of {node}{what}, as the dashboard read them.
 # ros2 run midas_depth_ros depth_node --ros-args --params-file THIS_FILE
 """
 
 
-def names_of_mounts(cameras: Iterable[str]) -> list[str]:
+def mount_parameters(cameras: Iterable[str]) -> list[str]:
     """The parameters that each of these cameras has of its own."""
     return [spec.name for spec in group_specs(DepthNodeSettings, {'cameras': list(cameras)})]
 
@@ -146,7 +148,7 @@ def parameters_file(
     wanted = {
         name: each
         for name, each in known.items()
-        if not only_changed or each['value'] != each['default'] or name in ALWAYS_IN_FILE
+        if not only_changed or each['value'] != each['default'] or name in ALWAYS_WRITTEN
     }
     order = [*(spec.name for spec in specs(DepthNodeSettings)), *wanted]
     above: list[str] = []
@@ -179,7 +181,7 @@ def check_value(name: str, value: Any) -> None:
         raise Refused(422, f'{name}: the number is too large')
 
 
-FACTS_OF_PARAMETERS = ('parameters', 'other_parameters', 'mount_parameters')
+PARAMETER_FACTS = ('parameters', 'other_parameters', 'mount_parameters')
 YAML = 'application/yaml'  # RFC 9512
 ParameterName = enum.Enum(  # type: ignore[misc]
     'ParameterName', {control.name: control.name for control in CONTROLS}
@@ -210,9 +212,9 @@ def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> AP
     router = APIRouter(tags=['robot'])
     changes = Rate(limits.changes_per_s, limits.change_burst)
 
-    @router.get('/api/state', summary='What is known of the robot', responses=documented())
+    @router.get('/api/state', summary='What is known of the robot', responses=error_responses())
     async def state() -> dict[str, Any]:
-        return {**feed.facts(), 'heard': feed.heard()}
+        return {**feed.facts(), 'heard': feed.ages()}
 
     @router.get(
         '/api/parameters.yaml',
@@ -220,7 +222,7 @@ def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> AP
         response_class=Response,
         responses={
             200: {'description': 'YAML.', 'content': {YAML: {'schema': {'type': 'string'}}}},
-            **documented(404, 422),
+            **error_responses(404, 422),
         },
     )
     async def parameters(
@@ -229,7 +231,7 @@ def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> AP
         ] = False,
     ) -> Response:
         facts = feed.facts()
-        known = [facts.get(name) for name in FACTS_OF_PARAMETERS]
+        known = [facts.get(name) for name in PARAMETER_FACTS]
         if not facts.get('present') or None in known:
             raise Refused(404, 'the parameters of the depth node are not known (yet)')
         node = facts['ros']['depth_node']
@@ -241,7 +243,7 @@ def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> AP
     @router.post(
         '/api/parameters',
         summary='Set a parameter of the depth node',
-        responses=documented(408, 409, 413, 415, 422, 429, 503, 504),
+        responses=error_responses(408, 409, 413, 415, 422, 429, 503, 504),
     )
     async def set_parameter(request: Request, change: Change) -> Done:
         changes.take(client_of(request))
@@ -252,7 +254,7 @@ def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> AP
     @router.post(
         '/api/enabled',
         summary='Pause or resume the depth node',
-        responses=documented(408, 409, 413, 415, 422, 429, 503, 504),
+        responses=error_responses(408, 409, 413, 415, 422, 429, 503, 504),
     )
     async def set_enabled(request: Request, switch: Switch) -> Done:
         changes.take(client_of(request))
@@ -261,7 +263,7 @@ def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> AP
 
     @router.websocket('/api/live')
     async def live_view(websocket: WebSocket) -> None:
-        await live(websocket, feed, runner, limits)
+        await serve_live(websocket, feed, runner, limits)
 
     return router
 
@@ -306,7 +308,7 @@ def _asset(path: Path) -> Asset:
     return Asset(data, TYPES[path.suffix], f'"{hashlib.sha256(data).hexdigest()[:16]}"')
 
 
-def answer(assets: dict[str, Asset], name: str, request: Request) -> Response:
+def serve_asset(assets: dict[str, Asset], name: str, request: Request) -> Response:
     """The file of this name. Raises Refused (404)."""
     asset = assets.get(name)
     if asset is None:
@@ -341,7 +343,7 @@ class Dashboard:
         access = access or Access.of('127.0.0.1')
         self.feed = feed or Feed()
         self.pictures = PictureDepth(make_estimator, limits)
-        self._jobs = Jobs(limits, on_hung=self.pictures.start_anew)
+        self._jobs = Jobs(limits, on_hung=self.pictures.discard_estimator)
         quick = dataclasses.replace(limits, job_s=ENCODER_S, waiting_jobs=WAITING_ENCODINGS)
         self._encoders = Jobs(quick, ENCODERS, 'encoders')
         self.app = FastAPI(
@@ -386,7 +388,7 @@ def palette(colormap: str) -> list[str]:
 
 
 def _add_status(app: FastAPI, status: Callable[[], dict[str, Any]]) -> None:
-    @app.get('/api/status', summary='State of the dashboard itself', responses=documented())
+    @app.get('/api/status', summary='State of the dashboard itself', responses=error_responses())
     async def show_status() -> dict[str, Any]:
         return status()
 
@@ -396,17 +398,17 @@ def _add_pages(app: FastAPI, limits: Limits) -> None:
 
     @app.get('/', include_in_schema=False)
     async def page(request: Request) -> Response:
-        return answer(files, 'index.html', request)
+        return serve_asset(files, 'index.html', request)
 
     @app.get('/static/{name:path}', include_in_schema=False)
     async def static(request: Request, name: str) -> Response:
-        return answer(files, name, request)
+        return serve_asset(files, name, request)
 
     @app.get('/favicon.ico', include_in_schema=False)
     async def icon(request: Request) -> Response:
-        return answer(files, 'icon.svg', request)
+        return serve_asset(files, 'icon.svg', request)
 
-    @app.get('/api/about', summary='Version, limits and choices', responses=documented())
+    @app.get('/api/about', summary='Version, limits and choices', responses=error_responses())
     async def about() -> dict[str, Any]:
         return {
             'version': midas_depth_ros.__version__,

@@ -62,7 +62,7 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.options.shared import TURNS, SharedOptions
 from midas_depth_ros.views import Heatmap, side_by_side
-from midas_depth_ros.web.errors import Refused, documented
+from midas_depth_ros.web.errors import Refused, error_responses
 from midas_depth_ros.web.limits import Jobs, Limits, Rate, client_of
 
 CLOSING_S = 3.0
@@ -168,7 +168,7 @@ class PictureDepth:
         np.save(file, depth, allow_pickle=False)
         return file.getvalue()
 
-    def start_anew(self) -> None:
+    def discard_estimator(self) -> None:
         """Leave a model that hangs to the thread that waits for it; the next picture loads one."""
         self._inferring, self._estimator = threading.Lock(), None
 
@@ -228,7 +228,7 @@ def decode(data: bytes, limits: Limits) -> tuple[NDArray[np.uint8], tuple[int, i
     if max(width, height) <= limits.kept_side:
         rgb = decode_compressed(message, limits.pixels)
     else:
-        rgb = decode_smaller(message, limits)
+        rgb = decode_reduced(message, limits)
     turned = upright(rgb, orientation)
     is_turned = upright(np.empty((1, 2, 3), np.uint8), orientation).shape[0] == 2
     return turned, (height, width) if is_turned else (width, height)
@@ -256,7 +256,7 @@ def has_sixteen_bits(container: Container, data: bytes) -> bool:
     return container is PNG and png_colours(data)[0] == SIXTEEN
 
 
-def decode_smaller(message: types.SimpleNamespace, limits: Limits) -> NDArray[np.uint8]:
+def decode_reduced(message: types.SimpleNamespace, limits: Limits) -> NDArray[np.uint8]:
     """A large picture reduced to `kept_side` while it is made RGB: (H, W, 3) uint8.
 
     Only what the decoder itself holds is ever there at full size. Raises ImageError.
@@ -277,7 +277,9 @@ def decode_smaller(message: types.SimpleNamespace, limits: Limits) -> NDArray[np
                     'RGB', wanted
                 )  # a JPEG can be decoded at a half, a quarter, an eighth
                 picture.load()
-                return cv2.resize(in_stripes(picture, wanted), wanted, interpolation=cv2.INTER_AREA)
+                return cv2.resize(
+                    reduce_in_stripes(picture, wanted), wanted, interpolation=cv2.INTER_AREA
+                )
     except PILLOW_FAULTS as error:
         if isinstance(error, ImageError):
             raise
@@ -288,7 +290,7 @@ def decode_smaller(message: types.SimpleNamespace, limits: Limits) -> NDArray[np
     raise CorruptPicture(f'the {container.name} has another size by its data than by its header')
 
 
-def in_stripes(picture: Image.Image, wanted: tuple[int, int]) -> NDArray[np.uint8]:
+def reduce_in_stripes(picture: Image.Image, wanted: tuple[int, int]) -> NDArray[np.uint8]:
     """A loaded picture as (H, W, 3) uint8 RGB, reduced by a whole number to no less than wanted."""
     width, height = picture.size
     factor = max(1, min(width // wanted[0], height // wanted[1]))
@@ -302,7 +304,7 @@ def in_stripes(picture: Image.Image, wanted: tuple[int, int]) -> NDArray[np.uint
     return np.concatenate(stripes)
 
 
-def view(prediction: Prediction, name: str, options: HeatmapOptions) -> NDArray[np.uint8]:
+def render_view(prediction: Prediction, name: str, options: HeatmapOptions) -> NDArray[np.uint8]:
     """`picture`, `heatmap` or `side_by_side` of a prediction: (H, W, 3) uint8 RGB."""
     if name == 'picture':
         return prediction.rgb
@@ -315,7 +317,7 @@ def view(prediction: Prediction, name: str, options: HeatmapOptions) -> NDArray[
     return side_by_side(prediction.rgb, heatmap, closeness=(near.left, near.centre, near.right))
 
 
-def png(rgb: NDArray[np.uint8]) -> bytes:
+def encode_png(rgb: NDArray[np.uint8]) -> bytes:
     """A PNG file of (H, W, 3) uint8 RGB."""
     bgr = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode('.png', bgr, [cv2.IMWRITE_PNG_COMPRESSION, FASTEST_PNG])
@@ -331,7 +333,7 @@ def png(rgb: NDArray[np.uint8]) -> bytes:
 # --- Which of several content types a client prefers, by its Accept header (RFC 9110, 12.5.1).
 
 
-def preferred(accept: str, offers: tuple[str, ...]) -> str:
+def preferred_type(accept: str, offers: tuple[str, ...]) -> str:
     """The offer that Accept likes best, the first of equals; '' if it takes none of them."""
     ranges = [_range(part) for part in accept.split(',') if part.strip()] or [('*/*', 1.0)]
     qualities = {offer: _quality(offer, ranges) for offer in offers}
@@ -364,7 +366,7 @@ PNG_TYPE, JSON_TYPE, NPY_TYPE = 'image/png', 'application/json', 'application/x-
 # What a part may call itself; what counts is what its bytes are.
 PICTURE_TYPES = ('image/jpeg', 'image/png', 'image/webp', 'application/octet-stream', '')
 # Of the heatmap's options, those that mean something for one picture without metres.
-OF_A_PICTURE = (
+QUERY_OPTIONS = (
     *('colormap', 'mapping', 'percentile_low', 'percentile_high'),
     *('gamma', 'overlay_alpha', 'clahe_clip', 'smoothing'),
 )
@@ -410,7 +412,7 @@ def _query(spec: Spec) -> inspect.Parameter:
 
 # FastAPI asks a function for its signature: this one's is made of the declarations.
 heatmap_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [_query(spec_of(HeatmapOptions, name)) for name in OF_A_PICTURE]
+    [_query(spec_of(HeatmapOptions, name)) for name in QUERY_OPTIONS]
 )
 Options = Annotated[HeatmapOptions, Depends(heatmap_options)]
 Identifier = Annotated[str, Path(pattern='^[0-9a-f]{64}$', description='From /api/predict.')]
@@ -491,7 +493,7 @@ def picture_router(
                     },
                 },
             },
-            **documented(406, 408, 413, 415, 422, 429, 503),
+            **error_responses(406, 408, 413, 415, 422, 429, 503),
         },
     )
     async def predict(
@@ -504,7 +506,7 @@ def picture_router(
         view_name: Annotated[View, Query(alias='view')] = View.heatmap,
         rotate: Annotated[Turn, Query(description='Turned clockwise first [degrees].')] = NO_TURN,
     ) -> Response:
-        wanted = preferred(request.headers.get('accept', ''), (PNG_TYPE, JSON_TYPE))
+        wanted = preferred_type(request.headers.get('accept', ''), (PNG_TYPE, JSON_TYPE))
         if not wanted:
             raise Refused(406, f'Accept takes neither {PNG_TYPE} nor {JSON_TYPE}')
         kind = (image.content_type or '').partition(';')[0].strip().lower()
@@ -515,7 +517,11 @@ def picture_router(
 
         def work() -> tuple[Prediction, bool, bytes]:
             prediction, cached = pictures.predict(data, int(rotate.value))
-            made = png(view(prediction, view_name.value, options)) if wanted == PNG_TYPE else b''
+            made = (
+                encode_png(render_view(prediction, view_name.value, options))
+                if wanted == PNG_TYPE
+                else b''
+            )
             return prediction, cached, made
 
         prediction, cached, made = await jobs.run(work)
@@ -527,7 +533,7 @@ def picture_router(
         }
         if wanted == PNG_TYPE:
             return Response(made, media_type=PNG_TYPE, headers=headers)
-        told = summary(prediction, pictures, cached, root_path)
+        told = result_json(prediction, pictures, cached, root_path)
         return JSONResponse(told, headers=headers)
 
     def known(identifier: str) -> Prediction:
@@ -542,14 +548,16 @@ def picture_router(
         response_class=Response,
         responses={
             200: {'description': 'An .npy file.', 'content': {NPY_TYPE: {'schema': FILE_SCHEMA}}},
-            **documented(404, 422, 429, 503),
+            **error_responses(404, 422, 429, 503),
         },
     )
     async def depth(request: Request, identifier: Identifier) -> Response:
         prediction = known(identifier)
         renderings.take(client_of(request))
         data = await jobs.run(pictures.depth_file, prediction)
-        return Response(data, media_type=NPY_TYPE, headers=attachment(prediction, 'depth.npy'))
+        return Response(
+            data, media_type=NPY_TYPE, headers=content_disposition(prediction, 'depth.npy')
+        )
 
     @router.get(
         '/api/results/{identifier}/{view_name}.png',
@@ -557,7 +565,7 @@ def picture_router(
         response_class=Response,
         responses={
             200: {'description': 'A PNG file.', 'content': {PNG_TYPE: {'schema': FILE_SCHEMA}}},
-            **documented(404, 422, 429, 503),
+            **error_responses(404, 422, 429, 503),
         },
     )
     async def result(
@@ -565,19 +573,19 @@ def picture_router(
     ) -> Response:
         prediction = known(identifier)
         renderings.take(client_of(request))
-        data = await jobs.run(lambda: png(view(prediction, view_name.value, options)))
+        data = await jobs.run(lambda: encode_png(render_view(prediction, view_name.value, options)))
         name = f'{view_name.value}.png'
-        return Response(data, media_type=PNG_TYPE, headers=attachment(prediction, name))
+        return Response(data, media_type=PNG_TYPE, headers=content_disposition(prediction, name))
 
     return router
 
 
-def attachment(prediction: Prediction, name: str) -> dict[str, str]:
+def content_disposition(prediction: Prediction, name: str) -> dict[str, str]:
     """The file name under which a browser saves it."""
     return {'Content-Disposition': f'inline; filename="{prediction.identifier[:8]}_{name}"'}
 
 
-def summary(
+def result_json(
     prediction: Prediction, pictures: PictureDepth, cached: bool, root_path: str = ''
 ) -> dict[str, Any]:
     """The JSON answer, as RESULT_SCHEMA says."""

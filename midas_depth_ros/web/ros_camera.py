@@ -1,7 +1,7 @@
-"""What a camera's topics carry: messages into facts and JPEGs for the page.
+"""The topics of one camera as facts and JPEGs for the page.
 
-Nothing that is published can end the ROS thread: messages are taken as bytes and read within a
-boundary that counts what goes wrong.
+Messages are read within a boundary that counts what goes wrong: nothing that is published can end
+the ROS thread.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import re
 import time
 import types
 from collections.abc import Callable
@@ -39,30 +38,27 @@ from midas_depth_ros.images import (
 from midas_depth_ros.images.compressed import Format
 from midas_depth_ros.images.containers import TIFF, container_of
 from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.options.text import check_topic
 from midas_depth_ros.web.errors import Faults
 from midas_depth_ros.web.feed import Feed, Picture
 from midas_depth_ros.web.limits import Limits
-from midas_depth_ros.web.pictures import check_cost, decode_smaller
+from midas_depth_ros.web.pictures import check_cost, decode_reduced
 
-# --- Messages into facts that JSON can say: plain dicts, with null for what is unknown.
-#
-# No rclpy: messages are duck-typed, so that this is tested without spinning anything. What a
-# number cannot mean is unknown, and what is unknown is never clear.
+# --- Messages as facts: JSON values, null where unknown. What a number cannot mean is unknown.
 
 LEVELS = ('ok', 'warn', 'error', 'stale')
-CLEAR = -1  # a beam that meets nothing; JSON has no infinity
+CLEAR = -1  # a beam that hits nothing; JSON has no infinity
 FARTHEST_M = 1000.0
-MOST_BEAMS = 720  # are drawn; of more the nearest of neighbours stands for them
+MOST_BEAMS = 720  # are drawn; of more, neighbours are merged to the nearest
 MOST_CLOSENESS = 1000.0
 FULL_TURN = 2 * math.pi + 0.1
-MOST_VALUES, MOST_STATUSES = 100, 64  # of one status, of one message
+MOST_VALUES, MOST_STATUSES = 100, 64  # per status, per message
 
 
-class Rhythm:
-    """How long what comes again and again may be believed: for some of its own periods.
+class LifetimeEstimator:
+    """How long periodic messages stay valid: some of their own periods, within bounds.
 
-    One long gap is no rhythm: the shorter of the last two periods counts, and at first neither is
-    known. Never less than `least_s`, never more than `most_s`.
+    A single long gap is not a period: the shorter of the last two counts, 0 while unknown.
     """
 
     def __init__(self, least_s: float, most_s: float, periods: float = 3.0) -> None:
@@ -70,24 +66,24 @@ class Rhythm:
         self._heard_s: float | None = None
         self._period_s = 0.0
 
-    def lifetime_s(self, now_s: float) -> float:
-        """That of what is heard now."""
+    def update(self, now_s: float) -> float:
+        """Register a message heard now and return its lifetime in seconds."""
         period_s = now_s - self._heard_s if self._heard_s is not None else 0.0
         steady_s = min(period_s, self._period_s)
         self._heard_s, self._period_s = now_s, period_s
         return min(max(self._least_s, self._periods * steady_s), self._most_s)
 
 
-def finite(value: float, most: float = FARTHEST_M) -> float | None:
-    """A rounded number; None for NaN, infinities and what is beyond all sense."""
+def rounded(value: float, most: float = FARTHEST_M) -> float | None:
+    """Return a rounded number; None for NaN, infinities and absurd values."""
     number = float(value)
     return round(number, 4) if abs(number) <= most else None
 
 
 def statuses_of(message: Any, node: str) -> dict[str, Any]:
-    """The statuses of a DiagnosticArray that are those of a node, by what they are about.
+    """Return the statuses of a node in a DiagnosticArray, by what they are about.
 
-    node: its full name, which stands in `hardware_id`; before it the name alone.
+    node: its full name, as in `hardware_id`; status names start with its last part.
     """
     prefix = f'{node.rpartition("/")[2]}: '
     ours = [
@@ -99,7 +95,7 @@ def statuses_of(message: Any, node: str) -> dict[str, Any]:
 
 
 def status_facts(status: Any) -> dict[str, Any]:
-    """Level, sentence and values of a DiagnosticStatus."""
+    """Return level, message and values of a DiagnosticStatus."""
     level = int.from_bytes(status.level, 'big') if isinstance(status.level, bytes) else status.level
     return {
         'level': LEVELS[min(max(int(level), 0), 3)],
@@ -109,17 +105,17 @@ def status_facts(status: Any) -> dict[str, Any]:
 
 
 def closeness_facts(message: Any) -> list[float | None]:
-    """Closeness to the left, in the centre and to the right; None = unknown."""
+    """Return closeness left, centre and right; None = unknown."""
     near = message.vector
-    return [finite(value, MOST_CLOSENESS) for value in (near.x, near.y, near.z)]
+    return [rounded(value, MOST_CLOSENESS) for value in (near.x, near.y, near.z)]
 
 
 def range_facts(message: Any) -> dict[str, Any]:
-    """The nearest obstacle in the corridor: metres, or clear up to `most`.
+    """Return the nearest obstacle in the corridor: metres, or clear up to `most`.
 
-    Clear is only what stands exactly at a sensible greatest range; beyond it is no measurement.
+    Clear means exactly `max_range`; anything beyond that is not a measurement.
     """
-    value, most = finite(message.range), finite(message.max_range)
+    value, most = rounded(message.range), rounded(message.max_range)
     most = most if most is not None and most > 0 else None
     known = value is not None and most is not None and 0 <= value <= most
     return {
@@ -130,13 +126,13 @@ def range_facts(message: Any) -> dict[str, Any]:
 
 
 def scan_facts(message: Any) -> dict[str, Any] | None:
-    """Ranges per bearing: metres, CLEAR, or None where nothing is known.
+    """Return ranges per bearing: metres, CLEAR, or None where unknown.
 
-    None for the whole where the message does not say into which directions it looked.
+    None for a message whose angles or maximum range are not valid.
     """
     ranges = np.asarray(message.ranges, np.float64)
-    first, step = finite(message.angle_min), finite(message.angle_increment)
-    most = finite(message.range_max)
+    first, step = rounded(message.angle_min), rounded(message.angle_increment)
+    most = rounded(message.range_max)
     if first is None or step is None or most is None or most <= 0 or not ranges.size:
         return None
     step = float(message.angle_increment)
@@ -144,58 +140,50 @@ def scan_facts(message: Any) -> dict[str, Any] | None:
     if abs(first) > FULL_TURN or turn > FULL_TURN or (ranges.size > 1 and step == 0):
         return None
     group = -(-ranges.size // MOST_BEAMS)
-    drawn = nearest(beams(ranges, finite(message.range_min) or 0.0, most), group)
+    drawn = merge_beams(measured_ranges(ranges, rounded(message.range_min) or 0.0, most), group)
     return {
         'first': round(first + step * (group - 1) / 2, 6),
         'step': round(step * group, 9),
         'most': most,
-        'ranges': [CLEAR if value == CLEAR else finite(value) for value in drawn],
+        'ranges': [CLEAR if value == CLEAR else rounded(value) for value in drawn],
     }
 
 
-def beams(ranges: NDArray[np.float64], least: float, most: float) -> NDArray[np.float64]:
-    """(N,) metres, CLEAR for +Inf, NaN for whatever else is no measurement (REP 117)."""
+def measured_ranges(ranges: NDArray[np.float64], least: float, most: float) -> NDArray[np.float64]:
+    """Return (N,) metres, CLEAR for +Inf, NaN for other non-measurements (REP 117)."""
     with np.errstate(invalid='ignore'):
         measured = (ranges >= max(least, 0.0)) & (ranges <= most)
     known = np.where(measured, ranges, np.nan)
     return np.where(np.isposinf(ranges), float(CLEAR), known)
 
 
-def nearest(values: NDArray[np.float64], group: int) -> NDArray[np.float64]:
-    """One value for each `group` neighbours: an obstacle if there is one, clear if all are."""
-    if group <= 1:
-        return values
-    padded = np.full(-(-values.size // group) * group, np.nan)
-    padded[: values.size] = values
-    rows = padded.reshape(-1, group)
+def merge_beams(values: NDArray[np.float64], group: int) -> NDArray[np.float64]:
+    """Merge each `group` neighbours: the nearest obstacle, or CLEAR if all are, else NaN."""
+    rows = np.pad(values, (0, -values.size % group), constant_values=CLEAR).reshape(-1, group)
     obstacles = np.where(rows >= 0, rows, np.inf).min(axis=1)
-    counted = np.arange(padded.size).reshape(-1, group) < values.size
-    all_clear = np.where(counted, rows == CLEAR, True).all(axis=1)
-    return np.where(np.isfinite(obstacles), obstacles, np.where(all_clear, CLEAR, np.nan))
+    unseen = np.where((rows == CLEAR).all(axis=1), CLEAR, np.nan)
+    return np.where(np.isfinite(obstacles), obstacles, unseen)
 
 
 def point_facts(message: Any) -> list[float | None]:
-    """x forward and y left, in metres."""
-    return [finite(message.point.x), finite(message.point.y)]
+    """Return x forward and y left, in metres."""
+    return [rounded(message.point.x), rounded(message.point.y)]
 
 
-# --- Where ROS comes in: nothing that is published, answered or asked can end the ROS thread.
+# --- Subscriptions with a boundary.
 #
-# rclpy lets whatever is raised while it takes a message, or works on it, end the spinning; and
-# what is raised while it takes one leaves the callback group locked for ever. So messages are
-# taken as bytes, turned into messages and worked on within a boundary that counts what goes wrong,
-# and the executor has the same boundary around everything else: clients, services, timers, events.
+# rclpy stops spinning on any exception from taking or processing a message, and one raised while
+# taking leaves the callback group locked. So messages are taken as bytes, then deserialized and
+# processed within a boundary that counts exceptions. `ros_node.GuardedExecutor` guards all else.
 
 MIB = 2**20
-MOST_BYTES = 1 * MIB  # of a message that is turned into Python objects, which are far larger
+MOST_BYTES = 1 * MIB  # of a message that is deserialized: Python objects are far larger
 MOST_PICTURE_BYTES = 256 * MIB
 SHORTEST_PERIOD_S = 0.01  # of one topic
-TOLL = 4.0  # no topic gets more than a fifth of the thread's time
-LONGEST_NAME = 200
-TOPIC_NAME = r'(/[A-Za-z_][A-Za-z0-9_]*)+'
+PAUSE_FACTOR = 4.0  # after a slow message: no topic gets over a fifth of the thread's time
 
 
-def listen(
+def subscribe(
     node: Node,
     kind: type,
     topic: str,
@@ -204,15 +192,14 @@ def listen(
     faults: Faults,
     *,
     serialised: bool = False,
-    wanted: Callable[[bytes], bool] = lambda data: True,
+    is_wanted: Callable[[bytes], bool] = lambda data: True,
     period_s: float = SHORTEST_PERIOD_S,
 ) -> Subscription:
-    """Subscribe, with a boundary around all that a message can do.
+    """Subscribe, with a boundary around everything a message can cause.
 
-    callback: gets messages; with `serialised` bytes, as they came. wanted: says by its bytes
-    whether a message is worth reading. period_s: what comes sooner is left out, and what comes
-    while one that took long to read takes its toll. Raises ValueError for names that ROS does not
-    take and wrong qos_overrides.
+    callback: gets messages; with `serialised`, their bytes. is_wanted: judges a message by its
+    bytes. period_s: a message that comes sooner is dropped, as is one that comes too soon after a
+    slow one. Raises ValueError for an invalid name or wrong qos_overrides.
     """
     what = f'{kind.__name__} on {topic}'
     most = MOST_PICTURE_BYTES if serialised else MOST_BYTES
@@ -226,15 +213,15 @@ def listen(
     def take(came: Any) -> None:
         nonlocal due_s
         began_s = time.monotonic()
-        with faults.around(what):
+        with faults.guard(what):
             is_bytes = isinstance(came, bytes)
-            if is_bytes and (not wanted(came) or began_s < due_s):
+            if is_bytes and (not is_wanted(came) or began_s < due_s):
                 return
             try:
                 callback(read(came) if is_bytes else came)
             finally:
                 now_s = time.monotonic()
-                due_s = now_s + max(period_s, TOLL * (now_s - began_s))
+                due_s = now_s + max(period_s, PAUSE_FACTOR * (now_s - began_s))
 
     try:
         return qos.make_subscription(node, kind, topic, take, profile, serialised=True)
@@ -243,20 +230,20 @@ def listen(
 
 
 def is_topic_name(name: str) -> bool:
-    """Whether this is the full name of a topic as ROS takes it."""
-    return len(name) <= LONGEST_NAME and re.fullmatch(TOPIC_NAME, name) is not None
+    """Return whether this is a valid full topic name."""
+    return name.startswith('/') and not check_topic(name)
 
 
-# --- The topics of one camera while a browser looks: its picture, its heatmap, what is near.
+# --- One camera while a browser looks: its picture, its heatmap, what is near.
 #
-# Raw pictures stay serialised until a browser wants one: a camera of 30 Hz costs the dashboard
-# little more than the frames that are shown.
+# Raw pictures stay serialised until a browser wants one, so a camera of 30 Hz costs little more
+# than the frames that are shown.
 
 SHOWN_SIDE = 960  # px; larger pictures are reduced for the browser
 QUALITY = 80
-# Compressed pictures up to here go to the browser as they came.
+# Compressed pictures up to this size go to the browser unchanged.
 SHOWN_BYTES, SHOWN_PIXELS = 2**20, 4_194_304
-# What is heard counts for so long, or longer where it comes slowly.
+# How long a reading is valid, up to the second where it is published slowly.
 EXPIRY_S, MOST_EXPIRY_S = 2.0, 10.0
 READINGS: tuple[tuple[str, type, Callable[[Any], Any]], ...] = (
     ('closeness', Vector3Stamped, closeness_facts),
@@ -269,7 +256,7 @@ SHOWN = Limits(kept_side=SHOWN_SIDE)
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where a camera's pictures come from, '' = nowhere, and how they are turned for the eye."""
+    """Where a camera's pictures come from ('' = nowhere), and by how many degrees to turn them."""
 
     topic: str = ''
     is_compressed: bool = False
@@ -277,10 +264,7 @@ class Source:
 
 
 class CameraWatch:
-    """The subscriptions of one camera, whose pictures come from `source`.
-
-    Raises ValueError, after undoing what it had begun, where one of them cannot be had.
-    """
+    """The subscriptions of one camera. Raises ValueError, and unsubscribes, if one fails."""
 
     def __init__(
         self, node: Node, feed: Feed, faults: Faults, name: str, prefix: str, source: Source
@@ -288,7 +272,7 @@ class CameraWatch:
         self.source = source
         self._node, self._feed, self._faults, self._name = node, feed, faults, name
         self._subscriptions: list[Any] = []
-        self._rhythms: dict[str, Rhythm] = {}
+        self._lifetimes: dict[str, LifetimeEstimator] = {}
         try:
             self._subscribe(prefix)
         except ValueError:
@@ -296,26 +280,26 @@ class CameraWatch:
             raise
 
     def close(self) -> None:
-        """Unsubscribe and forget."""
+        """Unsubscribe, and remove facts and pictures from the feed."""
         for subscription in self._subscriptions:
             qos.unsubscribe(self._node, subscription)
         self._subscriptions = []
         for reading, _, _ in READINGS:
-            self._feed.forget(f'{reading}/{self._name}')
+            self._feed.remove_fact(f'{reading}/{self._name}')
         for stream in ('picture', 'heatmap'):
-            self._feed.drop(f'{self._name}/{stream}')
+            self._feed.remove_picture(f'{self._name}/{stream}')
 
     def _subscribe(self, prefix: str) -> None:
         heatmap = Source(f'{prefix}/heatmap/image/compressed', is_compressed=True)
-        self._add_stream('heatmap', heatmap)  # it is upright already
+        self._add_stream('heatmap', heatmap)  # already upright
         if self.source.topic:
             self._add_stream('picture', self.source)
         for reading, kind, facts_of in READINGS:
-            self._feed.tell(f'{reading}/{self._name}', None)
+            self._feed.set_fact(f'{reading}/{self._name}', None)
             self._add_reading(reading, kind, f'{prefix}/{reading}', facts_of)
 
     def _add(self, kind: type, topic: str, callback: Callable[[Any], None], **how: Any) -> None:
-        made = listen(self._node, kind, topic, callback, qos.NEWEST, self._faults, **how)
+        made = subscribe(self._node, kind, topic, callback, qos.NEWEST, self._faults, **how)
         self._subscriptions.append(made)
 
     def _add_stream(self, stream: str, source: Source) -> None:
@@ -323,13 +307,13 @@ class CameraWatch:
         to_jpeg: Callable[[Any], bytes] = functools.partial(
             compressed_to_jpeg, rotate=source.rotate
         )
-        if kind is Image:  # guessed from all that came, brightness does not flicker
+        if kind is Image:  # one bit depth for all frames: brightness must not flicker
             to_jpeg = functools.partial(raw_to_jpeg, bit_depth=BitDepth(), rotate=source.rotate)
 
         def on_picture(message: Any) -> None:
             lifetime_s = self._lifetime_s(stream)
             picture = Picture(lambda: to_jpeg(message), lifetime_s, self._faults, self._feed.clock)
-            self._feed.put(f'{self._name}/{stream}', picture)
+            self._feed.set_picture(f'{self._name}/{stream}', picture)
 
         self._add(kind, source.topic, on_picture, serialised=True)
 
@@ -338,20 +322,19 @@ class CameraWatch:
     ) -> None:
         def on_message(message: Any) -> None:
             facts = facts_of(message)
-            self._feed.tell(f'{reading}/{self._name}', facts, self._lifetime_s(reading))
+            self._feed.set_fact(f'{reading}/{self._name}', facts, self._lifetime_s(reading))
 
         self._add(kind, topic, on_message)
 
     def _lifetime_s(self, what: str) -> float:
-        """How long what is heard now may be believed, by the rhythm in which it comes."""
-        rhythm = self._rhythms.setdefault(what, Rhythm(EXPIRY_S, MOST_EXPIRY_S))
-        return rhythm.lifetime_s(time.monotonic())
+        estimator = self._lifetimes.setdefault(what, LifetimeEstimator(EXPIRY_S, MOST_EXPIRY_S))
+        return estimator.update(time.monotonic())
 
 
 def raw_to_jpeg(came: Any, bit_depth: BitDepth | None = None, rotate: int = 0) -> bytes:
-    """The JPEG of a sensor_msgs/Image, serialised or not, turned clockwise by `rotate` degrees.
+    """Return the JPEG of a sensor_msgs/Image, serialised or not, rotated clockwise [degrees].
 
-    Raises ImageError and rmw's own.
+    Raises ImageError, and rmw's own errors.
     """
     message = came
     if isinstance(came, bytes):
@@ -360,9 +343,9 @@ def raw_to_jpeg(came: Any, bit_depth: BitDepth | None = None, rotate: int = 0) -
 
 
 def compressed_to_jpeg(came: Any, rotate: int = 0) -> bytes:
-    """The picture of a CompressedImage as it came, or another JPEG of one that is large or turned.
+    """Return the picture of a CompressedImage unchanged, or a JPEG if it is large or rotated.
 
-    Raises ImageError, Refused and rmw's own.
+    Raises ImageError, Refused, and rmw's own errors.
     """
     message = came
     if isinstance(came, bytes):
@@ -373,16 +356,16 @@ def compressed_to_jpeg(came: Any, rotate: int = 0) -> bytes:
     width, height = container.size(data)
     check_cost(container, data, width, height, SHOWN)
     is_mosaic = isinstance(message.format, str) and Format.of(message.format).mosaic is not None
-    if is_mosaic or container is TIFF:  # which no browser shows in its colours
+    if is_mosaic or container is TIFF:  # browsers cannot show these
         return shown_jpeg(turned(decode_compressed(message, SHOWN.pixels), rotate))
     if not rotate and len(data) <= SHOWN_BYTES and 0 < width * height <= SHOWN_PIXELS:
         return data
-    smaller = decode_smaller(types.SimpleNamespace(format='', data=data), SHOWN)
+    smaller = decode_reduced(types.SimpleNamespace(format='', data=data), SHOWN)
     return shown_jpeg(turned(smaller, rotate))
 
 
 def shown_jpeg(rgb: NDArray[np.uint8]) -> bytes:
-    """(H, W, 3) uint8 RGB as a JPEG for a browser."""
+    """Encode (H, W, 3) uint8 RGB as a JPEG of at most SHOWN_SIDE px."""
     factor = SHOWN_SIDE / max(rgb.shape[:2])
     if factor < 1:
         size = (max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from midas_depth_ros.web.errors import Faults, Refused
-from midas_depth_ros.web.limits import Limits, counted_as
+from midas_depth_ros.web.limits import Limits, client_key
 
 # --- The connections of the server: accepted with a bound, and ended when nothing comes of them.
 #
@@ -37,7 +37,7 @@ try:
 except ImportError:  # no POSIX
     resource = None  # type: ignore[assignment]
 
-LOOK_S = 1.0
+CHECK_PERIOD_S = 1.0
 ACCEPT_AT_ONCE = 16
 ACCEPT_AGAIN_S = 0.25  # after the system had nothing left for us
 CLOSING_S = 5.0  # for what is on its way when a connection is closed
@@ -48,7 +48,7 @@ MOST_FILES = 65_536
 HEADER, BODY, ANSWER, LIVE, CLOSING = 'header', 'body', 'answer', 'live', 'closing'
 
 
-def refusal(status: str, text: str, retry_after_s: int = 0) -> bytes:
+def raw_refusal(status: str, text: str, retry_after_s: int = 0) -> bytes:
     """An answer for who is not let in, as bytes: there is no request to answer yet."""
     body = f'{{"error": "{text}"}}'.encode()
     retry = f'Retry-After: {retry_after_s}\r\n' if retry_after_s else ''
@@ -59,8 +59,8 @@ def refusal(status: str, text: str, retry_after_s: int = 0) -> bytes:
     return head.encode() + body
 
 
-FULL = refusal('503 Service Unavailable', 'too many connections: try again', 2)
-TOO_SLOW = refusal('408 Request Timeout', 'the request took too long to arrive')
+TOO_MANY_CONNECTIONS = raw_refusal('503 Service Unavailable', 'too many connections: try again', 2)
+TOO_SLOW = raw_refusal('408 Request Timeout', 'the request took too long to arrive')
 
 
 @dataclasses.dataclass(eq=False)
@@ -97,7 +97,7 @@ class Connections:
         self._make_protocol = make_protocol
         self._limits = limits
         self._faults = faults
-        self._most = min(limits.connections, room_for_connections())
+        self._most = min(limits.connections, max_connections())
         self._open: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
         self._again: asyncio.TimerHandle | None = None
@@ -121,13 +121,13 @@ class Connections:
         """What GET /api/status says of them."""
         return {'open': len(self._open), 'most': self._most, 'refused': self.refused}
 
-    def look(self) -> None:
-        """End what has waited for too long; to be called every LOOK_S."""
+    def check(self) -> None:
+        """End what has waited for too long; to be called every CHECK_PERIOD_S."""
         now_s = time.monotonic()
         self._forget_closed()
         for connection in list(self._open):
             if connection.transport is not None:
-                with self._faults.around('a connection'):
+                with self._faults.guard('a connection'):
                     self._judge(connection, connection.transport, now_s)
         unsent = sum(connection.unsent for connection in self._open)
         # The largest first: those are what nobody reads.
@@ -149,7 +149,7 @@ class Connections:
                 self._again = self._loop.call_later(ACCEPT_AGAIN_S, self._accept_again)
                 return
             accepted.setblocking(False)
-            connection = Connection(counted_as(str(address[0])), time.monotonic())
+            connection = Connection(client_key(str(address[0])), time.monotonic())
             if not self._make_room(connection.client):
                 self.refused += 1
                 _refuse(accepted)
@@ -218,7 +218,7 @@ class Connections:
         if state != connection.state or request is not connection.request:
             connection.state, connection.request, connection.since_s = state, request, now_s
         connection.unsent = transport.get_write_buffer_size()
-        queued = connection.unsent + in_the_system(transport)
+        queued = connection.unsent + unacknowledged_bytes(transport)
         if queued < connection.queued or connection.queued == 0:  # it goes on, or has only begun
             connection.moved_s = now_s
         connection.queued = queued
@@ -244,12 +244,12 @@ class Connections:
 def _refuse(accepted: socket.socket) -> None:
     """Say why, as far as that can be said without waiting."""
     with contextlib.suppress(OSError):
-        accepted.send(FULL)
+        accepted.send(TOO_MANY_CONNECTIONS)
         accepted.shutdown(socket.SHUT_WR)
     accepted.close()
 
 
-def in_the_system(transport: asyncio.Transport) -> int:
+def unacknowledged_bytes(transport: asyncio.Transport) -> int:
     """Bytes that were sent and have not arrived; 0 where the system does not say."""
     if resource is None:
         return 0
@@ -261,7 +261,7 @@ def in_the_system(transport: asyncio.Transport) -> int:
     return int.from_bytes(answer, sys.byteorder)
 
 
-def room_for_connections() -> int:
+def max_connections() -> int:
     """How many connections the process has files for, after asking for as many as it may have."""
     if resource is None:
         return MOST_FILES
@@ -290,7 +290,7 @@ class InboundRate:
         self._clock = clock
         self._left, self._then = float(self.BURST), clock()
 
-    def takes(self, count: int) -> bool:
+    def allows(self, count: int) -> bool:
         """Count bytes; False when it is too much."""
         now = self._clock()
         gained = (now - self._then) * self.BYTES_PER_S
@@ -299,7 +299,7 @@ class InboundRate:
 
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GOODBYE_S = 2  # for browsers that do not let go
+SHUTDOWN_S = 2  # for browsers that do not let go
 PING_S = 10.0  # a browser that does not answer so long is gone
 
 
@@ -313,13 +313,13 @@ class LiveProtocol(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, up to a bound."""
-        if self._inbound.takes(len(data)):
+        if self._inbound.allows(len(data)):
             super().data_received(data)
         else:
             self.transport.abort()
 
 
-def ending_well(app: ASGIApp) -> ASGIApp:
+def with_clean_shutdown(app: ASGIApp) -> ASGIApp:
     """The app, with a word for two ends that are no fault of it.
 
     What begins as a request may turn out to be none while its body is read: uvicorn has then
@@ -347,9 +347,9 @@ def ending_well(app: ASGIApp) -> ASGIApp:
 
 
 class Server(uvicorn.Server):
-    """Says when it is ready; a signal ends it without a word, `trouble` with a reason.
+    """Says when it is ready; a signal ends it without a word, `failure` with a reason.
 
-    trouble: asked once a second why it cannot go on; '' while it can.
+    failure: asked once a second why it cannot go on; '' while it can.
     """
 
     def __init__(
@@ -358,10 +358,10 @@ class Server(uvicorn.Server):
         on_ready: Callable[[], None],
         limits: Limits | None = None,
         faults: Faults | None = None,
-        trouble: Callable[[], str] = lambda: '',
+        failure: Callable[[], str] = lambda: '',
     ) -> None:
         config = uvicorn.Config(
-            ending_well(app),
+            with_clean_shutdown(app),
             loop='asyncio',
             http=H11Protocol,
             ws=LiveProtocol,
@@ -372,7 +372,7 @@ class Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,  # anybody can write X-Forwarded-For
             timeout_keep_alive=5,
-            timeout_graceful_shutdown=GOODBYE_S,
+            timeout_graceful_shutdown=SHUTDOWN_S,
             ws_max_size=4096,
             ws_ping_interval=PING_S,
             ws_ping_timeout=PING_S,
@@ -383,10 +383,10 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
         self._limits = limits or Limits()
         self._faults = faults or Faults()
-        self._trouble = trouble
+        self._failure = failure
         self._connections: Connections | None = None
         self._watching: asyncio.Task[None] | None = None
-        self.ended_because = ''
+        self.failure_reason = ''
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept by `Connections` instead of asyncio's server."""
@@ -408,9 +408,9 @@ class Server(uvicorn.Server):
         return self._connections.summary() if self._connections is not None else {}
 
     def serve_until_stopped(self, listening: socket.socket) -> None:
-        """Serve until SIGINT or SIGTERM, or until there is trouble; returns then.
+        """Serve until SIGINT or SIGTERM, or until there is failure; returns then.
 
-        `ended_because` is then the trouble, '' after a signal (also if it came twice).
+        `failure_reason` is then the failure, '' after a signal (also if it came twice).
         """
 
         def stop(number: int, frame: FrameType | None) -> None:
@@ -430,9 +430,9 @@ class Server(uvicorn.Server):
 
     async def _watch(self, connections: Connections) -> None:
         while True:
-            connections.look()
-            self.ended_because = self._trouble()
-            if self.ended_because:
+            connections.check()
+            self.failure_reason = self._failure()
+            if self.failure_reason:
                 self.should_exit = True
                 return
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_PERIOD_S)

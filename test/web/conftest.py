@@ -19,7 +19,7 @@ else:
 
     from midas_depth_ros.web.app import Dashboard
     from midas_depth_ros.web.errors import Faults
-    from midas_depth_ros.web.limits import Limits, listen
+    from midas_depth_ros.web.limits import Limits, listening_socket
     from midas_depth_ros.web.server import Server
 
     ADDRESS = 'http://127.0.0.1:8080'
@@ -59,7 +59,7 @@ else:
                 connections=lambda: self.server.summary(),
                 **{'make_estimator': BrightnessEstimator, **options},
             )
-            self.listening = listen('127.0.0.1', 0)
+            self.listening = listening_socket('127.0.0.1', 0)
             self.port = self.listening.getsockname()[1]
             self.ready = threading.Event()
             self.server = Server(app or self.dashboard.asgi, self.ready.set, limits, self.faults)

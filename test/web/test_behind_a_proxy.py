@@ -115,7 +115,7 @@ def test_the_token_leads_to_where_the_page_is_and_is_for_there(make_client, base
     assert (answer.status_code, answer.headers['location']) == (303, f'{ROOT}/')
     assert f'Path={ROOT};' in f'{answer.headers["set-cookie"]};'
     assert 'HttpOnly' in answer.headers['set-cookie']
-    cookie = {'Cookie': f'{COOKIE}={access.secret}'}
+    cookie = {'Cookie': f'{COOKIE}={access.cookie_value}'}
     assert client.get(f'{base}/api/state', headers=cookie).status_code == 200
     plain = make_client(access=Access.of('127.0.0.1', TOKEN))
     answer = plain.get('/', params={'token': TOKEN}, follow_redirects=False)
@@ -168,7 +168,7 @@ def test_a_launch_file_hands_them_on_by_the_environment(monkeypatch):
     )
     assert taken.origins == {OURS, 'http://[fe80::1]'}
     assert taken.root_path == ROOT
-    assert taken.knows('[fe80::1]:80')
+    assert taken.knows_host('[fe80::1]:80')
 
 
 def test_a_root_path_may_be_written_with_slashes_or_without():

@@ -26,7 +26,7 @@ from midas_depth_ros.web import access, server
 from midas_depth_ros.web import feed as web_feed
 from midas_depth_ros.web.feed import Picture
 from midas_depth_ros.web.limits import Limits
-from midas_depth_ros.web.server import Connection, room_for_connections
+from midas_depth_ros.web.server import Connection, max_connections
 
 UNFINISHED = b'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: '
 WHOLE = b'GET /api/state HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'
@@ -135,7 +135,7 @@ def test_the_process_asks_for_the_files_that_it_may_have():
     wanted = min(hard, 4096)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 400), hard))
-        room = room_for_connections()
+        room = max_connections()
         raised = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -146,7 +146,7 @@ def test_the_process_asks_for_the_files_that_it_may_have():
 def test_few_files_mean_few_connections_but_some(monkeypatch):
     monkeypatch.setattr(resource, 'getrlimit', lambda kind: (64, 64))
     monkeypatch.setattr(resource, 'setrlimit', lambda kind, limits: None)
-    assert server.FEWEST <= room_for_connections() <= 64
+    assert server.FEWEST <= max_connections() <= 64
 
 
 def test_a_header_that_trickles_is_not_waited_for(serving):
@@ -262,7 +262,7 @@ def test_answers_that_nobody_reads_are_bounded_in_all(serving, sockets):
 
     served = serving(Limits(unsent_bytes=8 * 2**20), app=large)
     sockets += [slow_reader(served, WHOLE) for _ in range(12)]
-    wait_for(lambda: served.faults.total > 0, 'a connection that is given up')
+    wait_for(lambda: served.faults.summary()['count'] > 0, 'a connection that is given up')
     wait_for(lambda: served.server.summary()['open'] <= 3, 'few that are left')
 
 
@@ -471,7 +471,7 @@ def test_a_browser_that_reads_nothing_is_let_go(serving, sockets, monkeypatch):
     sockets.append(handshake(served))
     wait_for(lambda: feed.viewers == 1, 'a browser')
     for number in range(8):
-        feed.put(f'c{number}/picture', Picture(lambda: bytes(2**20)))
+        feed.set_picture(f'c{number}/picture', Picture(lambda: bytes(2**20)))
     wait_for(lambda: feed.viewers == 0, 'it is gone')
     wait_for(lambda: served.server.summary()['open'] == 0, 'its connection, too')
 
@@ -509,7 +509,7 @@ def test_a_browser_that_floods_is_ended_and_another_one_goes_on(serving, first, 
                 bad.sendall(again)
             read_all(bad)
         wait_for(lambda: feed.viewers == 1, 'only the good one')
-        feed.tell('present', True)
+        feed.set_fact('present', True)
         while 'present' not in json.loads(good.recv(timeout=WAIT_S)):
             pass
 
@@ -526,7 +526,7 @@ def test_hundreds_of_browsers_of_one_client_leave_room_for_others(serving):
                 with pytest.raises(ConnectionClosed) as closed:
                     one_too_many.recv()
                 assert closed.value.rcvd.code == 1013
-        served.dashboard.feed.tell('present', True)
+        served.dashboard.feed.set_fact('present', True)
         for each in looking:
             while 'present' not in json.loads(each.recv(timeout=WAIT_S)):
                 pass

@@ -109,7 +109,7 @@ def test_a_body_that_trickles_is_not_waited_for():
 
 
 def test_who_sends_too_slowly_is_not_waited_for_as_long_as_who_sends_fast(monkeypatch):
-    monkeypatch.setattr(access, 'FAIR_START_S', 0.1)
+    monkeypatch.setattr(access, 'GRACE_S', 0.1)
 
     def sender(size: int):
         async def receive():

@@ -23,7 +23,7 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.web.app import CONTROLS, parameters_file
 from midas_depth_ros.web.ros_camera import (
     CLEAR,
-    Rhythm,
+    LifetimeEstimator,
     closeness_facts,
     point_facts,
     range_facts,
@@ -136,8 +136,8 @@ def test_absurd_numbers_are_unknown(value):
     ],
 )
 def test_what_comes_slowly_is_believed_for_longer_once_it_is_steady(times, lifetimes):
-    rhythm = Rhythm(2.0, 10.0)
-    assert [rhythm.lifetime_s(now) for now in times] == lifetimes
+    rhythm = LifetimeEstimator(2.0, 10.0)
+    assert [rhythm.update(now) for now in times] == lifetimes
 
 
 def test_no_more_of_a_status_is_told_than_a_page_can_show():

@@ -21,11 +21,10 @@ from midas_depth_ros.options.declarations import specs_for
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import read_parameters
 from midas_depth_ros.web import ros_node
-from midas_depth_ros.web.app import Dashboard
+from midas_depth_ros.web.app import PARAMETER_FACTS, Dashboard
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.ros_node import RosThread
-from midas_depth_ros.web.ros_parameters import FACTS
 
 # rmw's word for an answer to a client that is not discovered yet; it is asked for again.
 pytestmark = pytest.mark.filterwarnings('ignore:failed to send response')
@@ -142,7 +141,7 @@ def test_the_file_of_the_parameters_makes_the_same_node_again(
     file.write_text(answer.text)
     assert ('expiry' in answer.text) is not only_changed
     settings = node.settings
-    names = {each['name'] for fact in FACTS for each in feed.facts()[fact]}
+    names = {each['name'] for fact in PARAMETER_FACTS for each in feed.facts()[fact]}
     assert names == set(specs_for(DepthNodeSettings, given))
     ros.destroy(node)
     again = ros.make_node(
@@ -161,7 +160,7 @@ def test_the_file_of_the_parameters_makes_the_same_node_again(
 def test_without_a_node_there_is_no_file_of_its_parameters(feed):
     client = TestClient(Dashboard(BrightnessEstimator, feed).asgi, 'http://127.0.0.1:8080')
     assert client.get('/api/parameters.yaml').status_code == 404
-    feed.tell('present', True)
+    feed.set_fact('present', True)
     assert client.get('/api/parameters.yaml').status_code == 404
 
 
@@ -324,7 +323,7 @@ def test_a_node_whose_diagnostics_are_rare_counts_as_there_only_while_it_answers
     """Diagnostics every ten seconds were believed for thirty: a dead node looked alive."""
     monkeypatch.setattr(ros_node, 'ALIVE_S', 1.1)
     monkeypatch.setattr(ros_node, 'ASK_AFTER_S', 0.3)
-    monkeypatch.setattr(ros_node.Rhythm, 'lifetime_s', lambda self, now_s: 1000.0)
+    monkeypatch.setattr(ros_node.LifetimeEstimator, 'update', lambda self, now_s: 1000.0)
     thread = RosThread(feed, 'depth_node', [], ros.domain_id)
     try:
         node = start(diagnostics_rate=0.5)
