@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import ipaddress
 import os
 import re
 import secrets
@@ -25,7 +26,7 @@ from midas_depth_ros.cli.options import like
 from midas_depth_ros.depth import DepthEstimator, load_estimator
 from midas_depth_ros.web.errors import Faults, configure_logging, sanitize
 from midas_depth_ros.web.feed import Feed
-from midas_depth_ros.web.limits import address_of, is_local, listening_socket
+from midas_depth_ros.web.limits import is_local
 
 if TYPE_CHECKING:
     from midas_depth_ros.web.access import Access
@@ -182,6 +183,39 @@ def run(
         raise click.ClickException(sanitize(server.failure_reason))
     if not free:  # a thread that hangs in a library would keep the process
         leave(0)
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Open a listening socket; port 0 picks a free one. Raises OSError."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def address_of(listening: socket.socket) -> str:
+    """Return `http://host:port` for a browser; for 0.0.0.0, with this machine's own address."""
+    host, port = listening.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = _outward(listening.family) or socket.gethostname()
+    return f'http://{f"[{host}]" if ":" in host else host}:{port}'
+
+
+def _outward(family: int) -> str:
+    """This machine's address in the network; '' without one. Sends nothing."""
+    far = '2001:db8::1' if family == socket.AF_INET6 else '192.0.2.1'  # reserved addresses
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((far, 9))
+        except OSError:
+            return ''
+        return str(probe.getsockname()[0])
 
 
 def leave(code: int) -> NoReturn:

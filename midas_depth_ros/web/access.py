@@ -24,7 +24,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from midas_depth_ros.web.errors import Refused
-from midas_depth_ros.web.limits import Limits, Rate, client_key, is_local, origin_of
+from midas_depth_ros.web.limits import Limits, Rate, client_of, is_local, origin_of
 
 COOKIE = 'midas_depth_dashboard'
 LOCAL_NAMES = ('localhost', '127.0.0.1', '::1')
@@ -236,7 +236,8 @@ class AccessGuard:
                 answer = RedirectResponse(f'{asked}/{f"?{query}" if query else ""}', 307)
                 await answer(scope, receive, send)
                 return
-            if self._wants_cookie(scope):
+            is_page = scope['type'] == 'http' and scope['path'] == '/'
+            if is_page and self._access.token and b'token=' in scope['query_string']:
                 await self._give_cookie(scope, receive, send)
                 return
             self._check_token(scope, headers)
@@ -290,20 +291,12 @@ class AccessGuard:
 
     def _judge(self, scope: Scope, right: bool) -> None:
         """Raise Refused (401) for an invalid token, or (429) after too many of them."""
-        client = client_key((scope.get('client') or ('',))[0])
+        client = client_of(scope)
         self._guesses.check(client)
         if not right:
             self._guesses.count_invalid(client)
             raise Refused(401, INVALID_TOKEN)
         self._guesses.trust(client)
-
-    def _wants_cookie(self, scope: Scope) -> bool:
-        return (
-            scope['type'] == 'http'
-            and scope['path'] == '/'
-            and bool(self._access.token)
-            and b'token=' in scope['query_string']
-        )
 
     async def _give_cookie(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer `/?token=...` with a cookie and a redirect to the address without the token."""
@@ -370,19 +363,18 @@ class Uploads:
     """The budget of request bodies: their number, and their bytes until they are answered."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits = limits
-        self._clock = clock
+        self.limits, self.clock = limits, clock
         self._open: set[Upload] = set()
         self.refused = 0
 
     def begin(self, client: str, most_bytes: int) -> Upload:
         """Admit a body of at most `most_bytes`. Raises Refused (503)."""
         of_client = sum(1 for upload in self._open if upload.client == client)
-        if len(self._open) >= self._limits.uploads or of_client >= self._limits.uploads_per_client:
+        if len(self._open) >= self.limits.uploads or of_client >= self.limits.uploads_per_client:
             self.refused += 1
             text = f'{len(self._open)} requests are being sent or processed: try again'
             raise Refused(503, text, RETRY_S)
-        upload = Upload(self, client, most_bytes, self._limits.upload_s, self._clock)
+        upload = Upload(self, client, most_bytes)
         self._open.add(upload)
         return upload
 
@@ -392,7 +384,7 @@ class Uploads:
 
     def check(self) -> None:
         """Raise Refused (503) if more bytes have arrived than may be held at once."""
-        if self.held > self._limits.uploads_in_all_bytes:
+        if self.held > self.limits.uploads_in_all_bytes:
             self.refused += 1
             raise Refused(503, 'too many bytes are being sent at once: try again', RETRY_S)
 
@@ -409,19 +401,10 @@ class Uploads:
 class Upload:
     """One request body: counts its bytes and its time."""
 
-    def __init__(
-        self,
-        uploads: Uploads,
-        client: str,
-        most_bytes: int,
-        time_s: float,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, uploads: Uploads, client: str, most_bytes: int) -> None:
         self._uploads = uploads
         self._most_bytes = most_bytes
-        self._time_s = time_s
-        self._clock = clock
-        self._started_s = clock()
+        self._started_s = uploads.clock()
         self._whole = False
         self.client = client
         self.received = 0
@@ -448,8 +431,8 @@ class Upload:
     def _time_left_s(self) -> float:
         """Until the next piece has to arrive."""
         fair_s = GRACE_S + self.received / SLOWEST_BYTES_PER_S
-        age_s = self._clock() - self._started_s
-        return max(min(self._time_s, fair_s) - age_s, 0.001)
+        age_s = self._uploads.clock() - self._started_s
+        return max(min(self._uploads.limits.upload_s, fair_s) - age_s, 0.001)
 
 
 class BodyGuard:
@@ -481,7 +464,7 @@ class BodyGuard:
             if scope['method'] in ('GET', 'HEAD') and not has_body(scope):
                 await self._app(scope, receive, watched)
                 return
-            upload = uploads.begin(client_key((scope.get('client') or ('',))[0]), most_bytes)
+            upload = uploads.begin(client_of(scope), most_bytes)
             try:
                 await self._app(scope, upload.bounded(receive), watched)
             finally:

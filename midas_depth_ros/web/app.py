@@ -1,10 +1,13 @@
-"""The HTTP API of the robot: what is known of it, its parameters, pause and resume.
+"""The web application: the page, the HTTP API of the robot, and the layers that guard both.
 
-GET  /api/state        every fact that the page shows, as JSON, and how old each is
+GET  /api/state        every fact that the page shows, as JSON, and the age of each
 GET  /api/parameters.yaml   the node's parameters as a file for --params-file
 POST /api/parameters   {"name": "heatmap.colormap", "value": "turbo"}
 POST /api/enabled      {"enabled": false}
-WS   /api/live         pictures and facts as they come, see `live`
+WS   /api/live         pictures and facts as they come, see `feed`
+
+Estimator and robot are arguments, so that tests can pass an estimator whose answers can be worked
+out by hand, and no robot.
 """
 
 from __future__ import annotations
@@ -25,41 +28,38 @@ from starlette.types import ASGIApp
 
 import midas_depth_ros
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.options.declarations import group_specs, spec_of, specs
+from midas_depth_ros.options.declarations import spec_of, specs
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.options.reference import yaml_value
 from midas_depth_ros.views import COLORMAPS, colour_table
 from midas_depth_ros.web.access import Access, AccessGuard, BodyGuard
 from midas_depth_ros.web.errors import Faults, Refused, add_handlers, error_responses
-from midas_depth_ros.web.feed import Feed, Runner, serve_live
+from midas_depth_ros.web.feed import Feed, serve_live
 from midas_depth_ros.web.limits import Jobs, Limits, Rate, client_of
 from midas_depth_ros.web.pictures import PictureDepth, picture_router
 
-# --- What the HTTP part asks of a robot, and what answers where there is none.
-#
-# The other implementation is `ros_thread.RosThread`; the HTTP part knows neither rclpy nor
-# messages.
+# --- The robot, as far as the HTTP part knows it: neither rclpy nor messages.
 
 
 class Robot(Protocol):
-    """The depth node, as far as a browser may change it. What changes something raises Refused."""
+    """The depth node, as `ros_node.RosThread` implements it. Changes raise Refused."""
 
     async def set_parameter(self, name: str, value: Any) -> None:
-        """Set one of the parameters in `controls.CONTROLS`; 409 with the node's reason."""
+        """Set one of the parameters in CONTROLS; 409 with the node's reason."""
 
     async def set_enabled(self, enabled: bool) -> None:
         """Pause or resume the node."""
 
     def failure(self) -> str:
-        """Why nothing can be learnt of the robot any more; '' while all is well."""
+        """Return why the robot is not heard any more; '' while all is well."""
 
     def summary(self) -> dict[str, Any]:
-        """What GET /api/status says of it."""
+        """Return its state as GET /api/status reports it."""
 
 
 class NoRobot:
-    """There is no ROS: pictures alone."""
+    """The robot without ROS: pictures only."""
 
     def failure(self) -> str:
         return ''
@@ -71,21 +71,20 @@ class NoRobot:
         raise Refused(503, 'this dashboard runs without ROS: there is no depth node to configure')
 
     async def set_enabled(self, enabled: bool) -> None:
-        raise Refused(503, 'this dashboard runs without ROS: there is no depth node to configure')
+        await self.set_parameter('', enabled)
 
 
-# --- The parameters of depth_node that a browser may set, how the page groups them, and all as a
-# file.
+# --- The parameters of depth_node: those that a browser may set, and all of them as a file.
 #
-# A name that is not among CONTROLS cannot be set through the dashboard; the others are shown.
-# Value, kind, bounds, choices and text come from the node itself, by its parameter services.
+# Only those in CONTROLS can be set through the dashboard; the others are shown. Value, kind,
+# bounds, choices and text come from the node itself, by its parameter services.
 
 
 @dataclasses.dataclass(frozen=True)
 class Control:
-    """One parameter: its name, what the page calls it, and under which heading.
+    """A parameter that can be set: its name, its label on the page and its heading.
 
-    step, low, high: of a slider, where the node has no bounds or too wide ones.
+    step, low, high: of a slider, if the node has no bounds or bounds too wide for one.
     """
 
     name: str
@@ -117,38 +116,28 @@ CONTROLS_BY_NAME = {control.name: control for control in CONTROLS}
 OTHER_PARAMETERS = tuple(
     spec.name for spec in specs(DepthNodeSettings) if spec.name not in CONTROLS_BY_NAME
 )
-# What makes the node what it is stands in its file whether it differs from the default or not.
+# Written to the file even at the default: it decides which parameters there are.
 ALWAYS_WRITTEN = ('cameras',)
 FILE_HEADER = """\
-# Parameters of {node}{what}, as the dashboard read them.
+# Parameters of {node}{which}, as read by the dashboard.
 # ros2 run midas_depth_ros depth_node --ros-args --params-file THIS_FILE
 """
-
-
-def mount_parameters(cameras: Iterable[str]) -> list[str]:
-    """The parameters that each of these cameras has of its own."""
-    return [spec.name for spec in group_specs(DepthNodeSettings, {'cameras': list(cameras)})]
 
 
 def parameters_file(
     node: str, parameters: Iterable[Mapping[str, Any]], only_changed: bool = False
 ) -> str:
-    """A file for --params-file of what is known of a node's parameters: YAML.
+    """Return a node's parameters as YAML for --params-file.
 
-    node: its full name. parameters: as the feed has them, with name, kind, value and default.
-    only_changed: leave out what has its default.
+    node: its full name. parameters: with name, kind, value and default, as in the feed.
+    only_changed: leave out those at their default.
     """
-    lines = [
-        FILE_HEADER.format(
-            node=node, what=' that differ from the defaults' if only_changed else ''
-        ),
-        f'{node}:\n  ros__parameters:\n',
-    ]
-    known = {each['name']: each for each in parameters}
+    which = ' that differ from the defaults' if only_changed else ''
+    lines = [FILE_HEADER.format(node=node, which=which), f'{node}:\n  ros__parameters:\n']
     wanted = {
-        name: each
-        for name, each in known.items()
-        if not only_changed or each['value'] != each['default'] or name in ALWAYS_WRITTEN
+        each['name']: each
+        for each in parameters
+        if not only_changed or each['value'] != each['default'] or each['name'] in ALWAYS_WRITTEN
     }
     order = [*(spec.name for spec in specs(DepthNodeSettings)), *wanted]
     above: list[str] = []
@@ -164,18 +153,18 @@ def parameters_file(
 
 def _in_file(parameter: Mapping[str, Any]) -> str:
     value = math.nan if parameter['value'] is None else parameter['value']
-    # What JSON has as 5 is 5.0 where the node wants a double.
+    # A double that JSON writes as 5 must be 5.0 in the file.
     return yaml_value(float(value) if parameter['kind'] == 'double' else value)
 
 
 def check_value(name: str, value: Any) -> None:
-    """Raise Refused unless this can be the value of a parameter; the node checks the rest."""
+    """Raise Refused (422) unless this can be a parameter's value; the node checks the rest."""
     if value is not None and not isinstance(value, (bool, int, float, str)):
-        raise Refused(422, f'{name}: a value is a number, a text, true, false or null (unknown)')
+        raise Refused(422, f'{name}: give a number, a text, true, false, or null for unknown')
     if isinstance(value, str) and len(value) > 200:
         raise Refused(422, f'{name}: the text is too long')
-    if isinstance(value, str) and not value.isprintable():  # a ROS message takes no half characters
-        raise Refused(422, f'{name}: the text has characters that cannot be written')
+    if isinstance(value, str) and not value.isprintable():  # surrogates do not fit a ROS message
+        raise Refused(422, f'{name}: the text has unprintable characters')
     too_large = isinstance(value, int) and abs(value) > 2**53
     if too_large or (isinstance(value, float) and not math.isfinite(value)):
         raise Refused(422, f'{name}: the number is too large')
@@ -189,36 +178,36 @@ ParameterName = enum.Enum(  # type: ignore[misc]
 
 
 class Change(BaseModel):
-    """One parameter and its new value; null is NaN, which means unknown."""
+    """A parameter and its new value; null is NaN, which means unknown."""
 
     name: ParameterName
     value: Any = None
 
 
 class Switch(BaseModel):
-    """Whether the depth node shall work."""
+    """Whether the depth node is to run."""
 
     enabled: StrictBool
 
 
 class Done(BaseModel):
-    """It was done."""
+    """The change has been made."""
 
     done: bool = True
 
 
-def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> APIRouter:
-    """The routes over one feed and one robot; `runner` makes the pictures."""
+def robot_router(feed: Feed, robot: Robot, encoders: Jobs, limits: Limits) -> APIRouter:
+    """Return the routes over one feed and one robot; `encoders` encode pictures."""
     router = APIRouter(tags=['robot'])
     changes = Rate(limits.changes_per_s, limits.change_burst)
 
-    @router.get('/api/state', summary='What is known of the robot', responses=error_responses())
+    @router.get('/api/state', summary='State of the robot')
     async def state() -> dict[str, Any]:
         return {**feed.facts(), 'heard': feed.ages()}
 
     @router.get(
         '/api/parameters.yaml',
-        summary='The parameters of the depth node as a file for --params-file',
+        summary='Parameters of the depth node as a file for --params-file',
         response_class=Response,
         responses={
             200: {'description': 'YAML.', 'content': {YAML: {'schema': {'type': 'string'}}}},
@@ -233,7 +222,7 @@ def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> AP
         facts = feed.facts()
         known = [facts.get(name) for name in PARAMETER_FACTS]
         if not facts.get('present') or None in known:
-            raise Refused(404, 'the parameters of the depth node are not known (yet)')
+            raise Refused(404, 'the parameters of the depth node are not known yet')
         node = facts['ros']['depth_node']
         text = parameters_file(node, itertools.chain(*filter(None, known)), only_changed)
         name = f'{node.strip("/").replace("/", "_")}.yaml'
@@ -263,7 +252,7 @@ def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> AP
 
     @router.websocket('/api/live')
     async def live_view(websocket: WebSocket) -> None:
-        await serve_live(websocket, feed, runner, limits)
+        await serve_live(websocket, feed, encoders, limits)
 
     return router
 
@@ -273,11 +262,11 @@ def robot_router(feed: Feed, robot: Robot, runner: Runner, limits: Limits) -> AP
 # Everything comes in as an argument, so that tests hand in an estimator whose answers can be
 # worked out by hand, and a robot that is absent.
 
-# --- The page and its parts, read once from the package; no request reaches the file system.
+# --- The page's files, read once; no request reaches the file system.
 
 STATIC = Path(__file__).parent / 'static'
 SAMPLES = Path(midas_depth_ros.__file__).parent / 'assets' / 'samples'
-# Not left to the machine: some map .js to text/plain.
+# Not guessed: some machines map .js to text/plain.
 TYPES = {
     '.html': 'text/html; charset=utf-8',
     '.css': 'text/css; charset=utf-8',
@@ -297,7 +286,7 @@ class Asset:
 
 
 def read_assets() -> dict[str, Asset]:
-    """Every file of the page by its name, and the sample pictures as `samples/<name>`."""
+    """Return every file of the page by name, and the sample pictures as `samples/<name>`."""
     found = {path.name: _asset(path) for path in STATIC.iterdir() if path.suffix in TYPES}
     samples = {f'samples/{path.name}': _asset(path) for path in sorted(SAMPLES.glob('*.jpg'))}
     return {**found, **samples}
@@ -309,23 +298,25 @@ def _asset(path: Path) -> Asset:
 
 
 def serve_asset(assets: dict[str, Asset], name: str, request: Request) -> Response:
-    """The file of this name. Raises Refused (404)."""
+    """Return a file of the page. Raises Refused (404)."""
     asset = assets.get(name)
     if asset is None:
-        raise Refused(404, 'there is no such file')
+        raise Refused(404, 'no such file')
     headers = {'ETag': asset.tag, 'Cache-Control': 'no-cache'}
     if request.headers.get('if-none-match') == asset.tag:
         return Response(status_code=304, headers=headers)
     return Response(asset.data, media_type=asset.media_type, headers=headers)
 
 
-# Pictures of cameras become JPEGs beside those that people send, and neither waits for the other.
+# --- The application.
+
+# Camera pictures have threads of their own, so that they do not wait for pictures that are sent.
 ENCODERS, ENCODER_S, WAITING_ENCODINGS = 2, 5.0, 64
-DESCRIPTION = 'Monocular depth: of pictures that are sent, and of what the robot sees.'
+DESCRIPTION = 'Monocular depth of pictures that are sent, and of what the robot sees.'
 
 
 class Dashboard:
-    """The guarded application (`asgi`), the inner one (`app`) and what it holds."""
+    """The guarded application (`asgi`), the inner one (`app`), and their state."""
 
     def __init__(
         self,
@@ -350,8 +341,9 @@ class Dashboard:
             title='midas_depth_ros dashboard',
             version=midas_depth_ros.__version__,
             description=DESCRIPTION,
-            docs_url=None,  # their pages load scripts from elsewhere
+            docs_url=None,  # they load scripts from other sites
             redoc_url=None,
+            responses=error_responses(400, 401, 403, 421, 500),  # of every path
             servers=[{'url': access.root_path}] if access.root_path else None,
         )
         add_handlers(self.app)
@@ -360,7 +352,8 @@ class Dashboard:
         bodies = BodyGuard(self.app, limits)
         _add_pages(self.app, limits)
 
-        def status() -> dict[str, Any]:
+        @self.app.get('/api/status', summary='State of the dashboard itself')
+        async def status() -> dict[str, Any]:
             return {
                 'robot': robot.summary(),
                 'pictures': self._jobs.summary(),
@@ -371,26 +364,19 @@ class Dashboard:
                 'faults': faults.summary(),
             }
 
-        _add_status(self.app, status)
         self.asgi: ASGIApp = AccessGuard(bodies, access, limits)
 
     def close(self) -> bool:
-        """End the threads and free the model; False where a job hangs and keeps it."""
+        """Stop the threads and free the model; returns False if a job hangs."""
         self._jobs.close()
         self._encoders.close()
         return self.pictures.close()
 
 
 def palette(colormap: str) -> list[str]:
-    """Some colours of a colour map from far to near, as a style sheet writes them."""
+    """Return some colours of a colour map from far to near, in CSS notation."""
     table = colour_table(colormap)
     return [f'#{bytes(table[i]).hex()}' for i in range(0, 256, 15)]
-
-
-def _add_status(app: FastAPI, status: Callable[[], dict[str, Any]]) -> None:
-    @app.get('/api/status', summary='State of the dashboard itself', responses=error_responses())
-    async def show_status() -> dict[str, Any]:
-        return status()
 
 
 def _add_pages(app: FastAPI, limits: Limits) -> None:
@@ -408,7 +394,7 @@ def _add_pages(app: FastAPI, limits: Limits) -> None:
     async def icon(request: Request) -> Response:
         return serve_asset(files, 'icon.svg', request)
 
-    @app.get('/api/about', summary='Version, limits and choices', responses=error_responses())
+    @app.get('/api/about', summary='Version, limits and choices')
     async def about() -> dict[str, Any]:
         return {
             'version': midas_depth_ros.__version__,

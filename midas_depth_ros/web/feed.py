@@ -18,12 +18,12 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from midas_depth_ros.web.errors import Faults, Refused, sanitize
-from midas_depth_ros.web.limits import Limits, client_of
+from midas_depth_ros.web.limits import Jobs, Limits, Rate, client_of
 
 PICTURE_LIFETIME_S = 3.0
 MOST_FACTS = 300
@@ -32,13 +32,6 @@ LONGEST_FACT = 64 * 1024  # characters of JSON
 LONGEST_STRING = 500
 DEEPEST = 6
 LARGEST_INTEGER = 2**53  # that JavaScript represents exactly
-
-
-class Runner(Protocol):
-    """Runs functions outside the event loop, as `limits.Jobs` does."""
-
-    async def run(self, function: Callable[[], bytes]) -> bytes:
-        """Return the function's result. Raises Refused."""
 
 
 class Picture:
@@ -80,12 +73,12 @@ class Picture:
                 self._make_jpeg = None
             return self._jpeg
 
-    async def encoded(self, runner: Runner) -> bytes:
+    async def encoded(self, encoders: Jobs) -> bytes:
         """Return the JPEG, made once for all browsers that wait; empty as that of `jpeg`."""
         if self._make_jpeg is None:
             return self._jpeg
         if self._making is None:
-            self._making = asyncio.ensure_future(runner.run(self.jpeg))
+            self._making = asyncio.ensure_future(encoders.run(self.jpeg))
         try:
             # A browser that disconnects must not cancel it for the others.
             return await asyncio.shield(self._making)
@@ -345,10 +338,10 @@ MESSAGES_PER_S, MESSAGE_BURST = 100.0, 400  # from a browser
 class LiveView:
     """Serves one browser until it disconnects."""
 
-    def __init__(self, websocket: WebSocket, feed: Feed, runner: Runner) -> None:
+    def __init__(self, websocket: WebSocket, feed: Feed, encoders: Jobs) -> None:
         self._socket = websocket
         self._feed = feed
-        self._runner = runner
+        self._encoders = encoders
         self._sent: dict[str, int] = {}  # stream -> number of the last frame
         self._unconfirmed: set[str] = set()
         self._due_s: dict[str, float] = {}
@@ -374,21 +367,19 @@ class LiveView:
                 await listener
 
     async def _listen(self, event: ThreadsafeEvent) -> None:
-        level, then = float(MESSAGE_BURST), time.monotonic()
+        rate = Rate(MESSAGES_PER_S, MESSAGE_BURST)
         try:
             while True:
                 message = parse_message(await self._socket.receive_text())
-                now = time.monotonic()
-                level, then = min(MESSAGE_BURST, level + (now - then) * MESSAGES_PER_S) - 1, now
-                if level < 0:
-                    await self._socket.close(POLICY_VIOLATION, 'too many messages')
-                    return
+                rate.take('')
                 if isinstance(message.get('shown'), str):
                     self._unconfirmed.discard(message['shown'])
                 clock = message.get('clock')
                 if isinstance(clock, (int, float)) and math.isfinite(clock):
                     self._echo = float(clock)
                 event.set()
+        except Refused:
+            await self._socket.close(POLICY_VIOLATION, 'too many messages')
         except (WebSocketDisconnect, KeyError, RuntimeError):
             pass
         finally:
@@ -433,7 +424,7 @@ class LiveView:
         return f'{{{", ".join(filter(None, (clock, news)))}}}'
 
     async def _encoded(self, picture: Picture) -> tuple[Picture, bytes]:
-        return picture, await picture.encoded(self._runner)
+        return picture, await picture.encoded(self._encoders)
 
     async def _send_picture(self, stream: str, picture: Picture, jpeg: bytes) -> None:
         if jpeg and not picture.is_expired:
@@ -465,7 +456,7 @@ def parse_message(text: str) -> dict[str, Any]:
     return message if isinstance(message, dict) else {}
 
 
-async def serve_live(websocket: WebSocket, feed: Feed, runner: Runner, limits: Limits) -> None:
+async def serve_live(websocket: WebSocket, feed: Feed, encoders: Jobs, limits: Limits) -> None:
     """Serve one WebSocket."""
     await websocket.accept()
     client = client_of(websocket)
@@ -473,4 +464,4 @@ async def serve_live(websocket: WebSocket, feed: Feed, runner: Runner, limits: L
         if event is None:
             await websocket.close(TRY_AGAIN_LATER, 'too many browsers are connected')
             return
-        await LiveView(websocket, feed, runner).serve(event)
+        await LiveView(websocket, feed, encoders).serve(event)

@@ -12,17 +12,16 @@ import dataclasses
 import functools
 import ipaddress
 import re
-import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
 from midas_depth_ros.options.shared import SharedOptions
 from midas_depth_ros.web.errors import Refused
 
-# --- Addresses: of the dashboard and of its clients. Standard library only.
+# --- Addresses of the dashboard and of its clients.
 
 DEFAULT_PORTS = {'http': '80', 'https': '443'}
 
@@ -55,26 +54,12 @@ def is_local(host: str) -> bool:
         return False
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Open a listening socket; port 0 picks a free one. Raises OSError."""
-    family = socket.AF_INET6 if ':' in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(128)
-    except OSError:
-        listening.close()
-        raise
-    return listening
-
-
-def client_of(connection: Any) -> str:
-    """Return the client of a request or WebSocket as `client_key` does; '' if unknown.
+def client_of(scope: Mapping[str, Any]) -> str:
+    """Return the client of an ASGI scope, request or WebSocket as `client_key` does; '' if unknown.
 
     X-Forwarded-For is ignored: anybody can set it.
     """
-    return client_key(connection.client.host if connection.client else '')
+    return client_key((scope.get('client') or ('',))[0])
 
 
 def client_key(host: str) -> str:
@@ -92,25 +77,6 @@ def client_key(host: str) -> str:
             return 'this machine' if address.is_loopback else str(network)
         address = address.ipv4_mapped
     return 'this machine' if address.is_loopback else str(address)
-
-
-def address_of(listening: socket.socket) -> str:
-    """Return `http://host:port` for a browser; for 0.0.0.0, with this machine's own address."""
-    host, port = listening.getsockname()[:2]
-    if ipaddress.ip_address(host).is_unspecified:
-        host = _outward(listening.family) or socket.gethostname()
-    return f'http://{f"[{host}]" if ":" in host else host}:{port}'
-
-
-def _outward(family: int) -> str:
-    """This machine's address in the network; '' without one. Sends nothing."""
-    far = '2001:db8::1' if family == socket.AF_INET6 else '192.0.2.1'  # reserved addresses
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((far, 9))
-        except OSError:
-            return ''
-        return str(probe.getsockname()[0])
 
 
 Arguments = ParamSpec('Arguments')
@@ -169,20 +135,19 @@ class Rate:
         self._per_s, self._burst, self._clock = per_s, burst, clock
         self._buckets: collections.OrderedDict[str, tuple[float, float]] = collections.OrderedDict()
 
-    def take(self, client: str) -> None:
-        """Count one request of a client. Raises Refused (429) if it is one too many."""
-        self.check(client)
-        level = self._level(client)
-        self._buckets[client] = (max(level - 1, 0.0), self._clock())
+    def take(self, client: str, count: int = 1) -> None:
+        """Count requests of a client. Raises Refused (429) if they are too many."""
+        self.check(client, count)
+        self._buckets[client] = (self._level(client) - count, self._clock())
         self._buckets.move_to_end(client)
         while len(self._buckets) > MOST_CLIENTS_REMEMBERED:
             self._buckets.popitem(last=False)
 
-    def check(self, client: str) -> None:
+    def check(self, client: str, count: int = 1) -> None:
         """Raise Refused (429) if `take` would, without counting."""
         level = self._level(client)
-        if level < 1:
-            wait_s = max(1, round((1 - level) / self._per_s))
+        if level < count:
+            wait_s = max(1, round((count - level) / self._per_s))
             raise Refused(429, f'too many requests: try again in {wait_s} s', wait_s)
 
     def _level(self, client: str) -> float:

@@ -336,9 +336,7 @@ def raw_to_jpeg(came: Any, bit_depth: BitDepth | None = None, rotate: int = 0) -
 
     Raises ImageError, and rmw's own errors.
     """
-    message = came
-    if isinstance(came, bytes):
-        message = read_image(came) if is_plain_cdr(came) else deserialize_message(came, Image)
+    message = _parsed(came, read_image, Image)
     return shown_jpeg(turned(decode_image(message, SHOWN.pixels, bit_depth=bit_depth), rotate))
 
 
@@ -347,10 +345,7 @@ def compressed_to_jpeg(came: Any, rotate: int = 0) -> bytes:
 
     Raises ImageError, Refused, and rmw's own errors.
     """
-    message = came
-    if isinstance(came, bytes):
-        plain = is_plain_cdr(came)
-        message = read_compressed(came) if plain else deserialize_message(came, CompressedImage)
+    message = _parsed(came, read_compressed, CompressedImage)
     data = bytes(message.data)
     container = container_of(data)
     width, height = container.size(data)
@@ -362,6 +357,12 @@ def compressed_to_jpeg(came: Any, rotate: int = 0) -> bytes:
         return data
     smaller = decode_reduced(types.SimpleNamespace(format='', data=data), SHOWN)
     return shown_jpeg(turned(smaller, rotate))
+
+
+def _parsed(came: Any, read: Callable[[bytes], Any], kind: type) -> Any:
+    if not isinstance(came, bytes):
+        return came
+    return read(came) if is_plain_cdr(came) else deserialize_message(came, kind)
 
 
 def shown_jpeg(rgb: NDArray[np.uint8]) -> bytes:

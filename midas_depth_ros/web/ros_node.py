@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import functools
 import inspect
 import math
 import threading
@@ -89,8 +90,7 @@ class DashboardNode(Node):
         self._lifetime = LifetimeEstimator(DIAGNOSTICS_S, MOST_DIAGNOSTICS_S)
         self._diagnosed: tuple[Any, Any] = (None, None)  # facts of the model and of the cameras
         self._diagnosed_until_s = self._present_until_s = -math.inf
-        self._alive_s = self._reported_s = self._asked_s = -math.inf
-        self._unwatched_since_s: float | None = None
+        self._alive_s = self._reported_s = self._asked_s = self._viewed_s = -math.inf
         self._work: collections.deque[Callable[[], None]] = collections.deque()
         self.parameters = ParameterClients(self, self._full_name, feed, self._faults)
         self._guard = self.create_guard_condition(self._do_work)
@@ -181,12 +181,11 @@ class DashboardNode(Node):
     def _check_alive(self) -> None:
         """Ask a node whose last diagnostics are some time ago whether it still answers."""
         now_s = time.monotonic()
-        if self._alive_s > self._reported_s and now_s < self._present_until_s:
+        if now_s >= self._present_until_s:
+            return
+        if self._alive_s > self._reported_s:
             self._report_diagnosed(now_s)
-        if (
-            now_s < self._present_until_s
-            and now_s - max(self._alive_s, self._asked_s) > ASK_AFTER_S
-        ):
+        if now_s - max(self._alive_s, self._asked_s) > ASK_AFTER_S:
             self._asked_s = now_s
             self.parameters.ping(self._on_alive)
 
@@ -217,14 +216,11 @@ class DashboardNode(Node):
             self._sources = {}
         now_s = time.monotonic()
         if self._feed.viewers:
-            self._unwatched_since_s = None
-        elif self._unwatched_since_s is None:
-            self._unwatched_since_s = now_s
-        since_s = self._unwatched_since_s
-        if since_s is not None and now_s - since_s > LINGER_S:
+            self._viewed_s = now_s
+            if self._sources:
+                self._watch(self._sources)
+        elif now_s - self._viewed_s > LINGER_S:
             self._watch({})
-        elif since_s is None and self._sources:
-            self._watch(self._sources)
 
     def _present(self) -> bool:
         return time.monotonic() < self._present_until_s
@@ -267,30 +263,27 @@ MOST_EXECUTOR_FAILURES = 50  # in a row, of the executor itself
 MOST_STALLED_CHECKS = 30  # calls of `failure` without an iteration of the thread in between
 
 
+# What rclpy takes, by the executor's method for it.
+TAKEN = {
+    '_take_subscription': 'a message',
+    '_take_client': 'an answer of a service',
+    '_take_service': 'a call of a service',
+    '_take_timer': 'a timer',
+    '_take_guard_condition': 'work for the ROS thread',
+    '_take_waitable': 'an event',
+}
+
+
 class GuardedExecutor(SingleThreadedExecutor):
     """Counts exceptions from taking or processing anything, and continues."""
 
     def __init__(self, faults: Faults, **options: Any) -> None:
         super().__init__(**options)
         self._faults = faults
-
-    def _take_subscription(self, sub: Any) -> Any:
-        return self._guarded('a message', super()._take_subscription, sub)
-
-    def _take_client(self, client: Any) -> Any:
-        return self._guarded('an answer of a service', super()._take_client, client)
-
-    def _take_service(self, srv: Any) -> Any:
-        return self._guarded('a call of a service', super()._take_service, srv)
-
-    def _take_timer(self, tmr: Any) -> Any:
-        return self._guarded('a timer', super()._take_timer, tmr)
-
-    def _take_guard_condition(self, gc: Any) -> Any:
-        return self._guarded('work for the ROS thread', super()._take_guard_condition, gc)
-
-    def _take_waitable(self, waitable: Any) -> Any:
-        return self._guarded('an event', super()._take_waitable, waitable)
+        for method, what in TAKEN.items():
+            if hasattr(self, method):  # Humble has fewer
+                guarded = functools.partial(self._guarded, what, getattr(self, method))
+                setattr(self, method, guarded)
 
     def _guarded(self, what: str, take: Callable[[Any], Any], entity: Any) -> Any:
         work = None

@@ -19,14 +19,9 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool
 
 from midas_depth_ros.nodes.ros.parameters import choices_of
-from midas_depth_ros.options.declarations import specs_of
+from midas_depth_ros.options.declarations import group_specs, specs_of
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.web.app import (
-    CONTROLS_BY_NAME,
-    OTHER_PARAMETERS,
-    PARAMETER_FACTS,
-    mount_parameters,
-)
+from midas_depth_ros.web.app import CONTROLS_BY_NAME, OTHER_PARAMETERS, PARAMETER_FACTS
 from midas_depth_ros.web.errors import Faults
 from midas_depth_ros.web.feed import Feed
 
@@ -95,7 +90,8 @@ class ParameterClients:
         if ready and self._was_ready and time.monotonic() - self._others_asked_s > wait_s:
             self._others_stale, self._others_asked_s = False, time.monotonic()
             self._read('other_parameters', list(OTHER_PARAMETERS))
-            self._read('mount_parameters', mount_parameters(cameras)[:MOST_OF_MOUNTS])
+            mounts = group_specs(DepthNodeSettings, {'cameras': list(cameras)})
+            self._read('mount_parameters', [spec.name for spec in mounts][:MOST_OF_MOUNTS])
         self._was_ready = ready
 
     def changed(self) -> None:

@@ -17,9 +17,10 @@ else:
     from fakes import BrightnessEstimator
     from starlette.testclient import TestClient
 
+    from midas_depth_ros.cli.dashboard import listening_socket
     from midas_depth_ros.web.app import Dashboard
     from midas_depth_ros.web.errors import Faults
-    from midas_depth_ros.web.limits import Limits, listening_socket
+    from midas_depth_ros.web.limits import Limits
     from midas_depth_ros.web.server import Server
 
     ADDRESS = 'http://127.0.0.1:8080'

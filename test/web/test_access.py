@@ -315,7 +315,7 @@ def test_those_who_guess_are_not_all_remembered():
         guesses.count_invalid(str(number))
         guesses.trust(str(number))
     assert len(guesses._own._buckets) <= 1024
-    assert len(guesses._right) <= 256
+    assert len(guesses._trusted) <= 256
 
 
 @pytest.mark.parametrize(

@@ -545,4 +545,4 @@ def test_two_signals_at_once_end_it_cleanly(start):
 
 def test_a_connection_is_as_old_as_what_it_waits_for():
     connection = Connection('a', 10.0)
-    assert (connection.state, connection.since_s, connection.is_over) == ('header', 10.0, False)
+    assert (connection.state, connection.since_s, connection.is_closed) == ('header', 10.0, False)
