@@ -19,7 +19,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request, WebSocket
 from fastapi.responses import Response
@@ -39,39 +39,28 @@ from midas_depth_ros.web.feed import Feed, serve_live
 from midas_depth_ros.web.limits import Jobs, Limits, Rate, client_of
 from midas_depth_ros.web.pictures import PictureDepth, picture_router
 
-# --- The robot, as far as the HTTP part knows it: neither rclpy nor messages.
 
+class Robot:
+    """The depth node, as far as a browser may change it. This base class stands for no ROS.
 
-class Robot(Protocol):
-    """The depth node, as `ros_node.RosThread` implements it. Changes raise Refused."""
-
-    async def set_parameter(self, name: str, value: Any) -> None:
-        """Set one of the parameters in CONTROLS; 409 with the node's reason."""
-
-    async def set_enabled(self, enabled: bool) -> None:
-        """Pause or resume the node."""
-
-    def failure(self) -> str:
-        """Return why the robot is not heard any more; '' while all is well."""
-
-    def summary(self) -> dict[str, Any]:
-        """Return its state as GET /api/status reports it."""
-
-
-class NoRobot:
-    """The robot without ROS: pictures only."""
-
-    def failure(self) -> str:
-        return ''
-
-    def summary(self) -> dict[str, Any]:
-        return {'ros': False}
+    `ros_node.RosThread` is the one with ROS; the HTTP part knows neither rclpy nor messages.
+    """
 
     async def set_parameter(self, name: str, value: Any) -> None:
+        """Set one of the parameters in CONTROLS. Raises Refused: 409 with the node's reason."""
         raise Refused(503, 'this dashboard runs without ROS: there is no depth node to configure')
 
     async def set_enabled(self, enabled: bool) -> None:
+        """Pause or resume the node. Raises Refused: 409 with the node's reason."""
         await self.set_parameter('', enabled)
+
+    def failure(self) -> str:
+        """Return why ROS is not heard any more; '' while all is well."""
+        return ''
+
+    def summary(self) -> dict[str, Any]:
+        """Return its state as GET /api/status reports it."""
+        return {'ros': False}
 
 
 # --- The parameters of depth_node: those that a browser may set, and all of them as a file.
@@ -257,11 +246,6 @@ def robot_router(feed: Feed, robot: Robot, encoders: Jobs, limits: Limits) -> AP
     return router
 
 
-# --- The web application, wired: pages, pictures, robot, and the layers that guard them.
-#
-# Everything comes in as an argument, so that tests hand in an estimator whose answers can be
-# worked out by hand, and a robot that is absent.
-
 # --- The page's files, read once; no request reaches the file system.
 
 STATIC = Path(__file__).parent / 'static'
@@ -329,7 +313,7 @@ class Dashboard:
         connections: Callable[[], dict[str, int]] = dict,
     ) -> None:
         limits = limits or Limits()
-        robot = robot or NoRobot()
+        robot = robot or Robot()
         faults = faults or Faults()
         access = access or Access.of('127.0.0.1')
         self.feed = feed or Feed()

@@ -125,15 +125,10 @@ async def _fault(request: Request, error: Exception) -> JSONResponse:
 
 
 # --- Faults in data from outside: counted, and logged now and then.
-#
-# The log is bounded: anyone who makes the dashboard log a million warnings gets a few lines and a
-# count.
 
 LOG_PERIOD_S = 10.0
 MOST_KINDS = 100
-LINES_AT_ONCE = 5  # of one kind per period, before they are only counted
-LINES_IN_ALL = 60  # of all kinds per period
-LONGEST_FAULT, LONGEST_LINE = 500, 2000
+LONGEST_FAULT = 500  # characters
 ANYTHING_ELSE = 'anything else'
 
 SPACES = re.compile(r'[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+')
@@ -200,65 +195,3 @@ class Faults:
                 'kinds': {sanitize(what): count for what, count in self._counts.items()},
                 'last': self._last,
             }
-
-
-class LogThrottle(logging.Filter):
-    """Passes a few records of each kind per period, and reports how many it suppressed.
-
-    Of a kind that continues in the next period it passes one. A kind is a logger and an unformatted
-    message: records that differ only in their values are of one kind.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._since_s = -LOG_PERIOD_S
-        self._passed: dict[tuple[str, str], int] = {}
-        self._suppressed: dict[tuple[str, str], int] = {}
-        self._flooding: set[tuple[str, str]] = set()  # in the period before
-        self._lines = 0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether this record is written."""
-        kind = (record.name, str(record.msg)[:200])
-        with self._lock:
-            now = self._clock()
-            if now - self._since_s >= LOG_PERIOD_S:
-                self._since_s, self._passed, self._lines = now, {}, 0
-                self._flooding = set(self._suppressed)
-            passed = self._passed.get(kind, 0)
-            most = 1 if kind in self._flooding else LINES_AT_ONCE
-            if passed >= most or self._lines >= LINES_IN_ALL:
-                if kind in self._suppressed or len(self._suppressed) < MOST_KINDS:
-                    self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
-                return False
-            self._passed[kind] = passed + 1
-            self._lines += 1
-            more = self._suppressed.pop(kind, 0)
-        if more:
-            record.msg, record.args = f'{record.getMessage()} (and {more} more like it)', ()
-        return True
-
-
-class SanitizingFormatter(logging.Formatter):
-    """Formats a record without control characters; only tracebacks take more than one line."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Return the first line."""
-        return sanitize(super().formatMessage(record), LONGEST_LINE)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """Return the traceback."""
-        lines = super().formatException(ei).split('\n')
-        return '\n'.join(sanitize(line, LONGEST_LINE) for line in lines)
-
-
-def configure_logging() -> None:
-    """Log warnings and errors of this process to stderr, at a bounded rate."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(SanitizingFormatter('%(levelname)s %(name)s: %(message)s'))
-    handler.addFilter(LogThrottle())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    # It logs every bad byte of an upload; the response reports it once.
-    logging.getLogger('python_multipart').setLevel(logging.ERROR)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
-import functools
 import ipaddress
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from midas_depth_ros.options.shared import SharedOptions
 from midas_depth_ros.web.errors import Refused
@@ -79,7 +78,6 @@ def client_key(host: str) -> str:
     return 'this machine' if address.is_loopback else str(address)
 
 
-Arguments = ParamSpec('Arguments')
 Result = TypeVar('Result')
 
 MOST_CLIENTS_REMEMBERED = 1024
@@ -194,15 +192,10 @@ class Jobs:
         self._hung_ever = 0
         self._closed = False
 
-    async def run(
-        self,
-        function: Callable[Arguments, Result],
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Result:
+    async def run(self, function: Callable[[], Result]) -> Result:
         """Return the function's result. Raises Refused (503): queue full, or timed out."""
         future: Future[Result] = Future()
-        job = _Job(functools.partial(function, *args, **kwargs), future)
+        job = _Job(function, future)
         self._abandon_hung()
         with self._changed:
             if self._hung >= self._most_hung:

@@ -527,7 +527,7 @@ def picture_router(
     )
     async def depth(request: Request, identifier: Identifier) -> Response:
         prediction = cached_prediction(request, identifier)
-        data = await jobs.run(pictures.depth_file, prediction)
+        data = await jobs.run(lambda: pictures.depth_file(prediction))
         return Response(
             data, media_type=NPY_TYPE, headers=content_disposition(prediction, 'depth.npy')
         )

@@ -36,6 +36,7 @@ from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.quality_of_service import type_name
 from midas_depth_ros.options.shared import TURNS
 from midas_depth_ros.options.text import check_camera_name
+from midas_depth_ros.web.app import Robot
 from midas_depth_ros.web.errors import Faults, Refused
 from midas_depth_ros.web.feed import Feed
 from midas_depth_ros.web.ros_camera import (
@@ -299,7 +300,7 @@ class GuardedExecutor(SingleThreadedExecutor):
         return guarded
 
 
-class RosThread:
+class RosThread(Robot):
     """Spins the dashboard's node.
 
     Raises RuntimeError for ROS arguments that rcl refuses, ValueError for an invalid name.

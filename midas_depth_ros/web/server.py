@@ -100,13 +100,12 @@ class Connections:
         self._tasks: set[asyncio.Task[None]] = set()
         self.refused = 0
         listening.setblocking(False)
-        self._loop.add_reader(listening.fileno(), self._accept)
+        self._listen()
 
     def close(self) -> None:
         """Stop accepting."""
         if self._again is not None:
             self._again.cancel()
-            self._again = None
         self._loop.remove_reader(self._listening.fileno())
         self._listening.close()
 
@@ -142,7 +141,7 @@ class Connections:
             except OSError as error:  # no file descriptor or memory left: clients wait
                 self._faults.count('accepting a connection', error)
                 self._loop.remove_reader(self._listening.fileno())
-                self._again = self._loop.call_later(ACCEPT_AGAIN_S, self._accept_again)
+                self._again = self._loop.call_later(ACCEPT_AGAIN_S, self._listen)
                 return
             accepted.setblocking(False)
             connection = Connection(client_key(str(address[0])), time.monotonic())
@@ -155,8 +154,7 @@ class Connections:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _accept_again(self) -> None:
-        self._again = None
+    def _listen(self) -> None:
         self._loop.add_reader(self._listening.fileno(), self._accept)
 
     async def _connect(self, connection: Connection, accepted: socket.socket) -> None:

@@ -109,7 +109,7 @@ def test_beyond_localhost_a_token_is_made_up(start):
 
 def test_without_a_token_beyond_localhost_there_is_a_loud_warning(start):
     program = start('cli.dashboard', *PICTURES_ONLY, '--host', '0.0.0.0', '--no-token')
-    program.said('WARNING: everyone who can reach http')
+    program.said('WARNING: anyone who can reach http')
     port = program.said(r':(\d+)/')[1]
     assert get(f'http://127.0.0.1:{port}/api/state') == 200
     assert program.stop() == 0

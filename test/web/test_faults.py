@@ -7,7 +7,8 @@ import logging
 
 import pytest
 
-from midas_depth_ros.web.errors import Faults, LogThrottle, SanitizingFormatter, sanitize
+from midas_depth_ros.cli.dashboard import LogThrottle, SanitizingFormatter
+from midas_depth_ros.web.errors import Faults, sanitize
 
 
 @pytest.mark.parametrize(

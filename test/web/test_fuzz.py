@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from web_pictures import bomb, gif_file, jpeg_file, png_file, ramp
 
 from midas_depth_ros.web.access import Access
-from midas_depth_ros.web.app import Dashboard, NoRobot
+from midas_depth_ros.web.app import Dashboard, Robot
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits
 
@@ -51,7 +51,7 @@ CHECKS = [
 ]
 
 
-class PickyRobot(NoRobot):
+class PickyRobot(Robot):
     """Takes numbers, refuses texts."""
 
     async def set_parameter(self, name, value):

@@ -238,10 +238,10 @@ def test_jobs_that_would_wait_too_long_are_refused():
     jobs = Jobs(Limits(waiting_jobs=1, job_s=30))
 
     async def run() -> list:
-        first = [asyncio.create_task(jobs.run(gate.wait, 20)) for _ in range(2)]
+        first = [asyncio.create_task(jobs.run(lambda: gate.wait(20))) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Refused) as refused:
-            await jobs.run(gate.wait, 20)
+            await jobs.run(lambda: gate.wait(20))
         assert refused.value.status_code == 503
         gate.set()
         return [*await asyncio.gather(*first), await jobs.run(lambda: 'free again')]
@@ -255,7 +255,7 @@ def test_a_job_that_takes_too_long_is_given_up_and_counts_until_it_ends():
     jobs = Jobs(Limits(waiting_jobs=0, job_s=0.5))
 
     async def run() -> None:
-        slow = asyncio.create_task(jobs.run(gate.wait, 20))
+        slow = asyncio.create_task(jobs.run(lambda: gate.wait(20)))
         await asyncio.sleep(0.1)
         with pytest.raises(Refused) as refused:
             await jobs.run(lambda: None)
@@ -279,7 +279,7 @@ def test_a_thread_that_hangs_is_replaced_and_said_and_after_two_nothing_is_taken
         for number in (1, 2):
             assert await jobs.run(lambda: 'done') == 'done'
             with pytest.raises(Refused):
-                await jobs.run(gate.wait, 60)
+                await jobs.run(lambda: gate.wait(60))
             assert jobs.summary()['hung'] == number
             assert len(hung) == number
         with pytest.raises(Refused) as refused:
@@ -301,7 +301,7 @@ def test_what_waits_behind_a_job_that_hangs_gets_its_turn():
     jobs = Jobs(Limits(job_s=1.0))
 
     async def run() -> str:
-        hanging = asyncio.create_task(jobs.run(gate.wait, 60))
+        hanging = asyncio.create_task(jobs.run(lambda: gate.wait(60)))
         await asyncio.sleep(0.5)
         behind = asyncio.create_task(jobs.run(lambda: 'done'))
         with pytest.raises(Refused):
