@@ -94,7 +94,7 @@ def test_live_pictures_change_in_every_browser_that_looks(open_page):
             wait_frames(page, stream, count + 3)
             assert canvas.evaluate(PIXELS) != before
         assert page.locator('#connection').inner_text() == 'connected'
-    assert first.locator('#node-state').inner_text() == 'working'
+    assert first.locator('#node-state').inner_text() == 'running'
     told = first.locator('#node-facts').inner_text()
     assert told.split('\n')[:2] == ['Model', 'embedded']
     assert '% of a core' in told
@@ -171,8 +171,8 @@ def test_a_refusal_is_shown_in_the_words_of_the_node(open_page, world):
 def test_pause_and_resume_from_the_page(open_page):
     page = open_page()
     wait_frames(page, 'camera/heatmap', 1)
-    page.get_by_role('button', name='Pause the node').click()
-    page.get_by_role('button', name='Resume the node').wait_for()
+    page.get_by_role('button', name='Pause node').click()
+    page.get_by_role('button', name='Resume node').wait_for()
     assert page.locator('#node-state').inner_text() == 'paused'
     level = page.locator('[data-camera] .pill')
     level.filter(has_text='paused').wait_for()
@@ -180,15 +180,15 @@ def test_pause_and_resume_from_the_page(open_page):
     wait_for(page, "!/[0-9]/.test(document.querySelector('.stats').innerText.replace('95 %', ''))")
     # The camera goes on, and so does its picture.
     wait_frames(page, 'camera/picture', frames(page, 'camera/picture') + 6)
-    page.get_by_role('button', name='Resume the node').click()
-    page.get_by_role('button', name='Pause the node').wait_for()
+    page.get_by_role('button', name='Resume node').click()
+    page.get_by_role('button', name='Pause node').wait_for()
     wait_frames(page, 'camera/heatmap', frames(page, 'camera/heatmap') + 2)
 
 
 def test_a_frozen_view_stands_still_until_it_goes_on(open_page):
     page = open_page()
     wait_frames(page, 'camera/heatmap', 1)
-    page.get_by_role('button', name='Freeze this view').click()
+    page.get_by_role('button', name='Freeze view').click()
     wait_for(page, "document.getElementById('connection').innerText === 'frozen'")
     count = frames(page, 'camera/heatmap')
     page.wait_for_timeout(700)
@@ -220,7 +220,7 @@ def test_an_uploaded_picture_gives_a_result_that_sliders_draw_anew(open_page):
             page.locator(name).click()
         assert download.value.path().read_bytes().startswith(start)
     choose(page, 'room.jpg', room)
-    page.locator('#result-words', has_text='known already').wait_for()
+    page.locator('#result-words', has_text='from cache').wait_for()
 
 
 def choose(page, name: str, data: bytes) -> None:
@@ -294,7 +294,7 @@ def test_a_fault_is_in_sight_wherever_the_page_is_scrolled_to(open_page):
         assert seen['free']
         assert seen['top'] > 100
         assert seen['bottom'] < 844
-        page.get_by_role('button', name='Close this message').click()
+        page.get_by_role('button', name='Close message').click()
         error.wait_for(state='hidden')
 
 
@@ -304,7 +304,7 @@ def test_a_parameter_is_explained_reset_and_written_as_a_file(open_page, world, 
     page.get_by_role('button', name='Help on Smoothing radius').click()
     told = page.locator('#parameter-heatmap-smoothing-help').inner_text()
     assert 'bilateral' in told
-    assert 'double, 0 to 15 px; default 0 px; takes effect at once' in told
+    assert 'double, 0 to 15 px; default 0 px; takes effect immediately' in told
     assert 'heatmap.smoothing' in page.locator('#controls').inner_text()
     labels = page.locator('#controls label').all_inner_texts()
     assert len(set(labels)) == len(labels)
@@ -313,7 +313,7 @@ def test_a_parameter_is_explained_reset_and_written_as_a_file(open_page, world, 
     page.locator('#controls').get_by_label('Smoothing radius', exact=True).fill('4')
     is_set(world, 'heatmap.smoothing', 4.0)
     page.locator('#others > summary').click()
-    page.get_by_label('Find a parameter').fill('max_blind')
+    page.get_by_label('Search parameters').fill('max_blind')
     other = page.locator('.other:visible')
     other.locator('summary').click()
     assert '0.01 to 100 m; default 1.5 m' in other.inner_text()
@@ -373,8 +373,8 @@ def test_a_depth_node_that_goes_and_comes_back_is_shown_again(open_page, robot, 
     page = open_page()
     wait_frames(page, 'camera/heatmap', 1)
     assert robot['node'].stop() == 0, robot['node'].output
-    page.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
-    page.locator('#controls', has_text='No depth node to set').wait_for()
+    page.locator('#live-notice', has_text='No depth node /depth_node found').wait_for()
+    page.locator('#controls', has_text='No depth node running').wait_for()
     heatmap = page.locator('figure', has=page.locator('canvas[data-stream="camera/heatmap"]'))
     heatmap.locator('.over', has_text='no new picture').wait_for()
     assert '?' in page.locator('.bars').first.inner_text()  # what was near is not known any more

@@ -117,16 +117,16 @@ def test_a_node_that_stands_still_is_not_known_any_more(open_page, robot):
     page = opened(open_page)
     with stopped(robot['node']):
         wait_seen(page, CLEARED_BUT_PICTURE)
-        page.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
-        page.locator('#node-state', has_text='silent for').wait_for()
-        page.locator('[data-camera] .nearest', has_text='silent for').wait_for()
-        assert page.get_by_role('button', name='Pause the node').is_disabled()
+        page.locator('#live-notice', has_text='No depth node /depth_node found').wait_for()
+        page.locator('#node-state', has_text='no data for').wait_for()
+        page.locator('[data-camera] .nearest', has_text='no data for').wait_for()
+        assert page.get_by_role('button', name='Pause node').is_disabled()
         now = state(robot)
         assert now['present'] is False
         assert now['proximity/camera'] is now['scan/camera'] is now['closeness/camera'] is None
         # Who comes now sees nothing either.
         late = open_page()
-        late.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
+        late.locator('#live-notice', has_text='No depth node /depth_node found').wait_for()
         assert late.locator('[data-camera]').count() == 0
     wait_seen(page, LIVE)
     wait_seen(late, LIVE)
@@ -138,7 +138,7 @@ def test_a_node_that_is_killed_is_not_known_any_more(open_page, robot, start):
     page = opened(open_page)
     robot['node'].process.kill()
     wait_seen(page, CLEARED_BUT_PICTURE)
-    page.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
+    page.locator('#live-notice', has_text='No depth node /depth_node found').wait_for()
     robot['node'] = start('nodes.depth.node', *NODE)
     wait_seen(page, LIVE)
 
@@ -175,7 +175,7 @@ def test_a_dashboard_that_is_killed_shows_nothing_as_live(open_page, robot, star
     robot['dashboard'].process.kill()
     wait_seen(page, CLEARED)
     page.locator('#connection', has_text='connection lost').wait_for()
-    page.locator('#live-notice', has_text='The connection to the dashboard is lost').wait_for()
+    page.locator('#live-notice', has_text='Connection to the dashboard lost').wait_for()
     port = robot['address'].rstrip('/').rpartition(':')[2]
     robot['dashboard'] = start('cli.dashboard', *DASHBOARD, port)
     wait_seen(page, LIVE)
@@ -183,8 +183,8 @@ def test_a_dashboard_that_is_killed_shows_nothing_as_live(open_page, robot, star
 
 def test_a_frozen_view_says_that_it_is_not_live(open_page, robot):
     page = opened(open_page)
-    page.get_by_role('button', name='Freeze this view').click()
-    page.locator('#live-notice', has_text='This view is frozen: nothing in it is live').wait_for()
+    page.get_by_role('button', name='Freeze view').click()
+    page.locator('#live-notice', has_text='View frozen: nothing here is live').wait_for()
     assert 'frozen' in page.locator('[data-camera]').get_attribute('class')
     assert page.locator('figure .over').first.inner_text() == 'frozen'
     count = frames(page, 'camera/heatmap')
@@ -223,7 +223,7 @@ def test_a_message_that_lay_on_its_way_is_old_when_it_comes(open_page, late_ms, 
     seen, later, words = page.evaluate(LATE, [late_ms, echoed])
     assert seen == first
     assert later is None
-    assert words.startswith('silent for')
+    assert words.startswith('no data for')
 
 
 # What a card says of a camera that its node calls good: [level, words], by what is seen of it.
