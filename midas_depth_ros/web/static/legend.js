@@ -3,7 +3,8 @@
 import { element } from './dom.js';
 
 const METRES = [0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100];
-const LEAST_APART = 0.13; // of the bar: labels must not touch on a phone
+const LEAST_APART = 0.09; // of the bar
+const LABEL_WIDTH = 42; // px
 const NAMES = ['mode', 'legend', 'colormap', 'mapping', 'gamma', 'metric_near', 'metric_far'];
 
 /** Colour map -> some of its colours from far to near; from /api/about. */
@@ -33,7 +34,8 @@ export class Legend {
 
   show(options) {
     this.root.hidden = !options;
-    const shown = JSON.stringify(options);
+    const apart = Math.max(LEAST_APART, LABEL_WIDTH / (this.root.clientWidth || Infinity));
+    const shown = JSON.stringify([options, apart]);
     if (!options || shown === this.shown) return;
     this.shown = shown;
     const { metric_near: near, metric_far: far, colormap } = options;
@@ -43,7 +45,7 @@ export class Legend {
     const taken = [];
     const ticks = [near, far, ...METRES.filter((metres) => metres > near && metres < far)].flatMap((metres) => {
       const at = place(metres, options);
-      if (taken.some((other) => Math.abs(other - at) < LEAST_APART)) return [];
+      if (taken.some((other) => Math.abs(other - at) < apart)) return [];
       taken.push(at);
       const tick = element('span', {}, `${+metres.toPrecision(3)} m`);
       tick.style.left = `${100 * at}%`;
