@@ -125,7 +125,7 @@ class Connections:
                 with self._faults.guard('a connection'):
                     self._judge(connection, connection.transport, now_s)
         unsent = sum(connection.unsent for connection in self._open)
-        # The largest first: those are read by nobody.
+        # The largest first: nobody reads those.
         for connection in sorted(self._open, key=lambda each: -each.unsent):
             if unsent <= self._limits.unsent_bytes:
                 break
