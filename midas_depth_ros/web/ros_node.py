@@ -48,7 +48,7 @@ from midas_depth_ros.web.ros_camera import (
     statuses_of,
     subscribe,
 )
-from midas_depth_ros.web.ros_parameters import ParameterClients
+from midas_depth_ros.web.ros_parameters import ANSWER_S, ParameterClients
 
 COMPRESSED = type_name(CompressedImage)
 TICK_S = 0.5
@@ -258,7 +258,6 @@ class DashboardNode(Node):
 # systemd can restart it, while a restart from within would hide the fault.
 
 WAIT_S = 0.1  # until a stop is noticed
-ANSWER_S = 10.0  # until the depth node has to answer
 CLOSING_S = 5.0
 MOST_EXECUTOR_FAILURES = 50  # in a row, of the executor itself
 MOST_STALLED_CHECKS = 30  # calls of `failure` without an iteration of the thread in between

@@ -270,7 +270,7 @@ def test_answers_that_nobody_reads_are_bounded_in_all(serving, sockets):
 @pytest.mark.parametrize('body', [b'', b'--x\r\n' + b'X-Y: ' + b'z' * 500])
 def test_a_body_that_does_not_come_is_not_waited_for(serving, monkeypatch, body):
     """Also where nobody reads it: the path is none, or the answer was a refusal."""
-    monkeypatch.setattr(access, 'FAIR_START_S', 0.5)
+    monkeypatch.setattr(access, 'GRACE_S', 0.5)
     monkeypatch.setattr(server, 'CLOSING_S', 0.2)
     served = serving(Limits(upload_s=1.0))
     head = b'POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 900\r\nContent-Type: %s\r\n\r\n'
