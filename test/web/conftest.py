@@ -27,12 +27,12 @@ else:
 
     @pytest.fixture
     def estimator() -> BrightnessEstimator:
-        """What the dashboard of this test infers with."""
+        """The estimator of the dashboard under test."""
         return BrightnessEstimator()
 
     @pytest.fixture
     def make_client(estimator) -> Iterator[Callable[..., TestClient]]:
-        """Makes a client of a dashboard with these options; its `dashboard` is the server."""
+        """Make clients of dashboards with given options; `dashboard` is the server."""
         made = []
 
         def make(address: str = ADDRESS, **options: Any) -> TestClient:
@@ -71,7 +71,7 @@ else:
             self.server.run(sockets=[self.listening])
 
         def connect(self, data: bytes = b'') -> socket.socket:
-            """A raw connection that has sent this."""
+            """Open a raw connection and send this."""
             connection = socket.create_connection(('127.0.0.1', self.port), timeout=30)
             connection.sendall(data)
             return connection
@@ -85,7 +85,7 @@ else:
 
     @pytest.fixture
     def serving() -> Iterator[Callable[..., Serving]]:
-        """Starts servers with these limits."""
+        """Start servers with given limits."""
         made: list[Serving] = []
 
         def make(limits: Limits | None = None, **options: Any) -> Serving:

@@ -1,4 +1,4 @@
-"""Who is let in: host names, origins, the token, and the headers that close the page."""
+"""Access: host names, origins, the token, and the security headers of the page."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_the_printed_address_becomes_a_cookie(make_client):
     assert 'httponly' in cookie
     assert 'samesite=strict' in cookie
     assert TOKEN not in cookie
-    assert client.get('/api/state').status_code == 200  # the client has kept it
+    assert client.get('/api/state').status_code == 200  # the client has kept the cookie
     rebound = client.get(
         '/', params={'token': TOKEN}, headers={'Host': 'evil.example'}, follow_redirects=False
     )
@@ -161,7 +161,7 @@ FOREIGN_COOKIES = [
 
 @pytest.mark.parametrize('foreign', FOREIGN_COOKIES)
 def test_cookies_of_others_do_not_hide_ours(make_client, foreign):
-    """Every program under this host name sets its own, on whatever port."""
+    """Every program under this host name sets its own, on any port."""
     access = Access.of('127.0.0.1', TOKEN)
     client = make_client(access=access)
     ours = f'{COOKIE}={access.cookie_value}'
@@ -248,10 +248,10 @@ def test_who_guesses_is_slowed_and_then_not_even_listened_to(make_client, way):
         return client.get('/api/state', headers=headers).status_code
 
     assert [guess(number) for number in range(9)] == [401] * 5 + [429] * 4
-    answer = client.get('/api/state', headers=BEARER)  # the right one, too, from there
+    answer = client.get('/api/state', headers=BEARER)  # the right token is refused too
     assert answer.status_code == 429
     assert int(answer.headers['retry-after']) > 0
-    assert client.get('/api/state').status_code == 401  # who guesses nothing is told as before
+    assert client.get('/api/state').status_code == 401  # without a token the answer is as before
     elsewhere = from_address(client, '192.0.2.7')
     assert elsewhere.get('/api/state', headers=BEARER).status_code == 200
 

@@ -30,9 +30,9 @@ NODE = [
     'num_threads:=1',
 ]
 BELOW = '/robots/1'  # where a reverse proxy would serve the page, too
-# What a canvas shows, as text.
+# The pixels of a canvas, as text.
 PIXELS = 'canvas => canvas.toDataURL()'
-# A file of so many zeros, dropped on the page.
+# A file of `size` zeros, dropped on the page.
 DROP = """
 size => {
     const dataTransfer = new DataTransfer();
@@ -107,7 +107,7 @@ def test_a_slider_and_a_list_change_the_parameters_of_the_node(open_page, world)
     page = open_page()
     page.get_by_label('Camera overlay', exact=True).fill('0.5')
     is_set(world, 'heatmap.overlay_alpha', 0.5)
-    page.get_by_label('Camera overlay', exact=True).press('ArrowRight')  # by keyboard
+    page.get_by_label('Camera overlay', exact=True).press('ArrowRight')  # with the keyboard
     is_set(world, 'heatmap.overlay_alpha', 0.55)
     page.get_by_label('Colour map').first.select_option('turbo')
     is_set(world, 'heatmap.colormap', 'turbo')
@@ -144,7 +144,7 @@ def test_a_number_that_is_being_typed_is_not_written_over(open_page, world):
     page = open_page()
     height = page.get_by_label('Camera height', exact=True)
     height.fill('0.7')
-    for name in ('viridis', 'inferno'):  # what somebody sets makes the page read all of them again
+    for name in ('viridis', 'inferno'):  # a change by others makes the page read all of them again
         assert set_parameter(world, 'heatmap.colormap', name)[0]
         field = "document.getElementById('parameter-heatmap-colormap')"
         wait_for(page, f"{field}.value === '{name}'")
@@ -178,7 +178,7 @@ def test_pause_and_resume_from_the_page(open_page):
     level.filter(has_text='paused').wait_for()
     assert level.get_attribute('data-level') == 'warn'
     wait_for(page, "!/[0-9]/.test(document.querySelector('.stats').innerText.replace('95 %', ''))")
-    # The camera goes on, and so does its picture.
+    # The camera's own picture continues.
     wait_frames(page, 'camera/picture', frames(page, 'camera/picture') + 6)
     page.get_by_role('button', name='Resume node').click()
     page.get_by_role('button', name='Pause node').wait_for()
@@ -228,7 +228,7 @@ def choose(page, name: str, data: bytes) -> None:
     page.locator('#file').set_input_files(file)
 
 
-# Where an element is and whether something lies over its middle.
+# Where an element is, and whether something covers its centre.
 SEEN_AT = """
 element => {
     const { left, top, right, bottom, width, height } = element.getBoundingClientRect();
@@ -272,7 +272,7 @@ def test_a_picture_of_whatever_shape_is_shown_whole(open_page, shape):
             assert frame['width'] > (0.3 if width > 560 else 0.85) * width
         assert page.evaluate(TOO_WIDE) <= 0
         assert page.locator('#content').evaluate(SEEN_AT)['width'] > 0.98 * width
-    # The notice is said once, in short, and not below every picture.
+    # The notice is shown once, shortened, and not below every picture.
     assert 'MiDaS_small' not in page.locator('#result').inner_text()
     note = page.locator('#model-note')
     assert note.inner_text().strip() == 'MiDaS_small is not available'
@@ -377,7 +377,7 @@ def test_a_depth_node_that_goes_and_comes_back_is_shown_again(open_page, robot, 
     page.locator('#controls', has_text='No depth node running').wait_for()
     heatmap = page.locator('figure', has=page.locator('canvas[data-stream="camera/heatmap"]'))
     heatmap.locator('.over', has_text='no new picture').wait_for()
-    assert '?' in page.locator('.bars').first.inner_text()  # what was near is not known any more
+    assert '?' in page.locator('.bars').first.inner_text()  # closeness is unknown now
     robot['node'] = start('nodes.depth.node', *NODE)
     page.locator('#live-notice').wait_for(state='hidden')
     wait_frames(page, 'camera/heatmap', frames(page, 'camera/heatmap') + 3)

@@ -1,4 +1,4 @@
-"""The console script as a process: its address, its warnings, its refusals, its end by a signal."""
+"""The console script as a process: address, warnings, errors, and its end by a signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds connections and does nothing with them keeps nobody else from being answered."""
+"""Idle, slow and hostile connections keep nobody else from being answered."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def is_answered(port: int) -> bool:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """What comes until the other side ends it."""
+    """Return what is received until the server closes the connection."""
     data = b''
     with contextlib.suppress(ConnectionResetError):
         while piece := connection.recv(65536):
@@ -59,7 +59,7 @@ def status_of(answer: bytes) -> int:
 
 
 def slow_reader(served, data: bytes) -> socket.socket:
-    """A connection that has sent this and takes next to nothing."""
+    """A connection that has sent this and reads almost nothing."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(WAIT_S)
@@ -70,7 +70,7 @@ def slow_reader(served, data: bytes) -> socket.socket:
 
 @pytest.fixture
 def sockets() -> Iterator[list[socket.socket]]:
-    """Are closed in the end."""
+    """Sockets that are closed after the test."""
     opened: list[socket.socket] = []
     yield opened
     for each in opened:
@@ -269,7 +269,7 @@ def test_answers_that_nobody_reads_are_bounded_in_all(serving, sockets):
 @pytest.mark.thorough
 @pytest.mark.parametrize('body', [b'', b'--x\r\n' + b'X-Y: ' + b'z' * 500])
 def test_a_body_that_does_not_come_is_not_waited_for(serving, monkeypatch, body):
-    """Also where nobody reads it: the path is none, or the answer was a refusal."""
+    """Even if nobody reads it: the path is unknown, or the answer was an error."""
     monkeypatch.setattr(access, 'GRACE_S', 0.5)
     monkeypatch.setattr(server, 'CLOSING_S', 0.2)
     served = serving(Limits(upload_s=1.0))
@@ -338,7 +338,7 @@ def test_sixty_unfinished_uploads_take_no_disk_and_little_memory(program, socket
 
 
 def first_of(connection: socket.socket) -> bytes:
-    """What has been answered so far."""
+    """Return the responses so far."""
     connection.setblocking(False)
     try:
         return connection.recv(2000)
@@ -353,7 +353,7 @@ def memory_mib(pid: int) -> float:
 
 
 def temporary_files(pid: int, folder: str) -> list[str]:
-    """Open files below a folder, also those that have no name any more."""
+    """Open files below a folder, including deleted ones."""
     found = []
     for name in os.listdir(f'/proc/{pid}/fd'):
         with contextlib.suppress(OSError):
@@ -452,7 +452,7 @@ def live_address(served) -> str:
 
 
 def handshake(served) -> socket.socket:
-    """A WebSocket of which nothing is read but the answer to its opening."""
+    """A WebSocket from which only the handshake is read."""
     connection = slow_reader(
         served,
         b'GET /api/live HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n'

@@ -1,4 +1,4 @@
-"""Whoever makes the dashboard complain a million times gets a few lines and a count."""
+"""A million warnings become a few log lines and a count."""
 
 from __future__ import annotations
 

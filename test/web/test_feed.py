@@ -1,4 +1,4 @@
-"""What is told is believed for as long as it may be, and is always what JSON can say."""
+"""Facts are valid for their lifetime, and are always valid JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from midas_depth_ros.web.limits import Jobs, Limits
 
 @pytest.fixture
 def now() -> list[float]:
-    """What the clock of `feed` shows."""
+    """The time of the clock of `feed`."""
     return [100.0]
 
 
@@ -71,7 +71,7 @@ def test_what_comes_back_after_silence_is_news_though_it_is_the_same(feed, now):
     seen = FeedPosition()
     feed.set_fact('a', 1, 2.0)
     now[0] += 3.0
-    assert news(feed, seen)['a'] is None  # a browser that comes late
+    assert news(feed, seen)['a'] is None  # a browser that connects late
     feed.set_fact('a', 1, 2.0)
     assert news(feed, seen)['a'] == 1
 
@@ -148,7 +148,7 @@ def test_a_picture_that_cannot_be_made_is_empty_and_counted():
 
 
 def test_a_picture_that_takes_long_holds_up_neither_threads_nor_other_pictures():
-    """However many wait for it: one thread makes it, the others are free."""
+    """However many browsers wait for it, one thread encodes it and the others are free."""
     gate = threading.Event()
     faults = Faults()
 
@@ -158,7 +158,7 @@ def test_a_picture_that_takes_long_holds_up_neither_threads_nor_other_pictures()
         waiting = [asyncio.create_task(slow.encoded(jobs)) for _ in range(50)]
         await asyncio.sleep(0.05)
         assert await Picture(lambda: b'quick').encoded(jobs) == b'quick'
-        waiting[0].cancel()  # a browser that goes
+        waiting[0].cancel()  # a browser that disconnects
         assert set(await asyncio.gather(*waiting[1:])) == {b''}
         assert faults.summary()['count'] > 0
         jobs.close()

@@ -1,4 +1,4 @@
-"""Bytes, time, rate and jobs are bounded, and a refusal says by how much."""
+"""Bytes, time, rate and jobs are limited, and an error names the limit."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ HEADERS = [
 
 
 async def guarded(guard: BodyGuard, receive, client: str = '192.0.2.1') -> tuple[int, dict]:
-    """The status and headers that a BodyGuard answers with."""
+    """Return status and headers of the response of a BodyGuard."""
     sent = []
 
     async def send(message):
@@ -63,7 +63,7 @@ async def guarded(guard: BodyGuard, receive, client: str = '192.0.2.1') -> tuple
 
 
 class Reader:
-    """An app that reads the whole body and keeps it until it may go on."""
+    """An app that reads the whole body and waits until it may continue."""
 
     def __init__(self) -> None:
         self.read: list[bytes] = []
@@ -81,7 +81,7 @@ class Reader:
 
 
 def run_guard(receive, limits: Limits) -> tuple[int, list[bytes]]:
-    """The status that a BodyGuard answers with around an app that reads the whole body."""
+    """Return the status of a BodyGuard around an app that reads the whole body."""
 
     async def run():
         reader = Reader()
@@ -286,7 +286,7 @@ def test_a_thread_that_hangs_is_replaced_and_said_and_after_two_nothing_is_taken
             await jobs.run(lambda: 'done')
         assert refused.value.status_code == 503
         assert '/api/status' in refused.value.text
-        gate.set()  # they come back after all
+        gate.set()  # they return after all
         while jobs.summary()['hung']:
             await asyncio.sleep(0.01)
         assert await jobs.run(lambda: 'done') == 'done'

@@ -1,4 +1,4 @@
-"""The live WebSocket: newest frames only, at each browser's own pace, none waiting for another."""
+"""The live WebSocket: newest frames only, at each browser's own pace."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def put(feed: Feed, stream: str, content: bytes) -> Picture:
 
 
 def next_frame(live) -> tuple[str, bytes]:
-    """The next binary message, whatever facts come before it."""
+    """Return the next binary message, skipping facts."""
     while True:
         message = live.receive()
         if message.get('bytes') is not None:
@@ -52,7 +52,7 @@ def next_frame(live) -> tuple[str, bytes]:
 
 
 def next_facts(live) -> dict:
-    """The next text that tells anything, without clock and ages."""
+    """Return the next text that has any fact, without clock and ages."""
     while True:
         message = live.receive_json()
         assert isinstance(message.pop('now'), float)

@@ -1,4 +1,4 @@
-"""The ROS thread outlives what comes, and where it does not, the process ends with a reason."""
+"""The ROS thread survives any input; if it does not, the process ends with a reason."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def thread(ros, feed, faults):
 
 @pytest.fixture
 def spinning(ros, faults):
-    """A node in an executor of ours, in a thread; it must still go round in the end."""
+    """A node in a GuardedExecutor, in a thread that must still spin at the end."""
     from rclpy.node import Node
 
     node = Node('victim', context=ros.context)
@@ -72,7 +72,7 @@ def spinning(ros, faults):
 
 
 def test_bytes_that_rmw_cannot_take_lock_nothing(ros, spinning, faults):
-    """Also those of a subscription that has no boundary of its own."""
+    """Even in a subscription without a boundary of its own."""
     heard = []
     spinning.create_subscription(Range, 'range', heard.append, 10)
     publisher = ros.publisher(Range, 'range')
@@ -178,7 +178,7 @@ def test_messages_that_take_long_to_read_leave_time_for_others(ros, spinning, fa
 
 @pytest.mark.parametrize('name', NO_NAMES)
 def test_names_that_ros_does_not_take_are_told_apart(ros, name):
-    """By ROS's own judgement."""
+    """By the rules of ROS itself."""
     from rclpy.validate_full_topic_name import validate_full_topic_name
 
     full = f'/{name}/scan'
@@ -205,7 +205,7 @@ def test_a_name_of_a_node_that_is_none_is_refused_at_the_start(ros, feed):
 
 
 def test_a_simulated_clock_is_not_listened_to(ros, feed):
-    """Nothing here follows one, and it would be one more way in."""
+    """Nothing here uses it, and it would be one more input."""
     arguments = ['--ros-args', '-p', 'use_sim_time:=true']
     thread = RosThread(feed, 'depth_node', arguments, ros.domain_id)
     try:
@@ -246,7 +246,7 @@ def test_what_ros_is_asked_is_bounded(ros, thread, feed):
 
 
 class HostileNode:
-    """Services as those of depth_node that answer what no depth node would."""
+    """The services of depth_node, with answers that no depth node would give."""
 
     def __init__(self, ros, value=None) -> None:
         self.node = ros.make_node('depth_node', start_parameter_services=False)
@@ -307,7 +307,7 @@ def test_calls_that_are_never_answered_are_forgotten(ros, thread, feed, monkeypa
     hostile = HostileNode(ros)
     clients = thread._node.parameters
     ros.spin_until(lambda: clients._set.service_is_ready())
-    ros.executor.remove_node(hostile.node)  # nobody answers any more
+    ros.executor.remove_node(hostile.node)  # nothing answers any more
     for _ in range(5):
         with pytest.raises(Refused) as refused:
             asyncio.run(thread.set_parameter('max_rate', 1.0))
@@ -316,11 +316,11 @@ def test_calls_that_are_never_answered_are_forgotten(ros, thread, feed, monkeypa
 
 
 def test_an_answer_to_one_who_is_gone_ends_nothing(ros, feed, faults):
-    """As the dashboard is gone that was stopped while it waited."""
+    """Like a dashboard that was stopped while it waited."""
     hostile = HostileNode(ros)
     thread = RosThread(feed, 'depth_node', [], ros.domain_id, faults)
     ros.spin_until(lambda: thread._node.parameters._set.service_is_ready())
-    ros.spin_for(0.3)  # the node knows it too, and would tell at once that it is gone
+    ros.spin_for(0.3)  # until the node has discovered it
     ros.executor.remove_node(hostile.node)
     ros.spin_for(0.3)  # the executor no longer waits for it either
     with pytest.raises(asyncio.TimeoutError):

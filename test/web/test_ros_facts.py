@@ -1,4 +1,4 @@
-"""Messages into facts that JSON can say, and JSON values into parameters."""
+"""Messages as JSON facts, and JSON values as parameters."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ NAN, INF = math.nan, math.inf
         (0.5, 0.5, False),
         (0.0, 0.0, False),
         (6.0, 6.0, True),
-        (6.5, None, False),  # beyond its greatest range it has measured nothing
+        (6.5, None, False),  # beyond the maximum range it is not a measurement
         (-0.5, None, False),
         (NAN, None, False),
         (INF, None, False),
@@ -77,7 +77,7 @@ def scan_of(*ranges: float, **fields: float) -> dict | None:
 
 
 def test_a_beam_says_clear_only_by_infinity():
-    """-1 is how a clear beam is written here, and no measurement."""
+    """-1 stands for a clear beam here; as a range it is not a measurement."""
     facts = scan_of(-1.0, -INF, 6.5, 3e38, 0.05, INF, 6.0, 0.2, range_min=0.1)
     assert facts['ranges'] == [None, None, None, None, None, CLEAR, 6.0, 0.2]
 
@@ -99,7 +99,7 @@ def test_a_scan_with_impossible_fields_is_unknown(fields):
 def test_a_scan_without_beams_is_unknown_and_one_beam_needs_no_step():
     assert scan_of() is None
     assert scan_of(1.0, angle_increment=0.0)['ranges'] == [1.0]
-    assert scan_of(*[1.0] * 100, angle_increment=0.1) is None  # more than all round
+    assert scan_of(*[1.0] * 100, angle_increment=0.1) is None  # more than a full turn
     assert scan_of(1.0, 2.0, angle_increment=-0.5)['step'] == -0.5
     assert scan_of(1.0, range_min=NAN)['ranges'] == [1.0]
 
@@ -131,7 +131,7 @@ def test_absurd_numbers_are_unknown(value):
         ([0.0, 0.2, 0.4, 0.6], [2, 2, 2, 2]),
         ([0.0, 2.0, 4.0, 6.0], [2, 2, 6, 6]),  # slow, but steady
         ([0.0, 60.0, 120.0, 180.0], [2, 2, 10, 10]),
-        ([0.0, 0.2, 60.0, 60.2, 60.4], [2, 2, 2, 2, 2]),  # one gap is no rhythm
+        ([0.0, 0.2, 60.0, 60.2, 60.4], [2, 2, 2, 2, 2]),  # one gap is not a period
         ([0.0, 60.0, 60.2, 120.0], [2, 2, 2, 2]),
     ],
 )
@@ -220,7 +220,7 @@ def test_what_the_page_needs_of_a_parameter():
     facts = parameter_facts(descriptor, value)
     assert (facts['kind'], facts['value'], facts['default']) == ('double', 1, 5.0)
     assert (facts['text'], facts['unit']) == ('Frames [per camera] a second.', 'Hz')
-    # What the node takes, and what the slider offers of it.
+    # The bounds of the node, and those of the slider.
     assert (facts['low'], facts['high']) == (0.0, 1000.0)
     assert (facts['least'], facts['most'], facts['step']) == (0.0, 30.0, 0.5)
     unknown = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=math.nan)
