@@ -1,6 +1,6 @@
-"""The dashboard in figures and in pictures.
+"""The dashboard's cost in figures, and pictures of it.
 
-    python -m benchmarks.dashboard load --seconds 20   # what it costs the depth node
+    python -m benchmarks.dashboard load --seconds 20   # its cost for the depth node
     python -m benchmarks.dashboard pictures            # docs/images/dashboard.png
     python -m benchmarks.dashboard pictures --all DIR  # laptop, phone, light, dark, both tabs, and
                                                        # a depth node that has stopped
@@ -45,20 +45,19 @@ from midas_depth_ros.nodes.ros import quality_of_service as qos
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-WEB = [sys.executable, '-m', 'midas_depth_ros.web', '--port', '0']
+WEB = [sys.executable, '-m', 'midas_depth_ros.cli.dashboard', '--port', '0']
 
 
 @click.group()
 def main() -> None:
-    """The dashboard in figures and in pictures."""
+    """Measure the dashboard's cost, or take pictures of it."""
 
 
-# --- What it costs: the depth node's rate, latency and CPU with and without browsers.
+# --- Cost: the depth node's rate, latency and CPU with and without browsers.
 #
 # A moving scene of 640x480 at 15 Hz, the embedded model at 5 Hz, all processes on this machine. The
-# first row is without a dashboard: one subscriber of the same outputs, so that the node has the
-# same to do. "Browsers" are WebSocket clients that confirm every frame at once. One run, one
-# machine.
+# first row is without a dashboard: one subscriber of the same outputs gives the node the same work.
+# "Browsers" are WebSocket clients that confirm every frame at once.
 
 CAMERA = {'width': 640, 'height': 480, 'rate': 15.0}
 NODE = {'model': 'embedded', 'max_rate': 5.0}
@@ -66,7 +65,7 @@ ROWS = (None, 0, 1, 8)  # browsers; None = no dashboard
 
 
 class Browsers:
-    """So many WebSocket clients, each in a thread; counts the frames that they get."""
+    """WebSocket clients, each in a thread; counts the frames that they receive."""
 
     def __init__(self, address: str, count: int) -> None:
         self._address = address.replace('http', 'ws') + '/api/live'
@@ -77,7 +76,7 @@ class Browsers:
             thread.start()
 
     def close(self) -> None:
-        """End them all."""
+        """Stop them all."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
@@ -95,7 +94,7 @@ class Browsers:
 
 @contextlib.contextmanager
 def watcher() -> Iterator[tuple[Node, dict[str, str]]]:
-    """A node that hears the diagnostics of the camera, spinning."""
+    """Yield a spinning node, and the diagnostics of the camera that it receives."""
     rclpy.init()
     node = rclpy.create_node('load_watcher')
     heard: dict[str, str] = {}
@@ -126,12 +125,12 @@ def watcher() -> Iterator[tuple[Node, dict[str, str]]]:
 
 
 def cpu_s(child: Child | None) -> float:
-    """Processor time of a process so far."""
+    """Return the processor time of a process so far."""
     return cpu_seconds(child.process.pid) if child else 0.0
 
 
 def measured(browsers: int | None, seconds: float) -> list[str]:
-    """One row of the table."""
+    """Measure one row of the table."""
     with (
         tempfile.TemporaryDirectory() as logs,
         Children(Path(logs), processes.for_children()) as children,
@@ -173,7 +172,7 @@ def load(seconds: float) -> None:
     Console(width=110).print(table)
 
 
-# --- Pictures of it in a headless Chromium, over the robot of the driving demo.
+# --- Pictures in a headless Chromium, of the robot of the driving demo.
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / 'docs/images/dashboard.png'
@@ -190,18 +189,18 @@ VIEWS: dict[str, tuple[int, int, Scheme, float, str]] = {
     'laptop_silent': (1366, 850, 'light', 1, 'silent'),
     'phone_silent': (390, 844, 'dark', 2, 'silent'),
 }
-# Metres are known, and something is in the way.
+# Distances in metres are known, and something is in the way.
 WORTH_SHOWING = """
 () => /^[0-9.]+m/.test(document.querySelector('.nearest')?.innerText.replace(/\\s/g, '') ?? '')
     && !document.querySelector('.stats').innerText.includes('–')
 """
-SETTLE_MS = 7000  # until the rates are those of a node that has run for a while
+SETTLE_MS = 7000  # until rates are those of a node that has run for a while
 
 
 @main.command()
 @click.option('--all', 'folder', type=click.Path(file_okay=False, path_type=Path))
 def pictures(folder: Path | None) -> None:
-    """Start the robot, look at it, and write the pictures."""
+    """Start the robot and write pictures of the page."""
     from playwright.sync_api import sync_playwright
 
     processes.set_up()
@@ -227,7 +226,7 @@ def pictures(folder: Path | None) -> None:
 
 
 def start(children: Children) -> tuple[Child, Child]:
-    """The robot's camera; the depth node and the dashboard, which are returned."""
+    """Start the robot's camera; start and return the depth node and the dashboard."""
     commands = driving.commands(WORLD, 'embedded', DEPTH_HZ, CAMERA_HZ, 'raw')
     children.start('camera', commands['camera'])
     node = children.start('depth_node', commands['depth_node'])
@@ -235,7 +234,7 @@ def start(children: Children) -> tuple[Child, Child]:
 
 
 def address_of(dashboard: Child) -> str:
-    """What it prints when it is ready."""
+    """Return the address that it prints when it is ready."""
     while dashboard.exit_code is None:
         match = re.search(r'dashboard: (http\S+)', dashboard.log.read_text())
         if match:
@@ -245,7 +244,7 @@ def address_of(dashboard: Child) -> str:
 
 
 def chromium() -> str:
-    """The Chromium of this machine."""
+    """Return the Chromium of this machine."""
     for name in ('chromium', 'chromium-browser', 'google-chrome'):
         path = shutil.which(name)
         if path:
@@ -254,7 +253,7 @@ def chromium() -> str:
 
 
 def shot(browser: Browser, address: str, node: Child, name: str) -> bytes:
-    """One of VIEWS as PNG."""
+    """Return one of VIEWS as PNG."""
     width, height, scheme, scale, panel = VIEWS[name]
     page = browser.new_page(
         viewport={'width': width, 'height': height}, color_scheme=scheme, device_scale_factor=scale
@@ -277,7 +276,7 @@ def shot(browser: Browser, address: str, node: Child, name: str) -> bytes:
 
 
 def save(path: Path, data: bytes) -> None:
-    """Write a small PNG; with fewer colours where it is too large for a repository."""
+    """Write a PNG, with fewer colours if it is too large for a repository."""
     picture = Image.open(io.BytesIO(data)).convert('RGB')
     small = encoded(picture)
     if len(small) > MOST_BYTES:
@@ -288,7 +287,7 @@ def save(path: Path, data: bytes) -> None:
 
 
 def encoded(picture: Image.Image) -> bytes:
-    """A PNG file."""
+    """Encode a PNG file."""
     file = io.BytesIO()
     picture.save(file, 'PNG', optimize=True)
     return file.getvalue()

@@ -1,5 +1,4 @@
-"""The dashboard: what the robot sees, in a browser; and depth of pictures that are dropped on it.
+"""The dashboard: what the robot sees, in a browser, and the depth of pictures dropped on the page.
 
-Stands on top of the other rooms. The HTTP part runs without ROS and without a depth node;
-only `ros_node` and `ros_thread` import rclpy.
+The HTTP part runs without ROS and without a depth node; only the `ros_*` modules import rclpy.
 """

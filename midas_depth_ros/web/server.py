@@ -1,14 +1,17 @@
-"""uvicorn around the dashboard: a socket that is ours, an address that is told, a clean end."""
+"""uvicorn around the dashboard: bounded connections, a ready callback and a clean shutdown."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
+import fcntl
 import os
+import resource
 import signal
 import socket
 import sys
+import termios
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -21,35 +24,28 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from midas_depth_ros.web.errors import Faults, Refused
-from midas_depth_ros.web.limits import Limits, counted_as
+from midas_depth_ros.web.limits import Limits, Rate, client_key
 
-# --- The connections of the server: accepted with a bound, and ended when nothing comes of them.
+# --- Connections: a bounded number, closed when nothing comes of them.
 #
-# asyncio's own accepting spins when the process has no file left, and neither it nor uvicorn ends
-# a connection whose header never ends, or whose answer is never read. Here each connection is
-# accepted by hand, looked at once a second, and judged by what it waits for. At the bound the
-# oldest one that has not asked for anything makes room, so that who asks at once is answered.
+# asyncio's own accept loop spins when the process has no file descriptor left, and neither it nor
+# uvicorn closes a connection whose header never ends or whose response is never read. So
+# connections are accepted here and checked once a second; at the limit the oldest idle one is
+# closed.
 
-try:
-    import fcntl
-    import resource
-    import termios
-except ImportError:  # no POSIX
-    resource = None  # type: ignore[assignment]
-
-LOOK_S = 1.0
+CHECK_PERIOD_S = 1.0
 ACCEPT_AT_ONCE = 16
-ACCEPT_AGAIN_S = 0.25  # after the system had nothing left for us
-CLOSING_S = 5.0  # for what is on its way when a connection is closed
-# Files that are not connections: ROS, the log, uploads, libraries that are loaded later.
+ACCEPT_AGAIN_S = 0.25  # after accept has failed
+CLOSING_S = 5.0  # for pending data when a connection is closed
+# File descriptors for other uses: ROS, the log, uploads, libraries that are loaded later.
 SPARE_FILES = 128
 FEWEST = 4
 MOST_FILES = 65_536
 HEADER, BODY, ANSWER, LIVE, CLOSING = 'header', 'body', 'answer', 'live', 'closing'
 
 
-def refusal(status: str, text: str, retry_after_s: int = 0) -> bytes:
-    """An answer for who is not let in, as bytes: there is no request to answer yet."""
+def raw_refusal(status: str, text: str, retry_after_s: int = 0) -> bytes:
+    """Return an error response as bytes, for a connection without a request."""
     body = f'{{"error": "{text}"}}'.encode()
     retry = f'Retry-After: {retry_after_s}\r\n' if retry_after_s else ''
     head = (
@@ -59,32 +55,32 @@ def refusal(status: str, text: str, retry_after_s: int = 0) -> bytes:
     return head.encode() + body
 
 
-FULL = refusal('503 Service Unavailable', 'too many connections: try again', 2)
-TOO_SLOW = refusal('408 Request Timeout', 'the request took too long to arrive')
+TOO_MANY_CONNECTIONS = raw_refusal('503 Service Unavailable', 'too many connections: try again', 2)
+TOO_SLOW = raw_refusal('408 Request Timeout', 'the request took too long to arrive')
 
 
 @dataclasses.dataclass(eq=False)
 class Connection:
-    """One connection: whose it is, what it waits for, and since when."""
+    """One connection: its client, what it waits for, and since when."""
 
     client: str
     since_s: float
-    transport: asyncio.Transport | None = None  # None while it is being made
+    transport: asyncio.Transport | None = None  # None while connecting
     state: str = HEADER
-    request: Any = None  # uvicorn's cycle: another one is another request
-    unsent: int = 0  # bytes that we hold for it
-    queued: int = 0  # and those that the system holds, too
-    moved_s: float = 0.0  # when an answer last went on
+    request: Any = None  # uvicorn's cycle, one per request
+    unsent: int = 0  # bytes that this process holds for it
+    queued: int = 0  # the same, with those that the kernel holds
+    moved_s: float = 0.0  # when bytes of a response were last taken
 
     @property
-    def is_over(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether its socket is closed."""
         transport = self.transport
         return transport is not None and transport.get_extra_info('socket').fileno() < 0
 
 
 class Connections:
-    """What listens, as uvicorn knows its servers (`close`, `wait_closed`), and what is open."""
+    """The listening socket and its open connections; a server as uvicorn knows it."""
 
     def __init__(
         self,
@@ -97,45 +93,44 @@ class Connections:
         self._make_protocol = make_protocol
         self._limits = limits
         self._faults = faults
-        self._most = min(limits.connections, room_for_connections())
+        self._most = min(limits.connections, max_connections())
         self._open: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
         self._again: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.refused = 0
         listening.setblocking(False)
-        self._loop.add_reader(listening.fileno(), self._accept)
+        self._listen()
 
     def close(self) -> None:
-        """Accept nobody any more."""
+        """Stop accepting."""
         if self._again is not None:
             self._again.cancel()
-            self._again = None
         self._loop.remove_reader(self._listening.fileno())
         self._listening.close()
 
     async def wait_closed(self) -> None:
-        """There is nothing to wait for."""
+        """Nothing to wait for."""
 
     def summary(self) -> dict[str, int]:
-        """What GET /api/status says of them."""
+        """Return them as GET /api/status reports them."""
         return {'open': len(self._open), 'most': self._most, 'refused': self.refused}
 
-    def look(self) -> None:
-        """End what has waited for too long; to be called every LOOK_S."""
+    def check(self) -> None:
+        """Close what has waited for too long; called every CHECK_PERIOD_S."""
         now_s = time.monotonic()
         self._forget_closed()
         for connection in list(self._open):
             if connection.transport is not None:
-                with self._faults.around('a connection'):
+                with self._faults.guard('a connection'):
                     self._judge(connection, connection.transport, now_s)
         unsent = sum(connection.unsent for connection in self._open)
-        # The largest first: those are what nobody reads.
+        # The largest first: nobody reads those.
         for connection in sorted(self._open, key=lambda each: -each.unsent):
             if unsent <= self._limits.unsent_bytes:
                 break
             unsent -= connection.unsent
-            self._end(connection, 'answers wait for readers that do not read')
+            self._end(connection, 'too many unread responses')
 
     def _accept(self) -> None:
         for _ in range(ACCEPT_AT_ONCE):
@@ -143,13 +138,13 @@ class Connections:
                 accepted, address = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError as error:  # no file or memory left: whoever waits goes on waiting
+            except OSError as error:  # no file descriptor or memory left: clients wait
                 self._faults.count('accepting a connection', error)
                 self._loop.remove_reader(self._listening.fileno())
-                self._again = self._loop.call_later(ACCEPT_AGAIN_S, self._accept_again)
+                self._again = self._loop.call_later(ACCEPT_AGAIN_S, self._listen)
                 return
             accepted.setblocking(False)
-            connection = Connection(counted_as(str(address[0])), time.monotonic())
+            connection = Connection(client_key(str(address[0])), time.monotonic())
             if not self._make_room(connection.client):
                 self.refused += 1
                 _refuse(accepted)
@@ -159,8 +154,7 @@ class Connections:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _accept_again(self) -> None:
-        self._again = None
+    def _listen(self) -> None:
         self._loop.add_reader(self._listening.fileno(), self._accept)
 
     async def _connect(self, connection: Connection, accepted: socket.socket) -> None:
@@ -174,29 +168,26 @@ class Connections:
         connection.transport = transport
 
     def _make_room(self, client: str) -> bool:
-        """Whether one more may come in; for it the oldest that asks for nothing may have to go."""
-        of_client = [each for each in self._open if each.client == client]
+        """Return whether one more is allowed, after closing the oldest idle one if necessary."""
+        self._forget_closed()
+        of_client = {each for each in self._open if each.client == client}
         for found, most in (
             (of_client, self._limits.connections_per_client),
-            (list(self._open), self._most),
+            (self._open, self._most),
         ):
             if len(found) < most:
                 continue
-            self._forget_closed()
-            left = [each for each in found if each in self._open]
-            if len(left) < most:
-                continue
-            idle = [each for each in left if each.transport and self._state(each) == HEADER]
+            idle = [each for each in found if each.transport and self._state(each) == HEADER]
             if not idle:
                 return False
             self._end(min(idle, key=lambda each: each.since_s), 'too many connections')
         return True
 
     def _forget_closed(self) -> None:
-        self._open = {connection for connection in self._open if not connection.is_over}
+        self._open = {connection for connection in self._open if not connection.is_closed}
 
     def _state(self, connection: Connection) -> str:
-        """What a connection waits for, by h11's own account of it."""
+        """What a connection waits for, by the state of h11."""
         transport = connection.transport
         if transport is None:
             return HEADER
@@ -218,8 +209,8 @@ class Connections:
         if state != connection.state or request is not connection.request:
             connection.state, connection.request, connection.since_s = state, request, now_s
         connection.unsent = transport.get_write_buffer_size()
-        queued = connection.unsent + in_the_system(transport)
-        if queued < connection.queued or connection.queued == 0:  # it goes on, or has only begun
+        queued = connection.unsent + unacknowledged_bytes(transport)
+        if queued < connection.queued or connection.queued == 0:  # it progresses, or has only begun
             connection.moved_s = now_s
         connection.queued = queued
         waited_s = now_s - connection.since_s
@@ -227,7 +218,7 @@ class Connections:
         if now_s - connection.moved_s > patience_s:
             self._end(connection, 'a response is not read by the client')
         elif state == HEADER and waited_s > self._limits.header_s:
-            if request is None:  # else it is only a connection that is kept for later
+            if request is None:  # else an idle keep-alive connection
                 transport.write(TOO_SLOW)
             transport.close()
             self._faults.count('a connection', 'no request arrived in time')
@@ -242,17 +233,15 @@ class Connections:
 
 
 def _refuse(accepted: socket.socket) -> None:
-    """Say why, as far as that can be said without waiting."""
+    """Send the reason if that is possible without waiting, and close."""
     with contextlib.suppress(OSError):
-        accepted.send(FULL)
+        accepted.send(TOO_MANY_CONNECTIONS)
         accepted.shutdown(socket.SHUT_WR)
     accepted.close()
 
 
-def in_the_system(transport: asyncio.Transport) -> int:
-    """Bytes that were sent and have not arrived; 0 where the system does not say."""
-    if resource is None:
-        return 0
+def unacknowledged_bytes(transport: asyncio.Transport) -> int:
+    """Return the bytes sent but not acknowledged by the peer; 0 if the system does not say."""
     answer = bytearray(4)
     try:
         fcntl.ioctl(transport.get_extra_info('socket').fileno(), termios.TIOCOUTQ, answer)
@@ -261,18 +250,16 @@ def in_the_system(transport: asyncio.Transport) -> int:
     return int.from_bytes(answer, sys.byteorder)
 
 
-def room_for_connections() -> int:
-    """How many connections the process has files for, after asking for as many as it may have."""
-    if resource is None:
-        return MOST_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+def max_connections() -> int:
+    """Return for how many connections there are file descriptors, after raising the soft limit."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = (
+        MOST_FILES if each == resource.RLIM_INFINITY else min(each, MOST_FILES) for each in limits
+    )
+    if soft < hard:
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            soft = wanted
-    if soft == resource.RLIM_INFINITY:
-        return MOST_FILES
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, limits[1]))
+            soft = hard
     try:
         used = len(os.listdir('/proc/self/fd'))
     except OSError:
@@ -281,50 +268,36 @@ def room_for_connections() -> int:
     return max(FEWEST, left - min(SPARE_FILES, left // 2))
 
 
-class InboundRate:
-    """How much a WebSocket may send: enough for a browser's answers, too little for a flood."""
-
-    BYTES_PER_S, BURST = 32 * 1024, 256 * 1024
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._left, self._then = float(self.BURST), clock()
-
-    def takes(self, count: int) -> bool:
-        """Count bytes; False when it is too much."""
-        now = self._clock()
-        gained = (now - self._then) * self.BYTES_PER_S
-        self._left, self._then = min(self.BURST, self._left + gained) - count, now
-        return self._left >= 0
-
-
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GOODBYE_S = 2  # for browsers that do not let go
-PING_S = 10.0  # a browser that does not answer so long is gone
+SHUTDOWN_S = 2  # for open connections
+PING_S = 10.0  # a browser that does not answer a ping for so long is gone
+# From a browser: enough for its messages, too little for a flood.
+INBOUND_BYTES_PER_S, INBOUND_BURST = 32 * 1024, 256 * 1024
 
 
 class LiveProtocol(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
-    """A WebSocket whose browser cannot flood us: frames without an end never reach the app."""
+    """A WebSocket that drops a browser which floods it, even with frames that never end."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """As uvicorn's."""
-        self._inbound = InboundRate()
+        """Start counting."""
+        self._inbound = Rate(INBOUND_BYTES_PER_S, INBOUND_BURST)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's, up to a bound."""
-        if self._inbound.takes(len(data)):
-            super().data_received(data)
-        else:
+        """Pass data on, up to the limit."""
+        try:
+            self._inbound.take('', len(data))
+        except Refused:
             self.transport.abort()
+            return
+        super().data_received(data)
 
 
-def ending_well(app: ASGIApp) -> ASGIApp:
-    """The app, with a word for two ends that are no fault of it.
+def with_clean_shutdown(app: ASGIApp) -> ASGIApp:
+    """Wrap the app for two cases that are no fault of it.
 
-    What begins as a request may turn out to be none while its body is read: uvicorn has then
-    refused it, and the answer to its beginning comes too late. And who is still waiting when the
-    server ends is told so.
+    uvicorn may have refused a malformed request while its body was being read, so that the app's
+    response comes too late; and a request that waits at shutdown gets a 503.
     """
 
     async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
@@ -338,7 +311,7 @@ def ending_well(app: ASGIApp) -> ASGIApp:
         with contextlib.suppress(h11.LocalProtocolError):
             try:
                 await app(scope, receive, watched)
-            except asyncio.CancelledError:  # by uvicorn, when it ends
+            except asyncio.CancelledError:  # by uvicorn at shutdown
                 if scope['type'] == 'http' and not started:
                     ending = Refused(503, 'the dashboard is shutting down: try again', 5)
                     await ending.response()(scope, receive, send)
@@ -347,9 +320,9 @@ def ending_well(app: ASGIApp) -> ASGIApp:
 
 
 class Server(uvicorn.Server):
-    """Says when it is ready; a signal ends it without a word, `trouble` with a reason.
+    """Serves the app; stops on a signal, or when `failure` returns a reason.
 
-    trouble: asked once a second why it cannot go on; '' while it can.
+    failure: called once a second; '' while all is well.
     """
 
     def __init__(
@@ -358,38 +331,38 @@ class Server(uvicorn.Server):
         on_ready: Callable[[], None],
         limits: Limits | None = None,
         faults: Faults | None = None,
-        trouble: Callable[[], str] = lambda: '',
+        failure: Callable[[], str] = lambda: '',
     ) -> None:
         config = uvicorn.Config(
-            ending_well(app),
+            with_clean_shutdown(app),
             loop='asyncio',
             http=H11Protocol,
             ws=LiveProtocol,
             lifespan='off',
             log_config=None,
             log_level='warning',
-            access_log=False,  # it would write tokens down
+            access_log=False,  # it would contain tokens
             server_header=False,
-            proxy_headers=False,  # anybody can write X-Forwarded-For
+            proxy_headers=False,  # anybody can set X-Forwarded-For
             timeout_keep_alive=5,
-            timeout_graceful_shutdown=GOODBYE_S,
+            timeout_graceful_shutdown=SHUTDOWN_S,
             ws_max_size=4096,
             ws_ping_interval=PING_S,
             ws_ping_timeout=PING_S,
-            ws_per_message_deflate=False,  # pictures do not get smaller, and bombs cannot grow
+            ws_per_message_deflate=False,  # JPEGs do not shrink, and no zip bombs
             h11_max_incomplete_event_size=32 * 1024,
         )
         super().__init__(config)
         self._on_ready = on_ready
         self._limits = limits or Limits()
         self._faults = faults or Faults()
-        self._trouble = trouble
+        self._failure = failure
         self._connections: Connections | None = None
         self._watching: asyncio.Task[None] | None = None
-        self.ended_because = ''
+        self.failure_reason = ''
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept by `Connections` instead of asyncio's server."""
+        """Accept with `Connections` instead of asyncio's server."""
         (listening,) = sockets or []
         self._connections = Connections(listening, self._protocol, self._limits, self._faults)
         self.servers: list[Any] = [self._connections]
@@ -398,25 +371,22 @@ class Server(uvicorn.Server):
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's."""
+        """Stop checking, then as uvicorn."""
         if self._watching is not None:
             self._watching.cancel()
         await super().shutdown(sockets=sockets)
 
     def summary(self) -> dict[str, int]:
-        """What GET /api/status says of the connections."""
+        """Return the connections as GET /api/status reports them."""
         return self._connections.summary() if self._connections is not None else {}
 
     def serve_until_stopped(self, listening: socket.socket) -> None:
-        """Serve until SIGINT or SIGTERM, or until there is trouble; returns then.
-
-        `ended_because` is then the trouble, '' after a signal (also if it came twice).
-        """
+        """Serve until SIGINT, SIGTERM or a failure; `failure_reason` is '' after a signal."""
 
         def stop(number: int, frame: FrameType | None) -> None:
             self.should_exit = True
 
-        # uvicorn raises what it caught again once it has ended: these then take it.
+        # uvicorn re-raises a caught signal once it has stopped: this handler then takes it.
         previous = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
         try:
             self.run(sockets=[listening])
@@ -430,9 +400,9 @@ class Server(uvicorn.Server):
 
     async def _watch(self, connections: Connections) -> None:
         while True:
-            connections.look()
-            self.ended_because = self._trouble()
-            if self.ended_because:
+            connections.check()
+            self.failure_reason = self._failure()
+            if self.failure_reason:
                 self.should_exit = True
                 return
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_PERIOD_S)

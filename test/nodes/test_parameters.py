@@ -17,7 +17,7 @@ from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
 from midas_depth_ros.nodes.depth.mounting import mount_of
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros import parameters
-from midas_depth_ros.nodes.ros.parameters import ParameterServer
+from midas_depth_ros.nodes.ros.parameters import ParameterServer, choices_of
 from midas_depth_ros.nodes.sources.image_stream import ImageStream
 from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
 from midas_depth_ros.options.declarations import Options, parameter, specs
@@ -121,7 +121,10 @@ def test_descriptors_tell_tools_the_range_and_the_text(ros):
         0.0,
         2.0,
     )
-    assert 'a, b' in node.describe_parameter('mode').additional_constraints
+    mode = node.describe_parameter('mode')
+    assert mode.additional_constraints.startswith('one_of: ["a", "b"]')
+    assert choices_of(mode) == ['a', 'b']
+    assert choices_of(speed) == []
     assert node.describe_parameter('names').read_only
 
 

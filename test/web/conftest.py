@@ -17,21 +17,22 @@ else:
     from fakes import BrightnessEstimator
     from starlette.testclient import TestClient
 
+    from midas_depth_ros.cli.dashboard import listening_socket
     from midas_depth_ros.web.app import Dashboard
     from midas_depth_ros.web.errors import Faults
-    from midas_depth_ros.web.limits import Limits, listen
+    from midas_depth_ros.web.limits import Limits
     from midas_depth_ros.web.server import Server
 
     ADDRESS = 'http://127.0.0.1:8080'
 
     @pytest.fixture
     def estimator() -> BrightnessEstimator:
-        """What the dashboard of this test infers with."""
+        """The estimator of the dashboard under test."""
         return BrightnessEstimator()
 
     @pytest.fixture
     def make_client(estimator) -> Iterator[Callable[..., TestClient]]:
-        """Makes a client of a dashboard with these options; its `dashboard` is the server."""
+        """Make clients of dashboards with given options; `dashboard` is the server."""
         made = []
 
         def make(address: str = ADDRESS, **options: Any) -> TestClient:
@@ -59,7 +60,7 @@ else:
                 connections=lambda: self.server.summary(),
                 **{'make_estimator': BrightnessEstimator, **options},
             )
-            self.listening = listen('127.0.0.1', 0)
+            self.listening = listening_socket('127.0.0.1', 0)
             self.port = self.listening.getsockname()[1]
             self.ready = threading.Event()
             self.server = Server(app or self.dashboard.asgi, self.ready.set, limits, self.faults)
@@ -70,7 +71,7 @@ else:
             self.server.run(sockets=[self.listening])
 
         def connect(self, data: bytes = b'') -> socket.socket:
-            """A raw connection that has sent this."""
+            """Open a raw connection and send this."""
             connection = socket.create_connection(('127.0.0.1', self.port), timeout=30)
             connection.sendall(data)
             return connection
@@ -84,7 +85,7 @@ else:
 
     @pytest.fixture
     def serving() -> Iterator[Callable[..., Serving]]:
-        """Starts servers with these limits."""
+        """Start servers with given limits."""
         made: list[Serving] = []
 
         def make(limits: Limits | None = None, **options: Any) -> Serving:

@@ -1,4 +1,4 @@
-"""Who is let in: host names, origins, the token, and the headers that close the page."""
+"""Access: host names, origins, the token, and the security headers of the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from midas_depth_ros.web.access import COOKIE, Access, Guesses, token_of
+from midas_depth_ros.web.access import COOKIE, Access, TokenGuesses, token_in_query
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits, is_local
 
@@ -137,7 +137,7 @@ def test_the_printed_address_becomes_a_cookie(make_client):
     assert 'httponly' in cookie
     assert 'samesite=strict' in cookie
     assert TOKEN not in cookie
-    assert client.get('/api/state').status_code == 200  # the client has kept it
+    assert client.get('/api/state').status_code == 200  # the client has kept the cookie
     rebound = client.get(
         '/', params={'token': TOKEN}, headers={'Host': 'evil.example'}, follow_redirects=False
     )
@@ -161,10 +161,10 @@ FOREIGN_COOKIES = [
 
 @pytest.mark.parametrize('foreign', FOREIGN_COOKIES)
 def test_cookies_of_others_do_not_hide_ours(make_client, foreign):
-    """Every program under this host name sets its own, on whatever port."""
+    """Every program under this host name sets its own, on any port."""
     access = Access.of('127.0.0.1', TOKEN)
     client = make_client(access=access)
-    ours = f'{COOKIE}={access.secret}'
+    ours = f'{COOKIE}={access.cookie_value}'
     for value in (f'{foreign}; {ours}', f'{ours}; {foreign}', f'{foreign};{ours};{foreign}'):
         headers = {'Cookie': value.encode('latin-1')}
         assert client.get('/api/state', headers=headers).status_code == 200, value
@@ -177,15 +177,21 @@ def test_one_good_cookie_of_several_is_enough(make_client):
     access = Access.of('127.0.0.1', TOKEN)
     client = make_client(access=access)
     for value in (
-        f'{COOKIE}=of another dashboard; {COOKIE}={access.secret}',
-        f'{COOKIE}={access.secret}; {COOKIE}=',
-        f'{COOKIE}="{access.secret}"',
-        f' {COOKIE} = {access.secret} ',
+        f'{COOKIE}=of another dashboard; {COOKIE}={access.cookie_value}',
+        f'{COOKIE}={access.cookie_value}; {COOKIE}=',
+        f'{COOKIE}="{access.cookie_value}"',
+        f' {COOKIE} = {access.cookie_value} ',
     ):
         assert client.get('/api/state', headers={'Cookie': value}).status_code == 200, value
-    two = [('Cookie', 'prefs={"a":1}'), ('Cookie', f'{COOKIE}={access.secret}')]
+    two = [('Cookie', 'prefs={"a":1}'), ('Cookie', f'{COOKIE}={access.cookie_value}')]
     assert client.get('/api/state', headers=two).status_code == 200
-    for wrong in (access.secret[:-1], access.secret.upper(), '', TOKEN, f'{access.secret}x'):
+    for wrong in (
+        access.cookie_value[:-1],
+        access.cookie_value.upper(),
+        '',
+        TOKEN,
+        f'{access.cookie_value}x',
+    ):
         headers = {'Cookie': f'{COOKIE}={wrong}'}
         assert client.get('/api/state', headers=headers).status_code == 401, wrong
 
@@ -203,8 +209,8 @@ def test_a_token_of_whatever_characters_is_taken_back_as_it_was_printed(make_cli
 
 def test_a_token_from_an_environment_that_is_no_text_can_be_given_back():
     access = Access.of('127.0.0.1', os.fsdecode(b'\xff\xfe'))
-    assert token_of(b'token=' + quote(access.token_bytes).encode()) == b'\xff\xfe'
-    assert access.admits(Headers(raw=[(b'authorization', b'Bearer \xff\xfe')]))
+    assert token_in_query(b'token=' + quote(access.token_bytes).encode()) == b'\xff\xfe'
+    assert access.has_valid_token(Headers(raw=[(b'authorization', b'Bearer \xff\xfe')]))
 
 
 def guessing(make_client, **limits):
@@ -242,10 +248,10 @@ def test_who_guesses_is_slowed_and_then_not_even_listened_to(make_client, way):
         return client.get('/api/state', headers=headers).status_code
 
     assert [guess(number) for number in range(9)] == [401] * 5 + [429] * 4
-    answer = client.get('/api/state', headers=BEARER)  # the right one, too, from there
+    answer = client.get('/api/state', headers=BEARER)  # the right token is refused too
     assert answer.status_code == 429
     assert int(answer.headers['retry-after']) > 0
-    assert client.get('/api/state').status_code == 401  # who guesses nothing is told as before
+    assert client.get('/api/state').status_code == 401  # without a token the answer is as before
     elsewhere = from_address(client, '192.0.2.7')
     assert elsewhere.get('/api/state', headers=BEARER).status_code == 200
 
@@ -292,10 +298,10 @@ def test_guesses_from_everywhere_are_bounded_and_lock_out_nobody_who_is_in(make_
 
 def test_guesses_are_forgiven_with_time():
     now = [0.0]
-    guesses = Guesses(Limits(guesses_per_s=0.5, guess_burst=2), lambda: now[0])
+    guesses = TokenGuesses(Limits(guesses_per_s=0.5, guess_burst=2), lambda: now[0])
     for _ in range(2):
         guesses.check('a')
-        guesses.wrong('a')
+        guesses.count_invalid('a')
     with pytest.raises(Refused) as refused:
         guesses.check('a')
     assert refused.value.status_code == 429
@@ -304,12 +310,12 @@ def test_guesses_are_forgiven_with_time():
 
 
 def test_those_who_guess_are_not_all_remembered():
-    guesses = Guesses(Limits(guess_burst_in_all=10**6))
+    guesses = TokenGuesses(Limits(guess_burst_in_all=10**6))
     for number in range(5000):
-        guesses.wrong(str(number))
-        guesses.right(str(number))
+        guesses.count_invalid(str(number))
+        guesses.trust(str(number))
     assert len(guesses._own._buckets) <= 1024
-    assert len(guesses._right) <= 256
+    assert len(guesses._trusted) <= 256
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The page as it is shipped: complete, from this machine alone, and usable by everybody."""
+"""The page as shipped: complete, self-contained and accessible."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_file_that_is_named_is_there():
 
 
 def test_every_address_in_the_page_is_relative(client):
-    """A reverse proxy may serve the page below a path that it knows nothing of."""
+    """A reverse proxy may serve the page below a path unknown to it."""
     for name, text in TEXTS.items():
         quoted = re.findall(r"""["'`(](/[\w.][\w./-]*)""", text)
         assert quoted == [], name

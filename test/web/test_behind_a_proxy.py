@@ -1,4 +1,4 @@
-"""Behind a reverse proxy: under its name, its scheme and a path of its own, and no less closed."""
+"""Behind a reverse proxy: its host name, scheme and path work, and access stays restricted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from midas_depth_ros.web.access import COOKIE, Access, root_path_of
 from midas_depth_ros.web.limits import origin_of
 
 OURS, ROOT, TOKEN = 'https://robots.example.org', '/robots/1', 'correct horse'
-# What reaches us, by what is common: nginx names us, or is told to pass the name on; so does Caddy.
+# Common headers: nginx sends our name, or is configured to pass the name on, as Caddy does.
 AS_PROXIES_ASK = [
     {'Host': '127.0.0.1:8080', 'Origin': OURS},
     {'Host': 'robots.example.org', 'Origin': OURS},
@@ -106,7 +106,7 @@ def test_the_path_alone_leads_to_the_page(proxied):
 
 @pytest.mark.parametrize('base', ['', ROOT])
 def test_the_token_leads_to_where_the_page_is_and_is_for_there(make_client, base):
-    """Two robots under one name would take each other's cookies."""
+    """Two robots under one host name would overwrite each other's cookies."""
     access = Access.of('127.0.0.1', TOKEN, origins=(OURS,), root_path=ROOT)
     client = make_client(access=access)
     for path in ('/', '/api/state', '/static/main.js'):
@@ -115,7 +115,7 @@ def test_the_token_leads_to_where_the_page_is_and_is_for_there(make_client, base
     assert (answer.status_code, answer.headers['location']) == (303, f'{ROOT}/')
     assert f'Path={ROOT};' in f'{answer.headers["set-cookie"]};'
     assert 'HttpOnly' in answer.headers['set-cookie']
-    cookie = {'Cookie': f'{COOKIE}={access.secret}'}
+    cookie = {'Cookie': f'{COOKIE}={access.cookie_value}'}
     assert client.get(f'{base}/api/state', headers=cookie).status_code == 200
     plain = make_client(access=Access.of('127.0.0.1', TOKEN))
     answer = plain.get('/', params={'token': TOKEN}, follow_redirects=False)
@@ -168,7 +168,7 @@ def test_a_launch_file_hands_them_on_by_the_environment(monkeypatch):
     )
     assert taken.origins == {OURS, 'http://[fe80::1]'}
     assert taken.root_path == ROOT
-    assert taken.knows('[fe80::1]:80')
+    assert taken.knows_host('[fe80::1]:80')
 
 
 def test_a_root_path_may_be_written_with_slashes_or_without():

@@ -30,9 +30,9 @@ NODE = [
     'num_threads:=1',
 ]
 BELOW = '/robots/1'  # where a reverse proxy would serve the page, too
-# What a canvas shows, as text.
+# The pixels of a canvas, as text.
 PIXELS = 'canvas => canvas.toDataURL()'
-# A file of so many zeros, dropped on the page.
+# A file of `size` zeros, dropped on the page.
 DROP = """
 size => {
     const dataTransfer = new DataTransfer();
@@ -64,7 +64,9 @@ def robot(start):
     started = {
         'camera': start('nodes.sources.synthetic_camera', *CAMERA),
         'node': start('nodes.depth.node', *NODE),
-        'dashboard': start('web', '--port', '0', '--model', 'embedded', '--root-path', BELOW),
+        'dashboard': start(
+            'cli.dashboard', '--port', '0', '--model', 'embedded', '--root-path', BELOW
+        ),
     }
     started['address'] = started['dashboard'].said(r'http://\S+')[0]
     return started
@@ -92,7 +94,7 @@ def test_live_pictures_change_in_every_browser_that_looks(open_page):
             wait_frames(page, stream, count + 3)
             assert canvas.evaluate(PIXELS) != before
         assert page.locator('#connection').inner_text() == 'connected'
-    assert first.locator('#node-state').inner_text() == 'working'
+    assert first.locator('#node-state').inner_text() == 'running'
     told = first.locator('#node-facts').inner_text()
     assert told.split('\n')[:2] == ['Model', 'embedded']
     assert '% of a core' in told
@@ -105,7 +107,7 @@ def test_a_slider_and_a_list_change_the_parameters_of_the_node(open_page, world)
     page = open_page()
     page.get_by_label('Camera overlay', exact=True).fill('0.5')
     is_set(world, 'heatmap.overlay_alpha', 0.5)
-    page.get_by_label('Camera overlay', exact=True).press('ArrowRight')  # by keyboard
+    page.get_by_label('Camera overlay', exact=True).press('ArrowRight')  # with the keyboard
     is_set(world, 'heatmap.overlay_alpha', 0.55)
     page.get_by_label('Colour map').first.select_option('turbo')
     is_set(world, 'heatmap.colormap', 'turbo')
@@ -142,7 +144,7 @@ def test_a_number_that_is_being_typed_is_not_written_over(open_page, world):
     page = open_page()
     height = page.get_by_label('Camera height', exact=True)
     height.fill('0.7')
-    for name in ('viridis', 'inferno'):  # what somebody sets makes the page read all of them again
+    for name in ('viridis', 'inferno'):  # a change by others makes the page read all of them again
         assert set_parameter(world, 'heatmap.colormap', name)[0]
         field = "document.getElementById('parameter-heatmap-colormap')"
         wait_for(page, f"{field}.value === '{name}'")
@@ -169,24 +171,24 @@ def test_a_refusal_is_shown_in_the_words_of_the_node(open_page, world):
 def test_pause_and_resume_from_the_page(open_page):
     page = open_page()
     wait_frames(page, 'camera/heatmap', 1)
-    page.get_by_role('button', name='Pause the node').click()
-    page.get_by_role('button', name='Resume the node').wait_for()
+    page.get_by_role('button', name='Pause node').click()
+    page.get_by_role('button', name='Resume node').wait_for()
     assert page.locator('#node-state').inner_text() == 'paused'
     level = page.locator('[data-camera] .pill')
     level.filter(has_text='paused').wait_for()
     assert level.get_attribute('data-level') == 'warn'
     wait_for(page, "!/[0-9]/.test(document.querySelector('.stats').innerText.replace('95 %', ''))")
-    # The camera goes on, and so does its picture.
+    # The camera's own picture continues.
     wait_frames(page, 'camera/picture', frames(page, 'camera/picture') + 6)
-    page.get_by_role('button', name='Resume the node').click()
-    page.get_by_role('button', name='Pause the node').wait_for()
+    page.get_by_role('button', name='Resume node').click()
+    page.get_by_role('button', name='Pause node').wait_for()
     wait_frames(page, 'camera/heatmap', frames(page, 'camera/heatmap') + 2)
 
 
 def test_a_frozen_view_stands_still_until_it_goes_on(open_page):
     page = open_page()
     wait_frames(page, 'camera/heatmap', 1)
-    page.get_by_role('button', name='Freeze this view').click()
+    page.get_by_role('button', name='Freeze view').click()
     wait_for(page, "document.getElementById('connection').innerText === 'frozen'")
     count = frames(page, 'camera/heatmap')
     page.wait_for_timeout(700)
@@ -218,7 +220,7 @@ def test_an_uploaded_picture_gives_a_result_that_sliders_draw_anew(open_page):
             page.locator(name).click()
         assert download.value.path().read_bytes().startswith(start)
     choose(page, 'room.jpg', room)
-    page.locator('#result-words', has_text='known already').wait_for()
+    page.locator('#result-words', has_text='from cache').wait_for()
 
 
 def choose(page, name: str, data: bytes) -> None:
@@ -226,7 +228,7 @@ def choose(page, name: str, data: bytes) -> None:
     page.locator('#file').set_input_files(file)
 
 
-# Where an element is and whether something lies over its middle.
+# Where an element is, and whether something covers its centre.
 SEEN_AT = """
 element => {
     const { left, top, right, bottom, width, height } = element.getBoundingClientRect();
@@ -270,7 +272,7 @@ def test_a_picture_of_whatever_shape_is_shown_whole(open_page, shape):
             assert frame['width'] > (0.3 if width > 560 else 0.85) * width
         assert page.evaluate(TOO_WIDE) <= 0
         assert page.locator('#content').evaluate(SEEN_AT)['width'] > 0.98 * width
-    # The notice is said once, in short, and not below every picture.
+    # The notice is shown once, shortened, and not below every picture.
     assert 'MiDaS_small' not in page.locator('#result').inner_text()
     note = page.locator('#model-note')
     assert note.inner_text().strip() == 'MiDaS_small is not available'
@@ -292,7 +294,7 @@ def test_a_fault_is_in_sight_wherever_the_page_is_scrolled_to(open_page):
         assert seen['free']
         assert seen['top'] > 100
         assert seen['bottom'] < 844
-        page.get_by_role('button', name='Close this message').click()
+        page.get_by_role('button', name='Close message').click()
         error.wait_for(state='hidden')
 
 
@@ -302,7 +304,7 @@ def test_a_parameter_is_explained_reset_and_written_as_a_file(open_page, world, 
     page.get_by_role('button', name='Help on Smoothing radius').click()
     told = page.locator('#parameter-heatmap-smoothing-help').inner_text()
     assert 'bilateral' in told
-    assert 'double, 0 to 15 px; default 0 px; takes effect at once' in told
+    assert 'double, 0 to 15 px; default 0 px; takes effect immediately' in told
     assert 'heatmap.smoothing' in page.locator('#controls').inner_text()
     labels = page.locator('#controls label').all_inner_texts()
     assert len(set(labels)) == len(labels)
@@ -311,7 +313,7 @@ def test_a_parameter_is_explained_reset_and_written_as_a_file(open_page, world, 
     page.locator('#controls').get_by_label('Smoothing radius', exact=True).fill('4')
     is_set(world, 'heatmap.smoothing', 4.0)
     page.locator('#others > summary').click()
-    page.get_by_label('Find a parameter').fill('max_blind')
+    page.get_by_label('Search parameters').fill('max_blind')
     other = page.locator('.other:visible')
     other.locator('summary').click()
     assert '0.01 to 100 m; default 1.5 m' in other.inner_text()
@@ -371,11 +373,11 @@ def test_a_depth_node_that_goes_and_comes_back_is_shown_again(open_page, robot, 
     page = open_page()
     wait_frames(page, 'camera/heatmap', 1)
     assert robot['node'].stop() == 0, robot['node'].output
-    page.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
-    page.locator('#controls', has_text='No depth node to set').wait_for()
+    page.locator('#live-notice', has_text='No depth node /depth_node found').wait_for()
+    page.locator('#controls', has_text='No depth node running').wait_for()
     heatmap = page.locator('figure', has=page.locator('canvas[data-stream="camera/heatmap"]'))
     heatmap.locator('.over', has_text='no new picture').wait_for()
-    assert '?' in page.locator('.bars').first.inner_text()  # what was near is not known any more
+    assert '?' in page.locator('.bars').first.inner_text()  # closeness is unknown now
     robot['node'] = start('nodes.depth.node', *NODE)
     page.locator('#live-notice').wait_for(state='hidden')
     wait_frames(page, 'camera/heatmap', frames(page, 'camera/heatmap') + 3)
@@ -390,7 +392,9 @@ def test_a_dashboard_that_goes_and_comes_back_is_found_again(open_page, robot, s
     page.locator('#connection', has_text='connection lost').wait_for()
     count = frames(page, 'camera/heatmap')
     port = robot['address'].rstrip('/').rpartition(':')[2]
-    robot['dashboard'] = start('web', '--port', port, '--model', 'embedded', '--root-path', BELOW)
+    robot['dashboard'] = start(
+        'cli.dashboard', '--port', port, '--model', 'embedded', '--root-path', BELOW
+    )
     robot['dashboard'].said('http://')
     page.locator('#connection', has_text='connected').wait_for()
     wait_frames(page, 'camera/heatmap', count + 3)

@@ -1,4 +1,4 @@
-"""The console script as a process: its address, its warnings, its refusals, its end by a signal."""
+"""The console script as a process: address, warnings, errors, and its end by a signal."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def get(address: str | urllib.request.Request, **headers: str) -> int:
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_it_says_its_address_serves_and_ends_cleanly(start, number):
-    program = start('web', *PICTURES_ONLY)
+    program = start('cli.dashboard', *PICTURES_ONLY)
     address = program.said(r'dashboard: (http://127\.0\.0\.1:\d+/)\n')[1]
     assert get(address) == get(f'{address}api/state') == 200
     with socket.create_connection(('127.0.0.1', int(address.split(':')[2][:-1]))):
@@ -98,7 +98,7 @@ def wait_until(predicate):
 
 
 def test_beyond_localhost_a_token_is_made_up(start):
-    program = start('web', *PICTURES_ONLY, '--host', '0.0.0.0')
+    program = start('cli.dashboard', *PICTURES_ONLY, '--host', '0.0.0.0')
     port, token = program.said(r'http://\S+:(\d+)/\?token=(\S{20,})\n').groups()
     address = f'http://127.0.0.1:{port}/'
     assert get(address) == get(f'{address}api/state') == 401
@@ -108,8 +108,8 @@ def test_beyond_localhost_a_token_is_made_up(start):
 
 
 def test_without_a_token_beyond_localhost_there_is_a_loud_warning(start):
-    program = start('web', *PICTURES_ONLY, '--host', '0.0.0.0', '--no-token')
-    program.said('WARNING: everyone who can reach http')
+    program = start('cli.dashboard', *PICTURES_ONLY, '--host', '0.0.0.0', '--no-token')
+    program.said('WARNING: anyone who can reach http')
     port = program.said(r':(\d+)/')[1]
     assert get(f'http://127.0.0.1:{port}/api/state') == 200
     assert program.stop() == 0
@@ -118,7 +118,7 @@ def test_without_a_token_beyond_localhost_there_is_a_loud_warning(start):
 def test_a_port_that_is_taken_is_named(start):
     with socket.create_server(('127.0.0.1', 0)) as taken:
         port = str(taken.getsockname()[1])
-        program = start('web', '--no-ros', '--port', port)
+        program = start('cli.dashboard', '--no-ros', '--port', port)
         assert program.process.wait(timeout=60) == 1
     assert f'127.0.0.1:{port}' in program.output
     assert '--port' in program.output

@@ -1,4 +1,4 @@
-"""Who holds connections and does nothing with them keeps nobody else from being answered."""
+"""Idle, slow and hostile connections keep nobody else from being answered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from midas_depth_ros.web import access, server
 from midas_depth_ros.web import feed as web_feed
 from midas_depth_ros.web.feed import Picture
 from midas_depth_ros.web.limits import Limits
-from midas_depth_ros.web.server import Connection, room_for_connections
+from midas_depth_ros.web.server import Connection, max_connections
 
 UNFINISHED = b'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: '
 WHOLE = b'GET /api/state HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'
@@ -46,7 +46,7 @@ def is_answered(port: int) -> bool:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """What comes until the other side ends it."""
+    """Return what is received until the server closes the connection."""
     data = b''
     with contextlib.suppress(ConnectionResetError):
         while piece := connection.recv(65536):
@@ -59,7 +59,7 @@ def status_of(answer: bytes) -> int:
 
 
 def slow_reader(served, data: bytes) -> socket.socket:
-    """A connection that has sent this and takes next to nothing."""
+    """A connection that has sent this and reads almost nothing."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(WAIT_S)
@@ -70,7 +70,7 @@ def slow_reader(served, data: bytes) -> socket.socket:
 
 @pytest.fixture
 def sockets() -> Iterator[list[socket.socket]]:
-    """Are closed in the end."""
+    """Sockets that are closed after the test."""
     opened: list[socket.socket] = []
     yield opened
     for each in opened:
@@ -86,7 +86,7 @@ def start(tmp_path):
 @pytest.fixture
 def program(start):
     """The console script as a process; `port`."""
-    program = start('web', '--no-ros', '--model', 'embedded', '--port', '0')
+    program = start('cli.dashboard', '--no-ros', '--model', 'embedded', '--port', '0')
     program.port = int(program.said(r':(\d+)/\n')[1])
     return program
 
@@ -135,7 +135,7 @@ def test_the_process_asks_for_the_files_that_it_may_have():
     wanted = min(hard, 4096)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 400), hard))
-        room = room_for_connections()
+        room = max_connections()
         raised = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -146,7 +146,7 @@ def test_the_process_asks_for_the_files_that_it_may_have():
 def test_few_files_mean_few_connections_but_some(monkeypatch):
     monkeypatch.setattr(resource, 'getrlimit', lambda kind: (64, 64))
     monkeypatch.setattr(resource, 'setrlimit', lambda kind, limits: None)
-    assert server.FEWEST <= room_for_connections() <= 64
+    assert server.FEWEST <= max_connections() <= 64
 
 
 def test_a_header_that_trickles_is_not_waited_for(serving):
@@ -262,15 +262,15 @@ def test_answers_that_nobody_reads_are_bounded_in_all(serving, sockets):
 
     served = serving(Limits(unsent_bytes=8 * 2**20), app=large)
     sockets += [slow_reader(served, WHOLE) for _ in range(12)]
-    wait_for(lambda: served.faults.total > 0, 'a connection that is given up')
+    wait_for(lambda: served.faults.summary()['count'] > 0, 'a connection that is given up')
     wait_for(lambda: served.server.summary()['open'] <= 3, 'few that are left')
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize('body', [b'', b'--x\r\n' + b'X-Y: ' + b'z' * 500])
 def test_a_body_that_does_not_come_is_not_waited_for(serving, monkeypatch, body):
-    """Also where nobody reads it: the path is none, or the answer was a refusal."""
-    monkeypatch.setattr(access, 'FAIR_START_S', 0.5)
+    """Even if nobody reads it: the path is unknown, or the answer was an error."""
+    monkeypatch.setattr(access, 'GRACE_S', 0.5)
     monkeypatch.setattr(server, 'CLOSING_S', 0.2)
     served = serving(Limits(upload_s=1.0))
     head = b'POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 900\r\nContent-Type: %s\r\n\r\n'
@@ -338,7 +338,7 @@ def test_sixty_unfinished_uploads_take_no_disk_and_little_memory(program, socket
 
 
 def first_of(connection: socket.socket) -> bytes:
-    """What has been answered so far."""
+    """Return the responses so far."""
     connection.setblocking(False)
     try:
         return connection.recv(2000)
@@ -353,7 +353,7 @@ def memory_mib(pid: int) -> float:
 
 
 def temporary_files(pid: int, folder: str) -> list[str]:
-    """Open files below a folder, also those that have no name any more."""
+    """Open files below a folder, including deleted ones."""
     found = []
     for name in os.listdir(f'/proc/{pid}/fd'):
         with contextlib.suppress(OSError):
@@ -452,7 +452,7 @@ def live_address(served) -> str:
 
 
 def handshake(served) -> socket.socket:
-    """A WebSocket of which nothing is read but the answer to its opening."""
+    """A WebSocket from which only the handshake is read."""
     connection = slow_reader(
         served,
         b'GET /api/live HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n'
@@ -471,7 +471,7 @@ def test_a_browser_that_reads_nothing_is_let_go(serving, sockets, monkeypatch):
     sockets.append(handshake(served))
     wait_for(lambda: feed.viewers == 1, 'a browser')
     for number in range(8):
-        feed.put(f'c{number}/picture', Picture(lambda: bytes(2**20)))
+        feed.set_picture(f'c{number}/picture', Picture(lambda: bytes(2**20)))
     wait_for(lambda: feed.viewers == 0, 'it is gone')
     wait_for(lambda: served.server.summary()['open'] == 0, 'its connection, too')
 
@@ -509,7 +509,7 @@ def test_a_browser_that_floods_is_ended_and_another_one_goes_on(serving, first, 
                 bad.sendall(again)
             read_all(bad)
         wait_for(lambda: feed.viewers == 1, 'only the good one')
-        feed.tell('present', True)
+        feed.set_fact('present', True)
         while 'present' not in json.loads(good.recv(timeout=WAIT_S)):
             pass
 
@@ -526,7 +526,7 @@ def test_hundreds_of_browsers_of_one_client_leave_room_for_others(serving):
                 with pytest.raises(ConnectionClosed) as closed:
                     one_too_many.recv()
                 assert closed.value.rcvd.code == 1013
-        served.dashboard.feed.tell('present', True)
+        served.dashboard.feed.set_fact('present', True)
         for each in looking:
             while 'present' not in json.loads(each.recv(timeout=WAIT_S)):
                 pass
@@ -535,7 +535,7 @@ def test_hundreds_of_browsers_of_one_client_leave_room_for_others(serving):
 
 def test_two_signals_at_once_end_it_cleanly(start):
     for _ in range(3):
-        program = start('web', '--no-ros', '--model', 'embedded', '--port', '0')
+        program = start('cli.dashboard', '--no-ros', '--model', 'embedded', '--port', '0')
         program.said(r':(\d+)/\n')
         program.process.send_signal(signal.SIGINT)
         program.process.send_signal(signal.SIGTERM)
@@ -545,4 +545,4 @@ def test_two_signals_at_once_end_it_cleanly(start):
 
 def test_a_connection_is_as_old_as_what_it_waits_for():
     connection = Connection('a', 10.0)
-    assert (connection.state, connection.since_s, connection.is_over) == ('header', 10.0, False)
+    assert (connection.state, connection.since_s, connection.is_closed) == ('header', 10.0, False)

@@ -1,4 +1,4 @@
-"""Whoever makes the dashboard complain a million times gets a few lines and a count."""
+"""A million warnings become a few log lines and a count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import logging
 
 import pytest
 
-from midas_depth_ros.web.errors import Faults, LogThrottle, PlainFormatter, plain
+from midas_depth_ros.cli.dashboard import LogThrottle, SanitizingFormatter
+from midas_depth_ros.web.errors import Faults, sanitize
 
 
 @pytest.mark.parametrize(
@@ -23,20 +24,20 @@ from midas_depth_ros.web.errors import Faults, LogThrottle, PlainFormatter, plai
     ],
 )
 def test_what_is_plain(text, expected):
-    assert plain(text) == expected
+    assert sanitize(text) == expected
     expected.encode()
 
 
 def test_a_long_text_is_cut():
-    assert plain('x' * 600, 100) == 'x' * 97 + '...'
-    assert plain('x' * 100, 100) == 'x' * 100
+    assert sanitize('x' * 600, 100) == 'x' * 97 + '...'
+    assert sanitize('x' * 100, 100) == 'x' * 100
 
 
 def test_faults_are_counted_and_said_now_and_then(caplog):
     now = [0.0]
     faults = Faults(lambda: now[0])
     for _ in range(10_000):
-        with faults.around('a message'):
+        with faults.guard('a message'):
             raise ValueError('bad\nnews')
     faults.count('another', 'one')
     assert [record.getMessage() for record in caplog.records] == [
@@ -45,12 +46,12 @@ def test_faults_are_counted_and_said_now_and_then(caplog):
     ]
     now[0] = 60.0
     faults.count('a message', 'again')
-    assert caplog.records[-1].getMessage() == 'a message: again (10000 since the last time)'
-    with faults.around('a message'):
+    assert caplog.records[-1].getMessage() == 'a message: again (10000 since the last report)'
+    with faults.guard('a message'):
         raise OSError('/home/robot/secret')
     assert faults.summary()['last'] == 'a message: OSError'
     faults.count('a message', 'again')
-    assert faults.total == 10_004
+    assert faults.summary()['count'] == 10_004
     assert faults.summary() == {
         'count': 10_004,
         'kinds': {'a message': 10_003, 'another': 1},
@@ -63,23 +64,23 @@ def test_kinds_of_faults_are_bounded():
     for number in range(5000):
         faults.count(f'topic {number}', 'bad')
     assert len(faults.summary()['kinds']) <= 101
-    assert faults.total == 5000
+    assert faults.summary()['count'] == 5000
 
 
 def test_the_boundary_lets_an_end_of_the_process_through():
     faults = Faults()
-    with pytest.raises(KeyboardInterrupt), faults.around('work'):
+    with pytest.raises(KeyboardInterrupt), faults.guard('work'):
         raise KeyboardInterrupt
-    assert faults.total == 0
+    assert faults.summary()['count'] == 0
 
 
 @pytest.fixture
 def logged():
-    """A logger as `quiet_log` makes it, its clock, and what it has written."""
+    """A logger as `configure_logging` makes it, its clock, and what it has written."""
     now = [0.0]
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(PlainFormatter('%(levelname)s %(name)s: %(message)s'))
+    handler.setFormatter(SanitizingFormatter('%(levelname)s %(name)s: %(message)s'))
     handler.addFilter(LogThrottle(lambda: now[0]))
     log = logging.Logger('of a test')
     log.addHandler(handler)

@@ -1,4 +1,4 @@
-"""What is told is believed for as long as it may be, and is always what JSON can say."""
+"""Facts are valid for their lifetime, and are always valid JSON."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import threading
 import pytest
 
 from midas_depth_ros.web.errors import Faults
-from midas_depth_ros.web.feed import MOST_FACTS, MOST_STREAMS, Feed, Picture, Seen, as_json
+from midas_depth_ros.web.feed import MOST_FACTS, MOST_STREAMS, Feed, FeedPosition, Picture, to_json
 from midas_depth_ros.web.limits import Jobs, Limits
 
 
 @pytest.fixture
 def now() -> list[float]:
-    """What the clock of `feed` shows."""
+    """The time of the clock of `feed`."""
     return [100.0]
 
 
@@ -25,64 +25,64 @@ def feed(now) -> Feed:
     return Feed(lambda: now[0])
 
 
-def news(feed: Feed, seen: Seen) -> dict:
-    return json.loads(f'{{{feed.news(seen)}}}')
+def news(feed: Feed, seen: FeedPosition) -> dict:
+    return json.loads(f'{{{feed.changes_since(seen)}}}')
 
 
 def test_a_fact_expires_by_itself(feed, now):
-    feed.tell('nearest', 4.48, 2.0)
-    feed.tell('present', True, 3.0, otherwise=False)
-    feed.tell('name', 'depth_node')
+    feed.set_fact('nearest', 4.48, 2.0)
+    feed.set_fact('present', True, 3.0, otherwise=False)
+    feed.set_fact('name', 'depth_node')
     now[0] += 2.0
     assert feed.facts() == {'nearest': 4.48, 'present': True, 'name': 'depth_node'}
     now[0] += 0.5
     assert feed.facts() == {'nearest': None, 'present': True, 'name': 'depth_node'}
     now[0] += 1000.0
     assert feed.facts() == {'nearest': None, 'present': False, 'name': 'depth_node'}
-    assert feed.heard()['nearest'] == {'age_s': 1002.5, 'lifetime_s': 2.0, 'silent': True}
-    assert feed.heard()['name'] == {'age_s': 1002.5, 'lifetime_s': None, 'silent': False}
+    assert feed.ages()['nearest'] == {'age_s': 1002.5, 'lifetime_s': 2.0, 'silent': True}
+    assert feed.ages()['name'] == {'age_s': 1002.5, 'lifetime_s': None, 'silent': False}
 
 
 def test_what_is_told_again_lives_on(feed, now):
     for _ in range(5):
-        feed.tell('nearest', 4.48, 2.0)
+        feed.set_fact('nearest', 4.48, 2.0)
         now[0] += 1.5
     assert feed.facts() == {'nearest': 4.48}
-    assert feed.heard()['nearest']['age_s'] == 1.5
+    assert feed.ages()['nearest']['age_s'] == 1.5
 
 
 def test_news_are_what_changed_and_how_old_all_is_that_was_told(feed, now):
-    seen = Seen()
-    feed.tell('a', 1, 2.0)
-    feed.tell('b', 1, 2.0)
+    seen = FeedPosition()
+    feed.set_fact('a', 1, 2.0)
+    feed.set_fact('b', 1, 2.0)
     first = news(feed, seen)
     assert (first['a'], first['b']) == (1, 1)
-    assert not feed.has_news(seen)
-    assert feed.news(seen) == ''
+    assert not feed.has_changes_since(seen)
+    assert feed.changes_since(seen) == ''
     now[0] += 1.0
-    feed.tell('a', 2, 2.0)
-    feed.tell('b', 1, 2.0)
+    feed.set_fact('a', 2, 2.0)
+    feed.set_fact('b', 1, 2.0)
     second = news(feed, seen)
     assert second.pop('heard').keys() == {'a', 'b'}
     assert second == {'a': 2}
 
 
 def test_what_comes_back_after_silence_is_news_though_it_is_the_same(feed, now):
-    seen = Seen()
-    feed.tell('a', 1, 2.0)
+    seen = FeedPosition()
+    feed.set_fact('a', 1, 2.0)
     now[0] += 3.0
-    assert news(feed, seen)['a'] is None  # a browser that comes late
-    feed.tell('a', 1, 2.0)
+    assert news(feed, seen)['a'] is None  # a browser that connects late
+    feed.set_fact('a', 1, 2.0)
     assert news(feed, seen)['a'] == 1
 
 
 def test_what_holds_on_is_told_once(feed):
-    seen = Seen()
-    feed.tell('name', 'depth_node')
+    seen = FeedPosition()
+    feed.set_fact('name', 'depth_node')
     news(feed, seen)
-    feed.tell('name', 'depth_node')
-    assert not feed.has_news(seen)
-    feed.forget('name')
+    feed.set_fact('name', 'depth_node')
+    assert not feed.has_changes_since(seen)
+    feed.remove_fact('name')
     assert feed.facts() == {}
 
 
@@ -102,35 +102,35 @@ def test_what_holds_on_is_told_once(feed):
     ],
 )
 def test_every_value_is_what_json_and_a_page_can_take(feed, value, told):
-    feed.tell('a', value)
+    feed.set_fact('a', value)
     assert feed.facts() == {'a': told}
-    assert json.loads(as_json(value)) == told
+    assert json.loads(to_json(value)) == told
 
 
 @pytest.mark.parametrize('value', [object(), b'bytes', {1, 2}, [0] * 100_000, [[[[[[[[1]]]]]]]]])
 def test_what_cannot_be_told_is_refused_and_what_was_told_stays(feed, value):
-    feed.tell('a', 1, 2.0)
+    feed.set_fact('a', 1, 2.0)
     with pytest.raises((TypeError, ValueError)):
-        feed.tell('a', value, 2.0)
+        feed.set_fact('a', value, 2.0)
     assert feed.facts() == {'a': 1}
 
 
 def test_facts_and_streams_are_bounded(feed):
     for number in range(MOST_FACTS):
-        feed.tell(f'f{number}', number)
+        feed.set_fact(f'f{number}', number)
     with pytest.raises(ValueError, match='facts'):
-        feed.tell('one more', 1)
-    feed.tell('f0', 'again')
+        feed.set_fact('one more', 1)
+    feed.set_fact('f0', 'again')
     for number in range(MOST_STREAMS):
-        feed.put(f's{number}', Picture(bytes))
+        feed.set_picture(f's{number}', Picture(bytes))
     with pytest.raises(ValueError, match='streams'):
-        feed.put('one more', Picture(bytes))
-    feed.drop('s0')
-    feed.put('one more', Picture(bytes))
+        feed.set_picture('one more', Picture(bytes))
+    feed.remove_picture('s0')
+    feed.set_picture('one more', Picture(bytes))
 
 
 def test_a_picture_expires_by_itself(feed, now):
-    feed.put('front/picture', Picture(lambda: b'jpeg', 2.0, clock=lambda: now[0]))
+    feed.set_picture('front/picture', Picture(lambda: b'jpeg', 2.0, clock=lambda: now[0]))
     assert set(feed.pictures()) == {'front/picture'}
     now[0] += 2.5
     assert feed.pictures() == {}
@@ -144,11 +144,11 @@ def test_a_picture_that_cannot_be_made_is_empty_and_counted():
 
     picture = Picture(fail, faults=faults)
     assert picture.jpeg() == picture.jpeg() == b''
-    assert faults.total == 1
+    assert faults.summary()['count'] == 1
 
 
 def test_a_picture_that_takes_long_holds_up_neither_threads_nor_other_pictures():
-    """However many wait for it: one thread makes it, the others are free."""
+    """However many browsers wait for it, one thread encodes it and the others are free."""
     gate = threading.Event()
     faults = Faults()
 
@@ -158,9 +158,9 @@ def test_a_picture_that_takes_long_holds_up_neither_threads_nor_other_pictures()
         waiting = [asyncio.create_task(slow.encoded(jobs)) for _ in range(50)]
         await asyncio.sleep(0.05)
         assert await Picture(lambda: b'quick').encoded(jobs) == b'quick'
-        waiting[0].cancel()  # a browser that goes
+        waiting[0].cancel()  # a browser that disconnects
         assert set(await asyncio.gather(*waiting[1:])) == {b''}
-        assert faults.total > 0
+        assert faults.summary()['count'] > 0
         jobs.close()
 
     asyncio.run(run())

@@ -21,15 +21,14 @@ from schemathesis.specs.openapi.checks import (
 from web_pictures import bomb, gif_file, jpeg_file, png_file, ramp
 
 from midas_depth_ros.web.access import Access
-from midas_depth_ros.web.app import Dashboard
+from midas_depth_ros.web.app import Dashboard, Robot
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits
-from midas_depth_ros.web.robot_routes import NoRobot
 
 pytestmark = pytest.mark.thorough
 
 EXAMPLES = 25
-# So that what is fuzzed is the API, not the counting.
+# The API is fuzzed, not the rate limits.
 ENDLESS = Limits(
     predictions_per_s=1e6,
     prediction_burst=10**6,
@@ -52,8 +51,8 @@ CHECKS = [
 ]
 
 
-class PickyRobot(NoRobot):
-    """Takes numbers, refuses texts."""
+class PickyRobot(Robot):
+    """Accepts numbers, refuses texts."""
 
     async def set_parameter(self, name, value):
         if isinstance(value, str):
@@ -99,7 +98,7 @@ def test_every_answer_is_a_documented_one(case):
         'identifier' in (case.path_parameters or {})
         and case.path_parameters['identifier'][:1] < '8'
     ):
-        case.path_parameters['identifier'] = KNOWN.identifier  # else none would ever be found
+        case.path_parameters['identifier'] = KNOWN.identifier  # otherwise none would ever be found
     answer = case.call()
     case.validate_response(answer, checks=CHECKS)
     assert not re.search(rb'Traceback|File "|/midas_depth_ros/', answer.content)

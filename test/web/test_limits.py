@@ -1,4 +1,4 @@
-"""Bytes, time, rate and jobs are bounded, and a refusal says by how much."""
+"""Bytes, time, rate and jobs are limited, and an error names the limit."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ HEADERS = [
 
 
 async def guarded(guard: BodyGuard, receive, client: str = '192.0.2.1') -> tuple[int, dict]:
-    """The status and headers that a BodyGuard answers with."""
+    """Return status and headers of the response of a BodyGuard."""
     sent = []
 
     async def send(message):
@@ -63,7 +63,7 @@ async def guarded(guard: BodyGuard, receive, client: str = '192.0.2.1') -> tuple
 
 
 class Reader:
-    """An app that reads the whole body and keeps it until it may go on."""
+    """An app that reads the whole body and waits until it may continue."""
 
     def __init__(self) -> None:
         self.read: list[bytes] = []
@@ -81,7 +81,7 @@ class Reader:
 
 
 def run_guard(receive, limits: Limits) -> tuple[int, list[bytes]]:
-    """The status that a BodyGuard answers with around an app that reads the whole body."""
+    """Return the status of a BodyGuard around an app that reads the whole body."""
 
     async def run():
         reader = Reader()
@@ -109,7 +109,7 @@ def test_a_body_that_trickles_is_not_waited_for():
 
 
 def test_who_sends_too_slowly_is_not_waited_for_as_long_as_who_sends_fast(monkeypatch):
-    monkeypatch.setattr(access, 'FAIR_START_S', 0.1)
+    monkeypatch.setattr(access, 'GRACE_S', 0.1)
 
     def sender(size: int):
         async def receive():
@@ -238,10 +238,10 @@ def test_jobs_that_would_wait_too_long_are_refused():
     jobs = Jobs(Limits(waiting_jobs=1, job_s=30))
 
     async def run() -> list:
-        first = [asyncio.create_task(jobs.run(gate.wait, 20)) for _ in range(2)]
+        first = [asyncio.create_task(jobs.run(lambda: gate.wait(20))) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Refused) as refused:
-            await jobs.run(gate.wait, 20)
+            await jobs.run(lambda: gate.wait(20))
         assert refused.value.status_code == 503
         gate.set()
         return [*await asyncio.gather(*first), await jobs.run(lambda: 'free again')]
@@ -255,7 +255,7 @@ def test_a_job_that_takes_too_long_is_given_up_and_counts_until_it_ends():
     jobs = Jobs(Limits(waiting_jobs=0, job_s=0.5))
 
     async def run() -> None:
-        slow = asyncio.create_task(jobs.run(gate.wait, 20))
+        slow = asyncio.create_task(jobs.run(lambda: gate.wait(20)))
         await asyncio.sleep(0.1)
         with pytest.raises(Refused) as refused:
             await jobs.run(lambda: None)
@@ -279,14 +279,14 @@ def test_a_thread_that_hangs_is_replaced_and_said_and_after_two_nothing_is_taken
         for number in (1, 2):
             assert await jobs.run(lambda: 'done') == 'done'
             with pytest.raises(Refused):
-                await jobs.run(gate.wait, 60)
+                await jobs.run(lambda: gate.wait(60))
             assert jobs.summary()['hung'] == number
             assert len(hung) == number
         with pytest.raises(Refused) as refused:
             await jobs.run(lambda: 'done')
         assert refused.value.status_code == 503
         assert '/api/status' in refused.value.text
-        gate.set()  # they come back after all
+        gate.set()  # they return after all
         while jobs.summary()['hung']:
             await asyncio.sleep(0.01)
         assert await jobs.run(lambda: 'done') == 'done'
@@ -301,7 +301,7 @@ def test_what_waits_behind_a_job_that_hangs_gets_its_turn():
     jobs = Jobs(Limits(job_s=1.0))
 
     async def run() -> str:
-        hanging = asyncio.create_task(jobs.run(gate.wait, 60))
+        hanging = asyncio.create_task(jobs.run(lambda: gate.wait(60)))
         await asyncio.sleep(0.5)
         behind = asyncio.create_task(jobs.run(lambda: 'done'))
         with pytest.raises(Refused):

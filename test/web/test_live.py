@@ -1,4 +1,4 @@
-"""The live WebSocket: newest frames only, at each browser's own pace, none waiting for another."""
+"""The live WebSocket: newest frames only, at each browser's own pace."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def wait_for(condition) -> None:
 
 def put(feed: Feed, stream: str, content: bytes) -> Picture:
     picture = Picture(lambda: content)
-    feed.put(stream, picture)
+    feed.set_picture(stream, picture)
     return picture
 
 
 def next_frame(live) -> tuple[str, bytes]:
-    """The next binary message, whatever facts come before it."""
+    """Return the next binary message, skipping facts."""
     while True:
         message = live.receive()
         if message.get('bytes') is not None:
@@ -52,7 +52,7 @@ def next_frame(live) -> tuple[str, bytes]:
 
 
 def next_facts(live) -> dict:
-    """The next text that tells anything, without clock and ages."""
+    """Return the next text that has any fact, without clock and ages."""
     while True:
         message = live.receive_json()
         assert isinstance(message.pop('now'), float)
@@ -63,14 +63,14 @@ def next_facts(live) -> dict:
 
 
 def test_facts_come_at_once_and_then_only_what_changed(client, feed):
-    feed.tell('present', True)
-    feed.tell('cameras', {'front': {'level': 'ok'}})
+    feed.set_fact('present', True)
+    feed.set_fact('cameras', {'front': {'level': 'ok'}})
     with client.websocket_connect(LIVE) as live:
         assert next_facts(live) == {'present': True, 'cameras': {'front': {'level': 'ok'}}}
-        feed.tell('present', True)  # nothing new
-        feed.tell('closeness/front', [0.25, None, 1.0])
+        feed.set_fact('present', True)  # nothing new
+        feed.set_fact('closeness/front', [0.25, None, 1.0])
         assert next_facts(live) == {'closeness/front': [0.25, None, 1.0]}
-        feed.tell('closeness/front', None)
+        feed.set_fact('closeness/front', None)
         assert next_facts(live) == {'closeness/front': None}
 
 
@@ -108,7 +108,7 @@ def test_a_frame_is_encoded_once_for_all_and_never_for_nobody(client, feed):
         calls.append(1)
         return b'jpeg'
 
-    feed.put('front/picture', Picture(encode))
+    feed.set_picture('front/picture', Picture(encode))
     assert calls == []
     with client.websocket_connect(LIVE) as one, client.websocket_connect(LIVE) as two:
         assert next_frame(one)[1] == next_frame(two)[1] == b'jpeg'
@@ -140,7 +140,7 @@ def test_binary_rubbish_ends_that_browser_alone(client, feed):
 
 def test_who_looks_is_counted_and_told(client, feed):
     heard = []
-    feed.on_audience(heard.append)
+    feed.on_viewers_changed(heard.append)
     with client.websocket_connect(LIVE) as one:
         one.receive_json()
         with client.websocket_connect(LIVE) as two:
@@ -167,8 +167,8 @@ def test_more_browsers_than_allowed_are_told_to_come_again(client, feed):
 
 
 def test_state_is_everything_that_is_known(client, feed):
-    feed.tell('present', True)
-    feed.tell('scan/front', None)
+    feed.set_fact('present', True)
+    feed.set_fact('scan/front', None)
     state = client.get('/api/state').json()
     assert set(state.pop('heard')) == {'present', 'scan/front'}
     assert state == {'present': True, 'scan/front': None}

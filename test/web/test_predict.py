@@ -1,4 +1,4 @@
-"""POST /api/predict and its results: values compared, bad pictures refused in words."""
+"""POST /api/predict and its results: values, and errors for bad pictures."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(client, monkeypatch):
 
     monkeypatch.setattr(pictures, 'decode_compressed', decode)
     assert send(client, bomb()).status_code == 413
-    assert send(client, FILE).status_code == 500  # the stand-in does what it says
+    assert send(client, FILE).status_code == 500  # the fake raises
 
 
 BOMBS = {
@@ -119,7 +119,7 @@ print(peak() - before, *rgb.shape[:2], *size)
 @pytest.mark.sampled
 @pytest.mark.parametrize('bomb', BOMBS)
 def test_what_unpacks_to_much_takes_little_memory(bomb):
-    """Measured from outside, since it is the process that would be ended for it."""
+    """Measured from outside: it is the process that would run out of memory."""
     data = BOMBS[bomb]()
     assert len(data) < 2_000_000
     result = subprocess.run(

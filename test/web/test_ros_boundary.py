@@ -1,4 +1,4 @@
-"""The ROS thread outlives what comes, and where it does not, the process ends with a reason."""
+"""The ROS thread survives any input; if it does not, the process ends with a reason."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ from sensor_msgs.msg import Range
 from std_srvs.srv import SetBool, Trigger
 
 from midas_depth_ros.nodes.ros.quality_of_service import NEWEST
+from midas_depth_ros.options.text import check_camera_name
 from midas_depth_ros.web.errors import Faults, Refused
 from midas_depth_ros.web.feed import Feed
-from midas_depth_ros.web.ros_messages import GuardedExecutor, is_topic_name, listen
-from midas_depth_ros.web.ros_node import MOST_WORK, is_camera_name
-from midas_depth_ros.web.ros_thread import MOST_STILL, RosThread
+from midas_depth_ros.web.ros_camera import is_topic_name, subscribe
+from midas_depth_ros.web.ros_node import (
+    MOST_STALLED_CHECKS,
+    MOST_WORK,
+    GuardedExecutor,
+    RosThread,
+)
 
 
 @pytest.fixture
@@ -44,7 +49,7 @@ def thread(ros, feed, faults):
 
 @pytest.fixture
 def spinning(ros, faults):
-    """A node in an executor of ours, in a thread; it must still go round in the end."""
+    """A node in a GuardedExecutor, in a thread that must still spin at the end."""
     from rclpy.node import Node
 
     node = Node('victim', context=ros.context)
@@ -67,7 +72,7 @@ def spinning(ros, faults):
 
 
 def test_bytes_that_rmw_cannot_take_lock_nothing(ros, spinning, faults):
-    """Also those of a subscription that has no boundary of its own."""
+    """Even in a subscription without a boundary of its own."""
     heard = []
     spinning.create_subscription(Range, 'range', heard.append, 10)
     publisher = ros.publisher(Range, 'range')
@@ -129,7 +134,7 @@ def test_what_is_listened_to_may_be_anything(ros, spinning, faults):
         if message.range == 2.0:
             raise RuntimeError('it fails')
 
-    listen(spinning, Range, 'range', callback, NEWEST, faults, period_s=0.0)
+    subscribe(spinning, Range, 'range', callback, NEWEST, faults, period_s=0.0)
     publisher = ros.publisher(Range, 'range')
     for metres in (1.0, 2.0, 3.0):
         wait_until(lambda m=metres: publisher.publish(proximity(m)) or m in heard, what=f'{metres}')
@@ -140,12 +145,12 @@ def test_what_is_listened_to_may_be_anything(ros, spinning, faults):
 def test_messages_that_are_too_large_or_too_many_are_not_read(ros, spinning, faults):
     heard = []
     publisher = ros.node.create_publisher(Range, 'range', 10)
-    listen(spinning, Range, 'range', heard.append, NEWEST, faults, period_s=3600.0)
+    subscribe(spinning, Range, 'range', heard.append, NEWEST, faults, period_s=3600.0)
     for _ in range(50):
         publisher.publish(proximity())
         ros.spin_for(0.01)
     assert len(heard) == 1
-    listen(spinning, Range, 'large', heard.append, NEWEST, faults)
+    subscribe(spinning, Range, 'large', heard.append, NEWEST, faults)
     large = ros.publisher(Range, 'large')
     wait_until(
         lambda: large.publish(bytes(3 * 2**20)) or 'Range on large' in faults.summary()['kinds']
@@ -160,8 +165,8 @@ def test_messages_that_take_long_to_read_leave_time_for_others(ros, spinning, fa
         slow.append(message)
         time.sleep(0.2)
 
-    listen(spinning, Range, 'slow', dawdle, NEWEST, faults)
-    listen(spinning, Range, 'quick', quick.append, NEWEST, faults)
+    subscribe(spinning, Range, 'slow', dawdle, NEWEST, faults)
+    subscribe(spinning, Range, 'quick', quick.append, NEWEST, faults)
     publishers = [ros.publisher(Range, topic) for topic in ('slow', 'quick')]
     for _ in range(150):
         for publisher in publishers:
@@ -173,7 +178,7 @@ def test_messages_that_take_long_to_read_leave_time_for_others(ros, spinning, fa
 
 @pytest.mark.parametrize('name', NO_NAMES)
 def test_names_that_ros_does_not_take_are_told_apart(ros, name):
-    """By ROS's own judgement."""
+    """By the rules of ROS itself."""
     from rclpy.validate_full_topic_name import validate_full_topic_name
 
     full = f'/{name}/scan'
@@ -183,24 +188,24 @@ def test_names_that_ros_does_not_take_are_told_apart(ros, name):
         good = False
     if is_topic_name(full):
         assert good
-    if is_camera_name(name):
+    if not check_camera_name(name):
         assert good
 
 
 @pytest.mark.parametrize('name', ['camera', 'front', 'a/b', 'C1_x'])
 def test_names_of_cameras_are_taken(name):
-    assert is_camera_name(name)
+    assert not check_camera_name(name)
     assert is_topic_name(f'/robot/{name}/image_raw')
 
 
 def test_a_name_of_a_node_that_is_none_is_refused_at_the_start(ros, feed):
     for name in ('a b', '', '/', '9', 'x' * 300):
-        with pytest.raises(ValueError, match='name of a node'):
+        with pytest.raises(ValueError, match='not a valid node name'):
             RosThread(feed, name, [], ros.domain_id)
 
 
 def test_a_simulated_clock_is_not_listened_to(ros, feed):
-    """Nothing here follows one, and it would be one more way in."""
+    """Nothing here uses it, and it would be one more input."""
     arguments = ['--ros-args', '-p', 'use_sim_time:=true']
     thread = RosThread(feed, 'depth_node', arguments, ros.domain_id)
     try:
@@ -214,34 +219,34 @@ def test_a_simulated_clock_is_not_listened_to(ros, feed):
 def test_work_that_fails_or_whose_asker_is_gone_ends_nothing(ros, thread, faults, feed):
     node = thread._node
     for _ in range(5):
-        node.soon(lambda: 1 / 0)
+        node.call_soon(lambda: 1 / 0)
     gone: list[Future[str]] = [Future(), Future()]
     assert all(future.cancel() for future in gone)
-    node.soon(lambda: node._parameter_clients.set('max_rate', 1.0, gone[0]))
-    node.soon(lambda: node._parameter_clients.enable(True, gone[1]))
+    node.call_soon(lambda: node.parameters.set('max_rate', 1.0, gone[0]))
+    node.call_soon(lambda: node.parameters.enable(True, gone[1]))
     answer: Future[str] = Future()
-    node.soon(lambda: node._parameter_clients.set('max_rate', '\ud800', answer))
+    node.call_soon(lambda: node.parameters.set('max_rate', '\ud800', answer))
     with pytest.raises((UnicodeEncodeError, ConnectionError)):
         answer.result(20)
     assert faults.summary()['kinds']['work for the ROS thread'] == 5
-    assert thread.trouble() == ''
+    assert thread.failure() == ''
 
 
 def test_what_ros_is_asked_is_bounded(ros, thread, feed):
     hold = threading.Event()
-    thread._node.soon(lambda: hold.wait(30))
+    thread._node.call_soon(lambda: hold.wait(30))
     ros.spin_for(0.3)
     for _ in range(MOST_WORK):
-        thread._node.soon(lambda: None)
+        thread._node.call_soon(lambda: None)
     with pytest.raises(Refused) as refused:
-        thread._node.soon(lambda: None)
+        thread._node.call_soon(lambda: None)
     assert refused.value.status_code == 503
     hold.set()
     wait_until(lambda: not thread._node._work, what='the work that is done')
 
 
 class HostileNode:
-    """Services as those of depth_node that answer what no depth node would."""
+    """The services of depth_node, with answers that no depth node would give."""
 
     def __init__(self, ros, value=None) -> None:
         self.node = ros.make_node('depth_node', start_parameter_services=False)
@@ -260,7 +265,7 @@ class HostileNode:
                 name=name,
                 type=255,
                 description='\x1b[31m' * 5000,
-                additional_constraints='one of: ' + ', '.join('abc' * 2000),
+                additional_constraints='one_of: [' + ', '.join(['"abc"', '[7]'] * 2000) + '] ; ]',
             )
             for name in [*request.names, 'not asked for', '__proto__']
         ]
@@ -291,18 +296,18 @@ def test_answers_that_no_depth_node_gives_end_nothing(ros, thread, feed, faults)
     with pytest.raises(Refused) as refused:
         asyncio.run(thread.set_enabled(True))
     assert refused.value.status_code == 409
-    assert thread.trouble() == ''
+    assert thread.failure() == ''
 
 
 def test_calls_that_are_never_answered_are_forgotten(ros, thread, feed, monkeypatch):
-    from midas_depth_ros.web import ros_parameters, ros_thread
+    from midas_depth_ros.web import ros_node, ros_parameters
 
     monkeypatch.setattr(ros_parameters, 'ANSWER_S', 0.5)
-    monkeypatch.setattr(ros_thread, 'ANSWER_S', 0.5)
+    monkeypatch.setattr(ros_node, 'ANSWER_S', 0.5)
     hostile = HostileNode(ros)
-    clients = thread._node._parameter_clients
+    clients = thread._node.parameters
     ros.spin_until(lambda: clients._set.service_is_ready())
-    ros.executor.remove_node(hostile.node)  # nobody answers any more
+    ros.executor.remove_node(hostile.node)  # nothing answers any more
     for _ in range(5):
         with pytest.raises(Refused) as refused:
             asyncio.run(thread.set_parameter('max_rate', 1.0))
@@ -311,11 +316,11 @@ def test_calls_that_are_never_answered_are_forgotten(ros, thread, feed, monkeypa
 
 
 def test_an_answer_to_one_who_is_gone_ends_nothing(ros, feed, faults):
-    """As the dashboard is gone that was stopped while it waited."""
+    """Like a dashboard that was stopped while it waited."""
     hostile = HostileNode(ros)
     thread = RosThread(feed, 'depth_node', [], ros.domain_id, faults)
-    ros.spin_until(lambda: thread._node._parameter_clients._set.service_is_ready())
-    ros.spin_for(0.3)  # the node knows it too, and would tell at once that it is gone
+    ros.spin_until(lambda: thread._node.parameters._set.service_is_ready())
+    ros.spin_for(0.3)  # until the node has discovered it
     ros.executor.remove_node(hostile.node)
     ros.spin_for(0.3)  # the executor no longer waits for it either
     with pytest.raises(asyncio.TimeoutError):
@@ -348,15 +353,15 @@ def test_a_flood_of_events_is_no_flood_of_questions(ros, thread, feed):
 
 def test_a_thread_that_ends_is_trouble(ros, feed, faults, monkeypatch):
     thread = RosThread(feed, 'depth_node', [], ros.domain_id, faults)
-    assert thread.trouble() == ''
-    monkeypatch.setattr('midas_depth_ros.web.ros_thread.WAIT_S', 0.001)
+    assert thread.failure() == ''
+    monkeypatch.setattr('midas_depth_ros.web.ros_node.WAIT_S', 0.001)
 
     def fail(timeout_sec):
         raise RuntimeError('rcl is broken')
 
     monkeypatch.setattr(thread._executor, 'spin_once', fail)
-    wait_until(thread.trouble, 30, 'trouble')
-    assert 'rcl is broken' in thread.trouble()
+    wait_until(thread.failure, 30, 'failure')
+    assert 'rcl is broken' in thread.failure()
     assert not thread.summary()['working']
     thread.close()
 
@@ -365,22 +370,22 @@ def test_a_thread_that_hangs_is_trouble_and_one_that_stood_still_with_the_proces
     ros, thread
 ):
     hold = threading.Event()
-    assert [thread.trouble() for _ in range(3)] == ['', '', '']
-    thread._node.soon(lambda: hold.wait(30))
+    assert [thread.failure() for _ in range(3)] == ['', '', '']
+    thread._node.call_soon(lambda: hold.wait(30))
     ros.spin_for(0.5)
-    said = [thread.trouble() for _ in range(MOST_STILL + 3)]
+    said = [thread.failure() for _ in range(MOST_STALLED_CHECKS + 3)]
     hold.set()
-    assert said[: MOST_STILL // 2] == [''] * (MOST_STILL // 2)
+    assert said[: MOST_STALLED_CHECKS // 2] == [''] * (MOST_STALLED_CHECKS // 2)
     assert 'hangs' in said[-1]
-    wait_until(lambda: thread.trouble() == '', what='it goes round again')
+    wait_until(lambda: thread.failure() == '', what='it goes round again')
 
 
 PROGRAM = """
 import sys, threading, time
-from midas_depth_ros.web import ros_thread
+from midas_depth_ros.web import ros_node
 from midas_depth_ros.web.ros_node import DashboardNode
-ros_thread.MOST_STILL = 3
-ros_thread.CLOSING_S = 1.0
+ros_node.MOST_STALLED_CHECKS = 3
+ros_node.CLOSING_S = 1.0
 tick = DashboardNode._tick
 started = time.monotonic()
 def sabotaged(self):

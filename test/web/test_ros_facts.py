@@ -1,4 +1,4 @@
-"""Messages into facts that JSON can say, and JSON values into parameters."""
+"""Messages as JSON facts, and JSON values as parameters."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from rcl_interfaces.msg import (
 )
 from sensor_msgs.msg import LaserScan, Range
 
-from midas_depth_ros.web.robot_routes import CONTROLS, parameters_file
-from midas_depth_ros.web.ros_messages import (
+from midas_depth_ros.nodes.ros.parameters import choices_of, descriptor_of
+from midas_depth_ros.options.declarations import specs
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.web.app import CONTROLS, parameters_file
+from midas_depth_ros.web.ros_camera import (
     CLEAR,
-    Rhythm,
+    LifetimeEstimator,
     closeness_facts,
     point_facts,
     range_facts,
@@ -49,7 +52,7 @@ NAN, INF = math.nan, math.inf
         (0.5, 0.5, False),
         (0.0, 0.0, False),
         (6.0, 6.0, True),
-        (6.5, None, False),  # beyond its greatest range it has measured nothing
+        (6.5, None, False),  # beyond the maximum range it is not a measurement
         (-0.5, None, False),
         (NAN, None, False),
         (INF, None, False),
@@ -74,7 +77,7 @@ def scan_of(*ranges: float, **fields: float) -> dict | None:
 
 
 def test_a_beam_says_clear_only_by_infinity():
-    """-1 is how a clear beam is written here, and no measurement."""
+    """-1 stands for a clear beam here; as a range it is not a measurement."""
     facts = scan_of(-1.0, -INF, 6.5, 3e38, 0.05, INF, 6.0, 0.2, range_min=0.1)
     assert facts['ranges'] == [None, None, None, None, None, CLEAR, 6.0, 0.2]
 
@@ -96,7 +99,7 @@ def test_a_scan_with_impossible_fields_is_unknown(fields):
 def test_a_scan_without_beams_is_unknown_and_one_beam_needs_no_step():
     assert scan_of() is None
     assert scan_of(1.0, angle_increment=0.0)['ranges'] == [1.0]
-    assert scan_of(*[1.0] * 100, angle_increment=0.1) is None  # more than all round
+    assert scan_of(*[1.0] * 100, angle_increment=0.1) is None  # more than a full turn
     assert scan_of(1.0, 2.0, angle_increment=-0.5)['step'] == -0.5
     assert scan_of(1.0, range_min=NAN)['ranges'] == [1.0]
 
@@ -128,13 +131,13 @@ def test_absurd_numbers_are_unknown(value):
         ([0.0, 0.2, 0.4, 0.6], [2, 2, 2, 2]),
         ([0.0, 2.0, 4.0, 6.0], [2, 2, 6, 6]),  # slow, but steady
         ([0.0, 60.0, 120.0, 180.0], [2, 2, 10, 10]),
-        ([0.0, 0.2, 60.0, 60.2, 60.4], [2, 2, 2, 2, 2]),  # one gap is no rhythm
+        ([0.0, 0.2, 60.0, 60.2, 60.4], [2, 2, 2, 2, 2]),  # one gap is not a period
         ([0.0, 60.0, 60.2, 120.0], [2, 2, 2, 2]),
     ],
 )
 def test_what_comes_slowly_is_believed_for_longer_once_it_is_steady(times, lifetimes):
-    rhythm = Rhythm(2.0, 10.0)
-    assert [rhythm.lifetime_s(now) for now in times] == lifetimes
+    rhythm = LifetimeEstimator(2.0, 10.0)
+    assert [rhythm.update(now) for now in times] == lifetimes
 
 
 def test_no_more_of_a_status_is_told_than_a_page_can_show():
@@ -217,19 +220,35 @@ def test_what_the_page_needs_of_a_parameter():
     facts = parameter_facts(descriptor, value)
     assert (facts['kind'], facts['value'], facts['default']) == ('double', 1, 5.0)
     assert (facts['text'], facts['unit']) == ('Frames [per camera] a second.', 'Hz')
-    # What the node takes, and what the slider offers of it.
+    # The bounds of the node, and those of the slider.
     assert (facts['low'], facts['high']) == (0.0, 1000.0)
     assert (facts['least'], facts['most'], facts['step']) == (0.0, 30.0, 0.5)
     unknown = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=math.nan)
     assert parameter_facts(descriptor, unknown)['value'] is None
-    chosen = ParameterDescriptor(name='transport', additional_constraints='one of: raw, compressed')
+    one_of = 'one_of: ["raw", "compressed", "of; another version"]; at configure'
+    chosen = ParameterDescriptor(name='transport', additional_constraints=one_of)
     text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='raw')
     facts = parameter_facts(chosen, text)
-    assert facts['choices'] == ['raw', 'compressed']
+    assert facts['choices'] == ['raw', 'compressed', 'of; another version']
     assert (facts['text'], facts['unit'], facts['default'], facts['live']) == ('', '', 'raw', False)
     assert 'label' not in facts  # no control: it is shown, not set
-    chosen.additional_constraints += '; live'
-    assert parameter_facts(chosen, text)['choices'] == ['raw', 'compressed']
+
+
+@pytest.mark.parametrize(
+    'constraints',
+    ['', 'one of: raw, compressed; live', 'one_of: [', 'one_of: 7', f'one_of: {"[" * 10_000}'],
+)
+def test_choices_that_the_node_does_not_list_are_those_declared(constraints):
+    text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='raw')
+    known = ParameterDescriptor(name='transport', additional_constraints=constraints)
+    assert parameter_facts(known, text)['choices'] == ['raw', 'compressed']
+    strange = ParameterDescriptor(name='strange', additional_constraints=constraints)
+    assert parameter_facts(strange, text)['choices'] == []
+
+
+def test_the_choices_of_every_parameter_come_back_from_its_descriptor():
+    for spec in specs(DepthNodeSettings):
+        assert choices_of(descriptor_of(spec, 'at configure')) == list(spec.choices), spec.name
 
 
 def test_a_parameter_that_nobody_declared_is_told_without_a_default():
@@ -246,8 +265,5 @@ def test_a_parameter_that_nobody_declared_is_told_without_a_default():
 
 
 def test_every_control_is_a_live_parameter_of_depth_node():
-    from midas_depth_ros.nodes.ros.parameters import specs
-    from midas_depth_ros.options.depth import DepthNodeSettings
-
     live = {spec.name for spec in specs(DepthNodeSettings) if spec.live}
     assert {control.name for control in CONTROLS} <= live

@@ -1,4 +1,4 @@
-"""Nothing that is published ends the dashboard or locks a browser out: one living process for all.
+"""Nothing that is published ends the dashboard or locks out a browser: one process for all tests.
 
 Every topic that it subscribes to gets messages with absurd values and serialised bytes under every
 encapsulation, cut, damaged and random; after each kind a good message must come through.
@@ -72,7 +72,7 @@ NUMBERS = itertools.count(40, 7)
 
 
 def expected(number: int) -> dict:
-    """The facts that the good messages of a number become."""
+    """Return the facts that the valid messages of a number become."""
     ranges = [round(number / 64, 4), 2.0, -1, None]
     return {
         'closeness/camera': [0.25, 0.5, number / 4],
@@ -92,9 +92,9 @@ def ros():
 
 @pytest.fixture(scope='module')
 def dashboard(ros, tmp_path_factory):
-    """One process for the whole module; it must be the same at the end."""
+    """One process for the whole module; it must still be the same at the end."""
     with programs(tmp_path_factory.mktemp('logs'), ros.environment) as start:
-        program = start('web', '--port', '0', '--model', 'embedded')
+        program = start('cli.dashboard', '--port', '0', '--model', 'embedded')
         program.address = program.said(r'http://\S+')[0]
         yield program
         assert program.process.poll() is None, program.output
@@ -118,7 +118,7 @@ def browser(dashboard):
 
 @pytest.fixture(scope='module')
 def robot(ros, publishers, browser):
-    """Tells of a depth node as long as it is `telling`."""
+    """Publishes diagnostics of a depth node while `telling` is set."""
     telling = threading.Event()
     telling.set()
     ending = threading.Event()
@@ -166,7 +166,7 @@ def post(dashboard, path: str, body: str) -> tuple[int, str]:
 
 
 def goes_through(ros, publishers, browser) -> None:
-    """Good messages of every kind reach a browser, with values that it has not seen."""
+    """Valid messages of every kind reach a browser, with new values."""
     number = 40 + next(NUMBERS) % 150
     before = dict(browser.frames)
 
@@ -194,7 +194,7 @@ def test_good_messages_come_through(ros, publishers, robot, browser):
 
 @pytest.mark.parametrize('topic', TOPICS)
 def test_absurd_messages_end_nothing(ros, dashboard, publishers, robot, browser, topic):
-    """Each also stands in the state for a while: what locks out one browser locks out all."""
+    """Each is in the state for a while: what locks out one browser locks out all."""
     for message in TOPICS[topic][2]():
         publishers[topic].publish(message)
         ros.spin_for(PERIOD_S)
@@ -229,7 +229,7 @@ def test_bytes_that_are_no_messages_end_nothing(ros, dashboard, publishers, robo
     goes_through(ros, publishers, browser)
     assert status(dashboard)['faults']['count'] > 100
     assert status(dashboard)['robot']['working']
-    # As many as there were, some lines tell of them.
+    # However many there were, a few log lines report them.
     assert len([line for line in dashboard.output.splitlines() if 'WARNING' in line]) < 200
 
 
@@ -260,10 +260,10 @@ def test_a_change_that_no_message_can_carry_is_refused_and_ends_nothing(
     code, text = post(dashboard, 'parameters', body)
     assert code in (400, 422), text
     assert json.loads(text)['error']
-    # The thread that would have had to carry it still works.
+    # The ROS thread still works.
     code, text = post(dashboard, 'parameters', '{"name": "max_rate", "value": 1.0}')
     assert code == 503, text
-    assert 'there is no depth node' in text
+    assert 'no depth node' in text
 
 
 def test_nothing_is_known_any_more_when_nothing_is_heard(

@@ -1,4 +1,4 @@
-"""The dashboard beside a real depth node over DDS: facts, frames, parameters, coming and going."""
+"""The dashboard with a real depth node over DDS: facts, frames, parameters, restarts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from midas_depth_ros.options.declarations import specs_for
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import read_parameters
 from midas_depth_ros.web import ros_node
-from midas_depth_ros.web.app import Dashboard
+from midas_depth_ros.web.app import PARAMETER_FACTS, Dashboard
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.feed import Feed
-from midas_depth_ros.web.ros_parameters import FACTS
-from midas_depth_ros.web.ros_thread import RosThread
+from midas_depth_ros.web.ros_node import RosThread
 
-# rmw's word for an answer to a client that is not discovered yet; it is asked for again.
+# rmw's warning about an answer to a client not discovered yet; the request is repeated.
 pytestmark = pytest.mark.filterwarnings('ignore:failed to send response')
 
 
@@ -59,7 +58,7 @@ def start(ros):
 
 @pytest.fixture
 def viewer(feed):
-    """A browser that looks, for the length of the test."""
+    """A connected browser, for the length of the test."""
     gone = threading.Event()
 
     async def look() -> None:
@@ -75,7 +74,7 @@ def viewer(feed):
 
 
 def fact(ros, feed, name: str, good=lambda value: value, timeout: float = 30.0):
-    """A fact, once it is as it shall be."""
+    """Return a fact once it is as expected."""
     ros.spin_until(lambda: good(feed.facts().get(name)), timeout, what=f'{name}: {feed.facts()}')
     return feed.facts()[name]
 
@@ -142,7 +141,7 @@ def test_the_file_of_the_parameters_makes_the_same_node_again(
     file.write_text(answer.text)
     assert ('expiry' in answer.text) is not only_changed
     settings = node.settings
-    names = {each['name'] for fact in FACTS for each in feed.facts()[fact]}
+    names = {each['name'] for fact in PARAMETER_FACTS for each in feed.facts()[fact]}
     assert names == set(specs_for(DepthNodeSettings, given))
     ros.destroy(node)
     again = ros.make_node(
@@ -151,7 +150,7 @@ def test_the_file_of_the_parameters_makes_the_same_node_again(
         cli_args=['--ros-args', '--params-file', str(file)],
         parameters={} if only_changed else {'diagnostics_rate': 10.0},
     )
-    # NaN is not itself: compared as text.
+    # NaN differs from itself: compared as text.
     assert repr(again.settings) == repr(settings)
     read = read_parameters('depth_node', DepthNodeSettings, [file], [])
     assert read['scale.fixed_shift'] == -1e-05
@@ -161,7 +160,7 @@ def test_the_file_of_the_parameters_makes_the_same_node_again(
 def test_without_a_node_there_is_no_file_of_its_parameters(feed):
     client = TestClient(Dashboard(BrightnessEstimator, feed).asgi, 'http://127.0.0.1:8080')
     assert client.get('/api/parameters.yaml').status_code == 404
-    feed.tell('present', True)
+    feed.set_fact('present', True)
     assert client.get('/api/parameters.yaml').status_code == 404
 
 
@@ -178,7 +177,7 @@ def test_parameters_are_set_and_told_to_every_browser(ros, feed, dashboard, star
     assert (node.settings.heatmap.colormap, node.settings.camera_height) == ('turbo', 1.0)
     asyncio.run(dashboard.set_parameter('camera_height', None))
     ros.spin_until(lambda: node.settings.camera_height != node.settings.camera_height)
-    # What somebody else sets is seen too.
+    # Changes by others are seen too.
     from driving import set_parameter
 
     assert set_parameter(ros, 'heatmap.colormap', 'jet')[0]
@@ -227,7 +226,7 @@ def test_pictures_and_heatmaps_come_while_somebody_looks(
 def test_what_a_camera_on_its_head_sends_is_shown_upright(
     ros, feed, dashboard, start, viewer, transport, rotate
 ):
-    """By topics whose names say nothing of their types."""
+    """On topics whose names do not reveal their types."""
     kind, name = (
         (Image, 'image_raw') if transport == 'raw' else (CompressedImage, 'image_raw/compressed')
     )
@@ -321,10 +320,10 @@ def test_a_node_that_goes_and_comes_back_is_followed(ros, feed, dashboard, start
 def test_a_node_whose_diagnostics_are_rare_counts_as_there_only_while_it_answers(
     ros, feed, monkeypatch, start
 ):
-    """Diagnostics every ten seconds were believed for thirty: a dead node looked alive."""
+    """Diagnostics every ten seconds were valid for thirty: a dead node looked alive."""
     monkeypatch.setattr(ros_node, 'ALIVE_S', 1.1)
     monkeypatch.setattr(ros_node, 'ASK_AFTER_S', 0.3)
-    monkeypatch.setattr(ros_node.Rhythm, 'lifetime_s', lambda self, now_s: 1000.0)
+    monkeypatch.setattr(ros_node.LifetimeEstimator, 'update', lambda self, now_s: 1000.0)
     thread = RosThread(feed, 'depth_node', [], ros.domain_id)
     try:
         node = start(diagnostics_rate=0.5)
@@ -353,7 +352,7 @@ def test_pause_and_resume(ros, feed, dashboard, start):
     topic = feed.facts()['cameras']['camera']['values']['topic']
     asyncio.run(dashboard.set_enabled(False))
     fact(ros, feed, 'model', enabled('False'))
-    # Where the camera's own picture comes from, which goes on.
+    # The camera's own picture continues.
     assert feed.facts()['cameras']['camera']['values']['topic'] == topic == '/camera/image_raw'
     asyncio.run(dashboard.set_enabled(True))
     fact(ros, feed, 'model', enabled('True'))

@@ -1,4 +1,4 @@
-"""Nothing that is old looks as if it were live, in a real Chromium over a real robot.
+"""Nothing old looks live, in a real Chromium with a real robot.
 
 Whatever stops (the depth node, the dashboard, by a signal that stops it or one that kills it), the
 page notices by its own clock, takes off what it does not know any more and says so.
@@ -29,7 +29,7 @@ NODE = [
     *('-p', 'camera_height:=0.3', '-p', 'camera_pitch:=0.105'),  # those of the camera
 ]
 DASHBOARD = ['--model', 'embedded', '--port']
-# What a person sees on the card of the camera.
+# What the camera's card shows.
 SEEN = """
 () => {
     const card = document.querySelector('[data-camera="camera"]');
@@ -53,7 +53,7 @@ SEEN = """
 """
 LIVE = dict.fromkeys(('nearest', 'closeness', 'scan', 'rates', 'picture', 'heatmap'), True)
 CLEARED = dict.fromkeys(LIVE, False)
-# The picture comes from the camera itself, and that goes on.
+# The picture comes from the camera itself, which continues.
 CLEARED_BUT_PICTURE = {**CLEARED, 'picture': True}
 
 
@@ -73,18 +73,18 @@ def start(world, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def robot(start):
-    """A camera, a depth node that knows metres and a dashboard; parts may be replaced."""
+    """A camera, a depth node with a metric scale and a dashboard; parts may be replaced."""
     started = {
         'camera': start('nodes.sources.synthetic_camera', *CAMERA),
         'node': start('nodes.depth.node', *NODE),
-        'dashboard': start('web', *DASHBOARD, '0'),
+        'dashboard': start('cli.dashboard', *DASHBOARD, '0'),
     }
     started['address'] = started['dashboard'].said(r'http://\S+')[0]
     return started
 
 
 def wait_seen(page, expected: dict[str, bool]) -> None:
-    """Until the card shows just this."""
+    """Wait until the card shows exactly this."""
     wanted = f'(wanted) => JSON.stringify(({SEEN})()) === wanted'
     try:
         wait_for(page, wanted, json.dumps(expected, separators=(',', ':')))
@@ -94,7 +94,7 @@ def wait_seen(page, expected: dict[str, bool]) -> None:
 
 @contextlib.contextmanager
 def stopped(program):
-    """A process that stands still for the length of a block."""
+    """Stop a process for the length of a block."""
     program.process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -117,16 +117,16 @@ def test_a_node_that_stands_still_is_not_known_any_more(open_page, robot):
     page = opened(open_page)
     with stopped(robot['node']):
         wait_seen(page, CLEARED_BUT_PICTURE)
-        page.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
-        page.locator('#node-state', has_text='silent for').wait_for()
-        page.locator('[data-camera] .nearest', has_text='silent for').wait_for()
-        assert page.get_by_role('button', name='Pause the node').is_disabled()
+        page.locator('#live-notice', has_text='No depth node /depth_node found').wait_for()
+        page.locator('#node-state', has_text='no data for').wait_for()
+        page.locator('[data-camera] .nearest', has_text='no data for').wait_for()
+        assert page.get_by_role('button', name='Pause node').is_disabled()
         now = state(robot)
         assert now['present'] is False
         assert now['proximity/camera'] is now['scan/camera'] is now['closeness/camera'] is None
-        # Who comes now sees nothing either.
+        # A browser that connects now sees nothing either.
         late = open_page()
-        late.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
+        late.locator('#live-notice', has_text='No depth node /depth_node found').wait_for()
         assert late.locator('[data-camera]').count() == 0
     wait_seen(page, LIVE)
     wait_seen(late, LIVE)
@@ -138,7 +138,7 @@ def test_a_node_that_is_killed_is_not_known_any_more(open_page, robot, start):
     page = opened(open_page)
     robot['node'].process.kill()
     wait_seen(page, CLEARED_BUT_PICTURE)
-    page.locator('#live-notice', has_text='No depth node /depth_node is heard').wait_for()
+    page.locator('#live-notice', has_text='No depth node /depth_node found').wait_for()
     robot['node'] = start('nodes.depth.node', *NODE)
     wait_seen(page, LIVE)
 
@@ -175,16 +175,16 @@ def test_a_dashboard_that_is_killed_shows_nothing_as_live(open_page, robot, star
     robot['dashboard'].process.kill()
     wait_seen(page, CLEARED)
     page.locator('#connection', has_text='connection lost').wait_for()
-    page.locator('#live-notice', has_text='The connection to the dashboard is lost').wait_for()
+    page.locator('#live-notice', has_text='Connection to the dashboard lost').wait_for()
     port = robot['address'].rstrip('/').rpartition(':')[2]
-    robot['dashboard'] = start('web', *DASHBOARD, port)
+    robot['dashboard'] = start('cli.dashboard', *DASHBOARD, port)
     wait_seen(page, LIVE)
 
 
 def test_a_frozen_view_says_that_it_is_not_live(open_page, robot):
     page = opened(open_page)
-    page.get_by_role('button', name='Freeze this view').click()
-    page.locator('#live-notice', has_text='This view is frozen: nothing in it is live').wait_for()
+    page.get_by_role('button', name='Freeze view').click()
+    page.locator('#live-notice', has_text='View frozen: nothing here is live').wait_for()
     assert 'frozen' in page.locator('[data-camera]').get_attribute('class')
     assert page.locator('figure .over').first.inner_text() == 'frozen'
     count = frames(page, 'camera/heatmap')
@@ -193,7 +193,7 @@ def test_a_frozen_view_says_that_it_is_not_live(open_page, robot):
     wait_seen(page, LIVE)
 
 
-# facts.js with messages that a test makes up: `late` milliseconds on their way.
+# facts.js with made-up messages that arrive `late` milliseconds late.
 LATE = """
 async ([late, echoed]) => {
     const { clock, Facts } = await import('/static/facts.js');
@@ -218,15 +218,15 @@ async ([late, echoed]) => {
 @pytest.mark.parametrize('echoed', [False, True])
 @pytest.mark.parametrize(('late_ms', 'first'), [(0, 1.5), (1500, None)])
 def test_a_message_that_lay_on_its_way_is_old_when_it_comes(open_page, late_ms, first, echoed):
-    """A connection that stalls and then brings everything at once brings nothing live."""
+    """After a connection has stalled, what arrives late is not live."""
     page = open_page()
     seen, later, words = page.evaluate(LATE, [late_ms, echoed])
     assert seen == first
     assert later is None
-    assert words.startswith('silent for')
+    assert words.startswith('no data for')
 
 
-# What a card says of a camera that its node calls good: [level, words], by what is seen of it.
+# The state of a camera whose node reports ok: [level, text], by what the page sees.
 VERDICTS = """
 async () => {
     const { CameraCard } = await import('./static/camera.js');

@@ -46,7 +46,7 @@ class Dashboard:
             self._say('No dashboard: this installation has none')
             return
         port = free_port(port)
-        command = module_command('web', '--host', HOST, '--port', str(port))
+        command = module_command('cli.dashboard', '--host', HOST, '--port', str(port))
         self._child = children.start('dashboard', command)
 
     def look(self) -> None:
@@ -70,10 +70,7 @@ class Dashboard:
 
 def is_there() -> bool:
     """Whether the dashboard's room can be found; its libraries may still be missing."""
-    return (
-        importlib.util.find_spec(MODULE) is not None
-        and importlib.util.find_spec(f'{MODULE}.__main__') is not None
-    )
+    return importlib.util.find_spec(MODULE) is not None
 
 
 def free_port(wanted: int) -> int:

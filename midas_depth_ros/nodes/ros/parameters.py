@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -52,7 +53,7 @@ TYPES = {
 QUALITY = 'qos_overrides'
 # ROS makes these itself: a file that is meant for every node may name them.
 TOPICS_OF_ROS = ('/clock', '/parameter_events', '/rosout', '/tf', '/tf_static')
-CHOICES = 'one of: '  # before the values of a descriptor's constraints; the page reads it
+ONE_OF = 'one_of: '  # opens a descriptor's constraints where they list the allowed values
 MOST_UNKNOWN = 10  # parameters that there are not, in one line of log
 
 
@@ -270,12 +271,15 @@ def _is_same(before: Any, value: Any) -> bool:
 def descriptor_of(spec: Spec, reading: str) -> ParameterDescriptor:
     """The ROS descriptor: text with unit, what is allowed, range for sliders.
 
+    Its `additional_constraints` are clauses between '; ': `one_of: ["raw", "compressed"]`, the
+    allowed values as a JSON list (read back by `choices_of`), or the bounds; `nan means unknown`;
+    and when a new value is read: `live`, `at configure` or `at start`.
     reading: when the parameter is read where it is not live, `at start` or `at configure`.
     """
     text = spec.text + (f' [{spec.unit}]' if spec.unit else '')
-    limits = allowed(spec) if spec.choices or allowed(spec) != spec.unit else ''
+    limits = allowed(spec) if allowed(spec) != spec.unit else ''
     constraints = [
-        f'{CHOICES}{limits}' if spec.choices else limits,
+        f'{ONE_OF}{json.dumps(spec.choices)}' if spec.choices else limits,
         'nan means unknown' if spec.may_be_unknown else '',
         'live' if spec.live else reading,
     ]
@@ -295,6 +299,18 @@ def descriptor_of(spec: Spec, reading: str) -> ParameterDescriptor:
             IntegerRange(from_value=int(spec.minimum), to_value=int(spec.maximum))
         ]
     return descriptor
+
+
+def choices_of(descriptor: ParameterDescriptor) -> list[str]:
+    """Return the allowed values that a descriptor lists; empty if it lists none."""
+    constraints = descriptor.additional_constraints
+    if not constraints.startswith(ONE_OF):
+        return []
+    try:
+        listed, _ = json.JSONDecoder().raw_decode(constraints, len(ONE_OF))
+    except (ValueError, RecursionError):
+        return []
+    return [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
 
 
 # --- What `--help` of a node's executable prints: what it does, how it is called, its

@@ -1,15 +1,15 @@
-// One camera's card: picture beside heatmap, what is near, the scan from above, rates and faults.
+// One camera's card: picture and heatmap, free distance, closeness, top view, rates and diagnostics.
 //
-// What is not known any more is taken off the card, and the card says since when: nothing that is
-// old may look as if it were live.
+// Expired values are removed, and the card says for how long there has been no data: nothing old may
+// look live.
 
 import { ClosenessBars } from './closeness.js';
-import { element, figure, pill, say } from './dom.js';
-import { span } from './facts.js';
+import { element, figure, pill, setText } from './dom.js';
+import { formatDuration } from './facts.js';
 import { heatmapOptions, Legend } from './legend.js';
 import { drawTopView } from './topview.js';
 
-// What is shown in large; everything else is in the table below it.
+// Shown at the top; everything else is in the table below.
 const STATS = [
   ['Camera', (v) => unit(v['input rate [Hz]'], 'Hz', 1)],
   ['Depth', (v) => unit(v['output rate [Hz]'], 'Hz', 1)],
@@ -20,9 +20,9 @@ const STATS = [
   ['Dropped', (v) => v['frames dropped'] ?? '–'],
   ['Rejected', (v) => v['frames rejected'] ?? '–'],
 ];
-// An obstacle whose distance is that of the free way ends it.
+// The nearest point ends the free distance if it is about as far.
 const SAME_SHARE = 0.1;
-const FIRST_MS = 3000; // until the first depth comes, or the lack of it is worth a word
+const FIRST_MS = 3000; // until missing depth is reported
 const STREAMS = [
   ['picture', 'Camera', 'live camera picture'],
   ['heatmap', 'Heatmap: warm is near', 'live heatmap, warm is near'],
@@ -34,7 +34,7 @@ function unit(text, name, digits) {
 }
 
 export class CameraCard {
-  /** facts: what the page knows, see facts.js. */
+  /** facts: see facts.js. */
   constructor(name, facts) {
     this.name = name;
     this.facts = facts;
@@ -61,8 +61,8 @@ export class CameraCard {
           element('div', {}, title('Free ahead'), this.nearest, this.scale),
           element('div', {}, title('Closeness'), bars),
           this.stats),
-        element('div', {}, title('From above'), this.top)),
-      element('details', {}, element('summary', {}, 'All that diagnostics say'), this.table));
+        element('div', {}, title('Top view'), this.top)),
+      element('details', {}, element('summary', {}, 'All diagnostics'), this.table));
   }
 
   view(stream, caption, description) {
@@ -74,7 +74,7 @@ export class CameraCard {
     return element('figure', {}, frame, ...legend, element('figcaption', {}, caption));
   }
 
-  /** Draw a frame that is not too old; the promise is kept when it is on the screen. */
+  /** Draw a frame unless it has expired; resolves when it is on screen. */
   async frame(stream, heard, lifetime, blob) {
     const view = this.views[stream];
     if (!view || !(this.facts.now() - heard <= lifetime)) return;
@@ -92,12 +92,12 @@ export class CameraCard {
     this.showFreshness(view);
   }
 
-  /** Take off what has become too old, and say how old: called by a timer and with every message. */
+  /** Remove what has expired and say for how long; called by a timer and with every message. */
   refresh() {
     const { facts } = this;
     const status = facts.get('cameras')?.[this.name];
     const [level, words] = this.verdict(status);
-    // What a node tells of a depth that does not come is of the time before.
+    // Without depth, the node's rates are those of earlier.
     const values = status && level !== 'error' && level !== 'rest' ? status.values : {};
     this.root.classList.toggle('frozen', facts.frozenAt !== null);
     this.root.classList.toggle('silent', level === 'error');
@@ -116,8 +116,8 @@ export class CameraCard {
   }
 
   /**
-   * Level and words of the camera: what its node says, unless we see otherwise. Good is only what
-   * we see ourselves: depth that comes.
+   * Level and text of the camera's state: what its node reports, unless the page sees otherwise.
+   * Only depth that arrives here counts as ok.
    */
   verdict(status) {
     const { facts } = this;
@@ -130,17 +130,17 @@ export class CameraCard {
     const { heatmap } = this.views;
     const never = heatmap.heard === null;
     const age = facts.now() - (never ? this.since : heatmap.heard);
-    if (age > (never ? FIRST_MS : heatmap.lifetime)) return ['error', `no depth for ${span(age)}`];
+    if (age > (never ? FIRST_MS : heatmap.lifetime)) return ['error', `no depth for ${formatDuration(age)}`];
     return never ? ['wait', 'waiting for depth'] : ['ok', status.message];
   }
 
-  /** Have everything drawn anew, in whatever colours and size. */
+  /** Redraw everything, after a change of colours or size. */
   redraw() {
     this.drawn.clear();
     this.refresh();
   }
 
-  /** Draw a part only where what it shows is not what it showed. */
+  /** Draw a part only if its inputs have changed. */
   draw(part, shown, make) {
     const before = this.drawn.get(part);
     if (before && before.every((value, i) => Object.is(value, shown[i]))) return;
@@ -152,7 +152,7 @@ export class CameraCard {
     return this.facts.get(`${reading}/${this.name}`);
   }
 
-  /** A picture that is too old is not shown; in its place stands for how long there was none. */
+  /** Hide an expired picture and show for how long there has been none. */
   showFreshness(view) {
     const { frozenAt } = this.facts;
     const age = view.heard === null ? NaN : this.facts.now() - view.heard;
@@ -162,35 +162,35 @@ export class CameraCard {
     }
     view.frame.classList.toggle('stale', stale);
     view.over.hidden = !stale && frozenAt === null;
-    if (!stale) say(view.over, 'frozen');
-    else say(view.over, Number.isNaN(age) ? 'no picture yet' : `no new picture for ${span(age)}`);
+    if (!stale) setText(view.over, 'frozen');
+    else setText(view.over, Number.isNaN(age) ? 'no picture yet' : `no new picture for ${formatDuration(age)}`);
   }
 
   whyNoScan(values) {
     const silence = this.facts.silence(`scan/${this.name}`);
-    if (silence) return `No scan: ${silence}`;
+    if (silence) return `Scan: ${silence}`;
     const { scale } = values;
-    return scale && scale !== 'valid' ? `No metres: ${scale.replace(/^none: /, '')}` : 'No scan';
+    return scale && scale !== 'valid' ? `No metric scale: ${scale.replace(/^none: /, '')}` : 'No scan';
   }
 
   showTop(scan, ahead, reason) {
-    this.top.setAttribute('aria-label', `${this.name}: ${scan ? 'obstacles from above' : `obstacles unknown. ${reason}`}`);
+    this.top.setAttribute('aria-label', `${this.name}: ${scan ? 'obstacles in top view' : `obstacles unknown. ${reason}`}`);
     this.top.dataset.known = String(Boolean(scan));
     drawTopView(this.top, scan, ahead, reason);
   }
 
-  /** How far the way is free: to an obstacle, or only as far as it was seen. */
+  /** Show how far the way ahead is free: to an obstacle, or as far as visible. */
   showNearest(proximity, ahead, values, silence) {
     const known = proximity && Number.isFinite(proximity.metres);
     this.nearest.classList.toggle('unknown', !known);
     if (!known) this.nearest.replaceChildren('unknown', element('small', {}, silence));
-    else if (proximity.clear) this.nearest.replaceChildren('clear', element('small', {}, `beyond ${figure(proximity.most, 1)} m`));
+    else if (proximity.clear) this.nearest.replaceChildren('clear', element('small', {}, `up to ${figure(proximity.most, 1)} m`));
     else {
       const obstacle = ahead && Math.abs(ahead[0] - proximity.metres) <= SAME_SHARE * proximity.metres;
-      this.nearest.replaceChildren(figure(proximity.metres), element('small', {}, obstacle ? 'm, to an obstacle' : 'm, as far as seen'));
+      this.nearest.replaceChildren(figure(proximity.metres), element('small', {}, obstacle ? 'm to obstacle' : 'm, as far as visible'));
     }
     const scale = values.scale ?? '';
-    say(this.scale, scale === 'valid' ? `scale from ${(values['scale source'] ?? '').replaceAll('_', ' ')}` : scale && 'no metric scale');
+    setText(this.scale, scale === 'valid' ? `scale from ${(values['scale source'] ?? '').replaceAll('_', ' ')}` : scale && 'no metric scale');
   }
 
   showDiagnostics(values, all) {

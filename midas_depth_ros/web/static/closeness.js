@@ -1,6 +1,6 @@
-// Closeness to the left, in the centre and to the right as bars; unknown is hatched, never empty.
+// Closeness left, centre and right as bars; unknown is hatched, never empty.
 
-import { element, figure, say } from './dom.js';
+import { element, figure, setText } from './dom.js';
 
 const NAMES = ['left', 'centre', 'right'];
 const FULL = 1.5;
@@ -29,7 +29,7 @@ export class ClosenessBars {
     parent.classList.add('bars');
   }
 
-  /** values: three numbers, null where unknown; or nothing at all. */
+  /** values: three numbers, null where unknown; or null. */
   show(values) {
     this.rows.forEach(({ fill, track, text }, i) => {
       const value = values ? values[i] : null;
@@ -39,7 +39,7 @@ export class ClosenessBars {
       track.setAttribute('aria-valuetext', known ? figure(value) : 'unknown');
       fill.style.width = known ? `${(100 * Math.max(0, Math.min(FULL, value))) / FULL}%` : '0';
       fill.style.background = known ? colour(value) : 'none';
-      say(text, known ? figure(value) : '?');
+      setText(text, known ? figure(value) : '?');
     });
   }
 }

@@ -1,13 +1,13 @@
-// The live connection: facts and frames over one WebSocket, which comes back by itself.
+// The live connection: facts and frames over one WebSocket that reconnects automatically.
 //
-// A frame is confirmed once it is drawn, and only then the next one of its stream is sent: a slow
-// browser sees fewer frames, never old ones. A hidden page lets go, so that the robot can rest.
+// A frame is confirmed once it is drawn, and only then is the next one of its stream sent: a slow
+// browser sees fewer frames, never old ones. A hidden page disconnects, so that the robot can idle.
 
 import { clock } from './facts.js';
 
 const FIRST_WAIT_MS = 300;
 const LONGEST_WAIT_MS = 5000;
-const SILENCE_MS = 3000; // the dashboard says something every second
+const SILENCE_MS = 3000; // the dashboard sends something every second
 const DROP_MS = 8000;
 const ECHO_MS = 1000;
 const LOOK_MS = 250;
@@ -44,7 +44,7 @@ export class Connection {
       if (this.socket !== socket) return;
       try {
         this.message(socket, event.data);
-      } catch { // no message of ours: the next one may be
+      } catch { // not a valid message
         this.drop();
       }
     };
@@ -60,7 +60,7 @@ export class Connection {
     this.heard = clock();
     this.wait = FIRST_WAIT_MS;
     this.onFacts(message);
-    this.tell('open');
+    this.setState('open');
   }
 
   async frame(socket, data) {
@@ -68,7 +68,7 @@ export class Connection {
     const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 2, length)));
     try {
       await this.onFrame(header, new Blob([new Uint8Array(data, 2 + length)]));
-    } catch { /* a frame that cannot be drawn: the next one may be better */ }
+    } catch { /* this frame cannot be drawn; the next one may be */ }
     this.send({ shown: header.stream }, socket);
   }
 
@@ -79,25 +79,25 @@ export class Connection {
   closed(socket) {
     if (this.socket !== socket) return;
     this.socket = null;
-    this.tell(this.held ? 'held' : 'closed');
+    this.setState(this.held ? 'held' : 'closed');
     if (this.held || document.hidden) return;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.open(), this.wait);
     this.wait = Math.min(this.wait * 1.7, LONGEST_WAIT_MS);
   }
 
-  tell(state) {
+  setState(state) {
     if (state === this.state) return;
     this.state = state;
     this.onState(state);
   }
 
-  /** A connection that broke without a word looks open: silence ends it. */
+  /** A connection that broke silently looks open: close it after a time without data. */
   watch() {
     if (!this.socket) return;
     const now = clock();
     if (now - Math.max(this.heard, this.opened) > DROP_MS) this.drop();
-    else if (this.state === 'open' && now - this.heard > SILENCE_MS) this.tell('silent');
+    else if (this.state === 'open' && now - this.heard > SILENCE_MS) this.setState('silent');
     if (now - this.asked > ECHO_MS) {
       this.asked = now;
       this.send({ clock: now });
@@ -117,7 +117,7 @@ export class Connection {
     clearTimeout(this.timer);
     if (!held) this.open();
     else if (this.socket) this.drop();
-    else this.tell('held');
+    else this.setState('held');
   }
 
   onVisibility() {

@@ -1,8 +1,8 @@
-// The depth node's parameters: those that may be set as a form, where a refusal stands below its field
-// in the node's words; the others as a list; all of them as a file.
+// The depth node's parameters: a form for those that can be set, where the node's refusal is shown below
+// the field; a list of the others; and all of them as a file.
 
-import { ask, byId, element, post, say } from './dom.js';
-import { explained, Field, throttled, worded } from './fields.js';
+import { request, byId, element, post, setText } from './dom.js';
+import { helpParagraphs, Field, throttled, formatValue } from './fields.js';
 
 const PERIOD_MS = 150;
 const FILE_PERIOD_MS = 1000;
@@ -17,7 +17,7 @@ export class Controls {
     this.file = new ParameterFile();
   }
 
-  /** parameters, others: what the node told of them, or null where there is no node. */
+  /** parameters, others: as the node describes them, or null without a node. */
   show(parameters, others) {
     const shape = JSON.stringify((parameters ?? []).map(({ value, ...rest }) => rest));
     if (shape !== this.shape) {
@@ -32,7 +32,7 @@ export class Controls {
   build(parameters) {
     this.fields = new Map();
     if (!parameters.length) {
-      this.form.replaceChildren(element('p', { className: 'dim' }, 'No depth node to set.'));
+      this.form.replaceChildren(element('p', { className: 'dim' }, 'No depth node running.'));
       return;
     }
     const groups = new Map();
@@ -59,7 +59,7 @@ export class Controls {
   }
 }
 
-/** The parameters that are not set here, with all that is known of them. */
+/** The parameters that cannot be set here. */
 class OtherParameters {
   constructor() {
     this.values = new Map();
@@ -76,14 +76,14 @@ class OtherParameters {
       this.shape = shape;
       this.build(parameters);
     }
-    for (const spec of parameters) say(this.values.get(spec.name), worded(spec, spec.value));
+    for (const spec of parameters) setText(this.values.get(spec.name), formatValue(spec, spec.value));
   }
 
   build(parameters) {
     this.values = new Map(parameters.map(({ name }) => [name, element('span', {})]));
     this.list.replaceChildren(...parameters.map((spec) => element('details', { className: 'other', 'data-name': spec.name },
       element('summary', {}, element('code', {}, spec.name), this.values.get(spec.name)),
-      element('div', { className: 'help' }, ...explained(spec)))));
+      element('div', { className: 'help' }, ...helpParagraphs(spec)))));
     this.filter();
   }
 
@@ -93,7 +93,7 @@ class OtherParameters {
   }
 }
 
-/** What --params-file takes: to look at, copy and save. */
+/** The YAML for --params-file: to view, copy and download. */
 class ParameterFile {
   constructor() {
     this.root = byId('as-yaml');
@@ -115,11 +115,11 @@ class ParameterFile {
     const address = `api/parameters.yaml?only_changed=${this.onlyChanged.checked}`;
     byId('yaml-save').href = address;
     try {
-      say(this.text, await (await ask(address)).text());
-      say(byId('yaml-error'), '');
+      setText(this.text, await (await request(address)).text());
+      setText(byId('yaml-error'), '');
     } catch (error) {
-      say(this.text, '');
-      say(byId('yaml-error'), error.message);
+      setText(this.text, '');
+      setText(byId('yaml-error'), error.message);
     }
   }
 
@@ -127,10 +127,10 @@ class ParameterFile {
     let copied = true;
     try {
       await navigator.clipboard.writeText(this.text.textContent);
-    } catch { // only pages of https and of this machine may: it is marked, for the keyboard
+    } catch { // allowed only on https or this machine: select the text instead
       getSelection().selectAllChildren(this.text);
       copied = document.execCommand('copy');
     }
-    say(byId('yaml-copied'), copied ? 'Copied.' : 'Marked: copy it by the keyboard.');
+    setText(byId('yaml-copied'), copied ? 'Copied.' : 'Selected: press Ctrl+C to copy.');
   }
 }

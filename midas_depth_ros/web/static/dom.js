@@ -1,4 +1,4 @@
-// Small helpers to build the page without ever parsing text as HTML.
+// Helpers to build the page without parsing text as HTML.
 
 const BRIEF = 100; // characters
 
@@ -13,13 +13,13 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-/** Set a text only where it differs: what did not change is not read out again. */
-export function say(node, text) {
+/** Set a text only if it differs: screen readers announce every assignment. */
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** The beginning of a long text that says what it is about; the text itself where it is short. */
-export function brief(text) {
+/** The first clause of a long text; a short text unchanged. */
+export function shortened(text) {
   if (text.length <= BRIEF) return text;
   const clause = /^(.{8,}?)(?:[:;.] |$)/.exec(text)[1];
   return clause.length <= BRIEF ? clause : `${clause.slice(0, BRIEF - 1)}…`;
@@ -28,35 +28,35 @@ export function brief(text) {
 /** A pill with a level: ok, warn, error or wait. */
 export function pill(node, level, text) {
   node.dataset.level = level;
-  say(node, text);
+  setText(node, text);
 }
 
 export const byId = (id) => document.getElementById(id);
 
-/** A number for people: few digits, no trailing noise. */
+/** A number with a fixed number of digits. */
 export function figure(value, digits = 2) {
   return Number.isFinite(value) ? value.toFixed(digits) : '–';
 }
 
-/** The answer of an API call; throws an Error with the server's own sentence. */
-export async function ask(path, options = {}) {
+/** The response of an API call; throws an Error with the server's message. */
+export async function request(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, options);
   } catch {
-    throw new Error('the dashboard cannot be reached');
+    throw new Error('cannot reach the dashboard');
   }
   if (answer.ok) return answer;
-  let reason = `the dashboard answered ${answer.status}`;
+  let reason = `the dashboard returned status ${answer.status}`;
   try {
     reason = (await answer.json()).error || reason;
-  } catch { /* no JSON: the status has to do */ }
+  } catch { /* no JSON: report the status */ }
   throw new Error(reason);
 }
 
 /** POST a JSON value. */
 export function post(path, value) {
-  return ask(path, {
+  return request(path, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(value),

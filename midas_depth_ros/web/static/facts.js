@@ -1,16 +1,16 @@
-// What the page knows, and until when it may be believed: by the page's own clock.
+// The facts that the page has received, and until when they are valid by the page's own clock.
 //
-// With every fact the dashboard says how old it was and how long it lives. How long a message lay on
-// its way shows by an echo: the page's clock goes out and comes back with the dashboard's. So a fact
-// expires here whatever has stalled: the depth node, the dashboard, the network or this browser.
+// The dashboard sends the age and lifetime of every fact. An echo bounds the delay of a message: the
+// page sends its clock, and gets it back with the dashboard's. So a fact expires here whatever has
+// stalled: the depth node, the dashboard, the network or this browser.
 
-const MOST_ECHOES = 10; // of the last seconds: the best of them tells most, and clocks drift
+const MOST_ECHOES = 10; // of the last seconds: clocks drift
 
 let lastTick = performance.now();
 let lastDate = Date.now();
 let elapsed = 0;
 
-/** Milliseconds since the page was loaded, also those in which the machine slept. */
+/** Milliseconds since the page was loaded, including those in which the machine slept. */
 export function clock() {
   const [tick, date] = [performance.now(), Date.now()];
   elapsed += Math.max(0, tick - lastTick, date - lastDate);
@@ -18,8 +18,8 @@ export function clock() {
   return elapsed;
 }
 
-/** A time span for people. */
-export function span(milliseconds) {
+/** A duration as text. */
+export function formatDuration(milliseconds) {
   const seconds = Math.floor(milliseconds / 1000);
   if (seconds < 120) return `${seconds}\u00a0s`;
   return seconds < 7200 ? `${Math.floor(seconds / 60)}\u00a0min` : `${Math.floor(seconds / 3600)}\u00a0h`;
@@ -35,7 +35,7 @@ export class Facts {
     this.lost = false;
   }
 
-  /** A new connection is being made: what is known so far keeps its age by the page's clock. */
+  /** A new connection is being opened: known facts keep their age by the page's clock. */
   open() {
     for (const entry of this.entries.values()) entry.at = this.heardAt(entry);
     for (const entry of this.entries.values()) entry.heard = null;
@@ -45,17 +45,17 @@ export class Facts {
     this.frozenAt = null;
   }
 
-  /** The connection is gone: what lives on being told again is not known any more. */
+  /** The connection is lost: facts with a lifetime are unknown. */
   lose() {
     this.lost = true;
   }
 
-  /** Everything stands still as it is now; `open` ends that. */
+  /** Freeze everything as it is now, until `open`. */
   freeze() {
     this.frozenAt = clock();
   }
 
-  /** A message: the facts that changed, and how old those are that were told (again). */
+  /** Take a message: facts that changed, and the ages of those that were set. */
   take({ now, echo, heard, ...values }) {
     this.lost = false;
     if (Number.isFinite(now)) this.synchronise(now, echo);
@@ -74,7 +74,7 @@ export class Facts {
     }
   }
 
-  /** The dashboard's `now` is no earlier than when the echo, or the connection, was sent for. */
+  /** The dashboard's `now` is not before the page sent the echo, or opened the connection. */
   synchronise(now, echo) {
     const sent = Number.isFinite(echo) ? echo : this.openedAt;
     if (!Number.isFinite(echo) && this.echoes.length) return;
@@ -82,7 +82,7 @@ export class Facts {
     if (this.echoes.length > MOST_ECHOES) this.echoes.shift();
   }
 
-  /** The page's time of the dashboard's, never later than it was. */
+  /** A time of the dashboard in the page's clock, never later than it was. */
   pageTime(heard) {
     return heard * 1000 + Math.max(...this.echoes);
   }
@@ -95,13 +95,13 @@ export class Facts {
     return this.frozenAt ?? clock();
   }
 
-  /** Milliseconds since a fact was heard; NaN for what never was, or lives for ever. */
+  /** Milliseconds since a fact was heard; NaN if never, or if it does not expire. */
   age(name) {
     const entry = this.entries.get(name);
     return entry && entry.lifetime !== Infinity ? Math.max(0, this.now() - this.heardAt(entry)) : NaN;
   }
 
-  /** A fact as it may be believed now; null for what is unknown. */
+  /** A fact as valid now; null if unknown. */
   get(name) {
     const entry = this.entries.get(name);
     if (!entry) return null;
@@ -109,9 +109,9 @@ export class Facts {
     return this.lost || this.age(name) > entry.lifetime ? null : entry.value;
   }
 
-  /** "silent for 12 s" of a fact that is too old; '' while it is known, or never was. */
+  /** "no data for 12 s" for an expired fact; '' while it is known, or never was. */
   silence(name) {
     const age = this.age(name);
-    return this.get(name) === null && Number.isFinite(age) ? `silent for ${span(age)}` : '';
+    return this.get(name) === null && Number.isFinite(age) ? `no data for ${formatDuration(age)}` : '';
   }
 }

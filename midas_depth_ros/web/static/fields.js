@@ -1,18 +1,18 @@
-// Form fields with a label, a value beside it and a place for a refusal; for both forms of the page.
+// Form fields with a label, a value and an error; for both forms of the page.
 
-import { element, say } from './dom.js';
+import { element, setText } from './dom.js';
 
-const QUIET_MS = 1500; // after a person's own change, values from outside wait
+const QUIET_MS = 1500; // after a change by the user, other values wait
 
 /**
  * spec: {name, label, kind, value, default, low, high, least, most, step, choices, text, unit};
- * least, most: of a slider, where it is narrower than what is allowed; onChange(value, settled)
+ * least, most: of a slider, if narrower than low and high; onChange(value, settled)
  */
 export class Field {
   constructor(spec, prefix, onChange) {
     this.spec = spec;
     this.touched = -Infinity;
-    this.isTyped = false; // a number that is being typed is nobody else's to write
+    this.isTyped = false; // a number being typed must not be overwritten
     this.onChange = onChange;
     const id = `${prefix}-${spec.name.replaceAll('.', '-')}`;
     this.input = this.makeInput(id);
@@ -25,22 +25,22 @@ export class Field {
     this.show(spec.value);
   }
 
-  /** The name in ROS, what it does and may be, and a way back to the default. */
+  /** The ROS name, a help text, and a button that resets to the default. */
   makeHelp(id) {
     const { spec } = this;
     if (!spec.text) return [];
-    const help = element('div', { className: 'help', id: `${id}-help`, hidden: true }, ...explained(spec));
-    const ask = element('button', { type: 'button', className: 'small', 'aria-expanded': 'false', 'aria-controls': help.id, 'aria-label': `Help on ${spec.label}` }, '?');
-    ask.addEventListener('click', () => {
+    const help = element('div', { className: 'help', id: `${id}-help`, hidden: true }, ...helpParagraphs(spec));
+    const helpButton = element('button', { type: 'button', className: 'small', 'aria-expanded': 'false', 'aria-controls': help.id, 'aria-label': `Help on ${spec.label}` }, '?');
+    helpButton.addEventListener('click', () => {
       help.hidden = !help.hidden;
-      ask.setAttribute('aria-expanded', String(!help.hidden));
+      helpButton.setAttribute('aria-expanded', String(!help.hidden));
     });
-    this.back = element('button', { type: 'button', className: 'small', 'aria-label': `Reset ${spec.label} to ${worded(spec, spec.default)}`, hidden: true }, 'Reset');
+    this.back = element('button', { type: 'button', className: 'small', 'aria-label': `Reset ${spec.label} to ${formatValue(spec, spec.default)}`, hidden: true }, 'Reset');
     this.back.addEventListener('click', () => {
       this.set(spec.default);
       this.changed(spec.default, true);
     });
-    return [element('div', { className: 'tools' }, element('code', {}, spec.name), this.back, ask), help];
+    return [element('div', { className: 'tools' }, element('code', {}, spec.name), this.back, helpButton), help];
   }
 
   makeInput(id) {
@@ -57,7 +57,7 @@ export class Field {
       return box;
     }
     const [least, most] = [spec.least ?? spec.low, spec.most ?? spec.high];
-    // What may be unknown has no place on a slider.
+    // A slider cannot show unknown.
     const bounded = spec.default !== null && Number.isFinite(least) && Number.isFinite(most);
     const step = spec.step ?? (spec.kind === 'int' ? 1 : bounded ? (most - least) / 100 : 0.01);
     if (bounded) {
@@ -66,7 +66,7 @@ export class Field {
       slider.addEventListener('change', () => this.changed(slider.valueAsNumber, true));
       return slider;
     }
-    // Any step: a value from elsewhere must not be called invalid.
+    // Any step: values set elsewhere must not count as invalid.
     const number = element('input', { ...common, type: 'number', step: 'any', placeholder: 'unknown', inputMode: 'decimal' });
     number.addEventListener('input', () => { this.isTyped = true; });
     number.addEventListener('blur', () => { this.isTyped = false; });
@@ -81,7 +81,7 @@ export class Field {
     this.onChange(value, settled);
   }
 
-  /** A value from outside; one's own hand comes first. */
+  /** Show a value set elsewhere, unless the user is editing. */
   show(value) {
     if (this.isTyped || performance.now() - this.touched < QUIET_MS) {
       this.spec.value = value;
@@ -100,15 +100,15 @@ export class Field {
   }
 
   describe(value) {
-    if (this.input.type === 'range') say(this.output, worded(this.spec, value));
+    if (this.input.type === 'range') setText(this.output, formatValue(this.spec, value));
     if (this.back) this.back.hidden = value === this.spec.default;
     const degrees = this.spec.unit === 'rad' && Number.isFinite(value) ? `${((value * 180) / Math.PI).toFixed(1)}°` : '';
-    say(this.hint, this.input.type === 'number' ? [this.spec.unit, degrees].filter(Boolean).join(', ') : '');
+    setText(this.hint, this.input.type === 'number' ? [this.spec.unit, degrees].filter(Boolean).join(', ') : '');
   }
 
-  /** Why a value was refused; the old one comes back. */
+  /** Show why a value was refused, and restore the old one. */
   refuse(reason) {
-    say(this.error, reason);
+    setText(this.error, reason);
     this.input.setAttribute('aria-invalid', reason ? 'true' : 'false');
     if (reason) {
       this.touched = -Infinity;
@@ -117,8 +117,8 @@ export class Field {
   }
 }
 
-/** A value with its unit, for people. */
-export function worded({ unit, kind }, value) {
+/** A value with its unit, as text. */
+export function formatValue({ unit, kind }, value) {
   if (value === null || value === undefined) return 'unknown';
   if (Array.isArray(value)) return value.join(', ');
   if (kind === 'string') return value === '' ? 'empty' : value;
@@ -126,23 +126,23 @@ export function worded({ unit, kind }, value) {
   return unit ? `${text} ${unit}` : text;
 }
 
-/** What a parameter does, what it may be, its default, and when it is read. */
-export function explained(spec) {
+/** What a parameter does, its allowed values, its default, and when it is read. */
+export function helpParagraphs(spec) {
   const { low, high, choices, kind, live } = spec;
-  const bound = (value) => worded(spec, value);
+  const bound = (value) => formatValue(spec, value);
   let allowed = kind;
   if (choices?.length) allowed = `one of ${choices.join(', ')}`;
   else if (Number.isFinite(low) && Number.isFinite(high)) allowed = `${kind}, ${+low.toPrecision(6)} to ${bound(high)}`;
   else if (Number.isFinite(low)) allowed = `${kind}, at least ${bound(low)}`;
   else if (Number.isFinite(high)) allowed = `${kind}, at most ${bound(high)}`;
-  const read = live ? 'takes effect at once' : 'read when the node is configured';
+  const read = live ? 'takes effect immediately' : 'read when the node is configured';
   return [
     element('p', {}, spec.text),
     element('p', {}, `${allowed}; default ${bound(spec.default)}; ${read}.`),
   ];
 }
 
-/** Call at most every so often; the last call is never lost. */
+/** Call a function at most once per period; the last call is never lost. */
 export function throttled(function_, period) {
   let timer = null;
   let last = -Infinity;

@@ -1,15 +1,16 @@
-// The bar below a heatmap in metres that says which colour is how far, for a node that draws none.
+// The colour bar below a metric heatmap, for a node that draws none itself.
 
 import { element } from './dom.js';
 
 const METRES = [0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100];
 const LEAST_APART = 0.09; // of the bar
+const LABEL_WIDTH = 42; // px
 const NAMES = ['mode', 'legend', 'colormap', 'mapping', 'gamma', 'metric_near', 'metric_far'];
 
-/** Of every colour map some colours from far to near; from /api/about. */
+/** Colour map -> some of its colours from far to near; from /api/about. */
 export const palettes = {};
 
-/** What the node's parameters say of its heatmap; null where the page has no bar to draw. */
+/** The node's heatmap parameters; null if there is no bar to draw. */
 export function heatmapOptions(facts) {
   const known = [...(facts.get('parameters') ?? []), ...(facts.get('other_parameters') ?? [])];
   const value = (name) => known.find((each) => each.name === `heatmap.${name}`)?.value;
@@ -33,7 +34,8 @@ export class Legend {
 
   show(options) {
     this.root.hidden = !options;
-    const shown = JSON.stringify(options);
+    const apart = Math.max(LEAST_APART, LABEL_WIDTH / (this.root.clientWidth || Infinity));
+    const shown = JSON.stringify([options, apart]);
     if (!options || shown === this.shown) return;
     this.shown = shown;
     const { metric_near: near, metric_far: far, colormap } = options;
@@ -43,11 +45,11 @@ export class Legend {
     const taken = [];
     const ticks = [near, far, ...METRES.filter((metres) => metres > near && metres < far)].flatMap((metres) => {
       const at = place(metres, options);
-      if (taken.some((other) => Math.abs(other - at) < LEAST_APART)) return [];
+      if (taken.some((other) => Math.abs(other - at) < apart)) return [];
       taken.push(at);
       const tick = element('span', {}, `${+metres.toPrecision(3)} m`);
       tick.style.left = `${100 * at}%`;
-      tick.style.transform = `translateX(${-100 * at}%)`; // the outer ones stay within
+      tick.style.transform = `translateX(${-100 * at}%)`; // the outer ones stay inside the bar
       return [tick];
     });
     this.root.replaceChildren(bar, element('div', { className: 'legend-ticks' }, ...ticks));

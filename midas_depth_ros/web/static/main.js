@@ -1,10 +1,10 @@
-// Wires the page: tabs, the live connection, the node's card, the parameters, the picture panel.
+// Entry point of the page: tabs, live connection, node card, parameters and picture panel.
 
 import { CameraCard } from './camera.js';
 import { Connection } from './connection.js';
 import { Controls } from './controls.js';
-import { ask, brief, byId, element, pill, post, say } from './dom.js';
-import { clock, Facts, span } from './facts.js';
+import { request, shortened, byId, element, pill, post, setText } from './dom.js';
+import { clock, Facts, formatDuration } from './facts.js';
 import { palettes } from './legend.js';
 import { PicturePanel } from './picture.js';
 
@@ -59,10 +59,10 @@ function onFacts(message) {
   refresh();
 }
 
-/** Bring the page in line with what is known now: with every message, and by a timer. */
+/** Update the page with the facts valid now; called with every message and by a timer. */
 function refresh() {
   const cameras = facts.get('cameras');
-  if (cameras) arrangeCards(Object.keys(cameras)); // while it is unknown, the cards say so
+  if (cameras) arrangeCards(Object.keys(cameras)); // while unknown, the cards stay and say so
   byId('no-camera').hidden = cards.size > 0 || !facts.get('ros');
   byId('cameras').hidden = cards.size === 0;
   cards.forEach((card) => card.refresh());
@@ -87,7 +87,7 @@ function arrangeCards(names) {
   }
 }
 
-/** Only what is new: a value that is being typed must not be written over. */
+/** Only on changes: a value being typed must not be overwritten. */
 function showParameters() {
   const known = PARAMETERS.map((name) => (facts.get('present') ? facts.get(name) : null));
   if (known.every((value, i) => value === shownParameters[i])) return;
@@ -102,15 +102,15 @@ function showNode() {
   const enabled = values.enabled === 'True';
   const button = byId('enable');
   button.disabled = !present || facts.frozenAt !== null;
-  say(button, enabled || !present ? 'Pause the node' : 'Resume the node');
+  setText(button, enabled || !present ? 'Pause node' : 'Resume node');
   if (facts.frozenAt !== null) pill(byId('node-state'), 'warn', 'frozen');
-  else if (!present) pill(byId('node-state'), 'error', facts.silence('model') || 'not there');
+  else if (!present) pill(byId('node-state'), 'error', facts.silence('model') || 'not found');
   else if (!enabled) pill(byId('node-state'), 'warn', values['lifecycle state'] === 'active' ? 'paused' : values['lifecycle state'] ?? 'unknown');
-  else pill(byId('node-state'), model.level, model.level === 'ok' ? 'working' : 'attention');
+  else pill(byId('node-state'), model.level, model.level === 'ok' ? 'running' : 'needs attention');
   const words = present ? model?.message ?? '' : '';
-  say(byId('node-words'), brief(words));
-  byId('node-more').hidden = brief(words) === words;
-  say(byId('node-more-words'), words);
+  setText(byId('node-words'), shortened(words));
+  byId('node-more').hidden = shortened(words) === words;
+  setText(byId('node-more-words'), words);
   const rows = NODE_FACTS.filter(([key]) => present && values[key]).map(([key, label]) => [label, values[key]]);
   const busy = values['CPU [% of a core]'];
   if (present && busy) rows.push(['CPU', `${busy} % of a core`]);
@@ -123,28 +123,28 @@ function showNode() {
 
 function showConnection() {
   const words = {
-    open: ['ok', 'connected'], silent: ['error', 'no answer'], closed: ['error', 'connection lost'], held: ['warn', 'frozen'],
+    open: ['ok', 'connected'], silent: ['error', 'not responding'], closed: ['error', 'connection lost'], held: ['warn', 'frozen'],
   };
   if (words[state]) pill(byId('connection'), ...words[state]);
 }
 
-/** The gravest thing in words; what counts the seconds is not read out every second. */
+/** Show the most severe problem; its running time is not announced by screen readers. */
 function showNotice() {
-  const since = span(clock() - stateSince);
+  const since = formatDuration(clock() - stateSince);
   const node = facts.get('ros')?.depth_node;
   const silence = facts.silence('model');
   let [text, counting, level] = ['', '', 'error'];
-  if (state === 'held') [text, counting, level] = ['This view is frozen: nothing in it is live.', `Frozen for ${since}.`, 'warn'];
-  else if (state === 'silent') [text, counting] = ['The dashboard does not answer: nothing on this page is live.', silence && `It has been ${silence}.`];
-  else if (state === 'closed') [text, counting] = ['The connection to the dashboard is lost: nothing on this page is live.', `Lost for ${since}; it is tried again by itself.`];
-  else if (state === 'open' && !node) [text, level] = ['This dashboard runs without ROS: it shows the depth of pictures only.', 'warn'];
+  if (state === 'held') [text, counting, level] = ['View frozen: nothing here is live.', `Frozen for ${since}.`, 'warn'];
+  else if (state === 'silent') [text, counting] = ['The dashboard is not responding: nothing on this page is live.', silence && `There has been ${silence}.`];
+  else if (state === 'closed') [text, counting] = ['Connection to the dashboard lost: nothing on this page is live.', `Lost ${since} ago, reconnecting.`];
+  else if (state === 'open' && !node) [text, level] = ['This dashboard runs without ROS: pictures only.', 'warn'];
   else if (state === 'open' && !facts.get('present')) {
-    [text, counting] = [`No depth node ${node} is heard: as soon as it runs, it shows here.`, silence && `It has been ${silence}.`];
+    [text, counting] = [`No depth node ${node} found: start it, and it appears here.`, silence && `There has been ${silence}.`];
   }
   const notice = byId('live-notice');
   notice.dataset.level = level;
-  say(notice.firstElementChild, text);
-  say(notice.lastElementChild, counting);
+  setText(notice.firstElementChild, text);
+  setText(notice.lastElementChild, counting);
   notice.hidden = !text;
 }
 
@@ -161,16 +161,16 @@ function listenToNode(connection) {
     const enabled = facts.get('model')?.values?.enabled === 'True';
     try {
       await post('api/enabled', { enabled: !enabled });
-      say(byId('node-error'), '');
+      setText(byId('node-error'), '');
     } catch (error) {
-      say(byId('node-error'), error.message);
+      setText(byId('node-error'), error.message);
     }
   });
   const hold = byId('hold');
   hold.addEventListener('click', () => {
     const held = hold.getAttribute('aria-pressed') !== 'true';
     hold.setAttribute('aria-pressed', String(held));
-    say(hold, held ? 'Back to live' : 'Freeze this view');
+    setText(hold, held ? 'Back to live' : 'Freeze view');
     connection.hold(held);
   });
 }
@@ -192,8 +192,8 @@ async function start() {
   const redraw = () => cards.forEach((card) => card.redraw());
   addEventListener('resize', redraw);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-  const about = await (await ask('api/about')).json();
-  say(byId('version'), about.version);
+  const about = await (await request('api/about')).json();
+  setText(byId('version'), about.version);
   Object.assign(palettes, about.palettes);
   new PicturePanel(about);
 }

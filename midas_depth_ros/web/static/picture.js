@@ -1,11 +1,11 @@
-// A dropped, pasted, chosen or sample picture: its depth, drawn anew as the sliders say.
+// A dropped, pasted, chosen or sample picture: its depth, rendered as the sliders say.
 
 import { ClosenessBars } from './closeness.js';
-import { ask, brief, byId, element, pill, say } from './dom.js';
+import { request, shortened, byId, element, pill, setText } from './dom.js';
 import { Field, throttled } from './fields.js';
 
 const PERIOD_MS = 120;
-// name, label, step, unit, and a highest value where that of the API is too wide for a slider
+// name, label, step, unit, and a maximum if that of the API is too large for a slider
 const LOOK = [
   ['colormap', 'Colour map'], ['mapping', 'Mapping'], ['overlay_alpha', 'Picture overlay', 0.05],
   ['percentile_low', 'Far limit, percentile', 0.5, '%'], ['percentile_high', 'Near limit, percentile', 0.5, '%'],
@@ -29,7 +29,7 @@ export class PicturePanel {
     this.buildSamples();
     this.listen();
     const megabytes = Math.floor(about.upload_bytes / 2 ** 20);
-    say(byId('drop-hint'), `JPEG, PNG or WebP, up to ${megabytes} MB; it goes to the dashboard and no farther`);
+    setText(byId('drop-hint'), `JPEG, PNG or WebP, up to ${megabytes} MB. It is sent to this dashboard only.`);
   }
 
   buildLook() {
@@ -56,7 +56,7 @@ export class PicturePanel {
       const button = element('button', { type: 'button', title: name }, element('img', { src: `static/${path}`, alt: `Sample: ${name}`, width: 104, height: 78 }));
       button.addEventListener('click', async () => {
         try {
-          this.send(await (await ask(`static/${path}`)).blob(), name);
+          this.send(await (await request(`static/${path}`)).blob(), name);
         } catch (error) {
           this.fail(error.message);
         }
@@ -96,25 +96,25 @@ export class PicturePanel {
 
   async send(blob, name) {
     if (blob.size > this.about.upload_bytes) {
-      this.fail(`the file has ${blob.size} bytes, at most ${this.about.upload_bytes} are taken`);
+      this.fail(`the file has ${blob.size} bytes; the limit is ${this.about.upload_bytes}`);
       return;
     }
     this.fail('');
     const card = byId('result');
     card.hidden = false;
     card.setAttribute('aria-busy', 'true');
-    pill(byId('result-words'), 'wait', 'working');
+    pill(byId('result-words'), 'wait', 'processing');
     const body = new FormData();
     body.append('image', blob, 'picture');
     try {
-      const answer = await ask('api/predict', { method: 'POST', body, headers: { Accept: 'application/json' } });
+      const answer = await request('api/predict', { method: 'POST', body, headers: { Accept: 'application/json' } });
       this.result = await answer.json();
       this.show(blob, name);
       await this.redraw();
       card.scrollIntoView({ block: 'nearest' });
     } catch (error) {
       if (!this.result) card.hidden = true;
-      else pill(byId('result-words'), 'warn', 'the picture before');
+      else pill(byId('result-words'), 'warn', 'previous picture');
       this.fail(error.message);
     } finally {
       card.setAttribute('aria-busy', 'false');
@@ -124,33 +124,33 @@ export class PicturePanel {
   show(blob, name) {
     const { result } = this;
     swap(byId('result-picture'), blob);
-    const time = result.cached ? 'known already, not inferred again' : `inferred in ${Math.round(result.inference_ms)} ms`;
+    const time = result.cached ? 'from cache' : `inferred in ${Math.round(result.inference_ms)} ms`;
     pill(byId('result-words'), 'ok', `${result.width}×${result.height}, ${result.model}, ${time}`);
     const near = result.closeness;
     this.bars.show([near.left, near.centre, near.right]);
-    const unknown = near.reason ? `Closeness is unknown: ${near.reason}.` : '';
-    const blind = result.blind && !near.reason.includes(result.blind) ? `Grey is unknown: ${result.blind}.` : '';
-    say(byId('result-notice'), [unknown, blind].filter(Boolean).join(' '));
-    // The same for every picture: said once, beside the choice of them.
+    const unknown = near.reason ? `Closeness unknown: ${near.reason}.` : '';
+    const blind = result.blind && !near.reason.includes(result.blind) ? `Grey areas are unknown: ${result.blind}.` : '';
+    setText(byId('result-notice'), [unknown, blind].filter(Boolean).join(' '));
+    // The same for every picture, so it is shown once, beside the samples.
     byId('model-note').hidden = !result.notice;
-    say(byId('model-note-title'), brief(result.notice));
-    say(byId('model-note-words'), result.notice);
+    setText(byId('model-note-title'), shortened(result.notice));
+    setText(byId('model-note-words'), result.notice);
     for (const frame of document.querySelectorAll('#result .frame')) {
       frame.style.aspectRatio = `${result.shown_width} / ${result.shown_height}`;
     }
-    say(byId('result-title'), name.length > 40 ? `${name.slice(0, 37)}...` : name);
+    setText(byId('result-title'), name.length > 40 ? `${name.slice(0, 37)}...` : name);
   }
 
   async redraw() {
     if (!this.result) return;
     const turn = ++this.drawing;
     const query = new URLSearchParams(this.look);
-    const base = `api/results/${this.result.id}`; // relative: a proxy may serve us below a path
+    const base = `api/results/${this.result.id}`; // relative: a proxy may serve the page below a path
     byId('save-pair').href = `${base}/side_by_side.png?${query}`;
     byId('save-heatmap').href = `${base}/heatmap.png?${query}`;
     byId('save-depth').href = `${base}/depth.npy`;
     try {
-      const blob = await (await ask(`${base}/heatmap.png?${query}`)).blob();
+      const blob = await (await request(`${base}/heatmap.png?${query}`)).blob();
       if (turn === this.drawing) {
         swap(byId('result-heatmap'), blob);
         this.fail('');
@@ -160,9 +160,9 @@ export class PicturePanel {
     }
   }
 
-  /** Say what went wrong, in sight wherever the page is scrolled to; '' takes it away. */
+  /** Show an error, visible at any scroll position; '' hides it. */
   fail(reason) {
-    say(byId('picture-error'), reason);
+    setText(byId('picture-error'), reason);
     byId('picture-fault').hidden = !reason;
   }
 }

@@ -1,4 +1,4 @@
-// The scan from above: the robot at the bottom looks up; free ground is tinted, obstacles are dots.
+// Top view of the scan: the robot at the bottom faces up; free ground is tinted, obstacles are dots.
 
 const CLEAR = -1;
 const REACHES = [2, 3, 4, 6, 10, 20, 50, 100, 200, 500];
@@ -11,7 +11,7 @@ function heat(share) { // near is warm
   return `hsl(${Math.round(8 + 190 * Math.min(1, Math.max(0, share)))} 80% 52%)`;
 }
 
-/** Draw a scan ({first, step, most, ranges}) or, without one, why there is none. */
+/** Draw a scan ({first, step, most, ranges}), or the reason why there is none. */
 export function drawTopView(canvas, scan, nearest, reason) {
   const ratio = window.devicePixelRatio || 1;
   const { clientWidth: width, clientHeight: height } = canvas;
@@ -47,7 +47,7 @@ export function drawTopView(canvas, scan, nearest, reason) {
   pen.fill();
 }
 
-/** Metres that are drawn: far enough for what is there, no farther. */
+/** The range to draw in metres: up to the farthest point. */
 function viewReach(scan) {
   const seen = scan.ranges.filter((range) => range > 0);
   const farthest = seen.length ? Math.max(...seen) : scan.most;
@@ -64,9 +64,10 @@ function rings(pen, origin, scale, reach, width) {
     pen.beginPath();
     pen.arc(origin.x, origin.y, range * scale, Math.PI, 2 * Math.PI);
     pen.stroke();
-    const x = Math.min(origin.x + range * scale * 0.94, width - 34);
+    const label = `${+range.toPrecision(3)} m`;
+    const x = Math.min(origin.x + range * scale * 0.94, width - pen.measureText(label).width - 8);
     const beside = Math.sqrt(Math.max(0, (range * scale) ** 2 - (x - origin.x) ** 2));
-    pen.fillText(`${+range.toPrecision(3)} m`, x + 4, origin.y - beside + 4);
+    pen.fillText(label, x + 4, origin.y - beside + 4);
   }
 }
 
@@ -103,7 +104,7 @@ function marker(pen, [forward, left], origin, scale) {
   pen.stroke();
 }
 
-/** Why there is no scan, on a ground of its own: behind it all is hatched. */
+/** Write why there is no scan, on a plain box: the background is hatched. */
 function unknown(pen, reason, width, height) {
   pen.font = '600 14px system-ui, sans-serif';
   pen.textAlign = 'center';

@@ -172,8 +172,8 @@ def test_a_killed_parent_takes_its_children_along(tmp_path):
 
 
 def test_words_and_parameters_become_a_command_line():
-    assert module_command('web', '--port', '1') == [
-        sys.executable, '-m', 'midas_depth_ros.web', '--port', '1'
+    assert module_command('cli.dashboard', '--port', '1') == [
+        sys.executable, '-m', 'midas_depth_ros.cli.dashboard', '--port', '1'
     ]  # fmt: skip
     command = node_command('nodes.depth.node', {'source': '0', 'rate': 5.0}, ('rate:=6.0',))
     assert command[:3] == module_command('nodes.depth.node')
