@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from midas_depth_ros.sim.furnished.world import FurnishedWorld, furnished_world
-from midas_depth_ros.sim.robot.plain_world import DriveWorld, drive_world
+from midas_depth_ros.sim.robot.plain_world import DriveWorld, MovingScene, drive_world, moving_scene
 from midas_depth_ros.sim.robot.robot import (
     SCAN_HEIGHTS_M,
     DrivenRobot,
@@ -12,7 +12,6 @@ from midas_depth_ros.sim.robot.robot import (
     RobotModel,
     World,
 )
-from midas_depth_ros.sim.scene.moving import MovingScene, moving_scene
 from midas_depth_ros.sim.scene.render import Rendering, render
 from midas_depth_ros.sim.scene.scene import (
     Box,

@@ -20,7 +20,7 @@ from midas_depth_ros.sim.furnished.cast import (
     cast,
     grid_of,
 )
-from midas_depth_ros.sim.furnished.parts import BALL, BOX, TUBE, Hall, Part, PartTable
+from midas_depth_ros.sim.furnished.place import BALL, BOX, TUBE, Hall, Part, PartTable
 
 RELATIVE = 1e-4
 CAMERA = CameraModel.from_field_of_view(160, 120, math.radians(70))

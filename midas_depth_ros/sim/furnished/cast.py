@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.furnished.parts import (
+from midas_depth_ros.sim.furnished.place import (
     BALL,
     BOX,
     FLOOR_ID,
@@ -27,8 +27,8 @@ from midas_depth_ros.sim.furnished.parts import (
     Place,
     meet_unit,
 )
-from midas_depth_ros.sim.pixelwise import dot
-from midas_depth_ros.sim.scene.rays import NEAR_M
+from midas_depth_ros.sim.scene.render import dot
+from midas_depth_ros.sim.scene.scene import NEAR_M
 
 # What a pixel shows: one of these, or FIRST_PART + the part's row.
 SKY, GROUND, CEILING, WALLS, FIRST_PART = 0, 1, 2, 3, 7

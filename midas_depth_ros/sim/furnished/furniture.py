@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 
-from midas_depth_ros.sim.furnished.building import FinishMaker, ObjectFrame, colour, varied
+from midas_depth_ros.sim.furnished.place import FinishMaker, ObjectFrame, colour, varied
 
 # --- What stands and lies about, indoors mostly: lamps, plants, people, boxes, small things.
 #

@@ -24,9 +24,9 @@ from midas_depth_ros.sim.furnished.cast import (
     plain_grid,
     surface_points,
 )
-from midas_depth_ros.sim.furnished.parts import FLOOR_ID, Finish, Hall, Light, PartTable, Place
+from midas_depth_ros.sim.furnished.place import FLOOR_ID, Finish, Hall, Light, PartTable, Place
 from midas_depth_ros.sim.furnished.textures import LEVELS, Atlas
-from midas_depth_ros.sim.pixelwise import dot, look_up, smooth_edges, tripled
+from midas_depth_ros.sim.scene.render import dot, look_up, smooth_edges, tripled
 from midas_depth_ros.sim.scene.scene import Pose
 
 # --- Shadows: what the light itself sees of a place; what it does not see is in shadow.

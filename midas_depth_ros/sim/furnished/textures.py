@@ -13,7 +13,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from midas_depth_ros.sim.pixelwise import look_up
+from midas_depth_ros.sim.scene.render import look_up
 
 # --- What textures are drawn with: seamless noise, lines, cells; all in pictures of SIDE x SIDE.
 

@@ -17,29 +17,27 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim.furnished import furniture
-from midas_depth_ros.sim.furnished.building import (
-    WOODS,
-    FinishMaker,
-    FloorSpace,
-    ObjectFrame,
-    PlaceBuilder,
-    picked,
-    scaled,
-    varied,
-)
 from midas_depth_ros.sim.furnished.cast import View, cast, grid_of
-from midas_depth_ros.sim.furnished.parts import (
+from midas_depth_ros.sim.furnished.place import (
     BALL,
     BOX,
     FLOOR_ID,
     STRUCTURE_ID,
+    WOODS,
     Colour,
+    FinishMaker,
+    FloorSpace,
     Hall,
     Light,
+    ObjectFrame,
     Part,
     PartTable,
     Place,
+    PlaceBuilder,
+    picked,
     rotation,
+    scaled,
+    varied,
 )
 from midas_depth_ros.sim.furnished.shading import Photo, develop, view_place
 from midas_depth_ros.sim.furnished.textures import Atlas, atlas

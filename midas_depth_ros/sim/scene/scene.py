@@ -1,15 +1,17 @@
-"""A scene as data: what stands where and what it is made of, in metres.
+"""A scene as data, and where rays meet it: what stands where, of what material, in metres.
 
-The world is x forward, y left, z up; the floor is z = 0 and has no edge. Nothing here knows how
-to draw itself: `render` does that.
+The world is x forward, y left, z up; the floor is z = 0 and has no edge. `render` draws scenes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
+
+from midas_depth_ros.geometry import CameraModel
 
 # --- Where a camera is and where it looks.
 #
@@ -197,3 +199,180 @@ class Scene:
 
     def __post_init__(self) -> None:
         _check_positive(self, haze_m=self.haze_m)
+
+
+# --- One ray per pixel, and which pixels can see a given upright box.
+#
+# A ray's direction has length 1 along the optical axis, so the distance along a ray is the depth Z
+# of what it meets.
+
+NEAR_M = 0.01  # nothing nearer than this is seen
+Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
+Window = tuple[slice, slice]
+
+_CORNERS = np.array([[(i >> axis) & 1 for axis in range(3)] for i in range(8)])
+_EDGES = [(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Grid:
+    """Pixel directions of a camera, and the range of them along every row and column."""
+
+    x: np.ndarray
+    y: np.ndarray
+    blind: np.ndarray | None
+    column_range: tuple[np.ndarray, np.ndarray]
+    row_range: tuple[np.ndarray, np.ndarray]
+
+
+@functools.lru_cache(maxsize=4)
+def _grid(camera: CameraModel) -> _Grid:
+    x, y = camera.normalised_grid()
+    blind = ~np.isfinite(x)
+    if blind.any():
+        seen_x, seen_y = np.where(blind, np.inf, x), np.where(blind, np.inf, y)
+        lowest = seen_x.min(axis=0), seen_y.min(axis=1)
+        highest = (
+            np.where(blind, -np.inf, x).max(axis=0),
+            np.where(blind, -np.inf, y).max(axis=1),
+        )
+        x, y = np.where(blind, np.float32(0), x), np.where(blind, np.float32(0), y)
+    else:
+        lowest, highest = (x.min(axis=0), y.min(axis=1)), (x.max(axis=0), y.max(axis=1))
+    return _Grid(
+        x, y, blind if blind.any() else None, (lowest[0], highest[0]), (lowest[1], highest[1])
+    )
+
+
+class Rays:
+    """The rays of one picture: `directions`, three (H, W) float32 arrays, and their `origin`."""
+
+    def __init__(self, camera: CameraModel, pose: Pose) -> None:
+        self._grid = _grid(camera)
+        self._axes = pose.optical_axes
+        self.origin = pose.position
+        right, down, ahead = self._axes.T.astype(np.float32)
+        self.directions = [
+            self._grid.x * right[i] + self._grid.y * down[i] + ahead[i] for i in range(3)
+        ]
+        self.shape = self._grid.x.shape
+        self.blind = self._grid.blind  # pixels of which the lens model knows no direction, or None
+
+    def window(self, bounds: Bounds) -> Window | None:
+        """Rows and columns outside of which the upright box `bounds` is not seen; None: nowhere."""
+        corners = np.where(_CORNERS, bounds[1], bounds[0])
+        points = (corners - self.origin) @ self._axes
+        depth = points[:, 2]
+        ahead = [points[depth >= NEAR_M]]
+        for i, j in _EDGES:  # where an edge passes the camera, only its part ahead counts
+            if (depth[i] < NEAR_M) != (depth[j] < NEAR_M):
+                share = (NEAR_M - depth[i]) / (depth[j] - depth[i])
+                ahead.append(points[None, i] + share * (points[j] - points[i]))
+        seen = np.concatenate(ahead)
+        if len(seen) == 0:
+            return None
+        rows = _within(self._grid.row_range, seen[:, 1] / seen[:, 2])
+        columns = _within(self._grid.column_range, seen[:, 0] / seen[:, 2])
+        return None if rows is None or columns is None else (rows, columns)
+
+
+def _within(ranges: tuple[np.ndarray, np.ndarray], values: np.ndarray) -> slice | None:
+    """The lines of pixels whose range of directions meets that of `values`."""
+    margin = 1e-4
+    meets = (ranges[0] <= values.max() + margin) & (ranges[1] >= values.min() - margin)
+    hits = np.flatnonzero(meets)
+    return slice(int(hits[0]), int(hits[-1]) + 1) if len(hits) else None
+
+
+# --- Where rays meet solids: closed forms, evaluated on the pixels that can see the solid.
+#
+# `meet` takes a solid, the rays' origin (3,) and directions (three (h, w) arrays) in the world,
+# and gives the `Impact`. Computed in float64: near a silhouette float32 is not enough.
+
+Directions = list[np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Impact:
+    """Per ray, (h, w) arrays: distance, unit normal in the world, place on the surface in metres.
+
+    Where the ray misses, the distance is inf and the rest means nothing.
+    """
+
+    distance: np.ndarray
+    normal: tuple[np.ndarray, np.ndarray, np.ndarray]
+    across: np.ndarray
+    up: np.ndarray
+
+
+def meet(solid: Solid, origin: np.ndarray, directions: Directions) -> Impact:
+    """The first point of every ray on `solid`, seen from outside."""
+    directions = [axis.astype(np.float64) for axis in directions]
+    with np.errstate(divide='ignore', invalid='ignore'):
+        if isinstance(solid, Box):
+            return _meet_box(solid, origin, directions)
+        if isinstance(solid, Cylinder):
+            return _meet_cylinder(solid, origin, directions)
+        return _meet_sphere(solid, origin, directions)
+
+
+def _meet_box(box: Box, origin: np.ndarray, directions: Directions) -> Impact:
+    c, s = math.cos(box.yaw_rad), math.sin(box.yaw_rad)
+    dx, dy, dz = directions
+    x, y = origin[0] - box.x_m, origin[1] - box.y_m
+    local = [c * dx + s * dy, c * dy - s * dx, dz]
+    start = [c * x + s * y, c * y - s * x, origin[2] - box.bottom_m - 0.5 * box.height_m]
+    half = [0.5 * box.length_m, 0.5 * box.width_m, 0.5 * box.height_m]
+    enter = [(-np.copysign(h, d) - o) / d for o, d, h in zip(start, local, half, strict=True)]
+    leave = [(np.copysign(h, d) - o) / d for o, d, h in zip(start, local, half, strict=True)]
+    near = np.maximum(np.maximum(enter[0], enter[1]), enter[2])
+    far = np.minimum(np.minimum(leave[0], leave[1]), leave[2])
+    distance = np.where((near <= far) & (near > 0), near, np.inf)
+    side = [near == enter[0], near == enter[1], near == enter[2]]
+    facing = [np.where(hit, -np.sign(d), 0.0) for hit, d in zip(side, local, strict=True)]
+    reach = np.where(np.isfinite(distance), distance, 0.0)
+    point = [o + reach * d + h for o, d, h in zip(start, local, half, strict=True)]
+    across = np.where(side[0], point[1], point[0])
+    up = np.where(side[2], point[1], point[2])
+    normal = (c * facing[0] - s * facing[1], s * facing[0] + c * facing[1], facing[2])
+    return Impact(distance, normal, across, up)
+
+
+def _meet_cylinder(cylinder: Cylinder, origin: np.ndarray, directions: Directions) -> Impact:
+    dx, dy, dz = directions
+    x, y = origin[0] - cylinder.x_m, origin[1] - cylinder.y_m
+    low, high = cylinder.bottom_m, cylinder.bottom_m + cylinder.height_m
+    a, b = dx * dx + dy * dy, x * dx + y * dy
+    inside = a * cylinder.radius_m**2 - (x * dy - y * dx) ** 2
+    side = (-b - np.sqrt(inside)) / a
+    height = origin[2] + side * dz
+    on_side = (inside >= 0) & (side > 0) & (height >= low) & (height <= high)
+    level = high if origin[2] > high else low
+    lid = (level - origin[2]) / dz
+    on_lid = (lid > 0) & ((x + lid * dx) ** 2 + (y + lid * dy) ** 2 <= cylinder.radius_m**2)
+    on_lid &= not low <= origin[2] <= high
+    distance = np.where(on_lid, lid, np.where(on_side, side, np.inf))
+    reach = np.where(np.isfinite(distance), distance, 0.0)
+    px, py = x + reach * dx, y + reach * dy
+    r = cylinder.radius_m
+    normal = (
+        np.where(on_lid, 0.0, px / r),
+        np.where(on_lid, 0.0, py / r),
+        np.where(on_lid, 1.0 if origin[2] > high else -1.0, 0.0),
+    )
+    across = np.where(on_lid, px, r * np.arctan2(py, px))
+    up = np.where(on_lid, py, origin[2] + reach * dz - low)
+    return Impact(distance, normal, across, up)
+
+
+def _meet_sphere(sphere: Sphere, origin: np.ndarray, directions: Directions) -> Impact:
+    dx, dy, dz = directions
+    x, y, z = origin[0] - sphere.x_m, origin[1] - sphere.y_m, origin[2] - sphere.z_m
+    a, b = dx * dx + dy * dy + dz * dz, x * dx + y * dy + z * dz
+    inside = b * b - a * (x * x + y * y + z * z - sphere.radius_m**2)
+    near = (-b - np.sqrt(inside)) / a
+    distance = np.where((inside >= 0) & (near > 0), near, np.inf)
+    reach = np.where(np.isfinite(distance), distance, 0.0)
+    px, py, pz = x + reach * dx, y + reach * dy, z + reach * dz
+    r = sphere.radius_m
+    return Impact(distance, (px / r, py / r, pz / r), r * np.arctan2(py, px), pz + r)
