@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.avoidance.sighted import FULL_TURN
+from midas_depth_ros.avoidance.scan import FULL_TURN
 
 # --- Where the robot has gone since a measurement, by the velocities that were sent.
 
