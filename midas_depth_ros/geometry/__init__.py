@@ -2,6 +2,8 @@
 
 from midas_depth_ros.geometry.camera_model import (
     CameraModel,
+    CameraModelError,
+    Uncalibrated,
     roll_pitch_yaw,
     turned,
     turned_axes,
@@ -13,25 +15,23 @@ from midas_depth_ros.geometry.closeness import (
     closeness,
     closeness_of_picture,
 )
-from midas_depth_ros.geometry.cloud import ply_bytes, point_cloud
-from midas_depth_ros.geometry.errors import (
-    CameraModelError,
-    GeometryError,
-    InvalidInverseDepth,
-    InvalidOptions,
-    InvalidReference,
-    MountError,
-    Uncalibrated,
-)
+from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
 from midas_depth_ros.geometry.ground_plane import GroundOptions, fit_ground_plane, floor_mask
-from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame
-from midas_depth_ros.geometry.mount import CameraMount, MountEstimate, estimate_mount, middle_of
+from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame, ply_bytes, point_cloud
+from midas_depth_ros.geometry.mount import (
+    CameraMount,
+    MountError,
+    MountEstimate,
+    estimate_mount,
+    middle_of,
+)
 from midas_depth_ros.geometry.obstacles import (
     ObstacleMemory,
     Obstacles,
     find_obstacles,
 )
 from midas_depth_ros.geometry.reference import (
+    InvalidReference,
     ReferenceOptions,
     ReferencePoints,
     cloud_points,
@@ -41,7 +41,14 @@ from midas_depth_ros.geometry.reference import (
     scan_points,
 )
 from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
-from midas_depth_ros.geometry.scan import Beams, Scan, corridor_free_m, laser_scan, scan_limits
+from midas_depth_ros.geometry.scan import (
+    Beams,
+    InvalidOptions,
+    Scan,
+    corridor_free_m,
+    laser_scan,
+    scan_limits,
+)
 from midas_depth_ros.options.metric import MetricOptions, ObstacleOptions
 
 __all__ = [

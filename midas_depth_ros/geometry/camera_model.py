@@ -16,11 +16,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.geometry.errors import CameraModelError, Uncalibrated
+from midas_depth_ros.geometry.fitting import GeometryError
 
 NO_DISTORTION = ('', 'none')
 NO_LENS: tuple[str, tuple[float, ...]] = ('', ())
 ROUND_TRIP_PIXELS = 0.05  # an undistorted pixel must lead back to itself this closely
+
+
+class CameraModelError(GeometryError, ValueError):
+    """A calibration that cannot be right, or in a form that is not understood."""
+
+
+class Uncalibrated(CameraModelError):
+    """A camera_info whose K[0] is 0: by its definition, an uncalibrated camera."""
 
 
 @dataclasses.dataclass(frozen=True)

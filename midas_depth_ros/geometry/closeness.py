@@ -15,10 +15,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.geometry.cloud import Grid, checked, reduced
-from midas_depth_ros.geometry.errors import NoFloor
+from midas_depth_ros.geometry.fitting import (
+    Grid,
+    NoFloor,
+    checked,
+    reduced,
+    robust_deviation,
+    without_specks,
+)
 from midas_depth_ros.geometry.relative_floor import Cells, RelativeFloor, check_floor, fit_floor
-from midas_depth_ros.geometry.robust import robust_deviation, without_specks
 
 WORK_PIXELS = 256 * 192  # larger pictures are reduced to about this many
 CELLS = 64 * 48  # and to this many for the floor

@@ -15,10 +15,17 @@ import math
 
 import numpy as np
 
-from midas_depth_ros.geometry.cloud import Grid, checked, reduced
-from midas_depth_ros.geometry.errors import NoFloor
+from midas_depth_ros.geometry.fitting import (
+    BIWEIGHT,
+    Grid,
+    NoFloor,
+    checked,
+    reduced,
+    robust_deviation,
+    tukey_votes,
+    weighted_line,
+)
 from midas_depth_ros.geometry.mount import CameraMount
-from midas_depth_ros.geometry.robust import BIWEIGHT, robust_deviation, tukey_votes, weighted_line
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 # --- Whether a line of d over the floor's 1/Z can be believed to be the floor.

@@ -13,13 +13,16 @@ import statistics
 
 import numpy as np
 
-from midas_depth_ros.geometry.cloud import Grid, checked, reduced
-from midas_depth_ros.geometry.errors import MountError, NoFloor
+from midas_depth_ros.geometry.fitting import GeometryError, Grid, NoFloor, checked, reduced
 from midas_depth_ros.geometry.relative_floor import Cells, fit_floor
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 MAX_TILT_RAD = math.radians(80.0)
 MAX_YAW_RAD = math.radians(2.0)
+
+
+class MountError(GeometryError, ValueError):
+    """A camera height, pitch or roll that cannot be right."""
 
 
 @dataclasses.dataclass(frozen=True)

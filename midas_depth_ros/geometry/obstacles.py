@@ -13,9 +13,8 @@ import math
 import cv2
 import numpy as np
 
-from midas_depth_ros.geometry.cloud import Grid, checked
+from midas_depth_ros.geometry.fitting import Grid, checked, robust_deviation, without_specks
 from midas_depth_ros.geometry.mount import CameraMount
-from midas_depth_ros.geometry.robust import robust_deviation, without_specks
 from midas_depth_ros.options.metric import ObstacleOptions, ScanOptions
 
 NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by so many of its deviations,

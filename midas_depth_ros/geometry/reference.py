@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from midas_depth_ros.geometry.camera_model import CameraModel, distort, undistort
-from midas_depth_ros.geometry.cloud import checked
-from midas_depth_ros.geometry.errors import InvalidReference
-from midas_depth_ros.geometry.robust import tukey_votes, weighted_line
+from midas_depth_ros.geometry.fitting import GeometryError, checked, tukey_votes, weighted_line
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 MIN_Z_M = 0.02
@@ -25,6 +23,10 @@ LENS_TOLERANCE_PIXELS = 0.5
 PAIRS = 300
 REFITS = 5
 VOTES_WITHIN = 1.5  # tolerances: farther off a point has no vote
+
+
+class InvalidReference(GeometryError, ValueError):
+    """Reference points whose arrays do not fit each other, or a transform that is none."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from midas_depth_ros.geometry.errors import NoFloor
-from midas_depth_ros.geometry.robust import BIWEIGHT, robust_deviation, tukey_votes
+from midas_depth_ros.geometry.fitting import BIWEIGHT, NoFloor, robust_deviation, tukey_votes
 
 # --- Whether a plane in the lower half of a picture can be believed to be the floor.
 #

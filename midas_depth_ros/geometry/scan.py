@@ -21,8 +21,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.geometry.cloud import Grid
-from midas_depth_ros.geometry.errors import InvalidOptions
+from midas_depth_ros.geometry.fitting import GeometryError, Grid
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.obstacles import Obstacles
 from midas_depth_ros.options.metric import ScanOptions
@@ -31,6 +30,10 @@ RANK = 3  # the third nearest pixel of a bearing is its distance: one or two may
 SAME_FRONT = 0.9  # of the nearest front's distance: a beam that ends nearer has met something else
 TO_THE_END = 0.95  # of `range_max`: who saw the floor there has seen all of it
 VIEW_BEGINS = 1.5  # times farther ahead than the view straight ahead: a beam's view begins too late
+
+
+class InvalidOptions(GeometryError, ValueError):
+    """Settings that are out of range or contradict each other."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from midas_depth_ros.geometry import (
     fit_ground_plane,
     point_cloud,
 )
-from midas_depth_ros.geometry.cloud import pixel_angle
+from midas_depth_ros.geometry.fitting import pixel_angle
 from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M
 from midas_depth_ros.options.declarations import OptionFault
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from midas_depth_ros.geometry.robust import (
+from midas_depth_ros.geometry.fitting import (
     median,
     robust_deviation,
     tukey_votes,
