@@ -19,7 +19,7 @@ from midas_depth_ros.avoidance import (
     BadScan,
     ClosenessZones,
     Decision,
-    Moment,
+    MessageTimes,
     ScanView,
     SensorPlace,
     State,
@@ -57,13 +57,13 @@ class Driver:
         late_s: float = 0.0,
     ) -> Decision:
         self.now_s += STEP
-        moment = Moment(self.now_s, self.now_s - late_s)
+        moment = MessageTimes(self.now_s, self.now_s - late_s)
         if scan is not None:
             self.avoidance.see_scan(scan, moment)
         if closeness is not None:
             self.avoidance.see_closeness(*closeness, moment)
         if linear is not None:
-            self.avoidance.command(linear, angular, Moment(self.now_s))
+            self.avoidance.command(linear, angular, MessageTimes(self.now_s))
         return self.avoidance.step(self.now_s)
 
     def steps(self, count: int, *args: Any, **kwargs: Any) -> Decision:
@@ -376,7 +376,7 @@ def test_what_a_scan_has_seen_still_counts_when_only_closeness_is_left():
     driver.steps(20, scan=wall(0.55), closeness=far)
     decision = driver.steps(30, closeness=far)
     assert (decision.linear, decision.source) == (0.0, 'closeness')
-    assert 'a scan shows an obstacle' in decision.text
+    assert 'a scan showed an obstacle' in decision.text
     assert settled(closeness=far).linear == 0.2
 
 
@@ -565,9 +565,9 @@ def test_no_number_whatever_comes_out_as_nan_or_forward_without_sight(
                 view = read_scan(make, low, low + step * (len(make) - 1), step, 0.1, 9.0)
             except BadScan:
                 continue
-            avoidance.see_scan(view, Moment(received, stamp))
-        avoidance.see_closeness(*closeness, Moment(received, stamp))
-        avoidance.command(*command, Moment(now_s))
+            avoidance.see_scan(view, MessageTimes(received, stamp))
+        avoidance.see_closeness(*closeness, MessageTimes(received, stamp))
+        avoidance.command(*command, MessageTimes(now_s))
         decision = avoidance.step(now_s)
         assert math.isfinite(decision.linear)
         assert math.isfinite(decision.angular)

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from scans import CENTRE, wall
 
-from midas_depth_ros.avoidance import Avoidance, AvoidanceSettings, Moment, ScanView, read_scan
+from midas_depth_ros.avoidance import (
+    Avoidance,
+    AvoidanceSettings,
+    MessageTimes,
+    ScanView,
+    read_scan,
+)
 from midas_depth_ros.avoidance.corridor import Footprint, Pose
 from midas_depth_ros.avoidance.memory import FreeMemory, ObstacleMemory
 
@@ -87,8 +93,8 @@ def drive_past(memory: float) -> float:
         now_s += 0.05
         far_aside = math.atan2(0.4, 1.0 - x)
         view = post(far_aside, math.hypot(1.0 - x, 0.4)) if abs(far_aside) < 0.5 else CLEAR
-        avoidance.see_scan(view, Moment(now_s))
-        avoidance.command(0.3, 0.0 if x < 0.7 else 1.5, Moment(now_s))
+        avoidance.see_scan(view, MessageTimes(now_s))
+        avoidance.command(0.3, 0.0 if x < 0.7 else 1.5, MessageTimes(now_s))
         decision = avoidance.step(now_s)
         if x >= 0.7:
             return decision.free_m

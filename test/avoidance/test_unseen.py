@@ -16,10 +16,10 @@ from scans import CENTRE
 from midas_depth_ros.avoidance import AvoidanceSettings, SensorPlace, State, SteeringOptions
 from midas_depth_ros.avoidance.corridor import (
     Footprint,
-    all_round,
     free_arc,
-    seen_arc,
-    seen_straight,
+    known_all_round,
+    known_arc,
+    known_straight,
 )
 
 SMALLEST = 0.04
@@ -37,24 +37,24 @@ class Ground:
     def __init__(self, *discs: tuple[float, float, float], beyond: float = math.inf) -> None:
         self.discs, self.beyond = discs, beyond
 
-    def tells(self, x, y):
+    def knows(self, x, y):
         known = x <= self.beyond
         for disc_x, disc_y, radius in self.discs:
             known &= np.hypot(x - disc_x, y - disc_y) > radius
         return known
 
-    touched = tells
+    reached = knows
 
 
 def arc(known, curvature, way=1.0, strip=0.0, footprint=ROBOT):
-    return seen_arc(known, footprint, curvature, way, strip, SMALLEST)
+    return known_arc(known, footprint, curvature, way, strip, SMALLEST)
 
 
 # --- straight ahead ------------------------------------------------------------------------------
 
 
 def straight(known, nearest=0.3, farthest=2.0):
-    return seen_straight(known, ROBOT, nearest, farthest, 0.25, SMALLEST)
+    return known_straight(known, ROBOT, nearest, farthest, 0.25, SMALLEST)
 
 
 def test_straight_ahead_is_seen_as_far_as_it_is_known():
@@ -129,13 +129,13 @@ def test_a_robot_of_any_size_is_asked_of_in_reasonable_time():
     giant = Footprint(10.0, 20.0, 20.0)
     assert arc(Ground(), 0.05, 25.0, footprint=giant).seen == math.inf
     assert arc(Ground((30.0, 5.0, 1.0)), 0.05, 25.0, footprint=giant).seen < 15.0
-    assert seen_straight(Ground(), giant, 1.0, 60.0, 0.25, SMALLEST).seen == math.inf
+    assert known_straight(Ground(), giant, 1.0, 60.0, 0.25, SMALLEST).seen == math.inf
 
 
 def test_all_round_means_the_corners_circle():
-    assert all_round(Ground(), ROBOT, SMALLEST)
-    assert not all_round(Ground((-0.3, 0.0, 0.03)), ROBOT, SMALLEST)
-    assert all_round(Ground((0.0, 0.5, 0.03)), ROBOT, SMALLEST)
+    assert known_all_round(Ground(), ROBOT, SMALLEST)
+    assert not known_all_round(Ground((-0.3, 0.0, 0.03)), ROBOT, SMALLEST)
+    assert known_all_round(Ground((0.0, 0.5, 0.03)), ROBOT, SMALLEST)
 
 
 # --- standing beside a pole that nobody has seen ------------------------------------------------
@@ -210,7 +210,7 @@ def test_who_may_not_drive_a_curve_may_turn_and_then_goes():
     assert turning.turned > 2.0
     assert turning.last is not None
     assert turning.last.state is State.NO_DATA
-    assert 'of the curve only' in turning.last.text
+    assert 'm of the curve' in turning.last.text
     then = drive(OPTIONS, [], lambda t: (0.05, 0.8) if t < 3 else (0.3, 0.0), 8.0, CAMERA)
     assert then.distance > 1.0
 

@@ -17,7 +17,7 @@ from midas_depth_ros.avoidance import (
     Avoidance,
     AvoidanceSettings,
     Decision,
-    Moment,
+    MessageTimes,
     ScanView,
     State,
     read_scan,
@@ -154,8 +154,8 @@ def drive(
             on_the_way.append((step + sensor.late_steps, now_s, view))
         while on_the_way and on_the_way[0][0] <= step:
             _, seen_s, view = on_the_way.popleft()
-            avoidance.see_scan(view, Moment(now_s, seen_s))
-        avoidance.command(*command(step * STEP_S), Moment(now_s))
+            avoidance.see_scan(view, MessageTimes(now_s, seen_s))
+        avoidance.command(*command(step * STEP_S), MessageTimes(now_s))
         decision = outcome.last = avoidance.step(now_s)
         outcome.states[decision.state] += 1
         sent.append((decision.linear, decision.angular))

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from midas_depth_ros.avoidance import Avoidance, AvoidanceSettings, Moment, State, read_scan
+from midas_depth_ros.avoidance import Avoidance, AvoidanceSettings, MessageTimes, State, read_scan
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.geometry import (
     Beams,
@@ -228,11 +228,11 @@ class ScanReflexes:
             getattr(scan, 'seen_free', None),
             self._avoidance.options.smallest_obstacle,
         )
-        self._avoidance.see_scan(view, Moment(now_s, stamp_s))
+        self._avoidance.see_scan(view, MessageTimes(now_s, stamp_s))
 
     def limited(self, now_s: float, speed_m_s: float, turn_rad_s: float) -> tuple[float, float]:
         """The command to give to the robot instead of the wished one."""
-        self._avoidance.command(speed_m_s, turn_rad_s, Moment(now_s, now_s))
+        self._avoidance.command(speed_m_s, turn_rad_s, MessageTimes(now_s, now_s))
         decision = self._avoidance.step(now_s)
         self.states[decision.state] += 1
         return decision.linear, decision.angular
