@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 from midas_depth_ros.geometry import (
     CameraMount,
-    ObstacleOptions,
     Refusal,
     ScaleShift,
     find_obstacles,
     fit_ground_plane,
 )
 from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M
+from midas_depth_ros.options.metric import ObstacleOptions
 from training.places.floor_views import (
     AMBIGUOUS,
     FLOORLESS,

@@ -1,7 +1,7 @@
-"""What the fits of this package share: errors, checked input, coarse cells, and robust statistics.
+"""What all fits share: base errors, checked input, coarse cells and robust statistics.
 
-Robust fits are iteratively reweighted least squares: from a first guess, what lies far off it loses
-its vote, and the rest is fitted again. Votes fade smoothly, so that rounding cannot tip a fit.
+Robust fits are iteratively reweighted least squares: values far off the first guess lose their
+weight, and the rest is fitted again. Weights fade smoothly, so that rounding cannot flip a fit.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ PER_MEDIAN = 1.4826  # standard deviation of a normal distribution by the median
 
 
 class GeometryError(Exception):
-    """Base of all errors of this room."""
+    """Base of all errors of this package."""
 
 
 class InvalidInverseDepth(GeometryError, ValueError):
-    """Not an (h, w) array of numbers, or one that does not fit its coordinate grid."""
+    """Not an (h, w) array of numbers, or one that does not match its coordinate grid."""
 
 
 class NoFloor(GeometryError):
-    """No floor can be fitted; the text is the reason, in words for diagnostics."""
+    """No floor can be fitted; the text is the reason, for diagnostics."""
 
 
 def checked(inverse_depth: np.ndarray, grid: Grid | None) -> np.ndarray:
-    """`inverse_depth` as an array; raises `InvalidInverseDepth` unless it and `grid` are (h, w)."""
+    """Return `inverse_depth` as an array; raise `InvalidInverseDepth` unless it and `grid` are (h,
+    w).
+    """
     d = np.asarray(inverse_depth)
     if d.ndim != 2 or min(d.shape) < MIN_SIDE:
         raise InvalidInverseDepth(
@@ -48,7 +50,7 @@ def checked(inverse_depth: np.ndarray, grid: Grid | None) -> np.ndarray:
 
 
 def pixel_angle(grid: Grid) -> float:
-    """The smallest angle in radians between two neighbouring pixels of the middle row."""
+    """Return the smallest angle (rad) between neighbouring pixels of the middle row."""
     row = np.arctan(grid[0][grid[0].shape[0] // 2].astype(np.float64))
     steps = np.abs(np.diff(row))
     return float(np.nanmin(steps)) if np.isfinite(steps).any() else math.inf
@@ -57,7 +59,7 @@ def pixel_angle(grid: Grid) -> float:
 def reduced(
     arrays: tuple[np.ndarray, ...], valid: np.ndarray, pixels: int
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Means over blocks of what is valid, at about `pixels`; NaN where less than half is."""
+    """Return means over blocks, about `pixels` in all; NaN where less than half is valid."""
     height, width = valid.shape
     factor = min(1.0, math.sqrt(pixels / valid.size))
     size = max(MIN_SIDE, round(width * factor)), max(MIN_SIDE, round(height * factor))
@@ -75,18 +77,24 @@ def reduced(
 
 
 def tukey_votes(off: np.ndarray, reach: float) -> np.ndarray:
-    """Tukey's biweight of residuals (n,): 1 for none, 0 from `reach` on, in the unit of `off`."""
+    """Return Tukey's biweight of residuals (n,): 1 at 0, 0 from `reach` on, in their unit."""
     scaled = off / reach
     return np.maximum(1 - scaled * scaled, 0) ** 2
 
 
 def robust_deviation(off: np.ndarray) -> float:
-    """Standard deviation of (n,) absolute residuals, n > 0, by their median, in their unit."""
+    """Return the standard deviation of (n,) absolute residuals, n > 0, by their median."""
     return PER_MEDIAN * median(off)
 
 
+def deviation_within(off: np.ndarray, reach: float, least: float, most: float) -> float:
+    """Return `robust_deviation` of those below `reach`, within limits; `most` if there are none."""
+    near = off[off < reach]
+    return min(max(robust_deviation(near), least), most) if near.size else most
+
+
 def median(values: np.ndarray) -> float:
-    """np.median of (n,), n > 0, without its overhead."""
+    """Return np.median of (n,), n > 0, without its overhead."""
     half = values.size // 2
     if values.size % 2:
         return float(np.partition(values, half)[half])
@@ -97,7 +105,7 @@ def median(values: np.ndarray) -> float:
 def weighted_line(
     x: np.ndarray, y: np.ndarray, weight: np.ndarray
 ) -> tuple[float, float, float] | None:
-    """(slope, x, y) of the least squares line and of a point on it; None where all x are alike.
+    """Return (slope, x, y) of the least squares line and a point on it; None if all x are equal.
 
     x, y, weight: (n,) float64; the weights are not all 0.
     """
@@ -111,10 +119,10 @@ def weighted_line(
 
 
 def without_specks(mask: np.ndarray, smallest: int) -> np.ndarray:
-    """(h, w) bool less its connected parts of fewer than `smallest` pixels."""
+    """Return the (h, w) bool mask without connected parts of fewer than `smallest` pixels."""
     if smallest <= 1 or not mask.any():
         return mask
-    # Parts that do not touch are at most one in four pixels; 16 bits are three times as fast.
+    # At most one in four pixels is a part of its own; 16 bits are three times as fast.
     kind = cv2.CV_16U if mask.size < 4 * 65_535 else cv2.CV_32S
     _, labels, stats, _ = cv2.connectedComponentsWithStats(
         mask.view(np.uint8), connectivity=8, ltype=kind

@@ -17,13 +17,11 @@ from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
     MetricDepth,
-    MetricOptions,
-    ObstacleOptions,
     ScaleShift,
     find_obstacles,
     scan_limits,
 )
-from midas_depth_ros.options.metric import ScaleOptions
+from midas_depth_ros.options.metric import MetricOptions, ObstacleOptions, ScaleOptions
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 from midas_depth_ros.sim.robot.plan_view import PlanView
 

@@ -11,16 +11,15 @@ import pytest
 from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
-    ObstacleMemory,
-    ObstacleOptions,
     Refusal,
     find_obstacles,
     fit_ground_plane,
     point_cloud,
 )
 from midas_depth_ros.geometry.fitting import pixel_angle
-from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M
+from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M, ObstacleMemory
 from midas_depth_ros.options.declarations import OptionFault
+from midas_depth_ros.options.metric import ObstacleOptions
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 from training.places.floor_views import cliff_view, disturbed, nearest_ahead, room_view
 

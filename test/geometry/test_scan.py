@@ -12,13 +12,13 @@ from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
     InvalidOptions,
-    ObstacleOptions,
     Scan,
     corridor_free_m,
     find_obstacles,
     laser_scan,
 )
 from midas_depth_ros.geometry.scan import bearings
+from midas_depth_ros.options.metric import ObstacleOptions
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 
 CAMERA = CameraModel.from_field_of_view(256, 192, math.radians(70))

@@ -101,12 +101,12 @@ def test_a_mount_from_axes_names_the_turn_that_it_lacks(degrees, pitch):
     """As TF tells it of a camera that is mounted so."""
     upright = CameraMount(0.3, pitch, 0.05).body_axes()
     mounted = turned_axes(upright, -degrees % 360)
-    with pytest.raises(MountError, match=rf'by {degrees} degrees more: parameter rotate'):
+    with pytest.raises(MountError, match=rf'increase parameter rotate by {degrees} degrees'):
         CameraMount.from_axes(mounted, 0.3)
     found = CameraMount.from_axes(turned_axes(mounted, degrees), 0.3)
     assert (found.pitch_rad, found.roll_rad) == pytest.approx((pitch, 0.05))
     # The remedy of one that is turned too far names how much is left, too.
-    with pytest.raises(MountError, match=rf'by {-degrees % 360} degrees more'):
+    with pytest.raises(MountError, match=rf'rotate by {-degrees % 360} degrees'):
         CameraMount.from_axes(turned_axes(upright, degrees), 0.3)
 
 
