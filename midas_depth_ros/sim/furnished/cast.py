@@ -112,79 +112,63 @@ def cast(
     distance, index = _backdrop(view, hall, ground_m)
     if len(table) == 0:
         return distance, index
-    windows = _windows(view, table)
-    origins = np.einsum('pij,pj->pi', table.to_unit, view.origin - table.centre)
-    rays = _LocalRays(view.grid, origins, table.to_unit @ view.axes, table.taper)
+    caster = _PartCaster(view, table, distance, index)
+    windows = caster.windows
     pixels = np.prod(np.maximum(windows[:, [1, 3]] - windows[:, [0, 2]], 0), axis=1)
     with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
         large = np.flatnonzero(pixels > SMALL_PX)
-        large = large[np.argsort(windows[large, 4], kind='stable')]
-        _place_large(large, rays, table.shape, windows, distance, index)
+        caster.place_large(large[np.argsort(windows[large, 4], kind='stable')])
         for shape in (BOX, BALL, TUBE):
             small = np.flatnonzero((pixels > 0) & (pixels <= SMALL_PX) & (table.shape == shape))
             if len(small):
-                _place_small(small, rays, shape, windows, distance, index)
+                caster.place_small(small, shape)
     return distance, index
 
 
-def _place_large(
-    parts: np.ndarray,
-    rays: _LocalRays,
-    shapes: np.ndarray,
-    windows: np.ndarray,
-    distance: np.ndarray,
-    index: np.ndarray,
-) -> None:
-    """One after the other, nearest first."""
-    for part, shape, bounds, nearest in zip(
-        parts.tolist(),
-        shapes[parts].tolist(),
-        windows[parts, :4].astype(int).tolist(),
-        windows[parts, 4].tolist(),
-        strict=True,
-    ):
-        window = slice(bounds[0], bounds[1]), slice(bounds[2], bounds[3])
-        target = distance[window]
-        if target.max() <= nearest:
-            continue
-        met = rays.met_in(window, part, shape)
-        nearer = met < target
-        np.copyto(target, met, where=nearer, casting='same_kind')
-        np.copyto(index[window], np.int16(FIRST_PART + part), where=nearer)
+class _PartCaster:
+    """Writes parts into `distance` and `index` where they are nearer than what is there.
 
-
-def _place_small(
-    parts: np.ndarray,
-    rays: _LocalRays,
-    shape: int,
-    windows: np.ndarray,
-    distance: np.ndarray,
-    index: np.ndarray,
-) -> None:
-    """All at once, for a part of few pixels costs as many steps as one of many."""
-    top, bottom, left, right = windows[parts, :4].astype(np.intp).T
-    width = right - left
-    count = (bottom - top) * width
-    which = np.repeat(np.arange(len(parts)), count)
-    within = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-    row, column = top[which] + within // width[which], left[which] + within % width[which]
-    met = rays.met_at(row, column, parts[which], shape)
-    nearer = np.flatnonzero(met < distance[row, column])
-    nearer = nearer[np.argsort(-met[nearer], kind='stable')]  # the nearest is written last
-    row, column = row[nearer], column[nearer]
-    distance[row, column] = met[nearer]
-    index[row, column] = FIRST_PART + parts[which[nearer]]
-
-
-class _LocalRays:
-    """The rays in the units of every part, in which it is its unit shape."""
+    Rays are converted to the units of each part, in which it is its unit shape.
+    """
 
     def __init__(
-        self, grid: Grid, origins: np.ndarray, units: np.ndarray, taper: np.ndarray
+        self, view: View, table: PartTable, distance: np.ndarray, index: np.ndarray
     ) -> None:
-        self._grid, self._origins, self._units, self._taper = grid, origins, units, taper
+        self.windows = _windows(view, table)
+        self._grid, self._shapes, self._taper = view.grid, table.shape, table.taper
+        self._origins = np.einsum('pij,pj->pi', table.to_unit, view.origin - table.centre)
+        self._units = table.to_unit @ view.axes
+        self._distance, self._index = distance, index
 
-    def met_in(self, window: tuple[slice, slice], part: int, shape: int) -> np.ndarray:
+    def place_large(self, parts: np.ndarray) -> None:
+        """Write one part after the other; they come nearest first."""
+        for part, window in zip(parts.tolist(), self.windows[parts].tolist(), strict=True):
+            top, bottom, left, right = (int(bound) for bound in window[:4])
+            pixels = slice(top, bottom), slice(left, right)
+            target = self._distance[pixels]
+            if target.max() <= window[4]:
+                continue
+            met = self._met_in(pixels, part, int(self._shapes[part]))
+            nearer = met < target
+            np.copyto(target, met, where=nearer, casting='same_kind')
+            np.copyto(self._index[pixels], np.int16(FIRST_PART + part), where=nearer)
+
+    def place_small(self, parts: np.ndarray, shape: int) -> None:
+        """Write all parts at once: a part of few pixels takes as many steps as a large one."""
+        top, bottom, left, right = self.windows[parts, :4].astype(np.intp).T
+        width = right - left
+        count = (bottom - top) * width
+        which = np.repeat(np.arange(len(parts)), count)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+        row, column = top[which] + within // width[which], left[which] + within % width[which]
+        met = self._met_at(row, column, parts[which], shape)
+        nearer = np.flatnonzero(met < self._distance[row, column])
+        nearer = nearer[np.argsort(-met[nearer], kind='stable')]  # the nearest is written last
+        row, column = row[nearer], column[nearer]
+        self._distance[row, column] = met[nearer]
+        self._index[row, column] = FIRST_PART + parts[which[nearer]]
+
+    def _met_in(self, window: tuple[slice, slice], part: int, shape: int) -> np.ndarray:
         """How far away the rays of a window meet a part, (h, w); inf where they miss."""
         grid = self._grid
         all_x, all_y = (grid.x32, grid.y32) if shape == BOX else (grid.x, grid.y)
@@ -193,7 +177,7 @@ class _LocalRays:
         direction = [x * a + (y * b + c) for a, b, c in self._units[part].tolist()]
         return meet_unit(shape, self._origins[part].tolist(), direction, float(self._taper[part]))
 
-    def met_at(
+    def _met_at(
         self, row: np.ndarray, column: np.ndarray, part: np.ndarray, shape: int
     ) -> np.ndarray:
         """How far away single pixels' rays each meet a part of their own, (n,)."""
@@ -317,14 +301,9 @@ def surface_points(
     level = index <= CEILING
     u = np.where(level | (index >= WALLS + 2), points[0], points[1])
     v = np.where(level, points[1], points[2])
-    result = SurfacePoints(
-        points,
-        normal,
-        u,
-        v,
-        np.take(np.concatenate([finishes, table.finish]), index),
-        np.take(np.concatenate([ids, table.object_id]), index),
-    )
+    finish = np.take(np.concatenate([finishes, table.finish]), index)
+    object_id = np.take(np.concatenate([ids, table.object_id]), index)
+    result = SurfacePoints(points, normal, u, v, finish, object_id)
     if len(table):
         _add_parts(result, table, index)
     return result
@@ -400,27 +379,13 @@ class FloorPlan:
         if self._finish is None:
             return
         columns, rows = self._cells(surface, CELLS)
-        finish = cv2.remap(
-            self._finish,
-            columns,
-            rows,
-            cv2.INTER_NEAREST,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=self._floor,
-        )
+        finish = cv2.remap(self._finish, columns, rows, cv2.INTER_NEAREST, borderValue=self._floor)
         np.copyto(surface.finish, finish, where=on_floor)
 
-    def occlusion(self, surface: SurfacePoints, on_floor: np.ndarray) -> np.ndarray:
+    def occlusion(self, surface: SurfacePoints) -> np.ndarray:
         """What of the light from everywhere reaches the floor, (H, W) float32."""
         columns, rows = self._cells(surface, COARSE)
-        share = cv2.remap(
-            self._open,
-            columns,
-            rows,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=255,
-        )
+        share = cv2.remap(self._open, columns, rows, cv2.INTER_LINEAR, borderValue=255)
         return share.astype(np.float32) * np.float32(1 / 255)
 
     def _cells(self, surface: SurfacePoints, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -31,7 +31,7 @@ class Finish:
     palette: RGB stops (0..1) that the pattern's values are painted with, dark to light. pattern,
     grain: rows of the texture atlas. repeat_m, grain_m: their size on the surface. grain_depth:
     how much the grain changes the brightness. turn_rad: how the pattern lies. glow: light of its
-    own; such a surface is not lit. gloss: share of the light that is mirrored.
+    own; such a surface is not lit.
     """
 
     palette: tuple[Colour, ...]
@@ -43,7 +43,6 @@ class Finish:
     turn_rad: float = 0.0
     offset: tuple[float, float] = (0.0, 0.0)
     glow: float = 0.0
-    gloss: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,10 +187,12 @@ _UNIT_CORNERS = np.array([[2 * ((i >> axis) & 1) - 1 for axis in range(3)] for i
 _PARALLEL = 1e-30  # instead of 0, of which 0 times the inverse is not a number
 
 Along = list[np.ndarray]
-Start = Sequence[float | np.ndarray]  # one origin for all rays, or one for each
+Origin = Sequence[float | np.ndarray]  # one origin for all rays, or one for each
 
 
-def meet_unit(shape: int, origin: Start, direction: Along, taper: float | np.ndarray) -> np.ndarray:
+def meet_unit(
+    shape: int, origin: Origin, direction: Along, taper: float | np.ndarray
+) -> np.ndarray:
     """How far along each ray it first meets the shape from outside; inf where it misses.
 
     `taper`: radius of a tube's top. Divides by 0 where a ray is parallel to a face: silence NumPy.
@@ -202,7 +203,7 @@ def meet_unit(shape: int, origin: Start, direction: Along, taper: float | np.nda
     return _meet_ball(origin, direction) if shape == BALL else _meet_tube(origin, direction, taper)
 
 
-def _meet_box(origin: Start, direction: Along) -> np.ndarray:
+def _meet_box(origin: Origin, direction: Along) -> np.ndarray:
     near, far = np.full((), -np.inf, np.float32), np.full((), np.inf, np.float32)
     for start, along in zip(origin, direction, strict=True):
         along += _PARALLEL
@@ -216,7 +217,7 @@ def _meet_box(origin: Start, direction: Along) -> np.ndarray:
     return np.where((near <= far) & (near > 0), near, np.inf)
 
 
-def _meet_ball(origin: Start, direction: Along) -> np.ndarray:
+def _meet_ball(origin: Origin, direction: Along) -> np.ndarray:
     (ox, oy, oz), (dx, dy, dz) = origin, direction
     a = dx * dx + dy * dy + dz * dz
     b = ox * dx + oy * dy + oz * dz
@@ -225,7 +226,7 @@ def _meet_ball(origin: Start, direction: Along) -> np.ndarray:
     return np.where(near > 0, near, np.inf)
 
 
-def _meet_tube(origin: Start, direction: Along, taper: float | np.ndarray) -> np.ndarray:
+def _meet_tube(origin: Origin, direction: Along, taper: float | np.ndarray) -> np.ndarray:
     (ox, oy, oz), (dx, dy, dz) = origin, direction
     middle, rate = 0.5 * (1.0 + taper), 0.5 * (taper - 1.0)  # radius = middle + rate * z
     radius = middle + rate * oz
@@ -490,32 +491,18 @@ class ObjectFrame:
     def _put(
         self,
         shape: int,
-        x: float,
-        y: float,
-        z: float,
+        centre: Vector,
         half: Vector,
         finish: int,
-        yaw: float,
-        pitch: float,
-        roll: float,
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        roll: float = 0.0,
         taper: float = 1.0,
     ) -> None:
-        px, py = self.at(x, y)
-        length, width, height = half
-        half = max(length, 1e-3), max(width, 1e-3), max(height, 1e-3)
-        self._parts.append(
-            Part(
-                shape,
-                (px, py, self._z + z),
-                half,
-                finish,
-                self.object_id,
-                self.yaw + yaw,
-                pitch,
-                roll,
-                taper,
-            )
-        )
+        place = *self.at(*centre[:2]), self._z + centre[2]
+        half = triple(max(size, 1e-3) for size in half)
+        part = Part(shape, place, half, finish, self.object_id, self.yaw + yaw, pitch, roll, taper)
+        self._parts.append(part)
 
     def box(
         self,
@@ -526,12 +513,11 @@ class ObjectFrame:
         width: float,
         height: float,
         finish: int,
-        yaw: float = 0.0,
-        pitch: float = 0.0,
-        roll: float = 0.0,
+        **turn: float,
     ) -> None:
+        """Add a box; `turn`: yaw, pitch, roll (rad)."""
         half = (0.5 * length, 0.5 * width, 0.5 * height)
-        self._put(BOX, x, y, z + half[2], half, finish, yaw, pitch, roll)
+        self._put(BOX, (x, y, z + half[2]), half, finish, **turn)
 
     def tube(
         self,
@@ -541,15 +527,12 @@ class ObjectFrame:
         radius: float,
         height: float,
         finish: int,
-        taper: float = 1.0,
-        pitch: float = 0.0,
-        roll: float = 0.0,
-        yaw: float = 0.0,
         flat: float = 1.0,
+        **turn: float,
     ) -> None:
-        """`radius` at the foot; the foot is at z where the tube stands upright."""
+        """Add a tube; `radius` at the foot, which is at z if the tube is upright."""
         half = (radius, radius * flat, 0.5 * height)
-        self._put(TUBE, x, y, z + half[2], half, finish, yaw, pitch, roll, taper)
+        self._put(TUBE, (x, y, z + half[2]), half, finish, **turn)
 
     def ball(
         self,
@@ -560,9 +543,7 @@ class ObjectFrame:
         ry: float,
         rz: float,
         finish: int,
-        yaw: float = 0.0,
-        pitch: float = 0.0,
-        roll: float = 0.0,
+        **turn: float,
     ) -> None:
-        """z is that of the middle."""
-        self._put(BALL, x, y, z, (rx, ry, rz), finish, yaw, pitch, roll)
+        """Add a ball; z is that of its middle."""
+        self._put(BALL, (x, y, z), (rx, ry, rz), finish, **turn)

@@ -64,14 +64,7 @@ class ShadowMap:
         ahead = np.maximum(z, np.float32(1e-3))
         scale, middle = np.float32(grid.focal_px), np.float32(0.5 * (SHADOW_SIDE - 1))
         columns, rows = x / ahead * scale + middle, y / ahead * scale + middle
-        nearest = cv2.remap(
-            self._depth,
-            columns,
-            rows,
-            cv2.INTER_NEAREST,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=math.inf,
-        )
+        nearest = cv2.remap(self._depth, columns, rows, cv2.INTER_NEAREST, borderValue=math.inf)
         bias = np.float32(0.06) if self._sunlike else np.float32(SHADOW_BIAS) * z + 0.02
         lit = ((z < nearest + bias) | (z <= 0)).astype(np.float32)
         return cv2.GaussianBlur(lit, (5, 5), 0)
@@ -106,30 +99,34 @@ CREASE_M, CREASE = 0.2, 0.35
 MIRROR_STEP = 2  # a reflection has this times fewer pixels
 
 
-def shade(
-    view: View,
-    place: Place,
-    table: PartTable,
-    found: tuple[np.ndarray, np.ndarray],
-    atlas: Atlas,
-    plan: FloorPlan,
-    shadows: ShadowMap | None = None,
-    mirror: bool = True,
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    """What the views of a place share: its parts, textures, floor plan and shadows."""
+
+    place: Place
+    table: PartTable
+    atlas: Atlas
+    plan: FloorPlan
+    shadows: ShadowMap
+
+
+def _shade(
+    view: View, stage: _Stage, found: tuple[np.ndarray, np.ndarray], mirror: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """(light (H, W, 3) float32, object ids (H, W) int16) of what `cast` found."""
     distance, index = found
+    place, table, atlas, plan = stage.place, stage.table, stage.atlas, stage.plan
     surface = surface_points(view, place, table, distance, index)
     on_floor = surface.object_id == FLOOR_ID
     on_floor &= surface.normal[2] > 0.5
     plan.lay(surface, on_floor)
-    shadows = shadows or ShadowMap(view, place, table)
     colour = _textured(surface, place, atlas, distance, view)
-    lit = _lit(surface, place, shadows, plan.occlusion(surface, on_floor), index)
+    lit = _lit(surface, place, stage.shadows, plan.occlusion(surface), index)
     glow = look_up(surface.finish, [finish.glow for finish in place.finishes])
     cv2.copyTo(tripled(glow), (glow > 0).astype(np.uint8), lit)
     light = np.multiply(colour, lit, out=colour)
     if mirror and place.mirror > 0:
-        _add_reflection(light, on_floor, view, place, table, atlas, plan, shadows)
+        _add_reflection(light, on_floor, view, stage)
     if math.isfinite(place.haze_m):
         clear = np.exp(np.where(index == SKY, 0, distance) * np.float32(-1 / place.haze_m))
         light *= tripled(clear)
@@ -224,12 +221,8 @@ def _lit(
         0.82 + 0.14 * normal[2] + np.float32(0.07) * normal[0] - np.float32(0.05) * normal[1]
     ) * soft
     key *= 0.4 + 0.6 * soft
-    return cv2.merge(
-        [
-            ambient * np.float32(light.ambient[i]) + key * np.float32(light.colour[i])
-            for i in range(3)
-        ]
-    )
+    colours = zip(light.ambient, light.colour, strict=True)
+    return cv2.merge([ambient * np.float32(a) + key * np.float32(c) for a, c in colours])
 
 
 def _hall_creases(surface: SurfacePoints, hall: Hall, index: np.ndarray) -> np.ndarray:
@@ -247,29 +240,22 @@ def _hall_creases(surface: SurfacePoints, hall: Hall, index: np.ndarray) -> np.n
     return 1 - np.float32(0.3) / (1 + np.square(gap * np.float32(1 / 0.25)))
 
 
-def _add_reflection(
-    light: np.ndarray,
-    on_floor: np.ndarray,
-    view: View,
-    place: Place,
-    table: PartTable,
-    atlas: Atlas,
-    plan: FloorPlan,
-    shadows: ShadowMap,
-) -> None:
+def _add_reflection(light: np.ndarray, on_floor: np.ndarray, view: View, stage: _Stage) -> None:
     """The floor mirrors, the more the flatter it is looked at."""
     lines = np.flatnonzero(on_floor.any(axis=1))
     if len(lines) == 0:
         return
     rows = slice(int(lines[0]), int(lines[-1]) + 1)
     below = View(_coarser(view.grid, rows), view.axes, view.origin).mirrored()
-    found = cast(below, table, place.hall, None)
-    image, _ = shade(below, place, table, found, atlas, plan, shadows, mirror=False)
+    found = cast(below, stage.table, stage.place.hall, None)
+    image, _ = _shade(below, stage, found, mirror=False)
     image = cv2.GaussianBlur(image, (3, 3), 0)
     image = cv2.resize(image, (light.shape[1], rows.stop - rows.start))
     dx, dy, dz = (axis[rows] for axis in view.directions)
     steep = np.abs(dz) / np.sqrt(dx * dx + dy * dy + dz * dz)
-    share = np.float32(place.mirror) * (np.float32(0.12) + np.float32(0.88) * (1 - steep) ** 4)
+    share = np.float32(stage.place.mirror) * (
+        np.float32(0.12) + np.float32(0.88) * (1 - steep) ** 4
+    )
     share = tripled(np.where(on_floor[rows], share, np.float32(0)))
     light[rows] *= 1 - 0.6 * share
     light[rows] += np.minimum(image, np.float32(1.5)) * share
@@ -318,7 +304,8 @@ def view_place(
     reach = 8.0 if place.hall is not None else 22.0
     ahead = pose.optical_axes[:, 2] * 0.7 * reach
     plan = FloorPlan(place, table, pose.x_m + ahead[0], pose.y_m + ahead[1], reach)
-    light, ids = shade(view, place, table, found, texture_atlas, plan)
+    stage = _Stage(place, table, texture_atlas, plan, ShadowMap(view, place, table))
+    light, ids = _shade(view, stage, found)
     smooth_edges(light, found[1], 0.7)
     return light, found[0], ids
 
