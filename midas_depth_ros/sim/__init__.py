@@ -5,7 +5,6 @@ from collections.abc import Callable
 from midas_depth_ros.sim.furnished.world import FurnishedWorld, furnished_world
 from midas_depth_ros.sim.robot.plain_world import DriveWorld, MovingScene, drive_world, moving_scene
 from midas_depth_ros.sim.robot.robot import (
-    SCAN_HEIGHTS_M,
     DrivenRobot,
     DriveOutcome,
     Motion,
@@ -30,7 +29,6 @@ WORLDS: dict[str, Callable[[int], World]] = {
 }
 
 __all__ = [
-    'SCAN_HEIGHTS_M',
     'WORLDS',
     'Box',
     'Cylinder',

@@ -30,7 +30,7 @@ from midas_depth_ros.lab.drive.rig import DrivePlan, NodeSettings, WorldResult, 
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.robot import RobotSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, RobotModel, World
-from midas_depth_ros.sim.robot.robot import Disturbance, disturbance_of, noisy, robot_of
+from midas_depth_ros.sim.robot.robot import Disturbance, noisy, robot_of
 
 # --- Who wants to drive on, whatever is in the way: a constant forward command with random
 # turns.
@@ -328,5 +328,5 @@ def eyes(settings: NodeSettings, seed: int, infer: Infer | None) -> Eyes:
     mount = CameraMount(settings.depth.camera_height, settings.depth.camera_pitch)
     sight = MetricSight(camera, mount, settings.depth)
     if infer is None:
-        return ExactDepthEyes(camera, sight, Disturbance(seed, disturbance_of(of.robot)))
+        return ExactDepthEyes(camera, sight, Disturbance(seed, of.robot))
     return ModelEyes(camera, sight, infer, of.robot.picture_noise, seed)

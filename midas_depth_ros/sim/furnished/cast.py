@@ -30,10 +30,10 @@ from midas_depth_ros.sim.furnished.place import (
 from midas_depth_ros.sim.scene.render import dot
 from midas_depth_ros.sim.scene.scene import NEAR_M
 
-# What a pixel shows: one of these, or FIRST_PART + the part's row.
+# What a pixel shows: one of these, or FIRST_PART + the row of the part.
 SKY, GROUND, CEILING, WALLS, FIRST_PART = 0, 1, 2, 3, 7
 
-SMALL_PX = 160  # parts with windows of up to so many pixels are met together
+SMALL_PX = 160  # parts with windows of up to this many pixels are cast together
 _EDGES = np.array([(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit])
 
 
@@ -208,7 +208,7 @@ def _backdrop(
         x = np.where(east, np.float32(hall.high[0]) - ox, np.float32(hall.low[0]) - ox) / dx
         y = np.where(north, np.float32(hall.high[1]) - oy, np.float32(hall.low[1]) - oy) / dy
         z = np.where(up, np.float32(hall.height_m) - oz, low_z - oz) / dz
-    x, y, z = np.abs(x), np.abs(y), np.abs(z)  # along a wall: -inf, which is never
+    x, y, z = np.abs(x), np.abs(y), np.abs(z)  # -inf along a wall becomes inf: never
     distance = np.minimum(np.minimum(x, y), z)
     index = np.where(x == distance, WALLS + east, WALLS + 2 + north)
     index = np.where(z == distance, np.where(up, CEILING, GROUND), index).astype(np.int16)
@@ -222,7 +222,7 @@ def _windows(view: View, table: PartTable) -> np.ndarray:
     ahead = points[2] >= NEAR_M
     low, high = _extent(points, ahead)
     split = np.flatnonzero(ahead.any(axis=0) & ~ahead.all(axis=0))
-    if len(split):  # by the camera's plane: of those, only what is ahead counts
+    if len(split):  # across the camera's plane: only what is ahead counts
         low[:, split], high[:, split] = _extent(*_cut(points[:, :, split], ahead[:, split]))
     columns = _lines(view.grid.column_range, low[0], high[0])
     rows = _lines(view.grid.row_range, low[1], high[1])
@@ -257,8 +257,7 @@ def _lines(
     return first, past
 
 
-# --- What the surface is like that every pixel shows: place, normal, place in its texture,
-# finish.
+# --- The surface that every pixel shows: place, normal, texture coordinates, finish.
 
 _BACKDROP_NORMALS = np.array(
     [(0, 0, 0), (0, 0, 1), (0, 0, -1), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0)], np.float32
@@ -321,7 +320,7 @@ def _add_parts(surface: SurfacePoints, table: PartTable, index: np.ndarray) -> N
     shape = table.shape[part]
     is_box, is_ball = shape == BOX, shape == BALL
     size = [np.abs(axis) for axis in unit]
-    # Of a box, the face; of a tube, whether it is a lid, and its slope.
+    # For a box, the face; for a tube, whether it is a lid, and the slope.
     first = is_box & (size[0] >= size[1]) & (size[0] >= size[2])
     second = is_box & ~first & (size[1] >= size[2])
     third = is_box & ~first & ~second
@@ -347,17 +346,17 @@ def _add_parts(surface: SurfacePoints, table: PartTable, index: np.ndarray) -> N
     local = [unit[i] * half[i] for i in range(3)]
     across = np.where(around, turn * half[0], np.where(first, local[1], local[0]))
     up = np.where(top, local[1], local[2])
-    # Every part has its own piece of the pattern.
+    # Every part shows its own piece of the pattern.
     surface.u.ravel()[where] = across + np.float32(0.618) * (part % 97)
     surface.v.ravel()[where] = up + half[2] * ~top
 
 
-# --- The floor from above: which finish it has where, and how much stands close by to darken it.
+# --- The floor from above: its finishes, and how much nearby parts darken it.
 
-CELLS, COARSE = 1024, 256  # of the plan of finishes, of that of the darkening, along a side
+CELLS, COARSE = 1024, 256  # on each side of the plan of finishes, and of darkness
 DARKEST = 0.6
-SHIFT = 4  # binary digits of a cell that a corner is rounded to
-HANGING_M = 0.5  # from this height on a part no longer darkens the floor
+SHIFT = 4  # fractional bits of a corner, in cells
+HANGING_M = 0.5  # parts higher than this do not darken the floor
 _ROUND = np.array([(math.cos(i * math.tau / 10), math.sin(i * math.tau / 10)) for i in range(10)])
 _SQUARE = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
 

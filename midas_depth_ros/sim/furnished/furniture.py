@@ -11,10 +11,6 @@ import random
 
 from midas_depth_ros.sim.furnished.place import FinishMaker, ObjectFrame, colour, varied
 
-# --- What stands and lies about, indoors mostly: lamps, plants, people, boxes, small things.
-#
-# All are put together in a frame, about (0, 0) if no place is given.
-
 
 def on_top(f: ObjectFrame, width: float, depth: float, z: float, count: int) -> None:
     """Small things on a surface that reaches from y = 0 to `depth`."""

@@ -181,13 +181,12 @@ class PartTable:
 _UNIT_CORNERS = np.array([[2 * ((i >> axis) & 1) - 1 for axis in range(3)] for i in range(8)])
 
 
-# --- Where rays meet the unit shapes, by closed forms: box, ball and tube within -1..1 on all
-# axes.
+# --- Where rays meet the unit shapes, in closed form: box, ball and tube within -1..1 on all axes.
 
-_PARALLEL = 1e-30  # instead of 0, of which 0 times the inverse is not a number
+_PARALLEL = 1e-30  # added to avoid 0 times infinity
 
 Along = list[np.ndarray]
-Origin = Sequence[float | np.ndarray]  # one origin for all rays, or one for each
+Origin = Sequence[float | np.ndarray]  # of all rays, or of each
 
 
 def meet_unit(
@@ -249,7 +248,7 @@ def _meet_tube(origin: Origin, direction: Along, taper: float | np.ndarray) -> n
     return met
 
 
-# --- What a place is put together with: random finishes, parts of objects, space on the floor.
+# --- Building a place: random finishes, parts of objects, space on the floor.
 
 MAX_FINISHES = 250
 WHITE = Sky((1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
@@ -397,9 +396,6 @@ class FinishMaker:
         rng = self.rng
         body = varied(rng, rng.choice(WOODS)) if rng.random() < 0.45 else colour(rng, 0.2)
         return self.of('front', body, rng.uniform(0.5, 1.6), 0.45, grain=0.05, square=False)
-
-
-# --- Putting a place together, object by object.
 
 
 Choices = Sequence[tuple[Callable[..., None], float, float]]

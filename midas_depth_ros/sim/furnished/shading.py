@@ -29,9 +29,9 @@ from midas_depth_ros.sim.furnished.textures import LEVELS, Atlas
 from midas_depth_ros.sim.scene.render import dot, look_up, smooth_edges, tripled
 from midas_depth_ros.sim.scene.scene import Pose
 
-# --- Shadows: what the light itself sees of a place; what it does not see is in shadow.
+# --- Shadows: whatever the light itself does not see of a place.
 
-SHADOW_SIDE = 120  # pixels of the picture that the light has of the place
+SHADOW_SIDE = 120  # pixels of the shadow map
 SHADOW_BIAS = 0.012
 OFF_M = 0.07
 SUN_AWAY_M = 80.0
@@ -54,7 +54,7 @@ class ShadowMap:
         """1 where a surface point sees the light, 0 in shadow, soft between, (H, W) float32."""
         axes, origin = self._view.axes.astype(np.float32), self._view.origin.astype(np.float32)
         grid = self._view.grid
-        # A little off the surface, else it would here and there be in its own shadow.
+        # A little off the surface, so that no surface is in its own shadow.
         off = np.float32(2.4 * SUN_AWAY_M / grid.focal_px if self._sunlike else OFF_M)
         away = [
             axis + off * normal - start
@@ -96,7 +96,7 @@ def _square_grid(half: float) -> Grid:
 
 
 CREASE_M, CREASE = 0.2, 0.35
-MIRROR_STEP = 2  # a reflection has this times fewer pixels
+MIRROR_STEP = 2  # reflections have this many times fewer pixels per side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,9 +253,8 @@ def _add_reflection(light: np.ndarray, on_floor: np.ndarray, view: View, stage: 
     image = cv2.resize(image, (light.shape[1], rows.stop - rows.start))
     dx, dy, dz = (axis[rows] for axis in view.directions)
     steep = np.abs(dz) / np.sqrt(dx * dx + dy * dy + dz * dz)
-    share = np.float32(stage.place.mirror) * (
-        np.float32(0.12) + np.float32(0.88) * (1 - steep) ** 4
-    )
+    share = np.float32(0.12) + np.float32(0.88) * (1 - steep) ** 4
+    share = np.float32(stage.place.mirror) * share
     share = tripled(np.where(on_floor[rows], share, np.float32(0)))
     light[rows] *= 1 - 0.6 * share
     light[rows] += np.minimum(image, np.float32(1.5)) * share
@@ -310,7 +309,7 @@ def view_place(
     return light, found[0], ids
 
 
-# --- Light -> the picture that a camera makes of it: exposure, white balance, tones, blur.
+# --- From light to the picture of a camera: exposure, white balance, tone curve, blur.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from midas_depth_ros.sim.scene.render import look_up
 
-# --- What textures are drawn with: seamless noise, lines, cells; all in pictures of SIDE x SIDE.
+# --- Seamless noise, lines and cells, all of SIDE x SIDE texels.
 
 SIDE = 256
 
@@ -67,8 +67,7 @@ def cells(
     return tone, along, rows * v
 
 
-# --- The families of textures: what floors, walls, houses and goods are made
-# of.
+# --- The families of textures: floors, walls, houses, goods.
 
 
 def _speckle(rng: np.random.Generator) -> np.ndarray:
@@ -217,7 +216,7 @@ def _panels(rng: np.random.Generator) -> np.ndarray:
     return 0.6 + 0.04 * noise(rng, 30, 1) - 0.6 * joint + np.where(knob, rng.choice([-0.5, 0.4]), 0)
 
 
-# name, function, how many of them, what else they suit
+# name, function, count, roles
 FAMILIES: Families = [
     ('speckle', _speckle, 4, 'plain wall object grain'),
     ('blotches', _blotches, 3, 'plain wall object grain road'),
@@ -246,7 +245,7 @@ FAMILIES: Families = [
 LEVELS = 6
 SIZES = tuple(SIDE >> level for level in range(LEVELS))  # texels: of every texture at every level
 BORDER = 1
-ATLASES = 6  # so many different atlases, each drawn once and kept
+ATLASES = 6  # different atlases, each drawn once and kept
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,10 +46,10 @@ from midas_depth_ros.sim.robot.plan_view import Convex, Disc, Heights, Outline, 
 from midas_depth_ros.sim.scene.render import Rendering
 from midas_depth_ros.sim.scene.scene import Pose, Room
 
-# --- A furnished place seen from above: the outlines of its parts between two heights.
+# --- A furnished place from above: the outlines of its parts between two heights.
 #
-# Boxes that stand or lie anyhow and upright tubes have exact outlines; tipped tubes and balls have
-# the convex hull of many lines on their surface, cut off at the two heights.
+# Upright boxes and tubes have exact outlines; tilted parts and balls have the convex hull of many
+# lines on their surface, cut off at the two heights.
 
 LINES = 48  # around a tube or a ball, and up a ball
 
@@ -57,13 +57,10 @@ LINES = 48  # around a tube or a ball, and up a ball
 def plan_of(place: Place, heights: Heights) -> PlanView:
     """What of a place there is between these heights, in metres above the floor."""
     outlines = [part_outline(part, heights) for part in place.parts]
-    return PlanView([each for each in outlines if each is not None], _room(place.hall))
-
-
-def _room(hall: Hall | None) -> Room | None:
-    if hall is None:
-        return None
-    return Room(hall.low[0], hall.high[0], hall.low[1], hall.high[1], hall.height_m)
+    hall, room = place.hall, None
+    if hall is not None:
+        room = Room(hall.low[0], hall.high[0], hall.low[1], hall.high[1], hall.height_m)
+    return PlanView([each for each in outlines if each is not None], room)
 
 
 def part_outline(part: Part, heights: Heights) -> Outline | None:
@@ -79,13 +76,13 @@ def part_outline(part: Part, heights: Heights) -> Outline | None:
         ends = (np.clip([low, high], bottom, top) - bottom) / (top - bottom)
         widest = max(1 + (part.taper - 1) * float(end) for end in ends)
         return Disc(*part.centre[:2], part.half[0] * widest)
-    lines = _lines(part.shape, part.taper) * part.half
+    lines = _surface_lines(part.shape, part.taper) * part.half
     lines = lines @ rotation(part.yaw_rad, part.pitch_rad, part.roll_rad).T + part.centre
-    points = _cut(lines, heights)[:, :2]
+    points = _clipped(lines, heights)[:, :2]
     return Convex(points) if len(points) else None
 
 
-def _cut(lines: np.ndarray, heights: Heights) -> np.ndarray:
+def _clipped(lines: np.ndarray, heights: Heights) -> np.ndarray:
     """Where lines (N, 2, 3) begin and end between two heights, (M, 3)."""
     start, along = lines[:, 0], lines[:, 1] - lines[:, 0]
     level = np.abs(along[:, 2]) < 1e-9
@@ -100,7 +97,7 @@ def _cut(lines: np.ndarray, heights: Heights) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def _lines(shape: int, taper: float) -> np.ndarray:
+def _surface_lines(shape: int, taper: float) -> np.ndarray:
     """Lines (N, 2, 3) on the surface of a unit shape, of which it is the hull."""
     if shape == BOX:
         corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
@@ -118,10 +115,9 @@ def _lines(shape: int, taper: float) -> np.ndarray:
     return np.concatenate([upward, round_about])
 
 
-# --- A furnished room to drive in: sofa, table, shelves along the walls, things standing about.
+# --- A furnished room to drive in: sofa, table, shelves along the walls, objects in between.
 #
-# Put together from the same furniture as the training world's rooms, but in calm colours, with
-# room to drive between. The same seed is the same room.
+# It has the furniture of the training places, in calm colours and with space to drive.
 
 LENGTH_M, WIDTH_M, HEIGHT_M = (6.8, 8.2), (5.2, 6.2), 2.6
 PAINTS: tuple[Colour, ...] = (
@@ -140,7 +136,7 @@ CLOTHS: tuple[Colour, ...] = (
     (0.76, 0.56, 0.26),
 )
 WALLS: tuple[Colour, ...] = ((0.92, 0.90, 0.85), (0.84, 0.88, 0.90), (0.90, 0.84, 0.76))
-# What stands free, as `picked` takes it.
+# Free-standing objects, for `picked`.
 FREE = (
     (furniture.cartons, 0.45, 3.0),
     (furniture.plant, 0.35, 2.0),
@@ -149,7 +145,7 @@ FREE = (
     (furniture.cone, 0.3, 1.5),
     (furniture.bag, 0.3, 1.0),
 )
-APART_M = 0.75  # between free things: the robot passes, if it is careful
+APART_M = 0.75  # between free objects: the robot passes if it is careful
 
 
 class CalmFinishMaker(FinishMaker):
@@ -238,7 +234,7 @@ def _furnish(
     base.box(0, 0.008, 0, span, 0.016, 0.08, make.plain(PAINTS[0]))
     pieces = [_shelf, _sofa, _cabinet, _door, _desk, _low_shelf]
     rng.shuffle(pieces)
-    at = -0.5 * span + rng.uniform(0.7, 1.0)  # corners stay free: the robot must get out of them
+    at = -0.5 * span + rng.uniform(0.7, 1.0)  # corners stay free, so that the robot gets out
     for build in pieces:
         wide = rng.uniform(1.2, 1.8)
         if at + wide > 0.5 * span - 0.7:
@@ -294,7 +290,7 @@ def _window(wall: ObjectFrame, x: float, wide: float) -> None:
 def _dining(builder: PlaceBuilder, space: FloorSpace, length: float, width: float) -> None:
     """A table with chairs drawn up to it."""
     rng = builder.rng
-    x = rng.choice((-1, 1)) * rng.uniform(0.2, 0.26) * length  # aside: the middle is for driving
+    x = rng.choice((-1, 1)) * rng.uniform(0.2, 0.26) * length  # the middle is for driving
     y = rng.choice((-1, 1)) * rng.uniform(0.1, 0.2) * width
     f = builder.frame(x, y, rng.uniform(-0.2, 0.2))
     furniture.table(f, 1.5, 0.85, 0.74)
@@ -325,9 +321,9 @@ def _ceiling_lamps(builder: PlaceBuilder) -> None:
         f.box(x, 0, HEIGHT_M - 0.05, 1.1, 0.3, 0.05, white)
 
 
-MEAN_GREY = 0.45  # what the camera makes of the mean light
+MEAN_GREY = 0.45  # grey level of the mean light
 METERING = (64, 48)  # pixels
-STARTS = 12  # of so many free places the one is taken that looks farthest
+STARTS = 12  # free places to choose from: the one with the longest view
 
 
 @dataclasses.dataclass(frozen=True)

@@ -217,21 +217,18 @@ def free_start(rng: Generator, plan: PlanView, seed: int, view_m: float = START_
     raise SceneError(f'world {seed} has no free place to start from: take another seed')
 
 
-# --- A drive along a corridor that never ends: the same every period, and smooth over its seam.
+# --- An endless corridor: the same every period, without a seam.
 #
-# Boxes, bins, poles and balls line the corridor left and right, and a barrel wanders ahead of the
-# camera from side to side, now nearer, now farther. The corridor repeats every `LAP_M`, which is
-# what the camera drives in one period.
+# Boxes, bins, poles and balls line both sides, and a barrel ahead of the camera moves from side to
+# side, nearer and farther. The corridor repeats every `LAP_M`, the camera's way in one period.
 
-LAP_M = 12.0  # every pattern's repeat divides it, else the picture would jump at the seam
+LAP_M = 12.0  # a multiple of every pattern's repeat, so that the picture does not jump
 PERIOD_S = 20.0
 HALF_WIDTH_M = 1.5
 BARREL_RADIUS_M, POLE_RADIUS_M = 0.15, 0.04
 VIEW_M = (2.0, 22.0)  # how far behind and ahead of the camera solids are kept
 HAZE = (0.80, 0.80, 0.77)
 
-WOOD = Material((0.80, 0.58, 0.38), 'planks', (3.0, 1.5))
-CORRIDOR_WALL = Material((0.93, 0.92, 0.87), 'wall', (4.0, 2.5))
 CRATE = Material((0.35, 0.50, 0.62), 'bricks', (0.8, 0.8))
 SLIM_POLE = Material((0.95, 0.80, 0.15), 'stripes', (math.tau * POLE_RADIUS_M, 0.3))
 BALL = Material((0.85, 0.25, 0.20), 'checker', (0.5, 0.5))
@@ -273,9 +270,9 @@ class MovingScene:
         aside = 0.5 * math.sin(2 * turn + self.sway_rad)
         solids.append(Cylinder(x + ahead, aside, BARREL_RADIUS_M, 0.5, material=BARREL))
         room = Room(
-            x - 10, x + 40, -HALF_WIDTH_M, HALF_WIDTH_M, 2.5, CORRIDOR_WALL, Material(HAZE), CEILING
+            x - 10, x + 40, -HALF_WIDTH_M, HALF_WIDTH_M, 2.5, WALLS[0], Material(HAZE), CEILING
         )
-        return Scene(WOOD, room, tuple(solids), haze_colour=HAZE, haze_m=16.0, seed=self.seed)
+        return Scene(FLOORS[0], room, tuple(solids), haze_colour=HAZE, haze_m=16.0, seed=self.seed)
 
     def _turn(self, time_s: float) -> float:
         """Where in the period, as an angle from 0 to 2 pi."""

@@ -16,9 +16,7 @@ import numpy as np
 
 from midas_depth_ros.sim.scene.scene import Box, Room, Scene, Solid
 
-# --- A convex shape seen from above: how far it is from a point, and along rays.
-
-THIN_M = 1e-4  # half as thick a point or a line is taken to be
+THIN_M = 1e-4  # half the thickness of a point or a line
 _CORNERS = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
 
 
@@ -27,7 +25,7 @@ class Convex:
 
     def __init__(self, points: np.ndarray) -> None:
         hull = cv2.convexHull(np.asarray(points, np.float32), clockwise=False)[:, 0]
-        if len(hull) < 3:  # a point or a line has no inside: give it one
+        if len(hull) < 3:  # a point or a line: give it an inside
             hull = (hull[:, None] + THIN_M * _CORNERS).reshape(-1, 2).astype(np.float32)
             hull = cv2.convexHull(hull, clockwise=False)[:, 0]
         self.corners = hull.astype(np.float64)  # (M, 2), to the left round

@@ -22,7 +22,7 @@ from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
 from midas_depth_ros.sim.scene.render import Rendering
 from midas_depth_ros.sim.scene.scene import Pose
 
-STEP_S = 0.01  # motion is computed in steps of at most this: 6 mm at the greatest speed
+STEP_S = 0.01  # longest step of the motion: 6 mm at the greatest speed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +34,15 @@ class RobotModel:
     """
 
     radius_m: float = RobotSettings.radius
-    height_m: float = 0.35  # what begins above this passes over the robot
-    floor_clearance_m: float = 0.02  # what ends below this passes under it
+    height_m: float = 0.35  # what is above this passes over the robot
+    floor_clearance_m: float = 0.02  # what is below this passes under it
     max_speed_m_s: float = RobotSettings.max_speed
     max_turn_rad_s: float = RobotSettings.max_turn
     max_acceleration_m_s2: float = RobotSettings.max_acceleration
     max_turn_acceleration_rad_s2: float = 6.0
     latency_s: float = RobotSettings.latency  # from a command to the wheels
-    command_timeout_s: float = (
-        RobotSettings.command_timeout
-    )  # without a command for this long it stops
+    # Without a command for this long the robot stops.
+    command_timeout_s: float = RobotSettings.command_timeout
     camera_forward_m: float = 0.0
     camera_height_m: float = SyntheticCameraSettings.camera_height
     camera_pitch_rad: float = 0.2
@@ -160,14 +159,13 @@ def _clamped(value: float, limit: float) -> float:
     return max(-limit, min(limit, value))
 
 
-# --- A robot driving in a scene: it moves, bumps, and what comes of it is counted.
+# --- A robot driving in a world: motion, collisions, distance, stops and smallest clearance.
 #
-# Commands and times come in; the motion, collisions, distance driven, stops and smallest clearance
-# go out. A collision stops the robot at the last free place, and is one until it has backed off.
+# A collision stops the robot at the last free place, and lasts until it has backed off.
 
 MOVING_M_S, STOPPED_M_S = 0.05, 0.01  # a stop: from faster than the first to slower than the second
-APART_M = 0.02  # so far from what it ran into it may run into something anew
-SCAN_HEIGHTS_M = (0.03, 0.5)  # what a scan for evaluation takes for an obstacle, at these heights
+APART_M = 0.02  # a collision ends at this distance
+SCAN_HEIGHTS_M = (0.03, 0.5)  # between which a scan for evaluation sees obstacles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,53 +269,34 @@ class DrivenRobot:
         )
 
 
-# --- Exact depth made into what a network would give: inverse, noisy, of unknown scale and
-# shift.
-#
-# In comes depth Z, out goes relative inverse depth in which only the order and the affine relation
-# to 1/Z are left, as in MiDaS's output. The same seed disturbs the same way.
+# --- Exact depth turned into what a network gives: inverse, noisy, of unknown scale and shift.
 
-PATCH_PX = 8  # half of the noise is of patches so large: a network errs in regions
-
-
-@dataclasses.dataclass(frozen=True)
-class DisturbanceOptions:
-    """How much is lost. `noise` is a standard deviation, as a share of 1/Z.
-
-    Every frame has a scale within `scale_factor` times or times less of `scale`, and a shift
-    within +-`shift`, in units of `scale` per metre.
-    """
-
-    noise: float = RobotSettings.depth_noise
-    scale: float = 100.0
-    scale_factor: float = RobotSettings.depth_scale_factor
-    shift: float = RobotSettings.depth_shift
-
-
-def disturbance_of(robot: RobotSettings) -> DisturbanceOptions:
-    """The disturbance that the parameters describe."""
-    return DisturbanceOptions(
-        noise=robot.depth_noise, scale_factor=robot.depth_scale_factor, shift=robot.depth_shift
-    )
+PATCH_PX = 8  # half of the noise is in patches of this size, since network errors are regional
+MEAN_SCALE = 100.0  # of relative inverse depth per 1/Z
 
 
 class Disturbance:
-    """Disturbs one frame after the other."""
+    """Turns depth into relative inverse depth like that of MiDaS, affine in 1/Z, frame by frame.
 
-    def __init__(self, seed: int, options: DisturbanceOptions | None = None) -> None:
+    By the settings `depth_noise` (standard deviation, as a share of 1/Z), `depth_scale_factor` (the
+    scale varies around `MEAN_SCALE` by up to this factor) and `depth_shift` (in units of the scale
+    per metre). The same seed gives the same disturbance.
+    """
+
+    def __init__(self, seed: int, settings: RobotSettings) -> None:
         self._rng = np.random.default_rng([seed, 3])
-        self.options = options or DisturbanceOptions()
+        self._settings = settings
 
     def relative_inverse_depth(self, depth_z: np.ndarray) -> np.ndarray:
         """(H, W) float32, larger = nearer, >= 0, from depth (H, W) in metres, inf for the sky."""
-        options, rng = self.options, self._rng
-        stretch = math.log(options.scale_factor)
-        scale = options.scale * math.exp(rng.uniform(-stretch, stretch))
-        shift = options.scale * rng.uniform(-options.shift, options.shift)
+        settings, rng = self._settings, self._rng
+        stretch = math.log(settings.depth_scale_factor)
+        scale = MEAN_SCALE * math.exp(rng.uniform(-stretch, stretch))
+        shift = MEAN_SCALE * rng.uniform(-settings.depth_shift, settings.depth_shift)
         with np.errstate(divide='ignore'):
             inverse = (np.float32(1) / depth_z).astype(np.float32)
-        relative = scale * inverse * (1 + options.noise * self._noise(inverse.shape)) + shift
-        # A network's last step is a ReLU: nothing is below 0.
+        relative = scale * inverse * (1 + settings.depth_noise * self._noise(inverse.shape)) + shift
+        # The last step of the network is a ReLU.
         return np.maximum(relative, 0).astype(np.float32)
 
     def _noise(self, shape: tuple[int, int]) -> np.ndarray:
@@ -339,10 +318,8 @@ def noisy(rgb: np.ndarray, deviation: float, rng: np.random.Generator) -> np.nda
     return cv2.add(rgb, noise, dtype=cv2.CV_8U)
 
 
-# --- Relative inverse depth in the 24 bits of a picture, so that it can go where pictures go.
-#
-# For evaluation: a camera sends packed depth, and who unpacks it knows what a perfect network
-# would have answered. Such a picture must not be compressed with loss.
+# --- Relative inverse depth in the 24 bits of a picture: the answer of a perfect network, sent as
+# an image for evaluation. Such a picture must not be compressed with loss.
 
 STEPS = 4096.0  # per unit: values up to 4095 in steps of 0.0002
 

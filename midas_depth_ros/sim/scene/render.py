@@ -28,13 +28,11 @@ from midas_depth_ros.sim.scene.scene import (
     meet,
 )
 
-# --- What every pixel of a picture shows before it has a colour: the sheet that rendering fills in.
-#
-# `backdrop` fills it with the floor, the room and the sky; solids are then placed before them.
+# --- What every pixel shows before it has a colour: floor, walls and sky first, then solids.
 
 SKY, FLOOR, SIDE_WALL, END_WALL, CEILING, FIRST_SOLID = range(6)  # material indices
 BACKDROP_LIGHT = (1.0, 1.0, 0.9, 0.8, 0.95)  # by material index
-CREASE_M, CREASE = 0.22, 0.3  # how far and how much two meeting surfaces darken each other
+CREASE_M, CREASE = 0.22, 0.3  # how far and how much meeting surfaces darken each other
 
 
 @dataclasses.dataclass
@@ -135,13 +133,12 @@ def _darken_creases(room: Room, surfaces: Surfaces, y: np.ndarray, z: np.ndarray
     surfaces.light = np.where(material == SKY, np.float32(1), light)
 
 
-# --- Surface patterns: each a square picture that repeats without a seam, all on one sheet.
+# --- Surface patterns: seamless squares that multiply the colour of a material.
 #
-# A pattern multiplies the colour of a material. `sheet(seed)` lays all of them under one another,
-# so that a whole picture is textured by a single look-up.
+# `sheet(seed)` has all of them below each other, so that a single look-up textures a picture.
 
 SIDE = 256  # texels along one side of a pattern
-BORDER = 1  # a pattern is continued by this much, so that interpolation finds no seam
+BORDER = 1  # texels by which a pattern continues, so that interpolation has no seam
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,8 +290,8 @@ def sheet(seed: int) -> Sheet:
 
 
 MAX_MATERIALS = 256  # material indices are uint8
-FINEST = 0.12  # share of a pattern's repeat that its details take
-BAND = 64  # rows painted at a time: what is in work stays in the processor's cache
+FINEST = 0.12  # size of a pattern's details, as a share of its repeat
+BAND = 64  # rows painted at a time, to stay in the processor's cache
 
 
 def paint(
@@ -312,7 +309,7 @@ def paint(
 def check_materials(materials: Sequence[Material]) -> None:
     """Raise `SceneError` for a pattern that does not exist, or more materials than indices."""
     if len(materials) > MAX_MATERIALS:
-        raise SceneError(f'{len(materials)} materials: a scene may have {MAX_MATERIALS}')
+        raise SceneError(f'{len(materials)} materials: a scene has at most {MAX_MATERIALS}')
     for material in materials:
         if material.pattern not in PATTERNS:
             raise SceneError(f'pattern {material.pattern!r} is not one of {", ".join(PATTERNS)}')
@@ -353,9 +350,9 @@ def _texels(surfaces: Surfaces, materials: Sequence[Material], seed: int) -> np.
     return cv2.remap(patterns.texels, columns, rows, cv2.INTER_LINEAR)
 
 
-# --- The rendering: the backdrop, solids before it, then colours.
+# --- Rendering: the backdrop, solids before it, then colours.
 
-AMBIENT, SUN, SHADE = 0.62, 0.38, 0.1  # light all around, from the lamp, and lost turned away
+AMBIENT, SUN, SHADE = 0.62, 0.38, 0.1  # light from everywhere, from the lamp, and lost facing away
 TO_SUN = np.array([-0.45, 0.35, 0.82]) / np.linalg.norm([-0.45, 0.35, 0.82])
 SHADOW_M, SHADOW = 0.45, 0.55  # how far and how much a solid darkens the floor around its foot
 
@@ -455,7 +452,7 @@ def _place(index: int, solid: Solid, rays: Rays, surfaces: Surfaces) -> None:
         target[window][nearer] = values
 
 
-# --- Small steps on whole pictures of numbers, in the way that costs least time.
+# --- Fast steps on whole pictures, also for `furnished`.
 
 Three = Sequence[np.ndarray] | np.ndarray  # of one shape
 

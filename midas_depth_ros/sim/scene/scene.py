@@ -13,12 +13,7 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 
-# --- Where a camera is and where it looks.
-#
-# The world is x forward, y left, z up with the floor at z = 0 (REP 103); the camera looks along
-# its own z, with x right and y down (the optical frame).
-
-# Columns: the optical frame's axes in a body frame that is x forward, y left, z up.
+# Columns: the axes of the optical frame in a body frame (x forward, y left, z up; REP 103).
 OPTICAL_IN_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 
@@ -55,6 +50,7 @@ class Pose:
 
 
 Colour = tuple[float, float, float]
+Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 class SceneError(ValueError):
@@ -67,6 +63,10 @@ def _check_positive(part: object, **values: float) -> None:
             raise SceneError(
                 f'{name} of {type(part).__name__} is {value}: it must be a positive number'
             )
+
+
+def _bounds(x: float, y: float, dx: float, dy: float, bottom: float, top: float) -> Bounds:
+    return (x - dx, y - dy, bottom), (x + dx, y + dy, top)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,15 +120,12 @@ class Box:
         _check_positive(self, length_m=self.length_m, width_m=self.width_m, height_m=self.height_m)
 
     @property
-    def bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """An upright, unturned box around it: lower and upper corner, metres."""
+    def bounds(self) -> Bounds:
+        """An axis-parallel box around it: lower and upper corner, metres."""
         c, s = abs(math.cos(self.yaw_rad)), abs(math.sin(self.yaw_rad))
         dx = 0.5 * (c * self.length_m + s * self.width_m)
         dy = 0.5 * (s * self.length_m + c * self.width_m)
-        return (
-            (self.x_m - dx, self.y_m - dy, self.bottom_m),
-            (self.x_m + dx, self.y_m + dy, self.bottom_m + self.height_m),
-        )
+        return _bounds(self.x_m, self.y_m, dx, dy, self.bottom_m, self.bottom_m + self.height_m)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,13 +143,10 @@ class Cylinder:
         _check_positive(self, radius_m=self.radius_m, height_m=self.height_m)
 
     @property
-    def bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """An upright box around it: lower and upper corner, metres."""
+    def bounds(self) -> Bounds:
+        """An axis-parallel box around it: lower and upper corner, metres."""
         r = self.radius_m
-        return (
-            (self.x_m - r, self.y_m - r, self.bottom_m),
-            (self.x_m + r, self.y_m + r, self.bottom_m + self.height_m),
-        )
+        return _bounds(self.x_m, self.y_m, r, r, self.bottom_m, self.bottom_m + self.height_m)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,13 +163,10 @@ class Sphere:
         _check_positive(self, radius_m=self.radius_m)
 
     @property
-    def bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """An upright box around it: lower and upper corner, metres."""
+    def bounds(self) -> Bounds:
+        """An axis-parallel box around it: lower and upper corner, metres."""
         r = self.radius_m
-        return (
-            (self.x_m - r, self.y_m - r, self.z_m - r),
-            (self.x_m + r, self.y_m + r, self.z_m + r),
-        )
+        return _bounds(self.x_m, self.y_m, r, r, self.z_m - r, self.z_m + r)
 
 
 Solid = Box | Cylinder | Sphere
@@ -207,7 +198,6 @@ class Scene:
 # of what it meets.
 
 NEAR_M = 0.01  # nothing nearer than this is seen
-Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
 Window = tuple[slice, slice]
 
 _CORNERS = np.array([[(i >> axis) & 1 for axis in range(3)] for i in range(8)])
@@ -228,20 +218,13 @@ class _Grid:
 @functools.lru_cache(maxsize=4)
 def _grid(camera: CameraModel) -> _Grid:
     x, y = camera.normalised_grid()
+    columns = np.fmin.reduce(x, axis=0), np.fmax.reduce(x, axis=0)  # ignoring NaN
+    rows = np.fmin.reduce(y, axis=1), np.fmax.reduce(y, axis=1)
     blind = ~np.isfinite(x)
-    if blind.any():
-        seen_x, seen_y = np.where(blind, np.inf, x), np.where(blind, np.inf, y)
-        lowest = seen_x.min(axis=0), seen_y.min(axis=1)
-        highest = (
-            np.where(blind, -np.inf, x).max(axis=0),
-            np.where(blind, -np.inf, y).max(axis=1),
-        )
-        x, y = np.where(blind, np.float32(0), x), np.where(blind, np.float32(0), y)
-    else:
-        lowest, highest = (x.min(axis=0), y.min(axis=1)), (x.max(axis=0), y.max(axis=1))
-    return _Grid(
-        x, y, blind if blind.any() else None, (lowest[0], highest[0]), (lowest[1], highest[1])
-    )
+    if not blind.any():
+        return _Grid(x, y, None, columns, rows)
+    x, y = np.where(blind, np.float32(0), x), np.where(blind, np.float32(0), y)
+    return _Grid(x, y, blind, columns, rows)
 
 
 class Rays:
@@ -256,7 +239,7 @@ class Rays:
             self._grid.x * right[i] + self._grid.y * down[i] + ahead[i] for i in range(3)
         ]
         self.shape = self._grid.x.shape
-        self.blind = self._grid.blind  # pixels of which the lens model knows no direction, or None
+        self.blind = self._grid.blind  # pixels without a direction by the lens model, or None
 
     def window(self, bounds: Bounds) -> Window | None:
         """Rows and columns outside of which the upright box `bounds` is not seen; None: nowhere."""
@@ -264,7 +247,7 @@ class Rays:
         points = (corners - self.origin) @ self._axes
         depth = points[:, 2]
         ahead = [points[depth >= NEAR_M]]
-        for i, j in _EDGES:  # where an edge passes the camera, only its part ahead counts
+        for i, j in _EDGES:  # of an edge that passes the camera, only the part ahead counts
             if (depth[i] < NEAR_M) != (depth[j] < NEAR_M):
                 share = (NEAR_M - depth[i]) / (depth[j] - depth[i])
                 ahead.append(points[None, i] + share * (points[j] - points[i]))
@@ -284,10 +267,7 @@ def _within(ranges: tuple[np.ndarray, np.ndarray], values: np.ndarray) -> slice 
     return slice(int(hits[0]), int(hits[-1]) + 1) if len(hits) else None
 
 
-# --- Where rays meet solids: closed forms, evaluated on the pixels that can see the solid.
-#
-# `meet` takes a solid, the rays' origin (3,) and directions (three (h, w) arrays) in the world,
-# and gives the `Impact`. Computed in float64: near a silhouette float32 is not enough.
+# --- Where rays meet solids, in closed form. In float64: near a silhouette float32 is not enough.
 
 Directions = list[np.ndarray]
 
