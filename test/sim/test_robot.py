@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from midas_depth_ros.sim import Box, DrivenRobot, DriveWorld, Motion, RobotModel, Room, Scene
+from midas_depth_ros.sim import Box, DrivenRobot, Motion, PlainWorld, RobotModel, Room, Scene
 from midas_depth_ros.sim.robot.robot import Robot
 
 PROMPT = RobotModel(latency_s=0.0, max_acceleration_m_s2=1e9, max_turn_acceleration_rad_s2=1e9)
@@ -24,7 +24,7 @@ def run(robot, seconds, speed, turn, step=0.01):
 
 
 def world(*solids, room=None, start=(0.0, 0.0, 0.0)):
-    return DriveWorld(Scene(room=room, solids=solids), start, 'test', 0)
+    return PlainWorld(Scene(room=room, solids=solids), start, 'test', 0)
 
 
 def drive(robot, seconds, speed, turn=0.0):

@@ -1,8 +1,8 @@
 """Which part of a place every ray meets first, and how far away: exact, for many parts.
 
-All parts' windows in the picture are found at once. Large parts are then met one by one, nearest
-first, by the rays of their windows alone, and not at all where everything there is nearer already;
-small parts all together. Float64 where surfaces are round: float32 is not enough near a silhouette.
+The windows of all parts in the picture are found at once. Large parts are then cast one by one,
+nearest first, on their windows only, and skipped where everything is nearer already; small parts
+all together. Round surfaces in float64: near a silhouette float32 is not enough.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _EDGES = np.array([(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Normalised coordinates of a picture's pixels, float64, and their ranges by line.
+    """Normalised coordinates of the pixels of a picture, float64, and their ranges by line.
 
     x is (1, W) or (H, W), y (H, 1) or (H, W). column_range, row_range: lowest and highest x of
     every column, y of every row. focal_px: pixels per unit in the middle.
@@ -61,12 +61,12 @@ class Grid:
 
 
 def plain_grid(x: np.ndarray, y: np.ndarray, focal_px: float) -> Grid:
-    """Of a lens that does not distort: x by column and y by row."""
+    """Return the grid of a lens without distortion: x by column and y by row."""
     return Grid(x[None, :], y[:, None], (x, x), (y, y), focal_px)
 
 
 def grid_of(camera: CameraModel) -> Grid:
-    """The grid of a camera; that of a distorting lens is kept, for it takes a while."""
+    """Return the grid of a camera; that of a distorting lens is cached, as it takes a while."""
     if camera.distortion_model:
         return _bent_grid(camera)
     x = (np.arange(camera.width) - camera.cx) / camera.fx
@@ -91,13 +91,13 @@ class View:
 
     @functools.cached_property
     def directions(self) -> list[np.ndarray]:
-        """Three (H, W) float32 arrays; not to be written to."""
+        """Three (H, W) float32 arrays; read-only."""
         x, y = self.grid.x32, self.grid.y32
         right, down, ahead = self.axes.T.astype(np.float32)
         return [x * right[i] + (y * down[i] + ahead[i]) for i in range(3)]
 
     def mirrored(self) -> View:
-        """The same rays after they were mirrored by the floor."""
+        """Return the same rays mirrored by the floor."""
         flip = np.array([1.0, 1.0, -1.0])
         return View(self.grid, self.axes * flip[:, None], self.origin * flip)
 
@@ -105,9 +105,9 @@ class View:
 def cast(
     view: View, table: PartTable, hall: Hall | None, ground_m: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(Z (H, W) float32, inf for the sky; what is seen (H, W) int16).
+    """Return (Z (H, W) float32, inf for the sky; what is seen (H, W) int16).
 
-    `ground_m` is the height of the ground, None without one.
+    `ground_m`: height of the ground; None without ground.
     """
     distance, index = _backdrop(view, hall, ground_m)
     if len(table) == 0:
@@ -230,7 +230,7 @@ def _windows(view: View, table: PartTable) -> np.ndarray:
 
 
 def _cut(points: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (3, 8, n) and where edges pass the camera's plane, and which of them count."""
+    """Corners (3, 8, n) and where edges cross the camera's plane, and which of them count."""
     a, b = points[:, _EDGES[:, 0]], points[:, _EDGES[:, 1]]
     with np.errstate(divide='ignore', invalid='ignore'):
         cut = a + (NEAR_M - a[2]) / (b[2] - a[2]) * (b - a)
@@ -239,7 +239,7 @@ def _cut(points: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _extent(points: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest normalised x, y (2, P) of the points ahead; inf, -inf without any."""
+    """Lowest and highest normalised x, y (2, P) of points ahead; inf, -inf if there are none."""
     flat = points[:2] / np.where(ahead, points[2], 1.0)
     return np.where(ahead, flat, np.inf).min(axis=1), np.where(ahead, flat, -np.inf).max(axis=1)
 
@@ -249,7 +249,7 @@ def _lines(
 ) -> tuple[np.ndarray, np.ndarray]:
     """First and past-last line of pixels between the values of each part, (P,).
 
-    From one line to the next both ends of its range grow, whatever the lens.
+    Both ends of the range of a line increase from line to line, with any lens.
     """
     margin = 1e-4
     first = np.searchsorted(ranges[1], low - margin, 'left')
@@ -267,7 +267,8 @@ _BACKDROP_NORMALS = np.array(
 @dataclasses.dataclass(frozen=True)
 class SurfacePoints:
     """Per pixel, (H, W): three arrays of place (metres) and normal, `u`, `v` in metres on the
-    surface, float32; `finish` uint8; `object_id` int16."""
+    surface, float32; `finish` uint8; `object_id` int16.
+    """
 
     place: list[np.ndarray]
     normal: list[np.ndarray]
@@ -280,7 +281,7 @@ class SurfacePoints:
 def surface_points(
     view: View, place: Place, table: PartTable, distance: np.ndarray, index: np.ndarray
 ) -> SurfacePoints:
-    """Of what `cast` found."""
+    """Return the surface points of what `cast` found."""
     reach = np.where(np.isfinite(distance), distance, np.float32(0))
     points = [
         np.float32(start) + reach * along
@@ -309,7 +310,7 @@ def surface_points(
 
 
 def _add_parts(surface: SurfacePoints, table: PartTable, index: np.ndarray) -> None:
-    """Fill in normals and texture coordinates where a part is seen."""
+    """Fill in normals and texture coordinates of parts."""
     where = np.flatnonzero(index.ravel() >= FIRST_PART)
     part = index.ravel()[where] - FIRST_PART
     matrix = np.take(table.to_unit.reshape(-1, 9).T.astype(np.float32), part, axis=1)
@@ -362,7 +363,7 @@ _SQUARE = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
 
 
 class FloorPlan:
-    """Of the square with sides of 2 * `reach_m` about (x_m, y_m)."""
+    """The floor of a square with sides of 2 * `reach_m` about (x_m, y_m)."""
 
     def __init__(
         self, place: Place, table: PartTable, x_m: float, y_m: float, reach_m: float
@@ -374,7 +375,7 @@ class FloorPlan:
         self._open = self._openness(table)
 
     def lay(self, surface: SurfacePoints, on_floor: np.ndarray) -> None:
-        """Give the floor's pixels the finishes of what is painted there."""
+        """Give the pixels of the floor the finishes of its markings."""
         if self._finish is None:
             return
         columns, rows = self._cells(surface, CELLS)
@@ -382,7 +383,7 @@ class FloorPlan:
         np.copyto(surface.finish, finish, where=on_floor)
 
     def occlusion(self, surface: SurfacePoints) -> np.ndarray:
-        """What of the light from everywhere reaches the floor, (H, W) float32."""
+        """Return the share of ambient light that reaches the floor, (H, W) float32."""
         columns, rows = self._cells(surface, COARSE)
         share = cv2.remap(self._open, columns, rows, cv2.INTER_LINEAR, borderValue=255)
         return share.astype(np.float32) * np.float32(1 / 255)
@@ -400,13 +401,13 @@ class FloorPlan:
         return plan
 
     def _outlines(self, table: PartTable, parts: np.ndarray, outline: np.ndarray) -> np.ndarray:
-        """Of parts from above, (n, corners, 2)."""
+        """Outlines of parts from above, (n, corners, 2)."""
         scaled = outline * table.half[parts, None, :2]
         turned = scaled @ table.turn[parts, :2, :2].transpose(0, 2, 1)
         return self._polygon(turned + table.centre[parts, None, :2], COARSE)
 
     def _polygon(self, corners: np.ndarray, count: int) -> np.ndarray:
-        """Corners in metres as `cv2.fillPoly` takes them, for a plan of so many cells."""
+        """Convert corners in metres to what `cv2.fillPoly` takes, for a plan of `count` cells."""
         cells = (corners - self._corner) * (self._per_metre * count) - 0.5
         cells = np.clip(cells, -4 * count, 5 * count)
         return np.rint(cells * 2**SHIFT).astype(np.int32)

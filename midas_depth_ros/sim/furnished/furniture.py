@@ -1,6 +1,6 @@
-"""Furniture, put together from parts.
+"""Furniture and other objects, built from parts.
 
-Wall pieces have their back at y = 0 and reach to positive y; x is along the wall and 0 their
+Wall pieces have their back at y = 0 and extend to positive y, with x along the wall from their
 middle. Free pieces stand about (0, 0).
 """
 
@@ -13,7 +13,7 @@ from midas_depth_ros.sim.furnished.place import FinishMaker, ObjectFrame, colour
 
 
 def on_top(f: ObjectFrame, width: float, depth: float, z: float, count: int) -> None:
-    """Small things on a surface that reaches from y = 0 to `depth`."""
+    """Add small objects on a surface from y = 0 to `depth`."""
     rng = f.rng
     for _ in range(count):
         x, y = rng.uniform(-0.45, 0.45) * width, rng.uniform(0.15, 0.85) * depth
@@ -92,7 +92,7 @@ def plant(f: ObjectFrame) -> None:
 
 
 def person(f: ObjectFrame, sitting: bool = False) -> None:
-    """Facing positive y."""
+    """Add a person facing positive y."""
     rng, make = f.rng, f.make
     skin = make.plain(
         varied(rng, rng.choice(((0.85, 0.65, 0.52), (0.55, 0.38, 0.27), (0.3, 0.2, 0.15))))
@@ -199,7 +199,7 @@ def table(f: ObjectFrame, length: float, width: float, height: float) -> None:
 
 
 def chair(f: ObjectFrame) -> None:
-    """Its back is at negative y."""
+    """Add a chair; its back is at negative y."""
     rng, make = f.rng, f.make
     seat, frame = make.furniture() if rng.random() < 0.5 else make.cloth(), make.furniture()
     w, h, t = rng.uniform(0.38, 0.48), rng.uniform(0.42, 0.48), rng.uniform(0.02, 0.05)
@@ -229,7 +229,7 @@ def sofa(f: ObjectFrame, width: float) -> None:
 
 
 def shelf(f: ObjectFrame, width: float, height: float) -> None:
-    """Boards with books and things between them; sometimes without a back."""
+    """Add boards with books and objects between them, sometimes without a back."""
     rng, make = f.rng, f.make
     wood, books = make.furniture(), make.picture('shelf', 8, rng.uniform(0.5, 0.9))
     d, t = rng.uniform(0.25, 0.4), 0.025
@@ -258,7 +258,7 @@ def cabinet(f: ObjectFrame, width: float, height: float) -> None:
 
 
 def desk(f: ObjectFrame, width: float) -> None:
-    """With screens, and often a chair before it."""
+    """Add a desk with screens and small objects."""
     rng, make = f.rng, f.make
     top, leg, h = make.furniture(), make.furniture(), rng.uniform(0.7, 0.78)
     f.box(0, 0.37, h - 0.03, width, 0.74, 0.03, top)

@@ -1,4 +1,4 @@
-"""What a furnished place is made of, as plain data, and what puts it together.
+"""What a furnished place is made of, as plain data, and how it is built.
 
 A part is a unit box, ball or tube, scaled, turned and moved; furniture, cars and people are several
 parts with one object id. The world is x forward, y left, z up; the floor is z = 0.
@@ -28,10 +28,10 @@ SKY_ID, FLOOR_ID, STRUCTURE_ID, FIRST_OBJECT_ID = range(4)
 class Finish:
     """How a surface looks.
 
-    palette: RGB stops (0..1) that the pattern's values are painted with, dark to light. pattern,
-    grain: rows of the texture atlas. repeat_m, grain_m: their size on the surface. grain_depth:
-    how much the grain changes the brightness. turn_rad: how the pattern lies. glow: light of its
-    own; such a surface is not lit.
+    palette: RGB stops (0..1) for the values of the pattern, dark to light. pattern, grain: rows of
+    the texture atlas. repeat_m, grain_m: their size on the surface. grain_depth: how much the grain
+    changes the brightness. turn_rad: direction of the pattern. glow: own light; such a surface is
+    not lit.
     """
 
     palette: tuple[Colour, ...]
@@ -49,9 +49,9 @@ class Finish:
 class Part:
     """A solid: `shape` fills the box of half sizes `half` about `centre`, in metres.
 
-    Turned by yaw, pitch and roll as a body is (REP 103). A tube stands along its own z; `half`
-    is its radius at the bottom, and `taper` that at the top over it (0: a cone). `object_id` is
-    what it belongs to, `finish` an index into the finishes of its place.
+    Turned by yaw, pitch and roll as a body is (REP 103). A tube is along its own z; `half` is its
+    radius at the bottom, `taper` the ratio of the radius at the top (0: a cone). `object_id`: the
+    object it belongs to; `finish`: index into the finishes of its place.
     """
 
     shape: int
@@ -67,7 +67,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Hall:
-    """The upright box that everything is in, seen from inside, and the finishes of its faces."""
+    """The upright box around everything, seen from inside, and the finishes of its faces."""
 
     low: tuple[float, float]
     high: tuple[float, float]
@@ -78,7 +78,7 @@ class Hall:
 
 @dataclasses.dataclass(frozen=True)
 class Marking:
-    """A flat shape on the floor, painted on it: a rug, a line, a path. Corners (x, y), metres."""
+    """A flat shape on the floor: a rug, a line, a path. Corners (x, y), metres."""
 
     corners: tuple[tuple[float, float], ...]
     finish: int
@@ -86,10 +86,10 @@ class Marking:
 
 @dataclasses.dataclass(frozen=True)
 class Light:
-    """The light that casts shadows, and the light from everywhere.
+    """The light that casts shadows, and ambient light.
 
-    place: where the lamp hangs, or, for the sun (`is_sun`), the direction to it. colour, ambient:
-    RGB factors. reach_m: the distance at which a lamp has its nominal brightness.
+    place: of the lamp or, for the sun (`is_sun`), the direction to it. colour, ambient: RGB
+    factors. reach_m: the distance at which a lamp has its nominal brightness.
     """
 
     place: Vector
@@ -101,7 +101,7 @@ class Light:
 
 @dataclasses.dataclass(frozen=True)
 class Sky:
-    """Zenith and horizon colours, RGB 0..1, and the atlas row and strength of its clouds."""
+    """Zenith and horizon colours, RGB 0..1; atlas row and strength of the clouds."""
 
     zenith: Colour
     horizon: Colour
@@ -111,7 +111,7 @@ class Sky:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A whole scene. `floor` is a finish; `ground_m` below 0 is a floor that only parts reach."""
+    """A whole scene. `floor` is a finish; with `ground_m` below 0 the floor is made of parts."""
 
     finishes: tuple[Finish, ...]
     floor: int
@@ -127,13 +127,13 @@ class Place:
 
 
 def triple(values: Iterable[float]) -> Vector:
-    """Three values as a tuple of three."""
+    """Return three values as a tuple."""
     first, second, third = values
     return first, second, third
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """(3, 3) float64: columns are the turned axes."""
+    """Return (3, 3) float64: columns are the turned axes."""
     cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
     cr, sr = math.cos(roll), math.sin(roll)
     return np.array(
@@ -146,7 +146,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 class PartTable:
-    """The parts' numbers in arrays, one row per part, for computing with many at once.
+    """Parts in arrays, one row per part, for computing with many at once.
 
     shape, finish, object_id (P,); centre, half (P, 3); turn (P, 3, 3) with the axes as columns;
     to_unit (P, 3, 3): world directions to those of the unit shape; corners (P, 8, 3).
@@ -168,7 +168,7 @@ class PartTable:
         self.corners = self.centre[:, None, :] + np.einsum('pij,pcj->pci', self.turn, reach)
 
     def subset(self, chosen: np.ndarray) -> PartTable:
-        """The rows where `chosen` (P,) is true."""
+        """Return the rows where `chosen` (P,) is true."""
         result = object.__new__(PartTable)
         for name, values in vars(self).items():
             setattr(result, name, values[chosen])
@@ -192,10 +192,10 @@ Origin = Sequence[float | np.ndarray]  # of all rays, or of each
 def meet_unit(
     shape: int, origin: Origin, direction: Along, taper: float | np.ndarray
 ) -> np.ndarray:
-    """How far along each ray it first meets the shape from outside; inf where it misses.
+    """Return how far along each ray it first meets the shape from outside; inf if it misses.
 
-    `taper`: radius of a tube's top. Divides by 0 where a ray is parallel to a face: silence NumPy.
-    `direction` is written to.
+    `taper`: radius of the top of a tube. Divides by 0 for rays parallel to a face: silence NumPy.
+    `direction` is overwritten.
     """
     if shape == BOX:
         return _meet_box(origin, direction)
@@ -262,7 +262,7 @@ WOODS = (
 
 
 def colour(rng: random.Random, lively: float = 0.3) -> Colour:
-    """A random colour: mostly greyish; with probability `lively` any."""
+    """Return a random colour: mostly greyish, with probability `lively` any."""
     hue = rng.random()
     if rng.random() < lively:
         saturation, value = rng.uniform(0.3, 1.0), rng.uniform(0.15, 1.0)
@@ -273,7 +273,7 @@ def colour(rng: random.Random, lively: float = 0.3) -> Colour:
 
 
 def varied(rng: random.Random, base: Colour, amount: float = 0.12) -> Colour:
-    """A colour near `base`."""
+    """Return a colour near `base`."""
     light = math.exp(rng.gauss(0, amount * 1.5))
     return triple(min(max(c * light * (1 + rng.gauss(0, 0.5 * amount)), 0.01), 1.0) for c in base)
 
@@ -284,7 +284,7 @@ def scaled(base: Colour, factor: float, most: float = 1.0) -> Colour:
 
 
 class FinishMaker:
-    """Makes finishes with the textures of one atlas, and numbers them."""
+    """Makes and numbers finishes with the textures of one atlas."""
 
     def __init__(self, rng: random.Random, atlas: Atlas) -> None:
         self.rng = rng
@@ -296,7 +296,7 @@ class FinishMaker:
         return self.rng.choice(self._roles[role])
 
     def add(self, finish: Finish) -> int:
-        """The number of `finish`."""
+        """Return the number of `finish`."""
         if len(self.finishes) >= MAX_FINISHES:
             return self.rng.randrange(len(self.finishes))
         self.finishes.append(finish)
@@ -314,7 +314,7 @@ class FinishMaker:
         turn: float = 0.0,
         square: bool = True,
     ) -> int:
-        """`base` under a texture of `role`, between darker and lighter by `contrast`."""
+        """Return `base` under a texture of `role`, between darker and lighter by `contrast`."""
         rng = self.rng
         low = second or scaled(base, 1 - contrast)
         palette = (low, base) if second else (low, base, scaled(base, 1 + 0.5 * contrast))
@@ -336,7 +336,7 @@ class FinishMaker:
         )
 
     def plain(self, base: Colour | None = None, glow: float = 0.0, lively: float = 0.35) -> int:
-        """Paint, plastic, metal: nearly one colour."""
+        """Return paint, plastic or metal: nearly one colour."""
         base = base or colour(self.rng, lively)
         contrast = self.rng.uniform(0.02, 0.15)
         return self.of('plain', base, self.rng.uniform(0.3, 2), contrast, grain=0.05, glow=glow)
@@ -352,7 +352,7 @@ class FinishMaker:
         return self.of(role, base, self.rng.uniform(0.15, 0.8), 0.2, second)
 
     def odd(self) -> int:
-        """Anything at all: strong patterns, for objects and sometimes floors and walls."""
+        """Return a strong pattern, for objects and sometimes floors and walls."""
         rng = self.rng
         palette = tuple(colour(rng, 0.5) for _ in range(rng.choice((2, 2, 3, 5))))
         size = math.exp(rng.uniform(math.log(0.1), math.log(2.0)))
@@ -370,12 +370,12 @@ class FinishMaker:
         )
 
     def picture(self, role: str = 'picture', stops: int = 6, size: float = 0.7) -> int:
-        """Many colours: posters, books, screens."""
+        """Return many colours: posters, books, screens."""
         palette = tuple(colour(self.rng, 0.5) for _ in range(stops))
         return self.add(Finish(palette, self.texture(role), (size, size), grain_depth=0.03))
 
     def shared(self, name: str, make: Callable[[], int], again: float = 0.6) -> int:
-        """One that was made under this name before, with probability `again`, or a new one."""
+        """Return a finish made under this name before, with probability `again`, or a new one."""
         known = self._shared.setdefault(name, [])
         if not known or self.rng.random() > again:
             known.append(make())
@@ -383,7 +383,7 @@ class FinishMaker:
         return self.rng.choice(known)
 
     def furniture(self) -> int:
-        """Wood, paint, rarely odd."""
+        """Return wood, paint, rarely something odd."""
         pick = self.rng.random()
         if pick < 0.5:
             return self.wood()
@@ -392,7 +392,7 @@ class FinishMaker:
         return self.odd()
 
     def front(self, base: int | None = None) -> int:
-        """Doors and drawers."""
+        """Return doors and drawers."""
         rng = self.rng
         body = varied(rng, rng.choice(WOODS)) if rng.random() < 0.45 else colour(rng, 0.2)
         return self.of('front', body, rng.uniform(0.5, 1.6), 0.45, grain=0.05, square=False)
@@ -402,14 +402,14 @@ Choices = Sequence[tuple[Callable[..., None], float, float]]
 
 
 def picked(rng: random.Random, choices: Choices) -> tuple[Callable[..., None], float]:
-    """(what builds it, the radius it takes) of one of (builder, radius, how often it is taken)."""
+    """Return (builder, radius) of one of (builder, radius, weight), at random by weight."""
     build, radius, _ = rng.choices(choices, [weight for *_, weight in choices])[0]
     return build, radius
 
 
 @dataclasses.dataclass
 class FloorSpace:
-    """What is taken on the floor: circles (x, y, radius) that things keep clear of."""
+    """Occupied floor: circles (x, y, radius) that objects keep clear of."""
 
     taken: list[tuple[float, float, float]] = dataclasses.field(default_factory=list)
 
@@ -421,7 +421,7 @@ class FloorSpace:
 
 
 class PlaceBuilder:
-    """Collects a place's parts and markings; every `frame` starts a new object."""
+    """Collects the parts and markings of a place; every `frame` starts a new object."""
 
     def __init__(self, make: FinishMaker) -> None:
         self.make, self.rng = make, make.rng
@@ -432,14 +432,14 @@ class PlaceBuilder:
     def place(
         self, floor: int, light: Light, sky: Sky = WHITE, hall: Hall | None = None, **more: Any
     ) -> Place:
-        """All that was collected; `more` are other fields of a `Place`."""
+        """Return the place; `more` are other fields of `Place`."""
         finishes, parts = tuple(self.make.finishes), tuple(self.parts)
         return Place(finishes, floor, parts, light, sky, hall, tuple(self.markings), **more)
 
     def frame(
         self, x: float, y: float, yaw: float = 0.0, z: float = 0.0, object_id: int | None = None
     ) -> ObjectFrame:
-        """Where an object is put together; with `object_id`, a piece of that one."""
+        """Return a frame to build an object in; with `object_id`, a piece of that one."""
         if object_id is None:
             object_id = self._objects
             self._objects += 1
@@ -470,7 +470,7 @@ class PlaceBuilder:
 
 
 class ObjectFrame:
-    """Puts parts by their place in an object: x, y of the middle, z of the underside."""
+    """Adds parts by their place in an object: x, y of the middle, z of the underside."""
 
     def __init__(
         self, builder: PlaceBuilder, x: float, y: float, z: float, yaw: float, object_id: int
@@ -481,7 +481,7 @@ class ObjectFrame:
         self._c, self._s = math.cos(yaw), math.sin(yaw)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """The place in the world."""
+        """Return the place in the world."""
         return self._x + self._c * x - self._s * y, self._y + self._s * x + self._c * y
 
     def _put(

@@ -1,6 +1,6 @@
-"""Surfaces -> light that reaches the camera: textures, lamp or sun with its shadows, haze, sky.
+"""Surfaces lit and photographed: textures, lamp or sun with shadows, reflections, haze, sky.
 
-Values are linear light, 1 being a white surface in full light; `photo` makes a picture of them.
+Light is linear, 1 being a white surface in full light; `develop` makes a picture of it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SUN_AWAY_M = 80.0
 
 
 class ShadowMap:
-    """What the light sees: a point that it does not see is in shadow."""
+    """What the light sees of a place: all other points are in shadow."""
 
     def __init__(self, view: View, place: Place, table: PartTable) -> None:
         light = place.light
@@ -51,7 +51,9 @@ class ShadowMap:
         self._depth, _ = cast(self._view, table.subset(casts), None, None)
 
     def lit(self, surface: SurfacePoints) -> np.ndarray:
-        """1 where a surface point sees the light, 0 in shadow, soft between, (H, W) float32."""
+        """Return 1 where the light reaches a surface point, 0 in shadow, soft between, (H, W)
+        float32.
+        """
         axes, origin = self._view.axes.astype(np.float32), self._view.origin.astype(np.float32)
         grid = self._view.grid
         # A little off the surface, so that no surface is in its own shadow.
@@ -75,7 +77,7 @@ class ShadowMap:
 
 
 def _light_view(view: View, light: Light) -> View:
-    """A picture from the lamp downwards, or from the sun on what lies before the camera."""
+    """The view from the lamp downwards, or from the sun to what is before the camera."""
     if not light.is_sun:
         axes = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])
         return View(_square_grid(1.9), axes, np.array(light.place))
@@ -139,7 +141,7 @@ def _shade(
 
 @functools.lru_cache(maxsize=32)
 def _stops(count: int) -> np.ndarray:
-    """(256, count): how much of each palette stop a pattern's value takes."""
+    """(256, count): weight of each palette stop for each value of a pattern."""
     position = np.linspace(0, count - 1, 256)[:, None]
     return np.maximum(1 - np.abs(position - np.arange(count)), 0).astype(np.float32)
 
@@ -189,7 +191,7 @@ def _mapping(look: Finish) -> tuple[float, ...]:
 
 
 def _level(repeats: np.ndarray) -> np.ndarray:
-    """Which size of a texture has about one texel per pixel that covers so many repeats."""
+    """The texture level with about one texel per pixel, for pixels that cover these repeats."""
     level = np.log2(np.maximum(repeats * np.float32(256 * 0.7), np.float32(1)))
     return np.minimum(level, np.float32(LEVELS - 1)).astype(np.uint8)
 
@@ -201,7 +203,7 @@ def _lit(
     occlusion: np.ndarray,
     index: np.ndarray,
 ) -> np.ndarray:
-    """Light that falls on every pixel's surface, (H, W, 3) float32."""
+    """Light on every pixel's surface, (H, W, 3) float32."""
     light = place.light
     normal = surface.normal
     if light.is_sun:
@@ -226,7 +228,7 @@ def _lit(
 
 
 def _hall_creases(surface: SurfacePoints, hall: Hall, index: np.ndarray) -> np.ndarray:
-    """Corners of the hall get less light from everywhere."""
+    """Corners of the hall get less ambient light."""
     x, y, z = surface.place
     gaps = (
         np.minimum(x - np.float32(hall.low[0]), np.float32(hall.high[0]) - x),
@@ -241,7 +243,7 @@ def _hall_creases(surface: SurfacePoints, hall: Hall, index: np.ndarray) -> np.n
 
 
 def _add_reflection(light: np.ndarray, on_floor: np.ndarray, view: View, stage: _Stage) -> None:
-    """The floor mirrors, the more the flatter it is looked at."""
+    """Add the mirror image in the floor, stronger at flatter angles."""
     lines = np.flatnonzero(on_floor.any(axis=1))
     if len(lines) == 0:
         return
@@ -261,7 +263,7 @@ def _add_reflection(light: np.ndarray, on_floor: np.ndarray, view: View, stage: 
 
 
 def _coarser(full: Grid, rows: slice) -> Grid:
-    """Fewer pixels for the same rows."""
+    """The same rows with fewer pixels."""
     down, across = slice(rows.start, rows.stop, MIRROR_STEP), slice(None, None, MIRROR_STEP)
     return Grid(
         full.x[:, across] if len(full.x) == 1 else full.x[down, across],
@@ -296,7 +298,7 @@ def _paint_sky(light: np.ndarray, sky: np.ndarray, view: View, place: Place, atl
 def view_place(
     place: Place, camera: CameraModel, pose: Pose, texture_atlas: Atlas
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(light (H, W, 3) float32, Z (H, W) float32, ids (H, W) int16) of a place."""
+    """Return (light (H, W, 3) float32, Z (H, W) float32, ids (H, W) int16) of a place."""
     table = PartTable(place.parts)
     view = View(grid_of(camera), pose.optical_axes, pose.position)
     found = cast(view, table, place.hall, place.ground_m)
@@ -314,10 +316,10 @@ def view_place(
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """What a camera does to the light.
+    """How a camera turns light into a picture.
 
-    exposure: factor on the light. balance: RGB gains. gamma, contrast: of the tone curve.
-    vignette: light lost in the corners. blur_px: deviation of the lens's blur.
+    exposure: factor on the light. balance: RGB gains. gamma, contrast: of the tone curve. vignette:
+    light lost in the corners. blur_px: deviation of the blur of the lens.
     """
 
     exposure: float = 1.0
@@ -329,12 +331,12 @@ class Photo:
 
 
 def develop(light: np.ndarray, photo: Photo) -> np.ndarray:
-    """(H, W, 3) float32 light -> RGB uint8."""
+    """Return (H, W, 3) float32 light as RGB uint8."""
     return toned(blurred(exposed(light, photo), photo), photo)
 
 
 def exposed(light: np.ndarray, photo: Photo) -> np.ndarray:
-    """Light (H, W, 3) float32 as it falls on the sensor, up to three times nominal white."""
+    """Return light (H, W, 3) float32 on the sensor, up to three times nominal white."""
     height, width = light.shape[:2]
     gain = _vignette(height, width, round(photo.vignette, 2)) * np.float32(photo.exposure)
     image = light * tripled(gain)
@@ -342,17 +344,17 @@ def exposed(light: np.ndarray, photo: Photo) -> np.ndarray:
 
 
 def blurred(image: np.ndarray, photo: Photo) -> np.ndarray:
-    """By the lens, (H, W, 3) float32."""
+    """Return (H, W, 3) float32 blurred by the lens."""
     return cv2.GaussianBlur(image, (0, 0), photo.blur_px) if photo.blur_px > 0 else image
 
 
 def toned(image: np.ndarray, photo: Photo) -> np.ndarray:
-    """Light on the sensor (H, W, 3) float32 -> RGB uint8."""
+    """Return light on the sensor (H, W, 3) float32 as RGB uint8."""
     return cv2.LUT(cv2.convertScaleAbs(image, alpha=160), _tone(photo))
 
 
 def _tone(photo: Photo) -> np.ndarray:
-    """(1, 256, 3): light, of which 160 is nominal white, to grey levels."""
+    """(1, 256, 3): from light, 160 being nominal white, to grey levels."""
     level = np.arange(256) / 160
     curves = []
     for gain in photo.balance:

@@ -1,7 +1,7 @@
-"""A world to drive in that is made and drawn as the training world's rooms are.
+"""A furnished room to drive in, made and drawn as the training places are.
 
-As `DriveWorld` it has a start, a plan for collisions and scans, and pictures with exact depth. The
-same seed is the same world.
+Like `PlainWorld` it has a start, a plan for collisions and scans, and pictures with exact depth.
+The same seed is the same world.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ LINES = 48  # around a tube or a ball, and up a ball
 
 
 def plan_of(place: Place, heights: Heights) -> PlanView:
-    """What of a place there is between these heights, in metres above the floor."""
+    """Return the plan of a place between these heights, in metres above the floor."""
     outlines = [part_outline(part, heights) for part in place.parts]
     hall, room = place.hall, None
     if hall is not None:
@@ -64,7 +64,7 @@ def plan_of(place: Place, heights: Heights) -> PlanView:
 
 
 def part_outline(part: Part, heights: Heights) -> Outline | None:
-    """The part from above as it is between these heights; None where it is not there."""
+    """Return the outline of a part between these heights; None if there is nothing."""
     low, high = heights
     upright = not part.pitch_rad and not part.roll_rad
     bottom, top = part.centre[2] - part.half[2], part.centre[2] + part.half[2]
@@ -83,7 +83,7 @@ def part_outline(part: Part, heights: Heights) -> Outline | None:
 
 
 def _clipped(lines: np.ndarray, heights: Heights) -> np.ndarray:
-    """Where lines (N, 2, 3) begin and end between two heights, (M, 3)."""
+    """Ends of lines (N, 2, 3) cut off at two heights, (M, 3)."""
     start, along = lines[:, 0], lines[:, 1] - lines[:, 0]
     level = np.abs(along[:, 2]) < 1e-9
     slope = np.where(level, 1.0, along[:, 2])
@@ -98,7 +98,7 @@ def _clipped(lines: np.ndarray, heights: Heights) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _surface_lines(shape: int, taper: float) -> np.ndarray:
-    """Lines (N, 2, 3) on the surface of a unit shape, of which it is the hull."""
+    """Lines (N, 2, 3) on the surface of a unit shape, whose hull it is."""
     if shape == BOX:
         corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
         pairs = itertools.combinations(range(8), 2)
@@ -149,39 +149,39 @@ APART_M = 0.75  # between free objects: the robot passes if it is careful
 
 
 class CalmFinishMaker(FinishMaker):
-    """Finishes in few colours: no odd patterns."""
+    """Finishes in few colours, without odd patterns."""
 
     def plain(self, base: Colour | None = None, glow: float = 0.0, lively: float = 0.35) -> int:
-        """Paint of the room's own colours."""
+        """Return paint of the room's own colours."""
         return super().plain(base or varied(self.rng, self.rng.choice(PAINTS)), glow)
 
     def cloth(self, lively: float = 0.4) -> int:
-        """One colour of cloth."""
+        """Return cloth of one colour."""
         base = varied(self.rng, self.rng.choice(CLOTHS))
         return self.of('soft', base, self.rng.uniform(0.15, 0.5), 0.15)
 
     def odd(self) -> int:
-        """Nothing here is odd."""
+        """Return plain paint."""
         return self.plain()
 
     def furniture(self) -> int:
-        """Wood, or white."""
+        """Return wood or white."""
         return self.wood() if self.rng.random() < 0.7 else self.plain(PAINTS[0])
 
     def wood(self) -> int:
-        """A light or a dark one."""
+        """Return light or dark wood."""
         base = varied(self.rng, self.rng.choice(WOODS[:4]), 0.06)
         return self.of('wood', base, self.rng.uniform(0.5, 1.2), 0.2, square=False)
 
     def front(self, base: int | None = None) -> int:
-        """Doors and drawers of wood or paint."""
+        """Return doors and drawers of wood or paint."""
         rng = self.rng
         body = rng.choice(WOODS[:4]) if rng.random() < 0.5 else rng.choice(PAINTS)
         return self.of('front', varied(rng, body, 0.06), rng.uniform(0.6, 1.2), 0.35, grain=0.04)
 
 
 def lounge(rng: random.Random, atlas: Atlas) -> Place:
-    """The room, about (0, 0), longer along x."""
+    """Return the room, centred on (0, 0), longer along x."""
     make = CalmFinishMaker(rng, atlas)
     builder = PlaceBuilder(make)
     length, width = rng.uniform(*LENGTH_M), rng.uniform(*WIDTH_M)
@@ -228,7 +228,7 @@ def _rugs(builder: PlaceBuilder, length: float, width: float) -> None:
 def _furnish(
     builder: PlaceBuilder, space: FloorSpace, side: tuple[float, float, float], span: float
 ) -> None:
-    """Pieces side by side along a wall whose frame has positive y into the room."""
+    """Add pieces side by side along a wall whose frame has positive y into the room."""
     rng, make = builder.rng, builder.make
     base = builder.frame(*side, object_id=STRUCTURE_ID)
     base.box(0, 0.008, 0, span, 0.016, 0.08, make.plain(PAINTS[0]))
@@ -288,7 +288,7 @@ def _window(wall: ObjectFrame, x: float, wide: float) -> None:
 
 
 def _dining(builder: PlaceBuilder, space: FloorSpace, length: float, width: float) -> None:
-    """A table with chairs drawn up to it."""
+    """Add a table with chairs."""
     rng = builder.rng
     x = rng.choice((-1, 1)) * rng.uniform(0.2, 0.26) * length  # the middle is for driving
     y = rng.choice((-1, 1)) * rng.uniform(0.1, 0.2) * width
@@ -302,7 +302,7 @@ def _dining(builder: PlaceBuilder, space: FloorSpace, length: float, width: floa
 
 
 def _stand(builder: PlaceBuilder, space: FloorSpace, hall: Hall) -> None:
-    """One thing where there is room around it."""
+    """Add one object where there is space around it."""
     rng = builder.rng
     build, radius = picked(rng, FREE)
     for _ in range(30):
@@ -337,16 +337,16 @@ class FurnishedWorld:
     kind: str = 'furnished room'
 
     def plan(self, heights: Heights) -> PlanView:
-        """What there is between two heights, from above."""
+        """Return the plan between two heights, from above."""
         return plan_of(self.place, heights)
 
     def render(self, camera: CameraModel, pose: Pose) -> Rendering:
-        """What a camera sees from a pose: picture, exact depth, floor."""
+        """Return what a camera sees from a pose: picture, exact depth, floor."""
         light, depth, ids = view_place(self.place, camera, pose, self.texture_atlas)
         return Rendering(develop(light, self._photo), depth, ids == FLOOR_ID)
 
     def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
-        """The depth of `render`, without the picture."""
+        """Return the depth of `render`, without the picture."""
         view = View(grid_of(camera), pose.optical_axes, pose.position)
         return cast(view, self._table, self.place.hall, self.place.ground_m)[0]
 
@@ -356,7 +356,7 @@ class FurnishedWorld:
 
     @functools.cached_property
     def _photo(self) -> Photo:
-        """Exposed once, for all that is seen from the start: pictures do not flicker."""
+        """The exposure for everything seen from the start, so that pictures do not flicker."""
         x, y, yaw = self.start
         camera = CameraModel.from_field_of_view(*METERING, 1.5)
         lights = [
@@ -371,7 +371,7 @@ class FurnishedWorld:
 
 @functools.lru_cache(maxsize=4)
 def furnished_world(seed: int) -> FurnishedWorld:
-    """The world of a seed."""
+    """Return the world of a seed."""
     rng = random.Random(seed)
     texture_atlas = atlas(0)
     place = lounge(rng, texture_atlas)

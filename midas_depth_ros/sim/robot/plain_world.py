@@ -1,4 +1,4 @@
-"""Plain worlds made from a seed: to drive in, and a corridor that never ends to look along.
+"""Plain worlds made from a seed: to drive in, and an endless corridor to look along.
 
 A world to drive in is a `Scene` (a cluttered room, a corridor, two rooms with a doorway) and a free
 place to start from. The same seed is the same world.
@@ -56,8 +56,8 @@ TABLE = Material((0.55, 0.38, 0.24), 'planks', (1.2, 0.6))
 
 
 @dataclasses.dataclass(frozen=True)
-class DriveWorld:
-    """A scene and a free place in it; `kind` says in a word what it is."""
+class PlainWorld:
+    """A scene and a free place in it; `kind` names its layout."""
 
     scene: Scene
     start: Start
@@ -65,27 +65,27 @@ class DriveWorld:
     seed: int
 
     def plan(self, heights: Heights) -> PlanView:
-        """What there is between two heights, from above."""
+        """Return the plan between two heights, from above."""
         return PlanView.of_scene(self.scene, heights)
 
     def render(self, camera: CameraModel, pose: Pose) -> Rendering:
-        """What a camera sees from a pose: picture, exact depth, floor."""
+        """Return what a camera sees from a pose: picture, exact depth, floor."""
         return render(self.scene, camera, pose)
 
     def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
-        """The depth of `render`."""
+        """Return the depth of `render`."""
         return render(self.scene, camera, pose).depth_z
 
 
-def drive_world(seed: int) -> DriveWorld:
-    """The world of a seed."""
+def plain_world(seed: int) -> PlainWorld:
+    """Return the world of a seed."""
     rng = np.random.default_rng([seed, 4])
     kind = str(rng.choice(list(LAYOUTS)))
     room, solids = LAYOUTS[kind](rng)
     floor = FLOORS[rng.integers(len(FLOORS))]
     scene = Scene(floor, room, tuple(solids), haze_m=40.0, seed=seed)
     plan = PlanView.of_scene(scene, START_HEIGHTS_M)
-    return DriveWorld(scene, free_start(rng, plan, seed), kind, seed)
+    return PlainWorld(scene, free_start(rng, plan, seed), kind, seed)
 
 
 def _cluttered_room(rng: Generator) -> tuple[Room, list[Solid]]:
@@ -95,7 +95,7 @@ def _cluttered_room(rng: Generator) -> tuple[Room, list[Solid]]:
 
 
 def _corridor(rng: Generator) -> tuple[Room, list[Solid]]:
-    """Narrow and long, with things along both sides, in turn."""
+    """Narrow and long, with objects along alternating sides."""
     width = float(rng.uniform(1.9, 2.6))
     room = _room(rng, rng.uniform(10, 15), width)
     solids: list[Solid] = []
@@ -108,7 +108,7 @@ def _corridor(rng: Generator) -> tuple[Room, list[Solid]]:
 
 
 def _two_rooms(rng: Generator) -> tuple[Room, list[Solid]]:
-    """A wall across the room leaves a doorway."""
+    """A wall across the room, with a doorway."""
     room = _room(rng, rng.uniform(7, 10), rng.uniform(4, 6))
     x, door = float(rng.uniform(-1, 1)), float(rng.uniform(0.9, 1.4))
     middle = float(rng.uniform(room.y_min_m + 1.0, room.y_max_m - 1.0))
@@ -145,7 +145,7 @@ def _clutter(rng: Generator, room: Room, count: int) -> list[Solid]:
 
 
 def _thing(rng: Generator, x: float, y: float) -> list[Solid]:
-    """Something that stands about."""
+    """A random object on the floor."""
     kind = rng.choice(list(THINGS), p=[share for share, _ in THINGS.values()])
     return THINGS[str(kind)][1](rng, x, y)
 
@@ -174,7 +174,7 @@ def _pillar(rng: Generator, x: float, y: float) -> list[Solid]:
 
 
 def _table(rng: Generator, x: float, y: float) -> list[Solid]:
-    """A board above the robot on four legs between which it may pass."""
+    """A board above the robot on four legs that it may pass between."""
     half_length, half_width = (float(v) for v in rng.uniform((0.45, 0.35), (0.7, 0.45)))
     yaw = _any_yaw(rng)
     c, s = math.cos(yaw), math.sin(yaw)
@@ -202,7 +202,7 @@ def _any_yaw(rng: Generator) -> float:
 
 
 def free_start(rng: Generator, plan: PlanView, seed: int, view_m: float = START_VIEW_M) -> Start:
-    """A place with room around it, looking to where there is room ahead. Raises SceneError."""
+    """Return a place with free space around it and ahead of it. Raises SceneError."""
     room = plan.room
     if room is None:
         raise SceneError(f'world {seed} has no walls: give it a room')
@@ -246,18 +246,18 @@ class MovingScene:
 
     @property
     def camera(self) -> CameraModel:
-        """The camera that the scene was laid out for: 640x480, 66 degrees wide."""
+        """The camera that the scene is made for: 640x480, 66 degrees wide."""
         return CameraModel.from_field_of_view(640, 480, math.radians(66.0))
 
     def pose_at(self, time_s: float) -> Pose:
-        """The camera: 0.3 m high, looking 6 degrees down, weaving a little, driving forward."""
+        """Return the camera: 0.3 m high, looking 6 degrees down, weaving while it drives."""
         turn = self._turn(time_s)
         x, y = LAP_M * turn / math.tau, self._path(turn)
         slope = (self._path(turn + 1e-4) - self._path(turn - 1e-4)) / (2e-4 * LAP_M / math.tau)
         return Pose(x, y, 0.3, math.atan(slope), math.radians(6.0))
 
     def scene_at(self, time_s: float) -> Scene:
-        """What stands around the camera, and where the barrel is."""
+        """Return what is around the camera at this time, barrel included."""
         turn = self._turn(time_s)
         x = LAP_M * turn / math.tau
         solids = [
@@ -275,7 +275,7 @@ class MovingScene:
         return Scene(FLOORS[0], room, tuple(solids), haze_colour=HAZE, haze_m=16.0, seed=self.seed)
 
     def _turn(self, time_s: float) -> float:
-        """Where in the period, as an angle from 0 to 2 pi."""
+        """The time within the period as an angle from 0 to 2 pi."""
         return math.tau * ((time_s / self.period_s) % 1.0)
 
     def _path(self, turn: float) -> float:
@@ -285,7 +285,7 @@ class MovingScene:
 
 @functools.lru_cache(maxsize=8)
 def moving_scene(seed: int = 0) -> MovingScene:
-    """A corridor laid out from `seed`; the same seed is the same to the bit."""
+    """Return the corridor of a seed, bit-identical for the same seed."""
     rng = np.random.default_rng(seed)
     standing: list[Solid] = []
     side = 1 if rng.random() < 0.5 else -1
@@ -297,7 +297,7 @@ def moving_scene(seed: int = 0) -> MovingScene:
 
 
 def _obstacle(rng: np.random.Generator, x: float, side: int) -> Solid:
-    """Something by the wall, clear of the barrel's and the camera's way."""
+    """An object by the wall, clear of the way of barrel and camera."""
     kind = rng.choice(['carton', 'crate', 'bin', 'pole', 'ball'], p=[0.35, 0.2, 0.2, 0.15, 0.1])
     size = float(rng.uniform(0.3, 0.5))
     y = side * (HALF_WIDTH_M - float(rng.uniform(0.3, 0.45)))

@@ -1,8 +1,7 @@
-"""A scene, a camera and a pose -> a picture and the exact depth of every pixel of it.
+"""A scene, a camera and a pose give a picture and the exact depth of every pixel.
 
-Rays are cast with NumPy, all at once; every pixel's surface, position on it and light are found
-first, and the colours last. The depth is exact; the picture is meant to be recognised by a
-person, and is the same to the bit for the same scene.
+All rays are cast at once with NumPy: surface, position on it and light first, colours last. Depth
+is exact; the picture is recognisable, and bit-identical for the same scene.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ CREASE_M, CREASE = 0.22, 0.3  # how far and how much meeting surfaces darken eac
 
 @dataclasses.dataclass
 class Surfaces:
-    """Per pixel, (H, W) arrays: what is met there, where on it, and in what light.
+    """What each pixel shows, (H, W) arrays: the surface, where on it, and in what light.
 
-    distance: along the ray, = depth Z in metres, inf for the sky. material: index, uint8.
-    across, up: position on the surface, metres. light: factor on the colour. slant: cosine of
-    ray and normal, how much of a pixel's width the surface shows.
+    distance: along the ray, = depth Z in metres, inf for the sky. material: index, uint8. across,
+    up: position on the surface, metres. light: factor on the colour. slant: cosine of ray and
+    normal.
     """
 
     distance: np.ndarray
@@ -52,12 +51,12 @@ class Surfaces:
     slant: np.ndarray
 
     def band(self, rows: slice) -> Surfaces:
-        """A view of some rows."""
+        """Return a view of some rows."""
         return Surfaces(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
 
 def backdrop_materials(scene: Scene) -> list[Material]:
-    """The materials of SKY to CEILING, in this order."""
+    """Return the materials of SKY to CEILING, in this order."""
     room = scene.room or Room(-1, 1, -1, 1)
     return [
         Material(scene.sky_colour),
@@ -69,7 +68,7 @@ def backdrop_materials(scene: Scene) -> list[Material]:
 
 
 def backdrop(room: Room | None, rays: Rays) -> Surfaces:
-    """The floor and the room; without walls and ceiling, the sky."""
+    """Return the floor and the room; the sky where there are no walls or ceiling."""
     (ox, oy, oz), (dx, dy, dz) = rays.origin.astype(np.float32), rays.directions
     with np.errstate(divide='ignore', invalid='ignore'):
         if room is None:
@@ -96,7 +95,7 @@ def backdrop(room: Room | None, rays: Rays) -> Surfaces:
 
 
 def _meet_room(room: Room, rays: Rays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distance, material and slant of the room's inside (and the sky over walls without lid)."""
+    """Distance, material and slant of the inside of the room, or of the sky without ceiling."""
     (ox, oy, oz), (dx, dy, dz) = rays.origin, rays.directions
     lid = math.inf if room.ceiling is None else room.height_m - oz
     ends = _until(dx, room.x_min_m - ox, room.x_max_m - ox)
@@ -114,14 +113,14 @@ def _meet_room(room: Room, rays: Rays) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def _until(direction: np.ndarray, low: float, high: float) -> np.ndarray:
-    """How far a ray goes along one axis before it meets `low` or `high`; never, if 0."""
+    """How far a ray goes along one axis before it meets `low` or `high`; inf for direction 0."""
     distance = np.where(direction > 0, np.float32(high), np.float32(low)) / direction
     distance[direction == 0] = np.inf
     return distance
 
 
 def _darken_creases(room: Room, surfaces: Surfaces, y: np.ndarray, z: np.ndarray) -> None:
-    """Ambient light reaches a corner from fewer directions."""
+    """Corners get ambient light from fewer directions."""
     to_side = np.minimum(y - np.float32(room.y_min_m), np.float32(room.y_max_m) - y)
     to_level = np.minimum(z, np.float32(room.height_m) - z)
     material = surfaces.material
@@ -162,7 +161,7 @@ def _grain(rng: np.random.Generator, amount: float, blur: float) -> np.ndarray:
 
 
 def _lines(position: np.ndarray, width: float) -> np.ndarray:
-    """1 on a line of `width` about every whole number of `position`, else 0."""
+    """1 on a line of `width` around every whole number of `position`, else 0."""
     return (np.abs(position - np.round(position)) < 0.5 * width).astype(np.float32)
 
 
@@ -184,7 +183,7 @@ def _checker(rng: np.random.Generator) -> np.ndarray:
 
 
 def _tiles(rng: np.random.Generator) -> np.ndarray:
-    """Two by two tiles, each of its own brightness, with dark joints."""
+    """Two by two tiles of different brightness, with dark joints."""
     u, v = _coordinates()
     column, row = np.floor(2 * u).astype(int), np.floor(2 * v).astype(int)
     tone = rng.uniform(0.82, 1.0, (2, 2)).astype(np.float32)[row, column]
@@ -193,7 +192,7 @@ def _tiles(rng: np.random.Generator) -> np.ndarray:
 
 
 def _planks(rng: np.random.Generator) -> np.ndarray:
-    """Eight rows of boards lying along u, ends staggered, with grain along them."""
+    """Eight rows of boards along u, ends staggered, with grain along them."""
     u, v = _coordinates()
     row = np.floor(8 * v).astype(int)
     along = 2 * u + rng.uniform(0, 1, 8).astype(np.float32)[row]
@@ -215,7 +214,7 @@ def _bricks(rng: np.random.Generator) -> np.ndarray:
 
 
 def _wall(rng: np.random.Generator) -> np.ndarray:
-    """One stretch of a corridor's wall, floor to ceiling: skirting, a door, a picture."""
+    """One section of a corridor's wall, floor to ceiling: skirting, a door, a picture."""
     u, v = _coordinates()
     paint = (0.93 + _grain(rng, 0.012, 1.0) + _grain(rng, 0.02, 16.0))[..., None]
     wall = paint * np.ones(3, np.float32)
@@ -276,7 +275,7 @@ BRIGHTEST = 1.5  # the multiplier that a texel of 255 stands for
 
 @functools.lru_cache(maxsize=8)
 def sheet(seed: int) -> Sheet:
-    """All patterns with the grain of `seed`, the same bits for the same seed."""
+    """Return all patterns with the grain of `seed`, bit-identical for the same seed."""
     rows, first_row, mean = [], {}, {}
     for index, (name, draw) in enumerate(PATTERNS.items()):
         tile = draw(np.random.default_rng((seed, index))).astype(np.float32)
@@ -297,7 +296,7 @@ BAND = 64  # rows painted at a time, to stay in the processor's cache
 def paint(
     surfaces: Surfaces, materials: Sequence[Material], scene: Scene, focal_px: float
 ) -> np.ndarray:
-    """The picture, (H, W, 3) uint8. Sky has neither pattern nor haze."""
+    """Return the picture, (H, W, 3) uint8. The sky has neither pattern nor haze."""
     rgb = np.empty((*surfaces.material.shape, 3), np.uint8)
     for first in range(0, len(rgb), BAND):
         rows = slice(first, first + BAND)
@@ -307,7 +306,7 @@ def paint(
 
 
 def check_materials(materials: Sequence[Material]) -> None:
-    """Raise `SceneError` for a pattern that does not exist, or more materials than indices."""
+    """Raise `SceneError` for an unknown pattern or too many materials."""
     if len(materials) > MAX_MATERIALS:
         raise SceneError(f'{len(materials)} materials: a scene has at most {MAX_MATERIALS}')
     for material in materials:
@@ -318,7 +317,7 @@ def check_materials(materials: Sequence[Material]) -> None:
 def _painted(
     surfaces: Surfaces, materials: Sequence[Material], scene: Scene, focal_px: float
 ) -> np.ndarray:
-    """A few rows of the picture: (pattern or its mean) x colour x light, then haze."""
+    """Some rows of the picture: (pattern or its mean) x colour x light, then haze."""
     index, patterns = surfaces.material, sheet(scene.seed)
     sky = index == SKY
     distance = np.where(sky, np.float32(1), surfaces.distance)
@@ -340,7 +339,7 @@ def _painted(
 
 
 def _texels(surfaces: Surfaces, materials: Sequence[Material], seed: int) -> np.ndarray:
-    """The pattern's value at every pixel, (h, w, 3) uint8, interpolated."""
+    """The interpolated value of the pattern at every pixel, (h, w, 3) uint8."""
     index, patterns = surfaces.material, sheet(seed)
     u = surfaces.across * look_up(index, [1 / m.repeat_m[0] for m in materials])
     v = surfaces.up * look_up(index, [1 / m.repeat_m[1] for m in materials])
@@ -361,8 +360,8 @@ SHADOW_M, SHADOW = 0.45, 0.55  # how far and how much a solid darkens the floor 
 class Rendering:
     """What the camera sees.
 
-    rgb: (H, W, 3) uint8. depth_z: (H, W) float32, metres along the optical axis (REP 118), inf
-    for the sky. floor_mask: (H, W) bool, where the floor is seen.
+    rgb: (H, W, 3) uint8. depth_z: (H, W) float32, metres along the optical axis (REP 118), inf for
+    the sky. floor_mask: (H, W) bool, where the floor is seen.
     """
 
     rgb: np.ndarray
@@ -373,8 +372,8 @@ class Rendering:
 def render(scene: Scene, camera: CameraModel, pose: Pose) -> Rendering:
     """Render `scene` as `camera` sees it from `pose`.
 
-    Pixels of which the lens model knows no direction are black sky. Raises `SceneError` when
-    the camera is below the floor or outside the room, or for a material that cannot be painted.
+    Pixels without a direction by the lens model are black sky. Raises `SceneError` if the camera is
+    below the floor or outside the room, and for a material that cannot be painted.
     """
     materials = [*backdrop_materials(scene), *(solid.material for solid in scene.solids)]
     check_materials(materials)
@@ -408,7 +407,7 @@ def _check_inside(room: Room | None, pose: Pose) -> None:
 
 
 def _cast_contact_shadow(solid: Solid, rays: Rays, surfaces: Surfaces) -> None:
-    """Darken the floor around the foot of a solid, softly."""
+    """Darken the floor softly around the foot of a solid."""
     (x0, y0, bottom), (x1, y1, _) = solid.bounds
     strength = SHADOW * max(0.0, 1.0 - bottom / SHADOW_M)
     window = rays.window(((x0 - SHADOW_M, y0 - SHADOW_M, 0.0), (x1 + SHADOW_M, y1 + SHADOW_M, 0.0)))
@@ -429,7 +428,7 @@ def _cast_contact_shadow(solid: Solid, rays: Rays, surfaces: Surfaces) -> None:
 
 
 def _place(index: int, solid: Solid, rays: Rays, surfaces: Surfaces) -> None:
-    """Put a solid before what is there, where it is nearer."""
+    """Write a solid where it is nearer than what is there."""
     window = rays.window(solid.bounds)
     if window is None:
         return
@@ -458,7 +457,7 @@ Three = Sequence[np.ndarray] | np.ndarray  # of one shape
 
 
 def dot(one: Three, other: Three | Sequence[np.float32]) -> np.ndarray:
-    """The sum of three products, pixel by pixel; `other` may be three numbers."""
+    """Return the sum of three products, pixel by pixel; `other` may be three numbers."""
     total = one[0] * other[0]
     product = one[1] * other[1]
     total += product
@@ -467,19 +466,19 @@ def dot(one: Three, other: Three | Sequence[np.float32]) -> np.ndarray:
 
 
 def tripled(values: np.ndarray) -> np.ndarray:
-    """(H, W) float32 -> (H, W, 3): NumPy is slow where it repeats a value three times itself."""
+    """Return (H, W) float32 as (H, W, 3); faster than NumPy."""
     return cv2.cvtColor(values, cv2.COLOR_GRAY2RGB)
 
 
 def look_up(index: np.ndarray, values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """`values[index]`, float32, for an index of uint8."""
+    """Return `values[index]`, float32, for a uint8 index."""
     table = np.zeros(256, np.float32)
     table[: len(values)] = values
     return cv2.LUT(index, table)
 
 
 def smooth_edges(picture: np.ndarray, index: np.ndarray, deviation_px: float = 0.0) -> None:
-    """Blur (H, W, 3) in place where two surfaces meet, against staircases; 0 = OpenCV's own."""
+    """Blur (H, W, 3) in place where two surfaces meet; deviation 0 is OpenCV's default."""
     edge = np.zeros(index.shape, bool)
     across, along = index[:, 1:] != index[:, :-1], index[1:] != index[:-1]
     edge[:, 1:] |= across

@@ -1,6 +1,6 @@
-"""A scene as data, and where rays meet it: what stands where, of what material, in metres.
+"""A scene as data, and where rays meet it: solids and their materials, in metres.
 
-The world is x forward, y left, z up; the floor is z = 0 and has no edge. `render` draws scenes.
+The world is x forward, y left, z up (REP 103); the floor is z = 0 and infinite. `render` draws it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ OPTICAL_IN_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
 class Pose:
     """Position in metres; yaw to the left, pitch downwards, roll to the right positive, radians.
 
-    Turned by yaw, then pitch, then roll, each about the axis that the one before has left
-    (REP 103, as for a body frame).
+    Turned by yaw, then pitch, then roll, as a body frame is (REP 103).
     """
 
     x_m: float = 0.0
@@ -105,7 +104,7 @@ class Room:
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """A box standing upright, turned by `yaw_rad` about its vertical axis."""
+    """An upright box, turned by `yaw_rad` about its vertical axis."""
 
     x_m: float
     y_m: float
@@ -174,10 +173,10 @@ Solid = Box | Cylinder | Sphere
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A floor, perhaps a room around the camera, solids in it, and the air between.
+    """A floor, an optional room around the camera, solids in it, and the air between.
 
-    `haze_m` is the distance over which a colour fades to 37 %, towards `haze_colour`; `seed`
-    chooses the grain of all patterns.
+    `haze_m`: distance over which colours fade to 37 %, towards `haze_colour`. `seed`: of the grain
+    of all patterns.
     """
 
     floor: Material = Material((0.62, 0.62, 0.6), 'tiles', (0.8, 0.8))
@@ -206,7 +205,7 @@ _EDGES = [(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit]
 
 @dataclasses.dataclass(frozen=True)
 class _Grid:
-    """Pixel directions of a camera, and the range of them along every row and column."""
+    """Pixel directions of a camera, and their range along every row and column."""
 
     x: np.ndarray
     y: np.ndarray
@@ -228,7 +227,10 @@ def _grid(camera: CameraModel) -> _Grid:
 
 
 class Rays:
-    """The rays of one picture: `directions`, three (H, W) float32 arrays, and their `origin`."""
+    """The rays of one picture: `directions`, three (H, W) float32 arrays, and their `origin`.
+
+    Directions have length 1 along the optical axis, so distance along a ray is depth Z.
+    """
 
     def __init__(self, camera: CameraModel, pose: Pose) -> None:
         self._grid = _grid(camera)
@@ -242,7 +244,7 @@ class Rays:
         self.blind = self._grid.blind  # pixels without a direction by the lens model, or None
 
     def window(self, bounds: Bounds) -> Window | None:
-        """Rows and columns outside of which the upright box `bounds` is not seen; None: nowhere."""
+        """Return the rows and columns that may see the upright box `bounds`; None: none do."""
         corners = np.where(_CORNERS, bounds[1], bounds[0])
         points = (corners - self.origin) @ self._axes
         depth = points[:, 2]
@@ -276,7 +278,7 @@ Directions = list[np.ndarray]
 class Impact:
     """Per ray, (h, w) arrays: distance, unit normal in the world, place on the surface in metres.
 
-    Where the ray misses, the distance is inf and the rest means nothing.
+    Where the ray misses, the distance is inf and the rest is undefined.
     """
 
     distance: np.ndarray
@@ -286,7 +288,9 @@ class Impact:
 
 
 def meet(solid: Solid, origin: np.ndarray, directions: Directions) -> Impact:
-    """The first point of every ray on `solid`, seen from outside."""
+    """Return the first point of every ray on `solid` from outside; origin (3,), three (h, w)
+    arrays.
+    """
     directions = [axis.astype(np.float64) for axis in directions]
     with np.errstate(divide='ignore', invalid='ignore'):
         if isinstance(solid, Box):

@@ -7,7 +7,7 @@ import pytest
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.options.robot import RobotSettings
-from midas_depth_ros.sim import DrivenRobot, RobotModel, drive_world, render
+from midas_depth_ros.sim import DrivenRobot, RobotModel, plain_world, render
 from midas_depth_ros.sim.robot.plan_view import PlanView
 from midas_depth_ros.sim.robot.robot import Disturbance, noisy
 
@@ -15,14 +15,14 @@ SEEDS = range(60)
 
 
 def test_a_seed_is_a_world():
-    assert drive_world(5) == drive_world(5)
-    assert len({str(drive_world(seed)) for seed in SEEDS}) == len(SEEDS)
-    assert {drive_world(seed).kind for seed in SEEDS} == {'room', 'corridor', 'two rooms'}
+    assert plain_world(5) == plain_world(5)
+    assert len({str(plain_world(seed)) for seed in SEEDS}) == len(SEEDS)
+    assert {plain_world(seed).kind for seed in SEEDS} == {'room', 'corridor', 'two rooms'}
 
 
 @pytest.mark.parametrize('seed', SEEDS)
 def test_the_start_is_free_and_looks_at_something(seed):
-    world = drive_world(seed)
+    world = plain_world(seed)
     robot = DrivenRobot(world, RobotModel())
     assert robot.clearance_m >= 0.3
     x, y, yaw = world.start
@@ -33,7 +33,7 @@ def test_the_start_is_free_and_looks_at_something(seed):
 def test_every_world_can_be_painted():
     camera = CameraModel.from_field_of_view(64, 48, 1.5)
     for seed in SEEDS:
-        world = drive_world(seed)
+        world = plain_world(seed)
         robot = DrivenRobot(world, RobotModel())
         rendering = render(world.scene, camera, robot.motion.camera_pose(robot.model))
         assert rendering.rgb.std() > 5
