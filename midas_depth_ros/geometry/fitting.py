@@ -84,22 +84,17 @@ def tukey_votes(off: np.ndarray, reach: float) -> np.ndarray:
 
 def robust_deviation(off: np.ndarray) -> float:
     """Return the standard deviation of (n,) absolute residuals, n > 0, by their median."""
-    return PER_MEDIAN * median(off)
+    half = off.size // 2  # np.median without its overhead
+    if off.size % 2:
+        return PER_MEDIAN * float(np.partition(off, half)[half])
+    lower, upper = np.partition(off, (half - 1, half))[half - 1 : half + 1]
+    return PER_MEDIAN * (0.5 * float(lower + upper))
 
 
 def deviation_within(off: np.ndarray, reach: float, least: float, most: float) -> float:
     """Return `robust_deviation` of those below `reach`, within limits; `most` if there are none."""
     near = off[off < reach]
     return min(max(robust_deviation(near), least), most) if near.size else most
-
-
-def median(values: np.ndarray) -> float:
-    """Return np.median of (n,), n > 0, without its overhead."""
-    half = values.size // 2
-    if values.size % 2:
-        return float(np.partition(values, half)[half])
-    lower, upper = np.partition(values, (half - 1, half))[half - 1 : half + 1]
-    return 0.5 * float(lower + upper)
 
 
 def weighted_line(

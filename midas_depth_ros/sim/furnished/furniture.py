@@ -78,17 +78,8 @@ def plant(f: ObjectFrame) -> None:
         a, r = rng.uniform(0, math.tau), rng.uniform(0.05, 0.25) * h
         z = 0.3 + rng.uniform(0.2, 0.9) * h
         size = rng.uniform(0.1, 0.2) * h
-        f.ball(
-            r * math.cos(a),
-            r * math.sin(a),
-            z,
-            size,
-            0.6 * size,
-            0.35 * size + 0.02,
-            green,
-            yaw=a,
-            pitch=rng.uniform(-0.8, 0.8),
-        )
+        x, y, thick = r * math.cos(a), r * math.sin(a), 0.35 * size + 0.02
+        f.ball(x, y, z, size, 0.6 * size, thick, green, yaw=a, pitch=rng.uniform(-0.8, 0.8))
 
 
 def person(f: ObjectFrame, sitting: bool = False) -> None:
@@ -107,31 +98,16 @@ def person(f: ObjectFrame, sitting: bool = False) -> None:
             f.tube(x, 0.22, hip - 0.28, 0.08, 0.5, trousers, roll=math.pi / 2 - 0.05)
             f.tube(x, 0.42, 0, 0.07, hip, trousers)
         else:
-            f.tube(
-                x,
-                sx * 0.2 * math.sin(stride),
-                0.03,
-                0.065 * s,
-                hip,
-                trousers,
-                taper=1.3,
-                roll=sx * stride * 0.55,
-            )
+            foot, bent = sx * 0.2 * math.sin(stride), sx * stride * 0.55
+            f.tube(x, foot, 0.03, 0.065 * s, hip, trousers, taper=1.3, roll=bent)
         y = 0.48 if sitting else sx * 0.45 * math.sin(stride)
         f.box(x, y, 0, 0.1, 0.26, 0.08, hair)
     f.ball(0, 0, hip + 0.3 * s, 0.2 * s, 0.13 * s, 0.38 * s, top)
     f.tube(0, 0, hip + 0.05, 0.15 * s, 0.42 * s, top, taper=1.25, flat=0.65)
     for sx in (-1, 1):
         swing = rng.uniform(-0.4, 0.6)
-        f.tube(
-            sx * 0.24 * s,
-            0.15 * math.sin(swing),
-            hip + 0.02,
-            0.05 * s,
-            0.56 * s,
-            top,
-            roll=-swing * 0.6,
-        )
+        x, y = sx * 0.24 * s, 0.15 * math.sin(swing)
+        f.tube(x, y, hip + 0.02, 0.05 * s, 0.56 * s, top, roll=-swing * 0.6)
     f.tube(0, 0, hip + 0.5 * s, 0.05, 0.14, skin)
     f.ball(0, 0.01, hip + 0.74 * s, 0.085 * s, 0.1 * s, 0.125 * s, skin)
     f.ball(0, -0.02, hip + 0.78 * s, 0.09 * s, 0.1 * s, 0.11 * s, hair)
@@ -149,16 +125,8 @@ def cartons(f: ObjectFrame) -> None:
         h = rng.uniform(0.2, 0.5)
         if rng.random() < 0.3:
             look = make.odd() if rng.random() < 0.4 else make.plain()
-        f.box(
-            rng.uniform(-0.08, 0.08),
-            rng.uniform(-0.08, 0.08),
-            z,
-            w,
-            w * rng.uniform(0.6, 1),
-            h,
-            look,
-            yaw=rng.uniform(-0.4, 0.4),
-        )
+        x, y = rng.uniform(-0.08, 0.08), rng.uniform(-0.08, 0.08)
+        f.box(x, y, z, w, w * rng.uniform(0.6, 1), h, look, yaw=rng.uniform(-0.4, 0.4))
         z, w = z + h, w * rng.uniform(0.7, 1.0)
 
 
@@ -282,16 +250,8 @@ def screen(f: ObjectFrame, x: float, y: float, z: float) -> None:
     f.box(x, y, z, 0.2, 0.16, 0.02, black, yaw=yaw)
     f.box(x, y - 0.03, z, 0.05, 0.03, 0.2, black, yaw=yaw)
     f.box(x, y, z + 0.12, w, 0.04, 0.6 * w, black, yaw=yaw)
-    f.box(
-        x - 0.021 * math.sin(yaw),
-        y + 0.021 * math.cos(yaw),
-        z + 0.14,
-        w - 0.04,
-        0.006,
-        0.6 * w - 0.04,
-        face,
-        yaw=yaw,
-    )
+    x, y = x - 0.021 * math.sin(yaw), y + 0.021 * math.cos(yaw)
+    f.box(x, y, z + 0.14, w - 0.04, 0.006, 0.6 * w - 0.04, face, yaw=yaw)
 
 
 def door(f: ObjectFrame, x: float) -> None:

@@ -321,19 +321,11 @@ class FinishMaker:
         if rng.random() < 0.15:
             palette = palette[::-1]
         across = size * math.exp(rng.gauss(0, 0.25))
-        return self.add(
-            Finish(
-                palette,
-                self.texture(role),
-                (across, across if square else across * rng.uniform(0.5, 2)),
-                self.texture('grain'),
-                size * rng.uniform(0.3, 1.5),
-                grain * rng.uniform(0.3, 1.8),
-                turn,
-                (rng.random(), rng.random()),
-                glow,
-            )
-        )
+        pattern = self.texture(role)
+        repeat = across, across if square else across * rng.uniform(0.5, 2)
+        fine, fine_m = self.texture('grain'), size * rng.uniform(0.3, 1.5)
+        depth, offset = grain * rng.uniform(0.3, 1.8), (rng.random(), rng.random())
+        return self.add(Finish(palette, pattern, repeat, fine, fine_m, depth, turn, offset, glow))
 
     def plain(self, base: Colour | None = None, glow: float = 0.0, lively: float = 0.35) -> int:
         """Return paint, plastic or metal: nearly one colour."""
@@ -356,18 +348,10 @@ class FinishMaker:
         rng = self.rng
         palette = tuple(colour(rng, 0.5) for _ in range(rng.choice((2, 2, 3, 5))))
         size = math.exp(rng.uniform(math.log(0.1), math.log(2.0)))
-        return self.add(
-            Finish(
-                palette,
-                self.texture('odd'),
-                (size, size * rng.uniform(0.6, 1.6)),
-                self.texture('grain'),
-                size,
-                rng.uniform(0, 0.2),
-                rng.choice((0.0, rng.uniform(0, math.pi))),
-                (rng.random(), rng.random()),
-            )
-        )
+        pattern, repeat = self.texture('odd'), (size, size * rng.uniform(0.6, 1.6))
+        fine, depth = self.texture('grain'), rng.uniform(0, 0.2)
+        turn, offset = rng.choice((0.0, rng.uniform(0, math.pi))), (rng.random(), rng.random())
+        return self.add(Finish(palette, pattern, repeat, fine, size, depth, turn, offset))
 
     def picture(self, role: str = 'picture', stops: int = 6, size: float = 0.7) -> int:
         """Return many colours: posters, books, screens."""
@@ -449,11 +433,9 @@ class PlaceBuilder:
         self, x: float, y: float, length: float, width: float, yaw: float, finish: int
     ) -> None:
         """Paint a rectangle on the floor."""
-        c, s = math.cos(yaw), math.sin(yaw)
-        corners = []
-        for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
-            u, v = 0.5 * a * length, 0.5 * b * width
-            corners.append((x + c * u - s * v, y + s * u + c * v))
+        frame = self.frame(x, y, yaw, object_id=FLOOR_ID)
+        signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+        corners = (frame.at(0.5 * a * length, 0.5 * b * width) for a, b in signs)
         self.markings.append(Marking(tuple(corners), finish))
 
     def mark_round(
@@ -462,10 +444,8 @@ class PlaceBuilder:
         """Paint a round shape, or a blot, on the floor."""
         corners = []
         for i in range(20):
-            r = radius * (1 + self.rng.uniform(-rough, rough))
-            corners.append(
-                (x + r * math.cos(i * math.tau / 20), y + r * math.sin(i * math.tau / 20))
-            )
+            r, a = radius * (1 + self.rng.uniform(-rough, rough)), i * math.tau / 20
+            corners.append((x + r * math.cos(a), y + r * math.sin(a)))
         self.markings.append(Marking(tuple(corners), finish))
 
 

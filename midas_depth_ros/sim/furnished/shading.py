@@ -177,17 +177,8 @@ def _textured(
 def _mapping(look: Finish) -> tuple[float, ...]:
     cos, sin = math.cos(look.turn_rad), math.sin(look.turn_rad)
     across, up = look.repeat_m
-    return (
-        cos / across,
-        sin / across,
-        -sin / up,
-        cos / up,
-        *look.offset,
-        look.pattern,
-        look.grain,
-        1 / look.grain_m,
-        look.grain_depth,
-    )
+    matrix = cos / across, sin / across, -sin / up, cos / up
+    return *matrix, *look.offset, look.pattern, look.grain, 1 / look.grain_m, look.grain_depth
 
 
 def _level(repeats: np.ndarray) -> np.ndarray:

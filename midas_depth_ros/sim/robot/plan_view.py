@@ -165,14 +165,12 @@ Outline = Rectangle | Disc | Convex
 def outline(solid: Solid, heights: Heights) -> Outline | None:
     """Return the outline of a solid between these heights; None if there is nothing."""
     low, high = heights
-    if isinstance(solid, Box):
-        if solid.bottom_m >= high or solid.bottom_m + solid.height_m <= low:
-            return None
-        size = 0.5 * solid.length_m, 0.5 * solid.width_m
-        return Rectangle(solid.x_m, solid.y_m, *size, solid.yaw_rad)
     (_, _, bottom), (_, _, top) = solid.bounds
     if bottom >= high or top <= low:
         return None
+    if isinstance(solid, Box):
+        size = 0.5 * solid.length_m, 0.5 * solid.width_m
+        return Rectangle(solid.x_m, solid.y_m, *size, solid.yaw_rad)
     radius = solid.radius_m
     if hasattr(solid, 'z_m'):  # a ball is widest at its middle
         off = max(low - solid.z_m, solid.z_m - high, 0.0)

@@ -55,18 +55,6 @@ class Surfaces:
         return Surfaces(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
 
-def backdrop_materials(scene: Scene) -> list[Material]:
-    """Return the materials of SKY to CEILING, in this order."""
-    room = scene.room or Room(-1, 1, -1, 1)
-    return [
-        Material(scene.sky_colour),
-        scene.floor,
-        room.walls,
-        room.ends or room.walls,
-        room.ceiling or room.walls,
-    ]
-
-
 def backdrop(room: Room | None, rays: Rays) -> Surfaces:
     """Return the floor and the room; the sky where there are no walls or ceiling."""
     (ox, oy, oz), (dx, dy, dz) = rays.origin.astype(np.float32), rays.directions
@@ -305,13 +293,18 @@ def paint(
     return rgb
 
 
-def check_materials(materials: Sequence[Material]) -> None:
-    """Raise `SceneError` for an unknown pattern or too many materials."""
+def _materials(scene: Scene) -> list[Material]:
+    """The materials of SKY to CEILING and of all solids, checked."""
+    room = scene.room or Room(-1, 1, -1, 1)
+    walls, ceiling = (room.walls, room.ends or room.walls), room.ceiling or room.walls
+    materials = [Material(scene.sky_colour), scene.floor, *walls, ceiling]
+    materials += [solid.material for solid in scene.solids]
     if len(materials) > MAX_MATERIALS:
         raise SceneError(f'{len(materials)} materials: a scene has at most {MAX_MATERIALS}')
     for material in materials:
         if material.pattern not in PATTERNS:
             raise SceneError(f'pattern {material.pattern!r} is not one of {", ".join(PATTERNS)}')
+    return materials
 
 
 def _painted(
@@ -375,8 +368,7 @@ def render(scene: Scene, camera: CameraModel, pose: Pose) -> Rendering:
     Pixels without a direction by the lens model are black sky. Raises `SceneError` if the camera is
     below the floor or outside the room, and for a material that cannot be painted.
     """
-    materials = [*backdrop_materials(scene), *(solid.material for solid in scene.solids)]
-    check_materials(materials)
+    materials = _materials(scene)
     _check_inside(scene.room, pose)
     rays = Rays(camera, pose)
     surfaces = backdrop(scene.room, rays)
