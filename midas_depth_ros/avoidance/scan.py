@@ -245,17 +245,10 @@ def read_scan(
     first, step, bundled, bundled_known = _bundled(angle_min, angle_increment, clean, known)
     hit = np.flatnonzero(np.isfinite(bundled))
     bearings = first + step * hit + place.yaw
-    return ScanView(
-        angle_min,
-        angle_increment,
-        clean,
-        range_max,
-        place,
-        place.x + bundled[hit] * np.cos(bearings),
-        place.y + bundled[hit] * np.sin(bearings),
-        known,
-        ScanCoverage(first, step, bundled, bundled_known, place, smallest_obstacle_m),
-    )
+    x = place.x + bundled[hit] * np.cos(bearings)
+    y = place.y + bundled[hit] * np.sin(bearings)
+    coverage = ScanCoverage(first, step, bundled, bundled_known, place, smallest_obstacle_m)
+    return ScanView(angle_min, angle_increment, clean, range_max, place, x, y, known, coverage)
 
 
 def _seen_free_m(seen_free: Any, beams: int, range_max: float) -> Floats:

@@ -111,15 +111,9 @@ def closeness(
         t, edge = _horizon_and_edge(picture, floor, pitch)
     except NoFloor as none:
         return Closeness.unknown(str(none))
-    left, centre, right = _nearest_per_sector(picture, floor, t, edge, least_seen)
-    return Closeness(
-        left,
-        centre,
-        right,
-        floor_share=floor.share,
-        roll_rad=floor.roll_rad,
-        horizon='picture' if math.isnan(pitch) else 'camera',
-    )
+    nearest = _nearest_per_sector(picture, floor, t, edge, least_seen)
+    horizon = 'picture' if math.isnan(pitch) else 'camera'
+    return Closeness(*nearest, '', floor.share, floor.roll_rad, horizon)
 
 
 def closeness_of_picture(

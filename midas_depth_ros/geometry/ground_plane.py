@@ -170,14 +170,8 @@ def fit_ground_plane(
         _check_horizon(cells, line, min_horizon)
     except NoFloor as none:
         return Refusal(str(none))
-    return ScaleShift(
-        scale=line.scale,
-        shift=line.shift,
-        source='ground',
-        inlier_share=line.share,
-        residual=line.residual,
-        points=round(line.count * d.size / cells.d.size),
-    )
+    points = round(line.count * d.size / cells.d.size)
+    return ScaleShift(line.scale, line.shift, 'ground', line.share, line.residual, points)
 
 
 def floor_mask(d: np.ndarray, grid: Grid, mount: CameraMount, scale: ScaleShift) -> np.ndarray:

@@ -240,15 +240,10 @@ def _refined(lower: Cells, start: np.ndarray) -> RelativeFloor:
         deviation = deviation_within(np.abs(off), tolerance, FINEST, tolerance / BIWEIGHT)
     off = np.abs(off)
     on_floor = off[off < tolerance]
-    return RelativeFloor(
-        across=float(plane[0]),
-        down=float(plane[1]),
-        offset=float(plane[2]),
-        tolerance=tolerance,
-        share=on_floor.size / d.size,
-        deviation=float(np.sqrt(np.mean(on_floor**2))) if on_floor.size else math.inf,
-        rise=float(plane[1]) * lower.reach,
-    )
+    share, rise = on_floor.size / d.size, float(plane[1]) * lower.reach
+    deviation = float(np.sqrt(np.mean(on_floor**2))) if on_floor.size else math.inf
+    across, down, offset = (float(value) for value in plane)
+    return RelativeFloor(across, down, offset, tolerance, share, deviation, rise)
 
 
 def _tolerance(plane: np.ndarray, lower: Cells) -> float:

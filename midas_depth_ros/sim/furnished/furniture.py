@@ -7,9 +7,11 @@ middle. Free pieces stand about (0, 0).
 from __future__ import annotations
 
 import math
-import random
 
 from midas_depth_ros.sim.furnished.place import FinishMaker, ObjectFrame, colour, varied
+
+SKIN = ((0.85, 0.65, 0.52), (0.55, 0.38, 0.27), (0.3, 0.2, 0.15))
+HAIR = ((0.06, 0.05, 0.04), (0.2, 0.13, 0.08), (0.5, 0.4, 0.25))
 
 
 def on_top(f: ObjectFrame, width: float, depth: float, z: float, count: int) -> None:
@@ -85,10 +87,9 @@ def plant(f: ObjectFrame) -> None:
 def person(f: ObjectFrame, sitting: bool = False) -> None:
     """Add a person facing positive y."""
     rng, make = f.rng, f.make
-    skin = make.plain(
-        varied(rng, rng.choice(((0.85, 0.65, 0.52), (0.55, 0.38, 0.27), (0.3, 0.2, 0.15))))
-    )
-    top, trousers, hair = make.cloth(0.5), make.cloth(0.3), make.plain(_hair(rng))
+    skin = make.plain(varied(rng, rng.choice(SKIN)))
+    top, trousers = make.cloth(0.5), make.cloth(0.3)
+    hair = make.plain(varied(rng, rng.choice(HAIR)))
     s = rng.uniform(0.86, 1.06)
     hip = 0.48 if sitting else 0.88 * s
     stride = 0.0 if sitting else rng.uniform(-0.35, 0.35)
@@ -111,10 +112,6 @@ def person(f: ObjectFrame, sitting: bool = False) -> None:
     f.tube(0, 0, hip + 0.5 * s, 0.05, 0.14, skin)
     f.ball(0, 0.01, hip + 0.74 * s, 0.085 * s, 0.1 * s, 0.125 * s, skin)
     f.ball(0, -0.02, hip + 0.78 * s, 0.09 * s, 0.1 * s, 0.11 * s, hair)
-
-
-def _hair(rng: random.Random) -> tuple[float, float, float]:
-    return varied(rng, rng.choice(((0.06, 0.05, 0.04), (0.2, 0.13, 0.08), (0.5, 0.4, 0.25))))
 
 
 def cartons(f: ObjectFrame) -> None:

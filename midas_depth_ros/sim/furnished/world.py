@@ -1,7 +1,6 @@
 """A furnished room to drive in, made and drawn as the training places are.
 
 Like `PlainWorld` it has a start, a plan for collisions and scans, and pictures with exact depth.
-The same seed is the same world.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import functools
 import itertools
 import math
 import random
-from collections.abc import Callable
 
 import numpy as np
 
@@ -377,10 +375,6 @@ def furnished_world(seed: int) -> FurnishedWorld:
     place = lounge(rng, texture_atlas)
     plan = plan_of(place, START_HEIGHTS_M)
     starts = np.random.default_rng([seed, 6])
-    start = max((free_start(starts, plan, seed) for _ in range(STARTS)), key=_ahead(plan))
+    free = [free_start(starts, plan, seed) for _ in range(STARTS)]
+    start = max(free, key=lambda at: float(plan.reach(at[0], at[1], np.array([at[2]]))[0]))
     return FurnishedWorld(place, texture_atlas, start, seed)
-
-
-def _ahead(plan: PlanView) -> Callable[[Start], float]:
-    """How far it is free ahead of a start, in metres."""
-    return lambda start: float(plan.reach(start[0], start[1], np.array([start[2]]))[0])

@@ -1,7 +1,6 @@
 """A scene from above: distances from a point, and along rays, to solids and walls.
 
-Exact closed forms in the plane, for a range of heights; what is wholly above or below it is
-ignored. All in metres.
+Exact closed forms in metres, for a range of heights; anything wholly above or below is ignored.
 """
 
 from __future__ import annotations

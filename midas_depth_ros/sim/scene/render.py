@@ -296,9 +296,8 @@ def paint(
 def _materials(scene: Scene) -> list[Material]:
     """The materials of SKY to CEILING and of all solids, checked."""
     room = scene.room or Room(-1, 1, -1, 1)
-    walls, ceiling = (room.walls, room.ends or room.walls), room.ceiling or room.walls
-    materials = [Material(scene.sky_colour), scene.floor, *walls, ceiling]
-    materials += [solid.material for solid in scene.solids]
+    materials = [Material(scene.sky_colour), scene.floor, room.walls, room.ends or room.walls]
+    materials += [room.ceiling or room.walls, *(solid.material for solid in scene.solids)]
     if len(materials) > MAX_MATERIALS:
         raise SceneError(f'{len(materials)} materials: a scene has at most {MAX_MATERIALS}')
     for material in materials:
