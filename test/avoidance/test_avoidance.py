@@ -1,4 +1,4 @@
-"""The avoidance as a whole: states by example, and what must hold whatever comes."""
+"""The avoidance as a whole: states by example, and what must always hold."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STEERING = dataclasses.replace(OPTIONS, steering=SteeringOptions(enabled=True))
 
 
 class Driver:
-    """Steps an avoidance with everything fresh at every step, unless told otherwise."""
+    """Steps an avoidance with fresh data at every step by default."""
 
     def __init__(self, options: AvoidanceSettings = OPTIONS, start_s: float = 1000.0) -> None:
         self.avoidance = Avoidance(options)
@@ -184,7 +184,7 @@ def test_what_a_short_sighted_sensor_does_not_see_is_not_free():
 
 @pytest.mark.parametrize('left_over', [0, 40], ids=['no beam', 'beams aside'])
 def test_who_sees_nothing_ahead_any_more_does_not_go_on_by_what_he_remembers(left_over):
-    """Scans come, fresh and well stamped, and know nothing of the way: that is silence."""
+    """Fresh, well-stamped scans that know nothing of the way count as silence."""
     driver = Driver()
     seen = wall(math.inf)
     assert driver.steps(60, scan=seen).linear > 0.4
@@ -508,7 +508,7 @@ def test_never_faster_than_commanded_and_never_harder_than_allowed(options, even
             assert decision.linear <= linear
         rise = abs(decision.linear) - abs(before.linear)
         assert rise <= options.acceleration * STEP + 1e-9
-        # Who commands less gets less at once; what is braked beyond that is ours.
+        # A lower command takes effect at once; further braking is by the avoidance.
         asked = before.linear if math.isnan(linear) else min(before.linear, max(linear, 0.0))
         braked = asked - decision.linear
         obeyed = decision.linear in (0.0, linear) and linear < before.linear
@@ -587,7 +587,7 @@ def test_no_number_whatever_comes_out_as_nan_or_forward_without_sight(
 def test_driving_at_a_wall_with_late_and_rare_scans_ends_before_it(
     gap, speed, late_s, every, slow_by
 ):
-    """The wheels obey 0.1 s late; the front never comes nearer than half the stop zone."""
+    """The wheels respond 0.1 s late; the front stays at least half the stop zone away."""
     driver = Driver(dataclasses.replace(OPTIONS, slow_by=slow_by))
     past, sent, where = [0.0], [0.0, 0.0], 0.0
     for step in range(500):

@@ -1,4 +1,4 @@
-"""How old a message is, whatever clocks there are."""
+"""How old a message is, with any clocks."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_what_came_long_ago_is_never_fresh(received, stamp, now, stamps, other_c
 
 
 def faults(*moments: tuple[float, float], stamps: str = 'auto', other_clock: bool = False) -> list:
-    """Of messages that came and were stamped so long after `NOW`, one after the other."""
+    """Return the faults of messages received and stamped at these times after `NOW`, in order."""
     watch = StampChecker()
     return [
         watch.fault_of(MessageTimes(NOW + came, NOW + stamped), TIMEOUT, stamps, other_clock)

@@ -1,4 +1,4 @@
-"""Scans that cannot be, scans of every convention, and where their points come to lie."""
+"""Scans that are not valid, scans of every convention, and the places of their points."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_a_gap_hides_what_fits_into_it(unknown):
 def test_a_pole_that_was_dropped_from_a_scan_is_never_known_to_be_free(
     away, bearing, radius, beams, backward, with_floor
 ):
-    """Of places as far apart as those that are looked up one at least is found unknown."""
+    """Of places as close together as those looked up, at least one is unknown."""
     bearings = np.linspace(-1.0, 1.0, beams)
     aside = away * np.sin(bearings - bearing)
     hidden = (np.abs(aside) <= radius) & (np.cos(bearings - bearing) > 0)

@@ -1,4 +1,4 @@
-"""Zeros are owed until they have been sent for a while; and what is sent does not drive itself."""
+"""Zeros are sent for long enough; and velocities that come back as commands are detected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLEAR = wall(math.inf)
 
 
 class Robot:
-    """Steps an avoidance as the node does, with a clock that may jump; keeps what is sent."""
+    """Steps an avoidance like the node, with a clock that may jump; keeps what is sent."""
 
     def __init__(self) -> None:
         self.avoidance = Avoidance(AvoidanceSettings(source='scan', resume_delay=0.0))
@@ -48,7 +48,7 @@ class Robot:
         assert self.sent[-1] == (0.4, 0.3)
 
     def zeros(self) -> int:
-        """How many zeros were sent last."""
+        """Return how many zeros were sent last."""
         return sum(1 for _ in itertools.takewhile(lambda v: v == (0.0, 0.0), self.sent[::-1]))
 
 
@@ -168,7 +168,7 @@ def test_the_watch_counts_both_clocks_and_no_gap():
 
 
 def heard(watch: EchoDetector, marks, seconds=5.0) -> bool:
-    """Whether it is noticed, when commands with such marks come in while ours go out."""
+    """Return whether an echo is detected when such marks come in while ours go out."""
     noticed, steady_s = False, 0.0
     while steady_s < seconds:
         steady_s += STEP
@@ -183,7 +183,7 @@ def heard(watch: EchoDetector, marks, seconds=5.0) -> bool:
 def test_who_hears_himself_notices(seed):
     assert heard(EchoDetector(seed), lambda mark: mark)
     turn = itertools.count()
-    # Every second command is the commander's, who marks nothing.
+    # Every second command is from another commander, without a mark.
     assert heard(EchoDetector(seed), lambda mark: mark if next(turn) % 2 else 0)
 
 

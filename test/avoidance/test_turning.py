@@ -1,4 +1,4 @@
-"""Turning on the spot beside things that are known: corners stop, and what touches is left."""
+"""Turning on the spot beside known objects: corners stop; away from a contact is allowed."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_robot_that_brakes_does_not_turn_into_a_curve_that_is_not_known():
     for step in range(60):
         now_s += 0.05
         avoidance.see_scan(view, MessageTimes(now_s))
-        # A curve so tight that nobody sees its inside: it is to be made on the spot.
+        # A curve too tight to see its inside: it is turned on the spot.
         avoidance.command(*((1.0, 0.0) if step < 25 else (0.2, 1.8)), MessageTimes(now_s))
         decision = avoidance.step(now_s)
         # From 1 m/s it rolls for half a second, straight ahead as before.

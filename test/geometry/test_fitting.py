@@ -1,4 +1,4 @@
-"""What the fits share: votes that fade, a deviation and a line that outliers do not move."""
+"""Robust statistics: weights that fade, a deviation and a line that outliers do not move."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The mount from what is seen of a flat floor: exact with a scale, bounded without."""
+"""The mount estimated from a flat floor in view: exact with a scale, bounded without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scale makes metres of d, and says so where it can't; over time it is kept, renewed, dropped."""
+"""A scale turns d into metres; over time it is kept, replaced and dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The furnished world: its plan is what its pictures show, and the robot starts free."""
+"""The furnished world: its plan agrees with its pictures, and the start is free."""
 
 import math
 

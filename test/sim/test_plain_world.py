@@ -1,4 +1,4 @@
-"""Worlds for driving: the same for the same seed, all kinds, with a free start."""
+"""Plain worlds: the same for the same seed, all kinds, with a free start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The robot moves as its kinematics say, and collides where the scene says."""
+"""The robot moves by its kinematics, and collides where the scene is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROMPT = RobotModel(latency_s=0.0, max_acceleration_m_s2=1e9, max_turn_accelerat
 
 
 def run(robot, seconds, speed, turn, step=0.01):
-    """Repeat a command for a while; every motion on the way."""
+    """Repeat a command for some time; return every motion on the way."""
     motions = []
     start = robot.motion.time_s
     for number in range(1, round(seconds / step) + 1):
@@ -74,7 +74,7 @@ def test_latency_and_timeout():
     moving = [robot.step(0.01 * n).speed_m_s > 0 for n in range(1, 120)]
     assert not any(moving[:9])
     assert all(moving[10:39])
-    assert moving[-1] is False, 'nobody has said to go on'
+    assert moving[-1] is False, 'no command to go on'
 
 
 @pytest.mark.parametrize('bad', [math.nan, math.inf])
