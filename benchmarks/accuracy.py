@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 from midas_depth_ros.geometry import (
     CameraMount,
-    ObstacleOptions,
     Refusal,
     ScaleShift,
     find_obstacles,
     fit_ground_plane,
 )
 from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M
+from midas_depth_ros.options.metric import ObstacleOptions
 from training.places.floor_views import (
     AMBIGUOUS,
     FLOORLESS,
@@ -320,55 +320,54 @@ Measured by
 
     {command}
 
-on rendered views with exact depth, 256x192: every picture has a random scale and shift of its
-own, as a network gives it. Cameras are 0.15 to 1 m high, 55 to 95 degrees wide,
-look from 3 degrees up to 20 degrees down, and have the horizon in view; half are rolled by up to
-9 degrees. Noise is the standard deviation of each pixel by itself, as a share of 1/Z; with
-it, 1 % of the pixels say anything at all. Bumps are smooth, some 25 pixels wide: the errors of a
-network are more like these. The figures are what the geometry adds, not what a network gives.
+on rendered views with exact depth, 256x192, each with a random scale and shift, as from a network.
+Cameras are 0.15 to 1 m high, 55 to 95 degrees wide, look from 3 degrees up to 20 degrees down, and
+have the horizon in view; half are rolled by up to 9 degrees. Noise is independent per pixel, given
+as its standard deviation in shares of 1/Z; with noise, 1 % of the pixels are random outliers. Bumps
+are smooth and about 25 pixels wide, more like the errors of a network. The figures are the errors
+of the geometry alone, without those of a network.
 
-### Is the floor found where it is?
+### Is the floor found?
 
-The floor is in plain view where it makes up 40 % of what is below the horizon and half of the
-nearest quarter of it. Wrongly accepted: the scale puts something 0.5 to 4 m away elsewhere by
-more than 10 %.
+The floor is in plain view if it covers 40 % of what is below the horizon and half of the nearest
+quarter of it. Wrongly accepted: the scale is off by more than 10 % for something 0.5 to 4 m away.
 
 {rooms}
 
 ### How far is the nearest obstacle?
 
-Rooms whose floor was found and that have an obstacle in a corridor 0.4 m wide, 0.5 to 4 m ahead.
-Median error / 95 % of the errors are smaller than. Positive = seems farther than it is. Missed:
-nothing found up to twice the distance. False alarm: something found within 4 m where there is
-nothing in the corridor at all. An obstacle has at least 48 pixels (twice `min_pixels`); one of 24
-to 48 that stands before it may count or not, and either distance is right.
+Rooms whose floor was found, with an obstacle in a corridor 0.4 m wide, 0.5 to 4 m ahead. Median
+error / 95th percentile of the absolute error; positive = measured too far. Missed: nothing found
+within twice the distance. False alarm: something found within 4 m in an empty corridor. An obstacle
+has at least 48 pixels (twice `min_pixels`); one of 24 to 48 pixels before it may count or not, and
+either distance is correct.
 
 {distances}
 
-### Is a floor found where there is none?
+### Is a floor found although there is none?
 
 {none}
 
-Some pictures cannot be told from a level floor, whatever is done: the relative inverse depth of a
-ramp up to a wall is exactly that of a floor up to a wall farther away, and that of a low table the
-camera looks across exactly that of a floor farther below. Before ramps and steps, and while the
-robot nods, do not trust metric depth.
+Some pictures cannot be distinguished from a level floor by any method: the relative inverse depth
+of a ramp up to a wall is exactly that of a floor up to a wall farther away, and that of a low table
+that the camera looks across is exactly that of a floor farther below. Do not trust metric depth
+near ramps and steps, or while the robot pitches.
 
 {ambiguous}
 
-### Is a cliff seen?
+### Is a cliff found?
 
-A floor that ends 1.7 m ahead or nearer (drops are looked for up to 2 m), with a lower one beyond
-it, 0.2 to 1 m down.
+A floor that ends at most 1.7 m ahead (drops are detected up to 2 m), with another floor 0.2 to 1 m
+below it.
 
 {cliffs}
 
-### What a wrong camera pitch does
+### The effect of a wrong camera pitch
 
-Positive: the pitch that was given looks farther down than the camera does. Median error of the
-distance to the nearest obstacle, 2 % noise. The error is about distance times the angle, by the
-camera's height: a low camera needs its pitch exactly. Too large a pitch makes things seem nearer,
-too small a one farther.
+Positive: the configured pitch is larger (farther down) than the true one. Median error of the
+distance to the nearest obstacle, with 2 % noise. The relative error is about the distance times the
+angle divided by the camera's height, so a low camera needs an exact pitch. With too large a pitch
+obstacles seem nearer, with too small a pitch farther.
 
 {pitch}
 """

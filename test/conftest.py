@@ -1,4 +1,4 @@
-"""Fixtures that several rooms' tests share: golden figures, golden weights, real pictures."""
+"""Fixtures shared by tests of several packages: golden figures, golden weights, real pictures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-# Tests run side by side; threads of several that share the cores wait for each other busily.
+# Tests run in parallel: threads of several processes on the same cores would busy-wait.
 for variable in ('OPENCV_FOR_THREADS_NUM', 'OMP_NUM_THREADS'):
     os.environ.setdefault(variable, '1')  # read when OpenCV and torch are imported
-os.environ['NNCF_CI'] = '1'  # read when it is imported: it would report its use over the network
+os.environ['NNCF_CI'] = '1'  # read on import: disables its telemetry
 TEST_FOLDER = Path(__file__).resolve().parent
-# As the setting `pythonpath`, which the pytest of Ubuntu 22.04 does not know.
+# Like the setting `pythonpath`, which pytest on Ubuntu 22.04 does not have.
 sys.path[:0] = [str(TEST_FOLDER.parent), str(TEST_FOLDER / 'support')]
 DATA_VARIABLE = 'MIDAS_DEPTH_TEST_DATA'
 
@@ -30,7 +30,7 @@ settings.load_profile('repeatable')
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """An ordinary run: nothing that is marked `thorough`, and of `sampled` cases a part."""
+    """In an ordinary run, leave out tests marked `thorough` and two thirds of `sampled` cases."""
     from effort import THOROUGH, some
 
     if THOROUGH:
@@ -47,24 +47,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 CRASHED: list[str] = []
-MOST_CRASHES = 2  # as scripts/test tells xdist: the next one breaks the run off
+MOST_CRASHES = 2  # as in scripts/test: xdist aborts the run at the next one
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str) -> None:
-    """xdist says that the process of a test has died: another one tries it again, and the rest."""
+    """Count the tests whose xdist worker died; another worker takes over the rest."""
     CRASHED.append(crashitem)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A run that broke off is not one in which tests failed: not everything was tried."""
+    """Report an aborted run as an internal error: not all tests were run."""
     if len(CRASHED) > MOST_CRASHES:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 @pytest.fixture(scope='session', autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Converted models of tests are not the user's; processes that tests start inherit this."""
+    """Keep converted models of tests out of the user's cache; child processes inherit this."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('MIDAS_DEPTH_CACHE_DIR', str(tmp_path_factory.mktemp('cache')))
         yield
@@ -72,7 +72,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A function that makes libraries of backends impossible to import."""
+    """Return a function that makes libraries of backends impossible to import."""
 
     def hide(*libraries: str) -> None:
         for module in [name for name in sys.modules if name.split('.')[0] in libraries]:
@@ -106,7 +106,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope='session')
 def golden_state_dict(golden_dir: Path) -> dict[str, Any]:
-    """The 482 weights on which the golden outputs were computed: anyone can make them again."""
+    """The 482 weights that the golden outputs were computed with; reproducible from their names."""
     pytest.importorskip('torch', reason='golden weights are torch tensors')
     import torch
 
@@ -118,7 +118,7 @@ def golden_state_dict(golden_dir: Path) -> dict[str, Any]:
 def golden_weights_file(
     golden_state_dict: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The golden weights as a .pt file, as the official ones would come."""
+    """The golden weights as a .pt file, in the form of the official ones."""
     import torch
 
     path = tmp_path_factory.mktemp('weights') / 'golden.pt'
@@ -127,7 +127,7 @@ def golden_weights_file(
 
 
 def golden_weight(key: str, shape: list[int]) -> np.ndarray:
-    """One entry of the golden state dict: random by its key's name, scaled to keep values sane."""
+    """Return one entry of the golden state dict: random by its name, scaled to keep values sane."""
     if key.endswith('num_batches_tracked'):
         return np.zeros(shape, np.int64)
     noise = np.random.RandomState(zlib.crc32(key.encode()))

@@ -1,7 +1,7 @@
-"""Avoidance: from what a sensor sees and what is commanded to a velocity that is safe to send."""
+"""Avoidance: turns sensor data and commands into a velocity that is safe to send."""
 
 from midas_depth_ros.avoidance.avoidance import Avoidance, Decision, State
-from midas_depth_ros.avoidance.freshness import EchoWatch, Moment
+from midas_depth_ros.avoidance.freshness import EchoDetector, MessageTimes
 from midas_depth_ros.avoidance.scan import BadScan, ScanView, read_scan
 from midas_depth_ros.options.avoidance import (
     AvoidanceSettings,
@@ -16,8 +16,8 @@ __all__ = [
     'BadScan',
     'ClosenessZones',
     'Decision',
-    'EchoWatch',
-    'Moment',
+    'EchoDetector',
+    'MessageTimes',
     'ScanView',
     'SensorPlace',
     'State',

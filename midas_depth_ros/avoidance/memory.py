@@ -1,7 +1,7 @@
-"""What was seen a moment ago and is out of view now: beside the robot, or below the camera.
+"""Memory of what is out of view now: beside the robot, or below the camera.
 
-A camera loses sight of things, and of the free floor, as the robot passes or turns. Both are kept
-for some seconds and carried along by the robot's own motion, until a beam tells otherwise.
+A camera loses sight of obstacles, and of the free floor, as the robot passes or turns. Both are
+kept for some seconds and moved along by the robot's own motion, until a beam says otherwise.
 """
 
 from __future__ import annotations
@@ -9,30 +9,26 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from midas_depth_ros.avoidance.corridor import Footprint, Pose
-from midas_depth_ros.avoidance.scan import ScanView
+from midas_depth_ros.avoidance.scan import Booleans, Floats, ScanView
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 
-Floats = NDArray[np.float64]
-Booleans = NDArray[np.bool_]
-MOST_POINTS = 2000
-STANDING, STANDING_WAY = 5.0, 0.3
-TURNING_M = 0.3  # for each rad
+MAX_POINTS = 2000
+STANDING, STANDING_M = 5.0, 0.3  # times longer a robot remembers that has moved less than this
+TURNING_M = 0.3  # of motion that 1 rad of turning counts as
 CELL_M = 0.05
-# The grid reaches so far beyond the robot to each side, and has at most so many cells a side.
-BEYOND_M = 2.0
-FARTHEST_M = 1e9  # beyond which numbers of cells overflow; nothing is known there
-MOST_CELLS = 240
-SHIFT_CELLS = 4  # the robot may be so far from the middle
+BEYOND_M = 2.0  # how far the grid reaches beyond the robot on each side
+MAX_CELLS = 240  # on each side of the grid
+FARTHEST_M = 1e9  # beyond this cell numbers overflow, and nothing is known
+SHIFT_CELLS = 4  # how far the robot may be from the middle of the grid
 
 
 class ObstacleMemory:
-    """Points (m) on the robot as it was at the newest scan; those of that scan included.
+    """Points (m) on the robot as it was at the newest scan, those of that scan included.
 
-    They fade with time and with the way since, of which nobody knows exactly where it led: who
-    stands beside a thing remembers it `STANDING` times as long.
+    They expire with time and with the distance moved since, which is known only roughly. A robot
+    that stays beside an obstacle remembers it `STANDING` times as long.
     """
 
     def __init__(self) -> None:
@@ -44,10 +40,10 @@ class ObstacleMemory:
         self._way = 0.0
 
     def see(self, view: ScanView, seen_s: float, moved: Pose, options: AvoidanceSettings) -> None:
-        """Take in a scan of the moment `seen_s`; `moved` is the robot's motion since the last one.
+        """Take in a scan measured at `seen_s`; `moved` is the robot's motion since the last one.
 
-        Older points stay if they are near and recent, and no beam reaches so far on their
-        bearing, or they are so near the sensor that it may miss them.
+        Older points stay if they are near and recent, and either no beam reaches past them or they
+        are so near the sensor that it may miss them.
         """
         x, y = moved.to_now(self.x, self.y)
         self._way += way_of(moved)
@@ -55,43 +51,41 @@ class ObstacleMemory:
         recent = self._recent(seen_s, options.memory, self._way)
         away = np.hypot(x - view.place.x, y - view.place.y)
         overlooked = away < options.sensor.blind_range
-        told = view.sighted.free(x, y) | view.sighted.hits_at(x, y)
-        kept = np.flatnonzero(near & recent & (overlooked | ~told))[-MOST_POINTS:]
-        new = np.ones(view.x.shape)
-        self.x = np.concatenate([x[kept], view.x])
-        self.y = np.concatenate([y[kept], view.y])
-        self._seen_s = np.concatenate([self._seen_s[kept], seen_s * new])
-        self._way_then = np.concatenate([self._way_then[kept], self._way * new])
+        seen_again = view.coverage.free(x, y) | view.coverage.hits_at(x, y)
+        kept = np.flatnonzero(near & recent & (overlooked | ~seen_again))[-MAX_POINTS:]
+        new, old = np.ones(view.x.shape), np.stack([x, y, self._seen_s, self._way_then])[:, kept]
+        added = np.stack([view.x, view.y, seen_s * new, self._way * new])
+        self.x, self.y, self._seen_s, self._way_then = np.concatenate([old, added], axis=1)
 
     def points(
         self, now_s: float, memory_s: float, moved: Pose, newest_s: float
     ) -> tuple[Floats, Floats]:
-        """The points that are remembered now, and all that were seen at `newest_s`.
+        """Return the points remembered now, and all that were seen at `newest_s` or later.
 
-        `moved` is the robot's motion since the newest scan, at which their places hold.
+        `moved` is the robot's motion since the newest scan, for which the points are valid.
         """
         recent = self._recent(now_s, memory_s, self._way + way_of(moved))
         recent |= self._seen_s >= newest_s
         return self.x[recent], self.y[recent]
 
     def _recent(self, now_s: float, memory_s: float, way: float) -> Booleans:
-        still = way - self._way_then <= STANDING_WAY
-        # Also where a moment is infinite.
+        still = way - self._way_then <= STANDING_M
+        # Correct for infinite times, too.
         return (self._seen_s >= now_s - memory_s) | (
             still & (self._seen_s >= now_s - STANDING * memory_s)
         )
 
 
 def way_of(moved: Pose) -> float:
-    """How much the robot has moved: m, and for a turn so much that its ends go about as far."""
+    """Return how much the robot has moved, in m; turning counts as the motion of its ends."""
     return math.hypot(moved.x, moved.y) + TURNING_M * abs(moved.yaw)
 
 
 class FreeMemory:
-    """Cells of the floor, and when each was last seen to be free.
+    """Cells of the floor, and when each was last seen free.
 
-    The cells lie still while the robot moves over them: `pose` is that of the robot at the newest
-    scan, in their frame. They are moved on by whole cells, so that nothing blurs.
+    The cells stand still while the robot moves over them: `pose` is the robot's at the newest scan,
+    in their frame. The grid is shifted by whole cells, so that nothing blurs.
     """
 
     def __init__(self) -> None:
@@ -111,25 +105,28 @@ class FreeMemory:
         obstacles: tuple[Floats, Floats],
         footprint: Footprint,
     ) -> None:
-        """Take in a scan of the moment `seen_s`; `moved` is the robot's motion since the last one.
+        """Take in a scan measured at `seen_s`; `moved` is the robot's motion since the last one.
 
-        A cell is free where its corners and its middle are, forgotten where the sensor looks and
-        cannot tell, or where one of the `obstacles` (m, on the robot) is.
+        A cell is free if its corners and its middle are. It is forgotten if the sensor looks at it
+        and does not know it, or if one of the `obstacles` (m, on the robot) is in it.
         """
         self.pose = self.pose.then(moved)
         self._fit(footprint)
         size = len(self._seen_s)
         edges_x = (self._column + np.arange(size + 1.0)) * CELL_M
         edges_y = (self._row + np.arange(size + 1.0)) * CELL_M
-        corners = self._on_robot(edges_x, edges_y)
-        middles = self._on_robot(edges_x[:-1] + CELL_M / 2, edges_y[:-1] + CELL_M / 2)
-        self._seen_s[_whole(view.sighted.free(*corners)) & view.sighted.free(*middles)] = seen_s
-        self._seen_s[view.sighted.denies(*middles)] = -np.inf
-        rows, columns, inside = self._cells(*self._in_frame(*obstacles))
+        corners = self.pose.to_now(edges_x[None, :], edges_y[:, None])
+        half = CELL_M / 2
+        middles = self.pose.to_now(edges_x[None, :-1] + half, edges_y[:-1, None] + half)
+        free = view.coverage.free(*corners)
+        free = free[:-1, :-1] & free[1:, :-1] & free[:-1, 1:] & free[1:, 1:]
+        self._seen_s[free & view.coverage.free(*middles)] = seen_s
+        self._seen_s[view.coverage.unknown_in_view(*middles)] = -np.inf
+        rows, columns, inside = self._cells(*self.pose.to_past(*obstacles))
         self._seen_s[rows[inside], columns[inside]] = -np.inf
 
     def stand(self, pose: Pose, now_s: float, footprint: Footprint) -> None:
-        """The robot is at `pose`, seen from the newest scan: where it stands nothing else is."""
+        """Mark the cells under the robot, at `pose` since the newest scan, as free."""
         if not self._seen_s.size:
             return
         here = self.pose.then(pose)
@@ -147,7 +144,7 @@ class FreeMemory:
         self._seen_s[rows[inside], columns[inside]] = now_s
 
     def free_since(self, x: Floats, y: Floats, pose: Pose, then_s: float) -> Booleans:
-        """Whether places (m, on the robot at `pose`) were seen to be free at `then_s` or later."""
+        """Return whether places (m, on the robot at `pose`) were seen free at `then_s` or later."""
         if not self._seen_s.size:
             return np.zeros(np.shape(x), bool)
         rows, columns, inside = self._cells(*self.pose.then(pose).to_past(x, y))
@@ -155,9 +152,9 @@ class FreeMemory:
         return inside & free
 
     def _fit(self, footprint: Footprint) -> None:
-        """Have the robot in the middle of enough cells."""
+        """Size the grid for the robot and keep the robot near its middle."""
         wanted = math.ceil(2 * (footprint.radius + BEYOND_M) / CELL_M)
-        size = min(wanted, MOST_CELLS)
+        size = min(wanted, MAX_CELLS)
         column = math.floor(self.pose.x / CELL_M) - size // 2
         row = math.floor(self.pose.y / CELL_M) - size // 2
         if len(self._seen_s) == size:
@@ -173,23 +170,11 @@ class FreeMemory:
             cells[to] = self._seen_s[of]
         self._seen_s, self._column, self._row = cells, column, row
 
-    def _on_robot(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """(rows, columns): places of the frame, as they lie on the robot at the newest scan."""
-        return self.pose.to_now(x[None, :], y[:, None])
-
-    def _in_frame(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        return self.pose.to_past(x, y)
-
-    def _cells(self, x: Floats, y: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], Booleans]:
-        """Row and column of the cell of each place, and whether there is one."""
+    def _cells(self, x: Floats, y: Floats) -> tuple[np.ndarray, np.ndarray, Booleans]:
+        """Return row and column of the cell of each place, and whether it is in the grid."""
         x, y = np.clip(x, -FARTHEST_M, FARTHEST_M), np.clip(y, -FARTHEST_M, FARTHEST_M)
         columns = np.floor(x / CELL_M).astype(np.int64) - self._column
         rows = np.floor(y / CELL_M).astype(np.int64) - self._row
         size = len(self._seen_s)
         inside = (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)
         return rows, columns, inside
-
-
-def _whole(corners: Booleans) -> Booleans:
-    """Cells all of whose corners are so."""
-    return corners[:-1, :-1] & corners[1:, :-1] & corners[:-1, 1:] & corners[1:, 1:]

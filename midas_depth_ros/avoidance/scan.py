@@ -1,8 +1,13 @@
-"""A scan as it comes (any sensor_msgs/LaserScan's fields), checked, as points on the robot's plane.
+"""A scan as it comes, checked and placed on the robot, and which places it knows.
 
-In come angles and ranges that may be anything; out goes a `ScanView` in which every beam is an
-obstacle at a distance, clear up to a distance, or unknown (REP 117), or a `BadScan` that names
-what is wrong.
+`read_scan` takes the fields of any sensor_msgs/LaserScan and returns a `ScanView`, in which every
+beam is an obstacle at a distance, clear up to a distance, or unknown (REP 117), or raises
+`BadScan`.
+
+A beam is a line without width. A place between two beams is known where both reach that far and
+nothing as wide as the smallest obstacle fits between them: few or distant beams, and a gap left by
+something dropped, know nothing of what may stand between. `ScanCoverage` computes rings of bearings
+once per scan and looks places up in them (m, on the robot as it was at the scan).
 """
 
 from __future__ import annotations
@@ -14,19 +19,164 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.avoidance.sighted import FULL_TURN, Sighted
 from midas_depth_ros.options.avoidance import AvoidanceSettings, SensorPlace
 
 Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+FULL_TURN = 2 * math.pi
+# Spacing of the rings: at least RING_M, farther out RING_SHARE of the distance.
+RING_M, RING_SHARE = 0.04, 0.05
+FARTHEST_M = 50.0
+# Right behind a hit lies the object itself, not a gap in what is known. More than one ring.
+THICK_M, THICK_SHARE = 0.05, 0.06
+
+
+class ScanCoverage:
+    """The places that one scan knows."""
+
+    def __init__(
+        self,
+        first: float,
+        step: float,
+        ranges: Floats,
+        known_m: Floats,
+        place: SensorPlace,
+        smallest_obstacle_m: float,
+    ) -> None:
+        """`first` and `step` in rad; `ranges` and `known_m` (n,) in m as in `ScanView`."""
+        self._place, self._first, self._turns = place, first, math.copysign(1.0, step)
+        self._step = abs(step)
+        turn = FULL_TURN / self._step
+        count = min(len(ranges), max(1, math.ceil(turn - 0.5)))
+        hits = np.where(np.isfinite(ranges), ranges, np.inf)
+        reach = np.minimum(known_m, FARTHEST_M)
+        reach = np.where(np.isfinite(hits), reach + _thickness(reach), reach)
+        if count < len(ranges):  # more than one turn: both beams of a bearing must agree
+            surplus = np.arange(count, len(ranges)) % count
+            np.minimum.at(reach, surplus, reach[count:])
+            np.minimum.at(hits, surplus, hits[count:])
+        self._reach, self._hits = reach[:count], hits[:count]
+        self._informative = np.flatnonzero((self._reach > 0) | np.isfinite(self._hits))
+        self._turn = max(turn, float(count))
+        # Farther than this, neighbouring beams are too far apart to know anything.
+        self._dense_m = smallest_obstacle_m / self._step
+        farthest = min(float(self._reach.max()), self._dense_m)
+        self._rings = _rings(farthest)
+        self._table = self._known_by_ring(smallest_obstacle_m)
+
+    def knows(self, x: Floats, y: Floats) -> Booleans:
+        """Return whether each place is known: seen free, or the front of something hit."""
+        return self._lookup(*self._polar(x, y))
+
+    def free(self, x: Floats, y: Floats) -> Booleans:
+        """Return whether each place was seen free, with some distance to the end of its beam."""
+        distance, bearing = self._polar(x, y)
+        return self._lookup(distance + _thickness(distance), bearing)
+
+    def reached(self, x: Floats, y: Floats) -> Booleans:
+        """Return whether the nearest beam reaches each place, whatever gaps are beside it."""
+        distance, bearing = self._polar(x, y)
+        nearest, looks = self._nearest(bearing)
+        return looks & (self._reach[nearest] >= distance)
+
+    def hits_at(self, x: Floats, y: Floats) -> Booleans:
+        """Return whether the nearest beam hit something close to each place."""
+        distance, bearing = self._polar(x, y)
+        nearest, looks = self._nearest(bearing)
+        return looks & (np.abs(self._hits[nearest] - distance) <= 2 * _thickness(distance))
+
+    def looks_at(self, x: Floats, y: Floats) -> Booleans:
+        """Return whether the sensor looks at each place: within its view, not so near that it may
+        lie below it, not behind a hit.
+        """
+        return self._looks(*self._polar(x, y))
+
+    def unknown_in_view(self, x: Floats, y: Floats) -> Booleans:
+        """Return whether the sensor looks at each place and does not know it."""
+        distance, bearing = self._polar(x, y)
+        near = distance <= self._dense_m
+        return near & self._looks(distance, bearing) & ~self._lookup(distance, bearing)
+
+    def _looks(self, distance: Floats, bearing: Floats) -> Booleans:
+        nearest, looks = self._nearest(bearing)
+        if not self._informative.size:
+            return np.zeros(np.shape(distance), bool)
+        # The view may be narrower than the scan, whose outer beams are then always unknown.
+        looks &= (nearest >= self._informative[0]) & (nearest <= self._informative[-1])
+        return looks & (distance >= self._place.blind_range) & (distance <= self._hits[nearest])
+
+    def _polar(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Distance in m from the sensor, and bearing in steps from the first beam."""
+        dx, dy = x - self._place.x, y - self._place.y
+        turned = (np.arctan2(dy, dx) - self._place.yaw - self._first) * self._turns
+        return np.hypot(dx, dy), np.mod(turned, FULL_TURN) / self._step
+
+    def _nearest(self, bearing: Floats) -> tuple[NDArray[np.int64], Booleans]:
+        """The beam within half a step of each bearing, and whether there is one."""
+        count = len(self._reach)
+        index = np.floor(bearing + 0.5).astype(np.int64)
+        index = np.where(bearing >= self._turn - 0.5, 0, index)
+        return np.minimum(index, count - 1), index < count
+
+    def _lookup(self, distance: Floats, bearing: Floats) -> Booleans:
+        count = len(self._reach)
+        ring = np.searchsorted(self._rings, distance)
+        column = np.floor(2 * bearing).astype(np.int64)  # half steps
+        after = bearing - (count - 1)
+        column = np.where(after >= 0.5, 2 * count, column)
+        column = np.where((after >= 0) & (bearing >= self._turn - 0.5), 2 * count - 1, column)
+        near = ring < len(self._rings)
+        return near & self._table[np.where(near, ring, 0), column]
+
+    def _known_by_ring(self, smallest_m: float) -> Booleans:
+        """(rings, 2 n + 1): known or not, in half steps from the first beam; the last column is the
+        rest of the turn. Gaps too narrow for the smallest obstacle are closed.
+        """
+        away = self._rings[:, None]
+        known = self._reach[None, :] >= away
+        at = self._step * np.arange(len(self._reach))
+        before = np.maximum.accumulate(np.where(known, at, -np.inf), axis=1)
+        after = np.minimum.accumulate(np.where(known, at, np.inf)[:, ::-1], axis=1)[:, ::-1]
+        # The scan is circular: before the first known beam lies the last one.
+        before = np.maximum(before, before[:, -1:] - FULL_TURN)
+        after = np.minimum(after, after[:, :1] + FULL_TURN)
+        following = np.concatenate([after[:, 1:], after[:, :1] + FULL_TURN], axis=1)
+        closed = (following - before) * away <= smallest_m
+        alone = known & (self._step * away <= smallest_m)
+        table = np.empty((len(away), 2 * len(at) + 1), bool)
+        table[:, 0:-1:2] = closed | alone
+        table[:, 1:-1:2] = closed | np.roll(alone, -1, axis=1)
+        table[:, -1] = closed[:, -1]
+        return table
+
+
+def _thickness(distance: Floats) -> Floats:
+    return np.maximum(THICK_M, THICK_SHARE * distance)
+
+
+def _rings(farthest_m: float) -> Floats:
+    """Distances (m) of the rings, up to about `farthest_m`."""
+    rings = [RING_M]
+    while (following := rings[-1] + max(RING_M, RING_SHARE * rings[-1])) <= farthest_m:
+        rings.append(following)
+    return np.array(rings)
+
+
+# --- A scan as it comes (any sensor_msgs/LaserScan's fields), checked, as points on the robot's
+# plane.
+#
+# In come angles and ranges that may be anything; out goes a `ScanView` in which every beam is an
+# obstacle at a distance, clear up to a distance, or unknown (REP 117), or a `BadScan` that names
+# what is wrong.
+
 MAX_BEAMS = 100_000
-MOST_ANGLE = 2 * FULL_TURN
+MAX_ANGLE = 2 * FULL_TURN
 # Drivers disagree on whether angle_max is the last beam or the one after it.
-BEAMS_OFF = 2.0
-SHARE_OFF = 0.01
+BEAMS_OFF, SHARE_OFF = 2.0, 0.01
 SMALLEST_INCREMENT = 1e-6  # rad
-TOO_NEAR_M = 0.01  # where a beam that says "too near to measure" is put at least
-# More beams than that are bundled: each bundle is as near, and knows as little, as its worst beam.
-MOST_BUNDLES = 4000
+TOO_NEAR_M = 0.01  # least range of a beam that is "too near to measure"
+# More beams than this are bundled: each bundle is as near, and knows as little, as its worst beam.
+MAX_BUNDLES = 4000
 
 
 class BadScan(ValueError):
@@ -35,11 +185,11 @@ class BadScan(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class ScanView:
-    """One scan on the robot: `x`, `y` (m) of what was hit; `ranges` and `known_m` of all beams.
+    """One scan on the robot: `x`, `y` (m) of the hits; `ranges` and `known_m` (n,) of all beams.
 
-    `ranges` (n,): finite = hit, +Inf = clear up to `reach_m`, NaN = unknown. `known_m` (n,): how
-    far a beam is known to be free; what lies behind that, be it behind a hit, is unknown.
-    `sighted` answers for places between beams.
+    `ranges`: finite = hit, +Inf = clear up to `reach_m`, NaN = unknown. `known_m`: how far each
+    beam is known to be free; everything beyond that, behind a hit too, is unknown. `coverage`
+    answers for places between beams.
     """
 
     angle_min: float
@@ -50,14 +200,10 @@ class ScanView:
     x: Floats
     y: Floats
     known_m: Floats
-    sighted: Sighted = dataclasses.field(repr=False)
+    coverage: ScanCoverage = dataclasses.field(repr=False)
 
-    def knows(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
-        """Whether each place (m, on the robot as it was at the scan) was seen to be free."""
-        return self.sighted.knows(x, y)
-
-    def tells_ahead(self, within_rad: float) -> bool:
-        """Whether any beam so near to straight ahead of the robot knows anything."""
+    def knows_ahead(self, within_rad: float) -> bool:
+        """Return whether any beam within this angle of straight ahead knows anything."""
         bearings = self.angle_min + self.increment * np.arange(len(self.known_m)) + self.place.yaw
         ahead = np.abs(np.mod(bearings + math.pi, FULL_TURN) - math.pi) <= within_rad
         return bool((self.known_m[ahead] > 0).any())
@@ -76,15 +222,17 @@ def read_scan(
 ) -> ScanView:
     """Check a scan and place it on the robot.
 
-    Angles in rad, counter-clockwise from the frame's x axis; ranges in m. A negative increment is
-    a sensor that turns the other way, or hangs upside down. By REP 117 +Inf is clear, -Inf too
-    near to measure (an obstacle), NaN unknown; beyond `range_max` counts as clear, and what is
-    below `range_min`, zero or negative as unknown. `seen_free` (n,) in m: how far an unknown beam
-    was seen to be free all the same; of its values those count that are numbers, not below 0.
-    Between two beams only what is narrower than `smallest_obstacle_m` may hide. Raises BadScan.
+    Angles in rad, counter-clockwise from the frame's x axis; ranges in m. A negative increment is a
+    sensor that turns clockwise or hangs upside down. By REP 117 +Inf is clear, -Inf is too near to
+    measure (an obstacle) and NaN is unknown; beyond `range_max` is clear; below `range_min`, zero
+    and negative are unknown. `seen_free` (n,) in m: how far an unknown beam was nevertheless seen
+    free; values that are negative or not finite are ignored. `smallest_obstacle_m`: the widest gap
+    between two beams that still counts as known. Raises BadScan.
     """
     raw = np.asarray(ranges, np.float64)
-    _check(raw, angle_min, angle_max, angle_increment, range_min, range_max)
+    _check_angles(raw, angle_min, angle_max, angle_increment)
+    if not 0 <= range_min < range_max:
+        raise BadScan(f'ranges from {range_min} to {range_max} m are not valid')
     clean = np.where(raw > range_max, np.inf, raw)
     clean[np.isneginf(raw)] = max(range_min, TOO_NEAR_M)
     unknown = np.isfinite(raw) & ((raw < range_min) | (raw <= 0) | (raw < place.min_range))
@@ -93,24 +241,17 @@ def read_scan(
         clean[raw == 0] = np.inf
     known = np.where(np.isposinf(clean), range_max, np.nan_to_num(clean, nan=0.0))
     if seen_free is not None:
-        known = np.where(np.isnan(clean), _seen(seen_free, raw.size, range_max), known)
+        known = np.where(np.isnan(clean), _seen_free_m(seen_free, raw.size, range_max), known)
     first, step, bundled, bundled_known = _bundled(angle_min, angle_increment, clean, known)
     hit = np.flatnonzero(np.isfinite(bundled))
     bearings = first + step * hit + place.yaw
-    return ScanView(
-        angle_min,
-        angle_increment,
-        clean,
-        range_max,
-        place,
-        place.x + bundled[hit] * np.cos(bearings),
-        place.y + bundled[hit] * np.sin(bearings),
-        known,
-        Sighted(first, step, bundled, bundled_known, place, smallest_obstacle_m),
-    )
+    x = place.x + bundled[hit] * np.cos(bearings)
+    y = place.y + bundled[hit] * np.sin(bearings)
+    coverage = ScanCoverage(first, step, bundled, bundled_known, place, smallest_obstacle_m)
+    return ScanView(angle_min, angle_increment, clean, range_max, place, x, y, known, coverage)
 
 
-def _seen(seen_free: Any, beams: int, range_max: float) -> Floats:
+def _seen_free_m(seen_free: Any, beams: int, range_max: float) -> Floats:
     seen = np.asarray(seen_free, np.float64)
     if seen.shape != (beams,):
         raise BadScan(f'seen_free has {seen.size} ranges, the scan {beams}')
@@ -121,8 +262,8 @@ def _seen(seen_free: Any, beams: int, range_max: float) -> Floats:
 def _bundled(
     first: float, step: float, ranges: Floats, known: Floats
 ) -> tuple[float, float, Floats, Floats]:
-    """The same for at most `MOST_BUNDLES` bundles of beams, each as near as its nearest hit."""
-    size = -(-ranges.size // MOST_BUNDLES)
+    """The same scan in at most `MAX_BUNDLES` bundles, each as near as its nearest hit."""
+    size = -(-ranges.size // MAX_BUNDLES)
     if size == 1:
         return first, step, ranges, known
     count = -(-ranges.size // size)
@@ -134,26 +275,17 @@ def _bundled(
     return first + step * (size - 1) / 2, step * size, nearest, known_rows.min(axis=1)
 
 
-def _check(
-    ranges: Floats,
-    angle_min: float,
-    angle_max: float,
-    increment: float,
-    range_min: float,
-    range_max: float,
-) -> None:
+def _check_angles(ranges: Floats, angle_min: float, angle_max: float, increment: float) -> None:
     if ranges.ndim != 1 or not 0 < ranges.size <= MAX_BEAMS:
         raise BadScan(f'{ranges.size} ranges: there must be 1 to {MAX_BEAMS}')
-    if not (abs(angle_min) <= MOST_ANGLE and abs(angle_max) <= MOST_ANGLE):
-        raise BadScan(f'angles from {angle_min} to {angle_max} rad')
+    if not (abs(angle_min) <= MAX_ANGLE and abs(angle_max) <= MAX_ANGLE):
+        raise BadScan(f'angles from {angle_min} to {angle_max} rad are not valid')
     if not SMALLEST_INCREMENT <= abs(increment) <= FULL_TURN:
-        raise BadScan(f'angle_increment {increment} rad')
-    if not 0 <= range_min < range_max:
-        raise BadScan(f'ranges from {range_min} to {range_max} m')
+        raise BadScan(f'angle_increment {increment} rad is not valid')
     span = increment * (ranges.size - 1)
     tolerance = max(BEAMS_OFF * abs(increment), SHARE_OFF * abs(span))
     if abs(span) > FULL_TURN + tolerance:
-        raise BadScan(f'{ranges.size} beams every {increment:.4g} rad are more than a turn')
+        raise BadScan(f'{ranges.size} beams every {increment:.4g} rad are more than a full turn')
     if abs(angle_min + span - angle_max) > tolerance:
         raise BadScan(
             f'{ranges.size} beams every {increment:.4g} rad from {angle_min:.4g} end at '

@@ -1,7 +1,7 @@
-"""What a source says about a commanded velocity: how fast it may be, and why.
+"""What one source allows of a commanded velocity: how fast, and why.
 
 A `ScanSight` looks along the robot's way in metres, a `ClosenessSight` knows only nearer and
-farther, `NoSight` nothing; what is remembered counts for all of them. They answer with a `Limit`.
+farther, a `NoSight` nothing; memory counts for all of them. They answer with a `Limit`.
 """
 
 from __future__ import annotations
@@ -9,26 +9,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
 
 from midas_depth_ros.avoidance.corridor import (
     TOUCHING_M,
-    Arc,
     Footprint,
+    KnownArc,
+    KnownStraight,
     Pose,
-    Straight,
-    all_round,
     free_arc,
     free_straight,
     free_turn,
-    seen_arc,
-    seen_straight,
+    known_all_round,
+    known_arc,
+    known_straight,
 )
-from midas_depth_ros.avoidance.memory import FreeMemory, ObstacleMemory
-from midas_depth_ros.avoidance.scan import ScanView
+from midas_depth_ros.avoidance.memory import FreeMemory
+from midas_depth_ros.avoidance.scan import Booleans, Floats, ScanView
 from midas_depth_ros.avoidance.speed import (
     Steering,
     braking_speed,
@@ -40,25 +36,23 @@ from midas_depth_ros.avoidance.speed import (
 )
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 
-Floats = NDArray[np.float64]
-TURN_MARGIN_M = 0.03  # the corners keep so far from what they may pass in turning
+TURN_MARGIN_M = 0.03  # how far the corners stay from what they may pass in turning
 SMALL_M = 0.01
-# In a curve only so much of the stop zone is taken for free: in driving ahead it was seen before.
+# On a curve this much of the stop zone is assumed free: it was seen before, while driving ahead.
 STRIP_M = 0.15
-# To such shares of it a curve may be eased, from the flattest on, but not to less of the speed.
-EASED = (0.0, 0.1, 0.25, 0.4, 0.6, 0.8)
-EASED_SPEED = 0.6
+# Shares of its curvature to which a curve may be widened, and least share of its speed.
+EASED, EASED_SPEED = (0.0, 0.1, 0.25, 0.4, 0.6, 0.8), 0.6
 LEAST_TURN = 0.005  # rad: less room counts as no room
 
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """How fast one way, forward or backward, is allowed (m/s), and why.
+    """How fast one direction, forward or backward, is allowed (m/s), and why.
 
-    `braking`: the speed above which comfort must not delay braking. `known` is False where it is
-    too little sight that stops the robot. `free_m`: the way ahead, NaN where nobody knows.
-    `curvature` (1/m, without sign): no tighter arc than that was looked at; `eased`: it is flatter
-    than what was asked for. `on_the_spot`: it is only the curve that is not known.
+    `braking`: above this speed the robot must brake at once, without regard to comfort. `known`:
+    False if it is the unknown that stops the robot. `free_m`: the free way ahead, NaN if unknown.
+    `curvature` (1/m, unsigned): no tighter arc was checked; `eased`: the arc is wider than
+    commanded. `on_the_spot`: only the curve is unknown.
     """
 
     speed: float
@@ -73,44 +67,32 @@ class Limit:
 
 
 def footprint_of(options: AvoidanceSettings) -> Footprint:
-    """The robot as the options describe it."""
+    """Return the robot as the options describe it."""
     return Footprint(
         options.robot_width / 2, options.robot_front, options.robot_rear, options.side_margin
     )
 
 
+@dataclasses.dataclass(frozen=True)
 class Remembered:
-    """What was seen a moment ago, as it lies about the robot now: `x`, `y` (m) of obstacles.
+    """Memory as it lies about the robot now: `x`, `y` (m) of obstacles, and floor that was free.
 
-    Nobody knows just how the wheels follow, so each memory has been carried along in its own way;
-    `poses` are those of the robot now, from where it was at the newest scan, the last one counts.
+    `pose`: of the robot now since the newest scan. `since_s`: floor seen free earlier is unknown.
     """
 
-    def __init__(
-        self,
-        obstacles: Sequence[ObstacleMemory],
-        floor: FreeMemory,
-        poses: Sequence[Pose],
-        now_s: float,
-        memory_s: float,
-        newest_s: float,
-    ) -> None:
-        """What is not older than `memory_s`, and the obstacles that were seen at `newest_s`."""
-        self.pose = poses[-1]
-        self._floor, self._since_s = floor, now_s - memory_s
-        points = [
-            pose.to_now(*each.points(now_s, memory_s, pose, newest_s))
-            for each, pose in zip(obstacles, poses, strict=True)
-        ]
-        self.x, self.y = (np.concatenate(each) for each in zip(*points, strict=True))
+    x: Floats
+    y: Floats
+    pose: Pose
+    floor: FreeMemory
+    since_s: float
 
-    def free(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
-        """Whether places on the robot now were seen to be free."""
-        return self._floor.free_since(x, y, self.pose, self._since_s)
+    def free(self, x: Floats, y: Floats) -> Booleans:
+        """Return whether places on the robot now were seen free."""
+        return self.floor.free_since(x, y, self.pose, self.since_s)
 
 
-class _Blind:
-    """What all that see have in common: obstacles that are remembered, and knowing nothing else."""
+class _BaseSight:
+    """What all sources share: remembered obstacles and floor; everything else is unknown."""
 
     source = 'none'
 
@@ -119,14 +101,14 @@ class _Blind:
         self.footprint = footprint_of(options)
         self.x, self.y = remembered.x, remembered.y
 
-    def tells(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
-        """Whether places on the robot now are known."""
+    def knows(self, x: Floats, y: Floats) -> Booleans:
+        """Return whether places on the robot now are known."""
         return self.remembered.free(x, y)
 
-    touched = tells
+    reached = knows
 
     def turn(self, angular: float) -> float:
-        """The turning rate that is allowed in place of a wished one: corners stop at obstacles."""
+        """Return the turning rate allowed of the commanded one: corners stop at obstacles."""
         if angular == 0:
             return 0.0
         margin = min(self.options.side_margin, TURN_MARGIN_M)
@@ -134,107 +116,88 @@ class _Blind:
         most = turning_speed(free, self.options) if free > LEAST_TURN else 0.0
         return math.copysign(min(abs(angular), most), angular)
 
-    def limit(
-        self, linear: float, angular: float, resuming: bool = False, rolling: float = 0.0
-    ) -> Limit:
-        """The limit on a forward velocity > 0."""
+    def limit(self, linear: float, angular: float, resuming: bool, rolling: float) -> Limit:
+        """Return the limit on a forward velocity > 0."""
         raise NotImplementedError
 
-    def by_obstacles(self, linear: float, angular: float, resuming: bool = False) -> Limit:
-        """The same, but for what of a curve is not known."""
-        return self.limit(linear, angular, resuming)
+    def by_obstacles(self, linear: float, angular: float, resuming: bool) -> Limit:
+        """Return the same, without regard to unknown places on a curve."""
+        return self.limit(linear, angular, resuming, 0.0)
 
     @functools.cached_property
     def turning_checked(self) -> bool:
-        """Whether all that the corners would come over in turning is known."""
-        return all_round(self, self.footprint, self.options.smallest_obstacle)
+        """Whether everything that the corners would sweep in turning is known."""
+        return known_all_round(self, self.footprint, self.options.smallest_obstacle)
 
     def reverse(self, linear: float, angular: float) -> Limit:
-        """The limit on a speed backward > 0: bounded by what is seen there as forward is.
+        """Return the limit on a speed backward > 0, bounded by what is known there as forward is.
 
-        Where it is not seen only the speed for that is left.
+        Where it is unknown, `blind_reverse_speed` is the limit.
         """
         options, back = self.options, self.footprint.backward()
         curvature = angular / linear
         free = free_arc(-self.x, -self.y, curvature, back)
         way = self._look_ahead + stopping_way(linear, options)
-        arc = seen_arc(_Turned(self), back, curvature, way, 0.0, options.smallest_obstacle)
+        arc = known_arc(self, back, curvature, way, 0.0, options.smallest_obstacle, backward=True)
         by_free = zone_speed(free, linear, options)
-        # Nothing is taken for free there, so it ends as far from the unknown as from obstacles.
+        # Nothing is assumed free there: the robot stops as far from the unknown as from obstacles.
         room = min(arc.room, arc.seen - options.stop_distance)
         by_seen = max(braking_speed(room, options), min(options.blind_reverse_speed, linear))
         speed = min(by_free, by_seen)
         known = speed > 0 or by_free == 0
         text = f'free behind for {free:.2f} m'
         if not known:
-            text = f'behind only {arc.seen:.2f} m are known to be free'
+            text = f'only {arc.seen:.2f} m behind are known to be free'
         return Limit(speed, speed, known, text, free, curvature=abs(curvature))
 
     @property
     def _look_ahead(self) -> float:
-        """So far (m) places of which nothing is asked may be passed on an arc."""
-        length = self.footprint.length + TOUCHING_M
-        return max(self.options.stop_distance, length)
+        """How far (m) an arc may lead through places that are exempt from the check."""
+        length = self.footprint.front + self.footprint.rear
+        return max(self.options.stop_distance, length + TOUCHING_M)
 
 
-class _Turned:
-    """What is known, for a robot whose back is its front."""
-
-    def __init__(self, known: _Blind) -> None:
-        self._known = known
-
-    def tells(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
-        """Whether places are known."""
-        return self._known.tells(-x, -y)
-
-    def touched(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
-        """Whether anything tells of places."""
-        return self._known.touched(-x, -y)
-
-
-class ScanSight(_Blind):
-    """A scan, what is remembered from before, and where the robot has gone since."""
+class ScanSight(_BaseSight):
+    """A scan, memory from before it, and the robot's motion since."""
 
     source = 'scan'
 
     def __init__(self, view: ScanView, remembered: Remembered, options: AvoidanceSettings) -> None:
         super().__init__(remembered, options)
         self._view = view
-        self._straight: dict[float, Straight] = {}
+        self._straight: dict[float, KnownStraight] = {}
 
-    def tells(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
-        """Whether places on the robot now are known, by this scan or those before."""
-        known = self._view.sighted.tells(*self.remembered.pose.to_past(x, y))
+    def knows(self, x: Floats, y: Floats) -> Booleans:
+        """Return whether places on the robot now are known, by this scan or by memory."""
+        known = self._view.coverage.knows(*self.remembered.pose.to_past(x, y))
         return known | self.remembered.free(x, y)
 
-    def touched(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
-        """Whether the nearest beam, or memory where none looks, tells of places on the robot."""
+    def reached(self, x: Floats, y: Floats) -> Booleans:
+        """Return whether the nearest beam, or memory where none looks, reaches places."""
         then = self.remembered.pose.to_past(x, y)
-        sighted = self._view.sighted
-        return sighted.touched(*then) | (self.remembered.free(x, y) & ~sighted.looks_at(*then))
+        coverage = self._view.coverage
+        return coverage.reached(*then) | (self.remembered.free(x, y) & ~coverage.looks_at(*then))
 
-    def limit(
-        self, linear: float, angular: float, resuming: bool = False, rolling: float = 0.0
-    ) -> Limit:
-        """The limit on a forward velocity > 0. Who resumes needs a little more room.
+    def limit(self, linear: float, angular: float, resuming: bool, rolling: float) -> Limit:
+        """Return the limit on a forward velocity > 0; resuming needs a little more room.
 
-        `rolling`: how fast (m/s) the robot goes forward now.
+        `rolling`: how fast (m/s) the robot moves forward now.
         """
         limit = self.by_obstacles(linear, angular, resuming)
         if not (angular and limit.speed > 0):
             return limit
         found = self._by_seen(limit, math.copysign(limit.curvature, angular), resuming)
         if rolling > limit.speed and found.speed > 0:
-            # Until it has slowed down the robot drives a flatter curve than that.
+            # Until it has slowed down, the robot drives a flatter curve than that.
             flatter = angular / min(rolling, linear)
             if self._arc(flatter, self._way(rolling, resuming)).seen < math.inf:
                 found = dataclasses.replace(found, braking=min(found.braking, found.speed))
         return found
 
-    def by_obstacles(self, linear: float, angular: float, resuming: bool = False) -> Limit:
-        """The same, but for what of a curve is not known.
+    def by_obstacles(self, linear: float, angular: float, resuming: bool) -> Limit:
+        """Return the same, without regard to unknown places on a curve.
 
-        What is straight ahead counts also in a curve: a robot told to turn may not.
+        What is straight ahead counts on a curve too: a robot commanded to turn may not.
         """
         options = self.options
         spare = options.resume_margin if resuming else 0.0
@@ -254,19 +217,19 @@ class ScanSight(_Blind):
         room = min(free, ahead.seen) - spare - options.stop_distance
         braking = braking_speed(room, options)
         known = speed > 0 or free <= ahead.seen
-        text = f'free for {free:.2f} m' if known else f'seen only for {ahead.seen:.2f} m'
+        text = f'free for {free:.2f} m' if known else f'seen for only {ahead.seen:.2f} m'
         return Limit(speed, braking, known, text, free, ahead.share, abs(curvature))
 
     def steer(self, steering: Steering) -> float:
-        """The turning rate toward the free gap in rad/s."""
+        """Return the turning rate toward the free gap in rad/s."""
         return steering.by_scan(self, self._view, self.footprint, self.options)
 
-    def _ahead(self, linear: float, free: float) -> Straight:
-        """What is known straight ahead, as far as that is `free` (m) and a speed needs it."""
+    def _ahead(self, linear: float, free: float) -> KnownStraight:
+        """What is known straight ahead, as far as it is `free` (m) and a speed needs it."""
         options = self.options
         if linear not in self._straight:
             farthest = options.stop_distance + stopping_way(linear, options)
-            self._straight[linear] = seen_straight(
+            self._straight[linear] = known_straight(
                 self,
                 self.footprint,
                 options.stop_distance,
@@ -277,10 +240,10 @@ class ScanSight(_Blind):
         return self._straight[linear]
 
     def _by_seen(self, limit: Limit, curvature: float, resuming: bool) -> Limit:
-        """The limit where an arc must be known, too, as far as stopping on it takes.
+        """Return the limit where the arc, too, must be known as far as stopping on it takes.
 
-        Where the inside of a curve is not seen a flatter one is driven, if that is not much slower.
-        Nothing is left of a turn nearly on the spot: there it is made without going forward.
+        If the inside of a curve is unknown, the robot drives a wider one, unless that is much
+        slower. Nothing is left of a turn nearly on the spot: the robot then turns without driving.
         """
         options = self.options
         spare = options.resume_margin if resuming else 0.0
@@ -295,23 +258,16 @@ class ScanSight(_Blind):
             free = min(limit.free_m, self._free(flatter))
             speed = zone_speed(free - spare, limit.speed, options)
             if speed >= EASED_SPEED * limit.speed:
-                text = (
-                    f'{limit.text}; the turn is eased: its inside is seen only for {arc.seen:.2f} m'
-                )
+                text = f'{limit.text}; the turn is widened: its inside is seen for {arc.seen:.2f} m'
                 return dataclasses.replace(
                     limit, speed=speed, text=text, free_m=free, curvature=abs(flatter), eased=True
                 )
         speed = min(braking_speed(arc.room - spare, options), limit.speed)
         speed = 0.0 if speed < min(options.min_speed, limit.speed) else speed
-        text = f'of the curve only {arc.seen:.2f} m are seen'
+        text = f'only {arc.seen:.2f} m of the curve are seen'
         braking = min(limit.braking, speed)
         return dataclasses.replace(
-            limit,
-            speed=speed,
-            braking=braking,
-            known=speed > 0,
-            text=text,
-            on_the_spot=speed == 0,
+            limit, speed=speed, braking=braking, known=speed > 0, text=text, on_the_spot=speed == 0
         )
 
     def _way(self, speed: float, resuming: bool) -> float:
@@ -320,9 +276,9 @@ class ScanSight(_Blind):
         return self._look_ahead + spare + stopping_way(speed, self.options)
 
     def _flatter(self, curvature: float, way: float) -> float:
-        """The tightest of some flatter curvatures that are known for all of a way.
+        """Return the tightest of some wider arcs that are known for all of a way.
 
-        NaN where none is, not even straight ahead.
+        NaN if none is, not even straight ahead.
         """
         found = math.nan
         for share in EASED:
@@ -331,13 +287,13 @@ class ScanSight(_Blind):
             found = share * curvature
         return found
 
-    def _arc(self, curvature: float, way: float) -> Arc:
+    def _arc(self, curvature: float, way: float) -> KnownArc:
         strip = min(self.options.stop_distance, STRIP_M)
         smallest = self.options.smallest_obstacle
-        return seen_arc(self, self.footprint, curvature, way, strip, smallest)
+        return known_arc(self, self.footprint, curvature, way, strip, smallest)
 
-    def _unknown(self, ahead: Straight) -> str:
-        """What of the way straight ahead is unknown, in words."""
+    def _unknown(self, ahead: KnownStraight) -> str:
+        """Describe what is unknown straight ahead."""
         if ahead.share > self.options.max_unknown:
             return f'{ahead.share:.0%} of the corridor unknown'
         aside = abs(ahead.aside)
@@ -351,8 +307,8 @@ class ScanSight(_Blind):
         return free_arc(self.x, self.y, curvature, self.footprint)
 
 
-class ClosenessSight(_Blind):
-    """Closeness left, centre and right: unitless, so neither distances nor the way since count."""
+class ClosenessSight(_BaseSight):
+    """Closeness left, centre and right: unitless, so neither distances nor motion since count."""
 
     source = 'closeness'
 
@@ -368,10 +324,8 @@ class ClosenessSight(_Blind):
         self._worst = worst_closeness(left, centre, right, options.closeness)
         self._text = f'closeness {left:.2f} {centre:.2f} {right:.2f}'
 
-    def limit(
-        self, linear: float, angular: float, resuming: bool = False, rolling: float = 0.0
-    ) -> Limit:
-        """The limit on a forward velocity > 0; NaN stops, and so does what a scan saw before."""
+    def limit(self, linear: float, angular: float, resuming: bool, rolling: float) -> Limit:
+        """Return the limit on a forward velocity > 0; NaN stops, as do obstacles scanned before."""
         options = self.options
         speed = closeness_speed(self._worst, linear, options, resuming)
         curvature = abs(angular) / (speed or linear)
@@ -381,40 +335,38 @@ class ClosenessSight(_Blind):
             self.footprint.half_width, SMALL_M
         )
         if speed > 0 and curvature > tightest:
-            text = f'the inside of a curve of {1 / curvature:.2f} m is never in view'
+            text = f'the inside of a curve of radius {1 / curvature:.2f} m is never in view'
             return Limit(0.0, 0.0, False, text, curvature=curvature)
         free = free_arc(self.x, self.y, angular / (speed or linear), self.footprint)
         by_memory = zone_speed(free, linear, options)
         text = self._text
         if by_memory < speed:
-            speed, text = by_memory, f'a scan shows an obstacle {free:.2f} m ahead'
+            speed, text = by_memory, f'a scan showed an obstacle {free:.2f} m ahead'
         return Limit(speed, speed, True, text, curvature=curvature)
 
     def steer(self, steering: Steering) -> float:
-        """The turning rate away from the nearer side in rad/s."""
+        """Return the turning rate away from the nearer side in rad/s."""
         return steering.by_closeness(*self._sides, self.options)
 
 
-class NoSight(_Blind):
+class NoSight(_BaseSight):
     """No fresh data; `text` says why."""
 
     def __init__(self, text: str, remembered: Remembered, options: AvoidanceSettings) -> None:
         super().__init__(remembered, options)
         self._text = text
 
-    def limit(
-        self, linear: float, angular: float, resuming: bool = False, rolling: float = 0.0
-    ) -> Limit:
-        """Nothing forward."""
+    def limit(self, linear: float, angular: float, resuming: bool, rolling: float) -> Limit:
+        """Forbid moving forward."""
         return Limit(0.0, 0.0, False, self._text, curvature=abs(angular / linear))
 
     def reverse(self, linear: float, angular: float) -> Limit:
-        """Backward only what is allowed where nobody looks."""
+        """Limit reversing to what is allowed without sight."""
         speed = min(super().reverse(linear, angular).speed, self.options.blind_reverse_speed)
         return Limit(speed, speed, False, self._text, curvature=abs(angular / linear))
 
     def steer(self, steering: Steering) -> float:
-        """Nowhere."""
+        """Do not steer."""
         return 0.0
 
 

@@ -1,7 +1,20 @@
-"""From a camera's calibration and relative inverse depth to what they say about the world."""
+"""Camera models, mounts and fits: from relative inverse depth to metres, obstacles and scans.
+
+    GeometryError
+    +-- CameraModelError        a calibration that is not valid or unsupported
+    |   +-- Uncalibrated        the camera reports that it has no calibration (K[0] == 0)
+    +-- MountError              a camera height or tilt that is not valid
+    +-- InvalidInverseDepth     an array that is not valid relative inverse depth
+    +-- InvalidReference        reference points or a transform that are not valid
+    +-- InvalidOptions          options that contradict each other
+
+Every text names the bad value and the remedy.
+"""
 
 from midas_depth_ros.geometry.camera_model import (
     CameraModel,
+    CameraModelError,
+    Uncalibrated,
     roll_pitch_yaw,
     turned,
     turned_axes,
@@ -13,26 +26,22 @@ from midas_depth_ros.geometry.closeness import (
     closeness,
     closeness_of_picture,
 )
-from midas_depth_ros.geometry.cloud import ply_bytes, point_cloud
-from midas_depth_ros.geometry.errors import (
-    CameraModelError,
-    GeometryError,
-    InvalidInverseDepth,
-    InvalidOptions,
-    InvalidReference,
+from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
+from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
+from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame, ply_bytes, point_cloud
+from midas_depth_ros.geometry.mount import (
+    CameraMount,
     MountError,
-    Uncalibrated,
+    MountEstimate,
+    estimate_mount,
+    median_estimate,
 )
-from midas_depth_ros.geometry.ground_plane import GroundOptions, fit_ground_plane, floor_mask
-from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame
-from midas_depth_ros.geometry.mount import CameraMount, MountEstimate, estimate_mount, middle_of
 from midas_depth_ros.geometry.obstacles import (
-    ObstacleMemory,
     Obstacles,
     find_obstacles,
 )
 from midas_depth_ros.geometry.reference import (
-    ReferenceOptions,
+    InvalidReference,
     ReferencePoints,
     cloud_points,
     fit_range,
@@ -41,8 +50,14 @@ from midas_depth_ros.geometry.reference import (
     scan_points,
 )
 from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
-from midas_depth_ros.geometry.scan import Beams, Scan, corridor_free_m, laser_scan, scan_limits
-from midas_depth_ros.options.metric import MetricOptions, ObstacleOptions
+from midas_depth_ros.geometry.scan import (
+    Beams,
+    InvalidOptions,
+    Scan,
+    corridor_free_m,
+    laser_scan,
+    scan_limits,
+)
 
 __all__ = [
     'Beams',
@@ -51,19 +66,14 @@ __all__ = [
     'CameraMount',
     'Closeness',
     'GeometryError',
-    'GroundOptions',
     'InvalidInverseDepth',
     'InvalidOptions',
     'InvalidReference',
     'MetricDepth',
     'MetricFrame',
-    'MetricOptions',
     'MountError',
     'MountEstimate',
-    'ObstacleMemory',
-    'ObstacleOptions',
     'Obstacles',
-    'ReferenceOptions',
     'ReferencePoints',
     'Refusal',
     'ScaleFilter',
@@ -82,7 +92,7 @@ __all__ = [
     'fit_reference',
     'floor_mask',
     'laser_scan',
-    'middle_of',
+    'median_estimate',
     'ply_bytes',
     'point_cloud',
     'range_points',

@@ -1,8 +1,8 @@
-"""What a camera does to directions: intrinsics and lens, from CameraInfo or a field of view.
+"""Intrinsics and lens of a camera, from CameraInfo or a field of view.
 
-A `CameraModel` describes the picture as it is published (region of interest and binning already
-applied) and gives the direction of every pixel of it, or of a scaled copy, as undistorted
-normalised coordinates. A calibration that cannot be right is refused, never mended.
+A `CameraModel` describes the image as it is published (region of interest and binning already
+applied) and gives the direction of every pixel, also of a scaled copy, as undistorted normalised
+coordinates. A calibration that is not valid is rejected, never corrected.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.geometry.errors import CameraModelError, Uncalibrated
+from midas_depth_ros.geometry.fitting import GeometryError
 
 NO_DISTORTION = ('', 'none')
 NO_LENS: tuple[str, tuple[float, ...]] = ('', ())
-ROUND_TRIP_PIXELS = 0.05  # an undistorted pixel must lead back to itself this closely
+ROUND_TRIP_PIXELS = 0.05  # how closely an undistorted pixel must map back to itself
+
+
+class CameraModelError(GeometryError, ValueError):
+    """A calibration that is not valid, or in an unsupported form."""
+
+
+class Uncalibrated(CameraModelError):
+    """A camera_info whose K[0] is 0: by definition, an uncalibrated camera."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +36,8 @@ class CameraModel:
     """A pinhole camera with a lens, in the optical frame (REP 103: x right, y down, z forward).
 
     `width`, `height`, `fx`, `fy`, `cx`, `cy` are in pixels, pixel centres at whole numbers.
-    `distortion_model` and `distortion` are as in sensor_msgs/CameraInfo; '' is a lens that
-    does not distort. Raises `CameraModelError` on a value that cannot be right.
+    `distortion_model` and `distortion` are as in sensor_msgs/CameraInfo; '' is a lens without
+    distortion. Raises `CameraModelError` for a value that is not valid.
     """
 
     width: int
@@ -45,7 +53,7 @@ class CameraModel:
         for name in ('width', 'height'):
             if getattr(self, name) < 1:
                 raise CameraModelError(
-                    f'{name} is {getattr(self, name)}: it must be the size of the picture in '
+                    f'{name} is {getattr(self, name)}: it must be the size of the image in '
                     'pixels; calibrate the camera or correct its calibration file'
                 )
         for name in ('fx', 'fy'):
@@ -56,39 +64,39 @@ class CameraModel:
                     'calibrate the camera again'
                 )
         for name in ('cx', 'cy'):
-            value = getattr(self, name)
-            if not math.isfinite(value):
+            if not math.isfinite(getattr(self, name)):
                 raise CameraModelError(
-                    f'principal point {name} is {value}: it must be a number of pixels; '
-                    'calibrate the camera again'
+                    f'principal point {name} is {getattr(self, name)}: it must be a number of '
+                    'pixels; calibrate the camera again'
                 )
         _check_distortion(self.distortion_model, self.distortion)
 
     @classmethod
     def from_camera_info(cls, message: Any, *, rectified: bool = False) -> CameraModel:
-        """The model of the pictures published with this sensor_msgs/CameraInfo (duck-typed).
+        """Return the model of the images published with this sensor_msgs/CameraInfo (duck-typed).
 
-        `rectified` = the pictures are those that image_proc has rectified: `p` describes them,
-        and there is no lens left in them; else `k` and `d` do. `width`, `height`, `k`, `p` and
-        `roi` of the message are in full-resolution pixels; the result describes the picture
-        after region of interest and binning. Raises `Uncalibrated` for `k[0] == 0` (`p[0] == 0`),
-        `CameraModelError` for anything that cannot be right. Source: REP 104 and CameraInfo.msg.
+        `rectified`: image_proc has rectified the images, so `p` describes them and they have no
+        distortion; otherwise `k` and `d` do. `width`, `height`, `k`, `p` and `roi` of the message
+        are in full-resolution pixels; the result describes the image after region of interest and
+        binning. Raises `Uncalibrated` for `k[0] == 0` (`p[0] == 0`), `CameraModelError` for other
+        values that are not valid. Source: REP 104 and CameraInfo.msg.
         """
         if rectified:
-            fx, fy, cx, cy = _rectified_intrinsics([float(value) for value in message.p])
+            fx, fy, cx, cy = _intrinsics('p', RECTIFIED, message.p, NO_RECTIFIED_CALIBRATION)
             model, coefficients = NO_LENS
         else:
-            fx, fy, cx, cy = _raw_intrinsics([float(value) for value in message.k])
-            model, coefficients = _without_idle_lens(
-                str(message.distortion_model), tuple(float(value) for value in message.d)
-            )
+            fx, fy, cx, cy = _intrinsics('k', RAW, message.k, NO_CALIBRATION)
+            model, coefficients = str(message.distortion_model), tuple(map(float, message.d))
+            known = model in NO_DISTORTION or model in COEFFICIENT_COUNTS
+            if known and model != 'equidistant' and not any(coefficients):
+                model, coefficients = NO_LENS  # all coefficients 0 or absent: no distortion
         width, height = int(message.width), int(message.height)
         full = cls(width, height, fx, fy, cx, cy, model, coefficients)
         return full._region(message.roi)._binned(message.binning_x, message.binning_y)
 
     @classmethod
     def from_field_of_view(cls, width: int, height: int, horizontal_fov_rad: float) -> CameraModel:
-        """A camera without distortion, of square pixels, centred, from edge to edge `..._rad`."""
+        """Return a centred camera with square pixels and no distortion; angle from edge to edge."""
         if not 0 < horizontal_fov_rad < math.pi:
             raise CameraModelError(
                 f'horizontal field of view is {horizontal_fov_rad} rad: it must be between 0 and '
@@ -98,7 +106,7 @@ class CameraModel:
         return cls(width, height, focal, focal, 0.5 * (width - 1), 0.5 * (height - 1))
 
     def scaled(self, width: int, height: int) -> CameraModel:
-        """The same camera for the same view resized to `width` x `height` pixels."""
+        """Return the same camera for the view resized to `width` x `height` pixels."""
         x_scale, y_scale = width / self.width, height / self.height
         return dataclasses.replace(
             self,
@@ -111,7 +119,7 @@ class CameraModel:
         )
 
     def turned(self, degrees: int) -> CameraModel:
-        """The same camera for the same view turned clockwise by 0, 90, 180 or 270 degrees."""
+        """Return the same camera for the view turned clockwise by 0, 90, 180 or 270 degrees."""
         if not degrees:
             return self
         aside = degrees in (90, 270)
@@ -133,10 +141,10 @@ class CameraModel:
     def normalised_grid(
         self, width: int | None = None, height: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Undistorted (x', y') = (X/Z, Y/Z) of every pixel, each (height, width) float32.
+        """Return undistorted (x', y') = (X/Z, Y/Z) of every pixel, each (height, width) float32.
 
-        For the picture resized to `width` x `height`; without them, for the picture itself.
-        NaN where the lens model has no inverse. Takes up to a second: keep the result.
+        For the image resized to `width` x `height`, by default its own size. NaN where the lens
+        model has no inverse. Takes up to a second: keep the result.
         """
         camera = self.scaled(width or self.width, height or self.height)
         columns = (np.arange(camera.width) - camera.cx) / camera.fx
@@ -148,25 +156,25 @@ class CameraModel:
         return x.astype(np.float32), y.astype(np.float32)
 
     def _region(self, roi: Any) -> CameraModel:
-        """The part of the picture that a sensor_msgs/RegionOfInterest names; all 0 = all of it."""
+        """Crop to a sensor_msgs/RegionOfInterest; all 0 = everything."""
         if not (roi.width or roi.height or roi.x_offset or roi.y_offset):
             return self
         width, height = roi.width or self.width, roi.height or self.height
         if roi.x_offset + width > self.width or roi.y_offset + height > self.height:
             raise CameraModelError(
                 f'roi {width}x{height} at ({roi.x_offset}, {roi.y_offset}) is not within the '
-                f'picture of {self.width}x{self.height}; correct the driver'
+                f'image of {self.width}x{self.height}; correct the driver'
             )
         return dataclasses.replace(
             self, width=width, height=height, cx=self.cx - roi.x_offset, cy=self.cy - roi.y_offset
         )
 
     def _binned(self, x_factor: int, y_factor: int) -> CameraModel:
-        """The picture with so many pixels combined into one; 0 means 1, as CameraInfo has it."""
+        """Combine this many pixels into one; 0 means 1, as in CameraInfo."""
         x_factor, y_factor = x_factor or 1, y_factor or 1
         if x_factor > self.width or y_factor > self.height:
             raise CameraModelError(
-                f'binning {x_factor}x{y_factor} leaves nothing of a picture of '
+                f'binning {x_factor}x{y_factor} leaves nothing of an image of '
                 f'{self.width}x{self.height}; correct the driver'
             )
         width, height = self.width // x_factor, self.height // y_factor
@@ -174,47 +182,30 @@ class CameraModel:
         return covered.scaled(width, height)
 
 
-Intrinsics = tuple[float, float, float, float]  # fx, fy, cx, cy
+RAW, RECTIFIED = '[fx, 0, cx, 0, fy, cy, 0, 0, 1]', '[fx, 0, cx, Tx, 0, fy, cy, Ty, 0, 0, 1, 0]'
+NO_CALIBRATION = (
+    'the camera is not calibrated; run camera_calibration, or give the driver its calibration file'
+)
+NO_RECTIFIED_CALIBRATION = (
+    'there is no calibration of rectified images; run camera_calibration, or use the raw images'
+)
 
 
-def _raw_intrinsics(k: list[float]) -> Intrinsics:
-    if len(k) != 9:
-        raise CameraModelError(f'k has {len(k)} numbers: it must be a 3x3 matrix, row by row')
-    if k[0] == 0:
-        raise Uncalibrated(
-            'k[0] is 0: the camera is not calibrated; run camera_calibration, or give the '
-            'driver its calibration file'
-        )
-    if k[1] or k[3] or k[6] or k[7] or k[8] != 1:
+def _intrinsics(
+    name: str, form: str, matrix: Sequence[float], uncalibrated: str
+) -> tuple[float, float, float, float]:
+    """Return fx, fy, cx, cy of a matrix of three rows of this form."""
+    m, columns = [float(value) for value in matrix], len(form.split(',')) // 3
+    if len(m) != 3 * columns:
         raise CameraModelError(
-            f'k is {k}: it must be [fx, 0, cx, 0, fy, cy, 0, 0, 1]; correct the calibration'
+            f'{name} has {len(m)} numbers: it must be a 3x{columns} matrix, row by row'
         )
-    return k[0], k[4], k[2], k[5]
-
-
-def _rectified_intrinsics(p: list[float]) -> Intrinsics:
-    if len(p) != 12:
-        raise CameraModelError(f'p has {len(p)} numbers: it must be a 3x4 matrix, row by row')
-    if p[0] == 0:
-        raise Uncalibrated(
-            'p[0] is 0: there is no calibration of rectified pictures; run camera_calibration, or '
-            'take the pictures for what the camera sends'
-        )
-    if p[1] or p[4] or p[8] or p[9] or p[10] != 1:
-        raise CameraModelError(
-            f'p is {p}: it must be [fx, 0, cx, Tx, 0, fy, cy, Ty, 0, 0, 1, 0]; correct the '
-            'calibration'
-        )
-    return p[0], p[5], p[2], p[6]
-
-
-def _without_idle_lens(
-    model: str, coefficients: tuple[float, ...]
-) -> tuple[str, tuple[float, ...]]:
-    """A lens whose coefficients are absent or all zero is no lens; some drivers name none."""
-    known = model in NO_DISTORTION or model in COEFFICIENT_COUNTS
-    idle = not any(coefficients) and model != 'equidistant'
-    return NO_LENS if known and idle else (model, coefficients)
+    if m[0] == 0:
+        raise Uncalibrated(f'{name}[0] is 0: {uncalibrated}')
+    y, z = columns, 2 * columns  # the second and third row
+    if m[1] or m[y] or m[z] or m[z + 1] or m[z + 2] != 1:
+        raise CameraModelError(f'{name} is {m}: it must be {form}; correct the calibration')
+    return m[0], m[y + 1], m[2], m[y + 2]
 
 
 def _check_distortion(model: str, coefficients: Sequence[float]) -> None:
@@ -228,8 +219,8 @@ def _check_distortion(model: str, coefficients: Sequence[float]) -> None:
         return
     if model not in COEFFICIENT_COUNTS:
         raise CameraModelError(
-            f'distortion_model is {model!r}: it must be one of {known}, or empty for a picture '
-            'without distortion; subscribe to the rectified picture instead'
+            f'distortion_model is {model!r}: it must be one of {known}, or empty for an image '
+            'without distortion; subscribe to the rectified image instead'
         )
     counts = COEFFICIENT_COUNTS[model]
     if len(coefficients) not in counts:
@@ -241,15 +232,15 @@ def _check_distortion(model: str, coefficients: Sequence[float]) -> None:
         raise CameraModelError(f'd is {list(coefficients)}: not all finite; calibrate again')
     if any(tuple(coefficients)[TILT]):
         raise CameraModelError(
-            f'd has a tilted sensor, {list(coefficients)[TILT]}: this is not modelled; subscribe '
-            'to the rectified picture instead'
+            f'd has a tilted sensor, {list(coefficients)[TILT]}: this is unsupported; subscribe '
+            'to the rectified image instead'
         )
 
 
-# --- Lens distortion as sensor_msgs/CameraInfo names it: its models, and both ways through each.
+# --- Lens distortion by the models of sensor_msgs/CameraInfo, forward and inverse.
 #
 # Points are normalised coordinates (x', y') = (X/Z, Y/Z), two arrays of one shape. `distort` goes
-# from the ideal pinhole to the lens, `undistort` back; where there is no way back, it says NaN.
+# from the ideal pinhole to the lens, `undistort` back; where there is no inverse it returns NaN.
 
 # Model name -> the lengths that its coefficient list may have (CameraInfo.msg, OpenCV).
 COEFFICIENT_COUNTS: dict[str, tuple[int, ...]] = {
@@ -257,7 +248,7 @@ COEFFICIENT_COUNTS: dict[str, tuple[int, ...]] = {
     'rational_polynomial': (8, 12, 14),
     'equidistant': (4,),
 }
-TILT = slice(12, 14)  # coefficients of a tilted sensor: not modelled, must be 0
+TILT = slice(12, 14)  # coefficients of a tilted sensor: unsupported, must be 0
 REFINEMENTS = 4
 PROBE = 1e-5  # step of the numeric derivative, normalised coordinates
 
@@ -265,11 +256,10 @@ PROBE = 1e-5  # step of the numeric derivative, normalised coordinates
 def distort(
     x: np.ndarray, y: np.ndarray, model: str, coefficients: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ideal normalised coordinates -> those at which the lens images the point.
+    """Convert ideal normalised coordinates to those at which the lens images the point.
 
-    Brown-Conrady with its rational and thin prism terms for `plumb_bob` and
-    `rational_polynomial`, Kannala-Brandt for `equidistant`. `model` and `coefficients` must
-    have been checked.
+    Brown-Conrady with rational and thin prism terms for `plumb_bob` and `rational_polynomial`,
+    Kannala-Brandt for `equidistant`. `model` and `coefficients` must have been checked.
     """
     squared = x * x + y * y
     if model == 'equidistant':
@@ -292,64 +282,44 @@ def distort(
 def undistort(
     x: np.ndarray, y: np.ndarray, model: str, coefficients: tuple[float, ...], tolerance: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Normalised coordinates as the lens imaged them -> ideal ones, float64.
+    """Convert normalised coordinates as the lens imaged them to ideal ones, float64.
 
-    NaN where the lens model has no inverse: outside the circle of a fisheye, or beyond the
-    radius at which a polynomial turns back. `tolerance` (normalised coordinates) is how
-    closely a result must lead back to where it came from.
+    NaN where the lens model has no inverse: outside the circle of a fisheye, or beyond the radius
+    at which a polynomial turns back. `tolerance` (normalised coordinates): how closely a result
+    must map back to where it came from.
     """
-    start = _opencv_undistort(x, y, model, coefficients)
-    with np.errstate(all='ignore'):
-        return _refined(x, y, *start, model, coefficients, tolerance)
-
-
-def _opencv_undistort(
-    x: np.ndarray, y: np.ndarray, model: str, coefficients: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray]:
     points = np.stack([x, y], axis=-1).reshape(-1, 1, 2).astype(np.float64)
     inverse = cv2.fisheye.undistortPoints if model == 'equidistant' else cv2.undistortPoints
-    result = inverse(points, np.eye(3), np.array(coefficients, dtype=np.float64))
-    result = result.reshape(*x.shape, 2)
-    return result[..., 0], result[..., 1]
+    start = inverse(points, np.eye(3), np.array(coefficients, dtype=np.float64))
+    u, v = np.moveaxis(start.reshape(*x.shape, 2), -1, 0)
+    with np.errstate(all='ignore'):
+        # Newton's method continues from OpenCV's answer, which stops after five steps of its own.
+        for step in range(REFINEMENTS + 1):
+            x_here, y_here = distort(u, v, model, coefficients)
+            x_du, y_du = distort(u + PROBE, v, model, coefficients)
+            x_dv, y_dv = distort(u, v + PROBE, model, coefficients)
+            a, b = (x_du - x_here) / PROBE, (x_dv - x_here) / PROBE
+            c, d = (y_du - y_here) / PROBE, (y_dv - y_here) / PROBE
+            determinant = a * d - b * c
+            x_error, y_error = x - x_here, y - y_here
+            if step < REFINEMENTS:
+                u = u + (d * x_error - b * y_error) / determinant
+                v = v + (a * y_error - c * x_error) / determinant
+        # Where a polynomial has turned back, it maps other points to the same place: mirrored in
+        # radius (negative determinant), or across the centre.
+        good = (np.hypot(x_error, y_error) < tolerance) & (determinant > 0)
+        good &= u * x + v * y >= 0
+        return np.where(good, u, np.nan), np.where(good, v, np.nan)
 
 
-def _refined(
-    x_wanted: np.ndarray,
-    y_wanted: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    model: str,
-    coefficients: tuple[float, ...],
-    tolerance: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Newton's method from OpenCV's answer, which stops after five steps of its own."""
-    for step in range(REFINEMENTS + 1):
-        x_here, y_here = distort(x, y, model, coefficients)
-        x_dx, y_dx = distort(x + PROBE, y, model, coefficients)
-        x_dy, y_dy = distort(x, y + PROBE, model, coefficients)
-        a, b = (x_dx - x_here) / PROBE, (x_dy - x_here) / PROBE
-        c, d = (y_dx - y_here) / PROBE, (y_dy - y_here) / PROBE
-        determinant = a * d - b * c
-        x_error, y_error = x_wanted - x_here, y_wanted - y_here
-        if step < REFINEMENTS:
-            x = x + (d * x_error - b * y_error) / determinant
-            y = y + (a * y_error - c * x_error) / determinant
-    # A polynomial that has turned back images other points there too: mirrored in radius
-    # (negative determinant), or across the centre.
-    good = (np.hypot(x_error, y_error) < tolerance) & (determinant > 0)
-    good &= x * x_wanted + y * y_wanted >= 0
-    return np.where(good, x, np.nan), np.where(good, y, np.nan)
-
-
-# --- Pictures turned by quarters, clockwise, and what has to be turned along with them.
+# --- Pictures turned clockwise by 0, 90, 180 or 270 degrees, and what must be turned with them.
 #
 # For cameras that are mounted upside down or on their side: the optical frame (REP 103) of a
-# turned picture is that of the camera, turned about the optical axis. Degrees are 0, 90, 180 or
-# 270.
+# turned picture is that of the camera, turned about the optical axis.
 
 COSINE_AND_SINE = {0: (1.0, 0.0), 90: (0.0, 1.0), 180: (-1.0, 0.0), 270: (0.0, -1.0)}
 LOCKED = 1 - 1e-12
-# Where the lens models that have a direction keep x and y of it: decentring (p2, p1), thin prism.
+# Indices of (x, y) coefficients that depend on direction: decentring (p2, p1), thin prism.
 DIRECTED = {
     'plumb_bob': ((3, 2),),
     'rational_polynomial': ((3, 2), (8, 10), (9, 11)),
@@ -357,50 +327,49 @@ DIRECTED = {
 
 
 def turned(picture: NDArray, degrees: int) -> NDArray:
-    """(H, W) or (H, W, n) turned clockwise; contiguous, the same array where nothing is turned."""
+    """Return (H, W) or (H, W, n) turned clockwise, contiguous; the same array for 0 degrees."""
     if not degrees:
         return picture
     return np.ascontiguousarray(np.rot90(picture, -degrees // 90))
 
 
 def turned_points(points: NDArray[np.float32], degrees: int) -> NDArray[np.float32]:
-    """(h, w, 3) x, y, z in the optical frame of a picture -> in that of the turned one."""
+    """Convert (h, w, 3) points from the optical frame of a picture to that of the turned one."""
     if not degrees:
         return points
-    return turned(points, degrees) @ turn(degrees).T.astype(points.dtype)
+    return turned(points, degrees) @ turn_matrix(degrees).T.astype(points.dtype)
 
 
 def turned_axes(axes: np.ndarray, degrees: int) -> np.ndarray:
-    """(3, 3): optical frame of a picture into another -> that of the turned picture into it."""
-    return np.asarray(axes, np.float64) @ turn(degrees).T
+    """Return (3, 3) axes of the turned picture's optical frame, given those of the picture's."""
+    return np.asarray(axes, np.float64) @ turn_matrix(degrees).T
 
 
 def roll_pitch_yaw(axes: np.ndarray) -> tuple[float, float, float]:
-    """Angles in radians of the (3, 3) rotation Rz(yaw) Ry(pitch) Rx(roll), as TF's tools want."""
+    """Return the angles (rad) of the (3, 3) rotation Rz(yaw) Ry(pitch) Rx(roll), as used by TF."""
     pitch = math.asin(max(-1.0, min(1.0, -axes[2, 0])))
-    if abs(axes[2, 0]) > LOCKED:  # roll and yaw turn about the same axis: one of them will do
+    if abs(axes[2, 0]) > LOCKED:  # gimbal lock: roll and yaw turn about the same axis
         return 0.0, pitch, math.atan2(-axes[0, 1], axes[1, 1])
     return math.atan2(axes[2, 1], axes[2, 2]), pitch, math.atan2(axes[1, 0], axes[0, 0])
 
 
-def turn(degrees: int) -> np.ndarray:
-    """(3, 3) float64: takes a vector of an optical frame into that of the turned picture."""
+def turn_matrix(degrees: int) -> np.ndarray:
+    """Return (3, 3) float64: from an optical frame to that of the turned picture."""
     cos, sin = COSINE_AND_SINE[degrees]
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
 def turned_lens(model: str, coefficients: tuple[float, ...], degrees: int) -> tuple[float, ...]:
-    """The coefficients, as of CameraInfo, of the same lens for the turned picture."""
-    cos, sin = COSINE_AND_SINE[degrees]
+    """Return the distortion coefficients of the same lens for the turned picture."""
     result = list(coefficients)
     for across, down in DIRECTED.get(model, ()):
         if max(across, down) < len(result):
-            x, y = coefficients[across], coefficients[down]
-            result[across], result[down] = cos * x - sin * y, sin * x + cos * y
+            at = coefficients[across], coefficients[down]
+            result[across], result[down] = turned_offset(*at, degrees)
     return tuple(result)
 
 
 def turned_offset(x: float, y: float, degrees: int) -> tuple[float, float]:
-    """Where a point is in the turned picture, both seen from the picture's middle."""
+    """Return where a point is in the turned picture, relative to the middle of the picture."""
     cos, sin = COSINE_AND_SINE[degrees]
     return cos * x - sin * y, sin * x + cos * y

@@ -1,8 +1,8 @@
-"""How near the nearest obstacle is, left, centre and right, without any calibration.
+"""Closeness of the nearest obstacle, left, centre and right, without any calibration.
 
-Relative inverse depth comes in, three numbers go out: 0 = far, 1 = as near as the nearest floor
-in view, above 1 nearer still. They are (d_obstacle - t) / (d_floor_edge - t): neither scale nor
-shift of d changes them. Where no floor can be fitted they are NaN, with the reason in words.
+Takes relative inverse depth and returns three numbers: 0 = far, 1 = as near as the nearest floor in
+view, above 1 nearer still. They are (d_obstacle - t) / (d_floor_edge - t), independent of scale and
+shift of d. If no floor can be fitted they are NaN, with the reason.
 """
 
 from __future__ import annotations
@@ -15,33 +15,37 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.geometry.cloud import Grid, checked, reduced
-from midas_depth_ros.geometry.errors import NoFloor
+from midas_depth_ros.geometry.fitting import (
+    Grid,
+    NoFloor,
+    checked,
+    reduced,
+    robust_deviation,
+    without_specks,
+)
 from midas_depth_ros.geometry.relative_floor import Cells, RelativeFloor, check_floor, fit_floor
-from midas_depth_ros.geometry.robust import robust_deviation, without_specks
 
-WORK_PIXELS = 256 * 192  # larger pictures are reduced to about this many
-CELLS = 64 * 48  # and to this many for the floor
+WORK_PIXELS = 256 * 192  # larger pictures are reduced to about this size
+CELLS = 64 * 48  # and to this size for the floor
 FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
-FLATTEST = 1e-5  # of the largest value: a smaller spread is rounding, not relief
+FLATTEST = 1e-5  # of the largest value: a smaller spread is rounding
 MIN_VALID = 0.5  # of the picture
 LEAST_SEEN = 0.25  # of a sector; with less it is unknown
-# Of a sector of a judged picture: what is hidden there may be near.
-LEAST_SEEN_OF_PICTURE = 0.75
-OBSTACLE = 0.08  # closeness by which an obstacle stands out from the floor behind it
-NOISE_DEVIATIONS = 3.5  # and deviations of what is not flat on the floor
-SPECK = 0.001  # of the picture: smaller obstacles do not count
+LEAST_SEEN_OF_PICTURE = 0.75  # of a sector of a judged picture: what is hidden may be near
+OBSTACLE = 0.08  # closeness by which an obstacle stands out from the floor behind it,
+NOISE_DEVIATIONS = 3.5  # and deviations of the floor's noise
+SPECK = 0.001  # of the picture: smaller obstacles are ignored
 BEYOND, MAX_BEYOND = 0.15, 0.2  # closeness below 0, and how much of the picture may be there
 MIN_REACH = 0.1  # of the spread: from the horizon to the nearest floor
 
 
 @dataclasses.dataclass(frozen=True)
 class Closeness:
-    """Nearest obstacle per third of the picture; unitless; NaN = unknown.
+    """Closeness of the nearest obstacle per third of the picture; unitless; NaN = unknown.
 
-    reason: why it is unknown, else ''. floor_share: of the lower half of the picture that lies
-    on the fitted floor. roll_rad: of the camera, from the floor. horizon: where t comes from,
-    'camera' (pitch and calibration) or 'picture'. Where nothing was fitted: NaN and ''.
+    reason: why it is unknown, else ''. floor_share: of the lower half of the picture that lies on
+    the fitted floor. roll_rad: of the camera, from the floor. horizon: where t comes from, 'camera'
+    (pitch and calibration) or 'picture'. Without a fit these are NaN and ''.
     """
 
     left: float
@@ -54,7 +58,7 @@ class Closeness:
 
     @classmethod
     def unknown(cls, reason: str) -> Closeness:
-        """NaN all over, and why."""
+        """Return NaN for all three, with the reason."""
         return cls(math.nan, math.nan, math.nan, reason=reason)
 
     @property
@@ -65,9 +69,9 @@ class Closeness:
 
 @dataclasses.dataclass(frozen=True)
 class _Picture:
-    """Work-size d (its spread scaled to 0..1), validity and image coordinates, (h, w) each.
+    """d at work size (its spread scaled to 0..1), validity and image coordinates, (h, w) each.
 
-    shown: where the lens shows anything. foot: image coordinates of the bottom row's middle.
+    shown: pixels that the lens reaches. foot: image coordinates of the middle of the bottom row.
     """
 
     d: np.ndarray
@@ -85,15 +89,15 @@ def closeness(
     camera_pitch_rad: float = math.nan,
     least_seen: float = LEAST_SEEN,
 ) -> Closeness:
-    """Closeness of the nearest obstacle, left, centre and right.
+    """Return the closeness of the nearest obstacle, left, centre and right.
 
-    inverse_depth: (h, w) float32 or float64 relative inverse depth, 16x16 or more; larger =
-    nearer; what is not finite is ignored. grid: `CameraModel.normalised_grid(w, h)`; without
-    it the picture is taken as one without distortion. camera_pitch_rad: how far the camera looks
-    down (positive); with a grid it says where the horizon is. Without it t is taken from the
-    picture: the smaller of its farthest part (low percentile) and the floor at mid-picture, which
-    is right for a level camera and calls things too far for one that looks down. least_seen: a
-    sector of which a smaller share has a value, of what the lens shows of it, is NaN.
+    inverse_depth: (h, w) float32 or float64 relative inverse depth, 16x16 or more; larger = nearer;
+    values that are not finite are ignored. grid: `CameraModel.normalised_grid(w, h)`; without it no
+    distortion is assumed. camera_pitch_rad: how far the camera looks down; with a grid it gives the
+    horizon. Without it t is taken from the picture: the smaller of its farthest part (low
+    percentile) and the floor at mid-picture, which is right for a level camera and too far for one
+    that looks down. least_seen: a sector with a smaller share of values, of what the lens shows of
+    it, is NaN.
 
     Raises `InvalidInverseDepth` for arrays of the wrong shape or type. See ARCHITECTURE.md.
     """
@@ -107,15 +111,9 @@ def closeness(
         t, edge = _horizon_and_edge(picture, floor, pitch)
     except NoFloor as none:
         return Closeness.unknown(str(none))
-    left, centre, right = _nearest_per_sector(picture, floor, t, edge, least_seen)
-    return Closeness(
-        left,
-        centre,
-        right,
-        floor_share=floor.share,
-        roll_rad=floor.roll_rad,
-        horizon='picture' if math.isnan(pitch) else 'camera',
-    )
+    nearest = _nearest_per_sector(picture, floor, t, edge, least_seen)
+    horizon = 'picture' if math.isnan(pitch) else 'camera'
+    return Closeness(*nearest, '', floor.share, floor.roll_rad, horizon)
 
 
 def closeness_of_picture(
@@ -124,9 +122,9 @@ def closeness_of_picture(
     grid: Grid | None = None,
     camera_pitch_rad: float = math.nan,
 ) -> Closeness:
-    """Closeness where the picture was judged, too; arguments and errors as of `closeness`.
+    """Return the closeness of a judged picture; arguments and errors as of `closeness`.
 
-    inverse_depth: NaN where the picture says nothing. blind: why all of it does not, else ''.
+    inverse_depth: NaN where the picture is blind. blind: why all of it is, else ''.
     """
     if blind:
         return Closeness.unknown(f'the picture is {blind}')
@@ -140,7 +138,7 @@ def closeness_of_picture(
 
 @functools.lru_cache(maxsize=8)
 def _pixel_grid(height: int, width: int) -> Grid:
-    """Coordinates of a picture without calibration: centred, y from -1 to 1, square pixels."""
+    """Coordinates of an uncalibrated picture: centred, y from -1 to 1, square pixels."""
     x = (np.arange(width, dtype=np.float32) - 0.5 * (width - 1)) * (2 / height)
     y = (np.arange(height, dtype=np.float32) - 0.5 * (height - 1)) * (2 / height)
     across, down = np.meshgrid(x, y)
@@ -148,7 +146,7 @@ def _pixel_grid(height: int, width: int) -> Grid:
 
 
 def _prepared(d: np.ndarray, grid: Grid | None) -> tuple[_Picture, Cells]:
-    """Reduced to work size and to cells, with d scaled to a spread of 0..1."""
+    """Reduce to work size and to cells, with d scaled to a spread of 0..1."""
     x, y = grid if grid is not None else _pixel_grid(*d.shape)
     middle = slice((d.shape[1] - 1) // 2, d.shape[1] // 2 + 1)
     foot = float(x[-1, middle].mean()), float(y[-1, middle].mean())
@@ -171,7 +169,7 @@ def _prepared(d: np.ndarray, grid: Grid | None) -> tuple[_Picture, Cells]:
 
 
 def _horizon_and_edge(picture: _Picture, floor: RelativeFloor, pitch: float) -> tuple[float, float]:
-    """t, the value at the horizon, and the floor's at the bottom row, centre column."""
+    """Return t, d at the horizon, and the floor's d at the middle of the bottom row."""
     if not math.isfinite(picture.foot[0]):
         raise NoFloor('the lens model does not reach the bottom of the picture')
     edge = float(floor.at(*picture.foot))
@@ -183,7 +181,7 @@ def _horizon_and_edge(picture: _Picture, floor: RelativeFloor, pitch: float) -> 
         if edge - t > 0 and beyond.mean() > MAX_BEYOND:
             raise NoFloor(
                 f'{beyond.mean():.0%} of the picture lies beyond the horizon that camera_pitch '
-                f'{pitch:.3f} rad gives: the pitch is wrong, or this is no floor'
+                f'{pitch:.3f} rad gives: the pitch is wrong, or this is not a floor'
             )
     if edge - t < MIN_REACH:
         raise NoFloor('no floor is in view: it would end at the horizon')
@@ -193,7 +191,7 @@ def _horizon_and_edge(picture: _Picture, floor: RelativeFloor, pitch: float) -> 
 def _nearest_per_sector(
     picture: _Picture, floor: RelativeFloor, t: float, edge: float, least_seen: float
 ) -> tuple[float, float, float]:
-    """Left, centre, right: the nearest obstacle that is larger than a speck."""
+    """Return the nearest obstacle larger than a speck, left, centre and right."""
     ground = np.maximum(floor.at(picture.x, picture.y), np.float32(t))
     d = picture.d
     if not picture.valid.all():
@@ -217,7 +215,7 @@ def _nearest_per_sector(
 
 
 def _noise(above: np.ndarray, below_horizon: np.ndarray) -> float:
-    """Deviation of the floor's pixels, from those behind it: obstacles are all before it."""
+    """Deviation of the floor's pixels, judged by those behind it: obstacles are all before it."""
     lower = slice(len(above) // 2, None)
     behind = above[lower][(above[lower] < 0) & below_horizon[lower]]
     return robust_deviation(-behind) if behind.size else 0.0
@@ -231,50 +229,50 @@ def _sector(d: np.ndarray, obstacle: np.ndarray, rank: int, t: float, edge: floa
     return (float(np.partition(nearest, -rank)[-rank]) - t) / (edge - t)
 
 
-# --- Relative inverse depth of a video made steady: one scale for all frames, then less noise.
+# --- Steady relative inverse depth of a video: one scale for all frames, and less noise.
 #
-# A network's scale and shift change with every frame, so that averaging its values mixes what
-# cannot be compared. Here each frame is first brought to its own spread, then aligned to the last
-# steady frame by a robust affine fit, and only then averaged over time. Pixels that change do not
-# wait.
+# A network's scale and shift change with every frame, so its values cannot be averaged directly.
+# Each frame is normalised by its own spread, then aligned to the last steady frame by a robust
+# affine fit, and then averaged over time, except for pixels that change.
 
 FAR_REFERENCE_PERCENTILE, NEAR_REFERENCE_PERCENTILE = 5.0, 95.0  # become 0 and 1
 SAMPLES = 16_384
 REFITS = 4
 OUTLIER = 2.5  # robust deviations
-FINEST = 0.01  # of the spread: differences below this are agreement
+FINEST = 0.01  # of the spread: smaller differences are agreement
 LEAST_AGREEMENT = 0.5  # of the picture, else it is another scene
 LEAST_CORRELATION = 0.7
-MOST_STRETCH = 3.0  # between two frames of one scene
-MOVED = (0.05, 0.15)  # of the spread: a change from which a pixel stops waiting, and is at once new
-RETURN_S = 1.0  # with which the common scale gives way to each frame's own, so that it cannot drift
+MAX_STRETCH = 3.0  # between two frames of one scene
+MOVED = (0.05, 0.15)  # of the spread: changes from which a pixel is averaged less, and not at all
+RETURN_S = 1.0  # time constant of the return to each frame's own scale, so that nothing drifts
 GAP_S = 2.0  # after a longer pause nothing is averaged
 
 
 class SteadyDepth:
     """The steady relative inverse depth of one camera.
 
-    What comes out has 0 at the far and 1 at the near end of what is in view, about; it does not
-    depend on the scale and shift of any frame that came in. Not to be shared between threads.
+    The result has about 0 at the far and 1 at the near end of what is in view, independent of the
+    scale and shift of any frame. Not to be shared between threads.
     """
 
     def __init__(self, time_constant_s: float = 0.2) -> None:
-        """`time_constant_s` of the averaging; 0 aligns and does not average."""
+        """`time_constant_s`: of the averaging; 0 aligns only."""
         self.time_constant_s = time_constant_s
         self._last: NDArray[np.float32] | None = None
         self._stamp_s = -math.inf
 
     def reset(self) -> None:
-        """Forget the past: the next frame stands alone."""
+        """Forget earlier frames."""
         self._last = None
 
     def update(self, stamp_s: float, d: NDArray[np.floating]) -> NDArray[np.float32]:
-        """One frame: (h, w) float32 relative inverse depth to (h, w) float32, steady.
+        """Return (h, w) float32 steady depth for one frame of (h, w) float32 relative inverse
+        depth.
 
-        What is not finite stays so. Another size, a stamp that goes back, a pause and another
-        scene start anew. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
+        Values that are not finite stay so. Another size, a stamp that goes back, a pause or another
+        scene starts anew. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
         """
-        own = own_spread(checked(d, None))
+        own = normalised(checked(d, None))
         elapsed_s, last = stamp_s - self._stamp_s, self._last
         self._stamp_s = stamp_s
         steady = own
@@ -304,8 +302,8 @@ class SteadyDepth:
         return np.where(np.isfinite(blended), blended, aligned)
 
 
-def own_spread(d: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(h, w) with the far percentile at 0 and the near one at 1; a flat picture becomes 0."""
+def normalised(d: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return (h, w) with the far percentile at 0 and the near one at 1; a flat picture is 0."""
     known = _sampled(d)
     known = known[np.isfinite(known)]
     if not known.size:
@@ -322,10 +320,10 @@ def own_spread(d: NDArray[np.floating]) -> NDArray[np.float32]:
 def affine_between(
     source: NDArray[np.float32], target: NDArray[np.float32]
 ) -> tuple[float, float] | None:
-    """(a, b) with a * source + b = target where they show the same; None where they do not.
+    """Return (a, b) with a * source + b = target where both show the same; None for other scenes.
 
-    Both in units of their own spread. Both have noise, so the slope is the ratio of their spreads:
-    that of least squares would be too small in every frame.
+    Both are normalised. As both have noise, the slope is the ratio of their spreads: that of least
+    squares would be too small in every frame.
     """
     x, y = _sampled(source).astype(np.float64), _sampled(target).astype(np.float64)
     both = np.isfinite(x) & np.isfinite(y)
@@ -343,7 +341,7 @@ def affine_between(
         a = math.sqrt(yy / xx)
         b = float(y_in.mean() - a * x_in.mean())
     near_enough = np.mean(np.abs(a * x + b - y) <= MOVED[1]) >= LEAST_AGREEMENT
-    if not (near_enough and 1 / MOST_STRETCH <= a <= MOST_STRETCH):
+    if not (near_enough and 1 / MAX_STRETCH <= a <= MAX_STRETCH):
         return None
     return a, b
 

@@ -1,17 +1,19 @@
-"""From relative inverse depth to metres and obstacles, frame after frame, for one camera.
+"""From relative inverse depth to metres, obstacles and points, frame by frame, for one camera.
 
-A fit of scale and shift comes in with every frame and is filtered over time; depth, obstacles
-and the distance of what is in the way come out, or None with the reason while there is no scale.
+Every frame's fit of scale and shift is filtered over time; depth and obstacles come out, or None
+with the reason while there is no scale. Metric depth becomes points and PLY files here, too.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from midas_depth_ros.geometry.cloud import Grid, pixel_angle
+from midas_depth_ros.geometry.fitting import Grid, InvalidInverseDepth, checked, pixel_angle
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.obstacles import (
     ObstacleMemory,
@@ -26,7 +28,7 @@ from midas_depth_ros.options.metric import MetricOptions
 class MetricFrame:
     """One frame in metres: depth_z (h, w) float32, NaN unknown; obstacles only with a mount.
 
-    mount: how the camera was mounted at this frame, which an Imu changes from one to the next.
+    mount: of the camera at this frame; an Imu changes it from one frame to the next.
     """
 
     scale: ScaleShift
@@ -36,7 +38,7 @@ class MetricFrame:
 
 
 class MetricDepth:
-    """Remembers the scale and the obstacles of one camera between its frames."""
+    """Keeps the scale and the obstacles of one camera between its frames."""
 
     def __init__(self) -> None:
         self._options = MetricOptions()
@@ -55,7 +57,7 @@ class MetricDepth:
         return self._filter.age_s
 
     def reset(self) -> None:
-        """Forget everything, as after stamps that went back."""
+        """Forget everything, as after a stamp that went back."""
         self._filter.reset()
         self._memory.reset()
         self.current = None
@@ -69,10 +71,10 @@ class MetricDepth:
         fit: ScaleShift | Refusal,
         options: MetricOptions,
     ) -> MetricFrame | None:
-        """The frame in metres, or None while there is no scale.
+        """Return the frame in metres, or None while there is no scale.
 
-        d: (h, w) float32 relative inverse depth. grid: `CameraModel.normalised_grid(w, h)`.
-        mount: without it there are no obstacles, only depth.
+        d: (h, w) float32 relative inverse depth. grid: `CameraModel.normalised_grid(w, h)`. Without
+        a mount there is only depth, and no obstacles.
         """
         self._use(options)
         scale = self._filter.update(stamp_s, fit)
@@ -83,8 +85,7 @@ class MetricDepth:
         depth_z = scale.depth(d, min_depth_m=options.depth.min, max_depth_m=farthest)
         if mount is None:
             return MetricFrame(scale, depth_z, None, None)
-        # For obstacles what is far is not unknown (a cliff shows nothing below it), nor is what
-        # touches the lens.
+        # For obstacles, neither far (the void below a cliff) nor touching the lens is unknown.
         seen = find_obstacles(
             scale.depth(d, min_depth_m=0.0, max_depth_m=farthest, beyond=math.inf),
             grid,
@@ -97,7 +98,7 @@ class MetricDepth:
         return MetricFrame(scale, depth_z, lasting, mount)
 
     def _use(self, options: MetricOptions) -> None:
-        """Take over changed options without forgetting the scale."""
+        """Take changed options without forgetting the scale."""
         if options == self._options:
             return
         self._filter.time_constant_s = options.scale.time_constant
@@ -105,3 +106,56 @@ class MetricDepth:
         if options.obstacles != self._options.obstacles:
             self._memory = ObstacleMemory(options.obstacles)
         self._options = options
+
+
+def point_cloud(depth_z: np.ndarray, grid: Grid) -> np.ndarray:
+    """Return (h, w, 3) float32 x, y, z in metres, optical frame (REP 103); NaN where unknown.
+
+    depth_z: (h, w) metres along the optical axis (REP 118); grid: `CameraModel.normalised_grid`.
+    Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
+    """
+    depth = checked(depth_z, grid)
+    x, y = grid
+    z = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan).astype(np.float32)
+    return np.stack([x * z, y * z, np.where(np.isfinite(x), z, np.float32(np.nan))], axis=-1)
+
+
+# --- Points and their colours as a PLY file, as read by MeshLab, CloudCompare and Open3D.
+
+VERTEX = np.dtype(
+    [('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('red', 'u1'), ('green', 'u1'), ('blue', 'u1')]
+)
+PLY_TYPES = {'f4': 'float', 'u1': 'uchar'}
+
+
+def ply_bytes(
+    points: NDArray[np.float32], rgb: NDArray[np.uint8], comments: Sequence[str] = ()
+) -> bytes:
+    """Return a binary little-endian PLY file of the finite points.
+
+    points: (..., 3) float32, optical frame (x right, y down, z forward). rgb: same shape, uint8.
+    comments: header lines, which name the unit; PLY itself has none. Raises `InvalidInverseDepth`
+    if the shapes differ.
+    """
+    if points.shape != rgb.shape or points.shape[-1] != 3:
+        raise InvalidInverseDepth(
+            f'points have shape {points.shape}, colours {rgb.shape}: both must be (..., 3)'
+        )
+    flat, colours = points.reshape(-1, 3), rgb.reshape(-1, 3)
+    known = np.isfinite(flat).all(axis=1)
+    table = np.empty(int(known.sum()), VERTEX)
+    for index, (axis, colour) in enumerate((('x', 'red'), ('y', 'green'), ('z', 'blue'))):
+        table[axis] = flat[known, index]
+        table[colour] = colours[known, index]
+    properties = [
+        f'property {PLY_TYPES[VERTEX[name].str[1:]]} {name}' for name in VERTEX.names or ()
+    ]
+    header = [
+        'ply',
+        'format binary_little_endian 1.0',
+        *(f'comment {" ".join(text.split())}' for text in comments),
+        f'element vertex {len(table)}',
+        *properties,
+        'end_header',
+    ]
+    return '\n'.join(header).encode('ascii', 'replace') + b'\n' + table.tobytes()

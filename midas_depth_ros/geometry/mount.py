@@ -1,8 +1,7 @@
-"""How the camera is mounted: its height above the floor, how far it looks down, how it is rolled.
+"""How a camera is mounted: its height above the floor, pitch and roll.
 
-Two measurements with ruler and level, or an IMU, make the floor's inverse depth known in every
-pixel. The body frame used here has its origin on the floor below the camera, x forward, y left
-and z up (REP 103).
+Two measurements with ruler and level, or an IMU, give the floor's inverse depth in every pixel. The
+body frame has its origin on the floor below the camera, x forward, y left and z up (REP 103).
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ import statistics
 
 import numpy as np
 
-from midas_depth_ros.geometry.cloud import Grid, checked, reduced
-from midas_depth_ros.geometry.errors import MountError, NoFloor
+from midas_depth_ros.geometry.fitting import GeometryError, Grid, NoFloor, checked, reduced
 from midas_depth_ros.geometry.relative_floor import Cells, fit_floor
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
@@ -22,12 +20,16 @@ MAX_TILT_RAD = math.radians(80.0)
 MAX_YAW_RAD = math.radians(2.0)
 
 
+class MountError(GeometryError, ValueError):
+    """A camera height, pitch or roll that is not valid."""
+
+
 @dataclasses.dataclass(frozen=True)
 class CameraMount:
     """Height of the lens above the floor in metres; pitch positive = looks down; roll positive =
     rolled to the right; radians, turned by pitch and then by roll, as a REP 103 body frame is.
 
-    Raises `MountError` on a value that cannot be right.
+    Raises `MountError` for a value that is not valid.
     """
 
     height_m: float
@@ -50,26 +52,27 @@ class CameraMount:
 
     @classmethod
     def from_axes(cls, body_axes: np.ndarray, height_m: float) -> CameraMount:
-        """The mount of a camera whose `body_axes()` are known, from TF for one.
+        """Return the mount of a camera with these `body_axes()`, for example from TF.
 
-        body_axes: (3, 3), optical frame into a body frame with z up. Raises `MountError` where
-        that frame does not look along x: its scan would point elsewhere.
+        body_axes: (3, 3), optical frame into a body frame with z up. Raises `MountError` if the
+        camera does not look along x of that frame: its scan would point elsewhere.
         """
         right, down, ahead = np.asarray(body_axes, np.float64).T
         yaw = math.atan2(ahead[1], ahead[0])
         if abs(yaw) > MAX_YAW_RAD:
             raise MountError(
-                f'the camera looks {math.degrees(yaw):.0f} degrees aside in the body frame: '
+                f'the camera looks {math.degrees(yaw):.0f} degrees to the side in the body frame: '
                 'name a frame below the lens that looks the same way'
             )
         pitch = math.asin(max(-1.0, min(1.0, -ahead[2])))
         return cls(height_m, pitch, math.atan2(-right[2], -down[2]))
 
     def tilted(self, roll_rad: float, pitch_rad: float, camera_yaw_rad: float = 0.0) -> CameraMount:
-        """The mount on a body that is rolled (right side down) and pitched (nose down) by so much.
+        """Return the mount on a body that is rolled (right side down) and pitched (nose down).
 
-        camera_yaw_rad: how far to the left of the body's x axis the camera looks: what nods ahead
-        rolls for a camera that looks aside. The height stays. Raises `MountError` as always.
+        camera_yaw_rad: how far to the left of the body's x axis the camera looks: for a camera that
+        looks to the side, pitch of the body is roll. The height stays. Raises `MountError` as
+        always.
         """
         cr, sr = math.cos(roll_rad), math.sin(roll_rad)
         cp, sp = math.cos(pitch_rad), math.sin(pitch_rad)
@@ -82,7 +85,7 @@ class CameraMount:
         )
 
     def body_axes(self) -> np.ndarray:
-        """(3, 3) float64: takes a vector of the optical frame into the body frame."""
+        """Return (3, 3) float64: from the optical frame to the body frame."""
         cp, sp = math.cos(self.pitch_rad), math.sin(self.pitch_rad)
         cr, sr = math.cos(self.roll_rad), math.sin(self.roll_rad)
         right = (-sp * sr, -cr, -cp * sr)
@@ -91,41 +94,41 @@ class CameraMount:
         return np.array([right, down, ahead]).T
 
     def ground_normal(self) -> np.ndarray:
-        """(3,) float64: unit vector straight down, in the optical frame.
+        """Return (3,) float64: unit vector straight down, in the optical frame.
 
         A floor pixel with ray r = (x', y', 1) has 1/Z = (normal . r) / height_m.
         """
         return -self.body_axes()[2]
 
     def descent(self, grid: Grid) -> np.ndarray:
-        """How far each pixel's ray (x', y', 1) goes down per metre of Z; 0 at the horizon.
+        """Return how far each pixel's ray (x', y', 1) descends per metre of Z; 0 at the horizon.
 
-        `grid` is `CameraModel.normalised_grid`; the answer has its shape and type.
+        grid: `CameraModel.normalised_grid`; the result has its shape and type.
         """
         across, down, ahead = self.ground_normal()
         x, y = grid
         return x * x.dtype.type(across) + (y * y.dtype.type(down) + y.dtype.type(ahead))
 
     def ground_inverse_depth(self, grid: Grid) -> np.ndarray:
-        """1/Z of the floor in every pixel, 1/m; at and above the horizon 0 and less."""
+        """Return 1/Z of the floor in every pixel, 1/m; 0 and less from the horizon up."""
         descent = self.descent(grid)
         return descent * descent.dtype.type(1 / self.height_m)
 
 
 def _upright(name: str, value: float) -> str:
-    """What to do about a camera that is rolled by so much."""
+    """The remedy for a camera with this roll."""
     if name != 'roll_rad' or not abs(value) <= math.tau:
         return ''
     degrees = 90 * round(math.degrees(value) / 90) % 360
     if not degrees:
         return ''
-    return f'; if it is mounted so, turn its pictures by {degrees} degrees more: parameter rotate'
+    return f'; if it is mounted so, increase parameter rotate by {degrees} degrees'
 
 
-# --- How the camera is mounted, from what it sees of a flat floor.
+# --- The mount estimated from a flat floor in view.
 #
-# The floor alone tells the direction of the horizon only if it is known which d is infinitely far:
-# from a metric scale (then the height follows, too), or from something far in the picture.
+# The floor gives the horizon only if it is known which d is infinitely far: from a metric scale
+# (which gives the height, too), or from something far in the picture.
 
 CELLS = 64 * 48
 FAR_PERCENTILE, NEAR_PERCENTILE = 1.0, 98.0
@@ -143,18 +146,17 @@ class MountEstimate:
 def estimate_mount(
     d: np.ndarray, grid: Grid, scale: ScaleShift | None = None
 ) -> MountEstimate | Refusal:
-    """The mount from one frame, (h, w) relative inverse depth with its normalised grid.
+    """Return the mount from one frame, (h, w) relative inverse depth with its normalised grid.
 
-    With a `scale` (from a reference sensor) pitch, roll and height follow exactly. Without one the
-    farthest part of the picture is taken for infinitely far: right under an open sky; elsewhere
-    the pitch comes out too small by about height / farthest distance (1.7 degrees for a camera
-    0.3 m high with 10 m in view).
-    Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
+    A `scale` (from a reference sensor) gives pitch, roll and height exactly. Without one the
+    farthest part of the picture counts as infinitely far: right under an open sky; elsewhere the
+    pitch is too small by about height / farthest distance (1.7 degrees for a camera 0.3 m high with
+    10 m in view). Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
     """
     d = checked(d, grid)
     valid = np.isfinite(d) & np.isfinite(grid[0])
     if not valid.any():
-        return Refusal('the picture has no values')
+        return Refusal('the depth has no valid values')
     (coarse, x, y), known = reduced((d, grid[0], grid[1]), valid, CELLS)
     far, near = np.percentile(coarse[known], (FAR_PERCENTILE, NEAR_PERCENTILE))
     if not near > far:
@@ -175,13 +177,14 @@ def estimate_mount(
     return MountEstimate(pitch, roll, float(1 / per_metre))
 
 
-def middle_of(estimates: list[MountEstimate]) -> tuple[MountEstimate, MountEstimate]:
-    """The medians of several frames' estimates, and how far the middle half strays from them."""
+def median_estimate(estimates: list[MountEstimate]) -> tuple[MountEstimate, MountEstimate]:
+    """Return the medians of several estimates, and their median absolute deviations."""
 
     def both(values: list[float]) -> tuple[float, float]:
         centre = statistics.median(values)
         return centre, statistics.median(abs(value - centre) for value in values)
 
-    names = [field.name for field in dataclasses.fields(MountEstimate)]
-    pairs = [both([getattr(estimate, name) for estimate in estimates]) for name in names]
+    pairs = [
+        both(list(values)) for values in zip(*map(dataclasses.astuple, estimates), strict=True)
+    ]
     return MountEstimate(*(p[0] for p in pairs)), MountEstimate(*(p[1] for p in pairs))

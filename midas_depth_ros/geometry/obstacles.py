@@ -1,8 +1,8 @@
-"""What stands up from the floor, or gapes in it: from metric depth to obstacles.
+"""Obstacles and drops from metric depth.
 
-Height above the floor follows from depth and mount alone. An obstacle is what is between
-`min_height` and `max_height` above the floor, and where the floor is missing by more than
-`max_drop`: a hole, a step down. A drop is where its ray meets the floor: at its near edge.
+Height above the floor follows from depth and mount. An obstacle is what is between `min_height` and
+`max_height` above the floor, or where the floor is missing by more than `max_drop`: a hole, a step
+down. A drop is located at its near edge, where its ray meets the floor.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ import math
 import cv2
 import numpy as np
 
-from midas_depth_ros.geometry.cloud import Grid, checked
+from midas_depth_ros.geometry.fitting import Grid, checked, robust_deviation, without_specks
 from midas_depth_ros.geometry.mount import CameraMount
-from midas_depth_ros.geometry.robust import robust_deviation, without_specks
 from midas_depth_ros.options.metric import ObstacleOptions, ScanOptions
 
-NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by so many of its deviations,
-MAX_DEVIATION = 0.08  # which are not believed to be more than this share of 1/Z
+NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by this many of its deviations
+MAX_DEVIATION = 0.08  # the deviation counts as at most this share of 1/Z
 DROP_SHARE = 0.25  # farther behind the floor, as a share of its 1/Z, is a drop and not noise
-MIN_BEHIND = 0.05  # of what is below the horizon lies behind the floor, else it is not noisy
-SAMPLED = 2  # every so many-th row and column is asked
+MIN_BEHIND = 0.05  # with less than this share below the horizon behind the floor, it has no noise
+SAMPLED = 2  # step between sampled rows and columns
 SAME_FRONT = 0.025  # the nearest pixels, up to this share farther, are one front: their mean counts
-MAX_DROP_RANGE_M = 2.0  # drops count up to here: a floor farther away is seen at a grazing angle
+MAX_DROP_RANGE_M = 2.0  # a floor farther away is seen at too grazing an angle to find drops
+REACH = 0.04  # of the width: how far an obstacle may move in the picture per frame
+GAP_S = 1.0  # after a longer pause, obstacles count at once
 FAR_INVERSE_DEPTH = np.float32(1e-6)  # stands for "beyond range" in the median, 1/m
 
 
 @dataclasses.dataclass(frozen=True)
 class Obstacles:
-    """Per pixel, (h, w): what it is and where; body frame of `CameraMount`.
+    """What each pixel is and where, (h, w); in the body frame of `CameraMount`.
 
-    mask: bool, obstacles, drops among them; drop: bool. dropped: bool, what looks like an obstacle
-    and does not count, being a speck or new: unknown. floor: bool, floor that is seen: below the
-    horizon, and nothing there looks like an obstacle. height_m: float32 above the floor, NaN
-    unknown, -inf for what is beyond range below the horizon. points: (h, w, 3) float32, x, y, z in
-    metres, NaN unknown; of a drop, its edge on the floor. nearest: (x, y, z) of the nearest front
-    in the robot's corridor, or None; nearest_range_m: how far ahead (x) it is, inf without one.
+    mask: bool, obstacles including drops; drop: bool. dropped: bool, looks like an obstacle but
+    does not count, as a speck or new: unknown. floor: bool, floor that is seen: below the horizon,
+    and not an obstacle candidate. height_m: float32 above the floor, NaN unknown, -inf beyond range
+    below the horizon. points: (h, w, 3) float32, x, y, z in metres, NaN unknown; of a drop, its
+    edge on the floor. nearest: (x, y, z) of the nearest front in the robot's corridor, or None;
+    nearest_range_m: how far ahead (x) it is, inf without one.
     """
 
     mask: np.ndarray
@@ -64,19 +65,21 @@ def find_obstacles(
     residual: float = 0.0,
     smooth: bool = True,
 ) -> Obstacles:
-    """Obstacles in metric depth.
+    """Return the obstacles in metric depth.
 
     depth_z: (h, w) float32 metres along the optical axis; NaN unknown; inf farther than can be
     measured, as `ScaleShift.depth(d, min_depth_m=0, beyond=math.inf)` gives it (with NaN instead,
-    what is very near, and a cliff that shows nothing below it, go unseen). grid:
-    `CameraModel.normalised_grid(w, h)`. max_range_m: what is farther away along the floor does not
-    count. residual: `ScaleShift.residual`, 1/m: what does not stand
-    out from the floor by as much, and by three deviations of the floor in view, is floor. smooth: a
-    3x3 median first, which leaves alone what is thin and longer than `min_pixels`.
-    Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
+    very near objects and a cliff with nothing visible below it are missed). grid:
+    `CameraModel.normalised_grid(w, h)`. max_range_m: obstacles farther away along the floor are
+    ignored. residual: `ScaleShift.residual`, 1/m: what stands out from the floor by less, or by
+    less than three deviations of the floor in view, is floor. smooth: apply a 3x3 median first,
+    which keeps thin objects longer than `min_pixels`. Raises `InvalidInverseDepth` for arrays of
+    the wrong shape or type.
     """
     options = options or ObstacleOptions()
-    inverse, known = _inverse(checked(depth_z, grid))
+    known = checked(depth_z, grid) > 0
+    with np.errstate(divide='ignore', invalid='ignore'):
+        inverse = np.where(known, 1 / depth_z, 0).astype(np.float32)
     descent = mount.descent(grid)
     ground = descent * np.float32(1 / mount.height_m)
     if smooth:
@@ -104,14 +107,6 @@ def find_obstacles(
     return Obstacles(mask, drop, candidates & ~mask, floor, height, points, nearest)
 
 
-def _inverse(depth_z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """1/Z, and where it is known."""
-    known = depth_z > 0
-    with np.errstate(divide='ignore', invalid='ignore'):
-        inverse = np.where(known, 1 / depth_z, 0).astype(np.float32)
-    return inverse, known
-
-
 def _smoothed(
     inverse: np.ndarray,
     ground: np.ndarray,
@@ -119,7 +114,7 @@ def _smoothed(
     mount: CameraMount,
     options: ObstacleOptions,
 ) -> np.ndarray:
-    """1/Z after a 3x3 median, but for what it would put an end to: poles and slats of a pixel."""
+    """1/Z after a 3x3 median, except for what it would remove: poles and slats of a pixel."""
     smooth = cv2.medianBlur(inverse, 3)
     least = np.float32(options.min_height / mount.height_m)  # height is height_m * off / inverse
     off = inverse - ground
@@ -129,7 +124,7 @@ def _smoothed(
 
 
 def _unevenness(off: np.ndarray, ground: np.ndarray, known: np.ndarray) -> np.float32:
-    """How far the floor itself strays, as a share of its 1/Z, NOISE_DEVIATIONS deviations.
+    """NOISE_DEVIATIONS deviations of the floor itself, as a share of its 1/Z.
 
     Judged by what is behind the floor, by less than a drop would be: obstacles are all before it.
     """
@@ -157,7 +152,7 @@ def _points(depth: np.ndarray, grid: Grid, mount: CameraMount) -> np.ndarray:
 def nearest_in_corridor(
     mask: np.ndarray, points: np.ndarray, options: ObstacleOptions
 ) -> tuple[float, float, float] | None:
-    """(x, y, z) of the nearest front of `min_pixels` or more as wide as the robot, or None."""
+    """Return (x, y, z) of the nearest front of `min_pixels` in the corridor, or None."""
     inside = points[mask]
     inside = inside[(np.abs(inside[:, 1]) <= 0.5 * options.robot_width) & (inside[:, 0] > 0)]
     if len(inside) < options.min_pixels:
@@ -171,21 +166,17 @@ def nearest_in_corridor(
 
 
 class ObstacleMemory:
-    """Lets an obstacle count only once several frames in a row have shown it.
+    """Lets an obstacle count only after several frames in a row have shown it.
 
-    A pixel must have been, or had near it, an obstacle in each of the last `persistence` frames;
-    what does not count is `dropped`: unknown, not free. Near is what the picture may have moved by:
-    `reach` of its width, and sideways as far as the camera has turned since. The first frames, and
-    those after a gap or a stamp that goes back, count as they are: a robot that has just begun to
-    see must not wait to be warned.
+    A pixel counts if it or one near it was an obstacle in each of the last `persistence` frames;
+    the rest is `dropped`: unknown, not free. Near is how far the picture may have moved: `REACH` of
+    its width, and sideways as far as the camera has turned since. The first frames, and those after
+    a gap or a stamp that goes back, count as they are: a robot that has just begun to see must not
+    wait for a warning.
     """
 
-    def __init__(
-        self, options: ObstacleOptions, *, reach: float = 0.04, gap_s: float = 1.0
-    ) -> None:
+    def __init__(self, options: ObstacleOptions) -> None:
         self.options = options
-        self.reach = reach  # share of the picture's width that an obstacle may move per frame
-        self.gap_s = gap_s
         self.reset()
 
     def reset(self) -> None:
@@ -194,22 +185,23 @@ class ObstacleMemory:
         self._stamp_s = -math.inf
 
     def update(self, stamp_s: float, seen: Obstacles, *, pixel_rad: float = math.inf) -> Obstacles:
-        """`seen` with what earlier frames did not show moved from `mask` to `dropped`.
+        """Return `seen` with what earlier frames did not show moved from `mask` to `dropped`.
 
-        pixel_rad: the angle between two neighbouring pixels of a row; inf = nothing turns.
+        pixel_rad: angle between two neighbouring pixels of a row; inf = no turning.
         """
         elapsed_s = stamp_s - self._stamp_s
-        if not 0 <= elapsed_s <= self.gap_s or (
+        if not 0 <= elapsed_s <= GAP_S or (
             self._masks and self._masks[-1].shape != seen.mask.shape
         ):
             self._masks, elapsed_s = [], 0.0
         self._stamp_s = stamp_s
         width = seen.mask.shape[1]
-        up = max(1, round(self.reach * width))
+        up = max(1, round(REACH * width))
         turned = round(elapsed_s * self.options.max_turn_rate / pixel_rad)
         aside = min(up + turned, width)
-        # Each mask is grown by what has moved since, frame after frame.
-        self._masks = [_grown(mask, up, aside) for mask in self._masks]
+        # Each mask grows, frame by frame, by what may have moved since.
+        nearby = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * aside + 1, 2 * up + 1))
+        self._masks = [cv2.dilate(mask.view(np.uint8), nearby).view(bool) for mask in self._masks]
         lasting = seen.mask.copy()
         for earlier in self._masks:
             lasting &= earlier
@@ -222,9 +214,3 @@ class ObstacleMemory:
             dropped=seen.dropped | (seen.mask & ~lasting),
             nearest=nearest_in_corridor(lasting, seen.points, self.options),
         )
-
-
-def _grown(mask: np.ndarray, up: int, aside: int) -> np.ndarray:
-    """`mask` grown by so many pixels up and down, and to either side."""
-    size = 2 * aside + 1, 2 * up + 1
-    return cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_RECT, size)) > 0

@@ -1,8 +1,8 @@
 """Scale and shift from metric points: a lidar's scan, a range finder, any sparse depth.
 
-What comes in are pixels with their Z; what goes out is the weighted least squares fit of 1/Z on
-d, after RANSAC has set outliers aside. A range is not Z: `scan_points`, `range_points` and
-`cloud_points` take what a sensor in another frame has measured into the picture first.
+Takes pixels with their Z and returns the weighted least squares fit of 1/Z on d, after RANSAC has
+removed outliers. A range is not Z: `scan_points`, `range_points` and `cloud_points` first transform
+what a sensor in another frame has measured into the picture.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from midas_depth_ros.geometry.camera_model import CameraModel, distort, undistort
-from midas_depth_ros.geometry.cloud import checked
-from midas_depth_ros.geometry.errors import InvalidReference
-from midas_depth_ros.geometry.robust import tukey_votes, weighted_line
+from midas_depth_ros.geometry.fitting import GeometryError, checked, tukey_votes, weighted_line
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 MIN_Z_M = 0.02
@@ -24,7 +22,16 @@ FAR_PERCENTILE = 2.0
 LENS_TOLERANCE_PIXELS = 0.5
 PAIRS = 300
 REFITS = 5
-VOTES_WITHIN = 1.5  # tolerances: farther off a point has no vote
+# Limits of a fit. An inlier's 1/Z is off by less than a share of it, or less than this in 1/m.
+TOLERANCE, LEAST_TOLERANCE = 0.1, 0.02
+MIN_POINTS, MIN_SHARE = 8, 0.5  # inliers, and their share of the weight
+MIN_SPREAD = 0.3  # largest by smallest 1/Z among the inliers, less 1
+MAX_RESIDUAL = 0.6  # deviation of the inliers, in tolerances
+VOTES_WITHIN = 1.5  # tolerances: a point farther off has no weight
+
+
+class InvalidReference(GeometryError, ValueError):
+    """Reference points whose arrays do not match, or a transform that is not valid."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,101 +61,81 @@ class ReferencePoints:
         cls, u: ArrayLike, v: ArrayLike, z: ArrayLike,
         weight: ArrayLike | None = None,
     ) -> ReferencePoints:  # fmt: skip
-        """From anything that is like an array; all weights 1 unless given."""
+        """Return the points from anything array-like; all weights are 1 by default."""
         depth = np.asarray(z, dtype=np.float64)
         weights = np.ones_like(depth) if weight is None else np.asarray(weight, dtype=np.float64)
         return cls(np.asarray(u, np.float64), np.asarray(v, np.float64), depth, weights)
 
 
-@dataclasses.dataclass(frozen=True)
-class ReferenceOptions:
-    """Limits of `fit_reference`.
-
-    tolerance: share of 1/Z by which a point may be off and still belong; tolerance_floor: at
-    least so much, 1/m. min_points: that belong. min_share: of the weight. min_spread: largest by
-    smallest 1/Z among them, less 1. fixed_shift: where the shift is known (1/m), the scale alone
-    is fitted, min_spread does not apply and one point is enough; NaN = unknown.
-    """
-
-    tolerance: float = 0.1
-    tolerance_floor: float = 0.02
-    min_points: int = 8
-    min_share: float = 0.5
-    min_spread: float = 0.3
-    max_residual: float = 0.6
-    fixed_shift: float = math.nan
-
-
 def fit_reference(
-    d: np.ndarray, points: ReferencePoints, *, options: ReferenceOptions | None = None
+    d: np.ndarray, points: ReferencePoints, *, fixed_shift: float = math.nan
 ) -> ScaleShift | Refusal:
-    """Scale and shift of relative inverse depth from points of known depth, or why there are none.
+    """Return scale and shift of relative inverse depth from points of known depth, or a `Refusal`.
 
-    d: (h, w) float32 or float64; `points` are in its pixels. Points outside, where d is not
-    finite, or with a z or weight that cannot be, are left out. Deterministic. Raises
+    d: (h, w) float32 or float64; `points` are in its pixels. Points outside it, where d is not
+    finite, or with a z or weight that is not valid are ignored. fixed_shift: a known shift (1/m):
+    then the scale alone is fitted, and one point is enough. Deterministic. Raises
     `InvalidInverseDepth` for an array of the wrong shape or type.
     """
-    options = options or ReferenceOptions()
     value, inverse, weight = _sampled(checked(d, None), points)
-    fixed = math.isfinite(options.fixed_shift)
-    needed = 1 if fixed else options.min_points
+    fixed = math.isfinite(fixed_shift)
+    needed = 1 if fixed else MIN_POINTS
     if len(value) < needed:
         return Refusal(f'only {len(value)} reference points are in view, {needed} are needed')
-    tolerance = np.maximum(options.tolerance * inverse, options.tolerance_floor)
-    start = _best_hypothesis(value, inverse, weight / weight.sum(), tolerance, options.fixed_shift)
+    tolerance = np.maximum(TOLERANCE * inverse, LEAST_TOLERANCE)
+    start = _best_hypothesis(value, inverse, weight / weight.sum(), tolerance, fixed_shift)
     if start is None:
-        return Refusal('no two reference points agree that nearer means larger')
-    scale, shift = _refined(value, inverse, weight, tolerance, start, options.fixed_shift)
+        return Refusal('no two reference points agree that nearer is larger')
+    scale, shift = _refined(value, inverse, weight, tolerance, start, fixed_shift)
     if not (math.isfinite(scale) and scale > 0):
         return Refusal(f'the scale that fits the reference is {scale:.3g}: it must be positive')
     error = scale * value + shift - inverse
     near = np.abs(error) < tolerance
     share = float(weight[near].sum() / weight.sum())
-    refusal = _gate(inverse[near], error[near] / tolerance[near], share, needed, fixed, options)
+    refusal = _gate(inverse[near], error[near] / tolerance[near], share, needed, fixed)
     return refusal or ScaleShift(
         scale, shift, 'reference', share, float(np.sqrt(np.mean(error[near] ** 2))), int(near.sum())
     )
 
 
 def fit_range(d: np.ndarray, points: ReferencePoints) -> ScaleShift | Refusal:
-    """Scale and shift from a single reading, as of a range finder, or why there are none.
+    """Return scale and shift from a single reading, as of a range finder, or a `Refusal`.
 
-    One reading cannot give both: the farthest part of the picture (low percentile of d) is taken
-    for infinitely far. With something far in view the error is small; before a wall it is not, so
-    prefer a scan or the ground plane. Arguments and errors as of `fit_reference`.
+    One reading cannot give both, so the farthest part of the picture (low percentile of d) counts
+    as infinitely far. The error is small with something far in view, but not before a wall: prefer
+    a scan or the ground plane. Arguments and errors as of `fit_reference`.
     """
     known = checked(d, None)[np.isfinite(d)]
     if not known.size:
-        return Refusal('the picture has no values')
+        return Refusal('the depth has no valid values')
     farthest = float(np.percentile(known, FAR_PERCENTILE))
-    fit = fit_reference(d - farthest, points, options=ReferenceOptions(fixed_shift=0.0))
+    fit = fit_reference(d - farthest, points, fixed_shift=0.0)
     if isinstance(fit, Refusal):
         return fit
     return dataclasses.replace(fit, shift=-fit.scale * farthest)
 
 
 def _gate(
-    inverse: np.ndarray, off: np.ndarray, share: float, needed: int, fixed: bool,
-    options: ReferenceOptions,
-) -> Refusal | None:  # fmt: skip
-    if share < options.min_share or len(inverse) < needed:
+    inverse: np.ndarray, off: np.ndarray, share: float, needed: int, fixed: bool
+) -> Refusal | None:
+    if share < MIN_SHARE or len(inverse) < needed:
         return Refusal(
             f'only {len(inverse)} reference points ({share:.0%}) agree with one scale, '
-            f'{needed} ({options.min_share:.0%}) are needed'
+            f'{needed} ({MIN_SHARE:.0%}) are needed'
         )
     spread = float(inverse.max() / inverse.min() - 1)
-    if not fixed and spread < options.min_spread:
+    if not fixed and spread < MIN_SPREAD:
         return Refusal(
             f'the reference points are all {1 / inverse.max():.2f} to {1 / inverse.min():.2f} m '
-            'away: too alike for scale and shift'
+            'away: too similar for scale and shift'
         )
-    if float(np.sqrt(np.mean(off**2))) > options.max_residual:
-        return Refusal('the reference points are strewn too widely about their fit')
+    if float(np.sqrt(np.mean(off**2))) > MAX_RESIDUAL:
+        return Refusal('the reference points scatter too widely around their fit')
     return None
 
 
 def _sampled(d: np.ndarray, points: ReferencePoints) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d, 1/Z and weight of the points that can be used, float64."""
+    """d, 1/Z and weight of the usable points, float64."""
     height, width = d.shape
     with np.errstate(invalid='ignore'):
         column, row = np.rint(points.u), np.rint(points.v)
@@ -206,11 +193,11 @@ def _refined(
 def cloud_points(
     points: np.ndarray, optical_from_sensor: np.ndarray, camera: CameraModel
 ) -> ReferencePoints:
-    """(n, 3) metric points of a sensor's frame -> the pixels of `camera` that show them.
+    """Project (n, 3) metric points of a sensor's frame into the pixels of `camera`.
 
-    optical_from_sensor: (4, 4) rigid transform into the camera's optical frame. Points behind
-    the camera, outside the picture or not finite are left out. A point that the camera cannot
-    see past something nearer is an outlier, for RANSAC to find. Raises `InvalidReference`.
+    optical_from_sensor: (4, 4) rigid transform into the camera's optical frame. Points behind the
+    camera, outside the image or not finite are ignored. A point hidden from the camera by something
+    nearer is an outlier for RANSAC to find. Raises `InvalidReference`.
     """
     transform = np.asarray(optical_from_sensor, np.float64)
     if transform.shape != (4, 4) or not np.allclose(
@@ -241,7 +228,7 @@ def scan_points(
     optical_from_scan: np.ndarray, camera: CameraModel, *,
     range_min: float = 0.0, range_max: float = math.inf,
 ) -> ReferencePoints:  # fmt: skip
-    """The beams of a sensor_msgs/LaserScan -> pixels and Z; ranges outside the limits are none."""
+    """Project the beams of a sensor_msgs/LaserScan; ranges outside the limits are ignored."""
     distance = np.asarray(ranges, np.float64)
     angle = angle_min + angle_increment * np.arange(len(distance))
     good = np.isfinite(distance) & (distance >= range_min) & (distance <= range_max)
@@ -257,7 +244,7 @@ def range_points(
     range_m: float, optical_from_sensor: np.ndarray, camera: CameraModel, *,
     range_min: float = 0.0, range_max: float = math.inf,
 ) -> ReferencePoints:  # fmt: skip
-    """A sensor_msgs/Range -> the pixel on its axis, and Z; one point or none."""
+    """Project a sensor_msgs/Range along its axis: one point, or none."""
     good = math.isfinite(range_m) and range_min <= range_m <= range_max and range_m > 0
     point = np.array([[range_m, 0.0, 0.0]] if good else np.zeros((0, 3)))
     return cloud_points(point, optical_from_sensor, camera)

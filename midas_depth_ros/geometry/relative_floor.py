@@ -1,9 +1,9 @@
 """The floor in relative inverse depth, of unknown scale and shift.
 
-On a flat floor 1/Z is affine in undistorted image coordinates, and so is any d = (1/Z - t)/s of
-it: the floor is a plane d = across*x + down*y + offset. `fit_floor` finds it in the lower half
-of the picture. All limits are relative to the picture's own spread, so that neither scale (> 0)
-nor shift of d changes the answer.
+On a flat floor 1/Z is affine in undistorted image coordinates, and so is d = (1/Z - t)/s: the floor
+is a plane d = across*x + down*y + offset. `fit_floor` finds it in the lower half of the picture.
+All limits are relative to the picture's own spread, so that neither scale (> 0) nor shift of d
+matters.
 """
 
 from __future__ import annotations
@@ -15,30 +15,27 @@ from typing import TypeVar
 
 import numpy as np
 
-from midas_depth_ros.geometry.errors import NoFloor
-from midas_depth_ros.geometry.robust import BIWEIGHT, robust_deviation, tukey_votes
+from midas_depth_ros.geometry.fitting import BIWEIGHT, NoFloor, deviation_within, tukey_votes
 
-# --- Whether a plane in the lower half of a picture can be believed to be the floor.
+# --- Whether a plane in the lower half of a picture is credible as the floor.
 #
-# A wall, a box front, a ceiling, noise: each has something that fits a plane. What comes in is the
-# fitted plane and the coarse picture; what comes out is nothing, or `NoFloor` with the reason. A
-# robot stops on "unknown", and drives into what is wrongly called far: so doubt means no.
+# A wall, the front of a box, a ceiling, noise: each has parts that fit a plane. A robot stops on
+# "unknown" and drives into what is wrongly called far, so a doubtful plane is refused.
 
-MIN_SHARE = 0.25  # of the lower half of the picture lies on the floor
+MIN_SHARE = 0.25  # of the lower half of the picture that must lie on the floor
 MIN_SHARE_BOTTOM = 0.2  # of its bottom quarter: a floor begins at the camera's feet
-MAX_DEVIATION = 0.5  # of the tolerance; values strewn evenly, not gathered on a plane, have 0.58
+MAX_DEVIATION = 0.5  # of the tolerance; values scattered evenly, not on a plane, have 0.58
 MAX_BEHIND = 0.12  # of what lies on the floor: nothing is farther away than the floor
-TOP = 0.15  # the rows at the top of the picture, as a share of all
-MAX_SHARE_TOP = 0.6  # how much of them may go on as floor
-MIN_PAST_HORIZON = 0.5  # how much of them must be past the horizon, else they tell nothing
-OVERHANG, MAX_OVERHANG = 0.1, 0.5  # nearer than the bottom, by this share of the rise; columns
+TOP = 0.15  # the top rows of the picture, as a share of all
+MAX_SHARE_TOP = 0.6  # of the top rows that may still be floor
+MIN_PAST_HORIZON = 0.5  # of the top rows that must be past the horizon, else there is no check
+OVERHANG, MAX_OVERHANG = 0.1, 0.5  # nearer than the bottom by this share of the rise; columns
 
 
 def check_floor(cells: Cells, floor: RelativeFloor, horizon_y: float = math.inf) -> None:
     """Raise `NoFloor` unless `floor`, fitted to `cells`, is credible.
 
-    horizon_y: image coordinate of the horizon at x = 0, where it is known: a floor may go on up
-    to there.
+    horizon_y: image coordinate of the horizon at x = 0, if known: a floor may extend up to there.
     """
     _check_slope(floor)
     _check_support(cells.lower, floor)
@@ -48,7 +45,7 @@ def check_floor(cells: Cells, floor: RelativeFloor, horizon_y: float = math.inf)
 
 def _check_slope(floor: RelativeFloor) -> None:
     if floor.rise < MIN_RISE:
-        raise NoFloor('the lower half of the picture hardly comes nearer towards its bottom')
+        raise NoFloor('the lower half of the picture hardly gets nearer towards its bottom')
     if abs(floor.roll_rad) > MAX_ROLL_RAD:
         raise NoFloor(
             f'the plane in the lower half of the picture is tilted '
@@ -57,7 +54,7 @@ def _check_slope(floor: RelativeFloor) -> None:
 
 
 def _check_support(lower: Cells, floor: RelativeFloor) -> None:
-    """Enough lies on the plane, gathered there, down to the bottom, and little behind it."""
+    """Check that enough lies on the plane, down to the bottom, and little behind it."""
     if floor.share < MIN_SHARE:
         raise NoFloor(
             f'only {floor.share:.0%} of the lower half of the picture lies on one floor, '
@@ -76,9 +73,9 @@ def _check_support(lower: Cells, floor: RelativeFloor) -> None:
 
 
 def _check_end(cells: Cells, floor: RelativeFloor, horizon_y: float) -> None:
-    """A plane that goes on to the top of the picture, and past the horizon, may be a wall."""
+    """Refuse a plane that extends to the top of the picture, past the horizon: it may be a wall."""
     top = slice(0, max(1, round(TOP * len(cells.d))))
-    past_horizon = cells.y[top] < horizon_y  # false where nothing is known
+    past_horizon = cells.y[top] < horizon_y  # False where unknown
     if past_horizon.mean() < MIN_PAST_HORIZON:
         return
     off = np.abs(cells.d[top] - floor.at(cells.x[top], cells.y[top]))[past_horizon]
@@ -87,10 +84,11 @@ def _check_end(cells: Cells, floor: RelativeFloor, horizon_y: float) -> None:
 
 
 def _check_overhang(cells: Cells, floor: RelativeFloor) -> None:
-    """What stands on the floor nearer than its bottom edge hides that edge.
+    """Refuse a floor with objects above it that are nearer than its bottom edge.
 
-    Where most columns show floor at the bottom and something nearer above it, the "floor" is
-    the lower part of a ball, or a wall under a ceiling.
+    An object that stands on the floor hides the floor's edge. If most columns show floor at the
+    bottom and something nearer above it, the "floor" is the lower part of a ball, or a wall under a
+    ceiling.
     """
     feet = slice(-max(1, round(0.5 * TOP * len(cells.d))), None)
     above = cells.d - floor.at(cells.x, cells.y)
@@ -99,17 +97,17 @@ def _check_overhang(cells: Cells, floor: RelativeFloor) -> None:
     nearer = (cells.d > edge + OVERHANG * floor.rise).any(axis=0)
     share = float((on_floor & nearer).mean())
     if share > MAX_OVERHANG:
-        raise NoFloor(f'over {share:.0%} of the floor hangs something nearer: this is no floor')
+        raise NoFloor(f'something nearer hangs over {share:.0%} of the floor: it is not a floor')
 
 
-TRIPLETS = 128  # hypotheses; as many again are their mirror images
-SCORED_ROWS = 4  # every so many-th row of cells has a say in choosing among hypotheses
-TOLERANCE = 0.05  # of the picture's spread: farther off the plane is no floor,
-RISE_TOLERANCE = 0.07  # nor is what is farther off than this share of the plane's own rise
+TRIPLETS = 128  # hypotheses, and as many mirror images of them
+SCORED_ROWS = 4  # step between the rows of cells that score hypotheses
+TOLERANCE = 0.05  # of the picture's spread: what is farther off the plane is not floor,
+RISE_TOLERANCE = 0.07  # nor what is farther off than this share of the plane's own rise
 REFITS = 6
-FINEST = 0.004  # of the spread: the deviation is not believed to be smaller
-MIN_VALID = 0.5  # of the lower half has a value
-MIN_VOTES = 0.05  # of the lower half, else the refit is given up
+FINEST = 0.004  # of the spread: least deviation assumed
+MIN_VALID = 0.5  # of the lower half that must have a value
+MIN_VOTES = 0.05  # of the lower half: with fewer the refit ends
 MIN_RISE = 0.15  # of the spread: how much nearer the floor gets from mid-picture to its bottom
 MAX_ROLL_RAD = math.radians(25.0)
 
@@ -121,8 +119,8 @@ Coordinate = TypeVar('Coordinate', float, np.ndarray)
 class RelativeFloor:
     """d = across*x + down*y + offset, for image coordinates x to the right and y down.
 
-    tolerance: how far off the plane still is floor, in units of d. share: of the lower half of
-    the picture that lies on it. deviation: of these from the plane, in units of d. rise: how much
+    tolerance: how far off the plane still is floor, in units of d. share: of the lower half of the
+    picture that lies on it. deviation: of these from the plane, in units of d. rise: how much
     nearer the floor gets from mid-picture to its bottom.
     """
 
@@ -135,7 +133,7 @@ class RelativeFloor:
     rise: float
 
     def at(self, x: Coordinate, y: Coordinate) -> Coordinate:
-        """d of the floor at image coordinates, in the precision of `x` and `y`."""
+        """Return d of the floor at image coordinates, in the precision of `x` and `y`."""
         return self.across * x + self.down * y + self.offset
 
     @property
@@ -146,7 +144,7 @@ class RelativeFloor:
 
 @dataclasses.dataclass(frozen=True)
 class Cells:
-    """A coarse picture: d, x, y, each (rows, columns); all three NaN where nothing is known.
+    """A coarse picture: d, x, y, each (rows, columns); all three NaN where unknown.
 
     `d` is scaled so that its spread, far to near, is about 0 to 1.
     """
@@ -163,15 +161,15 @@ class Cells:
 
     @functools.cached_property
     def reach(self) -> float:
-        """How far y reaches from top to bottom."""
+        """The extent of y from top to bottom."""
         return float(np.nanmax(self.y) - np.nanmin(self.y))
 
 
 def fit_floor(cells: Cells) -> RelativeFloor:
-    """The plane in the lower half that is most like a floor; `floor_gates` judges it.
+    """Return the plane in the lower half that is most like a floor; `check_floor` judges it.
 
-    Deterministic, and the same for the mirrored picture. Raises `NoFloor` when nothing there
-    could be one.
+    Deterministic, and the same for the mirrored picture. Raises `NoFloor` if nothing there could be
+    a floor.
     """
     lower = cells.lower
     if np.isfinite(lower.d).mean() < MIN_VALID:
@@ -201,7 +199,7 @@ def _best_hypothesis(lower: Cells) -> np.ndarray:
         rise = down * lower.reach
         possible = (rise >= MIN_RISE) & (np.abs(np.arctan2(across, down)) <= MAX_ROLL_RAD)
     if not possible.any():
-        raise NoFloor('nothing in the lower half of the picture comes nearer towards its bottom')
+        raise NoFloor('nothing in the lower half of the picture gets nearer towards its bottom')
     planes = np.stack([across, down, offset], axis=1)[possible]
     return planes[np.argmin(_costs(planes, lower))]
 
@@ -209,8 +207,8 @@ def _best_hypothesis(lower: Cells) -> np.ndarray:
 def _costs(planes: np.ndarray, lower: Cells) -> np.ndarray:
     """How badly each of the (n, 3) planes explains the cells.
 
-    A cell before the plane costs at most 1, one behind it 2: obstacles stand before the floor,
-    and hardly anything is ever behind it.
+    A cell before the plane costs at most 1, one behind it 2: obstacles stand before the floor, and
+    hardly anything is behind it.
     """
     known = np.isfinite(lower.d[::SCORED_ROWS])
     d, x, y = (array[::SCORED_ROWS][known] for array in (lower.d, lower.x, lower.y))
@@ -239,27 +237,14 @@ def _refined(lower: Cells, start: np.ndarray) -> RelativeFloor:
         plane = np.linalg.solve(weighted.T @ points, weighted.T @ d)
         off = d - points @ plane
         tolerance = _tolerance(plane, lower)
-        deviation = _deviation(np.abs(off), tolerance)
+        deviation = deviation_within(np.abs(off), tolerance, FINEST, tolerance / BIWEIGHT)
     off = np.abs(off)
     on_floor = off[off < tolerance]
-    return RelativeFloor(
-        across=float(plane[0]),
-        down=float(plane[1]),
-        offset=float(plane[2]),
-        tolerance=tolerance,
-        share=on_floor.size / d.size,
-        deviation=float(np.sqrt(np.mean(on_floor**2))) if on_floor.size else math.inf,
-        rise=float(plane[1]) * lower.reach,
-    )
+    share, rise = on_floor.size / d.size, float(plane[1]) * lower.reach
+    deviation = float(np.sqrt(np.mean(on_floor**2))) if on_floor.size else math.inf
+    across, down, offset = (float(value) for value in plane)
+    return RelativeFloor(across, down, offset, tolerance, share, deviation, rise)
 
 
 def _tolerance(plane: np.ndarray, lower: Cells) -> float:
     return min(max(RISE_TOLERANCE * float(plane[1]) * lower.reach, FINEST), TOLERANCE)
-
-
-def _deviation(off: np.ndarray, tolerance: float) -> float:
-    """Robust standard deviation of what lies on the plane."""
-    near = off[off < tolerance]
-    if near.size == 0:
-        return tolerance / BIWEIGHT
-    return min(max(robust_deviation(near), FINEST), tolerance / BIWEIGHT)

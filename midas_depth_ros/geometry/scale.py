@@ -1,6 +1,6 @@
 """Scale and shift, which make relative inverse depth d metric: 1/Z = scale * d + shift.
 
-What a fit gives is a `ScaleShift` or, where nothing can be believed, a `Refusal` with the reason.
+A fit gives a `ScaleShift` or, if it is not credible, a `Refusal` with the reason.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from midas_depth_ros.options.metric import DepthImageOptions, ScaleOptions
 class ScaleShift:
     """1/Z = scale * d + shift, in 1/m.
 
-    source: 'ground', 'reference' or 'fixed'. inlier_share: of what was fitted, 0 to 1.
-    residual: standard deviation of the inliers from the fit, in 1/m. points: how many inliers
-    there are (pixels, or reference points).
+    source: 'ground', 'reference' or 'fixed'. inlier_share: of what was fitted, 0 to 1. residual:
+    standard deviation of the inliers from the fit, in 1/m. points: number of inliers (pixels, or
+    reference points).
     """
 
     scale: float
@@ -30,7 +30,7 @@ class ScaleShift:
     points: int = 0
 
     def inverse_depth(self, d: np.ndarray) -> np.ndarray:
-        """1/Z in 1/m, float32, of the shape of `d`; 0 and less for what has no depth."""
+        """Return 1/Z in 1/m, float32, in the shape of `d`; 0 or less has no depth."""
         return d.astype(np.float32) * np.float32(self.scale) + np.float32(self.shift)
 
     def depth(
@@ -41,10 +41,11 @@ class ScaleShift:
         max_depth_m: float = DepthImageOptions.max,
         beyond: float = math.nan,
     ) -> np.ndarray:
-        """Metric depth Z (REP 118) of relative inverse depth `d`, same shape, float32 metres.
+        """Return metric depth Z (REP 118) of relative inverse depth `d`, same shape, float32
+        metres.
 
-        NaN where it is unknown or nearer than `min_depth_m`. `beyond` is what to say of all that
-        is farther than `max_depth_m` or has no depth (1/Z <= 0). A depth image wants NaN there;
+        NaN where unknown or nearer than `min_depth_m`. `beyond`: the value of everything farther
+        than `max_depth_m` or without depth (1/Z <= 0). A depth image wants NaN there;
         `find_obstacles` wants `min_depth_m=0, beyond=math.inf`: what touches the lens is in the
         way, and a cliff shows nothing but what is far.
         """
@@ -64,76 +65,69 @@ class Refusal:
     reason: str
 
 
-# --- Scale and shift over time: smoothed while they agree, new at a jump, gone when too old.
+# --- Scale and shift over time: smoothed while they agree, replaced at a jump, dropped when old.
 #
-# Both are filtered together: a scale from one frame with a shift from another would be the fit of
-# neither. Time is that of the stamps.
+# Both are filtered together: the scale of one frame with the shift of another would fit neither.
+# Time is that of the stamps.
 
+JUMP = 0.05  # fits whose depths differ by more than this share are not averaged
 PROBES_PER_M = (1 / 0.5, 1 / 1.0, 1 / 4.0)  # inverse depths at which two fits are compared
 
 
 class ScaleFilter:
-    """Takes each frame's fit, gives the scale to use for that frame.
+    """Takes each frame's fit and returns the scale to use for that frame.
 
-    time_constant_s: of the smoothing; 0 = every frame its own. expiry_s: after so long without
-    an accepted fit there is no scale. jump: two fits that put something 0.5 to 4 m away elsewhere
-    by more than this share are not averaged: the newer one is taken alone. While fits jump from
-    frame to frame a refused frame has no scale at all, since another frame's is wrong for it.
+    time_constant_s: of the smoothing; 0 = none. expiry_s: without an accepted fit for so long there
+    is no scale. Two fits whose depths at 0.5 to 4 m differ by more than `JUMP` are not averaged:
+    the newer one is used alone. While fits jump from frame to frame a refused frame has no scale,
+    since another frame's is wrong for it.
 
-    `reason` says why there is no scale, or why the last fit was refused; '' when it was accepted.
-    `age_s` is how old the last accepted fit is, inf without one.
+    `reason`: why there is no scale, or why the last fit was refused; '' if it was accepted.
     """
 
     def __init__(
         self,
         time_constant_s: float = ScaleOptions.time_constant,
         expiry_s: float = ScaleOptions.expiry,
-        *,
-        jump: float = 0.05,
     ) -> None:
         self.time_constant_s = time_constant_s
         self.expiry_s = expiry_s
-        self.jump = jump
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, as after a change of camera or mount."""
         self.reason = 'no fit yet'
         self._current: ScaleShift | None = None
-        self._accepted_s = -math.inf
-        self._now_s = -math.inf
+        self._accepted_s = self._now_s = -math.inf
         self._steady = True
 
     @property
     def age_s(self) -> float:
-        """Seconds from the last accepted fit to the last stamp."""
+        """Seconds from the last accepted fit to the last stamp; inf without one."""
         return self._now_s - self._accepted_s if self._current else math.inf
 
     def update(self, stamp_s: float, fit: ScaleShift | Refusal) -> ScaleShift | None:
-        """The scale for the frame of this stamp, or None. A stamp that goes back starts anew."""
+        """Return the scale for this frame, or None. A stamp that goes back starts anew."""
         if stamp_s < self._now_s:
             self.reset()
         self._now_s = stamp_s
         if self._current and stamp_s - self._accepted_s > self.expiry_s:
             self._current = None
         if isinstance(fit, Refusal):
-            return self._held(fit.reason)
+            self.reason = fit.reason
+            if self._current is not None and not self._steady:
+                self.reason += '; the scale changes from frame to frame, so none is kept'
+                return None
+            return self._current
         self.reason = ''
         elapsed = stamp_s - self._accepted_s
         self._accepted_s = stamp_s
         if self._current is None:
             self._current, self._steady = fit, True
-        elif self.jump_between(self._current, fit) > self.jump:
+        elif self.jump_between(self._current, fit) > JUMP:
             self._current, self._steady = fit, False
         else:
             self._current, self._steady = self._blended(self._current, fit, elapsed), True
-        return self._current
-
-    def _held(self, reason: str) -> ScaleShift | None:
-        self.reason = reason
-        if self._current is not None and not self._steady:
-            self.reason = f'{reason}; the scale changes from frame to frame and is not kept'
-            return None
         return self._current
 
     def _blended(self, old: ScaleShift, new: ScaleShift, elapsed_s: float) -> ScaleShift:
@@ -148,9 +142,6 @@ class ScaleFilter:
 
     @staticmethod
     def jump_between(old: ScaleShift, new: ScaleShift) -> float:
-        """By what share `old` and `new` differ about the depth of something 0.5 to 4 m away."""
-        differences = []
-        for inverse_depth in PROBES_PER_M:
-            d = (inverse_depth - new.shift) / new.scale
-            differences.append(abs((old.scale * d + old.shift) / inverse_depth - 1))
-        return max(differences)
+        """Return by what share the depths of `old` and `new` differ at most, at 0.5 to 4 m."""
+        probes = ((probe, (probe - new.shift) / new.scale) for probe in PROBES_PER_M)
+        return max(abs((old.scale * d + old.shift) / probe - 1) for probe, d in probes)

@@ -1,16 +1,16 @@
-"""Obstacles per bearing, as a planar lidar would give them (sensor_msgs/LaserScan, REP 117).
+"""Obstacles per bearing, as a planar lidar gives them (sensor_msgs/LaserScan, REP 117).
 
-What is not seen is not free. A beam looks along the floor, pixel after pixel outward, and knows it
-only up to the first one that is not floor: an obstacle, something that was dropped (a speck, what
-earlier frames did not show), what hangs in front of it, a gap, the border of the picture. So a beam
-says
+What is not seen is not free. A beam follows the floor outward, pixel by pixel, and knows it only up
+to the first pixel that is not floor: an obstacle, something dropped (a speck, or what earlier
+frames did not show), something that hangs before it, a gap, the border of the picture. So a range
+is
 
     a distance   an obstacle, or where sight ends before one: free up to there, not beyond
     +inf         the floor was seen up to `range_max`, and nothing stands on it
     NaN          unknown: sight ends before `range_max`, and no obstacle is seen
 
-and `Scan.seen_free` says of every bearing how far its floor was seen. Where a beam's view begins
-later than straight ahead, as at a corner of a rolled camera, it knows nothing.
+`Scan.seen_free` is how far the floor was seen on each bearing. A beam whose view begins much later
+than straight ahead, as at a corner of a rolled camera, knows nothing.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.geometry.cloud import Grid
-from midas_depth_ros.geometry.errors import InvalidOptions
+from midas_depth_ros.geometry.fitting import GeometryError, Grid
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.obstacles import Obstacles
 from midas_depth_ros.options.metric import ScanOptions
 
-RANK = 3  # the third nearest pixel of a bearing is its distance: one or two may be noise
-SAME_FRONT = 0.9  # of the nearest front's distance: a beam that ends nearer has met something else
-TO_THE_END = 0.95  # of `range_max`: who saw the floor there has seen all of it
-VIEW_BEGINS = 1.5  # times farther ahead than the view straight ahead: a beam's view begins too late
+RANK = 3  # a beam's range is that of its third nearest pixel: one or two may be noise
+SAME_FRONT = 0.9  # of the nearest front's distance: a beam that ends nearer met something else
+TO_THE_END = 0.95  # of `range_max`: floor seen this far counts as seen to the end
+VIEW_BEGINS = 1.5  # a beam must see the floor within this many times the distance straight ahead
+
+
+class InvalidOptions(GeometryError, ValueError):
+    """Options that are out of range or contradict each other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Scan:
     """(n,) float32 metres along the floor, counter-clockwise about body z.
 
     ranges: as of a LaserScan, see the module. seen_free: how far the floor was seen free on each
-    bearing, at most `range_max`; NaN where none was.
+    bearing, at most `range_max`; NaN where it was not.
     """
 
     ranges: NDArray[np.float32]
@@ -50,9 +53,9 @@ class Beams:
 
     Beams at `angle_min` + i * `angle_increment` up to `angle_max`, radians, 0 = ahead: n =
     round((angle_max - angle_min) / angle_increment) + 1. `view_begins_m`: how far ahead the nearest
-    floor in view lies, inf where none is: no beam tells of what is nearer and low. `max_blind_m`:
-    where the view begins farther ahead than this, no beam says that it is free. Raises
-    `InvalidOptions` for angles that make no scan.
+    floor in view is, inf without any; no beam knows of low things nearer than that. `max_blind_m`:
+    a beam whose view begins farther ahead is never free. Raises `InvalidOptions` for angles that
+    are not valid.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class Beams:
             )
         self.count = round((angle_max - angle_min) / angle_increment) + 1
         bearing = bearings(grid, mount)
-        # Where beams are closer together than pixels, several share a pixel's answer.
+        # Where beams are closer together than pixels, several beams share a pixel.
         pitch = _pixel_pitch(bearing)
         self._shared = max(1, math.ceil(pitch / angle_increment))
         self._groups = -(-self.count // self._shared)
@@ -80,7 +83,7 @@ class Beams:
         group = np.floor((bearing - (angle_min - 0.5 * angle_increment)) / width)
         with np.errstate(invalid='ignore'):
             inside = (group >= 0) & (group < self._groups)
-        # The pixels of a group stand together, so that each is reduced in one step.
+        # Pixels are sorted by group, so that every group is reduced in one step.
         pixels = np.flatnonzero(inside)
         order = np.argsort(group.ravel()[pixels].astype(np.int32), kind='stable')
         self._pixels = pixels[order]
@@ -90,12 +93,12 @@ class Beams:
         self._floor_away = away.ravel()[self._pixels]
         straight = (np.abs(bearing) <= pitch) & (ahead > 0)
         self.view_begins_m = float(ahead[straight].min(initial=np.inf))
-        first = self._least(ahead.ravel()[self._pixels], np.inf)
-        self._in_time = first <= min(VIEW_BEGINS * self.view_begins_m, max_blind_m)
+        first = self._by_group(np.fmin, ahead.ravel()[self._pixels], np.inf)
+        self._begins_in_time = first <= min(VIEW_BEGINS * self.view_begins_m, max_blind_m)
 
     def scan(self, obstacles: Obstacles, *, range_min: float, range_max: float) -> Scan:
-        """The scan of one frame. Nearer than `range_min` is given as `range_min`, since nav2 skips
-        what is below it; an obstacle farther than `range_max` hides nothing nearer.
+        """Return the scan of one frame. A range below `range_min` is given as `range_min`, since
+        nav2 ignores smaller ones; an obstacle farther than `range_max` hides nothing nearer.
 
         Raises `InvalidOptions` unless 0 <= range_min < range_max.
         """
@@ -107,45 +110,40 @@ class Beams:
         dropped = obstacles.dropped.ravel()[self._pixels]
         floor = obstacles.floor.ravel()[self._pixels]
         away = np.hypot(obstacles.points[..., 0], obstacles.points[..., 1]).ravel()[self._pixels]
-        # Floor that is hidden, or where nothing is known, lies where its ray would meet the floor;
-        # what was dropped is where it was measured, or at its foot.
+        # Hidden floor and unknown pixels count where their ray would meet the floor; dropped pixels
+        # where they were measured, or at their foot.
         hidden = np.where(floor, np.float32(np.inf), self._floor_away)
         hidden[dropped] = np.fmin(away[dropped], hidden[dropped])
-        unknown = self._least(np.where(hit, np.float32(np.inf), hidden), np.inf)
-        sight_ends = self._least(hidden, np.inf)
+        unknown = self._by_group(np.fmin, np.where(hit, np.float32(np.inf), hidden), np.inf)
+        sight_ends = self._by_group(np.fmin, hidden, np.inf)
         obstacle = self._nearest(hit, away)
-        # An obstacle's foot, too low to tell from floor, is where it was measured.
+        # An obstacle's foot, too low to tell from floor, counts where it was measured.
         nearer = np.fmin(self._floor_away, away)
-        seen = self._most(
-            np.where(floor & (self._floor_away < sight_ends[self._group]), nearer, np.float32(0))
-        )
+        in_sight = floor & (self._floor_away < sight_ends[self._group])
+        seen = self._by_group(np.fmax, np.where(in_sight, nearer, np.float32(0)), 0.0)
         to_the_end = (sight_ends >= range_max) & (seen >= TO_THE_END * range_max)
         seen[to_the_end] = range_max
-        seen[~self._in_time | (seen <= 0)] = np.nan
-        ranges = np.where(to_the_end & self._in_time, np.float32(np.inf), np.float32(np.nan))
+        seen[~self._begins_in_time | (seen <= 0)] = np.nan
+        ranges = np.where(to_the_end & self._begins_in_time, np.float32(np.inf), np.float32(np.nan))
         near = obstacle <= range_max
         ranges[near] = np.minimum(obstacle, unknown)[near]
         free = np.minimum(seen, np.where(np.isfinite(ranges), ranges, np.float32(range_max)))
         ranges[ranges < range_min] = range_min
-        return Scan(self._spread(ranges), self._spread(free))
+        return Scan(self._to_beams(ranges), self._to_beams(free))
 
-    def _least(self, values: NDArray[np.float32], otherwise: float) -> NDArray[np.float32]:
-        """The smallest of each group; `otherwise` where a group has no pixel."""
-        least = np.full(self._groups, otherwise, np.float32)
+    def _by_group(
+        self, reduction: np.ufunc, values: NDArray[np.float32], otherwise: float
+    ) -> NDArray[np.float32]:
+        """Reduce the values of each group; `otherwise` where a group has no pixel."""
+        result = np.full(self._groups, otherwise, np.float32)
         if len(self._starts):
-            least[self._filled] = np.fmin.reduceat(values, self._starts)
-        return least
-
-    def _most(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        most = np.zeros(self._groups, np.float32)
-        if len(self._starts):
-            most[self._filled] = np.fmax.reduceat(values, self._starts)
-        return most
+            result[self._filled] = reduction.reduceat(values, self._starts)
+        return result
 
     def _nearest(self, hit: NDArray[np.bool_], away: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The RANK-th nearest hit of each group, or its farthest where there are fewer; or inf.
+        """The RANK-th nearest hit of each group, or its farthest if there are fewer; or inf.
 
-        The nearest itself where it is much nearer.
+        The nearest itself if it is much nearer.
         """
         nearest = np.full(self._groups, np.inf, np.float32)
         groups, away = self._group[hit], away[hit]
@@ -153,13 +151,12 @@ class Beams:
         groups, away = groups[order], away[order]
         filled, start, size = np.unique(groups, return_index=True, return_counts=True)
         ranked = away[start + np.minimum(size, RANK) - 1]
-        # Fewer pixels so much nearer are something else, as the edge of what hangs before a wall.
+        # Fewer pixels that are much nearer are another object, such as one hanging before a wall.
         nearest[filled] = np.where(away[start] < SAME_FRONT * ranked, away[start], ranked)
         return nearest
 
-    def _spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """From groups to beams."""
-        return np.repeat(values, self._shared)[: self.count]
+    def _to_beams(self, by_group: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.repeat(by_group, self._shared)[: self.count]
 
 
 def laser_scan(
@@ -173,14 +170,13 @@ def laser_scan(
     range_min: float = ScanOptions.range_min,
     range_max: float = ScanOptions.range_max,
 ) -> np.ndarray:
-    """The ranges of `Beams(...).scan(...)`, for a single frame: (n,) float32 metres.
+    """Return the ranges of `Beams(...).scan(...)` for a single frame: (n,) float32 metres.
 
-    Raises `InvalidOptions` for angles or ranges that make no scan.
+    Raises `InvalidOptions` for angles or ranges that are not valid.
     """
     angles = {'angle_min': angle_min, 'angle_max': angle_max, 'angle_increment': angle_increment}
-    return Beams(grid, mount, **angles).scan(
-        obstacles, range_min=range_min, range_max=range_max
-    ).ranges  # fmt: skip
+    beams = Beams(grid, mount, **angles)
+    return beams.scan(obstacles, range_min=range_min, range_max=range_max).ranges
 
 
 def corridor_free_m(
@@ -192,11 +188,12 @@ def corridor_free_m(
     width_m: float,
     begins_m: float,
 ) -> float:
-    """How far ahead a corridor is free: up to the nearest obstacle, or where sight ends before it.
+    """Return how far ahead a corridor is free: to the nearest obstacle, or where sight ends before
+    it.
 
     nearest_m: of the nearest front in the corridor (`Obstacles.nearest_range_m`), which is more
-    exact than single beams; inf without one. begins_m: `Beams.view_begins_m`; what lies less far
-    ahead is not asked for. 0 = nothing of it is known.
+    exact than single beams; inf without one. begins_m: `Beams.view_begins_m`; what is nearer is not
+    checked. 0 = nothing is known.
     """
     angle = angle_min + angle_increment * np.arange(len(scan.ranges))
     with np.errstate(divide='ignore', invalid='ignore'):
@@ -216,13 +213,13 @@ def corridor_free_m(
 
 
 def bearings(grid: Grid, mount: CameraMount) -> np.ndarray:
-    """(h, w) float32 radians about body z, counter-clockwise, 0 = ahead; NaN where blind."""
+    """Return (h, w) float32 radians about body z, counter-clockwise, 0 = ahead; NaN where blind."""
     ahead, left = _horizontal(grid, mount)
     return np.arctan2(left, ahead)
 
 
 def scan_limits(grid: Grid, mount: CameraMount, angle_increment: float) -> tuple[float, float]:
-    """First and last angle of the beams that the camera looks into, multiples of the increment."""
+    """Return the first and last angle of the beams in view, multiples of the increment."""
     bearing = bearings(grid, mount)
     lower = bearing[bearing.shape[0] // 2 :]
     first = math.ceil(float(np.nanmin(lower)) / angle_increment) * angle_increment

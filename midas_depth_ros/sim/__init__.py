@@ -1,18 +1,16 @@
-"""A simulated world with exact depth: scenes, a furnished room, and a robot that drives in them."""
+"""A simulated world with exact depth: scenes, furnished rooms, and a robot that drives in them."""
 
 from collections.abc import Callable
 
 from midas_depth_ros.sim.furnished.world import FurnishedWorld, furnished_world
-from midas_depth_ros.sim.robot.plain_world import DriveWorld, drive_world
+from midas_depth_ros.sim.robot.plain_world import MovingScene, PlainWorld, moving_scene, plain_world
 from midas_depth_ros.sim.robot.robot import (
-    SCAN_HEIGHTS_M,
     DrivenRobot,
     DriveOutcome,
     Motion,
     RobotModel,
     World,
 )
-from midas_depth_ros.sim.scene.moving import MovingScene, moving_scene
 from midas_depth_ros.sim.scene.render import Rendering, render
 from midas_depth_ros.sim.scene.scene import (
     Box,
@@ -26,22 +24,21 @@ from midas_depth_ros.sim.scene.scene import (
 )
 
 WORLDS: dict[str, Callable[[int], World]] = {
-    'plain': drive_world,
+    'plain': plain_world,
     'furnished': furnished_world,
 }
 
 __all__ = [
-    'SCAN_HEIGHTS_M',
     'WORLDS',
     'Box',
     'Cylinder',
     'DriveOutcome',
-    'DriveWorld',
     'DrivenRobot',
     'FurnishedWorld',
     'Material',
     'Motion',
     'MovingScene',
+    'PlainWorld',
     'Pose',
     'Rendering',
     'RobotModel',
@@ -50,8 +47,8 @@ __all__ = [
     'SceneError',
     'Sphere',
     'World',
-    'drive_world',
     'furnished_world',
     'moving_scene',
+    'plain_world',
     'render',
 ]

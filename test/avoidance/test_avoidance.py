@@ -1,4 +1,4 @@
-"""The avoidance as a whole: states by example, and what must hold whatever comes."""
+"""The avoidance as a whole: states by example, and what must always hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from midas_depth_ros.avoidance import (
     BadScan,
     ClosenessZones,
     Decision,
-    Moment,
+    MessageTimes,
     ScanView,
     SensorPlace,
     State,
@@ -42,7 +42,7 @@ STEERING = dataclasses.replace(OPTIONS, steering=SteeringOptions(enabled=True))
 
 
 class Driver:
-    """Steps an avoidance with everything fresh at every step, unless told otherwise."""
+    """Steps an avoidance with fresh data at every step by default."""
 
     def __init__(self, options: AvoidanceSettings = OPTIONS, start_s: float = 1000.0) -> None:
         self.avoidance = Avoidance(options)
@@ -57,13 +57,13 @@ class Driver:
         late_s: float = 0.0,
     ) -> Decision:
         self.now_s += STEP
-        moment = Moment(self.now_s, self.now_s - late_s)
+        moment = MessageTimes(self.now_s, self.now_s - late_s)
         if scan is not None:
             self.avoidance.see_scan(scan, moment)
         if closeness is not None:
             self.avoidance.see_closeness(*closeness, moment)
         if linear is not None:
-            self.avoidance.command(linear, angular, Moment(self.now_s))
+            self.avoidance.command(linear, angular, MessageTimes(self.now_s))
         return self.avoidance.step(self.now_s)
 
     def steps(self, count: int, *args: Any, **kwargs: Any) -> Decision:
@@ -184,7 +184,7 @@ def test_what_a_short_sighted_sensor_does_not_see_is_not_free():
 
 @pytest.mark.parametrize('left_over', [0, 40], ids=['no beam', 'beams aside'])
 def test_who_sees_nothing_ahead_any_more_does_not_go_on_by_what_he_remembers(left_over):
-    """Scans come, fresh and well stamped, and know nothing of the way: that is silence."""
+    """Fresh, well-stamped scans that know nothing of the way count as silence."""
     driver = Driver()
     seen = wall(math.inf)
     assert driver.steps(60, scan=seen).linear > 0.4
@@ -376,7 +376,7 @@ def test_what_a_scan_has_seen_still_counts_when_only_closeness_is_left():
     driver.steps(20, scan=wall(0.55), closeness=far)
     decision = driver.steps(30, closeness=far)
     assert (decision.linear, decision.source) == (0.0, 'closeness')
-    assert 'a scan shows an obstacle' in decision.text
+    assert 'a scan showed an obstacle' in decision.text
     assert settled(closeness=far).linear == 0.2
 
 
@@ -508,7 +508,7 @@ def test_never_faster_than_commanded_and_never_harder_than_allowed(options, even
             assert decision.linear <= linear
         rise = abs(decision.linear) - abs(before.linear)
         assert rise <= options.acceleration * STEP + 1e-9
-        # Who commands less gets less at once; what is braked beyond that is ours.
+        # A lower command takes effect at once; further braking is by the avoidance.
         asked = before.linear if math.isnan(linear) else min(before.linear, max(linear, 0.0))
         braked = asked - decision.linear
         obeyed = decision.linear in (0.0, linear) and linear < before.linear
@@ -565,9 +565,9 @@ def test_no_number_whatever_comes_out_as_nan_or_forward_without_sight(
                 view = read_scan(make, low, low + step * (len(make) - 1), step, 0.1, 9.0)
             except BadScan:
                 continue
-            avoidance.see_scan(view, Moment(received, stamp))
-        avoidance.see_closeness(*closeness, Moment(received, stamp))
-        avoidance.command(*command, Moment(now_s))
+            avoidance.see_scan(view, MessageTimes(received, stamp))
+        avoidance.see_closeness(*closeness, MessageTimes(received, stamp))
+        avoidance.command(*command, MessageTimes(now_s))
         decision = avoidance.step(now_s)
         assert math.isfinite(decision.linear)
         assert math.isfinite(decision.angular)
@@ -587,7 +587,7 @@ def test_no_number_whatever_comes_out_as_nan_or_forward_without_sight(
 def test_driving_at_a_wall_with_late_and_rare_scans_ends_before_it(
     gap, speed, late_s, every, slow_by
 ):
-    """The wheels obey 0.1 s late; the front never comes nearer than half the stop zone."""
+    """The wheels respond 0.1 s late; the front stays at least half the stop zone away."""
     driver = Driver(dataclasses.replace(OPTIONS, slow_by=slow_by))
     past, sent, where = [0.0], [0.0, 0.0], 0.0
     for step in range(500):

@@ -1,4 +1,4 @@
-"""The free way: worked out by hand, and by driving the footprint in small steps."""
+"""The free way: by hand calculation, and by moving the footprint in small steps."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_arc_reaches_what_straight_ahead_does_not():
 
 
 def driven(x: float, y: float, curvature: float, footprint: Footprint) -> float:
-    """How far an arc of at most half a turn comes, tried in steps of half a millimetre."""
+    """Return how far an arc of at most half a turn is free, tried in steps of half a millimetre."""
     ways = np.arange(0, math.pi / abs(curvature), 0.0005)
     turned = curvature * ways
     px, py = np.sin(turned) / curvature, (1 - np.cos(turned)) / curvature
@@ -145,7 +145,7 @@ def test_a_pose_after_a_pose_sees_the_same_places(x, y, yaw, px, turned):
 
 
 def turned_until_touched(x: float, y: float, left: bool, footprint: Footprint) -> float:
-    """How far the robot turns before it touches a point, tried in steps of 2 mrad."""
+    """Return how far the robot turns before it touches a point, tried in steps of 2 mrad."""
     angles = np.arange(0, 2 * math.pi, 0.002) * (1 if left else -1)
     along = np.cos(angles) * x + np.sin(angles) * y
     across = np.cos(angles) * y - np.sin(angles) * x

@@ -1,4 +1,4 @@
-"""How old a message is, whatever clocks there are."""
+"""How old a message is, with any clocks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midas_depth_ros.avoidance.freshness import Moment, StampWatch, age_of
+from midas_depth_ros.avoidance.freshness import MessageTimes, StampChecker, age_of
 
 NOW = 1_700_000_000.0
 TIMEOUT = 0.5
@@ -31,7 +31,7 @@ TIMEOUT = 0.5
 )
 @pytest.mark.parametrize('other_clock', [False, True])
 def test_age(received_ago, stamped_ago, seconds, fault, other_clock):
-    moment = Moment(NOW - received_ago, NOW - stamped_ago)
+    moment = MessageTimes(NOW - received_ago, NOW - stamped_ago)
     age = age_of(moment, NOW, TIMEOUT, other_clock=other_clock)
     assert age.seconds == pytest.approx(seconds, abs=1e-6)
     assert age.fault == fault
@@ -48,7 +48,7 @@ def test_age(received_ago, stamped_ago, seconds, fault, other_clock):
     ],
 )
 def test_who_has_another_clock_is_refused_unless_that_is_allowed(stamped_ago, words):
-    moment = Moment(NOW - 0.1, NOW - stamped_ago)
+    moment = MessageTimes(NOW - 0.1, NOW - stamped_ago)
     age = age_of(moment, NOW, TIMEOUT)
     assert age.seconds == math.inf
     assert words in age.fault
@@ -60,22 +60,22 @@ def test_who_has_another_clock_is_refused_unless_that_is_allowed(stamped_ago, wo
 
 
 def test_who_requires_stamps_refuses_what_has_none():
-    assert age_of(Moment(NOW), NOW, TIMEOUT, 'require').fault == 'not stamped'
+    assert age_of(MessageTimes(NOW), NOW, TIMEOUT, 'require').fault == 'not stamped'
 
 
 def test_who_ignores_stamps_takes_what_is_late():
-    moment = Moment(NOW - 0.1, NOW - 3.0)
+    moment = MessageTimes(NOW - 0.1, NOW - 3.0)
     assert age_of(moment, NOW, TIMEOUT).fault
     assert age_of(moment, NOW, TIMEOUT, 'require').fault
     assert age_of(moment, NOW, TIMEOUT, 'ignore').fault == ''
 
 
 def test_it_was_measured_when_it_was_stamped_if_the_clocks_agree():
-    assert Moment(NOW, NOW - 0.2).measured_s('auto') == NOW - 0.2
-    assert Moment(NOW, NOW + 0.1).measured_s('auto') == NOW  # not in the future
-    assert Moment(NOW, NOW - 0.2).measured_s('ignore') == NOW
-    assert Moment(NOW, NOW - 1e5).measured_s('auto') == NOW
-    assert Moment(NOW).measured_s('auto') == NOW
+    assert MessageTimes(NOW, NOW - 0.2).measured_s('auto') == NOW - 0.2
+    assert MessageTimes(NOW, NOW + 0.1).measured_s('auto') == NOW  # not in the future
+    assert MessageTimes(NOW, NOW - 0.2).measured_s('ignore') == NOW
+    assert MessageTimes(NOW, NOW - 1e5).measured_s('auto') == NOW
+    assert MessageTimes(NOW).measured_s('auto') == NOW
 
 
 anything = st.floats(allow_nan=True, allow_infinity=True)
@@ -83,7 +83,7 @@ anything = st.floats(allow_nan=True, allow_infinity=True)
 
 @given(anything, anything, anything, st.sampled_from(['auto', 'require', 'ignore']), st.booleans())
 def test_what_came_long_ago_is_never_fresh(received, stamp, now, stamps, other_clock):
-    age = age_of(Moment(received, stamp), now, TIMEOUT, stamps, other_clock)
+    age = age_of(MessageTimes(received, stamp), now, TIMEOUT, stamps, other_clock)
     assert not math.isnan(age.seconds)
     assert age.seconds >= 0
     if not age.fault:
@@ -94,10 +94,10 @@ def test_what_came_long_ago_is_never_fresh(received, stamp, now, stamps, other_c
 
 
 def faults(*moments: tuple[float, float], stamps: str = 'auto', other_clock: bool = False) -> list:
-    """Of messages that came and were stamped so long after `NOW`, one after the other."""
-    watch = StampWatch()
+    """Return the faults of messages received and stamped at these times after `NOW`, in order."""
+    watch = StampChecker()
     return [
-        watch.fault_of(Moment(NOW + came, NOW + stamped), TIMEOUT, stamps, other_clock)
+        watch.fault_of(MessageTimes(NOW + came, NOW + stamped), TIMEOUT, stamps, other_clock)
         for came, stamped in moments
     ]
 
@@ -120,7 +120,7 @@ def test_a_stamp_of_another_clock_that_creeps_is_that_of_a_frozen_sensor():
     creeping = [(0.1 * n, 1e6 + 0.001 * n) for n in range(60)]
     found = faults(*creeping, other_clock=True)
     assert found.count('') <= 7
-    assert found[-1].startswith('frozen: its stamp went on by')
+    assert found[-1].startswith('frozen: its stamp advanced by')
     slow = [(0.1 * n, 1e6 + 0.05 * n) for n in range(60)]  # half as fast as ours: no matter
     assert faults(*slow, other_clock=True) == [''] * 60
 
@@ -133,7 +133,7 @@ def test_by_our_clock_a_creeping_stamp_is_late():
 
 def test_what_comes_out_of_order_is_refused_and_what_begins_anew_is_not():
     assert faults((0.0, 0.0), (0.1, -0.2), (0.2, 0.1))[1] == (
-        'stamped 0.2 s before the message that came before it'
+        'stamped 0.2 s before the previous message'
     )
     assert faults((0.0, 0.0), (0.1, -0.2), (0.2, 0.1))[2] == ''
     # A sensor that was started again counts from its start, after a while.
@@ -152,8 +152,8 @@ def test_two_publishers_do_not_take_turns():
 
 @pytest.mark.parametrize('stamps', ['auto', 'ignore'])
 def test_what_has_no_stamp_cannot_stand_still(stamps):
-    watch = StampWatch()
+    watch = StampChecker()
     for n in range(9):
-        assert watch.fault_of(Moment(NOW + n, math.nan), TIMEOUT, stamps) == ''
-        zero = watch.fault_of(Moment(NOW + n, 0.0), TIMEOUT, stamps, other_clock=True)
+        assert watch.fault_of(MessageTimes(NOW + n, math.nan), TIMEOUT, stamps) == ''
+        zero = watch.fault_of(MessageTimes(NOW + n, 0.0), TIMEOUT, stamps, other_clock=True)
         assert zero == ''

@@ -1,4 +1,4 @@
-"""What is out of view is remembered a while, moves with the robot, and yields to what is seen."""
+"""What is out of view is remembered for some time, moves with the robot, and yields to new data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from scans import CENTRE, wall
 
-from midas_depth_ros.avoidance import Avoidance, AvoidanceSettings, Moment, ScanView, read_scan
+from midas_depth_ros.avoidance import (
+    Avoidance,
+    AvoidanceSettings,
+    MessageTimes,
+    ScanView,
+    read_scan,
+)
 from midas_depth_ros.avoidance.corridor import Footprint, Pose
 from midas_depth_ros.avoidance.memory import FreeMemory, ObstacleMemory
 
@@ -80,15 +86,15 @@ def test_memory_does_not_grow_for_ever():
 
 
 def drive_past(memory: float) -> float:
-    """The free way when turning back toward a post that was passed and is out of view."""
+    """Return the free way when turning back toward a post that was passed and is out of view."""
     avoidance = Avoidance(dataclasses.replace(OPTIONS, memory=memory))
     now_s, x = 100.0, 0.0
     for _ in range(100):
         now_s += 0.05
         far_aside = math.atan2(0.4, 1.0 - x)
         view = post(far_aside, math.hypot(1.0 - x, 0.4)) if abs(far_aside) < 0.5 else CLEAR
-        avoidance.see_scan(view, Moment(now_s))
-        avoidance.command(0.3, 0.0 if x < 0.7 else 1.5, Moment(now_s))
+        avoidance.see_scan(view, MessageTimes(now_s))
+        avoidance.command(0.3, 0.0 if x < 0.7 else 1.5, MessageTimes(now_s))
         decision = avoidance.step(now_s)
         if x >= 0.7:
             return decision.free_m
@@ -111,7 +117,7 @@ def test_who_stands_beside_a_thing_remembers_it_longer():
     assert kept((0.9, CLEAR, aside)) == 1
     assert kept((4.9, CLEAR, aside)) == 1
     assert kept((5.1, CLEAR, aside)) == 0
-    assert kept((4.9, CLEAR, Pose(x=0.4, yaw=0.6))) == 0  # who knows where it lies now
+    assert kept((4.9, CLEAR, Pose(x=0.4, yaw=0.6))) == 0  # its place is too uncertain now
 
 
 # --- free floor -----------------------------------------------------------------------------------
@@ -172,7 +178,7 @@ def test_where_the_sensor_looks_and_cannot_tell_nothing_is_remembered():
 
 
 def test_a_cell_is_free_only_as_a_whole():
-    """No place that is said to be free lies in an unknown gap as wide as a pole."""
+    """No place reported as free is in an unknown gap as wide as a pole."""
     rng = np.random.default_rng(3)
     for _ in range(40):
         away, bearing = rng.uniform(0.5, 1.8), rng.uniform(-0.4, 0.4)

@@ -1,4 +1,4 @@
-"""Scans that cannot be, scans of every convention, and where their points come to lie."""
+"""Scans that are not valid, scans of every convention, and the places of their points."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAN, INF = math.nan, math.inf
         ({'angle_increment': NAN}, 'angle_increment nan'),
         ({'angle_increment': INF}, 'angle_increment inf'),
         ({'angle_increment': 1e-130}, 'angle_increment 1e-130'),
-        ({'angle_increment': 0.5}, 'more than a turn'),
+        ({'angle_increment': 0.5}, 'more than a full turn'),
         ({'angle_increment': 0.02}, 'not at angle_max 1 rad'),
         ({'angle_increment': -2.0 / 120}, 'not at angle_max 1 rad'),
         ({'angle_min': NAN}, 'angles from nan'),
@@ -92,11 +92,15 @@ def test_a_scan_that_turns_the_other_way_is_the_same_scan():
     np.testing.assert_allclose(one_view.x, other_view.x[::-1])
     np.testing.assert_allclose(one_view.y, other_view.y[::-1], atol=1e-12)
     x, y = np.cos([0.9, -0.9, 1.2]), np.sin([0.9, -0.9, 1.2])
-    assert one_view.knows(x, y).tolist() == other_view.knows(x, y).tolist() == [True, True, False]
+    assert (
+        one_view.coverage.knows(x, y).tolist()
+        == other_view.coverage.knows(x, y).tolist()
+        == [True, True, False]
+    )
 
 
 def known_at(view, bearings, distance):
-    return view.knows(distance * np.cos(bearings), distance * np.sin(bearings)).tolist()
+    return view.coverage.knows(distance * np.cos(bearings), distance * np.sin(bearings)).tolist()
 
 
 def test_a_beam_tells_of_its_own_bearing_and_of_no_other():
@@ -112,20 +116,20 @@ def test_a_beam_tells_of_its_own_bearing_and_of_no_other():
 def test_clear_is_known_only_as_far_as_the_sensor_reaches():
     ranges, step = np.full(21, INF), 0.01
     view = read_scan(ranges, -0.1, 0.1, step, 0.05, 3.0, SensorPlace(x=0.0))
-    assert view.knows(np.array([2.9, 3.1]), np.zeros(2)).tolist() == [True, False]
+    assert view.coverage.knows(np.array([2.9, 3.1]), np.zeros(2)).tolist() == [True, False]
 
 
 def test_what_lies_behind_a_hit_is_unknown():
     view = wall(1.0)
     x = np.array([0.1, 0.5, 0.95, 1.0, 1.1, 2.0, 7.0])
-    assert view.knows(x, np.zeros(7)).tolist() == [True] * 4 + [False] * 3
+    assert view.coverage.knows(x, np.zeros(7)).tolist() == [True] * 4 + [False] * 3
 
 
 def test_a_full_turn_has_no_seam():
     step = 2 * math.pi / 360
     view = read_scan(np.ones(360), 0.0, 2 * math.pi - step, step, 0.05, 3.0, SensorPlace(x=0.0))
     bearings = np.linspace(-7, 7, 5000)
-    assert view.knows(np.cos(bearings), np.sin(bearings)).all()
+    assert view.coverage.knows(np.cos(bearings), np.sin(bearings)).all()
 
 
 @pytest.mark.parametrize('beams', [361, 362, 363])
@@ -184,7 +188,7 @@ def test_a_gap_hides_what_fits_into_it(unknown):
 def test_a_pole_that_was_dropped_from_a_scan_is_never_known_to_be_free(
     away, bearing, radius, beams, backward, with_floor
 ):
-    """Of places as far apart as those that are looked up one at least is found unknown."""
+    """Of places as close together as those looked up, at least one is unknown."""
     bearings = np.linspace(-1.0, 1.0, beams)
     aside = away * np.sin(bearings - bearing)
     hidden = (np.abs(aside) <= radius) & (np.cos(bearings - bearing) > 0)
@@ -200,7 +204,7 @@ def test_a_pole_that_was_dropped_from_a_scan_is_never_known_to_be_free(
     lattice = np.arange(-radius - 0.02, radius + 0.02, 0.02)
     x, y = np.meshgrid(away * math.cos(bearing) + lattice, away * math.sin(bearing) + lattice)
     inside = np.hypot(x - away * math.cos(bearing), y - away * math.sin(bearing)) <= radius
-    assert not view.sighted.tells(x[inside], y[inside]).all()
+    assert not view.coverage.knows(x[inside], y[inside]).all()
 
 
 # --- seen_free ----------------------------------------------------------------------------------

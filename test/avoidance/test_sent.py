@@ -1,4 +1,4 @@
-"""Zeros are owed until they have been sent for a while; and what is sent does not drive itself."""
+"""Zeros are sent for long enough; and velocities that come back as commands are detected."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import math
 import pytest
 from scans import wall
 
-from midas_depth_ros.avoidance import Avoidance, AvoidanceSettings, EchoWatch, Moment, State
-from midas_depth_ros.avoidance.freshness import ECHOES, MARKS, ZeroWatch
+from midas_depth_ros.avoidance import (
+    Avoidance,
+    AvoidanceSettings,
+    EchoDetector,
+    MessageTimes,
+    State,
+)
+from midas_depth_ros.avoidance.freshness import ECHOES, MARKS, ZeroTracker
 
 STEP = 0.05
 CLEAR = wall(math.inf)
 
 
 class Robot:
-    """Steps an avoidance as the node does, with a clock that may jump; keeps what is sent."""
+    """Steps an avoidance like the node, with a clock that may jump; keeps what is sent."""
 
     def __init__(self) -> None:
         self.avoidance = Avoidance(AvoidanceSettings(source='scan', resume_delay=0.0))
@@ -28,9 +34,9 @@ class Robot:
         self.now_s += elapsed_s + jump_s
         self.steady_s += elapsed_s
         if scan is not None:
-            self.avoidance.see_scan(scan, Moment(self.now_s, self.now_s))
+            self.avoidance.see_scan(scan, MessageTimes(self.now_s, self.now_s))
         if command is not None:
-            self.avoidance.command(*command, Moment(self.now_s))
+            self.avoidance.command(*command, MessageTimes(self.now_s))
         decision = self.avoidance.step(self.now_s, self.steady_s if self.steady else None)
         if not decision.silent:
             self.sent.append((decision.linear, decision.angular))
@@ -42,7 +48,7 @@ class Robot:
         assert self.sent[-1] == (0.4, 0.3)
 
     def zeros(self) -> int:
-        """How many zeros were sent last."""
+        """Return how many zeros were sent last."""
         return sum(1 for _ in itertools.takewhile(lambda v: v == (0.0, 0.0), self.sent[::-1]))
 
 
@@ -143,7 +149,7 @@ def test_who_stood_long_enough_by_command_is_silent_soon():
 
 
 def test_the_watch_counts_both_clocks_and_no_gap():
-    watch = ZeroWatch()
+    watch = ZeroTracker()
     assert not watch.owes()
     watch.sent(0.0, 0.1, 0.0, 0.0)
     for n in range(1, 19):
@@ -161,8 +167,8 @@ def test_the_watch_counts_both_clocks_and_no_gap():
 # --- what comes back ------------------------------------------------------------------------------
 
 
-def heard(watch: EchoWatch, marks, seconds=5.0) -> bool:
-    """Whether it is noticed, when commands with such marks come in while ours go out."""
+def heard(watch: EchoDetector, marks, seconds=5.0) -> bool:
+    """Return whether an echo is detected when such marks come in while ours go out."""
     noticed, steady_s = False, 0.0
     while steady_s < seconds:
         steady_s += STEP
@@ -175,21 +181,21 @@ def heard(watch: EchoWatch, marks, seconds=5.0) -> bool:
 
 @pytest.mark.parametrize('seed', range(20))
 def test_who_hears_himself_notices(seed):
-    assert heard(EchoWatch(seed), lambda mark: mark)
+    assert heard(EchoDetector(seed), lambda mark: mark)
     turn = itertools.count()
-    # Every second command is the commander's, who marks nothing.
-    assert heard(EchoWatch(seed), lambda mark: mark if next(turn) % 2 else 0)
+    # Every second command is from another commander, without a mark.
+    assert heard(EchoDetector(seed), lambda mark: mark if next(turn) % 2 else 0)
 
 
 @pytest.mark.parametrize('seed', range(20))
 def test_other_commands_are_no_echo(seed):
-    assert not heard(EchoWatch(seed), lambda mark: 0)
+    assert not heard(EchoDetector(seed), lambda mark: 0)
     for foreign in MARKS:  # another avoidance node before this one
-        assert not heard(EchoWatch(seed), lambda mark, m=foreign: m, 20.0)
+        assert not heard(EchoDetector(seed), lambda mark, m=foreign: m, 20.0)
 
 
 def test_a_late_echo_is_noticed_and_forgotten_when_it_is_over():
-    watch, on_the_way = EchoWatch(1), [0] * 10
+    watch, on_the_way = EchoDetector(1), [0] * 10
     for n in range(200):
         on_the_way.append(watch.mark)
         watch.sent()

@@ -143,7 +143,7 @@ def test_a_ramp_ends_at_its_target(previous, target):
 @pytest.mark.parametrize('wish', [0.5, 1.0, 2.0, 4.0])
 @pytest.mark.parametrize('reaction', [0.05, 0.2, 0.4])
 def test_a_turn_ends_where_it_is_free_however_late_the_wheels_are(wish, reaction):
-    """The wheels get everything a reaction time late; the room is measured as it is now."""
+    """The wheels respond one reaction time late; the free angle is measured without delay."""
     options = dataclasses.replace(OPTIONS, reaction_time=reaction)
     step_s, free, rate = 0.01, 3.0, 0.0
     on_the_way = [0.0] * round(reaction / step_s)

@@ -1,4 +1,4 @@
-"""Turning on the spot beside things that are known: corners stop, and what touches is left."""
+"""Turning on the spot beside known objects: corners stop; away from a contact is allowed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scans import points, wall
 from midas_depth_ros.avoidance import (
     Avoidance,
     AvoidanceSettings,
-    Moment,
+    MessageTimes,
     SensorPlace,
     State,
     SteeringOptions,
@@ -36,8 +36,8 @@ def settled(options, view, linear=0.0, angular=0.5, steps=40):
     avoidance, now_s = Avoidance(options), 100.0
     for _ in range(steps):
         now_s += 0.05
-        avoidance.see_scan(view, Moment(now_s))
-        avoidance.command(linear, angular, Moment(now_s))
+        avoidance.see_scan(view, MessageTimes(now_s))
+        avoidance.command(linear, angular, MessageTimes(now_s))
         decision = avoidance.step(now_s)
     return decision
 
@@ -122,7 +122,7 @@ def test_what_was_seen_in_passing_counts_when_the_camera_looks_elsewhere():
     assert not found.hit
     assert 0.5 < found.distance < 1.0
     assert found.last is not None
-    assert 'turning is held' in found.last.text
+    assert 'turning is blocked' in found.last.text
     assert found.last.angular < 0.1
 
 
@@ -139,8 +139,8 @@ def test_remembered_obstacles_stop_corners_when_the_scan_has_fallen_silent():
     for step in range(60):
         now_s += 0.05
         if step < 10:
-            avoidance.see_scan(points((0.1, 0.215)), Moment(now_s))
-        avoidance.command(0.0, 0.5, Moment(now_s))
+            avoidance.see_scan(points((0.1, 0.215)), MessageTimes(now_s))
+        avoidance.command(0.0, 0.5, MessageTimes(now_s))
         decision = avoidance.step(now_s)
     assert decision.source == 'none'
     assert decision.angular < 0.1
@@ -178,9 +178,9 @@ def test_a_robot_that_brakes_does_not_turn_into_a_curve_that_is_not_known():
     view = camera.look((0.0, 0.0, 0.0), [], options)
     for step in range(60):
         now_s += 0.05
-        avoidance.see_scan(view, Moment(now_s))
-        # A curve so tight that nobody sees its inside: it is to be made on the spot.
-        avoidance.command(*((1.0, 0.0) if step < 25 else (0.2, 1.8)), Moment(now_s))
+        avoidance.see_scan(view, MessageTimes(now_s))
+        # A curve too tight to see its inside: it is turned on the spot.
+        avoidance.command(*((1.0, 0.0) if step < 25 else (0.2, 1.8)), MessageTimes(now_s))
         decision = avoidance.step(now_s)
         # From 1 m/s it rolls for half a second, straight ahead as before.
         if 25 <= step < 33:

@@ -1,4 +1,4 @@
-"""What the robot would sweep must be known: place by place, and by driving among unseen poles."""
+"""What the robot would sweep must be known: place by place, and in drives among unseen poles."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from scans import CENTRE
 from midas_depth_ros.avoidance import AvoidanceSettings, SensorPlace, State, SteeringOptions
 from midas_depth_ros.avoidance.corridor import (
     Footprint,
-    all_round,
     free_arc,
-    seen_arc,
-    seen_straight,
+    known_all_round,
+    known_arc,
+    known_straight,
 )
 
 SMALLEST = 0.04
@@ -32,29 +32,29 @@ CAMERA = Sensor()
 
 
 class Ground:
-    """Known everywhere but on some discs (x, y, radius), and `beyond` so far ahead."""
+    """Known everywhere except on some discs (x, y, radius), and farther than `beyond` ahead."""
 
     def __init__(self, *discs: tuple[float, float, float], beyond: float = math.inf) -> None:
         self.discs, self.beyond = discs, beyond
 
-    def tells(self, x, y):
+    def knows(self, x, y):
         known = x <= self.beyond
         for disc_x, disc_y, radius in self.discs:
             known &= np.hypot(x - disc_x, y - disc_y) > radius
         return known
 
-    touched = tells
+    reached = knows
 
 
 def arc(known, curvature, way=1.0, strip=0.0, footprint=ROBOT):
-    return seen_arc(known, footprint, curvature, way, strip, SMALLEST)
+    return known_arc(known, footprint, curvature, way, strip, SMALLEST)
 
 
 # --- straight ahead ------------------------------------------------------------------------------
 
 
 def straight(known, nearest=0.3, farthest=2.0):
-    return seen_straight(known, ROBOT, nearest, farthest, 0.25, SMALLEST)
+    return known_straight(known, ROBOT, nearest, farthest, 0.25, SMALLEST)
 
 
 def test_straight_ahead_is_seen_as_far_as_it_is_known():
@@ -90,7 +90,7 @@ def test_the_widest_gap_where_the_stop_zone_ends_is_told():
     st.floats(0.05, 0.4),
 )
 def test_what_would_be_touched_unseen_is_found_before_it_is(x, y, radius, curvature, half, front):
-    """Every disc of the smallest size or more that an arc meets, unless the robot is there now."""
+    """Every disc of the smallest size or more on an arc is found, unless the robot is there now."""
     footprint = Footprint(half, front, 0.15)
     if footprint.grown(0.05 + 2 * radius).covers(np.array([x]), np.array([y])).any():
         return
@@ -129,20 +129,20 @@ def test_a_robot_of_any_size_is_asked_of_in_reasonable_time():
     giant = Footprint(10.0, 20.0, 20.0)
     assert arc(Ground(), 0.05, 25.0, footprint=giant).seen == math.inf
     assert arc(Ground((30.0, 5.0, 1.0)), 0.05, 25.0, footprint=giant).seen < 15.0
-    assert seen_straight(Ground(), giant, 1.0, 60.0, 0.25, SMALLEST).seen == math.inf
+    assert known_straight(Ground(), giant, 1.0, 60.0, 0.25, SMALLEST).seen == math.inf
 
 
 def test_all_round_means_the_corners_circle():
-    assert all_round(Ground(), ROBOT, SMALLEST)
-    assert not all_round(Ground((-0.3, 0.0, 0.03)), ROBOT, SMALLEST)
-    assert all_round(Ground((0.0, 0.5, 0.03)), ROBOT, SMALLEST)
+    assert known_all_round(Ground(), ROBOT, SMALLEST)
+    assert not known_all_round(Ground((-0.3, 0.0, 0.03)), ROBOT, SMALLEST)
+    assert known_all_round(Ground((0.0, 0.5, 0.03)), ROBOT, SMALLEST)
 
 
-# --- standing beside a pole that nobody has seen ------------------------------------------------
+# --- standing beside an unseen pole --------------------------------------------------------------
 
 
 def beside(rng, options, half_view, least_gap=0.08):
-    """A pole 0.3 to 0.5 m aside, out of view, and not where a corner sweeps on the spot."""
+    """A pole 0.3 to 0.5 m to the side, out of view, and not where a corner sweeps on the spot."""
     corner = math.hypot(max(options.robot_front, options.robot_rear), options.robot_width / 2)
     while True:
         bearing = rng.uniform(half_view * 1.02, 2.4) * rng.choice([-1, 1])
@@ -177,7 +177,7 @@ def test_an_arc_never_ends_in_a_pole_that_stands_unseen_beside(seed):
         turn = math.copysign(rng.uniform(0.05, 1.2), pole.y) * rng.choice([1, 1, 1, -1])
         dropped = bool(rng.random() < 0.3)
         found = drive(options, [pole], lambda _, c=(speed, turn): c, 4.0, sensor, dropped=dropped)
-        # Where nobody looks a turn on the spot cannot be checked; going forward can.
+        # Out of view a turn on the spot cannot be checked; driving forward can.
         assert not (found.hit and found.rolling), (options, sensor, pole, speed, turn)
 
 
@@ -196,7 +196,7 @@ def test_with_a_scan_all_round_nothing_is_hit_at_all(options, turn):
 @pytest.mark.parametrize('turn', [0.0, 0.1, 0.3, 0.5, -0.6, 0.8, -1.0])
 @pytest.mark.parametrize('half_view', [0.6, 0.8])
 def test_in_an_open_field_nobody_stands_for_ever(turn, half_view):
-    """The curve may be wider than was asked for, but it is driven."""
+    """The curve may be wider than commanded, but it is driven."""
     sensor = dataclasses.replace(CAMERA, half_view=half_view, floor_m=2.5)
     found = drive(OPTIONS, [], lambda _: (0.4, turn), 8.0, sensor)
     assert found.distance > 1.5
@@ -204,13 +204,13 @@ def test_in_an_open_field_nobody_stands_for_ever(turn, half_view):
 
 
 def test_who_may_not_drive_a_curve_may_turn_and_then_goes():
-    """Nearly on the spot: it turns without going, and goes when it is told to go ahead."""
+    """Nearly on the spot: it turns without driving, and drives when commanded straight ahead."""
     turning = drive(OPTIONS, [], lambda _: (0.05, 0.8), 4.0, CAMERA)
     assert turning.distance < 0.05
     assert turning.turned > 2.0
     assert turning.last is not None
     assert turning.last.state is State.NO_DATA
-    assert 'of the curve only' in turning.last.text
+    assert 'm of the curve' in turning.last.text
     then = drive(OPTIONS, [], lambda t: (0.05, 0.8) if t < 3 else (0.3, 0.0), 8.0, CAMERA)
     assert then.distance > 1.0
 

@@ -1,4 +1,4 @@
-"""Fixtures of the tests that need ROS; without rclpy only those of the pure rooms are collected."""
+"""Fixtures of the tests that need ROS; without rclpy only those without ROS are collected."""
 
 from importlib.util import find_spec
 

@@ -1,8 +1,8 @@
-"""Camera, depth_node and avoidance_node over DDS: whatever blinds the camera ends the way forward.
+"""Camera, depth_node and avoidance_node over DDS: a blind camera stops the robot.
 
-One camera looks into a room with a free way, and two robots are told to go on for ever: one avoids
-by the scan, the other by closeness. Then the camera, its stamps or its messages go bad, for longer
-than anything is remembered, and then it is well again.
+One camera looks into a room with a free way, and two robots are commanded forward: one avoids by
+the scan, the other by closeness. Then the camera, its stamps or its messages fail for longer than
+anything is remembered, and then recover.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def room() -> np.ndarray:
 
 
 class Camera:
-    """What is published at `RATE_HZ`, as it is set: by default a good picture, well stamped."""
+    """Publishes what is set at `RATE_HZ`: by default a valid, well-stamped picture."""
 
     def __init__(self, ros: Ros) -> None:
         self._ros, self._rng = ros, np.random.default_rng(1)
@@ -68,7 +68,7 @@ class Camera:
         ros.node.create_timer(0.05, self._order)
 
     def be_well(self) -> None:
-        """Good pictures again."""
+        """Publish good pictures again."""
         with self._lock:
             self.picture: Callable[[], np.ndarray] = self.noisy_room
             self.stamp: Callable[[int], int] = lambda now_ns: now_ns
@@ -81,11 +81,11 @@ class Camera:
             way(self)
 
     def noisy_room(self) -> np.ndarray:
-        """The room as a sensor sees it: never twice the same."""
+        """Return the room as a sensor sees it, different every time."""
         return self.noisy(self.room)
 
     def noisy(self, rgb: Any, deviation: float = 1.5) -> np.ndarray:
-        """(H, W, 3) uint8 with the noise of a sensor."""
+        """Return (H, W, 3) uint8 with sensor noise."""
         values = rgb + self._rng.normal(0.0, deviation, self.room.shape)
         return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
@@ -109,7 +109,7 @@ class Camera:
 
 
 class Chain:
-    """The camera, and everything that the nodes make of it."""
+    """The camera, and all outputs of the nodes."""
 
     def __init__(self, ros: Ros) -> None:
         self.ros, self.camera = ros, Camera(ros)
@@ -121,7 +121,7 @@ class Chain:
         self.diagnostics = ros.collect(DiagnosticArray, '/diagnostics')
 
     def wait_going(self) -> None:
-        """Both robots go forward."""
+        """Wait until both robots drive forward."""
         for name, sent in self.velocities.items():
             begun = len(sent)
             self.ros.spin_until(
@@ -131,7 +131,7 @@ class Chain:
             )
 
     def wait_standing(self, why: str) -> None:
-        """Neither goes forward any more."""
+        """Wait until neither drives forward."""
         for name, sent in self.velocities.items():
             begun = len(sent)
             self.ros.spin_until(
@@ -143,21 +143,21 @@ class Chain:
             )
 
     def see(self, pictures: int) -> None:
-        """Let so many pictures pass."""
+        """Wait for this many pictures."""
         begun = self.camera.sent
         self.ros.spin_until(lambda: self.camera.sent >= begun + pictures, 60, 'pictures')
 
     def said(self) -> str:
-        """What depth_node says of itself and of its camera now."""
+        """Return what depth_node reports of itself and its camera now."""
         statuses = [status for array in self.diagnostics[-4:] for status in array.status]
         return '; '.join(s.message for s in statuses if s.name.startswith('depth_node'))
 
     def outputs_since(self, counts: dict[str, int]) -> dict[str, list[Any]]:
-        """What has come since `counts`."""
+        """Return what has come since `counts`."""
         return {name: list(getattr(self, name))[count:] for name, count in counts.items()}
 
     def counts(self) -> dict[str, int]:
-        """How many of each output have come."""
+        """Return how many of each output have come."""
         return {
             name: len(getattr(self, name))
             for name in ('scans', 'seen_free', 'closeness', 'proximity')
@@ -183,7 +183,7 @@ def node_command(module: str, parameters: dict[str, Any], remaps: dict[str, str]
 
 @pytest.fixture(scope='module')
 def chain() -> Iterator[Chain]:
-    """One depth_node and two avoidance_nodes, as processes, for all ways to be blind."""
+    """Return one depth_node and two avoidance_nodes, as processes, for all kinds of blindness."""
     depth = {**rig.depth_parameters(RATE_HZ, 'embedded'), 'num_threads': 1, 'backend': 'opencv'}
     depth |= {'frozen_after': FROZEN_S, 'diagnostics_rate': 5.0}
     avoidance = {**rig.avoidance_parameters(), 'resume_delay': 0.0, 'memory': MEMORY_S}
@@ -207,7 +207,7 @@ def chain() -> Iterator[Chain]:
 
 
 def shows(make: Callable[[Camera], Any], deviation: float = 1.0) -> Callable[[Camera], None]:
-    """A way to be blind: pictures of this, with noise."""
+    """Return a kind of blindness: these pictures with noise."""
 
     def way(camera: Camera) -> None:
         camera.picture = lambda: camera.noisy(make(camera), deviation)
@@ -250,7 +250,7 @@ PICTURES = {
 
 
 def look(chain: Chain, way: Callable[[Camera], None], name: str) -> dict[str, list[Any]]:
-    """See well and go; go blind and stand; stand for as long as that lasts. What came meanwhile."""
+    """Drive with a good camera, then stand with a blind one; return the outputs while blind."""
     chain.camera.be_well()
     chain.wait_going()
     chain.camera.go_bad(way)

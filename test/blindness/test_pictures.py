@@ -1,7 +1,7 @@
-"""Thousands of pictures that say nothing, through the whole node: nothing may ever be clear.
+"""Thousands of blind pictures through the whole node: nothing may ever be clear.
 
-The embedded model gives every one of them a plausible room. What depth_node publishes of them is
-looked through for anything that a robot could take for a free way.
+The embedded model gives every one of them a plausible room. The outputs of depth_node are searched
+for anything that a robot could take for a free way.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Eye:
 
 
 def clear_in(made) -> list[str]:
-    """What in these messages a robot could take for a free way."""
+    """Return what a robot could take for a free way in these messages."""
     found = []
     near = made['closeness'].vector
     if not all(math.isnan(value) for value in (near.x, near.y, near.z)):
@@ -147,7 +147,7 @@ def covered(rng, samples):
 
 
 def patterned(rng, samples):
-    """A sensor's own rows and columns, stripes, enlarged noise, boards."""
+    """Rows and columns of the sensor, stripes, enlarged noise, boards."""
     rows, columns = np.mgrid[: SIZE[1], : SIZE[0]]
     for level, deviation in itertools.product((4, 20, 90), (4, 12)):
         row, column = rng.normal(0, deviation, (SIZE[1], 1, 1)), rng.normal(0, deviation, SIZE[0])
@@ -162,7 +162,7 @@ def patterned(rng, samples):
 
 
 def written_on(rng, samples):
-    """What a recorder writes on a picture that says nothing."""
+    """What a recorder writes on a blind picture."""
     for rgb in samples:
         soft = cv2.GaussianBlur(rgb, (0, 0), 10)
         for blind in (rgb / 64, soft, rgb * 0.04 + 170, np.full_like(rgb, 16)):
@@ -171,7 +171,7 @@ def written_on(rng, samples):
 
 
 def badly_decoded(rng, samples):
-    """Without colours, or with a lower half that is the last rows again and again."""
+    """Without colours, or with a lower half that repeats the last rows."""
     for rgb in samples:
         for value in (0, 255):
             yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV)

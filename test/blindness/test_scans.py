@@ -1,7 +1,7 @@
-"""Scans of thousands of half-hidden scenes: no beam may say more than was there to be seen.
+"""Scans of thousands of half-hidden scenes: no beam may claim more than could be seen.
 
 Random rooms with thin poles and boxes, through random cameras; parts of the depth are hidden, noisy
-or dropped, the camera turns. What every beam claims to be free is held against the exact plan.
+or dropped, and the camera turns. Every claim of free space is compared with the exact plan.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
     MetricDepth,
-    MetricOptions,
-    ObstacleOptions,
     ScaleShift,
     find_obstacles,
     scan_limits,
 )
-from midas_depth_ros.options.metric import ScaleOptions
+from midas_depth_ros.options.metric import MetricOptions, ObstacleOptions, ScaleOptions
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 from midas_depth_ros.sim.robot.plan_view import PlanView
 
@@ -35,7 +33,7 @@ AT_ONCE = tries(100)
 
 
 def random_scene(rng):
-    """A camera, its pose, and a room with up to six thin poles and boxes."""
+    """Return a camera, its pose, and a room with up to six thin poles and boxes."""
     camera = CameraModel.from_field_of_view(256, 192, math.radians(rng.uniform(55, 100)))
     roll = float(rng.choice([0.0, rng.uniform(-0.12, 0.12)]))
     pose = Pose(
@@ -57,7 +55,7 @@ def random_solid(rng, yaw):
 
 
 def nothing(rng, depth):
-    """All of it is seen."""
+    """Hide nothing."""
 
 
 def side(rng, depth):
@@ -90,7 +88,7 @@ HIDDEN = (nothing, side, top, bottom, patches, columns, pixels)
 
 
 def overclaims(scan, angles, scene, pose, begins_m):
-    """(n,) bool: beams that call free what is not, of what the camera could have seen."""
+    """Return (n,) bool: beams that claim free space wrongly, of what the camera could have seen."""
     offsets = (-0.5 * INCREMENT, 0.0, 0.5 * INCREMENT)
     plan = PlanView.of_scene(scene, HEIGHTS_M)
     bearing = pose.yaw_rad + angles
@@ -127,7 +125,7 @@ def test_no_beam_calls_free_what_is_not(hide, noise):
         wrong = overclaims(scan, angles, scene, pose, beams.view_begins_m)
         assert wrong.sum() == 0, (angles[wrong], scan.ranges[wrong], pose, scene)
         counted += (len(angles), np.isposinf(scan.ranges).sum(), np.isfinite(scan.ranges).sum())
-    # Who says nothing at all is never wrong either.
+    # A scan that claims nothing is never wrong either.
     assert counted[2] > 0.05 * counted[0]
     if hide is nothing:
         assert counted[1] > 0.15 * counted[0]

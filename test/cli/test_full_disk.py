@@ -185,7 +185,7 @@ def test_the_other_pictures_of_a_batch_are_tried(midas_depth, tmp_path, save):
         result = midas_depth('image', large, small, *MODEL, '--only', 'npy', '-o', disk / 'out')
         assert result.exit_code == 1
         assert FULL in result.stderr
-        assert all_files(disk) == {'filling', 'out', 'out/b_depth.npy'}
+        assert all_files(disk) == {'filler', 'out', 'out/b_depth.npy'}
         np.load(disk / 'out/b_depth.npy')
 
 

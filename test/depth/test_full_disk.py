@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from small_disks import PAGE, fill, read_only, small_disk
+from disks import PAGE, fill, read_only, small_disk
 from weights_server import CONTENT, HALF, Answer, offered, own_home, serving
 
 from midas_depth_ros.cli.main import main

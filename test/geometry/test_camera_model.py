@@ -1,4 +1,4 @@
-"""Calibrations as cameras send them: what is understood, what is refused, where pixels look."""
+"""Calibrations as cameras send them: supported, rejected, and the directions of pixels."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def model(lens, width=640, height=480):
 
 
 def lens_pixels(camera, x, y):
-    """OpenCV's own way from normalised coordinates to pixels."""
+    """Convert normalised coordinates to pixels by OpenCV."""
     matrix = np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1.0]])
     coefficients = np.array(camera.distortion)
     points = np.stack([x, y], axis=-1).reshape(-1, 1, 2).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Closeness on rendered depth: its value, and all that must not change it."""
+"""Closeness on rendered depth: its value, and what must not change it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_it_is_the_ratio_of_depths_in_the_obstacles_own_sector(side, depth_m, pi
 
 
 def nearest_of_post(depth_m, seen):
-    """Least Z of an upright front: seen by a camera that looks down, its highest point in view."""
+    """Return the least Z of an upright front: if the camera looks down, of its highest point."""
     upward = math.atan(0.5 * seen.camera.height / seen.camera.fy) - seen.pose.pitch_rad
     height = min(depth_m * math.tan(upward), 2.0 - seen.pose.z_m)
     return depth_m * math.cos(seen.pose.pitch_rad) - height * math.sin(seen.pose.pitch_rad)

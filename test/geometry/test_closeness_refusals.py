@@ -1,4 +1,4 @@
-"""When there is no floor to measure against, closeness is NaN and says why: never a guess."""
+"""Without a floor to measure against, closeness is NaN with a reason, never a guess."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ import rendered
 from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
-    GroundOptions,
     InvalidInverseDepth,
     Refusal,
     ScaleShift,
@@ -31,7 +30,7 @@ def mount_of(view):
 
 def fit(view, d, **options):
     grid = view.camera.normalised_grid()
-    return fit_ground_plane(d, grid, mount_of(view), options=GroundOptions(**options))
+    return fit_ground_plane(d, grid, mount_of(view), **options)
 
 
 def depth_errors(found, scale, shift):

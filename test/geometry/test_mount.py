@@ -1,4 +1,4 @@
-"""The mount's frames agree with the renderer's, and nonsense is refused."""
+"""The mount's frames agree with the renderer's, and invalid values are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mount from what is seen of a flat floor: exact with a scale, bounded without."""
+"""The mount estimated from a flat floor in view: exact with a scale, bounded without."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from midas_depth_ros.geometry import (
     Refusal,
     ScaleShift,
     estimate_mount,
-    middle_of,
+    median_estimate,
 )
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
 
@@ -54,7 +54,7 @@ def test_a_picture_of_nothing_is_refused(d):
 
 def test_the_middle_of_several_frames_ignores_one_that_is_off():
     good = [MountEstimate(0.1 + 0.001 * i, 0.0, math.nan) for i in range(5)]
-    middle, stray = middle_of([*good, MountEstimate(0.9, 0.5, math.nan)])
+    middle, stray = median_estimate([*good, MountEstimate(0.9, 0.5, math.nan)])
     assert middle.pitch_rad == pytest.approx(0.1025)
     assert stray.pitch_rad < 0.003
     assert math.isnan(middle.height_m)

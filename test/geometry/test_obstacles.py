@@ -1,4 +1,4 @@
-"""Obstacles in exact depth: what counts, where it is, and what does not."""
+"""Obstacles in exact depth: what counts, where it is, and what is ignored."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import pytest
 from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
-    ObstacleMemory,
-    ObstacleOptions,
     Refusal,
     find_obstacles,
     fit_ground_plane,
     point_cloud,
 )
-from midas_depth_ros.geometry.cloud import pixel_angle
-from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M
+from midas_depth_ros.geometry.fitting import pixel_angle
+from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M, ObstacleMemory
 from midas_depth_ros.options.declarations import OptionFault
+from midas_depth_ros.options.metric import ObstacleOptions
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 from training.places.floor_views import cliff_view, disturbed, nearest_ahead, room_view
 
@@ -39,7 +38,7 @@ def seen(*solids, pose=POSE, options=OPTIONS, room=HALL, **ranges):
 
 
 def drop_depth(edge_m, below_m, half_width_m=math.inf):
-    """Depth over a floor that lies `below_m` lower from `edge_m` ahead on."""
+    """Return depth of a floor that is `below_m` lower beyond `edge_m`."""
     ground = MOUNT.ground_inverse_depth(GRID).astype(np.float64)
     rays = np.einsum('ij,jhw->ihw', MOUNT.body_axes(), np.stack([*GRID, np.ones_like(GRID[0])]))
     with np.errstate(divide='ignore', invalid='ignore'):
@@ -185,7 +184,7 @@ def test_what_is_unknown_is_neither_floor_nor_obstacle():
 
 
 def bumpy(share, *solids):
-    """Obstacles seen from 0.8 m, where a smooth error of `share` of 1/Z lies over the depth."""
+    """Return obstacles seen from 0.8 m in depth with a smooth error of `share` of 1/Z."""
     pose = Pose(z_m=0.8, pitch_rad=0.2)
     depth = render(Scene(room=HALL, solids=solids), CAMERA, pose).depth_z
     wave = np.sin(np.arange(256) / 20)[None, :] * np.sin(np.arange(192) / 15)[:, None]

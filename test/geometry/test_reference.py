@@ -11,7 +11,6 @@ import pytest
 from midas_depth_ros.geometry import (
     CameraModel,
     InvalidReference,
-    ReferenceOptions,
     ReferencePoints,
     Refusal,
     ScaleShift,
@@ -113,7 +112,7 @@ def test_with_a_known_shift_one_range_is_enough():
     d = (1 / depth - 0.2) / 4
     one = ReferencePoints.of([128], [80], [depth[80, 128]])
     assert isinstance(fit_reference(d, one), Refusal)
-    found = fit_reference(d, one, options=ReferenceOptions(fixed_shift=0.2))
+    found = fit_reference(d, one, fixed_shift=0.2)
     assert (found.scale, found.shift) == (pytest.approx(4), 0.2)
 
 

@@ -1,4 +1,4 @@
-"""A scale makes metres of d, and says so where it can't; over time it is kept, renewed, dropped."""
+"""A scale turns d into metres; over time it is kept, replaced and dropped."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_jump_is_taken_as_it_is(scale, shift):
 
 
 def test_what_counts_is_metres_not_numbers():
-    smooth = ScaleFilter(time_constant_s=5.0, jump=0.05)
+    smooth = ScaleFilter(time_constant_s=5.0)
     smooth.update(0.0, ScaleShift(0.001, 100.0))
     same = ScaleShift(0.001, 100.0 + 1e-4)
     assert ScaleFilter.jump_between(ScaleShift(0.001, 100.0), same) < 1e-3

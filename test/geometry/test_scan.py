@@ -12,13 +12,13 @@ from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
     InvalidOptions,
-    ObstacleOptions,
     Scan,
     corridor_free_m,
     find_obstacles,
     laser_scan,
 )
 from midas_depth_ros.geometry.scan import bearings
+from midas_depth_ros.options.metric import ObstacleOptions
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 
 CAMERA = CameraModel.from_field_of_view(256, 192, math.radians(70))
@@ -86,7 +86,7 @@ def test_where_nothing_is_known_it_is_not_clear():
 
 
 def looked(*solids, room=HALL, pose=None, camera=CAMERA, change=None, options=None, **limits):
-    """Bearings in degrees and the `Scan`; `change` alters the depth before it is looked at."""
+    """Return bearings in degrees and the `Scan`; `change` alters the depth first."""
     pose = pose or Pose(z_m=0.3, pitch_rad=0.1)
     depth = render(Scene(room=room, solids=solids), camera, pose).depth_z
     if change is not None:
@@ -191,7 +191,7 @@ def test_a_camera_that_sees_no_near_floor_clears_nothing():
     assert not np.isposinf(scan.ranges).any()
     assert not np.isfinite(scan.seen_free).any()
     _, scan = looked(Box(4.0, 0.0, 0.3, 4.0, 1.0), pose=high, max_blind_m=1.5)
-    assert scan.ranges[60] == pytest.approx(3.85, rel=0.03)  # what is seen is still told
+    assert scan.ranges[60] == pytest.approx(3.85, rel=0.03)  # what is seen is still reported
 
 
 def test_where_the_horizon_is_not_in_view_sight_ends_with_the_picture():

@@ -1,4 +1,4 @@
-"""Steady relative inverse depth: what a network's changing scale and shift must not disturb."""
+"""Steady relative inverse depth, independent of a network's changing scale and shift."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RATE_HZ = 10.0
 
 
 def scene(seed: int = 0) -> np.ndarray:
-    """(48, 64) float32: a floor that comes nearer, and a box before it."""
+    """Return (48, 64) float32: a floor, nearer towards the bottom, and a box before it."""
     rng = np.random.default_rng(seed)
     d = np.linspace(0.1, 1.0, 48)[:, None] * np.ones((1, 64))
     left, top = rng.integers(5, 40), rng.integers(5, 25)
@@ -20,7 +20,7 @@ def scene(seed: int = 0) -> np.ndarray:
 
 
 def moving(count: int) -> list[np.ndarray]:
-    """A box that goes from left to right before a floor."""
+    """Return a box that moves from left to right before a floor."""
     frames = []
     for index in range(count):
         d = np.linspace(0.1, 1.0, 48)[:, None] * np.ones((1, 64))
@@ -30,7 +30,7 @@ def moving(count: int) -> list[np.ndarray]:
 
 
 def disturbed(frames, seed=1):
-    """The frames, each behind a scale and shift of its own, as a network gives them."""
+    """Return the frames, each with a random scale and shift, as from a network."""
     rng = np.random.default_rng(seed)
     return [(rng.uniform(0.3, 300.0) * d + rng.uniform(-50, 50)).astype(np.float32) for d in frames]
 

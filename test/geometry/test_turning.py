@@ -1,4 +1,4 @@
-"""Turned pictures: camera, lens, mount and points go along, so that every ray stays what it was."""
+"""Turned pictures: camera, lens, mount and points turn with them, so that rays are unchanged."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_ray_of_every_pixel_is_turned_with_it(lens, degrees):
 
 @pytest.mark.parametrize('degrees', TURNS)
 def test_region_and_binning_come_before_the_turn(degrees):
-    """They are of the sensor, so the picture is cut and binned first."""
+    """They are those of the sensor, so the picture is cropped and binned first."""
     roi = types.SimpleNamespace(x_offset=8, y_offset=4, width=40, height=32)
     info = types.SimpleNamespace(
         width=80, height=60, k=[70.0, 0, 36.5, 0, 77.0, 33.0, 0, 0, 1], d=[], p=[0.0] * 12,
@@ -98,15 +98,15 @@ def test_points_and_axes_tell_of_the_same_places(degrees):
 @pytest.mark.parametrize('degrees', TURNS[1:])
 @pytest.mark.parametrize('pitch', [0.0, 0.2])
 def test_a_mount_from_axes_names_the_turn_that_it_lacks(degrees, pitch):
-    """As TF tells it of a camera that is mounted so."""
+    """As from TF, for a camera that is mounted so."""
     upright = CameraMount(0.3, pitch, 0.05).body_axes()
     mounted = turned_axes(upright, -degrees % 360)
-    with pytest.raises(MountError, match=rf'by {degrees} degrees more: parameter rotate'):
+    with pytest.raises(MountError, match=rf'increase parameter rotate by {degrees} degrees'):
         CameraMount.from_axes(mounted, 0.3)
     found = CameraMount.from_axes(turned_axes(mounted, degrees), 0.3)
     assert (found.pitch_rad, found.roll_rad) == pytest.approx((pitch, 0.05))
     # The remedy of one that is turned too far names how much is left, too.
-    with pytest.raises(MountError, match=rf'by {-degrees % 360} degrees more'):
+    with pytest.raises(MountError, match=rf'rotate by {-degrees % 360} degrees'):
         CameraMount.from_axes(turned_axes(upright, degrees), 0.3)
 
 

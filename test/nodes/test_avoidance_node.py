@@ -496,7 +496,7 @@ def test_a_camera_alone_backs_up_nowhere_and_cannot_check_turning(ros, start):
     traffic = Traffic(ros)
     traffic.command, traffic.scan = (-0.5, 0.1), laser_scan(5.0)
     traffic.wait(lambda t: t.angular.z == 0.1)
-    found = diagnostics(ros, 'avoidance', lambda s: 'behind only' in s.message)
+    found = diagnostics(ros, 'avoidance', lambda s: 'm behind are known' in s.message)
     assert 'nothing is observed beside' in read(found)['turning checked']
     assert {t.linear.x for t in traffic.twists()} == {0.0}
     assert set_live(node, blind_reverse_speed=0.05)

@@ -20,7 +20,7 @@ from std_srvs.srv import Trigger
 from midas_depth_ros.geometry import CameraModel, CameraMount, ScaleShift, fit_ground_plane
 from midas_depth_ros.images import decode_image, stamp_ns
 from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
-from midas_depth_ros.sim import DrivenRobot, RobotModel, drive_world, furnished_world
+from midas_depth_ros.sim import DrivenRobot, RobotModel, furnished_world, plain_world
 from midas_depth_ros.sim.robot.robot import unpacked
 
 SMALL = {
@@ -35,7 +35,7 @@ SMALL = {
     'robot.picture_noise': 0.0,
     'robot.command_timeout': 0.3,
 }
-START = drive_world(3).start
+START = plain_world(3).start
 
 
 def make(ros: Ros, **parameters: Any) -> Any:
@@ -68,7 +68,7 @@ def test_at_rest_it_sees_and_tells_the_truth_of_its_start(ros: Ros) -> None:
     scans = ros.collect(LaserScan, '/ground_truth/scan')
     make(ros)
     ros.spin_until(lambda: images and infos and odometry and scans, what='all of it')
-    robot = DrivenRobot(drive_world(3), RobotModel(camera_pitch_rad=0.25))
+    robot = DrivenRobot(plain_world(3), RobotModel(camera_pitch_rad=0.25))
     camera = CameraModel.from_field_of_view(96, 64, 1.6)
     expected = robot.world.render(camera, robot.motion.camera_pose(robot.model)).rgb
     np.testing.assert_array_equal(decode_image(images[0]), expected)
@@ -151,7 +151,7 @@ def test_another_seed_is_another_world(ros: Ros) -> None:
     ros.spin_until(lambda: odometry, what='odometry')
 
     assert node.set_parameters([Parameter('seed', value=4)])[0].successful
-    other = drive_world(4).start
+    other = plain_world(4).start
     ros.spin_until(lambda: place(odometry[-1]) == pytest.approx(other), what='the new start')
     assert other != START
 
@@ -164,7 +164,7 @@ def test_simulated_depth_can_be_made_metric_again(ros: Ros, pictures: str) -> No
     ros.spin_until(lambda: len(depths) >= 2 and len(images) >= 2, what='depth and pictures')
     relative = values(depths[0])
     assert relative.shape == (64, 96)
-    robot = DrivenRobot(drive_world(3), RobotModel(camera_pitch_rad=0.25))
+    robot = DrivenRobot(plain_world(3), RobotModel(camera_pitch_rad=0.25))
     camera = CameraModel.from_field_of_view(96, 64, 1.6)
     true = robot.world.render(camera, robot.motion.camera_pose(robot.model)).depth_z
     fit = fit_ground_plane(relative.copy(), camera.normalised_grid(), CameraMount(0.3, 0.25))

@@ -93,7 +93,7 @@ def test_a_camera_that_looks_aside_is_refused(tf2, monkeypatch):
     monkeypatch.setattr(Buffer, 'found', transform(CameraMount(0.3, 0.1), yaw=0.5))
     found = TfMount(None).mount('optical', 'base_link', NOW)
     assert isinstance(found, Refusal)
-    assert '29 degrees aside' in found.reason
+    assert '29 degrees to the side' in found.reason
 
 
 @pytest.mark.parametrize(('late_ms', 'good'), [(0, True), (60, True), (-60, True), (300, False)])

@@ -1,4 +1,4 @@
-"""The world's casting against closed forms: all shapes, turned, through every lens, edge on."""
+"""The casting of furnished places against closed forms: all shapes, turned, through every lens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from midas_depth_ros.sim.furnished.cast import (
     cast,
     grid_of,
 )
-from midas_depth_ros.sim.furnished.parts import BALL, BOX, TUBE, Hall, Part, PartTable
+from midas_depth_ros.sim.furnished.place import BALL, BOX, TUBE, Hall, Part, PartTable
 
 RELATIVE = 1e-4
 CAMERA = CameraModel.from_field_of_view(160, 120, math.radians(70))
@@ -49,13 +49,13 @@ def world_points(camera, pose, depth):
 
 
 def in_unit(part, points):
-    """Points of the world in the frame in which the part is its unit shape."""
+    """Return points of the world in the frame of the unit shape of a part."""
     away = points - np.array(part.centre)[:, None, None]
     return np.einsum('ij,jhw->ihw', PartTable((part,)).to_unit[0], away)
 
 
 def outside(part, points):
-    """How far out of the unit shape: 1 on its surface, less inside."""
+    """Return how far outside the unit shape: 1 on its surface, less inside."""
     x, y, z = in_unit(part, points)
     if part.shape == BOX:
         return np.maximum(np.maximum(np.abs(x), np.abs(y)), np.abs(z))
@@ -214,7 +214,7 @@ def test_a_part_that_reaches_past_the_camera_is_seen_where_it_is_ahead():
 
 
 def test_mirrored_rays_meet_what_hangs_over_the_floor():
-    """A box 2 m ahead is seen in the floor as deep below it as it is high above it."""
+    """The mirror image of a box 2 m ahead is as deep below the floor as the box is high."""
     box = Part(BOX, (2.1, 0.0, 0.5), (0.1, 5.0, 0.5), 0)
     pose = Pose(z_m=0.6)
     view = View(grid_of(CAMERA), pose.optical_axes, pose.position).mirrored()

@@ -1,4 +1,4 @@
-"""The furnished world: its plan is what its pictures show, and the robot starts free."""
+"""The furnished world: its plan agrees with its pictures, and the start is free."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim import DrivenRobot, Pose, RobotModel, furnished_world
-from midas_depth_ros.sim.furnished.parts import BALL, BOX, TUBE, Part
+from midas_depth_ros.sim.furnished.place import BALL, BOX, TUBE, Part
 from midas_depth_ros.sim.furnished.world import part_outline
 from midas_depth_ros.sim.robot.plan_view import Convex
 

@@ -1,4 +1,4 @@
-"""The drive along the corridor: periodic, smooth, free of collisions, and worth watching."""
+"""The drive along the corridor: periodic, smooth, without collisions, and not monotonous."""
 
 from __future__ import annotations
 

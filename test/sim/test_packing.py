@@ -1,4 +1,4 @@
-"""Depth in the bits of a picture comes out as it went in."""
+"""Depth packed into the bits of a picture is recovered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees: reproducible, textured, lit, hazy; and scenes that cannot be."""
+"""Rendered pictures: reproducible, textured, lit, hazy; and scenes that are not valid."""
 
 from __future__ import annotations
 

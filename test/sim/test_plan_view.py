@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, Sphere, drive_world, render
+from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, Sphere, plain_world, render
 from midas_depth_ros.sim.robot.plan_view import PlanView
 
 AT_CAMERA = (0.2999, 0.3001)  # heights
@@ -18,7 +18,7 @@ ALL_AROUND = np.linspace(-math.pi, math.pi, 3601)
 
 @pytest.mark.parametrize('seed', range(8))
 def test_rays_meet_what_a_level_camera_sees(seed):
-    world = drive_world(seed)
+    world = plain_world(seed)
     x, y, yaw = world.start
     depth = render(world.scene, CAMERA, Pose(x, y, 0.3, yaw)).depth_z[50]
     across = CAMERA.normalised_grid()[0][50].astype(float)
@@ -28,7 +28,7 @@ def test_rays_meet_what_a_level_camera_sees(seed):
 
 @pytest.mark.parametrize('seed', range(8))
 def test_the_gap_is_the_shortest_ray(seed):
-    plan = PlanView.of_scene(drive_world(seed).scene, (0.02, 0.35))
+    plan = PlanView.of_scene(plain_world(seed).scene, (0.02, 0.35))
     rng = np.random.default_rng(seed)
     for x, y in rng.uniform(-2, 2, (20, 2)):
         shortest = plan.reach(x, y, ALL_AROUND).min()

@@ -1,4 +1,4 @@
-"""The robot moves as its kinematics say, and collides where the scene says."""
+"""The robot moves by its kinematics, and collides where the scene is."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from midas_depth_ros.sim import Box, DrivenRobot, DriveWorld, Motion, RobotModel, Room, Scene
+from midas_depth_ros.sim import Box, DrivenRobot, Motion, PlainWorld, RobotModel, Room, Scene
 from midas_depth_ros.sim.robot.robot import Robot
 
 PROMPT = RobotModel(latency_s=0.0, max_acceleration_m_s2=1e9, max_turn_acceleration_rad_s2=1e9)
 
 
 def run(robot, seconds, speed, turn, step=0.01):
-    """Repeat a command for a while; every motion on the way."""
+    """Repeat a command for some time; return every motion on the way."""
     motions = []
     start = robot.motion.time_s
     for number in range(1, round(seconds / step) + 1):
@@ -24,7 +24,7 @@ def run(robot, seconds, speed, turn, step=0.01):
 
 
 def world(*solids, room=None, start=(0.0, 0.0, 0.0)):
-    return DriveWorld(Scene(room=room, solids=solids), start, 'test', 0)
+    return PlainWorld(Scene(room=room, solids=solids), start, 'test', 0)
 
 
 def drive(robot, seconds, speed, turn=0.0):
@@ -74,7 +74,7 @@ def test_latency_and_timeout():
     moving = [robot.step(0.01 * n).speed_m_s > 0 for n in range(1, 120)]
     assert not any(moving[:9])
     assert all(moving[10:39])
-    assert moving[-1] is False, 'nobody has said to go on'
+    assert moving[-1] is False, 'no command to go on'
 
 
 @pytest.mark.parametrize('bad', [math.nan, math.inf])

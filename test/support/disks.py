@@ -1,4 +1,4 @@
-"""Small disks, for tests of what happens when one is full."""
+"""Small disks, for tests of full ones: a tmpfs, if this process may mount it."""
 
 from __future__ import annotations
 
@@ -10,35 +10,41 @@ from pathlib import Path
 
 import pytest
 
-PAGE = 4096
+PAGE = 4096  # bytes
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """A file system of so many bytes, mounted on `folder`; skips the test where that is refused."""
+def small_disk(folder: Path, size: int, *options: str) -> Iterator[Path]:
+    """Mount a disk of `size` bytes, at least a page, on `folder`; skip the test if refused."""
     folder.mkdir(parents=True, exist_ok=True)
-    options = f'size={max(size, PAGE)},mode=0755'
-    command = ['mount', '-t', 'tmpfs', '-o', options, 'midas_depth_test', str(folder)]
+    how = ','.join((f'size={max(size, PAGE)}', 'mode=0755', *options))
+    command = ['mount', '-t', 'tmpfs', '-o', how, 'midas_depth_test', str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip('there is no command mount, for a disk that is small enough to fill')
+    except OSError as error:
+        pytest.skip(f'no small disk can be mounted: {error}')
     if done.returncode:
-        pytest.skip(f'no small disk can be mounted here: {done.stderr.strip()}')
+        pytest.skip(f'no small disk can be mounted: {done.stderr.strip()}')
     try:
         yield folder
     finally:
-        subprocess.run(['umount', '-l', str(folder)], check=True)
+        subprocess.run(['umount', '--lazy', str(folder)], check=True)
 
 
-def fill(disk: Path, leave: int) -> Path:
-    """A file that takes all room of the disk but so many bytes, in whole pages."""
+def fill(disk: Path, leave: int = 0) -> Path:
+    """Fill a disk except for `leave` bytes, in whole pages; return the file that fills it."""
     free = os.statvfs(disk).f_bfree * PAGE
-    path = disk / 'filling'
-    path.write_bytes(bytes(max(0, free - leave)))
+    path = disk / 'filler'
+    with path.open('ab') as file:
+        file.write(bytes(max(0, free - leave)))
     return path
 
 
+def read_only(folder: Path) -> None:
+    """Make a mounted disk read-only."""
+    subprocess.run(['mount', '-o', 'remount,ro', str(folder)], check=True)
+
+
 def all_files(folder: Path) -> set[str]:
-    """Every file and folder below, hidden ones included."""
+    """Return every file and folder below, hidden ones included."""
     return {str(path.relative_to(folder)) for path in folder.rglob('*')}

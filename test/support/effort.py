@@ -1,4 +1,4 @@
-"""How much is tried at random: a part in an ordinary run, all in `scripts/test --thorough`."""
+"""How much is tested at random: a third in an ordinary run, all in `scripts/test --thorough`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SHARE = 3  # of which an ordinary run tries one
 
 
 def tries(count: int) -> int:
-    """How many of `count` random examples are tried."""
+    """Return how many of `count` random examples to try."""
     return count if THOROUGH else math.ceil(count / SHARE)
 
 
 def some(cases: Sequence[T]) -> list[T]:
-    """Every third of some cases, beginning with the first; all in a thorough run."""
+    """Return every third of some cases, starting with the first; all in a thorough run."""
     return list(cases if THOROUGH else cases[::SHARE])

@@ -1,4 +1,4 @@
-"""An entry of the cache of conversions as tests make it: some bytes, and a count of builds."""
+"""Entries of the cache of conversions for tests: some bytes, and a count of builds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimators whose answers a test can work out by hand."""
+"""Estimators with answers that a test can work out by hand."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BrightnessEstimator:
 
 
 class SceneEstimator(BrightnessEstimator):
-    """Gives the exact depth of a rendered scene, behind another scale and shift in every frame."""
+    """Returns the exact depth of a rendered scene, with a random scale and shift in every frame."""
 
     model = 'scene'
 

@@ -1,6 +1,6 @@
-"""Scenes of which we know what is near, for tests of what a model means by its depth.
+"""Scenes with known near objects, for tests of what the depth of a model means.
 
-They are drawn with the simple renderer, which the shipped model was not trained on.
+They are drawn with the simple renderer, which the embedded model was not trained on.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def within(scene: Scene, index: int) -> np.ndarray:
 
 
 def order_kept(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of pixel pairs, clearly different in `first`, that `second` orders alike."""
+    """Return the share of clearly different pixel pairs in `first` that `second` orders alike."""
     a, b = np.random.default_rng(0).integers(0, first.size, (2, PAIRS))
     difference = first.ravel()[a] - first.ravel()[b]
     clear = np.abs(difference) > 0.1 * np.ptp(first)

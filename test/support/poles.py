@@ -1,7 +1,7 @@
-"""A robot that stands among poles and is told to drive: what it sees, where it goes, what it hits.
+"""A simulated robot among poles: what it sees, where it goes, what it hits.
 
 Exact in the plane: the robot is a rectangle, poles are discs, beams are thin lines. A camera has a
-narrow view, a lidar sees all round; both see late, and the drive follows late.
+narrow view, a lidar a full one; scans and motion are delayed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from midas_depth_ros.avoidance import (
     Avoidance,
     AvoidanceSettings,
     Decision,
-    Moment,
+    MessageTimes,
     ScanView,
     State,
     read_scan,
@@ -28,7 +28,7 @@ STEP_S = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Pole:
-    """Where it stands, and how thick it is; m."""
+    """Position and radius; m."""
 
     x: float
     y: float
@@ -37,7 +37,7 @@ class Pole:
 
 @dataclasses.dataclass(frozen=True)
 class Sensor:
-    """A scan's beams to both sides of ahead (rad), how often it comes and how late."""
+    """Beams on both sides of straight ahead (rad), rate and delay of the scans."""
 
     half_view: float = 0.8
     beams: int = 92
@@ -49,7 +49,7 @@ class Sensor:
 
     @property
     def increment(self) -> float:
-        """Between two beams; a full turn has no beam twice."""
+        """Angle between two beams; a full turn has no beam twice."""
         if self.half_view >= math.pi:
             return 2 * math.pi / self.beams
         return 2 * self.half_view / (self.beams - 1)
@@ -61,7 +61,7 @@ class Sensor:
         options: AvoidanceSettings,
         dropped: bool = False,
     ) -> ScanView:
-        """The scan from a pose; with `dropped` poles are missing in it, but hide what they hide."""
+        """Return the scan from a pose; `dropped`: poles are unknown but hide what is behind."""
         place = options.sensor
         x, y, yaw = pose
         x += place.x * math.cos(yaw) - place.y * math.sin(yaw)
@@ -100,7 +100,7 @@ LIDAR = Sensor(math.pi, 720, 8.0)
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of it: whether something was hit, and on the way or in turning on the spot."""
+    """The result of a drive: whether something was hit, while driving or in turning on the spot."""
 
     hit: bool = False
     rolling: bool = False
@@ -114,7 +114,7 @@ class Outcome:
 def gap_to(
     pose: tuple[float, float, float], options: AvoidanceSettings, poles: Sequence[Pole]
 ) -> float:
-    """From the robot's outline to the nearest pole, m; below 0 = it is hit."""
+    """Return the distance (m) from the outline of the robot to the nearest pole; below 0 = hit."""
     x, y, yaw = pose
     gap = math.inf
     for pole in poles:
@@ -138,7 +138,7 @@ def drive(
     start: tuple[float, float, float] = (0.0, 0.0, 0.0),
     heavy: bool = False,
 ) -> Outcome:
-    """Command a robot that has stood, and see what it does; ends at the first hit.
+    """Command a standing robot and simulate it until the first hit.
 
     A `heavy` one changes its speeds no faster than the options say.
     """
@@ -154,8 +154,8 @@ def drive(
             on_the_way.append((step + sensor.late_steps, now_s, view))
         while on_the_way and on_the_way[0][0] <= step:
             _, seen_s, view = on_the_way.popleft()
-            avoidance.see_scan(view, Moment(now_s, seen_s))
-        avoidance.command(*command(step * STEP_S), Moment(now_s))
+            avoidance.see_scan(view, MessageTimes(now_s, seen_s))
+        avoidance.command(*command(step * STEP_S), MessageTimes(now_s))
         decision = outcome.last = avoidance.step(now_s)
         outcome.states[decision.state] += 1
         sent.append((decision.linear, decision.angular))

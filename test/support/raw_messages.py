@@ -1,4 +1,4 @@
-"""Serialised messages as no ROS 2 publisher would send them, made from one that is right."""
+"""Serialised messages that no ROS 2 publisher would send, made from a valid one."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ HALL = Room(-40, 40, -40, 40, height_m=20)  # walls too far to be near
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """A rendered scene: exact inverse depth (h, w) float64, and what closeness has to say."""
+    """A rendered scene: exact inverse depth (h, w) float64, and the expected closeness."""
 
     inverse_depth: np.ndarray
     camera: CameraModel
@@ -39,7 +39,7 @@ class View:
         return 1 / depth_m / self.floor_edge
 
     def d(self, scale: float = 1.0, shift: float = 0.0) -> np.ndarray:
-        """As a network would give it: float32, some scale and shift."""
+        """Return d as from a network: float32, with a scale and shift."""
         return (self.inverse_depth * scale + shift).astype(np.float32)
 
 
@@ -56,7 +56,7 @@ def post(depth_m: float, side: int, width_m: float = 0.3) -> Box:
 
 
 def random_view(rng: np.random.Generator) -> View:
-    """A room with a few things in it, seen by a random camera."""
+    """Return a room with a few objects, seen by a random camera."""
     height, fov = rng.uniform(0.15, 1.3), math.radians(rng.uniform(50, 95))
     camera = CameraModel.from_field_of_view(256, 192, fov)
     pose = Pose(
@@ -113,7 +113,7 @@ def _clouds(rng: np.random.Generator) -> np.ndarray:
 
 
 def _landscape(rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise of several sizes, as a network's guess at nothing may look."""
+    """Smooth noise of several sizes, as a network may answer to an empty picture."""
     return sum(
         weight * _smooth(rng, size) for weight, size in ((1, 64), (0.5, 32), (0.25, 16), (0.12, 8))
     )
@@ -128,7 +128,7 @@ def _sky(rng: np.random.Generator) -> np.ndarray:
 
 
 def _blocked(rng: np.random.Generator) -> np.ndarray:
-    """A box before the camera that covers the whole lower part; the room shows above it."""
+    """A box that covers the whole lower part; the room is visible above it."""
     height = rng.uniform(0.15, 0.5)
     pose = Pose(
         z_m=height,
@@ -141,14 +141,14 @@ def _blocked(rng: np.random.Generator) -> np.ndarray:
 
 
 def _ball(rng: np.random.Generator) -> np.ndarray:
-    """A large ball right before the camera."""
+    """A large ball close to the camera."""
     ball = Sphere(0.75, rng.uniform(-0.1, 0.1), 0.3, rng.uniform(0.5, 0.6))
     pose = Pose(z_m=0.3, pitch_rad=rng.uniform(-0.1, 0.1))
     return view(ball, room=Room(-5, rng.uniform(3, 9), -3, 3), pose=pose).inverse_depth
 
 
 def _clutter(rng: np.random.Generator) -> np.ndarray:
-    """A wall with flat things before it."""
+    """A wall with flat objects before it."""
     d = _wall(rng)
     for _ in range(rng.integers(1, 6)):
         x, y, w, h = rng.integers((0, 0, 10, 10), (236, 172, 120, 120))
@@ -171,7 +171,7 @@ FLOORLESS = {
 
 
 def floorless(kind: str, rng: np.random.Generator) -> np.ndarray:
-    """(192, 256) float32 of a picture that shows no floor, some noise, scale and shift on it."""
+    """Return (192, 256) float32 of a picture without a floor, with noise, scale and shift."""
     d = FLOORLESS[kind](rng)
     if kind != 'darkness':
         d = d * (1 + rng.choice([0.0, 0.01, 0.03]) * rng.standard_normal(d.shape))

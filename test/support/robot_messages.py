@@ -1,4 +1,4 @@
-"""What a depth node publishes, made by hand: good messages, absurd ones, bytes that are none."""
+"""Messages of a depth node, made by hand: valid, absurd, and bytes that are not messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scans for tests: a wall ahead, points anywhere, as plain fields or as a view."""
+"""Scans for tests: a wall ahead, or single points, as plain fields or as a view."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CENTRE = SensorPlace(x=0.0)
 def fields(
     distance: float = 2.0, beams: int = 121, half_angle: float = 1.0, **changes: Any
 ) -> dict[str, Any]:
-    """The fields of a scan of a flat wall `distance` m ahead of the sensor."""
+    """Return the fields of a scan of a flat wall `distance` m ahead of the sensor."""
     bearings = np.linspace(-half_angle, half_angle, beams)
     ranges = distance / np.cos(bearings)
     return {
@@ -30,12 +30,12 @@ def fields(
 
 
 def wall(distance: float = 2.0, place: SensorPlace = CENTRE, **changes: Any) -> ScanView:
-    """A wall `distance` m ahead of the sensor; Inf is an open field."""
+    """Return a wall `distance` m ahead of the sensor; Inf is an open field."""
     return read_scan(**fields(distance, **changes), place=place)
 
 
 def points(*where: tuple[float, float], beams: int = 721) -> ScanView:
-    """A full turn around the robot's centre that is clear but for these points (x, y) in m."""
+    """Return a full turn around the robot's centre, clear except for these points (x, y) in m."""
     ranges = np.full(beams, np.inf)
     step = 2 * math.pi / (beams - 1)
     for x, y in where:

@@ -1,4 +1,4 @@
-"""Commands, scans and closeness that keep coming, and what an avoidance_node makes of them."""
+"""Publishes commands, scans and closeness, and collects the velocities of an avoidance_node."""
 
 from __future__ import annotations
 

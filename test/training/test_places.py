@@ -10,7 +10,7 @@ import pytest
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim import Pose, SceneError
-from midas_depth_ros.sim.furnished.parts import (
+from midas_depth_ros.sim.furnished.place import (
     BALL,
     BOX,
     FIRST_OBJECT_ID,

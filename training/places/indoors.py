@@ -7,24 +7,22 @@ import math
 import random
 
 from midas_depth_ros.sim.furnished import furniture
-from midas_depth_ros.sim.furnished.building import (
-    FinishMaker,
-    FloorSpace,
-    ObjectFrame,
-    PlaceBuilder,
-    colour,
-    picked,
-)
 from midas_depth_ros.sim.furnished.furniture import door, on_top
-from midas_depth_ros.sim.furnished.parts import (
+from midas_depth_ros.sim.furnished.place import (
     BALL,
     BOX,
     FLOOR_ID,
     STRUCTURE_ID,
     TUBE,
+    FinishMaker,
+    FloorSpace,
     Hall,
+    ObjectFrame,
     Part,
     Place,
+    PlaceBuilder,
+    colour,
+    picked,
     triple,
 )
 from midas_depth_ros.sim.furnished.textures import Atlas

@@ -7,19 +7,23 @@ import math
 import random
 
 from midas_depth_ros.sim.furnished import furniture
-from midas_depth_ros.sim.furnished.building import (
+from midas_depth_ros.sim.furnished.furniture import door
+from midas_depth_ros.sim.furnished.place import (
+    STRUCTURE_ID,
     WOODS,
     FinishMaker,
     FloorSpace,
+    Hall,
+    Light,
+    Marking,
     ObjectFrame,
     PlaceBuilder,
     colour,
     picked,
     scaled,
+    triple,
     varied,
 )
-from midas_depth_ros.sim.furnished.furniture import door
-from midas_depth_ros.sim.furnished.parts import STRUCTURE_ID, Hall, Light, Marking, triple
 from midas_depth_ros.sim.scene.scene import Pose
 from training.places import things as things
 

@@ -6,15 +6,19 @@ import math
 import random
 
 from midas_depth_ros.sim.furnished import furniture
-from midas_depth_ros.sim.furnished.building import (
+from midas_depth_ros.sim.furnished.place import (
+    STRUCTURE_ID,
     FinishMaker,
     FloorSpace,
+    Light,
+    Marking,
+    Place,
     PlaceBuilder,
+    Sky,
     colour,
     picked,
     varied,
 )
-from midas_depth_ros.sim.furnished.parts import STRUCTURE_ID, Light, Marking, Place, Sky
 from midas_depth_ros.sim.furnished.textures import Atlas
 from midas_depth_ros.sim.scene.scene import Pose
 from training.places import things as things

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.furnished.parts import FLOOR_ID
+from midas_depth_ros.sim.furnished.place import FLOOR_ID
 from midas_depth_ros.sim.furnished.shading import Photo, blurred, exposed, toned, view_place
 from midas_depth_ros.sim.furnished.textures import ATLASES, atlas
-from midas_depth_ros.sim.pixelwise import tripled
+from midas_depth_ros.sim.scene.render import tripled
 from midas_depth_ros.sim.scene.scene import Pose, SceneError
 from training.places.indoors import clutter, corridor, room, table_top
 from training.places.outdoors import open_ground, street

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from midas_depth_ros.sim.furnished.building import ObjectFrame, colour, varied
 from midas_depth_ros.sim.furnished.furniture import lamp, leaves, on_top, small_thing
+from midas_depth_ros.sim.furnished.place import ObjectFrame, colour, varied
 
 WALLS = (
     (0.72, 0.66, 0.56),

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from midas_depth_ros.avoidance import Avoidance, AvoidanceSettings, Moment, State, read_scan
+from midas_depth_ros.avoidance import Avoidance, AvoidanceSettings, MessageTimes, State, read_scan
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.geometry import (
     Beams,
@@ -30,7 +30,7 @@ from midas_depth_ros.lab.drive.rig import DrivePlan, NodeSettings, WorldResult, 
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.robot import RobotSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, RobotModel, World
-from midas_depth_ros.sim.robot.robot import Disturbance, disturbance_of, noisy, robot_of
+from midas_depth_ros.sim.robot.robot import Disturbance, noisy, robot_of
 
 # --- Who wants to drive on, whatever is in the way: a constant forward command with random
 # turns.
@@ -228,11 +228,11 @@ class ScanReflexes:
             getattr(scan, 'seen_free', None),
             self._avoidance.options.smallest_obstacle,
         )
-        self._avoidance.see_scan(view, Moment(now_s, stamp_s))
+        self._avoidance.see_scan(view, MessageTimes(now_s, stamp_s))
 
     def limited(self, now_s: float, speed_m_s: float, turn_rad_s: float) -> tuple[float, float]:
         """The command to give to the robot instead of the wished one."""
-        self._avoidance.command(speed_m_s, turn_rad_s, Moment(now_s, now_s))
+        self._avoidance.command(speed_m_s, turn_rad_s, MessageTimes(now_s, now_s))
         decision = self._avoidance.step(now_s)
         self.states[decision.state] += 1
         return decision.linear, decision.angular
@@ -328,5 +328,5 @@ def eyes(settings: NodeSettings, seed: int, infer: Infer | None) -> Eyes:
     mount = CameraMount(settings.depth.camera_height, settings.depth.camera_pitch)
     sight = MetricSight(camera, mount, settings.depth)
     if infer is None:
-        return ExactDepthEyes(camera, sight, Disturbance(seed, disturbance_of(of.robot)))
+        return ExactDepthEyes(camera, sight, Disturbance(seed, of.robot))
     return ModelEyes(camera, sight, infer, of.robot.picture_noise, seed)

@@ -27,8 +27,8 @@ from midas_depth_ros.avoidance import (
     Avoidance,
     BadScan,
     Decision,
-    EchoWatch,
-    Moment,
+    EchoDetector,
+    MessageTimes,
     ScanView,
     State,
     read_scan,
@@ -82,7 +82,7 @@ class AvoidanceNode(Node):
         settings = self._settings = self._parameter_server.current
         self._avoidance = Avoidance(settings)
         self._frames = ScanFrames(self, settings.base_frame)
-        self._echo = EchoWatch()
+        self._echo = EchoDetector()
         self._ending = False
         self._decision = NO_DECISION
         self._said: State | None = None
@@ -153,11 +153,11 @@ class AvoidanceNode(Node):
     def _now_s(self) -> float:
         return float(self.get_clock().now().nanoseconds) / NANOSECONDS
 
-    def _moment(self, header: Header | None) -> Moment:
+    def _moment(self, header: Header | None) -> MessageTimes:
         received_s = self._now_s()
         if header is None:
-            return Moment(received_s)
-        return Moment(received_s, stamp_ns(header) / NANOSECONDS)
+            return MessageTimes(received_s)
+        return MessageTimes(received_s, stamp_ns(header) / NANOSECONDS)
 
     def _waited(self, name: str) -> bool:
         """Whether a message may be as old as a stall of this process: nobody can tell.
@@ -215,7 +215,7 @@ class AvoidanceNode(Node):
             scan, placed = self._alone
             if self._partner(scan) is message:
                 self._alone = None
-                self._avoidance.see_again(self._view(scan, message, placed))
+                self._avoidance.refine_scan(self._view(scan, message, placed))
 
     def _partner(self, scan: LaserScan) -> LaserScan | None:
         """The seen_free that tells of a scan, if it has come."""
@@ -227,7 +227,7 @@ class AvoidanceNode(Node):
                 self._refuse('seen_free', 'its angles, beams or frame are not those of the scan')
         return None
 
-    def _placed(self, scan: LaserScan, moment: Moment) -> Placed:
+    def _placed(self, scan: LaserScan, moment: MessageTimes) -> Placed:
         options = self._avoidance.options
         by_stamp = options.stamps != 'ignore' and moment.clocks_agree
         return self._frames.place(scan.header, by_stamp, options.sensor)
@@ -255,7 +255,7 @@ class AvoidanceNode(Node):
         fault = self._avoidance.see_closeness(near.x, near.y, near.z, moment)
         self._note('closeness', fault, moment)
 
-    def _note(self, name: str, fault: str, moment: Moment) -> None:
+    def _note(self, name: str, fault: str, moment: MessageTimes) -> None:
         """Whether a message could be used, and by which clock."""
         if fault:
             self._refuse(name, fault)

@@ -32,7 +32,7 @@ from midas_depth_ros.geometry import (
     fit_ground_plane,
     fit_range,
     fit_reference,
-    middle_of,
+    median_estimate,
     point_cloud,
     scan_limits,
     turned_points,
@@ -321,7 +321,7 @@ class MountCalibration:
             refusal = next(iter(self._refusals.most_common(1)), ('no frame came', 0))[0]
         if len(estimates) < max(1, frames // 2):
             return False, f'{len(estimates)} of {frames} frames showed a floor: {refusal}'
-        middle, stray = middle_of(estimates)
+        middle, stray = median_estimate(estimates)
         if stray.pitch_rad > MOST_STRAY_RAD:
             return False, (
                 f'pitch strays by {math.degrees(stray.pitch_rad):.1f} degrees between frames: '

@@ -36,7 +36,7 @@ from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import CameraTopics
 from midas_depth_ros.options.stream import SyntheticCameraSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, Motion, moving_scene, render
-from midas_depth_ros.sim.robot.robot import Disturbance, disturbance_of, noisy, packed, robot_of
+from midas_depth_ros.sim.robot.robot import Disturbance, noisy, packed, robot_of
 
 # --- The robot side of `synthetic_camera`: cmd_vel in; odometry, what is true, and the picture
 # out.
@@ -83,7 +83,7 @@ class RobotView:
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(1.0 / settings.robot.odometry_rate, self._on_tick, clock=steady)
         node.create_timer(DIAGNOSTICS_PERIOD_S, self._on_diagnostics, clock=steady)
-        self._disturbance = Disturbance(settings.seed, disturbance_of(settings.robot))
+        self._disturbance = Disturbance(settings.seed, settings.robot)
         self._noise = np.random.default_rng(settings.seed)
         self._drives = 0
         self._begin(settings)

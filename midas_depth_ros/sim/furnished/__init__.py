@@ -1,1 +1,1 @@
-"""A furnished room, drawn with textures, shadows and reflections, and what it is made of."""
+"""Furnished places, drawn with textures, shadows and reflections."""

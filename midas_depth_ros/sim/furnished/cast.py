@@ -1,8 +1,8 @@
 """Which part of a place every ray meets first, and how far away: exact, for many parts.
 
-All parts' windows in the picture are found at once. Large parts are then met one by one, nearest
-first, by the rays of their windows alone, and not at all where everything there is nearer already;
-small parts all together. Float64 where surfaces are round: float32 is not enough near a silhouette.
+The windows of all parts in the picture are found at once. Large parts are then cast one by one,
+nearest first, on their windows only, and skipped where everything is nearer already; small parts
+all together. Round surfaces in float64: near a silhouette float32 is not enough.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.furnished.parts import (
+from midas_depth_ros.sim.furnished.place import (
     BALL,
     BOX,
     FLOOR_ID,
@@ -27,19 +27,19 @@ from midas_depth_ros.sim.furnished.parts import (
     Place,
     meet_unit,
 )
-from midas_depth_ros.sim.pixelwise import dot
-from midas_depth_ros.sim.scene.rays import NEAR_M
+from midas_depth_ros.sim.scene.render import dot
+from midas_depth_ros.sim.scene.scene import NEAR_M
 
-# What a pixel shows: one of these, or FIRST_PART + the part's row.
+# What a pixel shows: one of these, or FIRST_PART + the row of the part.
 SKY, GROUND, CEILING, WALLS, FIRST_PART = 0, 1, 2, 3, 7
 
-SMALL_PX = 160  # parts with windows of up to so many pixels are met together
+SMALL_PX = 160  # parts with windows of up to this many pixels are cast together
 _EDGES = np.array([(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit])
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Normalised coordinates of a picture's pixels, float64, and their ranges by line.
+    """Normalised coordinates of the pixels of a picture, float64, and their ranges by line.
 
     x is (1, W) or (H, W), y (H, 1) or (H, W). column_range, row_range: lowest and highest x of
     every column, y of every row. focal_px: pixels per unit in the middle.
@@ -61,12 +61,12 @@ class Grid:
 
 
 def plain_grid(x: np.ndarray, y: np.ndarray, focal_px: float) -> Grid:
-    """Of a lens that does not distort: x by column and y by row."""
+    """Return the grid of a lens without distortion: x by column and y by row."""
     return Grid(x[None, :], y[:, None], (x, x), (y, y), focal_px)
 
 
 def grid_of(camera: CameraModel) -> Grid:
-    """The grid of a camera; that of a distorting lens is kept, for it takes a while."""
+    """Return the grid of a camera; that of a distorting lens is cached, as it takes a while."""
     if camera.distortion_model:
         return _bent_grid(camera)
     x = (np.arange(camera.width) - camera.cx) / camera.fx
@@ -91,13 +91,13 @@ class View:
 
     @functools.cached_property
     def directions(self) -> list[np.ndarray]:
-        """Three (H, W) float32 arrays; not to be written to."""
+        """Three (H, W) float32 arrays; read-only."""
         x, y = self.grid.x32, self.grid.y32
         right, down, ahead = self.axes.T.astype(np.float32)
         return [x * right[i] + (y * down[i] + ahead[i]) for i in range(3)]
 
     def mirrored(self) -> View:
-        """The same rays after they were mirrored by the floor."""
+        """Return the same rays mirrored by the floor."""
         flip = np.array([1.0, 1.0, -1.0])
         return View(self.grid, self.axes * flip[:, None], self.origin * flip)
 
@@ -105,86 +105,70 @@ class View:
 def cast(
     view: View, table: PartTable, hall: Hall | None, ground_m: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(Z (H, W) float32, inf for the sky; what is seen (H, W) int16).
+    """Return (Z (H, W) float32, inf for the sky; what is seen (H, W) int16).
 
-    `ground_m` is the height of the ground, None without one.
+    `ground_m`: height of the ground; None without ground.
     """
     distance, index = _backdrop(view, hall, ground_m)
     if len(table) == 0:
         return distance, index
-    windows = _windows(view, table)
-    origins = np.einsum('pij,pj->pi', table.to_unit, view.origin - table.centre)
-    rays = _LocalRays(view.grid, origins, table.to_unit @ view.axes, table.taper)
+    caster = _PartCaster(view, table, distance, index)
+    windows = caster.windows
     pixels = np.prod(np.maximum(windows[:, [1, 3]] - windows[:, [0, 2]], 0), axis=1)
     with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
         large = np.flatnonzero(pixels > SMALL_PX)
-        large = large[np.argsort(windows[large, 4], kind='stable')]
-        _place_large(large, rays, table.shape, windows, distance, index)
+        caster.place_large(large[np.argsort(windows[large, 4], kind='stable')])
         for shape in (BOX, BALL, TUBE):
             small = np.flatnonzero((pixels > 0) & (pixels <= SMALL_PX) & (table.shape == shape))
             if len(small):
-                _place_small(small, rays, shape, windows, distance, index)
+                caster.place_small(small, shape)
     return distance, index
 
 
-def _place_large(
-    parts: np.ndarray,
-    rays: _LocalRays,
-    shapes: np.ndarray,
-    windows: np.ndarray,
-    distance: np.ndarray,
-    index: np.ndarray,
-) -> None:
-    """One after the other, nearest first."""
-    for part, shape, bounds, nearest in zip(
-        parts.tolist(),
-        shapes[parts].tolist(),
-        windows[parts, :4].astype(int).tolist(),
-        windows[parts, 4].tolist(),
-        strict=True,
-    ):
-        window = slice(bounds[0], bounds[1]), slice(bounds[2], bounds[3])
-        target = distance[window]
-        if target.max() <= nearest:
-            continue
-        met = rays.met_in(window, part, shape)
-        nearer = met < target
-        np.copyto(target, met, where=nearer, casting='same_kind')
-        np.copyto(index[window], np.int16(FIRST_PART + part), where=nearer)
+class _PartCaster:
+    """Writes parts into `distance` and `index` where they are nearer than what is there.
 
-
-def _place_small(
-    parts: np.ndarray,
-    rays: _LocalRays,
-    shape: int,
-    windows: np.ndarray,
-    distance: np.ndarray,
-    index: np.ndarray,
-) -> None:
-    """All at once, for a part of few pixels costs as many steps as one of many."""
-    top, bottom, left, right = windows[parts, :4].astype(np.intp).T
-    width = right - left
-    count = (bottom - top) * width
-    which = np.repeat(np.arange(len(parts)), count)
-    within = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-    row, column = top[which] + within // width[which], left[which] + within % width[which]
-    met = rays.met_at(row, column, parts[which], shape)
-    nearer = np.flatnonzero(met < distance[row, column])
-    nearer = nearer[np.argsort(-met[nearer], kind='stable')]  # the nearest is written last
-    row, column = row[nearer], column[nearer]
-    distance[row, column] = met[nearer]
-    index[row, column] = FIRST_PART + parts[which[nearer]]
-
-
-class _LocalRays:
-    """The rays in the units of every part, in which it is its unit shape."""
+    Rays are converted to the units of each part, in which it is its unit shape.
+    """
 
     def __init__(
-        self, grid: Grid, origins: np.ndarray, units: np.ndarray, taper: np.ndarray
+        self, view: View, table: PartTable, distance: np.ndarray, index: np.ndarray
     ) -> None:
-        self._grid, self._origins, self._units, self._taper = grid, origins, units, taper
+        self.windows = _windows(view, table)
+        self._grid, self._shapes, self._taper = view.grid, table.shape, table.taper
+        self._origins = np.einsum('pij,pj->pi', table.to_unit, view.origin - table.centre)
+        self._units = table.to_unit @ view.axes
+        self._distance, self._index = distance, index
 
-    def met_in(self, window: tuple[slice, slice], part: int, shape: int) -> np.ndarray:
+    def place_large(self, parts: np.ndarray) -> None:
+        """Write one part after the other; they come nearest first."""
+        for part, window in zip(parts.tolist(), self.windows[parts].tolist(), strict=True):
+            top, bottom, left, right = (int(bound) for bound in window[:4])
+            pixels = slice(top, bottom), slice(left, right)
+            target = self._distance[pixels]
+            if target.max() <= window[4]:
+                continue
+            met = self._met_in(pixels, part, int(self._shapes[part]))
+            nearer = met < target
+            np.copyto(target, met, where=nearer, casting='same_kind')
+            np.copyto(self._index[pixels], np.int16(FIRST_PART + part), where=nearer)
+
+    def place_small(self, parts: np.ndarray, shape: int) -> None:
+        """Write all parts at once: a part of few pixels takes as many steps as a large one."""
+        top, bottom, left, right = self.windows[parts, :4].astype(np.intp).T
+        width = right - left
+        count = (bottom - top) * width
+        which = np.repeat(np.arange(len(parts)), count)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+        row, column = top[which] + within // width[which], left[which] + within % width[which]
+        met = self._met_at(row, column, parts[which], shape)
+        nearer = np.flatnonzero(met < self._distance[row, column])
+        nearer = nearer[np.argsort(-met[nearer], kind='stable')]  # the nearest is written last
+        row, column = row[nearer], column[nearer]
+        self._distance[row, column] = met[nearer]
+        self._index[row, column] = FIRST_PART + parts[which[nearer]]
+
+    def _met_in(self, window: tuple[slice, slice], part: int, shape: int) -> np.ndarray:
         """How far away the rays of a window meet a part, (h, w); inf where they miss."""
         grid = self._grid
         all_x, all_y = (grid.x32, grid.y32) if shape == BOX else (grid.x, grid.y)
@@ -193,7 +177,7 @@ class _LocalRays:
         direction = [x * a + (y * b + c) for a, b, c in self._units[part].tolist()]
         return meet_unit(shape, self._origins[part].tolist(), direction, float(self._taper[part]))
 
-    def met_at(
+    def _met_at(
         self, row: np.ndarray, column: np.ndarray, part: np.ndarray, shape: int
     ) -> np.ndarray:
         """How far away single pixels' rays each meet a part of their own, (n,)."""
@@ -224,7 +208,7 @@ def _backdrop(
         x = np.where(east, np.float32(hall.high[0]) - ox, np.float32(hall.low[0]) - ox) / dx
         y = np.where(north, np.float32(hall.high[1]) - oy, np.float32(hall.low[1]) - oy) / dy
         z = np.where(up, np.float32(hall.height_m) - oz, low_z - oz) / dz
-    x, y, z = np.abs(x), np.abs(y), np.abs(z)  # along a wall: -inf, which is never
+    x, y, z = np.abs(x), np.abs(y), np.abs(z)  # -inf along a wall becomes inf: never
     distance = np.minimum(np.minimum(x, y), z)
     index = np.where(x == distance, WALLS + east, WALLS + 2 + north)
     index = np.where(z == distance, np.where(up, CEILING, GROUND), index).astype(np.int16)
@@ -238,7 +222,7 @@ def _windows(view: View, table: PartTable) -> np.ndarray:
     ahead = points[2] >= NEAR_M
     low, high = _extent(points, ahead)
     split = np.flatnonzero(ahead.any(axis=0) & ~ahead.all(axis=0))
-    if len(split):  # by the camera's plane: of those, only what is ahead counts
+    if len(split):  # across the camera's plane: only what is ahead counts
         low[:, split], high[:, split] = _extent(*_cut(points[:, :, split], ahead[:, split]))
     columns = _lines(view.grid.column_range, low[0], high[0])
     rows = _lines(view.grid.row_range, low[1], high[1])
@@ -246,7 +230,7 @@ def _windows(view: View, table: PartTable) -> np.ndarray:
 
 
 def _cut(points: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (3, 8, n) and where edges pass the camera's plane, and which of them count."""
+    """Corners (3, 8, n) and where edges cross the camera's plane, and which of them count."""
     a, b = points[:, _EDGES[:, 0]], points[:, _EDGES[:, 1]]
     with np.errstate(divide='ignore', invalid='ignore'):
         cut = a + (NEAR_M - a[2]) / (b[2] - a[2]) * (b - a)
@@ -255,7 +239,7 @@ def _cut(points: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _extent(points: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest normalised x, y (2, P) of the points ahead; inf, -inf without any."""
+    """Lowest and highest normalised x, y (2, P) of points ahead; inf, -inf if there are none."""
     flat = points[:2] / np.where(ahead, points[2], 1.0)
     return np.where(ahead, flat, np.inf).min(axis=1), np.where(ahead, flat, -np.inf).max(axis=1)
 
@@ -265,7 +249,7 @@ def _lines(
 ) -> tuple[np.ndarray, np.ndarray]:
     """First and past-last line of pixels between the values of each part, (P,).
 
-    From one line to the next both ends of its range grow, whatever the lens.
+    Both ends of the range of a line increase from line to line, with any lens.
     """
     margin = 1e-4
     first = np.searchsorted(ranges[1], low - margin, 'left')
@@ -273,8 +257,7 @@ def _lines(
     return first, past
 
 
-# --- What the surface is like that every pixel shows: place, normal, place in its texture,
-# finish.
+# --- The surface that every pixel shows: place, normal, texture coordinates, finish.
 
 _BACKDROP_NORMALS = np.array(
     [(0, 0, 0), (0, 0, 1), (0, 0, -1), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0)], np.float32
@@ -284,7 +267,8 @@ _BACKDROP_NORMALS = np.array(
 @dataclasses.dataclass(frozen=True)
 class SurfacePoints:
     """Per pixel, (H, W): three arrays of place (metres) and normal, `u`, `v` in metres on the
-    surface, float32; `finish` uint8; `object_id` int16."""
+    surface, float32; `finish` uint8; `object_id` int16.
+    """
 
     place: list[np.ndarray]
     normal: list[np.ndarray]
@@ -297,7 +281,7 @@ class SurfacePoints:
 def surface_points(
     view: View, place: Place, table: PartTable, distance: np.ndarray, index: np.ndarray
 ) -> SurfacePoints:
-    """Of what `cast` found."""
+    """Return the surface points of what `cast` found."""
     reach = np.where(np.isfinite(distance), distance, np.float32(0))
     points = [
         np.float32(start) + reach * along
@@ -317,21 +301,16 @@ def surface_points(
     level = index <= CEILING
     u = np.where(level | (index >= WALLS + 2), points[0], points[1])
     v = np.where(level, points[1], points[2])
-    result = SurfacePoints(
-        points,
-        normal,
-        u,
-        v,
-        np.take(np.concatenate([finishes, table.finish]), index),
-        np.take(np.concatenate([ids, table.object_id]), index),
-    )
+    finish = np.take(np.concatenate([finishes, table.finish]), index)
+    object_id = np.take(np.concatenate([ids, table.object_id]), index)
+    result = SurfacePoints(points, normal, u, v, finish, object_id)
     if len(table):
         _add_parts(result, table, index)
     return result
 
 
 def _add_parts(surface: SurfacePoints, table: PartTable, index: np.ndarray) -> None:
-    """Fill in normals and texture coordinates where a part is seen."""
+    """Fill in normals and texture coordinates of parts."""
     where = np.flatnonzero(index.ravel() >= FIRST_PART)
     part = index.ravel()[where] - FIRST_PART
     matrix = np.take(table.to_unit.reshape(-1, 9).T.astype(np.float32), part, axis=1)
@@ -342,7 +321,7 @@ def _add_parts(surface: SurfacePoints, table: PartTable, index: np.ndarray) -> N
     shape = table.shape[part]
     is_box, is_ball = shape == BOX, shape == BALL
     size = [np.abs(axis) for axis in unit]
-    # Of a box, the face; of a tube, whether it is a lid, and its slope.
+    # For a box, the face; for a tube, whether it is a lid, and the slope.
     first = is_box & (size[0] >= size[1]) & (size[0] >= size[2])
     second = is_box & ~first & (size[1] >= size[2])
     third = is_box & ~first & ~second
@@ -368,23 +347,23 @@ def _add_parts(surface: SurfacePoints, table: PartTable, index: np.ndarray) -> N
     local = [unit[i] * half[i] for i in range(3)]
     across = np.where(around, turn * half[0], np.where(first, local[1], local[0]))
     up = np.where(top, local[1], local[2])
-    # Every part has its own piece of the pattern.
+    # Every part shows its own piece of the pattern.
     surface.u.ravel()[where] = across + np.float32(0.618) * (part % 97)
     surface.v.ravel()[where] = up + half[2] * ~top
 
 
-# --- The floor from above: which finish it has where, and how much stands close by to darken it.
+# --- The floor from above: its finishes, and how much nearby parts darken it.
 
-CELLS, COARSE = 1024, 256  # of the plan of finishes, of that of the darkening, along a side
+CELLS, COARSE = 1024, 256  # on each side of the plan of finishes, and of darkness
 DARKEST = 0.6
-SHIFT = 4  # binary digits of a cell that a corner is rounded to
-HANGING_M = 0.5  # from this height on a part no longer darkens the floor
+SHIFT = 4  # fractional bits of a corner, in cells
+HANGING_M = 0.5  # parts higher than this do not darken the floor
 _ROUND = np.array([(math.cos(i * math.tau / 10), math.sin(i * math.tau / 10)) for i in range(10)])
 _SQUARE = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
 
 
 class FloorPlan:
-    """Of the square with sides of 2 * `reach_m` about (x_m, y_m)."""
+    """The floor of a square with sides of 2 * `reach_m` about (x_m, y_m)."""
 
     def __init__(
         self, place: Place, table: PartTable, x_m: float, y_m: float, reach_m: float
@@ -396,31 +375,17 @@ class FloorPlan:
         self._open = self._openness(table)
 
     def lay(self, surface: SurfacePoints, on_floor: np.ndarray) -> None:
-        """Give the floor's pixels the finishes of what is painted there."""
+        """Give the pixels of the floor the finishes of its markings."""
         if self._finish is None:
             return
         columns, rows = self._cells(surface, CELLS)
-        finish = cv2.remap(
-            self._finish,
-            columns,
-            rows,
-            cv2.INTER_NEAREST,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=self._floor,
-        )
+        finish = cv2.remap(self._finish, columns, rows, cv2.INTER_NEAREST, borderValue=self._floor)
         np.copyto(surface.finish, finish, where=on_floor)
 
-    def occlusion(self, surface: SurfacePoints, on_floor: np.ndarray) -> np.ndarray:
-        """What of the light from everywhere reaches the floor, (H, W) float32."""
+    def occlusion(self, surface: SurfacePoints) -> np.ndarray:
+        """Return the share of ambient light that reaches the floor, (H, W) float32."""
         columns, rows = self._cells(surface, COARSE)
-        share = cv2.remap(
-            self._open,
-            columns,
-            rows,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=255,
-        )
+        share = cv2.remap(self._open, columns, rows, cv2.INTER_LINEAR, borderValue=255)
         return share.astype(np.float32) * np.float32(1 / 255)
 
     def _cells(self, surface: SurfacePoints, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -436,13 +401,13 @@ class FloorPlan:
         return plan
 
     def _outlines(self, table: PartTable, parts: np.ndarray, outline: np.ndarray) -> np.ndarray:
-        """Of parts from above, (n, corners, 2)."""
+        """Outlines of parts from above, (n, corners, 2)."""
         scaled = outline * table.half[parts, None, :2]
         turned = scaled @ table.turn[parts, :2, :2].transpose(0, 2, 1)
         return self._polygon(turned + table.centre[parts, None, :2], COARSE)
 
     def _polygon(self, corners: np.ndarray, count: int) -> np.ndarray:
-        """Corners in metres as `cv2.fillPoly` takes them, for a plan of so many cells."""
+        """Convert corners in metres to what `cv2.fillPoly` takes, for a plan of `count` cells."""
         cells = (corners - self._corner) * (self._per_metre * count) - 0.5
         cells = np.clip(cells, -4 * count, 5 * count)
         return np.rint(cells * 2**SHIFT).astype(np.int32)

@@ -1,23 +1,21 @@
-"""Furniture, put together from parts.
+"""Furniture and other objects, built from parts.
 
-Wall pieces have their back at y = 0 and reach to positive y; x is along the wall and 0 their
+Wall pieces have their back at y = 0 and extend to positive y, with x along the wall from their
 middle. Free pieces stand about (0, 0).
 """
 
 from __future__ import annotations
 
 import math
-import random
 
-from midas_depth_ros.sim.furnished.building import FinishMaker, ObjectFrame, colour, varied
+from midas_depth_ros.sim.furnished.place import FinishMaker, ObjectFrame, colour, varied
 
-# --- What stands and lies about, indoors mostly: lamps, plants, people, boxes, small things.
-#
-# All are put together in a frame, about (0, 0) if no place is given.
+SKIN = ((0.85, 0.65, 0.52), (0.55, 0.38, 0.27), (0.3, 0.2, 0.15))
+HAIR = ((0.06, 0.05, 0.04), (0.2, 0.13, 0.08), (0.5, 0.4, 0.25))
 
 
 def on_top(f: ObjectFrame, width: float, depth: float, z: float, count: int) -> None:
-    """Small things on a surface that reaches from y = 0 to `depth`."""
+    """Add small objects on a surface from y = 0 to `depth`."""
     rng = f.rng
     for _ in range(count):
         x, y = rng.uniform(-0.45, 0.45) * width, rng.uniform(0.15, 0.85) * depth
@@ -82,26 +80,16 @@ def plant(f: ObjectFrame) -> None:
         a, r = rng.uniform(0, math.tau), rng.uniform(0.05, 0.25) * h
         z = 0.3 + rng.uniform(0.2, 0.9) * h
         size = rng.uniform(0.1, 0.2) * h
-        f.ball(
-            r * math.cos(a),
-            r * math.sin(a),
-            z,
-            size,
-            0.6 * size,
-            0.35 * size + 0.02,
-            green,
-            yaw=a,
-            pitch=rng.uniform(-0.8, 0.8),
-        )
+        x, y, thick = r * math.cos(a), r * math.sin(a), 0.35 * size + 0.02
+        f.ball(x, y, z, size, 0.6 * size, thick, green, yaw=a, pitch=rng.uniform(-0.8, 0.8))
 
 
 def person(f: ObjectFrame, sitting: bool = False) -> None:
-    """Facing positive y."""
+    """Add a person facing positive y."""
     rng, make = f.rng, f.make
-    skin = make.plain(
-        varied(rng, rng.choice(((0.85, 0.65, 0.52), (0.55, 0.38, 0.27), (0.3, 0.2, 0.15))))
-    )
-    top, trousers, hair = make.cloth(0.5), make.cloth(0.3), make.plain(_hair(rng))
+    skin = make.plain(varied(rng, rng.choice(SKIN)))
+    top, trousers = make.cloth(0.5), make.cloth(0.3)
+    hair = make.plain(varied(rng, rng.choice(HAIR)))
     s = rng.uniform(0.86, 1.06)
     hip = 0.48 if sitting else 0.88 * s
     stride = 0.0 if sitting else rng.uniform(-0.35, 0.35)
@@ -111,38 +99,19 @@ def person(f: ObjectFrame, sitting: bool = False) -> None:
             f.tube(x, 0.22, hip - 0.28, 0.08, 0.5, trousers, roll=math.pi / 2 - 0.05)
             f.tube(x, 0.42, 0, 0.07, hip, trousers)
         else:
-            f.tube(
-                x,
-                sx * 0.2 * math.sin(stride),
-                0.03,
-                0.065 * s,
-                hip,
-                trousers,
-                taper=1.3,
-                roll=sx * stride * 0.55,
-            )
+            foot, bent = sx * 0.2 * math.sin(stride), sx * stride * 0.55
+            f.tube(x, foot, 0.03, 0.065 * s, hip, trousers, taper=1.3, roll=bent)
         y = 0.48 if sitting else sx * 0.45 * math.sin(stride)
         f.box(x, y, 0, 0.1, 0.26, 0.08, hair)
     f.ball(0, 0, hip + 0.3 * s, 0.2 * s, 0.13 * s, 0.38 * s, top)
     f.tube(0, 0, hip + 0.05, 0.15 * s, 0.42 * s, top, taper=1.25, flat=0.65)
     for sx in (-1, 1):
         swing = rng.uniform(-0.4, 0.6)
-        f.tube(
-            sx * 0.24 * s,
-            0.15 * math.sin(swing),
-            hip + 0.02,
-            0.05 * s,
-            0.56 * s,
-            top,
-            roll=-swing * 0.6,
-        )
+        x, y = sx * 0.24 * s, 0.15 * math.sin(swing)
+        f.tube(x, y, hip + 0.02, 0.05 * s, 0.56 * s, top, roll=-swing * 0.6)
     f.tube(0, 0, hip + 0.5 * s, 0.05, 0.14, skin)
     f.ball(0, 0.01, hip + 0.74 * s, 0.085 * s, 0.1 * s, 0.125 * s, skin)
     f.ball(0, -0.02, hip + 0.78 * s, 0.09 * s, 0.1 * s, 0.11 * s, hair)
-
-
-def _hair(rng: random.Random) -> tuple[float, float, float]:
-    return varied(rng, rng.choice(((0.06, 0.05, 0.04), (0.2, 0.13, 0.08), (0.5, 0.4, 0.25))))
 
 
 def cartons(f: ObjectFrame) -> None:
@@ -153,16 +122,8 @@ def cartons(f: ObjectFrame) -> None:
         h = rng.uniform(0.2, 0.5)
         if rng.random() < 0.3:
             look = make.odd() if rng.random() < 0.4 else make.plain()
-        f.box(
-            rng.uniform(-0.08, 0.08),
-            rng.uniform(-0.08, 0.08),
-            z,
-            w,
-            w * rng.uniform(0.6, 1),
-            h,
-            look,
-            yaw=rng.uniform(-0.4, 0.4),
-        )
+        x, y = rng.uniform(-0.08, 0.08), rng.uniform(-0.08, 0.08)
+        f.box(x, y, z, w, w * rng.uniform(0.6, 1), h, look, yaw=rng.uniform(-0.4, 0.4))
         z, w = z + h, w * rng.uniform(0.7, 1.0)
 
 
@@ -203,7 +164,7 @@ def table(f: ObjectFrame, length: float, width: float, height: float) -> None:
 
 
 def chair(f: ObjectFrame) -> None:
-    """Its back is at negative y."""
+    """Add a chair; its back is at negative y."""
     rng, make = f.rng, f.make
     seat, frame = make.furniture() if rng.random() < 0.5 else make.cloth(), make.furniture()
     w, h, t = rng.uniform(0.38, 0.48), rng.uniform(0.42, 0.48), rng.uniform(0.02, 0.05)
@@ -233,7 +194,7 @@ def sofa(f: ObjectFrame, width: float) -> None:
 
 
 def shelf(f: ObjectFrame, width: float, height: float) -> None:
-    """Boards with books and things between them; sometimes without a back."""
+    """Add boards with books and objects between them, sometimes without a back."""
     rng, make = f.rng, f.make
     wood, books = make.furniture(), make.picture('shelf', 8, rng.uniform(0.5, 0.9))
     d, t = rng.uniform(0.25, 0.4), 0.025
@@ -262,7 +223,7 @@ def cabinet(f: ObjectFrame, width: float, height: float) -> None:
 
 
 def desk(f: ObjectFrame, width: float) -> None:
-    """With screens, and often a chair before it."""
+    """Add a desk with screens and small objects."""
     rng, make = f.rng, f.make
     top, leg, h = make.furniture(), make.furniture(), rng.uniform(0.7, 0.78)
     f.box(0, 0.37, h - 0.03, width, 0.74, 0.03, top)
@@ -286,16 +247,8 @@ def screen(f: ObjectFrame, x: float, y: float, z: float) -> None:
     f.box(x, y, z, 0.2, 0.16, 0.02, black, yaw=yaw)
     f.box(x, y - 0.03, z, 0.05, 0.03, 0.2, black, yaw=yaw)
     f.box(x, y, z + 0.12, w, 0.04, 0.6 * w, black, yaw=yaw)
-    f.box(
-        x - 0.021 * math.sin(yaw),
-        y + 0.021 * math.cos(yaw),
-        z + 0.14,
-        w - 0.04,
-        0.006,
-        0.6 * w - 0.04,
-        face,
-        yaw=yaw,
-    )
+    x, y = x - 0.021 * math.sin(yaw), y + 0.021 * math.cos(yaw)
+    f.box(x, y, z + 0.14, w - 0.04, 0.006, 0.6 * w - 0.04, face, yaw=yaw)
 
 
 def door(f: ObjectFrame, x: float) -> None:

@@ -1,6 +1,6 @@
-"""Surfaces -> light that reaches the camera: textures, lamp or sun with its shadows, haze, sky.
+"""Surfaces lit and photographed: textures, lamp or sun with shadows, reflections, haze, sky.
 
-Values are linear light, 1 being a white surface in full light; `photo` makes a picture of them.
+Light is linear, 1 being a white surface in full light; `develop` makes a picture of it.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from midas_depth_ros.sim.furnished.cast import (
     plain_grid,
     surface_points,
 )
-from midas_depth_ros.sim.furnished.parts import FLOOR_ID, Finish, Hall, Light, PartTable, Place
+from midas_depth_ros.sim.furnished.place import FLOOR_ID, Finish, Hall, Light, PartTable, Place
 from midas_depth_ros.sim.furnished.textures import LEVELS, Atlas
-from midas_depth_ros.sim.pixelwise import dot, look_up, smooth_edges, tripled
+from midas_depth_ros.sim.scene.render import dot, look_up, smooth_edges, tripled
 from midas_depth_ros.sim.scene.scene import Pose
 
-# --- Shadows: what the light itself sees of a place; what it does not see is in shadow.
+# --- Shadows: whatever the light itself does not see of a place.
 
-SHADOW_SIDE = 120  # pixels of the picture that the light has of the place
+SHADOW_SIDE = 120  # pixels of the shadow map
 SHADOW_BIAS = 0.012
 OFF_M = 0.07
 SUN_AWAY_M = 80.0
 
 
 class ShadowMap:
-    """What the light sees: a point that it does not see is in shadow."""
+    """What the light sees of a place: all other points are in shadow."""
 
     def __init__(self, view: View, place: Place, table: PartTable) -> None:
         light = place.light
@@ -51,10 +51,12 @@ class ShadowMap:
         self._depth, _ = cast(self._view, table.subset(casts), None, None)
 
     def lit(self, surface: SurfacePoints) -> np.ndarray:
-        """1 where a surface point sees the light, 0 in shadow, soft between, (H, W) float32."""
+        """Return 1 where the light reaches a surface point, 0 in shadow, soft between, (H, W)
+        float32.
+        """
         axes, origin = self._view.axes.astype(np.float32), self._view.origin.astype(np.float32)
         grid = self._view.grid
-        # A little off the surface, else it would here and there be in its own shadow.
+        # A little off the surface, so that no surface is in its own shadow.
         off = np.float32(2.4 * SUN_AWAY_M / grid.focal_px if self._sunlike else OFF_M)
         away = [
             axis + off * normal - start
@@ -64,14 +66,7 @@ class ShadowMap:
         ahead = np.maximum(z, np.float32(1e-3))
         scale, middle = np.float32(grid.focal_px), np.float32(0.5 * (SHADOW_SIDE - 1))
         columns, rows = x / ahead * scale + middle, y / ahead * scale + middle
-        nearest = cv2.remap(
-            self._depth,
-            columns,
-            rows,
-            cv2.INTER_NEAREST,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=math.inf,
-        )
+        nearest = cv2.remap(self._depth, columns, rows, cv2.INTER_NEAREST, borderValue=math.inf)
         bias = np.float32(0.06) if self._sunlike else np.float32(SHADOW_BIAS) * z + 0.02
         lit = ((z < nearest + bias) | (z <= 0)).astype(np.float32)
         return cv2.GaussianBlur(lit, (5, 5), 0)
@@ -82,7 +77,7 @@ class ShadowMap:
 
 
 def _light_view(view: View, light: Light) -> View:
-    """A picture from the lamp downwards, or from the sun on what lies before the camera."""
+    """The view from the lamp downwards, or from the sun to what is before the camera."""
     if not light.is_sun:
         axes = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])
         return View(_square_grid(1.9), axes, np.array(light.place))
@@ -103,33 +98,37 @@ def _square_grid(half: float) -> Grid:
 
 
 CREASE_M, CREASE = 0.2, 0.35
-MIRROR_STEP = 2  # a reflection has this times fewer pixels
+MIRROR_STEP = 2  # reflections have this many times fewer pixels per side
 
 
-def shade(
-    view: View,
-    place: Place,
-    table: PartTable,
-    found: tuple[np.ndarray, np.ndarray],
-    atlas: Atlas,
-    plan: FloorPlan,
-    shadows: ShadowMap | None = None,
-    mirror: bool = True,
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    """What the views of a place share: its parts, textures, floor plan and shadows."""
+
+    place: Place
+    table: PartTable
+    atlas: Atlas
+    plan: FloorPlan
+    shadows: ShadowMap
+
+
+def _shade(
+    view: View, stage: _Stage, found: tuple[np.ndarray, np.ndarray], mirror: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """(light (H, W, 3) float32, object ids (H, W) int16) of what `cast` found."""
     distance, index = found
+    place, table, atlas, plan = stage.place, stage.table, stage.atlas, stage.plan
     surface = surface_points(view, place, table, distance, index)
     on_floor = surface.object_id == FLOOR_ID
     on_floor &= surface.normal[2] > 0.5
     plan.lay(surface, on_floor)
-    shadows = shadows or ShadowMap(view, place, table)
     colour = _textured(surface, place, atlas, distance, view)
-    lit = _lit(surface, place, shadows, plan.occlusion(surface, on_floor), index)
+    lit = _lit(surface, place, stage.shadows, plan.occlusion(surface), index)
     glow = look_up(surface.finish, [finish.glow for finish in place.finishes])
     cv2.copyTo(tripled(glow), (glow > 0).astype(np.uint8), lit)
     light = np.multiply(colour, lit, out=colour)
     if mirror and place.mirror > 0:
-        _add_reflection(light, on_floor, view, place, table, atlas, plan, shadows)
+        _add_reflection(light, on_floor, view, stage)
     if math.isfinite(place.haze_m):
         clear = np.exp(np.where(index == SKY, 0, distance) * np.float32(-1 / place.haze_m))
         light *= tripled(clear)
@@ -142,7 +141,7 @@ def shade(
 
 @functools.lru_cache(maxsize=32)
 def _stops(count: int) -> np.ndarray:
-    """(256, count): how much of each palette stop a pattern's value takes."""
+    """(256, count): weight of each palette stop for each value of a pattern."""
     position = np.linspace(0, count - 1, 256)[:, None]
     return np.maximum(1 - np.abs(position - np.arange(count)), 0).astype(np.float32)
 
@@ -178,21 +177,12 @@ def _textured(
 def _mapping(look: Finish) -> tuple[float, ...]:
     cos, sin = math.cos(look.turn_rad), math.sin(look.turn_rad)
     across, up = look.repeat_m
-    return (
-        cos / across,
-        sin / across,
-        -sin / up,
-        cos / up,
-        *look.offset,
-        look.pattern,
-        look.grain,
-        1 / look.grain_m,
-        look.grain_depth,
-    )
+    matrix = cos / across, sin / across, -sin / up, cos / up
+    return *matrix, *look.offset, look.pattern, look.grain, 1 / look.grain_m, look.grain_depth
 
 
 def _level(repeats: np.ndarray) -> np.ndarray:
-    """Which size of a texture has about one texel per pixel that covers so many repeats."""
+    """The texture level with about one texel per pixel, for pixels that cover these repeats."""
     level = np.log2(np.maximum(repeats * np.float32(256 * 0.7), np.float32(1)))
     return np.minimum(level, np.float32(LEVELS - 1)).astype(np.uint8)
 
@@ -204,7 +194,7 @@ def _lit(
     occlusion: np.ndarray,
     index: np.ndarray,
 ) -> np.ndarray:
-    """Light that falls on every pixel's surface, (H, W, 3) float32."""
+    """Light on every pixel's surface, (H, W, 3) float32."""
     light = place.light
     normal = surface.normal
     if light.is_sun:
@@ -224,16 +214,12 @@ def _lit(
         0.82 + 0.14 * normal[2] + np.float32(0.07) * normal[0] - np.float32(0.05) * normal[1]
     ) * soft
     key *= 0.4 + 0.6 * soft
-    return cv2.merge(
-        [
-            ambient * np.float32(light.ambient[i]) + key * np.float32(light.colour[i])
-            for i in range(3)
-        ]
-    )
+    colours = zip(light.ambient, light.colour, strict=True)
+    return cv2.merge([ambient * np.float32(a) + key * np.float32(c) for a, c in colours])
 
 
 def _hall_creases(surface: SurfacePoints, hall: Hall, index: np.ndarray) -> np.ndarray:
-    """Corners of the hall get less light from everywhere."""
+    """Corners of the hall get less ambient light."""
     x, y, z = surface.place
     gaps = (
         np.minimum(x - np.float32(hall.low[0]), np.float32(hall.high[0]) - x),
@@ -247,36 +233,28 @@ def _hall_creases(surface: SurfacePoints, hall: Hall, index: np.ndarray) -> np.n
     return 1 - np.float32(0.3) / (1 + np.square(gap * np.float32(1 / 0.25)))
 
 
-def _add_reflection(
-    light: np.ndarray,
-    on_floor: np.ndarray,
-    view: View,
-    place: Place,
-    table: PartTable,
-    atlas: Atlas,
-    plan: FloorPlan,
-    shadows: ShadowMap,
-) -> None:
-    """The floor mirrors, the more the flatter it is looked at."""
+def _add_reflection(light: np.ndarray, on_floor: np.ndarray, view: View, stage: _Stage) -> None:
+    """Add the mirror image in the floor, stronger at flatter angles."""
     lines = np.flatnonzero(on_floor.any(axis=1))
     if len(lines) == 0:
         return
     rows = slice(int(lines[0]), int(lines[-1]) + 1)
     below = View(_coarser(view.grid, rows), view.axes, view.origin).mirrored()
-    found = cast(below, table, place.hall, None)
-    image, _ = shade(below, place, table, found, atlas, plan, shadows, mirror=False)
+    found = cast(below, stage.table, stage.place.hall, None)
+    image, _ = _shade(below, stage, found, mirror=False)
     image = cv2.GaussianBlur(image, (3, 3), 0)
     image = cv2.resize(image, (light.shape[1], rows.stop - rows.start))
     dx, dy, dz = (axis[rows] for axis in view.directions)
     steep = np.abs(dz) / np.sqrt(dx * dx + dy * dy + dz * dz)
-    share = np.float32(place.mirror) * (np.float32(0.12) + np.float32(0.88) * (1 - steep) ** 4)
+    share = np.float32(0.12) + np.float32(0.88) * (1 - steep) ** 4
+    share = np.float32(stage.place.mirror) * share
     share = tripled(np.where(on_floor[rows], share, np.float32(0)))
     light[rows] *= 1 - 0.6 * share
     light[rows] += np.minimum(image, np.float32(1.5)) * share
 
 
 def _coarser(full: Grid, rows: slice) -> Grid:
-    """Fewer pixels for the same rows."""
+    """The same rows with fewer pixels."""
     down, across = slice(rows.start, rows.stop, MIRROR_STEP), slice(None, None, MIRROR_STEP)
     return Grid(
         full.x[:, across] if len(full.x) == 1 else full.x[down, across],
@@ -311,27 +289,28 @@ def _paint_sky(light: np.ndarray, sky: np.ndarray, view: View, place: Place, atl
 def view_place(
     place: Place, camera: CameraModel, pose: Pose, texture_atlas: Atlas
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(light (H, W, 3) float32, Z (H, W) float32, ids (H, W) int16) of a place."""
+    """Return (light (H, W, 3) float32, Z (H, W) float32, ids (H, W) int16) of a place."""
     table = PartTable(place.parts)
     view = View(grid_of(camera), pose.optical_axes, pose.position)
     found = cast(view, table, place.hall, place.ground_m)
     reach = 8.0 if place.hall is not None else 22.0
     ahead = pose.optical_axes[:, 2] * 0.7 * reach
     plan = FloorPlan(place, table, pose.x_m + ahead[0], pose.y_m + ahead[1], reach)
-    light, ids = shade(view, place, table, found, texture_atlas, plan)
+    stage = _Stage(place, table, texture_atlas, plan, ShadowMap(view, place, table))
+    light, ids = _shade(view, stage, found)
     smooth_edges(light, found[1], 0.7)
     return light, found[0], ids
 
 
-# --- Light -> the picture that a camera makes of it: exposure, white balance, tones, blur.
+# --- From light to the picture of a camera: exposure, white balance, tone curve, blur.
 
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """What a camera does to the light.
+    """How a camera turns light into a picture.
 
-    exposure: factor on the light. balance: RGB gains. gamma, contrast: of the tone curve.
-    vignette: light lost in the corners. blur_px: deviation of the lens's blur.
+    exposure: factor on the light. balance: RGB gains. gamma, contrast: of the tone curve. vignette:
+    light lost in the corners. blur_px: deviation of the blur of the lens.
     """
 
     exposure: float = 1.0
@@ -343,12 +322,12 @@ class Photo:
 
 
 def develop(light: np.ndarray, photo: Photo) -> np.ndarray:
-    """(H, W, 3) float32 light -> RGB uint8."""
+    """Return (H, W, 3) float32 light as RGB uint8."""
     return toned(blurred(exposed(light, photo), photo), photo)
 
 
 def exposed(light: np.ndarray, photo: Photo) -> np.ndarray:
-    """Light (H, W, 3) float32 as it falls on the sensor, up to three times nominal white."""
+    """Return light (H, W, 3) float32 on the sensor, up to three times nominal white."""
     height, width = light.shape[:2]
     gain = _vignette(height, width, round(photo.vignette, 2)) * np.float32(photo.exposure)
     image = light * tripled(gain)
@@ -356,17 +335,17 @@ def exposed(light: np.ndarray, photo: Photo) -> np.ndarray:
 
 
 def blurred(image: np.ndarray, photo: Photo) -> np.ndarray:
-    """By the lens, (H, W, 3) float32."""
+    """Return (H, W, 3) float32 blurred by the lens."""
     return cv2.GaussianBlur(image, (0, 0), photo.blur_px) if photo.blur_px > 0 else image
 
 
 def toned(image: np.ndarray, photo: Photo) -> np.ndarray:
-    """Light on the sensor (H, W, 3) float32 -> RGB uint8."""
+    """Return light on the sensor (H, W, 3) float32 as RGB uint8."""
     return cv2.LUT(cv2.convertScaleAbs(image, alpha=160), _tone(photo))
 
 
 def _tone(photo: Photo) -> np.ndarray:
-    """(1, 256, 3): light, of which 160 is nominal white, to grey levels."""
+    """(1, 256, 3): from light, 160 being nominal white, to grey levels."""
     level = np.arange(256) / 160
     curves = []
     for gain in photo.balance:

@@ -1,6 +1,6 @@
-"""Drawn textures: families of seamless grey pictures, and atlases of them for quick look-ups.
+"""Drawn textures: families of seamless grey squares, and atlases of them for quick look-ups.
 
-A texture is values from 0 to 1 that a finish paints with its palette.
+A texture is values from 0 to 1 that a finish maps to its palette.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from midas_depth_ros.sim.pixelwise import look_up
+from midas_depth_ros.sim.scene.render import look_up
 
-# --- What textures are drawn with: seamless noise, lines, cells; all in pictures of SIDE x SIDE.
+# --- Seamless noise, lines and cells, all of SIDE x SIDE texels.
 
 SIDE = 256
 
@@ -29,7 +29,7 @@ def stretched(values: np.ndarray) -> np.ndarray:
 
 
 def noise(rng: np.random.Generator, across: float, up: float | None = None) -> np.ndarray:
-    """Seamless noise about 0, deviation 1, with features `across` and `up` texels large."""
+    """Return seamless noise about 0, deviation 1, with features of `across` and `up` texels."""
     up = across if up is None else up
     spectrum = np.fft.rfft2(rng.standard_normal((SIDE, SIDE)))
     y, x = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None, :]
@@ -38,7 +38,7 @@ def noise(rng: np.random.Generator, across: float, up: float | None = None) -> n
 
 
 def clouds(rng: np.random.Generator, slope: float = 1.7) -> np.ndarray:
-    """Seamless noise of all sizes; a larger slope is smoother."""
+    """Return seamless noise of all sizes; a larger slope is smoother."""
     spectrum = np.fft.rfft2(rng.standard_normal((SIDE, SIDE)))
     y, x = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None, :]
     size = np.sqrt(x * x + y * y)
@@ -59,7 +59,7 @@ def line(position: np.ndarray, width: float) -> np.ndarray:
 def cells(
     rng: np.random.Generator, columns: int, rows: int, shift: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tone of each cell of a grid whose rows are shifted, and distance-like lines of joints."""
+    """Return the tone of each cell of a grid with shifted rows, and positions along and across."""
     u, v = uv()
     row = np.floor(rows * v).astype(int)
     along = columns * u + shift * row
@@ -67,8 +67,7 @@ def cells(
     return tone, along, rows * v
 
 
-# --- The families of textures: what floors, walls, houses and goods are made
-# of.
+# --- The families of textures: floors, walls, houses, goods.
 
 
 def _speckle(rng: np.random.Generator) -> np.ndarray:
@@ -182,7 +181,7 @@ def _facade(rng: np.random.Generator) -> np.ndarray:
 
 
 def _books(rng: np.random.Generator) -> np.ndarray:
-    """Rows of upright strips, each with a tone of its own, and dark boards between."""
+    """Rows of upright strips of different tones, with dark boards between."""
     rows = 2
     u, v = uv()
     value = np.zeros((SIDE, SIDE))
@@ -217,7 +216,7 @@ def _panels(rng: np.random.Generator) -> np.ndarray:
     return 0.6 + 0.04 * noise(rng, 30, 1) - 0.6 * joint + np.where(knob, rng.choice([-0.5, 0.4]), 0)
 
 
-# name, function, how many of them, what else they suit
+# name, function, count, roles
 FAMILIES: Families = [
     ('speckle', _speckle, 4, 'plain wall object grain'),
     ('blotches', _blotches, 3, 'plain wall object grain road'),
@@ -246,14 +245,14 @@ FAMILIES: Families = [
 LEVELS = 6
 SIZES = tuple(SIDE >> level for level in range(LEVELS))  # texels: of every texture at every level
 BORDER = 1
-ATLASES = 6  # so many different atlases, each drawn once and kept
+ATLASES = 6  # different atlases, each drawn once and kept
 
 
 @dataclasses.dataclass(frozen=True)
 class Atlas:
     """Textures below each other in `texels`, (rows, columns) uint8, smaller levels beside.
 
-    `roles`: what a texture suits ('floor', 'wall', ...) -> its numbers. `first_column`: by level.
+    `roles`: role ('floor', 'wall', ...) -> numbers of textures. `first_column`: by level.
     """
 
     texels: np.ndarray
@@ -263,7 +262,7 @@ class Atlas:
     def look_up(
         self, number: np.ndarray, u: np.ndarray, v: np.ndarray, level: np.ndarray
     ) -> np.ndarray:
-        """Values (h, w) uint8 of textures at (u, v), 1 being one repeat; `level` is uint8."""
+        """Return values (h, w) uint8 of textures at (u, v), 1 = one repeat; `level` is uint8."""
         size, first = look_up(level, SIZES), look_up(level, self.first_column)
         columns = (u - np.floor(u)) * size + first
         rows = (v - np.floor(v)) * size + (number * np.float32(SIDE + 2) + np.float32(BORDER - 0.5))
@@ -272,12 +271,12 @@ class Atlas:
 
 @functools.lru_cache(maxsize=ATLASES)
 def atlas(number: int) -> Atlas:
-    """Atlas `number` of `FAMILIES`; the same bits for the same number."""
+    """Return atlas `number` of `FAMILIES`, bit-identical for the same number."""
     return drawn_atlas(FAMILIES, (5, number))
 
 
 def drawn_atlas(families: Families, seed: tuple[int, int]) -> Atlas:
-    """Textures of all families, one below the other, with the grain of `seed`."""
+    """Return textures of all families, one below the other, with the grain of `seed`."""
     rows: list[np.ndarray] = []
     roles: dict[str, list[int]] = {}
     for place, (name, draw, draws, suits) in enumerate(families):
@@ -295,7 +294,7 @@ def drawn_atlas(families: Families, seed: tuple[int, int]) -> Atlas:
 
 
 def _with_levels(values: np.ndarray) -> np.ndarray:
-    """(SIDE + 2, all levels' columns) uint8, every level with its border."""
+    """(SIDE + 2, columns of all levels) uint8, every level with its border."""
     levels = []
     for size in SIZES:
         small = cv2.resize(values, (size, size), interpolation=cv2.INTER_AREA)

@@ -1,7 +1,6 @@
-"""A world to drive in that is made and drawn as the training world's rooms are.
+"""A furnished room to drive in, made and drawn as the training places are.
 
-As `DriveWorld` it has a start, a plan for collisions and scans, and pictures with exact depth. The
-same seed is the same world.
+Like `PlainWorld` it has a start, a plan for collisions and scans, and pictures with exact depth.
 """
 
 from __future__ import annotations
@@ -11,35 +10,32 @@ import functools
 import itertools
 import math
 import random
-from collections.abc import Callable
 
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim.furnished import furniture
-from midas_depth_ros.sim.furnished.building import (
-    WOODS,
-    FinishMaker,
-    FloorSpace,
-    ObjectFrame,
-    PlaceBuilder,
-    picked,
-    scaled,
-    varied,
-)
 from midas_depth_ros.sim.furnished.cast import View, cast, grid_of
-from midas_depth_ros.sim.furnished.parts import (
+from midas_depth_ros.sim.furnished.place import (
     BALL,
     BOX,
     FLOOR_ID,
     STRUCTURE_ID,
+    WOODS,
     Colour,
+    FinishMaker,
+    FloorSpace,
     Hall,
     Light,
+    ObjectFrame,
     Part,
     PartTable,
     Place,
+    PlaceBuilder,
+    picked,
     rotation,
+    scaled,
+    varied,
 )
 from midas_depth_ros.sim.furnished.shading import Photo, develop, view_place
 from midas_depth_ros.sim.furnished.textures import Atlas, atlas
@@ -48,28 +44,25 @@ from midas_depth_ros.sim.robot.plan_view import Convex, Disc, Heights, Outline, 
 from midas_depth_ros.sim.scene.render import Rendering
 from midas_depth_ros.sim.scene.scene import Pose, Room
 
-# --- A furnished place seen from above: the outlines of its parts between two heights.
+# --- A furnished place from above: the outlines of its parts between two heights.
 #
-# Boxes that stand or lie anyhow and upright tubes have exact outlines; tipped tubes and balls have
-# the convex hull of many lines on their surface, cut off at the two heights.
+# Upright boxes and tubes have exact outlines; tilted parts and balls have the convex hull of many
+# lines on their surface, cut off at the two heights.
 
 LINES = 48  # around a tube or a ball, and up a ball
 
 
 def plan_of(place: Place, heights: Heights) -> PlanView:
-    """What of a place there is between these heights, in metres above the floor."""
+    """Return the plan of a place between these heights, in metres above the floor."""
     outlines = [part_outline(part, heights) for part in place.parts]
-    return PlanView([each for each in outlines if each is not None], _room(place.hall))
-
-
-def _room(hall: Hall | None) -> Room | None:
-    if hall is None:
-        return None
-    return Room(hall.low[0], hall.high[0], hall.low[1], hall.high[1], hall.height_m)
+    hall, room = place.hall, None
+    if hall is not None:
+        room = Room(hall.low[0], hall.high[0], hall.low[1], hall.high[1], hall.height_m)
+    return PlanView([each for each in outlines if each is not None], room)
 
 
 def part_outline(part: Part, heights: Heights) -> Outline | None:
-    """The part from above as it is between these heights; None where it is not there."""
+    """Return the outline of a part between these heights; None if there is nothing."""
     low, high = heights
     upright = not part.pitch_rad and not part.roll_rad
     bottom, top = part.centre[2] - part.half[2], part.centre[2] + part.half[2]
@@ -81,14 +74,14 @@ def part_outline(part: Part, heights: Heights) -> Outline | None:
         ends = (np.clip([low, high], bottom, top) - bottom) / (top - bottom)
         widest = max(1 + (part.taper - 1) * float(end) for end in ends)
         return Disc(*part.centre[:2], part.half[0] * widest)
-    lines = _lines(part.shape, part.taper) * part.half
+    lines = _surface_lines(part.shape, part.taper) * part.half
     lines = lines @ rotation(part.yaw_rad, part.pitch_rad, part.roll_rad).T + part.centre
-    points = _cut(lines, heights)[:, :2]
+    points = _clipped(lines, heights)[:, :2]
     return Convex(points) if len(points) else None
 
 
-def _cut(lines: np.ndarray, heights: Heights) -> np.ndarray:
-    """Where lines (N, 2, 3) begin and end between two heights, (M, 3)."""
+def _clipped(lines: np.ndarray, heights: Heights) -> np.ndarray:
+    """Ends of lines (N, 2, 3) cut off at two heights, (M, 3)."""
     start, along = lines[:, 0], lines[:, 1] - lines[:, 0]
     level = np.abs(along[:, 2]) < 1e-9
     slope = np.where(level, 1.0, along[:, 2])
@@ -102,8 +95,8 @@ def _cut(lines: np.ndarray, heights: Heights) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def _lines(shape: int, taper: float) -> np.ndarray:
-    """Lines (N, 2, 3) on the surface of a unit shape, of which it is the hull."""
+def _surface_lines(shape: int, taper: float) -> np.ndarray:
+    """Lines (N, 2, 3) on the surface of a unit shape, whose hull it is."""
     if shape == BOX:
         corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
         pairs = itertools.combinations(range(8), 2)
@@ -120,10 +113,9 @@ def _lines(shape: int, taper: float) -> np.ndarray:
     return np.concatenate([upward, round_about])
 
 
-# --- A furnished room to drive in: sofa, table, shelves along the walls, things standing about.
+# --- A furnished room to drive in: sofa, table, shelves along the walls, objects in between.
 #
-# Put together from the same furniture as the training world's rooms, but in calm colours, with
-# room to drive between. The same seed is the same room.
+# It has the furniture of the training places, in calm colours and with space to drive.
 
 LENGTH_M, WIDTH_M, HEIGHT_M = (6.8, 8.2), (5.2, 6.2), 2.6
 PAINTS: tuple[Colour, ...] = (
@@ -142,7 +134,7 @@ CLOTHS: tuple[Colour, ...] = (
     (0.76, 0.56, 0.26),
 )
 WALLS: tuple[Colour, ...] = ((0.92, 0.90, 0.85), (0.84, 0.88, 0.90), (0.90, 0.84, 0.76))
-# What stands free, as `picked` takes it.
+# Free-standing objects, for `picked`.
 FREE = (
     (furniture.cartons, 0.45, 3.0),
     (furniture.plant, 0.35, 2.0),
@@ -151,43 +143,43 @@ FREE = (
     (furniture.cone, 0.3, 1.5),
     (furniture.bag, 0.3, 1.0),
 )
-APART_M = 0.75  # between free things: the robot passes, if it is careful
+APART_M = 0.75  # between free objects: the robot passes if it is careful
 
 
 class CalmFinishMaker(FinishMaker):
-    """Finishes in few colours: no odd patterns."""
+    """Finishes in few colours, without odd patterns."""
 
     def plain(self, base: Colour | None = None, glow: float = 0.0, lively: float = 0.35) -> int:
-        """Paint of the room's own colours."""
+        """Return paint of the room's own colours."""
         return super().plain(base or varied(self.rng, self.rng.choice(PAINTS)), glow)
 
     def cloth(self, lively: float = 0.4) -> int:
-        """One colour of cloth."""
+        """Return cloth of one colour."""
         base = varied(self.rng, self.rng.choice(CLOTHS))
         return self.of('soft', base, self.rng.uniform(0.15, 0.5), 0.15)
 
     def odd(self) -> int:
-        """Nothing here is odd."""
+        """Return plain paint."""
         return self.plain()
 
     def furniture(self) -> int:
-        """Wood, or white."""
+        """Return wood or white."""
         return self.wood() if self.rng.random() < 0.7 else self.plain(PAINTS[0])
 
     def wood(self) -> int:
-        """A light or a dark one."""
+        """Return light or dark wood."""
         base = varied(self.rng, self.rng.choice(WOODS[:4]), 0.06)
         return self.of('wood', base, self.rng.uniform(0.5, 1.2), 0.2, square=False)
 
     def front(self, base: int | None = None) -> int:
-        """Doors and drawers of wood or paint."""
+        """Return doors and drawers of wood or paint."""
         rng = self.rng
         body = rng.choice(WOODS[:4]) if rng.random() < 0.5 else rng.choice(PAINTS)
         return self.of('front', varied(rng, body, 0.06), rng.uniform(0.6, 1.2), 0.35, grain=0.04)
 
 
 def lounge(rng: random.Random, atlas: Atlas) -> Place:
-    """The room, about (0, 0), longer along x."""
+    """Return the room, centred on (0, 0), longer along x."""
     make = CalmFinishMaker(rng, atlas)
     builder = PlaceBuilder(make)
     length, width = rng.uniform(*LENGTH_M), rng.uniform(*WIDTH_M)
@@ -234,13 +226,13 @@ def _rugs(builder: PlaceBuilder, length: float, width: float) -> None:
 def _furnish(
     builder: PlaceBuilder, space: FloorSpace, side: tuple[float, float, float], span: float
 ) -> None:
-    """Pieces side by side along a wall whose frame has positive y into the room."""
+    """Add pieces side by side along a wall whose frame has positive y into the room."""
     rng, make = builder.rng, builder.make
     base = builder.frame(*side, object_id=STRUCTURE_ID)
     base.box(0, 0.008, 0, span, 0.016, 0.08, make.plain(PAINTS[0]))
     pieces = [_shelf, _sofa, _cabinet, _door, _desk, _low_shelf]
     rng.shuffle(pieces)
-    at = -0.5 * span + rng.uniform(0.7, 1.0)  # corners stay free: the robot must get out of them
+    at = -0.5 * span + rng.uniform(0.7, 1.0)  # corners stay free, so that the robot gets out
     for build in pieces:
         wide = rng.uniform(1.2, 1.8)
         if at + wide > 0.5 * span - 0.7:
@@ -294,9 +286,9 @@ def _window(wall: ObjectFrame, x: float, wide: float) -> None:
 
 
 def _dining(builder: PlaceBuilder, space: FloorSpace, length: float, width: float) -> None:
-    """A table with chairs drawn up to it."""
+    """Add a table with chairs."""
     rng = builder.rng
-    x = rng.choice((-1, 1)) * rng.uniform(0.2, 0.26) * length  # aside: the middle is for driving
+    x = rng.choice((-1, 1)) * rng.uniform(0.2, 0.26) * length  # the middle is for driving
     y = rng.choice((-1, 1)) * rng.uniform(0.1, 0.2) * width
     f = builder.frame(x, y, rng.uniform(-0.2, 0.2))
     furniture.table(f, 1.5, 0.85, 0.74)
@@ -308,7 +300,7 @@ def _dining(builder: PlaceBuilder, space: FloorSpace, length: float, width: floa
 
 
 def _stand(builder: PlaceBuilder, space: FloorSpace, hall: Hall) -> None:
-    """One thing where there is room around it."""
+    """Add one object where there is space around it."""
     rng = builder.rng
     build, radius = picked(rng, FREE)
     for _ in range(30):
@@ -327,9 +319,9 @@ def _ceiling_lamps(builder: PlaceBuilder) -> None:
         f.box(x, 0, HEIGHT_M - 0.05, 1.1, 0.3, 0.05, white)
 
 
-MEAN_GREY = 0.45  # what the camera makes of the mean light
+MEAN_GREY = 0.45  # grey level of the mean light
 METERING = (64, 48)  # pixels
-STARTS = 12  # of so many free places the one is taken that looks farthest
+STARTS = 12  # free places to choose from: the one with the longest view
 
 
 @dataclasses.dataclass(frozen=True)
@@ -343,16 +335,16 @@ class FurnishedWorld:
     kind: str = 'furnished room'
 
     def plan(self, heights: Heights) -> PlanView:
-        """What there is between two heights, from above."""
+        """Return the plan between two heights, from above."""
         return plan_of(self.place, heights)
 
     def render(self, camera: CameraModel, pose: Pose) -> Rendering:
-        """What a camera sees from a pose: picture, exact depth, floor."""
+        """Return what a camera sees from a pose: picture, exact depth, floor."""
         light, depth, ids = view_place(self.place, camera, pose, self.texture_atlas)
         return Rendering(develop(light, self._photo), depth, ids == FLOOR_ID)
 
     def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
-        """The depth of `render`, without the picture."""
+        """Return the depth of `render`, without the picture."""
         view = View(grid_of(camera), pose.optical_axes, pose.position)
         return cast(view, self._table, self.place.hall, self.place.ground_m)[0]
 
@@ -362,7 +354,7 @@ class FurnishedWorld:
 
     @functools.cached_property
     def _photo(self) -> Photo:
-        """Exposed once, for all that is seen from the start: pictures do not flicker."""
+        """The exposure for everything seen from the start, so that pictures do not flicker."""
         x, y, yaw = self.start
         camera = CameraModel.from_field_of_view(*METERING, 1.5)
         lights = [
@@ -377,16 +369,12 @@ class FurnishedWorld:
 
 @functools.lru_cache(maxsize=4)
 def furnished_world(seed: int) -> FurnishedWorld:
-    """The world of a seed."""
+    """Return the world of a seed."""
     rng = random.Random(seed)
     texture_atlas = atlas(0)
     place = lounge(rng, texture_atlas)
     plan = plan_of(place, START_HEIGHTS_M)
     starts = np.random.default_rng([seed, 6])
-    start = max((free_start(starts, plan, seed) for _ in range(STARTS)), key=_ahead(plan))
+    free = [free_start(starts, plan, seed) for _ in range(STARTS)]
+    start = max(free, key=lambda at: float(plan.reach(at[0], at[1], np.array([at[2]]))[0]))
     return FurnishedWorld(place, texture_atlas, start, seed)
-
-
-def _ahead(plan: PlanView) -> Callable[[Start], float]:
-    """How far it is free ahead of a start, in metres."""
-    return lambda start: float(plan.reach(start[0], start[1], np.array([start[2]]))[0])

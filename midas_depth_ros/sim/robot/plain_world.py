@@ -1,12 +1,13 @@
-"""Worlds to drive in, made from a seed: a cluttered room, a corridor, two rooms with a doorway.
+"""Plain worlds made from a seed: to drive in, and an endless corridor to look along.
 
-What a robot needs of a world is a `Scene` and a free place to start from: any other maker of
-scenes serves as well. The same seed is the same world.
+A world to drive in is a `Scene` (a cluttered room, a corridor, two rooms with a doorway) and a free
+place to start from. The same seed is the same world.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -24,6 +25,7 @@ from midas_depth_ros.sim.scene.scene import (
     Scene,
     SceneError,
     Solid,
+    Sphere,
 )
 
 Generator = np.random.Generator
@@ -54,8 +56,8 @@ TABLE = Material((0.55, 0.38, 0.24), 'planks', (1.2, 0.6))
 
 
 @dataclasses.dataclass(frozen=True)
-class DriveWorld:
-    """A scene and a free place in it; `kind` says in a word what it is."""
+class PlainWorld:
+    """A scene and a free place in it; `kind` names its layout."""
 
     scene: Scene
     start: Start
@@ -63,27 +65,27 @@ class DriveWorld:
     seed: int
 
     def plan(self, heights: Heights) -> PlanView:
-        """What there is between two heights, from above."""
+        """Return the plan between two heights, from above."""
         return PlanView.of_scene(self.scene, heights)
 
     def render(self, camera: CameraModel, pose: Pose) -> Rendering:
-        """What a camera sees from a pose: picture, exact depth, floor."""
+        """Return what a camera sees from a pose: picture, exact depth, floor."""
         return render(self.scene, camera, pose)
 
     def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
-        """The depth of `render`."""
+        """Return the depth of `render`."""
         return render(self.scene, camera, pose).depth_z
 
 
-def drive_world(seed: int) -> DriveWorld:
-    """The world of a seed."""
+def plain_world(seed: int) -> PlainWorld:
+    """Return the world of a seed."""
     rng = np.random.default_rng([seed, 4])
     kind = str(rng.choice(list(LAYOUTS)))
     room, solids = LAYOUTS[kind](rng)
     floor = FLOORS[rng.integers(len(FLOORS))]
     scene = Scene(floor, room, tuple(solids), haze_m=40.0, seed=seed)
     plan = PlanView.of_scene(scene, START_HEIGHTS_M)
-    return DriveWorld(scene, free_start(rng, plan, seed), kind, seed)
+    return PlainWorld(scene, free_start(rng, plan, seed), kind, seed)
 
 
 def _cluttered_room(rng: Generator) -> tuple[Room, list[Solid]]:
@@ -93,7 +95,7 @@ def _cluttered_room(rng: Generator) -> tuple[Room, list[Solid]]:
 
 
 def _corridor(rng: Generator) -> tuple[Room, list[Solid]]:
-    """Narrow and long, with things along both sides, in turn."""
+    """Narrow and long, with objects along alternating sides."""
     width = float(rng.uniform(1.9, 2.6))
     room = _room(rng, rng.uniform(10, 15), width)
     solids: list[Solid] = []
@@ -106,7 +108,7 @@ def _corridor(rng: Generator) -> tuple[Room, list[Solid]]:
 
 
 def _two_rooms(rng: Generator) -> tuple[Room, list[Solid]]:
-    """A wall across the room leaves a doorway."""
+    """A wall across the room, with a doorway."""
     room = _room(rng, rng.uniform(7, 10), rng.uniform(4, 6))
     x, door = float(rng.uniform(-1, 1)), float(rng.uniform(0.9, 1.4))
     middle = float(rng.uniform(room.y_min_m + 1.0, room.y_max_m - 1.0))
@@ -143,7 +145,7 @@ def _clutter(rng: Generator, room: Room, count: int) -> list[Solid]:
 
 
 def _thing(rng: Generator, x: float, y: float) -> list[Solid]:
-    """Something that stands about."""
+    """A random object on the floor."""
     kind = rng.choice(list(THINGS), p=[share for share, _ in THINGS.values()])
     return THINGS[str(kind)][1](rng, x, y)
 
@@ -172,7 +174,7 @@ def _pillar(rng: Generator, x: float, y: float) -> list[Solid]:
 
 
 def _table(rng: Generator, x: float, y: float) -> list[Solid]:
-    """A board above the robot on four legs between which it may pass."""
+    """A board above the robot on four legs that it may pass between."""
     half_length, half_width = (float(v) for v in rng.uniform((0.45, 0.35), (0.7, 0.45)))
     yaw = _any_yaw(rng)
     c, s = math.cos(yaw), math.sin(yaw)
@@ -200,7 +202,7 @@ def _any_yaw(rng: Generator) -> float:
 
 
 def free_start(rng: Generator, plan: PlanView, seed: int, view_m: float = START_VIEW_M) -> Start:
-    """A place with room around it, looking to where there is room ahead. Raises SceneError."""
+    """Return a place with free space around it and ahead of it. Raises SceneError."""
     room = plan.room
     if room is None:
         raise SceneError(f'world {seed} has no walls: give it a room')
@@ -213,3 +215,99 @@ def free_start(rng: Generator, plan: PlanView, seed: int, view_m: float = START_
         if plan.reach(x, y, np.array([yaw]))[0] >= view_m:
             return x, y, yaw
     raise SceneError(f'world {seed} has no free place to start from: take another seed')
+
+
+# --- An endless corridor: the same every period, without a seam.
+#
+# Boxes, bins, poles and balls line both sides, and a barrel ahead of the camera moves from side to
+# side, nearer and farther. The corridor repeats every `LAP_M`, the camera's way in one period.
+
+LAP_M = 12.0  # a multiple of every pattern's repeat, so that the picture does not jump
+PERIOD_S = 20.0
+HALF_WIDTH_M = 1.5
+BARREL_RADIUS_M, POLE_RADIUS_M = 0.15, 0.04
+VIEW_M = (2.0, 22.0)  # how far behind and ahead of the camera solids are kept
+HAZE = (0.80, 0.80, 0.77)
+
+CRATE = Material((0.35, 0.50, 0.62), 'bricks', (0.8, 0.8))
+SLIM_POLE = Material((0.95, 0.80, 0.15), 'stripes', (math.tau * POLE_RADIUS_M, 0.3))
+BALL = Material((0.85, 0.25, 0.20), 'checker', (0.5, 0.5))
+BARREL = Material((0.95, 0.42, 0.12), 'stripes', (math.pi * BARREL_RADIUS_M, 0.5))
+
+
+@dataclasses.dataclass(frozen=True)
+class MovingScene:
+    """A scene and a camera pose at any time, in seconds; both repeat every `period_s`."""
+
+    standing: tuple[Solid, ...]
+    sway_rad: float
+    seed: int
+    period_s: float = PERIOD_S
+
+    @property
+    def camera(self) -> CameraModel:
+        """The camera that the scene is made for: 640x480, 66 degrees wide."""
+        return CameraModel.from_field_of_view(640, 480, math.radians(66.0))
+
+    def pose_at(self, time_s: float) -> Pose:
+        """Return the camera: 0.3 m high, looking 6 degrees down, weaving while it drives."""
+        turn = self._turn(time_s)
+        x, y = LAP_M * turn / math.tau, self._path(turn)
+        slope = (self._path(turn + 1e-4) - self._path(turn - 1e-4)) / (2e-4 * LAP_M / math.tau)
+        return Pose(x, y, 0.3, math.atan(slope), math.radians(6.0))
+
+    def scene_at(self, time_s: float) -> Scene:
+        """Return what is around the camera at this time, barrel included."""
+        turn = self._turn(time_s)
+        x = LAP_M * turn / math.tau
+        solids = [
+            dataclasses.replace(solid, x_m=solid.x_m + lap * LAP_M)
+            for solid in self.standing
+            for lap in (-1, 0, 1, 2)
+            if -VIEW_M[0] < solid.x_m + lap * LAP_M - x < VIEW_M[1]
+        ]
+        ahead = 1.75 - 0.8 * math.cos(3 * turn + self.sway_rad)
+        aside = 0.5 * math.sin(2 * turn + self.sway_rad)
+        solids.append(Cylinder(x + ahead, aside, BARREL_RADIUS_M, 0.5, material=BARREL))
+        room = Room(
+            x - 10, x + 40, -HALF_WIDTH_M, HALF_WIDTH_M, 2.5, WALLS[0], Material(HAZE), CEILING
+        )
+        return Scene(FLOORS[0], room, tuple(solids), haze_colour=HAZE, haze_m=16.0, seed=self.seed)
+
+    def _turn(self, time_s: float) -> float:
+        """The time within the period as an angle from 0 to 2 pi."""
+        return math.tau * ((time_s / self.period_s) % 1.0)
+
+    def _path(self, turn: float) -> float:
+        """The camera's sideways position, metres to the left."""
+        return 0.18 * math.sin(2 * turn + self.sway_rad + 1.5)
+
+
+@functools.lru_cache(maxsize=8)
+def moving_scene(seed: int = 0) -> MovingScene:
+    """Return the corridor of a seed, bit-identical for the same seed."""
+    rng = np.random.default_rng(seed)
+    standing: list[Solid] = []
+    side = 1 if rng.random() < 0.5 else -1
+    for place in range(8):
+        x = LAP_M * (place + rng.uniform(0.2, 0.8)) / 8
+        standing.append(_obstacle(rng, x, side))
+        side = -side if rng.random() < 0.85 else side
+    return MovingScene(tuple(standing), float(rng.uniform(0, math.tau)), seed)
+
+
+def _obstacle(rng: np.random.Generator, x: float, side: int) -> Solid:
+    """An object by the wall, clear of the way of barrel and camera."""
+    kind = rng.choice(['carton', 'crate', 'bin', 'pole', 'ball'], p=[0.35, 0.2, 0.2, 0.15, 0.1])
+    size = float(rng.uniform(0.3, 0.5))
+    y = side * (HALF_WIDTH_M - float(rng.uniform(0.3, 0.45)))
+    turned = float(rng.uniform(-0.4, 0.4))
+    if kind == 'carton':
+        return Box(x, y, size, size, float(rng.uniform(0.25, 0.6)), turned, material=CARTON)
+    if kind == 'crate':
+        return Box(x, y, size, size, float(rng.uniform(0.6, 1.1)), 0.3 * turned, material=CRATE)
+    if kind == 'bin':
+        return Cylinder(x, y, 0.4 * size, float(rng.uniform(0.4, 0.7)), material=BIN)
+    if kind == 'pole':
+        return Cylinder(x, y - side * 0.15, POLE_RADIUS_M, 2.5, material=SLIM_POLE)
+    return Sphere(x, y, 0.4 * size, 0.4 * size, BALL)

@@ -1,7 +1,6 @@
-"""A scene seen from above: how far its solids and walls are from a point, and along a ray.
+"""A scene from above: distances from a point, and along rays, to solids and walls.
 
-Exact closed forms in the plane, for a range of heights: what lies wholly above or below it is not
-there. In come a scene, a point and heights in metres; out go distances in metres.
+Exact closed forms in metres, for a range of heights; anything wholly above or below is ignored.
 """
 
 from __future__ import annotations
@@ -16,39 +15,37 @@ import numpy as np
 
 from midas_depth_ros.sim.scene.scene import Box, Room, Scene, Solid
 
-# --- A convex shape seen from above: how far it is from a point, and along rays.
-
-THIN_M = 1e-4  # half as thick a point or a line is taken to be
+THIN_M = 1e-4  # half the thickness of a point or a line
 _CORNERS = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
 
 
 class Convex:
-    """The convex hull of points (N, 2), in metres; as `plan_view.Outline` it answers exactly."""
+    """The convex hull of points (N, 2), in metres; exact, as every `Outline`."""
 
     def __init__(self, points: np.ndarray) -> None:
         hull = cv2.convexHull(np.asarray(points, np.float32), clockwise=False)[:, 0]
-        if len(hull) < 3:  # a point or a line has no inside: give it one
+        if len(hull) < 3:  # a point or a line: give it an inside
             hull = (hull[:, None] + THIN_M * _CORNERS).reshape(-1, 2).astype(np.float32)
             hull = cv2.convexHull(hull, clockwise=False)[:, 0]
         self.corners = hull.astype(np.float64)  # (M, 2), to the left round
 
     @functools.cached_property
     def bounds(self) -> tuple[float, float, float]:
-        """A circle around it: its middle x, y and its radius, metres."""
+        """A circle around it: centre x, y and radius, metres."""
         low, high = self.corners.min(axis=0), self.corners.max(axis=0)
         x, y = 0.5 * (low + high)
         return float(x), float(y), float(np.hypot(*(self.corners - (x, y)).T).max())
 
     @functools.cached_property
     def _edges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Outward normals (M, 2), and how far out each edge is along its own (M,)."""
+        """Outward normals (M, 2), and the distance of each edge along its own (M,)."""
         along = np.roll(self.corners, -1, axis=0) - self.corners
         length = np.hypot(*along.T)
         normal = np.stack([along[:, 1], -along[:, 0]], axis=1) / np.maximum(length, 1e-12)[:, None]
         return normal, (normal * self.corners).sum(axis=1)
 
     def gap(self, x: float, y: float) -> float:
-        """Metres from a point to the nearest edge; 0 inside."""
+        """Return the distance (m) from a point to the nearest edge; 0 inside."""
         normal, out = self._edges
         if (normal @ (x, y) <= out).all():
             return 0.0
@@ -60,7 +57,7 @@ class Convex:
         return float(np.hypot(*nearest.T).min())
 
     def reach(self, x: float, y: float, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
-        """Metres along unit rays from a point to the first edge; inf = missed, 0 = inside."""
+        """Return metres along unit rays from a point to the first edge; inf: missed, 0: inside."""
         normal, out = self._edges
         facing = normal[:, :1] * dx + normal[:, 1:] * dy  # (M, n): above 0 the ray leaves
         beyond = (out - normal @ (x, y))[:, None]  # (M, 1): below 0 the point is outside
@@ -88,7 +85,7 @@ class Rectangle:
 
     @property
     def bounds(self) -> tuple[float, float, float]:
-        """A circle around it: its middle x, y and its radius, metres."""
+        """A circle around it: centre x, y and radius, metres."""
         return self.x_m, self.y_m, math.hypot(self.half_length_m, self.half_width_m)
 
     @property
@@ -100,13 +97,13 @@ class Rectangle:
         return own @ np.array([[c, s], [-s, c]]) + (self.x_m, self.y_m)
 
     def gap(self, x: float, y: float) -> float:
-        """Metres from a point to the nearest edge; 0 inside."""
+        """Return the distance (m) from a point to the nearest edge; 0 inside."""
         along, beside = self._turned(x - self.x_m, y - self.y_m)
         outside = max(abs(along) - self.half_length_m, 0), max(abs(beside) - self.half_width_m, 0)
         return math.hypot(*outside)
 
     def reach(self, x: float, y: float, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
-        """Metres along unit rays from a point to the first edge; inf = missed, 0 = inside."""
+        """Return metres along unit rays from a point to the first edge; inf: missed, 0: inside."""
         starts = self._turned(x - self.x_m, y - self.y_m)
         enter, leave = np.full(dx.shape, -np.inf), np.full(dx.shape, np.inf)
         halves = (self.half_length_m, self.half_width_m)
@@ -147,11 +144,11 @@ class Disc:
         return around * self.radius_m + (self.x_m, self.y_m)
 
     def gap(self, x: float, y: float) -> float:
-        """Metres from a point to the edge; 0 inside."""
+        """Return the distance (m) from a point to the edge; 0 inside."""
         return max(math.hypot(x - self.x_m, y - self.y_m) - self.radius_m, 0.0)
 
     def reach(self, x: float, y: float, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
-        """Metres along unit rays from a point to the edge; inf = missed, 0 = inside."""
+        """Return metres along unit rays from a point to the edge; inf = missed, 0 = inside."""
         px, py = self.x_m - x, self.y_m - y
         ahead, square = px * dx + py * dy, px * px + py * py - self.radius_m**2
         if square <= 0:
@@ -165,16 +162,14 @@ Outline = Rectangle | Disc | Convex
 
 
 def outline(solid: Solid, heights: Heights) -> Outline | None:
-    """The solid from above as it is between these heights; None where it is not there."""
+    """Return the outline of a solid between these heights; None if there is nothing."""
     low, high = heights
-    if isinstance(solid, Box):
-        if solid.bottom_m >= high or solid.bottom_m + solid.height_m <= low:
-            return None
-        size = 0.5 * solid.length_m, 0.5 * solid.width_m
-        return Rectangle(solid.x_m, solid.y_m, *size, solid.yaw_rad)
     (_, _, bottom), (_, _, top) = solid.bounds
     if bottom >= high or top <= low:
         return None
+    if isinstance(solid, Box):
+        size = 0.5 * solid.length_m, 0.5 * solid.width_m
+        return Rectangle(solid.x_m, solid.y_m, *size, solid.yaw_rad)
     radius = solid.radius_m
     if hasattr(solid, 'z_m'):  # a ball is widest at its middle
         off = max(low - solid.z_m, solid.z_m - high, 0.0)
@@ -183,7 +178,7 @@ def outline(solid: Solid, heights: Heights) -> Outline | None:
 
 
 class PlanView:
-    """Outlines and the walls around them, ready for many questions."""
+    """Outlines and the walls around them, prepared for many queries."""
 
     def __init__(self, outlines: Sequence[Outline], room: Room | None = None) -> None:
         self.outlines = tuple(outlines)
@@ -193,12 +188,12 @@ class PlanView:
 
     @classmethod
     def of_scene(cls, scene: Scene, heights: Heights) -> PlanView:
-        """What of a scene there is between two heights."""
+        """Return the plan of a scene between two heights."""
         outlines = (outline(solid, heights) for solid in scene.solids)
         return cls([each for each in outlines if each is not None], scene.room)
 
     def gap(self, x: float, y: float) -> float:
-        """Metres from a point to the nearest solid or wall; 0 inside of one, inf if none."""
+        """Return the distance (m) from a point to the nearest solid or wall; 0 inside of one."""
         nearest = math.inf
         if self.room is not None:
             nearest = max(_to_walls(self.room, x, y), 0.0)
@@ -210,7 +205,7 @@ class PlanView:
         return nearest
 
     def reach(self, x: float, y: float, bearings_rad: np.ndarray) -> np.ndarray:
-        """Metres from a point to what rays at world `bearings_rad` (n,) first meet; inf if none."""
+        """Return metres from a point along world `bearings_rad` (n,) to the first hit, or inf."""
         dx, dy = np.cos(bearings_rad), np.sin(bearings_rad)
         nearest = np.full(dx.shape, np.inf)
         for each in self.outlines:
@@ -225,7 +220,7 @@ def _to_walls(room: Room, x: float, y: float) -> float:
 
 
 def _reach_of_walls(room: Room, x: float, y: float, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """From inside of a room every ray meets a wall; from outside it has none."""
+    """Rays from inside the room meet a wall; from outside the distance is 0."""
     if _to_walls(room, x, y) <= 0:
         return np.zeros(dx.shape)
     with np.errstate(divide='ignore', invalid='ignore'):

@@ -1,8 +1,8 @@
-"""A small differential-drive robot: what it can do, and how commands become motion.
+"""A small differential-drive robot: what it can do, and how it responds to commands.
 
-Commands of forward speed and turn rate come in with their time; they act after the latency, within
-limits of speed and acceleration, and lapse when no new one follows. The robot is a disc
-that turns about its centre, with a camera above it.
+Commands of forward speed and turning rate act after the latency, within limits of speed and
+acceleration, and expire without a new one. The robot is a disc that turns about its centre, with a
+camera above it.
 """
 
 from __future__ import annotations
@@ -22,28 +22,27 @@ from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
 from midas_depth_ros.sim.scene.render import Rendering
 from midas_depth_ros.sim.scene.scene import Pose
 
-STEP_S = 0.01  # motion is computed in steps of at most this: 6 mm at the greatest speed
+STEP_S = 0.01  # longest step of the motion: 6 mm at the greatest speed
 
 
 @dataclasses.dataclass(frozen=True)
 class RobotModel:
     """What the robot can do and where its camera is; metres, seconds, radians.
 
-    The camera is on the robot's axis of symmetry, `camera_forward_m` ahead of its centre, looking
-    ahead and `camera_pitch_rad` down.
+    The camera is on the axis of symmetry, `camera_forward_m` ahead of the centre, looking ahead and
+    `camera_pitch_rad` down.
     """
 
     radius_m: float = RobotSettings.radius
-    height_m: float = 0.35  # what begins above this passes over the robot
-    floor_clearance_m: float = 0.02  # what ends below this passes under it
+    height_m: float = 0.35  # what is above this passes over the robot
+    floor_clearance_m: float = 0.02  # what is below this passes under it
     max_speed_m_s: float = RobotSettings.max_speed
     max_turn_rad_s: float = RobotSettings.max_turn
     max_acceleration_m_s2: float = RobotSettings.max_acceleration
     max_turn_acceleration_rad_s2: float = 6.0
     latency_s: float = RobotSettings.latency  # from a command to the wheels
-    command_timeout_s: float = (
-        RobotSettings.command_timeout
-    )  # without a command for this long it stops
+    # Without a command for this long the robot stops.
+    command_timeout_s: float = RobotSettings.command_timeout
     camera_forward_m: float = 0.0
     camera_height_m: float = SyntheticCameraSettings.camera_height
     camera_pitch_rad: float = 0.2
@@ -57,12 +56,12 @@ class RobotModel:
 
     @property
     def heights(self) -> tuple[float, float]:
-        """Between which heights something is in the robot's way."""
+        """Lowest and highest height of what is in the robot's way."""
         return self.floor_clearance_m, self.height_m
 
 
 def robot_of(settings: SyntheticCameraSettings) -> RobotModel:
-    """The robot that the parameters describe."""
+    """Return the robot that the parameters describe."""
     robot = settings.robot
     return RobotModel(
         radius_m=robot.radius,
@@ -79,7 +78,7 @@ def robot_of(settings: SyntheticCameraSettings) -> RobotModel:
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """Where the robot is at a time and how it moves; yaw and turn to the left positive."""
+    """Pose and velocity of the robot at a time; yaw and turn to the left positive."""
 
     time_s: float = 0.0
     x_m: float = 0.0
@@ -89,7 +88,7 @@ class Motion:
     turn_rad_s: float = 0.0
 
     def camera_pose(self, model: RobotModel) -> Pose:
-        """Where the camera is and where it looks."""
+        """Return the pose of the camera."""
         return Pose(
             self.x_m + model.camera_forward_m * math.cos(self.yaw_rad),
             self.y_m + model.camera_forward_m * math.sin(self.yaw_rad),
@@ -100,7 +99,7 @@ class Motion:
 
 
 class Robot:
-    """The robot in an empty world; `motion` is where it is now."""
+    """The robot in an empty world; `motion` is its current state."""
 
     def __init__(self, model: RobotModel, start: Motion) -> None:
         self.model = model
@@ -109,7 +108,7 @@ class Robot:
         self._acting = (-math.inf, 0.0, 0.0)  # since when, speed, turn
 
     def command(self, time_s: float, speed_m_s: float, turn_rad_s: float) -> None:
-        """Take a command at a time; what is not a number stops the robot."""
+        """Take a command at a time; a command that is not finite stops the robot."""
         if not (math.isfinite(speed_m_s) and math.isfinite(turn_rad_s)):
             speed_m_s = turn_rad_s = 0.0
         self._waiting.append((time_s + self.model.latency_s, speed_m_s, turn_rad_s))
@@ -136,11 +135,11 @@ class Robot:
         return self.motion
 
     def hold(self, place: Motion) -> None:
-        """Something is in the way: stay where `place` is, turning on at most."""
+        """Stay at `place`, as something is in the way; the robot may still turn."""
         self.motion = dataclasses.replace(self.motion, x_m=place.x_m, y_m=place.y_m, speed_m_s=0.0)
 
     def _wanted(self, time_s: float) -> tuple[float, float]:
-        """The speed and turn that are asked for at a time, within the robot's limits."""
+        """The commanded speed and turn at a time, within the robot's limits."""
         while self._waiting and self._waiting[0][0] <= time_s:
             self._acting = self._waiting.popleft()
         since, speed, turn = self._acting
@@ -160,19 +159,18 @@ def _clamped(value: float, limit: float) -> float:
     return max(-limit, min(limit, value))
 
 
-# --- A robot driving in a scene: it moves, bumps, and what comes of it is counted.
+# --- A robot driving in a world: motion, collisions, distance, stops and smallest clearance.
 #
-# Commands and times come in; the motion, collisions, distance driven, stops and smallest clearance
-# go out. A collision stops the robot at the last free place, and is one until it has backed off.
+# A collision stops the robot at the last free place, and lasts until it has backed off.
 
 MOVING_M_S, STOPPED_M_S = 0.05, 0.01  # a stop: from faster than the first to slower than the second
-APART_M = 0.02  # so far from what it ran into it may run into something anew
-SCAN_HEIGHTS_M = (0.03, 0.5)  # what a scan for evaluation takes for an obstacle, at these heights
+APART_M = 0.02  # a collision ends at this distance
+SCAN_HEIGHTS_M = (0.03, 0.5)  # between which a scan for evaluation sees obstacles
 
 
 @dataclasses.dataclass(frozen=True)
 class DriveOutcome:
-    """What came of a drive so far; metres and seconds."""
+    """The result of a drive so far; metres and seconds."""
 
     collisions: int = 0
     distance_m: float = 0.0
@@ -183,7 +181,7 @@ class DriveOutcome:
 
 
 class World(Protocol):
-    """What a robot needs of a world: a start, what is in the way, what is to be seen."""
+    """What a robot needs of a world: a start, what is in the way, and what is in view."""
 
     @property
     def start(self) -> tuple[float, float, float]:
@@ -191,24 +189,24 @@ class World(Protocol):
 
     @property
     def kind(self) -> str:
-        """In a word what it is."""
+        """What it is, in a word or two."""
 
     @property
     def seed(self) -> int:
-        """What it was made from."""
+        """The seed that it was made from."""
 
     def plan(self, heights: Heights) -> PlanView:
-        """What there is between two heights, from above."""
+        """Return the plan between two heights, from above."""
 
     def render(self, camera: CameraModel, pose: Pose) -> Rendering:
-        """What a camera sees from a pose."""
+        """Return what a camera sees from a pose."""
 
     def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
-        """The exact depth alone, (H, W) float32."""
+        """Return the exact depth alone, (H, W) float32."""
 
 
 class DrivenRobot:
-    """A robot in a world, from its start pose on."""
+    """A robot in a world, from the start pose on."""
 
     def __init__(self, world: World, model: RobotModel, time_s: float = 0.0) -> None:
         self.world = world
@@ -222,7 +220,7 @@ class DrivenRobot:
 
     @property
     def motion(self) -> Motion:
-        """Where the robot is now."""
+        """The current state of the robot."""
         return self._robot.motion
 
     @property
@@ -236,7 +234,7 @@ class DrivenRobot:
         self._robot.command(time_s, speed_m_s, turn_rad_s)
 
     def advance(self, time_s: float) -> Motion:
-        """Drive on until `time_s`; a time that has passed changes nothing."""
+        """Drive on until `time_s`; a time in the past changes nothing."""
         start = self.motion.time_s
         steps = max(0, math.ceil((time_s - start) / STEP_S - 1e-9))
         for number in range(1, steps + 1):
@@ -244,7 +242,9 @@ class DrivenRobot:
         return self.motion
 
     def scan(self, angles_rad: np.ndarray) -> np.ndarray:
-        """Exact ranges (n,) metres from the camera's place, at angles to the left of ahead."""
+        """Return exact ranges (n,) in metres from the camera's place, at angles to the left of
+        ahead.
+        """
         pose = self.motion.camera_pose(self.model)
         return self._seen.reach(pose.x_m, pose.y_m, pose.yaw_rad + angles_rad)
 
@@ -271,57 +271,38 @@ class DrivenRobot:
         )
 
 
-# --- Exact depth made into what a network would give: inverse, noisy, of unknown scale and
-# shift.
-#
-# In comes depth Z, out goes relative inverse depth in which only the order and the affine relation
-# to 1/Z are left, as in MiDaS's output. The same seed disturbs the same way.
+# --- Exact depth turned into what a network gives: inverse, noisy, of unknown scale and shift.
 
-PATCH_PX = 8  # half of the noise is of patches so large: a network errs in regions
-
-
-@dataclasses.dataclass(frozen=True)
-class DisturbanceOptions:
-    """How much is lost. `noise` is a standard deviation, as a share of 1/Z.
-
-    Every frame has a scale within `scale_factor` times or times less of `scale`, and a shift
-    within +-`shift`, in units of `scale` per metre.
-    """
-
-    noise: float = RobotSettings.depth_noise
-    scale: float = 100.0
-    scale_factor: float = RobotSettings.depth_scale_factor
-    shift: float = RobotSettings.depth_shift
-
-
-def disturbance_of(robot: RobotSettings) -> DisturbanceOptions:
-    """The disturbance that the parameters describe."""
-    return DisturbanceOptions(
-        noise=robot.depth_noise, scale_factor=robot.depth_scale_factor, shift=robot.depth_shift
-    )
+PATCH_PX = 8  # half of the noise is in patches of this size, since network errors are regional
+MEAN_SCALE = 100.0  # of relative inverse depth per 1/Z
 
 
 class Disturbance:
-    """Disturbs one frame after the other."""
+    """Turns depth into relative inverse depth like that of MiDaS, affine in 1/Z, frame by frame.
 
-    def __init__(self, seed: int, options: DisturbanceOptions | None = None) -> None:
+    By the settings `depth_noise` (standard deviation, as a share of 1/Z), `depth_scale_factor` (the
+    scale varies around `MEAN_SCALE` by up to this factor) and `depth_shift` (in units of the scale
+    per metre). The same seed gives the same disturbance.
+    """
+
+    def __init__(self, seed: int, settings: RobotSettings) -> None:
         self._rng = np.random.default_rng([seed, 3])
-        self.options = options or DisturbanceOptions()
+        self._settings = settings
 
     def relative_inverse_depth(self, depth_z: np.ndarray) -> np.ndarray:
-        """(H, W) float32, larger = nearer, >= 0, from depth (H, W) in metres, inf for the sky."""
-        options, rng = self.options, self._rng
-        stretch = math.log(options.scale_factor)
-        scale = options.scale * math.exp(rng.uniform(-stretch, stretch))
-        shift = options.scale * rng.uniform(-options.shift, options.shift)
+        """Return (H, W) float32, larger = nearer, >= 0, from depth (H, W) in metres, inf = sky."""
+        settings, rng = self._settings, self._rng
+        stretch = math.log(settings.depth_scale_factor)
+        scale = MEAN_SCALE * math.exp(rng.uniform(-stretch, stretch))
+        shift = MEAN_SCALE * rng.uniform(-settings.depth_shift, settings.depth_shift)
         with np.errstate(divide='ignore'):
             inverse = (np.float32(1) / depth_z).astype(np.float32)
-        relative = scale * inverse * (1 + options.noise * self._noise(inverse.shape)) + shift
-        # A network's last step is a ReLU: nothing is below 0.
+        relative = scale * inverse * (1 + settings.depth_noise * self._noise(inverse.shape)) + shift
+        # The last step of the network is a ReLU.
         return np.maximum(relative, 0).astype(np.float32)
 
     def _noise(self, shape: tuple[int, int]) -> np.ndarray:
-        """(H, W) float32 of deviation 1: of single pixels and of patches, half of it each."""
+        """(H, W) float32 of deviation 1: half of single pixels, half of patches."""
         height, width = shape
         fine = self._rng.standard_normal(shape, np.float32)
         small = -(-height // PATCH_PX), -(-width // PATCH_PX)
@@ -332,29 +313,27 @@ class Disturbance:
 
 
 def noisy(rgb: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """A picture (H, W, 3) uint8 as a sensor gives it: grey levels off by `deviation`, of 255."""
+    """Return a picture (H, W, 3) uint8 with sensor noise of this deviation in grey levels."""
     if deviation <= 0:
         return rgb
     noise = cv2.multiply(rng.standard_normal(rgb.shape, np.float32), deviation)
     return cv2.add(rgb, noise, dtype=cv2.CV_8U)
 
 
-# --- Relative inverse depth in the 24 bits of a picture, so that it can go where pictures go.
-#
-# For evaluation: a camera sends packed depth, and who unpacks it knows what a perfect network
-# would have answered. Such a picture must not be compressed with loss.
+# --- Relative inverse depth in the 24 bits of a picture: the answer of a perfect network, sent as
+# an image for evaluation. Such a picture must not be compressed with loss.
 
 STEPS = 4096.0  # per unit: values up to 4095 in steps of 0.0002
 
 
 def packed(relative: np.ndarray) -> np.ndarray:
-    """(H, W) float32, 0 to 4095, as (H, W, 3) uint8; what is outside is clipped."""
+    """Return (H, W) float32, 0 to 4095, as (H, W, 3) uint8; values outside are clipped."""
     within = np.clip(np.nan_to_num(relative), 0, (2**24 - 1) / STEPS)
     whole = (within * STEPS).astype(np.uint32)
     return np.stack([whole >> 16, whole >> 8 & 255, whole & 255], axis=-1).astype(np.uint8)
 
 
 def unpacked(picture: np.ndarray) -> np.ndarray:
-    """What `packed` has packed, (H, W) float32."""
+    """Return the (H, W) float32 that `packed` has packed."""
     high, middle, low = (picture[..., i].astype(np.float32) for i in range(3))
     return (high * 65536 + middle * 256 + low) / np.float32(STEPS)

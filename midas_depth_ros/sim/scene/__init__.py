@@ -1,1 +1,1 @@
-"""Scenes of a few solids as data, and the simple renderer that draws them quickly."""
+"""Scenes of a few solids as data, and a simple, fast renderer."""

@@ -1,8 +1,7 @@
-"""A scene, a camera and a pose -> a picture and the exact depth of every pixel of it.
+"""A scene, a camera and a pose give a picture and the exact depth of every pixel.
 
-Rays are cast with NumPy, all at once; every pixel's surface, position on it and light are found
-first, and the colours last. The depth is exact; the picture is meant to be recognised by a
-person, and is the same to the bit for the same scene.
+All rays are cast at once with NumPy: surface, position on it and light first, colours last. Depth
+is exact; the picture is recognisable, and bit-identical for the same scene.
 """
 
 from __future__ import annotations
@@ -16,26 +15,32 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.sim.pixelwise import dot, look_up, smooth_edges
-from midas_depth_ros.sim.scene.rays import Rays, meet
-from midas_depth_ros.sim.scene.scene import Box, Material, Pose, Room, Scene, SceneError, Solid
+from midas_depth_ros.sim.scene.scene import (
+    Box,
+    Material,
+    Pose,
+    Rays,
+    Room,
+    Scene,
+    SceneError,
+    Solid,
+    meet,
+)
 
-# --- What every pixel of a picture shows before it has a colour: the sheet that rendering fills in.
-#
-# `backdrop` fills it with the floor, the room and the sky; solids are then placed before them.
+# --- What every pixel shows before it has a colour: floor, walls and sky first, then solids.
 
 SKY, FLOOR, SIDE_WALL, END_WALL, CEILING, FIRST_SOLID = range(6)  # material indices
 BACKDROP_LIGHT = (1.0, 1.0, 0.9, 0.8, 0.95)  # by material index
-CREASE_M, CREASE = 0.22, 0.3  # how far and how much two meeting surfaces darken each other
+CREASE_M, CREASE = 0.22, 0.3  # how far and how much meeting surfaces darken each other
 
 
 @dataclasses.dataclass
 class Surfaces:
-    """Per pixel, (H, W) arrays: what is met there, where on it, and in what light.
+    """What each pixel shows, (H, W) arrays: the surface, where on it, and in what light.
 
-    distance: along the ray, = depth Z in metres, inf for the sky. material: index, uint8.
-    across, up: position on the surface, metres. light: factor on the colour. slant: cosine of
-    ray and normal, how much of a pixel's width the surface shows.
+    distance: along the ray, = depth Z in metres, inf for the sky. material: index, uint8. across,
+    up: position on the surface, metres. light: factor on the colour. slant: cosine of ray and
+    normal.
     """
 
     distance: np.ndarray
@@ -46,24 +51,12 @@ class Surfaces:
     slant: np.ndarray
 
     def band(self, rows: slice) -> Surfaces:
-        """A view of some rows."""
+        """Return a view of some rows."""
         return Surfaces(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
 
-def backdrop_materials(scene: Scene) -> list[Material]:
-    """The materials of SKY to CEILING, in this order."""
-    room = scene.room or Room(-1, 1, -1, 1)
-    return [
-        Material(scene.sky_colour),
-        scene.floor,
-        room.walls,
-        room.ends or room.walls,
-        room.ceiling or room.walls,
-    ]
-
-
 def backdrop(room: Room | None, rays: Rays) -> Surfaces:
-    """The floor and the room; without walls and ceiling, the sky."""
+    """Return the floor and the room; the sky where there are no walls or ceiling."""
     (ox, oy, oz), (dx, dy, dz) = rays.origin.astype(np.float32), rays.directions
     with np.errstate(divide='ignore', invalid='ignore'):
         if room is None:
@@ -90,7 +83,7 @@ def backdrop(room: Room | None, rays: Rays) -> Surfaces:
 
 
 def _meet_room(room: Room, rays: Rays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distance, material and slant of the room's inside (and the sky over walls without lid)."""
+    """Distance, material and slant of the inside of the room, or of the sky without ceiling."""
     (ox, oy, oz), (dx, dy, dz) = rays.origin, rays.directions
     lid = math.inf if room.ceiling is None else room.height_m - oz
     ends = _until(dx, room.x_min_m - ox, room.x_max_m - ox)
@@ -108,14 +101,14 @@ def _meet_room(room: Room, rays: Rays) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def _until(direction: np.ndarray, low: float, high: float) -> np.ndarray:
-    """How far a ray goes along one axis before it meets `low` or `high`; never, if 0."""
+    """How far a ray goes along one axis before it meets `low` or `high`; inf for direction 0."""
     distance = np.where(direction > 0, np.float32(high), np.float32(low)) / direction
     distance[direction == 0] = np.inf
     return distance
 
 
 def _darken_creases(room: Room, surfaces: Surfaces, y: np.ndarray, z: np.ndarray) -> None:
-    """Ambient light reaches a corner from fewer directions."""
+    """Corners get ambient light from fewer directions."""
     to_side = np.minimum(y - np.float32(room.y_min_m), np.float32(room.y_max_m) - y)
     to_level = np.minimum(z, np.float32(room.height_m) - z)
     material = surfaces.material
@@ -127,13 +120,12 @@ def _darken_creases(room: Room, surfaces: Surfaces, y: np.ndarray, z: np.ndarray
     surfaces.light = np.where(material == SKY, np.float32(1), light)
 
 
-# --- Surface patterns: each a square picture that repeats without a seam, all on one sheet.
+# --- Surface patterns: seamless squares that multiply the colour of a material.
 #
-# A pattern multiplies the colour of a material. `sheet(seed)` lays all of them under one another,
-# so that a whole picture is textured by a single look-up.
+# `sheet(seed)` has all of them below each other, so that a single look-up textures a picture.
 
 SIDE = 256  # texels along one side of a pattern
-BORDER = 1  # a pattern is continued by this much, so that interpolation finds no seam
+BORDER = 1  # texels by which a pattern continues, so that interpolation has no seam
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +149,7 @@ def _grain(rng: np.random.Generator, amount: float, blur: float) -> np.ndarray:
 
 
 def _lines(position: np.ndarray, width: float) -> np.ndarray:
-    """1 on a line of `width` about every whole number of `position`, else 0."""
+    """1 on a line of `width` around every whole number of `position`, else 0."""
     return (np.abs(position - np.round(position)) < 0.5 * width).astype(np.float32)
 
 
@@ -179,7 +171,7 @@ def _checker(rng: np.random.Generator) -> np.ndarray:
 
 
 def _tiles(rng: np.random.Generator) -> np.ndarray:
-    """Two by two tiles, each of its own brightness, with dark joints."""
+    """Two by two tiles of different brightness, with dark joints."""
     u, v = _coordinates()
     column, row = np.floor(2 * u).astype(int), np.floor(2 * v).astype(int)
     tone = rng.uniform(0.82, 1.0, (2, 2)).astype(np.float32)[row, column]
@@ -188,7 +180,7 @@ def _tiles(rng: np.random.Generator) -> np.ndarray:
 
 
 def _planks(rng: np.random.Generator) -> np.ndarray:
-    """Eight rows of boards lying along u, ends staggered, with grain along them."""
+    """Eight rows of boards along u, ends staggered, with grain along them."""
     u, v = _coordinates()
     row = np.floor(8 * v).astype(int)
     along = 2 * u + rng.uniform(0, 1, 8).astype(np.float32)[row]
@@ -210,7 +202,7 @@ def _bricks(rng: np.random.Generator) -> np.ndarray:
 
 
 def _wall(rng: np.random.Generator) -> np.ndarray:
-    """One stretch of a corridor's wall, floor to ceiling: skirting, a door, a picture."""
+    """One section of a corridor's wall, floor to ceiling: skirting, a door, a picture."""
     u, v = _coordinates()
     paint = (0.93 + _grain(rng, 0.012, 1.0) + _grain(rng, 0.02, 16.0))[..., None]
     wall = paint * np.ones(3, np.float32)
@@ -271,7 +263,7 @@ BRIGHTEST = 1.5  # the multiplier that a texel of 255 stands for
 
 @functools.lru_cache(maxsize=8)
 def sheet(seed: int) -> Sheet:
-    """All patterns with the grain of `seed`, the same bits for the same seed."""
+    """Return all patterns with the grain of `seed`, bit-identical for the same seed."""
     rows, first_row, mean = [], {}, {}
     for index, (name, draw) in enumerate(PATTERNS.items()):
         tile = draw(np.random.default_rng((seed, index))).astype(np.float32)
@@ -285,14 +277,14 @@ def sheet(seed: int) -> Sheet:
 
 
 MAX_MATERIALS = 256  # material indices are uint8
-FINEST = 0.12  # share of a pattern's repeat that its details take
-BAND = 64  # rows painted at a time: what is in work stays in the processor's cache
+FINEST = 0.12  # size of a pattern's details, as a share of its repeat
+BAND = 64  # rows painted at a time, to stay in the processor's cache
 
 
 def paint(
     surfaces: Surfaces, materials: Sequence[Material], scene: Scene, focal_px: float
 ) -> np.ndarray:
-    """The picture, (H, W, 3) uint8. Sky has neither pattern nor haze."""
+    """Return the picture, (H, W, 3) uint8. The sky has neither pattern nor haze."""
     rgb = np.empty((*surfaces.material.shape, 3), np.uint8)
     for first in range(0, len(rgb), BAND):
         rows = slice(first, first + BAND)
@@ -301,19 +293,23 @@ def paint(
     return rgb
 
 
-def check_materials(materials: Sequence[Material]) -> None:
-    """Raise `SceneError` for a pattern that does not exist, or more materials than indices."""
+def _materials(scene: Scene) -> list[Material]:
+    """The materials of SKY to CEILING and of all solids, checked."""
+    room = scene.room or Room(-1, 1, -1, 1)
+    materials = [Material(scene.sky_colour), scene.floor, room.walls, room.ends or room.walls]
+    materials += [room.ceiling or room.walls, *(solid.material for solid in scene.solids)]
     if len(materials) > MAX_MATERIALS:
-        raise SceneError(f'{len(materials)} materials: a scene may have {MAX_MATERIALS}')
+        raise SceneError(f'{len(materials)} materials: a scene has at most {MAX_MATERIALS}')
     for material in materials:
         if material.pattern not in PATTERNS:
             raise SceneError(f'pattern {material.pattern!r} is not one of {", ".join(PATTERNS)}')
+    return materials
 
 
 def _painted(
     surfaces: Surfaces, materials: Sequence[Material], scene: Scene, focal_px: float
 ) -> np.ndarray:
-    """A few rows of the picture: (pattern or its mean) x colour x light, then haze."""
+    """Some rows of the picture: (pattern or its mean) x colour x light, then haze."""
     index, patterns = surfaces.material, sheet(scene.seed)
     sky = index == SKY
     distance = np.where(sky, np.float32(1), surfaces.distance)
@@ -335,7 +331,7 @@ def _painted(
 
 
 def _texels(surfaces: Surfaces, materials: Sequence[Material], seed: int) -> np.ndarray:
-    """The pattern's value at every pixel, (h, w, 3) uint8, interpolated."""
+    """The interpolated value of the pattern at every pixel, (h, w, 3) uint8."""
     index, patterns = surfaces.material, sheet(seed)
     u = surfaces.across * look_up(index, [1 / m.repeat_m[0] for m in materials])
     v = surfaces.up * look_up(index, [1 / m.repeat_m[1] for m in materials])
@@ -345,9 +341,9 @@ def _texels(surfaces: Surfaces, materials: Sequence[Material], seed: int) -> np.
     return cv2.remap(patterns.texels, columns, rows, cv2.INTER_LINEAR)
 
 
-# --- The rendering: the backdrop, solids before it, then colours.
+# --- Rendering: the backdrop, solids before it, then colours.
 
-AMBIENT, SUN, SHADE = 0.62, 0.38, 0.1  # light all around, from the lamp, and lost turned away
+AMBIENT, SUN, SHADE = 0.62, 0.38, 0.1  # light from everywhere, from the lamp, and lost facing away
 TO_SUN = np.array([-0.45, 0.35, 0.82]) / np.linalg.norm([-0.45, 0.35, 0.82])
 SHADOW_M, SHADOW = 0.45, 0.55  # how far and how much a solid darkens the floor around its foot
 
@@ -356,8 +352,8 @@ SHADOW_M, SHADOW = 0.45, 0.55  # how far and how much a solid darkens the floor 
 class Rendering:
     """What the camera sees.
 
-    rgb: (H, W, 3) uint8. depth_z: (H, W) float32, metres along the optical axis (REP 118), inf
-    for the sky. floor_mask: (H, W) bool, where the floor is seen.
+    rgb: (H, W, 3) uint8. depth_z: (H, W) float32, metres along the optical axis (REP 118), inf for
+    the sky. floor_mask: (H, W) bool, where the floor is seen.
     """
 
     rgb: np.ndarray
@@ -368,11 +364,10 @@ class Rendering:
 def render(scene: Scene, camera: CameraModel, pose: Pose) -> Rendering:
     """Render `scene` as `camera` sees it from `pose`.
 
-    Pixels of which the lens model knows no direction are black sky. Raises `SceneError` when
-    the camera is below the floor or outside the room, or for a material that cannot be painted.
+    Pixels without a direction by the lens model are black sky. Raises `SceneError` if the camera is
+    below the floor or outside the room, and for a material that cannot be painted.
     """
-    materials = [*backdrop_materials(scene), *(solid.material for solid in scene.solids)]
-    check_materials(materials)
+    materials = _materials(scene)
     _check_inside(scene.room, pose)
     rays = Rays(camera, pose)
     surfaces = backdrop(scene.room, rays)
@@ -403,7 +398,7 @@ def _check_inside(room: Room | None, pose: Pose) -> None:
 
 
 def _cast_contact_shadow(solid: Solid, rays: Rays, surfaces: Surfaces) -> None:
-    """Darken the floor around the foot of a solid, softly."""
+    """Darken the floor softly around the foot of a solid."""
     (x0, y0, bottom), (x1, y1, _) = solid.bounds
     strength = SHADOW * max(0.0, 1.0 - bottom / SHADOW_M)
     window = rays.window(((x0 - SHADOW_M, y0 - SHADOW_M, 0.0), (x1 + SHADOW_M, y1 + SHADOW_M, 0.0)))
@@ -424,7 +419,7 @@ def _cast_contact_shadow(solid: Solid, rays: Rays, surfaces: Surfaces) -> None:
 
 
 def _place(index: int, solid: Solid, rays: Rays, surfaces: Surfaces) -> None:
-    """Put a solid before what is there, where it is nearer."""
+    """Write a solid where it is nearer than what is there."""
     window = rays.window(solid.bounds)
     if window is None:
         return
@@ -445,3 +440,40 @@ def _place(index: int, solid: Solid, rays: Rays, surfaces: Surfaces) -> None:
         (surfaces.material, index),
     ):
         target[window][nearer] = values
+
+
+# --- Fast steps on whole pictures, also for `furnished`.
+
+Three = Sequence[np.ndarray] | np.ndarray  # of one shape
+
+
+def dot(one: Three, other: Three | Sequence[np.float32]) -> np.ndarray:
+    """Return the sum of three products, pixel by pixel; `other` may be three numbers."""
+    total = one[0] * other[0]
+    product = one[1] * other[1]
+    total += product
+    total += np.multiply(one[2], other[2], out=product)
+    return total
+
+
+def tripled(values: np.ndarray) -> np.ndarray:
+    """Return (H, W) float32 as (H, W, 3); faster than NumPy."""
+    return cv2.cvtColor(values, cv2.COLOR_GRAY2RGB)
+
+
+def look_up(index: np.ndarray, values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return `values[index]`, float32, for a uint8 index."""
+    table = np.zeros(256, np.float32)
+    table[: len(values)] = values
+    return cv2.LUT(index, table)
+
+
+def smooth_edges(picture: np.ndarray, index: np.ndarray, deviation_px: float = 0.0) -> None:
+    """Blur (H, W, 3) in place where two surfaces meet; deviation 0 is OpenCV's default."""
+    edge = np.zeros(index.shape, bool)
+    across, along = index[:, 1:] != index[:, :-1], index[1:] != index[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= along
+    edge[:-1] |= along
+    cv2.copyTo(cv2.GaussianBlur(picture, (3, 3), deviation_px), edge.astype(np.uint8), picture)

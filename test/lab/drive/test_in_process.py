@@ -18,12 +18,12 @@ from midas_depth_ros.lab.drive.in_process import (
 from midas_depth_ros.lab.drive.rig import DrivePlan
 from midas_depth_ros.sim import (
     DrivenRobot,
-    DriveWorld,
+    PlainWorld,
     Room,
     Scene,
     Sphere,
-    drive_world,
     furnished_world,
+    plain_world,
 )
 
 SHORT = LoopOptions(seconds=12.0)
@@ -41,7 +41,7 @@ def reflexes():
 
 @pytest.mark.parametrize('seed', [0, 2, 4])
 def test_blind_it_collides_and_avoiding_it_does_not(seed):
-    world = drive_world(seed)
+    world = plain_world(seed)
     blind = drive(world, rig.ROBOT, SHORT)
     assert blind.collisions
     assert blind.min_clearance_m == 0
@@ -61,21 +61,21 @@ def test_among_furniture_too():
 
 
 def test_most_worlds_are_not_to_be_driven_blind():
-    collided = [drive(drive_world(seed), rig.ROBOT, LoopOptions()).collisions for seed in range(40)]
+    collided = [drive(plain_world(seed), rig.ROBOT, LoopOptions()).collisions for seed in range(40)]
     assert sum(map(bool, collided)) >= 36
 
 
 def test_a_drive_is_the_same_again():
     def once():
         options = LoopOptions(seconds=3.0)
-        return drive(drive_world(9), rig.ROBOT, options, eyes(SETTINGS, 9, None), reflexes())
+        return drive(plain_world(9), rig.ROBOT, options, eyes(SETTINGS, 9, None), reflexes())
 
     assert once() == once()
 
 
 def test_late_sight_is_worse_than_prompt_sight():
     """The latency is real: with a second of it avoidance gives up, its scans are too old."""
-    world = drive_world(2)
+    world = plain_world(2)
     prompt = drive(world, rig.ROBOT, SHORT, true_eyes(), reflexes())
     late_options = LoopOptions(seconds=12.0, perception_latency_s=1.5)
     late = drive(
@@ -90,7 +90,7 @@ def test_late_sight_is_worse_than_prompt_sight():
 
 
 def test_without_eyes_nothing_goes_forward():
-    outcome = drive(drive_world(0), rig.ROBOT, SHORT, None, reflexes())
+    outcome = drive(plain_world(0), rig.ROBOT, SHORT, None, reflexes())
     assert outcome.distance_m == 0
     assert outcome.collisions == 0
 
@@ -108,7 +108,7 @@ def test_eyes_that_see_nothing_collide():
     """The harness can fail: it is perception that keeps the robot from colliding."""
     options = LoopOptions(seconds=40.0)
     collided = [
-        drive(drive_world(seed), rig.ROBOT, options, Blind(), reflexes()).collisions
+        drive(plain_world(seed), rig.ROBOT, options, Blind(), reflexes()).collisions
         for seed in (0, 2, 4, 5)
     ]
     assert all(collided)
@@ -116,7 +116,7 @@ def test_eyes_that_see_nothing_collide():
 
 @pytest.mark.parametrize('seed', [1, 3, 5])
 def test_scans_of_disturbed_depth_are_near_the_truth(seed):
-    world = drive_world(seed)
+    world = plain_world(seed)
     robot = DrivenRobot(world, rig.ROBOT, time_s=1.0)
     seen = eyes(SETTINGS, seed, None).look(robot)
     assert seen is not None
@@ -134,7 +134,7 @@ def test_scans_of_disturbed_depth_are_near_the_truth(seed):
 
 def test_a_model_is_given_pictures():
     """At the size and rate of the plan."""
-    world = drive_world(0)
+    world = plain_world(0)
     shapes = []
 
     def infer(picture):
@@ -166,7 +166,7 @@ def test_plan_to_results():
 
 def test_a_ball_in_the_way_is_seen():
     scene = Scene(room=Room(-2, 6, -2, 2), solids=(Sphere(1.6, 0.0, 0.15, 0.15),))
-    robot = DrivenRobot(DriveWorld(scene, (0.0, 0.0, 0.0), 'test', 0), rig.ROBOT, 1.0)
+    robot = DrivenRobot(PlainWorld(scene, (0.0, 0.0, 0.0), 'test', 0), rig.ROBOT, 1.0)
     scan = eyes(SETTINGS, 0, None).look(robot)
     assert scan is not None
     ahead = scan.ranges[len(scan.ranges) // 2]

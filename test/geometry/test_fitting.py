@@ -1,10 +1,9 @@
-"""What the fits share: votes that fade, a deviation and a line that outliers do not move."""
+"""Robust statistics: weights that fade, a deviation and a line that outliers do not move."""
 
 import numpy as np
 import pytest
 
-from midas_depth_ros.geometry.robust import (
-    median,
+from midas_depth_ros.geometry.fitting import (
     robust_deviation,
     tukey_votes,
     weighted_line,
@@ -18,9 +17,9 @@ def test_votes_fade_from_one_to_none_at_the_reach():
 
 
 @pytest.mark.parametrize('count', [1, 2, 9, 10])
-def test_the_median_is_numpys(count):
-    values = np.random.default_rng(count).normal(size=count)
-    assert median(values) == pytest.approx(np.median(values))
+def test_the_deviation_is_by_the_median(count):
+    off = np.abs(np.random.default_rng(count).normal(size=count))
+    assert robust_deviation(off) == pytest.approx(1.4826 * np.median(off))
 
 
 def test_outliers_do_not_move_the_deviation():

@@ -1,0 +1,127 @@
+"""What all fits share: base errors, checked input, coarse cells and robust statistics.
+
+Robust fits are iteratively reweighted least squares: values far off the first guess lose their
+weight, and the rest is fitted again. Weights fade smoothly, so that rounding cannot flip a fit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+Grid = tuple[np.ndarray, np.ndarray]
+MIN_SIDE = 16
+BIWEIGHT = 4.7  # Tukey's constant: where a residual loses its vote, in deviations
+PER_MEDIAN = 1.4826  # standard deviation of a normal distribution by the median of |x|
+
+
+class GeometryError(Exception):
+    """Base of all errors of this package."""
+
+
+class InvalidInverseDepth(GeometryError, ValueError):
+    """Not an (h, w) array of numbers, or one that does not match its coordinate grid."""
+
+
+class NoFloor(GeometryError):
+    """No floor can be fitted; the text is the reason, for diagnostics."""
+
+
+def checked(inverse_depth: np.ndarray, grid: Grid | None) -> np.ndarray:
+    """Return `inverse_depth` as an array; raise `InvalidInverseDepth` unless it and `grid` are (h,
+    w).
+    """
+    d = np.asarray(inverse_depth)
+    if d.ndim != 2 or min(d.shape) < MIN_SIDE:
+        raise InvalidInverseDepth(
+            f'relative inverse depth has shape {d.shape}: it must be (h, w), at least '
+            f'{MIN_SIDE}x{MIN_SIDE}'
+        )
+    if d.dtype not in (np.float32, np.float64):
+        raise InvalidInverseDepth(f'relative inverse depth is {d.dtype}: it must be float32')
+    if grid is not None and not grid[0].shape == grid[1].shape == d.shape:
+        raise InvalidInverseDepth(
+            f'the coordinate grid is {grid[0].shape} and {grid[1].shape}, relative inverse depth '
+            f'{d.shape}: make the grid with CameraModel.normalised_grid(width, height) of that size'
+        )
+    return d
+
+
+def pixel_angle(grid: Grid) -> float:
+    """Return the smallest angle (rad) between neighbouring pixels of the middle row."""
+    row = np.arctan(grid[0][grid[0].shape[0] // 2].astype(np.float64))
+    steps = np.abs(np.diff(row))
+    return float(np.nanmin(steps)) if np.isfinite(steps).any() else math.inf
+
+
+def reduced(
+    arrays: tuple[np.ndarray, ...], valid: np.ndarray, pixels: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return means over blocks, about `pixels` in all; NaN where less than half is valid."""
+    height, width = valid.shape
+    factor = min(1.0, math.sqrt(pixels / valid.size))
+    size = max(MIN_SIDE, round(width * factor)), max(MIN_SIDE, round(height * factor))
+    if valid.all():
+        means = [cv2.resize(array, size, interpolation=cv2.INTER_AREA) for array in arrays]
+        return means, np.ones(means[0].shape, bool)
+    weight = cv2.resize(valid.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    known = weight > 0.5
+    held = np.where(known, weight, np.float32(np.nan))
+    means = [
+        cv2.resize(np.where(valid, array, 0), size, interpolation=cv2.INTER_AREA) / held
+        for array in arrays
+    ]
+    return means, known
+
+
+def tukey_votes(off: np.ndarray, reach: float) -> np.ndarray:
+    """Return Tukey's biweight of residuals (n,): 1 at 0, 0 from `reach` on, in their unit."""
+    scaled = off / reach
+    return np.maximum(1 - scaled * scaled, 0) ** 2
+
+
+def robust_deviation(off: np.ndarray) -> float:
+    """Return the standard deviation of (n,) absolute residuals, n > 0, by their median."""
+    half = off.size // 2  # np.median without its overhead
+    if off.size % 2:
+        return PER_MEDIAN * float(np.partition(off, half)[half])
+    lower, upper = np.partition(off, (half - 1, half))[half - 1 : half + 1]
+    return PER_MEDIAN * (0.5 * float(lower + upper))
+
+
+def deviation_within(off: np.ndarray, reach: float, least: float, most: float) -> float:
+    """Return `robust_deviation` of those below `reach`, within limits; `most` if there are none."""
+    near = off[off < reach]
+    return min(max(robust_deviation(near), least), most) if near.size else most
+
+
+def weighted_line(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray
+) -> tuple[float, float, float] | None:
+    """Return (slope, x, y) of the least squares line and a point on it; None if all x are equal.
+
+    x, y, weight: (n,) float64; the weights are not all 0.
+    """
+    total = weight.sum()
+    x_mean, y_mean = float(weight @ x / total), float(weight @ y / total)
+    centred = x - x_mean
+    scatter = float(weight @ (centred * centred))
+    if not scatter > 0:
+        return None
+    return float(weight @ (centred * (y - y_mean))) / scatter, x_mean, y_mean
+
+
+def without_specks(mask: np.ndarray, smallest: int) -> np.ndarray:
+    """Return the (h, w) bool mask without connected parts of fewer than `smallest` pixels."""
+    if smallest <= 1 or not mask.any():
+        return mask
+    # At most one in four pixels is a part of its own; 16 bits are three times as fast.
+    kind = cv2.CV_16U if mask.size < 4 * 65_535 else cv2.CV_32S
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask.view(np.uint8), connectivity=8, ltype=kind
+    )
+    large = stats[:, cv2.CC_STAT_AREA] >= smallest
+    large[0] = False  # what is outside the mask
+    return np.take(large, labels)  # half the time of large[labels]
