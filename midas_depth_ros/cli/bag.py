@@ -29,9 +29,8 @@ from midas_depth_ros.images.sources.bag import BagCamera, depth_topics, find_cam
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.lab.output import CommandError, Reporter, part_of, put, refusing, reporting
-from midas_depth_ros.options.cpu_budget import apply_cpu_budget, parse_cpus
 from midas_depth_ros.options.declarations import specs, specs_of, strangers
-from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.depth import DepthNodeSettings, apply_cpu_budget, parse_cpus
 from midas_depth_ros.options.files import (
     ParameterFault,
     is_folder,

@@ -34,7 +34,7 @@ from midas_depth_ros.geometry import (
     point_cloud,
 )
 from midas_depth_ros.images import Verdict, verdict_for
-from midas_depth_ros.images.encode import picture_reduced
+from midas_depth_ros.images.message_bytes import picture_reduced
 from midas_depth_ros.lab.output import CommandError
 from midas_depth_ros.options.declarations import bounds_of
 from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from midas_depth_ros.options.declarations import Options, declared_as, group, parameter
-from midas_depth_ros.options.shared import SharedOptions
+from midas_depth_ros.options.declarations import (
+    Options,
+    SharedOptions,
+    declared_as,
+    group,
+    parameter,
+)
 
 FARTHEST_SENSOR_M = 20.0  # no sensor sits so far from its robot, by parameters or by TF
 

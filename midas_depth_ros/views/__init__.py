@@ -5,12 +5,11 @@ but `options`.
 """
 
 from midas_depth_ros.options.heatmap import HeatmapOptions
-from midas_depth_ros.views.colours import COLORMAPS, colour_table
-from midas_depth_ros.views.errors import OptionError, PictureError, ValuesError, ViewError
+from midas_depth_ros.views.drawing import OptionError, PictureError, ValuesError, ViewError
 from midas_depth_ros.views.guided import enlarge_along_edges
-from midas_depth_ros.views.heatmap import Heatmap, metric_heatmap
-from midas_depth_ros.views.legend import closeness_bars
+from midas_depth_ros.views.heatmap import COLORMAPS, Heatmap, colour_table, metric_heatmap
 from midas_depth_ros.views.pictures import (
+    closeness_bars,
     contact_sheet,
     encode_animation,
     one_above_other,

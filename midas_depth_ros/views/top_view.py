@@ -15,9 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from midas_depth_ros.views.colours import colour_table
-from midas_depth_ros.views.errors import OptionError
-from midas_depth_ros.views.legend import BACKGROUND, DIM_TEXT, TEXT, draw_text, fit_text, text_mask
+from midas_depth_ros.views.drawing import (
+    BACKGROUND,
+    DIM_TEXT,
+    TEXT,
+    OptionError,
+    draw_text,
+    fit_text,
+    text_mask,
+)
+from midas_depth_ros.views.heatmap import colour_table
 
 Points = NDArray[np.float64]  # (N, 2) metres
 Colour = tuple[int, int, int]

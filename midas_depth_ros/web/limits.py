@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
-from midas_depth_ros.options.shared import SharedOptions
+from midas_depth_ros.options.declarations import SharedOptions
 from midas_depth_ros.web.errors import Refused
 
 # --- Where the dashboard listens and who asks it: with the standard library alone.

@@ -15,10 +15,9 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Depends, File, Path, Query, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 
-from midas_depth_ros.options.declarations import OptionFault, Spec, spec_of
+from midas_depth_ros.options.declarations import TURNS, OptionFault, Spec, spec_of
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapOptions
-from midas_depth_ros.options.shared import TURNS
 from midas_depth_ros.web.errors import Refused, documented
 from midas_depth_ros.web.limits import Jobs, Limits, Rate, client_of
 from midas_depth_ros.web.pictures import PictureDepth, Prediction, png, view

@@ -27,10 +27,12 @@ from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import Closeness, closeness_of_picture, turned
 from midas_depth_ros.images import decode_compressed, verdict_for
 from midas_depth_ros.images.compressed import (
+    PILLOW_FAULTS,
     READERS,
     SIXTEEN,
     SIXTEEN_BITS,
     checked,
+    rgb_of,
     whole_jpeg,
 )
 from midas_depth_ros.images.containers import (
@@ -49,9 +51,8 @@ from midas_depth_ros.images.errors import (
     UnsupportedFormat,
 )
 from midas_depth_ros.images.jpeg import Ending, scans_of
-from midas_depth_ros.images.pillow import PILLOW_FAULTS, rgb_of
 from midas_depth_ros.images.sources.pictures import orientation_of, upright
-from midas_depth_ros.options.shared import SharedOptions
+from midas_depth_ros.options.declarations import SharedOptions
 from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
 from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits

@@ -46,7 +46,7 @@ from midas_depth_ros.images.compressed import Format
 from midas_depth_ros.images.containers import TIFF, container_of
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.quality_of_service import type_name
-from midas_depth_ros.options.shared import TURNS
+from midas_depth_ros.options.declarations import TURNS
 from midas_depth_ros.options.text import check_camera_names
 from midas_depth_ros.web.errors import Faults, Refused
 from midas_depth_ros.web.feed import Feed, Picture

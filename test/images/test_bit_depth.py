@@ -16,7 +16,7 @@ from picture_files import colourful, compressed_message, noise
 from PIL import Image as PillowImage
 
 from midas_depth_ros.images import BitDepth, decode_compressed, decode_image, errors
-from midas_depth_ros.images.bit_depth import eight_bits, guess
+from midas_depth_ros.images.decode import eight_bits, guess
 from midas_depth_ros.images.sources import open_source
 from midas_depth_ros.images.sources.pictures import read_picture
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from midas_depth_ros.views.errors import OptionError
+from midas_depth_ros.views.drawing import OptionError
 from midas_depth_ros.views.top_view import (
     ABOVE,
     FLOOR,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midas_depth_ros.views.colours import StableRange, ValueRange, frame_range
-from midas_depth_ros.views.errors import ViewError
+from midas_depth_ros.views.drawing import ViewError
+from midas_depth_ros.views.heatmap import StableRange, ValueRange, frame_range
 
 LARGE = float(np.float32(1e29))
 A, B = ValueRange(0.0, 10.0), ValueRange(4.0, 30.0)

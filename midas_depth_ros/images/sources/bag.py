@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from midas_depth_ros.images.bit_depth import BitDepth
-from midas_depth_ros.images.cdr import stamp_ns
 from midas_depth_ros.images.compressed import Format
+from midas_depth_ros.images.decode import BitDepth
 from midas_depth_ros.images.errors import SourceError, UnclearTopic, UnreadableSource
+from midas_depth_ros.images.message_bytes import stamp_ns
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.pictures import Frame, Source, Warn
 from midas_depth_ros.options.text import printable

@@ -17,8 +17,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from midas_depth_ros.images.cdr import NANOSECONDS
 from midas_depth_ros.images.errors import UnreadableSource
+from midas_depth_ros.images.message_bytes import NANOSECONDS
 from midas_depth_ros.images.sources.sqlite_bag import MOST_BYTES, Recorded, Storage, unpacked
 from midas_depth_ros.options.files import check_file, open_file
 from midas_depth_ros.options.text import shown

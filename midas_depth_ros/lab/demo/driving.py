@@ -15,7 +15,7 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import read_parameters, settings_from
 from midas_depth_ros.sim import FurnishedWorld, furnished_world
 from midas_depth_ros.views import HeatmapOptions
-from midas_depth_ros.views.legend import text_height
+from midas_depth_ros.views.drawing import text_height
 from midas_depth_ros.views.top_view import FloorPlan, Moment, TopView
 
 PICTURE = (400, 300)  # what people look at; the network makes it smaller

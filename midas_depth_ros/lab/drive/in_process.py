@@ -28,7 +28,7 @@ from midas_depth_ros.images import judge_picture
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.rig import DrivePlan, NodeSettings, WorldResult, described
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.options.robot import RobotSettings
+from midas_depth_ros.options.stream import RobotSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, RobotModel, World
 from midas_depth_ros.sim.robot.robot import Disturbance, disturbance_of, noisy, robot_of
 
