@@ -19,7 +19,7 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool
 
 from midas_depth_ros.nodes.ros.parameters import CHOICES
-from midas_depth_ros.options.declarations import specs_of
+from midas_depth_ros.options.declarations import specs_for_names
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.web.errors import Faults
 from midas_depth_ros.web.feed import Feed
@@ -250,7 +250,7 @@ def typed_value(value: Any, kind: str) -> ParameterValue:
 def parameter_facts(descriptor: ParameterDescriptor, value: ParameterValue) -> dict[str, Any]:
     """What the page tells of a parameter; a control, where it may be set, is drawn of it."""
     name, control = descriptor.name, BY_NAME.get(descriptor.name)
-    spec = specs_of(DepthNodeSettings, [name]).get(name)
+    spec = specs_for_names(DepthNodeSettings, [name]).get(name)
     ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
     constraints = descriptor.additional_constraints.partition(';')[0]
     named = constraints.startswith(CHOICES)

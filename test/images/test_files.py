@@ -90,7 +90,7 @@ def test_a_file_that_grows_is_left(tmp_path: Path, monkeypatch) -> None:
         return os.stat_result(found)
 
     monkeypatch.setattr(os, 'fstat', small)
-    with pytest.raises(UnreadableFile, match='goes on after the 50'):
+    with pytest.raises(UnreadableFile, match='larger than the limit of 50'):
         read_file(path, 50)
 
 
