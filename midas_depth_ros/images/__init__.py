@@ -1,9 +1,9 @@
 """Camera messages into RGB arrays and back into bytes. No ROS import: messages are duck-typed.
 
-This room imports no other room. Every error is an ImageError.
+Every error is an ImageError.
 """
 
-from midas_depth_ros.images.blindness import Freeze, Verdict, judge_picture, verdict_for
+from midas_depth_ros.images.blindness import FreezeDetector, Verdict, judge_picture, verdict_for
 from midas_depth_ros.images.compressed import check_compressed, decode_compressed
 from midas_depth_ros.images.decode import MAX_PIXELS, BitDepth, check_image, decode_image
 from midas_depth_ros.images.errors import ImageError
@@ -21,7 +21,7 @@ __all__ = [
     'MAX_PIXELS',
     'NANOSECONDS',
     'BitDepth',
-    'Freeze',
+    'FreezeDetector',
     'ImageError',
     'Verdict',
     'check_compressed',

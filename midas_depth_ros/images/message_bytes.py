@@ -1,8 +1,8 @@
-"""Serialised camera messages, read where they lie: fields come out, pixels are not copied.
+"""Camera messages as bytes: serialised ones are read without a copy, arrays become `data`.
 
-A sensor_msgs/Image or CompressedImage as the middleware hands it over (plain CDR, OMG DDSI-RTPS
-10.2, either byte order) goes in. What comes out has the fields of the message, as the checks and
-decoders of this room want them: a frame that nobody will look at is never copied.
+A serialised sensor_msgs/Image or CompressedImage (plain CDR, OMG DDSI-RTPS 10.2, either byte order)
+goes in; an object with the message's fields comes out, whose `data` is a view. A frame that is
+dropped is never copied.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from midas_depth_ros.options.text import shown
 
 # The representation identifiers of plain CDR, and struct's sign for their byte order.
 BYTE_ORDERS = {b'\x00\x00': '>', b'\x00\x01': '<'}
-# A name of a frame or an encoding; what is published of a picture repeats its frame a dozen times.
-LONGEST_TEXT = 4096
+LONGEST_TEXT = 4096  # of a frame_id or encoding; a dozen outputs repeat the frame_id
 NANOSECONDS = 1_000_000_000  # in a second
 ENCAPSULATION_BYTES = 4  # identifier and options; alignment counts from behind them
 
@@ -66,17 +65,17 @@ class SerialisedCompressedImage:
 
 
 def stamp_ns(header: Any) -> int:
-    """The stamp of a header, of whatever class, in nanoseconds."""
+    """Return the stamp of a header of any class, in nanoseconds."""
     return int(header.stamp.sec) * NANOSECONDS + int(header.stamp.nanosec)
 
 
 def is_plain_cdr(serialised: bytes) -> bool:
-    """Whether these bytes claim the representation that is read here; others exist, but rarely."""
+    """Whether these bytes are plain CDR by their header; other representations are rare."""
     return serialised[:2] in BYTE_ORDERS
 
 
 def read_image(serialised: bytes) -> SerialisedImage:
-    """The fields of a serialised sensor_msgs/Image; raises MalformedMessage, InvalidField."""
+    """Read a serialised sensor_msgs/Image. Raises MalformedMessage or InvalidField."""
     reader = _Reader(serialised)
     return SerialisedImage(
         header=reader.header(),
@@ -90,7 +89,7 @@ def read_image(serialised: bytes) -> SerialisedImage:
 
 
 def read_compressed(serialised: bytes) -> SerialisedCompressedImage:
-    """The fields of a serialised CompressedImage; raises MalformedMessage, InvalidField."""
+    """Read a serialised CompressedImage. Raises MalformedMessage or InvalidField."""
     reader = _Reader(serialised)
     return SerialisedCompressedImage(
         header=reader.header(), format=reader.text('format'), data=reader.data()
@@ -98,7 +97,7 @@ def read_compressed(serialised: bytes) -> SerialisedCompressedImage:
 
 
 class _Reader:
-    """Reads field after field; every number of 4 bytes lies on a multiple of 4."""
+    """Reads one field after the other; 4-byte numbers are aligned to multiples of 4."""
 
     def __init__(self, serialised: bytes) -> None:
         order = BYTE_ORDERS.get(serialised[:2])
@@ -132,7 +131,7 @@ class _Reader:
             )
         raw = bytes(taken)
         try:
-            return raw.partition(b'\0')[0].decode()  # as C reads it; the length counts the NUL
+            return raw.partition(b'\0')[0].decode()  # as in C; the length includes the NUL
         except UnicodeDecodeError as error:
             raise InvalidField(f'{field} is {shown(raw)}: set it to UTF-8 text') from error
 
@@ -146,13 +145,13 @@ class _Reader:
         if size > len(self._body) - self._at:
             raise MalformedMessage(
                 f'the serialised message has {len(self._all)} bytes and ends within {field}, '
-                f'which would have {size} bytes: it was cut short or damaged on its way'
+                f'which should have {size} bytes: it was cut short or damaged in transit'
             )
         self._at += size
         return self._body[self._at - size : self._at]
 
 
-# --- Arrays into the data of camera messages. RGB goes in, what `message.data` takes comes out.
+# --- Arrays into the `data` of camera messages.
 
 # The longest side that libjpeg writes; a header could state 35 pixels more.
 LONGEST_SIDE = 65_500
@@ -160,7 +159,7 @@ MILLIMETRES, LARGEST_16UC1 = 1000.0, 65535
 
 
 def message_data(values: NDArray[Any]) -> array.array[int]:
-    """The bytes of an array of any shape and dtype, row by row, ready for `message.data`.
+    """Return the bytes of an array of any shape and dtype, row by row, for `message.data`.
 
     ROS takes array.array('B') as it is; it checks every element of bytes or of a NumPy array,
     which is a thousand times slower.
@@ -171,27 +170,27 @@ def message_data(values: NDArray[Any]) -> array.array[int]:
 
 
 def bgr_of(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB with the order of its colours turned round."""
+    """Convert (H, W, 3) uint8 RGB to BGR."""
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR), np.uint8)
 
 
 def picture_reduced(rgb: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB as (h, w, 3) for (h, w) = `shape`, by means over what is reduced."""
+    """Shrink (H, W, 3) uint8 RGB to (h, w, 3) for (h, w) = `shape`, by area averaging."""
     size = shape[1], shape[0]
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def millimetres_of(depth_z: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """(H, W) float32 metres as whole millimetres; 0 for NaN, infinity and what is too far."""
+    """Convert (H, W) float32 metres to whole millimetres; 0 for NaN, infinity and above 65535."""
     millimetres = np.rint(np.nan_to_num(depth_z, nan=0.0, posinf=0.0) * MILLIMETRES)
     millimetres[millimetres > LARGEST_16UC1] = 0
     return millimetres.astype(np.uint16)
 
 
 def packed_points(points: NDArray[np.float32], rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(h, w, 3) float32 metres and (h, w, 3) uint8 RGB as (h, w, 4) float32: x, y, z, rgb.
+    """Pack (h, w, 3) float32 metres and (h, w, 3) uint8 RGB as (h, w, 4) float32: x, y, z, rgb.
 
-    The last is 0x00RRGGBB in the bits of a float32, as PCL and rviz2 read it.
+    rgb is 0x00RRGGBB in the bits of a float32, as PCL and rviz2 read it.
     """
     packed = np.zeros((*points.shape[:2], 4), np.float32)
     packed[..., :3] = points
@@ -202,7 +201,7 @@ def packed_points(points: NDArray[np.float32], rgb: NDArray[np.uint8]) -> NDArra
 
 
 def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 80) -> array.array[int]:
-    """A JPEG of (H, W, 3) uint8 RGB, ready for the `data` of a CompressedImage.
+    """Encode (H, W, 3) uint8 RGB as JPEG, for the `data` of a CompressedImage.
 
     `quality` is 1 (smallest) to 100 (best). Raises InvalidPicture, and ValueError for a quality
     outside its bounds.
@@ -219,9 +218,8 @@ def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 80) -> array.array[int]:
         )
     if not 1 <= quality <= 100:
         raise ValueError(f'JPEG quality {quality} is not in 1..100')
-    bgr = bgr_of(rgb)
     try:
-        done, encoded = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+        done, encoded = cv2.imencode('.jpg', bgr_of(rgb), [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     except cv2.error as error:
         raise InvalidPicture(f'OpenCV cannot write a JPEG of shape {rgb.shape}: {error}') from error
     if not done:

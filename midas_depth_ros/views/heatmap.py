@@ -117,7 +117,7 @@ def frame_range(
     return ValueRange(float(low), float(high))
 
 
-class StableRange:
+class SmoothedRange:
     """The range of one camera, smoothed exponentially over the stamps of its frames."""
 
     def __init__(self) -> None:
@@ -202,7 +202,7 @@ def _smoothed(tone: NDArray[np.float32], radius_px: float) -> NDArray[np.float32
     return cv2.bilateralFilter(tone, diameter, _EDGE_STEP, spread_px)
 
 
-def spread(
+def map_tone(
     tone: NDArray[np.float32], mapping: str, gamma: float, ratio: float = LOG_RATIO
 ) -> NDArray[np.float32]:
     """Apply the mapping ('linear' or 'log'), then the exponent gamma, to an (h, w) map.
@@ -306,7 +306,7 @@ def _row(metres: float, options: HeatmapOptions, top: int, bottom: int) -> int:
     near, far = 1 / options.metric_near, 1 / options.metric_far
     tone = np.array([(1 / metres - far) / (near - far)], np.float32)
     ratio = options.metric_far / options.metric_near
-    share = 1 - float(spread(tone, options.mapping, options.gamma, ratio)[0])
+    share = 1 - float(map_tone(tone, options.mapping, options.gamma, ratio)[0])
     return min(bottom - 1, top + round(share * (bottom - top - 1)))
 
 
@@ -337,7 +337,7 @@ class Heatmap:
     """
 
     def __init__(self) -> None:
-        self._range = StableRange()
+        self._range = SmoothedRange()
 
     @property
     def value_range(self) -> ValueRange | None:
@@ -418,7 +418,7 @@ def paint(
         tone = tone if all_valid else np.where(valid, tone, np.float32(0))
     elif not all_valid:
         tone = _fill(tone, valid)
-    index = _index(_enlarge(spread(tone, options.mapping, options.gamma, ratio), size))
+    index = _index(_enlarge(map_tone(tone, options.mapping, options.gamma, ratio), size))
     if options.clahe_clip > 0:
         index = enhance_contrast(index, options.clahe_clip)
     heatmap = colourise(index, options.colormap)

@@ -56,7 +56,7 @@ class FloorPlan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Moment:
+class RobotSnapshot:
     """Where the robot is, where it was, and what it sees; metres and radians.
 
     scan: (N, 3) x, y and distance of what each beam met, or reached without meeting anything
@@ -107,7 +107,7 @@ class TopView:
         room = height - 2 * text_mask('', text_px).shape[0] - 8
         return round(room * (short + 2 * MARGIN_M) / (long + 2 * MARGIN_M))
 
-    def draw(self, moment: Moment | None, lines: Sequence[str] = ()) -> NDArray[np.uint8]:
+    def draw(self, moment: RobotSnapshot | None, lines: Sequence[str] = ()) -> NDArray[np.uint8]:
         """The plan at a moment, or alone, with at most two lines of text below."""
         canvas = self._ground.copy()
         if moment is not None:
@@ -116,7 +116,7 @@ class TopView:
         picture = cv2.resize(canvas, (width // FINE, height // FINE), interpolation=cv2.INTER_AREA)
         return np.vstack([picture, self._caption(lines)])
 
-    def _draw_moment(self, canvas: NDArray[np.uint8], moment: Moment) -> None:
+    def _draw_moment(self, canvas: NDArray[np.uint8], moment: RobotSnapshot) -> None:
         if moment.scan is not None and len(moment.scan):
             self._draw_scan(canvas, moment, moment.scan)
         if len(moment.path) > 1:
@@ -137,7 +137,7 @@ class TopView:
         cv2.polylines(canvas, [self._pixels(room)], True, WALL, 2 * FINE, cv2.LINE_AA, SHIFT)
         return canvas
 
-    def _draw_scan(self, canvas: NDArray[np.uint8], moment: Moment, scan: Points) -> None:
+    def _draw_scan(self, canvas: NDArray[np.uint8], moment: RobotSnapshot, scan: Points) -> None:
         """What is seen to be free, and on its edge what was met, the warmer the nearer."""
         free = np.vstack([[(moment.x, moment.y)], scan[:, :2]])
         tinted = canvas.copy()
@@ -154,7 +154,7 @@ class TopView:
             centre = int(x), int(y)
             cv2.circle(canvas, centre, (2 * FINE) << SHIFT, colour.tolist(), -1, cv2.LINE_AA, SHIFT)
 
-    def _draw_robot(self, canvas: NDArray[np.uint8], moment: Moment) -> None:
+    def _draw_robot(self, canvas: NDArray[np.uint8], moment: RobotSnapshot) -> None:
         if not all(map(math.isfinite, (moment.x, moment.y, moment.yaw, moment.radius))):
             return  # where it is, is not known
         nose_x = moment.x + moment.radius * math.cos(moment.yaw)

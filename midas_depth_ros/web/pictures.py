@@ -138,7 +138,7 @@ class PictureDepth:
             answer = estimator.infer(rgb)
             inference_ms = 1e3 * (time.perf_counter() - started)
         verdict = verdict_for(estimator, rgb)
-        inverse_depth = verdict.hidden(answer)
+        inverse_depth = verdict.masked(answer)
         prediction = Prediction(
             identifier,
             size,

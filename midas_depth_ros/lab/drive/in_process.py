@@ -188,7 +188,7 @@ class ModelEyes:
         pose = robot.motion.camera_pose(robot.model)
         picture = noisy(robot.world.render(self._camera, pose).rgb, self._noise, self._rng)
         answer = self._infer(picture)
-        return self._sight.scan(judge_picture(picture).hidden(answer), robot.motion.time_s)
+        return self._sight.scan(judge_picture(picture).masked(answer), robot.motion.time_s)
 
 
 class TrueEyes:
