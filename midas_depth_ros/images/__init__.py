@@ -5,7 +5,7 @@ Every error is an ImageError.
 
 from midas_depth_ros.images.blindness import FreezeDetector, Verdict, judge_picture, verdict_for
 from midas_depth_ros.images.compressed import check_compressed, decode_compressed
-from midas_depth_ros.images.decode import MAX_PIXELS, BitDepth, check_image, decode_image
+from midas_depth_ros.images.decode import BitDepth, check_image, decode_image
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.message_bytes import (
     NANOSECONDS,
@@ -18,7 +18,6 @@ from midas_depth_ros.images.message_bytes import (
 )
 
 __all__ = [
-    'MAX_PIXELS',
     'NANOSECONDS',
     'BitDepth',
     'FreezeDetector',

@@ -1,11 +1,11 @@
-"""What can go wrong in this room, and the checks at its door.
+"""What all views share: their errors, the colours around pictures, and text.
 
     ViewError
-    +-- PictureError     an array that is no (H, W, 3) uint8 picture
-    +-- ValuesError      an array that is no (h, w) map of numbers
+    +-- PictureError     not an (H, W, 3) uint8 picture
+    +-- ValuesError      not an (h, w) map of numbers
     +-- OptionError      an option outside its bounds
 
-Every text names the value at fault and the remedy.
+Every error text names the value at fault and the remedy.
 """
 
 from __future__ import annotations
@@ -37,10 +37,7 @@ class OptionError(ViewError):
 
 
 def check_picture(picture: Any, what: str = 'picture') -> NDArray[np.uint8]:
-    """The same array, C-contiguous, if it is an (H, W, 3) uint8 picture with pixels in it.
-
-    Raises PictureError.
-    """
+    """Return a non-empty (H, W, 3) uint8 picture as C-contiguous array. Raises PictureError."""
     array = np.asarray(picture)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise PictureError(
@@ -50,10 +47,7 @@ def check_picture(picture: Any, what: str = 'picture') -> NDArray[np.uint8]:
     return np.ascontiguousarray(array)
 
 
-# --- Text and colours around pictures.
-
-# --- The few colours of everything that is drawn around pictures, RGB.
-
+# The colours of everything that is drawn around pictures, RGB.
 BACKGROUND: Final = (22, 23, 26)
 TEXT: Final = (232, 232, 228)
 DIM_TEXT: Final = (150, 152, 156)
@@ -63,29 +57,27 @@ HATCH: Final = (112, 114, 120)
 
 # --- Text on pictures, readable from 10 pixels up.
 #
-# Pillow's own typeface is used where Pillow carries one (10.1 and later), else DejaVu Sans where
-# the system has it, else Pillow's bitmap letters in whole multiples: nothing has to be installed.
+# Uses Pillow's own typeface (10.1 and later), else DejaVu Sans of the system, else Pillow's bitmap
+# letters in whole multiples: nothing has to be installed.
 
 Colour = tuple[int, int, int]
 
 LONGEST: Final = 500  # characters; no panel has room for more
 _SIZES: Final = (1, 400)  # pixels
 _BITMAP_LETTER: Final = (6, 11)
-# The blank between two words, of the size: small letters, set to whole pixels, leave one of two
-# pixels, and what is there reads as one word.
-_BLANK: Final = 0.36
+_BLANK: Final = 0.36  # minimum gap between words / size: small letters would leave only two pixels
 
 
 def text_height(panel_height: int, panel_width: int) -> int:
-    """Letter size in pixels that suits a panel of this size: 17 at 640x480, never below 11."""
+    """Return the letter size in pixels for a panel of this size: 17 at 640x480, at least 11."""
     return int(np.clip(round(min(panel_height, 0.75 * panel_width) / 28), 11, 40))
 
 
 def text_mask(text: str, size: int) -> NDArray[np.uint8]:
-    """Coverage 0..255 of one line of text: (h, w) uint8; h is the same for every text of a size.
+    """Render one line of text as coverage 0..255: (h, w) uint8; h depends on the size alone.
 
-    Line breaks become spaces; empty text has width 0; of long text LONGEST characters are drawn.
-    Raises OptionError for a size that no letters have.
+    Line breaks become spaces; empty text has width 0; only LONGEST characters are drawn. Raises
+    OptionError for an unsupported size.
     """
     if not _SIZES[0] <= size <= _SIZES[1]:
         raise OptionError(f'letters of {size} pixels: use {_SIZES[0]} to {_SIZES[1]}')
@@ -93,9 +85,9 @@ def text_mask(text: str, size: int) -> NDArray[np.uint8]:
 
 
 def fit_text(text: str, size: int, width: int, ellipsis: str = '...') -> str:
-    """The text if it is at most `width` pixels wide, else its beginning and an ellipsis.
+    """Shorten a text to at most `width` pixels, with an ellipsis.
 
-    With an empty ellipsis it is all or nothing: half a number is a wrong number.
+    With an empty ellipsis a text that does not fit becomes '': half a number is a wrong number.
     """
     whole = len(text) <= LONGEST
     text = text[:LONGEST]
@@ -121,9 +113,9 @@ def draw_text(
     colour: Colour,
     align: str = 'left',
 ) -> None:
-    """Draw one line into an (H, W, 3) picture in place; what lies outside is cut off.
+    """Draw one line into an (H, W, 3) picture in place; parts outside are cut off.
 
-    xy: top of the line and its left edge, its middle (align 'centre') or its right edge.
+    xy: left edge, middle (align 'centre') or right edge of the line, and its top.
     """
     mask = text_mask(text, size)
     x, y = xy
@@ -178,7 +170,7 @@ def _drawn(text: str, font: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 @functools.lru_cache(maxsize=32)
 def _typeface(size: int) -> Any:
-    """An outline typeface of this size, or None where there are only bitmap letters."""
+    """Return an outline typeface of this size, or None where there are only bitmap letters."""
     try:
         return ImageFont.load_default(size)
     except (TypeError, ImportError):  # before Pillow 10.1, or built without FreeType
