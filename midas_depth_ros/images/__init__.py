@@ -1,7 +1,4 @@
-"""Camera messages into RGB arrays and back into bytes. No ROS import: messages are duck-typed.
-
-Every error is an ImageError.
-"""
+"""Camera messages into RGB arrays and back into bytes, without ROS: messages are duck-typed."""
 
 from midas_depth_ros.images.blindness import FreezeDetector, Verdict, judge_picture, verdict_for
 from midas_depth_ros.images.compressed import check_compressed, decode_compressed

@@ -1,15 +1,9 @@
 """Detects pictures without information about depth: dark, white, fogged, blurred, covered, frozen.
 
-A network gives depth for every picture; for a blind one it answers with what it learnt of rooms.
-So each picture is judged before its depth is used: an (H, W, 3) uint8 RGB picture goes in, a
-`Verdict` comes out, with the blind part of the picture.
-
-The judged signal is the luminance at `JUDGED_SIZE`, in tiles of 16 pixels. The deviation of white
-noise halves each time a picture is halved, that of real structure does not, which tells them apart.
-Other signs of a blind picture: detail that is uniform, or only in a few places on a uniform
-background, or in one direction only; repeated rows; colours that no scene has.
-The limits lie between real pictures and copies that were darkened, fogged, blurred or covered until
-a network could no longer tell near from far: `python -m benchmarks.blindness`.
+An (H, W, 3) uint8 RGB picture goes in, a `Verdict` with the blind part comes out. Judged is the
+luminance at `JUDGED_SIZE`, in tiles of 16 pixels. White noise halves each time a picture is halved,
+real structure does not, which tells them apart. docs/blindness.md describes all rules; the limits
+were measured by `python -m benchmarks.blindness`.
 """
 
 from __future__ import annotations

@@ -152,7 +152,8 @@ def decode_compressed(
             rgb = _rgb_of_sixteen(data, size, bit_depth, text.encoding.upper() == DEPTH_ENCODING)
         else:
             bit_depth.reset()
-            rgb = _rgb_of_eight(container, data, size, ending_of(message))
+            ending = container.ending(byte_view(message.data).tobytes())
+            rgb = _rgb_of_eight(container, data, size, ending)
     except (*PILLOW_FAULTS, cv2.error) as error:
         if isinstance(error, ImageError):
             raise
@@ -173,8 +174,9 @@ def check_compressed(message: Any, max_pixels: int = MAX_PIXELS) -> str:
 
     Returns what is unusual in a picture that may be good, to be counted; '' = nothing.
     """
-    checked(message, max_pixels)
-    return NO_END_MARKER if ending_of(message) is jpeg.Ending.MISSING else ''
+    container, _, _ = checked(message, max_pixels)
+    ending = container.ending(byte_view(message.data).tobytes())
+    return NO_END_MARKER if ending is jpeg.Ending.MISSING else ''
 
 
 def checked(message: Any, max_pixels: int) -> tuple[containers.Container, tuple[int, int], bytes]:
@@ -185,12 +187,6 @@ def checked(message: Any, max_pixels: int) -> tuple[containers.Container, tuple[
     width, height = container.size(data)
     check_size(width, height, max_pixels)
     return container, (width, height), container.without_metadata(data)
-
-
-def ending_of(message: Any) -> jpeg.Ending:
-    """Return how the bytes of a checked message end."""
-    data = byte_view(message.data).tobytes()
-    return containers.container_of(data).ending(data)
 
 
 def check_format(text: Any) -> None:

@@ -45,11 +45,7 @@ MOST_PARTS = 100_000  # strips or tiles; Pillow keeps an object for each
 
 
 class TiffLayout:
-    """How a file stores numbers: byte order, and BigTIFF or plain TIFF.
-
-    head: the header, with the offset of the directory at its end. count: the number of entries of a
-    directory. entry: tag, type, number of values, and the values or their place. offset: a place.
-    """
+    """How a file stores numbers: header, count of entries, entry (tag, type, ...) and offset."""
 
     def __init__(self, order: str, big: bool) -> None:
         formats = ('4xHHQ', 'Q', 'HHQ8s', 'Q') if big else ('4xI', 'H', 'HHI4s', 'I')

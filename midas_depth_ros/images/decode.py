@@ -52,12 +52,6 @@ class Layout(enum.Enum):
     YUV_444 = enum.auto()  # a luma plane, then rows of chroma pairs for each pixel
 
 
-# Rows of `step` bytes for a given height of the luma plane, which the chroma plane follows. The
-# chroma rows of 4:4:4 are two steps long.
-ROWS = {
-    Layout.YUV_420: lambda height: height + (height + 1) // 2,
-    Layout.YUV_444: lambda height: 3 * height,
-}
 # Encodings of depth images (REP 118) and other measurements, which are not camera pictures.
 MEASUREMENTS = ('16UC1', '16SC1', '32FC1', '32SC1', '64FC1')
 NO_CONVERSION = -1  # the samples are RGB already, or OpenCV has no conversion
@@ -80,13 +74,15 @@ class Encoding:
         return width * self.channels * self.sample_bytes
 
     def rows(self, height: int) -> int:
-        """Return the number of rows of `step` bytes, including chroma rows."""
-        return ROWS[self.layout](height) if self.is_planar else height
+        """Return the number of rows of `step` bytes, including chroma, for a luma height."""
+        if self.layout is Layout.YUV_420:
+            return height + (height + 1) // 2
+        return 3 * height if self.layout is Layout.YUV_444 else height  # chroma has double rows
 
     @property
     def is_planar(self) -> bool:
         """Whether chroma has a plane of its own."""
-        return self.layout in ROWS
+        return self.layout in (Layout.YUV_420, Layout.YUV_444)
 
 
 # OpenCV names a mosaic by the second row's second and third samples, ROS by the first row's
@@ -316,8 +312,7 @@ def decode_image(
 def check_image(message: Any, max_pixels: int = MAX_PIXELS) -> str:
     """Raise the ImageError that decode_image() would raise, judging by the fields alone.
 
-    For an encoding that is left to cv_bridge it only checks that cv_bridge can be loaded. Returns
-    '' (check_compressed(), which is called likewise, returns what is unusual in a picture).
+    Returns '', where check_compressed() returns what is unusual in a picture.
     """
     if checked(message, max_pixels) is None:
         bridge, reason = load_bridge()
@@ -327,10 +322,7 @@ def check_image(message: Any, max_pixels: int = MAX_PIXELS) -> str:
 
 
 def checked(message: Any, max_pixels: int) -> RawPicture | None:
-    """Check every field of a message; None if only its encoding is not in the table.
-
-    Raises ImageError.
-    """
+    """Check every field; None if only the encoding is not in the table. Raises ImageError."""
     name = message.encoding
     if not isinstance(name, str):
         raise InvalidEncoding(f'encoding is {shown(name)}: set it to a name such as "rgb8"')
@@ -436,19 +428,8 @@ CONVERTERS: dict[Layout, Callable[[RawPicture], Picture]] = {
 # --- Bit depth: how many of the 16 bits of a sample a camera uses, set or guessed.
 #
 # Sensors of 10, 12 or 14 bits are published in samples of 16, and no message says how many bits are
-# used; a picture scaled by all 16 is nearly black. The guess for one picture:
-#
-# - The brightest samples decide: up to 1023 means 10 bits, up to 4095 12, up to 16383 14, else 16.
-#   Never fewer than 10, since a dark picture has to stay dark.
-# - One sample in 200 may be brighter: a lamp, broken pixels, pixels that a driver marks with 65535.
-#   These saturate to white and are ignored.
-# - Values that are all multiples of 16 (or 32, 64 ...) mean 16 bits: the sensor uses the high ones.
-#   But some drivers shift 8 bits up by 4 or 6 to make 12 or 14: where the bits above the empty ones
-#   fit into 8, the depth is 12 or 14.
-#
-# The first picture of a camera that is not too dark decides. After that the guess only grows, so
-# that brightness never flickers, and only where two of ten pictures ask for more, so that a single
-# damaged picture changes nothing.
+# used; a picture scaled by all 16 is nearly black. docs/cameras.md describes the guess and why it
+# only grows.
 
 Samples = NDArray[np.uint16]
 
@@ -489,10 +470,8 @@ class BitDepth:
     def of(self, samples: Samples, kind: Hashable = None, may_be_depth: bool = False) -> int:
         """Return how many bits these samples use, 8 to 16.
 
-        Args:
-            samples: (H, W) or (H, W, C) uint16, in native byte order.
-            kind: encoding, size and the like; a change discards the guess.
-            may_be_depth: they may be millimetres, for which there is no guess.
+        samples: (H, W) or (H, W, C) uint16, in native byte order. kind: encoding, size and so on;
+        a change discards the guess. may_be_depth: they may be millimetres, which are not guessed.
         """
         if kind != self._kind:
             self.reset()
@@ -554,10 +533,10 @@ def _colours(samples: Samples) -> Samples:
 
 
 def eight_bits(samples: Samples, depth: int) -> NDArray[np.uint8]:
-    """Return the eight highest of `depth` bits; larger values saturate to 255.
+    """Return the eight highest of `depth` bits of (H, W) or (H, W, C) uint16, as uint8.
 
-    8 bits that were widened to `depth`, by a shift or in proportion, are restored exactly.
-    (H, W) or (H, W, C) uint16 in, the same shape in uint8 out.
+    Larger values saturate. 8 bits that were widened to `depth`, by a shift or in proportion, are
+    restored exactly.
     """
     step = 1 << (depth - FEWEST_BITS)
     # OpenCV rounds to the nearest and saturates in one pass; half a step less rounds down.

@@ -52,11 +52,7 @@ class Ending(enum.Enum):
     MISSING = enum.auto()  # without an end marker
 
 
-class Component(NamedTuple):
-    """The horizontal and vertical sampling factors of a component of a frame."""
-
-    horizontal: int
-    vertical: int
+Component = tuple[int, int]  # horizontal and vertical sampling factors
 
 
 class JpegFrame(NamedTuple):
@@ -255,7 +251,7 @@ def _frame_of(data: bytes, start: int, end: int, marker: int) -> JpegFrame:
         raise CorruptPicture(f'the JPEG frame header has {end - start} bytes, not 10 or more')
     components = {}
     for at in range(start + 10, min(end - 2, start + 10 + 3 * data[start + 9]), 3):
-        components[data[at]] = Component(data[at + 1] >> 4 or 1, data[at + 1] & 15 or 1)
+        components[data[at]] = data[at + 1] >> 4 or 1, data[at + 1] & 15 or 1
     return JpegFrame(_big(data, start + 7), _big(data, start + 5), marker, components)
 
 
@@ -283,11 +279,11 @@ def _check_restarts(
     if not interval or not components:
         return
     width, height = frame.width, frame.height
-    across = max(each.horizontal for each in frame.components.values())
-    down = max(each.vertical for each in frame.components.values())
+    across = max(horizontal for horizontal, _ in frame.components.values())
+    down = max(vertical for _, vertical in frame.components.values())
     if len(components) == 1:  # then only its own blocks count
-        width = math.ceil(width * components[0].horizontal / across)
-        height = math.ceil(height * components[0].vertical / down)
+        width = math.ceil(width * components[0][0] / across)
+        height = math.ceil(height * components[0][1] / down)
         across = down = 1
     units = math.ceil(width / (BLOCK * across)) * math.ceil(height / (BLOCK * down))
     wanted, found = math.ceil(units / interval) - 1, len(RESTART.findall(scan))

@@ -8,9 +8,8 @@ dropped is never copied.
 from __future__ import annotations
 
 import array
-import dataclasses
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,24 +25,21 @@ NANOSECONDS = 1_000_000_000  # in a second
 ENCAPSULATION_BYTES = 4  # identifier and options; alignment counts from behind them
 
 
-@dataclasses.dataclass(frozen=True)
-class Stamp:
+class Stamp(NamedTuple):
     """As builtin_interfaces/Time."""
 
     sec: int
     nanosec: int
 
 
-@dataclasses.dataclass(frozen=True)
-class SerialisedHeader:
+class SerialisedHeader(NamedTuple):
     """As std_msgs/Header."""
 
     stamp: Stamp
     frame_id: str
 
 
-@dataclasses.dataclass(frozen=True)
-class SerialisedImage:
+class SerialisedImage(NamedTuple):
     """As sensor_msgs/Image; `data` is a view of the serialised bytes."""
 
     header: SerialisedHeader
@@ -55,8 +51,7 @@ class SerialisedImage:
     data: memoryview
 
 
-@dataclasses.dataclass(frozen=True)
-class SerialisedCompressedImage:
+class SerialisedCompressedImage(NamedTuple):
     """As sensor_msgs/CompressedImage; `data` is a view of the serialised bytes."""
 
     header: SerialisedHeader

@@ -26,7 +26,8 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from midas_depth_ros.images.sources import UnreadableSource, chunked_bags, sqlite_bag
+from midas_depth_ros.images.errors import UnreadableSource
+from midas_depth_ros.images.sources import chunked_bags, sqlite_bag
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 
 pytestmark = pytest.mark.thorough

@@ -65,7 +65,7 @@ def test_a_file_is_no_larger_than_was_allowed(tmp_path: Path) -> None:
     path = tmp_path / 'x'
     path.write_bytes(b'123456789')
     assert read_file(path, 9) == b'123456789'
-    with pytest.raises(UnreadableFile, match='9 bytes, more than the 8'):
+    with pytest.raises(UnreadableFile, match='9 bytes, more than the limit of 8'):
         read_file(path, 8)
 
 

@@ -16,7 +16,8 @@ from mcap.writer import IndexType, Writer
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.typesys import Stores, get_typestore
 
-from midas_depth_ros.images.sources import UnclearTopic, UnreadableSource, open_source
+from midas_depth_ros.images.errors import UnreadableSource
+from midas_depth_ros.images.sources import UnclearTopic, open_source
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 
 CASES = Path(__file__).parent / 'mcap_without_message_index'

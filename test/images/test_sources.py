@@ -16,15 +16,13 @@ import pytest
 from PIL import Image, ImageOps
 
 from midas_depth_ros.images import ImageError, decode_image
-from midas_depth_ros.images.sources import (
+from midas_depth_ros.images.errors import (
     SourceLost,
     SourceNotFound,
-    UnclearTopic,
     UnknownSource,
     UnreadableSource,
-    open_source,
-    video,
 )
+from midas_depth_ros.images.sources import UnclearTopic, open_source, video
 from midas_depth_ros.images.sources.pictures import upright
 
 STORAGES = ('sqlite3', 'mcap')

@@ -20,7 +20,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from midas_depth_ros.images import decode_compressed, decode_image, stamp_ns
-from midas_depth_ros.images.sources import SourceLost
+from midas_depth_ros.images.errors import SourceLost
 from midas_depth_ros.images.sources.pictures import PictureFiles
 from midas_depth_ros.nodes.sources import image_stream
 from midas_depth_ros.nodes.sources.image_stream import ImageStream

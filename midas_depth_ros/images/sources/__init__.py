@@ -11,32 +11,14 @@ import re
 from pathlib import Path
 
 from midas_depth_ros.images.decode import MAX_PIXELS
-from midas_depth_ros.images.errors import (
-    SourceError,
-    SourceLost,
-    SourceNotFound,
-    UnclearTopic,
-    UnknownSource,
-    UnreadableSource,
-)
+from midas_depth_ros.images.errors import SourceError, SourceNotFound, UnclearTopic, UnknownSource
 from midas_depth_ros.images.sources.bag import Bag
 from midas_depth_ros.images.sources.bag_messages import ROS1_SUFFIX, is_bag_file, is_bag_folder
 from midas_depth_ros.images.sources.pictures import Frame, PictureFiles, Source, Warn, is_picture
 from midas_depth_ros.images.sources.video import Device, VideoFile
 from midas_depth_ros.options.files import is_folder, is_there
 
-__all__ = [
-    'Frame',
-    'Source',
-    'SourceError',
-    'SourceLost',
-    'SourceNotFound',
-    'UnclearTopic',
-    'UnknownSource',
-    'UnreadableSource',
-    'is_still',
-    'open_source',
-]
+__all__ = ['Frame', 'Source', 'SourceError', 'UnclearTopic', 'is_still', 'open_source']
 
 LOGGER = logging.getLogger(__name__)
 KINDS = (

@@ -66,7 +66,8 @@ class BagMessages:
     def __init__(self, path: Path) -> None:
         if not is_there(path):
             raise SourceNotFound(f'{path}: there is no such bag')
-        if not is_bag(path):
+        is_file = path.suffix == ROS1_SUFFIX or is_bag_file(path)
+        if not (is_bag_folder(path) if is_folder(path) else is_file):
             raise UnknownSource(
                 f'{path} is not a bag: name a rosbag2 folder, a .db3 or .mcap file, or a .bag file '
                 'of ROS 1'
@@ -258,13 +259,6 @@ def unpacked_pieces(packed: BinaryIO, note: Callable[[str], None]) -> Iterator[b
             piece = frame.unused_data if frame.eof else b''
     if not frame.eof:
         note('it is cut short')
-
-
-def is_bag(path: Path) -> bool:
-    """Whether a folder or a file is a bag, by its name or the names in it."""
-    if is_folder(path):
-        return is_bag_folder(path)
-    return path.suffix == ROS1_SUFFIX or is_bag_file(path)
 
 
 def is_bag_folder(folder: Path) -> bool:

@@ -203,19 +203,14 @@ class McapStorage(ChunkedStorage):
 
     def records(self, data: bytes) -> Iterator[MessageSpan]:
         """Yield the messages of a block; adds its channels."""
-        position = 0
-        while position < len(data):
-            kind, start = data[position], position + 9
-            position = start + int.from_bytes(data[position + 1 : start], 'little')
-            if position > len(data) or start > len(data):
-                raise BadRecord(f'a record ends after the {len(data)} bytes that there are')
+        for kind, start, end in _mcap_records(data):
             if kind == self.MESSAGE:
                 channel, _, time_ns, _ = struct.unpack_from('<HIQQ', data, start)
-                if position - start < 22:
-                    raise BadRecord(f'a message of {position - start} bytes is malformed')
-                yield channel, time_ns, start + 22, position
+                if end - start < 22:
+                    raise BadRecord(f'a message of {end - start} bytes is malformed')
+                yield channel, time_ns, start + 22, end
             elif kind in (self.SCHEMA, self.CHANNEL):
-                self._define(kind, data[start:position])
+                self._define(kind, data[start:end])
 
     def _define(self, kind: int, record: bytes) -> None:
         if kind == self.SCHEMA:
@@ -269,7 +264,8 @@ class McapStorage(ChunkedStorage):
         said = chunks = -1
         for _ in self.records(summary):
             raise BadRecord('a message in the summary')
-        for kind, record in _framed(summary):
+        for kind, start, stop in _mcap_records(summary):
+            record = summary[start:stop]
             if kind == self.CHUNK_INDEX:
                 self.blocks.append(self._indexed(file, record, end))
             elif kind == self.STATISTICS:
@@ -369,14 +365,15 @@ def ros_name(name: str) -> str:
     return '/'.join([parts[0], 'msg', parts[1]] if len(parts) == 2 else parts)
 
 
-def _framed(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield kind and content of the records of an intact summary."""
-    position = 0
-    while position < len(data):
-        start = position + 9
-        end = start + int.from_bytes(data[position + 1 : start], 'little')
-        yield data[position], data[start:end]
-        position = end
+def _mcap_records(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield kind, start and end of the content of each record. Raises BadRecord."""
+    end = 0
+    while end < len(data):
+        kind, start = data[end], end + 9
+        end = start + int.from_bytes(data[end + 1 : start], 'little')
+        if end > len(data):
+            raise BadRecord(f'a record ends beyond the {len(data)} bytes of its block')
+        yield kind, start, end
 
 
 def _text(record: bytes, position: int) -> tuple[str, int]:
@@ -493,7 +490,7 @@ class Ros1Storage(ChunkedStorage):
             header = _fields(data[position + 4 : position + 4 + length])
             end = start + struct.unpack_from('<I', data, position + 4 + length)[0]
             if end > len(data):
-                raise BadRecord(f'a record ends after the {len(data)} bytes that there are')
+                raise BadRecord(f'a record ends beyond the {len(data)} bytes of its block')
             kind = header['op'][0]
             if kind == self.CONNECTION:
                 self._connect(header, data[start:end])

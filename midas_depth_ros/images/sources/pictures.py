@@ -338,7 +338,9 @@ class PictureFiles(Source):
             try:
                 picture = self._picture(path, bit_depth, keep=len(files) == 1)
             except ImageError as error:
-                self._complain(path, error)
+                if path not in self._complained:
+                    self._complained.add(path)
+                    self._warn(printable(f'{path}: skipped: {error}'))
                 continue
             good += 1
             yield Frame(str(path), picture=picture)
@@ -385,11 +387,6 @@ class PictureFiles(Source):
             )
         return sorted(found, key=natural_order)
 
-    def _complain(self, path: Path, error: Exception) -> None:
-        if path not in self._complained:
-            self._complained.add(path)
-            self._warn(printable(f'{path}: skipped: {error}'))
-
 
 def is_picture(path: Path) -> bool:
     """Whether a file has the name of a picture; hidden files (._x.jpg of macOS) are ignored."""
@@ -418,20 +415,15 @@ def read_picture(
     # Phones, chats and browsers rename pictures, so the first bytes decide.
     if is_heif(data):
         return heif_picture(data, max_pixels, bit_depth)
-    if not is_compressed(data):
+    reader = None
+    try:
+        container_of(data)
+    except ImageError:
         reader = reader_for(data) or FILE_FORMATS.get(path.suffix.lower())
-        if reader:
-            return reader(data, max_pixels, bit_depth)
+    if reader:
+        return reader(data, max_pixels, bit_depth)
     rgb = decode_compressed(types.SimpleNamespace(format='', data=data), max_pixels, bit_depth)
     return upright(rgb, orientation_of(data))
-
-
-def is_compressed(data: bytes) -> bool:
-    """Whether the bytes are those of a JPEG, PNG, WebP or TIFF."""
-    try:
-        return bool(container_of(data))
-    except ImageError:
-        return False
 
 
 def orientation_of(data: bytes) -> int:

@@ -21,10 +21,7 @@ from midas_depth_ros.images.errors import UnreadableSource
 from midas_depth_ros.options.files import check_file, open_file
 from midas_depth_ros.options.text import printable, shown
 
-# --- What the three formats have in common.
-#
-# A recording whose robot lost power is cut anywhere. So a file reports its damage and gives the
-# rest; its sizes are not trusted, and unpacking is limited.
+# --- What the three formats have in common: files may be cut anywhere, as where a robot lost power.
 
 MOST_BYTES = 256 << 20  # of an unpacked chunk, and of a message: two of the largest pictures
 PIECE_BYTES = 1 << 16

@@ -91,7 +91,9 @@ class VideoFile(Source):
         with opened_video(self._path, self._max_pixels) as (container, stream):
             stated_s = length_s(container, stream)
             may_hide = container.format.name.startswith('mov')  # by an edit list
-            coded = in_order_of_coding(container, stream)
+            # AVI has decoding times, which differ from display times with B-frames.
+            has_b_frames = bool(getattr(stream.codec_context, 'has_b_frames', False))
+            coded = container.format.name == 'avi' and has_b_frames
             for index, frame in enumerate(frames_of(container, stream, faults)):
                 at_s = time_s + step_s
                 ticks = frame.dts if coded else frame.pts
@@ -242,13 +244,6 @@ def first_times(container: Any, stream: Any) -> list[float]:
                 # They are not in display order: the last ones have gaps.
                 return sorted(times)[: LOOKED_AT // 2]
     return sorted(times)
-
-
-def in_order_of_coding(container: Any, stream: Any) -> bool:
-    """Whether times are decoding times, as in AVI, in a stream whose display order differs."""
-    return container.format.name == 'avi' and bool(
-        getattr(stream.codec_context, 'has_b_frames', False)
-    )
 
 
 def length_s(container: Any, stream: Any) -> float:
