@@ -1,4 +1,4 @@
-"""The parameters of `avoidance_node`, which the pure avoidance takes as they are."""
+"""The parameters of `avoidance_node`, which the pure avoidance code uses directly."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def _position(default: float, text: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class ScaleOptions(Options):
-    """Where metres come from: 1/Z = scale * d + shift, anew in every frame."""
+    """Where metres come from: 1/Z = scale * d + shift, fitted in every frame."""
 
     source: str = parameter(
         'auto',

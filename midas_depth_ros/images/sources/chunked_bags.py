@@ -261,7 +261,7 @@ class McapStorage(ChunkedStorage):
 
     def _parse_summary(self, file: BinaryIO, summary: bytes, end: int) -> bool:
         counts: dict[int, int] = {}
-        said = chunks = -1
+        stated = chunks = -1
         for _ in self.records(summary):
             raise BadRecord('a message in the summary')
         for kind, start, stop in _mcap_records(summary):
@@ -269,11 +269,15 @@ class McapStorage(ChunkedStorage):
             if kind == self.CHUNK_INDEX:
                 self.blocks.append(self._indexed(file, record, end))
             elif kind == self.STATISTICS:
-                said, _, _, _, _, chunks = struct.unpack_from('<QHIIII', record)
+                stated, _, _, _, _, chunks = struct.unpack_from('<QHIIII', record)
                 pairs = record[46:][: struct.unpack_from('<I', record, 42)[0]]
                 counts = dict(struct.iter_unpack('<HQ', pairs))
         # Whatever a writer leaves out of its summary is found by scanning the file.
-        if said != sum(counts.values()) or chunks != len(self.blocks) or bool(said) != bool(chunks):
+        if (
+            stated != sum(counts.values())
+            or chunks != len(self.blocks)
+            or bool(stated) != bool(chunks)
+        ):
             return False
         if not set(counts) <= set(self.channels):
             return False
