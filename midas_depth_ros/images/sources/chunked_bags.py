@@ -273,11 +273,8 @@ class McapStorage(ChunkedStorage):
                 pairs = record[46:][: struct.unpack_from('<I', record, 42)[0]]
                 counts = dict(struct.iter_unpack('<HQ', pairs))
         # Whatever a writer leaves out of its summary is found by scanning the file.
-        if (
-            stated != sum(counts.values())
-            or chunks != len(self.blocks)
-            or bool(stated) != bool(chunks)
-        ):
+        is_complete = stated == sum(counts.values()) and chunks == len(self.blocks)
+        if not is_complete or bool(stated) != bool(chunks):
             return False
         if not set(counts) <= set(self.channels):
             return False
@@ -350,7 +347,7 @@ class McapStorage(ChunkedStorage):
                 start + position + 8, size, plain, compression, checksum, start_ns, is_cut
             )
             if not is_cut and size < packed:
-                self._bad_block(block, 'its stated size is larger than it')
+                self._bad_block(block, 'it is smaller than its stated size')
             else:
                 self._measure(file, block)
 
