@@ -43,7 +43,7 @@ setup(
         'torch': ['torch', 'torchvision', 'timm'],
         # For `midas_depth export --precision int8`.
         'int8': ['openvino', 'nncf'],
-        # Photos of phones: HEIC, AVIF.
+        # Photos from phones: HEIC, AVIF.
         'heif': ['pillow-heif'],
         # Makes `colcon test` use pytest.
         'test': ['pytest', 'pytest-timeout', 'hypothesis'],

@@ -115,7 +115,7 @@ def rows(model: str, originals: dict[str, Picture]) -> Iterator[str]:
             verdict = judge_picture(copy)
             kept = order_kept(answers[name], estimator.infer(copy))
             (refused if verdict.reason else believed).append(kept)
-            parts += bool(verdict.partly)
+            parts += bool(verdict.partial_reason)
         yield f'| {title} | {len(refused)} | {parts} | {shown(believed)} | {shown(refused)} |'
 
 

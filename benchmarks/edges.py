@@ -38,31 +38,30 @@ ROUNDS = 30
 TEXT = """
 # Enlarging along the edges of the picture
 
-The network answers at 256 pixels. Enlarged bilinearly, whatever stands before something else has a
+The network's output is 256 pixels wide. Bilinear enlargement gives everything in the foreground a
 blurred rim. With `heatmap.edge_aware` and `depth.edge_aware` (`--edge-aware` of `image` and
 `video`) the heatmap and `depth/image` are enlarged by a fast guided filter instead (He and Sun
 2015, arXiv:1505.00996), whose guide is the picture. Both are off by default.
 
-- What is unknown stays unknown: nothing that has a share of an unknown pixel gets a value.
+- Unknown stays unknown: an output pixel with any share of an unknown pixel gets no value.
 
-- No value is above or below all that the network said nearby.
+- No value exceeds the range of the network's values nearby.
 
-- Scan, obstacles, closeness, proximity, points and `relative_inverse_depth` are made of what the
-network said at its own size, whatever these parameters say. A pattern in the picture may show
-through in what is enlarged.
+- Scan, obstacles, closeness, proximity, points and `relative_inverse_depth` always use the
+network's output at its own size. A pattern in the picture may show through in the enlarged images.
 
 Written by `python -m benchmarks.edges`: {pictures} rendered pictures of {size} ({kinds}), model
-`{model}`; mean error of 1/Z in 1/m within {near} pixels of where depth jumps by {jump} or more, and
-elsewhere. "Worse" counts the pictures that lose by it. Times are medians of one machine ({cores}
-cores), of pictures of noise.
+`{model}`; mean error of 1/Z in 1/m within {near} pixels of depth jumps of {jump} or more, and
+elsewhere. "Worse" counts the pictures with a larger error near edges than bilinear. Times are
+medians on one machine ({cores} cores), with pictures of noise.
 """
 TABLE = """\
 | enlarged | near edges [1/m] | to bilinear | worse | elsewhere [1/m] | {} | {} |
 | --- | --- | --- | --- | --- | --- | --- |
 """
 LAST = """\
-Most of the error near edges is the network's own: it does not see thin things, or not as near as
-they are. What the filter can mend is where the rim lies."""
+Most of the error near edges comes from the network itself: it misses thin objects, or places them
+too far away. The filter can only correct the position of the rim."""
 
 Floats = NDArray[np.float32]
 Enlarge = Callable[[Floats, NDArray[np.uint8], tuple[int, int]], Floats]

@@ -1,6 +1,6 @@
-"""The console scripts: each imports what it needs when it is called.
+"""The console scripts, each of which imports what it needs when it is called.
 
-Where a library is not installed, one sentence says so and how to get it, instead of a traceback.
+A missing library is reported in one sentence with the remedy, instead of a traceback.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import NoReturn
 
-# What pip and apt call what is imported by another name, or comes from one of them only.
+# Modules whose pip or apt name differs from the module's, or that only one of them has.
 PROJECTS = {
     'cv2': ('opencv-python-headless', 'python3-opencv'),
     'PIL': ('pillow', 'python3-pil'),
@@ -38,53 +38,53 @@ NO_LIBRARY = '{command} cannot import {module} ({error}): {remedy}'
 
 
 def avoidance_node() -> None:
-    """Between a robot's commands and its wheels."""
+    """Filter a robot's velocity commands before obstacles."""
     start('avoidance_node', 'midas_depth_ros.nodes.avoidance.node')
 
 
 def dashboard() -> None:
-    """What the robot sees, in a browser."""
+    """Show what the robot sees in a browser."""
     start('dashboard', 'midas_depth_ros.cli.dashboard')
 
 
 def depth_node() -> None:
-    """From camera topics to depth, heatmaps and obstacles."""
+    """Turn camera topics into depth, heatmaps and obstacles."""
     start('depth_node', 'midas_depth_ros.nodes.depth.node')
 
 
 def image_stream() -> None:
-    """Pictures, videos and bags as a camera."""
+    """Play pictures, videos and bags as a camera."""
     start('image_stream', 'midas_depth_ros.nodes.sources.image_stream')
 
 
 def synthetic_camera() -> None:
-    """A rendered scene as a camera."""
+    """Play a rendered scene as a camera."""
     start('synthetic_camera', 'midas_depth_ros.nodes.sources.synthetic_camera')
 
 
 def midas_depth() -> None:
-    """The command line."""
+    """Run the command line."""
     start('midas_depth', 'midas_depth_ros.cli.main')
 
 
 def start(command: str, module: str) -> None:
-    """Run `main` of a module, or end with exit code 1 and what to install."""
+    """Run `main` of a module, or exit with code 1 and what to install."""
     try:
         main = importlib.import_module(module).main
     except ImportError as error:
         refuse(command, error)
-    except KeyboardInterrupt:  # nothing has begun yet
+    except KeyboardInterrupt:  # nothing has started yet
         sys.exit(128 + signal.SIGINT)
     try:
         sys.exit(main())
-    except ImportError as error:  # of what only a part of the command needs
+    except ImportError as error:  # of a library that only a part of the command needs
         refuse(command, error)
 
 
 def refuse(command: str, error: ImportError) -> NoReturn:
-    """End with the remedy for a library that is not there or does not load.
+    """Exit with the remedy for a library that is missing or does not load.
 
-    Raises anew what is no library's fault but our own.
+    Re-raises import errors of this package and of the standard library.
     """
     module = (error.name or '').split('.')[0]
     facts = {

@@ -1,8 +1,8 @@
-"""Sets up .venv for scripts/demo and scripts/test; does nothing when it is already right.
+"""Sets up .venv for scripts/demo and scripts/test; does nothing if it is up to date.
 
 Standard library only, since it runs before anything is installed. Without a ROS 2, everything
-comes from pinned requirements. Where a ROS 2 is sourced, that one is used: the environment sees
-its packages, and only what cannot be imported is installed beside them.
+comes from pinned requirements. If a ROS 2 is sourced, the environment uses its packages, and only
+what cannot be imported is installed in addition.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ NEEDED_BYTES = {  # a third more than measured
     'dev': 500_000_000,
 }
 CUDA_BYTES = 8_000_000_000  # torch, where the index has it only with its CUDA libraries
-TELL_EVERY_S = 5.0
-# What a requirement is called when it is imported, where that is another name.
+REPORT_EVERY_S = 5.0
+# Import names of requirements, where they differ.
 IMPORT_NAMES = {
     'opencv-python-headless': 'cv2',
     'pillow': 'PIL',
@@ -45,21 +45,19 @@ IMPORT_NAMES = {
     'empy': 'em',
     'lark-parser': 'lark',
 }
-
-
-# Beside a ROS these follow the NumPy that is there, instead of their pin.
+# With a ROS these follow its NumPy instead of their pin.
 BOUND_TO_NUMPY = ('opencv-python-headless',)
 
 
 class SetupError(Exception):
-    """Something is missing on this machine; the text says what and how to get it."""
+    """Something is missing on this machine; the text names it and the remedy."""
 
 
 def main() -> int:
-    """Set up the environment; 1 with one clear reason if that is not possible."""
+    """Set up the environment; returns 1 after one clear reason if that fails."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--torch', action='store_true', help='also the backend torch')
-    parser.add_argument('--dev', action='store_true', help='also what scripts/test needs')
+    parser.add_argument('--torch', action='store_true', help='also install the backend torch')
+    parser.add_argument('--dev', action='store_true', help='also install what scripts/test needs')
     arguments = parser.parse_args()
     parts = ['runtime']
     if arguments.torch or arguments.dev:
@@ -75,16 +73,16 @@ def main() -> int:
 
 
 def set_up(parts: list[str]) -> None:
-    """Make VENV hold these parts of requirements/, unless its stamp says that it does."""
+    """Install these parts of requirements/ into VENV, unless its stamp says they are there."""
     check_python(sys.version_info[:2])
     sourced = sourced_ros()
     parts = [parts[0], 'package', *parts[1:]]
     wanted = {part: fingerprint(part, sourced) for part in parts}
     present = read_stamp()
-    lacking = [part for part in parts if present.get(part) != wanted[part]]
-    if lacking:
-        check_disk(shutil.disk_usage(ROOT).free, lacking)
-    if 'runtime' in lacking:
+    outdated = [part for part in parts if present.get(part) != wanted[part]]
+    if outdated:
+        check_disk(shutil.disk_usage(ROOT).free, outdated)
+    if 'runtime' in outdated:
         check_venv_module()
         say(f'setting up {VENV} with Python {sys.version.split()[0]} (first use)')
         venv.create(VENV, with_pip=True, clear=True, system_site_packages=bool(sourced))
@@ -93,33 +91,33 @@ def set_up(parts: list[str]) -> None:
         if present.get(part) != wanted[part]:
             install(part, sourced)
             present[part] = wanted[part]
-            write_stamp(present)  # after each part, so that a broken set-up is taken up again
+            write_stamp(present)  # after each part, so that an interrupted set-up can resume
 
 
 def check_python(running: tuple[int, ...]) -> None:
-    """Refuse a Python for which there are no packages."""
+    """Raise SetupError for an unsupported Python."""
     if not SUPPORTED[0] <= tuple(running) <= SUPPORTED[1]:
         lowest, highest = ('.'.join(map(str, limit)) for limit in SUPPORTED)
         raise SetupError(
             f'this is Python {running[0]}.{running[1]}; {lowest} to {highest} are supported. '
-            f'Name another: MIDAS_DEPTH_PYTHON=/path/to/python{highest} scripts/demo'
+            f'Choose another: MIDAS_DEPTH_PYTHON=/path/to/python{highest} scripts/demo'
         )
 
 
 def check_venv_module() -> None:
-    """Debian and Ubuntu ship Python without what venv needs."""
+    """Raise SetupError if venv cannot work, as with Debian's and Ubuntu's plain Python."""
     try:
         import ensurepip  # noqa: F401
     except ImportError as error:
         name = f'python{sys.version_info[0]}.{sys.version_info[1]}-venv'
         raise SetupError(
-            f'{sys.executable} has no ensurepip, so no virtual environment can be made. '
+            f'{sys.executable} has no ensurepip, so no virtual environment can be created. '
             f'Install it (Debian, Ubuntu: sudo apt install {name}) and run this again.'
         ) from error
 
 
 def check_disk(free: int, parts: list[str]) -> None:
-    """Say before the download that it will not fit."""
+    """Raise SetupError if the packages will not fit, before they are downloaded."""
     needed = sum(NEEDED_BYTES.get(part, 0) for part in parts)
     if free < needed:
         with_cuda = f'{(needed + CUDA_BYTES - NEEDED_BYTES["torch"]) / 1e9:.1f} GB'
@@ -127,14 +125,14 @@ def check_disk(free: int, parts: list[str]) -> None:
         raise SetupError(
             f'{free / 1e9:.1f} GB free at {ROOT}, {needed / 1e9:.1f} GB needed'
             f'{note if "torch" in parts else ""}. '
-            'Free some space, or clone the repository to a larger disk.'
+            'Free some space, or clone the repository onto a larger disk.'
         )
     if 'torch' in parts and free < CUDA_BYTES:
         say(f'note: {free / 1e9:.1f} GB free; torch with CUDA libraries would not fit')
 
 
 def sourced_ros() -> str:
-    """The distribution of a sourced ROS 2 whose rclpy this Python can import; else ''."""
+    """Return the distribution of a sourced ROS 2 whose rclpy this Python can import, else ''."""
     distribution = os.environ.get('ROS_DISTRO', '')
     if distribution and importlib.util.find_spec('rclpy') is None:
         raise SetupError(
@@ -146,18 +144,18 @@ def sourced_ros() -> str:
 
 
 def requirements(part: str) -> list[str]:
-    """The lines of a requirements file that are requirements."""
+    """Return the requirements of a file, without comments."""
     lines = (ROOT / 'requirements' / f'{part}.txt').read_text().splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
 
 
 def missing(lines: list[str]) -> list[str]:
-    """Those requirements that this Python cannot import, markers applied by pip later."""
+    """Return the requirements that this Python cannot import; pip applies their markers later."""
     absent = []
     for line in lines:
         name = line.split(';')[0].split('==')[0].split('[')[0].strip().lower()
         module = IMPORT_NAMES.get(name, name.replace('-', '_'))
-        # Stubs (types-...) cannot be imported; setuptools is always there, and too old for torch.
+        # Stubs (types-...) cannot be imported; setuptools always can, but is too old for torch.
         always = name.startswith('types-') or name == 'setuptools'
         if always or importlib.util.find_spec(module) is None:
             absent.append(name if name in BOUND_TO_NUMPY else line)
@@ -165,7 +163,7 @@ def missing(lines: list[str]) -> list[str]:
 
 
 def kept_numpy() -> list[str]:
-    """The constraint that keeps the NumPy of the ROS: its cv_bridge is compiled against that."""
+    """Return the constraint that keeps ROS's NumPy, against which its cv_bridge is compiled."""
     try:
         return [f'numpy=={version("numpy")}']
     except PackageNotFoundError:
@@ -184,7 +182,7 @@ def install(part: str, sourced: str) -> None:
         pip('install', *[f'-r{ROOT / "requirements" / name}.txt' for name in files])
         return
     lines = missing(requirements(part))
-    say(f'ROS 2 {sourced} is sourced; lacking beside it: {", ".join(lines) or "nothing"}')
+    say(f'ROS 2 {sourced} is sourced; missing packages: {", ".join(lines) or "none"}')
     constraints = VENV / 'constraints.txt'
     constraints.write_text('\n'.join(kept_numpy()) + '\n')
     if lines:
@@ -192,35 +190,35 @@ def install(part: str, sourced: str) -> None:
 
 
 def pip(*arguments: str) -> None:
-    """Run pip in VENV, showing what it collects; its last words in the error if it fails."""
+    """Run pip in VENV, showing what it collects. Raises SetupError with its last lines."""
     command = [str(VENV / 'bin' / 'python'), '-m', 'pip', *arguments]
     command += ['--progress-bar=off', '--disable-pip-version-check', '--no-input']
-    heard: list[str] = []
-    collected, told_s = 0, time.monotonic()
+    output: list[str] = []
+    collected, reported_s = 0, time.monotonic()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         for line in process.stdout or ():
-            heard.append(line.rstrip())
+            output.append(line.rstrip())
             collected += line.startswith('Collecting')
             if 'Downloading' in line and line.rstrip().endswith(' MB)'):
                 say(f'  {line.strip()}')
             elif line.startswith('Installing collected'):
                 say(f'  installing {line.count(",") + 1} packages')
-            elif line.startswith('Collecting') and time.monotonic() > told_s + TELL_EVERY_S:
-                told_s = time.monotonic()
+            elif line.startswith('Collecting') and time.monotonic() > reported_s + REPORT_EVERY_S:
+                reported_s = time.monotonic()
                 say(f'  {collected} packages collected so far')
     if process.returncode:
-        errors = [line for line in heard if line.startswith('ERROR')] or heard[-5:]
+        errors = [line for line in output if line.startswith('ERROR')] or output[-5:]
         raise SetupError(
-            'pip could not install what is needed:\n  '
+            'pip could not install the requirements:\n  '
             + '\n  '.join(line[:300] for line in errors)
             + '\nCheck the network and the package index (pip config list), then run this again.'
         )
 
 
 def fingerprint(part: str, sourced: str) -> str:
-    """What the environment depends on; another fingerprint means setting it up anew."""
+    """Hash what a part of the environment depends on; it is set up again if the hash changes."""
     if part == 'package':
         texts = [str(ROOT), (ROOT / 'setup.py').read_text()]
     else:
@@ -231,19 +229,19 @@ def fingerprint(part: str, sourced: str) -> str:
 
 
 def read_stamp() -> dict[str, str]:
-    """Which parts the environment holds, by fingerprint."""
+    """Return the fingerprints of the installed parts."""
     path = VENV / STAMP
     lines = path.read_text().splitlines() if path.exists() else []
     return dict(line.split(' ', 1) for line in lines if ' ' in line)
 
 
 def write_stamp(parts: dict[str, str]) -> None:
-    """Note which parts the environment holds."""
+    """Save the fingerprints of the installed parts."""
     (VENV / STAMP).write_text(''.join(f'{part} {text}\n' for part, text in parts.items()))
 
 
 def say(text: str) -> None:
-    """Tell the person who waits, at once."""
+    """Print progress at once."""
     print(f'[setup] {text}', flush=True)
 
 

@@ -19,7 +19,7 @@ from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.sources.pictures import read_picture
 from midas_depth_ros.options.avoidance import AvoidanceSettings
-from midas_depth_ros.options.declarations import specs_of
+from midas_depth_ros.options.declarations import specs_for_names
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.reference import main as parameter_reference
 from midas_depth_ros.options.stream import ImageStreamSettings, SyntheticCameraSettings
@@ -98,7 +98,9 @@ def options() -> set[str]:
 
 def parameters() -> set[str]:
     """Every parameter of every node, by its whole name and by the last part."""
-    names = {name for each in SETTINGS for name in specs_of(each, ['mounts.<camera>.camera_yaw'])}
+    names = {
+        name for each in SETTINGS for name in specs_for_names(each, ['mounts.<camera>.camera_yaw'])
+    }
     return names | {name.rpartition('.')[2] for name in names}
 
 

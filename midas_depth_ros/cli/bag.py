@@ -29,9 +29,8 @@ from midas_depth_ros.images.sources.bag import BagCamera, depth_topics, find_cam
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.lab.output import CommandError, Reporter, part_of, put, refusing, reporting
-from midas_depth_ros.options.cpu_budget import apply_cpu_budget, parse_cpus
-from midas_depth_ros.options.declarations import specs, specs_of, strangers
-from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.declarations import specs, specs_for_names, unknown_in_groups
+from midas_depth_ros.options.depth import DepthNodeSettings, apply_cpu_budget, parse_cpus
 from midas_depth_ros.options.files import (
     ParameterFault,
     is_folder,
@@ -293,7 +292,7 @@ def bag(
     try:
         angles = tuple(map(in_radians, assignments))
         values = read_values(NODE, DepthNodeSettings, files, angles, namespace)
-        known = specs_of(DepthNodeSettings, values)
+        known = specs_for_names(DepthNodeSettings, values)
         given = {name: value for name, value in values.items() if name in known}
         settings = settings_from(DepthNodeSettings, given)
     except ParameterFault as error:
@@ -314,7 +313,7 @@ def bag(
             f'{source}: the name of a camera, which is that of its topic: {complaint}'
         )
     named = {camera.name for camera in chosen}.union(given.get('cameras', ()))
-    stranger = strangers(DepthNodeSettings, given, {'cameras': sorted(named)})
+    stranger = unknown_in_groups(DepthNodeSettings, given, {'cameras': sorted(named)})
     if stranger:
         raise click.UsageError(stranger)
     if storage is None:

@@ -40,7 +40,7 @@ from midas_depth_ros.cli.options import (
 from midas_depth_ros.depth import DepthError
 from midas_depth_ros.geometry import GeometryError, turned
 from midas_depth_ros.images import BitDepth, ImageError
-from midas_depth_ros.images.sources import expanded
+from midas_depth_ros.images.sources import expanded_path
 from midas_depth_ros.images.sources.pictures import (
     PICTURE_SUFFIXES,
     is_picture,
@@ -78,7 +78,7 @@ def expand(named: Iterable[str], leave_out: Iterable[str] = ()) -> list[Path | C
 
 
 def _meant(text: str, leave_out: tuple[str, ...]) -> list[Path | CommandError]:
-    path = expanded(text)
+    path = expanded_path(text)
     if not text:
         return [CommandError('a FILE without a name: there is no such file or folder')]
     if is_folder(path):

@@ -34,7 +34,7 @@ from midas_depth_ros.geometry import (
     point_cloud,
 )
 from midas_depth_ros.images import Verdict, verdict_for
-from midas_depth_ros.images.encode import picture_reduced
+from midas_depth_ros.images.message_bytes import picture_reduced
 from midas_depth_ros.lab.output import CommandError
 from midas_depth_ros.options.declarations import bounds_of
 from midas_depth_ros.views import Heatmap, HeatmapOptions, side_by_side
@@ -212,7 +212,7 @@ class Result:
         self.model = estimator.model
         self.answer = estimator.infer(rgb)
         self.verdict = verdict_for(estimator, rgb, check=look.picture_check)
-        self.inverse_depth = self.verdict.hidden(self.answer)
+        self.inverse_depth = self.verdict.masked(self.answer)
         self._enlarge = estimator.enlarge
 
     @functools.cached_property
@@ -258,7 +258,7 @@ def closeness_json(near: Closeness) -> dict[str, float | str | None]:
 
 def blind_words(verdict: Verdict) -> str:
     """Why all of a picture, or a part of it, is not believed, as the node says it; else ''."""
-    return f'blind: the picture is {verdict.reason}' if verdict.reason else verdict.partly
+    return f'blind: the picture is {verdict.reason}' if verdict.reason else verdict.partial_reason
 
 
 def captions_of(title: str, model: str, mode: str, verdict: Verdict) -> tuple[str, str]:

@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 import click
 
 from midas_depth_ros.depth import DepthEstimator, load_estimator
-from midas_depth_ros.options.declarations import OptionFault, Spec, build, spec_of, specs, specs_of
+from midas_depth_ros.options.declarations import (
+    OptionFault,
+    Spec,
+    build,
+    spec_of,
+    specs,
+    specs_for_names,
+)
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapOptions
 
@@ -129,7 +136,7 @@ def in_radians(assignment: str) -> str:
 def angle_names() -> frozenset[str]:
     """The last parts of the names of parameters that are angles."""
     given = ['mounts.any.camera_pitch']  # one camera is as the others
-    found = specs_of(DepthNodeSettings, given).values()
+    found = specs_for_names(DepthNodeSettings, given).values()
     return frozenset(spec.name.rpartition('.')[2] for spec in found if spec.unit == 'rad')
 
 

@@ -33,7 +33,7 @@ from midas_depth_ros.cli.options import (
 from midas_depth_ros.cli.video_file import FORMATS, VideoFile, library, video_file
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import ScaleFilter, ScaleShift, SteadyDepth, turned
-from midas_depth_ros.images import Freeze, ImageError, Verdict, verdict_for
+from midas_depth_ros.images import FreezeDetector, ImageError, Verdict, verdict_for
 from midas_depth_ros.images.sources import Source, SourceError, open_source
 from midas_depth_ros.lab.output import CommandError, Reporter, reporting
 from midas_depth_ros.options.files import is_folder, is_there
@@ -64,7 +64,7 @@ class VideoView:
     ) -> None:
         """`steady_s`, `scale_s`: time constants of relative depth and of the scale in metres.
 
-        `frozen_after_s`: as of `Freeze`; 0 = nothing counts as frozen. `layout`: one of LAYOUTS.
+        `frozen_after_s`: as in `FreezeDetector`, 0 = never. `layout`: one of LAYOUTS.
         """
         self._lay_out = LAYOUTS[layout]
         self._estimator = estimator
@@ -72,7 +72,7 @@ class VideoView:
         self._steady = SteadyDepth(steady_s)
         self._scale = ScaleFilter(scale_s)
         self._heatmap = Heatmap()
-        self._freeze = Freeze()
+        self._freeze = FreezeDetector()
         self._frozen_after_s = frozen_after_s
         # Of the colours in metres, where they were fitted; they hold still after the first frame.
         self.ends_m: tuple[float, float] | None = None
@@ -88,7 +88,7 @@ class VideoView:
         rgb = turned(rgb, self._look.metres.rotate)
         answer = self._estimator.infer(rgb)
         verdict = self._verdict(rgb, stamp_s)
-        small, options, scale = verdict.hidden(answer), self._look.heatmap, None
+        small, options, scale = verdict.masked(answer), self._look.heatmap, None
         if options.mode == 'metric':
             scale = self._scale.update(stamp_s, self._look.fit(small, verdict))
             if scale is None:
@@ -129,7 +129,7 @@ class VideoView:
             frozen_after_s=self._frozen_after_s,
         )
         self.blind += bool(verdict.reason)
-        self.partly_blind += bool(verdict.partly)
+        self.partly_blind += bool(verdict.partial_reason)
         self.blind_reason = self.blind_reason or verdict.text
         return verdict
 

@@ -1,27 +1,23 @@
-"""Camera messages into RGB arrays and back into bytes. No ROS import: messages are duck-typed.
+"""Camera messages into RGB arrays and back into bytes, without ROS: messages are duck-typed."""
 
-This room imports no other room. Every error is an ImageError.
-"""
-
-from midas_depth_ros.images.bit_depth import BitDepth
-from midas_depth_ros.images.blindness import Freeze, Verdict, judge_picture, verdict_for
-from midas_depth_ros.images.cdr import (
+from midas_depth_ros.images.blindness import FreezeDetector, Verdict, judge_picture, verdict_for
+from midas_depth_ros.images.compressed import check_compressed, decode_compressed
+from midas_depth_ros.images.decode import BitDepth, check_image, decode_image
+from midas_depth_ros.images.errors import ImageError
+from midas_depth_ros.images.message_bytes import (
     NANOSECONDS,
+    encode_jpeg,
     is_plain_cdr,
+    message_data,
     read_compressed,
     read_image,
     stamp_ns,
 )
-from midas_depth_ros.images.compressed import check_compressed, decode_compressed
-from midas_depth_ros.images.decode import MAX_PIXELS, check_image, decode_image
-from midas_depth_ros.images.encode import encode_jpeg, message_data
-from midas_depth_ros.images.errors import ImageError
 
 __all__ = [
-    'MAX_PIXELS',
     'NANOSECONDS',
     'BitDepth',
-    'Freeze',
+    'FreezeDetector',
     'ImageError',
     'Verdict',
     'check_compressed',

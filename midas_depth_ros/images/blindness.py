@@ -1,16 +1,9 @@
-"""Whether a picture says anything: dark, white, fogged, blurred, covered or frozen ones do not.
+"""Detects pictures without information about depth: dark, white, fogged, blurred, covered, frozen.
 
-A network answers every picture, and one that says nothing with what it has learnt rooms to look
-like. So the picture itself is judged, before anybody believes in its depth: an (H, W, 3) uint8 RGB
-picture goes in, a `Verdict` comes out, with the part of the picture that says nothing.
-
-Judged is the luminance at `JUDGED_SIZE`, in tiles of 16 pixels. White noise loses half of its
-deviation each time a picture is halved, what is in a picture does not: that tells them apart.
-Patterns that no scene shows have their own signs: detail that is everywhere the same, or in a few
-places on one even ground, or in one direction only, rows that are repeated, colours that a decoder
-made up.
-The limits stand between real pictures and copies of them that were darkened, fogged, blurred or
-covered until a network no longer knew near from far: `python -m benchmarks.blindness`.
+An (H, W, 3) uint8 RGB picture goes in, a `Verdict` with the blind part comes out. Judged is the
+luminance at `JUDGED_SIZE`, in tiles of 16 pixels. White noise halves each time a picture is halved,
+real structure does not, which tells them apart. docs/blindness.md describes all rules; the limits
+were measured by `python -m benchmarks.blindness`.
 """
 
 from __future__ import annotations
@@ -23,39 +16,39 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-JUDGED_SIZE = (256, 192)  # width, height; smaller pictures as they are
+JUDGED_SIZE = (256, 192)  # width, height; smaller pictures keep their size
 TILE = 16  # pixels of it
-LEAST_TILES = 2  # in both directions; of smaller pictures only the contrast is judged
+MIN_TILES = 2  # in both directions; of smaller pictures only the contrast is judged
 
 MIN_CONTRAST = 8.0  # grey levels of 255, from the 2nd to the 98th percentile of coarse blocks
-MIN_CONTRAST_SMALL = 32.0  # of a picture too small to tell noise apart
-MIN_SHARE = 0.12  # of the mean brightness: less contrast is fog
+MIN_CONTRAST_SMALL = 32.0  # for a picture too small to separate noise
+MIN_CONTRAST_SHARE = 0.12  # contrast / mean brightness; less is fog
 MIN_DETAIL = 0.6  # grey levels: structure of 2 to 4 pixels, without noise
-MIN_SHARPNESS = 0.12  # that structure as a share of what is 8 to 16 pixels large
-OF_A_THIRD = 0.45, 0.12  # the same two, of a third: beside a corridor are bare walls
-BARE = 0.8  # grey levels: a tile that strays no more from an even slope has nothing in it,
-NOISE = 0.51  # nor has one that strays no more than noise does; see `_bare_tiles`
+MIN_SHARPNESS = 0.12  # that structure / structure of 8 to 16 pixels
+THIRD_LIMITS = 0.45, 0.12  # the same two for a third of the picture: corridors have bare walls
+BARE = 0.8  # grey levels: a tile that deviates less from an even slope is bare,
+NOISE = 0.51  # as is one that deviates no more than noise does; see `_bare_tiles`
 MAX_BARE = 0.7  # of all tiles, wherever they are
-BARE_REGION = 0.33  # of all tiles, in one piece, say nothing: a wall right ahead, or a cover
-MAX_BLIND = 0.4  # of the picture; with less of it seen, the rest is not believed either
+BARE_REGION = 0.33  # of all tiles in one piece are blind: a wall right ahead, or a cover
+MAX_BLIND = 0.4  # of the picture; above, the rest is not used either
 BLACK, WHITE = 6.0, 249.0  # grey levels; a bare tile that dark or bright is clipped
 CLIPPED_REGION = 0.08
-ENOUGH_TILES = 48  # of fewer nobody can tell how detail is spread
-SHARED_OUT = 0.65  # deviation of the tiles' detail, as a share of its mean; less is a pattern
-LEAST_DETAILED = 0.88  # of the tiles: blurred where these are, it is so behind writing on it
-FLAT, FLAT_LEVELS = 0.35, 1.5  # of the tiles bare and of one brightness, but for so many levels
-MIN_LOCAL = 0.018  # of the mean brightness: structure of 2 to 16 pixels; less is fog before a lamp
-ONE_WAY = 0.06  # of the changes along rows, or down columns, those across are; less is stripes
-DRAWN_OUT, DRAWN_REGION = 0.03, 0.35  # the same of a row of tiles, and how many lie together
-LEAST_CHANGE = 0.5  # square of grey levels, from pixel to pixel; less is no stripe
-APART = 12  # rows; a picture that was enlarged has equal ones nearer to each other
+MIN_PATTERN_TILES = 48  # fewer do not show how detail is distributed
+MIN_DETAIL_SPREAD = 0.65  # deviation / mean of the tiles' detail; less is a pattern
+LEAST_DETAILED = 0.88  # of the tiles: where these are blurred, text does not make a picture valid
+FLAT, FLAT_LEVELS = 0.35, 1.5  # share of bare tiles whose brightness differs by so few levels
+MIN_LOCAL = 0.018  # structure of 2 to 16 pixels / mean brightness; less is fog in front of a lamp
+ONE_WAY = 0.06  # changes in one direction / those in the other; less is stripes
+DRAWN_OUT, DRAWN_REGION = 0.03, 0.35  # the same for a row of tiles, and how many lie together
+MIN_CHANGE = 0.5  # square of grey levels, from pixel to pixel; less is not a stripe
+APART = 12  # rows; an enlarged picture has equal rows closer together
 REPEATED_REGION = 0.12  # of the height
-ROW_SAMPLES = 96  # of a row, to tell whether it is another one again
+ROW_SAMPLES = 96  # of a row, to find repeated rows
 TINTED = 0.5  # of the brightness: half of all pixels so much too green, or too little
-SAMPLES = 16_384  # of a picture, to tell whether it is the same as the last one
+SAMPLES = 16_384  # of a picture, to compare it with the last ones
 SAME = 0.02  # of the samples may differ
-RECENT = 8  # pictures that a new one is held against
-AGAIN = 3  # frames that are the same before a camera may count as frozen
+RECENT = 8  # pictures that a new one is compared with
+AGAIN = 3  # equal frames before a camera may count as frozen
 
 Tiles = NDArray[np.bool_]
 Changes = tuple[NDArray[np.float32], NDArray[np.float32]]  # along rows, down columns, by tile
@@ -63,23 +56,23 @@ Changes = tuple[NDArray[np.float32], NDArray[np.float32]]  # along rows, down co
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a picture says.
+    """Whether a picture is blind.
 
-    reason: why all of it says nothing; '' where it does say something. seen: (rows, columns) bool,
-    the parts of the picture that do; None = all of it. partly: why the others do not, else ''.
+    reason: why all of it is blind, else ''. seen: (rows, columns) bool, the parts that are not;
+    None = all of it. partial_reason: why the other parts are blind, else ''.
     """
 
     reason: str = ''
     seen: Tiles | None = None
-    partly: str = ''
+    partial_reason: str = ''
 
     @property
     def text(self) -> str:
-        """The reason, whether it is for all of the picture or a part; '' for a good one."""
-        return self.reason or self.partly
+        """The reason for all of the picture or for a part; '' for a good one."""
+        return self.reason or self.partial_reason
 
-    def hidden(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(h, w) float32 made from the picture, with NaN where the picture says nothing."""
+    def masked(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return (h, w) float32 depth of the picture with NaN where the picture is blind."""
         if self.reason:
             return np.full_like(depth, np.nan)
         if self.seen is None:
@@ -93,13 +86,13 @@ GOOD = Verdict()
 
 
 def judge_picture(rgb: NDArray[np.uint8]) -> Verdict:
-    """Whether an (H, W, 3) uint8 RGB picture says anything, and which parts of it do."""
+    """Judge an (H, W, 3) uint8 RGB picture: is it blind, wholly or in part?"""
     grey = _luminance(rgb)
-    if min(grey.shape) < LEAST_TILES * TILE:
+    if min(grey.shape) < MIN_TILES * TILE:
         contrast = float(np.ptp(grey))
         if contrast >= MIN_CONTRAST_SMALL:
             return GOOD
-        return Verdict(f'too even: {contrast:.0f} of 255 grey levels between dark and bright')
+        return Verdict(f'too uniform: {contrast:.0f} of 255 grey levels between dark and bright')
     scales = _Scales.of(grey)
     changes = _changes(scales)
     reason = (
@@ -112,21 +105,21 @@ def judge_picture(rgb: NDArray[np.uint8]) -> Verdict:
         return Verdict(reason)
     means, bare = _bare_tiles(scales)
     if _flat_share(means, bare) > FLAT:
-        return Verdict('nothing but writing, lines or specks on an even ground')
+        return Verdict('only text, lines or specks on a uniform background')
     if bare.mean() > MAX_BARE:
         return Verdict(
-            f'{bare.mean():.0%} of the picture has nothing in it: covered, fogged, out of focus, '
-            'or right before a wall'
+            f'featureless in {bare.mean():.0%} of its area: covered, fogged, out of focus, or '
+            'right before a wall'
         )
     drawn = _drawn_out(changes, bare.shape) | _repeated(rgb, bare.shape)
     return _without_parts(scales, means, bare, drawn)
 
 
-class Freeze:
-    """Notices a camera that gives the same pictures again and again. One for each camera.
+class FreezeDetector:
+    """Detects a camera that sends the same pictures again and again. One for each camera.
 
-    Alike is what differs in no more than SAME of its samples, as by a clock or a flickering pixel.
-    It is asked of the last RECENT pictures: buffers that are sent in turn are stuck as well.
+    Pictures are the same if at most SAME of their samples differ, as by a clock or a flickering
+    pixel. Each is compared with the last RECENT ones: stuck buffers may be sent in turn.
     """
 
     def __init__(self) -> None:
@@ -134,11 +127,11 @@ class Freeze:
         self._since_s = math.inf
         self._count = 0
 
-    def look(self, rgb: NDArray[np.uint8], stamp_s: float, frozen_after_s: float) -> str:
-        """Why a camera counts as frozen: the same pictures for longer than this; else ''.
+    def check(self, rgb: NDArray[np.uint8], stamp_s: float, frozen_after_s: float) -> str:
+        """Return why a camera counts as frozen: the same pictures for longer than this; else ''.
 
-        A real sensor has noise, and never gives a picture twice: of a JPEG of quality 30 and noise
-        of 0.3 levels 5 % differ. 0 s = nothing counts as frozen.
+        A real sensor has noise and never gives a picture twice: even in a JPEG of quality 30 with
+        noise of 0.3 levels, 5 % of the samples differ. 0 s = never frozen.
         """
         step = max(1, math.ceil(math.sqrt(rgb.shape[0] * rgb.shape[1] / SAMPLES)))
         samples = np.ascontiguousarray(rgb[::step, ::step])
@@ -156,8 +149,8 @@ class Freeze:
         if frozen_after_s <= 0 or self._count < AGAIN or lasted_s <= frozen_after_s:
             return ''
         return (
-            f'frozen: nothing new in the picture for {lasted_s:.1f} s; a simulated camera without '
-            'noise, or a still picture, needs frozen_after: 0'
+            f'frozen: the picture has not changed for {lasted_s:.1f} s; set frozen_after to 0 for '
+            'a simulated camera without noise, or for still pictures'
         )
 
 
@@ -166,28 +159,28 @@ def verdict_for(
     rgb: NDArray[np.uint8],
     *,
     check: bool = True,
-    freeze: Freeze | None = None,
+    freeze: FreezeDetector | None = None,
     stamp_s: float = 0.0,
     frozen_after_s: float = 0.0,
 ) -> Verdict:
-    """What an (H, W, 3) uint8 RGB picture is worth to an estimator.
+    """Judge an (H, W, 3) uint8 RGB picture for an estimator.
 
-    One whose depth comes from elsewhere (no `of_pictures`, or a false one) believes every picture.
-    check: whether it is judged by `judge_picture`. freeze: of its camera, asked first.
+    An estimator whose depth comes from elsewhere (no `of_pictures`, or a false one) accepts every
+    picture. check: whether `judge_picture` judges it. freeze: the camera's detector, asked first.
     """
     if not getattr(estimator, 'of_pictures', False):
         return GOOD
-    frozen = freeze.look(rgb, stamp_s, frozen_after_s) if freeze else ''
+    frozen = freeze.check(rgb, stamp_s, frozen_after_s) if freeze else ''
     if frozen:
         return Verdict(frozen)
     return judge_picture(rgb) if check else GOOD
 
 
 def _luminance(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(h, w) float32, at most JUDGED_SIZE, each side a multiple of TILE where it has one."""
+    """(h, w) float32, at most JUDGED_SIZE, each side a multiple of TILE where it is larger."""
     width, height = JUDGED_SIZE
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    # Halves are what OpenCV averages fast.
+    # OpenCV averages halves fast.
     while grey.shape[0] >= 2 * height and grey.shape[1] >= 2 * width:
         half = (grey.shape[1] // 2, grey.shape[0] // 2)
         grey = cv2.resize(grey, half, interpolation=cv2.INTER_AREA)
@@ -200,7 +193,7 @@ def _luminance(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @dataclasses.dataclass(frozen=True)
 class _Scales:
-    """A picture at half its size and at an eighth, and the power of what is 1, 2 and 8 px large."""
+    """A picture at half its size and at an eighth, and the power of structure of 1, 2 and 8 px."""
 
     half: NDArray[np.float32]
     eighth: NDArray[np.float32]
@@ -224,7 +217,7 @@ class _Scales:
 
 
 def _band(picture: NDArray[np.float32], half: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The square of what is lost when a picture is halved."""
+    """The square of the detail that is lost when a picture is halved."""
     size = picture.shape[1], picture.shape[0]
     lost: NDArray[np.float32] = picture - cv2.resize(half, size, interpolation=cv2.INTER_LINEAR)
     return lost * lost
@@ -240,34 +233,32 @@ def _contrast_fault(scales: _Scales) -> str:
     low, high = np.percentile(scales.eighth, (2, 98))
     contrast = float(high - low)
     if contrast < MIN_CONTRAST:
-        where = 'dark' if mean < 0.25 * WHITE else 'bright' if mean > 0.85 * WHITE else 'even'
+        where = 'dark' if mean < 0.25 * WHITE else 'bright' if mean > 0.85 * WHITE else 'uniform'
         return f'too {where}: {contrast:.0f} of 255 grey levels between dark and bright'
-    if contrast < MIN_SHARE * mean:
+    if contrast < MIN_CONTRAST_SHARE * mean:
         return f'fogged: {contrast:.0f} grey levels between dark and bright at a mean of {mean:.0f}'
     return ''
 
 
 def _detail_fault(scales: _Scales, least: float, sharpest: float) -> str:
-    finest, fine, rough = (
-        float(each.mean()) for each in (scales.finest, scales.fine, scales.rough)
-    )
-    # White noise of deviation n is 0.87 n in the finest band and 0.43 n in the next.
+    finest, fine, rough = map(float, map(np.mean, (scales.finest, scales.fine, scales.rough)))
+    # White noise of deviation n gives 0.87 n in the finest band and 0.43 n in the next.
     detail = math.sqrt(max(fine - 0.25 * finest, 0.0))
     if detail < least:
         return (
-            f'without detail: {detail:.1f} of 255 grey levels: too dark, covered, out of focus, or '
-            'right before a bare wall'
+            f'without detail ({detail:.1f} of 255 grey levels): too dark, covered, out of focus, '
+            'or right before a bare wall'
         )
     if detail < sharpest * math.sqrt(rough):
-        return 'blurred: out of focus, shaken or covered by something see-through'
+        return 'blurred: out of focus, shaken or covered by something translucent'
     return ''
 
 
 def _bare_tiles(scales: _Scales) -> tuple[NDArray[np.float32], Tiles]:
-    """Mean of each tile, and whether there is nothing in it but an even slope and noise.
+    """Mean of each tile, and whether it has nothing but an even slope and noise.
 
-    Of white noise of deviation n a tile at half size strays by 0.5 n, and has 0.87 n in the finest
-    band: (0.5 / 0.87)^2 = 0.33, and half as much again for what 64 pixels stray by chance.
+    White noise of deviation n gives 0.5 n in a tile at half size and 0.87 n in the finest band:
+    (0.5 / 0.87)^2 = 0.33, and half as much again for the chance deviation of 64 pixels.
     """
     side = TILE // 2
     rows, columns = scales.half.shape[0] // side, scales.half.shape[1] // side
@@ -285,7 +276,7 @@ def _bare_tiles(scales: _Scales) -> tuple[NDArray[np.float32], Tiles]:
 
 
 def _by_tile(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Means of squares of so many pixels; what is left over at the edges is not asked."""
+    """Means of squares of `side` pixels; remainders at the edges are ignored."""
     rows, columns = values.shape[0] // side, values.shape[1] // side
     whole = np.ascontiguousarray(values[: rows * side, : columns * side])
     return cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
@@ -301,28 +292,28 @@ def _changes(scales: _Scales) -> Changes:
 
 
 def _pattern_fault(scales: _Scales, changes: Changes) -> str:
-    """Why detail that is there is none of a scene."""
+    """Why the detail of a picture is not that of a scene."""
     fine = _by_tile(scales.fine, TILE // 2)
-    if fine.size < ENOUGH_TILES:
+    if fine.size < MIN_PATTERN_TILES:
         return ''
-    if fine.std() < SHARED_OUT * fine.mean():
+    if fine.std() < MIN_DETAIL_SPREAD * fine.mean():
         return 'a pattern or noise, not a scene: its detail is the same everywhere'
     along, down = (float(each.mean()) for each in changes)
     if min(along, down) < ONE_WAY * max(along, down):
-        return 'striped: it changes in one direction only: shaken, a test picture, or a broken line'
+        return 'striped, changing in one direction only: shaken, a test pattern, or a broken line'
     rough, eighth = _by_tile(scales.rough, TILE // 8), float(scales.eighth.mean())
     if math.sqrt(float(scales.fine.mean() + scales.rough.mean())) < MIN_LOCAL * eighth:
-        return 'fogged: hardly any grey levels between what is near together'
+        return 'fogged: hardly any local contrast'
     few = np.argsort(fine, axis=None)[: round(LEAST_DETAILED * fine.size)]
     noise = 0.25 * _by_tile(scales.finest, TILE).ravel()[few].mean()
     detail = math.sqrt(max(float(fine.ravel()[few].mean() - noise), 0.0))
     if detail < MIN_SHARPNESS * math.sqrt(float(rough.ravel()[few].mean())):
-        return 'blurred but for a few places: writing, or broken pixels, on what is out of focus'
+        return 'blurred except for a few places: text, or broken pixels, on an unfocused picture'
     return ''
 
 
 def _tint_fault(rgb: NDArray[np.uint8]) -> str:
-    """Green or magenta all over is what decoders make of data without colours."""
+    """Decoders turn missing chroma into green or magenta all over."""
     step = max(1, min(rgb.shape[:2]) // 60)
     red, green, blue = (each.astype(np.int16) for each in np.moveaxis(rgb[::step, ::step], -1, 0))
     brightest = np.maximum(np.maximum(red, green), blue) + np.int16(BLACK)
@@ -331,13 +322,13 @@ def _tint_fault(rgb: NDArray[np.uint8]) -> str:
         ('magenta', np.minimum(red, blue) - green),
     ):
         if np.median(excess / brightest) > TINTED:
-            return f'{name} all over: wrongly decoded, or behind something coloured'
+            return f'{name} all over: wrongly decoded, or seen through something coloured'
     return ''
 
 
 def _flat_share(means: NDArray[np.float32], bare: Tiles) -> float:
     """The share of all tiles that are bare and alike in brightness."""
-    if bare.size < ENOUGH_TILES or not bare.any():
+    if bare.size < MIN_PATTERN_TILES or not bare.any():
         return 0.0
     levels = np.sort(means[bare])
     alike = np.searchsorted(levels, levels + 2 * FLAT_LEVELS, 'right') - np.arange(levels.size)
@@ -350,17 +341,17 @@ def _drawn_out(changes: Changes, shape: tuple[int, ...]) -> Tiles:
     along, down = changes
     for axis, across, same in ((0, along, down), (1, down, along)):
         across, same = across.mean(axis=1 - axis), same.mean(axis=1 - axis)
-        lines = (same < DRAWN_OUT * across) & (across > LEAST_CHANGE)
+        lines = (same < DRAWN_OUT * across) & (across > MIN_CHANGE)
         lines = _regions(lines[:, None], DRAWN_REGION)[:, 0]
         np.moveaxis(drawn, axis, 0)[lines] = True
     return drawn
 
 
 def _repeated(rgb: NDArray[np.uint8], shape: tuple[int, ...]) -> Tiles:
-    """Rows of tiles that are, to the bit, another row of the picture again: a cut transfer."""
+    """Rows of tiles that repeat another row of the picture to the bit: a cut transfer."""
     values = rgb.reshape(rgb.shape[0], -1)
     samples = values[:, :: max(1, values.shape[1] // ROW_SAMPLES)].astype(np.float64)
-    # Of numbers without a pattern no two rows that differ have the same sum.
+    # With irrational weights no two different rows have the same sum.
     key = samples @ np.sqrt(np.arange(2.0, samples.shape[1] + 2.0))
     _, first, own = np.unique(key, return_index=True, return_inverse=True)
     last = np.zeros_like(first)
@@ -374,27 +365,27 @@ def _repeated(rgb: NDArray[np.uint8], shape: tuple[int, ...]) -> Tiles:
 def _without_parts(
     scales: _Scales, means: NDArray[np.float32], bare: Tiles, drawn: Tiles
 ) -> Verdict:
-    """The picture without its large bare regions, what is `drawn` and thirds that are blind."""
+    """The picture without its large bare regions, the `drawn` tiles and the blind thirds."""
     clipped = bare & ((means <= BLACK) | (means >= WHITE))
     blind = drawn | _regions(bare, BARE_REGION) | _regions(clipped, CLIPPED_REGION)
     for index in range(3):
         third = scales.third(index)
-        if _contrast_fault(third) or _detail_fault(third, *OF_A_THIRD):
+        if _contrast_fault(third) or _detail_fault(third, *THIRD_LIMITS):
             _third(blind, index)[:] = True
     if not blind.any():
         return GOOD
     share = float(blind.mean())
-    text = f'{share:.0%} of the picture says nothing: covered, clipped, cut, or a wall ahead'
+    text = f'{share:.0%} of the picture is unusable: covered, clipped, cut, or a wall ahead'
     if share > MAX_BLIND:
         return Verdict(f'blind in part: {text}')
     # A tile at the edge of a cover is only partly covered, and not bare.
     grown = cv2.dilate(blind.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    return Verdict(seen=~grown, partly=text)
+    return Verdict(seen=~grown, partial_reason=text)
 
 
 def _regions(mask: Tiles, least: float) -> Tiles:
-    """The connected parts of `mask` that are at least this share of it all."""
+    """The connected parts of `mask` that cover at least this share of its area."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     large = stats[:, cv2.CC_STAT_AREA] >= least * mask.size
-    large[0] = False  # what is outside the mask
+    large[0] = False  # the background
     return large[labels]

@@ -1,9 +1,8 @@
-"""What compressed bytes say of themselves before anything is decoded: JPEG, PNG, WebP and TIFF.
+"""Reads and strips JPEG, PNG, WebP and TIFF containers before anything is decoded.
 
-Bytes go in; width and height, the EXIF block, and the same picture without its metadata, come out.
-Decoders then see only what was checked here: no EXIF, colour profile or text can make them warn,
-turn the picture, or unpack something large. Only the first picture of a file is looked at. What a
-JPEG says is in `jpeg`, what a TIFF says in `tags`.
+Bytes go in; width and height, the EXIF block, and the same picture without metadata come out.
+Decoders get only what was checked here: no EXIF, colour profile or text can make them warn, turn
+the picture, or unpack something large. Only the first picture of a file is read. JPEG is in `jpeg`.
 """
 
 from __future__ import annotations
@@ -22,12 +21,10 @@ from midas_depth_ros.images.errors import (
 )
 from midas_depth_ros.options.text import shown
 
-# --- The tags of a TIFF file, and of the EXIF block of a picture, which is written like one.
+# --- The tags of a TIFF file, and of an EXIF block, which has the same format.
 #
-# Bytes go in; the orientation, or the same file with nothing but the tags that make pixels, comes
-# out. A tag names a place and a length, so that a thousand of them can name the same megabyte:
-# Pillow, which reads all of them, then takes a thousand. Here they are counted before it sees
-# them.
+# A tag names a place and a length, so a thousand tags can name the same megabyte, and Pillow, which
+# reads all of them, would allocate a thousand. So they are checked and filtered first.
 
 ORIENTATION = 0x0112
 UPRIGHT = 1
@@ -35,11 +32,11 @@ WIDTH, HEIGHT = 256, 257
 SHORT, LONG, LONG8 = 3, 4, 16
 NUMBERS = {SHORT: 'H', LONG: 'I', LONG8: 'Q'}
 STRIP_OFFSETS, TILE_OFFSETS = 273, 324
-# Bytes of a value, by its kind.
+# Bytes of a value, by its type.
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 SIZES |= {16: 8, 17: 8, 18: 8}
-# Size, bits, compression, colours, order of bits and samples, where strips and tiles lie,
-# predictor, palette, extra samples, sample format, tables of JPEG, YCbCr.
+# Size, bits, compression, colours, order of bits and samples, places of strips and tiles,
+# predictor, palette, extra samples, sample format, JPEG tables, YCbCr.
 PIXEL_TAGS = frozenset(
     (256, 257, 258, 259, 262, 266, STRIP_OFFSETS, ORIENTATION, 277, 278, 279, 284, 317, 320)
     + (322, 323, TILE_OFFSETS, 325, 332, 338, 339, 347, 529, 530, 531, 532)
@@ -47,45 +44,28 @@ PIXEL_TAGS = frozenset(
 MOST_PARTS = 100_000  # strips or tiles; Pillow keeps an object for each
 
 
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """How a file writes numbers: byte order, and those of BigTIFF or of a plain TIFF."""
+class TiffLayout:
+    """How a file stores numbers: header, count of entries, entry (tag, type, ...) and offset."""
 
-    order: str
-    big: bool
-
-    @property
-    def head(self) -> struct.Struct:
-        """Offset of the directory, behind the first bytes of the file."""
-        return struct.Struct(self.order + ('4xHHQ' if self.big else '4xI'))
-
-    @property
-    def count(self) -> struct.Struct:
-        """How many entries the directory has."""
-        return struct.Struct(self.order + ('Q' if self.big else 'H'))
-
-    @property
-    def entry(self) -> struct.Struct:
-        """Tag, kind, number of values, and the values or where they are."""
-        return struct.Struct(self.order + ('HHQ8s' if self.big else 'HHI4s'))
-
-    @property
-    def offset(self) -> struct.Struct:
-        """A place in the file."""
-        return struct.Struct(self.order + ('Q' if self.big else 'I'))
+    def __init__(self, order: str, big: bool) -> None:
+        formats = ('4xHHQ', 'Q', 'HHQ8s', 'Q') if big else ('4xI', 'H', 'HHI4s', 'I')
+        self.order = order
+        self.head, self.count, self.entry, self.offset = (
+            struct.Struct(order + each) for each in formats
+        )
 
 
-FORMS = {
-    b'II*\0': Form('<', False),
-    b'MM\0*': Form('>', False),
-    b'II+\0': Form('<', True),
-    b'MM\0+': Form('>', True),
+TIFF_LAYOUTS = {
+    b'II*\0': TiffLayout('<', big=False),
+    b'MM\0*': TiffLayout('>', big=False),
+    b'II+\0': TiffLayout('<', big=True),
+    b'MM\0+': TiffLayout('>', big=True),
 }
-Entry = tuple[int, int, int, bytes]
+TiffEntry = tuple[int, int, int, bytes]
 
 
-def orientation(exif: bytes) -> int:
-    """The orientation of an EXIF block, 1 to 8; 1 (upright) where it has none that can be read."""
+def exif_orientation(exif: bytes) -> int:
+    """Return the orientation of an EXIF block, 1 to 8; 1 (upright) where it has no readable one."""
     try:
         form, entries = _directory(exif)
     except CorruptPicture:
@@ -96,22 +76,22 @@ def orientation(exif: bytes) -> int:
     return UPRIGHT
 
 
-def size_of(data: bytes) -> tuple[int, int]:
-    """Width and height of the first picture of a TIFF file. Raises CorruptPicture."""
+def tiff_size(data: bytes) -> tuple[int, int]:
+    """Return width and height of the first picture of a TIFF. Raises CorruptPicture."""
     form, entries = _directory(data)
     sides = {}
     for tag, kind, _, raw in entries:
         if tag in (WIDTH, HEIGHT) and kind in NUMBERS and SIZES[kind] <= len(raw):
             sides[tag] = int(struct.unpack_from(form.order + NUMBERS[kind], raw)[0])
     if len(sides) < 2:
-        raise CorruptPicture('it has no width or no height among its tags: save it again')
+        raise CorruptPicture('its tags lack width or height: save it again')
     return sides[WIDTH], sides[HEIGHT]
 
 
-def only_pixels(data: bytes) -> bytes:
-    """A TIFF file with the first of its pictures and only the tags that make pixels.
+def tiff_without_metadata(data: bytes) -> bytes:
+    """Reduce a TIFF file to its first picture and the tags that define pixels.
 
-    Raises CorruptPicture where these tags have more bytes than the file, or are no tags.
+    Raises CorruptPicture where these tags are invalid or have more bytes than the file.
     """
     form, entries = _directory(data)
     kept = [entry for entry in entries if entry[0] in PIXEL_TAGS]
@@ -131,9 +111,9 @@ def only_pixels(data: bytes) -> bytes:
     return b''.join((head, body, padding, directory, form.offset.pack(0)))
 
 
-def _directory(data: bytes) -> tuple[Form, list[Entry]]:
-    """How the file is written, and the entries of its first directory."""
-    form = FORMS.get(data[:4])
+def _directory(data: bytes) -> tuple[TiffLayout, list[TiffEntry]]:
+    """Return the layout of the file and the entries of its first directory."""
+    form = TIFF_LAYOUTS.get(data[:4])
     if form is None:
         raise CorruptPicture(
             f'it starts with {shown(data[:4])}, which is not a TIFF: save it again'
@@ -150,12 +130,13 @@ def _directory(data: bytes) -> tuple[Form, list[Entry]]:
         raise CorruptPicture(f'its tags cannot be read ({error}): save it again') from error
 
 
-PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
-# All that makes pixels. Transparency (tRNS) is left out: alpha is dropped anyway.
-PNG_CHUNKS = (b'IHDR', b'PLTE', b'IDAT', b'IEND')
+# --- PNG and WebP.
 
-# By the type of colour: samples per pixel, and the bits they may have. Of an interlaced picture the
-# passes: left, top, and steps to the right and down.
+PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+# The chunks that define pixels. Transparency (tRNS) is removed: alpha is dropped anyway.
+PNG_CHUNKS = (b'IHDR', b'PLTE', b'IDAT', b'IEND')
+# By colour type: samples per pixel, and the bits they may have. Then the passes of an interlaced
+# picture: left, top, and steps to the right and down.
 PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 PNG_PASSES = (
@@ -163,19 +144,18 @@ PNG_PASSES = (
     *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
 )
 PIECE = 1 << 16
-# Encoders write chunks of 8 kB or more; each of them takes a microsecond.
+# Encoders write chunks of 8 kB or more; each takes a microsecond to read.
 PNG_MOST_CHUNKS, PNG_CHUNK_BYTES = 1000, 1000
-
 WEBP_MOST_CHUNKS = 1000
 WEBP_ANIMATED = 0x02
 
 
 @dataclasses.dataclass(frozen=True)
 class Container:
-    """A file format: its size (width, height), its EXIF block, its bytes without metadata.
+    """A file format, as functions of the bytes of a picture.
 
-    The block is b'' where there is none. ending: whether the end of the bytes is that of the
-    picture.
+    size: width and height. exif: the EXIF block, b'' where there is none. without_metadata: the
+    bytes without it. ending: how the bytes end.
     """
 
     name: str
@@ -186,32 +166,29 @@ class Container:
 
 
 def container_of(data: bytes) -> Container:
-    """The format of compressed bytes, by the first of them.
-
-    Raises DataTooShort or UnsupportedFormat.
-    """
+    """Detect the format of compressed bytes. Raises DataTooShort or UnsupportedFormat."""
     if not data:
         raise DataTooShort('data is empty: give a JPEG, PNG, TIFF or WebP picture')
     for magic, offset, container in MAGIC:
         if data.startswith(magic, offset):
             return container
     raise UnsupportedFormat(
-        f'data starts with {shown(data[:12])}, which is neither JPEG, PNG, TIFF nor WebP: '
+        f'data starts with {shown(data[:12])}, which is not a JPEG, PNG, TIFF or WebP: '
         'give one of these'
     )
 
 
 def png_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the header of a PNG. Raises CorruptPicture."""
+    """Return width and height by the header of a PNG. Raises CorruptPicture."""
     if len(data) < 33:
         raise TruncatedPicture(f'the PNG ends within its header, after {len(data)} bytes')
     if data[8:16] != b'\0\0\0\x0dIHDR':
-        raise CorruptPicture(f'the PNG starts with {shown(data[8:16])}, not with its header')
+        raise CorruptPicture(f'the PNG starts with {shown(data[8:16])} instead of its header')
     return _big(data[16:20]), _big(data[20:24])
 
 
 def png_exif(data: bytes) -> bytes:
-    """The EXIF block of a PNG. Raises CorruptPicture."""
+    """Return the EXIF block of a PNG. Raises CorruptPicture."""
     for kind, start, end in _png_chunks(data):
         if kind == b'eXIf':
             return data[start + 8 : end - 4].removeprefix(jpeg.EXIF_HEAD)
@@ -219,7 +196,7 @@ def png_exif(data: bytes) -> bytes:
 
 
 def png_without_metadata(data: bytes) -> bytes:
-    """The PNG with nothing but what makes pixels, its checksums compared. Raises CorruptPicture."""
+    """Remove all chunks that do not define pixels; check the others. Raises CorruptPicture."""
     kept: list[bytes | memoryview] = [PNG_SIGNATURE]
     headers, view = 0, memoryview(data)
     for kind, start, end in _png_chunks(data):
@@ -235,14 +212,14 @@ def png_without_metadata(data: bytes) -> bytes:
 
 
 def png_colours(data: bytes) -> tuple[int, int, bool]:
-    """Bits of a sample, type of colour, and whether it is interlaced, by the header of a PNG."""
+    """Return bits per sample, colour type, and whether it is interlaced, by the header of a PNG."""
     return data[24], data[25], data[28] != 0
 
 
 def png_pixels(data: bytes) -> bytes:
-    """The compressed pixels of a PNG. Raises TruncatedPicture, ValueError and zlib.error.
+    """Return the compressed pixels of a PNG. Raises TruncatedPicture, ValueError and zlib.error.
 
-    They are unpacked, piece by piece, to see that none is missing: decoders take those for black.
+    They are unpacked, piece by piece, to check that none is missing: decoders would show black.
     """
     view = memoryview(data)
     pixels = b''.join(
@@ -265,7 +242,7 @@ def png_pixels(data: bytes) -> bytes:
 
 
 def _png_bytes(data: bytes) -> int:
-    """How many bytes the pixels of a PNG have when they are unpacked, by its header."""
+    """Return the size in bytes of the unpacked pixels of a PNG, by its header."""
     width, height = png_size(data)
     bits, colours, interlaced = png_colours(data)
     if bits not in PNG_BITS.get(colours, ()):
@@ -280,7 +257,7 @@ def _png_bytes(data: bytes) -> int:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of every chunk, up to and with IEND."""
+    """Yield name, start and end of every chunk, up to and including IEND."""
     position = len(PNG_SIGNATURE)
     most = PNG_MOST_CHUNKS + len(data) // PNG_CHUNK_BYTES
     for _ in range(most):
@@ -298,7 +275,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the header of a WebP. Raises CorruptPicture or UnsupportedFormat."""
+    """Return width and height by the header of a WebP. Raises CorruptPicture, UnsupportedFormat."""
     if len(data) < 30:
         raise TruncatedPicture(f'the WebP ends within its header, after {len(data)} bytes')
     kind, start = data[12:16], data[20:30]
@@ -311,11 +288,11 @@ def webp_size(data: bytes) -> tuple[int, int]:
         return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
     if kind == b'VP8 ' and start[3:6] == b'\x9d\x01\x2a':
         return _little(start[6:8]) & 0x3FFF, _little(start[8:10]) & 0x3FFF
-    raise CorruptPicture(f'the WebP has no picture header, but {shown(kind)}')
+    raise CorruptPicture(f'the WebP has {shown(kind)} instead of a picture header')
 
 
 def webp_exif(data: bytes) -> bytes:
-    """The EXIF block of a WebP."""
+    """Return the EXIF block of a WebP."""
     position = 12
     for _ in range(WEBP_MOST_CHUNKS):
         kind, start = data[position : position + 4], position + 8
@@ -329,7 +306,7 @@ def webp_exif(data: bytes) -> bytes:
 
 
 def webp_without_metadata(data: bytes) -> bytes:
-    """The WebP without what may follow it. Raises TruncatedPicture."""
+    """Remove trailing data from a WebP. Raises TruncatedPicture."""
     end = 8 + _little(data[4:8])
     if end > len(data):
         raise TruncatedPicture(f'the WebP has {len(data)} of its {end} bytes: it was cut short')
@@ -347,11 +324,11 @@ def _little(number: bytes) -> int:
 JPEG = Container('JPEG', jpeg.size_of, jpeg.exif_of, jpeg.without_metadata, jpeg.ending_of)
 PNG = Container('PNG', png_size, png_exif, png_without_metadata)
 WEBP = Container('WebP', webp_size, webp_exif, webp_without_metadata)
-# It has its orientation among its tags, which its decoder follows.
-TIFF = Container('TIFF', size_of, lambda data: b'', only_pixels)
+# Its orientation is a tag, which its decoder applies.
+TIFF = Container('TIFF', tiff_size, lambda data: b'', tiff_without_metadata)
 MAGIC = (
     (b'\xff\xd8\xff', 0, JPEG),
     (PNG_SIGNATURE, 0, PNG),
     (b'WEBP', 8, WEBP),
-    *((magic, 0, TIFF) for magic in FORMS),
+    *((magic, 0, TIFF) for magic in TIFF_LAYOUTS),
 )

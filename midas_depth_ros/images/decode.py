@@ -1,24 +1,24 @@
 """sensor_msgs/Image into RGB. A message goes in, an (H, W, 3) uint8 array comes out.
 
-The bytes are read where they lie, whatever the row padding and byte order; what can be wrong
-with a message is found before anything is allocated.
+The bytes are read in place, with any row padding and byte order. Invalid messages are rejected
+before anything is allocated. At the end: the bit depth of a camera, for samples of 16 bits.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import functools
 import itertools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.images.bit_depth import BitDepth, eight_bits
 from midas_depth_ros.images.errors import (
     DataTooShort,
     EmptyPicture,
@@ -29,17 +29,21 @@ from midas_depth_ros.images.errors import (
     StepUnaligned,
     UnknownEncoding,
 )
-from midas_depth_ros.options.shared import SharedOptions
+from midas_depth_ros.options.declarations import (
+    FEWEST_BITS,
+    MOST_BITS,
+    SharedOptions,
+    check_bit_depth,
+)
 from midas_depth_ros.options.text import shown
 
-# --- The encodings of sensor_msgs/Image that are decoded here, as one table.
+# --- The supported encodings: memory layout and OpenCV conversion for each name.
 #
-# A name goes in; how its bytes lie in memory and which OpenCV conversion makes RGB of them comes
-# out. Sources: sensor_msgs/image_encodings.hpp for the names, cv_bridge for what they mean.
+# Sources: sensor_msgs/image_encodings.hpp for the names, cv_bridge for their meaning.
 
 
 class Layout(enum.Enum):
-    """How the samples of a picture lie in memory."""
+    """How the samples of a picture are arranged in memory."""
 
     PACKED = enum.auto()  # channels of a pixel side by side
     MOSAIC = enum.auto()  # one sample per pixel, behind a Bayer colour filter
@@ -48,22 +52,14 @@ class Layout(enum.Enum):
     YUV_444 = enum.auto()  # a luma plane, then rows of chroma pairs for each pixel
 
 
-# Rows of `step` bytes for a given height: planes follow each other in `data`, and `height` is
-# that of the luma plane. The chroma rows of 4:4:4 are two steps long.
-ROWS = {
-    Layout.YUV_420: lambda height: height + (height + 1) // 2,
-    Layout.YUV_444: lambda height: 3 * height,
-}
-
-
-# Encodings of depth images (REP 118) and other measurements: nothing to look at with a network.
+# Encodings of depth images (REP 118) and other measurements, which are not camera pictures.
 MEASUREMENTS = ('16UC1', '16SC1', '32FC1', '32SC1', '64FC1')
-NO_CONVERSION = -1  # the samples are RGB, or no code of OpenCV makes them so
+NO_CONVERSION = -1  # the samples are RGB already, or OpenCV has no conversion
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """One row of the table, with the OpenCV code that makes RGB."""
+    """One row of the table. conversion: the OpenCV code that gives RGB."""
 
     layout: Layout
     channels: int
@@ -72,27 +68,28 @@ class Encoding:
     may_be_depth: bool = False
 
     def row_bytes(self, width: int) -> int:
-        """The least number of bytes in a row of `width` pixels."""
+        """Return the minimum number of bytes in a row of `width` pixels."""
         if self.layout is Layout.YUV_420:
-            width += width % 2  # a chroma row is as long as this, and has the same step
+            width += width % 2  # chroma rows have the same step
         return width * self.channels * self.sample_bytes
 
     def rows(self, height: int) -> int:
-        """How many rows of `step` bytes the picture takes, those of its chroma included."""
-        return ROWS.get(self.layout, lambda rows: rows)(height)
+        """Return the number of rows of `step` bytes, including chroma, for a luma height."""
+        if self.layout is Layout.YUV_420:
+            return height + (height + 1) // 2
+        return 3 * height if self.layout is Layout.YUV_444 else height  # chroma has double rows
 
     @property
     def is_planar(self) -> bool:
-        """Whether chroma lies in a plane of its own."""
-        return self.layout in ROWS
+        """Whether chroma has a plane of its own."""
+        return self.layout in (Layout.YUV_420, Layout.YUV_444)
 
 
 # OpenCV names a mosaic by the second row's second and third samples, ROS by the first row's
-# first two: ROS's rggb is OpenCV's BG. YUV is taken as BT.601 in video range (16..235), as
-# cv_bridge takes it. 16UC1 is grey here, though it mostly holds millimetres (REP 118); nUC3 and
-# nUC4 are BGR and BGRA.
+# first two: ROS's rggb is OpenCV's BG. YUV is BT.601 in video range (16..235), as in cv_bridge.
+# 16UC1 is decoded as grey, though it mostly holds millimetres (REP 118); nUC3 is BGR, nUC4 BGRA.
 _TABLE: tuple[tuple[Any, ...], ...] = (
-    # names (first the present one), layout, channels, bytes per sample, conversion, may be depth
+    # names (the current one first), layout, channels, bytes per sample, conversion, may be depth
     ('rgb8', Layout.PACKED, 3, 1, NO_CONVERSION),
     ('bgr8 8UC3', Layout.PACKED, 3, 1, cv2.COLOR_BGR2RGB),
     ('rgba8', Layout.PACKED, 4, 1, cv2.COLOR_RGBA2RGB),
@@ -124,16 +121,14 @@ ENCODINGS: dict[str, Encoding] = {
 }
 
 
-# --- The checks that raw and compressed messages share, made before anything is allocated.
-#
-# Fields come in as a message has them; plain numbers and a flat view of the bytes go out.
+# --- Checks that raw and compressed messages share, made before anything is allocated.
 
 # 8192 x 4096: more than any camera on a robot, and 100 MB as RGB.
 MAX_PIXELS = SharedOptions.max_pixels
 
 
 def integer(message: Any, field: str) -> int:
-    """The integer field of a message. Raises InvalidField."""
+    """Return an integer field of a message. Raises InvalidField."""
     value = getattr(message, field)
     try:
         return operator.index(value)
@@ -153,7 +148,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def byte_view(data: Any) -> NDArray[np.uint8]:
-    """The bytes of a message as (N,) uint8, without a copy.
+    """Return the bytes of a message as (N,) uint8, without a copy.
 
     `data` is array.array('B'), bytes, bytearray, memoryview or a uint8 array. Raises InvalidField.
     """
@@ -161,7 +156,7 @@ def byte_view(data: Any) -> NDArray[np.uint8]:
         view = memoryview(data)
         if view.itemsize != 1:
             raise TypeError(f'items of {view.itemsize} bytes')
-        # An empty buffer is refused by np.frombuffer, but it is the caller's to complain about.
+        # np.frombuffer refuses an empty buffer, which the caller reports.
         return np.frombuffer(view, np.uint8) if view.nbytes else np.empty(0, np.uint8)
     except (TypeError, ValueError, BufferError) as error:
         kind = type(data).__name__
@@ -170,34 +165,32 @@ def byte_view(data: Any) -> NDArray[np.uint8]:
         ) from error
 
 
-# --- Hands an encoding that is not in our table over to cv_bridge, where that is installed and
-# works.
+# --- cv_bridge decodes encodings that are not in the table, where it is installed and works.
 #
-# A message goes in, RGB comes out. cv_bridge is imported at the first such message and not before:
-# its compiled part cannot be loaded under a NumPy it was not built for, and most robots never
-# need it.
+# It is imported at the first such message: its compiled part cannot be loaded with a NumPy it was
+# not built for, and most robots never need it.
 
-# What its import raises where it was built for another NumPy or Python.
+# Raised by its import where it was built for another NumPy or Python.
 IMPORT_FAULTS = (ImportError, AttributeError, SystemError, RuntimeError)
-# What a call raises: CvBridgeError is a TypeError, short data a TypeError or ValueError, and its
-# compiled part, loaded late, fails as above.
+# Raised by a call: CvBridgeError is a TypeError, short data gives a TypeError or ValueError, and
+# its compiled part, loaded late, fails as above.
 CALL_FAULTS = (*IMPORT_FAULTS, TypeError, ValueError, KeyError, cv2.error)
 
 
 def rgb_by_cv_bridge(message: Any) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of a sensor_msgs/Image, by cv_bridge. Raises UnknownEncoding."""
+    """Decode a sensor_msgs/Image to (H, W, 3) uint8 RGB by cv_bridge. Raises UnknownEncoding."""
     bridge, reason = load_bridge()
     if bridge is None:
         raise unknown_encoding(message.encoding, reason)
     try:
         return np.asarray(bridge.imgmsg_to_cv2(message, 'rgb8'))
     except CALL_FAULTS as error:
-        raise unknown_encoding(message.encoding, f'cv_bridge refused it: {error}') from error
+        raise unknown_encoding(message.encoding, f'cv_bridge failed: {error}') from error
 
 
 @functools.lru_cache(maxsize=1)
 def load_bridge() -> tuple[Any, str]:
-    """A CvBridge and '', or None and why there is none. Tried once per process."""
+    """Return a CvBridge and '', or None and the reason. Tried once per process."""
     try:
         import cv_bridge
 
@@ -207,18 +200,18 @@ def load_bridge() -> tuple[Any, str]:
 
 
 def unknown_encoding(name: str, reason: str) -> UnknownEncoding:
-    """The error that names the encoding, why cv_bridge does not help, and the ones we know."""
+    """Return the error that names the encoding, why cv_bridge failed, and the supported ones."""
     similar = {known.lower(): known for known in ENCODINGS}.get(name.strip().lower())
-    hint = f'did you mean {similar!r}? ' if similar else ''
+    hint = f'Did you mean {similar!r}? ' if similar else ''
     return UnknownEncoding(
-        f'encoding {shown(name)} is not known, and {reason}. {hint}'
+        f'encoding {shown(name)} is unknown, and {reason}. {hint}'
         f'Publish one of: {", ".join(ENCODINGS)}'
     )
 
 
 Picture = NDArray[np.uint8]
 
-# BT.601 in video range, rows R, G, B on Y, U, V and 1, with the figures OpenCV uses for nv12.
+# BT.601 in video range: rows R, G, B; columns Y, U, V, 1; the figures OpenCV uses for nv12.
 YUV_TO_RGB = np.array(
     [
         [1.164, 0.0, 1.596, -16 * 1.164 - 128 * 1.596],
@@ -227,15 +220,14 @@ YUV_TO_RGB = np.array(
     ]
 )
 NEUTRAL_CHROMA = 128
-# OpenCV's demosaicing needs neighbours on both sides of a pixel.
-SMALLEST_MOSAIC = 3
+SMALLEST_MOSAIC = 3  # OpenCV's demosaicing needs neighbours on both sides of a pixel
 LINE_PIECE = 1 << 16  # even, so that each piece begins with the same colour
 LONGEST_ENCODING = 200
 
 
 @dataclasses.dataclass(frozen=True)
 class RawPicture:
-    """A checked message: every byte that the layout asks for is there."""
+    """A checked message: all bytes that the layout requires are present."""
 
     data: Picture  # (N,)
     width: int
@@ -245,17 +237,17 @@ class RawPicture:
     encoding: Encoding
 
     def plane(self, width: int, height: int, channels: int, first_row: int = 0) -> Picture:
-        """A view of (height, width, channels), or (height, width), of 8 bit samples.
+        """Return a view of 8 bit samples, (height, width, channels) or (height, width).
 
         `first_row` is where the plane starts, in steps.
         """
         return self._view(np.dtype(np.uint8), (height, width, channels), first_row)
 
     def in_eight_bits(self, bit_depth: BitDepth) -> RawPicture:
-        """The same picture with samples of 8 bits instead of 16, its rows without padding."""
+        """Return the picture with samples of 8 bits instead of 16 and without row padding."""
         order = '>u2' if self.big_endian else '<u2'
         shape = (self.height, self.width, self.encoding.channels)
-        # The bytes may lie anywhere, and OpenCV wants numbers where the machine has them.
+        # OpenCV needs aligned samples in native byte order.
         samples = np.require(self._view(np.dtype(order), shape), np.uint16, ('C', 'A'))
         kind = (self.encoding, self.width, self.height, self.big_endian)
         depth = bit_depth.of(samples, kind, self.encoding.may_be_depth)
@@ -271,16 +263,10 @@ class RawPicture:
     def _view(
         self, kind: np.dtype[Any], shape: tuple[int, int, int], first_row: int = 0
     ) -> NDArray[Any]:
-        """(H, W, C), or (H, W) of one channel, where the bytes lie."""
-        size, channels = kind.itemsize, shape[2]
-        view: NDArray[Any] = np.ndarray(
-            shape,
-            kind,
-            self.data,
-            offset=first_row * self.step,
-            strides=(self.step, channels * size, size),
-        )
-        return view[:, :, 0] if channels == 1 else view
+        """Return a view of the bytes as (H, W, C), or (H, W) for one channel."""
+        strides = (self.step, shape[2] * kind.itemsize, kind.itemsize)
+        view: NDArray[Any] = np.ndarray(shape, kind, self.data, first_row * self.step, strides)
+        return view[:, :, 0] if shape[2] == 1 else view
 
 
 def decode_image(
@@ -289,24 +275,24 @@ def decode_image(
     hand_over: Callable[[Any], Picture] = rgb_by_cv_bridge,
     bit_depth: BitDepth | None = None,
 ) -> Picture:
-    """Turn a sensor_msgs/Image into RGB.
+    """Decode a sensor_msgs/Image to RGB.
 
     Args:
         message: anything with height, width, encoding, is_bigendian, step and data
             (array.array('B'), bytes, memoryview or uint8 array).
-        max_pixels: larger pictures are refused before anything is allocated.
-        hand_over: makes RGB of a message whose encoding is not in our table.
-        bit_depth: of the camera, for samples of 16 bits; without it, it is guessed from this
-            message alone, and a darker one may look brighter.
+        max_pixels: larger pictures are rejected before anything is allocated.
+        hand_over: decodes a message whose encoding is not in the table.
+        bit_depth: of the camera, for samples of 16 bits; by default guessed from this message
+            alone, so a darker picture may come out brighter.
 
     Returns:
         (H, W, 3) uint8 RGB, C-contiguous. For rgb8 without row padding it is a read-only view of
-        the message's own bytes: copy it if it has to outlive the message.
-        Samples of 16 bits are scaled by what the camera uses of them (`bit_depth`); those of
-        16UC1, which may be depth, by all 16. YUV is BT.601 in video range. Alpha is dropped.
+        the message's bytes: copy it if it has to outlive the message.
+        Samples of 16 bits are scaled by the bit depth; those of 16UC1, which may be depth, by all
+        16 bits. YUV is BT.601 in video range. Alpha is dropped.
 
     Raises:
-        ImageError: one of its kinds, for whatever is wrong with the message.
+        ImageError: the message is invalid.
     """
     raw = checked(message, max_pixels)
     if raw is not None:
@@ -318,16 +304,15 @@ def decode_image(
     rgb = hand_over(message)
     if rgb.dtype != np.uint8 or rgb.shape != (message.height, message.width, 3):
         raise unknown_encoding(
-            message.encoding, f'cv_bridge made {rgb.dtype} of shape {rgb.shape} of it'
+            message.encoding, f'cv_bridge returned {rgb.dtype} of shape {rgb.shape}'
         )
     return np.ascontiguousarray(rgb)
 
 
 def check_image(message: Any, max_pixels: int = MAX_PIXELS) -> str:
-    """Raise the ImageError that decode_image() would, as far as the fields tell; converts nothing.
+    """Raise the ImageError that decode_image() would raise, judging by the fields alone.
 
-    Of an encoding that is left to cv_bridge it only says whether there is a cv_bridge. Returns what
-    is unusual in a picture that may be good, as check_compressed() does: nothing, ''.
+    Returns '', where check_compressed() returns what is unusual in a picture.
     """
     if checked(message, max_pixels) is None:
         bridge, reason = load_bridge()
@@ -337,10 +322,7 @@ def check_image(message: Any, max_pixels: int = MAX_PIXELS) -> str:
 
 
 def checked(message: Any, max_pixels: int) -> RawPicture | None:
-    """The message with every field checked; None if only its encoding is not ours.
-
-    Raises ImageError.
-    """
+    """Check every field; None if only the encoding is not in the table. Raises ImageError."""
     name = message.encoding
     if not isinstance(name, str):
         raise InvalidEncoding(f'encoding is {shown(name)}: set it to a name such as "rgb8"')
@@ -395,12 +377,12 @@ def _mosaic(raw: RawPicture) -> Picture:
     if min(raw.width, raw.height) >= SMALLEST_MOSAIC:
         return cv2.cvtColor(mosaic, raw.encoding.conversion)
     rgb = np.empty((raw.height, raw.width, 3), np.uint8)
-    # In pieces: what is mirrored has five times the pixels of a single row.
+    # In pieces, since a mirrored single row has five times the pixels.
     for top, left in itertools.product(
         range(0, raw.height, LINE_PIECE), range(0, raw.width, LINE_PIECE)
     ):
         piece = mosaic[top : top + LINE_PIECE, left : left + LINE_PIECE]
-        # Mirrored about its edge samples a mosaic keeps its pattern.
+        # Mirroring about the edge samples keeps the pattern.
         mirrored = cv2.cvtColor(np.pad(piece, 2, mode='reflect'), raw.encoding.conversion)
         rgb[top : top + LINE_PIECE, left : left + LINE_PIECE] = mirrored[2:-2, 2:-2]
     return rgb
@@ -410,7 +392,7 @@ def _yuv_422(raw: RawPicture) -> Picture:
     pixels = raw.plane(raw.width, raw.height, 2)
     if raw.width % 2 == 0:
         return cv2.cvtColor(pixels, raw.encoding.conversion)
-    # The last pixel lacks its partner, and with it half of its chroma: the pair before lends it.
+    # The last pixel has no partner, hence half of its chroma: take it from the pair before.
     partner = pixels[:, -2:-1] if raw.width > 1 else np.full_like(pixels, NEUTRAL_CHROMA)
     pairs = np.concatenate((pixels, partner), axis=1)
     return np.ascontiguousarray(cv2.cvtColor(pairs, raw.encoding.conversion)[:, : raw.width])
@@ -428,7 +410,7 @@ def _yuv_420(raw: RawPicture) -> Picture:
 
 def _yuv_444(raw: RawPicture) -> Picture:
     luma = raw.plane(raw.width, raw.height, 1)
-    # A chroma row is two steps long, which plane() cannot say.
+    # A chroma row is two steps long, which plane() cannot express.
     rows = dataclasses.replace(raw, step=2 * raw.step, data=raw.data[raw.step * raw.height :])
     chroma = rows.plane(raw.width, raw.height, 2)
     return cv2.transform(np.dstack((luma, chroma)), YUV_TO_RGB)
@@ -441,3 +423,130 @@ CONVERTERS: dict[Layout, Callable[[RawPicture], Picture]] = {
     Layout.YUV_420: _yuv_420,
     Layout.YUV_444: _yuv_444,
 }
+
+
+# --- Bit depth: how many of the 16 bits of a sample a camera uses, set or guessed.
+#
+# Sensors of 10, 12 or 14 bits are published in samples of 16, and no message says how many bits are
+# used; a picture scaled by all 16 is nearly black. docs/cameras.md describes the guess and why it
+# only grows.
+
+Samples = NDArray[np.uint16]
+
+GUESSES = (10, 12, 14, 16)
+IGNORED_SHARE = 0.005
+MIN_BRIGHTNESS = 256  # a quarter of 10 bits: a darker picture is dark at any bit depth
+# Fewer empty low bits, or fewer levels, mean nothing: a uniform grey of 2048 has 11 empty bits.
+MIN_EMPTY_BITS, MIN_LEVELS = 4, 16
+AGREEING, RECENT = 2, 10  # so many of the recent pictures have to ask for more bits
+SAMPLED_LINES = 384  # rows and columns that a guess looks at; a broken one is below IGNORED_SHARE
+COLOURS = 3  # without alpha
+
+
+class BitDepth:
+    """The bit depth of one camera, or of one picture.
+
+    given: 8 to 16, or 0 to guess; may be changed between two pictures. 16 is right for every sensor
+    that uses the high bits.
+    description: the bit depth of the last picture and its origin, for people; '' before the first.
+    """
+
+    def __init__(self, given: int = 0) -> None:
+        """Raises ValueError for a bit depth other than 0 and 8 to 16."""
+        fault = check_bit_depth(given)
+        if fault:
+            raise ValueError(f'bit depth {fault}')
+        self.given = given
+        self.description = ''
+        self._guess = 0
+        self._recent: collections.deque[int] = collections.deque(maxlen=RECENT)
+        self._kind: Hashable = None
+
+    def reset(self) -> None:
+        """Discard the guess, as for a new camera."""
+        self.description, self._guess, self._kind = '', 0, None
+        self._recent.clear()
+
+    def of(self, samples: Samples, kind: Hashable = None, may_be_depth: bool = False) -> int:
+        """Return how many bits these samples use, 8 to 16.
+
+        samples: (H, W) or (H, W, C) uint16, in native byte order. kind: encoding, size and so on;
+        a change discards the guess. may_be_depth: they may be millimetres, which are not guessed.
+        """
+        if kind != self._kind:
+            self.reset()
+            self._kind = kind
+        if self.given:
+            self.description = f'{self.given}, given by bit_depth'
+            return self.given
+        if may_be_depth:
+            self.description = f'{MOST_BITS}: 16UC1 may be depth, so it is not guessed'
+            return MOST_BITS
+        self._add(samples)
+        if self._guess:
+            self.description = f'{self._guess}, guessed from the pictures'
+            return self._guess
+        self.description = f'{GUESSES[0]}, until it is bright enough for a guess'
+        return GUESSES[0]
+
+    def _add(self, samples: Samples) -> None:
+        # Only a brighter picture can raise the guess.
+        brighter = not self._guess or _colours(samples).max() >> self._guess
+        wanted = guess(samples) if brighter else self._guess
+        if wanted:
+            self._recent.append(wanted)
+            agreed = sorted(self._recent)[-AGREEING:][0]
+            self._guess = max(self._guess, agreed)
+
+
+def guess(samples: Samples) -> int:
+    """Guess the bit depth of one picture, (H, W) or (H, W, C) uint16; 0 where it is too dark."""
+    few = _colours(samples[:: _stride(samples.shape[0]), :: _stride(samples.shape[1])])
+    counts = np.bincount(few.reshape(-1), minlength=1 << MOST_BITS)
+    ignored = int(IGNORED_SHARE * few.size)
+    brightest = len(counts) - 1 - int(np.argmax(counts[::-1].cumsum() > ignored))
+    if brightest < MIN_BRIGHTNESS:
+        return 0
+    needed = brightest.bit_length()
+    empty = _empty_bits(counts, ignored)
+    if empty >= MIN_EMPTY_BITS:
+        fits = brightest >> empty < 1 << FEWEST_BITS
+        needed = max(needed, FEWEST_BITS + empty) if fits else MOST_BITS
+    return next(each for each in GUESSES if each >= needed)
+
+
+def _empty_bits(counts: NDArray[np.intp], ignored: int) -> int:
+    """Count the low bits that all samples have empty, outliers apart; 0 with too few levels."""
+    empty = 0
+    while empty < FEWEST_BITS and counts.sum() - counts[:: 2 << empty].sum() <= ignored:
+        empty += 1
+    return empty if np.count_nonzero(counts[:: 1 << empty]) >= MIN_LEVELS else 0
+
+
+def _stride(length: int) -> int:
+    """An odd step, so that every colour of a mosaic is sampled."""
+    return length // SAMPLED_LINES | 1
+
+
+def _colours(samples: Samples) -> Samples:
+    return samples[:, :, :COLOURS] if samples.ndim == 3 else samples
+
+
+def eight_bits(samples: Samples, depth: int) -> NDArray[np.uint8]:
+    """Return the eight highest of `depth` bits of (H, W) or (H, W, C) uint16, as uint8.
+
+    Larger values saturate. 8 bits that were widened to `depth`, by a shift or in proportion, are
+    restored exactly.
+    """
+    step = 1 << (depth - FEWEST_BITS)
+    # OpenCV rounds to the nearest and saturates in one pass; half a step less rounds down.
+    down = 0.5 / step - 0.5
+    scaled = cv2.convertScaleAbs(samples, alpha=1 / step, beta=down)
+    return np.asarray(scaled, np.uint8).reshape(samples.shape)
+
+
+def in_colour(grey_or_rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (H, W, 3) for (H, W), (H, W, 1) or (H, W, 3) uint8."""
+    if grey_or_rgb.ndim == 3 and grey_or_rgb.shape[2] == 3:
+        return grey_or_rgb
+    return np.asarray(cv2.cvtColor(grey_or_rgb, cv2.COLOR_GRAY2RGB), np.uint8)

@@ -1,40 +1,33 @@
-"""Everything that can be wrong with a place where pictures come from.
+"""Everything that can be wrong with a camera message, a picture, or a source of pictures.
 
     ImageError
-    +-- SourceError
-        +-- UnknownSource       neither picture, folder, video, device nor rosbag2
-        +-- SourceNotFound      nothing there by that name
-        +-- UnreadableSource    it is there, but nothing of it can be read
+    +-- InvalidField            a field has the wrong type
+    |   +-- InvalidEncoding     `encoding` is not a string
+    +-- EmptyPicture            no rows or no columns
+    +-- PictureTooLarge         more pixels than max_pixels; nothing was allocated
+    +-- UnknownEncoding         neither this room nor cv_bridge can decode it
+    +-- StepTooSmall            `step` is less than a row of pixels
+    +-- StepUnaligned           `step` is not a multiple of a 16 bit sample
+    +-- DataTooShort            fewer bytes than rows times step
+    +-- UnsupportedFormat       compressed, but not as JPEG, PNG, TIFF or WebP
+    +-- CorruptPicture          compressed bytes that contradict themselves
+    |   +-- TruncatedPicture    compressed bytes that end too early
+    +-- MalformedMessage        serialised bytes that are not a camera message
+    +-- InvalidPicture          an array that cannot be encoded
+    +-- SourceError             a source of pictures cannot be used
+        +-- UnknownSource       not a picture, folder, video, device or rosbag2
+        +-- SourceNotFound      it does not exist
+        +-- UnreadableSource    it exists, but nothing in it can be read
         +-- UnclearTopic        a bag without the wanted topic, or with several to choose from
-        +-- SourceLost          a device that gave pictures and no longer does
+        +-- SourceLost          a device stopped while it was read
 
-Every text names the path or device and the remedy.
+Every text names the value at fault, or the path or device, and the remedy. Texts from outside
+(names of files and topics, texts of libraries) are made `printable` and shortened.
 """
 
 from __future__ import annotations
 
 from midas_depth_ros.options.text import PrintableError
-
-# --- Everything that can be wrong with a camera message, or with a picture that is to become
-# one.
-#
-#     ImageError
-#     +-- InvalidField        a field has a type that cannot mean what it should
-#     |   +-- InvalidEncoding     `encoding` is no string
-#     +-- EmptyPicture        no rows or no columns
-#     +-- PictureTooLarge     more pixels than max_pixels; nothing was allocated for them
-#     +-- UnknownEncoding     an encoding that neither this room nor cv_bridge can turn into RGB
-#     +-- StepTooSmall        `step` is less than a row of pixels
-#     +-- StepUnaligned       `step` is no multiple of a 16 bit sample
-#     +-- DataTooShort        fewer bytes than rows times step
-#     +-- UnsupportedFormat   compressed, but not as JPEG, PNG or WebP
-#     +-- CorruptPicture      compressed bytes that contradict themselves
-#     |   +-- TruncatedPicture    compressed bytes that end too early
-#     +-- MalformedMessage    serialised bytes that are no camera message
-#     +-- InvalidPicture      an array that cannot be encoded
-#
-# Every text names the value at fault and the remedy. Long values are shortened: a text fits a log.
-# What comes from outside (names of files and topics, texts of libraries) is made `printable`.
 
 
 class ImageError(PrintableError):
@@ -42,7 +35,7 @@ class ImageError(PrintableError):
 
 
 class InvalidField(ImageError):
-    """A field of the message is of the wrong type."""
+    """A field of the message has the wrong type."""
 
 
 class InvalidEncoding(InvalidField):
@@ -54,11 +47,11 @@ class EmptyPicture(ImageError):
 
 
 class PictureTooLarge(ImageError):
-    """The picture has more pixels than are allowed."""
+    """The picture has more pixels than allowed."""
 
 
 class UnknownEncoding(ImageError):
-    """The encoding can be turned into RGB neither here nor by cv_bridge."""
+    """The encoding is not supported, here or by cv_bridge."""
 
 
 class StepTooSmall(ImageError):
@@ -70,11 +63,11 @@ class StepUnaligned(ImageError):
 
 
 class DataTooShort(ImageError):
-    """The message has fewer bytes than its own fields promise."""
+    """The message has fewer bytes than its fields require."""
 
 
 class UnsupportedFormat(ImageError):
-    """The compressed bytes are no picture that can be read here."""
+    """The compressed bytes have an unsupported format."""
 
 
 class CorruptPicture(ImageError):
@@ -86,11 +79,11 @@ class TruncatedPicture(CorruptPicture):
 
 
 class MalformedMessage(ImageError):
-    """The serialised bytes are no camera message."""
+    """The serialised bytes are not a camera message."""
 
 
 class InvalidPicture(ImageError):
-    """The array to encode is no (H, W, 3) uint8 picture."""
+    """The array to encode is not an (H, W, 3) uint8 picture."""
 
 
 class SourceError(ImageError):
@@ -98,20 +91,20 @@ class SourceError(ImageError):
 
 
 class UnknownSource(SourceError):
-    """What it is cannot be told."""
+    """The kind of source cannot be determined."""
 
 
 class SourceNotFound(SourceError):
-    """There is no such file, folder or device."""
+    """The file, folder or device does not exist."""
 
 
 class UnreadableSource(SourceError):
-    """It is there, but no picture can be read from it."""
+    """It exists, but no picture can be read from it."""
 
 
 class UnclearTopic(SourceError):
-    """The bag's image topic has to be named, or named otherwise."""
+    """The bag's image topic has to be named, or named differently."""
 
 
 class SourceLost(SourceError):
-    """The device stopped in the middle."""
+    """The device stopped while it was read."""

@@ -1,12 +1,11 @@
-"""What the bytes of a JPEG say of themselves (ISO/IEC 10918-1, B.2): size, metadata, where it ends.
+"""The structure of a JPEG (ISO/IEC 10918-1, B.2): size, metadata, where it ends.
 
-A JPEG ends at its end marker, whatever follows: a film, another picture, padding. Some cameras send
-none; whether the pixels are all there is then seen by decoding, for which `decoys` makes the bytes.
+A JPEG ends at its end marker, whatever follows: a video, another picture, padding. Some cameras
+send none; decoding the `truncation_probes` then shows whether all pixels are present.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import math
 import random
@@ -17,18 +16,18 @@ from typing import NamedTuple
 from midas_depth_ros.images.errors import CorruptPicture, TruncatedPicture
 
 END = b'\xff\xd9'
-SCAN, END_CODE, INTERVAL = 0xDA, 0xD9, 0xDD
-# SOF0 to SOF15, among which DHT, JPG and DAC have their numbers.
+SCAN, INTERVAL = 0xDA, 0xDD
+# SOF0 to SOF15, without DHT, JPG and DAC, whose numbers lie among them.
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = 0xC2
 HUFFMAN_FRAMES = frozenset((0xC0, 0xC1, PROGRESSIVE))
-# Tables, lines and metadata, which may stand between two scans.
+# Tables, line counts and metadata, which may stand between two scans.
 BETWEEN_SCANS = frozenset((0xC4, 0xCC, 0xDA, *range(0xDB, 0xDE), *range(0xE0, 0xF0), 0xFE))
-# APP0 (JFIF) and APP14 (Adobe) say what the components are; the rest is metadata.
+# APP0 (JFIF) and APP14 (Adobe) define the components; the rest is metadata.
 METADATA = frozenset(range(0xE1, 0xEE)) | {0xEF, 0xFE}
 EXIF, EXIF_HEAD = 0xE1, b'Exif\0\0'
 MOST_SEGMENTS = 1000
-# Each scan of a progressive JPEG passes over the whole picture. Encoders write about ten.
+# Each scan of a progressive JPEG covers the whole picture. Encoders write about ten.
 MOST_SCANS = 100
 # Within a scan 0xFF is followed by 0, a restart or another 0xFF; anything else is the next marker.
 MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
@@ -36,37 +35,37 @@ RESTART = re.compile(rb'\xff[\xd0-\xd7]')
 BLOCK = 8
 COEFFICIENTS = 64
 
-# Bytes that go on where a scan was cut, and their complement; no 0 and no 0xFF in either.
+# Bytes to continue a scan with, and their complement; no 0 and no 0xFF in either.
 _SOME = bytes(random.Random(0).choices(range(1, 255), k=64))
-GOING_ON = _SOME, bytes(0xFF - each for each in _SOME)
-# Encoders leave no byte behind the last block; what has so many holds something else.
+CONTINUATIONS = _SOME, bytes(0xFF - each for each in _SOME)
+# Encoders leave no byte behind the last block; so many of them are other data.
 EXCESS, LEAST_SCAN = 64, 128
 LITTLE = 32  # bytes of a scan: the first blocks of a picture of one colour
-FEW_ZEROS = 3  # at the end of a scan; what fills a buffer is more
+FEW_ZEROS = 3  # at the end of a scan; padding of a buffer is longer
 
 
 class Ending(enum.Enum):
     """How compressed bytes end."""
 
-    KNOWN = enum.auto()  # where they have to, or at an end marker with nothing behind it
-    FOLLOWED = enum.auto()  # at an end marker, behind which something else follows
+    KNOWN = enum.auto()  # as expected: at an end marker with nothing behind it
+    FOLLOWED = enum.auto()  # at an end marker that is followed by other data
     MISSING = enum.auto()  # without an end marker
 
 
-@dataclasses.dataclass(frozen=True)
-class Component:
-    """Of a frame: how often it is sampled, horizontally and vertically."""
-
-    horizontal: int
-    vertical: int
+Component = tuple[int, int]  # horizontal and vertical sampling factors
 
 
-@dataclasses.dataclass
-class Walk:
-    """What was found on the way from the first marker to the end.
+class JpegFrame(NamedTuple):
+    """A frame header. components: by their numbers."""
 
-    first_scan: where the header of it begins. end: behind the last byte of the last scan.
-    """
+    width: int
+    height: int
+    marker: int
+    components: dict[int, Component]
+
+
+class JpegStructure(NamedTuple):
+    """A parsed JPEG. first_scan: start of its header. end: behind the last byte of all scans."""
 
     ending: Ending
     first_scan: int
@@ -75,15 +74,15 @@ class Walk:
 
 
 def size_of(data: bytes) -> tuple[int, int]:
-    """Width and height by the frame header of a JPEG. Raises CorruptPicture."""
+    """Return width and height by the frame header of a JPEG. Raises CorruptPicture."""
     for marker, start, end in _headers(data):
         if marker in FRAMES:
-            return _frame_of(data, start, end)[:2]
+            return _frame_of(data, start, end, marker)[:2]
     raise CorruptPicture('the JPEG has no frame header before its first scan')
 
 
 def exif_of(data: bytes) -> bytes:
-    """The EXIF block of a JPEG, b'' if there is none. Raises CorruptPicture."""
+    """Return the EXIF block of a JPEG, b'' if there is none. Raises CorruptPicture."""
     for marker, start, end in _headers(data):
         block = data[start + 4 : end]
         if marker == EXIF and block.startswith(EXIF_HEAD):
@@ -92,48 +91,47 @@ def exif_of(data: bytes) -> bytes:
 
 
 def ending_of(data: bytes) -> Ending:
-    """How the bytes of a JPEG end. Raises CorruptPicture."""
-    return _walk(data).ending
+    """Return how the bytes of a JPEG end. Raises CorruptPicture."""
+    return _parse(data).ending
 
 
 def scans_of(data: bytes) -> int:
-    """How many scans a JPEG has. Raises CorruptPicture."""
-    return _walk(data).scans
+    """Return how many scans a JPEG has. Raises CorruptPicture."""
+    return _parse(data).scans
 
 
 def without_metadata(data: bytes) -> bytes:
-    """The JPEG without EXIF, profiles, comments and what follows it, with an end marker.
+    """Remove EXIF, profiles, comments and trailing data from a JPEG; add a missing end marker.
 
     Raises CorruptPicture, also where restart markers are missing.
     """
-    walk = _walk(data)
+    found = _parse(data)
     kept = [data[:2]]
     kept += [data[start:end] for marker, start, end in _headers(data) if marker not in METADATA]
-    first_entropy = walk.first_scan + 2 + _big(data, walk.first_scan + 2)
-    return b''.join((*kept, data[first_entropy : walk.end], END))
+    first_entropy = found.first_scan + 2 + _big(data, found.first_scan + 2)
+    return b''.join((*kept, data[first_entropy : found.end], END))
 
 
-class Decoys(NamedTuple):
-    """JPEGs to be decoded in place of one whose end is not sure.
+class TruncationProbes(NamedTuple):
+    """JPEGs to decode instead of one whose end is uncertain.
 
-    whole: two that go on where the last scan ends, each with the complement of the other's bits.
-    They show the same if and only if nothing is missing.
-    shorter: the same without the last bytes of the scan. If these two show the same, too, something
-    else stands there and has passed for what was cut off. Empty where that cannot be told.
-    is_filled: whether there are so many zeros in the scan as only a picture has that looks the
-    same without them.
-    least: has hardly any of the scan. If it shows the same as the whole, there is nothing to be
-    seen by its bytes, as in a picture of one colour.
+    continued: two that continue the last scan, each with the complement of the other's bits. They
+    decode to the same picture if and only if nothing is missing.
+    shortened: the same without the last bytes of the scan. If these two decode to the same as well,
+    other data stands there and was taken for pixels. Empty where this cannot be decided.
+    is_filled: whether the scan has so many zeros that they are padding, or change no pixel.
+    minimal: has hardly any of the scan. If it decodes to the same as `continued`, the bytes change
+    nothing, as in a picture of one colour.
     """
 
-    whole: tuple[bytes, bytes]
-    shorter: tuple[bytes, ...]
+    continued: tuple[bytes, bytes]
+    shortened: tuple[bytes, ...]
     is_filled: bool
-    least: bytes
+    minimal: bytes
 
 
-def decoys(data: bytes) -> Decoys:
-    """The decoys of a JPEG as `without_metadata` gives it."""
+def truncation_probes(data: bytes) -> TruncationProbes:
+    """Make the probes for a JPEG as returned by `without_metadata`."""
     scan = data.removesuffix(END)
     header = scan.rfind(bytes((0xFF, SCAN)))
     first = header + 2 + _big(scan, header + 2)
@@ -142,24 +140,24 @@ def decoys(data: bytes) -> Decoys:
     def of(kept: int) -> tuple[bytes, bytes]:
         part = scan[: first + kept]
         if kept < length and part.endswith(b'\xff'):
-            part = part[:-1]  # whose other half is missing
-        return part + GOING_ON[0] + END, part + GOING_ON[1] + END
+            part = part[:-1]  # its second half is missing
+        return part + CONTINUATIONS[0] + END, part + CONTINUATIONS[1] + END
 
-    # Of a progressive picture the last scan only refines it, and may have nothing to add. What
-    # stands before a restart marker is skipped where it is not wanted.
+    # The last scan of a progressive picture only refines it, and may add nothing. Decoders skip
+    # surplus data before a restart marker.
     refines = PROGRESSIVE in (marker for marker, _, _ in _headers(data))
     restart = max((each.end() for each in RESTART.finditer(scan, first)), default=first)
     can_tell = len(scan) - restart >= LEAST_SCAN and not refines
-    shorter = of(length - EXCESS) if can_tell else ()
+    shortened = of(length - EXCESS) if can_tell else ()
     is_filled = refines and scan.find(bytes(EXCESS), first) > 0
-    return Decoys(of(length), shorter, is_filled, of(min(LITTLE, length // 4))[0])
+    return TruncationProbes(of(length), shortened, is_filled, of(min(LITTLE, length // 4))[0])
 
 
-def _walk(data: bytes) -> Walk:
+def _parse(data: bytes) -> JpegStructure:
     """Go through all segments and scans. Raises CorruptPicture."""
-    frame: tuple[int, int, int, dict[int, Component]] | None = None
+    frame: JpegFrame | None = None
     interval = scans = first_scan = 0
-    covered: set[tuple[int, int]] = set()  # component and coefficient of which all bits are there
+    covered: set[tuple[int, int]] = set()  # (component, coefficient) of which all bits are present
     position = 2
     for _ in range(MOST_SEGMENTS):
         marker, start, end = _segment(data, position)
@@ -167,7 +165,7 @@ def _walk(data: bytes) -> Walk:
         if marker in FRAMES:
             if frame is not None:
                 raise CorruptPicture('the JPEG has 2 frame headers, not one')
-            frame = (*_frame_of(data, start, end)[:2], marker, _components(data, start, end))
+            frame = _frame_of(data, start, end, marker)
         elif marker == INTERVAL and end >= start + 6:
             interval = _big(data, start + 4)
         elif marker == SCAN:
@@ -177,7 +175,7 @@ def _walk(data: bytes) -> Walk:
             first_scan = first_scan or start
             found = MARKER.search(data, end)
             position = found.start() if found else len(data)
-            of = _scan_of(data, start, end, frame[2], frame[3], covered)
+            of = _scan_of(data, start, end, frame, covered)
             _check_restarts(data[end:position] if interval else b'', interval, frame, of)
             if scans > MOST_SCANS:
                 raise CorruptPicture(
@@ -192,14 +190,14 @@ def _walk(data: bytes) -> Walk:
             position = _scan_end(data, end)
         assert frame is not None
         _check_whole(ending, frame, covered, len(data))
-        return Walk(ending, first_scan, position, scans)
+        return JpegStructure(ending, first_scan, position, scans)
     raise CorruptPicture(f'the JPEG has more than {MOST_SEGMENTS} segments')
 
 
 def _ending_at(data: bytes, position: int, is_scan: bool) -> Ending | None:
-    """How a JPEG ends at this byte, behind a scan or a segment; None where it goes on.
+    """Return how a JPEG ends at this byte, behind a scan or a segment; None where it continues.
 
-    Raises TruncatedPicture where something stands there that cannot.
+    Raises TruncatedPicture for unexpected data.
     """
     if position == len(data) and is_scan:
         return Ending.MISSING
@@ -207,7 +205,7 @@ def _ending_at(data: bytes, position: int, is_scan: bool) -> Ending | None:
         position += 1
     marker = data[position : position + 2]
     if marker == END:
-        # What a buffer is filled up with is nothing.
+        # Padding of a buffer does not count.
         follows = data[position + 2 :].translate(None, b'\0\xff')
         return Ending.FOLLOWED if follows else Ending.KNOWN
     if len(marker) < 2 or marker[0] != 0xFF or marker[1] not in BETWEEN_SCANS:
@@ -219,7 +217,7 @@ def _ending_at(data: bytes, position: int, is_scan: bool) -> Ending | None:
 
 
 def _headers(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of every segment, up to and with the header of the first scan."""
+    """Yield marker, start and end of every segment, up to and including the first scan header."""
     position = 2
     for _ in range(MOST_SEGMENTS):
         segment = _segment(data, position)
@@ -231,7 +229,7 @@ def _headers(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _segment(data: bytes, position: int) -> tuple[int, int, int]:
-    """Marker, start and end of the segment at a byte."""
+    """Return marker, start and end of the segment at a byte."""
     if data[position : position + 1] not in (b'\xff', b''):
         raise CorruptPicture(f'the JPEG has no marker at byte {position}')
     while data[position : position + 2] == b'\xff\xff':
@@ -247,58 +245,45 @@ def _segment(data: bytes, position: int) -> tuple[int, int, int]:
     return header[0], position, end
 
 
-def _frame_of(data: bytes, start: int, end: int) -> tuple[int, int, int]:
-    """Width, height and number of components by a frame header."""
+def _frame_of(data: bytes, start: int, end: int, marker: int) -> JpegFrame:
+    """Read a frame header."""
     if end - start < 10:
         raise CorruptPicture(f'the JPEG frame header has {end - start} bytes, not 10 or more')
-    return _big(data, start + 7), _big(data, start + 5), data[start + 9]
-
-
-def _components(data: bytes, start: int, end: int) -> dict[int, Component]:
-    """The components of a frame by their numbers."""
-    found = {}
+    components = {}
     for at in range(start + 10, min(end - 2, start + 10 + 3 * data[start + 9]), 3):
-        found[data[at]] = Component(data[at + 1] >> 4 or 1, data[at + 1] & 15 or 1)
-    return found
+        components[data[at]] = data[at + 1] >> 4 or 1, data[at + 1] & 15 or 1
+    return JpegFrame(_big(data, start + 7), _big(data, start + 5), marker, components)
 
 
 def _scan_of(
-    data: bytes,
-    start: int,
-    end: int,
-    kind: int,
-    components: dict[int, Component],
-    covered: set[tuple[int, int]],
+    data: bytes, start: int, end: int, frame: JpegFrame, covered: set[tuple[int, int]]
 ) -> list[Component]:
-    """The components of a scan; notes in `covered` which coefficients it completes."""
+    """Return the components of a scan; add the coefficients it completes to `covered`."""
     count = data[start + 4] if end > start + 4 else 0
     if not 1 <= count <= 4 or end < start + 8 + 2 * count:
         raise CorruptPicture(f'the JPEG has a scan of {count} components')
     numbers = data[start + 5 : start + 5 + 2 * count : 2]
     first, last, bits = data[start + 5 + 2 * count : start + 8 + 2 * count]
-    if kind != PROGRESSIVE:
+    if frame.marker != PROGRESSIVE:
         first, last, bits = 0, COEFFICIENTS - 1, 0
+    known = [number for number in numbers if number in frame.components]
     if not bits & 15:
-        known = [number for number in numbers if number in components]
         covered |= {(number, each) for number in known for each in range(first, last + 1)}
-    return [components[number] for number in numbers if number in components]
+    return [frame.components[number] for number in known]
 
 
 def _check_restarts(
-    scan: bytes,
-    interval: int,
-    frame: tuple[int, int, int, dict[int, Component]],
-    components: list[Component],
+    scan: bytes, interval: int, frame: JpegFrame, components: list[Component]
 ) -> None:
-    """Raise TruncatedPicture where a scan has fewer restart markers than its size asks for."""
+    """Raise TruncatedPicture where a scan has fewer restart markers than its size requires."""
     if not interval or not components:
         return
-    width, height, _, all_components = frame
-    across = max(each.horizontal for each in all_components.values())
-    down = max(each.vertical for each in all_components.values())
-    if len(components) == 1:  # then its own blocks are counted, not those of all
-        width = math.ceil(width * components[0].horizontal / across)
-        height = math.ceil(height * components[0].vertical / down)
+    width, height = frame.width, frame.height
+    across = max(horizontal for horizontal, _ in frame.components.values())
+    down = max(vertical for _, vertical in frame.components.values())
+    if len(components) == 1:  # then only its own blocks count
+        width = math.ceil(width * components[0][0] / across)
+        height = math.ceil(height * components[0][1] / down)
         across = down = 1
     units = math.ceil(width / (BLOCK * across)) * math.ceil(height / (BLOCK * down))
     wanted, found = math.ceil(units / interval) - 1, len(RESTART.findall(scan))
@@ -309,16 +294,13 @@ def _check_restarts(
 
 
 def _check_whole(
-    ending: Ending,
-    frame: tuple[int, int, int, dict[int, Component]],
-    covered: set[tuple[int, int]],
-    size: int,
+    ending: Ending, frame: JpegFrame, covered: set[tuple[int, int]], size: int
 ) -> None:
-    """Raise TruncatedPicture where scans are missing at an end that is not sure."""
+    """Raise TruncatedPicture where scans are missing before an uncertain end."""
     if ending is Ending.KNOWN:
         return
-    missing = len(frame[3]) * COEFFICIENTS > len(covered)
-    if missing or (ending is Ending.MISSING and frame[2] not in HUFFMAN_FRAMES):
+    missing = len(frame.components) * COEFFICIENTS > len(covered)
+    if missing or (ending is Ending.MISSING and frame.marker not in HUFFMAN_FRAMES):
         raise TruncatedPicture(
             f'the JPEG has {size} bytes, but no end marker behind all of its pixels: it was cut '
             'short'
@@ -326,13 +308,13 @@ def _check_whole(
 
 
 def _scan_end(data: bytes, start: int) -> int:
-    """Where the last scan ends that has no marker behind it, without what it was filled up with."""
+    """Return where the last scan ends that has no marker behind it, padding excluded."""
     end = len(data)
     while end > start and data[end - 1] == 0xFF:
         end -= 1
     pixels = len(data[start:end].rstrip(b'\0'))
-    # The last bytes of pixels often are 0 themselves: so codes the usual table what has no colour.
-    # One that is not may stand for what is missing of the very last block.
+    # Pixels often end in zeros themselves, since the usual table codes grey so: one zero is kept,
+    # which may be the end of the last block.
     zeros = end - start - pixels
     return end if zeros <= FEW_ZEROS else start + pixels + 1
 

@@ -1,117 +1,102 @@
-"""The parameters of `avoidance_node`, which the pure avoidance takes as they are."""
+"""The parameters of `avoidance_node`, which the pure avoidance code uses directly."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
-from midas_depth_ros.options.declarations import Options, declared_as, group, parameter
-from midas_depth_ros.options.shared import SharedOptions
+from midas_depth_ros.options.declarations import (
+    Options,
+    SharedOptions,
+    declared_as,
+    group,
+    live_parameter,
+    parameter,
+)
 
-FARTHEST_SENSOR_M = 20.0  # no sensor sits so far from its robot, by parameters or by TF
+FARTHEST_SENSOR_M = 20.0  # of a sensor from its robot, by parameters or by TF
+
+_length = functools.partial(live_parameter, unit='m', minimum=0.0, maximum=20.0)
+_speed = functools.partial(live_parameter, unit='m/s', minimum=0.0, maximum=10.0)
+_duration = functools.partial(live_parameter, unit='s')
 
 
 @dataclasses.dataclass(frozen=True)
 class SensorPlace(Options):
-    """Where the scan's frame sits on the robot; TF says it where there is one, see `base_frame`."""
+    """Where the scan's frame is mounted on the robot; TF takes precedence, see `base_frame`."""
 
-    x: float = parameter(
+    x: float = _length(
         0.0,
-        'How far the origin of the scan lies before the point about which the robot turns. Counts '
-        'where TF does not say it, see base_frame; 0 = a scan in a frame of that point.',
-        unit='m',
+        'Position of the origin of the scan ahead of the turning centre of the robot. Used where '
+        'TF does not give it, see base_frame; 0 = the scan is in a frame at the turning centre.',
         minimum=-FARTHEST_SENSOR_M,
         maximum=FARTHEST_SENSOR_M,
-        live=True,
     )
-    y: float = parameter(
+    y: float = _length(
         0.0,
-        'How far it lies to the left of it; as sensor.x.',
-        unit='m',
+        'Position of the origin of the scan to the left; see sensor.x.',
         minimum=-FARTHEST_SENSOR_M,
         maximum=FARTHEST_SENSOR_M,
-        live=True,
     )
-    yaw: float = parameter(
+    yaw: float = live_parameter(
         0.0,
-        'How far the x axis of the scan is turned to the left of straight ahead; as sensor.x.',
+        'Angle of the x axis of the scan to the left of straight ahead; see sensor.x.',
         unit='rad',
         minimum=-3.1416,
         maximum=3.1416,
-        live=True,
     )
-    min_range: float = parameter(
+    min_range: float = _length(
         0.0,
         "Nearer returns are the robot's own parts and count as unknown; 0 = the robot is not in "
         'view.',
-        unit='m',
-        minimum=0.0,
         maximum=10.0,
-        live=True,
     )
-    blind_range: float = parameter(
+    blind_range: float = _length(
         0.3,
-        'What is nearer to the sensor may slip out of its view, as below a camera, and is '
-        'remembered although its bearing is clear.',
-        unit='m',
-        minimum=0.0,
+        'Obstacles nearer to the sensor may leave its view, as below a camera, so they are '
+        'remembered although their bearing is clear.',
         maximum=10.0,
-        live=True,
     )
-    zero_is_clear: bool = parameter(
-        False,
-        'The sensor says 0 where it saw nothing, as some lidars do; otherwise 0 is unknown.',
-        live=True,
+    zero_is_clear: bool = live_parameter(
+        False, 'The sensor reports 0 where it sees nothing, as some lidars do; else 0 is unknown.'
     )
-    frame: str = parameter(
+    frame: str = live_parameter(
         '',
-        'The only frame_id whose scans count; empty = that of the first scan. Scans of other '
-        'frames are refused.',
-        live=True,
+        'The only accepted frame_id of scans; empty = that of the first scan. Scans in other '
+        'frames are rejected.',
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class ClosenessZones(Options):
-    """Zones where no metres are known; 0 = far, 1 = as near as the nearest floor in view."""
+    """Zones without metres; 0 = far, 1 = as near as the nearest floor in view."""
 
-    stop: float = parameter(
+    stop: float = live_parameter(
         0.6,
-        'Stop from this closeness of the centre on (0 = far, 1 = as near as the nearest floor in '
+        'Stop from this closeness in the centre (0 = far, 1 = as near as the nearest floor in '
         'view).',
         minimum=0.01,
         maximum=10.0,
-        live=True,
     )
-    slow: float = parameter(
-        0.3,
-        'Slow down from this closeness of the centre on.',
-        minimum=0.001,
-        maximum=10.0,
-        live=True,
+    slow: float = live_parameter(
+        0.3, 'Slow down from this closeness in the centre.', minimum=0.001, maximum=10.0
     )
-    side_stop: float = parameter(
+    side_stop: float = live_parameter(
         0.9,
-        'Stop from this closeness of the left or right on; slowing follows in proportion.',
+        'Stop from this closeness on the left or right; slowing down follows in proportion.',
         minimum=0.01,
         maximum=10.0,
-        live=True,
     )
-    max_speed: float = parameter(
-        0.2,
-        'Fastest forward speed by closeness alone, where no braking distance is known.',
-        unit='m/s',
-        minimum=0.0,
-        maximum=10.0,
-        live=True,
+    max_speed: float = _speed(
+        0.2, 'Fastest forward speed by closeness alone, where braking distances are unknown.'
     )
-    view: float = parameter(
+    view: float = live_parameter(
         1.0,
-        'How wide the camera sees. A curve so tight that its inner side is never in view is turned '
-        'on the spot.',
+        'Horizontal field of view of the camera. A curve so tight that its inner side is never in '
+        'view becomes a turn in place.',
         unit='rad',
         minimum=0.1,
         maximum=3.1416,
-        live=True,
     )
 
 
@@ -119,32 +104,20 @@ class ClosenessZones(Options):
 class SteeringOptions(Options):
     """Turning toward the free gap."""
 
-    enabled: bool = parameter(
+    enabled: bool = live_parameter(
         False,
-        'Turn toward the free gap while something ahead slows or stops a forward command.',
-        live=True,
+        'Turn toward the free gap while an obstacle ahead slows or stops a forward command.',
     )
-    max_rate: float = parameter(
-        0.6,
-        'Fastest turning toward the gap.',
-        unit='rad/s',
-        minimum=0.0,
-        maximum=10.0,
-        live=True,
+    max_rate: float = live_parameter(
+        0.6, 'Fastest turning toward the gap.', unit='rad/s', minimum=0.0, maximum=10.0
     )
-    max_angle: float = parameter(
+    max_angle: float = live_parameter(
         0.9,
-        'How far to either side a gap is looked for.',
+        'How far to either side to look for a gap.',
         unit='rad',
         minimum=0.05,
         maximum=3.0,
-        live=True,
     )
-
-
-def _length(default: float, text: str, maximum: float = 20.0, minimum: float = 0.0) -> float:
-    value: float = parameter(default, text, unit='m', minimum=minimum, maximum=maximum, live=True)
-    return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,216 +126,167 @@ class AvoidanceSettings(Options):
 
     source: str = parameter(
         'auto',
-        'What to look at: scan (metres), closeness (nothing is calibrated), or auto (scan while it '
-        'is fresh, else closeness).',
+        'Input: scan (metres), closeness (without calibration), or auto (scan while it is fresh, '
+        'else closeness).',
         choices=('auto', 'scan', 'closeness'),
     )
     stamped: bool = parameter(False, 'cmd_vel_in and cmd_vel are TwistStamped; otherwise Twist.')
     rate: float = parameter(
-        20.0, 'How often cmd_vel is sent.', unit='Hz', minimum=1.0, maximum=200.0
+        20.0, 'Publishing rate of cmd_vel.', unit='Hz', minimum=1.0, maximum=200.0
     )
     diagnostics_rate: float = declared_as(SharedOptions, 'diagnostics_rate')
-    timeout: float = parameter(
+    timeout: float = _duration(
         0.8,
-        'Without a scan or closeness for so long, or with one measured so long ago, nothing goes '
-        'forward.',
-        unit='s',
+        'The robot does not go forward if the last scan or closeness was received, or measured, '
+        'longer ago than this.',
         minimum=0.05,
         maximum=5.0,
-        live=True,
     )
-    command_timeout: float = parameter(
-        0.5,
-        'Without a command for so long the robot stops.',
-        unit='s',
-        minimum=0.05,
-        maximum=5.0,
-        live=True,
+    command_timeout: float = _duration(
+        0.5, 'The robot stops after this long without a command.', minimum=0.05, maximum=5.0
     )
-    stamps: str = parameter(
+    stamps: str = live_parameter(
         'auto',
-        'Age by header stamps: auto = they must be of our clock (see other_clock; a Twist has '
-        'none); require = that, without exception; ignore = by receipt alone.',
+        'Age by header stamps: auto = stamps must be of our clock (see other_clock; a Twist has '
+        'none); require = likewise, without exception; ignore = by receipt alone.',
         choices=('auto', 'require', 'ignore'),
-        live=True,
     )
-    other_clock: bool = parameter(
+    other_clock: bool = live_parameter(
         False,
-        'With stamps auto: what is stamped by another clock (not at all, ahead of ours, or more '
-        'than 60 s behind) is judged by when it came instead of refused. Then nobody notices what '
-        'comes late.',
-        live=True,
+        'With stamps auto: messages without a stamp of our clock (none, in the future, or more '
+        'than 60 s old) are judged by their receipt instead of rejected. Delays are then not '
+        'noticed.',
     )
     base_frame: str = parameter(
         'base_link',
-        'Frame at the point about which the robot turns, x ahead. Where tf2_ros is installed, TF '
-        'says where the frame of a scan lies in it; empty = sensor.x, y and yaw say it. They do '
-        'also without tf2_ros, and for scans in base_frame itself.',
+        'Frame at the turning centre of the robot, x ahead. With tf2_ros installed, TF gives the '
+        'position of a scan in it; empty = sensor.x, y and yaw give it, as they do without '
+        'tf2_ros, and for scans in base_frame itself.',
     )
-    max_speed: float = parameter(
-        1.0,
-        'Fastest speed forward; faster commands are limited to it.',
-        unit='m/s',
-        minimum=0.01,
-        maximum=10.0,
-        live=True,
+    max_speed: float = _speed(
+        1.0, 'Fastest speed forward; faster commands are limited to it.', minimum=0.01
     )
-    max_turn_rate: float = parameter(
+    max_turn_rate: float = live_parameter(
         2.0,
         'Fastest turning; faster commands are limited to it.',
         unit='rad/s',
         minimum=0.01,
         maximum=10.0,
-        live=True,
     )
-    robot_width: float = _length(0.3, 'Width of the robot with all that stands out.', minimum=0.01)
-    robot_front: float = _length(0.15, 'From the point about which the robot turns to its front.')
-    robot_rear: float = _length(0.15, 'From the point about which the robot turns to its back.')
-    side_margin: float = _length(0.05, 'What is kept free ahead to either side of the width.')
+    robot_width: float = _length(
+        0.3, 'Width of the robot including all protruding parts.', minimum=0.01
+    )
+    robot_front: float = _length(0.15, 'From the turning centre of the robot to its front.')
+    robot_rear: float = _length(0.15, 'From the turning centre of the robot to its back.')
+    side_margin: float = _length(0.05, 'Free margin to either side of the width.')
     stop_distance: float = _length(
         0.35,
-        'Stop zone: nothing goes forward with an obstacle so near before the front. Not less than '
-        'what the camera cannot see before the robot.',
+        'Stop zone: the robot does not go forward with an obstacle this near to its front. At '
+        'least the distance in front of the robot that the camera cannot see.',
         minimum=0.01,
     )
     slow_distance: float = _length(
         1.2,
-        'Slow zone: up to so far before the front obstacles slow down.',
+        'Slow zone: obstacles up to this far from the front slow the robot down.',
         minimum=0.02,
     )
-    slow_by: str = parameter(
+    slow_by: str = live_parameter(
         'distance',
-        'In the slow zone the speed follows the distance, or the time_to_contact is kept.',
+        'In the slow zone the speed follows the distance, or keeps the time_to_contact.',
         choices=('distance', 'time'),
-        live=True,
     )
-    time_to_contact: float = parameter(
-        2.0,
-        'With slow_by time: the stop zone is kept so far away in time.',
-        unit='s',
-        minimum=0.1,
-        maximum=60.0,
-        live=True,
+    time_to_contact: float = _duration(
+        2.0, 'With slow_by time: the time to the stop zone to keep.', minimum=0.1, maximum=60.0
     )
-    reaction_time: float = parameter(
+    reaction_time: float = _duration(
         0.2,
-        'From cmd_vel to the first braking of the wheels. The age of the data is known besides.',
-        unit='s',
+        'Delay from cmd_vel to the first braking of the wheels, without the age of the data.',
         minimum=0.0,
         maximum=5.0,
-        live=True,
     )
-    min_speed: float = parameter(
+    min_speed: float = _speed(
         0.03,
         'Slowest speed that the drive can hold; the slow zone slows no further.',
-        unit='m/s',
-        minimum=0.0,
         maximum=1.0,
-        live=True,
     )
     resume_margin: float = _length(
-        0.05, 'Once stopped, so much more room is wanted before going on.'
+        0.05, 'Additional free distance required to resume after a stop.'
     )
-    resume_delay: float = parameter(
+    resume_delay: float = _duration(
         0.4,
-        'Once stopped, the way must be free for so long before going on.',
-        unit='s',
+        'How long the way must be free to resume after a stop.',
         minimum=0.0,
         maximum=60.0,
-        live=True,
     )
-    smallest_obstacle: float = parameter(
+    smallest_obstacle: float = _length(
         0.04,
-        'Where something so wide could stand unseen, between two beams or in a gap, nothing is '
-        'free.',
-        unit='m',
+        'A place where an obstacle this wide could stand unseen, between two beams or in a gap, is '
+        'not free.',
         minimum=0.01,
         maximum=1.0,
-        live=True,
     )
-    max_unknown: float = parameter(
+    max_unknown: float = live_parameter(
         0.25,
-        "Share of the beams across the corridor's width that may be unknown, one here and one "
-        'there; more counts as no data, and so does a gap as wide as the smallest_obstacle.',
+        "Share of the beams across the corridor's width that may be unknown if they are scattered; "
+        'more counts as no data, and so does a gap as wide as smallest_obstacle.',
         minimum=0.0,
         maximum=0.99,
-        live=True,
     )
-    memory: float = parameter(
+    memory: float = _duration(
         3.0,
-        'How long obstacles and free floor that are out of view now are remembered, carried along '
-        'by the velocities sent; 0 = not at all.',
-        unit='s',
+        'How long obstacles and free floor that left the view are remembered, moved by the '
+        'velocities sent; 0 = not at all.',
         minimum=0.0,
         maximum=5.0,
-        live=True,
     )
-    turn_without_data: bool = parameter(
+    turn_without_data: bool = live_parameter(
         True,
-        'Turning in place is allowed without fresh data. It stops at obstacles that are known; '
-        'a camera does not see beside the robot, so none are known there.',
-        live=True,
+        'Allow turning in place without fresh data. It stops at known obstacles; a camera does not '
+        'see beside the robot, so none are known there.',
     )
-    allow_reverse: bool = parameter(
+    allow_reverse: bool = live_parameter(
         True,
-        'Backing up is allowed as far as it is known to be free behind: a lidar sees it, or the '
-        'robot has just come from there.',
-        live=True,
+        'Allow driving backward as far as the space behind is known to be free: a lidar sees it, '
+        'or the robot has just come from there.',
     )
-    max_reverse_speed: float = parameter(
-        0.15,
-        'Fastest speed backward.',
-        unit='m/s',
-        minimum=0.0,
-        maximum=10.0,
-        live=True,
+    max_reverse_speed: float = _speed(0.15, 'Fastest speed backward.')
+    blind_reverse_speed: float = _speed(
+        0.0, 'Fastest speed backward into unknown space; 0 = not at all.', maximum=1.0
     )
-    blind_reverse_speed: float = parameter(
-        0.0,
-        'Fastest speed backward where what is behind is unknown; 0 = not at all.',
-        unit='m/s',
-        minimum=0.0,
-        maximum=1.0,
-        live=True,
-    )
-    acceleration: float = parameter(
+    acceleration: float = live_parameter(
         0.5,
         'Greatest acceleration forward or backward.',
         unit='m/s^2',
         minimum=0.01,
         maximum=100.0,
-        live=True,
     )
-    deceleration: float = parameter(
+    deceleration: float = live_parameter(
         0.8,
-        'Deceleration for comfort, in the slow zone. A lower command is obeyed at once.',
+        'Comfortable deceleration, in the slow zone. A lower command is obeyed at once.',
         unit='m/s^2',
         minimum=0.01,
         maximum=100.0,
-        live=True,
     )
-    stop_deceleration: float = parameter(
+    stop_deceleration: float = live_parameter(
         2.0,
         'Deceleration for a stop; used to compute braking distances.',
         unit='m/s^2',
         minimum=0.05,
         maximum=100.0,
-        live=True,
     )
-    angular_acceleration: float = parameter(
+    angular_acceleration: float = live_parameter(
         3.0,
-        'Greatest angular acceleration; how far it turns on before a stop is reckoned with it.',
+        'Greatest angular acceleration; used to compute how far the robot turns before a stop.',
         unit='rad/s^2',
         minimum=0.01,
         maximum=1000.0,
-        live=True,
     )
     sensor: SensorPlace = group(SensorPlace)
     closeness: ClosenessZones = group(ClosenessZones)
     steering: SteeringOptions = group(SteeringOptions)
 
     def conflict(self) -> str:
-        """Why these values do not go together; empty if they do."""
+        """Return why these values contradict each other, '' if they do not."""
         if self.slow_distance <= self.stop_distance:
             return (
                 f'slow_distance {self.slow_distance:g} is not above '
@@ -373,7 +297,7 @@ class AvoidanceSettings(Options):
         if self.closeness.slow >= self.closeness.stop:
             return (
                 f'closeness.slow {self.closeness.slow:g} is not below '
-                f'closeness.stop {self.closeness.stop:g}: it grows as things come nearer'
+                f'closeness.stop {self.closeness.stop:g}: it grows as obstacles come nearer'
             )
         if self.sensor.x >= self.robot_front + self.stop_distance:
             return (

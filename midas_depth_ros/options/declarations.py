@@ -1,10 +1,8 @@
 """Parameters as data: declared once in a frozen dataclass. Plain Python, no ROS.
 
-A settings class is a frozen dataclass whose fields are made with `parameter(...)` (or
-`group(...)` for a dotted sub-namespace, `groups(...)` for one such for every name in another
-parameter). From it follow the ROS declarations with descriptors
-(`parameters.ParameterServer`), the validation, the YAML file, the reference table and the options
-of the command line.
+The fields of a settings class are made with `parameter(...)`, `group(...)` (a dotted sub-namespace)
+or `groups(...)` (one sub-namespace for each name in another parameter). ROS declarations,
+validation, YAML files, the reference table and command line options are derived from it.
 """
 
 from __future__ import annotations
@@ -29,30 +27,27 @@ TYPES: dict[str, tuple[type, ...]] = {
     'string array': (list, tuple),
 }
 NAN = float('nan')  # as a default: unknown
-MOST_LISTED = 200  # characters of names that are listed in a fault
-LONGEST_NAME = 200  # that is compared with others, and told
+MOST_LISTED = 200  # characters of names that are listed in an error
+LONGEST_NAME = 200  # characters of a name that are compared and shown
 NUMBER_TEXT = re.compile(r'[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\.?nan|\.?inf)', re.IGNORECASE)
 LONGEST_NUMBER = 400  # characters, as many as any double may need
 
 
-def is_of(kind: str, value: Any) -> bool:
-    """Whether a value is of a kind of parameter, and of an array each element.
+def is_of_type(kind: str, value: Any) -> bool:
+    """Whether a value, or each element of an array, is of a kind of parameter.
 
-    A bool is no number, though Python has it so.
+    A bool is not a number here, unlike in Python.
     """
     if kind == 'string array':
-        return isinstance(value, (list, tuple)) and all(is_of('string', each) for each in value)
+        return isinstance(value, (list, tuple)) and all(
+            is_of_type('string', each) for each in value
+        )
     return isinstance(value, TYPES[kind]) and (kind == 'bool' or not isinstance(value, bool))
-
-
-def is_text(value: Any) -> bool:
-    """Whether a value is one text, and no array of several."""
-    return isinstance(value, (str, bytes, bytearray))
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """What is known of one parameter besides its value."""
+    """The declaration of one parameter; see `parameter` for the fields."""
 
     name: str
     default: Any
@@ -63,7 +58,7 @@ class Spec:
     choices: tuple[str, ...]
     live: bool
     check: Callable[[Any], str] | None
-    beyond: str = ''
+    out_of_range_hint: str = ''
 
     @property
     def kind(self) -> str:
@@ -74,14 +69,14 @@ class Spec:
 
     @property
     def may_be_unknown(self) -> bool:
-        """Whether NaN is a value of it, and means "unknown"."""
+        """Whether NaN is allowed and means "unknown"."""
         return self.default != self.default
 
-    def meant(self, value: Any) -> Any:
-        """The value that is meant by one of another type; as it is where nothing is sure.
+    def coerced(self, value: Any) -> Any:
+        """Convert a value of another type where its meaning is unambiguous.
 
-        Tools guess types by how a text looks, `ros2 param` and launch files among them: 5 is sent
-        for 5.0, 1e-09 and nan as text, and a camera device named 0 as a number.
+        Tools such as `ros2 param` and launch files guess types by how a text looks: they send 5 for
+        5.0, 1e-09 and nan as text, and a camera device named 0 as a number.
         """
         if self.kind == 'double' and isinstance(value, str):
             if not value and self.may_be_unknown:
@@ -89,17 +84,18 @@ class Spec:
             if len(value) <= LONGEST_NUMBER and NUMBER_TEXT.fullmatch(value):
                 text = value.lower()
                 return float(text.replace('.', '') if text.endswith(('nan', 'inf')) else text)
-        if self.kind == 'double' and is_of('int', value) and abs(value) <= sys.float_info.max:
+        if self.kind == 'double' and is_of_type('int', value) and abs(value) <= sys.float_info.max:
             return float(value)
-        if self.kind == 'string' and is_of('int', value):
+        if self.kind == 'string' and is_of_type('int', value):
             return str(value)
-        if self.kind == 'string array' and isinstance(value, Iterable) and not is_text(value):
-            return [str(each) if is_of('int', each) else each for each in value]
+        is_text = isinstance(value, (str, bytes, bytearray))
+        if self.kind == 'string array' and isinstance(value, Iterable) and not is_text:
+            return [str(each) if is_of_type('int', each) else each for each in value]
         return value
 
     def fault(self, value: Any) -> str:
-        """Why `value` cannot be accepted; empty if it can. Has no side effect."""
-        if not is_of(self.kind, value):
+        """Return why `value` is not accepted, '' if it is. Has no side effect."""
+        if not is_of_type(self.kind, value):
             return f'{self.name}: {_misfit(self.kind, value)}'
         if value != value and not self.may_be_unknown:
             return f'{self.name}: NaN is not accepted'
@@ -116,12 +112,12 @@ class Spec:
 
     def _limit(self, value: float) -> str:
         limit = f'{value:g} {self.unit}'.strip()
-        limit += f' ({self.beyond})' if self.beyond else ''
+        limit += f' ({self.out_of_range_hint})' if self.out_of_range_hint else ''
         return f'{limit}; nan means unknown' if self.may_be_unknown else limit
 
 
 def allowed(spec: Spec) -> str:
-    """Which values are accepted, in words with the unit; '' where the type says everything."""
+    """Return the accepted values as text with the unit; '' where the type says everything."""
     unit = f' {spec.unit}' if spec.unit else ''
     low, high = (
         None if bound is None else f'{bound:.12g}' for bound in (spec.minimum, spec.maximum)
@@ -136,11 +132,11 @@ def allowed(spec: Spec) -> str:
 
 
 def _misfit(kind: str, value: Any) -> str:
-    """Why a value is not of a kind; of an array the element is named that is none of it."""
+    """Return why a value is not of a kind; for an array, which element is not."""
     if kind == 'string array' and isinstance(value, (list, tuple)):
-        wrong = next(each for each in value if not is_of('string', each))
-        return f'{shown(wrong)} is not a string: all that the array has must be'
-    quoted = '; what shall be text and looks otherwise has to be in quotes'
+        wrong = next(each for each in value if not is_of_type('string', each))
+        return f'{shown(wrong)} is not a string: all elements of the array must be strings'
+    quoted = '; put text that looks like another type in quotes'
     article = 'an' if kind == 'int' else 'a'
     remedy = quoted if kind == 'string' and value is not None else ''
     return f'{shown(value)} is not {article} {kind}{remedy}'
@@ -156,30 +152,33 @@ def parameter(
     choices: tuple[str, ...] = (),
     live: bool = False,
     check: Callable[[Any], str] | None = None,
-    beyond: str = '',
+    out_of_range_hint: str = '',
 ) -> Any:
     """Declare one parameter as a dataclass field.
 
-    `live` parameters take effect at the next frame; the others are read when the node is
-    configured and refuse to change later. `check` returns what is wrong with a value, or ''.
-    NaN is refused unless it is the default, where it means "unknown". `beyond`: what to use for
-    what is beyond the bounds, for the refusal.
+    live: takes effect at the next frame; others are read when the node is configured and cannot be
+    changed later. check: returns what is wrong with a value, or ''. out_of_range_hint: added to the
+    error for a value outside the bounds. NaN is only accepted where it is the default; it means
+    "unknown".
     """
     metadata = {
         'text': text,
         'unit': unit,
         'minimum': minimum,
         'maximum': maximum,
-        'choices': tuple(choices),
+        'choices': choices,
         'live': live,
         'check': check,
-        'beyond': beyond,
+        'out_of_range_hint': out_of_range_hint,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
 
+live_parameter = functools.partial(parameter, live=True)
+
+
 def declared_as(settings_class: type, name: str, **differing: Any) -> Any:
-    """Declare the parameter `name` of another class once more, with what differs (text, live)."""
+    """Reuse the declaration of `name` in another class, with what differs (text, live)."""
     (field,) = (each for each in dataclasses.fields(settings_class) if each.name == name)
     return parameter(**{'default': field.default, **field.metadata, **differing})
 
@@ -192,14 +191,14 @@ def group(settings_class: type) -> Any:
 def groups(settings_class: type, names: str) -> Any:
     """Declare `<field>.<name>.*`, fields of `settings_class`, for each name in parameter `names`.
 
-    The field holds a settings object by name, of those names for which something was given.
+    The field holds a settings object for each name for which a parameter was given.
     """
     metadata = {'groups': settings_class, 'names': names}
     return dataclasses.field(default_factory=dict, metadata=metadata)
 
 
 def specs(settings_class: type, prefix: str = '') -> Iterator[Spec]:
-    """Every parameter of a settings class, in order, with its dotted name; without its `groups`."""
+    """Yield every parameter of a settings class, with its dotted name; without its `groups`."""
     for field in dataclasses.fields(settings_class):
         if 'group' in field.metadata:
             yield from specs(field.metadata['group'], f'{prefix}{field.name}.')
@@ -208,12 +207,12 @@ def specs(settings_class: type, prefix: str = '') -> Iterator[Spec]:
 
 
 def spec_of(settings_class: type, name: str) -> Spec:
-    """What is declared of one parameter, by its dotted name."""
+    """Return the declaration of one parameter, by its dotted name."""
     return next(spec for spec in specs(settings_class) if spec.name == name)
 
 
 def bounds_of(settings_class: type, name: str) -> tuple[float, float]:
-    """The least and the greatest value of a parameter that has both."""
+    """Return the minimum and the maximum of a parameter that has both."""
     spec = spec_of(settings_class, name)
     if spec.minimum is None or spec.maximum is None:
         raise LookupError(f'{name} has no bounds')
@@ -221,9 +220,9 @@ def bounds_of(settings_class: type, name: str) -> tuple[float, float]:
 
 
 def group_specs(settings_class: type, names: Mapping[str, Iterable[str]]) -> Iterator[Spec]:
-    """The parameters of the `groups` of a settings class.
+    """Yield the parameters of the `groups` of a settings class.
 
-    names: those for which there are groups, by the parameter that has them.
+    names: the names of groups, by the parameter that lists them.
     """
     for field in dataclasses.fields(settings_class):
         if 'groups' in field.metadata:
@@ -231,8 +230,8 @@ def group_specs(settings_class: type, names: Mapping[str, Iterable[str]]) -> Ite
                 yield from specs(field.metadata['groups'], f'{field.name}.{name}.')
 
 
-def specs_for(settings_class: type, values: Mapping[str, Any]) -> dict[str, Spec]:
-    """Every parameter by name, with the `groups` of the names that `values` has or the defaults."""
+def specs_for_values(settings_class: type, values: Mapping[str, Any]) -> dict[str, Spec]:
+    """Return every parameter by name, with `groups` for the names in `values` or the defaults."""
     declared = {spec.name: spec for spec in specs(settings_class)}
     names = {
         name: values.get(name, spec.default)
@@ -244,15 +243,15 @@ def specs_for(settings_class: type, values: Mapping[str, Any]) -> dict[str, Spec
 
 
 def is_grouped(settings_class: type, name: str) -> bool:
-    """Whether a parameter is below one of the `groups`, by a right name or not."""
+    """Whether a parameter lies below one of the `groups`, even with an unknown name."""
     fields = dataclasses.fields(settings_class)
     return any('groups' in each.metadata and name.startswith(f'{each.name}.') for each in fields)
 
 
-def specs_of(settings_class: type, given: Iterable[str]) -> dict[str, Spec]:
-    """Every parameter by name, with the `groups` of whatever names occur in `given`.
+def specs_for_names(settings_class: type, given: Iterable[str]) -> dict[str, Spec]:
+    """Return every parameter by name, with `groups` for any names that occur in `given`.
 
-    For who reads values before it is known which names there are; `strangers` tells afterwards.
+    For reading values before the names are known; `unknown_in_groups` checks them afterwards.
     """
     given = list(given)
     names = {
@@ -264,15 +263,15 @@ def specs_of(settings_class: type, given: Iterable[str]) -> dict[str, Spec]:
     return {spec.name: spec for spec in every}
 
 
-def strangers(settings_class: type, given: Iterable[str], values: Mapping[str, Any]) -> str:
-    """What is wrong with parameters `given` under `groups` that no name asks for; '' if nothing."""
-    known = specs_for(settings_class, values)
+def unknown_in_groups(settings_class: type, given: Iterable[str], values: Mapping[str, Any]) -> str:
+    """Return what is wrong with parameters `given` in `groups` of unknown names; '' = nothing."""
+    known = specs_for_values(settings_class, values)
     given = list(given)
     for field in dataclasses.fields(settings_class):
         if 'groups' in field.metadata:
             for name in given:
                 if name.startswith(f'{field.name}.') and name not in known:
-                    return f'{printable(name)}: there is none. {_group_remedy(field, values)}'
+                    return f'{printable(name)} is unknown: {_group_remedy(field, values)}'
     return ''
 
 
@@ -281,13 +280,13 @@ def _group_remedy(field: Any, values: Mapping[str, Any]) -> str:
     names = ', '.join(values.get(field.metadata['names'], ()))
     listed = f' ({printable(names, MOST_LISTED)})' if names else ''
     return (
-        f'{field.name}.<name> wants a name of {field.metadata["names"]}{listed}, and then one of '
-        f'{fields}'
+        f'use {field.name}.<name>.<parameter> with a name in {field.metadata["names"]}{listed} and '
+        f'one of {fields}'
     )
 
 
-def near_names(name: str, known: Iterable[str]) -> str:
-    """' did you mean ...?' with the names that look most like one that there is not; or ''."""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return 'did you mean ...?' with the known names most similar to an unknown one; or ''."""
     known, name = list(known), name[:LONGEST_NAME]
     last = [each for each in known if each.endswith(f'.{name}')]
     near = list(dict.fromkeys([*last, *difflib.get_close_matches(name, known, n=2)]))[:2]
@@ -295,13 +294,13 @@ def near_names(name: str, known: Iterable[str]) -> str:
 
 
 def _names_under(prefix: str, given: Iterable[str]) -> list[str]:
-    """The names of groups in dotted names: `rear` of `mounts.rear.camera_yaw`."""
+    """Return the names of groups in dotted names: `rear` for `mounts.rear.camera_yaw`."""
     inner = (name.removeprefix(prefix) for name in given if name.startswith(prefix))
     return sorted({name.rpartition('.')[0] for name in inner} - {''})
 
 
 class OptionFault(PrintableError):
-    """A value outside of what is declared, or values that contradict each other."""
+    """A value that its declaration does not accept, or values that contradict each other."""
 
 
 @functools.cache
@@ -311,10 +310,7 @@ def _own_specs(settings_class: type) -> tuple[Spec, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Base of settings classes: an object of them has no value that its declaration refuses.
-
-    Raises OptionFault.
-    """
+    """Base of settings classes, whose objects only have accepted values. Raises OptionFault."""
 
     def __post_init__(self) -> None:
         for spec in _own_specs(type(self)):  # type: ignore[arg-type]
@@ -324,7 +320,7 @@ class Options:
             raise OptionFault(conflict)
 
     def conflict(self) -> str:
-        """Why these values do not go together; empty if they do."""
+        """Return why these values contradict each other, '' if they do not."""
         return ''
 
 
@@ -358,7 +354,51 @@ def _built_groups(field: Any, values: dict[str, Any], prefix: str) -> dict[str, 
 
 
 def value_of(settings: Any, dotted_name: str) -> Any:
-    """The value of a dotted parameter name in a (nested) settings object."""
+    """Return the value of a dotted parameter name in a (nested) settings object."""
     for part in dotted_name.split('.'):
         settings = settings[part] if isinstance(settings, dict) else getattr(settings, part)
     return settings
+
+
+# --- Options that several nodes have, reused with `declared_as`.
+
+TURNS = (0, 90, 180, 270)  # degrees clockwise, by which pictures may be turned
+FEWEST_BITS, MOST_BITS = 8, 16  # of a 16-bit sample that a camera may use
+
+
+def check_turn(degrees: int) -> str:
+    """Return why an angle is not a quarter turn, '' if it is."""
+    if degrees in TURNS:
+        return ''
+    return f'{degrees} is not one of {", ".join(map(str, TURNS))}: degrees, clockwise'
+
+
+def check_bit_depth(bits: int) -> str:
+    """Return why a number is not a bit depth or 0, '' if it is."""
+    if bits == 0 or FEWEST_BITS <= bits <= MOST_BITS:
+        return ''
+    return f'{bits} is neither 0 nor {FEWEST_BITS} to {MOST_BITS}'
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedOptions(Options):
+    """Parameters of more than one node."""
+
+    max_pixels: int = live_parameter(
+        33_554_432,
+        'Larger pictures are rejected before they are decoded.',
+        unit='px',
+        minimum=1024,
+        maximum=1_000_000_000,
+    )
+    bit_depth: int = live_parameter(
+        0,
+        'How many bits of a 16-bit sample (mono16, rgb16, bayer_*16, 16-bit PNG and the like) the '
+        'camera uses: 8 to 16, and 16 if it uses the high ones; 0 = guessed from the pictures.',
+        minimum=0,
+        maximum=MOST_BITS,
+        check=check_bit_depth,
+    )
+    diagnostics_rate: float = parameter(
+        1.0, 'How often /diagnostics is published.', unit='Hz', minimum=0.1, maximum=100.0
+    )

@@ -1,19 +1,31 @@
-"""The parameters of `depth_node`: name, type, default, unit, bounds, text, live or not.
+"""The parameters of `depth_node`, and how its share of the CPU is applied to the process.
 
-config/midas_depth.yaml and docs/parameters.md are written from here and from the other files of
-this room (`python3 -m midas_depth_ros.options.reference`), and a test holds them to it. Which
-backends and precisions there are to choose from is what `depth` says: its tables of names are all
-that this room imports.
+The names of models, backends and precisions come from the tables of `depth`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import re
+from collections.abc import Callable
+
+import cv2
 
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, names
-from midas_depth_ros.options.cpu_budget import check_cpus
-from midas_depth_ros.options.declarations import NAN, Options, declared_as, group, groups, parameter
+from midas_depth_ros.options.declarations import (
+    NAN,
+    Options,
+    SharedOptions,
+    check_turn,
+    declared_as,
+    group,
+    groups,
+    live_parameter,
+    parameter,
+)
 from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.options.metric import (
     DepthImageOptions,
@@ -23,20 +35,50 @@ from midas_depth_ros.options.metric import (
     ScaleOptions,
     ScanOptions,
 )
-from midas_depth_ros.options.shared import SharedOptions, check_turn
 from midas_depth_ros.options.text import (
-    check_body_frame,
     check_camera_names,
     check_frame_id,
+    check_required_frame_id,
     check_topic,
 )
 
+CPU_RANGE = re.compile(r'\s*(\d+)\s*(?:-\s*(\d+)\s*)?')
+HIGHEST_CPU = 4095
 AS_FOR_ALL = -1
-ROLLED = 'a camera that is mounted upside down or on its side: rotate'
+ROLLED = 'for a camera mounted upside down or on its side use rotate'
+
+
+def check_cpus(text: str) -> str:
+    """Return what is wrong with a list of processors such as '0,2-3', '' = nothing."""
+    try:
+        parse_cpus(text)
+    except ValueError as error:
+        return str(error)
+    return ''
+
+
+def parse_cpus(text: str) -> frozenset[int]:
+    """Parse a list of processors such as '0,2-3', as taskset does; '' = none.
+
+    Raises ValueError.
+    """
+    cpus: set[int] = set()
+    for part in text.split(',') if text.strip() else ():
+        match = CPU_RANGE.fullmatch(part)
+        if match is None:
+            raise ValueError(f'{text!r} is not a list of processors: write it as 0,2-3')
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last > HIGHEST_CPU:
+            raise ValueError(
+                f'{part.strip()!r} is not a range of processors: write the lower number first, '
+                f'and none above {HIGHEST_CPU}'
+            )
+        cpus.update(range(first, last + 1))
+    return frozenset(cpus)
 
 
 def check_own_turn(degrees: int) -> str:
-    """Likewise, or as for all."""
+    """Return why an angle is not a quarter turn or AS_FOR_ALL, '' if it is."""
     return '' if degrees == AS_FOR_ALL else check_turn(degrees)
 
 
@@ -44,20 +86,19 @@ def check_own_turn(degrees: int) -> str:
 class MountOptions(Options):
     """How one camera of several is mounted: `mounts.<camera>.*`. NaN, '' and -1 = as for all."""
 
-    camera_height: float = parameter(
-        NAN, 'camera_height of this camera.', unit='m', minimum=0.01, maximum=100.0, live=True
+    camera_height: float = live_parameter(
+        NAN, 'camera_height of this camera.', unit='m', minimum=0.01, maximum=100.0
     )
-    camera_pitch: float = parameter(
-        NAN, 'camera_pitch of this camera.', unit='rad', minimum=-1.3, maximum=1.3, live=True
+    camera_pitch: float = live_parameter(
+        NAN, 'camera_pitch of this camera.', unit='rad', minimum=-1.3, maximum=1.3
     )
-    camera_roll: float = parameter(
+    camera_roll: float = live_parameter(
         NAN,
         'camera_roll of this camera.',
         unit='rad',
         minimum=-1.3,
         maximum=1.3,
-        live=True,
-        beyond=ROLLED,
+        out_of_range_hint=ROLLED,
     )
     rotate: int = parameter(
         AS_FOR_ALL,
@@ -67,19 +108,18 @@ class MountOptions(Options):
         maximum=270,
         check=check_own_turn,
     )
-    camera_yaw: float = parameter(
+    camera_yaw: float = live_parameter(
         0.0,
-        'How far to the left of straight ahead this camera looks: what the body of the Imu '
-        'pitches, a camera that looks aside rolls.',
+        'Viewing direction of this camera, to the left of straight ahead: a pitch of the body that '
+        'the Imu measures is a roll of a camera that looks sideways.',
         unit='rad',
         minimum=-3.1416,
         maximum=3.1416,
-        live=True,
     )
     body_frame: str = parameter(
         '',
-        'body_frame of this camera: below its lens, x where it looks. Where there are several '
-        'cameras, each needs its own, or gives no metres.',
+        'body_frame of this camera: below its lens, x in its viewing direction. With several '
+        'cameras each needs its own, or gives no metres.',
         check=check_frame_id,
     )
     imu_topic: str = parameter('', 'imu_topic of this camera.', check=check_topic)
@@ -87,11 +127,14 @@ class MountOptions(Options):
 
 @dataclasses.dataclass(frozen=True)
 class DepthNodeSettings(Options):
-    """The parameters of `depth_node`."""
+    """The parameters of `depth_node`, and how its share of the CPU is applied to the process.
+
+    The names of models, backends and precisions come from the tables of `depth`.
+    """
 
     cameras: tuple[str, ...] = parameter(
         ('camera',),
-        'Camera namespaces; <c>/image_raw comes in, <c>/heatmap/image and the rest go out.',
+        'Camera namespaces: subscribes to <c>/image_raw, publishes <c>/heatmap/image and so on.',
         check=check_camera_names,
     )
     transport: str = parameter(
@@ -101,13 +144,13 @@ class DepthNodeSettings(Options):
     )
     autostart: bool = parameter(
         True,
-        'Configure and activate at start; false leaves the transitions to a manager (to that of '
-        'nav2 with bond_timeout 0.0, since this node has no bond: config/nav2_example.yaml).',
+        'Configure and activate at start; false leaves the transitions to a lifecycle manager (for '
+        "nav2's use bond_timeout 0.0, since this node has no bond: config/nav2_example.yaml).",
     )
     model: str = parameter(
         'auto',
-        f'{", ".join(names())}, auto ({PREFERRED} if its weights can be had, else {FALLBACK}), or '
-        'the path of a weights file.',
+        f'{", ".join(names())}, auto ({PREFERRED} if its weights are available, else {FALLBACK}), '
+        'or the path of a weights file.',
     )
     backend: str = parameter(
         AUTO,
@@ -116,87 +159,84 @@ class DepthNodeSettings(Options):
     )
     precision: str = parameter(
         AUTO,
-        'Numbers that the network computes with; auto never takes one whose deviation from f32 '
-        'was above its bound.',
+        'Numerical precision of inference; auto never chooses one whose measured deviation from '
+        'f32 exceeds its bound.',
         choices=(AUTO, *PRECISIONS),
     )
     num_threads: int = parameter(
         0,
-        'Threads of inference, and the most that OpenCV has; 0 = one per processor of '
-        'cpu_affinity, or of the machine.',
+        'Threads of inference, and the limit for OpenCV; 0 = one per processor of cpu_affinity, or '
+        'of the machine.',
         minimum=0,
         maximum=256,
     )
     cpu_affinity: str = parameter(
         '',
-        'Processors that the node may use, such as 0,2-3; empty = all. Holds for the whole '
+        'Processors that the node may use, such as 0,2-3; empty = all. Applies to the whole '
         'process. Linux only.',
         check=check_cpus,
     )
     niceness: int = parameter(
         0,
-        'How readily the node leaves the CPU to others, 0 = as it was started, 19 = takes only '
-        'what nobody wants. Holds for the whole process; it cannot be lowered again.',
+        'Niceness of the whole process: 0 = unchanged, 19 = lowest priority. It cannot be lowered '
+        'again while the process runs.',
         minimum=0,
         maximum=19,
     )
     allow_download: bool = parameter(
         True, 'Fetch missing MiDaS_small weights (85 MB, once) at configuration.'
     )
-    max_rate: float = parameter(
+    max_rate: float = live_parameter(
         5.0,
-        'Frames per second and camera, by header stamps, or by the time of receipt where stamps '
-        'cannot be right; without use_sim_time never more than that by receipt, whatever stamps '
-        'say. 0 = as many as the CPU manages.',
+        'Maximum frames per second and camera, by header stamps, or by the time of receipt where '
+        'stamps are implausible; without use_sim_time the limit also holds by receipt. 0 = as many '
+        'as the CPU manages.',
         unit='Hz',
         minimum=0.0,
         maximum=1000.0,
-        live=True,
     )
     process_every_frame: bool = parameter(
         False,
-        'For replay: no frame is skipped; subscribes reliably and holds the publisher back '
-        'instead of dropping, and keeps the last 100 results for a subscriber that stalls. '
-        'max_rate is ignored.',
+        'For replay: process every frame. Subscribes reliably, holds the publisher back instead of '
+        'dropping frames, and keeps the last 100 results for a slow subscriber. max_rate is '
+        'ignored.',
     )
     max_pixels: int = declared_as(SharedOptions, 'max_pixels')
     bit_depth: int = declared_as(SharedOptions, 'bit_depth')
-    output_size: str = parameter(
+    output_size: str = live_parameter(
         'input',
-        'Size of relative_inverse_depth and heatmap: of the input picture or of the network.',
+        'Size of relative_inverse_depth and heatmap: that of the input picture or of the network.',
         choices=('input', 'network'),
-        live=True,
     )
-    jpeg_quality: int = parameter(
+    jpeg_quality: int = live_parameter(
         80,
         'JPEG quality of heatmap/image/compressed.',
         minimum=1,
         maximum=100,
-        live=True,
     )
     camera_height: float = declared_as(
         MountOptions,
         'camera_height',
-        text='Height of the lens above the floor; NaN = unknown. Measure it with a ruler.',
+        text='Height of the lens above the floor, measured with a ruler; NaN = unknown.',
     )
     camera_pitch: float = declared_as(
         MountOptions,
         'camera_pitch',
-        text='How far the camera looks down (positive) from level; NaN = unknown. '
-        '~/calibrate_pitch estimates it. With camera_info it places the horizon for closeness.',
+        text='Pitch of the camera, positive = looking down; NaN = unknown. ~/calibrate_pitch '
+        'estimates it. With camera_info it also gives closeness the horizon.',
     )
     camera_roll: float = declared_as(
         MountOptions,
         'camera_roll',
         default=0.0,
-        text='How far the camera is rolled to the right; of one mounted upside down or on its '
-        'side, what is left after rotate.',
+        text='Roll of the camera, positive = to the right; for one mounted upside down or on its '
+        'side the remaining roll after rotate.',
     )
     rotate: int = parameter(
         0,
-        'How far the pictures are turned clockwise before they are looked at: 0, 90, 180 (a camera '
-        'that is mounted upside down) or 270. camera_info and horizontal_fov are those of the '
-        'pictures as they come, camera_pitch and camera_roll of the turned ones.',
+        'Turn the pictures clockwise before they are processed: 0, 90, 180 (for a camera mounted '
+        'upside down) or 270. camera_info and horizontal_fov describe the pictures as published, '
+        'camera_pitch and camera_roll the turned ones.',
         unit='degrees',
         minimum=0,
         maximum=270,
@@ -209,54 +249,50 @@ class DepthNodeSettings(Options):
     )
     imu_topic: str = parameter(
         '',
-        "sensor_msgs/Imu of the body, whose roll and pitch at the picture's stamp are added to the "
+        "sensor_msgs/Imu of the body: its roll and pitch at the picture's stamp are added to the "
         'mount; empty = none.',
         check=check_topic,
     )
-    horizontal_fov: float = parameter(
+    horizontal_fov: float = live_parameter(
         NAN,
-        'Assumed horizontal field of view where there is no camera_info; NaN = unknown.',
+        'Assumed horizontal field of view without camera_info; NaN = unknown.',
         unit='rad',
         minimum=0.1,
         maximum=2.8,
-        live=True,
     )
     rectified: bool = parameter(
         False,
-        "The pictures are rectified, as image_proc's image_rect: then camera_info's P describes "
-        'them, and there is no lens in them. False = as the camera sends them: K and D do.',
+        "The pictures are rectified, as image_proc's image_rect: P of camera_info describes them, "
+        'without distortion. False = raw pictures, described by K and D.',
     )
     body_frame: str = parameter(
         'base_link',
-        'frame_id of scan, proximity and nearest_point: on the floor below the lens, x where the '
-        'camera looks, y left, z up. If your base_link is elsewhere, name another frame and '
+        'frame_id of scan, proximity and nearest_point: on the floor below the lens, x in the '
+        'viewing direction, y left, z up. If your base_link is elsewhere, name another frame and '
         'publish a static transform to it.',
-        check=check_body_frame,
+        check=check_required_frame_id,
     )
-    picture_check: bool = parameter(
+    picture_check: bool = live_parameter(
         True,
-        'Judge every picture: one that is dark, white, fogged, out of focus or covered, all of it '
-        'or a part, says nothing about depth, whatever the network makes of it.',
-        live=True,
+        'Check every picture: where it is dark, white, fogged, out of focus or covered, wholly or '
+        'in part, its depth is unknown, whatever the network answers.',
     )
-    frozen_after: float = parameter(
+    frozen_after: float = live_parameter(
         2.0,
-        'A camera that sends nothing new for longer than this, by its stamps, but for a clock or '
-        'a few pixels, counts as frozen; 0 = never, for simulated cameras without noise and for '
-        'still pictures.',
+        'A camera whose pictures do not change for longer than this, by their stamps, counts as '
+        'frozen (a clock or a few pixels may change); 0 = never, for simulated cameras without '
+        'noise and for still pictures.',
         unit='s',
         minimum=0.0,
         maximum=3600.0,
-        live=True,
     )
     mounts: dict[str, MountOptions] = groups(MountOptions, 'cameras')
-    image_timeout: float = parameter(
+    image_timeout: float = live_parameter(
         2.0,
-        'After this long without images the camera counts as silent (wall clock).',
+        'A camera without images for longer than this counts as silent (wall clock).',
         unit='s',
         minimum=0.1,
         maximum=3600.0,
-        live=True,
     )
     diagnostics_rate: float = declared_as(SharedOptions, 'diagnostics_rate')
     heatmap: HeatmapOptions = group(HeatmapOptions)
@@ -268,5 +304,72 @@ class DepthNodeSettings(Options):
 
     @property
     def metric(self) -> MetricOptions:
-        """What makes metres and obstacles of these parameters."""
+        """The groups that `geometry.MetricDepth` reads."""
         return MetricOptions(self.scale, self.depth, self.obstacles, self.scan)
+
+
+# --- The CPU budget: processors and priority, for every thread of the process.
+#
+# New threads inherit both, so they are set before a model is loaded.
+
+ALL_PROCESSORS = -1  # for OpenCV
+
+
+def threads_for(num_threads: int, cpus: frozenset[int]) -> int:
+    """Return the threads of inference: the given number, else one per processor, else 0 (all)."""
+    return num_threads or len(cpus)
+
+
+def bound_opencv_threads(backend: str, threads: int) -> None:
+    """Limit OpenCV to one thread in the whole process, unless it runs the network.
+
+    Its steps on a frame take tenths of a millisecond each; a second thread busy-waits for the next
+    one, and waking it costs what it saves (`benchmarks/node.py` measures it).
+    """
+    cv2.setNumThreads((threads or ALL_PROCESSORS) if backend == 'opencv' else 1)
+
+
+def apply_cpu_budget(niceness: int, cpus: frozenset[int]) -> None:
+    """Set priority and processors of all threads of this process; 0 and no processors = unchanged.
+
+    Raises ValueError where the operating system refuses.
+    """
+    if cpus:
+        _bind(cpus)
+    try:
+        if niceness:
+            _for_every_thread(lambda thread: os.setpriority(os.PRIO_PROCESS, thread, niceness))
+    except OSError as error:
+        raise ValueError(
+            f'niceness {niceness} is refused ({error}): without privileges it can only be raised '
+            'while the process runs'
+        ) from error
+
+
+def _bind(cpus: frozenset[int]) -> None:
+    if not hasattr(os, 'sched_setaffinity'):
+        raise ValueError('cpu_affinity needs Linux: leave it empty')
+    count = os.cpu_count() or 1
+    if max(cpus) >= count:
+        missing = min(cpu for cpu in cpus if cpu >= count)
+        raise ValueError(
+            f'cpu_affinity names processor {missing}, but this machine has 0 to {count - 1}'
+        )
+    try:
+        _for_every_thread(lambda thread: os.sched_setaffinity(thread, cpus))
+    except OSError as error:
+        raise ValueError(
+            f'cpu_affinity {sorted(cpus)} is refused ({error}): a container or cgroup may allow '
+            'other processors only'
+        ) from error
+
+
+def _for_every_thread(apply: Callable[[int], None]) -> None:
+    """Linux has priority and affinity per thread; elsewhere 0 is the process."""
+    try:
+        threads = [int(name) for name in os.listdir('/proc/self/task')]
+    except OSError:
+        threads = [0]
+    for thread in threads:
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            apply(thread)

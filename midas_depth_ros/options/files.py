@@ -1,9 +1,8 @@
-"""Files that a person or a recording names, the one reader of YAML, and parameter files.
+"""Safe reading of files, the one reader of YAML, and parameter files.
 
-A name may stand for anything: a FIFO that nobody writes to, a device without an end, a file of
-/proc that claims to be empty, one that grows while it is read. So only regular files are read, of a
-bounded size, and never waited for. Every error is an UnreadableFile whose text does not repeat the
-path.
+A file name may stand for anything: a FIFO without a writer, an endless device, a file of /proc with
+size 0, one that grows while it is read. So only regular files are read, up to a limit and without
+waiting. Every error is an UnreadableFile whose text does not repeat the path.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from midas_depth_ros.options.declarations import (
     OptionFault,
     Settings,
     build,
+    did_you_mean,
     is_grouped,
-    near_names,
-    specs_of,
+    specs_for_names,
 )
 from midas_depth_ros.options.text import PrintableError, shown
 
@@ -41,11 +40,11 @@ SETTINGS_BYTES = 1 << 20  # of files that people write: parameters, calibrations
 
 
 class UnreadableFile(PrintableError):
-    """The file is no regular one, is too large, or cannot be read."""
+    """The file is not a regular one, is too large, or cannot be read."""
 
 
 def check_file(path: Path) -> int:
-    """The size in bytes of a regular file. Raises UnreadableFile."""
+    """Return the size in bytes of a regular file. Raises UnreadableFile."""
     try:
         found = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a null character
@@ -54,8 +53,8 @@ def check_file(path: Path) -> int:
 
 
 def open_file(path: Path) -> BinaryIO:
-    """A regular file, open for reading without ever waiting. Raises UnreadableFile."""
-    check_file(path)  # opening a device may do something by itself
+    """Open a regular file for reading, without ever waiting. Raises UnreadableFile."""
+    check_file(path)  # opening a device may have side effects
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -69,12 +68,11 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def read_file(path: Path, most_bytes: int) -> bytes:
-    """The content of a regular file of at most so many bytes. Raises UnreadableFile."""
+    """Read a regular file of at most `most_bytes`. Raises UnreadableFile."""
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
-        # What it says first: nothing is allocated for what is too large.
         if size > most_bytes:
-            raise UnreadableFile(f'it has {size} bytes, more than the {most_bytes} allowed here')
+            raise UnreadableFile(f'it has {size} bytes, more than the limit of {most_bytes}')
         parts: list[bytes] = []
         left = most_bytes + 1
         try:
@@ -84,12 +82,12 @@ def read_file(path: Path, most_bytes: int) -> bytes:
         except OSError as error:
             raise UnreadableFile(f'it cannot be read: {_reason(error)}') from error
     if not left:
-        raise UnreadableFile(f'it goes on after the {most_bytes} bytes that are allowed here')
+        raise UnreadableFile(f'it is larger than the limit of {most_bytes} bytes')
     return b''.join(parts)
 
 
 def read_text(path: Path, most_bytes: int = SETTINGS_BYTES) -> str:
-    """The content of a regular UTF-8 file. Raises UnreadableFile."""
+    """Read a regular UTF-8 file. Raises UnreadableFile."""
     try:
         return read_file(path, most_bytes).decode('utf-8')
     except UnicodeDecodeError as error:
@@ -97,7 +95,7 @@ def read_text(path: Path, most_bytes: int = SETTINGS_BYTES) -> str:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is anything by that name. Unlike `exists` it never raises."""
+    """Whether the path exists. Unlike `Path.exists` it never raises."""
     try:
         path.stat()
     except (OSError, ValueError):
@@ -106,7 +104,7 @@ def is_there(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder. Unlike `is_dir` it never raises."""
+    """Whether it is a folder. Unlike `Path.is_dir` it never raises."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):
@@ -124,29 +122,29 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-# --- What a value means in YAML: in every file and argument the same.
+# --- YAML values, with the same meaning in every file and argument.
 
 MERGE_TAG = 'tag:yaml.org,2002:merge'
 
 
 class _Loader(yaml.SafeLoader):
-    """What a plain word of YAML is: as rcl, whose files these are, reads it.
+    """Resolves plain scalars as rcl does.
 
-    PyYAML's own rules are those of YAML 1.1, to which 1e-05 is a text, 1_000 a number, and 12:30
-    are 750; and a date is no value of ROS.
+    PyYAML follows YAML 1.1, where 1e-05 is text, 1_000 a number and 12:30 is 750; and ROS has no
+    dates.
     """
 
     bool_values: ClassVar = {**yaml.SafeLoader.bool_values, 'y': True, 'n': False}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are names: `y` is one, and no yes."""
+        """Construct a mapping whose keys are names: `y` is not true there."""
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != MERGE_TAG:
                 key.tag = 'tag:yaml.org,2002:str'
         return super().construct_mapping(node, deep)
 
 
-# Any first letter -> kind and pattern, in the order in which they are tried.
+# For any first letter: kind and pattern, in the order in which they are tried.
 _Loader.yaml_implicit_resolvers = {
     None: [
         (f'tag:yaml.org,2002:{kind}', re.compile(f'(?:{pattern})\\Z'))
@@ -164,7 +162,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
-    """In C's notation, as rcl has it: 0X1F as well as 0x1f, and 017 is octal."""
+    """C's notation, as in rcl: 0X1F as well as 0x1f, and 017 is octal."""
     text = str(loader.construct_scalar(node)).lower()
     digits = text.lstrip('+-')
     octal = len(digits) > 1 and digits.isdecimal() and digits.startswith('0')
@@ -175,9 +173,9 @@ _Loader.add_constructor('tag:yaml.org,2002:int', _integer)
 
 
 def parse_yaml(text: str) -> Any:
-    """What YAML says, without objects of Python: the one reader of YAML. Raises UnreadableFile.
+    """Parse YAML without Python objects: the one reader of YAML. Raises UnreadableFile.
 
-    Numbers are what rcl takes for numbers, in a file as in `name:=value`: 1e-05 and 5e-1 too.
+    Numbers are those of rcl, in a file as in `name:=value`: 1e-05 and 5e-1 too.
     """
     try:
         return yaml.load(text, _Loader)
@@ -185,28 +183,28 @@ def parse_yaml(text: str) -> Any:
         raise UnreadableFile(f'it is not valid YAML: {" ".join(str(error).split())}') from error
     except RecursionError as error:
         raise UnreadableFile('its YAML is nested too deeply') from error
-    # Of dates that there are not, and of numbers with thousands of digits.
+    # Impossible dates, and numbers with thousands of digits.
     except (ValueError, OverflowError) as error:
         raise UnreadableFile(f'it is not valid YAML: {error}') from error
 
 
-# --- Parameters of a node from files and `name:=value`, without the node: as rcl reads them.
+# --- Parameters of a node from files and `name:=value`, read as rcl reads them, without the node.
 #
-# A file has sections by the full names of nodes, whole or nested namespace by namespace; `*` stands
-# for one name in them and `**` for any number. Every value is checked as the node would check it.
+# A file has sections by the full names of nodes, as one key or nested by namespace; `*` stands for
+# one name and `**` for any number of names. Values are checked as the node would check them.
 
-# What a part of a section's name stands for, `/` before it included.
+# Patterns for the wildcards in a section's name, including the `/` before them.
 WILDCARDS = {'*': r'/\w+', '**': r'(?:/\w+)*'}
 KEY = 'ros__parameters'
 # Parameters that every node has besides those it declares.
 OF_EVERY_NODE = ('use_sim_time', 'qos_overrides', 'start_type_description_service')
-# YAML repeats by reference, so that a short file may hold more values than there is memory for.
+# YAML repeats by reference, so a short file may hold more values than fit into memory.
 MOST_VALUES, MOST_LEVELS = 10_000, 20
 LARGEST_INTEGER = 2**63 - 1
 
 
 class ParameterFault(PrintableError):
-    """A file or a value that the node would not accept; names it and says why."""
+    """A file or a value that the node would not accept, with the reason."""
 
 
 def read_parameters(
@@ -216,15 +214,15 @@ def read_parameters(
     assignments: Iterable[str],
     namespace: str = '',
 ) -> dict[str, Any]:
-    """Dotted names and values for `node`, later ones over earlier ones.
+    """Return dotted names and values for `node`; later ones override earlier ones.
 
-    settings_class: what it declares. assignments: `name:=value`, the value in YAML. namespace: of
-    the node; where it is '' and the files name the node in one namespace only, it is that one.
-    Raises ParameterFault, also for names that it does not know, but for those under a wildcard. Of
-    parameters in `groups` any name is taken: once it is known which there are, ask `strangers`.
+    settings_class: declares them. assignments: `name:=value`, the value in YAML. namespace: of the
+    node; '' = the only namespace in which the files name the node. Raises ParameterFault, also for
+    unknown names, except under a wildcard. In `groups` any name is accepted; `unknown_in_groups`
+    checks them afterwards.
     """
     values = read_values(node, settings_class, files, assignments, namespace)
-    known = specs_of(settings_class, values)
+    known = specs_for_names(settings_class, values)
     return {name: value for name, value in values.items() if name in known}
 
 
@@ -235,7 +233,7 @@ def read_values(
     assignments: Iterable[str],
     namespace: str = '',
 ) -> dict[str, Any]:
-    """As `read_parameters`, with what every node has, such as `qos_overrides`."""
+    """As `read_parameters`, including parameters of every node, such as `qos_overrides`."""
     values: dict[str, Any] = {}
     sections = [(path, *section) for path in files for section in _sections_of(path)]
     full_name = _full_name(node, namespace, [name for _, name, _ in sections])
@@ -251,7 +249,7 @@ def read_values(
     for text in assignments:
         name, sign, value = text.partition(':=')
         if not sign or not name:
-            raise ParameterFault(f'{shown(text)} is no name:=value')
+            raise ParameterFault(f'{shown(text)} is not of the form name:=value')
         _check_name(name, settings_class)
         try:
             values[name] = _value(name, parse_yaml(value))
@@ -261,26 +259,26 @@ def read_values(
 
 
 def settings_from(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """The settings object, all of it checked. Raises ParameterFault with every reason."""
-    declared = specs_of(settings_class, values)
-    values = {name: declared[name].meant(value) for name, value in values.items()}
+    """Make the settings object. Raises ParameterFault with every reason."""
+    declared = specs_for_names(settings_class, values)
+    values = {name: declared[name].coerced(value) for name, value in values.items()}
     faults = [text for name, value in values.items() if (text := declared[name].fault(value))]
     if faults:
         raise ParameterFault('; '.join(faults))
     try:
         return build(settings_class, dict(values))
-    except OptionFault as error:  # values that do not go together
+    except OptionFault as error:  # contradicting values
         raise ParameterFault(error) from error
 
 
 def _sections_of(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The full names of a file's sections, with a leading `/`, and their parameters."""
+    """Return the full names of a file's sections, with a leading `/`, and their parameters."""
     try:
         content = parse_yaml(read_text(path))
     except UnreadableFile as error:
         raise ParameterFault(f'{path}: {error}') from error
     if not isinstance(content, dict):
-        raise ParameterFault(f'{path}: there is no section with {KEY} in it')
+        raise ParameterFault(f'{path}: there is no section with {KEY}')
     return [*_sections(path, content)]
 
 
@@ -292,13 +290,13 @@ def _sections(path: Path, content: dict[Any, Any]) -> Iterator[tuple[str, dict[s
         parts, block = blocks.pop()
         if len(parts) > MOST_LEVELS or seen > MOST_VALUES:
             raise ParameterFault(
-                f'{path}: {shown("/".join(parts))}: names of nodes are nested more than '
-                f'{MOST_LEVELS} times, or are more than {MOST_VALUES}'
+                f'{path}: {shown("/".join(parts))}: node names are nested more than {MOST_LEVELS} '
+                f'times, or there are more than {MOST_VALUES}'
             )
         for part in parts:
             if '*' in part and part not in WILDCARDS:
                 raise ParameterFault(
-                    f'{path}: {shown(part)}: * stands for a whole name, ** for any'
+                    f'{path}: {shown(part)}: * stands for a whole name, ** for any number of names'
                 )
         inner = []
         for key, value in block.items():
@@ -311,11 +309,11 @@ def _sections(path: Path, content: dict[Any, Any]) -> Iterator[tuple[str, dict[s
             else:
                 name = '/'.join((*parts, str(key)))
                 raise ParameterFault(f'{path}: {shown(name)} has no {KEY}')
-        blocks += reversed(inner)  # in the order of the file: later ones are over earlier ones
+        blocks += reversed(inner)  # in the order of the file: later ones override earlier ones
 
 
 def _full_name(node: str, namespace: str, sections: Iterable[str]) -> str:
-    """The full name of the node whose sections are meant: as given, else as the files have it."""
+    """Return the full name of the node: by `namespace`, else as in the files."""
     root = f'/{node}'
     given = '/'.join(each for each in namespace.split('/') if each)
     if given:
@@ -332,13 +330,13 @@ def _full_name(node: str, namespace: str, sections: Iterable[str]) -> str:
         whole = wild - {root} or {root}
     if root not in whole and len(whole) > 1:
         raise ParameterFault(
-            f'there are parameters for {", ".join(sorted(whole))}: say which by --namespace'
+            f'there are parameters for {", ".join(sorted(whole))}: choose one by --namespace'
         )
     return root if root in whole else whole.pop()
 
 
 def _is_for(section: str, full_name: str) -> bool:
-    """Whether a section is one of this node, by rcl's rules."""
+    """Whether a section applies to this node, by rcl's rules."""
     parts = section.split('/')[1:]
     pattern = ''.join(WILDCARDS.get(each, re.escape('/' + each)) for each in parts)
     return re.fullmatch(pattern, full_name, re.ASCII) is not None
@@ -360,22 +358,22 @@ def _of_file(
         for number, (name, value) in enumerate(_flat(block)):
             if number >= MOST_VALUES:
                 raise ParameterFault(f'{path}: {section} has more than {MOST_VALUES} values')
-            if named or is_grouped(settings_class, name):  # which only this node has
+            if named or is_grouped(settings_class, name):  # only this node has groups
                 _check_name(name, settings_class, f'{path}: ')
             values[name] = _value(f'{path}: {name}', value)
     if not found:
-        told = ', '.join(sorted({shown(name) for name, _ in sections})[:5]) or 'none'
+        names = ', '.join(sorted({shown(name) for name, _ in sections})[:5]) or 'none'
         raise ParameterFault(
-            f'{path}: there is no section of {full_name} with {KEY}, nor /**; it has: {told}'
+            f'{path}: there is no section of {full_name} with {KEY}, nor /**; it has: {names}'
         )
     return values
 
 
 def _value(where: str, value: Any) -> Any:
-    """The value, if a parameter can have it: one, or a list of them, within 64 bits."""
+    """Check that a parameter can have the value: a scalar or a list of them, within 64 bits."""
     for each in value if isinstance(value, list) else [value]:
         if not isinstance(each, (str, int, float, type(None))):
-            raise ParameterFault(f'{where}: a {type(each).__name__} is no value of a parameter')
+            raise ParameterFault(f'{where}: a {type(each).__name__} is not a parameter value')
         if isinstance(each, int) and abs(each) > LARGEST_INTEGER:
             raise ParameterFault(f'{where}: {shown(each)} does not fit into 64 bits')
     return value
@@ -392,9 +390,9 @@ def _flat(block: Mapping[str, Any], prefix: str = '', level: int = 0) -> Iterabl
 
 
 def _check_name(name: str, settings_class: type, where: str = '') -> None:
-    known = specs_of(settings_class, [name])
+    known = specs_for_names(settings_class, [name])
     if name in known or name.partition('.')[0] in OF_EVERY_NODE:
         return
     name = name[:LONGEST_NAME]
-    hint = near_names(name, known) or 'docs/parameters.md lists them'
+    hint = did_you_mean(name, known) or 'docs/parameters.md lists them'
     raise ParameterFault(f'{where}there is no parameter {name}: {hint}')

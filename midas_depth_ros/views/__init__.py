@@ -1,15 +1,9 @@
-"""What a person looks at: heatmaps and the pictures that the demo and the README show.
-
-NumPy, OpenCV and Pillow, and the options of a heatmap: this room imports neither ROS nor any room
-but `options`.
-"""
+"""What a person looks at: heatmaps, pictures side by side, animations, a top view."""
 
 from midas_depth_ros.options.heatmap import HeatmapOptions
-from midas_depth_ros.views.colours import COLORMAPS, colour_table
-from midas_depth_ros.views.errors import OptionError, PictureError, ValuesError, ViewError
+from midas_depth_ros.views.drawing import ViewError
 from midas_depth_ros.views.guided import enlarge_along_edges
-from midas_depth_ros.views.heatmap import Heatmap, metric_heatmap
-from midas_depth_ros.views.legend import closeness_bars
+from midas_depth_ros.views.heatmap import COLORMAPS, Heatmap, colour_table, metric_heatmap
 from midas_depth_ros.views.pictures import (
     contact_sheet,
     encode_animation,
@@ -21,11 +15,7 @@ __all__ = [
     'COLORMAPS',
     'Heatmap',
     'HeatmapOptions',
-    'OptionError',
-    'PictureError',
-    'ValuesError',
     'ViewError',
-    'closeness_bars',
     'colour_table',
     'contact_sheet',
     'encode_animation',

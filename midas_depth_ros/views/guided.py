@@ -1,10 +1,9 @@
-"""Depth at network size brought to the size of its picture along the picture's own edges.
+"""Enlarges depth from network size to picture size along the edges of the picture.
 
-The network answers at 256 pixels; enlarged by interpolation, what stands before something else has
-a blurred rim of depths that are nowhere. A guided filter explains depth by colour in small windows
-at network size, and asks the picture for the rest. It is for what people look at and for published
-images: it makes edges sharper where colours differ, and invents them where a pattern does, so no
-obstacle is looked for in it.
+The network answers at 256 pixels; interpolation blurs the rims of objects into false depths. A
+guided filter fits depth as a linear function of colour in small windows at network size, and uses
+that fit at picture size. It sharpens edges where colours differ, but also invents them in patterns,
+so it is used for heatmaps and published depth images, never for obstacles.
 
 Source: He and Sun, "Fast Guided Filter", 2015, arXiv:1505.00996, with a guide of three colours.
 """
@@ -19,20 +18,20 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_RADIUS: Final = 4  # pixels of the depth: as far as the network's own blur goes
-_LEAST_CONTRAST: Final = np.float32(6.5)  # variance; a window with less is all of one colour
-_REACH: Final = 5  # pixels: what is nearest and farthest within them bounds the result
-_MOST_PIXELS: Final = 8_294_400  # of the guide: a picture with more lends fewer
+_RADIUS: Final = 4  # pixels of the depth: the extent of the network's own blur
+_LEAST_CONTRAST: Final = np.float32(6.5)  # variance; a window with less is of one colour
+_REACH: Final = 5  # pixels whose nearest and farthest depth limit the result
+_MOST_PIXELS: Final = 8_294_400  # of the guide: a larger picture is reduced
 
 
 def enlarge_along_edges(
     values: Floats, picture: NDArray[np.uint8], size: tuple[int, int]
 ) -> Floats:
-    """(h, w) float32 at `size` = (H, W), guided by the picture: float32.
+    """Enlarge (h, w) float32 to `size` = (H, W), guided by the picture: float32.
 
-    values: relative inverse depth or 1/Z; NaN = unknown, and unknown is whatever plain bilinear
-    enlarging would have made with a share of it. picture: (., ., 3) uint8 RGB of the same view.
-    The result is nowhere above or below all that is known nearby.
+    values: relative inverse depth or 1/Z; NaN = unknown, and so is every output pixel to which
+    bilinear interpolation would add a share of NaN. picture: (., ., 3) uint8 RGB of the same view.
+    The result stays within the range of the known values nearby.
     """
     if values.shape == size:
         return values
@@ -46,14 +45,14 @@ def enlarge_along_edges(
     guided = np.maximum(guided, _nearest(cv2.erode(lowest, kernel), size), out=guided)
     guided = np.minimum(guided, _nearest(cv2.dilate(highest, kernel), size), out=guided)
     if not all_known:
-        guided[_bilinear(known.astype(np.float32), size) < 1 - 1e-6] = np.nan
+        guided[enlarge_bilinearly(known.astype(np.float32), size) < 1 - 1e-6] = np.nan
     return guided
 
 
 def _guided(
     values: Floats, weight: Floats | None, picture: NDArray[np.uint8], size: tuple[int, int]
 ) -> Floats:
-    """The filter; what has no weight takes no part."""
+    """Apply the filter; values of weight 0 are ignored."""
     height, width = values.shape
     guide = _guide(picture, size)
     small = cv2.resize(guide, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -72,7 +71,7 @@ def _guided(
     gg = mean(green * green) - g * g + _LEAST_CONTRAST
     bb = mean(blue * blue) - b * b + _LEAST_CONTRAST
     rg, rb, gb = mean(red * green) - r * g, mean(red * blue) - r * b, mean(green * blue) - g * b
-    # How depth goes with each colour: the covariances times the inverse of a 3x3 matrix.
+    # The slope of depth by each colour: the covariances times the inverse of a 3x3 matrix.
     with_r, with_g, with_b = cv2.split(mean(small * values[..., None]) - at * at_values[..., None])
     i_rr, i_gg, i_bb = gg * bb - gb * gb, rr * bb - rb * rb, rr * gg - rg * rg
     i_rg, i_rb, i_gb = gb * rb - rg * bb, rg * gb - gg * rb, rb * rg - rr * gb
@@ -86,17 +85,17 @@ def _guided(
     slopes /= np.maximum(rr * i_rr + rg * i_rg + rb * i_rb, np.float32(1e-3))[..., None]
     offset = at_values - (slopes * at).sum(axis=2)
     lines = mean(np.dstack([slopes, offset]))
-    # One colour after the other: whole pictures of four floats cost more than the arithmetic.
+    # One colour at a time: whole pictures of four floats cost more than the arithmetic.
     *of_colours, at_black = cv2.split(lines)
-    large = _bilinear(at_black, guide.shape[:2])
+    large = enlarge_bilinearly(at_black, guide.shape[:2])
     for slope, colour in zip(of_colours, cv2.split(guide), strict=True):
-        part = _bilinear(slope, guide.shape[:2])
+        part = enlarge_bilinearly(slope, guide.shape[:2])
         large += cv2.multiply(part, colour, dtype=cv2.CV_32F)
-    return _bilinear(large, size)
+    return enlarge_bilinearly(large, size)
 
 
 def _guide(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture at `size`, or smaller where that is immense: (H, W, 3) uint8."""
+    """Return the picture at `size`, or at most _MOST_PIXELS: (H, W, 3) uint8."""
     factor = min(1.0, (_MOST_PIXELS / (size[0] * size[1])) ** 0.5)
     height, width = (max(1, round(side * factor)) for side in size)
     if picture.shape[:2] != (height, width):
@@ -110,7 +109,8 @@ def _box(values: Floats) -> Floats:
     return cv2.blur(values, (side, side), borderType=cv2.BORDER_REPLICATE)
 
 
-def _bilinear(values: Floats, size: tuple[int, ...]) -> Floats:
+def enlarge_bilinearly(values: Floats, size: tuple[int, ...]) -> Floats:
+    """Enlarge (h, w) to `size`; unlike bicubic this does not overshoot at depth edges."""
     if values.shape == size:
         return values
     return cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)

@@ -1,7 +1,7 @@
-"""A robot's surroundings from above: what is there, where it drove, and what it sees of it.
+"""A robot's surroundings from above: the floor plan, its path, and what it sees.
 
-Plain metres and radians come in, (H, W, 3) uint8 RGB goes out. The plan is drawn once; every
-moment is drawn onto a copy of it. x is forward and y left at a yaw of 0, as in REP 103.
+Metres and radians go in, (H, W, 3) uint8 RGB comes out. The plan is drawn once, and each snapshot
+onto a copy of it. x is forward and y left at a yaw of 0, as in REP 103.
 """
 
 from __future__ import annotations
@@ -15,15 +15,22 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from midas_depth_ros.views.colours import colour_table
-from midas_depth_ros.views.errors import OptionError
-from midas_depth_ros.views.legend import BACKGROUND, DIM_TEXT, TEXT, draw_text, fit_text, text_mask
+from midas_depth_ros.views.drawing import (
+    BACKGROUND,
+    DIM_TEXT,
+    TEXT,
+    Colour,
+    OptionError,
+    draw_text,
+    fit_text,
+    text_mask,
+)
+from midas_depth_ros.views.heatmap import colour_table
 
 Points = NDArray[np.float64]  # (N, 2) metres
-Colour = tuple[int, int, int]
 
 FLOOR: Final[Colour] = (40, 42, 47)
-ABOVE: Final[Colour] = (58, 61, 68)  # higher than the robot, which drives under it
+ABOVE: Final[Colour] = (58, 61, 68)  # higher than the robot, which can drive under it
 SOLID: Final[Colour] = (104, 109, 120)
 WALL: Final[Colour] = (150, 155, 166)
 SEEN_FREE: Final[Colour] = (70, 150, 190)
@@ -33,15 +40,16 @@ SEEN_ALPHA: Final = 0.30
 HIT_NEAR_M, HIT_FAR_M = 0.3, 3.0  # warm to cold
 MARGIN_M: Final = 0.2
 SHIFT: Final = 4  # OpenCV draws on 1/16 of a pixel
-FINE: Final = 2  # drawn so many times larger, against staircases
+FINE: Final = 2  # supersampling factor
 LARGEST_SIDE: Final = 8192  # pixels
-# OpenCV fills shapes row by row, also where they are far outside: what is farther is put there.
-FARTHEST_PX: Final = 4 * FINE * LARGEST_SIDE
+FARTHEST_PX: Final = (
+    4 * FINE * LARGEST_SIDE
+)  # OpenCV also fills rows far outside: points are clipped
 
 
 @dataclasses.dataclass(frozen=True)
 class FloorPlan:
-    """What is there: walls as (x_min, x_max, y_min, y_max), outlines as corners (N, 2)."""
+    """The surroundings: walls as (x_min, x_max, y_min, y_max), outlines as corners (N, 2)."""
 
     walls: tuple[float, float, float, float]
     solid: Sequence[Points] = ()
@@ -49,11 +57,11 @@ class FloorPlan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Moment:
+class RobotSnapshot:
     """Where the robot is, where it was, and what it sees; metres and radians.
 
-    scan: (N, 3) x, y and distance of what each beam met, or reached without meeting anything
-    (distance NaN), in the order of the beams; None while there is no scan.
+    scan: (N, 3) x, y and distance of the end of each beam, in the order of the beams; distance NaN
+    = no obstacle there. None while there is no scan.
     """
 
     x: float
@@ -65,10 +73,10 @@ class Moment:
 
 
 class TopView:
-    """Draws moments on a plan into pictures of one size."""
+    """Draws snapshots on a plan into pictures of one size."""
 
     def __init__(self, plan: FloorPlan, height: int, width: int, text_px: int = 12) -> None:
-        """Raises OptionError for a size that leaves no room, and for walls that enclose none."""
+        """Raises OptionError for an unsuitable size, and for walls without an area."""
         self._text_px = text_px
         self._line = text_mask('', text_px).shape[0]
         self._strip = 2 * self._line + 8
@@ -78,7 +86,7 @@ class TopView:
             raise OptionError(f'a top view of {width}x{height}: no side above {LARGEST_SIDE}')
         x_min, x_max, y_min, y_max = plan.walls
         if not (0 < x_max - x_min < math.inf and 0 < y_max - y_min < math.inf):
-            raise OptionError(f'walls at {plan.walls} m enclose no room')
+            raise OptionError(f'walls at {plan.walls} m enclose no area')
         # The longer side of the room along the longer side of the picture.
         self._upright = (x_max - x_min > y_max - y_min) == (height - self._strip > width)
         spans = (y_max - y_min, x_max - x_min) if self._upright else (x_max - x_min, y_max - y_min)
@@ -94,29 +102,25 @@ class TopView:
 
     @staticmethod
     def fitting_width(plan: FloorPlan, height: int, text_px: int = 12) -> int:
-        """The width in pixels that an upright plan needs in a picture of this height."""
+        """Return the width in pixels of an upright plan in a picture of this height."""
         x_min, x_max, y_min, y_max = plan.walls
         short, long = sorted((x_max - x_min, y_max - y_min))
         room = height - 2 * text_mask('', text_px).shape[0] - 8
         return round(room * (short + 2 * MARGIN_M) / (long + 2 * MARGIN_M))
 
-    def draw(self, moment: Moment | None, lines: Sequence[str] = ()) -> NDArray[np.uint8]:
-        """The plan at a moment, or alone, with at most two lines of text below."""
+    def draw(self, moment: RobotSnapshot | None, lines: Sequence[str] = ()) -> NDArray[np.uint8]:
+        """Draw the plan, with a snapshot if given, and at most two lines of text below."""
         canvas = self._ground.copy()
         if moment is not None:
-            self._draw_moment(canvas, moment)
+            if moment.scan is not None and len(moment.scan):
+                self._draw_scan(canvas, moment, moment.scan)
+            if len(moment.path) > 1:
+                path = [self._pixels(moment.path)]
+                cv2.polylines(canvas, path, False, PATH, 2 * FINE, cv2.LINE_AA, SHIFT)
+            self._draw_robot(canvas, moment)
         height, width = self._size
         picture = cv2.resize(canvas, (width // FINE, height // FINE), interpolation=cv2.INTER_AREA)
         return np.vstack([picture, self._caption(lines)])
-
-    def _draw_moment(self, canvas: NDArray[np.uint8], moment: Moment) -> None:
-        if moment.scan is not None and len(moment.scan):
-            self._draw_scan(canvas, moment, moment.scan)
-        if len(moment.path) > 1:
-            cv2.polylines(
-                canvas, [self._pixels(moment.path)], False, PATH, 2 * FINE, cv2.LINE_AA, SHIFT
-            )
-        self._draw_robot(canvas, moment)
 
     def _drawn(self, plan: FloorPlan) -> NDArray[np.uint8]:
         canvas = np.full((*self._size, 3), BACKGROUND, np.uint8)
@@ -130,8 +134,8 @@ class TopView:
         cv2.polylines(canvas, [self._pixels(room)], True, WALL, 2 * FINE, cv2.LINE_AA, SHIFT)
         return canvas
 
-    def _draw_scan(self, canvas: NDArray[np.uint8], moment: Moment, scan: Points) -> None:
-        """What is seen to be free, and on its edge what was met, the warmer the nearer."""
+    def _draw_scan(self, canvas: NDArray[np.uint8], moment: RobotSnapshot, scan: Points) -> None:
+        """Draw the space seen free, and the obstacles at its edge, warmer = nearer."""
         free = np.vstack([[(moment.x, moment.y)], scan[:, :2]])
         tinted = canvas.copy()
         cv2.fillPoly(tinted, [self._pixels(free)], SEEN_FREE, cv2.LINE_AA, SHIFT)
@@ -147,9 +151,9 @@ class TopView:
             centre = int(x), int(y)
             cv2.circle(canvas, centre, (2 * FINE) << SHIFT, colour.tolist(), -1, cv2.LINE_AA, SHIFT)
 
-    def _draw_robot(self, canvas: NDArray[np.uint8], moment: Moment) -> None:
+    def _draw_robot(self, canvas: NDArray[np.uint8], moment: RobotSnapshot) -> None:
         if not all(map(math.isfinite, (moment.x, moment.y, moment.yaw, moment.radius))):
-            return  # where it is, is not known
+            return  # its place is unknown
         nose_x = moment.x + moment.radius * math.cos(moment.yaw)
         nose_y = moment.y + moment.radius * math.sin(moment.yaw)
         (x, y), (nose_x, nose_y) = self._pixels(
@@ -168,7 +172,7 @@ class TopView:
         return strip
 
     def _pixels(self, points: Points) -> NDArray[np.int32]:
-        """(N, 2) metres to (N, 2) sixteenths of a pixel."""
+        """Convert (N, 2) metres to (N, 2) sixteenths of a pixel."""
         away = np.asarray(points, np.float64) - self._middle
         # Upright: x goes up and y to the left; else x goes to the right and y up.
         right, up = (-away[:, 1], away[:, 0]) if self._upright else (away[:, 0], away[:, 1])
@@ -178,6 +182,6 @@ class TopView:
 
 
 def _sixteenths(pixels: ArrayLike) -> NDArray[np.int32]:
-    """Pixels in the unit that OpenCV draws in; unknown is 0, and nothing is endless."""
+    """Convert pixels to the unit that OpenCV draws in; NaN becomes 0, and values are clipped."""
     near = np.clip(np.nan_to_num(pixels), -FARTHEST_PX, FARTHEST_PX)
     return np.rint(near * (1 << SHIFT)).astype(np.int32)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from midas_depth_ros.options.shared import SharedOptions
+from midas_depth_ros.options.declarations import SharedOptions
 from midas_depth_ros.web.errors import Refused
 
 # --- Addresses of the dashboard and of its clients.

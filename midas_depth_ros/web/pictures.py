@@ -37,10 +37,12 @@ from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import Closeness, closeness_of_picture, turned
 from midas_depth_ros.images import decode_compressed, verdict_for
 from midas_depth_ros.images.compressed import (
+    PILLOW_FAULTS,
     READERS,
     SIXTEEN,
     SIXTEEN_BITS,
     checked,
+    rgb_of,
     whole_jpeg,
 )
 from midas_depth_ros.images.containers import (
@@ -59,12 +61,10 @@ from midas_depth_ros.images.errors import (
     UnsupportedFormat,
 )
 from midas_depth_ros.images.jpeg import Ending, scans_of
-from midas_depth_ros.images.pillow import PILLOW_FAULTS, rgb_of
 from midas_depth_ros.images.sources.pictures import orientation_of, upright
-from midas_depth_ros.options.declarations import OptionFault, Spec, spec_of
+from midas_depth_ros.options.declarations import TURNS, OptionFault, SharedOptions, Spec, spec_of
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapOptions
-from midas_depth_ros.options.shared import TURNS, SharedOptions
 from midas_depth_ros.views import Heatmap, side_by_side
 from midas_depth_ros.web.errors import Refused, error_responses
 from midas_depth_ros.web.limits import Jobs, Limits, Rate, client_of
@@ -148,7 +148,7 @@ class PictureDepth:
             answer = estimator.infer(rgb)
             inference_ms = 1e3 * (time.perf_counter() - started)
         verdict = verdict_for(estimator, rgb)
-        inverse_depth = verdict.hidden(answer)
+        inverse_depth = verdict.masked(answer)
         prediction = Prediction(
             identifier,
             size,

@@ -350,7 +350,7 @@ def compressed_to_jpeg(came: Any, rotate: int = 0) -> bytes:
     container = container_of(data)
     width, height = container.size(data)
     check_cost(container, data, width, height, SHOWN)
-    is_mosaic = isinstance(message.format, str) and Format.of(message.format).mosaic is not None
+    is_mosaic = isinstance(message.format, str) and Format.parse(message.format).mosaic is not None
     if is_mosaic or container is TIFF:  # browsers cannot show these
         return shown_jpeg(turned(decode_compressed(message, SHOWN.pixels), rotate))
     if not rotate and len(data) <= SHOWN_BYTES and 0 < width * height <= SHOWN_PIXELS:

@@ -34,7 +34,7 @@ from sensor_msgs.msg import CompressedImage
 
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.quality_of_service import type_name
-from midas_depth_ros.options.shared import TURNS
+from midas_depth_ros.options.declarations import TURNS
 from midas_depth_ros.options.text import check_camera_name
 from midas_depth_ros.web.app import Robot
 from midas_depth_ros.web.errors import Faults, Refused

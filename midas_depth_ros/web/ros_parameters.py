@@ -19,7 +19,7 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool
 
 from midas_depth_ros.nodes.ros.parameters import choices_of
-from midas_depth_ros.options.declarations import group_specs, specs_of
+from midas_depth_ros.options.declarations import group_specs, specs_for_names
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.web.app import CONTROLS_BY_NAME, OTHER_PARAMETERS, PARAMETER_FACTS
 from midas_depth_ros.web.errors import Faults
@@ -240,7 +240,7 @@ def parameter_facts(descriptor: ParameterDescriptor, value: ParameterValue) -> d
     """Return what the page shows of a parameter, and of its control if it can be set."""
     name, control = descriptor.name, CONTROLS_BY_NAME.get(descriptor.name)
     kind, field = KINDS[value.type]
-    spec = specs_of(DepthNodeSettings, [name]).get(name)
+    spec = specs_for_names(DepthNodeSettings, [name]).get(name)
     ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
     # The node's own list comes first: it may be of another version.
     choices = choices_of(descriptor) or list(spec.choices if spec is not None else ())

@@ -78,7 +78,7 @@ def in_order(*groups: list) -> list:
     [
         (('-p', 'gama:=1'), 'there is no parameter gama'),
         (('-p', 'heatmap.gama:=1'), 'did you mean heatmap.gamma'),
-        (('-p', 'model'), "'model' is no name:=value"),
+        (('-p', 'model'), "'model' is not of the form name:=value"),
         (('-p', 'heatmap.gamma:=much'), "heatmap.gamma: 'much' is not a double"),
         (('-p', 'heatmap.colormap:=grey'), "'grey' is not one of inferno"),
         (('-p', 'scan.range_min:=7.0'), 'is not below scan.range_max'),
@@ -417,7 +417,7 @@ def test_a_mount_of_a_camera_that_is_left_out_but_configured_is_no_fault(midas_d
         ('mounts.rear.camera_yaw', 'back', ['mounts.rear.camera_yaw', 'not a double']),
         ('mounts.rear.camera_height', '-1', ['mounts.rear.camera_height', 'minimum 0.01']),
         ('mounts.rear.body_frame', '[a]', ['mounts.rear.body_frame', 'not a string']),
-        ('mounts.' + 'x' * 5000 + '.camera_yaw', '1', ['mounts.xxx', 'there is none']),
+        ('mounts.' + 'x' * 5000 + '.camera_yaw', '1', ['mounts.xxx', 'is unknown']),
     ],
 )
 @pytest.mark.parametrize('from_file', [False, True])

@@ -141,13 +141,13 @@ def test_of_a_picture_that_is_covered_in_part_only_the_rest_is_believed(
 ):
     rgb = covered(0.36, side)
     verdict = judge_picture(rgb)
-    assert verdict.partly
+    assert verdict.partial_reason
     result = midas_depth('image', save('a.png', rgb), *MODEL, *metres, '--json')
     assert result.exit_code == 0, result.output
     (found,) = json.loads(result.stdout)['pictures']
-    assert found['blind'] == verdict.partly
+    assert found['blind'] == verdict.partial_reason
     assert found['closeness'][side] is None
-    assert result.stderr.strip().endswith(f'a.png: {verdict.partly}')
+    assert result.stderr.strip().endswith(f'a.png: {verdict.partial_reason}')
     hidden = np.s_[:, :100] if side == 'left' else np.s_[:, -100:]
     heatmap = cv2.imread(str(OUT / 'a_heatmap.png'))
     assert (heatmap[hidden] == GREY).all()

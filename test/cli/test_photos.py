@@ -97,7 +97,7 @@ def test_what_is_no_picture_is_named_whatever_it_is_called(midas_depth, tmp_path
     Path(name).write_bytes(b'GIF89a and so on')
     result = midas_depth('image', name, *MODEL)
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1), result.output
-    assert 'neither' in result.stderr or 'cannot be decoded' in result.stderr
+    assert 'which is not a' in result.stderr or 'cannot be decoded' in result.stderr
 
 
 @pytest.mark.parametrize('mode', ['L', 'RGBA'])

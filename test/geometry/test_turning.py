@@ -17,7 +17,7 @@ from midas_depth_ros.geometry import (
     turned_axes,
     turned_points,
 )
-from midas_depth_ros.options.shared import TURNS
+from midas_depth_ros.options.declarations import TURNS
 
 LENSES = {
     '': (),

@@ -27,7 +27,7 @@ TWO = {**ONE, '/b/c/image_raw': IMAGE, '/b/c/camera_info': INFO}
         (ONE, {'wanted_topics': ['/a/camera_info']}, 'no images on /a/camera_info'),
         (ONE, {'wanted_cameras': ['b']}, '/b has no images'),
         (ONE, {'transport': 'compressed'}, 'no images'),
-        ({**ONE, RECT: IMAGE}, {'wanted_topics': [RAW, RECT]}, 'are of one camera'),
+        ({**ONE, RECT: IMAGE}, {'wanted_topics': [RAW, RECT]}, 'belong to one camera'),
         ({'/a/x': IMAGE, '/a/y': IMAGE, '/a/camera_info': INFO}, {}, 'several images: /a/x, /a/y'),
         (ONE, {'leave_out': [RAW]}, 'only depth images'),
     ],
@@ -137,5 +137,5 @@ def test_a_camera_that_is_named_twice_is_one(topics, cameras, found):
 
 @pytest.mark.parametrize('cameras', [['a'], ['a', 'a']])
 def test_two_topics_of_one_camera_are_refused_however_they_are_named(cameras):
-    with pytest.raises(UnclearTopic, match='are of one camera'):
+    with pytest.raises(UnclearTopic, match='belong to one camera'):
         find_cameras({**ONE, RECT: IMAGE}, [RECT], cameras)

@@ -16,7 +16,7 @@ from picture_files import colourful, compressed_message, noise
 from PIL import Image as PillowImage
 
 from midas_depth_ros.images import BitDepth, decode_compressed, decode_image, errors
-from midas_depth_ros.images.bit_depth import eight_bits, guess
+from midas_depth_ros.images.decode import eight_bits, guess
 from midas_depth_ros.images.sources import open_source
 from midas_depth_ros.images.sources.pictures import read_picture
 
@@ -136,7 +136,7 @@ def test_black_stays_black(name):
     bit_depth = BitDepth()
     decoded = decode_image(message(name, np.zeros((8, 8, 3), np.uint16)), bit_depth=bit_depth)
     assert not decoded.any()
-    assert 'until it is bright enough' in bit_depth.words
+    assert 'until it is bright enough' in bit_depth.description
 
 
 def test_a_dark_picture_stays_dark():
@@ -174,7 +174,7 @@ def test_millimetres_are_not_guessed():
     bit_depth = BitDepth()
     decoded = decode_image(message('16UC1', rgb), bit_depth=bit_depth)
     np.testing.assert_array_equal(decoded, rgb >> 8)
-    assert bit_depth.words.startswith('16: 16UC1 may be depth')
+    assert bit_depth.description.startswith('16: 16UC1 may be depth')
     given_bits = decode_image(message('16UC1', rgb), bit_depth=BitDepth(12))
     np.testing.assert_array_equal(given_bits, rgb >> 4)
 
@@ -185,7 +185,7 @@ def test_what_is_given_is_not_guessed(bits):
     bit_depth = BitDepth(bits)
     decoded = decode_image(grey_message(samples), bit_depth=bit_depth)
     np.testing.assert_array_equal(decoded[:, :, 0], np.minimum(samples >> (bits - 8), 255))
-    assert bit_depth.words == f'{bits}, given by bit_depth'
+    assert bit_depth.description == f'{bits}, given by bit_depth'
 
 
 @pytest.mark.parametrize('wrong', [-1, 1, 7, 17, 32])
@@ -319,27 +319,27 @@ def test_another_kind_of_picture_is_another_camera():
     wide = grey_message(samples_of(shades(), 16)[:, :, 1])
     narrow = grey_message(samples_of(shades(48, 32), 10)[:, :, 1])
     decode_image(wide, bit_depth=bit_depth)
-    assert bit_depth.words.startswith('16')
+    assert bit_depth.description.startswith('16')
     decode_image(narrow, bit_depth=bit_depth)
-    assert bit_depth.words.startswith('10')
+    assert bit_depth.description.startswith('10')
     decode_image(
         message('rgb16', samples_of(shades(48, 32), 12), big_endian=True), bit_depth=bit_depth
     )
-    assert bit_depth.words.startswith('12')
+    assert bit_depth.description.startswith('12')
     colour = SimpleNamespace(
         height=1, width=1, encoding='rgb8', is_bigendian=0, step=3, data=bytes(3)
     )
     decode_image(colour, bit_depth=bit_depth)
-    assert bit_depth.words == ''
+    assert bit_depth.description == ''
 
 
 def test_a_reset_forgets():
     bit_depth = BitDepth()
     stream([1.0], 16, bit_depth)
     bit_depth.reset()
-    assert bit_depth.words == ''
+    assert bit_depth.description == ''
     stream([1.0], 10, bit_depth)
-    assert bit_depth.words == '10, guessed from the pictures'
+    assert bit_depth.description == '10, guessed from the pictures'
 
 
 def test_what_is_given_may_change_and_the_guess_is_kept():
@@ -392,7 +392,7 @@ def test_pngs_of_a_camera_do_not_flicker():
         data = png_of(with_alpha(samples_of(part * shades(), 12), 2), 2)
         decoded = decode_compressed(compressed_message(data), bit_depth=bit_depth)
         assert furthest(decoded, 255 * part * shades()) <= 1
-    assert bit_depth.words == '12, guessed from the pictures'
+    assert bit_depth.description == '12, guessed from the pictures'
 
 
 def test_millimetres_in_a_png_are_not_guessed():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import midas_depth_ros
-from midas_depth_ros.images import Freeze, judge_picture, verdict_for
+from midas_depth_ros.images import FreezeDetector, judge_picture, verdict_for
 from midas_depth_ros.images.blindness import GOOD
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.sim import WORLDS, Pose
@@ -86,7 +86,7 @@ def test_black_with_read_noise_is_said_to_be_dark(noise):
     black = np.zeros((480, 640, 3), np.uint8)
     verdict = judge_picture(with_noise(black, noise) if noise else black)
     assert verdict.reason.startswith('too dark')
-    assert np.isnan(verdict.hidden(np.ones((192, 256), np.float32))).all()
+    assert np.isnan(verdict.masked(np.ones((192, 256), np.float32))).all()
 
 
 def test_the_reason_tells_dark_from_bright_and_even():
@@ -95,7 +95,7 @@ def test_the_reason_tells_dark_from_bright_and_even():
 
     assert of(0).startswith('too dark')
     assert of(255).startswith('too bright')
-    assert of(120).startswith('too even')
+    assert of(120).startswith('too uniform')
 
 
 def test_a_slope_of_light_says_nothing():
@@ -145,7 +145,7 @@ def test_what_the_simulated_robots_see_is_good(kind):
             pose = Pose(x, y, 0.3, yaw + turn, 0.25)
             seen.append(judge_picture(noisy(world.render(camera, pose).rgb, 2.0, rng)))
     assert [verdict.reason for verdict in seen if verdict.reason] == []
-    assert sum(bool(verdict.partly) for verdict in seen) <= 1
+    assert sum(bool(verdict.partial_reason) for verdict in seen) <= 1
 
 
 def test_real_pictures_are_not_refused(real):
@@ -223,12 +223,12 @@ def test_of_a_picture_that_is_covered_in_part_only_the_rest_is_believed(samples)
             if verdict.reason:
                 continue  # what remains was not enough
             seen += 1
-            hidden = np.isnan(verdict.hidden(np.ones(rgb.shape[:2], np.float32)))
+            hidden = np.isnan(verdict.masked(np.ones(rgb.shape[:2], np.float32)))
             assert hidden[part].mean() > 0.9, name
             rest = hidden.sum() - hidden[part].sum()
             assert rest < 0.2 * hidden.size, name
-            assert 'of the picture says nothing' in verdict.partly
-            assert verdict.text == verdict.partly
+            assert 'of the picture is unusable' in verdict.partial_reason
+            assert verdict.text == verdict.partial_reason
     assert seen > 100
 
 
@@ -239,7 +239,7 @@ def test_a_side_that_is_fogged_or_blurred_says_nothing(samples, alter):
             bad = rgb.copy()
             bad[part] = alter(rgb)[part]
             verdict = judge_picture(bad)
-            hidden = np.isnan(verdict.hidden(np.ones(rgb.shape[:2], np.float32)))
+            hidden = np.isnan(verdict.masked(np.ones(rgb.shape[:2], np.float32)))
             third = parts(rgb, 0.31)[name]
             assert hidden[third].mean() > 0.9
 
@@ -407,13 +407,13 @@ def test_rows_that_are_another_again_are_hidden(samples):
         bars = rgb.copy()
         bars[-100:] = rgb[-101]
         verdict = judge_picture(bars)
-        hidden = np.isnan(verdict.hidden(np.ones(rgb.shape[:2], np.float32)))
+        hidden = np.isnan(verdict.masked(np.ones(rgb.shape[:2], np.float32)))
         assert hidden[-100:].all()
 
 
 def test_a_good_picture_hides_nothing(samples):
     depth = np.random.default_rng(0).random((192, 256)).astype(np.float32)
-    assert judge_picture(samples[0]).hidden(depth) is depth
+    assert judge_picture(samples[0]).masked(depth) is depth
 
 
 @pytest.mark.parametrize(
@@ -423,12 +423,12 @@ def test_any_shape_is_judged(shape):
     rng = np.random.default_rng(0)
     assert judge_picture(np.zeros((*shape, 3), np.uint8)).reason
     verdict = judge_picture(rng.integers(0, 256, (*shape, 3), np.uint8))
-    assert verdict.hidden(np.ones((32, 64), np.float32)).shape == (32, 64)
+    assert verdict.masked(np.ones((32, 64), np.float32)).shape == (32, 64)
 
 
 def frozen_times(pictures, after_s, interval_s=0.2):
-    freeze = Freeze()
-    said = [freeze.look(rgb, 10 + i * interval_s, after_s) for i, rgb in enumerate(pictures)]
+    freeze = FreezeDetector()
+    said = [freeze.check(rgb, 10 + i * interval_s, after_s) for i, rgb in enumerate(pictures)]
     return [i * interval_s for i, text in enumerate(said) if text], said
 
 
@@ -436,7 +436,7 @@ def test_the_same_picture_for_long_is_a_frozen_camera(samples):
     times, said = frozen_times([samples[0]] * 20, 2.0)
     assert times[0] == pytest.approx(2.2)
     assert len(times) == 9
-    assert 'frozen: nothing new in the picture for 3.8 s' in said[-1]
+    assert 'frozen: the picture has not changed for 3.8 s' in said[-1]
 
 
 def clock(samples, i):
@@ -478,16 +478,16 @@ def test_a_camera_that_stands_still_is_not_frozen(samples):
 
 
 def test_it_thaws_with_the_next_picture_and_may_be_left_out(samples):
-    freeze = Freeze()
+    freeze = FreezeDetector()
     for i in range(20):
-        freeze.look(samples[0], 0.2 * i, 2.0)
-    assert freeze.look(samples[1], 4.0, 2.0) == ''
-    assert freeze.look(samples[1], 4.2, 2.0) == ''
+        freeze.check(samples[0], 0.2 * i, 2.0)
+    assert freeze.check(samples[1], 4.0, 2.0) == ''
+    assert freeze.check(samples[1], 4.2, 2.0) == ''
     assert frozen_times([samples[0]] * 50, 0.0)[0] == []
     # Few pictures far apart are not enough, nor is a recording that begins again.
     assert frozen_times([samples[0]] * 3, 1.0, interval_s=5.0)[0] == []
     for stamp in (0.0, 1.0, 2.0, 3.0, 0.0, 1.0):
-        last = freeze.look(samples[2], stamp, 2.5)
+        last = freeze.check(samples[2], stamp, 2.5)
     assert last == ''
 
 
@@ -495,7 +495,7 @@ def test_only_an_estimator_that_sees_pictures_has_them_judged():
     class Seeing:
         of_pictures = True
 
-    black, freeze = np.zeros((240, 320, 3), np.uint8), Freeze()
+    black, freeze = np.zeros((240, 320, 3), np.uint8), FreezeDetector()
     assert verdict_for(object(), black) is GOOD
     assert verdict_for(Seeing(), black) == judge_picture(black) != GOOD
     assert verdict_for(Seeing(), black, check=False) is GOOD

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midas_depth_ros.images import ImageError, decode_image, read_compressed, read_image
-from midas_depth_ros.images.cdr import is_plain_cdr
 from midas_depth_ros.images.errors import InvalidField, MalformedMessage
+from midas_depth_ros.images.message_bytes import is_plain_cdr
 
 PIXELS = bytes(range(24))
 FIELDS = {

@@ -287,7 +287,7 @@ SCAN_HEADER = segments_of(SMALL)[-1][:14]
 # Bytes, format, the error, and what its text must say.
 REFUSED = (
     (b'', 'jpeg', errors.DataTooShort, ['empty']),
-    (b'\0\0\0\1\x67\x42', '', errors.UnsupportedFormat, ['neither JPEG', 'give']),
+    (b'\0\0\0\1\x67\x42', '', errors.UnsupportedFormat, ['not a JPEG', 'give']),
     (b'II*\0' + bytes(50), 'mono8; tiff compressed ', errors.CorruptPicture, ['tags']),
     (b'GIF89a' + bytes(50), 'mono8; gif compressed ', errors.UnsupportedFormat, ['GIF89a']),
     (b'BM' + bytes(50), 'bmp', errors.UnsupportedFormat, ['BM']),
@@ -311,7 +311,7 @@ REFUSED = (
     (SMALL[:-2] + SCAN_HEADER * 200 + SMALL[-2:], '', errors.CorruptPicture, ['100 scans']),
     (write_png(noise(2, 2), size=(2**31 - 1, 2**31 - 1)), '', errors.PictureTooLarge, ['2147']),
     (write_png(noise(2, 2), size=(0, 2)), '', errors.EmptyPicture, ['0x2']),
-    (b'\x89PNG\r\n\x1a\n' + bytes(50), '', errors.CorruptPicture, ['not with its header']),
+    (b'\x89PNG\r\n\x1a\n' + bytes(50), '', errors.CorruptPicture, ['instead of its header']),
     (two_headers(), '', errors.CorruptPicture, ['2 headers']),
     (b'RIFF\x40\0\0\0WEBPVP8 ' + bytes(60), '', errors.CorruptPicture, ['VP8']),
     (

@@ -124,7 +124,7 @@ def test_colours_are_in_the_order_in_which_the_encoder_was_given_them(container)
     ],
 )
 def test_depth_is_no_camera_picture(text):
-    assert Format.of(text).is_measurement
+    assert Format.parse(text).is_measurement
     message = compressed_message(encoded('png', mosaic(16)), text)
     for function in (check_compressed, decode_compressed):
         with pytest.raises(errors.UnsupportedFormat, match='is a depth image'):
@@ -146,7 +146,7 @@ def test_depth_is_no_camera_picture(text):
     ],
 )
 def test_the_first_word_is_the_encoding(text, is_measurement):
-    assert Format.of(text).is_measurement is is_measurement
+    assert Format.parse(text).is_measurement is is_measurement
 
 
 def test_other_packings_are_named():

@@ -12,8 +12,13 @@ from picture_files import colourful, compressed_message, noise
 from PIL import Image
 
 from midas_depth_ros.images import decode_compressed, encode_jpeg, message_data
-from midas_depth_ros.images.encode import bgr_of, millimetres_of, packed_points, picture_reduced
 from midas_depth_ros.images.errors import InvalidPicture
+from midas_depth_ros.images.message_bytes import (
+    bgr_of,
+    millimetres_of,
+    packed_points,
+    picture_reduced,
+)
 
 
 def test_a_jpeg_shows_the_picture_in_its_colours():

@@ -65,7 +65,7 @@ def test_a_file_is_no_larger_than_was_allowed(tmp_path: Path) -> None:
     path = tmp_path / 'x'
     path.write_bytes(b'123456789')
     assert read_file(path, 9) == b'123456789'
-    with pytest.raises(UnreadableFile, match='9 bytes, more than the 8'):
+    with pytest.raises(UnreadableFile, match='9 bytes, more than the limit of 8'):
         read_file(path, 8)
 
 
@@ -90,7 +90,7 @@ def test_a_file_that_grows_is_left(tmp_path: Path, monkeypatch) -> None:
         return os.stat_result(found)
 
     monkeypatch.setattr(os, 'fstat', small)
-    with pytest.raises(UnreadableFile, match='goes on after the 50'):
+    with pytest.raises(UnreadableFile, match='larger than the limit of 50'):
         read_file(path, 50)
 
 

@@ -16,7 +16,8 @@ from mcap.writer import IndexType, Writer
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.typesys import Stores, get_typestore
 
-from midas_depth_ros.images.sources import UnclearTopic, UnreadableSource, open_source
+from midas_depth_ros.images.errors import UnreadableSource
+from midas_depth_ros.images.sources import UnclearTopic, open_source
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 
 CASES = Path(__file__).parent / 'mcap_without_message_index'
@@ -133,7 +134,7 @@ def test_ros_1_is_read_and_said(tmp_path, encoding):
     assert check(path) == []
     bag = BagMessages(path)
     assert bag.topics == {TOPIC: IMAGE}
-    assert bag.notes == ['a.mcap has messages of ROS 1, which are read as those of ROS 2']
+    assert bag.notes == ['a.mcap has ROS 1 messages, which are converted to ROS 2']
 
 
 def test_bags_of_ros_1_are_a_source(tmp_path):
@@ -154,7 +155,9 @@ def test_a_database_that_is_not_of_cdr_is_named(tmp_path):
     with sqlite3.connect(path / 'in.db3') as database:
         database.execute("UPDATE topics SET serialization_format = 'protobuf'")
     database.close()
-    with pytest.raises(UnreadableSource, match=r"not of ROS: .*Image as 'protobuf'") as caught:
+    with pytest.raises(
+        UnreadableSource, match=r"not ROS messages: .*Image as 'protobuf'"
+    ) as caught:
         BagMessages(path)
     assert 'reindex' not in str(caught.value)
 
@@ -185,7 +188,7 @@ def test_what_is_not_of_ros_is_named(tmp_path, encoding):
     with pytest.raises(UnreadableSource) as caught:
         BagMessages(path)
     said = str(caught.value)
-    assert 'not of ROS' in said
+    assert 'not ROS messages' in said
     assert f'foxglove.CompressedImage as {encoding!r}' in said.replace('\\\\', '\\')
     assert 'reindex' not in said
     assert '\x1b' not in said
@@ -221,10 +224,10 @@ class TestSummaries:
 
         bag = BagMessages(write(tmp_path / 'a.mcap', others=self.OTHER, change=more))
         found = []
-        with pytest.raises(UnreadableSource, match=r'says to have 10 messages.* 6 messages could'):
+        with pytest.raises(UnreadableSource, match=r'should have 10 messages.* 6 messages could'):
             found.extend(bag.read([TOPIC]))
         source = open_source(bag.path, TOPIC)
-        with pytest.raises(UnreadableSource, match='says to have 10 messages'):
+        with pytest.raises(UnreadableSource, match='should have 10 messages'):
             list(source)
 
     @pytest.mark.parametrize('is_none', [False, True])
@@ -263,14 +266,14 @@ class TestSummaries:
         at = data.index(b'\x0f' + (4).to_bytes(8, 'little'))  # the end of the data
         path.write_bytes(data[:at] + extra + data[at:])
         found = []
-        with pytest.raises(UnreadableSource, match='channel 77, which it does not describe'):
+        with pytest.raises(UnreadableSource, match='channel 77, which is not described'):
             found.extend(BagMessages(path).read([TOPIC]))
 
 
 @pytest.mark.parametrize('content', [b'', b'\x89MCAP1\r\n' + bytes(99), b'bag: no', bytes(99)])
 def test_where_there_is_nothing_to_mend_no_mending_is_proposed(tmp_path, content):
     (tmp_path / 'a.mcap').write_bytes(content)
-    with pytest.raises(UnreadableSource, match=r'does not begin as|nothing was rec') as caught:
+    with pytest.raises(UnreadableSource, match=r'is not an MCAP file|nothing was rec') as caught:
         BagMessages(tmp_path / 'a.mcap')
     assert 'reindex' not in str(caught.value)
 

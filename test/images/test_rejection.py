@@ -40,7 +40,7 @@ FAULTS = (
     ('bgr8', {'encoding': 'no_such'}, errors.UnknownEncoding, ["'no_such'", 'rgb8', 'bayer_rggb8']),
     ('bgr8', {'encoding': ''}, errors.UnknownEncoding, ["''"]),
     ('bgr8', {'encoding': 'x' * 300}, errors.InvalidEncoding, ['300 characters', 'rgb8']),
-    ('bgr8', {'encoding': 'BGR8'}, errors.UnknownEncoding, ["did you mean 'bgr8'"]),
+    ('bgr8', {'encoding': 'BGR8'}, errors.UnknownEncoding, ["Did you mean 'bgr8'"]),
     ('bgr8', {'encoding': '16SC1'}, errors.UnknownEncoding, ["'16SC1'"]),
     ('bgr8', {'encoding': '32FC1'}, errors.UnknownEncoding, ["'32FC1'"]),
     ('bgr8', {'encoding': b'bgr8'}, errors.InvalidEncoding, ["b'bgr8'"]),

@@ -16,15 +16,13 @@ import pytest
 from PIL import Image, ImageOps
 
 from midas_depth_ros.images import ImageError, decode_image
-from midas_depth_ros.images.sources import (
+from midas_depth_ros.images.errors import (
     SourceLost,
     SourceNotFound,
-    UnclearTopic,
     UnknownSource,
     UnreadableSource,
-    open_source,
-    video,
 )
+from midas_depth_ros.images.sources import UnclearTopic, open_source, video
 from midas_depth_ros.images.sources.pictures import upright
 
 STORAGES = ('sqlite3', 'mcap')
@@ -91,7 +89,7 @@ def test_broken_pictures_are_named_and_skipped(tmp_path: Path, warnings_of: list
 
 def test_nothing_readable(tmp_path: Path, warnings_of: list[str]) -> None:
     (tmp_path / 'broken.png').write_bytes(b'x')
-    with pytest.raises(UnreadableSource, match='not one picture') as caught:
+    with pytest.raises(UnreadableSource, match='no picture could be read') as caught:
         list(open_source(tmp_path, warn=warnings_of.append))
     assert str(tmp_path) in str(caught.value)
     assert len(warnings_of) == 1

@@ -13,7 +13,8 @@ import pytest
 from films import write_film
 
 from midas_depth_ros.images import ImageError
-from midas_depth_ros.images.sources import SourceError, UnreadableSource, open_source
+from midas_depth_ros.images.errors import UnreadableSource
+from midas_depth_ros.images.sources import SourceError, open_source
 from midas_depth_ros.nodes.sources.image_stream import Pacer
 
 IRREGULAR_S = [0.0, 0.033, 0.067, 0.103, 0.139, 0.161, 0.9, 0.91, 1.5, 1.965]

@@ -23,16 +23,16 @@ OUTPUTS = (*camera_output.OUTPUTS, *metric_output.OUTPUTS)
     ('names', 'said'),
     [
         ([], 'at least one'),
-        (['a' * (LONGEST_CAMERA_NAME + 1)], f'{LONGEST_CAMERA_NAME} at most'),
+        (['a' * (LONGEST_CAMERA_NAME + 1)], f'at most {LONGEST_CAMERA_NAME}'),
         (['a/' * 200 + 'a'], 'letters'),
         *((([name],) + ('cannot be a topic namespace',)) for name in (
             '', ' ', 'a b', '/a', 'a/', 'a//b', '..', '.', 'a/../b', '~', '~/a', '{a}', '1a', 'a/1',
             '_a', 'a/_b', 'a-b', 'a.b', 'é', '日本', 'a\n', '\x1b[31m', 'a\0b', 'a:b', '\ud800',
         )),
         (['a', 'b', 'a'], "'a' is named twice"),
-        ([f'a{i}' for i in range(MOST_CAMERAS + 1)], f'{MOST_CAMERAS} at most'),
-        (['front', 'front/depth'], 'is where the outputs of camera'),
-        (['front/heatmap', 'front'], 'is where the outputs of camera'),
+        ([f'a{i}' for i in range(MOST_CAMERAS + 1)], f'at most {MOST_CAMERAS}'),
+        (['front', 'front/depth'], 'is the namespace of an output of camera'),
+        (['front/heatmap', 'front'], 'is the namespace of an output of camera'),
     ],
 )  # fmt: skip
 def test_what_cannot_be_named_is_refused_with_the_reason(names, said):

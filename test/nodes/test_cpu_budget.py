@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from midas_depth_ros.options.cpu_budget import apply_cpu_budget, check_cpus, parse_cpus, threads_for
+from midas_depth_ros.options.depth import apply_cpu_budget, check_cpus, parse_cpus, threads_for
 
 ABSENT = os.cpu_count() or 1
 
 # A thread from before, a thread from after, the main one: (niceness, processors) of each.
 WITH_THREADS = """
 import os, threading
-from midas_depth_ros.options.cpu_budget import apply_cpu_budget
+from midas_depth_ros.options.depth import apply_cpu_budget
 go, seen, apart = threading.Event(), [], threading.Barrier(2)
 
 def look():
@@ -96,7 +96,7 @@ def test_nothing_asked_changes_nothing():
 def test_opencv_has_one_thread_unless_it_runs_the_network():
     code = (
         'import cv2\n'
-        'from midas_depth_ros.options.cpu_budget import bound_opencv_threads\n'
+        'from midas_depth_ros.options.depth import bound_opencv_threads\n'
         "for each in (('openvino', 3), ('opencv', 3), ('openvino', 0), ('opencv', 0)):\n"
         '    bound_opencv_threads(*each)\n'
         '    print(cv2.getNumThreads())\n'

@@ -149,6 +149,6 @@ def test_a_camera_that_freezes_with_its_stamps_is_frozen(ros, start, estimator, 
         status = arrays and statuses(ros, arrays).get('camera')
         return status and status.level == DiagnosticStatus.ERROR and status.message
 
-    assert 'frozen: nothing new' in ros.spin_until(frozen, what='a frozen camera')
+    assert 'frozen: the picture has not changed' in ros.spin_until(frozen, what='a frozen camera')
     last = closeness[-1].vector
     assert math.isnan(last.x + last.y + last.z)

@@ -20,7 +20,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from midas_depth_ros.images import decode_compressed, decode_image, stamp_ns
-from midas_depth_ros.images.sources import SourceLost
+from midas_depth_ros.images.errors import SourceLost
 from midas_depth_ros.images.sources.pictures import PictureFiles
 from midas_depth_ros.nodes.sources import image_stream
 from midas_depth_ros.nodes.sources.image_stream import ImageStream
@@ -345,7 +345,7 @@ def test_real_pictures_in_a_bag(ros: Ros, shared_data: Path, tmp_path: Path) -> 
         ({'camera': '..'}, 'cannot be a topic namespace'),
         ({'camera': 'a/'}, 'cannot be a topic namespace'),
         ({'camera': '\x1b[31m'}, 'cannot be a topic namespace'),
-        ({'frame_id': 'a' * 300}, '255 letters at most'),
+        ({'frame_id': 'a' * 300}, 'at most 255 letters'),
         ({'frame_id': '\x1b[31m'}, 'is not a tf2 frame'),
         ({'source': 'ELSEWHERE/fifo'}, 'it is a FIFO'),
         ({'source': 'ELSEWHERE/fifo.db3'}, 'it is a FIFO'),

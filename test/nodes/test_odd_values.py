@@ -27,7 +27,7 @@ from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import image_message
 from midas_depth_ros.nodes.sources.image_stream import ImageStream
 from midas_depth_ros.options.avoidance import AvoidanceSettings
-from midas_depth_ros.options.declarations import OptionFault, build, specs, specs_for
+from midas_depth_ros.options.declarations import OptionFault, build, specs, specs_for_values
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.stream import ImageStreamSettings, SyntheticCameraSettings
 
@@ -46,7 +46,7 @@ LOADED = ('model', 'backend')
 
 def strings(settings_class, values=None) -> dict:
     """The parameters of a class that are text of any kind, by name."""
-    every = specs_for(settings_class, values or {}) if values else {
+    every = specs_for_values(settings_class, values or {}) if values else {
         spec.name: spec for spec in specs(settings_class)
     }  # fmt: skip
     return {

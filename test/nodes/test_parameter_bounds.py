@@ -10,7 +10,7 @@ from fakes import SceneEstimator
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.bag_messages import Recorded
 from midas_depth_ros.nodes.bag.pipeline import BagPipeline
-from midas_depth_ros.options.declarations import OptionFault, build, specs_for
+from midas_depth_ros.options.declarations import OptionFault, build, specs_for_values
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 from .test_metric_topics import MOUNT, box, scene_depth
@@ -19,7 +19,7 @@ CAMERA = BagCamera('camera', '/camera/image_raw', '/camera/camera_info')
 RGB = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
 SPECS = {
     name: spec
-    for name, spec in specs_for(DepthNodeSettings, {'cameras': ['camera']}).items()
+    for name, spec in specs_for_values(DepthNodeSettings, {'cameras': ['camera']}).items()
     if spec.live and (spec.kind in ('double', 'int', 'bool') or spec.choices)
 }
 del SPECS['max_pixels']  # it refuses pictures, which is what it is for

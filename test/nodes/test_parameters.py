@@ -169,11 +169,11 @@ def test_there_is_a_group_for_every_name_and_for_no_other(ros):
     [
         (
             'mounts.fornt.camera_height',
-            r'mounts\.fornt\.camera_height: there is none.*name of cameras',
+            r'mounts\.fornt\.camera_height is unknown.*a name in cameras',
         ),
         ('mounts.front.hieght', r'one of camera_height, camera_pitch'),
         ('mounts.fornt.camera_height', r'cameras \(front, rear/left\)'),
-        ('mounts.camera_height', r'mounts\.camera_height: there is none'),
+        ('mounts.camera_height', r'mounts\.camera_height is unknown'),
     ],
 )
 def test_a_group_for_a_name_that_is_none_is_said(ros, given, words):

@@ -27,7 +27,7 @@ from midas_depth_ros.nodes.bag.pipeline import OUTPUTS, BagPipeline
 from midas_depth_ros.nodes.depth.mounting import mount_of
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import camera_info_message, cloud_array, image_message
-from midas_depth_ros.options.declarations import build, specs_of
+from midas_depth_ros.options.declarations import build, specs_for_names
 from midas_depth_ros.options.depth import ROLLED, DepthNodeSettings
 from midas_depth_ros.sim.robot.robot import packed
 
@@ -205,7 +205,7 @@ def test_a_turn_that_is_none_and_a_roll_that_is_one_are_refused(ros, parameters,
 
 
 def test_the_refusal_of_a_roll_names_the_parameter_for_it():
-    known = specs_of(DepthNodeSettings, ['mounts.rear.camera_roll'])
+    known = specs_for_names(DepthNodeSettings, ['mounts.rear.camera_roll'])
     for name in ('camera_roll', 'mounts.rear.camera_roll'):
         for value in (3.1416, -1.31):
             assert f'({ROLLED})' in known[name].fault(value)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.options.robot import RobotSettings
+from midas_depth_ros.options.stream import RobotSettings
 from midas_depth_ros.sim import DrivenRobot, RobotModel, plain_world, render
 from midas_depth_ros.sim.robot.plan_view import PlanView
 from midas_depth_ros.sim.robot.robot import Disturbance, noisy

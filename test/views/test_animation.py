@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from midas_depth_ros.views.colours import colour_table
-from midas_depth_ros.views.errors import OptionError, PictureError, ViewError
+from midas_depth_ros.views.drawing import OptionError, PictureError, ViewError
+from midas_depth_ros.views.heatmap import colour_table
 from midas_depth_ros.views.pictures import encode_animation
 
 

@@ -11,12 +11,18 @@ from PIL import Image
 
 from midas_depth_ros.options.declarations import OptionFault, specs
 from midas_depth_ros.options.heatmap import HeatmapOptions
-from midas_depth_ros.views import colours, legend, pictures, top_view
-from midas_depth_ros.views.errors import OptionError, ViewError
+from midas_depth_ros.views import drawing, pictures, top_view
+from midas_depth_ros.views import heatmap as colours
+from midas_depth_ros.views.drawing import OptionError, ViewError
 from midas_depth_ros.views.heatmap import Heatmap, metric_heatmap
-from midas_depth_ros.views.legend import closeness_bars
-from midas_depth_ros.views.pictures import contact_sheet, encode_animation, fit_into, side_by_side
-from midas_depth_ros.views.top_view import FloorPlan, Moment, TopView
+from midas_depth_ros.views.pictures import (
+    closeness_bars,
+    contact_sheet,
+    encode_animation,
+    fit_into,
+    side_by_side,
+)
+from midas_depth_ros.views.top_view import FloorPlan, RobotSnapshot, TopView
 
 BOUNDS = {
     spec.name: (spec.minimum, spec.maximum)
@@ -133,22 +139,22 @@ def test_an_animation_that_cannot_be_so_small_is_refused(max_bytes):
 @pytest.mark.parametrize('content', ['x' * 10**7, '\u0300' * 10**6, 'a\n' * 10**6, 'W' * 10**5])
 def test_only_the_beginning_of_a_long_text_is_ever_drawn(monkeypatch, content):
     lengths = []
-    original = legend._drawn
+    original = drawing._drawn
 
     def counting(line, *arguments):
         lengths.append(len(line))
         return original(line, *arguments)
 
-    monkeypatch.setattr(legend, '_drawn', counting)
-    legend._mask.cache_clear()
-    assert legend.text_mask(legend.fit_text(content, 12, 300), 12).shape[1] <= 300
-    assert max(lengths, default=0) <= legend.LONGEST
+    monkeypatch.setattr(drawing, '_drawn', counting)
+    drawing._mask.cache_clear()
+    assert drawing.text_mask(drawing.fit_text(content, 12, 300), 12).shape[1] <= 300
+    assert max(lengths, default=0) <= drawing.LONGEST
 
 
 @pytest.mark.parametrize('size', [0, -1, 10**6])
 def test_letters_of_no_size_are_refused(size):
     with pytest.raises(OptionError, match='letters'):
-        legend.text_mask('a', size)
+        drawing.text_mask('a', size)
 
 
 @pytest.mark.parametrize('width', [12, 13, 100_000])
@@ -183,7 +189,7 @@ def test_a_moment_anywhere_is_drawn_in_the_same_work(monkeypatch, far):
     view = TopView(plan(), 200, 160)
     scan = np.array([(far, 0.0, 1.0), (1.0, far, far), (2.0, 1.0, np.nan)])
     path = np.array([(0.0, 0.0), (far, far)])
-    moment = Moment(far, 1.0, far, far, path, scan)
+    moment = RobotSnapshot(far, 1.0, far, far, path, scan)
     assert view.draw(moment, ('a' * 10**5, 'b')).shape == (200, 160, 3)
     assert max(largest) <= top_view.FARTHEST_PX << top_view.SHIFT
 

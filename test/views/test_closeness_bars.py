@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from midas_depth_ros.views.errors import OptionError
-from midas_depth_ros.views.legend import BACKGROUND, FULL_BAR, HATCH, TEXT, TRACK, closeness_bars
+from midas_depth_ros.views.drawing import BACKGROUND, HATCH, TEXT, TRACK, OptionError
+from midas_depth_ros.views.pictures import FULL_BAR, closeness_bars
 
 UNKNOWN = math.nan
 

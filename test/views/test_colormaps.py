@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from midas_depth_ros.views.colours import COLORMAPS, colour_table, colourise
-from midas_depth_ros.views.errors import OptionError
+from midas_depth_ros.views.drawing import OptionError
+from midas_depth_ros.views.heatmap import COLORMAPS, colour_table, colourise
 
 # First and last colour as published for each map (RGB, matplotlib's for the first four).
 PUBLISHED_ENDS = {

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from midas_depth_ros.options.heatmap import HeatmapOptions
-from midas_depth_ros.views.colours import COLORMAPS, colour_table
-from midas_depth_ros.views.errors import PictureError, ValuesError, ViewError
-from midas_depth_ros.views.heatmap import INVALID_COLOUR, Heatmap
+from midas_depth_ros.views.drawing import PictureError, ValuesError, ViewError
+from midas_depth_ros.views.heatmap import COLORMAPS, INVALID_COLOUR, Heatmap, colour_table
 
 FULL_RANGE = {'percentile_low': 0.0, 'percentile_high': 100.0}
 

@@ -6,7 +6,7 @@ import pytest
 
 from midas_depth_ros.options.declarations import OptionFault
 from midas_depth_ros.options.heatmap import HeatmapOptions
-from midas_depth_ros.views.colours import COLORMAPS, colour_table
+from midas_depth_ros.views.heatmap import COLORMAPS, colour_table
 
 
 def test_every_colormap_is_one_of_opencv():

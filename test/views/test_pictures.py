@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from midas_depth_ros.views.errors import OptionError, PictureError, ViewError
-from midas_depth_ros.views.legend import BACKGROUND, closeness_bars, text_height
-from midas_depth_ros.views.pictures import contact_sheet, fit_into, side_by_side
+from midas_depth_ros.views.drawing import (
+    BACKGROUND,
+    OptionError,
+    PictureError,
+    ViewError,
+    text_height,
+)
+from midas_depth_ros.views.pictures import closeness_bars, contact_sheet, fit_into, side_by_side
 
 
 def noise(height, width, seed=0):

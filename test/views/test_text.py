@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from midas_depth_ros.views import legend as text_module
-from midas_depth_ros.views.legend import draw_text, fit_text, text_height, text_mask
+from midas_depth_ros.views import drawing as text_module
+from midas_depth_ros.views.drawing import draw_text, fit_text, text_height, text_mask
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from midas_depth_ros.views.errors import OptionError
+from midas_depth_ros.views.drawing import OptionError
 from midas_depth_ros.views.top_view import (
     ABOVE,
     FLOOR,
@@ -14,7 +14,7 @@ from midas_depth_ros.views.top_view import (
     SOLID,
     WALL,
     FloorPlan,
-    Moment,
+    RobotSnapshot,
     TopView,
 )
 
@@ -22,7 +22,7 @@ BOX = np.array([(1.0, 1.0), (2.0, 1.0), (2.0, 2.0), (1.0, 2.0)])
 TABLE = BOX - (3.0, 0.0)
 LONG = FloorPlan((-4.0, 4.0, -3.0, 3.0), [BOX], [TABLE])
 DEEP = FloorPlan((-3.0, 3.0, -4.0, 4.0), [BOX], [TABLE])
-AWAY = Moment(-1.5, -2.5, 0.0, 0.2, np.zeros((0, 2)))
+AWAY = RobotSnapshot(-1.5, -2.5, 0.0, 0.2, np.zeros((0, 2)))
 
 
 def centre_of(picture: np.ndarray, colour: tuple) -> tuple[float, float]:
@@ -55,8 +55,8 @@ def test_a_deep_room_keeps_x_to_the_right():
 
 def test_distances_are_true_to_scale():
     view = TopView(LONG, 640, 480)
-    one = centre_of(view.draw(Moment(0.0, 0.0, 0.0, 0.3, np.zeros((0, 2)))), ROBOT)
-    other = centre_of(view.draw(Moment(2.0, 0.0, 0.0, 0.3, np.zeros((0, 2)))), ROBOT)
+    one = centre_of(view.draw(RobotSnapshot(0.0, 0.0, 0.0, 0.3, np.zeros((0, 2)))), ROBOT)
+    other = centre_of(view.draw(RobotSnapshot(2.0, 0.0, 0.0, 0.3, np.zeros((0, 2)))), ROBOT)
     walls = np.nonzero((view.draw(AWAY) == WALL).all(axis=2))[0]
     assert (one[0] - other[0]) * 640 == pytest.approx(np.ptp(walls) * 2.0 / 8.0, rel=0.05)
 
@@ -69,8 +69,8 @@ def test_the_way_is_drawn_and_what_is_seen_is_warm_where_it_is_near():
         ends = np.stack(
             [distance * np.cos(bearings), distance * np.sin(bearings), np.full(21, distance)], 1
         )
-        plain = view.draw(Moment(0.0, 0.0, 0.0, 0.2, path)).astype(int)
-        seen = view.draw(Moment(0.0, 0.0, 0.0, 0.2, path, ends)).astype(int)
+        plain = view.draw(RobotSnapshot(0.0, 0.0, 0.0, 0.2, path)).astype(int)
+        seen = view.draw(RobotSnapshot(0.0, 0.0, 0.0, 0.2, path, ends)).astype(int)
         assert centre_of(plain, PATH)[0] > 0.5
         changed = np.abs(seen - plain).max(axis=2) > 8
         assert changed[:290].any()
@@ -82,7 +82,7 @@ def test_the_way_is_drawn_and_what_is_seen_is_warm_where_it_is_near():
 def test_beams_that_meet_nothing_leave_no_dots():
     view = TopView(LONG, 640, 480)
     ends = np.array([(2.0, -0.5, math.nan), (2.0, 0.5, math.nan)])
-    seen = view.draw(Moment(0.0, 0.0, 0.0, 0.2, np.zeros((0, 2)), ends)).astype(int)
+    seen = view.draw(RobotSnapshot(0.0, 0.0, 0.0, 0.2, np.zeros((0, 2)), ends)).astype(int)
     assert (seen[..., 0] - seen[..., 2]).max() < 20
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midas_depth_ros.views.colours import StableRange, ValueRange, frame_range
-from midas_depth_ros.views.errors import ViewError
+from midas_depth_ros.views.drawing import ViewError
+from midas_depth_ros.views.heatmap import SmoothedRange, ValueRange, frame_range
 
 LARGE = float(np.float32(1e29))
 A, B = ValueRange(0.0, 10.0), ValueRange(4.0, 30.0)
@@ -48,14 +48,14 @@ def test_the_only_valid_pixel_of_a_large_frame_is_found():
 
 
 def test_first_frame_sets_the_range_alone():
-    stable = StableRange()
+    stable = SmoothedRange()
     assert stable.current is None
     assert stable.update(A, 100.0, 1.0) == A
     assert stable.current == A
 
 
 def test_step_response_is_exponential_in_the_stamps():
-    stable = StableRange()
+    stable = SmoothedRange()
     stable.update(A, 0.0, 2.0)
     low, high = stable.update(B, 2.0, 2.0)
     share = 1 - math.exp(-1)
@@ -69,7 +69,7 @@ def test_step_response_is_exponential_in_the_stamps():
     start=st.floats(0, 1.8e9),
 )
 def test_result_does_not_depend_on_the_frame_rate(rate, time_constant, start):
-    stable = StableRange()
+    stable = SmoothedRange()
     stable.update(A, start, time_constant)
     frames = math.ceil(2 * rate)
     for i in range(frames):
@@ -79,13 +79,13 @@ def test_result_does_not_depend_on_the_frame_rate(rate, time_constant, start):
 
 
 def test_the_same_stamp_again_changes_nothing():
-    stable = StableRange()
+    stable = SmoothedRange()
     stable.update(A, 5.0, 1.0)
     assert stable.update(B, 5.0, 1.0) == A
 
 
 def test_zero_time_constant_takes_every_frame_as_it_is():
-    stable = StableRange()
+    stable = SmoothedRange()
     stable.update(A, 0.0, 0.0)
     assert stable.update(B, 0.1, 0.0) == B
     assert stable.update(A, 0.1, 0.0) == A
@@ -93,7 +93,7 @@ def test_zero_time_constant_takes_every_frame_as_it_is():
 
 @pytest.mark.parametrize('stamp', [9.9, 0.0, -1e9, 15.1, 1e9])
 def test_backward_stamp_and_long_gap_start_anew(stamp):
-    stable = StableRange()
+    stable = SmoothedRange()
     stable.update(A, 10.0, 1.0)
     assert stable.update(B, stamp, 1.0) == B
     # and time goes on from there
@@ -103,7 +103,7 @@ def test_backward_stamp_and_long_gap_start_anew(stamp):
 
 
 def test_reset_forgets():
-    stable = StableRange()
+    stable = SmoothedRange()
     stable.update(A, 0.0, 10.0)
     stable.reset()
     assert stable.current is None
@@ -111,7 +111,7 @@ def test_reset_forgets():
 
 
 def test_a_frame_without_valid_pixels_leaves_the_range():
-    stable = StableRange()
+    stable = SmoothedRange()
     assert stable.update(None, 0.0, 1.0) is None
     stable.update(A, 1.0, 1.0)
     assert stable.update(None, 1.1, 1.0) == A
@@ -121,7 +121,7 @@ def test_a_frame_without_valid_pixels_leaves_the_range():
 @pytest.mark.parametrize('stamp', [math.nan, math.inf, -math.inf])
 def test_a_stamp_that_is_no_time_is_refused(stamp):
     with pytest.raises(ViewError, match='stamp'):
-        StableRange().update(A, stamp, 1.0)
+        SmoothedRange().update(A, stamp, 1.0)
 
 
 def test_normalise_spreads_the_range_and_clips_beyond():

@@ -434,7 +434,7 @@ def test_of_a_picture_that_is_covered_in_part_that_part_is_unknown(make_client):
     client = make_client(make_estimator=Seeing)
     data = cv2.imencode('.png', good)[1].tobytes()
     answer = send(client, data, headers=JSON).json()
-    assert 'of the picture says nothing' in answer['blind']
+    assert 'of the picture is unusable' in answer['blind']
     assert answer['closeness']['left'] is None
     assert answer['closeness']['right'] is not None
 

@@ -17,7 +17,6 @@ from starlette.testclient import TestClient
 from midas_depth_ros.geometry import turned
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import image_message, jpeg_message
-from midas_depth_ros.options.declarations import specs_for
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import read_parameters
 from midas_depth_ros.web import ros_node
@@ -142,7 +141,7 @@ def test_the_file_of_the_parameters_makes_the_same_node_again(
     assert ('expiry' in answer.text) is not only_changed
     settings = node.settings
     names = {each['name'] for fact in PARAMETER_FACTS for each in feed.facts()[fact]}
-    assert names == set(specs_for(DepthNodeSettings, given))
+    assert names == set(specs_for_values(DepthNodeSettings, given))
     ros.destroy(node)
     again = ros.make_node(
         DepthNode,

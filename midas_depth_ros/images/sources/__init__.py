@@ -1,7 +1,7 @@
-"""Where pictures come from when no camera driver runs: files, folders, videos, devices, bags.
+"""Sources of pictures without a camera driver: files, folders, videos, devices, bags.
 
-`open_source` takes what a person names and gives a `Source`; iterating it gives one `Frame` after
-the other. This part of the room knows no ROS either: bags are read by a library.
+`open_source` opens what a person names as a `Source`; iterating over it gives one `Frame` after the
+other. Bags are read by a library, without ROS.
 """
 
 from __future__ import annotations
@@ -11,32 +11,14 @@ import re
 from pathlib import Path
 
 from midas_depth_ros.images.decode import MAX_PIXELS
-from midas_depth_ros.images.errors import (
-    SourceError,
-    SourceLost,
-    SourceNotFound,
-    UnclearTopic,
-    UnknownSource,
-    UnreadableSource,
-)
+from midas_depth_ros.images.errors import SourceError, SourceNotFound, UnclearTopic, UnknownSource
 from midas_depth_ros.images.sources.bag import Bag
 from midas_depth_ros.images.sources.bag_messages import ROS1_SUFFIX, is_bag_file, is_bag_folder
 from midas_depth_ros.images.sources.pictures import Frame, PictureFiles, Source, Warn, is_picture
 from midas_depth_ros.images.sources.video import Device, VideoFile
 from midas_depth_ros.options.files import is_folder, is_there
 
-__all__ = [
-    'Frame',
-    'Source',
-    'SourceError',
-    'SourceLost',
-    'SourceNotFound',
-    'UnclearTopic',
-    'UnknownSource',
-    'UnreadableSource',
-    'is_still',
-    'open_source',
-]
+__all__ = ['Frame', 'Source', 'SourceError', 'UnclearTopic', 'is_still', 'open_source']
 
 LOGGER = logging.getLogger(__name__)
 KINDS = (
@@ -56,18 +38,18 @@ def open_source(
     Args:
         source: a path, or a device number (an int, digits, or /dev/videoN).
         topic: the image topic of a bag; '' takes the only one.
-        max_pixels: larger pictures are refused.
-        warn: is told of each picture or message that is skipped, and why.
+        max_pixels: larger pictures are rejected.
+        warn: called with a text for each picture or message that is skipped.
         bit_depth: bits that samples of 16 bits use, 8 to 16; 0 guesses them, for all the pictures
-            of a folder or bag.
+            of a folder or bag together.
 
     Raises:
-        SourceError: one of its kinds, when it can be told at once that nothing will come of it.
+        SourceError: the source cannot be used.
     """
     text = str(source).strip()
     if not text:
         raise UnknownSource(f'source is empty: name {KINDS}')
-    path = expanded(text)
+    path = expanded_path(text)
     device = re.fullmatch(r'(?:/dev/video)?(\d{1,9})', text, re.ASCII)
     if device and (text.startswith('/dev/') or not is_there(path)):
         return Device(int(device.group(1)))
@@ -85,11 +67,12 @@ def open_source(
 
 
 def is_still(source: str | int | Path) -> bool:
-    """Whether a source is a picture or a folder of pictures, by its name. Repeats of these are
-    bit-identical, which never happens with a real camera. False where there is no such file.
+    """Whether a source is a picture or a folder of pictures, by its name.
+
+    Repeats of these are bit-identical, unlike those of a camera. False where there is no such file.
     """
     text = str(source).strip()
-    path = expanded(text)
+    path = expanded_path(text)
     if not text or not is_there(path):
         return False
     if is_folder(path):
@@ -97,9 +80,9 @@ def is_still(source: str | int | Path) -> bool:
     return is_picture(path) and not is_bag_file(path)
 
 
-def expanded(text: str) -> Path:
-    """The path that a person means, `~` included."""
+def expanded_path(text: str) -> Path:
+    """Expand a leading `~`."""
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # ~name of nobody here
+    except RuntimeError:  # ~name of an unknown user
         return Path(text)

@@ -1,6 +1,7 @@
-"""A rosbag2 as a source: its image messages as they were recorded, with the CameraInfo beside them.
+"""A rosbag2 as a source: the recorded image messages, each with the latest CameraInfo.
 
-Messages are read by `bag_messages` and understood by the library `rosbags`: no ROS is needed.
+Messages are read by `bag_messages` and deserialised by the library `rosbags`, without ROS. Also
+finds the cameras of a bag: image topics with their camera_info.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from midas_depth_ros.images.bit_depth import BitDepth
-from midas_depth_ros.images.cdr import stamp_ns
 from midas_depth_ros.images.compressed import Format
+from midas_depth_ros.images.decode import BitDepth
 from midas_depth_ros.images.errors import SourceError, UnclearTopic, UnreadableSource
+from midas_depth_ros.images.message_bytes import stamp_ns
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.pictures import Frame, Source, Warn
 from midas_depth_ros.options.text import printable
@@ -23,14 +24,14 @@ from midas_depth_ros.options.text import printable
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
-# What image_transport's plugins put behind the topic of the raw images.
+# What image_transport's plugins append to the topic of the raw images.
 TRANSPORT_ENDINGS = (
     *('/compressed', '/compressedDepth', '/theora', '/ffmpeg', '/foxglove', '/zstd', '/zlib'),
     *('/avif', '/h264', '/h265', '/depthz', '/svtav1'),
 )
 DEPTH_ENDING = '/compressedDepth'
 
-# What damaged bytes come to in the library besides its own errors.
+# What the library raises on damaged bytes besides its own errors.
 MESSAGE_FAULTS = (ValueError, IndexError, AssertionError, OverflowError, MemoryError, struct.error)
 
 
@@ -51,7 +52,7 @@ class Bag(Source):
         left_out = () if topic else depth_topics(self._bag)
         self.topic = choose_topic(path, self._bag.topics, topic, left_out)
         self.length = self._bag.counts[self.topic]
-        self._info_topic = info_of(self.topic, self._bag.topics)
+        self._info_topic = info_topic_of(self.topic, self._bag.topics)
         self.has_camera_info = bool(self._info_topic)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -76,18 +77,18 @@ class Bag(Source):
             )
         if index < 0:
             raise UnreadableSource(
-                f'{self.name}: not one message of {self.topic} could be read: look at it with '
-                'ros2 bag info, and give a bag with images'
+                f'{self.name}: no message of {self.topic} could be read: check it with ros2 bag '
+                'info, and give a bag with images'
             )
 
     def _first_camera_info(self) -> Any:
-        """So that the first image has one too; they are recorded in any order."""
+        """Read it ahead, so that the first image has one, too."""
         first = self._bag.first(self._info_topic)
         with contextlib.suppress(*self._faults()):
             return None if first is None else self._types.deserialize_cdr(first.data, CAMERA_INFO)
 
     def _messages(self) -> Iterator[tuple[str, int, Any]]:
-        """Type, time of recording in nanoseconds, and message, one after the other."""
+        """Yield type, time of recording in nanoseconds, and message."""
         skipped = 0
         for recorded in self._bag.read([self.topic, self._info_topic]):
             if recorded.kind not in (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO):
@@ -112,11 +113,10 @@ class Bag(Source):
 
 
 def message_types() -> Any:
-    """The types of the messages that are read, by the library `rosbags`.
+    """Return the type store of the library `rosbags`. Raises SourceError where it is missing.
 
     Images and CameraInfo are the same in every ROS 2 (by their hashes), so the bag's own
-    definitions, which may be missing or of types that do not parse, don't matter.
-    Raises SourceError where there is no such library.
+    definitions, which may be missing or unparsable, are not needed.
     """
     try:
         from rosbags.typesys import Stores, get_typestore
@@ -130,28 +130,24 @@ def message_types() -> Any:
 def choose_topic(
     path: Path, topics: dict[str, str], wanted: str, leave_out: Collection[str] = ()
 ) -> str:
-    """The image topic to read: the wanted one, else the only one of the bag's topics and types.
+    """Choose the image topic to read: the wanted one, else the only one of `topics` (name -> type).
 
-    An image topic and its `/compressed` sibling are one camera: the former is taken. leave_out:
-    image topics that are no pictures, unless there are no others. Raises UnclearTopic, which lists
-    what there is.
+    Of an image topic and its `/compressed` sibling the former is taken. leave_out: topics that
+    are not pictures, ignored unless there are no others. Raises UnclearTopic with all topics.
     """
     images = sorted(name for name, kind in topics.items() if kind in (IMAGE, COMPRESSED_IMAGE))
-    listed = ', '.join(f'{name} ({kind})' for name, kind in sorted(topics.items())) or 'none at all'
     if wanted:
         wanted = '/' + wanted.strip('/')
         if wanted in images:
             return wanted
-        raise UnclearTopic(
-            f'{path}: there are no images on topic {wanted}; its topics are: {listed}'
-        )
+        raise UnclearTopic(f'{path}: there are no images on topic {wanted}; {_listed(topics)}')
     if not images:
         raise UnclearTopic(
             f'{path}: the bag has no images: record an Image or CompressedImage topic; '
-            f'its topics are: {listed}'
+            f'{_listed(topics)}'
         )
     images = [name for name in images if name not in leave_out] or images
-    cameras = {base_of(name, topics) for name in images}
+    cameras = {raw_topic_of(name, topics) for name in images}
     if len(cameras) > 1:
         raise UnclearTopic(
             f'{path}: the bag has images on several topics: name one in the parameter topic: '
@@ -161,7 +157,7 @@ def choose_topic(
 
 
 def depth_topics(bag: BagMessages) -> set[str]:
-    """The image topics whose first message is a depth image, not a picture."""
+    """Return the image topics whose first message is a depth image, not a picture."""
     from rosbags.serde import SerdeError
 
     store, found = message_types(), set()
@@ -173,45 +169,41 @@ def depth_topics(bag: BagMessages) -> set[str]:
         first = bag.first(topic)
         if first is None or first.kind != kind:
             continue
-        # What cannot be read is a matter of the frame, and is said there.
+        # An unreadable message is reported when the frame is read.
         with contextlib.suppress(SerdeError, *MESSAGE_FAULTS):
             message: Any = store.deserialize_cdr(first.data, kind)
             text = message.encoding if kind == IMAGE else message.format
-            if Format.of(text).is_measurement:  # an encoding alone is a format, too
+            if Format.parse(text).is_measurement:  # parses an encoding alone, too
                 found.add(topic)
     return found
 
 
-def base_of(topic: str, topics: Mapping[str, str]) -> str:
-    """The topic of the raw images that belong to an image topic of a bag (name -> type).
+def raw_topic_of(topic: str, topics: Mapping[str, str]) -> str:
+    """Return the topic of the raw images that belong to an image topic of a bag (name -> type).
 
-    Where a camera_info lies beside a compressed topic itself, and not where image_transport expects
-    it, there never was another.
+    If a camera_info lies next to a compressed topic itself, and not where image_transport expects
+    it, there never was a raw topic.
     """
     ending = next((each for each in TRANSPORT_ENDINGS if topic.endswith(each)), '')
     if topics.get(topic) != COMPRESSED_IMAGE or not ending:
         return topic
     base = topic.removesuffix(ending)
-    infos = [topics.get(beside(each)) == CAMERA_INFO for each in (base, topic)]
+    infos = [topics.get(expected_info_topic(each)) == CAMERA_INFO for each in (base, topic)]
     return topic if infos == [False, True] else base
 
 
-def info_of(topic: str, topics: Mapping[str, str]) -> str:
-    """The topic of the CameraInfo of an image topic; '' where there is none."""
-    info = beside(base_of(topic, topics))
+def info_topic_of(topic: str, topics: Mapping[str, str]) -> str:
+    """Return the topic of the CameraInfo of an image topic; '' where there is none."""
+    info = expected_info_topic(raw_topic_of(topic, topics))
     return info if topics.get(info) == CAMERA_INFO else ''
 
 
-def beside(topic: str) -> str:
-    """Where image_transport expects the CameraInfo of a raw image topic."""
+def expected_info_topic(topic: str) -> str:
+    """Return where image_transport expects the CameraInfo of a raw image topic."""
     return topic.rpartition('/')[0] + '/camera_info'
 
 
-# --- Which topics of a bag are cameras: an image topic with the camera_info that belongs to it.
-#
-# Names and types in, cameras out; what is not clear is refused with what there is to choose. The
-# type tells what an image topic is, not its name; depth images, which have the same, are told by
-# their encoding (`bag.depth_topics`).
+# --- The cameras of a bag: image topics with their camera_info, found by their types, not names.
 
 USUAL = 'image_raw'
 ROOT_CAMERA = 'camera'  # the name of a camera whose topics have no namespace
@@ -220,7 +212,7 @@ TRANSPORTS = {IMAGE: 'raw', COMPRESSED_IMAGE: 'compressed'}
 
 @dataclasses.dataclass(frozen=True)
 class BagCamera:
-    """A camera of a bag: its name, which is the namespace of its topics, and these topics.
+    """A camera of a bag: its name, which is the namespace of its topics, and its topics.
 
     info: '' where there is none. transport: 'raw' or 'compressed', by the type of `image`.
     """
@@ -238,13 +230,13 @@ def find_cameras(
     transport: str = '',
     leave_out: Collection[str] = (),
 ) -> list[BagCamera]:
-    """The cameras of a bag with these topics (name -> type), by name.
+    """Find the cameras of a bag with these topics (name -> type), by name.
 
-    Without a wish: all that have a camera_info; if none has, the only one there is. Of one
-    namespace `image_raw` is taken, or the only image. What is wanted twice, in whatever words, is
-    one camera. transport: 'raw', 'compressed', or '' for raw where there is both. leave_out: image
-    topics that are no pictures, unless they are wanted, or all that a wanted camera has. Raises
-    UnclearTopic.
+    By default all that have a camera_info; if none has, the only image topic. In a namespace
+    `image_raw` is taken, or the only image topic. A camera that is wanted twice, by topic and by
+    name, is returned once. transport: 'raw', 'compressed', or '' to prefer raw. leave_out: image
+    topics that are not pictures, ignored unless they are wanted, or all that a wanted camera has.
+    Raises UnclearTopic.
     """
     if not topics:
         raise UnclearTopic('the bag is empty: it has no images, nor any other topics')
@@ -261,7 +253,7 @@ def find_cameras(
         ]
         return _distinct(list(dict.fromkeys(wanted)))
     usual = {name for name in images if name not in leave_out}
-    with_info = {name for name in usual if info_of(name, topics)}
+    with_info = {name for name in usual if info_topic_of(name, topics)}
     names = sorted({namespace_of(name, topics) for name in (with_info or usual)})
     if not names or (not with_info and len(names) > 1):
         reason = 'images of several cameras, none with a camera_info'
@@ -273,8 +265,8 @@ def find_cameras(
 
 
 def namespace_of(topic: str, topics: Mapping[str, str]) -> str:
-    """The camera's name: what comes before the last part of the raw image topic."""
-    return base_of(topic, topics).rpartition('/')[0].lstrip('/')
+    """Return the camera's name: the raw image topic without its last part."""
+    return raw_topic_of(topic, topics).rpartition('/')[0].lstrip('/')
 
 
 def _in_namespace(
@@ -285,19 +277,19 @@ def _in_namespace(
 ) -> BagCamera:
     every = sorted(name for name in images if namespace_of(name, topics) == namespace)
     ours = [name for name in every if name not in leave_out] or every
-    bases = sorted({base_of(name, topics) for name in ours})
+    bases = sorted({raw_topic_of(name, topics) for name in ours})
     usual = [base for base in bases if base.endswith('/' + USUAL)]
     if not usual and len(bases) != 1:
         what = f'several images: {", ".join(ours)}: name one by --topic' if ours else 'no images'
         raise UnclearTopic(f'/{namespace} has {what}; {_listed(topics)}')
     base = (usual or bases)[0]
-    # The raw one comes before its siblings in the order of names, and `compressed` before others.
-    return _camera(next(name for name in ours if base_of(name, topics) == base), topics)
+    # In alphabetical order the raw topic comes first, and `compressed` before other transports.
+    return _camera(next(name for name in ours if raw_topic_of(name, topics) == base), topics)
 
 
 def _camera(topic: str, topics: Mapping[str, str]) -> BagCamera:
     name = namespace_of(topic, topics) or ROOT_CAMERA
-    return BagCamera(name, topic, info_of(topic, topics), TRANSPORTS[topics[topic]])
+    return BagCamera(name, topic, info_topic_of(topic, topics), TRANSPORTS[topics[topic]])
 
 
 def _distinct(cameras: list[BagCamera]) -> list[BagCamera]:
@@ -305,7 +297,7 @@ def _distinct(cameras: list[BagCamera]) -> list[BagCamera]:
     twice = sorted({camera.image for camera in cameras if names.count(camera.name) > 1})
     if twice:
         raise UnclearTopic(
-            f'{", ".join(twice)} are of one camera, so that their outputs would have the same '
+            f'{", ".join(twice)} belong to one camera, so their outputs would have the same '
             'names: name one of them'
         )
     return cameras
@@ -313,4 +305,4 @@ def _distinct(cameras: list[BagCamera]) -> list[BagCamera]:
 
 def _listed(topics: Mapping[str, str]) -> str:
     listed = ', '.join(f'{name} ({kind})' for name, kind in sorted(topics.items()))
-    return f'its topics are: {listed or "none at all"}'
+    return f'its topics are: {listed or "none"}'

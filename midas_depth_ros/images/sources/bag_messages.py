@@ -1,8 +1,8 @@
-"""The messages of a bag as they were recorded: serialised, in order, with the time of receipt.
+"""The recorded messages of a bag: serialised, in order, with the time of receipt.
 
-Reads rosbag2 (folders and single .db3 and .mcap files, compressed or not) and bags of ROS 1. What
-was recorded by ROS 1 comes out as ROS 2 would have serialised it. Of a damaged bag all comes that
-is whole; then it is said what was lost.
+Reads rosbag2 (folders and single .db3 and .mcap files, compressed or not) and ROS 1 bags, whose
+messages are converted to ROS 2. All intact messages of a damaged bag are read; then an error says
+what was lost.
 """
 
 from __future__ import annotations
@@ -53,29 +53,30 @@ METADATA_BYTES = 64 << 20
 PIECE_BYTES = 1 << 20
 
 
-class NothingRecorded(UnreadableSource):
-    """There is nothing in a file that could be mended."""
+class NotRepairable(UnreadableSource):
+    """The file has nothing that could be repaired."""
 
 
 class BagMessages:
     """A bag. topics: name -> type. counts: name -> number of messages.
 
-    storage: 'sqlite3', 'mcap', or 'ros1'. Raises SourceError where nothing of it can be read.
+    storage: 'sqlite3', 'mcap', or 'ros1'. Raises SourceError if nothing can be read.
     """
 
     def __init__(self, path: Path) -> None:
         if not is_there(path):
             raise SourceNotFound(f'{path}: there is no such bag')
-        if not is_bag(path):
+        is_file = path.suffix == ROS1_SUFFIX or is_bag_file(path)
+        if not (is_bag_folder(path) if is_folder(path) else is_file):
             raise UnknownSource(
-                f'{path}: this is not a bag: name a rosbag2 folder, a .db3 or .mcap file, or a '
-                '.bag file of ROS 1'
+                f'{path} is not a bag: name a rosbag2 folder, a .db3 or .mcap file, or a .bag file '
+                'of ROS 1'
             )
         self.path = path
         self._damage: list[str] = []
         try:
             self._files = self._open_all()
-        except NothingRecorded:
+        except NotRepairable:
             raise
         except UnreadableSource as error:
             raise UnreadableSource(f'{error}; {self._remedy()}') from error
@@ -90,39 +91,39 @@ class BagMessages:
         if foreign and not set(self.topics) - set(foreign):
             listed = ', '.join(f'{topic} ({kind})' for topic, kind in sorted(foreign.items())[:5])
             raise UnreadableSource(
-                f'{path}: its messages are not of ROS: {listed}: give a recording whose messages '
-                'are encoded as cdr (ROS 2) or ros1'
+                f'{path}: its messages are not ROS messages: {listed}: give a recording whose '
+                'messages are encoded as cdr (ROS 2) or ros1'
             )
         if not self.topics and self.damage:
             raise UnreadableSource(f'{path}: {self.damage}; {self._remedy()}')
 
     @property
     def notes(self) -> list[str]:
-        """What has to be said of a bag that is sound."""
+        """What to report of a bag that is not damaged."""
         return [printable(note) for file in self._files for note in file.notes]
 
     @property
     def damage(self) -> str:
-        """What is known to be damaged; all of it, when all messages have been read."""
-        said = [*self._damage]
+        """The damage found so far; complete once all messages have been read."""
+        found = [*self._damage]
         for file in self._files:
-            said += [f'{file.path.name}: {text}' for text in file.damage]
-            said += [f'and {file.unsaid} more'] if file.unsaid else []
-        return '; '.join(said)
+            found += [f'{file.path.name}: {text}' for text in file.damage]
+            found += [f'and {file.unreported} more'] if file.unreported else []
+        return '; '.join(found)
 
     def read(self, topics: Collection[str]) -> Generator[Recorded, None, None]:
-        """The messages of these topics in the order of recording.
+        """Yield the messages of these topics in the order of recording.
 
-        Raises UnreadableSource where the bag is damaged, after all that is whole.
+        Raises UnreadableSource for a damaged bag, after all its intact messages.
         """
         found = 0
         for recorded in self._messages(topics):
             found += 1
             yield recorded
-        told = sum(count for topic, count in self.counts.items() if topic in topics)
+        stated = sum(count for topic, count in self.counts.items() if topic in topics)
         damage = self.damage
-        if not damage and found < told:
-            damage = f'it says to have {told} messages of these topics'
+        if not damage and found < stated:
+            damage = f'it should have {stated} messages of these topics'
         if damage:
             raise UnreadableSource(
                 f'{self.path}: the bag is damaged ({damage}): {found} messages could be read; '
@@ -130,7 +131,7 @@ class BagMessages:
             )
 
     def first(self, topic: str) -> Recorded | None:
-        """The first message of a topic."""
+        """Return the first message of a topic, None if there is none."""
         if not self.counts.get(topic):
             return None
         with contextlib.closing(self._messages([topic])) as messages:
@@ -163,7 +164,7 @@ class BagMessages:
         if about is None:
             paths = files_without_metadata(self.path)
         else:
-            # By their names alone, each once: a bag stays within its folder.
+            # By their names alone, each once: a bag cannot name files outside its folder.
             names = dict.fromkeys(PurePath(each).name for each in about['relative_file_paths'])
             paths = [self.path / name for name in names]
         files, faults = [], []
@@ -180,7 +181,7 @@ class BagMessages:
         return files
 
     def _metadata(self) -> dict[str, Any] | None:
-        """What the folder tells of itself; None where it does not, or where that is damaged."""
+        """Read the folder's metadata; None where it is missing or damaged."""
         path = self.path / METADATA
         if not is_there(path):
             return None
@@ -194,16 +195,16 @@ class BagMessages:
         return None
 
     def _compare(self, about: dict[str, Any] | None, files: list[Storage]) -> None:
-        told = about.get('message_count') if about else None
-        there = sum(sum(file.counts.values()) for file in files)
-        if isinstance(told, int) and told > there and not any(file.damage for file in files):
-            self._note(f'{METADATA} lists {told} messages, of which {there} exist')
+        stated = about.get('message_count') if about else None
+        found = sum(sum(file.counts.values()) for file in files)
+        if isinstance(stated, int) and stated > found and not any(file.damage for file in files):
+            self._note(f'{METADATA} lists {stated} messages, of which {found} exist')
 
     def _opened(self, path: Path) -> Storage:
-        """One file of the bag. Raises UnreadableSource."""
+        """Open one file of the bag. Raises UnreadableSource."""
         try:
             if check_file(path) == 0:
-                raise NothingRecorded(f'{path}: the file is empty: nothing was recorded into it')
+                raise NotRepairable(f'{path}: the file is empty: nothing was recorded into it')
             if path.suffix == PACKED_SUFFIX:
                 path = self._unpack(path)
             with open_file(path) as file:
@@ -213,16 +214,16 @@ class BagMessages:
             if magic.startswith(McapStorage.MAGIC):
                 return McapStorage(path)
             if path.suffix == '.mcap' and magic != SQLITE_MAGIC:
-                raise NothingRecorded(
-                    f'{path}: it does not begin as an MCAP file does, but with '
-                    f'{shown(magic)}: give a recording'
+                raise NotRepairable(
+                    f'{path}: it begins with {shown(magic)}, which is not an MCAP file: give a '
+                    'recording'
                 )
             return SqliteStorage(path)
         except UnreadableFile as error:
             raise UnreadableSource(f'{path}: {error}') from error
 
     def _unpack(self, path: Path) -> Path:
-        """A compressed file, unpacked into a temporary folder for as long as we live."""
+        """Unpack a compressed file into a temporary folder, which is removed with this object."""
         folder = tempfile.mkdtemp(prefix='midas_depth_bag_')
         weakref.finalize(self, shutil.rmtree, folder, True)
         target = Path(folder) / path.stem
@@ -232,7 +233,7 @@ class BagMessages:
                 for piece in unpacked_pieces(packed, self._note):
                     left -= len(piece)
                     if left < 0:
-                        self._note(f'{path.name}: it unpacks to more than is allowed here')
+                        self._note(f'{path.name}: it unpacks to more than the limit')
                         break
                     plain.write(piece)
         except OSError as error:
@@ -244,7 +245,7 @@ class BagMessages:
 
 
 def unpacked_pieces(packed: BinaryIO, note: Callable[[str], None]) -> Iterator[bytes]:
-    """What a file packed by zstd holds, piece by piece, up to where it is damaged."""
+    """Unpack a zstd file piece by piece, up to where it is damaged."""
     frame = DECOMPRESSORS['zstd']()
     while piece := packed.read(PIECE_BYTES):
         while piece or not (frame.eof or frame.needs_input):
@@ -253,32 +254,25 @@ def unpacked_pieces(packed: BinaryIO, note: Callable[[str], None]) -> Iterator[b
             try:
                 yield frame.decompress(piece, PIECE_BYTES)
             except unpack_faults() as error:
-                note(f'it cannot be unpacked to its end: {error}')
+                note(f'it cannot be unpacked completely: {error}')
                 return
             piece = frame.unused_data if frame.eof else b''
     if not frame.eof:
         note('it is cut short')
 
 
-def is_bag(path: Path) -> bool:
-    """Whether a folder or a file is a bag, by its names."""
-    if is_folder(path):
-        return is_bag_folder(path)
-    return path.suffix == ROS1_SUFFIX or is_bag_file(path)
-
-
 def is_bag_folder(folder: Path) -> bool:
-    """Whether a folder is a rosbag2, which may have lost its metadata."""
+    """Whether a folder is a rosbag2, with or without metadata."""
     return is_there(folder / METADATA) or bool(bag_files(folder))
 
 
 def is_bag_file(path: Path) -> bool:
-    """Whether a file calls itself one of rosbag2."""
+    """Whether a file has the name of a rosbag2 storage file."""
     return path.name.removesuffix(PACKED_SUFFIX).endswith(BAG_SUFFIXES)
 
 
 def bag_files(folder: Path) -> list[Path]:
-    """The storage files of a rosbag2 folder."""
+    """Return the storage files of a rosbag2 folder."""
     try:
         return sorted(path for path in folder.iterdir() if is_bag_file(path))
     except OSError as error:
@@ -286,9 +280,9 @@ def bag_files(folder: Path) -> list[Path]:
 
 
 def files_without_metadata(folder: Path) -> list[Path]:
-    """The storage files of a folder that has lost its metadata: one, or parts with numbers.
+    """Return the storage files of a folder without metadata: one, or numbered parts.
 
-    Raises UnreadableSource where it is not clear what belongs together.
+    Raises UnreadableSource where it is unclear which files belong together.
     """
     files = bag_files(folder)
     parts = [re.fullmatch(r'(.*_)(\d+)(\.[a-z0-9.]+)', file.name) for file in files]

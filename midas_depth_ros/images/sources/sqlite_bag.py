@@ -1,7 +1,7 @@
-"""A .db3 file of rosbag2: what a damaged database still gives, row by row.
+"""Storage files of a bag in general; .db3 files of rosbag2, also damaged ones.
 
-SQLite gives up on a query at the first page that is missing. Rows are therefore found by their
-numbers and fetched one by one: what is lost is what lies on damaged pages.
+SQLite aborts a query at the first missing page. So rows are found by their ids and fetched one by
+one: only those on damaged pages are lost.
 """
 
 from __future__ import annotations
@@ -21,19 +21,15 @@ from midas_depth_ros.images.errors import UnreadableSource
 from midas_depth_ros.options.files import check_file, open_file
 from midas_depth_ros.options.text import printable, shown
 
-# --- One file of a bag, read for what is whole in it: what the three formats have in common.
-#
-# A recording whose robot lost its power is cut anywhere. So a file says what is damaged and gives
-# the rest; nothing in it is believed about sizes, and nothing is unpacked beyond a bound.
+# --- What the three formats have in common: files may be cut anywhere, as where a robot lost power.
 
-# Of one chunk, unpacked, and of one message: more than two of the largest pictures there are.
-MOST_BYTES = 256 << 20
+MOST_BYTES = 256 << 20  # of an unpacked chunk, and of a message: two of the largest pictures
 PIECE_BYTES = 1 << 16
-MOST_SAID = 4  # kinds of damage that are named; a broken disk has many
+MOST_REPORTED = 4  # kinds of damage; a broken disk has many
 
 
 class Recorded(NamedTuple):
-    """One message. time_ns: when it was received. data: CDR, its four-byte head included."""
+    """One message. time_ns: when it was received. data: CDR with its four-byte header."""
 
     topic: str
     kind: str
@@ -42,10 +38,10 @@ class Recorded(NamedTuple):
 
 
 class Storage(abc.ABC):
-    """A file of a bag. topics: name -> type. counts: name -> number of messages that are known of.
+    """A file of a bag. topics: name -> type. counts: name -> number of known messages.
 
-    damage: what is wrong with it, in words; complete when all messages have been read. foreign:
-    topic -> what its messages are, where ROS cannot read them. notes: what else has to be said.
+    damage: texts, complete once all messages have been read. foreign: topic -> type and encoding of
+    messages that ROS cannot read. notes: other texts to report.
     """
 
     name: str  # of the format, as rosbag2 calls it
@@ -57,44 +53,43 @@ class Storage(abc.ABC):
         self.damage: list[str] = []
         self.foreign: dict[str, str] = {}
         self.notes: list[str] = []
-        self.unsaid = 0  # further damage, of which only the number is kept
+        self.unreported = 0  # number of further kinds of damage
 
     @abc.abstractmethod
     def messages(self, topics: Collection[str]) -> Iterator[Recorded]:
-        """The messages of these topics that are whole, in the order of time."""
+        """Yield the intact messages of these topics in the order of time."""
 
-    def damaged(self, text: str) -> None:
-        """Note what is damaged, each once."""
+    def note_damage(self, text: str) -> None:
+        """Add a text to `damage`, each once."""
         line = printable(text, 300)
-        if line not in self.damage and len(self.damage) < MOST_SAID:
+        if line not in self.damage and len(self.damage) < MOST_REPORTED:
             self.damage.append(line)
         elif line not in self.damage:
-            self.unsaid += 1
+            self.unreported += 1
 
     def add_topic(self, topic: str, kind: str, count: int = 0) -> None:
-        """A topic that is in the file, and so many messages more of it."""
+        """Add a topic, or `count` more messages of it."""
         self.topics[topic] = kind
         self.counts[topic] = self.counts.get(topic, 0) + count
 
 
 def unpacked(data: bytes, compression: str, most: int = MOST_BYTES) -> tuple[bytes, str]:
-    """What was compressed by zstd, lz4, bz2 or not at all, and what is wrong with it, '' = nothing.
+    """Unpack data compressed by zstd, lz4, bz2 or not at all; returns it and a fault, '' = none.
 
-    Of what is cut or damaged the beginning is given, as far as it can be told; never more than
-    `most` bytes.
+    Of damaged data as much as possible of the beginning is returned; never more than `most` bytes.
     """
     if compression in ('', 'none'):
         return data, ''
     make = DECOMPRESSORS.get(compression)
     if make is None:
-        return b'', f'it is compressed by {shown(compression)}, which is not known here'
+        return b'', f'it has the unknown compression {shown(compression)}'
     found = bytearray()
     try:
         while data:  # one frame after the other
             frame = make()
             data = _unpack_frame(frame, data, found, most)
             if len(found) > most:
-                return bytes(found[:most]), f'more than {most} bytes are packed into it'
+                return bytes(found[:most]), f'it unpacks to more than {most} bytes'
             if not frame.eof:
                 return bytes(found), 'it ends too early'
     except unpack_faults() as error:
@@ -103,7 +98,7 @@ def unpacked(data: bytes, compression: str, most: int = MOST_BYTES) -> tuple[byt
 
 
 def _unpack_frame(frame: Any, data: bytes, found: bytearray, most: int) -> bytes:
-    """Append what a frame holds to `found`; the bytes that follow it."""
+    """Append the content of a frame to `found`; returns the bytes that follow it."""
     for start in range(0, len(data), PIECE_BYTES):
         piece = data[start : start + PIECE_BYTES]
         found += frame.decompress(piece, most + 1 - len(found))
@@ -117,7 +112,7 @@ def _unpack_frame(frame: Any, data: bytes, found: bytearray, most: int) -> bytes
 
 
 def unpack_faults() -> tuple[type[Exception], ...]:
-    """What the libraries say of damaged bytes, and of a library that is missing."""
+    """Return what the libraries raise on damaged bytes, and on a missing library."""
     known = RuntimeError, OSError, ValueError, EOFError, MemoryError, ImportError
     try:
         return *known, _zstd_library().ZstdError
@@ -132,25 +127,18 @@ def _zstd_library() -> Any:
         return importlib.import_module('backports.zstd')  # comes with rosbags
 
 
-def _zstd() -> Any:
-    return _zstd_library().ZstdDecompressor()
-
-
-def _lz4() -> Any:
-    return importlib.import_module('lz4.frame').LZ4FrameDecompressor()  # comes with rosbags
-
-
 DECOMPRESSORS: dict[str, Callable[[], Any]] = {
-    'zstd': _zstd,
-    'lz4': _lz4,
+    'zstd': lambda: _zstd_library().ZstdDecompressor(),
+    'lz4': lambda: importlib.import_module('lz4.frame').LZ4FrameDecompressor(),  # with rosbags
     'bz2': bz2.BZ2Decompressor,
 }
 
 
+# --- Files of SQLite.
+
 MAGIC = b'SQLite format 3\0'
 FORMAT, CDR = 'serialization_format', 'cdr'
-# So many rows in a row are looked for behind a damaged page, until there is nothing more.
-LONGEST_GAP = 5000
+LONGEST_GAP = 5000  # ids that are tried behind a damaged page
 ROWS = 'SELECT id, topic_id, timestamp FROM messages WHERE id > ? ORDER BY id'
 ROW = 'SELECT id, topic_id, timestamp FROM messages WHERE id = ?'
 DATA = 'SELECT data FROM messages WHERE id = ? AND length(data) <= ?'
@@ -190,7 +178,7 @@ class SqliteStorage(Storage):
         self._check_log()
 
     def messages(self, topics: Collection[str]) -> Iterator[Recorded]:
-        """The messages of these topics that are whole, in the order of time."""
+        """Yield the intact messages of these topics in the order of time."""
         wanted = {number for number, (topic, _) in self._topics.items() if topic in topics}
         lost = 0
         with self._open() as connection:
@@ -201,10 +189,10 @@ class SqliteStorage(Storage):
                 else:
                     yield recorded
         if lost:
-            self.damaged(f'{lost} of its messages lie on damaged pages')
+            self.note_damage(f'{lost} of its messages lie on damaged pages')
 
     def _numbers(self, connection: sqlite3.Connection, wanted: set[int]) -> Collection[int]:
-        """Which rows to fetch, in the order of time."""
+        """Return the ids of the rows to fetch, in the order of time."""
         if self._salvaged is None:
             marks = ','.join('?' * len(wanted))
             query = f'SELECT id FROM messages WHERE topic_id IN ({marks}) ORDER BY timestamp, id'
@@ -228,7 +216,7 @@ class SqliteStorage(Storage):
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE%'"
         ).fetchall()
-        # A view by that name could be a query without an end.
+        # A view of that name could be an endless query.
         if not {('topics',), ('messages',)} <= set(tables):
             raise sqlite3.DatabaseError('it has no tables topics and messages')
         columns = [row[1] for row in connection.execute('PRAGMA table_info(topics)')]
@@ -243,8 +231,8 @@ class SqliteStorage(Storage):
                 self.add_topic(topic, kind)
 
     def _salvage(self, connection: sqlite3.Connection, error: Exception) -> list[tuple[int, int]]:
-        """Find the rows that there are; the number of them by topic."""
-        self.damaged(str(error))
+        """Find the readable rows; returns their number by topic."""
+        self.note_damage(str(error))
         rows = [row for row in _walk(connection) if row[1] in self._topics]
         rows = rows[: len(rows) - self._half_written(connection, rows)]
         self._salvaged = sorted(rows, key=lambda row: (row[2], row[0]))
@@ -256,10 +244,10 @@ class SqliteStorage(Storage):
     def _half_written(
         self, connection: sqlite3.Connection, rows: list[tuple[int, int, int]]
     ) -> int:
-        """How many rows at the end are not whole.
+        """Return how many rows at the end are incomplete.
 
-        SQLite reads zeros for what is missing of the last page. What lies there is the end of the
-        last row of all: rows are only ever added to a recording, and their pages to its file.
+        SQLite reads zeros for the missing part of the last page. It holds the end of the last row,
+        since rows are only appended to a recording, and their pages to its file.
         """
         if self._size % self._page_bytes == 0:
             return 0
@@ -270,27 +258,27 @@ class SqliteStorage(Storage):
         return len(rows)
 
     def _check_log(self) -> None:
-        """Messages may lie in a log beside the file, which is merged when it is closed."""
+        """Report messages in a log beside the file, which is merged when the file is closed."""
         log = self.path.with_name(self.path.name + '-wal')
         with contextlib.suppress(OSError):
             if log.stat().st_size:
-                self.damaged(
-                    f'what lies in {log.name} was never merged and is not read: do it with '
-                    f'sqlite3 {self.path.name} "PRAGMA wal_checkpoint(TRUNCATE)"'
+                self.note_damage(
+                    f'{log.name} was never merged and is not read: merge it with sqlite3 '
+                    f'{self.path.name} "PRAGMA wal_checkpoint(TRUNCATE)"'
                 )
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         address = f'file:{urllib.parse.quote(str(self.path.absolute()))}?immutable=1'
         try:
-            # Whoever reads may be closed by another thread, which is all that it does with it.
+            # Another thread may close the reader; it does nothing else with it.
             connection = sqlite3.connect(address, uri=True, check_same_thread=False)
         except sqlite3.Error as error:
             raise UnreadableSource(f'{self.path}: it cannot be opened: {error}') from error
         with contextlib.closing(connection):
             connection.text_factory = lambda data: data.decode('utf-8', 'replace')
             try:
-                # What is cut is shorter than its first page says; only so is it opened at all.
+                # Needed to open a file that is shorter than its first page says.
                 for setting in ('writable_schema = ON', 'trusted_schema = OFF', 'query_only = ON'):
                     connection.execute(f'PRAGMA {setting}')
             except sqlite3.Error as error:
@@ -299,7 +287,7 @@ class SqliteStorage(Storage):
 
 
 def _layout(path: Path) -> tuple[int, int]:
-    """Bytes of a page and number of pages, as the file itself says (sqlite.org/fileformat.html)."""
+    """Return page size and number of pages by the header (sqlite.org/fileformat.html)."""
     with open_file(path) as file:
         head = file.read(100)
     size = int.from_bytes(head[16:18], 'big')
@@ -309,7 +297,7 @@ def _layout(path: Path) -> tuple[int, int]:
 
 
 def _walk(connection: sqlite3.Connection) -> Iterator[tuple[int, int, int]]:
-    """Number, topic and time of every row that can be found."""
+    """Yield id, topic and time of every readable row."""
     number, missing = -1, 0
     while missing <= LONGEST_GAP:
         with contextlib.suppress(sqlite3.Error):

@@ -15,8 +15,8 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import read_parameters, settings_from
 from midas_depth_ros.sim import FurnishedWorld, furnished_world
 from midas_depth_ros.views import HeatmapOptions
-from midas_depth_ros.views.legend import text_height
-from midas_depth_ros.views.top_view import FloorPlan, Moment, TopView
+from midas_depth_ros.views.drawing import text_height
+from midas_depth_ros.views.top_view import FloorPlan, RobotSnapshot, TopView
 
 PICTURE = (400, 300)  # what people look at; the network makes it smaller
 SPEED_M_S = 0.4
@@ -127,7 +127,7 @@ class DriveView:
         if place is None:
             return view.draw(None, ('no odometry: where the robot is, is not known',))
         scan = drive.scan_at(stamp, SAME_FRAME_S)
-        moment = Moment(
+        moment = RobotSnapshot(
             place.x,
             place.y,
             place.yaw,

@@ -25,7 +25,7 @@ from midas_depth_ros.lab.demo.summary import as_text, summarise
 from midas_depth_ros.lab.output import part_of, refusing, write_whole
 from midas_depth_ros.options.files import ParameterFault
 from midas_depth_ros.views import HeatmapOptions, contact_sheet, encode_animation, side_by_side
-from midas_depth_ros.views.legend import BACKGROUND
+from midas_depth_ros.views.drawing import BACKGROUND
 
 SHOWN_MOMENTS = 6
 SHOWN_FRAMES = 60  # of the animation: more would have to be smaller

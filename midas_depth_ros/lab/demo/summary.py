@@ -20,7 +20,7 @@ from rich.text import Text
 
 from midas_depth_ros.lab.demo.recording import CAMERA, COMPARED_M, Closeness, Run
 from midas_depth_ros.options.text import printable
-from midas_depth_ros.views.legend import FULL_BAR
+from midas_depth_ros.views.pictures import FULL_BAR
 
 SECTORS = ('left', 'centre', 'right')
 BARS = '▁▂▃▄▅▆▇█'

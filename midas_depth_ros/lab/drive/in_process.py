@@ -28,7 +28,7 @@ from midas_depth_ros.images import judge_picture
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.rig import DrivePlan, NodeSettings, WorldResult, described
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.options.robot import RobotSettings
+from midas_depth_ros.options.stream import RobotSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, RobotModel, World
 from midas_depth_ros.sim.robot.robot import Disturbance, noisy, robot_of
 
@@ -188,7 +188,7 @@ class ModelEyes:
         pose = robot.motion.camera_pose(robot.model)
         picture = noisy(robot.world.render(self._camera, pose).rgb, self._noise, self._rng)
         answer = self._infer(picture)
-        return self._sight.scan(judge_picture(picture).hidden(answer), robot.motion.time_s)
+        return self._sight.scan(judge_picture(picture).masked(answer), robot.motion.time_s)
 
 
 class TrueEyes:

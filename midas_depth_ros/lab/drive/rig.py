@@ -13,8 +13,7 @@ from midas_depth_ros.geometry import CameraModel, CameraMount
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 from midas_depth_ros.options.declarations import build
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.options.robot import RobotSettings
-from midas_depth_ros.options.stream import SyntheticCameraSettings
+from midas_depth_ros.options.stream import RobotSettings, SyntheticCameraSettings
 from midas_depth_ros.sim import DriveOutcome, RobotModel
 
 CAMERA = 'camera'  # the depth node's default camera namespace

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 # --- A subscription to pictures that costs little for those nobody will look at.
 #
-# Messages are taken serialised and only their fields are read (`images.cdr`). While the gate is
+# Messages are taken serialised and only their fields are read (`images`). While the gate is
 # closed they are not even taken: the middleware keeps the newest one and forgets the others. What
 # comes out is a message, or the ImageError that says why there is none.
 

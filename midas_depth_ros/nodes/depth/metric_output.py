@@ -37,7 +37,7 @@ from midas_depth_ros.geometry import (
     scan_limits,
     turned_points,
 )
-from midas_depth_ros.images.encode import picture_reduced
+from midas_depth_ros.images.message_bytes import picture_reduced
 from midas_depth_ros.nodes.depth.camera_output import FrameView, Grid
 from midas_depth_ros.nodes.depth.mounting import Mounting
 from midas_depth_ros.nodes.depth.reference_input import KINDS, ReferenceInput

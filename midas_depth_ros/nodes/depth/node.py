@@ -42,14 +42,14 @@ from midas_depth_ros.nodes.depth.worker import (
 )
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import forward_logging, run_node
-from midas_depth_ros.options.cpu_budget import (
+from midas_depth_ros.options.declarations import MOST_LISTED
+from midas_depth_ros.options.depth import (
+    DepthNodeSettings,
     apply_cpu_budget,
     bound_opencv_threads,
     parse_cpus,
     threads_for,
 )
-from midas_depth_ros.options.declarations import MOST_LISTED
-from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from midas_depth_ros.geometry import turned
 from midas_depth_ros.images import (
     NANOSECONDS,
     BitDepth,
-    Freeze,
+    FreezeDetector,
     ImageError,
     decode_compressed,
     decode_image,
@@ -106,7 +106,7 @@ class Camera:
     mounting: Mounting
     calibration: MountCalibration = dataclasses.field(default_factory=MountCalibration)
     grids: GridCache = dataclasses.field(default_factory=GridCache)
-    freeze: Freeze = dataclasses.field(default_factory=Freeze)
+    freeze: FreezeDetector = dataclasses.field(default_factory=FreezeDetector)
     bit_depth: BitDepth = dataclasses.field(default_factory=BitDepth)
 
     def wanted(self) -> bool:
@@ -208,8 +208,8 @@ class Worker:
             stamp_s=frame.time_s,
             frozen_after_s=settings.frozen_after,
         )
-        camera.statistics.judged(verdict.reason, verdict.partly)
-        inverse_depth = verdict.hidden(answer)
+        camera.statistics.judged(verdict.reason, verdict.partial_reason)
+        inverse_depth = verdict.masked(answer)
         grid = camera.grids.of(model, inverse_depth.shape)
         view = FrameView(
             frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate
@@ -222,7 +222,7 @@ class Worker:
         )
 
     def _report_bit_depth(self, camera: Camera) -> None:
-        words = camera.bit_depth.words
+        words = camera.bit_depth.description
         if words == camera.statistics.bit_depth:
             return
         camera.statistics.bit_depth = words

@@ -30,10 +30,10 @@ from midas_depth_ros.options.declarations import (
     LONGEST_NAME,
     Spec,
     is_grouped,
-    is_of,
+    is_of_type,
     specs,
-    specs_of,
-    strangers,
+    specs_for_names,
+    unknown_in_groups,
 )
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import UnreadableFile, parse_yaml, read_parameters, settings_from
@@ -312,10 +312,10 @@ def mount_parameters(context: LaunchContext, cameras: list[str]) -> dict[str, An
         for name, text in context.launch_configurations.items()
         if text and is_grouped(DepthNodeSettings, name)
     }
-    stranger = strangers(DepthNodeSettings, texts, {'cameras': cameras})
+    stranger = unknown_in_groups(DepthNodeSettings, texts, {'cameras': cameras})
     if stranger:
         raise ValueError(stranger)
-    known = specs_of(DepthNodeSettings, texts)
+    known = specs_for_names(DepthNodeSettings, texts)
     return {name: parameter_value(known[name], text) for name, text in texts.items()}
 
 
@@ -326,7 +326,7 @@ def _cameras_of(path: str) -> list[str]:
     except ValueError:
         values = {}  # the node will say what is wrong with it
     cameras: Any = values.get('cameras')
-    return list(cameras if is_of('string array', cameras) else DepthNodeSettings().cameras)
+    return list(cameras if is_of_type('string array', cameras) else DepthNodeSettings().cameras)
 
 
 def use_sim_time(context: LaunchContext) -> list[dict[str, Any]]:
@@ -376,7 +376,7 @@ def parameter_value(spec: Spec, text: str) -> Any:
         value = text
     if spec.kind == 'bool' and text in BOOLEANS:
         value = text in ('true', 'True', '1')
-    value = spec.meant(value)
+    value = spec.coerced(value)
     fault = spec.fault(value)
     if fault:
         raise ValueError(f'{spec.name}:={printable(text)} is refused: {fault}')

@@ -23,7 +23,7 @@ from std_msgs.msg import Header
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images import NANOSECONDS, encode_jpeg, message_data
-from midas_depth_ros.images.encode import bgr_of, millimetres_of, packed_points
+from midas_depth_ros.images.message_bytes import bgr_of, millimetres_of, packed_points
 
 ENCODINGS = {('float32', 2): '32FC1', ('uint8', 3): 'rgb8', ('uint8', 2): 'mono8'}
 

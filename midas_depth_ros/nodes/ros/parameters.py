@@ -32,12 +32,12 @@ from midas_depth_ros.options.declarations import (
     Spec,
     allowed,
     build,
+    did_you_mean,
     group_specs,
-    is_of,
-    near_names,
+    is_of_type,
     specs,
-    specs_for,
-    strangers,
+    specs_for_values,
+    unknown_in_groups,
     value_of,
 )
 from midas_depth_ros.options.files import OF_EVERY_NODE, UnreadableFile, parse_yaml
@@ -113,10 +113,10 @@ class ParameterServer(Generic[Settings]):
         Raises ValueError as the constructor does, also for a value given for a name that is none.
         """
         values = {name: value_of(self._current, name) for name in self._specs}
-        stranger = strangers(self._class, self._overrides, values)
+        stranger = unknown_in_groups(self._class, self._overrides, values)
         if stranger:
             raise ValueError(stranger)
-        every = specs_for(self._class, values)
+        every = specs_for_values(self._class, values)
         self._declare(spec for name, spec in every.items() if name not in self._specs)
 
     def _declare(self, new: Iterable[Spec]) -> None:
@@ -129,7 +129,7 @@ class ParameterServer(Generic[Settings]):
             for name, spec in added.items()
         }
         values |= {
-            name: added[name].meant(each.value)
+            name: added[name].coerced(each.value)
             for name, each in self._overrides.items()
             if name in added
         }
@@ -182,7 +182,7 @@ class ParameterServer(Generic[Settings]):
         self._unused_qualities = unused
 
     def _unknown(self, name: str) -> str:
-        near = near_names(name, self._qualities() if name.startswith(QUALITY) else self._specs)
+        near = did_you_mean(name, self._qualities() if name.startswith(QUALITY) else self._specs)
         text = f'there is no parameter {printable(name, MOST_LISTED)}'
         return f'{text}: {near}' if near else text
 
@@ -197,7 +197,7 @@ class ParameterServer(Generic[Settings]):
             if not self._node.has_parameter(name):
                 return SetParametersResult(successful=False, reason=self._unknown(name))
             before = self._node.get_parameter(name).value
-            meant = spec.meant(each.value) if spec else each.value
+            meant = spec.coerced(each.value) if spec else each.value
             is_same = _is_same(before, meant) or _is_same(before, each.value)
             if is_same and self._is_fixed(name):
                 continue
@@ -236,7 +236,7 @@ class ParameterServer(Generic[Settings]):
         if self._is_fixed(name):
             return f'{name} is read when the node is configured: {self._remedy()}'
         spec = self._specs[name]
-        fits = is_of(spec.kind, value) and TYPES[spec.kind].check(value)
+        fits = is_of_type(spec.kind, value) and TYPES[spec.kind].check(value)
         return '' if fits else spec.fault(value)
 
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:

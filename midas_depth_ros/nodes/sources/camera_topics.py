@@ -19,7 +19,7 @@ from std_msgs.msg import Header
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.geometry.camera_model import COEFFICIENT_COUNTS
 from midas_depth_ros.images import message_data
-from midas_depth_ros.images.sources import Frame, expanded
+from midas_depth_ros.images.sources import Frame, expanded_path
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import (
     IDENTITY,
@@ -98,7 +98,7 @@ def read_calibration(path: str | Path) -> CameraInfo:
     `rectification_matrix` and `projection_matrix` may be missing: then the camera is taken for a
     single one, with the identity and [K|0]. Raises CalibrationError naming the file and the key.
     """
-    path = expanded(str(path).removeprefix('file://'))
+    path = expanded_path(str(path).removeprefix('file://'))
     try:
         content = parse_yaml(read_text(path))
     except UnreadableFile as error:

@@ -16,8 +16,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
-from midas_depth_ros.options.robot import RobotSettings
-from midas_depth_ros.options.stream import SyntheticCameraSettings
+from midas_depth_ros.options.stream import RobotSettings, SyntheticCameraSettings
 from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
 from midas_depth_ros.sim.scene.render import Rendering
 from midas_depth_ros.sim.scene.scene import Pose

@@ -19,7 +19,7 @@ export function heatmapOptions(facts) {
   return mode === 'metric' && legend === false && palettes[colormap] && near > 0 && far > near ? options : null;
 }
 
-/** Where the colour of a distance is, 0 = near, 1 = far: as views/colours.py has it. */
+/** Where the colour of a distance is, 0 = near, 1 = far: as views/heatmap.py has it. */
 function place(metres, { mapping, gamma, metric_near: near, metric_far: far }) {
   let tone = (1 / metres - 1 / far) / (1 / near - 1 / far);
   if (mapping === 'log') tone = Math.log1p((far / near - 1) * tone) / Math.log(far / near);
