@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from midas_depth_ros.geometry import turned
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import image_message, jpeg_message
+from midas_depth_ros.options.declarations import specs_for_values
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import read_parameters
 from midas_depth_ros.web import ros_node
