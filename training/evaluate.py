@@ -24,8 +24,7 @@ from rich.table import Table
 from benchmarks.model_quality import constant, predictor_of, row_prior
 from midas_depth_ros.depth.models import embedded
 from training.dataset import FARTHEST_M, open_shard, shards
-from training.scores import Ring, Score, fitted, mean, ring_shares, rings, score
-from training.train import predict
+from training.scores import Ring, Score, fitted, mean, predict, ring_shares, rings, score
 
 AIMS = Score(0.20, 0.74, 0.92, 0.75, 0.92, 0.55)
 SIZES = (0.004, 0.01, 0.02, 0.05, 0.15, 1.0)  # of obstacles, shares of the picture

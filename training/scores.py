@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
+import torch
+from torch import nn
 
 from benchmarks.model_quality import RATIO, ordinal
 from training.dataset import FARTHEST_M, FIRST_OBJECT
@@ -121,3 +123,11 @@ def mean(scores: list[Score]) -> Score:
 def rank(score: Score) -> float:
     """One number to choose a checkpoint by: larger is better."""
     return score.ordinal + score.delta - score.abs_rel + 0.5 * (score.ring_sign + score.ring_half)
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, rgb: np.ndarray, device: torch.device) -> np.ndarray:
+    """(B, H, W, 3) uint8 to (B, H, W) float32."""
+    picture = torch.from_numpy(rgb.transpose(0, 3, 1, 2).copy()).to(device).float() / 255
+    result: np.ndarray = network(picture).float().cpu().numpy()
+    return result

@@ -36,7 +36,7 @@ from midas_depth_ros.depth.models import embedded
 from training.augment import Feed
 from training.dataset import open_shard, shards
 from training.loss import Weights, loss_of, moves, residual_of, second_view, truth_of, unsteadiness
-from training.scores import Score, mean, rank, score
+from training.scores import Score, mean, predict, rank, score
 
 # --- Beginning with the weights of another run, also where its stages were others.
 
@@ -255,14 +255,6 @@ def groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
     kernels = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
     return [{'params': kernels, 'weight_decay': decay}, {'params': others, 'weight_decay': 0.0}]
-
-
-@torch.inference_mode()
-def predict(network: nn.Module, rgb: np.ndarray, device: torch.device) -> np.ndarray:
-    """(B, H, W, 3) uint8 to (B, H, W) float32."""
-    picture = torch.from_numpy(rgb.transpose(0, 3, 1, 2).copy()).to(device).float() / 255
-    result: np.ndarray = network(picture).float().cpu().numpy()
-    return result
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
