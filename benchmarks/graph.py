@@ -90,7 +90,7 @@ def openvino_runs(
     weights: dict[str, np.ndarray], size: tuple[int, int], threads: int
 ) -> dict[str, Run]:
     """The graph as written, simplified step by step; then the precisions."""
-    from midas_depth_ros.depth.backends.openvino_conversion import quantised
+    from midas_depth_ros.depth.backends.openvino_backend import quantised
     from midas_depth_ros.depth.backends.openvino_runtime import Runtime
 
     runtime = Runtime(threads)

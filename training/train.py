@@ -31,12 +31,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import spawn
 
-from midas_depth_ros.depth.archives import read_npz
 from midas_depth_ros.depth.models import embedded
+from midas_depth_ros.depth.state_dicts import read_npz
 from training.augment import Feed
 from training.dataset import open_shard, shards
+from training.evaluate import Score, mean, predict, rank, score
 from training.loss import Weights, loss_of, moves, residual_of, second_view, truth_of, unsteadiness
-from training.scores import Score, mean, predict, rank, score
 
 # --- Beginning with the weights of another run, also where its stages were others.
 

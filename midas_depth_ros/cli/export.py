@@ -183,7 +183,7 @@ def _write_openvino(
     from midas_depth_ros.depth.errors import printable
 
     find_backend('openvino', '.xml')  # says what to install where it is missing
-    from midas_depth_ros.depth.backends.openvino_conversion import MODEL, Conversion
+    from midas_depth_ros.depth.backends.openvino_backend import MODEL, Conversion
     from midas_depth_ros.depth.backends.openvino_runtime import Runtime
 
     conversion = Conversion(weights, Runtime())

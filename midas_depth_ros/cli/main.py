@@ -27,7 +27,7 @@ from midas_depth_ros.cli.export import export
 from midas_depth_ros.cli.image import image
 from midas_depth_ros.cli.options import write_commands
 from midas_depth_ros.cli.video import video
-from midas_depth_ros.depth import downloads, models
+from midas_depth_ros.depth import models
 from midas_depth_ros.depth import weights as weights_files
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
 from midas_depth_ros.depth.weights import FileCheck, FileState, WeightsFile
@@ -196,7 +196,7 @@ def fetch(ctx: click.Context, force: bool, folder: Path | None, model: str) -> N
     file gets its name.
     """
     spec = _file(ctx, model)
-    path = downloads.fetch_weights(spec, folder, force=force)
+    path = weights_files.fetch_weights(spec, folder, force=force)
     if spec.restriction:
         click.echo(f'licence {spec.licence}: {spec.restriction}', err=True)
     click.echo(printable(path) if sys.stdout.isatty() else path)  # a script wants the path itself

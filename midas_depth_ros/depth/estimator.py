@@ -29,7 +29,6 @@ from midas_depth_ros.depth.backends import (
     Backend,
     find_backend,
 )
-from midas_depth_ros.depth.downloads import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -41,7 +40,7 @@ from midas_depth_ros.depth.errors import (
 )
 from midas_depth_ros.depth.judgement import fault_of, judge
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
-from midas_depth_ros.depth.weights import why_no_file
+from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit, why_no_file
 
 NOTICE_LENGTH = 500
 # What people have of a picture: a path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4)

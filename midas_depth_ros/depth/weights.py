@@ -5,20 +5,39 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import enum
 import hashlib
+import logging
 import os
 import pwd
+import re
+import shutil
 import stat
-from collections.abc import Iterator
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
+import filelock
 import platformdirs
+import tqdm
 
-from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch, WeightsNotFound
+from midas_depth_ros.depth.errors import (
+    DownloadFailed,
+    WeightsCorrupt,
+    WeightsMismatch,
+    WeightsNotFound,
+    printable,
+)
+
+if TYPE_CHECKING:
+    import requests
 
 # --- A weights file as its publisher promises it, and whether a file on disk is that one.
 #
@@ -270,3 +289,627 @@ def candidate_paths(spec: WeightsFile) -> list[Path]:
 def download_folder() -> Path | None:
     """Where downloads go: MIDAS_DEPTH_WEIGHTS_DIR if set, else the user's cache, else None."""
     return next((place.folder for place in places() if place.ours), None)
+
+
+# --- Finds a weights file on disk, or fetches it: from the first byte to the renamed, checked
+# file.
+#
+# In goes a `WeightsFile`, out comes the path of a file whose size and SHA-256 were checked just
+# now. Places looked at, in this order: an explicit path (then nothing else), the folder named by
+# MIDAS_DEPTH_WEIGHTS_DIR, the user's cache, and the cache of torch.hub.
+#
+# What has arrived of a download lies in `<name>.part`, from which a later try, or a later process,
+# resumes. One process at a time works on a folder. The transfer has a thread of its own: whatever
+# it hangs in (the look-up of a name cannot be cut short), the caller is told within its
+# `DownloadLimit`.
+
+logger = logging.getLogger(__name__)
+
+URL_VARIABLE = 'MIDAS_DEPTH_WEIGHTS_URL'
+LOCK_POLL_S = 0.1
+CHUNK = 1 << 12  # bytes: on a slow line more of them would be waited for, and lost, for minutes
+MAX_REDIRECTS = 10
+POLL_S = 0.05
+REASON_LENGTH = 600
+
+# How often in a row a fault of each kind is tried before giving up.
+TRIES_PERMANENT = 1
+TRIES_UNREACHABLE = 2  # a robot without network must not wait long at every start
+TRIES_TRANSIENT = 4
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+# --- How long a download may take, and when it is given up because it would take longer.
+#
+# A robot that starts does not wait for a day: 'auto' has a model that ships instead.
+
+KB = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class DownloadLimit:
+    """`budget_s` is for everything: waiting for another process, looking up names, the transfer.
+
+    From `grace_s` on, the rate of the last `grace_s` says how long the rest takes; where that is
+    more than the budget has left, it is given up at once. What has arrived stays, and the next
+    start goes on from there.
+    """
+
+    budget_s: float
+    grace_s: float
+    remedy: str = ''
+
+
+HOUR_S = 3600.0
+AUTO_LIMIT = DownloadLimit(
+    300.0, 20.0, '`midas_depth weights fetch` waits longer, and the next start goes on from here'
+)
+NAMED_LIMIT = DownloadLimit(HOUR_S, 60.0, '`midas_depth weights fetch` waits longer')
+FETCH_LIMIT = DownloadLimit(24 * HOUR_S, 60.0)
+
+
+class DownloadWatch:
+    """Watches one download; `total` is its size in bytes. `clock` gives seconds."""
+
+    def __init__(
+        self, limit: DownloadLimit, total: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit, self._total, self._clock = limit, total, clock
+        self._start_s = clock()
+        self._seen: collections.deque[tuple[float, int]] = collections.deque()
+
+    def reason_to_stop(self, done: int) -> str:
+        """Why not to wait any longer, with `done` bytes there; '' to go on."""
+        now, limit = self._clock(), self._limit
+        if self._seen and done < self._seen[-1][1]:
+            self._seen.clear()  # it began anew
+        self._seen.append((now, done))
+        while len(self._seen) > 1 and now - self._seen[1][0] >= limit.grace_s:
+            self._seen.popleft()
+        waited = now - self._start_s
+        if waited >= limit.budget_s:
+            return self._text(done, f'it took more than {duration(limit.budget_s)}')
+        then, before = self._seen[0]
+        span = now - then
+        if span < limit.grace_s:
+            return ''
+        rate = (done - before) / span
+        if rate * (limit.budget_s - waited) >= self._total - done:
+            return ''
+        if rate == 0:
+            return self._text(done, f'nothing came for {duration(span)}')
+        left = (self._total - done) / rate
+        return self._text(done, f'at {rate / KB:.1f} kB/s the rest would take {duration(left)}')
+
+    def _text(self, done: int, what: str) -> str:
+        bound = f'at most {duration(self._limit.budget_s)} are waited for it'
+        remedy = f': {self._limit.remedy}' if self._limit.remedy else ''
+        return f'{done} of {self._total} bytes are here, and {what}; {bound}{remedy}'
+
+
+def duration(seconds: float) -> str:
+    """For people: '40 s', '5 min', '23.8 h'."""
+    if seconds < 120:
+        return f'{seconds:.0f} s'
+    if seconds < 2 * HOUR_S:
+        return f'{seconds / 60:.0f} min'
+    return f'{seconds / HOUR_S:.1f} h' if seconds < 48 * HOUR_S else f'{seconds / 86400:.0f} days'
+
+
+@dataclasses.dataclass(frozen=True)
+class DownloadOptions:
+    """How a download is carried out.
+
+    `read_timeout_s` is the longest silence of the server. Between tries the pause doubles from
+    `first_pause_s`. Where there is no terminal a line is logged every `log_every_s`. `limit`
+    bounds all of it; `clock` gives it seconds.
+    """
+
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 20.0
+    first_pause_s: float = 1.0
+    log_every_s: float = 5.0
+    limit: DownloadLimit = FETCH_LIMIT
+    clock: Callable[[], float] = time.monotonic
+
+
+# --- Finding and fetching.
+
+
+def find_weights(spec: WeightsFile, explicit: Path | str | None = None) -> Path | None:
+    """The first good weights file on disk, or None.
+
+    With `explicit`, only that path counts: None if nothing is there, WeightsCorrupt if it is not
+    the promised file. Elsewhere a corrupt file is named in the log and passed over.
+    """
+    if explicit is not None:
+        try:
+            verify(absolute(explicit), spec)
+        except WeightsNotFound:
+            return None
+        return absolute(explicit)
+    for path in candidate_paths(spec):
+        check = examine(path, spec)
+        if check.state is FileState.GOOD:
+            return path
+        if check.state is FileState.CORRUPT:
+            logger.warning('%s %s: not used', printable(path), check.fault)
+    return None
+
+
+def ensure_weights(
+    spec: WeightsFile,
+    explicit: Path | str | None = None,
+    *,
+    allow_download: bool = True,
+    progress: bool = True,
+    options: DownloadOptions | None = None,
+    limit: DownloadLimit | None = None,
+) -> Path:
+    """The path of a good weights file: found on disk, else fetched into `download_folder()`.
+
+    `explicit` is used or refused, never replaced and never downloaded to. `progress` shows a bar
+    on a terminal and writes log lines elsewhere. `limit` bounds how long a download may take,
+    waiting for another process included.
+    Raises WeightsNotFound (no file, and no download allowed), WeightsCorrupt (only a wrong file,
+    and no download allowed) or DownloadFailed.
+    """
+    found = find_weights(spec, explicit)
+    if found:
+        return found
+    if explicit is not None:
+        raise WeightsNotFound(f'{explicit} is not there: give the path of {spec.name}')
+    if allow_download:
+        return fetch_weights(spec, progress=progress, options=options, limit=limit)
+    remedy = f'allow the download, or bring it {_by_hand(spec)}'
+    corrupt = [f'{f.path} {f.fault}' for _, f in survey(spec) if f.state is FileState.CORRUPT]
+    if corrupt:
+        raise WeightsCorrupt(f'no good {spec.name}: {"; ".join(corrupt)}; {remedy}')
+    folders = ', '.join(str(place.folder) for place in places()) or f'no folder ({DIR_VARIABLE})'
+    raise WeightsNotFound(f'no {spec.name} in {folders}; {remedy}')
+
+
+def download_address(spec: WeightsFile) -> str:
+    """The address to download from: MIDAS_DEPTH_WEIGHTS_URL if set, else the official one.
+
+    The variable names a mirror's copy of the file, or, ending in a slash, the folder that holds
+    it. Size and SHA-256 are checked all the same.
+    """
+    mirror = os.environ.get(URL_VARIABLE, '').strip()
+    if not mirror:
+        return spec.url
+    return urllib.parse.urljoin(mirror, spec.name) if mirror.endswith('/') else mirror
+
+
+def fetch_weights(
+    spec: WeightsFile,
+    folder: Path | str | None = None,
+    *,
+    force: bool = False,
+    progress: bool = True,
+    options: DownloadOptions | None = None,
+    limit: DownloadLimit | None = None,
+) -> Path:
+    """Download the weights into `folder` (default `download_folder()`) unless they are there.
+
+    One process at a time works on a folder; another waits and then takes what the first brought.
+    A corrupt file in the way is moved aside to `<name>.corrupt`. `force` fetches anew from the
+    first byte; a good file stays in place until its successor is complete.
+    Raises DownloadFailed, whose text says why and how to bring the file by hand.
+    """
+    options = options or DownloadOptions()
+    if limit:
+        options = dataclasses.replace(options, limit=limit)
+    watch = DownloadWatch(options.limit, spec.size, options.clock)
+    target_folder = absolute(folder) if folder else download_folder()
+    if target_folder is None:
+        reason = 'there is no home folder to keep it in'
+        raise DownloadFailed(f'cannot download {spec.name}: {reason}; {_by_hand(spec)}')
+    target = target_folder / spec.name
+    try:
+        target_folder.mkdir(parents=True, exist_ok=True)
+        with _locked(target, watch):
+            if not force:
+                for path in (target_folder / name for name in spec.names):
+                    if examine(path, spec).state is FileState.GOOD:
+                        return path
+            else:
+                partial_path(target).unlink(missing_ok=True)
+            _set_aside_corrupt(target_folder, spec)
+            _download(spec, target, progress, options, watch)
+    except TransferError as error:
+        reason = str(error)
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+        reason = f'cannot write into {target_folder}: {getattr(error, "strerror", "") or error}'
+    else:
+        return target
+    raise DownloadFailed(f'cannot download {spec.name}: {reason}; {_by_hand(spec, target_folder)}')
+
+
+def _by_hand(spec: WeightsFile, folder: Path | None = None) -> str:
+    folder = folder or download_folder()
+    into = f'{folder}, or into another folder named by' if folder else 'a folder named by'
+    return (
+        f'by hand: fetch {spec.url} ({spec.size} bytes, SHA-256 {spec.sha256}) and put it into '
+        f'{into} {DIR_VARIABLE}; a mirror can be named by {URL_VARIABLE}'
+    )
+
+
+@contextlib.contextmanager
+def _locked(target: Path, watch: DownloadWatch) -> Iterator[None]:
+    """One process at a time; TransferError where the other one is too slow, or stands still."""
+    lock = filelock.FileLock(target.with_name(f'.{target.name}.lock'))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        logger.warning('another process is fetching %s: waiting for it', printable(target))
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=LOCK_POLL_S)
+            except filelock.Timeout:
+                if reason := watch.reason_to_stop(size_of(partial_path(target))):
+                    raise TransferError(f'another process is fetching it: {reason}') from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _set_aside_corrupt(folder: Path, spec: WeightsFile) -> None:
+    """Move what is not the promised file out of the way, where a person can look at it."""
+    for path in (folder / name for name in spec.names):
+        check = examine(path, spec)
+        if check.state is FileState.CORRUPT:
+            aside = path.with_name(path.name + '.corrupt')
+            path.replace(aside)
+            names = printable(path), check.fault, printable(aside)
+            logger.warning('%s %s: moved aside to %s', *names)
+
+
+# --- The transfer.
+
+
+class TransferError(Exception):
+    """Why a transfer ended early, and how many tries in a row such a fault deserves."""
+
+    def __init__(self, reason: str, tries: int = TRIES_PERMANENT) -> None:
+        # Parts of it are the server's words, which go to a log and a terminal.
+        super().__init__(printable(reason[:REASON_LENGTH]))
+        self.tries = tries
+
+
+def partial_path(target: Path) -> Path:
+    """Where a download of `target` grows until it is complete."""
+    return target.with_name(target.name + '.part')
+
+
+def _download(
+    spec: WeightsFile, target: Path, progress: bool, options: DownloadOptions, watch: DownloadWatch
+) -> None:
+    """Fetch the file to `target`, which appears only when it is complete and its SHA-256 is right.
+
+    Raises TransferError when the network or the server is at fault, OSError when the disk is.
+    """
+    url = download_address(spec)
+    part = partial_path(target)
+    _check_room(spec, part)
+    where = printable(target)
+    logger.info('fetching %s (%.1f MB) from %s', where, spec.size / MB, _shown(url))
+    with _show_progress(spec, size_of(part), progress, options.log_every_s) as report:
+        transfer = _Transfer(spec, part, url, report, options)
+        pieced = transfer.carry_out(watch)
+        fault = examine(part, spec).fault
+        if fault and pieced:
+            logger.warning('%s.part %s after resuming: once more from the start', where, fault)
+            part.unlink()
+            transfer.carry_out(watch)
+            fault = examine(part, spec).fault
+    if fault:
+        part.unlink()
+        raise TransferError(f'what came from {_shown(url)} {fault}')
+    _put_in_place(part, target)
+
+
+def size_of(part: Path) -> int:
+    """Bytes that are there already."""
+    return part.stat().st_size if part.exists() else 0
+
+
+def _check_room(spec: WeightsFile, part: Path) -> None:
+    missing = spec.size - size_of(part)
+    free = shutil.disk_usage(part.parent).free
+    if missing > free:
+        raise TransferError(f'{part.parent} has {free} bytes free, {missing} are needed')
+
+
+def _put_in_place(part: Path, target: Path) -> None:
+    """Rename once the bytes are on the disk: a power cut leaves the whole file or none."""
+    with part.open('rb') as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some file systems cannot sync a folder
+            os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class _Transfer:
+    """Fills `part` to its full size, in a thread that is left alone when it takes too long."""
+
+    def __init__(
+        self,
+        spec: WeightsFile,
+        part: Path,
+        url: str,
+        report: Callable[[int], None],
+        options: DownloadOptions,
+    ) -> None:
+        self._spec, self._part, self._url = spec, part, url
+        self._report, self._options = report, options
+        self._gate = threading.Lock()
+        self._abandoned = False
+        self._done = size_of(part)
+        self._trouble = ''
+
+    def carry_out(self, watch: DownloadWatch) -> bool:
+        """True if it came in pieces; raises TransferError and OSError."""
+        outcome: list[bool | BaseException] = []
+
+        def work() -> None:
+            try:
+                outcome.append(self._receive_all())
+            except BaseException as error:  # noqa: BLE001  the caller's thread raises it
+                outcome.append(error)
+
+        thread = threading.Thread(target=work, name='download', daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(POLL_S)
+                if thread.is_alive() and (reason := watch.reason_to_stop(self._done)):
+                    trouble = f' ({self._trouble})' if self._trouble else ''
+                    raise TransferError(reason + trouble)
+        finally:
+            with self._gate:
+                self._abandoned = thread.is_alive()
+        (result,) = outcome
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    @contextlib.contextmanager
+    def _may_write(self) -> Iterator[None]:
+        """Around all that changes the file: another process may be at it once we were left."""
+        with self._gate:
+            if self._abandoned:
+                raise TransferError('given up')
+            yield
+
+    def _receive_all(self) -> bool:
+        """With pauses and new tries; True if it came in pieces."""
+        spec, part = self._spec, self._part
+        failures = 0
+        farthest = 0
+        while True:
+            with self._may_write():
+                self._done = have = size_of(part)
+                if have > spec.size:
+                    part.unlink()
+                    have = 0
+            if have == spec.size:
+                return True
+            try:
+                return self._receive(have)
+            except TransferError as fault:
+                if self._abandoned:
+                    raise
+                # A line that breaks often but moves on is no reason to give up. A hundredth at
+                # least, so that the number of tries stays bounded.
+                if size_of(part) > farthest + spec.size / 100:
+                    failures = 0
+                farthest = max(farthest, size_of(part))
+                failures += 1
+                if failures >= fault.tries:
+                    raise
+                pause = self._options.first_pause_s * 2 ** (failures - 1)
+                self._trouble = str(fault)
+                logger.warning('%s; next try in %g s', fault, pause)
+                time.sleep(pause)
+
+    def _receive(self, have: int) -> bool:
+        """One request: append to the file, or write it anew; True if it was appended to."""
+        spec, shown = self._spec, _shown(self._url)
+        headers = {'Accept-Encoding': 'identity'}
+        if have:
+            headers['Range'] = f'bytes={have}-'
+        with _answer(self._url, headers, self._options) as response:
+            done = start = self._start_of_body(response, have)
+            with self._opened('ab' if start else 'wb') as file:
+                for chunk in _chunks(response):
+                    done += len(chunk)
+                    if done > spec.size:
+                        raise TransferError(f'{shown} sent more than {spec.size} bytes')
+                    with self._may_write():
+                        file.write(chunk)
+                        file.flush()
+                    self._done = done
+                    self._report(done)
+        if done < spec.size:
+            text = f'the connection to {shown} ended after {done} of {spec.size} bytes'
+            raise TransferError(text, TRIES_TRANSIENT)
+        return start > 0
+
+    def _opened(self, mode: str) -> IO[bytes]:
+        with self._may_write():
+            return self._part.open(mode)
+
+    def _start_of_body(self, response: requests.Response, have: int) -> int:
+        """Offset in the file at which the answer's body starts; TransferError if it is none such.
+
+        A part of the file that the server cannot go on from is removed.
+        """
+        url, status = _shown(response.url), response.status_code
+        if status == 416 and have:
+            self._begin_anew()
+            raise TransferError(f'{url} cannot go on from byte {have}', TRIES_TRANSIENT)
+        if status not in (200, 206):
+            tries = TRIES_TRANSIENT if status in TRANSIENT_STATUSES else TRIES_PERMANENT
+            raise TransferError(f'{url} answers {status} {response.reason or ""}'.rstrip(), tries)
+        start, total = _span(response)
+        if start not in (0, have):
+            self._begin_anew()
+            raise TransferError(f'{url} answers with another part than asked for', TRIES_TRANSIENT)
+        kind = response.headers.get('Content-Type', 'no type').split(';')[0]
+        if total not in (None, self._spec.size):
+            raise TransferError(f'{url} offers {total} bytes ({kind}) instead of {self._spec.size}')
+        if total is None and kind == 'text/html':
+            raise TransferError(f'{url} answers with a web page: does this network want a log-in?')
+        return start
+
+    def _begin_anew(self) -> None:
+        with self._may_write():
+            self._part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _answer(
+    url: str, headers: dict[str, str], options: DownloadOptions
+) -> Iterator[requests.Response]:
+    """The answer, of which only the head was read; redirects are followed."""
+    import requests
+
+    with requests.Session() as session:
+        # Else the library follows redirects, and reads the body of each, however long it is.
+        session.resolve_redirects = lambda *_, **__: iter(())  # type: ignore[method-assign]
+        with _asked(session, url, headers, options) as response:
+            yield response
+
+
+def _asked(
+    session: requests.Session, url: str, headers: dict[str, str], options: DownloadOptions
+) -> requests.Response:
+    import requests
+    import urllib3.exceptions
+
+    timeout = (options.connect_timeout_s, options.read_timeout_s)
+    place = url
+    try:
+        auth = requests.utils.get_auth_from_url(url)
+        for _ in range(MAX_REDIRECTS + 1):
+            response = session.get(
+                place, headers=headers, stream=True, timeout=timeout,
+                auth=auth if any(auth) else None,
+            )  # fmt: skip
+            target = session.get_redirect_target(response)
+            if not target:
+                return response
+            response.close()
+            target = urllib.parse.urljoin(response.url, target)
+            if session.should_strip_auth(response.url, target):
+                auth = ('', '')
+            place = target
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise _connection_fault(error, place) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        raise TransferError(f'{_shown(url)} cannot be asked for: {error}') from error
+    raise TransferError(f'{_shown(url)} redirects in circles')
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    import requests
+
+    try:
+        yield from response.iter_content(CHUNK)
+    except requests.RequestException as error:
+        raise _connection_fault(error, response.url) from error
+
+
+def _connection_fault(error: requests.RequestException, url: str) -> TransferError:
+    import requests
+    import urllib3.exceptions
+
+    host = _host(url)
+    cause = getattr(error.args[0], 'reason', None) if error.args else None
+    if isinstance(error, requests.ConnectTimeout):
+        return TransferError(f'no connection to {host}: it does not answer', TRIES_UNREACHABLE)
+    if isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.SSLError)):
+        return TransferError(f'no connection to {host}: {_root(error)}', TRIES_UNREACHABLE)
+    return TransferError(f'the connection to {host} broke: {_root(error)}', TRIES_TRANSIENT)
+
+
+def _host(url: str) -> str:
+    try:
+        return urllib.parse.urlsplit(url).hostname or 'the server'
+    except ValueError:
+        return 'the server'
+
+
+def _root(error: BaseException) -> str:
+    """The system's own words at the bottom of nested errors ('Connection refused')."""
+    import urllib3.exceptions
+
+    inner: object = error
+    while isinstance(inner, BaseException):
+        error = inner
+        nested = [getattr(error, 'reason', None), *error.args, error.__cause__]
+        if isinstance(error, urllib3.exceptions.NewConnectionError):
+            nested.append(error.__context__)  # urllib3 1.26 names no cause
+        inner = next((item for item in nested if isinstance(item, BaseException)), None)
+    return getattr(error, 'strerror', None) or str(error) or type(error).__name__
+
+
+def _span(response: requests.Response) -> tuple[int, int | None]:
+    """Offset of the answer's body, and the size of the whole file where the server tells it."""
+    length = response.headers.get('Content-Length', '')
+    if response.status_code == 200:
+        return 0, int(length) if length.isdecimal() else None
+    content_range = response.headers.get('Content-Range', '')
+    match = re.match(r'bytes (\d+)-\d+/(\d+|\*)', content_range)
+    if not match:
+        return -1, None
+    return int(match[1]), None if match[2] == '*' else int(match[2])
+
+
+def _shown(url: str) -> str:
+    """An address without user, password and query, which may hold secrets."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return 'the address given'
+    return parts._replace(netloc=parts.netloc.rpartition('@')[2], query='', fragment='').geturl()
+
+
+# --- How far it has come: a bar on a terminal, log lines elsewhere.
+
+
+@contextlib.contextmanager
+def _show_progress(
+    spec: WeightsFile, have: int, shown: bool, log_every_s: float
+) -> Iterator[Callable[[int], None]]:
+    """Give a function to call with the number of bytes that are there; `have` at the start."""
+    if not shown:
+        yield lambda done: None
+    elif sys.stderr is not None and sys.stderr.isatty():
+        unit = {'unit': 'B', 'unit_scale': True}
+        with tqdm.tqdm(total=spec.size, initial=have, desc=spec.name, **unit) as bar:
+            yield lambda done: bar.update(done - bar.n)  # backwards, too, when it begins anew
+    else:
+        yield _log_lines(spec, have, log_every_s)
+
+
+def _log_lines(spec: WeightsFile, have: int, every_s: float) -> Callable[[int], None]:
+    began = last = time.monotonic()
+
+    def report(done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_s:
+            last = now
+            text = f'{spec.name}: {done / MB:.1f} of {spec.size / MB:.1f} MB'
+            rate = (done - have) / max(now - began, 1e-3)  # bytes a second
+            if rate > 0 and done < spec.size:
+                text += f', {rate / KB:.0f} kB/s, {duration((spec.size - done) / rate)} left'
+            logger.info('%s', text)
+
+    return report

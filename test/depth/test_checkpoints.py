@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from weights_server import CONTENT, IMPATIENT, OTHER, Answer, own_home, serving
 
-from midas_depth_ros.depth import downloads, models
-from midas_depth_ros.depth.downloads import ensure_weights, find_weights
+from midas_depth_ros.depth import models, weights
 from midas_depth_ros.depth.errors import DownloadFailed, WeightsCorrupt, WeightsNotFound
 from midas_depth_ros.depth.weights import (
     FileState,
     WeightsFile,
     candidate_paths,
     download_folder,
+    ensure_weights,
+    find_weights,
     survey,
     verify,
 )
@@ -267,8 +268,8 @@ def test_two_callers_who_found_the_same_corrupt_file_agree(caplog):
         server.answers(Answer(), Answer(404))
         spec = server.spec()
         lay(candidate_paths(spec)[0], OTHER)
-        first = downloads.fetch_weights(spec, options=IMPATIENT)
-        assert downloads.fetch_weights(spec, options=IMPATIENT) == first
+        first = weights.fetch_weights(spec, options=IMPATIENT)
+        assert weights.fetch_weights(spec, options=IMPATIENT) == first
     assert first.read_bytes() == CONTENT
     assert caplog.text.count('moved aside') == 1
 
@@ -277,7 +278,7 @@ def test_finding_imports_neither_torch_nor_ros_nor_the_web(home, monkeypatch):
     lay(home / 'found.pt')
     code = (
         'import sys\n'
-        'from midas_depth_ros.depth.downloads import ensure_weights\n'
+        'from midas_depth_ros.depth.weights import ensure_weights\n'
         'from midas_depth_ros.depth.weights import WeightsFile\n'
         f'spec = WeightsFile("found.pt", "", {SPEC.size}, {SPEC.sha256!r})\n'
         'print(ensure_weights(spec))\n'

@@ -14,7 +14,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from midas_depth_ros.depth import DepthEstimator, downloads, load_estimator
+from midas_depth_ros.depth import DepthEstimator, load_estimator, weights
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -62,14 +62,14 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         kind = DownloadFailed if allow_download else WeightsNotFound
         raise kind(f'cannot get {spec.name}: no route to host; put it by hand into /weights')
 
-    monkeypatch.setattr(downloads, 'ensure_weights', ensure)
+    monkeypatch.setattr(weights, 'ensure_weights', ensure)
     return asked
 
 
 @pytest.fixture
 def golden_weights(monkeypatch: pytest.MonkeyPatch, golden_weights_file: Path) -> Path:
     """The golden weights stand in for the official ones."""
-    monkeypatch.setattr(downloads, 'ensure_weights', lambda *_, **__: golden_weights_file)
+    monkeypatch.setattr(weights, 'ensure_weights', lambda *_, **__: golden_weights_file)
     return golden_weights_file
 
 
@@ -253,7 +253,7 @@ def test_a_long_reason_is_shortened_in_the_notice(monkeypatch: pytest.MonkeyPatc
     def ensure(*args: Any, **options: Any) -> Path:
         raise DownloadFailed('why ' * 1000)
 
-    monkeypatch.setattr(downloads, 'ensure_weights', ensure)
+    monkeypatch.setattr(weights, 'ensure_weights', ensure)
     assert len(load_estimator().notice) < 1000
 
 

@@ -20,10 +20,10 @@ from small_disks import PAGE, fill, read_only, small_disk
 from weights_server import CONTENT, HALF, Answer, offered, own_home, serving
 
 from midas_depth_ros.cli.main import main
-from midas_depth_ros.depth import conversion_cache, downloads, load_estimator, models
-from midas_depth_ros.depth.downloads import DownloadOptions, fetch_weights
+from midas_depth_ros.depth import conversion_cache, load_estimator, models, weights
 from midas_depth_ros.depth.errors import DownloadFailed
 from midas_depth_ros.depth.judgement import sample_pictures
+from midas_depth_ros.depth.weights import DownloadOptions, fetch_weights
 
 pytestmark = pytest.mark.thorough
 
@@ -230,7 +230,7 @@ def test_a_disk_that_fills_up_during_a_download_is_told_and_it_goes_on_later(
             server.release()
 
         with monkeypatch.context() as patch:
-            patch.setattr(downloads, '_check_room', fill_and_go_on)
+            patch.setattr(weights, '_check_room', fill_and_go_on)
             with pytest.raises(DownloadFailed, match=f'into {cache}: No space left on device'):
                 fetch_weights(server.spec(), progress=False, options=IMPATIENT)
         assert not (cache / 'weights.pt').exists()

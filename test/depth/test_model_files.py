@@ -27,7 +27,7 @@ from midas_depth_ros.depth.model_files import (
 from midas_depth_ros.depth.models import MARK, embedded, midas_small, onnx_of, read_arrays
 from midas_depth_ros.depth.models.midas_small import midas_onnx
 from midas_depth_ros.depth.onnx_files import CONSTANT_INPUTS, Graph, read_onnx
-from midas_depth_ros.depth.torch_files import read_torch_file
+from midas_depth_ros.depth.state_dicts import read_torch_file
 from midas_depth_ros.depth.weights import sha256_of
 
 READERS = ('openvino', 'onnxruntime')

@@ -28,8 +28,9 @@ from weights_server import (
     serving,
 )
 
-from midas_depth_ros.depth import downloads, estimator, load_estimator, models
-from midas_depth_ros.depth.downloads import (
+from midas_depth_ros.depth import estimator, load_estimator, models, weights
+from midas_depth_ros.depth.errors import DownloadFailed
+from midas_depth_ros.depth.weights import (
     AUTO_LIMIT,
     FETCH_LIMIT,
     NAMED_LIMIT,
@@ -39,7 +40,6 @@ from midas_depth_ros.depth.downloads import (
     duration,
     fetch_weights,
 )
-from midas_depth_ros.depth.errors import DownloadFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = len(CONTENT)
@@ -141,7 +141,7 @@ def test_auto_waits_for_minutes_a_name_for_an_hour_and_the_command_for_a_day(
         asked.append(rest['limit'])
         raise DownloadFailed('no')
 
-    monkeypatch.setattr(downloads, 'ensure_weights', ensure)
+    monkeypatch.setattr(weights, 'ensure_weights', ensure)
     assert load_estimator('auto').model == 'embedded'
     with pytest.raises(DownloadFailed):
         load_estimator('midas_small')

@@ -21,9 +21,13 @@ from typing import Any
 
 import pytest
 
-from midas_depth_ros.depth.downloads import DownloadOptions, fetch_weights
 from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.weights import WeightsFile, download_folder
+from midas_depth_ros.depth.weights import (
+    DownloadOptions,
+    WeightsFile,
+    download_folder,
+    fetch_weights,
+)
 
 CONTENT = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(300_000)  # as long, and not the same

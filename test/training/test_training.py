@@ -15,9 +15,10 @@ from click.testing import CliRunner
 torch = pytest.importorskip('torch')
 pytest.importorskip('rich')
 
-from midas_depth_ros.depth.archives import read_npz  # noqa: E402
+from midas_depth_ros.depth.state_dicts import read_npz  # noqa: E402
 from training import augment, dataset  # noqa: E402
 from training.augment import OUTSIDE, Augmenter  # noqa: E402
+from training.evaluate import Score, mean, score  # noqa: E402
 from training.loss import (  # noqa: E402
     OFFSET,
     Weights,
@@ -28,7 +29,6 @@ from training.loss import (  # noqa: E402
     truth_of,
     unsteadiness,
 )
-from training.scores import Score, mean, score  # noqa: E402
 
 HEIGHT, WIDTH = 192, 256
 

@@ -15,7 +15,6 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
-from midas_depth_ros.depth.archives import reason
 from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES
 from midas_depth_ros.depth.conversion_cache import Key, show_steps
 from midas_depth_ros.depth.errors import (
@@ -26,6 +25,7 @@ from midas_depth_ros.depth.errors import (
 )
 from midas_depth_ros.depth.model_files import ModelFile, read_model_file
 from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
+from midas_depth_ros.depth.state_dicts import reason
 from midas_depth_ros.depth.weights import digest_of
 
 CONVERSION = 2  # raise it whenever the graph changes

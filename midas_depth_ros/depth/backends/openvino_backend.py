@@ -1,21 +1,189 @@
-"""Runs a network with OpenVINO on the CPU, the fastest backend where it is installed.
+"""From a weights file to an OpenVINO model in the cache, in one of the precisions.
 
-In: a weights file, which is converted once and cached, or a model file (.onnx, .xml). Then:
-(1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' picks a precision is `pick`.
+In: a weights file. Out: an entry of the cache with model.xml, model.bin and the deviation from f32
+on named pictures, which decides whether 'auto' may take that precision. Only the first start of a
+model on a machine comes here; the cached model needs no weights library.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.depth import conversion_cache
 from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, PRECISIONS
-from midas_depth_ros.depth.backends.openvino_conversion import Conversion
-from midas_depth_ros.depth.backends.openvino_runtime import Compiled, OwnModel, Runtime, reason
-from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsCorrupt
-from midas_depth_ros.depth.judgement import Deviation
+from midas_depth_ros.depth.backends.openvino_runtime import (
+    VERSION,
+    Compiled,
+    OwnModel,
+    Runtime,
+    reason,
+    save,
+)
+from midas_depth_ros.depth.conversion_cache import Key, show_steps
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    WeightsCorrupt,
+    WeightsMismatch,
+    first_line,
+    printable,
+)
+from midas_depth_ros.depth.judgement import Deviation, Infer, measure, sample_pictures
+from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
+from midas_depth_ros.depth.weights import digest_of
+
+# --- int8 by post-training quantisation: NNCF watches a model at work and picks the ranges.
+#
+# In: an OpenVINO model and network inputs like those it will meet. Out: the model in int8. NNCF is
+# an extra that only the machine that makes the model needs.
+
+REMEDY = "install it with: pip install 'midas_depth_ros[int8]', or: pip install nncf"
+LEAST_INPUTS = 8
+
+
+def quantised(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
+    """The model in int8, calibrated on `inputs`, (1, 3, h, w) float32 each.
+
+    Raises BackendUnavailable where NNCF cannot be imported, DepthError for too few inputs.
+    """
+    if len(inputs) < LEAST_INPUTS:
+        raise DepthError(
+            f'{len(inputs)} pictures to calibrate int8 on: give {LEAST_INPUTS} or more, better '
+            '100, of places like those where the robot will be'
+        )
+    os.environ.setdefault('NNCF_CI', '1')  # or it reports its use to its makers
+    try:
+        import nncf
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        raise BackendUnavailable(f'int8 needs NNCF ({first_line(error)}): {REMEDY}') from error
+    logging.getLogger('nncf').setLevel(logging.WARNING)
+    dataset = nncf.Dataset([np.ascontiguousarray(one) for one in inputs])
+    return nncf.quantize(model, dataset, subset_size=len(inputs))
+
+
+CONVERSION = 2  # raise it whenever the graph or the steps below change
+MODEL = 'model.xml'
+FILES = (MODEL, 'model.bin')
+Pictures = Mapping[str, NDArray[np.uint8]]
+
+
+class Conversion:
+    """One weights file for OpenVINO; nothing is done before it is asked for."""
+
+    def __init__(self, weights: Path, runtime: Runtime) -> None:
+        self._weights, self._runtime = weights, runtime
+        self.spec = spec_of(weights)
+        self.weights_sha256 = digest_of(weights)
+        self._made: dict[str, OwnModel] = {}
+        self._read: dict[str, OwnModel] = {}
+
+    def key(self, precision: str) -> Key:
+        """Of the cache's entry."""
+        return Key(
+            self.weights_sha256, self.spec.name, self.spec.input_size_text, 'openvino', VERSION,
+            precision, CONVERSION,
+        )  # fmt: skip
+
+    def deviation(self, precision: str) -> Deviation | None:
+        """As measured when it was converted; None where it was not."""
+        about = conversion_cache.remembered(self.key(precision)) or {}
+        return Deviation.from_json(about.get('deviation'))
+
+    def existing(self, precision: str) -> OwnModel | None:
+        """The cache's model, if it is there and sound."""
+        entry = conversion_cache.find(self.key(precision), FILES)
+        return self._own(entry.folder) if entry else None
+
+    def model(self, precision: str) -> OwnModel:
+        """The model, converted if need be: f32, bf16 or f16; where no disk takes it, in memory.
+
+        Raises WeightsCorrupt, WeightsMismatch.
+        """
+        if precision not in self._read:
+            key = self.key(precision)
+            try:
+                self._read[precision] = conversion_cache.load(
+                    key, lambda folder: self.build(folder / MODEL, precision), self._own, FILES
+                )
+            except OSError:
+                self._read[precision] = self._converted(precision, None, None)
+        return self._read[precision]
+
+    def build(
+        self,
+        path: Path,
+        precision: str,
+        calibration: Pictures | None = None,
+        pictures: Pictures | None = None,
+    ) -> dict[str, Any]:
+        """Write the model to `path` (.xml); what is to be known about it.
+
+        `calibration`: what int8 finds its ranges on. `pictures`: what the deviation is measured
+        on, instead of the package's own; a precision that this CPU does not compute in is written
+        unmeasured. Raises WeightsCorrupt, WeightsMismatch,
+        BackendUnavailable where int8 lacks its library, OSError where it cannot be written.
+        """
+        made = self._converted(precision, calibration, pictures)
+        save(made.model, path, precision, made.about)
+        return dict(made.about)
+
+    def _own(self, folder: Path) -> OwnModel:
+        """The model in an entry's folder, if it is of these weights."""
+        found = self._runtime.read(folder / MODEL, checked=True)
+        sha256 = found.about.get('weights_sha256', self.weights_sha256)
+        if (found.spec, sha256) != (self.spec, self.weights_sha256):
+            raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
+        return found
+
+    def _converted(
+        self, precision: str, calibration: Pictures | None, pictures: Pictures | None
+    ) -> OwnModel:
+        """The model in memory; where a disk turns out to be full it need not be made again."""
+        if precision in self._made:
+            return self._made[precision]
+        about = {**mark_of(self.spec, self.weights_sha256), 'precision': precision}
+        measured = precision != 'f32' and precision in self._runtime.precisions()
+        title = f'converting {printable(self._weights.name)} to {precision} for openvino'
+        with show_steps(title, 3 if measured else 2) as step:
+            step('reading the weights')
+            model = self._runtime.from_onnx(onnx_of(self._weights))
+            reference = None
+            if measured:
+                step(f'measuring {precision} against f32')
+                reference = self._infer(model, 'f32')
+            if precision == 'int8':
+                inputs = [self.spec.picture.preprocess(rgb) for rgb in (calibration or {}).values()]
+                model = quantised(model, inputs)
+                about['calibrated_on'] = len(inputs)
+            if reference is not None:
+                other = self._infer(model, precision)
+                deviation = measure(reference, other, pictures or sample_pictures())
+                about['deviation'] = deviation.to_json()
+            step('done')
+        self._made[precision] = OwnModel(model, self.spec, about)
+        return self._made[precision]
+
+    def _infer(self, model: Any, precision: str) -> Infer:
+        compiled = self._runtime.compile(model, precision)
+
+        def infer(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+            network_input = self.spec.picture.preprocess(rgb)
+            return self.spec.finish(compiled.infer(network_input), network_input.shape[2:])
+
+        return infer
+
+
+# --- Runs a network with OpenVINO on the CPU, the fastest backend where it is installed.
+#
+# In: a weights file, which is converted once and cached, or a model file (.onnx, .xml). Then:
+# (1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' picks a precision is `pick`.
 
 # In the order in which 'auto' considers them, the fastest first. int8 only where it was made:
 # it needs pictures.

@@ -20,12 +20,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.archives import reason
 from midas_depth_ros.depth.backends import AUTO
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsCorrupt
 from midas_depth_ros.depth.models import check_state_dict, read_arrays, spec_of
 from midas_depth_ros.depth.models.spec import ModelSpec
-from midas_depth_ros.depth.torch_files import MOST_BYTES, check_old_torch_file, table_of_tensors
+from midas_depth_ros.depth.state_dicts import (
+    MOST_BYTES,
+    check_old_torch_file,
+    reason,
+    table_of_tensors,
+)
 from midas_depth_ros.depth.weights import digest_of, opened, read_file
 
 DTYPES = {'f32': torch.float32, 'bf16': torch.bfloat16}

@@ -17,9 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth import downloads
-from midas_depth_ros.depth.archives import read_npz
-from midas_depth_ros.depth.downloads import DownloadLimit
+from midas_depth_ros.depth import weights
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     UnknownModel,
@@ -37,13 +35,14 @@ from midas_depth_ros.depth.models.spec import (
     PictureInput,
     Sizing,
 )
-from midas_depth_ros.depth.torch_files import (
+from midas_depth_ros.depth.state_dicts import (
     NAMED_KEYS,
     matched,
+    read_npz,
     read_torch_file,
     torch_file_shapes,
 )
-from midas_depth_ros.depth.weights import FileState, digest_of, examine, why_no_file
+from midas_depth_ros.depth.weights import DownloadLimit, FileState, digest_of, examine, why_no_file
 
 __all__ = [
     'Interpolation',
@@ -130,9 +129,7 @@ def find_weights(
     if model in _specs:
         known = _specs[model]
         if known.shipped is None:
-            return downloads.ensure_weights(
-                known.weights, allow_download=allow_download, limit=limit
-            )
+            return weights.ensure_weights(known.weights, allow_download=allow_download, limit=limit)
         finding = examine(known.shipped, known.weights)
         if finding.state is not FileState.GOOD:
             raise WeightsCorrupt(f'{known.shipped} {finding.fault}: install the package again')
