@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.depth.files import sha256_of
 from midas_depth_ros.depth.judgement import PICTURES, cells, sample_pictures
 from midas_depth_ros.depth.models import embedded
-from midas_depth_ros.depth.weights import sha256_of
 
 CARD = Path(__file__).with_name('model_card.md')
 DATE = (1980, 1, 1, 0, 0, 0)  # of every entry, so that the archive depends on the weights alone

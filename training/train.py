@@ -31,8 +31,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import spawn
 
+from midas_depth_ros.depth.files import read_npz
 from midas_depth_ros.depth.models import embedded
-from midas_depth_ros.depth.state_dicts import read_npz
 from training.augment import Feed
 from training.dataset import open_shard, shards
 from training.evaluate import Score, mean, predict, rank, score

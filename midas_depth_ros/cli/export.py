@@ -220,7 +220,8 @@ def _put(
     Until then, and whatever goes wrong, what was there stays. Returns the judge's notice; raises
     DepthError.
     """
-    from midas_depth_ros.depth.conversion_cache import flush, scratch_folder
+    from midas_depth_ros.depth.conversion_cache import scratch_folder
+    from midas_depth_ros.depth.files import flush
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,8 @@ import filelock
 import tqdm
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsError, printable
-from midas_depth_ros.depth.weights import absolute, read_file, sha256_of, user_cache
+from midas_depth_ros.depth.files import flush, read_file, sha256_of
+from midas_depth_ros.depth.weights import absolute, user_cache
 
 # --- Folders in which files come into being before they get their names.
 #
@@ -128,21 +129,6 @@ def _exchange(one: Path, other: Path) -> bool:
         return False
     paths = (os.fsencode(one), os.fsencode(other))
     return renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0
-
-
-def flush(path: Path) -> None:
-    """On to the disk: a power cut must not leave a renamed file or folder that is empty. OSError.
-
-    A disk may notice only now that it is full.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF):
-            raise  # those: a file system that cannot sync, such as some a folder
-    finally:
-        os.close(handle)
 
 
 DIR_VARIABLE = 'MIDAS_DEPTH_CACHE_DIR'

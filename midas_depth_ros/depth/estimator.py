@@ -38,9 +38,10 @@ from midas_depth_ros.depth.errors import (
     printable,
     shown,
 )
+from midas_depth_ros.depth.files import why_no_file
 from midas_depth_ros.depth.judgement import fault_of, judge
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
-from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit, why_no_file
+from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 
 NOTICE_LENGTH = 500
 # What people have of a picture: a path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4)
@@ -240,9 +241,11 @@ def load_estimator(
     if num_threads:
         cv2.setNumThreads(num_threads)
     if name != AUTO:
-        return _load(name, backend, num_threads, precision, allow_download, NAMED_LIMIT)
+        limit = NAMED_LIMIT if allow_download else None
+        return _load(name, backend, num_threads, precision, limit)
     try:
-        return _load(PREFERRED, backend, num_threads, precision, allow_download, AUTO_LIMIT)
+        limit = AUTO_LIMIT if allow_download else None
+        return _load(PREFERRED, backend, num_threads, precision, limit)
     except (BackendUnavailable, WeightsError) as error:
         # They were chosen for a model that is not here; any that run this one will do.
         kept = precision if precision == 'f32' else AUTO
@@ -278,19 +281,20 @@ def _load(
     backend: str,
     num_threads: int,
     precision: str,
-    allow_download: bool = False,
     limit: DownloadLimit | None = None,
     *,
     notice: str = '',
 ) -> DepthEstimator:
-    """A model by its name or path, which 'auto' is not.
+    """Load a model by its name or path, but not 'auto'. Without a `limit` nothing is downloaded.
 
     Raises UnknownModel, BackendUnavailable, and what is wrong with the file or its answers.
     """
     spec = models.spec(model) if model in models.names() else None
     if spec is not None:  # no download for a missing library
         find_backend(_able(backend, spec), spec.weights.suffix, precision)
-    weights = models.find_weights(model, allow_download=allow_download, limit=limit)
+    weights = models.find_weights(
+        model, allow_download=limit is not None, limit=limit or NAMED_LIMIT
+    )
     suffix = weights.suffix.lower()
     if suffix in models.WEIGHTS_SUFFIXES:
         backend = _able(backend, models.spec_of(weights))

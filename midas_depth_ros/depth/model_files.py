@@ -20,10 +20,10 @@ import numpy as np
 
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.files import read_file
 from midas_depth_ros.depth.models import MARK, refuse_what_is_not_finite
 from midas_depth_ros.depth.models.spec import Fingerprint, ModelSpec
 from midas_depth_ros.depth.onnx_files import NotOnnx, OnnxModel, read_onnx
-from midas_depth_ros.depth.weights import read_file
 
 MOST_BYTES = 128 << 20  # of an .onnx or a .bin: MiDaS_small in float32 has 66 MB
 MOST_XML_BYTES = 8 << 20

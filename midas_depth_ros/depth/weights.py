@@ -1,6 +1,12 @@
-"""Weights files: what is promised of them, whether a file is that one, and where they lie.
+"""Weights files: what their publishers promise, where they lie on disk, and how they are fetched.
 
-`downloads` finds or fetches them.
+In goes a `WeightsFile` (name, address, size, SHA-256), out comes the path of a file whose size and
+SHA-256 were checked just now. Folders searched, in this order: the one named by
+MIDAS_DEPTH_WEIGHTS_DIR, the user's cache, and the cache of torch.hub.
+
+A download grows in `<name>.part`, from which a later try, or a later process, resumes. One process
+at a time works on a folder. The transfer has a thread of its own: whatever it hangs in (looking up
+a host name cannot be interrupted), the caller has an answer within its `DownloadLimit`.
 """
 
 from __future__ import annotations
@@ -9,7 +15,6 @@ import collections
 import contextlib
 import dataclasses
 import enum
-import hashlib
 import logging
 import os
 import pwd
@@ -22,7 +27,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 import filelock
 import platformdirs
@@ -31,30 +36,32 @@ import tqdm
 from midas_depth_ros.depth.errors import (
     DownloadFailed,
     WeightsCorrupt,
-    WeightsMismatch,
     WeightsNotFound,
     printable,
 )
+from midas_depth_ros.depth.files import flush, sha256_of
 
 if TYPE_CHECKING:
+    # Takes a quarter of a second to import, and most starts need no download.
     import requests
 
-# --- A weights file as its publisher promises it, and whether a file on disk is that one.
-#
-# In goes a path and a `WeightsFile` (name, address, size, SHA-256), out comes a `FileCheck`. A file
-# counts as good only when its size and its SHA-256 are both right.
+KB, MB = 1000, 1_000_000
+DIR_VARIABLE = 'MIDAS_DEPTH_WEIGHTS_DIR'
+URL_VARIABLE = 'MIDAS_DEPTH_WEIGHTS_URL'
+CACHE_NAME = 'midas_depth_ros'
 
-HASHED_AT_ONCE = 1 << 20  # bytes
-MB = 1_000_000
-MOST_WEIGHTS_BYTES = 1 << 28  # of any weights file: three times the official one
+logger = logging.getLogger(__name__)
+
+
+# --- A weights file as its publisher promises it, and whether a file on disk is that one.
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightsFile:
     """What the publisher promises: `size` in bytes, `sha256` in lower-case hexadecimal digits.
 
-    `name` is the name under which we keep the file, `aliases` are others under which the very
-    same bytes are known to lie about. `licence` by its SPDX name, `restriction` what it forbids.
+    `name` is the name under which we keep the file, `aliases` are other names of the very same
+    bytes. `licence` is its SPDX name, `restriction` what it forbids.
     """
 
     name: str
@@ -94,107 +101,37 @@ class FileCheck:
     fault: str
 
 
-def why_no_file(path: Path) -> str:
-    """Why there is no file to be read at a path, in words; '' where there is one."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        return str(getattr(error, 'strerror', None) or error)
-    if stat.S_ISDIR(mode):
-        return 'it is a folder'
-    return '' if stat.S_ISREG(mode) else 'it is a pipe, a device or a socket'
-
-
-@contextlib.contextmanager
-def opened(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
-    """A regular file of at most `most_bytes`, open for reading.
-
-    Raises WeightsCorrupt where it is none or cannot be opened, WeightsMismatch where it is larger.
-    """
-    try:
-        # A pipe would be waited for, for ever.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise WeightsCorrupt(
-            f'{path} cannot be read as a model ({reason}): check the path and its rights'
-        ) from error
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(handle)
-        raise WeightsCorrupt(f'{path} is not a regular file: give the path of a model')
-    with os.fdopen(handle, 'rb') as file:
-        if status.st_size > most_bytes:
-            raise WeightsMismatch(
-                f'{path} is no depth network of ours: it has {status.st_size / MB:.0f} MB, wanted '
-                f'are at most {most_bytes / MB:.0f} MB: choose a model by its name, or '
-                'what `midas_depth export` made of one'
-            )
-        yield file
-
-
-def read_file(path: Path, most_bytes: int) -> bytes:
-    """The bytes of a regular file; raises as `opened` does."""
-    with opened(path, most_bytes) as file:
-        try:
-            return file.read(most_bytes)
-        except OSError as error:
-            raise WeightsCorrupt(f'{path} cannot be read: {error.strerror or error}') from error
-
-
-def digest_of(weights: Path) -> str:
-    """SHA-256 of a weights file; raises as `opened` does."""
-    with opened(weights, MOST_WEIGHTS_BYTES):
-        try:
-            return sha256_of(weights)
-        except OSError as error:
-            raise WeightsCorrupt(f'{weights} cannot be read: {error.strerror or error}') from error
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in lower-case hexadecimal digits; OSError if unreadable."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(HASHED_AT_ONCE):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def examine(path: Path, spec: WeightsFile) -> FileCheck:
-    """Look at a path and tell whether the promised file is there; raises nothing.
+    """Check whether the promised file is at a path; raises nothing.
 
-    The whole file is hashed each time, and no note of earlier results is kept beside it: the
-    85 MB took 0.05 to 0.1 s with the CPU's SHA instructions and 0.4 s without, little beside
-    loading a network, and the bytes have to be read for that in any case. A note of size and
-    time stamp would not notice a block gone bad on an SD card.
+    The whole file is hashed each time: the 85 MB took 0.05 to 0.1 s with the CPU's SHA instructions
+    and 0.4 s without, little beside loading a network, which has to read them in any case. A record
+    of size and time stamp would not notice a block gone bad on an SD card.
     """
+    size = None
     try:
         status = path.stat()
+        size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            fault = 'is not a regular file'  # opening a pipe would block for ever
+        elif size != spec.size:
+            fault = f'has {size} bytes instead of {spec.size}'
+        else:
+            found = sha256_of(path)
+            good = found == spec.sha256
+            fault = '' if good else f'has SHA-256 {found} instead of {spec.sha256}'
     except (FileNotFoundError, NotADirectoryError):
         return FileCheck(path, FileState.MISSING, None, 'is not there')
     except OSError as error:
-        return FileCheck(path, FileState.CORRUPT, None, f'cannot be read: {error.strerror}')
-    try:
-        fault = _fault_of(path, status, spec)
-    except OSError as error:
         fault = f'cannot be read: {error.strerror}'
-    return FileCheck(path, FileState.CORRUPT if fault else FileState.GOOD, status.st_size, fault)
-
-
-def _fault_of(path: Path, status: os.stat_result, spec: WeightsFile) -> str:
-    if not stat.S_ISREG(status.st_mode):
-        return 'is not a regular file'  # opening a pipe would wait for ever
-    if status.st_size != spec.size:
-        return f'has {status.st_size} bytes instead of {spec.size}'
-    found = sha256_of(path)
-    return '' if found == spec.sha256 else f'has SHA-256 {found} instead of {spec.sha256}'
+    return FileCheck(path, FileState.CORRUPT if fault else FileState.GOOD, size, fault)
 
 
 def verify(path: Path | str, spec: WeightsFile) -> None:
-    """Return if `path` is the promised file, by size and SHA-256.
+    """Return if `path` is the promised file, by size and SHA-256. The file is never changed.
 
     Raises WeightsNotFound if nothing is there, WeightsCorrupt if it is another file or cannot be
-    read. The file is never touched.
+    read.
     """
     check = examine(Path(path), spec)
     if check.state is FileState.MISSING:
@@ -206,38 +143,34 @@ def verify(path: Path | str, spec: WeightsFile) -> None:
         )
 
 
-# --- The folders in which weights may lie, on this machine and for this user.
-#
-# In go environment variables and the home folder, out come folders and what is in them. torch is
-# not imported: the folder of torch.hub is worked out from the variables that torch reads.
-
-DIR_VARIABLE = 'MIDAS_DEPTH_WEIGHTS_DIR'
-CACHE_NAME = 'midas_depth_ros'
+# --- The folders in which weights may lie. torch is not imported: the folder of torch.hub follows
+# from the variables that torch reads.
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightsFolder:
-    """A folder to look into; `ours` tells whether we may write there."""
+    """A folder to search; `ours` tells whether we may write there."""
 
     label: str
     folder: Path
     ours: bool
 
 
-def places() -> list[WeightsFolder]:
-    """The folders looked at, in order. Those that no variable and no home leads to are left out."""
-    found = []
-    if named := os.environ.get(DIR_VARIABLE):
-        found.append(WeightsFolder(DIR_VARIABLE, absolute(named), ours=True))
-    if cache := user_cache():
-        found.append(WeightsFolder("user's cache", cache, ours=True))
-    if hub := _torch_hub_cache():
-        found.append(WeightsFolder('torch hub', hub, ours=False))
-    return found
+def weights_folders() -> list[WeightsFolder]:
+    """The folders searched, in order. Those that need a variable or home that is missing are not
+    listed.
+    """
+    named = os.environ.get(DIR_VARIABLE)
+    found = [
+        (DIR_VARIABLE, absolute(named) if named else None, True),
+        ("user's cache", user_cache(), True),
+        ('torch hub', _torch_hub_cache(), False),
+    ]
+    return [WeightsFolder(label, folder, ours) for label, folder, ours in found if folder]
 
 
 def absolute(path: Path | str) -> Path:
-    """The path without `~` and from the root on."""
+    """The path from the root on, `~` expanded."""
     # Not Path.expanduser, which raises where there is no home.
     return Path(os.path.abspath(os.path.expanduser(path)))
 
@@ -264,65 +197,38 @@ def user_cache() -> Path | None:
 def _torch_hub_cache() -> Path | None:
     if torch_home := os.environ.get('TORCH_HOME'):
         return absolute(torch_home) / 'hub' / 'checkpoints'
-    if cache := os.environ.get('XDG_CACHE_HOME'):
-        return absolute(cache) / 'torch' / 'hub' / 'checkpoints'
-    home = _home()
-    return home / '.cache' / 'torch' / 'hub' / 'checkpoints' if home else None
+    cache, home = os.environ.get('XDG_CACHE_HOME'), _home()
+    above = absolute(cache) if cache else home / '.cache' if home else None
+    return above / 'torch' / 'hub' / 'checkpoints' if above else None
 
 
-def survey(spec: WeightsFile) -> list[tuple[WeightsFolder, FileCheck]]:
-    """What is at every path looked at, in order, the missing ones included."""
-    seen: dict[Path, tuple[WeightsFolder, FileCheck]] = {}
-    for place in places():
-        for path in (place.folder / name for name in spec.names):
-            if path not in seen:
-                seen[path] = (place, examine(path, spec))
-    return list(seen.values())
+def _candidates(spec: WeightsFile) -> dict[Path, WeightsFolder]:
+    """Every path at which the weights are looked for, in order, and its folder."""
+    found: dict[Path, WeightsFolder] = {}
+    for place in weights_folders():
+        for name in spec.names:
+            found.setdefault(place.folder / name, place)
+    return found
 
 
 def candidate_paths(spec: WeightsFile) -> list[Path]:
     """Every path at which the weights are looked for, in order."""
-    paths = (place.folder / name for place in places() for name in spec.names)
-    return list(dict.fromkeys(paths))
+    return list(_candidates(spec))
+
+
+def survey(spec: WeightsFile) -> list[tuple[WeightsFolder, FileCheck]]:
+    """What is at every path that is looked at, in order, missing files included."""
+    return [(place, examine(path, spec)) for path, place in _candidates(spec).items()]
 
 
 def download_folder() -> Path | None:
     """Where downloads go: MIDAS_DEPTH_WEIGHTS_DIR if set, else the user's cache, else None."""
-    return next((place.folder for place in places() if place.ours), None)
+    return next((place.folder for place in weights_folders() if place.ours), None)
 
-
-# --- Finds a weights file on disk, or fetches it: from the first byte to the renamed, checked
-# file.
-#
-# In goes a `WeightsFile`, out comes the path of a file whose size and SHA-256 were checked just
-# now. Places looked at, in this order: an explicit path (then nothing else), the folder named by
-# MIDAS_DEPTH_WEIGHTS_DIR, the user's cache, and the cache of torch.hub.
-#
-# What has arrived of a download lies in `<name>.part`, from which a later try, or a later process,
-# resumes. One process at a time works on a folder. The transfer has a thread of its own: whatever
-# it hangs in (the look-up of a name cannot be cut short), the caller is told within its
-# `DownloadLimit`.
-
-logger = logging.getLogger(__name__)
-
-URL_VARIABLE = 'MIDAS_DEPTH_WEIGHTS_URL'
-LOCK_POLL_S = 0.1
-CHUNK = 1 << 12  # bytes: on a slow line more of them would be waited for, and lost, for minutes
-MAX_REDIRECTS = 10
-POLL_S = 0.05
-REASON_LENGTH = 600
-
-# How often in a row a fault of each kind is tried before giving up.
-TRIES_PERMANENT = 1
-TRIES_UNREACHABLE = 2  # a robot without network must not wait long at every start
-TRIES_TRANSIENT = 4
-TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 # --- How long a download may take, and when it is given up because it would take longer.
 #
 # A robot that starts does not wait for a day: 'auto' has a model that ships instead.
-
-KB = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -330,8 +236,8 @@ class DownloadLimit:
     """`budget_s` is for everything: waiting for another process, looking up names, the transfer.
 
     From `grace_s` on, the rate of the last `grace_s` says how long the rest takes; where that is
-    more than the budget has left, it is given up at once. What has arrived stays, and the next
-    start goes on from there.
+    more than the budget has left, the download is given up at once. What has arrived stays, and the
+    next start resumes it.
     """
 
     budget_s: float
@@ -341,7 +247,7 @@ class DownloadLimit:
 
 HOUR_S = 3600.0
 AUTO_LIMIT = DownloadLimit(
-    300.0, 20.0, '`midas_depth weights fetch` waits longer, and the next start goes on from here'
+    300.0, 20.0, '`midas_depth weights fetch` waits longer, and the next start resumes'
 )
 NAMED_LIMIT = DownloadLimit(HOUR_S, 60.0, '`midas_depth weights fetch` waits longer')
 FETCH_LIMIT = DownloadLimit(24 * HOUR_S, 60.0)
@@ -361,7 +267,7 @@ class DownloadWatch:
         """Why not to wait any longer, with `done` bytes there; '' to go on."""
         now, limit = self._clock(), self._limit
         if self._seen and done < self._seen[-1][1]:
-            self._seen.clear()  # it began anew
+            self._seen.clear()  # it restarted
         self._seen.append((now, done))
         while len(self._seen) > 1 and now - self._seen[1][0] >= limit.grace_s:
             self._seen.popleft()
@@ -381,9 +287,11 @@ class DownloadWatch:
         return self._text(done, f'at {rate / KB:.1f} kB/s the rest would take {duration(left)}')
 
     def _text(self, done: int, what: str) -> str:
-        bound = f'at most {duration(self._limit.budget_s)} are waited for it'
         remedy = f': {self._limit.remedy}' if self._limit.remedy else ''
-        return f'{done} of {self._total} bytes are here, and {what}; {bound}{remedy}'
+        return (
+            f'{done} of {self._total} bytes are here, and {what}; the limit is '
+            f'{duration(self._limit.budget_s)}{remedy}'
+        )
 
 
 def duration(seconds: float) -> str:
@@ -414,19 +322,11 @@ class DownloadOptions:
 
 # --- Finding and fetching.
 
+LOCK_POLL_S = 0.1
 
-def find_weights(spec: WeightsFile, explicit: Path | str | None = None) -> Path | None:
-    """The first good weights file on disk, or None.
 
-    With `explicit`, only that path counts: None if nothing is there, WeightsCorrupt if it is not
-    the promised file. Elsewhere a corrupt file is named in the log and passed over.
-    """
-    if explicit is not None:
-        try:
-            verify(absolute(explicit), spec)
-        except WeightsNotFound:
-            return None
-        return absolute(explicit)
+def find_weights(spec: WeightsFile) -> Path | None:
+    """The first good weights file on disk, or None; a corrupt file is logged and skipped."""
     for path in candidate_paths(spec):
         check = examine(path, spec)
         if check.state is FileState.GOOD:
@@ -437,38 +337,29 @@ def find_weights(spec: WeightsFile, explicit: Path | str | None = None) -> Path 
 
 
 def ensure_weights(
-    spec: WeightsFile,
-    explicit: Path | str | None = None,
-    *,
-    allow_download: bool = True,
-    progress: bool = True,
-    options: DownloadOptions | None = None,
-    limit: DownloadLimit | None = None,
+    spec: WeightsFile, *, allow_download: bool = True, options: DownloadOptions | None = None
 ) -> Path:
     """The path of a good weights file: found on disk, else fetched into `download_folder()`.
 
-    `explicit` is used or refused, never replaced and never downloaded to. `progress` shows a bar
-    on a terminal and writes log lines elsewhere. `limit` bounds how long a download may take,
-    waiting for another process included.
     Raises WeightsNotFound (no file, and no download allowed), WeightsCorrupt (only a wrong file,
     and no download allowed) or DownloadFailed.
     """
-    found = find_weights(spec, explicit)
+    found = find_weights(spec)
     if found:
         return found
-    if explicit is not None:
-        raise WeightsNotFound(f'{explicit} is not there: give the path of {spec.name}')
     if allow_download:
-        return fetch_weights(spec, progress=progress, options=options, limit=limit)
+        return fetch_weights(spec, options=options)
     remedy = f'allow the download, or bring it {_by_hand(spec)}'
     corrupt = [f'{f.path} {f.fault}' for _, f in survey(spec) if f.state is FileState.CORRUPT]
     if corrupt:
         raise WeightsCorrupt(f'no good {spec.name}: {"; ".join(corrupt)}; {remedy}')
-    folders = ', '.join(str(place.folder) for place in places()) or f'no folder ({DIR_VARIABLE})'
-    raise WeightsNotFound(f'no {spec.name} in {folders}; {remedy}')
+    folders = ', '.join(str(place.folder) for place in weights_folders())
+    raise WeightsNotFound(
+        f'no {spec.name} in {folders or f"any folder ({DIR_VARIABLE} names one)"}; {remedy}'
+    )
 
 
-def download_address(spec: WeightsFile) -> str:
+def _address(spec: WeightsFile) -> str:
     """The address to download from: MIDAS_DEPTH_WEIGHTS_URL if set, else the official one.
 
     The variable names a mirror's copy of the file, or, ending in a slash, the folder that holds
@@ -485,37 +376,39 @@ def fetch_weights(
     folder: Path | str | None = None,
     *,
     force: bool = False,
-    progress: bool = True,
     options: DownloadOptions | None = None,
-    limit: DownloadLimit | None = None,
 ) -> Path:
     """Download the weights into `folder` (default `download_folder()`) unless they are there.
 
-    One process at a time works on a folder; another waits and then takes what the first brought.
+    One process at a time works on a folder; others wait and then take what the first one fetched.
     A corrupt file in the way is moved aside to `<name>.corrupt`. `force` fetches anew from the
     first byte; a good file stays in place until its successor is complete.
     Raises DownloadFailed, whose text says why and how to bring the file by hand.
     """
     options = options or DownloadOptions()
-    if limit:
-        options = dataclasses.replace(options, limit=limit)
     watch = DownloadWatch(options.limit, spec.size, options.clock)
     target_folder = absolute(folder) if folder else download_folder()
     if target_folder is None:
         reason = 'there is no home folder to keep it in'
         raise DownloadFailed(f'cannot download {spec.name}: {reason}; {_by_hand(spec)}')
     target = target_folder / spec.name
+    part = target.with_name(f'{target.name}.part')
     try:
         target_folder.mkdir(parents=True, exist_ok=True)
-        with _locked(target, watch):
-            if not force:
-                for path in (target_folder / name for name in spec.names):
-                    if examine(path, spec).state is FileState.GOOD:
-                        return path
-            else:
-                partial_path(target).unlink(missing_ok=True)
-            _set_aside_corrupt(target_folder, spec)
-            _download(spec, target, progress, options, watch)
+        with _locked(target, part, watch):
+            found = [examine(target_folder / name, spec) for name in spec.names]
+            good = [check.path for check in found if check.state is FileState.GOOD]
+            if good and not force:
+                return good[0]
+            if force:
+                part.unlink(missing_ok=True)
+            for check in found:
+                if check.state is FileState.CORRUPT:  # a person may want to look at it
+                    aside = check.path.with_name(f'{check.path.name}.corrupt')
+                    check.path.replace(aside)
+                    names = printable(check.path), check.fault, printable(aside)
+                    logger.warning('%s %s: moved aside to %s', *names)
+            _download(spec, target, part, options, watch)
     except TransferError as error:
         reason = str(error)
     except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
@@ -535,7 +428,7 @@ def _by_hand(spec: WeightsFile, folder: Path | None = None) -> str:
 
 
 @contextlib.contextmanager
-def _locked(target: Path, watch: DownloadWatch) -> Iterator[None]:
+def _locked(target: Path, part: Path, watch: DownloadWatch) -> Iterator[None]:
     """One process at a time; TransferError where the other one is too slow, or stands still."""
     lock = filelock.FileLock(target.with_name(f'.{target.name}.lock'))
     try:
@@ -546,7 +439,7 @@ def _locked(target: Path, watch: DownloadWatch) -> Iterator[None]:
             try:
                 lock.acquire(timeout=LOCK_POLL_S)
             except filelock.Timeout:
-                if reason := watch.reason_to_stop(size_of(partial_path(target))):
+                if reason := watch.reason_to_stop(_size_of(part)):
                     raise TransferError(f'another process is fetching it: {reason}') from None
     try:
         yield
@@ -554,18 +447,17 @@ def _locked(target: Path, watch: DownloadWatch) -> Iterator[None]:
         lock.release()
 
 
-def _set_aside_corrupt(folder: Path, spec: WeightsFile) -> None:
-    """Move what is not the promised file out of the way, where a person can look at it."""
-    for path in (folder / name for name in spec.names):
-        check = examine(path, spec)
-        if check.state is FileState.CORRUPT:
-            aside = path.with_name(path.name + '.corrupt')
-            path.replace(aside)
-            names = printable(path), check.fault, printable(aside)
-            logger.warning('%s %s: moved aside to %s', *names)
-
-
 # --- The transfer.
+
+CHUNK = 1 << 12  # bytes: on a slow line more would take minutes to arrive, and be lost with it
+MAX_REDIRECTS = 10
+POLL_S = 0.05
+REASON_LENGTH = 600
+# How often in a row a fault of each kind is tried before giving up.
+TRIES_PERMANENT = 1
+TRIES_UNREACHABLE = 2  # a robot without network must not wait long at every start
+TRIES_TRANSIENT = 4
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class TransferError(Exception):
@@ -577,28 +469,26 @@ class TransferError(Exception):
         self.tries = tries
 
 
-def partial_path(target: Path) -> Path:
-    """Where a download of `target` grows until it is complete."""
-    return target.with_name(target.name + '.part')
-
-
 def _download(
-    spec: WeightsFile, target: Path, progress: bool, options: DownloadOptions, watch: DownloadWatch
+    spec: WeightsFile,
+    target: Path,
+    part: Path,
+    options: DownloadOptions,
+    watch: DownloadWatch,
 ) -> None:
     """Fetch the file to `target`, which appears only when it is complete and its SHA-256 is right.
 
     Raises TransferError when the network or the server is at fault, OSError when the disk is.
     """
-    url = download_address(spec)
-    part = partial_path(target)
+    url = _address(spec)
     _check_room(spec, part)
     where = printable(target)
     logger.info('fetching %s (%.1f MB) from %s', where, spec.size / MB, _shown(url))
-    with _show_progress(spec, size_of(part), progress, options.log_every_s) as report:
+    with _show_progress(spec, _size_of(part), options.log_every_s) as report:
         transfer = _Transfer(spec, part, url, report, options)
-        pieced = transfer.carry_out(watch)
+        resumed = transfer.carry_out(watch)
         fault = examine(part, spec).fault
-        if fault and pieced:
+        if fault and resumed:
             logger.warning('%s.part %s after resuming: once more from the start', where, fault)
             part.unlink()
             transfer.carry_out(watch)
@@ -606,36 +496,25 @@ def _download(
     if fault:
         part.unlink()
         raise TransferError(f'what came from {_shown(url)} {fault}')
-    _put_in_place(part, target)
+    flush(part)
+    part.replace(target)
+    flush(target.parent)
 
 
-def size_of(part: Path) -> int:
-    """Bytes that are there already."""
+def _size_of(part: Path) -> int:
+    """Bytes that have arrived."""
     return part.stat().st_size if part.exists() else 0
 
 
 def _check_room(spec: WeightsFile, part: Path) -> None:
-    missing = spec.size - size_of(part)
+    missing = spec.size - _size_of(part)
     free = shutil.disk_usage(part.parent).free
     if missing > free:
         raise TransferError(f'{part.parent} has {free} bytes free, {missing} are needed')
 
 
-def _put_in_place(part: Path, target: Path) -> None:
-    """Rename once the bytes are on the disk: a power cut leaves the whole file or none."""
-    with part.open('rb') as file:
-        os.fsync(file.fileno())
-    part.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-            os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 class _Transfer:
-    """Fills `part` to its full size, in a thread that is left alone when it takes too long."""
+    """Fills `part` to its full size, in a thread that is abandoned when it takes too long."""
 
     def __init__(
         self,
@@ -649,7 +528,7 @@ class _Transfer:
         self._report, self._options = report, options
         self._gate = threading.Lock()
         self._abandoned = False
-        self._done = size_of(part)
+        self._done = _size_of(part)
         self._trouble = ''
 
     def carry_out(self, watch: DownloadWatch) -> bool:
@@ -680,7 +559,7 @@ class _Transfer:
 
     @contextlib.contextmanager
     def _may_write(self) -> Iterator[None]:
-        """Around all that changes the file: another process may be at it once we were left."""
+        """Around all that changes the file: once abandoned, another process may be writing it."""
         with self._gate:
             if self._abandoned:
                 raise TransferError('given up')
@@ -693,7 +572,7 @@ class _Transfer:
         farthest = 0
         while True:
             with self._may_write():
-                self._done = have = size_of(part)
+                self._done = have = _size_of(part)
                 if have > spec.size:
                     part.unlink()
                     have = 0
@@ -706,9 +585,9 @@ class _Transfer:
                     raise
                 # A line that breaks often but moves on is no reason to give up. A hundredth at
                 # least, so that the number of tries stays bounded.
-                if size_of(part) > farthest + spec.size / 100:
+                if _size_of(part) > farthest + spec.size / 100:
                     failures = 0
-                farthest = max(farthest, size_of(part))
+                farthest = max(farthest, _size_of(part))
                 failures += 1
                 if failures >= fault.tries:
                     raise
@@ -745,21 +624,19 @@ class _Transfer:
             return self._part.open(mode)
 
     def _start_of_body(self, response: requests.Response, have: int) -> int:
-        """Offset in the file at which the answer's body starts; TransferError if it is none such.
+        """Offset in the file at which the answer's body starts; TransferError if it is unusable.
 
-        A part of the file that the server cannot go on from is removed.
+        A part of the file that the server cannot continue is removed.
         """
         url, status = _shown(response.url), response.status_code
         if status == 416 and have:
-            self._begin_anew()
-            raise TransferError(f'{url} cannot go on from byte {have}', TRIES_TRANSIENT)
+            raise self._restart(f'{url} cannot go on from byte {have}')
         if status not in (200, 206):
             tries = TRIES_TRANSIENT if status in TRANSIENT_STATUSES else TRIES_PERMANENT
             raise TransferError(f'{url} answers {status} {response.reason or ""}'.rstrip(), tries)
         start, total = _span(response)
         if start not in (0, have):
-            self._begin_anew()
-            raise TransferError(f'{url} answers with another part than asked for', TRIES_TRANSIENT)
+            raise self._restart(f'{url} answers with another part than asked for')
         kind = response.headers.get('Content-Type', 'no type').split(';')[0]
         if total not in (None, self._spec.size):
             raise TransferError(f'{url} offers {total} bytes ({kind}) instead of {self._spec.size}')
@@ -767,9 +644,10 @@ class _Transfer:
             raise TransferError(f'{url} answers with a web page: does this network want a log-in?')
         return start
 
-    def _begin_anew(self) -> None:
+    def _restart(self, reason: str) -> TransferError:
         with self._may_write():
             self._part.unlink(missing_ok=True)
+        return TransferError(reason, TRIES_TRANSIENT)
 
 
 @contextlib.contextmanager
@@ -778,42 +656,35 @@ def _answer(
 ) -> Iterator[requests.Response]:
     """The answer, of which only the head was read; redirects are followed."""
     import requests
-
-    with requests.Session() as session:
-        # Else the library follows redirects, and reads the body of each, however long it is.
-        session.resolve_redirects = lambda *_, **__: iter(())  # type: ignore[method-assign]
-        with _asked(session, url, headers, options) as response:
-            yield response
-
-
-def _asked(
-    session: requests.Session, url: str, headers: dict[str, str], options: DownloadOptions
-) -> requests.Response:
-    import requests
     import urllib3.exceptions
 
     timeout = (options.connect_timeout_s, options.read_timeout_s)
     place = url
-    try:
-        auth = requests.utils.get_auth_from_url(url)
-        for _ in range(MAX_REDIRECTS + 1):
-            response = session.get(
-                place, headers=headers, stream=True, timeout=timeout,
-                auth=auth if any(auth) else None,
-            )  # fmt: skip
-            target = session.get_redirect_target(response)
-            if not target:
-                return response
-            response.close()
-            target = urllib.parse.urljoin(response.url, target)
-            if session.should_strip_auth(response.url, target):
-                auth = ('', '')
-            place = target
-    except (requests.ConnectionError, requests.Timeout) as error:
-        raise _connection_fault(error, place) from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        raise TransferError(f'{_shown(url)} cannot be asked for: {error}') from error
-    raise TransferError(f'{_shown(url)} redirects in circles')
+    with requests.Session() as session:
+        # Else the library follows redirects, and reads the body of each, however long it is.
+        session.resolve_redirects = lambda *_, **__: iter(())  # type: ignore[method-assign]
+        try:
+            auth = requests.utils.get_auth_from_url(url)
+            for _ in range(MAX_REDIRECTS + 1):
+                response = session.get(
+                    place, headers=headers, stream=True, timeout=timeout,
+                    auth=auth if any(auth) else None,
+                )  # fmt: skip
+                target = session.get_redirect_target(response)
+                if not target:
+                    break
+                response.close()
+                place = urllib.parse.urljoin(response.url, target)
+                if session.should_strip_auth(response.url, place):
+                    auth = ('', '')
+            else:
+                raise TransferError(f'{_shown(url)} redirects in circles')
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise _connection_fault(error, place) from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+            raise TransferError(f'the request to {_shown(url)} failed: {error}') from error
+        with response:
+            yield response
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
@@ -829,20 +700,16 @@ def _connection_fault(error: requests.RequestException, url: str) -> TransferErr
     import requests
     import urllib3.exceptions
 
-    host = _host(url)
+    try:
+        host = urllib.parse.urlsplit(url).hostname or 'the server'
+    except ValueError:
+        host = 'the server'
     cause = getattr(error.args[0], 'reason', None) if error.args else None
     if isinstance(error, requests.ConnectTimeout):
         return TransferError(f'no connection to {host}: it does not answer', TRIES_UNREACHABLE)
     if isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.SSLError)):
         return TransferError(f'no connection to {host}: {_root(error)}', TRIES_UNREACHABLE)
     return TransferError(f'the connection to {host} broke: {_root(error)}', TRIES_TRANSIENT)
-
-
-def _host(url: str) -> str:
-    try:
-        return urllib.parse.urlsplit(url).hostname or 'the server'
-    except ValueError:
-        return 'the server'
 
 
 def _root(error: BaseException) -> str:
@@ -861,11 +728,10 @@ def _root(error: BaseException) -> str:
 
 def _span(response: requests.Response) -> tuple[int, int | None]:
     """Offset of the answer's body, and the size of the whole file where the server tells it."""
-    length = response.headers.get('Content-Length', '')
     if response.status_code == 200:
+        length = response.headers.get('Content-Length', '')
         return 0, int(length) if length.isdecimal() else None
-    content_range = response.headers.get('Content-Range', '')
-    match = re.match(r'bytes (\d+)-\d+/(\d+|\*)', content_range)
+    match = re.match(r'bytes (\d+)-\d+/(\d+|\*)', response.headers.get('Content-Range', ''))
     if not match:
         return -1, None
     return int(match[1]), None if match[2] == '*' else int(match[2])
@@ -880,26 +746,24 @@ def _shown(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition('@')[2], query='', fragment='').geturl()
 
 
-# --- How far it has come: a bar on a terminal, log lines elsewhere.
+# --- Progress: a bar on a terminal, log lines elsewhere.
 
 
 @contextlib.contextmanager
 def _show_progress(
-    spec: WeightsFile, have: int, shown: bool, log_every_s: float
+    spec: WeightsFile, have: int, log_every_s: float
 ) -> Iterator[Callable[[int], None]]:
     """Give a function to call with the number of bytes that are there; `have` at the start."""
-    if not shown:
-        yield lambda done: None
-    elif sys.stderr is not None and sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         unit = {'unit': 'B', 'unit_scale': True}
         with tqdm.tqdm(total=spec.size, initial=have, desc=spec.name, **unit) as bar:
-            yield lambda done: bar.update(done - bar.n)  # backwards, too, when it begins anew
+            yield lambda done: bar.update(done - bar.n)  # backwards, too, when it restarts
     else:
         yield _log_lines(spec, have, log_every_s)
 
 
 def _log_lines(spec: WeightsFile, have: int, every_s: float) -> Callable[[int], None]:
-    began = last = time.monotonic()
+    start = last = time.monotonic()
 
     def report(done: int) -> None:
         nonlocal last
@@ -907,7 +771,7 @@ def _log_lines(spec: WeightsFile, have: int, every_s: float) -> Callable[[int], 
         if now - last >= every_s:
             last = now
             text = f'{spec.name}: {done / MB:.1f} of {spec.size / MB:.1f} MB'
-            rate = (done - have) / max(now - began, 1e-3)  # bytes a second
+            rate = (done - have) / max(now - start, 1e-3)  # bytes a second
             if rate > 0 and done < spec.size:
                 text += f', {rate / KB:.0f} kB/s, {duration((spec.size - done) / rate)} left'
             logger.info('%s', text)

@@ -154,25 +154,6 @@ def test_a_download_goes_into_the_named_folder(home, monkeypatch):
     assert not (home / '.cache').exists()
 
 
-def test_an_explicit_path_is_the_only_one_that_counts(home):
-    lay(candidate_paths(SPEC)[0])
-    explicit = home / 'mine.pt'
-    assert find_weights(SPEC, explicit) is None
-    with pytest.raises(WeightsNotFound, match=str(explicit)):
-        ensure_weights(SPEC, explicit)
-    lay(explicit)
-    assert find_weights(SPEC, explicit) == explicit
-    assert ensure_weights(SPEC, '~/mine.pt') == explicit
-
-
-def test_a_corrupt_explicit_file_is_refused_and_left_alone(home):
-    explicit = lay(home / 'mine.pt', OTHER)
-    with serving(CONTENT) as server, pytest.raises(WeightsCorrupt, match=str(explicit)):
-        ensure_weights(server.spec(), explicit)
-    assert explicit.read_bytes() == OTHER
-    assert server.ranges == []
-
-
 def test_verify_tells_good_from_corrupt_from_missing(home):
     path = home / 'w.pt'
     with pytest.raises(WeightsNotFound, match='is not there'):

@@ -57,7 +57,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """No weights anywhere, no network; what was asked for is noted."""
     asked = []
 
-    def ensure(spec: Any, explicit: Any = None, *, allow_download: bool, **rest: Any) -> Path:
+    def ensure(spec: Any, *, allow_download: bool, **rest: Any) -> Path:
         asked.append(allow_download)
         kind = DownloadFailed if allow_download else WeightsNotFound
         raise kind(f'cannot get {spec.name}: no route to host; put it by hand into /weights')

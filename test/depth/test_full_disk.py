@@ -213,7 +213,7 @@ def test_a_download_onto_a_full_disk_is_told_before_it_begins(
     fill(disk, leave=10 * PAGE)
     with serving(CONTENT) as server:
         with pytest.raises(DownloadFailed, match=r'bytes free, 300000 are needed.*by hand'):
-            fetch_weights(server.spec(), progress=False, options=IMPATIENT)
+            fetch_weights(server.spec(), options=IMPATIENT)
         assert server.ranges == []
 
 
@@ -232,10 +232,10 @@ def test_a_disk_that_fills_up_during_a_download_is_told_and_it_goes_on_later(
         with monkeypatch.context() as patch:
             patch.setattr(weights, '_check_room', fill_and_go_on)
             with pytest.raises(DownloadFailed, match=f'into {cache}: No space left on device'):
-                fetch_weights(server.spec(), progress=False, options=IMPATIENT)
+                fetch_weights(server.spec(), options=IMPATIENT)
         assert not (cache / 'weights.pt').exists()
         (disk / 'filler').unlink()
-        path = fetch_weights(server.spec(), progress=False, options=IMPATIENT)
+        path = fetch_weights(server.spec(), options=IMPATIENT)
         assert path.read_bytes() == CONTENT
         assert server.ranges[1] != ''
 

@@ -19,6 +19,7 @@ from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator, onnx_files
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.files import read_torch_file, sha256_of
 from midas_depth_ros.depth.model_files import (
     fingerprint_of,
     known_graphs,
@@ -27,8 +28,6 @@ from midas_depth_ros.depth.model_files import (
 from midas_depth_ros.depth.models import MARK, embedded, midas_small, onnx_of, read_arrays
 from midas_depth_ros.depth.models.midas_small import midas_onnx
 from midas_depth_ros.depth.onnx_files import CONSTANT_INPUTS, Graph, read_onnx
-from midas_depth_ros.depth.state_dicts import read_torch_file
-from midas_depth_ros.depth.weights import sha256_of
 
 READERS = ('openvino', 'onnxruntime')
 SIDES = ('height', 'width')

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.files import read_torch_file
 from midas_depth_ros.depth.models.midas_small import Simplifications, midas_onnx, midas_shapes
-from midas_depth_ros.depth.state_dicts import read_torch_file
 
 ROOT = Path(__file__).resolve().parents[2]
 

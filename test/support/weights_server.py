@@ -184,7 +184,7 @@ def own_home(monkeypatch: Any, folder: Path) -> Path:
 
 def fetch(server: WeightsServer, options: DownloadOptions = IMPATIENT, **more: Any) -> Path:
     """Fetch the server's file into the cache."""
-    return fetch_weights(server.spec(), progress=False, options=options, **more)
+    return fetch_weights(server.spec(), options=options, **more)
 
 
 def failure(server: WeightsServer, options: DownloadOptions = IMPATIENT) -> str:

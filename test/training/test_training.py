@@ -15,7 +15,7 @@ from click.testing import CliRunner
 torch = pytest.importorskip('torch')
 pytest.importorskip('rich')
 
-from midas_depth_ros.depth.state_dicts import read_npz  # noqa: E402
+from midas_depth_ros.depth.files import read_npz  # noqa: E402
 from training import augment, dataset  # noqa: E402
 from training.augment import OUTSIDE, Augmenter  # noqa: E402
 from training.evaluate import Score, mean, score  # noqa: E402
@@ -333,9 +333,9 @@ def test_what_is_shipped_is_known_by_its_hash_and_its_answer(
 ) -> None:
     """Else a copy of it would be refused, or the altered one taken for it."""
     from midas_depth_ros.depth import load_estimator
+    from midas_depth_ros.depth.files import sha256_of
     from midas_depth_ros.depth.judgement import PICTURES, cells, sample_pictures
     from midas_depth_ros.depth.models import embedded
-    from midas_depth_ros.depth.weights import sha256_of
     from training.export import main
 
     module, table = tmp_path / 'shipped.py', tmp_path / 'table.txt'

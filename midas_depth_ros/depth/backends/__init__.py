@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, first_line
+from midas_depth_ros.depth.files import digest_of
 from midas_depth_ros.depth.models import onnx_of, spec_of
 from midas_depth_ros.depth.models.spec import ModelSpec
-from midas_depth_ros.depth.weights import digest_of
 
 AUTO = 'auto'
 PRECISIONS = ('f32', 'bf16', 'f16', 'int8')

@@ -35,9 +35,9 @@ from midas_depth_ros.depth.errors import (
     first_line,
     printable,
 )
+from midas_depth_ros.depth.files import digest_of
 from midas_depth_ros.depth.judgement import Deviation, Infer, measure, sample_pictures
 from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
-from midas_depth_ros.depth.weights import digest_of
 
 # --- int8 by post-training quantisation: NNCF watches a model at work and picks the ranges.
 #

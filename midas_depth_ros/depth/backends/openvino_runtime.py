@@ -23,6 +23,7 @@ from openvino.preprocess import PrePostProcessor
 
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt
+from midas_depth_ros.depth.files import open_file, sha256_of
 from midas_depth_ros.depth.model_files import (
     MOST_BYTES,
     MOST_XML_BYTES,
@@ -35,7 +36,6 @@ from midas_depth_ros.depth.model_files import (
 )
 from midas_depth_ros.depth.models import refuse_what_is_not_finite
 from midas_depth_ros.depth.models.spec import ModelSpec
-from midas_depth_ros.depth.weights import opened, sha256_of
 
 VERSION = ov.__version__.split('-')[0]
 CPU = 'CPU'
@@ -175,7 +175,7 @@ class Runtime:
                 f'{weights} is not there: an OpenVINO model is two files, copy both'
             )
         for part, most in ((path, MOST_XML_BYTES), (weights, MOST_BYTES)):
-            with opened(part, most):
+            with open_file(part, most):
                 pass
         model = self._read(path)
         about = about_of_model(model)

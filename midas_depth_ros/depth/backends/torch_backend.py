@@ -22,15 +22,17 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.backends import AUTO
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsCorrupt
-from midas_depth_ros.depth.models import check_state_dict, read_arrays, spec_of
-from midas_depth_ros.depth.models.spec import ModelSpec
-from midas_depth_ros.depth.state_dicts import (
-    MOST_BYTES,
+from midas_depth_ros.depth.files import (
+    MOST_WEIGHTS_BYTES,
     check_old_torch_file,
+    digest_of,
+    open_file,
+    read_file,
     reason,
     table_of_tensors,
 )
-from midas_depth_ros.depth.weights import digest_of, opened, read_file
+from midas_depth_ros.depth.models import check_state_dict, read_arrays, spec_of
+from midas_depth_ros.depth.models.spec import ModelSpec
 
 DTYPES = {'f32': torch.float32, 'bf16': torch.bfloat16}
 WARM_UP_RUNS = 2  # TorchScript optimises during its first runs; the first frame need not wait
@@ -144,7 +146,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     Raises WeightsCorrupt where the file cannot be read, WeightsMismatch where it is not of this
     network.
     """
-    with opened(path, MOST_BYTES) as file:
+    with open_file(path, MOST_WEIGHTS_BYTES) as file:
         old = file.read(1) == OLD_FORMAT
     if not old:
         return {key: torch.from_numpy(np.array(array)) for key, array in read_arrays(path).items()}
@@ -155,7 +157,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 def _read_old_file(path: Path) -> dict[str, torch.Tensor]:
     """A file of torch before 1.6, as only torch reads it."""
-    content = read_file(path, MOST_BYTES)
+    content = read_file(path, MOST_WEIGHTS_BYTES)
     check_old_torch_file(path, content)
     try:
         with warnings.catch_warnings():

@@ -25,6 +25,15 @@ from midas_depth_ros.depth.errors import (
     WeightsError,
     shown,
 )
+from midas_depth_ros.depth.files import (
+    NAMED_KEYS,
+    digest_of,
+    matched,
+    read_npz,
+    read_torch_file,
+    torch_file_shapes,
+    why_no_file,
+)
 from midas_depth_ros.depth.models import embedded, midas_small
 from midas_depth_ros.depth.models.spec import (
     SUFFIXES,
@@ -35,14 +44,13 @@ from midas_depth_ros.depth.models.spec import (
     PictureInput,
     Sizing,
 )
-from midas_depth_ros.depth.state_dicts import (
-    NAMED_KEYS,
-    matched,
-    read_npz,
-    read_torch_file,
-    torch_file_shapes,
+from midas_depth_ros.depth.weights import (
+    FETCH_LIMIT,
+    DownloadLimit,
+    DownloadOptions,
+    FileState,
+    examine,
 )
-from midas_depth_ros.depth.weights import DownloadLimit, FileState, digest_of, examine, why_no_file
 
 __all__ = [
     'Interpolation',
@@ -119,7 +127,7 @@ register(embedded.SPEC)
 
 
 def find_weights(
-    model: str, *, allow_download: bool = True, limit: DownloadLimit | None = None
+    model: str, *, allow_download: bool = True, limit: DownloadLimit = FETCH_LIMIT
 ) -> Path:
     """The weights file of a model's name, or the file that it is the path of.
 
@@ -129,7 +137,10 @@ def find_weights(
     if model in _specs:
         known = _specs[model]
         if known.shipped is None:
-            return weights.ensure_weights(known.weights, allow_download=allow_download, limit=limit)
+            options = DownloadOptions(limit=limit)
+            return weights.ensure_weights(
+                known.weights, allow_download=allow_download, options=options
+            )
         finding = examine(known.shipped, known.weights)
         if finding.state is not FileState.GOOD:
             raise WeightsCorrupt(f'{known.shipped} {finding.fault}: install the package again')

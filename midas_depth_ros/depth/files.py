@@ -1,17 +1,22 @@
-"""Reads zip archives of weights without trusting what they say of themselves.
+"""Reads weights files without trusting what they say of themselves.
 
-In: a file. Out: the bytes of its entries, and NumPy's arrays in them. What an entry claims to
-unpack to is held against a bound before anything is unpacked; nothing of it is run.
+Regular files, zip archives, NumPy archives and PyTorch state dicts. In: a path. Out: bytes, or
+NumPy arrays by name. What a file claims to hold is compared with a limit before anything is
+allocated, and no code of it is run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import io
 import lzma
 import math
+import os
 import pickle
 import pickletools
+import stat
 import struct
 import tokenize
 import zipfile
@@ -24,7 +29,95 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsError, WeightsMismatch
-from midas_depth_ros.depth.weights import MOST_WEIGHTS_BYTES, opened
+
+MB = 1_000_000
+MOST_WEIGHTS_BYTES = 1 << 28  # of any weights file: three times the official one
+HASHED_AT_ONCE = 1 << 20  # bytes
+
+
+def why_no_file(path: Path) -> str:
+    """Why there is no readable file at a path, in words; '' where there is one."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        return str(getattr(error, 'strerror', None) or error)
+    if stat.S_ISDIR(mode):
+        return 'it is a folder'
+    return '' if stat.S_ISREG(mode) else 'it is a pipe, a device or a socket'
+
+
+@contextlib.contextmanager
+def open_file(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
+    """Open a regular file of at most `most_bytes` for reading.
+
+    Raises WeightsCorrupt where it cannot be opened or is not a regular file, WeightsMismatch where
+    it is larger.
+    """
+    try:
+        # Without O_NONBLOCK a pipe would block for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise WeightsCorrupt(
+            f'{path} cannot be read as a model ({reason}): check the path and its permissions'
+        ) from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise WeightsCorrupt(f'{path} is not a regular file: give the path of a model')
+    with os.fdopen(handle, 'rb') as file:
+        if status.st_size > most_bytes:
+            raise WeightsMismatch(
+                f'{path} is not a supported model: it has {status.st_size / MB:.0f} MB, the limit '
+                f'is {most_bytes / MB:.0f} MB: choose a model by its name, or a file written by '
+                '`midas_depth export`'
+            )
+        yield file
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a regular file; raises as `open_file` does."""
+    with open_file(path, most_bytes) as file:
+        try:
+            return file.read(most_bytes)
+        except OSError as error:
+            raise WeightsCorrupt(f'{path} cannot be read: {error.strerror or error}') from error
+
+
+def digest_of(weights: Path) -> str:
+    """SHA-256 of a weights file; raises as `open_file` does."""
+    with open_file(weights, MOST_WEIGHTS_BYTES):
+        try:
+            return sha256_of(weights)
+        except OSError as error:
+            raise WeightsCorrupt(f'{weights} cannot be read: {error.strerror or error}') from error
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in lower-case hexadecimal digits; OSError if unreadable."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(HASHED_AT_ONCE):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Write a file or folder to the disk: a power cut must not leave an empty one. OSError.
+
+    A disk may notice only now that it is full.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF):
+            raise  # those: a file system that cannot sync, such as some a folder
+    finally:
+        os.close(handle)
+
+
+# --- Zip archives, and the NumPy arrays in them.
 
 MOST_DIRECTORY_BYTES = 1 << 20  # some 10,000 entries; the networks have 500
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others allocate what a file tells them
@@ -93,7 +186,7 @@ def opened_archive(path: Path, most_file_bytes: int, most_bytes: int) -> Iterato
     Raises WeightsCorrupt where it is no regular file, WeightsMismatch where it has more than
     `most_file_bytes`, and what is in READ_FAILURES where it is no such archive.
     """
-    with opened(path, most_file_bytes) as file:
+    with open_file(path, most_file_bytes) as file:
         careful = _careful(file)
         with zipfile.ZipFile(careful) as archive:
             careful.most_at_once = most_bytes
@@ -174,7 +267,6 @@ STORAGES = {
 }
 # MiDaS_small has 21.3 million numbers; as float64 they take twice the official file's bytes.
 MOST_NUMBERS = 1 << 25
-MOST_BYTES = MOST_WEIGHTS_BYTES
 MOST_PICKLE_BYTES = 1 << 20  # MiDaS_small has 70 kB, and 14,000 operations
 MOST_OPERATIONS = 200_000
 MOST_AXES = 8
@@ -192,7 +284,7 @@ def read_torch_file(path: Path) -> Arrays:
     of tensors, or more than any network of ours.
     """
     try:
-        with opened_archive(path, MOST_BYTES, MOST_BYTES) as archive:
+        with opened_archive(path, MOST_WEIGHTS_BYTES, MOST_WEIGHTS_BYTES) as archive:
             loaded = _load(archive)
     except FAILURES as error:
         raise WeightsCorrupt(
@@ -205,7 +297,7 @@ def read_torch_file(path: Path) -> Arrays:
 def torch_file_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of a state dict by name, without its numbers; empty where it is none."""
     try:
-        with opened_archive(path, MOST_BYTES, MOST_BYTES) as archive:
+        with opened_archive(path, MOST_WEIGHTS_BYTES, MOST_WEIGHTS_BYTES) as archive:
             loaded = _load(archive, with_numbers=False)
     except (*FAILURES, WeightsError):
         return {}
