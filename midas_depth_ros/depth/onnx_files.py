@@ -62,6 +62,42 @@ class Graph:
         self.nodes.append(node)
         return output
 
+    def convolution(
+        self,
+        value: str,
+        name: str,
+        kernel: np.ndarray,
+        bias: np.ndarray | None,
+        stride: int = 1,
+        padding: tuple[int, int] = (0, 0),
+        **attributes: Attribute,
+    ) -> str:
+        """A convolution by a square kernel (out, in / groups, k, k); `padding` (before, after)."""
+        inputs = [value, self.weight(f'{name}.kernel', kernel)]
+        if bias is not None:
+            inputs.append(self.weight(f'{name}.shift', bias))
+        before, after = padding
+        return self.add(
+            'Conv', inputs, name,
+            kernel_shape=kernel.shape[2:], strides=(stride, stride),
+            pads=(before, before, after, after), **attributes,
+        )  # fmt: skip
+
+    def sum(self, first: str, second: str, name: str) -> str:
+        """The sum of two values."""
+        return self.add('Add', [first, second], name)
+
+    def relu(self, value: str) -> str:
+        """The value, 0 where it is negative."""
+        return self.add('Relu', [value], f'{value}.relu')
+
+    def resize(
+        self, value: str, name: str, factors: Sequence[float], mode: str, **how: Attribute
+    ) -> str:
+        """Height and width times two factors; `mode` and `how` are ONNX's attributes of Resize."""
+        scales = self.weight(f'{name}.scales', np.array([1, 1, *factors]))
+        return self.add('Resize', [value, '', scales], name, mode=mode, **how)
+
     def to_bytes(
         self,
         source: str,

@@ -27,6 +27,7 @@ from midas_depth_ros.depth.models.spec import (
     PictureInput,
     Shape,
     Weights,
+    folded_norm,
     norm_shapes,
 )
 from midas_depth_ros.depth.onnx_files import Graph
@@ -118,16 +119,16 @@ def half_size_depth(do: Any, picture: Any) -> Any:
             change = do.conv(do.relu(do.conv(value, f'{name}.first')), f'{name}.second')
             if f'{name}.shortcut' in do.layers:
                 value = do.conv(value, f'{name}.shortcut')
-            value = do.relu(do.add(change, value, f'{name}.sum'))
+            value = do.relu(do.sum(change, value, f'{name}.sum'))
         levels.append(value)
     last = len(levels) - 1
     whole = do.spread(do.conv(do.mean(value), 'whole'))
-    path = do.add(do.conv(value, f'lateral.{last}'), whole, 'path')
+    path = do.sum(do.conv(value, f'lateral.{last}'), whole, 'path')
     path = _refined(do, path, last)
     for stage in range(last - 1, -1, -1):
         path = do.doubled(path, f'up.{stage}', levels[stage])
         beside = do.conv(levels[stage], f'lateral.{stage}')
-        path = _refined(do, do.add(path, beside, f'path.{stage}'), stage)
+        path = _refined(do, do.sum(path, beside, f'path.{stage}'), stage)
     return do.pixels(do.conv(do.relu(path), 'head'))
 
 
@@ -135,7 +136,7 @@ def _refined(do: Any, path: Any, stage: int) -> Any:
     change = path
     for name in _refining(stage):
         change = do.conv(do.relu(change), name)
-    return do.add(path, change, f'refine.{stage}.sum')
+    return do.sum(path, change, f'refine.{stage}.sum')
 
 
 def embedded_shapes(channels: Sequence[int] = CHANNELS) -> dict[str, Shape]:
@@ -166,94 +167,63 @@ def embedded_onnx(weights: Weights, metadata: Mapping[str, str] | None = None) -
     finite.
     """
     do = _OnnxOperations({name: np.asarray(array, np.float32) for name, array in weights.items()})
-    with np.errstate(all='ignore'):  # the graph refuses what is no number
-        do.graph.add('Relu', [half_size_depth(do, INPUT)], OUTPUT)
-    return do.graph.to_bytes(INPUT, (1, 3, *SIZE), OUTPUT, (1, 1, *HALF_SIZE), metadata)
+    with np.errstate(all='ignore'):  # the graph refuses NaN
+        do.add('Relu', [half_size_depth(do, INPUT)], OUTPUT)
+    return do.to_bytes(INPUT, (1, 3, *SIZE), OUTPUT, (1, 1, *HALF_SIZE), metadata)
 
 
-class _OnnxOperations:
-    """Notes every operation of `half_size_depth` in a graph."""
+class _OnnxOperations(Graph):
+    """Records every operation of `half_size_depth` as a graph."""
 
     def __init__(self, weights: Weights) -> None:
-        self.weights = weights
+        super().__init__()
+        self.state = weights
         self.layers = convolutions()
-        self.graph = Graph()
 
     def stem(self, picture: str) -> str:
-        scale, shift = self._normalisation('stem_norm')
-        kernel = self.weights['stem.weight'] * scale[:, np.newaxis, np.newaxis, np.newaxis]
-        nothing = np.zeros(len(scale), np.float32)
-        value = self._apply(picture, 'stem', kernel, nothing, STEM_STRIDE, 1)
+        factor, shift = (
+            array[:, None, None] for array in folded_norm(self.state, 'stem_norm', NORM_EPSILON)
+        )
+        kernel = self.state['stem.weight'] * factor[..., None]
+        nothing = np.zeros(len(factor), np.float32)
+        value = self.convolution(picture, 'stem', kernel, nothing, STEM_STRIDE, (1, 1))
         height, width = (side // STEM_STRIDE for side in SIZE)
         rows, columns = np.meshgrid(
             np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing='ij'
         )
-        place = self.weights['place.weight'][:, :, 0, 0].T[..., np.newaxis, np.newaxis]
-        places = (place[0] * rows + place[1] * columns) * scale[:, np.newaxis, np.newaxis]
-        places = places + shift[:, np.newaxis, np.newaxis]
-        return self.relu(self.add(value, self.graph.weight('places', places[None]), 'placed'))
+        place = self.state['place.weight'][:, :, 0, 0].T[..., None, None]
+        places = (place[0] * rows + place[1] * columns) * factor + shift
+        return self.relu(self.sum(value, self.weight('places', places[None]), 'placed'))
 
     def conv(self, value: str, name: str) -> str:
         layer = self.layers[name]
-        kernel = self.weights[f'{layer.entry}.weight']
+        kernel, sides = self.state[f'{layer.entry}.weight'], (layer.padding, layer.padding)
         if layer.norm:
-            scale, shift = self._normalisation(f'{name}.1')
-            kernel = kernel * scale[:, np.newaxis, np.newaxis, np.newaxis]
+            factor, shift = folded_norm(self.state, f'{name}.1', NORM_EPSILON)
+            kernel = kernel * factor[:, None, None, None]
         else:
-            shift = self.weights[f'{name}.bias']
-        return self._apply(value, name, kernel, shift, layer.stride, layer.padding)
-
-    def add(self, first: str, second: str, name: str) -> str:
-        return self.graph.add('Add', [first, second], name)
-
-    def relu(self, value: str) -> str:
-        return self.graph.add('Relu', [value], f'{value}.relu')
+            shift = self.state[f'{name}.bias']
+        return self.convolution(value, name, kernel, shift, layer.stride, sides)
 
     def mean(self, value: str) -> str:
-        return self.graph.add('GlobalAveragePool', [value], 'mean')
+        return self.add('GlobalAveragePool', [value], 'mean')
 
     def spread(self, value: str) -> str:
         """One place becomes as many as the coarsest stage has."""
         coarsest = STEM_STRIDE * 2 ** (len(BLOCKS) - 1)
         how = {'coordinate_transformation_mode': 'asymmetric', 'nearest_mode': 'floor'}
-        return self._resize(value, 'spread', [side / coarsest for side in SIZE], 'nearest', how)
+        return self.resize(value, 'spread', [side / coarsest for side in SIZE], 'nearest', **how)
 
     def doubled(self, value: str, name: str, beside: str) -> str:
         how = {'coordinate_transformation_mode': 'half_pixel'}
-        return self._resize(value, name, [2.0, 2.0], 'linear', how)
+        return self.resize(value, name, [2, 2], 'linear', **how)
 
     def pixels(self, value: str) -> str:
         """Every place becomes 2x2 pixels."""
         copies = np.eye(PIXELS, dtype=np.float32).reshape(PIXELS, 1, 2, 2)
-        kernel = self.graph.weight('head.copies', copies)
+        kernel = self.weight('head.copies', copies)
         sides = {'kernel_shape': (2, 2), 'strides': (2, 2)}
-        return self.graph.add('ConvTranspose', [value, kernel], 'head.pixels', **sides)
-
-    def _normalisation(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """(C,) scale and shift of a batch normalisation."""
-        w = {key: self.weights[f'{name}.{key}'] for key in ('weight', 'bias')}
-        mean, variance = (self.weights[f'{name}.running_{key}'] for key in ('mean', 'var'))
-        scale = w['weight'] / np.sqrt(variance + np.float32(NORM_EPSILON))
-        return scale, w['bias'] - mean * scale
-
-    def _apply(
-        self, value: str, name: str, kernel: np.ndarray, bias: np.ndarray, stride: int, padding: int
-    ) -> str:
-        inputs = [
-            value,
-            self.graph.weight(f'{name}.kernel', kernel),
-            self.graph.weight(f'{name}.shift', bias),
-        ]
-        return self.graph.add(
-            'Conv', inputs, name,
-            kernel_shape=kernel.shape[2:], strides=(stride, stride), pads=(padding,) * 4,
-        )  # fmt: skip
-
-    def _resize(
-        self, value: str, name: str, factors: list[float], mode: str, how: dict[str, str]
-    ) -> str:
-        scales = self.graph.weight(f'{name}.scales', np.array([1.0, 1.0, *factors]))
-        return self.graph.add('Resize', [value, '', scales], name, mode=mode, **how)
+        return self.add('ConvTranspose', [value, kernel], 'head.pixels', **sides)
 
 
 # --- Its torch module, for training and for backend torch.
@@ -323,7 +293,7 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
             result: Tensor = self._layer(layer.entry)(value)
             return self._layer(f'{name}.1')(result) if layer.norm else result
 
-        def add(self, first: Tensor, second: Tensor, name: str) -> Tensor:
+        def sum(self, first: Tensor, second: Tensor, name: str) -> Tensor:
             return first + second
 
         def relu(self, value: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from midas_depth_ros.depth.models.spec import (
     Sizing,
     Weights,
     conv_shapes,
+    folded_norm,
     norm_shapes,
 )
 from midas_depth_ros.depth.onnx_files import Graph
@@ -106,11 +107,11 @@ def midas_onnx(
     Raises KeyError where an entry of the state dict is missing, ValueError where one is not
     finite.
     """
-    build = _Builder(weights, simplify)
-    with np.errstate(all='ignore'):  # the graph refuses what is no number
-        build.network()
+    graph = _Builder(weights, simplify)
+    with np.errstate(all='ignore'):  # the graph refuses NaN
+        graph.network()
     sides = size or ('height', 'width')
-    return build.graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
+    return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
 
 
 def midas_shapes() -> dict[str, tuple[int, ...]]:
@@ -152,23 +153,23 @@ def _decoder_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
         yield from conv_shapes(f'scratch.output_conv.{place}', shape)
 
 
-class _Builder:
+class _Builder(Graph):
     """Walks through the network as `build()` does, and notes every operation."""
 
     def __init__(self, weights: Weights, simplify: Simplifications) -> None:
-        self.weights, self.simplify = weights, simplify
-        self.graph = Graph()
-        self.relu6_range = [self.graph.weight('0', 0.0), self.graph.weight('6', RELU6_TOP)]
+        super().__init__()
+        self.state, self.simplify = weights, simplify
+        self.relu6_range = [self.weight('0', 0.0), self.weight('6', RELU6_TOP)]
 
     def network(self) -> None:
         features, path = self.encoder(), ''
         for level in (4, 3, 2, 1):
-            beside = self.convolution(features[level], f'scratch.layer{level}_rn')
+            beside = self.plain(features[level], f'scratch.layer{level}_rn')
             path = self.fusion(path, beside, f'scratch.refinenet{level}')
-        path = self.convolution(path, 'scratch.output_conv.0')
+        path = self.plain(path, 'scratch.output_conv.0')
         path = self.doubled(path, 'head.up', 'half_pixel')
-        path = self.relu(self.convolution(path, 'scratch.output_conv.2'))
-        self.graph.add('Relu', [self.convolution(path, 'scratch.output_conv.4')], OUTPUT)
+        path = self.relu(self.plain(path, 'scratch.output_conv.2'))
+        self.add('Relu', [self.plain(path, 'scratch.output_conv.4')], OUTPUT)
 
     def encoder(self) -> dict[int, str]:
         """The last features of each layer."""
@@ -197,67 +198,45 @@ class _Builder:
             path = self.sum(path, self.residual(beside, f'{name}.resConfUnit1'), f'{name}.joined')
         path = self.residual(path or beside, f'{name}.resConfUnit2')
         if self.simplify.narrow_first:
-            path = self.convolution(path, f'{name}.out_conv')
+            path = self.plain(path, f'{name}.out_conv')
             return self.doubled(path, f'{name}.up', 'align_corners')
         path = self.doubled(path, f'{name}.up', 'align_corners')
-        return self.convolution(path, f'{name}.out_conv')
+        return self.plain(path, f'{name}.out_conv')
 
     def residual(self, value: str, name: str) -> str:
-        change = self.convolution(self.relu(value), f'{name}.conv1')
-        change = self.convolution(self.relu(change), f'{name}.conv2')
+        change = self.plain(self.relu(value), f'{name}.conv1')
+        change = self.plain(self.relu(change), f'{name}.conv2')
         return self.sum(value, change, f'{name}.sum')
 
     def normalised(self, value: str, conv: str, norm: str, stride: int = 1) -> str:
-        kernel, entries = self.weights[f'{conv}.weight'], {}
-        for entry in NORM_ENTRIES:
-            entries[entry] = np.asarray(self.weights[f'{norm}.{entry}'], np.float32)
-        if not self.simplify.fold_norms:
-            value = self.apply(value, conv, kernel, None, stride)
-            inputs = [self.graph.weight(f'{norm}.{key}', entries[key]) for key in NORM_ENTRIES]
-            return self.graph.add(
-                'BatchNormalization', [value, *inputs], norm, epsilon=NORM_EPSILON
-            )
-        scale = entries['weight'] / np.sqrt(entries['running_var'] + np.float32(NORM_EPSILON))
-        shift = entries['bias'] - entries['running_mean'] * scale
-        kernel = kernel * scale[:, np.newaxis, np.newaxis, np.newaxis]
-        return self.apply(value, conv, kernel, shift, stride)
+        kernel = self.state[f'{conv}.weight']
+        if self.simplify.fold_norms:
+            factor, shift = folded_norm(self.state, norm, NORM_EPSILON)
+            return self.conv(value, conv, kernel * factor[:, None, None, None], shift, stride)
+        value = self.conv(value, conv, kernel, None, stride)
+        inputs = [self.weight(f'{norm}.{key}', self.state[f'{norm}.{key}']) for key in NORM_ENTRIES]
+        return self.add('BatchNormalization', [value, *inputs], norm, epsilon=NORM_EPSILON)
 
-    def convolution(self, value: str, name: str) -> str:
-        return self.apply(
-            value, name, self.weights[f'{name}.weight'], self.weights.get(f'{name}.bias'), 1
+    def plain(self, value: str, name: str) -> str:
+        """A convolution that no normalisation follows."""
+        return self.conv(
+            value, name, self.state[f'{name}.weight'], self.state.get(f'{name}.bias'), 1
         )
 
-    def apply(
+    def conv(
         self, value: str, name: str, kernel: np.ndarray, bias: np.ndarray | None, stride: int
     ) -> str:
-        inputs = [value, self.graph.weight(f'{name}.kernel', kernel)]
-        if bias is not None:
-            inputs.append(self.graph.weight(f'{name}.shift', bias))
-        # Even sides, halved by a stride of 2, lack their padding's odd part before, not behind.
+        # Even sides, halved by a stride of 2, lack the odd row of padding before, not behind.
         padding = kernel.shape[-1] - stride if kernel.shape[-1] > 1 else 0
-        before, behind = padding // 2, padding - padding // 2
-        return self.graph.add(
-            'Conv', inputs, name,
-            kernel_shape=kernel.shape[2:], strides=(stride, stride),
-            pads=(before, before, behind, behind),
-            group=kernel.shape[0] if name.endswith('conv_dw') else 1,
-        )  # fmt: skip
-
-    def sum(self, first: str, second: str, name: str) -> str:
-        return self.graph.add('Add', [first, second], name)
-
-    def relu(self, value: str) -> str:
-        return self.graph.add('Relu', [value], f'{value}.relu')
+        group = kernel.shape[0] if name.endswith('conv_dw') else 1
+        sides = padding // 2, padding - padding // 2
+        return self.convolution(value, name, kernel, bias, stride, sides, group=group)
 
     def relu6(self, value: str) -> str:
-        return self.graph.add('Clip', [value, *self.relu6_range], f'{value}.relu6')
+        return self.add('Clip', [value, *self.relu6_range], f'{value}.relu6')
 
     def doubled(self, value: str, name: str, corners: str) -> str:
-        scales = self.graph.weight(f'{name}.scales', np.array([1, 1, 2, 2]))
-        return self.graph.add(
-            'Resize', [value, '', scales], name,
-            mode='linear', coordinate_transformation_mode=corners,
-        )  # fmt: skip
+        return self.resize(value, name, [2, 2], 'linear', coordinate_transformation_mode=corners)
 
 
 # --- Its torch module.
@@ -395,6 +374,7 @@ SPEC = ModelSpec(
     output=Output.RELATIVE_INVERSE_DEPTH,
     shapes=midas_shapes(),
     build=build,
+    giga_operations={(256, 256): 9.19, (256, 192): 6.89, (256, 128): 4.60},
     onnx=OnnxGraph(
         make=lambda weights, metadata: midas_onnx(weights, metadata=metadata),
         picture=INPUT,

@@ -169,7 +169,8 @@ class ModelSpec:
     module with random weights, (B, 3, h, w) to (B, h, w); it imports torch when it is called.
     `depth_range_m`: (nearest, farthest) of a network that gives metres. `shipped`: where the
     weights lie in the package. `answer`: what the published weights say of the first sample
-    picture (`judgement.cells`). `about`: what it is not, in a sentence.
+    picture (`judgement.cells`). `about`: what it is not, in a sentence. `giga_operations`: of one
+    run, by input size (width, height), a multiplication and an addition counted separately.
 
     Raises ValueError, which names the field, where these cannot be right.
     """
@@ -186,6 +187,7 @@ class ModelSpec:
     shipped: Path | None = None
     answer: NDArray[np.float32] | None = None
     about: str = ''
+    giga_operations: Mapping[tuple[int, int], float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -244,6 +246,20 @@ def norm_shapes(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]
     """Keys and shapes of a batch normalisation's entries in a state dict."""
     yield from ((f'{name}.{entry}', (channels,)) for entry in NORM_ENTRIES)
     yield f'{name}.num_batches_tracked', ()
+
+
+def folded_norm(
+    weights: Weights, name: str, epsilon: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Factor and sum, (C,) each, that a batch normalisation of a state dict comes to.
+
+    They go into the kernel and bias of the convolution before it.
+    """
+    factor, bias, mean, variance = (
+        np.asarray(weights[f'{name}.{entry}'], np.float32) for entry in NORM_ENTRIES
+    )
+    factor = factor / np.sqrt(variance + np.float32(epsilon))
+    return factor, bias - mean * factor
 
 
 def conv_shapes(
