@@ -126,10 +126,10 @@ def test_a_picture_with_reversed_channels_arrives_contiguous_and_right() -> None
         (b'\xff\xd8\xff', 'a bytes'),
         (Image.new('F', (4, 5)), 'mode F has more than 8 bits'),
         (Image.new('I;16', (4, 5)), 'mode I;16 has more than 8 bits'),
-        ('nowhere.jpg', "'nowhere.jpg' is no picture: No such file"),
+        ('nowhere.jpg', "'nowhere.jpg' is not a picture: No such file"),
         (Path(__file__).parent, 'it is a folder'),
-        (__file__, 'no picture that Pillow reads'),
-        ('a\0b', 'is no picture'),
+        (__file__, 'not a picture that Pillow can read'),
+        ('a\0b', 'is not a picture'),
     ],
 )
 def test_what_is_no_picture_is_refused_by_shape_and_dtype(picture: Any, named: str) -> None:

@@ -1,14 +1,13 @@
 """Inference backends: the library that runs the network.
 
 A backend takes the preprocessed picture and gives relative inverse depth at network size. To add
-one, write a class that satisfies `Backend`, and a row in `BACKENDS`: what it reads, in which
-precisions it computes, how to import it and what to install. Nothing here imports a library before
+one, write a class that satisfies `Backend` and a row in `BACKENDS`. No library is imported before
 it is chosen.
 
-The rule of 'auto': the first row of `BACKENDS` that reads the file, has the precision asked for
-and can be imported. The rows stand in the order of speed measured on x86-64 with AVX-512 (see
-docs/backends.md), but for torch, which is last because it takes the most memory and the longest
-start. On other CPUs the order is the same, unmeasured.
+'auto' takes the first row of `BACKENDS` that reads the file, supports the requested precision and
+can be imported. The rows are in order of speed, measured on x86-64 with AVX-512 (see
+docs/backends.md); torch is last because it needs the most memory and the longest start. On other
+CPUs the order is the same, unmeasured.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ AUTO = 'auto'
 PRECISIONS = ('f32', 'bf16', 'f16', 'int8')
 MODEL_SUFFIXES = ('.onnx', '.xml')  # models for a backend; other files hold weights
 
-# What importing a compiled library raises where it is missing, or was built for something else.
+# Raised by importing a compiled library that is missing or was built for another system.
 IMPORT_FAILURES = (ImportError, OSError, RuntimeError, AttributeError)
 
 
@@ -47,14 +46,14 @@ class Backend(Protocol):
 
     @property
     def precision(self) -> str:
-        """The numbers it computes with: one of `PRECISIONS`."""
+        """One of `PRECISIONS`."""
 
     @property
     def choice(self) -> str:
         """Why it computes in this precision, for the log."""
 
     def preprocess(self, rgb: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB, C-contiguous, to what `infer` takes."""
+        """(H, W, 3) uint8 RGB, C-contiguous, to the input of `infer`."""
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) float32 as `preprocess` makes it, to (h, w) float32, >= 0."""
@@ -64,7 +63,7 @@ class Backend(Protocol):
 
 
 class LoadedBackend(Backend, Protocol):
-    """One that was made from a file."""
+    """A backend made from a file."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -72,7 +71,7 @@ class LoadedBackend(Backend, Protocol):
 
     @property
     def weights_sha256(self) -> str:
-        """Of the weights file that it was made from; '' where the model file does not say."""
+        """Of the weights it was made from; '' where the model file does not say."""
 
 
 Factory = Callable[[Path, int, str], LoadedBackend]
@@ -80,11 +79,11 @@ Factory = Callable[[Path, int, str], LoadedBackend]
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the table of backends."""
+    """A row of `BACKENDS`."""
 
-    reads: tuple[str, ...]  # suffixes of the weights or model files
+    reads: tuple[str, ...]  # suffixes of weights and model files
     load: Callable[[], Factory]  # imports the library; may raise IMPORT_FAILURES
-    remedy: str
+    remedy: str  # how to install it
     precisions: tuple[str, ...] = ('f32',)
 
 
@@ -136,26 +135,32 @@ BACKENDS = {
 
 
 def find_backend(name: str, suffix: str, precision: str = AUTO) -> Factory:
-    """Import a backend that reads such files and has the precision; 'auto' = the first that can.
+    """Import a backend that reads such files in the precision; 'auto' = the first that can.
 
-    Returns what makes the backend: `factory(path, num_threads, precision)`, 0 threads = the
-    library's own choice. Raises BackendUnavailable where there is none, with the list and remedy.
+    Returns `factory(path, num_threads, precision)`, which makes the backend; 0 threads = the
+    library's own choice. Raises BackendUnavailable, which lists the reasons and remedies.
     """
-    if name != AUTO and name not in BACKENDS:
-        known = ', '.join([AUTO, *BACKENDS])
-        raise BackendUnavailable(f'unknown backend {name!r}: choose one of {known}')
+    check_names(name, precision)
     chosen = {name: BACKENDS[name]} if name in BACKENDS else BACKENDS
     candidates = {key: entry for key, entry in chosen.items() if suffix in entry.reads}
     if not candidates:
         readable = '; '.join(f'{key} reads {", ".join(e.reads)}' for key, e in chosen.items())
         raise BackendUnavailable(
-            f'no backend of this version reads files named *{suffix} ({readable}): give the '
-            'weights as a PyTorch state dict, or a model as .onnx or .xml'
+            f'no backend reads files named *{suffix} ({readable}): give the weights as a PyTorch '
+            'state dict, or a model as .onnx or .xml'
         )
-    if precision != AUTO:
-        candidates = _with_precision(candidates, precision)
+    able = {
+        key: entry
+        for key, entry in candidates.items()
+        if precision == AUTO or precision in entry.precisions
+    }
+    if not able:
+        have = '; '.join(f'{key} has {", ".join(e.precisions)}' for key, e in candidates.items())
+        raise BackendUnavailable(
+            f'precision {precision!r} is not available here ({have}): choose another, or auto'
+        )
     failures = []
-    for key, entry in candidates.items():
+    for key, entry in able.items():
         try:
             return entry.load()
         except IMPORT_FAILURES as error:
@@ -164,27 +169,26 @@ def find_backend(name: str, suffix: str, precision: str = AUTO) -> Factory:
     raise BackendUnavailable('; '.join(failures))
 
 
-def _with_precision(candidates: dict[str, Entry], precision: str) -> dict[str, Entry]:
-    """Those that have it; BackendUnavailable where there is none."""
-    able = {key: entry for key, entry in candidates.items() if precision in entry.precisions}
-    if not able:
-        have = '; '.join(f'{key} has {", ".join(e.precisions)}' for key, e in candidates.items())
-        raise BackendUnavailable(
-            f'precision {precision!r} is not to be had here ({have}): choose another, or auto'
-        )
-    return able
+def check_names(backend: str, precision: str) -> None:
+    """Raise BackendUnavailable where no backend or no precision has this name; 'auto' is one."""
+    for kind, name, known in (
+        ('backend', backend, (AUTO, *BACKENDS)),
+        ('precision', precision, (AUTO, *PRECISIONS)),
+    ):
+        if name not in known:
+            raise BackendUnavailable(f'unknown {kind} {name!r}: choose one of {", ".join(known)}')
 
 
-# --- OpenCV's own network module, which is always there.
+# --- OpenCV's own network module, which is always installed.
 #
-# The graph is made in memory from a NumPy archive of weights. OpenCV 4.6 and 5 give of the embedded
-# model what torch gives to 1e-5.
+# The graph is made in memory from a NumPy archive of weights. OpenCV 4.6 and 5 agree with torch on
+# the embedded model to 1e-5.
 
 
 class OpencvBackend:
     """A model whose graph OpenCV can run, on the CPU.
 
-    `num_threads` bounds OpenCV's pool, which belongs to the whole process; 0 leaves it.
+    `num_threads` limits OpenCV's pool, which belongs to the whole process; 0 leaves it.
 
     Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where this OpenCV cannot run
     the network.
@@ -212,7 +216,7 @@ class OpencvBackend:
             ) from error
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32, of a size that the network takes, to (h, w) float32."""
+        """(1, 3, h, w) float32, of a size that the network supports, to (h, w) float32."""
         if self._network is None:
             raise DepthError('this opencv backend is closed: load it again')
         self._network.setInput(np.ascontiguousarray(network_input))
@@ -223,12 +227,11 @@ class OpencvBackend:
         self._network = None
 
 
-# --- Imports timm where torch and torchvision were built apart.
+# --- Imports timm where torch and torchvision do not match.
 #
 # timm imports torchvision. Where torchvision was compiled against another torch (a CPU torch
-# beside a CUDA torchvision, wheels of a Jetson), its compiled operators do not load and its import
-# fails, although nothing that is used here needs them. This module then declares the two schemas
-# that the import asks for, and only then; a torchvision that imports is left alone.
+# beside a CUDA torchvision, Jetson wheels), its operators do not load and its import fails, although
+# nothing here uses them. Only then the two schemas that the import asks for are declared here.
 
 MISSING_OPERATORS = (
     'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
