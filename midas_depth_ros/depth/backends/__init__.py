@@ -229,9 +229,9 @@ class OpencvBackend:
 
 # --- Imports timm where torch and torchvision do not match.
 #
-# timm imports torchvision. Where torchvision was compiled against another torch (a CPU torch
-# beside a CUDA torchvision, Jetson wheels), its operators do not load and its import fails, although
-# nothing here uses them. Only then the two schemas that the import asks for are declared here.
+# timm imports torchvision. Where that was compiled against another torch (a CPU torch beside a CUDA
+# torchvision, Jetson wheels), its operators do not load and its import fails, although nothing here
+# uses them. Only then the two schemas that the import asks for are declared here.
 
 MISSING_OPERATORS = (
     'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',

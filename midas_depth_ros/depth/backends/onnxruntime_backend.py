@@ -27,12 +27,12 @@ from midas_depth_ros.depth.files import digest_of, reason
 from midas_depth_ros.depth.model_files import ModelFile, read_model_file
 from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
 
-CONVERSION = 2  # raise it whenever the graph changes
+CONVERSION = 2  # increase it whenever the graph changes
 MODEL = 'model.onnx'
 QUIET = 3  # ONNX Runtime's own log: errors and worse
 
-# It has no common base of its own: each status of the library is a class below RuntimeError
-# or Exception, generated at import.
+# The library's errors have no common base: each status is a class derived from RuntimeError or
+# Exception, generated at import.
 FAILURES: tuple[type[Exception], ...] = tuple(
     {
         RuntimeError,
@@ -48,10 +48,10 @@ FAILURES: tuple[type[Exception], ...] = tuple(
 
 
 class OnnxruntimeBackend:
-    """A model that has an ONNX graph, from weights or from a model file of ours.
+    """A model that has an ONNX graph, from weights or from an exported model file.
 
-    `num_threads` bounds the threads of this network alone; 0 = the cores this process may use.
-    Waiting threads sleep instead of spinning, and none is tied to a core.
+    `num_threads` limits the threads of this network alone; 0 = the cores this process may use.
+    Waiting threads sleep instead of spinning, and none is pinned to a core.
 
     Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the library fails.
     """
@@ -66,7 +66,7 @@ class OnnxruntimeBackend:
         try:
             if weights.suffix.lower() in MODEL_SUFFIXES:
                 own = read_model_file(weights)
-                self._session = opened(own.source, threads)
+                self._session = session_of(own.source, threads)
             else:
                 own, self._session = converted(weights, threads)
         except FAILURES as error:
@@ -80,11 +80,11 @@ class OnnxruntimeBackend:
 
     @property
     def num_threads(self) -> int:
-        """How many threads it was given."""
+        """Threads that it was given."""
         return self._session.get_session_options().intra_op_num_threads if self._session else 0
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32, of a size that the network takes, to (h, w) float32."""
+        """(1, 3, h, w) float32, of a size that the network supports, to (h, w) float32."""
         if self._session is None:
             raise DepthError('this onnxruntime backend is closed: load it again')
         picture = np.ascontiguousarray(network_input)
@@ -100,24 +100,16 @@ class OnnxruntimeBackend:
         self._session = None
 
 
-def key(weights: Path) -> Key:
-    """Of the cache's entry."""
-    spec = spec_of(weights)
-    return Key(
-        digest_of(weights), spec.name, spec.input_size_text, 'onnxruntime', ort.__version__, 'f32',
-        CONVERSION,
-    )  # fmt: skip
-
-
 def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSession]:
-    """The ONNX model of a weights file, from the cache where it can be kept; and a session of it.
+    """The ONNX model of a weights file, cached where possible, and its session.
 
     Raises WeightsCorrupt, WeightsMismatch, and what is in FAILURES.
     """
-    entry_key = key(weights)
-    spec = spec_of(weights)
-    about = mark_of(spec, entry_key.weights_sha256)
-    made: list[bytes] = []  # where a disk turns out to be full it need not be made again
+    spec, sha256 = spec_of(weights), digest_of(weights)
+    size, version = spec.input_size_text, ort.__version__
+    key = Key(sha256, spec.name, size, 'onnxruntime', version, 'f32', CONVERSION)
+    about = mark_of(spec, sha256)
+    made: list[bytes] = []  # kept in case the disk turns out to be full
 
     def make() -> bytes:
         if not made:
@@ -133,22 +125,20 @@ def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSess
 
     def own(folder: Path) -> tuple[ModelFile, ort.InferenceSession]:
         found = read_model_file(folder / MODEL)
-        if (found.spec, found.about.get('weights_sha256', about['weights_sha256'])) != (
-            spec, about['weights_sha256'],
-        ):  # fmt: skip
+        if (found.spec, found.about.get('weights_sha256', sha256)) != (spec, sha256):
             raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
-        return found, opened(found.source, threads)
+        return found, session_of(found.source, threads)
 
     try:
-        return conversion_cache.load(entry_key, build, own, (MODEL,))
+        return conversion_cache.load(key, build, own, (MODEL,))
     except OSError:
-        return ModelFile(spec, about, make()), opened(make(), threads)
+        return ModelFile(spec, about, make()), session_of(make(), threads)
 
 
-def opened(model: bytes | Path, threads: int) -> ort.InferenceSession:
-    """A session on the CPU; raises what is in FAILURES where it cannot be read."""
+def session_of(model: bytes | Path, threads: int) -> ort.InferenceSession:
+    """A session on the CPU; raises what is in FAILURES where the model cannot be read."""
     options = ort.SessionOptions()
-    # Said explicitly, because with 0 it ties its threads to cores.
+    # Explicit, because with 0 it pins its threads to cores.
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = QUIET

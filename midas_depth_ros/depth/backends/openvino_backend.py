@@ -1,8 +1,8 @@
-"""From a weights file to an OpenVINO model in the cache, in one of the precisions.
+"""Runs a network with OpenVINO on the CPU, the fastest backend where it is installed.
 
-In: a weights file. Out: an entry of the cache with model.xml, model.bin and the deviation from f32
-on named pictures, which decides whether 'auto' may take that precision. Only the first start of a
-model on a machine comes here; the cached model needs no weights library.
+In: a weights file, which is converted once and cached, or a model file (.onnx, .xml). Then:
+(1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' chooses a precision is
+`fastest_within_bound`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from midas_depth_ros.depth.backends.openvino_runtime import (
     Compiled,
     OwnModel,
     Runtime,
-    reason,
+    last_line,
     save,
 )
 from midas_depth_ros.depth.conversion_cache import Key, show_steps
@@ -39,10 +39,17 @@ from midas_depth_ros.depth.files import digest_of
 from midas_depth_ros.depth.judgement import Deviation, Infer, measure, sample_pictures
 from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
 
-# --- int8 by post-training quantisation: NNCF watches a model at work and picks the ranges.
+CONVERSION = 2  # increase it whenever the graph or the steps of a conversion change
+MODEL = 'model.xml'
+FILES = (MODEL, 'model.bin')
+# In the order in which 'auto' considers them, the fastest first. int8 only where it was made: it
+# needs pictures.
+FASTEST_FIRST = ('int8', 'bf16', 'f16')
+Pictures = Mapping[str, NDArray[np.uint8]]
+
+# --- int8 by post-training quantisation: NNCF runs a model and chooses the ranges of its values.
 #
-# In: an OpenVINO model and network inputs like those it will meet. Out: the model in int8. NNCF is
-# an extra that only the machine that makes the model needs.
+# NNCF is an extra that only the machine needs on which the model is made.
 
 REMEDY = "install it with: pip install 'midas_depth_ros[int8]', or: pip install nncf"
 LEAST_INPUTS = 8
@@ -56,7 +63,7 @@ def quantised(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
     if len(inputs) < LEAST_INPUTS:
         raise DepthError(
             f'{len(inputs)} pictures to calibrate int8 on: give {LEAST_INPUTS} or more, better '
-            '100, of places like those where the robot will be'
+            '100, of places like those where the robot will drive'
         )
     os.environ.setdefault('NNCF_CI', '1')  # or it reports its use to its makers
     try:
@@ -68,14 +75,12 @@ def quantised(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
     return nncf.quantize(model, dataset, subset_size=len(inputs))
 
 
-CONVERSION = 2  # raise it whenever the graph or the steps below change
-MODEL = 'model.xml'
-FILES = (MODEL, 'model.bin')
-Pictures = Mapping[str, NDArray[np.uint8]]
+# --- From a weights file to a model in the cache: model.xml, model.bin, and the deviation from f32
+# on named pictures, which decides whether 'auto' may use that precision.
 
 
 class Conversion:
-    """One weights file for OpenVINO; nothing is done before it is asked for."""
+    """Converts one weights file, on demand."""
 
     def __init__(self, weights: Path, runtime: Runtime) -> None:
         self._weights, self._runtime = weights, runtime
@@ -85,24 +90,24 @@ class Conversion:
         self._read: dict[str, OwnModel] = {}
 
     def key(self, precision: str) -> Key:
-        """Of the cache's entry."""
+        """Key of the cache's entry."""
         return Key(
             self.weights_sha256, self.spec.name, self.spec.input_size_text, 'openvino', VERSION,
             precision, CONVERSION,
         )  # fmt: skip
 
     def deviation(self, precision: str) -> Deviation | None:
-        """As measured when it was converted; None where it was not."""
+        """Deviation measured when it was converted; None where it was not."""
         about = conversion_cache.remembered(self.key(precision)) or {}
         return Deviation.from_json(about.get('deviation'))
 
-    def existing(self, precision: str) -> OwnModel | None:
-        """The cache's model, if it is there and sound."""
+    def cached(self, precision: str) -> OwnModel | None:
+        """The cache's model, if it is there and undamaged."""
         entry = conversion_cache.find(self.key(precision), FILES)
         return self._own(entry.folder) if entry else None
 
     def model(self, precision: str) -> OwnModel:
-        """The model, converted if need be: f32, bf16 or f16; where no disk takes it, in memory.
+        """The model in f32, bf16 or f16, converted if needed; in memory where no disk takes it.
 
         Raises WeightsCorrupt, WeightsMismatch.
         """
@@ -123,19 +128,19 @@ class Conversion:
         calibration: Pictures | None = None,
         pictures: Pictures | None = None,
     ) -> dict[str, Any]:
-        """Write the model to `path` (.xml); what is to be known about it.
+        """Write the model to `path` (.xml); returns its metadata.
 
-        `calibration`: what int8 finds its ranges on. `pictures`: what the deviation is measured
-        on, instead of the package's own; a precision that this CPU does not compute in is written
-        unmeasured. Raises WeightsCorrupt, WeightsMismatch,
-        BackendUnavailable where int8 lacks its library, OSError where it cannot be written.
+        `calibration`: pictures for the ranges of int8. `pictures`: those to measure the deviation
+        on, instead of the package's own; a precision that this CPU does not support is written
+        unmeasured. Raises WeightsCorrupt, WeightsMismatch, BackendUnavailable where int8 lacks its
+        library, OSError where it cannot be written.
         """
         made = self._converted(precision, calibration, pictures)
         save(made.model, path, precision, made.about)
         return dict(made.about)
 
     def _own(self, folder: Path) -> OwnModel:
-        """The model in an entry's folder, if it is of these weights."""
+        """The model in an entry's folder; WeightsMismatch if it is of other weights."""
         found = self._runtime.read(folder / MODEL, checked=True)
         sha256 = found.about.get('weights_sha256', self.weights_sha256)
         if (found.spec, sha256) != (self.spec, self.weights_sha256):
@@ -145,7 +150,7 @@ class Conversion:
     def _converted(
         self, precision: str, calibration: Pictures | None, pictures: Pictures | None
     ) -> OwnModel:
-        """The model in memory; where a disk turns out to be full it need not be made again."""
+        """The model in memory, kept in case the disk turns out to be full."""
         if precision in self._made:
             return self._made[precision]
         about = {**mark_of(self.spec, self.weights_sha256), 'precision': precision}
@@ -180,24 +185,17 @@ class Conversion:
         return infer
 
 
-# --- Runs a network with OpenVINO on the CPU, the fastest backend where it is installed.
-#
-# In: a weights file, which is converted once and cached, or a model file (.onnx, .xml). Then:
-# (1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' picks a precision is `pick`.
-
-# In the order in which 'auto' considers them, the fastest first. int8 only where it was made:
-# it needs pictures.
-FASTEST_FIRST = ('int8', 'bf16', 'f16')
+# --- The backend.
 
 
 class OpenvinoBackend:
-    """A model that has an ONNX graph, from weights or from a model file of ours.
+    """A model that has an ONNX graph, from weights or from an exported model file.
 
-    `num_threads` bounds the threads of this network alone; 0 = all cores that it may use.
-    `choice` says why this precision was taken.
+    `num_threads` limits the threads of this network alone; 0 = all cores that it may use.
+    `choice` says why this precision was chosen.
 
-    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where this CPU, or what was
-    converted so far, does not have the precision.
+    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the precision is not
+    supported by this CPU, or was not made.
     """
 
     name = 'openvino'
@@ -211,14 +209,13 @@ class OpenvinoBackend:
                 'these, or auto'
             )
         from_file = weights.suffix.lower() in MODEL_SUFFIXES
-        load = self._load_model if from_file else self._load_weights
-        own = load(weights, precision)
+        own = (self._load_model if from_file else self._load_weights)(weights, precision)
         self._network: Compiled | None = self._compiled(own, weights)
         self.spec, self.preprocess = own.spec, own.spec.picture.preprocess
         self.weights_sha256 = str(own.about.get('weights_sha256', ''))
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32, of a size that the network takes, to (h, w) float32."""
+        """(1, 3, h, w) float32, of a size that the network supports, to (h, w) float32."""
         if self._network is None:
             raise DepthError('this openvino backend is closed: load it again')
         return self.spec.finish(self._network.infer(network_input), network_input.shape[2:])
@@ -229,11 +226,11 @@ class OpenvinoBackend:
     def _load_weights(self, weights: Path, precision: str) -> OwnModel:
         conversion = Conversion(weights, self._runtime)
         if precision == AUTO:
-            precision, self.choice = pick(conversion, self._runtime.precisions())
+            precision, self.choice = fastest_within_bound(conversion, self._runtime.precisions())
         else:
             self.choice = f'{precision} as asked'
         self.precision = precision
-        own = conversion.existing(precision) if precision == 'int8' else conversion.model(precision)
+        own = conversion.cached(precision) if precision == 'int8' else conversion.model(precision)
         if own is None:
             raise BackendUnavailable(
                 f'no int8 model of {weights.name} on this machine: make one with '
@@ -247,12 +244,12 @@ class OpenvinoBackend:
         made_for = own.about.get('precision', 'f32')
         if made_for not in PRECISIONS:
             raise WeightsCorrupt(
-                f'{path} says that it is in {str(made_for)[:40]!r}, which is no precision: write '
-                'it anew with `midas_depth export`'
+                f'{path} is marked {str(made_for)[:40]!r}, which is not a precision: write it '
+                'again with `midas_depth export`'
             )
         if 'int8' in (precision, made_for) and precision not in (AUTO, made_for):
             raise BackendUnavailable(
-                f'{path} is a model in {made_for}, not in {precision}: write another with '
+                f'{path} is in {made_for}, not in {precision}: write another with '
                 f'`midas_depth export --precision {precision}`'
             )
         deviation = Deviation.from_json(own.about.get('deviation'))
@@ -267,26 +264,24 @@ class OpenvinoBackend:
     def _of_file(self, path: Path, made_for: str, found: Deviation | None) -> tuple[str, str]:
         """(precision, why): the rule of 'auto' for a model file.
 
-        What it was written for, if this CPU computes so and the deviation noted in the file, where
-        one is, lies within the bound; else f32, which an int8 model cannot do.
+        The precision it was written for, if this CPU supports it and the deviation in the file, if
+        any, is within the bound; else f32, which an int8 model cannot do.
         """
         if found and not found.within_bound:
             if made_for == 'int8':
                 raise BackendUnavailable(
-                    f'{path} strays beyond the bound of precision auto: {found}. Choose precision '
-                    'int8 to take it all the same, or export f32 or bf16'
+                    f'{path} exceeds the bound of precision auto: {found}. Choose precision int8 '
+                    'to use it anyway, or export f32 or bf16'
                 )
-            return 'f32', f'f32: {path.name} in {made_for} strays beyond the bound: {found}'
+            return 'f32', f'f32: {path.name} in {made_for} exceeds the bound: {found}'
         if made_for not in ('int8', *self._runtime.precisions()):
             return 'f32', f'f32: this CPU does not compute in {made_for}'
-        return (
-            made_for,
-            f'{made_for}: {path.name} was written for it; {found or "deviation not measured"}',
-        )
+        measured = found or 'deviation not measured'
+        return made_for, f'{made_for}: {path.name} was written for it; {measured}'
 
     def _warn(self, deviation: Deviation | None) -> None:
         if deviation and not deviation.within_bound:
-            self.choice += f', although it strays beyond the bound: {deviation}'
+            self.choice += f', although it exceeds the bound: {deviation}'
 
     def _compiled(self, own: OwnModel, path: Path) -> Compiled:
         try:
@@ -295,26 +290,26 @@ class OpenvinoBackend:
             return network
         except (RuntimeError, MemoryError) as error:
             raise BackendUnavailable(
-                f'openvino cannot compile {path} ({reason(error)}): use another backend'
+                f'openvino cannot compile {path} ({last_line(error)}): use another backend'
             ) from error
 
 
-def pick(conversion: Conversion, able: tuple[str, ...]) -> tuple[str, str]:
+def fastest_within_bound(conversion: Conversion, able: tuple[str, ...]) -> tuple[str, str]:
     """(precision, why): the rule of 'auto'.
 
-    The fastest that this CPU computes with itself and whose deviation from f32, measured when the
-    model was converted, lies within the bound of `deviation`; f32 where there is none. int8 is
-    considered where `midas_depth export` has put it into the cache.
+    The fastest that this CPU supports and whose deviation from f32, measured when the model was
+    converted, is within the bound of `Deviation`; f32 where there is none. int8 is considered where
+    `midas_depth export` has put it into the cache.
     """
-    passed_over = []
+    rejected = []
     for precision in FASTEST_FIRST:
-        if precision not in able or (precision == 'int8' and not conversion.existing('int8')):
+        if precision not in able or (precision == 'int8' and not conversion.cached('int8')):
             continue
         found = conversion.deviation(precision)
         if found is None:
             found = Deviation.from_json(conversion.model(precision).about.get('deviation'))
         if found and found.within_bound:
             return precision, f'{precision}: {found}'
-        passed_over.append(f'{precision} strays beyond the bound: {found}')
-    reasons = '; '.join(passed_over) or 'this CPU has nothing faster'
+        rejected.append(f'{precision} exceeds the bound: {found}')
+    reasons = '; '.join(rejected) or 'this CPU supports nothing faster'
     return 'f32', f'f32: {reasons}'
