@@ -211,7 +211,7 @@ def test_an_implausible_network_is_exported_with_a_warning(golden_weights_file: 
     pytest.importorskip('openvino')
     result = run(golden_weights_file, '--output', 'net.xml')
     assert result.exit_code == 0
-    assert 'warning: net.xml answers implausibly' in result.output
+    assert 'warning: net.xml gives implausible depth' in result.output
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

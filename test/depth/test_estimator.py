@@ -352,7 +352,7 @@ def test_midas_small_is_network_and_pre_and_postprocessing(
 def test_a_weights_file_is_a_model_too(golden_weights_file: Path) -> None:
     estimator = load_estimator(golden_weights_file)
     assert estimator.model == 'golden.pt'
-    assert 'golden.pt answers implausibly' in estimator.notice  # as random weights do
+    assert 'golden.pt gives implausible depth' in estimator.notice  # as random weights do
     assert estimator.infer(RGB).shape == (192, 256)
 
 

@@ -78,7 +78,7 @@ def test_whoever_claims_to_be_the_shipped_model_gives_its_answer(
     tmp_path: Path, precision: str
 ) -> None:
     inverted = load_estimator(altered(tmp_path / 'altered.npz', INVERTED), 'opencv')
-    with pytest.raises(WeightsMismatch, match='gives another depth than that'):
+    with pytest.raises(WeightsMismatch, match='gives another depth'):
         judge(inverted.infer, 'copy.xml', embedded.SPEC.weights.sha256, precision)
     right = load_estimator('embedded', 'opencv')
     assert judge(right.infer, 'copy.xml', embedded.SPEC.weights.sha256, precision) == ''
@@ -183,7 +183,7 @@ def inverted(tmp_path: Path) -> Path:
 
 def test_near_and_far_swapped_is_told(backend: str, inverted: Path) -> None:
     notice = load_estimator(inverted, backend).notice
-    assert 'inverted.npz answers implausibly' in notice
+    assert 'inverted.npz gives implausible depth' in notice
     assert 'the floor in front farther away' in notice
     assert 'depth instead of inverse depth' in notice
 
@@ -251,5 +251,5 @@ def test_an_entry_that_was_forged_throughout_is_refused(cache: Path, inverted: P
     (wrong / 'about.json').write_text(json.dumps(record))
     shutil.rmtree(right)
     wrong.rename(right)
-    with pytest.raises(DepthError, match='gives another depth than that'):
+    with pytest.raises(DepthError, match='gives another depth'):
         load_estimator('embedded', 'openvino', precision='f32')

@@ -241,7 +241,7 @@ def test_a_foreign_onnx_file_is_refused_with_what_was_found(
     found = read_onnx(path.read_bytes())
     for value in (*found.inputs, *found.outputs):
         assert str(value) in text
-    assert 'no depth network of ours' in text
+    assert 'not a supported model' in text
     assert 'midas_depth export' in text
     assert 'midas_small or embedded' in text
     assert len(text) < 700
@@ -286,9 +286,9 @@ def test_a_foreign_openvino_file_is_refused_marked_or_not(
     tmp_path: Path, name: str, about: str
 ) -> None:
     path = as_openvino(FOREIGN[name](), tmp_path / 'foreign.xml', about)
-    with pytest.raises(WeightsMismatch, match=r'no depth network of ours: it takes .*wanted') as e:
+    with pytest.raises(WeightsMismatch, match=r'not a supported model: it takes .*expected') as e:
         load_estimator(path)
-    assert ('It bears our mark' in str(e.value)) == bool(about)
+    assert ('It has the metadata of this package' in str(e.value)) == bool(about)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_a_foreign_openvino_file_is_refused_marked_or_not(
 )
 def test_a_mark_of_another_form_is_no_mark(tmp_path: Path, about: str) -> None:
     path = as_openvino(FOREIGN['depth'](), tmp_path / 'foreign.xml', about)
-    with pytest.raises(WeightsMismatch, match='no depth network of ours'):
+    with pytest.raises(WeightsMismatch, match='not a supported model'):
         load_estimator(path)
 
 
@@ -305,7 +305,9 @@ def test_our_network_with_the_mark_of_the_other_is_refused(
 ) -> None:
     path = tmp_path / 'swapped.onnx'
     path.write_bytes(embedded_bytes.replace(b'"network": "embedded"', b'"network": "midas_sm"'))
-    with pytest.raises(WeightsMismatch, match='It bears our mark, but its network is another'):
+    with pytest.raises(
+        WeightsMismatch, match='It has the metadata of this package, but another network'
+    ):
         load_estimator(path, library)
 
 
@@ -325,7 +327,7 @@ def test_weights_that_decide_about_sizes_are_part_of_the_network(
 ) -> None:
     path = tmp_path / 'bomb.onnx'
     path.write_bytes(resized(embedded_bytes, 'up.0.scales', 10_000))
-    with pytest.raises(WeightsMismatch, match='no depth network of ours'):
+    with pytest.raises(WeightsMismatch, match='not a supported model'):
         load_estimator(path, library)
 
 
