@@ -495,12 +495,12 @@ def check_old_torch_file(path: Path, content: bytes) -> None:
         ) from error
 
 
-def matched(
+def check_shapes(
     found: Mapping[Any, Any], wanted: Mapping[str, tuple[int, ...]], path: Path, kind: str, use: str
 ) -> None:
-    """Hold the keys and shapes of a state dict against those wanted; WeightsMismatch names faults.
+    """Check the keys and shapes of a state dict; raises WeightsMismatch, which names the faults.
 
-    `kind`: whose they should be. `use`: the file to use instead.
+    `kind`: the expected model. `use`: the file to use instead.
     """
     faults = [
         _listed('missing', sorted(wanted.keys() - found.keys())),
