@@ -120,11 +120,11 @@ def flush(path: Path) -> None:
 # --- Zip archives, and the NumPy arrays in them.
 
 MOST_DIRECTORY_BYTES = 1 << 20  # some 10,000 entries; the networks have 500
-COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others allocate what a file tells them
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others allocate what a file claims
 NUMBERS = 'fiub'  # kinds of NumPy's types that are numbers
 REASON_LENGTH = 200
 
-# What the libraries raise on files that are cut, altered or something else altogether.
+# Raised by the libraries on files that are cut, altered or of another kind.
 READ_FAILURES = (
     OSError,
     zipfile.BadZipFile,
@@ -136,7 +136,7 @@ READ_FAILURES = (
     ValueError,
     TypeError,
     AttributeError,
-    RuntimeError,  # encrypted, nested too deeply, a compression that is not known
+    RuntimeError,  # encrypted, nested too deeply, unknown compression
     OverflowError,
     MemoryError,
     SyntaxError,
@@ -145,7 +145,7 @@ READ_FAILURES = (
 
 
 def reason(error: BaseException) -> str:
-    """The first line of a library's text, cut where it is long, or the error's kind."""
+    """The first line of a library's error text, cut where it is long, or the error's type."""
     line = next(iter(str(error).splitlines()), '') or type(error).__name__
     return line if len(line) <= REASON_LENGTH else f'{line[:REASON_LENGTH]}...'
 
@@ -161,15 +161,15 @@ class Archive:
         """The entry's bytes; raises BadZipFile, and what else is in READ_FAILURES."""
         entry = self._archive.getinfo(name)
         if entry.compress_type not in COMPRESSIONS:
-            raise zipfile.BadZipFile(f'{name} is compressed in a way that no weights are')
+            raise zipfile.BadZipFile(f'{name} has a compression that weights never have')
         self._left -= entry.file_size
         if self._left < 0:
-            raise zipfile.BadZipFile('it unpacks to more than any network of ours has')
+            raise zipfile.BadZipFile('it unpacks to more than any supported network has')
         return self._archive.read(entry)
 
 
-class _CarefulFile(io.BufferedReader):
-    """A file that reads no more at once than it was told."""
+class _LimitedFile(io.BufferedReader):
+    """A file that limits how much is read at once."""
 
     most_at_once = MOST_DIRECTORY_BYTES
 
@@ -181,26 +181,22 @@ class _CarefulFile(io.BufferedReader):
 
 @contextlib.contextmanager
 def opened_archive(path: Path, most_file_bytes: int, most_bytes: int) -> Iterator[Archive]:
-    """A zip file, to read from.
+    """Open a zip file for reading.
 
-    Raises WeightsCorrupt where it is no regular file, WeightsMismatch where it has more than
-    `most_file_bytes`, and what is in READ_FAILURES where it is no such archive.
+    Raises WeightsCorrupt where it is not a regular file, WeightsMismatch where it has more than
+    `most_file_bytes`, and what is in READ_FAILURES where it is not a zip file.
     """
     with open_file(path, most_file_bytes) as file:
-        careful = _careful(file)
-        with zipfile.ZipFile(careful) as archive:
-            careful.most_at_once = most_bytes
+        limited = _LimitedFile(io.FileIO(file.fileno(), closefd=False))
+        with zipfile.ZipFile(limited) as archive:
+            limited.most_at_once = most_bytes
             yield Archive(archive, most_bytes)
-
-
-def _careful(file: BinaryIO) -> _CarefulFile:
-    return _CarefulFile(io.FileIO(file.fileno(), closefd=False))
 
 
 def array_of(data: bytes) -> NDArray[np.generic]:
     """The array in the bytes of an .npy file, without a copy.
 
-    Raises ValueError where it is no array of numbers, or does not fill the bytes; and what is in
+    Raises ValueError where it is not an array of numbers or does not fill the bytes, and what is in
     READ_FAILURES.
     """
     file = io.BytesIO(data)
@@ -210,9 +206,9 @@ def array_of(data: bytes) -> NDArray[np.generic]:
     elif version == (2, 0):
         shape, by_columns, dtype = np.lib.format.read_array_header_2_0(file)
     else:
-        raise ValueError(f'version {version} of the format is not known')
+        raise ValueError(f'version {version} of the format is unknown')
     if dtype.hasobject:
-        raise ValueError('it holds pickled objects, which are not opened: allow_pickle is off')
+        raise ValueError('it holds pickled objects, which are refused: allow_pickle is off')
     if dtype.kind not in NUMBERS:
         raise ValueError(f'it holds {str(dtype)[:40]}, not numbers')
     rest = len(data) - file.tell()
@@ -225,14 +221,14 @@ def array_of(data: bytes) -> NDArray[np.generic]:
 def read_npz(path: Path, most_bytes: int) -> dict[str, NDArray[np.float32]]:
     """The arrays of a NumPy archive by name, as float32; runs no code of the file.
 
-    Raises WeightsCorrupt where the file is no such archive, or
-    unpacks to more than `most_bytes`; WeightsMismatch where the file itself is larger.
+    Raises WeightsCorrupt where the file is not such an archive or unpacks to more than
+    `most_bytes`, WeightsMismatch where the file itself is larger.
     """
     arrays = {}
     try:
         with opened_archive(path, most_bytes, most_bytes) as archive:
             for name in archive.names:
-                with np.errstate(over='ignore'):  # what does not fit is infinite, and refused
+                with np.errstate(over='ignore'):  # too large for float32: infinite, and refused
                     array = np.asarray(array_of(archive.read(name)), np.float32)
                 arrays[name.removesuffix('.npy')] = array
     except READ_FAILURES as error:
@@ -243,12 +239,12 @@ def read_npz(path: Path, most_bytes: int) -> dict[str, NDArray[np.float32]]:
     return arrays
 
 
-# --- Reads a PyTorch state dict without PyTorch: a robot then needs neither torch nor timm.
+# --- PyTorch state dicts, read without PyTorch: a robot then needs neither torch nor timm.
 #
-# In: a file as torch.save writes it (since torch 1.6: a zip archive of a pickle and raw numbers).
+# In: a file written by torch.save (since torch 1.6: a zip archive of a pickle and raw numbers).
 # Out: NumPy arrays by name. The pickle is not given to `pickle`: the few operations that a table
-# of tensors needs are carried out here, a file that names anything else is refused, and nothing of
-# it is run. Only texts and numbers may be keys, and what is allocated is bounded beforehand.
+# of tensors needs are implemented here, and a file that uses others is refused. Only strings and
+# integers may be keys, and allocations are limited beforehand.
 #
 # Source: https://github.com/pytorch/pytorch/blob/main/docs/source/notes/serialization.rst;
 # `pickletools` of Python for the operations.
@@ -280,8 +276,8 @@ FAILURES = (*READ_FAILURES, pickle.UnpicklingError)
 def read_torch_file(path: Path) -> Arrays:
     """The arrays of a state dict by name.
 
-    Raises WeightsCorrupt where the file cannot be read, WeightsMismatch where it holds no table
-    of tensors, or more than any network of ours.
+    Raises WeightsCorrupt where the file cannot be read, WeightsMismatch where it is not a table of
+    tensors or has more bytes than any supported network.
     """
     try:
         with opened_archive(path, MOST_WEIGHTS_BYTES, MOST_WEIGHTS_BYTES) as archive:
@@ -289,13 +285,13 @@ def read_torch_file(path: Path) -> Arrays:
     except FAILURES as error:
         raise WeightsCorrupt(
             f'{path} cannot be read as a PyTorch state dict ({reason(error)}): fetch or copy the '
-            'file again; a file of torch before 1.6 must be saved anew, or be run by backend torch'
+            'file again; a file of torch before 1.6 must be saved again, or be run by backend torch'
         ) from error
     return table_of_tensors(loaded, np.ndarray, path)
 
 
 def torch_file_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of a state dict by name, without its numbers; empty where it is none."""
+    """The shapes of a state dict by name, without its numbers; empty where it is unreadable."""
     try:
         with opened_archive(path, MOST_WEIGHTS_BYTES, MOST_WEIGHTS_BYTES) as archive:
             loaded = _load(archive, with_numbers=False)
@@ -308,14 +304,14 @@ def table_of_tensors(loaded: Any, kind: type, path: Path) -> dict[str, Any]:
     """`loaded`, if it is a dict of `kind`s; raises WeightsMismatch otherwise."""
     if not isinstance(loaded, dict) or not all(isinstance(v, kind) for v in loaded.values()):
         raise WeightsMismatch(
-            f'{path} holds no state dict (a {type(loaded).__name__}, not a table of tensors): '
+            f'{path} is not a state dict (a {type(loaded).__name__}, not a table of tensors): '
             'save network.state_dict()'
         )
     return loaded
 
 
 def _load(archive: Archive, with_numbers: bool = True) -> Any:
-    """What the pickle makes; without numbers a shape stands for each tensor."""
+    """The object in the pickle; without numbers, each tensor is its shape."""
     table = next((name for name in archive.names if name.endswith('/data.pkl')), None)
     if table is None:
         raise pickle.UnpicklingError('no data.pkl in the archive')
@@ -332,7 +328,7 @@ def _load(archive: Archive, with_numbers: bool = True) -> Any:
 
     content = archive.read(table)
     if len(content) > MOST_PICKLE_BYTES:
-        raise pickle.UnpicklingError(f'its table of {len(content)} bytes is of no network of ours')
+        raise pickle.UnpicklingError(f'its table of {len(content)} bytes is too large')
     if with_numbers:
         machine = _Machine(storage, _Tensors().tensor)
     else:
@@ -347,7 +343,7 @@ def _numbers(raw: bytes, dtype: str) -> NDArray[Any]:
 
 
 class _Tensors:
-    """Makes arrays of storages, up to a number of numbers in all."""
+    """Makes arrays of storages, up to MOST_NUMBERS in all."""
 
     def __init__(self) -> None:
         self._left = MOST_NUMBERS
@@ -355,7 +351,7 @@ class _Tensors:
     def tensor(
         self, storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
     ) -> NDArray[Any]:
-        """A tensor as it lies in its storage; its shape is given, so is where it lies."""
+        """A tensor of a shape at an offset of its storage."""
         last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
         negative = min((offset, *size, *stride)) < 0
         outside = 0 not in size and last >= len(storage)
@@ -363,16 +359,16 @@ class _Tensors:
             raise pickle.UnpicklingError(f'a tensor {str(size)[:80]} lies outside its storage')
         self._left -= math.prod(size)
         if self._left < 0:
-            raise pickle.UnpicklingError('it has more numbers than any network of ours')
+            raise pickle.UnpicklingError('it has more numbers than any supported network')
         steps = tuple(step * storage.itemsize for step in stride)
         view = np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
         return np.ascontiguousarray(view).reshape(size)
 
 
 class _Machine:
-    """Carries out the pickle of a table of tensors.
+    """Runs the pickle of a table of tensors.
 
-    `storage` gives the numbers of (type, key), `tensor` makes an array of them.
+    `storage` returns the numbers of (type, key), `tensor` makes an array of them.
     """
 
     def __init__(self, storage: Callable[[str, str], Any], tensor: Callable[..., Any]) -> None:
@@ -388,18 +384,16 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self, file: BinaryIO) -> Any:
-        """Up to the end of one pickle; raises UnpicklingError, and what is in READ_FAILURES."""
+        """Run one pickle to its end; raises UnpicklingError, and what is in READ_FAILURES."""
         for _ in range(MOST_OPERATIONS):
             operation = OPERATIONS.get(file.read(1))
             if operation is None:
-                raise pickle.UnpicklingError('it is no pickle, or ends too early')
+                raise pickle.UnpicklingError('it is not a pickle, or ends too early')
             argument = operation.arg.reader(file) if operation.arg else None
             if operation.name == 'STOP':
                 return self._stack.pop()
             self._step(operation.name, argument)
-        raise pickle.UnpicklingError(
-            f'more than {MOST_OPERATIONS} operations: of no network of ours'
-        )
+        raise pickle.UnpicklingError(f'it has more than {MOST_OPERATIONS} operations')
 
     def _step(self, name: str, argument: Any) -> None:
         stack = self._stack
@@ -421,7 +415,7 @@ class _Machine:
         elif name in ('APPEND', 'APPENDS'):
             items = self._popped(1 if name == 'APPEND' else len(stack) - self._marks.pop())
             if not isinstance(stack[-1], list):
-                raise pickle.UnpicklingError('it appends to what is no list')
+                raise pickle.UnpicklingError('it appends to something that is not a list')
             stack[-1].extend(items)
         elif name == 'GLOBAL':
             stack.append(self._named(argument.replace(' ', '.', 1)))
@@ -433,20 +427,20 @@ class _Machine:
         elif name == 'REDUCE':
             function, arguments = self._popped(2)
             stack.append(function(*arguments))
-        elif name == 'BUILD':  # what a table of tensors notes beside its entries
+        elif name == 'BUILD':  # attributes of the table, which are not needed
             stack.pop()
         elif name not in ('PROTO', 'FRAME'):
             raise pickle.UnpicklingError(f'it uses {name}, which no table of tensors needs')
 
     def _popped(self, count: int) -> list[Any]:
         if count < 0 or count > len(self._stack):
-            raise pickle.UnpicklingError('it takes what is not there')
+            raise pickle.UnpicklingError('it takes more values than there are')
         items = self._stack[len(self._stack) - count :]
         del self._stack[len(self._stack) - count :]
         return items
 
     def _set(self, key: Any, value: Any) -> None:
-        # Of other keys a file can make some whose hash takes years.
+        # A file can make keys of other types whose hash takes years.
         if not isinstance(key, (str, int)) or not isinstance(self._stack[-1], dict):
             raise pickle.UnpicklingError(f'a {type(key).__name__} is a key')
         self._stack[-1][key] = value
@@ -459,7 +453,7 @@ class _Machine:
     def _kept(self, place: Any) -> Any:
         kind, dtype, key = place[:3]
         if kind != 'storage' or dtype not in STORAGES.values() or not isinstance(key, str):
-            raise pickle.UnpicklingError('a storage of a kind that is not known')
+            raise pickle.UnpicklingError('a storage of an unknown type')
         return self._storage(dtype, key)
 
 
@@ -481,8 +475,8 @@ CONSTANTS: Mapping[str, Callable[[Any], Any]] = {
 def check_old_torch_file(path: Path, content: bytes) -> None:
     """Raise WeightsCorrupt where a file of torch before 1.6 is more than a table of tensors.
 
-    Such a file is four pickles, then a list of keys and raw numbers. torch itself reads it, which
-    would follow a file further than is good.
+    Such a file is four pickles, then a list of keys and raw numbers. torch reads it afterwards, but
+    would run more operations than are safe.
     """
     file = io.BytesIO(content)
     try:

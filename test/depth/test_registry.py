@@ -106,7 +106,7 @@ def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
 @pytest.mark.parametrize(
     ('change', 'said'),
     [
-        ({'name': 'Two Words'}, "model 'Two Words': use small letters"),
+        ({'name': 'Two Words'}, "model 'Two Words': use lower-case letters"),
         ({'name': 'auto'}, 'not auto'),
         ({'title': ''}, 'its title is empty'),
         ({'shapes': {}}, 'keys and shapes'),
