@@ -1,13 +1,12 @@
-"""The model that ships in the package: its layers, their order, and what it is not.
+"""The model that ships in the package.
 
 The network is described once, by `convolutions` and `half_size_depth`: its state dict's shapes, its
 ONNX graph and its torch module all follow from these two. Plain residual stages lead down to stride
-64, and a decoder of residual units back up to stride 4. The network is told where in the picture it
-looks by row and column from -1 to 1, and what the whole picture is like by the mean of the coarsest
-features.
+64, and a decoder of residual units back up to stride 4. Row and column from -1 to 1 are inputs at
+stride 4, and the mean of the coarsest features enters the decoder.
 
-The weights are a NumPy archive of the state dict, kernels as float16: no code, and no network
-needed. Training and figures: docs/embedded_model.md, and the card beside the file.
+The weights are a NumPy archive of the state dict, kernels as float16. Training and figures:
+docs/embedded_model.md, and the card beside the file.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ from midas_depth_ros.depth.models.spec import (
 from midas_depth_ros.depth.onnx_files import Graph
 from midas_depth_ros.depth.weights import WeightsFile
 
-SIZE = (192, 256)  # (H, W) of the picture: it was trained to see that, and errs at others
-HALF_SIZE = (SIZE[0] // 2, SIZE[1] // 2)  # and of what its graph gives
+SIZE = (192, 256)  # (H, W) of the input: it was trained at that, and is less accurate at others
+HALF_SIZE = (SIZE[0] // 2, SIZE[1] // 2)  # of its graph's output
 # One column per stage, at strides 4, 8, 16, 32 and 64.
 CHANNELS = (32, 48, 96, 192, 192)
 BLOCKS = (1, 2, 2, 1, 1)
 DECODER_CHANNELS = 32
-STEM_KERNEL, STEM_STRIDE = 6, 4  # every pixel is seen, most of them twice
-PIXELS = 4  # 2 x 2, that one place becomes
-NORM_EPSILON = 1e-5  # that batch normalisation adds to the variance, torch's own default
+STEM_KERNEL, STEM_STRIDE = 6, 4  # every pixel is used, most of them twice
+PIXELS = 4  # 2 x 2 output pixels for each position at stride 4
+NORM_EPSILON = 1e-5  # added to the variance by batch normalisation, torch's default
 INPUT, OUTPUT = 'picture', 'depth'
 
 # --- The network, described once.
@@ -49,10 +48,9 @@ INPUT, OUTPUT = 'picture', 'depth'
 
 @dataclass(frozen=True)
 class Convolution:
-    """A square convolution from `taken` to `given` channels, padded by 1 where it is more than 1x1.
+    """A square convolution from `taken` to `given` channels, padded by 1 if larger than 1x1.
 
-    `norm`: whether a batch normalisation follows, which makes a bias needless. `entry` is its name
-    in the state dict.
+    `norm`: a batch normalisation follows, instead of a bias. `entry` is its name in the state dict.
     """
 
     name: str
@@ -77,7 +75,7 @@ class Convolution:
 
 
 def convolutions(channels: Sequence[int] = CHANNELS) -> dict[str, Convolution]:
-    """All of them by name; `channels` are those of the stages."""
+    """All convolutions by name; `channels` are those of the stages."""
     return {layer.name: layer for layer in _convolutions(channels)}
 
 
@@ -101,16 +99,16 @@ def _convolutions(channels: Sequence[int]) -> Iterator[Convolution]:
 
 
 def _refining(stage: int) -> Sequence[str]:
-    # The finest level is where most of the time goes: half a unit, and the head does the rest.
+    # The finest level takes most of the time: half a unit, the head does the rest.
     layers = ('conv1', 'conv2') if stage else ('conv',)
     return [f'refine.{stage}.{layer}' for layer in layers]
 
 
 def half_size_depth(do: Any, picture: Any) -> Any:
-    """The network: a picture to (1, H/2, W/2), before what is below 0 is cut off.
+    """The network: a picture to (1, H/2, W/2), before values below 0 are clipped.
 
-    `do` carries the operations out, on the names of an ONNX graph's values or on tensors:
-    `_OnnxOperations`, or the module of `build`.
+    `do` implements the operations, on names of an ONNX graph's values (`_OnnxOperations`) or on
+    tensors (in `build`).
     """
     value, levels = do.stem(picture), []
     for stage, blocks in enumerate(BLOCKS):
@@ -153,11 +151,10 @@ def embedded_shapes(channels: Sequence[int] = CHANNELS) -> dict[str, Shape]:
 
 # --- Its ONNX graph, made of a state dict as NumPy arrays.
 #
-# Normalisations are folded into the convolutions before them, and what depends on the place in
-# the picture alone is computed once. Only operations that OpenCV 4.6 runs too are used: the mean
-# of the whole picture is spread by a resize, and the 2x2 pixels of one place by a transposed
-# convolution that copies. The model ends at half the size: the last doubling takes OpenCV's resize
-# a tenth of the time that it takes OpenVINO.
+# Normalisations are folded into the convolutions before them, and what depends on the position
+# alone is computed once. Only operations that OpenCV 4.6 supports are used: the mean of the whole
+# picture is spread by a resize, and the 2x2 pixels of a position by a transposed convolution that
+# copies. The graph ends at half the size: OpenCV's resize doubles it in a tenth of OpenVINO's time.
 
 
 def embedded_onnx(weights: Weights, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -209,7 +206,7 @@ class _OnnxOperations(Graph):
         return self.add('GlobalAveragePool', [value], 'mean')
 
     def spread(self, value: str) -> str:
-        """One place becomes as many as the coarsest stage has."""
+        """One position becomes as many as the coarsest stage has."""
         coarsest = STEM_STRIDE * 2 ** (len(BLOCKS) - 1)
         how = {'coordinate_transformation_mode': 'asymmetric', 'nearest_mode': 'floor'}
         return self.resize(value, 'spread', [side / coarsest for side in SIZE], 'nearest', **how)
@@ -219,7 +216,7 @@ class _OnnxOperations(Graph):
         return self.resize(value, name, [2, 2], 'linear', **how)
 
     def pixels(self, value: str) -> str:
-        """Every place becomes 2x2 pixels."""
+        """Every position becomes 2x2 pixels."""
         copies = np.eye(PIXELS, dtype=np.float32).reshape(PIXELS, 1, 2, 2)
         kernel = self.weight('head.copies', copies)
         sides = {'kernel_shape': (2, 2), 'strides': (2, 2)}
@@ -230,11 +227,11 @@ class _OnnxOperations(Graph):
 
 
 def build(channels: Sequence[int] = CHANNELS) -> Any:
-    """The network with random weights until a state dict is loaded; imports torch.
+    """The network with random weights; imports torch.
 
-    It takes (B, 3, H, W) float32 RGB, 0..1 (8-bit values / 255, nothing else), and gives (B, H, W)
-    float32 relative inverse depth, at least 0. `at_half_size` is what training looks at.
-    `channels`: of other widths, for trials.
+    It takes (B, 3, H, W) float32 RGB, 0..1 (8-bit values / 255), and gives (B, H, W) float32
+    relative inverse depth, at least 0. Training uses `at_half_size`. `channels`: other widths, for
+    experiments.
     """
     import torch
     from torch import Tensor, nn
@@ -268,12 +265,12 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
             return large.squeeze(1)  # (B, H, W)
 
         def at_half_size(self, picture: Tensor) -> Tensor:
-            """(B, H/2, W/2), before what is below 0 is cut off."""
+            """(B, H/2, W/2), before values below 0 are clipped."""
             half: Tensor = half_size_depth(Operations(self), picture)
             return half.squeeze(1)
 
     class Operations:
-        """Carries out every operation of `half_size_depth`."""
+        """The operations of `half_size_depth` on tensors."""
 
         def __init__(self, network: EmbeddedNet) -> None:
             self.layers, self._layer = network.layers, network.get_submodule
@@ -303,10 +300,10 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
             return F.adaptive_avg_pool2d(value, 1)
 
         def spread(self, value: Tensor) -> Tensor:
-            return value  # an addition does it
+            return value  # the addition broadcasts it
 
         def doubled(self, value: Tensor, name: str, beside: Tensor) -> Tensor:
-            # Like `beside`, since training also sees pictures that 64 does not divide.
+            # To the size of `beside`, since training also uses sizes that 64 does not divide.
             size = beside.shape[-2:]
             return F.interpolate(value, size=size, mode='bilinear', align_corners=False)
 
@@ -319,8 +316,8 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
 # --- The weights that ship.
 
 ASSET = Path(__file__).resolve().parents[2] / 'assets' / 'embedded.npz'
-# Of these weights: 1000 times the means of 32 x 32 pixels of their answer to the sample picture
-# street_1. New weights need a new one, which training.export enters.
+# 1000 times the means of 32 x 32 pixels of these weights' depth of the sample picture street_1.
+# training.export writes it for new weights.
 ANSWER = np.array(
     [
         [570, 366, 231, 114, 166, 181, 157, 205],
@@ -351,7 +348,7 @@ SPEC = ModelSpec(
         picture=INPUT,
         depth=OUTPUT,
         output_sizes=(HALF_SIZE, SIZE),
-        # A graph that changes becomes a further one, in front: files of the older are on robots.
+        # Put the fingerprint of a changed graph first, and keep the older: robots have such files.
         known=(
             Fingerprint(
                 'be19132a081c3d5370ec2fd57ba99a0c8e73cfb39fa17fd94176895f79f41325',
@@ -378,6 +375,6 @@ SPEC = ModelSpec(
     shipped=ASSET,
     answer=ANSWER / np.float32(1000),
     about="'embedded' is a small network trained on rendered rooms, corridors and streets only: it "
-    'knows floors, walls and common obstacles, and errs more than MiDaS_small on what real cameras '
-    'see.',
+    'knows floors, walls and common obstacles, and is less accurate than MiDaS_small on real '
+    'pictures.',
 )

@@ -1,7 +1,7 @@
-"""MiDaS v2.1 small: what it wants of a picture, its ONNX graph, and its torch module.
+"""MiDaS v2.1 small: its input, its ONNX graph and its torch module.
 
-EfficientNet-Lite3 sees the picture at strides 4, 8, 16 and 32; a decoder of four fusion blocks
-climbs back from the coarsest to the finest, and a small head gives one value per pixel.
+EfficientNet-Lite3 gives features at strides 4, 8, 16 and 32; a decoder of four fusion blocks goes
+back from the coarsest to the finest, and a small head gives one value per pixel.
 
 Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation:
 Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 of isl-org/MiDaS,
@@ -45,9 +45,9 @@ HEAD_CHANNELS = 32
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks of the encoder that follow each other under one name of the checkpoint.
+    """Consecutive blocks of the encoder under one name of the checkpoint.
 
-    `expansion` 0 marks the block that has no 1x1 convolution before the one by channel.
+    `expansion` 0: no 1x1 convolution before the depthwise one.
     """
 
     layer: int
@@ -69,24 +69,22 @@ ENCODER = (
     Stage(4, 'pretrained.layer4.0', blocks=6, kernel=5, stride=2, expansion=6, channels=232),
     Stage(4, 'pretrained.layer4.1', blocks=1, kernel=3, stride=1, expansion=6, channels=384),
 )
-TIMM_ENCODER = 'tf_efficientnet_lite3'  # the same by timm's name
+TIMM_ENCODER = 'tf_efficientnet_lite3'  # its name in timm
 LAYER_CHANNELS = {stage.layer: stage.channels for stage in ENCODER}  # of the last stage of each
 
 
 # --- Its ONNX graph, made from the state dict as NumPy arrays. It equals `build()` to rounding, is
-# cheaper where arithmetic allows it, and takes every size whose sides are multiples of 32. What the
-# network holds but never uses (a residual unit of the coarsest fusion block) is left out.
+# cheaper where arithmetic allows, and takes every size whose sides are multiples of 32. A residual
+# unit that the network has but never uses (of the coarsest fusion block) is left out.
 
 
 @dataclass(frozen=True)
 class Simplifications:
-    """What the graph computes otherwise than the network is written down; benchmarks/graph.py
-    measures each.
+    """Differences between the graph and the published network; benchmarks/graph.py measures each.
 
-    `fold_norms`: a batch normalisation after a convolution is a factor and a sum per channel, and
-    goes into the convolution's kernel and bias.
+    `fold_norms`: a batch normalisation after a convolution goes into its kernel and bias.
     `narrow_first`: the 1x1 convolution of a fusion block commutes with the bilinear enlargement
-    before it, whose weights sum to 1; before it there are a quarter of the pixels.
+    before it, whose weights sum to 1; there, a quarter of the pixels is enough.
     """
 
     fold_norms: bool = True
@@ -154,7 +152,7 @@ def _decoder_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 class _Builder(Graph):
-    """Walks through the network as `build()` does, and notes every operation."""
+    """Adds every operation of the network, in the order of `build()`."""
 
     def __init__(self, weights: Weights, simplify: Simplifications) -> None:
         super().__init__()
@@ -226,7 +224,7 @@ class _Builder(Graph):
     def conv(
         self, value: str, name: str, kernel: np.ndarray, bias: np.ndarray | None, stride: int
     ) -> str:
-        # Even sides, halved by a stride of 2, lack the odd row of padding before, not behind.
+        # With even sides and a stride of 2, the odd row of padding comes after, not before.
         padding = kernel.shape[-1] - stride if kernel.shape[-1] > 1 else 0
         group = kernel.shape[0] if name.endswith('conv_dw') else 1
         sides = padding // 2, padding - padding // 2
@@ -243,11 +241,11 @@ class _Builder(Graph):
 
 
 def build() -> Any:
-    """The network, with random weights until a state dict is loaded; nothing is ever fetched.
+    """The network with random weights; imports torch and timm, and downloads nothing.
 
     It takes (B, 3, H, W) float32, normalised, H and W multiples of 32, and gives (B, H, W) float32
     relative inverse depth, at least 0. Its attribute names are those of the official checkpoint, so
-    the 482 entries load strictly. Imports torch and timm.
+    the 482 entries load strictly.
     """
     from torch import Tensor, nn
     from torch.nn import functional as F
@@ -379,7 +377,7 @@ SPEC = ModelSpec(
         make=lambda weights, metadata: midas_onnx(weights, metadata=metadata),
         picture=INPUT,
         depth=OUTPUT,
-        # A graph that changes becomes a further one, in front: files of the older are on robots.
+        # Put the fingerprint of a changed graph first, and keep the older: robots have such files.
         known=(
             Fingerprint(
                 '902072fa27eb162a112256720ebcfda82dedc600c4557fd244c6283bf353054f',
