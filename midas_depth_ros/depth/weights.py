@@ -27,7 +27,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import filelock
 import platformdirs
@@ -149,24 +149,25 @@ def verify(path: Path | str, spec: WeightsFile) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class WeightsFolder:
-    """A folder to search; `ours` tells whether we may write there."""
+    """A folder to search."""
 
     label: str
     folder: Path
-    ours: bool
 
 
 def weights_folders() -> list[WeightsFolder]:
-    """The folders searched, in order. Those that need a variable or home that is missing are not
-    listed.
-    """
+    """The folders to search, in order, as far as their variables and the home folder exist."""
+    found = (
+        (DIR_VARIABLE, _named_folder()),
+        ("user's cache", user_cache()),
+        ('torch hub', _torch_hub_cache()),
+    )
+    return [WeightsFolder(label, folder) for label, folder in found if folder]
+
+
+def _named_folder() -> Path | None:
     named = os.environ.get(DIR_VARIABLE)
-    found = [
-        (DIR_VARIABLE, absolute(named) if named else None, True),
-        ("user's cache", user_cache(), True),
-        ('torch hub', _torch_hub_cache(), False),
-    ]
-    return [WeightsFolder(label, folder, ours) for label, folder, ours in found if folder]
+    return absolute(named) if named else None
 
 
 def absolute(path: Path | str) -> Path:
@@ -223,7 +224,7 @@ def survey(spec: WeightsFile) -> list[tuple[WeightsFolder, FileCheck]]:
 
 def download_folder() -> Path | None:
     """Where downloads go: MIDAS_DEPTH_WEIGHTS_DIR if set, else the user's cache, else None."""
-    return next((place.folder for place in weights_folders() if place.ours), None)
+    return _named_folder() or user_cache()
 
 
 # --- How long a download may take, and when it is given up because it would take longer.
@@ -380,10 +381,9 @@ def fetch_weights(
 ) -> Path:
     """Download the weights into `folder` (default `download_folder()`) unless they are there.
 
-    One process at a time works on a folder; others wait and then take what the first one fetched.
-    A corrupt file in the way is moved aside to `<name>.corrupt`. `force` fetches anew from the
-    first byte; a good file stays in place until its successor is complete.
-    Raises DownloadFailed, whose text says why and how to bring the file by hand.
+    A corrupt file in the way is moved aside to `<name>.corrupt`. `force` starts again from the
+    first byte; a good file stays until its successor is complete.
+    Raises DownloadFailed, whose text says why and how to fetch the file by hand.
     """
     options = options or DownloadOptions()
     watch = DownloadWatch(options.limit, spec.size, options.clock)
@@ -513,23 +513,20 @@ def _check_room(spec: WeightsFile, part: Path) -> None:
         raise TransferError(f'{part.parent} has {free} bytes free, {missing} are needed')
 
 
+@dataclasses.dataclass
 class _Transfer:
     """Fills `part` to its full size, in a thread that is abandoned when it takes too long."""
 
-    def __init__(
-        self,
-        spec: WeightsFile,
-        part: Path,
-        url: str,
-        report: Callable[[int], None],
-        options: DownloadOptions,
-    ) -> None:
-        self._spec, self._part, self._url = spec, part, url
-        self._report, self._options = report, options
+    spec: WeightsFile
+    part: Path
+    url: str
+    report: Callable[[int], None]
+    options: DownloadOptions
+
+    def __post_init__(self) -> None:
         self._gate = threading.Lock()
-        self._abandoned = False
-        self._done = _size_of(part)
-        self._trouble = ''
+        self._abandoned, self._trouble = False, ''
+        self._done = _size_of(self.part)
 
     def carry_out(self, watch: DownloadWatch) -> bool:
         """True if it came in pieces; raises TransferError and OSError."""
@@ -567,9 +564,7 @@ class _Transfer:
 
     def _receive_all(self) -> bool:
         """With pauses and new tries; True if it came in pieces."""
-        spec, part = self._spec, self._part
-        failures = 0
-        farthest = 0
+        spec, part, failures, farthest = self.spec, self.part, 0, 0
         while True:
             with self._may_write():
                 self._done = have = _size_of(part)
@@ -591,37 +586,35 @@ class _Transfer:
                 failures += 1
                 if failures >= fault.tries:
                     raise
-                pause = self._options.first_pause_s * 2 ** (failures - 1)
+                pause = self.options.first_pause_s * 2 ** (failures - 1)
                 self._trouble = str(fault)
                 logger.warning('%s; next try in %g s', fault, pause)
                 time.sleep(pause)
 
     def _receive(self, have: int) -> bool:
         """One request: append to the file, or write it anew; True if it was appended to."""
-        spec, shown = self._spec, _shown(self._url)
+        size, shown = self.spec.size, _shown(self.url)
         headers = {'Accept-Encoding': 'identity'}
         if have:
             headers['Range'] = f'bytes={have}-'
-        with _answer(self._url, headers, self._options) as response:
+        with _answer(self.url, headers, self.options) as response:
             done = start = self._start_of_body(response, have)
-            with self._opened('ab' if start else 'wb') as file:
+            with self._may_write():
+                opened = self.part.open('ab' if start else 'wb')
+            with opened as file:
                 for chunk in _chunks(response):
                     done += len(chunk)
-                    if done > spec.size:
-                        raise TransferError(f'{shown} sent more than {spec.size} bytes')
+                    if done > size:
+                        raise TransferError(f'{shown} sent more than {size} bytes')
                     with self._may_write():
                         file.write(chunk)
                         file.flush()
                     self._done = done
-                    self._report(done)
-        if done < spec.size:
-            text = f'the connection to {shown} ended after {done} of {spec.size} bytes'
+                    self.report(done)
+        if done < size:
+            text = f'the connection to {shown} ended after {done} of {size} bytes'
             raise TransferError(text, TRIES_TRANSIENT)
         return start > 0
-
-    def _opened(self, mode: str) -> IO[bytes]:
-        with self._may_write():
-            return self._part.open(mode)
 
     def _start_of_body(self, response: requests.Response, have: int) -> int:
         """Offset in the file at which the answer's body starts; TransferError if it is unusable.
@@ -638,15 +631,15 @@ class _Transfer:
         if start not in (0, have):
             raise self._restart(f'{url} answers with another part than asked for')
         kind = response.headers.get('Content-Type', 'no type').split(';')[0]
-        if total not in (None, self._spec.size):
-            raise TransferError(f'{url} offers {total} bytes ({kind}) instead of {self._spec.size}')
+        if total not in (None, self.spec.size):
+            raise TransferError(f'{url} offers {total} bytes ({kind}) instead of {self.spec.size}')
         if total is None and kind == 'text/html':
             raise TransferError(f'{url} answers with a web page: does this network want a log-in?')
         return start
 
     def _restart(self, reason: str) -> TransferError:
         with self._may_write():
-            self._part.unlink(missing_ok=True)
+            self.part.unlink(missing_ok=True)
         return TransferError(reason, TRIES_TRANSIENT)
 
 

@@ -249,8 +249,11 @@ def test_one_thread_is_one_thread(library: str, golden_weights_file: Path) -> No
 
 
 def num_threads(backend: Any) -> int:
-    inner = getattr(backend, '_network', backend)
-    return int(inner.num_threads)
+    """Threads for which the library has made the network."""
+    if backend.name == 'onnxruntime':
+        return backend._network.get_session_options().intra_op_num_threads
+    compiled = next(iter(backend._network._compiled.values()))
+    return int(compiled.get_property('INFERENCE_NUM_THREADS'))
 
 
 # Precisions.

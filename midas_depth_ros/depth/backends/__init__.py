@@ -38,40 +38,48 @@ IMPORT_FAILURES = (ImportError, OSError, RuntimeError, AttributeError)
 
 
 class Backend(Protocol):
-    """A loaded network."""
+    """What the estimator needs of a loaded network."""
 
-    @property
-    def name(self) -> str:
-        """The backend's name in `BACKENDS`."""
-
-    @property
-    def precision(self) -> str:
-        """One of `PRECISIONS`."""
-
-    @property
-    def choice(self) -> str:
-        """Why it computes in this precision, for the log."""
+    name: str  # in `BACKENDS`
+    precision: str  # one of `PRECISIONS`
+    choice: str  # why it computes in this precision, for the log
 
     def preprocess(self, rgb: NDArray[np.uint8], /) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB, C-contiguous, to the input of `infer`."""
 
-    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, network_input: NDArray[np.float32], /) -> NDArray[np.float32]:
         """(1, 3, h, w) float32 as `preprocess` makes it, to (h, w) float32, >= 0."""
 
     def close(self) -> None:
         """Free the network; may be called again."""
 
 
-class LoadedBackend(Backend, Protocol):
-    """A backend made from a file."""
+class LoadedBackend:
+    """A backend made from a file; one of them for each library adds `_run`."""
 
-    @property
-    def spec(self) -> ModelSpec:
-        """The model that it runs."""
+    name: str
+    precision: str = 'f32'
+    choice: str
+    spec: ModelSpec  # of the model that it runs
+    weights_sha256: str  # of the weights it was made from; '' where the model file does not say
+    _network: Any = None  # None once it is closed
 
-    @property
-    def weights_sha256(self) -> str:
-        """Of the weights it was made from; '' where the model file does not say."""
+    def preprocess(self, rgb: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB, C-contiguous, to the input of `infer`."""
+        return self.spec.picture.preprocess(rgb)
+
+    def infer(self, network_input: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """(1, 3, h, w) float32, of a size that the network supports, to (h, w) float32."""
+        if self._network is None:
+            raise DepthError(f'this {self.name} backend is closed: load it again')
+        return self.spec.finish(self._run(network_input), network_input.shape[2:])
+
+    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Free the network; may be called again."""
+        self._network = None
 
 
 Factory = Callable[[Path, int, str], LoadedBackend]
@@ -185,7 +193,7 @@ def check_names(backend: str, precision: str) -> None:
 # the embedded model to 1e-5.
 
 
-class OpencvBackend:
+class OpencvBackend(LoadedBackend):
     """A model whose graph OpenCV can run, on the CPU.
 
     `num_threads` limits OpenCV's pool, which belongs to the whole process; 0 leaves it.
@@ -195,7 +203,6 @@ class OpencvBackend:
     """
 
     name = 'opencv'
-    precision = 'f32'
     choice = 'f32: the only precision of backend opencv'
 
     def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
@@ -203,11 +210,8 @@ class OpencvBackend:
             cv2.setNumThreads(num_threads)
         model = onnx_of(weights)
         self.spec, self.weights_sha256 = spec_of(weights), digest_of(weights)
-        self.preprocess = self.spec.picture.preprocess
         try:
-            self._network: cv2.dnn.Net | None = cv2.dnn.readNetFromONNX(
-                np.frombuffer(model, np.uint8)
-            )
+            self._network = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
             self.infer(np.zeros((1, 3, *self.spec.picture.usual_size), np.float32))  # allocates
         except cv2.error as error:
             raise BackendUnavailable(
@@ -215,16 +219,10 @@ class OpencvBackend:
                 'OpenCV 4.6 or later, or use backend torch'
             ) from error
 
-    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32, of a size that the network supports, to (h, w) float32."""
-        if self._network is None:
-            raise DepthError('this opencv backend is closed: load it again')
+    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         self._network.setInput(np.ascontiguousarray(network_input))
-        output = self._network.forward()[0, 0]  # a new array, which outlives this run
-        return self.spec.finish(output, network_input.shape[2:])
-
-    def close(self) -> None:
-        self._network = None
+        output: NDArray[np.float32] = self._network.forward()[0, 0]  # a new array in each run
+        return output
 
 
 # --- Imports timm where torch and torchvision do not match.

@@ -15,7 +15,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
-from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES
+from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, LoadedBackend
 from midas_depth_ros.depth.conversion_cache import Key, show_steps
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -47,7 +47,7 @@ FAILURES: tuple[type[Exception], ...] = tuple(
 )
 
 
-class OnnxruntimeBackend:
+class OnnxruntimeBackend(LoadedBackend):
     """A model that has an ONNX graph, from weights or from an exported model file.
 
     `num_threads` limits the threads of this network alone; 0 = the cores this process may use.
@@ -57,47 +57,35 @@ class OnnxruntimeBackend:
     """
 
     name = 'onnxruntime'
-    precision = 'f32'
+    choice = 'f32: the only precision of backend onnxruntime'
 
     def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
-        self.choice = 'f32: the only precision of backend onnxruntime'
         threads = num_threads or len(os.sched_getaffinity(0))
-        self._session: ort.InferenceSession | None
         try:
             if weights.suffix.lower() in MODEL_SUFFIXES:
                 own = read_model_file(weights)
-                self._session = session_of(own.source, threads)
+                self._network = session_of(own.source, threads)
             else:
-                own, self._session = converted(weights, threads)
+                own, self._network = converted(weights, threads)
         except FAILURES as error:
             raise BackendUnavailable(
                 f'onnxruntime cannot run {weights} ({reason(error)}): use another backend'
             ) from error
-        self.spec, self.preprocess = own.spec, own.spec.picture.preprocess
+        self.spec = own.spec
         self.weights_sha256 = str(own.about.get('weights_sha256', ''))
-        self._input = self._session.get_inputs()[0].name
+        self._input = self._network.get_inputs()[0].name
         self.infer(np.zeros((1, 3, *self.spec.picture.usual_size), np.float32))  # allocates
 
-    @property
-    def num_threads(self) -> int:
-        """Threads that it was given."""
-        return self._session.get_session_options().intra_op_num_threads if self._session else 0
-
-    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32, of a size that the network supports, to (h, w) float32."""
-        if self._session is None:
-            raise DepthError('this onnxruntime backend is closed: load it again')
+    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         picture = np.ascontiguousarray(network_input)
         try:
-            (output,) = self._session.run(None, {self._input: picture})
+            (output,) = self._network.run(None, {self._input: picture})
         except FAILURES as error:
             raise DepthError(
                 f'onnxruntime could not run {network_input.shape}: {reason(error)}'
             ) from error
-        return self.spec.finish(output.reshape(output.shape[-2:]), network_input.shape[2:])
-
-    def close(self) -> None:
-        self._session = None
+        inverse_depth: NDArray[np.float32] = output.reshape(output.shape[-2:])
+        return inverse_depth
 
 
 def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSession]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
-from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, PRECISIONS
+from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, PRECISIONS, LoadedBackend
 from midas_depth_ros.depth.backends.openvino_runtime import (
     VERSION,
     Compiled,
@@ -188,7 +188,7 @@ class Conversion:
 # --- The backend.
 
 
-class OpenvinoBackend:
+class OpenvinoBackend(LoadedBackend):
     """A model that has an ONNX graph, from weights or from an exported model file.
 
     `num_threads` limits the threads of this network alone; 0 = all cores that it may use.
@@ -210,18 +210,12 @@ class OpenvinoBackend:
             )
         from_file = weights.suffix.lower() in MODEL_SUFFIXES
         own = (self._load_model if from_file else self._load_weights)(weights, precision)
-        self._network: Compiled | None = self._compiled(own, weights)
-        self.spec, self.preprocess = own.spec, own.spec.picture.preprocess
+        self._network = self._compiled(own, weights)
+        self.spec = own.spec
         self.weights_sha256 = str(own.about.get('weights_sha256', ''))
 
-    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32, of a size that the network supports, to (h, w) float32."""
-        if self._network is None:
-            raise DepthError('this openvino backend is closed: load it again')
-        return self.spec.finish(self._network.infer(network_input), network_input.shape[2:])
-
-    def close(self) -> None:
-        self._network = None
+    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._network.infer(network_input)
 
     def _load_weights(self, weights: Path, precision: str) -> OwnModel:
         conversion = Conversion(weights, self._runtime)

@@ -77,12 +77,6 @@ class Compiled:
         self._requests: dict[Shape | None, ov.InferRequest] = {}
         self._expected: Shape | None = None
 
-    @property
-    def num_threads(self) -> int:
-        """Threads that it was compiled for; 0 before it is compiled."""
-        networks = list(self._compiled.values())
-        return int(networks[0].get_property('INFERENCE_NUM_THREADS')) if networks else 0
-
     def expect(self, shape: Shape) -> None:
         """Prepare for inputs of a shape, until one of another shape comes.
 

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.backends import AUTO
-from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsCorrupt
+from midas_depth_ros.depth.backends import AUTO, LoadedBackend
+from midas_depth_ros.depth.errors import BackendUnavailable, WeightsCorrupt
 from midas_depth_ros.depth.files import (
     MOST_WEIGHTS_BYTES,
     check_old_torch_file,
@@ -30,7 +30,6 @@ from midas_depth_ros.depth.files import (
     table_of_tensors,
 )
 from midas_depth_ros.depth.models import check_state_dict, read_arrays, spec_of
-from midas_depth_ros.depth.models.spec import ModelSpec
 
 DTYPES = {'f32': torch.float32, 'bf16': torch.bfloat16}
 WARM_UP_RUNS = 2  # TorchScript optimises during its first runs, not during the first frames
@@ -52,7 +51,7 @@ LOAD_FAILURES = (
 )
 
 
-class TorchBackend:
+class TorchBackend(LoadedBackend):
     """A model that has a torch module, on the CPU.
 
     `num_threads` limits torch's pool, which belongs to the whole process: the last value set holds
@@ -69,30 +68,23 @@ class TorchBackend:
         self.choice = f'{self.precision}: ' + (
             'backend torch takes another only when asked' if precision == AUTO else 'as asked'
         )
-        self.spec: ModelSpec = spec_of(weights)
-        self.preprocess = self.spec.picture.preprocess
+        self.spec = spec_of(weights)
         self.weights_sha256 = digest_of(weights)
         self._dtype = DTYPES[self.precision]
         self._limit_threads()
         network = load_network(weights).to(self._dtype)
         shape = (1, 3, *self.spec.picture.usual_size)
-        self._network: torch.jit.ScriptModule | None = frozen_trace(network, shape, self._dtype)
+        self._network = frozen_trace(network, shape, self._dtype)
         for _ in range(WARM_UP_RUNS):
             self.infer(np.zeros(shape, np.float32))
 
-    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32, sides multiples of 32, to (h, w) float32."""
-        if self._network is None:
-            raise DepthError('this torch backend is closed: load it again')
+    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         self._limit_threads()
         with torch.inference_mode():
             picture = torch.from_numpy(network_input)
             picture = picture.to(self._dtype, memory_format=torch.channels_last)
-            output = self._network(picture)[0].float().contiguous()
-        return self.spec.finish(output.numpy(), network_input.shape[2:])
-
-    def close(self) -> None:
-        self._network = None
+            output: torch.Tensor = self._network(picture)[0].float().contiguous()
+        return output.numpy()
 
     def _limit_threads(self) -> None:
         # OpenMP keeps the limit per calling thread, and the caller may be a worker thread.
