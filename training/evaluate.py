@@ -36,17 +36,17 @@ FLOOR = 1
 LEAST_FLOOR = 0.02  # of the picture, for a floor delta to mean something
 LEAST_OBJECT = 0.004  # of the picture
 RING = 0.03  # width of the ring around an obstacle, of the picture's width
-LEAST_CONTRAST = 0.15  # an obstacle is this much nearer (in 1/Z) than its ring, or is no case
+LEAST_CONTRAST = 0.15  # obstacles that are less nearer (in 1/Z) than their ring do not count
 
 
 @dataclass(frozen=True)
 class Score:
-    """Of one scene, or a mean. NaN where the scene has no such thing.
+    """Of one scene, or a mean. NaN where the scene has no floor or no obstacles.
 
     abs_rel: mean |Z'/Z - 1|. delta: share of pixels within a quarter. ordinal: share of random
-    pairs ordered rightly. floor_delta: delta on the floor alone. ring_sign: share of obstacles
-    that come out nearer than the ring around them. ring_half: share that do so by at least half
-    of the true contrast.
+    pairs in the right order. floor_delta: delta on the floor alone. ring_sign: share of obstacles
+    that are nearer than the ring around them. ring_half: share that are nearer by at least half of
+    the true contrast.
     """
 
     abs_rel: float
@@ -58,7 +58,7 @@ class Score:
 
 
 def score(prediction: np.ndarray, inverse_depth: np.ndarray, labels: np.ndarray) -> Score:
-    """Fit scale and shift by least squares over what is measured, hold to its range, compare."""
+    """Fit scale and shift by least squares over measured pixels, clip to their range, compare."""
     truth = inverse_depth.astype(np.float64)
     valid = truth > 1.001 / FARTHEST_M
     fit = fitted(prediction.astype(np.float64), truth, valid)
@@ -67,19 +67,14 @@ def score(prediction: np.ndarray, inverse_depth: np.ndarray, labels: np.ndarray)
     floor = labels[valid] == FLOOR
     enough = floor.sum() > LEAST_FLOOR * truth.size
     floor_delta = float(np.mean(good[floor])) if enough else math.nan
+    abs_rel, delta = float(np.mean(np.abs(ratio - 1))), float(np.mean(good))
+    pairs = ordinal(prediction[valid], truth[valid])
     sign, half = ring_shares(rings(fit, truth, labels, valid))
-    return Score(
-        abs_rel=float(np.mean(np.abs(ratio - 1))),
-        delta=float(np.mean(good)),
-        ordinal=ordinal(prediction[valid], truth[valid]),
-        floor_delta=floor_delta,
-        ring_sign=sign,
-        ring_half=half,
-    )  # fmt: skip
+    return Score(abs_rel, delta, pairs, floor_delta, sign, half)
 
 
 def fitted(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """The prediction (H, W) as 1/Z, within the range of what is measured."""
+    """The prediction (H, W) as 1/Z, clipped to the measured range."""
     guess, wanted = prediction[valid], truth[valid]
     centred = guess - guess.mean()
     spread = float(centred @ centred)
@@ -90,14 +85,14 @@ def fitted(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> np.n
 
 @dataclass(frozen=True)
 class Ring:
-    """One obstacle: its share of the picture, and of the true contrast to its ring what is seen."""
+    """An obstacle: its share of the picture, and the share of its contrast that is predicted."""
 
     share: float
     seen: float
 
 
 def rings(fit: np.ndarray, truth: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> list[Ring]:
-    """Of every obstacle of a scene that is large enough and nearer than the ring around it."""
+    """Every obstacle of a scene that is large enough and nearer than the ring around it."""
     width = max(2, round(RING * truth.shape[1]))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     found = []
@@ -118,7 +113,7 @@ def rings(fit: np.ndarray, truth: np.ndarray, labels: np.ndarray, valid: np.ndar
 
 
 def ring_shares(found: list[Ring]) -> tuple[float, float]:
-    """Shares of obstacles that stand out, and that do so by half of what is true."""
+    """Shares of obstacles that stand out, and that do so by half of the true contrast."""
     if not found:
         return math.nan, math.nan
     seen = np.array([each.seen for each in found])
@@ -126,13 +121,11 @@ def ring_shares(found: list[Ring]) -> tuple[float, float]:
 
 
 def mean(scores: list[Score]) -> Score:
-    """Scene by scene; a scene without floor or obstacles has no say in their columns."""
-    columns = {}
-    for field in dataclasses.fields(Score):
-        values = np.array([getattr(score, field.name) for score in scores])
-        known = values[~np.isnan(values)]
-        columns[field.name] = float(known.mean()) if known.size else float('nan')
-    return Score(**columns)
+    """The mean of each column over the scenes where it is not NaN."""
+    rows = np.array([dataclasses.astuple(each) for each in scores])
+    columns = rows.reshape(-1, len(dataclasses.fields(Score))).T
+    known = [column[~np.isnan(column)] for column in columns]
+    return Score(*(float(column.mean()) if column.size else math.nan for column in known))
 
 
 def rank(score: Score) -> float:
@@ -164,21 +157,12 @@ def checkpoint(path: Path) -> torch.nn.Module:
 
 
 def predictor(model: str) -> Predictor:
-    """(H, W, 3) uint8 to (H, W): a checkpoint of training, or whatever load_estimator knows."""
+    """(H, W, 3) uint8 to (H, W), from a checkpoint of training or a model of load_estimator."""
     if model.endswith('.pt') and 'mean' in torch.load(model, weights_only=True):
         network = checkpoint(Path(model))
         return lambda rgb: predict(network, rgb[np.newaxis], torch.device('cpu'))[0]
     loaded = predictor_of(model)
     return lambda rgb: np.asarray(loaded(rgb, rgb.shape[:2]))
-
-
-def predictors_of(models: tuple[str, ...]) -> dict[str, Predictor]:
-    """The baselines, then the models by name."""
-    return {
-        'constant': lambda rgb: np.asarray(constant(rgb, rgb.shape[:2])),
-        'row prior': lambda rgb: np.asarray(row_prior(rgb, rgb.shape[:2])),
-        **{model: predictor(model) for model in models},
-    }
 
 
 def table_of(scores: dict[str, list[Score]], kinds: list[str]) -> Table:
@@ -228,7 +212,11 @@ def panel(rgb: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndar
 @click.option('--limit', default=0, help='Only so many scenes.')
 def main(models: tuple[str, ...], data: Path, split: str, sheet: Path | None, limit: int) -> None:
     """Score MODELS (checkpoints of training, or names that load_estimator knows)."""
-    predictors = predictors_of(models)
+    predictors = {
+        'constant': lambda rgb: np.asarray(constant(rgb, rgb.shape[:2])),
+        'row prior': lambda rgb: np.asarray(row_prior(rgb, rgb.shape[:2])),
+        **{model: predictor(model) for model in models},
+    }
     scores: dict[str, list[Score]] = {name: [] for name in predictors}
     kinds: list[str] = []
     found: list[Ring] = []

@@ -1,11 +1,11 @@
-"""Puts a checkpoint into the package: weights as float16, with their size, hash and model card.
+"""Exports a checkpoint into the package: weights as float16, their size, hash and model card.
 
     python -m training.export runs/first/best.pt --table figures.txt --trained 'python -m ...'
     python -m training.export runs/first/best.pt --to first.npz
 
-The first writes `midas_depth_ros/assets/embedded.npz` and its card, and enters size, SHA-256 and
-the answer by which it is known again in `midas_depth_ros/depth/models/embedded.py`; the same
-checkpoint gives the same bytes.
+The first writes `midas_depth_ros/assets/embedded.npz` and its card, and updates size, SHA-256 and
+the recorded depth in `midas_depth_ros/depth/models/embedded.py`; the same checkpoint gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def archive(state: dict[str, torch.Tensor]) -> bytes:
 
 
 def answer_of(weights: bytes) -> NDArray[np.float32]:
-    """(6, 8) float32: what these weights say of the sample picture, as `judgement` asks for it.
+    """(6, 8) float32: these weights' depth of the sample picture, as `judgement` compares it.
 
-    Raises DepthError where it is no depth.
+    Raises DepthError where it cannot be depth.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / embedded.ASSET.name
@@ -55,9 +55,9 @@ def answer_of(weights: bytes) -> NDArray[np.float32]:
 
 
 def enter(size: int, sha256: str, answer: NDArray[np.float32], source: Path) -> None:
-    """Replace size, hash and answer in the module that checks them.
+    """Update size, hash and recorded depth in the module that checks them.
 
-    Raises ValueError, and leaves the module as it is, where one of them is not found there.
+    Raises ValueError, and does not change the module, where one of them is not found in it.
     """
     rows = ''.join(f'        {row},\n' for row in np.round(1000 * answer).astype(int).tolist())
     text = source.read_text()
@@ -68,7 +68,7 @@ def enter(size: int, sha256: str, answer: NDArray[np.float32], source: Path) -> 
     ):
         text, count = re.subn(pattern, value, text, count=1)
         if not count:
-            raise ValueError(f'{source} has nothing like {pattern}')
+            raise ValueError(f'{source} has no match of {pattern}')
     source.write_text(text)
 
 
@@ -79,7 +79,7 @@ def enter(size: int, sha256: str, answer: NDArray[np.float32], source: Path) -> 
 @click.option('--table', type=click.Path(path_type=Path, exists=True), help='For the card.')
 @click.option(
     '--to', 'target', type=click.Path(path_type=Path, dir_okay=False),
-    help='Write the archive there, and leave the package as it is.',
+    help='Write the archive there, and do not change the package.',
 )  # fmt: skip
 def main(
     checkpoint: Path, trained: str | None, data: str | None, table: Path | None,
@@ -102,7 +102,7 @@ def ship(
 ) -> None:
     """Put the network into the package, with size, hash and card."""
     weights = archive(network.state_dict())
-    answer = answer_of(weights)  # what is no depth is not shipped
+    answer = answer_of(weights)  # raises where it is not depth
     embedded.ASSET.parent.mkdir(exist_ok=True)
     embedded.ASSET.write_bytes(weights)
     size, sha256 = embedded.ASSET.stat().st_size, sha256_of(embedded.ASSET)
