@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.files import sha256_of
-from midas_depth_ros.depth.judgement import PICTURES, cells, sample_pictures
+from midas_depth_ros.depth.model_check import PICTURES, cells, sample_pictures
 from midas_depth_ros.depth.models import embedded
 
 CARD = Path(__file__).with_name('model_card.md')

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import DepthError, UnknownModel, shown
-from midas_depth_ros.depth.judgement import calibration_pictures
+from midas_depth_ros.depth.model_check import calibration_pictures
 from midas_depth_ros.depth.models import PREFERRED, WEIGHTS_SUFFIXES, find_weights, names
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.sources import SourceError, open_source
@@ -297,7 +297,7 @@ def _report(about: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from midas_depth_ros.depth.judgement import Deviation
+    from midas_depth_ros.depth.model_check import Deviation
 
     deviation = Deviation.from_json(about.get('deviation'))
     if deviation is None:

@@ -41,7 +41,7 @@ from midas_depth_ros.depth.errors import (
     shown,
 )
 from midas_depth_ros.depth.files import why_no_file
-from midas_depth_ros.depth.judgement import fault_of, judge
+from midas_depth_ros.depth.model_check import fault_of, judge
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
 from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from midas_depth_ros.depth.judgement import Deviation, compare, measure, sample_pictures
+from midas_depth_ros.depth.model_check import Deviation, compare, measure, sample_pictures
 
 RAMP = np.linspace(1, 2, 200, dtype=np.float32).reshape(10, 20)
 

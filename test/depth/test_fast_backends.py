@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from effort import tries
 
-from midas_depth_ros.depth import DepthEstimator, conversion_cache, judgement, load_estimator
+from midas_depth_ros.depth import DepthEstimator, conversion_cache, load_estimator, model_check
 from midas_depth_ros.depth.backends import BACKENDS, find_backend
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -192,7 +192,7 @@ AT_ONCE = """
 import faulthandler, sys, threading
 faulthandler.dump_traceback_later(60, exit=True)
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.depth.judgement import sample_pictures
+from midas_depth_ros.depth.model_check import sample_pictures
 picture, barrier, found = sample_pictures()['room_1'], threading.Barrier(6), []
 def load():
     barrier.wait()
@@ -291,11 +291,11 @@ def test_auto_takes_what_is_within_the_bound_and_says_how_far_it_strays(
     estimator = load_estimator('embedded', 'openvino')
     assert estimator.precision == 'bf16'
     assert 'bf16: correlation 0.99' in estimator.choice or 'correlation 1.0' in estimator.choice
-    wanted = load_estimator('embedded', 'opencv').infer(judgement.sample_pictures()['room_1'])
-    found = estimator.infer(judgement.sample_pictures()['room_1'])
-    correlation, abs_rel = judgement.compare(wanted, found)
-    assert correlation >= judgement.LEAST_CORRELATION
-    assert abs_rel <= judgement.MOST_ABS_REL
+    wanted = load_estimator('embedded', 'opencv').infer(model_check.sample_pictures()['room_1'])
+    found = estimator.infer(model_check.sample_pictures()['room_1'])
+    correlation, abs_rel = model_check.compare(wanted, found)
+    assert correlation >= model_check.LEAST_CORRELATION
+    assert abs_rel <= model_check.MOST_ABS_REL
     assert not np.array_equal(wanted, found), 'this was f32'
     (about,) = own_folder.glob('converted/embedded-openvino-bf16-*/about.json')
     noted = json.loads(about.read_text())['about']['deviation']
@@ -305,7 +305,7 @@ def test_auto_takes_what_is_within_the_bound_and_says_how_far_it_strays(
 def test_auto_never_takes_what_strays_beyond_the_bound(
     openvino_precisions: tuple[str, ...], own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judgement, 'MOST_ABS_REL', 1e-9)
+    monkeypatch.setattr(model_check, 'MOST_ABS_REL', 1e-9)
     for _ in range(2):  # as converted, and as remembered
         estimator = load_estimator('embedded', 'openvino')
         assert estimator.precision == 'f32'
@@ -328,6 +328,6 @@ def test_torch_takes_bf16_when_asked(golden_weights_file: Path) -> None:
     exact = load_estimator('embedded', 'torch')
     rough = load_estimator('embedded', 'torch', precision='bf16')
     assert (exact.precision, rough.precision) == ('f32', 'bf16')
-    picture = cv2.GaussianBlur(judgement.sample_pictures()['room_1'], (9, 9), 0)
-    correlation, _ = judgement.compare(exact.infer(picture), rough.infer(picture))
+    picture = cv2.GaussianBlur(model_check.sample_pictures()['room_1'], (9, 9), 0)
+    correlation, _ = model_check.compare(exact.infer(picture), rough.infer(picture))
     assert 0.99 < correlation < 1

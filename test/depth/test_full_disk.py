@@ -22,7 +22,7 @@ from weights_server import CONTENT, HALF, Answer, offered, own_home, serving
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import conversion_cache, load_estimator, models, weights
 from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.judgement import sample_pictures
+from midas_depth_ros.depth.model_check import sample_pictures
 from midas_depth_ros.depth.weights import DownloadOptions, fetch_weights
 
 pytestmark = pytest.mark.thorough
@@ -166,7 +166,7 @@ import logging, sys
 import numpy as np
 logging.basicConfig(stream=sys.stdout, format='%(message)s')
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.depth.judgement import sample_pictures
+from midas_depth_ros.depth.model_check import sample_pictures
 estimator = load_estimator('embedded', sys.argv[1], precision='f32')
 print(repr(float(estimator.infer(sample_pictures()['room_1']).mean())))
 """

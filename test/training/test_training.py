@@ -334,7 +334,7 @@ def test_what_is_shipped_is_known_by_its_hash_and_its_answer(
     """Else a copy of it would be refused, or the altered one taken for it."""
     from midas_depth_ros.depth import load_estimator
     from midas_depth_ros.depth.files import sha256_of
-    from midas_depth_ros.depth.judgement import PICTURES, cells, sample_pictures
+    from midas_depth_ros.depth.model_check import PICTURES, cells, sample_pictures
     from midas_depth_ros.depth.models import embedded
     from training.export import main
 

@@ -36,7 +36,7 @@ from midas_depth_ros.depth.errors import (
     printable,
 )
 from midas_depth_ros.depth.files import digest_of
-from midas_depth_ros.depth.judgement import Deviation, Infer, measure, sample_pictures
+from midas_depth_ros.depth.model_check import Deviation, Infer, measure, sample_pictures
 from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
 
 CONVERSION = 2  # increase it whenever the graph or the steps of a conversion change

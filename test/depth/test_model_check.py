@@ -16,7 +16,7 @@ import pytest
 from midas_depth_ros.depth import conversion_cache, load_estimator
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.judgement import ANSWER_SIZE, PICTURES, cells, judge, sample_pictures
+from midas_depth_ros.depth.model_check import ANSWER_SIZE, PICTURES, cells, judge, sample_pictures
 from midas_depth_ros.depth.models import embedded, midas_small, read_arrays
 from midas_depth_ros.lab.speed.contestants import random_arrays
 
