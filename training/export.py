@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.files import sha256_of
-from midas_depth_ros.depth.model_check import PICTURES, cells, sample_pictures
+from midas_depth_ros.depth.model_check import PICTURES, cell_means, sample_pictures
 from midas_depth_ros.depth.models import embedded
 
 CARD = Path(__file__).with_name('model_card.md')
@@ -42,8 +42,8 @@ def archive(state: dict[str, torch.Tensor]) -> bytes:
     return buffer.getvalue()
 
 
-def answer_of(weights: bytes) -> NDArray[np.float32]:
-    """(6, 8) float32: these weights' depth of the sample picture, as `judgement` compares it.
+def sample_depth_of(weights: bytes) -> NDArray[np.float32]:
+    """(6, 8) float32: these weights' depth of the sample picture, as `model_check` compares it.
 
     Raises DepthError where it cannot be depth.
     """
@@ -51,20 +51,20 @@ def answer_of(weights: bytes) -> NDArray[np.float32]:
         path = Path(folder) / embedded.ASSET.name
         path.write_bytes(weights)
         estimator = load_estimator(path, 'opencv')
-        return cells(estimator.infer(sample_pictures(PICTURES[:1])[PICTURES[0]]))
+        return cell_means(estimator.infer(sample_pictures(PICTURES[:1])[PICTURES[0]]))
 
 
-def enter(size: int, sha256: str, answer: NDArray[np.float32], source: Path) -> None:
+def enter(size: int, sha256: str, depth: NDArray[np.float32], source: Path) -> None:
     """Update size, hash and recorded depth in the module that checks them.
 
     Raises ValueError, and does not change the module, where one of them is not found in it.
     """
-    rows = ''.join(f'        {row},\n' for row in np.round(1000 * answer).astype(int).tolist())
+    rows = ''.join(f'        {row},\n' for row in np.round(1000 * depth).astype(int).tolist())
     text = source.read_text()
     for pattern, value in (
         (r'size=[\d_]+', f'size={size:_}'),
         (r"sha256='[0-9a-f]*'", f"sha256='{sha256}'"),
-        (r'(ANSWER = np\.array\(\n    \[\n)[^()]*?    \],\n', rf'\g<1>{rows}    ],\n'),
+        (r'(SAMPLE_DEPTH = np\.array\(\n    \[\n)[^()]*?    \],\n', rf'\g<1>{rows}    ],\n'),
     ):
         text, count = re.subn(pattern, value, text, count=1)
         if not count:
@@ -102,11 +102,11 @@ def ship(
 ) -> None:
     """Put the network into the package, with size, hash and card."""
     weights = archive(network.state_dict())
-    answer = answer_of(weights)  # raises where it is not depth
+    depth = sample_depth_of(weights)  # raises where it is not depth
     embedded.ASSET.parent.mkdir(exist_ok=True)
     embedded.ASSET.write_bytes(weights)
     size, sha256 = embedded.ASSET.stat().st_size, sha256_of(embedded.ASSET)
-    enter(size, sha256, answer, Path(embedded.__file__))
+    enter(size, sha256, depth, Path(embedded.__file__))
     seconds, samples, steps, _ = progress
     card = CARD.read_text().format(
         name=embedded.ASSET.name,

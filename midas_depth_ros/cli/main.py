@@ -149,7 +149,7 @@ def show(ctx: click.Context, model: str) -> None:
     table.columns[2].justify = 'right'
     used: Path | None = None
     faults = []
-    for place, check in weights_files.survey(spec):
+    for place, check in weights_files.examine_all(spec):
         mark = ''
         if used is None and check.state is FileState.GOOD:
             used, mark = check.path, 'yes'
@@ -219,7 +219,7 @@ def verify(ctx: click.Context, path: Path | None, model: str) -> None:
         weights_files.verify(path, spec)
         click.echo(f'good: {printable(path)}')
         return
-    checks = [check for _, check in weights_files.survey(spec)]
+    checks = [check for _, check in weights_files.examine_all(spec)]
     for check in checks:
         if check.state is FileState.GOOD:
             click.echo(f'good: {printable(check.path)}')

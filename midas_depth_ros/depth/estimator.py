@@ -41,7 +41,7 @@ from midas_depth_ros.depth.errors import (
     shown,
 )
 from midas_depth_ros.depth.files import why_no_file
-from midas_depth_ros.depth.model_check import fault_of, judge
+from midas_depth_ros.depth.model_check import check_model, depth_fault
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
 from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 
@@ -95,7 +95,7 @@ class DepthEstimator:
             )
         rgb = np.ascontiguousarray(rgb_of(picture))
         small = self._network.infer(self._network.preprocess(rgb))
-        if fault := fault_of(small):
+        if fault := depth_fault(small):
             raise DepthError(f'{self.model} on {self.backend} gave {fault}: check its weights file')
         return small
 
@@ -219,9 +219,9 @@ def load_estimator(
     `model`: one of `models.names()`; 'auto' (midas_small, or embedded with a `notice` where weights
     or libraries are missing); or the path of a file: weights of one of these models (a PyTorch
     state dict, .pt, or a NumPy archive, .npz), or a model written by `midas_depth export` (.onnx,
-    .xml). Other models are refused, and each is checked on sample pictures (see `judgement`).
+    .xml). Other models are refused, and each is checked on sample pictures (see `model_check`).
     `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
-    fastest whose deviation from f32 is within the bound, see `judgement`), or one of
+    fastest whose deviation from f32 is within the bound, see `model_check`), or one of
     `backends.PRECISIONS`.
     `num_threads` limits the threads of inference, and of OpenCV process-wide; 0 leaves them as
     they are: all cores, unless the process set a limit. `allow_download`: whether missing official
@@ -283,7 +283,7 @@ def _load(
     name = model if spec else printable(weights.name)
     try:
         network = factory(weights, num_threads, precision)
-        doubt = judge(
+        doubt = check_model(
             lambda rgb: network.infer(network.preprocess(rgb)),
             name,
             spec.weights.sha256 if spec else network.weights_sha256,

@@ -107,7 +107,9 @@ def _read_pictures(folder: Path, names: Collection[str] = ()) -> dict[str, NDArr
     return pictures
 
 
-def measure(reference: Infer, other: Infer, pictures: Mapping[str, NDArray[np.uint8]]) -> Deviation:
+def measure_deviation(
+    reference: Infer, other: Infer, pictures: Mapping[str, NDArray[np.uint8]]
+) -> Deviation:
     """Run both on every picture and compare."""
     return Deviation({name: compare(reference(rgb), other(rgb)) for name, rgb in pictures.items()})
 
@@ -135,7 +137,7 @@ def compare(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[fl
 
 # In all of them the floor below is near, and what is above is far.
 PICTURES = ('street_1', 'corridor_1', 'room_1')
-ANSWER_SIZE = (192, 256)  # (h, w) of most networks for a 4:3 picture
+USUAL_SIZE = (192, 256)  # (h, w) of most networks for a 4:3 picture
 LEAST_SPREAD = 1e-3  # of the largest value
 STEP = 3  # of the pixels whose values are counted
 MOST_OF_ONE_VALUE = 0.99
@@ -146,15 +148,15 @@ LEAST_CHANGE = 1e-3  # of the spread, from one picture to another
 LEAST_MIRRORED_CORRELATION = 0.5
 MOST_ZEROS = 0.5
 # Error of the worst cell, as a part of the largest, against the recorded depth.
-ANSWER_TOLERANCE = {'f32': 0.02, 'f16': 0.03, 'bf16': 0.05, 'int8': 0.3}
+TOLERANCE = {'f32': 0.02, 'f16': 0.03, 'bf16': 0.05, 'int8': 0.3}
 
 
-def judge(
+def check_model(
     infer: Infer,
     name: str,
     weights_sha256: str,
     precision: str,
-    size: tuple[int, int] = ANSWER_SIZE,
+    size: tuple[int, int] = USUAL_SIZE,
 ) -> str:
     """Return a notice, '' where the model's output is plausible.
 
@@ -171,9 +173,10 @@ def judge(
     if change < LEAST_CHANGE:
         raise WeightsMismatch(f'{name} gives the same depth for every picture: {_remedy()}')
     if known is not None:
-        if known.answer is not None:
-            worst = np.abs(cells(answers[0]) - known.answer).max() / known.answer.max()
-            if worst > ANSWER_TOLERANCE[precision]:
+        if known.sample_depth is not None:
+            wanted = known.sample_depth
+            worst = np.abs(cell_means(answers[0]) - wanted).max() / wanted.max()
+            if worst > TOLERANCE[precision]:
                 raise WeightsMismatch(
                     f'{name} has the weights of {known.title} but gives another depth '
                     f'({worst:.0%} off, in {precision}): the converted model is damaged. Remove '
@@ -198,7 +201,7 @@ def _remedy() -> str:
 
 def _checked(answer: NDArray[np.float32], name: str, size: tuple[int, int]) -> NDArray[np.float32]:
     """The answer, if it could be depth; else WeightsMismatch."""
-    fault = fault_of(answer)
+    fault = depth_fault(answer)
     if not fault and answer.shape != size:
         fault = f'a depth of {answer.shape} pixels instead of {size}'
     if not fault:
@@ -214,7 +217,7 @@ def _checked(answer: NDArray[np.float32], name: str, size: tuple[int, int]) -> N
     return answer
 
 
-def fault_of(answer: NDArray[np.float32]) -> str:
+def depth_fault(answer: NDArray[np.float32]) -> str:
     """Why an array cannot be the depth of a picture, in words; '' where it can."""
     if answer.ndim != 2 or answer.size == 0:
         return f'an array {answer.shape} instead of (h, w)'
@@ -224,8 +227,8 @@ def fault_of(answer: NDArray[np.float32]) -> str:
     return f'{high:g} everywhere' if low == high else ''
 
 
-def cells(answer: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(h, w) float32 to the means of 6 x 8 cells, as in `ModelSpec.answer`."""
+def cell_means(answer: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w) float32 to the means of 6 x 8 cells, as in `ModelSpec.sample_depth`."""
     height, width = (side // number for side, number in zip(answer.shape, (6, 8), strict=True))
     parts = answer[: 6 * height, : 8 * width].reshape(6, height, 8, width)
     means: NDArray[np.float32] = parts.mean((1, 3), dtype=np.float32)

@@ -217,7 +217,7 @@ def candidate_paths(spec: WeightsFile) -> list[Path]:
     return list(_candidates(spec))
 
 
-def survey(spec: WeightsFile) -> list[tuple[WeightsFolder, FileCheck]]:
+def examine_all(spec: WeightsFile) -> list[tuple[WeightsFolder, FileCheck]]:
     """What is at every path that is looked at, in order, missing files included."""
     return [(place, examine(path, spec)) for path, place in _candidates(spec).items()]
 
@@ -351,7 +351,7 @@ def ensure_weights(
     if allow_download:
         return fetch_weights(spec, options=options)
     remedy = f'allow the download, or bring it {_by_hand(spec)}'
-    corrupt = [f'{f.path} {f.fault}' for _, f in survey(spec) if f.state is FileState.CORRUPT]
+    corrupt = [f'{f.path} {f.fault}' for _, f in examine_all(spec) if f.state is FileState.CORRUPT]
     if corrupt:
         raise WeightsCorrupt(f'no good {spec.name}: {"; ".join(corrupt)}; {remedy}')
     folders = ', '.join(str(place.folder) for place in weights_folders())

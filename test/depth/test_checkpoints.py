@@ -21,8 +21,8 @@ from midas_depth_ros.depth.weights import (
     candidate_paths,
     download_folder,
     ensure_weights,
+    examine_all,
     find_weights,
-    survey,
     verify,
 )
 
@@ -94,7 +94,7 @@ def test_the_first_good_file_is_taken(home, monkeypatch):
 
 def test_a_place_named_twice_is_looked_at_once(home, monkeypatch):
     monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_DIR', str(home / '.cache' / 'midas_depth_ros'))
-    assert len(candidate_paths(SPEC)) == len(survey(SPEC)) == 4
+    assert len(candidate_paths(SPEC)) == len(examine_all(SPEC)) == 4
 
 
 @pytest.mark.parametrize('content', [OTHER, CONTENT[:-1], CONTENT + b'x', b''])
@@ -197,7 +197,7 @@ def test_the_survey_shows_every_place():
     paths = candidate_paths(SPEC)
     lay(paths[1])
     lay(paths[2], b'short')
-    found = [(place.label, f.path, f.state, f.size) for place, f in survey(SPEC)]
+    found = [(place.label, f.path, f.state, f.size) for place, f in examine_all(SPEC)]
     assert found == [
         ("user's cache", paths[0], FileState.MISSING, None),
         ("user's cache", paths[1], FileState.GOOD, len(CONTENT)),

@@ -283,7 +283,7 @@ def test_a_precision_that_this_cpu_lacks_is_refused_with_what_it_has(
             load_estimator('embedded', 'openvino', precision=precision)
 
 
-def test_auto_takes_what_is_within_the_bound_and_says_how_far_it_strays(
+def test_auto_takes_what_is_within_the_bound_and_reports_the_deviation(
     openvino_precisions: tuple[str, ...], own_folder: Path
 ) -> None:
     if 'bf16' not in openvino_precisions:
@@ -302,7 +302,7 @@ def test_auto_takes_what_is_within_the_bound_and_says_how_far_it_strays(
     assert noted['room_1'] == pytest.approx([correlation, abs_rel], abs=1e-3)
 
 
-def test_auto_never_takes_what_strays_beyond_the_bound(
+def test_auto_never_takes_what_exceeds_the_bound(
     openvino_precisions: tuple[str, ...], own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_check, 'MOST_ABS_REL', 1e-9)

@@ -21,7 +21,7 @@ from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, PRECISIONS, Loa
 from midas_depth_ros.depth.backends.openvino_runtime import (
     VERSION,
     Compiled,
-    OwnModel,
+    KnownModel,
     Runtime,
     last_line,
     save,
@@ -36,7 +36,7 @@ from midas_depth_ros.depth.errors import (
     printable,
 )
 from midas_depth_ros.depth.files import digest_of
-from midas_depth_ros.depth.model_check import Deviation, Infer, measure, sample_pictures
+from midas_depth_ros.depth.model_check import Deviation, Infer, measure_deviation, sample_pictures
 from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
 
 CONVERSION = 2  # increase it whenever the graph or the steps of a conversion change
@@ -86,8 +86,8 @@ class Conversion:
         self._weights, self._runtime = weights, runtime
         self.spec = spec_of(weights)
         self.weights_sha256 = digest_of(weights)
-        self._made: dict[str, OwnModel] = {}
-        self._read: dict[str, OwnModel] = {}
+        self._made: dict[str, KnownModel] = {}
+        self._read: dict[str, KnownModel] = {}
 
     def key(self, precision: str) -> Key:
         """Key of the cache's entry."""
@@ -101,12 +101,12 @@ class Conversion:
         about = conversion_cache.remembered(self.key(precision)) or {}
         return Deviation.from_json(about.get('deviation'))
 
-    def cached(self, precision: str) -> OwnModel | None:
+    def cached(self, precision: str) -> KnownModel | None:
         """The cache's model, if it is there and undamaged."""
         entry = conversion_cache.find(self.key(precision), FILES)
-        return self._own(entry.folder) if entry else None
+        return self._of_entry(entry.folder) if entry else None
 
-    def model(self, precision: str) -> OwnModel:
+    def model(self, precision: str) -> KnownModel:
         """The model in f32, bf16 or f16, converted if needed; in memory where no disk takes it.
 
         Raises WeightsCorrupt, WeightsMismatch.
@@ -115,7 +115,7 @@ class Conversion:
             key = self.key(precision)
             try:
                 self._read[precision] = conversion_cache.load(
-                    key, lambda folder: self.build(folder / MODEL, precision), self._own, FILES
+                    key, lambda folder: self.build(folder / MODEL, precision), self._of_entry, FILES
                 )
             except OSError:
                 self._read[precision] = self._converted(precision, None, None)
@@ -139,7 +139,7 @@ class Conversion:
         save(made.model, path, precision, made.about)
         return dict(made.about)
 
-    def _own(self, folder: Path) -> OwnModel:
+    def _of_entry(self, folder: Path) -> KnownModel:
         """The model in an entry's folder; WeightsMismatch if it is of other weights."""
         found = self._runtime.read(folder / MODEL, checked=True)
         sha256 = found.about.get('weights_sha256', self.weights_sha256)
@@ -149,7 +149,7 @@ class Conversion:
 
     def _converted(
         self, precision: str, calibration: Pictures | None, pictures: Pictures | None
-    ) -> OwnModel:
+    ) -> KnownModel:
         """The model in memory, kept in case the disk turns out to be full."""
         if precision in self._made:
             return self._made[precision]
@@ -169,10 +169,10 @@ class Conversion:
                 about['calibrated_on'] = len(inputs)
             if reference is not None:
                 other = self._infer(model, precision)
-                deviation = measure(reference, other, pictures or sample_pictures())
+                deviation = measure_deviation(reference, other, pictures or sample_pictures())
                 about['deviation'] = deviation.to_json()
             step('done')
-        self._made[precision] = OwnModel(model, self.spec, about)
+        self._made[precision] = KnownModel(model, self.spec, about)
         return self._made[precision]
 
     def _infer(self, model: Any, precision: str) -> Infer:
@@ -209,33 +209,33 @@ class OpenvinoBackend(LoadedBackend):
                 'these, or auto'
             )
         from_file = weights.suffix.lower() in MODEL_SUFFIXES
-        own = (self._load_model if from_file else self._load_weights)(weights, precision)
-        self._network = self._compiled(own, weights)
-        self.spec = own.spec
-        self.weights_sha256 = str(own.about.get('weights_sha256', ''))
+        found = (self._load_model if from_file else self._load_weights)(weights, precision)
+        self._network = self._compiled(found, weights)
+        self.spec = found.spec
+        self.weights_sha256 = str(found.about.get('weights_sha256', ''))
 
     def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._network.infer(network_input)
 
-    def _load_weights(self, weights: Path, precision: str) -> OwnModel:
+    def _load_weights(self, weights: Path, precision: str) -> KnownModel:
         conversion = Conversion(weights, self._runtime)
         if precision == AUTO:
             precision, self.choice = fastest_within_bound(conversion, self._runtime.precisions())
         else:
             self.choice = f'{precision} as asked'
         self.precision = precision
-        own = conversion.cached(precision) if precision == 'int8' else conversion.model(precision)
-        if own is None:
+        found = conversion.cached(precision) if precision == 'int8' else conversion.model(precision)
+        if found is None:
             raise BackendUnavailable(
                 f'no int8 model of {weights.name} on this machine: make one with '
                 f'`midas_depth export {weights} --precision int8 --pictures FOLDER --cache`'
             )
-        self._warn(Deviation.from_json(own.about.get('deviation')))
-        return own
+        self._warn(Deviation.from_json(found.about.get('deviation')))
+        return found
 
-    def _load_model(self, path: Path, precision: str) -> OwnModel:
-        own = self._runtime.read(path)
-        made_for = own.about.get('precision', 'f32')
+    def _load_model(self, path: Path, precision: str) -> KnownModel:
+        found = self._runtime.read(path)
+        made_for = found.about.get('precision', 'f32')
         if made_for not in PRECISIONS:
             raise WeightsCorrupt(
                 f'{path} is marked {str(made_for)[:40]!r}, which is not a precision: write it '
@@ -246,14 +246,14 @@ class OpenvinoBackend(LoadedBackend):
                 f'{path} is in {made_for}, not in {precision}: write another with '
                 f'`midas_depth export --precision {precision}`'
             )
-        deviation = Deviation.from_json(own.about.get('deviation'))
+        deviation = Deviation.from_json(found.about.get('deviation'))
         if precision == AUTO:
             self.precision, self.choice = self._of_file(path, made_for, deviation)
         else:
             self.precision, self.choice = precision, f'{precision} as asked'
             if precision == made_for:
                 self._warn(deviation)
-        return own
+        return found
 
     def _of_file(self, path: Path, made_for: str, found: Deviation | None) -> tuple[str, str]:
         """(precision, why): the rule of 'auto' for a model file.
@@ -277,10 +277,10 @@ class OpenvinoBackend(LoadedBackend):
         if deviation and not deviation.within_bound:
             self.choice += f', although it exceeds the bound: {deviation}'
 
-    def _compiled(self, own: OwnModel, path: Path) -> Compiled:
+    def _compiled(self, found: KnownModel, path: Path) -> Compiled:
         try:
-            network = self._runtime.compile(own.model, self.precision)
-            network.expect((1, 3, *own.spec.picture.usual_size))
+            network = self._runtime.compile(found.model, self.precision)
+            network.expect((1, 3, *found.spec.picture.usual_size))
             return network
         except (RuntimeError, MemoryError) as error:
             raise BackendUnavailable(

@@ -130,7 +130,7 @@ class Compiled:
 
 
 @dataclass(frozen=True)
-class OwnModel:
+class KnownModel:
     """A model written by this package; `about` is its metadata."""
 
     model: ov.Model
@@ -154,7 +154,7 @@ class Runtime:
         """Read a model of this package from memory."""
         return self._core.read_model(model)
 
-    def read(self, path: Path, *, checked: bool = False) -> OwnModel:
+    def read(self, path: Path, *, checked: bool = False) -> KnownModel:
         """Read an .onnx file, or an .xml with its .bin.
 
         `checked`: it comes from the cache, which has just compared it with what was written. Raises
@@ -162,7 +162,7 @@ class Runtime:
         """
         if path.suffix.lower() != '.xml':
             file = read_model_file(path)
-            return OwnModel(self._read(path), file.spec, file.about)
+            return KnownModel(self._read(path), file.spec, file.about)
         weights = path.with_suffix('.bin')
         if not os.path.lexists(weights):
             raise WeightsCorrupt(
@@ -177,7 +177,7 @@ class Runtime:
             raise WeightsCorrupt(
                 f'{weights} does not belong to {path.name}: copy both files of one export again'
             )
-        return OwnModel(model, own_spec(model, path, checked=checked), about)
+        return KnownModel(model, spec_of_model(model, path, checked=checked), about)
 
     def _read(self, path: Path) -> ov.Model:
         try:
@@ -242,7 +242,7 @@ def about_of_model(model: ov.Model) -> dict[str, Any]:
     return about_of(str(model.get_rt_info(ABOUT_PATH).value))
 
 
-def own_spec(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec:
+def spec_of_model(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec:
     """Which registered model a file holds; `checked` as in `Runtime.read`.
 
     Raises WeightsMismatch where it is none of them, WeightsCorrupt where it holds NaN or infinity.

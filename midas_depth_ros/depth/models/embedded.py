@@ -318,7 +318,7 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
 ASSET = Path(__file__).resolve().parents[2] / 'assets' / 'embedded.npz'
 # 1000 times the means of 32 x 32 pixels of these weights' depth of the sample picture street_1.
 # training.export writes it for new weights.
-ANSWER = np.array(
+SAMPLE_DEPTH = np.array(
     [
         [570, 366, 231, 114, 166, 181, 157, 205],
         [637, 386, 294, 257, 250, 231, 364, 382],
@@ -373,7 +373,7 @@ SPEC = ModelSpec(
         ),
     ),
     shipped=ASSET,
-    answer=ANSWER / np.float32(1000),
+    sample_depth=SAMPLE_DEPTH / np.float32(1000),
     about="'embedded' is a small network trained on rendered rooms, corridors and streets only: it "
     'knows floors, walls and common obstacles, and is less accurate than MiDaS_small on real '
     'pictures.',

@@ -164,8 +164,8 @@ class ModelSpec:
     its state dict, by which its files are recognised and loaded strictly. `build` returns the torch
     module with random weights, (B, 3, h, w) to (B, h, w); it imports torch when called.
     `depth_range_m`: (nearest, farthest) of a network that gives metres. `shipped`: path of weights
-    in the package. `answer`: the depth of the first sample picture by the published weights
-    (`judgement.cells`). `about`: its limits, in a sentence. `giga_operations`: floating point
+    in the package. `sample_depth`: of the first sample picture by the published weights, as
+    `model_check.cell_means`. `about`: its limits, in a sentence. `giga_operations`: floating point
     operations of one run in 10^9, by input size (width, height), multiplications and additions
     counted separately.
 
@@ -182,7 +182,7 @@ class ModelSpec:
     onnx: OnnxGraph | None = None
     depth_range_m: tuple[float, float] | None = None
     shipped: Path | None = None
-    answer: NDArray[np.float32] | None = None
+    sample_depth: NDArray[np.float32] | None = None
     about: str = ''
     giga_operations: Mapping[tuple[int, int], float] = dataclasses.field(default_factory=dict)
 
