@@ -187,10 +187,10 @@ def _lines(builder: PlaceBuilder, half: float) -> None:
     """Paint on the road, and patches in it."""
     rng, make = builder.rng, builder.make
     for _ in range(rng.choice((0, 0, 2, 5))):
-        at = rng.uniform(0, 25), rng.uniform(-1, 1) * half
+        middle = rng.uniform(0, 25), rng.uniform(-1, 1) * half
         size = rng.uniform(0.5, 8), rng.uniform(0.4, 2)
         yaw = rng.choice((0.0, 0.0, rng.uniform(0, 3)))
-        builder.mark(*at, *size, yaw, road_finish(make))
+        builder.mark(*middle, *size, yaw, road_finish(make))
     for _ in range(rng.choice((0, 1, 3))):
         x, y = rng.uniform(2, 15), rng.uniform(-1, 1) * half
         builder.mark_round(x, y, 0.3, make.plain((0.2, 0.2, 0.2)))

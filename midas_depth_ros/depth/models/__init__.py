@@ -44,13 +44,6 @@ from midas_depth_ros.depth.models.spec import (
     PictureInput,
     Sizing,
 )
-from midas_depth_ros.depth.weights import (
-    FETCH_LIMIT,
-    DownloadLimit,
-    DownloadOptions,
-    FileState,
-    examine,
-)
 
 __all__ = [
     'Interpolation',
@@ -127,7 +120,7 @@ register(embedded.SPEC)
 
 
 def find_weights(
-    model: str, *, allow_download: bool = True, limit: DownloadLimit = FETCH_LIMIT
+    model: str, *, allow_download: bool = True, limit: weights.DownloadLimit = weights.FETCH_LIMIT
 ) -> Path:
     """The weights file of a model: a registered name, or the path of a file.
 
@@ -137,12 +130,12 @@ def find_weights(
     if model in _specs:
         known = _specs[model]
         if known.shipped is None:
-            options = DownloadOptions(limit=limit)
+            options = weights.DownloadOptions(limit=limit)
             return weights.ensure_weights(
                 known.weights, allow_download=allow_download, options=options
             )
-        finding = examine(known.shipped, known.weights)
-        if finding.state is not FileState.GOOD:
+        finding = weights.examine(known.shipped, known.weights)
+        if finding.state is not weights.FileState.GOOD:
             raise WeightsCorrupt(f'{known.shipped} {finding.fault}: install the package again')
         return known.shipped
     path = Path(os.path.expanduser(model))  # Path.expanduser raises where there is no such user

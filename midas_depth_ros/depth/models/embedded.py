@@ -329,6 +329,14 @@ SAMPLE_DEPTH = np.array(
     ],
     np.float32,
 )
+# Put the fingerprint of a changed graph first, and keep the older: robots have such files.
+KNOWN_GRAPHS = (
+    ('be19132a081c3d5370ec2fd57ba99a0c8e73cfb39fa17fd94176895f79f41325', '763f673daaece8bf'),
+    ('95e52dfad128507d91616d4649109c9b86209692a1dde7ecac8b2677b3d2c276', 'da451ff93bf01d53'),
+    ('0d19d4e44d485b55c3e62076959933d4e25a4b882eadde30f041ef18b6f9c83c', '6cc3927c9c848fef'),
+    ('ff017924d39ca0f69e2b871e35f464f314b276c0be37d73aad9d7d23fb964d8f', '6cc3927c9c848fef'),
+    ('3e021c79afcd161156b9e47dce9f9bf29faca466aa500bde02ecdc3a771b93f3', '74c8b77449af368e'),
+)
 SPEC = ModelSpec(
     name='embedded',
     title='the embedded model',
@@ -348,29 +356,7 @@ SPEC = ModelSpec(
         picture=INPUT,
         depth=OUTPUT,
         output_sizes=(HALF_SIZE, SIZE),
-        # Put the fingerprint of a changed graph first, and keep the older: robots have such files.
-        known=(
-            Fingerprint(
-                'be19132a081c3d5370ec2fd57ba99a0c8e73cfb39fa17fd94176895f79f41325',
-                '763f673daaece8bf',
-            ),
-            Fingerprint(
-                '95e52dfad128507d91616d4649109c9b86209692a1dde7ecac8b2677b3d2c276',
-                'da451ff93bf01d53',
-            ),
-            Fingerprint(
-                '0d19d4e44d485b55c3e62076959933d4e25a4b882eadde30f041ef18b6f9c83c',
-                '6cc3927c9c848fef',
-            ),
-            Fingerprint(
-                'ff017924d39ca0f69e2b871e35f464f314b276c0be37d73aad9d7d23fb964d8f',
-                '6cc3927c9c848fef',
-            ),
-            Fingerprint(
-                '3e021c79afcd161156b9e47dce9f9bf29faca466aa500bde02ecdc3a771b93f3',
-                '74c8b77449af368e',
-            ),
-        ),
+        known=tuple(Fingerprint(*each) for each in KNOWN_GRAPHS),
     ),
     shipped=ASSET,
     sample_depth=SAMPLE_DEPTH / np.float32(1000),
