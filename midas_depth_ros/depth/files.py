@@ -330,7 +330,7 @@ def _load(archive: Archive, with_numbers: bool = True) -> Any:
     if len(content) > MOST_PICKLE_BYTES:
         raise pickle.UnpicklingError(f'its table of {len(content)} bytes is too large')
     if with_numbers:
-        machine = _Machine(storage, _Tensors().tensor)
+        machine = _Machine(storage, _tensor_maker())
     else:
         machine = _Machine(lambda dtype, key: None, lambda storage, offset, size, *_: size)
     return machine.run(io.BytesIO(content))
@@ -342,27 +342,27 @@ def _numbers(raw: bytes, dtype: str) -> NDArray[Any]:
     return np.frombuffer(raw, dtype)
 
 
-class _Tensors:
-    """Makes arrays of storages, up to MOST_NUMBERS in all."""
-
-    def __init__(self) -> None:
-        self._left = MOST_NUMBERS
+def _tensor_maker() -> Callable[..., NDArray[Any]]:
+    """A function that makes arrays of storages, up to MOST_NUMBERS in all."""
+    left = MOST_NUMBERS
 
     def tensor(
-        self, storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+        storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
     ) -> NDArray[Any]:
-        """A tensor of a shape at an offset of its storage."""
+        nonlocal left
         last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
         negative = min((offset, *size, *stride)) < 0
         outside = 0 not in size and last >= len(storage)
         if negative or outside or len(size) > MOST_AXES:
             raise pickle.UnpicklingError(f'a tensor {str(size)[:80]} lies outside its storage')
-        self._left -= math.prod(size)
-        if self._left < 0:
+        left -= math.prod(size)
+        if left < 0:
             raise pickle.UnpicklingError('it has more numbers than any supported network')
         steps = tuple(step * storage.itemsize for step in stride)
         view = np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
         return np.ascontiguousarray(view).reshape(size)
+
+    return tensor
 
 
 class _Machine:

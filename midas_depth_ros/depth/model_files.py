@@ -58,7 +58,7 @@ def read_model_file(path: Path) -> ModelFile:
             'again with `midas_depth export`'
         ) from error
     about = about_of(model.metadata.get(MARK, ''))
-    spec = None if model.odd else _spec_of(model.fingerprint())
+    spec = None if model.unexpected else _spec_of(model.fingerprint())
     if spec is None or about.get('network', spec.name) != spec.name:
         takes, gives = in_words(map(str, model.inputs)), in_words(map(str, model.outputs))
         source = model.inputs[0] if len(model.inputs) == 1 else None

@@ -163,7 +163,7 @@ def _varint(value: int) -> bytes:
 #
 # In: a file's bytes. Out: its operations, weights, inputs, outputs and metadata, and a fingerprint
 # of the network without its weights. Nothing is allocated because the file claims it: a weight is a
-# view of its bytes. What `Graph` never writes is named in `odd`.
+# view of its bytes. What `Graph` never writes is named in `unexpected`.
 
 FIXED64 = 1  # a wire type that only other writers use
 MOST_FIELDS = 200_000  # of a file; the largest supported network has 5,000
@@ -221,7 +221,7 @@ class Operation:
 
 @dataclass
 class OnnxModel:
-    """A file's content. `odd` is '', or names something that `midas_depth export` never writes."""
+    """A file's content. `unexpected` names a part that `midas_depth export` never writes, or ''."""
 
     operations: list[Operation] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
@@ -229,7 +229,7 @@ class OnnxModel:
     outputs: list[Value] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     operator_sets: list[tuple[str, int]] = field(default_factory=list)
-    odd: str = ''
+    unexpected: str = ''
 
     def fingerprint(self) -> str:
         """SHA-256 of the network without its weights; equal for all weights of one network."""
@@ -290,18 +290,18 @@ class _Reader:
         self.model.inputs = [value for value in inputs if value.name not in named]
         self.model.outputs = [self._value(_block(data)) for data in graph[12]]
 
-    def _odd(self, found: str) -> None:
-        self.model.odd = self.model.odd or found
+    def _unexpected(self, found: str) -> None:
+        self.model.unexpected = self.model.unexpected or found
 
     def _message(
         self, data: Block, what: str = '', known: Collection[int] = ()
     ) -> defaultdict[int, list[int | Block]]:
-        """A message's values by field number; with `what`, a field that is not known is odd."""
+        """A message's values by field number; with `what`, an unknown field is unexpected."""
         found: defaultdict[int, list[int | Block]] = defaultdict(list)
         for number, value in self._fields(data):
             found[number].append(value)
             if what and number not in known:
-                self._odd(f'field {number} of {what}')
+                self._unexpected(f'field {number} of {what}')
         return found
 
     def _operation(self, data: Block) -> Operation:
@@ -323,18 +323,18 @@ class _Reader:
             elif number in (3, 8, 20):  # a number, one of several, the kind of the attribute
                 found.append([number, _number(value)])
             else:
-                self._odd(f'field {number} of an attribute')
+                self._unexpected(f'field {number} of an attribute')
         return name, found
 
     def _weight(self, data: Block) -> None:
-        """Keep the array; one that is not float32, or whose numbers are elsewhere, is odd."""
+        """Keep the array; it is unexpected if it is not float32 or its numbers are elsewhere."""
         found = self._message(data, 'a weight', (1, 2, 8, 9))
         name = _last_text(found[8])
         shape = tuple(side for side in found[1] if isinstance(side, int))
         if len(shape) < len(found[1]) or len(found[9]) > 1:
-            self._odd(f'packed sides or several arrays of a weight: {name[:SHOWN]!r}')
+            self._unexpected(f'packed sides or several arrays of a weight: {name[:SHOWN]!r}')
         if found[2][-1:] != [FLOAT] or not found[9]:
-            self._odd(f'a weight that is not float32: {name[:SHOWN]!r}')
+            self._unexpected(f'a weight that is not float32: {name[:SHOWN]!r}')
             return
         raw = _block(found[9][0])
         if len(shape) > MOST_AXES or math.prod(shape) * 4 != len(raw):

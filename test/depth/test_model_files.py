@@ -53,7 +53,7 @@ def test_what_is_written_today_is_known(embedded_bytes: bytes, golden_weights_fi
     """After a change of a graph: put its fingerprint first, and keep the older ones."""
     midas_bytes = onnx_of(golden_weights_file)
     for spec, content in ((embedded.SPEC, embedded_bytes), (midas_small.SPEC, midas_bytes)):
-        assert read_onnx(content).odd == ''
+        assert read_onnx(content).unexpected == ''
         assert known_graphs(spec)[0] == fingerprint_of(content)
 
 
