@@ -233,7 +233,18 @@ def provide(
     `anew`: build in any case. Raises what `build` raises, and OSError as `load` does.
     """
     folder = cache_folder()
-    entry = _kept(folder, key, build, needed, anew) if folder else None
+    entry = _sound(folder / key.name, key, needed) if folder and not anew else None
+    if folder and not entry:
+        try:
+            with _locked(folder, key):
+                # Another process may have built it meanwhile.
+                entry = None if anew else _sound(folder / key.name, key, needed)
+                entry = entry or _publish(folder, key, build)
+        except OSError as error:
+            logger.warning(
+                'cannot keep the converted model in %s (%s): it is converted at every start; name '
+                'another folder by %s', printable(folder), error.strerror or error, DIR_VARIABLE,
+            )  # fmt: skip
     if entry:
         yield entry
         return
@@ -248,24 +259,6 @@ def store(key: Key, build: Build) -> Path:
         raise OSError(f'there is no home folder to keep it in: name a folder by {DIR_VARIABLE}')
     with _locked(folder, key):
         return _publish(folder, key, build).folder
-
-
-def _kept(
-    folder: Path, key: Key, build: Build, needed: Collection[str], anew: bool
-) -> Entry | None:
-    if not anew and (found := _sound(folder / key.name, key, needed)):
-        return found
-    try:
-        with _locked(folder, key):
-            # Another process may have built it meanwhile.
-            found = None if anew else _sound(folder / key.name, key, needed)
-            return found or _publish(folder, key, build)
-    except OSError as error:
-        logger.warning(
-            'cannot keep the converted model in %s (%s): it is converted at every start; name '
-            'another folder by %s', printable(folder), error.strerror or error, DIR_VARIABLE,
-        )  # fmt: skip
-        return None
 
 
 def _make(folder: Path) -> None:

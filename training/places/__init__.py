@@ -119,16 +119,9 @@ def _lens(number: int, width: int, height: int) -> CameraModel:
     corner = math.hypot(width, 1.25 * height) / (2 * focal)
     k1 = rng.uniform(-0.12, 0.06) / corner**2  # from -0.148 on the corners would see nothing
     tangential = rng.gauss(0, 0.0005), rng.gauss(0, 0.0005)
-    return CameraModel(
-        width,
-        height,
-        focal,
-        focal * rng.choice((1.0, rng.uniform(0.8, 1.4))),
-        0.5 * (width - 1) + rng.gauss(0, 0.01) * width,
-        0.5 * (height - 1) + rng.gauss(0, 0.01) * height,
-        'plumb_bob',
-        (k1, 0.0, *tangential, 0.0),
-    )
+    fy = focal * rng.choice((1.0, rng.uniform(0.8, 1.4)))
+    cx, cy = (0.5 * (side - 1) + rng.gauss(0, 0.01) * side for side in (width, height))
+    return CameraModel(width, height, focal, fy, cx, cy, 'plumb_bob', (k1, 0.0, *tangential, 0.0))
 
 
 # --- Light -> the picture that a camera makes of it: exposure, white balance, blur, noise, JPEG.

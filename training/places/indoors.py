@@ -359,14 +359,8 @@ def table_top(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     z = min(top + math.exp(rng.uniform(math.log(0.12), math.log(0.9))), 1.8)
     aim = near + deep * rng.uniform(0.3, 1.2) + 0.4
     pitch = math.atan2(0.7 * (z - top), aim) + rng.gauss(0, 0.08)
-    pose = Pose(
-        min(near, 0.0) - rng.uniform(0.05, 0.5),
-        rng.gauss(0, 0.2),
-        z,
-        rng.gauss(0, 0.25),
-        pitch,
-        rng.gauss(0, 0.05),
-    )
+    x, y = min(near, 0.0) - rng.uniform(0.05, 0.5), rng.gauss(0, 0.2)
+    pose = Pose(x, y, z, rng.gauss(0, 0.25), pitch, rng.gauss(0, 0.05))
     keep_clear(builder, pose, 0.1)
     light = indoor_light(rng, rng.uniform(-0.8, 1.2), rng.uniform(-0.8, 0.8), height - 0.3)
     return builder.place(floor, light, hall=hall, mirror=mirror), pose
@@ -437,19 +431,12 @@ def clutter(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         half = triple(0.5 * size * math.exp(rng.gauss(0, 0.5)) for _ in range(3))
         tipped = rng.random() < 0.3
         floats = rng.uniform(0, 1.5) if rng.random() < 0.15 else 0.0
-        builder.parts.append(
-            Part(
-                rng.choice((BOX, BOX, BALL, TUBE)),
-                (x, y, half[2] + floats),
-                half,
-                rng.choice(looks),
-                frame.object_id,
-                rng.uniform(0, math.tau),
-                rng.uniform(-1.2, 1.2) if tipped else 0.0,
-                rng.uniform(-1.2, 1.2) if tipped else 0.0,
-                rng.choice((1.0, 1.0, 0.0, rng.random())),
-            )
-        )
+        shape, centre = rng.choice((BOX, BOX, BALL, TUBE)), (x, y, half[2] + floats)
+        look, yaw = rng.choice(looks), rng.uniform(0, math.tau)
+        pitch, roll = (rng.uniform(-1.2, 1.2) if tipped else 0.0 for _ in range(2))
+        taper = rng.choice((1.0, 1.0, 0.0, rng.random()))
+        part = Part(shape, centre, half, look, frame.object_id, yaw, pitch, roll, taper)
+        builder.parts.append(part)
     for _ in range(rng.choice((0, 3, 8))):
         x, y = _spot(rng, pose, reach)
         look = make.odd() if rng.random() < 0.3 else make.plain(colour(rng, 0.4))

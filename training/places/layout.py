@@ -76,13 +76,8 @@ def indoor_light(rng: random.Random, x: float, y: float, z: float) -> Light:
     tint = (1 + warm, 1.0, 1 - warm)
     key, ambient = rng.uniform(0.3, 1.3), rng.uniform(0.3, 0.9)
     cool = rng.gauss(0, 0.06)
-    return Light(
-        (x, y, z),
-        False,
-        triple(key * t for t in tint),
-        triple(ambient * t for t in (1 - cool, 1.0, 1 + cool)),
-        rng.uniform(2.0, 4.5),
-    )
+    lamp, fill = (key * t for t in tint), (ambient * t for t in (1 - cool, 1.0, 1 + cool))
+    return Light((x, y, z), False, triple(lamp), triple(fill), rng.uniform(2.0, 4.5))
 
 
 def indoor_pose(rng: random.Random, x: float, y: float, yaw: float, ceiling: float) -> Pose:
