@@ -90,7 +90,7 @@ def openvino_runs(
     weights: dict[str, np.ndarray], size: tuple[int, int], threads: int
 ) -> dict[str, Run]:
     """The graph as written, simplified step by step; then the precisions."""
-    from midas_depth_ros.depth.backends.openvino_conversion import quantised
+    from midas_depth_ros.depth.backends.openvino_backend import quantised
     from midas_depth_ros.depth.backends.openvino_runtime import Runtime
 
     runtime = Runtime(threads)
@@ -125,7 +125,7 @@ def onnxruntime_runs(
     weights: dict[str, np.ndarray], size: tuple[int, int], threads: int, folder: Path
 ) -> dict[str, Run]:
     """As written and as used."""
-    from midas_depth_ros.depth.backends.onnxruntime_backend import opened
+    from midas_depth_ros.depth.backends.onnxruntime_backend import session_of
 
     def run(session: Any, values: np.ndarray) -> object:
         return session.run(None, {INPUT: values})
@@ -137,7 +137,7 @@ def onnxruntime_runs(
     ):
         path = folder / f'{len(runs)}.onnx'
         path.write_bytes(midas_onnx(weights, fixed, simplify))
-        runs[f'onnxruntime f32, {name}'] = functools.partial(run, opened(path, threads))
+        runs[f'onnxruntime f32, {name}'] = functools.partial(run, session_of(path, threads))
     return runs
 
 

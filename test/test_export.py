@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from midas_depth_ros.cli.export import SUFFIXES, _judged, read
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.depth.judgement import compare, sample_pictures
+from midas_depth_ros.depth.model_check import compare, sample_pictures
 from midas_depth_ros.depth.models import embedded, read_arrays
 
 
@@ -112,10 +112,10 @@ def test_in_the_cache_auto_considers_it(pictures: Path, monkeypatch: pytest.Monk
     result = run('embedded', '--precision', 'int8', '--pictures', pictures, '--cache')
     assert result.exit_code == 0, result.output
     assert load_estimator('embedded', 'openvino', precision='int8').precision == 'int8'
-    monkeypatch.setattr('midas_depth_ros.depth.judgement.MOST_ABS_REL', 1.0)
-    monkeypatch.setattr('midas_depth_ros.depth.judgement.LEAST_CORRELATION', 0.5)
+    monkeypatch.setattr('midas_depth_ros.depth.model_check.MOST_ABS_REL', 1.0)
+    monkeypatch.setattr('midas_depth_ros.depth.model_check.LEAST_CORRELATION', 0.5)
     assert load_estimator('embedded', 'openvino').precision == 'int8'
-    monkeypatch.setattr('midas_depth_ros.depth.judgement.MOST_ABS_REL', 1e-9)
+    monkeypatch.setattr('midas_depth_ros.depth.model_check.MOST_ABS_REL', 1e-9)
     assert load_estimator('embedded', 'openvino').precision == 'f32'
 
 
@@ -123,13 +123,13 @@ def test_a_precision_beyond_the_bound_is_not_taken_from_a_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip('openvino')
-    monkeypatch.setattr('midas_depth_ros.depth.judgement.MOST_ABS_REL', 1e-9)
+    monkeypatch.setattr('midas_depth_ros.depth.model_check.MOST_ABS_REL', 1e-9)
     result = run('embedded', '--precision', 'bf16')
     if 'not measured' in result.output:
         pytest.skip('this CPU has no bf16')
     assert 'BEYOND the bound' in result.output
     estimator = load_estimator('embedded_bf16.xml')
-    assert (estimator.precision, 'strays beyond' in estimator.choice) == ('f32', True)
+    assert (estimator.precision, 'exceeds the bound' in estimator.choice) == ('f32', True)
     assert load_estimator('embedded_bf16.xml', precision='bf16').precision == 'bf16'
 
 
@@ -211,7 +211,7 @@ def test_an_implausible_network_is_exported_with_a_warning(golden_weights_file: 
     pytest.importorskip('openvino')
     result = run(golden_weights_file, '--output', 'net.xml')
     assert result.exit_code == 0
-    assert 'warning: net.xml answers implausibly' in result.output
+    assert 'warning: net.xml gives implausible depth' in result.output
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -56,7 +56,7 @@ def modules(room: str) -> list[str]:
 @pytest.mark.parametrize('room', PURE)
 def test_a_pure_room_imports_where_there_is_no_ros(room):
     # Only the torch backend needs torch; the other backends need their library.
-    libraries = ('_backend', 'openvino_runtime', 'openvino_conversion')
+    libraries = ('_backend', 'openvino_runtime')
     names = [name for name in modules(room) if not name.endswith(libraries)]
     code = IMPORT_EVERYTHING.format(ros=ROS, names=names)
     result = subprocess.run(

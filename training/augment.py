@@ -1,9 +1,9 @@
-"""What a camera and its place could have done otherwise: one scene in, many pictures out.
+"""Augmentation: one scene in, many pictures out.
 
-In: a picture (H, W, 3) uint8 with its inverse depth (H, W) and labels (H, W). Out: the same at
-the size asked for, float32 RGB 0..1, turned about the optical axis, cropped, mirrored, and taken
-by another camera. All of it leaves inverse depth what it is up to scale and shift: depth is
-along the optical axis, which cropping, zooming and rolling keep.
+In: a picture (H, W, 3) uint8 with its inverse depth (H, W) and labels (H, W). Out: the same at a
+given size, float32 RGB 0..1, rotated about the optical axis, cropped, mirrored, and with the
+properties of another camera. Inverse depth stays the same up to scale and shift: depth is along the
+optical axis, which cropping, zooming and rolling keep.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import torch
 
 from training.dataset import open_shard, shards
 
-OUTSIDE = 255  # label of what the scene does not show
-BANK = 24  # noise pictures to draw from: making noise afresh costs more than rendering it
+OUTSIDE = 255  # label of pixels outside the scene
+BANK = 24  # noise pictures to draw from: new noise costs more than a rendering
 OCTAVES = (3, 6, 12, 24, 48)  # cells across a picture of dapples: shade of leaves, stains
 
-# Share of the pictures to which each is done.
+# Share of the pictures to which each is applied.
 WIDE = 0.2
 TURNED, MIXED, GREY, SHADED = 0.5, 0.3, 0.05, 0.2
 BLURRED, MOVED, NOISY, JPEG = 0.15, 0.05, 0.25, 0.15
@@ -39,7 +39,7 @@ Scene = tuple[np.ndarray, np.ndarray, np.ndarray]
 def as_rendered(
     size: tuple[int, int], rgb: np.ndarray, inverse_depth: np.ndarray, labels: np.ndarray
 ) -> Scene:
-    """A scene at (height, width) and nothing else: what augmentation is compared with."""
+    """A scene at (height, width) without augmentation, for comparison."""
     wanted, nearest = size[::-1], cv2.INTER_NEAREST
     rgb = cv2.resize(np.asarray(rgb), wanted, interpolation=cv2.INTER_AREA).astype(np.float32)
     inverse_depth = np.asarray(inverse_depth, np.float32)
@@ -55,19 +55,19 @@ class Augmenter:
         self._rng = np.random.default_rng(seed)
         self._height, self._width = size
         noise = self._rng.standard_normal((BANK, *size, 3), np.float32)
-        for index in range(0, BANK, 3):  # some of it coarse, as after a camera's own processing
+        for index in range(0, BANK, 3):  # some of it coarse, as after a camera's processing
             noise[index] = 2 * cv2.GaussianBlur(noise[index], (0, 0), 0.8)
         self._noise = noise
         self._dapples = np.stack([self._dapple() for _ in range(BANK)])
 
     def __call__(self, rgb: np.ndarray, inverse_depth: np.ndarray, labels: np.ndarray) -> Scene:
-        """(h, w, 3) float32 0..1, (h, w) float32 1/m, (h, w) uint8; OUTSIDE is no scene."""
+        """(h, w, 3) float32 0..1, (h, w) float32 1/m, (h, w) uint8, OUTSIDE beyond the scene."""
         rgb, inverse_depth = np.asarray(rgb), np.asarray(inverse_depth, np.float32)
         labels = np.asarray(labels)
         if 2 * self._height <= rgb.shape[0]:
             rgb = cv2.resize(rgb, (self._width, self._height), interpolation=cv2.INTER_AREA)
         to_picture = self._view((rgb.shape[0], rgb.shape[1]))
-        to_labels = to_picture.copy()  # the picture may have been made smaller, its labels not
+        to_labels = to_picture.copy()  # the picture may have been reduced, its labels not
         larger = labels.shape[0] / rgb.shape[0]
         to_labels *= larger
         to_labels[:, 2] += 0.5 * (larger - 1)  # pixels are counted at their centres
@@ -80,7 +80,7 @@ class Augmenter:
         return self._photograph(rgb), inverse_depth, labels
 
     def _view(self, shape: tuple[int, int]) -> np.ndarray:
-        """(2, 3): from pixels of the new picture to pixels of the old; a crop of any aspect."""
+        """(2, 3): pixels of the new picture to pixels of the old one; a crop of any aspect."""
         rng, (height, width) = self._rng, shape
         if rng.random() < WIDE:  # cameras of 16:9 up to 10:3, stretched to the network's 4:3
             zoom_y, stretch = rng.uniform(0.4, 0.7), rng.uniform(0.3, 0.95)
@@ -104,7 +104,7 @@ class Augmenter:
         rng = self._rng
         if rng.random() < BLURRED:
             rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.3, 1.3) * self._width / 256)
-        elif rng.random() < SHARPENED:  # as cameras do to their own pictures
+        elif rng.random() < SHARPENED:  # as cameras do
             soft = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.6, 1.6) * self._width / 256)
             much = rng.uniform(0.3, 1.5)
             rgb = cv2.addWeighted(rgb, 1 + much, soft, -much, 0)
@@ -127,7 +127,7 @@ class Augmenter:
             a, b, d = rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2), rng.uniform(0, 0.25)
             light = 1 + a * across + b * down - d * (across * across + down * down)
             picture *= light.astype(np.float32)[..., np.newaxis]
-        if rng.random() < DAPPLED:  # light and dark that nothing in the scene stands for
+        if rng.random() < DAPPLED:  # light and dark without a cause in the scene
             field = self._dapples[rng.integers(BANK)][:: 1 if rng.random() < 0.5 else -1]
             edge = np.float32(0.5 * math.exp(rng.uniform(0.5, 3.0)))
             shade = 0.5 - 0.5 * np.tanh(edge * (field - np.float32(rng.uniform(-1.0, 1.0))))
@@ -159,10 +159,10 @@ class Augmenter:
         return np.clip(np.rint(255 * value), 0, 255).astype(np.uint8)[np.newaxis]
 
 
-# --- Batches: shards on disk -> augmented tensors, made in a thread ahead of their use.
+# --- Batches: shards on disk -> augmented tensors, made ahead in a thread.
 #
-# OpenCV and NumPy leave the interpreter free while they work, so a thread is enough. The folder
-# is looked at again from time to time: scenes that appear while training runs are used.
+# OpenCV and NumPy release the GIL, so a thread is enough. The folder is read again from time to
+# time, so scenes that appear during training are used.
 
 AHEAD = 6  # batches
 RESCAN_BATCHES = 100
@@ -177,7 +177,7 @@ class Feed:
     def __init__(
         self, data: Path, size: tuple[int, int], batch: int, seed: int, plain: bool = False
     ) -> None:
-        """`plain`: the scenes as they were rendered."""
+        """`plain`: without augmentation."""
         self._data, self._size, self._batch, self._plain = data, size, batch, plain
         self._ready: queue.Queue[Batch] = queue.Queue(AHEAD)
         self._stop = threading.Event()
@@ -200,7 +200,10 @@ class Feed:
         self._stop.set()
 
     def _work(self, seed: int) -> None:
-        rng, take = np.random.default_rng(seed), self._camera(seed + 10**6)
+        rng = np.random.default_rng(seed)
+        take: Take = functools.partial(as_rendered, self._size)
+        if not self._plain:
+            take = Augmenter(seed + 10**6, self._size)
         made = 0
         while not self._stop.is_set():
             if made % RESCAN_BATCHES == 0:
@@ -213,11 +216,6 @@ class Feed:
                     break
                 except queue.Full:
                     continue
-
-    def _camera(self, seed: int) -> Take:
-        if self._plain:
-            return functools.partial(as_rendered, self._size)
-        return Augmenter(seed, self._size)
 
     def _make(self, paths: list[Path], rng: np.random.Generator, take: Take) -> Batch:
         height, width = self._size

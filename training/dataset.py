@@ -2,8 +2,7 @@
 
 A shard is a folder of three arrays: `rgb.npy` (N, H, W, 3) uint8, `inverse_depth.npy` (N, H, W)
 float16 in 1/m with 0 = sky, `labels.npy` (N, H, W) uint8 with 0 = sky, 1 = floor, 2 = structure,
-3 and more = objects. It appears under its name only when it is whole, so a training that is
-under way may pick up new ones while they are made.
+3 and more = objects. It appears atomically, so a training may use new ones while they are made.
 
     python -m training.dataset --data /tmp/world --train 12000 --validation 300 --processes 2
 """
@@ -47,7 +46,7 @@ class Shard:
 
 
 def shards(data: Path, split: str) -> list[Path]:
-    """The whole shards of a split, in the order of their seeds."""
+    """The complete shards of a split, in the order of their seeds."""
     return sorted(path for path in (data / split).glob('*') if not path.name.startswith('.'))
 
 
@@ -61,9 +60,9 @@ def open_shard(path: Path) -> Shard:
 
 
 def inverse_of(depth_z: np.ndarray) -> np.ndarray:
-    """(H, W) metres, inf = sky, to 1/m, 0 = sky; held within NEAREST_M and FARTHEST_M."""
-    held = np.clip(depth_z, NEAREST_M, FARTHEST_M)
-    return np.where(np.isfinite(depth_z), 1.0 / held, 0.0).astype(np.float16)
+    """(H, W) metres, inf = sky, to 1/m, 0 = sky; clipped to NEAREST_M and FARTHEST_M."""
+    clipped = np.clip(depth_z, NEAREST_M, FARTHEST_M)
+    return np.where(np.isfinite(depth_z), 1.0 / clipped, 0.0).astype(np.float16)
 
 
 def write_shard(data: Path, split: str, first: int, count: int) -> int:
@@ -98,7 +97,7 @@ def _write(job: tuple[Path, str, int, int]) -> int:
 
 
 def jobs(data: Path, counts: dict[str, int]) -> Iterator[tuple[Path, str, int, int]]:
-    """What has to be rendered so that every split has so many scenes."""
+    """The shards that give every split so many scenes."""
     for split, count in counts.items():
         for first in range(0, count, SHARD_SIZE):
             yield data, split, first, min(SHARD_SIZE, count - first)
@@ -111,7 +110,7 @@ def jobs(data: Path, counts: dict[str, int]) -> Iterator[tuple[Path, str, int, i
 @click.option('--test', default=500, show_default=True, help='Textures of the other family.')
 @click.option('--processes', default=2, show_default=True)
 def main(data: Path, train: int, validation: int, test: int, processes: int) -> None:
-    """Render scenes; what is there already is left as it is."""
+    """Render scenes; existing shards are kept."""
     wanted = list(jobs(data, {'validation': validation, 'train': train, 'test': test}))
     start, made = time.monotonic(), 0
     with multiprocessing.get_context('spawn').Pool(processes) as pool:

@@ -1,8 +1,12 @@
-"""How good a checkpoint is on scenes that training never saw, beside what sees nothing at all.
+"""How good a model is on scenes that training never saw: the measures, and the command.
 
-Prints one table per scene type with the constant, the row prior and the model, one of the last
-model's ring figures by the size of the obstacle, and writes a sheet of pictures: what the camera
-sees, what is true, what the model says.
+The measures are those that docs/embedded_model.md lists. In: relative inverse depth (H, W) and the
+scene's truth. Out: a `Score`; `mean` of many leaves out what a scene does not have. Depth beyond
+`dataset.FARTHEST_M` counts as not measured.
+
+The command prints one table per scene type with the constant, the row prior and the model, one of
+the last model's ring figures by the size of the obstacle, and writes a sheet of pictures: camera,
+truth, model.
 
     python -m training.evaluate runs/first/best.pt --data /tmp/world --sheet sheet.png
 """
@@ -10,7 +14,9 @@ sees, what is true, what the model says.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,12 +26,122 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
-from benchmarks.model_quality import constant, predictor_of, row_prior
+from benchmarks.model_quality import RATIO, constant, ordinal, predictor_of, row_prior
 from midas_depth_ros.depth.models import embedded
-from training.dataset import FARTHEST_M, open_shard, shards
-from training.scores import Ring, Score, fitted, mean, ring_shares, rings, score
-from training.train import predict
+from training.dataset import FARTHEST_M, FIRST_OBJECT, open_shard, shards
+
+FLOOR = 1
+LEAST_FLOOR = 0.02  # of the picture, for a floor delta to mean something
+LEAST_OBJECT = 0.004  # of the picture
+RING = 0.03  # width of the ring around an obstacle, of the picture's width
+LEAST_CONTRAST = 0.15  # obstacles that are less nearer (in 1/Z) than their ring do not count
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one scene, or a mean. NaN where the scene has no floor or no obstacles.
+
+    abs_rel: mean |Z'/Z - 1|. delta: share of pixels within a quarter. ordinal: share of random
+    pairs in the right order. floor_delta: delta on the floor alone. ring_sign: share of obstacles
+    that are nearer than the ring around them. ring_half: share that are nearer by at least half of
+    the true contrast.
+    """
+
+    abs_rel: float
+    delta: float
+    ordinal: float
+    floor_delta: float
+    ring_sign: float
+    ring_half: float
+
+
+def score(prediction: np.ndarray, inverse_depth: np.ndarray, labels: np.ndarray) -> Score:
+    """Fit scale and shift by least squares over measured pixels, clip to their range, compare."""
+    truth = inverse_depth.astype(np.float64)
+    valid = truth > 1.001 / FARTHEST_M
+    fit = fitted(prediction.astype(np.float64), truth, valid)
+    ratio = truth[valid] / fit[valid]
+    good = np.maximum(ratio, 1 / ratio) < RATIO
+    floor = labels[valid] == FLOOR
+    enough = floor.sum() > LEAST_FLOOR * truth.size
+    floor_delta = float(np.mean(good[floor])) if enough else math.nan
+    abs_rel, delta = float(np.mean(np.abs(ratio - 1))), float(np.mean(good))
+    pairs = ordinal(prediction[valid], truth[valid])
+    sign, half = ring_shares(rings(fit, truth, labels, valid))
+    return Score(abs_rel, delta, pairs, floor_delta, sign, half)
+
+
+def fitted(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The prediction (H, W) as 1/Z, clipped to the measured range."""
+    guess, wanted = prediction[valid], truth[valid]
+    centred = guess - guess.mean()
+    spread = float(centred @ centred)
+    scale = float(centred @ (wanted - wanted.mean())) / spread if spread > 1e-12 else 0.0
+    line = scale * (prediction - guess.mean()) + wanted.mean()
+    return np.clip(line, wanted.min(), wanted.max())
+
+
+@dataclass(frozen=True)
+class Ring:
+    """An obstacle: its share of the picture, and the share of its contrast that is predicted."""
+
+    share: float
+    seen: float
+
+
+def rings(fit: np.ndarray, truth: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> list[Ring]:
+    """Every obstacle of a scene that is large enough and nearer than the ring around it."""
+    width = max(2, round(RING * truth.shape[1]))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    found = []
+    for label in np.unique(labels[labels >= FIRST_OBJECT]):
+        inside = (labels == label).astype(np.uint8)
+        if inside.sum() < LEAST_OBJECT * truth.size:
+            continue
+        around = (cv2.dilate(inside, kernel) > inside) & valid
+        within = (inside > 0) & valid
+        if around.sum() < 20 or within.sum() < 20:
+            continue
+        contrast = truth[within].mean() - truth[around].mean()
+        if contrast < LEAST_CONTRAST * truth[around].mean():
+            continue
+        seen = fit[within].mean() - fit[around].mean()
+        found.append(Ring(float(inside.mean()), float(seen / contrast)))
+    return found
+
+
+def ring_shares(found: list[Ring]) -> tuple[float, float]:
+    """Shares of obstacles that stand out, and that do so by half of the true contrast."""
+    if not found:
+        return math.nan, math.nan
+    seen = np.array([each.seen for each in found])
+    return float(np.mean(seen > 1e-6)), float(np.mean(seen >= 0.5))  # more than rounding
+
+
+def mean(scores: list[Score]) -> Score:
+    """The mean of each column over the scenes where it is not NaN."""
+    rows = np.array([dataclasses.astuple(each) for each in scores])
+    columns = rows.reshape(-1, len(dataclasses.fields(Score))).T
+    known = [column[~np.isnan(column)] for column in columns]
+    return Score(*(float(column.mean()) if column.size else math.nan for column in known))
+
+
+def rank(score: Score) -> float:
+    """One number to choose a checkpoint by: larger is better."""
+    return score.ordinal + score.delta - score.abs_rel + 0.5 * (score.ring_sign + score.ring_half)
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, rgb: np.ndarray, device: torch.device) -> np.ndarray:
+    """(B, H, W, 3) uint8 to (B, H, W) float32."""
+    picture = torch.from_numpy(rgb.transpose(0, 3, 1, 2).copy()).to(device).float() / 255
+    result: np.ndarray = network(picture).float().cpu().numpy()
+    return result
+
+
+# --- The command.
 
 AIMS = Score(0.20, 0.74, 0.92, 0.75, 0.92, 0.55)
 SIZES = (0.004, 0.01, 0.02, 0.05, 0.15, 1.0)  # of obstacles, shares of the picture
@@ -41,21 +157,12 @@ def checkpoint(path: Path) -> torch.nn.Module:
 
 
 def predictor(model: str) -> Predictor:
-    """(H, W, 3) uint8 to (H, W): a checkpoint of training, or whatever load_estimator knows."""
+    """(H, W, 3) uint8 to (H, W), from a checkpoint of training or a model of load_estimator."""
     if model.endswith('.pt') and 'mean' in torch.load(model, weights_only=True):
         network = checkpoint(Path(model))
         return lambda rgb: predict(network, rgb[np.newaxis], torch.device('cpu'))[0]
     loaded = predictor_of(model)
     return lambda rgb: np.asarray(loaded(rgb, rgb.shape[:2]))
-
-
-def predictors_of(models: tuple[str, ...]) -> dict[str, Predictor]:
-    """The baselines, then the models by name."""
-    return {
-        'constant': lambda rgb: np.asarray(constant(rgb, rgb.shape[:2])),
-        'row prior': lambda rgb: np.asarray(row_prior(rgb, rgb.shape[:2])),
-        **{model: predictor(model) for model in models},
-    }
 
 
 def table_of(scores: dict[str, list[Score]], kinds: list[str]) -> Table:
@@ -105,7 +212,11 @@ def panel(rgb: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndar
 @click.option('--limit', default=0, help='Only so many scenes.')
 def main(models: tuple[str, ...], data: Path, split: str, sheet: Path | None, limit: int) -> None:
     """Score MODELS (checkpoints of training, or names that load_estimator knows)."""
-    predictors = predictors_of(models)
+    predictors = {
+        'constant': lambda rgb: np.asarray(constant(rgb, rgb.shape[:2])),
+        'row prior': lambda rgb: np.asarray(row_prior(rgb, rgb.shape[:2])),
+        **{model: predictor(model) for model in models},
+    }
     scores: dict[str, list[Score]] = {name: [] for name in predictors}
     kinds: list[str] = []
     found: list[Ring] = []

@@ -1,11 +1,11 @@
-"""Puts a checkpoint into the package: weights as float16, with their size, hash and model card.
+"""Exports a checkpoint into the package: weights as float16, their size, hash and model card.
 
     python -m training.export runs/first/best.pt --table figures.txt --trained 'python -m ...'
     python -m training.export runs/first/best.pt --to first.npz
 
-The first writes `midas_depth_ros/assets/embedded.npz` and its card, and enters size, SHA-256 and
-the answer by which it is known again in `midas_depth_ros/depth/models/embedded.py`; the same
-checkpoint gives the same bytes.
+The first writes `midas_depth_ros/assets/embedded.npz` and its card, and updates size, SHA-256 and
+the recorded depth in `midas_depth_ros/depth/models/embedded.py`; the same checkpoint gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.depth.judgement import PICTURES, cells, sample_pictures
+from midas_depth_ros.depth.files import sha256_of
+from midas_depth_ros.depth.model_check import PICTURES, cell_means, sample_pictures
 from midas_depth_ros.depth.models import embedded
-from midas_depth_ros.depth.weights import sha256_of
 
 CARD = Path(__file__).with_name('model_card.md')
 DATE = (1980, 1, 1, 0, 0, 0)  # of every entry, so that the archive depends on the weights alone
@@ -42,33 +42,33 @@ def archive(state: dict[str, torch.Tensor]) -> bytes:
     return buffer.getvalue()
 
 
-def answer_of(weights: bytes) -> NDArray[np.float32]:
-    """(6, 8) float32: what these weights say of the sample picture, as `judgement` asks for it.
+def sample_depth_of(weights: bytes) -> NDArray[np.float32]:
+    """(6, 8) float32: these weights' depth of the sample picture, as `model_check` compares it.
 
-    Raises DepthError where it is no depth.
+    Raises DepthError where it cannot be depth.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / embedded.ASSET.name
         path.write_bytes(weights)
         estimator = load_estimator(path, 'opencv')
-        return cells(estimator.infer(sample_pictures(PICTURES[:1])[PICTURES[0]]))
+        return cell_means(estimator.infer(sample_pictures(PICTURES[:1])[PICTURES[0]]))
 
 
-def enter(size: int, sha256: str, answer: NDArray[np.float32], source: Path) -> None:
-    """Replace size, hash and answer in the module that checks them.
+def enter(size: int, sha256: str, depth: NDArray[np.float32], source: Path) -> None:
+    """Update size, hash and recorded depth in the module that checks them.
 
-    Raises ValueError, and leaves the module as it is, where one of them is not found there.
+    Raises ValueError, and does not change the module, where one of them is not found in it.
     """
-    rows = ''.join(f'        {row},\n' for row in np.round(1000 * answer).astype(int).tolist())
+    rows = ''.join(f'        {row},\n' for row in np.round(1000 * depth).astype(int).tolist())
     text = source.read_text()
     for pattern, value in (
         (r'size=[\d_]+', f'size={size:_}'),
         (r"sha256='[0-9a-f]*'", f"sha256='{sha256}'"),
-        (r'(ANSWER = np\.array\(\n    \[\n)[^()]*?    \],\n', rf'\g<1>{rows}    ],\n'),
+        (r'(SAMPLE_DEPTH = np\.array\(\n    \[\n)[^()]*?    \],\n', rf'\g<1>{rows}    ],\n'),
     ):
         text, count = re.subn(pattern, value, text, count=1)
         if not count:
-            raise ValueError(f'{source} has nothing like {pattern}')
+            raise ValueError(f'{source} has no match of {pattern}')
     source.write_text(text)
 
 
@@ -79,7 +79,7 @@ def enter(size: int, sha256: str, answer: NDArray[np.float32], source: Path) -> 
 @click.option('--table', type=click.Path(path_type=Path, exists=True), help='For the card.')
 @click.option(
     '--to', 'target', type=click.Path(path_type=Path, dir_okay=False),
-    help='Write the archive there, and leave the package as it is.',
+    help='Write the archive there, and do not change the package.',
 )  # fmt: skip
 def main(
     checkpoint: Path, trained: str | None, data: str | None, table: Path | None,
@@ -102,11 +102,11 @@ def ship(
 ) -> None:
     """Put the network into the package, with size, hash and card."""
     weights = archive(network.state_dict())
-    answer = answer_of(weights)  # what is no depth is not shipped
+    depth = sample_depth_of(weights)  # raises where it is not depth
     embedded.ASSET.parent.mkdir(exist_ok=True)
     embedded.ASSET.write_bytes(weights)
     size, sha256 = embedded.ASSET.stat().st_size, sha256_of(embedded.ASSET)
-    enter(size, sha256, answer, Path(embedded.__file__))
+    enter(size, sha256, depth, Path(embedded.__file__))
     seconds, samples, steps, _ = progress
     card = CARD.read_text().format(
         name=embedded.ASSET.name,

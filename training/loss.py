@@ -1,10 +1,9 @@
-"""How wrong a prediction is when its scale and shift do not count.
+"""The loss: the error of a prediction regardless of its scale and shift.
 
-The prediction is fitted to the true inverse depth by least squares, as it will be judged; then
-the error counts relative to the depth there, and so do the errors of its slopes at four scales,
-which is what makes an obstacle stand out from what surrounds it. Obstacles and edges count more,
-small obstacles more per pixel than large ones, and once more by how they stand out from their
-surroundings: pixel by pixel (`contrast`), and each as a whole (`rings`).
+The prediction is fitted to the true inverse depth by least squares, as in the evaluation; then the
+error counts relative to the depth, and so do the errors of its slopes at four scales, which make an
+obstacle stand out. Obstacles and edges count more, small obstacles more per pixel than large ones,
+and once more by how they stand out: by pixel (`contrast`), and as a whole (`rings`).
 
 Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation",
 TPAMI 2022: the scale-and-shift-invariant loss and multi-scale gradient matching. Nothing is
@@ -25,25 +24,25 @@ from training.augment import OUTSIDE
 from training.dataset import FIRST_OBJECT
 
 SCALES = 4
-OFFSET = 0.1  # kept free below the farthest, so that nothing is cut off at 0
-SURROUNDINGS = (5, 11)  # pixels of a quarter of the size: what an obstacle has to stand out from
+OFFSET = 0.1  # of the farthest above 0, so that nothing is clipped at 0
+SURROUNDINGS = (5, 11)  # pixels at a quarter of the size, around an obstacle
 USUAL_OBJECT = 0.02  # of the picture; pixels of smaller ones count more, by the root
-RING = 4  # pixels of half the size: the ring that `scores.rings` looks at
+RING = 4  # pixels at half the size: the ring of `evaluate.rings`
 LEAST_OBJECT = 0.003  # of the picture, to count as a whole
-LEAST_CONTRAST = 0.12  # nearer than its ring by so much of the ring's inverse depth
-TOO_FAR, TOO_NEAR = 1.0, 0.4  # what it costs to draw an obstacle into its ring, or out of it
-LEAST_SPREAD = 1e-3  # variance of a prediction that says nothing, against dividing by 0
+LEAST_CONTRAST = 0.12  # nearer than its ring by this share of the ring's inverse depth
+TOO_FAR, TOO_NEAR = 1.0, 0.4  # costs of too little and of too much contrast to the ring
+LEAST_SPREAD = 1e-3  # added to a prediction's variance, against dividing by 0
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What counts how much."""
+    """Weights of the parts of the loss."""
 
     slopes: float = 0.8
     contrast: float = 4.0
     rings: float = 0.25
-    steady: float = 0.0  # what changes when the camera moves a little, see `training.loss`
-    anchor: float = 0.15  # pulls towards one fixed scale, so that pictures do not flicker
+    steady: float = 0.0  # of changes when the camera moves a little, see `unsteadiness`
+    anchor: float = 0.15  # towards one fixed scale, against flicker
     objects: float = 2.5  # on top of 1
     edges: float = 1.5  # on top of 1
     far: float = 0.3  # share of the mean inverse depth that softens relative errors
@@ -51,11 +50,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class Truth:
-    """(B, h, w) each: inverse depth in units of its picture's mean, weights, what takes part."""
+    """(B, h, w) each: inverse depth in units of its picture's mean, weights and masks."""
 
     inverse_depth: Tensor
     weight: Tensor
-    object_weight: Tensor  # the share of it that is there because of obstacles
+    object_weight: Tensor  # the share of `weight` that is due to obstacles
     seen: Tensor
     measured: Tensor  # seen, and not sky
     obstacles: Obstacles
@@ -63,14 +62,14 @@ class Truth:
 
 @dataclass(frozen=True)
 class Obstacles:
-    """The N obstacles of a batch that are nearer than what is around them."""
+    """The N obstacles of a batch that are nearer than their surroundings."""
 
-    picture: Tensor  # (N,) int64: in which picture of the batch
+    picture: Tensor  # (N,) int64: index in the batch
     compare: Tensor  # (N, h * w): mean inside less mean around, as weights; divided by the contrast
 
 
 def truth_of(inverse_depth: Tensor, labels: Tensor, weights: Weights) -> Truth:
-    """Halve (B, H, W) inverse depth (1/m) and labels to the size that the network is judged at."""
+    """Halve (B, H, W) inverse depth (1/m) and labels to the size of the network's output."""
     d = F.avg_pool2d(inverse_depth.unsqueeze(1), 2).squeeze(1)
     labels = labels[:, ::2, ::2]
     seen = (labels != OUTSIDE).float()
@@ -87,7 +86,7 @@ def truth_of(inverse_depth: Tensor, labels: Tensor, weights: Weights) -> Truth:
 
 
 def object_weight(labels: Tensor) -> Tensor:
-    """(B, h, w): 0 where there is no obstacle, about 1 in one of the usual size."""
+    """(B, h, w): 0 without an obstacle, about 1 in one of the usual size."""
     batch, pixels = len(labels), labels[0].numel()
     flat = labels.long().view(batch, -1)
     count = torch.zeros(batch, OUTSIDE + 1, device=labels.device)
@@ -99,7 +98,7 @@ def object_weight(labels: Tensor) -> Tensor:
 
 
 def obstacles_of(d: Tensor, labels: Tensor, measured: Tensor) -> Obstacles:
-    """Those of (B, h, w) labels that are large enough, and nearer than the ring around them."""
+    """The obstacles in (B, h, w) labels that are large enough and nearer than their ring."""
     pixels = labels[0].numel()
     objects = torch.where((labels >= FIRST_OBJECT) & (labels != OUTSIDE), labels, 0).flatten(1)
     names = torch.arange(len(labels), device=labels.device).unsqueeze(1) * 256 + objects
@@ -123,14 +122,14 @@ def obstacles_of(d: Tensor, labels: Tensor, measured: Tensor) -> Obstacles:
 
 
 def edges(d: Tensor) -> Tensor:
-    """(B, h, w): 1 within a pixel of where inverse depth jumps by more than a sixth."""
+    """(B, h, w): 1 within a pixel of a jump of inverse depth by more than a sixth."""
     low = -F.max_pool2d(-d.unsqueeze(1), 3, stride=1, padding=1)
     high = F.max_pool2d(d.unsqueeze(1), 3, stride=1, padding=1)
     return (high - low > 0.16 * high + 0.02).float().squeeze(1)
 
 
 def fitted(prediction: Tensor, truth: Truth) -> Tensor:
-    """The prediction under the scale and shift that bring it nearest to the measured truth."""
+    """The prediction with scale and shift fitted to the measured truth by least squares."""
     m = truth.measured
     count = m.sum((1, 2), keepdim=True).clamp(min=1)
 
@@ -160,7 +159,7 @@ def slopes(residual: Tensor, weight: Tensor) -> Tensor:
 
 
 def contrast(residual: Tensor, truth: Truth) -> Tensor:
-    """How far the error on obstacles is from the error around them, weighted, over the batch."""
+    """Weighted difference of the error on obstacles from the error around them."""
     planes = torch.stack([residual, truth.seen, truth.object_weight], dim=1)
     residual, seen, weight = F.avg_pool2d(planes, 2).split(1, dim=1)
     total = residual.new_zeros(())
@@ -175,10 +174,10 @@ def contrast(residual: Tensor, truth: Truth) -> Tensor:
 
 
 def rings(residual: Tensor, obstacles: Obstacles) -> Tensor:
-    """How much of the contrast of an obstacle to its ring is missing, or too much; the mean.
+    """Mean error of the contrast of obstacles to their rings.
 
-    A mean of what an obstacle may be is what a network gives that is not sure, and then it
-    stands out less than it should. So too little costs more than too much.
+    A network that is not sure gives a mean of the possible depths, and the obstacle stands out less
+    than it should. So too little contrast costs more than too much.
     """
     if not len(obstacles.picture):
         return residual.new_zeros(())
@@ -187,12 +186,12 @@ def rings(residual: Tensor, obstacles: Obstacles) -> Tensor:
 
 
 def residual_of(prediction: Tensor, truth: Truth) -> Tensor:
-    """What is wrong with a prediction (B, h, w), its scale and shift aside; 0 outside the scene."""
+    """Error of a prediction (B, h, w) after fitting scale and shift; 0 outside the scene."""
     return (fitted(prediction, truth) - truth.inverse_depth) * truth.seen
 
 
 def loss_of(prediction: Tensor, truth: Truth, weights: Weights) -> tuple[Tensor, dict[str, Tensor]]:
-    """(B, h, w) float32 prediction to one number, and its parts for the curve."""
+    """Loss of a (B, h, w) float32 prediction, and its parts for the curve."""
     residual = residual_of(prediction, truth)
     count = len(prediction)
     error = (residual.abs() * truth.weight).sum() / count
@@ -206,19 +205,19 @@ def loss_of(prediction: Tensor, truth: Truth, weights: Weights) -> tuple[Tensor,
     return total, {**parts, 'anchor': anchor}
 
 
-# --- The same scene a moment later: what a prediction may not change.
+# --- Flicker: the same scene a moment later.
 #
-# A second view of some pictures of a batch: moved, turned and zoomed by a little, a little
-# brighter or darker, with noise of its own, as the next frame of a camera is. The error of the
-# prediction there should be that of the first view, carried along: what changes is flicker, as
-# `benchmarks/model_quality.py` measures it.
+# A second view of some pictures of a batch: moved, rotated and zoomed by a little, a little
+# brighter or darker, with other noise, as the next frame of a camera. The error of its prediction
+# should be that of the first view, moved along: a change is flicker, as measured by
+# `benchmarks/model_quality.py`.
 
 MOVED, ZOOMED, TURNED = 0.03, 0.02, math.radians(0.7)  # of half the picture; deviations
 BRIGHTER, TINTED, NOISE = 0.06, 0.015, 8 / 255  # deviations; noise from 0 to this
 
 
 def moves(count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """(count, 2, 3) for `affine_grid`: where each point of the second view is in the first."""
+    """(count, 2, 3) for `affine_grid`: points of the second view to points of the first."""
     drawn = torch.empty(count, 4, device=generator.device).normal_(generator=generator)
     angle, zoom = TURNED * drawn[:, 0], (ZOOMED * drawn[:, 1]).exp()
     c, s, aspect = zoom * angle.cos(), zoom * angle.sin(), width / height
@@ -233,7 +232,7 @@ def moves(count: int, height: int, width: int, generator: torch.Generator) -> Te
 def second_view(
     picture: Tensor, inverse_depth: Tensor, labels: Tensor, move: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(n, 3, H, W), (n, H, W) and (n, H, W) as they are after the camera has moved."""
+    """(n, 3, H, W), (n, H, W) and (n, H, W) after the camera has moved."""
     grid = F.affine_grid(move, list(picture.shape), align_corners=False)
     seen = F.grid_sample(picture, grid, padding_mode='reflection', align_corners=False)
 
@@ -246,7 +245,7 @@ def second_view(
     planes = torch.stack([inverse_depth, labels.float() + 1], dim=1)
     planes = F.grid_sample(planes, grid, mode='nearest', align_corners=False)
     after = planes[:, 1].round().long() - 1
-    after = torch.where(after < 0, OUTSIDE, after)  # from beyond the first view
+    after = torch.where(after < 0, OUTSIDE, after)  # beyond the first view
     return seen.clamp(0, 1), planes[:, 0], after.to(labels.dtype)
 
 

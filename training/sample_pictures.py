@@ -1,6 +1,6 @@
-"""Renders the pictures that ship: those that judge a model, and those that calibrate int8.
+"""Renders the pictures that ship: those to check a model on, and those to calibrate int8 on.
 
-They lie in midas_depth_ros/assets, named after the kind of place. The seeds below are not those of
+They are in midas_depth_ros/assets, named after the kind of place. The seeds are not used in
 training, and no place is in both folders.
 
     python -m training.sample_pictures midas_depth_ros/assets
@@ -34,7 +34,7 @@ FOLDERS = {
 
 
 def pictures(folder: str) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, (H, W, 3) uint8 RGB) of all that belong into one of `FOLDERS`."""
+    """(name, (H, W, 3) uint8 RGB) of the pictures in one of `FOLDERS`."""
     size, first_seed, counts = FOLDERS[folder]
     for kind, count in counts.items():
         for number in range(count):

@@ -1,11 +1,11 @@
-"""Trains the embedded model: one command, which goes on where it stopped.
+"""Trains the embedded model: one command, which resumes where it stopped.
 
-The rate, the picture size and the batch are functions of the share of the minutes that are
+The learning rate, the picture size and the batch are functions of the share of the minutes that is
 spent, so a run uses the time it is given, whatever else the machine does. Pictures of half the size
-may come first, then whole ones, the size that the model is used at. Validation scenes choose the
-checkpoint, by a running mean of the weights. Run it again with more minutes to go on. Several
-processes share the work, gradients summed after every step; on a CPU with little to spare two
-processes of one thread each are several times as fast as one of two threads.
+may come first, then full size, at which the model is used. Validation scenes choose the checkpoint,
+a running mean of the weights. Run it again with more minutes to continue. Several processes can
+share the work, gradients averaged after every step; on a busy CPU two processes of one thread each
+are several times as fast as one of two threads.
 
     python -m training.train --data /tmp/world --run runs/first --minutes 45
 """
@@ -31,25 +31,25 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import spawn
 
-from midas_depth_ros.depth.archives import read_npz
+from midas_depth_ros.depth.files import read_npz
 from midas_depth_ros.depth.models import embedded
 from training.augment import Feed
 from training.dataset import open_shard, shards
+from training.evaluate import Score, mean, predict, rank, score
 from training.loss import Weights, loss_of, moves, residual_of, second_view, truth_of, unsteadiness
-from training.scores import Score, mean, rank, score
 
-# --- Beginning with the weights of another run, also where its stages were others.
+# --- Starting from the weights of another run, which may have other stages.
 
 MOST_BYTES = 1 << 26  # of an archive
 
 
 def begin(network: nn.Module, path: Path) -> list[str]:
-    """Give the network a checkpoint's running mean, or the weights of a NumPy archive.
+    """Load a checkpoint's running mean, or the weights of a NumPy archive, into the network.
 
-    Where it has more channels than they have, the new ones see what their random kernels show
-    them and have no say at first: the network gives what the narrower one gave. Layers that only
-    one of them has are left as they are, or left out; returns a line for each of the two.
-    Raises ClickException where the file lacks more than half of the network, or an entry is larger.
+    Where the network is wider, the new channels have random kernels but no effect at first: it
+    gives what the narrower one gave. Layers that only one of them has stay random, or are skipped;
+    returns a line about each of the two. Raises ClickException where the file lacks more than half
+    of the network, or an entry is larger.
     """
     if path.suffix == '.npz':
         known = {key: torch.from_numpy(array) for key, array in read_npz(path, MOST_BYTES).items()}
@@ -64,7 +64,7 @@ def begin(network: nn.Module, path: Path) -> list[str]:
     if len(missing) > len(state) // 2:
         raise click.ClickException(
             f'{path} has no {missing[0]} and lacks {len(missing)} of {len(state)} entries, so it '
-            'is of another network: begin with a run of training.train or with an archive of '
+            'is of another network: start from a run of training.train or an archive of '
             'training.export'
         )
     left_out = sorted({name.rsplit('.', 1)[0] for name in known.keys() - state.keys()})
@@ -74,8 +74,8 @@ def begin(network: nn.Module, path: Path) -> list[str]:
         theirs = known[name].to(mine)
         if any(a < b for a, b in zip(mine.shape, theirs.shape, strict=True)):
             raise click.ClickException(
-                f'{name} is {tuple(theirs.shape)} in {path}, here only {tuple(mine.shape)}: begin '
-                'with a network that is not wider'
+                f'{name} is {tuple(theirs.shape)} in {path}, here only {tuple(mine.shape)}: start '
+                'from a network that is not wider'
             )
         state[name] = widened(mine, theirs)
     network.load_state_dict(state)
@@ -84,7 +84,7 @@ def begin(network: nn.Module, path: Path) -> list[str]:
 
 
 def widened(mine: Tensor, theirs: Tensor) -> Tensor:
-    """`theirs` in the corner of a tensor like `mine`: new outputs are mine, new inputs nothing."""
+    """`theirs` in the corner of a tensor like `mine`: new outputs are mine, new inputs 0."""
     result = mine.clone()
     old = tuple(slice(size) for size in theirs.shape)
     if theirs.ndim > 1:
@@ -95,16 +95,16 @@ def widened(mine: Tensor, theirs: Tensor) -> Tensor:
 
 # --- The run: its plan, its steps, its records.
 
-WARM_UP = 0.02  # share of the run over which the rate rises
-CURVE_STEPS = 50  # per line of the curve
+WARM_UP = 0.02  # share of the run during which the learning rate rises
+CURVE_STEPS = 50  # per row of the curve
 COLUMNS = (TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn())
 VALIDATION_BATCH = 25
-AGAIN = 0.5  # share of a batch that is looked at a second time, a moment later
+AGAIN = 0.5  # share of a batch that gets a second view, a moment later
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Until which share of the run pictures of 1/`divisor` of the size come in such batches."""
+    """Batches of pictures of 1/`divisor` of the size, until a share of the run."""
 
     until: float
     divisor: int
@@ -113,7 +113,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run is laid out."""
+    """Schedule of a run."""
 
     minutes: float
     rate: float = 3e-3
@@ -121,7 +121,7 @@ class Plan:
     phases: tuple[Phase, ...] = (Phase(0.55, 2, 64), Phase(1.0, 1, 24))
     mean_decay: float = 0.998
     steady: float = 0.0  # weight of flicker in the loss
-    plain: bool = False  # nothing is augmented, and no scale is held from picture to picture
+    plain: bool = False  # no augmentation, and no fixed scale from picture to picture
 
     def phase(self, share: float) -> Phase:
         return next((phase for phase in self.phases if share < phase.until), self.phases[-1])
@@ -134,7 +134,7 @@ class Plan:
 
 
 class Trainer:
-    """A run: network, running mean, optimiser, and how far it has come.
+    """A run: network, running mean, optimiser and progress.
 
     `rank` counts the processes that share the run; the first keeps the time and the records.
     """
@@ -194,7 +194,7 @@ class Trainer:
         return {name: float(value.detach()) for name, value in parts.items()}
 
     def _share(self) -> None:
-        """Mean gradients of all processes, and the first one's clock."""
+        """Average the gradients of all processes, and take the first one's clock."""
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         seconds = torch.tensor([self.seconds * (self.rank == 0)], device=self.device)
         flat = torch.cat([*(g.flatten() for g in gradients), seconds.float()])
@@ -230,7 +230,7 @@ class Trainer:
         return mean(scores)
 
     def save(self, name: str) -> None:
-        """Everything needed to go on, written whole or not at all."""
+        """Write everything needed to resume, atomically."""
         state = {
             'network': self.network.state_dict(),
             'mean': self.mean_network.state_dict(),
@@ -242,7 +242,7 @@ class Trainer:
         (self.run / f'.{name}').replace(self.run / name)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of `save`."""
+        """Continue from a checkpoint of `save`."""
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(state['network'])
         self.mean_network.load_state_dict(state['mean'])
@@ -257,16 +257,8 @@ def groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
     return [{'params': kernels, 'weight_decay': decay}, {'params': others, 'weight_decay': 0.0}]
 
 
-@torch.inference_mode()
-def predict(network: nn.Module, rgb: np.ndarray, device: torch.device) -> np.ndarray:
-    """(B, H, W, 3) uint8 to (B, H, W) float32."""
-    picture = torch.from_numpy(rgb.transpose(0, 3, 1, 2).copy()).to(device).float() / 255
-    result: np.ndarray = network(picture).float().cpu().numpy()
-    return result
-
-
 def append(path: Path, row: dict[str, Any]) -> None:
-    """One more line of a CSV file, with its heading if it is new."""
+    """Append a row to a CSV file, with a header if it is new."""
     new = not path.exists()
     with path.open('a', newline='') as file:
         writer = csv.DictWriter(file, list(row))
@@ -276,7 +268,7 @@ def append(path: Path, row: dict[str, Any]) -> None:
 
 
 def train(trainer: Trainer, validate_minutes: float, seed: int) -> None:
-    """Until the minutes are spent."""
+    """Train until the minutes are spent."""
     phase, feed = None, None
     next_validation = trainer.seconds + 60 * validate_minutes
     curve = Curve(trainer)
@@ -308,7 +300,7 @@ def train(trainer: Trainer, validate_minutes: float, seed: int) -> None:
 
 
 class Curve:
-    """The parts of the loss over time, a line of `curve.csv` for every so many steps."""
+    """The parts of the loss over time: a row of `curve.csv` for every CURVE_STEPS steps."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
@@ -316,7 +308,7 @@ class Curve:
         self._seconds, self._samples = trainer.seconds, trainer.samples
 
     def note(self, divisor: int, parts: dict[str, float]) -> str:
-        """Take one step's parts; what to show, or '' between lines."""
+        """Add one step's parts; returns what to show, or '' between rows."""
         self._parts.append(parts)
         if len(self._parts) < CURVE_STEPS:
             return ''
@@ -333,7 +325,7 @@ class Curve:
 
 
 def note_validation(trainer: Trainer, progress: Progress) -> None:
-    """Score the running mean; keep it if it is the best so far, and the run in any case."""
+    """Score the running mean; save it if it is the best so far, and the run in any case."""
     figures = trainer.validate()
     row = {'minutes': trainer.seconds / 60, 'samples': trainer.samples}
     append(trainer.run / 'validation.csv', {**row, **dataclasses.asdict(figures)})
@@ -347,7 +339,7 @@ def note_validation(trainer: Trainer, progress: Progress) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """What every process of a run is told."""
+    """Arguments of every process of a run."""
 
     data: Path
     run: Path
@@ -361,7 +353,7 @@ class Job:
 
 
 def work(rank: int, job: Job) -> None:
-    """One process of a run."""
+    """Run one process of a run."""
     torch.manual_seed(job.seed)
     cv2.setNumThreads(1)
     if job.device == 'cpu':
@@ -387,7 +379,7 @@ def work(rank: int, job: Job) -> None:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A free TCP port of this machine."""
     with socket.socket() as listener:
         listener.bind(('127.0.0.1', 0))
         port: int = listener.getsockname()[1]
@@ -422,15 +414,14 @@ def main(
     small_until: float, batch: int, device: str, processes: int, validate_minutes: float,
     seed: int, steady: float, plain: bool,
 ) -> None:  # fmt: skip
-    """Train, or go on training where RUN/last.pt stopped."""
+    """Train, or resume where RUN/last.pt stopped."""
     run.mkdir(parents=True, exist_ok=True)
     phases = (Phase(small_until, 2, 2 * batch), Phase(1.0, 1, batch))
     if steady and plain:
         raise click.UsageError('--steady and --plain exclude each other')
     plan = Plan(minutes, rate, phases=phases, steady=steady, plain=plain)
-    job = Job(
-        data, run, plan, device, processes, validate_minutes, seed, start_from, free_port()
-    )  # fmt: skip
+    port = free_port()
+    job = Job(data, run, plan, device, processes, validate_minutes, seed, start_from, port)
     spawn(work, (job,), nprocs=processes)
 
 

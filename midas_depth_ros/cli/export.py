@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import DepthError, UnknownModel, shown
-from midas_depth_ros.depth.judgement import calibration_pictures
+from midas_depth_ros.depth.model_check import calibration_pictures
 from midas_depth_ros.depth.models import PREFERRED, WEIGHTS_SUFFIXES, find_weights, names
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.sources import SourceError, open_source
@@ -183,7 +183,7 @@ def _write_openvino(
     from midas_depth_ros.depth.errors import printable
 
     find_backend('openvino', '.xml')  # says what to install where it is missing
-    from midas_depth_ros.depth.backends.openvino_conversion import MODEL, Conversion
+    from midas_depth_ros.depth.backends.openvino_backend import MODEL, Conversion
     from midas_depth_ros.depth.backends.openvino_runtime import Runtime
 
     conversion = Conversion(weights, Runtime())
@@ -220,7 +220,8 @@ def _put(
     Until then, and whatever goes wrong, what was there stays. Returns the judge's notice; raises
     DepthError.
     """
-    from midas_depth_ros.depth.conversion_cache import flush, scratch_folder
+    from midas_depth_ros.depth.conversion_cache import scratch_folder
+    from midas_depth_ros.depth.files import flush
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -296,7 +297,7 @@ def _report(about: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from midas_depth_ros.depth.judgement import Deviation
+    from midas_depth_ros.depth.model_check import Deviation
 
     deviation = Deviation.from_json(about.get('deviation'))
     if deviation is None:

@@ -27,7 +27,7 @@ from midas_depth_ros.cli.export import export
 from midas_depth_ros.cli.image import image
 from midas_depth_ros.cli.options import write_commands
 from midas_depth_ros.cli.video import video
-from midas_depth_ros.depth import downloads, models
+from midas_depth_ros.depth import models
 from midas_depth_ros.depth import weights as weights_files
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
 from midas_depth_ros.depth.weights import FileCheck, FileState, WeightsFile
@@ -149,7 +149,7 @@ def show(ctx: click.Context, model: str) -> None:
     table.columns[2].justify = 'right'
     used: Path | None = None
     faults = []
-    for place, check in weights_files.survey(spec):
+    for place, check in weights_files.examine_all(spec):
         mark = ''
         if used is None and check.state is FileState.GOOD:
             used, mark = check.path, 'yes'
@@ -196,7 +196,7 @@ def fetch(ctx: click.Context, force: bool, folder: Path | None, model: str) -> N
     file gets its name.
     """
     spec = _file(ctx, model)
-    path = downloads.fetch_weights(spec, folder, force=force)
+    path = weights_files.fetch_weights(spec, folder, force=force)
     if spec.restriction:
         click.echo(f'licence {spec.licence}: {spec.restriction}', err=True)
     click.echo(printable(path) if sys.stdout.isatty() else path)  # a script wants the path itself
@@ -219,7 +219,7 @@ def verify(ctx: click.Context, path: Path | None, model: str) -> None:
         weights_files.verify(path, spec)
         click.echo(f'good: {printable(path)}')
         return
-    checks = [check for _, check in weights_files.survey(spec)]
+    checks = [check for _, check in weights_files.examine_all(spec)]
     for check in checks:
         if check.state is FileState.GOOD:
             click.echo(f'good: {printable(check.path)}')

@@ -1,11 +1,11 @@
 """Keeps converted models on disk, so that a conversion happens once.
 
-In: a `Key` that says of which weights, for what, by which versions; and a function that builds the
-model into a folder. Out: a folder with the model's files and `about.json`. An entry appears whole
-or not at all, and one process builds while others wait. It is used only where it is exactly what
-was written: its own key, the files that are needed and no others, each with its size and SHA-256,
-in folders into which not everyone may write. Anything else is built anew, and takes the other's
-place at one stroke. Where nothing can be kept, the model is built into a temporary folder.
+In: a `Key` (weights, backend, precision, versions) and a function that builds the model into a
+folder. Out: a folder with the model's files and `about.json`. An entry appears atomically, and one
+process builds while others wait. It is used only where it is exactly what was written: its own key,
+the files that are needed and no others, each with its size and SHA-256, in folders that are not
+world-writable. Anything else is rebuilt and replaced atomically. Where nothing can be kept, the
+model is built in a temporary folder.
 """
 
 from __future__ import annotations
@@ -32,17 +32,32 @@ import filelock
 import tqdm
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsError, printable
-from midas_depth_ros.depth.weights import absolute, read_file, sha256_of, user_cache
+from midas_depth_ros.depth.files import flush, read_file, sha256_of
+from midas_depth_ros.depth.weights import absolute, user_cache
 
-# --- Folders in which files come into being before they get their names.
+DIR_VARIABLE = 'MIDAS_DEPTH_CACHE_DIR'
+SUBFOLDER = 'converted'
+ABOUT = 'about.json'
+TEMPORARY = 'midas_depth_converted_'
+NAME_DIGITS = 16
+READABLE_FOLDER, READABLE_FILE = 0o755, 0o644
+MOST_ABOUT_BYTES = 1 << 20
+MOST_BYTES = 4 << 30  # of all entries; a converted model has tens to hundreds of megabytes
+UNUSED_S = 60 * 86_400.0  # an entry of another version that is unused for so long is removed
+WAIT_S = 120.0  # for another process: several times what a conversion takes on a Raspberry Pi
+
+logger = logging.getLogger(__name__)
+T = TypeVar('T')
+
+
+# --- Temporary folders in which files are made before they get their names.
 #
-# In: the folder where they will lie. Out: a folder beside them that is gone afterwards, whatever
-# happens, and what killed processes left behind is removed by the next one. A living process holds
-# a lock on its folder.
+# Each is removed at the end, whatever happens; those of killed processes are removed by the next
+# process. A living process holds a lock on its folder.
 
-YOUNG_S = 60.0  # a folder may be as old before its process holds the lock on it
+YOUNG_S = 60.0  # a process locks its folder within this time
+OLD_S = 86_400.0  # age of a leftover on a file system without locks
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux, see rename(2)
-OLD_S = 86_400.0  # where the file system knows no locks
 
 
 @contextlib.contextmanager
@@ -63,14 +78,14 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def remove_leftovers(parent: Path, prefix: str) -> None:
-    """Remove the scratch folders of processes that are no more; raises nothing."""
+    """Remove the scratch folders of processes that have ended; raises nothing."""
     with contextlib.suppress(OSError):
         for path in parent.iterdir():
-            if path.name.startswith(prefix) and _is_left(path):
+            if path.name.startswith(prefix) and _is_leftover(path):
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_left(path: Path) -> bool:
+def _is_leftover(path: Path) -> bool:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
@@ -88,29 +103,20 @@ def _is_left(path: Path) -> bool:
     return True
 
 
-def remove(path: Path) -> None:
-    """Remove what is there, a folder with all in it; what a link leads to stays. OSError."""
-    try:
-        if stat.S_ISDIR(path.lstat().st_mode):
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    except FileNotFoundError:
-        return
-
-
 def put(new: Path, target: Path) -> None:
-    """Give a file or folder its name; what had the name before is gone afterwards. OSError.
+    """Rename a folder, atomically replacing what had the name. OSError.
 
-    Somebody who looks finds the one or the other. A file system that cannot exchange two names
-    shows none for as long as a renaming takes.
+    On a file system that cannot exchange two names, nothing has the name for a moment.
     """
     if not os.path.lexists(target):
         new.rename(target)
         return
     if _exchange(new, target):
-        with contextlib.suppress(OSError):  # it is no more than rubbish now
-            remove(new)
+        with contextlib.suppress(OSError):  # the replaced entry, of no use any more
+            if stat.S_ISDIR(new.lstat().st_mode):
+                shutil.rmtree(new)
+            else:  # a file or a link that somebody put there
+                new.unlink()
         return
     old = Path(tempfile.mkdtemp(prefix=f'{new.name}_', dir=new.parent))
     try:
@@ -121,7 +127,7 @@ def put(new: Path, target: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names at one stroke; False where system or file system cannot."""
+    """Exchange two names atomically; False where system or file system cannot."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):  # before glibc 2.28, musl, another system
@@ -130,41 +136,14 @@ def _exchange(one: Path, other: Path) -> bool:
     return renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0
 
 
-def flush(path: Path) -> None:
-    """On to the disk: a power cut must not leave a renamed file or folder that is empty. OSError.
-
-    A disk may notice only now that it is full.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF):
-            raise  # those: a file system that cannot sync, such as some a folder
-    finally:
-        os.close(handle)
-
-
-DIR_VARIABLE = 'MIDAS_DEPTH_CACHE_DIR'
-SUBFOLDER = 'converted'
-ABOUT = 'about.json'
-TEMPORARY = 'midas_depth_converted_'
-NAME_DIGITS = 16
-READABLE_FOLDER, READABLE_FILE = 0o755, 0o644
-MOST_ABOUT_BYTES = 1 << 20
-MOST_BYTES = 4 << 30  # of all entries; a converted model has tens to hundreds of megabytes
-UNUSED_S = 60 * 86_400.0  # after so long, what another version made is taken for given up
-WAIT_S = 120.0  # for another process that converts: several times what that takes on a Raspberry Pi
-
-logger = logging.getLogger(__name__)
-T = TypeVar('T')
+# --- The cache.
 
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """What a converted model depends on; another value of any of these is another entry.
+    """What a converted model depends on.
 
-    `input_size` is 'h x w', or 'any'. `conversion` is the version of our own graph and steps.
+    `input_size` is 'hxw', or 'any'. `conversion` is the version of our own graph and steps.
     """
 
     weights_sha256: str
@@ -177,25 +156,25 @@ class Key:
 
     @property
     def name(self) -> str:
-        """Of the entry's folder."""
+        """Name of the entry's folder."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:NAME_DIGITS]
         return f'{self.network}-{self.backend}-{self.precision}-{digest}'
 
     def outdates(self, other: dict[str, Any]) -> bool:
-        """Whether the other is the same model made by another version."""
+        """Whether the other key is of the same model, made by another version."""
         same = ('weights_sha256', 'network', 'input_size', 'backend', 'precision')
         mine = dataclasses.asdict(self)
         return all(mine[field] == other.get(field) for field in same) and mine != other
 
 
-# Builds the model's files into an empty folder; gives what is to be remembered about it.
+# Builds the model's files in an empty folder; returns its metadata.
 Build = Callable[[Path], dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A converted model: its folder, and what `Build` gave."""
+    """A converted model: its folder, and the metadata that `Build` returned."""
 
     folder: Path
     about: dict[str, Any]
@@ -210,7 +189,7 @@ def cache_folder() -> Path | None:
 
 
 def find(key: Key, needed: Collection[str] = ()) -> Entry | None:
-    """The entry, if it is what was written; a damaged one is named in the log.
+    """The entry, if it is undamaged; a damaged one is named in the log.
 
     `needed` are the names of its files; without, those that it lists.
     """
@@ -219,14 +198,14 @@ def find(key: Key, needed: Collection[str] = ()) -> Entry | None:
 
 
 def remembered(key: Key) -> dict[str, Any] | None:
-    """What is remembered about an entry, without a look at its files."""
+    """An entry's metadata, without checking its files."""
     folder = cache_folder()
     record = _record(folder / key.name) if folder else None
     return record['about'] if record and record['key'] == dataclasses.asdict(key) else None
 
 
 def load(key: Key, build: Build, read: Callable[[Path], T], needed: Collection[str]) -> T:
-    """What `read` makes of the entry's folder. An entry that it refuses is built anew, once.
+    """Return what `read` makes of the entry's folder; an entry that it refuses is rebuilt once.
 
     Raises what `build` and `read` raise, and OSError where neither the cache nor a temporary
     folder takes the files.
@@ -249,13 +228,23 @@ def load(key: Key, build: Build, read: Callable[[Path], T], needed: Collection[s
 def provide(
     key: Key, build: Build, needed: Collection[str] = (), *, anew: bool = False
 ) -> Iterator[Entry]:
-    """The entry, built if need be; its files may be gone after the context where none is kept.
+    """The entry, built if needed; its files last for the context where none can be kept.
 
-    `anew`: whatever there is in the cache. Raises what `build` raises, and OSError where neither
-    the cache nor a temporary folder takes the files.
+    `anew`: build in any case. Raises what `build` raises, and OSError as `load` does.
     """
     folder = cache_folder()
-    entry = _kept(folder, key, build, needed, anew) if folder else None
+    entry = _sound(folder / key.name, key, needed) if folder and not anew else None
+    if folder and not entry:
+        try:
+            with _locked(folder, key):
+                # Another process may have built it meanwhile.
+                entry = None if anew else _sound(folder / key.name, key, needed)
+                entry = entry or _publish(folder, key, build)
+        except OSError as error:
+            logger.warning(
+                'cannot keep the converted model in %s (%s): it is converted at every start; name '
+                'another folder by %s', printable(folder), error.strerror or error, DIR_VARIABLE,
+            )  # fmt: skip
     if entry:
         yield entry
         return
@@ -264,58 +253,40 @@ def provide(
 
 
 def store(key: Key, build: Build) -> Path:
-    """Build the entry anew and keep it; returns its folder. OSError where nothing can be kept."""
+    """Rebuild the entry and keep it; returns its folder. OSError where it cannot be kept."""
     folder = cache_folder()
     if folder is None:
         raise OSError(f'there is no home folder to keep it in: name a folder by {DIR_VARIABLE}')
-    _make(folder)
-    if fault := _open_to_all(folder):
-        raise OSError(fault)
     with _locked(folder, key):
         return _publish(folder, key, build).folder
 
 
-def _kept(
-    folder: Path, key: Key, build: Build, needed: Collection[str], anew: bool
-) -> Entry | None:
-    if not anew and (found := _sound(folder / key.name, key, needed)):
-        return found
-    try:
-        _make(folder)
-        if fault := _open_to_all(folder):
-            raise OSError(fault)
-        with _locked(folder, key):
-            # Another process may have brought it meanwhile.
-            found = None if anew else _sound(folder / key.name, key, needed)
-            return found or _publish(folder, key, build)
-    except OSError as error:
-        logger.warning(
-            'cannot keep the converted model in %s (%s): it is converted at every start; name '
-            'another folder by %s', printable(folder), error.strerror or error, DIR_VARIABLE,
-        )  # fmt: skip
-        return None
-
-
 def _make(folder: Path) -> None:
-    """Make the folder and those above it, for its owner to write into, whatever the umask."""
+    """Make the folder and its parents, writable for the owner whatever the umask."""
     if not folder.is_dir():
         if folder.parent != folder:
             _make(folder.parent)
         folder.mkdir(mode=READABLE_FOLDER, exist_ok=True)
 
 
-def _open_to_all(folder: Path) -> str:
-    """What is wrong with the rights of the cache; '' where only some may write into it."""
+def _world_writable(folder: Path) -> str:
+    """What is wrong with the permissions of the cache; '' where it is not world-writable."""
     for place in (folder.parent, folder):
         mode = place.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            return f'everyone may write into {place}: take that right away with chmod o-w'
+            return f'everyone may write into {place}: remove that permission with chmod o-w'
     return ''
 
 
 @contextlib.contextmanager
 def _locked(folder: Path, key: Key) -> Iterator[None]:
-    """One process at a time; TimeoutError, an OSError, where another one never ends."""
+    """The folder, made if needed, for one process at a time.
+
+    Raises OSError, of which TimeoutError where another process does not end.
+    """
+    _make(folder)
+    if fault := _world_writable(folder):
+        raise OSError(fault)
     lock = filelock.FileLock(folder / f'.{key.name}.lock')
     try:
         lock.acquire(timeout=0)
@@ -324,9 +295,8 @@ def _locked(folder: Path, key: Key) -> Iterator[None]:
         try:
             lock.acquire(timeout=WAIT_S)
         except filelock.Timeout as error:
-            raise TimeoutError(
-                f'another process has not finished it within {WAIT_S:g} s'
-            ) from error
+            text = f'another process has not finished it within {WAIT_S:g} s'
+            raise TimeoutError(text) from error
     except NotImplementedError:  # a file system without locks: at worst it is converted twice
         logger.warning('%s cannot be locked', printable(folder))
     try:
@@ -336,7 +306,7 @@ def _locked(folder: Path, key: Key) -> Iterator[None]:
 
 
 def _publish(folder: Path, key: Key, build: Build) -> Entry:
-    """Build beside, then exchange; whoever looks sees a whole entry, or none the first time."""
+    """Build the entry beside its place, then put it there atomically."""
     target = folder / key.name
     with scratch_folder(folder, '.') as beside:
         about = build(beside)
@@ -346,7 +316,7 @@ def _publish(folder: Path, key: Key, build: Build) -> Entry:
         for path in beside.iterdir():
             flush(path)
             path.chmod(READABLE_FILE)
-        # mkdtemp keeps it to one user; a robot's service may be another.
+        # mkdtemp makes it private to one user; a robot's service may run as another.
         beside.chmod(READABLE_FOLDER)
         put(beside, target)
         flush(folder)
@@ -388,15 +358,15 @@ def _sound(folder: Path, key: Key, needed: Collection[str]) -> Entry | None:
 def _fault_of(
     folder: Path, record: dict[str, Any] | None, key: Key, needed: Collection[str]
 ) -> str:
-    """In what the entry is not what was written; '' where it is. OSError."""
+    """How the entry differs from what was written; '' where it does not. OSError."""
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode):
-        return 'it is no folder'
-    if open_to_all := _open_to_all(folder.parent):
-        return open_to_all
+        return 'it is not a folder'
+    if fault := _world_writable(folder.parent):
+        return fault
     shared = folder.parent.stat().st_mode & stat.S_IWOTH
     if status.st_mode & stat.S_IWOTH or (shared and status.st_uid not in (0, os.geteuid())):
-        return 'somebody else could have written it'
+        return 'another user could have written it'
     if record is None:
         return f'{ABOUT} cannot be read'
     if record['key'] != dataclasses.asdict(key):
@@ -409,9 +379,9 @@ def _fault_of(
     for name in there:
         status = (folder / name).lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_mode & stat.S_IWOTH:
-            return f'{name} is a link, no file, or for everyone to write'
+            return f'{name} is not a regular file, or is world-writable'
         figures = record['files'].get(name, {})
-        # The size first: hashing a file that somebody made huge would take for ever.
+        # The size first: hashing a file that was made huge would take for ever.
         if name != ABOUT and (
             not isinstance(figures, dict)
             or figures.get('bytes') != status.st_size
@@ -422,15 +392,15 @@ def _fault_of(
 
 
 def _tidy(folder: Path, key: Key) -> None:
-    """Remove what nobody has used for long, and the least used where there is too much.
+    """Remove entries of other versions that are long unused, and the least recent of too many.
 
-    Not what other versions made of the same weights: they may be installed beside this one.
+    Recent entries of other versions stay: they may be installed beside this one.
     """
     found = []
     for other in folder.iterdir():
         if other.name.startswith('.') or other.name == key.name:
             continue
-        with contextlib.suppress(OSError):  # no folder, or gone meanwhile
+        with contextlib.suppress(OSError):  # not a folder, or removed meanwhile
             size = sum(path.lstat().st_size for path in other.iterdir())
             record = _record(other)
             is_outdated = bool(record and key.outdates(record['key']))
@@ -439,17 +409,17 @@ def _tidy(folder: Path, key: Key) -> None:
     for used_s, size, is_outdated, other in sorted(found, key=lambda each: each[0], reverse=True):
         total += size
         if total > MOST_BYTES or (is_outdated and now_s - used_s > UNUSED_S):
-            logger.info('removing %s, which has long not been used', printable(other))
+            logger.info('removing %s, which is long unused', printable(other))
             with contextlib.suppress(OSError), scratch_folder(folder, '.') as beside:
-                other.rename(beside / other.name)  # nobody finds a half of it
+                other.rename(beside / other.name)  # removed atomically
 
 
 def _mark_as_used(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # of somebody else, or on a disk that is only read
+    with contextlib.suppress(OSError):  # of another user, or on a read-only disk
         os.utime(folder)
 
 
-# --- How far a conversion has come: a bar on a terminal, log lines elsewhere.
+# --- Progress of a conversion: a bar on a terminal, log lines elsewhere.
 
 
 @contextlib.contextmanager
@@ -457,12 +427,12 @@ def show_steps(title: str, count: int) -> Iterator[Callable[[str], None]]:
     """Give a function to call with the name of each of `count` steps as it begins."""
     if sys.stderr is not None and sys.stderr.isatty():
         with tqdm.tqdm(total=count, desc=title) as bar:
-            yield lambda name: _next_step(bar, name)
+
+            def step(name: str) -> None:
+                bar.set_postfix_str(name)
+                bar.update()
+
+            yield step
     else:
         number = iter(range(1, count + 1))
         yield lambda name: logger.info('%s: %d of %d, %s', title, next(number), count, name)
-
-
-def _next_step(bar: tqdm.tqdm, name: str) -> None:
-    bar.set_postfix_str(name)
-    bar.update()

@@ -1,17 +1,17 @@
-"""Everything that can go wrong between a model's name and relative inverse depth.
+"""The errors of this room, and how values appear in their texts.
 
     DepthError
-    +-- InvalidPicture          the array given to estimate() is no picture
-    +-- UnknownModel            no such model name, or no such file
+    +-- InvalidPicture          what was given to estimate() is not a picture
+    +-- UnknownModel            no such model name or file
     +-- BackendUnavailable      unknown backend, or its library is not installed
     +-- WeightsError
         +-- WeightsNotFound     not on disk, and downloading was not allowed
-        +-- WeightsCorrupt      on disk, but not the file that was promised, or not to be read
-        +-- WeightsMismatch     a readable file, but of another model, or it answers nonsense
-        +-- DownloadFailed      the network, the server or the disk said no
+        +-- WeightsCorrupt      on disk, but unreadable or not the published file
+        +-- WeightsMismatch     a readable file of another model, or its output is not depth
+        +-- DownloadFailed      the network, the server or the disk failed
 
-Every text names the value at fault and the remedy, on one line and without control characters:
-names of files come from outside, and a terminal obeys what it prints.
+Every text names the bad value and the remedy, on one line and without control characters: file
+names come from outside, and a terminal obeys what it prints.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ SHOWN_LENGTH = 300
 
 
 def printable(value: object) -> str:
-    """`str(value)`, where what a terminal would obey or not show is spelled out as an escape."""
+    """`str(value)`, with characters that a terminal would obey or not show as escapes."""
     text = str(value)
     if text.isprintable():
         return text
-    spelled = (c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
-    return ''.join(spelled)
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
 
 
 def shown(value: object) -> str:
-    """`value` in quotes, printable, and cut where it is so long that it would flood a log."""
+    """`value` in quotes, printable, and cut where it would flood a log."""
     text = str(value)
     return repr(text) if len(text) <= SHOWN_LENGTH else f'{text[:SHOWN_LENGTH]!r}...'
 
@@ -67,11 +66,11 @@ class WeightsNotFound(WeightsError):
 
 
 class WeightsCorrupt(WeightsError):
-    """A file whose size or SHA-256 is wrong, that cannot be read or holds no numbers."""
+    """A file whose size or SHA-256 is wrong, that is unreadable or holds NaN or infinity."""
 
 
 class WeightsMismatch(WeightsError):
-    """A readable file of another model, or of one whose answers cannot be depth."""
+    """A readable file of another model, or of one whose output cannot be depth."""
 
 
 class DownloadFailed(WeightsError):

@@ -1,17 +1,19 @@
-"""From a picture to relative inverse depth, whichever model does it.
+"""From a picture to relative inverse depth, with any model.
 
-`load_estimator` turns a model's name or file into a `DepthEstimator`, which takes pictures as
-people have them (see `PictureLike`) and gives (H, W) float32. Loading is slow and may fetch a file;
-estimating touches no network, and the disk only where it is given a path.
+`load_estimator` turns a model's name or file into a `DepthEstimator`, which takes pictures in the
+common forms (see `PictureLike`) and gives (H, W) float32. Loading is slow and may download a file;
+estimating never uses the network, and the disk only where it is given a path.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import textwrap
 import warnings
 import zlib
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
@@ -25,11 +27,10 @@ from midas_depth_ros.depth import models
 from midas_depth_ros.depth.backends import (
     AUTO,
     BACKENDS,
-    PRECISIONS,
     Backend,
+    check_names,
     find_backend,
 )
-from midas_depth_ros.depth.downloads import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -39,13 +40,14 @@ from midas_depth_ros.depth.errors import (
     printable,
     shown,
 )
-from midas_depth_ros.depth.judgement import fault_of, judge
+from midas_depth_ros.depth.files import why_no_file
+from midas_depth_ros.depth.model_check import check_model, depth_fault
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
-from midas_depth_ros.depth.weights import why_no_file
+from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 
 NOTICE_LENGTH = 500
-# What people have of a picture: a path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4)
-# RGBA, (H, W) or (H, W, 1) grey. OpenCV reads BGR: picture[:, :, ::-1] is RGB.
+# A path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4) RGBA, (H, W) or (H, W, 1) grey.
+# OpenCV reads BGR: picture[:, :, ::-1] is RGB.
 PictureLike: TypeAlias = 'str | os.PathLike[str] | Image.Image | NDArray[np.uint8]'
 HEIF_BRANDS = (b'heic', b'heix', b'hevc', b'hevx', b'heim', b'heis', b'mif1', b'msf1')
 # What Pillow raises for damaged files.
@@ -66,12 +68,12 @@ CONVERSIONS = {  # by the kind of number
 class DepthEstimator:
     """Relative inverse depth of pictures: affine in 1/Z with unknown scale and shift, no unit.
 
-    Larger = nearer, at least 0. `model`, `backend` and `precision` say what is at work, `choice`
-    why these were taken, in a sentence for the log; `notice` is empty, or says why it is not what
-    one would wish for and what to do. Use it from one thread at a time.
+    Larger = nearer, at least 0. `model`, `backend` and `precision` say what is running, `choice`
+    why it was chosen, in a sentence for the log. `notice` is empty, or says why it is not the
+    preferred choice and what to do. Use it from one thread at a time.
     """
 
-    of_pictures = True  # the answer comes from what the picture shows: a blind one has none
+    of_pictures = True  # the depth comes from what a picture shows: a blind picture gives none
 
     def __init__(self, model: str, backend: Backend, notice: str = '', *, choice: str = '') -> None:
         self.model = model
@@ -83,9 +85,9 @@ class DepthEstimator:
     def infer(self, picture: PictureLike) -> NDArray[np.float32]:
         """A picture to (h, w) float32 at network size.
 
-        `picture`: see `PictureLike`. Raises InvalidPicture (a ValueError) where it is none,
-        DepthError where the network gives something that is not a number, or the same everywhere,
-        or where the estimator is closed.
+        `picture`: see `PictureLike`. Raises InvalidPicture (a ValueError) for anything else,
+        DepthError where the network's output is not finite or is the same everywhere, and where
+        the estimator is closed.
         """
         if self._network is None:
             raise DepthError(
@@ -93,25 +95,24 @@ class DepthEstimator:
             )
         rgb = np.ascontiguousarray(rgb_of(picture))
         small = self._network.infer(self._network.preprocess(rgb))
-        if fault := fault_of(small):
+        if fault := depth_fault(small):
             raise DepthError(f'{self.model} on {self.backend} gave {fault}: check its weights file')
         return small
 
     def estimate(self, picture: PictureLike) -> NDArray[np.float32]:
         """A picture to (H, W) float32, of its own size.
 
-        `picture`: a path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4) RGBA, (H, W) or
-        (H, W, 1) grey. That of a path is turned as its EXIF orientation says; a PIL picture is
-        taken as it is. Raises as `infer` does.
+        `picture`: see `PictureLike`. A file is rotated as its EXIF orientation says; a PIL picture
+        is taken as it is. Raises as `infer` does.
         """
         rgb = rgb_of(picture)
         return self.enlarge(self.infer(rgb), rgb.shape[:2])
 
     @staticmethod
     def enlarge(small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Bring the result of `infer` to `shape` = (H, W): bicubic, corners not aligned.
+        """Resize the result of `infer` to `shape` = (H, W): bicubic, corners not aligned.
 
-        Cubic interpolation overshoots at edges; what falls below 0 is clipped there.
+        Cubic interpolation overshoots at edges; values below 0 are clipped.
         """
         height, width = shape
         large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -125,66 +126,62 @@ class DepthEstimator:
 
 
 def rgb_of(picture: PictureLike) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of a picture; the array itself where it is that. Raises InvalidPicture.
+    """(H, W, 3) uint8 RGB of a picture, not copied where it is that already.
 
-    Transparency is dropped, and grey becomes RGB.
+    Transparency is dropped, and grey becomes RGB. Raises InvalidPicture.
     """
     if isinstance(picture, (str, os.PathLike)):
         return _rgb_of_file(Path(os.fsdecode(picture)))
     if isinstance(picture, Image.Image):
-        try:
+        with _reading('the picture'):
             return _rgb_of_pillow(picture)
-        except InvalidPicture:
-            raise
-        except PILLOW_FAULTS as error:
-            raise InvalidPicture(f'the picture cannot be read: {error}: save it again') from error
     if not isinstance(picture, np.ndarray):
         remedy = 'its .numpy()' if hasattr(picture, 'numpy') else WANTED
-        raise InvalidPicture(f'a {type(picture).__name__} is no picture: give {remedy}')
+        raise InvalidPicture(f'a {type(picture).__name__} is not a picture: give {remedy}')
     shape, kind = picture.shape, picture.dtype
-    if (
-        picture.ndim not in (2, 3)
-        or 0 in shape
-        or (picture.ndim == 3 and shape[2] not in (1, 3, 4))
-    ):
+    channels = shape[2] if picture.ndim == 3 else 1
+    if picture.ndim not in (2, 3) or 0 in shape or channels not in (1, 3, 4):
         first = picture.ndim == 3 and shape[0] in (1, 3, 4)
-        remedy = 'array.transpose(1, 2, 0), colours last' if first else WANTED
-        raise InvalidPicture(f'an array {shape} {kind} is no picture: give {remedy}')
+        remedy = 'array.transpose(1, 2, 0), channels last' if first else WANTED
+        raise InvalidPicture(f'an array {shape} {kind} is not a valid picture: give {remedy}')
     if kind != np.uint8:
         remedy = CONVERSIONS.get(kind.kind if kind != np.uint16 else 'u2', WANTED)
-        raise InvalidPicture(f'an array {shape} {kind} is no picture of 8 bits: give {remedy}')
-    if picture.ndim == 3 and shape[2] == 3:
-        return picture
-    if picture.ndim == 3 and shape[2] == 4:
-        return picture[:, :, :3]
-    grey = picture if picture.ndim == 3 else picture[:, :, np.newaxis]
-    return np.repeat(grey, 3, axis=2)
+        raise InvalidPicture(f'an array {shape} {kind} is not an 8-bit picture: give {remedy}')
+    if channels == 1:
+        return np.repeat(picture.reshape(*shape[:2], 1), 3, axis=2)
+    return picture[:, :, :3]
 
 
-def _rgb_of_file(path: Path) -> NDArray[np.uint8]:
-    if fault := why_no_file(path):  # opening a FIFO would wait for ever
-        raise InvalidPicture(f'{shown(path)} is no picture: {fault}')
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turn what Pillow raises for a damaged picture into InvalidPicture."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of tags that do not matter
-            with _opened(path) as picture:
-                return _rgb_of_pillow(ImageOps.exif_transpose(picture))
+        yield
     except InvalidPicture:
         raise
     except UnidentifiedImageError as error:
         raise InvalidPicture(
-            f'{shown(path)} is no picture that Pillow reads here: give a JPEG or PNG (HEIC needs '
+            f'{name} is not a picture that Pillow can read here: give a JPEG or PNG (HEIC needs '
             'pip install pillow-heif)'
         ) from error
     except PILLOW_FAULTS as error:
-        raise InvalidPicture(f'{shown(path)} cannot be read: {error}: save it again') from error
+        raise InvalidPicture(f'{name} cannot be read: {error}: save it again') from error
+
+
+def _rgb_of_file(path: Path) -> NDArray[np.uint8]:
+    if fault := why_no_file(path):  # opening a FIFO would block for ever
+        raise InvalidPicture(f'{shown(path)} is not a picture: {fault}')
+    with _reading(shown(path)), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of tags that do not matter
+        with _opened(path) as picture:
+            return _rgb_of_pillow(ImageOps.exif_transpose(picture))
 
 
 def _opened(path: Path) -> Image.Image:
     try:
         return Image.open(path)
     except UnidentifiedImageError:
-        # By its bytes: chats rename pictures.
+        # By its bytes: messengers rename pictures.
         with path.open('rb') as file:
             kind = file.read(12)[4:]
         if kind[4:] not in HEIF_BRANDS or kind[:4] != b'ftyp' or not find_spec('pillow_heif'):
@@ -220,57 +217,43 @@ def load_estimator(
     """Load a model.
 
     `model`: one of `models.names()`; 'auto' (midas_small, or embedded with a `notice` where weights
-    or libraries are missing); or a path: of the weights of one of these models (a PyTorch state
-    dict, .pt, or a NumPy archive, .npz), of an ONNX model (.onnx) or of an OpenVINO model
-    (.xml), as `midas_depth export` writes them. Other models are refused, and each is judged by
-    what it answers to sample pictures (see `judgement`).
+    or libraries are missing); or the path of a file: weights of one of these models (a PyTorch
+    state dict, .pt, or a NumPy archive, .npz), or a model written by `midas_depth export` (.onnx,
+    .xml). Other models are refused, and each is checked on sample pictures (see `model_check`).
     `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
-    fastest whose deviation from f32 is within the bound, see `deviation`), or one of
+    fastest whose deviation from f32 is within the bound, see `model_check`), or one of
     `backends.PRECISIONS`.
-    `num_threads` bounds the threads of inference, and of OpenCV process-wide; 0 leaves them as
-    they are: all cores, unless the process was told otherwise. `allow_download`: whether
-    missing official weights may be fetched; 'auto' waits for them for minutes only (`AUTO_LIMIT`).
+    `num_threads` limits the threads of inference, and of OpenCV process-wide; 0 leaves them as
+    they are: all cores, unless the process set a limit. `allow_download`: whether missing official
+    weights may be downloaded; 'auto' waits for them for minutes only (`AUTO_LIMIT`).
 
     Raises UnknownModel, BackendUnavailable, WeightsError, and ValueError for negative threads.
     """
     name = os.fspath(model)
-    check_backend_name(backend)
-    check_precision_name(precision)
+    check_names(backend, precision)
     if num_threads < 0:
         raise ValueError(f'num_threads is {num_threads}: give 0 (all cores) or more')
     if num_threads:
         cv2.setNumThreads(num_threads)
     if name != AUTO:
-        return _load(name, backend, num_threads, precision, allow_download, NAMED_LIMIT)
+        limit = NAMED_LIMIT if allow_download else None
+        return _load(name, backend, num_threads, precision, limit)
     try:
-        return _load(PREFERRED, backend, num_threads, precision, allow_download, AUTO_LIMIT)
+        limit = AUTO_LIMIT if allow_download else None
+        return _load(PREFERRED, backend, num_threads, precision, limit)
     except (BackendUnavailable, WeightsError) as error:
-        # They were chosen for a model that is not here; any that run this one will do.
+        # Backend and precision were chosen for the other model; any that run this one will do.
         kept = precision if precision == 'f32' else AUTO
         return _load(FALLBACK, AUTO, num_threads, kept, notice=fallback_notice(error))
 
 
-def check_backend_name(backend: str) -> None:
-    """Raise BackendUnavailable where no backend has this name."""
-    if backend not in (AUTO, *BACKENDS):
-        names = ', '.join((AUTO, *BACKENDS))
-        raise BackendUnavailable(f'unknown backend {backend!r}: choose one of {names}')
-
-
-def check_precision_name(precision: str) -> None:
-    """Raise BackendUnavailable where no precision has this name."""
-    if precision not in (AUTO, *PRECISIONS):
-        names = ', '.join((AUTO, *PRECISIONS))
-        raise BackendUnavailable(f'unknown precision {precision!r}: choose one of {names}')
-
-
 def fallback_notice(error: DepthError) -> str:
-    """Why 'auto' runs another model than it would, what that is, and what to do."""
+    """Why 'auto' does not run the preferred model, what it runs instead, and what to do."""
     reason = textwrap.shorten(str(error), NOTICE_LENGTH, placeholder=' ...').rstrip('.')
     return (
         f'{models.spec(PREFERRED).title} is not available: {reason}. Running {FALLBACK!r} instead. '
-        f'{models.spec(FALLBACK).about} Mend what is named, or choose model={FALLBACK} to silence '
-        f'the attempt; model={PREFERRED} fails instead of falling back.'
+        f'{models.spec(FALLBACK).about} Fix the cause, or choose model={FALLBACK} to skip the '
+        f'attempt; model={PREFERRED} fails instead of falling back.'
     )
 
 
@@ -279,19 +262,20 @@ def _load(
     backend: str,
     num_threads: int,
     precision: str,
-    allow_download: bool = False,
     limit: DownloadLimit | None = None,
     *,
     notice: str = '',
 ) -> DepthEstimator:
-    """A model by its name or path, which 'auto' is not.
+    """Load a model by its name or path, but not 'auto'. Without a `limit` nothing is downloaded.
 
     Raises UnknownModel, BackendUnavailable, and what is wrong with the file or its answers.
     """
     spec = models.spec(model) if model in models.names() else None
-    if spec is not None:  # no download for a missing library
+    if spec is not None:  # before a download: a library may be missing
         find_backend(_able(backend, spec), spec.weights.suffix, precision)
-    weights = models.find_weights(model, allow_download=allow_download, limit=limit)
+    weights = models.find_weights(
+        model, allow_download=limit is not None, limit=limit or NAMED_LIMIT
+    )
     suffix = weights.suffix.lower()
     if suffix in models.WEIGHTS_SUFFIXES:
         backend = _able(backend, models.spec_of(weights))
@@ -299,7 +283,7 @@ def _load(
     name = model if spec else printable(weights.name)
     try:
         network = factory(weights, num_threads, precision)
-        doubt = judge(
+        doubt = check_model(
             lambda rgb: network.infer(network.preprocess(rgb)),
             name,
             spec.weights.sha256 if spec else network.weights_sha256,
@@ -308,7 +292,7 @@ def _load(
         )
     except (MemoryError, RecursionError) as error:
         raise WeightsMismatch(
-            f'{weights} needs more memory than there is: use {models.in_words()}'
+            f'{weights} needs more memory than is available: use {models.in_words()}'
         ) from error
     why = 'as asked' if backend != AUTO else f'first usable of {", ".join(BACKENDS)}'
     choice = f'backend {network.name}: {why}; precision {network.choice}'
@@ -318,5 +302,5 @@ def _load(
 
 
 def _able(backend: str, spec: ModelSpec) -> str:
-    """The backend; the only one that can, where a model without an ONNX graph leaves no choice."""
+    """The backend; torch where 'auto' has no choice, since the model has no ONNX graph."""
     return 'torch' if backend == AUTO and spec.onnx is None else backend

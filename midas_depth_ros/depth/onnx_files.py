@@ -6,23 +6,23 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# --- Writes small ONNX models without the onnx package: nodes and weights in, the file's bytes
-# out.
+# --- Writes small ONNX models without the onnx package: nodes and weights in, the file's bytes out.
 #
-# Only what a feed-forward network of one float32 input and one output needs. The numbers below are
-# the field numbers of the format's protocol buffers.
+# Only what a feed-forward network of one float32 input and output needs. The numbers below are the
+# field numbers of the format's protocol buffers.
 #
 # Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (IR version 7, operator set 13);
 # https://protobuf.dev/programming-guides/encoding for how fields become bytes.
 
-# Of operator set 13 OpenCV 4.6 reads what is used here; before it, Resize demands a region.
+# OpenCV 4.6 reads what is used here of operator set 13; before it, Resize requires a region.
 IR_VERSION, OPERATOR_SET = 7, 13
 PRODUCER = 'midas_depth_ros'
 VARINT, BYTES, FIXED32 = 0, 2, 5  # wire types
@@ -35,7 +35,7 @@ Side = int | str  # a name stands for a side that may have any length
 
 @dataclass
 class Graph:
-    """A network in the making: `add` each operation in order, then take `to_bytes`."""
+    """Builds a network: `add` each operation in order, then call `to_bytes`."""
 
     nodes: list[bytes] = field(default_factory=list)
     weights: list[bytes] = field(default_factory=list)
@@ -43,8 +43,8 @@ class Graph:
     def weight(self, name: str, values: np.ndarray | float) -> str:
         """Keep an array, or one number, as float32 under a name; returns the name.
 
-        Raises ValueError where it is not finite: what follows would hide that (a Relu makes 0 of
-        NaN).
+        Raises ValueError where it is not finite: later operations would hide that (Relu turns NaN
+        into 0).
         """
         array = np.asarray(values, np.float32, order='C')
         if not np.isfinite(array).all():
@@ -55,12 +55,48 @@ class Graph:
         return name
 
     def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Attribute) -> str:
-        """One operation on named values; '' is an input left out. Returns its output's name."""
+        """Add an operation on named values; '' omits an input. Returns its output's name."""
         node = b''.join(_field(1, name.encode()) for name in inputs)
         node += _field(2, output.encode()) + _field(3, output.encode()) + _field(4, kind.encode())
         node += b''.join(_field(5, _attribute(key, value)) for key, value in attributes.items())
         self.nodes.append(node)
         return output
+
+    def convolution(
+        self,
+        value: str,
+        name: str,
+        kernel: np.ndarray,
+        bias: np.ndarray | None,
+        stride: int = 1,
+        padding: tuple[int, int] = (0, 0),
+        **attributes: Attribute,
+    ) -> str:
+        """A convolution by a square kernel (out, in / groups, k, k); `padding` (before, after)."""
+        inputs = [value, self.weight(f'{name}.kernel', kernel)]
+        if bias is not None:
+            inputs.append(self.weight(f'{name}.shift', bias))
+        before, after = padding
+        return self.add(
+            'Conv', inputs, name,
+            kernel_shape=kernel.shape[2:], strides=(stride, stride),
+            pads=(before, before, after, after), **attributes,
+        )  # fmt: skip
+
+    def sum(self, first: str, second: str, name: str) -> str:
+        """The sum of two values."""
+        return self.add('Add', [first, second], name)
+
+    def relu(self, value: str) -> str:
+        """The value, 0 where it is negative."""
+        return self.add('Relu', [value], f'{value}.relu')
+
+    def resize(
+        self, value: str, name: str, factors: Sequence[float], mode: str, **how: Attribute
+    ) -> str:
+        """Height and width times two factors; `mode` and `how` are ONNX's attributes of Resize."""
+        scales = self.weight(f'{name}.scales', np.array([1, 1, *factors]))
+        return self.add('Resize', [value, '', scales], name, mode=mode, **how)
 
     def to_bytes(
         self,
@@ -123,20 +159,18 @@ def _varint(value: int) -> bytes:
     return bytes(encoded + bytes([value]))
 
 
-# --- Reads what an ONNX model says of itself, without the onnx package and without trusting it.
+# --- Reads an ONNX model without the onnx package and without trusting it.
 #
 # In: a file's bytes. Out: its operations, weights, inputs, outputs and metadata, and a fingerprint
-# of the network without its weights. Nothing is allocated by what the file merely claims: a weight
-# is a view of bytes that are there. What `onnx_writer` never writes is named in `odd`.
-#
-# Source: as of `onnx_writer`, whose field numbers these are.
+# of the network without its weights. Nothing is allocated because the file claims it: a weight is a
+# view of its bytes. What `Graph` never writes is named in `unexpected`.
 
 FIXED64 = 1  # a wire type that only other writers use
-MOST_FIELDS = 200_000  # of a file; the largest network of ours has 5,000
+MOST_FIELDS = 200_000  # of a file; the largest supported network has 5,000
 MOST_AXES = 8
 LONGEST_VARINT = 10  # bytes
 SHOWN, SHOWN_SIDE = 40, 12  # characters of a name, in an error text
-# Inputs of these decide about sizes and copies: they belong to the network, not to its weights.
+# Their inputs decide about sizes and copies: they belong to the network, not to its weights.
 CONSTANT_INPUTS = ('Resize', 'Clip', 'ConvTranspose')
 ELEMENTS = {1: 'float32', 2: 'uint8', 3: 'int8', 6: 'int32', 7: 'int64', 10: 'float16'}
 ANY_SIDE = '?'
@@ -145,12 +179,12 @@ Block = memoryview
 
 
 class NotOnnx(ValueError):
-    """The bytes are no ONNX model that can be read here."""
+    """The bytes are not an ONNX model that can be read here."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """An input or output: `element` as ONNX numbers types; a name stands for a free side."""
+    """An input or output; `element` is ONNX's number of its type, a side with a name is free."""
 
     name: str
     element: int
@@ -164,7 +198,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Weight:
-    """A constant array, as its bytes lie in the file."""
+    """A constant array, as a view of the file's bytes."""
 
     name: str
     shape: tuple[int, ...]
@@ -187,7 +221,7 @@ class Operation:
 
 @dataclass
 class OnnxModel:
-    """What a file says. `odd` is '', or what in it no export of ours has."""
+    """A file's content. `unexpected` names a part that `midas_depth export` never writes, or ''."""
 
     operations: list[Operation] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
@@ -195,7 +229,7 @@ class OnnxModel:
     outputs: list[Value] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     operator_sets: list[tuple[str, int]] = field(default_factory=list)
-    odd: str = ''
+    unexpected: str = ''
 
     def fingerprint(self) -> str:
         """SHA-256 of the network without its weights; equal for all weights of one network."""
@@ -219,7 +253,7 @@ def _digest(weight: Weight) -> str:
 
 
 def read_onnx(content: bytes) -> OnnxModel:
-    """Read a model's bytes; raises NotOnnx where they are none, or more than any network needs."""
+    """Read a model's bytes; raises NotOnnx where they are malformed, or have too many parts."""
     reader = _Reader()
     try:
         reader.read(memoryview(content))
@@ -229,63 +263,52 @@ def read_onnx(content: bytes) -> OnnxModel:
 
 
 class _Reader:
-    """Walks through the messages of a file, and counts what it meets."""
+    """Walks through the messages of a file, and counts their fields."""
 
     def __init__(self) -> None:
         self.model = OnnxModel()
         self._left = MOST_FIELDS
 
     def read(self, content: Block) -> None:
-        graphs = 0
-        for number, value in self._fields(content):
-            if number == 7:
-                graphs += 1
-                self._graph(_block(value))
-            elif number == 8:
-                self.model.operator_sets.append(self._operator_set(_block(value)))
-            elif number == 14:
-                key, text = self._entry(_block(value))
-                self.model.metadata[key] = text
-            elif number not in (1, 2, 3):  # the format's version; who wrote it
-                self._odd(f'field {number} of a model')
-        if graphs != 1:
-            raise NotOnnx(f'it holds {graphs} graphs')
-        named = {weight.name for weight in self.model.weights}  # which some list as inputs, too
-        self.model.inputs = [value for value in self.model.inputs if value.name not in named]
+        # Field 1 is the version of the format, 2 and 3 name the program that wrote the file.
+        found = self._message(content, 'a model', (1, 2, 3, 7, 8, 14))
+        if len(found[7]) != 1:
+            raise NotOnnx(f'it holds {len(found[7])} graphs')
+        for data in found[8]:
+            operators = self._message(_block(data))
+            version = _number(operators[2][-1]) if operators[2] else 0
+            self.model.operator_sets.append((_last_text(operators[1]), version))
+        for data in found[14]:
+            entry = self._message(_block(data))
+            self.model.metadata[_last_text(entry[1])] = _last_text(entry[2])
+        graph = self._message(_block(found[7][0]), 'a graph', (1, 2, 5, 11, 12))
+        self.model.operations = [self._operation(_block(data)) for data in graph[1]]
+        for data in graph[5]:
+            self._weight(_block(data))
+        named = {weight.name for weight in self.model.weights}  # some writers list them as inputs
+        inputs = [self._value(_block(data)) for data in graph[11]]
+        self.model.inputs = [value for value in inputs if value.name not in named]
+        self.model.outputs = [self._value(_block(data)) for data in graph[12]]
 
-    def _odd(self, found: str) -> None:
-        self.model.odd = self.model.odd or found
+    def _unexpected(self, found: str) -> None:
+        self.model.unexpected = self.model.unexpected or found
 
-    def _graph(self, graph: Block) -> None:
-        for number, value in self._fields(graph):
-            if number == 1:
-                self.model.operations.append(self._operation(_block(value)))
-            elif number == 5:
-                self._weight(_block(value))
-            elif number == 11:
-                self.model.inputs.append(self._value(_block(value)))
-            elif number == 12:
-                self.model.outputs.append(self._value(_block(value)))
-            elif number != 2:  # its name
-                self._odd(f'field {number} of a graph')
+    def _message(
+        self, data: Block, what: str = '', known: Collection[int] = ()
+    ) -> defaultdict[int, list[int | Block]]:
+        """A message's values by field number; with `what`, an unknown field is unexpected."""
+        found: defaultdict[int, list[int | Block]] = defaultdict(list)
+        for number, value in self._fields(data):
+            found[number].append(value)
+            if what and number not in known:
+                self._unexpected(f'field {number} of {what}')
+        return found
 
     def _operation(self, data: Block) -> Operation:
-        kind = ''
-        inputs: list[str] = []
-        outputs: list[str] = []
-        attributes: list[tuple[str, Any]] = []
-        for number, value in self._fields(data):
-            if number == 1:
-                inputs.append(_text(value))
-            elif number == 2:
-                outputs.append(_text(value))
-            elif number == 4:
-                kind = _text(value)
-            elif number == 5:
-                attributes.append(self._attribute(_block(value)))
-            elif number != 3:  # its name
-                self._odd(f'field {number} of an operation')
-        return Operation(kind, tuple(inputs), tuple(outputs), tuple(sorted(attributes, key=str)))
+        found = self._message(data, 'an operation', (1, 2, 3, 4, 5))  # 3 is its name
+        inputs, outputs = (tuple(map(_text, found[number])) for number in (1, 2))
+        attributes = sorted((self._attribute(_block(each)) for each in found[5]), key=str)
+        return Operation(_last_text(found[4]), inputs, outputs, tuple(attributes))
 
     def _attribute(self, data: Block) -> tuple[str, Any]:
         name = ''
@@ -300,32 +323,24 @@ class _Reader:
             elif number in (3, 8, 20):  # a number, one of several, the kind of the attribute
                 found.append([number, _number(value)])
             else:
-                self._odd(f'field {number} of an attribute')
+                self._unexpected(f'field {number} of an attribute')
         return name, found
 
     def _weight(self, data: Block) -> None:
-        """Keep the array; one that is not float32, or whose numbers are elsewhere, is odd."""
-        name, element = '', 0
-        shape: list[int] = []
-        raw: Block | None = None
-        for number, value in self._fields(data):
-            if number == 1 and isinstance(value, int):
-                shape.append(value)
-            elif number == 2:
-                element = _number(value)
-            elif number == 8:
-                name = _text(value)
-            elif number == 9 and raw is None:
-                raw = _block(value)
-            else:
-                self._odd(f'field {number} of a weight')
-        if element != FLOAT or raw is None:
-            self._odd(f'a weight that is not float32: {name[:SHOWN]!r}')
+        """Keep the array; it is unexpected if it is not float32 or its numbers are elsewhere."""
+        found = self._message(data, 'a weight', (1, 2, 8, 9))
+        name = _last_text(found[8])
+        shape = tuple(side for side in found[1] if isinstance(side, int))
+        if len(shape) < len(found[1]) or len(found[9]) > 1:
+            self._unexpected(f'packed sides or several arrays of a weight: {name[:SHOWN]!r}')
+        if found[2][-1:] != [FLOAT] or not found[9]:
+            self._unexpected(f'a weight that is not float32: {name[:SHOWN]!r}')
             return
+        raw = _block(found[9][0])
         if len(shape) > MOST_AXES or math.prod(shape) * 4 != len(raw):
             sides = ' x '.join(map(str, shape[:MOST_AXES]))
             raise NotOnnx(f'weight {name[:SHOWN]!r} says {sides} and has {len(raw)} bytes')
-        self.model.weights.append(Weight(name, tuple(shape), raw))
+        self.model.weights.append(Weight(name, shape, raw))
 
     def _value(self, data: Block) -> Value:
         name, element = '', 0
@@ -352,19 +367,6 @@ class _Reader:
             elif number == 2:
                 side = _text(value)
         return side
-
-    def _operator_set(self, data: Block) -> tuple[str, int]:
-        domain, version = '', 0
-        for number, value in self._fields(data):
-            if number == 1:
-                domain = _text(value)
-            elif number == 2:
-                version = _number(value)
-        return domain, version
-
-    def _entry(self, data: Block) -> tuple[str, str]:
-        texts = {number: _text(value) for number, value in self._fields(data) if number in (1, 2)}
-        return texts.get(1, ''), texts.get(2, '')
 
     def _fields(self, data: Block) -> Iterator[tuple[int, int | Block]]:
         """(number, value) of each field of a message."""
@@ -394,7 +396,7 @@ class _Reader:
 
 def _block(value: int | Block) -> Block:
     if isinstance(value, int):
-        raise NotOnnx('a number stands where a block of bytes should be')
+        raise NotOnnx('a number where a block of bytes is expected')
     return value
 
 
@@ -402,9 +404,14 @@ def _text(value: int | Block) -> str:
     return str(_block(value), 'utf-8')
 
 
+def _last_text(values: Sequence[int | Block]) -> str:
+    """The text of a field that stands once; the last one counts, '' without."""
+    return _text(values[-1]) if values else ''
+
+
 def _number(value: int | Block) -> int:
     if not isinstance(value, int):
-        raise NotOnnx('a block of bytes stands where a number should be')
+        raise NotOnnx('a block of bytes where a number is expected')
     return value
 
 

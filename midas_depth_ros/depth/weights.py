@@ -1,41 +1,67 @@
-"""Weights files: what is promised of them, whether a file is that one, and where they lie.
+"""Weights files: what their publishers promise, where they lie on disk, and how they are fetched.
 
-`downloads` finds or fetches them.
+In goes a `WeightsFile` (name, address, size, SHA-256), out comes the path of a file whose size and
+SHA-256 were checked just now. Folders searched, in this order: the one named by
+MIDAS_DEPTH_WEIGHTS_DIR, the user's cache, and the cache of torch.hub.
+
+A download grows in `<name>.part`, from which a later try, or a later process, resumes. One process
+at a time works on a folder. The transfer has a thread of its own: whatever it hangs in (looking up
+a host name cannot be interrupted), the caller has an answer within its `DownloadLimit`.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import enum
-import hashlib
+import logging
 import os
 import pwd
+import re
+import shutil
 import stat
-from collections.abc import Iterator
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
+import filelock
 import platformdirs
+import tqdm
 
-from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch, WeightsNotFound
+from midas_depth_ros.depth.errors import (
+    DownloadFailed,
+    WeightsCorrupt,
+    WeightsNotFound,
+    printable,
+)
+from midas_depth_ros.depth.files import flush, sha256_of
+
+if TYPE_CHECKING:
+    # Takes a quarter of a second to import, and most starts need no download.
+    import requests
+
+KB, MB = 1000, 1_000_000
+DIR_VARIABLE = 'MIDAS_DEPTH_WEIGHTS_DIR'
+URL_VARIABLE = 'MIDAS_DEPTH_WEIGHTS_URL'
+CACHE_NAME = 'midas_depth_ros'
+
+logger = logging.getLogger(__name__)
+
 
 # --- A weights file as its publisher promises it, and whether a file on disk is that one.
-#
-# In goes a path and a `WeightsFile` (name, address, size, SHA-256), out comes a `FileCheck`. A file
-# counts as good only when its size and its SHA-256 are both right.
-
-HASHED_AT_ONCE = 1 << 20  # bytes
-MB = 1_000_000
-MOST_WEIGHTS_BYTES = 1 << 28  # of any weights file: three times the official one
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightsFile:
     """What the publisher promises: `size` in bytes, `sha256` in lower-case hexadecimal digits.
 
-    `name` is the name under which we keep the file, `aliases` are others under which the very
-    same bytes are known to lie about. `licence` by its SPDX name, `restriction` what it forbids.
+    `name` is the name under which we keep the file, `aliases` are other names of the very same
+    bytes. `licence` is its SPDX name, `restriction` what it forbids.
     """
 
     name: str
@@ -75,107 +101,37 @@ class FileCheck:
     fault: str
 
 
-def why_no_file(path: Path) -> str:
-    """Why there is no file to be read at a path, in words; '' where there is one."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        return str(getattr(error, 'strerror', None) or error)
-    if stat.S_ISDIR(mode):
-        return 'it is a folder'
-    return '' if stat.S_ISREG(mode) else 'it is a pipe, a device or a socket'
-
-
-@contextlib.contextmanager
-def opened(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
-    """A regular file of at most `most_bytes`, open for reading.
-
-    Raises WeightsCorrupt where it is none or cannot be opened, WeightsMismatch where it is larger.
-    """
-    try:
-        # A pipe would be waited for, for ever.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise WeightsCorrupt(
-            f'{path} cannot be read as a model ({reason}): check the path and its rights'
-        ) from error
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(handle)
-        raise WeightsCorrupt(f'{path} is not a regular file: give the path of a model')
-    with os.fdopen(handle, 'rb') as file:
-        if status.st_size > most_bytes:
-            raise WeightsMismatch(
-                f'{path} is no depth network of ours: it has {status.st_size / MB:.0f} MB, wanted '
-                f'are at most {most_bytes / MB:.0f} MB: choose a model by its name, or '
-                'what `midas_depth export` made of one'
-            )
-        yield file
-
-
-def read_file(path: Path, most_bytes: int) -> bytes:
-    """The bytes of a regular file; raises as `opened` does."""
-    with opened(path, most_bytes) as file:
-        try:
-            return file.read(most_bytes)
-        except OSError as error:
-            raise WeightsCorrupt(f'{path} cannot be read: {error.strerror or error}') from error
-
-
-def digest_of(weights: Path) -> str:
-    """SHA-256 of a weights file; raises as `opened` does."""
-    with opened(weights, MOST_WEIGHTS_BYTES):
-        try:
-            return sha256_of(weights)
-        except OSError as error:
-            raise WeightsCorrupt(f'{weights} cannot be read: {error.strerror or error}') from error
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in lower-case hexadecimal digits; OSError if unreadable."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(HASHED_AT_ONCE):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def examine(path: Path, spec: WeightsFile) -> FileCheck:
-    """Look at a path and tell whether the promised file is there; raises nothing.
+    """Check whether the promised file is at a path; raises nothing.
 
-    The whole file is hashed each time, and no note of earlier results is kept beside it: the
-    85 MB took 0.05 to 0.1 s with the CPU's SHA instructions and 0.4 s without, little beside
-    loading a network, and the bytes have to be read for that in any case. A note of size and
-    time stamp would not notice a block gone bad on an SD card.
+    The whole file is hashed each time: the 85 MB took 0.05 to 0.1 s with the CPU's SHA instructions
+    and 0.4 s without, little beside loading a network, which has to read them in any case. A record
+    of size and time stamp would not notice a block gone bad on an SD card.
     """
+    size = None
     try:
         status = path.stat()
+        size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            fault = 'is not a regular file'  # opening a pipe would block for ever
+        elif size != spec.size:
+            fault = f'has {size} bytes instead of {spec.size}'
+        else:
+            found = sha256_of(path)
+            good = found == spec.sha256
+            fault = '' if good else f'has SHA-256 {found} instead of {spec.sha256}'
     except (FileNotFoundError, NotADirectoryError):
         return FileCheck(path, FileState.MISSING, None, 'is not there')
     except OSError as error:
-        return FileCheck(path, FileState.CORRUPT, None, f'cannot be read: {error.strerror}')
-    try:
-        fault = _fault_of(path, status, spec)
-    except OSError as error:
         fault = f'cannot be read: {error.strerror}'
-    return FileCheck(path, FileState.CORRUPT if fault else FileState.GOOD, status.st_size, fault)
-
-
-def _fault_of(path: Path, status: os.stat_result, spec: WeightsFile) -> str:
-    if not stat.S_ISREG(status.st_mode):
-        return 'is not a regular file'  # opening a pipe would wait for ever
-    if status.st_size != spec.size:
-        return f'has {status.st_size} bytes instead of {spec.size}'
-    found = sha256_of(path)
-    return '' if found == spec.sha256 else f'has SHA-256 {found} instead of {spec.sha256}'
+    return FileCheck(path, FileState.CORRUPT if fault else FileState.GOOD, size, fault)
 
 
 def verify(path: Path | str, spec: WeightsFile) -> None:
-    """Return if `path` is the promised file, by size and SHA-256.
+    """Return if `path` is the promised file, by size and SHA-256. The file is never changed.
 
     Raises WeightsNotFound if nothing is there, WeightsCorrupt if it is another file or cannot be
-    read. The file is never touched.
+    read.
     """
     check = examine(Path(path), spec)
     if check.state is FileState.MISSING:
@@ -187,38 +143,35 @@ def verify(path: Path | str, spec: WeightsFile) -> None:
         )
 
 
-# --- The folders in which weights may lie, on this machine and for this user.
-#
-# In go environment variables and the home folder, out come folders and what is in them. torch is
-# not imported: the folder of torch.hub is worked out from the variables that torch reads.
-
-DIR_VARIABLE = 'MIDAS_DEPTH_WEIGHTS_DIR'
-CACHE_NAME = 'midas_depth_ros'
+# --- The folders in which weights may lie. torch is not imported: the folder of torch.hub follows
+# from the variables that torch reads.
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightsFolder:
-    """A folder to look into; `ours` tells whether we may write there."""
+    """A folder to search."""
 
     label: str
     folder: Path
-    ours: bool
 
 
-def places() -> list[WeightsFolder]:
-    """The folders looked at, in order. Those that no variable and no home leads to are left out."""
-    found = []
-    if named := os.environ.get(DIR_VARIABLE):
-        found.append(WeightsFolder(DIR_VARIABLE, absolute(named), ours=True))
-    if cache := user_cache():
-        found.append(WeightsFolder("user's cache", cache, ours=True))
-    if hub := _torch_hub_cache():
-        found.append(WeightsFolder('torch hub', hub, ours=False))
-    return found
+def weights_folders() -> list[WeightsFolder]:
+    """The folders to search, in order, as far as their variables and the home folder exist."""
+    found = (
+        (DIR_VARIABLE, _named_folder()),
+        ("user's cache", user_cache()),
+        ('torch hub', _torch_hub_cache()),
+    )
+    return [WeightsFolder(label, folder) for label, folder in found if folder]
+
+
+def _named_folder() -> Path | None:
+    named = os.environ.get(DIR_VARIABLE)
+    return absolute(named) if named else None
 
 
 def absolute(path: Path | str) -> Path:
-    """The path without `~` and from the root on."""
+    """The path from the root on, `~` expanded."""
     # Not Path.expanduser, which raises where there is no home.
     return Path(os.path.abspath(os.path.expanduser(path)))
 
@@ -245,28 +198,575 @@ def user_cache() -> Path | None:
 def _torch_hub_cache() -> Path | None:
     if torch_home := os.environ.get('TORCH_HOME'):
         return absolute(torch_home) / 'hub' / 'checkpoints'
-    if cache := os.environ.get('XDG_CACHE_HOME'):
-        return absolute(cache) / 'torch' / 'hub' / 'checkpoints'
-    home = _home()
-    return home / '.cache' / 'torch' / 'hub' / 'checkpoints' if home else None
+    cache, home = os.environ.get('XDG_CACHE_HOME'), _home()
+    above = absolute(cache) if cache else home / '.cache' if home else None
+    return above / 'torch' / 'hub' / 'checkpoints' if above else None
 
 
-def survey(spec: WeightsFile) -> list[tuple[WeightsFolder, FileCheck]]:
-    """What is at every path looked at, in order, the missing ones included."""
-    seen: dict[Path, tuple[WeightsFolder, FileCheck]] = {}
-    for place in places():
-        for path in (place.folder / name for name in spec.names):
-            if path not in seen:
-                seen[path] = (place, examine(path, spec))
-    return list(seen.values())
+def _candidates(spec: WeightsFile) -> dict[Path, WeightsFolder]:
+    """Every path at which the weights are looked for, in order, and its folder."""
+    found: dict[Path, WeightsFolder] = {}
+    for place in weights_folders():
+        for name in spec.names:
+            found.setdefault(place.folder / name, place)
+    return found
 
 
 def candidate_paths(spec: WeightsFile) -> list[Path]:
     """Every path at which the weights are looked for, in order."""
-    paths = (place.folder / name for place in places() for name in spec.names)
-    return list(dict.fromkeys(paths))
+    return list(_candidates(spec))
+
+
+def examine_all(spec: WeightsFile) -> list[tuple[WeightsFolder, FileCheck]]:
+    """What is at every path that is looked at, in order, missing files included."""
+    return [(place, examine(path, spec)) for path, place in _candidates(spec).items()]
 
 
 def download_folder() -> Path | None:
     """Where downloads go: MIDAS_DEPTH_WEIGHTS_DIR if set, else the user's cache, else None."""
-    return next((place.folder for place in places() if place.ours), None)
+    return _named_folder() or user_cache()
+
+
+# --- How long a download may take, and when it is given up because it would take longer.
+#
+# A robot that starts does not wait for a day: 'auto' has a model that ships instead.
+
+
+@dataclasses.dataclass(frozen=True)
+class DownloadLimit:
+    """`budget_s` is for everything: waiting for another process, looking up names, the transfer.
+
+    From `grace_s` on, the rate of the last `grace_s` says how long the rest takes; where that is
+    more than the budget has left, the download is given up at once. What has arrived stays, and the
+    next start resumes it.
+    """
+
+    budget_s: float
+    grace_s: float
+    remedy: str = ''
+
+
+HOUR_S = 3600.0
+AUTO_LIMIT = DownloadLimit(
+    300.0, 20.0, '`midas_depth weights fetch` waits longer, and the next start resumes'
+)
+NAMED_LIMIT = DownloadLimit(HOUR_S, 60.0, '`midas_depth weights fetch` waits longer')
+FETCH_LIMIT = DownloadLimit(24 * HOUR_S, 60.0)
+
+
+class DownloadWatch:
+    """Watches one download; `total` is its size in bytes. `clock` gives seconds."""
+
+    def __init__(
+        self, limit: DownloadLimit, total: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit, self._total, self._clock = limit, total, clock
+        self._start_s = clock()
+        self._seen: collections.deque[tuple[float, int]] = collections.deque()
+
+    def reason_to_stop(self, done: int) -> str:
+        """Why not to wait any longer, with `done` bytes there; '' to go on."""
+        now, limit = self._clock(), self._limit
+        if self._seen and done < self._seen[-1][1]:
+            self._seen.clear()  # it restarted
+        self._seen.append((now, done))
+        while len(self._seen) > 1 and now - self._seen[1][0] >= limit.grace_s:
+            self._seen.popleft()
+        waited = now - self._start_s
+        if waited >= limit.budget_s:
+            return self._text(done, f'it took more than {duration(limit.budget_s)}')
+        then, before = self._seen[0]
+        span = now - then
+        if span < limit.grace_s:
+            return ''
+        rate = (done - before) / span
+        if rate * (limit.budget_s - waited) >= self._total - done:
+            return ''
+        if rate == 0:
+            return self._text(done, f'nothing came for {duration(span)}')
+        left = (self._total - done) / rate
+        return self._text(done, f'at {rate / KB:.1f} kB/s the rest would take {duration(left)}')
+
+    def _text(self, done: int, what: str) -> str:
+        remedy = f': {self._limit.remedy}' if self._limit.remedy else ''
+        return (
+            f'{done} of {self._total} bytes are here, and {what}; the limit is '
+            f'{duration(self._limit.budget_s)}{remedy}'
+        )
+
+
+def duration(seconds: float) -> str:
+    """For people: '40 s', '5 min', '23.8 h'."""
+    if seconds < 120:
+        return f'{seconds:.0f} s'
+    if seconds < 2 * HOUR_S:
+        return f'{seconds / 60:.0f} min'
+    return f'{seconds / HOUR_S:.1f} h' if seconds < 48 * HOUR_S else f'{seconds / 86400:.0f} days'
+
+
+@dataclasses.dataclass(frozen=True)
+class DownloadOptions:
+    """How a download is carried out.
+
+    `read_timeout_s` is the longest silence of the server. Between tries the pause doubles from
+    `first_pause_s`. Where there is no terminal a line is logged every `log_every_s`. `limit`
+    bounds all of it; `clock` gives it seconds.
+    """
+
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 20.0
+    first_pause_s: float = 1.0
+    log_every_s: float = 5.0
+    limit: DownloadLimit = FETCH_LIMIT
+    clock: Callable[[], float] = time.monotonic
+
+
+# --- Finding and fetching.
+
+LOCK_POLL_S = 0.1
+
+
+def find_weights(spec: WeightsFile) -> Path | None:
+    """The first good weights file on disk, or None; a corrupt file is logged and skipped."""
+    for path in candidate_paths(spec):
+        check = examine(path, spec)
+        if check.state is FileState.GOOD:
+            return path
+        if check.state is FileState.CORRUPT:
+            logger.warning('%s %s: not used', printable(path), check.fault)
+    return None
+
+
+def ensure_weights(
+    spec: WeightsFile, *, allow_download: bool = True, options: DownloadOptions | None = None
+) -> Path:
+    """The path of a good weights file: found on disk, else fetched into `download_folder()`.
+
+    Raises WeightsNotFound (no file, and no download allowed), WeightsCorrupt (only a wrong file,
+    and no download allowed) or DownloadFailed.
+    """
+    found = find_weights(spec)
+    if found:
+        return found
+    if allow_download:
+        return fetch_weights(spec, options=options)
+    remedy = f'allow the download, or bring it {_by_hand(spec)}'
+    corrupt = [f'{f.path} {f.fault}' for _, f in examine_all(spec) if f.state is FileState.CORRUPT]
+    if corrupt:
+        raise WeightsCorrupt(f'no good {spec.name}: {"; ".join(corrupt)}; {remedy}')
+    folders = ', '.join(str(place.folder) for place in weights_folders())
+    raise WeightsNotFound(
+        f'no {spec.name} in {folders or f"any folder ({DIR_VARIABLE} names one)"}; {remedy}'
+    )
+
+
+def _address(spec: WeightsFile) -> str:
+    """The address to download from: MIDAS_DEPTH_WEIGHTS_URL if set, else the official one.
+
+    The variable names a mirror's copy of the file, or, ending in a slash, the folder that holds
+    it. Size and SHA-256 are checked all the same.
+    """
+    mirror = os.environ.get(URL_VARIABLE, '').strip()
+    if not mirror:
+        return spec.url
+    return urllib.parse.urljoin(mirror, spec.name) if mirror.endswith('/') else mirror
+
+
+def fetch_weights(
+    spec: WeightsFile,
+    folder: Path | str | None = None,
+    *,
+    force: bool = False,
+    options: DownloadOptions | None = None,
+) -> Path:
+    """Download the weights into `folder` (default `download_folder()`) unless they are there.
+
+    A corrupt file in the way is moved aside to `<name>.corrupt`. `force` starts again from the
+    first byte; a good file stays until its successor is complete.
+    Raises DownloadFailed, whose text says why and how to fetch the file by hand.
+    """
+    options = options or DownloadOptions()
+    watch = DownloadWatch(options.limit, spec.size, options.clock)
+    target_folder = absolute(folder) if folder else download_folder()
+    if target_folder is None:
+        reason = 'there is no home folder to keep it in'
+        raise DownloadFailed(f'cannot download {spec.name}: {reason}; {_by_hand(spec)}')
+    target = target_folder / spec.name
+    part = target.with_name(f'{target.name}.part')
+    try:
+        target_folder.mkdir(parents=True, exist_ok=True)
+        with _locked(target, part, watch):
+            found = [examine(target_folder / name, spec) for name in spec.names]
+            good = [check.path for check in found if check.state is FileState.GOOD]
+            if good and not force:
+                return good[0]
+            if force:
+                part.unlink(missing_ok=True)
+            for check in found:
+                if check.state is FileState.CORRUPT:  # a person may want to look at it
+                    aside = check.path.with_name(f'{check.path.name}.corrupt')
+                    check.path.replace(aside)
+                    names = printable(check.path), check.fault, printable(aside)
+                    logger.warning('%s %s: moved aside to %s', *names)
+            _download(spec, target, part, options, watch)
+    except TransferError as error:
+        reason = str(error)
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+        reason = f'cannot write into {target_folder}: {getattr(error, "strerror", "") or error}'
+    else:
+        return target
+    raise DownloadFailed(f'cannot download {spec.name}: {reason}; {_by_hand(spec, target_folder)}')
+
+
+def _by_hand(spec: WeightsFile, folder: Path | None = None) -> str:
+    folder = folder or download_folder()
+    into = f'{folder}, or into another folder named by' if folder else 'a folder named by'
+    return (
+        f'by hand: fetch {spec.url} ({spec.size} bytes, SHA-256 {spec.sha256}) and put it into '
+        f'{into} {DIR_VARIABLE}; a mirror can be named by {URL_VARIABLE}'
+    )
+
+
+@contextlib.contextmanager
+def _locked(target: Path, part: Path, watch: DownloadWatch) -> Iterator[None]:
+    """One process at a time; TransferError where the other one is too slow, or stands still."""
+    lock = filelock.FileLock(target.with_name(f'.{target.name}.lock'))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        logger.warning('another process is fetching %s: waiting for it', printable(target))
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=LOCK_POLL_S)
+            except filelock.Timeout:
+                if reason := watch.reason_to_stop(_size_of(part)):
+                    raise TransferError(f'another process is fetching it: {reason}') from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# --- The transfer.
+
+CHUNK = 1 << 12  # bytes: on a slow line more would take minutes to arrive, and be lost with it
+MAX_REDIRECTS = 10
+POLL_S = 0.05
+REASON_LENGTH = 600
+# How often in a row a fault of each kind is tried before giving up.
+TRIES_PERMANENT = 1
+TRIES_UNREACHABLE = 2  # a robot without network must not wait long at every start
+TRIES_TRANSIENT = 4
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class TransferError(Exception):
+    """Why a transfer ended early, and how many tries in a row such a fault deserves."""
+
+    def __init__(self, reason: str, tries: int = TRIES_PERMANENT) -> None:
+        # Parts of it are the server's words, which go to a log and a terminal.
+        super().__init__(printable(reason[:REASON_LENGTH]))
+        self.tries = tries
+
+
+def _download(
+    spec: WeightsFile,
+    target: Path,
+    part: Path,
+    options: DownloadOptions,
+    watch: DownloadWatch,
+) -> None:
+    """Fetch the file to `target`, which appears only when it is complete and its SHA-256 is right.
+
+    Raises TransferError when the network or the server is at fault, OSError when the disk is.
+    """
+    url = _address(spec)
+    _check_room(spec, part)
+    where = printable(target)
+    logger.info('fetching %s (%.1f MB) from %s', where, spec.size / MB, _shown(url))
+    with _show_progress(spec, _size_of(part), options.log_every_s) as report:
+        transfer = _Transfer(spec, part, url, report, options)
+        resumed = transfer.carry_out(watch)
+        fault = examine(part, spec).fault
+        if fault and resumed:
+            logger.warning('%s.part %s after resuming: once more from the start', where, fault)
+            part.unlink()
+            transfer.carry_out(watch)
+            fault = examine(part, spec).fault
+    if fault:
+        part.unlink()
+        raise TransferError(f'what came from {_shown(url)} {fault}')
+    flush(part)
+    part.replace(target)
+    flush(target.parent)
+
+
+def _size_of(part: Path) -> int:
+    """Bytes that have arrived."""
+    return part.stat().st_size if part.exists() else 0
+
+
+def _check_room(spec: WeightsFile, part: Path) -> None:
+    missing = spec.size - _size_of(part)
+    free = shutil.disk_usage(part.parent).free
+    if missing > free:
+        raise TransferError(f'{part.parent} has {free} bytes free, {missing} are needed')
+
+
+@dataclasses.dataclass
+class _Transfer:
+    """Fills `part` to its full size, in a thread that is abandoned when it takes too long."""
+
+    spec: WeightsFile
+    part: Path
+    url: str
+    report: Callable[[int], None]
+    options: DownloadOptions
+
+    def __post_init__(self) -> None:
+        self._gate = threading.Lock()
+        self._abandoned, self._trouble = False, ''
+        self._done = _size_of(self.part)
+
+    def carry_out(self, watch: DownloadWatch) -> bool:
+        """True if it came in pieces; raises TransferError and OSError."""
+        outcome: list[bool | BaseException] = []
+
+        def work() -> None:
+            try:
+                outcome.append(self._receive_all())
+            except BaseException as error:  # noqa: BLE001  the caller's thread raises it
+                outcome.append(error)
+
+        thread = threading.Thread(target=work, name='download', daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(POLL_S)
+                if thread.is_alive() and (reason := watch.reason_to_stop(self._done)):
+                    trouble = f' ({self._trouble})' if self._trouble else ''
+                    raise TransferError(reason + trouble)
+        finally:
+            with self._gate:
+                self._abandoned = thread.is_alive()
+        (result,) = outcome
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    @contextlib.contextmanager
+    def _may_write(self) -> Iterator[None]:
+        """Around all that changes the file: once abandoned, another process may be writing it."""
+        with self._gate:
+            if self._abandoned:
+                raise TransferError('given up')
+            yield
+
+    def _receive_all(self) -> bool:
+        """With pauses and new tries; True if it came in pieces."""
+        spec, part, failures, farthest = self.spec, self.part, 0, 0
+        while True:
+            with self._may_write():
+                self._done = have = _size_of(part)
+                if have > spec.size:
+                    part.unlink()
+                    have = 0
+            if have == spec.size:
+                return True
+            try:
+                return self._receive(have)
+            except TransferError as fault:
+                if self._abandoned:
+                    raise
+                # A line that breaks often but moves on is no reason to give up. A hundredth at
+                # least, so that the number of tries stays bounded.
+                if _size_of(part) > farthest + spec.size / 100:
+                    failures = 0
+                farthest = max(farthest, _size_of(part))
+                failures += 1
+                if failures >= fault.tries:
+                    raise
+                pause = self.options.first_pause_s * 2 ** (failures - 1)
+                self._trouble = str(fault)
+                logger.warning('%s; next try in %g s', fault, pause)
+                time.sleep(pause)
+
+    def _receive(self, have: int) -> bool:
+        """One request: append to the file, or write it anew; True if it was appended to."""
+        size, shown = self.spec.size, _shown(self.url)
+        headers = {'Accept-Encoding': 'identity'}
+        if have:
+            headers['Range'] = f'bytes={have}-'
+        with _answer(self.url, headers, self.options) as response:
+            done = start = self._start_of_body(response, have)
+            with self._may_write():
+                opened = self.part.open('ab' if start else 'wb')
+            with opened as file:
+                for chunk in _chunks(response):
+                    done += len(chunk)
+                    if done > size:
+                        raise TransferError(f'{shown} sent more than {size} bytes')
+                    with self._may_write():
+                        file.write(chunk)
+                        file.flush()
+                    self._done = done
+                    self.report(done)
+        if done < size:
+            text = f'the connection to {shown} ended after {done} of {size} bytes'
+            raise TransferError(text, TRIES_TRANSIENT)
+        return start > 0
+
+    def _start_of_body(self, response: requests.Response, have: int) -> int:
+        """Offset in the file at which the answer's body starts; TransferError if it is unusable.
+
+        A part of the file that the server cannot continue is removed.
+        """
+        url, status = _shown(response.url), response.status_code
+        if status == 416 and have:
+            raise self._restart(f'{url} cannot go on from byte {have}')
+        if status not in (200, 206):
+            tries = TRIES_TRANSIENT if status in TRANSIENT_STATUSES else TRIES_PERMANENT
+            raise TransferError(f'{url} answers {status} {response.reason or ""}'.rstrip(), tries)
+        start, total = _span(response)
+        if start not in (0, have):
+            raise self._restart(f'{url} answers with another part than asked for')
+        kind = response.headers.get('Content-Type', 'no type').split(';')[0]
+        if total not in (None, self.spec.size):
+            raise TransferError(f'{url} offers {total} bytes ({kind}) instead of {self.spec.size}')
+        if total is None and kind == 'text/html':
+            raise TransferError(f'{url} answers with a web page: does this network want a log-in?')
+        return start
+
+    def _restart(self, reason: str) -> TransferError:
+        with self._may_write():
+            self.part.unlink(missing_ok=True)
+        return TransferError(reason, TRIES_TRANSIENT)
+
+
+@contextlib.contextmanager
+def _answer(
+    url: str, headers: dict[str, str], options: DownloadOptions
+) -> Iterator[requests.Response]:
+    """The answer, of which only the head was read; redirects are followed."""
+    import requests
+    import urllib3.exceptions
+
+    timeout = (options.connect_timeout_s, options.read_timeout_s)
+    place = url
+    with requests.Session() as session:
+        # Else the library follows redirects, and reads the body of each, however long it is.
+        session.resolve_redirects = lambda *_, **__: iter(())  # type: ignore[method-assign]
+        try:
+            auth = requests.utils.get_auth_from_url(url)
+            for _ in range(MAX_REDIRECTS + 1):
+                response = session.get(
+                    place, headers=headers, stream=True, timeout=timeout,
+                    auth=auth if any(auth) else None,
+                )  # fmt: skip
+                target = session.get_redirect_target(response)
+                if not target:
+                    break
+                response.close()
+                place = urllib.parse.urljoin(response.url, target)
+                if session.should_strip_auth(response.url, place):
+                    auth = ('', '')
+            else:
+                raise TransferError(f'{_shown(url)} redirects in circles')
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise _connection_fault(error, place) from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+            raise TransferError(f'the request to {_shown(url)} failed: {error}') from error
+        with response:
+            yield response
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    import requests
+
+    try:
+        yield from response.iter_content(CHUNK)
+    except requests.RequestException as error:
+        raise _connection_fault(error, response.url) from error
+
+
+def _connection_fault(error: requests.RequestException, url: str) -> TransferError:
+    import requests
+    import urllib3.exceptions
+
+    try:
+        host = urllib.parse.urlsplit(url).hostname or 'the server'
+    except ValueError:
+        host = 'the server'
+    cause = getattr(error.args[0], 'reason', None) if error.args else None
+    if isinstance(error, requests.ConnectTimeout):
+        return TransferError(f'no connection to {host}: it does not answer', TRIES_UNREACHABLE)
+    if isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.SSLError)):
+        return TransferError(f'no connection to {host}: {_root(error)}', TRIES_UNREACHABLE)
+    return TransferError(f'the connection to {host} broke: {_root(error)}', TRIES_TRANSIENT)
+
+
+def _root(error: BaseException) -> str:
+    """The system's own words at the bottom of nested errors ('Connection refused')."""
+    import urllib3.exceptions
+
+    inner: object = error
+    while isinstance(inner, BaseException):
+        error = inner
+        nested = [getattr(error, 'reason', None), *error.args, error.__cause__]
+        if isinstance(error, urllib3.exceptions.NewConnectionError):
+            nested.append(error.__context__)  # urllib3 1.26 names no cause
+        inner = next((item for item in nested if isinstance(item, BaseException)), None)
+    return getattr(error, 'strerror', None) or str(error) or type(error).__name__
+
+
+def _span(response: requests.Response) -> tuple[int, int | None]:
+    """Offset of the answer's body, and the size of the whole file where the server tells it."""
+    if response.status_code == 200:
+        length = response.headers.get('Content-Length', '')
+        return 0, int(length) if length.isdecimal() else None
+    match = re.match(r'bytes (\d+)-\d+/(\d+|\*)', response.headers.get('Content-Range', ''))
+    if not match:
+        return -1, None
+    return int(match[1]), None if match[2] == '*' else int(match[2])
+
+
+def _shown(url: str) -> str:
+    """An address without user, password and query, which may hold secrets."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return 'the address given'
+    return parts._replace(netloc=parts.netloc.rpartition('@')[2], query='', fragment='').geturl()
+
+
+# --- Progress: a bar on a terminal, log lines elsewhere.
+
+
+@contextlib.contextmanager
+def _show_progress(
+    spec: WeightsFile, have: int, log_every_s: float
+) -> Iterator[Callable[[int], None]]:
+    """Give a function to call with the number of bytes that are there; `have` at the start."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        unit = {'unit': 'B', 'unit_scale': True}
+        with tqdm.tqdm(total=spec.size, initial=have, desc=spec.name, **unit) as bar:
+            yield lambda done: bar.update(done - bar.n)  # backwards, too, when it restarts
+    else:
+        yield _log_lines(spec, have, log_every_s)
+
+
+def _log_lines(spec: WeightsFile, have: int, every_s: float) -> Callable[[int], None]:
+    start = last = time.monotonic()
+
+    def report(done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_s:
+            last = now
+            text = f'{spec.name}: {done / MB:.1f} of {spec.size / MB:.1f} MB'
+            rate = (done - have) / max(now - start, 1e-3)  # bytes a second
+            if rate > 0 and done < spec.size:
+                text += f', {rate / KB:.0f} kB/s, {duration((spec.size - done) / rate)} left'
+            logger.info('%s', text)
+
+    return report

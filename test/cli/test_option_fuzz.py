@@ -25,7 +25,7 @@ from midas_depth_ros.cli import bench as bench_command
 from midas_depth_ros.cli import demo as demo_command
 from midas_depth_ros.cli import drive as drive_command
 from midas_depth_ros.cli.main import main
-from midas_depth_ros.depth import downloads
+from midas_depth_ros.depth import weights
 from midas_depth_ros.lab.output import CommandError
 from midas_depth_ros.options.declarations import specs
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -77,8 +77,8 @@ def quiet(monkeypatch, tmp_path):
     monkeypatch.setattr(bench_command, 'measure', refuse)
     monkeypatch.setattr(demo_command, 'carry_out', lambda *_: 0)
     monkeypatch.setattr(drive_command, 'carry_out', lambda *_: {'worlds': None})
-    monkeypatch.setattr(downloads, 'fetch_weights', refuse)
-    monkeypatch.setattr(downloads, 'ensure_weights', refuse)
+    monkeypatch.setattr(weights, 'fetch_weights', refuse)
+    monkeypatch.setattr(weights, 'ensure_weights', refuse)
     monkeypatch.setattr('midas_depth_ros.cli.export._write_onnx', refuse)
     monkeypatch.setattr('midas_depth_ros.cli.export._write_openvino', refuse)
     return tmp_path

@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 from weights_server import CONTENT, IMPATIENT, OTHER, Answer, own_home, serving
 
-from midas_depth_ros.depth import downloads, models
-from midas_depth_ros.depth.downloads import ensure_weights, find_weights
+from midas_depth_ros.depth import models, weights
 from midas_depth_ros.depth.errors import DownloadFailed, WeightsCorrupt, WeightsNotFound
 from midas_depth_ros.depth.weights import (
     FileState,
     WeightsFile,
     candidate_paths,
     download_folder,
-    survey,
+    ensure_weights,
+    examine_all,
+    find_weights,
     verify,
 )
 
@@ -93,7 +94,7 @@ def test_the_first_good_file_is_taken(home, monkeypatch):
 
 def test_a_place_named_twice_is_looked_at_once(home, monkeypatch):
     monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_DIR', str(home / '.cache' / 'midas_depth_ros'))
-    assert len(candidate_paths(SPEC)) == len(survey(SPEC)) == 4
+    assert len(candidate_paths(SPEC)) == len(examine_all(SPEC)) == 4
 
 
 @pytest.mark.parametrize('content', [OTHER, CONTENT[:-1], CONTENT + b'x', b''])
@@ -153,25 +154,6 @@ def test_a_download_goes_into_the_named_folder(home, monkeypatch):
     assert not (home / '.cache').exists()
 
 
-def test_an_explicit_path_is_the_only_one_that_counts(home):
-    lay(candidate_paths(SPEC)[0])
-    explicit = home / 'mine.pt'
-    assert find_weights(SPEC, explicit) is None
-    with pytest.raises(WeightsNotFound, match=str(explicit)):
-        ensure_weights(SPEC, explicit)
-    lay(explicit)
-    assert find_weights(SPEC, explicit) == explicit
-    assert ensure_weights(SPEC, '~/mine.pt') == explicit
-
-
-def test_a_corrupt_explicit_file_is_refused_and_left_alone(home):
-    explicit = lay(home / 'mine.pt', OTHER)
-    with serving(CONTENT) as server, pytest.raises(WeightsCorrupt, match=str(explicit)):
-        ensure_weights(server.spec(), explicit)
-    assert explicit.read_bytes() == OTHER
-    assert server.ranges == []
-
-
 def test_verify_tells_good_from_corrupt_from_missing(home):
     path = home / 'w.pt'
     with pytest.raises(WeightsNotFound, match='is not there'):
@@ -215,7 +197,7 @@ def test_the_survey_shows_every_place():
     paths = candidate_paths(SPEC)
     lay(paths[1])
     lay(paths[2], b'short')
-    found = [(place.label, f.path, f.state, f.size) for place, f in survey(SPEC)]
+    found = [(place.label, f.path, f.state, f.size) for place, f in examine_all(SPEC)]
     assert found == [
         ("user's cache", paths[0], FileState.MISSING, None),
         ("user's cache", paths[1], FileState.GOOD, len(CONTENT)),
@@ -267,8 +249,8 @@ def test_two_callers_who_found_the_same_corrupt_file_agree(caplog):
         server.answers(Answer(), Answer(404))
         spec = server.spec()
         lay(candidate_paths(spec)[0], OTHER)
-        first = downloads.fetch_weights(spec, options=IMPATIENT)
-        assert downloads.fetch_weights(spec, options=IMPATIENT) == first
+        first = weights.fetch_weights(spec, options=IMPATIENT)
+        assert weights.fetch_weights(spec, options=IMPATIENT) == first
     assert first.read_bytes() == CONTENT
     assert caplog.text.count('moved aside') == 1
 
@@ -277,7 +259,7 @@ def test_finding_imports_neither_torch_nor_ros_nor_the_web(home, monkeypatch):
     lay(home / 'found.pt')
     code = (
         'import sys\n'
-        'from midas_depth_ros.depth.downloads import ensure_weights\n'
+        'from midas_depth_ros.depth.weights import ensure_weights\n'
         'from midas_depth_ros.depth.weights import WeightsFile\n'
         f'spec = WeightsFile("found.pt", "", {SPEC.size}, {SPEC.sha256!r})\n'
         'print(ensure_weights(spec))\n'

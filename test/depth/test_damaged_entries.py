@@ -216,7 +216,7 @@ def test_a_folder_into_which_everyone_may_write_is_not_used(
         place.chmod(0o777)
         with provide(KEY, build, NEEDED) as entry:
             assert folder not in entry.folder.parents
-        assert f'everyone may write into {place}: take that right away with chmod' in caplog.text
+        assert f'everyone may write into {place}: remove that permission with chmod' in caplog.text
         place.chmod(0o755)
     assert build.calls == 3
     contents(KEY, build)

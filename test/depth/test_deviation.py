@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from midas_depth_ros.depth.judgement import Deviation, compare, measure, sample_pictures
+from midas_depth_ros.depth.model_check import Deviation, compare, measure_deviation, sample_pictures
 
 RAMP = np.linspace(1, 2, 200, dtype=np.float32).reshape(10, 20)
 
@@ -68,6 +68,8 @@ def test_the_samples_are_named_and_measured_one_by_one() -> None:
     pictures = sample_pictures()
     assert {'room_1', 'corridor_1', 'street_1'} <= pictures.keys()
     assert all(picture.shape == (240, 320, 3) for picture in pictures.values())
-    found = measure(lambda rgb: rgb[..., 0] / 255.0, lambda rgb: rgb[..., 0] / 51.0, pictures)
+    found = measure_deviation(
+        lambda rgb: rgb[..., 0] / 255.0, lambda rgb: rgb[..., 0] / 51.0, pictures
+    )
     assert found.pictures.keys() == pictures.keys()
     assert found.correlation == pytest.approx(1)

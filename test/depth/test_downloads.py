@@ -24,8 +24,8 @@ from weights_server import (
     serving,
 )
 
-from midas_depth_ros.depth.downloads import fetch_weights
 from midas_depth_ros.depth.errors import DownloadFailed
+from midas_depth_ros.depth.weights import fetch_weights
 
 
 @pytest.fixture

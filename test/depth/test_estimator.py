@@ -14,7 +14,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from midas_depth_ros.depth import DepthEstimator, downloads, load_estimator
+from midas_depth_ros.depth import DepthEstimator, load_estimator, weights
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -57,19 +57,19 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """No weights anywhere, no network; what was asked for is noted."""
     asked = []
 
-    def ensure(spec: Any, explicit: Any = None, *, allow_download: bool, **rest: Any) -> Path:
+    def ensure(spec: Any, *, allow_download: bool, **rest: Any) -> Path:
         asked.append(allow_download)
         kind = DownloadFailed if allow_download else WeightsNotFound
         raise kind(f'cannot get {spec.name}: no route to host; put it by hand into /weights')
 
-    monkeypatch.setattr(downloads, 'ensure_weights', ensure)
+    monkeypatch.setattr(weights, 'ensure_weights', ensure)
     return asked
 
 
 @pytest.fixture
 def golden_weights(monkeypatch: pytest.MonkeyPatch, golden_weights_file: Path) -> Path:
     """The golden weights stand in for the official ones."""
-    monkeypatch.setattr(downloads, 'ensure_weights', lambda *_, **__: golden_weights_file)
+    monkeypatch.setattr(weights, 'ensure_weights', lambda *_, **__: golden_weights_file)
     return golden_weights_file
 
 
@@ -126,10 +126,10 @@ def test_a_picture_with_reversed_channels_arrives_contiguous_and_right() -> None
         (b'\xff\xd8\xff', 'a bytes'),
         (Image.new('F', (4, 5)), 'mode F has more than 8 bits'),
         (Image.new('I;16', (4, 5)), 'mode I;16 has more than 8 bits'),
-        ('nowhere.jpg', "'nowhere.jpg' is no picture: No such file"),
+        ('nowhere.jpg', "'nowhere.jpg' is not a picture: No such file"),
         (Path(__file__).parent, 'it is a folder'),
-        (__file__, 'no picture that Pillow reads'),
-        ('a\0b', 'is no picture'),
+        (__file__, 'not a picture that Pillow can read'),
+        ('a\0b', 'is not a picture'),
     ],
 )
 def test_what_is_no_picture_is_refused_by_shape_and_dtype(picture: Any, named: str) -> None:
@@ -253,7 +253,7 @@ def test_a_long_reason_is_shortened_in_the_notice(monkeypatch: pytest.MonkeyPatc
     def ensure(*args: Any, **options: Any) -> Path:
         raise DownloadFailed('why ' * 1000)
 
-    monkeypatch.setattr(downloads, 'ensure_weights', ensure)
+    monkeypatch.setattr(weights, 'ensure_weights', ensure)
     assert len(load_estimator().notice) < 1000
 
 
@@ -352,7 +352,7 @@ def test_midas_small_is_network_and_pre_and_postprocessing(
 def test_a_weights_file_is_a_model_too(golden_weights_file: Path) -> None:
     estimator = load_estimator(golden_weights_file)
     assert estimator.model == 'golden.pt'
-    assert 'golden.pt answers implausibly' in estimator.notice  # as random weights do
+    assert 'golden.pt gives implausible depth' in estimator.notice  # as random weights do
     assert estimator.infer(RGB).shape == (192, 256)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from effort import tries
 
-from midas_depth_ros.depth import DepthEstimator, conversion_cache, judgement, load_estimator
+from midas_depth_ros.depth import DepthEstimator, conversion_cache, load_estimator, model_check
 from midas_depth_ros.depth.backends import BACKENDS, find_backend
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -153,7 +153,7 @@ def test_a_file_that_is_no_model_is_named_with_the_remedy(
 
 def test_a_network_that_takes_no_picture_is_a_mismatch(library: str, tmp_path: Path) -> None:
     path = one_layer(tmp_path / 'grey.onnx', (1, 1, 64, 64))
-    with pytest.raises(WeightsMismatch, match=r'grey\.onnx is no depth network.*wanted'):
+    with pytest.raises(WeightsMismatch, match=r'grey\.onnx is not a supported model.*expected'):
         load_estimator(path, library)
 
 
@@ -192,7 +192,7 @@ AT_ONCE = """
 import faulthandler, sys, threading
 faulthandler.dump_traceback_later(60, exit=True)
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.depth.judgement import sample_pictures
+from midas_depth_ros.depth.model_check import sample_pictures
 picture, barrier, found = sample_pictures()['room_1'], threading.Barrier(6), []
 def load():
     barrier.wait()
@@ -249,8 +249,11 @@ def test_one_thread_is_one_thread(library: str, golden_weights_file: Path) -> No
 
 
 def num_threads(backend: Any) -> int:
-    inner = getattr(backend, '_network', backend)
-    return int(inner.num_threads)
+    """Threads for which the library has made the network."""
+    if backend.name == 'onnxruntime':
+        return backend._network.get_session_options().intra_op_num_threads
+    compiled = next(iter(backend._network._compiled.values()))
+    return int(compiled.get_property('INFERENCE_NUM_THREADS'))
 
 
 # Precisions.
@@ -280,7 +283,7 @@ def test_a_precision_that_this_cpu_lacks_is_refused_with_what_it_has(
             load_estimator('embedded', 'openvino', precision=precision)
 
 
-def test_auto_takes_what_is_within_the_bound_and_says_how_far_it_strays(
+def test_auto_takes_what_is_within_the_bound_and_reports_the_deviation(
     openvino_precisions: tuple[str, ...], own_folder: Path
 ) -> None:
     if 'bf16' not in openvino_precisions:
@@ -288,30 +291,30 @@ def test_auto_takes_what_is_within_the_bound_and_says_how_far_it_strays(
     estimator = load_estimator('embedded', 'openvino')
     assert estimator.precision == 'bf16'
     assert 'bf16: correlation 0.99' in estimator.choice or 'correlation 1.0' in estimator.choice
-    wanted = load_estimator('embedded', 'opencv').infer(judgement.sample_pictures()['room_1'])
-    found = estimator.infer(judgement.sample_pictures()['room_1'])
-    correlation, abs_rel = judgement.compare(wanted, found)
-    assert correlation >= judgement.LEAST_CORRELATION
-    assert abs_rel <= judgement.MOST_ABS_REL
+    wanted = load_estimator('embedded', 'opencv').infer(model_check.sample_pictures()['room_1'])
+    found = estimator.infer(model_check.sample_pictures()['room_1'])
+    correlation, abs_rel = model_check.compare(wanted, found)
+    assert correlation >= model_check.LEAST_CORRELATION
+    assert abs_rel <= model_check.MOST_ABS_REL
     assert not np.array_equal(wanted, found), 'this was f32'
     (about,) = own_folder.glob('converted/embedded-openvino-bf16-*/about.json')
     noted = json.loads(about.read_text())['about']['deviation']
     assert noted['room_1'] == pytest.approx([correlation, abs_rel], abs=1e-3)
 
 
-def test_auto_never_takes_what_strays_beyond_the_bound(
+def test_auto_never_takes_what_exceeds_the_bound(
     openvino_precisions: tuple[str, ...], own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judgement, 'MOST_ABS_REL', 1e-9)
+    monkeypatch.setattr(model_check, 'MOST_ABS_REL', 1e-9)
     for _ in range(2):  # as converted, and as remembered
         estimator = load_estimator('embedded', 'openvino')
         assert estimator.precision == 'f32'
         if 'bf16' in openvino_precisions:
-            assert 'bf16 strays beyond the bound' in estimator.choice
+            assert 'bf16 exceeds the bound' in estimator.choice
     if 'bf16' in openvino_precisions:
         asked = load_estimator('embedded', 'openvino', precision='bf16')
         assert asked.precision == 'bf16'
-        assert 'although it strays beyond the bound' in asked.choice
+        assert 'although it exceeds the bound' in asked.choice
 
 
 def test_int8_that_was_never_made_is_refused_with_the_command(own_folder: Path) -> None:
@@ -325,6 +328,6 @@ def test_torch_takes_bf16_when_asked(golden_weights_file: Path) -> None:
     exact = load_estimator('embedded', 'torch')
     rough = load_estimator('embedded', 'torch', precision='bf16')
     assert (exact.precision, rough.precision) == ('f32', 'bf16')
-    picture = cv2.GaussianBlur(judgement.sample_pictures()['room_1'], (9, 9), 0)
-    correlation, _ = judgement.compare(exact.infer(picture), rough.infer(picture))
+    picture = cv2.GaussianBlur(model_check.sample_pictures()['room_1'], (9, 9), 0)
+    correlation, _ = model_check.compare(exact.infer(picture), rough.infer(picture))
     assert 0.99 < correlation < 1

@@ -20,10 +20,10 @@ from disks import PAGE, fill, read_only, small_disk
 from weights_server import CONTENT, HALF, Answer, offered, own_home, serving
 
 from midas_depth_ros.cli.main import main
-from midas_depth_ros.depth import conversion_cache, downloads, load_estimator, models
-from midas_depth_ros.depth.downloads import DownloadOptions, fetch_weights
+from midas_depth_ros.depth import conversion_cache, load_estimator, models, weights
 from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.judgement import sample_pictures
+from midas_depth_ros.depth.model_check import sample_pictures
+from midas_depth_ros.depth.weights import DownloadOptions, fetch_weights
 
 pytestmark = pytest.mark.thorough
 
@@ -166,7 +166,7 @@ import logging, sys
 import numpy as np
 logging.basicConfig(stream=sys.stdout, format='%(message)s')
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.depth.judgement import sample_pictures
+from midas_depth_ros.depth.model_check import sample_pictures
 estimator = load_estimator('embedded', sys.argv[1], precision='f32')
 print(repr(float(estimator.infer(sample_pictures()['room_1']).mean())))
 """
@@ -213,7 +213,7 @@ def test_a_download_onto_a_full_disk_is_told_before_it_begins(
     fill(disk, leave=10 * PAGE)
     with serving(CONTENT) as server:
         with pytest.raises(DownloadFailed, match=r'bytes free, 300000 are needed.*by hand'):
-            fetch_weights(server.spec(), progress=False, options=IMPATIENT)
+            fetch_weights(server.spec(), options=IMPATIENT)
         assert server.ranges == []
 
 
@@ -230,12 +230,12 @@ def test_a_disk_that_fills_up_during_a_download_is_told_and_it_goes_on_later(
             server.release()
 
         with monkeypatch.context() as patch:
-            patch.setattr(downloads, '_check_room', fill_and_go_on)
+            patch.setattr(weights, '_check_room', fill_and_go_on)
             with pytest.raises(DownloadFailed, match=f'into {cache}: No space left on device'):
-                fetch_weights(server.spec(), progress=False, options=IMPATIENT)
+                fetch_weights(server.spec(), options=IMPATIENT)
         assert not (cache / 'weights.pt').exists()
         (disk / 'filler').unlink()
-        path = fetch_weights(server.spec(), progress=False, options=IMPATIENT)
+        path = fetch_weights(server.spec(), options=IMPATIENT)
         assert path.read_bytes() == CONTENT
         assert server.ranges[1] != ''
 

@@ -19,6 +19,7 @@ from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator, onnx_files
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.files import read_torch_file, sha256_of
 from midas_depth_ros.depth.model_files import (
     fingerprint_of,
     known_graphs,
@@ -27,8 +28,6 @@ from midas_depth_ros.depth.model_files import (
 from midas_depth_ros.depth.models import MARK, embedded, midas_small, onnx_of, read_arrays
 from midas_depth_ros.depth.models.midas_small import midas_onnx
 from midas_depth_ros.depth.onnx_files import CONSTANT_INPUTS, Graph, read_onnx
-from midas_depth_ros.depth.torch_files import read_torch_file
-from midas_depth_ros.depth.weights import sha256_of
 
 READERS = ('openvino', 'onnxruntime')
 SIDES = ('height', 'width')
@@ -54,7 +53,7 @@ def test_what_is_written_today_is_known(embedded_bytes: bytes, golden_weights_fi
     """After a change of a graph: put its fingerprint first, and keep the older ones."""
     midas_bytes = onnx_of(golden_weights_file)
     for spec, content in ((embedded.SPEC, embedded_bytes), (midas_small.SPEC, midas_bytes)):
-        assert read_onnx(content).odd == ''
+        assert read_onnx(content).unexpected == ''
         assert known_graphs(spec)[0] == fingerprint_of(content)
 
 
@@ -242,7 +241,7 @@ def test_a_foreign_onnx_file_is_refused_with_what_was_found(
     found = read_onnx(path.read_bytes())
     for value in (*found.inputs, *found.outputs):
         assert str(value) in text
-    assert 'no depth network of ours' in text
+    assert 'not a supported model' in text
     assert 'midas_depth export' in text
     assert 'midas_small or embedded' in text
     assert len(text) < 700
@@ -287,9 +286,9 @@ def test_a_foreign_openvino_file_is_refused_marked_or_not(
     tmp_path: Path, name: str, about: str
 ) -> None:
     path = as_openvino(FOREIGN[name](), tmp_path / 'foreign.xml', about)
-    with pytest.raises(WeightsMismatch, match=r'no depth network of ours: it takes .*wanted') as e:
+    with pytest.raises(WeightsMismatch, match=r'not a supported model: it takes .*expected') as e:
         load_estimator(path)
-    assert ('It bears our mark' in str(e.value)) == bool(about)
+    assert ('It has the metadata of this package' in str(e.value)) == bool(about)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +296,7 @@ def test_a_foreign_openvino_file_is_refused_marked_or_not(
 )
 def test_a_mark_of_another_form_is_no_mark(tmp_path: Path, about: str) -> None:
     path = as_openvino(FOREIGN['depth'](), tmp_path / 'foreign.xml', about)
-    with pytest.raises(WeightsMismatch, match='no depth network of ours'):
+    with pytest.raises(WeightsMismatch, match='not a supported model'):
         load_estimator(path)
 
 
@@ -306,7 +305,9 @@ def test_our_network_with_the_mark_of_the_other_is_refused(
 ) -> None:
     path = tmp_path / 'swapped.onnx'
     path.write_bytes(embedded_bytes.replace(b'"network": "embedded"', b'"network": "midas_sm"'))
-    with pytest.raises(WeightsMismatch, match='It bears our mark, but its network is another'):
+    with pytest.raises(
+        WeightsMismatch, match='It has the metadata of this package, but another network'
+    ):
         load_estimator(path, library)
 
 
@@ -326,7 +327,7 @@ def test_weights_that_decide_about_sizes_are_part_of_the_network(
 ) -> None:
     path = tmp_path / 'bomb.onnx'
     path.write_bytes(resized(embedded_bytes, 'up.0.scales', 10_000))
-    with pytest.raises(WeightsMismatch, match='no depth network of ours'):
+    with pytest.raises(WeightsMismatch, match='not a supported model'):
         load_estimator(path, library)
 
 

@@ -16,7 +16,7 @@ from toy_model import FAR_M, NEAR_M, toy_spec
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator, models
 from midas_depth_ros.depth.errors import UnknownModel, WeightsMismatch
-from midas_depth_ros.depth.judgement import sample_pictures
+from midas_depth_ros.depth.model_check import sample_pictures
 from midas_depth_ros.depth.models import ModelSpec, Output, PictureInput
 from midas_depth_ros.depth.weights import WeightsFile
 
@@ -106,7 +106,7 @@ def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
 @pytest.mark.parametrize(
     ('change', 'said'),
     [
-        ({'name': 'Two Words'}, "model 'Two Words': use small letters"),
+        ({'name': 'Two Words'}, "model 'Two Words': use lower-case letters"),
         ({'name': 'auto'}, 'not auto'),
         ({'title': ''}, 'its title is empty'),
         ({'shapes': {}}, 'keys and shapes'),

@@ -28,8 +28,9 @@ from weights_server import (
     serving,
 )
 
-from midas_depth_ros.depth import downloads, estimator, load_estimator, models
-from midas_depth_ros.depth.downloads import (
+from midas_depth_ros.depth import estimator, load_estimator, models, weights
+from midas_depth_ros.depth.errors import DownloadFailed
+from midas_depth_ros.depth.weights import (
     AUTO_LIMIT,
     FETCH_LIMIT,
     NAMED_LIMIT,
@@ -39,7 +40,6 @@ from midas_depth_ros.depth.downloads import (
     duration,
     fetch_weights,
 )
-from midas_depth_ros.depth.errors import DownloadFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = len(CONTENT)
@@ -81,7 +81,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 def given_up(server: WeightsServer, chosen: DownloadOptions | None = None) -> str:
     with pytest.raises(DownloadFailed) as caught:
-        fetch_weights(server.spec(), progress=False, options=chosen or options())
+        fetch_weights(server.spec(), options=chosen or options())
     text = str(caught.value)
     assert 'by hand' in text
     assert text.isprintable()
@@ -124,7 +124,7 @@ def test_a_rate_that_cannot_make_it_is_told_in_time(
     assert said in found
     assert bool(found) == bool(said)
     if said:
-        assert 'at most 100 s are waited for it: look elsewhere' in found
+        assert 'the limit is 100 s: look elsewhere' in found
 
 
 def test_durations_are_for_people() -> None:
@@ -137,11 +137,11 @@ def test_auto_waits_for_minutes_a_name_for_an_hour_and_the_command_for_a_day(
 ) -> None:
     asked = []
 
-    def ensure(spec: Any, explicit: Any = None, **rest: Any) -> Path:
-        asked.append(rest['limit'])
+    def ensure(spec: Any, **rest: Any) -> Path:
+        asked.append(rest['options'].limit)
         raise DownloadFailed('no')
 
-    monkeypatch.setattr(downloads, 'ensure_weights', ensure)
+    monkeypatch.setattr(weights, 'ensure_weights', ensure)
     assert load_estimator('auto').model == 'embedded'
     with pytest.raises(DownloadFailed):
         load_estimator('midas_small')
@@ -169,13 +169,13 @@ def test_a_server_that_would_take_a_day_is_given_up_and_what_came_stays(
     server.answers(SLOW[name], Answer())
     text = given_up(server)
     assert 'nothing came for' in text or 'the rest would take' in text
-    assert 'at most 5 min are waited for it' in text
+    assert 'the limit is 5 min' in text
     assert '`midas_depth weights fetch` waits longer' in text
     part = cache / 'weights.pt.part'
     have = part.stat().st_size if part.exists() else 0
     assert have >= (HALF // 4096 * 4096 if 'middle' in name else 0)
     assert CONTENT[:have] == (part.read_bytes() if have else b'')
-    path = fetch_weights(server.spec(), progress=False, options=options(step_s=0.001))
+    path = fetch_weights(server.spec(), options=options(step_s=0.001))
     assert path.read_bytes() == CONTENT
     assert server.ranges[-1] == (f'bytes={have}-' if have else '')
 
@@ -254,7 +254,7 @@ def test_the_body_of_a_redirect_is_not_read(server: WeightsServer) -> None:
     """It may have no end."""
     head = (('Location', '/elsewhere'), ('Content-Length', ''))
     server.answers(Answer(302, headers=head, endless=True), Answer())
-    path = fetch_weights(server.spec(), progress=False, options=options(step_s=0))
+    path = fetch_weights(server.spec(), options=options(step_s=0))
     assert path.read_bytes() == CONTENT
     assert server.paths == ['/weights.pt', '/elsewhere']
 
@@ -268,7 +268,7 @@ def test_a_password_goes_along_to_the_same_place_and_to_no_other(
         near = Answer(302, b'', (('Location', server.url + '?near'),))
         far = Answer(302, b'', (('Location', other.url),))
         server.answers(near, far)
-        fetch_weights(server.spec(), progress=False, options=options(step_s=0))
+        fetch_weights(server.spec(), options=options(step_s=0))
         sent = ['Authorization' in seen for seen in server.headers_seen + other.headers_seen]
     assert sent == [True, True, False]
 
@@ -344,7 +344,7 @@ def test_a_process_that_comes_to_an_end_is_waited_for(
     process = holding(0)
     lay = threading.Timer(0.5, process.kill)
     lay.start()
-    path = fetch_weights(server.spec(), progress=False, options=options(step_s=0.001))
+    path = fetch_weights(server.spec(), options=options(step_s=0.001))
     assert path.read_bytes() == CONTENT
     lay.join()
 

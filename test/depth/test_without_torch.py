@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.files import read_torch_file
 from midas_depth_ros.depth.models.midas_small import Simplifications, midas_onnx, midas_shapes
-from midas_depth_ros.depth.torch_files import read_torch_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -157,14 +157,14 @@ def test_what_is_no_table_of_tensors_is_a_mismatch(
     torch: Any, tmp_path: Path, content: Any
 ) -> None:
     torch.save(content, tmp_path / 'other.pt')
-    with pytest.raises(WeightsMismatch, match=r'other\.pt holds no state dict'):
+    with pytest.raises(WeightsMismatch, match=r'other\.pt is not a state dict'):
         read_torch_file(tmp_path / 'other.pt')
 
 
 def test_files_of_old_torch_are_refused_with_the_way_out(torch: Any, tmp_path: Path) -> None:
     path = tmp_path / 'old.pt'
     torch.save({'a': torch.ones(2)}, path, _use_new_zipfile_serialization=False)
-    with pytest.raises(WeightsCorrupt, match=r'before 1\.6 must be saved anew, or .* torch'):
+    with pytest.raises(WeightsCorrupt, match=r'before 1\.6 must be saved again, or .* torch'):
         read_torch_file(path)
 
 

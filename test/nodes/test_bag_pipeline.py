@@ -17,7 +17,7 @@ from sensor_msgs.msg import Imu
 from toy_model import toy_spec
 
 from midas_depth_ros.depth import models
-from midas_depth_ros.depth.judgement import sample_pictures
+from midas_depth_ros.depth.model_check import sample_pictures
 from midas_depth_ros.geometry import CameraMount
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from midas_depth_ros.cli.dashboard import dashboard
 from midas_depth_ros.cli.main import main
-from midas_depth_ros.depth import downloads
+from midas_depth_ros.depth import weights
 from midas_depth_ros.nodes.ros import spinning
 from midas_depth_ros.nodes.ros.parameters import every_spec
 
@@ -42,8 +42,8 @@ def nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     for place, name in (
         (rclpy, 'init'),
         (spinning, '_started'),
-        (downloads, 'ensure_weights'),
-        (downloads, 'fetch_weights'),
+        (weights, 'ensure_weights'),
+        (weights, 'fetch_weights'),
         (socket, 'socket'),
     ):
         monkeypatch.setattr(place, name, refuse)

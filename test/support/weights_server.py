@@ -21,9 +21,13 @@ from typing import Any
 
 import pytest
 
-from midas_depth_ros.depth.downloads import DownloadOptions, fetch_weights
 from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.weights import WeightsFile, download_folder
+from midas_depth_ros.depth.weights import (
+    DownloadOptions,
+    WeightsFile,
+    download_folder,
+    fetch_weights,
+)
 
 CONTENT = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(300_000)  # as long, and not the same
@@ -180,7 +184,7 @@ def own_home(monkeypatch: Any, folder: Path) -> Path:
 
 def fetch(server: WeightsServer, options: DownloadOptions = IMPATIENT, **more: Any) -> Path:
     """Fetch the server's file into the cache."""
-    return fetch_weights(server.spec(), progress=False, options=options, **more)
+    return fetch_weights(server.spec(), options=options, **more)
 
 
 def failure(server: WeightsServer, options: DownloadOptions = IMPATIENT) -> str:

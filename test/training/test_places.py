@@ -26,9 +26,14 @@ from midas_depth_ros.sim.furnished.place import (
 )
 from midas_depth_ros.sim.furnished.shading import Photo, develop, view_place
 from midas_depth_ros.sim.furnished.textures import FAMILIES, atlas
-from training.places import PLACES, sample
-from training.places.samples import FaultyPhoto, photograph
-from training.places.textures import EVALUATION_FAMILIES, evaluation_atlas
+from training.places import (
+    EVALUATION_FAMILIES,
+    PLACES,
+    FaultyPhoto,
+    evaluation_atlas,
+    photograph,
+    sample,
+)
 
 ALL_KINDS = pytest.mark.parametrize('kind', list(PLACES))
 FIELDS = ('rgb', 'depth_z', 'floor', 'ids')

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from midas_depth_ros.depth.judgement import ASSETS, calibration_pictures, sample_pictures
+from midas_depth_ros.depth.model_check import ASSETS, calibration_pictures, sample_pictures
 from training.sample_pictures import FOLDERS, JPEG_QUALITY, pictures
 
 SHIPPED = {'samples': sample_pictures, 'calibration': calibration_pictures}

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 torch = pytest.importorskip('torch')
 pytest.importorskip('rich')
 
-from midas_depth_ros.depth.archives import read_npz  # noqa: E402
+from midas_depth_ros.depth.files import read_npz  # noqa: E402
 from training import augment, dataset  # noqa: E402
 from training.augment import OUTSIDE, Augmenter  # noqa: E402
+from training.evaluate import Score, mean, score  # noqa: E402
 from training.loss import (  # noqa: E402
     OFFSET,
     Weights,
@@ -28,7 +29,6 @@ from training.loss import (  # noqa: E402
     truth_of,
     unsteadiness,
 )
-from training.scores import Score, mean, score  # noqa: E402
 
 HEIGHT, WIDTH = 192, 256
 
@@ -333,9 +333,9 @@ def test_what_is_shipped_is_known_by_its_hash_and_its_answer(
 ) -> None:
     """Else a copy of it would be refused, or the altered one taken for it."""
     from midas_depth_ros.depth import load_estimator
-    from midas_depth_ros.depth.judgement import PICTURES, cells, sample_pictures
+    from midas_depth_ros.depth.files import sha256_of
+    from midas_depth_ros.depth.model_check import PICTURES, cell_means, sample_pictures
     from midas_depth_ros.depth.models import embedded
-    from midas_depth_ros.depth.weights import sha256_of
     from training.export import main
 
     module, table = tmp_path / 'shipped.py', tmp_path / 'table.txt'
@@ -362,9 +362,9 @@ def test_what_is_shipped_is_known_by_its_hash_and_its_answer(
     assert entered['SPEC'].weights.sha256 == sha256
     assert entered['SPEC'].weights.size == embedded.ASSET.stat().st_size
     picture = sample_pictures(PICTURES[:1])[PICTURES[0]]
-    found = cells(load_estimator(embedded.ASSET, 'opencv').infer(picture))
-    np.testing.assert_allclose(entered['ANSWER'] / 1000, found, atol=6e-4)
-    assert np.abs(entered['ANSWER'] - embedded.ANSWER).max() > 100
+    found = cell_means(load_estimator(embedded.ASSET, 'opencv').infer(picture))
+    np.testing.assert_allclose(entered['SAMPLE_DEPTH'] / 1000, found, atol=6e-4)
+    assert np.abs(entered['SAMPLE_DEPTH'] - embedded.SAMPLE_DEPTH).max() > 100
 
 
 def test_a_network_that_says_nothing_is_not_shipped(

@@ -1,7 +1,7 @@
 """Random views with exact inverse depth, for measuring: rooms with a floor, and views without one.
 
-A view is what a camera on a robot might meet. Those without a floor in view (a wall, a ramp, a
-box before the lens, darkness ...) are there to see whether something takes them for one.
+Views without a floor (a wall, a ramp, a box before the lens, darkness ...) test whether something
+is mistaken for one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RandomView:
 def random_camera(
     rng: np.random.Generator, height_m: float | None = None
 ) -> tuple[CameraModel, Pose]:
-    """A camera that has the horizon in view, `height_m` or 0.15 to 1 m high."""
+    """A camera with the horizon in view, `height_m` or 0.15 to 1 m high."""
     camera = CameraModel.from_field_of_view(*SIZE, math.radians(rng.uniform(55, 95)))
     lowest = math.atan((0.5 - HORIZON_ROWS) * camera.height / camera.fy)
     pitch = rng.uniform(-0.05, min(0.35, lowest))
@@ -51,9 +51,13 @@ def room_view(rng: np.random.Generator, height_m: float | None = None) -> Random
     half, ahead = rng.uniform(1.0, 5), rng.uniform(2.5, 12)
     room = Room(-half, ahead, -half, half, max(2.4, pose.z_m + 1))
     solids = [_solid(rng, camera, pose, room) for _ in range(rng.integers(0, 6))]
-    rendering = render(Scene(room=room, solids=tuple(solids)), camera, pose)
+    return _rendered('room', Scene(room=room, solids=tuple(solids)), camera, pose)
+
+
+def _rendered(kind: str, scene: Scene, camera: CameraModel, pose: Pose) -> RandomView:
+    rendering = render(scene, camera, pose)
     inverse = 1 / rendering.depth_z.astype(np.float64)
-    return RandomView('room', inverse, rendering.floor_mask, camera, pose)
+    return RandomView(kind, inverse, rendering.floor_mask, camera, pose)
 
 
 def _solid(rng: np.random.Generator, camera: CameraModel, pose: Pose, room: Room) -> Solid:
@@ -86,16 +90,12 @@ def _bare(kind: str, inverse: np.ndarray, camera: CameraModel, pose: Pose) -> Ra
 def wall_view(rng: np.random.Generator) -> RandomView:
     """A wall so near that it fills the picture."""
     camera, pose = random_camera(rng)
-    turn = rng.uniform(-0.9, 0.9)
-    normal = np.array([math.cos(turn), math.sin(turn), 0.0])
-    return _bare('wall', _wall(rng, camera, pose, normal), camera, pose)
+    return _bare('wall', _wall(rng, camera, pose, rng.uniform(-0.9, 0.9)), camera, pose)
 
 
-def _wall(
-    rng: np.random.Generator, camera: CameraModel, pose: Pose, normal: np.ndarray
-) -> np.ndarray:
+def _wall(rng: np.random.Generator, camera: CameraModel, pose: Pose, turn: float) -> np.ndarray:
     """A wall that hides the floor: its foot is below the picture."""
-    rays = _rays(camera, pose)
+    normal, rays = np.array([math.cos(turn), math.sin(turn), 0.0]), _rays(camera, pose)
     facing = np.einsum('i,ihw->hw', normal, rays)
     with np.errstate(divide='ignore', invalid='ignore'):
         foot = np.where((facing > 0) & (rays[2] < 0), facing * pose.z_m / -rays[2], np.inf)
@@ -116,14 +116,12 @@ def corner_view(rng: np.random.Generator) -> RandomView:
     """Two walls that meet, and nothing else."""
     camera, pose = random_camera(rng)
     turns = rng.uniform(-0.9, 0), rng.uniform(0, 0.9)
-    walls = [
-        _wall(rng, camera, pose, np.array([math.cos(turn), math.sin(turn), 0.0])) for turn in turns
-    ]
+    walls = [_wall(rng, camera, pose, turn) for turn in turns]
     return _bare('corner', np.maximum(*walls), camera, pose)
 
 
 def ramp_view(rng: np.random.Generator, steepness: tuple[float, float] = (6, 35)) -> RandomView:
-    """A ramp up that begins where the picture does, and fills it as far as it goes."""
+    """A ramp up that begins at the bottom of the picture and fills it as far as it goes."""
     camera, pose = random_camera(rng)
     slope, turn = math.radians(rng.uniform(*steepness)), rng.uniform(-0.3, 0.3)
     normal = np.array([
@@ -135,12 +133,12 @@ def ramp_view(rng: np.random.Generator, steepness: tuple[float, float] = (6, 35)
 
 
 def ramp_down_view(rng: np.random.Generator) -> RandomView:
-    """A ramp down that begins where the picture does, under an open sky."""
+    """A ramp down that begins at the bottom of the picture, under an open sky."""
     return dataclasses.replace(ramp_view(rng, (-30, -6)), kind='ramp down')
 
 
 def ramp_to_a_wall_view(rng: np.random.Generator) -> RandomView:
-    """A ramp up that ends at a wall before it has reached the height of the camera."""
+    """A ramp up that ends at a wall below the height of the camera."""
     ramp = ramp_view(rng)
     rows = np.nonzero(_rays(ramp.camera, ramp.pose)[2] > 0)
     highest = float(ramp.inverse_depth[rows].max())  # of the ramp, at the horizon
@@ -151,7 +149,7 @@ def ramp_to_a_wall_view(rng: np.random.Generator) -> RandomView:
 
 
 def darkness_view(rng: np.random.Generator) -> RandomView:
-    """Nothing: one value everywhere, or what a network makes of its own noise."""
+    """Nothing: one value everywhere, or noise around it."""
     camera, pose = random_camera(rng)
     shape = (camera.height, camera.width)
     inverse = np.full(shape, rng.uniform(0, 2))
@@ -161,7 +159,7 @@ def darkness_view(rng: np.random.Generator) -> RandomView:
 
 
 def blocked_view(rng: np.random.Generator) -> RandomView:
-    """A box right before the camera hides all floor; the room shows above it."""
+    """A box right before the camera that hides all floor; the room shows above it."""
     camera, pose = random_camera(rng)
     room = Room(-5, rng.uniform(3, 9), -6, 6, 2.6)
     lowest = math.atan(0.5 * camera.height / camera.fy) + pose.pitch_rad
@@ -169,9 +167,7 @@ def blocked_view(rng: np.random.Generator) -> RandomView:
     reach = 0.8 * pose.z_m / math.tan(min(1.4, lowest + 1.2 * abs(pose.roll_rad)))
     front = max(0.06, rng.uniform(0.5, 0.95) * reach)
     box = Box(front + 0.3, 0, 0.6, 9, pose.z_m * rng.uniform(0.85, 1.6))
-    rendering = render(Scene(room=room, solids=(box,)), camera, pose)
-    inverse = 1 / rendering.depth_z.astype(np.float64)
-    return RandomView('blocked', inverse, rendering.floor_mask, camera, pose)
+    return _rendered('blocked', Scene(room=room, solids=(box,)), camera, pose)
 
 
 def cliff_view(rng: np.random.Generator) -> tuple[RandomView, float]:
@@ -202,9 +198,9 @@ def points_of(view: RandomView) -> np.ndarray:
 def nearest_ahead(
     view: RandomView, width_m: float, heights_m: tuple[float, float], pixels: int
 ) -> float:
-    """Metres ahead to what stands in a corridor `width_m` wide, between two heights; inf: nothing.
+    """Metres ahead to an obstacle in a corridor `width_m` wide, between two heights; inf: none.
 
-    It is there where `pixels` of it are seen within the first tenth of its distance.
+    An obstacle counts where `pixels` of it are seen within the first tenth of its distance.
     """
     x, y, z = points_of(view)
     hit = ~view.floor & (z >= heights_m[0]) & (z <= heights_m[1]) & (x > 0)
@@ -225,14 +221,12 @@ FLOORLESS: dict[str, Callable[[np.random.Generator], RandomView]] = {
 
 
 def step_view(rng: np.random.Generator) -> RandomView:
-    """A low platform before the camera, whose top is all that is seen of anything like a floor."""
+    """A low platform before the camera, whose top is all that looks like a floor."""
     camera, pose = random_camera(rng)
     room = Room(-5, rng.uniform(3, 9), -6, 6, 2.6)
     height = pose.z_m * rng.uniform(0.3, 0.8)
     step = Box(5.05, 0, 10, 11.9, height)
-    rendering = render(Scene(room=room, solids=(step,)), camera, pose)
-    inverse = 1 / rendering.depth_z.astype(np.float64)
-    return RandomView('step', inverse, rendering.floor_mask, camera, pose)
+    return _rendered('step', Scene(room=room, solids=(step,)), camera, pose)
 
 
 # One picture of relative inverse depth cannot tell these from a level floor.
@@ -251,10 +245,10 @@ def disturbed(
     smooth: float = 0.0,
     outliers: float = 0.0,
 ) -> tuple[np.ndarray, float, float]:
-    """(d float32, scale, shift): 1/Z = scale * d + shift, both random, as if a network had said it.
+    """(d float32, scale, shift): 1/Z = scale * d + shift, both random, like a network's output.
 
-    noise, smooth: standard deviation as a share of 1/Z, of each pixel by itself and of bumps
-    some 25 pixels wide. outliers: share of the pixels that say anything at all.
+    noise, smooth: standard deviation as a share of 1/Z, of independent pixels and of bumps some 25
+    pixels wide. outliers: share of pixels with a random value.
     """
     shape = view.inverse_depth.shape
     inverse = view.inverse_depth * (1 + noise * rng.standard_normal(shape))

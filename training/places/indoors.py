@@ -27,7 +27,7 @@ from midas_depth_ros.sim.furnished.place import (
 )
 from midas_depth_ros.sim.furnished.textures import Atlas
 from midas_depth_ros.sim.scene.scene import Pose
-from training.places import things as things
+from training.places import things
 from training.places.layout import (
     FREE,
     camouflaged,
@@ -164,7 +164,7 @@ def rows(builder: PlaceBuilder, space: FloorSpace, length: float, width: float) 
 
 
 def partition(builder: PlaceBuilder, x: float, width: float, height: float, wall: int) -> None:
-    """A wall across the room with an opening, through which one sees on."""
+    """A wall across the room with an opening to what is behind it."""
     rng, make = builder.rng, builder.make
     gap, middle = rng.choice((0.9, rng.uniform(0.9, 2.5))), rng.uniform(-0.25, 0.25) * width
     f = builder.frame(x, 0, object_id=STRUCTURE_ID)
@@ -207,10 +207,8 @@ def corridor(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     make = FinishMaker(rng, atlas)
     builder = PlaceBuilder(make)
     length = rng.choice((rng.uniform(4, 12), rng.uniform(10, 30)))
-    half, height = (
-        0.5 * rng.choice((rng.uniform(1.1, 2.0), rng.uniform(1.6, 3.6))),
-        rng.uniform(2.2, 3.2),
-    )
+    half = 0.5 * rng.choice((rng.uniform(1.1, 2.0), rng.uniform(1.6, 3.6)))
+    height = rng.uniform(2.2, 3.2)
     floor, mirror = floor_finish(make)
     wall = wall_finish(make)
     ceiling = make.of('tile' if rng.random() < 0.4 else 'wall', (0.85, 0.85, 0.83), 2.4, 0.1)
@@ -295,11 +293,10 @@ def _line_up(builder: PlaceBuilder, space: FloorSpace, length: float, half: floa
                 space.take(x, side * half, 0.5 * width)
             continue
         build, radius = picked(rng, FREE)
-        y = (
-            side * max(half - radius - rng.uniform(0, 0.3), 0)
-            if rng.random() < 0.7
-            else (rng.uniform(-1, 1) * max(half - radius, 0))
-        )
+        if rng.random() < 0.7:
+            y = side * max(half - radius - rng.uniform(0, 0.3), 0)
+        else:
+            y = rng.uniform(-1, 1) * max(half - radius, 0)
         if space.free(x, y, radius):
             space.take(x, y, radius)
             build(builder.frame(x, y, rng.uniform(0, math.tau)))
@@ -360,14 +357,8 @@ def table_top(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     z = min(top + math.exp(rng.uniform(math.log(0.12), math.log(0.9))), 1.8)
     aim = near + deep * rng.uniform(0.3, 1.2) + 0.4
     pitch = math.atan2(0.7 * (z - top), aim) + rng.gauss(0, 0.08)
-    pose = Pose(
-        min(near, 0.0) - rng.uniform(0.05, 0.5),
-        rng.gauss(0, 0.2),
-        z,
-        rng.gauss(0, 0.25),
-        pitch,
-        rng.gauss(0, 0.05),
-    )
+    x, y = min(near, 0.0) - rng.uniform(0.05, 0.5), rng.gauss(0, 0.2)
+    pose = Pose(x, y, z, rng.gauss(0, 0.25), pitch, rng.gauss(0, 0.05))
     keep_clear(builder, pose, 0.1)
     light = indoor_light(rng, rng.uniform(-0.8, 1.2), rng.uniform(-0.8, 0.8), height - 0.3)
     return builder.place(floor, light, hall=hall, mirror=mirror), pose
@@ -398,11 +389,16 @@ def _set(
             furniture.cartons(f)
 
 
-# --- Heaps of turned solids in all textures, near and far: nothing that exists, everything that
-# can.
+# --- Heaps of rotated solids in all textures, near and far.
 #
-# A network that has only seen tidy rooms takes any odd thing for wall or floor; here a shape can
-# be anything anywhere, also in the floor's colour.
+# A network that has only seen tidy rooms mistakes odd things for wall or floor; here any shape can
+# be anywhere, also in the floor's colour.
+
+
+FAMILIAR = (
+    *(furniture.chair, furniture.cartons, furniture.person, furniture.plant),
+    *(things.stool, furniture.bag),
+)
 
 
 def clutter(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
@@ -417,10 +413,8 @@ def clutter(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         walls = four_walls(make, 1.0)
         wide, height = reach * rng.uniform(0.6, 1.6), rng.uniform(2.0, 4.0)
         hall = Hall((-1.5, -wide), (reach * rng.uniform(0.9, 2), wide), height, walls, make.plain())
-        light, haze = (
-            indoor_light(rng, rng.uniform(-1, reach), rng.uniform(-0.5, 0.5), height - 0.3),
-            math.inf,
-        )
+        haze = math.inf
+        light = indoor_light(rng, rng.uniform(-1, reach), rng.uniform(-0.5, 0.5), height - 0.3)
     pose = indoor_pose(rng, 0, 0, rng.gauss(0, 0.3), 2.2)
     looks = [make.odd() if rng.random() < 0.5 else make.plain(lively=0.5) for _ in range(10)]
     looks += [floor] * rng.choice((0, 1, 4))
@@ -430,33 +424,17 @@ def clutter(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         pick = rng.random()
         frame = builder.frame(x, y, rng.uniform(0, math.tau))
         if pick < 0.15:
-            rng.choice(
-                (
-                    furniture.chair,
-                    furniture.cartons,
-                    furniture.person,
-                    furniture.plant,
-                    things.stool,
-                    furniture.bag,
-                )
-            )(frame)
+            rng.choice(FAMILIAR)(frame)
             continue
         half = triple(0.5 * size * math.exp(rng.gauss(0, 0.5)) for _ in range(3))
         tipped = rng.random() < 0.3
         floats = rng.uniform(0, 1.5) if rng.random() < 0.15 else 0.0
-        builder.parts.append(
-            Part(
-                rng.choice((BOX, BOX, BALL, TUBE)),
-                (x, y, half[2] + floats),
-                half,
-                rng.choice(looks),
-                frame.object_id,
-                rng.uniform(0, math.tau),
-                rng.uniform(-1.2, 1.2) if tipped else 0.0,
-                rng.uniform(-1.2, 1.2) if tipped else 0.0,
-                rng.choice((1.0, 1.0, 0.0, rng.random())),
-            )
-        )
+        shape, centre = rng.choice((BOX, BOX, BALL, TUBE)), (x, y, half[2] + floats)
+        look, yaw = rng.choice(looks), rng.uniform(0, math.tau)
+        pitch, roll = (rng.uniform(-1.2, 1.2) if tipped else 0.0 for _ in range(2))
+        taper = rng.choice((1.0, 1.0, 0.0, rng.random()))
+        part = Part(shape, centre, half, look, frame.object_id, yaw, pitch, roll, taper)
+        builder.parts.append(part)
     for _ in range(rng.choice((0, 3, 8))):
         x, y = _spot(rng, pose, reach)
         look = make.odd() if rng.random() < 0.3 else make.plain(colour(rng, 0.4))

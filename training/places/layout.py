@@ -1,4 +1,4 @@
-"""What laying out any place needs: room on the floor, finishes, light, a camera."""
+"""Shared by all places: finishes, light, a camera, and what stands on a floor or along a wall."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from midas_depth_ros.sim.furnished.place import (
     varied,
 )
 from midas_depth_ros.sim.scene.scene import Pose
-from training.places import things as things
+from training.places import things
 
 
 def floor_finish(make: FinishMaker) -> tuple[int, float]:
-    """A floor's finish, and how much it mirrors."""
+    """A floor's finish, and how much it reflects."""
     rng = make.rng
     pick = rng.random()
     turn = rng.choice((0.0, math.pi / 2, rng.uniform(0, math.pi)))
@@ -38,10 +38,8 @@ def floor_finish(make: FinishMaker) -> tuple[int, float]:
         base = varied(rng, rng.choice(WOODS))
         return make.of('wood', base, rng.uniform(1.0, 2.4), 0.35, turn=turn), mirror
     if pick < 0.5:
-        base = colour(rng, 0.15)
-        return make.of(
-            'tile', base, rng.uniform(0.5, 2.0), rng.uniform(0.1, 0.6), turn=turn
-        ), mirror
+        base, size = colour(rng, 0.15), rng.uniform(0.5, 2.0)
+        return make.of('tile', base, size, rng.uniform(0.1, 0.6), turn=turn), mirror
     if pick < 0.72:
         return make.of('soft', colour(rng, 0.35), rng.uniform(0.3, 1.0), 0.25, grain=0.15), 0.0
     if pick < 0.84:
@@ -68,7 +66,7 @@ def wall_finish(make: FinishMaker) -> int:
 
 
 def four_walls(make: FinishMaker, unlike: float) -> tuple[int, int, int, int]:
-    """Finishes of a room's walls; each is another than the rest with probability `unlike`."""
+    """Finishes of a room's walls; each differs from the rest with probability `unlike`."""
     wall = wall_finish(make)
     low, high, right, left = (
         wall_finish(make) if make.rng.random() < unlike else wall for _ in range(4)
@@ -82,13 +80,8 @@ def indoor_light(rng: random.Random, x: float, y: float, z: float) -> Light:
     tint = (1 + warm, 1.0, 1 - warm)
     key, ambient = rng.uniform(0.3, 1.3), rng.uniform(0.3, 0.9)
     cool = rng.gauss(0, 0.06)
-    return Light(
-        (x, y, z),
-        False,
-        triple(key * t for t in tint),
-        triple(ambient * t for t in (1 - cool, 1.0, 1 + cool)),
-        rng.uniform(2.0, 4.5),
-    )
+    lamp, fill = (key * t for t in tint), (ambient * t for t in (1 - cool, 1.0, 1 + cool))
+    return Light((x, y, z), False, triple(lamp), triple(fill), rng.uniform(2.0, 4.5))
 
 
 def indoor_pose(rng: random.Random, x: float, y: float, yaw: float, ceiling: float) -> Pose:
@@ -101,7 +94,7 @@ def indoor_pose(rng: random.Random, x: float, y: float, yaw: float, ceiling: flo
 
 
 def keep_clear(builder: PlaceBuilder, pose: Pose, gap: float = 0.14) -> None:
-    """Take away every object that the camera is in, or nearly touches."""
+    """Remove every object that the camera is inside of, or nearly touches."""
     struck = set()
     for part in builder.parts:
         reach = math.hypot(part.half[0], part.half[1], part.half[2])
@@ -194,9 +187,8 @@ def wall_piece(
         things.television(f, width)
         return False
     else:
-        f.box(
-            0, 0.07, 0.12, min(width, 1.2), 0.1, 0.55, make.of('front', (0.9, 0.9, 0.88), 0.4, 0.2)
-        )
+        radiator = make.of('front', (0.9, 0.9, 0.88), 0.4, 0.2)
+        f.box(0, 0.07, 0.12, min(width, 1.2), 0.1, 0.55, radiator)
     return True
 
 
@@ -209,16 +201,10 @@ def on_wall(f: ObjectFrame, x: float, width: float, height: float) -> None:
     elif pick < 0.65:
         w, h = rng.uniform(0.2, 0.9), rng.uniform(0.2, 0.7)
         z = rng.uniform(1.15, 1.6)
-        f.box(x, 0.012, z, w, 0.024, min(h, height - z - 0.1), make.furniture())
-        f.box(
-            x,
-            0.016,
-            z + 0.03,
-            w - 0.06,
-            0.024,
-            max(min(h, height - z - 0.1) - 0.06, 0.05),
-            make.picture('picture', 6, rng.uniform(0.4, 1)),
-        )
+        tall = min(h, height - z - 0.1)
+        f.box(x, 0.012, z, w, 0.024, tall, make.furniture())
+        image = make.picture('picture', 6, rng.uniform(0.4, 1))
+        f.box(x, 0.016, z + 0.03, w - 0.06, 0.024, max(tall - 0.06, 0.05), image)
 
 
 def window(f: ObjectFrame, x: float, width: float, height: float) -> None:
@@ -243,8 +229,7 @@ def window(f: ObjectFrame, x: float, width: float, height: float) -> None:
         f.box(x, 0.08, bottom + 0.5 * h, w + 0.1, 0.02, 0.5 * h, blind)
 
 
-# --- What is on a floor without being furniture: rugs, stains, sunlight, and things free to
-# stand.
+# --- On the floor, other than furniture: rugs, stains, sunlight, and free-standing things.
 
 # As `picked` takes them.
 FREE = (
@@ -274,7 +259,7 @@ def rug(builder: PlaceBuilder, x: float, y: float) -> None:
 
 
 def floor_litter(builder: PlaceBuilder, length: float, width: float) -> None:
-    """Stains, papers, tape, patches of light: on the floor, but nothing to bump into."""
+    """Stains, papers, tape, patches of light: flat on the floor."""
     rng, make = builder.rng, builder.make
     for _ in range(rng.randint(1, 6)):
         x, y = rng.uniform(-0.5, 0.5) * length, rng.uniform(-0.5, 0.5) * width
@@ -282,23 +267,11 @@ def floor_litter(builder: PlaceBuilder, length: float, width: float) -> None:
         if pick < 0.4:
             builder.mark_round(x, y, rng.uniform(0.05, 0.5), make.plain(), 0.4)
         elif pick < 0.7:
-            builder.mark(
-                x,
-                y,
-                rng.uniform(0.5, 4),
-                rng.uniform(0.03, 0.12),
-                rng.uniform(-1.6, 1.6),
-                make.plain(lively=0.7),
-            )
+            size = rng.uniform(0.5, 4), rng.uniform(0.03, 0.12)
+            builder.mark(x, y, *size, rng.uniform(-1.6, 1.6), make.plain(lively=0.7))
         else:
-            builder.mark(
-                x,
-                y,
-                rng.uniform(0.2, 1.5),
-                rng.uniform(0.2, 1),
-                rng.uniform(-1.6, 1.6),
-                make.plain(lively=0.1),
-            )
+            size = rng.uniform(0.2, 1.5), rng.uniform(0.2, 1)
+            builder.mark(x, y, *size, rng.uniform(-1.6, 1.6), make.plain(lively=0.1))
 
 
 def sunlight(builder: PlaceBuilder, floor: int, x: float, y: float) -> None:
@@ -319,7 +292,7 @@ def sunlight(builder: PlaceBuilder, floor: int, x: float, y: float) -> None:
 
 
 def camouflaged(builder: PlaceBuilder, look: int, x: float, y: float) -> None:
-    """Something low of the floor's own look."""
+    """Something low in the floor's own finish."""
     rng = builder.rng
     f = builder.frame(x, y, rng.uniform(0, 3))
     a, b, h = rng.uniform(0.1, 0.8), rng.uniform(0.1, 0.6), rng.uniform(0.04, 0.5)

@@ -1,4 +1,4 @@
-"""What all places outdoors share: daylight, roads and meadows."""
+"""Places outdoors: open ground and streets, and their daylight."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from midas_depth_ros.sim.furnished.place import (
 )
 from midas_depth_ros.sim.furnished.textures import Atlas
 from midas_depth_ros.sim.scene.scene import Pose
-from training.places import things as things
+from training.places import things
 from training.places.layout import keep_clear
 
 
 def daylight(make: FinishMaker) -> tuple[Light, Sky, float]:
-    """Sun and sky of one weather, and how far one sees."""
+    """Sun, sky and haze distance (m) of one weather."""
     rng = make.rng
     overcast = rng.random() < 0.35
     high, around = math.radians(rng.uniform(14, 75)), rng.uniform(0, math.tau)
@@ -35,27 +35,17 @@ def daylight(make: FinishMaker) -> tuple[Light, Sky, float]:
     if overcast:
         grey = rng.uniform(0.75, 1.3)
         key, ambient = rng.choice((0.0, rng.uniform(0.05, 0.3))), rng.uniform(0.75, 1.0)
-        sky = Sky(
-            (0.8 * grey, 0.85 * grey, 0.9 * grey),
-            (grey, grey, grey),
-            make.texture('sky'),
-            rng.uniform(0.0, 0.6),
-        )
+        zenith, horizon = (0.8 * grey, 0.85 * grey, 0.9 * grey), (grey, grey, grey)
+        sky = Sky(zenith, horizon, make.texture('sky'), rng.uniform(0.0, 0.6))
     else:
         key, ambient = rng.uniform(0.5, 1.2), rng.uniform(0.28, 0.6)
-        blue = varied(rng, (0.3, 0.52, 0.9), 0.15)
-        sky = Sky(
-            blue,
+        zenith, horizon = (
+            varied(rng, (0.3, 0.52, 0.9), 0.15),
             varied(rng, (0.78, 0.87, 0.97), 0.06),
-            make.texture('sky'),
-            rng.choice((0.0, rng.uniform(0.1, 0.7))),
         )
-    light = Light(
-        towards,
-        True,
-        (key * (1 + warm), key, key * (1 - warm)),
-        (0.96 * ambient, ambient, 1.05 * ambient),
-    )
+        sky = Sky(zenith, horizon, make.texture('sky'), rng.choice((0.0, rng.uniform(0.1, 0.7))))
+    sunlight = (key * (1 + warm), key, key * (1 - warm))
+    light = Light(towards, True, sunlight, (0.96 * ambient, ambient, 1.05 * ambient))
     haze = rng.choice((math.inf, rng.uniform(60, 200), rng.uniform(150, 600)))
     return light, sky, haze
 
@@ -75,11 +65,11 @@ def meadow_finish(make: FinishMaker) -> int:
     return make.of('meadow', base, rng.uniform(0.6, 3), 0.45, grain=0.35)
 
 
-# --- Open ground: meadows, yards and squares, with paths, trees and whatever stands there.
+# --- Open ground.
 
 
 def open_ground(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
-    """A meadow, a builder or a square, with paths, trees and whatever stands there."""
+    """A meadow, a yard or a square, with paths, trees and things on it."""
     make = FinishMaker(rng, atlas)
     builder = PlaceBuilder(make)
     light, sky, haze = daylight(make)
@@ -116,16 +106,13 @@ def open_ground(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
         far = radius + 0.6 + rng.expovariate(1 / 7.0)
         bearing = rng.gauss(0, 0.55)
         x, y = far * math.cos(bearing), far * math.sin(bearing)
-        if not space.free(x, y, radius):
-            continue
-        space.take(x, y, radius)
-        f = builder.frame(x, y, rng.uniform(0, math.tau))
-        build(f)
+        if space.free(x, y, radius):
+            space.take(x, y, radius)
+            build(builder.frame(x, y, rng.uniform(0, math.tau)))
     _horizon(builder)
     keep_clear(builder, pose, 0.25)
-    return builder.place(
-        floor, light, sky, haze_m=haze, mirror=rng.uniform(0.2, 0.6) if rng.random() < 0.07 else 0.0
-    ), pose
+    mirror = rng.uniform(0.2, 0.6) if rng.random() < 0.07 else 0.0
+    return builder.place(floor, light, sky, haze_m=haze, mirror=mirror), pose
 
 
 def _path(builder: PlaceBuilder) -> None:
@@ -148,10 +135,8 @@ def _horizon(builder: PlaceBuilder) -> None:
     for _ in range(rng.choice((0, 1, 2, 3))):
         far, bearing = rng.uniform(6, 25), rng.gauss(0, 0.5)
         turn = bearing + math.pi / 2 + rng.gauss(0, 0.4)
-        things.fence(
-            builder.frame(far * math.cos(bearing), far * math.sin(bearing), turn),
-            rng.uniform(4, 25),
-        )
+        f = builder.frame(far * math.cos(bearing), far * math.sin(bearing), turn)
+        things.fence(f, rng.uniform(4, 25))
     for _ in range(rng.choice((0, 1, 3, 5))):
         far, bearing = rng.uniform(14, 70), rng.gauss(0, 0.6)
         f = builder.frame(far * math.cos(bearing), far * math.sin(bearing), bearing + math.pi / 2)
@@ -203,24 +188,18 @@ def street(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
 
 
 def _lines(builder: PlaceBuilder, half: float) -> None:
-    """What is painted on the road, and patches in it."""
+    """Paint on the road, and patches in it."""
     rng, make = builder.rng, builder.make
     for _ in range(rng.choice((0, 0, 2, 5))):
-        builder.mark(
-            rng.uniform(0, 25),
-            rng.uniform(-1, 1) * half,
-            rng.uniform(0.5, 8),
-            rng.uniform(0.4, 2),
-            rng.choice((0.0, 0.0, rng.uniform(0, 3))),
-            road_finish(make),
-        )
+        middle = rng.uniform(0, 25), rng.uniform(-1, 1) * half
+        size = rng.uniform(0.5, 8), rng.uniform(0.4, 2)
+        yaw = rng.choice((0.0, 0.0, rng.uniform(0, 3)))
+        builder.mark(*middle, *size, yaw, road_finish(make))
     for _ in range(rng.choice((0, 1, 3))):
-        builder.mark_round(
-            rng.uniform(2, 15), rng.uniform(-1, 1) * half, 0.3, make.plain((0.2, 0.2, 0.2))
-        )
-    paint = make.of(
-        'concrete', rng.choice(((0.9, 0.9, 0.88), (0.9, 0.9, 0.88), (0.9, 0.72, 0.2))), 1, 0.2
-    )
+        x, y = rng.uniform(2, 15), rng.uniform(-1, 1) * half
+        builder.mark_round(x, y, 0.3, make.plain((0.2, 0.2, 0.2)))
+    white, yellow = (0.9, 0.9, 0.88), (0.9, 0.72, 0.2)
+    paint = make.of('concrete', rng.choice((white, white, yellow)), 1, 0.2)
     if rng.random() < 0.75:
         dash, gap = rng.choice(((3, 6), (2, 2), (6, 3), (60, 1)))
         at = rng.uniform(-8, 0)
@@ -270,9 +249,8 @@ def _houses(builder: PlaceBuilder, side: int, edge: float, crossing: float | Non
         y = side * (edge + back)
         if not crosses and rng.random() < 0.25 + 0.72 * town:
             f = builder.frame(middle, y, 0.0 if side < 0 else math.pi)
-            things.house(
-                f, width, rng.uniform(7, 12), rng.uniform(3.5, 7) + 10 * town * rng.random()
-            )
+            deep, tall = rng.uniform(7, 12), rng.uniform(3.5, 7) + 10 * town * rng.random()
+            things.house(f, width, deep, tall)
         elif not crosses and rng.random() < 0.45 and middle < 45:
             things.thicket(builder.frame(middle, y + side * 1.5), width)
         elif not crosses:
@@ -305,22 +283,13 @@ def _beside(builder: PlaceBuilder, side: int, half: float, walk: float, kerb: fl
     step, at = rng.uniform(7, 18), rng.uniform(0, 8)
     if rng.random() < 0.4:
         while at < 70:
-            things.tree(
-                builder.frame(at, side * (inner + 0.6), rng.uniform(0, 6), kerb), rng.uniform(4, 9)
-            )
+            f = builder.frame(at, side * (inner + 0.6), rng.uniform(0, 6), kerb)
+            things.tree(f, rng.uniform(4, 9))
             at += step
     for _ in range(rng.choice((0, 0, 1, 3))):
         x, y = rng.uniform(2, 25), side * (inner + rng.uniform(0.2, 1.0) * walk)
-        build = rng.choice(
-            (
-                furniture.person,
-                furniture.person,
-                furniture.bin_,
-                things.bench,
-                things.pole,
-                things.bush,
-            )
-        )
+        person, others = furniture.person, (furniture.bin_, things.bench, things.pole, things.bush)
+        build = rng.choice((person, person, *others))
         build(builder.frame(x, y, rng.uniform(0, math.tau), kerb))
 
 

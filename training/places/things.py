@@ -1,4 +1,4 @@
-"""What stands only in training places: beds, kitchens, heaps of anything; cars, trees, houses."""
+"""Objects of training places only: beds, kitchens, heaps of solids; cars, trees, houses."""
 
 from __future__ import annotations
 
@@ -143,16 +143,8 @@ def car(f: ObjectFrame, small_parts: bool = True) -> None:
         f.box(back, 0, high - 0.06, 0.78 * cabin, 0.82 * wide, 0.07, paint)
         slope, rise = 0.5, high - waist
         for end in (1, -1):
-            f.box(
-                back + end * 0.42 * cabin,
-                0,
-                waist - 0.05,
-                0.1,
-                0.84 * wide,
-                1.05 * rise / math.cos(slope),
-                glass,
-                pitch=-end * slope,
-            )
+            x, tall = back + end * 0.42 * cabin, 1.05 * rise / math.cos(slope)
+            f.box(x, 0, waist - 0.05, 0.1, 0.84 * wide, tall, glass, pitch=-end * slope)
         for side in (-1, 1):
             f.box(back, side * 0.43 * wide, waist, 0.06, 0.04, rise, paint)
     elif pick < 0.92:
@@ -180,15 +172,8 @@ def car(f: ObjectFrame, small_parts: bool = True) -> None:
     z = 0.3 * high
     for side in (-1, 1):
         f.box(-0.5 * long - 0.01, side * 0.38 * wide, z + 0.1, 0.03, 0.25, 0.16, red)
-        f.box(
-            0.53 * long if pick < 0.75 else 0.5 * long,
-            side * 0.36 * wide,
-            z,
-            0.04,
-            0.28,
-            0.14,
-            white,
-        )
+        front = 0.53 * long if pick < 0.75 else 0.5 * long
+        f.box(front, side * 0.36 * wide, z, 0.04, 0.28, 0.14, white)
     f.box(-0.5 * long - 0.012, 0, 0.32 if pick < 0.92 else 0.9, 0.02, 0.5, 0.12, white)
 
 
@@ -219,7 +204,7 @@ def any_tree(f: ObjectFrame) -> None:
 
 
 def thicket(f: ObjectFrame, length: float) -> None:
-    """A wall of leaves along x, trunks in it."""
+    """A wall of leaves along x, with trunks in it."""
     rng, make = f.rng, f.make
     tall = rng.uniform(1.2, 7)
     at = -0.5 * length
@@ -253,11 +238,8 @@ def pole(f: ObjectFrame) -> None:
     elif pick < 0.75:
         tall = rng.uniform(1.8, 2.8)
         f.tube(0, 0, 0, 0.035, tall, metal)
-        face = make.of(
-            'plain',
-            rng.choice(((0.8, 0.1, 0.1), (0.1, 0.25, 0.7), (0.95, 0.8, 0.1), (0.9, 0.9, 0.9))),
-            1,
-        )
+        red, blue, yellow, white = (0.8, 0.1, 0.1), (0.1, 0.25, 0.7), (0.95, 0.8, 0.1), (0.9,) * 3
+        face = make.of('plain', rng.choice((red, blue, yellow, white)), 1)
         if rng.random() < 0.5:
             f.tube(-0.05, 0, tall - 0.3, 0.3, 0.02, face, pitch=math.pi / 2)
         else:
@@ -291,9 +273,8 @@ def rock(f: ObjectFrame) -> None:
     rng, make = f.rng, f.make
     s = rng.uniform(0.1, 0.7)
     look = make.of('concrete', colour(rng, 0.05), 0.8, 0.4)
-    f.ball(
-        0, 0, 0.25 * s, s, s * rng.uniform(0.6, 1), 0.6 * s, look, yaw=rng.uniform(0, 3), roll=0.2
-    )
+    wide, yaw = s * rng.uniform(0.6, 1), rng.uniform(0, 3)
+    f.ball(0, 0, 0.25 * s, s, wide, 0.6 * s, look, yaw=yaw, roll=0.2)
 
 
 def fence(f: ObjectFrame, length: float) -> None:
@@ -331,16 +312,8 @@ def house(f: ObjectFrame, width: float, depth: float, height: float) -> None:
         tiles = make.of('brick', varied(rng, (0.45, 0.25, 0.2)), 1.5, 0.4)
         r = 0.5 * depth * 1.1
         for side in (-1, 1):
-            f.box(
-                0,
-                -0.5 * depth + side * 0.5 * r * 0.95,
-                height + 0.2 * r,
-                width + 0.4,
-                1.25 * r,
-                0.2,
-                tiles,
-                roll=-side * 0.7,
-            )
+            y, z = -0.5 * depth + side * 0.5 * r * 0.95, height + 0.2 * r
+            f.box(0, y, z, width + 0.4, 1.25 * r, 0.2, tiles, roll=-side * 0.7)
     elif roof < 0.7:
         f.box(0, -0.5 * depth + 0.2, height, width + 0.2, depth + 0.5, 0.3, make.plain())
     for _ in range(rng.choice((0, 0, 1, 2))):

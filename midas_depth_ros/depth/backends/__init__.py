@@ -1,14 +1,13 @@
 """Inference backends: the library that runs the network.
 
 A backend takes the preprocessed picture and gives relative inverse depth at network size. To add
-one, write a class that satisfies `Backend`, and a row in `BACKENDS`: what it reads, in which
-precisions it computes, how to import it and what to install. Nothing here imports a library before
+one, write a class that satisfies `Backend` and a row in `BACKENDS`. No library is imported before
 it is chosen.
 
-The rule of 'auto': the first row of `BACKENDS` that reads the file, has the precision asked for
-and can be imported. The rows stand in the order of speed measured on x86-64 with AVX-512 (see
-docs/backends.md), but for torch, which is last because it takes the most memory and the longest
-start. On other CPUs the order is the same, unmeasured.
+'auto' takes the first row of `BACKENDS` that reads the file, supports the requested precision and
+can be imported. The rows are in order of speed, measured on x86-64 with AVX-512 (see
+docs/backends.md); torch is last because it needs the most memory and the longest start. On other
+CPUs the order is the same, unmeasured.
 """
 
 from __future__ import annotations
@@ -21,55 +20,66 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.errors import BackendUnavailable, first_line
+from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, first_line
+from midas_depth_ros.depth.files import digest_of
+from midas_depth_ros.depth.models import onnx_of, spec_of
 from midas_depth_ros.depth.models.spec import ModelSpec
 
 AUTO = 'auto'
 PRECISIONS = ('f32', 'bf16', 'f16', 'int8')
 MODEL_SUFFIXES = ('.onnx', '.xml')  # models for a backend; other files hold weights
 
-# What importing a compiled library raises where it is missing, or was built for something else.
+# Raised by importing a compiled library that is missing or was built for another system.
 IMPORT_FAILURES = (ImportError, OSError, RuntimeError, AttributeError)
 
 
 class Backend(Protocol):
-    """A loaded network."""
+    """What the estimator needs of a loaded network."""
 
-    @property
-    def name(self) -> str:
-        """The backend's name in `BACKENDS`."""
-
-    @property
-    def precision(self) -> str:
-        """The numbers it computes with: one of `PRECISIONS`."""
-
-    @property
-    def choice(self) -> str:
-        """Why it computes in this precision, for the log."""
+    name: str  # in `BACKENDS`
+    precision: str  # one of `PRECISIONS`
+    choice: str  # why it computes in this precision, for the log
 
     def preprocess(self, rgb: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB, C-contiguous, to what `infer` takes."""
+        """(H, W, 3) uint8 RGB, C-contiguous, to the input of `infer`."""
 
-    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, network_input: NDArray[np.float32], /) -> NDArray[np.float32]:
         """(1, 3, h, w) float32 as `preprocess` makes it, to (h, w) float32, >= 0."""
 
     def close(self) -> None:
         """Free the network; may be called again."""
 
 
-class LoadedBackend(Backend, Protocol):
-    """One that was made from a file."""
+class LoadedBackend:
+    """A backend made from a file; one of them for each library adds `_run`."""
 
-    @property
-    def spec(self) -> ModelSpec:
-        """The model that it runs."""
+    name: str
+    precision: str = 'f32'
+    choice: str
+    spec: ModelSpec  # of the model that it runs
+    weights_sha256: str  # of the weights it was made from; '' where the model file does not say
+    _network: Any = None  # None once it is closed
 
-    @property
-    def weights_sha256(self) -> str:
-        """Of the weights file that it was made from; '' where the model file does not say."""
+    def preprocess(self, rgb: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB, C-contiguous, to the input of `infer`."""
+        return self.spec.picture.preprocess(rgb)
+
+    def infer(self, network_input: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """(1, 3, h, w) float32, of a size that the network supports, to (h, w) float32."""
+        if self._network is None:
+            raise DepthError(f'this {self.name} backend is closed: load it again')
+        return self.spec.finish(self._run(network_input), network_input.shape[2:])
+
+    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Free the network; may be called again."""
+        self._network = None
 
 
 Factory = Callable[[Path, int, str], LoadedBackend]
@@ -77,11 +87,11 @@ Factory = Callable[[Path, int, str], LoadedBackend]
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the table of backends."""
+    """A row of `BACKENDS`."""
 
-    reads: tuple[str, ...]  # suffixes of the weights or model files
+    reads: tuple[str, ...]  # suffixes of weights and model files
     load: Callable[[], Factory]  # imports the library; may raise IMPORT_FAILURES
-    remedy: str
+    remedy: str  # how to install it
     precisions: tuple[str, ...] = ('f32',)
 
 
@@ -104,12 +114,6 @@ def _load_torch() -> Factory:
     return TorchBackend
 
 
-def _load_opencv() -> Factory:
-    from midas_depth_ros.depth.backends.opencv_backend import OpencvBackend
-
-    return OpencvBackend
-
-
 # In the order in which 'auto' tries them.
 BACKENDS = {
     'openvino': Entry(
@@ -126,7 +130,7 @@ BACKENDS = {
     ),
     'opencv': Entry(
         reads=('.npz',),
-        load=_load_opencv,
+        load=lambda: OpencvBackend,
         remedy='install it with: pip install opencv-python-headless',
     ),
     'torch': Entry(
@@ -139,26 +143,32 @@ BACKENDS = {
 
 
 def find_backend(name: str, suffix: str, precision: str = AUTO) -> Factory:
-    """Import a backend that reads such files and has the precision; 'auto' = the first that can.
+    """Import a backend that reads such files in the precision; 'auto' = the first that can.
 
-    Returns what makes the backend: `factory(path, num_threads, precision)`, 0 threads = the
-    library's own choice. Raises BackendUnavailable where there is none, with the list and remedy.
+    Returns `factory(path, num_threads, precision)`, which makes the backend; 0 threads = the
+    library's own choice. Raises BackendUnavailable, which lists the reasons and remedies.
     """
-    if name != AUTO and name not in BACKENDS:
-        known = ', '.join([AUTO, *BACKENDS])
-        raise BackendUnavailable(f'unknown backend {name!r}: choose one of {known}')
+    check_names(name, precision)
     chosen = {name: BACKENDS[name]} if name in BACKENDS else BACKENDS
     candidates = {key: entry for key, entry in chosen.items() if suffix in entry.reads}
     if not candidates:
         readable = '; '.join(f'{key} reads {", ".join(e.reads)}' for key, e in chosen.items())
         raise BackendUnavailable(
-            f'no backend of this version reads files named *{suffix} ({readable}): give the '
-            'weights as a PyTorch state dict, or a model as .onnx or .xml'
+            f'no backend reads files named *{suffix} ({readable}): give the weights as a PyTorch '
+            'state dict, or a model as .onnx or .xml'
         )
-    if precision != AUTO:
-        candidates = _with_precision(candidates, precision)
+    able = {
+        key: entry
+        for key, entry in candidates.items()
+        if precision == AUTO or precision in entry.precisions
+    }
+    if not able:
+        have = '; '.join(f'{key} has {", ".join(e.precisions)}' for key, e in candidates.items())
+        raise BackendUnavailable(
+            f'precision {precision!r} is not available here ({have}): choose another, or auto'
+        )
     failures = []
-    for key, entry in candidates.items():
+    for key, entry in able.items():
         try:
             return entry.load()
         except IMPORT_FAILURES as error:
@@ -167,23 +177,59 @@ def find_backend(name: str, suffix: str, precision: str = AUTO) -> Factory:
     raise BackendUnavailable('; '.join(failures))
 
 
-def _with_precision(candidates: dict[str, Entry], precision: str) -> dict[str, Entry]:
-    """Those that have it; BackendUnavailable where there is none."""
-    able = {key: entry for key, entry in candidates.items() if precision in entry.precisions}
-    if not able:
-        have = '; '.join(f'{key} has {", ".join(e.precisions)}' for key, e in candidates.items())
-        raise BackendUnavailable(
-            f'precision {precision!r} is not to be had here ({have}): choose another, or auto'
-        )
-    return able
+def check_names(backend: str, precision: str) -> None:
+    """Raise BackendUnavailable where no backend or no precision has this name; 'auto' is one."""
+    for kind, name, known in (
+        ('backend', backend, (AUTO, *BACKENDS)),
+        ('precision', precision, (AUTO, *PRECISIONS)),
+    ):
+        if name not in known:
+            raise BackendUnavailable(f'unknown {kind} {name!r}: choose one of {", ".join(known)}')
 
 
-# --- Imports timm where torch and torchvision were built apart.
+# --- OpenCV's own network module, which is always installed.
 #
-# timm imports torchvision. Where torchvision was compiled against another torch (a CPU torch
-# beside a CUDA torchvision, wheels of a Jetson), its compiled operators do not load and its import
-# fails, although nothing that is used here needs them. This module then declares the two schemas
-# that the import asks for, and only then; a torchvision that imports is left alone.
+# The graph is made in memory from a NumPy archive of weights. OpenCV 4.6 and 5 agree with torch on
+# the embedded model to 1e-5.
+
+
+class OpencvBackend(LoadedBackend):
+    """A model whose graph OpenCV can run, on the CPU.
+
+    `num_threads` limits OpenCV's pool, which belongs to the whole process; 0 leaves it.
+
+    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where this OpenCV cannot run
+    the network.
+    """
+
+    name = 'opencv'
+    choice = 'f32: the only precision of backend opencv'
+
+    def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
+        if num_threads:
+            cv2.setNumThreads(num_threads)
+        model = onnx_of(weights)
+        self.spec, self.weights_sha256 = spec_of(weights), digest_of(weights)
+        try:
+            self._network = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
+            self.infer(np.zeros((1, 3, *self.spec.picture.usual_size), np.float32))  # allocates
+        except cv2.error as error:
+            raise BackendUnavailable(
+                f'OpenCV {cv2.__version__} cannot run {self.spec.title} ({error}): install '
+                'OpenCV 4.6 or later, or use backend torch'
+            ) from error
+
+    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._network.setInput(np.ascontiguousarray(network_input))
+        output: NDArray[np.float32] = self._network.forward()[0, 0]  # a new array in each run
+        return output
+
+
+# --- Imports timm where torch and torchvision do not match.
+#
+# timm imports torchvision. Where that was compiled against another torch (a CPU torch beside a CUDA
+# torchvision, Jetson wheels), its operators do not load and its import fails, although nothing here
+# uses them. Only then the two schemas that the import asks for are declared here.
 
 MISSING_OPERATORS = (
     'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',

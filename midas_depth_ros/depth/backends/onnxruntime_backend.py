@@ -15,8 +15,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
-from midas_depth_ros.depth.archives import reason
-from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES
+from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, LoadedBackend
 from midas_depth_ros.depth.conversion_cache import Key, show_steps
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -24,16 +23,16 @@ from midas_depth_ros.depth.errors import (
     WeightsMismatch,
     printable,
 )
+from midas_depth_ros.depth.files import digest_of, reason
 from midas_depth_ros.depth.model_files import ModelFile, read_model_file
 from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
-from midas_depth_ros.depth.weights import digest_of
 
-CONVERSION = 2  # raise it whenever the graph changes
+CONVERSION = 2  # increase it whenever the graph changes
 MODEL = 'model.onnx'
 QUIET = 3  # ONNX Runtime's own log: errors and worse
 
-# It has no common base of its own: each status of the library is a class below RuntimeError
-# or Exception, generated at import.
+# The library's errors have no common base: each status is a class derived from RuntimeError or
+# Exception, generated at import.
 FAILURES: tuple[type[Exception], ...] = tuple(
     {
         RuntimeError,
@@ -48,77 +47,57 @@ FAILURES: tuple[type[Exception], ...] = tuple(
 )
 
 
-class OnnxruntimeBackend:
-    """A model that has an ONNX graph, from weights or from a model file of ours.
+class OnnxruntimeBackend(LoadedBackend):
+    """A model that has an ONNX graph, from weights or from an exported model file.
 
-    `num_threads` bounds the threads of this network alone; 0 = the cores this process may use.
-    Waiting threads sleep instead of spinning, and none is tied to a core.
+    `num_threads` limits the threads of this network alone; 0 = the cores this process may use.
+    Waiting threads sleep instead of spinning, and none is pinned to a core.
 
     Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the library fails.
     """
 
     name = 'onnxruntime'
-    precision = 'f32'
+    choice = 'f32: the only precision of backend onnxruntime'
 
     def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
-        self.choice = 'f32: the only precision of backend onnxruntime'
         threads = num_threads or len(os.sched_getaffinity(0))
-        self._session: ort.InferenceSession | None
         try:
             if weights.suffix.lower() in MODEL_SUFFIXES:
                 own = read_model_file(weights)
-                self._session = opened(own.source, threads)
+                self._network = session_of(own.source, threads)
             else:
-                own, self._session = converted(weights, threads)
+                own, self._network = converted(weights, threads)
         except FAILURES as error:
             raise BackendUnavailable(
                 f'onnxruntime cannot run {weights} ({reason(error)}): use another backend'
             ) from error
-        self.spec, self.preprocess = own.spec, own.spec.picture.preprocess
+        self.spec = own.spec
         self.weights_sha256 = str(own.about.get('weights_sha256', ''))
-        self._input = self._session.get_inputs()[0].name
+        self._input = self._network.get_inputs()[0].name
         self.infer(np.zeros((1, 3, *self.spec.picture.usual_size), np.float32))  # allocates
 
-    @property
-    def num_threads(self) -> int:
-        """How many threads it was given."""
-        return self._session.get_session_options().intra_op_num_threads if self._session else 0
-
-    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32, of a size that the network takes, to (h, w) float32."""
-        if self._session is None:
-            raise DepthError('this onnxruntime backend is closed: load it again')
+    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         picture = np.ascontiguousarray(network_input)
         try:
-            (output,) = self._session.run(None, {self._input: picture})
+            (output,) = self._network.run(None, {self._input: picture})
         except FAILURES as error:
             raise DepthError(
                 f'onnxruntime could not run {network_input.shape}: {reason(error)}'
             ) from error
-        return self.spec.finish(output.reshape(output.shape[-2:]), network_input.shape[2:])
-
-    def close(self) -> None:
-        self._session = None
-
-
-def key(weights: Path) -> Key:
-    """Of the cache's entry."""
-    spec = spec_of(weights)
-    return Key(
-        digest_of(weights), spec.name, spec.input_size_text, 'onnxruntime', ort.__version__, 'f32',
-        CONVERSION,
-    )  # fmt: skip
+        inverse_depth: NDArray[np.float32] = output.reshape(output.shape[-2:])
+        return inverse_depth
 
 
 def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSession]:
-    """The ONNX model of a weights file, from the cache where it can be kept; and a session of it.
+    """The ONNX model of a weights file, cached where possible, and its session.
 
     Raises WeightsCorrupt, WeightsMismatch, and what is in FAILURES.
     """
-    entry_key = key(weights)
-    spec = spec_of(weights)
-    about = mark_of(spec, entry_key.weights_sha256)
-    made: list[bytes] = []  # where a disk turns out to be full it need not be made again
+    spec, sha256 = spec_of(weights), digest_of(weights)
+    size, version = spec.input_size_text, ort.__version__
+    key = Key(sha256, spec.name, size, 'onnxruntime', version, 'f32', CONVERSION)
+    about = mark_of(spec, sha256)
+    made: list[bytes] = []  # kept in case the disk turns out to be full
 
     def make() -> bytes:
         if not made:
@@ -134,22 +113,20 @@ def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSess
 
     def own(folder: Path) -> tuple[ModelFile, ort.InferenceSession]:
         found = read_model_file(folder / MODEL)
-        if (found.spec, found.about.get('weights_sha256', about['weights_sha256'])) != (
-            spec, about['weights_sha256'],
-        ):  # fmt: skip
+        if (found.spec, found.about.get('weights_sha256', sha256)) != (spec, sha256):
             raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
-        return found, opened(found.source, threads)
+        return found, session_of(found.source, threads)
 
     try:
-        return conversion_cache.load(entry_key, build, own, (MODEL,))
+        return conversion_cache.load(key, build, own, (MODEL,))
     except OSError:
-        return ModelFile(spec, about, make()), opened(make(), threads)
+        return ModelFile(spec, about, make()), session_of(make(), threads)
 
 
-def opened(model: bytes | Path, threads: int) -> ort.InferenceSession:
-    """A session on the CPU; raises what is in FAILURES where it cannot be read."""
+def session_of(model: bytes | Path, threads: int) -> ort.InferenceSession:
+    """A session on the CPU; raises what is in FAILURES where the model cannot be read."""
     options = ort.SessionOptions()
-    # Said explicitly, because with 0 it ties its threads to cores.
+    # Explicit, because with 0 it pins its threads to cores.
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = QUIET

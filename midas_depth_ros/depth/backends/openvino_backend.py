@@ -1,35 +1,201 @@
 """Runs a network with OpenVINO on the CPU, the fastest backend where it is installed.
 
 In: a weights file, which is converted once and cached, or a model file (.onnx, .xml). Then:
-(1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' picks a precision is `pick`.
+(1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' chooses a precision is
+`fastest_within_bound`.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, PRECISIONS
-from midas_depth_ros.depth.backends.openvino_conversion import Conversion
-from midas_depth_ros.depth.backends.openvino_runtime import Compiled, OwnModel, Runtime, reason
-from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsCorrupt
-from midas_depth_ros.depth.judgement import Deviation
+from midas_depth_ros.depth import conversion_cache
+from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, PRECISIONS, LoadedBackend
+from midas_depth_ros.depth.backends.openvino_runtime import (
+    VERSION,
+    Compiled,
+    KnownModel,
+    Runtime,
+    last_line,
+    save,
+)
+from midas_depth_ros.depth.conversion_cache import Key, show_steps
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    WeightsCorrupt,
+    WeightsMismatch,
+    first_line,
+    printable,
+)
+from midas_depth_ros.depth.files import digest_of
+from midas_depth_ros.depth.model_check import Deviation, Infer, measure_deviation, sample_pictures
+from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
 
-# In the order in which 'auto' considers them, the fastest first. int8 only where it was made:
-# it needs pictures.
+CONVERSION = 2  # increase it whenever the graph or the steps of a conversion change
+MODEL = 'model.xml'
+FILES = (MODEL, 'model.bin')
+# In the order in which 'auto' considers them, the fastest first. int8 only where it was made: it
+# needs pictures.
 FASTEST_FIRST = ('int8', 'bf16', 'f16')
+Pictures = Mapping[str, NDArray[np.uint8]]
+
+# --- int8 by post-training quantisation: NNCF runs a model and chooses the ranges of its values.
+#
+# NNCF is an extra that only the machine needs on which the model is made.
+
+REMEDY = "install it with: pip install 'midas_depth_ros[int8]', or: pip install nncf"
+LEAST_INPUTS = 8
 
 
-class OpenvinoBackend:
-    """A model that has an ONNX graph, from weights or from a model file of ours.
+def quantised(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
+    """The model in int8, calibrated on `inputs`, (1, 3, h, w) float32 each.
 
-    `num_threads` bounds the threads of this network alone; 0 = all cores that it may use.
-    `choice` says why this precision was taken.
+    Raises BackendUnavailable where NNCF cannot be imported, DepthError for too few inputs.
+    """
+    if len(inputs) < LEAST_INPUTS:
+        raise DepthError(
+            f'{len(inputs)} pictures to calibrate int8 on: give {LEAST_INPUTS} or more, better '
+            '100, of places like those where the robot will drive'
+        )
+    os.environ.setdefault('NNCF_CI', '1')  # or it reports its use to its makers
+    try:
+        import nncf
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        raise BackendUnavailable(f'int8 needs NNCF ({first_line(error)}): {REMEDY}') from error
+    logging.getLogger('nncf').setLevel(logging.WARNING)
+    dataset = nncf.Dataset([np.ascontiguousarray(one) for one in inputs])
+    return nncf.quantize(model, dataset, subset_size=len(inputs))
 
-    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where this CPU, or what was
-    converted so far, does not have the precision.
+
+# --- From a weights file to a model in the cache: model.xml, model.bin, and the deviation from f32
+# on named pictures, which decides whether 'auto' may use that precision.
+
+
+class Conversion:
+    """Converts one weights file, on demand."""
+
+    def __init__(self, weights: Path, runtime: Runtime) -> None:
+        self._weights, self._runtime = weights, runtime
+        self.spec = spec_of(weights)
+        self.weights_sha256 = digest_of(weights)
+        self._made: dict[str, KnownModel] = {}
+        self._read: dict[str, KnownModel] = {}
+
+    def key(self, precision: str) -> Key:
+        """Key of the cache's entry."""
+        return Key(
+            self.weights_sha256, self.spec.name, self.spec.input_size_text, 'openvino', VERSION,
+            precision, CONVERSION,
+        )  # fmt: skip
+
+    def deviation(self, precision: str) -> Deviation | None:
+        """Deviation measured when it was converted; None where it was not."""
+        about = conversion_cache.remembered(self.key(precision)) or {}
+        return Deviation.from_json(about.get('deviation'))
+
+    def cached(self, precision: str) -> KnownModel | None:
+        """The cache's model, if it is there and undamaged."""
+        entry = conversion_cache.find(self.key(precision), FILES)
+        return self._of_entry(entry.folder) if entry else None
+
+    def model(self, precision: str) -> KnownModel:
+        """The model in f32, bf16 or f16, converted if needed; in memory where no disk takes it.
+
+        Raises WeightsCorrupt, WeightsMismatch.
+        """
+        if precision not in self._read:
+            key = self.key(precision)
+            try:
+                self._read[precision] = conversion_cache.load(
+                    key, lambda folder: self.build(folder / MODEL, precision), self._of_entry, FILES
+                )
+            except OSError:
+                self._read[precision] = self._converted(precision, None, None)
+        return self._read[precision]
+
+    def build(
+        self,
+        path: Path,
+        precision: str,
+        calibration: Pictures | None = None,
+        pictures: Pictures | None = None,
+    ) -> dict[str, Any]:
+        """Write the model to `path` (.xml); returns its metadata.
+
+        `calibration`: pictures for the ranges of int8. `pictures`: those to measure the deviation
+        on, instead of the package's own; a precision that this CPU does not support is written
+        unmeasured. Raises WeightsCorrupt, WeightsMismatch, BackendUnavailable where int8 lacks its
+        library, OSError where it cannot be written.
+        """
+        made = self._converted(precision, calibration, pictures)
+        save(made.model, path, precision, made.about)
+        return dict(made.about)
+
+    def _of_entry(self, folder: Path) -> KnownModel:
+        """The model in an entry's folder; WeightsMismatch if it is of other weights."""
+        found = self._runtime.read(folder / MODEL, checked=True)
+        sha256 = found.about.get('weights_sha256', self.weights_sha256)
+        if (found.spec, sha256) != (self.spec, self.weights_sha256):
+            raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
+        return found
+
+    def _converted(
+        self, precision: str, calibration: Pictures | None, pictures: Pictures | None
+    ) -> KnownModel:
+        """The model in memory, kept in case the disk turns out to be full."""
+        if precision in self._made:
+            return self._made[precision]
+        about = {**mark_of(self.spec, self.weights_sha256), 'precision': precision}
+        measured = precision != 'f32' and precision in self._runtime.precisions()
+        title = f'converting {printable(self._weights.name)} to {precision} for openvino'
+        with show_steps(title, 3 if measured else 2) as step:
+            step('reading the weights')
+            model = self._runtime.from_onnx(onnx_of(self._weights))
+            reference = None
+            if measured:
+                step(f'measuring {precision} against f32')
+                reference = self._infer(model, 'f32')
+            if precision == 'int8':
+                inputs = [self.spec.picture.preprocess(rgb) for rgb in (calibration or {}).values()]
+                model = quantised(model, inputs)
+                about['calibrated_on'] = len(inputs)
+            if reference is not None:
+                other = self._infer(model, precision)
+                deviation = measure_deviation(reference, other, pictures or sample_pictures())
+                about['deviation'] = deviation.to_json()
+            step('done')
+        self._made[precision] = KnownModel(model, self.spec, about)
+        return self._made[precision]
+
+    def _infer(self, model: Any, precision: str) -> Infer:
+        compiled = self._runtime.compile(model, precision)
+
+        def infer(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+            network_input = self.spec.picture.preprocess(rgb)
+            return self.spec.finish(compiled.infer(network_input), network_input.shape[2:])
+
+        return infer
+
+
+# --- The backend.
+
+
+class OpenvinoBackend(LoadedBackend):
+    """A model that has an ONNX graph, from weights or from an exported model file.
+
+    `num_threads` limits the threads of this network alone; 0 = all cores that it may use.
+    `choice` says why this precision was chosen.
+
+    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the precision is not
+    supported by this CPU, or was not made.
     """
 
     name = 'openvino'
@@ -43,110 +209,101 @@ class OpenvinoBackend:
                 'these, or auto'
             )
         from_file = weights.suffix.lower() in MODEL_SUFFIXES
-        load = self._load_model if from_file else self._load_weights
-        own = load(weights, precision)
-        self._network: Compiled | None = self._compiled(own, weights)
-        self.spec, self.preprocess = own.spec, own.spec.picture.preprocess
-        self.weights_sha256 = str(own.about.get('weights_sha256', ''))
+        found = (self._load_model if from_file else self._load_weights)(weights, precision)
+        self._network = self._compiled(found, weights)
+        self.spec = found.spec
+        self.weights_sha256 = str(found.about.get('weights_sha256', ''))
 
-    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32, of a size that the network takes, to (h, w) float32."""
-        if self._network is None:
-            raise DepthError('this openvino backend is closed: load it again')
-        return self.spec.finish(self._network.infer(network_input), network_input.shape[2:])
+    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._network.infer(network_input)
 
-    def close(self) -> None:
-        self._network = None
-
-    def _load_weights(self, weights: Path, precision: str) -> OwnModel:
+    def _load_weights(self, weights: Path, precision: str) -> KnownModel:
         conversion = Conversion(weights, self._runtime)
         if precision == AUTO:
-            precision, self.choice = pick(conversion, self._runtime.precisions())
+            precision, self.choice = fastest_within_bound(conversion, self._runtime.precisions())
         else:
             self.choice = f'{precision} as asked'
         self.precision = precision
-        own = conversion.existing(precision) if precision == 'int8' else conversion.model(precision)
-        if own is None:
+        found = conversion.cached(precision) if precision == 'int8' else conversion.model(precision)
+        if found is None:
             raise BackendUnavailable(
                 f'no int8 model of {weights.name} on this machine: make one with '
                 f'`midas_depth export {weights} --precision int8 --pictures FOLDER --cache`'
             )
-        self._warn(Deviation.from_json(own.about.get('deviation')))
-        return own
+        self._warn(Deviation.from_json(found.about.get('deviation')))
+        return found
 
-    def _load_model(self, path: Path, precision: str) -> OwnModel:
-        own = self._runtime.read(path)
-        made_for = own.about.get('precision', 'f32')
+    def _load_model(self, path: Path, precision: str) -> KnownModel:
+        found = self._runtime.read(path)
+        made_for = found.about.get('precision', 'f32')
         if made_for not in PRECISIONS:
             raise WeightsCorrupt(
-                f'{path} says that it is in {str(made_for)[:40]!r}, which is no precision: write '
-                'it anew with `midas_depth export`'
+                f'{path} is marked {str(made_for)[:40]!r}, which is not a precision: write it '
+                'again with `midas_depth export`'
             )
         if 'int8' in (precision, made_for) and precision not in (AUTO, made_for):
             raise BackendUnavailable(
-                f'{path} is a model in {made_for}, not in {precision}: write another with '
+                f'{path} is in {made_for}, not in {precision}: write another with '
                 f'`midas_depth export --precision {precision}`'
             )
-        deviation = Deviation.from_json(own.about.get('deviation'))
+        deviation = Deviation.from_json(found.about.get('deviation'))
         if precision == AUTO:
             self.precision, self.choice = self._of_file(path, made_for, deviation)
         else:
             self.precision, self.choice = precision, f'{precision} as asked'
             if precision == made_for:
                 self._warn(deviation)
-        return own
+        return found
 
     def _of_file(self, path: Path, made_for: str, found: Deviation | None) -> tuple[str, str]:
         """(precision, why): the rule of 'auto' for a model file.
 
-        What it was written for, if this CPU computes so and the deviation noted in the file, where
-        one is, lies within the bound; else f32, which an int8 model cannot do.
+        The precision it was written for, if this CPU supports it and the deviation in the file, if
+        any, is within the bound; else f32, which an int8 model cannot do.
         """
         if found and not found.within_bound:
             if made_for == 'int8':
                 raise BackendUnavailable(
-                    f'{path} strays beyond the bound of precision auto: {found}. Choose precision '
-                    'int8 to take it all the same, or export f32 or bf16'
+                    f'{path} exceeds the bound of precision auto: {found}. Choose precision int8 '
+                    'to use it anyway, or export f32 or bf16'
                 )
-            return 'f32', f'f32: {path.name} in {made_for} strays beyond the bound: {found}'
+            return 'f32', f'f32: {path.name} in {made_for} exceeds the bound: {found}'
         if made_for not in ('int8', *self._runtime.precisions()):
             return 'f32', f'f32: this CPU does not compute in {made_for}'
-        return (
-            made_for,
-            f'{made_for}: {path.name} was written for it; {found or "deviation not measured"}',
-        )
+        measured = found or 'deviation not measured'
+        return made_for, f'{made_for}: {path.name} was written for it; {measured}'
 
     def _warn(self, deviation: Deviation | None) -> None:
         if deviation and not deviation.within_bound:
-            self.choice += f', although it strays beyond the bound: {deviation}'
+            self.choice += f', although it exceeds the bound: {deviation}'
 
-    def _compiled(self, own: OwnModel, path: Path) -> Compiled:
+    def _compiled(self, found: KnownModel, path: Path) -> Compiled:
         try:
-            network = self._runtime.compile(own.model, self.precision)
-            network.expect((1, 3, *own.spec.picture.usual_size))
+            network = self._runtime.compile(found.model, self.precision)
+            network.expect((1, 3, *found.spec.picture.usual_size))
             return network
         except (RuntimeError, MemoryError) as error:
             raise BackendUnavailable(
-                f'openvino cannot compile {path} ({reason(error)}): use another backend'
+                f'openvino cannot compile {path} ({last_line(error)}): use another backend'
             ) from error
 
 
-def pick(conversion: Conversion, able: tuple[str, ...]) -> tuple[str, str]:
+def fastest_within_bound(conversion: Conversion, able: tuple[str, ...]) -> tuple[str, str]:
     """(precision, why): the rule of 'auto'.
 
-    The fastest that this CPU computes with itself and whose deviation from f32, measured when the
-    model was converted, lies within the bound of `deviation`; f32 where there is none. int8 is
-    considered where `midas_depth export` has put it into the cache.
+    The fastest that this CPU supports and whose deviation from f32, measured when the model was
+    converted, is within the bound of `Deviation`; f32 where there is none. int8 is considered where
+    `midas_depth export` has put it into the cache.
     """
-    passed_over = []
+    rejected = []
     for precision in FASTEST_FIRST:
-        if precision not in able or (precision == 'int8' and not conversion.existing('int8')):
+        if precision not in able or (precision == 'int8' and not conversion.cached('int8')):
             continue
         found = conversion.deviation(precision)
         if found is None:
             found = Deviation.from_json(conversion.model(precision).about.get('deviation'))
         if found and found.within_bound:
             return precision, f'{precision}: {found}'
-        passed_over.append(f'{precision} strays beyond the bound: {found}')
-    reasons = '; '.join(passed_over) or 'this CPU has nothing faster'
+        rejected.append(f'{precision} exceeds the bound: {found}')
+    reasons = '; '.join(rejected) or 'this CPU supports nothing faster'
     return 'f32', f'f32: {reasons}'

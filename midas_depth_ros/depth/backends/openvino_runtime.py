@@ -1,7 +1,7 @@
-"""What OpenVINO does for us: reads a model, compiles it for this CPU, runs it, writes it.
+"""OpenVINO: reads a model, compiles it for this CPU, runs it, writes it.
 
 In: a path or the bytes of an ONNX model. Out: a `Compiled` network, which takes
-(1, 3, h, w) float32 and gives (h, w) float32. OpenVINO's own errors become ours here.
+(1, 3, h, w) float32 and gives (h, w) float32. OpenVINO's errors become those of `errors`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from openvino.preprocess import PrePostProcessor
 
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt
+from midas_depth_ros.depth.files import open_file, sha256_of
 from midas_depth_ros.depth.model_files import (
     MOST_BYTES,
     MOST_XML_BYTES,
@@ -35,15 +36,14 @@ from midas_depth_ros.depth.model_files import (
 )
 from midas_depth_ros.depth.models import refuse_what_is_not_finite
 from midas_depth_ros.depth.models.spec import ModelSpec
-from midas_depth_ros.depth.weights import opened, sha256_of
 
 VERSION = ov.__version__.split('-')[0]
 CPU = 'CPU'
-ABOUT_PATH = ['midas_depth', 'about']  # where a written model says what it is
+ABOUT_PATH = ['midas_depth', 'about']  # of the metadata in a written model
 CAPABILITIES = {'BF16': 'bf16', 'FP16': 'f16', 'INT8': 'int8'}
 REASON_LENGTH = 200
-COLOURS_LAST = (0, 2, 3, 1)  # axes of (1, 3, h, w) as OpenVINO's convolutions take a picture
-OWN_SIZES = 2  # sizes of input that get a network of their own; each is a copy of the weights
+CHANNELS_LAST = (0, 2, 3, 1)  # axes of (1, 3, h, w) in the order of OpenVINO's convolutions
+OWN_SIZES = 2  # input sizes that get a network of their own, each with a copy of the weights
 CONVOLUTIONS = (
     'Convolution',
     'GroupConvolution',
@@ -51,12 +51,12 @@ CONVOLUTIONS = (
     'GroupConvolutionBackpropData',
 )
 MOST_ELEMENTS = 1 << 25  # of one value inside a network: MiDaS_small has 3 million in the largest
-BIN_SHA256 = 'bin_sha256'  # in our mark: of the .bin that belongs to an .xml
+BIN_SHA256 = 'bin_sha256'  # in the metadata: of the .bin that belongs to an .xml
 UNKNOWN_YET = 'sha256-of-the-bin'
-FULL_DISK_BYTES = 1 << 20  # free at most, where a failure to write is put down to that
+FULL_DISK_BYTES = 1 << 20  # a failed write with less than this free means a full disk
 
-# At the first look at a constant the library fills a table; two threads that do so at once wait for
-# each other for ever.
+# The first access to a constant fills a table of the library; two threads that do so at once
+# deadlock.
 FIRST_LOOK = ov.op.Constant(np.zeros(1, np.float32)).data
 
 Shape = tuple[int, ...]
@@ -65,26 +65,20 @@ Shape = tuple[int, ...]
 class Compiled:
     """A network ready to run.
 
-    For one size of input the library makes a faster network than for any (2 % in f32, 6 % in
-    int8), so the first few sizes that come get their own, and all others share one.
+    A network for one input size is faster than one for any size (2 % in f32, 6 % in int8), so the
+    first few sizes get their own, and all others share one.
     """
 
     def __init__(self, core: ov.Core, model: ov.Model, options: dict[str, Any]) -> None:
         self._core, self._options = core, options
         self._shape = model.input(0).get_partial_shape()
-        self._model = colours_last(model)
+        self._model = channels_last(model)
         self._compiled: dict[Shape | None, ov.CompiledModel] = {}  # None: for any size
         self._requests: dict[Shape | None, ov.InferRequest] = {}
         self._expected: Shape | None = None
 
-    @property
-    def num_threads(self) -> int:
-        """How many threads it was compiled for; 0 before it is."""
-        networks = list(self._compiled.values())
-        return int(networks[0].get_property('INFERENCE_NUM_THREADS')) if networks else 0
-
     def expect(self, shape: Shape) -> None:
-        """Make it ready for inputs of a shape, until one comes that has another.
+        """Prepare for inputs of a shape, until one of another shape comes.
 
         Raises RuntimeError where OpenVINO cannot.
         """
@@ -93,7 +87,7 @@ class Compiled:
         self._run(np.zeros(shape, np.float32))
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32 to (h, w) float32; DepthError where the size is not taken."""
+        """(1, 3, h, w) float32 to (h, w) float32; DepthError where the size is unsupported."""
         if not self._shape.compatible(ov.PartialShape(network_input.shape)):
             raise DepthError(
                 f'openvino could not run {network_input.shape}: the network takes {self._shape}'
@@ -103,16 +97,16 @@ class Compiled:
             return self._run(network_input)
         except RuntimeError as error:
             raise DepthError(
-                f'openvino could not run {network_input.shape}: {reason(error)}'
+                f'openvino could not run {network_input.shape}: {last_line(error)}'
             ) from error
 
     def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         request = self._requests.get(network_input.shape) or self._requests[None]
-        picture = np.ascontiguousarray(network_input.transpose(COLOURS_LAST))
+        picture = np.ascontiguousarray(network_input.transpose(CHANNELS_LAST))
         request.set_input_tensor(ov.Tensor(picture, shared_memory=True))
         request.infer(share_outputs=True)
         output = request.get_output_tensor().data
-        # The next run overwrites what this one gives.
+        # The next run overwrites the tensor.
         inverse_depth: NDArray[np.float32] = output.reshape(output.shape[-2:]).copy()
         return inverse_depth
 
@@ -122,7 +116,7 @@ class Compiled:
             self._expected = expected
         if shape in self._requests:
             return
-        if expected:  # only trials came of it; it need not lie in memory
+        if expected:  # used by trials only: free its memory
             del self._requests[expected], self._compiled[expected]
         own = len(self._requests) < OWN_SIZES
         key = shape if own else None
@@ -130,14 +124,14 @@ class Compiled:
             return
         if self._shape.is_dynamic:
             taken = shape if own else tuple(self._shape)
-            self._model.reshape([taken[axis] for axis in COLOURS_LAST])
+            self._model.reshape([taken[axis] for axis in CHANNELS_LAST])
         self._compiled[key] = self._core.compile_model(self._model, CPU, self._options)
         self._requests[key] = self._compiled[key].create_infer_request()
 
 
 @dataclass(frozen=True)
-class OwnModel:
-    """A model that is known to be ours; `about` is what its mark says."""
+class KnownModel:
+    """A model written by this package; `about` is its metadata."""
 
     model: ov.Model
     spec: ModelSpec
@@ -152,30 +146,30 @@ class Runtime:
         self._num_threads = num_threads
 
     def precisions(self) -> tuple[str, ...]:
-        """Those that this CPU computes with itself."""
+        """Those that this CPU supports in hardware."""
         offered = self._core.get_property(CPU, 'OPTIMIZATION_CAPABILITIES')
         return ('f32', *(ours for theirs, ours in CAPABILITIES.items() if theirs in offered))
 
     def from_onnx(self, model: bytes) -> ov.Model:
-        """A model of ours, in memory."""
+        """Read a model of this package from memory."""
         return self._core.read_model(model)
 
-    def read(self, path: Path, *, checked: bool = False) -> OwnModel:
-        """An .onnx file, or an .xml with its .bin.
+    def read(self, path: Path, *, checked: bool = False) -> KnownModel:
+        """Read an .onnx file, or an .xml with its .bin.
 
-        `checked`: it was written here, and found unchanged just now. Raises WeightsCorrupt where it
-        cannot be read, WeightsMismatch where it is not known to be ours.
+        `checked`: it comes from the cache, which has just compared it with what was written. Raises
+        WeightsCorrupt where it cannot be read, WeightsMismatch where this package did not write it.
         """
         if path.suffix.lower() != '.xml':
             file = read_model_file(path)
-            return OwnModel(self._read(path), file.spec, file.about)
+            return KnownModel(self._read(path), file.spec, file.about)
         weights = path.with_suffix('.bin')
         if not os.path.lexists(weights):
             raise WeightsCorrupt(
                 f'{weights} is not there: an OpenVINO model is two files, copy both'
             )
         for part, most in ((path, MOST_XML_BYTES), (weights, MOST_BYTES)):
-            with opened(part, most):
+            with open_file(part, most):
                 pass
         model = self._read(path)
         about = about_of_model(model)
@@ -183,34 +177,34 @@ class Runtime:
             raise WeightsCorrupt(
                 f'{weights} does not belong to {path.name}: copy both files of one export again'
             )
-        return OwnModel(model, own_spec(model, path, checked=checked), about)
+        return KnownModel(model, spec_of_model(model, path, checked=checked), about)
 
     def _read(self, path: Path) -> ov.Model:
         try:
             return self._core.read_model(path)
         except (RuntimeError, MemoryError) as error:
             raise WeightsCorrupt(
-                f'{path} cannot be read as a model ({reason(error)}): copy the file again, or '
-                'write it anew with `midas_depth export`'
+                f'{path} cannot be read as a model ({last_line(error)}): copy the file again, or '
+                'write it again with `midas_depth export`'
             ) from error
 
     def compile(self, model: ov.Model, precision: str) -> Compiled:
-        """A network for this CPU, which is compiled when its first input comes."""
+        """A network for this CPU, compiled at its first input."""
         hint = precision
-        if precision == 'int8':  # what of it is not quantised
+        if precision == 'int8':  # for the parts that are not quantised
             hint = 'bf16' if 'bf16' in self.precisions() else 'f32'
         options: dict[str, Any] = {
             'INFERENCE_PRECISION_HINT': hint,
             'INFERENCE_NUM_THREADS': self._num_threads,
             'PERFORMANCE_HINT': 'LATENCY',
-            # The operating system, and whoever set an affinity, knows better where there is room.
+            # The operating system, or the user's affinity, decides better which cores are free.
             'ENABLE_CPU_PINNING': False,
         }
         return Compiled(self._core, model, options)
 
 
-def colours_last(model: ov.Model) -> ov.Model:
-    """A copy that takes (1, h, w, 3): otherwise it would reorder every picture itself, slowly."""
+def channels_last(model: ov.Model) -> ov.Model:
+    """A copy that takes (1, h, w, 3): otherwise OpenVINO reorders every picture, slowly."""
     steps = PrePostProcessor(model.clone())
     steps.input().tensor().set_layout(ov.Layout('NHWC'))
     steps.input().model().set_layout(ov.Layout('NCHW'))
@@ -218,9 +212,9 @@ def colours_last(model: ov.Model) -> ov.Model:
 
 
 def save(model: ov.Model, path: Path, precision: str, about: Mapping[str, Any]) -> None:
-    """Write `path` (.xml) and its .bin; half the size where the precision is less than f32.
+    """Write `path` (.xml) and its .bin, half the size below f32, and read them back.
 
-    What was written is read back. Raises OSError where the disk is full or cannot be written to.
+    Raises OSError where the disk is full or cannot be written to.
     """
     model.set_rt_info(json.dumps({**about, BIN_SHA256: UNKNOWN_YET}), ABOUT_PATH)
     try:
@@ -232,7 +226,7 @@ def save(model: ov.Model, path: Path, precision: str, about: Mapping[str, Any]) 
     except RuntimeError as error:
         if _is_full(path.parent):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        raise OSError(f'openvino could not write or read back: {reason(error)}') from error
+        raise OSError(f'openvino could not write or read back: {last_line(error)}') from error
 
 
 def _is_full(folder: Path) -> bool:
@@ -242,16 +236,16 @@ def _is_full(folder: Path) -> bool:
 
 
 def about_of_model(model: ov.Model) -> dict[str, Any]:
-    """What `save` noted; empty for a model from elsewhere."""
+    """The metadata that `save` wrote; empty for a model from elsewhere."""
     if not model.has_rt_info(ABOUT_PATH):
         return {}
     return about_of(str(model.get_rt_info(ABOUT_PATH).value))
 
 
-def own_spec(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec:
-    """Which of our models it is, all its numbers finite; `checked` as in `Runtime.read`.
+def spec_of_model(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec:
+    """Which registered model a file holds; `checked` as in `Runtime.read`.
 
-    Raises WeightsMismatch where it is not known to be ours, WeightsCorrupt where it holds NaN.
+    Raises WeightsMismatch where it is none of them, WeightsCorrupt where it holds NaN or infinity.
     """
     about = about_of_model(model)
     shapes = digest_of_shapes(_kernel_shapes(model))
@@ -271,13 +265,13 @@ def own_spec(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec:
 
 
 def _kernel_shapes(model: ov.Model) -> list[Shape]:
-    """(out, in / groups, h, w) of all convolutions; () for one of another kind."""
+    """(out, in / groups, h, w) of all convolutions' kernels; () for one that is dynamic."""
     shapes = []
     for operation in model.get_ops():
         if operation.get_type_name() in CONVOLUTIONS:
             partial = operation.input(1).get_partial_shape()
             shape = tuple(partial.to_shape()) if partial.is_static else ()
-            # With groups apart: (groups, out / groups, in / groups, h, w).
+            # Grouped kernels: (groups, out / groups, in / groups, h, w).
             shapes.append((shape[0] * shape[1], *shape[2:]) if len(shape) == 5 else shape)
     return shapes
 
@@ -295,7 +289,7 @@ def _has_sides(model: ov.Model, spec: ModelSpec) -> bool:
 def _is_side(
     port: Any, name: str, channels: int, sizes: Iterable[tuple[int | None, int | None]]
 ) -> bool:
-    """Whether it has the name, and one of the sizes; None for any side."""
+    """Whether an input or output has the name and one of the sizes; None for any side."""
     shape = port.get_partial_shape()
     if name not in port.get_names() or port.get_element_type() != ov.Type.f32:
         return False
@@ -304,7 +298,7 @@ def _is_side(
 
 
 def _is_bounded(model: ov.Model, spec: ModelSpec) -> bool:
-    """Whether no value of it is larger than those of a network of ours."""
+    """Whether every value inside it is at most as large as in the supported networks."""
     if model.input(0).get_partial_shape().is_dynamic:
         model = model.clone()
         try:
@@ -324,7 +318,7 @@ def _in_words(ports: Iterable[Any]) -> Iterable[str]:
         yield f"'{name[:40]}' {str(shape)[:80]} {element.get_type_name()}"
 
 
-def reason(error: BaseException) -> str:
-    """The last line of OpenVINO's text: those before it name its own source files."""
+def last_line(error: BaseException) -> str:
+    """The last line of OpenVINO's text, cut where it is long; others name its source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return textwrap.shorten(lines[-1] if lines else type(error).__name__, REASON_LENGTH)

@@ -1,10 +1,8 @@
 """Runs a network with PyTorch on the CPU: traced, frozen, channels_last, in inference mode.
 
-In: a state dict as a file. Then:
-(1, 3, h, w) float32 to (h, w) float32. One trace serves every size, because the networks are
-convolutional and the sides multiples of 32, so a camera of another size neither stalls the robot
-for a new trace nor keeps a second copy of the weights. The golden outputs at three sizes are
-tested against one trace.
+In: a state dict as a file. Then: (1, 3, h, w) float32 to (h, w) float32. One trace serves every
+size, because the networks are convolutional and the sides multiples of 32: a camera of another size
+neither stalls the robot for a new trace nor keeps a second copy of the weights.
 """
 
 from __future__ import annotations
@@ -20,19 +18,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.archives import reason
-from midas_depth_ros.depth.backends import AUTO
-from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsCorrupt
+from midas_depth_ros.depth.backends import AUTO, LoadedBackend
+from midas_depth_ros.depth.errors import BackendUnavailable, WeightsCorrupt
+from midas_depth_ros.depth.files import (
+    MOST_WEIGHTS_BYTES,
+    check_old_torch_file,
+    digest_of,
+    open_file,
+    read_file,
+    reason,
+    table_of_tensors,
+)
 from midas_depth_ros.depth.models import check_state_dict, read_arrays, spec_of
-from midas_depth_ros.depth.models.spec import ModelSpec
-from midas_depth_ros.depth.torch_files import MOST_BYTES, check_old_torch_file, table_of_tensors
-from midas_depth_ros.depth.weights import digest_of, opened, read_file
 
 DTYPES = {'f32': torch.float32, 'bf16': torch.bfloat16}
-WARM_UP_RUNS = 2  # TorchScript optimises during its first runs; the first frame need not wait
-OLD_FORMAT = b'\x80'  # how a pickle begins: a file of torch before 1.6
+WARM_UP_RUNS = 2  # TorchScript optimises during its first runs, not during the first frames
+OLD_FORMAT = b'\x80'  # first byte of a pickle: a file of torch before 1.6
 
-# What torch.load raises on files that are cut, altered or something else altogether.
+# Raised by torch.load on files that are cut, altered or of another kind.
 LOAD_FAILURES = (
     RuntimeError,
     OSError,
@@ -48,12 +51,11 @@ LOAD_FAILURES = (
 )
 
 
-class TorchBackend:
+class TorchBackend(LoadedBackend):
     """A model that has a torch module, on the CPU.
 
-    `num_threads` bounds torch's pool, which belongs to the whole process: the last one set holds
-    for every torch user in it. 0 leaves it as it is, which is all cores unless somebody said
-    otherwise.
+    `num_threads` limits torch's pool, which belongs to the whole process: the last value set holds
+    for every torch user in it. 0 leaves it as it is: all cores, unless the process set a limit.
 
     Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where this torch cannot trace.
     """
@@ -66,39 +68,32 @@ class TorchBackend:
         self.choice = f'{self.precision}: ' + (
             'backend torch takes another only when asked' if precision == AUTO else 'as asked'
         )
-        self.spec: ModelSpec = spec_of(weights)
-        self.preprocess = self.spec.picture.preprocess
+        self.spec = spec_of(weights)
         self.weights_sha256 = digest_of(weights)
         self._dtype = DTYPES[self.precision]
-        self._bound_threads()
+        self._limit_threads()
         network = load_network(weights).to(self._dtype)
         shape = (1, 3, *self.spec.picture.usual_size)
-        self._network: torch.jit.ScriptModule | None = frozen_trace(network, shape, self._dtype)
+        self._network = frozen_trace(network, shape, self._dtype)
         for _ in range(WARM_UP_RUNS):
             self.infer(np.zeros(shape, np.float32))
 
-    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32, sides multiples of 32, to (h, w) float32."""
-        if self._network is None:
-            raise DepthError('this torch backend is closed: load it again')
-        self._bound_threads()
+    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._limit_threads()
         with torch.inference_mode():
             picture = torch.from_numpy(network_input)
             picture = picture.to(self._dtype, memory_format=torch.channels_last)
-            output = self._network(picture)[0].float().contiguous()
-        return self.spec.finish(output.numpy(), network_input.shape[2:])
+            output: torch.Tensor = self._network(picture)[0].float().contiguous()
+        return output.numpy()
 
-    def close(self) -> None:
-        self._network = None
-
-    def _bound_threads(self) -> None:
-        # OpenMP keeps the bound per calling thread, and the caller may be a worker thread.
+    def _limit_threads(self) -> None:
+        # OpenMP keeps the limit per calling thread, and the caller may be a worker thread.
         if self._num_threads and torch.get_num_threads() != self._num_threads:
             torch.set_num_threads(self._num_threads)
 
 
 def load_network(weights: Path) -> torch.nn.Module:
-    """The network that the file is of, with its weights.
+    """The network of a weights file, with its weights.
 
     Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where it has no torch module.
     """
@@ -115,15 +110,14 @@ def frozen_trace(
 ) -> torch.jit.ScriptModule:
     """Trace it with an input (1, 3, h, w), and freeze its weights into the graph (norms folded).
 
-    Raises BackendUnavailable where this torch fails at it: the slow way in silence would be
-    worse than an error.
+    Raises BackendUnavailable where this torch cannot: an error is better than running slowly.
     """
     network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     example = torch.zeros(shape, dtype=dtype)
     example = example.to(memory_format=torch.channels_last)
     try:
         with torch.inference_mode(), warnings.catch_warnings():
-            # torch announces the end of TorchScript; its replacement needs a compiler on the robot.
+            # TorchScript is deprecated, but its replacement needs a compiler on the robot.
             warnings.filterwarnings('ignore', r'.*torch\.jit', DeprecationWarning)
             trace = torch.jit.trace(network, example, check_trace=False)
             return torch.jit.freeze(trace)
@@ -135,12 +129,11 @@ def frozen_trace(
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """A file's state dict, held against its model; runs no code of the file.
+    """A file's state dict, checked against its model; runs no code of the file.
 
-    Raises WeightsCorrupt where the file cannot be read, WeightsMismatch where it is not of this
-    network.
+    Raises WeightsCorrupt where it cannot be read, WeightsMismatch where it is of another network.
     """
-    with opened(path, MOST_BYTES) as file:
+    with open_file(path, MOST_WEIGHTS_BYTES) as file:
         old = file.read(1) == OLD_FORMAT
     if not old:
         return {key: torch.from_numpy(np.array(array)) for key, array in read_arrays(path).items()}
@@ -150,8 +143,8 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_old_file(path: Path) -> dict[str, torch.Tensor]:
-    """A file of torch before 1.6, as only torch reads it."""
-    content = read_file(path, MOST_BYTES)
+    """A file of torch before 1.6, which only torch can read."""
+    content = read_file(path, MOST_WEIGHTS_BYTES)
     check_old_torch_file(path, content)
     try:
         with warnings.catch_warnings():
@@ -166,8 +159,8 @@ def _read_old_file(path: Path) -> dict[str, torch.Tensor]:
 
 
 def first_sentence(error: BaseException) -> str:
-    """The first sentence of an error's text, or its type where it says nothing.
+    """The first sentence of an error's text, or its type.
 
-    What torch says after it is advice to load the file without the safety of weights_only.
+    What follows in torch's texts is advice to load the file without the safety of weights_only.
     """
     return reason(error).split('. ')[0].rstrip('.')

@@ -1,4 +1,4 @@
-"""The models: a registry, and what follows from it for a name or a file.
+"""The registry of models, and the model of a name or a file.
 
 To add one, write a file beside `embedded.py` that ends in a `ModelSpec`, and register it here; from
 outside the package, `register(spec)` does the same. Needs no torch.
@@ -17,15 +17,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth import downloads
-from midas_depth_ros.depth.archives import read_npz
-from midas_depth_ros.depth.downloads import DownloadLimit
+from midas_depth_ros.depth import weights
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     UnknownModel,
     WeightsCorrupt,
     WeightsError,
     shown,
+)
+from midas_depth_ros.depth.files import (
+    NAMED_KEYS,
+    check_shapes,
+    digest_of,
+    read_npz,
+    read_torch_file,
+    torch_file_shapes,
+    why_no_file,
 )
 from midas_depth_ros.depth.models import embedded, midas_small
 from midas_depth_ros.depth.models.spec import (
@@ -37,13 +44,6 @@ from midas_depth_ros.depth.models.spec import (
     PictureInput,
     Sizing,
 )
-from midas_depth_ros.depth.torch_files import (
-    NAMED_KEYS,
-    matched,
-    read_torch_file,
-    torch_file_shapes,
-)
-from midas_depth_ros.depth.weights import FileState, digest_of, examine, why_no_file
 
 __all__ = [
     'Interpolation',
@@ -62,8 +62,8 @@ __all__ = [
 AUTO = 'auto'
 PREFERRED, FALLBACK = 'midas_small', 'embedded'  # what 'auto' takes
 WEIGHTS_SUFFIXES = tuple(suffix for named in SUFFIXES.values() for suffix in named)
-MARK = 'midas_depth'  # the key of our mark in a model's metadata
-GIVES = {  # as a model file says it
+MARK = 'midas_depth'  # key of our entry in an ONNX model's metadata
+GIVES = {  # the text in a model file
     Output.RELATIVE_INVERSE_DEPTH: 'relative inverse depth: larger = nearer, no unit',
     Output.DISPARITY: 'disparity: larger = nearer, no unit',
     Output.METRIC_DEPTH: 'depth in metres: larger = farther',
@@ -74,9 +74,9 @@ _specs: dict[str, ModelSpec] = {}
 
 
 def register(model: ModelSpec) -> None:
-    """Make a model known by its name: `load_estimator(name)`, the node's `model`, every command.
+    """Register a model under its name, for `load_estimator`, the node's `model`, every command.
 
-    Raises ValueError where the name, or the name of the weights file, is taken.
+    Raises ValueError where the name, or that of the weights file, is taken.
     """
     for other in _specs.values():
         if other.name == model.name:
@@ -90,23 +90,23 @@ def register(model: ModelSpec) -> None:
 
 
 def unregister(name: str) -> None:
-    """Forget a model, as tests do; raises UnknownModel."""
+    """Remove a model from the registry; raises UnknownModel."""
     del _specs[spec(name).name]
 
 
 def names() -> tuple[str, ...]:
-    """The models that can be named, in the order in which they were registered."""
+    """The names of the models, in the order of their registration."""
     return tuple(_specs)
 
 
 def in_words() -> str:
-    """The models in a sentence: 'midas_small or embedded'."""
+    """The names in a sentence: 'midas_small or embedded'."""
     *others, last = names()
     return f'{", ".join(others)} or {last}'
 
 
 def spec(name: str) -> ModelSpec:
-    """The model of this name; raises UnknownModel, which lists those there are."""
+    """The model of this name; raises UnknownModel, which lists the names."""
     if name not in _specs:
         raise UnknownModel(f'{shown(name)} is not one of the models: {", ".join(names())}')
     return _specs[name]
@@ -120,21 +120,22 @@ register(embedded.SPEC)
 
 
 def find_weights(
-    model: str, *, allow_download: bool = True, limit: DownloadLimit | None = None
+    model: str, *, allow_download: bool = True, limit: weights.DownloadLimit = weights.FETCH_LIMIT
 ) -> Path:
-    """The weights file of a model's name, or the file that it is the path of.
+    """The weights file of a model: a registered name, or the path of a file.
 
-    `limit` bounds how long a download may take. Raises UnknownModel where it is neither, and
-    WeightsError where the weights of that name cannot be had.
+    `limit`: how long a download may take. Raises UnknownModel where it is neither a name nor a
+    file, WeightsError where the weights of a name are not available.
     """
     if model in _specs:
         known = _specs[model]
         if known.shipped is None:
-            return downloads.ensure_weights(
-                known.weights, allow_download=allow_download, limit=limit
+            options = weights.DownloadOptions(limit=limit)
+            return weights.ensure_weights(
+                known.weights, allow_download=allow_download, options=options
             )
-        finding = examine(known.shipped, known.weights)
-        if finding.state is not FileState.GOOD:
+        finding = weights.examine(known.shipped, known.weights)
+        if finding.state is not weights.FileState.GOOD:
             raise WeightsCorrupt(f'{known.shipped} {finding.fault}: install the package again')
         return known.shipped
     path = Path(os.path.expanduser(model))  # Path.expanduser raises where there is no such user
@@ -149,8 +150,8 @@ def find_weights(
 def spec_of(weights_file: Path) -> ModelSpec:
     """The model whose weights a file holds, by its suffix and the shapes of its state dict.
 
-    Where it fits none, the one that it has most in common with, whose strict loading will say what
-    is wrong. Raises BackendUnavailable where no model has files named so.
+    Where none matches, the most similar one, whose strict loading then says what is wrong. Raises
+    BackendUnavailable where no model has files with this suffix.
     """
     suffix = weights_file.suffix.lower()
     candidates = [model for model in _specs.values() if suffix in model.suffixes]
@@ -163,7 +164,7 @@ def spec_of(weights_file: Path) -> ModelSpec:
 
 
 def _in_common(found: Mapping[Any, Any], model: ModelSpec) -> float:
-    """Which share of the model's entries are there, in their shapes."""
+    """Share of the entries that the file and the model have in common, with equal shapes."""
     same = sum(found.get(key) == tuple(shape) for key, shape in model.shapes.items())
     return same / len(found.keys() | model.shapes.keys())
 
@@ -179,7 +180,7 @@ def _shapes(weights_file: Path, changed_ns: int) -> Mapping[Any, Any]:
 
 
 def _read_npz(weights_file: Path) -> dict[str, NDArray[np.float32]]:
-    """Bounded by what the largest model has, in float64."""
+    """Up to the size of the largest model in float64."""
     shapes = [model.shapes.values() for model in _specs.values() if '.npz' in model.suffixes]
     numbers = max(sum(map(math.prod, model)) for model in shapes)
     return read_npz(weights_file, 8 * numbers + NPZ_BYTES_BESIDE_NUMBERS)
@@ -189,7 +190,7 @@ def _read_npz(weights_file: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def read_arrays(weights_file: Path) -> dict[str, NDArray[Any]]:
-    """The state dict of a weights file, all its numbers finite.
+    """The state dict of a weights file, checked for keys, shapes and finite numbers.
 
     Raises WeightsCorrupt, and WeightsMismatch where keys or shapes are not those of the network.
     """
@@ -203,20 +204,20 @@ def read_arrays(weights_file: Path) -> dict[str, NDArray[Any]]:
 
 
 def check_state_dict(arrays: Mapping[str, Any], weights_file: Path) -> None:
-    """Hold a file's state dict against its model; raises as `read_arrays` does."""
+    """Check a file's state dict against its model; raises as `read_arrays` does."""
     model = spec_of(weights_file)
-    matched(arrays, model.shapes, weights_file, model.title, model.weights.name)
+    check_shapes(arrays, model.shapes, weights_file, model.title, model.weights.name)
     refuse_what_is_not_finite(arrays, weights_file)
 
 
 def refuse_what_is_not_finite(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
-    """Raise WeightsCorrupt where a number is NaN or infinite: a network makes depth 0 of it."""
+    """Raise WeightsCorrupt where a number is NaN or infinite: a network turns it into depth 0."""
     faults = [name for name, array in arrays.items() if not _finite(array)]
     if faults:
         more = ', ...' if len(faults) > NAMED_KEYS else ''
         raise WeightsCorrupt(
             f'{path} holds NaN or infinity in {len(faults)} of {len(arrays)} entries '
-            f'({", ".join(faults[:NAMED_KEYS])}{more}): fetch or copy the file again, or train anew'
+            f'({", ".join(faults[:NAMED_KEYS])}{more}): fetch or copy the file again, or retrain'
         )
 
 
@@ -228,7 +229,7 @@ def _finite(array: NDArray[Any]) -> bool:
 
 
 def onnx_of(weights_file: Path) -> bytes:
-    """The ONNX model of a weights file, with our mark.
+    """The ONNX model of a weights file, with our metadata.
 
     Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the model has no graph.
     """
@@ -240,12 +241,12 @@ def onnx_of(weights_file: Path) -> bytes:
     metadata = {MARK: json.dumps(mark_of(model, digest_of(weights_file)))}
     try:
         return model.onnx.make(floats, metadata)
-    except ValueError as error:  # finite numbers, but not what normalisations make of them
+    except ValueError as error:  # finite numbers that a normalisation turns into others
         raise WeightsCorrupt(
-            f'{weights_file} gives a network that holds no numbers ({error}): train it anew'
+            f'{weights_file} gives a network with numbers that are not finite ({error}): retrain it'
         ) from error
 
 
 def mark_of(model: ModelSpec, weights_sha256: str) -> dict[str, Any]:
-    """What a model file of ours says of itself, in ONNX's metadata or OpenVINO's rt_info."""
+    """Our entry in a model file: in ONNX's metadata or OpenVINO's rt_info."""
     return {'network': model.name, 'weights_sha256': weights_sha256, 'gives': GIVES[model.output]}

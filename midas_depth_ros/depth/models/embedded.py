@@ -1,13 +1,12 @@
-"""The model that ships in the package: its layers, their order, and what it is not.
+"""The model that ships in the package.
 
 The network is described once, by `convolutions` and `half_size_depth`: its state dict's shapes, its
 ONNX graph and its torch module all follow from these two. Plain residual stages lead down to stride
-64, and a decoder of residual units back up to stride 4. The network is told where in the picture it
-looks by row and column from -1 to 1, and what the whole picture is like by the mean of the coarsest
-features.
+64, and a decoder of residual units back up to stride 4. Row and column from -1 to 1 are inputs at
+stride 4, and the mean of the coarsest features enters the decoder.
 
-The weights are a NumPy archive of the state dict, kernels as float16: no code, and no network
-needed. Training and figures: docs/embedded_model.md, and the card beside the file.
+The weights are a NumPy archive of the state dict, kernels as float16. Training and figures:
+docs/embedded_model.md, and the card beside the file.
 """
 
 from __future__ import annotations
@@ -27,20 +26,21 @@ from midas_depth_ros.depth.models.spec import (
     PictureInput,
     Shape,
     Weights,
+    folded_norm,
     norm_shapes,
 )
 from midas_depth_ros.depth.onnx_files import Graph
 from midas_depth_ros.depth.weights import WeightsFile
 
-SIZE = (192, 256)  # (H, W) of the picture: it was trained to see that, and errs at others
-HALF_SIZE = (SIZE[0] // 2, SIZE[1] // 2)  # and of what its graph gives
+SIZE = (192, 256)  # (H, W) of the input: it was trained at that, and is less accurate at others
+HALF_SIZE = (SIZE[0] // 2, SIZE[1] // 2)  # of its graph's output
 # One column per stage, at strides 4, 8, 16, 32 and 64.
 CHANNELS = (32, 48, 96, 192, 192)
 BLOCKS = (1, 2, 2, 1, 1)
 DECODER_CHANNELS = 32
-STEM_KERNEL, STEM_STRIDE = 6, 4  # every pixel is seen, most of them twice
-PIXELS = 4  # 2 x 2, that one place becomes
-NORM_EPSILON = 1e-5  # that batch normalisation adds to the variance, torch's own default
+STEM_KERNEL, STEM_STRIDE = 6, 4  # every pixel is used, most of them twice
+PIXELS = 4  # 2 x 2 output pixels for each position at stride 4
+NORM_EPSILON = 1e-5  # added to the variance by batch normalisation, torch's default
 INPUT, OUTPUT = 'picture', 'depth'
 
 # --- The network, described once.
@@ -48,10 +48,9 @@ INPUT, OUTPUT = 'picture', 'depth'
 
 @dataclass(frozen=True)
 class Convolution:
-    """A square convolution from `taken` to `given` channels, padded by 1 where it is more than 1x1.
+    """A square convolution from `taken` to `given` channels, padded by 1 if larger than 1x1.
 
-    `norm`: whether a batch normalisation follows, which makes a bias needless. `entry` is its name
-    in the state dict.
+    `norm`: a batch normalisation follows, instead of a bias. `entry` is its name in the state dict.
     """
 
     name: str
@@ -76,7 +75,7 @@ class Convolution:
 
 
 def convolutions(channels: Sequence[int] = CHANNELS) -> dict[str, Convolution]:
-    """All of them by name; `channels` are those of the stages."""
+    """All convolutions by name; `channels` are those of the stages."""
     return {layer.name: layer for layer in _convolutions(channels)}
 
 
@@ -100,16 +99,16 @@ def _convolutions(channels: Sequence[int]) -> Iterator[Convolution]:
 
 
 def _refining(stage: int) -> Sequence[str]:
-    # The finest level is where most of the time goes: half a unit, and the head does the rest.
+    # The finest level takes most of the time: half a unit, the head does the rest.
     layers = ('conv1', 'conv2') if stage else ('conv',)
     return [f'refine.{stage}.{layer}' for layer in layers]
 
 
 def half_size_depth(do: Any, picture: Any) -> Any:
-    """The network: a picture to (1, H/2, W/2), before what is below 0 is cut off.
+    """The network: a picture to (1, H/2, W/2), before values below 0 are clipped.
 
-    `do` carries the operations out, on the names of an ONNX graph's values or on tensors:
-    `_OnnxOperations`, or the module of `build`.
+    `do` implements the operations, on names of an ONNX graph's values (`_OnnxOperations`) or on
+    tensors (in `build`).
     """
     value, levels = do.stem(picture), []
     for stage, blocks in enumerate(BLOCKS):
@@ -118,16 +117,16 @@ def half_size_depth(do: Any, picture: Any) -> Any:
             change = do.conv(do.relu(do.conv(value, f'{name}.first')), f'{name}.second')
             if f'{name}.shortcut' in do.layers:
                 value = do.conv(value, f'{name}.shortcut')
-            value = do.relu(do.add(change, value, f'{name}.sum'))
+            value = do.relu(do.sum(change, value, f'{name}.sum'))
         levels.append(value)
     last = len(levels) - 1
     whole = do.spread(do.conv(do.mean(value), 'whole'))
-    path = do.add(do.conv(value, f'lateral.{last}'), whole, 'path')
+    path = do.sum(do.conv(value, f'lateral.{last}'), whole, 'path')
     path = _refined(do, path, last)
     for stage in range(last - 1, -1, -1):
         path = do.doubled(path, f'up.{stage}', levels[stage])
         beside = do.conv(levels[stage], f'lateral.{stage}')
-        path = _refined(do, do.add(path, beside, f'path.{stage}'), stage)
+        path = _refined(do, do.sum(path, beside, f'path.{stage}'), stage)
     return do.pixels(do.conv(do.relu(path), 'head'))
 
 
@@ -135,7 +134,7 @@ def _refined(do: Any, path: Any, stage: int) -> Any:
     change = path
     for name in _refining(stage):
         change = do.conv(do.relu(change), name)
-    return do.add(path, change, f'refine.{stage}.sum')
+    return do.sum(path, change, f'refine.{stage}.sum')
 
 
 def embedded_shapes(channels: Sequence[int] = CHANNELS) -> dict[str, Shape]:
@@ -152,11 +151,10 @@ def embedded_shapes(channels: Sequence[int] = CHANNELS) -> dict[str, Shape]:
 
 # --- Its ONNX graph, made of a state dict as NumPy arrays.
 #
-# Normalisations are folded into the convolutions before them, and what depends on the place in
-# the picture alone is computed once. Only operations that OpenCV 4.6 runs too are used: the mean
-# of the whole picture is spread by a resize, and the 2x2 pixels of one place by a transposed
-# convolution that copies. The model ends at half the size: the last doubling takes OpenCV's resize
-# a tenth of the time that it takes OpenVINO.
+# Normalisations are folded into the convolutions before them, and what depends on the position
+# alone is computed once. Only operations that OpenCV 4.6 supports are used: the mean of the whole
+# picture is spread by a resize, and the 2x2 pixels of a position by a transposed convolution that
+# copies. The graph ends at half the size: OpenCV's resize doubles it in a tenth of OpenVINO's time.
 
 
 def embedded_onnx(weights: Weights, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -166,105 +164,74 @@ def embedded_onnx(weights: Weights, metadata: Mapping[str, str] | None = None) -
     finite.
     """
     do = _OnnxOperations({name: np.asarray(array, np.float32) for name, array in weights.items()})
-    with np.errstate(all='ignore'):  # the graph refuses what is no number
-        do.graph.add('Relu', [half_size_depth(do, INPUT)], OUTPUT)
-    return do.graph.to_bytes(INPUT, (1, 3, *SIZE), OUTPUT, (1, 1, *HALF_SIZE), metadata)
+    with np.errstate(all='ignore'):  # the graph refuses NaN
+        do.add('Relu', [half_size_depth(do, INPUT)], OUTPUT)
+    return do.to_bytes(INPUT, (1, 3, *SIZE), OUTPUT, (1, 1, *HALF_SIZE), metadata)
 
 
-class _OnnxOperations:
-    """Notes every operation of `half_size_depth` in a graph."""
+class _OnnxOperations(Graph):
+    """Records every operation of `half_size_depth` as a graph."""
 
     def __init__(self, weights: Weights) -> None:
-        self.weights = weights
+        super().__init__()
+        self.state = weights
         self.layers = convolutions()
-        self.graph = Graph()
 
     def stem(self, picture: str) -> str:
-        scale, shift = self._normalisation('stem_norm')
-        kernel = self.weights['stem.weight'] * scale[:, np.newaxis, np.newaxis, np.newaxis]
-        nothing = np.zeros(len(scale), np.float32)
-        value = self._apply(picture, 'stem', kernel, nothing, STEM_STRIDE, 1)
+        factor, shift = (
+            array[:, None, None] for array in folded_norm(self.state, 'stem_norm', NORM_EPSILON)
+        )
+        kernel = self.state['stem.weight'] * factor[..., None]
+        nothing = np.zeros(len(factor), np.float32)
+        value = self.convolution(picture, 'stem', kernel, nothing, STEM_STRIDE, (1, 1))
         height, width = (side // STEM_STRIDE for side in SIZE)
         rows, columns = np.meshgrid(
             np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing='ij'
         )
-        place = self.weights['place.weight'][:, :, 0, 0].T[..., np.newaxis, np.newaxis]
-        places = (place[0] * rows + place[1] * columns) * scale[:, np.newaxis, np.newaxis]
-        places = places + shift[:, np.newaxis, np.newaxis]
-        return self.relu(self.add(value, self.graph.weight('places', places[None]), 'placed'))
+        place = self.state['place.weight'][:, :, 0, 0].T[..., None, None]
+        places = (place[0] * rows + place[1] * columns) * factor + shift
+        return self.relu(self.sum(value, self.weight('places', places[None]), 'placed'))
 
     def conv(self, value: str, name: str) -> str:
         layer = self.layers[name]
-        kernel = self.weights[f'{layer.entry}.weight']
+        kernel, sides = self.state[f'{layer.entry}.weight'], (layer.padding, layer.padding)
         if layer.norm:
-            scale, shift = self._normalisation(f'{name}.1')
-            kernel = kernel * scale[:, np.newaxis, np.newaxis, np.newaxis]
+            factor, shift = folded_norm(self.state, f'{name}.1', NORM_EPSILON)
+            kernel = kernel * factor[:, None, None, None]
         else:
-            shift = self.weights[f'{name}.bias']
-        return self._apply(value, name, kernel, shift, layer.stride, layer.padding)
-
-    def add(self, first: str, second: str, name: str) -> str:
-        return self.graph.add('Add', [first, second], name)
-
-    def relu(self, value: str) -> str:
-        return self.graph.add('Relu', [value], f'{value}.relu')
+            shift = self.state[f'{name}.bias']
+        return self.convolution(value, name, kernel, shift, layer.stride, sides)
 
     def mean(self, value: str) -> str:
-        return self.graph.add('GlobalAveragePool', [value], 'mean')
+        return self.add('GlobalAveragePool', [value], 'mean')
 
     def spread(self, value: str) -> str:
-        """One place becomes as many as the coarsest stage has."""
+        """One position becomes as many as the coarsest stage has."""
         coarsest = STEM_STRIDE * 2 ** (len(BLOCKS) - 1)
         how = {'coordinate_transformation_mode': 'asymmetric', 'nearest_mode': 'floor'}
-        return self._resize(value, 'spread', [side / coarsest for side in SIZE], 'nearest', how)
+        return self.resize(value, 'spread', [side / coarsest for side in SIZE], 'nearest', **how)
 
     def doubled(self, value: str, name: str, beside: str) -> str:
         how = {'coordinate_transformation_mode': 'half_pixel'}
-        return self._resize(value, name, [2.0, 2.0], 'linear', how)
+        return self.resize(value, name, [2, 2], 'linear', **how)
 
     def pixels(self, value: str) -> str:
-        """Every place becomes 2x2 pixels."""
+        """Every position becomes 2x2 pixels."""
         copies = np.eye(PIXELS, dtype=np.float32).reshape(PIXELS, 1, 2, 2)
-        kernel = self.graph.weight('head.copies', copies)
+        kernel = self.weight('head.copies', copies)
         sides = {'kernel_shape': (2, 2), 'strides': (2, 2)}
-        return self.graph.add('ConvTranspose', [value, kernel], 'head.pixels', **sides)
-
-    def _normalisation(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """(C,) scale and shift of a batch normalisation."""
-        w = {key: self.weights[f'{name}.{key}'] for key in ('weight', 'bias')}
-        mean, variance = (self.weights[f'{name}.running_{key}'] for key in ('mean', 'var'))
-        scale = w['weight'] / np.sqrt(variance + np.float32(NORM_EPSILON))
-        return scale, w['bias'] - mean * scale
-
-    def _apply(
-        self, value: str, name: str, kernel: np.ndarray, bias: np.ndarray, stride: int, padding: int
-    ) -> str:
-        inputs = [
-            value,
-            self.graph.weight(f'{name}.kernel', kernel),
-            self.graph.weight(f'{name}.shift', bias),
-        ]
-        return self.graph.add(
-            'Conv', inputs, name,
-            kernel_shape=kernel.shape[2:], strides=(stride, stride), pads=(padding,) * 4,
-        )  # fmt: skip
-
-    def _resize(
-        self, value: str, name: str, factors: list[float], mode: str, how: dict[str, str]
-    ) -> str:
-        scales = self.graph.weight(f'{name}.scales', np.array([1.0, 1.0, *factors]))
-        return self.graph.add('Resize', [value, '', scales], name, mode=mode, **how)
+        return self.add('ConvTranspose', [value, kernel], 'head.pixels', **sides)
 
 
 # --- Its torch module, for training and for backend torch.
 
 
 def build(channels: Sequence[int] = CHANNELS) -> Any:
-    """The network with random weights until a state dict is loaded; imports torch.
+    """The network with random weights; imports torch.
 
-    It takes (B, 3, H, W) float32 RGB, 0..1 (8-bit values / 255, nothing else), and gives (B, H, W)
-    float32 relative inverse depth, at least 0. `at_half_size` is what training looks at.
-    `channels`: of other widths, for trials.
+    It takes (B, 3, H, W) float32 RGB, 0..1 (8-bit values / 255), and gives (B, H, W) float32
+    relative inverse depth, at least 0. Training uses `at_half_size`. `channels`: other widths, for
+    experiments.
     """
     import torch
     from torch import Tensor, nn
@@ -298,12 +265,12 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
             return large.squeeze(1)  # (B, H, W)
 
         def at_half_size(self, picture: Tensor) -> Tensor:
-            """(B, H/2, W/2), before what is below 0 is cut off."""
+            """(B, H/2, W/2), before values below 0 are clipped."""
             half: Tensor = half_size_depth(Operations(self), picture)
             return half.squeeze(1)
 
     class Operations:
-        """Carries out every operation of `half_size_depth`."""
+        """The operations of `half_size_depth` on tensors."""
 
         def __init__(self, network: EmbeddedNet) -> None:
             self.layers, self._layer = network.layers, network.get_submodule
@@ -323,7 +290,7 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
             result: Tensor = self._layer(layer.entry)(value)
             return self._layer(f'{name}.1')(result) if layer.norm else result
 
-        def add(self, first: Tensor, second: Tensor, name: str) -> Tensor:
+        def sum(self, first: Tensor, second: Tensor, name: str) -> Tensor:
             return first + second
 
         def relu(self, value: Tensor) -> Tensor:
@@ -333,10 +300,10 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
             return F.adaptive_avg_pool2d(value, 1)
 
         def spread(self, value: Tensor) -> Tensor:
-            return value  # an addition does it
+            return value  # the addition broadcasts it
 
         def doubled(self, value: Tensor, name: str, beside: Tensor) -> Tensor:
-            # Like `beside`, since training also sees pictures that 64 does not divide.
+            # To the size of `beside`, since training also uses sizes that 64 does not divide.
             size = beside.shape[-2:]
             return F.interpolate(value, size=size, mode='bilinear', align_corners=False)
 
@@ -349,9 +316,9 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
 # --- The weights that ship.
 
 ASSET = Path(__file__).resolve().parents[2] / 'assets' / 'embedded.npz'
-# Of these weights: 1000 times the means of 32 x 32 pixels of their answer to the sample picture
-# street_1. New weights need a new one, which training.export enters.
-ANSWER = np.array(
+# 1000 times the means of 32 x 32 pixels of these weights' depth of the sample picture street_1.
+# training.export writes it for new weights.
+SAMPLE_DEPTH = np.array(
     [
         [570, 366, 231, 114, 166, 181, 157, 205],
         [637, 386, 294, 257, 250, 231, 364, 382],
@@ -361,6 +328,14 @@ ANSWER = np.array(
         [2217, 2212, 2200, 2187, 2170, 2163, 2158, 2148],
     ],
     np.float32,
+)
+# Put the fingerprint of a changed graph first, and keep the older: robots have such files.
+KNOWN_GRAPHS = (
+    ('be19132a081c3d5370ec2fd57ba99a0c8e73cfb39fa17fd94176895f79f41325', '763f673daaece8bf'),
+    ('95e52dfad128507d91616d4649109c9b86209692a1dde7ecac8b2677b3d2c276', 'da451ff93bf01d53'),
+    ('0d19d4e44d485b55c3e62076959933d4e25a4b882eadde30f041ef18b6f9c83c', '6cc3927c9c848fef'),
+    ('ff017924d39ca0f69e2b871e35f464f314b276c0be37d73aad9d7d23fb964d8f', '6cc3927c9c848fef'),
+    ('3e021c79afcd161156b9e47dce9f9bf29faca466aa500bde02ecdc3a771b93f3', '74c8b77449af368e'),
 )
 SPEC = ModelSpec(
     name='embedded',
@@ -381,33 +356,11 @@ SPEC = ModelSpec(
         picture=INPUT,
         depth=OUTPUT,
         output_sizes=(HALF_SIZE, SIZE),
-        # A graph that changes becomes a further one, in front: files of the older are on robots.
-        known=(
-            Fingerprint(
-                'be19132a081c3d5370ec2fd57ba99a0c8e73cfb39fa17fd94176895f79f41325',
-                '763f673daaece8bf',
-            ),
-            Fingerprint(
-                '95e52dfad128507d91616d4649109c9b86209692a1dde7ecac8b2677b3d2c276',
-                'da451ff93bf01d53',
-            ),
-            Fingerprint(
-                '0d19d4e44d485b55c3e62076959933d4e25a4b882eadde30f041ef18b6f9c83c',
-                '6cc3927c9c848fef',
-            ),
-            Fingerprint(
-                'ff017924d39ca0f69e2b871e35f464f314b276c0be37d73aad9d7d23fb964d8f',
-                '6cc3927c9c848fef',
-            ),
-            Fingerprint(
-                '3e021c79afcd161156b9e47dce9f9bf29faca466aa500bde02ecdc3a771b93f3',
-                '74c8b77449af368e',
-            ),
-        ),
+        known=tuple(Fingerprint(*each) for each in KNOWN_GRAPHS),
     ),
     shipped=ASSET,
-    answer=ANSWER / np.float32(1000),
+    sample_depth=SAMPLE_DEPTH / np.float32(1000),
     about="'embedded' is a small network trained on rendered rooms, corridors and streets only: it "
-    'knows floors, walls and common obstacles, and errs more than MiDaS_small on what real cameras '
-    'see.',
+    'knows floors, walls and common obstacles, and is less accurate than MiDaS_small on real '
+    'pictures.',
 )

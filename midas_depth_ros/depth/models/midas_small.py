@@ -1,7 +1,7 @@
-"""MiDaS v2.1 small: what it wants of a picture, its ONNX graph, and its torch module.
+"""MiDaS v2.1 small: its input, its ONNX graph and its torch module.
 
-EfficientNet-Lite3 sees the picture at strides 4, 8, 16 and 32; a decoder of four fusion blocks
-climbs back from the coarsest to the finest, and a small head gives one value per pixel.
+EfficientNet-Lite3 gives features at strides 4, 8, 16 and 32; a decoder of four fusion blocks goes
+back from the coarsest to the finest, and a small head gives one value per pixel.
 
 Source: Ranftl, Lasinger, Hafner, Schindler, Koltun, "Towards Robust Monocular Depth Estimation:
 Mixing Datasets for Zero-shot Cross-dataset Transfer", TPAMI 2022; release v2_1 of isl-org/MiDaS,
@@ -27,6 +27,7 @@ from midas_depth_ros.depth.models.spec import (
     Sizing,
     Weights,
     conv_shapes,
+    folded_norm,
     norm_shapes,
 )
 from midas_depth_ros.depth.onnx_files import Graph
@@ -44,9 +45,9 @@ HEAD_CHANNELS = 32
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks of the encoder that follow each other under one name of the checkpoint.
+    """Consecutive blocks of the encoder under one name of the checkpoint.
 
-    `expansion` 0 marks the block that has no 1x1 convolution before the one by channel.
+    `expansion` 0: no 1x1 convolution before the depthwise one.
     """
 
     layer: int
@@ -68,24 +69,22 @@ ENCODER = (
     Stage(4, 'pretrained.layer4.0', blocks=6, kernel=5, stride=2, expansion=6, channels=232),
     Stage(4, 'pretrained.layer4.1', blocks=1, kernel=3, stride=1, expansion=6, channels=384),
 )
-TIMM_ENCODER = 'tf_efficientnet_lite3'  # the same by timm's name
+TIMM_ENCODER = 'tf_efficientnet_lite3'  # its name in timm
 LAYER_CHANNELS = {stage.layer: stage.channels for stage in ENCODER}  # of the last stage of each
 
 
 # --- Its ONNX graph, made from the state dict as NumPy arrays. It equals `build()` to rounding, is
-# cheaper where arithmetic allows it, and takes every size whose sides are multiples of 32. What the
-# network holds but never uses (a residual unit of the coarsest fusion block) is left out.
+# cheaper where arithmetic allows, and takes every size whose sides are multiples of 32. A residual
+# unit that the network has but never uses (of the coarsest fusion block) is left out.
 
 
 @dataclass(frozen=True)
 class Simplifications:
-    """What the graph computes otherwise than the network is written down; benchmarks/graph.py
-    measures each.
+    """Differences between the graph and the published network; benchmarks/graph.py measures each.
 
-    `fold_norms`: a batch normalisation after a convolution is a factor and a sum per channel, and
-    goes into the convolution's kernel and bias.
+    `fold_norms`: a batch normalisation after a convolution goes into its kernel and bias.
     `narrow_first`: the 1x1 convolution of a fusion block commutes with the bilinear enlargement
-    before it, whose weights sum to 1; before it there are a quarter of the pixels.
+    before it, whose weights sum to 1; there, a quarter of the pixels is enough.
     """
 
     fold_norms: bool = True
@@ -106,11 +105,11 @@ def midas_onnx(
     Raises KeyError where an entry of the state dict is missing, ValueError where one is not
     finite.
     """
-    build = _Builder(weights, simplify)
-    with np.errstate(all='ignore'):  # the graph refuses what is no number
-        build.network()
+    graph = _Builder(weights, simplify)
+    with np.errstate(all='ignore'):  # the graph refuses NaN
+        graph.network()
     sides = size or ('height', 'width')
-    return build.graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
+    return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
 
 
 def midas_shapes() -> dict[str, tuple[int, ...]]:
@@ -152,23 +151,23 @@ def _decoder_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
         yield from conv_shapes(f'scratch.output_conv.{place}', shape)
 
 
-class _Builder:
-    """Walks through the network as `build()` does, and notes every operation."""
+class _Builder(Graph):
+    """Adds every operation of the network, in the order of `build()`."""
 
     def __init__(self, weights: Weights, simplify: Simplifications) -> None:
-        self.weights, self.simplify = weights, simplify
-        self.graph = Graph()
-        self.relu6_range = [self.graph.weight('0', 0.0), self.graph.weight('6', RELU6_TOP)]
+        super().__init__()
+        self.state, self.simplify = weights, simplify
+        self.relu6_range = [self.weight('0', 0.0), self.weight('6', RELU6_TOP)]
 
     def network(self) -> None:
         features, path = self.encoder(), ''
         for level in (4, 3, 2, 1):
-            beside = self.convolution(features[level], f'scratch.layer{level}_rn')
+            beside = self.plain(features[level], f'scratch.layer{level}_rn')
             path = self.fusion(path, beside, f'scratch.refinenet{level}')
-        path = self.convolution(path, 'scratch.output_conv.0')
+        path = self.plain(path, 'scratch.output_conv.0')
         path = self.doubled(path, 'head.up', 'half_pixel')
-        path = self.relu(self.convolution(path, 'scratch.output_conv.2'))
-        self.graph.add('Relu', [self.convolution(path, 'scratch.output_conv.4')], OUTPUT)
+        path = self.relu(self.plain(path, 'scratch.output_conv.2'))
+        self.add('Relu', [self.plain(path, 'scratch.output_conv.4')], OUTPUT)
 
     def encoder(self) -> dict[int, str]:
         """The last features of each layer."""
@@ -197,78 +196,56 @@ class _Builder:
             path = self.sum(path, self.residual(beside, f'{name}.resConfUnit1'), f'{name}.joined')
         path = self.residual(path or beside, f'{name}.resConfUnit2')
         if self.simplify.narrow_first:
-            path = self.convolution(path, f'{name}.out_conv')
+            path = self.plain(path, f'{name}.out_conv')
             return self.doubled(path, f'{name}.up', 'align_corners')
         path = self.doubled(path, f'{name}.up', 'align_corners')
-        return self.convolution(path, f'{name}.out_conv')
+        return self.plain(path, f'{name}.out_conv')
 
     def residual(self, value: str, name: str) -> str:
-        change = self.convolution(self.relu(value), f'{name}.conv1')
-        change = self.convolution(self.relu(change), f'{name}.conv2')
+        change = self.plain(self.relu(value), f'{name}.conv1')
+        change = self.plain(self.relu(change), f'{name}.conv2')
         return self.sum(value, change, f'{name}.sum')
 
     def normalised(self, value: str, conv: str, norm: str, stride: int = 1) -> str:
-        kernel, entries = self.weights[f'{conv}.weight'], {}
-        for entry in NORM_ENTRIES:
-            entries[entry] = np.asarray(self.weights[f'{norm}.{entry}'], np.float32)
-        if not self.simplify.fold_norms:
-            value = self.apply(value, conv, kernel, None, stride)
-            inputs = [self.graph.weight(f'{norm}.{key}', entries[key]) for key in NORM_ENTRIES]
-            return self.graph.add(
-                'BatchNormalization', [value, *inputs], norm, epsilon=NORM_EPSILON
-            )
-        scale = entries['weight'] / np.sqrt(entries['running_var'] + np.float32(NORM_EPSILON))
-        shift = entries['bias'] - entries['running_mean'] * scale
-        kernel = kernel * scale[:, np.newaxis, np.newaxis, np.newaxis]
-        return self.apply(value, conv, kernel, shift, stride)
+        kernel = self.state[f'{conv}.weight']
+        if self.simplify.fold_norms:
+            factor, shift = folded_norm(self.state, norm, NORM_EPSILON)
+            return self.conv(value, conv, kernel * factor[:, None, None, None], shift, stride)
+        value = self.conv(value, conv, kernel, None, stride)
+        inputs = [self.weight(f'{norm}.{key}', self.state[f'{norm}.{key}']) for key in NORM_ENTRIES]
+        return self.add('BatchNormalization', [value, *inputs], norm, epsilon=NORM_EPSILON)
 
-    def convolution(self, value: str, name: str) -> str:
-        return self.apply(
-            value, name, self.weights[f'{name}.weight'], self.weights.get(f'{name}.bias'), 1
+    def plain(self, value: str, name: str) -> str:
+        """A convolution that no normalisation follows."""
+        return self.conv(
+            value, name, self.state[f'{name}.weight'], self.state.get(f'{name}.bias'), 1
         )
 
-    def apply(
+    def conv(
         self, value: str, name: str, kernel: np.ndarray, bias: np.ndarray | None, stride: int
     ) -> str:
-        inputs = [value, self.graph.weight(f'{name}.kernel', kernel)]
-        if bias is not None:
-            inputs.append(self.graph.weight(f'{name}.shift', bias))
-        # Even sides, halved by a stride of 2, lack their padding's odd part before, not behind.
+        # With even sides and a stride of 2, the odd row of padding comes after, not before.
         padding = kernel.shape[-1] - stride if kernel.shape[-1] > 1 else 0
-        before, behind = padding // 2, padding - padding // 2
-        return self.graph.add(
-            'Conv', inputs, name,
-            kernel_shape=kernel.shape[2:], strides=(stride, stride),
-            pads=(before, before, behind, behind),
-            group=kernel.shape[0] if name.endswith('conv_dw') else 1,
-        )  # fmt: skip
-
-    def sum(self, first: str, second: str, name: str) -> str:
-        return self.graph.add('Add', [first, second], name)
-
-    def relu(self, value: str) -> str:
-        return self.graph.add('Relu', [value], f'{value}.relu')
+        group = kernel.shape[0] if name.endswith('conv_dw') else 1
+        sides = padding // 2, padding - padding // 2
+        return self.convolution(value, name, kernel, bias, stride, sides, group=group)
 
     def relu6(self, value: str) -> str:
-        return self.graph.add('Clip', [value, *self.relu6_range], f'{value}.relu6')
+        return self.add('Clip', [value, *self.relu6_range], f'{value}.relu6')
 
     def doubled(self, value: str, name: str, corners: str) -> str:
-        scales = self.graph.weight(f'{name}.scales', np.array([1, 1, 2, 2]))
-        return self.graph.add(
-            'Resize', [value, '', scales], name,
-            mode='linear', coordinate_transformation_mode=corners,
-        )  # fmt: skip
+        return self.resize(value, name, [2, 2], 'linear', coordinate_transformation_mode=corners)
 
 
 # --- Its torch module.
 
 
 def build() -> Any:
-    """The network, with random weights until a state dict is loaded; nothing is ever fetched.
+    """The network with random weights; imports torch and timm, and downloads nothing.
 
     It takes (B, 3, H, W) float32, normalised, H and W multiples of 32, and gives (B, H, W) float32
     relative inverse depth, at least 0. Its attribute names are those of the official checkpoint, so
-    the 482 entries load strictly. Imports torch and timm.
+    the 482 entries load strictly.
     """
     from torch import Tensor, nn
     from torch.nn import functional as F
@@ -395,11 +372,12 @@ SPEC = ModelSpec(
     output=Output.RELATIVE_INVERSE_DEPTH,
     shapes=midas_shapes(),
     build=build,
+    giga_operations={(256, 256): 9.19, (256, 192): 6.89, (256, 128): 4.60},
     onnx=OnnxGraph(
         make=lambda weights, metadata: midas_onnx(weights, metadata=metadata),
         picture=INPUT,
         depth=OUTPUT,
-        # A graph that changes becomes a further one, in front: files of the older are on robots.
+        # Put the fingerprint of a changed graph first, and keep the older: robots have such files.
         known=(
             Fingerprint(
                 '902072fa27eb162a112256720ebcfda82dedc600c4557fd244c6283bf353054f',

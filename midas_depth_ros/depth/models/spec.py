@@ -1,7 +1,4 @@
-"""What the package has to know about a model to find, load, run and convert it.
-
-One `ModelSpec` says all of it. Nothing here imports torch.
-"""
+"""`ModelSpec`: what is needed to find, load, run and convert a model. Imports no torch."""
 
 from __future__ import annotations
 
@@ -21,13 +18,13 @@ from midas_depth_ros.depth.weights import WeightsFile
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, NDArray[Any]]  # a state dict's arrays by name
-SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',)}  # of weights files; other names for each
+SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',)}  # of weights files, with synonyms
 NORM_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')  # of a batch normalisation
-USUAL_PICTURE = (640, 480)  # (width, height): that of most cameras
+USUAL_PICTURE = (640, 480)  # (width, height) of most cameras
 
 
 class Output(enum.Enum):
-    """What a network gives; the estimator gives relative inverse depth, whatever it is."""
+    """What a network gives; the estimator always gives relative inverse depth."""
 
     RELATIVE_INVERSE_DEPTH = 'relative inverse depth'  # affine in 1/Z
     DISPARITY = 'disparity'  # proportional to 1/Z
@@ -35,24 +32,24 @@ class Output(enum.Enum):
 
 
 class Sizing(enum.Enum):
-    """How a picture becomes as large as a network wants it."""
+    """How the network's input size follows from a picture's size."""
 
-    FIT = 'fit'  # its proportions are kept, its sides go to the nearest multiple
-    STRETCH = 'stretch'  # to exactly one size
+    FIT = 'fit'  # keep the proportions, round the sides to the nearest multiple
+    STRETCH = 'stretch'  # always the same size
 
 
 class Interpolation(enum.Enum):
     """How a picture is resized."""
 
     CUBIC = 'cubic'  # of the picture in float32
-    AREA = 'area'  # what is shrunk is averaged, what is enlarged is bilinear; in uint8
+    AREA = 'area'  # averaged where it shrinks, bilinear where it grows; in uint8
 
 
 @dataclasses.dataclass(frozen=True)
 class PictureInput:
-    """What a picture becomes before it is the network's input: RGB in [0, 1], resized, normalised.
+    """How a picture becomes the network's input: RGB in [0, 1], resized, normalised.
 
-    `size` (h, w) is the size, or with Sizing.FIT the largest; `mean` and `std` are per colour.
+    `size` (h, w) is the size, with Sizing.FIT the largest; `mean` and `std` are per colour.
     """
 
     size: tuple[int, int]
@@ -73,20 +70,20 @@ class PictureInput:
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """The one (h, w) that the network takes; None where it takes every multiple."""
+        """The only (h, w) that the network takes; None where it takes every multiple."""
         return self.size if self.sizing is Sizing.STRETCH else None
 
     @property
     def usual_size(self) -> tuple[int, int]:
-        """(h, w) of what the network gets of a 4:3 picture."""
+        """(h, w) of the network's input for a 4:3 picture."""
         width, height = self.network_size(*USUAL_PICTURE)
         return height, width
 
     def network_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) at which the network sees a picture of `width` x `height` pixels.
+        """(width, height) of the network's input for a picture of `width` x `height` pixels.
 
-        With Sizing.FIT it is scaled to fit into `size`; each side then goes to the nearest multiple
-        (half to even), and is at least one. Raises ValueError where a side is not positive.
+        With Sizing.FIT it is scaled to fit into `size`, and each side rounded to the nearest
+        multiple (half to even), at least one. Raises ValueError where a side is not positive.
         """
         if width < 1 or height < 1:
             raise ValueError(f'a picture of {width} x {height} pixels has no network input size')
@@ -101,19 +98,18 @@ class PictureInput:
         return min(max(multiple, self.multiple), most)
 
     def preprocess(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (1, 3, h, w) float32 as the network takes it.
+        """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, the network's input.
 
-        In memory its colours lie last, which OpenVINO wants; the other libraries want them first,
-        and copy.
+        In memory the channels are last, as OpenVINO expects them; the other libraries copy.
         """
         size = self.network_size(rgb.shape[1], rgb.shape[0])
         if self.interpolation is Interpolation.CUBIC:
-            # The resize is linear, so the arithmetic can wait until the picture is small.
+            # The resize is linear, so the arithmetic comes after it, on fewer pixels.
             small = cv2.resize(rgb.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
         else:
             small = _averaged(rgb, size).astype(np.float32)
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        # (v / 255 - mean) / std, in two passes over whole rows: three at a time would be slow.
+        # (v / 255 - mean) / std, in two passes over whole rows: by pixel it would be slow.
         rows = small.reshape(size[1], 3 * size[0])
         rows *= np.tile(1 / (255 * std), size[0])
         if mean.any():
@@ -125,7 +121,7 @@ class PictureInput:
 def _averaged(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """The picture at (width, height)."""
     width, height = size
-    # Halves are what OpenCV averages fast: a fifth of the time that one step takes.
+    # OpenCV is fast at halving: a fifth of the time that a single step takes.
     while rgb.shape[0] >= 2 * height and rgb.shape[1] >= 2 * width:
         half = (rgb.shape[1] // 2, rgb.shape[0] // 2)
         rgb = np.asarray(cv2.resize(rgb, half, interpolation=cv2.INTER_AREA), np.uint8)
@@ -136,7 +132,7 @@ def _averaged(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 @dataclasses.dataclass(frozen=True)
 class Fingerprint:
-    """By what a model file is known: see `OnnxModel.fingerprint`, and `digest_of_shapes`."""
+    """Identifies a model file: see `OnnxModel.fingerprint` and `digest_of_shapes`."""
 
     network: str
     convolutions: str
@@ -149,8 +145,8 @@ class OnnxGraph:
     `make`: the state dict as float32 and the file's metadata, to the file's bytes; ValueError where
     a number is not finite. `picture` and `depth` are the names of its input (1, 3, h, w) and output
     (1, 1, h, w). `output_sizes`: each (h, w) that it gives or once gave, where that is not the size
-    of its input. `known`: the graph of today and the earlier ones, whose files are on robots; where
-    there is none, today's is worked out.
+    of its input. `known`: the current graph and earlier ones, whose files are on robots; computed
+    where it is empty.
     """
 
     make: Callable[[Weights, Mapping[str, str]], bytes]
@@ -164,14 +160,16 @@ class OnnxGraph:
 class ModelSpec:
     """A network and its weights file.
 
-    `name` is what `model` takes, `title` what people read. `shapes` are the keys and shapes of its
-    state dict, by which its files are recognised and loaded strictly. `build` gives the torch
-    module with random weights, (B, 3, h, w) to (B, h, w); it imports torch when it is called.
-    `depth_range_m`: (nearest, farthest) of a network that gives metres. `shipped`: where the
-    weights lie in the package. `answer`: what the published weights say of the first sample
-    picture (`judgement.cells`). `about`: what it is not, in a sentence.
+    `name` is the value of `model`, `title` what people read. `shapes` are the keys and shapes of
+    its state dict, by which its files are recognised and loaded strictly. `build` returns the torch
+    module with random weights, (B, 3, h, w) to (B, h, w); it imports torch when called.
+    `depth_range_m`: (nearest, farthest) of a network that gives metres. `shipped`: path of weights
+    in the package. `sample_depth`: of the first sample picture by the published weights, as
+    `model_check.cell_means`. `about`: its limits, in a sentence. `giga_operations`: floating point
+    operations of one run in 10^9, by input size (width, height), multiplications and additions
+    counted separately.
 
-    Raises ValueError, which names the field, where these cannot be right.
+    Raises ValueError, which names the bad field.
     """
 
     name: str
@@ -184,8 +182,9 @@ class ModelSpec:
     onnx: OnnxGraph | None = None
     depth_range_m: tuple[float, float] | None = None
     shipped: Path | None = None
-    answer: NDArray[np.float32] | None = None
+    sample_depth: NDArray[np.float32] | None = None
     about: str = ''
+    giga_operations: Mapping[tuple[int, int], float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -194,7 +193,7 @@ class ModelSpec:
     def _fault(self) -> str:
         weights = self.weights
         if not re.fullmatch('[a-z][a-z0-9_]*', self.name) or self.name == 'auto':
-            return 'use small letters, digits and underscores for its name, and not auto'
+            return 'use lower-case letters, digits and underscores for its name, and not auto'
         if not self.title:
             return 'its title is empty: say what people call it'
         if weights.suffix not in SUFFIXES:
@@ -218,7 +217,7 @@ class ModelSpec:
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """How files of its weights may be named."""
+        """Suffixes of its weights files."""
         return SUFFIXES[self.weights.suffix]
 
     @property
@@ -228,10 +227,10 @@ class ModelSpec:
         return f'{size[0]}x{size[1]}' if size else 'any'
 
     def finish(self, output: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-        """What the network gives, (h, w) float32, to relative inverse depth (h, w) of `size`.
+        """The network's output, (h, w) float32, to relative inverse depth of `size` = (h, w).
 
-        Larger = nearer, whatever the network's own habit. Its output is enlarged where a model ends
-        at less than the size of its input.
+        Larger = nearer, also for networks that give metres. An output smaller than the input is
+        enlarged.
         """
         if output.shape != size:
             output = cv2.resize(output, size[::-1])  # bilinear
@@ -244,6 +243,17 @@ def norm_shapes(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]
     """Keys and shapes of a batch normalisation's entries in a state dict."""
     yield from ((f'{name}.{entry}', (channels,)) for entry in NORM_ENTRIES)
     yield f'{name}.num_batches_tracked', ()
+
+
+def folded_norm(
+    weights: Weights, name: str, epsilon: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A batch normalisation as factor and bias, (C,) each, for the convolution before it."""
+    factor, bias, mean, variance = (
+        np.asarray(weights[f'{name}.{entry}'], np.float32) for entry in NORM_ENTRIES
+    )
+    factor = factor / np.sqrt(variance + np.float32(epsilon))
+    return factor, bias - mean * factor
 
 
 def conv_shapes(

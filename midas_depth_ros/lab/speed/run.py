@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.depth import models
 from midas_depth_ros.depth.backends import AUTO, find_backend
 from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.lab import processes
@@ -115,12 +116,6 @@ def usual_row(rows: Sequence[Row]) -> Row | None:
 #
 # The limit is what a plain float32 matrix product reaches here, which NumPy's BLAS is written for.
 
-# Floating point operations of one run, a multiplication and an addition counted apart.
-GIGA_OPERATIONS = {
-    ('midas_small', (256, 256)): 9.19,
-    ('midas_small', (256, 192)): 6.89,
-    ('midas_small', (256, 128)): 4.60,
-}
 SIDE = 1024
 REPEATS = 12
 
@@ -140,7 +135,7 @@ def matrix_product_gflops() -> float:
 
 def network_gflops(model: str, size: tuple[int, int], median_ms: float) -> float | None:
     """What a network of this input size (width, height) reached; None where its cost is unknown."""
-    work = GIGA_OPERATIONS.get((model, size))
+    work = models.spec(model).giga_operations.get(size) if model in models.names() else None
     return None if work is None else work / median_ms * 1e3
 
 

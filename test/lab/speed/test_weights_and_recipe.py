@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from midas_depth_ros.depth import downloads, load_estimator
+from midas_depth_ros.depth import load_estimator, weights
 from midas_depth_ros.depth.errors import UnknownModel, WeightsNotFound
 from midas_depth_ros.depth.models import embedded
 from midas_depth_ros.depth.models.midas_small import midas_shapes
@@ -49,7 +49,7 @@ def test_random_weights_where_there_are_no_official_ones(tmp_path, monkeypatch):
     def none(*args, **kwargs):
         raise WeightsNotFound('none here')
 
-    monkeypatch.setattr(downloads, 'ensure_weights', none)
+    monkeypatch.setattr(weights, 'ensure_weights', none)
     monkeypatch.setattr(contestants, 'user_cache', lambda: tmp_path)
     found = find_weights('auto')
     assert 'random weights' in found.note

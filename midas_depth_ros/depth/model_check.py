@@ -1,9 +1,8 @@
-"""Judges a loaded model by its answers to sample pictures, before a robot drives by them.
+"""Checks a loaded model on sample pictures, before a robot drives by its depth.
 
-In: a model that infers, and which weights it says it has. Out: a notice, '' where nothing is
-wrong; an error where its answers cannot be depth. Four pictures are inferred, or two where the
-weights are known, which need no opinion: the model that ships has to give the answer that it was
-shipped with.
+In: a model that infers, and which weights it says it has. Out: a notice, '' where nothing is wrong;
+an error where its output cannot be depth. Four pictures are inferred, or two where the weights are
+known and plausibility needs no check; the model that ships must give the depth recorded for it.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import DepthError, WeightsMismatch
 
-# --- How far another precision strays from float32, in what depth is used for.
+# --- The deviation of another precision from float32.
 #
 # In: the relative inverse depth of the same pictures in float32 and in the other precision. Out:
 # per picture the correlation, and AbsRel: the mean of |difference| / float32, after the best scale
-# and shift, over what is not far away. Scale and shift of relative inverse depth mean nothing, so
-# they count for nothing here.
+# and shift, over what is not far away. Scale and shift of relative inverse depth have no meaning,
+# so they do not count here.
 
 ASSETS = Path(__file__).resolve().parents[1] / 'assets'
-# 'auto' takes a precision only within both, on the worst picture. MiDaS_small itself misses true
-# inverse depth by an AbsRel of 0.1 to 0.3: a tenth of its error is lost in it.
+# 'auto' takes a precision only within both, on the worst picture. MiDaS_small's own error is an
+# AbsRel of 0.1 to 0.3: a tenth of that does not matter.
 LEAST_CORRELATION = 0.99
 MOST_ABS_REL = 0.02
-# AbsRel leaves out what is further than this part of the nearest: it divides by next to nothing.
+# AbsRel leaves out inverse depth below this part of the nearest: it would divide by almost 0.
 NEAR_PART = 0.05
 NEAREST_QUANTILE = 0.99
 
@@ -41,7 +40,7 @@ Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 @dataclasses.dataclass(frozen=True)
 class Deviation:
-    """Per picture by its name: (correlation, AbsRel)."""
+    """(correlation, AbsRel) per picture name."""
 
     pictures: Mapping[str, tuple[float, float]]
 
@@ -57,7 +56,7 @@ class Deviation:
 
     @property
     def within_bound(self) -> bool:
-        """Whether 'auto' may take it; what is not a number is not within."""
+        """Whether 'auto' may use it; NaN is not within."""
         return all(
             correlation >= LEAST_CORRELATION and abs_rel <= MOST_ABS_REL
             for correlation, abs_rel in self.pictures.values()
@@ -75,7 +74,7 @@ class Deviation:
 
     @classmethod
     def from_json(cls, values: Any) -> Deviation | None:
-        """What `to_json` gave; None where that was something else."""
+        """The inverse of `to_json`; None for anything else."""
         try:
             pictures = {str(k): (float(c), float(a)) for k, (c, a) in values.items()}
         except (AttributeError, TypeError, ValueError):
@@ -84,15 +83,15 @@ class Deviation:
 
 
 def sample_pictures(names: Collection[str] = ()) -> dict[str, NDArray[np.uint8]]:
-    """The pictures that judge, by name, (240, 320, 3) uint8 RGB; DepthError without them.
+    """The pictures to check models on, by name, (240, 320, 3) uint8 RGB; DepthError without them.
 
-    `names`: those to read, all where there are none.
+    `names`: those to read; all by default.
     """
     return _read_pictures(ASSETS / 'samples', names)
 
 
 def calibration_pictures() -> dict[str, NDArray[np.uint8]]:
-    """Those that int8 finds its ranges on, none of the above; (192, 256, 3) uint8 RGB."""
+    """Other pictures, for the ranges of int8, by name, (192, 256, 3) uint8 RGB."""
     return _read_pictures(ASSETS / 'calibration')
 
 
@@ -108,7 +107,9 @@ def _read_pictures(folder: Path, names: Collection[str] = ()) -> dict[str, NDArr
     return pictures
 
 
-def measure(reference: Infer, other: Infer, pictures: Mapping[str, NDArray[np.uint8]]) -> Deviation:
+def measure_deviation(
+    reference: Infer, other: Infer, pictures: Mapping[str, NDArray[np.uint8]]
+) -> Deviation:
     """Run both on every picture and compare."""
     return Deviation({name: compare(reference(rgb), other(rgb)) for name, rgb in pictures.items()})
 
@@ -116,7 +117,7 @@ def measure(reference: Infer, other: Infer, pictures: Mapping[str, NDArray[np.ui
 def compare(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[float, float]:
     """(correlation, AbsRel) of `found` against `wanted`, (h, w) each.
 
-    Where `wanted` is the same everywhere the correlation is that of equal things: 1 or 0.
+    Where one of them is the same everywhere, the correlation is 1 if both are, else 0.
     """
     true = wanted.ravel().astype(np.float64)
     other = found.ravel().astype(np.float64)
@@ -132,35 +133,37 @@ def compare(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[fl
     return correlation, float(abs_rel.mean())
 
 
-# In all of them the floor is near below, and what is above is far.
+# --- The check of a loaded model.
+
+# In all of them the floor below is near, and what is above is far.
 PICTURES = ('street_1', 'corridor_1', 'room_1')
-ANSWER_SIZE = (192, 256)  # (h, w): what most networks give of a 4:3 picture
+USUAL_SIZE = (192, 256)  # (h, w) of most networks for a 4:3 picture
 LEAST_SPREAD = 1e-3  # of the largest value
 STEP = 3  # of the pixels whose values are counted
 MOST_OF_ONE_VALUE = 0.99
 LEAST_DISTINCT_VALUES = 16
 LARGEST = 1e18  # the squares of float32 beyond it are infinite
 LEAST_CHANGE = 1e-3  # of the spread, from one picture to another
-# Beyond these a notice: a trained network keeps far away from them.
+# Limits for a notice: a trained network is far from them.
 LEAST_MIRRORED_CORRELATION = 0.5
 MOST_ZEROS = 0.5
-# The answer of published weights: worst cell, as a part of the largest.
-ANSWER_TOLERANCE = {'f32': 0.02, 'f16': 0.03, 'bf16': 0.05, 'int8': 0.3}
+# Error of the worst cell, as a part of the largest, against the recorded depth.
+TOLERANCE = {'f32': 0.02, 'f16': 0.03, 'bf16': 0.05, 'int8': 0.3}
 
 
-def judge(
+def check_model(
     infer: Infer,
     name: str,
     weights_sha256: str,
     precision: str,
-    size: tuple[int, int] = ANSWER_SIZE,
+    size: tuple[int, int] = USUAL_SIZE,
 ) -> str:
-    """A notice, '' where nothing is to be said about the model's answers.
+    """Return a notice, '' where the model's output is plausible.
 
-    `infer`: (H, W, 3) uint8 RGB to (h, w) float32 at network size. `weights_sha256`: which weights
-    it says it was made from, '' where it does not. `size`: (h, w) of its answers. Raises
-    WeightsMismatch where its answers are no numbers, the same everywhere or for every picture, or
-    not those that it was shipped with.
+    `infer`: (H, W, 3) uint8 RGB to (h, w) float32 at network size. `weights_sha256`: the weights
+    that it says it was made from, or ''. `size`: (h, w) of its output. Raises WeightsMismatch where
+    the output is not finite, the same everywhere or for every picture, or differs from the depth
+    recorded for these weights.
     """
     specs = map(models.spec, models.names())
     known = next((spec for spec in specs if spec.weights.sha256 == weights_sha256), None)
@@ -170,17 +173,25 @@ def judge(
     if change < LEAST_CHANGE:
         raise WeightsMismatch(f'{name} gives the same depth for every picture: {_remedy()}')
     if known is not None:
-        if known.answer is not None:
-            _compare(answers[0], known.answer, known.title, name, precision)
+        if known.sample_depth is not None:
+            wanted = known.sample_depth
+            worst = np.abs(cell_means(answers[0]) - wanted).max() / wanted.max()
+            if worst > TOLERANCE[precision]:
+                raise WeightsMismatch(
+                    f'{name} has the weights of {known.title} but gives another depth '
+                    f'({worst:.0%} off, in {precision}): the converted model is damaged. Remove '
+                    'the file, or the folder named by MIDAS_DEPTH_CACHE_DIR (else '
+                    '~/.cache/midas_depth_ros/converted), and start again'
+                )
         return ''
     mirrored = _checked(infer(np.ascontiguousarray(pictures[PICTURES[0]][:, ::-1])), name, size)
     doubts = _doubts(answers, mirrored[:, ::-1])
     if not doubts:
         return ''
     return (
-        f'{name} answers implausibly to the sample pictures of this package: {"; ".join(doubts)}. '
-        'It may be untrained, or give depth instead of inverse depth: look at what it makes of '
-        'your pictures (midas_depth image) before a robot drives by it.'
+        f'{name} gives implausible depth for the sample pictures: {"; ".join(doubts)}. It may be '
+        'untrained, or give depth instead of inverse depth: look at its depth of your own pictures '
+        '(midas_depth image) before a robot drives by it.'
     )
 
 
@@ -189,14 +200,14 @@ def _remedy() -> str:
 
 
 def _checked(answer: NDArray[np.float32], name: str, size: tuple[int, int]) -> NDArray[np.float32]:
-    """The answer, if it could be depth."""
-    fault = fault_of(answer)
+    """The answer, if it could be depth; else WeightsMismatch."""
+    fault = depth_fault(answer)
     if not fault and answer.shape != size:
         fault = f'a depth of {answer.shape} pixels instead of {size}'
     if not fault:
         _, counts = np.unique(answer[::STEP, ::STEP], return_counts=True)
         if len(counts) < LEAST_DISTINCT_VALUES or counts.max() > MOST_OF_ONE_VALUE * counts.sum():
-            fault = f'{len(counts)} different values, and one of them nearly everywhere'
+            fault = f'{len(counts)} different values, one of them nearly everywhere'
     if not fault and np.ptp(answer) <= LEAST_SPREAD * np.abs(answer).max():
         fault = f'{answer.mean():g} nearly everywhere'
     if not fault and np.abs(answer).max() > LARGEST:
@@ -206,8 +217,8 @@ def _checked(answer: NDArray[np.float32], name: str, size: tuple[int, int]) -> N
     return answer
 
 
-def fault_of(answer: NDArray[np.float32]) -> str:
-    """Why an answer says nothing about a picture, in words; '' where it does."""
+def depth_fault(answer: NDArray[np.float32]) -> str:
+    """Why an array cannot be the depth of a picture, in words; '' where it can."""
     if answer.ndim != 2 or answer.size == 0:
         return f'an array {answer.shape} instead of (h, w)'
     low, high = answer.min(), answer.max()  # NaN where one of them is NaN
@@ -216,25 +227,8 @@ def fault_of(answer: NDArray[np.float32]) -> str:
     return f'{high:g} everywhere' if low == high else ''
 
 
-def _compare(
-    answer: NDArray[np.float32],
-    wanted: NDArray[np.float32],
-    title: str,
-    name: str,
-    precision: str,
-) -> None:
-    worst = np.abs(cells(answer) - wanted).max() / wanted.max()
-    if worst > ANSWER_TOLERANCE[precision]:
-        raise WeightsMismatch(
-            f'{name} has the weights of {title} and gives another depth than that '
-            f'({worst:.0%} off, in {precision}): the converted model is not what was written. '
-            'Remove the file, or the folder that MIDAS_DEPTH_CACHE_DIR names (else '
-            '~/.cache/midas_depth_ros/converted), and start again'
-        )
-
-
-def cells(answer: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(h, w) float32 to the means of 6 x 8 cells; `ModelSpec.answer` are those of street_1."""
+def cell_means(answer: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w) float32 to the means of 6 x 8 cells, as in `ModelSpec.sample_depth`."""
     height, width = (side // number for side, number in zip(answer.shape, (6, 8), strict=True))
     parts = answer[: 6 * height, : 8 * width].reshape(6, height, 8, width)
     means: NDArray[np.float32] = parts.mean((1, 3), dtype=np.float32)

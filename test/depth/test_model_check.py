@@ -16,7 +16,13 @@ import pytest
 from midas_depth_ros.depth import conversion_cache, load_estimator
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.judgement import ANSWER_SIZE, PICTURES, cells, judge, sample_pictures
+from midas_depth_ros.depth.model_check import (
+    PICTURES,
+    USUAL_SIZE,
+    cell_means,
+    check_model,
+    sample_pictures,
+)
 from midas_depth_ros.depth.models import embedded, midas_small, read_arrays
 from midas_depth_ros.lab.speed.contestants import random_arrays
 
@@ -67,9 +73,9 @@ INVERTED: dict[str, Change] = {'head.weight': lambda w: -w, 'head.bias': lambda 
 
 
 def test_the_shipped_models_answer_is_known(backend: str) -> None:
-    found = cells(load_estimator('embedded', backend, precision='f32').infer(PICTURE))
+    found = cell_means(load_estimator('embedded', backend, precision='f32').infer(PICTURE))
     rounded = np.round(1000 * found).astype(int).tolist()
-    np.testing.assert_allclose(found, embedded.ANSWER / 1000, atol=0.02, err_msg=str(rounded))
+    np.testing.assert_allclose(found, embedded.SAMPLE_DEPTH / 1000, atol=0.02, err_msg=str(rounded))
 
 
 @pytest.mark.sampled
@@ -78,10 +84,10 @@ def test_whoever_claims_to_be_the_shipped_model_gives_its_answer(
     tmp_path: Path, precision: str
 ) -> None:
     inverted = load_estimator(altered(tmp_path / 'altered.npz', INVERTED), 'opencv')
-    with pytest.raises(WeightsMismatch, match='gives another depth than that'):
-        judge(inverted.infer, 'copy.xml', embedded.SPEC.weights.sha256, precision)
+    with pytest.raises(WeightsMismatch, match='gives another depth'):
+        check_model(inverted.infer, 'copy.xml', embedded.SPEC.weights.sha256, precision)
     right = load_estimator('embedded', 'opencv')
-    assert judge(right.infer, 'copy.xml', embedded.SPEC.weights.sha256, precision) == ''
+    assert check_model(right.infer, 'copy.xml', embedded.SPEC.weights.sha256, precision) == ''
 
 
 # What is refused.
@@ -148,29 +154,29 @@ def test_midas_weights_that_say_nothing_are_refused(
 
 
 def rows(low: float, high: float) -> np.ndarray:
-    column = np.linspace(low, high, ANSWER_SIZE[0], dtype=np.float32)
-    return column[:, np.newaxis].repeat(ANSWER_SIZE[1], axis=1)
+    column = np.linspace(low, high, USUAL_SIZE[0], dtype=np.float32)
+    return column[:, np.newaxis].repeat(USUAL_SIZE[1], axis=1)
 
 
 @pytest.mark.parametrize(
     ('answer', 'said'),
     [
-        (np.full(ANSWER_SIZE, np.nan, np.float32), 'gives NaN or infinity'),
+        (np.full(USUAL_SIZE, np.nan, np.float32), 'gives NaN or infinity'),
         (np.where(rows(0, 1) > 0.999, np.float32(np.inf), rows(0, 1)), 'gives NaN or infinity'),
-        (np.zeros(ANSWER_SIZE, np.float32), 'gives 0 everywhere'),
+        (np.zeros(USUAL_SIZE, np.float32), 'gives 0 everywhere'),
         (rows(7, 7.001), 'nearly everywhere'),
         (np.where(rows(0, 1) > 0.995, rows(0, 1), 0), 'one of them nearly everywhere'),
         (np.round(rows(0, 7)), '8 different values'),
         (rows(0, 1e20), r'values up to 1e\+20'),
         (rows(0, 1)[:96], r'\(96, 256\) pixels instead of \(192, 256\)'),
-        (np.zeros((2, *ANSWER_SIZE), np.float32), r'\(2, 192, 256\) instead of \(h, w\)'),
+        (np.zeros((2, *USUAL_SIZE), np.float32), r'\(2, 192, 256\) instead of \(h, w\)'),
         (np.zeros((0, 0), np.float32), r'\(0, 0\) instead of \(h, w\)'),
         (rows(0, 1), 'the same depth for every picture'),
     ],
 )
 def test_an_answer_that_cannot_be_depth_is_refused(answer: np.ndarray, said: str) -> None:
     with pytest.raises(WeightsMismatch, match=f'net.onnx.*{said}.*use midas_small or embedded'):
-        judge(lambda rgb: answer, 'net.onnx', '', 'f32')
+        check_model(lambda rgb: answer, 'net.onnx', '', 'f32')
 
 
 # What is told.
@@ -183,7 +189,7 @@ def inverted(tmp_path: Path) -> Path:
 
 def test_near_and_far_swapped_is_told(backend: str, inverted: Path) -> None:
     notice = load_estimator(inverted, backend).notice
-    assert 'inverted.npz answers implausibly' in notice
+    assert 'inverted.npz gives implausible depth' in notice
     assert 'the floor in front farther away' in notice
     assert 'depth instead of inverse depth' in notice
 
@@ -191,7 +197,7 @@ def test_near_and_far_swapped_is_told(backend: str, inverted: Path) -> None:
 def test_weights_that_are_known_need_no_opinion(golden_weights_file: Path) -> None:
     golden = load_estimator(golden_weights_file, precision='f32')
     assert 'most of its depth is 0' in golden.notice
-    assert judge(golden.infer, 'official', midas_small.SPEC.weights.sha256, 'f32') == ''
+    assert check_model(golden.infer, 'official', midas_small.SPEC.weights.sha256, 'f32') == ''
 
 
 def test_a_model_without_faults_has_no_notice(backend: str, tmp_path: Path) -> None:
@@ -251,5 +257,5 @@ def test_an_entry_that_was_forged_throughout_is_refused(cache: Path, inverted: P
     (wrong / 'about.json').write_text(json.dumps(record))
     shutil.rmtree(right)
     wrong.rename(right)
-    with pytest.raises(DepthError, match='gives another depth than that'):
+    with pytest.raises(DepthError, match='gives another depth'):
         load_estimator('embedded', 'openvino', precision='f32')
