@@ -39,7 +39,7 @@ NO_LIBRARY = '{command} cannot import {module} ({error}): {remedy}'
 
 def avoidance_node() -> None:
     """Between a robot's commands and its wheels."""
-    start('avoidance_node', 'midas_depth_ros.nodes.avoidance.node')
+    start('avoidance_node', 'midas_depth_ros.nodes.avoidance_node')
 
 
 def dashboard() -> None:

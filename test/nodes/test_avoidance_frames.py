@@ -16,7 +16,7 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 
 from midas_depth_ros.avoidance import BadScan, SensorPlace, read_scan
-from midas_depth_ros.nodes.avoidance.frames import ScanFrames
+from midas_depth_ros.nodes.avoidance_node import ScanFrames
 
 PLACE = SensorPlace(x=0.3, y=0.1, yaw=0.2, min_range=0.05)
 

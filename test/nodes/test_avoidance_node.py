@@ -23,7 +23,7 @@ from ros_helpers import ROSOUT, Ros
 from sensor_msgs.msg import LaserScan
 from traffic import Traffic, laser_scan
 
-from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
+from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
 
 NAN, INF = math.nan, math.inf
 # Patient, where a test is not about time: the machine may be busy.
@@ -270,7 +270,7 @@ def test_two_topics_in_one_are_refused_at_the_start(ros, remaps):
 
 
 def test_as_a_process_it_ends_with_1_where_it_would_hear_itself(ros):
-    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance.node', '--ros-args']
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance_node', '--ros-args']
     result = subprocess.run(
         [*command, '-r', 'cmd_vel_in:=cmd_vel'],
         env={**ros.environment, 'PYTHONPATH': os.pathsep.join(sys.path)},
@@ -667,7 +667,7 @@ def test_the_node_leaves_with_a_zero(ros, start):
 
 def process(ros: Ros, parameters: dict[str, Any] = PATIENT) -> subprocess.Popen[str]:
     """A real avoidance_node."""
-    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance.node', '--ros-args']
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance_node', '--ros-args']
     for name, value in parameters.items():
         command += ['-p', f'{name}:={value}']
     return subprocess.Popen(

@@ -10,15 +10,15 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from midas_depth_ros.avoidance import Decision, State
 from midas_depth_ros.geometry import MetricDepth
-from midas_depth_ros.nodes.avoidance.frames import Input, avoidance_status
-from midas_depth_ros.nodes.depth.metric_output import scale_words
+from midas_depth_ros.nodes.avoidance_node import Input, avoidance_status
+from midas_depth_ros.nodes.depth.output import scale_words
 from midas_depth_ros.nodes.depth.reporting import (
     CameraReport,
+    CameraStatistics,
     ModelReport,
     camera_status,
     model_status,
 )
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics
 
 CAMERA = CameraReport(
     node='depth_node',

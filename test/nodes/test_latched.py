@@ -17,8 +17,8 @@ from ros_helpers import Ros
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, Range
 
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
+from midas_depth_ros.nodes.depth.metric_sources import ReferenceInput
 from midas_depth_ros.nodes.depth.node import DepthNode
-from midas_depth_ros.nodes.depth.reference_input import ReferenceInput
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
 
@@ -272,7 +272,7 @@ class Listener:
 
 def test_a_camera_info_that_cannot_be_right_is_said_once_until_it_is_right(monkeypatch):
     from midas_depth_ros.nodes.depth import camera_input
-    from midas_depth_ros.nodes.depth.statistics import CameraStatistics
+    from midas_depth_ros.nodes.depth.reporting import CameraStatistics
     from midas_depth_ros.options.depth import DepthNodeSettings
 
     monkeypatch.setattr(camera_input, 'FAULT_LOG_PERIOD_S', 0.0)

@@ -12,7 +12,7 @@ from sensor_msgs.msg import Imu
 
 from midas_depth_ros.geometry import CameraMount, Refusal
 from midas_depth_ros.nodes.bag.pipeline import OfflineNode
-from midas_depth_ros.nodes.depth.mounting import (
+from midas_depth_ros.nodes.depth.metric_sources import (
     Attitude,
     Attitudes,
     Mounting,

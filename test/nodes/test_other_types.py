@@ -18,10 +18,9 @@ from ros_helpers import ROSOUT, Ros
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, PointCloud2
 
 from midas_depth_ros.geometry import Refusal
-from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
-from midas_depth_ros.nodes.depth.mounting import Mounting
+from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
+from midas_depth_ros.nodes.depth.metric_sources import Mounting, ReferenceInput
 from midas_depth_ros.nodes.depth.node import DepthNode
-from midas_depth_ros.nodes.depth.reference_input import ReferenceInput
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
 from midas_depth_ros.options.depth import DepthNodeSettings

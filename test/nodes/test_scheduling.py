@@ -5,13 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from midas_depth_ros.nodes.depth.scheduling import (
-    NANOSECONDS,
-    Frame,
-    FrameExchange,
-    Pace,
-    StampThrottle,
-)
+from midas_depth_ros.images import NANOSECONDS
+from midas_depth_ros.nodes.depth.stamps import Pace, StampThrottle
+from midas_depth_ros.nodes.depth.worker import Frame, FrameExchange
 
 
 def frame(camera: str, number: int) -> Frame:

@@ -18,8 +18,8 @@ from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, Range
 
 from midas_depth_ros.nodes.depth.camera_input import CameraInfoChanges
 from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.depth.stamps import GONE_S, SURE_S, TURNS_S, Senders
 from midas_depth_ros.nodes.ros.messages import image_message
-from midas_depth_ros.nodes.ros.stamps import GONE_S, SURE_S, TURNS_S, Senders
 
 from .test_metric_topics import BOX_M, MOUNT, PICTURE, RGB, box, diagnostics, scene_depth
 from .test_metric_topics import camera_info_message as info_message

@@ -38,8 +38,7 @@ from midas_depth_ros.lab.speed.result import (
     row,
 )
 from midas_depth_ros.lab.speed.run import picture
-from midas_depth_ros.nodes.depth.camera_output import OUTPUTS
-from midas_depth_ros.nodes.depth.metric_output import OUTPUTS as METRIC_OUTPUTS
+from midas_depth_ros.nodes.depth.output import METRIC_OUTPUTS, OUTPUTS
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import image_message, time_message
 

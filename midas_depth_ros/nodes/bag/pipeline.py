@@ -23,14 +23,12 @@ from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.images import NANOSECONDS
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
-from midas_depth_ros.nodes.depth import camera_output, metric_output
+from midas_depth_ros.nodes.depth import output
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
-from midas_depth_ros.nodes.depth.camera_output import CameraOutput
-from midas_depth_ros.nodes.depth.metric_output import MetricOutput
-from midas_depth_ros.nodes.depth.mounting import Mounting, TfMount
-from midas_depth_ros.nodes.depth.scheduling import Frame, FrameExchange
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics
-from midas_depth_ros.nodes.depth.worker import Camera, Worker
+from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount
+from midas_depth_ros.nodes.depth.output import CameraOutput, MetricOutput
+from midas_depth_ros.nodes.depth.reporting import CameraStatistics
+from midas_depth_ros.nodes.depth.worker import Camera, Frame, FrameExchange, Worker
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.messages import time_message
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -255,7 +253,7 @@ def overridden(profile: QoSProfile, topic: str, overrides: Mapping[str, Any]) ->
     return profile
 
 
-OUTPUTS = (*camera_output.OUTPUTS, *metric_output.OUTPUTS)
+OUTPUTS = (*output.OUTPUTS, *output.METRIC_OUTPUTS)
 
 
 class RecordedInput(CameraInput):

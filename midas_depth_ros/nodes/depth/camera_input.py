@@ -31,22 +31,25 @@ from midas_depth_ros.images import (
     stamp_ns,
 )
 from midas_depth_ros.images.errors import MalformedMessage
-from midas_depth_ros.nodes.depth.scheduling import (
-    Frame,
-    FrameExchange,
+from midas_depth_ros.nodes.depth.stamps import (
     Pace,
     RateBound,
+    Restarts,
+    Senders,
+    StampJudge,
     StampThrottle,
+    Verdict,
 )
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics
+from midas_depth_ros.nodes.depth.worker import Frame, FrameExchange
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
-from midas_depth_ros.nodes.ros.stamps import Restarts, Senders, StampJudge, Verdict, mixed_words
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.subscription import Subscription
+
+    from midas_depth_ros.nodes.depth.reporting import CameraStatistics
 
 # --- A subscription to pictures that costs little for those nobody will look at.
 #
@@ -331,7 +334,7 @@ class CameraInput:
         if now_s - self._named_s > NAMED_EVERY_S:
             names = self.publisher_nodes()
             if len(names) > 1:
-                self._mixed_words = mixed_words(self.topic, names)
+                self._mixed_words = qos.mixed_words(self.topic, names)
                 self._named_s = now_s
         return self._mixed_words
 

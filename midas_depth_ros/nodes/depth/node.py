@@ -27,14 +27,12 @@ from std_srvs.srv import SetBool, Trigger
 
 from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
 from midas_depth_ros.nodes.depth.camera_input import CameraInput
-from midas_depth_ros.nodes.depth.camera_output import CameraOutput
-from midas_depth_ros.nodes.depth.metric_output import MetricOutput
-from midas_depth_ros.nodes.depth.mounting import Mounting, TfMount, mount_of, shared_frame
-from midas_depth_ros.nodes.depth.reporting import ModelReport, Reporting
-from midas_depth_ros.nodes.depth.scheduling import FrameExchange
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics
+from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount, mount_of, shared_frame
+from midas_depth_ros.nodes.depth.output import CameraOutput, MetricOutput
+from midas_depth_ros.nodes.depth.reporting import CameraStatistics, ModelReport, Reporting
 from midas_depth_ros.nodes.depth.worker import (
     Camera,
+    FrameExchange,
     Worker,
     give_back_free_memory,
     keep_freed_memory,

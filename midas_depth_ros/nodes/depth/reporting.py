@@ -1,12 +1,16 @@
-"""/diagnostics of depth_node at a steady rate, and a line of log when a camera is silent or wrong.
+"""What happened to the frames of one camera: counts, rates and times.
 
-What is known of the model and the cameras comes in by functions; `diagnostics` words it.
+Plain Python. Callbacks and the worker write, each camera's figures under a lock of their own;
+diagnostics reads single fields as they are, without it.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
+import statistics
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -15,16 +19,168 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock
 
 from midas_depth_ros.images.compressed import NO_END_MARKER
-from midas_depth_ros.nodes.depth.metric_output import scale_words
-from midas_depth_ros.nodes.depth.mounting import mount_of
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics, ProcessorUse
-from midas_depth_ros.nodes.depth.worker import Camera
+from midas_depth_ros.nodes.depth.metric_sources import mount_of
+from midas_depth_ros.nodes.depth.output import scale_words
 from midas_depth_ros.nodes.ros import boundary
-from midas_depth_ros.nodes.ros.stamps import mixed_words
+from midas_depth_ros.nodes.ros.quality_of_service import mixed_words
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
     from midas_depth_ros.nodes.depth.node import DepthNode
+    from midas_depth_ros.nodes.depth.worker import Camera
+
+WINDOW = 200  # frames over which medians are taken
+RATE_WINDOW_S = 5.0
+
+
+class Times:
+    """A sliding window of durations in milliseconds."""
+
+    def __init__(self) -> None:
+        self._values: collections.deque[float] = collections.deque(maxlen=WINDOW)
+
+    def add(self, seconds: float) -> None:
+        """Add one duration in seconds."""
+        self._values.append(seconds * 1e3)
+
+    def summary(self) -> tuple[float, float] | None:
+        """Median and 95th percentile in ms; None without a measurement."""
+        if not self._values:
+            return None
+        ordered = sorted(self._values)
+        return statistics.median(ordered), ordered[int(0.95 * (len(ordered) - 1) + 0.5)]
+
+
+@dataclasses.dataclass
+class Counts:
+    """Where frames ended; every received frame is in exactly one of the others, or waits."""
+
+    received: int = 0
+    unwanted: int = 0  # nobody subscribed to an output
+    throttled: int = 0  # faster than max_rate
+    dropped: int = 0  # replaced by a newer one before its turn
+    rejected: int = 0  # malformed
+    failed: int = 0  # inference or an output raised
+    processed: int = 0
+
+
+class CameraStatistics:
+    """Counts and times of one camera, safe to use from several threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew, as after configuration."""
+        with self._lock:
+            self.counts = Counts()
+            self.stamp_jumps = 0
+            self.unended = 0  # JPEGs that came without end marker
+            self.latency, self.stamp_age, self.inference = Times(), Times(), Times()
+            self.last_fault = ''
+            self.blind = self.partly_blind = ''  # why the last picture says nothing, or a part
+            self.bit_depth = ''
+            self._fault_at: float | None = None
+            self._arrivals: collections.deque[float] = collections.deque(maxlen=1000)
+            self._outputs: collections.deque[float] = collections.deque(maxlen=1000)
+            self._watched_since = self._clock()
+            self._busy_since: float | None = None
+
+    def watch(self) -> None:
+        """Images are expected from now on: silence is counted from here."""
+        with self._lock:
+            self._watched_since = self._clock()
+
+    def received(self, images: int = 1) -> None:
+        """An image arrived, or several since the last one."""
+        with self._lock:
+            self.counts.received += images
+            self._arrivals.extend([self._clock()] * images)
+
+    def count(self, ending: str, frames: int = 1) -> None:
+        """Frames ended as one of the fields of `Counts`."""
+        with self._lock:
+            setattr(self.counts, ending, getattr(self.counts, ending) + frames)
+
+    def fault(self, ending: str, text: str) -> None:
+        """A frame was rejected or failed, and why."""
+        with self._lock:
+            setattr(self.counts, ending, getattr(self.counts, ending) + 1)
+            self.last_fault, self._fault_at = text, self._clock()
+
+    def busy(self, at_work: bool) -> None:
+        """The worker has taken a frame of this camera, or is done with it."""
+        with self._lock:
+            self._busy_since = self._clock() if at_work else None
+
+    def busy_for(self) -> float:
+        """Seconds for which the worker has been at the same frame; 0 while it is at none."""
+        with self._lock:
+            return 0.0 if self._busy_since is None else self._clock() - self._busy_since
+
+    def judged(self, blind: str, partly_blind: str) -> None:
+        """What was thought of the last picture: why it, or a part of it, says nothing; else ''."""
+        with self._lock:
+            self.blind, self.partly_blind = blind, partly_blind
+
+    def processed(self, latency_s: float, stamp_age_s: float, inference_s: float) -> None:
+        """A frame went all the way."""
+        with self._lock:
+            self.counts.processed += 1
+            self.latency.add(latency_s)
+            self.stamp_age.add(stamp_age_s)
+            self.inference.add(inference_s)
+            self._outputs.append(self._clock())
+
+    def silent_for(self) -> float:
+        """Seconds since the last image, or since images are expected."""
+        with self._lock:
+            last = self._arrivals[-1] if self._arrivals else self._watched_since
+            return self._clock() - max(last, self._watched_since)
+
+    def recent_fault(self, within_s: float = RATE_WINDOW_S) -> str:
+        """The last fault, if it is not older than this; else ''."""
+        with self._lock:
+            if self._fault_at is None or self._clock() - self._fault_at > within_s:
+                return ''
+            return self.last_fault
+
+    def rates(self) -> tuple[float, float]:
+        """Images in and frames out per second over the last seconds."""
+        with self._lock:
+            return self._rate(self._arrivals), self._rate(self._outputs)
+
+    def _rate(self, moments: collections.deque[float]) -> float:
+        now = self._clock()
+        recent = sum(1 for moment in moments if now - moment <= RATE_WINDOW_S)
+        return recent / min(RATE_WINDOW_S, max(now - self._watched_since, 1.0))
+
+
+class ProcessorUse:
+    """How busy this process is, all its threads together, from one question to the next."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        busy: Callable[[], float] = time.process_time,
+    ) -> None:
+        self._clock, self._busy = clock, busy
+        self._last = clock(), busy()
+
+    def percent(self) -> float:
+        """Processor time since the last question; 100 is one core."""
+        now, busy = self._clock(), self._busy()
+        elapsed_s, busy_s = now - self._last[0], busy - self._last[1]
+        self._last = now, busy
+        return 100 * busy_s / elapsed_s if elapsed_s > 0 else 0.0
+
+
+# --- /diagnostics of depth_node at a steady rate, and a line of log when a camera is silent or
+# wrong.
+#
+# What is known of the model and the cameras comes in by functions; `diagnostics` words it.
 
 # --- What the node tells about itself on /diagnostics: one status for the model, one per camera.
 #

@@ -5,13 +5,15 @@ One model serves all cameras, so one thread is enough and the CPU is never overs
 
 from __future__ import annotations
 
+import collections
 import ctypes
 import dataclasses
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import turned
@@ -24,16 +26,21 @@ from midas_depth_ros.images import (
     decode_image,
     verdict_for,
 )
-from midas_depth_ros.nodes.depth.camera_input import CameraInput
-from midas_depth_ros.nodes.depth.camera_output import CameraOutput, FrameView, GridCache
-from midas_depth_ros.nodes.depth.metric_output import MetricOutput, MountCalibration
-from midas_depth_ros.nodes.depth.mounting import Mounting
-from midas_depth_ros.nodes.depth.scheduling import Frame, FrameExchange
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics
+from midas_depth_ros.nodes.depth.output import (
+    CameraOutput,
+    FrameView,
+    GridCache,
+    MetricOutput,
+    MountCalibration,
+)
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+
+    from midas_depth_ros.nodes.depth.camera_input import CameraInput
+    from midas_depth_ros.nodes.depth.metric_sources import Mounting
+    from midas_depth_ros.nodes.depth.reporting import CameraStatistics
 
 # --- Keeps the memory of one picture for the next one, and none of what loading a model left.
 #
@@ -92,6 +99,92 @@ def leave_mapped_files(suffix: str) -> int:
 
 
 PATIENCE_S = 6.0  # the slowest models take about as long for a frame
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One image message on its way through the node."""
+
+    camera: str
+    message: Any
+    stamp_ns: int
+    received_s: float  # monotonic clock
+    restarted: bool = False  # time began anew before this frame: what came before has no meaning
+    tells_time: bool = True  # whether its stamp can be used to tell how much later it is
+    mixed: str = ''  # why it may be of another camera than the frames before
+
+    @property
+    def time_s(self) -> float:
+        """When it was, for what is remembered from frame to frame: by its stamp, or by receipt."""
+        return self.stamp_ns / NANOSECONDS if self.tells_time else self.received_s
+
+
+class FrameExchange:
+    """Frames between the callbacks and the worker: a slot per camera, taken in turn.
+
+    With `capacity` 1 a new frame replaces a waiting one (`put` returns the one it replaced). With a
+    larger capacity nothing is replaced (replay of every frame): who puts asks `is_full` first and
+    is called by `on_room` when there is room again; `put` itself waits for it.
+    """
+
+    def __init__(
+        self,
+        cameras: tuple[str, ...],
+        capacity: int = 1,
+        on_room: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._waiting: dict[str, collections.deque[Frame]] = {
+            camera: collections.deque() for camera in cameras
+        }
+        self._turn = collections.deque(cameras)
+        self._capacity = capacity
+        self._on_room = on_room
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def is_full(self, camera: str) -> bool:
+        """Whether the next frame of this camera would have to wait."""
+        with self._changed:
+            full = len(self._waiting[camera]) >= self._capacity > 1
+            return full and not self._closed
+
+    def put(self, frame: Frame) -> Frame | None:
+        """Hand a frame over; returns the frame that it replaced and that nobody will see."""
+        with self._changed:
+            queue = self._waiting[frame.camera]
+            replaced = None
+            if self._capacity == 1 and queue:
+                replaced = queue.popleft()
+            else:
+                self._changed.wait_for(lambda: len(queue) < self._capacity or self._closed)
+            if self._closed:
+                return frame
+            queue.append(frame)
+            self._changed.notify_all()
+            return replaced
+
+    def take(self) -> Frame | None:
+        """Wait for the next frame, the cameras in turn; None once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
+            if self._closed:
+                return None
+            while not self._waiting[self._turn[0]]:
+                self._turn.rotate(-1)
+            frame = self._waiting[self._turn[0]].popleft()
+            self._turn.rotate(-1)
+            self._changed.notify_all()
+        if self._capacity > 1:
+            self._on_room()
+        return frame
+
+    def close(self) -> None:
+        """Wake everybody and refuse further frames; what waits is forgotten."""
+        with self._changed:
+            self._closed = True
+            for queue in self._waiting.values():
+                queue.clear()
+            self._changed.notify_all()
 
 
 @dataclasses.dataclass(frozen=True)

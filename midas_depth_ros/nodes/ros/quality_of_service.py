@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -31,7 +31,6 @@ from rclpy.subscription import Subscription
 
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
-from midas_depth_ros.nodes.ros.stamps import mixed_words
 
 
 def best_effort(depth: int) -> QoSProfile:
@@ -326,6 +325,14 @@ def count_publishers(node: Node, subscription: Subscription) -> int:
     count = int(node.count_publishers(subscription.topic_name))
     # One of another type is no second sensor: nothing of it comes.
     return count if count < 2 else len(publisher_nodes(node, subscription))
+
+
+def mixed_words(topic: str, publisher_nodes: Sequence[str], what: str = 'pictures') -> str:
+    """The sentence about several publishers on one topic, with the names of their nodes."""
+    return (
+        f'{len(publisher_nodes)} publishers on {topic} ({", ".join(publisher_nodes)}): their '
+        f'{what} are mixed, leave one of them'
+    )
 
 
 def several_publishers(node: Node, subscription: Subscription, what: str) -> str:
