@@ -112,7 +112,7 @@ def over_dds(ros, make_estimator, bag, transport, written):
     kind, ending = (Image, '') if transport == 'raw' else (CompressedImage, '/compressed')
     infos = ros.publisher(CameraInfo, 'camera/camera_info')
     images = ros.publisher(kind, f'camera/image_raw{ending}')
-    camera = node._cameras['camera']
+    camera = node.cameras['camera']
     ros.spin_until(
         lambda: (
             all(map(camera.output.wanted, output.OUTPUTS))
@@ -125,7 +125,7 @@ def over_dds(ros, make_estimator, bag, transport, written):
     def calibrated():
         infos.publish(data['/camera/camera_info'][0])
         ros.spin_for(0.02)
-        return camera.input.calibration.startswith('camera_info 320x240')
+        return camera.calibration.text.startswith('camera_info 320x240')
 
     ros.spin_until(calibrated, what='camera_info')
     for raw in data[f'/camera/image_raw{ending}']:

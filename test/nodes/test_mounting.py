@@ -45,7 +45,7 @@ def mounted(camera='camera', heard=(), **parameters):
     """The Mounting of a camera that has heard these messages of an Imu."""
     settings = build(DepthNodeSettings, parameters)
     node = OfflineNode(settings, lambda *_: None, lambda *_: None)
-    mounting = Mounting(node, camera, lambda: settings)
+    mounting = Mounting(node, camera)
     for data in heard:
         for subscription in node.subscriptions['/imu']:
             subscription.deliver(data)

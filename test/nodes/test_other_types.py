@@ -140,8 +140,9 @@ def test_references_and_orientations_of_another_type_are_said_in_the_refusal(ros
     driver.node.create_publisher(PointCloud2, 'camera/reference/scan', 10)
     driver.node.create_publisher(CameraInfo, 'imu', 10)
     settings = DepthNodeSettings(imu_topic='imu', camera_height=0.3, camera_pitch=0.1)
+    ros.node.settings = settings
     reference = ReferenceInput(ros.node, 'camera', 'scan')
-    mounting = Mounting(ros.node, 'camera', lambda: settings)
+    mounting = Mounting(ros.node, 'camera')
 
     def refusals() -> str:
         said = [reference.points(7, CAMERA, MOUNT, settings), mounting.at(7, 'optical')]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.images import NANOSECONDS
+from midas_depth_ros.nodes.depth.camera_input import Frame, FrameExchange
 from midas_depth_ros.nodes.depth.stamps import Pace, StampThrottle
-from midas_depth_ros.nodes.depth.worker import Frame, FrameExchange
 
 
 def frame(camera: str, number: int) -> Frame:

@@ -16,7 +16,7 @@ from geometry_msgs.msg import Quaternion, Vector3Stamped
 from lifecycle_msgs.msg import State
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, Range
 
-from midas_depth_ros.nodes.depth.camera_input import CameraInfoChanges
+from midas_depth_ros.nodes.depth.calibration import CameraInfoChanges
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.depth.stamps import GONE_S, SURE_S, TURNS_S, Senders
 from midas_depth_ros.nodes.ros.messages import image_message
@@ -329,4 +329,4 @@ def test_a_camera_that_zooms_is_one():
         info = CameraInfo(width=64, height=48)
         info.k[0] = 100.0 + number // 3
         assert infos.add(info) == (number % 3 == 0)
-        assert not infos.by_turns
+        assert not infos.alternates

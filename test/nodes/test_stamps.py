@@ -7,8 +7,8 @@ import random
 
 import pytest
 
+from midas_depth_ros.nodes.depth.camera_input import Frame
 from midas_depth_ros.nodes.depth.stamps import BURST, RateBound, Restarts, StampJudge
-from midas_depth_ros.nodes.depth.worker import Frame
 
 NOW_S = 1_790_000_000.0
 HZ = 30.0

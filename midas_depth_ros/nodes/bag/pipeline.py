@@ -24,11 +24,9 @@ from midas_depth_ros.images import NANOSECONDS
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.depth import output
-from midas_depth_ros.nodes.depth.camera_input import CameraInput
-from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount
-from midas_depth_ros.nodes.depth.output import CameraOutput, MetricOutput
-from midas_depth_ros.nodes.depth.reporting import CameraStatistics
-from midas_depth_ros.nodes.depth.worker import Camera, Frame, FrameExchange, Worker
+from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
+from midas_depth_ros.nodes.depth.metric_sources import TfMount
+from midas_depth_ros.nodes.depth.worker import Camera, Worker
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.messages import time_message
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -257,11 +255,25 @@ OUTPUTS = (*output.OUTPUTS, *output.METRIC_OUTPUTS)
 
 
 class RecordedInput(CameraInput):
-    """A camera's way in whose bad frames are only counted: BagPipeline says each of them."""
+    """A camera input that only counts faults: BagPipeline reports each of them."""
 
-    def complain(self, ending: str, text: str) -> None:
-        """Count a bad frame."""
-        self._statistics.fault(ending, text)
+    def report_fault(self, count: str, text: str) -> None:
+        """Count a frame as `rejected` or `failed`."""
+        self._camera.statistics.fault(count, text)
+
+
+class RecordedCamera(Camera):
+    """What the node has for each camera, for one that was recorded: all frames are wanted."""
+
+    def __init__(
+        self, node: Node, camera: BagCamera, estimator: DepthEstimator, tf: TfMount | None
+    ) -> None:
+        super().__init__(node, camera.name, estimator, tf, camera.transport)
+        self.input = RecordedInput(node, self, camera.transport)
+
+    def wanted(self) -> bool:
+        """Yes."""
+        return True
 
 
 class PendingFrames:
@@ -321,7 +333,7 @@ class BagPipeline:
         # Topic of the bag -> the topic that the node subscribes to: a remapping.
         self._node_topics: dict[str, str] = {}
         for camera in cameras:
-            made = self._camera(camera, settings, estimator, tf)
+            made = RecordedCamera(node, camera, estimator, tf)
             self._cameras[camera.name] = made
             made.input.open(cast(FrameExchange, self._pending))
             self._node_topics[camera.image] = made.input.topic
@@ -329,26 +341,6 @@ class BagPipeline:
                 self._node_topics[camera.info] = f'/{camera.name}/camera_info'
         exchange = cast(FrameExchange, self._pending)
         self._worker = Worker(node, estimator, exchange, self._cameras)
-
-    def _camera(
-        self,
-        camera: BagCamera,
-        settings: DepthNodeSettings,
-        estimator: DepthEstimator,
-        tf: TfMount | None,
-    ) -> Camera:
-        """What the node has of each camera; its transport is that of the bag's topic."""
-        node, name, statistics = cast(Node, self._node), camera.name, CameraStatistics()
-        mounting = Mounting(node, name, lambda: settings, tf)
-        own = dataclasses.replace(settings, transport=camera.transport)
-        return Camera(
-            name=name,
-            input=RecordedInput(node, name, lambda: own, statistics, lambda: True),
-            output=CameraOutput(node, name, estimator, mounting),
-            metric=MetricOutput(node, name, estimator, mounting),
-            statistics=statistics,
-            mounting=mounting,
-        )
 
     @property
     def topics(self) -> list[str]:

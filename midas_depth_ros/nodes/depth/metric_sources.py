@@ -11,7 +11,6 @@ import collections
 import dataclasses
 import math
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -188,16 +187,14 @@ class Mounting:
         self,
         node: Node,
         camera: str,
-        settings: Callable[[], DepthNodeSettings],
         tf: TfMount | None = None,
     ) -> None:
         self._camera = camera
-        self._settings = settings
         self._attitudes = Attitudes()
         self._fault = ''
         self._node = node
         self._tf = tf
-        self._imu_topic = mount_of(settings(), camera).imu_topic
+        self._imu_topic = mount_of(node.settings, camera).imu_topic
         self._subscription = (
             qos.make_subscription(node, Imu, self._imu_topic, self._on_imu, qos.HISTORY)
             if self._imu_topic
@@ -211,23 +208,23 @@ class Mounting:
             self._subscription = None
 
     @property
-    def awaited(self) -> str:
+    def subscribed(self) -> str:
         """The topic of the Imu and its type, '' for none."""
         return '' if self._subscription is None else qos.topic_words(self._subscription)
 
     @property
     def body_frame(self) -> str:
         """The frame of what is measured along this camera's floor."""
-        return mount_of(self._settings(), self._camera).body_frame
+        return mount_of(self._node.settings, self._camera).body_frame
 
     @property
     def rotate(self) -> int:
         """By how many degrees this camera's pictures are turned; its mount is that of these."""
-        return mount_of(self._settings(), self._camera).rotate
+        return mount_of(self._node.settings, self._camera).rotate
 
     def at(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
         """The mount when the picture of this stamp (ns) and frame_id was taken, or why unknown."""
-        settings = self._settings()
+        settings = self._node.settings
         shared = '' if self._tf is not None else shared_frame(settings, self._camera)
         if shared:
             return Refusal(shared)
@@ -240,7 +237,7 @@ class Mounting:
         More than `at` it needs no height.
         """
         pitch, roll = (
-            getattr(mount_of(self._settings(), self._camera), name)
+            getattr(mount_of(self._node.settings, self._camera), name)
             for name in ('camera_pitch', 'camera_roll')
         )
         if self._tf is not None:
@@ -258,13 +255,13 @@ class Mounting:
         """The mount on the body, without what an Imu tells of that."""
         if self._tf is not None:
             return self._tf.mount(optical_frame, self.body_frame, stamp, self.rotate)
-        return from_parameters(mount_of(self._settings(), self._camera))
+        return from_parameters(mount_of(self._node.settings, self._camera))
 
     def from_parameters(self) -> CameraMount | None:
         """The mount that the parameters tell, without any Imu; None where TF tells it."""
         if self._tf is not None:
             return None
-        fixed = from_parameters(mount_of(self._settings(), self._camera))
+        fixed = from_parameters(mount_of(self._node.settings, self._camera))
         return fixed if isinstance(fixed, CameraMount) else None
 
     def _tilted(self, fixed: CameraMount, stamp: int) -> CameraMount | Refusal:
@@ -284,7 +281,7 @@ class Mounting:
             else:
                 reason += f' near the picture: the nearest is {attitude:.2f} s away by its stamp'
             return Refusal(reason)
-        yaw = mount_of(self._settings(), self._camera).camera_yaw
+        yaw = mount_of(self._node.settings, self._camera).camera_yaw
         try:
             return fixed.tilted(attitude.roll_rad, attitude.pitch_rad, yaw)
         except MountError as error:
@@ -395,7 +392,7 @@ class ReferenceInput:
             self._subscription = None
 
     @property
-    def awaited(self) -> str:
+    def subscribed(self) -> str:
         """The topic that is subscribed to and its type, '' for none."""
         return '' if self._subscription is None else qos.topic_words(self._subscription)
 

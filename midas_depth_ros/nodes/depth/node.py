@@ -8,31 +8,27 @@ goes to active by itself. `~/enable` (std_srvs/SetBool) pauses and resumes while
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.task import Future
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import SetBool
 
 from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
-from midas_depth_ros.nodes.depth.camera_input import CameraInput
-from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount, mount_of, shared_frame
-from midas_depth_ros.nodes.depth.output import CameraOutput, MetricOutput
-from midas_depth_ros.nodes.depth.reporting import CameraStatistics, ModelReport, Reporting
+from midas_depth_ros.nodes.depth.calibration import CalibrationService
+from midas_depth_ros.nodes.depth.camera_input import FrameExchange
+from midas_depth_ros.nodes.depth.metric_sources import TfMount, mount_of, shared_frame
+from midas_depth_ros.nodes.depth.reporting import ModelReport, Reporting
 from midas_depth_ros.nodes.depth.worker import (
     Camera,
-    FrameExchange,
     Worker,
     give_back_free_memory,
     keep_freed_memory,
@@ -51,65 +47,7 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:
-    from rclpy.node import Node
-
-# --- The service ~/calibrate_pitch: lets every camera watch the floor, then says what it saw.
-#
-# Cameras come in by a function, since they come and go with the node's configuration; the answer
-# is the text to write down, one sentence per camera.
-
-TIMEOUT_S = 30.0
-LOOK_PERIOD_S = 0.1
-
-
-class CalibrationService:
-    """Serves ~/calibrate_pitch; `cameras` gives those that run, none while the node is not."""
-
-    def __init__(self, node: Node, cameras: Callable[[], Sequence[Camera]], clock: Clock) -> None:
-        self._node = node
-        self._cameras = cameras
-        self._clock = clock
-        self._service = node.create_service(
-            Trigger,
-            '~/calibrate_pitch',
-            self._on_request,
-            # Waits for frames: in a group of its own it keeps nobody else waiting.
-            callback_group=MutuallyExclusiveCallbackGroup(),
-        )
-
-    async def _on_request(
-        self, request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        """Estimate the mount over some frames; the answer is what to write down."""
-        cameras = self._cameras()
-        if not cameras:
-            response.message = 'the node is not running: activate and enable it first'
-            return response
-        for camera in cameras:
-            camera.calibration.start()
-        await self._until(lambda: all(camera.calibration.done for camera in cameras))
-        answers = []
-        for camera in cameras:
-            camera.calibration.stop()
-            answers.append((camera.name, *camera.calibration.result()))
-        response.success = all(good for _, good, _ in answers)
-        response.message = '; '.join(f'{name}: {text}' for name, _, text in answers)
-        return response
-
-    async def _until(self, met: Callable[[], bool]) -> None:
-        """Wait without blocking the executor until a condition holds or time is up."""
-        deadline = time.monotonic() + TIMEOUT_S
-        future: Future = Future()
-
-        def look() -> None:
-            if not future.done() and (met() or time.monotonic() > deadline):
-                future.set_result(None)
-
-        group = MutuallyExclusiveCallbackGroup()
-        timer = self._node.create_timer(LOOK_PERIOD_S, look, group, self._clock)
-        await future
-        self._node.destroy_timer(timer)
-
+    pass
 
 OPENVINO_WEIGHTS = '.bin'
 REPLAY_QUEUE = 10  # frames that wait at most when every frame is processed
@@ -148,7 +86,7 @@ class DepthNode(LifecycleNode):
         super().__init__('depth_node', **node_options)
         # Before the parameters, whose refusal must be able to destroy the node.
         self._estimator: DepthEstimator | None = None
-        self._cameras: dict[str, Camera] = {}
+        self.cameras: dict[str, Camera] = {}
         self._tf: TfMount | None = None
         self._worker: Worker | None = None
         self.hangs = False  # the worker did not end when it was told to, see run_node
@@ -162,11 +100,9 @@ class DepthNode(LifecycleNode):
         )
         # A steady clock: these must also work while a simulated clock stands still.
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._reporting = Reporting(
-            self, self._model_report, lambda: list(self._cameras.values()), self._steady_clock
-        )
+        self._reporting = Reporting(self, self._steady_clock)
         self._enable = self.create_service(SetBool, '~/enable', self._on_enable)
-        self._calibration = CalibrationService(self, self._running_cameras, self._steady_clock)
+        self._calibration = CalibrationService(self, self._steady_clock)
         self._autostart_timer = None
         if self.settings.autostart:
             self._autostart_timer = self.create_timer(
@@ -210,18 +146,7 @@ class DepthNode(LifecycleNode):
         leave_mapped_files(OPENVINO_WEIGHTS)
         self._tf = TfMount(self) if settings.mount_from_tf else None
         for name in settings.cameras:
-            statistics = CameraStatistics()
-            mounting = Mounting(self, name, lambda: self.settings, self._tf)
-            wanted = functools.partial(self._wanted, name)
-            source = CameraInput(self, name, lambda: self.settings, statistics, wanted)
-            self._cameras[name] = Camera(
-                name=name,
-                input=source,
-                output=CameraOutput(self, name, estimator, mounting),
-                metric=MetricOutput(self, name, estimator, mounting),
-                statistics=statistics,
-                mounting=mounting,
-            )
+            self.cameras[name] = Camera(self, name, estimator, self._tf, settings.transport)
             shared = '' if self._tf is not None else shared_frame(settings, name)
             if shared and not math.isnan(mount_of(settings, name).camera_height):
                 self.get_logger().warning(f'{name}: no metres: {shared}')
@@ -276,10 +201,6 @@ class DepthNode(LifecycleNode):
         self._free()
         super().destroy_node()
 
-    def _wanted(self, name: str) -> bool:
-        camera = self._cameras.get(name)
-        return camera is not None and camera.wanted()
-
     def _is_unconfigured(self) -> bool:
         return self._phase == 'unconfigured'
 
@@ -298,15 +219,19 @@ class DepthNode(LifecycleNode):
             return True
         replay = self.settings.process_every_frame
         exchange = FrameExchange(
-            tuple(self._cameras), REPLAY_QUEUE if replay else 1, on_room=self._wake
+            tuple(self.cameras), REPLAY_QUEUE if replay else 1, on_room=self._wake
         )
-        self._worker = Worker(self, self._estimator, exchange, self._cameras)
+        self._worker = Worker(self, self._estimator, exchange, self.cameras)
         self._worker.start()
-        for camera in self._cameras.values():
+        for camera in self.cameras.values():
             camera.input.open(exchange)
-            sensors = [each for each in (camera.metric.awaited, camera.mounting.awaited) if each]
-            awaited = ', '.join([camera.input.awaited, *sensors])
-            self.get_logger().info(f'{camera.name}: waiting for {awaited}')
+            inputs = [
+                f'images on {camera.input.subscribed}',
+                f'camera_info on {camera.calibration.subscribed}',
+                camera.metric.subscribed,
+                camera.mounting.subscribed,
+            ]
+            self.get_logger().info(f'{camera.name}: waiting for {", ".join(filter(None, inputs))}')
         self._parameter_server.warn_of_unused_qualities()
         return True
 
@@ -321,7 +246,7 @@ class DepthNode(LifecycleNode):
         """Unsubscribe and end the worker; False while a frame hangs in the model."""
         if self._worker is None:
             return True
-        for camera in self._cameras.values():
+        for camera in self.cameras.values():
             camera.input.close()
         self.hangs = not self._worker.stop()
         if self.hangs:
@@ -333,9 +258,9 @@ class DepthNode(LifecycleNode):
         return True
 
     def _free(self) -> None:
-        for camera in self._cameras.values():
+        for camera in self.cameras.values():
             camera.close()
-        self._cameras = {}
+        self.cameras = {}
         if self._tf is not None:
             self._tf.close()
             self._tf = None
@@ -389,10 +314,10 @@ class DepthNode(LifecycleNode):
                 response.message = 'the inference thread hangs in a frame: end the process'
         return response
 
-    def _running_cameras(self) -> list[Camera]:
-        return list(self._cameras.values()) if self._worker is not None else []
+    def running_cameras(self) -> list[Camera]:
+        return list(self.cameras.values()) if self._worker is not None else []
 
-    def _model_report(self) -> ModelReport:
+    def model_report(self) -> ModelReport:
         estimator = self._estimator
         return ModelReport(
             node=self.get_name(),

@@ -12,7 +12,7 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -228,7 +228,7 @@ class CameraReport:
     topic_type: str = ''
     rotate: int = 0  # degrees by which the pictures are turned
     unheard_info: tuple[str, ...] = ()  # why publishers of camera_info are not heard
-    elsewhere: str = ''  # where its pictures are, if not on the topic
+    other_transport: str = ''  # where its pictures are, if not on the topic
     no_metres: str = ''  # why there are none although they are asked for
     publisher_nodes: tuple[str, ...] = ()
 
@@ -307,7 +307,7 @@ def silence(report: CameraReport, seconds: float) -> str:
         f'no images on {report.topic} for {seconds:.0f} s '
         f'(publishers: {report.publishers}, incompatible: {len(report.incompatible)})'
     )
-    reasons = [*report.incompatible, *([report.elsewhere] if report.elsewhere else [])]
+    reasons = [*report.incompatible, *([report.other_transport] if report.other_transport else [])]
     return '; '.join([text, *reasons])
 
 
@@ -367,13 +367,9 @@ class Reporting:
     def __init__(
         self,
         node: DepthNode,
-        model: Callable[[], ModelReport],
-        cameras: Callable[[], Sequence[Camera]],
         clock: Clock,
     ) -> None:
         self._node = node
-        self._model = model
-        self._cameras = cameras
         self._processor = ProcessorUse()
         self._logged_s: dict[str, float] = {}
         self._metreless_s: dict[str, float] = {}  # since when, of those that are asked for metres
@@ -388,13 +384,13 @@ class Reporting:
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
         model = dataclasses.replace(
-            self._model(),
+            self._node.model_report(),
             cpu_percent=self._processor.percent(),
             refused=boundary.refused_words(self._node),
             refused_lately=boundary.refused_words(self._node, recent=True),
         )
         message.status.append(model_status(model))
-        for camera in self._cameras():
+        for camera in self._node.cameras.values():
             report = self._camera_report(camera, model.enabled)
             self._log_trouble(report, camera.statistics)
             message.status.append(camera_status(report, camera.statistics))
@@ -413,7 +409,7 @@ class Reporting:
             wanted=camera.wanted(),
             publishers=publishers,
             incompatible=tuple(incompatible),
-            calibration=camera.input.calibration,
+            calibration=camera.calibration.text,
             closeness=(near.reason or 'known') if near and camera.wanted() else 'not computed',
             scale=scale_words(camera.metric, camera.measures(self._node.settings)),
             image_timeout_s=self._node.settings.image_timeout,
@@ -421,8 +417,8 @@ class Reporting:
             publisher_nodes=tuple(camera.input.publisher_nodes()),
             topic_type=camera.input.topic_type,
             rotate=camera.mounting.rotate,
-            unheard_info=tuple(camera.input.info_publishers()[1]),
-            elsewhere=camera.input.elsewhere(),
+            unheard_info=tuple(camera.calibration.publishers()[1]),
+            other_transport=camera.input.other_transport(),
             no_metres=self._no_metres(camera) if running else '',
         )
 
@@ -430,10 +426,10 @@ class Reporting:
         """Why there have been no metres for a while although the parameters ask for them."""
         if not asks_for_metres(self._node.settings, camera.name):
             return ''
-        uncalibrated = camera.input.uncalibrated()
+        uncalibrated = camera.calibration.missing()
         if uncalibrated != self._said.get(camera.name, ''):
             if uncalibrated and not self._said.get(camera.name):
-                said = '; '.join([uncalibrated, *camera.input.info_publishers()[1]])
+                said = '; '.join([uncalibrated, *camera.calibration.publishers()[1]])
                 self._node.get_logger().warning(f'{camera.name}: {said}')
             self._said[camera.name] = uncalibrated
         if uncalibrated:

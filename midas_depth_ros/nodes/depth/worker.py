@@ -5,15 +5,12 @@ One model serves all cameras, so one thread is enough and the CPU is never overs
 
 from __future__ import annotations
 
-import collections
 import ctypes
-import dataclasses
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import turned
@@ -26,21 +23,15 @@ from midas_depth_ros.images import (
     decode_image,
     verdict_for,
 )
-from midas_depth_ros.nodes.depth.output import (
-    CameraOutput,
-    FrameView,
-    GridCache,
-    MetricOutput,
-    MountCalibration,
-)
+from midas_depth_ros.nodes.depth.calibration import CameraCalibration, MountCalibration
+from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
+from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount
+from midas_depth_ros.nodes.depth.output import CameraOutput, FrameView, GridCache, MetricOutput
+from midas_depth_ros.nodes.depth.reporting import CameraStatistics
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
     from rclpy.node import Node
-
-    from midas_depth_ros.nodes.depth.camera_input import CameraInput
-    from midas_depth_ros.nodes.depth.metric_sources import Mounting
-    from midas_depth_ros.nodes.depth.reporting import CameraStatistics
 
 # --- Keeps the memory of one picture for the next one, and none of what loading a model left.
 #
@@ -98,131 +89,47 @@ def leave_mapped_files(suffix: str) -> int:
     return total
 
 
-PATIENCE_S = 6.0  # the slowest models take about as long for a frame
+STOP_TIMEOUT_S = 6.0  # the slowest models take about as long for a frame
 
 
-@dataclasses.dataclass(frozen=True)
-class Frame:
-    """One image message on its way through the node."""
-
-    camera: str
-    message: Any
-    stamp_ns: int
-    received_s: float  # monotonic clock
-    restarted: bool = False  # time began anew before this frame: what came before has no meaning
-    tells_time: bool = True  # whether its stamp can be used to tell how much later it is
-    mixed: str = ''  # why it may be of another camera than the frames before
-
-    @property
-    def time_s(self) -> float:
-        """When it was, for what is remembered from frame to frame: by its stamp, or by receipt."""
-        return self.stamp_ns / NANOSECONDS if self.tells_time else self.received_s
-
-
-class FrameExchange:
-    """Frames between the callbacks and the worker: a slot per camera, taken in turn.
-
-    With `capacity` 1 a new frame replaces a waiting one (`put` returns the one it replaced). With a
-    larger capacity nothing is replaced (replay of every frame): who puts asks `is_full` first and
-    is called by `on_room` when there is room again; `put` itself waits for it.
-    """
+class Camera:
+    """All that belongs to one camera: input, outputs, statistics, calibration and mount."""
 
     def __init__(
-        self,
-        cameras: tuple[str, ...],
-        capacity: int = 1,
-        on_room: Callable[[], object] = lambda: None,
+        self, node: Node, name: str, estimator: DepthEstimator, tf: TfMount | None, transport: str
     ) -> None:
-        self._waiting: dict[str, collections.deque[Frame]] = {
-            camera: collections.deque() for camera in cameras
-        }
-        self._turn = collections.deque(cameras)
-        self._capacity = capacity
-        self._on_room = on_room
-        self._closed = False
-        self._changed = threading.Condition()
-
-    def is_full(self, camera: str) -> bool:
-        """Whether the next frame of this camera would have to wait."""
-        with self._changed:
-            full = len(self._waiting[camera]) >= self._capacity > 1
-            return full and not self._closed
-
-    def put(self, frame: Frame) -> Frame | None:
-        """Hand a frame over; returns the frame that it replaced and that nobody will see."""
-        with self._changed:
-            queue = self._waiting[frame.camera]
-            replaced = None
-            if self._capacity == 1 and queue:
-                replaced = queue.popleft()
-            else:
-                self._changed.wait_for(lambda: len(queue) < self._capacity or self._closed)
-            if self._closed:
-                return frame
-            queue.append(frame)
-            self._changed.notify_all()
-            return replaced
-
-    def take(self) -> Frame | None:
-        """Wait for the next frame, the cameras in turn; None once closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
-            if self._closed:
-                return None
-            while not self._waiting[self._turn[0]]:
-                self._turn.rotate(-1)
-            frame = self._waiting[self._turn[0]].popleft()
-            self._turn.rotate(-1)
-            self._changed.notify_all()
-        if self._capacity > 1:
-            self._on_room()
-        return frame
-
-    def close(self) -> None:
-        """Wake everybody and refuse further frames; what waits is forgotten."""
-        with self._changed:
-            self._closed = True
-            for queue in self._waiting.values():
-                queue.clear()
-            self._changed.notify_all()
-
-
-@dataclasses.dataclass(frozen=True)
-class Camera:
-    """What belongs to one camera: its way in, its ways out, what happened to its frames."""
-
-    name: str
-    input: CameraInput
-    output: CameraOutput
-    metric: MetricOutput
-    statistics: CameraStatistics
-    mounting: Mounting
-    calibration: MountCalibration = dataclasses.field(default_factory=MountCalibration)
-    grids: GridCache = dataclasses.field(default_factory=GridCache)
-    freeze: Freeze = dataclasses.field(default_factory=Freeze)
-    bit_depth: BitDepth = dataclasses.field(default_factory=BitDepth)
+        """Make the publishers; `input.open()` subscribes. tf: where the mount comes from TF."""
+        self.name = name
+        self.statistics = CameraStatistics()
+        self.calibration = CameraCalibration(node, name)
+        self.mount_calibration = MountCalibration()
+        self.mounting = Mounting(node, name, tf)
+        self.input = CameraInput(node, self, transport)
+        self.output = CameraOutput(node, name, estimator, self.mounting)
+        self.metric = MetricOutput(node, name, estimator, self.mounting)
+        self.grids = GridCache()
+        self.freeze = Freeze()
+        self.bit_depth = BitDepth()
 
     def wanted(self) -> bool:
-        """Whether anybody wants anything of this camera."""
-        return self.output.wanted() or self.metric.wanted() or self.calibration.running
+        """Whether any output of this camera has a subscriber."""
+        return self.output.wanted() or self.metric.wanted() or self.mount_calibration.running
 
     def measures(self, settings: DepthNodeSettings) -> bool:
-        """Whether anybody wants metres of this camera."""
+        """Whether metric depth of this camera is wanted."""
         in_metres = settings.heatmap.mode == 'metric' and self.output.heatmap_wanted
-        return self.metric.wanted() or in_metres or self.calibration.running
+        return self.metric.wanted() or in_metres or self.mount_calibration.running
 
     def publish(self, view: FrameView) -> None:
         """Make and publish what is wanted of a frame."""
-        metric = None
-        if self.measures(view.settings):
-            metric = self.metric.update(view)
+        metric = self.metric.update(view) if self.measures(view.settings) else None
         if metric is not None:
             self.metric.publish(view, metric)
         self.output.publish(view, metric)
-        self.calibration.add(view, metric)
+        self.mount_calibration.add(view, metric)
 
     def close(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the publishers and the subscriptions of mount and reference."""
         self.output.close()
         self.metric.close()
         self.mounting.close()
@@ -249,14 +156,14 @@ class Worker:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self, patience_s: float = PATIENCE_S) -> bool:
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Stop after the frame at hand; whether that was done with in time.
 
         A thread cannot be ended from outside, and what it hangs in may be native code. So the wait
         is bounded: who gets False must leave alone what the thread uses, and may ask again.
         """
         self._exchange.close()
-        self._thread.join(patience_s)
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -270,10 +177,10 @@ class Worker:
         try:
             self._infer_and_publish(frame, camera)
         except ImageError as error:
-            camera.input.complain('rejected', str(error))
+            camera.input.report_fault('rejected', str(error))
         except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises, the
             # robot keeps its eyes: this frame is lost, the next one gets its chance.
-            camera.input.complain('failed', f'{type(error).__name__}: {error}')
+            camera.input.report_fault('failed', f'{type(error).__name__}: {error}')
             self._node.get_logger().debug(traceback.format_exc())
         finally:
             camera.statistics.busy(False)
@@ -286,7 +193,7 @@ class Worker:
             camera.bit_depth.reset()
         rgb = decode(frame.message, settings.max_pixels, bit_depth=camera.bit_depth)
         self._report_bit_depth(camera)
-        model = camera.input.model_for(rgb.shape[1], rgb.shape[0])
+        model = camera.calibration.model_for(rgb.shape[1], rgb.shape[0])
         rotate = camera.mounting.rotate
         model = None if model is None else model.turned(rotate)
         rgb = turned(rgb, rotate)
