@@ -147,7 +147,7 @@ def test_no_model_says_in_which_state_the_node_is():
 def test_stamps_that_cannot_be_right_are_a_warning_with_their_reason(statistics):
     statistics.received()
     good = camera_status(CAMERA, statistics)
-    assert values(good)['stamps'] == 'as they should be'
+    assert values(good)['stamps'] == 'valid'
     assert good.level == DiagnosticStatus.OK
     status = camera_status(dataclasses.replace(CAMERA, stamps='stamps stand still'), statistics)
     assert (status.level, status.message) == (DiagnosticStatus.WARN, 'stamps stand still')
@@ -176,18 +176,18 @@ def test_a_frame_that_is_worked_on_for_ever_is_an_error(statistics, clock):
     clock.now += 8.0
     status = camera_status(CAMERA, statistics)
     assert status.level == DiagnosticStatus.ERROR
-    assert 'worked on for 16 s' in status.message
+    assert 'processing one frame after 16 s' in status.message
     statistics.busy(False)
     statistics.received()
     assert camera_status(CAMERA, statistics).level == DiagnosticStatus.OK
 
 
-def test_messages_that_were_refused_lately_are_a_warning_of_the_node():
+def test_messages_that_were_refused_recently_are_a_warning_of_the_node():
     refused = '/imu: 3 (ends within orientation)'
     status = model_status(dataclasses.replace(MODEL, refused=refused))
     assert status.level == DiagnosticStatus.OK
     assert values(status)['messages refused'] == refused
-    status = model_status(dataclasses.replace(MODEL, refused=refused, refused_lately=refused))
+    status = model_status(dataclasses.replace(MODEL, refused=refused, refused_recently=refused))
     assert status.level == DiagnosticStatus.WARN
     assert refused in status.message
 
@@ -197,7 +197,7 @@ def test_what_was_thought_of_a_picture_is_not_said_of_one_that_nobody_looks_at(s
     assert camera_status(CAMERA, statistics).level == DiagnosticStatus.ERROR
     idle = camera_status(dataclasses.replace(CAMERA, wanted=False), statistics)
     assert (idle.level, 'idle' in idle.message) == (DiagnosticStatus.OK, True)
-    assert values(idle)['picture'] == 'not looked at'
+    assert values(idle)['picture'] == 'not checked'
 
 
 def test_metres_that_are_asked_for_and_not_given_are_a_warning_beside_other_troubles(statistics):
@@ -226,4 +226,6 @@ def test_the_state_of_a_scale_that_nobody_asks_for_is_not_told():
         metric=MetricDepth(), refused='no floor in view', view_begins_m=float('nan')
     )
     assert scale_words(output)['scale'] == 'none: no floor in view'
-    assert scale_words(output, wanted=False) == {'scale': 'not computed: nobody asks for metres'}
+    assert scale_words(output, wanted=False) == {
+        'scale': 'not computed: no metric output has a subscriber'
+    }

@@ -74,13 +74,6 @@ def test_a_fault_is_counted_and_fades(statistics, clock):
     assert statistics.last_fault == 'step 3 is too small'
 
 
-def test_reset_starts_anew(statistics):
-    statistics.received()
-    statistics.count('dropped')
-    statistics.reset()
-    assert statistics.counts.received == statistics.counts.dropped == 0
-
-
 def test_processor_use_is_that_since_the_last_question(clock):
     busy = Hands()
     use = ProcessorUse(clock, busy)

@@ -30,9 +30,9 @@ from midas_depth_ros.nodes.depth.reporting import ModelReport, Reporting
 from midas_depth_ros.nodes.depth.worker import (
     Camera,
     Worker,
-    give_back_free_memory,
     keep_freed_memory,
-    leave_mapped_files,
+    release_free_memory,
+    release_mapped_files,
 )
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import forward_logging, run_node
@@ -142,8 +142,8 @@ class DepthNode(LifecycleNode):
         self._estimator = estimator = self._make_estimator(settings)
         threads = threads_for(settings.num_threads, parse_cpus(settings.cpu_affinity))
         bound_opencv_threads(estimator.backend, threads)
-        give_back_free_memory()
-        leave_mapped_files(OPENVINO_WEIGHTS)
+        release_free_memory()
+        release_mapped_files(OPENVINO_WEIGHTS)
         self._tf = TfMount(self) if settings.mount_from_tf else None
         for name in settings.cameras:
             self.cameras[name] = Camera(self, name, estimator, self._tf, settings.transport)

@@ -411,7 +411,7 @@ class MetricOutput(qos.PublisherTable):
 def scale_words(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
     """The state of the scale for diagnostics; of one that nobody `wanted` of late none is known."""
     if not wanted:
-        return {'scale': 'not computed: nobody asks for metres'}
+        return {'scale': 'not computed: no metric output has a subscriber'}
     scale = output.metric.current
     age, begins = output.metric.age_s, output.view_begins_m
     values = {

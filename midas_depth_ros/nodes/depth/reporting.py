@@ -1,7 +1,7 @@
-"""What happened to the frames of one camera: counts, rates and times.
+"""What happens to each camera's frames, counted and reported on /diagnostics and in the log.
 
-Plain Python. Callbacks and the worker write, each camera's figures under a lock of their own;
-diagnostics reads single fields as they are, without it.
+Callbacks and the worker write to a `CameraStatistics` for each camera; `Reporting` publishes one
+status for the model and one for each camera at a steady rate.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Counts:
     """Where frames ended; every received frame is in exactly one of the others, or waits."""
 
     received: int = 0
-    unwanted: int = 0  # nobody subscribed to an output
+    unwanted: int = 0  # no output had a subscriber
     throttled: int = 0  # faster than max_rate
     dropped: int = 0  # replaced by a newer one before its turn
     rejected: int = 0  # malformed
@@ -65,28 +65,26 @@ class Counts:
 
 
 class CameraStatistics:
-    """Counts and times of one camera, safe to use from several threads."""
+    """Counts and times of one camera.
+
+    Callbacks and the worker write under a lock; diagnostics reads single fields without it.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self.reset()
-
-    def reset(self) -> None:
-        """Start anew, as after configuration."""
-        with self._lock:
-            self.counts = Counts()
-            self.stamp_jumps = 0
-            self.unended = 0  # JPEGs that came without end marker
-            self.latency, self.stamp_age, self.inference = Times(), Times(), Times()
-            self.last_fault = ''
-            self.blind = self.partly_blind = ''  # why the last picture says nothing, or a part
-            self.bit_depth = ''
-            self._fault_at: float | None = None
-            self._arrivals: collections.deque[float] = collections.deque(maxlen=1000)
-            self._outputs: collections.deque[float] = collections.deque(maxlen=1000)
-            self._watched_since = self._clock()
-            self._busy_since: float | None = None
+        self.counts = Counts()
+        self.stamp_jumps = 0
+        self.unended = 0  # JPEGs without an end marker
+        self.latency, self.stamp_age, self.inference = Times(), Times(), Times()
+        self.last_fault = ''
+        self.blind = self.partly_blind = ''  # why the last picture says nothing, or a part of it
+        self.bit_depth = ''
+        self._fault_at: float | None = None
+        self._arrivals: collections.deque[float] = collections.deque(maxlen=1000)
+        self._outputs: collections.deque[float] = collections.deque(maxlen=1000)
+        self._watched_since = self._clock()
+        self._busy_since: float | None = None
 
     def watch(self) -> None:
         """Images are expected from now on: silence is counted from here."""
@@ -94,39 +92,39 @@ class CameraStatistics:
             self._watched_since = self._clock()
 
     def received(self, images: int = 1) -> None:
-        """An image arrived, or several since the last one."""
+        """Count images that arrived since the last call."""
         with self._lock:
             self.counts.received += images
             self._arrivals.extend([self._clock()] * images)
 
     def count(self, ending: str, frames: int = 1) -> None:
-        """Frames ended as one of the fields of `Counts`."""
+        """Count frames in one of the fields of `Counts`."""
         with self._lock:
             setattr(self.counts, ending, getattr(self.counts, ending) + frames)
 
     def fault(self, ending: str, text: str) -> None:
-        """A frame was rejected or failed, and why."""
+        """Count a frame that was rejected or failed, and keep the reason."""
+        self.count(ending)
         with self._lock:
-            setattr(self.counts, ending, getattr(self.counts, ending) + 1)
             self.last_fault, self._fault_at = text, self._clock()
 
     def busy(self, at_work: bool) -> None:
-        """The worker has taken a frame of this camera, or is done with it."""
+        """The worker begins a frame of this camera, or has finished it."""
         with self._lock:
             self._busy_since = self._clock() if at_work else None
 
     def busy_for(self) -> float:
-        """Seconds for which the worker has been at the same frame; 0 while it is at none."""
+        """Seconds the worker has spent on the current frame; 0 without one."""
         with self._lock:
             return 0.0 if self._busy_since is None else self._clock() - self._busy_since
 
     def judged(self, blind: str, partly_blind: str) -> None:
-        """What was thought of the last picture: why it, or a part of it, says nothing; else ''."""
+        """Keep why the last picture, or a part of it, says nothing about depth; '' if it does."""
         with self._lock:
             self.blind, self.partly_blind = blind, partly_blind
 
     def processed(self, latency_s: float, stamp_age_s: float, inference_s: float) -> None:
-        """A frame went all the way."""
+        """Count a frame whose outputs were published."""
         with self._lock:
             self.counts.processed += 1
             self.latency.add(latency_s)
@@ -177,22 +175,15 @@ class ProcessorUse:
         return 100 * busy_s / elapsed_s if elapsed_s > 0 else 0.0
 
 
-# --- /diagnostics of depth_node at a steady rate, and a line of log when a camera is silent or
-# wrong.
-#
-# What is known of the model and the cameras comes in by functions; `diagnostics` words it.
+# --- Status messages: one for the model, one for each camera. Only wording: testable without ROS
+# spinning.
 
-# --- What the node tells about itself on /diagnostics: one status for the model, one per camera.
-#
-# Pure wording: numbers come in, DiagnosticStatus messages go out, so that it can be tested
-# without spinning anything.
-
-STUCK_S = 10.0  # so long no frame takes, even where a model is slow
+STUCK_S = 10.0  # even slow models are faster
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelReport:
-    """What is known of the estimator and of the node's state."""
+    """The estimator and the state of the node."""
 
     node: str
     state: str  # lifecycle label
@@ -206,18 +197,18 @@ class ModelReport:
     niceness: int
     cpu_percent: float = 0.0  # of one core, all threads of the process
     refused: str = ''  # messages and requests that could not be read, by topic and service
-    refused_lately: str = ''
+    refused_recently: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
 class CameraReport:
-    """What is known of one camera besides its statistics."""
+    """The state of one camera, besides its statistics."""
 
     node: str
     camera: str
     topic: str
     running: bool  # subscribed: active and enabled
-    wanted: bool  # somebody subscribes to an output
+    wanted: bool  # an output has a subscriber
     publishers: int
     incompatible: tuple[str, ...]
     calibration: str
@@ -228,20 +219,20 @@ class CameraReport:
     topic_type: str = ''
     rotate: int = 0  # degrees by which the pictures are turned
     unheard_info: tuple[str, ...] = ()  # why publishers of camera_info are not heard
-    other_transport: str = ''  # where its pictures are, if not on the topic
-    no_metres: str = ''  # why there are none although they are asked for
+    other_transport: str = ''  # on which topic its images are instead
+    no_metres: str = ''  # why there are none although parameters ask for them
     publisher_nodes: tuple[str, ...] = ()
 
 
 def model_status(report: ModelReport) -> DiagnosticStatus:
-    """The status of the model: WARN while a fallback serves."""
+    """The status of the model: WARN while a fallback model is used or messages are refused."""
     level, text = DiagnosticStatus.OK, f'{report.model} on {report.backend}'
     if not report.model:
         text = f'no model loaded ({report.state})'
     elif report.notice:
         level, text = DiagnosticStatus.WARN, report.notice
-    if report.refused_lately:
-        level, text = DiagnosticStatus.WARN, f'{text}; messages refused: {report.refused_lately}'
+    if report.refused_recently:
+        level, text = DiagnosticStatus.WARN, f'{text}; messages refused: {report.refused_recently}'
     values = {
         'lifecycle state': report.state,
         'enabled': report.enabled,
@@ -259,7 +250,7 @@ def model_status(report: ModelReport) -> DiagnosticStatus:
 
 
 def camera_status(report: CameraReport, statistics: CameraStatistics) -> DiagnosticStatus:
-    """The status of one camera: ERROR while it is blind, WARN while frames are refused."""
+    """The status of one camera: ERROR while it is blind or silent, WARN while frames fail."""
     level, text = _verdict(report, statistics)
     rate_in, rate_out = statistics.rates()
     counts = statistics.counts
@@ -283,10 +274,10 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         'frames rejected': counts.rejected,
         'frames failed': counts.failed,
         f'frames {NO_END_MARKER}': statistics.unended,
-        'stamps': report.stamps or 'as they should be',
+        'stamps': report.stamps or 'valid',
         'stamp jumps': statistics.stamp_jumps,
         'last fault': statistics.last_fault,
-        'picture': picture if report.wanted else 'not looked at',
+        'picture': picture if report.wanted else 'not checked',
         'closeness': report.closeness,
         **report.scale,
     }
@@ -302,51 +293,46 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
 
 
 def silence(report: CameraReport, seconds: float) -> str:
-    """The sentence about a camera that sends nothing."""
+    """The sentence about a camera without images."""
     text = (
         f'no images on {report.topic} for {seconds:.0f} s '
         f'(publishers: {report.publishers}, incompatible: {len(report.incompatible)})'
     )
-    reasons = [*report.incompatible, *([report.other_transport] if report.other_transport else [])]
-    return '; '.join([text, *reasons])
+    return '; '.join(filter(None, [text, *report.incompatible, report.other_transport]))
 
 
-def time_trouble(report: CameraReport) -> str:
-    """The sentence about stamps that cannot be right, or pictures of several senders, or ''."""
-    if len(report.publisher_nodes) > 1:
-        text = mixed_words(report.topic, report.publisher_nodes)
-        return f'{text}; {report.stamps}' if report.stamps else text
-    return report.stamps
+def stamp_fault(report: CameraReport) -> str:
+    """The sentence about invalid stamps or several publishers; '' if there is none."""
+    several = len(report.publisher_nodes) > 1
+    mixed = mixed_words(report.topic, report.publisher_nodes) if several else ''
+    return '; '.join(filter(None, [mixed, report.stamps]))
 
 
 def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes, str]:
-    """Level and sentence of a camera, the gravest first."""
+    """Level and sentence of a camera; the most serious fault wins."""
     if not report.running:
         return DiagnosticStatus.OK, 'not running: inactive or paused'
     busy_s = statistics.busy_for()
     if busy_s > STUCK_S:
-        return DiagnosticStatus.ERROR, f'one frame has been worked on for {busy_s:.0f} s'
+        return DiagnosticStatus.ERROR, f'still processing one frame after {busy_s:.0f} s'
     silent_s = statistics.silent_for()
     if silent_s > report.image_timeout_s:
         return DiagnosticStatus.ERROR, silence(report, silent_s)
-    # What was thought of a picture counts only while pictures are looked at.
-    blind, partly_blind = '', ''
-    if report.wanted:
-        blind, partly_blind = statistics.blind, statistics.partly_blind
     fault = statistics.recent_fault()
     if fault:
-        return DiagnosticStatus.WARN, f'frames refused or failed lately: {fault}'
-    if blind:
-        return DiagnosticStatus.ERROR, f'blind: the picture is {blind}'
-    if partly_blind:
-        return DiagnosticStatus.WARN, partly_blind
+        return DiagnosticStatus.WARN, f'frames rejected or failed recently: {fault}'
+    # The verdict on the last picture is outdated while no picture is processed.
+    if report.wanted and statistics.blind:
+        return DiagnosticStatus.ERROR, f'blind: the picture is {statistics.blind}'
+    if report.wanted and statistics.partly_blind:
+        return DiagnosticStatus.WARN, statistics.partly_blind
     if report.incompatible:
         return DiagnosticStatus.WARN, f'not heard: {"; ".join(report.incompatible)}'
     unheard = '; '.join(report.unheard_info)
     info = f'camera_info not heard: {unheard}' if unheard else ''
-    trouble = [text for text in (time_trouble(report), report.no_metres, info) if text]
-    if trouble:
-        return DiagnosticStatus.WARN, '; '.join(trouble)
+    warnings = '; '.join(filter(None, [stamp_fault(report), report.no_metres, info]))
+    if warnings:
+        return DiagnosticStatus.WARN, warnings
     if not report.wanted:
         return DiagnosticStatus.OK, 'idle: no output has a subscriber'
     return DiagnosticStatus.OK, f'{statistics.rates()[1]:.1f} frames per second'
@@ -362,7 +348,7 @@ OF_SENSORS = ('ground_plane', 'scan', 'range', 'points')  # scale.source that ne
 
 
 class Reporting:
-    """Publishes what the node has to tell; `model` and `cameras` are asked every time."""
+    """Publishes the diagnostics of a depth node, and logs silent cameras and invalid stamps."""
 
     def __init__(
         self,
@@ -372,10 +358,11 @@ class Reporting:
         self._node = node
         self._processor = ProcessorUse()
         self._logged_s: dict[str, float] = {}
-        self._metreless_s: dict[str, float] = {}  # since when, of those that are asked for metres
-        self._said: dict[str, str] = {}  # why there are no metres, as it was said last
+        # By camera: since when metres that are asked for are missing, and the last reason logged.
+        self._without_metres_s: dict[str, float] = {}
+        self._logged_uncalibrated: dict[str, str] = {}
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        # A steady clock: diagnostics must also tell of a simulated clock that stands still.
+        # A steady clock: diagnostics must also report a simulated clock that stands still.
         period_s = 1.0 / node.settings.diagnostics_rate
         self._timer = node.create_timer(period_s, self.publish, clock=clock)
 
@@ -387,14 +374,14 @@ class Reporting:
             self._node.model_report(),
             cpu_percent=self._processor.percent(),
             refused=boundary.refused_words(self._node),
-            refused_lately=boundary.refused_words(self._node, recent=True),
+            refused_recently=boundary.refused_words(self._node, recent=True),
         )
         message.status.append(model_status(model))
         for camera in self._node.cameras.values():
             report = self._camera_report(camera, model.enabled)
-            self._log_trouble(report, camera.statistics)
+            self._log_faults(report, camera.statistics)
             message.status.append(camera_status(report, camera.statistics))
-        for status in message.status:  # nodes of one name in two namespaces are told apart by it
+        for status in message.status:  # tells nodes of one name in two namespaces apart
             status.hardware_id = self._node.get_fully_qualified_name()
         self._publisher.publish(message)
 
@@ -423,32 +410,32 @@ class Reporting:
         )
 
     def _no_metres(self, camera: Camera) -> str:
-        """Why there have been no metres for a while although the parameters ask for them."""
+        """Why metres have been missing for a while although the parameters ask for them."""
         if not asks_for_metres(self._node.settings, camera.name):
             return ''
         uncalibrated = camera.calibration.missing()
-        if uncalibrated != self._said.get(camera.name, ''):
-            if uncalibrated and not self._said.get(camera.name):
-                said = '; '.join([uncalibrated, *camera.calibration.publishers()[1]])
-                self._node.get_logger().warning(f'{camera.name}: {said}')
-            self._said[camera.name] = uncalibrated
+        before = self._logged_uncalibrated.get(camera.name, '')
+        if uncalibrated and not before:
+            reasons = '; '.join([uncalibrated, *camera.calibration.publishers()[1]])
+            self._node.get_logger().warning(f'{camera.name}: {reasons}')
+        self._logged_uncalibrated[camera.name] = uncalibrated
         if uncalibrated:
             return uncalibrated
-        missed = camera.measures(self._node.settings) and camera.metric.refused
+        if not (camera.measures(self._node.settings) and camera.metric.refused):
+            self._without_metres_s.pop(camera.name, None)
+            return ''
         now_s = time.monotonic()
-        since_s = self._metreless_s.setdefault(camera.name, now_s) if missed else now_s
-        if not missed:
-            self._metreless_s.pop(camera.name, None)
+        since_s = self._without_metres_s.setdefault(camera.name, now_s)
         lasting = now_s - since_s >= self._node.settings.image_timeout
         return f'no metres: {camera.metric.refused}' if lasting else ''
 
-    def _log_trouble(self, report: CameraReport, statistics: CameraStatistics) -> None:
-        """Say now and then that a camera is silent, or that its stamps cannot be right."""
+    def _log_faults(self, report: CameraReport, statistics: CameraStatistics) -> None:
+        """Log, throttled, that a camera is silent or its stamps are invalid."""
         if not report.running:
             return
         silent_s = statistics.silent_for()
         silent = silent_s > report.image_timeout_s
-        text = silence(report, silent_s) if silent else time_trouble(report)
+        text = silence(report, silent_s) if silent else stamp_fault(report)
         now = time.monotonic()
         last = self._logged_s.get(report.camera, -LOG_PERIOD_S)
         if text and now - last >= LOG_PERIOD_S:

@@ -1,10 +1,11 @@
-"""The one thread that infers: takes the cameras' newest frames in turn and publishes results.
+"""The inference thread: takes the cameras' newest frames in turn, infers, publishes the results.
 
 One model serves all cameras, so one thread is enough and the CPU is never oversubscribed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import threading
 import time
@@ -33,10 +34,10 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-# --- Keeps the memory of one picture for the next one, and none of what loading a model left.
+# --- Freed memory: that of one picture is kept for the next one, that of loading a model is not.
 #
-# Linux with glibc; elsewhere nothing happens. By default glibc gives large blocks back to the
-# kernel as soon as they are free, and the kernel clears every page of them anew for the next
+# Linux with glibc only; elsewhere nothing happens. By default glibc returns large blocks to the
+# kernel as soon as they are free, and the kernel clears every page of them again for the next
 # picture: for 1080p that costs several times what copying it does.
 
 # <malloc.h>; the largest threshold that glibc takes is half of its largest heap.
@@ -49,7 +50,7 @@ MAPS = Path('/proc/self/maps')
 def keep_freed_memory() -> bool:
     """Let this process keep up to TRIM_BYTES of freed memory; False where that is not possible.
 
-    Blocks larger than MMAP_BYTES still go back at once.
+    Blocks larger than MMAP_BYTES are still returned at once.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -59,20 +60,17 @@ def keep_freed_memory() -> bool:
     return bool(kept)
 
 
-def give_back_free_memory() -> None:
-    """Give back what is free now: loading a model leaves far more than pictures will need."""
-    try:
+def release_free_memory() -> None:
+    """Return free memory to the kernel: loading a model leaves far more than pictures need."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError, TypeError):
-        return
 
 
-def leave_mapped_files(suffix: str) -> int:
-    """Give back what lies in memory of files so called that are mapped for reading only.
+def release_mapped_files(suffix: str) -> int:
+    """Drop the pages of read-only mapped files with this suffix; returns the bytes mapped.
 
-    A model's file stays mapped after its network was made from it, which has its weights in an
-    order of its own. What is read again after all comes from the file. Returns how many bytes
-    were mapped.
+    A model's file stays mapped after its network was made, which holds the weights in an order of
+    its own. Pages that are needed again are read from the file.
     """
     try:
         madvise = ctypes.CDLL(None).madvise
@@ -136,7 +134,7 @@ class Camera:
 
 
 class Worker:
-    """Infers until stopped; a frame that fails is counted and the next one is taken."""
+    """Infers until stopped; a frame that fails is counted, and the next one is taken."""
 
     def __init__(
         self,
@@ -157,10 +155,10 @@ class Worker:
         self._thread.start()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
-        """Stop after the frame at hand; whether that was done with in time.
+        """Stop after the current frame; False if that takes longer.
 
-        A thread cannot be ended from outside, and what it hangs in may be native code. So the wait
-        is bounded: who gets False must leave alone what the thread uses, and may ask again.
+        A thread cannot be ended from outside, and it may hang in native code. After False what the
+        thread uses must be left alone; `stop` may be called again.
         """
         self._exchange.close()
         self._thread.join(timeout_s)
@@ -171,15 +169,15 @@ class Worker:
             self.process(frame)
 
     def process(self, frame: Frame) -> None:
-        """Infer and publish one frame, in the calling thread; what goes wrong is counted."""
+        """Infer and publish one frame in the calling thread; errors are counted."""
         camera = self._cameras[frame.camera]
         camera.statistics.busy(True)
         try:
             self._infer_and_publish(frame, camera)
         except ImageError as error:
             camera.input.report_fault('rejected', str(error))
-        except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises, the
-            # robot keeps its eyes: this frame is lost, the next one gets its chance.
+        except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises costs one
+            # frame, not the robot's eyes.
             camera.input.report_fault('failed', f'{type(error).__name__}: {error}')
             self._node.get_logger().debug(traceback.format_exc())
         finally:
@@ -211,10 +209,11 @@ class Worker:
         camera.statistics.judged(verdict.reason, verdict.partly)
         inverse_depth = verdict.hidden(answer)
         grid = camera.grids.of(model, inverse_depth.shape)
-        view = FrameView(
-            frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate
+        camera.publish(
+            FrameView(
+                frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate
+            )
         )
-        camera.publish(view)
         camera.statistics.processed(
             latency_s=time.monotonic() - frame.received_s,
             stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,
@@ -223,10 +222,9 @@ class Worker:
 
     def _report_bit_depth(self, camera: Camera) -> None:
         words = camera.bit_depth.words
-        if words == camera.statistics.bit_depth:
-            return
-        camera.statistics.bit_depth = words
-        if words:
-            self._node.get_logger().info(
-                f'{camera.name}: bit depth of the pictures: {words} (parameter bit_depth)'
-            )
+        if words != camera.statistics.bit_depth:
+            camera.statistics.bit_depth = words
+            if words:
+                self._node.get_logger().info(
+                    f'{camera.name}: bit depth of the pictures: {words} (parameter bit_depth)'
+                )
