@@ -1,7 +1,9 @@
-"""How a camera was mounted when a picture was taken: from parameters or TF, and from an Imu.
+"""What the metric scale is made from: how a camera is mounted, and a reference sensor.
 
-Everything is asked for at the picture's stamp. An Imu is interpolated between the messages around
-it; where none is near, as where TF has nothing near it, the mount is not known, and why is said.
+The mount comes from parameters or TF, and from an Imu, always at the picture's stamp: an Imu is
+interpolated between the messages around it. A reference sensor is a LaserScan, Range or
+PointCloud2, whose newest message is projected into the picture. What is unknown is a `Refusal`
+with the reason.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 # --- The camera's mount from TF, where tf2_ros is installed (every ROS 2 from apt).
 
-NEAR_S = 0.1  # a transform is of a picture's time if it is no farther from it
+NEAR_S = 0.1  # how far from the picture's stamp a transform or an Imu message may be
 MOST_ASIDE_M = 0.05  # of the lens from the body frame's origin, seen from above
 
 
@@ -65,11 +67,10 @@ class TfMount:
     def mount(
         self, optical_frame: str, body_frame: str, stamp: int, rotate: int = 0
     ) -> CameraMount | Refusal:
-        """The mount of a camera at a stamp (ns), or why there is none.
+        """The mount of a camera at a stamp (ns), or why it is unknown.
 
-        rotate: by how many degrees its pictures are turned. TF tells of the camera as it is, the
-        mount is that of the turned pictures. Where TF has nothing for that moment, what is newest
-        will do if it is near.
+        rotate: by how many degrees its pictures are turned; the mount is that of the turned
+        pictures. Without a transform at the stamp the newest one is used if it is near.
         """
         try:
             found = self._at(optical_frame, body_frame, stamp)
@@ -81,7 +82,7 @@ class TfMount:
         if not aside <= MOST_ASIDE_M:
             return Refusal(
                 f'the lens of {optical_frame} is {aside:.2f} m from the origin of {body_frame} as '
-                'seen from above: name a frame below the lens, or distances would begin elsewhere'
+                'seen from above: use a frame below the lens, where distances begin'
             )
         try:
             axes = turned_axes(rotation_matrix(found.rotation), rotate)
@@ -90,7 +91,7 @@ class TfMount:
             return Refusal(str(error))
 
     def _at(self, optical_frame: str, body_frame: str, stamp: int) -> Any:
-        """A geometry_msgs/Transform, or a Refusal; raises what tf2 does."""
+        """A geometry_msgs/Transform, or a Refusal; raises as tf2 does."""
         try:
             moment = Time(nanoseconds=stamp)
             return self._buffer.lookup_transform(body_frame, optical_frame, moment).transform
@@ -117,10 +118,9 @@ def rotation_matrix(q: Any) -> np.ndarray:
     )
 
 
-BETWEEN_S = 0.5  # or between two that are no farther apart
-KEPT = 2000  # messages of an Imu: five seconds of 400 Hz
-KEPT_S = 5.0
-LATE_S = 1.0  # overtaken on its way; farther back is another time
+BETWEEN_S = 0.5  # two Imu messages may be this far apart to interpolate between
+KEPT, KEPT_S = 2000, 5.0  # messages of an Imu: five seconds at 400 Hz
+LATE_S = 1.0  # a message this late was overtaken; an older stamp means that time was reset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Attitude:
 
 
 class Attitudes:
-    """The attitudes of the last seconds by stamp. Filled by one thread, asked by another."""
+    """The attitudes of the last seconds by stamp. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -140,7 +140,7 @@ class Attitudes:
         self._values: collections.deque[Attitude] = collections.deque(maxlen=KEPT)
 
     def add(self, stamp: int, attitude: Attitude) -> None:
-        """Take one in. Late and repeated ones are left out; a stamp far back starts anew."""
+        """Add one. Late and repeated ones are ignored; a stamp far back clears the history."""
         with self._lock:
             if self._stamps and stamp < self._stamps[-1] - LATE_S * NANOSECONDS:
                 self._stamps.clear()
@@ -153,7 +153,7 @@ class Attitudes:
                 self._values.popleft()
 
     def at(self, stamp: int) -> Attitude | float:
-        """The attitude at a stamp (ns), or how many seconds away the nearest one is; inf: none."""
+        """The attitude at a stamp (ns), else how many seconds the nearest is away; inf: none."""
         with self._lock:
             stamps, values = list(self._stamps), list(self._values)
         after = bisect.bisect_left(stamps, stamp)
@@ -181,20 +181,16 @@ def _between(one: Attitude, other: Attitude, share: float) -> Attitude:
 
 
 class Mounting:
-    """The mount of one camera. `tf` is shared by all cameras; None: parameters tell the mount."""
+    """The mount of one camera. `tf` is shared by all cameras; None: the mount is by parameters."""
 
-    def __init__(
-        self,
-        node: Node,
-        camera: str,
-        tf: TfMount | None = None,
-    ) -> None:
-        self._camera = camera
-        self._attitudes = Attitudes()
-        self._fault = ''
+    def __init__(self, node: Node, camera: str, tf: TfMount | None = None) -> None:
         self._node = node
+        self._camera = camera
         self._tf = tf
-        self._imu_topic = mount_of(node.settings, camera).imu_topic
+        self._attitudes = Attitudes()
+        self._fault = ''  # of the last Imu message
+        self._options: tuple[DepthNodeSettings, MountOptions] | None = None
+        self._imu_topic = self._mount.imu_topic
         self._subscription = (
             qos.make_subscription(node, Imu, self._imu_topic, self._on_imu, qos.HISTORY)
             if self._imu_topic
@@ -208,6 +204,14 @@ class Mounting:
             self._subscription = None
 
     @property
+    def _mount(self) -> MountOptions:
+        """The parameters of this camera's mount as they are now."""
+        settings = self._node.settings
+        if self._options is None or self._options[0] is not settings:
+            self._options = settings, mount_of(settings, self._camera)
+        return self._options[1]
+
+    @property
     def subscribed(self) -> str:
         """The topic of the Imu and its type, '' for none."""
         return '' if self._subscription is None else qos.topic_words(self._subscription)
@@ -215,56 +219,48 @@ class Mounting:
     @property
     def body_frame(self) -> str:
         """The frame of what is measured along this camera's floor."""
-        return mount_of(self._node.settings, self._camera).body_frame
+        return self._mount.body_frame
 
     @property
     def rotate(self) -> int:
         """By how many degrees this camera's pictures are turned; its mount is that of these."""
-        return mount_of(self._node.settings, self._camera).rotate
+        return self._mount.rotate
 
     def at(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
         """The mount when the picture of this stamp (ns) and frame_id was taken, or why unknown."""
-        settings = self._node.settings
-        shared = '' if self._tf is not None else shared_frame(settings, self._camera)
+        shared = '' if self._tf is not None else shared_frame(self._node.settings, self._camera)
         if shared:
             return Refusal(shared)
-        fixed = self.fixed(stamp, optical_frame)
+        if self._tf is not None:
+            fixed = self._tf.mount(optical_frame, self.body_frame, stamp, self.rotate)
+        else:
+            fixed = mount_by_parameters(self._mount)
         return fixed if isinstance(fixed, Refusal) else self._tilted(fixed, stamp)
 
     def pitch_at(self, stamp: int, optical_frame: str) -> float | Refusal:
-        """How far the camera looked down at a stamp (ns), in radians; NaN where nobody tells.
+        """How far the camera looked down at a stamp (ns), in radians; NaN where it is not given.
 
-        More than `at` it needs no height.
+        Unlike `at` it needs no height.
         """
-        pitch, roll = (
-            getattr(mount_of(self._node.settings, self._camera), name)
-            for name in ('camera_pitch', 'camera_roll')
-        )
         if self._tf is not None:
             mount = self.at(stamp, optical_frame)
-        elif math.isnan(pitch):
+        elif math.isnan(self._mount.camera_pitch):
             return math.nan
         else:
             try:
-                mount = self._tilted(CameraMount(1.0, pitch, roll), stamp)
+                fixed = CameraMount(1.0, self._mount.camera_pitch, self._mount.camera_roll)
             except MountError as error:
                 return Refusal(str(error))
+            mount = self._tilted(fixed, stamp)
         return mount if isinstance(mount, Refusal) else mount.pitch_rad
 
-    def fixed(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
-        """The mount on the body, without what an Imu tells of that."""
-        if self._tf is not None:
-            return self._tf.mount(optical_frame, self.body_frame, stamp, self.rotate)
-        return from_parameters(mount_of(self._node.settings, self._camera))
-
-    def from_parameters(self) -> CameraMount | None:
-        """The mount that the parameters tell, without any Imu; None where TF tells it."""
-        if self._tf is not None:
-            return None
-        fixed = from_parameters(mount_of(self._node.settings, self._camera))
+    def by_parameters(self) -> CameraMount | None:
+        """The mount by parameters alone, without the Imu; None where it comes from TF."""
+        fixed = mount_by_parameters(self._mount) if self._tf is None else None
         return fixed if isinstance(fixed, CameraMount) else None
 
     def _tilted(self, fixed: CameraMount, stamp: int) -> CameraMount | Refusal:
+        """The mount while the body is tilted as the Imu says."""
         if self._subscription is None:
             return fixed
         mixed = qos.several_publishers(self._node, self._subscription, 'orientations')
@@ -277,59 +273,53 @@ class Mounting:
                 return Refusal(f'{reason}: {self._fault}')
             if math.isinf(attitude):
                 unheard = qos.publishers_of(self._node, self._subscription)[1]
-                reason = '; '.join([reason, *unheard])
-            else:
-                reason += f' near the picture: the nearest is {attitude:.2f} s away by its stamp'
-            return Refusal(reason)
-        yaw = mount_of(self._node.settings, self._camera).camera_yaw
+                return Refusal('; '.join([reason, *unheard]))
+            return Refusal(
+                f'{reason} near the picture: the nearest is {attitude:.2f} s away by its stamp'
+            )
         try:
-            return fixed.tilted(attitude.roll_rad, attitude.pitch_rad, yaw)
+            return fixed.tilted(attitude.roll_rad, attitude.pitch_rad, self._mount.camera_yaw)
         except MountError as error:
             return Refusal(str(error))
 
     def _on_imu(self, message: Imu) -> None:
-        angles = roll_and_pitch(message)
+        attitude = attitude_of(message)
         stamp = stamp_ns(message.header)
-        if angles is None:
-            self._fault = 'it says that it has none, or one that is no rotation'
+        if attitude is None:
+            self._fault = 'its messages have no valid orientation'
         elif not stamp:
             self._fault = 'its messages have no stamp'
         else:
             self._fault = ''
-            self._attitudes.add(stamp, Attitude(*angles))
+            self._attitudes.add(stamp, attitude)
 
 
 def mount_of(settings: DepthNodeSettings, camera: str) -> MountOptions:
-    """What the parameters tell of one camera's mount: its own, else those of all."""
+    """The parameters of one camera's mount: its own where given, else those of all cameras."""
     own = settings.mounts.get(camera, MountOptions())
     names = ('camera_height', 'camera_pitch', 'camera_roll', 'body_frame', 'imu_topic', 'rotate')
+    unset = {'rotate': AS_FOR_ALL}
     common = {
-        name: getattr(settings, name) for name in names if not _is_own(name, getattr(own, name))
+        name: getattr(settings, name)
+        for name in names
+        if (value := getattr(own, name)) == unset.get(name, '') or value != value  # NaN
     }
     return dataclasses.replace(own, **common)
 
 
-def _is_own(name: str, value: Any) -> bool:
-    """Whether a camera's own parameter says something."""
-    return value != AS_FOR_ALL if name == 'rotate' else value != '' and value == value
-
-
 def shared_frame(settings: DepthNodeSettings, camera: str) -> str:
-    """Why this camera's metres would be taken for another's; '' if they would not.
-
-    A scan is in its camera's body frame. Two cameras in one frame would both look the same way.
-    """
+    """Why the metres of several cameras would be confused in one body frame; '' if they are not."""
     frame = mount_of(settings, camera).body_frame
     others = [
         name
         for name in settings.cameras
         if name != camera and mount_of(settings, name).body_frame == frame
     ]
-    said = all(
+    explicit = all(
         name in settings.mounts and settings.mounts[name].body_frame == frame
         for name in (camera, *others)
     )
-    if not others or said:
+    if not others or explicit:
         return ''
     return (
         f'{camera} and {", ".join(others)} would both measure in the frame {frame!r}, as if they '
@@ -338,8 +328,8 @@ def shared_frame(settings: DepthNodeSettings, camera: str) -> str:
     )
 
 
-def from_parameters(mount: MountOptions) -> CameraMount | Refusal:
-    """The mount that the parameters tell."""
+def mount_by_parameters(mount: MountOptions) -> CameraMount | Refusal:
+    """The mount that the parameters give, or which of them is missing."""
     for name in ('camera_height', 'camera_pitch'):
         if math.isnan(getattr(mount, name)):
             return Refusal(f'{name} is not set')
@@ -349,8 +339,8 @@ def from_parameters(mount: MountOptions) -> CameraMount | Refusal:
         return Refusal(str(error))
 
 
-def roll_and_pitch(message: Imu) -> tuple[float, float] | None:
-    """Roll and pitch in radians of an Imu in a body frame (REP 103, 145), or None without one.
+def attitude_of(message: Imu) -> Attitude | None:
+    """The attitude of a body from an Imu in its frame (REP 103, 145); None if it is not valid.
 
     A first element of -1 in orientation_covariance means that there is no orientation.
     """
@@ -361,28 +351,26 @@ def roll_and_pitch(message: Imu) -> tuple[float, float] | None:
     x, y, z, w = q.x / norm, q.y / norm, q.z / norm, q.w / norm
     roll = math.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
     pitch = math.asin(max(-1.0, min(1.0, 2 * (w * y - z * x))))
-    return roll, pitch
+    return Attitude(roll, pitch)
 
 
-# --- A range sensor that tells what a metre is: LaserScan, Range or PointCloud2 of one camera.
-#
-# The newest message is kept; with each picture its points are taken into the picture.
+# --- A reference sensor: its newest message is projected into the picture.
 
-MOST_POINTS = 20_000  # of one message
-KINDS = {'scan': LaserScan, 'range': Range, 'points': PointCloud2}
+MOST_POINTS = 20_000  # used of one message
+REFERENCE_TYPES = {'scan': LaserScan, 'range': Range, 'points': PointCloud2}
 
 
 class ReferenceInput:
-    """The subscription to <c>/reference/<kind>; nothing where the scale has another source."""
+    """The subscription to <camera>/reference/<source>; none where the scale has another source."""
 
     def __init__(self, node: Node, camera: str, source: str) -> None:
         self._node = node
         self._topic = f'{camera}/reference/{source}'
         self._newest: Any = None
         self._subscription = None
-        if source in KINDS:
+        if source in REFERENCE_TYPES:
             self._subscription = qos.make_subscription(
-                node, KINDS[source], self._topic, self._on_message, qos.LATCHED
+                node, REFERENCE_TYPES[source], self._topic, self._on_message, qos.LATCHED
             )
 
     def close(self) -> None:
@@ -427,7 +415,7 @@ class ReferenceInput:
         remedies = {
             qos.type_name(kind): f'set scale.source to {source}, and remap '
             f'{camera}/reference/{source} to this topic'
-            for source, kind in KINDS.items()
+            for source, kind in REFERENCE_TYPES.items()
         }
         return qos.publishers_of(self._node, self._subscription, remedies)[1]
 
@@ -456,7 +444,7 @@ def _points(message: Any, transform: np.ndarray, camera: CameraModel) -> Referen
 
 
 def stride(count: int) -> int:
-    """Of so many points every how many are used: each costs, and a fit wants no more."""
+    """The step to take through `count` points so that at most MOST_POINTS are used."""
     return max(1, -(-count // MOST_POINTS))
 
 

@@ -41,7 +41,7 @@ from midas_depth_ros.geometry import (
     turned_points,
 )
 from midas_depth_ros.images.encode import picture_reduced
-from midas_depth_ros.nodes.depth.metric_sources import KINDS, Mounting, ReferenceInput
+from midas_depth_ros.nodes.depth.metric_sources import REFERENCE_TYPES, Mounting, ReferenceInput
 from midas_depth_ros.nodes.ros import messages as messages
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import (
@@ -293,7 +293,7 @@ class MetricOutput(qos.PublisherTable):
             return mount
         if view.camera is None or view.grid is None:
             return Refusal('the camera is not calibrated: no camera_info and no horizontal_fov')
-        if source not in KINDS:
+        if source not in REFERENCE_TYPES:
             return fit_ground_plane(view.inverse_depth, view.grid, mount)
         height, width = view.inverse_depth.shape
         camera = view.camera.scaled(width, height)
@@ -380,7 +380,7 @@ class MetricOutput(qos.PublisherTable):
         Who maps by scans wants them alike; so what an Imu tells of a frame does not count here, and
         of a mount from TF the first one is kept.
         """
-        fixed = self._mounting.from_parameters()
+        fixed = self._mounting.by_parameters()
         step = view.settings.scan.angle_increment
         key = view.camera, view.inverse_depth.shape, step, fixed
         if self._limits[0] != key:
