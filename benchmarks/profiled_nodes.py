@@ -52,7 +52,7 @@ STEPS: tuple[tuple[Any, str, str], ...] = (
     (Heatmap, 'render', 'heatmap'),
     (output, 'image_message', 'depth as a message'),
     (output, 'bgr_message', 'heatmap as a message'),
-    (output.CameraOutput, 'send', 'publish depth, heatmap and closeness'),
+    (output.RelativeOutput, 'send', 'publish depth, heatmap and closeness'),
 )
 
 

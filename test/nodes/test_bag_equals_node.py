@@ -19,7 +19,7 @@ from midas_depth_ros.nodes.depth.node import DepthNode
 
 from .test_metric_topics import MOUNT, box, scene_depth
 
-KINDS = {**output.OUTPUTS, **output.METRIC_OUTPUTS}
+KINDS = {**output.RELATIVE_OUTPUTS, **output.METRIC_OUTPUTS}
 PARAMETERS = {**MOUNT, 'heatmap.mapping': 'log', 'depth.encoding': '16UC1', 'output_size': 'input'}
 STEP_NS = 100_000_000
 
@@ -115,7 +115,7 @@ def over_dds(ros, make_estimator, bag, transport, written):
     camera = node.cameras['camera']
     ros.spin_until(
         lambda: (
-            all(map(camera.output.wanted, output.OUTPUTS))
+            all(map(camera.output.wanted, output.RELATIVE_OUTPUTS))
             and all(map(camera.metric.wanted, output.METRIC_OUTPUTS))
         ),
         what='every output subscribed to',

@@ -16,7 +16,7 @@ from midas_depth_ros.options.text import (
     check_camera_names,
 )
 
-OUTPUTS = (*output.OUTPUTS, *output.METRIC_OUTPUTS)
+OUTPUTS = (*output.RELATIVE_OUTPUTS, *output.METRIC_OUTPUTS)
 
 
 @pytest.mark.parametrize(

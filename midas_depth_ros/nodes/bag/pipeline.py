@@ -1,7 +1,7 @@
 """The depth node's work on recorded messages, one after the other, without DDS.
 
 A serialised message of a bag goes in, the messages that the node would publish come out. The work
-is done by the node's own classes (`CameraInput`, `Worker`, `CameraOutput`, `MetricOutput`), which
+is done by the node's own classes (`CameraInput`, `Worker`, `RelativeOutput`, `MetricOutput`), which
 get an `OfflineNode` in place of theirs; every frame is processed.
 """
 
@@ -251,7 +251,7 @@ def overridden(profile: QoSProfile, topic: str, overrides: Mapping[str, Any]) ->
     return profile
 
 
-OUTPUTS = (*output.OUTPUTS, *output.METRIC_OUTPUTS)
+OUTPUTS = (*output.RELATIVE_OUTPUTS, *output.METRIC_OUTPUTS)
 
 
 class RecordedInput(CameraInput):

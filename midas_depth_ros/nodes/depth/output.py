@@ -1,9 +1,10 @@
-"""One camera's way out: publishes depth as it is, heatmap and closeness of a frame, lazily.
+"""One camera's way out: publishes relative and metric outputs of a frame.
 
-An output is computed only while somebody subscribes to it. Every message copies the input's
-stamp and optical frame; of a camera whose pictures are turned (`rotate`) depth is turned back, so
-that it lies on its pictures, and the heatmap, which people look at, is upright. What is in metres
-goes out through `metric_output`.
+An output is computed only while it has a subscriber. Every message copies the stamp of the input.
+Images and cloud stay in the optical frame, scan, proximity and nearest point are in `body_frame`.
+If pictures are turned (`rotate`), images and cloud are turned back so that they match the input;
+only the heatmap, which people look at, stays upright. While there is no scale the metric outputs
+are silent: nav2's watchdogs then stop the robot.
 """
 
 from __future__ import annotations
@@ -42,15 +43,8 @@ from midas_depth_ros.geometry import (
 )
 from midas_depth_ros.images.encode import picture_reduced
 from midas_depth_ros.nodes.depth.metric_sources import REFERENCE_TYPES, Mounting, ReferenceInput
-from midas_depth_ros.nodes.ros import messages as messages
+from midas_depth_ros.nodes.ros import messages
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.nodes.ros.messages import (
-    bgr_message,
-    copied_header,
-    image_message,
-    jpeg_message,
-    vector_message,
-)
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.views import Heatmap, enlarge_along_edges
 
@@ -59,21 +53,18 @@ if TYPE_CHECKING:
 
     from midas_depth_ros.nodes.depth.camera_input import Frame
 
-# --- What is known of one frame once the network has spoken; what all outputs are made from.
-
 UPRIGHT = '_upright'
 Grid = tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameView:
-    """One frame.
+    """One frame after inference: what all outputs are made from.
 
-    All of it is of the picture as it is looked at: turned clockwise by `rotate` degrees from how
-    the camera sends it. rgb: (H, W, 3) uint8. answer: (h, w) float32, what the network says.
-    inverse_depth: the same with NaN where the picture says nothing. blind: why all of it says
-    nothing, else ''. camera: of the picture, None while nothing is known of it. grid: its
-    `normalised_grid` at network size.
+    All of it belongs to the picture turned clockwise by `rotate` degrees from how the camera sends
+    it. rgb: (H, W, 3) uint8. answer: (h, w) float32, the network's. inverse_depth: the same with
+    NaN where the picture says nothing. blind: why all of it says nothing, else ''. camera: of the
+    picture, None if uncalibrated. grid: its `normalised_grid` at network size.
     """
 
     frame: Frame
@@ -90,10 +81,7 @@ class FrameView:
     def enlarged(
         self, estimator: DepthEstimator, depth: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """`answer` or `inverse_depth` at `size`, made once for all that want it: do not change it.
-
-        For a good picture they are the same.
-        """
+        """`answer` or `inverse_depth` at `size`, computed once: do not change it."""
         if id(depth) not in self._enlarged:
             self._enlarged[id(depth)] = estimator.enlarge(depth, self.size)
         return self._enlarged[id(depth)]
@@ -105,20 +93,20 @@ class FrameView:
 
     @property
     def upright_header(self) -> Header:
-        """The header for the turned picture, which has an optical frame of its own."""
+        """The header of the turned picture, which has an optical frame of its own."""
         if not self.rotate or not self.header.frame_id:
             return self.header
-        header = copied_header(self.header)
+        header = messages.copied_header(self.header)
         header.frame_id += UPRIGHT
         return header
 
     def as_sent(self, picture: NDArray) -> NDArray:
-        """(H, W) or (H, W, n) of the turned picture -> as the camera sends its pictures."""
+        """(H, W) or (H, W, n) of the turned picture, turned back to how the camera sends it."""
         return turned(picture, -self.rotate % 360)
 
     @property
     def stamp_s(self) -> float:
-        """The stamp of the input in seconds; of its receipt while stamps do not tell time."""
+        """The stamp of the input in seconds; its receipt while stamps do not tell time."""
         return self.frame.time_s
 
     @property
@@ -145,7 +133,7 @@ class GridCache:
         return self._grid
 
 
-OUTPUTS = {
+RELATIVE_OUTPUTS = {
     'relative_inverse_depth/image': Image,
     'heatmap/image': Image,
     'heatmap/image/compressed': CompressedImage,
@@ -153,14 +141,14 @@ OUTPUTS = {
 }
 
 
-class CameraOutput(qos.PublisherTable):
-    """The publishers of one camera and what they remember between frames."""
+class RelativeOutput(qos.PublisherTable):
+    """The relative outputs of one camera: depth as it is, heatmap and closeness."""
 
     def __init__(
         self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
     ) -> None:
         super().__init__(
-            node, camera, OUTPUTS, qos.output_profile(node.settings.process_every_frame)
+            node, camera, RELATIVE_OUTPUTS, qos.output_profile(node.settings.process_every_frame)
         )
         self._mounting = mounting
         self._estimator = estimator
@@ -169,26 +157,26 @@ class CameraOutput(qos.PublisherTable):
 
     @property
     def heatmap_wanted(self) -> bool:
-        """Whether somebody looks at the heatmap, raw or compressed."""
+        """Whether the heatmap has a subscriber, raw or compressed."""
         return self.wanted('heatmap/image') or self.wanted('heatmap/image/compressed')
 
     def publish(self, view: FrameView, metric: MetricFrame | None) -> None:
-        """Publish what is wanted of one frame; `metric` is for the heatmap in metres."""
+        """Publish what is wanted of a frame; `metric` is for the heatmap in metres."""
         if view.frame.restarted:
             self._heatmap.reset()
         if self.wanted('closeness'):
             near = self.closeness = self._closeness(view)
-            vector = vector_message(near.left, near.centre, near.right, view.header)
-            self.send('closeness', vector)
+            message = messages.vector_message(near.left, near.centre, near.right, view.header)
+            self.send('closeness', message)
         if self.wanted('relative_inverse_depth/image'):
             depth = view.as_sent(view.enlarged(self._estimator, view.answer))
-            self.send('relative_inverse_depth/image', image_message(depth, view.header))
+            self.send('relative_inverse_depth/image', messages.image_message(depth, view.header))
         if self.heatmap_wanted:
             self._publish_heatmap(view, metric)
 
     def _closeness(self, view: FrameView) -> Closeness:
-        """Of a frame, by the pitch that the camera had at its stamp."""
-        pitch: float | Refusal = math.nan  # of a blind picture it makes no difference
+        """The closeness in a frame, with the pitch that the camera had at its stamp."""
+        pitch: float | Refusal = math.nan  # irrelevant for a blind picture
         if not view.blind:
             pitch = self._mounting.pitch_at(view.frame.stamp_ns, view.header.frame_id)
         if isinstance(pitch, Refusal):
@@ -206,23 +194,18 @@ class CameraOutput(qos.PublisherTable):
             scale,
         )
         if self.wanted('heatmap/image'):
-            self.send('heatmap/image', bgr_message(picture, view.upright_header))
+            self.send('heatmap/image', messages.bgr_message(picture, view.upright_header))
         if self.wanted('heatmap/image/compressed'):
-            message = jpeg_message(picture, view.upright_header, view.settings.jpeg_quality)
+            message = messages.jpeg_message(
+                picture, view.upright_header, view.settings.jpeg_quality
+            )
             self.send('heatmap/image/compressed', message)
 
-
-# --- One camera's way out in metres: depth image, scan, proximity, nearest point, cloud.
-#
-# Silent while there is no scale: nav2's watchdogs then stop the robot. Every message copies the
-# input's stamp; images and cloud stay in the optical frame, the rest is in `body_frame`. Of a
-# camera whose pictures are turned (`rotate`) images and cloud are turned back: they are in its own
-# frame.
 
 METRIC_OUTPUTS = {
     'depth/image': Image,
     'depth/camera_info': CameraInfo,
-    'seen_free': LaserScan,  # before the scan that it belongs to
+    'seen_free': LaserScan,  # published before its scan
     'scan': LaserScan,
     'proximity': Range,
     'nearest_point': PointStamped,
@@ -232,7 +215,7 @@ ALONG_THE_FLOOR = ('scan', 'seen_free', 'proximity', 'nearest_point')
 
 
 class MetricOutput(qos.PublisherTable):
-    """The metric publishers of one camera and the scale it has."""
+    """The metric outputs of one camera, and its scale."""
 
     def __init__(
         self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
@@ -242,7 +225,7 @@ class MetricOutput(qos.PublisherTable):
         )
         self.metric = MetricDepth()
         self.refused = 'no frame yet'
-        self.view_begins_m = math.nan  # metres ahead, where the nearest floor in view lies
+        self.view_begins_m = math.nan  # how far ahead the nearest floor in view is
         self._estimator = estimator
         self._mounting = mounting
         self._source = node.settings.scale.source
@@ -261,9 +244,9 @@ class MetricOutput(qos.PublisherTable):
         return self._reference.subscribed
 
     def update(self, view: FrameView) -> MetricFrame | None:
-        """The frame in metres, or None with `refused` saying why."""
+        """The frame in metres, or None, with the reason in `refused`."""
         if view.frame.restarted or view.frame.mixed or view.camera is None:
-            self.metric.reset()  # a scale of a camera that is not known any more is none
+            self.metric.reset()  # its scale is of another camera, or of another time
         mount = self._mounting.at(view.frame.stamp_ns, view.header.frame_id)
         fit = self._fit(view, mount)
         grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
@@ -333,7 +316,7 @@ class MetricOutput(qos.PublisherTable):
     def _publish_obstacles(
         self, view: FrameView, obstacles: Obstacles, mount: CameraMount, grid: Grid
     ) -> None:
-        """Scan, how far was seen, proximity and nearest point, all from one set of beams."""
+        """Publish scan, seen_free, proximity and nearest point, all from one set of beams."""
         if not any(map(self.wanted, ALONG_THE_FLOOR)):
             return
         settings = view.settings
@@ -357,7 +340,7 @@ class MetricOutput(qos.PublisherTable):
     def _publish_proximity(
         self, view: FrameView, scan: Scan, nearest_m: float, beams: Beams, first: float
     ) -> None:
-        """How far the corridor ahead is free; nothing where nothing of it is known."""
+        """Publish how far the corridor ahead is free, unless nothing of it is known."""
         settings = view.settings
         width = settings.obstacles.robot_width
         free_m = corridor_free_m(
@@ -377,8 +360,8 @@ class MetricOutput(qos.PublisherTable):
     def _angles(self, view: FrameView, grid: Grid, mount: CameraMount) -> tuple[float, float]:
         """First and last angle of the scan, the same in every frame of one configuration.
 
-        Who maps by scans wants them alike; so what an Imu tells of a frame does not count here, and
-        of a mount from TF the first one is kept.
+        SLAM expects equal scans: so the Imu does not count here, and the first mount from TF is
+        kept.
         """
         fixed = self._mounting.by_parameters()
         step = view.settings.scan.angle_increment
@@ -390,7 +373,7 @@ class MetricOutput(qos.PublisherTable):
     def _beams_of(
         self, view: FrameView, grid: Grid, mount: CameraMount, angles: tuple[float, float]
     ) -> Beams:
-        """Which pixels the beams look along: made anew when mount or calibration change."""
+        """The pixels of each beam, computed again when mount or calibration change."""
         settings = view.settings.scan
         key = view.camera, view.inverse_depth.shape, mount, angles, settings
         if self._beams[0] != key or self._beams[1] is None:
@@ -409,7 +392,7 @@ class MetricOutput(qos.PublisherTable):
 
 
 def scale_words(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
-    """The state of the scale for diagnostics; of one that nobody `wanted` of late none is known."""
+    """The state of the scale for diagnostics. wanted: whether it is computed at present."""
     if not wanted:
         return {'scale': 'not computed: no metric output has a subscriber'}
     scale = output.metric.current

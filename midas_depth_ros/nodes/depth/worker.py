@@ -27,7 +27,7 @@ from midas_depth_ros.images import (
 from midas_depth_ros.nodes.depth.calibration import CameraCalibration, MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
 from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount
-from midas_depth_ros.nodes.depth.output import CameraOutput, FrameView, GridCache, MetricOutput
+from midas_depth_ros.nodes.depth.output import FrameView, GridCache, MetricOutput, RelativeOutput
 from midas_depth_ros.nodes.depth.reporting import CameraStatistics
 from midas_depth_ros.options.depth import DepthNodeSettings
 
@@ -103,7 +103,7 @@ class Camera:
         self.mount_calibration = MountCalibration()
         self.mounting = Mounting(node, name, tf)
         self.input = CameraInput(node, self, transport)
-        self.output = CameraOutput(node, name, estimator, self.mounting)
+        self.output = RelativeOutput(node, name, estimator, self.mounting)
         self.metric = MetricOutput(node, name, estimator, self.mounting)
         self.grids = GridCache()
         self.freeze = Freeze()
