@@ -34,11 +34,11 @@ from midas_depth_ros.images import (
 )
 from midas_depth_ros.images.errors import MalformedMessage
 from midas_depth_ros.nodes.depth.stamps import (
-    Pace,
+    PublisherWatch,
     RateBound,
-    Restarts,
-    Senders,
+    RestartDetector,
     StampJudge,
+    StampPace,
     StampThrottle,
     Verdict,
 )
@@ -99,7 +99,7 @@ class ImageSubscription:
         self._on_fault = on_fault
         self._last_number: int | None = None
         self._was_closed = False
-        self._senders = Senders()
+        self._publisher_watch = PublisherWatch()
         self._gate = GatedCallbackGroup(has_room)
         # Frames arrive in real time, whatever a simulated clock does.
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -124,7 +124,7 @@ class ImageSubscription:
     def mixed(self) -> bool:
         """Whether the current message may be of another camera than those before."""
         publishers = qos.count_publishers(self._node, self.subscription)
-        return self._senders.mixed(publishers, time.monotonic())
+        return self._publisher_watch.mixed(publishers, time.monotonic())
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -145,7 +145,7 @@ class ImageSubscription:
     def _on_numbered(self, message: Any, info: Any) -> None:
         number = info.get(SEQUENCE) if hasattr(info, 'get') else None
         number = None if number == UNNUMBERED else number
-        self._senders.add(number, time.monotonic())
+        self._publisher_watch.add(number, time.monotonic())
         missed = 0
         if number is not None and self._last_number is not None and self._was_closed:
             missed = number - self._last_number - 1
@@ -303,8 +303,8 @@ class CameraInput:
 
     def _forget_time(self, paced: bool) -> None:
         """Know nothing of the stamps, as before the first frame."""
-        self._throttle, self._bound, self._pace = StampThrottle(), RateBound(), Pace()
-        self._judge, self._restarts = StampJudge(paced), Restarts()
+        self._throttle, self._bound, self._pace = StampThrottle(), RateBound(), StampPace()
+        self._judge, self._restarts = StampJudge(paced), RestartDetector()
         self._restarted = False
         self._stamps_told_time = True
 
