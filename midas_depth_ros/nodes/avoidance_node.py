@@ -326,7 +326,7 @@ class AvoidanceNode(Node):
             self._listen('closeness', Vector3Stamped, self._on_closeness)
         self._refuse_one_topic_for_two()
         self.get_logger().info(self._connections())
-        self._parameter_server.warn_of_unused_qualities()
+        self._parameter_server.warn_of_unused_qos()
         self.create_timer(1.0 / settings.rate, self._on_timer)
         # Steady: these must work when a simulated clock stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)

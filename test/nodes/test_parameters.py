@@ -181,7 +181,7 @@ def test_a_group_for_a_name_that_is_none_is_said(ros, given, words):
 
 def test_groups_follow_the_names_while_they_may_change(ros):
     node = ros.make_node('example', parameters={'mounts.camera.camera_pitch': 0.2})
-    server = ParameterServer(node, DepthNodeSettings, lambda: True)
+    server = ParameterServer(node, DepthNodeSettings, lambda: '')
     assert set(server.current.mounts) == {'camera'}
     assert node.set_parameters([rclpy.node.Parameter('cameras', value=['a', 'camera'])])
     server.declare_groups()

@@ -1,8 +1,8 @@
 """depth_node: camera images in; relative inverse depth, heatmap and closeness out.
 
 A lifecycle node: configure loads the model, activate subscribes and starts the one inference
-thread, deactivate leaves the CPU alone, cleanup frees the model. With `autostart` (default) it
-goes to active by itself. `~/enable` (std_srvs/SetBool) pauses and resumes while active.
+thread, deactivate stops it, cleanup frees the model. With `autostart` (default) it activates
+itself. `~/enable` (std_srvs/SetBool) pauses and resumes while active.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -46,11 +46,8 @@ from midas_depth_ros.options.declarations import MOST_LISTED
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.text import printable
 
-if TYPE_CHECKING:
-    pass
-
 OPENVINO_WEIGHTS = '.bin'
-REPLAY_QUEUE = 10  # frames that wait at most when every frame is processed
+REPLAY_QUEUE = 10  # frames that may wait when every frame is processed
 
 TRANSITIONS = {
     Transition.TRANSITION_CONFIGURE: 'configure',
@@ -67,7 +64,7 @@ SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
 def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
-    """Load the estimator that the parameters ask for."""
+    """Load the estimator that the parameters select."""
     return load_estimator(
         settings.model,
         settings.backend,
@@ -78,26 +75,24 @@ def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
 
 
 class DepthNode(LifecycleNode):
-    """The ROS shell around an estimator. The estimator comes from a factory given to it."""
+    """The ROS shell around an estimator, which comes from the factory `make_estimator`."""
 
     def __init__(
         self, make_estimator: EstimatorFactory = estimator_from, **node_options: Any
     ) -> None:
         super().__init__('depth_node', **node_options)
-        # Before the parameters, whose refusal must be able to destroy the node.
+        # Before the parameters: if they are invalid, destroy_node needs these.
         self._estimator: DepthEstimator | None = None
         self.cameras: dict[str, Camera] = {}
         self._tf: TfMount | None = None
         self._worker: Worker | None = None
-        self.hangs = False  # the worker did not end when it was told to, see run_node
+        self.hangs = False  # the worker did not stop in time, see run_node
         self._phase = 'unconfigured'
-        self.interruptible = False  # a signal may cut the running callback short, see run_node
+        self.interruptible = False  # a signal may interrupt the running callback, see run_node
         forward_logging(self)
         self._refuse_impossible_transitions()
         self._make_estimator = make_estimator
-        self._parameter_server = ParameterServer(
-            self, DepthNodeSettings, self._is_unconfigured, self._way_back
-        )
+        self._parameter_server = ParameterServer(self, DepthNodeSettings, self._why_fixed)
         # A steady clock: these must also work while a simulated clock stands still.
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._reporting = Reporting(self, self._steady_clock)
@@ -111,13 +106,13 @@ class DepthNode(LifecycleNode):
 
     @property
     def settings(self) -> DepthNodeSettings:
-        """The parameters as they stand."""
+        """The parameters as they are now."""
         return self._parameter_server.current
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and make the publishers."""
         self._phase = 'configuring'
-        self._reporting.publish()  # loading may take long: say so first
+        self._reporting.publish()  # loading may take long: report it first
         self.interruptible = True
         try:
             self._parameter_server.declare_groups()
@@ -127,7 +122,7 @@ class DepthNode(LifecycleNode):
             self._free()
             return TransitionCallbackReturn.FAILURE
         except Exception:
-            # rclpy turns what is raised here into an error transition without a word.
+            # rclpy turns an exception into an error transition without logging it.
             self.get_logger().error(f'cannot configure:\n{traceback.format_exc()}')
             raise
         finally:
@@ -160,7 +155,7 @@ class DepthNode(LifecycleNode):
             self.get_logger().warning(estimator.notice)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe and start inferring."""
+        """Subscribe and start the worker."""
         try:
             self._start()
         except ValueError as error:
@@ -171,9 +166,9 @@ class DepthNode(LifecycleNode):
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and leave the CPU alone; the model stays loaded.
+        """Unsubscribe and stop the worker; the model stays loaded.
 
-        FAILURE while a frame hangs in the model: then the node stays active, deaf, and says so.
+        FAILURE while a frame hangs in the model: then the node stays active, without subscriptions.
         """
         if not self._stop():
             return TransitionCallbackReturn.FAILURE
@@ -186,7 +181,7 @@ class DepthNode(LifecycleNode):
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and free everything, from whatever state."""
+        """Stop and free everything, in any state."""
         stopped = self._stop()
         self._free()
         return SUCCESS if stopped else TransitionCallbackReturn.FAILURE
@@ -201,18 +196,17 @@ class DepthNode(LifecycleNode):
         self._free()
         super().destroy_node()
 
-    def _is_unconfigured(self) -> bool:
-        return self._phase == 'unconfigured'
-
-    def _way_back(self) -> str:
-        """The transitions that lead to where every parameter may be changed."""
+    def _why_fixed(self) -> str:
+        """How to get where all parameters may be changed; '' where they may."""
+        if self._phase == 'unconfigured':
+            return ''
         active = self._phase == 'active'
         words = 'deactivate the node, then clean up' if active else 'clean up the node first'
         command = f'ros2 lifecycle set {self.get_fully_qualified_name()}'
         return f'{words}: {command} {"deactivate" if active else "cleanup"}'
 
     def _start(self) -> bool:
-        """Subscribe and infer; False while a frame from before hangs in the model."""
+        """Subscribe and start the worker; False while an earlier frame hangs in the model."""
         if self.hangs and not self._stop():
             return False
         if self._worker is not None or self._estimator is None:
@@ -232,18 +226,18 @@ class DepthNode(LifecycleNode):
                 camera.mounting.subscribed,
             ]
             self.get_logger().info(f'{camera.name}: waiting for {", ".join(filter(None, inputs))}')
-        self._parameter_server.warn_of_unused_qualities()
+        self._parameter_server.warn_of_unused_qos()
         return True
 
     def _wake(self) -> None:
-        """Let the executor look again at what it may take; for the worker's thread."""
+        """Let the executor look again for messages it may take; called by the worker's thread."""
         executor = self.executor
         if executor is not None:
             with contextlib.suppress(InvalidHandle):  # it is being shut down
                 executor.wake()
 
     def _stop(self) -> bool:
-        """Unsubscribe and end the worker; False while a frame hangs in the model."""
+        """Unsubscribe and stop the worker; False while a frame hangs in the model."""
         if self._worker is None:
             return True
         for camera in self.cameras.values():
@@ -265,15 +259,15 @@ class DepthNode(LifecycleNode):
             self._tf.close()
             self._tf = None
         self._phase = 'unconfigured'
-        if self._estimator is not None and not self.hangs:  # else it is in use for ever
+        if self._estimator is not None and not self.hangs:  # else the thread still uses it
             self._estimator.close()
         self._estimator = None
 
     def _refuse_impossible_transitions(self) -> None:
-        """Answer a transition that the state does not allow with a no, and name those it does.
+        """Refuse a transition that the state does not allow, and log those it allows.
 
-        rclpy lets the error out of the executor, so that one wrong request ends the process; one
-        by an unknown label it refuses without a word.
+        rclpy raises out of the executor for an impossible transition, which ends the process, and
+        silently refuses an unknown label.
         """
         answer = self._service_change_state.callback
 
@@ -294,7 +288,7 @@ class DepthNode(LifecycleNode):
         self._service_change_state.callback = callback
 
     def _autostart(self) -> None:
-        """Go to active once, as a lifecycle manager would."""
+        """Configure and activate once, as a lifecycle manager would."""
         self.destroy_timer(self._autostart_timer)
         if self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS:
             return
@@ -302,10 +296,11 @@ class DepthNode(LifecycleNode):
         self.exit_code = 1  # ends the process, see run_node
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Pause or resume; an inactive node says that it must be activated instead."""
+        """Pause or resume; refused while the node is not active."""
         response.success = self._phase == 'active'
         if not response.success:
-            first = 'configure it, then activate it' if self._is_unconfigured() else 'activate it'
+            unconfigured = self._phase == 'unconfigured'
+            first = 'configure it, then activate it' if unconfigured else 'activate it'
             response.message = f'the node is not active: {first} first'
         else:
             response.success = self._start() if request.data else self._stop()
@@ -315,9 +310,11 @@ class DepthNode(LifecycleNode):
         return response
 
     def running_cameras(self) -> list[Camera]:
+        """The cameras of an active, enabled node; [] otherwise."""
         return list(self.cameras.values()) if self._worker is not None else []
 
     def model_report(self) -> ModelReport:
+        """The estimator and the state of the node, for diagnostics."""
         estimator = self._estimator
         return ModelReport(
             node=self.get_name(),

@@ -163,7 +163,7 @@ class ImageStream(Node):
             # With use_sim_time our own clock would be what we publish.
             self._stamp_clock = Clock(clock_type=ClockType.SYSTEM_TIME)
             self._clock_publisher = qos.make_publisher(self, ClockMessage, '/clock')
-        self._parameter_server.warn_of_unused_qualities()
+        self._parameter_server.warn_of_unused_qos()
         self._track = ClockTrack()
         self._pacer = Pacer(settings.rate, self._source.rate_hz)
         self._thinner = Thinner(settings.rate)

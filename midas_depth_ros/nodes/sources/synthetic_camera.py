@@ -229,7 +229,7 @@ class SyntheticCamera(Node):
         if settings.scene == 'robot':
             self._robot = RobotView(self, self._parameter_server, camera_model(settings))
             timer_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._parameter_server.warn_of_unused_qualities()
+        self._parameter_server.warn_of_unused_qos()
         self.create_timer(1.0 / settings.rate, self._on_timer, clock=timer_clock)
         self.get_logger().info(f'{settings.scene} scene {settings.seed} -> {self._topics.names}')
 
