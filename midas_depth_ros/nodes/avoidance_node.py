@@ -1,7 +1,7 @@
-"""Where the sensor of a scan sits on the robot: from TF, where there is tf2_ros, or by parameters.
+"""avoidance_node: cmd_vel_in and a scan or closeness in; a cmd_vel that stops before obstacles out.
 
-A scan's header comes in, a place on the robot goes out, or a `BadScan` whose text says why its
-points would be put in a wrong place. Scans of one frame count, those of others are refused.
+Callbacks keep the newest message; a timer of the node's clock (simulated with use_sim_time) decides
+and sends. Not a certified safety device.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
@@ -43,15 +43,14 @@ from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.options.avoidance import FARTHEST_SENSOR_M, AvoidanceSettings
 
-if TYPE_CHECKING:
-    from rclpy.node import Node
-    from std_msgs.msg import Header
+# --- Where the sensor of a scan sits on the robot: from TF, if tf2_ros is installed, or by
+# parameters. Only the scans of one frame are used.
 
-LEVEL_RAD = 0.1  # a scan that is tilted more than this is none of the robot's plane
+LEVEL_RAD = 0.1  # a scan that is tilted more than this is not in the robot's plane
 
 
 @dataclasses.dataclass(frozen=True)
-class Placed:
+class PlacedFrame:
     """Where a scan's frame is on the robot. `upside_down`: its angles count the other way."""
 
     place: SensorPlace
@@ -67,55 +66,54 @@ class ScanFrames:
         self._base_frame = base_frame
         self._buffer: Any = None
         self._failure: type[Exception] = RuntimeError
-        self.how = 'parameters: base_frame is empty'
-        self._frame: str | None = None  # of the first scan
-        self._placed: Placed | None = None
+        self._source = 'parameters: base_frame is empty'
+        self._frame: str | None = None  # of the scans that are used
+        self._placed: PlacedFrame | None = None
         if not base_frame:
             return
         try:
             import tf2_ros
         except ImportError:
-            self.how = 'parameters: tf2_ros is not installed'
+            self._source = 'parameters: tf2_ros is not installed'
             return
         self._failure = tf2_ros.TransformException
         self._buffer = tf2_ros.Buffer()
         self._listener: Any = tf2_ros.TransformListener(self._buffer, node)
-        self.how = f'TF, in {base_frame}'
+        self._source = f'TF, in {base_frame}'
 
     @property
     def described(self) -> str:
-        """Where the last scan was placed, and who said so."""
+        """Where the last scan was placed, and by what."""
         if self._placed is None:
-            return self.how
+            return self._source
         place = self._placed.place
         return (
             f'frame {self._frame!r} at {place.x:.2f} m, {place.y:.2f} m, {place.yaw:.2f} rad'
             f'{", upside down" if self._placed.upside_down else ""} by {self._placed.by}'
         )
 
-    def place(self, header: Header, by_stamp: bool, sensor: SensorPlace) -> Placed:
+    def place(self, header: Header, by_stamp: bool, sensor: SensorPlace) -> PlacedFrame:
         """Where the frame of a scan is, at its stamp if that is of our clock. Raises BadScan."""
         frame = header.frame_id
         if sensor.frame and frame != sensor.frame:
             raise BadScan(f'a scan in frame {frame!r}: sensor.frame is {sensor.frame!r}')
         if not sensor.frame and self._frame not in (None, frame):
             raise BadScan(
-                f'a scan in frame {frame!r} among those in {self._frame!r}: one sensor to a topic; '
-                'sensor.frame says which one counts'
+                f'a scan in frame {frame!r} among those in {self._frame!r}: use one sensor for a '
+                'topic, or choose one by sensor.frame'
             )
-        placed = Placed(sensor, by='parameters')
         if self._buffer is not None and frame != self._base_frame:
-            placed = self._by_tf(header, by_stamp, sensor)
-        return placed
+            return self._by_tf(header, by_stamp, sensor)
+        return PlacedFrame(sensor)
 
-    def hold(self, frame: str, placed: Placed) -> None:
-        """A scan of this frame is used: those of others are not."""
+    def keep(self, frame: str, placed: PlacedFrame) -> None:
+        """From now on use only scans of this frame."""
         self._frame, self._placed = frame, placed
 
-    def _by_tf(self, header: Header, by_stamp: bool, sensor: SensorPlace) -> Placed:
+    def _by_tf(self, header: Header, by_stamp: bool, sensor: SensorPlace) -> PlacedFrame:
         frame = header.frame_id
         if not frame:
-            raise BadScan('a scan without frame_id: TF cannot say where it is')
+            raise BadScan('a scan without frame_id, which TF cannot place')
         when = Time.from_msg(header.stamp) if by_stamp else Time()
         try:
             found = self._buffer.lookup_transform(self._base_frame, frame, when).transform
@@ -139,10 +137,10 @@ class ScanFrames:
             )
         yaw = math.atan2(axes[1, 0], axes[0, 0])
         place = dataclasses.replace(sensor, x=float(t.x), y=float(t.y), yaw=yaw)
-        return Placed(place, tilt > math.pi / 2, f'TF, from {frame}')
+        return PlacedFrame(place, tilt > math.pi / 2, f'TF, from {frame}')
 
 
-# --- What avoidance_node says about itself on /diagnostics. Pure wording, no spinning.
+# --- The status of the node on /diagnostics: only wording, testable without spinning.
 
 LEVELS = {
     State.CLEAR: DiagnosticStatus.OK,
@@ -154,12 +152,12 @@ LEVELS = {
     State.ECHO: DiagnosticStatus.ERROR,
     State.NO_CLOCK: DiagnosticStatus.ERROR,
 }
-RECENT_S = 3.0  # so long a refusal is a warning, and counts what was said of a message
+RECENT_S = 3.0  # how long a refusal is a warning, and a message counts as used
 
 
 @dataclasses.dataclass
-class Input:
-    """What happened on one input topic."""
+class InputStatistics:
+    """What happened on one input topic. Times are by the steady clock."""
 
     topic: str
     received: int = 0
@@ -167,18 +165,18 @@ class Input:
     last_fault: str = ''
     publishers: int = 0
     incompatible: tuple[str, ...] = ()
-    joined: int = 0  # with what it belongs to
-    by_receipt: str = ''  # why the stamps of what is used do not count
-    used_s: float = -math.inf  # when something was last used, by the steady clock
-    refused_s: float = -math.inf  # when, by the steady clock
+    joined: int = 0  # seen_free messages that belong to a scan
+    by_receipt: str = ''  # why the stamps of used messages do not count
+    used_s: float = -math.inf  # when a message was last used
+    refused_s: float = -math.inf
     logged_s: float = -math.inf
 
     def judged_by_receipt(self, steady_s: float) -> str:
-        """Why the stamps of what is used now do not count; '' if they do, or nothing is used."""
+        """Why the stamps of recent messages do not count; '' if they do, or none was used."""
         return self.by_receipt if steady_s - self.used_s <= RECENT_S else ''
 
     def values(self, name: str, steady_s: float) -> dict[str, object]:
-        """As key and value."""
+        """The rows of this input in diagnostics."""
         return {
             f'{name} topic': self.topic,
             f'{name} publishers': self.publishers,
@@ -199,16 +197,16 @@ def sentence(decision: Decision) -> str:
 def avoidance_status(
     node: str,
     decision: Decision,
-    inputs: dict[str, Input],
+    inputs: dict[str, InputStatistics],
     sensor: str = '',
     others: Sequence[str] = (),
     steady_s: float = math.inf,
     deaf: Sequence[str] = (),
 ) -> DiagnosticStatus:
-    """The status of the node: ERROR while it is blind, OK while it does its work.
+    """The status of the node: ERROR while it has no valid input, OK while it works.
 
-    WARN while messages are refused, while publishers cannot be heard, or `deaf` nodes not hear
-    cmd_vel, and while `others` publish there, too. `sensor` says where the scans come from.
+    WARN while messages are refused, publishers are incompatible, `deaf` nodes cannot receive
+    cmd_vel, or `others` publish on cmd_vel, too. sensor: where the sensor of the scans is.
     """
     warnings = [
         f'{entry.topic} refused: {entry.last_fault}'
@@ -216,7 +214,7 @@ def avoidance_status(
         if steady_s - entry.refused_s <= RECENT_S and entry.last_fault not in decision.text
     ]
     if others:
-        warnings.append(f'cmd_vel comes also from {", ".join(others)}: they are not checked')
+        warnings.append(f'cmd_vel is also published by {", ".join(others)}, which is not checked')
     warnings += [
         f'{entry.topic} not heard: {reason}'
         for entry in inputs.values()
@@ -236,7 +234,9 @@ def avoidance_status(
         'angular [rad/s]': f'{decision.angular:.3f}',
         'free way [m]': _number(decision.free_m),
         'unknown share of the corridor': _number(decision.unknown_share),
-        'turning checked': _turning(decision),
+        'turning checked': 'yes'
+        if decision.turning_checked
+        else 'only from memory: nothing is observed beside the robot',
         'sensor place': sensor,
         'others on cmd_vel': ', '.join(others),
         'deaf to cmd_vel': '; '.join(deaf),
@@ -251,43 +251,30 @@ def avoidance_status(
     return DiagnosticStatus(name=f'{node}: avoidance', level=level, message=text, values=pairs)
 
 
-def _turning(decision: Decision) -> str:
-    if decision.turning_checked:
-        return 'yes'
-    return 'only by what is remembered: nothing is observed beside the robot'
-
-
 def _number(value: float) -> str:
     return '' if math.isnan(value) else f'{value:.2f}'
 
 
-# --- avoidance_node: cmd_vel_in and a scan or closeness in; a cmd_vel that stops before
-# obstacles out.
-#
-# The ROS shell around `control.Avoidance`: callbacks keep the newest message, a timer of the
-# node's clock (a simulated one, if so set) decides and sends. No certified safety device.
-
 FAULT_LOG_PERIOD_S = 5.0
 CLOCK_CHECK_S = 0.2
-# The last zeros: so many, so far apart, for best effort subscribers, who confirm nothing.
+# The last zeros: how many and how far apart, for best effort subscribers, which do not acknowledge.
 LAST_ZEROS, LINGER_S = 3, 0.05
 ACKNOWLEDGE_S = 0.5
-CLOCK_TIMEOUT_S = 1.0  # so long, by the wall clock, a simulated clock may stand still
-# After the process stood still for so long, what is taken for so long was waiting meanwhile.
+CLOCK_TIMEOUT_S = 1.0  # how long, in steady time, a simulated clock may stand still
+# After a stall of the process of STALL_S, messages taken within BACKLOG_S are outdated.
 STALL_S, BACKLOG_S = 0.45, 0.2
-WAITING_PARTNERS = 4
+WAITING_SEEN_FREE = 4  # messages that may wait for their scan
 SAME_ANGLE = 1e-6
-# What to do about publishers of another type, and who drives, by topic and type.
-OTHER_KIND = {
+# What to do about publishers and subscribers of the other type of velocity.
+TYPE_REMEDIES = {
     qos.type_name(TwistStamped): 'set stamped to true',
     qos.type_name(Twist): 'set stamped to false',
 }
-REMEDIES = {'cmd_vel_in': OTHER_KIND, 'cmd_vel': OTHER_KIND}
 NO_DECISION = Decision(0.0, 0.0, State.NO_CLOCK, 'no time yet', 'none', silent=True)
 
 
 class AvoidanceNode(Node):
-    """Stands between who commands the robot and the robot."""
+    """Passes velocity commands on to the robot as far as the way is free."""
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('avoidance_node', **node_options)
@@ -305,17 +292,17 @@ class AvoidanceNode(Node):
         self._echo = EchoWatch()
         self._ending = False
         self._decision = NO_DECISION
-        self._said: State | None = None
+        self._logged: State | None = None
         self._kind = TwistStamped if settings.stamped else Twist
         self._frame_id = ''
         self._ticked_s = self._alive_s = time.monotonic()
         self._backlog_until_s = -math.inf
-        self._inputs: dict[str, Input] = {}
-        self._reasons_said: dict[str, tuple[str, ...]] = {}
+        self._inputs: dict[str, InputStatistics] = {}
+        self._reasons_logged: dict[str, tuple[str, ...]] = {}
         self._subscriptions_by_name: dict[str, Any] = {}
-        # The newest scan and its place, while its seen_free is not there.
-        self._alone: tuple[LaserScan, Placed] | None = None
-        self._partners: collections.deque[LaserScan] = collections.deque(maxlen=WAITING_PARTNERS)
+        # The newest scan and its place, until its seen_free arrives.
+        self._waiting_scan: tuple[LaserScan, PlacedFrame] | None = None
+        self._seen_free: collections.deque[LaserScan] = collections.deque(maxlen=WAITING_SEEN_FREE)
         self._velocity = qos.make_publisher(self, self._kind, 'cmd_vel')
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._listen('cmd_vel_in', self._kind, self._on_command)
@@ -334,13 +321,13 @@ class AvoidanceNode(Node):
         self.create_timer(1.0 / settings.diagnostics_rate, self._publish_diagnostics, clock=steady)
 
     def destroy_node(self) -> None:
-        """Stop the robot, then destroy what it is told with."""
+        """Send zero velocity, then destroy the publisher."""
         self._ending = True
         if (self._avoidance.owes_zero or not self._decision.silent) and self.context.ok():
             for _ in range(LAST_ZEROS):
                 self._send(0.0, 0.0)
                 time.sleep(LINGER_S)
-            with contextlib.suppress(RuntimeError):  # a middleware that cannot tell
+            with contextlib.suppress(RuntimeError):  # a middleware without acknowledgements
                 self._velocity.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))
         super().destroy_node()
 
@@ -349,19 +336,19 @@ class AvoidanceNode(Node):
             self, kind, name, callback, qos.NEWEST, on_fault=functools.partial(self._refuse, name)
         )
         self._subscriptions_by_name[name] = subscription
-        self._inputs[name] = Input(subscription.topic_name)
+        self._inputs[name] = InputStatistics(subscription.topic_name)
 
     def _connections(self) -> str:
-        """What is awaited where, and what goes where: names differ by remapping."""
-        awaited = [
+        """The topics after remapping, for the log."""
+        inputs = [
             f'{name} on {qos.topic_words(subscription)}'
             for name, subscription in self._subscriptions_by_name.items()
         ]
         sent = f'cmd_vel goes to {self._velocity.topic_name} ({qos.type_name(self._kind)})'
-        return f'waiting for {", ".join(awaited)}; {sent}'
+        return f'waiting for {", ".join(inputs)}; {sent}'
 
     def _refuse_one_topic_for_two(self) -> None:
-        """Who hears himself drives on by his own commands, long after the commander has gone."""
+        """A node that hears its own commands would drive on after the commander has gone."""
         names = {'cmd_vel': self._velocity.topic_name}
         names |= {name: entry.topic for name, entry in self._inputs.items()}
         for one, other in (('cmd_vel', 'cmd_vel_in'), ('scan', 'seen_free')):
@@ -379,18 +366,19 @@ class AvoidanceNode(Node):
             return Moment(received_s)
         return Moment(received_s, stamp_ns(header) / NANOSECONDS)
 
-    def _waited(self, name: str) -> bool:
-        """Whether a message may be as old as a stall of this process: nobody can tell.
+    def _is_current(self, name: str) -> bool:
+        """Count a message; refuse it if it may have waited while this process stalled.
 
-        A Twist has no stamp, so the middleware's queue makes an old one look new.
+        A Twist has no stamp, so one from the middleware's queue looks new.
         """
-        self._be_alive()
+        self._inputs[name].received += 1
+        self._note_alive()
         if time.monotonic() >= self._backlog_until_s:
-            return False
-        self._refuse(name, 'it may have waited while this process stood still')
-        return True
+            return True
+        self._refuse(name, 'it may be outdated: this process was stalled')
+        return False
 
-    def _be_alive(self) -> None:
+    def _note_alive(self) -> None:
         steady_s = time.monotonic()
         if steady_s - self._alive_s > STALL_S:
             self._backlog_until_s = steady_s + BACKLOG_S
@@ -400,8 +388,7 @@ class AvoidanceNode(Node):
         header = getattr(message, 'header', None)
         twist = message if header is None else message.twist
         self._frame_id = '' if header is None else header.frame_id
-        self._inputs['cmd_vel_in'].received += 1
-        if self._waited('cmd_vel_in'):
+        if not self._is_current('cmd_vel_in'):
             return
         self._echo.heard(mark_of(twist), time.monotonic())
         if twist.linear.y or twist.linear.z:
@@ -411,48 +398,46 @@ class AvoidanceNode(Node):
         self._note('cmd_vel_in', fault, moment)
 
     def _on_scan(self, message: LaserScan) -> None:
-        self._inputs['scan'].received += 1
-        if self._waited('scan'):
+        if not self._is_current('scan'):
             return
         moment = self._moment(message.header)
-        partner = self._partner(message)
+        seen_free = self._seen_free_of(message)
         try:
-            placed = self._placed(message, moment)
-            view = self._view(message, partner, placed)
+            options = self._avoidance.options
+            by_stamp = options.stamps != 'ignore' and moment.clocks_agree
+            placed = self._frames.place(message.header, by_stamp, options.sensor)
+            view = self._view(message, seen_free, placed)
         except BadScan as error:
             self._refuse('scan', str(error))
             return
         fault = self._avoidance.see_scan(view, moment)
         self._note('scan', fault, moment)
         if not fault:
-            self._frames.hold(message.header.frame_id, placed)
-        self._alone = None if fault or partner else (message, placed)
+            self._frames.keep(message.header.frame_id, placed)
+        self._waiting_scan = None if fault or seen_free else (message, placed)
 
     def _on_seen_free(self, message: LaserScan) -> None:
         self._inputs['seen_free'].received += 1
-        self._partners.append(message)
-        if self._alone is not None:
-            scan, placed = self._alone
-            if self._partner(scan) is message:
-                self._alone = None
+        self._seen_free.append(message)
+        if self._waiting_scan is not None:
+            scan, placed = self._waiting_scan
+            if self._seen_free_of(scan) is message:
+                self._waiting_scan = None
                 self._avoidance.see_again(self._view(scan, message, placed))
 
-    def _partner(self, scan: LaserScan) -> LaserScan | None:
-        """The seen_free that tells of a scan, if it has come."""
-        for each in self._partners:
+    def _seen_free_of(self, scan: LaserScan) -> LaserScan | None:
+        """The seen_free that belongs to a scan, if it has arrived."""
+        for each in self._seen_free:
             if each.header.stamp == scan.header.stamp:
-                if belong(scan, each):
+                if belong_together(scan, each):
                     self._inputs['seen_free'].joined += 1
                     return each
-                self._refuse('seen_free', 'its angles, beams or frame are not those of the scan')
+                self._refuse(
+                    'seen_free', 'its angles, beams or frame differ from those of the scan'
+                )
         return None
 
-    def _placed(self, scan: LaserScan, moment: Moment) -> Placed:
-        options = self._avoidance.options
-        by_stamp = options.stamps != 'ignore' and moment.clocks_agree
-        return self._frames.place(scan.header, by_stamp, options.sensor)
-
-    def _view(self, scan: LaserScan, seen_free: LaserScan | None, placed: Placed) -> ScanView:
+    def _view(self, scan: LaserScan, seen_free: LaserScan | None, placed: PlacedFrame) -> ScanView:
         """The scan on the robot. Raises BadScan."""
         turns = -1.0 if placed.upside_down else 1.0
         return read_scan(
@@ -468,15 +453,14 @@ class AvoidanceNode(Node):
         )
 
     def _on_closeness(self, message: Vector3Stamped) -> None:
-        self._inputs['closeness'].received += 1
-        if self._waited('closeness'):
+        if not self._is_current('closeness'):
             return
         near, moment = message.vector, self._moment(message.header)
         fault = self._avoidance.see_closeness(near.x, near.y, near.z, moment)
         self._note('closeness', fault, moment)
 
     def _note(self, name: str, fault: str, moment: Moment) -> None:
-        """Whether a message could be used, and by which clock."""
+        """Note whether a message was used, and whether its stamp counted."""
         if fault:
             self._refuse(name, fault)
             return
@@ -485,7 +469,7 @@ class AvoidanceNode(Node):
         self._inputs[name].by_receipt = moment.other_clock() if by_receipt else ''
 
     def _refuse(self, name: str, fault: str) -> None:
-        """Count it, keep it for diagnostics, and say it now and then."""
+        """Count a fault, keep it for diagnostics, and log it throttled."""
         entry, steady_s = self._inputs[name], time.monotonic()
         entry.refused += 1
         entry.last_fault, entry.refused_s = fault, steady_s
@@ -503,7 +487,7 @@ class AvoidanceNode(Node):
 
     def _check_clock(self) -> None:
         """Stop the robot when a simulated clock has stopped, and our timer with it."""
-        self._be_alive()
+        self._note_alive()
         steady_s = time.monotonic()
         silent_s = steady_s - self._ticked_s
         if silent_s > max(CLOCK_TIMEOUT_S, 3.0 / self._settings.rate):
@@ -511,15 +495,15 @@ class AvoidanceNode(Node):
             self._decide(self._avoidance.halt(text, steady_s))
 
     def _decide(self, decision: Decision) -> None:
-        if self._ending:  # a timer that another thread had begun: the zero was the last word
+        if self._ending:  # a timer already running in another thread must not follow the last zero
             return
         self._decision = decision
         if not decision.silent:
             self._send(decision.linear, decision.angular)
-        if decision.state is not self._said:
-            self._said = decision.state
+        if decision.state is not self._logged:
+            self._logged = decision.state
             logger = self.get_logger()
-            # One call each: rclpy holds the severity of a line of code to be fixed.
+            # One call each: rclpy binds a severity to each line of code.
             if LEVELS[decision.state] == LEVELS[State.CLEAR]:
                 logger.info(sentence(decision))
             else:
@@ -539,12 +523,13 @@ class AvoidanceNode(Node):
 
     def _publish_diagnostics(self) -> None:
         for name, subscription in self._subscriptions_by_name.items():
-            publishers, reasons = qos.publishers_of(self, subscription, REMEDIES.get(name))
+            remedies = TYPE_REMEDIES if name == 'cmd_vel_in' else None
+            publishers, reasons = qos.publishers_of(self, subscription, remedies)
             self._inputs[name].publishers = publishers
             self._inputs[name].incompatible = tuple(reasons)
-            self._say_once(f'{subscription.topic_name} not heard', reasons)
-        deaf = qos.subscribers_of(self, self._velocity, REMEDIES['cmd_vel'])
-        self._say_once(f'{self._velocity.topic_name} not heard', deaf)
+            self._warn_once(f'{subscription.topic_name} not heard', reasons)
+        deaf = qos.subscribers_of(self, self._velocity, TYPE_REMEDIES)
+        self._warn_once(f'{self._velocity.topic_name} not heard', deaf)
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         message.status.append(
@@ -560,15 +545,15 @@ class AvoidanceNode(Node):
         )
         self._diagnostics.publish(message)
 
-    def _say_once(self, what: str, reasons: Sequence[str]) -> None:
-        """Warn of what is new, for as long as it holds."""
+    def _warn_once(self, what: str, reasons: Sequence[str]) -> None:
+        """Warn of reasons that were not there at the last call."""
         for reason in reasons:
-            if reason not in self._reasons_said.get(what, ()):
+            if reason not in self._reasons_logged.get(what, ()):
                 self.get_logger().warning(f'{what}: {reason}')
-        self._reasons_said[what] = tuple(reasons)
+        self._reasons_logged[what] = tuple(reasons)
 
     def _others(self) -> list[str]:
-        """Who publishes on cmd_vel beside this node."""
+        """The other nodes that publish on cmd_vel."""
         ours = (self.get_name(), self.get_namespace())
         found = [
             (each.node_name, each.node_namespace)
@@ -579,8 +564,8 @@ class AvoidanceNode(Node):
         return sorted(f'{namespace.rstrip("/")}/{name}' for name, namespace in found)
 
 
-def belong(scan: LaserScan, seen_free: LaserScan) -> bool:
-    """Whether a seen_free tells of the beams of a scan."""
+def belong_together(scan: LaserScan, seen_free: LaserScan) -> bool:
+    """Whether a seen_free has the beams of a scan."""
     return (
         scan.header.stamp == seen_free.header.stamp
         and scan.header.frame_id == seen_free.header.frame_id
@@ -591,14 +576,14 @@ def belong(scan: LaserScan, seen_free: LaserScan) -> bool:
 
 
 def put_mark(twist: Twist, mark: int) -> None:
-    """Give the zeros of a velocity the signs of a mark, which change nothing for who drives."""
+    """Encode a mark in the signs of the zeros of a velocity, which robots ignore."""
     twist.linear.y, twist.linear.z, twist.angular.x, twist.angular.y = (
         -0.0 if mark >> bit & 1 else 0.0 for bit in range(4)
     )
 
 
 def mark_of(twist: Twist) -> int:
-    """The mark of a velocity; 0 = it has none."""
+    """The mark in a velocity; 0 if it has none."""
     zeros = (twist.linear.y, twist.linear.z, twist.angular.x, twist.angular.y)
     return sum(
         1 << bit for bit, value in enumerate(zeros) if value == 0 and math.copysign(1.0, value) < 0

@@ -328,7 +328,7 @@ def test_who_else_sends_cmd_vel_is_named(ros, start):
     other = ros.make_node('joystick')
     other.create_publisher(Twist, 'cmd_vel', 1)
     found = diagnostics(ros, 'avoidance', lambda s: s.level == DiagnosticStatus.WARN)
-    assert 'cmd_vel comes also from /joystick' in found.message
+    assert 'cmd_vel is also published by /joystick' in found.message
     assert read(found)['others on cmd_vel'] == '/joystick'
 
 

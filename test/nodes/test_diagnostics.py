@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from midas_depth_ros.avoidance import Decision, State
 from midas_depth_ros.geometry import MetricDepth
-from midas_depth_ros.nodes.avoidance_node import Input, avoidance_status
+from midas_depth_ros.nodes.avoidance_node import InputStatistics, avoidance_status
 from midas_depth_ros.nodes.depth.output import scale_words
 from midas_depth_ros.nodes.depth.reporting import (
     CameraReport,
@@ -213,7 +213,7 @@ def test_metres_that_are_asked_for_and_not_given_are_a_warning_beside_other_trou
 
 
 def test_by_which_clock_a_topic_is_judged_is_not_said_of_one_that_fell_silent():
-    entry = Input('/scan', by_receipt='has stamps of another clock', used_s=100.0)
+    entry = InputStatistics('/scan', by_receipt='has stamps of another clock', used_s=100.0)
     decision = Decision(0.0, 0.0, State.NO_COMMAND, 'nobody commands', 'none', silent=True)
     for steady_s, said in ((101.0, True), (110.0, False)):
         status = avoidance_status('avoidance_node', decision, {'scan': entry}, steady_s=steady_s)
