@@ -116,8 +116,8 @@ def test_commands_of_the_other_kind_are_said_with_the_parameter(ros, driver):
         'geometry_msgs/msg/Twist: set stamped to true',
         '/scan not heard: test_peer publishes sensor_msgs/msg/PointCloud2, not '
         'sensor_msgs/msg/LaserScan: remap to a topic of that type',
-        'test_peer awaits geometry_msgs/msg/TwistStamped on /cmd_vel, not geometry_msgs/msg/Twist: '
-        'set stamped to true',
+        'test_peer expects geometry_msgs/msg/TwistStamped on /cmd_vel, not '
+        'geometry_msgs/msg/Twist: set stamped to true',
     )
     found = diagnostics(ros, 'avoidance', lambda s: all(each in s.message for each in words))
     assert found.level != DiagnosticStatus.OK
