@@ -13,8 +13,7 @@ from driving import diagnostics, read, state
 from fakes import BrightnessEstimator
 from geometry_msgs.msg import Twist, TwistStamped
 from lifecycle_msgs.msg import State
-from rcl_interfaces.msg import Log
-from ros_helpers import ROSOUT, Ros
+from ros_helpers import Ros
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, PointCloud2
 
 from midas_depth_ros.geometry import Refusal
@@ -94,17 +93,16 @@ def test_pictures_of_the_other_transport_are_said_with_the_parameter(
     assert '2 publishers on' not in found.message
 
 
-def test_commands_of_the_other_kind_are_said_with_the_parameter(ros, driver):
+def test_commands_of_the_other_kind_are_said_with_the_parameter(ros, driver, log_lines):
     """By whoever watches: the avoidance, for both its sides, and the simulated robot."""
-    said = ros.collect(Log, '/rosout', ROSOUT)
     ros.make_node(AvoidanceNode, parameters={'diagnostics_rate': 10.0})
     ros.spin_until(
         lambda: any(
             'waiting for cmd_vel_in on /cmd_vel_in (geometry_msgs/msg/Twist), scan on /scan '
             '(sensor_msgs/msg/LaserScan)'
-            in log.msg
-            and 'cmd_vel goes to /cmd_vel (geometry_msgs/msg/Twist)' in log.msg
-            for log in said
+            in line
+            and 'cmd_vel goes to /cmd_vel (geometry_msgs/msg/Twist)' in line
+            for line in log_lines()
         ),
         what='the topics in the log',
     )
@@ -122,9 +120,9 @@ def test_commands_of_the_other_kind_are_said_with_the_parameter(ros, driver):
     found = diagnostics(ros, 'avoidance', lambda s: all(each in s.message for each in words))
     assert found.level != DiagnosticStatus.OK
     assert 'set stamped to true' in read(found)['cmd_vel_in incompatible publishers']
-    ros.spin_until(lambda: all(any(each in log.msg for log in said) for each in words))
+    ros.spin_until(lambda: all(each in '\n'.join(log_lines()) for each in words))
     for each in words:
-        assert sum(each in log.msg for log in said) == 1, 'it is said once'
+        assert sum(each in line for line in log_lines()) == 1, 'it is said once'
 
 
 def test_the_simulated_robot_says_which_commands_it_cannot_hear(ros, driver):
