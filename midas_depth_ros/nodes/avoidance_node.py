@@ -312,7 +312,12 @@ class AvoidanceNode(Node):
         if settings.source != 'scan':
             self._listen('closeness', Vector3Stamped, self._on_closeness)
         self._refuse_one_topic_for_two()
-        self.get_logger().info(self._connections())
+        inputs = ', '.join(
+            f'{name} on {qos.topic_words(subscription)}'
+            for name, subscription in self._subscriptions_by_name.items()
+        )
+        sent = f'cmd_vel goes to {self._velocity.topic_name} ({qos.type_name(self._kind)})'
+        self.get_logger().info(f'waiting for {inputs}; {sent}')
         self._parameter_server.warn_of_unused_qos()
         self.create_timer(1.0 / settings.rate, self._on_timer)
         # Steady: these must work when a simulated clock stands still.
@@ -337,15 +342,6 @@ class AvoidanceNode(Node):
         )
         self._subscriptions_by_name[name] = subscription
         self._inputs[name] = InputStatistics(subscription.topic_name)
-
-    def _connections(self) -> str:
-        """The topics after remapping, for the log."""
-        inputs = [
-            f'{name} on {qos.topic_words(subscription)}'
-            for name, subscription in self._subscriptions_by_name.items()
-        ]
-        sent = f'cmd_vel goes to {self._velocity.topic_name} ({qos.type_name(self._kind)})'
-        return f'waiting for {", ".join(inputs)}; {sent}'
 
     def _refuse_one_topic_for_two(self) -> None:
         """A node that hears its own commands would drive on after the commander has gone."""
@@ -554,14 +550,14 @@ class AvoidanceNode(Node):
 
     def _others(self) -> list[str]:
         """The other nodes that publish on cmd_vel."""
-        ours = (self.get_name(), self.get_namespace())
         found = [
-            (each.node_name, each.node_namespace)
+            f'{each.node_namespace.rstrip("/")}/{each.node_name}'
             for each in self.get_publishers_info_by_topic(self._velocity.topic_name)
         ]
+        ours = self.get_fully_qualified_name()
         if ours in found:
             found.remove(ours)
-        return sorted(f'{namespace.rstrip("/")}/{name}' for name, namespace in found)
+        return sorted(found)
 
 
 def belong_together(scan: LaserScan, seen_free: LaserScan) -> bool:

@@ -88,10 +88,7 @@ class OfflineSubscription:
     def deliver(self, data: bytes) -> None:
         """Call back. Faults in the bytes are kept by `boundary`."""
         message = data if self._raw else deserialize_message(data, self.msg_type)
-        if self._with_info:
-            self._callback(message, {})
-        else:
-            self._callback(message)
+        self._callback(message, *([{}] if self._with_info else []))
 
 
 class OfflineTimer:
@@ -100,10 +97,10 @@ class OfflineTimer:
     timer_period_ns = 0
 
     def cancel(self) -> None:
-        """As rclpy's."""
+        pass
 
     def reset(self) -> None:
-        """As rclpy's."""
+        pass
 
 
 class OfflineClock:
@@ -130,7 +127,7 @@ class OfflineLogger:
 
 
 class OfflineNode:
-    """Replaces the rclpy node that the node's own classes expect.
+    """Replaces the rclpy node that the node's own classes expect, with methods of the same names.
 
     wanted: names of outputs without the camera, such as 'heatmap/image'; empty = all of them.
     overrides: parameters of `qos_overrides`.
@@ -166,7 +163,6 @@ class OfflineNode:
         return publisher
 
     def destroy_publisher(self, publisher: OfflinePublisher) -> None:
-        """As rclpy's."""
         self.publishers.pop(publisher.topic_name, None)
 
     def create_subscription(
@@ -179,13 +175,11 @@ class OfflineNode:
         raw: bool = False,
         **options: Any,
     ) -> OfflineSubscription:
-        """As rclpy's."""
         subscription = OfflineSubscription(absolute(topic), kind, callback, profile, raw)
         self.subscriptions.setdefault(subscription.topic_name, []).append(subscription)
         return subscription
 
     def destroy_subscription(self, subscription: OfflineSubscription) -> None:
-        """As rclpy's."""
         self.subscriptions[subscription.topic_name].remove(subscription)
 
     def count_publishers(self, topic: str) -> int:
@@ -197,18 +191,15 @@ class OfflineNode:
         return []
 
     def create_timer(self, period_s: float, callback: Any, **options: Any) -> OfflineTimer:
-        """As rclpy's."""
         return OfflineTimer()
 
     def destroy_timer(self, timer: OfflineTimer) -> None:
-        """As rclpy's."""
+        pass
 
     def get_logger(self) -> OfflineLogger:
-        """As rclpy's."""
         return self._logger
 
     def get_clock(self) -> OfflineClock:
-        """As rclpy's."""
         return self.clock
 
 

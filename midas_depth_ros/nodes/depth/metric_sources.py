@@ -163,21 +163,15 @@ class Attitudes:
             begin, end = stamps[after - 1], stamps[after]
             if end - begin <= BETWEEN_S * NANOSECONDS:
                 share = (stamp - begin) / (end - begin)
-                return _between(values[after - 1], values[after], share)
-        near = [index for index in (after - 1, after) if 0 <= index < len(stamps)]
-        if not near:
+                one, other = values[after - 1], values[after]
+                rolled = math.remainder(other.roll_rad - one.roll_rad, math.tau)
+                pitched = other.pitch_rad - one.pitch_rad
+                return Attitude(one.roll_rad + share * rolled, one.pitch_rad + share * pitched)
+        if not stamps:
             return math.inf
-        nearest = min(near, key=lambda index: abs(stamps[index] - stamp))
+        nearest = min(range(len(stamps)), key=lambda index: abs(stamps[index] - stamp))
         away_s = abs(stamps[nearest] - stamp) / NANOSECONDS
         return values[nearest] if away_s <= NEAR_S else away_s
-
-
-def _between(one: Attitude, other: Attitude, share: float) -> Attitude:
-    turned = math.remainder(other.roll_rad - one.roll_rad, math.tau)
-    return Attitude(
-        one.roll_rad + share * turned,
-        one.pitch_rad + share * (other.pitch_rad - one.pitch_rad),
-    )
 
 
 class Mounting:
@@ -368,6 +362,11 @@ class ReferenceInput:
         self._topic = f'{camera}/reference/{source}'
         self._newest: Any = None
         self._subscription = None
+        self._remedies = {
+            qos.type_name(kind): f'set scale.source to {other}, and remap '
+            f'{camera}/reference/{other} to this topic'
+            for other, kind in REFERENCE_TYPES.items()
+        }
         if source in REFERENCE_TYPES:
             self._subscription = qos.make_subscription(
                 node, REFERENCE_TYPES[source], self._topic, self._on_message, qos.LATCHED
@@ -393,12 +392,14 @@ class ReferenceInput:
     ) -> ReferencePoints | Refusal:
         """The newest message's points in the pixels of `camera`, or why there are none."""
         message = self._newest
-        if self._subscription is not None:
-            mixed = qos.several_publishers(self._node, self._subscription, 'measurements')
-            if mixed:
-                return Refusal(mixed)
+        if self._subscription is None:
+            return Refusal(f'{self._topic} is not subscribed to')
+        mixed = qos.several_publishers(self._node, self._subscription, 'measurements')
+        if mixed:
+            return Refusal(mixed)
         if message is None:
-            return Refusal('; '.join([f'nothing on {self._topic} yet', *self._unheard()]))
+            unheard = qos.publishers_of(self._node, self._subscription, self._remedies)[1]
+            return Refusal('; '.join([f'nothing on {self._topic} yet', *unheard]))
         age_s = abs(picture_stamp_ns - stamp_ns(message.header)) / NANOSECONDS
         if age_s > settings.reference.max_age:
             return Refusal(f'{self._topic} is {age_s:.2f} s from the picture')
@@ -406,18 +407,6 @@ class ReferenceInput:
             return _points(message, optical_from_sensor(mount, settings), camera)
         except (ValueError, ArithmeticError, MemoryError) as error:
             return Refusal(f'{self._topic}: {error or type(error).__name__}')
-
-    def _unheard(self) -> list[str]:
-        """Why publishers of the topic cannot be heard."""
-        if self._subscription is None:
-            return []
-        camera = self._topic.partition('/reference/')[0]
-        remedies = {
-            qos.type_name(kind): f'set scale.source to {source}, and remap '
-            f'{camera}/reference/{source} to this topic'
-            for source, kind in REFERENCE_TYPES.items()
-        }
-        return qos.publishers_of(self._node, self._subscription, remedies)[1]
 
     def _on_message(self, message: Any) -> None:
         self._newest = message

@@ -96,9 +96,7 @@ class FrameView:
         """The header of the turned picture, which has an optical frame of its own."""
         if not self.rotate or not self.header.frame_id:
             return self.header
-        header = messages.copied_header(self.header)
-        header.frame_id += UPRIGHT
-        return header
+        return messages.copied_header(self.header, self.header.frame_id + UPRIGHT)
 
     def as_sent(self, picture: NDArray) -> NDArray:
         """(H, W) or (H, W, n) of the turned picture, turned back to how the camera sends it."""
@@ -320,7 +318,7 @@ class MetricOutput(qos.PublisherTable):
         if not any(map(self.wanted, ALONG_THE_FLOOR)):
             return
         settings = view.settings
-        header = messages.body_header(view.header, self._mounting.body_frame)
+        header = messages.copied_header(view.header, self._mounting.body_frame)
         limits = settings.scan.range_min, settings.scan.range_max
         step = settings.scan.angle_increment
         first, last = self._angles(view, grid, mount)
@@ -353,7 +351,7 @@ class MetricOutput(qos.PublisherTable):
         )
         if free_m > 0:
             limits = settings.scan.range_min, settings.scan.range_max
-            header = messages.body_header(view.header, self._mounting.body_frame)
+            header = messages.copied_header(view.header, self._mounting.body_frame)
             angle = messages.corridor_angle(width, limits[1])
             self.send('proximity', messages.range_message(free_m, limits, angle, header))
 

@@ -251,7 +251,10 @@ class StampJudge:
             passed, speed = _steps(seen, lambda each: each.clock_ns), clock_s / received_s
         advanced = _steps(seen, lambda each: each.stamp_ns)
         # Without its largest jump a camera whose clock was set is valid; as a whole a burst is.
-        paces = (_ratio(advanced, passed), _ratio(*_without_the_largest_jump(advanced, passed)))
+        jumps = [abs(step - time) for step, time in zip(advanced, passed, strict=True)]
+        largest = jumps.index(max(jumps))
+        paces = [_ratio(advanced, passed)]
+        paces.append(_ratio(*(s[:largest] + s[largest + 1 :] for s in (advanced, passed))))
         if not any(SLOW <= pace <= FAST for pace in paces):
             return self._off_pace(paces[0])
         return self._far(FAR_S * max(1.0, speed))
@@ -303,14 +306,6 @@ def _steps(seen: collections.deque[_Seen], of: Callable[[_Seen], int]) -> list[i
 
 def _ratio(advanced: list[int], passed: list[int]) -> float:
     return sum(advanced) / max(sum(passed), 1)
-
-
-def _without_the_largest_jump(
-    advanced: list[int], passed: list[int]
-) -> tuple[list[int], list[int]]:
-    jumps = [abs(step - time) for step, time in zip(advanced, passed, strict=True)]
-    largest = jumps.index(max(jumps))
-    return advanced[:largest] + advanced[largest + 1 :], passed[:largest] + passed[largest + 1 :]
 
 
 def _duration(seconds: float) -> str:

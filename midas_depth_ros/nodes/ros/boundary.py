@@ -16,8 +16,7 @@ import sys
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterator
-from types import TracebackType
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -298,19 +297,14 @@ def is_from_outside(error: BaseException) -> bool:
     """
     if not isinstance(error, Exception):
         return False
-    modules = list(_modules(error.__traceback__))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [str(frame.f_globals.get('__name__', '')) for frame in frames]
     if WORK_MODULE not in modules:
         return False
     below = modules[modules.index(WORK_MODULE) :]
     return all(
         is_of_ros(module) or module.partition('.')[0] in sys.stdlib_module_names for module in below
     )
-
-
-def _modules(trace: TracebackType | None) -> Iterator[str]:
-    while trace is not None:
-        yield str(trace.tb_frame.f_globals.get('__name__', ''))
-        trace = trace.tb_next
 
 
 def is_of_ros(module: str) -> bool:

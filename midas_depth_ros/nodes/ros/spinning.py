@@ -341,7 +341,13 @@ def _spin(
         boundary.guard_services(node)
         executor.add_node(node)
         # `executor.wake()` would only make it look again at what to wait for.
-        signals.wake = _suppressing(node.create_guard_condition(_nothing).trigger)
+        guard = node.create_guard_condition(_nothing)
+
+        def wake() -> None:
+            with contextlib.suppress(InvalidHandle):  # the node is being destroyed
+                guard.trigger()
+
+        signals.wake = wake
         while not signals.requested and rclpy.ok() and not hasattr(node, 'exit_code'):
             _spin_once(executor, node)
     except ExternalShutdownException:
@@ -367,14 +373,6 @@ def _spin_once(executor: Executor, node: Node) -> None:
         if isinstance(executor, SingleThreadedExecutor):
             boundary.listen_again(executor)
         time.sleep(FAULT_PAUSE_S)
-
-
-def _suppressing(trigger: Callable[[], object]) -> Callable[[], None]:
-    def wake() -> None:
-        with contextlib.suppress(InvalidHandle):  # the node is being destroyed
-            trigger()
-
-    return wake
 
 
 def _nothing() -> None:
