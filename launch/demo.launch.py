@@ -25,7 +25,6 @@ from typing import Any
 
 from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import (
-    DeclareLaunchArgument,
     ExecuteProcess,
     IncludeLaunchDescription,
     OpaqueFunction,
@@ -35,6 +34,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from midas_depth_ros.images.sources import is_still
 from midas_depth_ros.nodes.ros.launch_arguments import (
     BOOLEANS,
+    argument,
     camera_name,
     end_with_launch,
     given,
@@ -135,35 +135,24 @@ def generate_launch_description() -> LaunchDescription:
     """The arguments, the source and the nodes."""
     description = LaunchDescription(
         [
-            DeclareLaunchArgument(
+            argument(
                 'source',
-                default_value='',
-                description='Picture, folder of pictures, video, camera device number, or '
+                '',
+                'Picture, folder of pictures, video, camera device number, or '
                 'rosbag2. Empty: a synthetic moving scene.',
             ),
-            DeclareLaunchArgument(
-                'loop',
-                default_value='true',
-                choices=BOOLEANS,
-                description='Repeat the source at its end.',
-            ),
-            DeclareLaunchArgument(
+            argument('loop', 'true', 'Repeat the source at its end.', BOOLEANS),
+            argument(
                 'drive',
-                default_value='false',
-                choices=BOOLEANS,
-                description='Instead of the moving scene: a simulated robot that drives through '
+                'false',
+                'Instead of the moving scene: a simulated robot that drives through '
                 'a world of its own, with avoidance_node.',
+                BOOLEANS,
             ),
-            DeclareLaunchArgument(
-                'speed',
-                default_value='0.3',
-                description='Speed ahead of that robot. 0: publish cmd_vel_in yourself. [m/s]',
+            argument(
+                'speed', '0.3', 'Speed ahead of that robot. 0: publish cmd_vel_in yourself. [m/s]'
             ),
-            DeclareLaunchArgument(
-                'camera',
-                default_value=CAMERA,
-                description='Name of the camera: the namespace of its topics.',
-            ),
+            argument('camera', CAMERA, 'Name of the camera: the namespace of its topics.'),
             OpaqueFunction(function=prepare_drive),
             OpaqueFunction(function=prepare_stills),
             IncludeLaunchDescription(

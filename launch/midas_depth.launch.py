@@ -23,13 +23,14 @@ one optical_frame:=camera_optical_frame publishes it from camera_height and came
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from midas_depth_ros.nodes.ros.launch_arguments import (
     BOOLEANS,
     LOG_LEVEL,
+    argument,
     camera_name,
     camera_transform,
     check_installed,
@@ -148,48 +149,48 @@ def generate_launch_description() -> LaunchDescription:
     """The arguments and the nodes."""
     description = LaunchDescription(
         [
-            DeclareLaunchArgument(
+            argument(
                 'camera',
-                default_value='',
-                description='Name of the camera: <camera>/image_raw comes in, '
+                '',
+                'Name of the camera: <camera>/image_raw comes in, '
                 '<camera>/heatmap/image goes out. Empty: as in params_file.',
             ),
-            DeclareLaunchArgument(
+            argument(
                 'image_topic',
-                default_value='',
-                description='Where the images come from (for compressed ones without '
+                '',
+                'Where the images come from (for compressed ones without '
                 '/compressed). Empty: <camera>/image_raw.',
             ),
-            DeclareLaunchArgument(
+            argument(
                 'camera_info_topic',
-                default_value='',
-                description='Where the calibration comes from. Empty: <camera>/camera_info.',
+                '',
+                'Where the calibration comes from. Empty: <camera>/camera_info.',
             ),
             *depth_node_arguments(CONFIG / 'midas_depth.yaml'),
             *dashboard_arguments(),
-            DeclareLaunchArgument(
+            argument(
                 'avoidance',
-                default_value='false',
-                choices=BOOLEANS,
-                description='Let cmd_vel_in through to cmd_vel only as far as scan or closeness '
+                'false',
+                'Let cmd_vel_in through to cmd_vel only as far as scan or closeness '
                 'of `camera` allow.',
+                BOOLEANS,
             ),
-            DeclareLaunchArgument(
+            argument(
                 'avoidance_params_file',
-                default_value=str(CONFIG / 'avoidance.yaml'),
-                description='Parameter file of avoidance_node.',
+                str(CONFIG / 'avoidance.yaml'),
+                'Parameter file of avoidance_node.',
             ),
-            DeclareLaunchArgument(
+            argument(
                 'optical_frame',
-                default_value='',
-                description='Publish the static transform from body_frame to this frame, the '
+                '',
+                'Publish the static transform from body_frame to this frame, the '
                 "images' own, by camera_height and camera_pitch. Empty: the URDF has it.",
             ),
-            DeclareLaunchArgument(
+            argument(
                 'rviz',
-                default_value='false',
-                choices=BOOLEANS,
-                description='Show the images of `camera`, and what is in the way, in rviz2.',
+                'false',
+                'Show the images of `camera`, and what is in the way, in rviz2.',
+                BOOLEANS,
             ),
             OpaqueFunction(function=start),
         ]

@@ -23,6 +23,7 @@ from launch.substitutions import LaunchConfiguration
 
 from midas_depth_ros.nodes.ros.launch_arguments import (
     BOOLEANS,
+    argument,
     end_with_launch,
     given,
     is_on,
@@ -56,30 +57,16 @@ def generate_launch_description() -> LaunchDescription:
     description = LaunchDescription(
         [
             DeclareLaunchArgument('bag', description='Folder of the rosbag2 (sqlite3 or mcap).'),
-            DeclareLaunchArgument(
-                'rate', default_value='1.0', description='Speed of the replay; 0.5 = half speed.'
+            argument('rate', '1.0', 'Speed of the replay; 0.5 = half speed.'),
+            argument('loop', 'false', 'Repeat the bag at its end.', BOOLEANS),
+            argument('clock_rate', '100.0', 'How often the bag publishes /clock. [Hz]'),
+            argument(
+                'start_delay', '5.0', 'How long the bag waits for depth_node to load its model. [s]'
             ),
-            DeclareLaunchArgument(
-                'loop',
-                default_value='false',
-                choices=BOOLEANS,
-                description='Repeat the bag at its end.',
-            ),
-            DeclareLaunchArgument(
-                'clock_rate',
-                default_value='100.0',
-                description='How often the bag publishes /clock. [Hz]',
-            ),
-            DeclareLaunchArgument(
-                'start_delay',
-                default_value='5.0',
-                description='How long the bag waits for depth_node to load its model. [s]',
-            ),
-            DeclareLaunchArgument(
+            argument(
                 'qos_overrides',
-                default_value=str(CONFIG / 'qos_overrides.yaml'),
-                description='How the bag publishes its topics, for ros2 bag play '
-                '--qos-profile-overrides-path.',
+                str(CONFIG / 'qos_overrides.yaml'),
+                'How the bag publishes its topics, for ros2 bag play --qos-profile-overrides-path.',
             ),
             OpaqueFunction(function=check_player),
             IncludeLaunchDescription(

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
@@ -39,6 +39,7 @@ from midas_depth_ros.avoidance import (
 from midas_depth_ros.images import NANOSECONDS, stamp_ns
 from midas_depth_ros.nodes.depth.metric_sources import rotation_matrix
 from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import status_message
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.options.avoidance import FARTHEST_SENSOR_M, AvoidanceSettings
@@ -243,12 +244,11 @@ def avoidance_status(
     }
     for name, entry in inputs.items():
         values |= entry.values(name, steady_s)
-    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     level = LEVELS[decision.state]
     if warnings and level == DiagnosticStatus.OK:
         level = DiagnosticStatus.WARN
     text = '; '.join([sentence(decision), *warnings, *notes])
-    return DiagnosticStatus(name=f'{node}: avoidance', level=level, message=text, values=pairs)
+    return status_message(f'{node}: avoidance', level, text, values)
 
 
 def _number(value: float) -> str:

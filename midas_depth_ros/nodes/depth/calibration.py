@@ -67,19 +67,16 @@ class CameraCalibration:
 
     def close(self) -> None:
         """Unsubscribe; what is known stays."""
-        if self._subscription is not None:
-            qos.unsubscribe(self._node, self._subscription)
-            self._subscription = None
+        qos.unsubscribe(self._node, self._subscription)
+        self._subscription = None
 
     @property
     def subscribed(self) -> str:
         """The topic that is subscribed to and its type, as text; '' while closed."""
-        return '' if self._subscription is None else qos.topic_words(self._subscription)
+        return qos.topic_words(self._subscription)
 
     def publishers(self) -> tuple[int, list[str]]:
         """How many publish on the topic of camera_info, and why some cannot reach us."""
-        if self._subscription is None:
-            return 0, []
         return qos.publishers_of(self._node, self._subscription)
 
     @property
@@ -178,8 +175,8 @@ class CameraInfoChanges:
     """
 
     def __init__(self) -> None:
-        self._last: CameraInfo | None = None
-        self._before: CameraInfo | None = None
+        self._last: list[Any] | None = None
+        self._before: list[Any] | None = None
         self._since_turn = CALM_INFOS
         self._since_change = 0
 
@@ -192,27 +189,21 @@ class CameraInfoChanges:
         """Take a message; whether to use it: it differs, or alternation has just ended."""
         self._since_turn += 1
         self._since_change += 1
-        if self._last is not None and same_camera(info, self._last):
+        content = content_of(info)
+        if content == self._last:
             return self._since_turn == CALM_INFOS
-        back = self._before is not None and same_camera(info, self._before)
-        if back and self._since_change < CALM_INFOS:
+        if content == self._before and self._since_change < CALM_INFOS:
             self._since_turn = 0
-        self._before, self._last = self._last, info
+        self._before, self._last = self._last, content
         self._since_change = 0
         return True
 
 
-def same_camera(one: CameraInfo, other: CameraInfo) -> bool:
-    """Whether two CameraInfo messages differ in nothing but the header."""
-    fields = [field for field in one.get_fields_and_field_types() if field != 'header']
-    return all(_equal(getattr(one, field), getattr(other, field)) for field in fields)
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Whether two values are the same; NaN is the same as NaN."""
-    if hasattr(one, 'tobytes') and hasattr(other, 'tobytes'):
-        return bool(one.tobytes() == other.tobytes())
-    return bool(one == other)
+def content_of(info: CameraInfo) -> list[Any]:
+    """All but the header, to compare bit by bit: a NaN equals a NaN."""
+    fields = [field for field in info.get_fields_and_field_types() if field != 'header']
+    values = [getattr(info, field) for field in fields]
+    return [value.tobytes() if hasattr(value, 'tobytes') else value for value in values]
 
 
 # --- ~/calibrate_pitch: watches a flat floor for some frames and estimates the mount.

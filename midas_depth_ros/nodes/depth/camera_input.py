@@ -116,11 +116,6 @@ class ImageSubscription:
             callback_group=self._gate,
         )
 
-    @property
-    def topic(self) -> str:
-        """The full name of the topic."""
-        return str(self.subscription.topic_name)
-
     def mixed(self) -> bool:
         """Whether the current message may be of another camera than those before."""
         publishers = qos.count_publishers(self._node, self.subscription)
@@ -316,6 +311,10 @@ class CameraInput:
         self._camera.calibration.close()
 
     @property
+    def _subscription(self) -> Subscription | None:
+        return None if self._images is None else self._images.subscription
+
+    @property
     def stamps(self) -> Verdict:
         """What is wrong with the stamps of the last seconds, if anything."""
         return self._judge.verdict
@@ -323,8 +322,8 @@ class CameraInput:
     @property
     def topic(self) -> str:
         """The full name of the image topic, whether it is subscribed to or not."""
-        if self._images is not None:
-            return self._images.topic
+        if self._subscription is not None:
+            return str(self._subscription.topic_name)
         return self._node.resolve_topic_name(self._relative_topic)
 
     @property
@@ -335,24 +334,20 @@ class CameraInput:
     @property
     def subscribed(self) -> str:
         """The image topic that is subscribed to and its type, as text; '' while closed."""
-        return '' if self._images is None else qos.topic_words(self._images.subscription)
+        return qos.topic_words(self._subscription)
 
     def publishers(self) -> tuple[int, list[str]]:
         """How many publish on the image topic, and why some cannot reach us."""
-        if self._images is None:
-            return 0, []
         raw = f'{self._camera.name}/image_raw'
         remedies = {
             IMAGE: f'set transport to raw, and remap {raw} to this topic',
             COMPRESSED: f'set transport to compressed, and remap {raw}{BELOW} to this topic',
         }
-        return qos.publishers_of(self._node, self._images.subscription, remedies)
+        return qos.publishers_of(self._node, self._subscription, remedies)
 
     def publisher_nodes(self) -> list[str]:
         """Which nodes publish on the image topic, one entry for each publisher."""
-        if self._images is None:
-            return []
-        return qos.publisher_nodes(self._node, self._images.subscription)
+        return qos.publisher_nodes(self._node, self._subscription)
 
     def other_transport(self) -> str:
         """Where this camera's images are published instead, if nobody publishes on its topic."""

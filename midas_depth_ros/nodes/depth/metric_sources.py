@@ -193,9 +193,8 @@ class Mounting:
 
     def close(self) -> None:
         """Unsubscribe."""
-        if self._subscription is not None:
-            qos.unsubscribe(self._node, self._subscription)
-            self._subscription = None
+        qos.unsubscribe(self._node, self._subscription)
+        self._subscription = None
 
     @property
     def _mount(self) -> MountOptions:
@@ -208,7 +207,7 @@ class Mounting:
     @property
     def subscribed(self) -> str:
         """The topic of the Imu and its type, '' for none."""
-        return '' if self._subscription is None else qos.topic_words(self._subscription)
+        return qos.topic_words(self._subscription)
 
     @property
     def body_frame(self) -> str:
@@ -374,14 +373,13 @@ class ReferenceInput:
 
     def close(self) -> None:
         """Unsubscribe."""
-        if self._subscription is not None:
-            qos.unsubscribe(self._node, self._subscription)
-            self._subscription = None
+        qos.unsubscribe(self._node, self._subscription)
+        self._subscription = None
 
     @property
     def subscribed(self) -> str:
         """The topic that is subscribed to and its type, '' for none."""
-        return '' if self._subscription is None else qos.topic_words(self._subscription)
+        return qos.topic_words(self._subscription)
 
     def points(
         self,

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock
 
 from midas_depth_ros.images.compressed import NO_END_MARKER
 from midas_depth_ros.nodes.depth.metric_sources import mount_of
 from midas_depth_ros.nodes.depth.output import scale_words
 from midas_depth_ros.nodes.ros import boundary
+from midas_depth_ros.nodes.ros.messages import status_message
 from midas_depth_ros.nodes.ros.quality_of_service import mixed_words
 from midas_depth_ros.options.depth import DepthNodeSettings
 
@@ -246,7 +247,7 @@ def model_status(report: ModelReport) -> DiagnosticStatus:
         'CPU [% of a core]': f'{report.cpu_percent:.0f}',
         'messages refused': report.refused,
     }
-    return _status(f'{report.node}: model', level, text, values)
+    return status_message(f'{report.node}: model', level, text, values)
 
 
 def camera_status(report: CameraReport, statistics: CameraStatistics) -> DiagnosticStatus:
@@ -289,7 +290,7 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         summary = times.summary()
         values[f'{name} median [ms]'] = f'{summary[0]:.1f}' if summary else ''
         values[f'{name} p95 [ms]'] = f'{summary[1]:.1f}' if summary else ''
-    return _status(f'{report.node}: camera {report.camera}', level, text, values)
+    return status_message(f'{report.node}: camera {report.camera}', level, text, values)
 
 
 def silence(report: CameraReport, seconds: float) -> str:
@@ -336,11 +337,6 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
     if not report.wanted:
         return DiagnosticStatus.OK, 'idle: no output has a subscriber'
     return DiagnosticStatus.OK, f'{statistics.rates()[1]:.1f} frames per second'
-
-
-def _status(name: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:
-    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    return DiagnosticStatus(name=name, level=level, message=text, values=pairs)
 
 
 LOG_PERIOD_S = 10.0

@@ -104,57 +104,58 @@ def _warn_of_unknown(context: LaunchContext, names: list[str]) -> None:
             )
 
 
+def argument(
+    name: str, default: str, text: str, choices: Sequence[str] = ()
+) -> DeclareLaunchArgument:
+    """A launch argument with a default and a text for --show-args."""
+    return DeclareLaunchArgument(
+        name, default_value=default, description=text, choices=list(choices) or None
+    )
+
+
 def depth_node_arguments(default_params_file: Path) -> list[DeclareLaunchArgument]:
     """The arguments that every launch file with a depth_node has."""
     return [
-        DeclareLaunchArgument(
-            'namespace', default_value='', description='Namespace of the nodes and their topics.'
-        ),
-        DeclareLaunchArgument(
+        argument('namespace', '', 'Namespace of the nodes and their topics.'),
+        argument(
             'params_file',
-            default_value=str(default_params_file),
-            description='Parameter file of depth_node; arguments that are given override it.',
+            str(default_params_file),
+            'Parameter file of depth_node; arguments that are given override it.',
         ),
-        *(_argument(spec) for spec in parameter_specs().values()),
-        DeclareLaunchArgument(
+        *(_parameter_argument(spec) for spec in parameter_specs().values()),
+        argument(
             'log_level',
-            default_value='info',
-            choices=['debug', 'info', 'warn', 'error', 'fatal'],
-            description='How much depth_node logs.',
+            'info',
+            'How much depth_node logs.',
+            ['debug', 'info', 'warn', 'error', 'fatal'],
         ),
     ]
 
 
-def _argument(spec: Spec) -> DeclareLaunchArgument:
+def _parameter_argument(spec: Spec) -> DeclareLaunchArgument:
     unit = f' [{spec.unit}]' if spec.unit else ''
     choices = BOOLEANS if spec.kind == 'bool' else spec.choices
-    return DeclareLaunchArgument(
-        spec.name,
-        default_value='',
-        choices=['', *choices] if choices else None,
-        description=f'{spec.text}{unit} Empty: as in params_file.',
-    )
+    text = f'{spec.text}{unit} Empty: as in params_file.'
+    return argument(spec.name, '', text, ['', *choices] if choices else ())
 
 
 def dashboard_arguments() -> list[DeclareLaunchArgument]:
     """The arguments that every launch file with a dashboard has."""
     return [
-        DeclareLaunchArgument(
+        argument(
             'dashboard',
-            default_value='false',
-            choices=BOOLEANS,
-            description='Show the outputs of depth_node in a browser; its address is printed. It '
+            'false',
+            'Show the outputs of depth_node in a browser; its address is printed. It '
             'is restarted when it ends.',
+            BOOLEANS,
         ),
-        DeclareLaunchArgument(
+        argument(
             'dashboard_host',
-            default_value='127.0.0.1',
-            description='Address that the dashboard listens on. 0.0.0.0: all; then a random token '
+            '127.0.0.1',
+            'Address that the dashboard listens on. 0.0.0.0: all; then a random token '
             'is part of the address that it prints.',
         ),
-        DeclareLaunchArgument(
-            'dashboard_port', default_value='8080', description='Port of the dashboard.'
-        ),
+        argument('dashboard_port', '8080', 'Port of the dashboard.'),
     ]
 
 

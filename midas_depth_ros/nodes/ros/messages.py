@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import array
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, PointStamped, Vector3, Vector3Stamped
 from numpy.typing import NDArray
 from sensor_msgs.msg import (
@@ -65,6 +66,14 @@ def vector_message(x: float, y: float, z: float, header: Header) -> Vector3Stamp
     return Vector3Stamped(
         header=copied_header(header), vector=Vector3(x=float(x), y=float(y), z=float(z))
     )
+
+
+def status_message(
+    name: str, level: bytes, text: str, values: Mapping[str, object]
+) -> DiagnosticStatus:
+    """A status for /diagnostics with its values as text."""
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticStatus(name=name, level=level, message=text, values=pairs)
 
 
 def time_message(time_ns: int) -> Time:

@@ -231,8 +231,10 @@ def _ask_for_earlier(
     )
 
 
-def unsubscribe(node: Node, subscription: Subscription) -> None:
+def unsubscribe(node: Node, subscription: Subscription | None) -> None:
     """Undo `make_subscription`."""
+    if subscription is None:
+        return
     if hasattr(subscription, 'following'):
         node.destroy_timer(subscription.following)
         if subscription.of_earlier is not None:
@@ -303,13 +305,17 @@ def type_name(kind: type) -> str:
     return f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
 
 
-def topic_words(subscription: Subscription) -> str:
-    """The full name and type of the topic of a subscription."""
+def topic_words(subscription: Subscription | None) -> str:
+    """The full name and type of the topic of a subscription; '' without one."""
+    if subscription is None:
+        return ''
     return f'{subscription.topic_name} ({type_name(subscription.msg_type)})'
 
 
-def publisher_nodes(node: Node, subscription: Subscription) -> list[str]:
+def publisher_nodes(node: Node, subscription: Subscription | None) -> list[str]:
     """The full names of the nodes with a publisher of its type, one for each publisher."""
+    if subscription is None:
+        return []
     expected = type_name(subscription.msg_type)
     return [
         f'{end.node_namespace.rstrip("/")}/{end.node_name}'
@@ -341,12 +347,14 @@ def several_publishers(node: Node, subscription: Subscription, what: str) -> str
 
 
 def publishers_of(
-    node: Node, subscription: Subscription, remedies: Mapping[str, str] | None = None
+    node: Node, subscription: Subscription | None, remedies: Mapping[str, str] | None = None
 ) -> tuple[int, list[str]]:
     """How many publishers a subscription has, and why some are incompatible.
 
     remedies: what to do about publishers of another type, by its name in the graph.
     """
+    if subscription is None:
+        return 0, []
     endpoints = node.get_publishers_info_by_topic(subscription.topic_name)
     expected = type_name(subscription.msg_type)
     reasons = []

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
@@ -30,7 +30,12 @@ from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images import NANOSECONDS
 from midas_depth_ros.images.sources import Frame
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message, time_message
+from midas_depth_ros.nodes.ros.messages import (
+    camera_info_message,
+    image_message,
+    status_message,
+    time_message,
+)
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import CameraTopics
@@ -190,8 +195,7 @@ def drive_status(
     text = f'world {seed}: {outcome.collisions} collisions in {outcome.distance_m:.1f} m'
     text = '; '.join([text, *(f'cmd_vel not heard: {reason}' for reason in unheard)])
     values = {'drive': drive, 'world': seed, **dataclasses.asdict(outcome)}
-    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    return DiagnosticStatus(name='synthetic_camera: drive', level=level, message=text, values=pairs)
+    return status_message('synthetic_camera: drive', level, text, values)
 
 
 def picture_at(time_ns: int, settings: SyntheticCameraSettings) -> NDArray[np.uint8]:
