@@ -204,10 +204,10 @@ def avoidance_status(
     steady_s: float = math.inf,
     deaf: Sequence[str] = (),
 ) -> DiagnosticStatus:
-    """The status of the node: ERROR while it has no valid input, OK while it works.
+    """The status of the node: ERROR without valid input, WARN while messages are refused.
 
-    WARN while messages are refused, publishers are incompatible, `deaf` nodes cannot receive
-    cmd_vel, or `others` publish on cmd_vel, too. sensor: where the sensor of the scans is.
+    WARN also while publishers are incompatible, `deaf` nodes cannot receive cmd_vel, or `others`
+    publish on it, too. sensor: where the sensor of the scans is.
     """
     warnings = [
         f'{entry.topic} refused: {entry.last_fault}'

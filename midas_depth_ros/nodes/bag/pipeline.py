@@ -129,8 +129,7 @@ class OfflineLogger:
 class OfflineNode:
     """Replaces the rclpy node that the node's own classes expect, with methods of the same names.
 
-    wanted: names of outputs without the camera, such as 'heatmap/image'; empty = all of them.
-    overrides: parameters of `qos_overrides`.
+    wanted: outputs such as 'heatmap/image'; empty = all. overrides: of `qos_overrides`.
     """
 
     def __init__(
@@ -211,8 +210,7 @@ def absolute(topic: str) -> str:
 def overridden(profile: QoSProfile, topic: str, overrides: Mapping[str, Any]) -> QoSProfile:
     """The quality of service of a publisher, with the policies that users override.
 
-    overrides: `qos_overrides.<topic>.publisher.<policy>` -> value. Raises RuntimeError, as rclpy
-    does for an invalid one.
+    overrides: `qos_overrides.<topic>.publisher.<policy>` -> value. Raises RuntimeError as rclpy.
     """
     profile = copy.copy(profile)
     prefix = f'qos_overrides.{topic}.publisher.'
@@ -287,10 +285,9 @@ class BagPipeline:
         warn: Callable[[str], None],
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
-        """wanted: of OUTPUTS; empty = all. fail: is called with the reason for each bad message.
+        """wanted: of OUTPUTS; empty = all. fail: called with the reason for each bad message.
 
-        overrides: parameters of `qos_overrides`. Raises ValueError if one of them is invalid, or a
-        parameter needs something that is not installed.
+        overrides: of `qos_overrides`. Raises ValueError for an invalid or impossible parameter.
         """
         names = tuple(camera.name for camera in cameras)
         settings = dataclasses.replace(settings, cameras=names, process_every_frame=True)

@@ -55,10 +55,8 @@ FOREVER: Final = QosTime(9_223_372_036, 854_775_807)  # as rosbag2 writes an end
 
 
 def ros_types() -> tuple[Typestore, Literal[8, 9]]:
-    """The message types of this ROS distribution, and the newest rosbag2 version that it reads.
-
-    Range has a variance since Iron; Jazzy and later read version 9.
-    """
+    """The message types of this ROS distribution, and the newest rosbag2 version that it reads."""
+    # Range has a variance since Iron; Jazzy and later read version 9.
     if 'variance' in Range.get_fields_and_field_types():
         return get_typestore(Stores.ROS2_JAZZY), 9
     return get_typestore(Stores.ROS2_HUMBLE), 8

@@ -111,9 +111,9 @@ class CameraCalibration:
         return f'{NO_INFO}, so no metres ({where})'
 
     def model_for(self, width: int, height: int) -> CameraModel | None:
-        """The camera model for pictures of this size; None if uncalibrated.
+        """The camera model for pictures of this size, by camera_info if that has their shape.
 
-        From camera_info if it is of the same shape, else from the assumed field of view.
+        Else by the assumed field of view; None if that is unknown, too.
         """
         model = self._model
         if model is not None:
@@ -157,11 +157,9 @@ class CameraCalibration:
             raise  # into the boundary of the subscription
 
     def _forget(self, reason: str) -> None:
-        """The camera is uncalibrated now; each kind of reason is logged once.
-
-        Numbers in it may differ in every message, so only the text before them counts.
-        """
+        """Treat the camera as uncalibrated, and log each kind of reason once."""
         self._model, self._text, self._misfit = None, reason, ''
+        # Without the numbers, which may differ in every message.
         kind, now_s = reason.partition(' is ')[0], time.monotonic()
         if kind != self._ignored and now_s - self._ignored_s >= FAULT_LOG_PERIOD_S:
             self._ignored, self._ignored_s = kind, now_s

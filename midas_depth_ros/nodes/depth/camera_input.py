@@ -78,9 +78,8 @@ class ImageSubscription:
     """Calls `on_message(message, missed)` or `on_fault(error, missed)` in the executor's thread.
 
     While `has_room()` is false nothing is taken, which holds a reliable publisher back; wake the
-    executor when that changes.
-    `missed` is how many messages went by before this one while the gate was closed; 0 where
-    the middleware does not number them. Raises ValueError as `quality_of_service` does.
+    executor when that changes. missed: how many messages went by while the gate was closed; 0
+    if the middleware does not number them. Raises ValueError as `quality_of_service` does.
     """
 
     def __init__(
@@ -187,9 +186,8 @@ class Frame:
 class FrameExchange:
     """Frames between the callbacks and the worker: a slot per camera, taken in turn.
 
-    With `capacity` 1 a new frame replaces a waiting one (`put` returns the one it replaced). With a
-    larger capacity nothing is replaced (replay of every frame): ask `is_full` before `put`, which
-    otherwise blocks; `on_room` is called when there is room again.
+    With `capacity` 1 a new frame replaces a waiting one, which `put` returns. With a larger one
+    (replay of every frame) `put` blocks while `is_full`; `on_room` is called when there is room.
     """
 
     def __init__(
@@ -440,9 +438,8 @@ class CameraInput:
     ) -> bool:
         """Whether max_rate lets the frame pass.
 
-        Judged by its stamp, so that simulated time and a bag are throttled as the live camera was;
-        by receipt where stamps do not tell time. Without a simulated clock max_rate also bounds the
-        rate of receipt, however stamps jump.
+        By its stamp, so that simulated time and a bag are throttled as the live camera was. By
+        receipt if stamps do not tell time, and also whenever time is not simulated.
         """
         max_rate = self._node.settings.max_rate
         if not verdict.tells_time:

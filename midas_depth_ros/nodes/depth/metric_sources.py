@@ -1,9 +1,7 @@
 """What the metric scale is made from: how a camera is mounted, and a reference sensor.
 
-The mount comes from parameters or TF, and from an Imu, always at the picture's stamp: an Imu is
-interpolated between the messages around it. A reference sensor is a LaserScan, Range or
-PointCloud2, whose newest message is projected into the picture. What is unknown is a `Refusal`
-with the reason.
+The mount comes from parameters or TF, and from an Imu, at the picture's stamp. The newest message
+of a LaserScan, Range or PointCloud2 is projected into the picture. What is unknown is a `Refusal`.
 """
 
 from __future__ import annotations
@@ -231,10 +229,7 @@ class Mounting:
         return fixed if isinstance(fixed, Refusal) else self._tilted(fixed, stamp)
 
     def pitch_at(self, stamp: int, optical_frame: str) -> float | Refusal:
-        """How far the camera looked down at a stamp (ns), in radians; NaN where it is not given.
-
-        Unlike `at` it needs no height.
-        """
+        """The pitch down at a stamp (ns) in radians; NaN if not given. Needs no height."""
         if self._tf is not None:
             mount = self.at(stamp, optical_frame)
         elif math.isnan(self._mount.camera_pitch):

@@ -166,10 +166,7 @@ class DepthNode(LifecycleNode):
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and stop the worker; the model stays loaded.
-
-        FAILURE while a frame hangs in the model: then the node stays active, without subscriptions.
-        """
+        """Unsubscribe and stop the worker; FAILURE while a frame hangs in the model."""
         if not self._stop():
             return TransitionCallbackReturn.FAILURE
         self._phase = 'inactive'
@@ -266,8 +263,7 @@ class DepthNode(LifecycleNode):
     def _refuse_impossible_transitions(self) -> None:
         """Refuse a transition that the state does not allow, and log those it allows.
 
-        rclpy raises out of the executor for an impossible transition, which ends the process, and
-        silently refuses an unknown label.
+        rclpy would raise, which ends the process, or silently refuse an unknown label.
         """
         answer = self._service_change_state.callback
 

@@ -356,10 +356,9 @@ class MetricOutput(qos.PublisherTable):
             self.send('proximity', messages.range_message(free_m, limits, angle, header))
 
     def _angles(self, view: FrameView, grid: Grid, mount: CameraMount) -> tuple[float, float]:
-        """First and last angle of the scan, the same in every frame of one configuration.
+        """First and last angle of the scan; constant, as SLAM expects.
 
-        SLAM expects equal scans: so the Imu does not count here, and the first mount from TF is
-        kept.
+        So the Imu does not count here, and the first mount from TF is kept.
         """
         fixed = self._mounting.by_parameters()
         step = view.settings.scan.angle_increment

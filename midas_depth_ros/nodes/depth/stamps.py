@@ -1,9 +1,8 @@
 """The stamps of one camera: whether they are valid, and which frames `max_rate` lets pass.
 
-Plain Python, no ROS. Stamps, times of receipt and the node's clock come in, frame by frame. A
-`Verdict` comes out, in words that name the fault, its size and the remedy, and whether a step back
-is a restart. Stamps are compared with steady time, or with a simulated clock where the node has
-one: so a bag that is played slowly is valid as long as /clock is as slow.
+Plain Python, no ROS. A `Verdict` names a fault, its size and the remedy. Stamps are compared with
+steady time, or with a simulated clock where the node has one: so a bag that is played slowly is
+valid as long as /clock is as slow.
 """
 
 from __future__ import annotations
@@ -49,9 +48,8 @@ class Verdict:
 class RestartDetector:
     """Tells a restart (a bag that loops, a clock that was set) from stamps out of order.
 
-    By the stamps alone, so that a recording is always judged alike. The first step back counts as a
-    restart. If one soon follows another, or the stamps go on from before it, there are two
-    publishers, and what is remembered must not be forgotten with every frame.
+    By the stamps alone, so that a recording is always judged alike. The first step back is a
+    restart; if one soon follows another, or stamps go on from before it, there are two publishers.
     """
 
     def __init__(self) -> None:
@@ -325,8 +323,7 @@ PACE_WINDOWS, PACE_WINDOW_S, PACE_RATIO, PACE_JITTER_S = 3, 0.25, 1.2, 0.03
 class StampThrottle:
     """Lets frames of one camera pass no faster than a rate, by their stamps alone.
 
-    So a replayed bag or simulated time is throttled as the live camera was. The mean rate holds
-    even if the stamps jitter: each frame that passes takes the next slot of a fixed grid.
+    The mean rate holds though stamps jitter: a frame that passes takes the next slot of a grid.
     """
 
     def __init__(self) -> None:
@@ -380,10 +377,7 @@ class RateBound:
 
 
 class StampPace:
-    """Whether stamps advance no faster than the wall clock, so that the next due frame is known.
-
-    They do not while a bag is played fast, or stamps jump.
-    """
+    """Whether stamps advance no faster than the wall clock, so that the next due time is known."""
 
     def __init__(self) -> None:
         self._since: tuple[int, float] | None = None

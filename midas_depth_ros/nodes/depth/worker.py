@@ -48,10 +48,7 @@ MAPS = Path('/proc/self/maps')
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep up to TRIM_BYTES of freed memory; False where that is not possible.
-
-    Blocks larger than MMAP_BYTES are still returned at once.
-    """
+    """Let this process keep up to TRIM_BYTES of freed memory; False where that is impossible."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # musl, macOS, Windows
@@ -155,10 +152,9 @@ class Worker:
         self._thread.start()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
-        """Stop after the current frame; False if that takes longer.
+        """Stop after the current frame; False if that takes longer (it may hang in native code).
 
-        A thread cannot be ended from outside, and it may hang in native code. After False what the
-        thread uses must be left alone; `stop` may be called again.
+        After False what the thread uses must be left alone; `stop` may be called again.
         """
         self._exchange.close()
         self._thread.join(timeout_s)

@@ -251,8 +251,7 @@ def attempt(
 def guard_services(node: Node) -> None:
     """Let every service of a node answer with failure if its callback raises, or would not end.
 
-    rclpy's own services raise on an unknown parameter type, which ends the process, and list all
-    parameters a million times for a request with a million prefixes.
+    rclpy's own raise on an unknown parameter type, or answer a million prefixes a million times.
     """
     for service in node.services:
         if not hasattr(service, 'is_guarded'):
@@ -315,10 +314,9 @@ def is_of_ros(module: str) -> bool:
 
 
 def listen_again(executor: Executor) -> None:
-    """Repair a single-threaded executor after a message could not be taken.
+    """Repair a single-threaded executor after a message could not be taken; between two turns.
 
-    rclpy leaves the entity marked as in work and its callback group as busy: the node would hear
-    nothing any more. Call it in the thread that spins, between two turns.
+    rclpy leaves the entity marked as in work and its callback group as busy for ever.
     """
     for node in executor.get_nodes():
         kinds = (node.subscriptions, node.timers, node.services, node.clients, node.guards)

@@ -82,10 +82,9 @@ _DECLARED: set[str] = set()  # the arguments of all our files in this launch
 
 
 def warn_of_typos(description: LaunchDescription) -> LaunchDescription:
-    """Let a launch description warn of arguments that look like a typo.
+    """Let a launch description warn of arguments that look like a typo, which launch ignores.
 
-    launch silently accepts any `name:=value` on its command line. A name that is unlike all of ours
-    may be meant for a file that includes this one.
+    A name that is unlike all of ours may be meant for a file that includes this one.
     """
     names = {each.name for each in description.get_launch_arguments()}
     _DECLARED.update(names)
@@ -222,10 +221,7 @@ def end_with_launch(context: LaunchContext) -> str | None:
 
 
 def check_installed(context: LaunchContext, package: str, program: str, asked_by: str) -> None:
-    """Raise FileNotFoundError if a program that an argument needs is missing.
-
-    Call it before anything starts: launch itself would fail in the middle.
-    """
+    """Raise FileNotFoundError if a program that an argument needs is missing."""
     try:
         ExecutableInPackage(package=package, executable=program).perform(context)
     except (PackageNotFoundError, SubstitutionFailure) as error:
@@ -308,8 +304,7 @@ def depth_node_parameters(
 ) -> list[str | dict[str, Any]]:
     """The `parameters` of a depth_node: the file, then the arguments that override it.
 
-    config: the folder of our own files. Raises FileNotFoundError for a missing file, and ValueError
-    for an invalid argument.
+    config: the folder of our own files. Raises FileNotFoundError and ValueError.
     """
     overrides: dict[str, Any] = {'cameras': list(cameras)} if cameras else {}
     overrides |= {

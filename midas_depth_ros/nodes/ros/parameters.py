@@ -276,14 +276,13 @@ def descriptor_of(spec: Spec, reading: str) -> ParameterDescriptor:
     )
     if spec.minimum is None or spec.maximum is None or spec.may_be_unknown:
         return descriptor  # a range needs both ends, and refuses the NaN that means "unknown"
+    first, last = spec.minimum, spec.maximum
     if spec.kind == 'double':
-        descriptor.floating_point_range = [
-            FloatingPointRange(from_value=float(spec.minimum), to_value=float(spec.maximum))
-        ]
+        limits = FloatingPointRange(from_value=float(first), to_value=float(last))
+        descriptor.floating_point_range = [limits]
     elif spec.kind == 'int':
-        descriptor.integer_range = [
-            IntegerRange(from_value=int(spec.minimum), to_value=int(spec.maximum))
-        ]
+        limits = IntegerRange(from_value=int(first), to_value=int(last))
+        descriptor.integer_range = [limits]
     return descriptor
 
 

@@ -81,10 +81,7 @@ OVERTAKEN_NS = 5_000_000_000  # how late an overtaken message may arrive
 
 
 def make_publisher(node: Node, kind: type, topic: str, profile: QoSProfile = OUTPUT) -> Publisher:
-    """A publisher whose quality of service users may override by `qos_overrides` parameters.
-
-    Raises ValueError when such a parameter is invalid.
-    """
+    """A publisher that `qos_overrides` parameters may change; ValueError if one is invalid."""
     profile = copy.copy(profile)  # rclpy writes the overrides into what it is given
     try:
         return node.create_publisher(

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import rclpy
@@ -41,8 +41,8 @@ Self = TypeVar('Self', bound='StopSignals')
 class StopSignals:
     """Within a `with` block a signal only sets `requested`, to the name of the last one.
 
-    So children can be ended and last messages sent in order. Subclasses extend `on_signal` and
-    `handler_after`. A SIGHUP that is ignored stays ignored, as nohup wants it.
+    So children can be ended and last messages sent in order. A SIGHUP that is ignored stays
+    ignored, as nohup wants it.
     """
 
     def __init__(self, numbers: Sequence[signal.Signals] = STOP_SIGNALS) -> None:
@@ -58,12 +58,7 @@ class StopSignals:
         self._previous = {number: signal.signal(number, self.on_signal) for number in self._numbers}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         for number, handler in self._previous.items():
             if handler is not None:  # else it was not set by Python
                 signal.signal(number, self.handler_after(handler))
@@ -164,14 +159,9 @@ class NodeSignals(StopSignals):
         self._thread.start()
         return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.closing = True
-        super().__exit__(kind, error, trace)
+        super().__exit__(*raised)
         signal.set_wakeup_fd(self._previous_fd)
         self._sending.close()  # the thread sees the end
         self._thread.join()

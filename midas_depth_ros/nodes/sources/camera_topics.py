@@ -210,10 +210,7 @@ RAW, COMPRESSED, INFO = 'image_raw', 'image_raw/compressed', 'camera_info'
 
 
 class CameraTopics(qos.PublisherTable):
-    """The publishers of one camera. `transport` is raw, compressed or both.
-
-    Raises ValueError when a `qos_overrides` parameter is invalid.
-    """
+    """The publishers of one camera. `transport` is raw, compressed or both. Raises ValueError."""
 
     def __init__(
         self,

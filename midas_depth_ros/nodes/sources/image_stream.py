@@ -115,10 +115,7 @@ FAULT_LOG_PERIOD_S = 5.0
 
 
 class ImageStream(Node):
-    """The ROS shell around a source; it sets `exit_code` when it has ended.
-
-    The constructor raises ValueError when a parameter, the source or the calibration is invalid.
-    """
+    """The ROS shell around a source; sets `exit_code` at its end. Raises ValueError."""
 
     exit_code: int
 
