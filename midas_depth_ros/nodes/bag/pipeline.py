@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 from builtin_interfaces.msg import Time
@@ -91,18 +91,6 @@ class OfflineSubscription:
         self._callback(message, *([{}] if self._with_info else []))
 
 
-class OfflineTimer:
-    """A timer that never fires: timers belong to real time."""
-
-    timer_period_ns = 0
-
-    def cancel(self) -> None:
-        pass
-
-    def reset(self) -> None:
-        pass
-
-
 class OfflineClock:
     """The time of the recording."""
 
@@ -116,14 +104,6 @@ class OfflineClock:
     def to_msg(self) -> Time:
         """As a message."""
         return time_message(self.nanoseconds)
-
-
-class OfflineLogger:
-    """Passes on warnings and errors."""
-
-    def __init__(self, warn: Callable[[str], None]) -> None:
-        self.warning = self.error = self.fatal = warn
-        self.info = self.debug = lambda text: None
 
 
 class OfflineNode:
@@ -147,7 +127,9 @@ class OfflineNode:
         self._publish_to = publish_to
         self._wanted = wanted
         self._overrides = overrides
-        self._logger = OfflineLogger(warn)
+        self._logger = SimpleNamespace(
+            debug=_ignore, info=_ignore, warning=warn, error=warn, fatal=warn
+        )
 
     def create_publisher(
         self, kind: type, topic: str, profile: QoSProfile, **options: Any
@@ -189,17 +171,21 @@ class OfflineNode:
         """As rclpy's: the publishers of a recording are unknown."""
         return []
 
-    def create_timer(self, period_s: float, callback: Any, **options: Any) -> OfflineTimer:
-        return OfflineTimer()
+    def create_timer(self, period_s: float, callback: Any, **options: Any) -> SimpleNamespace:
+        return SimpleNamespace(cancel=_ignore, reset=_ignore)  # never fires
 
-    def destroy_timer(self, timer: OfflineTimer) -> None:
+    def destroy_timer(self, timer: SimpleNamespace) -> None:
         pass
 
-    def get_logger(self) -> OfflineLogger:
+    def get_logger(self) -> SimpleNamespace:
         return self._logger
 
     def get_clock(self) -> OfflineClock:
         return self.clock
+
+
+def _ignore(*arguments: object) -> None:
+    """A method that does nothing."""
 
 
 def absolute(topic: str) -> str:

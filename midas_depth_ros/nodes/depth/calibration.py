@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock
-from rclpy.subscription import Subscription
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
@@ -41,11 +40,11 @@ NO_INFO = 'no camera_info yet'
 ASPECT = 0.02  # camera_info of another aspect ratio than the pictures is not theirs
 
 
-class CameraCalibration:
+class CameraCalibration(qos.Subscriber):
     """The subscription to camera_info of one camera, and the camera model that follows."""
 
     def __init__(self, node: DepthNode, camera: str) -> None:
-        self._node = node
+        super().__init__(node)
         self._camera = camera
         self._model: CameraModel | None = None
         self._text = NO_INFO  # what camera_info says, or why it is invalid
@@ -53,7 +52,6 @@ class CameraCalibration:
         self._misfit = ''  # why camera_info does not fit the pictures, as long as it does not
         self._unknown_since_s: float | None = None
         self._changes = CameraInfoChanges()
-        self._subscription: Subscription | None = None
 
     def open(self) -> None:
         """Subscribe."""
@@ -64,16 +62,6 @@ class CameraCalibration:
             self._on_camera_info,
             qos.LATCHED,
         )
-
-    def close(self) -> None:
-        """Unsubscribe; what is known stays."""
-        qos.unsubscribe(self._node, self._subscription)
-        self._subscription = None
-
-    @property
-    def subscribed(self) -> str:
-        """The topic that is subscribed to and its type, as text; '' while closed."""
-        return qos.topic_words(self._subscription)
 
     def publishers(self) -> tuple[int, list[str]]:
         """How many publish on the topic of camera_info, and why some cannot reach us."""

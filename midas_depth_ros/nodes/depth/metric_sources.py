@@ -172,27 +172,21 @@ class Attitudes:
         return values[nearest] if away_s <= NEAR_S else away_s
 
 
-class Mounting:
+class Mounting(qos.Subscriber):
     """The mount of one camera. `tf` is shared by all cameras; None: the mount is by parameters."""
 
     def __init__(self, node: Node, camera: str, tf: TfMount | None = None) -> None:
-        self._node = node
+        super().__init__(node)
         self._camera = camera
         self._tf = tf
         self._attitudes = Attitudes()
         self._fault = ''  # of the last Imu message
         self._options: tuple[DepthNodeSettings, MountOptions] | None = None
         self._imu_topic = self._mount.imu_topic
-        self._subscription = (
-            qos.make_subscription(node, Imu, self._imu_topic, self._on_imu, qos.HISTORY)
-            if self._imu_topic
-            else None
-        )
-
-    def close(self) -> None:
-        """Unsubscribe."""
-        qos.unsubscribe(self._node, self._subscription)
-        self._subscription = None
+        if self._imu_topic:
+            self._subscription = qos.make_subscription(
+                node, Imu, self._imu_topic, self._on_imu, qos.HISTORY
+            )
 
     @property
     def _mount(self) -> MountOptions:
@@ -201,11 +195,6 @@ class Mounting:
         if self._options is None or self._options[0] is not settings:
             self._options = settings, mount_of(settings, self._camera)
         return self._options[1]
-
-    @property
-    def subscribed(self) -> str:
-        """The topic of the Imu and its type, '' for none."""
-        return qos.topic_words(self._subscription)
 
     @property
     def body_frame(self) -> str:
@@ -348,14 +337,13 @@ MOST_POINTS = 20_000  # used of one message
 REFERENCE_TYPES = {'scan': LaserScan, 'range': Range, 'points': PointCloud2}
 
 
-class ReferenceInput:
+class ReferenceInput(qos.Subscriber):
     """The subscription to <camera>/reference/<source>; none where the scale has another source."""
 
     def __init__(self, node: Node, camera: str, source: str) -> None:
-        self._node = node
+        super().__init__(node)
         self._topic = f'{camera}/reference/{source}'
         self._newest: Any = None
-        self._subscription = None
         self._remedies = {
             qos.type_name(kind): f'set scale.source to {other}, and remap '
             f'{camera}/reference/{other} to this topic'
@@ -365,16 +353,6 @@ class ReferenceInput:
             self._subscription = qos.make_subscription(
                 node, REFERENCE_TYPES[source], self._topic, self._on_message, qos.LATCHED
             )
-
-    def close(self) -> None:
-        """Unsubscribe."""
-        qos.unsubscribe(self._node, self._subscription)
-        self._subscription = None
-
-    @property
-    def subscribed(self) -> str:
-        """The topic that is subscribed to and its type, '' for none."""
-        return qos.topic_words(self._subscription)
 
     def points(
         self,

@@ -145,9 +145,8 @@ class RelativeOutput(qos.PublisherTable):
     def __init__(
         self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
     ) -> None:
-        super().__init__(
-            node, camera, RELATIVE_OUTPUTS, qos.output_profile(node.settings.process_every_frame)
-        )
+        profile = qos.output_profile(node.settings.process_every_frame)
+        super().__init__(node, camera, RELATIVE_OUTPUTS, profile)
         self._mounting = mounting
         self._estimator = estimator
         self._heatmap = Heatmap()
@@ -218,9 +217,8 @@ class MetricOutput(qos.PublisherTable):
     def __init__(
         self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
     ) -> None:
-        super().__init__(
-            node, camera, METRIC_OUTPUTS, qos.output_profile(node.settings.process_every_frame)
-        )
+        profile = qos.output_profile(node.settings.process_every_frame)
+        super().__init__(node, camera, METRIC_OUTPUTS, profile)
         self.metric = MetricDepth()
         self.refused = 'no frame yet'
         self.view_begins_m = math.nan  # how far ahead the nearest floor in view is

@@ -239,6 +239,24 @@ def unsubscribe(node: Node, subscription: Subscription | None) -> None:
     node.destroy_subscription(subscription)
 
 
+class Subscriber:
+    """An object with one subscription, made by a subclass; None while there is none."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._subscription: Subscription | None = None
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        unsubscribe(self._node, self._subscription)
+        self._subscription = None
+
+    @property
+    def subscribed(self) -> str:
+        """The full name and type of the topic, as text; '' without a subscription."""
+        return topic_words(self._subscription)
+
+
 def _is_latching(profile: QoSProfile) -> bool:
     """Whether a subscription gets earlier messages, if both ends have this profile."""
     return (
