@@ -1,8 +1,7 @@
 """The depth node's work on recorded messages, one after the other, without DDS.
 
-A serialised message of a bag goes in, the messages that the node would publish come out. The node's
-own classes (`Camera`, `Worker`) do the work with an `OfflineNode` in place of an rclpy node; every
-frame is processed.
+The node's own classes (`Camera`, `Worker`) do the work with an `OfflineNode` in place of an rclpy
+node; every frame is processed.
 """
 
 from __future__ import annotations
@@ -30,9 +29,8 @@ from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.messages import time_message
 from midas_depth_ros.options.depth import DepthNodeSettings
 
-# --- What replaces an rclpy node: messages that are published go to a function, messages of
-# subscriptions are delivered by hand, and the clock is that of the recording. Only the part of
-# rclpy's Node that the node's classes use is here.
+# --- What replaces an rclpy node, as far as the node's classes use it: published messages go to a
+# function, subscriptions are served by `deliver`, and the clock is that of the recording.
 
 LARGEST_DEPTH = 2**31 - 1
 

@@ -124,8 +124,7 @@ def bag_writer(
     OSError.
     """
     store, version = ros_types()
-    # The library names the files after the folder: a fixed name, so that the bytes do not depend on
-    # where the bag is.
+    # The library names files after the folder: a fixed name, so that equal bags have equal bytes.
     inner = folder / FILE_NAME
     if storage == 'sqlite3' and set(str(inner.absolute())) & set('?#%'):
         # The library would parse it as part of an URI, and write elsewhere.

@@ -77,10 +77,7 @@ class CameraCalibration(qos.Subscriber):
         return assumed if self._text == NO_INFO else f'{assumed}, for {self._text}'
 
     def missing(self) -> str:
-        """Why the camera has been uncalibrated for longer than image_timeout; '' if it is not.
-
-        The time counts from the first call that finds the camera uncalibrated.
-        """
+        """Why the camera has been uncalibrated for image_timeout since the first call; else ''."""
         settings = self._node.settings
         unknown = self._model is None or bool(self._misfit)
         if self._subscription is None or not unknown or not math.isnan(settings.horizontal_fov):

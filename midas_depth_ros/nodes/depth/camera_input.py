@@ -1,8 +1,7 @@
 """One camera's way in: subscribe, check, throttle to max_rate, hand over to the worker.
 
 Callbacks never touch pixels: they read only the fields of a serialised message. A malformed image
-is counted and reported in one throttled warning that names the fault. While frames are known to be
-unneeded they are not even taken from the middleware.
+is counted, and reported in a throttled warning that names the fault.
 """
 
 from __future__ import annotations
@@ -50,9 +49,7 @@ if TYPE_CHECKING:
 
     from midas_depth_ros.nodes.depth.worker import Camera
 
-# --- A subscription to images that costs little for those that nobody needs.
-#
-# Messages are taken serialised and only their fields are read (`images.cdr`). While the gate is
+# --- Messages are taken serialised and only their fields are read (`images.cdr`). While the gate is
 # closed they are not even taken: the middleware keeps the newest one and drops the others.
 
 READERS: dict[type, Callable[[bytes], Any]] = {Image: read_image, CompressedImage: read_compressed}

@@ -98,11 +98,9 @@ class DepthNode(LifecycleNode):
         self._reporting = Reporting(self, self._steady_clock)
         self._enable = self.create_service(SetBool, '~/enable', self._on_enable)
         self._calibration = CalibrationService(self, self._steady_clock)
-        self._autostart_timer = None
         if self.settings.autostart:
-            self._autostart_timer = self.create_timer(
-                0.0, self._autostart, clock=self._steady_clock
-            )
+            start = self._autostart
+            self._autostart_timer = self.create_timer(0.0, start, clock=self._steady_clock)
 
     @property
     def settings(self) -> DepthNodeSettings:
@@ -219,7 +217,7 @@ class DepthNode(LifecycleNode):
             inputs = [
                 f'images on {camera.input.subscribed}',
                 f'camera_info on {camera.calibration.subscribed}',
-                camera.metric.subscribed,
+                camera.metric.reference.subscribed,
                 camera.mounting.subscribed,
             ]
             self.get_logger().info(f'{camera.name}: waiting for {", ".join(filter(None, inputs))}')

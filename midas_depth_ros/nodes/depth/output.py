@@ -1,10 +1,9 @@
 """One camera's way out: publishes relative and metric outputs of a frame.
 
 An output is computed only while it has a subscriber. Every message copies the stamp of the input.
-Images and cloud stay in the optical frame, scan, proximity and nearest point are in `body_frame`.
-If pictures are turned (`rotate`), images and cloud are turned back so that they match the input;
-only the heatmap, which people look at, stays upright. While there is no scale the metric outputs
-are silent: nav2's watchdogs then stop the robot.
+Images and cloud stay in the optical frame, and are turned back if pictures are turned (`rotate`),
+but for the heatmap. The others are in `body_frame`. Without a scale the metric outputs are silent:
+nav2's watchdogs then stop the robot.
 """
 
 from __future__ import annotations
@@ -59,10 +58,9 @@ Grid = tuple[np.ndarray, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class FrameView:
-    """One frame after inference: what all outputs are made from.
+    """One frame after inference, turned clockwise by `rotate` degrees from how the camera sends it.
 
-    All of it belongs to the picture turned clockwise by `rotate` degrees from how the camera sends
-    it. rgb: (H, W, 3) uint8. answer: (h, w) float32, the network's. inverse_depth: the same with
+    rgb: (H, W, 3) uint8. answer: (h, w) float32, the network's. inverse_depth: the same with
     NaN where the picture says nothing. blind: why all of it says nothing, else ''. camera: of the
     picture, None if uncalibrated. grid: its `normalised_grid` at network size.
     """
@@ -225,19 +223,14 @@ class MetricOutput(qos.PublisherTable):
         self._estimator = estimator
         self._mounting = mounting
         self._source = node.settings.scale.source
-        self._reference = ReferenceInput(node, camera, self._source)
+        self.reference = ReferenceInput(node, camera, self._source)
         self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
         self._beams: tuple[object, Beams | None] = (None, None)
 
     def close(self) -> None:
         """Destroy the publishers and the subscription to the reference."""
-        self._reference.close()
+        self.reference.close()
         super().close()
-
-    @property
-    def subscribed(self) -> str:
-        """The topic of the reference sensor and its type, '' for none."""
-        return self._reference.subscribed
 
     def update(self, view: FrameView) -> MetricFrame | None:
         """The frame in metres, or None, with the reason in `refused`."""
@@ -276,7 +269,7 @@ class MetricOutput(qos.PublisherTable):
             return fit_ground_plane(view.inverse_depth, view.grid, mount)
         height, width = view.inverse_depth.shape
         camera = view.camera.scaled(width, height)
-        points = self._reference.points(view.frame.stamp_ns, camera, mount, settings)
+        points = self.reference.points(view.frame.stamp_ns, camera, mount, settings)
         if isinstance(points, Refusal):
             return points
         fit = fit_range if source == 'range' else fit_reference

@@ -66,10 +66,7 @@ class Counts:
 
 
 class CameraStatistics:
-    """Counts and times of one camera.
-
-    Callbacks and the worker write under a lock; diagnostics reads single fields without it.
-    """
+    """Counts and times of one camera; written under a lock, single fields are read without it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -176,8 +173,7 @@ class ProcessorUse:
         return 100 * busy_s / elapsed_s if elapsed_s > 0 else 0.0
 
 
-# --- Status messages: one for the model, one for each camera. Only wording: testable without ROS
-# spinning.
+# --- Status messages: one for the model, one for each camera. Only wording, testable by itself.
 
 STUCK_S = 10.0  # even slow models are faster
 

@@ -85,8 +85,7 @@ class PublisherWatch:
     """Whether the images of one topic may be those of several cameras in turn.
 
     Every publisher numbers its messages, from one up. With several publishers nothing counts until
-    the numbers have been those of one for a while: then the others are idle, or died and linger in
-    the middleware's lists. A publisher that begins to send is noticed at its first message.
+    the numbers have been those of one for a while: then the others are idle, or died and linger.
     """
 
     def __init__(self) -> None:
@@ -330,13 +329,9 @@ class StampThrottle:
         self._last_ns: int | None = None
         self._due_ns = 0
 
-    def jumped_back(self, stamp_ns: int) -> bool:
-        """Whether the stamp is older than the last one seen: a loop or a clock jump."""
-        return self._last_ns is not None and stamp_ns < self._last_ns
-
     def passes(self, stamp_ns: int, max_rate_hz: float) -> bool:
         """Whether a frame with this stamp may pass; 0 Hz means without limit."""
-        if self.jumped_back(stamp_ns) or self._last_ns is None:
+        if self._last_ns is None or stamp_ns < self._last_ns:
             self._due_ns = stamp_ns
         self._last_ns = stamp_ns
         if max_rate_hz <= 0:

@@ -34,10 +34,9 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-# --- Freed memory: that of one picture is kept for the next one, that of loading a model is not.
+# --- Freed memory is kept for the next picture, except that of loading a model; only with glibc.
 #
-# Linux with glibc only; elsewhere nothing happens. By default glibc returns large blocks to the
-# kernel as soon as they are free, and the kernel clears every page of them again for the next
+# By default glibc returns large blocks to the kernel, which clears every page again for the next
 # picture: for 1080p that costs several times what copying it does.
 
 # <malloc.h>; the largest threshold that glibc takes is half of its largest heap.
@@ -66,8 +65,7 @@ def release_free_memory() -> None:
 def release_mapped_files(suffix: str) -> int:
     """Drop the pages of read-only mapped files with this suffix; returns the bytes mapped.
 
-    A model's file stays mapped after its network was made, which holds the weights in an order of
-    its own. Pages that are needed again are read from the file.
+    A model's file stays mapped although its network has its own copy of the weights.
     """
     try:
         madvise = ctypes.CDLL(None).madvise

@@ -291,8 +291,8 @@ def _unless_endless(callback: Callable[[Any, Any], Any], request: Any, response:
 def is_from_outside(error: BaseException) -> bool:
     """Whether rclpy raised this while it handled one message or request, without code of ours.
 
-    For example for bytes that the middleware cannot read, or a /clock before 1970. A bug of ours,
-    or a wait that always fails, must not be hidden or repeated for ever.
+    For example for a /clock before 1970. A bug of ours, or a wait that always fails, must not be
+    hidden or repeated for ever.
     """
     if not isinstance(error, Exception):
         return False

@@ -1,8 +1,7 @@
 """What the launch files share: arguments that stand for parameters, and how nodes are started.
 
-The declaration of a parameter becomes a launch argument with its text and choices; later its value
-is checked. An argument that is not given is an empty string and leaves its parameter to the
-parameter file: only so can a file and single arguments be combined.
+An argument stands for a parameter by its declaration. One that is not given is an empty string and
+leaves its parameter to the file: only so can a file and single arguments be combined.
 """
 
 from __future__ import annotations
@@ -211,8 +210,8 @@ def is_on(context: LaunchContext, name: str) -> bool:
 def end_with_launch(context: LaunchContext) -> str | None:
     """A command prefix by which the kernel ends a process when launch itself is killed.
 
-    None without the program setpriv (of util-linux), and if launch was given a prefix, as for a
-    debugger. A process that starts after launch has died ends at once.
+    None without setpriv (of util-linux), or if launch has a prefix, as for a debugger. A process
+    that starts after launch has died ends at once.
     """
     if context.launch_configurations.get('launch-prefix') or not shutil.which('setpriv'):
         return None
@@ -276,9 +275,9 @@ def with_parent_parameters(
 ) -> list[str | dict[str, Any]]:
     """A parameter file for a node, and the parameters of a parent launch that override it.
 
-    launch_ros passes the values of SetParameter and SetParametersFromFile first, and any later file
-    overrides them: right for a file the user chose, wrong for one of our own in `config`. If that
-    has only defaults it is left out, since rcl has no other order for files.
+    launch_ros lets any file override the values of SetParameter and SetParametersFromFile: wrong
+    for one of our own in `config`. If that has only defaults it is left out, since rcl has no other
+    order for files.
     """
     parents = context.launch_configurations.get(PARENT_PARAMETERS) or []
     if not parents or Path(path).resolve().parent != config.resolve():
@@ -319,8 +318,7 @@ def depth_node_parameters(
 def mount_parameters(context: LaunchContext, cameras: list[str]) -> dict[str, Any]:
     """The arguments of single cameras, such as `mounts.<camera>.camera_pitch:=0.2`.
 
-    They depend on the cameras, so no launch file declares them. Raises ValueError for one of an
-    unknown camera, or with an invalid value.
+    No launch file can declare them. Raises ValueError for an unknown camera or an invalid value.
     """
     texts = {
         name: text
@@ -368,8 +366,8 @@ def value_of(context: LaunchContext, name: str) -> Any:
 def camera_transform(context: LaunchContext) -> list[str]:
     """Arguments of static_transform_publisher: from body_frame to the optical frame.
 
-    The lens is camera_height above the origin of body_frame and looks camera_pitch down, without
-    roll, its pictures turned by `rotate`. Raises ValueError if height or pitch is not given.
+    The lens is camera_height above its origin and looks camera_pitch down, its pictures turned by
+    `rotate`. Raises ValueError if height or pitch is not given.
     """
     height, pitch = (value_of(context, name) for name in ('camera_height', 'camera_pitch'))
     child = given(context, 'optical_frame')

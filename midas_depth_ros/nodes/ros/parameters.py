@@ -63,12 +63,10 @@ class ParameterServer(Generic[Settings]):
     while `why_fixed()` is '': else it is the remedy, such as "clean up the node first". Setting a
     fixed parameter to its present value succeeds, so that the output of `ros2 param dump` loads.
 
-    Types are static. A value of another type is converted where its meaning is clear
-    (`Spec.meant`), since tools guess types. rclpy would refuse both before any callback, so the two
-    methods of the node that set parameters are wrapped.
-
-    The constructor raises ValueError with every reason in one text when an initial value (from a
-    file or the command line) is invalid. Unknown names are only warned about.
+    A value of another type is converted where its meaning is clear (`Spec.meant`), since tools
+    guess types. rclpy would refuse both, so the methods of the node that set parameters are
+    wrapped. Raises ValueError with all reasons if initial values (from a file or the command line)
+    are invalid. Unknown names are only warned about.
     """
 
     def __init__(
@@ -143,10 +141,7 @@ class ParameterServer(Generic[Settings]):
         self._current = settings
 
     def warn_of_unused_qos(self) -> None:
-        """Warn of `qos_overrides` of an unknown topic or policy; call it once all topics exist.
-
-        rclpy declares the known ones with the publisher or subscription, and ignores the others.
-        """
+        """Warn of `qos_overrides` of an unknown topic or policy; call it once all topics exist."""
         prefix = f'{QOS_OVERRIDES}.'
         unused = [
             name
@@ -258,10 +253,7 @@ def _is_same(before: Any, value: Any) -> bool:
 
 
 def descriptor_of(spec: Spec, reading: str) -> ParameterDescriptor:
-    """The ROS descriptor: text with unit, allowed values, range for sliders.
-
-    reading: when a parameter that is not live is read, `at start` or `at configure`.
-    """
+    """The ROS descriptor. reading: when a parameter that is not live is read, `at start` or so."""
     text = spec.text + (f' [{spec.unit}]' if spec.unit else '')
     limits = allowed(spec) if spec.choices or allowed(spec) != spec.unit else ''
     constraints = [
@@ -299,10 +291,7 @@ CALL = (
 def helped(
     name: str, settings_class: type, about: str | None, args: Sequence[str] | None = None
 ) -> bool:
-    """Print the help of a node if the command line asks for it, and return whether it did.
-
-    about: the docstring of its module. args: the command line, that of the process if None.
-    """
+    """Print the help of a node and return True if the command line `args` asks for it."""
     given = sys.argv[1:] if args is None else args
     if not any(option in given for option in HELP_OPTIONS):
         return False

@@ -1,8 +1,7 @@
 """How our nodes publish and subscribe, and which publishers and subscribers do not match.
 
-Every subscription of the package is made here: messages are taken as bytes and read within a
-boundary, so that no message ends a node. Messages that describe something, such as camera_info,
-are also received if they were published once, before the node existed (latched).
+Every subscription of the package is made here: messages are read within a boundary, so that none
+ends a node. Messages such as camera_info are also received if they were published once (latched).
 """
 
 from __future__ import annotations
@@ -42,8 +41,7 @@ def best_effort(depth: int) -> QoSProfile:
 
 NEWEST = best_effort(1)  # for images, commands and scans
 EVERY_IMAGE = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
-# The newest message, also one from before the subscription (see `make_subscription`). Only for
-# what stays valid, or is used by its stamp: no old command or image may look new.
+# The newest message, also one from before the subscription. No old command or image may look new.
 LATCHED = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
@@ -55,8 +53,7 @@ HISTORY = best_effort(100)
 OUTPUT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE
 )
-# Of a recording nothing may get lost while a reliable subscriber stalls. Not KEEP_ALL, which could
-# keep thousands of images in memory.
+# Enough for a reliable subscriber that stalls during a recording; KEEP_ALL could fill the memory.
 REPLAY_OUTPUT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE
 )
@@ -141,12 +138,11 @@ def make_subscription(
 
     serialised: the callback gets the bytes; or messages where rclpy cannot do that.
 
-    With durability SYSTEM_DEFAULT both volatile and transient local publishers are received: no
-    single subscription receives the former and gets earlier messages of the latter. So there is a
-    second one while there are transient local publishers (with volatile ones alone it would only
-    cause warnings in their logs), and the callback gets each message once. A durability in
-    `qos_overrides` decides: `volatile` receives only new messages, `transient_local` no volatile
-    publishers, `best_available` does both. `unsubscribe` ends all of it.
+    With durability SYSTEM_DEFAULT both volatile and transient local publishers are received, which
+    no single subscription does. So there is a second one while there are transient local publishers
+    (with volatile ones alone it would only cause warnings in their logs), and the callback gets
+    each message once. A durability in `qos_overrides` decides: `volatile` receives only new
+    messages, `transient_local` no volatile publishers, `best_available` does both.
     """
     profile = copy.copy(profile)
     name = topic  # until the full name is known
@@ -366,7 +362,7 @@ def publishers_of(
 ) -> tuple[int, list[str]]:
     """How many publishers a subscription has, and why some are incompatible.
 
-    remedies: what to do about publishers of another type, by its name in the graph.
+    remedies: what to do about publishers of another type, by type name.
     """
     if subscription is None:
         return 0, []

@@ -1,8 +1,7 @@
 """The `main()` of every node: start ROS, spin, and stop promptly and cleanly.
 
-A function that makes the node goes in, the exit code of the process comes out. SIGINT, SIGTERM and
-SIGHUP end the node with 0 and without a traceback; an invalid parameter ends it with one log line
-and 1. A node that hangs is killed after a few seconds, with a line that says where, and 1.
+SIGINT, SIGTERM and SIGHUP end the node with exit code 0 and without a traceback; an invalid
+parameter ends it with one log line and 1. A node that hangs is killed after a few seconds with 1.
 """
 
 from __future__ import annotations
@@ -107,9 +106,7 @@ def forward_logging(node: Node) -> None:
     logger.propagate = False
 
 
-# A signal ends the executor's wait at once, as does a callback that sets `exit_code`. This bounds
-# what is noticed only by polling: a context shut down by others, a lost wake-up.
-WAIT_S = 1.0
+WAIT_S = 1.0  # of the executor, for what wakes it by no event: a context shut down by others
 POKE_S = 0.05  # how often the watching thread tries to interrupt
 INSIST_S = 0.5  # how long a callback may run on after a second signal
 AGAIN_S = 2.0  # an exception may get lost: when to raise the next one
@@ -129,13 +126,11 @@ class NodeSignals(StopSignals):
 
     The first signal lets the running callback finish; but while the node is being made, or is
     `interruptible` (a model is loading), it raises KeyboardInterrupt. A second one does so in a
-    callback that runs on. Never within rclpy: an exception while it converts a message is a crash,
-    sometimes a SIGSEGV. A node that still hangs is killed by a third signal, or after LIMIT_S (a
-    terminal and ros2 launch both send several: a volley counts as two).
+    callback that runs on. Never within rclpy, which would crash. A node that still hangs is killed
+    by a third signal, or after LIMIT_S (a volley, as terminals send it, counts as two).
 
-    Python runs handlers between two steps of the main thread, which makes none while it waits
-    inside rcl or hangs in native code. So a thread watches: the interpreter writes to its socket at
-    once.
+    Python runs handlers only between two steps of the main thread, not while it waits inside rcl
+    or hangs in native code. So a thread watches a socket that the interpreter writes to at once.
     """
 
     def __init__(self) -> None:
@@ -227,8 +222,8 @@ class NodeSignals(StopSignals):
 def _is_safe(frame: FrameType | None) -> bool:
     """Whether an exception may be raised here.
 
-    Not within rclpy and its messages; nor in destructors and callbacks of weak references (as in
-    imports), which must not raise; nor in the handler of an earlier signal, which raises itself.
+    Not within rclpy; nor in destructors and callbacks of weak references (as in imports), which
+    must not raise; nor in the handler of an earlier signal, which raises itself.
     """
     if frame is None or frame.f_code.co_name in ('__del__', 'on_signal'):
         return False

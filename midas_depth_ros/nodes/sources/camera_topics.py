@@ -1,7 +1,7 @@
 """The topics of a camera driver as publishers: image, compressed image, camera_info.
 
 Recorded messages are published as recorded, but for the header; other pictures are converted only
-for topics with a subscriber. `Calibration` chooses the camera_info of each picture.
+for topics with a subscriber.
 """
 
 from __future__ import annotations
@@ -89,8 +89,7 @@ class Calibration:
 def read_calibration(path: str | Path) -> CameraInfo:
     """A CameraInfo, without header, from a YAML file as camera_calibration writes it.
 
-    Without `rectification_matrix` and `projection_matrix` the camera is taken for a monocular one,
-    with the identity and [K|0]. Raises CalibrationError naming the file and the key.
+    Missing rectification and projection become the identity and [K|0]. Raises CalibrationError.
     """
     path = expanded(str(path).removeprefix('file://'))
     try:
@@ -167,8 +166,7 @@ def info_of_recording(recorded: Any) -> CameraInfo:
 def resized(info: CameraInfo, width: int, height: int) -> CameraInfo:
     """The CameraInfo of the same pictures resized to `width` x `height`, as a new message.
 
-    Pixel centres are at whole numbers, as in `CameraModel.scaled`. Raises CalibrationError for
-    another aspect ratio, which belongs to another camera or a cropped picture.
+    Pixel centres are at whole numbers. Raises CalibrationError for another aspect ratio.
     """
     copy = info_of_recording(info)
     copy.header = info.header

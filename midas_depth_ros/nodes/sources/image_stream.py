@@ -87,10 +87,7 @@ class Thinner:
 
 @dataclasses.dataclass
 class ClockTrack:
-    """The time for /clock: it advances evenly between two frames, never beyond the next one.
-
-    Points are (stamp in nanoseconds, due time in seconds); (0, 0.0) before the first frame.
-    """
+    """The time for /clock: it advances evenly between two frames, (stamp in ns, due time in s)."""
 
     last: tuple[int, float] = (0, 0.0)
     next: tuple[int, float] = (0, 0.0)
@@ -219,7 +216,8 @@ class ImageStream(Node):
             pass
 
     def _play_frame(self, frame: Frame) -> None:
-        stamp_ns = self._original_stamp(frame)
+        original = self._parameter_server.current.stamps == 'original'
+        stamp_ns = frame.stamp_ns or 0 if original else 0  # 0: the time of publishing
         if self._source.live:
             if not self._thinner.passes(self._elapsed_s()):
                 return
@@ -229,11 +227,6 @@ class ImageStream(Node):
             self._wait_until(due_s)
         if not self._stopping.is_set():
             self._publish(frame, stamp_ns or self._stamp_clock.now().nanoseconds)
-
-    def _original_stamp(self, frame: Frame) -> int:
-        """The recorded stamp in nanoseconds; 0 to stamp with the time of publishing."""
-        original = self._parameter_server.current.stamps == 'original'
-        return frame.stamp_ns or 0 if original else 0
 
     def _wait_until(self, due_s: float) -> None:
         """Wait, and publish /clock meanwhile if the parameters ask for it."""

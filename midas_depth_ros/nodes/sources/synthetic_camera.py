@@ -52,8 +52,7 @@ SCAN_RANGE_M = (0.02, 30.0)
 class RobotView:
     """The robot of the scene `robot`: cmd_vel in; odometry, ground truth and pictures out.
 
-    It drives in real time, with or without subscribers. `~/reset` puts it back to the start of the
-    world of the parameter `seed`. Its outcome is published on /diagnostics.
+    It drives in real time. `~/reset` puts it at the start of the world of the parameter `seed`.
     """
 
     def __init__(
