@@ -34,6 +34,7 @@ from midas_depth_ros.nodes.depth.worker import (
     release_free_memory,
     release_mapped_files,
 )
+from midas_depth_ros.nodes.ros.boundary import refused_words
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import forward_logging, run_node
 from midas_depth_ros.options.cpu_budget import (
@@ -307,7 +308,7 @@ class DepthNode(LifecycleNode):
         """The cameras of an active, enabled node; [] otherwise."""
         return list(self.cameras.values()) if self._worker is not None else []
 
-    def model_report(self) -> ModelReport:
+    def model_report(self, cpu_percent: float) -> ModelReport:
         """The estimator and the state of the node, for diagnostics."""
         estimator = self._estimator
         return ModelReport(
@@ -321,6 +322,9 @@ class DepthNode(LifecycleNode):
             threads=threads_for(self.settings.num_threads, parse_cpus(self.settings.cpu_affinity)),
             cpu_affinity=self.settings.cpu_affinity,
             niceness=self.settings.niceness,
+            cpu_percent=cpu_percent,
+            refused=refused_words(self),
+            refused_recently=refused_words(self, recent=True),
         )
 
 

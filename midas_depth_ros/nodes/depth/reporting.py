@@ -21,7 +21,6 @@ from rclpy.clock import Clock
 from midas_depth_ros.images.compressed import NO_END_MARKER
 from midas_depth_ros.nodes.depth.metric_sources import mount_of
 from midas_depth_ros.nodes.depth.output import scale_words
-from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.messages import status_message
 from midas_depth_ros.nodes.ros.quality_of_service import mixed_words
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -362,12 +361,7 @@ class Reporting:
         """Publish now."""
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        model = dataclasses.replace(
-            self._node.model_report(),
-            cpu_percent=self._processor.percent(),
-            refused=boundary.refused_words(self._node),
-            refused_recently=boundary.refused_words(self._node, recent=True),
-        )
+        model = self._node.model_report(self._processor.percent())
         message.status.append(model_status(model))
         for camera in self._node.cameras.values():
             report = self._camera_report(camera, model.enabled)

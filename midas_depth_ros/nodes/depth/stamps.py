@@ -19,9 +19,7 @@ from midas_depth_ros.images import NANOSECONDS
 WINDOW_S = 3.0  # of receipt, over which stamps are judged
 FEWEST, SHORTEST_S = 4, 0.8  # frames and seconds that a verdict needs
 JUDGED_EVERY_S = 0.2
-# A camera's clock and ours differ by parts in a million, but frames that come late or in bursts
-# look like more.
-SLOW, FAST = 0.5, 2.0  # seconds of stamps in one second
+SLOW, FAST = 0.5, 2.0  # seconds of stamps in one second; wide, for late frames and bursts
 FAR_S = 1.0  # from the node's clock; consumers of the outputs look no farther back either
 CLOCK_STILL_S = 2.0
 SHORTEST_CLOCK_S = 0.1  # of simulated time, to measure a pace

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import rclpy
 from rclpy.exceptions import InvalidHandle, ParameterException
@@ -33,8 +33,6 @@ from midas_depth_ros.options.text import printable
 
 # A closed terminal sends SIGHUP: a node that drives a robot must stop it then, too.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-Self = TypeVar('Self', bound='StopSignals')
 
 
 class StopSignals:
@@ -53,7 +51,7 @@ class StopSignals:
         )
         self._previous: dict[int, Any] = {}
 
-    def __enter__(self: Self) -> Self:
+    def __enter__(self) -> StopSignals:
         self._previous = {number: signal.signal(number, self.on_signal) for number in self._numbers}
         return self
 
@@ -152,7 +150,8 @@ class NodeSignals(StopSignals):
         self._sending.setblocking(False)
         self._previous_fd = signal.set_wakeup_fd(self._sending.fileno(), warn_on_full_buffer=False)
         self._thread.start()
-        return super().__enter__()
+        super().__enter__()
+        return self
 
     def __exit__(self, *raised: object) -> None:
         self.closing = True

@@ -30,7 +30,7 @@ from midas_depth_ros.nodes.ros.messages import (
     projection_of,
 )
 from midas_depth_ros.options.files import UnreadableFile, parse_yaml, read_text
-from midas_depth_ros.options.text import printable, shown
+from midas_depth_ros.options.text import PrintableError, shown
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -49,11 +49,8 @@ LARGEST_SIDE = 2**32 - 1  # of a CameraInfo
 LARGEST_NUMBER = 1e300
 
 
-class CalibrationError(ValueError):
+class CalibrationError(PrintableError):
     """A calibration that is invalid, or does not fit the pictures."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(printable(text))
 
 
 class Calibration:

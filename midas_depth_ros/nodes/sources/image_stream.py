@@ -1,9 +1,8 @@
 """image_stream: pictures, a video, a camera device or a rosbag2 in; a camera's topics out.
 
-One thread reads the source, waits until each picture is due, and publishes it; the executor only
-serves parameters. A repeated picture is bitwise equal: depth_node takes that for a frozen camera
-unless its frozen_after is 0. At the end of the source the node ends with exit code 0, and with 1
-when the source fails.
+One thread reads the source and publishes each picture when it is due. A repeated picture is bitwise
+equal: depth_node takes that for a frozen camera unless its frozen_after is 0. The node ends with
+exit code 0 at the end of the source, and with 1 when it fails.
 """
 
 from __future__ import annotations
