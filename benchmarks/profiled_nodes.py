@@ -32,7 +32,7 @@ from midas_depth_ros.depth import estimator
 from midas_depth_ros.images import read_image
 from midas_depth_ros.lab.speed.nodes import CLOSENESS, DEPTH, HEATMAP
 from midas_depth_ros.lab.speed.null_network_node import make_estimator
-from midas_depth_ros.nodes.depth import camera_output, node, worker
+from midas_depth_ros.nodes.depth import node, output, worker
 from midas_depth_ros.nodes.depth.worker import keep_freed_memory
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import image_message
@@ -47,12 +47,12 @@ STEPS: tuple[tuple[Any, str, str], ...] = (
     (worker.Worker, '_infer_and_publish', WHOLE),
     (worker, 'decode_image', 'find the pixels in the message'),
     (estimator.DepthEstimator, 'infer', 'resize, normalise, check what the network gives'),
-    (camera_output, 'closeness_of_picture', 'closeness'),
+    (output, 'closeness_of_picture', 'closeness'),
     (estimator.DepthEstimator, 'enlarge', 'enlarge depth'),
     (Heatmap, 'render', 'heatmap'),
-    (camera_output, 'image_message', 'depth as a message'),
-    (camera_output, 'bgr_message', 'heatmap as a message'),
-    (camera_output.CameraOutput, 'send', 'publish depth, heatmap and closeness'),
+    (output, 'image_message', 'depth as a message'),
+    (output, 'bgr_message', 'heatmap as a message'),
+    (output.RelativeOutput, 'send', 'publish depth, heatmap and closeness'),
 )
 
 

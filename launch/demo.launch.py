@@ -4,19 +4,18 @@
     ros2 launch midas_depth_ros demo.launch.py source:=/path/to/video.mp4
     ros2 launch midas_depth_ros demo.launch.py drive:=true dashboard:=true
 
-A picture or a folder of pictures is shown again and again: depth_node gets frozen_after:=0.0 for
-it, since no living camera sends a picture twice, and process_every_frame:=true, lest the same ones
-are skipped each time; but not where these arguments are given.
+A picture or a folder of pictures is repeated. Unless these arguments are given, depth_node then
+gets frozen_after:=0.0, since a repeated picture looks like a frozen camera, and
+process_every_frame:=true, so that no picture is always skipped.
 
-Without `source` the pictures are of a synthetic moving scene. With drive:=true they are what a
-simulated robot sees that is told to go ahead and has avoidance_node between it and the command;
-config/drive_demo.yaml describes it. To steer it yourself, with a keyboard or so:
+Without `source` the pictures are of a synthetic moving scene. With drive:=true they are those of a
+simulated robot that is commanded to go ahead, with avoidance_node between it and the command;
+config/drive_demo.yaml describes it. To steer it yourself:
 
     ros2 launch midas_depth_ros demo.launch.py drive:=true speed:=0.0
     ros2 topic pub --rate 10 /cmd_vel_in geometry_msgs/msg/Twist '{linear: {x: 0.2}}'
 
-Every argument of midas_depth.launch.py can be given too: camera, model, max_rate, params_file,
-transport...
+All arguments of midas_depth.launch.py are accepted, too: camera, model, max_rate, transport...
 """
 
 import math
@@ -26,25 +25,24 @@ from typing import Any
 
 from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import (
-    DeclareLaunchArgument,
     ExecuteProcess,
     IncludeLaunchDescription,
     OpaqueFunction,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
 
 from midas_depth_ros.images.sources import is_still
 from midas_depth_ros.nodes.ros.launch_arguments import (
     BOOLEANS,
+    argument,
     camera_name,
+    end_with_launch,
     given,
     is_on,
-    leash,
+    our_node,
     value_of,
-    with_hints,
-    with_parents,
+    warn_of_typos,
+    with_parent_parameters,
 )
 from midas_depth_ros.options.stream import SyntheticCameraSettings
 
@@ -52,7 +50,7 @@ HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / 'config'
 CAMERA = 'camera'  # the name of the camera, unless it is given
 DRIVE_DEMO = str(CONFIG / 'drive_demo.yaml')
-# What the arguments of midas_depth.launch.py are for the robot, unless they are given.
+# Defaults of arguments of midas_depth.launch.py for the robot.
 DRIVE_ARGUMENTS = {
     'params_file': DRIVE_DEMO,
     'avoidance_params_file': DRIVE_DEMO,
@@ -63,14 +61,14 @@ DRIVE_ARGUMENTS = {
 
 
 def prepare_drive(context: LaunchContext) -> None:
-    """Choose for the robot what was left open."""
+    """Set the arguments of a driven robot that are not given."""
     if not is_on(context, 'drive'):
         return
     if given(context, 'source'):
         raise ValueError('source:= and drive:=true exclude each other: what drives is simulated')
     if speed_of(context) and not shutil.which('ros2'):
         raise FileNotFoundError(
-            'drive:=true commands the robot by ros2 topic pub, and there is no ros2: install '
+            'drive:=true commands the robot by ros2 topic pub, but ros2 is not installed: install '
             'ros2cli, or publish cmd_vel_in yourself with speed:=0.0'
         )
     chosen = context.launch_configurations
@@ -82,99 +80,79 @@ def prepare_drive(context: LaunchContext) -> None:
 
 
 def prepare_stills(context: LaunchContext) -> None:
-    """Let pictures that are shown again and again not pass for a frozen camera, and show each."""
+    """Let depth_node process each repeated picture, and not take it for a frozen camera."""
     if is_still(given(context, 'source')):
         context.launch_configurations.setdefault('frozen_after', '0.0')
         context.launch_configurations.setdefault('process_every_frame', 'true')
 
 
 def start_source(context: LaunchContext) -> list[Action]:
-    """The camera source that the arguments ask for, and who commands the robot."""
+    """The camera source of the arguments, and the command of the robot."""
     parameters: dict[str, Any] = {'camera': camera_name(context) or CAMERA}
     source, driven = given(context, 'source'), is_on(context, 'drive')
     if source:
         parameters['source'] = source
         parameters['loop'] = is_on(context, 'loop')
-        parameters['wait_for_subscribers'] = 1  # a short video would be over before the model is up
-    else:  # rendered as depth_node is told that the camera is mounted
+        parameters['wait_for_subscribers'] = 1  # a short video could end before the model is loaded
+    else:  # rendered with the mount that depth_node gets
         mount = [name for name in ('camera_height', 'camera_pitch') if given(context, name)]
         parameters |= {name: value_of(context, name) for name in mount}
     name = 'image_stream' if source else 'synthetic_camera'
-    node = Node(
-        package='midas_depth_ros',
-        executable=name,
-        name=name,
-        namespace=LaunchConfiguration('namespace'),
-        parameters=[*(driven_parameters(context) if driven else []), parameters],
-        output='screen',
-        exec_name=name,
-        prefix=leash(context),
-    )
+    node = our_node(context, name, [*(driven_parameters(context) if driven else []), parameters])
     return [node, *(command(context) if driven else [])]
 
 
 def driven_parameters(context: LaunchContext) -> list[str | dict[str, Any]]:
-    """What the camera of the driven robot is told, unless it is told otherwise."""
+    """The parameters of the camera of the driven robot."""
     name = 'synthetic_camera'
-    return with_parents(context, DRIVE_DEMO, CONFIG, name, SyntheticCameraSettings)
+    return with_parent_parameters(context, DRIVE_DEMO, CONFIG, name, SyntheticCameraSettings)
 
 
 def speed_of(context: LaunchContext) -> float:
-    """How fast the robot is told to go; ValueError where that is no number."""
+    """The commanded speed in m/s; ValueError if it is not a number."""
     try:
         speed = float(given(context, 'speed'))
     except ValueError:
         speed = math.nan
     if not math.isfinite(speed):
-        raise ValueError(f'speed:={given(context, "speed")} is no number of m/s')
+        raise ValueError(f'speed:={given(context, "speed")} is not a speed in m/s')
     return speed
 
 
 def command(context: LaunchContext) -> list[ExecuteProcess]:
-    """Who says ahead, on and on, unless nobody shall."""
+    """A process that keeps publishing the command to go ahead; none with speed:=0.0."""
     speed = speed_of(context)
     if not speed:
         return []
     topic = '/'.join(['', *given(context, 'namespace').strip('/').split('/'), 'cmd_vel_in'])
     publish = ['ros2', 'topic', 'pub', '--rate', '10', topic.replace('//', '/')]
     publish += ['geometry_msgs/msg/Twist', f'{{linear: {{x: {speed}}}}}']
-    return [ExecuteProcess(cmd=publish, name='command', output='log', prefix=leash(context))]
+    prefix = end_with_launch(context)
+    return [ExecuteProcess(cmd=publish, name='command', output='log', prefix=prefix)]
 
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, the source and the nodes."""
     description = LaunchDescription(
         [
-            DeclareLaunchArgument(
+            argument(
                 'source',
-                default_value='',
-                description='Picture, folder of pictures, video, camera device number, or '
+                '',
+                'Picture, folder of pictures, video, camera device number, or '
                 'rosbag2. Empty: a synthetic moving scene.',
             ),
-            DeclareLaunchArgument(
-                'loop',
-                default_value='true',
-                choices=BOOLEANS,
-                description='Start the source again at its end.',
-            ),
-            DeclareLaunchArgument(
+            argument('loop', 'true', 'Repeat the source at its end.', BOOLEANS),
+            argument(
                 'drive',
-                default_value='false',
-                choices=BOOLEANS,
-                description='Instead of the moving scene: a simulated robot that drives through '
+                'false',
+                'Instead of the moving scene: a simulated robot that drives through '
                 'a world of its own, with avoidance_node.',
+                BOOLEANS,
             ),
-            DeclareLaunchArgument(
-                'speed',
-                default_value='0.3',
-                description='How fast that robot is told to go ahead. 0: publish cmd_vel_in '
-                'yourself. [m/s]',
+            argument(
+                'speed', '0.3', 'Speed ahead of that robot. 0: publish cmd_vel_in yourself. [m/s]'
             ),
-            DeclareLaunchArgument(
-                'camera',
-                default_value=CAMERA,
-                description='Name of the camera: the namespace of its topics.',
-            ),
+            argument('camera', CAMERA, 'Name of the camera: the namespace of its topics.'),
             OpaqueFunction(function=prepare_drive),
             OpaqueFunction(function=prepare_stills),
             IncludeLaunchDescription(
@@ -183,4 +161,4 @@ def generate_launch_description() -> LaunchDescription:
             OpaqueFunction(function=start_source),
         ]
     )
-    return with_hints(description)
+    return warn_of_typos(description)

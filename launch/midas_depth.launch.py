@@ -4,48 +4,48 @@
     ros2 launch midas_depth_ros midas_depth.launch.py camera_height:=0.3 camera_pitch:=0.1 \\
         avoidance:=true dashboard:=true
 
-Parameters come from `params_file`; an argument that is given overrides the file, one that is not
-leaves it alone. What a parent sets by SetParameter is stronger than our default file and weaker
-than a params_file of one's own. depth_node is a lifecycle node that brings itself up (parameter
-`autostart`), so that a plain Node action does; with autostart:=false a lifecycle manager can take
-over (nav2's needs bond_timeout: 0.0, see config/nav2_example.yaml).
+Parameters come from `params_file`; arguments that are given override it. SetParameter in a parent
+launch overrides our default file, but not a params_file of your own. depth_node is a lifecycle node
+that activates itself (parameter `autostart`), so that a plain Node action is enough; with
+autostart:=false a lifecycle manager takes over (nav2's needs bond_timeout: 0.0, see
+config/nav2_example.yaml). All processes end with the launch, even if that is killed or fails.
 
-All that is started ends with the launch, also where that is killed or fails.
-
-Scan and proximity are in `body_frame`: on the floor below the lens. Where the robot's own base
-frame is elsewhere, name another one (body_frame:=camera_floor) and say where it lies, in the URDF
-or with
+Scan and proximity are in `body_frame`: on the floor below the lens. If the robot's own base frame
+is elsewhere, name another one (body_frame:=camera_floor) and publish it, by the URDF or with
 
     ros2 run tf2_ros static_transform_publisher --x 0.12 --frame-id base_link \\
         --child-frame-id camera_floor
 
-rviz2 and nav2 need the camera's own frame besides, for the cloud. It too is best said by the URDF;
-without one optical_frame:=camera_optical_frame publishes it from camera_height and camera_pitch.
+rviz2 and nav2 also need the camera's own frame, for the cloud. It is best in the URDF, too; without
+one optical_frame:=camera_optical_frame publishes it from camera_height and camera_pitch.
 """
 
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from midas_depth_ros.nodes.ros.launch_arguments import (
     BOOLEANS,
+    LOG_LEVEL,
+    argument,
     camera_name,
     camera_transform,
     check_installed,
     dashboard,
     dashboard_arguments,
+    depth_node,
     depth_node_arguments,
-    depth_node_parameters,
+    end_with_launch,
     existing_file,
     given,
     is_on,
-    leash,
+    our_node,
     use_sim_time,
-    with_hints,
-    with_parents,
+    warn_of_typos,
+    with_parent_parameters,
 )
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 
@@ -63,7 +63,7 @@ RVIZ_TOPICS = (  # as the layout names them
 
 
 def start(context: LaunchContext) -> list[Node]:
-    """The nodes, now that the arguments are known: all of it is checked before any starts."""
+    """The nodes; all arguments are checked before any process starts."""
     image_topic, info_topic = given(context, 'image_topic'), given(context, 'camera_info_topic')
     camera = camera_name(context) or ('camera' if image_topic or info_topic else '')
     inputs = {
@@ -74,29 +74,22 @@ def start(context: LaunchContext) -> list[Node]:
     views = {f'camera/{topic}': f'{camera}/{topic}' for topic in RVIZ_TOPICS if camera}
     if image_topic:
         views['camera/image_raw'] = image_topic
-    depth_node = Node(
-        package='midas_depth_ros',
-        executable='depth_node',
-        name='depth_node',
-        namespace=LaunchConfiguration('namespace'),
-        parameters=depth_node_parameters(context, CONFIG, [camera] if camera else []),
-        remappings=[(name, topic) for name, topic in inputs.items() if topic],
-        ros_arguments=['--log-level', LaunchConfiguration('log_level')],
-        output='screen',
-        exec_name='depth_node',
-        prefix=leash(context),
-    )
     return [
         *rviz(context, views),
         *transform(context),
-        depth_node,
+        depth_node(
+            context,
+            CONFIG,
+            [camera] if camera else [],
+            remappings=[(name, topic) for name, topic in inputs.items() if topic],
+        ),
         *avoidance(context, camera or 'camera'),
         *dashboard(context),
     ]
 
 
 def rviz(context: LaunchContext, views: dict[str, str]) -> list[Node]:
-    """rviz2 with our layout, if it is asked for; what it shows is remapped by `views`."""
+    """rviz2 with our layout, if it is asked for; its topics are remapped by `views`."""
     if not is_on(context, 'rviz'):
         return []
     check_installed(context, 'rviz2', 'rviz2', 'rviz:=true')
@@ -109,7 +102,7 @@ def rviz(context: LaunchContext, views: dict[str, str]) -> list[Node]:
             parameters=use_sim_time(context),
             remappings=list(views.items()),
             exec_name='rviz2',
-            prefix=leash(context),
+            prefix=end_with_launch(context),
         )
     ]
 
@@ -120,26 +113,21 @@ def avoidance(context: LaunchContext, camera: str) -> list[Node]:
         return []
     path = existing_file(context, 'avoidance_params_file')
     return [
-        Node(
-            package='midas_depth_ros',
-            executable='avoidance_node',
-            name='avoidance_node',
-            namespace=LaunchConfiguration('namespace'),
-            parameters=[
-                *with_parents(context, path, CONFIG, 'avoidance_node', AvoidanceSettings),
+        our_node(
+            context,
+            'avoidance_node',
+            [
+                *with_parent_parameters(context, path, CONFIG, 'avoidance_node', AvoidanceSettings),
                 *use_sim_time(context),
             ],
             remappings=[(name, f'{camera}/{name}') for name in ('scan', 'seen_free', 'closeness')],
-            ros_arguments=['--log-level', LaunchConfiguration('log_level')],
-            output='screen',
-            exec_name='avoidance_node',
-            prefix=leash(context),
+            ros_arguments=LOG_LEVEL,
         )
     ]
 
 
 def transform(context: LaunchContext) -> list[Node]:
-    """Where the camera is on the robot, if it is asked for."""
+    """The static transform of the camera, if it is asked for."""
     frame = given(context, 'optical_frame')
     if not frame:
         return []
@@ -152,7 +140,7 @@ def transform(context: LaunchContext) -> list[Node]:
             executable=program,
             arguments=arguments,
             exec_name=program,
-            prefix=leash(context),
+            prefix=end_with_launch(context),
         )
     ]
 
@@ -161,50 +149,50 @@ def generate_launch_description() -> LaunchDescription:
     """The arguments and the nodes."""
     description = LaunchDescription(
         [
-            DeclareLaunchArgument(
+            argument(
                 'camera',
-                default_value='',
-                description='Name of the camera: <camera>/image_raw comes in, '
+                '',
+                'Name of the camera: <camera>/image_raw comes in, '
                 '<camera>/heatmap/image goes out. Empty: as in params_file.',
             ),
-            DeclareLaunchArgument(
+            argument(
                 'image_topic',
-                default_value='',
-                description='Where the images come from (for compressed ones without '
+                '',
+                'Where the images come from (for compressed ones without '
                 '/compressed). Empty: <camera>/image_raw.',
             ),
-            DeclareLaunchArgument(
+            argument(
                 'camera_info_topic',
-                default_value='',
-                description='Where the calibration comes from. Empty: <camera>/camera_info.',
+                '',
+                'Where the calibration comes from. Empty: <camera>/camera_info.',
             ),
             *depth_node_arguments(CONFIG / 'midas_depth.yaml'),
             *dashboard_arguments(),
-            DeclareLaunchArgument(
+            argument(
                 'avoidance',
-                default_value='false',
-                choices=BOOLEANS,
-                description='Let cmd_vel_in through to cmd_vel only as far as scan or closeness '
+                'false',
+                'Let cmd_vel_in through to cmd_vel only as far as scan or closeness '
                 'of `camera` allow.',
+                BOOLEANS,
             ),
-            DeclareLaunchArgument(
+            argument(
                 'avoidance_params_file',
-                default_value=str(CONFIG / 'avoidance.yaml'),
-                description='Parameter file of avoidance_node.',
+                str(CONFIG / 'avoidance.yaml'),
+                'Parameter file of avoidance_node.',
             ),
-            DeclareLaunchArgument(
+            argument(
                 'optical_frame',
-                default_value='',
-                description='Publish the static transform from body_frame to this frame, the '
+                '',
+                'Publish the static transform from body_frame to this frame, the '
                 "images' own, by camera_height and camera_pitch. Empty: the URDF has it.",
             ),
-            DeclareLaunchArgument(
+            argument(
                 'rviz',
-                default_value='false',
-                choices=BOOLEANS,
-                description='Show the images of `camera`, and what is in the way, in rviz2.',
+                'false',
+                'Show the images of `camera`, and what is in the way, in rviz2.',
+                BOOLEANS,
             ),
             OpaqueFunction(function=start),
         ]
     )
-    return with_hints(description)
+    return warn_of_typos(description)

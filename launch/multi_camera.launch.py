@@ -2,10 +2,9 @@
 
     ros2 launch midas_depth_ros multi_camera.launch.py cameras:=front,rear dashboard:=true
 
-Each camera's topics lie under its name; a name may have slashes (front/color), so that most
-drivers need no remapping. `max_rate` holds for each camera.
-
-How each is mounted is said by arguments, or by the same names in `params_file`:
+The topics of a camera are below its name; a name may have slashes (front/color), so that most
+drivers need no remapping. `max_rate` is for each camera. Mounts are given by arguments, or by the
+same names in `params_file`:
 
     ros2 launch midas_depth_ros multi_camera.launch.py cameras:=front,rear camera_height:=0.3 \\
         camera_pitch:=0.1 mounts.rear.camera_yaw:=3.14 mounts.rear.body_frame:=rear_view
@@ -15,39 +14,27 @@ from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from midas_depth_ros.nodes.ros.launch_arguments import (
     camera_names,
     dashboard,
     dashboard_arguments,
+    depth_node,
     depth_node_arguments,
-    depth_node_parameters,
-    leash,
-    with_hints,
+    warn_of_typos,
 )
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 
 
 def start(context: LaunchContext) -> list[Node]:
-    """The nodes, now that the arguments are known."""
+    """The nodes of the arguments."""
     cameras = camera_names(context, 'cameras')
     if not cameras:
         raise ValueError('cameras:= is empty: name at least one, cameras:=front,rear')
     return [
-        Node(
-            package='midas_depth_ros',
-            executable='depth_node',
-            name='depth_node',
-            namespace=LaunchConfiguration('namespace'),
-            parameters=depth_node_parameters(context, CONFIG, cameras),
-            ros_arguments=['--log-level', LaunchConfiguration('log_level')],
-            output='screen',
-            exec_name='depth_node',
-            prefix=leash(context),
-        ),
+        depth_node(context, CONFIG, cameras),
         *dashboard(context),
     ]
 
@@ -66,4 +53,4 @@ def generate_launch_description() -> LaunchDescription:
             OpaqueFunction(function=start),
         ]
     )
-    return with_hints(description)
+    return warn_of_typos(description)

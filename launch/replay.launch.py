@@ -2,9 +2,9 @@
 
     ros2 launch midas_depth_ros replay.launch.py bag:=my_bag rate:=0.5 process_every_frame:=true
 
-The bag publishes /clock and depth_node follows it (use_sim_time). Every argument of
-midas_depth.launch.py can be given too: camera, image_topic, transport, params_file, rviz...
-The nodes stay up when the bag is over; Ctrl-C ends them.
+The bag publishes /clock and depth_node follows it (use_sim_time). All arguments of
+midas_depth.launch.py are accepted, too: camera, image_topic, transport, params_file, rviz...
+The nodes keep running after the bag; Ctrl-C ends them.
 """
 
 import shutil
@@ -21,27 +21,35 @@ from launch.actions import (
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from midas_depth_ros.nodes.ros.launch_arguments import BOOLEANS, given, is_on, leash, with_hints
+from midas_depth_ros.nodes.ros.launch_arguments import (
+    BOOLEANS,
+    argument,
+    end_with_launch,
+    given,
+    is_on,
+    warn_of_typos,
+)
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / 'config'
 
 
 def check_player(context: LaunchContext) -> None:
-    """Raise FileNotFoundError before anything starts where nothing can play the bag."""
+    """Raise FileNotFoundError before anything starts if ros2 is not installed."""
     if not shutil.which('ros2'):
-        raise FileNotFoundError('a bag is played by ros2 bag, but there is no ros2: install it')
+        raise FileNotFoundError('ros2 bag plays the bag, but ros2 is not installed: install it')
 
 
 def play(context: LaunchContext) -> list[ExecuteProcess]:
-    """`ros2 bag play`, now that the arguments are known."""
+    """`ros2 bag play` with the arguments."""
     command = ['ros2', 'bag', 'play', given(context, 'bag')]
     command += ['--rate', given(context, 'rate'), '--clock', given(context, 'clock_rate')]
     command += ['--qos-profile-overrides-path', given(context, 'qos_overrides')]
     command += ['--disable-keyboard-controls']
     if is_on(context, 'loop'):
         command.append('--loop')
-    return [ExecuteProcess(cmd=command, name='bag', output='screen', prefix=leash(context))]
+    prefix = end_with_launch(context)
+    return [ExecuteProcess(cmd=command, name='bag', output='screen', prefix=prefix)]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -49,30 +57,16 @@ def generate_launch_description() -> LaunchDescription:
     description = LaunchDescription(
         [
             DeclareLaunchArgument('bag', description='Folder of the rosbag2 (sqlite3 or mcap).'),
-            DeclareLaunchArgument(
-                'rate', default_value='1.0', description='Speed of the replay; 0.5 = half speed.'
+            argument('rate', '1.0', 'Speed of the replay; 0.5 = half speed.'),
+            argument('loop', 'false', 'Repeat the bag at its end.', BOOLEANS),
+            argument('clock_rate', '100.0', 'How often the bag publishes /clock. [Hz]'),
+            argument(
+                'start_delay', '5.0', 'How long the bag waits for depth_node to load its model. [s]'
             ),
-            DeclareLaunchArgument(
-                'loop',
-                default_value='false',
-                choices=BOOLEANS,
-                description='Start again at the end of the bag.',
-            ),
-            DeclareLaunchArgument(
-                'clock_rate',
-                default_value='100.0',
-                description='How often the bag publishes /clock. [Hz]',
-            ),
-            DeclareLaunchArgument(
-                'start_delay',
-                default_value='5.0',
-                description='How long the bag waits for depth_node to load its model. [s]',
-            ),
-            DeclareLaunchArgument(
+            argument(
                 'qos_overrides',
-                default_value=str(CONFIG / 'qos_overrides.yaml'),
-                description='How the bag publishes its topics, for ros2 bag play '
-                '--qos-profile-overrides-path.',
+                str(CONFIG / 'qos_overrides.yaml'),
+                'How the bag publishes its topics, for ros2 bag play --qos-profile-overrides-path.',
             ),
             OpaqueFunction(function=check_player),
             IncludeLaunchDescription(
@@ -84,4 +78,4 @@ def generate_launch_description() -> LaunchDescription:
             ),
         ]
     )
-    return with_hints(description)
+    return warn_of_typos(description)

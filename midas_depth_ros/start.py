@@ -39,7 +39,7 @@ NO_LIBRARY = '{command} cannot import {module} ({error}): {remedy}'
 
 def avoidance_node() -> None:
     """Filter a robot's velocity commands before obstacles."""
-    start('avoidance_node', 'midas_depth_ros.nodes.avoidance.node')
+    start('avoidance_node', 'midas_depth_ros.nodes.avoidance_node')
 
 
 def dashboard() -> None:

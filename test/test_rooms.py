@@ -158,7 +158,7 @@ def arithmetic_on_pixels(source: str) -> list[str]:
     ],
 )
 def test_arithmetic_on_pixels_is_found(line):
-    path = PACKAGE / 'nodes' / 'depth' / 'camera_output.py'
+    path = PACKAGE / 'nodes' / 'depth' / 'output.py'
     assert arithmetic_on_pixels(f'{path.read_text()}\n{line}\n')
 
 

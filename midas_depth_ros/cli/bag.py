@@ -102,10 +102,10 @@ def process(
                 convert(messages, pipeline, writer, report)
             put(part / ros.bag_writer.FILE_NAME, output)
     if source.damage:
-        frames = sum(tally.frames for tally in pipeline.tallies)
+        frames = sum(each.frames for each in pipeline.camera_counts)
         report.say(f'{source.path}: {frames} pictures of the damaged bag were saved')
-    tell(pipeline.tallies, writer.counts, output)
-    return not faults and all(tally.processed for tally in pipeline.tallies)
+    tell(pipeline.camera_counts, writer.counts, output)
+    return not faults and all(each.processed for each in pipeline.camera_counts)
 
 
 def convert(messages: Iterable[Recorded], pipeline: Any, writer: Any, report: Reporter) -> None:
@@ -113,7 +113,7 @@ def convert(messages: Iterable[Recorded], pipeline: Any, writer: Any, report: Re
     for recorded in messages:
         for topic, message in pipeline.process(recorded):
             writer.write(topic, recorded.time_ns, message)
-        if pipeline.is_picture(recorded):
+        if pipeline.is_image(recorded):
             report.advance()
 
 

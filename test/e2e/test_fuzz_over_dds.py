@@ -193,7 +193,7 @@ TARGETS = (
     ),
     Target(
         'avoiding',
-        node('nodes.avoidance.node', 'source:=auto'),
+        node('nodes.avoidance_node', 'source:=auto'),
         {
             'cmd_vel_in': Twist(linear=Vector3(x=0.2)),
             'scan': laser_scan(),

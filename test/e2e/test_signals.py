@@ -21,7 +21,7 @@ from .test_processes import process, wait_active
 
 MODULES = {
     'depth_node': 'nodes.depth.node',
-    'avoidance_node': 'nodes.avoidance.node',
+    'avoidance_node': 'nodes.avoidance_node',
     'image_stream': 'nodes.sources.image_stream',
     'synthetic_camera': 'nodes.sources.synthetic_camera',
     'commander_node': 'lab.drive.commander_node',

@@ -100,7 +100,7 @@ def test_rviz_window_state_places_the_panels_that_there_are(layout):
 
 def test_rviz_takes_messages_in_the_frame_and_with_the_types_of_depth_node(layout):
     pytest.importorskip('sensor_msgs', reason='the outputs are ROS messages')
-    from midas_depth_ros.nodes.depth.metric_output import OUTPUTS
+    from midas_depth_ros.nodes.depth.output import METRIC_OUTPUTS
     from midas_depth_ros.options.depth import DepthNodeSettings
 
     settings = DepthNodeSettings()
@@ -112,7 +112,7 @@ def test_rviz_takes_messages_in_the_frame_and_with_the_types_of_depth_node(layou
         for display in displays
         if 'Topic' in display
     }
-    for name, kind in OUTPUTS.items():
+    for name, kind in METRIC_OUTPUTS.items():
         if name != 'depth/camera_info':
             assert shown[name]['Class'].removeprefix('rviz_default_plugins/') == kind.__name__
     depth = shown['depth/image']
@@ -169,9 +169,9 @@ def test_example_calibration_is_of_the_lens_that_it_says():
 def outputs() -> dict[str, str]:
     """The metric topics of the default camera, and the names of their types."""
     pytest.importorskip('sensor_msgs', reason='the outputs are ROS messages')
-    from midas_depth_ros.nodes.depth.metric_output import OUTPUTS
+    from midas_depth_ros.nodes.depth.output import METRIC_OUTPUTS
 
-    return {f'camera/{name}': kind.__name__ for name, kind in OUTPUTS.items()}
+    return {f'camera/{name}': kind.__name__ for name, kind in METRIC_OUTPUTS.items()}
 
 
 def costmap_sources(costmap: dict) -> dict[str, dict]:

@@ -17,7 +17,7 @@ import yaml
 pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS)')
 
 from midas_depth_ros.geometry import CameraMount, turned_axes
-from midas_depth_ros.nodes.depth.mounting import mount_of
+from midas_depth_ros.nodes.depth.metric_sources import mount_of
 from midas_depth_ros.nodes.ros.launch_arguments import ARGUMENTS
 from midas_depth_ros.nodes.ros.parameters import ParameterServer
 from midas_depth_ros.options.avoidance import AvoidanceSettings

@@ -80,7 +80,7 @@ def test_without_ros2_nothing_starts_that_needs_it(launcher, name, arguments):
     launcher.uninstall('ros2')
     launched = launcher.launch(name, **arguments)
     assert (launched.exit_code, launched.calls) == (1, {})
-    assert 'there is no ros2: install' in launched.output
+    assert 'ros2 is not installed: install' in launched.output
 
 
 def test_a_wrong_speed_is_said_before_anything_starts(launcher):

@@ -28,5 +28,20 @@ if find_spec('rclpy'):
             return node
 
         return make
+
+    @pytest.fixture
+    def log_lines(capfd):
+        """Returns the lines of log that the nodes of this process have written so far.
+
+        Read where they are written: a subscriber of /rosout in the same process may miss some.
+        """
+        written = []
+
+        def lines() -> list[str]:
+            written.append(capfd.readouterr().err)
+            return ''.join(written).splitlines()
+
+        return lines
+
 else:
     collect_ignore_glob = ['test_*.py']

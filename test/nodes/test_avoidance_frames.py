@@ -16,7 +16,7 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 
 from midas_depth_ros.avoidance import BadScan, SensorPlace, read_scan
-from midas_depth_ros.nodes.avoidance.frames import ScanFrames
+from midas_depth_ros.nodes.avoidance_node import ScanFrames
 
 PLACE = SensorPlace(x=0.3, y=0.1, yaw=0.2, min_range=0.05)
 
@@ -181,9 +181,9 @@ def test_the_parameters_tell_where_there_is_no_tf(tf2, monkeypatch, base_frame, 
     if hidden:
         monkeypatch.setitem(sys.modules, 'tf2_ros', None)
     frames = ScanFrames(None, base_frame)
-    assert 'is not installed' in frames.how if hidden else 'base_frame is empty' in frames.how
+    assert ('is not installed' if hidden else 'base_frame is empty') in frames.described
     assert frames.place(header(), True, PLACE).place == PLACE
-    frames.hold('laser', frames.place(header(), True, PLACE))
+    frames.keep('laser', frames.place(header(), True, PLACE))
     assert frames.described == "frame 'laser' at 0.30 m, 0.10 m, 0.20 rad by parameters"
 
 
@@ -192,7 +192,7 @@ def test_scans_of_two_frames_are_not_mixed(tf2, base_frame):
     tf2['front', None], tf2['rear', None] = transform(0.2), transform(-0.2, yaw=math.pi)
     frames = ScanFrames(None, base_frame)
     frames.place(header('rear'), True, PLACE)  # which could not be used for another reason
-    frames.hold('front', frames.place(header('front'), True, PLACE))
+    frames.keep('front', frames.place(header('front'), True, PLACE))
     with pytest.raises(BadScan) as refusal:
         frames.place(header('rear'), True, PLACE)
     assert "a scan in frame 'rear' among those in 'front'" in str(refusal.value)

@@ -15,15 +15,14 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from driving import diagnostics, read
 from geometry_msgs.msg import Twist, TwistStamped
-from rcl_interfaces.msg import Log
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_helpers import ROSOUT, Ros
+from ros_helpers import Ros
 from sensor_msgs.msg import LaserScan
 from traffic import Traffic, laser_scan
 
-from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
+from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
 
 NAN, INF = math.nan, math.inf
 # Patient, where a test is not about time: the machine may be busy.
@@ -214,7 +213,7 @@ def test_what_belongs_to_another_scan_is_not_joined(ros, start, changes):
     traffic.seen_free = seen_free(3.0, **changes)
     traffic.seen_free.header.frame_id = frame
     found = diagnostics(ros, 'avoidance', lambda s: int(read(s)['seen_free refused']) > 3)
-    assert 'are not those of the scan' in read(found)['seen_free last fault']
+    assert 'differ from those of the scan' in read(found)['seen_free last fault']
     assert {t.linear.x for t in traffic.twists()} == {0.0}
 
 
@@ -270,7 +269,7 @@ def test_two_topics_in_one_are_refused_at_the_start(ros, remaps):
 
 
 def test_as_a_process_it_ends_with_1_where_it_would_hear_itself(ros):
-    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance.node', '--ros-args']
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance_node', '--ros-args']
     result = subprocess.run(
         [*command, '-r', 'cmd_vel_in:=cmd_vel'],
         env={**ros.environment, 'PYTHONPATH': os.pathsep.join(sys.path)},
@@ -328,7 +327,7 @@ def test_who_else_sends_cmd_vel_is_named(ros, start):
     other = ros.make_node('joystick')
     other.create_publisher(Twist, 'cmd_vel', 1)
     found = diagnostics(ros, 'avoidance', lambda s: s.level == DiagnosticStatus.WARN)
-    assert 'cmd_vel comes also from /joystick' in found.message
+    assert 'cmd_vel is also published by /joystick' in found.message
     assert read(found)['others on cmd_vel'] == '/joystick'
 
 
@@ -364,10 +363,9 @@ def test_a_command_that_is_no_number_stops_the_robot(ros, start, command):
     assert status(ros, 'stopped: bad command').level == DiagnosticStatus.WARN
 
 
-def test_sideways_motion_is_left_out_and_said(ros, start):
+def test_sideways_motion_is_left_out_and_said(ros, start, log_lines):
     start()
     out = ros.collect(Twist, 'cmd_vel')
-    log = ros.collect(Log, '/rosout', ROSOUT)
     publisher = ros.publisher(Twist, 'cmd_vel_in')
     twist = Twist()
     twist.linear.y, twist.angular.z = 0.5, 0.1
@@ -375,7 +373,7 @@ def test_sideways_motion_is_left_out_and_said(ros, start):
     ros.spin_until(lambda: any(t.angular.z == 0.1 for t in out))
     assert all(t.linear.y == 0 for t in out)
     ros.spin_until(
-        lambda: any('lateral and vertical motion' in entry.msg for entry in log), what='a warning'
+        lambda: any('lateral and vertical motion' in line for line in log_lines()), what='a warning'
     )
 
 
@@ -585,13 +583,16 @@ def test_what_is_wrong_at_the_start_is_named(start, parameters, named):
         start(**parameters)
 
 
-def test_the_state_is_logged_when_it_changes_and_only_then(ros, start):
-    log = ros.collect(Log, '/rosout', ROSOUT)
+def test_the_state_is_logged_when_it_changes_and_only_then(ros, start, log_lines):
     start()
     traffic = Traffic(ros)
 
     def said() -> list[str]:
-        return [entry.msg for entry in list(log) if entry.name == 'avoidance_node']
+        return [
+            line.partition('[avoidance_node]: ')[2]
+            for line in log_lines()
+            if '[avoidance_node]' in line
+        ]
 
     traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
     ros.spin_until(lambda: any(text.startswith('clear (free for') for text in said()))
@@ -667,7 +668,7 @@ def test_the_node_leaves_with_a_zero(ros, start):
 
 def process(ros: Ros, parameters: dict[str, Any] = PATIENT) -> subprocess.Popen[str]:
     """A real avoidance_node."""
-    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance.node', '--ros-args']
+    command = [sys.executable, '-m', 'midas_depth_ros.nodes.avoidance_node', '--ros-args']
     for name, value in parameters.items():
         command += ['-p', f'{name}:={value}']
     return subprocess.Popen(

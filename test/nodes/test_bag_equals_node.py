@@ -13,13 +13,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.nodes.bag.writer import canonical, offered, ros_types
-from midas_depth_ros.nodes.depth import camera_output, metric_output
 from midas_depth_ros.nodes.depth import node as depth_node
+from midas_depth_ros.nodes.depth import output
 from midas_depth_ros.nodes.depth.node import DepthNode
 
 from .test_metric_topics import MOUNT, box, scene_depth
 
-KINDS = {**camera_output.OUTPUTS, **metric_output.OUTPUTS}
+KINDS = {**output.RELATIVE_OUTPUTS, **output.METRIC_OUTPUTS}
 PARAMETERS = {**MOUNT, 'heatmap.mapping': 'log', 'depth.encoding': '16UC1', 'output_size': 'input'}
 STEP_NS = 100_000_000
 
@@ -112,11 +112,11 @@ def over_dds(ros, make_estimator, bag, transport, written):
     kind, ending = (Image, '') if transport == 'raw' else (CompressedImage, '/compressed')
     infos = ros.publisher(CameraInfo, 'camera/camera_info')
     images = ros.publisher(kind, f'camera/image_raw{ending}')
-    camera = node._cameras['camera']
+    camera = node.cameras['camera']
     ros.spin_until(
         lambda: (
-            all(map(camera.output.wanted, camera_output.OUTPUTS))
-            and all(map(camera.metric.wanted, metric_output.OUTPUTS))
+            all(map(camera.output.wanted, output.RELATIVE_OUTPUTS))
+            and all(map(camera.metric.wanted, output.METRIC_OUTPUTS))
         ),
         what='every output subscribed to',
     )
@@ -125,7 +125,7 @@ def over_dds(ros, make_estimator, bag, transport, written):
     def calibrated():
         infos.publish(data['/camera/camera_info'][0])
         ros.spin_for(0.02)
-        return camera.input.calibration.startswith('camera_info 320x240')
+        return camera.calibration.text.startswith('camera_info 320x240')
 
     ros.spin_until(calibrated, what='camera_info')
     for raw in data[f'/camera/image_raw{ending}']:

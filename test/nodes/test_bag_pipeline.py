@@ -77,7 +77,7 @@ def test_bytes_that_are_no_message_are_said_and_counted():
         f'{topic} at 7 ns' for topic in (CAMERA.image, CAMERA.info)
     ]
     assert names(line.process(image(1.0)))[0] == 'closeness'
-    assert (line.tallies[0].frames, line.tallies[0].processed) == (2, 1)
+    assert (line.camera_counts[0].frames, line.camera_counts[0].processed) == (2, 1)
 
 
 def test_an_estimator_that_fails_costs_one_frame():
@@ -145,7 +145,7 @@ def test_an_imu_falls_silent_by_the_time_of_the_recording(age_s, in_metres):
     line.process(level_imu(5.0))
     made = line.process(image(5.0 + age_s))
     assert names(made) == (['scan'] if in_metres else [])
-    assert ('no orientation from /imu' in line.tallies[0].reason) != in_metres
+    assert ('no orientation from /imu' in line.camera_counts[0].reason) != in_metres
     if in_metres:
         ranges = np.array(made[0][1].ranges)
         ahead = ranges[len(ranges) // 2]
@@ -182,7 +182,7 @@ def test_the_mount_is_taken_from_the_tf_of_the_bag(monkeypatch):
     assert '/tf_static' in line.topics
     line.process(info())
     assert line.process(image(1.0)) == []
-    assert 'no transform' in line.tallies[0].reason
+    assert 'no transform' in line.camera_counts[0].reason
     data = bytes(serialize_message(transform))
     line.process(Recorded('/tf_static', 'tf2_msgs/msg/TFMessage', START_NS, data))
     made = [message for index in range(3) for _, message in line.process(image(1.1 + index / 10))]

@@ -36,7 +36,7 @@ from sensor_msgs.msg import (
     Range,
 )
 
-from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
+from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription

@@ -8,7 +8,7 @@ import sys
 import pytest
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
-from midas_depth_ros.nodes.depth import camera_output, metric_output
+from midas_depth_ros.nodes.depth import output
 from midas_depth_ros.options.text import (
     BELOW_A_CAMERA,
     LONGEST_CAMERA_NAME,
@@ -16,7 +16,7 @@ from midas_depth_ros.options.text import (
     check_camera_names,
 )
 
-OUTPUTS = (*camera_output.OUTPUTS, *metric_output.OUTPUTS)
+OUTPUTS = (*output.RELATIVE_OUTPUTS, *output.METRIC_OUTPUTS)
 
 
 @pytest.mark.parametrize(

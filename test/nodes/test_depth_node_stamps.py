@@ -13,7 +13,7 @@ from geometry_msgs.msg import Vector3Stamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
-from midas_depth_ros.nodes.depth.scheduling import BURST
+from midas_depth_ros.nodes.depth.stamps import BURST
 from midas_depth_ros.nodes.ros.messages import image_message
 
 SECONDS, HZ, MAX_RATE = 8.0, 20.0, 4.0

@@ -10,15 +10,15 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from midas_depth_ros.avoidance import Decision, State
 from midas_depth_ros.geometry import MetricDepth
-from midas_depth_ros.nodes.avoidance.frames import Input, avoidance_status
-from midas_depth_ros.nodes.depth.metric_output import scale_words
+from midas_depth_ros.nodes.avoidance_node import InputStatistics, avoidance_status
+from midas_depth_ros.nodes.depth.output import scale_words
 from midas_depth_ros.nodes.depth.reporting import (
     CameraReport,
+    CameraStatistics,
     ModelReport,
     camera_status,
     model_status,
 )
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics
 
 CAMERA = CameraReport(
     node='depth_node',
@@ -147,7 +147,7 @@ def test_no_model_says_in_which_state_the_node_is():
 def test_stamps_that_cannot_be_right_are_a_warning_with_their_reason(statistics):
     statistics.received()
     good = camera_status(CAMERA, statistics)
-    assert values(good)['stamps'] == 'as they should be'
+    assert values(good)['stamps'] == 'valid'
     assert good.level == DiagnosticStatus.OK
     status = camera_status(dataclasses.replace(CAMERA, stamps='stamps stand still'), statistics)
     assert (status.level, status.message) == (DiagnosticStatus.WARN, 'stamps stand still')
@@ -176,18 +176,18 @@ def test_a_frame_that_is_worked_on_for_ever_is_an_error(statistics, clock):
     clock.now += 8.0
     status = camera_status(CAMERA, statistics)
     assert status.level == DiagnosticStatus.ERROR
-    assert 'worked on for 16 s' in status.message
+    assert 'processing one frame after 16 s' in status.message
     statistics.busy(False)
     statistics.received()
     assert camera_status(CAMERA, statistics).level == DiagnosticStatus.OK
 
 
-def test_messages_that_were_refused_lately_are_a_warning_of_the_node():
+def test_messages_that_were_refused_recently_are_a_warning_of_the_node():
     refused = '/imu: 3 (ends within orientation)'
     status = model_status(dataclasses.replace(MODEL, refused=refused))
     assert status.level == DiagnosticStatus.OK
     assert values(status)['messages refused'] == refused
-    status = model_status(dataclasses.replace(MODEL, refused=refused, refused_lately=refused))
+    status = model_status(dataclasses.replace(MODEL, refused=refused, refused_recently=refused))
     assert status.level == DiagnosticStatus.WARN
     assert refused in status.message
 
@@ -197,7 +197,7 @@ def test_what_was_thought_of_a_picture_is_not_said_of_one_that_nobody_looks_at(s
     assert camera_status(CAMERA, statistics).level == DiagnosticStatus.ERROR
     idle = camera_status(dataclasses.replace(CAMERA, wanted=False), statistics)
     assert (idle.level, 'idle' in idle.message) == (DiagnosticStatus.OK, True)
-    assert values(idle)['picture'] == 'not looked at'
+    assert values(idle)['picture'] == 'not checked'
 
 
 def test_metres_that_are_asked_for_and_not_given_are_a_warning_beside_other_troubles(statistics):
@@ -213,7 +213,7 @@ def test_metres_that_are_asked_for_and_not_given_are_a_warning_beside_other_trou
 
 
 def test_by_which_clock_a_topic_is_judged_is_not_said_of_one_that_fell_silent():
-    entry = Input('/scan', by_receipt='has stamps of another clock', used_s=100.0)
+    entry = InputStatistics('/scan', by_receipt='has stamps of another clock', used_s=100.0)
     decision = Decision(0.0, 0.0, State.NO_COMMAND, 'nobody commands', 'none', silent=True)
     for steady_s, said in ((101.0, True), (110.0, False)):
         status = avoidance_status('avoidance_node', decision, {'scan': entry}, steady_s=steady_s)
@@ -226,4 +226,6 @@ def test_the_state_of_a_scale_that_nobody_asks_for_is_not_told():
         metric=MetricDepth(), refused='no floor in view', view_begins_m=float('nan')
     )
     assert scale_words(output)['scale'] == 'none: no floor in view'
-    assert scale_words(output, wanted=False) == {'scale': 'not computed: nobody asks for metres'}
+    assert scale_words(output, wanted=False) == {
+        'scale': 'not computed: no metric output has a subscriber'
+    }

@@ -16,11 +16,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_helpers import Ros
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, Range
 
-from midas_depth_ros.nodes.depth.camera_input import CameraInput
+from midas_depth_ros.nodes.depth import calibration
+from midas_depth_ros.nodes.depth.metric_sources import ReferenceInput
 from midas_depth_ros.nodes.depth.node import DepthNode
-from midas_depth_ros.nodes.depth.reference_input import ReferenceInput
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 from .test_metric_topics import MOUNT, PICTURE, RGB, box, scene_depth
 
@@ -179,7 +180,7 @@ def test_where_nothing_is_known_of_messages_their_bytes_tell_them_apart():
     assert new == [b'a', b'a', b'a', b'b']
     for number in range(10_000):
         twice.is_new(0, number, None)
-    assert len(twice._heard) <= qos.KEPT_MARKS
+    assert len(twice._received) <= qos.KEPT_MARKS
 
 
 def test_a_reference_that_is_latched_is_looked_at_by_its_stamp(ros, driver):
@@ -260,7 +261,7 @@ def test_metres_by_a_camera_info_that_was_published_once_and_what_is_said_withou
 
 
 class Listener:
-    """What a CameraInput needs of a node, and what it says."""
+    """What a CameraCalibration needs of a node, and what it says."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -271,15 +272,11 @@ class Listener:
 
 
 def test_a_camera_info_that_cannot_be_right_is_said_once_until_it_is_right(monkeypatch):
-    from midas_depth_ros.nodes.depth import camera_input
-    from midas_depth_ros.nodes.depth.statistics import CameraStatistics
-    from midas_depth_ros.options.depth import DepthNodeSettings
-
-    monkeypatch.setattr(camera_input, 'FAULT_LOG_PERIOD_S', 0.0)
+    monkeypatch.setattr(calibration, 'FAULT_LOG_PERIOD_S', 0.0)
     node = Listener()
     # An assumed field of view serves meanwhile, and is what diagnostics tell of.
-    settings = DepthNodeSettings(horizontal_fov=1.0)
-    made = CameraInput(node, 'front', lambda: settings, CameraStatistics(), lambda: True)
+    node.settings = DepthNodeSettings(horizontal_fov=1.0)
+    made = calibration.CameraCalibration(node, 'front')
     for number in range(20):  # each another one: an autofocus that went wrong
         bad = camera_info_message(PICTURE, header(number))
         bad.k[0], bad.k[2] = float('nan'), 100.0 + number
@@ -287,15 +284,15 @@ def test_a_camera_info_that_cannot_be_right_is_said_once_until_it_is_right(monke
         assert made.model_for(320, 240) is not None
     assert len(node.said) == 1
     assert 'focal length fx is nan' in node.said[0]
-    assert 'assumed field of view' in made.calibration
-    assert 'focal length fx is nan' in made.calibration
+    assert 'assumed field of view' in made.text
+    assert 'focal length fx is nan' in made.text
     for number in range(20):
         bad = camera_info_message(PICTURE, header(number))
         bad.d = [float(number + 1), float('nan'), 0.0, 0.0, 0.0]
         made._on_camera_info(bad)
     assert len(node.said) == 2, 'another fault is another sentence'
     made._on_camera_info(camera_info_message(PICTURE, header(1)))
-    assert made.calibration == 'camera_info 320x240'
+    assert made.text == 'camera_info 320x240'
 
 
 def test_a_complaint_about_the_size_of_pictures_ends_also_while_nobody_looks(ros, driver, run):
@@ -303,10 +300,10 @@ def test_a_complaint_about_the_size_of_pictures_ends_also_while_nobody_looks(ros
     info = driver.node.create_publisher(CameraInfo, TOPIC, KEPT)
     info.publish(camera_info_message(PICTURE, header(1)))
 
-    def calibration() -> str:
+    def calibration_text() -> str:
         return read(diagnostics(ros, 'camera camera', lambda status: True))['calibration']
 
     heatmaps = ros.node.create_subscription(Image, 'camera/heatmap/image', lambda message: None, 1)
-    until(lambda: 'ignored' in calibration(), rgb=RGB[:180])
+    until(lambda: 'ignored' in calibration_text(), rgb=RGB[:180])
     ros.executor.create_task(ros.node.destroy_subscription, heatmaps)
-    until(lambda: calibration() == 'camera_info 320x240')
+    until(lambda: calibration_text() == 'camera_info 320x240')

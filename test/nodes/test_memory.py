@@ -36,7 +36,7 @@ print(kept, faults() - before)
 MAPPED = """
 import mmap, re, sys
 from pathlib import Path
-from midas_depth_ros.nodes.depth.worker import leave_mapped_files
+from midas_depth_ros.nodes.depth.worker import release_mapped_files
 path = sys.argv[1]
 with open(path, 'rb') as file:
     mapped = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
@@ -46,7 +46,7 @@ def resident():
     return int(re.search(r'Rss: *(\\d+)', part)[1])
 first = sum(mapped[::4096])
 before = resident()
-left = leave_mapped_files('.bin'), leave_mapped_files('.onnx')
+left = release_mapped_files('.bin'), release_mapped_files('.onnx')
 after = resident()
 print(before, left[0] // 1024, left[1], after, sum(mapped[::4096]) == first)
 """

@@ -12,7 +12,7 @@ from sensor_msgs.msg import Imu
 
 from midas_depth_ros.geometry import CameraMount, Refusal
 from midas_depth_ros.nodes.bag.pipeline import OfflineNode
-from midas_depth_ros.nodes.depth.mounting import (
+from midas_depth_ros.nodes.depth.metric_sources import (
     Attitude,
     Attitudes,
     Mounting,
@@ -45,7 +45,7 @@ def mounted(camera='camera', heard=(), **parameters):
     """The Mounting of a camera that has heard these messages of an Imu."""
     settings = build(DepthNodeSettings, parameters)
     node = OfflineNode(settings, lambda *_: None, lambda *_: None)
-    mounting = Mounting(node, camera, lambda: settings)
+    mounting = Mounting(node, camera)
     for data in heard:
         for subscription in node.subscriptions['/imu']:
             subscription.deliver(data)
@@ -104,7 +104,7 @@ def test_an_imu_that_says_nothing_is_refused_with_the_reason():
     message.orientation.w = 1.0
     message.orientation_covariance[0] = -1.0
     without = mounted(heard=[bytes(serialize_message(message))], imu_topic='imu', **HEIGHT)
-    assert 'says that it has none' in at(without, 1.0).reason
+    assert 'no valid orientation' in at(without, 1.0).reason
 
 
 def test_late_messages_are_left_out_and_a_clock_that_goes_back_begins_anew():

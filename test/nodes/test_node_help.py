@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 # Executables, what is no node apart; `midas_depth` and `dashboard` are click's.
 ENTRIES = re.findall(r"'(\w+) = midas_depth_ros[\w.]+:", (ROOT / 'setup.py').read_text('utf-8'))
 NODES = {
-    'avoidance_node': 'midas_depth_ros.nodes.avoidance.node',
+    'avoidance_node': 'midas_depth_ros.nodes.avoidance_node',
     'depth_node': 'midas_depth_ros.nodes.depth.node',
     'image_stream': 'midas_depth_ros.nodes.sources.image_stream',
     'synthetic_camera': 'midas_depth_ros.nodes.sources.synthetic_camera',

@@ -13,15 +13,13 @@ from driving import diagnostics, read, state
 from fakes import BrightnessEstimator
 from geometry_msgs.msg import Twist, TwistStamped
 from lifecycle_msgs.msg import State
-from rcl_interfaces.msg import Log
-from ros_helpers import ROSOUT, Ros
+from ros_helpers import Ros
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, PointCloud2
 
 from midas_depth_ros.geometry import Refusal
-from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
-from midas_depth_ros.nodes.depth.mounting import Mounting
+from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
+from midas_depth_ros.nodes.depth.metric_sources import Mounting, ReferenceInput
 from midas_depth_ros.nodes.depth.node import DepthNode
-from midas_depth_ros.nodes.depth.reference_input import ReferenceInput
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -95,17 +93,16 @@ def test_pictures_of_the_other_transport_are_said_with_the_parameter(
     assert '2 publishers on' not in found.message
 
 
-def test_commands_of_the_other_kind_are_said_with_the_parameter(ros, driver):
+def test_commands_of_the_other_kind_are_said_with_the_parameter(ros, driver, log_lines):
     """By whoever watches: the avoidance, for both its sides, and the simulated robot."""
-    said = ros.collect(Log, '/rosout', ROSOUT)
     ros.make_node(AvoidanceNode, parameters={'diagnostics_rate': 10.0})
     ros.spin_until(
         lambda: any(
             'waiting for cmd_vel_in on /cmd_vel_in (geometry_msgs/msg/Twist), scan on /scan '
             '(sensor_msgs/msg/LaserScan)'
-            in log.msg
-            and 'cmd_vel goes to /cmd_vel (geometry_msgs/msg/Twist)' in log.msg
-            for log in said
+            in line
+            and 'cmd_vel goes to /cmd_vel (geometry_msgs/msg/Twist)' in line
+            for line in log_lines()
         ),
         what='the topics in the log',
     )
@@ -117,15 +114,15 @@ def test_commands_of_the_other_kind_are_said_with_the_parameter(ros, driver):
         'geometry_msgs/msg/Twist: set stamped to true',
         '/scan not heard: test_peer publishes sensor_msgs/msg/PointCloud2, not '
         'sensor_msgs/msg/LaserScan: remap to a topic of that type',
-        'test_peer awaits geometry_msgs/msg/TwistStamped on /cmd_vel, not geometry_msgs/msg/Twist: '
-        'set stamped to true',
+        'test_peer expects geometry_msgs/msg/TwistStamped on /cmd_vel, not '
+        'geometry_msgs/msg/Twist: set stamped to true',
     )
     found = diagnostics(ros, 'avoidance', lambda s: all(each in s.message for each in words))
     assert found.level != DiagnosticStatus.OK
     assert 'set stamped to true' in read(found)['cmd_vel_in incompatible publishers']
-    ros.spin_until(lambda: all(any(each in log.msg for log in said) for each in words))
+    ros.spin_until(lambda: all(each in '\n'.join(log_lines()) for each in words))
     for each in words:
-        assert sum(each in log.msg for log in said) == 1, 'it is said once'
+        assert sum(each in line for line in log_lines()) == 1, 'it is said once'
 
 
 def test_the_simulated_robot_says_which_commands_it_cannot_hear(ros, driver):
@@ -141,8 +138,9 @@ def test_references_and_orientations_of_another_type_are_said_in_the_refusal(ros
     driver.node.create_publisher(PointCloud2, 'camera/reference/scan', 10)
     driver.node.create_publisher(CameraInfo, 'imu', 10)
     settings = DepthNodeSettings(imu_topic='imu', camera_height=0.3, camera_pitch=0.1)
+    ros.node.settings = settings
     reference = ReferenceInput(ros.node, 'camera', 'scan')
-    mounting = Mounting(ros.node, 'camera', lambda: settings)
+    mounting = Mounting(ros.node, 'camera')
 
     def refusals() -> str:
         said = [reference.points(7, CAMERA, MOUNT, settings), mounting.at(7, 'optical')]

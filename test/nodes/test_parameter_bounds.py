@@ -66,5 +66,5 @@ def test_what_is_accepted_fails_no_frame(name):
         for topic, message in messages:
             kind = message.__msgtype__
             node.process(Recorded(topic, kind, START_NS, bytes(JAZZY.serialize_cdr(message, kind))))
-        assert node.tallies[0].frames == 2
-        assert node.tallies[0].processed == 2, (value, said)
+        assert node.camera_counts[0].frames == 2
+        assert node.camera_counts[0].processed == 2, (value, said)

@@ -19,7 +19,7 @@ from rcl_interfaces.msg import Parameter, ParameterType
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 
 from midas_depth_ros.lab.drive.commander_node import CommanderNode
-from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
+from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.sources.image_stream import ImageStream
 from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera

@@ -13,8 +13,8 @@ import pytest
 import rclpy.node
 from fakes import BrightnessEstimator
 
-from midas_depth_ros.nodes.avoidance.node import AvoidanceNode
-from midas_depth_ros.nodes.depth.mounting import mount_of
+from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
+from midas_depth_ros.nodes.depth.metric_sources import mount_of
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros import parameters
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, choices_of
@@ -138,7 +138,7 @@ def test_every_parameter_of_the_depth_node_is_read_by_somebody():
     for field in dataclasses.fields(DepthNodeSettings):
         if field.name not in by_camera:
             assert re.search(rf'settings(\(\))?\.{field.name}\b', source), field.name
-    mounting = (NODES / 'depth' / 'mounting.py').read_text()
+    mounting = (NODES / 'depth' / 'metric_sources.py').read_text()
     for name in by_camera:
         assert re.search(rf'(mount|self\._camera\)|, name\)|camera\))\.{name}\b', mounting), name
 
@@ -184,7 +184,7 @@ def test_a_group_for_a_name_that_is_none_is_said(ros, given, words):
 
 def test_groups_follow_the_names_while_they_may_change(ros):
     node = ros.make_node('example', parameters={'mounts.camera.camera_pitch': 0.2})
-    server = ParameterServer(node, DepthNodeSettings, lambda: True)
+    server = ParameterServer(node, DepthNodeSettings, lambda: '')
     assert set(server.current.mounts) == {'camera'}
     assert node.set_parameters([rclpy.node.Parameter('cameras', value=['a', 'camera'])])
     server.declare_groups()

@@ -13,7 +13,7 @@ from scans import fields
 from sensor_msgs.msg import LaserScan, PointCloud2, Range
 
 from midas_depth_ros.geometry import CameraModel, CameraMount, ReferencePoints, Refusal
-from midas_depth_ros.nodes.depth.reference_input import MOST_POINTS, ReferenceInput
+from midas_depth_ros.nodes.depth.metric_sources import MOST_POINTS, ReferenceInput
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
 from midas_depth_ros.nodes.ros.messages import cloud_message
 from midas_depth_ros.options.depth import DepthNodeSettings

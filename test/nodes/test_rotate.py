@@ -24,7 +24,7 @@ from midas_depth_ros.geometry import (
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.lab.drive.exact_depth_node import exact_estimator
 from midas_depth_ros.nodes.bag.pipeline import OUTPUTS, BagPipeline
-from midas_depth_ros.nodes.depth.mounting import mount_of
+from midas_depth_ros.nodes.depth.metric_sources import mount_of
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import camera_info_message, cloud_array, image_message
 from midas_depth_ros.options.declarations import build, specs_for_names

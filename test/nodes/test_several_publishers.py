@@ -16,10 +16,10 @@ from geometry_msgs.msg import Quaternion, Vector3Stamped
 from lifecycle_msgs.msg import State
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, Range
 
-from midas_depth_ros.nodes.depth.camera_input import CameraInfoChanges
+from midas_depth_ros.nodes.depth.calibration import CameraInfoChanges
 from midas_depth_ros.nodes.depth.node import DepthNode
+from midas_depth_ros.nodes.depth.stamps import GONE_S, SURE_S, TURNS_S, PublisherWatch
 from midas_depth_ros.nodes.ros.messages import image_message
-from midas_depth_ros.nodes.ros.stamps import GONE_S, SURE_S, TURNS_S, Senders
 
 from .test_metric_topics import BOX_M, MOUNT, PICTURE, RGB, box, diagnostics, scene_depth
 from .test_metric_topics import camera_info_message as info_message
@@ -232,7 +232,7 @@ def test_a_camera_that_was_killed_measures_again_when_it_is_started_anew(ros, tm
 
 def numbered(*numbers: int, every_s: float = 0.05, publishers: int = 2) -> list[bool]:
     """Whether each message of these numbers counts as mixed."""
-    senders, found = Senders(), []
+    senders, found = PublisherWatch(), []
     for index, number in enumerate(numbers):
         now_s = 100.0 + index * every_s
         senders.add(number, now_s)
@@ -279,14 +279,14 @@ def test_numbers_of_one_publisher_are_of_one_camera():
 
 
 def test_what_was_under_way_when_a_publisher_went_is_refused():
-    senders = Senders()
+    senders = PublisherWatch()
     assert senders.mixed(2, 10.0)
     assert senders.mixed(1, 10.0 + 0.9 * GONE_S)
     assert not senders.mixed(1, 10.0 + 1.1 * GONE_S)
 
 
 def test_without_numbers_the_count_alone_decides():
-    senders = Senders()
+    senders = PublisherWatch()
     for step in range(int(2 * TURNS_S)):
         senders.add(None, float(step))
         assert senders.mixed(2, float(step))
@@ -329,4 +329,4 @@ def test_a_camera_that_zooms_is_one():
         info = CameraInfo(width=64, height=48)
         info.k[0] = 100.0 + number // 3
         assert infos.add(info) == (number % 3 == 0)
-        assert not infos.by_turns
+        assert not infos.alternates

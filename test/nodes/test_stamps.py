@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from midas_depth_ros.nodes.depth.scheduling import BURST, Frame, RateBound
-from midas_depth_ros.nodes.ros.stamps import Restarts, StampJudge
+from midas_depth_ros.nodes.depth.camera_input import Frame
+from midas_depth_ros.nodes.depth.stamps import BURST, RateBound, RestartDetector, StampJudge
 
 NOW_S = 1_790_000_000.0
 HZ = 30.0
@@ -58,8 +58,8 @@ def test_stamps_that_do_not_tell_time_are_named_with_a_remedy(name):
     verdict = judged(stamps_s)
     assert words in verdict.text
     assert not verdict.tells_time
-    assert 'by the time of receipt' in verdict.text
-    assert ': ' in verdict.text.partition('meanwhile')[2], 'a remedy'
+    assert 'throttled by receipt' in verdict.text
+    assert ': ' in verdict.text.partition('by receipt')[2], 'a remedy'
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_what_was_wrong_is_forgotten_when_stamps_are_right_again():
 
 
 def beginnings(stamps):
-    restarts = Restarts()
+    restarts = RestartDetector()
     told = [restarts.add(stamp) for stamp in stamps]
     return sum(back for back, _ in told), [n for n, (_, restart) in enumerate(told) if restart]
 

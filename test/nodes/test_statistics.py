@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics, ProcessorUse, Times
+from midas_depth_ros.nodes.depth.reporting import CameraStatistics, ProcessorUse, Times
 
 
 class Hands:
@@ -72,13 +72,6 @@ def test_a_fault_is_counted_and_fades(statistics, clock):
     clock.now += 10
     assert statistics.recent_fault() == ''
     assert statistics.last_fault == 'step 3 is too small'
-
-
-def test_reset_starts_anew(statistics):
-    statistics.received()
-    statistics.count('dropped')
-    statistics.reset()
-    assert statistics.counts.received == statistics.counts.dropped == 0
 
 
 def test_processor_use_is_that_since_the_last_question(clock):

@@ -80,7 +80,7 @@ def test_somebody_may_come_between_two_looks(
     """Of whom one look at the subscribers does not tell yet and the next one does."""
     node = make(ros, scene=scene, rate=0.1)  # so that its own timer stays out of this
     ros.collect(CameraInfo, '/camera/camera_info')
-    ros.spin_until(lambda: node._topics.wanted, what='a subscriber of camera_info')
+    ros.spin_until(node._topics.wanted, what='a subscriber of camera_info')
     images: list[Image] = []
     looks: list[int] = []
     count = CameraTopics.subscribers.fget

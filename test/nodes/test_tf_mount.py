@@ -11,7 +11,7 @@ from geometry_msgs.msg import Quaternion, TransformStamped
 
 from midas_depth_ros.geometry import CameraMount, Refusal
 from midas_depth_ros.images import stamp_ns
-from midas_depth_ros.nodes.depth.mounting import TfMount, rotation_matrix
+from midas_depth_ros.nodes.depth.metric_sources import TfMount, rotation_matrix
 
 NOW = 100_000_000_000
 

@@ -26,7 +26,7 @@ from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from midas_depth_ros.lab.processes import free_domain
 from midas_depth_ros.nodes.ros.boundary import faults_of
@@ -39,13 +39,6 @@ with warnings.catch_warnings():
 
 KEEP_ALL = QoSProfile(
     history=HistoryPolicy.KEEP_ALL, depth=0, reliability=ReliabilityPolicy.RELIABLE
-)
-# As nodes say it: also what was said before one listens.
-ROSOUT = QoSProfile(
-    history=HistoryPolicy.KEEP_ALL,
-    depth=0,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 TIMEOUT_S = 20.0
 

@@ -92,7 +92,7 @@ def commands(
         'camera': node_command('nodes.sources.synthetic_camera', camera),
         'depth_node': node_command('nodes.depth.node', depth, parameters),
         'avoidance_node': [
-            *node_command('nodes.avoidance.node', avoidance),
+            *node_command('nodes.avoidance_node', avoidance),
             *remapped,
         ],
         'commander': node_command('lab.drive.commander_node', wishes),

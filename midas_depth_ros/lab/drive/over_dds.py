@@ -210,7 +210,7 @@ def _start_avoidance(plan: DrivePlan, children: Children) -> None:
     exact = plan.depth == 'exact'
     depth_node = 'lab.drive.exact_depth_node' if exact else 'nodes.depth.node'
     _start(children, plan, 'depth_node', depth_node)
-    _start(children, plan, 'avoidance_node', 'nodes.avoidance.node', rig.avoidance_topics())
+    _start(children, plan, 'avoidance_node', 'nodes.avoidance_node', rig.avoidance_topics())
 
 
 def _start(

@@ -38,8 +38,7 @@ from midas_depth_ros.lab.speed.result import (
     row,
 )
 from midas_depth_ros.lab.speed.run import picture
-from midas_depth_ros.nodes.depth.camera_output import OUTPUTS
-from midas_depth_ros.nodes.depth.metric_output import OUTPUTS as METRIC_OUTPUTS
+from midas_depth_ros.nodes.depth.output import METRIC_OUTPUTS, RELATIVE_OUTPUTS
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import image_message, time_message
 
@@ -53,7 +52,7 @@ START_TIMEOUT_S = 120.0
 FRAME_TIMEOUT_S = 10.0
 RESEND_S = 0.02  # until a node has started it gets pictures this often
 DEPTH, HEATMAP, CLOSENESS = 'relative_inverse_depth/image', 'heatmap/image', 'closeness'
-KINDS = {**OUTPUTS, **METRIC_OUTPUTS}
+KINDS = {**RELATIVE_OUTPUTS, **METRIC_OUTPUTS}
 ALL_OUTPUTS = tuple(name for name in KINDS if name != HEATMAP)  # which is always watched
 
 

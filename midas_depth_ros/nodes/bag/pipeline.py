@@ -1,8 +1,7 @@
 """The depth node's work on recorded messages, one after the other, without DDS.
 
-A serialised message of a bag goes in, the messages that the node would publish come out. The work
-is done by the node's own classes (`CameraInput`, `Worker`, `CameraOutput`, `MetricOutput`), which
-get an `OfflineNode` in place of theirs; every frame is processed.
+The node's own classes (`Camera`, `Worker`) do the work with an `OfflineNode` in place of an rclpy
+node; every frame is processed.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 from builtin_interfaces.msg import Time
@@ -20,29 +19,18 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.images import NANOSECONDS
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
-from midas_depth_ros.nodes.depth import camera_output, metric_output
-from midas_depth_ros.nodes.depth.camera_input import CameraInput
-from midas_depth_ros.nodes.depth.camera_output import CameraOutput
-from midas_depth_ros.nodes.depth.metric_output import MetricOutput
-from midas_depth_ros.nodes.depth.mounting import Mounting, TfMount
-from midas_depth_ros.nodes.depth.scheduling import Frame, FrameExchange
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics
+from midas_depth_ros.nodes.depth import output
+from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
+from midas_depth_ros.nodes.depth.metric_sources import TfMount
 from midas_depth_ros.nodes.depth.worker import Camera, Worker
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.messages import time_message
 from midas_depth_ros.options.depth import DepthNodeSettings
 
-# --- What stands in for an rclpy node where a bag is processed without DDS.
-#
-# The node's own classes are given this and do what they always do: what they publish goes to a
-# sink, what they subscribe to is handed to them, and the clock is that of the recording. Only the
-# part of rclpy's Node that they use is here.
-
-Sink = Callable[[str, Any], None]
-
+# --- What replaces an rclpy node, as far as the node's classes use it: published messages go to a
+# function, subscriptions are served by `deliver`, and the clock is that of the recording.
 
 LARGEST_DEPTH = 2**31 - 1
 
@@ -54,7 +42,7 @@ def depth_of(value: Any) -> int:
     return value
 
 
-# As QoSOverridingOptions.with_default_policies() has them, and what makes one of a parameter.
+# The policies of QoSOverridingOptions.with_default_policies(), and how to convert a parameter.
 POLICIES: dict[str, Callable[[Any], Any]] = {
     'history': HistoryPolicy.get_from_short_key,
     'depth': depth_of,
@@ -62,29 +50,27 @@ POLICIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
 class OfflinePublisher:
-    """Gives what is published to the sink. profile: the quality that the node would offer."""
+    """Hands messages to a function. profile: the quality of service that the node would offer."""
 
-    def __init__(
-        self, topic: str, kind: type, profile: QoSProfile, sink: Sink, wanted: bool
-    ) -> None:
-        self.topic_name = topic
-        self.kind = kind
-        self.profile = profile
-        self._sink = sink
-        self._wanted = wanted
+    topic_name: str
+    kind: type
+    profile: QoSProfile
+    publish_to: Callable[[str, Any], None]
+    wanted: bool
 
     def get_subscription_count(self) -> int:
         """1 if the output is wanted."""
-        return int(self._wanted)
+        return int(self.wanted)
 
     def publish(self, message: Any) -> None:
-        """Hand a message to the sink."""
-        self._sink(self.topic_name, message)
+        """Hand a message over."""
+        self.publish_to(self.topic_name, message)
 
 
 class OfflineSubscription:
-    """Takes serialised messages and gives them to its callback, as rclpy would."""
+    """Takes serialised messages and passes them to its callback, as rclpy would."""
 
     def __init__(
         self, topic: str, kind: type, callback: Callable[..., Any], profile: Any, raw: bool
@@ -94,28 +80,13 @@ class OfflineSubscription:
         self.qos_profile = profile
         self._callback = callback
         self._raw = raw
-        # As rclpy does: who takes two arguments gets what the middleware knows of the message.
+        # As rclpy does: a callback with two arguments gets the message info, too.
         self._with_info = len(inspect.signature(callback).parameters) == 2
 
     def deliver(self, data: bytes) -> None:
-        """Call back. What is wrong with the bytes, `boundary` keeps."""
+        """Call back. Faults in the bytes are kept by `boundary`."""
         message = data if self._raw else deserialize_message(data, self.msg_type)
-        if self._with_info:
-            self._callback(message, {})
-        else:
-            self._callback(message)
-
-
-class OfflineTimer:
-    """A timer that never fires: what it would do belongs to real time."""
-
-    timer_period_ns = 0
-
-    def cancel(self) -> None:
-        """As rclpy's."""
-
-    def reset(self) -> None:
-        """As rclpy's."""
+        self._callback(message, *([{}] if self._with_info else []))
 
 
 class OfflineClock:
@@ -132,31 +103,18 @@ class OfflineClock:
         """As a message."""
         return time_message(self.nanoseconds)
 
-    def seconds(self) -> float:
-        """As a number, to tell how long ago something was."""
-        return self.nanoseconds / NANOSECONDS
-
-
-class OfflineLogger:
-    """Passes on what a person must know."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.warning = self.error = self.fatal = say
-        self.info = self.debug = lambda text: None
-
 
 class OfflineNode:
-    """Stands where the node's own classes want a node.
+    """Replaces the rclpy node that the node's own classes expect, with methods of the same names.
 
-    wanted: names of outputs without the camera, such as 'heatmap/image'; empty = all of them.
-    overrides: parameters of `qos_overrides`.
+    wanted: outputs such as 'heatmap/image'; empty = all. overrides: of `qos_overrides`.
     """
 
     def __init__(
         self,
         settings: DepthNodeSettings,
-        sink: Sink,
-        say: Callable[[str], None],
+        publish_to: Callable[[str, Any], None],
+        warn: Callable[[str], None],
         wanted: Collection[str] = (),
         overrides: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
@@ -164,28 +122,26 @@ class OfflineNode:
         self.publishers: dict[str, OfflinePublisher] = {}
         self.subscriptions: dict[str, list[OfflineSubscription]] = {}
         self.clock = OfflineClock()
-        self._sink = sink
+        self._publish_to = publish_to
         self._wanted = wanted
         self._overrides = overrides
-        self._logger = OfflineLogger(say)
+        self._logger = SimpleNamespace(
+            debug=_ignore, info=_ignore, warning=warn, error=warn, fatal=warn
+        )
 
     def create_publisher(
         self, kind: type, topic: str, profile: QoSProfile, **options: Any
     ) -> OfflinePublisher:
-        """As rclpy's, for a topic that somebody subscribes to if it is wanted.
-
-        Raises RuntimeError for a value of `qos_overrides` that is invalid.
-        """
+        """As rclpy's. Raises RuntimeError for an invalid value of `qos_overrides`."""
         wanted = not self._wanted or any(topic.endswith('/' + name) for name in self._wanted)
         name = absolute(topic)
         offered = overridden(profile, name, self._overrides)
-        publisher = OfflinePublisher(name, kind, offered, self._sink, wanted)
+        publisher = OfflinePublisher(name, kind, offered, self._publish_to, wanted)
         if wanted:
             self.publishers[publisher.topic_name] = publisher
         return publisher
 
     def destroy_publisher(self, publisher: OfflinePublisher) -> None:
-        """As rclpy's."""
         self.publishers.pop(publisher.topic_name, None)
 
     def create_subscription(
@@ -198,13 +154,11 @@ class OfflineNode:
         raw: bool = False,
         **options: Any,
     ) -> OfflineSubscription:
-        """As rclpy's."""
         subscription = OfflineSubscription(absolute(topic), kind, callback, profile, raw)
         self.subscriptions.setdefault(subscription.topic_name, []).append(subscription)
         return subscription
 
     def destroy_subscription(self, subscription: OfflineSubscription) -> None:
-        """As rclpy's."""
         self.subscriptions[subscription.topic_name].remove(subscription)
 
     def count_publishers(self, topic: str) -> int:
@@ -212,23 +166,24 @@ class OfflineNode:
         return 1
 
     def get_publishers_info_by_topic(self, topic: str) -> list[Any]:
-        """As rclpy's: of the publishers of a recording nothing is known."""
+        """As rclpy's: the publishers of a recording are unknown."""
         return []
 
-    def create_timer(self, period_s: float, callback: Any, **options: Any) -> OfflineTimer:
-        """As rclpy's."""
-        return OfflineTimer()
+    def create_timer(self, period_s: float, callback: Any, **options: Any) -> SimpleNamespace:
+        return SimpleNamespace(cancel=_ignore, reset=_ignore)  # never fires
 
-    def destroy_timer(self, timer: OfflineTimer) -> None:
-        """As rclpy's."""
+    def destroy_timer(self, timer: SimpleNamespace) -> None:
+        pass
 
-    def get_logger(self) -> OfflineLogger:
-        """As rclpy's."""
+    def get_logger(self) -> SimpleNamespace:
         return self._logger
 
     def get_clock(self) -> OfflineClock:
-        """As rclpy's."""
         return self.clock
+
+
+def _ignore(*arguments: object) -> None:
+    """A method that does nothing."""
 
 
 def absolute(topic: str) -> str:
@@ -237,10 +192,9 @@ def absolute(topic: str) -> str:
 
 
 def overridden(profile: QoSProfile, topic: str, overrides: Mapping[str, Any]) -> QoSProfile:
-    """The quality that a publisher of this topic offers, with the policies that users may override.
+    """The quality of service of a publisher, with the policies that users override.
 
-    overrides: `qos_overrides.<topic>.publisher.<policy>` -> value. Raises RuntimeError, as rclpy
-    does for a wrong one.
+    overrides: `qos_overrides.<topic>.publisher.<policy>` -> value. Raises RuntimeError as rclpy.
     """
     profile = copy.copy(profile)
     prefix = f'qos_overrides.{topic}.publisher.'
@@ -255,31 +209,45 @@ def overridden(profile: QoSProfile, topic: str, overrides: Mapping[str, Any]) ->
     return profile
 
 
-OUTPUTS = (*camera_output.OUTPUTS, *metric_output.OUTPUTS)
+OUTPUTS = (*output.RELATIVE_OUTPUTS, *output.METRIC_OUTPUTS)
 
 
 class RecordedInput(CameraInput):
-    """A camera's way in whose bad frames are only counted: BagPipeline says each of them."""
+    """A camera input that only counts faults: BagPipeline reports each of them."""
 
-    def complain(self, ending: str, text: str) -> None:
-        """Count a bad frame."""
-        self._statistics.fault(ending, text)
+    def report_fault(self, count: str, text: str) -> None:
+        """Count a frame as `rejected` or `failed`."""
+        self._camera.statistics.fault(count, text)
+
+
+class RecordedCamera(Camera):
+    """A camera of a recording: all its frames are wanted."""
+
+    def __init__(
+        self, node: Node, camera: BagCamera, estimator: DepthEstimator, tf: TfMount | None
+    ) -> None:
+        super().__init__(node, camera.name, estimator, tf, camera.transport)
+        self.input = RecordedInput(node, self, camera.transport)
+
+    def wanted(self) -> bool:
+        """Yes."""
+        return True
 
 
 class PendingFrames:
-    """Takes the frames that a CameraInput hands over, where a FrameExchange would be."""
+    """Replaces the FrameExchange between the callbacks and the worker."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
 
     def put(self, frame: Frame) -> None:
-        """Hold a frame until it is processed."""
+        """Keep a frame until it is processed."""
         self.frames.append(frame)
 
 
 @dataclasses.dataclass
 class CameraCounts:
-    """What became of one camera's pictures. reason: why the last frame without metres has none."""
+    """How many frames of a camera were processed. reason: why the last one has no metres."""
 
     camera: BagCamera
     frames: int = 0
@@ -301,29 +269,29 @@ class BagPipeline:
         warn: Callable[[str], None],
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
-        """`wanted`: of OUTPUTS; empty = all. `fail` is told of each message that fails, and why.
+        """wanted: of OUTPUTS; empty = all. fail: called with the reason for each bad message.
 
-        `overrides`: parameters of `qos_overrides`. Raises ValueError where one of them is wrong, or
-        a parameter needs what is not installed.
+        overrides: of `qos_overrides`. Raises ValueError for an invalid or impossible parameter.
         """
         names = tuple(camera.name for camera in cameras)
         settings = dataclasses.replace(settings, cameras=names, process_every_frame=True)
-        self._made: list[tuple[str, Any]] = []
+        self._published: list[tuple[str, Any]] = []
         self._fail = fail
         self._warn = warn
         self._warned: set[str] = set()
         self._measures = settings.heatmap.mode == 'metric'
-        self._node = OfflineNode(settings, self._take, self._warn_once, wanted, overrides or {})
+        self._node = OfflineNode(settings, self._collect, self._warn_once, wanted, overrides or {})
         node = cast(Node, self._node)
-        boundary.leave_unsaid(node)
+        boundary.disable_log(node)
         self._pending = PendingFrames()
         tf = TfMount(node) if settings.mount_from_tf else None
         self._cameras: dict[str, Camera] = {}
-        self.tallies = [CameraCounts(camera) for camera in cameras]
-        # Topic of the bag -> the topic that the node subscribes to: a remapping.
+        self.camera_counts = [CameraCounts(camera) for camera in cameras]
+        self._counts_by_topic = {each.camera.image: each for each in self.camera_counts}
+        # Topic of the bag -> the topic that the node subscribes to, as by remapping.
         self._node_topics: dict[str, str] = {}
         for camera in cameras:
-            made = self._camera(camera, settings, estimator, tf)
+            made = RecordedCamera(node, camera, estimator, tf)
             self._cameras[camera.name] = made
             made.input.open(cast(FrameExchange, self._pending))
             self._node_topics[camera.image] = made.input.topic
@@ -332,90 +300,67 @@ class BagPipeline:
         exchange = cast(FrameExchange, self._pending)
         self._worker = Worker(node, estimator, exchange, self._cameras)
 
-    def _camera(
-        self,
-        camera: BagCamera,
-        settings: DepthNodeSettings,
-        estimator: DepthEstimator,
-        tf: TfMount | None,
-    ) -> Camera:
-        """What the node has of each camera; its transport is that of the bag's topic."""
-        node, name, statistics = cast(Node, self._node), camera.name, CameraStatistics()
-        mounting = Mounting(node, name, lambda: settings, tf)
-        own = dataclasses.replace(settings, transport=camera.transport)
-        return Camera(
-            name=name,
-            input=RecordedInput(node, name, lambda: own, statistics, lambda: True),
-            output=CameraOutput(node, name, estimator, mounting),
-            metric=MetricOutput(node, name, estimator, mounting),
-            statistics=statistics,
-            mounting=mounting,
-        )
-
     @property
     def topics(self) -> list[str]:
-        """The topics of the bag that it wants to know."""
+        """The topics of the bag that the node subscribes to."""
         mapped = set(self._node_topics.values())
         others = [topic for topic in self._node.subscriptions if topic not in mapped]
         return [*self._node_topics, *others]
 
     @property
     def outputs(self) -> dict[str, OfflinePublisher]:
-        """The topics that it publishes, and what stands for their publishers."""
+        """The publishers by topic."""
         return dict(self._node.publishers)
 
-    def is_picture(self, recorded: Recorded) -> bool:
+    def is_image(self, recorded: Recorded) -> bool:
         """Whether this is a frame of one of the cameras."""
-        return self._tally_of(recorded.topic) is not None
+        return recorded.topic in self._counts_by_topic
 
     def process(self, recorded: Recorded) -> list[tuple[str, Any]]:
         """What the node publishes when this message arrives: topic and message, in order."""
         self._node.clock.nanoseconds = recorded.time_ns
-        self._made = []
-        tally = self._tally_of(recorded.topic)
-        before = 0 if tally is None else self._failed(tally)
+        self._published = []
+        counts = self._counts_by_topic.get(recorded.topic)
+        failed_before = 0 if counts is None else self._failed(counts)
         topic = self._node_topics.get(recorded.topic, recorded.topic)
-        refused = self._faults(topic).count
+        refused_before = self._faults(topic).count
         for subscription in self._node.subscriptions.get(topic, ()):
             subscription.deliver(recorded.data)
         faults = self._faults(topic)
-        if faults.count > refused:
+        if faults.count > refused_before:
             self._fail(f'{recorded.topic} at {recorded.time_ns} ns: {faults.last}')
         while self._pending.frames:
             self._worker.process(self._pending.frames.pop(0))
-        if tally is not None:
-            self._count(tally, recorded, self._failed(tally) - before)
-        return self._made
+        if counts is not None:
+            self._count(counts, recorded, self._failed(counts) > failed_before)
+        return self._published
 
-    def _count(self, tally: CameraCounts, recorded: Recorded, failed: int) -> None:
-        camera = self._cameras[tally.camera.name]
-        tally.frames += 1
-        tally.processed = camera.statistics.counts.processed
+    def _count(self, counts: CameraCounts, recorded: Recorded, failed: bool) -> None:
+        camera = self._cameras[counts.camera.name]
+        counts.frames += 1
+        counts.processed = camera.statistics.counts.processed
         if failed:
             fault = camera.statistics.last_fault
             self._fail(f'{recorded.topic} at {recorded.time_ns} ns: {fault}')
         elif not camera.metric.refused:
-            tally.in_metres += 1
+            counts.in_metres += 1
         elif self._measures or camera.metric.wanted():
-            tally.reason = camera.metric.refused
+            counts.reason = camera.metric.refused
 
-    def _tally_of(self, topic: str) -> CameraCounts | None:
-        return next((each for each in self.tallies if each.camera.image == topic), None)
-
-    def _failed(self, tally: CameraCounts) -> int:
-        counts = self._cameras[tally.camera.name].statistics.counts
-        return counts.rejected + counts.failed
+    def _failed(self, counts: CameraCounts) -> int:
+        statistics = self._cameras[counts.camera.name].statistics.counts
+        return statistics.rejected + statistics.failed
 
     def _faults(self, topic: str) -> boundary.Faults:
-        """What was wrong so far with the messages of a topic of the node."""
+        """The faults so far in the messages of a topic of the node."""
         kept = boundary.faults_of(cast(Node, self._node)).get(topic)
         return boundary.Faults() if kept is None else dataclasses.replace(kept)
 
-    def _take(self, topic: str, message: Any) -> None:
-        self._made.append((topic, message))
+    def _collect(self, topic: str, message: Any) -> None:
+        self._published.append((topic, message))
 
     def _warn_once(self, text: str) -> None:
-        """What the node warns of; single messages that fail go to `fail`, each."""
+        """Pass on a warning of the node; messages that fail are reported by `fail` instead."""
         if text not in self._warned:
             self._warned.add(text)
             self._warn(text)

@@ -1,7 +1,7 @@
-"""Messages of the node into a rosbag2, so that the same messages make the same bytes.
+"""Writes messages of the node into a rosbag2; equal messages make equal bytes.
 
-Written by the library `rosbags`. A message is serialised by ROS and once more by that library: the
-middleware leaves whatever the memory held between two aligned fields, the library zeros.
+Written by the library `rosbags`. A message is serialised by ROS and again by that library: between
+aligned fields the middleware leaves random memory, the library writes zeros.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ from sensor_msgs.msg import Range
 
 from midas_depth_ros.images.sources.sqlite_bag import unpack_faults
 from midas_depth_ros.nodes.bag.pipeline import OfflinePublisher
+from midas_depth_ros.nodes.ros.quality_of_service import type_name
 
 STORAGES: Final = {'sqlite3': StoragePlugin.SQLITE3, 'mcap': StoragePlugin.MCAP}
 FILE_NAME: Final = 'midas_depth'
-LEAST_ROOM: Final = 1 << 20  # bytes; a disk with less is full
-# What a bag that cannot be read back comes to.
+LEAST_ROOM: Final = 1 << 20  # bytes; a disk with less counts as full
+# What the library raises for a damaged bag.
 READ_FAULTS: Final[tuple[type[Exception], ...]] = (
     *(ReaderError, AssertionError, LookupError, struct.error),
     *unpack_faults(),
@@ -54,24 +55,15 @@ FOREVER: Final = QosTime(9_223_372_036, 854_775_807)  # as rosbag2 writes an end
 
 
 def ros_types() -> tuple[Typestore, Literal[8, 9]]:
-    """The message types of the ROS that runs here, and the version of rosbag2 that it reads.
-
-    Of the types that the node publishes one has changed: Range has a variance since Iron. The
-    metadata of version 9 is read from Jazzy on.
-    """
+    """The message types of this ROS distribution, and the newest rosbag2 version that it reads."""
+    # Range has a variance since Iron; Jazzy and later read version 9.
     if 'variance' in Range.get_fields_and_field_types():
         return get_typestore(Stores.ROS2_JAZZY), 9
     return get_typestore(Stores.ROS2_HUMBLE), 8
 
 
-def type_name(kind: type) -> str:
-    """The name of a message class: sensor_msgs/msg/Image."""
-    package, interface, *_ = kind.__module__.split('.')
-    return f'{package}/{interface}/{kind.__name__}'
-
-
 def offered(profile: QoSProfile) -> Qos:
-    """A publisher's quality of service as the metadata of a bag have it."""
+    """A publisher's quality of service in the format of bag metadata."""
     return Qos(
         QosHistory(profile.history.value),
         profile.depth,
@@ -86,7 +78,7 @@ def offered(profile: QoSProfile) -> Qos:
 
 
 class BagWriter:
-    """The topics of a bag that is being written."""
+    """A bag that is being written."""
 
     def __init__(
         self, writer: Writer, store: Typestore, topics: Mapping[str, OfflinePublisher]
@@ -112,7 +104,7 @@ class BagWriter:
 
 
 def canonical(store: Typestore, message: Any) -> bytes:
-    """A ROS message as CDR whose every byte follows from its values."""
+    """A ROS message as CDR in which every byte is determined by its values."""
     kind = type_name(type(message))
     return bytes(store.serialize_cdr(store.deserialize_cdr(serialize_message(message), kind), kind))
 
@@ -125,18 +117,17 @@ def bag_writer(
     about: Mapping[str, str],
     compression: str = 'zstd',
 ) -> Iterator[BagWriter]:
-    """A new rosbag2 with the topics of these publishers in `folder`, which must not be there yet.
+    """A new rosbag2 with the topics of these publishers in `folder`, which must not exist.
 
-    storage: 'sqlite3' or 'mcap'. about: goes into the metadata's custom_data. compression: of the
-    chunks of MCAP, 'zstd', 'lz4' or 'none'. The files are called FILE_NAME and read back when they
-    are complete. Raises OSError.
+    storage: 'sqlite3' or 'mcap'. about: the metadata's custom_data. compression: of MCAP chunks,
+    'zstd', 'lz4' or 'none'. The files are named FILE_NAME and read back for verification. Raises
+    OSError.
     """
     store, version = ros_types()
-    # The library names the files after the folder that it is given: a name of their own, so that
-    # the bytes do not depend on where the bag is put.
+    # The library names files after the folder: a fixed name, so that equal bags have equal bytes.
     inner = folder / FILE_NAME
     if storage == 'sqlite3' and set(str(inner.absolute())) & set('?#%'):
-        # The library would take it for a part of an address, and write elsewhere.
+        # The library would parse it as part of an URI, and write elsewhere.
         raise OSError(errno.EINVAL, 'no sqlite3 where ?, # or % is in the path: --storage mcap')
     try:
         made_writer = Writer(inner, version=version, storage_plugin=STORAGES[storage])
@@ -155,7 +146,7 @@ def bag_writer(
 
 
 def _compress_by_lz4(writer: Writer) -> None:
-    """Chunks by lz4, which the library reads and has no option to write. Raises OSError."""
+    """Compress chunks by lz4, for which the library has no option. Raises OSError."""
     chunks: Any = writer.storage
     if not hasattr(chunks, 'compressor') or not hasattr(chunks, 'compression'):
         raise OSError(errno.ENOTSUP, 'this version of rosbags writes no lz4: --compression zstd')
@@ -164,7 +155,7 @@ def _compress_by_lz4(writer: Writer) -> None:
 
 
 def check(path: Path, counts: Mapping[str, int]) -> None:
-    """Read a bag back. Raises OSError where it has not these numbers of messages by topic."""
+    """Read a bag and raise OSError unless it has these numbers of messages by topic."""
     found = dict.fromkeys(counts, 0)
     try:
         with Reader(path) as reader:
@@ -178,7 +169,7 @@ def check(path: Path, counts: Mapping[str, int]) -> None:
 
 
 def _reason(folder: Path, error: sqlite3.Error) -> OSError:
-    """What the system had against it: SQLite has one text for a full disk and a full database."""
+    """The OSError behind an error of SQLite, which has one text for a full disk and database."""
     disk = os.statvfs(folder)
     if 'full' in str(error) or disk.f_bfree * disk.f_frsize < LEAST_ROOM:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

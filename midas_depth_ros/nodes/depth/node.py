@@ -1,45 +1,40 @@
 """depth_node: camera images in; relative inverse depth, heatmap and closeness out.
 
 A lifecycle node: configure loads the model, activate subscribes and starts the one inference
-thread, deactivate leaves the CPU alone, cleanup frees the model. With `autostart` (default) it
-goes to active by itself. `~/enable` (std_srvs/SetBool) pauses and resumes while active.
+thread, deactivate stops it, cleanup frees the model. With `autostart` (default) it activates
+itself. `~/enable` (std_srvs/SetBool) pauses and resumes while active.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.task import Future
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import SetBool
 
 from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
-from midas_depth_ros.nodes.depth.camera_input import CameraInput
-from midas_depth_ros.nodes.depth.camera_output import CameraOutput
-from midas_depth_ros.nodes.depth.metric_output import MetricOutput
-from midas_depth_ros.nodes.depth.mounting import Mounting, TfMount, mount_of, shared_frame
+from midas_depth_ros.nodes.depth.calibration import CalibrationService
+from midas_depth_ros.nodes.depth.camera_input import FrameExchange
+from midas_depth_ros.nodes.depth.metric_sources import TfMount, mount_of, shared_frame
 from midas_depth_ros.nodes.depth.reporting import ModelReport, Reporting
-from midas_depth_ros.nodes.depth.scheduling import FrameExchange
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics
 from midas_depth_ros.nodes.depth.worker import (
     Camera,
     Worker,
-    give_back_free_memory,
     keep_freed_memory,
-    leave_mapped_files,
+    release_free_memory,
+    release_mapped_files,
 )
+from midas_depth_ros.nodes.ros.boundary import refused_words
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import forward_logging, run_node
 from midas_depth_ros.options.declarations import MOST_LISTED
@@ -52,69 +47,8 @@ from midas_depth_ros.options.depth import (
 )
 from midas_depth_ros.options.text import printable
 
-if TYPE_CHECKING:
-    from rclpy.node import Node
-
-# --- The service ~/calibrate_pitch: lets every camera watch the floor, then says what it saw.
-#
-# Cameras come in by a function, since they come and go with the node's configuration; the answer
-# is the text to write down, one sentence per camera.
-
-TIMEOUT_S = 30.0
-LOOK_PERIOD_S = 0.1
-
-
-class CalibrationService:
-    """Serves ~/calibrate_pitch; `cameras` gives those that run, none while the node is not."""
-
-    def __init__(self, node: Node, cameras: Callable[[], Sequence[Camera]], clock: Clock) -> None:
-        self._node = node
-        self._cameras = cameras
-        self._clock = clock
-        self._service = node.create_service(
-            Trigger,
-            '~/calibrate_pitch',
-            self._on_request,
-            # Waits for frames: in a group of its own it keeps nobody else waiting.
-            callback_group=MutuallyExclusiveCallbackGroup(),
-        )
-
-    async def _on_request(
-        self, request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        """Estimate the mount over some frames; the answer is what to write down."""
-        cameras = self._cameras()
-        if not cameras:
-            response.message = 'the node is not running: activate and enable it first'
-            return response
-        for camera in cameras:
-            camera.calibration.start()
-        await self._until(lambda: all(camera.calibration.done for camera in cameras))
-        answers = []
-        for camera in cameras:
-            camera.calibration.stop()
-            answers.append((camera.name, *camera.calibration.result()))
-        response.success = all(good for _, good, _ in answers)
-        response.message = '; '.join(f'{name}: {text}' for name, _, text in answers)
-        return response
-
-    async def _until(self, met: Callable[[], bool]) -> None:
-        """Wait without blocking the executor until a condition holds or time is up."""
-        deadline = time.monotonic() + TIMEOUT_S
-        future: Future = Future()
-
-        def look() -> None:
-            if not future.done() and (met() or time.monotonic() > deadline):
-                future.set_result(None)
-
-        group = MutuallyExclusiveCallbackGroup()
-        timer = self._node.create_timer(LOOK_PERIOD_S, look, group, self._clock)
-        await future
-        self._node.destroy_timer(timer)
-
-
 OPENVINO_WEIGHTS = '.bin'
-REPLAY_QUEUE = 10  # frames that wait at most when every frame is processed
+REPLAY_QUEUE = 10  # frames that may wait when every frame is processed
 
 TRANSITIONS = {
     Transition.TRANSITION_CONFIGURE: 'configure',
@@ -131,7 +65,7 @@ SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
 def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
-    """Load the estimator that the parameters ask for."""
+    """Load the estimator that the parameters select."""
     return load_estimator(
         settings.model,
         settings.backend,
@@ -142,48 +76,42 @@ def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
 
 
 class DepthNode(LifecycleNode):
-    """The ROS shell around an estimator. The estimator comes from a factory given to it."""
+    """The ROS shell around an estimator, which comes from the factory `make_estimator`."""
 
     def __init__(
         self, make_estimator: EstimatorFactory = estimator_from, **node_options: Any
     ) -> None:
         super().__init__('depth_node', **node_options)
-        # Before the parameters, whose refusal must be able to destroy the node.
+        # Before the parameters: if they are invalid, destroy_node needs these.
         self._estimator: DepthEstimator | None = None
-        self._cameras: dict[str, Camera] = {}
+        self.cameras: dict[str, Camera] = {}
         self._tf: TfMount | None = None
         self._worker: Worker | None = None
-        self.hangs = False  # the worker did not end when it was told to, see run_node
+        self.hangs = False  # the worker did not stop in time, see run_node
         self._phase = 'unconfigured'
-        self.interruptible = False  # a signal may cut the running callback short, see run_node
+        self.interruptible = False  # a signal may interrupt the running callback, see run_node
         forward_logging(self)
         self._refuse_impossible_transitions()
         self._make_estimator = make_estimator
-        self._parameter_server = ParameterServer(
-            self, DepthNodeSettings, self._is_unconfigured, self._way_back
-        )
+        self._parameter_server = ParameterServer(self, DepthNodeSettings, self._why_fixed)
         # A steady clock: these must also work while a simulated clock stands still.
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._reporting = Reporting(
-            self, self._model_report, lambda: list(self._cameras.values()), self._steady_clock
-        )
+        self._reporting = Reporting(self, self._steady_clock)
         self._enable = self.create_service(SetBool, '~/enable', self._on_enable)
-        self._calibration = CalibrationService(self, self._running_cameras, self._steady_clock)
-        self._autostart_timer = None
+        self._calibration = CalibrationService(self, self._steady_clock)
         if self.settings.autostart:
-            self._autostart_timer = self.create_timer(
-                0.0, self._autostart, clock=self._steady_clock
-            )
+            start = self._autostart
+            self._autostart_timer = self.create_timer(0.0, start, clock=self._steady_clock)
 
     @property
     def settings(self) -> DepthNodeSettings:
-        """The parameters as they stand."""
+        """The parameters as they are now."""
         return self._parameter_server.current
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and make the publishers."""
         self._phase = 'configuring'
-        self._reporting.publish()  # loading may take long: say so first
+        self._reporting.publish()  # loading may take long: report it first
         self.interruptible = True
         try:
             self._parameter_server.declare_groups()
@@ -193,7 +121,7 @@ class DepthNode(LifecycleNode):
             self._free()
             return TransitionCallbackReturn.FAILURE
         except Exception:
-            # rclpy turns what is raised here into an error transition without a word.
+            # rclpy turns an exception into an error transition without logging it.
             self.get_logger().error(f'cannot configure:\n{traceback.format_exc()}')
             raise
         finally:
@@ -208,22 +136,11 @@ class DepthNode(LifecycleNode):
         self._estimator = estimator = self._make_estimator(settings)
         threads = threads_for(settings.num_threads, parse_cpus(settings.cpu_affinity))
         bound_opencv_threads(estimator.backend, threads)
-        give_back_free_memory()
-        leave_mapped_files(OPENVINO_WEIGHTS)
+        release_free_memory()
+        release_mapped_files(OPENVINO_WEIGHTS)
         self._tf = TfMount(self) if settings.mount_from_tf else None
         for name in settings.cameras:
-            statistics = CameraStatistics()
-            mounting = Mounting(self, name, lambda: self.settings, self._tf)
-            wanted = functools.partial(self._wanted, name)
-            source = CameraInput(self, name, lambda: self.settings, statistics, wanted)
-            self._cameras[name] = Camera(
-                name=name,
-                input=source,
-                output=CameraOutput(self, name, estimator, mounting),
-                metric=MetricOutput(self, name, estimator, mounting),
-                statistics=statistics,
-                mounting=mounting,
-            )
+            self.cameras[name] = Camera(self, name, estimator, self._tf, settings.transport)
             shared = '' if self._tf is not None else shared_frame(settings, name)
             if shared and not math.isnan(mount_of(settings, name).camera_height):
                 self.get_logger().warning(f'{name}: no metres: {shared}')
@@ -237,7 +154,7 @@ class DepthNode(LifecycleNode):
             self.get_logger().warning(estimator.notice)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe and start inferring."""
+        """Subscribe and start the worker."""
         try:
             self._start()
         except ValueError as error:
@@ -248,10 +165,7 @@ class DepthNode(LifecycleNode):
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and leave the CPU alone; the model stays loaded.
-
-        FAILURE while a frame hangs in the model: then the node stays active, deaf, and says so.
-        """
+        """Unsubscribe and stop the worker; FAILURE while a frame hangs in the model."""
         if not self._stop():
             return TransitionCallbackReturn.FAILURE
         self._phase = 'inactive'
@@ -263,7 +177,7 @@ class DepthNode(LifecycleNode):
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and free everything, from whatever state."""
+        """Stop and free everything, in any state."""
         stopped = self._stop()
         self._free()
         return SUCCESS if stopped else TransitionCallbackReturn.FAILURE
@@ -278,52 +192,51 @@ class DepthNode(LifecycleNode):
         self._free()
         super().destroy_node()
 
-    def _wanted(self, name: str) -> bool:
-        camera = self._cameras.get(name)
-        return camera is not None and camera.wanted()
-
-    def _is_unconfigured(self) -> bool:
-        return self._phase == 'unconfigured'
-
-    def _way_back(self) -> str:
-        """The transitions that lead to where every parameter may be changed."""
+    def _why_fixed(self) -> str:
+        """How to get where all parameters may be changed; '' where they may."""
+        if self._phase == 'unconfigured':
+            return ''
         active = self._phase == 'active'
         words = 'deactivate the node, then clean up' if active else 'clean up the node first'
         command = f'ros2 lifecycle set {self.get_fully_qualified_name()}'
         return f'{words}: {command} {"deactivate" if active else "cleanup"}'
 
     def _start(self) -> bool:
-        """Subscribe and infer; False while a frame from before hangs in the model."""
+        """Subscribe and start the worker; False while an earlier frame hangs in the model."""
         if self.hangs and not self._stop():
             return False
         if self._worker is not None or self._estimator is None:
             return True
         replay = self.settings.process_every_frame
         exchange = FrameExchange(
-            tuple(self._cameras), REPLAY_QUEUE if replay else 1, on_room=self._wake
+            tuple(self.cameras), REPLAY_QUEUE if replay else 1, on_room=self._wake
         )
-        self._worker = Worker(self, self._estimator, exchange, self._cameras)
+        self._worker = Worker(self, self._estimator, exchange, self.cameras)
         self._worker.start()
-        for camera in self._cameras.values():
+        for camera in self.cameras.values():
             camera.input.open(exchange)
-            sensors = [each for each in (camera.metric.awaited, camera.mounting.awaited) if each]
-            awaited = ', '.join([camera.input.awaited, *sensors])
-            self.get_logger().info(f'{camera.name}: waiting for {awaited}')
-        self._parameter_server.warn_of_unused_qualities()
+            inputs = [
+                f'images on {camera.input.subscribed}',
+                f'camera_info on {camera.calibration.subscribed}',
+                camera.metric.reference.subscribed,
+                camera.mounting.subscribed,
+            ]
+            self.get_logger().info(f'{camera.name}: waiting for {", ".join(filter(None, inputs))}')
+        self._parameter_server.warn_of_unused_qos()
         return True
 
     def _wake(self) -> None:
-        """Let the executor look again at what it may take; for the worker's thread."""
+        """Let the executor look again for messages it may take; called by the worker's thread."""
         executor = self.executor
         if executor is not None:
             with contextlib.suppress(InvalidHandle):  # it is being shut down
                 executor.wake()
 
     def _stop(self) -> bool:
-        """Unsubscribe and end the worker; False while a frame hangs in the model."""
+        """Unsubscribe and stop the worker; False while a frame hangs in the model."""
         if self._worker is None:
             return True
-        for camera in self._cameras.values():
+        for camera in self.cameras.values():
             camera.input.close()
         self.hangs = not self._worker.stop()
         if self.hangs:
@@ -335,22 +248,21 @@ class DepthNode(LifecycleNode):
         return True
 
     def _free(self) -> None:
-        for camera in self._cameras.values():
+        for camera in self.cameras.values():
             camera.close()
-        self._cameras = {}
+        self.cameras = {}
         if self._tf is not None:
             self._tf.close()
             self._tf = None
         self._phase = 'unconfigured'
-        if self._estimator is not None and not self.hangs:  # else it is in use for ever
+        if self._estimator is not None and not self.hangs:  # else the thread still uses it
             self._estimator.close()
         self._estimator = None
 
     def _refuse_impossible_transitions(self) -> None:
-        """Answer a transition that the state does not allow with a no, and name those it does.
+        """Refuse a transition that the state does not allow, and log those it allows.
 
-        rclpy lets the error out of the executor, so that one wrong request ends the process; one
-        by an unknown label it refuses without a word.
+        rclpy would raise, which ends the process, or silently refuse an unknown label.
         """
         answer = self._service_change_state.callback
 
@@ -371,7 +283,7 @@ class DepthNode(LifecycleNode):
         self._service_change_state.callback = callback
 
     def _autostart(self) -> None:
-        """Go to active once, as a lifecycle manager would."""
+        """Configure and activate once, as a lifecycle manager would."""
         self.destroy_timer(self._autostart_timer)
         if self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS:
             return
@@ -379,10 +291,11 @@ class DepthNode(LifecycleNode):
         self.exit_code = 1  # ends the process, see run_node
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Pause or resume; an inactive node says that it must be activated instead."""
+        """Pause or resume; refused while the node is not active."""
         response.success = self._phase == 'active'
         if not response.success:
-            first = 'configure it, then activate it' if self._is_unconfigured() else 'activate it'
+            unconfigured = self._phase == 'unconfigured'
+            first = 'configure it, then activate it' if unconfigured else 'activate it'
             response.message = f'the node is not active: {first} first'
         else:
             response.success = self._start() if request.data else self._stop()
@@ -391,10 +304,12 @@ class DepthNode(LifecycleNode):
                 response.message = 'the inference thread hangs in a frame: end the process'
         return response
 
-    def _running_cameras(self) -> list[Camera]:
-        return list(self._cameras.values()) if self._worker is not None else []
+    def running_cameras(self) -> list[Camera]:
+        """The cameras of an active, enabled node; [] otherwise."""
+        return list(self.cameras.values()) if self._worker is not None else []
 
-    def _model_report(self) -> ModelReport:
+    def model_report(self, cpu_percent: float) -> ModelReport:
+        """The estimator and the state of the node, for diagnostics."""
         estimator = self._estimator
         return ModelReport(
             node=self.get_name(),
@@ -407,6 +322,9 @@ class DepthNode(LifecycleNode):
             threads=threads_for(self.settings.num_threads, parse_cpus(self.settings.cpu_affinity)),
             cpu_affinity=self.settings.cpu_affinity,
             niceness=self.settings.niceness,
+            cpu_percent=cpu_percent,
+            refused=refused_words(self),
+            refused_recently=refused_words(self, recent=True),
         )
 
 

@@ -1,42 +1,185 @@
-"""/diagnostics of depth_node at a steady rate, and a line of log when a camera is silent or wrong.
+"""What happens to each camera's frames, counted and reported on /diagnostics and in the log.
 
-What is known of the model and the cameras comes in by functions; `diagnostics` words it.
+Callbacks and the worker write to a `CameraStatistics` for each camera; `Reporting` publishes one
+status for the model and one for each camera at a steady rate.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
+import statistics
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock
 
 from midas_depth_ros.images.compressed import NO_END_MARKER
-from midas_depth_ros.nodes.depth.metric_output import scale_words
-from midas_depth_ros.nodes.depth.mounting import mount_of
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics, ProcessorUse
-from midas_depth_ros.nodes.depth.worker import Camera
-from midas_depth_ros.nodes.ros import boundary
-from midas_depth_ros.nodes.ros.stamps import mixed_words
+from midas_depth_ros.nodes.depth.metric_sources import mount_of
+from midas_depth_ros.nodes.depth.output import scale_words
+from midas_depth_ros.nodes.ros.messages import status_message
+from midas_depth_ros.nodes.ros.quality_of_service import mixed_words
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
     from midas_depth_ros.nodes.depth.node import DepthNode
+    from midas_depth_ros.nodes.depth.worker import Camera
 
-# --- What the node tells about itself on /diagnostics: one status for the model, one per camera.
-#
-# Pure wording: numbers come in, DiagnosticStatus messages go out, so that it can be tested
-# without spinning anything.
+WINDOW = 200  # frames over which medians are taken
+RATE_WINDOW_S = 5.0
 
-STUCK_S = 10.0  # so long no frame takes, even where a model is slow
+
+class Times:
+    """A sliding window of durations in milliseconds."""
+
+    def __init__(self) -> None:
+        self._values: collections.deque[float] = collections.deque(maxlen=WINDOW)
+
+    def add(self, seconds: float) -> None:
+        """Add one duration in seconds."""
+        self._values.append(seconds * 1e3)
+
+    def summary(self) -> tuple[float, float] | None:
+        """Median and 95th percentile in ms; None without a measurement."""
+        if not self._values:
+            return None
+        ordered = sorted(self._values)
+        return statistics.median(ordered), ordered[int(0.95 * (len(ordered) - 1) + 0.5)]
+
+
+@dataclasses.dataclass
+class Counts:
+    """Where frames ended; every received frame is in exactly one of the others, or waits."""
+
+    received: int = 0
+    unwanted: int = 0  # no output had a subscriber
+    throttled: int = 0  # faster than max_rate
+    dropped: int = 0  # replaced by a newer one before its turn
+    rejected: int = 0  # malformed
+    failed: int = 0  # inference or an output raised
+    processed: int = 0
+
+
+class CameraStatistics:
+    """Counts and times of one camera; written under a lock, single fields are read without it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.counts = Counts()
+        self.stamp_jumps = 0
+        self.unended = 0  # JPEGs without an end marker
+        self.latency, self.stamp_age, self.inference = Times(), Times(), Times()
+        self.last_fault = ''
+        self.blind = self.partly_blind = ''  # why the last picture says nothing, or a part of it
+        self.bit_depth = ''
+        self._fault_at: float | None = None
+        self._arrivals: collections.deque[float] = collections.deque(maxlen=1000)
+        self._outputs: collections.deque[float] = collections.deque(maxlen=1000)
+        self._watched_since = self._clock()
+        self._busy_since: float | None = None
+
+    def watch(self) -> None:
+        """Images are expected from now on: silence is counted from here."""
+        with self._lock:
+            self._watched_since = self._clock()
+
+    def received(self, images: int = 1) -> None:
+        """Count images that arrived since the last call."""
+        with self._lock:
+            self.counts.received += images
+            self._arrivals.extend([self._clock()] * images)
+
+    def count(self, ending: str, frames: int = 1) -> None:
+        """Count frames in one of the fields of `Counts`."""
+        with self._lock:
+            setattr(self.counts, ending, getattr(self.counts, ending) + frames)
+
+    def fault(self, ending: str, text: str) -> None:
+        """Count a frame that was rejected or failed, and keep the reason."""
+        self.count(ending)
+        with self._lock:
+            self.last_fault, self._fault_at = text, self._clock()
+
+    def busy(self, at_work: bool) -> None:
+        """The worker begins a frame of this camera, or has finished it."""
+        with self._lock:
+            self._busy_since = self._clock() if at_work else None
+
+    def busy_for(self) -> float:
+        """Seconds the worker has spent on the current frame; 0 without one."""
+        with self._lock:
+            return 0.0 if self._busy_since is None else self._clock() - self._busy_since
+
+    def judged(self, blind: str, partly_blind: str) -> None:
+        """Keep why the last picture, or a part of it, says nothing about depth; '' if it does."""
+        with self._lock:
+            self.blind, self.partly_blind = blind, partly_blind
+
+    def processed(self, latency_s: float, stamp_age_s: float, inference_s: float) -> None:
+        """Count a frame whose outputs were published."""
+        with self._lock:
+            self.counts.processed += 1
+            self.latency.add(latency_s)
+            self.stamp_age.add(stamp_age_s)
+            self.inference.add(inference_s)
+            self._outputs.append(self._clock())
+
+    def silent_for(self) -> float:
+        """Seconds since the last image, or since images are expected."""
+        with self._lock:
+            last = self._arrivals[-1] if self._arrivals else self._watched_since
+            return self._clock() - max(last, self._watched_since)
+
+    def recent_fault(self, within_s: float = RATE_WINDOW_S) -> str:
+        """The last fault, if it is not older than this; else ''."""
+        with self._lock:
+            if self._fault_at is None or self._clock() - self._fault_at > within_s:
+                return ''
+            return self.last_fault
+
+    def rates(self) -> tuple[float, float]:
+        """Images in and frames out per second over the last seconds."""
+        with self._lock:
+            return self._rate(self._arrivals), self._rate(self._outputs)
+
+    def _rate(self, moments: collections.deque[float]) -> float:
+        now = self._clock()
+        recent = sum(1 for moment in moments if now - moment <= RATE_WINDOW_S)
+        return recent / min(RATE_WINDOW_S, max(now - self._watched_since, 1.0))
+
+
+class ProcessorUse:
+    """How busy this process is, all its threads together, from one question to the next."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        busy: Callable[[], float] = time.process_time,
+    ) -> None:
+        self._clock, self._busy = clock, busy
+        self._last = clock(), busy()
+
+    def percent(self) -> float:
+        """Processor time since the last question; 100 is one core."""
+        now, busy = self._clock(), self._busy()
+        elapsed_s, busy_s = now - self._last[0], busy - self._last[1]
+        self._last = now, busy
+        return 100 * busy_s / elapsed_s if elapsed_s > 0 else 0.0
+
+
+# --- Status messages: one for the model, one for each camera. Only wording, testable by itself.
+
+STUCK_S = 10.0  # even slow models are faster
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelReport:
-    """What is known of the estimator and of the node's state."""
+    """The estimator and the state of the node."""
 
     node: str
     state: str  # lifecycle label
@@ -50,18 +193,18 @@ class ModelReport:
     niceness: int
     cpu_percent: float = 0.0  # of one core, all threads of the process
     refused: str = ''  # messages and requests that could not be read, by topic and service
-    refused_lately: str = ''
+    refused_recently: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
 class CameraReport:
-    """What is known of one camera besides its statistics."""
+    """The state of one camera, besides its statistics."""
 
     node: str
     camera: str
     topic: str
     running: bool  # subscribed: active and enabled
-    wanted: bool  # somebody subscribes to an output
+    wanted: bool  # an output has a subscriber
     publishers: int
     incompatible: tuple[str, ...]
     calibration: str
@@ -72,20 +215,20 @@ class CameraReport:
     topic_type: str = ''
     rotate: int = 0  # degrees by which the pictures are turned
     unheard_info: tuple[str, ...] = ()  # why publishers of camera_info are not heard
-    elsewhere: str = ''  # where its pictures are, if not on the topic
-    no_metres: str = ''  # why there are none although they are asked for
+    other_transport: str = ''  # on which topic its images are instead
+    no_metres: str = ''  # why there are none although parameters ask for them
     publisher_nodes: tuple[str, ...] = ()
 
 
 def model_status(report: ModelReport) -> DiagnosticStatus:
-    """The status of the model: WARN while a fallback serves."""
+    """The status of the model: WARN while a fallback model is used or messages are refused."""
     level, text = DiagnosticStatus.OK, f'{report.model} on {report.backend}'
     if not report.model:
         text = f'no model loaded ({report.state})'
     elif report.notice:
         level, text = DiagnosticStatus.WARN, report.notice
-    if report.refused_lately:
-        level, text = DiagnosticStatus.WARN, f'{text}; messages refused: {report.refused_lately}'
+    if report.refused_recently:
+        level, text = DiagnosticStatus.WARN, f'{text}; messages refused: {report.refused_recently}'
     values = {
         'lifecycle state': report.state,
         'enabled': report.enabled,
@@ -99,11 +242,11 @@ def model_status(report: ModelReport) -> DiagnosticStatus:
         'CPU [% of a core]': f'{report.cpu_percent:.0f}',
         'messages refused': report.refused,
     }
-    return _status(f'{report.node}: model', level, text, values)
+    return status_message(f'{report.node}: model', level, text, values)
 
 
 def camera_status(report: CameraReport, statistics: CameraStatistics) -> DiagnosticStatus:
-    """The status of one camera: ERROR while it is blind, WARN while frames are refused."""
+    """The status of one camera: ERROR while it is blind or silent, WARN while frames fail."""
     level, text = _verdict(report, statistics)
     rate_in, rate_out = statistics.rates()
     counts = statistics.counts
@@ -127,10 +270,10 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         'frames rejected': counts.rejected,
         'frames failed': counts.failed,
         f'frames {NO_END_MARKER}': statistics.unended,
-        'stamps': report.stamps or 'as they should be',
+        'stamps': report.stamps or 'valid',
         'stamp jumps': statistics.stamp_jumps,
         'last fault': statistics.last_fault,
-        'picture': picture if report.wanted else 'not looked at',
+        'picture': picture if report.wanted else 'not checked',
         'closeness': report.closeness,
         **report.scale,
     }
@@ -142,63 +285,53 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         summary = times.summary()
         values[f'{name} median [ms]'] = f'{summary[0]:.1f}' if summary else ''
         values[f'{name} p95 [ms]'] = f'{summary[1]:.1f}' if summary else ''
-    return _status(f'{report.node}: camera {report.camera}', level, text, values)
+    return status_message(f'{report.node}: camera {report.camera}', level, text, values)
 
 
 def silence(report: CameraReport, seconds: float) -> str:
-    """The sentence about a camera that sends nothing."""
+    """The sentence about a camera without images."""
     text = (
         f'no images on {report.topic} for {seconds:.0f} s '
         f'(publishers: {report.publishers}, incompatible: {len(report.incompatible)})'
     )
-    reasons = [*report.incompatible, *([report.elsewhere] if report.elsewhere else [])]
-    return '; '.join([text, *reasons])
+    return '; '.join(filter(None, [text, *report.incompatible, report.other_transport]))
 
 
-def time_trouble(report: CameraReport) -> str:
-    """The sentence about stamps that cannot be right, or pictures of several senders, or ''."""
-    if len(report.publisher_nodes) > 1:
-        text = mixed_words(report.topic, report.publisher_nodes)
-        return f'{text}; {report.stamps}' if report.stamps else text
-    return report.stamps
+def stamp_fault(report: CameraReport) -> str:
+    """The sentence about invalid stamps or several publishers; '' if there is none."""
+    several = len(report.publisher_nodes) > 1
+    mixed = mixed_words(report.topic, report.publisher_nodes) if several else ''
+    return '; '.join(filter(None, [mixed, report.stamps]))
 
 
 def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes, str]:
-    """Level and sentence of a camera, the gravest first."""
+    """Level and sentence of a camera; the most serious fault wins."""
     if not report.running:
         return DiagnosticStatus.OK, 'not running: inactive or paused'
     busy_s = statistics.busy_for()
     if busy_s > STUCK_S:
-        return DiagnosticStatus.ERROR, f'one frame has been worked on for {busy_s:.0f} s'
+        return DiagnosticStatus.ERROR, f'still processing one frame after {busy_s:.0f} s'
     silent_s = statistics.silent_for()
     if silent_s > report.image_timeout_s:
         return DiagnosticStatus.ERROR, silence(report, silent_s)
-    # What was thought of a picture counts only while pictures are looked at.
-    blind, partly_blind = '', ''
-    if report.wanted:
-        blind, partly_blind = statistics.blind, statistics.partly_blind
     fault = statistics.recent_fault()
     if fault:
-        return DiagnosticStatus.WARN, f'frames refused or failed lately: {fault}'
-    if blind:
-        return DiagnosticStatus.ERROR, f'blind: the picture is {blind}'
-    if partly_blind:
-        return DiagnosticStatus.WARN, partly_blind
+        return DiagnosticStatus.WARN, f'frames rejected or failed recently: {fault}'
+    # The verdict on the last picture is outdated while no picture is processed.
+    if report.wanted and statistics.blind:
+        return DiagnosticStatus.ERROR, f'blind: the picture is {statistics.blind}'
+    if report.wanted and statistics.partly_blind:
+        return DiagnosticStatus.WARN, statistics.partly_blind
     if report.incompatible:
         return DiagnosticStatus.WARN, f'not heard: {"; ".join(report.incompatible)}'
     unheard = '; '.join(report.unheard_info)
     info = f'camera_info not heard: {unheard}' if unheard else ''
-    trouble = [text for text in (time_trouble(report), report.no_metres, info) if text]
-    if trouble:
-        return DiagnosticStatus.WARN, '; '.join(trouble)
+    warnings = '; '.join(filter(None, [stamp_fault(report), report.no_metres, info]))
+    if warnings:
+        return DiagnosticStatus.WARN, warnings
     if not report.wanted:
         return DiagnosticStatus.OK, 'idle: no output has a subscriber'
     return DiagnosticStatus.OK, f'{statistics.rates()[1]:.1f} frames per second'
-
-
-def _status(name: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:
-    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    return DiagnosticStatus(name=name, level=level, message=text, values=pairs)
 
 
 LOG_PERIOD_S = 10.0
@@ -206,24 +339,21 @@ OF_SENSORS = ('ground_plane', 'scan', 'range', 'points')  # scale.source that ne
 
 
 class Reporting:
-    """Publishes what the node has to tell; `model` and `cameras` are asked every time."""
+    """Publishes the diagnostics of a depth node, and logs silent cameras and invalid stamps."""
 
     def __init__(
         self,
         node: DepthNode,
-        model: Callable[[], ModelReport],
-        cameras: Callable[[], Sequence[Camera]],
         clock: Clock,
     ) -> None:
         self._node = node
-        self._model = model
-        self._cameras = cameras
         self._processor = ProcessorUse()
         self._logged_s: dict[str, float] = {}
-        self._metreless_s: dict[str, float] = {}  # since when, of those that are asked for metres
-        self._said: dict[str, str] = {}  # why there are no metres, as it was said last
+        # By camera: since when metres that are asked for are missing, and the last reason logged.
+        self._without_metres_s: dict[str, float] = {}
+        self._logged_uncalibrated: dict[str, str] = {}
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        # A steady clock: diagnostics must also tell of a simulated clock that stands still.
+        # A steady clock: diagnostics must also report a simulated clock that stands still.
         period_s = 1.0 / node.settings.diagnostics_rate
         self._timer = node.create_timer(period_s, self.publish, clock=clock)
 
@@ -231,18 +361,13 @@ class Reporting:
         """Publish now."""
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        model = dataclasses.replace(
-            self._model(),
-            cpu_percent=self._processor.percent(),
-            refused=boundary.refused_words(self._node),
-            refused_lately=boundary.refused_words(self._node, recent=True),
-        )
+        model = self._node.model_report(self._processor.percent())
         message.status.append(model_status(model))
-        for camera in self._cameras():
+        for camera in self._node.cameras.values():
             report = self._camera_report(camera, model.enabled)
-            self._log_trouble(report, camera.statistics)
+            self._log_faults(report, camera.statistics)
             message.status.append(camera_status(report, camera.statistics))
-        for status in message.status:  # nodes of one name in two namespaces are told apart by it
+        for status in message.status:  # tells nodes of one name in two namespaces apart
             status.hardware_id = self._node.get_fully_qualified_name()
         self._publisher.publish(message)
 
@@ -257,7 +382,7 @@ class Reporting:
             wanted=camera.wanted(),
             publishers=publishers,
             incompatible=tuple(incompatible),
-            calibration=camera.input.calibration,
+            calibration=camera.calibration.text,
             closeness=(near.reason or 'known') if near and camera.wanted() else 'not computed',
             scale=scale_words(camera.metric, camera.measures(self._node.settings)),
             image_timeout_s=self._node.settings.image_timeout,
@@ -265,38 +390,38 @@ class Reporting:
             publisher_nodes=tuple(camera.input.publisher_nodes()),
             topic_type=camera.input.topic_type,
             rotate=camera.mounting.rotate,
-            unheard_info=tuple(camera.input.info_publishers()[1]),
-            elsewhere=camera.input.elsewhere(),
+            unheard_info=tuple(camera.calibration.publishers()[1]),
+            other_transport=camera.input.other_transport(),
             no_metres=self._no_metres(camera) if running else '',
         )
 
     def _no_metres(self, camera: Camera) -> str:
-        """Why there have been no metres for a while although the parameters ask for them."""
+        """Why metres have been missing for a while although the parameters ask for them."""
         if not asks_for_metres(self._node.settings, camera.name):
             return ''
-        uncalibrated = camera.input.uncalibrated()
-        if uncalibrated != self._said.get(camera.name, ''):
-            if uncalibrated and not self._said.get(camera.name):
-                said = '; '.join([uncalibrated, *camera.input.info_publishers()[1]])
-                self._node.get_logger().warning(f'{camera.name}: {said}')
-            self._said[camera.name] = uncalibrated
+        uncalibrated = camera.calibration.missing()
+        before = self._logged_uncalibrated.get(camera.name, '')
+        if uncalibrated and not before:
+            reasons = '; '.join([uncalibrated, *camera.calibration.publishers()[1]])
+            self._node.get_logger().warning(f'{camera.name}: {reasons}')
+        self._logged_uncalibrated[camera.name] = uncalibrated
         if uncalibrated:
             return uncalibrated
-        missed = camera.measures(self._node.settings) and camera.metric.refused
+        if not (camera.measures(self._node.settings) and camera.metric.refused):
+            self._without_metres_s.pop(camera.name, None)
+            return ''
         now_s = time.monotonic()
-        since_s = self._metreless_s.setdefault(camera.name, now_s) if missed else now_s
-        if not missed:
-            self._metreless_s.pop(camera.name, None)
+        since_s = self._without_metres_s.setdefault(camera.name, now_s)
         lasting = now_s - since_s >= self._node.settings.image_timeout
         return f'no metres: {camera.metric.refused}' if lasting else ''
 
-    def _log_trouble(self, report: CameraReport, statistics: CameraStatistics) -> None:
-        """Say now and then that a camera is silent, or that its stamps cannot be right."""
+    def _log_faults(self, report: CameraReport, statistics: CameraStatistics) -> None:
+        """Log, throttled, that a camera is silent or its stamps are invalid."""
         if not report.running:
             return
         silent_s = statistics.silent_for()
         silent = silent_s > report.image_timeout_s
-        text = silence(report, silent_s) if silent else time_trouble(report)
+        text = silence(report, silent_s) if silent else stamp_fault(report)
         now = time.monotonic()
         last = self._logged_s.get(report.camera, -LOG_PERIOD_S)
         if text and now - last >= LOG_PERIOD_S:

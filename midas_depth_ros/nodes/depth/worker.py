@@ -1,12 +1,12 @@
-"""The one thread that infers: takes the cameras' newest frames in turn and publishes results.
+"""The inference thread: takes the cameras' newest frames in turn, infers, publishes the results.
 
 One model serves all cameras, so one thread is enough and the CPU is never oversubscribed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import dataclasses
 import threading
 import time
 import traceback
@@ -24,21 +24,19 @@ from midas_depth_ros.images import (
     decode_image,
     verdict_for,
 )
-from midas_depth_ros.nodes.depth.camera_input import CameraInput
-from midas_depth_ros.nodes.depth.camera_output import CameraOutput, FrameView, GridCache
-from midas_depth_ros.nodes.depth.metric_output import MetricOutput, MountCalibration
-from midas_depth_ros.nodes.depth.mounting import Mounting
-from midas_depth_ros.nodes.depth.scheduling import Frame, FrameExchange
-from midas_depth_ros.nodes.depth.statistics import CameraStatistics
+from midas_depth_ros.nodes.depth.calibration import CameraCalibration, MountCalibration
+from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
+from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount
+from midas_depth_ros.nodes.depth.output import FrameView, GridCache, MetricOutput, RelativeOutput
+from midas_depth_ros.nodes.depth.reporting import CameraStatistics
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-# --- Keeps the memory of one picture for the next one, and none of what loading a model left.
+# --- Freed memory is kept for the next picture, except that of loading a model; only with glibc.
 #
-# Linux with glibc; elsewhere nothing happens. By default glibc gives large blocks back to the
-# kernel as soon as they are free, and the kernel clears every page of them anew for the next
+# By default glibc returns large blocks to the kernel, which clears every page again for the next
 # picture: for 1080p that costs several times what copying it does.
 
 # <malloc.h>; the largest threshold that glibc takes is half of its largest heap.
@@ -49,10 +47,7 @@ MAPS = Path('/proc/self/maps')
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep up to TRIM_BYTES of freed memory; False where that is not possible.
-
-    Blocks larger than MMAP_BYTES still go back at once.
-    """
+    """Let this process keep up to TRIM_BYTES of freed memory; False where that is impossible."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # musl, macOS, Windows
@@ -61,20 +56,16 @@ def keep_freed_memory() -> bool:
     return bool(kept)
 
 
-def give_back_free_memory() -> None:
-    """Give back what is free now: loading a model leaves far more than pictures will need."""
-    try:
+def release_free_memory() -> None:
+    """Return free memory to the kernel: loading a model leaves far more than pictures need."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError, TypeError):
-        return
 
 
-def leave_mapped_files(suffix: str) -> int:
-    """Give back what lies in memory of files so called that are mapped for reading only.
+def release_mapped_files(suffix: str) -> int:
+    """Drop the pages of read-only mapped files with this suffix; returns the bytes mapped.
 
-    A model's file stays mapped after its network was made from it, which has its weights in an
-    order of its own. What is read again after all comes from the file. Returns how many bytes
-    were mapped.
+    A model's file stays mapped although its network has its own copy of the weights.
     """
     try:
         madvise = ctypes.CDLL(None).madvise
@@ -91,52 +82,54 @@ def leave_mapped_files(suffix: str) -> int:
     return total
 
 
-PATIENCE_S = 6.0  # the slowest models take about as long for a frame
+STOP_TIMEOUT_S = 6.0  # the slowest models take about as long for a frame
 
 
-@dataclasses.dataclass(frozen=True)
 class Camera:
-    """What belongs to one camera: its way in, its ways out, what happened to its frames."""
+    """All that belongs to one camera: input, outputs, statistics, calibration and mount."""
 
-    name: str
-    input: CameraInput
-    output: CameraOutput
-    metric: MetricOutput
-    statistics: CameraStatistics
-    mounting: Mounting
-    calibration: MountCalibration = dataclasses.field(default_factory=MountCalibration)
-    grids: GridCache = dataclasses.field(default_factory=GridCache)
-    freeze: FreezeDetector = dataclasses.field(default_factory=FreezeDetector)
-    bit_depth: BitDepth = dataclasses.field(default_factory=BitDepth)
+    def __init__(
+        self, node: Node, name: str, estimator: DepthEstimator, tf: TfMount | None, transport: str
+    ) -> None:
+        """Make the publishers; `input.open()` subscribes. tf: where the mount comes from TF."""
+        self.name = name
+        self.statistics = CameraStatistics()
+        self.calibration = CameraCalibration(node, name)
+        self.mount_calibration = MountCalibration()
+        self.mounting = Mounting(node, name, tf)
+        self.input = CameraInput(node, self, transport)
+        self.output = RelativeOutput(node, name, estimator, self.mounting)
+        self.metric = MetricOutput(node, name, estimator, self.mounting)
+        self.grids = GridCache()
+        self.freeze = FreezeDetector()
+        self.bit_depth = BitDepth()
 
     def wanted(self) -> bool:
-        """Whether anybody wants anything of this camera."""
-        return self.output.wanted() or self.metric.wanted() or self.calibration.running
+        """Whether any output of this camera has a subscriber."""
+        return self.output.wanted() or self.metric.wanted() or self.mount_calibration.running
 
     def measures(self, settings: DepthNodeSettings) -> bool:
-        """Whether anybody wants metres of this camera."""
+        """Whether metric depth of this camera is wanted."""
         in_metres = settings.heatmap.mode == 'metric' and self.output.heatmap_wanted
-        return self.metric.wanted() or in_metres or self.calibration.running
+        return self.metric.wanted() or in_metres or self.mount_calibration.running
 
     def publish(self, view: FrameView) -> None:
         """Make and publish what is wanted of a frame."""
-        metric = None
-        if self.measures(view.settings):
-            metric = self.metric.update(view)
+        metric = self.metric.update(view) if self.measures(view.settings) else None
         if metric is not None:
             self.metric.publish(view, metric)
         self.output.publish(view, metric)
-        self.calibration.add(view, metric)
+        self.mount_calibration.add(view, metric)
 
     def close(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the publishers and the subscriptions of mount and reference."""
         self.output.close()
         self.metric.close()
         self.mounting.close()
 
 
 class Worker:
-    """Infers until stopped; a frame that fails is counted and the next one is taken."""
+    """Infers until stopped; a frame that fails is counted, and the next one is taken."""
 
     def __init__(
         self,
@@ -156,14 +149,13 @@ class Worker:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self, patience_s: float = PATIENCE_S) -> bool:
-        """Stop after the frame at hand; whether that was done with in time.
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
+        """Stop after the current frame; False if that takes longer (it may hang in native code).
 
-        A thread cannot be ended from outside, and what it hangs in may be native code. So the wait
-        is bounded: who gets False must leave alone what the thread uses, and may ask again.
+        After False what the thread uses must be left alone; `stop` may be called again.
         """
         self._exchange.close()
-        self._thread.join(patience_s)
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -171,16 +163,16 @@ class Worker:
             self.process(frame)
 
     def process(self, frame: Frame) -> None:
-        """Infer and publish one frame, in the calling thread; what goes wrong is counted."""
+        """Infer and publish one frame in the calling thread; errors are counted."""
         camera = self._cameras[frame.camera]
         camera.statistics.busy(True)
         try:
             self._infer_and_publish(frame, camera)
         except ImageError as error:
-            camera.input.complain('rejected', str(error))
-        except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises, the
-            # robot keeps its eyes: this frame is lost, the next one gets its chance.
-            camera.input.complain('failed', f'{type(error).__name__}: {error}')
+            camera.input.report_fault('rejected', str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises costs one
+            # frame, not the robot's eyes.
+            camera.input.report_fault('failed', f'{type(error).__name__}: {error}')
             self._node.get_logger().debug(traceback.format_exc())
         finally:
             camera.statistics.busy(False)
@@ -193,7 +185,7 @@ class Worker:
             camera.bit_depth.reset()
         rgb = decode(frame.message, settings.max_pixels, bit_depth=camera.bit_depth)
         self._report_bit_depth(camera)
-        model = camera.input.model_for(rgb.shape[1], rgb.shape[0])
+        model = camera.calibration.model_for(rgb.shape[1], rgb.shape[0])
         rotate = camera.mounting.rotate
         model = None if model is None else model.turned(rotate)
         rgb = turned(rgb, rotate)
@@ -211,10 +203,11 @@ class Worker:
         camera.statistics.judged(verdict.reason, verdict.partial_reason)
         inverse_depth = verdict.masked(answer)
         grid = camera.grids.of(model, inverse_depth.shape)
-        view = FrameView(
-            frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate
+        camera.publish(
+            FrameView(
+                frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate
+            )
         )
-        camera.publish(view)
         camera.statistics.processed(
             latency_s=time.monotonic() - frame.received_s,
             stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,
@@ -223,10 +216,9 @@ class Worker:
 
     def _report_bit_depth(self, camera: Camera) -> None:
         words = camera.bit_depth.description
-        if words == camera.statistics.bit_depth:
-            return
-        camera.statistics.bit_depth = words
-        if words:
-            self._node.get_logger().info(
-                f'{camera.name}: bit depth of the pictures: {words} (parameter bit_depth)'
-            )
+        if words != camera.statistics.bit_depth:
+            camera.statistics.bit_depth = words
+            if words:
+                self._node.get_logger().info(
+                    f'{camera.name}: bit depth of the pictures: {words} (parameter bit_depth)'
+                )

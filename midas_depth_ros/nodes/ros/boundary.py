@@ -1,8 +1,8 @@
-"""Where data from outside ends: what is wrong with it is counted and said, and the node lives.
+"""The boundary around input from outside: faults are counted and logged, and the node lives on.
 
 Callbacks of subscriptions run within `attempt`, services are wrapped by `guard_services`, and
-`run_node` asks `is_from_outside` about what comes out of the executor. A fault of our own code is
-said as loudly here as elsewhere, but it costs one message, not the robot's eyes.
+`run_node` asks `is_from_outside` about exceptions of the executor. A bug of our own in a callback
+is logged as loudly, but costs one message, not the robot's eyes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import sys
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterator
-from types import TracebackType
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -28,23 +27,21 @@ if TYPE_CHECKING:
     from rclpy.executors import Executor
     from rclpy.node import Node
 
-# --- Serialised messages into messages, without trusting what their bytes say of themselves.
+# --- Deserialisation that does not trust the lengths in a message.
 #
-# rclpy's own way allocates what a message claims before it looks whether that is there: 20 MB of
-# zeros become 4 GB of diagnostics. So the lengths are walked through first, by the type's own
-# description. Bytes as a raw subscription hands them over go in; a message comes out, or
-# Unreadable with the reason.
+# rclpy allocates what a message claims before it looks whether that is there: 20 MB of zeros become
+# 4 GB of diagnostics. So the lengths are checked first, by the description of the type.
 
-# Representation identifiers (OMG DDS-XTypes 7.6.3.1.2) of what is laid out plainly: struct's sign
-# for the byte order, and the largest alignment. The others put headers between the fields, which
-# the middleware would read as if they were fields; no ROS 2 publisher sends them.
+# Representation identifiers (OMG DDS-XTypes 7.6.3.1.2) of plain CDR: byte order as in struct, and
+# the largest alignment. The others put headers between the fields, which the middleware would read
+# as fields; no ROS 2 publisher sends them.
 PLAIN = {
     b'\x00\x00': ('>', 8),
     b'\x00\x01': ('<', 8),
     b'\x00\x06': ('>', 4),
     b'\x00\x07': ('<', 4),
 }
-ENCAPSULATION_BYTES = 4  # identifier and options; alignment counts from behind them
+ENCAPSULATION_BYTES = 4  # identifier and options; alignment counts after them
 MOST_PARTS = 100_000  # messages within a message: fields of a cloud, values of diagnostics
 SIZES = {
     **dict.fromkeys(('boolean', 'octet', 'char', 'int8', 'uint8'), 1),
@@ -56,20 +53,20 @@ SIZES = {
 
 
 class Unreadable(ValueError):
-    """The bytes are no message of this type; the text says where they stop being one."""
+    """The bytes are not a valid message of this type; the text says where."""
 
 
 def deserialised(data: bytes, kind: type) -> Any:
-    """The message of class `kind` that these bytes are. Raises Unreadable."""
+    """Deserialise a message of class `kind`. Raises Unreadable."""
     check(data, kind)
     try:
         return deserialize_message(data, kind)
-    except (RuntimeError, ValueError) as error:  # the middleware's refusal, or a field's
+    except (RuntimeError, ValueError) as error:  # raised by the middleware, or by a field
         raise Unreadable(f'the middleware cannot read it: {error}') from error
 
 
 def check(data: bytes, kind: type) -> None:
-    """Raises Unreadable where bytes promise more than they hold."""
+    """Raise Unreadable if the lengths in a message exceed its size."""
     plain = PLAIN.get(bytes(data[:2]))
     if plain is None or len(data) < ENCAPSULATION_BYTES:
         raise Unreadable(
@@ -80,7 +77,7 @@ def check(data: bytes, kind: type) -> None:
 
 
 class _Cursor:
-    """Where in the bytes a walk is."""
+    """A position in the bytes of a message."""
 
     def __init__(self, data: bytes, order: str, alignment: int) -> None:
         self._body = memoryview(data)[ENCAPSULATION_BYTES:]
@@ -90,27 +87,27 @@ class _Cursor:
         self._parts = 0
 
     def skip(self, size: int, count: int, field: str) -> None:
-        """Pass `count` numbers of `size` bytes."""
+        """Skip `count` numbers of `size` bytes."""
         self._at += -self._at % min(size, self._alignment)
         self._at += size * count
         if self._at > len(self._body):
             raise Unreadable(
                 f'it has {len(self._body) + ENCAPSULATION_BYTES} bytes and ends within {field}, '
-                f'which would have {size * count} bytes: it was cut short or damaged on its way'
+                f'which needs {size * count} bytes: it was truncated or damaged'
             )
 
     def count(self, field: str) -> int:
-        """Pass the length of a text or a sequence, and return it."""
+        """Skip the length of a text or a sequence, and return it."""
         self.skip(4, 1, field)
         return int(self._count.unpack_from(self._body, self._at - 4)[0])
 
     def parts(self, count: int, field: str) -> None:
-        """Take note of as many messages within the message."""
+        """Count nested messages, of which there may be MOST_PARTS."""
         self._parts += count
         if count > len(self._body) - self._at or self._parts > MOST_PARTS:
             raise Unreadable(
-                f'{field} would have {count} parts in {len(self._body) - self._at} bytes: no more '
-                f'than {MOST_PARTS} are taken'
+                f'{field} claims {count} parts in {len(self._body) - self._at} bytes: at most '
+                f'{MOST_PARTS} are allowed'
             )
 
 
@@ -119,7 +116,7 @@ Skip = Callable[[_Cursor, str], None]
 
 @functools.cache
 def _skip_of(kind: type) -> Skip:
-    """What passes a whole message of this class."""
+    """A function that skips a message of this class."""
     names = kind.get_fields_and_field_types()  # type: ignore[attr-defined]
     fields = [
         (_skip_of_type(slot), name)
@@ -134,13 +131,13 @@ def _skip_of(kind: type) -> Skip:
 
 
 def _skip_of_type(slot: Any) -> Skip:
-    """What passes a field of this type."""
+    """A function that skips a field of this type."""
     if isinstance(slot, definition.BasicType):
         size = SIZES[slot.typename]
         return lambda cursor, field: cursor.skip(size, 1, field)
     if isinstance(slot, definition.AbstractString):
         return lambda cursor, field: cursor.skip(1, cursor.count(field), field)
-    if isinstance(slot, definition.AbstractWString):  # a number of 4 bytes each, as Fast CDR does
+    if isinstance(slot, definition.AbstractWString):  # 4 bytes a letter, as in Fast CDR
         return lambda cursor, field: cursor.skip(4, cursor.count(field), field)
     if isinstance(slot, definition.NamespacedType):
         module = importlib.import_module('.'.join(slot.namespaces))
@@ -174,23 +171,23 @@ def _skip_several(element: Any, count_of: Callable[[_Cursor, str], int]) -> Skip
 
 LOG_PERIOD_S = 5.0  # for each topic or service
 RECENT_S = 5.0
-MOST_TEXT = 400  # characters of a fault that are kept: it may quote what came
+MOST_TEXT = 400  # characters of a fault that are kept: it may quote the message
 LISTS_OF_REQUESTS, MOST_ASKED = ('names', 'prefixes', 'parameters'), 2000  # of parameter services
-ROS_ITSELF = 'ROS'  # the name of what rclpy listens to by itself, such as /clock
-# What rclpy runs on data from outside, without a line of ours between.
+ROS_ITSELF = 'ROS'  # the name for what rclpy subscribes to itself, such as /clock
+# What processes data from outside without code of ours in between.
 ROS_PACKAGES = ('rclpy', 'tf2_ros', 'tf2_py')
-WORK_MODULE = 'rclpy.task'  # what is raised outside of it does not come of one message
+WORK_MODULE = 'rclpy.task'  # exceptions from outside of it are not due to one message
 
 
 @dataclasses.dataclass
 class Faults:
-    """What was wrong with what came by one name: a topic or a service."""
+    """The faults in the messages of one topic, or the requests of one service."""
 
     count: int = 0
-    raised: int = 0  # of them, those on which our own code raised
+    raised: int = 0  # of them, those on which our own code raised an exception
     last: str = ''
     at_s: float = -RECENT_S  # monotonic clock
-    said_s: float = -LOG_PERIOD_S
+    logged_s: float = -LOG_PERIOD_S
 
     @property
     def recent(self) -> bool:
@@ -199,21 +196,21 @@ class Faults:
 
 
 _faults: weakref.WeakKeyDictionary[Any, dict[str, Faults]] = weakref.WeakKeyDictionary()
-_said_by_others: weakref.WeakSet[Any] = weakref.WeakSet()
+_without_log: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def leave_unsaid(node: Node) -> None:
-    """Only count and keep the faults of this node: who asks for them says them."""
-    _said_by_others.add(node)
+def disable_log(node: Node) -> None:
+    """Only count and keep the faults of this node: its owner reports them."""
+    _without_log.add(node)
 
 
 def faults_of(node: Node) -> dict[str, Faults]:
-    """By name, what was wrong with what a node was sent; names without a fault are not in it."""
+    """The faults of a node's input by topic or service; those without a fault are missing."""
     return _faults.setdefault(node, {})
 
 
 def refused_words(node: Node, recent: bool = False) -> str:
-    """The faults in words, for diagnostics; with `recent` only those of the last seconds."""
+    """The faults as text for diagnostics; with `recent` only those of the last seconds."""
     kept = sorted(faults_of(node).items())
     return '; '.join(
         f'{name}: {faults.count} ({faults.last})'
@@ -223,15 +220,15 @@ def refused_words(node: Node, recent: bool = False) -> str:
 
 
 def refuse(node: Node, name: str, text: str, on_fault: Callable[[str], None] | None = None) -> None:
-    """Count and keep a fault; say it now and then, unless `on_fault` does that."""
+    """Count and keep a fault, and log it throttled unless there is an `on_fault` to call."""
     faults = faults_of(node).setdefault(name, Faults())
     faults.count += 1
     text = text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + '...'
     faults.last, faults.at_s = text, time.monotonic()
     if on_fault is not None:
         on_fault(text)
-    elif node not in _said_by_others and faults.at_s - faults.said_s >= LOG_PERIOD_S:
-        faults.said_s = faults.at_s
+    elif node not in _without_log and faults.at_s - faults.logged_s >= LOG_PERIOD_S:
+        faults.logged_s = faults.at_s
         node.get_logger().warning(f'{name}: refused: {text}')
 
 
@@ -241,11 +238,10 @@ def attempt(
     work: Callable[[], Any],
     on_fault: Callable[[str], None] | None = None,
 ) -> Any:
-    """What `work` returns; None where it raises, which is then counted as a fault of `name`."""
+    """Return what `work` returns; None if it raises, which is counted as a fault of `name`."""
     try:
         return work()
-    except Exception as error:  # noqa: BLE001 - a message that nobody thought of must not blind the
-        # robot: it is refused, loudly, and the next one gets its chance.
+    except Exception as error:  # noqa: BLE001 - an unforeseen message must not blind the robot
         refuse(node, name, f'{type(error).__name__}: {error}', on_fault)
         faults_of(node)[name].raised += 1
         node.get_logger().debug(traceback.format_exc())
@@ -253,10 +249,9 @@ def attempt(
 
 
 def guard_services(node: Node) -> None:
-    """Let every service of a node answer "no" to what its callback raises on, or would not end.
+    """Let every service of a node answer with failure if its callback raises, or would not end.
 
-    rclpy's own raise on a parameter type that does not exist, and end the process with it; asked
-    for the parameters of a million prefixes, they answer with a million times all of them.
+    rclpy's own raise on an unknown parameter type, or answer a million prefixes a million times.
     """
     for service in node.services:
         if not hasattr(service, 'is_guarded'):
@@ -270,7 +265,7 @@ def _guarded(node: Node, name: str, callback: Callable[[Any, Any], Any]) -> Call
         return made if made is not None else _refusal(request, type(response)())
 
     def _refusal(request: Any, response: Any) -> Any:
-        """The answer that says no, where the type has a word for that."""
+        """A response that reports failure, as far as its type can."""
         reason = faults_of(node)[name].last
         no = SetParametersResult(successful=False, reason=f'request refused: {reason}')
         if hasattr(response, 'results'):
@@ -285,7 +280,7 @@ def _guarded(node: Node, name: str, callback: Callable[[Any, Any], Any]) -> Call
 
 
 def _unless_endless(callback: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
-    """The callback's answer; raises ValueError for a request of too many parts."""
+    """The callback's response; raises ValueError for a request with too many parts."""
     for field in LISTS_OF_REQUESTS:
         count = len(getattr(request, field, ()))
         if count > MOST_ASKED:
@@ -294,26 +289,21 @@ def _unless_endless(callback: Callable[[Any, Any], Any], request: Any, response:
 
 
 def is_from_outside(error: BaseException) -> bool:
-    """Whether rclpy raised this at work on one message or request, with no code of ours below.
+    """Whether rclpy raised this while it handled one message or request, without code of ours.
 
-    So it is with bytes that the middleware cannot take, or a /clock before 1970. A bug of ours, or
-    a wait that fails whatever comes, is not, and must not be hidden or tried again for ever.
+    For example for a /clock before 1970. A bug of ours, or a wait that always fails, must not be
+    hidden or repeated for ever.
     """
     if not isinstance(error, Exception):
         return False
-    modules = list(_modules(error.__traceback__))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [str(frame.f_globals.get('__name__', '')) for frame in frames]
     if WORK_MODULE not in modules:
         return False
     below = modules[modules.index(WORK_MODULE) :]
     return all(
         is_of_ros(module) or module.partition('.')[0] in sys.stdlib_module_names for module in below
     )
-
-
-def _modules(trace: TracebackType | None) -> Iterator[str]:
-    while trace is not None:
-        yield str(trace.tb_frame.f_globals.get('__name__', ''))
-        trace = trace.tb_next
 
 
 def is_of_ros(module: str) -> bool:
@@ -324,10 +314,9 @@ def is_of_ros(module: str) -> bool:
 
 
 def listen_again(executor: Executor) -> None:
-    """Make a single-threaded executor whole after a message could not be taken.
+    """Repair a single-threaded executor after a message could not be taken; between two turns.
 
-    rclpy leaves the entity marked as being worked on, and its callback group as busy: the node
-    would live on and hear nothing. Only for the thread that spins, between two turns.
+    rclpy leaves the entity marked as in work and its callback group as busy for ever.
     """
     for node in executor.get_nodes():
         kinds = (node.subscriptions, node.timers, node.services, node.clients, node.guards)

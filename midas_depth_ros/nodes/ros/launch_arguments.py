@@ -1,8 +1,7 @@
-"""What the launch files share: arguments that stand for parameters, and how processes are started.
+"""What the launch files share: arguments that stand for parameters, and how nodes are started.
 
-In comes the declaration of a parameter; out go a launch argument with its text and choices, and
-later the value that was given, checked. An argument that is not given is an empty string and
-leaves its parameter to the parameter file: only so can a file and single arguments be combined.
+An argument stands for a parameter by its declaration. One that is not given is an empty string and
+leaves its parameter to the file: only so can a file and single arguments be combined.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import UnreadableFile, parse_yaml, read_parameters, settings_from
 from midas_depth_ros.options.text import check_camera_names, printable
 
-# The parameters that are worth an argument of their own; the others are set in a file.
+# The parameters with a launch argument; the others are set in a file.
 ARGUMENTS = (
     'transport',
     'model',
@@ -53,11 +52,11 @@ ARGUMENTS = (
     'rotate',
     'body_frame',
 )
-# What people write for yes and no; the words of launch's own conditions.
+# The values of launch's own conditions.
 BOOLEANS = ['true', 'false', 'True', 'False', '1', '0']
-PARENT_PARAMETERS = 'global_params'  # where launch_ros keeps what SetParameter sets
-ALIKE = 0.8  # of difflib: how much one name looks like another
-RESPAWN_S = 2.0  # from the dashboard's end to its next start
+PARENT_PARAMETERS = 'global_params'  # where launch_ros keeps the values of SetParameter
+SIMILAR = 0.8  # difflib's ratio of two similar names
+RESPAWN_S = 2.0  # until the dashboard is restarted
 USE_SIM_TIME = Spec(
     name='use_sim_time',
     default=False,
@@ -72,20 +71,19 @@ USE_SIM_TIME = Spec(
 
 
 def parameter_specs() -> dict[str, Spec]:
-    """The parameters of depth_node that a launch argument can set, by name."""
+    """The parameters of depth_node with a launch argument, by name."""
     declared = {spec.name: spec for spec in specs(DepthNodeSettings)}
     return {**{name: declared[name] for name in ARGUMENTS}, USE_SIM_TIME.name: USE_SIM_TIME}
 
 
-_DECLARED: set[str] = set()  # the arguments of all our files that this launch has read
+LOG_LEVEL = ['--log-level', LaunchConfiguration('log_level')]
+_DECLARED: set[str] = set()  # the arguments of all our files in this launch
 
 
-def with_hints(description: LaunchDescription) -> LaunchDescription:
-    """A launch description that also warns of arguments that look like a slip of the pen.
+def warn_of_typos(description: LaunchDescription) -> LaunchDescription:
+    """Let a launch description warn of arguments that look like a typo, which launch ignores.
 
-    launch takes every `name:=value` of its command line, and is silent about those that no file
-    declares. A name that resembles none of ours may be meant for a file that includes it; what one
-    of ours declares is known to those that it includes.
+    A name that is unlike all of ours may be meant for a file that includes this one.
     """
     names = {each.name for each in description.get_launch_arguments()}
     _DECLARED.update(names)
@@ -96,87 +94,107 @@ def with_hints(description: LaunchDescription) -> LaunchDescription:
 def _warn_of_unknown(context: LaunchContext, names: list[str]) -> None:
     given_names = [word.partition(':=')[0] for word in sys.argv[1:] if ':=' in word]
     for name in given_names:
-        near = difflib.get_close_matches(name[:LONGEST_NAME], names, n=1, cutoff=ALIKE)
+        near = difflib.get_close_matches(name[:LONGEST_NAME], names, n=1, cutoff=SIMILAR)
         if near and name not in _DECLARED:
             get_logger('midas_depth_ros').warning(
-                f'there is no argument {printable(name, LONGEST_NAME)}:=, it is not used: did you '
+                f'there is no argument {printable(name, LONGEST_NAME)}:=, it is ignored: did you '
                 f'mean {near[0]}:=?'
             )
+
+
+def argument(
+    name: str, default: str, text: str, choices: Sequence[str] = ()
+) -> DeclareLaunchArgument:
+    """A launch argument with a default and a text for --show-args."""
+    return DeclareLaunchArgument(
+        name, default_value=default, description=text, choices=list(choices) or None
+    )
 
 
 def depth_node_arguments(default_params_file: Path) -> list[DeclareLaunchArgument]:
     """The arguments that every launch file with a depth_node has."""
     return [
-        DeclareLaunchArgument(
-            'namespace', default_value='', description='Namespace of the nodes and their topics.'
-        ),
-        DeclareLaunchArgument(
+        argument('namespace', '', 'Namespace of the nodes and their topics.'),
+        argument(
             'params_file',
-            default_value=str(default_params_file),
-            description='Parameter file of depth_node; arguments that are given override it.',
+            str(default_params_file),
+            'Parameter file of depth_node; arguments that are given override it.',
         ),
-        *(_argument(spec) for spec in parameter_specs().values()),
-        DeclareLaunchArgument(
+        *(_parameter_argument(spec) for spec in parameter_specs().values()),
+        argument(
             'log_level',
-            default_value='info',
-            choices=['debug', 'info', 'warn', 'error', 'fatal'],
-            description='How much depth_node logs.',
+            'info',
+            'How much depth_node logs.',
+            ['debug', 'info', 'warn', 'error', 'fatal'],
         ),
     ]
 
 
-def _argument(spec: Spec) -> DeclareLaunchArgument:
+def _parameter_argument(spec: Spec) -> DeclareLaunchArgument:
     unit = f' [{spec.unit}]' if spec.unit else ''
     choices = BOOLEANS if spec.kind == 'bool' else spec.choices
-    return DeclareLaunchArgument(
-        spec.name,
-        default_value='',
-        choices=['', *choices] if choices else None,
-        description=f'{spec.text}{unit} Empty: as in params_file.',
-    )
+    text = f'{spec.text}{unit} Empty: as in params_file.'
+    return argument(spec.name, '', text, ['', *choices] if choices else ())
 
 
 def dashboard_arguments() -> list[DeclareLaunchArgument]:
     """The arguments that every launch file with a dashboard has."""
     return [
-        DeclareLaunchArgument(
+        argument(
             'dashboard',
-            default_value='false',
-            choices=BOOLEANS,
-            description='Show what depth_node sees in a browser; its address is printed. Where '
-            'it ends it is started again.',
+            'false',
+            'Show the outputs of depth_node in a browser; its address is printed. It '
+            'is restarted when it ends.',
+            BOOLEANS,
         ),
-        DeclareLaunchArgument(
+        argument(
             'dashboard_host',
-            default_value='127.0.0.1',
-            description='Address that the dashboard listens on. 0.0.0.0: all; then it makes up a '
-            'token, which is part of the address that it prints.',
+            '127.0.0.1',
+            'Address that the dashboard listens on. 0.0.0.0: all; then a random token '
+            'is part of the address that it prints.',
         ),
-        DeclareLaunchArgument(
-            'dashboard_port', default_value='8080', description='Port of the dashboard.'
-        ),
+        argument('dashboard_port', '8080', 'Port of the dashboard.'),
     ]
 
 
 def dashboard(context: LaunchContext) -> list[Node]:
-    """The dashboard, if it is asked for; where it ends it is started again."""
+    """The dashboard, if it is asked for; it is restarted when it ends."""
     if not is_on(context, 'dashboard'):
         return []
-    address = ['--host', given(context, 'dashboard_host')]
+    arguments = ['--host', given(context, 'dashboard_host')]
+    arguments += ['--port', given(context, 'dashboard_port')]
+    # It ends itself when it no longer gets data, rather than show what is outdated.
     return [
-        Node(
-            package='midas_depth_ros',
-            executable='dashboard',
-            name='dashboard',
-            namespace=LaunchConfiguration('namespace'),
-            arguments=[*address, '--port', given(context, 'dashboard_port')],
-            output='screen',
-            exec_name='dashboard',
-            prefix=leash(context),
-            respawn=True,  # it ends itself rather than show what nobody tells it any more
-            respawn_delay=RESPAWN_S,
+        our_node(
+            context, 'dashboard', [], arguments=arguments, respawn=True, respawn_delay=RESPAWN_S
         )
     ]
+
+
+def our_node(
+    context: LaunchContext, name: str, parameters: list[str | dict[str, Any]], **options: Any
+) -> Node:
+    """A node of this package in `namespace:=`, which ends with the launch."""
+    return Node(
+        package='midas_depth_ros',
+        executable=name,
+        name=name,
+        namespace=LaunchConfiguration('namespace'),
+        parameters=parameters,
+        output='screen',
+        exec_name=name,
+        prefix=end_with_launch(context),
+        **options,
+    )
+
+
+def depth_node(
+    context: LaunchContext, config: Path, cameras: Sequence[str], remappings: Any = ()
+) -> Node:
+    """The depth_node of the arguments. config: the folder of our own files."""
+    parameters = depth_node_parameters(context, config, cameras)
+    options = {'remappings': remappings, 'ros_arguments': LOG_LEVEL}
+    return our_node(context, 'depth_node', parameters, **options)
 
 
 def given(context: LaunchContext, name: str) -> str:
@@ -189,11 +207,11 @@ def is_on(context: LaunchContext, name: str) -> bool:
     return given(context, name) in ('true', 'True', '1')
 
 
-def leash(context: LaunchContext) -> str | None:
-    """The prefix of a process that the kernel shall end when launch is killed without a chance to.
+def end_with_launch(context: LaunchContext) -> str | None:
+    """A command prefix by which the kernel ends a process when launch itself is killed.
 
-    None where there is no such program (setpriv, of util-linux), and where a prefix was given to
-    launch itself: then somebody debugs. A process that comes too late to be told ends by itself.
+    None without setpriv (of util-linux), or if launch has a prefix, as for a debugger. A process
+    that starts after launch has died ends at once.
     """
     if context.launch_configurations.get('launch-prefix') or not shutil.which('setpriv'):
         return None
@@ -202,10 +220,7 @@ def leash(context: LaunchContext) -> str | None:
 
 
 def check_installed(context: LaunchContext, package: str, program: str, asked_by: str) -> None:
-    """Raise FileNotFoundError where a program is missing that an argument asks for.
-
-    To be called before anything starts: launch would notice in the middle, and end.
-    """
+    """Raise FileNotFoundError if a program that an argument needs is missing."""
     try:
         ExecutableInPackage(package=package, executable=program).perform(context)
     except (PackageNotFoundError, SubstitutionFailure) as error:
@@ -218,9 +233,9 @@ def check_installed(context: LaunchContext, package: str, program: str, asked_by
 
 
 def camera_names(context: LaunchContext, name: str) -> list[str]:
-    """The cameras of an argument: separated by commas, or a list as YAML has it; [] if not given.
+    """The cameras of an argument: separated by commas, or a YAML list; [] if not given.
 
-    A leading slash is taken where it changes nothing. Raises ValueError for names that cannot be.
+    A leading slash is accepted where it changes nothing. Raises ValueError for invalid names.
     """
     text = given(context, name).strip()
     if not text:
@@ -249,25 +264,25 @@ def camera_name(context: LaunchContext) -> str:
     names = camera_names(context, 'camera')
     if len(names) > 1:
         raise ValueError(
-            f'camera:={printable(given(context, "camera"))} is refused: it is one camera, several '
-            'are for multi_camera.launch.py cameras:=...'
+            f'camera:={printable(given(context, "camera"))} is refused: it takes one camera; for '
+            'several use multi_camera.launch.py cameras:=...'
         )
     return names[0] if names else ''
 
 
-def with_parents(
+def with_parent_parameters(
     context: LaunchContext, path: str, config: Path, node: str, settings_class: type
 ) -> list[str | dict[str, Any]]:
-    """A parameter file for a node, and what a parent set where that shall be stronger.
+    """A parameter file for a node, and the parameters of a parent launch that override it.
 
-    launch_ros hands over first what SetParameter and SetParametersFromFile set, and any file that
-    follows is stronger: right for one that somebody chose, wrong for one of our own in `config`.
-    Where that has nothing but defaults it is left out; rcl would give no other order for files.
+    launch_ros lets any file override the values of SetParameter and SetParametersFromFile: wrong
+    for one of our own in `config`. If that has only defaults it is left out, since rcl has no other
+    order for files.
     """
     parents = context.launch_configurations.get(PARENT_PARAMETERS) or []
     if not parents or Path(path).resolve().parent != config.resolve():
         return [path]
-    if _says_defaults(path, node, settings_class):
+    if _has_only_defaults(path, node, settings_class):
         return []
     files: list[str | dict[str, Any]] = [path]
     for each in parents:
@@ -275,21 +290,20 @@ def with_parents(
     return files
 
 
-def _says_defaults(path: str, node: str, settings_class: type) -> bool:
+def _has_only_defaults(path: str, node: str, settings_class: type) -> bool:
     try:
         values = read_parameters(node, settings_class, [Path(path)], [])
         return repr(settings_from(settings_class, values)) == repr(settings_class())
     except ValueError:
-        return False  # the node will say what is wrong with it
+        return False  # the node will report the fault
 
 
 def depth_node_parameters(
     context: LaunchContext, config: Path, cameras: Sequence[str] = ()
 ) -> list[str | dict[str, Any]]:
-    """What to hand to a Node as its `parameters`: the file, then what arguments override in it.
+    """The `parameters` of a depth_node: the file, then the arguments that override it.
 
-    config: the folder of our own files. Raises FileNotFoundError when there is no such file, and
-    ValueError when an argument is not an acceptable value of its parameter.
+    config: the folder of our own files. Raises FileNotFoundError and ValueError.
     """
     overrides: dict[str, Any] = {'cameras': list(cameras)} if cameras else {}
     overrides |= {
@@ -297,15 +311,14 @@ def depth_node_parameters(
     }
     path = existing_file(context, 'params_file')
     overrides |= mount_parameters(context, list(cameras) or _cameras_of(path))
-    files = with_parents(context, path, config, 'depth_node', DepthNodeSettings)
+    files = with_parent_parameters(context, path, config, 'depth_node', DepthNodeSettings)
     return [*files, overrides] if overrides else files
 
 
 def mount_parameters(context: LaunchContext, cameras: list[str]) -> dict[str, Any]:
-    """The arguments that tell of single cameras: `mounts.<camera>.camera_pitch:=0.2` and the like.
+    """The arguments of single cameras, such as `mounts.<camera>.camera_pitch:=0.2`.
 
-    Which there are depends on the cameras, so no launch file declares them. Raises ValueError for
-    one of another camera, or with a value that the parameter refuses.
+    No launch file can declare them. Raises ValueError for an unknown camera or an invalid value.
     """
     texts = {
         name: text
@@ -320,17 +333,17 @@ def mount_parameters(context: LaunchContext, cameras: list[str]) -> dict[str, An
 
 
 def _cameras_of(path: str) -> list[str]:
-    """The cameras of a parameter file, as far as one can tell before the node reads it."""
+    """The cameras of a parameter file, if it is valid."""
     try:
         values = read_parameters('depth_node', DepthNodeSettings, [Path(path)], [])
     except ValueError:
-        values = {}  # the node will say what is wrong with it
+        values = {}  # the node will report the fault
     cameras: Any = values.get('cameras')
     return list(cameras if is_of_type('string array', cameras) else DepthNodeSettings().cameras)
 
 
 def use_sim_time(context: LaunchContext) -> list[dict[str, Any]]:
-    """The same argument for nodes with another parameter file, or without one."""
+    """The argument as a parameter, for nodes with another parameter file, or without one."""
     name = USE_SIM_TIME.name
     return [{name: value_of(context, name)}] if given(context, name) else []
 
@@ -338,24 +351,23 @@ def use_sim_time(context: LaunchContext) -> list[dict[str, Any]]:
 def existing_file(context: LaunchContext, name: str) -> str:
     """The path that an argument gives; FileNotFoundError if there is no such file."""
     path = os.path.expanduser(given(context, name))
-    if not os.path.isfile(path):  # launch_ros would go on without it
+    if not os.path.isfile(path):  # launch_ros would ignore it
         raise FileNotFoundError(f'{name}:={path} is not a file')
     return path
 
 
 def value_of(context: LaunchContext, name: str) -> Any:
-    """What an argument sets its parameter to, the default if not given; ValueError if refused."""
+    """The value of an argument, the default if not given; ValueError if it is invalid."""
     spec = parameter_specs()[name]
     text = given(context, name)
     return parameter_value(spec, text) if text else spec.default
 
 
 def camera_transform(context: LaunchContext) -> list[str]:
-    """Arguments of static_transform_publisher: from body_frame to the optical frame of the camera.
+    """Arguments of static_transform_publisher: from body_frame to the optical frame.
 
-    The lens is camera_height above the frame's origin and looks camera_pitch down, unrolled, with
-    its pictures turned by `rotate`.
-    Raises ValueError when height and pitch are not given as arguments.
+    The lens is camera_height above its origin and looks camera_pitch down, its pictures turned by
+    `rotate`. Raises ValueError if height or pitch is not given.
     """
     height, pitch = (value_of(context, name) for name in ('camera_height', 'camera_pitch'))
     child = given(context, 'optical_frame')
@@ -369,7 +381,7 @@ def camera_transform(context: LaunchContext) -> list[str]:
 
 
 def parameter_value(spec: Spec, text: str) -> Any:
-    """The value that the text of an argument means; ValueError if the parameter refuses it."""
+    """The value of an argument's text; ValueError if it is invalid for the parameter."""
     try:
         value = text if spec.kind == 'string' else parse_yaml(text)
     except UnreadableFile:

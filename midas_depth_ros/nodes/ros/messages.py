@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import array
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, PointStamped, Vector3, Vector3Stamped
 from numpy.typing import NDArray
 from sensor_msgs.msg import (
@@ -28,9 +29,9 @@ from midas_depth_ros.images.message_bytes import bgr_of, millimetres_of, packed_
 ENCODINGS = {('float32', 2): '32FC1', ('uint8', 3): 'rgb8', ('uint8', 2): 'mono8'}
 
 
-def copied_header(header: Header) -> Header:
-    """A header with the same stamp and frame_id that shares nothing with the original."""
-    copy = Header(frame_id=header.frame_id)
+def copied_header(header: Header, frame_id: str = '') -> Header:
+    """A copy of a header that shares nothing with it; in another frame if `frame_id` is given."""
+    copy = Header(frame_id=frame_id or header.frame_id)
     copy.stamp.sec, copy.stamp.nanosec = header.stamp.sec, header.stamp.nanosec
     return copy
 
@@ -53,7 +54,7 @@ def bgr_message(rgb: NDArray[np.uint8], header: Header) -> Image:
 
 
 def jpeg_message(rgb: NDArray[np.uint8], header: Header, quality: int) -> CompressedImage:
-    """A CompressedImage from (H, W, 3) uint8 RGB, in image_transport's way of naming it."""
+    """A CompressedImage from (H, W, 3) uint8 RGB, with the format text of image_transport."""
     message = CompressedImage(header=copied_header(header))
     message.format = 'bgr8; jpeg compressed bgr8'
     message.data = encode_jpeg(rgb, quality)
@@ -67,23 +68,24 @@ def vector_message(x: float, y: float, z: float, header: Header) -> Vector3Stamp
     )
 
 
+def status_message(
+    name: str, level: bytes, text: str, values: Mapping[str, object]
+) -> DiagnosticStatus:
+    """A status for /diagnostics with its values as text."""
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticStatus(name=name, level=level, message=text, values=pairs)
+
+
 def time_message(time_ns: int) -> Time:
     """A builtin_interfaces/Time from nanoseconds; `images.stamp_ns` is the way back."""
     return Time(sec=time_ns // NANOSECONDS, nanosec=time_ns % NANOSECONDS)
 
 
-# --- Metres into ROS messages: depth images, camera_info, scans, ranges, clouds (REP 117, 118).
+# --- Metric outputs (REP 117, 118).
 
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
 POINT_FIELDS = ('x', 'y', 'z', 'rgb')
 FLOAT32_BYTES = 4
-
-
-def body_header(header: Header, frame_id: str) -> Header:
-    """The stamp of `header`, in another frame."""
-    copy = copied_header(header)
-    copy.frame_id = frame_id
-    return copy
 
 
 def depth_message(depth_z: NDArray[np.float32], header: Header, encoding: str) -> Image:
@@ -94,10 +96,7 @@ def depth_message(depth_z: NDArray[np.float32], header: Header, encoding: str) -
 
 
 def camera_info_message(camera: CameraModel, header: Header | None = None) -> CameraInfo:
-    """The calibration of pictures as they are sent: with the lens, not rectified.
-
-    A camera without a lens model becomes plumb_bob with zeros.
-    """
+    """A CameraInfo of unrectified images; without a lens model it is plumb_bob with zeros."""
     message = CameraInfo(width=camera.width, height=camera.height)
     if header is not None:
         message.header = copied_header(header)
@@ -110,7 +109,7 @@ def camera_info_message(camera: CameraModel, header: Header | None = None) -> Ca
 
 
 def projection_of(k: Sequence[float]) -> list[float]:
-    """P = [K|0] of CameraInfo: of a single camera, not of a pair."""
+    """P = [K|0] of a monocular CameraInfo."""
     fx, skew, cx, _, fy, cy, *_ = (float(value) for value in k)
     return [fx, skew, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
 
@@ -133,7 +132,7 @@ def scan_message(
 def range_message(
     distance: float, limits: tuple[float, float], field_of_view: float, header: Header
 ) -> Range:
-    """The nearest thing ahead; `limits[1]` where the way is clear, since nav2 refuses inf."""
+    """A Range ahead in metres; `limits[1]` where the way is clear, since nav2 rejects inf."""
     message = Range(header=header, radiation_type=Range.INFRARED, field_of_view=field_of_view)
     message.min_range, message.max_range = limits
     message.range = float(min(max(distance, limits[0]), limits[1]))
@@ -163,7 +162,7 @@ def cloud_message(
 
 
 def cloud_array(message: PointCloud2) -> NDArray[np.float64]:
-    """(n, 3) x, y, z of a PointCloud2, in metres. Raises ValueError where it has none."""
+    """(n, 3) x, y, z of a PointCloud2, in metres. Raises ValueError if it is invalid."""
     offsets = {
         field.name: field.offset for field in message.fields if field.datatype == PointField.FLOAT32
     }
@@ -176,7 +175,7 @@ def cloud_array(message: PointCloud2) -> NDArray[np.float64]:
         raise ValueError(f'the cloud has {len(message.data)} bytes: {needed} are needed')
     if not count:
         return np.zeros((0, 3))
-    # NumPy takes what it is told, and reads wherever that points to.
+    # NumPy would read beyond the points.
     last = max(offsets[name] for name in 'xyz') + FLOAT32_BYTES
     if last > message.point_step:
         raise ValueError(f'x, y, z end at byte {last} of points of {message.point_step} bytes')

@@ -1,7 +1,7 @@
-"""Declared parameters served by a ROS node.
+"""The parameters of a ROS node, from their declarations, and what `--help` of a node prints.
 
-What is declared in a settings class (`declarations`) becomes ROS parameters with descriptors. The
-node reads `server.current`, one frozen object that is swapped whole when a live parameter changes.
+A settings class (`options.declarations`) becomes ROS parameters with descriptors. The node reads
+`server.current`, one frozen object that is replaced whole when a live parameter changes.
 """
 
 from __future__ import annotations
@@ -50,67 +50,61 @@ TYPES = {
     'string': Parameter.Type.STRING,
     'string array': Parameter.Type.STRING_ARRAY,
 }
-QUALITY = 'qos_overrides'
-# ROS makes these itself: a file that is meant for every node may name them.
+QOS_OVERRIDES = 'qos_overrides'
+# ROS creates these itself: a file that is meant for every node may name them.
 TOPICS_OF_ROS = ('/clock', '/parameter_events', '/rosout', '/tf', '/tf_static')
 ONE_OF = 'one_of: '  # opens a descriptor's constraints where they list the allowed values
-MOST_UNKNOWN = 10  # parameters that there are not, in one line of log
+MOST_UNKNOWN = 10  # unknown parameters in one log line
 
 
 class ParameterServer(Generic[Settings]):
     """Declares a settings class on a node and keeps `current` in step with it.
 
-    Live parameters change at any time. The others change only while `may_change_fixed()` says so
-    (a lifecycle node allows it while unconfigured; `remedy()` tells how to come there); without it
-    they are read-only. Who sets one of them to what it is gets a yes, so that a file of
-    `ros2 param dump` can be loaded.
+    Live parameters change at any time. The others are read-only, or, for a lifecycle node, change
+    while `why_fixed()` is '': else it is the remedy, such as "clean up the node first". Setting a
+    fixed parameter to its present value succeeds, so that the output of `ros2 param dump` loads.
 
-    Types are static. A value of another type is read as it is meant (`Spec.meant`), since tools
-    guess types. rclpy has no place for either before its own refusals: so the two methods of the
-    node that set parameters are wrapped.
-
-    Raises ValueError from the constructor when an initial value (from a file or the command
-    line) is wrong: fail fast, with every reason in one text. Names that there are not are warned
-    about.
+    A value of another type is converted where its meaning is clear (`Spec.meant`), since tools
+    guess types. rclpy would refuse both, so the methods of the node that set parameters are
+    wrapped. Raises ValueError with all reasons if initial values (from a file or the command line)
+    are invalid. Unknown names are only warned about.
     """
 
     def __init__(
         self,
         node: Node,
         settings_class: type[Settings],
-        may_change_fixed: Callable[[], bool] | None = None,
-        remedy: Callable[[], str] = lambda: 'clean up the node first',
+        why_fixed: Callable[[], str] | None = None,
     ) -> None:
         self._node = node
         self._class = settings_class
         self._specs: dict[str, Spec] = {}
-        self._may_change_fixed = may_change_fixed
-        self._remedy = remedy
+        self._why_fixed = why_fixed
         self._current: Settings
-        self._unused_qualities: list[str] = []
+        self._unused_qos: list[str] = []
         self._overrides: dict[str, Parameter] = getattr(node, '_parameter_overrides', {})
         self._declare(specs(settings_class))
         self.declare_groups()
         node.add_on_set_parameters_callback(self._validate)
         self._set_in_ros = node.set_parameters_atomically
-        wrapped: dict[str, Callable[[list[Parameter]], Any]] = {
-            'set_parameters_atomically': self._set,
-            'set_parameters': lambda parameters: [self._set([each]) for each in parameters],
-        }
-        for name, function in wrapped.items():
-            setattr(node, name, function)
-        self._warn_of_unknown()
+        node.set_parameters_atomically = self._set
+        node.set_parameters = lambda parameters: [self._set([each]) for each in parameters]
+        self._warn_of_unknown(
+            name
+            for name in self._overrides
+            if not node.has_parameter(name) and name.partition('.')[0] not in OF_EVERY_NODE
+        )
         guard_services(node)
 
     @property
     def current(self) -> Settings:
-        """The settings as they stand: a frozen object, replaced whole on every change."""
+        """The settings as they are now: a frozen object, replaced whole on every change."""
         return self._current
 
     def declare_groups(self) -> None:
-        """Declare the `groups` of the names that there are now; to be called when those change.
+        """Declare the `groups` of the present names (of cameras); call it when those change.
 
-        Raises ValueError as the constructor does, also for a value given for a name that is none.
+        Raises ValueError as the constructor does, also for a value of an unknown name.
         """
         values = {name: value_of(self._current, name) for name in self._specs}
         stranger = unknown_in_groups(self._class, self._overrides, values)
@@ -120,7 +114,7 @@ class ParameterServer(Generic[Settings]):
         self._declare(spec for name, spec in every.items() if name not in self._specs)
 
     def _declare(self, new: Iterable[Spec]) -> None:
-        """Declare parameters with what was given for them. Raises ValueError with every fault."""
+        """Declare parameters with their given values. Raises ValueError with every fault."""
         added = {spec.name: spec for spec in new}
         if not added:
             return
@@ -139,34 +133,17 @@ class ParameterServer(Generic[Settings]):
         before = {name: value_of(self._current, name) for name in self._specs}
         settings = build(self._class, {**before, **values})
         for name, spec in added.items():
-            # Whatever was given is in the value already, and in the right type.
-            descriptor = descriptor_of(spec, self._read_when_fixed())
+            # The value has been given already, converted to the right type.
+            descriptor = descriptor_of(
+                spec, 'at start' if self._why_fixed is None else 'at configure'
+            )
             self._node.declare_parameter(name, values[name], descriptor, ignore_override=True)
         self._specs |= added
         self._current = settings
 
-    def _read_when_fixed(self) -> str:
-        return 'at start' if self._may_change_fixed is None else 'at configure'
-
-    def _warn_of_unknown(self) -> None:
-        """Name what a file or the command line gave and the node does not have."""
-        unknown = [
-            name
-            for name in self._overrides
-            if not self._node.has_parameter(name) and name.partition('.')[0] not in OF_EVERY_NODE
-        ]
-        texts = [self._unknown(name) for name in unknown[:MOST_UNKNOWN]]
-        if len(unknown) > len(texts):
-            texts.append(f'and {len(unknown) - len(texts)} more')
-        if texts:
-            self._node.get_logger().warning(f'given and not used: {"; ".join(texts)}')
-
-    def warn_of_unused_qualities(self) -> None:
-        """Name `qos_overrides` of no topic of this node, or of no policy; once all are there.
-
-        rclpy declares those that there are with the publisher or subscription, and is silent.
-        """
-        prefix = f'{QUALITY}.'
+    def warn_of_unused_qos(self) -> None:
+        """Warn of `qos_overrides` of an unknown topic or policy; call it once all topics exist."""
+        prefix = f'{QOS_OVERRIDES}.'
         unused = [
             name
             for name in self._overrides
@@ -174,20 +151,27 @@ class ParameterServer(Generic[Settings]):
             and not self._node.has_parameter(name)
             and name.removeprefix(prefix).rsplit('.', 2)[0] not in TOPICS_OF_ROS
         ]
-        texts = [self._unknown(name) for name in unused[:MOST_UNKNOWN]]
-        if len(unused) > len(texts):
-            texts.append(f'and {len(unused) - len(texts)} more')
-        if texts and unused != self._unused_qualities:
-            self._node.get_logger().warning(f'given and not used: {"; ".join(texts)}')
-        self._unused_qualities = unused
+        if unused != self._unused_qos:
+            self._warn_of_unknown(unused)
+        self._unused_qos = unused
+
+    def _warn_of_unknown(self, names: Iterable[str]) -> None:
+        """Warn of names that a file or the command line gave and the node does not have."""
+        unknown = list(names)
+        texts = [self._unknown(name) for name in unknown[:MOST_UNKNOWN]]
+        if len(unknown) > len(texts):
+            texts.append(f'and {len(unknown) - len(texts)} more')
+        if texts:
+            self._node.get_logger().warning(f'ignored: {"; ".join(texts)}')
 
     def _unknown(self, name: str) -> str:
-        near = did_you_mean(name, self._qualities() if name.startswith(QUALITY) else self._specs)
+        known: Iterable[str] = self._specs
+        if name.startswith(QOS_OVERRIDES):
+            declared = self._node.get_parameters_by_prefix(QOS_OVERRIDES)
+            known = [f'{QOS_OVERRIDES}.{each}' for each in declared]
+        near = did_you_mean(name, known)
         text = f'there is no parameter {printable(name, MOST_LISTED)}'
         return f'{text}: {near}' if near else text
-
-    def _qualities(self) -> list[str]:
-        return [f'{QUALITY}.{name}' for name in self._node.get_parameters_by_prefix(QUALITY)]
 
     def _set(self, parameters: list[Parameter]) -> SetParametersResult:
         """Set all of these parameters or none, as `Node.set_parameters_atomically` does."""
@@ -223,24 +207,25 @@ class ParameterServer(Generic[Settings]):
         if self._node.describe_parameter(name).read_only:
             return True
         spec = self._specs.get(name)
-        if spec is None or spec.live or self._may_change_fixed is None:
+        if spec is None or spec.live or self._why_fixed is None:
             return False
-        return not self._may_change_fixed()
+        return bool(self._why_fixed())
 
     def _refusal(self, name: str, value: Any) -> str:
-        """Why a parameter cannot be set now, or not to a value of that type; '' if it can."""
+        """Why a parameter cannot be set now, or not to this value; '' if it can."""
         if value is None:
             return f'{name} cannot be deleted'
         if self._node.describe_parameter(name).read_only:
             return f'{name} is read-only: it is read when the node starts'
         if self._is_fixed(name):
-            return f'{name} is read when the node is configured: {self._remedy()}'
+            remedy = self._why_fixed() if self._why_fixed is not None else ''
+            return f'{name} is read when the node is configured: {remedy}'
         spec = self._specs[name]
         fits = is_of_type(spec.kind, value) and TYPES[spec.kind].check(value)
         return '' if fits else spec.fault(value)
 
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
-        """What rclpy asks after its own checks, of values that have the right type."""
+        """Called by rclpy after its own checks, with values of the right type."""
         changes = {each.name: each.value for each in parameters if each.name in self._specs}
         faults = (self._specs[name].fault(value) for name, value in changes.items())
         refusal = next(filter(None, faults), '')
@@ -256,7 +241,7 @@ class ParameterServer(Generic[Settings]):
 
 
 def _is_same(before: Any, value: Any) -> bool:
-    """Whether a value is the one before, or what a tool makes of its text that guesses types."""
+    """Whether a value is the one before, or what a tool that guesses types makes of its text."""
     if isinstance(before, str) and not isinstance(value, (str, type(None))):
         try:
             before = parse_yaml(before)
@@ -290,14 +275,13 @@ def descriptor_of(spec: Spec, reading: str) -> ParameterDescriptor:
     )
     if spec.minimum is None or spec.maximum is None or spec.may_be_unknown:
         return descriptor  # a range needs both ends, and refuses the NaN that means "unknown"
+    first, last = spec.minimum, spec.maximum
     if spec.kind == 'double':
-        descriptor.floating_point_range = [
-            FloatingPointRange(from_value=float(spec.minimum), to_value=float(spec.maximum))
-        ]
+        limits = FloatingPointRange(from_value=float(first), to_value=float(last))
+        descriptor.floating_point_range = [limits]
     elif spec.kind == 'int':
-        descriptor.integer_range = [
-            IntegerRange(from_value=int(spec.minimum), to_value=int(spec.maximum))
-        ]
+        limits = IntegerRange(from_value=int(first), to_value=int(last))
+        descriptor.integer_range = [limits]
     return descriptor
 
 
@@ -313,12 +297,9 @@ def choices_of(descriptor: ParameterDescriptor) -> list[str]:
     return [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
 
 
-# --- What `--help` of a node's executable prints: what it does, how it is called, its
-# parameters.
-#
-# It is asked for before ROS is started, so nothing is loaded, fetched or sent. No ROS is imported.
+# --- `--help` of a node: answered before ROS starts, so nothing is loaded, fetched or sent.
 
-WORDS = ('--help', '-h')
+HELP_OPTIONS = ('--help', '-h')
 WIDTH = 100
 CALL = (
     'Usage: ros2 run midas_depth_ros {name}',
@@ -329,14 +310,11 @@ CALL = (
 def helped(
     name: str, settings_class: type, about: str | None, args: Sequence[str] | None = None
 ) -> bool:
-    """Print the help of a node if the command line asks for it; whether it did.
-
-    about: the docstring of its module. args: the command line, that of the process if None.
-    """
+    """Print the help of a node and return True if the command line `args` asks for it."""
     given = sys.argv[1:] if args is None else args
-    if not any(word in given for word in WORDS):
+    if not any(option in given for option in HELP_OPTIONS):
         return False
-    with contextlib.suppress(BrokenPipeError):  # nobody reads on
+    with contextlib.suppress(BrokenPipeError):  # the reader has closed the pipe
         click.echo(help_text(name, settings_class, about or ''))
         sys.stdout.flush()
     return True
@@ -357,7 +335,7 @@ def help_text(name: str, settings_class: type, about: str) -> str:
 
 
 def every_spec(settings_class: type) -> list[Spec]:
-    """Every parameter, with those of which there is one for each camera or the like."""
+    """Every parameter, with those of groups (one for each camera) under the name <name>."""
     names = {
         each.metadata['names']: ['<name>']
         for each in dataclasses.fields(settings_class)

@@ -1,8 +1,7 @@
-"""How our nodes publish and subscribe: quality of service, and what does not match it elsewhere.
+"""How our nodes publish and subscribe, and which publishers and subscribers do not match.
 
-Every subscription of the package is made here: what comes is taken as bytes and read within a
-boundary, so that no message ends a node. What describes rather than tells of a moment, such as
-camera_info, is also heard where it was published once, before the node was there (latched).
+Every subscription of the package is made here: messages are read within a boundary, so that none
+ends a node. Messages such as camera_info are also received if they were published once (latched).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import collections
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -31,41 +30,37 @@ from rclpy.subscription import Subscription
 
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
-from midas_depth_ros.nodes.ros.stamps import mixed_words
 
 
 def best_effort(depth: int) -> QoSProfile:
-    """Takes what any publisher sends, up to `depth` messages that were not read yet."""
+    """Receives from any publisher, and keeps up to `depth` unread messages."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT
     )
 
 
-NEWEST = best_effort(1)  # of pictures, commands and scans only the newest counts
+NEWEST = best_effort(1)  # for images, commands and scans
 EVERY_IMAGE = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
-# The newest message, also one from before the subscription (`make_subscription` says how). Only for
-# what does not become wrong by becoming old, or is asked for by its stamp: no old command and no
-# old picture may look new.
+# The newest message, also one from before the subscription. No old command or image may look new.
 LATCHED = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
     reliability=ReliabilityPolicy.BEST_EFFORT,
     durability=DurabilityPolicy.SYSTEM_DEFAULT,
 )
-# Every message counts, as of an Imu that is asked for what it said some time ago.
+# Every message counts, as for an Imu, which is looked up by stamp.
 HISTORY = best_effort(100)
 OUTPUT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE
 )
-# Of what is recorded nothing may get lost: a reliable subscriber may stall for many messages. Not
-# KEEP_ALL: that would be thousands of pictures in memory before it ends.
+# Enough for a reliable subscriber that stalls during a recording; KEEP_ALL could fill the memory.
 REPLAY_OUTPUT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE
 )
 
 
 def output_profile(every_frame: bool) -> QoSProfile:
-    """How depth_node publishes: of a recording, where every frame counts, or of a live camera."""
+    """How depth_node publishes: for a recording, where every frame counts, or a live camera."""
     return REPLAY_OUTPUT if every_frame else OUTPUT
 
 
@@ -75,18 +70,15 @@ OVERRIDABLE = (
     QoSPolicyKind.RELIABILITY,
     QoSPolicyKind.DURABILITY,
 )
-SENT_AT, NUMBER = 'source_timestamp', 'publication_sequence_number'  # what rmw knows of a message
+SENT_AT, NUMBER = 'source_timestamp', 'publication_sequence_number'  # keys of rmw's message info
 KEPT_MARKS = 256
 BEST_AVAILABLE = getattr(DurabilityPolicy, 'BEST_AVAILABLE', None)  # not in Humble
-FOLLOW_PERIOD_S = 0.5  # until a latched publisher is noticed
-OVERTAKEN_NS = 5_000_000_000  # by so much a message may come late that was sent again
+FOLLOW_PERIOD_S = 0.5  # how often publishers are checked for latched ones
+OVERTAKEN_NS = 5_000_000_000  # how late an overtaken message may arrive
 
 
 def make_publisher(node: Node, kind: type, topic: str, profile: QoSProfile = OUTPUT) -> Publisher:
-    """A publisher whose quality users may override by `qos_overrides` parameters.
-
-    Raises ValueError when such a parameter is wrong.
-    """
+    """A publisher that `qos_overrides` parameters may change; ValueError if one is invalid."""
     profile = copy.copy(profile)  # rclpy writes the overrides into what it is given
     try:
         return node.create_publisher(
@@ -95,7 +87,7 @@ def make_publisher(node: Node, kind: type, topic: str, profile: QoSProfile = OUT
             profile,
             qos_overriding_options=QoSOverridingOptions(OVERRIDABLE),
         )
-    except RuntimeError as error:  # rclpy's way of refusing a value of qos_overrides
+    except RuntimeError as error:  # raised by rclpy for an invalid value of qos_overrides
         raise ValueError(f'qos_overrides of {topic}: {error}') from error
 
 
@@ -119,7 +111,7 @@ class PublisherTable:
         self._publishers = {}
 
     def wanted(self, name: str = '') -> bool:
-        """Whether somebody subscribes to this output; without a name, to any of them."""
+        """Whether this output has a subscriber; without a name, whether any has."""
         publishers = [self._publishers[name]] if name else list(self._publishers.values())
         return any(publisher.get_subscription_count() for publisher in publishers)
 
@@ -138,26 +130,24 @@ def make_subscription(
     callback_group: CallbackGroup | None = None,
     on_fault: Callable[[str], None] | None = None,
 ) -> Subscription:
-    """A subscription whose quality users may override; raises as `make_publisher` does.
+    """A subscription whose quality of service users may override; raises as `make_publisher` does.
 
-    The callback takes a message, or a message and what the middleware knows of it. It never gets
-    bytes that are no message of this class, and what it raises ends nothing: both are counted and
-    kept for diagnostics (`boundary.faults_of`), and told to `on_fault`, or said at WARN now and
-    then.
+    The callback takes a message, or a message and rmw's message info. Unreadable messages and
+    exceptions of the callback are counted and kept for diagnostics (`boundary.faults_of`), and
+    passed to `on_fault`, or logged at WARN, throttled.
 
-    `serialised`: the callback gets bytes, as they came; messages where rclpy cannot do that.
+    serialised: the callback gets the bytes; or messages where rclpy cannot do that.
 
-    Of a profile whose durability is system default both are heard, volatile and transient local
-    publishers: no one subscription hears the first and gets what the second sent before. So
-    there is a second one while there are transient local publishers (for volatile ones alone it
-    would only be a warning in their logs), and the callback gets each message once. A durability
-    in `qos_overrides` decides: `volatile` hears what is sent from now on, `transient_local` no
-    volatile publishers, and `best_available` is both. `unsubscribe` ends all of it.
+    With durability SYSTEM_DEFAULT both volatile and transient local publishers are received, which
+    no single subscription does. So there is a second one while there are transient local publishers
+    (with volatile ones alone it would only cause warnings in their logs), and the callback gets
+    each message once. A durability in `qos_overrides` decides: `volatile` receives only new
+    messages, `transient_local` no volatile publishers, `best_available` does both.
     """
     profile = copy.copy(profile)
-    name = topic  # until it is known with its namespace
+    name = topic  # until the full name is known
     wants_info = _wants_info(callback)
-    twice: DuplicateFilter | None = None
+    duplicates: DuplicateFilter | None = None
 
     def deliver(taken: Any, *info: Any) -> None:
         try:
@@ -170,10 +160,10 @@ def make_subscription(
 
     def receiver(reader: int) -> Callable[..., None]:
         def take(taken: Any, info: Any = None) -> None:
-            if twice is None or twice.is_new(reader, taken, info):
+            if duplicates is None or duplicates.is_new(reader, taken, info):
                 deliver(taken, *((info,) if wants_info else ()))
 
-        # rclpy counts arguments, and on Humble knows but one.
+        # rclpy counts arguments; Humble's knows only one.
         tells = wants_info or hasattr(Subscription, 'CallbackType')
         return (lambda taken, info: take(taken, info)) if tells else (lambda taken: take(taken))
 
@@ -182,7 +172,7 @@ def make_subscription(
         receive = receiver(reader)
         try:
             return node.create_subscription(kind, topic, receive, profile, raw=True, **options)
-        except TypeError:  # rclpy does not know the option
+        except TypeError:  # an rclpy without the option `raw`
             return node.create_subscription(kind, topic, receive, profile, **options)
 
     try:
@@ -190,7 +180,7 @@ def make_subscription(
     except RuntimeError as error:
         raise ValueError(f'qos_overrides of {topic}: {error}') from error
     if profile.durability == BEST_AVAILABLE:
-        # The middleware looks at who is there now: who comes later may never be heard.
+        # The middleware only considers present publishers: later ones may never be received.
         profile.durability = DurabilityPolicy.SYSTEM_DEFAULT
         if profile.reliability == ReliabilityPolicy.BEST_AVAILABLE:
             profile.reliability = ReliabilityPolicy.BEST_EFFORT
@@ -198,8 +188,8 @@ def make_subscription(
         made = subscribe(0, profile)
     name = made.topic_name
     kinds = (DurabilityPolicy.SYSTEM_DEFAULT, DurabilityPolicy.TRANSIENT_LOCAL)
-    if profile.durability in kinds and not _is_kept(profile):
-        twice = DuplicateFilter()
+    if profile.durability in kinds and not _is_latching(profile):
+        duplicates = DuplicateFilter()
         _ask_for_earlier(node, made, callback_group, lambda earlier: subscribe(1, earlier))
     return made
 
@@ -210,10 +200,10 @@ def _ask_for_earlier(
     callback_group: CallbackGroup | None,
     subscribe: Callable[[QoSProfile], Subscription],
 ) -> None:
-    """Have a second subscription, for what was sent before, while there are latched publishers."""
+    """Keep a second subscription, for earlier messages, while there are latched publishers."""
     earlier = copy.copy(made.qos_profile)
     always = earlier.durability == DurabilityPolicy.TRANSIENT_LOCAL  # as `qos_overrides` says
-    # A best effort subscription is not sent what was there before it.
+    # A best effort subscription gets no earlier messages.
     earlier.reliability = ReliabilityPolicy.RELIABLE
     earlier.durability = DurabilityPolicy.TRANSIENT_LOCAL
     made.of_earlier = None
@@ -234,8 +224,10 @@ def _ask_for_earlier(
     )
 
 
-def unsubscribe(node: Node, subscription: Subscription) -> None:
+def unsubscribe(node: Node, subscription: Subscription | None) -> None:
     """Undo `make_subscription`."""
+    if subscription is None:
+        return
     if hasattr(subscription, 'following'):
         node.destroy_timer(subscription.following)
         if subscription.of_earlier is not None:
@@ -243,8 +235,26 @@ def unsubscribe(node: Node, subscription: Subscription) -> None:
     node.destroy_subscription(subscription)
 
 
-def _is_kept(profile: QoSProfile) -> bool:
-    """Whether between two of this quality what was sent before is sent to who comes later."""
+class Subscriber:
+    """An object with one subscription, made by a subclass; None while there is none."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._subscription: Subscription | None = None
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        unsubscribe(self._node, self._subscription)
+        self._subscription = None
+
+    @property
+    def subscribed(self) -> str:
+        """The full name and type of the topic, as text; '' without a subscription."""
+        return topic_words(self._subscription)
+
+
+def _is_latching(profile: QoSProfile) -> bool:
+    """Whether a subscription gets earlier messages, if both ends have this profile."""
     return (
         profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
         and profile.reliability == ReliabilityPolicy.RELIABLE
@@ -252,27 +262,27 @@ def _is_kept(profile: QoSProfile) -> bool:
 
 
 def _is_latched(node: Node, subscription: Subscription) -> bool:
-    """Whether any of its publishers keeps what it sent, and sends it to those who come later."""
-    awaited = type_name(subscription.msg_type)
+    """Whether any of its publishers sends earlier messages to new subscribers."""
+    expected = type_name(subscription.msg_type)
     return any(
-        end.topic_type == awaited and _is_kept(end.qos_profile)
+        end.topic_type == expected and _is_latching(end.qos_profile)
         for end in node.get_publishers_info_by_topic(subscription.topic_name)
     )
 
 
 class DuplicateFilter:
-    """Which messages are new where two subscriptions hear the same topic, in one callback group."""
+    """Drops the duplicates of two subscriptions to one topic, in one callback group."""
 
     def __init__(self) -> None:
-        # How often each of the two heard a message, by what tells it from others.
-        self._heard: collections.OrderedDict[Any, list[int]] = collections.OrderedDict()
+        # How often each of the two received a message, by its mark.
+        self._received: collections.OrderedDict[Any, list[int]] = collections.OrderedDict()
         self._newest_ns = [0, 0]
 
     def is_new(self, reader: int, taken: Any, info: Any) -> bool:
-        """Take a message that subscription 0 or 1 heard; whether the other one has not.
+        """Whether a message that subscription 0 or 1 received has not come by the other one.
 
-        taken: as the middleware gave it. info: what that knows of it; None where rclpy hides it.
-        What was overtaken on its way by a message that the other one heard is not new either.
+        taken: the message or its bytes. info: rmw's message info; None where rclpy has none.
+        A message that was overtaken by one of the other subscription is not new either.
         """
         other = 1 - reader
         known = info if hasattr(info, 'get') else {}
@@ -280,12 +290,12 @@ class DuplicateFilter:
         mark: Any = taken if isinstance(taken, bytes) else repr(taken)
         if sent_ns and number is not None:
             mark = sent_ns, number
-        heard = self._heard.pop(mark, [0, 0])
-        heard[reader] += 1
-        self._heard[mark] = heard
-        if len(self._heard) > KEPT_MARKS:
-            self._heard.popitem(last=False)
-        if heard[reader] <= heard[other]:
+        received = self._received.pop(mark, [0, 0])
+        received[reader] += 1
+        self._received[mark] = received
+        if len(self._received) > KEPT_MARKS:
+            self._received.popitem(last=False)
+        if received[reader] <= received[other]:
             return False
         late_ns = self._newest_ns[other] - (sent_ns or 0)
         self._newest_ns[reader] = max(self._newest_ns[reader], sent_ns or 0)
@@ -293,7 +303,7 @@ class DuplicateFilter:
 
 
 def _wants_info(callback: Callable[..., None]) -> bool:
-    """Whether a callback needs a second argument: rclpy's own question."""
+    """Whether a callback needs a second argument, found as rclpy does."""
     try:
         inspect.signature(callback).bind(object())
     except TypeError:
@@ -306,50 +316,64 @@ def type_name(kind: type) -> str:
     return f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
 
 
-def topic_words(subscription: Subscription) -> str:
-    """Full name and type of the topic of a subscription."""
+def topic_words(subscription: Subscription | None) -> str:
+    """The full name and type of the topic of a subscription; '' without one."""
+    if subscription is None:
+        return ''
     return f'{subscription.topic_name} ({type_name(subscription.msg_type)})'
 
 
-def publisher_nodes(node: Node, subscription: Subscription) -> list[str]:
-    """The full names of the nodes that publish what it awaits, one for each publisher."""
-    awaited = type_name(subscription.msg_type)
+def publisher_nodes(node: Node, subscription: Subscription | None) -> list[str]:
+    """The full names of the nodes with a publisher of its type, one for each publisher."""
+    if subscription is None:
+        return []
+    expected = type_name(subscription.msg_type)
     return [
         f'{end.node_namespace.rstrip("/")}/{end.node_name}'
         for end in node.get_publishers_info_by_topic(subscription.topic_name)
-        if end.topic_type == awaited
+        if end.topic_type == expected
     ]
 
 
 def count_publishers(node: Node, subscription: Subscription) -> int:
-    """How many publish what it awaits."""
+    """How many publishers of its type there are."""
     count = int(node.count_publishers(subscription.topic_name))
-    # One of another type is no second sensor: nothing of it comes.
+    # A publisher of another type is not a second sensor: its messages are not received.
     return count if count < 2 else len(publisher_nodes(node, subscription))
 
 
+def mixed_words(topic: str, publisher_nodes: Sequence[str], what: str = 'pictures') -> str:
+    """The sentence about several publishers on one topic, with the names of their nodes."""
+    return (
+        f'{len(publisher_nodes)} publishers on {topic} ({", ".join(publisher_nodes)}): their '
+        f'{what} are mixed, leave one of them'
+    )
+
+
 def several_publishers(node: Node, subscription: Subscription, what: str) -> str:
-    """Why what comes may be of several sensors, which are then named; '' if it is of one."""
+    """Why messages may be of several sensors, with their nodes; '' if they are of one."""
     if count_publishers(node, subscription) < 2:
         return ''
     return mixed_words(subscription.topic_name, publisher_nodes(node, subscription), what)
 
 
 def publishers_of(
-    node: Node, subscription: Subscription, remedies: Mapping[str, str] | None = None
+    node: Node, subscription: Subscription | None, remedies: Mapping[str, str] | None = None
 ) -> tuple[int, list[str]]:
-    """How many publishers a subscription has, and why those that do not match don't.
+    """How many publishers a subscription has, and why some are incompatible.
 
-    remedies: what to do about publishers of another type, by its name in the graph.
+    remedies: what to do about publishers of another type, by type name.
     """
+    if subscription is None:
+        return 0, []
     endpoints = node.get_publishers_info_by_topic(subscription.topic_name)
-    awaited = type_name(subscription.msg_type)
+    expected = type_name(subscription.msg_type)
     reasons = []
     for endpoint in endpoints:
         got = endpoint.topic_type
-        if got != awaited:
+        if got != expected:
             remedy = (remedies or {}).get(got, 'remap to a topic of that type')
-            reasons.append(f'{endpoint.node_name} publishes {got}, not {awaited}: {remedy}')
+            reasons.append(f'{endpoint.node_name} publishes {got}, not {expected}: {remedy}')
             continue
         verdict, reason = qos_check_compatible(endpoint.qos_profile, subscription.qos_profile)
         if verdict == QoSCompatibility.ERROR:
@@ -360,18 +384,16 @@ def publishers_of(
 def subscribers_of(
     node: Node, publisher: Publisher, remedies: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Why those that subscribe to what we publish, but get nothing of it, don't."""
-    sent = type_name(publisher.msg_type)
+    """Why some subscribers to a topic of ours are incompatible."""
+    topic, sent = publisher.topic_name, type_name(publisher.msg_type)
     reasons = []
-    for endpoint in node.get_subscriptions_info_by_topic(publisher.topic_name):
-        got = endpoint.topic_type
-        if got != sent:
-            remedy = (remedies or {}).get(got, 'remap one of them')
-            reasons.append(
-                f'{endpoint.node_name} awaits {got} on {publisher.topic_name}, not {sent}: {remedy}'
-            )
+    for endpoint in node.get_subscriptions_info_by_topic(topic):
+        name, expected = endpoint.node_name, endpoint.topic_type
+        if expected != sent:
+            remedy = (remedies or {}).get(expected, 'remap one of them')
+            reasons.append(f'{name} expects {expected} on {topic}, not {sent}: {remedy}')
             continue
-        # What the graph tells of deadlines and the like differs from what we have left open.
+        # Deadlines and the like, which we leave open, differ in the graph.
         wanted = QoSProfile(
             depth=1,
             reliability=endpoint.qos_profile.reliability,
@@ -379,5 +401,5 @@ def subscribers_of(
         )
         verdict, reason = qos_check_compatible(publisher.qos_profile, wanted)
         if verdict == QoSCompatibility.ERROR:
-            reasons.append(f'{endpoint.node_name}: {reason.strip()}')
+            reasons.append(f'{name}: {reason.strip()}')
     return reasons

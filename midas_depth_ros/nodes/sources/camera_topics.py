@@ -1,7 +1,7 @@
-"""The topics that a camera driver has, as publishers: image, compressed image, CameraInfo.
+"""The topics of a camera driver as publishers: image, compressed image, camera_info.
 
-Recorded messages go out as they were recorded, but for the header; other pictures are converted
-only for topics that somebody subscribes to.
+Recorded messages are published as recorded, but for the header; other pictures are converted only
+for topics with a subscriber.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rclpy.duration import Duration
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from midas_depth_ros.geometry import CameraModel
@@ -30,17 +30,11 @@ from midas_depth_ros.nodes.ros.messages import (
     projection_of,
 )
 from midas_depth_ros.options.files import UnreadableFile, parse_yaml, read_text
-from midas_depth_ros.options.text import printable, shown
+from midas_depth_ros.options.text import PrintableError, shown
 
 if TYPE_CHECKING:
     from rclpy.node import Node
-    from rclpy.publisher import Publisher
     from rclpy.qos import QoSProfile
-
-# --- CameraInfo messages: from a calibration file, from a camera model, from a recording,
-# resized.
-#
-# The file is the YAML that camera_calibration writes and camera_calibration_parsers reads.
 
 # Field of CameraInfo -> key in the file and how many numbers it has (None: by the lens model).
 MATRICES: dict[str, tuple[str, int | None]] = {
@@ -49,24 +43,21 @@ MATRICES: dict[str, tuple[str, int | None]] = {
     'r': ('rectification_matrix', 9),
     'p': ('projection_matrix', 12),
 }
-# Resizing keeps the aspect but for the rounding to whole pixels.
+# Resizing keeps the aspect except for rounding to whole pixels.
 ASPECT_TOLERANCE_PX = 1.0
-LARGEST_SIDE = 2**32 - 1  # that CameraInfo has room for
+LARGEST_SIDE = 2**32 - 1  # of a CameraInfo
 LARGEST_NUMBER = 1e300
 
 
-class CalibrationError(ValueError):
-    """A calibration that cannot be read, or that is of other pictures."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(printable(text))
+class CalibrationError(PrintableError):
+    """A calibration that is invalid, or does not fit the pictures."""
 
 
 class Calibration:
-    """Which CameraInfo goes with a picture: of the file, else recorded, else assumed, else none."""
+    """Chooses the CameraInfo of a picture: of the file, else recorded, else assumed, else none."""
 
     def __init__(self, path: str, horizontal_fov_rad: float, is_recorded: bool) -> None:
-        """`path` '' and NaN are "none". Raises CalibrationError."""
+        """path: '' for none. horizontal_fov_rad: NaN for none. Raises CalibrationError."""
         self._of_file = read_calibration(path) if path else None
         self._horizontal_fov_rad = horizontal_fov_rad
         self._is_recorded = is_recorded
@@ -83,7 +74,7 @@ class Calibration:
             return resized(self._of_file, *frame.size)
         if frame.camera_info is not None:
             info = info_of_recording(frame.camera_info)
-            # A driver knows what goes with its pictures: untouched, they stay together.
+            # A driver knows the camera_info of its images: untouched ones keep it.
             return info if frame.message is not None else resized(info, *frame.size)
         if not math.isnan(self._horizontal_fov_rad):
             return camera_info_message(
@@ -93,17 +84,16 @@ class Calibration:
 
 
 def read_calibration(path: str | Path) -> CameraInfo:
-    """A CameraInfo, without header, from a calibration file.
+    """A CameraInfo, without header, from a YAML file as camera_calibration writes it.
 
-    `rectification_matrix` and `projection_matrix` may be missing: then the camera is taken for a
-    single one, with the identity and [K|0]. Raises CalibrationError naming the file and the key.
+    Missing rectification and projection become the identity and [K|0]. Raises CalibrationError.
     """
     path = expanded_path(str(path).removeprefix('file://'))
     try:
         content = parse_yaml(read_text(path))
     except UnreadableFile as error:
         raise CalibrationError(
-            f'calibration {path}: {error}: name a YAML file of camera_calibration'
+            f'calibration {path}: {error}: give a YAML file of camera_calibration'
         ) from error
     try:
         return _info_of_file(content)
@@ -115,18 +105,18 @@ def read_calibration(path: str | Path) -> CameraInfo:
 
 def _info_of_file(content: Any) -> CameraInfo:
     if not isinstance(content, dict):
-        raise CalibrationError('there are no keys in it')
+        raise CalibrationError('it has no keys')
     info = CameraInfo()
     for field in ('width', 'height'):
         value = content.get(f'image_{field}')
         if type(value) is not int or not 1 <= value <= LARGEST_SIDE:
-            raise CalibrationError(f'image_{field} is {_told(value)}, not a number of pixels')
+            raise CalibrationError(f'image_{field} is {_shown(value)}, not a number of pixels')
         setattr(info, field, value)
     model = content.get('distortion_model', 'plumb_bob')
     counts = COEFFICIENT_COUNTS.get(model) if isinstance(model, str) else None
     if counts is None:
         raise CalibrationError(
-            f'distortion_model is {_told(model)}, not one of {", ".join(COEFFICIENT_COUNTS)}'
+            f'distortion_model is {_shown(model)}, not one of {", ".join(COEFFICIENT_COUNTS)}'
         )
     info.distortion_model = model
     for field, (key, count) in MATRICES.items():
@@ -144,16 +134,16 @@ def _numbers(content: dict[str, Any], key: str, counts: tuple[int, ...]) -> list
     if not isinstance(data, list) or len(data) not in counts:
         wanted = ' or '.join(map(str, counts))
         raise CalibrationError(
-            f'{key} has no list "data" of {wanted} numbers, but {_told(data or matrix)}'
+            f'{key} has no list "data" of {wanted} numbers, but {_shown(data or matrix)}'
         )
     for value in data:
         if type(value) not in (int, float) or not abs(value) <= LARGEST_NUMBER:
-            raise CalibrationError(f'{key} has {_told(value)}: not all of it are finite numbers')
+            raise CalibrationError(f'{key} has {_shown(value)}, which is not a finite number')
     return [float(value) for value in data]
 
 
-def _told(value: Any) -> str:
-    """A value for an error; of a list or mapping, which YAML may make immense, only the kind."""
+def _shown(value: Any) -> str:
+    """A value for an error text; only the type of lists and mappings, which may be immense."""
     return f'a {type(value).__name__}' if isinstance(value, (list, dict)) else shown(value)
 
 
@@ -164,22 +154,16 @@ def info_of_recording(recorded: Any) -> CameraInfo:
     for field in MATRICES:
         setattr(info, field, [float(value) for value in getattr(recorded, field)])
     info.binning_x, info.binning_y = int(recorded.binning_x), int(recorded.binning_y)
-    roi = recorded.roi
-    info.roi = RegionOfInterest(
-        x_offset=int(roi.x_offset),
-        y_offset=int(roi.y_offset),
-        width=int(roi.width),
-        height=int(roi.height),
-        do_rectify=bool(roi.do_rectify),
-    )
+    for field in ('x_offset', 'y_offset', 'width', 'height'):
+        setattr(info.roi, field, int(getattr(recorded.roi, field)))
+    info.roi.do_rectify = bool(recorded.roi.do_rectify)
     return info
 
 
 def resized(info: CameraInfo, width: int, height: int) -> CameraInfo:
-    """The CameraInfo of the same pictures resized to `width` x `height`; a new message.
+    """The CameraInfo of the same pictures resized to `width` x `height`, as a new message.
 
-    Pixel centres are at whole numbers, as in `CameraModel.scaled`. Raises CalibrationError when
-    the aspect is another: then it is the calibration of another camera or of a cropped picture.
+    Pixel centres are at whole numbers. Raises CalibrationError for another aspect ratio.
     """
     copy = info_of_recording(info)
     copy.header = info.header
@@ -192,7 +176,7 @@ def resized(info: CameraInfo, width: int, height: int) -> CameraInfo:
     x_scale, y_scale = width / full_width, height / full_height
     if abs(width - full_width * y_scale) > ASPECT_TOLERANCE_PX * max(1.0, y_scale):
         raise CalibrationError(
-            f'the calibration is of {full_width}x{full_height} pixels, the pictures are of '
+            f'the calibration is for {full_width}x{full_height} pixels, the pictures have '
             f'{width}x{height}, another aspect: calibrate at the size of the pictures'
         )
     copy.width, copy.height = round(info.width * x_scale), round(info.height * y_scale)
@@ -215,16 +199,13 @@ def _scaled_rows(matrix: Any, columns: int, x_scale: float, y_scale: float) -> l
     return values
 
 
-# How long the last messages may take to go out: acknowledged ones, and those that nobody confirms.
-ACKNOWLEDGE_S = 2.0
-LINGER_S = 0.2
+# How long the last messages may take: acknowledged ones, and those to best effort subscribers.
+ACKNOWLEDGE_S, LINGER_S = 2.0, 0.2
+RAW, COMPRESSED, INFO = 'image_raw', 'image_raw/compressed', 'camera_info'
 
 
-class CameraTopics:
-    """The publishers of one camera. `transport` is raw, compressed or both.
-
-    Raises ValueError when a `qos_overrides` parameter is wrong.
-    """
+class CameraTopics(qos.PublisherTable):
+    """The publishers of one camera. `transport` is raw, compressed or both. Raises ValueError."""
 
     def __init__(
         self,
@@ -234,54 +215,48 @@ class CameraTopics:
         with_camera_info: bool,
         profile: QoSProfile = qos.OUTPUT,
     ) -> None:
-        def publisher(kind: type, name: str, wanted: bool) -> Publisher | None:
-            return qos.make_publisher(node, kind, f'{camera}/{name}', profile) if wanted else None
-
-        self._raw = publisher(Image, 'image_raw', transport != 'compressed')
-        self._compressed = publisher(CompressedImage, 'image_raw/compressed', transport != 'raw')
-        self._info = publisher(CameraInfo, 'camera_info', with_camera_info)
+        kinds: dict[str, type] = {}
+        if transport != 'compressed':
+            kinds[RAW] = Image
+        if transport != 'raw':
+            kinds[COMPRESSED] = CompressedImage
+        if with_camera_info:
+            kinds[INFO] = CameraInfo
+        super().__init__(node, camera, kinds, profile)
 
     @property
     def names(self) -> str:
-        """The full names of the topics, for people."""
-        publishers = (self._raw, self._compressed, self._info)
-        return ', '.join(str(each.topic_name) for each in publishers if each is not None)
+        """The full names of the topics, as text."""
+        return ', '.join(str(each.topic_name) for each in self._publishers.values())
 
     @property
     def subscribers(self) -> int:
         """How many subscribe to an image topic."""
-        return sum(map(subscriptions, (self._raw, self._compressed)))
+        return sum(map(self._subscribers_of, (RAW, COMPRESSED)))
 
-    @property
-    def wanted(self) -> bool:
-        """Whether somebody subscribes to any of the topics."""
-        return bool(self.subscribers or subscriptions(self._info))
+    def _subscribers_of(self, name: str) -> int:
+        publisher = self._publishers.get(name)
+        return 0 if publisher is None else int(publisher.get_subscription_count())
 
     def publish_info(self, info: CameraInfo, header: Header) -> None:
-        """Publish a CameraInfo under `header`: before its picture, so that the first counts."""
-        if self._info is not None:
+        """Publish a CameraInfo under `header`; call it before its image is published."""
+        if INFO in self._publishers:
             info.header = copied_header(header)
-            self._info.publish(info)
+            self.send(INFO, info)
 
     def publish_frame(self, frame: Frame, header: Header, jpeg_quality: int) -> None:
-        """Publish a frame under `header` where it is wanted. Raises ImageError."""
-        if self._raw is not None and subscriptions(self._raw):
-            self._raw.publish(raw_message(frame, header))
-        if self._compressed is not None and subscriptions(self._compressed):
-            self._compressed.publish(compressed_message(frame, header, jpeg_quality))
+        """Publish a frame under `header` where it has subscribers. Raises ImageError."""
+        if self._subscribers_of(RAW):
+            self.send(RAW, raw_message(frame, header))
+        if self._subscribers_of(COMPRESSED):
+            self.send(COMPRESSED, compressed_message(frame, header, jpeg_quality))
 
     def flush(self) -> None:
-        """Wait, within bounds, until the last messages have gone out."""
-        time.sleep(LINGER_S)  # for best effort subscribers, who confirm nothing
-        for publisher in (self._raw, self._compressed, self._info):
-            if publisher is not None:
-                with contextlib.suppress(RuntimeError):  # a middleware that cannot tell
-                    publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))
-
-
-def subscriptions(publisher: Publisher | None) -> int:
-    """How many subscribe to a publisher, if there is one."""
-    return 0 if publisher is None else int(publisher.get_subscription_count())
+        """Wait, within bounds, until the last messages have been sent."""
+        time.sleep(LINGER_S)  # for best effort subscribers, which do not acknowledge
+        for publisher in self._publishers.values():
+            with contextlib.suppress(RuntimeError):  # a middleware without acknowledgements
+                publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))
 
 
 def raw_message(frame: Frame, header: Header) -> Image:

@@ -1,9 +1,8 @@
 """image_stream: pictures, a video, a camera device or a rosbag2 in; a camera's topics out.
 
-One thread reads the source, waits until each picture is due, and publishes it; the executor only
-serves parameters. A picture that is sent again is the same to the bit: for depth_node that is a
-frozen camera unless its frozen_after is 0. At the end of the source the node ends with exit code 0,
-and with 1 when the source fails.
+One thread reads the source and publishes each picture when it is due. A repeated picture is bitwise
+equal: depth_node takes that for a frozen camera unless its frozen_after is 0. The node ends with
+exit code 0 at the end of the source, and with 1 when it fails.
 """
 
 from __future__ import annotations
@@ -30,21 +29,17 @@ from midas_depth_ros.nodes.sources.camera_topics import Calibration, Calibration
 from midas_depth_ros.options.stream import ImageStreamSettings
 from midas_depth_ros.options.text import printable
 
-# --- When each picture of a source is due, and what time it is in between. Plain numbers, no
-# ROS.
-#
-# `Pacer` gives due times in seconds since the start, `Thinner` drops pictures of a device that is
-# too fast, `ClockTrack` gives the time for /clock.
+# --- When each picture of a source is due, and the recorded time in between. Plain numbers, no ROS.
 
-PICTURES_RATE_HZ = 10.0  # of pictures, which have no rate of their own
-LAG_S = 1.0  # who is later than this (a suspended laptop) doesn't hurry to catch up
+PICTURES_RATE_HZ = 10.0  # for picture files, which have no rate of their own
+LAG_S = 1.0  # after a longer delay (a suspended laptop) the schedule is shifted
 
 
 class Pacer:
-    """Due times of one frame after the other, over any number of passes through a source."""
+    """Due times of frames, in seconds since the start, over any number of passes."""
 
     def __init__(self, rate_hz: float, source_rate_hz: float | None) -> None:
-        """`rate_hz` overrules the source's own times; 0 keeps them."""
+        """rate_hz: overrides the source's own times; 0 keeps them."""
         self._period_s = 1.0 / (rate_hz or source_rate_hz or PICTURES_RATE_HZ)
         self._by_rate = rate_hz > 0
         self._pass_start_s = 0.0
@@ -52,12 +47,12 @@ class Pacer:
         self._interval_s = self._period_s
 
     def start_pass(self) -> None:
-        """A new pass begins: its first frame follows the last one at the usual interval."""
+        """Begin a new pass: its first frame follows the last one at the usual interval."""
         if self._due_s is not None:
             self._pass_start_s = self._due_s + self._interval_s
 
     def due_s(self, time_ns: int | None, now_s: float) -> float:
-        """When the next frame is due; `time_ns` is its time in the source, None if it has none."""
+        """When the next frame is due. time_ns: its time in the source, None if it has none."""
         if time_ns is None or self._by_rate:
             due = 0.0 if self._due_s is None else self._due_s + self._period_s
         else:
@@ -72,7 +67,7 @@ class Pacer:
 
 
 class Thinner:
-    """Lets pictures that come by themselves pass at most at a rate."""
+    """Lets the frames of a live device pass at most at a rate."""
 
     def __init__(self, rate_hz: float) -> None:
         """0 lets all of them pass."""
@@ -80,8 +75,8 @@ class Thinner:
         self._next_s = 0.0
 
     def passes(self, now_s: float) -> bool:
-        """Whether the picture that has come now may pass."""
-        # Half a millisecond: a camera at the very rate that is asked for jitters.
+        """Whether a frame that arrives now may pass."""
+        # Half a millisecond, since a camera at exactly this rate jitters.
         if now_s < self._next_s - 0.0005:
             return False
         on_time = now_s < self._next_s + self._period_s
@@ -91,20 +86,17 @@ class Thinner:
 
 @dataclasses.dataclass
 class ClockTrack:
-    """Recorded time: between two frames it passes evenly, and never runs ahead of the next one.
-
-    Points are (stamp in nanoseconds, due time in seconds); (0, 0.0) is none yet.
-    """
+    """The time for /clock: it advances evenly between two frames, (stamp in ns, due time in s)."""
 
     last: tuple[int, float] = (0, 0.0)
     next: tuple[int, float] = (0, 0.0)
 
     def approach(self, stamp_ns: int, due_s: float) -> None:
-        """The next frame is known."""
+        """Set the next frame."""
         self.last, self.next = self.next, (stamp_ns, due_s)
 
     def time_ns(self, now_s: float) -> int:
-        """What /clock says; 0 while there is nothing to say."""
+        """The recorded time; 0 while it is unknown."""
         (stamp, due), (next_stamp, next_due) = self.last, self.next
         if now_s >= next_due:
             return next_stamp
@@ -119,10 +111,7 @@ FAULT_LOG_PERIOD_S = 5.0
 
 
 class ImageStream(Node):
-    """The ROS shell around a source; it sets `exit_code` when it has ended.
-
-    Raises ValueError from the constructor when a parameter, the source or the calibration is wrong.
-    """
+    """The ROS shell around a source; sets `exit_code` at its end. Raises ValueError."""
 
     exit_code: int
 
@@ -163,16 +152,16 @@ class ImageStream(Node):
             # With use_sim_time our own clock would be what we publish.
             self._stamp_clock = Clock(clock_type=ClockType.SYSTEM_TIME)
             self._clock_publisher = qos.make_publisher(self, ClockMessage, '/clock')
-        self._parameter_server.warn_of_unused_qualities()
+        self._parameter_server.warn_of_unused_qos()
         self._track = ClockTrack()
         self._pacer = Pacer(settings.rate, self._source.rate_hz)
         self._thinner = Thinner(settings.rate)
-        # What ends the executor's wait, for it to see the exit code.
+        # Ends the executor's wait, so that it sees the exit code.
         self._ended = self.create_guard_condition(lambda: None)
         self._start_s = 0.0
         self._published = 0
         self._last_shrunk: tuple[Any, Any] = (None, None)  # a picture, and its frame
-        self._info_fault = ''  # why frames lack camera_info, as it was said last
+        self._info_fault = ''  # why frames lack camera_info, as logged last
         self._fault_logged_s = -FAULT_LOG_PERIOD_S
 
     def destroy_node(self) -> None:
@@ -204,8 +193,8 @@ class ImageStream(Node):
         self.get_logger().info(printable(f'{self._source.name} -> {self._topics.names}'))
         if settings.loop and is_still(settings.source):
             self.get_logger().info(
-                'the same pictures come again and again: depth_node takes that for a frozen camera '
-                'unless its frozen_after is 0'
+                'the same pictures are repeated: depth_node takes that for a frozen camera unless '
+                'its frozen_after is 0'
             )
         while not self._stopping.is_set():
             self._pacer.start_pass()
@@ -226,7 +215,8 @@ class ImageStream(Node):
             pass
 
     def _play_frame(self, frame: Frame) -> None:
-        stamp_ns = self._original_stamp(frame)
+        original = self._parameter_server.current.stamps == 'original'
+        stamp_ns = frame.stamp_ns or 0 if original else 0  # 0: the time of publishing
         if self._source.live:
             if not self._thinner.passes(self._elapsed_s()):
                 return
@@ -237,13 +227,8 @@ class ImageStream(Node):
         if not self._stopping.is_set():
             self._publish(frame, stamp_ns or self._stamp_clock.now().nanoseconds)
 
-    def _original_stamp(self, frame: Frame) -> int:
-        """The recorded stamp in nanoseconds; 0 where the time of publishing is wanted."""
-        original = self._parameter_server.current.stamps == 'original'
-        return frame.stamp_ns or 0 if original else 0
-
     def _wait_until(self, due_s: float) -> None:
-        """Wait, with /clock ticking if it is ours."""
+        """Wait, and publish /clock meanwhile if the parameters ask for it."""
         tick_s = 1.0 / self._parameter_server.current.clock_rate
         while not self._stopping.is_set():
             left_s = due_s - self._elapsed_s()
@@ -275,12 +260,12 @@ class ImageStream(Node):
                 self._topics.publish_info(info, header)
             self._topics.publish_frame(frame, header, settings.jpeg_quality)
         except ImageError as error:
-            self._complain(f'{frame.name} skipped: {error}')
+            self._warn_throttled(f'{frame.name} skipped: {error}')
         else:
             self._published += 1
 
     def _shrunk(self, frame: Frame, max_width: int) -> Frame:
-        """The frame as wide as it may be; a picture that comes again is not shrunk again."""
+        """The frame, shrunk to max_width; a repeated picture is shrunk once."""
         last, made = self._last_shrunk
         if frame.picture is None or frame.picture is not last:
             made = frame.shrunk(max_width)
@@ -288,20 +273,19 @@ class ImageStream(Node):
         return made
 
     def _info_for(self, frame: Frame) -> CameraInfo | None:
-        """Its camera_info, if any; why there is none is said once for all frames that lack it."""
+        """Its camera_info, if any; the reason why not is logged once."""
         try:
             info = self._calibration.info_for(frame)
         except (CalibrationError, ImageError) as error:
-            if str(error) != self._info_fault and self._complain(
-                f'{frame.name} goes without camera_info: {error}'
-            ):
+            text = f'{frame.name} is published without camera_info: {error}'
+            if str(error) != self._info_fault and self._warn_throttled(text):
                 self._info_fault = str(error)
             return None
         self._info_fault = ''
         return info
 
-    def _complain(self, text: str) -> bool:
-        """Say it, unless something was said only now; whether it was."""
+    def _warn_throttled(self, text: str) -> bool:
+        """Log a warning unless there was one recently; returns whether it was logged."""
         if time.monotonic() - self._fault_logged_s < FAULT_LOG_PERIOD_S:
             return False
         self._fault_logged_s = time.monotonic()

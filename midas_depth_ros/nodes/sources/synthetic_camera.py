@@ -1,8 +1,8 @@
-"""synthetic_camera: a camera that drives through a rendered scene, for trying things out.
+"""synthetic_camera: a simulated camera in a rendered scene, for trials without hardware.
 
-In the moving scene the picture is a function of its stamp alone: two of these cameras with the
-same parameters see the same, and depth can be compared with the scene's own. In the scene `robot`
-it is the camera of a robot that cmd_vel drives. Renders only while somebody subscribes.
+In the moving scene the picture depends on its stamp alone: two cameras with the same parameters see
+the same, and depth can be compared with the scene's own. In the scene `robot` it is the camera of a
+robot that cmd_vel drives. It renders only while it has subscribers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
@@ -30,7 +30,12 @@ from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images import NANOSECONDS
 from midas_depth_ros.images.sources import Frame
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message, time_message
+from midas_depth_ros.nodes.ros.messages import (
+    camera_info_message,
+    image_message,
+    status_message,
+    time_message,
+)
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import CameraTopics
@@ -38,20 +43,17 @@ from midas_depth_ros.options.stream import SyntheticCameraSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, Motion, moving_scene, render
 from midas_depth_ros.sim.robot.robot import Disturbance, noisy, packed, robot_of
 
-# --- The robot side of `synthetic_camera`: cmd_vel in; odometry, what is true, and the picture
-# out.
-#
-# The robot drives in real time, also while nobody looks. `~/reset` puts it back to the start of
-# the world of the parameter `seed`. Its outcome goes out on /diagnostics.
-
 DIAGNOSTICS_PERIOD_S = 0.25
-MOST_BACK_S, MOST_AHEAD_S = 1.0, 60.0  # what may be a pause of the process
+MOST_BACK_S, MOST_AHEAD_S = 1.0, 60.0  # a larger step means that the clock was set
 UNSTAMPED = {qos.type_name(TwistStamped): 'publish Twist; avoidance_node does with stamped false'}
 SCAN_RANGE_M = (0.02, 30.0)
 
 
 class RobotView:
-    """The robot of a node, its topics, and what its camera sees."""
+    """The robot of the scene `robot`: cmd_vel in; odometry, ground truth and pictures out.
+
+    It drives in real time. `~/reset` puts it at the start of the world of the parameter `seed`.
+    """
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class RobotView:
             node, Twist, 'cmd_vel', self._on_command, QoSProfile(depth=1)
         )
         node.get_logger().info(f'driven by {qos.topic_words(self._commands)}')
-        self._unheard: list[str] = []  # why publishers on cmd_vel are not heard
+        self._unheard: list[str] = []  # why publishers on cmd_vel are incompatible
         node.create_service(Trigger, '~/reset', self._on_reset)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(1.0 / settings.robot.odometry_rate, self._on_tick, clock=steady)
@@ -90,17 +92,17 @@ class RobotView:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody subscribes to what comes with a picture."""
+        """Whether a topic that is published with each picture has a subscriber."""
         return any(each.get_subscription_count() for each in (self._depth, self._scan))
 
     def now_ns(self) -> int:
-        """The time of stamps: the node's, or the simulated one that we publish."""
+        """The time for stamps: the node's, or the simulated one that this node publishes."""
         now = int(self._clock.now().nanoseconds)
-        # Simulated time begins at 1 s: 0 means that there is none.
+        # Simulated time begins at 1 s, since 0 means unknown.
         return now - self._started_ns + NANOSECONDS if self._publish_clock else now
 
     def picture(self, time_ns: int, header: Header) -> np.ndarray:
-        """What the camera sees at a stamp, (H, W, 3) uint8 RGB; what goes with it is published."""
+        """The picture at a stamp, (H, W, 3) uint8 RGB; publishes ground truth scan and depth."""
         settings = self._server.current
         motion = self._advance(time_ns)
         pose = motion.camera_pose(self._robot.model)
@@ -116,7 +118,7 @@ class RobotView:
         return noisy(rendering.rgb, settings.robot.picture_noise, self._noise)
 
     def _begin(self, settings: SyntheticCameraSettings) -> None:
-        """Put the robot at the start of the world of the parameter."""
+        """Put the robot at the start of the world of the parameter `seed`."""
         self._seed = settings.seed
         self._epoch_ns = self.now_ns()
         world = WORLDS[settings.robot.world](settings.seed)
@@ -128,7 +130,7 @@ class RobotView:
             self._begin(self._server.current)
         jump_s = (time_ns - self._epoch_ns) / NANOSECONDS - self._robot.motion.time_s
         if not -MOST_BACK_S <= jump_s <= MOST_AHEAD_S:
-            # Time was set: nobody drives through years of it, nor waits until it is then again.
+            # The clock was set: continue from here.
             self._epoch_ns += round(jump_s * NANOSECONDS)
         return self._robot.advance((time_ns - self._epoch_ns) / NANOSECONDS)
 
@@ -187,19 +189,18 @@ class RobotView:
 def drive_status(
     drive: int, seed: int, outcome: DriveOutcome, unheard: Sequence[str] = ()
 ) -> DiagnosticStatus:
-    """The outcome of a drive; WARN once it has collided, and while commands are `unheard`."""
+    """The outcome of a drive; WARN after a collision, and while publishers are `unheard`."""
     level = DiagnosticStatus.WARN if outcome.collisions or unheard else DiagnosticStatus.OK
     text = f'world {seed}: {outcome.collisions} collisions in {outcome.distance_m:.1f} m'
     text = '; '.join([text, *(f'cmd_vel not heard: {reason}' for reason in unheard)])
     values = {'drive': drive, 'world': seed, **dataclasses.asdict(outcome)}
-    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    return DiagnosticStatus(name='synthetic_camera: drive', level=level, message=text, values=pairs)
+    return status_message('synthetic_camera: drive', level, text, values)
 
 
 def picture_at(time_ns: int, settings: SyntheticCameraSettings) -> NDArray[np.uint8]:
     """What the camera sees at a stamp: (height, width, 3) uint8 RGB."""
     scene = moving_scene(settings.seed)
-    # The remainder first: nanoseconds since 1970 have more digits than a float.
+    # The remainder first: nanoseconds since 1970 exceed the precision of a float.
     time_s = time_ns % round(scene.period_s * NANOSECONDS) / NANOSECONDS
     pose = dataclasses.replace(
         scene.pose_at(time_s), z_m=settings.camera_height, pitch_rad=settings.camera_pitch
@@ -229,14 +230,14 @@ class SyntheticCamera(Node):
         if settings.scene == 'robot':
             self._robot = RobotView(self, self._parameter_server, camera_model(settings))
             timer_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._parameter_server.warn_of_unused_qualities()
+        self._parameter_server.warn_of_unused_qos()
         self.create_timer(1.0 / settings.rate, self._on_timer, clock=timer_clock)
         self.get_logger().info(f'{settings.scene} scene {settings.seed} -> {self._topics.names}')
 
     def _on_timer(self) -> None:
-        # Looked at once: somebody may come, or go, while this runs.
+        # Read once: subscribers may come and go meanwhile.
         shown = bool(self._topics.subscribers)
-        if not (shown or self._topics.wanted or (self._robot and self._robot.wanted)):
+        if not (shown or self._topics.wanted() or (self._robot and self._robot.wanted)):
             return
         settings = self._parameter_server.current
         now_ns = self._robot.now_ns() if self._robot else self.get_clock().now().nanoseconds

@@ -66,7 +66,7 @@ def test_without_a_source_a_robot_drives_with_the_model_that_needs_no_download()
     assert modules == [
         'nodes.sources.synthetic_camera',
         'nodes.depth.node',
-        'nodes.avoidance.node',
+        'nodes.avoidance_node',
         'lab.drive.commander_node',
     ]
     camera, depth = parameters(commands['camera']), parameters(commands['depth_node'])

@@ -1,57 +1,206 @@
-"""One camera's way out in metres: depth image, scan, proximity, nearest point, cloud.
+"""One camera's way out: publishes relative and metric outputs of a frame.
 
-Silent while there is no scale: nav2's watchdogs then stop the robot. Every message copies the
-input's stamp; images and cloud stay in the optical frame, the rest is in `body_frame`. Of a camera
-whose pictures are turned (`rotate`) images and cloud are turned back: they are in its own frame.
+An output is computed only while it has a subscriber. Every message copies the stamp of the input.
+Images and cloud stay in the optical frame, and are turned back if pictures are turned (`rotate`),
+but for the heatmap. The others are in `body_frame`. Without a scale the metric outputs are silent:
+nav2's watchdogs then stop the robot.
 """
 
 from __future__ import annotations
 
-import collections
+import dataclasses
 import math
-import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
-from geometry_msgs.msg import PointStamped
-from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, Range
+from geometry_msgs.msg import PointStamped, Vector3Stamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2, Range
+from std_msgs.msg import Header
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import (
     Beams,
+    CameraModel,
     CameraMount,
+    Closeness,
     MetricDepth,
     MetricFrame,
-    MountEstimate,
     Obstacles,
     Refusal,
     ScaleShift,
     Scan,
+    closeness_of_picture,
     corridor_free_m,
-    estimate_mount,
     fit_ground_plane,
     fit_range,
     fit_reference,
-    median_estimate,
     point_cloud,
     scan_limits,
+    turned,
     turned_points,
 )
 from midas_depth_ros.images.message_bytes import picture_reduced
-from midas_depth_ros.nodes.depth.camera_output import FrameView, Grid
-from midas_depth_ros.nodes.depth.mounting import Mounting
-from midas_depth_ros.nodes.depth.reference_input import KINDS, ReferenceInput
-from midas_depth_ros.nodes.ros import messages as messages
+from midas_depth_ros.nodes.depth.metric_sources import REFERENCE_TYPES, Mounting, ReferenceInput
+from midas_depth_ros.nodes.ros import messages
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.views import enlarge_along_edges
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.views import Heatmap, enlarge_along_edges
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-OUTPUTS = {
+    from midas_depth_ros.nodes.depth.camera_input import Frame
+
+UPRIGHT = '_upright'
+Grid = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameView:
+    """One frame after inference, turned clockwise by `rotate` degrees from how the camera sends it.
+
+    rgb: (H, W, 3) uint8. answer: (h, w) float32, the network's. inverse_depth: the same with
+    NaN where the picture says nothing. blind: why all of it says nothing, else ''. camera: of the
+    picture, None if uncalibrated. grid: its `normalised_grid` at network size.
+    """
+
+    frame: Frame
+    rgb: NDArray[np.uint8]
+    answer: NDArray[np.float32]
+    inverse_depth: NDArray[np.float32]
+    blind: str
+    camera: CameraModel | None
+    grid: Grid | None
+    settings: DepthNodeSettings
+    rotate: int = 0
+    _enlarged: dict[int, NDArray[np.float32]] = dataclasses.field(default_factory=dict, repr=False)
+
+    def enlarged(
+        self, estimator: DepthEstimator, depth: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """`answer` or `inverse_depth` at `size`, computed once: do not change it."""
+        if id(depth) not in self._enlarged:
+            self._enlarged[id(depth)] = estimator.enlarge(depth, self.size)
+        return self._enlarged[id(depth)]
+
+    @property
+    def header(self) -> Header:
+        """The header of the input."""
+        return self.frame.message.header
+
+    @property
+    def upright_header(self) -> Header:
+        """The header of the turned picture, which has an optical frame of its own."""
+        if not self.rotate or not self.header.frame_id:
+            return self.header
+        return messages.copied_header(self.header, self.header.frame_id + UPRIGHT)
+
+    def as_sent(self, picture: NDArray) -> NDArray:
+        """(H, W) or (H, W, n) of the turned picture, turned back to how the camera sends it."""
+        return turned(picture, -self.rotate % 360)
+
+    @property
+    def stamp_s(self) -> float:
+        """The stamp of the input in seconds; its receipt while stamps do not tell time."""
+        return self.frame.time_s
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the image outputs, turned."""
+        full = self.settings.output_size == 'input'
+        return self.rgb.shape[:2] if full else self.inverse_depth.shape
+
+
+class GridCache:
+    """The pixel rays of one camera at network size, computed once per calibration and size."""
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+        self._grid: Grid | None = None
+
+    def of(self, camera: CameraModel | None, shape: tuple[int, ...]) -> Grid | None:
+        """`CameraModel.normalised_grid` for (h, w) = `shape`; None without a camera."""
+        if camera is None:
+            return None
+        if self._key != (camera, shape):
+            self._key = (camera, shape)
+            self._grid = camera.normalised_grid(shape[1], shape[0])
+        return self._grid
+
+
+RELATIVE_OUTPUTS = {
+    'relative_inverse_depth/image': Image,
+    'heatmap/image': Image,
+    'heatmap/image/compressed': CompressedImage,
+    'closeness': Vector3Stamped,
+}
+
+
+class RelativeOutput(qos.PublisherTable):
+    """The relative outputs of one camera: depth as it is, heatmap and closeness."""
+
+    def __init__(
+        self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
+    ) -> None:
+        profile = qos.output_profile(node.settings.process_every_frame)
+        super().__init__(node, camera, RELATIVE_OUTPUTS, profile)
+        self._mounting = mounting
+        self._estimator = estimator
+        self._heatmap = Heatmap()
+        self.closeness: Closeness | None = None
+
+    @property
+    def heatmap_wanted(self) -> bool:
+        """Whether the heatmap has a subscriber, raw or compressed."""
+        return self.wanted('heatmap/image') or self.wanted('heatmap/image/compressed')
+
+    def publish(self, view: FrameView, metric: MetricFrame | None) -> None:
+        """Publish what is wanted of a frame; `metric` is for the heatmap in metres."""
+        if view.frame.restarted:
+            self._heatmap.reset()
+        if self.wanted('closeness'):
+            near = self.closeness = self._closeness(view)
+            message = messages.vector_message(near.left, near.centre, near.right, view.header)
+            self.send('closeness', message)
+        if self.wanted('relative_inverse_depth/image'):
+            depth = view.as_sent(view.enlarged(self._estimator, view.answer))
+            self.send('relative_inverse_depth/image', messages.image_message(depth, view.header))
+        if self.heatmap_wanted:
+            self._publish_heatmap(view, metric)
+
+    def _closeness(self, view: FrameView) -> Closeness:
+        """The closeness in a frame, with the pitch that the camera had at its stamp."""
+        pitch: float | Refusal = math.nan  # irrelevant for a blind picture
+        if not view.blind:
+            pitch = self._mounting.pitch_at(view.frame.stamp_ns, view.header.frame_id)
+        if isinstance(pitch, Refusal):
+            return Closeness.unknown(pitch.reason)
+        return closeness_of_picture(view.inverse_depth, view.blind, view.grid, pitch)
+
+    def _publish_heatmap(self, view: FrameView, metric: MetricFrame | None) -> None:
+        scale = metric.scale if metric else None
+        picture = self._heatmap.render(
+            view.inverse_depth,
+            view.rgb,
+            view.stamp_s,
+            view.settings.heatmap,
+            view.size,
+            scale,
+        )
+        if self.wanted('heatmap/image'):
+            self.send('heatmap/image', messages.bgr_message(picture, view.upright_header))
+        if self.wanted('heatmap/image/compressed'):
+            message = messages.jpeg_message(
+                picture, view.upright_header, view.settings.jpeg_quality
+            )
+            self.send('heatmap/image/compressed', message)
+
+
+METRIC_OUTPUTS = {
     'depth/image': Image,
     'depth/camera_info': CameraInfo,
-    'seen_free': LaserScan,  # before the scan that it belongs to
+    'seen_free': LaserScan,  # published before its scan
     'scan': LaserScan,
     'proximity': Range,
     'nearest_point': PointStamped,
@@ -61,38 +210,32 @@ ALONG_THE_FLOOR = ('scan', 'seen_free', 'proximity', 'nearest_point')
 
 
 class MetricOutput(qos.PublisherTable):
-    """The metric publishers of one camera and the scale it has."""
+    """The metric outputs of one camera, and its scale."""
 
     def __init__(
         self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
     ) -> None:
-        super().__init__(
-            node, camera, OUTPUTS, qos.output_profile(node.settings.process_every_frame)
-        )
+        profile = qos.output_profile(node.settings.process_every_frame)
+        super().__init__(node, camera, METRIC_OUTPUTS, profile)
         self.metric = MetricDepth()
         self.refused = 'no frame yet'
-        self.view_begins_m = math.nan  # metres ahead, where the nearest floor in view lies
+        self.view_begins_m = math.nan  # how far ahead the nearest floor in view is
         self._estimator = estimator
         self._mounting = mounting
         self._source = node.settings.scale.source
-        self._reference = ReferenceInput(node, camera, self._source)
+        self.reference = ReferenceInput(node, camera, self._source)
         self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
         self._beams: tuple[object, Beams | None] = (None, None)
 
     def close(self) -> None:
         """Destroy the publishers and the subscription to the reference."""
-        self._reference.close()
+        self.reference.close()
         super().close()
 
-    @property
-    def awaited(self) -> str:
-        """The topic of the reference sensor and its type, '' for none."""
-        return self._reference.awaited
-
     def update(self, view: FrameView) -> MetricFrame | None:
-        """The frame in metres, or None with `refused` saying why."""
+        """The frame in metres, or None, with the reason in `refused`."""
         if view.frame.restarted or view.frame.mixed or view.camera is None:
-            self.metric.reset()  # a scale of a camera that is not known any more is none
+            self.metric.reset()  # its scale is of another camera, or of another time
         mount = self._mounting.at(view.frame.stamp_ns, view.header.frame_id)
         fit = self._fit(view, mount)
         grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
@@ -122,11 +265,11 @@ class MetricOutput(qos.PublisherTable):
             return mount
         if view.camera is None or view.grid is None:
             return Refusal('the camera is not calibrated: no camera_info and no horizontal_fov')
-        if source not in KINDS:
+        if source not in REFERENCE_TYPES:
             return fit_ground_plane(view.inverse_depth, view.grid, mount)
         height, width = view.inverse_depth.shape
         camera = view.camera.scaled(width, height)
-        points = self._reference.points(view.frame.stamp_ns, camera, mount, settings)
+        points = self.reference.points(view.frame.stamp_ns, camera, mount, settings)
         if isinstance(points, Refusal):
             return points
         fit = fit_range if source == 'range' else fit_reference
@@ -162,11 +305,11 @@ class MetricOutput(qos.PublisherTable):
     def _publish_obstacles(
         self, view: FrameView, obstacles: Obstacles, mount: CameraMount, grid: Grid
     ) -> None:
-        """Scan, how far was seen, proximity and nearest point, all from one set of beams."""
+        """Publish scan, seen_free, proximity and nearest point, all from one set of beams."""
         if not any(map(self.wanted, ALONG_THE_FLOOR)):
             return
         settings = view.settings
-        header = messages.body_header(view.header, self._mounting.body_frame)
+        header = messages.copied_header(view.header, self._mounting.body_frame)
         limits = settings.scan.range_min, settings.scan.range_max
         step = settings.scan.angle_increment
         first, last = self._angles(view, grid, mount)
@@ -186,7 +329,7 @@ class MetricOutput(qos.PublisherTable):
     def _publish_proximity(
         self, view: FrameView, scan: Scan, nearest_m: float, beams: Beams, first: float
     ) -> None:
-        """How far the corridor ahead is free; nothing where nothing of it is known."""
+        """Publish how far the corridor ahead is free, unless nothing of it is known."""
         settings = view.settings
         width = settings.obstacles.robot_width
         free_m = corridor_free_m(
@@ -199,17 +342,16 @@ class MetricOutput(qos.PublisherTable):
         )
         if free_m > 0:
             limits = settings.scan.range_min, settings.scan.range_max
-            header = messages.body_header(view.header, self._mounting.body_frame)
+            header = messages.copied_header(view.header, self._mounting.body_frame)
             angle = messages.corridor_angle(width, limits[1])
             self.send('proximity', messages.range_message(free_m, limits, angle, header))
 
     def _angles(self, view: FrameView, grid: Grid, mount: CameraMount) -> tuple[float, float]:
-        """First and last angle of the scan, the same in every frame of one configuration.
+        """First and last angle of the scan; constant, as SLAM expects.
 
-        Who maps by scans wants them alike; so what an Imu tells of a frame does not count here, and
-        of a mount from TF the first one is kept.
+        So the Imu does not count here, and the first mount from TF is kept.
         """
-        fixed = self._mounting.from_parameters()
+        fixed = self._mounting.by_parameters()
         step = view.settings.scan.angle_increment
         key = view.camera, view.inverse_depth.shape, step, fixed
         if self._limits[0] != key:
@@ -219,7 +361,7 @@ class MetricOutput(qos.PublisherTable):
     def _beams_of(
         self, view: FrameView, grid: Grid, mount: CameraMount, angles: tuple[float, float]
     ) -> Beams:
-        """Which pixels the beams look along: made anew when mount or calibration change."""
+        """The pixels of each beam, computed again when mount or calibration change."""
         settings = view.settings.scan
         key = view.camera, view.inverse_depth.shape, mount, angles, settings
         if self._beams[0] != key or self._beams[1] is None:
@@ -238,9 +380,9 @@ class MetricOutput(qos.PublisherTable):
 
 
 def scale_words(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
-    """The state of the scale for diagnostics; of one that nobody `wanted` of late none is known."""
+    """The state of the scale for diagnostics. wanted: whether it is computed at present."""
     if not wanted:
-        return {'scale': 'not computed: nobody asks for metres'}
+        return {'scale': 'not computed: no metric output has a subscriber'}
     scale = output.metric.current
     age, begins = output.metric.age_s, output.view_begins_m
     values = {
@@ -258,82 +400,3 @@ def scale_words(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
             'scale residual [1/m]': f'{scale.residual:.4g}',
         }
     return values
-
-
-# --- ~/calibrate_pitch: watches a flat floor for some frames and says how the camera is mounted.
-
-FRAMES = 30
-MOST_STRAY_RAD = math.radians(1.0)
-
-
-class MountCalibration:
-    """Collects the estimates of one camera while it runs. Filled by the worker, read elsewhere."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._estimates: list[MountEstimate] = []
-        self._refusals: collections.Counter[str] = collections.Counter()
-        self._frames = 0
-        self.running = False
-
-    def start(self) -> None:
-        """Begin anew."""
-        with self._lock:
-            self._estimates, self._frames = [], 0
-            self._refusals.clear()
-            self.running = True
-
-    def stop(self) -> None:
-        """End, whatever was seen."""
-        self.running = False
-
-    @property
-    def done(self) -> bool:
-        """Whether enough frames were seen."""
-        return self._frames >= FRAMES
-
-    def add(self, view: FrameView, metric: MetricFrame | None) -> None:
-        """Take one frame into account; nothing while not running."""
-        if not self.running:
-            return
-        with self._lock:
-            self._frames += 1
-            estimate = self._estimate(view, metric)
-            if isinstance(estimate, Refusal):
-                self._refusals[estimate.reason] += 1
-            else:
-                self._estimates.append(estimate)
-
-    @staticmethod
-    def _estimate(view: FrameView, metric: MetricFrame | None) -> MountEstimate | Refusal:
-        if view.frame.mixed:
-            return Refusal(view.frame.mixed)
-        if view.grid is None:
-            return Refusal('the camera is not calibrated: no camera_info and no horizontal_fov')
-        # The ground plane's own scale was made from the mount that is in question.
-        reference = metric.scale if metric and metric.scale.source == 'reference' else None
-        return estimate_mount(view.inverse_depth, view.grid, reference)
-
-    def result(self) -> tuple[bool, str]:
-        """Whether there is an answer, and the sentence that says it."""
-        with self._lock:
-            estimates, frames = list(self._estimates), self._frames
-            refusal = next(iter(self._refusals.most_common(1)), ('no frame came', 0))[0]
-        if len(estimates) < max(1, frames // 2):
-            return False, f'{len(estimates)} of {frames} frames showed a floor: {refusal}'
-        middle, stray = median_estimate(estimates)
-        if stray.pitch_rad > MOST_STRAY_RAD:
-            return False, (
-                f'pitch strays by {math.degrees(stray.pitch_rad):.1f} degrees between frames: '
-                'keep the robot still on flat floor with a free view'
-            )
-        text = (
-            f'camera_pitch: {middle.pitch_rad:.4f} (+- {stray.pitch_rad:.4f}), '
-            f'camera_roll: {middle.roll_rad:.4f} (+- {stray.roll_rad:.4f})'
-        )
-        if math.isnan(middle.height_m):
-            return True, (
-                f'{text}; from {len(estimates)} frames, taking the farthest thing in view for '
-                'infinitely far: look along the longest free way'
-            )
-        return True, f'{text}, camera_height: {middle.height_m:.3f}; from {len(estimates)} frames'

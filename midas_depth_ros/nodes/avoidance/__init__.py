@@ -1,1 +1,0 @@
-"""avoidance_node: between a robot's commands and its wheels."""

@@ -1,0 +1,318 @@
+"""What is known of a camera: its intrinsics from camera_info, and how it is mounted on request.
+
+`CameraCalibration` listens to camera_info and gives the camera model of a picture. The service
+`~/calibrate_pitch` lets every camera watch a flat floor and answers with mount parameters.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock
+from rclpy.task import Future
+from sensor_msgs.msg import CameraInfo
+from std_srvs.srv import Trigger
+
+from midas_depth_ros.geometry import (
+    CameraModel,
+    CameraModelError,
+    MetricFrame,
+    MountEstimate,
+    Refusal,
+    estimate_mount,
+    median_estimate,
+)
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+
+if TYPE_CHECKING:
+    from midas_depth_ros.nodes.depth.node import DepthNode
+    from midas_depth_ros.nodes.depth.output import FrameView
+
+FAULT_LOG_PERIOD_S = 5.0
+CALM_INFOS = 20  # after so many equal messages two cameras no longer alternate
+NO_INFO = 'no camera_info yet'
+ASPECT = 0.02  # camera_info of another aspect ratio than the pictures is not theirs
+
+
+class CameraCalibration(qos.Subscriber):
+    """The subscription to camera_info of one camera, and the camera model that follows."""
+
+    def __init__(self, node: DepthNode, camera: str) -> None:
+        super().__init__(node)
+        self._camera = camera
+        self._model: CameraModel | None = None
+        self._text = NO_INFO  # what camera_info says, or why it is invalid
+        self._ignored, self._ignored_s = '', -math.inf  # the last reason in the log, and when
+        self._misfit = ''  # why camera_info does not fit the pictures, as long as it does not
+        self._unknown_since_s: float | None = None
+        self._changes = CameraInfoChanges()
+
+    def open(self) -> None:
+        """Subscribe."""
+        self._subscription = qos.make_subscription(
+            self._node,
+            CameraInfo,
+            f'{self._camera}/camera_info',
+            self._on_camera_info,
+            qos.LATCHED,
+        )
+
+    def publishers(self) -> tuple[int, list[str]]:
+        """How many publish on the topic of camera_info, and why some cannot reach us."""
+        return qos.publishers_of(self._node, self._subscription)
+
+    @property
+    def text(self) -> str:
+        """What is known of the camera and from where, or why it is unknown, for diagnostics."""
+        fov = self._node.settings.horizontal_fov
+        if self._misfit or self._model is not None or math.isnan(fov):
+            return self._misfit or self._text
+        assumed = f'assumed field of view {fov:.3f} rad'
+        return assumed if self._text == NO_INFO else f'{assumed}, for {self._text}'
+
+    def missing(self) -> str:
+        """Why the camera has been uncalibrated for image_timeout since the first call; else ''."""
+        settings = self._node.settings
+        unknown = self._model is None or bool(self._misfit)
+        if self._subscription is None or not unknown or not math.isnan(settings.horizontal_fov):
+            self._unknown_since_s = None
+            return ''
+        now_s = time.monotonic()
+        if self._unknown_since_s is None:
+            self._unknown_since_s = now_s
+        if now_s - self._unknown_since_s < settings.image_timeout:
+            return ''
+        if self._text != NO_INFO:
+            return f'no metres: {self.text}'
+        count, reasons = self.publishers()
+        topic = self._subscription.topic_name
+        where = f'publishers: {count} on {topic}, incompatible: {len(reasons)}'
+        return f'{NO_INFO}, so no metres ({where})'
+
+    def model_for(self, width: int, height: int) -> CameraModel | None:
+        """The camera model for pictures of this size, by camera_info if that has their shape.
+
+        Else by the assumed field of view; None if that is unknown, too.
+        """
+        model = self._model
+        if model is not None:
+            if abs(model.width * height - model.height * width) <= ASPECT * model.width * height:
+                self._misfit = ''
+                same = (model.width, model.height) == (width, height)
+                return model if same else model.scaled(width, height)
+            self._misfit = (
+                f'camera_info is of {model.width}x{model.height}, the pictures are '
+                f'{width}x{height}: ignored'
+            )
+        fov = self._node.settings.horizontal_fov
+        if math.isnan(fov):
+            return None
+        return CameraModel.from_field_of_view(width, height, fov)
+
+    def check_size(self, width: int, height: int) -> None:
+        """See whether camera_info that did not fit fits now, also while no depth is wanted."""
+        if self._misfit:
+            self.model_for(width, height)
+
+    def _on_camera_info(self, info: CameraInfo) -> None:
+        changed = self._changes.add(info)
+        if self._changes.alternates:
+            self._forget(
+                f'{self._camera}/camera_info alternates between two cameras: leave one publisher'
+            )
+            return
+        if not changed:
+            return
+        try:
+            rectified = self._node.settings.rectified
+            self._model = CameraModel.from_camera_info(info, rectified=rectified)
+            matrix = 'P of camera_info' if rectified else 'camera_info'
+            self._text = f'{matrix} {info.width}x{info.height}'
+            self._ignored = self._misfit = ''
+        except CameraModelError as error:
+            self._forget(str(error))
+        except Exception as error:
+            self._forget(f'{type(error).__name__}: {error}')
+            raise  # into the boundary of the subscription
+
+    def _forget(self, reason: str) -> None:
+        """Treat the camera as uncalibrated, and log each kind of reason once."""
+        self._model, self._text, self._misfit = None, reason, ''
+        # Without the numbers, which may differ in every message.
+        kind, now_s = reason.partition(' is ')[0], time.monotonic()
+        if kind != self._ignored and now_s - self._ignored_s >= FAULT_LOG_PERIOD_S:
+            self._ignored, self._ignored_s = kind, now_s
+            self._node.get_logger().warning(f'{self._camera}: camera_info ignored: {reason}')
+
+
+class CameraInfoChanges:
+    """Whether camera_info changes, and whether it alternates between two cameras.
+
+    Counted in messages, so that a bag is judged as the live camera was.
+    """
+
+    def __init__(self) -> None:
+        self._last: list[Any] | None = None
+        self._before: list[Any] | None = None
+        self._since_turn = CALM_INFOS
+        self._since_change = 0
+
+    @property
+    def alternates(self) -> bool:
+        """Whether two cameras have taken turns within the last messages."""
+        return self._since_turn < CALM_INFOS
+
+    def add(self, info: CameraInfo) -> bool:
+        """Take a message; whether to use it: it differs, or alternation has just ended."""
+        self._since_turn += 1
+        self._since_change += 1
+        content = content_of(info)
+        if content == self._last:
+            return self._since_turn == CALM_INFOS
+        if content == self._before and self._since_change < CALM_INFOS:
+            self._since_turn = 0
+        self._before, self._last = self._last, content
+        self._since_change = 0
+        return True
+
+
+def content_of(info: CameraInfo) -> list[Any]:
+    """All but the header, to compare bit by bit: a NaN equals a NaN."""
+    fields = [field for field in info.get_fields_and_field_types() if field != 'header']
+    values = [getattr(info, field) for field in fields]
+    return [value.tobytes() if hasattr(value, 'tobytes') else value for value in values]
+
+
+# --- ~/calibrate_pitch: watches a flat floor for some frames and estimates the mount.
+
+FRAMES = 30
+MOST_STRAY_RAD = math.radians(1.0)
+TIMEOUT_S = 30.0
+POLL_PERIOD_S = 0.1
+
+
+class MountCalibration:
+    """Collects mount estimates of one camera while it runs. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._estimates: list[MountEstimate] = []
+        self._refusals: collections.Counter[str] = collections.Counter()
+        self._frames = 0
+        self.running = False
+
+    def start(self) -> None:
+        """Discard earlier estimates and collect."""
+        with self._lock:
+            self._estimates, self._frames = [], 0
+            self._refusals.clear()
+            self.running = True
+
+    def stop(self) -> None:
+        """Stop collecting."""
+        self.running = False
+
+    @property
+    def done(self) -> bool:
+        """Whether enough frames were seen."""
+        return self._frames >= FRAMES
+
+    def add(self, view: FrameView, metric: MetricFrame | None) -> None:
+        """Use one frame; ignored while not running."""
+        if not self.running:
+            return
+        with self._lock:
+            self._frames += 1
+            estimate = self._estimate(view, metric)
+            if isinstance(estimate, Refusal):
+                self._refusals[estimate.reason] += 1
+            else:
+                self._estimates.append(estimate)
+
+    @staticmethod
+    def _estimate(view: FrameView, metric: MetricFrame | None) -> MountEstimate | Refusal:
+        if view.frame.mixed:
+            return Refusal(view.frame.mixed)
+        if view.grid is None:
+            return Refusal('the camera is not calibrated: no camera_info and no horizontal_fov')
+        # The scale of the ground plane follows from the very mount that is to be estimated.
+        reference = metric.scale if metric and metric.scale.source == 'reference' else None
+        return estimate_mount(view.inverse_depth, view.grid, reference)
+
+    def result(self) -> tuple[bool, str]:
+        """Whether the mount could be estimated, and the sentence for the user."""
+        with self._lock:
+            estimates, frames = list(self._estimates), self._frames
+            refusal = next(iter(self._refusals.most_common(1)), ('no frame came', 0))[0]
+        if len(estimates) < max(1, frames // 2):
+            return False, f'{len(estimates)} of {frames} frames showed a floor: {refusal}'
+        middle, stray = median_estimate(estimates)
+        if stray.pitch_rad > MOST_STRAY_RAD:
+            return False, (
+                f'pitch strays by {math.degrees(stray.pitch_rad):.1f} degrees between frames: '
+                'keep the robot still on flat floor with a free view'
+            )
+        text = (
+            f'camera_pitch: {middle.pitch_rad:.4f} (+- {stray.pitch_rad:.4f}), '
+            f'camera_roll: {middle.roll_rad:.4f} (+- {stray.roll_rad:.4f})'
+        )
+        if math.isnan(middle.height_m):
+            return True, (
+                f'{text}; from {len(estimates)} frames, taking the farthest thing in view for '
+                'infinitely far: look along the longest free way'
+            )
+        return True, f'{text}, camera_height: {middle.height_m:.3f}; from {len(estimates)} frames'
+
+
+class CalibrationService:
+    """Serves ~/calibrate_pitch for the running cameras of a depth node."""
+
+    def __init__(self, node: DepthNode, clock: Clock) -> None:
+        self._node = node
+        self._clock = clock
+        node.create_service(
+            Trigger,
+            '~/calibrate_pitch',
+            self._on_request,
+            # Waits for frames: a group of its own keeps no other callback waiting.
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
+
+    async def _on_request(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """Estimate the mount over some frames and answer with the parameters to set."""
+        cameras = self._node.running_cameras()
+        if not cameras:
+            response.message = 'the node is not running: activate and enable it first'
+            return response
+        for camera in cameras:
+            camera.mount_calibration.start()
+        await self._until(lambda: all(camera.mount_calibration.done for camera in cameras))
+        answers = []
+        for camera in cameras:
+            camera.mount_calibration.stop()
+            answers.append((camera.name, *camera.mount_calibration.result()))
+        response.success = all(good for _, good, _ in answers)
+        response.message = '; '.join(f'{name}: {text}' for name, _, text in answers)
+        return response
+
+    async def _until(self, met: Callable[[], bool]) -> None:
+        """Wait until a condition holds or time is up, without blocking the executor."""
+        deadline = time.monotonic() + TIMEOUT_S
+        future: Future = Future()
+
+        def poll() -> None:
+            if not future.done() and (met() or time.monotonic() > deadline):
+                future.set_result(None)
+
+        group = MutuallyExclusiveCallbackGroup()
+        timer = self._node.create_timer(POLL_PERIOD_S, poll, group, self._clock)
+        await future
+        self._node.destroy_timer(timer)

@@ -1,0 +1,426 @@
+"""What the metric scale is made from: how a camera is mounted, and a reference sensor.
+
+The mount comes from parameters or TF, and from an Imu, at the picture's stamp. The newest message
+of a LaserScan, Range or PointCloud2 is projected into the picture. What is unknown is a `Refusal`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import dataclasses
+import math
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rclpy.time import Time
+from sensor_msgs.msg import Imu, LaserScan, PointCloud2, Range
+
+from midas_depth_ros.geometry import (
+    CameraModel,
+    CameraMount,
+    MountError,
+    ReferencePoints,
+    Refusal,
+    cloud_points,
+    range_points,
+    scan_points,
+    turned_axes,
+)
+from midas_depth_ros.images import NANOSECONDS, stamp_ns
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import cloud_array
+from midas_depth_ros.options.depth import AS_FOR_ALL, DepthNodeSettings, MountOptions
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+# --- The camera's mount from TF, where tf2_ros is installed (every ROS 2 from apt).
+
+NEAR_S = 0.1  # how far from the picture's stamp a transform or an Imu message may be
+MOST_ASIDE_M = 0.05  # of the lens from the body frame's origin, seen from above
+
+
+class TfMount:
+    """Listens to TF. Raises ValueError where tf2_ros is not installed."""
+
+    def __init__(self, node: Node) -> None:
+        try:
+            import tf2_ros
+        except ImportError as error:
+            raise ValueError(
+                f'mount_from_tf needs tf2_ros ({error}): install it (apt: '
+                'ros-$ROS_DISTRO-tf2-ros-py), or give camera_height and camera_pitch instead'
+            ) from error
+        self._failure = tf2_ros.TransformException
+        self._buffer = tf2_ros.Buffer()
+        self._listener: Any = tf2_ros.TransformListener(self._buffer, node)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._listener.unregister()
+        self._listener = None
+
+    def mount(
+        self, optical_frame: str, body_frame: str, stamp: int, rotate: int = 0
+    ) -> CameraMount | Refusal:
+        """The mount of a camera at a stamp (ns), or why it is unknown.
+
+        rotate: by how many degrees its pictures are turned; the mount is that of the turned
+        pictures. Without a transform at the stamp the newest one is used if it is near.
+        """
+        try:
+            found = self._at(optical_frame, body_frame, stamp)
+        except self._failure as error:
+            return Refusal(f'no transform from {optical_frame} to {body_frame}: {error}')
+        if isinstance(found, Refusal):
+            return found
+        aside = math.hypot(found.translation.x, found.translation.y)
+        if not aside <= MOST_ASIDE_M:
+            return Refusal(
+                f'the lens of {optical_frame} is {aside:.2f} m from the origin of {body_frame} as '
+                'seen from above: use a frame below the lens, where distances begin'
+            )
+        try:
+            axes = turned_axes(rotation_matrix(found.rotation), rotate)
+            return CameraMount.from_axes(axes, found.translation.z)
+        except MountError as error:
+            return Refusal(str(error))
+
+    def _at(self, optical_frame: str, body_frame: str, stamp: int) -> Any:
+        """A geometry_msgs/Transform, or a Refusal; raises as tf2 does."""
+        try:
+            moment = Time(nanoseconds=stamp)
+            return self._buffer.lookup_transform(body_frame, optical_frame, moment).transform
+        except self._failure:
+            newest = self._buffer.lookup_transform(body_frame, optical_frame, Time())
+        away_s = abs(stamp_ns(newest.header) - stamp) / NANOSECONDS
+        if away_s > NEAR_S:
+            return Refusal(
+                f'the newest transform from {optical_frame} to {body_frame} is {away_s:.2f} s from '
+                'the picture by its stamp'
+            )
+        return newest.transform
+
+
+def rotation_matrix(q: Any) -> np.ndarray:
+    """(3, 3) float64 of a geometry_msgs/Quaternion."""
+    x, y, z, w = np.array([q.x, q.y, q.z, q.w]) / math.hypot(q.x, q.y, q.z, q.w)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+BETWEEN_S = 0.5  # two Imu messages may be this far apart to interpolate between
+KEPT, KEPT_S = 2000, 5.0  # messages of an Imu: five seconds at 400 Hz
+LATE_S = 1.0  # a message this late was overtaken; an older stamp means that time was reset
+
+
+@dataclasses.dataclass(frozen=True)
+class Attitude:
+    """Roll (right side down is positive) and pitch (nose down is positive) of a body."""
+
+    roll_rad: float
+    pitch_rad: float
+
+
+class Attitudes:
+    """The attitudes of the last seconds by stamp. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stamps: collections.deque[int] = collections.deque(maxlen=KEPT)
+        self._values: collections.deque[Attitude] = collections.deque(maxlen=KEPT)
+
+    def add(self, stamp: int, attitude: Attitude) -> None:
+        """Add one. Late and repeated ones are ignored; a stamp far back clears the history."""
+        with self._lock:
+            if self._stamps and stamp < self._stamps[-1] - LATE_S * NANOSECONDS:
+                self._stamps.clear()
+                self._values.clear()
+            if not self._stamps or stamp > self._stamps[-1]:
+                self._stamps.append(stamp)
+                self._values.append(attitude)
+            while self._stamps[-1] - self._stamps[0] > KEPT_S * NANOSECONDS:
+                self._stamps.popleft()
+                self._values.popleft()
+
+    def at(self, stamp: int) -> Attitude | float:
+        """The attitude at a stamp (ns), else how many seconds the nearest is away; inf: none."""
+        with self._lock:
+            stamps, values = list(self._stamps), list(self._values)
+        after = bisect.bisect_left(stamps, stamp)
+        if after < len(stamps) and stamps[after] == stamp:
+            return values[after]
+        if 0 < after < len(stamps):
+            begin, end = stamps[after - 1], stamps[after]
+            if end - begin <= BETWEEN_S * NANOSECONDS:
+                share = (stamp - begin) / (end - begin)
+                one, other = values[after - 1], values[after]
+                rolled = math.remainder(other.roll_rad - one.roll_rad, math.tau)
+                pitched = other.pitch_rad - one.pitch_rad
+                return Attitude(one.roll_rad + share * rolled, one.pitch_rad + share * pitched)
+        if not stamps:
+            return math.inf
+        nearest = min(range(len(stamps)), key=lambda index: abs(stamps[index] - stamp))
+        away_s = abs(stamps[nearest] - stamp) / NANOSECONDS
+        return values[nearest] if away_s <= NEAR_S else away_s
+
+
+class Mounting(qos.Subscriber):
+    """The mount of one camera. `tf` is shared by all cameras; None: the mount is by parameters."""
+
+    def __init__(self, node: Node, camera: str, tf: TfMount | None = None) -> None:
+        super().__init__(node)
+        self._camera = camera
+        self._tf = tf
+        self._attitudes = Attitudes()
+        self._fault = ''  # of the last Imu message
+        self._options: tuple[DepthNodeSettings, MountOptions] | None = None
+        self._imu_topic = self._mount.imu_topic
+        if self._imu_topic:
+            self._subscription = qos.make_subscription(
+                node, Imu, self._imu_topic, self._on_imu, qos.HISTORY
+            )
+
+    @property
+    def _mount(self) -> MountOptions:
+        """The parameters of this camera's mount as they are now."""
+        settings = self._node.settings
+        if self._options is None or self._options[0] is not settings:
+            self._options = settings, mount_of(settings, self._camera)
+        return self._options[1]
+
+    @property
+    def body_frame(self) -> str:
+        """The frame of what is measured along this camera's floor."""
+        return self._mount.body_frame
+
+    @property
+    def rotate(self) -> int:
+        """By how many degrees this camera's pictures are turned; its mount is that of these."""
+        return self._mount.rotate
+
+    def at(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
+        """The mount when the picture of this stamp (ns) and frame_id was taken, or why unknown."""
+        shared = '' if self._tf is not None else shared_frame(self._node.settings, self._camera)
+        if shared:
+            return Refusal(shared)
+        if self._tf is not None:
+            fixed = self._tf.mount(optical_frame, self.body_frame, stamp, self.rotate)
+        else:
+            fixed = mount_by_parameters(self._mount)
+        return fixed if isinstance(fixed, Refusal) else self._tilted(fixed, stamp)
+
+    def pitch_at(self, stamp: int, optical_frame: str) -> float | Refusal:
+        """The pitch down at a stamp (ns) in radians; NaN if not given. Needs no height."""
+        if self._tf is not None:
+            mount = self.at(stamp, optical_frame)
+        elif math.isnan(self._mount.camera_pitch):
+            return math.nan
+        else:
+            try:
+                fixed = CameraMount(1.0, self._mount.camera_pitch, self._mount.camera_roll)
+            except MountError as error:
+                return Refusal(str(error))
+            mount = self._tilted(fixed, stamp)
+        return mount if isinstance(mount, Refusal) else mount.pitch_rad
+
+    def by_parameters(self) -> CameraMount | None:
+        """The mount by parameters alone, without the Imu; None where it comes from TF."""
+        fixed = mount_by_parameters(self._mount) if self._tf is None else None
+        return fixed if isinstance(fixed, CameraMount) else None
+
+    def _tilted(self, fixed: CameraMount, stamp: int) -> CameraMount | Refusal:
+        """The mount while the body is tilted as the Imu says."""
+        if self._subscription is None:
+            return fixed
+        mixed = qos.several_publishers(self._node, self._subscription, 'orientations')
+        if mixed:
+            return Refusal(mixed)
+        attitude = self._attitudes.at(stamp)
+        if not isinstance(attitude, Attitude):
+            reason = f'no orientation from {self._imu_topic}'
+            if self._fault:
+                return Refusal(f'{reason}: {self._fault}')
+            if math.isinf(attitude):
+                unheard = qos.publishers_of(self._node, self._subscription)[1]
+                return Refusal('; '.join([reason, *unheard]))
+            return Refusal(
+                f'{reason} near the picture: the nearest is {attitude:.2f} s away by its stamp'
+            )
+        try:
+            return fixed.tilted(attitude.roll_rad, attitude.pitch_rad, self._mount.camera_yaw)
+        except MountError as error:
+            return Refusal(str(error))
+
+    def _on_imu(self, message: Imu) -> None:
+        attitude = attitude_of(message)
+        stamp = stamp_ns(message.header)
+        if attitude is None:
+            self._fault = 'its messages have no valid orientation'
+        elif not stamp:
+            self._fault = 'its messages have no stamp'
+        else:
+            self._fault = ''
+            self._attitudes.add(stamp, attitude)
+
+
+def mount_of(settings: DepthNodeSettings, camera: str) -> MountOptions:
+    """The parameters of one camera's mount: its own where given, else those of all cameras."""
+    own = settings.mounts.get(camera, MountOptions())
+    names = ('camera_height', 'camera_pitch', 'camera_roll', 'body_frame', 'imu_topic', 'rotate')
+    unset = {'rotate': AS_FOR_ALL}
+    common = {
+        name: getattr(settings, name)
+        for name in names
+        if (value := getattr(own, name)) == unset.get(name, '') or value != value  # NaN
+    }
+    return dataclasses.replace(own, **common)
+
+
+def shared_frame(settings: DepthNodeSettings, camera: str) -> str:
+    """Why the metres of several cameras would be confused in one body frame; '' if they are not."""
+    frame = mount_of(settings, camera).body_frame
+    others = [
+        name
+        for name in settings.cameras
+        if name != camera and mount_of(settings, name).body_frame == frame
+    ]
+    explicit = all(
+        name in settings.mounts and settings.mounts[name].body_frame == frame
+        for name in (camera, *others)
+    )
+    if not others or explicit:
+        return ''
+    return (
+        f'{camera} and {", ".join(others)} would both measure in the frame {frame!r}, as if they '
+        f'looked the same way: give each a frame below its lens by mounts.{camera}.body_frame, and '
+        'its own height, pitch and yaw there where they differ'
+    )
+
+
+def mount_by_parameters(mount: MountOptions) -> CameraMount | Refusal:
+    """The mount that the parameters give, or which of them is missing."""
+    for name in ('camera_height', 'camera_pitch'):
+        if math.isnan(getattr(mount, name)):
+            return Refusal(f'{name} is not set')
+    try:
+        return CameraMount(mount.camera_height, mount.camera_pitch, mount.camera_roll)
+    except MountError as error:
+        return Refusal(str(error))
+
+
+def attitude_of(message: Imu) -> Attitude | None:
+    """The attitude of a body from an Imu in its frame (REP 103, 145); None if it is not valid.
+
+    A first element of -1 in orientation_covariance means that there is no orientation.
+    """
+    q = message.orientation
+    norm = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
+    if not math.isfinite(norm) or abs(norm - 1) > 0.05 or message.orientation_covariance[0] == -1:
+        return None
+    x, y, z, w = q.x / norm, q.y / norm, q.z / norm, q.w / norm
+    roll = math.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
+    pitch = math.asin(max(-1.0, min(1.0, 2 * (w * y - z * x))))
+    return Attitude(roll, pitch)
+
+
+# --- A reference sensor: its newest message is projected into the picture.
+
+MOST_POINTS = 20_000  # used of one message
+REFERENCE_TYPES = {'scan': LaserScan, 'range': Range, 'points': PointCloud2}
+
+
+class ReferenceInput(qos.Subscriber):
+    """The subscription to <camera>/reference/<source>; none where the scale has another source."""
+
+    def __init__(self, node: Node, camera: str, source: str) -> None:
+        super().__init__(node)
+        self._topic = f'{camera}/reference/{source}'
+        self._newest: Any = None
+        self._remedies = {
+            qos.type_name(kind): f'set scale.source to {other}, and remap '
+            f'{camera}/reference/{other} to this topic'
+            for other, kind in REFERENCE_TYPES.items()
+        }
+        if source in REFERENCE_TYPES:
+            self._subscription = qos.make_subscription(
+                node, REFERENCE_TYPES[source], self._topic, self._on_message, qos.LATCHED
+            )
+
+    def points(
+        self,
+        picture_stamp_ns: int,
+        camera: CameraModel,
+        mount: CameraMount,
+        settings: DepthNodeSettings,
+    ) -> ReferencePoints | Refusal:
+        """The newest message's points in the pixels of `camera`, or why there are none."""
+        message = self._newest
+        if self._subscription is None:
+            return Refusal(f'{self._topic} is not subscribed to')
+        mixed = qos.several_publishers(self._node, self._subscription, 'measurements')
+        if mixed:
+            return Refusal(mixed)
+        if message is None:
+            unheard = qos.publishers_of(self._node, self._subscription, self._remedies)[1]
+            return Refusal('; '.join([f'nothing on {self._topic} yet', *unheard]))
+        age_s = abs(picture_stamp_ns - stamp_ns(message.header)) / NANOSECONDS
+        if age_s > settings.reference.max_age:
+            return Refusal(f'{self._topic} is {age_s:.2f} s from the picture')
+        try:
+            return _points(message, optical_from_sensor(mount, settings), camera)
+        except (ValueError, ArithmeticError, MemoryError) as error:
+            return Refusal(f'{self._topic}: {error or type(error).__name__}')
+
+    def _on_message(self, message: Any) -> None:
+        self._newest = message
+
+
+def _points(message: Any, transform: np.ndarray, camera: CameraModel) -> ReferencePoints | Refusal:
+    """The points of a message in the pixels of `camera`. Raises ValueError and ArithmeticError."""
+    if isinstance(message, Range):
+        limits = {'range_min': message.min_range, 'range_max': message.max_range}
+        return range_points(message.range, transform, camera, **limits)
+    if isinstance(message, LaserScan):
+        limits = {'range_min': message.range_min, 'range_max': message.range_max}
+        step = stride(len(message.ranges))
+        return scan_points(
+            message.ranges[::step],
+            message.angle_min,
+            message.angle_increment * step,
+            transform,
+            camera,
+            **limits,
+        )
+    points = cloud_array(message)
+    return cloud_points(points[:: stride(len(points))], transform, camera)
+
+
+def stride(count: int) -> int:
+    """The step to take through `count` points so that at most MOST_POINTS are used."""
+    return max(1, -(-count // MOST_POINTS))
+
+
+def optical_from_sensor(mount: CameraMount, settings: DepthNodeSettings) -> np.ndarray:
+    """(4, 4) float64: from the frame of the reference sensor into the optical frame."""
+    reference = settings.reference
+    cos, sin = math.cos(reference.yaw), math.sin(reference.yaw)
+    body_from_sensor = np.array(
+        [
+            [cos, -sin, 0.0, reference.x],
+            [sin, cos, 0.0, reference.y],
+            [0.0, 0.0, 1.0, reference.z],
+            [0.0, 0.0, 0.0, 1.0],
+        ]
+    )
+    body_from_optical = np.eye(4)
+    body_from_optical[:3, :3] = mount.body_axes()
+    body_from_optical[2, 3] = mount.height_m
+    return np.linalg.inv(body_from_optical) @ body_from_sensor
