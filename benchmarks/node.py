@@ -9,29 +9,56 @@ Run it on an idle machine. `profile` prints the tables of docs/performance.md.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import click
 import numpy as np
+from geometry_msgs.msg import Vector3Stamped
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.serialization import deserialize_message
 from rich.console import Console
 from rich.table import Table
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
-from midas_depth_ros.lab.processes import PROC, Child, cpu_seconds, node_command, resident_mib
+from midas_depth_ros.depth import estimator
+from midas_depth_ros.images import read_image
+from midas_depth_ros.lab.processes import (
+    PROC,
+    Child,
+    cpu_seconds,
+    module_command,
+    node_command,
+    resident_mib,
+)
+from midas_depth_ros.lab.speed.bench_nodes import make_estimator
 from midas_depth_ros.lab.speed.contestants import find_weights
 from midas_depth_ros.lab.speed.nodes import (
     ALL_OUTPUTS,
     CLOSENESS,
     DEPTH,
+    HEATMAP,
     SAME_PICTURE,
     Feeder,
     feeding,
     node_parameters,
 )
+from midas_depth_ros.nodes.depth import camera_output, node, worker
+from midas_depth_ros.nodes.depth.worker import keep_freed_memory
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.ros.spinning import run_node
+from midas_depth_ros.views import Heatmap
 
 SIZE = (640, 480)
 CAMERA = 'c0'
@@ -177,7 +204,7 @@ def frames_for(feeder: Feeder, seconds: float) -> int:
 
 
 def per_frame(which: str, folder: Path, seconds: float) -> tuple[Times, Times]:
-    """Of a node of `profiled_nodes`: CPU milliseconds per frame by thread and, if any, by step."""
+    """Of a node of `serve`: CPU milliseconds per frame by thread and, if any, by step."""
     folder.mkdir()
     steps = folder / 'steps.json'
     with feeding(folder, SIZE) as feeder:
@@ -198,9 +225,8 @@ def per_second(
         if hears:
             feeder.watch(CAMERA, (DEPTH, CLOSENESS))
         child = feeder.children.start(name, command)
-        width, height = FULL_HD
-        camera = [sys.executable, '-m', 'midas_depth_ros.lab.speed.camera', str(width), str(height)]
-        feeder.children.start('camera', [*camera, str(RATE_HZ), CAMERA])
+        words = ('camera', *map(str, (*FULL_HD, RATE_HZ)), CAMERA)
+        feeder.children.start('camera', module_command('lab.speed.bench_nodes', *words))
         feeder.spin(STARTED_S)
         while hears and not feeder.heard(CAMERA):
             feeder.spin(0.1)
@@ -221,7 +247,7 @@ def memory(model: Path, precision: str, folder: Path) -> Times:
 
 
 def _command(which: str, *more: str) -> list[str]:
-    return [sys.executable, '-m', 'benchmarks.profiled_nodes', which, CAMERA, *more]
+    return [sys.executable, '-m', 'benchmarks.node', 'serve', which, CAMERA, *more]
 
 
 def _spin(feeder: Feeder, seconds: float) -> float:
@@ -263,7 +289,7 @@ def profile(seconds: float) -> None:
         )  # fmt: skip
         click.echo('1080p at 60 Hz', err=True)
         null_network = node_command(
-            'lab.speed.null_network_node', {'cameras': [CAMERA], 'max_rate': MAX_RATE_HZ}
+            'lab.speed.bench_nodes no_network', {'cameras': [CAMERA], 'max_rate': MAX_RATE_HZ}
         )
         dropping = per_second('node', null_network, logs / 'dropping', seconds, hears=True)
         nothing = per_second('least', _command('receiving'), logs / 'least', seconds, hears=False)
@@ -277,6 +303,123 @@ def profile(seconds: float) -> None:
         show(
             'Resident memory, MiDaS_small on openvino:', 'MB', *found, heads=['f32, MB', 'bf16, MB']
         )
+
+
+# --- The nodes of `profile`: one that notes where its time goes, and the least there is.
+
+SHAPE = (480, 640)
+WHOLE = 'the whole frame'
+# (owner, attribute, step) of all that the inference thread does with a frame. Nothing of it is
+# part of another step but of the whole.
+STEPS: tuple[tuple[Any, str, str], ...] = (
+    (worker.Worker, '_infer_and_publish', WHOLE),
+    (worker, 'decode_image', 'find the pixels in the message'),
+    (estimator.DepthEstimator, 'infer', 'resize, normalise, check what the network gives'),
+    (camera_output, 'closeness_of_picture', 'closeness'),
+    (estimator.DepthEstimator, 'enlarge', 'enlarge depth'),
+    (Heatmap, 'render', 'heatmap'),
+    (camera_output, 'image_message', 'depth as a message'),
+    (camera_output, 'bgr_message', 'heatmap as a message'),
+    (camera_output.CameraOutput, 'send', 'publish depth, heatmap and closeness'),
+)
+
+
+class Clock:
+    """CPU seconds of the calling thread, by step."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.frames = 0
+
+    def watch(self, owner: Any, attribute: str, step: str) -> None:
+        """Replace a function by one that is timed."""
+        function: Callable[..., Any] = getattr(owner, attribute)
+
+        @functools.wraps(function)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds[step] += time.thread_time() - began
+                self.frames += step == WHOLE
+
+        setattr(owner, attribute, timed)
+
+    def per_frame_ms(self) -> dict[str, float]:
+        """By step, in the order of the frame; what is in none comes last."""
+        frames = max(self.frames, 1)
+        found = {step: 1e3 * self.seconds[step] / frames for _, _, step in STEPS}
+        whole = found.pop(WHOLE)
+        return {**found, 'everything between': whole - sum(found.values())}
+
+
+class PassingNode(Node):
+    """Takes every picture serialised, and publishes three messages that were ready before."""
+
+    def __init__(self, camera: str) -> None:
+        super().__init__('passing_node')
+        depth, heatmap = np.zeros(SHAPE, np.float32), np.zeros((*SHAPE, 3), np.uint8)
+        self._messages = {
+            DEPTH: image_message(depth, Header()),
+            CLOSENESS: Vector3Stamped(),
+            HEATMAP: image_message(heatmap, Header(), 'bgr8'),
+        }
+        self._outputs = {
+            name: qos.make_publisher(self, type(message), f'{camera}/{name}')
+            for name, message in self._messages.items()
+        }
+        qos.make_subscription(
+            self, Image, f'{camera}/image_raw', self._pass, qos.NEWEST, serialised=True
+        )
+
+    def _pass(self, serialised: Any) -> None:
+        if isinstance(serialised, bytes):
+            header = read_image(serialised).header
+        else:
+            header = deserialize_message(serialised, Image).header
+        for name, message in self._messages.items():
+            message.header.stamp = header.stamp
+            self._outputs[name].publish(message)
+
+
+class ReceivingNode(Node):
+    """Subscribes as depth_node does; what comes is left to the middleware."""
+
+    def __init__(self, camera: str) -> None:
+        super().__init__('receiving_node')
+        topic = f'{camera}/image_raw'
+        self._kept = qos.make_subscription(self, Image, topic, print, qos.NEWEST, serialised=True)
+        # Its executor is told of none of its messages.
+        self._kept.callback_group.can_execute = lambda entity: False
+
+
+@main.command(hidden=True)
+@click.argument('which', type=click.Choice(['null', 'threaded', 'passing', 'receiving']))
+@click.argument('camera')
+@click.argument('output', required=False, type=click.Path(path_type=Path))
+def serve(which: str, camera: str, output: Path | None) -> None:
+    """Run a node of `profile` until SIGINT or SIGTERM.
+
+    null: depth_node without a network; threaded: the same, OpenCV with all threads. These write CPU
+    milliseconds per frame and step to OUTPUT. passing: takes a picture, publishes ready messages.
+    receiving: subscribes, and takes nothing.
+    """
+    keep_freed_memory()
+    if which == 'passing':
+        sys.exit(run_node(lambda: PassingNode(camera), []))
+    if which == 'receiving':
+        sys.exit(run_node(lambda: ReceivingNode(camera), []))
+    if which == 'threaded':
+        mock.patch.object(node, 'bound_opencv_threads').start()
+    clock = Clock()
+    for step in STEPS:
+        clock.watch(*step)
+    overrides = [Parameter('cameras', value=[camera]), Parameter('max_rate', value=0.0)]
+    code = run_node(lambda: node.DepthNode(make_estimator, parameter_overrides=overrides), [])
+    if output is not None:
+        output.write_text(json.dumps(clock.per_frame_ms()))
+    sys.exit(code)
 
 
 if __name__ == '__main__':

@@ -21,7 +21,7 @@ import click
 
 from midas_depth_ros.lab.speed.contestants import NAME as USUAL
 from midas_depth_ros.lab.speed.nodes import BY_CAMERAS, DROPPING, NOT_DROPPING
-from midas_depth_ros.lab.speed.result import NETWORK, NO_NETWORK, NODE, PIPELINE
+from midas_depth_ros.lab.speed.run import NETWORK, NO_NETWORK, NODE, PIPELINE
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'performance.md'
 VGA, NETWORK_SIZE = '640x480', '256x192'

@@ -17,7 +17,7 @@ from midas_depth_ros.depth.models import names
 from midas_depth_ros.lab.output import note
 
 if TYPE_CHECKING:
-    from midas_depth_ros.lab.speed.result import Result
+    from midas_depth_ros.lab.speed.run import Result
 
 HELP = """Measure how fast depth is on this machine.
 
@@ -50,7 +50,7 @@ def bench(quick: bool, as_json: bool, model: str, threads: int, logs: Path | Non
     if as_json:
         click.echo(json.dumps(result.to_json()))
         return
-    from midas_depth_ros.lab.speed.result import show
+    from midas_depth_ros.lab.speed.run import show
 
     show(result)
 

@@ -20,14 +20,11 @@ from rich.text import Text
 from midas_depth_ros.cli.options import NumberRange, in_radians, like
 from midas_depth_ros.depth.models import names
 from midas_depth_ros.lab.demo import WIDEST
-from midas_depth_ros.lab.demo import output as output_folder
-from midas_depth_ros.lab.demo.output import OutputFolderError, step
-from midas_depth_ros.lab.output import CommandError, OutputConsole
+from midas_depth_ros.lab.output import CommandError, OutputConsole, step
 from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:
-    from midas_depth_ros.lab.demo.recording import Plan, Run
-    from midas_depth_ros.lab.demo.run import RunError
+    from midas_depth_ros.lab.demo.run import Plan, Run, RunError
 
 DASHBOARD_PORT = 8080
 WORLD = 1  # that is driven through if none is named: much is to be seen from its start
@@ -135,8 +132,7 @@ def demo(output: Path | None, headless: bool, world: int | None, **options: Any)
     if options['source'] and world is not None:
         raise click.UsageError('--world is of the robot: leave it out, or --source')
     try:
-        from midas_depth_ros.lab.demo.recording import Plan
-        from midas_depth_ros.lab.demo.run import run  # noqa: F401
+        from midas_depth_ros.lab.demo.run import Plan
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f'{error}: source a ROS 2 installation, or use scripts/demo, which brings what it needs'
@@ -160,17 +156,18 @@ def demo(output: Path | None, headless: bool, world: int | None, **options: Any)
 
 def carry_out(plan: Plan, output: Path | None) -> int:
     """Run a plan, report it, and return the exit code."""
+    from midas_depth_ros.lab.demo.report import LOGS, claim, default_folder
     from midas_depth_ros.lab.demo.run import RunError, StoppedError, run
 
     console = OutputConsole(highlight=False)
-    folder = (output or output_folder.default_folder(plan.source)).absolute()
+    folder = (output or default_folder(plan.source)).absolute()
     try:
-        if output_folder.claim(folder):
+        if claim(folder):
             _say(console, f'The results of an earlier run in {folder} will be replaced')
-        for line in _beginning(plan, folder):
+        for line in _beginning(plan, folder / LOGS):
             _say(console, line)
         return _present(run(plan, folder, console), folder, console)
-    except (OutputFolderError, CommandError) as error:
+    except CommandError as error:
         return _refuse(str(error))
     except RunError as error:
         return _fail(error)
@@ -183,9 +180,9 @@ def _say(console: Console, text: str) -> None:
     console.print(Text(printable(text)), soft_wrap=True)
 
 
-def _beginning(plan: Plan, folder: Path) -> list[str]:
+def _beginning(plan: Plan, logs: Path) -> list[str]:
     names = ', '.join(plan.commands())
-    lines = [f'Starting {names} on {plan.what}; logs are in {folder / output_folder.LOGS}']
+    lines = [f'Starting {names} on {plan.what}; logs are in {logs}']
     if plan.drives and plan.model is None:
         lines.append(
             'The model is `embedded`, which ships in the package: nothing is downloaded '

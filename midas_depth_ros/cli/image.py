@@ -1,45 +1,61 @@
-"""`midas_depth image`: pictures in; heatmaps, overlays, depth and point clouds out. No ROS.
+"""What `midas_depth image` makes of one picture: six files, each from one table row.
 
-A picture that cannot be done is named with its fault and skipped. Inputs are never written to, and
-what is there already is kept, unless --force is given.
+In come the picture, its relative inverse depth and the options; out come the bytes of the files.
+Where the picture says nothing, all but the relative inverse depth as it is leave that out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import glob
+import io
 import json
+import math
 import mimetypes
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
 
-from midas_depth_ros.cli.image_outputs import (
-    ENDINGS,
-    OUTPUTS,
-    Look,
-    Result,
-    blind_words,
-    closeness_json,
-    look_of,
-)
 from midas_depth_ros.cli.options import (
+    ASSUMED_FOV_RAD,
+    FAR_PERCENTILE,
     FIXED_SCALE,
     MODEL,
     MOUNT,
+    NEAR_PERCENTILE,
     PICTURE_CHECK,
     ROTATE,
+    Look,
+    Metres,
     SectionCommand,
     as_options,
+    blind_words,
+    captions_of,
     heatmap_parameters,
+    look_of,
     node_parameters,
 )
-from midas_depth_ros.depth import DepthError
-from midas_depth_ros.geometry import GeometryError, turned
-from midas_depth_ros.images import BitDepth, ImageError
+from midas_depth_ros.depth import DepthError, DepthEstimator
+from midas_depth_ros.geometry import (
+    Closeness,
+    GeometryError,
+    Refusal,
+    ScaleShift,
+    ply_bytes,
+    point_cloud,
+    turned,
+)
+from midas_depth_ros.images import BitDepth, ImageError, verdict_for
+from midas_depth_ros.images.encode import picture_reduced
 from midas_depth_ros.images.sources import expanded
 from midas_depth_ros.images.sources.pictures import (
     PICTURE_SUFFIXES,
@@ -50,11 +66,221 @@ from midas_depth_ros.images.sources.pictures import (
 from midas_depth_ros.lab.output import CommandError, Reporter, refusing, reporting, write_whole
 from midas_depth_ros.options.files import is_folder, is_there
 from midas_depth_ros.options.text import printable
-from midas_depth_ros.views import ViewError
+from midas_depth_ros.views import Heatmap, HeatmapOptions, ViewError, side_by_side
 
 if TYPE_CHECKING:
     from midas_depth_ros.depth import DepthEstimator
 
+OVERLAY_ALPHA = 0.5  # of the overlay, where none is given for the heatmap
+DEEPEST = 65535
+CLOUD_DEPTH_M = (0.05, 50.0)  # of the points of a cloud in metres
+# A cloud without a scale needs some: what is nearest is put at 1, what is farthest at 10.
+NEAREST, FARTHEST = 1.0, 10.0
+LONGEST_SIDES = {'.webp': 16_383, '.jpg': 65_500, '.jpeg': 65_500}  # pixels, by the formats
+
+
+class Result:
+    """One picture and what the network says of it. What several outputs need is made once.
+
+    rgb: (H, W, 3) uint8, no side above `longest_side` (0 = as the picture is). answer: (h, w)
+    float32 relative inverse depth at network size, as the network says it. inverse_depth: the same
+    with NaN where the picture says nothing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rgb: NDArray[np.uint8],
+        estimator: DepthEstimator,
+        look: Look,
+        longest_side: int = 0,
+        suffix: str = '.png',
+    ) -> None:
+        """`suffix`: of the kind of file that pictures are encoded as."""
+        self.name = name
+        self.rgb = shrunk(rgb, longest_side)
+        self.suffix = suffix
+        self.look = look
+        self.model = estimator.model
+        self.answer = estimator.infer(rgb)
+        self.verdict = verdict_for(estimator, rgb, check=look.picture_check)
+        self.inverse_depth = self.verdict.hidden(self.answer)
+        self._enlarge = estimator.enlarge
+
+    @functools.cached_property
+    def depth(self) -> NDArray[np.float32]:
+        """(H, W) float32 relative inverse depth, as the node publishes it."""
+        return self._enlarge(self.answer, self.rgb.shape[:2])
+
+    @functools.cached_property
+    def scale(self) -> ScaleShift | Refusal:
+        """Metres, or why there are none."""
+        return self.look.fit(self.inverse_depth, self.verdict)
+
+    @functools.cached_property
+    def closeness(self) -> Closeness:
+        """Of the nearest obstacle left, in the centre and right; NaN = unknown."""
+        return self.look.closeness(self.inverse_depth, self.verdict)
+
+    @functools.cached_property
+    def heatmap(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB by the options."""
+        return self.drawn(self.look.heatmap)
+
+    def drawn(self, options: HeatmapOptions) -> NDArray[np.uint8]:
+        """The heatmap by other options."""
+        size, depth = self.rgb.shape[:2], self.inverse_depth
+        scale = None
+        if options.mode == 'metric' and isinstance(self.scale, ScaleShift):
+            scale = self.scale
+            fitted = self.look.fitted(scale.inverse_depth(depth))
+            near, far = fitted.metric_near, fitted.metric_far
+            options = dataclasses.replace(options, metric_near=near, metric_far=far)
+        return Heatmap().render(depth, self.rgb, 0.0, options, size, scale)
+
+
+def closeness_json(near: Closeness) -> dict[str, float | str | None]:
+    """As the HTTP API has it: null = unknown."""
+    values = {'left': near.left, 'centre': near.centre, 'right': near.right}
+    return {
+        **{name: round(float(v), 4) if math.isfinite(v) else None for name, v in values.items()},
+        'reason': near.reason,
+    }
+
+
+def heatmap_png(result: Result) -> bytes:
+    """The heatmap."""
+    return encoded(result.heatmap, result.suffix)
+
+
+def overlay_png(result: Result) -> bytes:
+    """The heatmap with the picture shining through."""
+    options = result.look.heatmap
+    alpha = options.overlay_alpha or OVERLAY_ALPHA
+    drawn = result.drawn(dataclasses.replace(options, overlay_alpha=alpha))
+    return encoded(drawn, result.suffix)
+
+
+def side_by_side_png(result: Result) -> bytes:
+    """Picture | heatmap, with captions and closeness."""
+    near, mode = result.closeness, result.look.heatmap.mode
+    captions = captions_of(result.name, result.model, mode, result.verdict)
+    thirds = (near.left, near.centre, near.right)
+    beside = side_by_side(result.rgb, result.heatmap, captions, thirds)
+    return encoded(beside, result.suffix)
+
+
+def depth_png(result: Result) -> bytes:
+    """Relative inverse depth in 16 bits, from the farthest (0) to the nearest (65535).
+
+    The values of both are in the file's text fields `far` and `near`.
+    """
+    far, near = float(result.depth.min()), float(result.depth.max())
+    share = (result.depth - far) / ((near - far) or 1.0)
+    about = PngImagePlugin.PngInfo()
+    about.add_text('Description', 'relative inverse depth, no unit: far + v/65535 * (near - far)')
+    about.add_text('far', repr(far))
+    about.add_text('near', repr(near))
+    buffer = io.BytesIO()
+    levels = np.rint(share * DEEPEST).astype(np.uint16)
+    Image.fromarray(levels).save(buffer, format='PNG', pnginfo=about)
+    return buffer.getvalue()
+
+
+def depth_npy(result: Result) -> bytes:
+    """Relative inverse depth as it is, (H, W) float32."""
+    buffer = io.BytesIO()
+    np.save(buffer, result.depth)
+    return buffer.getvalue()
+
+
+def cloud_ply(result: Result) -> bytes:
+    """Coloured points at network size, of what the picture shows; in metres only with a scale.
+
+    Raises CommandError where the picture says nothing, and where metres were asked for and the fit
+    was refused: a cloud of another unit in its place would be mistaken for one in metres.
+    """
+    depth, metres = result.inverse_depth, result.look.metres
+    scale = result.scale
+    if not metres.asked:
+        if result.verdict.reason:
+            raise CommandError(f'no cloud: the picture is {result.verdict.reason}')
+        known = depth[np.isfinite(depth)]
+        far, near = np.percentile(known, (FAR_PERCENTILE, NEAR_PERCENTILE))
+        share = np.clip((depth - far) / max(float(near - far), 1e-9), 0, 1)
+        depth_z = 1 / (1 / FARTHEST + share * (1 / NEAREST - 1 / FARTHEST))
+        unit = (
+            f'unit: none. Relative shape only: the nearest was put at {NEAREST:g}, the farthest '
+            f'at {FARTHEST:g}; scale and shift are unknown'
+        )
+    elif isinstance(scale, Refusal):
+        raise CommandError(f'no cloud: there are no metres: {scale.reason}')
+    else:
+        depth_z = scale.depth(depth, min_depth_m=CLOUD_DEPTH_M[0], max_depth_m=CLOUD_DEPTH_M[1])
+        unit = f'unit: metres, by {scale.source}: 1/Z = {scale.scale:.9g} d + {scale.shift:.9g}'
+    colours = picture_reduced(result.rgb, depth.shape)
+    points = point_cloud(depth_z.astype(np.float32), metres.any_grid(depth.shape))
+    return ply_bytes(points, colours, (unit, _lens(metres), 'x right, y down, z forward'))
+
+
+def _lens(metres: Metres) -> str:
+    fov = metres.horizontal_fov_rad
+    if fov == fov:
+        return f'horizontal field of view {fov:g} rad'
+    return f'horizontal field of view {ASSUMED_FOV_RAD:g} rad, assumed'
+
+
+def encoded(rgb: NDArray[np.uint8], suffix: str = '.png') -> bytes:
+    """A picture file of (H, W, 3) uint8 RGB. Raises CommandError."""
+    most = LONGEST_SIDES.get(suffix, max(rgb.shape))
+    if max(rgb.shape) > most:
+        raise CommandError(
+            f'a {suffix} of {rgb.shape[1]}x{rgb.shape[0]} pixels is too large: no side above '
+            f'{most}; --max-side makes it smaller'
+        )
+    try:
+        done, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        done = False
+    if not done:
+        raise CommandError(f'OpenCV makes no {suffix} of {rgb.shape[1]}x{rgb.shape[0]} pixels')
+    return bytes(data)
+
+
+def shrunk(rgb: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 with no side above `longest_side` (0 = as it is), its shape kept."""
+    height, width = rgb.shape[:2]
+    factor = longest_side / max(height, width) if longest_side else 1.0
+    if factor >= 1:
+        return rgb
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+# Name of an output -> how its file's name ends, and what makes it.
+OUTPUTS: Final[dict[str, tuple[str, Callable[[Result], bytes]]]] = {
+    'heatmap': ('_heatmap.png', heatmap_png),
+    'overlay': ('_overlay.png', overlay_png),
+    'side-by-side': ('_side_by_side.png', side_by_side_png),
+    'depth16': ('_depth16.png', depth_png),
+    'npy': ('_depth.npy', depth_npy),
+    'cloud': ('_cloud.ply', cloud_ply),
+}
+
+# What one output may be written as, where its file is named.
+PICTURE_ENDINGS: Final = ('.png', '.jpg', '.jpeg', '.webp')
+ENDINGS: Final = {
+    **dict.fromkeys(('heatmap', 'overlay', 'side-by-side'), PICTURE_ENDINGS),
+    'depth16': ('.png',),
+    'npy': ('.npy',),
+    'cloud': ('.ply',),
+}
+
+
+# --- `midas_depth image`: pictures in; heatmaps, overlays, depth and point clouds out. No ROS.
+#
+# A picture that cannot be done is named with its fault and skipped. Inputs are never written to,
+# and what is there already is kept, unless --force is given.
 
 # --- Which pictures a person means: files, folders of them and patterns, each once, in order.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import logging
@@ -11,9 +12,30 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from midas_depth_ros.depth import DepthEstimator, load_estimator
-from midas_depth_ros.options.declarations import OptionFault, Spec, build, spec_of, specs, specs_of
+from midas_depth_ros.geometry import (
+    CameraModel,
+    CameraMount,
+    Closeness,
+    MountError,
+    Refusal,
+    ScaleShift,
+    closeness_of_picture,
+    fit_ground_plane,
+)
+from midas_depth_ros.images import Verdict
+from midas_depth_ros.options.declarations import (
+    OptionFault,
+    Spec,
+    bounds_of,
+    build,
+    spec_of,
+    specs,
+    specs_of,
+)
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapOptions
 
@@ -263,3 +285,159 @@ def _type_of(spec: Spec) -> Any:
             None if low is None else int(low), None if high is None else int(high)
         )
     return {'bool': bool, 'string': str}[spec.kind]
+
+
+# --- Metres and colours for pictures and videos: what a command's options ask for.
+#
+# The same fits as the node's, on one picture: nothing here needs ROS.
+
+Grid = tuple[np.ndarray, np.ndarray]
+# Of a camera of which nothing is known, for the shape of a cloud without unit: about a webcam's.
+ASSUMED_FOV_RAD = 1.05
+NOT_ASKED = Refusal(
+    'nothing gives a scale: give --camera-height, --camera-pitch and --horizontal-fov, or '
+    '--fixed-scale'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metres:
+    """Where metres come from. Without mount and fixed scale there are none.
+
+    horizontal_fov_rad: NaN where it was not given; of the picture as the camera took it. rotate: by
+    how many degrees it was turned clockwise.
+    """
+
+    mount: CameraMount | None = None
+    fixed: ScaleShift | None = None
+    horizontal_fov_rad: float = math.nan
+    rotate: int = 0
+
+    @property
+    def asked(self) -> bool:
+        """Whether metres are wanted at all."""
+        return self.mount is not None or self.fixed is not None
+
+    @property
+    def pitch_rad(self) -> float:
+        """How far the camera looks down; NaN where that is not known."""
+        return math.nan if self.mount is None else self.mount.pitch_rad
+
+    def grid(self, shape: tuple[int, ...]) -> Grid | None:
+        """`CameraModel.normalised_grid` for (h, w) = `shape`; None without a field of view."""
+        return None if math.isnan(self.horizontal_fov_rad) else self.any_grid(shape)
+
+    def any_grid(self, shape: tuple[int, ...]) -> Grid:
+        """Likewise, of an assumed field of view where none was given."""
+        known = not math.isnan(self.horizontal_fov_rad)
+        fov = self.horizontal_fov_rad if known else ASSUMED_FOV_RAD
+        height, width = shape[:2] if self.rotate in (0, 180) else shape[1::-1]
+        camera = CameraModel.from_field_of_view(width, height, fov)
+        return camera.turned(self.rotate).normalised_grid()
+
+    def fit(self, inverse_depth: np.ndarray) -> ScaleShift | Refusal:
+        """Scale and shift of (h, w) float32 relative inverse depth, or why there are none."""
+        if self.fixed is not None:
+            return self.fixed
+        grid = self.grid(inverse_depth.shape)
+        if self.mount is None or grid is None:
+            return NOT_ASKED
+        return fit_ground_plane(inverse_depth, grid, self.mount)
+
+
+def metres_of(values: dict[str, Any]) -> Metres:
+    """From the options of a command. Raises click.UsageError where they do not go together."""
+    height, pitch, roll, fov = (
+        values[name] for name in ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
+    )
+    scale, shift, rotate = (values[name] for name in ('fixed_scale', 'fixed_shift', 'rotate'))
+    if scale is None and shift is not None:
+        raise click.UsageError('--fixed-shift alone gives no metres: give --fixed-scale, too')
+    if scale is not None and not math.isnan(height):
+        raise click.UsageError('--fixed-scale and --camera-height both give metres: give one')
+    if scale is not None:
+        return Metres(None, ScaleShift(scale, shift or 0.0, 'fixed'), fov, rotate)
+    if math.isnan(height):
+        return Metres(horizontal_fov_rad=fov, rotate=rotate)
+    if math.isnan(pitch) or math.isnan(fov):
+        raise click.UsageError(
+            '--camera-height gives metres only with --camera-pitch and --horizontal-fov'
+        )
+    try:
+        return Metres(CameraMount(height, pitch, roll), None, fov, rotate)
+    except MountError as error:
+        raise click.UsageError(str(error)) from error
+
+
+FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
+NEAREST_END, FARTHEST_END = (
+    bounds_of(HeatmapOptions, name) for name in ('metric_near', 'metric_far')
+)  # metres
+LEAST_RATIO = 1.5  # of the far end of colours in metres to the near one
+WORDS = {'relative': 'relative, near is warm', 'metric': 'metres'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """How the outputs shall look, where metres come from, and whether pictures are judged."""
+
+    heatmap: HeatmapOptions
+    metres: Metres
+    picture_check: bool = True
+    # Ends of the colours in metres that nobody gave: they are fitted to what is there.
+    fits_near: bool = False
+    fits_far: bool = False
+
+    def fitted(self, inverse_depth_m: NDArray[np.float32]) -> HeatmapOptions:
+        """The heatmap's options, with what is open fitted to (h, w) float32 1/Z in 1/m."""
+        known = np.empty(0, np.float32)
+        if self.fits_near or self.fits_far:
+            known = inverse_depth_m[np.isfinite(inverse_depth_m)]
+        if not known.size:
+            return self.heatmap
+        low, high = np.maximum(np.percentile(known, (FAR_PERCENTILE, NEAR_PERCENTILE)), 1e-6)
+        near, far = self.heatmap.metric_near, self.heatmap.metric_far
+        if self.fits_near:
+            most = NEAREST_END[1] if self.fits_far else far / LEAST_RATIO
+            near = _rounded(min(max(1 / high, NEAREST_END[0]), most))
+        if self.fits_far:
+            far = _rounded(min(max(1 / low, LEAST_RATIO * near, FARTHEST_END[0]), FARTHEST_END[1]))
+        return dataclasses.replace(self.heatmap, metric_near=near, metric_far=far)
+
+    def fit(self, inverse_depth: NDArray[np.float32], verdict: Verdict) -> ScaleShift | Refusal:
+        """Scale and shift of one picture's (h, w) float32, or why there are none."""
+        if self.metres.asked and verdict.reason:
+            return Refusal(f'the picture is {verdict.reason}')
+        return self.metres.fit(inverse_depth)
+
+    def closeness(self, inverse_depth: NDArray[np.float32], verdict: Verdict) -> Closeness:
+        """Left, centre and right of (h, w) float32 that has NaN where the picture says nothing."""
+        grid = self.metres.grid(inverse_depth.shape)
+        return closeness_of_picture(inverse_depth, verdict.reason, grid, self.metres.pitch_rad)
+
+
+def look_of(ctx: click.Context, values: dict[str, Any]) -> Look:
+    """How outputs shall look, by a command's values. Raises UsageError."""
+    default = click.core.ParameterSource.DEFAULT
+    return Look(
+        heatmap_options(values),
+        metres_of(values),
+        values['picture_check'],
+        fits_near=ctx.get_parameter_source('metric_near') is default,
+        fits_far=ctx.get_parameter_source('metric_far') is default,
+    )
+
+
+def blind_words(verdict: Verdict) -> str:
+    """Why all of a picture, or a part of it, is not believed, as the node says it; else ''."""
+    return f'blind: the picture is {verdict.reason}' if verdict.reason else verdict.partly
+
+
+def captions_of(title: str, model: str, mode: str, verdict: Verdict) -> tuple[str, str]:
+    """What stands below a picture and below its heatmap."""
+    return title, blind_words(verdict) or f'{model}: {WORDS[mode]}'
+
+
+def _rounded(metres: float) -> float:
+    """Two digits, as a person reads them in a legend."""
+    return float(f'{metres:.2g}')

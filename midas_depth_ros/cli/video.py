@@ -17,17 +17,19 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.cli.image_outputs import Look, captions_of, look_of
 from midas_depth_ros.cli.options import (
     BLINDNESS,
     FIXED_SCALE,
     MODEL,
     MOUNT,
     ROTATE,
+    Look,
     NumberRange,
     SectionCommand,
     as_options,
+    captions_of,
     heatmap_parameters,
+    look_of,
     node_parameters,
 )
 from midas_depth_ros.cli.video_file import FORMATS, VideoFile, library, video_file

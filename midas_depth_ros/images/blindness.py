@@ -10,7 +10,8 @@ Patterns that no scene shows have their own signs: detail that is everywhere the
 places on one even ground, or in one direction only, rows that are repeated, colours that a decoder
 made up.
 The limits stand between real pictures and copies of them that were darkened, fogged, blurred or
-covered until a network no longer knew near from far: `python -m benchmarks.blindness`.
+covered until a network no longer knew near from far:
+`python -m benchmarks.model_quality blindness`.
 """
 
 from __future__ import annotations

@@ -285,13 +285,17 @@ def module_command(module: str, *words: str) -> list[str]:
 def node_command(
     module: str, parameters: Mapping[str, object], extra: Sequence[str] = ()
 ) -> list[str]:
-    """Runs the node of `midas_depth_ros.<module>`; `extra` are further name:=value, which win."""
+    """Return the command that runs a node of `midas_depth_ros.<module>`.
+
+    A module with several nodes is followed by the node's name: 'lab.drive.over_dds commander'.
+    extra: further name:=value, which override `parameters`.
+    """
     # JSON is YAML: quotes keep a device number a string and a path with a colon whole.
     yaml = [
         f'{name}:={json.dumps(value, ensure_ascii=False)}' for name, value in parameters.items()
     ]
     given = [word for pair in (*yaml, *extra) for word in ('-p', pair)]
-    return module_command(module, *ROS_ARGUMENTS, *given)
+    return module_command(*module.split(), *ROS_ARGUMENTS, *given)
 
 
 # --- A context of ROS in this process, for nodes that watch and feed the children.

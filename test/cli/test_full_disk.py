@@ -22,7 +22,7 @@ from disks import all_files, fill, small_disk
 from effort import THOROUGH
 from PIL import Image
 
-from midas_depth_ros.cli.image_outputs import OUTPUTS
+from midas_depth_ros.cli.image import OUTPUTS
 from midas_depth_ros.lab.output import CommandError, write_whole
 from midas_depth_ros.lab.speed import contestants as bench_weights
 
@@ -222,7 +222,7 @@ def test_drives_whose_logs_do_not_fit_end_in_a_line(midas_depth, tmp_path):
 @pytest.mark.parametrize('leave', [0, 4096, 40_000, 400_000])
 def test_a_demo_whose_results_do_not_fit_keeps_the_earlier_ones(tmp_path, leave):
     from midas_depth_ros.lab.demo import report
-    from midas_depth_ros.lab.demo.output import claim
+    from midas_depth_ros.lab.demo.report import claim
 
     sys.path.insert(0, str(Path(__file__).parents[1] / 'lab' / 'demo'))
     from test_report import make_recording, make_run  # type: ignore[import-not-found]

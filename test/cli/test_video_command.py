@@ -10,7 +10,7 @@ import pytest
 from bags import raw_message, write_bag
 
 from midas_depth_ros.cli import options as model_module
-from midas_depth_ros.cli.image_outputs import Look, Metres
+from midas_depth_ros.cli.options import Look, Metres
 from midas_depth_ros.cli.video import VideoView
 from midas_depth_ros.views import HeatmapOptions
 

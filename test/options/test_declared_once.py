@@ -21,9 +21,9 @@ NEUTRAL = (0, '', False, None, (), math.inf)
 OTHERS = {
     ('geometry/closeness.py', 'time_constant_s'),  # of a video's depth, not of the scale
     ('geometry/scale.py', 'source'),  # of one fit: where it came from
-    ('lab/demo/recording.py', 'timeout_s'),  # until the first frame
-    ('lab/demo/recording.py', 'transport'),  # how the demonstration's own camera sends
-    ('lab/demo/recorder.py', 'transport'),
+    ('lab/demo/run.py', 'timeout_s'),  # until the first frame
+    ('lab/demo/run.py', 'transport'),  # how the demonstration's own camera sends
+    ('lab/demo/recording.py', 'transport'),
     ('lab/speed/nodes.py', 'cameras'),  # of a measurement
     ('views/pictures.py', 'max_width'),  # of a page and of an animation
 }

@@ -10,6 +10,10 @@ import functools
 import io
 import json
 import math
+import os
+import re
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,15 +21,99 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from midas_depth_ros.lab.demo.driving import DriveView
-from midas_depth_ros.lab.demo.output import put_results
-from midas_depth_ros.lab.demo.recorder import message_text
-from midas_depth_ros.lab.demo.recording import CAMERA, Closeness, Pair, Picture, Recording, Run
+from midas_depth_ros.lab.demo.recording import (
+    CAMERA,
+    Beams,
+    Closeness,
+    DriveRecording,
+    Pair,
+    Picture,
+    Place,
+    Recording,
+    message_text,
+)
+from midas_depth_ros.lab.demo.run import (
+    Run,
+    demo_world,
+    drive_heatmap_options,
+    robot_heights,
+    robot_radius_m,
+)
 from midas_depth_ros.lab.demo.summary import as_text, summarise
-from midas_depth_ros.lab.output import part_of, refusing, write_whole
+from midas_depth_ros.lab.output import CommandError, part_of, put, refusing, write_whole
+from midas_depth_ros.lab.stopping import held
 from midas_depth_ros.options.files import ParameterFault
 from midas_depth_ros.views import HeatmapOptions, contact_sheet, encode_animation, side_by_side
-from midas_depth_ros.views.legend import BACKGROUND
+from midas_depth_ros.views.legend import BACKGROUND, text_height
+from midas_depth_ros.views.top_view import FloorPlan, Moment, TopView
+
+# --- The folder of a run's results: made anew, or used again if an earlier run made it.
+#
+# A marker file tells our folders from others: a folder with somebody else's files is refused.
+
+MARKER = '.midas_depth_demo'
+DEFAULT_PARENT = Path('demo_output')
+LONGEST_STEM = 60  # letters of a source's name
+LOGS = 'logs'
+RESULTS = (
+    'pictures', 'messages', 'contact_sheet.png', 'run.gif', 'summary.txt', 'summary.json'
+)  # fmt: skip
+
+
+def default_folder(source: str) -> Path:
+    """`demo_output/<source>-<date>-<time>`, a name that is not taken."""
+    stem = Path(source).stem if source else 'robot'
+    stem = re.sub(r'[^A-Za-z0-9_-]+', '_', stem).strip('_')[:LONGEST_STEM] or 'source'
+    folder = DEFAULT_PARENT / f'{stem}-{time.strftime("%Y%m%d-%H%M%S")}'
+    return folder.with_name(f'{folder.name}-{os.getpid()}') if folder.exists() else folder
+
+
+def claim(folder: Path) -> bool:
+    """Make the folder ours and empty of earlier logs; whether there are results of an earlier run.
+
+    Those stay until there are others to take their place. Raises CommandError when the folder
+    holds files of others or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        ours = (folder / MARKER).exists()
+        if not ours and any(folder.iterdir()):
+            raise CommandError(
+                f'{folder} is not empty and was not made by this demo: name a new folder with '
+                '--output'
+            )
+        (folder / MARKER).touch()
+        _remove(folder / LOGS)
+        (folder / LOGS).mkdir()
+    except OSError as error:
+        raise CommandError(
+            f'cannot write to {folder}: {error.strerror or error}; name another folder with '
+            '--output'
+        ) from error
+    return ours
+
+
+def put_results(made: Path, folder: Path) -> None:
+    """Put the results of a run, all of them complete in `made`, in the place of earlier ones.
+
+    Nothing else of the folder is touched. Raises CommandError.
+    """
+    with held():
+        for name in RESULTS:
+            if (made / name).exists():
+                put(made / name, folder / name)
+            else:
+                _remove(folder / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+# --- The files of a run.
 
 SHOWN_MOMENTS = 6
 SHOWN_FRAMES = 60  # of the animation: more would have to be smaller
@@ -84,10 +172,8 @@ def _legend(run: Run) -> HeatmapOptions | None:
     """How far which colour is, where the heatmaps are in metres."""
     if not run.plan.drives:
         return None
-    from midas_depth_ros.lab.demo import driving  # the simulation is not loaded for pictures
-
     try:
-        return driving.heatmap_options(run.plan.parameters)
+        return drive_heatmap_options(run.plan.parameters)
     except ParameterFault:  # what the node took is not to cost the pictures of its run
         return None
 
@@ -179,3 +265,90 @@ def _write_messages(folder: Path, recording: Recording) -> None:
         path = folder / f'{name.strip("/").replace("/", "_")}.txt'
         text = 'no message came\n' if message is None else message_text(message)
         _write_text(path, f'# {name}\n{text}')
+
+
+# --- The top view beside the pictures of a drive: from its recording to a panel for every
+# moment.
+
+HEAD_ROOM_M = 2.2  # what hangs higher is not drawn
+CLEAR_M = 3.0  # a beam that meets nothing is drawn so long
+SAME_FRAME_S = 0.02
+
+
+class DriveView:
+    """Draws the top view of one drive."""
+
+    def __init__(self, drive: DriveRecording, seed: int) -> None:
+        self._drive = drive
+        self._plan = floor_plan(seed)
+        self._views: dict[int, TopView] = {}
+
+    def has_scan(self, pair: Pair) -> bool:
+        """Whether the node gave a scan of this frame, which it does while it has a scale."""
+        return self._drive.scan_at(pair.stamp_s, SAME_FRAME_S) is not None
+
+    def panel(self, pair: Pair, height: int) -> Picture:
+        """The top view at the moment of a pair, so many pixels high."""
+        drive, stamp = self._drive, pair.stamp_s
+        view = self._view(height)
+        place = drive.place_at(stamp)
+        if place is None:
+            return view.draw(None, ('no odometry: where the robot is, is not known',))
+        scan = drive.scan_at(stamp, SAME_FRAME_S)
+        moment = Moment(
+            place.x,
+            place.y,
+            place.yaw,
+            robot_radius_m(),
+            drive.path_until(stamp),
+            None if scan is None else ends(scan, place),
+        )
+        state = drive.state_at(stamp) or 'waiting'
+        lines = (
+            f'{drive.distance_until(stamp):.1f} m driven, {state}',
+            'grey: the room; coloured: the scan' if scan is not None else 'no scale: no scan',
+        )
+        return view.draw(moment, lines)
+
+    def _view(self, height: int) -> TopView:
+        if height not in self._views:
+            self._views[height] = self._made(height)
+        return self._views[height]
+
+    def _made(self, height: int) -> TopView:
+        text_px = text_height(height, height)
+        return TopView(
+            self._plan, height, TopView.fitting_width(self._plan, height, text_px), text_px
+        )
+
+
+def floor_plan(seed: int) -> FloorPlan:
+    """The world's plan: what the robot cannot pass, and what it passes under."""
+    driven, heights = demo_world(seed), robot_heights()
+    solid, above = driven.plan(heights), driven.plan((heights[1], HEAD_ROOM_M))
+    room = solid.room
+    if room is None:
+        raise ValueError(f'world {seed} has no walls')
+    return FloorPlan(
+        (room.x_min_m, room.x_max_m, room.y_min_m, room.y_max_m),
+        [each.corners for each in solid.outlines],
+        [each.corners for each in above.outlines],
+    )
+
+
+def ends(scan: Beams, place: Place) -> np.ndarray:
+    """(N, 3) world x, y and distance of where beams end; distance NaN where nothing was met.
+
+    A beam that is unknown ends where it begins.
+    """
+    met = np.isfinite(scan.ranges)
+    length = np.where(met, scan.ranges, np.where(np.isnan(scan.ranges), 0.0, CLEAR_M))
+    angle = place.yaw + scan.bearings
+    return np.stack(
+        [
+            place.x + length * np.cos(angle),
+            place.y + length * np.sin(angle),
+            np.where(met, scan.ranges, np.nan),
+        ],
+        axis=1,
+    )

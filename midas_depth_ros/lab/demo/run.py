@@ -1,7 +1,6 @@
-"""One run: the node and a camera are started, watched for a while, and ended.
+"""What is asked of a run, and what came of it.
 
-A `Plan` comes in, a `Run` with the recording goes out; `RunError` says in one sentence what
-went wrong, with the last lines of the log of whoever is to blame.
+From a `Plan` follow the command lines of its processes; a `Run` is what the report reads.
 """
 
 from __future__ import annotations
@@ -18,13 +17,206 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from midas_depth_ros.images.sources import is_still
 from midas_depth_ros.lab import processes
-from midas_depth_ros.lab.demo.output import step
-from midas_depth_ros.lab.demo.recorder import DIAGNOSTICS, DriveListener, Recorder
-from midas_depth_ros.lab.demo.recording import Plan, Recording, Run
-from midas_depth_ros.lab.processes import PROMPT, STOP_SIGNALS, Child, Children, module_command
+from midas_depth_ros.lab.demo import WIDEST
+from midas_depth_ros.lab.demo.recording import DIAGNOSTICS, DriveListener, Recorder, Recording
+from midas_depth_ros.lab.drive import rig
+from midas_depth_ros.lab.output import step
+from midas_depth_ros.lab.processes import (
+    PROMPT,
+    STOP_SIGNALS,
+    Child,
+    Children,
+    module_command,
+    node_command,
+)
 from midas_depth_ros.nodes.ros.spinning import StopSignals
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.files import read_parameters, settings_from
 from midas_depth_ros.options.text import printable
+from midas_depth_ros.sim import FurnishedWorld, furnished_world
+from midas_depth_ros.views import HeatmapOptions
+
+# Where nothing is said: frames per second that the node may process, and the model.
+RATE_HZ, DRIVE_RATE_HZ, DRIVE_CAMERA_RATE_HZ = 5.0, 10.0, 10.0
+MODEL, DRIVE_MODEL = 'auto', 'embedded'
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be run. Fields that are None are chosen by what is run."""
+
+    source: str = ''  # picture, folder, video, device number, rosbag2; '' = the driving robot
+    seconds: float = 20.0  # after the first output
+    model: str | None = None
+    rate_hz: float | None = None  # the node's max_rate
+    camera_rate_hz: float | None = None  # None: the source's own
+    topic: str = ''  # of a rosbag2
+    transport: str = 'raw'
+    parameters: tuple[str, ...] = ()  # further name:=value of depth_node
+    timeout_s: float = 30.0  # longest wait for the first output once the model is loaded
+    world: int = 0  # that the robot drives through
+    dashboard_port: int = 0  # 0: none
+    keep_going: bool = False  # after the recording, until a signal
+
+    @property
+    def drives(self) -> bool:
+        """Whether it is the robot that is shown."""
+        return not self.source
+
+    @property
+    def what(self) -> str:
+        """What the camera is, in words."""
+        return self.source or f'a simulated robot in furnished world {self.world}'
+
+    def commands(self) -> dict[str, list[str]]:
+        """The command lines of the processes by name, in the order in which they start."""
+        if self.drives:
+            return drive_commands(
+                self.world,
+                DRIVE_MODEL if self.model is None else self.model,
+                DRIVE_RATE_HZ if self.rate_hz is None else self.rate_hz,
+                self.camera_rate_hz or DRIVE_CAMERA_RATE_HZ,
+                self.transport,
+                self.parameters,
+            )
+        return {'camera': self._stream_command(), 'depth_node': self._node_command()}
+
+    def _stream_command(self) -> list[str]:
+        parameters: dict[str, object] = {}
+        if self.camera_rate_hz is not None:
+            parameters['rate'] = self.camera_rate_hz
+        elif is_still(self.source):
+            # As fast as they are processed: at twice that rate each second one would be lost.
+            parameters['rate'] = RATE_HZ if self.rate_hz is None else self.rate_hz
+        parameters['max_width'] = WIDEST
+        parameters |= {'source': self.source, 'loop': True, 'stamps': 'now'}
+        parameters['wait_for_subscribers'] = 2  # recorder and node: nobody misses the beginning
+        if self.topic:
+            parameters['topic'] = self.topic
+        return node_command('nodes.sources.image_stream', parameters)
+
+    def _node_command(self) -> list[str]:
+        parameters: dict[str, object] = {
+            'model': MODEL if self.model is None else self.model,
+            'max_rate': RATE_HZ if self.rate_hz is None else self.rate_hz,
+            'transport': self.transport,
+        }
+        if is_still(self.source):
+            parameters['frozen_after'] = 0.0  # a picture that is shown again is no frozen camera
+            # Pictures of a folder have nothing to do with each other.
+            parameters['heatmap.range_time_constant'] = 0.0
+            # Each is to be seen, unless it was asked for a camera of a rate of its own.
+            if self.camera_rate_hz is None:
+                parameters['process_every_frame'] = True
+        return node_command('nodes.depth.node', parameters, self.parameters)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What came of a plan."""
+
+    plan: Plan
+    recording: Recording
+    domain: int
+    started: str  # local time, ISO 8601
+    first_output_s: float  # from the start of the processes to the first heatmap
+    seconds: float  # recorded after the first output
+    ended_by: str  # '', the name of a signal, or how the source ended
+    exit_codes: dict[str, int]
+
+
+# --- What the demonstration runs where no source is named: a robot that drives and avoids.
+#
+# From a plan follow the command lines of its processes; the robot, its camera and its avoidance
+# are those of `midas_depth drive`, with larger pictures.
+
+PICTURE = (400, 300)  # what people look at; the network makes it smaller
+SPEED_M_S = 0.4
+PICTURE_NOISE = 1.0  # grey levels
+TIMEOUT_S = 1.6  # how old a scan may be: twice the default, so that busy machines show a drive too
+
+
+# Colours in even steps for even ratios of distance, from the nearest floor in view to across a
+# room: even in 1/Z, nearly all of them would be for less than the first metre and a half. The
+# legend stands beside the picture.
+HEATMAP: dict[str, str | float | bool] = {
+    'mode': 'metric',
+    'metric_near': 0.3,
+    'metric_far': 6.0,
+    'mapping': 'log',
+    'legend': False,
+}
+
+
+def drive_heatmap_options(parameters: tuple[str, ...] = ()) -> HeatmapOptions | None:
+    """Which colours are how far in the heatmaps of a drive, None where they are not in metres.
+
+    parameters: further `name:=value` of depth_node. Raises ParameterFault.
+    """
+    given = {f'heatmap.{name}': value for name, value in HEATMAP.items()}
+    given |= read_parameters('depth_node', DepthNodeSettings, [], parameters)
+    settings = settings_from(DepthNodeSettings, given)
+    options = settings.heatmap
+    return options if options.mode == 'metric' else None
+
+
+def demo_world(seed: int) -> FurnishedWorld:
+    """The world that is driven through."""
+    return furnished_world(seed)
+
+
+def robot_radius_m() -> float:
+    """Of the disc that is driven."""
+    return rig.ROBOT.radius_m
+
+
+def robot_heights() -> tuple[float, float]:
+    """Between which heights something is in its way, in metres."""
+    return rig.ROBOT.heights
+
+
+def drive_commands(
+    seed: int,
+    model: str,
+    rate_hz: float,
+    camera_rate_hz: float,
+    transport: str,
+    parameters: tuple[str, ...] = (),
+) -> dict[str, list[str]]:
+    """The processes by name, in the order in which they start."""
+    camera = rig.camera_parameters(False, camera_rate_hz) | {
+        'robot.world': 'furnished',
+        'robot.picture_noise': PICTURE_NOISE,
+        'seed': seed,
+        'width': PICTURE[0],
+        'height': PICTURE[1],
+        'transport': 'both',
+    }
+    depth = rig.depth_parameters(rate_hz, model) | {
+        'output_size': 'input',
+        'transport': transport,
+        **{f'heatmap.{name}': value for name, value in HEATMAP.items()},
+    }
+    avoidance = rig.avoidance_parameters() | {'timeout': TIMEOUT_S}
+    wishes = {'seed': seed, 'speed': SPEED_M_S}
+    remapped = rig.avoidance_topics()
+    return {
+        'camera': node_command('nodes.sources.synthetic_camera', camera),
+        'depth_node': node_command('nodes.depth.node', depth, parameters),
+        'avoidance_node': [
+            *node_command('nodes.avoidance.node', avoidance),
+            *remapped,
+        ],
+        'commander': node_command('lab.drive.over_dds commander', wishes),
+    }
+
+
+# --- One run: the node and a camera are started, watched for a while, and ended.
+#
+# A `Plan` comes in, a `Run` with the recording goes out; `RunError` says in one sentence what
+# went wrong, with the last lines of the log of whoever is to blame.
 
 # --- The dashboard beside a run: started if it is there, its address told, and never in the way.
 

@@ -18,7 +18,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from midas_depth_ros.lab.demo.recording import CAMERA, COMPARED_M, Closeness, Run
+from midas_depth_ros.lab.demo.recording import CAMERA, COMPARED_M, Closeness
+from midas_depth_ros.lab.demo.run import Run
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views.legend import FULL_BAR
 

@@ -7,27 +7,36 @@ without avoidance first, while there is none: nobody else then sends cmd_vel.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
+from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
+from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import Commander
 from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, described
 from midas_depth_ros.lab.processes import STOP_SIGNALS, Child, Children, node_command
+from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
-from midas_depth_ros.nodes.ros.spinning import StopSignals
+from midas_depth_ros.nodes.ros.spinning import StopSignals, run_node
+from midas_depth_ros.options.declarations import parameter
+from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import WORLDS, DriveOutcome
+from midas_depth_ros.sim.robot.robot import unpacked
 
 # --- The node that drives: it sends the commands, resets the robot between drives, reads its
 # outcome.
@@ -208,7 +217,7 @@ def _drive_all(
 
 def _start_avoidance(plan: DrivePlan, children: Children) -> None:
     exact = plan.depth == 'exact'
-    depth_node = 'lab.drive.exact_depth_node' if exact else 'nodes.depth.node'
+    depth_node = 'lab.drive.over_dds exact_depth_node' if exact else 'nodes.depth.node'
     _start(children, plan, 'depth_node', depth_node)
     _start(children, plan, 'avoidance_node', 'nodes.avoidance.node', rig.avoidance_topics())
 
@@ -231,3 +240,100 @@ def _drive_node() -> Iterator[tuple[DriveNode, Callable[[], None]]]:
         driver = DriveNode(context=executor.context)
         executor.add_node(driver)
         yield driver, lambda: executor.spin_once(timeout_sec=SPIN_S)
+
+
+# --- The process that commands the robot of the demo.
+
+COMMAND_PERIOD_S = 0.05
+REPEAT_S = 600.0  # then the wishes begin anew
+
+
+@dataclasses.dataclass(frozen=True)
+class CommanderSettings:
+    """What is wished for."""
+
+    speed: float = parameter(0.4, 'Forward speed.', unit='m/s', minimum=0.0, maximum=5.0)
+    seed: int = parameter(0, 'Which turns.', minimum=0, maximum=2_147_483_647)
+
+
+class CommanderNode(Node):
+    """Publishes the commands of `Commander` on cmd_vel_in until it is stopped."""
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('commander', **node_options)
+        try:
+            settings = ParameterServer(self, CommanderSettings).current
+        except ValueError:
+            self.destroy_node()
+            raise
+        self._commander = Commander(settings.seed, settings.speed, REPEAT_S)
+        self._begin_s = time.monotonic()
+        self._velocity = self.create_publisher(Twist, 'cmd_vel_in', 1)
+        self.create_timer(COMMAND_PERIOD_S, self._on_timer)
+
+    def _on_timer(self) -> None:
+        message = Twist()
+        time_s = (time.monotonic() - self._begin_s) % REPEAT_S
+        message.linear.x, message.angular.z = self._commander.command(time_s)
+        self._velocity.publish(message)
+
+
+def run_commander() -> int:
+    """Run the node; returns the exit code."""
+    if helped('commander', CommanderSettings, CommanderNode.__doc__):
+        return 0
+    return run_node(CommanderNode)
+
+
+# --- depth_node with a perfect network.
+
+NOTICE = 'For evaluation: depth is taken from the simulation, not from what the picture shows.'
+
+
+class Unpacker:
+    """What stands in for a network."""
+
+    name = 'unpacked'
+    precision = 'f32'
+    choice = ''
+
+    def preprocess(self, rgb: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        """The relative inverse depth that is packed in a picture, (H, W) float32."""
+        return unpacked(rgb).astype(np.float32)
+
+    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same."""
+        return network_input
+
+    def close(self) -> None:
+        """There is nothing to free."""
+
+
+class ExactEstimator(DepthEstimator):
+    """depth_node with a perfect network: it unpacks the depth that `synthetic_camera` has packed.
+
+    For evaluation only: everything but the network is the real node. Its input is pictures of
+    `robot.pictures: packed_depth`, which are not judged as pictures.
+    """
+
+    of_pictures = False
+
+
+def exact_estimator(settings: DepthNodeSettings) -> DepthEstimator:
+    """The estimator for a depth node that is fed packed depth."""
+    return ExactEstimator('exact', Unpacker(), NOTICE)
+
+
+def run_exact_depth_node() -> int:
+    """Run the node; returns the exit code."""
+    if helped('exact_depth_node', DepthNodeSettings, ExactEstimator.__doc__):
+        return 0
+    from midas_depth_ros.nodes.depth.node import DepthNode  # the commander does without
+
+    return run_node(lambda: DepthNode(exact_estimator))
+
+
+NODES = {'commander': run_commander, 'exact_depth_node': run_exact_depth_node}
+
+if __name__ == '__main__':
+    sys.exit(NODES[sys.argv[1]]())

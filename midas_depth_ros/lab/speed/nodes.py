@@ -28,16 +28,16 @@ from midas_depth_ros.lab.processes import (
     resident_mib,
 )
 from midas_depth_ros.lab.speed import contestants
-from midas_depth_ros.lab.speed.result import (
+from midas_depth_ros.lab.speed.run import (
     NO_NETWORK,
     NODE,
     SETTLE_S,
     WARM_UP_ROUNDS,
     Row,
     Times,
+    picture,
     row,
 )
-from midas_depth_ros.lab.speed.run import picture
 from midas_depth_ros.nodes.depth.camera_output import OUTPUTS
 from midas_depth_ros.nodes.depth.metric_output import OUTPUTS as METRIC_OUTPUTS
 from midas_depth_ros.nodes.ros import quality_of_service as qos
@@ -255,7 +255,7 @@ def _share(
             feeder.watch(camera, load.outputs)
     if load.rate_hz:
         words = (*load.size, load.rate_hz, *load.cameras)
-        command = module_command('lab.speed.camera', *map(str, words))
+        command = module_command('lab.speed.bench_nodes', 'camera', *map(str, words))
         feeder.children.start('camera', command)
     began = time.monotonic()
     while not _is_ready(load, feeder):
@@ -364,12 +364,11 @@ def node_rows(
 def command_of(who: Who, weights: Path, num_threads: int, camera: str) -> list[str]:
     """How to start the node of a contestant for one camera."""
     if who[0] == contestants.NAME:
-        words = str(weights), camera, str(num_threads)
-        return module_command('lab.speed.baseline_node', *words)
+        words = 'baseline', str(weights), camera, str(num_threads)
+        return module_command('lab.speed.bench_nodes', *words)
     if who[0] == NO_NETWORK:
-        return node_command(
-            'lab.speed.null_network_node', {'cameras': [camera], **SAME_PICTURE, 'max_rate': 0.0}
-        )
+        parameters = {'cameras': [camera], **SAME_PICTURE, 'max_rate': 0.0}
+        return node_command('lab.speed.bench_nodes no_network', parameters)
     parameters = {**node_parameters(weights, num_threads, who), 'cameras': [camera]}
     return node_command('nodes.depth.node', parameters)
 

@@ -11,19 +11,18 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from midas_depth_ros.lab.demo import driving, report
+from midas_depth_ros.lab.demo import report
 from midas_depth_ros.lab.demo import run as dashboard
-from midas_depth_ros.lab.demo.driving import CLEAR_M, ends
 from midas_depth_ros.lab.demo.recording import (
     Beams,
     Closeness,
     DriveRecording,
     Pair,
     Place,
-    Plan,
     Recording,
-    Run,
 )
+from midas_depth_ros.lab.demo.report import CLEAR_M, ends
+from midas_depth_ros.lab.demo.run import Plan, Run, demo_world, drive_heatmap_options
 from midas_depth_ros.lab.demo.summary import as_text, summarise, summarise_drive, why_it_stood
 from midas_depth_ros.views import colour_table, metric_heatmap
 
@@ -95,7 +94,7 @@ def test_where_beams_end():
 def make_run(frames: int = 8, seed: int = 0) -> Run:
     """The robot goes ahead from its start; every second heatmap has a scan."""
     recording, drive = Recording(), DriveRecording()
-    x, y, yaw = driving.world(seed).start
+    x, y, yaw = demo_world(seed).start
     for i in range(frames):
         stamp = START_S + 0.1 * i
         grey = np.full((150, 200, 3), 90, np.uint8)
@@ -254,7 +253,7 @@ def test_a_taken_port_is_replaced():
 
 def test_half_of_the_colours_of_a_drive_are_for_what_is_across_the_room():
     """85 % of them were for less than 1.5 m: all furniture had one colour."""
-    options = driving.heatmap_options()
+    options = drive_heatmap_options()
     assert not options.legend  # it stands beside the picture
     near, far = (
         metric_heatmap(np.full((4, 4), 1 / metres, np.float32), None, options)[0, 0]
@@ -264,6 +263,6 @@ def test_half_of_the_colours_of_a_drive_are_for_what_is_across_the_room():
     first, last = (int(np.argmin(np.abs(table - each).sum(axis=1))) for each in (far, near))
     assert last - first > 0.3 * 255
     assert last > 0.4 * 255
-    turbo = driving.heatmap_options(('heatmap.colormap:=turbo', 'max_rate:=3.0'))
+    turbo = drive_heatmap_options(('heatmap.colormap:=turbo', 'max_rate:=3.0'))
     assert (turbo.colormap, turbo.metric_far) == ('turbo', options.metric_far)
-    assert driving.heatmap_options(('heatmap.mode:=relative',)) is None
+    assert drive_heatmap_options(('heatmap.mode:=relative',)) is None

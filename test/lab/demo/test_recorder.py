@@ -9,9 +9,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from midas_depth_ros.lab.demo import recorder as recorder_module
-from midas_depth_ros.lab.demo.recorder import Recorder
-from midas_depth_ros.lab.demo.recording import Recording
+from midas_depth_ros.lab.demo import recording as recorder_module
+from midas_depth_ros.lab.demo.recording import Recorder, Recording
 from midas_depth_ros.nodes.ros.messages import image_message, jpeg_message, vector_message
 
 SIZE = (24, 32)

@@ -12,11 +12,10 @@ from midas_depth_ros.lab.demo.recording import (
     MOMENTS,
     Closeness,
     Pair,
-    Plan,
     Recording,
-    Run,
     Thinned,
 )
+from midas_depth_ros.lab.demo.run import Plan, Run
 from midas_depth_ros.lab.demo.summary import as_text, sparkline, summarise
 
 NAN = math.nan
