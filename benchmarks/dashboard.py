@@ -134,7 +134,7 @@ def measured(browsers: int | None, seconds: float) -> list[str]:
     """One row of the table."""
     with (
         tempfile.TemporaryDirectory() as logs,
-        Children(Path(logs), processes.for_children()) as children,
+        Children(Path(logs), processes.child_environment()) as children,
         watcher() as (node, heard),
     ):
         children.start('camera', node_command('nodes.sources.synthetic_camera', CAMERA))
@@ -165,7 +165,7 @@ def measured(browsers: int | None, seconds: float) -> list[str]:
 @click.option('--seconds', default=20.0, help='How long each row is measured.')
 def load(seconds: float) -> None:
     """Measure every row and print the table."""
-    processes.set_up()
+    processes.set_up_ros()
     table = Table('browsers', 'node [Hz]', 'latency [ms]', 'node CPU [%]', 'dashboard CPU [%]')
     table.add_column('frames per browser [1/s]')
     for browsers in ROWS:
@@ -204,10 +204,10 @@ def pictures(folder: Path | None) -> None:
     """Start the robot, look at it, and write the pictures."""
     from playwright.sync_api import sync_playwright
 
-    processes.set_up()
+    processes.set_up_ros()
     with (
         tempfile.TemporaryDirectory() as logs,
-        Children(Path(logs), processes.for_children()) as children,
+        Children(Path(logs), processes.child_environment()) as children,
         sync_playwright() as playwright,
     ):
         node, dashboard = start(children)
@@ -241,7 +241,7 @@ def address_of(dashboard: Child) -> str:
         if match:
             return match[1]
         time.sleep(0.1)
-    raise click.ClickException(dashboard.ending())
+    raise click.ClickException(dashboard.status())
 
 
 def chromium() -> str:

@@ -28,7 +28,14 @@ from midas_depth_ros.images.sources import SourceError, UnclearTopic
 from midas_depth_ros.images.sources.bag import BagCamera, depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
-from midas_depth_ros.lab.output import CommandError, Reporter, part_of, put, refusing, reporting
+from midas_depth_ros.lab.output import (
+    CommandError,
+    Reporter,
+    move_into_place,
+    progress_bar,
+    temporary_beside,
+    write_errors,
+)
 from midas_depth_ros.options.cpu_budget import apply_cpu_budget, parse_cpus
 from midas_depth_ros.options.declarations import specs, specs_of, strangers
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -79,32 +86,32 @@ def process(
     faults: list[str] = []
     with (
         contextlib.closing(ros.depth_node.estimator_from(settings)) as estimator,
-        reporting('frames', total) as report,
+        progress_bar('frames', total) as report,
     ):
         if estimator.notice:
-            report.say(estimator.notice)
+            report.print(estimator.notice)
         for note in source.notes:
-            report.say(note)
+            report.print(note)
 
         def fail(text: str) -> None:
             faults.append(text)
-            report.say(text)
+            report.print(text)
 
         make = ros.bag_pipeline.BagPipeline
-        pipeline = accepted(make, estimator, settings, cameras, only, fail, report.say, overrides)
+        pipeline = accepted(make, estimator, settings, cameras, only, fail, report.print, overrides)
         messages = until_damaged(in_order(source, cameras, pipeline.topics), fail)
         write, about = ros.bag_writer.bag_writer, description(estimator)
-        with part_of(output) as part:
+        with temporary_beside(output) as part:
             outputs = pipeline.outputs
             with (
-                refusing(output),
+                write_errors(output),
                 write(part, storage, outputs, about, compression) as writer,
             ):
                 convert(messages, pipeline, writer, report)
-            put(part / ros.bag_writer.FILE_NAME, output)
+            move_into_place(part / ros.bag_writer.FILE_NAME, output)
     if source.damage:
         frames = sum(tally.frames for tally in pipeline.tallies)
-        report.say(f'{source.path}: {frames} pictures of the damaged bag were saved')
+        report.print(f'{source.path}: {frames} pictures of the damaged bag were saved')
     tell(pipeline.tallies, writer.counts, output)
     return not faults and all(tally.processed for tally in pipeline.tallies)
 

@@ -14,7 +14,7 @@ import click
 
 from midas_depth_ros.cli.options import like
 from midas_depth_ros.depth.models import names
-from midas_depth_ros.lab.output import note
+from midas_depth_ros.lab.output import print_status
 
 if TYPE_CHECKING:
     from midas_depth_ros.lab.speed.run import Result
@@ -64,6 +64,6 @@ def measure(quick: bool, model: str, threads: int, logs: Path) -> Result:
         find_weights(model),
         threads,
         QUICK if quick else Plan(),
-        note,
+        print_status,
     )
     return run.carry_out(logs)

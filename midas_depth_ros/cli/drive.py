@@ -17,7 +17,7 @@ import click
 
 from midas_depth_ros.cli.options import NumberRange, like
 from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan
-from midas_depth_ros.lab.output import note
+from midas_depth_ros.lab.output import print_status
 from midas_depth_ros.options.stream import SyntheticCameraSettings
 
 HELP = """Drive a simulated robot through worlds and count what it runs into.
@@ -95,7 +95,7 @@ def drive(
         not no_blind,
         worlds_are,
     )
-    found = carry_out(plan, in_process, logs, note)
+    found = carry_out(plan, in_process, logs, print_status)
     if as_json:
         click.echo(json.dumps(found))
     else:

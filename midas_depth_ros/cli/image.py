@@ -63,7 +63,13 @@ from midas_depth_ros.images.sources.pictures import (
     natural_order,
     read_picture,
 )
-from midas_depth_ros.lab.output import CommandError, Reporter, refusing, reporting, write_whole
+from midas_depth_ros.lab.output import (
+    CommandError,
+    Reporter,
+    progress_bar,
+    write_atomically,
+    write_errors,
+)
 from midas_depth_ros.options.files import is_folder, is_there
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import Heatmap, HeatmapOptions, ViewError, side_by_side
@@ -522,7 +528,7 @@ class Batch:
         to_do = any(isinstance(each, Path) and self._is_to_do(each) for each in self._inputs)
         estimator = estimator_of(self._values) if to_do else None
         done = 0
-        with reporting('pictures', len(self._inputs)) as report:
+        with progress_bar('pictures', len(self._inputs)) as report:
             for each in self._inputs:
                 faults: list[Exception] = []
                 about: dict[str, Any] = {}
@@ -532,7 +538,7 @@ class Batch:
                     faults = self._do(each, estimator, about, report)
                 lines = [fault_line(each, fault) for fault in faults]
                 for line in lines:
-                    report.say(line)
+                    report.print(line)
                 if self._as_json:
                     self.found.append({**about, 'faults': lines})
                 is_kept = bool(about.get('kept')) and not about['made'] and not faults
@@ -556,7 +562,7 @@ class Batch:
             self._made |= dict.fromkeys(kept, picture)
             if kept:
                 names = ', '.join(path.name for path in kept)
-                report.say(f'{picture}: there already in {self._folder}: {names}')
+                report.print(f'{picture}: there already in {self._folder}: {names}')
             if not paths or estimator is None:
                 return []
             bit_depth = BitDepth(self._values['bit_depth'])  # each is a picture for itself
@@ -567,7 +573,7 @@ class Batch:
             result = Result(picture.name, rgb, estimator, look, side, suffix)
             blind = blind_words(result.verdict)
             if blind:
-                report.say(f'{picture}: {blind}')
+                report.print(f'{picture}: {blind}')
             if self._as_json:
                 about |= {
                     'width': rgb.shape[1],
@@ -576,14 +582,14 @@ class Batch:
                     'closeness': closeness_json(result.closeness),
                     'blind': result.verdict.text,
                 }
-            with refusing(self._folder):
+            with write_errors(self._folder):
                 self._folder.mkdir(parents=True, exist_ok=True)
         except FAULTS as error:
             return [error]
         faults: list[Exception] = []
         for name, path in paths.items():
             try:
-                write_whole(path, OUTPUTS[name][1](result))
+                write_atomically(path, OUTPUTS[name][1](result))
                 self._made[path] = picture
                 about['made'].append(path.name)
             except FAULTS as error:

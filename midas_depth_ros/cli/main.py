@@ -35,7 +35,7 @@ from midas_depth_ros.geometry import GeometryError
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.lab.drive.rig import DriveError
 from midas_depth_ros.lab.output import CommandError, OutputConsole
-from midas_depth_ros.lab.stopping import failing, failures, run_guarded
+from midas_depth_ros.lab.stopping import failures, run_command
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import ViewError
 
@@ -69,7 +69,7 @@ class CommandGroup(click.Group):
     def main(self, *arguments: Any, standalone_mode: bool = True, **settings: Any) -> Any:
         """As click's; a signal ends it with 128 plus its number."""
         call = functools.partial(super().main, *arguments, standalone_mode=False, **settings)
-        return run_guarded(functools.partial(failing, call)) if standalone_mode else call()
+        return run_command(call) if standalone_mode else call()
 
     def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
         """As click's; `--help` is written here."""

@@ -37,7 +37,7 @@ from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import ScaleFilter, ScaleShift, SteadyDepth, turned
 from midas_depth_ros.images import Freeze, ImageError, Verdict, verdict_for
 from midas_depth_ros.images.sources import Source, SourceError, open_source
-from midas_depth_ros.lab.output import CommandError, Reporter, reporting
+from midas_depth_ros.lab.output import CommandError, Reporter, progress_bar
 from midas_depth_ros.options.files import is_folder, is_there
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import (
@@ -242,13 +242,13 @@ def video(
     )
     rate_hz = opened.rate_hz or rate
     with (
-        reporting('frames', opened.length) as report,
-        video_file(path, rate_hz, opened, report.say) as made,
+        progress_bar('frames', opened.length) as report,
+        video_file(path, rate_hz, opened, report.print) as made,
     ):
         faults += draw_all(opened, view, made, width, rate_hz, report)
         faults = [as_options(text) for text in faults]
         for text in faults:
-            report.say(text)
+            report.print(text)
     if as_json:
         click.echo(json.dumps(summary(path, made.count, view, faults)))
     else:

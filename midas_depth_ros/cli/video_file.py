@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from midas_depth_ros.images.decode import MAX_PIXELS
 from midas_depth_ros.images.sources import Source, SourceError
 from midas_depth_ros.images.sources.video import frames_of, opened_file, opened_video, pyav, reason
-from midas_depth_ros.lab.output import CommandError, part_of, put, refusing
-from midas_depth_ros.lab.stopping import held, is_stopping
+from midas_depth_ros.lab.output import CommandError, move_into_place, temporary_beside, write_errors
+from midas_depth_ros.lab.stopping import is_stopping, signals_held
 from midas_depth_ros.views.pictures import fit_into
 
 # --- The sound of a video file on its way into another: copied as it is where that can hold it.
@@ -393,7 +393,7 @@ class VideoFile:
 
     def _look_for_room(self) -> None:
         """Nothing is written any more where the disk is full: who goes on works in vain."""
-        with refusing(self._name):
+        with write_errors(self._name):
             if not os.statvfs(self._path.parent).f_bfree:
                 self._refuse('the disk is full')
 
@@ -415,7 +415,7 @@ class VideoFile:
 
     def _refuse(self, otherwise: str) -> None:
         """Raises CommandError with the reason that the disk gives, else with this one."""
-        with refusing(self._name), self._path.open('ab') as file:
+        with write_errors(self._name), self._path.open('ab') as file:
             file.write(PROBE)
             file.flush()
             os.fsync(file.fileno())
@@ -500,14 +500,14 @@ def video_file(
     whose sound goes along. Raises CommandError where it cannot be written; what was there before is
     then left.
     """
-    with part_of(path) as part:
+    with temporary_beside(path) as part:
         video = VideoFile(part, rate_hz, path, source, warn)
         ended = False
         try:
             yield video
             ended = True
         finally:
-            with held():
+            with signals_held():
                 video.finish(ended)
                 if video.count:
-                    put(part, path)
+                    move_into_place(part, path)

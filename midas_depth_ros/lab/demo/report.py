@@ -40,8 +40,14 @@ from midas_depth_ros.lab.demo.run import (
     robot_radius_m,
 )
 from midas_depth_ros.lab.demo.summary import as_text, summarise
-from midas_depth_ros.lab.output import CommandError, part_of, put, refusing, write_whole
-from midas_depth_ros.lab.stopping import held
+from midas_depth_ros.lab.output import (
+    CommandError,
+    move_into_place,
+    temporary_beside,
+    write_atomically,
+    write_errors,
+)
+from midas_depth_ros.lab.stopping import signals_held
 from midas_depth_ros.options.files import ParameterFault
 from midas_depth_ros.views import HeatmapOptions, contact_sheet, encode_animation, side_by_side
 from midas_depth_ros.views.legend import BACKGROUND, text_height
@@ -98,10 +104,10 @@ def put_results(made: Path, folder: Path) -> None:
 
     Nothing else of the folder is touched. Raises CommandError.
     """
-    with held():
+    with signals_held():
         for name in RESULTS:
             if (made / name).exists():
-                put(made / name, folder / name)
+                move_into_place(made / name, folder / name)
             else:
                 _remove(folder / name)
 
@@ -140,8 +146,8 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
 
     Raises CommandError where that cannot be done; then the folder has what it had before.
     """
-    with part_of(folder / 'results') as made:
-        with refusing(folder):
+    with temporary_beside(folder / 'results') as made:
+        with write_errors(folder):
             made.mkdir()
         summary = _write(run, made)
         put_results(made, folder)
@@ -228,12 +234,12 @@ def _legible(pair: Pair) -> Pair:
 def _write_pictures(folder: Path, shown: list[Picture], moments: list[Pair]) -> None:
     if not shown:
         return
-    with refusing(folder):
+    with write_errors(folder):
         (folder / 'pictures').mkdir()
     for number, (picture, pair) in enumerate(zip(shown, moments, strict=True), start=1):
         name = f'{number:02d}_at_{pair.time_s:05.1f}s.png'
-        write_whole(folder / 'pictures' / name, _png(picture))
-    write_whole(folder / 'contact_sheet.png', _png(contact_sheet(shown, SHEET_COLUMNS)))
+        write_atomically(folder / 'pictures' / name, _png(picture))
+    write_atomically(folder / 'contact_sheet.png', _png(contact_sheet(shown, SHEET_COLUMNS)))
 
 
 def _png(picture: Picture) -> bytes:
@@ -243,7 +249,7 @@ def _png(picture: Picture) -> bytes:
 
 
 def _write_text(path: Path, text: str) -> None:
-    write_whole(path, text.encode('utf-8', 'backslashreplace'))
+    write_atomically(path, text.encode('utf-8', 'backslashreplace'))
 
 
 def _write_animation(folder: Path, recording: Recording, draw: Callable[[Pair], Picture]) -> None:
@@ -254,11 +260,11 @@ def _write_animation(folder: Path, recording: Recording, draw: Callable[[Pair], 
     span_s = pairs[-1].time_s - pairs[0].time_s
     rate_hz = (len(pairs) - 1) / span_s if span_s > 0 else 1.0
     fps = float(np.clip(rate_hz, *ANIMATION_FPS))
-    write_whole(folder / 'run.gif', encode_animation(frames, fps, max_bytes=MOST_BYTES))
+    write_atomically(folder / 'run.gif', encode_animation(frames, fps, max_bytes=MOST_BYTES))
 
 
 def _write_messages(folder: Path, recording: Recording) -> None:
-    with refusing(folder):
+    with write_errors(folder):
         folder.mkdir()
     for topic, message in recording.last_messages.items():
         name = topic if topic.startswith('/') else f'{CAMERA}/{topic}'

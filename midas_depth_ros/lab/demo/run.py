@@ -248,7 +248,7 @@ class Dashboard:
             return
         if child.exit_code is not None:
             self._child = None
-            self._say(f'No dashboard: {child.ending()}: {child.last_words()}')
+            self._say(f'No dashboard: {child.status()}: {child.last_message()}')
             return
         said = [line for line in child.tail() if not line.startswith(PROMPT)]
         told = ADDRESS.search('\n'.join(said))
@@ -305,11 +305,11 @@ def run(plan: Plan, folder: Path, console: Console) -> Run:
     """
     logs = folder / 'logs'
     logs.mkdir(exist_ok=True)
-    domain = processes.set_up()
+    domain = processes.set_up_ros()
     started = time.strftime('%Y-%m-%dT%H:%M:%S%z')
     with (
         StopSignals(STOP_SIGNALS) as signals,
-        Children(logs, processes.for_children()) as children,
+        Children(logs, processes.child_environment()) as children,
     ):
         begin = time.monotonic()
         essential = {name: children.start(name, c) for name, c in plan.commands().items()}
@@ -437,13 +437,13 @@ class _Watch:
         return model is None or model.get('lifecycle state') == 'configuring'
 
     def _waiting_for(self) -> str:
-        said = self.node.last_words()
+        said = self.node.last_message()
         return f'{self.recording.pictures} pictures in' + (f'; depth_node: {said}' if said else '')
 
     def _check_alive(self) -> None:
         for name, child in self.children.items():
             if child.exit_code:
-                raise RunError(f'{child.ending()}: {child.last_words()}', child)
+                raise RunError(f'{child.status()}: {child.last_message()}', child)
             if child.exit_code == 0 and name != 'camera':
                 raise RunError(f'{name} ended by itself', child)
 

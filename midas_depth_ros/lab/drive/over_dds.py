@@ -160,11 +160,11 @@ class DriveStopped(Exception):
 
 def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldResult]:
     """Drive all worlds of a plan. Raises DriveError or DriveStopped. No process is left."""
-    processes.set_up()
+    processes.set_up_ros()
     outcomes: dict[bool, dict[int, DriveOutcome]] = {False: {}, True: {}}
     with (
         StopSignals(STOP_SIGNALS) as signals,
-        Children(logs, processes.for_children()) as children,
+        Children(logs, processes.child_environment()) as children,
         _drive_node() as (driver, spin),
     ):
 
@@ -230,7 +230,7 @@ def _start(
 
 
 def _epitaph(child: Child) -> str:
-    return f'{child.ending()}: {child.last_words()} (log: {child.log})'
+    return f'{child.status()}: {child.last_message()} (log: {child.log})'
 
 
 @contextlib.contextmanager

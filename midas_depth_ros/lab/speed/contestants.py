@@ -28,7 +28,7 @@ from midas_depth_ros.depth.estimator import DepthEstimator
 from midas_depth_ros.depth.models import AUTO, PREFERRED, Interpolation
 from midas_depth_ros.depth.models.midas_small import midas_onnx, midas_shapes
 from midas_depth_ros.depth.weights import user_cache
-from midas_depth_ros.lab.output import refusing, write_whole
+from midas_depth_ros.lab.output import write_atomically, write_errors
 from midas_depth_ros.options.files import UnreadableFile, check_file
 from midas_depth_ros.views import Heatmap, HeatmapOptions
 
@@ -81,7 +81,7 @@ def random_weights() -> Path:
     with contextlib.suppress(UnreadableFile):
         check_file(path)
         return path
-    with refusing(folder):
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     arrays = random_arrays()
     if has_torch:
@@ -90,10 +90,10 @@ def random_weights() -> Path:
         tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
         buffer = io.BytesIO()
         torch.save(tensors, buffer)
-        write_whole(path, buffer.getvalue())
+        write_atomically(path, buffer.getvalue())
     else:
         floats = {key: np.asarray(array, np.float32) for key, array in arrays.items()}
-        write_whole(path, midas_onnx(floats))
+        write_atomically(path, midas_onnx(floats))
     return path
 
 

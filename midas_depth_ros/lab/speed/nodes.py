@@ -116,7 +116,7 @@ class Feeder:
         child = self.children.start(name, command)
         while camera not in self._seen:
             if child.exit_code is not None:
-                raise BenchError(f'{child.ending()}: {child.last_words()}')
+                raise BenchError(f'{child.status()}: {child.last_message()}')
             if time.monotonic() - began > START_TIMEOUT_S:
                 raise BenchError(f'{name} gave no heatmap within {START_TIMEOUT_S:g} s')
             self._send(camera)
@@ -157,9 +157,9 @@ class Feeder:
 @contextlib.contextmanager
 def feeding(logs: Path, size: tuple[int, int]) -> Iterator[Feeder]:
     """A feeder in a ROS domain of this machine alone; its nodes end with the block."""
-    processes.set_up()
+    processes.set_up_ros()
     with (
-        Children(logs, processes.for_children()) as children,
+        Children(logs, processes.child_environment()) as children,
         processes.ros_context() as executor,
     ):
         feeder = Feeder(children, size, executor)
@@ -261,7 +261,7 @@ def _share(
     while not _is_ready(load, feeder):
         feeder.spin(0.1)
         if node.exit_code is not None or time.monotonic() - began > READY_TIMEOUT_S:
-            raise BenchError(f'{load.name}: {node.ending()}: {node.last_words()}')
+            raise BenchError(f'{load.name}: {node.status()}: {node.last_message()}')
     feeder.spin(SETTLING_S)
     before, since, frames = cpu_seconds(node.process.pid), time.monotonic(), feeder.heatmaps
     feeder.spin(seconds)

@@ -195,9 +195,9 @@ class FakeChildren:
         log.write_text(f'$ python http://127.0.0.1:1/of-the-command-line\n{self.said}')
         return SimpleNamespace(
             exit_code=self.exit_code,
-            ending=lambda: f'{name} ended with exit code {self.exit_code}',
+            status=lambda: f'{name} ended with exit code {self.exit_code}',
             tail=lambda: log.read_text().splitlines(),
-            last_words=lambda: log.read_text().splitlines()[-1],
+            last_message=lambda: log.read_text().splitlines()[-1],
         )
 
 
