@@ -38,7 +38,7 @@ from sensor_msgs.msg import CompressedImage
 from websockets.sync.client import connect
 
 from midas_depth_ros.lab import processes
-from midas_depth_ros.lab.demo.run import drive_commands
+from midas_depth_ros.lab.demo.run import Plan
 from midas_depth_ros.lab.processes import Child, Children, cpu_seconds, node_command
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 
@@ -228,7 +228,7 @@ def pictures(folder: Path | None) -> None:
 
 def start(children: Children) -> tuple[Child, Child]:
     """The robot's camera; the depth node and the dashboard, which are returned."""
-    commands = drive_commands(WORLD, 'embedded', DEPTH_HZ, CAMERA_HZ, 'raw')
+    commands = Plan(world=WORLD, rate_hz=DEPTH_HZ, camera_rate_hz=CAMERA_HZ).commands()
     children.start('camera', commands['camera'])
     node = children.start('depth_node', commands['depth_node'])
     return node, children.start('dashboard', [*WEB, '--model', 'embedded'])

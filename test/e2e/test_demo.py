@@ -250,7 +250,7 @@ def test_the_dashboard_is_beside_it(demo):
         said = ''
         for line in process.stdout:
             said += line
-            if line.startswith(('Look at it', 'No dashboard')):
+            if line.startswith(('Live view', 'No dashboard')):
                 break
         address = re.search(r'http://127\.0\.0\.1:\d+', said)
         assert address, said

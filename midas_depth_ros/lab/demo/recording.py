@@ -1,7 +1,4 @@
-"""What is kept of a run, bounded however long the run and however large the pictures.
-
-Plain data: the recorder fills it, the report reads it.
-"""
+"""The recording of a run: the node that listens, and what it keeps, which is bounded in size."""
 
 from __future__ import annotations
 
@@ -29,13 +26,11 @@ from midas_depth_ros.nodes.ros.quality_of_service import best_effort, make_subsc
 
 CAMERA = 'camera'  # the depth node's default camera namespace
 
-# --- A bounded part of an endless stream.
-
 Item = TypeVar('Item')
 
 
 class Thinned(Generic[Item]):
-    """At most `limit` items of an endless stream, evenly spread: full, every second one goes."""
+    """Keeps at most `limit` evenly spaced items of a stream: when full, every other one goes."""
 
     def __init__(self, limit: int) -> None:
         self.items: list[Item] = []
@@ -44,7 +39,7 @@ class Thinned(Generic[Item]):
         self._seen = 0
 
     def offer(self, make: Callable[[], Item]) -> None:
-        """Count one more item; it is made only if it is kept."""
+        """Count one more item; `make` is called only if it is kept."""
         if self._seen % self._stride == 0 and len(self.items) == self._limit:
             self.items = self.items[::2]
             self._stride *= 2
@@ -53,32 +48,32 @@ class Thinned(Generic[Item]):
         self._seen += 1
 
 
-MOMENTS = 12  # full-size pairs that are kept
-ANIMATION_FRAMES = 120  # small pairs that are kept
+MOMENTS = 12  # full-size pairs kept
+ANIMATION_FRAMES = 120  # small pairs kept
 ANIMATION_WIDTH = 320  # pixels, of one picture of a small pair
 
-FIGURES = re.compile(r'(?<![\w./])\d+(?:\.\d+)*')  # and none that are part of a name
+NUMBERS = re.compile(r'(?<![\w./])\d+(?:\.\d+)*')  # but not digits within a name
 
 Picture = NDArray[np.uint8]
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A camera picture and the heatmap made of it, (H, W, 3) uint8 RGB each."""
+    """A camera picture and its heatmap, (H, W, 3) uint8 RGB each."""
 
-    time_s: float  # of the stamp, since the first output's
+    time_s: float  # its stamp, since that of the first output
     camera: Picture
     heatmap: Picture
     stamp_s: float = math.nan
 
     def small(self) -> Pair:
-        """The pair at the size of the animation; not enlarged."""
+        """Return the pair at most ANIMATION_WIDTH wide."""
         return dataclasses.replace(self, camera=_shrunk(self.camera), heatmap=_shrunk(self.heatmap))
 
 
 @dataclasses.dataclass(frozen=True)
 class Closeness:
-    """Closeness in the three sectors at a time since the first output's stamp; NaN = unknown."""
+    """Closeness in three sectors, seconds after the first output's stamp; NaN = unknown."""
 
     time_s: float
     left: float
@@ -92,51 +87,51 @@ class Closeness:
 
 
 class Recording:
-    """The pairs, figures and last messages of one run."""
+    """The pairs, numbers and last messages of one run."""
 
     def __init__(self) -> None:
         self.moments: Thinned[Pair] = Thinned(MOMENTS)
         self.animation: Thinned[Pair] = Thinned(ANIMATION_FRAMES)
         self.closeness: list[Closeness] = []
         self.latencies_ms: list[float] = []  # stamp to heatmap received
-        self.drive: DriveRecording | None = None  # where a robot drives
+        self.drive: DriveRecording | None = None  # of a driving robot
         self.counts: collections.Counter[str] = collections.Counter()  # messages per topic
         self.last_messages: dict[str, Any] = {}  # of every output topic
-        self.statuses: dict[str, dict[str, str]] = {}  # last diagnostics: key/values per part
+        self.statuses: dict[str, dict[str, str]] = {}  # last diagnostics: values by key, per part
         self.status_texts: dict[str, str] = {}  # last diagnostics: message per part
-        self._notices: dict[str, tuple[str, int]] = {}  # by what does not count up in them
+        self._notices: dict[str, tuple[str, int]] = {}  # by text without numbers: text, count
 
     @property
     def notices(self) -> list[str]:
-        """What diagnostics warned of after the first output, each once, with how often it came.
+        """The warnings of diagnostics after the first output, each once with its count.
 
-        What differs in its figures alone ("no images for 3 s", "for 4 s") is one: the last of them.
+        Texts that differ only in numbers ("no images for 3 s", "for 4 s") are one: the last.
         """
         return [
-            text if times == 1 else f'{text} (said {times} times)'
+            text if times == 1 else f'{text} (reported {times} times)'
             for text, times in self._notices.values()
         ]
 
     @property
     def outputs(self) -> int:
-        """How many heatmaps came."""
+        """The number of heatmaps received."""
         return self.counts['heatmap/image']
 
     @property
     def pictures(self) -> int:
-        """How many camera pictures came."""
+        """The number of camera images received."""
         return self.counts['image_raw'] + self.counts['image_raw/compressed']
 
     def add_pair(self, pair: Pair) -> None:
-        """Take one more heatmap with its camera picture."""
+        """Add a heatmap with its camera picture."""
         self.counts['pairs'] += 1
         self.moments.offer(lambda: pair)
         self.animation.offer(pair.small)
 
     def add_notice(self, text: str) -> None:
-        """Take a warning."""
+        """Add a warning."""
         if text:
-            kind = FIGURES.sub('0', text)
+            kind = NUMBERS.sub('0', text)
             self._notices[kind] = (text, self._notices.get(kind, ('', 0))[1] + 1)
 
 
@@ -148,14 +143,11 @@ def _shrunk(picture: Picture) -> Picture:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-# --- What is kept of a drive: the way, the scans, the avoidance's states, how true the scans
-# were.
-#
-# Plain data, bounded however long the drive: the listener fills it, the report reads it.
+# --- The recording of a drive: path, scans, states of the avoidance, errors of the scans.
 
 PLACES, SCANS = 4000, 2000  # kept at most
-TRUTHS_WAITING = 50  # scans of the simulation that wait for one of the node
-COMPARED_M = (0.2, 4.0)  # at these true distances a scan is compared with the truth
+SCANS_WAITING = 50  # scans that wait for the other of the same stamp
+COMPARED_M = (0.2, 4.0)  # true distances at which scans are compared with the simulation
 MOST_ERRORS = 200_000
 
 
@@ -171,7 +163,7 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Beams:
-    """A scan: bearings (N,) radians to the left of ahead, ranges (N,) metres, NaN, inf."""
+    """A scan: bearings (N,) in radians, left positive, and ranges (N,) in metres, NaN or inf."""
 
     stamp_s: float
     bearings: np.ndarray
@@ -185,16 +177,16 @@ class DriveRecording:
         self.places: Thinned[Place] = Thinned(PLACES)
         self.scans: Thinned[Beams] = Thinned(SCANS)
         self.scan_count = 0
-        self.tally: dict[str, str] = {}  # as diagnostics have it
-        self.began_s = self.ended_s = 0.0  # of the recording, by the wall clock
-        self.states: list[tuple[float, str]] = []  # since when, by the wall clock, and which
-        self.errors: list[float] = []  # (measured - true) / true, of beams
-        self.seen = self.to_be_seen = 0  # beams with something within COMPARED_M
+        self.tally: dict[str, str] = {}  # the robot's own counts, from diagnostics
+        self.began_s = self.ended_s = 0.0  # wall clock
+        self.states: list[tuple[float, str]] = []  # wall clock at its start, state
+        self.errors: list[float] = []  # (measured - true) / true of each beam
+        self.seen = self.to_be_seen = 0  # beams with an obstacle within COMPARED_M
         self._scans_by_stamp: collections.OrderedDict[float, Beams] = collections.OrderedDict()
         self._truths: collections.OrderedDict[float, Beams] = collections.OrderedDict()
 
     def add_scan(self, scan: Beams) -> None:
-        """Take a scan of the node."""
+        """Add a scan of the node."""
         self.scan_count += 1
         self.scans.offer(lambda: scan)
         truth = self._truths.pop(scan.stamp_s, None)
@@ -204,7 +196,7 @@ class DriveRecording:
             _remember(self._scans_by_stamp, scan)
 
     def add_truth(self, truth: Beams) -> None:
-        """Take a scan of the simulation: what is true."""
+        """Add a scan of the simulation: ground truth."""
         scan = self._scans_by_stamp.pop(truth.stamp_s, None)
         if scan is not None:
             self._compare(scan, truth)
@@ -212,12 +204,12 @@ class DriveRecording:
             _remember(self._truths, truth)
 
     def add_state(self, time_s: float, state: str) -> None:
-        """Take the avoidance's state at a time."""
+        """Add the state of the avoidance at a time."""
         if not self.states or self.states[-1][1] != state:
             self.states.append((time_s, state))
 
     def state_at(self, time_s: float) -> str:
-        """The state at a time; '' before the first."""
+        """Return the state at a time; '' before the first."""
         known = [state for since, state in self.states if since <= time_s]
         return known[-1] if known else ''
 
@@ -227,7 +219,7 @@ class DriveRecording:
         ).argmin(axis=1)
         true = truth.ranges[nearest]
         there = (true > COMPARED_M[0]) & (true < COMPARED_M[1])
-        there &= ~np.isnan(scan.ranges)  # unknown is no claim
+        there &= ~np.isnan(scan.ranges)  # unknown is not an error
         measured = np.isfinite(scan.ranges)
         self.to_be_seen += int(there.sum())
         self.seen += int((there & measured).sum())
@@ -236,43 +228,37 @@ class DriveRecording:
             self.errors += ((scan.ranges[both] - true[both]) / true[both]).tolist()
 
     def place_at(self, stamp_s: float) -> Place | None:
-        """The place of the nearest time."""
+        """Return the place nearest in time."""
         return min(self.places.items, key=lambda p: abs(p.stamp_s - stamp_s), default=None)
 
     def path_until(self, stamp_s: float) -> np.ndarray:
-        """Where the robot was until then, (N, 2) metres."""
+        """Return the path up to a stamp, (N, 2) metres."""
         way = [(p.x, p.y) for p in self.places.items if p.stamp_s <= stamp_s]
         return np.array(way, np.float64).reshape(-1, 2)
 
     def scan_at(self, stamp_s: float, within_s: float) -> Beams | None:
-        """The scan of the nearest time, if there is one so near."""
+        """Return the scan nearest in time, if it is within `within_s`."""
         nearest = min(self.scans.items, key=lambda s: abs(s.stamp_s - stamp_s), default=None)
         if nearest is None or abs(nearest.stamp_s - stamp_s) > within_s:
             return None
         return nearest
 
     def distance_until(self, stamp_s: float) -> float:
-        """Metres driven until then."""
+        """Return the metres driven up to a stamp."""
         way = self.path_until(stamp_s)
         return float(np.hypot(*np.diff(way, axis=0).T).sum()) if len(way) > 1 else 0.0
 
 
 def _remember(waiting: collections.OrderedDict[float, Beams], beams: Beams) -> None:
     waiting[beams.stamp_s] = beams
-    while len(waiting) > TRUTHS_WAITING:
+    while len(waiting) > SCANS_WAITING:
         waiting.popitem(last=False)
 
 
-# --- The node that watches a run: it listens to the camera and to every output of the depth
-# node.
+# --- A ROS message as YAML text, like `ros2 topic echo`.
 #
-# Messages come in, a `Recording` is filled. A heatmap is matched with the camera picture of
-# exactly its stamp; camera messages are kept, undecoded, only until their heatmap came.
-
-# --- A ROS message as readable YAML text, in the manner of `ros2 topic echo`.
-#
-# rosidl_runtime_py writes it where it is installed (every ROS 2 from apt); elsewhere the fields
-# are walked here. Long arrays and strings are cut short, and the cut is shown.
+# By rosidl_runtime_py where it is installed (every ROS 2 from apt), else by the code here. Long
+# arrays and strings are truncated visibly.
 
 try:
     from rosidl_runtime_py.convert import message_to_yaml
@@ -283,7 +269,7 @@ LONGEST = 48  # elements of an array, or characters of a string times four
 
 
 def message_text(message: Any) -> str:
-    """The message as YAML that ends in a newline; arrays keep their first `LONGEST` elements."""
+    """Return the message as YAML with a final newline; arrays are cut to `LONGEST` elements."""
     if message_to_yaml is not None:
         return str(message_to_yaml(message, truncate_length=LONGEST))
     return yaml.dump(
@@ -292,7 +278,7 @@ def message_text(message: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Messages as dictionaries in field order, arrays as lists cut to `LONGEST` elements."""
+    """Return messages as dictionaries in field order, arrays as lists cut to `LONGEST` elements."""
     if hasattr(value, 'get_fields_and_field_types'):
         return {name: plain(getattr(value, name)) for name in value.get_fields_and_field_types()}
     if isinstance(value, str):
@@ -301,7 +287,7 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, bytes) and len(value) == 1:
         return value[0]  # the IDL type octet, as in DiagnosticStatus.level
-    if hasattr(value, 'tolist'):  # NumPy or array.array: cut before it becomes objects
+    if hasattr(value, 'tolist'):  # NumPy or array.array: truncated before it becomes objects
         elements = value[:LONGEST].tolist()
     else:
         elements = [plain(element) for element in value[:LONGEST]]
@@ -310,7 +296,7 @@ def plain(value: Any) -> Any:
 
 
 class _Elements(list):
-    """A list that is written on one line where its elements are numbers."""
+    """A list that is written on one line if its elements are numbers."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -325,15 +311,19 @@ def _represent_elements(dumper: yaml.SafeDumper, elements: _Elements) -> Any:
 _Dumper.add_representer(_Elements, _represent_elements)
 
 
+# --- The node that listens to the camera and to all outputs of the depth node.
+
 DIAGNOSTICS = '/diagnostics'
-WAITING_BYTES = 256 * 2**20  # camera messages that wait for their heatmap
+WAITING_BYTES = 256 * 2**20  # of camera messages that wait for their heatmap
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Recorder(Node):
-    """Subscribes to everything and fills `recording`, until `recording_on` is set to False.
+    """Fills `recording` until `recording_on` is set to False.
 
-    Diagnostics are taken even then, so that the last counters are newer than the last frame.
+    A heatmap is matched with the camera image of the same stamp; camera messages are kept, not
+    decoded, until their heatmap comes. Diagnostics are recorded even after the end, so that the
+    last counters are newer than the last frame.
     """
 
     def __init__(
@@ -402,7 +392,7 @@ class Recorder(Node):
         return message
 
     def _camera_of(self, stamp: int) -> Any:
-        """The camera message of this stamp; older ones can no longer be asked for."""
+        """Return the camera message of this stamp, and forget older ones."""
         if stamp not in self._waiting:
             return None
         while next(iter(self._waiting)) != stamp:
@@ -444,30 +434,28 @@ class Recorder(Node):
 
 
 def _is_of_depth_node(message: DiagnosticArray) -> bool:
-    """Its own reports are counted and kept; others are read only."""
+    """Return whether a message is from depth_node: only those are counted and kept."""
     return any(status.name.startswith('depth_node') for status in message.status)
 
 
 def _decoded(message: Any) -> Picture:
     decode = decode_compressed if isinstance(message, CompressedImage) else decode_image
-    # A decoded picture may be a view: copied, it does not keep the message alive.
+    # Copied, since a decoded picture may be a view that keeps the message alive.
     return np.array(decode(message))
 
 
-# --- Listens to what only a driving robot has, and fills a `DriveRecording`.
-
-# Parts of diagnostics that are told by the drive's own figures.
+# Diagnostics of the driving robot, which are kept as numbers rather than as warnings.
 TALLY, STATE = 'synthetic_camera: drive', 'avoidance_node: avoidance'
 
 
 class DriveListener:
-    """Its callbacks take messages."""
+    """Fills a `DriveRecording` from the topics that only a driving robot has."""
 
     def __init__(self) -> None:
         self.recording = DriveRecording()
 
     def topics(self) -> list[tuple[Any, str, Callable[[Any], None] | None]]:
-        """Type, name and callback; names without a leading slash are of the camera."""
+        """Return type, name and callback; names without a leading slash are the camera's."""
         return [
             (Odometry, '/odom', self.on_odometry),
             (LaserScan, 'scan', self.on_scan),
@@ -478,7 +466,7 @@ class DriveListener:
         ]
 
     def on_status(self, status: DiagnosticStatus) -> bool:
-        """Take a part of diagnostics; whether it was of the drive."""
+        """Record the status if it is about the drive; returns whether it is."""
         values = {pair.key: pair.value for pair in status.values}
         if status.name == STATE:
             self.recording.add_state(time.time(), values['state'])
@@ -487,28 +475,28 @@ class DriveListener:
         return status.name in (STATE, TALLY)
 
     def on_odometry(self, message: Odometry) -> None:
-        """Where the robot is."""
+        """Record where the robot is."""
         pose = message.pose.pose
         yaw = 2 * math.atan2(pose.orientation.z, pose.orientation.w)
         place = Place(seconds(message), pose.position.x, pose.position.y, yaw)
         self.recording.places.offer(lambda: place)
 
     def on_scan(self, message: LaserScan) -> None:
-        """What the node sees."""
+        """Record a scan of the node."""
         self.recording.add_scan(beams(message))
 
     def on_truth(self, message: LaserScan) -> None:
-        """What is there."""
+        """Record a scan of the simulation."""
         self.recording.add_truth(beams(message))
 
 
 def beams(message: LaserScan) -> Beams:
-    """A scan as arrays."""
+    """Return a scan as arrays."""
     ranges = np.array(message.ranges, np.float32)
     bearings = message.angle_min + message.angle_increment * np.arange(len(ranges))
     return Beams(seconds(message), bearings, ranges)
 
 
 def seconds(message: Any) -> float:
-    """A message's stamp."""
+    """Return a message's stamp in seconds."""
     return stamp_ns(message.header) / 1e9

@@ -21,9 +21,10 @@ from midas_depth_ros.lab.demo.recording import (
     Place,
     Recording,
 )
-from midas_depth_ros.lab.demo.report import CLEAR_M, ends
-from midas_depth_ros.lab.demo.run import Plan, Run, demo_world, drive_heatmap_options
+from midas_depth_ros.lab.demo.report import CLEAR_M, beam_ends
+from midas_depth_ros.lab.demo.run import Plan, Run, drive_heatmap_options
 from midas_depth_ros.lab.demo.summary import as_text, summarise, summarise_drive, why_it_stood
+from midas_depth_ros.sim import furnished_world
 from midas_depth_ros.views import colour_table, metric_heatmap
 
 NAN, INF = math.nan, math.inf
@@ -83,7 +84,7 @@ def test_the_way_and_the_state_at_a_time():
 
 
 def test_where_beams_end():
-    found = ends(scan(0.0, 1.0, INF, NAN), Place(0.0, 2.0, 1.0, math.pi / 2))
+    found = beam_ends(scan(0.0, 1.0, INF, NAN), Place(0.0, 2.0, 1.0, math.pi / 2))
     turned = math.pi / 2 + AHEAD[0]
     assert found[0] == pytest.approx([2 + math.cos(turned), 1 + math.sin(turned), 1.0])
     assert found[1, :2] == pytest.approx([2.0, 1.0 + CLEAR_M])
@@ -94,7 +95,7 @@ def test_where_beams_end():
 def make_run(frames: int = 8, seed: int = 0) -> Run:
     """The robot goes ahead from its start; every second heatmap has a scan."""
     recording, drive = Recording(), DriveRecording()
-    x, y, yaw = demo_world(seed).start
+    x, y, yaw = furnished_world(seed).start
     for i in range(frames):
         stamp = START_S + 0.1 * i
         grey = np.full((150, 200, 3), 90, np.uint8)
@@ -131,7 +132,7 @@ def test_figures_of_a_drive():
 
 def test_the_text_tells_of_the_drive():
     text = as_text(summarise(make_run()))
-    for words in ('4.25 m, 2 stops', 'clear 75%, stopped: obstacle 25%', 'off by 25.0% (median)'):
+    for words in ('4.25 m, 2 stops', 'clear 75%, stopped: obstacle 25%', 'median 25.0%'):
         assert words in text
     assert max(len(line) for line in text.splitlines()) <= 100
 
@@ -201,8 +202,7 @@ class FakeChildren:
         )
 
 
-def looked_at(children, port=8080, there=True, monkeypatch=None) -> str:
-    monkeypatch.setattr(dashboard, 'is_there', lambda: there)
+def looked_at(children, port=8080) -> str:
     console = Console(file=io.StringIO(), width=200)
     instance = dashboard.Dashboard(children, console, port, ' (hint)')
     for _ in range(3):
@@ -210,28 +210,27 @@ def looked_at(children, port=8080, there=True, monkeypatch=None) -> str:
     return console.file.getvalue()
 
 
-def test_the_address_of_the_dashboard_is_told_once(tmp_path, monkeypatch):
+def test_the_address_of_the_dashboard_is_told_once(tmp_path):
     children = FakeChildren(tmp_path, said='dashboard: http://127.0.0.1:8080/\n')
-    text = looked_at(children, monkeypatch=monkeypatch)
-    assert text == 'Look at it live in a browser: http://127.0.0.1:8080/ (hint)\n'
+    text = looked_at(children)
+    assert text == 'Live view in a browser: http://127.0.0.1:8080/ (hint)\n'
     assert children.started[0][1:3] == ['-m', 'midas_depth_ros.web']
 
 
-def test_nothing_is_told_before_it_is_ready(tmp_path, monkeypatch):
-    assert looked_at(FakeChildren(tmp_path), monkeypatch=monkeypatch) == ''
+def test_nothing_is_told_before_it_is_ready(tmp_path):
+    assert looked_at(FakeChildren(tmp_path)) == ''
 
 
-def test_a_dashboard_that_cannot_run_is_told_and_no_more(tmp_path, monkeypatch):
+def test_a_dashboard_that_cannot_run_is_told_and_no_more(tmp_path):
     children = FakeChildren(tmp_path, exit_code=1, said='Error: the dashboard needs fastapi')
-    text = looked_at(children, monkeypatch=monkeypatch)
+    text = looked_at(children)
     assert text.count('No dashboard') == 1
     assert 'exit code 1: Error: the dashboard needs fastapi' in text
 
 
-def test_no_dashboard_is_started_where_there_is_none_or_none_is_wanted(tmp_path, monkeypatch):
+def test_no_dashboard_is_started_where_none_is_wanted(tmp_path):
     children = FakeChildren(tmp_path)
-    assert 'this installation has none' in looked_at(children, there=False, monkeypatch=monkeypatch)
-    assert looked_at(children, port=0, monkeypatch=monkeypatch) == ''
+    assert looked_at(children, port=0) == ''
     assert children.started == []
 
 

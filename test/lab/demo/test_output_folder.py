@@ -5,7 +5,7 @@ import re
 import pytest
 
 from midas_depth_ros.lab.demo import report
-from midas_depth_ros.lab.demo.report import claim, default_folder, put_results
+from midas_depth_ros.lab.demo.report import claim, default_folder, replace_results
 from midas_depth_ros.lab.output import CommandError
 
 
@@ -36,7 +36,7 @@ def test_results_of_an_earlier_run_go_when_there_are_others_and_what_else_lies_t
     assert claim(tmp_path) is True
     assert not list((tmp_path / 'logs').iterdir())
     assert (tmp_path / 'summary.txt').read_text() == 'old'
-    put_results(tmp_path / 'made', tmp_path)
+    replace_results(tmp_path / 'made', tmp_path)
     (tmp_path / 'made').rmdir()
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*')} == {
         report.MARKER,

@@ -130,7 +130,7 @@ def test_a_run_without_any_diagnostics_is_summarised_too():
     recording = Recording()
     text = as_text(summarise(make_run(recording)))
     assert '- on -' in text
-    assert 'no message came' in text
+    assert 'no message received' in text
 
 
 def test_sparkline_shows_the_nearest_of_each_span_and_what_is_unknown():
@@ -157,7 +157,7 @@ def test_files_of_a_report(tmp_path):
     }
     assert json.loads((tmp_path / 'summary.json').read_text()) == summary
     assert (tmp_path / 'summary.txt').read_text() == as_text(summary)
-    assert 'no message came' in (tmp_path / 'messages' / 'camera_closeness.txt').read_text()
+    assert 'no message received' in (tmp_path / 'messages' / 'camera_closeness.txt').read_text()
 
 
 def test_pictures_show_the_camera_left_and_the_heatmap_of_the_moment_right(tmp_path):
