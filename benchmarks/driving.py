@@ -19,13 +19,12 @@ import click
 from tqdm import tqdm
 
 from midas_depth_ros.cli.drive import carry_out
-from midas_depth_ros.geometry import scan_limits
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import (
     LoopOptions,
-    ScanBeams,
-    ScanReflexes,
-    TrueEyes,
+    PerfectSensor,
+    ScanAvoidance,
+    ScanMaker,
     drive,
 )
 from midas_depth_ros.lab.drive.rig import DrivePlan
@@ -70,19 +69,16 @@ def command_of(plan: DrivePlan, in_process: bool) -> str:
 def by_exact_scans(plan: DrivePlan) -> float:
     """Metres that the same robot goes in the same worlds where perception is perfect."""
     given = rig.node_settings(plan)
-    camera, settings = rig.camera_model(rig.SIZE_EXACT), given.depth
-    grid = camera.normalised_grid(*rig.SIZE_EXACT)
-    step = settings.scan.angle_increment
-    limits = scan_limits(grid, rig.mount(), step)
-    scan = ScanBeams(*limits, step, settings.scan.range_min, settings.scan.range_max)
+    scans = ScanMaker(rig.camera_model(rig.SIZE_EXACT), rig.mount(), given.depth)
+    sensor = PerfectSensor(scans.scan_beams(rig.SIZE_EXACT[::-1]))
     options = LoopOptions(plan.seconds, plan.speed_m_s, plan.rate_hz)
     return sum(
         drive(
             WORLDS[plan.worlds_are](seed),
             rig.ROBOT,
             options,
-            TrueEyes(scan),
-            ScanReflexes(given.avoidance),
+            sensor,
+            ScanAvoidance(given.avoidance),
         ).distance_m
         for seed in plan.seeds
     )

@@ -1,7 +1,9 @@
-"""Driving for real: robot with camera, depth node and avoidance node are processes that talk DDS.
+"""Drives in real time: robot with camera, depth node and avoidance node are processes over DDS.
 
-A plan comes in, results go out; logs of the processes go to a folder. The worlds are driven
-without avoidance first, while there is none: nobody else then sends cmd_vel.
+    python -m midas_depth_ros.lab.drive.over_dds commander|exact_depth_node [--ros-args ...]
+
+runs one of the nodes that exist for drives only. The worlds are driven without avoidance first,
+before the avoidance node is started, which publishes on cmd_vel as well.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import Commander
-from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, described
-from midas_depth_ros.lab.processes import STOP_SIGNALS, Child, Children, node_command
+from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, drive_line
+from midas_depth_ros.lab.processes import STOP_SIGNALS, Children, node_command
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
 from midas_depth_ros.nodes.ros.spinning import StopSignals, run_node
@@ -38,32 +40,31 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import WORLDS, DriveOutcome
 from midas_depth_ros.sim.robot.robot import unpacked
 
-# --- The node that drives: it sends the commands, resets the robot between drives, reads its
-# outcome.
+# --- The node that sends the commands, resets the robot between drives, and reads the outcome.
 
 CAMERA_NODE = 'synthetic_camera'
 STATUS = 'synthetic_camera: drive'
 SERVICE_TIMEOUT_S = 30.0
 TALLY_TIMEOUT_S = 5.0
-SETTLE_S = 1.2  # until scans of the world before are too old to be used
-OUTCOME_S = 0.6  # until the last outcome has come
+SETTLE_S = 1.2  # until scans of the previous world are too old to be used
+OUTCOME_S = 0.6  # until the last outcome has been received
 PERIOD_S = 0.05
 
 
-class RobotSilent(Exception):
-    """The robot does not answer; the text says who and for how long."""
+class RobotNotResponding(Exception):
+    """The robot does not respond; the text says which part and for how long."""
 
 
 class DriveNode(Node):
-    """`work` lets it and its watch work for a moment; it raises when a process has ended."""
+    """Drives the robot. `work` spins it once, and raises if a process has ended."""
 
     def __init__(self, work: Callable[[], None] = lambda: None, **kwargs: Any) -> None:
         super().__init__('midas_depth_drive', **kwargs)
         self.work = work
-        self.values: dict[str, str] = {}  # the last outcome, as diagnostics have it
+        self.values: dict[str, str] = {}  # the last outcome, from diagnostics
         self._set_parameters = self.create_client(SetParameters, f'{CAMERA_NODE}/set_parameters')
         self._reset_robot = self.create_client(Trigger, f'{CAMERA_NODE}/reset')
-        # Blind commands go where the avoidance would send its own.
+        # By `avoiding`: without avoidance, commands go directly to the robot.
         self._velocities = {
             True: self.create_publisher(Twist, 'cmd_vel_in', 1),
             False: self.create_publisher(Twist, 'cmd_vel', 1),
@@ -73,8 +74,8 @@ class DriveNode(Node):
         )
 
     def drive(self, seed: int, speed_m_s: float, seconds: float, avoiding: bool) -> DriveOutcome:
-        """Put the robot into a world and drive, at most until the first collision."""
-        self._put_into(seed)
+        """Put the robot into a world, and drive until the first collision at most."""
+        self._enter_world(seed)
         self.wait(SETTLE_S)
         commander = Commander(seed, speed_m_s, seconds)
         velocity = self._velocities[avoiding]
@@ -90,7 +91,7 @@ class DriveNode(Node):
         return self.outcome()
 
     def outcome(self) -> DriveOutcome:
-        """What the robot has told last."""
+        """Return the last outcome that the robot has published."""
         values = self.values
         return DriveOutcome(
             int(values['collisions']),
@@ -102,25 +103,25 @@ class DriveNode(Node):
         )
 
     def wait(self, seconds: float) -> None:
-        """Let things work."""
+        """Keep working for some seconds."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.work()
 
     def wait_until(self, met: Callable[[], Any], timeout_s: float, what: str) -> None:
-        """Let things work until a condition holds. Raises RobotSilent."""
+        """Keep working until a condition holds. Raises RobotNotResponding."""
         begin = time.monotonic()
         while not met():
             if time.monotonic() - begin > timeout_s:
-                raise RobotSilent(f'waited {timeout_s:.0f} s in vain for {what}')
+                raise RobotNotResponding(f'timeout: waited {timeout_s:.0f} s for {what}')
             self.work()
 
-    def _put_into(self, seed: int) -> None:
+    def _enter_world(self, seed: int) -> None:
         value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
         request = SetParameters.Request(parameters=[Parameter(name='seed', value=value)])
         result = self._called(self._set_parameters, request).results[0]
         if not result.successful:
-            raise RobotSilent(f'{CAMERA_NODE} refuses world {seed}: {result.reason}')
+            raise RobotNotResponding(f'{CAMERA_NODE} rejected world {seed}: {result.reason}')
         before = self.values.get('drive')
         self._called(self._reset_robot, Trigger.Request())
         self.wait_until(
@@ -134,7 +135,7 @@ class DriveNode(Node):
             client.service_is_ready, SERVICE_TIMEOUT_S, f'the service {client.srv_name}'
         )
         future = client.call_async(request)
-        self.wait_until(future.done, SERVICE_TIMEOUT_S, f'the answer of {client.srv_name}')
+        self.wait_until(future.done, SERVICE_TIMEOUT_S, f'the response of {client.srv_name}')
         return future.result()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -149,17 +150,19 @@ def _twist(speed_m_s: float, turn_rad_s: float) -> Twist:
     return message
 
 
+# --- The drives of a plan.
+
 SPIN_S = 0.01
-LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
+LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow connection
 Report = Callable[[str], None]
 
 
 class DriveStopped(Exception):
-    """A signal asked for the end; its name is the text."""
+    """A signal asked the drive to stop; the text is its name."""
 
 
 def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldResult]:
-    """Drive all worlds of a plan. Raises DriveError or DriveStopped. No process is left."""
+    """Drive through all worlds of a plan. Raises DriveError or DriveStopped. No process is left."""
     processes.set_up_ros()
     outcomes: dict[bool, dict[int, DriveOutcome]] = {False: {}, True: {}}
     with (
@@ -174,7 +177,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
                 raise DriveStopped(signals.requested)
             ended = children.ended()
             if ended is not None:
-                raise DriveError(_epitaph(ended))
+                raise DriveError(f'{ended.status()}: {ended.last_message()} (log: {ended.log})')
 
         driver.work = work
         _start(children, plan, 'synthetic_camera', 'nodes.sources.synthetic_camera')
@@ -192,7 +195,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
                     'the depth node and the avoidance node',
                 )
                 outcomes[True] = _drive_all(plan, driver, True, report)
-        except RobotSilent as error:
+        except RobotNotResponding as error:
             raise DriveError(str(error)) from error
     return [
         WorldResult(
@@ -211,7 +214,7 @@ def _drive_all(
     outcomes = {}
     for seed in plan.seeds:
         outcomes[seed] = outcome = driver.drive(seed, plan.speed_m_s, plan.seconds, avoiding)
-        report(described(seed, outcome, avoiding))
+        report(drive_line(seed, outcome, avoiding))
     return outcomes
 
 
@@ -229,13 +232,9 @@ def _start(
     children.start(name, [*command, *remappings])
 
 
-def _epitaph(child: Child) -> str:
-    return f'{child.status()}: {child.last_message()} (log: {child.log})'
-
-
 @contextlib.contextmanager
 def _drive_node() -> Iterator[tuple[DriveNode, Callable[[], None]]]:
-    """The node that drives, in a context of its own, and what lets it work for a moment."""
+    """Yield the driving node in its own ROS context, and a function that spins it once."""
     with processes.ros_context() as executor:
         driver = DriveNode(context=executor.context)
         executor.add_node(driver)
@@ -245,12 +244,12 @@ def _drive_node() -> Iterator[tuple[DriveNode, Callable[[], None]]]:
 # --- The process that commands the robot of the demo.
 
 COMMAND_PERIOD_S = 0.05
-REPEAT_S = 600.0  # then the wishes begin anew
+REPEAT_S = 600.0  # then the commands repeat
 
 
 @dataclasses.dataclass(frozen=True)
 class CommanderSettings:
-    """What is wished for."""
+    """The commands."""
 
     speed: float = parameter(0.4, 'Forward speed.', unit='m/s', minimum=0.0, maximum=5.0)
     seed: int = parameter(0, 'Which turns.', minimum=0, maximum=2_147_483_647)
@@ -287,26 +286,26 @@ def run_commander() -> int:
 
 # --- depth_node with a perfect network.
 
-NOTICE = 'For evaluation: depth is taken from the simulation, not from what the picture shows.'
+NOTICE = 'For evaluation: depth comes from the simulation, not from the picture.'
 
 
 class Unpacker:
-    """What stands in for a network."""
+    """Stands in for a network."""
 
     name = 'unpacked'
     precision = 'f32'
     choice = ''
 
     def preprocess(self, rgb: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        """The relative inverse depth that is packed in a picture, (H, W) float32."""
+        """Return the relative inverse depth that is packed in a picture, (H, W) float32."""
         return unpacked(rgb).astype(np.float32)
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The same."""
+        """Return the same."""
         return network_input
 
     def close(self) -> None:
-        """There is nothing to free."""
+        """Do nothing: there is nothing to free."""
 
 
 class ExactEstimator(DepthEstimator):
@@ -320,7 +319,7 @@ class ExactEstimator(DepthEstimator):
 
 
 def exact_estimator(settings: DepthNodeSettings) -> DepthEstimator:
-    """The estimator for a depth node that is fed packed depth."""
+    """Return the estimator for a depth node that is fed packed depth."""
     return ExactEstimator('exact', Unpacker(), NOTICE)
 
 
