@@ -42,7 +42,7 @@ from midas_depth_ros.lab.processes import (
     resident_mib,
 )
 from midas_depth_ros.lab.speed.bench_nodes import make_estimator
-from midas_depth_ros.lab.speed.contestants import find_weights
+from midas_depth_ros.lab.speed.candidates import find_weights
 from midas_depth_ros.lab.speed.nodes import (
     ALL_OUTPUTS,
     CLOSENESS,
@@ -228,7 +228,7 @@ def per_second(
         words = ('camera', *map(str, (*FULL_HD, RATE_HZ)), CAMERA)
         feeder.children.start('camera', module_command('lab.speed.bench_nodes', *words))
         feeder.spin(STARTED_S)
-        while hears and not feeder.heard(CAMERA):
+        while hears and not feeder.has_heatmap(CAMERA):
             feeder.spin(0.1)
         return spent_by(child.process.pid, lambda: _spin(feeder, seconds))
 

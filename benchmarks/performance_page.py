@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from midas_depth_ros.lab.speed.contestants import NAME as USUAL
+from midas_depth_ros.lab.speed.candidates import USUAL_RECIPE as USUAL
 from midas_depth_ros.lab.speed.nodes import BY_CAMERAS, DROPPING, NOT_DROPPING
 from midas_depth_ros.lab.speed.run import NETWORK, NO_NETWORK, NODE, PIPELINE
 
@@ -158,7 +158,7 @@ def machine(bench: Json, soak: Json) -> str:
     return (
         f'{bench["cpu"]}, {bench["cores"]} processors, {bench["system"]}; {versions}. '
         f'Load average {load}. Model: {bench["model"]} ({bench["weights"]}). '
-        f'`auto` takes {" ".join(bench["auto"])}: {bench.get("auto_choice", "")}.'
+        f'`auto` selects {" ".join(bench["auto"])}: {bench.get("auto_choice", "")}.'
     )
 
 

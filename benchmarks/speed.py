@@ -36,7 +36,7 @@ from midas_depth_ros.geometry import (
     find_obstacles,
     fit_ground_plane,
 )
-from midas_depth_ros.lab.speed.contestants import Contestant, find_weights, loaded
+from midas_depth_ros.lab.speed.candidates import Candidate, find_weights, load_candidate
 from midas_depth_ros.lab.speed.run import picture
 from midas_depth_ros.views import Heatmap, HeatmapOptions
 from training.places import PLACES, Sample, sample
@@ -62,7 +62,7 @@ def model_ms(
 ) -> tuple[str, np.ndarray]:
     """The precision, and (runs, 2): preparation and network, of one model.
 
-    Raises DepthError where it cannot be loaded.
+    Raises DepthError where it cannot be load_candidate.
     """
     cv2.setNumThreads(threads)
     weights = find_weights(model).path
@@ -208,13 +208,13 @@ class Outputs:
         bgr_message(rgb, Header())
 
 
-def in_turn(one: Contestant, outputs: Outputs) -> None:
+def in_turn(one: Candidate, outputs: Outputs) -> None:
     """One frame after another."""
     for _ in range(FRAMES):
         outputs.make(one.network(one.preprocess(picture(*SIZE))))
 
 
-def overlapped(one: Contestant, outputs: Outputs) -> None:
+def overlapped(one: Candidate, outputs: Outputs) -> None:
     """What follows the network in a thread of its own."""
     waiting: queue.Queue[Any] = queue.Queue(1)
 
@@ -236,8 +236,8 @@ def overlapped(one: Contestant, outputs: Outputs) -> None:
 @click.option('--turns', default=30, show_default=True)
 def overlap(backend: str, precision: str, turns: int) -> None:
     """Print milliseconds per frame of both ways."""
-    one, outputs = loaded(backend, precision, find_weights('auto').path, 0), Outputs()
-    ways: dict[str, Callable[[Contestant, Outputs], None]] = {
+    one, outputs = load_candidate(backend, precision, find_weights('auto').path, 0), Outputs()
+    ways: dict[str, Callable[[Candidate, Outputs], None]] = {
         'one after another': in_turn,
         'overlapped': overlapped,
     }

@@ -24,7 +24,7 @@ from PIL import Image
 
 from midas_depth_ros.cli.image import OUTPUTS
 from midas_depth_ros.lab.output import CommandError, write_atomically
-from midas_depth_ros.lab.speed import contestants as bench_weights
+from midas_depth_ros.lab.speed import candidates as bench_weights
 
 from .conftest import corridor
 from .test_video_command import read_video, write_video

@@ -18,7 +18,7 @@ from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
 from midas_depth_ros.depth.judgement import ANSWER_SIZE, PICTURES, cells, judge, sample_pictures
 from midas_depth_ros.depth.models import embedded, midas_small, read_arrays
-from midas_depth_ros.lab.speed.contestants import random_arrays
+from midas_depth_ros.lab.speed.candidates import random_arrays
 
 PICTURE = sample_pictures()[PICTURES[0]]
 Change = Callable[[np.ndarray], np.ndarray]

@@ -64,7 +64,7 @@ class BaselineNode(Node):
     """
 
     def __init__(self, weights: Path, camera: str, num_threads: int, **node_options: Any) -> None:
-        from midas_depth_ros.lab.speed.contestants import UsualRecipe
+        from midas_depth_ros.lab.speed.candidates import UsualRecipe
 
         super().__init__('baseline_node', **node_options)
         self._recipe = UsualRecipe(weights, num_threads)
@@ -89,16 +89,15 @@ def run_baseline_node(arguments: Sequence[str]) -> int:
     return run_node(lambda: BaselineNode(Path(weights), camera, int(threads)), [])
 
 
-# --- depth_node around a network that costs nothing: what is left is everything else.
+# --- depth_node around a network that costs nothing, to measure everything else.
 #
-# The network's answer is a floor with a box on it, so that closeness, heatmap and the rest have
-# their usual work.
+# It answers with a floor and a box on it, so that closeness and heatmap have their usual work.
 
 BOX = (slice(0.3, 0.7), slice(0.2, 0.4))  # rows and columns, as shares of the picture
 
 
 class NullBackend:
-    """Prepares pictures as MiDaS_small wants them, then answers the same to every picture."""
+    """Preprocesses pictures for MiDaS_small, and gives the same answer to all of them."""
 
     name = 'none'
     precision = 'f32'
@@ -109,18 +108,18 @@ class NullBackend:
         self._answers: dict[tuple[int, ...], NDArray[np.float32]] = {}
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32 to (h, w) float32."""
+        """Return the same (h, w) float32 for every (1, 3, h, w) float32."""
         size = network_input.shape[2:]
         if size not in self._answers:
             self._answers[size] = floor_with_box(*size)
         return self._answers[size].copy()
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is nothing to free."""
 
 
 def floor_with_box(height: int, width: int) -> NDArray[np.float32]:
-    """(h, w) float32: a floor that comes nearer towards the bottom, and something on it."""
+    """Return (h, w) float32: a floor that comes nearer towards the bottom, with a box on it."""
     rows = np.linspace(-0.5, 1.0, height, dtype=np.float32)[:, None]
     depth = np.maximum(rows, 0.0).repeat(width, axis=1)
     down, across = (
@@ -133,7 +132,7 @@ def floor_with_box(height: int, width: int) -> NDArray[np.float32]:
 
 
 def make_estimator(settings: DepthNodeSettings) -> DepthEstimator:
-    """The estimator that costs nothing."""
+    """Return the estimator that costs nothing."""
     return DepthEstimator('no network', NullBackend())
 
 
