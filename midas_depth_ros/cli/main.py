@@ -25,7 +25,6 @@ from midas_depth_ros.cli.demo import demo
 from midas_depth_ros.cli.drive import drive
 from midas_depth_ros.cli.export import export
 from midas_depth_ros.cli.image import image
-from midas_depth_ros.cli.options import write_commands
 from midas_depth_ros.cli.video import video
 from midas_depth_ros.depth import downloads, models
 from midas_depth_ros.depth import weights as weights_files
@@ -56,7 +55,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     'Models': ('weights', 'export', 'bench'),
     'Robots': ('drive',),
 }
-OTHERS = 'Others'
+LONGEST = 160  # characters of the line of a command, which may wrap
 
 STYLES = {FileState.GOOD: 'green', FileState.CORRUPT: 'bold red', FileState.MISSING: 'dim'}
 CONTEXT: dict[str, Any] = {'help_option_names': ['-h', '--help'], 'max_content_width': 100}
@@ -82,8 +81,17 @@ class CommandGroup(click.Group):
             return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands under the headings of SECTIONS."""
-        write_commands(self, ctx, formatter, SECTIONS, OTHERS)
+        """Write the commands under the headings of SECTIONS."""
+        placed = [name for names in SECTIONS.values() for name in names]
+        rest = [name for name in self.list_commands(ctx) if name not in placed]
+        for title, names in {**SECTIONS, 'Others': rest}.items():
+            commands = {name: self.get_command(ctx, name) for name in names}
+            rows = [
+                (name, each.get_short_help_str(LONGEST)) for name, each in commands.items() if each
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 class PrintableFormatter(logging.Formatter):

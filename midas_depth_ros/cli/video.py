@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.cli.options import (
     BLINDNESS,
     FIXED_SCALE,
+    HEATMAP,
     MODEL,
     MOUNT,
     ROTATE,
@@ -28,7 +29,6 @@ from midas_depth_ros.cli.options import (
     SectionCommand,
     as_options,
     captions_of,
-    heatmap_parameters,
     look_of,
     node_parameters,
 )
@@ -197,7 +197,7 @@ Exit code: 0 all done, 1 the input ended early or some frames failed (what was d
 @click.option('--topic', default='', show_default=False, help='Image topic of a bag.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @node_parameters('Model', *MODEL)
-@heatmap_parameters
+@node_parameters('Heatmap', *HEATMAP)
 @node_parameters('Mounting', ROTATE)
 @node_parameters('Metres', *MOUNT)
 @node_parameters('Metres', *FIXED_SCALE, unset=True)
@@ -221,8 +221,6 @@ def video(
     from midas_depth_ros.cli.options import estimator_of
 
     look = look_of(ctx, values)
-    if look.heatmap.mode == 'metric' and not look.metres.asked:
-        raise click.UsageError('--mode metric needs metres: give --camera-height or --fixed-scale')
     path = output or Path(f'{Path(source.rstrip("/")).stem}_depth.mp4')
     check_output(path, source, force)
     faults: list[str] = []

@@ -102,7 +102,7 @@ def test_a_picture_that_says_nothing_has_no_closeness_no_points_and_a_reason(
     assert found['blind'] == reason != ''
     blind, refused = result.stderr.splitlines()
     assert blind.endswith(f'a.png: blind: the picture is {reason}')
-    because = 'there are no metres: ' if metres else ''
+    because = 'no metric scale: ' if metres else ''
     assert refused.endswith(f'a.png: no cloud: {because}the picture is {reason}')
     assert found['faults'] == [refused]
     assert not (OUT / 'a_cloud.ply').exists()
