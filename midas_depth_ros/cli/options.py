@@ -230,7 +230,8 @@ def _type_of(spec: Spec) -> Any:
     if spec.kind == 'double':
         return float if low is None and high is None else click.FloatRange(low, high)
     if spec.kind == 'int':
-        return click.IntRange(*(None if bound is None else int(bound) for bound in (low, high)))
+        least, most = (None if bound is None else int(bound) for bound in (low, high))
+        return click.IntRange(least, most)
     return {'bool': bool, 'string': str}[spec.kind]
 
 

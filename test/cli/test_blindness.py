@@ -365,7 +365,7 @@ def test_a_bag_of_blind_pictures_has_no_closeness_and_nothing_in_metres(
              (('model', 'embedded'), ('camera_height', 0.3), ('camera_pitch', 0.2))]  # fmt: skip
     result = midas_depth('bag', 'in', 'out', *mount)
     assert result.exit_code == 0, result.output
-    assert 'the last frame without metres: the picture is ' in result.stdout
+    assert 'last frame without metres: the picture is ' in result.stdout
     made = messages_of(tmp_path / 'out')
     for message in made['closeness']:
         assert np.isnan([message.vector.x, message.vector.y, message.vector.z]).all()

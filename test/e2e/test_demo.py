@@ -265,7 +265,7 @@ def test_the_dashboard_is_beside_it(demo):
         process.kill()
         process.wait()
     assert (process.returncode, err) == (0, '')
-    assert 'The results are in' in out
+    assert 'Results:' in out
     assert demo.summary['exit_codes']['dashboard'] == 0
     assert demo.summary['seconds'] == pytest.approx(1, abs=1)
 
@@ -404,7 +404,7 @@ def test_ended_early_it_reports_what_it_has(demo):
     assert demo.summary['ended_by'] == 'SIGINT'
     assert demo.summary['seconds'] < 60
     assert (demo.folder / 'contact_sheet.png').exists()
-    assert 'The results are in' in out
+    assert 'Results:' in out
 
 
 def test_a_node_that_hears_another_camera_is_given_up(demo, picture_folder):
