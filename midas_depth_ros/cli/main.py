@@ -136,7 +136,7 @@ of_model = click.option(
 def weights(ctx: click.Context) -> None:
     """Show, fetch and verify the weights of MiDaS_small, or of another model (--model).
 
-    Without a command: show. Weights are searched in the folder MIDAS_DEPTH_WEIGHTS_DIR, in the
+    Without a command: show. Weights are looked up in the folder MIDAS_DEPTH_WEIGHTS_DIR, in the
     user's cache and in the cache of torch hub. They are downloaded into that folder if it is set,
     else into the user's cache. MIDAS_DEPTH_WEIGHTS_URL is a mirror to download from: the file, or,
     with a slash at the end, the folder that contains it.
@@ -149,7 +149,7 @@ def weights(ctx: click.Context) -> None:
 @of_model
 @click.pass_context
 def show(ctx: click.Context, model: str) -> None:
-    """List all searched places, the files found there, and the one that is used."""
+    """List the searched places, and the file that is used."""
     spec = _file(ctx, model)
     table = Table('place', 'file', 'bytes', 'state', 'used')
     table.columns[2].justify = 'right'
@@ -215,9 +215,10 @@ def fetch(ctx: click.Context, force: bool, folder: Path | None, model: str) -> N
 @of_model
 @click.pass_context
 def verify(ctx: click.Context, path: Path | None, model: str) -> None:
-    """Check size and SHA-256 of PATH, or of the files in all searched places.
+    """Check size and SHA-256 of weights files.
 
-    Exit code 1 if one is corrupt, or if there is none.
+    Those are PATH, or the files in all searched places. Exit code 1 if one is corrupt, or if there
+    is none.
     """
     spec = _file(ctx, model)
     if path is not None:

@@ -58,7 +58,7 @@ class SectionCommand(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             row = parameter.get_help_record(ctx)
-            if row is not None:
+            if row is not None and isinstance(parameter, click.Option):
                 title = getattr(parameter, 'section', 'Options')
                 sections.setdefault(title, []).append(row)
         for title, rows in sections.items():
