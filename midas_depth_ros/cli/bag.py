@@ -13,7 +13,6 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,7 +29,7 @@ from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.lab.output import (
     CommandError,
-    Reporter,
+    check_target,
     move_into_place,
     progress_bar,
     temporary_beside,
@@ -41,7 +40,6 @@ from midas_depth_ros.options.declarations import specs, specs_of, strangers
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import (
     ParameterFault,
-    is_folder,
     is_there,
     read_values,
     settings_from,
@@ -49,7 +47,6 @@ from midas_depth_ros.options.files import (
 from midas_depth_ros.options.text import check_camera_names, printable
 
 if TYPE_CHECKING:
-    from midas_depth_ros.depth import DepthEstimator
     from midas_depth_ros.nodes.bag.pipeline import CameraCounts
 
 PIPE_WIDTH = 200  # columns where there is no terminal
@@ -72,53 +69,55 @@ def process(
     Raises CommandError if ROS is missing, a parameter is not supported here, or OUT cannot be
     written, and DepthError without a model.
     """
-    ros = code_of_the_node()
-    unknown = [name for name in only if name not in ros.bag_pipeline.OUTPUTS]
+    try:
+        from midas_depth_ros.nodes.bag import pipeline as bag_pipeline
+        from midas_depth_ros.nodes.bag import writer as bag_writer
+        from midas_depth_ros.nodes.depth.node import estimator_from
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f'{error}: processing a bag needs ROS 2: source a ROS 2 installation, or '
+            'pip install -r requirements/ros.txt'
+        ) from error
+    unknown = [name for name in only if name not in bag_pipeline.OUTPUTS]
     if unknown:
-        choices = ', '.join(ros.bag_pipeline.OUTPUTS)
+        choices = ', '.join(bag_pipeline.OUTPUTS)
         raise click.UsageError(f'--only {unknown[0]}: unknown output; choose from {choices}')
     accepted(apply_cpu_budget, settings.niceness, parse_cpus(settings.cpu_affinity))
     total = sum(source.counts[camera.image] for camera in cameras)
     faults: list[str] = []
     with (
-        contextlib.closing(ros.depth_node.estimator_from(settings)) as estimator,
+        contextlib.closing(estimator_from(settings)) as estimator,
         progress_bar('frames', total) as report,
     ):
-        if estimator.notice:
-            report.print(estimator.notice)
-        for note in source.notes:
+        for note in filter(None, (estimator.notice, *source.notes)):
             report.print(note)
 
         def fail(text: str) -> None:
             faults.append(text)
             report.print(text)
 
-        make = ros.bag_pipeline.BagPipeline
+        make = bag_pipeline.BagPipeline
         pipeline = accepted(make, estimator, settings, cameras, only, fail, report.print, overrides)
         messages = until_damaged(in_order(source, cameras, pipeline.topics), fail)
-        write, about = ros.bag_writer.bag_writer, description(estimator)
+        about = {
+            'midas_depth_ros': midas_depth_ros.__version__,
+            'model': estimator.model,
+            'backend': estimator.backend,
+        }
         with temporary_beside(output) as part:
-            outputs = pipeline.outputs
-            with (
-                write_errors(output),
-                write(part, storage, outputs, about, compression) as writer,
-            ):
-                convert(messages, pipeline, writer, report)
-            move_into_place(part / ros.bag_writer.FILE_NAME, output)
+            to_bag = bag_writer.bag_writer(part, storage, pipeline.outputs, about, compression)
+            with write_errors(output), to_bag as writer:
+                for recorded in messages:
+                    for topic, message in pipeline.process(recorded):
+                        writer.write(topic, recorded.time_ns, message)
+                    if pipeline.is_picture(recorded):
+                        report.advance()
+            move_into_place(part / bag_writer.FILE_NAME, output)
     if source.damage:
         frames = sum(tally.frames for tally in pipeline.tallies)
         report.print(f'{source.path}: {frames} images of the damaged bag were recovered')
     print_summary(pipeline.tallies, writer.counts, output)
     return not faults and all(tally.processed for tally in pipeline.tallies)
-
-
-def convert(messages: Iterable[Recorded], pipeline: Any, writer: Any, report: Reporter) -> None:
-    """Process every message and write the outputs. Raises OSError."""
-    for recorded in messages:
-        for topic, message in pipeline.process(recorded):
-            writer.write(topic, recorded.time_ns, message)
-        if pipeline.is_picture(recorded):
-            report.advance()
 
 
 def accepted(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -127,29 +126,6 @@ def accepted(call: Callable[..., Any], *arguments: Any) -> Any:
         return call(*arguments)
     except ValueError as error:
         raise CommandError(str(error)) from error
-
-
-def code_of_the_node() -> SimpleNamespace:
-    """Return the modules that need ROS. Raises CommandError if it is missing."""
-    try:
-        from midas_depth_ros.nodes.bag import pipeline as bag_pipeline
-        from midas_depth_ros.nodes.bag import writer as bag_writer
-        from midas_depth_ros.nodes.depth import node
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            f'{error}: processing a bag needs ROS 2: source a ROS 2 installation, or '
-            'pip install -r requirements/ros.txt'
-        ) from error
-    return SimpleNamespace(bag_pipeline=bag_pipeline, bag_writer=bag_writer, depth_node=node)
-
-
-def description(estimator: DepthEstimator) -> dict[str, str]:
-    """Return package version, model and backend, for the metadata of the bag."""
-    return {
-        'midas_depth_ros': midas_depth_ros.__version__,
-        'model': estimator.model,
-        'backend': estimator.backend,
-    }
 
 
 def until_damaged(messages: Iterable[Recorded], fail: Callable[[str], None]) -> Iterator[Recorded]:
@@ -332,12 +308,8 @@ def bag(
 
 def check_output(source: Path, output: Path, force: bool) -> None:
     """Raise CommandError if OUT must not be written."""
-    here, there = os.path.realpath(source), os.path.realpath(output)
-    if here == there or os.path.dirname(here) == there:
+    if os.path.dirname(os.path.realpath(source)) == os.path.realpath(output):
         raise CommandError(f'{output} is the input: use another folder')
-    if is_there(output) and not force:
-        raise CommandError(f'{output} already exists: use --force to replace it')
+    check_target(output, source, force)
     if is_there(output) and not is_there(output / 'metadata.yaml'):
         raise CommandError(f'{output} is not a rosbag2: it is not replaced')
-    if not is_folder(output.parent):
-        raise CommandError(f'{output.parent}: no such folder')

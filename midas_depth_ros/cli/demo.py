@@ -23,7 +23,7 @@ from midas_depth_ros.lab.output import CommandError, OutputConsole, step
 from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:
-    from midas_depth_ros.lab.demo.run import Plan, Run, RunError
+    from midas_depth_ros.lab.demo.run import Plan, Run
 
 DASHBOARD_PORT = 8080
 WORLD = 1  # the default, whose start has a good view
@@ -77,6 +77,7 @@ def check_assignments(
 )
 @click.option(
     '--rate',
+    'rate_hz',
     type=NumberRange(0, 1000),
     default=None,
     show_default='10 for the robot, 5 for a --source',
@@ -84,6 +85,7 @@ def check_assignments(
 )
 @click.option(
     '--camera-rate',
+    'camera_rate_hz',
     type=NumberRange(0.1, 1000),
     default=None,
     show_default="10 for the robot, --rate for pictures, else the source's own",
@@ -113,6 +115,7 @@ def check_assignments(
 )
 @click.option(
     '--timeout',
+    'timeout_s',
     type=NumberRange(1, 3600),
     default=30.0,
     help='Timeout in seconds for the first heatmap, once the model is loaded.',
@@ -125,7 +128,7 @@ def check_assignments(
     help='Folder for the results.',
 )
 def demo(output: Path | None, headless: bool, world: int | None, **options: Any) -> None:
-    """Run the plan that the options give, and exit with its code."""
+    """Run the plan that the options give, and exit with its code. `options` are fields of Plan."""
     if options['source'] and world is not None:
         raise click.UsageError('--world is for the driving robot: omit it or --source')
     try:
@@ -134,20 +137,8 @@ def demo(output: Path | None, headless: bool, world: int | None, **options: Any)
         raise click.ClickException(
             f'{error}: source a ROS 2 installation, or use scripts/demo, which sets up its own'
         ) from error
-    plan = Plan(
-        source=options['source'],
-        seconds=options['seconds'],
-        model=options['model'],
-        rate_hz=options['rate'],
-        camera_rate_hz=options['camera_rate'],
-        topic=options['topic'],
-        transport=options['transport'],
-        parameters=options['parameters'],
-        timeout_s=options['timeout'],
-        world=WORLD if world is None else world,
-        dashboard_port=0 if headless else DASHBOARD_PORT,
-        keep_going=options['keep_going'],
-    )
+    port = 0 if headless else DASHBOARD_PORT
+    plan = Plan(world=WORLD if world is None else world, dashboard_port=port, **options)
     sys.exit(carry_out(plan, output))
 
 
@@ -160,35 +151,38 @@ def carry_out(plan: Plan, output: Path | None) -> int:
     folder = (output or default_folder(plan.source)).absolute()
     try:
         if claim(folder):
-            _say(console, f'The results of an earlier run in {folder} will be replaced')
-        for line in _beginning(plan, folder / LOGS):
-            _say(console, line)
-        return _present(run(plan, folder, console), folder, console)
+            _print(console, f'The results of an earlier run in {folder} will be replaced')
+        names = ', '.join(plan.commands())
+        _print(console, f'Starting {names} with {plan.what}; logs are in {folder / LOGS}')
+        if plan.drives and plan.model is None:
+            _print(
+                console,
+                'Model: embedded, which ships with the package: no download '
+                '(use --model midas_small for MiDaS_small)',
+            )
+        return _report(run(plan, folder, console), folder, console)
     except CommandError as error:
-        return _refuse(str(error))
+        return _fail(str(error))
     except RunError as error:
-        return _fail(error)
+        if error.log:
+            _print_error(f'Last lines of {error.log}:')
+            for line in error.last_lines:
+                _print_error(f'  {line}')
+        return _fail(str(error))
     except StoppedError as stopped:
-        return _refuse(f'{stopped} before the first heatmap: no results', str(stopped))
+        return _fail(f'{stopped} before the first heatmap: no results', str(stopped))
 
 
-def _say(console: Console, text: str) -> None:
+def _print(console: Console, text: str) -> None:
     """Print one line, made printable."""
     console.print(Text(printable(text)), soft_wrap=True)
 
 
-def _beginning(plan: Plan, logs: Path) -> list[str]:
-    names = ', '.join(plan.commands())
-    lines = [f'Starting {names} with {plan.what}; logs are in {logs}']
-    if plan.drives and plan.model is None:
-        lines.append(
-            'Model: embedded, which ships with the package: no download '
-            '(use --model midas_small for MiDaS_small)'
-        )
-    return lines
+def _print_error(text: str) -> None:
+    _print(OutputConsole(stderr=True, highlight=False), text)
 
 
-def _present(result: Run, folder: Path, console: Console) -> int:
+def _report(result: Run, folder: Path, console: Console) -> int:
     from midas_depth_ros.lab.demo import report
     from midas_depth_ros.lab.demo.summary import as_text, tables, why_it_stood
 
@@ -200,10 +194,10 @@ def _present(result: Run, folder: Path, console: Console) -> int:
         console.print(Text(as_text(summary)), soft_wrap=True)
     console.print(Text('Results:'))
     for path, meaning in report.contents(folder):
-        _say(console, f'  {path}  {meaning}')
+        _print(console, f'  {path}  {meaning}')
     stood = why_it_stood(summary)
     if stood and not result.ended_by:
-        return _refuse(stood)
+        return _fail(stood)
     return _exit_code(result.ended_by)
 
 
@@ -211,15 +205,6 @@ def _exit_code(ended_by: str) -> int:
     return 128 + signal.Signals[ended_by] if ended_by in signal.Signals.__members__ else 0
 
 
-def _refuse(reason: str, signal_name: str = '') -> int:
-    _say(OutputConsole(stderr=True, highlight=False), f'demo: {reason}')
+def _fail(reason: str, signal_name: str = '') -> int:
+    _print_error(f'demo: {reason}')
     return _exit_code(signal_name) or 1
-
-
-def _fail(error: RunError) -> int:
-    console = OutputConsole(stderr=True, highlight=False)
-    if error.log:
-        _say(console, f'Last lines of {error.log}:')
-        for line in error.last_lines:
-            _say(console, f'  {line}')
-    return _refuse(str(error))

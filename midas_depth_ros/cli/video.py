@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,8 +36,7 @@ from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import ScaleFilter, ScaleShift, SteadyDepth, turned
 from midas_depth_ros.images import Freeze, ImageError, Verdict, verdict_for
 from midas_depth_ros.images.sources import Source, SourceError, open_source
-from midas_depth_ros.lab.output import CommandError, Reporter, progress_bar
-from midas_depth_ros.options.files import is_folder, is_there
+from midas_depth_ros.lab.output import CommandError, Reporter, check_target, progress_bar
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import (
     Heatmap,
@@ -280,14 +278,9 @@ def summary(path: Path, frames: int, view: VideoView, faults: list[str]) -> dict
 
 def check_output(path: Path, source: str, force: bool) -> None:
     """Raise CommandError if the output must not or cannot be written."""
-    if os.path.realpath(path) == os.path.realpath(source):
-        raise CommandError(f'{path} is the input: use another file for -o')
-    if is_there(path) and not force:
-        raise CommandError(f'{path} already exists: use --force to overwrite it')
+    check_target(path, source, force)
     if path.suffix.lower() not in FORMATS:
         raise CommandError(f'{path}: the suffix of a video must be one of {", ".join(FORMATS)}')
-    if not is_folder(path.parent):
-        raise CommandError(f'{path.parent}: no such folder')
     library()
 
 

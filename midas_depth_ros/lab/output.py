@@ -27,6 +27,7 @@ from rich.progress import (
 from rich.table import Column
 
 from midas_depth_ros.lab.stopping import Stopped, removing, signals_held
+from midas_depth_ros.options.files import is_folder, is_there
 from midas_depth_ros.options.text import printable
 
 
@@ -145,6 +146,16 @@ def _plain_step(console: Console, title: str, total_s: float | None) -> Iterator
 
 
 # --- Files.
+
+
+def check_target(target: Path, source: Path | str, force: bool) -> None:
+    """Raise CommandError if `target` is the source, exists without `force`, or has no folder."""
+    if os.path.realpath(target) == os.path.realpath(source):
+        raise CommandError(f'{target} is the input: use another output')
+    if is_there(target) and not force:
+        raise CommandError(f'{target} already exists: use --force to overwrite it')
+    if not is_folder(target.parent):
+        raise CommandError(f'{target.parent}: no such folder')
 
 
 def write_atomically(path: Path, data: bytes) -> None:
