@@ -1,4 +1,4 @@
-"""The depth node by itself: whether its memory grows, and where its time and memory go.
+"""The depth node alone: whether its memory grows, and where its time and memory go.
 
     python -m benchmarks.node soak
     python -m benchmarks.node soak --frames 2000 --model midas_small --json
@@ -66,17 +66,14 @@ CAMERA = 'c0'
 
 @click.group()
 def main() -> None:
-    """Measure the depth node by itself."""
+    """Measure the depth node alone."""
 
 
-# --- Whether its memory grows: ten thousand frames, everything subscribed to.
-#
-# The node runs as a process of its own, is sent one picture after another over DDS, and its
-# resident memory is read every few hundred frames. What it needs at first is not counted.
+# --- Whether its memory grows over ten thousand frames, with all outputs subscribed.
 
 FIRST_FRAMES = 500
 EVERY = 250
-# Known mount and field of view, so that the outputs in metres have work as well.
+# With mount and field of view, so that outputs in metres are published as well.
 PARAMETERS = {
     'cameras': [CAMERA],
     'max_rate': 0.0,
@@ -88,7 +85,7 @@ PARAMETERS = {
 
 
 def memory_over(model: str, frames: int, logs: Path) -> list[tuple[int, float]]:
-    """(frames so far, MiB resident) as it goes on. Raises BenchError."""
+    """Return (number of frames, MiB resident) every EVERY frames. Raises BenchError."""
     found: list[tuple[int, float]] = []
     with feeding(logs, SIZE) as feeder:
         feeder.watch(CAMERA, ALL_OUTPUTS)
@@ -108,7 +105,7 @@ def memory_over(model: str, frames: int, logs: Path) -> list[tuple[int, float]]:
 
 
 def verdict(found: list[tuple[int, float]]) -> dict[str, float]:
-    """Memory after the first frames, at the end, and the straight line's growth between."""
+    """Return the memory after FIRST_FRAMES and at the end, and the slope of a linear fit."""
     later = np.array([line for line in found if line[0] >= FIRST_FRAMES])
     slope = float(np.polyfit(later[:, 0], later[:, 1], 1)[0]) if len(later) > 1 else 0.0
     return {
@@ -124,7 +121,7 @@ def verdict(found: list[tuple[int, float]]) -> dict[str, float]:
 @click.option('--model', default='embedded', show_default=True)
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object.')
 def soak(frames: int, model: str, as_json: bool) -> None:
-    """Run, and print the memory as it went."""
+    """Measure the memory, and print it."""
     with tempfile.TemporaryDirectory(prefix='midas_depth_soak_') as logs:
         found = memory_over(model, frames, Path(logs))
     if as_json:
@@ -138,15 +135,13 @@ def soak(frames: int, model: str, as_json: bool) -> None:
     console.print(verdict(found))
 
 
-# --- Where it spends CPU time and memory, besides the network: by step, thread, kind of memory.
-#
-# Beside it stands the least that a Python node can do: take a picture and publish messages that
-# were ready before.
+# --- Where it spends CPU time and memory besides the network, by step, thread and kind of memory,
+# beside a minimal Python node that takes an image and publishes prepared messages.
 
 FULL_HD = (1920, 1080)
 RATE_HZ, MAX_RATE_HZ = 60.0, 5.0
 WARM_UP_FRAMES, SETTLE_S = 30, 0.02
-STARTED_S = 4.0  # until a node that gives no heatmap is sure to have subscribed
+STARTED_S = 4.0  # for a node without heatmaps to subscribe
 MAIN, OTHER = 'main: rclpy waits, takes messages, calls back', 'inference: all steps of a frame'
 THREADS = {
     'dds.shm': 'Fast DDS: out of shared memory into its history',
@@ -158,7 +153,7 @@ Times = dict[str, float]
 
 
 def thread_ms(pid: int) -> Times:
-    """CPU milliseconds so far, by what the threads of a process are for."""
+    """Return CPU milliseconds so far, by purpose of the threads of a process."""
     found: Times = {}
     for task in (PROC / str(pid) / 'task').iterdir():
         name = (task / 'comm').read_text().strip()
@@ -171,7 +166,7 @@ def thread_ms(pid: int) -> Times:
 
 
 def spent_by(pid: int, during: Callable[[], float]) -> Times:
-    """`thread_ms` of what a process did meanwhile, divided by what `during` returns."""
+    """Return `thread_ms` of a process during a call, divided by what it returns."""
     before = thread_ms(pid)
     units = during()
     after = thread_ms(pid)
@@ -180,7 +175,7 @@ def spent_by(pid: int, during: Callable[[], float]) -> Times:
 
 
 def resident_mb(pid: int) -> Times:
-    """Resident memory of a process in MB, by where it comes from."""
+    """Return resident memory of a process in MB, by origin."""
     found, label = dict.fromkeys(KINDS, 0.0), KINDS[2]
     for line in (PROC / str(pid) / 'smaps').read_text().splitlines():
         first, _, rest = line.partition(' ')
@@ -194,7 +189,7 @@ def resident_mb(pid: int) -> Times:
 
 
 def frames_for(feeder: Feeder, seconds: float) -> int:
-    """Feed pictures one after another; how many it were."""
+    """Feed pictures one after another; returns their number."""
     end, frames = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         time.sleep(SETTLE_S)
@@ -204,7 +199,7 @@ def frames_for(feeder: Feeder, seconds: float) -> int:
 
 
 def per_frame(which: str, folder: Path, seconds: float) -> tuple[Times, Times]:
-    """Of a node of `serve`: CPU milliseconds per frame by thread and, if any, by step."""
+    """Return CPU milliseconds per frame of a node of `serve`, by thread and, if any, by step."""
     folder.mkdir()
     steps = folder / 'steps.json'
     with feeding(folder, SIZE) as feeder:
@@ -219,7 +214,7 @@ def per_frame(which: str, folder: Path, seconds: float) -> tuple[Times, Times]:
 def per_second(
     name: str, command: Sequence[str], folder: Path, seconds: float, hears: bool
 ) -> Times:
-    """CPU milliseconds per second by thread, of a node before a 1080p camera at 60 Hz."""
+    """Return CPU milliseconds per second by thread, with a 1080p camera at 60 Hz."""
     folder.mkdir()
     with feeding(folder, SIZE) as feeder:
         if hears:
@@ -234,7 +229,7 @@ def per_second(
 
 
 def memory(model: Path, precision: str, folder: Path) -> Times:
-    """MB by kind of memory, of depth_node with a cached model after some frames."""
+    """Return MB by kind of memory of depth_node, with a cached model after some frames."""
     folder.mkdir()
     with feeding(folder, SIZE) as feeder:
         feeder.watch(CAMERA, (DEPTH, CLOSENESS))
@@ -257,7 +252,7 @@ def _spin(feeder: Feeder, seconds: float) -> float:
 
 
 def show(title: str, unit: str, *columns: Times, heads: Sequence[str] = ()) -> None:
-    """A table in Markdown, with its sums."""
+    """Print a table in Markdown, with its sums."""
     click.echo(f'\n{title}\n')
     heads = heads or [unit]
     click.echo(f'| | {" | ".join(heads)} |\n| --- |{" --: |" * len(columns)}')
@@ -305,12 +300,12 @@ def profile(seconds: float) -> None:
         )
 
 
-# --- The nodes of `profile`: one that notes where its time goes, and the least there is.
+# --- The nodes of `profile`: one that records where its time goes, and minimal ones.
 
 SHAPE = (480, 640)
 WHOLE = 'the whole frame'
-# (owner, attribute, step) of all that the inference thread does with a frame. Nothing of it is
-# part of another step but of the whole.
+# (owner, attribute, step) of all that the inference thread does with a frame. Steps do not overlap,
+# apart from the whole.
 STEPS: tuple[tuple[Any, str, str], ...] = (
     (worker.Worker, '_infer_and_publish', WHOLE),
     (worker, 'decode_image', 'find the pixels in the message'),
@@ -332,7 +327,7 @@ class Clock:
         self.frames = 0
 
     def watch(self, owner: Any, attribute: str, step: str) -> None:
-        """Replace a function by one that is timed."""
+        """Replace a function by a timed one."""
         function: Callable[..., Any] = getattr(owner, attribute)
 
         @functools.wraps(function)
@@ -347,7 +342,7 @@ class Clock:
         setattr(owner, attribute, timed)
 
     def per_frame_ms(self) -> dict[str, float]:
-        """By step, in the order of the frame; what is in none comes last."""
+        """Return the time by step, in order; the rest comes last."""
         frames = max(self.frames, 1)
         found = {step: 1e3 * self.seconds[step] / frames for _, _, step in STEPS}
         whole = found.pop(WHOLE)
@@ -355,7 +350,7 @@ class Clock:
 
 
 class PassingNode(Node):
-    """Takes every picture serialised, and publishes three messages that were ready before."""
+    """Takes every image serialised, and publishes three prepared messages."""
 
     def __init__(self, camera: str) -> None:
         super().__init__('passing_node')
@@ -384,13 +379,13 @@ class PassingNode(Node):
 
 
 class ReceivingNode(Node):
-    """Subscribes as depth_node does; what comes is left to the middleware."""
+    """Subscribes as depth_node does; messages are left to the middleware."""
 
     def __init__(self, camera: str) -> None:
         super().__init__('receiving_node')
         topic = f'{camera}/image_raw'
         self._kept = qos.make_subscription(self, Image, topic, print, qos.NEWEST, serialised=True)
-        # Its executor is told of none of its messages.
+        # The executor never takes a message.
         self._kept.callback_group.can_execute = lambda entity: False
 
 
