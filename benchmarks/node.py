@@ -10,6 +10,7 @@ Run it on an idle machine. `profile` prints the tables of docs/performance.md.
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import sys
 import tempfile
@@ -339,7 +340,8 @@ class Clock:
                 self.seconds[step] += time.thread_time() - began
                 self.frames += step == WHOLE
 
-        setattr(owner, attribute, timed)
+        is_static = isinstance(inspect.getattr_static(owner, attribute), staticmethod)
+        setattr(owner, attribute, staticmethod(timed) if is_static else timed)
 
     def per_frame_ms(self) -> dict[str, float]:
         """Return the time by step, in order; the rest comes last."""
