@@ -155,8 +155,8 @@ def ordinal(guess: Floats, truth: Floats) -> float:
     pairs = np.random.default_rng(0).integers(0, truth.size, (2, PAIRS))
     first, second = truth[pairs]
     clear = np.maximum(first / second, second / first) > RATIO
-    said = np.sign(guess[pairs[0]] - guess[pairs[1]])[clear]
-    return float(np.mean(0.5 + 0.5 * said * np.sign(first - second)[clear]))
+    order = np.sign(guess[pairs[0]] - guess[pairs[1]])[clear]
+    return float(np.mean(0.5 + 0.5 * order * np.sign(first - second)[clear]))
 
 
 def mean(scores: list[Score]) -> Score:
@@ -351,7 +351,7 @@ def fog(share: float, blur: float = 0.0) -> Callable[[Picture], Picture]:
 
 
 def soft(blur: float) -> Callable[[Picture], Picture]:
-    """Blur by a Gaussian of so many pixels at a width of 256."""
+    """Blur by a Gaussian of `blur` pixels at a width of 256."""
     if not blur:
         return lambda rgb: rgb
     return lambda rgb: cv2.GaussianBlur(rgb, (0, 0), blur * rgb.shape[1] / 256)

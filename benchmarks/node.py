@@ -158,7 +158,7 @@ def thread_ms(pid: int) -> Times:
     found: Times = {}
     for task in (PROC / str(pid) / 'task').iterdir():
         name = (task / 'comm').read_text().strip()
-        label = next((said for start, said in THREADS.items() if name.startswith(start)), name)
+        label = next((text for start, text in THREADS.items() if name.startswith(start)), name)
         if int(task.name) == pid:
             label = MAIN
         spent = int((task / 'schedstat').read_text().split()[0]) / 1e6

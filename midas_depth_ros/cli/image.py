@@ -556,7 +556,7 @@ class Batch:
                 report.print(f'{picture}: already in {self.folder}: {", ".join(about["kept"])}')
             if not paths or estimator is None:
                 return []
-            bit_depth = BitDepth(self.values['bit_depth'])  # guessed for each picture anew
+            bit_depth = BitDepth(self.values['bit_depth'])  # a new guess for each picture
             rgb = read_picture(picture, self.values['max_pixels'], bit_depth)
             rgb = turned(rgb, self.values['rotate'])
             suffix = self.file.suffix.lower() if self.file else '.png'

@@ -217,8 +217,7 @@ def fetch(ctx: click.Context, force: bool, folder: Path | None, model: str) -> N
 def verify(ctx: click.Context, path: Path | None, model: str) -> None:
     """Check size and SHA-256 of weights files.
 
-    Those are PATH, or the files in all searched places. Exit code 1 if one is corrupt, or if there
-    is none.
+    PATH, or the files in all searched places. Exit code 1 if one is corrupt, or if there are none.
     """
     spec = _file(ctx, model)
     if path is not None:

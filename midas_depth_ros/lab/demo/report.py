@@ -1,6 +1,6 @@
 """The files of a run: pictures of several moments, one sheet, one animation, texts and figures.
 
-A `Run` comes in; everything goes to the output folder, whose contents `contents()` lists.
+They are written from a `Run` to the output folder; `contents()` lists them.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class ScanSensor(Protocol):
     """What makes a scan of what the robot's camera sees."""
 
     def sense(self, robot: DrivenRobot) -> PlainScan | None:
-        """Return a scan, or None where there is none."""
+        """Return a scan, or None without a metric scale."""
 
 
 class ExactDepthSensor:

@@ -165,19 +165,23 @@ def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
     """
     avoiding = [each.avoiding for each in results if each.avoiding is not None]
     blind = [each.blind for each in results if each.blind is not None]
+
+    def total(outcomes: list[DriveOutcome], name: str, digits: int) -> Any:
+        return round(sum(getattr(each, name) for each in outcomes), digits) if outcomes else None
+
+    def collided(outcomes: list[DriveOutcome]) -> int | None:
+        return sum(each.collisions > 0 for each in outcomes) if outcomes else None
+
+    nearest = min((each.min_clearance_m for each in avoiding), default=None)
     return {
         'worlds': len(results),
-        'collisions': sum(t.collisions > 0 for t in avoiding) if avoiding else None,
-        'collisions_without_avoidance': sum(t.collisions > 0 for t in blind) if blind else None,
-        'distance_m': round(sum(t.distance_m for t in avoiding), 2) if avoiding else None,
-        'distance_without_avoidance_m': (
-            round(sum(t.distance_m for t in blind), 2) if blind else None
-        ),
-        'min_clearance_m': (
-            round(min(t.min_clearance_m for t in avoiding), 3) if avoiding else None
-        ),
-        'stops': sum(t.stops for t in avoiding) if avoiding else None,
-        'seconds': round(sum(t.seconds for t in avoiding), 1) if avoiding else None,
+        'collisions': collided(avoiding),
+        'collisions_without_avoidance': collided(blind),
+        'distance_m': total(avoiding, 'distance_m', 2),
+        'distance_without_avoidance_m': total(blind, 'distance_m', 2),
+        'min_clearance_m': None if nearest is None else round(nearest, 3),
+        'stops': total(avoiding, 'stops', 0),
+        'seconds': total(avoiding, 'seconds', 1),
         'collided': [r.seed for r in results if r.avoiding and r.avoiding.collisions],
         **facts,
     }
