@@ -72,7 +72,7 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True)
-class Closeness:
+class ClosenessSample:
     """Closeness in three sectors, seconds after the first output's stamp; NaN = unknown."""
 
     time_s: float
@@ -92,7 +92,7 @@ class Recording:
     def __init__(self) -> None:
         self.moments: Thinned[Pair] = Thinned(MOMENTS)
         self.animation: Thinned[Pair] = Thinned(ANIMATION_FRAMES)
-        self.closeness: list[Closeness] = []
+        self.closeness: list[ClosenessSample] = []
         self.latencies_ms: list[float] = []  # stamp to heatmap received
         self.drive: DriveRecording | None = None  # of a driving robot
         self.counts: collections.Counter[str] = collections.Counter()  # messages per topic
@@ -177,7 +177,7 @@ class DriveRecording:
         self.places: Thinned[Place] = Thinned(PLACES)
         self.scans: Thinned[Beams] = Thinned(SCANS)
         self.scan_count = 0
-        self.tally: dict[str, str] = {}  # the robot's own counts, from diagnostics
+        self.robot_status: dict[str, str] = {}  # the robot's own counts, from diagnostics
         self.began_s = self.ended_s = 0.0  # wall clock
         self.states: list[tuple[float, str]] = []  # wall clock at its start, state
         self.errors: list[float] = []  # (measured - true) / true of each beam
@@ -420,7 +420,7 @@ class Recorder(Node):
     def _on_closeness(self, message: Vector3Stamped) -> None:
         time_s = self._since_first(stamp_ns(message.header))
         vector = message.vector
-        self.recording.closeness.append(Closeness(time_s, vector.x, vector.y, vector.z))
+        self.recording.closeness.append(ClosenessSample(time_s, vector.x, vector.y, vector.z))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -445,7 +445,7 @@ def _decoded(message: Any) -> Picture:
 
 
 # Diagnostics of the driving robot, which are kept as numbers rather than as warnings.
-TALLY, STATE = 'synthetic_camera: drive', 'avoidance_node: avoidance'
+ROBOT_STATUS, AVOIDANCE_STATUS = 'synthetic_camera: drive', 'avoidance_node: avoidance'
 
 
 class DriveListener:
@@ -468,11 +468,11 @@ class DriveListener:
     def on_status(self, status: DiagnosticStatus) -> bool:
         """Record the status if it is about the drive; returns whether it is."""
         values = {pair.key: pair.value for pair in status.values}
-        if status.name == STATE:
+        if status.name == AVOIDANCE_STATUS:
             self.recording.add_state(time.time(), values['state'])
-        elif status.name == TALLY:
-            self.recording.tally = values
-        return status.name in (STATE, TALLY)
+        elif status.name == ROBOT_STATUS:
+            self.recording.robot_status = values
+        return status.name in (AVOIDANCE_STATUS, ROBOT_STATUS)
 
     def on_odometry(self, message: Odometry) -> None:
         """Record where the robot is."""

@@ -23,7 +23,7 @@ from PIL import Image
 from midas_depth_ros.lab.demo.recording import (
     CAMERA,
     Beams,
-    Closeness,
+    ClosenessSample,
     DriveRecording,
     Pair,
     Picture,
@@ -178,7 +178,7 @@ def _evenly(moments: list[Pair], most: int) -> list[Pair]:
 
 def _picture(
     pair: Pair,
-    closeness: dict[float, Closeness],
+    closeness: dict[float, ClosenessSample],
     model: str | None,
     view: DriveView | None,
     legend: HeatmapOptions | None,

@@ -18,7 +18,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from midas_depth_ros.lab.demo.recording import CAMERA, COMPARED_M, Closeness
+from midas_depth_ros.lab.demo.recording import CAMERA, COMPARED_M, ClosenessSample
 from midas_depth_ros.lab.demo.run import Run
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views.legend import FULL_BAR
@@ -99,7 +99,7 @@ def _reported(status: dict[str, str], name: str) -> dict[str, float | None]:
     return {key: float(text) if text else None for key, text in texts.items()}
 
 
-def _closeness(samples: list[Closeness]) -> dict[str, Any]:
+def _closeness(samples: list[ClosenessSample]) -> dict[str, Any]:
     """Return the samples with None for NaN, and the largest closeness of each sector."""
     timeline: list[dict[str, float | None]] = [
         {
@@ -228,17 +228,17 @@ def summarise_drive(run: Run) -> dict[str, Any] | None:
     drive = run.recording.drive
     if drive is None:
         return None
-    tally = drive.tally
+    robot_status = drive.robot_status
     errors = np.abs(drive.errors)
     frames = run.recording.outputs
     return {
         'world': run.plan.world,
-        'distance_m': _rounded(tally.get('distance_m'), 2),
-        'seconds': _rounded(tally.get('seconds'), 1),
-        'turned_rad': _rounded(tally.get('turned_rad'), 1),
-        'stops': _integer(tally.get('stops')),
-        'collisions': _integer(tally.get('collisions')),
-        'min_clearance_m': _rounded(tally.get('min_clearance_m'), 3),
+        'distance_m': _rounded(robot_status.get('distance_m'), 2),
+        'seconds': _rounded(robot_status.get('seconds'), 1),
+        'turned_rad': _rounded(robot_status.get('turned_rad'), 1),
+        'stops': _integer(robot_status.get('stops')),
+        'collisions': _integer(robot_status.get('collisions')),
+        'min_clearance_m': _rounded(robot_status.get('min_clearance_m'), 3),
         'scans': drive.scan_count,
         'scan_share': round(min(drive.scan_count / frames, 1.0), 3) if frames else None,
         'scan_error': {

@@ -45,7 +45,7 @@ from midas_depth_ros.sim.robot.robot import unpacked
 CAMERA_NODE = 'synthetic_camera'
 STATUS = 'synthetic_camera: drive'
 SERVICE_TIMEOUT_S = 30.0
-TALLY_TIMEOUT_S = 5.0
+OUTCOME_TIMEOUT_S = 5.0
 SETTLE_S = 1.2  # until scans of the previous world are too old to be used
 OUTCOME_S = 0.6  # until the last outcome has been received
 PERIOD_S = 0.05
@@ -126,7 +126,7 @@ class DriveNode(Node):
         self._called(self._reset_robot, Trigger.Request())
         self.wait_until(
             lambda: self.values.get('drive') != before and self.values.get('world') == str(seed),
-            TALLY_TIMEOUT_S,
+            OUTCOME_TIMEOUT_S,
             f'the outcome of world {seed}',
         )
 

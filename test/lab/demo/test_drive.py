@@ -15,7 +15,7 @@ from midas_depth_ros.lab.demo import report
 from midas_depth_ros.lab.demo import run as dashboard
 from midas_depth_ros.lab.demo.recording import (
     Beams,
-    Closeness,
+    ClosenessSample,
     DriveRecording,
     Pair,
     Place,
@@ -31,7 +31,7 @@ NAN, INF = math.nan, math.inf
 ALL_ROUND = np.arange(-180, 180) * math.pi / 180
 AHEAD = np.array([-0.2, 0.0, 0.2])
 START_S = 1_700_000_000.0
-TALLY = {
+ROBOT_STATUS = {
     'collisions': '0',
     'distance_m': '4.25',
     'turned_rad': '3.0',
@@ -100,7 +100,7 @@ def make_run(frames: int = 8, seed: int = 0) -> Run:
         stamp = START_S + 0.1 * i
         grey = np.full((150, 200, 3), 90, np.uint8)
         recording.add_pair(Pair(0.1 * i, grey, grey + 60, stamp))
-        recording.closeness.append(Closeness(0.1 * i, 0.2, 0.3, NAN))
+        recording.closeness.append(ClosenessSample(0.1 * i, 0.2, 0.3, NAN))
         drive.places.offer(
             lambda i=i, s=stamp: Place(
                 s, x + 0.1 * i * math.cos(yaw), y + 0.1 * i * math.sin(yaw), yaw
@@ -113,7 +113,7 @@ def make_run(frames: int = 8, seed: int = 0) -> Run:
     # What was before the recording does not count.
     drive.states = [(0.0, 'stopped: no data'), (4.0, 'clear'), (17.5, 'stopped: obstacle')]
     drive.began_s, drive.ended_s = 10.0, 20.0
-    drive.tally = dict(TALLY)
+    drive.robot_status = dict(ROBOT_STATUS)
     recording.drive = drive
     return Run(Plan(world=seed), recording, 7, 'now', 3.0, 8.0, '', {'camera': 0})
 

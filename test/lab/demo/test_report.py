@@ -10,7 +10,7 @@ from PIL import Image
 from midas_depth_ros.lab.demo import report
 from midas_depth_ros.lab.demo.recording import (
     MOMENTS,
-    Closeness,
+    ClosenessSample,
     Pair,
     Recording,
     Thinned,
@@ -29,7 +29,7 @@ def make_recording(frames: int = 40) -> Recording:
         camera = np.full((HEIGHT, WIDTH, 3), (20, 40, 200), np.uint8)
         heatmap = np.full((HEIGHT, WIDTH, 3), (100 + 3 * i, 60, 10), np.uint8)
         recording.add_pair(Pair(0.2 * i, camera, heatmap))
-        recording.closeness.append(Closeness(0.2 * i, 0.25, 1.1 if i == 7 else 0.5, NAN))
+        recording.closeness.append(ClosenessSample(0.2 * i, 0.25, 1.1 if i == 7 else 0.5, NAN))
         recording.latencies_ms.append(float(i + 1))
     recording.counts.update({'heatmap/image': frames, 'image_raw': 2 * frames})
     recording.statuses = {
@@ -202,7 +202,7 @@ def test_few_moments_and_odd_shapes(tmp_path, frames, shape):
     for i in range(frames):
         picture = np.full((*shape, 3), i, np.uint8)
         recording.add_pair(Pair(float(i), picture, picture))
-        recording.closeness.append(Closeness(float(i), NAN, 0.0, 0.5))
+        recording.closeness.append(ClosenessSample(float(i), NAN, 0.0, 0.5))
     report.write(make_run(recording), tmp_path)
     assert len(list((tmp_path / 'pictures').iterdir())) == min(frames, report.SHOWN_MOMENTS)
     with Image.open(tmp_path / 'run.gif') as animation:
