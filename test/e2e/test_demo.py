@@ -223,7 +223,7 @@ def test_the_robot_drives(demo):
     check_drive(summary)
     assert summary['source'].startswith('a simulated robot')
     assert summary['model'] == 'embedded'
-    assert 'nothing is downloaded' in out
+    assert 'no download' in out
     assert 'dashboard' not in out
     assert summary['exit_codes'] == dict.fromkeys(
         ('camera', 'depth_node', 'avoidance_node', 'commander'), 0
@@ -257,7 +257,7 @@ def test_the_dashboard_is_beside_it(demo):
         with urllib.request.urlopen(address.group(), timeout=20) as page:
             assert '<html' in page.read().decode()
         for line in process.stdout:
-            if line.startswith('Going on'):
+            if line.startswith('Running until Ctrl-C'):
                 break
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
