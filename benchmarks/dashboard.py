@@ -38,7 +38,7 @@ from sensor_msgs.msg import CompressedImage
 from websockets.sync.client import connect
 
 from midas_depth_ros.lab import processes
-from midas_depth_ros.lab.demo import driving
+from midas_depth_ros.lab.demo.run import Plan
 from midas_depth_ros.lab.processes import Child, Children, cpu_seconds, node_command
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 
@@ -133,7 +133,7 @@ def measured(browsers: int | None, seconds: float) -> list[str]:
     """Measure one row of the table."""
     with (
         tempfile.TemporaryDirectory() as logs,
-        Children(Path(logs), processes.for_children()) as children,
+        Children(Path(logs), processes.child_environment()) as children,
         watcher() as (node, heard),
     ):
         children.start('camera', node_command('nodes.sources.synthetic_camera', CAMERA))
@@ -164,7 +164,7 @@ def measured(browsers: int | None, seconds: float) -> list[str]:
 @click.option('--seconds', default=20.0, help='How long each row is measured.')
 def load(seconds: float) -> None:
     """Measure every row and print the table."""
-    processes.set_up()
+    processes.set_up_ros()
     table = Table('browsers', 'node [Hz]', 'latency [ms]', 'node CPU [%]', 'dashboard CPU [%]')
     table.add_column('frames per browser [1/s]')
     for browsers in ROWS:
@@ -203,10 +203,10 @@ def pictures(folder: Path | None) -> None:
     """Start the robot and write pictures of the page."""
     from playwright.sync_api import sync_playwright
 
-    processes.set_up()
+    processes.set_up_ros()
     with (
         tempfile.TemporaryDirectory() as logs,
-        Children(Path(logs), processes.for_children()) as children,
+        Children(Path(logs), processes.child_environment()) as children,
         sync_playwright() as playwright,
     ):
         node, dashboard = start(children)
@@ -226,8 +226,8 @@ def pictures(folder: Path | None) -> None:
 
 
 def start(children: Children) -> tuple[Child, Child]:
-    """Start the robot's camera; start and return the depth node and the dashboard."""
-    commands = driving.commands(WORLD, 'embedded', DEPTH_HZ, CAMERA_HZ, 'raw')
+    """The robot's camera; the depth node and the dashboard, which are returned."""
+    commands = Plan(world=WORLD, rate_hz=DEPTH_HZ, camera_rate_hz=CAMERA_HZ).commands()
     children.start('camera', commands['camera'])
     node = children.start('depth_node', commands['depth_node'])
     return node, children.start('dashboard', [*WEB, '--model', 'embedded'])
@@ -240,7 +240,7 @@ def address_of(dashboard: Child) -> str:
         if match:
             return match[1]
         time.sleep(0.1)
-    raise click.ClickException(dashboard.ending())
+    raise click.ClickException(dashboard.status())
 
 
 def chromium() -> str:

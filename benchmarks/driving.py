@@ -1,7 +1,7 @@
-"""What the avoidance makes of many worlds, and what it costs to believe only what is seen.
+"""Collisions and distance with avoidance in many worlds, without it, and with perfect perception.
 
-Every row drives worlds made from a seed, in one process or over DDS. Beside it the same worlds are
-driven blind, and by exact scans of all that is in view: what perfect perception would give.
+Every row drives worlds made from seeds, in one process or over DDS. The same worlds are driven
+without avoidance ("blind"), and with exact scans of all that is in view.
 
     python -m benchmarks.driving --write docs/driving.md      # all but the row over DDS
     python -m benchmarks.driving --over-dds                   # that row alone, in real time
@@ -18,20 +18,19 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from benchmarks.performance_page import write_block
 from midas_depth_ros.cli.drive import carry_out
-from midas_depth_ros.geometry import scan_limits
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import (
     LoopOptions,
-    ScanBeams,
-    ScanReflexes,
-    TrueEyes,
+    PerfectSensor,
+    ScanAvoidance,
+    ScanMaker,
     drive,
 )
 from midas_depth_ros.lab.drive.rig import DrivePlan
 from midas_depth_ros.sim import WORLDS
 
-BEGIN, END = '<!-- driving: begin -->', '<!-- driving: end -->'
 HEADER = (
     '| what is driven | collisions | blind | driven | by exact scans | least clearance | stops |\n'
     '| --- | --- | --- | --- | --- | --- | --- |'
@@ -39,7 +38,7 @@ HEADER = (
 
 
 def plans(worlds: int) -> list[DrivePlan]:
-    """What is driven in one process: at the node's rate, and by exact depth at twice that."""
+    """Return the plans for one process: at the node's rate, and with exact depth at twice that."""
     exact = DrivePlan(worlds=worlds, seconds=20.0)
     model = dataclasses.replace(exact, depth='model', model='embedded')
     fast = dataclasses.replace(exact, rate_hz=2 * exact.rate_hz)
@@ -51,7 +50,7 @@ def plans(worlds: int) -> list[DrivePlan]:
 
 
 def command_of(plan: DrivePlan, in_process: bool) -> str:
-    """The command that does the same."""
+    """Return the command that does the same."""
     words = [f'drive --worlds {plan.worlds}', f'--seconds {plan.seconds:g}']
     if plan.seed:
         words.append(f'--seed {plan.seed}')
@@ -68,28 +67,25 @@ def command_of(plan: DrivePlan, in_process: bool) -> str:
 
 @functools.cache
 def by_exact_scans(plan: DrivePlan) -> float:
-    """Metres that the same robot goes in the same worlds where perception is perfect."""
+    """Return the metres that the same robot drives in the same worlds with perfect perception."""
     given = rig.node_settings(plan)
-    camera, settings = rig.camera_model(rig.SIZE_EXACT), given.depth
-    grid = camera.normalised_grid(*rig.SIZE_EXACT)
-    step = settings.scan.angle_increment
-    limits = scan_limits(grid, rig.mount(), step)
-    scan = ScanBeams(*limits, step, settings.scan.range_min, settings.scan.range_max)
+    scans = ScanMaker(rig.camera_model(rig.SIZE_EXACT), rig.mount(), given.depth)
+    sensor = PerfectSensor(scans.scan_beams(rig.SIZE_EXACT[::-1]))
     options = LoopOptions(plan.seconds, plan.speed_m_s, plan.rate_hz)
     return sum(
         drive(
             WORLDS[plan.worlds_are](seed),
             rig.ROBOT,
             options,
-            TrueEyes(scan),
-            ScanReflexes(given.avoidance),
+            sensor,
+            ScanAvoidance(given.avoidance),
         ).distance_m
         for seed in plan.seeds
     )
 
 
 def row(plan: DrivePlan, in_process: bool, logs: Path | None) -> str:
-    """One row of the table."""
+    """Return one row of the table."""
     with tqdm(total=plan.worlds * (1 + plan.blind), desc=command_of(plan, in_process)) as bar:
         found = carry_out(plan, in_process, logs, lambda _: bar.update() and None)
     blind = found['collisions_without_avoidance']
@@ -106,7 +102,7 @@ def row(plan: DrivePlan, in_process: bool, logs: Path | None) -> str:
 
 
 def rows(worlds: int, over_dds: bool) -> Iterator[str]:
-    """The table, row by row."""
+    """Yield the table, row by row."""
     yield HEADER
     if not over_dds:
         for plan in plans(worlds):
@@ -121,17 +117,13 @@ def rows(worlds: int, over_dds: bool) -> Iterator[str]:
 @click.option('--over-dds', is_flag=True, help='Real nodes in real time in place of one process.')
 @click.option('--write', 'path', type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def main(worlds: int, over_dds: bool, path: Path | None) -> None:
-    """Print the table; with --write, put it between its marks in a Markdown file."""
+    """Print the table, and with --write put it between its marks in a Markdown file."""
     lines = []
     for line in rows(worlds, over_dds):
         click.echo(line)
         lines.append(line)
-    if path is None:
-        return
-    page = path.read_text()
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2]
-    path.write_text('\n'.join([f'{before}{BEGIN}', *lines, f'{END}{after}']))
+    if path is not None:
+        write_block(path, 'driving', '\n'.join(lines))
 
 
 if __name__ == '__main__':

@@ -1,21 +1,20 @@
-"""What each change to MiDaS_small's graph, each backend and each precision brings, one by one.
+"""The gain of each change to MiDaS_small's graph, of each backend and each precision.
 
-The network alone, on random weights (speed does not depend on them; deviation does, so none is
+The network alone, with random weights (which speed does not depend on; deviation does, so it is not
 given), against the usual recipe: torch, eager, default memory layout, float32. All variants run
-interleaved in one process, in short bursts whose first run is not counted. Wall-clock time tells
-what a frame takes; processor time, summed over the threads, is what the robot pays.
+interleaved in one process, in short bursts whose first run is not counted. Wall-clock time is the
+latency of a frame; CPU time, summed over the threads, is its cost.
 
     python -m benchmarks.graph --threads 2 --size 192x256
 
-On a machine that is busy, `--first` lets a burst go before all else that runs there (as root; a
-burst is a fraction of a second, and the others get their turn between two).
+On a busy machine, `--first` gives bursts real-time priority (as root; a burst takes a fraction of a
+second, and other processes run between two).
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import os
 import platform
 import time
@@ -27,48 +26,24 @@ import click
 import cv2
 import numpy as np
 
-from midas_depth_ros.depth.models.midas_small import (
-    INPUT,
-    Simplifications,
-    build,
-    midas_onnx,
-    midas_shapes,
-)
+from midas_depth_ros.depth.models.midas_small import INPUT, Simplifications, build, midas_onnx
+from midas_depth_ros.lab.speed.candidates import random_arrays
 
-BURST = 4  # runs that are counted of each variant in each round
+BURST = 4  # counted runs of each variant in each round
 QUANTISED_ON = 8
-PAUSE_S = 0.3  # for everybody else
+PAUSE_S = 0.3  # for other processes
 Run = Callable[[np.ndarray], object]
 
 
-def random_weights() -> dict[str, np.ndarray]:
-    """Sane values for every entry of the state dict."""
-    rng, weights = np.random.default_rng(0), {}
-    for key, shape in midas_shapes().items():
-        if key.endswith(('running_var', 'norm.weight')) or (len(shape) == 1 and 'bn' in key):
-            weights[key] = np.ones(shape, np.float32)
-        else:
-            scale = math.sqrt(2 / max(1, math.prod(shape[1:])))
-            weights[key] = (scale * rng.standard_normal(shape)).astype(np.float32)
-        if key.endswith(('bias', 'running_mean')):
-            weights[key] = np.zeros(shape, np.float32)
-    weights['pretrained.layer1.1.weight'] = np.ones(32, np.float32)
-    weights['pretrained.layer1.1.running_var'] = np.ones(32, np.float32)
-    return weights
-
-
 def torch_runs(weights: dict[str, np.ndarray], threads: int) -> dict[str, Run]:
-    """The usual recipe, and our torch backend's network."""
+    """Return the usual recipe, and the network of the torch backend."""
     import torch
 
     from midas_depth_ros.depth.backends.torch_backend import frozen_trace
 
     torch.set_num_threads(threads)
     network = build().eval()
-    state = {key: torch.from_numpy(np.asarray(array)) for key, array in weights.items()}
-    for key in state:
-        if key.endswith('num_batches_tracked'):
-            state[key] = torch.zeros((), dtype=torch.int64)
+    state = {key: torch.from_numpy(array) for key, array in weights.items()}
     network.load_state_dict(state)
     another = build().eval()
     another.load_state_dict(state)
@@ -89,7 +64,7 @@ def torch_runs(weights: dict[str, np.ndarray], threads: int) -> dict[str, Run]:
 def openvino_runs(
     weights: dict[str, np.ndarray], size: tuple[int, int], threads: int
 ) -> dict[str, Run]:
-    """The graph as written, simplified step by step; then the precisions."""
+    """Return the graph as written, simplified step by step; then the precisions."""
     from midas_depth_ros.depth.backends.openvino_backend import quantised
     from midas_depth_ros.depth.backends.openvino_runtime import Runtime
 
@@ -124,7 +99,7 @@ def openvino_runs(
 def onnxruntime_runs(
     weights: dict[str, np.ndarray], size: tuple[int, int], threads: int, folder: Path
 ) -> dict[str, Run]:
-    """As written and as used."""
+    """Return the graph as written and as used."""
     from midas_depth_ros.depth.backends.onnxruntime_backend import session_of
 
     def run(session: Any, values: np.ndarray) -> object:
@@ -144,7 +119,7 @@ def onnxruntime_runs(
 def opencv_runs(
     weights: dict[str, np.ndarray], size: tuple[int, int], threads: int
 ) -> dict[str, Run]:
-    """The one library here whose convolutions may be Winograd's (OpenCV 4.7 and later)."""
+    """Return OpenCV without and with Winograd convolutions (OpenCV 4.7 and later)."""
     cv2.setNumThreads(threads)
     model = np.frombuffer(midas_onnx(weights, size, Simplifications()), np.uint8)
 
@@ -161,8 +136,8 @@ def opencv_runs(
 
 
 @contextlib.contextmanager
-def before_all_else(wanted: bool) -> Iterator[None]:
-    """All threads of this process under real-time scheduling, if wanted."""
+def real_time_priority(wanted: bool) -> Iterator[None]:
+    """Run all threads of this process with real-time scheduling, if wanted."""
     if not wanted:
         yield
         return
@@ -176,18 +151,18 @@ def before_all_else(wanted: bool) -> Iterator[None]:
 
 def _schedule(policy: int, priority: int) -> None:
     for task in os.listdir('/proc/self/task'):
-        with contextlib.suppress(ProcessLookupError):  # it has ended since
+        with contextlib.suppress(ProcessLookupError):  # it has ended
             os.sched_setscheduler(int(task), policy, os.sched_param(priority))
 
 
 def measure(
     runs: dict[str, Run], values: np.ndarray, rounds: int, first: bool
 ) -> dict[str, np.ndarray]:
-    """(runs, 2) milliseconds of wall clock and of processor of every variant."""
+    """Return (runs, 2) milliseconds of wall clock and of CPU for every variant."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
-            with before_all_else(first):
+            with real_time_priority(first):
                 run(values)
                 for _ in range(BURST):
                     wall, busy = time.perf_counter(), time.process_time()
@@ -199,7 +174,7 @@ def measure(
 
 
 def product_gflops(threads: int) -> float:
-    """What a plain float32 matrix product reaches by processor time, times the threads."""
+    """Return the GFLOP/s of a float32 matrix product by CPU time, times the threads."""
     import torch
 
     torch.set_num_threads(1)
@@ -227,14 +202,14 @@ def print_table(taken: dict[str, np.ndarray]) -> None:
 @click.option('--threads', default=2, show_default=True)
 @click.option('--size', default='192x256', show_default=True, help='Height x width.')
 @click.option('--rounds', default=10, show_default=True)
-@click.option('--first', is_flag=True, help='Before all else that runs on this machine; as root.')
-@click.option('--only', multiple=True, help='Only what has this in its name, and the usual recipe.')
+@click.option('--first', is_flag=True, help='With real-time priority; as root.')
+@click.option('--only', multiple=True, help='Only variants named like this, and the usual recipe.')
 def main(threads: int, size: str, rounds: int, first: bool, only: tuple[str, ...]) -> None:
     """Time the variants of MiDaS_small's network."""
     import tempfile
 
     height, width = map(int, size.split('x'))
-    weights = random_weights()
+    weights = {key: np.asarray(array, np.float32) for key, array in random_arrays().items()}
     runs = torch_runs(weights, threads)
     with tempfile.TemporaryDirectory() as folder:
         runs |= openvino_runs(weights, (height, width), threads)
@@ -245,7 +220,7 @@ def main(threads: int, size: str, rounds: int, first: bool, only: tuple[str, ...
     values = np.random.default_rng(2).normal(size=(1, 3, height, width)).astype(np.float32)
     before = os.getloadavg()[0]
     print_table(measure(runs, values, rounds, first))
-    with before_all_else(first):
+    with real_time_priority(first):
         product = product_gflops(threads)
     print(
         f'\n{threads} threads, {width}x{height}, {rounds * BURST} runs each, load {before:.1f} to '

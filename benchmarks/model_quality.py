@@ -1,9 +1,10 @@
-"""How good a model is on real pictures with measured depth, and how much its depth flickers.
+"""How good a model is on real pictures with measured depth, how much it flickers, when it is blind.
 
 Any model's name or weights file is scored beside baselines that see no picture.
 
     python -m benchmarks.model_quality real embedded midas_small --per-picture
     python -m benchmarks.model_quality flicker embedded --drive FOLDER_OF_FRAMES
+    python -m benchmarks.model_quality blindness embedded --write docs/blindness.md
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from tqdm import tqdm
 
+from benchmarks.performance_page import write_block
 from midas_depth_ros.depth import DepthError, load_estimator
 from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.images import judge_picture
+from midas_depth_ros.lab.speed.run import timed_in_turn
 from midas_depth_ros.sim import Pose, moving_scene, render
 
 
@@ -33,18 +38,17 @@ def main() -> None:
     """How good a model is."""
 
 
-# --- Real pictures: how well a model orders and scales depth.
+# --- Real pictures: how well a model orders and scales depth, beside two baselines.
 #
-# Beside it stand a constant, and inverse depth linear in the row. Per picture: least squares of 1/Z
-# on the prediction over the measured pixels (scale and shift), clamped to the measured range, then
-# AbsRel and delta < 1.25; and, without any fit, how often the nearer of two random pixels is called
-# nearer (pairs whose depths differ by more than a quarter). Printed per scene type, since a mean
-# hides what fails.
+# Per picture: least squares of 1/Z on the prediction over the measured pixels (scale and shift),
+# clamped to the measured range, then AbsRel and delta < 1.25; and, without a fit, the share of
+# random pairs of pixels in the right order (pairs whose depths differ by more than a quarter).
+# Printed per scene type, since a mean hides failures.
 
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
 PAIRS = 20_000
 RATIO = 1.25
-SCENE_TYPES = {'basement': 'indoor'}  # everything else is named by its own first word
+SCENE_TYPES = {'basement': 'indoor'}  # others are the first word of the scene
 
 Floats = NDArray[np.floating[Any]]
 Predictor = Callable[[NDArray[np.uint8], tuple[int, int]], Floats]
@@ -62,7 +66,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Score:
-    """AbsRel (less is better), share of pixels within 25 % and share of pairs ordered rightly."""
+    """AbsRel (less is better), share of pixels within 25 %, share of pairs in the right order."""
 
     abs_rel: float
     delta: float
@@ -70,7 +74,7 @@ class Score:
 
 
 def load_items(folder: Path) -> Iterator[Item]:
-    """Every picture of the manifest whose depth is known in metres."""
+    """Yield the pictures of the manifest with metric depth."""
     for entry in json.loads((folder / 'MANIFEST.json').read_text()):
         if entry.get('category') != 'rgbd':
             continue
@@ -85,15 +89,15 @@ def load_items(folder: Path) -> Iterator[Item]:
 
 
 def read_picture(path: Path, flags: int) -> NDArray[Any]:
-    """As OpenCV reads it; raises click.ClickException where it cannot."""
+    """Return a picture as OpenCV reads it. Raises ClickException."""
     picture: NDArray[Any] | None = cv2.imread(str(path), flags)
     if picture is None:
-        raise click.ClickException(f'{path} is not a picture that OpenCV reads')
+        raise click.ClickException(f'{path} is not a picture that OpenCV can read')
     return picture
 
 
 def inverse_depth(raw: Floats, entry: dict[str, Any]) -> Floats | None:
-    """The measured 1/Z in 1/m, 0 = none; None where only an affine copy of it is known."""
+    """Return the measured 1/Z in 1/m, 0 = none; None if scale and shift are unknown."""
     valid = raw != entry['invalid']
     value = raw / entry['scale']
     if entry['kind'] == 'disparity':
@@ -106,17 +110,17 @@ def inverse_depth(raw: Floats, entry: dict[str, Any]) -> Floats | None:
 
 
 def constant(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> Floats:
-    """The baseline that says nothing."""
+    """Return the baseline without information."""
     return np.zeros(shape)
 
 
 def row_prior(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> Floats:
-    """The baseline that says: lower in the picture is nearer."""
+    """Return the baseline: lower in the picture is nearer."""
     return np.broadcast_to(np.linspace(0.0, 1.0, shape[0])[:, None], shape)
 
 
 def predictor_of(model: str) -> Predictor:
-    """Load a model; raises click.ClickException where it cannot be loaded."""
+    """Load a model. Raises ClickException."""
     try:
         estimator = load_estimator(model)
     except DepthError as error:
@@ -130,10 +134,8 @@ def score(prediction: Floats, item: Item) -> Score:
     """Compare a prediction (H, W) with the measurement of the same size."""
     valid = item.inverse_depth > 0
     truth, guess = item.inverse_depth[valid], prediction[valid].astype(np.float64)
-    design = np.stack([guess, np.ones_like(guess)], axis=1)
-    fitted = design @ np.linalg.lstsq(design, truth, rcond=None)[0]
-    fitted = np.clip(fitted, truth.min(), truth.max())
-    ratio = truth / fitted  # of depths: fitted Z over true Z
+    inverse = fitted(guess, truth, np.ones(guess.shape, bool))
+    ratio = truth / np.clip(inverse, truth.min(), truth.max())  # of depths: fitted Z over true Z
     return Score(
         abs_rel=float(np.mean(np.abs(ratio - 1.0))),
         delta=float(np.mean(np.maximum(ratio, 1.0 / ratio) < RATIO)),
@@ -141,13 +143,20 @@ def score(prediction: Floats, item: Item) -> Score:
     )
 
 
+def fitted(guess: np.ndarray, wanted: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Return the guess with the scale and shift that fit it to what is wanted, by least squares."""
+    design = np.stack([guess[where], np.ones(int(where.sum()))], axis=1)
+    scale, shift = np.linalg.lstsq(design, wanted[where], rcond=None)[0]
+    return np.asarray(scale * guess + shift)
+
+
 def ordinal(guess: Floats, truth: Floats) -> float:
-    """Share of random pairs ordered rightly; a tie counts half, so a constant has 0.5."""
+    """Return the share of random pairs in the right order; a tie counts half."""
     pairs = np.random.default_rng(0).integers(0, truth.size, (2, PAIRS))
     first, second = truth[pairs]
     clear = np.maximum(first / second, second / first) > RATIO
-    said = np.sign(guess[pairs[0]] - guess[pairs[1]])[clear]
-    return float(np.mean(0.5 + 0.5 * said * np.sign(first - second)[clear]))
+    order = np.sign(guess[pairs[0]] - guess[pairs[1]])[clear]
+    return float(np.mean(0.5 + 0.5 * order * np.sign(first - second)[clear]))
 
 
 def mean(scores: list[Score]) -> Score:
@@ -155,7 +164,7 @@ def mean(scores: list[Score]) -> Score:
 
 
 def table_of(results: dict[str, dict[str, Score]], items: list[Item], per_picture: bool) -> Table:
-    """One section per scene type (or picture), in it one row per model."""
+    """Return one section per scene type (or picture), with one row per model."""
     groups = {item.name: [item.name] for item in items} if per_picture else {}
     for kind in dict.fromkeys(item.scene_type for item in items):
         names = [item.name for item in items if item.scene_type == kind]
@@ -181,7 +190,7 @@ def real(models: tuple[str, ...], data: Path | None, per_picture: bool) -> None:
     """Score MODELS (default: embedded) beside the baselines."""
     folder = data or Path(os.environ.get('MIDAS_DEPTH_TEST_DATA', DEFAULT_DATA))
     if not (folder / 'MANIFEST.json').is_file():
-        raise click.ClickException(f'no MANIFEST.json in {folder}: name the folder with --data')
+        raise click.ClickException(f'no MANIFEST.json in {folder}: choose a folder with --data')
     items = list(load_items(folder))
     predictors: dict[str, Predictor] = {'constant': constant, 'row prior': row_prior}
     for model in models or ('embedded',):
@@ -197,25 +206,25 @@ def real(models: tuple[str, ...], data: Path | None, per_picture: bool) -> None:
 
 # --- Flicker from frame to frame, beyond what motion explains.
 #
-# A robot drives through rendered corridors, so where every point of one frame is in the next is
-# known exactly. Each prediction is fitted to its frame's true inverse depth by scale and shift;
-# what is left is its error, and a point's change of error from one frame to the next is flicker. It
-# is given in percent of the spread of true inverse depth (5th to 95th percentile).
+# A robot drives through rendered corridors, so the correspondence of points between frames is
+# known. Each prediction is fitted to its frame's true inverse depth by scale and shift; flicker is
+# the change of a point's error from one frame to the next, in percent of the spread of true inverse
+# depth (5th to 95th percentile).
 #
-# On real drives (a folder of frames) poses are unknown: there, points are matched by optical flow,
-# the second prediction is fitted to the first, and the rest contains what motion would explain.
+# On real drives (a folder of frames) points are matched by optical flow, and the second prediction
+# is fitted to the first; the figures then include the motion.
 
 WIDTH, HEIGHT = 256, 192
 SEEDS = (0, 1, 2, 3)
 RATE_HZ, FRAMES = 10.0, 40
 NOISE = 4.0  # grey levels of a camera's noise on rendered frames
-SAME_DEPTH = 0.03  # a point is the same if its depth in the next frame is right to this share
+SAME_DEPTH = 0.03  # relative tolerance of depth for the same point in the next frame
 AGREE_PX, LEAST_MATCHED = 2.0, 0.05  # optical flow there and back; share of the picture
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture of a drive with its true depth and pose."""
+    """A frame of a drive with its true depth and pose."""
 
     rgb: np.ndarray
     depth_z: np.ndarray
@@ -223,7 +232,7 @@ class Frame:
 
 
 def drive(seed: int, camera: CameraModel) -> list[Frame]:
-    """Frames of one corridor, noise of the camera included."""
+    """Return the frames of one corridor, with camera noise."""
     scene, rng = moving_scene(seed), np.random.default_rng(seed)
     frames = []
     for index in range(FRAMES):
@@ -236,7 +245,7 @@ def drive(seed: int, camera: CameraModel) -> list[Frame]:
 
 
 def carried(frame: Frame, following: Frame, camera: CameraModel) -> tuple[np.ndarray, ...]:
-    """Columns and rows (H, W) float32 of a frame's points in the next, and where that holds."""
+    """Return columns and rows (H, W) float32 of a frame's points in the next, and where valid."""
     x, y = camera.normalised_grid()
     points = np.stack([x, y, np.ones_like(x)], axis=-1) * frame.depth_z[..., np.newaxis]
     world = points @ frame.pose.optical_axes.T + frame.pose.position
@@ -250,7 +259,7 @@ def carried(frame: Frame, following: Frame, camera: CameraModel) -> tuple[np.nda
 
 
 def flicker_of(predict: Predictor, frames: list[Frame], camera: CameraModel) -> list[float]:
-    """One figure per pair of neighbours, in percent."""
+    """Return the flicker of each pair of neighbouring frames, in percent."""
     errors, spreads = [], []
     for frame in frames:
         truth = 1 / frame.depth_z.astype(np.float64)
@@ -266,15 +275,8 @@ def flicker_of(predict: Predictor, frames: list[Frame], camera: CameraModel) -> 
     return figures
 
 
-def fitted(guess: np.ndarray, wanted: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The guess under the scale and shift that bring it nearest to what is wanted."""
-    design = np.stack([guess[where], np.ones(int(where.sum()))], axis=1)
-    scale, shift = np.linalg.lstsq(design, wanted[where], rcond=None)[0]
-    return np.asarray(scale * guess + shift)
-
-
 def real_flicker(predict: Predictor, folder: Path) -> list[float]:
-    """One figure per pair of neighbouring frames that optical flow could match, in percent."""
+    """Return the flicker of each pair of frames that optical flow could match, in percent."""
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     figures, before = [], None
@@ -318,6 +320,126 @@ def flicker(models: tuple[str, ...], folder: Path | None) -> None:
             row = (np.mean(values) if values else np.nan, *quantiles)
             table.add_row(frames, Path(name).name, str(len(values)), *(f'{x:.2f}' for x in row))
     Console().print(table)
+
+
+# --- Blindness: which pictures are refused, and what a network makes of them.
+#
+# Real pictures and copies of them, darkened, fogged, blurred or noisy, are judged and given to a
+# model. Its output for a copy is compared with that for the picture: the share of random pairs of
+# pixels with clearly different depth that keep their order. The limits of `images.blindness` are
+# where that share begins to fall.
+
+Picture = NDArray[np.uint8]
+PICTURE_WIDTH = 640
+EVERY = 12  # frames of a sequence: one is used
+CLEARLY = 0.1  # of the spread of depth: least difference of a pair
+BARE_WALLS = ('rtabmap_corridor_19', '/0018', '/0045', '/0058')  # only a wall in view
+
+
+def stored(values: NDArray) -> Picture:
+    """Return what an 8-bit sensor gives."""
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def darkened(factor: float, noise: float = 0.0) -> Callable[[Picture], Picture]:
+    rng = np.random.default_rng(0)
+    return lambda rgb: stored(rgb / factor + rng.normal(0, noise, rgb.shape) * bool(noise))
+
+
+def fog(share: float, blur: float = 0.0) -> Callable[[Picture], Picture]:
+    return lambda rgb: stored(soft(blur)(rgb) * (1 - share) + 200 * share)
+
+
+def soft(blur: float) -> Callable[[Picture], Picture]:
+    """Blur by a Gaussian of `blur` pixels at a width of 256."""
+    if not blur:
+        return lambda rgb: rgb
+    return lambda rgb: cv2.GaussianBlur(rgb, (0, 0), blur * rgb.shape[1] / 256)
+
+
+COPIES: dict[str, Callable[[Picture], Picture]] = {
+    'as it is': lambda rgb: rgb,
+    **{f'1/{k} as bright': darkened(k) for k in (2, 4, 8, 16, 32, 64)},
+    **{f'1/{k} as bright, noise of 2': darkened(k, 2.0) for k in (8, 16, 32, 64)},
+    **{f'blurred by {k} of 256 px': soft(k) for k in (1, 2, 3, 4, 6, 8, 12)},
+    **{f'{share:.0%} fog': fog(share) for share in (0.5, 0.7, 0.8, 0.9, 0.95)},
+    '70 % fog, blurred by 4 px': fog(0.7, 4),
+    '90 % fog, blurred by 4 px': fog(0.9, 4),
+    **{f'noise of {n}': darkened(1, n) for n in (10, 20, 40)},
+}
+
+
+def blindness_pictures(folder: Path) -> dict[str, Picture]:
+    """Return the pictures, and some of every sequence, PICTURE_WIDTH wide."""
+    paths = [*folder.glob('rgbd/*'), *folder.glob('plain/*')]
+    for sequence in sorted((folder / 'sequences').iterdir()):
+        frames = sorted(path for path in sequence.rglob('*.[jp][pn]g') if 'depth' not in str(path))
+        paths += frames[::EVERY]
+    found = {}
+    for path in sorted(paths):
+        name = str(path.relative_to(folder))
+        if 'depth' in name or 'disp' in name or any(wall in name for wall in BARE_WALLS):
+            continue
+        rgb = np.ascontiguousarray(read_picture(path, cv2.IMREAD_COLOR)[..., ::-1])
+        height = round(rgb.shape[0] * PICTURE_WIDTH / rgb.shape[1])
+        found[name] = cv2.resize(rgb, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
+    return found
+
+
+def order_kept(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Return the share of pixel pairs, clearly ordered in `first`, with that order in `second`."""
+    one, other = np.random.default_rng(0).integers(0, first.size, (2, PAIRS))
+    differs = first.ravel()[one] - first.ravel()[other]
+    low, high = np.percentile(first, (2, 98))
+    clear = np.abs(differs) > CLEARLY * (high - low)
+    return float(np.mean((differs * (second.ravel()[one] - second.ravel()[other]) > 0)[clear]))
+
+
+def shown(values: list[float]) -> str:
+    if not values:
+        return '-'
+    return f'{np.median(values):.2f} / {np.percentile(values, 5):.2f}'
+
+
+def blindness_rows(model: str, originals: dict[str, Picture]) -> Iterator[str]:
+    """Yield the table as Markdown."""
+    estimator = load_estimator(model)
+    answers = {name: estimator.infer(rgb) for name, rgb in originals.items()}
+    yield (
+        f'| copies of {len(originals)} pictures | refused | in part '
+        '| order kept by those believed | by those refused |'
+    )
+    yield '|' + ' --- |' * 5
+    for title, alter in tqdm(COPIES.items(), disable=None):
+        believed: list[float] = []
+        refused: list[float] = []
+        parts = 0
+        for name, rgb in originals.items():
+            copy = alter(rgb)
+            verdict = judge_picture(copy)
+            kept = order_kept(answers[name], estimator.infer(copy))
+            (refused if verdict.reason else believed).append(kept)
+            parts += bool(verdict.partial_reason)
+        yield f'| {title} | {len(refused)} | {parts} | {shown(believed)} | {shown(refused)} |'
+
+
+def judging_ms() -> float:
+    """Return the median time of judging a picture of 640x480."""
+    rgb = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    return timed_in_turn({'judge': lambda: judge_picture(rgb)}, 1.0)['judge'].median_ms
+
+
+@main.command()
+@click.argument('model', default='embedded')
+@click.option('--data', type=click.Path(exists=True, path_type=Path), default=DEFAULT_DATA)
+@click.option('--write', 'path', type=click.Path(dir_okay=False, path_type=Path))
+def blindness(model: str, data: Path, path: Path | None) -> None:
+    """Print the table and the time of judging a picture, or write the table into a page."""
+    text = '\n'.join(blindness_rows(model, blindness_pictures(data)))
+    if path is None:
+        click.echo(f'{text}\n\njudging 640x480 takes {judging_ms():.2f} ms')
+    else:
+        write_block(path, 'blindness', f'\n{text}\n')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""The depth node by itself: whether its memory grows, and where its time and memory go.
+"""The depth node alone: whether its memory grows, and where its time and memory go.
 
     python -m benchmarks.node soak
     python -m benchmarks.node soak --frames 2000 --model midas_small --json
@@ -9,29 +9,57 @@ Run it on an idle machine. `profile` prints the tables of docs/performance.md.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import click
 import numpy as np
+from geometry_msgs.msg import Vector3Stamped
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.serialization import deserialize_message
 from rich.console import Console
 from rich.table import Table
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
-from midas_depth_ros.lab.processes import PROC, Child, cpu_seconds, node_command, resident_mib
-from midas_depth_ros.lab.speed.contestants import find_weights
+from midas_depth_ros.depth import estimator
+from midas_depth_ros.images import read_image
+from midas_depth_ros.lab.processes import (
+    PROC,
+    Child,
+    cpu_seconds,
+    module_command,
+    node_command,
+    resident_mib,
+)
+from midas_depth_ros.lab.speed.bench_nodes import make_estimator
+from midas_depth_ros.lab.speed.candidates import find_weights
 from midas_depth_ros.lab.speed.nodes import (
     ALL_OUTPUTS,
     CLOSENESS,
     DEPTH,
+    HEATMAP,
     SAME_PICTURE,
     Feeder,
     feeding,
     node_parameters,
 )
+from midas_depth_ros.nodes.depth import node, output, worker
+from midas_depth_ros.nodes.depth.worker import keep_freed_memory
+from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.messages import image_message
+from midas_depth_ros.nodes.ros.spinning import run_node
+from midas_depth_ros.views import Heatmap
 
 SIZE = (640, 480)
 CAMERA = 'c0'
@@ -39,17 +67,14 @@ CAMERA = 'c0'
 
 @click.group()
 def main() -> None:
-    """Measure the depth node by itself."""
+    """Measure the depth node alone."""
 
 
-# --- Whether its memory grows: ten thousand frames, everything subscribed to.
-#
-# The node runs as a process of its own, is sent one picture after another over DDS, and its
-# resident memory is read every few hundred frames. What it needs at first is not counted.
+# --- Whether its memory grows over ten thousand frames, with all outputs subscribed.
 
 FIRST_FRAMES = 500
 EVERY = 250
-# Known mount and field of view, so that the outputs in metres have work as well.
+# With mount and field of view, so that outputs in metres are published as well.
 PARAMETERS = {
     'cameras': [CAMERA],
     'max_rate': 0.0,
@@ -61,7 +86,7 @@ PARAMETERS = {
 
 
 def memory_over(model: str, frames: int, logs: Path) -> list[tuple[int, float]]:
-    """(frames so far, MiB resident) as it goes on. Raises BenchError."""
+    """Return (number of frames, MiB resident) every EVERY frames. Raises BenchError."""
     found: list[tuple[int, float]] = []
     with feeding(logs, SIZE) as feeder:
         feeder.watch(CAMERA, ALL_OUTPUTS)
@@ -81,7 +106,7 @@ def memory_over(model: str, frames: int, logs: Path) -> list[tuple[int, float]]:
 
 
 def verdict(found: list[tuple[int, float]]) -> dict[str, float]:
-    """Memory after the first frames, at the end, and the straight line's growth between."""
+    """Return the memory after FIRST_FRAMES and at the end, and the slope of a linear fit."""
     later = np.array([line for line in found if line[0] >= FIRST_FRAMES])
     slope = float(np.polyfit(later[:, 0], later[:, 1], 1)[0]) if len(later) > 1 else 0.0
     return {
@@ -97,7 +122,7 @@ def verdict(found: list[tuple[int, float]]) -> dict[str, float]:
 @click.option('--model', default='embedded', show_default=True)
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object.')
 def soak(frames: int, model: str, as_json: bool) -> None:
-    """Run, and print the memory as it went."""
+    """Measure the memory, and print it."""
     with tempfile.TemporaryDirectory(prefix='midas_depth_soak_') as logs:
         found = memory_over(model, frames, Path(logs))
     if as_json:
@@ -111,15 +136,13 @@ def soak(frames: int, model: str, as_json: bool) -> None:
     console.print(verdict(found))
 
 
-# --- Where it spends CPU time and memory, besides the network: by step, thread, kind of memory.
-#
-# Beside it stands the least that a Python node can do: take a picture and publish messages that
-# were ready before.
+# --- Where it spends CPU time and memory besides the network, by step, thread and kind of memory,
+# beside a minimal Python node that takes an image and publishes prepared messages.
 
 FULL_HD = (1920, 1080)
 RATE_HZ, MAX_RATE_HZ = 60.0, 5.0
 WARM_UP_FRAMES, SETTLE_S = 30, 0.02
-STARTED_S = 4.0  # until a node that gives no heatmap is sure to have subscribed
+STARTED_S = 4.0  # for a node without heatmaps to subscribe
 MAIN, OTHER = 'main: rclpy waits, takes messages, calls back', 'inference: all steps of a frame'
 THREADS = {
     'dds.shm': 'Fast DDS: out of shared memory into its history',
@@ -131,11 +154,11 @@ Times = dict[str, float]
 
 
 def thread_ms(pid: int) -> Times:
-    """CPU milliseconds so far, by what the threads of a process are for."""
+    """Return CPU milliseconds so far, by purpose of the threads of a process."""
     found: Times = {}
     for task in (PROC / str(pid) / 'task').iterdir():
         name = (task / 'comm').read_text().strip()
-        label = next((said for start, said in THREADS.items() if name.startswith(start)), name)
+        label = next((text for start, text in THREADS.items() if name.startswith(start)), name)
         if int(task.name) == pid:
             label = MAIN
         spent = int((task / 'schedstat').read_text().split()[0]) / 1e6
@@ -144,7 +167,7 @@ def thread_ms(pid: int) -> Times:
 
 
 def spent_by(pid: int, during: Callable[[], float]) -> Times:
-    """`thread_ms` of what a process did meanwhile, divided by what `during` returns."""
+    """Return `thread_ms` of a process during a call, divided by what it returns."""
     before = thread_ms(pid)
     units = during()
     after = thread_ms(pid)
@@ -153,7 +176,7 @@ def spent_by(pid: int, during: Callable[[], float]) -> Times:
 
 
 def resident_mb(pid: int) -> Times:
-    """Resident memory of a process in MB, by where it comes from."""
+    """Return resident memory of a process in MB, by origin."""
     found, label = dict.fromkeys(KINDS, 0.0), KINDS[2]
     for line in (PROC / str(pid) / 'smaps').read_text().splitlines():
         first, _, rest = line.partition(' ')
@@ -167,7 +190,7 @@ def resident_mb(pid: int) -> Times:
 
 
 def frames_for(feeder: Feeder, seconds: float) -> int:
-    """Feed pictures one after another; how many it were."""
+    """Feed pictures one after another; returns their number."""
     end, frames = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         time.sleep(SETTLE_S)
@@ -177,7 +200,7 @@ def frames_for(feeder: Feeder, seconds: float) -> int:
 
 
 def per_frame(which: str, folder: Path, seconds: float) -> tuple[Times, Times]:
-    """Of a node of `profiled_nodes`: CPU milliseconds per frame by thread and, if any, by step."""
+    """Return CPU milliseconds per frame of a node of `serve`, by thread and, if any, by step."""
     folder.mkdir()
     steps = folder / 'steps.json'
     with feeding(folder, SIZE) as feeder:
@@ -192,23 +215,22 @@ def per_frame(which: str, folder: Path, seconds: float) -> tuple[Times, Times]:
 def per_second(
     name: str, command: Sequence[str], folder: Path, seconds: float, hears: bool
 ) -> Times:
-    """CPU milliseconds per second by thread, of a node before a 1080p camera at 60 Hz."""
+    """Return CPU milliseconds per second by thread, with a 1080p camera at 60 Hz."""
     folder.mkdir()
     with feeding(folder, SIZE) as feeder:
         if hears:
             feeder.watch(CAMERA, (DEPTH, CLOSENESS))
         child = feeder.children.start(name, command)
-        width, height = FULL_HD
-        camera = [sys.executable, '-m', 'midas_depth_ros.lab.speed.camera', str(width), str(height)]
-        feeder.children.start('camera', [*camera, str(RATE_HZ), CAMERA])
+        words = ('camera', *map(str, (*FULL_HD, RATE_HZ)), CAMERA)
+        feeder.children.start('camera', module_command('lab.speed.bench_nodes', *words))
         feeder.spin(STARTED_S)
-        while hears and not feeder.heard(CAMERA):
+        while hears and not feeder.has_heatmap(CAMERA):
             feeder.spin(0.1)
         return spent_by(child.process.pid, lambda: _spin(feeder, seconds))
 
 
 def memory(model: Path, precision: str, folder: Path) -> Times:
-    """MB by kind of memory, of depth_node with a cached model after some frames."""
+    """Return MB by kind of memory of depth_node, with a cached model after some frames."""
     folder.mkdir()
     with feeding(folder, SIZE) as feeder:
         feeder.watch(CAMERA, (DEPTH, CLOSENESS))
@@ -221,7 +243,7 @@ def memory(model: Path, precision: str, folder: Path) -> Times:
 
 
 def _command(which: str, *more: str) -> list[str]:
-    return [sys.executable, '-m', 'benchmarks.profiled_nodes', which, CAMERA, *more]
+    return [sys.executable, '-m', 'benchmarks.node', 'serve', which, CAMERA, *more]
 
 
 def _spin(feeder: Feeder, seconds: float) -> float:
@@ -231,7 +253,7 @@ def _spin(feeder: Feeder, seconds: float) -> float:
 
 
 def show(title: str, unit: str, *columns: Times, heads: Sequence[str] = ()) -> None:
-    """A table in Markdown, with its sums."""
+    """Print a table in Markdown, with its sums."""
     click.echo(f'\n{title}\n')
     heads = heads or [unit]
     click.echo(f'| | {" | ".join(heads)} |\n| --- |{" --: |" * len(columns)}')
@@ -263,7 +285,7 @@ def profile(seconds: float) -> None:
         )  # fmt: skip
         click.echo('1080p at 60 Hz', err=True)
         null_network = node_command(
-            'lab.speed.null_network_node', {'cameras': [CAMERA], 'max_rate': MAX_RATE_HZ}
+            'lab.speed.bench_nodes no_network', {'cameras': [CAMERA], 'max_rate': MAX_RATE_HZ}
         )
         dropping = per_second('node', null_network, logs / 'dropping', seconds, hears=True)
         nothing = per_second('least', _command('receiving'), logs / 'least', seconds, hears=False)
@@ -277,6 +299,124 @@ def profile(seconds: float) -> None:
         show(
             'Resident memory, MiDaS_small on openvino:', 'MB', *found, heads=['f32, MB', 'bf16, MB']
         )
+
+
+# --- The nodes of `profile`: one that records where its time goes, and minimal ones.
+
+SHAPE = (480, 640)
+WHOLE = 'the whole frame'
+# (owner, attribute, step) of all that the inference thread does with a frame. Steps do not overlap,
+# apart from the whole.
+STEPS: tuple[tuple[Any, str, str], ...] = (
+    (worker.Worker, '_infer_and_publish', WHOLE),
+    (worker, 'decode_image', 'find the pixels in the message'),
+    (estimator.DepthEstimator, 'infer', 'resize, normalise, check what the network gives'),
+    (output, 'closeness_of_picture', 'closeness'),
+    (estimator.DepthEstimator, 'enlarge', 'enlarge depth'),
+    (Heatmap, 'render', 'heatmap'),
+    (output, 'image_message', 'depth as a message'),
+    (output, 'bgr_message', 'heatmap as a message'),
+    (output.RelativeOutput, 'send', 'publish depth, heatmap and closeness'),
+)
+
+
+class Clock:
+    """CPU seconds of the calling thread, by step."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.frames = 0
+
+    def watch(self, owner: Any, attribute: str, step: str) -> None:
+        """Replace a function by a timed one."""
+        function: Callable[..., Any] = getattr(owner, attribute)
+
+        @functools.wraps(function)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds[step] += time.thread_time() - began
+                self.frames += step == WHOLE
+
+        is_static = isinstance(inspect.getattr_static(owner, attribute), staticmethod)
+        setattr(owner, attribute, staticmethod(timed) if is_static else timed)
+
+    def per_frame_ms(self) -> dict[str, float]:
+        """Return the time by step, in order; the rest comes last."""
+        frames = max(self.frames, 1)
+        found = {step: 1e3 * self.seconds[step] / frames for _, _, step in STEPS}
+        whole = found.pop(WHOLE)
+        return {**found, 'everything between': whole - sum(found.values())}
+
+
+class PassingNode(Node):
+    """Takes every image serialised, and publishes three prepared messages."""
+
+    def __init__(self, camera: str) -> None:
+        super().__init__('passing_node')
+        depth, heatmap = np.zeros(SHAPE, np.float32), np.zeros((*SHAPE, 3), np.uint8)
+        self._messages = {
+            DEPTH: image_message(depth, Header()),
+            CLOSENESS: Vector3Stamped(),
+            HEATMAP: image_message(heatmap, Header(), 'bgr8'),
+        }
+        self._outputs = {
+            name: qos.make_publisher(self, type(message), f'{camera}/{name}')
+            for name, message in self._messages.items()
+        }
+        qos.make_subscription(
+            self, Image, f'{camera}/image_raw', self._pass, qos.NEWEST, serialised=True
+        )
+
+    def _pass(self, serialised: Any) -> None:
+        if isinstance(serialised, bytes):
+            header = read_image(serialised).header
+        else:
+            header = deserialize_message(serialised, Image).header
+        for name, message in self._messages.items():
+            message.header.stamp = header.stamp
+            self._outputs[name].publish(message)
+
+
+class ReceivingNode(Node):
+    """Subscribes as depth_node does; messages are left to the middleware."""
+
+    def __init__(self, camera: str) -> None:
+        super().__init__('receiving_node')
+        topic = f'{camera}/image_raw'
+        self._kept = qos.make_subscription(self, Image, topic, print, qos.NEWEST, serialised=True)
+        # The executor never takes a message.
+        self._kept.callback_group.can_execute = lambda entity: False
+
+
+@main.command(hidden=True)
+@click.argument('which', type=click.Choice(['null', 'threaded', 'passing', 'receiving']))
+@click.argument('camera')
+@click.argument('output', required=False, type=click.Path(path_type=Path))
+def serve(which: str, camera: str, output: Path | None) -> None:
+    """Run a node of `profile` until SIGINT or SIGTERM.
+
+    null: depth_node without a network; threaded: the same, OpenCV with all threads. These write CPU
+    milliseconds per frame and step to OUTPUT. passing: takes a picture, publishes ready messages.
+    receiving: subscribes, and takes nothing.
+    """
+    keep_freed_memory()
+    if which == 'passing':
+        sys.exit(run_node(lambda: PassingNode(camera), []))
+    if which == 'receiving':
+        sys.exit(run_node(lambda: ReceivingNode(camera), []))
+    if which == 'threaded':
+        mock.patch.object(node, 'bound_opencv_threads').start()
+    clock = Clock()
+    for step in STEPS:
+        clock.watch(*step)
+    overrides = [Parameter('cameras', value=[camera]), Parameter('max_rate', value=0.0)]
+    code = run_node(lambda: node.DepthNode(make_estimator, parameter_overrides=overrides), [])
+    if output is not None:
+        output.write_text(json.dumps(clock.per_frame_ms()))
+    sys.exit(code)
 
 
 if __name__ == '__main__':

@@ -1,16 +1,14 @@
-"""Writes the tables of docs/performance.md from what the benchmarks printed.
+"""Writes the tables of docs/performance.md from the output of the benchmarks.
 
     midas_depth bench --json > bench.json
     python -m benchmarks.node soak --json > soak.json
     python -m benchmarks.performance_page bench.json soak.json
 
-Only what stands between the marks `<!-- NAME -->` and `<!-- end -->` is replaced; the sentences
-around it are written by hand.
+Only the text between the marks `<!-- NAME -->` and `<!-- end -->` is replaced.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -19,9 +17,8 @@ from typing import Any
 
 import click
 
-from midas_depth_ros.lab.speed.contestants import NAME as USUAL
-from midas_depth_ros.lab.speed.nodes import BY_CAMERAS, DROPPING, NOT_DROPPING
-from midas_depth_ros.lab.speed.result import NETWORK, NO_NETWORK, NODE, PIPELINE
+from midas_depth_ros.lab.speed.candidates import USUAL_RECIPE as USUAL
+from midas_depth_ros.lab.speed.run import NETWORK, NO_NETWORK, NODE, PIPELINE
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'performance.md'
 VGA, NETWORK_SIZE = '640x480', '256x192'
@@ -30,34 +27,20 @@ MOST_GROWTH_MIB = 1.0  # over all frames after the first, for "no growth"
 Json = dict[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Aim:
-    """One line of the table of aims."""
-
-    what: str
-    wanted: str
-    reached: Callable[[Json, Json], tuple[str, bool]]
-
-
 def rows_of(bench: Json, part: str, size: str = '') -> list[Json]:
-    """The rows of a part, without the usual recipe and the node without a network."""
-    return [
-        row
-        for row in bench['rows']
-        if row['part'] == part
-        and size in ('', row['size'])
-        and row['backend'] not in (USUAL, NO_NETWORK)
-    ]
+    """Return the rows of a part, without the usual recipe and the node without a network."""
+    rows = [row for row in bench['rows'] if row['backend'] not in (USUAL, NO_NETWORK)]
+    return [row for row in rows if row['part'] == part and size in ('', row['size'])]
 
 
 def auto_row(bench: Json, part: str, size: str = '') -> Json:
-    """The row of what auto takes."""
+    """Return the row of what auto selects."""
     rows = rows_of(bench, part, size)
     return next(row for row in rows if [row['backend'], row['precision']] == bench['auto'])
 
 
 def best(rows: list[Json]) -> Json:
-    """The fastest row."""
+    """Return the fastest row."""
     return min(rows, key=lambda row: float(row['median_ms']))
 
 
@@ -66,25 +49,25 @@ def _ratio(row: Json, wanted: float) -> tuple[str, bool]:
     return text, row['ratio_to_usual'] >= wanted
 
 
+def _auto_ratio(bench: Json, part: str, size: str, wanted: float, remark: str) -> tuple[str, bool]:
+    """Return the ratio of what auto selects, and that of the fastest where it is another."""
+    row, fastest = auto_row(bench, part, size), best(rows_of(bench, part, size))
+    text, met = _ratio(row, wanted)
+    return (text if fastest is row else f'{text}; {_ratio(fastest, wanted)[0]}{remark}'), met
+
+
 def _network_f32(bench: Json, soak: Json) -> tuple[str, bool]:
     rows = rows_of(bench, NETWORK, NETWORK_SIZE)
     return _ratio(best([row for row in rows if row['precision'] == 'f32']), 2.5)
 
 
 def _network_best(bench: Json, soak: Json) -> tuple[str, bool]:
-    row = auto_row(bench, NETWORK, NETWORK_SIZE)
-    text, met = _ratio(row, 5.0)
-    fastest = best(rows_of(bench, NETWORK, NETWORK_SIZE))
-    if fastest is not row:
-        text += f'; {_ratio(fastest, 5.0)[0]} where its deviation is within the bound'
-    return text, met
+    remark = ' where its deviation is within the bound'
+    return _auto_ratio(bench, NETWORK, NETWORK_SIZE, 5.0, remark)
 
 
 def _pipeline(bench: Json, soak: Json) -> tuple[str, bool]:
-    row = auto_row(bench, PIPELINE, VGA)
-    text, met = _ratio(row, 6.0)
-    fastest = best(rows_of(bench, PIPELINE, VGA))
-    return (text if fastest is row else f'{text}; {_ratio(fastest, 6.0)[0]}'), met
+    return _auto_ratio(bench, PIPELINE, VGA, 6.0, '')
 
 
 def _without_network(bench: Json, soak: Json) -> tuple[str, bool]:
@@ -106,14 +89,17 @@ def _start(bench: Json, soak: Json) -> tuple[str, bool]:
 
 
 def _dropped(bench: Json, soak: Json) -> tuple[str, bool]:
+    from midas_depth_ros.lab.speed.nodes import DROPPING, NOT_DROPPING  # needs ROS
+
     loads = bench['loads']
     spent = loads[DROPPING]['cpu_percent'] - loads[NOT_DROPPING]['cpu_percent']
     return f'{spent:.1f} %', spent <= 5.0
 
 
 def _cameras(bench: Json, soak: Json) -> tuple[str, bool]:
-    loads = bench['loads']
-    one, four = (loads[BY_CAMERAS[count]] for count in (1, 4))
+    from midas_depth_ros.lab.speed.nodes import BY_CAMERAS  # needs ROS
+
+    one, four = (bench['loads'][BY_CAMERAS[count]] for count in (1, 4))
     per_frame = [load['cpu_percent'] / load['frames_per_s'] for load in (one, four)]
     more = 100 * (per_frame[1] / per_frame[0] - 1)
     return f'{more:+.0f} % per frame', more <= 10.0
@@ -125,45 +111,46 @@ def _growth(bench: Json, soak: Json) -> tuple[str, bool]:
     return text, grown <= MOST_GROWTH_MIB
 
 
-AIMS = (
-    Aim('network, f32, against eager f32', '>= 2.5x', _network_f32),
-    Aim('network, best precision within the deviation bound', '>= 5x', _network_best),
-    Aim('pipeline on 640x480 against the usual recipe', '>= 6x', _pipeline),
-    Aim('what is not inference, CPU per frame at 640x480', '<= 3 ms', _without_network),
-    Aim('node, latency beyond the pipeline, median', '<= 5 ms', _beyond_pipeline),
-    Aim('resident memory, node running', '<= 350 MB', _memory),
-    Aim('start to first heatmap, model cached', '<= 1.5 s', _start),
-    Aim('1080p at 60 Hz with max_rate 5: CPU on dropped frames', '<= 5 % of a core', _dropped),
-    Aim('four cameras against one at the same total rate', '<= +10 % CPU', _cameras),
-    Aim('10,000 frames', 'no growth', _growth),
+# What is measured, the aim, and the function that gives the result and whether it meets the aim.
+AIMS: tuple[tuple[str, str, Callable[[Json, Json], tuple[str, bool]]], ...] = (
+    ('network, f32, against eager f32', '>= 2.5x', _network_f32),
+    ('network, best precision within the deviation bound', '>= 5x', _network_best),
+    ('pipeline on 640x480 against the usual recipe', '>= 6x', _pipeline),
+    ('what is not inference, CPU per frame at 640x480', '<= 3 ms', _without_network),
+    ('node, latency beyond the pipeline, median', '<= 5 ms', _beyond_pipeline),
+    ('resident memory, node running', '<= 350 MB', _memory),
+    ('start to first heatmap, model cached', '<= 1.5 s', _start),
+    ('1080p at 60 Hz with max_rate 5: CPU on dropped frames', '<= 5 % of a core', _dropped),
+    ('four cameras against one at the same total rate', '<= +10 % CPU', _cameras),
+    ('10,000 frames', 'no growth', _growth),
 )
 
 
 def aims(bench: Json, soak: Json) -> str:
-    """Aim by aim, what was reached."""
+    """Return the table of aims and results."""
     lines = ['| what | aim | reached | met |', '| --- | --- | --- | --- |']
-    for aim in AIMS:
+    for what, wanted, result in AIMS:
         try:
-            text, met = aim.reached(bench, soak)
+            text, met = result(bench, soak)
         except (StopIteration, KeyError, ValueError, TypeError):
             text, met = 'not measured', False
-        lines.append(f'| {aim.what} | {aim.wanted} | {text} | {"yes" if met else "no"} |')
+        lines.append(f'| {what} | {wanted} | {text} | {"yes" if met else "no"} |')
     return '\n'.join(lines)
 
 
 def machine(bench: Json, soak: Json) -> str:
-    """On what, with what."""
+    """Return machine and versions."""
     versions = ', '.join(f'{name} {number}' for name, number in bench['versions'].items())
     load = ' to '.join(str(figure) for figure in bench['load_average'])
     return (
         f'{bench["cpu"]}, {bench["cores"]} processors, {bench["system"]}; {versions}. '
         f'Load average {load}. Model: {bench["model"]} ({bench["weights"]}). '
-        f'`auto` takes {" ".join(bench["auto"])}: {bench.get("auto_choice", "")}.'
+        f'`auto` selects {" ".join(bench["auto"])}: {bench.get("auto_choice", "")}.'
     )
 
 
 def measured(bench: Json, soak: Json) -> str:
-    """All rows."""
+    """Return the table of all rows."""
     lines = [
         '| part | backend | precision | size | median ms | +- | p95 ms | p99 ms | x usual '
         '| CPU ms | GFLOP/s | MB | start s |',
@@ -180,7 +167,7 @@ def measured(bench: Json, soak: Json) -> str:
 
 
 def roofline(bench: Json, soak: Json) -> str:
-    """How near the networks come to a matrix product."""
+    """Return the table that compares the networks with a matrix product."""
     limit = bench['matrix_product_gflops']
     lines = [
         f'A float32 matrix product reaches {limit:.0f} GFLOP/s on this machine.\n',
@@ -189,15 +176,14 @@ def roofline(bench: Json, soak: Json) -> str:
     ]
     for row in bench['rows']:
         if row['part'] == NETWORK and row['gflops']:
-            name = row['backend'] if row['backend'] == USUAL else f'{row["backend"]} '
-            name += '' if row['backend'] == USUAL else row['precision']
+            name = USUAL if row['backend'] == USUAL else f'{row["backend"]} {row["precision"]}'
             share = 100 * row['gflops'] / limit
             lines.append(f'| {name} | {row["size"]} | {row["gflops"]:.0f} | {share:.0f} % |')
     return '\n'.join(lines)
 
 
 def loads(bench: Json, soak: Json) -> str:
-    """CPU of a running node in each situation."""
+    """Return the CPU load of a running node by situation."""
     lines = ['| situation | CPU, % of a core | heatmaps per s |', '| --- | --: | --: |']
     for name, load in bench['loads'].items():
         lines.append(f'| {name} | {load["cpu_percent"]:.1f} | {load["frames_per_s"]:.1f} |')
@@ -205,7 +191,7 @@ def loads(bench: Json, soak: Json) -> str:
 
 
 def scaling(bench: Json, soak: Json) -> str:
-    """Pipeline by threads and by size."""
+    """Return the tables of the pipeline by threads and by size."""
     tables = []
     for what, found in bench['scaling'].items():
         lines = [f'| {what} | median ms | p95 ms | CPU ms |', '| --- | --: | --: | --: |']
@@ -217,7 +203,7 @@ def scaling(bench: Json, soak: Json) -> str:
 
 
 def left_out(bench: Json, soak: Json) -> str:
-    """Who did not take part, and why."""
+    """Return what was not measured, and why."""
     return '\n'.join(f'- {reason}' for reason in bench['absent']) or 'Nothing was left out.'
 
 
@@ -237,7 +223,7 @@ BLOCKS = {
 
 
 def filled(page: str, bench: Json, soak: Json) -> str:
-    """The page with its blocks written anew. Raises ValueError where one is not there."""
+    """Return the page with its blocks replaced. Raises ValueError if one is missing."""
     for name, write in BLOCKS.items():
         pattern = re.compile(rf'<!-- {name} -->\n.*?<!-- end -->', re.DOTALL)
         if not pattern.search(page):
@@ -245,6 +231,15 @@ def filled(page: str, bench: Json, soak: Json) -> str:
         block = f'<!-- {name} -->\n{write(bench, soak)}\n<!-- end -->'
         page = pattern.sub(block.replace('\\', r'\\'), page)
     return page
+
+
+def write_block(path: Path, name: str, text: str) -> None:
+    """Replace the text between `<!-- NAME: begin -->` and `<!-- NAME: end -->` in a page."""
+    before, begin, rest = path.read_text().partition(f'<!-- {name}: begin -->')
+    _, end, after = rest.partition(f'<!-- {name}: end -->')
+    if not end:
+        raise click.ClickException(f'{path} has no block <!-- {name}: begin --> ... end')
+    path.write_text(f'{before}{begin}\n{text}\n{end}{after}')
 
 
 @click.command()

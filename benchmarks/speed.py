@@ -1,4 +1,4 @@
-"""How long single steps take, each on its own: a model, the geometry, overlapping, rendering.
+"""The time of single steps: a model, the geometry, overlapping, rendering.
 
     python -m benchmarks.speed model embedded --threads 1 --threads 2
     python -m benchmarks.speed geometry
@@ -36,7 +36,7 @@ from midas_depth_ros.geometry import (
     find_obstacles,
     fit_ground_plane,
 )
-from midas_depth_ros.lab.speed.contestants import Contestant, find_weights, loaded
+from midas_depth_ros.lab.speed.candidates import Candidate, find_weights, load_candidate
 from midas_depth_ros.lab.speed.run import picture
 from midas_depth_ros.views import Heatmap, HeatmapOptions
 from training.places import PLACES, Sample, sample
@@ -48,11 +48,8 @@ def main() -> None:
     """Time single steps."""
 
 
-# --- One picture, by model, backend and number of threads.
-#
-# From a decoded picture to relative inverse depth at network size, and the network's part of it;
-# the first runs are left out. Prints the fastest, the median and the slowest tenth of the whole,
-# and the median of the network.
+# --- One picture, by model, backend and number of threads: from a decoded picture to relative
+# inverse depth at network size, and the network's part of it.
 
 WARM_UP = 10
 
@@ -60,10 +57,7 @@ WARM_UP = 10
 def model_ms(
     model: str, backend: str, threads: int, precision: str, size: tuple[int, int], runs: int
 ) -> tuple[str, np.ndarray]:
-    """The precision, and (runs, 2): preparation and network, of one model.
-
-    Raises DepthError where it cannot be loaded.
-    """
+    """Return the precision, and (runs, 2) ms of preprocessing and network. Raises DepthError."""
     cv2.setNumThreads(threads)
     weights = find_weights(model).path
     network = find_backend(backend, weights.suffix, precision)(weights, threads, precision)
@@ -114,27 +108,26 @@ def model(
     console.print(f'pictures of {size[0]}x{size[1]}, {machine}')
 
 
-# --- The way from relative inverse depth to obstacles on one core, in rendered rooms.
+# --- From relative inverse depth to obstacles on one core, in rendered rooms of 256x192.
 #
-# Every room is measured several times and its fastest run counts; printed are median and largest of
-# the rooms. 2 % noise, 256x192, in a third of them a tenth of the pixels unknown.
+# The fastest run of every room counts. In a third of them UNKNOWN pixels are unknown.
 
 REPEATS = 5
 NOISE, UNKNOWN = 0.02, 0.1
 
 
-def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """The result, and the fastest of some runs in milliseconds."""
+def timed(call: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[Any, float]:
+    """Return the result, and the fastest of REPEATS runs in milliseconds."""
     fastest = math.inf
     for _ in range(REPEATS):
         start = time.perf_counter()
-        result = call()
+        result = call(*arguments, **options)
         fastest = min(fastest, time.perf_counter() - start)
     return result, 1000 * fastest
 
 
 def geometry_ms(rooms: int, seed: int) -> dict[str, list[float]]:
-    """Milliseconds of every step, one per room whose floor was found."""
+    """Return milliseconds of every step, one per room whose floor was found."""
     rng = np.random.default_rng(seed)
     steps = ('fit_ground_plane', 'find_obstacles', 'scan', 'beams (once per mount)')
     taken: dict[str, list[float]] = {step: [] for step in steps}
@@ -145,21 +138,17 @@ def geometry_ms(rooms: int, seed: int) -> dict[str, list[float]]:
         d, *_ = disturbed(view, rng, noise=NOISE)
         if room % 3 == 2:
             d[rng.random(d.shape) < UNKNOWN] = np.nan
-        fit, milliseconds = timed(lambda: fit_ground_plane(d, grid, mount))  # noqa: B023
+        fit, milliseconds = timed(fit_ground_plane, d, grid, mount)
         taken['fit_ground_plane'].append(milliseconds)
         if not isinstance(fit, ScaleShift):
             continue
         z = fit.depth(d, min_depth_m=0, beyond=math.inf)
-        found, milliseconds = timed(
-            lambda: find_obstacles(z, grid, mount, residual=fit.residual)  # noqa: B023
-        )
+        found, milliseconds = timed(find_obstacles, z, grid, mount, residual=fit.residual)
         taken['find_obstacles'].append(milliseconds)
         angles = {'angle_min': -0.8, 'angle_max': 0.8, 'angle_increment': 0.01}
-        beams, milliseconds = timed(lambda: Beams(grid, mount, **angles))  # noqa: B023
+        beams, milliseconds = timed(Beams, grid, mount, **angles)
         taken[steps[3]].append(milliseconds)
-        _, milliseconds = timed(
-            lambda: beams.scan(found, range_min=0.1, range_max=6.0)  # noqa: B023
-        )
+        _, milliseconds = timed(beams.scan, found, range_min=0.1, range_max=6.0)
         taken[steps[2]].append(milliseconds)
     return taken
 
@@ -179,10 +168,8 @@ def geometry(rooms: int, seed: int) -> None:
     console.print(f'one core, load {os.getloadavg()[0]:.1f}')
 
 
-# --- Whether it helps to make the outputs of a frame while the next one is in the network.
-#
-# The same frames one after another, and with a second thread for what follows the network, in turn.
-# What is printed is for a robot without a GPU, where the network uses all cores itself.
+# --- Whether it helps to make the outputs of a frame in a second thread while the next one is in
+# the network, on a robot without a GPU, where the network uses all cores.
 
 SIZE = (640, 480)
 FRAMES = 15  # of a turn
@@ -195,7 +182,7 @@ class Outputs:
         self._heatmap, self._options, self._stamp_s = Heatmap(), HeatmapOptions(), 0.0
 
     def make(self, small: Any) -> None:
-        """Of one frame."""
+        """Make the outputs of one frame."""
         from std_msgs.msg import Header  # the other steps need no ROS
 
         from midas_depth_ros.nodes.ros.messages import bgr_message, image_message
@@ -208,14 +195,14 @@ class Outputs:
         bgr_message(rgb, Header())
 
 
-def in_turn(one: Contestant, outputs: Outputs) -> None:
-    """One frame after another."""
+def in_turn(one: Candidate, outputs: Outputs) -> None:
+    """Process one frame after another."""
     for _ in range(FRAMES):
         outputs.make(one.network(one.preprocess(picture(*SIZE))))
 
 
-def overlapped(one: Contestant, outputs: Outputs) -> None:
-    """What follows the network in a thread of its own."""
+def overlapped(one: Candidate, outputs: Outputs) -> None:
+    """Make the outputs in a second thread."""
     waiting: queue.Queue[Any] = queue.Queue(1)
 
     def work() -> None:
@@ -235,9 +222,9 @@ def overlapped(one: Contestant, outputs: Outputs) -> None:
 @click.option('--precision', default='bf16', show_default=True)
 @click.option('--turns', default=30, show_default=True)
 def overlap(backend: str, precision: str, turns: int) -> None:
-    """Print milliseconds per frame of both ways."""
-    one, outputs = loaded(backend, precision, find_weights('auto').path, 0), Outputs()
-    ways: dict[str, Callable[[Contestant, Outputs], None]] = {
+    """Print the milliseconds per frame of both ways."""
+    one, outputs = load_candidate(backend, precision, find_weights('auto').path, 0), Outputs()
+    ways: dict[str, Callable[[Candidate, Outputs], None]] = {
         'one after another': in_turn,
         'overlapped': overlapped,
     }
@@ -257,10 +244,7 @@ def overlap(backend: str, precision: str, turns: int) -> None:
         )
 
 
-# --- How many pictures of the training places one core renders per second, by kind of place.
-#
-# Samples per second of processor time and of wall-clock time for each kind and for the mix that
-# training takes; `--sheet` writes a sheet of samples beside their depth to look at.
+# --- Rendering of the training places on one core, by kind of place.
 
 COLUMNS = 4
 
@@ -268,7 +252,7 @@ COLUMNS = 4
 def samples_per_second(
     kind: str | None, count: int, width: int, height: int
 ) -> tuple[float, float]:
-    """(samples per second of processor time, of wall-clock time), once everything is warm."""
+    """Return samples per second of CPU time and of wall-clock time, after a warm-up."""
     for seed in range(count // 4 + 30):
         sample(seed, width, height, kind)
     busy, wall = time.process_time(), time.perf_counter()
@@ -278,7 +262,7 @@ def samples_per_second(
 
 
 def beside_depth(drawn: Sample) -> np.ndarray:
-    """The picture and its inverse depth in colours, BGR."""
+    """Return the picture and its inverse depth in colours, BGR."""
     inverse = 1 / np.maximum(drawn.depth_z, 1e-3)
     grey = np.clip(255 * inverse / max(np.percentile(inverse, 99), 1e-6), 0, 255).astype(np.uint8)
     colours = cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)
@@ -295,7 +279,7 @@ def write_sheet(path: Path, kind: str | None, rows: int, first: int, textures: s
 
 
 @main.command()
-@click.option('--count', default=200, show_default=True, help='Samples to time of every kind.')
+@click.option('--count', default=200, show_default=True, help='Number of samples of every kind.')
 @click.option('--width', default=256, show_default=True)
 @click.option('--height', default=192, show_default=True)
 @click.option('--kind', type=click.Choice(list(PLACES)), help='Only this kind.')
@@ -313,7 +297,7 @@ def places(
     first: int,
     textures: str,
 ) -> None:
-    """Time the world on one core, or look at it."""
+    """Time the rendering on one core, or write a sheet of samples beside their depth."""
     if sheet is not None:
         write_sheet(sheet, kind, rows, first, textures)
         return

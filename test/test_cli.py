@@ -144,7 +144,7 @@ def test_verify_fails_when_one_of_two_is_corrupt(midas_depth, cache, tmp_path):
 
 
 def test_verify_fails_when_there_is_none(midas_depth):
-    assert 'no good file' in error_line(midas_depth('weights', 'verify'))
+    assert 'no valid file' in error_line(midas_depth('weights', 'verify'))
 
 
 def test_verify_one_path(midas_depth, tmp_path):

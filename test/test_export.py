@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from midas_depth_ros.cli.export import SUFFIXES, _judged, read
+from midas_depth_ros.cli.export import SUFFIXES, _judged, read_pictures
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.model_check import compare, sample_pictures
@@ -152,7 +152,7 @@ def test_what_was_written_is_read_back_before_it_gets_its_name(
     monkeypatch.setattr('midas_depth_ros.cli.export._judged', lose)
     result = run('embedded', '--format', form, '--output', target, '--force')
     assert result.exit_code == 1, result.output
-    assert 'what was written cannot be read back' in result.output
+    assert 'the written file cannot be read back' in result.output
     assert {path.name: path.read_bytes() for path in tmp_path.glob('net.*')} == before
     assert not list(tmp_path.glob('.midas*'))
 
@@ -164,7 +164,7 @@ def test_what_is_there_is_overwritten_only_by_force(tmp_path: Path, there: str) 
     Path(there).write_bytes(b'mine')
     result = run('embedded', *output)
     assert (result.exit_code, Path(there).read_bytes()) == (1, b'mine')
-    assert f'{there} is there already: give --force' in result.output
+    assert f'{there} already exists: use --force' in result.output
     assert os.listdir(tmp_path) == [there]
     assert run('embedded', *output, '--force').exit_code == 0
     assert Path(there).read_bytes() != b'mine'
@@ -187,7 +187,7 @@ def test_half_of_a_new_export_never_stands_beside_half_of_an_old_one(
     monkeypatch.setattr(Path, 'replace', fail)
     result = run('embedded', '--precision', 'f16', '--output', target, '--force')
     assert result.exit_code == 1
-    assert 'net.xml cannot be written (Permission denied)' in result.output
+    assert 'net.xml (Permission denied)' in result.output
     assert {path.name: path.read_bytes() for path in tmp_path.glob('net.*')} == before
     target.unlink()
     target.with_suffix('.bin').unlink()
@@ -262,13 +262,13 @@ def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path) -> Non
     ('arguments', 'code', 'said'),
     [
         (['nowhere.pt'], 1, "'nowhere.pt' is neither midas_small nor embedded nor a weights file"),
-        (['embedded', '--format', 'onnx', '--precision', 'int8'], 2, 'written in f32'),
+        (['embedded', '--format', 'onnx', '--precision', 'int8'], 2, 'an ONNX model is f32'),
         (['embedded', '--format', 'onnx', '--cache'], 2, '--format openvino'),
         (['embedded', '--cache', '--output', 'a.xml'], 2, 'not both'),
-        (['embedded', '--output', 'a.onnx'], 2, 'named *.xml for --format openvino'),
+        (['embedded', '--output', 'a.onnx'], 2, '--format openvino needs the suffix .xml'),
         (['embedded', '--precision', 'f64'], 2, "'f64' is not one of"),
-        (['embedded', '--output', '/proc/a.xml'], 1, '/proc/a.xml cannot be written'),
-        (['embedded', '--format', 'onnx', '--output', '/proc/a.onnx'], 1, 'cannot be written'),
+        (['embedded', '--output', '/proc/a.xml'], 1, 'cannot write /proc/a.xml'),
+        (['embedded', '--format', 'onnx', '--output', '/proc/a.onnx'], 1, 'cannot write'),
     ],
 )
 def test_what_cannot_be_done_is_said_with_the_remedy(
@@ -288,7 +288,7 @@ def test_pictures_that_are_none_or_too_few_are_named(tmp_path: Path) -> None:
     empty.mkdir()
     result = run('embedded', '--precision', 'int8', '--pictures', empty)
     assert result.exit_code == 1
-    assert f'no pictures to be had of {empty}' in result.output
+    assert f'no pictures in {empty}' in result.output
     cv2.imwrite(str(empty / 'one.png'), np.zeros((48, 64, 3), np.uint8))
     result = run('embedded', '--precision', 'int8', '--pictures', empty)
     assert result.exit_code == 1
@@ -309,7 +309,7 @@ def test_a_missing_library_is_named_with_its_extra(
 
 
 def test_many_pictures_are_thinned_evenly(pictures: Path) -> None:
-    found = read(pictures, 16)
+    found = read_pictures(pictures, 16)
     assert 8 <= len(found) <= 16
     numbers = [int(name.split()[-1]) for name in found]
     assert numbers[0] == 0

@@ -1,7 +1,7 @@
-"""`midas_depth bag`: a bag in, the bag that `depth_node` would have given out.
+"""`midas_depth bag`: a bag in, a bag with what `depth_node` would have published out.
 
-Works with the node's own code and ROS's own message classes, so ROS's Python packages are needed;
-no node is made and nothing goes over the network.
+It uses the node's code and ROS's message classes, so ROS's Python packages are required; no node
+is started and nothing goes over the network. The code of the node is imported when it runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,12 +27,18 @@ from midas_depth_ros.images.sources import SourceError, UnclearTopic
 from midas_depth_ros.images.sources.bag import BagCamera, depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
-from midas_depth_ros.lab.output import CommandError, Reporter, part_of, put, refusing, reporting
+from midas_depth_ros.lab.output import (
+    CommandError,
+    check_target,
+    move_into_place,
+    progress_bar,
+    temporary_beside,
+    write_errors,
+)
 from midas_depth_ros.options.declarations import specs, specs_for_names, unknown_in_groups
 from midas_depth_ros.options.depth import DepthNodeSettings, apply_cpu_budget, parse_cpus
 from midas_depth_ros.options.files import (
     ParameterFault,
-    is_folder,
     is_there,
     read_values,
     settings_from,
@@ -41,12 +46,7 @@ from midas_depth_ros.options.files import (
 from midas_depth_ros.options.text import check_camera_names, printable
 
 if TYPE_CHECKING:
-    from midas_depth_ros.depth import DepthEstimator
     from midas_depth_ros.nodes.bag.pipeline import CameraCounts
-
-# --- One bag on its way into another, and what a person is told of it.
-#
-# The code of the node is imported when it runs: it needs ROS's Python packages.
 
 PIPE_WIDTH = 200  # columns where there is no terminal
 
@@ -61,95 +61,74 @@ def process(
     compression: str,
     overrides: Mapping[str, Any],
 ) -> bool:
-    """Process the bag and say what came of it; whether everything went well.
+    """Process the bag and print a summary; returns whether everything succeeded.
 
-    overrides: parameters of `qos_overrides`, for what the outputs are said to offer.
+    overrides: parameters of `qos_overrides`, for the offered QoS of the outputs.
 
-    Raises CommandError where ROS is missing, a parameter cannot be had here, or OUT cannot be
-    written, and DepthError where there is no model.
+    Raises CommandError if ROS is missing, a parameter is not supported here, or OUT cannot be
+    written, and DepthError without a model.
     """
-    ros = code_of_the_node()
-    unknown = [name for name in only if name not in ros.bag_pipeline.OUTPUTS]
+    try:
+        from midas_depth_ros.nodes.bag import pipeline as bag_pipeline
+        from midas_depth_ros.nodes.bag import writer as bag_writer
+        from midas_depth_ros.nodes.depth.node import estimator_from
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f'{error}: processing a bag needs ROS 2: source a ROS 2 installation, or '
+            'pip install -r requirements/ros.txt'
+        ) from error
+    unknown = [name for name in only if name not in bag_pipeline.OUTPUTS]
     if unknown:
-        choices = ', '.join(ros.bag_pipeline.OUTPUTS)
-        raise click.UsageError(f'--only {unknown[0]}: choose of {choices}')
+        choices = ', '.join(bag_pipeline.OUTPUTS)
+        raise click.UsageError(f'--only {unknown[0]}: unknown output; choose from {choices}')
     accepted(apply_cpu_budget, settings.niceness, parse_cpus(settings.cpu_affinity))
     total = sum(source.counts[camera.image] for camera in cameras)
     faults: list[str] = []
     with (
-        contextlib.closing(ros.depth_node.estimator_from(settings)) as estimator,
-        reporting('frames', total) as report,
+        contextlib.closing(estimator_from(settings)) as estimator,
+        progress_bar('frames', total) as report,
     ):
-        if estimator.notice:
-            report.say(estimator.notice)
-        for note in source.notes:
-            report.say(note)
+        for note in filter(None, (estimator.notice, *source.notes)):
+            report.print(note)
 
         def fail(text: str) -> None:
             faults.append(text)
-            report.say(text)
+            report.print(text)
 
-        make = ros.bag_pipeline.BagPipeline
-        pipeline = accepted(make, estimator, settings, cameras, only, fail, report.say, overrides)
+        make = bag_pipeline.BagPipeline
+        pipeline = accepted(make, estimator, settings, cameras, only, fail, report.print, overrides)
         messages = until_damaged(in_order(source, cameras, pipeline.topics), fail)
-        write, about = ros.bag_writer.bag_writer, description(estimator)
-        with part_of(output) as part:
-            outputs = pipeline.outputs
-            with (
-                refusing(output),
-                write(part, storage, outputs, about, compression) as writer,
-            ):
-                convert(messages, pipeline, writer, report)
-            put(part / ros.bag_writer.FILE_NAME, output)
+        about = {
+            'midas_depth_ros': midas_depth_ros.__version__,
+            'model': estimator.model,
+            'backend': estimator.backend,
+        }
+        with temporary_beside(output) as part:
+            to_bag = bag_writer.bag_writer(part, storage, pipeline.outputs, about, compression)
+            with write_errors(output), to_bag as writer:
+                for recorded in messages:
+                    for topic, message in pipeline.process(recorded):
+                        writer.write(topic, recorded.time_ns, message)
+                    if pipeline.is_image(recorded):
+                        report.advance()
+            move_into_place(part / bag_writer.FILE_NAME, output)
     if source.damage:
-        frames = sum(each.frames for each in pipeline.camera_counts)
-        report.say(f'{source.path}: {frames} pictures of the damaged bag were saved')
-    tell(pipeline.camera_counts, writer.counts, output)
-    return not faults and all(each.processed for each in pipeline.camera_counts)
-
-
-def convert(messages: Iterable[Recorded], pipeline: Any, writer: Any, report: Reporter) -> None:
-    """Every message through the pipeline into the writer. Raises OSError."""
-    for recorded in messages:
-        for topic, message in pipeline.process(recorded):
-            writer.write(topic, recorded.time_ns, message)
-        if pipeline.is_image(recorded):
-            report.advance()
+        frames = sum(tally.frames for tally in pipeline.camera_counts)
+        report.print(f'{source.path}: {frames} images of the damaged bag were recovered')
+    print_summary(pipeline.camera_counts, writer.counts, output)
+    return not faults and all(tally.processed for tally in pipeline.camera_counts)
 
 
 def accepted(call: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a call that refuses a parameter by ValueError. Raises CommandError."""
+    """Return the result of a call; a ValueError about a parameter becomes CommandError."""
     try:
         return call(*arguments)
     except ValueError as error:
         raise CommandError(str(error)) from error
 
 
-def code_of_the_node() -> SimpleNamespace:
-    """The modules that need ROS. Raises CommandError where it is missing."""
-    try:
-        from midas_depth_ros.nodes.bag import pipeline as bag_pipeline
-        from midas_depth_ros.nodes.bag import writer as bag_writer
-        from midas_depth_ros.nodes.depth import node
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            f'{error}: a bag is processed by the code of the node: source a ROS 2 installation, or '
-            'pip install -r requirements/ros.txt'
-        ) from error
-    return SimpleNamespace(bag_pipeline=bag_pipeline, bag_writer=bag_writer, depth_node=node)
-
-
-def description(estimator: DepthEstimator) -> dict[str, str]:
-    """What made the bag, for its metadata."""
-    return {
-        'midas_depth_ros': midas_depth_ros.__version__,
-        'model': estimator.model,
-        'backend': estimator.backend,
-    }
-
-
 def until_damaged(messages: Iterable[Recorded], fail: Callable[[str], None]) -> Iterator[Recorded]:
-    """The messages up to where the bag cannot be read any more, which is said."""
+    """Yield messages until the bag cannot be read any more, which is reported."""
     try:
         yield from messages
     except SourceError as error:
@@ -159,16 +138,18 @@ def until_damaged(messages: Iterable[Recorded], fail: Callable[[str], None]) -> 
 def in_order(
     source: BagMessages, cameras: Iterable[BagCamera], topics: Collection[str]
 ) -> Iterator[Recorded]:
-    """The messages of these topics, as recorded, but the first camera_info of each camera first.
+    """Yield the messages of these topics as recorded, after the first camera_info of each camera.
 
-    A driver sends it beside the picture; which of them is recorded first is chance.
+    A driver publishes it with the image; which of them is recorded first is arbitrary.
     """
     infos = [first for camera in cameras if camera.info and (first := source.first(camera.info))]
     yield from infos
     yield from source.read(topics)
 
 
-def tell(tallies: Collection[CameraCounts], counts: Mapping[str, int], output: Path) -> None:
+def print_summary(
+    tallies: Collection[CameraCounts], counts: Mapping[str, int], output: Path
+) -> None:
     """Print what was processed and what was written."""
     text = io.StringIO()
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
@@ -183,11 +164,9 @@ def tell(tallies: Collection[CameraCounts], counts: Mapping[str, int], output: P
     click.echo(text.getvalue(), nl=False)
     for tally in tallies:
         if not tally.frames:
-            click.echo(
-                printable(f'{tally.camera.name}: no message of {tally.camera.image} was read')
-            )
+            click.echo(printable(f'{tally.camera.name}: no message on {tally.camera.image}'))
         if tally.reason:
-            reason = f'{tally.camera.name}: the last frame without metres: {tally.reason}'
+            reason = f'{tally.camera.name}: last frame without metres: {tally.reason}'
             click.echo(printable(reason))
     topics = sum(map(bool, counts.values()))
     click.echo(printable(f'{sum(counts.values())} messages on {topics} topics in {output}'))
@@ -198,29 +177,29 @@ OVERRIDES = 'qos_overrides.'
 STORAGES = ('sqlite3', 'mcap')
 COMPRESSIONS = ('zstd', 'lz4', 'none')  # of the chunks of an MCAP file, which have an index
 
-HELP = """Bag to bag: what depth_node would publish of every frame.
+HELP = """Write a bag with what depth_node would publish for every frame.
 
-IN is a rosbag2 (sqlite3 or mcap; a folder or one file) or a .bag file of ROS 1. Every frame of its
-cameras is processed, in order; OUT is a rosbag2 with the node's own topics and types, with the
-stamps and times of receipt of IN. The same bag and parameters give the same bytes.
+IN is a rosbag2 (sqlite3 or mcap; a folder or one file) or a .bag file of ROS 1. All frames of its
+cameras are processed in order; OUT is a rosbag2 with the node's topics and types, and the stamps
+and receipt times of IN. The same bag and parameters give the same bytes.
 
-A camera is an image topic with a camera_info beside it; --topic and --camera choose others. Its
-outputs are called after its namespace: /front/image_raw gives /front/heatmap/image and so on.
+A camera is an image topic with a camera_info in the same namespace; --topic and --camera choose
+others. Outputs are in its namespace: /front/image_raw gives /front/heatmap/image and so on.
 
 Parameters are those of depth_node. process_every_frame is always on; cameras and transport choose
-topics, as --camera does, and mounts.<camera>.* tell how one of these is mounted; what belongs to a
-running node (rates of diagnostics, timeouts) has no effect. Topics in metres have messages only
-where a scale is found.
+topics, as --camera does, and mounts.<camera>.* describe the mounts of these cameras. Parameters of
+a running node (rates of diagnostics, timeouts) have no effect. Topics in metres have messages only
+while there is a metric scale.
 
-Exit code: 0 all done, 1 some frames failed or the bag is damaged (what was done is kept),
-2 wrong usage, 128 plus the number of the signal that stopped it.
+Exit code: 0 all done, 1 some frames failed or the bag is damaged (the others are kept), 2 wrong
+usage, 128 plus the number of the signal that stopped it.
 """
 
 
 def complete_parameter(
     ctx: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    """The parameters whose names begin so, for the shell."""
+    """Return the parameters whose names begin like this, for shell completion."""
     names = [spec.name for spec in specs(DepthNodeSettings)]
     return [f'{name}:=' for name in names if name.startswith(incomplete)]
 
@@ -228,20 +207,20 @@ def complete_parameter(
 @click.command(name='bag', help=HELP, context_settings={'show_default': True})
 @click.argument('source', metavar='IN', type=click.Path(path_type=Path))
 @click.argument('output', metavar='OUT', type=click.Path(path_type=Path))
-@click.option('--topic', 'topics', multiple=True, help='Image topic; may be given several times.')
-@click.option('--camera', 'cameras', multiple=True, help='Camera by its namespace; likewise.')
+@click.option('--topic', 'topics', multiple=True, help='Image topic; may be repeated.')
+@click.option('--camera', 'cameras', multiple=True, help='Namespace of a camera; may be repeated.')
 @click.option(
     '--params-file',
     'files',
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help='ROS parameters file with a section for depth_node, by its name or a wildcard.',
+    help='ROS parameters file with a section for depth_node or a wildcard.',
 )
 @click.option(
     '--namespace',
     default='',
-    show_default='the one in which the files name depth_node',
-    help='Namespace of the depth_node whose sections of the files are meant.',
+    show_default='that of depth_node in the files',
+    help='Namespace of depth_node, to choose the sections of the files.',
 )
 @click.option(
     '-p',
@@ -250,27 +229,27 @@ def complete_parameter(
     multiple=True,
     metavar='NAME:=VALUE',
     shell_complete=complete_parameter,
-    help='One parameter, over those of files: -p model:=embedded -p camera_pitch:=10deg.',
+    help='A parameter, which overrides the files: -p model:=embedded -p camera_pitch:=10deg.',
 )
 @click.option(
     '--only',
     multiple=True,
     metavar='OUTPUT',
-    help='Write only this output, such as heatmap/image; may be given several times.',
+    help='Write only this output, such as heatmap/image; may be repeated.',
 )
 @click.option(
     '--storage',
     type=click.Choice(STORAGES),
     default=None,
     show_default='that of IN, mcap for ROS 1',
-    help='How OUT is stored.',
+    help='Storage of OUT.',
 )
 @click.option(
     '--compression',
     type=click.Choice(COMPRESSIONS),
     default=None,
     show_default=COMPRESSIONS[0],
-    help='Of the chunks of an mcap; readers of MCAP know all of them.',
+    help='Compression of the chunks of an mcap.',
 )
 @click.option('--force', is_flag=True, help='Replace OUT if it is a bag.')
 @click.pass_context
@@ -288,7 +267,7 @@ def bag(
     compression: str | None,
     force: bool,
 ) -> None:
-    """Choose cameras, process the bag and print a table of what came of it."""
+    """Choose cameras, process the bag and print a summary."""
     try:
         angles = tuple(map(in_radians, assignments))
         values = read_values(NODE, DepthNodeSettings, files, angles, namespace)
@@ -310,7 +289,7 @@ def bag(
     complaint = check_camera_names([camera.name for camera in chosen])
     if complaint:
         raise CommandError(
-            f'{source}: the name of a camera, which is that of its topic: {complaint}'
+            f'{source}: unsuitable name of a camera, which comes from its topic: {complaint}'
         )
     named = {camera.name for camera in chosen}.union(given.get('cameras', ()))
     stranger = unknown_in_groups(DepthNodeSettings, given, {'cameras': sorted(named)})
@@ -319,7 +298,7 @@ def bag(
     if storage is None:
         storage = recorded.storage if recorded.storage in STORAGES else 'mcap'
     if storage != 'mcap' and compression not in (None, 'none'):
-        raise click.UsageError(f'{storage} is written without --compression: give --storage mcap')
+        raise click.UsageError(f'{storage} does not support --compression: use --storage mcap')
     compression = compression or COMPRESSIONS[0]
     overrides = {name: value for name, value in values.items() if name.startswith(OVERRIDES)}
     done = process(recorded, output, settings, chosen, only, storage, compression, overrides)
@@ -327,13 +306,9 @@ def bag(
 
 
 def check_output(source: Path, output: Path, force: bool) -> None:
-    """Raises CommandError where OUT must not be written."""
-    here, there = os.path.realpath(source), os.path.realpath(output)
-    if here == there or os.path.dirname(here) == there:
-        raise CommandError(f'{output} is the input: name another folder')
-    if is_there(output) and not force:
-        raise CommandError(f'{output} is there already: give --force to replace it')
+    """Raise CommandError if OUT must not be written."""
+    if os.path.dirname(os.path.realpath(source)) == os.path.realpath(output):
+        raise CommandError(f'{output} is the input: use another folder')
+    check_target(output, source, force)
     if is_there(output) and not is_there(output / 'metadata.yaml'):
         raise CommandError(f'{output} is not a rosbag2: it is not replaced')
-    if not is_folder(output.parent):
-        raise CommandError(f'{output.parent}: there is no such folder')

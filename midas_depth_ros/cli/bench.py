@@ -1,69 +1,138 @@
-"""`midas_depth bench`: options in, a table or one JSON object out.
-
-What it needs is imported when it runs, so that the command is known wherever the package is.
-"""
+"""`midas_depth bench`: how fast depth is on this machine, as a table or one JSON object."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.table import Table
+from rich.text import Text
 
 from midas_depth_ros.cli.options import like
 from midas_depth_ros.depth.models import names
-from midas_depth_ros.lab.output import note
+from midas_depth_ros.lab.output import OutputConsole, print_status
+from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:
-    from midas_depth_ros.lab.speed.result import Result
+    from midas_depth_ros.lab.speed.run import Result
+
+PIPE_WIDTH = 150  # columns where there is no terminal
+COLUMNS = (
+    'part', 'backend', 'precision', 'size', 'median ms', 'p95 ms', 'x usual', 'CPU ms', 'GFLOP/s',
+    'MB', 'start s',
+)  # fmt: skip
+NUMBERS_FROM = 4
 
 HELP = """Measure how fast depth is on this machine.
 
-The usual way to run MiDaS on a CPU (torch as it comes, float32) is timed side by side with every
-backend and precision that is installed: the network alone, picture to depth and heatmap, and the
-node as a process, from a picture's stamp to its heatmap over DDS. Takes about five minutes, a
-model's first conversion not counted; with --quick less than 40 s.
+The usual way to run MiDaS on a CPU (eager torch, float32) is timed side by side with every
+installed backend and precision: the network alone, picture to depth and heatmap, and the node as a
+process, from the stamp of an image to its heatmap over DDS. It takes about five minutes, and less
+than 40 s with --quick, plus the first conversion of a model.
 
-Where the official weights are not here, random ones of the same network are taken: the times are
-the same. What cannot be measured is left out and named.
+If the official weights are not on disk, random weights are used, which take the same time. What
+cannot be measured is listed with the reason.
 """
 
 
 @click.command(name='bench', help=HELP, context_settings={'show_default': True})
-@click.option('--quick', is_flag=True, help='The main rows only, shorter.')
+@click.option('--quick', is_flag=True, help='Measure the main rows only, for less time.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @click.option('--model', **like('model'), help=f'auto, {", ".join(names())} or a weights file.')
-@click.option('--threads', **like('num_threads'), help='Of inference; 0 = all processors.')
+@click.option('--threads', **like('num_threads'), help='Threads for inference; 0 = all processors.')
 @click.option(
     '--logs',
     type=click.Path(file_okay=False, path_type=Path),
     default=None,
     show_default='a temporary folder',
-    help="Folder for the nodes' logs.",
+    help='Folder for the logs of the nodes.',
 )
 def bench(quick: bool, as_json: bool, model: str, threads: int, logs: Path | None) -> None:
-    """Measure, and print what came of it."""
+    """Measure, and print the result."""
     with tempfile.TemporaryDirectory(prefix='midas_depth_bench_') as temporary:
         result = measure(quick, model, threads, logs or Path(temporary))
     if as_json:
         click.echo(json.dumps(result.to_json()))
-        return
-    from midas_depth_ros.lab.speed.result import show
-
-    show(result)
+    else:
+        show(result)
 
 
 def measure(quick: bool, model: str, threads: int, logs: Path) -> Result:
-    """Carry a run out; what is at work is told on standard error. Raises DepthError."""
-    from midas_depth_ros.lab.speed.contestants import find_weights
+    """Run the benchmark, with progress on standard error. Raises DepthError."""
+    from midas_depth_ros.lab.speed.candidates import find_weights
     from midas_depth_ros.lab.speed.run import QUICK, Plan, Run
 
-    run = Run(
-        find_weights(model),
-        threads,
-        QUICK if quick else Plan(),
-        note,
-    )
-    return run.carry_out(logs)
+    plan = QUICK if quick else Plan()
+    return Run(find_weights(model), threads, plan, print_status).carry_out(logs)
+
+
+def show(result: Result) -> None:
+    """Print a result to standard output."""
+    console = OutputConsole()
+    if not console.is_terminal:
+        console = OutputConsole(width=PIPE_WIDTH)
+    console.print(main_table(result))
+    facts = result.facts
+    for line in (
+        f'{facts["model"]} ({facts["weights"]}), {facts["cpu"]}, {facts["cores"]} processors, '
+        f'load {facts["load_average"][0]} to {facts["load_average"][1]}, {facts["seconds"]} s',
+        f'auto selects {" ".join(facts["auto"] or ["nothing"])}: {facts.get("auto_choice", "")}',
+        f'a float32 matrix product reaches {facts["matrix_product_gflops"]} GFLOP/s here',
+    ):
+        console.print(Text(printable(line)))
+    for table in scaling_tables(result):
+        console.print(table)
+    for line in result.absent:
+        console.print(Text(printable(f'not measured: {line}'), 'yellow'))
+
+
+def main_table(result: Result) -> Table:
+    """Return a table of all rows; the fastest of each part and size is bold."""
+    from midas_depth_ros.lab.speed.run import NO_NETWORK
+
+    table = Table(*COLUMNS)
+    for column in table.columns[NUMBERS_FROM:]:
+        column.justify = 'right'
+    last: tuple[str, str] | None = None
+    for row in result.rows:
+        group = row.part, row.size
+        if last is not None and group != last:
+            table.add_section()
+        last = group
+        rivals = [one.median_ms for one in result.of(*group) if one.backend != NO_NETWORK]
+        fastest = row.backend != NO_NETWORK and row.median_ms == min(rivals)
+        numbers = (
+            *((row.median_ms, 1), (row.p95_ms, 1), (row.ratio_to_usual, 2), (row.cpu_ms, 1)),
+            *((row.gflops, 0), (row.rss_mb, 0), (row.start_s, 2)),
+        )
+        texts = [row.part, row.backend, row.precision, row.size]
+        texts += [_number(value, digits) for value, digits in numbers]
+        table.add_row(*texts, style='bold' if fastest else None)
+    return table
+
+
+def scaling_tables(result: Result) -> list[Table]:
+    """Return the tables by threads, by picture size and by situation, if they were measured."""
+    tables = []
+    for what, lines in result.scaling.items():
+        table = Table(what, 'median ms', 'p95 ms', 'CPU ms', title=f'picture to heatmap, by {what}')
+        for line in lines:
+            table.add_row(*(_cell(value) for value in line.values()))
+        tables.append(table)
+    if result.loads:
+        table = Table('situation', 'CPU % of one core', 'heatmaps per s', title='a running node')
+        for name, share in result.loads.items():
+            table.add_row(name, _cell(share['cpu_percent']), _cell(share['frames_per_s']))
+        tables.append(table)
+    return tables
+
+
+def _cell(value: Any) -> str:
+    return _number(value, 1) if isinstance(value, float) else str(value)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return '' if value is None else f'{value:.{digits}f}'

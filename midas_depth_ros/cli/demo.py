@@ -1,9 +1,8 @@
-"""The command line of the demonstration: options in, exit code and an output folder out.
+"""`midas_depth demo`: options in, exit code and an output folder out.
 
-0 when all went well, a collision of the robot included: it is told, not hidden. 1 with one reason
-when the source, a node or the folder would not do, or when the robot did not drive at all; as a
-shell does it, 128 plus the signal's number when Ctrl-C or SIGTERM ended the run early.
-What needs ROS is imported when it runs: the command is known where ROS is not installed.
+Exit code: 0 on success, even if the robot collided, which is reported; 1 with a reason if the
+source, a node or the folder failed, or if the robot did not drive at all; 128 plus the signal's
+number if a signal ended the run early. Modules that need ROS are imported when it runs.
 """
 
 from __future__ import annotations
@@ -20,31 +19,28 @@ from rich.text import Text
 from midas_depth_ros.cli.options import NumberRange, in_radians, like
 from midas_depth_ros.depth.models import names
 from midas_depth_ros.lab.demo import WIDEST
-from midas_depth_ros.lab.demo import output as output_folder
-from midas_depth_ros.lab.demo.output import OutputFolderError, step
-from midas_depth_ros.lab.output import CommandError, OutputConsole
+from midas_depth_ros.lab.output import CommandError, OutputConsole, step
 from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:
-    from midas_depth_ros.lab.demo.recording import Plan, Run
-    from midas_depth_ros.lab.demo.run import RunError
+    from midas_depth_ros.lab.demo.run import Plan, Run
 
 DASHBOARD_PORT = 8080
-WORLD = 1  # that is driven through if none is named: much is to be seen from its start
+WORLD = 1  # the default, whose start has a good view
 
-HELP = """Let a simulated robot drive, or show pictures of yours; leave pictures, figures, messages.
+HELP = """Drive a simulated robot, or show your pictures; save pictures, summary and messages.
 
-Without --source a robot drives through a furnished room: its camera, the depth node with the model
-that ships in the package (nothing is downloaded), the avoidance node and who commands it
-are processes of their own that talk over DDS, in a ROS domain of their own unless ROS_DOMAIN_ID is
-set. With --source the camera shows that instead, to the best model that can be had.
+Without --source a robot drives through a furnished room. Its camera, the depth node with the
+embedded model (no download), the avoidance node and a commander are separate processes that
+communicate over DDS, in a ROS domain of their own unless ROS_DOMAIN_ID is set. With --source the
+camera shows that instead, and the model is the best one available.
 """
 
 
 def check_assignments(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Refuse what is not name:=value, and have angles in radians."""
+    """Check that values are name:=value, and return angles in radians."""
     for value in values:
         name, separator, _ = value.partition(':=')
         if not separator or not name:
@@ -57,21 +53,21 @@ def check_assignments(
     '--seconds',
     type=NumberRange(1, 86_400),
     default=20.0,
-    help='Length of the run, after the first heatmap.',
+    help='Duration of the recording, from the first heatmap.',
 )
 @click.option(
     '--source',
     default='',
     show_default='the driving robot',
     metavar='PATH|NUMBER',
-    help='Picture, folder of pictures, video, camera device number, or rosbag2 folder; shown at '
-    f'most {WIDEST} pixels wide.',
+    help='Picture, folder of pictures, video, camera device number, or rosbag2 folder; at most '
+    f'{WIDEST} pixels wide.',
 )
 @click.option(
     '--topic',
     default='',
     show_default='the only one',
-    help='Image topic of a rosbag2 that has several.',
+    help='Image topic, for a rosbag2 with several.',
 )
 @click.option(
     '--model',
@@ -81,6 +77,7 @@ def check_assignments(
 )
 @click.option(
     '--rate',
+    'rate_hz',
     type=NumberRange(0, 1000),
     default=None,
     show_default='10 for the robot, 5 for a --source',
@@ -88,26 +85,25 @@ def check_assignments(
 )
 @click.option(
     '--camera-rate',
+    'camera_rate_hz',
     type=NumberRange(0.1, 1000),
     default=None,
     show_default="10 for the robot, --rate for pictures, else the source's own",
-    help='Pictures per second of the camera.',
+    help='Frame rate of the camera.',
 )
 @click.option(
     '--world',
     type=click.IntRange(0, 2_000_000_000),
     default=None,
     show_default=str(WORLD),
-    help='Which room the robot drives through: any number is one.',
+    help='Seed of the room that the robot drives through.',
 )
-@click.option(
-    '--headless', is_flag=True, help='Without the dashboard, which is there to be looked at live.'
-)
-@click.option('--keep-going', is_flag=True, help='Go on after the recording, until Ctrl-C.')
+@click.option('--headless', is_flag=True, help='Without the dashboard, the live view in a browser.')
+@click.option('--keep-going', is_flag=True, help='Keep running after the recording, until Ctrl-C.')
 @click.option(
     '--transport',
     **like('transport'),
-    help='How pictures travel to the node.',
+    help='Transport of the images to the node.',
 )
 @click.option(
     '--param',
@@ -115,13 +111,14 @@ def check_assignments(
     multiple=True,
     metavar='NAME:=VALUE',
     callback=check_assignments,
-    help='A further parameter of depth_node, such as heatmap.colormap:=turbo; repeatable.',
+    help='A parameter of depth_node, such as heatmap.colormap:=turbo; may be repeated.',
 )
 @click.option(
     '--timeout',
+    'timeout_s',
     type=NumberRange(1, 3600),
     default=30.0,
-    help='Longest wait in seconds for the first heatmap, once the model is loaded.',
+    help='Timeout in seconds for the first heatmap, once the model is loaded.',
 )
 @click.option(
     '--output',
@@ -131,85 +128,76 @@ def check_assignments(
     help='Folder for the results.',
 )
 def demo(output: Path | None, headless: bool, world: int | None, **options: Any) -> None:
-    """Make a plan of the options, carry it out, and exit with its code."""
+    """Run the plan that the options give, and exit with its code. `options` are fields of Plan."""
     if options['source'] and world is not None:
-        raise click.UsageError('--world is of the robot: leave it out, or --source')
+        raise click.UsageError('--world is for the driving robot: omit it or --source')
     try:
-        from midas_depth_ros.lab.demo.recording import Plan
-        from midas_depth_ros.lab.demo.run import run  # noqa: F401
+        from midas_depth_ros.lab.demo.run import Plan
     except ModuleNotFoundError as error:
         raise click.ClickException(
-            f'{error}: source a ROS 2 installation, or use scripts/demo, which brings what it needs'
+            f'{error}: source a ROS 2 installation, or use scripts/demo, which sets up its own'
         ) from error
-    plan = Plan(
-        source=options['source'],
-        seconds=options['seconds'],
-        model=options['model'],
-        rate_hz=options['rate'],
-        camera_rate_hz=options['camera_rate'],
-        topic=options['topic'],
-        transport=options['transport'],
-        parameters=options['parameters'],
-        timeout_s=options['timeout'],
-        world=WORLD if world is None else world,
-        dashboard_port=0 if headless else DASHBOARD_PORT,
-        keep_going=options['keep_going'],
-    )
+    port = 0 if headless else DASHBOARD_PORT
+    plan = Plan(world=WORLD if world is None else world, dashboard_port=port, **options)
     sys.exit(carry_out(plan, output))
 
 
 def carry_out(plan: Plan, output: Path | None) -> int:
-    """Run a plan, report it, and return the exit code."""
+    """Run a plan, print its summary, and return the exit code."""
+    from midas_depth_ros.lab.demo.report import LOGS, claim, default_folder
     from midas_depth_ros.lab.demo.run import RunError, StoppedError, run
 
     console = OutputConsole(highlight=False)
-    folder = (output or output_folder.default_folder(plan.source)).absolute()
+    folder = (output or default_folder(plan.source)).absolute()
     try:
-        if output_folder.claim(folder):
-            _say(console, f'The results of an earlier run in {folder} will be replaced')
-        for line in _beginning(plan, folder):
-            _say(console, line)
-        return _present(run(plan, folder, console), folder, console)
-    except (OutputFolderError, CommandError) as error:
-        return _refuse(str(error))
+        if claim(folder):
+            _print(console, f'The results of an earlier run in {folder} will be replaced')
+        names = ', '.join(plan.commands())
+        _print(console, f'Starting {names} with {plan.what}; logs are in {folder / LOGS}')
+        if plan.drives and plan.model is None:
+            _print(
+                console,
+                'Model: embedded, which ships with the package: no download '
+                '(use --model midas_small for MiDaS_small)',
+            )
+        return _report(run(plan, folder, console), folder, console)
+    except CommandError as error:
+        return _fail(str(error))
     except RunError as error:
-        return _fail(error)
+        if error.log:
+            _print_error(f'Last lines of {error.log}:')
+            for line in error.last_lines:
+                _print_error(f'  {line}')
+        return _fail(str(error))
     except StoppedError as stopped:
-        return _refuse(f'{stopped} before the first heatmap: nothing to report', str(stopped))
+        return _fail(f'{stopped} before the first heatmap: no results', str(stopped))
 
 
-def _say(console: Console, text: str) -> None:
-    """One line, which may have come from outside."""
+def _print(console: Console, text: str) -> None:
+    """Print one line, made printable."""
     console.print(Text(printable(text)), soft_wrap=True)
 
 
-def _beginning(plan: Plan, folder: Path) -> list[str]:
-    names = ', '.join(plan.commands())
-    lines = [f'Starting {names} on {plan.what}; logs are in {folder / output_folder.LOGS}']
-    if plan.drives and plan.model is None:
-        lines.append(
-            'The model is `embedded`, which ships in the package: nothing is downloaded '
-            '(--model midas_small takes MiDaS_small)'
-        )
-    return lines
+def _print_error(text: str) -> None:
+    _print(OutputConsole(stderr=True, highlight=False), text)
 
 
-def _present(result: Run, folder: Path, console: Console) -> int:
+def _report(result: Run, folder: Path, console: Console) -> int:
     from midas_depth_ros.lab.demo import report
     from midas_depth_ros.lab.demo.summary import as_text, tables, why_it_stood
 
-    with step(console, 'Writing pictures and figures'):
+    with step(console, 'Writing the results'):
         summary = report.write(result, folder)
     if console.is_terminal:
         console.print(tables(summary))
-    else:  # in a log they keep the width that they have in summary.txt
+    else:  # a log gets the width of summary.txt
         console.print(Text(as_text(summary)), soft_wrap=True)
-    console.print(Text('The results are in'))
+    console.print(Text('Results:'))
     for path, meaning in report.contents(folder):
-        _say(console, f'  {path}  {meaning}')
+        _print(console, f'  {path}  {meaning}')
     stood = why_it_stood(summary)
     if stood and not result.ended_by:
-        return _refuse(stood)
+        return _fail(stood)
     return _exit_code(result.ended_by)
 
 
@@ -217,15 +205,6 @@ def _exit_code(ended_by: str) -> int:
     return 128 + signal.Signals[ended_by] if ended_by in signal.Signals.__members__ else 0
 
 
-def _refuse(reason: str, signal_name: str = '') -> int:
-    _say(OutputConsole(stderr=True, highlight=False), f'demo: {reason}')
+def _fail(reason: str, signal_name: str = '') -> int:
+    _print_error(f'demo: {reason}')
     return _exit_code(signal_name) or 1
-
-
-def _fail(error: RunError) -> int:
-    console = OutputConsole(stderr=True, highlight=False)
-    if error.log:
-        _say(console, f'The last lines of {error.log}:')
-        for line in error.last_lines:
-            _say(console, f'  {line}')
-    return _refuse(str(error))

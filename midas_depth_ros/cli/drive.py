@@ -1,7 +1,4 @@
-"""`midas_depth drive`: options in, a table or one JSON object out.
-
-What it needs is imported when it runs: the command is known where ROS is not installed.
-"""
+"""`midas_depth drive`: simulated drives, summed up as lines or one JSON object."""
 
 from __future__ import annotations
 
@@ -16,26 +13,26 @@ from typing import Any
 import click
 
 from midas_depth_ros.cli.options import NumberRange, like
-from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan
-from midas_depth_ros.lab.output import note
+from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, summary
+from midas_depth_ros.lab.output import print_status
 from midas_depth_ros.options.stream import SyntheticCameraSettings
 
-HELP = """Drive a simulated robot through worlds and count what it runs into.
+HELP = """Drive a simulated robot through worlds and count its collisions.
 
-Each world is driven without avoidance and with it, by a constant forward command with random
-turns, until the first collision or the time is over. Robot with camera, depth node and avoidance
-node are processes that talk over DDS, in real time; with --in-process the same parts run in this
-process, in simulated time.
+Each world is driven without avoidance and with it, with a constant forward command and random
+turns, until the first collision or until the time is up. Robot with camera, depth node and
+avoidance node are processes that communicate over DDS, in real time; with --in-process the same
+parts run in this process, in simulated time.
 """
 
 
 @click.command(name='drive', help=HELP, context_settings={'show_default': True})
-@click.option('--worlds', type=click.IntRange(1, 100_000), default=5, help='How many worlds.')
+@click.option('--worlds', type=click.IntRange(1, 100_000), default=5, help='Number of worlds.')
 @click.option(
     '--seed',
     type=click.IntRange(0, 2_000_000_000),
     default=0,
-    help='The first world; the others follow it.',
+    help='Seed of the first world; the others have the following seeds.',
 )
 @click.option(
     '--worlds-are',
@@ -46,24 +43,24 @@ process, in simulated time.
     '--depth',
     type=click.Choice(['exact', 'model']),
     default='exact',
-    help='exact = of the simulation, disturbed in every frame by scale, shift and 3 % noise.',
+    help='exact = from the simulation, with random scale, shift and 3 % noise in every frame.',
 )
-@click.option('--model', **like('model'), help='For --depth model, as for depth_node.')
-@click.option('--seconds', type=NumberRange(1, 3600), default=30.0, help='Longest time of a drive.')
+@click.option('--model', **like('model'), help='Model for --depth model, as for depth_node.')
+@click.option('--seconds', type=NumberRange(1, 3600), default=30.0, help='Time limit of a drive.')
 @click.option('--speed', type=NumberRange(0.05, 0.6), default=0.4, help='Commanded speed in m/s.')
 @click.option(
-    '--rate', type=NumberRange(0.5, 20), default=DrivePlan.rate_hz, help='Pictures per second.'
+    '--rate', type=NumberRange(0.5, 20), default=DrivePlan.rate_hz, help='Frame rate of the camera.'
 )
 @click.option('--no-avoidance', is_flag=True, help='Drive without avoidance only.')
 @click.option('--no-blind', is_flag=True, help='Drive with avoidance only.')
-@click.option('--in-process', is_flag=True, help='One process, simulated time, no ROS.')
+@click.option('--in-process', is_flag=True, help='One process, in simulated time, without ROS.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @click.option(
     '--logs',
     type=click.Path(file_okay=False, path_type=Path),
     default=None,
     show_default='a temporary folder',
-    help="Folder for the processes' logs.",
+    help='Folder for the logs of the processes.',
 )
 def drive(
     worlds: int,
@@ -80,22 +77,12 @@ def drive(
     as_json: bool,
     logs: Path | None,
 ) -> None:
-    """Make a plan of the options, carry it out, and print what came of it."""
+    """Run the plan that the options give, and print a summary."""
     if no_avoidance and no_blind:
         raise click.UsageError('--no-avoidance and --no-blind leave nothing to drive')
-    plan = DrivePlan(
-        worlds,
-        seed,
-        depth,
-        model,
-        seconds,
-        speed,
-        rate,
-        not no_avoidance,
-        not no_blind,
-        worlds_are,
-    )
-    found = carry_out(plan, in_process, logs, note)
+    avoiding, blind = not no_avoidance, not no_blind
+    plan = DrivePlan(worlds, seed, depth, model, seconds, speed, rate, avoiding, blind, worlds_are)
+    found = carry_out(plan, in_process, logs, print_status)
     if as_json:
         click.echo(json.dumps(found))
     else:
@@ -106,9 +93,7 @@ def drive(
 def carry_out(
     plan: DrivePlan, in_process: bool, logs: Path | None, report: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Drive and sum up. Raises DriveError, and DepthError where a model cannot be loaded."""
-    from midas_depth_ros.lab.drive.rig import summary
-
+    """Drive and return the summary. Raises DriveError, and DepthError without a model."""
     if in_process:
         from midas_depth_ros.lab.drive.in_process import drive_in_process
 
@@ -123,7 +108,7 @@ def _over_dds(plan: DrivePlan, logs: Path | None, report: Callable[[str], None])
         from midas_depth_ros.lab.drive import over_dds
     except ModuleNotFoundError as error:
         raise DriveError(
-            f'{error}: source a ROS 2 installation, or give --in-process, which needs none'
+            f'{error}: source a ROS 2 installation, or use --in-process, which needs no ROS'
         ) from error
     with tempfile.TemporaryDirectory(prefix='midas_depth_drive_') as temporary:
         folder = logs or Path(temporary)

@@ -1,8 +1,8 @@
 """`midas_depth export`: a model file for a robot, or a precision for this machine.
 
-In: a model's name or weights file. Out: ONNX, or OpenVINO's two files, that `load_estimator` and
-the node take as `model`; or an entry of this machine's cache, which 'auto' considers. What it
-needs is imported when it runs.
+A model becomes ONNX, or OpenVINO's two files, which `load_estimator` and the node accept as
+`model`, or an entry of this machine's cache, which 'auto' considers. What this needs is imported
+when it runs.
 """
 
 from __future__ import annotations
@@ -17,41 +17,38 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.errors import DepthError, UnknownModel, shown
+from midas_depth_ros.depth.errors import DepthError, UnknownModel, printable, shown
 from midas_depth_ros.depth.model_check import calibration_pictures
-from midas_depth_ros.depth.models import PREFERRED, WEIGHTS_SUFFIXES, find_weights, names
+from midas_depth_ros.depth.models import PREFERRED, WEIGHTS_SUFFIXES, find_weights, names, onnx_of
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.sources import SourceError, open_source
 
-# --- The pictures on which int8 is calibrated, and those on which a deviation is measured.
-#
-# In: a folder, video or bag of the user's, or nothing: then those of the package. Out: pictures by
-# name; those that int8 finds its ranges on are not those it is judged by.
+# --- The pictures on which int8 is calibrated, and others on which the deviation is measured.
 
 Pictures = Mapping[str, NDArray[np.uint8]]
 
-JUDGED = 30  # pictures, at most, on which the deviation is measured
-WIDEST = 640  # pixels kept of a picture's width: the network sees 256
+MEASURED = 30  # pictures, at most, on which the deviation is measured
+WIDEST = 640  # pixels of the width that are kept: the network sees 256
 
 
 def chosen_pictures(
     path: Path | None, count: int, precision: str
 ) -> tuple[Pictures | None, Pictures | None]:
-    """(to calibrate on, to measure on); None = not needed, and the package's own.
+    """Return pictures for calibration (None = not needed) and measurement (None = the package's).
 
-    Of the user's pictures every other one calibrates int8, of the rest some are measured on.
-    Raises DepthError where there are none.
+    Of the user's pictures every other one calibrates int8; some of the rest are for measurement.
+    Raises DepthError without pictures.
     """
     if path is None:
         return (calibration_pictures() if precision == 'int8' else None), None
-    found = list(read(path, count).items())
+    found = list(read_pictures(path, count).items())
     if precision != 'int8':
-        return None, _spread(dict(found), JUDGED)
-    return dict(found[::2]), _spread(dict(found[1::2] or found), JUDGED)
+        return None, _spread(dict(found), MEASURED)
+    return dict(found[::2]), _spread(dict(found[1::2] or found), MEASURED)
 
 
-def read(path: Path, count: int) -> Pictures:
-    """At most `count` pictures, spread over all there are; raises DepthError."""
+def read_pictures(path: Path, count: int) -> Pictures:
+    """Return at most `count` pictures, evenly spaced. Raises DepthError."""
     kept: dict[str, NDArray[np.uint8]] = {}
     every = 1
     try:
@@ -59,32 +56,32 @@ def read(path: Path, count: int) -> Pictures:
             if number % every:
                 continue
             kept[f'{Path(frame.name).name} {number}'] = frame.shrunk(WIDEST).rgb()
-            if len(kept) == 2 * count:  # then every other of them will do
+            if len(kept) == 2 * count:  # keep every other one
                 kept, every = dict(list(kept.items())[::2]), 2 * every
     except (SourceError, ImageError) as error:
-        raise DepthError(f'no pictures to be had of {path}: {error}') from error
+        raise DepthError(f'no pictures in {path}: {error}') from error
     return _spread(kept, count)
 
 
 def _spread(pictures: Pictures, count: int) -> Pictures:
-    """At most `count` of them, evenly."""
+    """Return at most `count` of them, evenly spaced."""
     step = max(1, -(-len(pictures) // count))
     return dict(list(pictures.items())[::step])
 
 
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
-# The .xml last: it is what is opened.
+# The .xml last: it is the one that is opened.
 FILES = {'onnx': ('.onnx',), 'openvino': ('.bin', '.xml')}
-SCRATCH = '.midas_depth_export_'  # how the folder is called in which an export comes into being
+SCRATCH = '.midas_depth_export_'  # prefix of the temporary folder
 NAMED = ', '.join(f'`{name}`' for name in names())
 HELP = f"""Write MODEL as a file for a robot: {NAMED}, or a weights file.
 
-The robot then needs neither torch nor the weights: give the file's path as `model`. ONNX
-is float32 and runs with onnxruntime and openvino; OpenVINO's .xml and .bin belong together.
+The robot then needs neither torch nor the weights: use the path of the file as `model`. ONNX is
+float32 and runs with onnxruntime and openvino; OpenVINO's .xml and .bin belong together.
 
-bf16, f16 and int8 report how far they stray from f32 on named pictures. int8 is calibrated on your
-pictures (--pictures), best 100 or more from the robot's camera, or on 20 rendered ones of the
-package; half of yours are kept back to measure it on.
+For bf16, f16 and int8, the deviation from f32 is measured on named pictures and printed. int8 is
+calibrated on your pictures (--pictures), best 100 or more from the robot's camera, or on 20
+rendered ones of the package; half of yours are reserved for the measurement.
 """
 
 
@@ -95,19 +92,22 @@ package; half of yours are kept back to measure it on.
 @click.option(
     '--pictures',
     type=click.Path(exists=True, path_type=Path),
-    help='Folder, video or bag to calibrate int8 and to measure the deviation on.',
+    help='Folder, video or bag for calibrating int8 and measuring the deviation.',
 )
 @click.option(
-    '--count', type=click.IntRange(16, 5000), default=200, help='Pictures of yours used at most.'
+    '--count',
+    type=click.IntRange(16, 5000),
+    default=200,
+    help='Maximum number of your pictures.',
 )
 @click.option('--output', type=click.Path(dir_okay=False, path_type=Path), help='File to write.')
 @click.option(
     '--cache',
     is_flag=True,
-    help="Put it into this machine's cache instead: precision auto then considers it.",
+    help="Write to this machine's cache instead; precision auto then considers it.",
 )
-@click.option('--force', is_flag=True, help='Overwrite what is there.')
-@click.option('--no-download', is_flag=True, help='Fail where the weights are not on disk.')
+@click.option('--force', is_flag=True, help='Overwrite existing files.')
+@click.option('--no-download', is_flag=True, help='Fail if the weights are not on disk.')
 def export(
     model: str,
     form: str,
@@ -119,41 +119,39 @@ def export(
     force: bool,
     no_download: bool,
 ) -> None:
-    """See HELP."""
+    """Check the options, and write the model."""
     if form == 'onnx' and (precision != 'f32' or cache):
         raise click.UsageError(
-            f'an ONNX model is written in f32, to a file; for {precision} and for the cache '
+            f'an ONNX model is f32 and written to a file; for {precision} and for the cache '
             'use --format openvino'
         )
     if cache and output:
-        raise click.UsageError('give --output or --cache, not both')
+        raise click.UsageError('use --output or --cache, not both')
     if output is not None:  # before anything is downloaded
         if output.suffix.lower() != SUFFIXES[form]:
-            raise click.UsageError(f'{output} is to be named *{SUFFIXES[form]} for --format {form}')
+            raise click.UsageError(f'{output}: --format {form} needs the suffix {SUFFIXES[form]}')
         if not force:
-            refuse_what_is_there(output, form)
+            check_target(output, form)
     weights = weights_of(model, not no_download)
     target = output or Path(f'{weights.stem}_{precision}{SUFFIXES[form]}')
     if not cache and not force:
-        refuse_what_is_there(target, form)
+        check_target(target, form)
     if form == 'onnx':
         _write_onnx(weights, target)
     else:
         _write_openvino(weights, None if cache else target, precision, pictures, count)
 
 
-def refuse_what_is_there(target: Path, form: str) -> None:
-    """Raise DepthError where one of the files of an export is there already."""
-    from midas_depth_ros.depth.errors import DepthError
-
+def check_target(target: Path, form: str) -> None:
+    """Raise DepthError if one of the files of an export already exists."""
     for suffix in FILES[form]:
         path = target.with_suffix(suffix)
         if os.path.lexists(path):
-            raise DepthError(f'{path} is there already: give --force to overwrite it')
+            raise DepthError(f'{path} already exists: use --force to overwrite it')
 
 
 def weights_of(model: str, allow_download: bool) -> Path:
-    """The weights file of a model's name or path; raises UnknownModel, WeightsError."""
+    """Return the weights file of a model's name or path. Raises UnknownModel, WeightsError."""
     path = Path(os.path.expanduser(model))
     is_weights = path.suffix.lower() in WEIGHTS_SUFFIXES and os.path.isfile(path)
     if model not in names() and not is_weights:
@@ -165,13 +163,10 @@ def weights_of(model: str, allow_download: bool) -> Path:
 
 
 def _write_onnx(weights: Path, target: Path) -> None:
-    from midas_depth_ros.depth.errors import printable
-    from midas_depth_ros.depth.models import onnx_of
-
     content = onnx_of(weights)
     notice = _put(target, FILES['onnx'], 'f32', lambda part: part.write_bytes(content))
     size = target.stat().st_size / 1e6
-    click.echo(f'wrote {printable(target)} ({size:.1f} MB): give it as `model`')
+    click.echo(f'wrote {printable(target)} ({size:.1f} MB): use it as `model`')
     _warn(notice)
 
 
@@ -180,9 +175,8 @@ def _write_openvino(
 ) -> None:
     from midas_depth_ros.depth import conversion_cache
     from midas_depth_ros.depth.backends import find_backend
-    from midas_depth_ros.depth.errors import printable
 
-    find_backend('openvino', '.xml')  # says what to install where it is missing
+    find_backend('openvino', '.xml')  # raises with what to install if it is missing
     from midas_depth_ros.depth.backends.openvino_backend import MODEL, Conversion
     from midas_depth_ros.depth.backends.openvino_runtime import Runtime
 
@@ -215,10 +209,9 @@ def _write_openvino(
 def _put(
     target: Path, suffixes: tuple[str, ...], precision: str, write: Callable[[Path], object]
 ) -> str:
-    """Write files beside `target`, read them back and judge them, then give them their names.
+    """Write files beside `target`, load and judge them, then move them into place.
 
-    Until then, and whatever goes wrong, what was there stays. Returns the judge's notice; raises
-    DepthError.
+    Existing files stay unless all that succeeds. Returns the judge's notice. Raises DepthError.
     """
     from midas_depth_ros.depth.conversion_cache import scratch_folder
     from midas_depth_ros.depth.files import flush
@@ -239,18 +232,18 @@ def _put(
 
 
 def _replace(model: Path, target: Path, suffixes: tuple[str, ...], beside: Path) -> None:
-    """All files of a model, or none: half of a new one and half of an old one are neither."""
+    """Replace all files of a model, or none of them."""
     kept: dict[Path, Path] = {}
     placed: list[Path] = []
     try:
         for suffix in suffixes:
             place, old = target.with_suffix(suffix), beside / f'old{suffix}'
-            with contextlib.suppress(OSError):  # there is none, or the disk knows no second names
+            with contextlib.suppress(OSError):  # none exists, or the file system has no hard links
                 os.link(place, old)
                 kept[place] = old
             model.with_suffix(suffix).replace(place)
             placed.append(place)
-    except BaseException:  # Ctrl-C too, and it is raised again
+    except BaseException:  # including Ctrl-C; raised again
         for place in placed:
             if place not in kept:
                 place.unlink()
@@ -260,7 +253,7 @@ def _replace(model: Path, target: Path, suffixes: tuple[str, ...], beside: Path)
 
 
 def _judged(model: Path, precision: str) -> str:
-    """Load what was written as a robot will; the judge's notice. Raises DepthError and OSError."""
+    """Load the model as a robot will, and return its notice. Raises DepthError and OSError."""
     from midas_depth_ros.depth import load_estimator
     from midas_depth_ros.depth.backends import AUTO
     from midas_depth_ros.depth.errors import BackendUnavailable, WeightsCorrupt
@@ -270,12 +263,12 @@ def _judged(model: Path, precision: str) -> str:
         if model.suffix == SUFFIXES['onnx']:
             read_model_file(model)
         for wanted in (precision, AUTO):
-            with contextlib.suppress(BackendUnavailable):  # what runs it may be another machine
+            with contextlib.suppress(BackendUnavailable):  # another machine may run it
                 estimator = load_estimator(model, precision=wanted)
                 estimator.close()
                 return estimator.notice
     except WeightsCorrupt as error:
-        raise OSError(f'what was written cannot be read back: {error}') from error
+        raise OSError(f'the written file cannot be read back: {error}') from error
     return ''
 
 
@@ -285,11 +278,8 @@ def _warn(notice: str) -> None:
 
 
 def _unwritable(target: Path | str, error: OSError) -> Exception:
-    from midas_depth_ros.depth.errors import DepthError
-
-    return DepthError(
-        f'{target} cannot be written ({error.strerror or error}): name another by --output'
-    )
+    reason = error.strerror or error
+    return DepthError(f'cannot write {target} ({reason}): choose another file with --output')
 
 
 def _report(about: Mapping[str, Any]) -> None:
@@ -303,8 +293,8 @@ def _report(about: Mapping[str, Any]) -> None:
     if deviation is None:
         if about['precision'] != 'f32':
             click.echo(
-                f'not measured: this CPU does not compute in {about["precision"]}. On the robot, '
-                '`midas_depth export` with --cache measures it'
+                f'not measured: this CPU does not support {about["precision"]}. On the robot, '
+                '`midas_depth export --cache` measures it'
             )
         return
     table = Table('picture', 'correlation', 'AbsRel', title=f'{about["precision"]} against f32')

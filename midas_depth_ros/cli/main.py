@@ -1,9 +1,8 @@
-"""The command `midas_depth`: what a person does with the package from a terminal.
+"""The command `midas_depth`, with its subcommands and `weights`.
 
-Exit codes: 0 good, 1 failed (one line `error: ...` on standard error), 2 wrong usage, 128 plus the
-number of the signal that ended it. A further command is a click command added to `main`; it imports
-what it needs inside its function, so that `midas_depth weights` runs where neither ROS nor torch is
-installed.
+Exit codes: 0 success, 1 failure (one line `error: ...` on standard error), 2 wrong usage, 128 plus
+the number of the signal that ended it. Commands import what needs ROS or torch inside their
+functions, so that `midas_depth weights` runs without either.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from midas_depth_ros.cli.demo import demo
 from midas_depth_ros.cli.drive import drive
 from midas_depth_ros.cli.export import export
 from midas_depth_ros.cli.image import image
-from midas_depth_ros.cli.options import write_commands
 from midas_depth_ros.cli.video import video
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth import weights as weights_files
@@ -35,12 +33,11 @@ from midas_depth_ros.geometry import GeometryError
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.lab.drive.rig import DriveError
 from midas_depth_ros.lab.output import CommandError, OutputConsole
-from midas_depth_ros.lab.stopping import failing, failures, run_guarded
+from midas_depth_ros.lab.stopping import failures, run_command
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import ViewError
 
-# What a command may raise to end with `error: ...` and exit code 1. Anything else is a fault of
-# the program and keeps its traceback.
+# Errors that end a command with `error: ...` and exit code 1. Others are bugs, with a traceback.
 FAILURES: tuple[type[Exception], ...] = (
     CommandError,
     DepthError,
@@ -50,47 +47,56 @@ FAILURES: tuple[type[Exception], ...] = (
     ViewError,
 )
 
-# How `--help` groups the commands; one that is in no group comes under the last heading.
+# The groups of commands in `--help`; the others are listed at the end.
 SECTIONS: dict[str, tuple[str, ...]] = {
     'Look at depth': ('image', 'video', 'bag', 'demo'),
     'Models': ('weights', 'export', 'bench'),
     'Robots': ('drive',),
 }
-OTHERS = 'Others'
+LONGEST = 160  # characters of the line of a command, which may wrap
 
 STYLES = {FileState.GOOD: 'green', FileState.CORRUPT: 'bold red', FileState.MISSING: 'dim'}
 CONTEXT: dict[str, Any] = {'help_option_names': ['-h', '--help'], 'max_content_width': 100}
-PIPE_WIDTH = 400  # columns where there is no terminal: no path is to be broken
+PIPE_WIDTH = 400  # columns without a terminal, so that no path is wrapped
 
 
 class CommandGroup(click.Group):
-    """A click group whose errors are one line, and which leaves nothing behind."""
+    """A click group whose errors are one line, and which cleans up when it ends."""
 
     def main(self, *arguments: Any, standalone_mode: bool = True, **settings: Any) -> Any:
-        """As click's; a signal ends it with 128 plus its number."""
+        """Run as click does; a signal ends it with 128 plus its number."""
         call = functools.partial(super().main, *arguments, standalone_mode=False, **settings)
-        return run_guarded(functools.partial(failing, call)) if standalone_mode else call()
+        return run_command(call) if standalone_mode else call()
 
     def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
-        """As click's; `--help` is written here."""
+        """Parse as click does, which also prints `--help`."""
         with failures():
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's, with the errors of the rooms as Failure."""
+        """Run as click does, with the errors of the package as Failure."""
         with failures(*FAILURES):
             return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands under the headings of SECTIONS."""
-        write_commands(self, ctx, formatter, SECTIONS, OTHERS)
+        """Write the commands under the headings of SECTIONS."""
+        placed = [name for names in SECTIONS.values() for name in names]
+        rest = [name for name in self.list_commands(ctx) if name not in placed]
+        for title, names in {**SECTIONS, 'Others': rest}.items():
+            commands = {name: self.get_command(ctx, name) for name in names}
+            rows = [
+                (name, each.get_short_help_str(LONGEST)) for name, each in commands.items() if each
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 class PrintableFormatter(logging.Formatter):
-    """What the rooms log, with what comes from outside made printable."""
+    """Makes log lines printable."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line of a record."""
+        """Return the line of a record."""
         return printable(super().formatMessage(record))
 
 
@@ -98,7 +104,7 @@ class PrintableFormatter(logging.Formatter):
 @click.version_option(midas_depth_ros.__version__, prog_name='midas_depth')
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Monocular depth on the CPU: what is near, from one ordinary camera."""
+    """Monocular depth on the CPU, from one ordinary camera."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter())
     log = logging.getLogger('midas_depth_ros')
@@ -113,15 +119,15 @@ def main(ctx: click.Context) -> None:
 
 
 def _file(ctx: click.Context, model: str) -> WeightsFile:
-    """The weights of a model, unless the context carries others (tests do)."""
+    """Return the weights of a model, unless the context carries others (for tests)."""
     file = ctx.find_object(WeightsFile) or models.spec(model).weights
     if not file.url:
-        raise CommandError(f'{model} ships in the package: there is nothing to fetch')
+        raise CommandError(f'{model} ships with the package: nothing to fetch')
     return file
 
 
 of_model = click.option(
-    '--model', default=models.PREFERRED, show_default=True, help='Whose weights.'
+    '--model', default=models.PREFERRED, show_default=True, help='Model of the weights.'
 )
 
 
@@ -130,10 +136,10 @@ of_model = click.option(
 def weights(ctx: click.Context) -> None:
     """Show, fetch and verify the weights of MiDaS_small, or of another model (--model).
 
-    Without a command: show. They are looked for in the folder named by MIDAS_DEPTH_WEIGHTS_DIR, in
-    the user's cache and in the cache of torch hub, and fetched into that named folder, else
-    into the user's cache. MIDAS_DEPTH_WEIGHTS_URL names a mirror to fetch from: its copy of the
-    file, or, with a slash at the end, the folder that holds it.
+    Without a command: show. Weights are looked up in the folder MIDAS_DEPTH_WEIGHTS_DIR, in the
+    user's cache and in the cache of torch hub. They are downloaded into that folder if it is set,
+    else into the user's cache. MIDAS_DEPTH_WEIGHTS_URL is a mirror to download from: the file, or,
+    with a slash at the end, the folder that contains it.
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(show, model=models.PREFERRED)
@@ -143,7 +149,7 @@ def weights(ctx: click.Context) -> None:
 @of_model
 @click.pass_context
 def show(ctx: click.Context, model: str) -> None:
-    """List every place looked at, what is there, and which file is used."""
+    """List the searched places, and the file that is used."""
     spec = _file(ctx, model)
     table = Table('place', 'file', 'bytes', 'state', 'used')
     table.columns[2].justify = 'right'
@@ -162,7 +168,7 @@ def show(ctx: click.Context, model: str) -> None:
     console.print(table)
     for fault in faults:
         click.echo(f'corrupt: {fault}')
-    click.echo(f'used: {printable(used)}' if used else _nothing_there(spec))
+    click.echo(f'used: {printable(used)}' if used else _missing_text(spec))
 
 
 def _cells(check: FileCheck) -> tuple[Text, str, Text]:
@@ -171,37 +177,36 @@ def _cells(check: FileCheck) -> tuple[Text, str, Text]:
     return Text(printable(check.path), overflow='fold'), size, state
 
 
-def _nothing_there(spec: WeightsFile) -> str:
+def _missing_text(spec: WeightsFile) -> str:
     folder = weights_files.download_folder() or f'a folder named by {weights_files.DIR_VARIABLE}'
     return printable(
-        f'no good file; `midas_depth weights fetch` downloads {spec.name} ({spec.size} bytes, '
+        f'no valid file; `midas_depth weights fetch` downloads {spec.name} ({spec.size} bytes, '
         f'SHA-256 {spec.sha256}) into {folder}'
     )
 
 
 @weights.command()
-@click.option('--force', is_flag=True, help='Fetch anew even where a good file is there.')
+@click.option('--force', is_flag=True, help='Download again even if a valid file exists.')
 @click.option(
     '--dir',
     'folder',
     type=click.Path(file_okay=False, path_type=Path),
-    help='Fetch into this folder instead.',
+    help='Download into this folder instead.',
 )
 @of_model
 @click.pass_context
 def fetch(ctx: click.Context, force: bool, folder: Path | None, model: str) -> None:
     """Download the weights and print their path.
 
-    A download that was cut short goes on where it ended. Size and SHA-256 are checked before the
-    file gets its name.
+    An interrupted download is resumed. Size and SHA-256 are checked before the file gets its name.
     """
     spec = _file(ctx, model)
     path = weights_files.fetch_weights(spec, folder, force=force)
     if spec.restriction:
         click.echo(f'licence {spec.licence}: {spec.restriction}', err=True)
-    click.echo(printable(path) if sys.stdout.isatty() else path)  # a script wants the path itself
+    click.echo(printable(path) if sys.stdout.isatty() else path)  # scripts get the path itself
     if path not in weights_files.candidate_paths(spec):
-        hint = f'set {weights_files.DIR_VARIABLE}={path.parent} for it to be found there'
+        hint = f'set {weights_files.DIR_VARIABLE}={path.parent} so that it is found there'
         click.echo(printable(hint), err=True)
 
 
@@ -210,9 +215,9 @@ def fetch(ctx: click.Context, force: bool, folder: Path | None, model: str) -> N
 @of_model
 @click.pass_context
 def verify(ctx: click.Context, path: Path | None, model: str) -> None:
-    """Check size and SHA-256 of PATH, or of every file in the places looked at.
+    """Check size and SHA-256 of weights files.
 
-    Exit code 1 if one is corrupt, or if there is none.
+    PATH, or the files in all searched places. Exit code 1 if one is corrupt, or if there are none.
     """
     spec = _file(ctx, model)
     if path is not None:
@@ -225,18 +230,15 @@ def verify(ctx: click.Context, path: Path | None, model: str) -> None:
             click.echo(f'good: {printable(check.path)}')
     corrupt = [f'{f.path} {f.fault}' for f in checks if f.state is FileState.CORRUPT]
     if corrupt:
-        raise WeightsCorrupt(f'{"; ".join(corrupt)}; `midas_depth weights fetch` gets a good one')
+        raise WeightsCorrupt(
+            f'{"; ".join(corrupt)}; `midas_depth weights fetch` downloads a valid one'
+        )
     if all(check.state is FileState.MISSING for check in checks):
-        raise WeightsNotFound(_nothing_there(spec))
+        raise WeightsNotFound(_missing_text(spec))
 
 
-main.add_command(image)
-main.add_command(video)
-main.add_command(bag)
-main.add_command(drive)
-main.add_command(export)
-main.add_command(bench)
-main.add_command(demo)
+for command in (image, video, bag, drive, export, bench, demo):
+    main.add_command(command)
 
 
 if __name__ == '__main__':

@@ -1,21 +1,36 @@
-"""Options that commands share: a model, parameters of a node, sections of a help text."""
+"""Options that commands share: parameters of depth_node, metres, and the sections of help texts."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from midas_depth_ros.depth import DepthEstimator, load_estimator
+from midas_depth_ros.geometry import (
+    CameraModel,
+    CameraMount,
+    Closeness,
+    MountError,
+    Refusal,
+    ScaleShift,
+    closeness_of_picture,
+    fit_ground_plane,
+)
+from midas_depth_ros.images import Verdict
 from midas_depth_ros.options.declarations import (
     OptionFault,
     Spec,
+    bounds_of,
     build,
     spec_of,
     specs,
@@ -24,24 +39,22 @@ from midas_depth_ros.options.declarations import (
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapOptions
 
-# --- `--help` under headings: options of one kind, and commands of one purpose, stand together.
-
-LONGEST = 160  # characters of a command's line, which may wrap
+Command = TypeVar('Command', bound=Callable[..., Any])
 
 
 class SectionOption(click.Option):
-    """An option with a heading; without one it stands under `Options`."""
+    """An option under a heading of the help text."""
 
-    def __init__(self, *arguments: Any, section: str = 'Options', **settings: Any) -> None:
+    def __init__(self, *arguments: Any, section: str, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.section = section
 
 
 class SectionCommand(click.Command):
-    """A command whose help shows its options under their headings."""
+    """A command whose help lists its options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options in their order, each heading where it comes up first."""
+        """Write the options in order, each heading at its first option."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             row = parameter.get_help_record(ctx)
@@ -53,33 +66,28 @@ class SectionCommand(click.Command):
                 formatter.write_dl(rows)
 
 
-def write_commands(
-    group: click.Group,
-    ctx: click.Context,
-    formatter: click.HelpFormatter,
-    sections: Mapping[str, tuple[str, ...]],
-    others: str,
-) -> None:
-    """The commands of a group under headings; those without one under `others`."""
-    placed = [name for names in sections.values() for name in names]
-    rest = tuple(name for name in group.list_commands(ctx) if name not in placed)
-    for title, names in {**sections, others: rest}.items():
-        known = [(name, group.get_command(ctx, name)) for name in names]
-        rows = [(name, command.get_short_help_str(LONGEST)) for name, command in known if command]
-        if rows:
-            with formatter.section(title):
-                formatter.write_dl(rows)
+# --- Options made from the declared parameters of the nodes: name, default, bounds, choices, unit
+# and text come from the declaration.
 
-
-# --- The estimator that a command's options ask for.
-
+# Parameters of depth_node that are options of `image` and `video`.
+MODEL = (
+    *('model', 'backend', 'precision', 'num_threads', 'allow_download', 'max_pixels'),
+    'bit_depth',
+)
+HEATMAP = tuple(f'heatmap.{spec.name}' for spec in specs(HeatmapOptions))
+MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
+ROTATE = 'rotate'
+PICTURE_CHECK = 'picture_check'
+BLINDNESS = (PICTURE_CHECK, 'frozen_after')
+FIXED_SCALE = ('scale.fixed_scale', 'scale.fixed_shift')
+UNITS = {'rad': 'rad, or 10deg'}  # as printed in the help
 LOGGER = logging.getLogger(__name__)
 
 
 def estimator_of(values: dict[str, Any]) -> DepthEstimator:
-    """Load the model named by the options. Raises DepthError, and ValueError for a bad number.
+    """Load the model that the options name, and log its notice if it has one.
 
-    What it is, and why it is not what one would wish for, goes to the log.
+    Raises DepthError, and ValueError for a bad number.
     """
     accepted = inspect.signature(load_estimator).parameters
     chosen = {name: values[name] for name in MODEL if name in values and name in accepted}
@@ -89,35 +97,13 @@ def estimator_of(values: dict[str, Any]) -> DepthEstimator:
     return estimator
 
 
-# --- Command line options made from the declared parameters of the nodes, so that none is
-# retyped.
-#
-# Name, default, bounds, choices, unit and text come from the declarations; a test holds the
-# options to them. Nothing here needs ROS.
-
-Command = TypeVar('Command', bound=Callable[..., Any])
-
-# Of the depth node's parameters: what pictures need of the model, what makes metres, and when a
-# picture says nothing.
-MODEL = (
-    *('model', 'backend', 'precision', 'num_threads', 'allow_download', 'max_pixels'),
-    'bit_depth',
-)
-MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
-ROTATE = 'rotate'
-PICTURE_CHECK = 'picture_check'
-BLINDNESS = (PICTURE_CHECK, 'frozen_after')
-UNITS = {'rad': 'rad, or 10deg'}  # as the help tells them
-FIXED_SCALE = ('scale.fixed_scale', 'scale.fixed_shift')
-
-
 ANGLE = re.compile(
     r'\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(deg|degrees?|°|rad)\s*', re.I | re.A
 )
 
 
 def radians_of(text: str) -> float | None:
-    """The angle that `10deg`, `10°` or `0.2rad` means; None where it is no such text."""
+    """Return the angle of `10deg`, `10°` or `0.2rad`; None for other texts."""
     found = ANGLE.fullmatch(text)
     if found is None:
         return None
@@ -126,7 +112,7 @@ def radians_of(text: str) -> float | None:
 
 
 def in_radians(assignment: str) -> str:
-    """`camera_pitch:=10deg` as nodes take it, in radians; other assignments as they are."""
+    """Return `camera_pitch:=10deg` in radians, as nodes take it; other assignments unchanged."""
     name, separator, value = assignment.partition(':=')
     angle = radians_of(value) if name.rpartition('.')[2] in angle_names() else None
     return assignment if angle is None else f'{name}{separator}{angle!r}'
@@ -134,8 +120,8 @@ def in_radians(assignment: str) -> str:
 
 @functools.cache
 def angle_names() -> frozenset[str]:
-    """The last parts of the names of parameters that are angles."""
-    given = ['mounts.any.camera_pitch']  # one camera is as the others
+    """Return the last parts of the names of parameters that are angles."""
+    given = ['mounts.any.camera_pitch']  # stands for all cameras
     found = specs_for_names(DepthNodeSettings, given).values()
     return frozenset(spec.name.rpartition('.')[2] for spec in found if spec.unit == 'rad')
 
@@ -146,7 +132,7 @@ class AngleRange(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Radians, or wrong usage."""
+        """Return radians. Raises BadParameter."""
         angle = radians_of(value) if isinstance(value, str) else None
         try:
             return float(super().convert(value if angle is None else angle, param, ctx))
@@ -155,80 +141,60 @@ class AngleRange(click.FloatRange):
             raise click.BadParameter(text, ctx, param) from error
 
 
-NAMES = re.compile(
-    rf'(?<![\w/.-])({"|".join(name for name in (*MODEL, *MOUNT, *BLINDNESS) if "_" in name)})'
-    r'(?![\w/.-])(?::(?= ))?'
-)
-
-
 class NumberRange(click.FloatRange):
-    """A number within bounds; NaN, which is neither below nor above any, is none."""
+    """A number within bounds; NaN is refused."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """The number, or wrong usage."""
+        """Return the number. Raises BadParameter."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f'{value!r} is not a number', param, ctx)
         return float(number)
 
 
-def as_options(text: str) -> str:
-    """A text that names parameters of nodes, with the options that they are here.
+# A name of a parameter, unless it is part of a path: next to a slash or a dot.
+NAMES = re.compile(
+    rf'(?<![\w/.-])({"|".join(name for name in (*MODEL, *MOUNT, *BLINDNESS) if "_" in name)})'
+    r'(?![\w/.-])(?::(?= ))?'
+)
 
-    Parts of paths stay: neither a slash nor a dot may be beside a name.
-    """
+
+def as_options(text: str) -> str:
+    """Return a text with the names of parameters replaced by those of the options."""
     text = text.replace('the parameter topic', '--topic')
     return NAMES.sub(lambda found: '--' + found.group(1).replace('_', '-'), text)
 
 
-def heatmap_parameters(command: Command) -> Command:
-    """Adds an option for each of the node's `heatmap.*` parameters."""
-    return _add(specs(HeatmapOptions), command, 'Heatmap')
-
-
 def node_parameters(section: str, *names: str, unset: bool = False) -> Callable[[Command], Command]:
-    """Adds an option for each of these parameters of `depth_node` that there is.
+    """Return a decorator that adds an option for each of these parameters of `depth_node`.
 
-    `section` is their heading in the help. A dotted name gives its last part to the option.
-    `unset`: not given is None, whatever the node's default is.
+    section: their heading in the help. Of a dotted name the last part names the option. unset: the
+    value is None if the option is not given, whatever the node's default is.
     """
-    chosen = [spec for spec in specs(DepthNodeSettings) if spec.name in names]
-    return lambda command: _add(chosen, command, section, unset)
 
+    def add(command: Command) -> Command:
+        for spec in reversed(list(specs(DepthNodeSettings))):
+            if spec.name in names:
+                command = option_of(spec, section, unset)(command)
+        return command
 
-def heatmap_options(values: dict[str, Any]) -> HeatmapOptions:
-    """The heatmap's options from a command's values. Raises click.UsageError on a conflict."""
-    ours = {spec.name: values[spec.name] for spec in specs(HeatmapOptions)}
-    try:
-        return build(HeatmapOptions, ours)
-    except OptionFault as error:
-        text = str(error).replace('heatmap.', '--').replace('_', '-')
-        raise click.UsageError(text) from error
+    return add
 
 
 def like(name: str, settings_class: type = DepthNodeSettings) -> dict[str, Any]:
-    """Type and default of an option that stands for a parameter and has a text of its own."""
+    """Return type and default of an option for a parameter, which has its own help text."""
     spec = spec_of(settings_class, name)
     return {'type': _type_of(spec), 'default': spec.default}
 
 
-def _add(chosen: Iterable[Spec], command: Command, section: str, unset: bool = False) -> Command:
-    for spec in reversed(list(chosen)):
-        command = option_of(spec, section, unset)(command)
-    return command
-
-
 def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Command], Command]:
-    """The click option of one parameter. NaN, which means unknown, becomes None and back."""
+    """Return the click option of one parameter. A default of NaN means not given."""
     name = spec.name.rpartition('.')[2]
     flag = '--' + name.replace('_', '-')
     unknown = unset or spec.default != spec.default
-    # Unknown is said by leaving the option out.
-    text = spec.text.replace('; NaN = unknown', '') + (
-        f' [{UNITS.get(spec.unit, spec.unit)}]' if spec.unit else ''
-    )
+    unit = f' [{UNITS.get(spec.unit, spec.unit)}]' if spec.unit else ''
 
     def checked(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
         if value is None:
@@ -249,7 +215,7 @@ def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Comman
         default=None if unknown else spec.default,
         show_default=not unknown and spec.default != '',
         callback=checked,
-        help=text,
+        help=spec.text.replace('; NaN = unknown', '') + unit,
         cls=SectionOption,
         section=section,
     )
@@ -258,15 +224,177 @@ def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Comman
 def _type_of(spec: Spec) -> Any:
     if spec.choices:
         return click.Choice(spec.choices)
+    low, high = spec.minimum, spec.maximum
     if spec.unit == 'rad':
-        return AngleRange(spec.minimum, spec.maximum)
-    if spec.kind == 'double' and spec.minimum is None and spec.maximum is None:
-        return float
+        return AngleRange(low, high)
     if spec.kind == 'double':
-        return click.FloatRange(spec.minimum, spec.maximum)
+        return float if low is None and high is None else click.FloatRange(low, high)
     if spec.kind == 'int':
-        low, high = spec.minimum, spec.maximum
-        return click.IntRange(
-            None if low is None else int(low), None if high is None else int(high)
-        )
+        least, most = (None if bound is None else int(bound) for bound in (low, high))
+        return click.IntRange(least, most)
     return {'bool': bool, 'string': str}[spec.kind]
+
+
+# --- Metres for pictures and videos, by the same fits as the node's.
+
+Grid = tuple[np.ndarray, np.ndarray]
+ASSUMED_FOV_RAD = 1.05  # about a webcam's, for the shape of a cloud without unit
+NOT_ASKED = Refusal(
+    'nothing gives a scale: give --camera-height, --camera-pitch and --horizontal-fov, or '
+    '--fixed-scale'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metres:
+    """Where metres come from: mount or fixed scale, or neither.
+
+    horizontal_fov_rad: of the camera's picture before it is turned; NaN = not given. rotate:
+    degrees by which it is turned clockwise.
+    """
+
+    mount: CameraMount | None = None
+    fixed: ScaleShift | None = None
+    horizontal_fov_rad: float = math.nan
+    rotate: int = 0
+
+    @property
+    def asked(self) -> bool:
+        """Whether metres are wanted."""
+        return self.mount is not None or self.fixed is not None
+
+    def grid(self, shape: tuple[int, ...]) -> Grid | None:
+        """Return the normalised grid for (h, w) = `shape`; None without a field of view."""
+        return None if math.isnan(self.horizontal_fov_rad) else self.any_grid(shape)
+
+    def any_grid(self, shape: tuple[int, ...]) -> Grid:
+        """Return the same, with an assumed field of view if none is given."""
+        fov = self.horizontal_fov_rad
+        height, width = shape[:2] if self.rotate in (0, 180) else shape[1::-1]
+        fov = ASSUMED_FOV_RAD if math.isnan(fov) else fov
+        camera = CameraModel.from_field_of_view(width, height, fov)
+        return camera.turned(self.rotate).normalised_grid()
+
+    def fit(self, inverse_depth: np.ndarray) -> ScaleShift | Refusal:
+        """Return scale and shift of (h, w) float32 inverse depth, or why there are none."""
+        if self.fixed is not None:
+            return self.fixed
+        grid = self.grid(inverse_depth.shape)
+        if self.mount is None or grid is None:
+            return NOT_ASKED
+        return fit_ground_plane(inverse_depth, grid, self.mount)
+
+
+def metres_of(values: dict[str, Any]) -> Metres:
+    """Return the metres that a command's options ask for. Raises UsageError on a conflict."""
+    height, pitch, roll, fov = (values[name] for name in MOUNT)
+    scale, shift, rotate = (values[name] for name in ('fixed_scale', 'fixed_shift', 'rotate'))
+    if scale is None and shift is not None:
+        raise click.UsageError('--fixed-shift alone gives no metres: give --fixed-scale as well')
+    if scale is not None and not math.isnan(height):
+        raise click.UsageError('--fixed-scale and --camera-height both give metres: give one')
+    if scale is not None:
+        return Metres(None, ScaleShift(scale, shift or 0.0, 'fixed'), fov, rotate)
+    if math.isnan(height):
+        return Metres(horizontal_fov_rad=fov, rotate=rotate)
+    if math.isnan(pitch) or math.isnan(fov):
+        raise click.UsageError(
+            '--camera-height gives metres only with --camera-pitch and --horizontal-fov'
+        )
+    try:
+        return Metres(CameraMount(height, pitch, roll), None, fov, rotate)
+    except MountError as error:
+        raise click.UsageError(str(error)) from error
+
+
+# --- How outputs look.
+
+FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
+NEAR_BOUNDS_M, FAR_BOUNDS_M = (
+    bounds_of(HeatmapOptions, name) for name in ('metric_near', 'metric_far')
+)
+LEAST_RATIO = 1.5  # of the far end of colours in metres to the near one
+MODE_CAPTIONS = {'relative': 'relative, near is warm', 'metric': 'metres'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """How outputs look, where metres come from, and whether pictures are judged."""
+
+    heatmap: HeatmapOptions
+    metres: Metres
+    picture_check: bool = True
+    # Ends of the colours in metres that were not given: they are fitted to the picture.
+    fits_near: bool = False
+    fits_far: bool = False
+
+    def fitted(self, inverse_depth_m: NDArray[np.float32]) -> HeatmapOptions:
+        """Return the heatmap's options with open ends fitted to (h, w) float32 1/Z in 1/m."""
+        known = inverse_depth_m[np.isfinite(inverse_depth_m)]
+        if not (self.fits_near or self.fits_far) or not known.size:
+            return self.heatmap
+        low, high = np.maximum(np.percentile(known, (FAR_PERCENTILE, NEAR_PERCENTILE)), 1e-6)
+        near, far = self.heatmap.metric_near, self.heatmap.metric_far
+        if self.fits_near:
+            most = NEAR_BOUNDS_M[1] if self.fits_far else far / LEAST_RATIO
+            near = _rounded(min(max(1 / high, NEAR_BOUNDS_M[0]), most))
+        if self.fits_far:
+            least = max(LEAST_RATIO * near, FAR_BOUNDS_M[0])
+            far = _rounded(min(max(1 / low, least), FAR_BOUNDS_M[1]))
+        return dataclasses.replace(self.heatmap, metric_near=near, metric_far=far)
+
+    def fit(self, inverse_depth: NDArray[np.float32], verdict: Verdict) -> ScaleShift | Refusal:
+        """Return scale and shift of one picture's (h, w) float32, or why there are none."""
+        if self.metres.asked and verdict.reason:
+            return Refusal(f'the picture is {verdict.reason}')
+        return self.metres.fit(inverse_depth)
+
+    def closeness(self, inverse_depth: NDArray[np.float32], verdict: Verdict) -> Closeness:
+        """Return the closeness of (h, w) float32, which is NaN where the picture is blind."""
+        grid, mount = self.metres.grid(inverse_depth.shape), self.metres.mount
+        pitch_rad = math.nan if mount is None else mount.pitch_rad
+        return closeness_of_picture(inverse_depth, verdict.reason, grid, pitch_rad)
+
+
+def look_of(ctx: click.Context, values: dict[str, Any]) -> Look:
+    """Return the look that a command's options ask for. Raises UsageError."""
+    default = click.core.ParameterSource.DEFAULT
+    heatmap, metres = heatmap_options(values), metres_of(values)
+    if heatmap.mode == 'metric' and not metres.asked:
+        raise click.UsageError(
+            '--mode metric needs metres: --camera-height, --camera-pitch and --horizontal-fov, or '
+            '--fixed-scale'
+        )
+    return Look(
+        heatmap,
+        metres,
+        values['picture_check'],
+        fits_near=ctx.get_parameter_source('metric_near') is default,
+        fits_far=ctx.get_parameter_source('metric_far') is default,
+    )
+
+
+def heatmap_options(values: dict[str, Any]) -> HeatmapOptions:
+    """Return the heatmap's options from a command's values. Raises UsageError on a conflict."""
+    try:
+        return build(
+            HeatmapOptions, {spec.name: values[spec.name] for spec in specs(HeatmapOptions)}
+        )
+    except OptionFault as error:
+        text = str(error).replace('heatmap.', '--').replace('_', '-')
+        raise click.UsageError(text) from error
+
+
+def blind_text(verdict: Verdict) -> str:
+    """Return why a picture, or a part of it, is blind, in the node's words; '' if it is not."""
+    return f'blind: the picture is {verdict.reason}' if verdict.reason else verdict.partial_reason
+
+
+def captions_of(title: str, model: str, mode: str, verdict: Verdict) -> tuple[str, str]:
+    """Return the captions of a picture and of its heatmap."""
+    return title, blind_text(verdict) or f'{model}: {MODE_CAPTIONS[mode]}'
+
+
+def _rounded(metres: float) -> float:
+    """Return two significant digits, for a legend."""
+    return float(f'{metres:.2g}')

@@ -1,13 +1,12 @@
-"""`midas_depth video`: a video in, the same beside its steady heatmap out. No ROS.
+"""`midas_depth video`: a video in, the same beside its steady heatmap out, without ROS.
 
-What was done is kept when the input turns out to be damaged, or when the command is interrupted.
+If the input is damaged or the command is interrupted, the frames done so far are kept.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,17 +16,19 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.cli.image_outputs import Look, captions_of, look_of
 from midas_depth_ros.cli.options import (
     BLINDNESS,
     FIXED_SCALE,
+    HEATMAP,
     MODEL,
     MOUNT,
     ROTATE,
+    Look,
     NumberRange,
     SectionCommand,
     as_options,
-    heatmap_parameters,
+    captions_of,
+    look_of,
     node_parameters,
 )
 from midas_depth_ros.cli.video_file import FORMATS, VideoFile, library, video_file
@@ -35,8 +36,7 @@ from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import ScaleFilter, ScaleShift, SteadyDepth, turned
 from midas_depth_ros.images import FreezeDetector, ImageError, Verdict, verdict_for
 from midas_depth_ros.images.sources import Source, SourceError, open_source
-from midas_depth_ros.lab.output import CommandError, Reporter, reporting
-from midas_depth_ros.options.files import is_folder, is_there
+from midas_depth_ros.lab.output import CommandError, Reporter, check_target, progress_bar
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import (
     Heatmap,
@@ -45,13 +45,11 @@ from midas_depth_ros.views import (
     side_by_side,
 )
 
-# --- One frame of a video after the other, with a heatmap whose colours hold still.
-
 LAYOUTS = {'side-by-side': side_by_side, 'heatmap': None, 'above': one_above_other}
 
 
 class VideoView:
-    """Draws the frames of one video; what it remembers is what keeps them steady."""
+    """Draws the frames of one video, with steady colours."""
 
     def __init__(
         self,
@@ -62,9 +60,9 @@ class VideoView:
         frozen_after_s: float = 0.0,
         layout: str = 'side-by-side',
     ) -> None:
-        """`steady_s`, `scale_s`: time constants of relative depth and of the scale in metres.
+        """steady_s, scale_s: time constants of relative depth and of the metric scale.
 
-        `frozen_after_s`: as in `FreezeDetector`, 0 = never. `layout`: one of LAYOUTS.
+        frozen_after_s: as in `FreezeDetector`, 0 = never. layout: one of LAYOUTS.
         """
         self._lay_out = LAYOUTS[layout]
         self._estimator = estimator
@@ -74,17 +72,14 @@ class VideoView:
         self._heatmap = Heatmap()
         self._freeze = FreezeDetector()
         self._frozen_after_s = frozen_after_s
-        # Of the colours in metres, where they were fitted; they hold still after the first frame.
+        # Ends of the colours in metres, fitted to the first frame that has a scale.
         self.ends_m: tuple[float, float] | None = None
-        self.refused, self.reason = 0, ''  # frames without metres, and why the last of them
-        # Frames of which nothing, and of which a part is not believed, and why the first of them.
+        self.refused, self.reason = 0, ''  # frames without metres, and the last reason
+        # Frames that are blind, or blind in part, and the first reason.
         self.blind, self.partly_blind, self.blind_reason = 0, 0, ''
 
     def draw(self, rgb: NDArray[np.uint8], stamp_s: float, name: str) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB of one frame; beside a picture there are captions and closeness.
-
-        `rgb` is as the camera took it; what comes out is upright.
-        """
+        """Draw one frame, (H, W, 3) uint8 RGB as the camera took it; the result is upright."""
         rgb = turned(rgb, self._look.metres.rotate)
         answer = self._estimator.infer(rgb)
         verdict = self._verdict(rgb, stamp_s)
@@ -95,7 +90,7 @@ class VideoView:
                 self.refused, self.reason = self.refused + 1, self._scale.reason
             depth, options = small, self._fitted(scale, small)
         else:
-            # What was steady before a frame that says nothing still is after it.
+            # A blind frame does not change the steady depth.
             depth = small if verdict.reason else self._steady.update(stamp_s, small)
         heatmap = self._heatmap.render(depth, rgb, stamp_s, options, rgb.shape[:2], scale)
         if self._lay_out is None:
@@ -106,10 +101,9 @@ class VideoView:
         return self._lay_out(rgb, heatmap, captions, (near.left, near.centre, near.right))
 
     def _fitted(self, scale: ScaleShift | None, depth: NDArray[np.float32]) -> HeatmapOptions:
-        """The options with ends of the colours that fit the first frame in metres."""
+        """Return the options with the ends of the colours fitted to the first frame in metres."""
         options = self._look.heatmap
-        is_open = self._look.fits_near or self._look.fits_far
-        if is_open and self.ends_m is None and scale is not None:
+        if self.ends_m is None and scale is not None:
             fitted = self._look.fitted(scale.inverse_depth(depth))
             if fitted != options:
                 self.ends_m = fitted.metric_near, fitted.metric_far
@@ -119,7 +113,7 @@ class VideoView:
         return dataclasses.replace(options, metric_near=near, metric_far=far)
 
     def _verdict(self, rgb: NDArray[np.uint8], stamp_s: float) -> Verdict:
-        """What a frame is worth; it is counted if that is not all."""
+        """Judge a frame, and count it if it is blind."""
         verdict = verdict_for(
             self._estimator,
             rgb,
@@ -136,24 +130,23 @@ class VideoView:
 
 # --- The command.
 
-HELP = """A video of a video: picture | heatmap, one above the other, or the heatmap alone.
+HELP = """Make a video of picture and heatmap, or of the heatmap alone.
 
 IN is a video file, a folder of pictures, a rosbag2 or a camera's device number (until Ctrl-C).
-Each picture is shown when it was in IN, and the sound of IN goes along. .mp4 and .webm play in
-browsers; .avi knows one rate only.
-The values of a network change their scale with every frame: each frame is first aligned to the one
-before, then averaged over --steady seconds. Colours follow slowly (--range-time-constant).
+Frame times and sound are those of IN. .mp4 and .webm play in browsers; .avi has a fixed rate. The
+scale of a network's output changes with every frame: each frame is first aligned to the one before,
+then averaged over --steady seconds. Colours follow slowly (--range-time-constant).
 
-With --mode metric the colours are metres: that needs --camera-height, --camera-pitch and
---horizontal-fov, or --fixed-scale. Frames without a floor are grey. The colours go from the nearest
-to the farthest of the first frame, but for --metric-near and --metric-far where they are given.
+With --mode metric the colours are metres, which needs --camera-height, --camera-pitch and
+--horizontal-fov, or --fixed-scale. Frames without a floor are grey. Colours range from the nearest
+to the farthest distance in the first frame, unless --metric-near and --metric-far are given.
 
-A frame that says nothing about depth (dark, white, fogged, out of focus, covered) is grey, too, all
-of it or a part, and its closeness is unknown; so is a camera's or a bag's that stands still to the
-bit. How many there were, and why, is said at the end.
+Blind frames (dark, overexposed, fogged, out of focus, covered) and blind parts of frames are grey,
+and their closeness is unknown; so are frozen frames of a camera or a bag. Their number and the
+first reason are printed at the end.
 
-Exit code: 0 all done, 1 the input ended early or some frames failed (what was done is kept),
-2 wrong usage, 128 plus the number of the signal that stopped it (what was done is kept).
+Exit code: 0 all done, 1 the input ended early or some frames failed, 2 wrong usage, 128 plus the
+number of the signal that stopped it. Frames done so far are kept in any case.
 """
 
 
@@ -165,37 +158,37 @@ Exit code: 0 all done, 1 the input ended early or some frames failed (what was d
     type=click.Path(dir_okay=False, path_type=Path),
     default=None,
     show_default='NAME_depth.mp4 in the current folder',
-    help=f'The video to write, by its ending: {", ".join(FORMATS)}.',
+    help=f'The video to write; its suffix is one of {", ".join(FORMATS)}.',
 )
 @click.option('--force', is_flag=True, help='Overwrite the output if it exists.')
 @click.option(
     '--layout',
     type=click.Choice(list(LAYOUTS)),
     default='side-by-side',
-    help='What a picture shows: picture | heatmap, the heatmap alone, or the picture above it.',
+    help='Picture beside heatmap, heatmap alone, or picture above heatmap.',
 )
 @click.option(
     '--steady',
     type=NumberRange(0, 10),
     default=0.2,
-    help='Time constant of the averaging over aligned frames; 0 = align only. [s]',
+    help='Time constant of averaging aligned frames; 0 = align only. [s]',
 )
 @click.option(
     '--width',
     type=click.IntRange(0, 7680),
     default=960,
-    help='Make wider pictures so wide before they are drawn; 0 = never. [px]',
+    help='Shrink wider frames to this width; 0 = never. [px]',
 )
 @click.option(
     '--rate',
     type=NumberRange(0.1, 1000),
     default=10.0,
-    help='Pictures per second where the input has no rate of its own. [Hz]',
+    help='Frame rate for an input without one, such as a folder. [Hz]',
 )
 @click.option('--topic', default='', show_default=False, help='Image topic of a bag.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @node_parameters('Model', *MODEL)
-@heatmap_parameters
+@node_parameters('Heatmap', *HEATMAP)
 @node_parameters('Mounting', ROTATE)
 @node_parameters('Metres', *MOUNT)
 @node_parameters('Metres', *FIXED_SCALE, unset=True)
@@ -215,12 +208,10 @@ def video(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Draw every frame and say what came of it."""
+    """Draw every frame, and print a summary."""
     from midas_depth_ros.cli.options import estimator_of
 
     look = look_of(ctx, values)
-    if look.heatmap.mode == 'metric' and not look.metres.asked:
-        raise click.UsageError('--mode metric needs metres: give --camera-height or --fixed-scale')
     path = output or Path(f'{Path(source.rstrip("/")).stem}_depth.mp4')
     check_output(path, source, force)
     faults: list[str] = []
@@ -230,33 +221,31 @@ def video(
         )
     except ImageError as error:
         raise CommandError(as_options(str(error))) from error
-    # A sensor has noise and gives no picture twice. But in a video file a still scene may well be
-    # the same to the bit (codecs and screen recorders repeat what has not changed), and a paused
-    # recording is no dead camera.
-    of_a_camera = opened.live or opened.has_stamps
-    frozen_after_s = values['frozen_after'] if of_a_camera else 0.0
+    # A live sensor has noise: identical frames mean that it is frozen. In a video file they do not:
+    # codecs and screen recorders repeat unchanged frames, and a recording may be paused.
+    frozen_after_s = values['frozen_after'] if opened.live or opened.has_stamps else 0.0
     view = VideoView(
         estimator_of(values), look, steady, values['time_constant'], frozen_after_s, layout
     )
     rate_hz = opened.rate_hz or rate
     with (
-        reporting('frames', opened.length) as report,
-        video_file(path, rate_hz, opened, report.say) as made,
+        progress_bar('frames', opened.length) as report,
+        video_file(path, rate_hz, opened, report.print) as made,
     ):
         faults += draw_all(opened, view, made, width, rate_hz, report)
         faults = [as_options(text) for text in faults]
         for text in faults:
-            report.say(text)
+            report.print(text)
     if as_json:
         click.echo(json.dumps(summary(path, made.count, view, faults)))
     else:
-        for line in told(path, made.count, view):
+        for line in summary_lines(path, made.count, view):
             click.echo(printable(line))
     ctx.exit(1 if faults or not made.count else 0)
 
 
-def told(path: Path, frames: int, view: VideoView) -> Iterator[str]:
-    """What came of it, in lines."""
+def summary_lines(path: Path, frames: int, view: VideoView) -> Iterator[str]:
+    """Yield the summary in lines."""
     if view.refused:
         reason = as_options(view.reason)
         yield f'{view.refused} of {frames} frames have no metres; the last reason: {reason}'
@@ -266,7 +255,7 @@ def told(path: Path, frames: int, view: VideoView) -> Iterator[str]:
     if view.ends_m is not None:
         near, far = view.ends_m
         yield (
-            f'the colours go from {near:g} to {far:g} m, as in the first frame with metres; '
+            f'colours range from {near:g} to {far:g} m, as in the first frame with metres; '
             '--metric-near and --metric-far set them'
         )
     if frames:
@@ -274,7 +263,7 @@ def told(path: Path, frames: int, view: VideoView) -> Iterator[str]:
 
 
 def summary(path: Path, frames: int, view: VideoView, faults: list[str]) -> dict[str, Any]:
-    """The same as JSON. blind: why the first blind frame is, '' where none is."""
+    """Return the summary for JSON. blind: the first reason for a blind frame, '' without one."""
     return {
         'output': str(path) if frames else None,
         'frames': frames,
@@ -288,22 +277,17 @@ def summary(path: Path, frames: int, view: VideoView, faults: list[str]) -> dict
 
 
 def check_output(path: Path, source: str, force: bool) -> None:
-    """Raises CommandError and SourceError where the output must not be written."""
-    if os.path.realpath(path) == os.path.realpath(source):
-        raise CommandError(f'{path} is the input: name another file by -o')
-    if is_there(path) and not force:
-        raise CommandError(f'{path} is there already: give --force to overwrite it')
+    """Raise CommandError if the output must not or cannot be written."""
+    check_target(path, source, force)
     if path.suffix.lower() not in FORMATS:
-        raise CommandError(f'{path}: name a video file with the ending {", ".join(FORMATS)}')
-    if not is_folder(path.parent):
-        raise CommandError(f'{path.parent}: there is no such folder')
+        raise CommandError(f'{path}: the suffix of a video must be one of {", ".join(FORMATS)}')
     library()
 
 
 def draw_all(
     source: Source, view: VideoView, made: VideoFile, width: int, rate_hz: float, report: Reporter
 ) -> list[str]:
-    """Draw until the source ends; what was wrong with it."""
+    """Draw until the source ends; returns its faults."""
     faults: list[str] = []
     name, begin_s = Path(source.name).name, time.monotonic()
     try:

@@ -1,14 +1,15 @@
-"""A video file that is written picture by picture; what was written is kept, whatever happens.
+"""A video file that is written frame by frame; what was written is kept, whatever happens.
 
-Each picture gets the time at which it is due, and the sound of the source goes along. What comes
-out plays in browsers: H.264 or VP9 with 4:2:0 colours, and what a player needs first is first. The
-file is read back before it gets its name, and where that fails the disk is asked for the reason.
+Each frame has its presentation time, and the sound of the source is copied. The result plays in
+browsers: H.264 or VP9 with 4:2:0 colours, and the index at the front. The file is read back before
+it gets its name.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -22,49 +23,35 @@ from numpy.typing import NDArray
 from midas_depth_ros.images.decode import MAX_PIXELS
 from midas_depth_ros.images.sources import Source, SourceError
 from midas_depth_ros.images.sources.video import frames_of, opened_file, opened_video, pyav, reason
-from midas_depth_ros.lab.output import CommandError, part_of, put, refusing
-from midas_depth_ros.lab.stopping import held, is_stopping
+from midas_depth_ros.lab.output import CommandError, move_into_place, temporary_beside, write_errors
+from midas_depth_ros.lab.stopping import is_stopping, signals_held
 from midas_depth_ros.views.pictures import fit_into
 
-# --- The sound of a video file on its way into another: copied as it is where that can hold it.
+# --- Sound: copied from one file to another, transcoded where the format requires it.
 #
-# Sound goes along with the pictures, piece by piece, so that both lie side by side in the file.
-# Its times are shifted as those of the pictures are. A damaged piece is left out.
+# Sound is interleaved with the frames, with its times shifted like theirs. Damaged packets are
+# dropped.
 
-# Of samples per second, what every encoder here knows.
+# Sample rate that every encoder here supports.
 COMMON_RATE_HZ = 48_000
 AAC_RATES_HZ = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, COMMON_RATE_HZ)
-FULL_DISK = 28  # errno.ENOSPC, of which no piece of sound is to blame
 
 
 @dataclasses.dataclass(frozen=True)
 class SoundFormat:
-    """What a kind of file holds: codecs that are copied (none named: all), and the encoder."""
+    """The sound of a file format: codecs that are copied (none named: all), and the encoder."""
 
     copied: tuple[str, ...]
     encoder: str
 
 
-class NoSound:
-    """Of pictures without."""
-
-    def until(self, time_s: float) -> None:
-        """Nothing is due."""
-
-    def rest(self, end_s: float | None) -> None:
-        """Nothing is left."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class Sound(NoSound):
-    """Every track of one file, written into another."""
+class Sound:
+    """All sound tracks of one file, written into another."""
 
     def __init__(self, path: Path, output: Any, form: SoundFormat, begins_s: float) -> None:
-        """begins_s: what is time 0 of the output, by the clock of `path`.
+        """begins_s: time of `path` that is time 0 of the output.
 
-        Raises SourceError, ValueError and what PyAV raises.
+        Raises SourceError, ValueError and errors of PyAV.
         """
         self._open = contextlib.ExitStack()
         with self._open:
@@ -76,7 +63,7 @@ class Sound(NoSound):
             self._open = self._open.pop_all()
 
     def until(self, time_s: float) -> None:
-        """Write what is due before `time_s`. Raises what PyAV raises where the disk is full."""
+        """Write the packets due before `time_s`. Raises an error of PyAV if the disk is full."""
         while self._next is not None:
             packet, track = self._next, self._tracks[self._next.stream.index]
             if track.time_s(packet) >= time_s:
@@ -85,18 +72,18 @@ class Sound(NoSound):
             self._next = next(self._pieces, None)
 
     def rest(self, end_s: float | None) -> None:
-        """Write what is due before `end_s` (None: all that there is), and end each track."""
+        """Write the packets due before `end_s` (None: all), and end each track."""
         self.until(float('inf') if end_s is None else end_s)
         for track in self._tracks.values():
             track.end()
 
     def close(self) -> None:
-        """Close the file that is read."""
+        """Close the input file."""
         self._open.close()
 
 
 class _Copy:
-    """A track whose packets are taken as they are."""
+    """A track whose packets are copied."""
 
     def __init__(self, stream: Any, output: Any, begins_s: float) -> None:
         add = getattr(output, 'add_stream_from_template', None)
@@ -106,11 +93,11 @@ class _Copy:
         self._last = -1 << 62
 
     def time_s(self, packet: Any) -> float:
-        """When a packet is due in the output."""
+        """Return when a packet is due in the output."""
         return float(packet.dts * packet.time_base) - self._begins_s
 
     def write(self, packet: Any) -> None:
-        """Write a packet, unless it is due before the first picture, or goes back."""
+        """Write a packet, unless it is due before the first frame, or out of order."""
         shift = round(self._begins_s / packet.time_base)
         dts = packet.dts - shift
         if dts < 0 or dts <= self._last:
@@ -119,15 +106,15 @@ class _Copy:
         packet.pts = dts if packet.pts is None else max(dts, packet.pts - shift)
         packet.dts = dts
         packet.stream = self._made
-        with _but_for_full_disks():
+        with _dropping_packets():
             self._output.mux(packet)
 
     def end(self) -> None:
-        """Nothing was held back."""
+        """Do nothing: no packet is held back."""
 
 
 class _Transcoded(_Copy):
-    """A track that is decoded and encoded, since the file cannot hold it as it is."""
+    """A track that is decoded and encoded, since the format does not support its codec."""
 
     def __init__(self, stream: Any, output: Any, encoder: str, begins_s: float) -> None:
         rate = stream.codec_context.sample_rate
@@ -141,8 +128,8 @@ class _Transcoded(_Copy):
         self._begins_s = begins_s
 
     def write(self, packet: Any) -> None:
-        """Decode a packet and write what comes of it."""
-        with _but_for_full_disks():
+        """Decode a packet and write its frames."""
+        with _dropping_packets():
             for frame in self._stream.decode(packet):
                 if frame.pts is None:
                     continue
@@ -152,8 +139,8 @@ class _Transcoded(_Copy):
                     self._put(frame)
 
     def end(self) -> None:
-        """Write what the encoder holds back."""
-        with _but_for_full_disks():
+        """Flush the encoder."""
+        with _dropping_packets():
             self._put(None)
 
     def _put(self, frame: Any) -> None:
@@ -170,7 +157,7 @@ def _track(stream: Any, output: Any, form: SoundFormat, begins_s: float) -> _Cop
 
 
 def _pieces(container: Any, streams: list[Any]) -> Iterator[Any]:
-    """Packets of these streams that say when they are due, until the file cannot be read."""
+    """Yield the packets of these streams that have a time, until the file cannot be read."""
     with contextlib.suppress(pyav().error.FFmpegError):
         for packet in container.demux(streams):
             if packet.size and packet.dts is not None:
@@ -178,30 +165,32 @@ def _pieces(container: Any, streams: list[Any]) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _but_for_full_disks() -> Iterator[None]:
-    """A piece of sound that is damaged, or that the file will not have, is left out."""
+def _dropping_packets() -> Iterator[None]:
+    """Ignore the error of a packet that is damaged or not accepted, but not a full disk."""
     try:
         yield
     except pyav().error.FFmpegError as error:
-        if error.errno == FULL_DISK:
+        if error.errno == errno.ENOSPC:
             raise
 
 
-LEAST_SIDE: Final = 16  # pixels; of less an encoder may end the process
-LONGEST_SIDE: Final = 16_384  # pixels; encoders refuse more, or end the process
-PROBE: Final = bytes(1 << 20)  # is written where a file cannot be read back, for the reason
-LOOK_EVERY: Final = 16  # frames, for room on the disk
-# Between two pictures; a wrong clock could ask for years, and AVI repeats a picture at each tick.
+# --- The video.
+
+LEAST_SIDE: Final = 16  # pixels; smaller frames may crash an encoder
+LONGEST_SIDE: Final = 16_384  # pixels; encoders refuse larger frames, or crash
+PROBE: Final = bytes(1 << 20)  # written after a failure, to get the reason from the system
+CHECK_EVERY: Final = 16  # frames, for space on the disk
+# Between two frames; a wrong clock could ask for years, and AVI repeats a frame at each tick.
 LONGEST_GAP_S: Final = 3600.0
 LONGEST_GAP_TICKS: Final = 50_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """How a kind of file is written.
+    """How a file format is written.
 
-    encoders: the first that PyAV has is taken. tick_hz: times are multiples of 1/tick_hz s; 0 = of
-    the pictures' own period, for files that know one rate only.
+    encoders: the first that PyAV has is used. tick_hz: times are multiples of 1/tick_hz s; 0 = of
+    the frame period, for formats with a fixed rate.
     """
 
     encoders: tuple[str, ...]
@@ -212,14 +201,14 @@ class Format:
     file_options: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-# No picture refers to a later one: what comes out is in order, and times need no shift.
+# Without B-frames: packets are in order, and their times need no shift.
 H264 = {'preset': 'veryfast', 'crf': '20', 'bf': '0'}
 VP9 = {
     **{'deadline': 'realtime', 'cpu-used': '8', 'row-mt': '1', 'crf': '26', 'b': '0'},
     **{'lag-in-frames': '0', 'auto-alt-ref': '0'},
 }
 MJPEG = {'qmin': '3', 'qmax': '3'}
-# What the colours are, which players else guess by the size.
+# The colour space, which players otherwise guess from the size.
 HD_COLOURS = {
     **{'color_range': 'tv', 'colorspace': 'bt709'},
     **{'color_primaries': 'bt709', 'color_trc': 'bt709'},
@@ -247,7 +236,7 @@ FORMATS: Final = {
 
 
 class VideoFile:
-    """Pictures in, one video out. The first one sets the size; others are fitted into it."""
+    """Writes a video. The first frame sets the size; others are fitted into it."""
 
     def __init__(
         self,
@@ -257,10 +246,9 @@ class VideoFile:
         source: Source | None = None,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`path` is written to; `name` is what it will be called, for people.
+        """path: written to. name: its final name, for messages. source: the source of the sound.
 
-        source: whose sound is taken. warn: is told what the video is without. Raises CommandError
-        where PyAV is missing, or an encoder.
+        warn: called with what is dropped. Raises CommandError if PyAV or an encoder is missing.
         """
         self._path = path
         self._rate_hz = rate_hz
@@ -273,60 +261,62 @@ class VideoFile:
         self._clock = Clock(self._format.tick_hz, rate_hz)
         self._container: Any = None
         self._stream: Any = None
-        self._waiting: Any = None  # the last packet: how long it is shown is not known yet
-        self._sound: Sound | NoSound = NoSound()
+        self._waiting: Any = None  # the last packet, whose duration is not known yet
+        self._sound: Sound | None = None
         self._size = (0, 0)
         self.count = 0
 
     def write(self, rgb: NDArray[np.uint8], time_s: float) -> None:
-        """Append an (H, W, 3) uint8 RGB picture that is due at `time_s`. Raises CommandError."""
+        """Append an (H, W, 3) uint8 RGB frame that is due at `time_s`. Raises CommandError."""
         picture = even(rgb)
         if self._container is None:
             self._size = picture.shape[0], picture.shape[1]
             self._open(picture.shape[1], picture.shape[0], time_s)
-        if self.count % LOOK_EVERY == 0:
-            self._look_for_room()
+        if self.count % CHECK_EVERY == 0:
+            self._check_space()
         if self._clock.gap_s(time_s) > self._clock.longest_s:
             self._warn(
-                f'{self._name}: between pictures {self.count - 1} and {self.count} there are '
-                f'{self._clock.gap_s(time_s):.0f} s: the gap is left out'
+                f'{self._name}: the gap of {self._clock.gap_s(time_s):.0f} s between frames '
+                f'{self.count - 1} and {self.count} is dropped'
             )
         fitted = np.ascontiguousarray(fit_into(picture, *self._size))
         with self._failing():
             frame = self._av.VideoFrame.from_ndarray(fitted, format='rgb24')
-            frame = frame.reformat(format=self._format.pixels, **self._colours())
+            colours = {'dst_colorspace': 'ITU709'} if self._format.pixels == 'yuv420p' else {}
+            frame = frame.reformat(format=self._format.pixels, **colours)
             frame.pts = self._clock.ticks(time_s)
             frame.time_base = self._clock.tick
             self._put(self._stream.encode(frame))
         self.count += 1
 
     def finish(self, ended: bool = True) -> None:
-        """Complete the file and read it back; `ended`: the source is at its end, so is its sound.
+        """Complete the file and read it back; `ended`: the source has ended, so write all sound.
 
         Raises CommandError.
         """
         if self._container is None:
             return
-        with contextlib.closing(self._sound), self._failing():
+        with self._failing():
             try:
                 self._put(self._stream.encode(None))
                 self._put_waiting(self._clock.step)
-                self._sound.rest(None if ended else self._clock.end_s)
+                if self._sound is not None:
+                    self._sound.rest(None if ended else self._clock.end_s)
             finally:
+                self._close_sound()
                 container, self._container = self._container, None
                 container.close()
         found = self._read_back()
         if found < self.count and not is_stopping():
             self._refuse(
-                f'of {self.count} pictures that were written {found} can be read back: is the disk '
-                'damaged?'
+                f'only {found} of {self.count} frames can be read back: is the disk damaged?'
             )
 
     def _open(self, width: int, height: int, first_s: float) -> None:
         if max(width, height) > LONGEST_SIDE:
             raise CommandError(
-                f'{self._name}: a video of {width}x{height} pixels cannot be written: no side may '
-                f'be above {LONGEST_SIDE}; --width makes it smaller'
+                f'cannot write {self._name}: {width}x{height} pixels are too large: the sides of a '
+                f'video are limited to {LONGEST_SIDE}; --width makes it smaller'
             )
         source = self._source
         sound: Path | None = source.sound if source else None
@@ -336,22 +326,21 @@ class VideoFile:
             try:
                 self._begin(width, height, path, begins_s)
                 if without:
-                    self._warn(f'{self._name}: the sound is left out: {without}')
+                    self._warn(f'{self._name}: the sound is dropped: {without}')
                 return
             except (self._av.error.FFmpegError, ValueError, SourceError) as error:
-                self._sound.close()
-                self._sound = NoSound()
+                self._close_sound()
                 if path is None:
                     self._container = None
                     self._refuse(
-                        f'{self._encoder} makes no video of {width}x{height} pixels '
-                        f'({reason(error)}); try a smaller --width, or another format: '
+                        f'{self._encoder} cannot encode {width}x{height} pixels '
+                        f'({reason(error)}): try a smaller --width, or another format: '
                         f'{", ".join(FORMATS)}'
                     )
                 without = reason(error)
 
     def _begin(self, width: int, height: int, sound: Path | None, begins_s: float) -> None:
-        """Open the file and write what stands first. Raises what PyAV raises, and SourceError."""
+        """Open the file and write its header. Raises errors of PyAV, and SourceError."""
         options = self._format.file_options
         self._container = self._av.open(str(self._path), 'w', container_options=options)
         rate = Fraction(self._rate_hz).limit_denominator(1001)
@@ -365,11 +354,13 @@ class VideoFile:
             self._sound = Sound(sound, self._container, self._format.sound, begins_s)
         self._container.start_encoding()
 
-    def _colours(self) -> dict[str, str]:
-        return {'dst_colorspace': 'ITU709'} if self._format.pixels == 'yuv420p' else {}
+    def _close_sound(self) -> None:
+        if self._sound is not None:
+            self._sound.close()
+            self._sound = None
 
     def _put(self, packets: list[Any]) -> None:
-        """Write packets, each when it is known how long its picture is shown."""
+        """Write packets, each once its duration is known."""
         for packet in packets:
             if self._waiting is not None:
                 self._put_waiting(packet.pts - self._waiting.pts)
@@ -378,27 +369,28 @@ class VideoFile:
     def _put_waiting(self, ticks: int) -> None:
         packet, self._waiting = self._waiting, None
         if packet is not None:
-            with contextlib.suppress(AttributeError):  # PyAV before 13: the muxer guesses it
+            with contextlib.suppress(AttributeError):  # PyAV before 13: the muxer guesses
                 packet.duration = max(1, ticks)
-            self._sound.until(float(packet.pts * packet.time_base))
+            if self._sound is not None:
+                self._sound.until(float(packet.pts * packet.time_base))
             self._container.mux(packet)
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
-        """What FFmpeg cannot do becomes a CommandError, by the disk's reason if it has one."""
+        """Turn an error of FFmpeg into a CommandError, with the system's reason if there is one."""
         try:
             yield
         except self._av.error.FFmpegError as error:
             self._refuse(reason(error))
 
-    def _look_for_room(self) -> None:
-        """Nothing is written any more where the disk is full: who goes on works in vain."""
-        with refusing(self._name):
+    def _check_space(self) -> None:
+        """Raise CommandError if the disk is full."""
+        with write_errors(self._name):
             if not os.statvfs(self._path.parent).f_bfree:
                 self._refuse('the disk is full')
 
     def _read_back(self) -> int:
-        """How many pictures of the right size the file gives; all, while a signal waits."""
+        """Return how many frames of the right size the file gives; all, if a signal is pending."""
         found = 0
         faults: list[str] = []
         with (
@@ -414,21 +406,21 @@ class VideoFile:
         return found
 
     def _refuse(self, otherwise: str) -> None:
-        """Raises CommandError with the reason that the disk gives, else with this one."""
-        with refusing(self._name), self._path.open('ab') as file:
+        """Raise CommandError with the reason that the system gives, else with this one."""
+        with write_errors(self._name), self._path.open('ab') as file:
             file.write(PROBE)
             file.flush()
             os.fsync(file.fileno())
-        raise CommandError(f'{self._name}: it cannot be written: {otherwise}')
+        raise CommandError(f'cannot write {self._name}: {otherwise}')
 
 
 class Clock:
-    """When pictures are shown, in ticks from the first one; each comes after the one before."""
+    """Presentation times in ticks from the first frame, strictly increasing."""
 
     def __init__(self, tick_hz: int, rate_hz: float) -> None:
-        """tick_hz: 0 = a tick for each picture."""
+        """tick_hz: 0 = one tick per frame."""
         self.tick = 1 / Fraction(tick_hz or rate_hz).limit_denominator(10_000)
-        self.step = max(1, round(1 / rate_hz / self.tick))  # ticks from one picture to the next
+        self.step = max(1, round(1 / rate_hz / self.tick))  # ticks from one frame to the next
         self.longest_s = LONGEST_GAP_S
         if not tick_hz:
             self.longest_s = min(LONGEST_GAP_S, float(LONGEST_GAP_TICKS * self.tick))
@@ -438,15 +430,15 @@ class Clock:
 
     @property
     def end_s(self) -> float:
-        """When the last picture is over."""
+        """The end of the last frame."""
         return float(((self._last or 0) + self.step) * self.tick)
 
     def gap_s(self, time_s: float) -> float:
-        """How long after the last picture this one is due."""
+        """Return how long after the last frame this one is due."""
         return 0.0 if self._last is None else time_s - self._last_s
 
     def ticks(self, time_s: float) -> int:
-        """When to show a picture that is due at `time_s`: clocks that jump go on as before."""
+        """Return when to show a frame that is due at `time_s`; jumps of the clock are removed."""
         last, step_s = self._last, float(self.step * self.tick)
         if last is None:
             self._shift_s = -time_s
@@ -461,13 +453,13 @@ class Clock:
 
 
 def even(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture with an even number of rows and columns, and some of them, as encoders want."""
+    """Return the picture padded to even sides of at least LEAST_SIDE, as encoders require."""
     below, beside = (max(side % 2, LEAST_SIDE - side) for side in picture.shape[:2])
     return cv2.copyMakeBorder(picture, 0, below, 0, beside, cv2.BORDER_REPLICATE)
 
 
 def library() -> Any:
-    """PyAV. Raises CommandError where it is missing."""
+    """Return PyAV. Raises CommandError if it is missing."""
     try:
         return pyav()
     except SourceError as error:
@@ -475,14 +467,14 @@ def library() -> Any:
 
 
 def encoder_of(form: Format, name: Path) -> str:
-    """The first of its encoders that PyAV has. Raises CommandError."""
+    """Return the first of the format's encoders that PyAV has. Raises CommandError."""
     av = library()
     for encoder in form.encoders:
-        with contextlib.suppress(ValueError):  # what PyAV raises for what it does not know
+        with contextlib.suppress(ValueError):  # PyAV's error for an unknown codec
             av.codec.Codec(encoder, 'w')
             return encoder
     raise CommandError(
-        f'{name}: this PyAV has no encoder {" or ".join(form.encoders)}: give another ending '
+        f'{name}: this PyAV has no encoder {" or ".join(form.encoders)}: use another suffix '
         f'({", ".join(FORMATS)}), or pip install av, which has them'
     )
 
@@ -494,20 +486,19 @@ def video_file(
     source: Source | None = None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Iterator[VideoFile]:
-    """A video that gets its name when it ends, also by an error. Without a picture there is none.
+    """Yield a video that gets its name at the end, also after an error; none without a frame.
 
-    path: its suffix is one of FORMATS. rate_hz: of pictures whose times are not known. source:
-    whose sound goes along. Raises CommandError where it cannot be written; what was there before is
-    then left.
+    path: its suffix is one of FORMATS. rate_hz: of frames without times. source: the source of the
+    sound. Raises CommandError if it cannot be written; an existing file is then left as it was.
     """
-    with part_of(path) as part:
+    with temporary_beside(path) as part:
         video = VideoFile(part, rate_hz, path, source, warn)
         ended = False
         try:
             yield video
             ended = True
         finally:
-            with held():
+            with signals_held():
                 video.finish(ended)
                 if video.count:
-                    put(part, path)
+                    move_into_place(part, path)

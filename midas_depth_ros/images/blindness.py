@@ -3,7 +3,7 @@
 An (H, W, 3) uint8 RGB picture goes in, a `Verdict` with the blind part comes out. Judged is the
 luminance at `JUDGED_SIZE`, in tiles of 16 pixels. White noise halves each time a picture is halved,
 real structure does not, which tells them apart. docs/blindness.md describes all rules; the limits
-were measured by `python -m benchmarks.blindness`.
+were measured by `python -m benchmarks.model_quality blindness`.
 """
 
 from __future__ import annotations

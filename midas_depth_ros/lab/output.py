@@ -1,4 +1,4 @@
-"""What the commands say, and how their files come into being: whole, or not at all."""
+"""Terminal output of the commands, and their files, which are written atomically."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -17,65 +18,74 @@ from rich.progress import (
     BarColumn,
     Progress,
     ProgressColumn,
+    SpinnerColumn,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
-from midas_depth_ros.lab.stopping import Stopped, held, removing
+from midas_depth_ros.lab.stopping import Stopped, removing, signals_held
+from midas_depth_ros.options.files import is_folder, is_there
 from midas_depth_ros.options.text import printable
-
-# --- What ends a command with one line and exit code 1.
 
 
 class CommandError(Exception):
-    """The text names what was in the way and the remedy; it is printable."""
+    """Ends a command with exit code 1 and one line that names the cause and the remedy."""
 
     def __init__(self, text: object) -> None:
         super().__init__(printable(text))
 
 
-ENDLESS = 1_000_000_000  # a total for the library, which wants one
+# --- Terminal output.
+
+NO_TOTAL = 1_000_000_000  # rich requires a total
+PLAIN_EVERY_S = 5.0
+Update = Callable[[str, float], None]
 
 
 class OutputConsole(Console):
-    """Standard output, or standard error, for what rich draws."""
+    """A rich console on standard output or standard error."""
 
     def on_broken_pipe(self) -> None:
-        """Nobody reads any more."""
+        """Stop: nobody reads the output any more."""
         raise Stopped(signal.SIGPIPE)
 
 
 class Reporter:
-    """Shows how far a batch is, and says what goes wrong without tearing the bar."""
+    """Shows the progress of a batch, and prints lines without breaking the progress bar."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
 
     def advance(self) -> None:
-        """One more is done."""
-        with contextlib.suppress(OSError):  # standard error may be gone; the work goes on
+        """Count one more item."""
+        with contextlib.suppress(OSError):  # standard error may be closed
             self._progress.advance(self._task)
 
-    def say(self, text: str) -> None:
-        """One line on standard error; it is made printable."""
-        line = printable(text)
+    def print(self, text: str) -> None:
+        """Print one line on standard error, made printable."""
         with contextlib.suppress(OSError):
-            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            _print_line(self._progress.console, printable(text))
 
 
-def note(text: str) -> None:
-    """One line on standard error, which may be gone: the work goes on."""
+def print_status(text: str) -> None:
+    """Print one line on standard error, which may be closed."""
     with contextlib.suppress(OSError):
         click.echo(printable(text), err=True)
 
 
-@contextlib.contextmanager
-def reporting(title: str, total: int | None) -> Iterator[Reporter]:
-    """A progress bar on standard error; in a pipe or a log there is none, only what is said.
+def _print_line(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    total: how many there are; None if nobody knows.
+
+@contextlib.contextmanager
+def progress_bar(title: str, total: int | None) -> Iterator[Reporter]:
+    """Show a progress bar on standard error; in a pipe or a log only the printed lines appear.
+
+    total: the number of items; None if unknown.
     """
     console = OutputConsole(stderr=True)
     columns: list[ProgressColumn] = [TextColumn(f'{title} {{task.completed:.0f}}')]
@@ -85,56 +95,113 @@ def reporting(title: str, total: int | None) -> Iterator[Reporter]:
         *columns,
         console=console,
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # what goes into a pipe stays there
+        redirect_stdout=sys.stdout.isatty(),  # a pipe gets what is printed, nothing else
     )
     with progress if console.is_terminal else contextlib.nullcontext():
-        yield Reporter(progress, progress.add_task(title, total=total or ENDLESS))
+        yield Reporter(progress, progress.add_task(title, total=total or NO_TOTAL))
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside its place, see that all of it is on the disk, and put it there.
+@contextlib.contextmanager
+def step(console: Console, title: str, total_s: float | None = None) -> Iterator[Update]:
+    """Show that a step is running; yields `update(detail, elapsed seconds)`.
 
-    Raises CommandError; then what was there before still is, and nothing else.
+    A terminal gets a moving line; a log one line at the start and one every few seconds.
+    total_s: the expected duration; None if unknown.
     """
-    with part_of(path) as part:
-        with refusing(path), part.open('xb') as file:
+    with (_live_step if console.is_terminal else _plain_step)(console, title, total_s) as update:
+        yield update
+
+
+@contextlib.contextmanager
+def _live_step(console: Console, title: str, total_s: float | None) -> Iterator[Update]:
+    columns = [
+        SpinnerColumn(),
+        TextColumn('{task.description}', table_column=Column(no_wrap=True)),
+        *([] if total_s is None else [BarColumn()]),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn('{task.fields[detail]}', markup=False, table_column=Column(no_wrap=True)),
+    ]
+    width = max(10, console.width - len(title) - 15)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=total_s, detail='')
+        yield lambda detail, done_s: progress.update(
+            task, detail=printable(detail, width), completed=done_s
+        )
+
+
+@contextlib.contextmanager
+def _plain_step(console: Console, title: str, total_s: float | None) -> Iterator[Update]:
+    last = time.monotonic()
+    of_total = f' of {total_s:.0f}' if total_s else ''
+
+    def update(detail: str, done_s: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PLAIN_EVERY_S:
+            last = time.monotonic()
+            text = f'  {title}: {done_s:.0f}{of_total} s' + (f', {detail}' if detail else '')
+            _print_line(console, printable(text))
+
+    _print_line(console, f'{title} ...')
+    yield update
+
+
+# --- Files.
+
+
+def check_target(target: Path, source: Path | str, force: bool) -> None:
+    """Raise CommandError if `target` is the source, exists without `force`, or has no folder."""
+    if os.path.realpath(target) == os.path.realpath(source):
+        raise CommandError(f'{target} is the input: use another output')
+    if is_there(target) and not force:
+        raise CommandError(f'{target} already exists: use --force to overwrite it')
+    if not is_folder(target.parent):
+        raise CommandError(f'{target.parent}: no such folder')
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, flush it to the disk, and move it into place.
+
+    Raises CommandError; an existing file is then left as it was.
+    """
+    with temporary_beside(path) as part:
+        with write_errors(path), part.open('xb') as file:
             file.write(data)
             file.flush()
             size = os.fstat(file.fileno()).st_size
         if size != len(data):
-            raise CommandError(f'{path}: of {len(data)} bytes {size} were written')
-        put(part, path)
+            raise CommandError(f'cannot write {path}: {size} of {len(data)} bytes were written')
+        move_into_place(part, path)
 
 
 @contextlib.contextmanager
-def part_of(path: Path) -> Iterator[Path]:
-    """A name beside `path`, of the same ending, for a file or folder that is to come into being.
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield an unused hidden name beside `path`, with the same suffix, for a file or a folder.
 
-    What has that name in the end is removed, whatever happens.
+    Whatever has this name at the end of the block is removed.
     """
     part = path.parent / f'.midas_depth_{secrets.token_hex(8)}{path.suffix}'
     with removing(part):
         yield part
 
 
-def put(part: Path, path: Path) -> None:
-    """Give a file or folder that is whole its own name; what had it before is replaced.
+def move_into_place(part: Path, path: Path) -> None:
+    """Flush a complete file or folder to the disk and rename it; what had the name is replaced.
 
-    It is on the disk when it gets its name. Raises CommandError.
+    Raises CommandError.
     """
-    with refusing(path):
+    with write_errors(path):
         if part.is_dir():
             for each in [*part.rglob('*'), part]:
                 _sync(each)
         else:
             _sync(part)
             if path.exists() and not path.is_file():
-                raise CommandError(f'{path} is there and no file: it is not replaced')
-    with held(), refusing(path):
+                raise CommandError(f'{path} exists and is not a file: it is not replaced')
+    with signals_held(), write_errors(path):
         if not part.is_dir() or not path.exists():
             part.replace(path)
             return
-        with part_of(path) as old:
+        with temporary_beside(path) as old:
             path.rename(old)
             try:
                 part.rename(path)
@@ -144,21 +211,21 @@ def put(part: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """What the system refuses becomes a CommandError that names `path` and the reason."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into a CommandError that names `path` and the reason."""
     try:
         yield
     except OSError as error:
-        raise CommandError(f'{path}: it cannot be written: {error.strerror or error}') from error
+        raise CommandError(f'cannot write {path}: {error.strerror or error}') from error
 
 
 def _sync(path: Path) -> None:
-    """Have the disk take it: some tell only now that they are full."""
+    """Flush to the disk: some file systems report only then that they are full."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of file systems that never do
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without fsync
             raise
     finally:
         os.close(descriptor)

@@ -1,6 +1,4 @@
-"""Processes of ours: ROS domains of their own, command lines, children that are always ended, what
-they cost.
-"""
+"""Child processes: their ROS domain, command lines, orderly termination, and CPU and memory use."""
 
 from __future__ import annotations
 
@@ -27,50 +25,50 @@ from typing import TYPE_CHECKING
 import click
 
 import midas_depth_ros
-from midas_depth_ros.lab.stopping import held
+from midas_depth_ros.lab.stopping import signals_held
 
 if TYPE_CHECKING:
     from rclpy.executors import SingleThreadedExecutor
 
-# --- Where the processes of a run meet: a ROS domain of their own on this machine.
+# --- The ROS domain of a run, for the processes of this machine only.
 #
-# `set_up()` changes the environment of this process, which the recorder reads when its context is
-# made; `for_children()` is what the children get.
+# `set_up_ros()` changes the environment of this process, which rclpy reads when a context is made;
+# `child_environment()` is for the children.
 
 DOMAINS = range(1, 101)  # above 101 the ports of a domain reach into Linux' ephemeral ports
 # RTPS 2.5, 9.6.2.3: PB + DG * domain + d0 (multicast) or d1 (first participant's unicast).
 PORT_BASE, DOMAIN_GAIN, PORT_OFFSETS = 7400, 250, (0, 10)
 
-_UNTIL_EXIT = contextlib.ExitStack()  # what this process holds
+_UNTIL_EXIT = contextlib.ExitStack()  # locks held by this process
 atexit.register(_UNTIL_EXIT.close)
 
-SEGMENT_BYTES = 16 * 2**20  # of each process, as the profile says
+SEGMENT_BYTES = 16 * 2**20  # shared memory of each process, as in the profile
 SHARED_MEMORY = Path('/dev/shm')
-# Fast DDS 2 (up to Jazzy) reads the first; Fast DDS 3 reads both, but warns of the first.
+# Fast DDS 2 (up to Jazzy) reads the first; Fast DDS 3 reads both, but warns about the first.
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 FIRST_RCLPY_WITH_FAST_DDS_3 = 9
 PROFILE = Path(midas_depth_ros.__file__).parent / 'assets' / 'fastdds_large_pictures.xml'
 
 
-def set_up() -> int:
-    """Choose the ROS domain, unless ROS_DOMAIN_ID does, and keep the traffic on this machine.
+def set_up_ros() -> int:
+    """Choose a free ROS domain unless ROS_DOMAIN_ID is set, and limit discovery to this machine.
 
-    Fast DDS gets the profile for large pictures, unless the user has one. Returns the domain.
-    Call it before `rclpy.init`.
+    Fast DDS gets the profile for large images unless the user has one. Returns the domain. Call it
+    before `rclpy.init`.
     """
     if 'ROS_DOMAIN_ID' not in os.environ:
         os.environ['ROS_DOMAIN_ID'] = str(_UNTIL_EXIT.enter_context(free_domain()))
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     if os.environ.get('ROS_DISTRO') == 'humble':
-        os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the only name that Humble knows
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'  # Humble knows no other
     has_own_profile = any(name in os.environ for name in PROFILE_VARIABLES)
     if not has_own_profile and _has_room(4 * SEGMENT_BYTES - 2**20):
         os.environ[_profile_variable()] = str(PROFILE)
     return int(os.environ['ROS_DOMAIN_ID'])
 
 
-def for_children() -> dict[str, str]:
-    """The environment for the children: plain unbuffered logs, and this very package."""
+def child_environment() -> dict[str, str]:
+    """Return the environment for children: plain unbuffered logs, and this copy of the package."""
     home = str(Path(midas_depth_ros.__file__).parents[1])
     path = os.environ.get('PYTHONPATH', '')
     return {
@@ -83,11 +81,11 @@ def for_children() -> dict[str, str]:
 
 @contextlib.contextmanager
 def free_domain() -> Iterator[int]:
-    """A domain that is ours while the block runs.
+    """Yield a ROS domain that is reserved while the block runs.
 
-    Nobody has its ports open, and nobody else who asks here gets it: ports alone do not tell,
-    since between choosing a domain and opening its ports another run may choose it too. Begins at
-    one picked by our process id. Raises ClickException when all of them are taken.
+    Its ports are free, and a lock file keeps other runs from choosing it before the ports are
+    opened. The search starts at a domain picked by our process id. Raises ClickException when all
+    are taken.
     """
     for offset in range(len(DOMAINS)):
         domain = DOMAINS[(os.getpid() + offset) % len(DOMAINS)]
@@ -98,19 +96,19 @@ def free_domain() -> Iterator[int]:
                 yield domain
                 return
     raise click.ClickException(
-        'every ROS domain from 1 to 100 is taken: end other runs, or set ROS_DOMAIN_ID'
+        'all ROS domains from 1 to 100 are in use: stop other runs, or set ROS_DOMAIN_ID'
     )
 
 
 @contextlib.contextmanager
 def _lock(domain: int) -> Iterator[bool]:
-    """Whether we are the only one who has this domain; for as long as the block runs."""
+    """Lock a domain for the length of the block; yields whether that succeeded."""
     path = Path(tempfile.gettempdir()) / f'midas_depth_ros_{os.getuid()}_domain_{domain}.lock'
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)  # never written to
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever had it before us has removed it: then it may be another's by now.
+        # The previous owner may have removed it: then the lock is on a file without a name.
         if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
             raise BlockingIOError
     except (BlockingIOError, FileNotFoundError):
@@ -120,7 +118,7 @@ def _lock(domain: int) -> Iterator[bool]:
     try:
         yield True
     finally:
-        path.unlink(missing_ok=True)  # before the lock is gone
+        path.unlink(missing_ok=True)  # before the lock is released
         os.close(descriptor)
 
 
@@ -142,13 +140,12 @@ def _port_is_free(port: int) -> bool:
         return True
 
 
-# --- Child processes that are always ended: each with a log file, in a process group of its own.
+# --- Child processes, each with a log file and a process group of its own.
 #
-# `Children` starts them, tells which one ended and with what last words, and stops them all:
-# SIGINT, then SIGTERM, then SIGKILL, each after a bounded wait. Use them within `StopSignals`, so
-# that no signal can come between the children and their end.
+# `Children` starts them and always stops them. Use it within `StopSignals`, so that no signal
+# interrupts the termination.
 
-# The signals to end a process with, and how long to wait after each, in seconds.
+# The signals to end a process with, and the seconds to wait after each.
 STEPS = ((signal.SIGINT, 6.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TAIL_BYTES = 16_384
@@ -157,7 +154,7 @@ PROMPT = '$ '  # before the command line in a log
 
 @dataclasses.dataclass(frozen=True)
 class Child:
-    """One running or ended process and the file that has what it wrote."""
+    """One running or ended process and its log file."""
 
     name: str
     command: tuple[str, ...]
@@ -166,28 +163,28 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative numbers are signals, as in `subprocess`."""
+        """None while it runs; negative for a signal, as in `subprocess`."""
         return self.process.poll()
 
     def tail(self, lines: int = 12) -> list[str]:
-        """The last lines of its log that are not blank."""
+        """Return the last non-blank lines of its log."""
         with self.log.open('rb') as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(0, size - TAIL_BYTES))
             text = log.read().decode(errors='replace')
-        # A progress bar redraws its line after a carriage return: only the last state counts.
+        # A progress bar redraws its line after a carriage return: keep the last state.
         drawn = [line.rstrip('\r').rpartition('\r')[2].rstrip() for line in text.split('\n')]
         return [line for line in drawn if line][-lines:]
 
-    def last_words(self) -> str:
-        """The line of its log that says most: the first recent error, else the last line."""
+    def last_message(self) -> str:
+        """Return the first recent error in its log, or else the last line."""
         lines = [line for line in self.tail() if not line.startswith(PROMPT)]
         errors = [line for line in lines if line.startswith(('[ERROR]', '[FATAL]'))]
-        # What comes before ']: ' is level, time and logger.
+        # Before ']: ' are level, time and logger.
         return (errors or lines[-1:] or [''])[0].rpartition(']: ')[2]
 
-    def ending(self) -> str:
-        """How it ended, in words."""
+    def status(self) -> str:
+        """Return how it ended, in words."""
         code = self.exit_code
         if code is None:
             return f'{self.name} is running'
@@ -197,7 +194,7 @@ class Child:
 
 
 class Children:
-    """The processes of one run, for the length of a `with` block; none outlives it."""
+    """The processes of one run; none outlives the `with` block."""
 
     def __init__(self, log_folder: Path, environment: Mapping[str, str]) -> None:
         self._log_folder = log_folder
@@ -216,34 +213,31 @@ class Children:
         self.stop()
 
     def start(self, name: str, command: Sequence[str]) -> Child:
-        """Start a process whose stdout and stderr go to `<log folder>/<name>.log`.
-
-        Raises OSError, which names the file.
-        """
+        """Start a process that logs to `<log folder>/<name>.log`. Raises OSError with the path."""
         path = self._log_folder / f'{name}.log'
-        with path.open('wb', buffering=0) as log, held():
+        with path.open('wb', buffering=0) as log, signals_held():
             try:
                 log.write(f'{PROMPT}{shlex.join(command)}\n'.encode(errors='backslashreplace'))
-            except OSError as error:  # which does not say of which file
+            except OSError as error:  # it has no path
                 raise OSError(error.errno, error.strerror, str(path)) from error
             process = subprocess.Popen(
-                [*_leash(), *command],
+                [*_parent_watch(), *command],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in the terminal is for us; we end them in order
+                start_new_session=True,  # Ctrl-C in the terminal reaches only us
             )
             child = Child(name, tuple(command), path, process)
             self._children.append(child)
         return child
 
     def ended(self) -> Child | None:
-        """The first child that is no longer running."""
+        """Return the first child that is no longer running."""
         return next((child for child in self._children if child.exit_code is not None), None)
 
     def stop(self) -> dict[str, int]:
-        """End all that still run, and return the exit code of each."""
+        """Stop all children: SIGINT, SIGTERM, SIGKILL in turn; returns the exit codes by name."""
         for number, wait_s in STEPS:
             for child in self._children:
                 _send(child, number)
@@ -266,45 +260,49 @@ def _send(child: Child, number: signal.Signals) -> None:
             os.killpg(child.process.pid, number)
 
 
-def _leash() -> list[str]:
-    """What makes the kernel end a child whose parent is killed without a chance to do it."""
+def _parent_watch() -> list[str]:
+    """Return a command prefix with which the kernel ends a child whose parent was killed."""
     setpriv = shutil.which('setpriv')  # of util-linux
     return [setpriv, '--pdeathsig', 'TERM'] if setpriv else []
 
 
-# --- Command lines of nodes: a module and its parameters come in, words go out.
+# --- Command lines of nodes.
 
-ROS_ARGUMENTS = ['--ros-args', '--disable-external-lib-logs']  # the log is ours, nothing in ~/.ros
+ROS_ARGUMENTS = ['--ros-args', '--disable-external-lib-logs']  # nothing in ~/.ros
 
 
 def module_command(module: str, *words: str) -> list[str]:
-    """Runs the module `midas_depth_ros.<module>` with these words."""
+    """Return the command that runs the module `midas_depth_ros.<module>` with these arguments."""
     return [sys.executable, '-m', f'midas_depth_ros.{module}', *words]
 
 
 def node_command(
     module: str, parameters: Mapping[str, object], extra: Sequence[str] = ()
 ) -> list[str]:
-    """Runs the node of `midas_depth_ros.<module>`; `extra` are further name:=value, which win."""
+    """Return the command that runs a node of `midas_depth_ros.<module>`.
+
+    A module with several nodes is followed by the node's name: 'lab.drive.over_dds commander'.
+    extra: further name:=value, which override `parameters`.
+    """
     # JSON is YAML: quotes keep a device number a string and a path with a colon whole.
     yaml = [
         f'{name}:={json.dumps(value, ensure_ascii=False)}' for name, value in parameters.items()
     ]
     given = [word for pair in (*yaml, *extra) for word in ('-p', pair)]
-    return module_command(module, *ROS_ARGUMENTS, *given)
+    return module_command(*module.split(), *ROS_ARGUMENTS, *given)
 
 
-# --- A context of ROS in this process, for nodes that watch and feed the children.
+# --- A ROS context in this process, for nodes that watch and feed the children.
 
 
 @contextlib.contextmanager
 def ros_context() -> Iterator[SingleThreadedExecutor]:
-    """An executor with a context of its own, which the block's nodes are made in; ended with it.
+    """Yield an executor with a ROS context of its own; both end with the block.
 
-    Whoever has the executor spins it; its `context` goes to the nodes, and the nodes to it. Signals
-    are left to the caller. Call `set_up` before.
+    The caller spins the executor, makes nodes with its `context`, and handles signals. Call
+    `set_up_ros` before.
     """
-    import rclpy  # processes are started without ROS, too
+    import rclpy  # this module also serves where ROS is not installed
     from rclpy.context import Context
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
@@ -322,16 +320,16 @@ def ros_context() -> Iterator[SingleThreadedExecutor]:
         rclpy.shutdown(context=context)
 
 
-# --- What a process costs: CPU time and resident memory, of all its threads. Linux's /proc.
+# --- CPU time and memory of a process with all its threads, from Linux's /proc.
 
 PROC = Path('/proc')
 MIB = 2**20
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time since the start of a process; 0 once it is gone.
+    """Return the CPU time of a process since its start; 0 once it has ended.
 
-    The scheduler counts nanoseconds, where it was built to; else ticks of 10 ms.
+    Counted in nanoseconds where the kernel has schedstat, else in ticks of 10 ms.
     """
     try:
         tasks = list((PROC / str(pid) / 'task').iterdir())
@@ -355,7 +353,7 @@ def _ticks(task: Path) -> float:
 
 
 def resident_mib(pid: int) -> float:
-    """Resident memory in MiB; 0 once it is gone."""
+    """Return the resident memory of a process in MiB; 0 once it has ended."""
     try:
         pages = int((PROC / str(pid) / 'statm').read_text().split()[1])
     except OSError:
@@ -364,7 +362,7 @@ def resident_mib(pid: int) -> float:
 
 
 def cpu_name() -> str:
-    """The CPU's name as the kernel tells it, or the architecture."""
+    """Return the CPU's name from the kernel, or else the architecture."""
     try:
         for line in (PROC / 'cpuinfo').read_text().splitlines():
             key, _, value = line.partition(':')
@@ -376,5 +374,5 @@ def cpu_name() -> str:
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

@@ -1,7 +1,7 @@
-"""How every command ends: by its exit code, whatever stops it, and with nothing left behind.
+"""How every command ends: with its exit code, whatever stops it, and without leftover files.
 
-A signal becomes an exception, so that what was begun is taken back on the way out; 128 plus its
-number is the exit code. Standard output that is full, closed or no longer read is an error, too.
+A signal is raised as an exception, so that unfinished work is undone on the way out; the exit code
+is 128 plus its number. Standard output that is full, closed or no longer read is an error as well.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import click
 
 from midas_depth_ros.options.text import printable
 
-INSIST_S = 0.3
+RESEND_S = 0.3
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """A signal asked for the end. No Exception: nobody is to take it for a fault and go on."""
+    """A signal asked the command to stop. Not an Exception, so that no handler swallows it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -44,10 +44,10 @@ class Failure(click.ClickException):
 
 
 class _Signals:
-    """A signal is raised until it is on its way out; while `held` it waits.
+    """Raises Stopped for a signal until it propagates; while `held`, the signal waits.
 
-    Some libraries lose an exception that comes while they work, as NumPy's random choice does. So
-    the signal is sent again and again, and raised unless what it was raised for is being cleared.
+    Some libraries lose an exception that is raised while they work, as NumPy's random choice does.
+    So the signal is sent repeatedly, and raised unless an earlier Stopped is being handled.
     """
 
     def __init__(self) -> None:
@@ -55,44 +55,44 @@ class _Signals:
         self.held = 0
         self._ended = threading.Event()
         self._has_sent = False
-        self._insisting = threading.Thread(target=self._insist, daemon=True)
+        self._resending = threading.Thread(target=self._resend, daemon=True)
 
     def begin(self) -> None:
-        """Watch over signals; a thread cannot safely be started when one has come."""
-        self._insisting.start()
+        """Start the resending thread; it could not be started safely inside a signal handler."""
+        self._resending.start()
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         self.requested = self.requested or number
-        self.check()
+        self.raise_if_due()
 
-    def check(self) -> None:
+    def raise_if_due(self) -> None:
         if self.requested and not self.held and not self._ended.is_set() and not _is_clearing():
             raise Stopped(self.requested)
 
     def end(self) -> None:
-        """From here on nothing is raised or sent."""
+        """Raise and send nothing from now on."""
         self._ended.set()
-        if self._insisting.is_alive():
-            self._insisting.join()
+        if self._resending.is_alive():
+            self._resending.join()
 
     def clear(self) -> None:
-        """Take what was sent and has not come yet, while this thread blocks signals; after `end`.
+        """Discard pending resent signals; call it after `end`, with signals blocked.
 
-        Whatever handles signals next has not been asked to end, and may end the process.
+        They are not meant for whatever handles signals next, and could end the process.
         """
         if self._has_sent:
             while signal.sigtimedwait(SIGNALS, 0):
                 pass
 
-    def _insist(self) -> None:
-        while not self._ended.wait(INSIST_S):
+    def _resend(self) -> None:
+        while not self._ended.wait(RESEND_S):
             if self.requested:
                 self._has_sent = True
                 signal.pthread_kill(threading.main_thread().ident or 0, self.requested)
 
 
 def _is_clearing() -> bool:
-    """Whether some caller is in the midst of an `except` or `finally` that Stopped led to."""
+    """Return whether some caller is in an `except` or `finally` block because of Stopped."""
     error = sys.exc_info()[1]
     while error is not None and not isinstance(error, Stopped):
         error = error.__context__
@@ -100,36 +100,35 @@ def _is_clearing() -> bool:
 
 
 _signals = _Signals()
-_parts: set[Path] = set()  # that are to be gone when we end: a signal may come before a `finally`
+_temporary: set[Path] = set()  # removed at exit: a signal may come before a `finally`
 
 
 def is_stopping() -> bool:
-    """Whether a signal has asked for the end."""
+    """Return whether a signal has asked the command to stop."""
     return bool(_signals.requested)
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """No signal comes between the steps of this block; it is raised after it."""
+def signals_held() -> Iterator[None]:
+    """Defer signals to the end of the block."""
     _signals.held += 1
     try:
         yield
     finally:
         _signals.held -= 1
-    _signals.check()
+    _signals.raise_if_due()
 
 
 class Stoppable:
-    """Signals raise Stopped in this block, but for those that whoever started us has silenced.
+    """Signals raise Stopped in this block, except those that the parent process set to be ignored.
 
-    A signal may come as the block is left, before anything has been done about that: then Stopped
-    comes out of it, and who catches it calls `close`. Nothing here is a generator: one that was not
-    run to its end is run by the garbage collector, whenever that may be, and would take away the
-    handlers of another block.
+    A signal may arrive while the block is being left: then Stopped comes out of it, and whoever
+    catches it calls `close`. This is not a generator: the garbage collector may finish an
+    abandoned generator at any time, which would remove the handlers of another block.
     """
 
     def __init__(self, is_last: bool = False) -> None:
-        """`is_last`: the process ends after it; who was asked to end ignores what follows."""
+        """`is_last`: the process ends after the block, and ignores signals after the first."""
         self._is_last = is_last
         self._signals = _Signals()
         self._previous: _Signals | None = None
@@ -148,7 +147,7 @@ class Stoppable:
             self._signals.begin()
             for number in self._handlers:
                 signal.signal(number, self._signals.on_signal)
-        except BaseException:  # a signal between two of them too, and it is raised again
+        except BaseException:  # including a signal between two of them; raised again
             self.close()
             raise
 
@@ -161,12 +160,12 @@ class Stoppable:
         self.close()
 
     def close(self) -> None:
-        """Give signals back to who had them; may be called again."""
+        """Restore the previous handlers; may be called again."""
         global _signals
-        self._signals.end()  # what comes now comes too late
+        self._signals.end()
         if self._previous is None:
             return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # asks only
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # only reads the mask
         try:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             self._signals.clear()
@@ -180,18 +179,18 @@ class Stoppable:
 
 @contextlib.contextmanager
 def removing(path: Path) -> Iterator[None]:
-    """What has this name after the block, a file or a folder, is removed, whatever happens."""
-    _parts.add(path)
+    """Remove the file or folder of this name at the end of the block, whatever happens."""
+    _temporary.add(path)
     try:
         yield
     finally:
         remove(path)
-        _parts.discard(path)
+        _temporary.discard(path)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it, if it is there."""
-    with held():  # a signal waits until nothing is left
+    """Remove a file, or a folder with its contents, if it exists."""
+    with signals_held():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -201,54 +200,50 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def failures(*kinds: type[Exception]) -> Iterator[None]:
-    """Errors of these kinds, and what the system refuses, become Failure; a fault stays one."""
+    """Turn OSError and errors of these kinds into Failure; other exceptions are bugs and pass."""
     try:
         yield
     except BrokenPipeError as error:
         raise Stopped(signal.SIGPIPE) from error
     except OSError as error:
-        raise Failure(told(error)) from error
+        raise Failure(os_error_text(error)) from error
     except kinds as error:
         raise Failure(str(error)) from error
 
 
-def failing(call: Callable[[], Any]) -> Any:
-    """The result of a call, whose errors of the system become Failure."""
-    with failures():
-        return call()
-
-
-def told(error: OSError) -> str:
-    """An error of the system as a person reads it: what it is about, and the reason."""
-    # A file that is written to has no name in its error; ours are told by who writes them.
+def os_error_text(error: OSError) -> str:
+    """Return the file and the reason of an OSError as text."""
+    # Errors of writing name no file; our own files are named where they are written.
     name = 'standard output' if error.filename is None else os.fsdecode(error.filename)
     return f'{name}: {error.strerror or error}'
 
 
-def run_guarded(call: Callable[[], Any]) -> NoReturn:
-    """Run a command's main function to its end, and leave with its exit code.
+def run_command(call: Callable[[], Any]) -> NoReturn:
+    """Run a command's main function, and exit the process with its exit code.
 
-    call: click's `main` without standalone mode, so that it raises what ends it.
+    call: click's `main` without standalone mode, so that it raises what ends it. An OSError is
+    printed as a Failure.
     """
-    open_streams()
+    ensure_streams()
     code = 1
     guard = Stoppable(is_last=True)
     try:
         with guard:
             code = _code_of(call)
-    except Stopped as stopped:  # while the end was being told
+    except Stopped as stopped:  # while the exit was being reported
         guard.close()
         code = 128 + stopped.number
     finally:
-        for path in list(_parts):
+        for path in list(_temporary):
             remove(path)
-        drop_output()
+        discard_output()
     sys.exit(code)
 
 
 def _code_of(call: Callable[[], Any]) -> int:
     try:
-        result = call()
+        with failures():
+            result = call()
         _flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as ended:
@@ -270,7 +265,7 @@ def _code_of(call: Callable[[], Any]) -> int:
 
 
 def _show(error: click.ClickException) -> None:
-    """What click has to say, line by line; it repeats arguments as they are."""
+    """Print click's message with each line made printable: it quotes arguments verbatim."""
     text = io.StringIO()
     error.show(text)
     for line in text.getvalue().rstrip('\n').split('\n'):
@@ -278,23 +273,23 @@ def _show(error: click.ClickException) -> None:
 
 
 def _flush() -> None:
-    """Raises Stopped or Failure where standard output does not take what was written to it."""
+    """Flush standard output; raises Stopped or Failure where it does not take the output."""
     if sys.stdout is not None:
         with failures():
             sys.stdout.flush()
 
 
 def _say(say: Callable[[], Any]) -> None:
-    """Standard error may be gone, too: then there is nobody to be told."""
+    """Call a function that prints to standard error, which may be closed."""
     with contextlib.suppress(OSError, ValueError):
         say()
 
 
-def open_streams() -> None:
-    """Make sure that there is something behind the three streams, and that it takes every letter.
+def ensure_streams() -> None:
+    """Make sure that the three standard streams are open and can encode every character.
 
-    Where one was closed, the next file to be opened would come in its place, and what is said would
-    be written into that. Standard output that was closed refuses what is written to it.
+    If one were closed, the next file to be opened would take its place, and messages would be
+    written into it. Standard output that was closed refuses what is written to it.
     """
     for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
@@ -306,13 +301,13 @@ def open_streams() -> None:
     if sys.stderr is None:
         sys.stderr = open(2, 'w', closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that knows few letters gets their numbers, not a traceback.
+        # A terminal with a small character set gets escapes, not a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
 
 
-def drop_output() -> None:
-    """What could not be written would be tried again when Python ends, and be complained of."""
+def discard_output() -> None:
+    """Discard buffered output that cannot be written: Python would retry at exit and complain."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -85,7 +85,10 @@ def in_order(*groups: list) -> list:
         (('-p', 'model:=[1'), 'is not valid YAML'),
         (('--params-file', 'none.yaml'), 'does not exist'),
         (('--storage', 'csv'), "'csv' is not one of 'sqlite3', 'mcap'"),
-        (('--only', 'heat'), '--only heat: choose of relative_inverse_depth/image'),
+        (
+            ('--only', 'heat'),
+            'unknown output; choose from relative_inverse_depth/image',
+        ),
     ],
 )
 def test_wrong_usage_writes_nothing(midas_depth, tmp_path, arguments, said):
@@ -111,7 +114,7 @@ def test_the_output_is_not_replaced_by_accident(midas_depth, tmp_path):
     write_image_bag(tmp_path / 'in', frames(1))
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'thesis.txt').write_text('mine')
-    assert 'give --force' in midas_depth('bag', 'in', 'out', *MODEL).stderr
+    assert 'use --force' in midas_depth('bag', 'in', 'out', *MODEL).stderr
     assert 'is not a rosbag2' in midas_depth('bag', 'in', 'out', *MODEL, '--force').stderr
     assert 'is the input' in midas_depth('bag', 'in', './in', *MODEL, '--force').stderr
     assert 'is the input' in midas_depth('bag', 'in/in.db3', 'in', *MODEL, '--force').stderr
@@ -234,7 +237,7 @@ def test_all_cameras_with_calibration_are_taken_and_depth_images_are_not(midas_d
     )
     result = midas_depth('bag', 'empty', 'none', *MODEL, *only)
     assert result.exit_code == 1
-    assert 'front: no message of /front/image_raw was read' in result.stdout
+    assert 'front: no message on /front/image_raw' in result.stdout
     assert midas_depth('bag', 'in', 'out', *MODEL, *only).exit_code == 0
     topics = [topic for topic, _, _ in contents(tmp_path / 'out')]
     assert sorted(topics) == ['/back/color/closeness'] * 2 + ['/front/closeness'] * 3

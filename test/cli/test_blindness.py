@@ -17,7 +17,8 @@ from bags import raw_message, write_bag, write_image_bag
 from PIL import Image
 
 import midas_depth_ros
-from midas_depth_ros.cli.image_outputs import Look, Metres, Result
+from midas_depth_ros.cli.image import Result
+from midas_depth_ros.cli.options import Look, Metres
 from midas_depth_ros.cli.video import VideoView
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.geometry import CameraMount, Refusal, closeness
@@ -101,7 +102,7 @@ def test_a_picture_that_says_nothing_has_no_closeness_no_points_and_a_reason(
     assert found['blind'] == reason != ''
     blind, refused = result.stderr.splitlines()
     assert blind.endswith(f'a.png: blind: the picture is {reason}')
-    because = 'there are no metres: ' if metres else ''
+    because = 'no metric scale: ' if metres else ''
     assert refused.endswith(f'a.png: no cloud: {because}the picture is {reason}')
     assert found['faults'] == [refused]
     assert not (OUT / 'a_cloud.ply').exists()
@@ -364,7 +365,7 @@ def test_a_bag_of_blind_pictures_has_no_closeness_and_nothing_in_metres(
              (('model', 'embedded'), ('camera_height', 0.3), ('camera_pitch', 0.2))]  # fmt: skip
     result = midas_depth('bag', 'in', 'out', *mount)
     assert result.exit_code == 0, result.output
-    assert 'the last frame without metres: the picture is ' in result.stdout
+    assert 'last frame without metres: the picture is ' in result.stdout
     made = messages_of(tmp_path / 'out')
     for message in made['closeness']:
         assert np.isnan([message.vector.x, message.vector.y, message.vector.z]).all()

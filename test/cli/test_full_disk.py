@@ -22,9 +22,9 @@ from disks import all_files, fill, small_disk
 from effort import THOROUGH
 from PIL import Image
 
-from midas_depth_ros.cli.image_outputs import OUTPUTS
-from midas_depth_ros.lab.output import CommandError, write_whole
-from midas_depth_ros.lab.speed import contestants as bench_weights
+from midas_depth_ros.cli.image import OUTPUTS
+from midas_depth_ros.lab.output import CommandError, write_atomically
+from midas_depth_ros.lab.speed import candidates as bench_weights
 
 from .conftest import corridor
 from .test_video_command import read_video, write_video
@@ -172,9 +172,7 @@ def test_a_video_on_a_disk_that_is_full_ends_at_once(midas_depth, tmp_path):
         fill(disk, 4096)
         result = midas_depth('video', video, *MODEL, '-o', disk / 'out.mp4')
         assert (result.exit_code, result.stdout) == (1, '')
-        assert (
-            result.stderr.splitlines()[-1] == f'error: {disk}/out.mp4: it cannot be written: {FULL}'
-        )
+        assert result.stderr.splitlines()[-1] == f'error: cannot write {disk}/out.mp4: {FULL}'
 
 
 def test_the_other_pictures_of_a_batch_are_tried(midas_depth, tmp_path, save):
@@ -222,7 +220,7 @@ def test_drives_whose_logs_do_not_fit_end_in_a_line(midas_depth, tmp_path):
 @pytest.mark.parametrize('leave', [0, 4096, 40_000, 400_000])
 def test_a_demo_whose_results_do_not_fit_keeps_the_earlier_ones(tmp_path, leave):
     from midas_depth_ros.lab.demo import report
-    from midas_depth_ros.lab.demo.output import claim
+    from midas_depth_ros.lab.demo.report import claim
 
     sys.path.insert(0, str(Path(__file__).parents[1] / 'lab' / 'demo'))
     from test_report import make_recording, make_run  # type: ignore[import-not-found]
@@ -249,9 +247,9 @@ def test_a_demo_whose_results_do_not_fit_keeps_the_earlier_ones(tmp_path, leave)
 def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path, name):
     if len(name) > 255:
         with pytest.raises(CommandError, match='too long'):
-            write_whole(tmp_path / name, b'x')
+            write_atomically(tmp_path / name, b'x')
     else:
-        write_whole(tmp_path / name, b'x')
+        write_atomically(tmp_path / name, b'x')
     assert len(all_files(tmp_path)) == (len(name) <= 255)
 
 
@@ -260,7 +258,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path, make):
     make(tmp_path / 'a.png')
     kind = os.stat(tmp_path / 'a.png').st_mode
     with pytest.raises(CommandError, match='not replaced'):
-        write_whole(tmp_path / 'a.png', b'x')
+        write_atomically(tmp_path / 'a.png', b'x')
     assert os.stat(tmp_path / 'a.png').st_mode == kind
     assert all_files(tmp_path) == {'a.png'}
 

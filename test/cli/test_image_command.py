@@ -147,7 +147,7 @@ def test_a_refused_fit_is_said_and_no_cloud_takes_its_place(midas_depth, save):
     metres = ('--camera-height', '0.3', '--camera-pitch', '-1.2', '--horizontal-fov', '1.0')
     result = midas_depth('image', grey, *MODEL, *metres)
     assert result.exit_code == 1
-    assert 'grey.png: no cloud: there are no metres: ' in result.stderr
+    assert 'grey.png: no cloud: no metric scale: ' in result.stderr
     assert sorted(os.listdir(OUT)) == sorted(f'grey{ending}' for ending in ENDINGS)
 
 
@@ -175,7 +175,7 @@ def test_what_is_there_is_kept_unless_forced(midas_depth, save):
     both = ('image', path, *MODEL, '--only', 'npy', '--only', 'heatmap')
     result = midas_depth(*both)
     assert (result.exit_code, result.stdout.partition(':')[0]) == (0, '1 of 1 done')
-    assert f'{path}: there already in {OUT}: a_depth.npy' in result.stderr
+    assert f'{path}: already in {OUT}: a_depth.npy' in result.stderr
     assert (there.read_text(), sorted(os.listdir(OUT))) == (
         'mine',
         ['a_depth.npy', 'a_heatmap.png'],
@@ -184,7 +184,7 @@ def test_what_is_there_is_kept_unless_forced(midas_depth, save):
     assert result.exit_code == 0, 'a batch that is called again'
     no_model = ('--only', 'npy', '--model', 'nonsense')
     assert midas_depth('image', path, *no_model).exit_code == 0, 'nothing is loaded for nothing'
-    assert result.stdout.startswith('0 of 1 done, 1 there already (--force makes them anew): ')
+    assert result.stdout.startswith('0 of 1 done, 1 already there (use --force to overwrite): ')
     assert midas_depth('image', path, *MODEL, '--only', 'npy', '--force').exit_code == 0
     assert np.load(there).shape == (48, 64)
 
@@ -204,10 +204,10 @@ def test_two_pictures_of_one_name_do_not_overwrite_each_other(midas_depth, save)
     one, other = save('x/a.png', corridor(48, 64)), save('y/a.png', corridor(48, 64, 5))
     result = midas_depth('image', one, other, *MODEL, '--only', 'npy')
     assert result.exit_code == 1
-    assert f'{other}: {OUT}/a_depth.npy is that of {one}' in result.stderr
+    assert f'{other}: {OUT}/a_depth.npy is an output of {one}' in result.stderr
     again = midas_depth('image', one, other, *MODEL, '--only', 'npy')
     assert again.exit_code == 1, 'what is there is of the first one'
-    assert f'{other}: {OUT}/a_depth.npy is that of {one}' in again.stderr
+    assert f'{other}: {OUT}/a_depth.npy is an output of {one}' in again.stderr
 
 
 def test_an_unknown_model_ends_in_one_line(midas_depth, save):

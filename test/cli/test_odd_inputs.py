@@ -112,7 +112,7 @@ def test_names_that_a_terminal_would_obey_are_escaped(midas_depth, save, tmp_pat
     video = write_video(tmp_path / 'in.avi', [corridor(48, 64)])
     in_lines(midas_depth('video', video, *MODEL, '-o', f'{ESCAPES}.mp4'))
     assert len(read_video(tmp_path / f'{ESCAPES}.mp4')[0]) == 1
-    in_lines(midas_depth('video', video, *MODEL, '-o', f'{ESCAPES}.mp4'), 'is there already')
+    in_lines(midas_depth('video', video, *MODEL, '-o', f'{ESCAPES}.mp4'), 'already exists')
     in_lines(midas_depth('video', f'{ESCAPES}.png', *MODEL, '-o', out / f'{ESCAPES}.x'))
     in_lines(midas_depth(f'{ESCAPES}'), 'No such command')
     in_lines(midas_depth('image', f'--{ESCAPES}'), 'No such option')
@@ -181,7 +181,7 @@ class TestBags:
         result = midas_depth('bag', 'in', 'out', *BAG_MODEL)
         assert result.exit_code == 1
         assert len(result.stderr.splitlines()) == 1
-        in_lines(result, 'the name of a camera')
+        in_lines(result, 'name of a camera')
         assert not (tmp_path / 'out').exists()
         for wish in ('--camera', '--topic', '-p cameras:=[VALUE]'):
             option, _, value = wish.partition(' ')
@@ -206,7 +206,7 @@ class TestBags:
             assert result.exit_code == 1
             saved = len(contents(tmp_path / 'out'))
             assert 20 * share - 8 <= saved < 20
-            in_lines(result, 'cut short', f'{saved} pictures of the damaged bag were saved')
+            in_lines(result, 'cut short', f'{saved} images of the damaged bag were recovered')
         result = midas_depth('video', file, *MODEL, '-o', 'out.mp4', '--no-picture-check')
         assert (result.exit_code, result.stdout) == (1, f'{saved} frames in out.mp4\n')
         in_lines(result, 'cut short')

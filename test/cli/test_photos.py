@@ -16,7 +16,8 @@ from fakes import BrightnessEstimator
 from PIL import Image, features
 
 from midas_depth_ros.cli import options as model_module
-from midas_depth_ros.cli.image_outputs import Look, Metres, Result
+from midas_depth_ros.cli.image import Result
+from midas_depth_ros.cli.options import Look, Metres
 from midas_depth_ros.geometry import ScaleShift
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.sources.pictures import read_picture
@@ -162,7 +163,7 @@ def test_pictures_called_one_by_one_do_not_meet_either(midas_depth, save):
     names = ['a_jpg_depth.npy', 'a_png_depth.npy', 'b_depth.npy']
     assert sorted(os.listdir(OUT)) == names
     result = midas_depth('image', 'in', *MODEL, '--only', 'npy')
-    assert '3 there already' in result.stdout
+    assert '3 already there' in result.stdout
     assert sorted(os.listdir(OUT)) == names
 
 
@@ -200,7 +201,7 @@ def test_one_picture_becomes_the_file_that_is_named(midas_depth, save, output, o
         assert cv2.imread(output, cv2.IMREAD_UNCHANGED).shape == shape
     again = midas_depth(*call)
     assert (again.exit_code, Path(output).read_bytes()) == (1, before)
-    assert f'{output} is there already: give --force' in again.stderr
+    assert f'{output} already exists: use --force' in again.stderr
     assert midas_depth(*call, '--force').exit_code == 0
 
 
@@ -211,9 +212,9 @@ def test_one_picture_becomes_the_file_that_is_named(midas_depth, save, output, o
         (('a.png', '-o', 'r.png', '--only', 'cloud'), 'cloud is written as .ply'),
         (('a.png', '-o', 'r.npy', '--only', 'heatmap'), 'heatmap is written as .png, .jpg'),
         (('a.png', '-o', 'r.png', '--only', 'heatmap', '--only', 'overlay'), 'give one --only'),
-        (('a.png', '-o', 'r.gif'), 'nothing is written as .gif: name *.jpeg, *.jpg'),
-        (('a.png', '-o', 'r.HEIC'), 'nothing is written as .HEIC: name *.jpeg, *.jpg'),
-        (('a.png', '-o', 'text'), 'text is a file: name a folder, or *.jpeg, *.jpg, *.npy'),
+        (('a.png', '-o', 'r.gif'), 'cannot write .gif: use *.jpeg, *.jpg'),
+        (('a.png', '-o', 'r.HEIC'), 'cannot write .HEIC: use *.jpeg, *.jpg'),
+        (('a.png', '-o', 'text'), 'text is a file: use a folder, or *.jpeg, *.jpg, *.npy'),
     ],
 )
 def test_files_that_cannot_be_what_is_asked_for(midas_depth, save, arguments, said):

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from midas_depth_ros.cli.image_outputs import metres_of
+from midas_depth_ros.cli.options import metres_of
 from midas_depth_ros.cli.video import VideoView
 from midas_depth_ros.geometry import CameraModel, turned
 
@@ -60,7 +60,7 @@ def test_a_turn_that_is_none_is_wrong_usage(midas_depth, save):
 
 @pytest.mark.parametrize('rotate', [90, 180, 270])
 def test_a_frame_of_a_video_is_shown_upright(rotate):
-    from midas_depth_ros.cli.image_outputs import Look
+    from midas_depth_ros.cli.options import Look
     from midas_depth_ros.views import HeatmapOptions
 
     given = {'camera_height': np.nan, 'camera_pitch': np.nan, 'horizontal_fov': np.nan, **UNSET}

@@ -21,8 +21,8 @@ from bags import write_image_bag
 from disks import all_files
 
 from midas_depth_ros.lab import output, stopping
-from midas_depth_ros.lab.output import part_of, put, write_whole
-from midas_depth_ros.lab.stopping import Stoppable, Stopped, held, run_guarded
+from midas_depth_ros.lab.output import move_into_place, temporary_beside, write_atomically
+from midas_depth_ros.lab.stopping import Stoppable, Stopped, run_command, signals_held
 
 from .conftest import corridor
 from .test_video_command import read_video, write_video
@@ -209,14 +209,14 @@ def blocked() -> set:
 
 
 def make_file(folder: Path) -> None:
-    write_whole(folder / 'file', b'new')
+    write_atomically(folder / 'file', b'new')
 
 
 def make_folder(folder: Path) -> None:
-    with part_of(folder / 'folder') as part:
+    with temporary_beside(folder / 'folder') as part:
         part.mkdir()
         (part / 'inner').write_bytes(b'new')
-        put(part, folder / 'folder')
+        move_into_place(part, folder / 'folder')
 
 
 # Between opening a file and the block that closes it Python itself has to close it.
@@ -237,7 +237,7 @@ def test_between_any_two_steps_all_is_old_or_all_is_new(tmp_path, make, is_there
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(b'old')
         with pytest.raises(SystemExit) as ended, Injector(at) as injector:
-            run_guarded(lambda make=make, folder=folder: make(folder))
+            run_command(lambda make=make, folder=folder: make(folder))
         after = [signal.getsignal(number) for number in SIGNALS]
         assert after in (before, [signal.SIG_IGN] * len(SIGNALS)), f'step {at}'
         assert not blocked()
@@ -263,13 +263,13 @@ def test_a_signal_waits_where_it_must_not_come(capsys):
     steps = []
 
     def work() -> None:
-        with held():
+        with signals_held():
             os.kill(os.getpid(), signal.SIGTERM)
             steps.append('held')
         steps.append('never')
 
     with pytest.raises(SystemExit) as ended:
-        run_guarded(work)
+        run_command(work)
     assert (ended.value.code, steps) == (143, ['held'])
     assert capsys.readouterr().err == 'Stopped by SIGTERM\n'
 
@@ -277,7 +277,7 @@ def test_a_signal_waits_where_it_must_not_come(capsys):
 @alone
 def test_who_was_asked_to_end_is_not_ended_by_what_comes_late():
     with pytest.raises(SystemExit) as ended:
-        run_guarded(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        run_command(lambda: os.kill(os.getpid(), signal.SIGTERM))
     for number in SIGNALS:
         os.kill(os.getpid(), number)
     assert ended.value.code == 143
@@ -295,7 +295,7 @@ def test_only_the_first_of_many_signals_is_raised():
             steps.append('went on')
 
     with pytest.raises(SystemExit) as ended:
-        run_guarded(work)
+        run_command(work)
     assert (ended.value.code, steps) == (143, ['went on'])
 
 
@@ -317,7 +317,7 @@ def test_a_signal_that_somebody_loses_comes_again(times):
         time.sleep(30)
 
     with pytest.raises(SystemExit) as ended:
-        run_guarded(losing)
+        run_command(losing)
     assert (ended.value.code, len(lost)) == (143, times)
 
 
@@ -329,15 +329,15 @@ def test_what_is_being_cleared_is_not_disturbed():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
-            time.sleep(3 * stopping.INSIST_S)
+            time.sleep(3 * stopping.RESEND_S)
             try:
                 raise ValueError
             except ValueError:
-                time.sleep(3 * stopping.INSIST_S)
+                time.sleep(3 * stopping.RESEND_S)
                 steps.append('cleared')
 
     with pytest.raises(SystemExit) as ended:
-        run_guarded(work)
+        run_command(work)
     assert (ended.value.code, steps) == (143, ['cleared'])
 
 
@@ -386,7 +386,7 @@ def test_a_block_that_a_signal_kept_from_its_end_takes_nothing_from_the_next_one
     assert len(kept) == 1
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     with pytest.raises(SystemExit) as ended:
-        run_guarded(work)
+        run_command(work)
     assert ended.value.code == 143
 
 
@@ -403,4 +403,4 @@ def test_a_fault_of_the_program_keeps_its_traceback():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run_guarded(work)
+        run_command(work)

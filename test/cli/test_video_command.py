@@ -10,7 +10,7 @@ import pytest
 from bags import raw_message, write_bag
 
 from midas_depth_ros.cli import options as model_module
-from midas_depth_ros.cli.image_outputs import Look, Metres
+from midas_depth_ros.cli.options import Look, Metres
 from midas_depth_ros.cli.video import VideoView
 from midas_depth_ros.views import HeatmapOptions
 
@@ -93,12 +93,12 @@ def test_outputs_are_not_overwritten_and_inputs_never(midas_depth, tmp_path):
     path = write_video(tmp_path / 'in.avi', frames(3))
     before = path.read_bytes()
     (tmp_path / 'in_depth.mp4').write_bytes(b'mine')
-    assert 'give --force' in midas_depth('video', 'in.avi', *MODEL).stderr
+    assert 'use --force' in midas_depth('video', 'in.avi', *MODEL).stderr
     assert (tmp_path / 'in_depth.mp4').read_bytes() == b'mine'
     result = midas_depth('video', 'in.avi', *MODEL, '-o', './in.avi', '--force')
     assert 'is the input' in result.stderr
     assert path.read_bytes() == before
-    assert 'with the ending .mp4' in midas_depth('video', 'in.avi', *MODEL, '-o', 'a.gif').stderr
+    assert 'must be one of .mp4' in midas_depth('video', 'in.avi', *MODEL, '-o', 'a.gif').stderr
     assert 'no such folder' in midas_depth('video', 'in.avi', *MODEL, '-o', 'x/a.mp4').stderr
     assert midas_depth('video', 'in.avi', *MODEL, '--force').exit_code == 0
 

@@ -170,7 +170,8 @@ def test_a_gap_of_years_is_said_and_left_out(tmp_path):
     video.finish()
     np.testing.assert_allclose(film_times(path), [0, 0.1, 0.2, 0.3], atol=1e-4)
     assert len(said) == 1
-    assert 'between pictures 1 and 2 there are 17000' in said[0]
+    assert 'the gap of 17000' in said[0]
+    assert 'between frames 1 and 2 is dropped' in said[0]
 
 
 def test_sound_that_cannot_be_read_is_left_out_and_said(midas_depth, tmp_path, monkeypatch):
@@ -183,7 +184,7 @@ def test_sound_that_cannot_be_read_is_left_out_and_said(midas_depth, tmp_path, m
     monkeypatch.setattr('midas_depth_ros.cli.video_file.Sound', refuse)
     result = midas_depth('video', path, *MODEL)
     assert (result.exit_code, result.stdout) == (0, '10 frames in in_depth.mp4\n')
-    assert 'in_depth.mp4: the sound is left out: no such codec' in result.stderr
+    assert 'in_depth.mp4: the sound is dropped: no such codec' in result.stderr
     assert len(film_times(Path('in_depth.mp4'))) == 10
 
 

@@ -24,7 +24,7 @@ from midas_depth_ros.depth.model_check import (
     sample_pictures,
 )
 from midas_depth_ros.depth.models import embedded, midas_small, read_arrays
-from midas_depth_ros.lab.speed.contestants import random_arrays
+from midas_depth_ros.lab.speed.candidates import random_arrays
 
 PICTURE = sample_pictures()[PICTURES[0]]
 Change = Callable[[np.ndarray], np.ndarray]

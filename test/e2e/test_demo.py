@@ -223,7 +223,7 @@ def test_the_robot_drives(demo):
     check_drive(summary)
     assert summary['source'].startswith('a simulated robot')
     assert summary['model'] == 'embedded'
-    assert 'nothing is downloaded' in out
+    assert 'no download' in out
     assert 'dashboard' not in out
     assert summary['exit_codes'] == dict.fromkeys(
         ('camera', 'depth_node', 'avoidance_node', 'commander'), 0
@@ -250,14 +250,14 @@ def test_the_dashboard_is_beside_it(demo):
         said = ''
         for line in process.stdout:
             said += line
-            if line.startswith(('Look at it', 'No dashboard')):
+            if line.startswith(('Live view', 'No dashboard')):
                 break
         address = re.search(r'http://127\.0\.0\.1:\d+', said)
         assert address, said
         with urllib.request.urlopen(address.group(), timeout=20) as page:
             assert '<html' in page.read().decode()
         for line in process.stdout:
-            if line.startswith('Going on'):
+            if line.startswith('Running until Ctrl-C'):
                 break
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
@@ -265,7 +265,7 @@ def test_the_dashboard_is_beside_it(demo):
         process.kill()
         process.wait()
     assert (process.returncode, err) == (0, '')
-    assert 'The results are in' in out
+    assert 'Results:' in out
     assert demo.summary['exit_codes']['dashboard'] == 0
     assert demo.summary['seconds'] == pytest.approx(1, abs=1)
 
@@ -404,7 +404,7 @@ def test_ended_early_it_reports_what_it_has(demo):
     assert demo.summary['ended_by'] == 'SIGINT'
     assert demo.summary['seconds'] < 60
     assert (demo.folder / 'contact_sheet.png').exists()
-    assert 'The results are in' in out
+    assert 'Results:' in out
 
 
 def test_a_node_that_hears_another_camera_is_given_up(demo, picture_folder):

@@ -150,7 +150,7 @@ class Target:
 
 
 def node(module: str, *parameters: str) -> list[str]:
-    words = ['-m', f'midas_depth_ros.{module}', '--ros-args']
+    words = ['-m', *f'midas_depth_ros.{module}'.split(), '--ros-args']
     return words + [word for parameter in parameters for word in ('-p', parameter)]
 
 
@@ -211,7 +211,9 @@ TARGETS = (
         ),
         {'cmd_vel': Twist(linear=Vector3(x=0.2)), '/clock': CLOCK},
     ),
-    Target('wishing', node('lab.drive.commander_node', 'use_sim_time:=true'), {'/clock': CLOCK}),
+    Target(
+        'wishing', node('lab.drive.over_dds commander', 'use_sim_time:=true'), {'/clock': CLOCK}
+    ),
 )
 
 

@@ -17,6 +17,8 @@ from lifecycle_msgs.msg import State, Transition
 from PIL import Image as Picture
 from sensor_msgs.msg import CompressedImage, Image, LaserScan
 
+from midas_depth_ros.lab.processes import module_command
+
 from .test_processes import process, wait_active
 
 MODULES = {
@@ -24,7 +26,7 @@ MODULES = {
     'avoidance_node': 'nodes.avoidance_node',
     'image_stream': 'nodes.sources.image_stream',
     'synthetic_camera': 'nodes.sources.synthetic_camera',
-    'commander_node': 'lab.drive.commander_node',
+    'commander_node': 'lab.drive.over_dds commander',
 }
 NODES = tuple(MODULES)
 CORE = NODES[:2]  # the others end by the same code: fewer will do
@@ -37,7 +39,7 @@ VOLLEYS = (
 
 
 def command(name: str, folder) -> list[str]:
-    words = [sys.executable, '-m', f'midas_depth_ros.{MODULES[name]}', '--ros-args']
+    words = [*module_command(*MODULES[name].split()), '--ros-args']
     if name == 'depth_node':
         words += ['-p', 'model:=embedded', '-p', 'max_rate:=0.0']
     if name == 'image_stream':

@@ -156,7 +156,7 @@ def test_real_pictures_are_not_refused(real):
 
 
 CHANGES = {
-    # Of these a network still makes much the same: `python -m benchmarks.blindness`.
+    # Of these a network still makes much the same: `python -m benchmarks.model_quality blindness`.
     'half as bright': (lambda rgb: darkened(rgb, 2), True),
     'a quarter as bright': (lambda rgb: darkened(rgb, 4), True),
     'a little blurred': (lambda rgb: blurred(rgb, 1.5), True),

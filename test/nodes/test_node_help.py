@@ -27,9 +27,7 @@ NODES = {
     'image_stream': 'midas_depth_ros.nodes.sources.image_stream',
     'synthetic_camera': 'midas_depth_ros.nodes.sources.synthetic_camera',
 }
-NODES |= {
-    name: f'midas_depth_ros.lab.drive.{name}' for name in ('commander_node', 'exact_depth_node')
-}
+NODES |= dict.fromkeys(('commander', 'exact_depth_node'), 'midas_depth_ros.lab.drive.over_dds')
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +52,8 @@ def nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_node_prints_what_it_does_and_every_parameter(name, word, monkeypatch, capsys) -> None:
     module = importlib.import_module(NODES[name])
     monkeypatch.setattr(sys, 'argv', [name, word, '--ros-args', '-p', 'x:=1'])
-    assert module.main() == 0
+    run = module.NODES[name] if hasattr(module, 'NODES') else module.main
+    assert run() == 0
     said, complaints = capsys.readouterr()
     assert complaints == ''
     assert said.startswith('Usage: ros2 run midas_depth_ros ')
@@ -71,7 +70,7 @@ def _is_settings(each: object, name: str) -> bool:
     wanted = {
         'depth_node': 'DepthNodeSettings', 'exact_depth_node': 'DepthNodeSettings',
         'avoidance_node': 'AvoidanceSettings', 'image_stream': 'ImageStreamSettings',
-        'synthetic_camera': 'SyntheticCameraSettings', 'commander_node': 'CommanderSettings',
+        'synthetic_camera': 'SyntheticCameraSettings', 'commander': 'CommanderSettings',
     }  # fmt: skip
     return getattr(each, '__name__', '') == wanted[name]
 

@@ -18,7 +18,7 @@ from fakes import BrightnessEstimator
 from rcl_interfaces.msg import Parameter, ParameterType
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 
-from midas_depth_ros.lab.drive.commander_node import CommanderNode
+from midas_depth_ros.lab.drive.over_dds import CommanderNode
 from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.sources.image_stream import ImageStream

@@ -22,7 +22,7 @@ from midas_depth_ros.geometry import (
     turned_points,
 )
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
-from midas_depth_ros.lab.drive.exact_depth_node import exact_estimator
+from midas_depth_ros.lab.drive.over_dds import exact_estimator
 from midas_depth_ros.nodes.bag.pipeline import OUTPUTS, BagPipeline
 from midas_depth_ros.nodes.depth.metric_sources import mount_of
 from midas_depth_ros.nodes.depth.node import DepthNode

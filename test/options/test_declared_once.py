@@ -41,9 +41,9 @@ OTHERS = {
     ('cli/video.py', 'width'),  # of a panel of the video
     ('geometry/closeness.py', 'time_constant_s'),  # of a video's depth, not of the scale
     ('geometry/scale.py', 'source'),  # of one fit: where it came from
-    ('lab/demo/recording.py', 'timeout_s'),  # until the first frame
-    ('lab/demo/recording.py', 'transport'),  # how the demonstration's own camera sends
-    ('lab/demo/recorder.py', 'transport'),
+    ('lab/demo/run.py', 'timeout_s'),  # until the first frame
+    ('lab/demo/run.py', 'transport'),  # how the demonstration's own camera sends
+    ('lab/demo/recording.py', 'transport'),
     ('lab/speed/nodes.py', 'cameras'),  # of a measurement
     ('sim/furnished/shading.py', 'gamma'),  # of a camera's pictures
     ('sim/robot/robot.py', 'camera_pitch_rad'),  # of a robot that is made without settings

@@ -1,7 +1,4 @@
-"""What is kept of a run, bounded however long the run and however large the pictures.
-
-Plain data: the recorder fills it, the report reads it.
-"""
+"""The recording of a run: the node that listens, and what it keeps, which is bounded in size."""
 
 from __future__ import annotations
 
@@ -9,24 +6,31 @@ import collections
 import dataclasses
 import math
 import re
+import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import cv2
 import numpy as np
+import yaml
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import Twist, Vector3Stamped
+from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 
-from midas_depth_ros.images.sources import is_still
-from midas_depth_ros.lab.demo import WIDEST
-from midas_depth_ros.lab.processes import node_command
+from midas_depth_ros.images import ImageError, decode_compressed, decode_image, stamp_ns
+from midas_depth_ros.nodes.ros.quality_of_service import best_effort, make_subscription
 
-# --- A bounded part of an endless stream.
+CAMERA = 'camera'  # the depth node's default camera namespace
 
 Item = TypeVar('Item')
 
 
 class Thinned(Generic[Item]):
-    """At most `limit` items of an endless stream, evenly spread: full, every second one goes."""
+    """Keeps at most `limit` evenly spaced items of a stream: when full, every other one goes."""
 
     def __init__(self, limit: int) -> None:
         self.items: list[Item] = []
@@ -35,7 +39,7 @@ class Thinned(Generic[Item]):
         self._seen = 0
 
     def offer(self, make: Callable[[], Item]) -> None:
-        """Count one more item; it is made only if it is kept."""
+        """Count one more item; `make` is called only if it is kept."""
         if self._seen % self._stride == 0 and len(self.items) == self._limit:
             self.items = self.items[::2]
             self._stride *= 2
@@ -44,32 +48,32 @@ class Thinned(Generic[Item]):
         self._seen += 1
 
 
-MOMENTS = 12  # full-size pairs that are kept
-ANIMATION_FRAMES = 120  # small pairs that are kept
+MOMENTS = 12  # full-size pairs kept
+ANIMATION_FRAMES = 120  # small pairs kept
 ANIMATION_WIDTH = 320  # pixels, of one picture of a small pair
 
-FIGURES = re.compile(r'(?<![\w./])\d+(?:\.\d+)*')  # and none that are part of a name
+NUMBERS = re.compile(r'(?<![\w./])\d+(?:\.\d+)*')  # but not digits within a name
 
 Picture = NDArray[np.uint8]
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A camera picture and the heatmap made of it, (H, W, 3) uint8 RGB each."""
+    """A camera picture and its heatmap, (H, W, 3) uint8 RGB each."""
 
-    time_s: float  # of the stamp, since the first output's
+    time_s: float  # its stamp, since that of the first output
     camera: Picture
     heatmap: Picture
     stamp_s: float = math.nan
 
     def small(self) -> Pair:
-        """The pair at the size of the animation; not enlarged."""
+        """Return the pair at most ANIMATION_WIDTH wide."""
         return dataclasses.replace(self, camera=_shrunk(self.camera), heatmap=_shrunk(self.heatmap))
 
 
 @dataclasses.dataclass(frozen=True)
-class Closeness:
-    """Closeness in the three sectors at a time since the first output's stamp; NaN = unknown."""
+class ClosenessSample:
+    """Closeness in three sectors, seconds after the first output's stamp; NaN = unknown."""
 
     time_s: float
     left: float
@@ -83,51 +87,51 @@ class Closeness:
 
 
 class Recording:
-    """The pairs, figures and last messages of one run."""
+    """The pairs, numbers and last messages of one run."""
 
     def __init__(self) -> None:
         self.moments: Thinned[Pair] = Thinned(MOMENTS)
         self.animation: Thinned[Pair] = Thinned(ANIMATION_FRAMES)
-        self.closeness: list[Closeness] = []
+        self.closeness: list[ClosenessSample] = []
         self.latencies_ms: list[float] = []  # stamp to heatmap received
-        self.drive: DriveRecording | None = None  # where a robot drives
+        self.drive: DriveRecording | None = None  # of a driving robot
         self.counts: collections.Counter[str] = collections.Counter()  # messages per topic
         self.last_messages: dict[str, Any] = {}  # of every output topic
-        self.statuses: dict[str, dict[str, str]] = {}  # last diagnostics: key/values per part
+        self.statuses: dict[str, dict[str, str]] = {}  # last diagnostics: values by key, per part
         self.status_texts: dict[str, str] = {}  # last diagnostics: message per part
-        self._notices: dict[str, tuple[str, int]] = {}  # by what does not count up in them
+        self._notices: dict[str, tuple[str, int]] = {}  # by text without numbers: text, count
 
     @property
     def notices(self) -> list[str]:
-        """What diagnostics warned of after the first output, each once, with how often it came.
+        """The warnings of diagnostics after the first output, each once with its count.
 
-        What differs in its figures alone ("no images for 3 s", "for 4 s") is one: the last of them.
+        Texts that differ only in numbers ("no images for 3 s", "for 4 s") are one: the last.
         """
         return [
-            text if times == 1 else f'{text} (said {times} times)'
+            text if times == 1 else f'{text} (reported {times} times)'
             for text, times in self._notices.values()
         ]
 
     @property
     def outputs(self) -> int:
-        """How many heatmaps came."""
+        """The number of heatmaps received."""
         return self.counts['heatmap/image']
 
     @property
     def pictures(self) -> int:
-        """How many camera pictures came."""
+        """The number of camera images received."""
         return self.counts['image_raw'] + self.counts['image_raw/compressed']
 
     def add_pair(self, pair: Pair) -> None:
-        """Take one more heatmap with its camera picture."""
+        """Add a heatmap with its camera picture."""
         self.counts['pairs'] += 1
         self.moments.offer(lambda: pair)
         self.animation.offer(pair.small)
 
     def add_notice(self, text: str) -> None:
-        """Take a warning."""
+        """Add a warning."""
         if text:
-            kind = FIGURES.sub('0', text)
+            kind = NUMBERS.sub('0', text)
             self._notices[kind] = (text, self._notices.get(kind, ('', 0))[1] + 1)
 
 
@@ -139,14 +143,11 @@ def _shrunk(picture: Picture) -> Picture:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-# --- What is kept of a drive: the way, the scans, the avoidance's states, how true the scans
-# were.
-#
-# Plain data, bounded however long the drive: the listener fills it, the report reads it.
+# --- The recording of a drive: path, scans, states of the avoidance, errors of the scans.
 
 PLACES, SCANS = 4000, 2000  # kept at most
-TRUTHS_WAITING = 50  # scans of the simulation that wait for one of the node
-COMPARED_M = (0.2, 4.0)  # at these true distances a scan is compared with the truth
+SCANS_WAITING = 50  # scans that wait for the other of the same stamp
+COMPARED_M = (0.2, 4.0)  # true distances at which scans are compared with the simulation
 MOST_ERRORS = 200_000
 
 
@@ -162,7 +163,7 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Beams:
-    """A scan: bearings (N,) radians to the left of ahead, ranges (N,) metres, NaN, inf."""
+    """A scan: bearings (N,) in radians, left positive, and ranges (N,) in metres, NaN or inf."""
 
     stamp_s: float
     bearings: np.ndarray
@@ -176,16 +177,16 @@ class DriveRecording:
         self.places: Thinned[Place] = Thinned(PLACES)
         self.scans: Thinned[Beams] = Thinned(SCANS)
         self.scan_count = 0
-        self.tally: dict[str, str] = {}  # as diagnostics have it
-        self.began_s = self.ended_s = 0.0  # of the recording, by the wall clock
-        self.states: list[tuple[float, str]] = []  # since when, by the wall clock, and which
-        self.errors: list[float] = []  # (measured - true) / true, of beams
-        self.seen = self.to_be_seen = 0  # beams with something within COMPARED_M
+        self.robot_status: dict[str, str] = {}  # the robot's own counts, from diagnostics
+        self.began_s = self.ended_s = 0.0  # wall clock
+        self.states: list[tuple[float, str]] = []  # wall clock at its start, state
+        self.errors: list[float] = []  # (measured - true) / true of each beam
+        self.seen = self.to_be_seen = 0  # beams with an obstacle within COMPARED_M
         self._scans_by_stamp: collections.OrderedDict[float, Beams] = collections.OrderedDict()
         self._truths: collections.OrderedDict[float, Beams] = collections.OrderedDict()
 
     def add_scan(self, scan: Beams) -> None:
-        """Take a scan of the node."""
+        """Add a scan of the node."""
         self.scan_count += 1
         self.scans.offer(lambda: scan)
         truth = self._truths.pop(scan.stamp_s, None)
@@ -195,7 +196,7 @@ class DriveRecording:
             _remember(self._scans_by_stamp, scan)
 
     def add_truth(self, truth: Beams) -> None:
-        """Take a scan of the simulation: what is true."""
+        """Add a scan of the simulation: ground truth."""
         scan = self._scans_by_stamp.pop(truth.stamp_s, None)
         if scan is not None:
             self._compare(scan, truth)
@@ -203,12 +204,12 @@ class DriveRecording:
             _remember(self._truths, truth)
 
     def add_state(self, time_s: float, state: str) -> None:
-        """Take the avoidance's state at a time."""
+        """Add the state of the avoidance at a time."""
         if not self.states or self.states[-1][1] != state:
             self.states.append((time_s, state))
 
     def state_at(self, time_s: float) -> str:
-        """The state at a time; '' before the first."""
+        """Return the state at a time; '' before the first."""
         known = [state for since, state in self.states if since <= time_s]
         return known[-1] if known else ''
 
@@ -218,7 +219,7 @@ class DriveRecording:
         ).argmin(axis=1)
         true = truth.ranges[nearest]
         there = (true > COMPARED_M[0]) & (true < COMPARED_M[1])
-        there &= ~np.isnan(scan.ranges)  # unknown is no claim
+        there &= ~np.isnan(scan.ranges)  # unknown is not an error
         measured = np.isfinite(scan.ranges)
         self.to_be_seen += int(there.sum())
         self.seen += int((there & measured).sum())
@@ -227,126 +228,275 @@ class DriveRecording:
             self.errors += ((scan.ranges[both] - true[both]) / true[both]).tolist()
 
     def place_at(self, stamp_s: float) -> Place | None:
-        """The place of the nearest time."""
+        """Return the place nearest in time."""
         return min(self.places.items, key=lambda p: abs(p.stamp_s - stamp_s), default=None)
 
     def path_until(self, stamp_s: float) -> np.ndarray:
-        """Where the robot was until then, (N, 2) metres."""
+        """Return the path up to a stamp, (N, 2) metres."""
         way = [(p.x, p.y) for p in self.places.items if p.stamp_s <= stamp_s]
         return np.array(way, np.float64).reshape(-1, 2)
 
     def scan_at(self, stamp_s: float, within_s: float) -> Beams | None:
-        """The scan of the nearest time, if there is one so near."""
+        """Return the scan nearest in time, if it is within `within_s`."""
         nearest = min(self.scans.items, key=lambda s: abs(s.stamp_s - stamp_s), default=None)
         if nearest is None or abs(nearest.stamp_s - stamp_s) > within_s:
             return None
         return nearest
 
     def distance_until(self, stamp_s: float) -> float:
-        """Metres driven until then."""
+        """Return the metres driven up to a stamp."""
         way = self.path_until(stamp_s)
         return float(np.hypot(*np.diff(way, axis=0).T).sum()) if len(way) > 1 else 0.0
 
 
 def _remember(waiting: collections.OrderedDict[float, Beams], beams: Beams) -> None:
     waiting[beams.stamp_s] = beams
-    while len(waiting) > TRUTHS_WAITING:
+    while len(waiting) > SCANS_WAITING:
         waiting.popitem(last=False)
 
 
-# --- What is asked of a run, and what came of it.
+# --- A ROS message as YAML text, like `ros2 topic echo`.
 #
-# From a `Plan` follow the command lines of its processes; a `Run` is what the report reads.
+# By rosidl_runtime_py where it is installed (every ROS 2 from apt), else by the code here. Long
+# arrays and strings are truncated visibly.
 
-CAMERA = 'camera'  # the depth node's default camera namespace
-# Where nothing is said: frames per second that the node may process, and the model.
-RATE_HZ, DRIVE_RATE_HZ, DRIVE_CAMERA_RATE_HZ = 5.0, 10.0, 10.0
-MODEL, DRIVE_MODEL = 'auto', 'embedded'
+try:
+    from rosidl_runtime_py.convert import message_to_yaml
+except ImportError:
+    message_to_yaml = None
 
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is to be run. Fields that are None are chosen by what is run."""
-
-    source: str = ''  # picture, folder, video, device number, rosbag2; '' = the driving robot
-    seconds: float = 20.0  # after the first output
-    model: str | None = None
-    rate_hz: float | None = None  # the node's max_rate
-    camera_rate_hz: float | None = None  # None: the source's own
-    topic: str = ''  # of a rosbag2
-    transport: str = 'raw'
-    parameters: tuple[str, ...] = ()  # further name:=value of depth_node
-    timeout_s: float = 30.0  # longest wait for the first output once the model is loaded
-    world: int = 0  # that the robot drives through
-    dashboard_port: int = 0  # 0: none
-    keep_going: bool = False  # after the recording, until a signal
-
-    @property
-    def drives(self) -> bool:
-        """Whether it is the robot that is shown."""
-        return not self.source
-
-    @property
-    def what(self) -> str:
-        """What the camera is, in words."""
-        return self.source or f'a simulated robot in furnished world {self.world}'
-
-    def commands(self) -> dict[str, list[str]]:
-        """The command lines of the processes by name, in the order in which they start."""
-        if self.drives:
-            from midas_depth_ros.lab.demo import (
-                driving,  # the simulation is not loaded for pictures
-            )
-
-            return driving.commands(
-                self.world,
-                DRIVE_MODEL if self.model is None else self.model,
-                DRIVE_RATE_HZ if self.rate_hz is None else self.rate_hz,
-                self.camera_rate_hz or DRIVE_CAMERA_RATE_HZ,
-                self.transport,
-                self.parameters,
-            )
-        return {'camera': self._stream_command(), 'depth_node': self._node_command()}
-
-    def _stream_command(self) -> list[str]:
-        parameters: dict[str, object] = {}
-        if self.camera_rate_hz is not None:
-            parameters['rate'] = self.camera_rate_hz
-        elif is_still(self.source):
-            # As fast as they are processed: at twice that rate each second one would be lost.
-            parameters['rate'] = RATE_HZ if self.rate_hz is None else self.rate_hz
-        parameters['max_width'] = WIDEST
-        parameters |= {'source': self.source, 'loop': True, 'stamps': 'now'}
-        parameters['wait_for_subscribers'] = 2  # recorder and node: nobody misses the beginning
-        if self.topic:
-            parameters['topic'] = self.topic
-        return node_command('nodes.sources.image_stream', parameters)
-
-    def _node_command(self) -> list[str]:
-        parameters: dict[str, object] = {
-            'model': MODEL if self.model is None else self.model,
-            'max_rate': RATE_HZ if self.rate_hz is None else self.rate_hz,
-            'transport': self.transport,
-        }
-        if is_still(self.source):
-            parameters['frozen_after'] = 0.0  # a picture that is shown again is no frozen camera
-            # Pictures of a folder have nothing to do with each other.
-            parameters['heatmap.range_time_constant'] = 0.0
-            # Each is to be seen, unless it was asked for a camera of a rate of its own.
-            if self.camera_rate_hz is None:
-                parameters['process_every_frame'] = True
-        return node_command('nodes.depth.node', parameters, self.parameters)
+LONGEST = 48  # elements of an array, or characters of a string times four
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What came of a plan."""
+def message_text(message: Any) -> str:
+    """Return the message as YAML with a final newline; arrays are cut to `LONGEST` elements."""
+    if message_to_yaml is not None:
+        return str(message_to_yaml(message, truncate_length=LONGEST))
+    return yaml.dump(
+        plain(message), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000
+    )
 
-    plan: Plan
-    recording: Recording
-    domain: int
-    started: str  # local time, ISO 8601
-    first_output_s: float  # from the start of the processes to the first heatmap
-    seconds: float  # recorded after the first output
-    ended_by: str  # '', the name of a signal, or how the source ended
-    exit_codes: dict[str, int]
+
+def plain(value: Any) -> Any:
+    """Return messages as dictionaries in field order, arrays as lists cut to `LONGEST` elements."""
+    if hasattr(value, 'get_fields_and_field_types'):
+        return {name: plain(getattr(value, name)) for name in value.get_fields_and_field_types()}
+    if isinstance(value, str):
+        return value if len(value) <= 4 * LONGEST else value[: 4 * LONGEST] + '...'
+    if isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, bytes) and len(value) == 1:
+        return value[0]  # the IDL type octet, as in DiagnosticStatus.level
+    if hasattr(value, 'tolist'):  # NumPy or array.array: truncated before it becomes objects
+        elements = value[:LONGEST].tolist()
+    else:
+        elements = [plain(element) for element in value[:LONGEST]]
+    cut = len(value) - len(elements)
+    return _Elements([*elements, f'... ({cut} more)'] if cut else elements)
+
+
+class _Elements(list):
+    """A list that is written on one line if its elements are numbers."""
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+def _represent_elements(dumper: yaml.SafeDumper, elements: _Elements) -> Any:
+    flow = not any(isinstance(element, dict) for element in elements)
+    return dumper.represent_sequence('tag:yaml.org,2002:seq', elements, flow_style=flow)
+
+
+_Dumper.add_representer(_Elements, _represent_elements)
+
+
+# --- The node that listens to the camera and to all outputs of the depth node.
+
+DIAGNOSTICS = '/diagnostics'
+WAITING_BYTES = 256 * 2**20  # of camera messages that wait for their heatmap
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class Recorder(Node):
+    """Fills `recording` until `recording_on` is set to False.
+
+    A heatmap is matched with the camera image of the same stamp; camera messages are kept, not
+    decoded, until their heatmap comes. Diagnostics are recorded even after the end, so that the
+    last counters are newer than the last frame.
+    """
+
+    def __init__(
+        self, transport: str = 'raw', drive: DriveListener | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__('midas_depth_demo_recorder', **kwargs)
+        self.recording = Recording()
+        self.drive = drive
+        if drive is not None:
+            self.recording.drive = drive.recording
+        self.recording_on = True
+        self._waiting: collections.OrderedDict[int, Any] = collections.OrderedDict()
+        self._waiting_bytes = 0
+        self._first_stamp_ns: int | None = None
+        self._subscribe(transport)
+
+    def _subscribe(self, transport: str) -> None:
+        compressed = transport == 'compressed'
+        camera_type = CompressedImage if compressed else Image
+        camera_topic = 'image_raw/compressed' if compressed else 'image_raw'
+        self._listen(camera_type, camera_topic, self._on_camera, best_effort(5))
+        outputs: list[tuple[Any, str, Callable[[Any], None] | None]] = [
+            (Image, 'relative_inverse_depth/image', None),
+            (Image, 'heatmap/image', self._on_heatmap),
+            (CompressedImage, 'heatmap/image/compressed', None),
+            (Vector3Stamped, 'closeness', self._on_closeness),
+            (DiagnosticArray, DIAGNOSTICS, self._on_diagnostics),
+        ]
+        if self.drive is not None:
+            outputs += self.drive.topics()
+        for message_type, topic, callback in outputs:
+            self.recording.last_messages[topic] = None
+            self._listen(message_type, topic, callback, RELIABLE)
+
+    def _listen(
+        self,
+        message_type: type,
+        topic: str,
+        callback: Callable[[Any], None] | None,
+        qos: QoSProfile,
+    ) -> None:
+        def on_message(message: Any) -> None:
+            if not self.recording_on and topic != DIAGNOSTICS:
+                return
+            if topic == DIAGNOSTICS and not _is_of_depth_node(message):
+                self._on_diagnostics(message)
+                return
+            self.recording.counts[topic] += 1
+            if topic in self.recording.last_messages:
+                self.recording.last_messages[topic] = message
+            if callback:
+                callback(message)
+
+        name = topic if topic.startswith('/') else f'{CAMERA}/{topic}'
+        make_subscription(self, message_type, name, on_message, qos)
+
+    def _on_camera(self, message: Any) -> None:
+        self._waiting[stamp_ns(message.header)] = message
+        self._waiting_bytes += len(message.data)
+        while self._waiting_bytes > WAITING_BYTES:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> Any:
+        _, message = self._waiting.popitem(last=False)
+        self._waiting_bytes -= len(message.data)
+        return message
+
+    def _camera_of(self, stamp: int) -> Any:
+        """Return the camera message of this stamp, and forget older ones."""
+        if stamp not in self._waiting:
+            return None
+        while next(iter(self._waiting)) != stamp:
+            self._forget_oldest()
+        return self._forget_oldest()
+
+    def _since_first(self, stamp: int) -> float:
+        if self._first_stamp_ns is None:
+            self._first_stamp_ns = stamp
+        return (stamp - self._first_stamp_ns) / 1e9
+
+    def _on_heatmap(self, message: Image) -> None:
+        stamp = stamp_ns(message.header)
+        self.recording.latencies_ms.append((time.time_ns() - stamp) / 1e6)
+        time_s = self._since_first(stamp)
+        camera = self._camera_of(stamp)
+        if camera is None:
+            return
+        try:
+            pair = Pair(time_s, _decoded(camera), _decoded(message), stamp / 1e9)
+            self.recording.add_pair(pair)
+        except ImageError as error:
+            self.recording.add_notice(str(error))
+
+    def _on_closeness(self, message: Vector3Stamped) -> None:
+        time_s = self._since_first(stamp_ns(message.header))
+        vector = message.vector
+        self.recording.closeness.append(ClosenessSample(time_s, vector.x, vector.y, vector.z))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            part = status.name.partition(': ')[2] or status.name
+            self.recording.statuses[part] = {pair.key: pair.value for pair in status.values}
+            self.recording.status_texts[part] = status.message
+            if self.drive is not None and self.drive.on_status(status):
+                continue
+            if status.level != DiagnosticStatus.OK and self.recording.outputs:
+                self.recording.add_notice(f'{part}: {status.message}')
+
+
+def _is_of_depth_node(message: DiagnosticArray) -> bool:
+    """Return whether a message is from depth_node: only those are counted and kept."""
+    return any(status.name.startswith('depth_node') for status in message.status)
+
+
+def _decoded(message: Any) -> Picture:
+    decode = decode_compressed if isinstance(message, CompressedImage) else decode_image
+    # Copied, since a decoded picture may be a view that keeps the message alive.
+    return np.array(decode(message))
+
+
+# Diagnostics of the driving robot, which are kept as numbers rather than as warnings.
+ROBOT_STATUS, AVOIDANCE_STATUS = 'synthetic_camera: drive', 'avoidance_node: avoidance'
+
+
+class DriveListener:
+    """Fills a `DriveRecording` from the topics that only a driving robot has."""
+
+    def __init__(self) -> None:
+        self.recording = DriveRecording()
+
+    def topics(self) -> list[tuple[Any, str, Callable[[Any], None] | None]]:
+        """Return type, name and callback; names without a leading slash are the camera's."""
+        return [
+            (Odometry, '/odom', self.on_odometry),
+            (LaserScan, 'scan', self.on_scan),
+            (LaserScan, '/ground_truth/scan', self.on_truth),
+            (Range, 'proximity', None),
+            (Twist, '/cmd_vel_in', None),
+            (Twist, '/cmd_vel', None),
+        ]
+
+    def on_status(self, status: DiagnosticStatus) -> bool:
+        """Record the status if it is about the drive; returns whether it is."""
+        values = {pair.key: pair.value for pair in status.values}
+        if status.name == AVOIDANCE_STATUS:
+            self.recording.add_state(time.time(), values['state'])
+        elif status.name == ROBOT_STATUS:
+            self.recording.robot_status = values
+        return status.name in (AVOIDANCE_STATUS, ROBOT_STATUS)
+
+    def on_odometry(self, message: Odometry) -> None:
+        """Record where the robot is."""
+        pose = message.pose.pose
+        yaw = 2 * math.atan2(pose.orientation.z, pose.orientation.w)
+        place = Place(seconds(message), pose.position.x, pose.position.y, yaw)
+        self.recording.places.offer(lambda: place)
+
+    def on_scan(self, message: LaserScan) -> None:
+        """Record a scan of the node."""
+        self.recording.add_scan(beams(message))
+
+    def on_truth(self, message: LaserScan) -> None:
+        """Record a scan of the simulation."""
+        self.recording.add_truth(beams(message))
+
+
+def beams(message: LaserScan) -> Beams:
+    """Return a scan as arrays."""
+    ranges = np.array(message.ranges, np.float32)
+    bearings = message.angle_min + message.angle_increment * np.arange(len(ranges))
+    return Beams(seconds(message), bearings, ranges)
+
+
+def seconds(message: Any) -> float:
+    """Return a message's stamp in seconds."""
+    return stamp_ns(message.header) / 1e9

@@ -1,6 +1,6 @@
 """The files of a run: pictures of several moments, one sheet, one animation, texts and figures.
 
-A `Run` comes in; everything goes to the output folder, whose contents `contents()` lists.
+They are written from a `Run` to the output folder; `contents()` lists them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import functools
 import io
 import json
 import math
+import os
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,15 +20,95 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from midas_depth_ros.lab.demo.driving import DriveView
-from midas_depth_ros.lab.demo.output import put_results
-from midas_depth_ros.lab.demo.recorder import message_text
-from midas_depth_ros.lab.demo.recording import CAMERA, Closeness, Pair, Picture, Recording, Run
+from midas_depth_ros.lab.demo.recording import (
+    CAMERA,
+    Beams,
+    ClosenessSample,
+    DriveRecording,
+    Pair,
+    Picture,
+    Place,
+    Recording,
+    message_text,
+)
+from midas_depth_ros.lab.demo.run import Run, drive_heatmap_options
 from midas_depth_ros.lab.demo.summary import as_text, summarise
-from midas_depth_ros.lab.output import part_of, refusing, write_whole
+from midas_depth_ros.lab.drive import rig
+from midas_depth_ros.lab.output import (
+    CommandError,
+    move_into_place,
+    temporary_beside,
+    write_atomically,
+    write_errors,
+)
+from midas_depth_ros.lab.stopping import remove, signals_held
 from midas_depth_ros.options.files import ParameterFault
+from midas_depth_ros.sim import furnished_world
 from midas_depth_ros.views import HeatmapOptions, contact_sheet, encode_animation, side_by_side
-from midas_depth_ros.views.drawing import BACKGROUND
+from midas_depth_ros.views.drawing import BACKGROUND, text_height
+from midas_depth_ros.views.top_view import FloorPlan, RobotSnapshot, TopView
+
+# --- The output folder. A marker file distinguishes our folders, which are reused, from others.
+
+MARKER = '.midas_depth_demo'
+DEFAULT_PARENT = Path('demo_output')
+LONGEST_STEM = 60  # characters of a source's name
+LOGS = 'logs'
+CONTENTS = {
+    'contact_sheet.png': 'camera | heatmap at several moments, on one sheet',
+    'run.gif': 'the run, animated',
+    'pictures': 'the same moments at full size',
+    'messages': 'the last message of every output topic',
+    'summary.txt': 'the tables above',
+    'summary.json': 'the same for programs, with closeness over time',
+    LOGS: 'the logs of all processes',
+}
+
+
+def default_folder(source: str) -> Path:
+    """Return an unused name `demo_output/<source>-<date>-<time>`."""
+    stem = Path(source).stem if source else 'robot'
+    stem = re.sub(r'[^A-Za-z0-9_-]+', '_', stem).strip('_')[:LONGEST_STEM] or 'source'
+    folder = DEFAULT_PARENT / f'{stem}-{time.strftime("%Y%m%d-%H%M%S")}'
+    return folder.with_name(f'{folder.name}-{os.getpid()}') if folder.exists() else folder
+
+
+def claim(folder: Path) -> bool:
+    """Make the folder ours, and remove old logs; returns whether it has results of an earlier run.
+
+    Old results stay until new ones replace them. Raises CommandError if the folder holds other
+    files or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        ours = (folder / MARKER).exists()
+        if not ours and any(folder.iterdir()):
+            raise CommandError(
+                f'{folder} is not empty and was not made by this demo: choose a new folder with '
+                '--output'
+            )
+        (folder / MARKER).touch()
+        remove(folder / LOGS)
+        (folder / LOGS).mkdir()
+    except OSError as error:
+        raise CommandError(
+            f'cannot write to {folder}: {error.strerror or error}; choose another folder with '
+            '--output'
+        ) from error
+    return ours
+
+
+def replace_results(made: Path, folder: Path) -> None:
+    """Replace the results of an earlier run in `folder` by those in `made`. Raises CommandError."""
+    with signals_held():
+        for name in CONTENTS:
+            if (made / name).exists():
+                move_into_place(made / name, folder / name)
+            elif name != LOGS:
+                remove(folder / name)
+
+
+# --- The files of a run.
 
 SHOWN_MOMENTS = 6
 SHOWN_FRAMES = 60  # of the animation: more would have to be smaller
@@ -36,27 +119,18 @@ UNKNOWN = (math.nan, math.nan, math.nan)
 LONGEST_SIDE = 4096  # pixels; no picture is made higher than this
 LEAST_WIDTH = 240  # pixels; narrower pictures are enlarged, so that the text below has room
 ANIMATION_FPS = (2.0, 50.0)  # a long run is shown faster than it was
-CONTENTS = {
-    'contact_sheet.png': 'camera | heatmap at several moments, on one sheet',
-    'run.gif': 'the run, animated',
-    'pictures': 'the same moments at full size',
-    'messages': 'the last message of every output topic',
-    'summary.txt': 'the figures above',
-    'summary.json': 'the same for programs, with closeness over time',
-    'logs': 'what the node and the source said',
-}
 
 
 def write(run: Run, folder: Path) -> dict[str, Any]:
-    """Write everything that a run gave, and return its summary.
+    """Write the results of a run, and return its summary.
 
-    Raises CommandError where that cannot be done; then the folder has what it had before.
+    Raises CommandError; the folder then keeps what it had before.
     """
-    with part_of(folder / 'results') as made:
-        with refusing(folder):
+    with temporary_beside(folder / 'results') as made:
+        with write_errors(folder):
             made.mkdir()
         summary = _write(run, made)
-        put_results(made, folder)
+        replace_results(made, folder)
     return summary
 
 
@@ -66,11 +140,12 @@ def _write(run: Run, folder: Path) -> dict[str, Any]:
     closeness = {sample.time_s: sample for sample in recording.closeness}
     drive = recording.drive
     view = None if drive is None else DriveView(drive, run.plan.world)
-    legend = _legend(run)
     draw = functools.partial(
-        _picture, closeness=closeness, summary=summary, view=view, legend=legend
+        _picture, closeness=closeness, model=summary['model'], view=view, legend=_legend(run)
     )
-    moments = _evenly(_telling(recording.moments.items, view), SHOWN_MOMENTS)
+    moments = recording.moments.items
+    scanned = [pair for pair in moments if view is not None and view.has_scan(pair)]
+    moments = _evenly(scanned if len(scanned) > 1 else moments, SHOWN_MOMENTS)
     _write_pictures(folder, [draw(pair) for pair in moments], moments)
     _write_animation(folder, recording, draw)
     _write_messages(folder / 'messages', recording)
@@ -81,46 +156,38 @@ def _write(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def _legend(run: Run) -> HeatmapOptions | None:
-    """How far which colour is, where the heatmaps are in metres."""
+    """Return the colour scale of the heatmaps where they are in metres."""
     if not run.plan.drives:
         return None
-    from midas_depth_ros.lab.demo import driving  # the simulation is not loaded for pictures
-
     try:
-        return driving.heatmap_options(run.plan.parameters)
-    except ParameterFault:  # what the node took is not to cost the pictures of its run
+        return drive_heatmap_options(run.plan.parameters)
+    except ParameterFault:  # the node accepted it; the run's pictures are kept
         return None
 
 
 def contents(folder: Path) -> list[tuple[Path, str]]:
-    """What is in an output folder, and what it is."""
+    """Return the paths in an output folder with their descriptions."""
     return [(folder / name, text) for name, text in CONTENTS.items() if (folder / name).exists()]
 
 
-def _telling(moments: list[Pair], view: DriveView | None) -> list[Pair]:
-    """Without those of a drive that have no scale yet, if there are others to show."""
-    scanned = [pair for pair in moments if view is not None and view.has_scan(pair)]
-    return scanned if len(scanned) > 1 else moments
-
-
 def _evenly(moments: list[Pair], most: int) -> list[Pair]:
-    """At most so many of them, the first and the last included."""
+    """Return at most `most` of them, evenly spaced, with the first and the last."""
     count = min(most, len(moments))
     return [moments[round(i * (len(moments) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
 def _picture(
     pair: Pair,
-    closeness: dict[float, Closeness],
-    summary: dict[str, Any],
+    closeness: dict[float, ClosenessSample],
+    model: str | None,
     view: DriveView | None,
     legend: HeatmapOptions | None,
 ) -> Picture:
-    """Camera | heatmap, and the top view where a robot drives."""
+    """Draw camera | heatmap, and the top view of a driving robot."""
     pair = _legible(pair)
     sample = closeness.get(pair.time_s)
-    captions = (f'camera, {pair.time_s:.1f} s', f'heatmap, {summary["model"]}: warm is near')
-    values = sample.values if sample else (UNKNOWN if view else None)  # all of the same height
+    captions = (f'camera, {pair.time_s:.1f} s', f'heatmap, {model}: warm is near')
+    values = sample.values if sample else (UNKNOWN if view else None)  # same height for all
     picture = side_by_side(pair.camera, pair.heatmap, captions, values, legend)
     if view is None:
         return picture
@@ -129,8 +196,8 @@ def _picture(
 
 
 def _legible(pair: Pair) -> Pair:
+    """Return the pair enlarged where it is narrow, but not beyond LONGEST_SIDE."""
     height, width = pair.camera.shape[:2]
-    # A picture that is much higher than wide would become immense.
     times = min(-(-LEAST_WIDTH // width), max(1, LONGEST_SIDE // height))
     camera, heatmap = (
         np.kron(picture, np.ones((times, times, 1), np.uint8)) if times > 1 else picture
@@ -142,12 +209,12 @@ def _legible(pair: Pair) -> Pair:
 def _write_pictures(folder: Path, shown: list[Picture], moments: list[Pair]) -> None:
     if not shown:
         return
-    with refusing(folder):
+    with write_errors(folder):
         (folder / 'pictures').mkdir()
     for number, (picture, pair) in enumerate(zip(shown, moments, strict=True), start=1):
         name = f'{number:02d}_at_{pair.time_s:05.1f}s.png'
-        write_whole(folder / 'pictures' / name, _png(picture))
-    write_whole(folder / 'contact_sheet.png', _png(contact_sheet(shown, SHEET_COLUMNS)))
+        write_atomically(folder / 'pictures' / name, _png(picture))
+    write_atomically(folder / 'contact_sheet.png', _png(contact_sheet(shown, SHEET_COLUMNS)))
 
 
 def _png(picture: Picture) -> bytes:
@@ -157,7 +224,7 @@ def _png(picture: Picture) -> bytes:
 
 
 def _write_text(path: Path, text: str) -> None:
-    write_whole(path, text.encode('utf-8', 'backslashreplace'))
+    write_atomically(path, text.encode('utf-8', 'backslashreplace'))
 
 
 def _write_animation(folder: Path, recording: Recording, draw: Callable[[Pair], Picture]) -> None:
@@ -168,14 +235,90 @@ def _write_animation(folder: Path, recording: Recording, draw: Callable[[Pair], 
     span_s = pairs[-1].time_s - pairs[0].time_s
     rate_hz = (len(pairs) - 1) / span_s if span_s > 0 else 1.0
     fps = float(np.clip(rate_hz, *ANIMATION_FPS))
-    write_whole(folder / 'run.gif', encode_animation(frames, fps, max_bytes=MOST_BYTES))
+    write_atomically(folder / 'run.gif', encode_animation(frames, fps, max_bytes=MOST_BYTES))
 
 
 def _write_messages(folder: Path, recording: Recording) -> None:
-    with refusing(folder):
+    with write_errors(folder):
         folder.mkdir()
     for topic, message in recording.last_messages.items():
         name = topic if topic.startswith('/') else f'{CAMERA}/{topic}'
         path = folder / f'{name.strip("/").replace("/", "_")}.txt'
-        text = 'no message came\n' if message is None else message_text(message)
+        text = 'no message received\n' if message is None else message_text(message)
         _write_text(path, f'# {name}\n{text}')
+
+
+# --- The top view beside the pictures of a drive.
+
+HEAD_ROOM_M = 2.2  # obstacles above are not drawn
+CLEAR_M = 3.0  # drawn length of a beam without an obstacle
+SAME_FRAME_S = 0.02
+
+
+class DriveView:
+    """Draws the top view of one drive."""
+
+    def __init__(self, drive: DriveRecording, seed: int) -> None:
+        self._drive = drive
+        self._plan = floor_plan(seed)
+        self._views: dict[int, TopView] = {}
+
+    def has_scan(self, pair: Pair) -> bool:
+        """Return whether the node published a scan of this frame, which needs a scale."""
+        return self._drive.scan_at(pair.stamp_s, SAME_FRAME_S) is not None
+
+    def panel(self, pair: Pair, height: int) -> Picture:
+        """Draw the top view at the time of a pair, `height` pixels high."""
+        drive, stamp = self._drive, pair.stamp_s
+        view = self._view(height)
+        place = drive.place_at(stamp)
+        if place is None:
+            return view.draw(None, ('no odometry: position unknown',))
+        scan = drive.scan_at(stamp, SAME_FRAME_S)
+        moment = RobotSnapshot(
+            place.x,
+            place.y,
+            place.yaw,
+            rig.ROBOT.radius_m,
+            drive.path_until(stamp),
+            None if scan is None else beam_ends(scan, place),
+        )
+        state = drive.state_at(stamp) or 'waiting'
+        lines = (
+            f'{drive.distance_until(stamp):.1f} m driven, {state}',
+            'grey: room; coloured: scan' if scan is not None else 'no scale: no scan',
+        )
+        return view.draw(moment, lines)
+
+    def _view(self, height: int) -> TopView:
+        if height not in self._views:
+            text_px = text_height(height, height)
+            width = TopView.fitting_width(self._plan, height, text_px)
+            self._views[height] = TopView(self._plan, height, width, text_px)
+        return self._views[height]
+
+
+def floor_plan(seed: int) -> FloorPlan:
+    """Return the plan of a furnished world: obstacles, and what the robot passes under."""
+    world, heights = furnished_world(seed), rig.ROBOT.heights
+    solid, above = world.plan(heights), world.plan((heights[1], HEAD_ROOM_M))
+    room = solid.room
+    if room is None:
+        raise ValueError(f'world {seed} has no walls')
+    return FloorPlan(
+        (room.x_min_m, room.x_max_m, room.y_min_m, room.y_max_m),
+        [each.corners for each in solid.outlines],
+        [each.corners for each in above.outlines],
+    )
+
+
+def beam_ends(scan: Beams, place: Place) -> np.ndarray:
+    """Return (N, 3) world x, y and distance of the ends of beams, NaN distance without an obstacle.
+
+    An unknown beam has the length 0.
+    """
+    hit = np.isfinite(scan.ranges)
+    length = np.where(hit, scan.ranges, np.where(np.isnan(scan.ranges), 0.0, CLEAR_M))
+    angle = place.yaw + scan.bearings
+    x, y = place.x + length * np.cos(angle), place.y + length * np.sin(angle)
+    return np.stack([x, y, np.where(hit, scan.ranges, np.nan)], axis=1)

@@ -1,14 +1,9 @@
-"""One run: the node and a camera are started, watched for a while, and ended.
-
-A `Plan` comes in, a `Run` with the recording goes out; `RunError` says in one sentence what
-went wrong, with the last lines of the log of whoever is to blame.
-"""
+"""A run of the demo: a `Plan` gives the commands of its processes; `run` returns a `Run`."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import re
 import socket
 import time
@@ -18,63 +13,204 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from midas_depth_ros.images.sources import is_still
 from midas_depth_ros.lab import processes
-from midas_depth_ros.lab.demo.output import step
-from midas_depth_ros.lab.demo.recorder import DIAGNOSTICS, DriveListener, Recorder
-from midas_depth_ros.lab.demo.recording import Plan, Recording, Run
-from midas_depth_ros.lab.processes import PROMPT, STOP_SIGNALS, Child, Children, module_command
+from midas_depth_ros.lab.demo import WIDEST
+from midas_depth_ros.lab.demo.recording import DIAGNOSTICS, DriveListener, Recorder, Recording
+from midas_depth_ros.lab.drive import rig
+from midas_depth_ros.lab.output import step
+from midas_depth_ros.lab.processes import (
+    PROMPT,
+    STOP_SIGNALS,
+    Child,
+    Children,
+    module_command,
+    node_command,
+)
 from midas_depth_ros.nodes.ros.spinning import StopSignals
+from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.files import read_parameters, settings_from
 from midas_depth_ros.options.text import printable
+from midas_depth_ros.views import HeatmapOptions
 
-# --- The dashboard beside a run: started if it is there, its address told, and never in the way.
+# --- What to run.
 
-MODULE = 'midas_depth_ros.web'
+# Defaults: frames per second that the node may process, and the model.
+RATE_HZ, DRIVE_RATE_HZ, DRIVE_CAMERA_RATE_HZ = 5.0, 10.0, 10.0
+MODEL, DRIVE_MODEL = 'auto', 'embedded'
+# Of the driving robot, which otherwise is that of `midas_depth drive`.
+DRIVE_PICTURE = (400, 300)
+DRIVE_SPEED_M_S = 0.4
+PICTURE_NOISE = 1.0  # grey levels
+SCAN_TIMEOUT_S = 1.6  # twice the default, so that the robot also drives on a busy machine
+# Equal colour steps for equal ratios of distance, from the nearest floor in view to across a room:
+# linear in 1/Z, nearly all colours would be used up within 1.5 m. The legend is drawn separately.
+HEATMAP: dict[str, str | float | bool] = {
+    'heatmap.mode': 'metric',
+    'heatmap.metric_near': 0.3,
+    'heatmap.metric_far': 6.0,
+    'heatmap.mapping': 'log',
+    'heatmap.legend': False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to run. The defaults of fields that are None depend on the source."""
+
+    source: str = ''  # picture, folder, video, device number, rosbag2; '' = the driving robot
+    seconds: float = 20.0  # after the first output
+    model: str | None = None
+    rate_hz: float | None = None  # the node's max_rate
+    camera_rate_hz: float | None = None  # None: the source's own
+    topic: str = ''  # of a rosbag2
+    transport: str = 'raw'
+    parameters: tuple[str, ...] = ()  # further name:=value of depth_node
+    timeout_s: float = 30.0  # for the first output, once the model is loaded
+    world: int = 0  # that the robot drives through
+    dashboard_port: int = 0  # 0: none
+    keep_going: bool = False  # after the recording, until a signal
+
+    @property
+    def drives(self) -> bool:
+        """Whether a robot drives."""
+        return not self.source
+
+    @property
+    def what(self) -> str:
+        """The source in words."""
+        return self.source or f'a simulated robot in furnished world {self.world}'
+
+    def commands(self) -> dict[str, list[str]]:
+        """Return the commands of the processes by name, in the order in which they start."""
+        if self.drives:
+            return self._drive_commands()
+        return {'camera': self._stream_command(), 'depth_node': self._node_command()}
+
+    def _drive_commands(self) -> dict[str, list[str]]:
+        camera_rate_hz = self.camera_rate_hz or DRIVE_CAMERA_RATE_HZ
+        camera = rig.camera_parameters(False, camera_rate_hz) | {
+            'robot.world': 'furnished',
+            'robot.picture_noise': PICTURE_NOISE,
+            'seed': self.world,
+            'width': DRIVE_PICTURE[0],
+            'height': DRIVE_PICTURE[1],
+            'transport': 'both',
+        }
+        rate_hz = DRIVE_RATE_HZ if self.rate_hz is None else self.rate_hz
+        model = DRIVE_MODEL if self.model is None else self.model
+        depth = rig.depth_parameters(rate_hz, model) | {
+            'output_size': 'input',
+            'transport': self.transport,
+            **HEATMAP,
+        }
+        avoidance = rig.avoidance_parameters() | {'timeout': SCAN_TIMEOUT_S}
+        commander = {'seed': self.world, 'speed': DRIVE_SPEED_M_S}
+        return {
+            'camera': node_command('nodes.sources.synthetic_camera', camera),
+            'depth_node': node_command('nodes.depth.node', depth, self.parameters),
+            'avoidance_node': [
+                *node_command('nodes.avoidance_node', avoidance),
+                *rig.avoidance_topics(),
+            ],
+            'commander': node_command('lab.drive.over_dds commander', commander),
+        }
+
+    def _stream_command(self) -> list[str]:
+        parameters: dict[str, object] = {
+            'max_width': WIDEST,
+            'source': self.source,
+            'loop': True,
+            'stamps': 'now',
+            'wait_for_subscribers': 2,  # recorder and node, so that neither misses the beginning
+        }
+        if self.camera_rate_hz is not None:
+            parameters['rate'] = self.camera_rate_hz
+        elif is_still(self.source):
+            # The rate at which they are processed: at a higher one some would be dropped.
+            parameters['rate'] = RATE_HZ if self.rate_hz is None else self.rate_hz
+        if self.topic:
+            parameters['topic'] = self.topic
+        return node_command('nodes.sources.image_stream', parameters)
+
+    def _node_command(self) -> list[str]:
+        parameters: dict[str, object] = {
+            'model': MODEL if self.model is None else self.model,
+            'max_rate': RATE_HZ if self.rate_hz is None else self.rate_hz,
+            'transport': self.transport,
+        }
+        if is_still(self.source):
+            parameters['frozen_after'] = 0.0  # a repeated picture is not a frozen camera
+            # The pictures of a folder are unrelated.
+            parameters['heatmap.range_time_constant'] = 0.0
+            # Process each of them, unless a camera rate was requested.
+            if self.camera_rate_hz is None:
+                parameters['process_every_frame'] = True
+        return node_command('nodes.depth.node', parameters, self.parameters)
+
+
+def drive_heatmap_options(parameters: tuple[str, ...] = ()) -> HeatmapOptions | None:
+    """Return the options of the heatmaps of a drive; None where they are not in metres.
+
+    parameters: further `name:=value` of depth_node. Raises ParameterFault.
+    """
+    given = HEATMAP | read_parameters('depth_node', DepthNodeSettings, [], parameters)
+    options = settings_from(DepthNodeSettings, given).heatmap
+    return options if options.mode == 'metric' else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The result of a plan."""
+
+    plan: Plan
+    recording: Recording
+    domain: int
+    started: str  # local time, ISO 8601
+    first_output_s: float  # from the start of the processes to the first heatmap
+    seconds: float  # recorded after the first output
+    ended_by: str  # '', the name of a signal, or how the source ended
+    exit_codes: dict[str, int]
+
+
+# --- The dashboard beside a run. Where it cannot run, the demo goes on without it.
+
 HOST = '127.0.0.1'
 ADDRESS = re.compile(r'https?://[^\s\'"]+')
 
 
 class Dashboard:
-    """One dashboard; `look()` tells its address once, followed by `hint`, or why there is none."""
+    """The dashboard's process; `look()` prints its address and `hint` once, or why it failed."""
 
     def __init__(self, children: Children, console: Console, port: int, hint: str = '') -> None:
         self._console = console
         self._hint = hint
         self._child: Child | None = None
-        if not port:  # nobody wants it
-            return
-        if not is_there():
-            self._say('No dashboard: this installation has none')
-            return
-        port = free_port(port)
-        command = module_command('cli.dashboard', '--host', HOST, '--port', str(port))
-        self._child = children.start('dashboard', command)
+        if port:
+            command = module_command('web', '--host', HOST, '--port', str(free_port(port)))
+            self._child = children.start('dashboard', command)
 
     def look(self) -> None:
-        """See how it does; call it now and then."""
+        """Check on the process; call it regularly."""
         child = self._child
         if child is None:
             return
         if child.exit_code is not None:
             self._child = None
-            self._say(f'No dashboard: {child.ending()}: {child.last_words()}')
+            self._print(f'No dashboard: {child.status()}: {child.last_message()}')
             return
-        said = [line for line in child.tail() if not line.startswith(PROMPT)]
-        told = ADDRESS.search('\n'.join(said))
-        if told:
+        lines = [line for line in child.tail() if not line.startswith(PROMPT)]
+        address = ADDRESS.search('\n'.join(lines))
+        if address:
             self._child = None
-            self._say(f'Look at it live in a browser: {told.group().rstrip(".,;")}{self._hint}')
+            self._print(f'Live view in a browser: {address.group().rstrip(".,;")}{self._hint}')
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._console.print(Text(printable(text)), soft_wrap=True)
 
 
-def is_there() -> bool:
-    """Whether the dashboard's room can be found; its libraries may still be missing."""
-    return importlib.util.find_spec(MODULE) is not None
-
-
 def free_port(wanted: int) -> int:
-    """The port that is wanted, or any other one where that is taken."""
+    """Return the wanted port, or another free one if it is taken."""
     for port in (wanted, 0):
         with socket.socket() as probe:
             try:
@@ -85,13 +221,15 @@ def free_port(wanted: int) -> int:
     return wanted
 
 
-LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
+# --- A run: the processes are started, watched and stopped.
+
+LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow connection
 LAST_DIAGNOSTICS_TIMEOUT_S = 3.0
 SPIN_S = 0.05
 
 
 class RunError(Exception):
-    """The run cannot go on: the reason in one sentence, and last lines of a log."""
+    """The run failed: the reason in one sentence, and the last lines of the log of the culprit."""
 
     def __init__(self, reason: str, child: Child | None = None) -> None:
         super().__init__(printable(reason))
@@ -100,21 +238,21 @@ class RunError(Exception):
 
 
 class StoppedError(Exception):
-    """A signal asked for the end before there was anything to report; its name is the text."""
+    """A signal came before there was anything to report; the text is its name."""
 
 
 def run(plan: Plan, folder: Path, console: Console) -> Run:
-    """Carry a plan out; logs go to `folder`/logs.
+    """Carry out a plan; logs go to `folder`/logs. No process is left behind.
 
-    Raises RunError, or StoppedError when a signal came before the first output. No process is left.
+    Raises RunError, or StoppedError if a signal comes before the first output.
     """
     logs = folder / 'logs'
     logs.mkdir(exist_ok=True)
-    domain = processes.set_up()
+    domain = processes.set_up_ros()
     started = time.strftime('%Y-%m-%dT%H:%M:%S%z')
     with (
         StopSignals(STOP_SIGNALS) as signals,
-        Children(logs, processes.for_children()) as children,
+        Children(logs, processes.child_environment()) as children,
     ):
         begin = time.monotonic()
         essential = {name: children.start(name, c) for name, c in plan.commands().items()}
@@ -137,7 +275,7 @@ def run(plan: Plan, folder: Path, console: Console) -> Run:
 
 @contextlib.contextmanager
 def _recorder(plan: Plan) -> Iterator[tuple[Recorder, Callable[[], None]]]:
-    """The recorder in a context of its own, and what lets it work for a moment."""
+    """Yield the recorder in its own ROS context, and a function that spins it once."""
     drive = DriveListener() if plan.drives else None
     with processes.ros_context() as executor:
         recorder = Recorder(plan.transport, drive, context=executor.context)
@@ -147,7 +285,7 @@ def _recorder(plan: Plan) -> Iterator[tuple[Recorder, Callable[[], None]]]:
 
 @dataclasses.dataclass(frozen=True)
 class _Watch:
-    """The phases of a run; each lets the recorder work and looks after the processes."""
+    """The phases of a run; each spins the recorder and checks the processes."""
 
     plan: Plan
     console: Console
@@ -155,7 +293,7 @@ class _Watch:
     children: dict[str, Child]
     recording: Recording
     spin_once: Callable[[], None]
-    look: Callable[[], None]  # after what is not essential
+    look: Callable[[], None]  # checks on the dashboard
 
     @property
     def camera(self) -> Child:
@@ -168,12 +306,12 @@ class _Watch:
         return self.children['depth_node']
 
     def spin(self) -> None:
-        """Let things work for a moment."""
+        """Spin the recorder once, and check on the dashboard."""
         self.spin_once()
         self.look()
 
     def wait_for_output(self) -> None:
-        """Return at the first heatmap; the time that loading a model takes is not counted."""
+        """Wait for the first heatmap; the timeout starts when the model is loaded."""
         begin = time.monotonic()
         ready: float | None = None
         with step(self.console, 'Waiting for the first heatmap') as update:
@@ -191,9 +329,9 @@ class _Watch:
                 update(self._waiting_for(), now - begin)
 
     def record(self) -> tuple[float, str]:
-        """Record for the planned time; the seconds it took, and what ended it early."""
+        """Record for the planned time; returns the seconds, and what ended it early."""
         begin = time.monotonic()
-        with self._noting_the_time(), step(self.console, 'Recording', self.plan.seconds) as update:
+        with self._drive_time(), step(self.console, 'Recording', self.plan.seconds) as update:
             while (done := time.monotonic() - begin) < self.plan.seconds:
                 self.spin()
                 self._check_alive()
@@ -205,8 +343,8 @@ class _Watch:
         return done, ''
 
     @contextlib.contextmanager
-    def _noting_the_time(self) -> Iterator[None]:
-        """Of a drive's recording, when it begins and ends."""
+    def _drive_time(self) -> Iterator[None]:
+        """Note the start and the end of the block in the recording of a drive."""
         drive = self.recording.drive
         if drive is None:
             yield
@@ -218,16 +356,16 @@ class _Watch:
             drive.ended_s = time.time()
 
     def keep_going(self) -> None:
-        """Leave the processes alone until a signal comes."""
+        """Keep the processes running until a signal comes."""
         begin = time.monotonic()
-        with step(self.console, 'Going on until Ctrl-C; the recording is complete') as update:
+        with step(self.console, 'Running until Ctrl-C; the recording is complete') as update:
             while not self.signals.requested:
                 self.spin()
                 self._check_alive()
                 update('', time.monotonic() - begin)
 
     def wait_for_diagnostics(self) -> None:
-        """Wait for one more report of the node, so that its counters include the last frames."""
+        """Wait for one more diagnostics message, whose counters include the last frames."""
         before = self.recording.counts[DIAGNOSTICS]
         deadline = time.monotonic() + LAST_DIAGNOSTICS_TIMEOUT_S
         while self.recording.counts[DIAGNOSTICS] == before and time.monotonic() < deadline:
@@ -242,25 +380,26 @@ class _Watch:
         return model is None or model.get('lifecycle state') == 'configuring'
 
     def _waiting_for(self) -> str:
-        said = self.node.last_words()
-        return f'{self.recording.pictures} pictures in' + (f'; depth_node: {said}' if said else '')
+        text = self.node.last_message()
+        received = f'{self.recording.pictures} camera images'
+        return f'{received}; depth_node: {text}' if text else received
 
     def _check_alive(self) -> None:
         for name, child in self.children.items():
             if child.exit_code:
-                raise RunError(f'{child.ending()}: {child.last_words()}', child)
+                raise RunError(f'{child.status()}: {child.last_message()}', child)
             if child.exit_code == 0 and name != 'camera':
-                raise RunError(f'{name} ended by itself', child)
+                raise RunError(f'{name} ended unexpectedly', child)
 
     def _check_time(self, waited_s: float, ready_s: float | None) -> None:
         limit_s = self.plan.timeout_s
         if ready_s is not None and ready_s > limit_s:
             pictures = self.recording.pictures
-            said = '; '.join(self.recording.status_texts.values())
+            status = '; '.join(self.recording.status_texts.values())
             raise RunError(
-                f'no heatmap within {limit_s:g} s of the model being loaded: {pictures} pictures '
-                f'came from the camera; depth_node says: {said}',
+                f'no heatmap within {limit_s:g} s of loading the model: {pictures} images received '
+                f'from the camera; depth_node reports: {status}',
                 self.node if pictures else self.camera,
             )
         if waited_s > max(LOADING_TIMEOUT_S, limit_s):
-            raise RunError(f'depth_node is not ready after {waited_s:.0f} s', self.node)
+            raise RunError(f'depth_node was not ready after {waited_s:.0f} s', self.node)

@@ -1,6 +1,6 @@
-"""The figures of a run: a dictionary fit for JSON, and the same as tables for people.
+"""The summary of a run: a dictionary for JSON, and tables for people.
 
-Unknown figures are None in the dictionary and a dash in the tables; NaN never gets out.
+Unknown values are None in the dictionary, never NaN, and a dash in the tables.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from midas_depth_ros.lab.demo.recording import CAMERA, COMPARED_M, Closeness, Run
+from midas_depth_ros.lab.demo.recording import CAMERA, COMPARED_M, ClosenessSample
+from midas_depth_ros.lab.demo.run import Run
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views.pictures import FULL_BAR
 
@@ -26,20 +27,20 @@ SECTORS = ('left', 'centre', 'right')
 BARS = '▁▂▃▄▅▆▇█'
 UNKNOWN_BAR = '·'
 TIMELINE_WIDTH = 60
-# Where a frame can end, as the depth node counts it, and what that means.
-FRAME_ENDINGS = {
+# The counters of the depth node's diagnostics, and their meaning.
+FRAME_COUNTERS = {
     'received': 'reached the node',
     'processed': 'inferred and published',
-    'throttled': 'faster than the allowed rate',
-    'dropped': 'replaced by a newer one before its turn',
-    'unwanted': 'while nobody subscribed to an output',
+    'throttled': 'above the maximum rate',
+    'dropped': 'replaced by a newer frame',
+    'unwanted': 'no subscriber to any output',
     'rejected': 'malformed',
     'failed': 'inference or an output failed',
 }
 
 
 def summarise(run: Run) -> dict[str, Any]:
-    """The figures of a run. Times are in the unit that their name says; None = unknown."""
+    """Return the summary of a run. Units are in the names; None = unknown."""
     recording = run.recording
     camera = recording.statuses.get(f'camera {CAMERA}', {})
     model = recording.statuses.get('model', {})
@@ -57,7 +58,7 @@ def summarise(run: Run) -> dict[str, Any]:
         'seconds': round(run.seconds, 2),
         'ended_by': run.ended_by or 'time',
         'first_output_s': round(run.first_output_s, 2),
-        'frames': {ending: _integer(camera.get(f'frames {ending}')) for ending in FRAME_ENDINGS},
+        'frames': {ending: _integer(camera.get(f'frames {ending}')) for ending in FRAME_COUNTERS},
         'recorded': {
             'camera_pictures': recording.pictures,
             'heatmaps': recording.outputs,
@@ -75,7 +76,7 @@ def summarise(run: Run) -> dict[str, Any]:
 
 
 def _notices(model_notice: str, diagnosed: list[str]) -> list[str]:
-    """The model's notice and what diagnostics warned of, without saying the same twice."""
+    """Return the model's notice and the warnings of diagnostics, each once."""
     others = [text for text in diagnosed if not model_notice or model_notice not in text]
     return [model_notice, *others] if model_notice else others
 
@@ -93,13 +94,13 @@ def _spread(values: list[float]) -> dict[str, float | None]:
 
 
 def _reported(status: dict[str, str], name: str) -> dict[str, float | None]:
-    """A median and a p95 as the node's diagnostics give them."""
+    """Return a median and a p95 from the node's diagnostics."""
     texts = {key: status.get(f'{name} {key} [ms]') for key in ('median', 'p95')}
     return {key: float(text) if text else None for key, text in texts.items()}
 
 
-def _closeness(samples: list[Closeness]) -> dict[str, Any]:
-    """The samples with None for NaN, and the nearest that each sector saw."""
+def _closeness(samples: list[ClosenessSample]) -> dict[str, Any]:
+    """Return the samples with None for NaN, and the largest closeness of each sector."""
     timeline: list[dict[str, float | None]] = [
         {
             'time_s': round(sample.time_s, 3),
@@ -120,9 +121,9 @@ def _largest(values: Iterable[float | None]) -> float | None:
 
 
 def sparkline(times_s: list[float], values: list[float | None], width: int) -> str:
-    """One character for each of `width` equal spans of time: the largest value in it.
+    """Return a bar for the largest value in each of `width` equal spans of time.
 
-    A dot is a span in which nothing was known, a blank one without any value.
+    A dot is a span whose values are unknown, a blank one without values.
     """
     end = times_s[-1] if times_s else 0.0
     spans: list[list[float | None]] = [[] for _ in range(width)]
@@ -139,12 +140,13 @@ def _bar(value: float | None) -> str:
 
 
 def tables(summary: dict[str, Any]) -> Group:
-    """The summary for people, as rich draws it."""
-    return Group(_run_table(summary), _frames_table(summary), *_timeline(summary), *_notes(summary))
+    """Return the summary as tables."""
+    notes = [Text(printable(f'Note: {notice}')) for notice in summary['notices']]
+    return Group(_run_table(summary), _frames_table(summary), *_timeline(summary), *notes)
 
 
 def _table(title: str, **columns: Any) -> Table:
-    """A table; each column's name and how it is justified."""
+    """Return an empty table; the columns are given as name=justify."""
     table = Table(title=title, title_justify='left', box=box.SIMPLE_HEAD)
     for name, justify in columns.items():
         table.add_column(name, justify=justify)
@@ -152,15 +154,15 @@ def _table(title: str, **columns: Any) -> Table:
 
 
 def _run_table(summary: dict[str, Any]) -> Table:
-    table = _table('midas_depth_ros: a run', what='left', figure='left')
+    table = _table('midas_depth_ros demo', what='left', value='left')
     rows = {
         'source': summary['source'] + _size(summary['picture_size']),
         'model': f'{summary["model"] or "-"} on {summary["backend"] or "-"}',
         'transport': summary['transport'],
         'recorded': f'{summary["seconds"]:.1f} s, ended by {summary["ended_by"]}',
-        'first heatmap after': f'{summary["first_output_s"]:.1f} s (start of the processes, model)',
+        'first heatmap after': f'{summary["first_output_s"]:.1f} s (with start and model loading)',
         'heatmaps': f'{_figure(summary["output_rate_hz"])} per second',
-        'latency, stamp to heatmap received': _milliseconds(summary['latency_ms']),
+        'latency, camera stamp to heatmap received': _milliseconds(summary['latency_ms']),
         'latency inside the node, all outputs': _milliseconds(summary['node_latency_ms']),
         'inference': _milliseconds(summary['inference_ms']),
         **(drive_rows(summary['drive']) if summary['drive'] else {}),
@@ -185,8 +187,8 @@ def _milliseconds(spread: dict[str, float | None]) -> str:
 
 
 def _frames_table(summary: dict[str, Any]) -> Table:
-    table = _table('Frames, as the node counted them', frames='left', count='right', meaning='left')
-    for name, meaning in FRAME_ENDINGS.items():
+    table = _table('Frames, as counted by the node', frames='left', count='right', meaning='left')
+    for name, meaning in FRAME_COUNTERS.items():
         table.add_row(name, _figure(summary['frames'][name]), meaning)
     return table
 
@@ -194,53 +196,49 @@ def _frames_table(summary: dict[str, Any]) -> Table:
 def _timeline(summary: dict[str, Any]) -> list[Any]:
     rows = summary['closeness']['timeline']
     if not rows:
-        return [Text('Closeness: no message came.')]
+        return [Text('Closeness: no message received.')]
     times_s = [row['time_s'] for row in rows]
-    width = min(TIMELINE_WIDTH, max(len(rows) // 2, 10))  # fewer spans than values: no holes
-    lines = [f'Closeness over {times_s[-1]:.1f} s, and the largest in each sector']
+    width = min(TIMELINE_WIDTH, max(len(rows) // 2, 10))  # fewer spans than values: no gaps
+    lines = [f'Closeness over {times_s[-1]:.1f} s, and its maximum, by sector']
     for name in SECTORS:
         bars = sparkline(times_s, [row[name] for row in rows], width)
         lines.append(f'  {name:7}{bars}  {_figure(summary["closeness"]["nearest"][name])}')
     lines.append(
-        '  0 = far, 1 = as near as the nearest floor in view, above 1 nearer still; '
-        f'{UNKNOWN_BAR} not known'
+        '  0 = far, 1 = as near as the nearest floor in view, above 1 = nearer; '
+        f'{UNKNOWN_BAR} = unknown'
     )
     return [Text('\n'.join(lines) + '\n')]
 
 
-def _notes(summary: dict[str, Any]) -> list[Any]:
-    return [Text(printable(f'Note: {notice}')) for notice in summary['notices']]
-
-
 def as_text(summary: dict[str, Any]) -> str:
-    """The tables as plain text, 100 columns wide."""
+    """Return the tables as plain text, 100 columns wide."""
     sheet = io.StringIO()
     Console(file=sheet, width=100, color_system=None).print(tables(summary))
     return '\n'.join(line.rstrip() for line in sheet.getvalue().splitlines()) + '\n'
 
 
-# --- The figures of a drive, for summary.json and as rows of a table.
+# --- The summary of a drive.
 
-LEAST_DRIVEN_M = 0.1  # less is standing
-LEAST_SECONDS = 8.0  # a shorter recording proves nothing
+LEAST_DRIVEN_M = 0.1  # less counts as standing
+LEAST_SECONDS = 8.0  # a shorter recording is not judged
 
 
 def summarise_drive(run: Run) -> dict[str, Any] | None:
-    """The figures of a run's drive; None where nothing drove. Unknown figures are None."""
+    """Return the summary of a drive; None if there was none. Unknown values are None."""
     drive = run.recording.drive
     if drive is None:
         return None
-    tally = drive.tally
+    robot_status = drive.robot_status
     errors = np.abs(drive.errors)
     frames = run.recording.outputs
     return {
         'world': run.plan.world,
-        'distance_m': _rounded(tally.get('distance_m'), 2),
-        'seconds': _rounded(tally.get('seconds'), 1),
-        'turned_rad': _rounded(tally.get('turned_rad'), 1),
-        'stops': _integer(tally.get('stops')),
-        'collisions': _integer(tally.get('collisions')),
-        'min_clearance_m': _rounded(tally.get('min_clearance_m'), 3),
+        'distance_m': _rounded(robot_status.get('distance_m'), 2),
+        'seconds': _rounded(robot_status.get('seconds'), 1),
+        'turned_rad': _rounded(robot_status.get('turned_rad'), 1),
+        'stops': _integer(robot_status.get('stops')),
+        'collisions': _integer(robot_status.get('collisions')),
+        'min_clearance_m': _rounded(robot_status.get('min_clearance_m'), 3),
         'scans': drive.scan_count,
         'scan_share': round(min(drive.scan_count / frames, 1.0), 3) if frames else None,
         'scan_error': {
@@ -254,34 +252,32 @@ def summarise_drive(run: Run) -> dict[str, Any] | None:
 
 
 def why_it_stood(summary: dict[str, Any]) -> str:
-    """Why a drive was none, in words; '' where the robot drove, or had no time to."""
+    """Return why the robot did not drive; '' if it did, or had no time to."""
     drive = summary['drive']
     if drive is None or summary['seconds'] < LEAST_SECONDS:
         return ''
     if (drive['distance_m'] or 0.0) >= LEAST_DRIVEN_M:
         return ''
     states = ', '.join(f'{state} {share:.0%}' for state, share in drive['states'].items())
-    return f'the robot did not drive: its avoidance said {states or "nothing"}'
+    return f'the robot did not drive: states of the avoidance: {states or "none"}'
 
 
 def drive_rows(drive: dict[str, Any]) -> dict[str, str]:
-    """What to say about a drive, and it."""
+    """Return the rows of the table about a drive."""
     error = drive['scan_error']
-    within = f'within {COMPARED_M[1]:g} m'
     return {
-        'driven': f'{_text(drive["distance_m"])} m, {_text(drive["stops"])} stops, nearest to '
-        f'anything {_text(drive["min_clearance_m"])} m',
-        'collisions': _text(drive['collisions']),
-        'the avoidance was': ', '.join(f'{s} {share:.0%}' for s, share in drive['states'].items())
-        or '-',
-        'scans': f'{drive["scans"]}, one for {_percent(drive["scan_share"])} of the heatmaps',
-        f'scan against the truth, {within}': f'off by {_percent(error["median"])} (median), '
-        f'{_percent(error["p90"])} (p90); {_percent(error["missed"])} of the beams saw nothing',
+        'driven': f'{_figure(drive["distance_m"])} m, {_figure(drive["stops"])} stops, least '
+        f'clearance {_figure(drive["min_clearance_m"])} m',
+        'collisions': _figure(drive['collisions']),
+        'avoidance': ', '.join(f'{s} {share:.0%}' for s, share in drive['states'].items()) or '-',
+        'scans': f'{drive["scans"]}, for {_percent(drive["scan_share"])} of the heatmaps',
+        f'scan error within {COMPARED_M[1]:g} m': f'median {_percent(error["median"])}, '
+        f'p90 {_percent(error["p90"])}; {_percent(error["missed"])} of the beams missed obstacles',
     }
 
 
 def _states(states: list[tuple[float, str]], begin_s: float, end_s: float) -> dict[str, float]:
-    """The share of the recording that each state took, the largest first."""
+    """Return the share of each state in the recording, the largest first."""
     lengths: dict[str, float] = {}
     for (since, state), (until, _) in itertools.pairwise([*states, (end_s, '')]):
         length = min(until, end_s) - max(since, begin_s)
@@ -294,10 +290,6 @@ def _states(states: list[tuple[float, str]], begin_s: float, end_s: float) -> di
 
 def _rounded(text: str | None, digits: int) -> float | None:
     return round(float(text), digits) if text else None
-
-
-def _text(value: float | None) -> str:
-    return '-' if value is None else f'{value:g}'
 
 
 def _percent(share: float | None) -> str:

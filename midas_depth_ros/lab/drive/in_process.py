@@ -1,7 +1,7 @@
-"""The closed loop in one process and in simulated time, faster than real time: no ROS.
+"""The closed loop in one process and in simulated time, faster than real time, without ROS.
 
-Robot, camera, depth, geometry and avoidance are stepped by turns; what is seen arrives after a
-latency, as it does from a node. A drive ends at its first collision.
+Robot, camera, depth, geometry and avoidance are stepped in turn; a scan arrives after a latency, as
+it does from a node.
 """
 
 from __future__ import annotations
@@ -26,16 +26,13 @@ from midas_depth_ros.geometry import (
 )
 from midas_depth_ros.images import judge_picture
 from midas_depth_ros.lab.drive import rig
-from midas_depth_ros.lab.drive.rig import DrivePlan, NodeSettings, WorldResult, described
+from midas_depth_ros.lab.drive.rig import DrivePlan, NodeSettings, WorldResult, drive_line
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.options.stream import RobotSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, RobotModel, World
 from midas_depth_ros.sim.robot.robot import Disturbance, noisy, robot_of
 
-# --- Who wants to drive on, whatever is in the way: a constant forward command with random
-# turns.
-#
-# A function of time alone, so that the same drive with and without avoidance asks for the same.
+# --- The commands: forward at constant speed, with random turns. A function of time alone, so that
+# a drive with avoidance and one without get the same commands.
 
 STRAIGHT = 0.35  # share of stretches without a turn
 TURN_RAD_S = (0.25, 0.9)
@@ -58,15 +55,12 @@ class Commander:
             self._turns.append(0.0 if rng.random() < STRAIGHT else turn)
 
     def command(self, time_s: float) -> tuple[float, float]:
-        """Forward speed in m/s and turn in rad/s, to the left positive, that are wished for."""
+        """Return the commanded forward speed in m/s and turn rate in rad/s, left positive."""
         stretch = min(bisect.bisect(self._until, time_s), len(self._until) - 1)
         return self._speed_m_s, self._turns[stretch]
 
 
 # --- From what the robot's camera sees to a scan, as depth_node does it, without ROS.
-#
-# Exact depth, disturbed, or a model's answer to the picture, which is judged first; then floor,
-# scale, obstacles, scan, all by the parameters of depth_node.
 
 Infer = Callable[[np.ndarray], np.ndarray]  # RGB picture -> relative inverse depth
 Grid = tuple[np.ndarray, np.ndarray]
@@ -84,7 +78,7 @@ class ScanBeams:
 
     @property
     def angles(self) -> np.ndarray:
-        """(n,) of the beams."""
+        """(n,) radians."""
         count = round((self.angle_max - self.angle_min) / self.angle_increment) + 1
         return self.angle_min + self.angle_increment * np.arange(count)
 
@@ -93,145 +87,143 @@ class ScanBeams:
 class PlainScan:
     """A scan as sensor_msgs/LaserScan has it; `ranges` (n,) float32 metres.
 
-    seen_free: (n,) float32 metres, how far each beam has seen the floor free, NaN = not at all;
-    None where nobody tells. view_begins_m: what is less far ahead was not in view.
+    seen_free: (n,) float32 metres, how far the floor was seen free on each beam, NaN = not at all;
+    None = not known.
     """
 
     ranges: np.ndarray
-    options: ScanBeams
+    beams: ScanBeams
     seen_free: np.ndarray | None = None
-    view_begins_m: float = 0.0
 
 
-class MetricSight:
-    """Relative inverse depth, frame after frame, to scans; None while there is no scale."""
+class ScanMaker:
+    """Makes scans of relative inverse depth, frame by frame; None while there is no scale."""
 
     def __init__(
         self, camera: CameraModel, mount: CameraMount, settings: DepthNodeSettings
     ) -> None:
         self._camera, self._mount, self._settings = camera, mount, settings
-        self._options = settings.metric
         self._metric = MetricDepth()
-        self._beams: dict[tuple[int, ...], tuple[Grid, Beams, ScanBeams]] = {}
-        self.frames = self.refused = 0
+        self._geometry: dict[tuple[int, ...], tuple[Grid, Beams, ScanBeams]] = {}
 
-    @property
-    def reason(self) -> str:
-        """Why there is no scale, or why the last fit was refused."""
-        return self._metric.reason
-
-    def scan_options(self, shape: tuple[int, ...]) -> ScanBeams:
-        """The beams of scans of depth (h, w) = `shape`."""
-        return self._of(shape)[2]
+    def scan_beams(self, shape: tuple[int, ...]) -> ScanBeams:
+        """Return the beams of the scans of depth of shape (h, w)."""
+        return self._geometry_of(shape)[2]
 
     def scan(self, relative: np.ndarray, stamp_s: float) -> PlainScan | None:
-        """The scan of one frame, (h, w) float32, NaN where nothing is known."""
-        grid, beams, options = self._of(relative.shape)
-        mount = self._mount
-        fit = fit_ground_plane(relative, grid, mount)
-        metric = self._metric.update(stamp_s, relative, grid, mount, fit, self._options)
-        self.frames += 1
+        """Return the scan of one frame, (h, w) float32, NaN = unknown."""
+        grid, beams, scan_beams = self._geometry_of(relative.shape)
+        fit = fit_ground_plane(relative, grid, self._mount)
+        metric = self._metric.update(
+            stamp_s, relative, grid, self._mount, fit, self._settings.metric
+        )
         if metric is None or metric.obstacles is None:
-            self.refused += 1
             return None
-        limits = {'range_min': options.range_min, 'range_max': options.range_max}
+        limits = {'range_min': scan_beams.range_min, 'range_max': scan_beams.range_max}
         scan = beams.scan(metric.obstacles, **limits)
-        return PlainScan(scan.ranges, options, scan.seen_free, beams.view_begins_m)
+        return PlainScan(scan.ranges, scan_beams, scan.seen_free)
 
-    def _of(self, shape: tuple[int, ...]) -> tuple[Grid, Beams, ScanBeams]:
-        if shape not in self._beams:
+    def _geometry_of(self, shape: tuple[int, ...]) -> tuple[Grid, Beams, ScanBeams]:
+        if shape not in self._geometry:
             grid, scan = self._camera.normalised_grid(shape[1], shape[0]), self._settings.scan
-            angles = scan_limits(grid, self._mount, scan.angle_increment)
-            options = ScanBeams(*angles, scan.angle_increment, scan.range_min, scan.range_max)
-            beams = Beams(
-                grid,
-                self._mount,
-                angle_min=angles[0],
-                angle_max=angles[1],
-                angle_increment=scan.angle_increment,
-                max_blind_m=scan.max_blind,
-            )
-            self._beams[shape] = grid, beams, options
-        return self._beams[shape]
+            low, high = scan_limits(grid, self._mount, scan.angle_increment)
+            angles = {'angle_min': low, 'angle_max': high, 'angle_increment': scan.angle_increment}
+            beams = Beams(grid, self._mount, **angles, max_blind_m=scan.max_blind)
+            limits = {'range_min': scan.range_min, 'range_max': scan.range_max}
+            self._geometry[shape] = grid, beams, ScanBeams(**angles, **limits)
+        return self._geometry[shape]
 
 
-class ExactDepthEyes:
-    """Exact depth, disturbed per frame, through the geometry."""
+class ScanSensor(Protocol):
+    """What makes a scan of what the robot's camera sees."""
 
-    def __init__(self, camera: CameraModel, sight: MetricSight, disturbance: Disturbance) -> None:
-        self._camera, self._sight, self._disturbance = camera, sight, disturbance
+    def sense(self, robot: DrivenRobot) -> PlainScan | None:
+        """Return a scan, or None without a metric scale."""
 
-    def look(self, robot: DrivenRobot) -> PlainScan | None:
-        """The scan of what the camera sees now."""
+
+class ExactDepthSensor:
+    """Exact depth, disturbed in every frame, through the geometry."""
+
+    def __init__(self, camera: CameraModel, scans: ScanMaker, disturbance: Disturbance) -> None:
+        self._camera, self._scans, self._disturbance = camera, scans, disturbance
+
+    def sense(self, robot: DrivenRobot) -> PlainScan | None:
+        """Return the scan of the present view."""
         pose = robot.motion.camera_pose(robot.model)
         depth = robot.world.depth_z(self._camera, pose)
         relative = self._disturbance.relative_inverse_depth(depth)
-        return self._sight.scan(relative, robot.motion.time_s)
+        return self._scans.scan(relative, robot.motion.time_s)
 
 
-class ModelEyes:
-    """A picture, with noise, through a model and the geometry."""
+class ModelSensor:
+    """A picture with noise, through a model, which is hidden where blind, and the geometry."""
 
     def __init__(
-        self,
-        camera: CameraModel,
-        sight: MetricSight,
-        infer: Infer,
-        noise: float = RobotSettings.picture_noise,
-        seed: int = 0,
+        self, camera: CameraModel, scans: ScanMaker, infer: Infer, noise: float, seed: int
     ) -> None:
-        self._camera, self._sight, self._infer = camera, sight, infer
+        self._camera, self._scans, self._infer = camera, scans, infer
         self._noise, self._rng = noise, np.random.default_rng(seed)
 
-    def look(self, robot: DrivenRobot) -> PlainScan | None:
-        """The scan of what the camera sees now."""
+    def sense(self, robot: DrivenRobot) -> PlainScan | None:
+        """Return the scan of the present view."""
         pose = robot.motion.camera_pose(robot.model)
         picture = noisy(robot.world.render(self._camera, pose).rgb, self._noise, self._rng)
         answer = self._infer(picture)
-        return self._sight.scan(judge_picture(picture).masked(answer), robot.motion.time_s)
+        return self._scans.scan(judge_picture(picture).masked(answer), robot.motion.time_s)
 
 
-class TrueEyes:
-    """Exact scans of what is within the camera's view: what perfect perception would give."""
+class PerfectSensor:
+    """Exact scans of what is within the camera's view."""
 
-    def __init__(self, scan: ScanBeams) -> None:
-        self._scan = scan
+    def __init__(self, beams: ScanBeams) -> None:
+        self._beams = beams
 
-    def look(self, robot: DrivenRobot) -> PlainScan:
-        """The scan of what is there now."""
-        ranges = robot.scan(self._scan.angles).astype(np.float32)
-        ranges[ranges > self._scan.range_max] = np.inf
-        return PlainScan(ranges, self._scan)
-
-
-# --- The avoidance of `avoidance/`, fed with plain scans and commands: what avoidance_node does.
+    def sense(self, robot: DrivenRobot) -> PlainScan:
+        """Return the exact scan."""
+        ranges = robot.scan(self._beams.angles).astype(np.float32)
+        ranges[ranges > self._beams.range_max] = np.inf
+        return PlainScan(ranges, self._beams)
 
 
-class ScanReflexes:
-    """Limits commands by the newest scan; `states` counts how many steps it was in each state."""
+def make_sensor(settings: NodeSettings, seed: int, infer: Infer | None) -> ScanSensor:
+    """Return the sensor of a drive: a model's, or exact depth disturbed by `seed`."""
+    of = settings.camera
+    camera = CameraModel.from_field_of_view(of.width, of.height, of.horizontal_fov)
+    mount = CameraMount(settings.depth.camera_height, settings.depth.camera_pitch)
+    scans = ScanMaker(camera, mount, settings.depth)
+    if infer is None:
+        return ExactDepthSensor(camera, scans, Disturbance(seed, of.robot))
+    return ModelSensor(camera, scans, infer, of.robot.picture_noise, seed)
+
+
+# --- The loop.
+
+
+class ScanAvoidance:
+    """The avoidance, as avoidance_node runs it; `states` counts the steps in each state."""
 
     def __init__(self, options: AvoidanceSettings) -> None:
         self._avoidance = Avoidance(options)
         self.states: collections.Counter[State] = collections.Counter()
 
-    def see(self, stamp_s: float, scan: PlainScan, now_s: float) -> None:
-        """A scan of what was there at `stamp_s` has come at `now_s`."""
-        options = scan.options
+    def add_scan(self, stamp_s: float, scan: PlainScan, now_s: float) -> None:
+        """Take a scan stamped `stamp_s` that arrives at `now_s`."""
+        beams, options = scan.beams, self._avoidance.options
         view = read_scan(
             scan.ranges,
-            options.angle_min,
-            options.angle_max,
-            options.angle_increment,
-            options.range_min,
-            options.range_max,
-            self._avoidance.options.sensor,
-            getattr(scan, 'seen_free', None),
-            self._avoidance.options.smallest_obstacle,
+            beams.angle_min,
+            beams.angle_max,
+            beams.angle_increment,
+            beams.range_min,
+            beams.range_max,
+            options.sensor,
+            scan.seen_free,
+            options.smallest_obstacle,
         )
         self._avoidance.see_scan(view, MessageTimes(now_s, stamp_s))
 
-    def limited(self, now_s: float, speed_m_s: float, turn_rad_s: float) -> tuple[float, float]:
-        """The command to give to the robot instead of the wished one."""
+    def limit(self, now_s: float, speed_m_s: float, turn_rad_s: float) -> tuple[float, float]:
+        """Return the safe command for a requested one."""
         self._avoidance.command(speed_m_s, turn_rad_s, MessageTimes(now_s, now_s))
         decision = self._avoidance.step(now_s)
         self.states[decision.state] += 1
@@ -249,55 +241,38 @@ class LoopOptions:
     perception_latency_s: float = 0.15  # from the picture's stamp to its scan
 
 
-class Eyes(Protocol):
-    """What makes a scan of what the robot's camera sees."""
-
-    def look(self, robot: DrivenRobot) -> PlainScan | None:
-        """A scan for `Reflexes.see`, or None where there is none."""
-
-
-class Reflexes(Protocol):
-    """What makes a safe command of a wished one, from the newest scan."""
-
-    def see(self, stamp_s: float, scan: PlainScan, now_s: float) -> None:
-        """Take a scan that has come now and shows what was there at `stamp_s`."""
-
-    def limited(self, now_s: float, speed_m_s: float, turn_rad_s: float) -> tuple[float, float]:
-        """The command to give to the robot."""
-
-
 def drive(
     world: World,
     model: RobotModel,
     options: LoopOptions,
-    eyes: Eyes | None = None,
-    reflexes: Reflexes | None = None,
+    sensor: ScanSensor | None = None,
+    avoidance: ScanAvoidance | None = None,
 ) -> DriveOutcome:
-    """Drive through a world, without avoidance if there are no reflexes."""
+    """Drive through a world until the first collision, with avoidance if one is given."""
     robot = DrivenRobot(world, model, time_s=1.0)
     commander = Commander(world.seed, options.speed_m_s, options.seconds)
-    on_the_way: collections.deque[tuple[float, PlainScan]] = collections.deque()
+    arriving: collections.deque[tuple[float, PlainScan]] = collections.deque()
     frames = round(options.control_rate_hz / options.camera_rate_hz)
     for tick in range(round(options.seconds * options.control_rate_hz)):
         now_s = 1.0 + tick / options.control_rate_hz  # a stamp of 0 would mean none
         robot.advance(now_s)
         if robot.outcome.collisions:
             break
-        if eyes is not None and tick % frames == 0:
-            scan = eyes.look(robot)
+        if sensor is not None and tick % frames == 0:
+            scan = sensor.sense(robot)
             if scan is not None:
-                on_the_way.append((now_s, scan))
+                arriving.append((now_s, scan))
         speed, turn = commander.command(now_s)
-        if reflexes is not None:
-            while on_the_way and on_the_way[0][0] + options.perception_latency_s <= now_s:
-                reflexes.see(*on_the_way.popleft(), now_s)
-            speed, turn = reflexes.limited(now_s, speed, turn)
+        if avoidance is not None:
+            while arriving and arriving[0][0] + options.perception_latency_s <= now_s:
+                avoidance.add_scan(*arriving.popleft(), now_s)
+            speed, turn = avoidance.limit(now_s, speed, turn)
         robot.command(now_s, speed, turn)
     return robot.outcome
 
 
 def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[WorldResult]:
-    """Drive all worlds of a plan; raises DepthError where a model cannot be loaded."""
+    """Drive through all worlds of a plan. Raises DepthError if a model cannot be loaded."""
     settings = rig.node_settings(plan)
     robot = robot_of(settings.camera)
     options = LoopOptions(
@@ -312,21 +287,11 @@ def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[Wor
         blind = drive(world, robot, options) if plan.blind else None
         avoiding = None
         if plan.avoiding:
-            reflexes = ScanReflexes(settings.avoidance)
-            avoiding = drive(world, robot, options, eyes(settings, seed, infer), reflexes)
+            avoidance = ScanAvoidance(settings.avoidance)
+            sensor = make_sensor(settings, seed, infer)
+            avoiding = drive(world, robot, options, sensor, avoidance)
         results.append(WorldResult(seed, world.kind, avoiding, blind))
         for outcome, with_avoidance in ((blind, False), (avoiding, True)):
             if outcome is not None:
-                report(described(seed, outcome, with_avoidance))
+                report(drive_line(seed, outcome, with_avoidance))
     return results
-
-
-def eyes(settings: NodeSettings, seed: int, infer: Infer | None) -> Eyes:
-    """The eyes of a drive: exact depth disturbed by `seed`, or those of a model."""
-    of = settings.camera
-    camera = CameraModel.from_field_of_view(of.width, of.height, of.horizontal_fov)
-    mount = CameraMount(settings.depth.camera_height, settings.depth.camera_pitch)
-    sight = MetricSight(camera, mount, settings.depth)
-    if infer is None:
-        return ExactDepthEyes(camera, sight, Disturbance(seed, of.robot))
-    return ModelEyes(camera, sight, infer, of.robot.picture_noise, seed)

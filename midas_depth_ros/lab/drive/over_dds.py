@@ -1,60 +1,70 @@
-"""Driving for real: robot with camera, depth node and avoidance node are processes that talk DDS.
+"""Drives in real time: robot with camera, depth node and avoidance node are processes over DDS.
 
-A plan comes in, results go out; logs of the processes go to a folder. The worlds are driven
-without avoidance first, while there is none: nobody else then sends cmd_vel.
+    python -m midas_depth_ros.lab.drive.over_dds commander|exact_depth_node [--ros-args ...]
+
+runs one of the nodes that exist for drives only. The worlds are driven without avoidance first,
+before the avoidance node is started, which publishes on cmd_vel as well.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
+from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
+from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import Commander
-from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, described
-from midas_depth_ros.lab.processes import STOP_SIGNALS, Child, Children, node_command
+from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, drive_line
+from midas_depth_ros.lab.processes import STOP_SIGNALS, Children, node_command
+from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
-from midas_depth_ros.nodes.ros.spinning import StopSignals
+from midas_depth_ros.nodes.ros.spinning import StopSignals, run_node
+from midas_depth_ros.options.declarations import parameter
+from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import WORLDS, DriveOutcome
+from midas_depth_ros.sim.robot.robot import unpacked
 
-# --- The node that drives: it sends the commands, resets the robot between drives, reads its
-# outcome.
+# --- The node that sends the commands, resets the robot between drives, and reads the outcome.
 
 CAMERA_NODE = 'synthetic_camera'
 STATUS = 'synthetic_camera: drive'
 SERVICE_TIMEOUT_S = 30.0
-TALLY_TIMEOUT_S = 5.0
-SETTLE_S = 1.2  # until scans of the world before are too old to be used
-OUTCOME_S = 0.6  # until the last outcome has come
+OUTCOME_TIMEOUT_S = 5.0
+SETTLE_S = 1.2  # until scans of the previous world are too old to be used
+OUTCOME_S = 0.6  # until the last outcome has been received
 PERIOD_S = 0.05
 
 
-class RobotSilent(Exception):
-    """The robot does not answer; the text says who and for how long."""
+class RobotNotResponding(Exception):
+    """The robot does not respond; the text says which part and for how long."""
 
 
 class DriveNode(Node):
-    """`work` lets it and its watch work for a moment; it raises when a process has ended."""
+    """Drives the robot. `work` spins it once, and raises if a process has ended."""
 
     def __init__(self, work: Callable[[], None] = lambda: None, **kwargs: Any) -> None:
         super().__init__('midas_depth_drive', **kwargs)
         self.work = work
-        self.values: dict[str, str] = {}  # the last outcome, as diagnostics have it
+        self.values: dict[str, str] = {}  # the last outcome, from diagnostics
         self._set_parameters = self.create_client(SetParameters, f'{CAMERA_NODE}/set_parameters')
         self._reset_robot = self.create_client(Trigger, f'{CAMERA_NODE}/reset')
-        # Blind commands go where the avoidance would send its own.
+        # By `avoiding`: without avoidance, commands go directly to the robot.
         self._velocities = {
             True: self.create_publisher(Twist, 'cmd_vel_in', 1),
             False: self.create_publisher(Twist, 'cmd_vel', 1),
@@ -64,8 +74,8 @@ class DriveNode(Node):
         )
 
     def drive(self, seed: int, speed_m_s: float, seconds: float, avoiding: bool) -> DriveOutcome:
-        """Put the robot into a world and drive, at most until the first collision."""
-        self._put_into(seed)
+        """Put the robot into a world, and drive until the first collision at most."""
+        self._enter_world(seed)
         self.wait(SETTLE_S)
         commander = Commander(seed, speed_m_s, seconds)
         velocity = self._velocities[avoiding]
@@ -81,7 +91,7 @@ class DriveNode(Node):
         return self.outcome()
 
     def outcome(self) -> DriveOutcome:
-        """What the robot has told last."""
+        """Return the last outcome that the robot has published."""
         values = self.values
         return DriveOutcome(
             int(values['collisions']),
@@ -93,30 +103,30 @@ class DriveNode(Node):
         )
 
     def wait(self, seconds: float) -> None:
-        """Let things work."""
+        """Keep working for some seconds."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.work()
 
     def wait_until(self, met: Callable[[], Any], timeout_s: float, what: str) -> None:
-        """Let things work until a condition holds. Raises RobotSilent."""
+        """Keep working until a condition holds. Raises RobotNotResponding."""
         begin = time.monotonic()
         while not met():
             if time.monotonic() - begin > timeout_s:
-                raise RobotSilent(f'waited {timeout_s:.0f} s in vain for {what}')
+                raise RobotNotResponding(f'timeout: waited {timeout_s:.0f} s for {what}')
             self.work()
 
-    def _put_into(self, seed: int) -> None:
+    def _enter_world(self, seed: int) -> None:
         value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
         request = SetParameters.Request(parameters=[Parameter(name='seed', value=value)])
         result = self._called(self._set_parameters, request).results[0]
         if not result.successful:
-            raise RobotSilent(f'{CAMERA_NODE} refuses world {seed}: {result.reason}')
+            raise RobotNotResponding(f'{CAMERA_NODE} rejected world {seed}: {result.reason}')
         before = self.values.get('drive')
         self._called(self._reset_robot, Trigger.Request())
         self.wait_until(
             lambda: self.values.get('drive') != before and self.values.get('world') == str(seed),
-            TALLY_TIMEOUT_S,
+            OUTCOME_TIMEOUT_S,
             f'the outcome of world {seed}',
         )
 
@@ -125,7 +135,7 @@ class DriveNode(Node):
             client.service_is_ready, SERVICE_TIMEOUT_S, f'the service {client.srv_name}'
         )
         future = client.call_async(request)
-        self.wait_until(future.done, SERVICE_TIMEOUT_S, f'the answer of {client.srv_name}')
+        self.wait_until(future.done, SERVICE_TIMEOUT_S, f'the response of {client.srv_name}')
         return future.result()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -140,22 +150,24 @@ def _twist(speed_m_s: float, turn_rad_s: float) -> Twist:
     return message
 
 
+# --- The drives of a plan.
+
 SPIN_S = 0.01
-LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow line
+LOADING_TIMEOUT_S = 1800.0  # a model may be downloaded over a slow connection
 Report = Callable[[str], None]
 
 
 class DriveStopped(Exception):
-    """A signal asked for the end; its name is the text."""
+    """A signal asked the drive to stop; the text is its name."""
 
 
 def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldResult]:
-    """Drive all worlds of a plan. Raises DriveError or DriveStopped. No process is left."""
-    processes.set_up()
+    """Drive through all worlds of a plan. Raises DriveError or DriveStopped. No process is left."""
+    processes.set_up_ros()
     outcomes: dict[bool, dict[int, DriveOutcome]] = {False: {}, True: {}}
     with (
         StopSignals(STOP_SIGNALS) as signals,
-        Children(logs, processes.for_children()) as children,
+        Children(logs, processes.child_environment()) as children,
         _drive_node() as (driver, spin),
     ):
 
@@ -165,7 +177,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
                 raise DriveStopped(signals.requested)
             ended = children.ended()
             if ended is not None:
-                raise DriveError(_epitaph(ended))
+                raise DriveError(f'{ended.status()}: {ended.last_message()} (log: {ended.log})')
 
         driver.work = work
         _start(children, plan, 'synthetic_camera', 'nodes.sources.synthetic_camera')
@@ -183,7 +195,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
                     'the depth node and the avoidance node',
                 )
                 outcomes[True] = _drive_all(plan, driver, True, report)
-        except RobotSilent as error:
+        except RobotNotResponding as error:
             raise DriveError(str(error)) from error
     return [
         WorldResult(
@@ -202,13 +214,13 @@ def _drive_all(
     outcomes = {}
     for seed in plan.seeds:
         outcomes[seed] = outcome = driver.drive(seed, plan.speed_m_s, plan.seconds, avoiding)
-        report(described(seed, outcome, avoiding))
+        report(drive_line(seed, outcome, avoiding))
     return outcomes
 
 
 def _start_avoidance(plan: DrivePlan, children: Children) -> None:
     exact = plan.depth == 'exact'
-    depth_node = 'lab.drive.exact_depth_node' if exact else 'nodes.depth.node'
+    depth_node = 'lab.drive.over_dds exact_depth_node' if exact else 'nodes.depth.node'
     _start(children, plan, 'depth_node', depth_node)
     _start(children, plan, 'avoidance_node', 'nodes.avoidance_node', rig.avoidance_topics())
 
@@ -220,14 +232,107 @@ def _start(
     children.start(name, [*command, *remappings])
 
 
-def _epitaph(child: Child) -> str:
-    return f'{child.ending()}: {child.last_words()} (log: {child.log})'
-
-
 @contextlib.contextmanager
 def _drive_node() -> Iterator[tuple[DriveNode, Callable[[], None]]]:
-    """The node that drives, in a context of its own, and what lets it work for a moment."""
+    """Yield the driving node in its own ROS context, and a function that spins it once."""
     with processes.ros_context() as executor:
         driver = DriveNode(context=executor.context)
         executor.add_node(driver)
         yield driver, lambda: executor.spin_once(timeout_sec=SPIN_S)
+
+
+# --- The process that commands the robot of the demo.
+
+COMMAND_PERIOD_S = 0.05
+REPEAT_S = 600.0  # then the commands repeat
+
+
+@dataclasses.dataclass(frozen=True)
+class CommanderSettings:
+    """The commands."""
+
+    speed: float = parameter(0.4, 'Forward speed.', unit='m/s', minimum=0.0, maximum=5.0)
+    seed: int = parameter(0, 'Which turns.', minimum=0, maximum=2_147_483_647)
+
+
+class CommanderNode(Node):
+    """Publishes the commands of `Commander` on cmd_vel_in until it is stopped."""
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('commander', **node_options)
+        try:
+            settings = ParameterServer(self, CommanderSettings).current
+        except ValueError:
+            self.destroy_node()
+            raise
+        self._commander = Commander(settings.seed, settings.speed, REPEAT_S)
+        self._begin_s = time.monotonic()
+        self._velocity = self.create_publisher(Twist, 'cmd_vel_in', 1)
+        self.create_timer(COMMAND_PERIOD_S, self._on_timer)
+
+    def _on_timer(self) -> None:
+        message = Twist()
+        time_s = (time.monotonic() - self._begin_s) % REPEAT_S
+        message.linear.x, message.angular.z = self._commander.command(time_s)
+        self._velocity.publish(message)
+
+
+def run_commander() -> int:
+    """Run the node; returns the exit code."""
+    if helped('commander', CommanderSettings, CommanderNode.__doc__):
+        return 0
+    return run_node(CommanderNode)
+
+
+# --- depth_node with a perfect network.
+
+NOTICE = 'For evaluation: depth comes from the simulation, not from the picture.'
+
+
+class Unpacker:
+    """Stands in for a network."""
+
+    name = 'unpacked'
+    precision = 'f32'
+    choice = ''
+
+    def preprocess(self, rgb: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        """Return the relative inverse depth that is packed in a picture, (H, W) float32."""
+        return unpacked(rgb).astype(np.float32)
+
+    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the same."""
+        return network_input
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to free."""
+
+
+class ExactEstimator(DepthEstimator):
+    """depth_node with a perfect network: it unpacks the depth that `synthetic_camera` has packed.
+
+    For evaluation only: everything but the network is the real node. Its input is pictures of
+    `robot.pictures: packed_depth`, which are not judged as pictures.
+    """
+
+    of_pictures = False
+
+
+def exact_estimator(settings: DepthNodeSettings) -> DepthEstimator:
+    """Return the estimator for a depth node that is fed packed depth."""
+    return ExactEstimator('exact', Unpacker(), NOTICE)
+
+
+def run_exact_depth_node() -> int:
+    """Run the node; returns the exit code."""
+    if helped('exact_depth_node', DepthNodeSettings, ExactEstimator.__doc__):
+        return 0
+    from midas_depth_ros.nodes.depth.node import DepthNode  # the commander does without
+
+    return run_node(lambda: DepthNode(exact_estimator))
+
+
+NODES = {'commander': run_commander, 'exact_depth_node': run_exact_depth_node}
+
+if __name__ == '__main__':
+    sys.exit(NODES[sys.argv[1]]())

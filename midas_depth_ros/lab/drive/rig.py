@@ -1,6 +1,6 @@
-"""What is driven: one robot, its camera, and how it is told to avoid, for both ways to drive.
+"""The simulated robot, its camera and its avoidance; a plan of drives and their results.
 
-From these follow the parameters of the nodes, and the objects of the loop in one process.
+The parameters of the nodes and the settings of the loop in one process both come from here.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from midas_depth_ros.options.stream import RobotSettings, SyntheticCameraSetting
 from midas_depth_ros.sim import DriveOutcome, RobotModel
 
 CAMERA = 'camera'  # the depth node's default camera namespace
-HORIZONTAL_FOV_RAD = 1.6  # wide: what stands beside the robot was in view before
+HORIZONTAL_FOV_RAD = 1.6  # wide, so that obstacles beside the robot were in view before
 SIZE_EXACT, SIZE_MODEL = (256, 192), (320, 240)
 ROBOT = RobotModel(camera_pitch_rad=0.25)
-MAX_HEIGHT_M = 0.5  # the robot passes below what hangs higher
+MAX_HEIGHT_M = 0.5  # the robot passes under higher obstacles
 
 
 def camera_model(size: tuple[int, int]) -> CameraModel:
-    """The robot's camera with pictures of this width and height."""
+    """Return the robot's camera for pictures of this width and height."""
     return CameraModel.from_field_of_view(*size, HORIZONTAL_FOV_RAD)
 
 
 def mount() -> CameraMount:
-    """How the robot's camera is mounted, as its user has measured it."""
+    """Return the mount of the robot's camera."""
     return CameraMount(ROBOT.camera_height_m, ROBOT.camera_pitch_rad)
 
 
 def camera_parameters(exact: bool, rate_hz: float) -> dict[str, Any]:
-    """The parameters of `synthetic_camera`."""
+    """Return the parameters of `synthetic_camera`."""
     width, height = SIZE_EXACT if exact else SIZE_MODEL
     return {
         'scene': 'robot',
@@ -53,10 +53,9 @@ def camera_parameters(exact: bool, rate_hz: float) -> dict[str, Any]:
 
 
 def depth_parameters(rate_hz: float, model: str) -> dict[str, Any]:
-    """The parameters of `depth_node`; '' as model leaves it out."""
-    named = {'model': model} if model else {}
+    """Return the parameters of `depth_node`; an empty model is left out."""
     return {
-        **named,
+        **({'model': model} if model else {}),
         'camera_height': ROBOT.camera_height_m,
         'camera_pitch': ROBOT.camera_pitch_rad,
         'max_rate': rate_hz,
@@ -66,7 +65,7 @@ def depth_parameters(rate_hz: float, model: str) -> dict[str, Any]:
 
 
 def avoidance_parameters() -> dict[str, Any]:
-    """The parameters of `avoidance_node`."""
+    """Return the parameters of `avoidance_node`."""
     return {
         'source': 'scan',
         'robot_width': 2 * ROBOT.radius_m,
@@ -79,16 +78,16 @@ def avoidance_parameters() -> dict[str, Any]:
 
 
 def avoidance_topics() -> list[str]:
-    """The command line that gives `avoidance_node` what the camera has seen."""
+    """Return the remappings of `avoidance_node` to the topics of the camera."""
     names = ('scan', 'seen_free')
     return [word for name in names for word in ('-r', f'{name}:={CAMERA}/{name}')]
 
 
-# --- What is asked of a drive: how many worlds, which depth, how long, how fast.
+# --- The plan of the drives.
 
 
 class DriveError(Exception):
-    """Driving cannot go on; the text says why, with the last words of who is to blame."""
+    """Driving failed; the text gives the reason and the last message of the failed process."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,11 +107,9 @@ class DrivePlan:
 
     @property
     def seeds(self) -> range:
-        """The worlds."""
+        """The seeds of the worlds."""
         return range(self.seed, self.seed + self.worlds)
 
-
-# --- What a plan means for the three nodes: as parameters over DDS, as settings in one process.
 
 NODES: dict[str, type] = {
     'synthetic_camera': SyntheticCameraSettings,
@@ -122,7 +119,7 @@ NODES: dict[str, type] = {
 
 
 def node_parameters(plan: DrivePlan) -> dict[str, dict[str, Any]]:
-    """The parameters that the nodes of a drive are given, by the name of the node."""
+    """Return the parameters of the nodes of a drive, by name of the node."""
     exact = plan.depth == 'exact'
     return {
         'synthetic_camera': camera_parameters(exact, plan.rate_hz)
@@ -134,7 +131,7 @@ def node_parameters(plan: DrivePlan) -> dict[str, dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True)
 class NodeSettings:
-    """What the nodes of a drive read of their parameters."""
+    """The settings of the nodes of a drive."""
 
     camera: SyntheticCameraSettings
     depth: DepthNodeSettings
@@ -142,17 +139,17 @@ class NodeSettings:
 
 
 def node_settings(plan: DrivePlan) -> NodeSettings:
-    """The same for what does without the nodes."""
+    """Return the same as settings, for the loop without nodes."""
     given = node_parameters(plan)
     return NodeSettings(*(build(kind, given[name]) for name, kind in NODES.items()))
 
 
-# --- What came of driving: per world, and of all of them in one object for --json.
+# --- The results.
 
 
 @dataclasses.dataclass(frozen=True)
 class WorldResult:
-    """One world driven with avoidance and, unless it was left out, without."""
+    """The outcomes of one world, with avoidance and without (`blind`); None = not driven."""
 
     seed: int
     kind: str
@@ -161,34 +158,38 @@ class WorldResult:
 
 
 def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
-    """The object of --json. A drive ends at its first collision, so these count worlds.
+    """Return the object of --json; values of drives that were left out are None.
 
-    Values of drives that were not made are None.
+    A drive ends at its first collision, so collisions count worlds.
     """
     avoiding = [each.avoiding for each in results if each.avoiding is not None]
     blind = [each.blind for each in results if each.blind is not None]
+
+    def total(outcomes: list[DriveOutcome], name: str, digits: int) -> Any:
+        return round(sum(getattr(each, name) for each in outcomes), digits) if outcomes else None
+
+    def collided(outcomes: list[DriveOutcome]) -> int | None:
+        return sum(each.collisions > 0 for each in outcomes) if outcomes else None
+
+    nearest = min((each.min_clearance_m for each in avoiding), default=None)
     return {
         'worlds': len(results),
-        'collisions': sum(t.collisions > 0 for t in avoiding) if avoiding else None,
-        'collisions_without_avoidance': sum(t.collisions > 0 for t in blind) if blind else None,
-        'distance_m': round(sum(t.distance_m for t in avoiding), 2) if avoiding else None,
-        'distance_without_avoidance_m': (
-            round(sum(t.distance_m for t in blind), 2) if blind else None
-        ),
-        'min_clearance_m': (
-            round(min(t.min_clearance_m for t in avoiding), 3) if avoiding else None
-        ),
-        'stops': sum(t.stops for t in avoiding) if avoiding else None,
-        'seconds': round(sum(t.seconds for t in avoiding), 1) if avoiding else None,
+        'collisions': collided(avoiding),
+        'collisions_without_avoidance': collided(blind),
+        'distance_m': total(avoiding, 'distance_m', 2),
+        'distance_without_avoidance_m': total(blind, 'distance_m', 2),
+        'min_clearance_m': None if nearest is None else round(nearest, 3),
+        'stops': total(avoiding, 'stops', 0),
+        'seconds': total(avoiding, 'seconds', 1),
         'collided': [r.seed for r in results if r.avoiding and r.avoiding.collisions],
         **facts,
     }
 
 
-def described(seed: int, outcome: DriveOutcome, avoiding: bool) -> str:
-    """One drive in a line."""
+def drive_line(seed: int, outcome: DriveOutcome, avoiding: bool) -> str:
+    """Return one drive as a line of text."""
     end = 'collided' if outcome.collisions else 'no collision'
-    how = 'with avoidance' if avoiding else 'blind'
+    how = 'with avoidance' if avoiding else 'without avoidance'
     return (
         f'world {seed} {how}: {end} in {outcome.distance_m:.1f} m, {outcome.stops} stops, '
         f'clearance {outcome.min_clearance_m:.2f} m'

@@ -1,6 +1,4 @@
-"""Nodes as processes, timed: the usual one and ours side by side over DDS, and how much of a core
-they take.
-"""
+"""The parts of the benchmark that run nodes as processes: latency side by side, and CPU load."""
 
 from __future__ import annotations
 
@@ -27,42 +25,42 @@ from midas_depth_ros.lab.processes import (
     node_command,
     resident_mib,
 )
-from midas_depth_ros.lab.speed import contestants
-from midas_depth_ros.lab.speed.result import (
+from midas_depth_ros.lab.speed.candidates import USUAL_RECIPE
+from midas_depth_ros.lab.speed.run import (
     NO_NETWORK,
     NODE,
     SETTLE_S,
     WARM_UP_ROUNDS,
     Row,
     Times,
+    picture,
     row,
+    size_text,
 )
-from midas_depth_ros.lab.speed.run import picture
 from midas_depth_ros.nodes.depth.output import METRIC_OUTPUTS, RELATIVE_OUTPUTS
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import image_message, time_message
 
-# --- Nodes as processes of their own, fed with pictures and watched over DDS.
+# --- Feeding nodes with pictures over DDS, and waiting for their heatmaps.
 #
-# In: contestants to run as nodes. Out: how long it takes from a picture's stamp to its heatmap,
-# what CPU time each frame costs the node, its memory and its start. The nodes are fed in turn, a
-# picture at a time, so that what disturbs one disturbs all.
+# The nodes are fed in turn, one picture at a time, so that a disturbance affects all of them.
 
 START_TIMEOUT_S = 120.0
 FRAME_TIMEOUT_S = 10.0
-RESEND_S = 0.02  # until a node has started it gets pictures this often
+SIZE = (640, 480)  # of the pictures
+RESEND_S = 0.02  # between pictures while a node starts
 DEPTH, HEATMAP, CLOSENESS = 'relative_inverse_depth/image', 'heatmap/image', 'closeness'
-KINDS = {**RELATIVE_OUTPUTS, **METRIC_OUTPUTS}
-ALL_OUTPUTS = tuple(name for name in KINDS if name != HEATMAP)  # which is always watched
+MESSAGE_TYPES = {**RELATIVE_OUTPUTS, **METRIC_OUTPUTS}
+ALL_OUTPUTS = tuple(name for name in MESSAGE_TYPES if name != HEATMAP)  # always watched
 
 
 class BenchError(Exception):
-    """A node could not be measured; says why."""
+    """A node could not be measured, for the reason given."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NodeTimes:
-    """Of one node. (n,) float64 milliseconds from stamp to heatmap; the others per frame, whole."""
+    """Of one node: (n,) float64 ms from stamp to heatmap, CPU time per frame, memory, start-up."""
 
     latency_ms: np.ndarray
     cpu_ms: float
@@ -71,7 +69,7 @@ class NodeTimes:
 
 
 class Feeder:
-    """Publishes pictures and waits for heatmaps, in a ROS context of its own."""
+    """Publishes pictures and waits for heatmaps."""
 
     def __init__(
         self, children: Children, size: tuple[int, int], executor: SingleThreadedExecutor
@@ -80,7 +78,7 @@ class Feeder:
         self._executor = executor
         self._node = Node('bench', context=executor.context)
         executor.add_node(self._node)
-        # Never spun: what it subscribes to is asked for, but costs us nothing.
+        # Never spun: its subscriptions make the node compute outputs, but cost nothing here.
         self._onlooker = Node('bench_onlooker', context=executor.context)
         self._message = image_message(picture(*size), Header(frame_id='camera_optical_frame'))
         self._publishers: dict[str, Any] = {}
@@ -88,14 +86,14 @@ class Feeder:
         self.heatmaps = 0
 
     def close(self) -> None:
-        """Want nothing any more."""
+        """End the subscriptions."""
         self._onlooker.destroy_node()
 
     def watch(self, camera: str, also: Sequence[str] = (DEPTH,)) -> None:
         """Subscribe to a camera's heatmap, and to other outputs so that they are made."""
 
         def on_heatmap(serialised: Any) -> None:
-            # A message where rclpy cannot leave it serialised.
+            # A message if this rclpy cannot leave it serialised.
             heatmap = read_image(serialised) if isinstance(serialised, bytes) else serialised
             self._seen[camera] = stamp_ns(heatmap.header), time.time_ns()
             self.heatmaps += 1
@@ -105,30 +103,30 @@ class Feeder:
         qos.make_subscription(node, Image, topic, on_heatmap, qos.NEWEST, serialised=True)
         for name in also:
             qos.make_subscription(
-                self._onlooker, KINDS[name], f'{camera}/{name}', print, qos.NEWEST
+                self._onlooker, MESSAGE_TYPES[name], f'{camera}/{name}', print, qos.NEWEST
             )
         self._publishers[camera] = node.create_publisher(Image, f'{camera}/image_raw', 1)
 
     def start(self, camera: str, name: str, command: Sequence[str]) -> tuple[Child, float]:
-        """Start a node, and the seconds until its first heatmap. Raises BenchError."""
+        """Start a node; returns it and the seconds to its first heatmap. Raises BenchError."""
         began = time.monotonic()
         child = self.children.start(name, command)
         while camera not in self._seen:
             if child.exit_code is not None:
-                raise BenchError(f'{child.ending()}: {child.last_words()}')
+                raise BenchError(f'{child.status()}: {child.last_message()}')
             if time.monotonic() - began > START_TIMEOUT_S:
-                raise BenchError(f'{name} gave no heatmap within {START_TIMEOUT_S:g} s')
+                raise BenchError(f'{name} published no heatmap within {START_TIMEOUT_S:g} s')
             self._send(camera)
             self.spin(RESEND_S)
         return child, time.monotonic() - began
 
     def latency_ms(self, camera: str) -> float:
-        """Send one picture and wait for its heatmap. Raises BenchError."""
+        """Send one picture and wait for its heatmap; returns milliseconds. Raises BenchError."""
         stamp = self._send(camera)
         deadline = time.monotonic() + FRAME_TIMEOUT_S
         while self._seen.get(camera, (0, 0))[0] != stamp:
             if time.monotonic() > deadline:
-                raise BenchError(f'a picture of {camera} was lost: no heatmap came of it')
+                raise BenchError(f'no heatmap for an image of {camera}: it was lost')
             self._executor.spin_once(timeout_sec=FRAME_TIMEOUT_S / 10)
         return (self._seen[camera][1] - stamp) / 1e6
 
@@ -138,16 +136,16 @@ class Feeder:
         self._publishers[camera].publish(self._message)
         return now_ns
 
-    def heard(self, camera: str) -> bool:
-        """Whether a heatmap of this camera has come."""
+    def has_heatmap(self, camera: str) -> bool:
+        """Return whether a heatmap of this camera was received."""
         return camera in self._seen
 
     def is_published(self, topic: str) -> bool:
-        """Whether somebody publishes on a topic."""
+        """Return whether a topic has a publisher."""
         return bool(self._node.count_publishers(topic))
 
     def spin(self, seconds: float) -> None:
-        """Take what comes for some seconds."""
+        """Receive messages for some seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left)
@@ -155,10 +153,10 @@ class Feeder:
 
 @contextlib.contextmanager
 def feeding(logs: Path, size: tuple[int, int]) -> Iterator[Feeder]:
-    """A feeder in a ROS domain of this machine alone; its nodes end with the block."""
-    processes.set_up()
+    """Yield a feeder in a ROS domain of this machine only; its nodes end with the block."""
+    processes.set_up_ros()
     with (
-        Children(logs, processes.for_children()) as children,
+        Children(logs, processes.child_environment()) as children,
         processes.ros_context() as executor,
     ):
         feeder = Feeder(children, size, executor)
@@ -171,7 +169,7 @@ def feeding(logs: Path, size: tuple[int, int]) -> Iterator[Feeder]:
 def measured(
     feeder: Feeder, nodes: dict[str, tuple[Child, float]], seconds: float
 ) -> dict[str, NodeTimes]:
-    """Feed started nodes, by camera, in turn for about this long. Raises BenchError."""
+    """Feed started nodes, by camera, in turn for about `seconds`. Raises BenchError."""
     latency: dict[str, list[float]] = {camera: [] for camera in nodes}
     for _ in range(WARM_UP_ROUNDS):
         for camera in nodes:
@@ -193,23 +191,22 @@ def measured(
     }
 
 
-# --- How much of a core a running node takes, with cameras at a steady rate or without any.
+# --- The CPU load of a running node, with cameras at a steady rate or without any.
 
 READY_TIMEOUT_S = 60.0
 SETTLING_S = 2.0
-QUIET_SIZE = (640, 480)
 
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """One situation: what the camera process sends, and what is wanted of it.
+    """One situation: what the camera process sends, and what is subscribed to.
 
-    `rate_hz` is of all cameras together. Nothing is sent where it is 0. `parameters` are those of
-    the node. Not `watched`: nobody subscribes.
+    `rate_hz` is that of all cameras together, 0 = nothing is sent. `parameters` are those of the
+    node. `watched`: outputs have a subscriber.
     """
 
     name: str
-    size: tuple[int, int] = QUIET_SIZE
+    size: tuple[int, int] = SIZE
     rate_hz: float = 0.0
     cameras: tuple[str, ...] = ('c0',)
     watched: bool = True
@@ -219,7 +216,7 @@ class Load:
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Per cent of one core over some seconds, and the heatmaps that came of it."""
+    """The CPU load in percent of one core, and the rate of heatmaps."""
 
     cpu_percent: float
     frames_per_s: float
@@ -233,13 +230,13 @@ def shares(
     seconds: float,
     report: Callable[[str], None],
 ) -> dict[str, Share]:
-    """Each situation in turn, with a node of its own. Raises BenchError."""
+    """Measure each situation with a new node. Raises BenchError."""
     found = {}
     for number, load in enumerate(loads):
         report(f'node: {load.name}')
         folder = logs / f'load_{number}'
         folder.mkdir(parents=True, exist_ok=True)
-        with feeding(folder, QUIET_SIZE) as feeder:
+        with feeding(folder, SIZE) as feeder:
             found[load.name] = _share(load, module, parameters, feeder, seconds)
     return found
 
@@ -254,13 +251,13 @@ def _share(
             feeder.watch(camera, load.outputs)
     if load.rate_hz:
         words = (*load.size, load.rate_hz, *load.cameras)
-        command = module_command('lab.speed.camera', *map(str, words))
+        command = module_command('lab.speed.bench_nodes', 'camera', *map(str, words))
         feeder.children.start('camera', command)
     began = time.monotonic()
     while not _is_ready(load, feeder):
         feeder.spin(0.1)
         if node.exit_code is not None or time.monotonic() - began > READY_TIMEOUT_S:
-            raise BenchError(f'{load.name}: {node.ending()}: {node.last_words()}')
+            raise BenchError(f'{load.name}: {node.status()}: {node.last_message()}')
     feeder.spin(SETTLING_S)
     before, since, frames = cpu_seconds(node.process.pid), time.monotonic(), feeder.heatmaps
     feeder.spin(seconds)
@@ -270,14 +267,12 @@ def _share(
 
 
 def _is_ready(load: Load, feeder: Feeder) -> bool:
-    """Whether the node has started and does what it will be doing."""
+    """Return whether the node has started and does its work."""
     if load.watched and load.rate_hz:
-        return all(map(feeder.heard, load.cameras))
+        return all(map(feeder.has_heatmap, load.cameras))
     inactive = dict(load.parameters).get('autostart', True) is False
     return feeder.is_published('/diagnostics' if inactive else f'{load.cameras[0]}/{HEATMAP}')
 
-
-# --- The situations in which the CPU share of a running node is measured.
 
 FULL_HD = (1920, 1080)
 AT_5_HZ = (('max_rate', 5.0),)
@@ -305,21 +300,20 @@ SITUATIONS = (
 )
 
 
-# --- The part of the benchmark that runs nodes: the usual one and ours, side by side over DDS.
+# --- The baseline node and ours, side by side.
 
 MIB_IN_MB = 1.048576
-SIZE = (640, 480)
-SAME_PICTURE = {'frozen_after': 0.0}  # what a node needs that gets one again and again
+SAME_PICTURE = {'frozen_after': 0.0}  # for a node that gets the same picture again and again
 Report = Callable[[str], None]
-Who = tuple[str, str]  # backend and precision
+Variant = tuple[str, str]  # backend and precision
 
 
-def node_parameters(weights: Path, num_threads: int, who: Who) -> dict[str, Any]:
-    """Of depth_node, so that it runs these weights as fast as frames come."""
+def node_parameters(weights: Path, num_threads: int, variant: Variant) -> dict[str, Any]:
+    """Return parameters of depth_node for these weights at an unlimited rate."""
     return {
         'model': str(weights),
-        'backend': who[0],
-        'precision': who[1],
+        'backend': variant[0],
+        'precision': variant[1],
         'num_threads': num_threads,
         'max_rate': 0.0,
         **SAME_PICTURE,
@@ -327,7 +321,7 @@ def node_parameters(weights: Path, num_threads: int, who: Who) -> dict[str, Any]
 
 
 def node_rows(
-    whos: Sequence[Who],
+    variants: Sequence[Variant],
     weights: Path,
     num_threads: int,
     seconds: float,
@@ -335,46 +329,45 @@ def node_rows(
     report: Report,
     usual_ms: float | None = None,
 ) -> tuple[list[Row], list[str]]:
-    """A row per node that ran, and why others did not.
+    """Return a row per node that ran, and why others did not.
 
-    `usual_ms`: what to compare with where the usual node is not among them.
+    usual_ms: the median to compare with if the baseline node is not among them.
     """
     absent = []
     with feeding(logs, SIZE) as feeder:
         started, cameras = {}, {}
-        for number, who in enumerate(whos):
+        for number, variant in enumerate(variants):
             camera = f'c{number}'
-            report(f'starting a node: {" ".join(who)}')
-            feeder.watch(camera, (DEPTH, CLOSENESS) if who[0] == NO_NETWORK else (DEPTH,))
+            report(f'starting a node: {" ".join(variant)}')
+            feeder.watch(camera, (DEPTH, CLOSENESS) if variant[0] == NO_NETWORK else (DEPTH,))
             try:
-                command = command_of(who, weights, num_threads, camera)
+                command = command_of(variant, weights, num_threads, camera)
                 started[camera] = feeder.start(camera, f'node_{number}', command)
-                cameras[who] = camera
+                cameras[variant] = camera
             except BenchError as error:
-                absent.append(f'node {" ".join(who)}: {error}')
+                absent.append(f'node {" ".join(variant)}: {error}')
         report(f'{len(started)} nodes in turn')
         times = measured(feeder, started, seconds) if started else {}
-    usual = (contestants.NAME, 'f32')
+    usual = (USUAL_RECIPE, 'f32')
     if usual in cameras:
         usual_ms = Times(times[cameras[usual]].latency_ms, 0.0).median_ms
-    return [_row(who, times[camera], usual_ms) for who, camera in cameras.items()], absent
+    return [_row(variant, times[camera], usual_ms) for variant, camera in cameras.items()], absent
 
 
-def command_of(who: Who, weights: Path, num_threads: int, camera: str) -> list[str]:
-    """How to start the node of a contestant for one camera."""
-    if who[0] == contestants.NAME:
-        words = str(weights), camera, str(num_threads)
-        return module_command('lab.speed.baseline_node', *words)
-    if who[0] == NO_NETWORK:
-        return node_command(
-            'lab.speed.null_network_node', {'cameras': [camera], **SAME_PICTURE, 'max_rate': 0.0}
-        )
-    parameters = {**node_parameters(weights, num_threads, who), 'cameras': [camera]}
+def command_of(variant: Variant, weights: Path, num_threads: int, camera: str) -> list[str]:
+    """Return the command that runs the node of a variant for one camera."""
+    if variant[0] == USUAL_RECIPE:
+        words = 'baseline', str(weights), camera, str(num_threads)
+        return module_command('lab.speed.bench_nodes', *words)
+    if variant[0] == NO_NETWORK:
+        parameters = {'cameras': [camera], **SAME_PICTURE, 'max_rate': 0.0}
+        return node_command('lab.speed.bench_nodes no_network', parameters)
+    parameters = {**node_parameters(weights, num_threads, variant), 'cameras': [camera]}
     return node_command('nodes.depth.node', parameters)
 
 
-def _row(who: Who, times: NodeTimes, usual_ms: float | None) -> Row:
+def _row(variant: Variant, times: NodeTimes, usual_ms: float | None) -> Row:
     wall = Times(times.latency_ms, times.cpu_ms)
-    size = f'{SIZE[0]}x{SIZE[1]}'
-    made = row(NODE, *who, size, wall, None if who[0] == NO_NETWORK else usual_ms)
+    compared_ms = None if variant[0] == NO_NETWORK else usual_ms
+    made = row(NODE, *variant, size_text(SIZE), wall, compared_ms)
     return dataclasses.replace(made, rss_mb=times.rss_mib * MIB_IN_MB, start_s=times.start_s)

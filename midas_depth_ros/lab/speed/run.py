@@ -1,11 +1,11 @@
-"""One run of the benchmark: what is measured, for how long, in which order.
+"""One run of the benchmark: a `Plan` comes in, a `Result` goes out.
 
-In: a model's name and a `Plan`. Out: a `Result`. Everything that is compared is measured side by
-side within this run; what cannot take part is left out with its reason.
+All that is compared is measured side by side within the run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -14,32 +14,173 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import models
-from midas_depth_ros.depth.backends import AUTO, find_backend
+from midas_depth_ros.depth.backends import AUTO, BACKENDS, find_backend
 from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.processes import cores
-from midas_depth_ros.lab.speed import contestants as usual_recipe
-from midas_depth_ros.lab.speed.contestants import Contestant, Weights, gather, loaded, of_backend
-from midas_depth_ros.lab.speed.result import (
-    NETWORK,
-    NO_NETWORK,
-    PIPELINE,
-    Result,
-    Row,
-    Times,
-    row,
-    timed_in_turn,
+from midas_depth_ros.lab.speed.candidates import (
+    USUAL_RECIPE,
+    Candidate,
+    Weights,
+    candidate_of,
+    find_candidates,
+    load_candidate,
 )
 from midas_depth_ros.sim import moving_scene, render
 
-# --- The picture that everything is timed with: a corridor of the procedural world, with noise.
+# --- Timing several functions side by side, so that a disturbance affects all of them.
+
+WARM_UP_ROUNDS, WARM_UP_SHARE = 3, 0.25  # the share is of the whole time
+LEAST_ROUNDS, MOST_OVERTIME = 5, 1.5
+# Thread pools spin for a while after their work, which must not slow down the next function.
+SETTLE_S = 0.003
+
+Name = TypeVar('Name')
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """(n,) float64 milliseconds of wall clock, and the CPU time per call of the whole process."""
+
+    wall_ms: np.ndarray
+    cpu_ms: float
+
+    @property
+    def median_ms(self) -> float:
+        """The median."""
+        return float(np.median(self.wall_ms))
+
+    def percentile_ms(self, percent: float) -> float:
+        """A percentile."""
+        return float(np.percentile(self.wall_ms, percent))
+
+
+def timed_in_turn(calls: Mapping[Name, Callable[[], object]], seconds: float) -> dict[Name, Times]:
+    """Call each function once per round, for about `seconds` in all."""
+    wall: dict[Name, list[float]] = {name: [] for name in calls}
+    cpu: dict[Name, list[float]] = {name: [] for name in calls}
+    begin = time.perf_counter()
+    for _ in range(WARM_UP_ROUNDS):
+        for call in calls.values():
+            call()
+        if time.perf_counter() > begin + WARM_UP_SHARE * seconds:
+            break
+    rounds = 0
+    while _goes_on(rounds, time.perf_counter() - begin, seconds):
+        rounds += 1
+        for name, call in calls.items():
+            time.sleep(SETTLE_S)
+            cpu_before, before = time.process_time(), time.perf_counter()
+            call()
+            wall[name].append(1e3 * (time.perf_counter() - before))
+            cpu[name].append(1e3 * (time.process_time() - cpu_before))
+    return {name: Times(np.array(wall[name]), float(np.median(cpu[name]))) for name in calls}
+
+
+def _goes_on(rounds: int, elapsed_s: float, seconds: float) -> bool:
+    """Return whether to go on: LEAST_ROUNDS rounds, within MOST_OVERTIME, then until `seconds`."""
+    if rounds < LEAST_ROUNDS:
+        return rounds < 1 or elapsed_s < MOST_OVERTIME * seconds
+    return elapsed_s < seconds
+
+
+# --- The result: rows for the table and for JSON.
+
+NETWORK, PIPELINE, NODE = 'network', 'pipeline', 'node'
+NO_NETWORK = 'no network'  # the node around a network that costs nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table. `ratio_to_usual`: how many times faster than the usual recipe."""
+
+    part: str
+    backend: str
+    precision: str
+    size: str
+    median_ms: float
+    p95_ms: float
+    ratio_to_usual: float | None
+    p99_ms: float
+    fastest_ms: float
+    cpu_ms: float  # CPU time per frame; of a node all its threads
+    runs: int
+    rss_mb: float | None = None  # of a node
+    start_s: float | None = None  # of a node: from its start to the first heatmap
+    gflops: float | None = None  # of a network
+    spread: float = 0.0  # half of the range from the 25th to the 75th percentile, per median
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as a dictionary with rounded numbers."""
+        values = dataclasses.asdict(self)
+        return {k: round(v, 3) if isinstance(v, float) else v for k, v in values.items()}
+
+
+def row(
+    part: str, backend: str, precision: str, size: str, times: Times, usual_ms: float | None
+) -> Row:
+    """Return a row of times; `usual_ms` is the median of the usual recipe, if it was measured."""
+    low, high = np.percentile(times.wall_ms, (25, 75))
+    return Row(
+        part,
+        backend,
+        precision,
+        size,
+        times.median_ms,
+        times.percentile_ms(95),
+        usual_ms / times.median_ms if usual_ms else None,
+        times.percentile_ms(99),
+        float(times.wall_ms.min()),
+        times.cpu_ms,
+        len(times.wall_ms),
+        spread=float((high - low) / 2 / times.median_ms),
+    )
+
+
+@dataclasses.dataclass
+class Result:
+    """The result of a run; `absent` lists what could not run, `facts` machine and versions."""
+
+    rows: list[Row] = dataclasses.field(default_factory=list)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    loads: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    scaling: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    absent: list[str] = dataclasses.field(default_factory=list)
+
+    def of(self, part: str, size: str = '') -> list[Row]:
+        """Return the rows of a part, and of one size if given."""
+        return [one for one in self.rows if one.part == part and size in ('', one.size)]
+
+    def chosen(self) -> Row | None:
+        """Return the row of the node that `auto` selects, or of the fastest one."""
+        wanted = self.facts.get('auto')
+        nodes = [one for one in self.of(NODE) if one.backend in BACKENDS]
+        same = [one for one in nodes if [one.backend, one.precision] == wanted]
+        fastest = sorted(nodes, key=lambda one: one.median_ms)
+        return next(iter(same + fastest), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one object; `rss_mb` and `start_s` are those of the node with `auto`."""
+        node = self.chosen()
+        return {
+            **self.facts,
+            'rss_mb': None if node is None or node.rss_mb is None else round(node.rss_mb, 1),
+            'start_s': None if node is None or node.start_s is None else round(node.start_s, 2),
+            'rows': [one.to_json() for one in self.rows],
+            'loads': self.loads,
+            'scaling': self.scaling,
+            'absent': self.absent,
+        }
+
+
+# --- The picture for all timings: a corridor of the procedural world, with noise.
 
 TIME_S = 3.0
 NOISE = 4.0  # of 255, as a camera's
@@ -47,7 +188,7 @@ NOISE = 4.0  # of 255, as a camera's
 
 @functools.lru_cache(maxsize=8)
 def picture(width: int, height: int) -> NDArray[np.uint8]:
-    """(height, width, 3) uint8 RGB, read-only."""
+    """Return a (height, width, 3) uint8 RGB picture, read-only."""
     scene = moving_scene(0)
     seen = render(scene.scene_at(TIME_S), scene.camera, scene.pose_at(TIME_S)).rgb
     rgb = cv2.resize(seen, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
@@ -57,71 +198,59 @@ def picture(width: int, height: int) -> NDArray[np.uint8]:
     return noisy
 
 
-# --- The parts of the benchmark that need no ROS: the network alone, and the whole pipeline.
+# --- The parts without ROS: the network alone, and the pipeline.
 
 Size = tuple[int, int]  # width, height
 
 
-def words(size: Size) -> str:
-    """A size for people: 640x480."""
+def size_text(size: Size) -> str:
+    """Return a size as text, such as 640x480."""
     return f'{size[0]}x{size[1]}'
 
 
 def network_rows(
-    contestants: Sequence[Contestant], model: str, size: Size, seconds: float
+    candidates: Sequence[Candidate], model: str, size: Size, seconds: float
 ) -> list[Row]:
-    """The network alone, on what a picture of this size becomes."""
-    inputs = {one.name: one.preprocess(picture(*size)) for one in contestants}
-    calls = {one.name: functools.partial(one.network, inputs[one.name]) for one in contestants}
+    """Time the network alone, for the input that a picture of this size gives."""
+    inputs = {one.name: one.preprocess(picture(*size)) for one in candidates}
+    calls = {one.name: functools.partial(one.network, inputs[one.name]) for one in candidates}
     shape = next(iter(inputs.values())).shape[:1:-1]
-    rows = _rows(NETWORK, contestants, (shape[0], shape[1]), calls, seconds)
+    rows = _rows(NETWORK, candidates, (shape[0], shape[1]), calls, seconds)
     return [
         dataclasses.replace(one, gflops=network_gflops(model, (shape[0], shape[1]), one.median_ms))
         for one in rows
     ]
 
 
-def pipeline_rows(contestants: Sequence[Contestant], size: Size, seconds: float) -> list[Row]:
-    """From a picture of this size to depth and heatmap at its size."""
-    calls = {one.name: functools.partial(one.pipeline, picture(*size)) for one in contestants}
-    return _rows(PIPELINE, contestants, size, calls, seconds)
+def pipeline_rows(candidates: Sequence[Candidate], size: Size, seconds: float) -> list[Row]:
+    """Time the way from a picture of this size to depth and heatmap at its size."""
+    calls = {one.name: functools.partial(one.pipeline, picture(*size)) for one in candidates}
+    return _rows(PIPELINE, candidates, size, calls, seconds)
 
 
 def _rows(
     part: str,
-    contestants: Sequence[Contestant],
+    candidates: Sequence[Candidate],
     size: Size,
     calls: Mapping[str, Callable[[], object]],
     seconds: float,
 ) -> list[Row]:
     times = timed_in_turn(calls, seconds)
-    usual_ms = usual_median(contestants, times)
+    usual_ms = next((times[one.name].median_ms for one in candidates if one.is_usual), None)
     return [
-        row(part, one.backend, one.precision, words(size), times[one.name], usual_ms)
-        for one in contestants
+        row(part, one.backend, one.precision, size_text(size), times[one.name], usual_ms)
+        for one in candidates
     ]
 
 
-def usual_median(contestants: Sequence[Contestant], times: dict[str, Times]) -> float | None:
-    """The median of the usual recipe, or None where it is not among them."""
-    return next((times[one.name].median_ms for one in contestants if one.is_usual), None)
-
-
-def usual_row(rows: Sequence[Row]) -> Row | None:
-    """The row of the usual recipe, or None where it is not among them."""
-    return next((one for one in rows if one.backend == usual_recipe.NAME), None)
-
-
-# --- How near a network comes to what this machine can do at all.
-#
-# The limit is what a plain float32 matrix product reaches here, which NumPy's BLAS is written for.
+# --- How near a network comes to the limit of the machine: NumPy's float32 matrix product.
 
 SIDE = 1024
 REPEATS = 12
 
 
 def matrix_product_gflops() -> float:
-    """GFLOP/s of the best of some float32 products of 1024x1024 matrices, on all processors."""
+    """Return the best GFLOP/s of some float32 products of 1024x1024 matrices, on all processors."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((SIDE, SIDE), np.float32) for _ in range(2))
     out = np.empty_like(a)
@@ -134,24 +263,25 @@ def matrix_product_gflops() -> float:
 
 
 def network_gflops(model: str, size: tuple[int, int], median_ms: float) -> float | None:
-    """What a network of this input size (width, height) reached; None where its cost is unknown."""
+    """Return the GFLOP/s of a network of input (width, height); None if its cost is unknown."""
     work = models.spec(model).giga_operations.get(size) if model in models.names() else None
     return None if work is None else work / median_ms * 1e3
 
 
-# --- How the pipeline of one backend gets faster with threads and slower with larger pictures.
+# --- The pipeline of one backend by number of threads and by picture size.
 
 
 def by_threads(
     weights: Path, who: tuple[str, str], size: Size, seconds: float
 ) -> list[dict[str, Any]]:
-    """A line per number of threads: 1, 2, 4 ... and as many as there are processors."""
+    """Return one entry per number of threads: 1, 2, 4 ... and the number of processors."""
     most = cores()
     counts = sorted({1 << power for power in range(most.bit_length())} | {most})
     counts = [count for count in counts if count <= most]
     rgb = picture(*size)
     calls = {
-        count: functools.partial(loaded(*who, weights, count).pipeline, rgb) for count in counts
+        count: functools.partial(load_candidate(*who, weights, count).pipeline, rgb)
+        for count in counts
     }
     times = timed_in_turn(calls, seconds)
     return [{'threads': count, **_line(times[count])} for count in counts]
@@ -160,11 +290,11 @@ def by_threads(
 def by_size(
     weights: Path, who: tuple[str, str], num_threads: int, sizes: Sequence[Size], seconds: float
 ) -> list[dict[str, Any]]:
-    """A line per size of the picture."""
-    pipeline = loaded(*who, weights, num_threads).pipeline
+    """Return one entry per picture size."""
+    pipeline = load_candidate(*who, weights, num_threads).pipeline
     calls = {size: functools.partial(pipeline, picture(*size)) for size in sizes}
     times = timed_in_turn(calls, seconds)
-    return [{'size': words(size), **_line(times[size])} for size in sizes]
+    return [{'size': size_text(size), **_line(times[size])} for size in sizes]
 
 
 def _line(times: Times) -> dict[str, float]:
@@ -175,6 +305,8 @@ def _line(times: Times) -> dict[str, float]:
     }
 
 
+# --- The run.
+
 Report = Callable[[str], None]
 LIBRARIES = ('openvino', 'onnxruntime', 'torch', 'opencv-python-headless', 'numpy', 'rclpy')
 SQUARE, VGA, HD = (480, 480), (640, 480), (1280, 720)
@@ -183,7 +315,7 @@ OTHER_SIZES = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Seconds for each part; what is 0 is left out. `deadline_s` is for everything, from now."""
+    """Seconds for each part, 0 = skipped; `deadline_s` is for all, from the start of the run."""
 
     network_s: float = 12.0
     pipeline_s: float = 15.0
@@ -193,7 +325,7 @@ class Plan:
     network_pictures: tuple[Size, ...] = (VGA, SQUARE)
     pipeline_pictures: tuple[Size, ...] = (VGA, HD)
     every_node: bool = True
-    gather_s: float = float('inf')
+    loading_s: float = float('inf')
     deadline_s: float = float('inf')
 
 
@@ -206,15 +338,15 @@ QUICK = Plan(
     network_pictures=(VGA,),
     pipeline_pictures=(VGA,),
     every_node=False,
-    gather_s=10.0,
+    loading_s=10.0,
     deadline_s=32.0,
 )
-NODE_RESERVE_S = 9.0  # of a plan with a deadline: for a node to start and to be measured
+NODE_RESERVE_S = 9.0  # of the deadline: for starting and measuring a node
 LEAST_S = 1.0
 
 
 class Run:
-    """Carries a plan out."""
+    """Carries out a plan."""
 
     def __init__(self, weights: Weights, num_threads: int, plan: Plan, report: Report) -> None:
         self._weights, self._num_threads = weights, num_threads
@@ -223,17 +355,17 @@ class Run:
         self.result = Result()
 
     def carry_out(self, logs: Path) -> Result:
-        """Measure everything; `logs` is a folder for those of the nodes."""
+        """Measure everything; `logs` is the folder for the logs of the nodes."""
         began, load_before = time.monotonic(), os.getloadavg()[0]
         ready = self._auto()
         auto = (ready[0].backend, ready[0].precision) if ready else None
-        contestants, absent = gather(
-            self._weights.path, self._num_threads, self._report, self._plan.gather_s, ready
+        candidates, absent = find_candidates(
+            self._weights.path, self._num_threads, self._report, self._plan.loading_s, ready
         )
         self.result.absent += absent
-        self._measure_parts(contestants)
+        self._measure_parts(candidates)
         self._measure_scaling(auto)
-        self._measure_nodes(contestants, auto, logs)
+        self._measure_nodes(candidates, auto, logs)
         self.result.facts.update(
             {
                 'model': self._weights.name,
@@ -252,9 +384,9 @@ class Run:
         )
         return self.result
 
-    def _auto(self) -> list[Contestant]:
-        """What a node would take by itself; none where there is nothing to be had."""
-        self._report('asking what auto takes')
+    def _auto(self) -> list[Candidate]:
+        """Return the backend that `auto` selects, as a list of at most one."""
+        self._report('finding what auto selects')
         try:
             factory = find_backend(AUTO, self._weights.path.suffix)
             backend = factory(self._weights.path, self._num_threads, AUTO)
@@ -262,24 +394,24 @@ class Run:
             self.result.absent.append(f'auto: {error}')
             return []
         self.result.facts['auto_choice'] = backend.choice
-        return [of_backend(backend, self._weights.path)]
+        return [candidate_of(backend, self._weights.path)]
 
     def _seconds(self, wanted: float, shares: int = 1) -> float:
-        """As long as planned, or what the deadline leaves of it."""
+        """Return the planned seconds, or what the deadline leaves of them."""
         left = (self._end - time.monotonic() - NODE_RESERVE_S) / shares
         return max(min(wanted, left), LEAST_S)
 
-    def _measure_parts(self, contestants: list[Contestant]) -> None:
-        if not contestants:
+    def _measure_parts(self, candidates: list[Candidate]) -> None:
+        if not candidates:
             return
         for size in self._plan.network_pictures:
-            self._report(f'the network alone, {words(size)}')
+            self._report(f'the network alone, {size_text(size)}')
             seconds = self._seconds(self._plan.network_s, 2)
-            self.result.rows += network_rows(contestants, self._weights.name, size, seconds)
+            self.result.rows += network_rows(candidates, self._weights.name, size, seconds)
         for size in self._plan.pipeline_pictures:
-            self._report(f'picture to depth and heatmap, {words(size)}')
+            self._report(f'picture to depth and heatmap, {size_text(size)}')
             seconds = self._seconds(self._plan.pipeline_s)
-            self.result.rows += pipeline_rows(contestants, size, seconds)
+            self.result.rows += pipeline_rows(candidates, size, seconds)
 
     def _measure_scaling(self, auto: tuple[str, str] | None) -> None:
         if not self._plan.scaling_s or auto is None:
@@ -291,7 +423,7 @@ class Run:
         self.result.scaling['size'] = by_size(path, auto, self._num_threads, OTHER_SIZES, seconds)
 
     def _measure_nodes(
-        self, contestants: list[Contestant], auto: tuple[str, str] | None, logs: Path
+        self, candidates: list[Candidate], auto: tuple[str, str] | None, logs: Path
     ) -> None:
         if not self._plan.node_s or auto is None:
             return
@@ -301,10 +433,11 @@ class Run:
         except ModuleNotFoundError as error:
             self.result.absent.append(f'node: {error}: source a ROS 2 installation')
             return
-        usual = usual_row(self.result.of(PIPELINE, words(VGA)))
+        pipelines = self.result.of(PIPELINE, size_text(VGA))
+        usual_ms = next((one.median_ms for one in pipelines if one.backend == USUAL_RECIPE), None)
         whos = [auto]
         if self._plan.every_node:
-            whos = [(one.backend, one.precision) for one in contestants]
+            whos = [(one.backend, one.precision) for one in candidates]
             whos += [(NO_NETWORK, 'f32')]
         logs.mkdir(parents=True, exist_ok=True)
         try:
@@ -315,7 +448,7 @@ class Run:
                 max(min(self._plan.node_s, self._end - time.monotonic() - 3.0), LEAST_S),
                 logs,
                 self._report,
-                usual.median_ms if usual else None,
+                usual_ms,
             )
             self.result.rows += rows
             self.result.absent += absent
@@ -341,11 +474,9 @@ class Run:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that matter, as far as they are installed."""
+    """Return the versions of the LIBRARIES that are installed."""
     found = {}
     for name in LIBRARIES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found

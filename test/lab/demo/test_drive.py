@@ -11,27 +11,27 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from midas_depth_ros.lab.demo import driving, report
+from midas_depth_ros.lab.demo import report
 from midas_depth_ros.lab.demo import run as dashboard
-from midas_depth_ros.lab.demo.driving import CLEAR_M, ends
 from midas_depth_ros.lab.demo.recording import (
     Beams,
-    Closeness,
+    ClosenessSample,
     DriveRecording,
     Pair,
     Place,
-    Plan,
     Recording,
-    Run,
 )
+from midas_depth_ros.lab.demo.report import CLEAR_M, beam_ends
+from midas_depth_ros.lab.demo.run import Plan, Run, drive_heatmap_options
 from midas_depth_ros.lab.demo.summary import as_text, summarise, summarise_drive, why_it_stood
+from midas_depth_ros.sim import furnished_world
 from midas_depth_ros.views import colour_table, metric_heatmap
 
 NAN, INF = math.nan, math.inf
 ALL_ROUND = np.arange(-180, 180) * math.pi / 180
 AHEAD = np.array([-0.2, 0.0, 0.2])
 START_S = 1_700_000_000.0
-TALLY = {
+ROBOT_STATUS = {
     'collisions': '0',
     'distance_m': '4.25',
     'turned_rad': '3.0',
@@ -84,7 +84,7 @@ def test_the_way_and_the_state_at_a_time():
 
 
 def test_where_beams_end():
-    found = ends(scan(0.0, 1.0, INF, NAN), Place(0.0, 2.0, 1.0, math.pi / 2))
+    found = beam_ends(scan(0.0, 1.0, INF, NAN), Place(0.0, 2.0, 1.0, math.pi / 2))
     turned = math.pi / 2 + AHEAD[0]
     assert found[0] == pytest.approx([2 + math.cos(turned), 1 + math.sin(turned), 1.0])
     assert found[1, :2] == pytest.approx([2.0, 1.0 + CLEAR_M])
@@ -95,12 +95,12 @@ def test_where_beams_end():
 def make_run(frames: int = 8, seed: int = 0) -> Run:
     """The robot goes ahead from its start; every second heatmap has a scan."""
     recording, drive = Recording(), DriveRecording()
-    x, y, yaw = driving.world(seed).start
+    x, y, yaw = furnished_world(seed).start
     for i in range(frames):
         stamp = START_S + 0.1 * i
         grey = np.full((150, 200, 3), 90, np.uint8)
         recording.add_pair(Pair(0.1 * i, grey, grey + 60, stamp))
-        recording.closeness.append(Closeness(0.1 * i, 0.2, 0.3, NAN))
+        recording.closeness.append(ClosenessSample(0.1 * i, 0.2, 0.3, NAN))
         drive.places.offer(
             lambda i=i, s=stamp: Place(
                 s, x + 0.1 * i * math.cos(yaw), y + 0.1 * i * math.sin(yaw), yaw
@@ -113,7 +113,7 @@ def make_run(frames: int = 8, seed: int = 0) -> Run:
     # What was before the recording does not count.
     drive.states = [(0.0, 'stopped: no data'), (4.0, 'clear'), (17.5, 'stopped: obstacle')]
     drive.began_s, drive.ended_s = 10.0, 20.0
-    drive.tally = dict(TALLY)
+    drive.robot_status = dict(ROBOT_STATUS)
     recording.drive = drive
     return Run(Plan(world=seed), recording, 7, 'now', 3.0, 8.0, '', {'camera': 0})
 
@@ -132,7 +132,7 @@ def test_figures_of_a_drive():
 
 def test_the_text_tells_of_the_drive():
     text = as_text(summarise(make_run()))
-    for words in ('4.25 m, 2 stops', 'clear 75%, stopped: obstacle 25%', 'off by 25.0% (median)'):
+    for words in ('4.25 m, 2 stops', 'clear 75%, stopped: obstacle 25%', 'median 25.0%'):
         assert words in text
     assert max(len(line) for line in text.splitlines()) <= 100
 
@@ -196,14 +196,13 @@ class FakeChildren:
         log.write_text(f'$ python http://127.0.0.1:1/of-the-command-line\n{self.said}')
         return SimpleNamespace(
             exit_code=self.exit_code,
-            ending=lambda: f'{name} ended with exit code {self.exit_code}',
+            status=lambda: f'{name} ended with exit code {self.exit_code}',
             tail=lambda: log.read_text().splitlines(),
-            last_words=lambda: log.read_text().splitlines()[-1],
+            last_message=lambda: log.read_text().splitlines()[-1],
         )
 
 
-def looked_at(children, port=8080, there=True, monkeypatch=None) -> str:
-    monkeypatch.setattr(dashboard, 'is_there', lambda: there)
+def looked_at(children, port=8080) -> str:
     console = Console(file=io.StringIO(), width=200)
     instance = dashboard.Dashboard(children, console, port, ' (hint)')
     for _ in range(3):
@@ -211,28 +210,27 @@ def looked_at(children, port=8080, there=True, monkeypatch=None) -> str:
     return console.file.getvalue()
 
 
-def test_the_address_of_the_dashboard_is_told_once(tmp_path, monkeypatch):
+def test_the_address_of_the_dashboard_is_told_once(tmp_path):
     children = FakeChildren(tmp_path, said='dashboard: http://127.0.0.1:8080/\n')
-    text = looked_at(children, monkeypatch=monkeypatch)
-    assert text == 'Look at it live in a browser: http://127.0.0.1:8080/ (hint)\n'
-    assert children.started[0][1:3] == ['-m', 'midas_depth_ros.cli.dashboard']
+    text = looked_at(children)
+    assert text == 'Live view in a browser: http://127.0.0.1:8080/ (hint)\n'
+    assert children.started[0][1:3] == ['-m', 'midas_depth_ros.web']
 
 
-def test_nothing_is_told_before_it_is_ready(tmp_path, monkeypatch):
-    assert looked_at(FakeChildren(tmp_path), monkeypatch=monkeypatch) == ''
+def test_nothing_is_told_before_it_is_ready(tmp_path):
+    assert looked_at(FakeChildren(tmp_path)) == ''
 
 
-def test_a_dashboard_that_cannot_run_is_told_and_no_more(tmp_path, monkeypatch):
+def test_a_dashboard_that_cannot_run_is_told_and_no_more(tmp_path):
     children = FakeChildren(tmp_path, exit_code=1, said='Error: the dashboard needs fastapi')
-    text = looked_at(children, monkeypatch=monkeypatch)
+    text = looked_at(children)
     assert text.count('No dashboard') == 1
     assert 'exit code 1: Error: the dashboard needs fastapi' in text
 
 
-def test_no_dashboard_is_started_where_there_is_none_or_none_is_wanted(tmp_path, monkeypatch):
+def test_no_dashboard_is_started_where_none_is_wanted(tmp_path):
     children = FakeChildren(tmp_path)
-    assert 'this installation has none' in looked_at(children, there=False, monkeypatch=monkeypatch)
-    assert looked_at(children, port=0, monkeypatch=monkeypatch) == ''
+    assert looked_at(children, port=0) == ''
     assert children.started == []
 
 
@@ -254,7 +252,7 @@ def test_a_taken_port_is_replaced():
 
 def test_half_of_the_colours_of_a_drive_are_for_what_is_across_the_room():
     """85 % of them were for less than 1.5 m: all furniture had one colour."""
-    options = driving.heatmap_options()
+    options = drive_heatmap_options()
     assert not options.legend  # it stands beside the picture
     near, far = (
         metric_heatmap(np.full((4, 4), 1 / metres, np.float32), None, options)[0, 0]
@@ -264,6 +262,6 @@ def test_half_of_the_colours_of_a_drive_are_for_what_is_across_the_room():
     first, last = (int(np.argmin(np.abs(table - each).sum(axis=1))) for each in (far, near))
     assert last - first > 0.3 * 255
     assert last > 0.4 * 255
-    turbo = driving.heatmap_options(('heatmap.colormap:=turbo', 'max_rate:=3.0'))
+    turbo = drive_heatmap_options(('heatmap.colormap:=turbo', 'max_rate:=3.0'))
     assert (turbo.colormap, turbo.metric_far) == ('turbo', options.metric_far)
-    assert driving.heatmap_options(('heatmap.mode:=relative',)) is None
+    assert drive_heatmap_options(('heatmap.mode:=relative',)) is None

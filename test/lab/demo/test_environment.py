@@ -58,7 +58,7 @@ def test_a_lock_that_was_removed_by_another_is_not_ours(
 def test_where_all_domains_are_taken_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with free_domain() as only:
         monkeypatch.setattr(processes, 'DOMAINS', (only,))
-        with pytest.raises(click.ClickException, match='end other runs, or set ROS_DOMAIN_ID'):
+        with pytest.raises(click.ClickException, match='stop other runs, or set ROS_DOMAIN_ID'):
             free_domain().__enter__()
 
 
@@ -66,10 +66,10 @@ def test_a_run_keeps_its_domain_and_leaves_a_given_one(monkeypatch: pytest.Monke
     for name in ('ROS_DOMAIN_ID', 'ROS_AUTOMATIC_DISCOVERY_RANGE', *processes.PROFILE_VARIABLES):
         monkeypatch.setenv(name, '')  # so that it is put back
         monkeypatch.delenv(name)
-    chosen = processes.set_up()
+    chosen = processes.set_up_ros()
     assert os.environ['ROS_DOMAIN_ID'] == str(chosen)
     with free_domain() as other:
         assert other != chosen
     monkeypatch.setenv('ROS_DOMAIN_ID', '42')
-    assert processes.set_up() == 42
+    assert processes.set_up_ros() == 42
     processes._UNTIL_EXIT.close()

@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Vector3Stamped
 from sensor_msgs.msg import CameraInfo, Image
 
-from midas_depth_ros.lab.demo.recorder import LONGEST, message_text
+from midas_depth_ros.lab.demo.recording import LONGEST, message_text
 
 
 def test_a_small_message_reads_back_as_it_was():

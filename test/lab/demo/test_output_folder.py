@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from midas_depth_ros.lab.demo import output
-from midas_depth_ros.lab.demo.output import OutputFolderError, claim, default_folder, put_results
+from midas_depth_ros.lab.demo import report
+from midas_depth_ros.lab.demo.report import claim, default_folder, replace_results
+from midas_depth_ros.lab.output import CommandError
 
 
 def test_a_new_folder_is_made_with_its_parents(tmp_path):
@@ -16,7 +17,7 @@ def test_a_new_folder_is_made_with_its_parents(tmp_path):
 def test_a_folder_of_others_is_refused_and_left_alone(tmp_path):
     thesis = tmp_path / 'summary.txt'
     thesis.write_text('my thesis')
-    with pytest.raises(OutputFolderError, match=r'not made by this demo.*--output'):
+    with pytest.raises(CommandError, match=r'not made by this demo.*--output'):
         claim(tmp_path)
     assert thesis.read_text() == 'my thesis'
     assert list(tmp_path.iterdir()) == [thesis]
@@ -35,10 +36,10 @@ def test_results_of_an_earlier_run_go_when_there_are_others_and_what_else_lies_t
     assert claim(tmp_path) is True
     assert not list((tmp_path / 'logs').iterdir())
     assert (tmp_path / 'summary.txt').read_text() == 'old'
-    put_results(tmp_path / 'made', tmp_path)
+    replace_results(tmp_path / 'made', tmp_path)
     (tmp_path / 'made').rmdir()
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*')} == {
-        output.MARKER,
+        report.MARKER,
         'notes.txt',
         'logs',
         'pictures',
@@ -50,7 +51,7 @@ def test_results_of_an_earlier_run_go_when_there_are_others_and_what_else_lies_t
 
 def test_a_path_that_cannot_be_a_folder_is_named(tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(OutputFolderError, match=r'file/below.*--output'):
+    with pytest.raises(CommandError, match=r'file/below.*--output'):
         claim(tmp_path / 'file' / 'below')
 
 
@@ -72,7 +73,7 @@ def test_the_default_name_tells_source_and_time(source, stem):
 
 def test_a_default_name_that_is_taken_is_not_given_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(output.time, 'strftime', lambda layout: 'now')
+    monkeypatch.setattr(report.time, 'strftime', lambda layout: 'now')
     first = default_folder('')
     first.mkdir(parents=True)
     assert default_folder('') != first

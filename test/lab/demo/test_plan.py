@@ -4,7 +4,7 @@ import sys
 
 import yaml
 
-from midas_depth_ros.lab.demo.recording import Plan
+from midas_depth_ros.lab.demo.run import Plan
 
 
 def parameters(command: list[str]) -> dict[str, object]:
@@ -63,11 +63,12 @@ def test_of_a_source_nothing_drives_and_the_best_model_is_taken():
 def test_without_a_source_a_robot_drives_with_the_model_that_needs_no_download():
     commands = Plan(world=7, camera_rate_hz=4.0).commands()
     modules = [command[2].removeprefix('midas_depth_ros.') for command in commands.values()]
+    assert commands['commander'][3] == 'commander'
     assert modules == [
         'nodes.sources.synthetic_camera',
         'nodes.depth.node',
         'nodes.avoidance_node',
-        'lab.drive.commander_node',
+        'lab.drive.over_dds',
     ]
     camera, depth = parameters(commands['camera']), parameters(commands['depth_node'])
     assert (camera['scene'], camera['robot.world'], camera['seed']) == ('robot', 'furnished', 7)

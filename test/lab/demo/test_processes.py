@@ -85,7 +85,7 @@ def test_a_stubborn_child_meets_stronger_signals(tmp_path, ignored, expected):
         wait_until(lambda: child.tail(1) == ['ready'])
         pid = child.process.pid
     assert child.exit_code == expected
-    assert child.ending() == f'stubborn was ended by {signal.Signals(-expected).name}'
+    assert child.status() == f'stubborn was ended by {signal.Signals(-expected).name}'
     assert not is_alive(pid)
 
 
@@ -107,8 +107,8 @@ def test_what_a_crashed_child_said_is_found(tmp_path):
     with Children(tmp_path, os.environ) as children:
         child = children.start('crash', script('raise ValueError("no such picture")'))
         wait_until(lambda: children.ended() is child)
-    assert child.ending() == 'crash ended with exit code 1'
-    assert child.last_words() == 'ValueError: no such picture'
+    assert child.status() == 'crash ended with exit code 1'
+    assert child.last_message() == 'ValueError: no such picture'
 
 
 def test_an_error_of_the_ros_log_says_more_than_the_last_line(tmp_path):
@@ -120,7 +120,7 @@ def test_an_error_of_the_ros_log_says_more_than_the_last_line(tmp_path):
     with Children(tmp_path, os.environ) as children:
         child = children.start('node', script(f'import sys; print({chr(10).join(lines)!r})'))
         wait_until(lambda: children.ended() is child)
-    assert child.last_words() == 'cannot load model: it is corrupt'
+    assert child.last_message() == 'cannot load model: it is corrupt'
     assert child.tail(2) == lines[1:]
 
 
@@ -153,7 +153,7 @@ def test_a_signal_only_sets_the_flag_and_the_old_handler_comes_back():
     assert said.stdout.split() == ["''", 'SIGTERM', 'True']
 
 
-@pytest.mark.skipif(not processes._leash(), reason='setpriv (util-linux) is not installed')
+@pytest.mark.skipif(not processes._parent_watch(), reason='setpriv (util-linux) is not installed')
 def test_a_killed_parent_takes_its_children_along(tmp_path):
     parent_script = (
         'import os, sys, time\n'

@@ -9,9 +9,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from midas_depth_ros.lab.demo import recorder as recorder_module
-from midas_depth_ros.lab.demo.recorder import Recorder
-from midas_depth_ros.lab.demo.recording import Recording
+from midas_depth_ros.lab.demo import recording as recorder_module
+from midas_depth_ros.lab.demo.recording import Recorder, Recording
 from midas_depth_ros.nodes.ros.messages import image_message, jpeg_message, vector_message
 
 SIZE = (24, 32)
@@ -109,7 +108,7 @@ def test_what_is_said_again_and_again_is_noted_once_with_a_count():
         recording.add_notice(f'camera front1: {share} of the picture is dark')
     recording.add_notice('')
     assert recording.notices == [
-        'camera front1: no images on /front1/image_raw for 43 s (said 41 times)',
+        'camera front1: no images on /front1/image_raw for 43 s (reported 41 times)',
         'camera front2: no images on /front2/image_raw for 3 s',
-        'camera front1: 12.5 of the picture is dark (said 2 times)',
+        'camera front1: 12.5 of the picture is dark (reported 2 times)',
     ]

@@ -10,13 +10,12 @@ from PIL import Image
 from midas_depth_ros.lab.demo import report
 from midas_depth_ros.lab.demo.recording import (
     MOMENTS,
-    Closeness,
+    ClosenessSample,
     Pair,
-    Plan,
     Recording,
-    Run,
     Thinned,
 )
+from midas_depth_ros.lab.demo.run import Plan, Run
 from midas_depth_ros.lab.demo.summary import as_text, sparkline, summarise
 
 NAN = math.nan
@@ -30,7 +29,7 @@ def make_recording(frames: int = 40) -> Recording:
         camera = np.full((HEIGHT, WIDTH, 3), (20, 40, 200), np.uint8)
         heatmap = np.full((HEIGHT, WIDTH, 3), (100 + 3 * i, 60, 10), np.uint8)
         recording.add_pair(Pair(0.2 * i, camera, heatmap))
-        recording.closeness.append(Closeness(0.2 * i, 0.25, 1.1 if i == 7 else 0.5, NAN))
+        recording.closeness.append(ClosenessSample(0.2 * i, 0.25, 1.1 if i == 7 else 0.5, NAN))
         recording.latencies_ms.append(float(i + 1))
     recording.counts.update({'heatmap/image': frames, 'image_raw': 2 * frames})
     recording.statuses = {
@@ -131,7 +130,7 @@ def test_a_run_without_any_diagnostics_is_summarised_too():
     recording = Recording()
     text = as_text(summarise(make_run(recording)))
     assert '- on -' in text
-    assert 'no message came' in text
+    assert 'no message received' in text
 
 
 def test_sparkline_shows_the_nearest_of_each_span_and_what_is_unknown():
@@ -158,7 +157,7 @@ def test_files_of_a_report(tmp_path):
     }
     assert json.loads((tmp_path / 'summary.json').read_text()) == summary
     assert (tmp_path / 'summary.txt').read_text() == as_text(summary)
-    assert 'no message came' in (tmp_path / 'messages' / 'camera_closeness.txt').read_text()
+    assert 'no message received' in (tmp_path / 'messages' / 'camera_closeness.txt').read_text()
 
 
 def test_pictures_show_the_camera_left_and_the_heatmap_of_the_moment_right(tmp_path):
@@ -203,7 +202,7 @@ def test_few_moments_and_odd_shapes(tmp_path, frames, shape):
     for i in range(frames):
         picture = np.full((*shape, 3), i, np.uint8)
         recording.add_pair(Pair(float(i), picture, picture))
-        recording.closeness.append(Closeness(float(i), NAN, 0.0, 0.5))
+        recording.closeness.append(ClosenessSample(float(i), NAN, 0.0, 0.5))
     report.write(make_run(recording), tmp_path)
     assert len(list((tmp_path / 'pictures').iterdir())) == min(frames, report.SHOWN_MOMENTS)
     with Image.open(tmp_path / 'run.gif') as animation:

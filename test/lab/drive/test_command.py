@@ -38,7 +38,7 @@ def test_json_is_one_object_and_nothing_else():
     assert found['collisions_without_avoidance'] == 2
     assert found['distance_m'] > 0.5
     assert found['min_clearance_m'] > 0
-    assert 'world 10 blind: ' in result.stderr
+    assert 'world 10 without avoidance: ' in result.stderr
     assert 'world 11 with avoidance: ' in result.stderr
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from midas_depth_ros.lab.drive.in_process import Commander
-from midas_depth_ros.lab.drive.rig import DrivePlan, WorldResult, described, summary
+from midas_depth_ros.lab.drive.rig import DrivePlan, WorldResult, drive_line, summary
 from midas_depth_ros.sim import DriveOutcome
 
 HIT = DriveOutcome(collisions=2, distance_m=1.5, stops=1, min_clearance_m=0.0, seconds=4.0)
@@ -53,5 +53,5 @@ def test_summary_of_what_was_left_out():
 
 
 def test_a_drive_in_words():
-    assert described(7, HIT, False).startswith('world 7 blind: collided in 1.5 m')
-    assert 'with avoidance: no collision' in described(7, CLEAR, True)
+    assert drive_line(7, HIT, False).startswith('world 7 without avoidance: collided in 1.5 m')
+    assert 'with avoidance: no collision' in drive_line(7, CLEAR, True)

@@ -8,12 +8,12 @@ import pytest
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import (
     LoopOptions,
-    MetricSight,
-    ScanReflexes,
-    TrueEyes,
+    PerfectSensor,
+    ScanAvoidance,
+    ScanMaker,
     drive,
     drive_in_process,
-    eyes,
+    make_sensor,
 )
 from midas_depth_ros.lab.drive.rig import DrivePlan
 from midas_depth_ros.sim import (
@@ -30,13 +30,13 @@ SHORT = LoopOptions(seconds=12.0)
 SETTINGS = rig.node_settings(DrivePlan())
 
 
-def true_eyes():
-    sight = MetricSight(rig.camera_model((256, 192)), rig.mount(), SETTINGS.depth)
-    return TrueEyes(sight.scan_options((192, 256)))
+def perfect_sensor():
+    scans = ScanMaker(rig.camera_model((256, 192)), rig.mount(), SETTINGS.depth)
+    return PerfectSensor(scans.scan_beams((192, 256)))
 
 
-def reflexes():
-    return ScanReflexes(SETTINGS.avoidance)
+def avoidance():
+    return ScanAvoidance(SETTINGS.avoidance)
 
 
 @pytest.mark.parametrize('seed', [0, 2, 4])
@@ -45,7 +45,7 @@ def test_blind_it_collides_and_avoiding_it_does_not(seed):
     blind = drive(world, rig.ROBOT, SHORT)
     assert blind.collisions
     assert blind.min_clearance_m == 0
-    avoiding = drive(world, rig.ROBOT, SHORT, eyes(SETTINGS, seed, None), reflexes())
+    avoiding = drive(world, rig.ROBOT, SHORT, make_sensor(SETTINGS, seed, None), avoidance())
     assert not avoiding.collisions
     assert avoiding.min_clearance_m > 0
     assert avoiding.distance_m > 0.5, 'standing still is no avoidance'
@@ -55,7 +55,7 @@ def test_blind_it_collides_and_avoiding_it_does_not(seed):
 def test_among_furniture_too():
     world = furnished_world(0)
     assert drive(world, rig.ROBOT, SHORT).collisions
-    avoiding = drive(world, rig.ROBOT, SHORT, eyes(SETTINGS, 0, None), reflexes())
+    avoiding = drive(world, rig.ROBOT, SHORT, make_sensor(SETTINGS, 0, None), avoidance())
     assert not avoiding.collisions
     assert avoiding.distance_m > 0.5
 
@@ -68,7 +68,9 @@ def test_most_worlds_are_not_to_be_driven_blind():
 def test_a_drive_is_the_same_again():
     def once():
         options = LoopOptions(seconds=3.0)
-        return drive(plain_world(9), rig.ROBOT, options, eyes(SETTINGS, 9, None), reflexes())
+        return drive(
+            plain_world(9), rig.ROBOT, options, make_sensor(SETTINGS, 9, None), avoidance()
+        )
 
     assert once() == once()
 
@@ -76,39 +78,39 @@ def test_a_drive_is_the_same_again():
 def test_late_sight_is_worse_than_prompt_sight():
     """The latency is real: with a second of it avoidance gives up, its scans are too old."""
     world = plain_world(2)
-    prompt = drive(world, rig.ROBOT, SHORT, true_eyes(), reflexes())
+    prompt = drive(world, rig.ROBOT, SHORT, perfect_sensor(), avoidance())
     late_options = LoopOptions(seconds=12.0, perception_latency_s=1.5)
     late = drive(
         world,
         rig.ROBOT,
         late_options,
-        true_eyes(),
-        reflexes(),
+        perfect_sensor(),
+        avoidance(),
     )
     assert prompt.distance_m > 0.5
     assert late.distance_m == 0
 
 
-def test_without_eyes_nothing_goes_forward():
-    outcome = drive(plain_world(0), rig.ROBOT, SHORT, None, reflexes())
+def test_without_a_sensor_nothing_goes_forward():
+    outcome = drive(plain_world(0), rig.ROBOT, SHORT, None, avoidance())
     assert outcome.distance_m == 0
     assert outcome.collisions == 0
 
 
 class Blind:
-    """Eyes that see floor everywhere, whatever is there."""
+    """A sensor that sees floor everywhere, whatever is there."""
 
-    def look(self, robot):
-        scan = true_eyes().look(robot)
+    def sense(self, robot):
+        scan = perfect_sensor().sense(robot)
         scan.ranges[:] = np.inf
         return scan
 
 
-def test_eyes_that_see_nothing_collide():
+def test_a_sensor_that_sees_nothing_collides():
     """The harness can fail: it is perception that keeps the robot from colliding."""
     options = LoopOptions(seconds=40.0)
     collided = [
-        drive(plain_world(seed), rig.ROBOT, options, Blind(), reflexes()).collisions
+        drive(plain_world(seed), rig.ROBOT, options, Blind(), avoidance()).collisions
         for seed in (0, 2, 4, 5)
     ]
     assert all(collided)
@@ -118,14 +120,14 @@ def test_eyes_that_see_nothing_collide():
 def test_scans_of_disturbed_depth_are_near_the_truth(seed):
     world = plain_world(seed)
     robot = DrivenRobot(world, rig.ROBOT, time_s=1.0)
-    seen = eyes(SETTINGS, seed, None).look(robot)
+    seen = make_sensor(SETTINGS, seed, None).sense(robot)
     assert seen is not None
-    true = TrueEyes(seen.options).look(robot).ranges
-    within = np.abs(seen.options.angles) < 0.75
+    true = PerfectSensor(seen.beams).sense(robot).ranges
+    within = np.abs(seen.beams.angles) < 0.75
     near = (true < 3.0) & within
     assert near.sum() > 5
     assert np.isfinite(seen.ranges[near]).all(), 'nothing near is missed'
-    beyond = np.abs(seen.options.angles) > 0.82  # only the lower corners look there
+    beyond = np.abs(seen.beams.angles) > 0.82  # only the lower corners look there
     assert beyond.sum() > 5
     assert not np.isposinf(seen.ranges[beyond]).any()
     off = seen.ranges[near] / true[near] - 1
@@ -146,8 +148,8 @@ def test_a_model_is_given_pictures():
         world,
         rig.ROBOT,
         LoopOptions(seconds=0.5, camera_rate_hz=10.0),
-        eyes(rig.node_settings(DrivePlan(depth='model')), 0, infer),
-        reflexes(),
+        make_sensor(rig.node_settings(DrivePlan(depth='model')), 0, infer),
+        avoidance(),
     )
     assert set(shapes) == {((240, 320, 3), np.dtype(np.uint8))}
     assert len(shapes) == 5
@@ -167,7 +169,7 @@ def test_plan_to_results():
 def test_a_ball_in_the_way_is_seen():
     scene = Scene(room=Room(-2, 6, -2, 2), solids=(Sphere(1.6, 0.0, 0.15, 0.15),))
     robot = DrivenRobot(PlainWorld(scene, (0.0, 0.0, 0.0), 'test', 0), rig.ROBOT, 1.0)
-    scan = eyes(SETTINGS, 0, None).look(robot)
+    scan = make_sensor(SETTINGS, 0, None).sense(robot)
     assert scan is not None
     ahead = scan.ranges[len(scan.ranges) // 2]
     assert ahead == pytest.approx(1.45, abs=0.1)

@@ -73,7 +73,7 @@ def test_one_process_has_all_options_of_the_nodes_over_dds(depth):
 
 def test_a_drive_in_one_process_uses_them(monkeypatch):
     used = []
-    for name in ('MetricSight', 'ScanReflexes', 'LoopOptions'):
+    for name in ('ScanMaker', 'ScanAvoidance', 'LoopOptions'):
         made = getattr(in_process, name)
         monkeypatch.setattr(in_process, name, lambda *a, made=made: used.append(a) or made(*a))
     plan = DrivePlan(worlds=1, seconds=0.2, rate_hz=4.0)

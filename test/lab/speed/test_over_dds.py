@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from midas_depth_ros.lab.processes import ros_context
-from midas_depth_ros.lab.speed import baseline_node
+from midas_depth_ros.lab.speed import bench_nodes, candidates
 from midas_depth_ros.lab.speed.nodes import HEATMAP, Feeder
 from midas_depth_ros.nodes.ros.messages import image_message
 
@@ -56,9 +56,9 @@ def test_bytes_that_are_no_heatmap_do_not_end_the_feeder(ros, monkeypatch):  # n
 
 
 def test_bytes_that_are_no_picture_do_not_end_the_baseline_node(ros, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(baseline_node, 'UsualRecipe', Recipe)
+    monkeypatch.setattr(candidates, 'UsualRecipe', Recipe)
     ros.survives = True  # pictures of another size than they say raise in its callback
-    ros.make_node(baseline_node.BaselineNode, Path('none'), 'c0', 1)
+    ros.make_node(bench_nodes.BaselineNode, Path('none'), 'c0', 1)
     heatmaps = ros.collect(Image, f'c0/{HEATMAP}')
     pictures = ros.publisher(Image, 'c0/image_raw')
     good = image_message(RGB, Header(frame_id='good'))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.lab import processes
-from midas_depth_ros.lab.speed import result as rounds
-from midas_depth_ros.lab.speed.result import (
+from midas_depth_ros.lab.speed import run as rounds
+from midas_depth_ros.lab.speed.run import (
     LEAST_ROUNDS,
     NETWORK,
     NO_NETWORK,

@@ -73,4 +73,4 @@ def test_the_table_names_who_took_part_and_what_auto_takes():
     assert outcome.returncode == 0, outcome.stderr
     assert 'opencv' in outcome.stdout
     assert 'GFLOP/s' in outcome.stdout
-    assert 'auto takes' in outcome.stdout
+    assert 'auto selects' in outcome.stdout

@@ -13,8 +13,13 @@ from midas_depth_ros.depth import load_estimator, weights
 from midas_depth_ros.depth.errors import UnknownModel, WeightsNotFound
 from midas_depth_ros.depth.models import embedded
 from midas_depth_ros.depth.models.midas_small import midas_shapes
-from midas_depth_ros.lab.speed import contestants
-from midas_depth_ros.lab.speed.contestants import find_weights, gather, loaded, random_arrays
+from midas_depth_ros.lab.speed import candidates
+from midas_depth_ros.lab.speed.candidates import (
+    find_candidates,
+    find_weights,
+    load_candidate,
+    random_arrays,
+)
 from midas_depth_ros.lab.speed.run import picture
 
 
@@ -50,7 +55,7 @@ def test_random_weights_where_there_are_no_official_ones(tmp_path, monkeypatch):
         raise WeightsNotFound('none here')
 
     monkeypatch.setattr(weights, 'ensure_weights', none)
-    monkeypatch.setattr(contestants, 'user_cache', lambda: tmp_path)
+    monkeypatch.setattr(candidates, 'user_cache', lambda: tmp_path)
     found = find_weights('auto')
     assert 'random weights' in found.note
     assert found.path.is_file()
@@ -63,7 +68,7 @@ def test_the_usual_recipe_gives_the_depth_of_the_estimator():
     if not (find_spec('torch') and find_spec('timm')):
         pytest.skip('torch and timm are not installed')
     rgb = picture(320, 240)
-    usual = loaded('usual recipe', 'f32', embedded.ASSET, 1)
+    usual = load_candidate('usual recipe', 'f32', embedded.ASSET, 1)
     depth, heatmap = usual.pipeline(rgb)
     expected = load_estimator('embedded', 'torch', 1).estimate(rgb)
     assert depth.shape == expected.shape == (240, 320)
@@ -74,7 +79,7 @@ def test_the_usual_recipe_gives_the_depth_of_the_estimator():
 
 
 def test_who_cannot_take_part_is_named_and_the_others_are_there():
-    found, absent = gather(embedded.ASSET, 1, lambda text: None)
+    found, absent = find_candidates(embedded.ASSET, 1, lambda text: None)
     names = [one.name for one in found]
     assert 'opencv f32' in names
     assert names[0] == 'usual recipe' or any('usual recipe' in reason for reason in absent)
@@ -84,6 +89,6 @@ def test_who_cannot_take_part_is_named_and_the_others_are_there():
 
 
 def test_when_time_runs_short_only_the_usual_recipe_is_loaded():
-    found, absent = gather(embedded.ASSET, 1, lambda text: None, give_up_s=-1.0)
+    found, absent = find_candidates(embedded.ASSET, 1, lambda text: None, give_up_s=-1.0)
     assert all(one.is_usual for one in found)
-    assert any('time ran short' in reason for reason in absent)
+    assert any('out of time' in reason for reason in absent)

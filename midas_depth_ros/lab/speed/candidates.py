@@ -1,7 +1,7 @@
 """What is timed: the usual recipe, and the network on each backend in each precision.
 
-In: a weights file. Out: contestants with the network alone and the whole pipeline, from a picture
-to depth and heatmap at the picture's size; and for each that cannot take part the reason.
+Each candidate has the network alone and the whole pipeline, from a picture to depth and heatmap at
+the picture's size. For backends that cannot run there is a reason.
 """
 
 from __future__ import annotations
@@ -28,21 +28,18 @@ from midas_depth_ros.depth.estimator import DepthEstimator
 from midas_depth_ros.depth.models import AUTO, PREFERRED, Interpolation
 from midas_depth_ros.depth.models.midas_small import midas_onnx, midas_shapes
 from midas_depth_ros.depth.weights import user_cache
-from midas_depth_ros.lab.output import refusing, write_whole
+from midas_depth_ros.lab.output import write_atomically, write_errors
 from midas_depth_ros.options.files import UnreadableFile, check_file
 from midas_depth_ros.views import Heatmap, HeatmapOptions
 
-# --- Which weights are timed: the official ones, or random ones of the same network.
-#
-# How long a network takes does not depend on its weights, so a robot without the official file can
-# be measured too.
+# --- The weights: the official ones, or random ones, which take the same time.
 
 SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """A file, what it is called in the report, and what is to be said about it."""
+    """A weights file, its name in the report, and a note about it."""
 
     path: Path
     name: str
@@ -50,10 +47,9 @@ class Weights:
 
 
 def find_weights(model: str) -> Weights:
-    """The weights of `model`: auto, a model's name or a path.
+    """Return the weights of `model`: auto (midas_small), a model's name or a path.
 
-    auto is midas_small. Raises UnknownModel, WeightsError, and CommandError where none can be
-    written.
+    Raises UnknownModel, WeightsError, and CommandError if random weights cannot be written.
     """
     name = PREFERRED if model == AUTO else model
     if name != PREFERRED:
@@ -64,15 +60,14 @@ def find_weights(model: str) -> Weights:
         return Weights(official, name, 'official weights')
     except WeightsError:
         pass
-    note = 'random weights, since the official ones are not here: the times are the same'
+    note = 'random weights, since the official ones are not on disk; the times are the same'
     return Weights(random_weights(), name, note)
 
 
 def random_weights() -> Path:
-    """Weights of MiDaS_small as training would begin with, always the same.
+    """Return random weights of MiDaS_small, always the same, in the user's cache.
 
-    A state dict, or an ONNX model where there is no torch to write one (and none to read it). Kept
-    in the user's cache, since conversions are kept under the file's hash. Raises CommandError.
+    A state dict, or an ONNX model where torch is not installed. Raises CommandError.
     """
     cache = user_cache()
     folder = (cache if cache is not None else Path(tempfile.gettempdir())) / 'bench'
@@ -81,7 +76,7 @@ def random_weights() -> Path:
     with contextlib.suppress(UnreadableFile):
         check_file(path)
         return path
-    with refusing(folder):
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     arrays = random_arrays()
     if has_torch:
@@ -90,18 +85,17 @@ def random_weights() -> Path:
         tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
         buffer = io.BytesIO()
         torch.save(tensors, buffer)
-        write_whole(path, buffer.getvalue())
+        write_atomically(path, buffer.getvalue())
     else:
         floats = {key: np.asarray(array, np.float32) for key, array in arrays.items()}
-        write_whole(path, midas_onnx(floats))
+        write_atomically(path, midas_onnx(floats))
     return path
 
 
 def random_arrays() -> dict[str, NDArray[Any]]:
-    """Entries of a state dict of MiDaS_small, random but of a size that keeps values sane.
+    """Return a random state dict of MiDaS_small, scaled so that activations keep their size.
 
-    Values that fade away layer by layer would become numbers too small for float32's fast path,
-    and slow everything down.
+    Activations that shrink from layer to layer would become subnormal numbers, which are slow.
     """
     rng = np.random.default_rng(SEED)
     arrays: dict[str, NDArray[Any]] = {}
@@ -119,13 +113,12 @@ def random_arrays() -> dict[str, NDArray[Any]]:
     return arrays
 
 
-# --- The usual recipe: how MiDaS is run on a CPU where nobody has looked at the time it takes.
+# --- The baseline, called the usual recipe: MiDaS on a CPU without any optimisation.
 #
-# PyTorch as it comes, float32, the default memory layout; the picture resized by cubic
-# interpolation, the depth too, stretched from its minimum to its maximum, and coloured. It is what
-# everything else is compared with.
+# PyTorch eager, float32, default memory layout; picture and depth are resized by cubic
+# interpolation; depth is stretched from its minimum to its maximum, and coloured.
 
-NAME = 'usual recipe'
+USUAL_RECIPE = 'usual recipe'
 
 
 class UsualRecipe:
@@ -149,7 +142,7 @@ class UsualRecipe:
         self._picture = models.spec_of(weights).picture
 
     def preprocess(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, colours first in memory as is usual."""
+        """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, contiguous."""
         return np.ascontiguousarray(self._picture.preprocess(rgb))
 
     def network(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -185,7 +178,7 @@ class UsualRecipe:
 
 
 F32 = 'f32'
-FRAME_PERIOD_S = 1 / 30  # of the stamps that the heatmap's colours follow
+FRAME_PERIOD_S = 1 / 30  # of the stamps, which the heatmap's colour range follows
 
 Picture = NDArray[np.uint8]
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -194,8 +187,8 @@ Report = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Contestant:
-    """Someone who runs the network. `preprocess` gives what `network` takes."""
+class Candidate:
+    """One way to run the network. `preprocess` gives the input of `network`."""
 
     backend: str
     precision: str
@@ -205,17 +198,17 @@ class Contestant:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Backend and precision as text."""
         return self.backend if self.is_usual else f'{self.backend} {self.precision}'
 
     @property
     def is_usual(self) -> bool:
-        """Whether this is what the others are compared with."""
-        return self.backend == NAME
+        """Whether this is the usual recipe."""
+        return self.backend == USUAL_RECIPE
 
 
 class Pipeline:
-    """Picture to depth and heatmap as the node makes them, both at the picture's size."""
+    """Picture to depth and heatmap as in the node, both at the picture's size."""
 
     def __init__(self, infer: Infer, enlarge: Callable[..., NDArray[np.float32]]) -> None:
         self._infer, self._enlarge = infer, enlarge
@@ -231,67 +224,67 @@ class Pipeline:
         return self._enlarge(small, size), heatmap
 
 
-def gather(
+def find_candidates(
     weights: Path,
     num_threads: int,
     report: Report,
     give_up_s: float = float('inf'),
-    ready: Sequence[Contestant] = (),
-) -> tuple[list[Contestant], list[str]]:
-    """Everybody who can run these weights, the usual recipe first; and why others cannot.
+    ready: Sequence[Candidate] = (),
+) -> tuple[list[Candidate], list[str]]:
+    """Return all that can run these weights, the usual recipe first, and why others cannot.
 
-    `ready` are loaded already. After `give_up_s` seconds nobody else is: converting a model for
-    the first time takes its time.
+    `ready` are already loaded. After `give_up_s` seconds no others are loaded, since the first
+    conversion of a model takes long.
     """
     began = time.monotonic()
     found = list(ready)
     there = {(one.backend, one.precision) for one in ready}
     absent: list[str] = []
-    wanted: list[tuple[str, str]] = [(NAME, F32)]
+    wanted: list[tuple[str, str]] = [(USUAL_RECIPE, F32)]
     for name, entry in BACKENDS.items():
         if weights.suffix in entry.reads:
             wanted += [(name, precision) for precision in entry.precisions]
-    for name, precision in sorted(set(wanted) - there, key=_order):
-        if time.monotonic() - began > give_up_s and name != NAME:
-            absent.append(f'{name} {precision}: left out, for time ran short')
+    for name, precision in sorted(set(wanted) - there, key=_loading_order):
+        if time.monotonic() - began > give_up_s and name != USUAL_RECIPE:
+            absent.append(f'{name} {precision}: skipped: out of time')
             continue
         report(f'loading {name} {precision}')
         try:
-            found.append(loaded(name, precision, weights, num_threads))
+            found.append(load_candidate(name, precision, weights, num_threads))
         except DepthError as error:
             absent.append(f'{name} {precision}: {error}')
-    return sorted(found, key=_shown), absent
+    return sorted(found, key=_report_order), absent
 
 
-def _order(who: tuple[str, str]) -> tuple[int, int, int]:
-    """Who loads in a moment, then the usual recipe, then the rest, should time run short."""
-    name, precision = who
-    if name == NAME:
+def _loading_order(variant: tuple[str, str]) -> tuple[int, int, int]:
+    """Order of loading: fast loaders, the usual recipe, then the rest, which may be skipped."""
+    name, precision = variant
+    if name == USUAL_RECIPE:
         return 1, 0, 0
     quick = name != 'torch' and precision in (F32, 'bf16')
     return (0 if quick else 2), list(BACKENDS).index(name), PRECISIONS.index(precision)
 
 
-def _shown(one: Contestant) -> tuple[int, int]:
-    """The usual recipe first, then as the table of backends has them."""
+def _report_order(one: Candidate) -> tuple[int, int]:
+    """Order in the report: the usual recipe first, then as in the table of backends."""
     if one.is_usual:
         return -1, 0
     return list(BACKENDS).index(one.backend), PRECISIONS.index(one.precision)
 
 
-def loaded(name: str, precision: str, weights: Path, num_threads: int) -> Contestant:
-    """One contestant; raises DepthError where it cannot take part."""
-    if name == NAME:
+def load_candidate(name: str, precision: str, weights: Path, num_threads: int) -> Candidate:
+    """Load a backend or the usual recipe. Raises DepthError."""
+    if name == USUAL_RECIPE:
         recipe = UsualRecipe(weights, num_threads)
-        return Contestant(name, F32, recipe.preprocess, recipe.network, recipe.depth_and_heatmap)
+        return Candidate(name, F32, recipe.preprocess, recipe.network, recipe.depth_and_heatmap)
     factory = find_backend(name, weights.suffix, precision)
-    return of_backend(factory(weights, num_threads, precision), weights)
+    return candidate_of(factory(weights, num_threads, precision), weights)
 
 
-def of_backend(backend: Backend, weights: Path) -> Contestant:
-    """A loaded backend as a contestant."""
+def candidate_of(backend: Backend, weights: Path) -> Candidate:
+    """Return a loaded backend as a candidate."""
     estimator = DepthEstimator(weights.name, backend)
-    return Contestant(
+    return Candidate(
         backend.name,
         backend.precision,
         backend.preprocess,
