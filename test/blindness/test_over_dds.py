@@ -193,9 +193,9 @@ def chain() -> Iterator[Chain]:
         stack.callback(ros.close)
         nodes = [
             node_command('depth.node', depth, {}),
-            node_command('avoidance.node', avoidance, {**AVOIDANCE, 'cmd_vel': 'by_scan'}),
+            node_command('avoidance_node', avoidance, {**AVOIDANCE, 'cmd_vel': 'by_scan'}),
             node_command(
-                'avoidance.node',
+                'avoidance_node',
                 {**avoidance, 'source': 'closeness', 'closeness.stop': 0.9, 'closeness.slow': 0.8},
                 {**AVOIDANCE, 'cmd_vel': 'by_closeness', '__node': 'avoidance_by_closeness'},
             ),
