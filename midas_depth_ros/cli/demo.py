@@ -20,6 +20,8 @@ from midas_depth_ros.cli.options import NumberRange, in_radians, like
 from midas_depth_ros.depth.models import names
 from midas_depth_ros.lab.demo import WIDEST
 from midas_depth_ros.lab.output import CommandError, OutputConsole, step
+from midas_depth_ros.options.declarations import bounds_of
+from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def check_assignments(
 @click.option(
     '--rate',
     'rate_hz',
-    type=NumberRange(0, 1000),
+    type=NumberRange(*bounds_of(DepthNodeSettings, 'max_rate')),
     default=None,
     show_default='10 for the robot, 5 for a --source',
     help='Frames per second that the node may process (its max_rate); 0 = no limit.',

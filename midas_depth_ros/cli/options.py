@@ -323,7 +323,7 @@ class Look:
 
     heatmap: HeatmapOptions
     metres: Metres
-    picture_check: bool = True
+    picture_check: bool = DepthNodeSettings().picture_check
     # Ends of the colours in metres that were not given: they are fitted to the picture.
     fits_near: bool = False
     fits_far: bool = False

@@ -52,13 +52,11 @@ OTHERS = {
     ('sim/scene/scene.py', 'z_m'),  # of a pose
     ('views/pictures.py', 'max_width'),  # of a page and of an animation
 }
-# The same thing a second time: `depth` may import no other room; the others could take theirs.
+# The same thing a second time, in `depth`, which may import no other room.
 AGAIN = {
-    ('cli/demo.py', 'rate'),  # the bounds of max_rate
-    ('cli/image_outputs.py', 'picture_check'),
-    ('depth/downloads.py', 'allow_download'),
     ('depth/estimator.py', 'allow_download'),
     ('depth/models/__init__.py', 'allow_download'),
+    ('depth/weights.py', 'allow_download'),
 }
 
 
