@@ -41,8 +41,9 @@ from midas_depth_ros.depth.errors import (
     shown,
 )
 from midas_depth_ros.depth.files import why_no_file
-from midas_depth_ros.depth.model_check import check_model, depth_fault
+from midas_depth_ros.depth.model_check import check_model
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
+from midas_depth_ros.depth.models.spec import depth_fault
 from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 
 NOTICE_LENGTH = 500

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import DepthError, WeightsMismatch
+from midas_depth_ros.depth.models.spec import depth_fault
 
 # --- The deviation of another precision from float32.
 #
@@ -215,16 +216,6 @@ def _checked(answer: NDArray[np.float32], name: str, size: tuple[int, int]) -> N
     if fault:
         raise WeightsMismatch(f'{name} gives {fault} for a sample picture: {_remedy()}')
     return answer
-
-
-def depth_fault(answer: NDArray[np.float32]) -> str:
-    """Why an array cannot be the depth of a picture, in words; '' where it can."""
-    if answer.ndim != 2 or answer.size == 0:
-        return f'an array {answer.shape} instead of (h, w)'
-    low, high = answer.min(), answer.max()  # NaN where one of them is NaN
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return 'NaN or infinity'
-    return f'{high:g} everywhere' if low == high else ''
 
 
 def cell_means(answer: NDArray[np.float32]) -> NDArray[np.float32]:

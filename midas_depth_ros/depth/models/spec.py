@@ -239,6 +239,16 @@ class ModelSpec:
         return output
 
 
+def depth_fault(answer: NDArray[np.float32]) -> str:
+    """Why an array cannot be the depth of a picture, in words; '' where it can."""
+    if answer.ndim != 2 or answer.size == 0:
+        return f'an array {answer.shape} instead of (h, w)'
+    low, high = answer.min(), answer.max()  # NaN where one of them is NaN
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return 'NaN or infinity'
+    return f'{high:g} everywhere' if low == high else ''
+
+
 def norm_shapes(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Keys and shapes of a batch normalisation's entries in a state dict."""
     yield from ((f'{name}.{entry}', (channels,)) for entry in NORM_ENTRIES)
