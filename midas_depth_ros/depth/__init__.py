@@ -1,4 +1,4 @@
-"""Image to relative inverse depth. This room never imports ROS, and torch only when it must.
+"""Image to relative inverse depth. This subpackage never imports ROS, and torch only when it must.
 
 Start at `load_estimator`; everything that can go wrong is drawn in `errors`.
 """

@@ -1,4 +1,4 @@
-"""The errors of this room, and how values appear in their texts.
+"""The errors of `depth`, and how values appear in their texts.
 
     DepthError
     +-- InvalidPicture          what was given to estimate() is not a picture
@@ -39,7 +39,7 @@ def first_line(error: BaseException) -> str:
 
 
 class DepthError(Exception):
-    """Base of all errors of this room."""
+    """Base of all errors of `depth`."""
 
     def __init__(self, text: str) -> None:
         super().__init__(printable(text.replace('\n', ' ')))

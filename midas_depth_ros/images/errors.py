@@ -5,7 +5,7 @@
     |   +-- InvalidEncoding     `encoding` is not a string
     +-- EmptyPicture            no rows or no columns
     +-- PictureTooLarge         more pixels than max_pixels; nothing was allocated
-    +-- UnknownEncoding         neither this room nor cv_bridge can decode it
+    +-- UnknownEncoding         neither this package nor cv_bridge can decode it
     +-- StepTooSmall            `step` is less than a row of pixels
     +-- StepUnaligned           `step` is not a multiple of a 16 bit sample
     +-- DataTooShort            fewer bytes than rows times step
@@ -31,7 +31,7 @@ from midas_depth_ros.options.text import PrintableError
 
 
 class ImageError(PrintableError):
-    """Base of all errors of this room."""
+    """Base of all errors of `images`."""
 
 
 class InvalidField(ImageError):

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 
 class ViewError(ValueError):
-    """Base of all errors of this room."""
+    """Base of all errors of `views`."""
 
 
 class PictureError(ViewError):

@@ -1,4 +1,4 @@
-"""What the pure rooms log, said through ROS: whatever characters it has."""
+"""What the subpackages without ROS log, forwarded to ROS, whatever characters it has."""
 
 from __future__ import annotations
 

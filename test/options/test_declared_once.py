@@ -13,7 +13,7 @@ from midas_depth_ros.options.reference import NODES
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'midas_depth_ros'
-ROOMS = {
+SOURCES = {
     **{each: PACKAGE / each for each in (
         'avoidance', 'cli', 'depth', 'geometry', 'images', 'lab', 'nodes', 'sim', 'views', 'web',
     )},
@@ -49,11 +49,11 @@ OTHERS = {
     ('sim/furnished/shading.py', 'gamma'),  # of a camera's pictures
     ('sim/robot/robot.py', 'camera_pitch_rad'),  # of a robot that is made without settings
     ('sim/robot/robot.py', 'height_m'),
-    ('sim/scene/scene.py', 'height_m'),  # of a room
+    ('sim/scene/scene.py', 'height_m'),  # of a name
     ('sim/scene/scene.py', 'z_m'),  # of a pose
     ('views/pictures.py', 'max_width'),  # of a page and of an animation
 }
-# The same thing a second time, in `depth`, which may import no other room.
+# The same thing a second time, in `depth`, which may import no other name.
 AGAIN = {
     ('depth/estimator.py', 'allow_download'),
     ('depth/models/__init__.py', 'allow_download'),
@@ -121,10 +121,10 @@ def bounds(path: Path):
                     yield from ((node.target.id, each) for each in limits(part))
 
 
-def literals(room: str, expressions) -> set[tuple[str, str]]:
+def literals(source: str, expressions) -> set[tuple[str, str]]:
     """(file, name) of the expressions of declared options that are written as literals."""
     names, found = declared(), set()
-    for path in ROOMS[room].rglob('*.py'):
+    for path in SOURCES[source].rglob('*.py'):
         for name, value in expressions(path):
             if name not in names and UNIT.sub('', name) not in names:
                 continue
@@ -137,21 +137,23 @@ def literals(room: str, expressions) -> set[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize('room', ROOMS)
-def test_no_default_is_declared_a_second_time(room):
-    found = literals(room, defaults)
+@pytest.mark.parametrize('source', SOURCES)
+def test_no_default_is_declared_a_second_time(source):
+    found = literals(source, defaults)
     assert found <= OTHERS | AGAIN, found - OTHERS - AGAIN
 
 
-@pytest.mark.parametrize('room', ROOMS)
-def test_no_bound_is_declared_a_second_time(room):
-    found = literals(room, bounds)
+@pytest.mark.parametrize('source', SOURCES)
+def test_no_bound_is_declared_a_second_time(source):
+    found = literals(source, bounds)
     assert found <= OTHERS | AGAIN, found - OTHERS - AGAIN
 
 
 def test_every_exception_is_one():
     """Neither list keeps what has gone."""
-    found = {each for room in ROOMS for way in (defaults, bounds) for each in literals(room, way)}
+    found = {
+        each for source in SOURCES for way in (defaults, bounds) for each in literals(source, way)
+    }
     assert found == OTHERS | AGAIN
 
 

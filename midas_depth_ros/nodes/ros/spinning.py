@@ -69,7 +69,7 @@ class StopSignals:
         return previous
 
 
-# --- Python's logging, which the pure rooms use, forwarded to the console and /rosout.
+# --- Python's logging, which the subpackages without ROS use, forwarded to the console and /rosout.
 
 PACKAGE_LOGGER = 'midas_depth_ros'
 

@@ -1,4 +1,4 @@
-"""Who may look where: the pure rooms run without ROS and do not reach into each other."""
+"""Who may look where: the pure subpackages run without ROS and do not reach into each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'midas_depth_ros'
 PURE = ('avoidance', 'depth', 'geometry', 'images', 'options', 'sim', 'views')
-# Which other rooms a room may import: the table of ARCHITECTURE.md.
+# Which other subpackages a subpackage may import: the table of ARCHITECTURE.md.
 ALLOWED: dict[str, set[str]] = {
     'depth': set(),
     'options': {'depth'},
@@ -47,17 +47,17 @@ print(len({names!r}), 'torch' in sys.modules)
 """
 
 
-def modules(room: str) -> list[str]:
-    paths = sorted((PACKAGE / room).rglob('*.py'))
+def modules(subpackage: str) -> list[str]:
+    paths = sorted((PACKAGE / subpackage).rglob('*.py'))
     names = ['.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in paths]
     return [name.removesuffix('.__init__') for name in names]
 
 
-@pytest.mark.parametrize('room', PURE)
-def test_a_pure_room_imports_where_there_is_no_ros(room):
+@pytest.mark.parametrize('subpackage', PURE)
+def test_a_pure_room_imports_where_there_is_no_ros(subpackage):
     # Only the torch backend needs torch; the other backends need their library.
     libraries = ('_backend', 'openvino_runtime')
-    names = [name for name in modules(room) if not name.endswith(libraries)]
+    names = [name for name in modules(subpackage) if not name.endswith(libraries)]
     code = IMPORT_EVERYTHING.format(ros=ROS, names=names)
     result = subprocess.run(
         [sys.executable, '-W', 'error', '-c', code], capture_output=True, text=True, cwd=ROOT
@@ -77,11 +77,11 @@ def imported(path: Path) -> set[str]:
 
 
 def test_every_room_is_in_the_table():
-    rooms = {path.parent.name for path in PACKAGE.glob('*/__init__.py')}
-    assert rooms == set(ALLOWED)
+    subpackages = {path.parent.name for path in PACKAGE.glob('*/__init__.py')}
+    assert subpackages == set(ALLOWED)
     text = (ROOT / 'ARCHITECTURE.md').read_text()
-    for room in rooms:
-        assert f'| `{room}/` |' in text, room
+    for subpackage in subpackages:
+        assert f'| `{subpackage}/` |' in text, subpackage
 
 
 def test_the_package_imports_nothing_that_is_not_installed():
@@ -90,15 +90,15 @@ def test_the_package_imports_nothing_that_is_not_installed():
         assert not found & {'training', 'benchmarks', 'test'}, path
 
 
-@pytest.mark.parametrize('room', ALLOWED)
-def test_a_room_does_not_reach_into_others(room):
-    for path in (PACKAGE / room).rglob('*.py'):
+@pytest.mark.parametrize('subpackage', ALLOWED)
+def test_a_room_does_not_reach_into_others(subpackage):
+    for path in (PACKAGE / subpackage).rglob('*.py'):
         if path.name in DOORS:
             continue
         for name in imported(path):
             parts = name.split('.')
             if parts[0] == 'midas_depth_ros' and len(parts) > 1:
-                assert parts[1] in ALLOWED[room] | {room}, f'{path} imports {name}'
+                assert parts[1] in ALLOWED[subpackage] | {subpackage}, f'{path} imports {name}'
 
 
 # What nodes/ may use of NumPy: types, small arrays, and what lays out the bytes of a message.
