@@ -1,4 +1,4 @@
-"""The command `midas_depth`, with its subcommands and `weights`.
+"""The command `midas_depth`: its subcommands, errors and exit codes.
 
 Exit codes: 0 success, 1 failure (one line `error: ...` on standard error), 2 wrong usage, 128 plus
 the number of the signal that ended it. Commands import what needs ROS or torch inside their
@@ -10,12 +10,9 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 import midas_depth_ros
 from midas_depth_ros.cli.bag import bag
@@ -25,14 +22,12 @@ from midas_depth_ros.cli.drive import drive
 from midas_depth_ros.cli.export import export
 from midas_depth_ros.cli.image import image
 from midas_depth_ros.cli.video import video
-from midas_depth_ros.depth import models
-from midas_depth_ros.depth import weights as weights_files
-from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsNotFound
-from midas_depth_ros.depth.weights import FileCheck, FileState, WeightsFile
+from midas_depth_ros.cli.weights import weights
+from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.geometry import GeometryError
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.lab.drive.rig import DriveError
-from midas_depth_ros.lab.output import CommandError, OutputConsole
+from midas_depth_ros.lab.output import CommandError
 from midas_depth_ros.lab.stopping import failures, run_command
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import ViewError
@@ -54,10 +49,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     'Robots': ('drive',),
 }
 LONGEST = 160  # characters of the line of a command, which may wrap
-
-STYLES = {FileState.GOOD: 'green', FileState.CORRUPT: 'bold red', FileState.MISSING: 'dim'}
 CONTEXT: dict[str, Any] = {'help_option_names': ['-h', '--help'], 'max_content_width': 100}
-PIPE_WIDTH = 400  # columns without a terminal, so that no path is wrapped
 
 
 class CommandGroup(click.Group):
@@ -118,126 +110,7 @@ def main(ctx: click.Context) -> None:
         log.setLevel(level)
 
 
-def _file(ctx: click.Context, model: str) -> WeightsFile:
-    """Return the weights of a model, unless the context carries others (for tests)."""
-    file = ctx.find_object(WeightsFile) or models.spec(model).weights
-    if not file.url:
-        raise CommandError(f'{model} ships with the package: nothing to fetch')
-    return file
-
-
-of_model = click.option(
-    '--model', default=models.PREFERRED, show_default=True, help='Model of the weights.'
-)
-
-
-@main.group(invoke_without_command=True)
-@click.pass_context
-def weights(ctx: click.Context) -> None:
-    """Show, fetch and verify the weights of MiDaS_small, or of another model (--model).
-
-    Without a command: show. Weights are looked up in the folder MIDAS_DEPTH_WEIGHTS_DIR, in the
-    user's cache and in the cache of torch hub. They are downloaded into that folder if it is set,
-    else into the user's cache. MIDAS_DEPTH_WEIGHTS_URL is a mirror to download from: the file, or,
-    with a slash at the end, the folder that contains it.
-    """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(show, model=models.PREFERRED)
-
-
-@weights.command()
-@of_model
-@click.pass_context
-def show(ctx: click.Context, model: str) -> None:
-    """List the searched places, and the file that is used."""
-    spec = _file(ctx, model)
-    table = Table('place', 'file', 'bytes', 'state', 'used')
-    table.columns[2].justify = 'right'
-    used: Path | None = None
-    faults = []
-    for place, check in weights_files.examine_all(spec):
-        mark = ''
-        if used is None and check.state is FileState.GOOD:
-            used, mark = check.path, 'yes'
-        if check.state is FileState.CORRUPT:
-            faults.append(printable(f'{check.path} {check.fault}'))
-        table.add_row(place.label, *_cells(check), mark)
-    console = OutputConsole()
-    if not console.is_terminal:
-        console = OutputConsole(width=PIPE_WIDTH)
-    console.print(table)
-    for fault in faults:
-        click.echo(f'corrupt: {fault}')
-    click.echo(f'used: {printable(used)}' if used else _missing_text(spec))
-
-
-def _cells(check: FileCheck) -> tuple[Text, str, Text]:
-    size = '' if check.size is None else str(check.size)
-    state = Text(check.state.value, style=STYLES[check.state])
-    return Text(printable(check.path), overflow='fold'), size, state
-
-
-def _missing_text(spec: WeightsFile) -> str:
-    folder = weights_files.download_folder() or f'a folder named by {weights_files.DIR_VARIABLE}'
-    return printable(
-        f'no valid file; `midas_depth weights fetch` downloads {spec.name} ({spec.size} bytes, '
-        f'SHA-256 {spec.sha256}) into {folder}'
-    )
-
-
-@weights.command()
-@click.option('--force', is_flag=True, help='Download again even if a valid file exists.')
-@click.option(
-    '--dir',
-    'folder',
-    type=click.Path(file_okay=False, path_type=Path),
-    help='Download into this folder instead.',
-)
-@of_model
-@click.pass_context
-def fetch(ctx: click.Context, force: bool, folder: Path | None, model: str) -> None:
-    """Download the weights and print their path.
-
-    An interrupted download is resumed. Size and SHA-256 are checked before the file gets its name.
-    """
-    spec = _file(ctx, model)
-    path = weights_files.fetch_weights(spec, folder, force=force)
-    if spec.restriction:
-        click.echo(f'licence {spec.licence}: {spec.restriction}', err=True)
-    click.echo(printable(path) if sys.stdout.isatty() else path)  # scripts get the path itself
-    if path not in weights_files.candidate_paths(spec):
-        hint = f'set {weights_files.DIR_VARIABLE}={path.parent} so that it is found there'
-        click.echo(printable(hint), err=True)
-
-
-@weights.command()
-@click.argument('path', required=False, type=click.Path(path_type=Path))
-@of_model
-@click.pass_context
-def verify(ctx: click.Context, path: Path | None, model: str) -> None:
-    """Check size and SHA-256 of weights files.
-
-    PATH, or the files in all searched places. Exit code 1 if one is corrupt, or if there are none.
-    """
-    spec = _file(ctx, model)
-    if path is not None:
-        weights_files.verify(path, spec)
-        click.echo(f'good: {printable(path)}')
-        return
-    checks = [check for _, check in weights_files.examine_all(spec)]
-    for check in checks:
-        if check.state is FileState.GOOD:
-            click.echo(f'good: {printable(check.path)}')
-    corrupt = [f'{f.path} {f.fault}' for f in checks if f.state is FileState.CORRUPT]
-    if corrupt:
-        raise WeightsCorrupt(
-            f'{"; ".join(corrupt)}; `midas_depth weights fetch` downloads a valid one'
-        )
-    if all(check.state is FileState.MISSING for check in checks):
-        raise WeightsNotFound(_missing_text(spec))
-
-
-for command in (image, video, bag, drive, export, bench, demo):
+for command in (weights, image, video, bag, drive, export, bench, demo):
     main.add_command(command)
 
 
