@@ -19,6 +19,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -64,8 +65,9 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux, see rename(2)
 def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """A new folder in `parent` whose name begins with `prefix`, removed at the end. OSError."""
     remove_leftovers(parent, prefix)
-    path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    try:
+    path = parent / f'{prefix}{secrets.token_hex(8)}'
+    try:  # from here on, since a signal may come as soon as the folder is there
+        path.mkdir(mode=0o700)
         handle = os.open(path, os.O_RDONLY)
         try:
             with contextlib.suppress(OSError):  # a file system without locks

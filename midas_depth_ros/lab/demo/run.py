@@ -187,7 +187,9 @@ class Dashboard:
         self._hint = hint
         self._child: Child | None = None
         if port:
-            command = module_command('web', '--host', HOST, '--port', str(free_port(port)))
+            command = module_command(
+                'cli.dashboard', '--host', HOST, '--port', str(free_port(port))
+            )
             self._child = children.start('dashboard', command)
 
     def look(self) -> None:

@@ -214,7 +214,7 @@ def test_the_address_of_the_dashboard_is_told_once(tmp_path):
     children = FakeChildren(tmp_path, said='dashboard: http://127.0.0.1:8080/\n')
     text = looked_at(children)
     assert text == 'Live view in a browser: http://127.0.0.1:8080/ (hint)\n'
-    assert children.started[0][1:3] == ['-m', 'midas_depth_ros.web']
+    assert children.started[0][1:3] == ['-m', 'midas_depth_ros.cli.dashboard']
 
 
 def test_nothing_is_told_before_it_is_ready(tmp_path):
