@@ -89,6 +89,9 @@ def opencv_of(model: bytes) -> Infer:
     return infer
 
 
+BACKENDS = (onnxruntime_of, openvino_of, opencv_of)
+
+
 @pytest.mark.parametrize('name', CONVEX)
 def test_keys_and_shapes_are_the_official_ones(described: dict[str, Any], name: str) -> None:
     pytest.importorskip('torch')
@@ -110,28 +113,30 @@ def test_the_module_gives_what_the_official_one_gives(
         assert deviation(found[::step, ::step], wanted) < TOLERANCE
 
 
-@pytest.mark.parametrize('backend', [onnxruntime_of, openvino_of, opencv_of])
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('name', CONVEX)
 def test_the_graph_gives_what_the_official_network_gives(
-    weights: Arrays, figures: Arrays, backend: Callable[[bytes], Infer]
+    described: dict[str, Any], figures: Arrays, name: str, backend: Callable[[bytes], Infer]
 ) -> None:
-    infer = backend(zipdepth_onnx(weights))
+    weights = golden_weights(entries(described, name))
+    infer = backend(zipdepth_onnx(weights, convex=CONVEX[name]))
     for (height, width), step in SIZES.items():
-        wanted = figures[f'zipdepth_output_{height}x{width}_every_{step}']
+        wanted = figures[f'{name}_output_{height}x{width}_every_{step}']
         found = infer(golden_noise(height, width))[::step, ::step]
         assert deviation(found, wanted) < TOLERANCE
 
 
-@pytest.mark.parametrize('backend', [onnxruntime_of, openvino_of, opencv_of])
-@pytest.mark.parametrize('size', [(64, 64), (96, 640), (288, 64)])
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('name', CONVEX)
 def test_the_graph_takes_every_multiple_of_32(
-    described: dict[str, Any],
-    weights: Arrays,
-    size: tuple[int, int],
-    backend: Callable[[bytes], Infer],
+    described: dict[str, Any], name: str, backend: Callable[[bytes], Infer]
 ) -> None:
-    picture = golden_noise(*size)
-    found = backend(zipdepth_onnx(weights))(picture)
-    assert deviation(found, run(network(described, 'zipdepth'), picture)) < TOLERANCE
+    weights = golden_weights(entries(described, name))
+    infer = backend(zipdepth_onnx(weights, convex=CONVEX[name]))
+    module = network(described, name)
+    for size in ((64, 64), (96, 352), (288, 64)):
+        picture = golden_noise(*size)
+        assert deviation(infer(picture), run(module, picture)) < TOLERANCE
 
 
 @pytest.mark.parametrize('name', CONVEX)

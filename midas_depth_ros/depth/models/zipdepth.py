@@ -13,19 +13,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.depth.models.layers import add_torch_layers
 from midas_depth_ros.depth.models.spec import ModelSpec, OnnxGraph, Output, PictureInput, Sizing
 from midas_depth_ros.depth.models.zipdepth_graph import INPUT, OUTPUT, zipdepth_onnx
 from midas_depth_ros.depth.models.zipdepth_layers import (
     EXCHANGED,
     MEAN,
     NEIGHBOURS,
-    NORM_EPSILON,
     PIXELS,
     POOLED,
     POOLING,
     STD,
-    Layer,
-    Norm,
     half_size_features,
     layers,
     zipdepth_shapes,
@@ -54,20 +52,9 @@ def build(convex: bool = False) -> Any:
 
         def __init__(self) -> None:
             super().__init__()
-            for layer in layers(convex):
-                self._put(layer.name, _torch_layer(layer))
+            add_torch_layers(self, layers(convex))
             for name, values in (('mean', MEAN), ('std', STD)):
                 self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
-
-        def _put(self, name: str, layer: nn.Module) -> None:
-            """Under its name in the state dict."""
-            folder: nn.Module = self
-            *folders, last = name.split('.')
-            for part in folders:
-                if not hasattr(folder, part):
-                    folder.add_module(part, nn.Module())
-                folder = folder.get_submodule(part)
-            folder.add_module(last, layer)
 
         def forward(self, picture: Tensor) -> Tensor:
             do = Operations(self)
@@ -76,14 +63,6 @@ def build(convex: bool = False) -> Any:
             enlarge = do.convex if convex else do.blended
             large: Tensor = F.relu(enlarge(depth, features))  # (B, 1, H, W)
             return large.squeeze(1)
-
-    def _torch_layer(layer: Layer) -> nn.Module:
-        if isinstance(layer, Norm):
-            return nn.BatchNorm2d(layer.channels, eps=NORM_EPSILON)
-        return nn.Conv2d(
-            layer.taken, layer.given, layer.kernel, layer.stride, layer.padding, layer.dilation,
-            layer.groups, layer.bias,
-        )  # fmt: skip
 
     class Operations:
         """Carries out every operation of `half_size_features`, and the last doubling."""
@@ -94,7 +73,7 @@ def build(convex: bool = False) -> Any:
         def colours(self, picture: Tensor) -> Tensor:
             return (picture - self.network.mean) / self.network.std
 
-        def normed(self, value: Tensor, name: str) -> Tensor:
+        def block(self, value: Tensor, name: str) -> Tensor:
             return F.relu(self.layer(f'{name}.bn')(self.layer(f'{name}.conv')(value)))
 
         def branched(self, value: Tensor, name: str) -> Tensor:
@@ -130,10 +109,10 @@ def build(convex: bool = False) -> Any:
             return value + change
 
         def pyramid(self, value: Tensor, name: str) -> Tensor:
-            maps = [self.normed(value, f'{name}.cv1')]
+            maps = [self.block(value, f'{name}.cv1')]
             while len(maps) < POOLED:
                 maps.append(F.max_pool2d(maps[-1], POOLING, stride=1, padding=POOLING // 2))
-            return self.normed(torch.cat(maps, 1), f'{name}.cv2')
+            return self.block(torch.cat(maps, 1), f'{name}.cv2')
 
         def exchanged(self, fine: Tensor, coarse: Tensor, name: str) -> tuple[Tensor, Tensor]:
             up = self.layer(f'{name}.low_to_high')(coarse)
@@ -272,5 +251,10 @@ CONVEX_SPEC = ModelSpec(
     output=Output.RELATIVE_INVERSE_DEPTH,
     shapes=zipdepth_shapes(convex=True),
     build=convex_module,
+    onnx=OnnxGraph(
+        make=lambda weights, metadata: zipdepth_onnx(weights, metadata=metadata, convex=True),
+        picture=INPUT,
+        depth=OUTPUT,
+    ),
     about=TAUGHT,
 )

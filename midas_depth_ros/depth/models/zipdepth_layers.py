@@ -16,13 +16,12 @@ blends, base_npu of fabiotosi92/ZipDepth.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from midas_depth_ros.depth.models.spec import Shape, conv_shapes, norm_shapes
+from midas_depth_ros.depth.models.layers import Convolution, Layer, Norm, shapes_of
+from midas_depth_ros.depth.models.spec import Shape
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the colours; the network holds them
-NORM_EPSILON = 1e-5  # that batch normalisation adds to the variance, torch's own default
 STEM_CHANNELS = 24  # at stride 2
 CHANNELS = (48, 96, 192, 384)  # of the stages, at strides 4, 8, 16 and 32
 BLOCKS = (2, 2, 6, 2)
@@ -37,46 +36,10 @@ NEIGHBOURS = 9  # 3 x 3 places, of which the convex upsampling mixes every pixel
 PIXELS = 4  # 2 x 2, that one place becomes
 
 
-@dataclass(frozen=True)
-class Convolution:
-    """A square convolution from `taken` to `given` channels that keeps the size, but for `stride`.
-
-    `name` is that of its entries in the state dict.
-    """
-
-    name: str
-    taken: int
-    given: int
-    kernel: int = 1
-    stride: int = 1
-    groups: int = 1
-    dilation: int = 1
-    bias: bool = False
-
-    @property
-    def padding(self) -> int:
-        return self.dilation * (self.kernel // 2)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return self.given, self.taken // self.groups, self.kernel, self.kernel
-
-
-@dataclass(frozen=True)
-class Norm:
-    """A batch normalisation."""
-
-    name: str
-    channels: int
-
-
-Layer = Convolution | Norm
-
-
 def layers(convex: bool = False) -> Iterator[Layer]:
     """All layers that have weights; `convex`: those of the network with convex upsampling."""
-    yield from _normed('encoder.stem_half', 3, STEM_CHANNELS, kernel=3, stride=2)
-    yield from _normed('encoder.stem_quarter', STEM_CHANNELS, CHANNELS[0], kernel=3, stride=2)
+    yield from _block('encoder.stem_half', 3, STEM_CHANNELS, kernel=3, stride=2)
+    yield from _block('encoder.stem_quarter', STEM_CHANNELS, CHANNELS[0], kernel=3, stride=2)
     before = CHANNELS[0]
     for stage, (wide, blocks) in enumerate(zip(CHANNELS, BLOCKS, strict=True), 1):
         name = f'encoder.stage{stage}'
@@ -90,15 +53,15 @@ def layers(convex: bool = False) -> Iterator[Layer]:
             yield from _whole(f'{name}.{blocks}', f'{name}.{blocks + 1}', wide)
         before = wide
     fine, coarse = CHANNELS[-2:]
-    yield from _normed('encoder.spp.cv1', coarse, coarse // POOLED)
-    yield from _normed('encoder.spp.cv2', coarse, coarse)
+    yield from _block('encoder.spp.cv1', coarse, coarse // POOLED)
+    yield from _block('encoder.spp.cv2', coarse, coarse)
     yield Convolution('encoder.cross_scale.low_to_high', coarse, fine, groups=GROUPS)
     yield Convolution('encoder.cross_scale.high_to_low', fine, coarse, groups=GROUPS)
     yield from _decoder()
     yield from _convex() if convex else _blend()
 
 
-def _normed(name: str, taken: int, given: int, kernel: int = 1, stride: int = 1) -> Iterator[Layer]:
+def _block(name: str, taken: int, given: int, kernel: int = 1, stride: int = 1) -> Iterator[Layer]:
     yield Convolution(f'{name}.conv', taken, given, kernel, stride)
     yield Norm(f'{name}.bn', given)
 
@@ -129,7 +92,7 @@ def _whole(attention: str, context: str, wide: int) -> Iterator[Layer]:
 
 
 def _decoder() -> Iterator[Layer]:
-    yield from _normed('decoder.proj4', CHANNELS[-1], DECODER_CHANNELS[-1])
+    yield from _block('decoder.proj4', CHANNELS[-1], DECODER_CHANNELS[-1])
     beside = (STEM_CHANNELS, *CHANNELS)
     for level in range(len(FUSIONS) - 1, -1, -1):
         name, given = f'decoder.{FUSIONS[level]}', DECODER_CHANNELS[level]
@@ -157,25 +120,17 @@ def _convex() -> Iterator[Layer]:
 
 def zipdepth_shapes(convex: bool = False) -> dict[str, Shape]:
     """Every entry of the official state dict, and its shape."""
-    shapes: dict[str, Shape] = {'mean': (1, 3, 1, 1), 'std': (1, 3, 1, 1)}
-    for layer in layers(convex):
-        if isinstance(layer, Norm):
-            shapes |= norm_shapes(layer.name, layer.channels)
-        elif layer.bias:
-            shapes |= conv_shapes(layer.name, layer.shape)
-        else:
-            shapes[f'{layer.name}.weight'] = layer.shape
-    return shapes
+    return {'mean': (1, 3, 1, 1), 'std': (1, 3, 1, 1), **shapes_of(layers(convex))}
 
 
 def half_size_features(do: Any, picture: Any) -> Any:
     """The network: a picture (1, 3, H, W), 0..1, to its last features (1, 32, H/2, W/2).
 
     `do` carries the operations out, on the names of an ONNX graph's values or on tensors:
-    `_OnnxOperations`, or those of `build`.
+    those of `zipdepth_graph`, or of `zipdepth.build`.
     """
-    half = do.normed(do.colours(picture), 'encoder.stem_half')
-    value = do.normed(half, 'encoder.stem_quarter')
+    half = do.block(do.colours(picture), 'encoder.stem_half')
+    value = do.block(half, 'encoder.stem_quarter')
     levels = [half]
     for stage, blocks in enumerate(BLOCKS, 1):
         name = f'encoder.stage{stage}'
@@ -192,7 +147,7 @@ def half_size_features(do: Any, picture: Any) -> Any:
         levels.append(value)
     levels[-1] = do.pyramid(levels[-1], 'encoder.spp')
     levels[-2:] = do.exchanged(levels[-2], levels[-1], 'encoder.cross_scale')
-    path = do.normed(levels[-1], 'decoder.proj4')
+    path = do.block(levels[-1], 'decoder.proj4')
     for level in range(len(FUSIONS) - 1, -1, -1):
         path = do.fused(levels[level], path, f'decoder.{FUSIONS[level]}')
     return path
