@@ -7,10 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from golden_networks import TOLERANCE, deviation, golden_noise, golden_weights
+from golden_networks import (
+    BACKENDS,
+    TOLERANCE,
+    Infer,
+    deviation,
+    golden_noise,
+    golden_weights,
+)
 from PIL import Image
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch, WeightsNotFound
@@ -19,7 +25,6 @@ from midas_depth_ros.depth.models import monodepth2
 SIZES = {(96, 160): 4, (192, 640): 8}  # and every how many rows and columns are kept
 
 Arrays = dict[str, np.ndarray]
-Infer = Callable[[np.ndarray], np.ndarray]
 
 
 @pytest.fixture(scope='module')
@@ -51,30 +56,11 @@ def network(weights: Arrays) -> Infer:
     return infer
 
 
-def onnxruntime_of(weights: Arrays) -> Infer:
-    ort = pytest.importorskip('onnxruntime')
-    model = monodepth2.monodepth2_onnx(weights)
-    session = ort.InferenceSession(model, providers=['CPUExecutionProvider'])
-    return lambda picture: session.run(None, {'picture': picture})[0][0, 0]
+def run_by(backend: Callable[[bytes], Infer]) -> Callable[[Arrays], Infer]:
+    return lambda weights: backend(monodepth2.monodepth2_onnx(weights))
 
 
-def openvino_of(weights: Arrays) -> Infer:
-    core = pytest.importorskip('openvino').Core()
-    how = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
-    model = core.read_model(monodepth2.monodepth2_onnx(weights))
-    compiled = core.compile_model(model, 'CPU', how)
-    return lambda picture: compiled(picture)[0][0, 0]
-
-
-def opencv_of(weights: Arrays) -> Infer:
-    model = monodepth2.monodepth2_onnx(weights)
-    net = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
-
-    def infer(picture: np.ndarray) -> np.ndarray:
-        net.setInput(picture)
-        return net.forward()[0, 0]
-
-    return infer
+GRAPHS = [pytest.param(run_by(backend), id=backend.__name__) for backend in BACKENDS]
 
 
 def test_keys_and_shapes_are_the_official_ones(described: dict[str, Any]) -> None:
@@ -85,7 +71,7 @@ def test_keys_and_shapes_are_the_official_ones(described: dict[str, Any]) -> Non
     assert {key: tuple(value.shape) for key, value in module.state_dict().items()} == wanted
 
 
-@pytest.mark.parametrize('backend', [network, onnxruntime_of, openvino_of, opencv_of])
+@pytest.mark.parametrize('backend', [network, *GRAPHS])
 def test_it_gives_what_the_official_network_gives(
     weights: Arrays, figures: Arrays, backend: Callable[[Arrays], Infer]
 ) -> None:
@@ -97,7 +83,7 @@ def test_it_gives_what_the_official_network_gives(
         assert deviation(found[::step, ::step], wanted) < TOLERANCE
 
 
-@pytest.mark.parametrize('backend', [onnxruntime_of, openvino_of, opencv_of])
+@pytest.mark.parametrize('backend', GRAPHS)
 def test_the_smallest_picture_has_two_places_at_the_coarsest_stride(
     weights: Arrays, backend: Callable[[Arrays], Infer]
 ) -> None:

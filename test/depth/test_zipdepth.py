@@ -7,10 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from golden_networks import TOLERANCE, deviation, golden_noise, golden_weights
+from golden_networks import (
+    BACKENDS,
+    TOLERANCE,
+    Infer,
+    deviation,
+    golden_noise,
+    golden_weights,
+    onnxruntime_of,
+)
 from PIL import Image
 
 from midas_depth_ros.depth.models import zipdepth
@@ -21,7 +28,6 @@ CONVEX = {'zipdepth': False, 'zipdepth_base': True}
 SIZES = {(128, 160): 4, (384, 384): 8}  # and every how many rows and columns are kept
 
 Arrays = dict[str, np.ndarray]
-Infer = Callable[[np.ndarray], np.ndarray]
 
 
 @pytest.fixture(scope='module')
@@ -62,34 +68,6 @@ def run(module: Any, picture: np.ndarray) -> np.ndarray:
 
     with torch.inference_mode():
         return np.asarray(module(torch.from_numpy(picture))[0])
-
-
-def onnxruntime_of(model: bytes) -> Infer:
-    ort = pytest.importorskip('onnxruntime')
-    session = ort.InferenceSession(model, providers=['CPUExecutionProvider'])
-    return lambda picture: session.run(None, {'picture': picture})[0][0, 0]
-
-
-def openvino_of(model: bytes) -> Infer:
-    core = pytest.importorskip('openvino').Core()
-    how = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
-    compiled = core.compile_model(core.read_model(model), 'CPU', how)
-    return lambda picture: compiled(picture)[0][0, 0]
-
-
-def opencv_of(model: bytes) -> Infer:
-    if int(cv2.__version__.split('.')[0]) < 5:
-        pytest.skip('OpenCV 4.6 takes no mean of rows whose length is free')
-    net = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
-
-    def infer(picture: np.ndarray) -> np.ndarray:
-        net.setInput(picture)
-        return net.forward()[0, 0]
-
-    return infer
-
-
-BACKENDS = (onnxruntime_of, openvino_of, opencv_of)
 
 
 @pytest.mark.parametrize('name', CONVEX)

@@ -6,13 +6,17 @@ An entry says `[shape, fill, mean, std]`; what the module computes itself (`keep
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import cv2
 import numpy as np
+import pytest
 
 DRAWN = 65521  # a prime: how many numbers are drawn before they repeat
 TOLERANCE = 5e-4  # of the spread
+
+Infer = Callable[[np.ndarray], np.ndarray]  # (1, 3, h, w) to (h, w)
 
 
 def golden_weights(entries: Mapping[str, list[Any]]) -> dict[str, np.ndarray]:
@@ -38,3 +42,34 @@ def golden_noise(height: int, width: int) -> np.ndarray:
 def deviation(found: np.ndarray, wanted: np.ndarray) -> float:
     """The worst difference, in parts of the spread."""
     return float(np.abs(found - wanted).max() / wanted.std())
+
+
+# --- What runs the bytes of an ONNX model whose input is `picture`, in float32.
+
+
+def onnxruntime_of(model: bytes) -> Infer:
+    ort = pytest.importorskip('onnxruntime')
+    session = ort.InferenceSession(model, providers=['CPUExecutionProvider'])
+    return lambda picture: session.run(None, {'picture': picture})[0][0, 0]
+
+
+def openvino_of(model: bytes) -> Infer:
+    core = pytest.importorskip('openvino').Core()
+    how = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
+    compiled = core.compile_model(core.read_model(model), 'CPU', how)
+    return lambda picture: compiled(picture)[0][0, 0]
+
+
+def opencv_of(model: bytes) -> Infer:
+    if int(cv2.__version__.split('.')[0]) < 5:
+        pytest.skip('OpenCV 4.6 takes neither integers nor means of rows whose length is free')
+    net = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
+
+    def infer(picture: np.ndarray) -> np.ndarray:
+        net.setInput(picture)
+        return net.forward()[0, 0]
+
+    return infer
+
+
+BACKENDS = (onnxruntime_of, openvino_of, opencv_of)
