@@ -1,7 +1,7 @@
 """Depth Anything, versions 1 and 2: relative inverse depth, or metres indoors and outdoors.
 
 DINOv2, a vision transformer with patches of 14 pixels, sees the picture; four of its blocks are
-tapped and joined by DPT's decoder (`dpt_layers.py`). All variants share one network: they differ in
+tapped and joined by DPT's decoder (`dpt_torch.py`). All variants share one network: they differ in
 its width, in the blocks that are tapped, and in what the last layer's values mean.
 
 Sources: Yang, Kang, Huang, Zhao, Xu, Feng, Zhao, "Depth Anything V2", NeurIPS 2024; Yang et al.,
@@ -11,6 +11,7 @@ Sources: Yang, Kang, Huang, Zhao, Xu, Feng, Zhao, "Depth Anything V2", NeurIPS 2
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.models.dpt import (
+from midas_depth_ros.depth.models.dpt_parts import (
     Transformer,
     decoder_shapes,
     transformer_shapes,
@@ -48,7 +49,7 @@ CUBIC_COEFFICIENT = -0.75
 
 @dataclass(frozen=True)
 class Width:
-    """How wide and how deep a network is; `channels` of the features at strides 3.5, 7, 14 and 28."""
+    """How wide and deep a network is; `channels` of the features at strides 3.5, 7, 14 and 28."""
 
     transformer: Transformer
     channels: tuple[int, int, int, int]
@@ -74,13 +75,15 @@ LARGE = Width(_transformer(1024, depth=24, heads=16), (256, 512, 1024, 1024), de
 class Network:
     """One of the networks. `taps`: the blocks, counted from 1, that the decoder takes.
 
-    `most_m`: what the last layer's sigmoid is multiplied with, in metres; None where that layer
+    `farthest_m`: what the last layer's sigmoid is multiplied with, in metres; None where that layer
     gives relative inverse depth.
     """
 
+    title: str
     width: Width
     taps: tuple[int, int, int, int]
-    most_m: float | None = None
+    weights: WeightsFile
+    farthest_m: float | None = None
 
 
 def shapes(width: Width) -> dict[str, Shape]:
@@ -124,7 +127,7 @@ def build(network: Network) -> Any:
     from torch import Tensor, nn
     from torch.nn import functional as F
 
-    from midas_depth_ros.depth.models.dpt_layers import (
+    from midas_depth_ros.depth.models.dpt_torch import (
         Decoder,
         PatchEmbedding,
         VisionTransformer,
@@ -140,9 +143,9 @@ def build(network: Network) -> Any:
 
         def forward(self, picture: Tensor) -> Tensor:
             found: Tensor = self.depth_head(self.pretrained(picture), picture.shape[2:])
-            if network.most_m is None:
+            if network.farthest_m is None:
                 return F.relu(found).squeeze(1)  # (B, H, W)
-            return network.most_m * torch.sigmoid(found).squeeze(1)
+            return network.farthest_m * torch.sigmoid(found).squeeze(1)
 
     class Dinov2(VisionTransformer):
         def __init__(self) -> None:
@@ -236,3 +239,178 @@ def build(network: Network) -> Any:
             return found
 
     return DepthAnything()
+
+
+# --- What it wants of a picture, and what becomes of its output.
+
+SHORT_SIDE = 518  # pixels, of the pictures of training; any multiple of 14 will do
+NEAREST_M = 0.1  # below that no robot looks at a thing, and 1/Z grows without bounds
+
+
+def network_size(
+    width: int, height: int, short_side: int = SHORT_SIDE, most_aspect: float = math.inf
+) -> tuple[int, int]:
+    """(width, height) at which the network sees a picture of `width` x `height` pixels.
+
+    It is scaled until its shorter side is `short_side`, and each side goes to the nearest multiple
+    of 14 (half to even), but not below `short_side`. The longer one has no bound in the official
+    code; `most_aspect` bounds it in parts of the shorter, and the picture is squeezed. Raises
+    ValueError where a side is not positive, or `short_side` is not a multiple of 14.
+    """
+    if width < 1 or height < 1:
+        raise ValueError(f'a picture of {width} x {height} pixels has no network input size')
+    if short_side < PATCH or short_side % PATCH or most_aspect < 1:
+        raise ValueError(
+            f'short side {short_side} and aspect {most_aspect}: give a multiple of {PATCH} pixels, '
+            'and at least 1'
+        )
+    scale = max(short_side / width, short_side / height)
+    most = PATCH * (most_aspect * short_side // PATCH)  # infinite without a bound
+
+    def fitted(side: int) -> int:
+        return int(min(max(PATCH * round(scale * side / PATCH), short_side), most))
+
+    return fitted(width), fitted(height)
+
+
+def enlarge(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring (h, w) float32 to `shape` = (H, W): bilinear, corners aligned, as version 2 does it.
+
+    OpenCV does not align corners. Version 1 does not either: `cv2.resize` is what it wants.
+    """
+    for count in shape:  # rows, then columns as rows, and back
+        last = values.shape[0] - 1
+        at = np.linspace(0, last, count)
+        before = at.astype(np.intp)
+        share = (at - before).astype(np.float32)[:, np.newaxis]
+        here, next_ = values[before], values[np.minimum(before + 1, last)]
+        values = (here + share * (next_ - here)).T
+    return np.ascontiguousarray(values)
+
+
+# --- The networks by name.
+
+HUB = 'https://huggingface.co'
+NON_COMMERCIAL = 'for non-commercial use only'
+V2_TAPS, V1_TAPS = (3, 6, 9, 12), (9, 10, 11, 12)
+
+NETWORKS = {
+    'depth_anything_v2_small': Network(
+        'Depth Anything V2 small',
+        SMALL,
+        V2_TAPS,
+        WeightsFile(
+            name='depth_anything_v2_vits.pt',
+            url=f'{HUB}/depth-anything/Depth-Anything-V2-Small/resolve/'
+            '03876f8651c73a60fe4c2c48294e09fcb6838fcf/depth_anything_v2_vits.pth',
+            size=99_218_434,
+            sha256='715fade13be8f229f8a70cc02066f656f2423a59effd0579197bbf57860e1378',
+            aliases=('depth_anything_v2_vits.pth',),
+            licence='Apache-2.0',
+        ),
+    ),
+    'depth_anything_v2_base': Network(
+        'Depth Anything V2 base',
+        BASE,
+        V2_TAPS,
+        WeightsFile(
+            name='depth_anything_v2_vitb.pt',
+            url=f'{HUB}/depth-anything/Depth-Anything-V2-Base/resolve/'
+            'a4e71a6c2ce52fe50df0f212066b0d4a87be9b5e/depth_anything_v2_vitb.pth',
+            size=389_961_218,
+            sha256='0d2b7002e62d39d655571c371333340bd88f67ab95050c03591555aa05645328',
+            aliases=('depth_anything_v2_vitb.pth',),
+            licence='CC-BY-NC-4.0',
+            restriction=NON_COMMERCIAL,
+        ),
+    ),
+    'depth_anything_v2_large': Network(
+        'Depth Anything V2 large',
+        LARGE,
+        (5, 12, 18, 24),
+        WeightsFile(
+            name='depth_anything_v2_vitl.pt',
+            url=f'{HUB}/depth-anything/Depth-Anything-V2-Large/resolve/'
+            'cbbb86a30ce19b5684b7a05155dc7e6cbc7685b9/depth_anything_v2_vitl.pth',
+            size=1_341_395_338,
+            sha256='a7ea19fa0ed99244e67b624c72b8580b7e9553043245905be58796a608eb9345',
+            aliases=('depth_anything_v2_vitl.pth',),
+            licence='CC-BY-NC-4.0',
+            restriction=NON_COMMERCIAL,
+        ),
+    ),
+    'depth_anything_v2_metric_indoor_small': Network(
+        'Depth Anything V2 small, metres indoors',
+        SMALL,
+        V2_TAPS,
+        WeightsFile(
+            name='depth_anything_v2_metric_hypersim_vits.pt',
+            url=f'{HUB}/depth-anything/Depth-Anything-V2-Metric-Hypersim-Small/resolve/'
+            '3bc65d4e14a6786a61acec16453c50e12bf5f338/depth_anything_v2_metric_hypersim_vits.pth',
+            size=99_222_290,
+            sha256='b782898d8a3e8be1f639de33837ed85e9b4b73e40f8f5e5cd99067588d722545',
+            aliases=('depth_anything_v2_metric_hypersim_vits.pth',),
+            licence='Apache-2.0',
+        ),
+        farthest_m=20.0,
+    ),
+    'depth_anything_v2_metric_outdoor_small': Network(
+        'Depth Anything V2 small, metres outdoors',
+        SMALL,
+        V2_TAPS,
+        WeightsFile(
+            name='depth_anything_v2_metric_vkitti_vits.pt',
+            url=f'{HUB}/depth-anything/Depth-Anything-V2-Metric-VKITTI-Small/resolve/'
+            'c725b8589bdf6ab04072cab74c0467830db80d6d/depth_anything_v2_metric_vkitti_vits.pth',
+            size=99_221_808,
+            sha256='9203e538d35255c90dda4b7fedb47ff33fe725497bcca3b1e53b3a65ee63f0cb',
+            aliases=('depth_anything_v2_metric_vkitti_vits.pth',),
+            licence='Apache-2.0',
+        ),
+        farthest_m=80.0,
+    ),
+    'depth_anything_v1_small': Network(
+        'Depth Anything V1 small',
+        SMALL,
+        V1_TAPS,
+        WeightsFile(
+            name='depth_anything_vits14.pt',
+            url=f'{HUB}/spaces/LiheYoung/Depth-Anything/resolve/main/checkpoints/'
+            'depth_anything_vits14.pth',
+            size=0,  # and its hash: not published
+            sha256='',
+            aliases=('depth_anything_vits14.pth',),
+            licence='Apache-2.0',
+        ),
+    ),
+}
+
+
+def module(name: str) -> Any:
+    """The torch module of a network by its name; see `build`."""
+    return build(NETWORKS[name])
+
+
+def _spec(name: str, network: Network) -> ModelSpec:
+    metric = network.farthest_m is not None
+    return ModelSpec(
+        name=name,
+        title=network.title,
+        weights=network.weights,
+        picture=PictureInput(
+            (SHORT_SIDE, SHORT_SIDE),
+            Sizing.FIT,  # until spec.py has the rule of `network_size`
+            multiple=PATCH,
+            interpolation=Interpolation.CUBIC,
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+        ),
+        output=Output.METRIC_DEPTH if metric else Output.RELATIVE_INVERSE_DEPTH,
+        shapes=shapes(network.width),
+        build=functools.partial(build, network),
+        depth_range_m=(NEAREST_M, network.farthest_m) if network.farthest_m else None,
+    )
+
+
+# A `ModelSpec` wants size and hash: the others follow when it can do without.
+SPECS = tuple(_spec(name, each) for name, each in NETWORKS.items() if each.weights.sha256)

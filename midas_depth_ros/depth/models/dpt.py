@@ -3,8 +3,8 @@
 An encoder sees the picture, features are tapped at three or four strides, and a decoder of fusion
 blocks climbs back from the coarsest to the finest, as in MiDaS_small. The encoders are a vision
 transformer (large), one on top of a ResNet (hybrid), Swin V2 and LeViT. The torch layers are in
-`dpt_layers.py` (shared with `depth_anything.py` and `midas_v21.py`) and in `dpt_<encoder>_layers.py`;
-here are sizes, keys and shapes, without torch.
+`dpt_torch.py`, which other families share, and in `dpt_<encoder>_torch.py`; here are sizes, keys
+and shapes, without torch.
 
 Sources: Ranftl, Bochkovskiy, Koltun, "Vision Transformers for Dense Prediction", ICCV 2021; Birkl,
 Wofk, Müller, "MiDaS v3.1 - A Model Zoo for Robust Monocular Relative Depth Estimation", 2023; the
@@ -14,10 +14,22 @@ releases v3 and v3_1 of isl-org/MiDaS.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from midas_depth_ros.depth.models.dpt_parts import (
+    CLASSES,
+    DECODER_CHANNELS,
+    HEAD_HIDDEN,
+    Entries,
+    Transformer,
+    decoder_shapes,
+    head_shapes,
+    transformer_shapes,
+    weight_and_bias,
+)
 from midas_depth_ros.depth.models.spec import (
     Interpolation,
     ModelSpec,
@@ -29,77 +41,7 @@ from midas_depth_ros.depth.models.spec import (
 )
 from midas_depth_ros.depth.weights import WeightsFile
 
-Entries = Iterator[tuple[str, Shape]]
 Value = TypeVar('Value')
-
-# --- What all of them share.
-
-DECODER_CHANNELS = 256
-HEAD_HIDDEN = 32  # channels between the last two convolutions
-CLASSES = 1000  # of ImageNet: the classifiers are in the files, unused
-RESIDUAL_UNITS = ('resConfUnit1', 'resConfUnit2')
-
-
-@dataclass(frozen=True)
-class Transformer:
-    """A vision transformer; its position embedding was learned on `grid` x `grid` patches."""
-
-    channels: int
-    depth: int  # blocks
-    heads: int
-    patch: int  # pixels along a side
-    grid: int
-    layer_scale: bool = False
-
-
-def weight_and_bias(name: str, shape: Shape) -> Entries:
-    """Of a linear layer, a convolution or a layer norm; `shape` is that of the weight."""
-    yield f'{name}.weight', shape
-    yield f'{name}.bias', shape[:1]
-
-
-def transformer_shapes(name: str, size: Transformer) -> Entries:
-    """Without what makes tokens of the picture."""
-    wide = size.channels
-    yield f'{name}.cls_token', (1, 1, wide)
-    yield f'{name}.pos_embed', (1, 1 + size.grid**2, wide)
-    for number in range(size.depth):
-        block = f'{name}.blocks.{number}'
-        for place, layers in enumerate(
-            (
-                (('attn.qkv', (3 * wide, wide)), ('attn.proj', (wide, wide))),
-                (('mlp.fc1', (4 * wide, wide)), ('mlp.fc2', (wide, 4 * wide))),
-            ),
-            start=1,
-        ):
-            yield from weight_and_bias(f'{block}.norm{place}', (wide,))
-            for layer, shape in layers:
-                yield from weight_and_bias(f'{block}.{layer}', shape)
-            if size.layer_scale:
-                yield f'{block}.ls{place}.gamma', (wide,)
-    yield from weight_and_bias(f'{name}.norm', (wide,))
-
-
-def decoder_shapes(name: str, taken: Sequence[int], channels: int, mixed: bool = True) -> Entries:
-    """Fusion blocks for features of `taken` channels, finest first; see `dpt_layers.Decoder`."""
-    for level, count in enumerate(taken, start=1):
-        yield f'{name}.layer{level}_rn.weight', (channels, count, 3, 3)
-    for level in range(1, len(taken) + 1):
-        fusion = f'{name}.refinenet{level}'
-        if mixed:
-            yield from weight_and_bias(f'{fusion}.out_conv', (channels, channels, 1, 1))
-        for unit in RESIDUAL_UNITS:
-            for conv in ('conv1', 'conv2'):
-                yield from weight_and_bias(f'{fusion}.{unit}.{conv}', (channels, channels, 3, 3))
-
-
-def head_shapes(name: str, channels: int, hidden: int = HEAD_HIDDEN) -> Entries:
-    """The last layers, see `dpt_layers.head`."""
-    half = channels // 2
-    yield from weight_and_bias(f'{name}.0', (half, channels, 3, 3))
-    yield from weight_and_bias(f'{name}.2', (hidden, half, 3, 3))
-    yield from weight_and_bias(f'{name}.4', (1, hidden, 1, 1))
-
 
 # --- DPT-Large and DPT-Hybrid.
 
@@ -131,8 +73,8 @@ HYBRID = TransformerEncoder(
 )
 RESNET_STEM, RESNET_CHANNELS = 64, (256, 512, 1024)  # of the stages
 RESNET_NARROWING = 4  # inside a block
-# How the features of each stride are resized: enlarged by a transposed convolution of that kernel and
-# stride, left alone, or halved by a convolution of kernel 3.
+# How the features of each stride are resized: enlarged by a transposed convolution of that kernel
+# and stride, left alone, or halved by a convolution of kernel 3.
 RESIZING_KERNELS = {1: 4, 2: 2, 3: None, 4: 3}
 
 
@@ -361,18 +303,146 @@ def shapes(encoder: Encoder) -> dict[str, Shape]:
 def build(encoder: Encoder) -> Any:
     """The network, with random weights until a state dict is loaded; nothing is ever fetched.
 
-    It takes (B, 3, H, W) float32, normalised, and gives (B, H, W) float32 relative inverse depth, at
-    least 0. H and W are multiples of 32, and for Swin2 and LeViT the one size that there is. Imports
-    torch, and no other library.
+    It takes (B, 3, H, W) float32, normalised, and gives (B, H, W) float32 relative inverse depth,
+    at least 0. H and W are multiples of 32, and for Swin2 and LeViT the one size that there is.
+    Imports torch, and no other library.
     """
     if isinstance(encoder, TransformerEncoder):
-        from midas_depth_ros.depth.models.dpt_vit_layers import Dpt
+        from midas_depth_ros.depth.models.dpt_vit_torch import Dpt
 
         return Dpt(encoder)
     if isinstance(encoder, Swin):
-        from midas_depth_ros.depth.models.dpt_swin2_layers import DptSwin
+        from midas_depth_ros.depth.models.dpt_swin2_torch import DptSwin
 
         return DptSwin(encoder)
-    from midas_depth_ros.depth.models.dpt_levit_layers import DptLevit
+    from midas_depth_ros.depth.models.dpt_levit_torch import DptLevit
 
     return DptLevit(encoder)
+
+
+SIDE, MULTIPLE = 384, 32  # pixels, of DPT-Large and DPT-Hybrid
+
+
+def network_size(
+    width: int, height: int, side: int = SIDE, most_aspect: float = math.inf
+) -> tuple[int, int]:
+    """(width, height) at which DPT-Large and DPT-Hybrid see a picture of `width` x `height` pixels.
+
+    Of the two scales that would make one of its sides `side` pixels long, the one nearer to 1 is
+    taken; each side then goes to the nearest multiple of 32 (half to even), and is at least one,
+    where the official code gives 0. The longer one has no bound there; `most_aspect` bounds it in
+    parts of the shorter, and the picture is squeezed. Raises ValueError where a side is not
+    positive, or `side` is not a multiple of 32.
+    """
+    if width < 1 or height < 1:
+        raise ValueError(f'a picture of {width} x {height} pixels has no network input size')
+    if side < MULTIPLE or side % MULTIPLE or most_aspect < 1:
+        raise ValueError(
+            f'side {side} and aspect {most_aspect}: give a multiple of {MULTIPLE} pixels, and at '
+            'least 1'
+        )
+    by_width, by_height = side / width, side / height
+    scale = by_width if abs(1 - by_width) < abs(1 - by_height) else by_height
+    sides = [max(round(scale * each / MULTIPLE), 1) * MULTIPLE for each in (width, height)]
+    most = MULTIPLE * (most_aspect * min(sides) // MULTIPLE)  # infinite without a bound
+    return int(min(sides[0], most)), int(min(sides[1], most))
+
+
+@dataclass(frozen=True)
+class Network:
+    """One of the networks; `size` (h, w) is the only one, or that of a square picture."""
+
+    title: str
+    encoder: Encoder
+    size: tuple[int, int]
+    weights: WeightsFile
+
+
+MIDAS = 'https://github.com/isl-org/MiDaS/releases/download'
+
+NETWORKS = {
+    'dpt_large_384': Network(
+        'DPT-Large',
+        LARGE,
+        (SIDE, SIDE),
+        WeightsFile(
+            name='dpt_large_384.pt',
+            url=f'{MIDAS}/v3/dpt_large_384.pt',
+            size=1_376_378_527,
+            sha256='2f21e586477d90cb9624c7eef5df7891edca49a1c4795ee2cb631fd4daa6ca69',
+            aliases=('dpt_large-midas-2f21e586.pt',),
+            licence='MIT',
+        ),
+    ),
+    'dpt_hybrid_384': Network(
+        'DPT-Hybrid',
+        HYBRID,
+        (SIDE, SIDE),
+        WeightsFile(
+            name='dpt_hybrid-midas-501f0c75.pt',
+            url='https://github.com/isl-org/DPT/releases/download/1_0/dpt_hybrid-midas-501f0c75.pt',
+            size=0,  # not published; some 492.7 MB
+            sha256='501f0c75b3bca7daec6b3682c5054c09b366765aef6fa3a09d03a5cb4b230853',
+            licence='MIT',
+        ),
+    ),
+    'dpt_swin2_tiny_256': Network(
+        'DPT-Swin2-Tiny',
+        SWIN2_TINY,
+        (SWIN2_TINY.size, SWIN2_TINY.size),
+        WeightsFile(
+            name='dpt_swin2_tiny_256.pt',
+            url=f'{MIDAS}/v3_1/dpt_swin2_tiny_256.pt',
+            size=0,  # and its hash: not published
+            sha256='',
+            licence='MIT',
+        ),
+    ),
+    'dpt_levit_224': Network(
+        'DPT-LeViT',
+        LEVIT_384,
+        (LEVIT_384.size, LEVIT_384.size),
+        WeightsFile(
+            name='dpt_levit_224.pt',
+            url=f'{MIDAS}/v3_1/dpt_levit_224.pt',
+            size=0,  # and its hash: not published
+            sha256='',
+            licence='MIT',
+        ),
+    ),
+}
+
+
+def module(name: str) -> Any:
+    """The torch module of a network by its name; see `build`."""
+    return build(NETWORKS[name].encoder)
+
+
+def picture(name: str) -> PictureInput:
+    """What a network wants of a picture."""
+    encoder, size = NETWORKS[name].encoder, NETWORKS[name].size
+    free = isinstance(encoder, TransformerEncoder)
+    return PictureInput(
+        size,
+        Sizing.FIT if free else Sizing.STRETCH,  # until spec.py has the rule of `network_size`
+        multiple=MULTIPLE,
+        interpolation=Interpolation.CUBIC,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    )
+
+
+def _spec(name: str, network: Network) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        title=network.title,
+        weights=network.weights,
+        picture=picture(name),
+        output=Output.RELATIVE_INVERSE_DEPTH,
+        shapes=shapes(network.encoder),
+        build=functools.partial(build, network.encoder),
+    )
+
+
+# A `ModelSpec` wants size and hash: the others follow when it can do without.
+SPECS = tuple(_spec(name, each) for name, each in NETWORKS.items() if each.weights.size)

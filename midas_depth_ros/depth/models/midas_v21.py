@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from midas_depth_ros.depth.models.dpt import DECODER_CHANNELS, decoder_shapes, head_shapes
+from midas_depth_ros.depth.models.dpt_parts import DECODER_CHANNELS, decoder_shapes, head_shapes
 from midas_depth_ros.depth.models.spec import (
     Interpolation,
     ModelSpec,
@@ -76,19 +76,17 @@ def build() -> Any:
     from torch import Tensor, nn
     from torch.nn import functional as F
 
-    from midas_depth_ros.depth.models.dpt_layers import Decoder, head
+    from midas_depth_ros.depth.models.dpt_torch import DepthDecoder
 
     class MidasV21(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.pretrained = ResNext()
-            self.scratch = Decoder(CHANNELS, DECODER_CHANNELS, rectified=True, mixed=False)
-            self.scratch.output_conv = head(DECODER_CHANNELS, corners=False)
+            self.scratch = DepthDecoder(CHANNELS, corners=False, rectified=True, mixed=False)
 
         def forward(self, picture: Tensor) -> Tensor:
-            path = self.scratch.joined(self.pretrained(picture))  # (B, 256, H/2, W/2)
-            inverse_depth: Tensor = self.scratch.output_conv(path)
-            return inverse_depth.squeeze(1)  # (B, H, W)
+            inverse_depth: Tensor = self.scratch(self.pretrained(picture))
+            return inverse_depth
 
     class ResNext(nn.Module):
         """ResNeXt-101 cut into four stages, without its classifier."""
@@ -120,7 +118,7 @@ def build() -> Any:
         )
 
     class Block(nn.Module):
-        """Three convolutions around a shortcut; the first of a stage has one in its shortcut, too."""
+        """Three convolutions around a shortcut; a stage's first has one in its shortcut, too."""
 
         def __init__(self, taken: int, wide: int, stride: int = 1) -> None:
             super().__init__()

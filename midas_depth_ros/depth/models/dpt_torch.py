@@ -4,8 +4,8 @@ A model's `build` imports this file, and nothing else does, because it imports t
 names are those of the official checkpoints, so that these load strictly. Shapes in comments: B
 pictures, C channels, (h, w) patches, N = 1 + h w tokens, of which the first is the class token.
 
-Sources: Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; Ranftl, Bochkovskiy, Koltun,
-"Vision Transformers for Dense Prediction", ICCV 2021 (DPT).
+Sources: Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; Ranftl, Bochkovskiy,
+Koltun, "Vision Transformers for Dense Prediction", ICCV 2021 (DPT).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from midas_depth_ros.depth.models.dpt import HEAD_HIDDEN, Transformer
+from midas_depth_ros.depth.models.dpt_parts import DECODER_CHANNELS, HEAD_HIDDEN, Transformer
 
 LAYER_NORM_EPSILON = 1e-6  # of the transformers; torch's default is 1e-5
 
@@ -118,7 +118,7 @@ class VisionTransformer(nn.Module):
         Takes the patches as (B, C, h, w) and the embedding of their positions as (h w, C).
         """
         tokens = patches.flatten(2).transpose(1, 2) + positions
-        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(patches.shape[0], -1, -1)
         tokens = torch.cat([first, tokens], dim=1)
         found = []
         for number, block in enumerate(self.blocks[: max(taps)], 1):
@@ -160,10 +160,7 @@ class Fusion(nn.Module):
 
     def forward(self, path: Tensor | None, features: Tensor, size: torch.Size | None) -> Tensor:
         """To `size` (h, w), or to twice the size where there is none."""
-        if path is None:
-            path = features
-        else:
-            path = path + self.resConfUnit1(features)
+        path = features if path is None else path + self.resConfUnit1(features)
         path = self.resConfUnit2(path)
         path = F.interpolate(
             path,
@@ -208,11 +205,29 @@ class Decoder(nn.Module):
         return path
 
 
-def head(channels: int, hidden: int = HEAD_HIDDEN, corners: bool = True) -> nn.Sequential:
-    """The last layers: twice as large again, then one value per pixel, at least 0.
+class DepthDecoder(Decoder):
+    """The same, and a head that gives one value per pixel, at least 0: (B, H, W).
 
-    `corners`: whether they are aligned in the enlargement.
+    `corners`: whether they are aligned in the head's enlargement.
     """
+
+    def __init__(
+        self,
+        taken: Sequence[int],
+        corners: bool = True,
+        rectified: bool = False,
+        mixed: bool = True,
+    ) -> None:
+        super().__init__(taken, DECODER_CHANNELS, rectified, mixed)
+        self.output_conv = head(DECODER_CHANNELS, HEAD_HIDDEN, corners)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        inverse_depth: Tensor = self.output_conv(self.joined(features))
+        return inverse_depth.squeeze(1)
+
+
+def head(channels: int, hidden: int, corners: bool = True) -> nn.Sequential:
+    """(B, channels, h, w) to (B, 1, 2 h, 2 w), at least 0."""
     half = channels // 2
     return nn.Sequential(
         nn.Conv2d(channels, half, 3, padding=1),

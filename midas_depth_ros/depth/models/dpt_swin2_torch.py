@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from midas_depth_ros.depth.models.dpt import CLASSES, DECODER_CHANNELS, Swin
-from midas_depth_ros.depth.models.dpt_layers import Decoder, Mlp, head
+from midas_depth_ros.depth.models.dpt import Swin
+from midas_depth_ros.depth.models.dpt_parts import CLASSES
+from midas_depth_ros.depth.models.dpt_torch import DepthDecoder, Mlp
 
 LARGEST_SCALE = 100.0  # of the cosines before the softmax
 LARGEST_BIAS = 16.0
@@ -30,13 +31,11 @@ class DptSwin(nn.Module):
     def __init__(self, size: Swin) -> None:
         super().__init__()
         self.pretrained = nn.ModuleDict({'model': Encoder(size)})
-        self.scratch = Decoder(size.channels, DECODER_CHANNELS)
-        self.scratch.output_conv = head(DECODER_CHANNELS)
+        self.scratch = DepthDecoder(size.channels)
 
     def forward(self, picture: Tensor) -> Tensor:
-        path = self.scratch.joined(self.pretrained['model'](picture))  # (B, 256, H/2, W/2)
-        inverse_depth: Tensor = self.scratch.output_conv(path)
-        return inverse_depth.squeeze(1)
+        inverse_depth: Tensor = self.scratch(self.pretrained['model'](picture))
+        return inverse_depth
 
 
 class Encoder(nn.Module):
@@ -52,9 +51,8 @@ class Encoder(nn.Module):
     def forward(self, picture: Tensor) -> list[Tensor]:
         value, found = self.patch_embed(picture), []
         for stage in self.layers:
-            value = stage.blocks(value)
-            found.append(value.permute(0, 3, 1, 2))  # (B, C, h, w)
-            value = stage.downsample(value)
+            features, value = stage(value)
+            found.append(features.permute(0, 3, 1, 2))  # (B, C, h, w)
         return found
 
 
@@ -80,6 +78,11 @@ class Stage(nn.Module):
         self.blocks = nn.Sequential(*(Block(size, place, number) for number in range(count)))
         last = place + 1 == len(size.channels)
         self.downsample = nn.Identity() if last else Merging(channels)
+
+    def forward(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """What its last block gives, and what the next stage takes."""
+        value = self.blocks(value)
+        return value, self.downsample(value)
 
 
 class Merging(nn.Module):
@@ -187,7 +190,8 @@ def relative_positions(window: int) -> tuple[Tensor, Tensor]:
 def neighbourhood(side: int, window: int, shift: int) -> Tensor:
     """(W, 1, n, n) float32: 0 between neighbours, else `MASKED`.
 
-    Once the patches are rolled by `shift`, the last windows hold patches of both ends of the picture.
+    Once the patches are rolled by `shift`, the last windows hold patches of both ends of the
+    picture.
     """
     place = torch.arange(side)
     band = (place >= side - window).long() + (place >= side - shift).long()

@@ -1,7 +1,7 @@
 """The torch module of DPT-Large and DPT-Hybrid: a vision transformer under DPT's decoder.
 
 `dpt.build` imports this file, and nothing else does, because it imports torch. The attribute names
-are those of the official checkpoints. Comments say shapes as in `dpt_layers.py`.
+are those of the official checkpoints. Comments say shapes as in `dpt_torch.py`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from midas_depth_ros.depth.models.dpt import (
-    CLASSES,
-    DECODER_CHANNELS,
     RESIZING_KERNELS,
     RESNET_CHANNELS,
     RESNET_NARROWING,
     RESNET_STEM,
     TransformerEncoder,
 )
-from midas_depth_ros.depth.models.dpt_layers import (
-    Decoder,
+from midas_depth_ros.depth.models.dpt_parts import CLASSES
+from midas_depth_ros.depth.models.dpt_torch import (
+    DepthDecoder,
     PatchEmbedding,
     VisionTransformer,
-    head,
 )
 
 GROUPS = 32  # of a group normalisation
@@ -38,13 +36,11 @@ class Dpt(nn.Module):
     def __init__(self, encoder: TransformerEncoder) -> None:
         super().__init__()
         self.pretrained = Features(encoder)
-        self.scratch = Decoder(encoder.channels, DECODER_CHANNELS)
-        self.scratch.output_conv = head(DECODER_CHANNELS)
+        self.scratch = DepthDecoder(encoder.channels)
 
     def forward(self, picture: Tensor) -> Tensor:
-        path = self.scratch.joined(self.pretrained(picture))  # (B, 256, H/2, W/2)
-        inverse_depth: Tensor = self.scratch.output_conv(path)
-        return inverse_depth.squeeze(1)
+        inverse_depth: Tensor = self.scratch(self.pretrained(picture))
+        return inverse_depth
 
 
 class Features(nn.Module):
@@ -125,8 +121,8 @@ class ClassToken(nn.Module):
         return answer
 
 
-# --- The ResNet of DPT-Hybrid: group norms, and convolutions whose kernels are standardised. Where a
-# stride of 2 leaves an odd part of the padding, it lies behind, as TensorFlow does it.
+# --- The ResNet of DPT-Hybrid: group norms, and convolutions whose kernels are standardised. Where
+# a stride of 2 leaves an odd part of the padding, it lies behind, as TensorFlow does it.
 
 
 class HybridEmbedding(nn.Module):
@@ -144,7 +140,10 @@ class ResNet(nn.Module):
     def __init__(self, blocks: Sequence[int]) -> None:
         super().__init__()
         self.stem = nn.ModuleDict(
-            {'conv': StandardisedConv2d(3, RESNET_STEM, 7, stride=2), 'norm': norm(RESNET_STEM)}
+            {
+                'conv': StandardisedConv2d(3, RESNET_STEM, 7, stride=2),
+                'norm': GroupNorm(RESNET_STEM),
+            }
         )
         taken = (RESNET_STEM, *RESNET_CHANNELS)
         self.stages = nn.ModuleList(
@@ -185,10 +184,10 @@ class Bottleneck(nn.Module):
         self.downsample = None
         if taken != wide:
             shortcut = StandardisedConv2d(taken, wide, 1, stride)
-            self.downsample = nn.ModuleDict({'conv': shortcut, 'norm': norm(wide)})
-        self.conv1, self.norm1 = StandardisedConv2d(taken, narrow, 1), norm(narrow)
-        self.conv2, self.norm2 = StandardisedConv2d(narrow, narrow, 3, stride), norm(narrow)
-        self.conv3, self.norm3 = StandardisedConv2d(narrow, wide, 1), norm(wide)
+            self.downsample = nn.ModuleDict({'conv': shortcut, 'norm': GroupNorm(wide)})
+        self.conv1, self.norm1 = StandardisedConv2d(taken, narrow, 1), GroupNorm(narrow)
+        self.conv2, self.norm2 = StandardisedConv2d(narrow, narrow, 3, stride), GroupNorm(narrow)
+        self.conv3, self.norm3 = StandardisedConv2d(narrow, wide, 1), GroupNorm(wide)
 
     def forward(self, value: Tensor) -> Tensor:
         change = F.relu(self.norm1(self.conv1(value)))
@@ -210,14 +209,20 @@ class StandardisedConv2d(nn.Conv2d):
     def forward(self, value: Tensor) -> Tensor:
         if self.behind:
             value = F.pad(value, (0, 1, 0, 1))
-        # A batch norm over each kernel's numbers, because its rounding is the official network's: mean
-        # and variance taken otherwise move the depth by 2e-4 of its spread.
-        kernels = F.batch_norm(
-            self.weight.reshape(1, self.out_channels, -1), None, None,
-            training=True, momentum=0.0, eps=STANDARDISING_EPSILON,
+        # A batch norm over each kernel's numbers, because its rounding is the official network's:
+        # mean and variance taken otherwise move the depth by 2e-4 of its spread.
+        kernels = torch.batch_norm(
+            self.weight.reshape(1, self.out_channels, -1), None, None, None, None,
+            training=True, momentum=0.0, eps=STANDARDISING_EPSILON, cudnn_enabled=False,
         ).reshape(self.weight.shape)  # fmt: skip
         return F.conv2d(value, kernels, stride=self.stride, padding=self.padding)
 
 
-def norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(GROUPS, channels)
+class GroupNorm(nn.GroupNorm):
+    """Without the check of sizes that torch's has: tracing warns of it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(GROUPS, channels)
+
+    def forward(self, value: Tensor) -> Tensor:
+        return torch.group_norm(value, GROUPS, self.weight, self.bias, self.eps)

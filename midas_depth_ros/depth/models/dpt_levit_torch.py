@@ -1,11 +1,11 @@
 """The torch module of DPT-LeViT: LeViT under DPT's decoder.
 
 `dpt.build` imports this file, and nothing else does, because it imports torch. The attribute names
-are those of the official checkpoints. Shapes in comments: B pictures, C channels, n patches, in rows
-of a square.
+are those of the official checkpoints. Shapes in comments: B pictures, C channels, n patches, in
+rows of a square.
 
-Source: Graham et al., "LeViT: a Vision Transformer in ConvNet's Clothing for Faster Inference", ICCV
-2021.
+Source: Graham et al., "LeViT: a Vision Transformer in ConvNet's Clothing for Faster Inference",
+ICCV 2021.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from midas_depth_ros.depth.models.dpt import CLASSES, DECODER_CHANNELS, Levit
-from midas_depth_ros.depth.models.dpt_layers import Decoder, head
+from midas_depth_ros.depth.models.dpt import Levit
+from midas_depth_ros.depth.models.dpt_parts import CLASSES, DECODER_CHANNELS
+from midas_depth_ros.depth.models.dpt_torch import Decoder, head
 
 
 class DptLevit(nn.Module):
@@ -26,15 +26,24 @@ class DptLevit(nn.Module):
     def __init__(self, size: Levit) -> None:
         super().__init__()
         self.pretrained = nn.ModuleDict({'model': Encoder(size)})
-        self.scratch = Decoder(size.channels, DECODER_CHANNELS)
-        # The finest features are at stride 16: two more steps up than in the other networks.
-        self.scratch.stem_transpose = nn.Sequential(*enlarging(size))
-        self.scratch.output_conv = head(size.after[-1], size.head_hidden)
+        self.scratch = LevitDecoder(size)
 
     def forward(self, picture: Tensor) -> Tensor:
-        path = self.scratch.joined(self.pretrained['model'](picture))  # (B, 256, H/8, W/8)
-        path = self.scratch.stem_transpose(path)  # (B, 64, H/2, W/2)
-        inverse_depth: Tensor = self.scratch.output_conv(path)
+        inverse_depth: Tensor = self.scratch(self.pretrained['model'](picture))
+        return inverse_depth
+
+
+class LevitDecoder(Decoder):
+    """The finest features are at stride 16: two more steps up than in the other networks."""
+
+    def __init__(self, size: Levit) -> None:
+        super().__init__(size.channels, DECODER_CHANNELS)
+        self.stem_transpose = nn.Sequential(*enlarging(size))
+        self.output_conv = head(size.after[-1], size.head_hidden)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        path = self.stem_transpose(self.joined(features))  # (B, 64, H/2, W/2)
+        inverse_depth: Tensor = self.output_conv(path)
         return inverse_depth.squeeze(1)
 
 
@@ -133,6 +142,8 @@ def mlp(channels: int) -> nn.Sequential:
 class Attention(nn.Module):
     """Every patch asks every patch; how far apart they are adds a bias."""
 
+    index: Tensor
+
     def __init__(self, channels: int, heads: int, side: int, size: Levit) -> None:
         super().__init__()
         self.heads, self.parts = heads, (size.key, size.key, size.value)
@@ -150,6 +161,8 @@ class Attention(nn.Module):
 class Subsampling(nn.Module):
     """Every second patch of every second row asks every patch."""
 
+    index: Tensor
+
     def __init__(self, size: Levit, stage: int) -> None:
         super().__init__()
         taken, given = size.channels[stage - 1], size.channels[stage]
@@ -157,9 +170,7 @@ class Subsampling(nn.Module):
         self.heads, self.parts = taken // size.key, (size.key, 2 * size.value)
         self.kv = NormedLinear(taken, self.heads * sum(self.parts))
         self.q = nn.Sequential(nn.Identity(), NormedLinear(taken, self.heads * size.key))
-        self.proj = nn.Sequential(
-            nn.Hardswish(), NormedLinear(self.heads * 2 * size.value, given)
-        )
+        self.proj = nn.Sequential(nn.Hardswish(), NormedLinear(self.heads * 2 * size.value, given))
         self.attention_biases = nn.Parameter(torch.zeros(self.heads, self.side**2))
         index = distances(size.sides[stage], self.side)
         self.register_buffer('index', index, persistent=False)
@@ -194,8 +205,9 @@ def mixed(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
 def distances(asking: int, asked: int) -> Tensor:
     """Which bias belongs to which two patches: (asking**2, asked**2) int64.
 
-    The squares have `asking` and `asked` patches along a side; where those are fewer, they are every
-    second of these. There is one bias for each distance down and right, without its sign.
+    The squares have `asking` and `asked` patches along a side; where the former are fewer, they are
+    every second of the latter, in every second row. There is one bias for each distance down and
+    right, without its sign.
     """
     step = 1 if asking == asked else 2
     apart = (step * torch.arange(asking)[:, None] - torch.arange(asked)).abs()
