@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -14,7 +13,7 @@ from golden_networks import TOLERANCE, deviation, golden_noise, golden_weights
 from PIL import Image
 
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.depth.models import PictureInput, Sizing, dpt, midas_v21
+from midas_depth_ros.depth.models import dpt, midas_v21
 from midas_depth_ros.depth.models.dpt import NETWORKS, network_size
 
 MIDAS, LARGE, HYBRID = 'midas_v21_384', 'dpt_large_384', 'dpt_hybrid_384'
@@ -73,10 +72,6 @@ def outputs(figures: Arrays, name: str) -> dict[tuple[int, int], np.ndarray]:
         if size := re.fullmatch(rf'{name}_output_(\d+)x(\d+)_every_{STEP}', key):
             found[int(size[1]), int(size[2])] = values
     return found
-
-
-def picture_of(name: str) -> PictureInput:
-    return midas_v21.SPEC.picture if name == MIDAS else dpt.picture(name)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -165,13 +160,12 @@ def test_the_whole_way_of_a_picture(
         pytest.skip(f'{path} is not there')
     with Image.open(path) as image:
         rgb = np.asarray(image.convert('RGB'))
-    official = picture_of(name)
-    if name == HYBRID:
-        size = network_size(rgb.shape[1], rgb.shape[0])[::-1]
-        official = dataclasses.replace(official, size=size, sizing=Sizing.STRETCH)
-    picture = official.preprocess(rgb)
+    if name == MIDAS:
+        picture = np.ascontiguousarray(midas_v21.SPEC.picture.preprocess(rgb))
+    else:
+        picture = dpt.preprocess(rgb, name)
     assert picture.shape[2:] == tuple(figures[f'{name}_network_input_size_hw'])
-    output = run(network(described, name), np.ascontiguousarray(picture))
+    output = run(network(described, name), picture)
     large = DepthEstimator.enlarge(output, rgb.shape[:2])
     same = LARGE if name == HYBRID else name  # both see the same
     wanted = figures[f'{same}_network_input_every_16']

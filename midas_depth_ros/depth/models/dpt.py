@@ -19,6 +19,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from midas_depth_ros.depth.models.dpt_parts import (
     CLASSES,
     DECODER_CHANNELS,
@@ -430,6 +434,19 @@ def picture(name: str) -> PictureInput:
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     )
+
+
+def preprocess(rgb: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
+    """(H, W, 3) uint8 RGB to (1, 3, h, w) float32 as the official code makes it for a network.
+
+    In float64, as there: OpenCV's resize of float32 is off by 2e-5 where it is an accelerated one,
+    and DPT-Hybrid makes a hundred times as much of that.
+    """
+    wanted = picture(name)
+    size = wanted.fixed_size or network_size(rgb.shape[1], rgb.shape[0])[::-1]
+    small = cv2.resize(rgb / 255.0, size[::-1], interpolation=cv2.INTER_CUBIC)
+    small = (small - np.array(wanted.mean)) / np.array(wanted.std)
+    return np.ascontiguousarray(small.transpose(2, 0, 1)[np.newaxis], np.float32)
 
 
 def _spec(name: str, network: Network) -> ModelSpec:
