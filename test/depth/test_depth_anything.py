@@ -114,6 +114,20 @@ def test_one_trace_serves_every_size(described: dict[str, Any], figures: Arrays)
         assert deviation(found, outputs(figures, SMALL)[size]) < TOLERANCE, size
 
 
+@pytest.mark.thorough
+@pytest.mark.filterwarnings('ignore:.*torch.jit:DeprecationWarning')  # OpenVINO traces
+def test_openvino_converts_it_for_every_size(described: dict[str, Any], figures: Arrays) -> None:
+    torch = pytest.importorskip('torch')
+    openvino = pytest.importorskip('openvino')
+    module = network(described, SMALL)
+    converted = openvino.convert_model(module, example_input=torch.zeros(1, 3, 70, 84))
+    how = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
+    compiled = openvino.Core().compile_model(converted, 'CPU', how)
+    for size in ((140, 182), (518, 518)):
+        found = compiled(golden_noise(*size))[0][0, ::STEP, ::STEP]
+        assert deviation(found, outputs(figures, SMALL)[size]) < TOLERANCE, size
+
+
 def test_versions_and_ranges_tell_apart_what_their_files_do_not(described: dict[str, Any]) -> None:
     """All have the same keys and shapes: the wrong name gives another depth, or another unit."""
     import torch

@@ -84,6 +84,7 @@ class Network:
     taps: tuple[int, int, int, int]
     weights: WeightsFile
     farthest_m: float | None = None
+    about: str = ''
 
 
 def shapes(width: Width) -> dict[str, Shape]:
@@ -156,7 +157,8 @@ def build(network: Network) -> Any:
             """What the tapped blocks say of the patches: (B, C, H/14, W/14) each."""
             patches = self.patch_embed(picture)
             answers = self.answers(patches, self.positions(patches), network.taps)
-            return [self.norm(each)[:, 1:].mT.reshape(patches.shape) for each in answers]
+            places = [self.norm(each)[:, 1:].transpose(1, 2) for each in answers]  # (B, C, h w)
+            return [each.reshape(patches.shape) for each in places]
 
         def positions(self, patches: Tensor) -> Tensor:
             """The embedding of the positions, resized: (h w, C).
@@ -170,9 +172,10 @@ def build(network: Network) -> Any:
             trained = (rows[-1] == GRID - 1) & (columns[-1] == GRID - 1)
             surplus = torch.where(trained, 0.0, GRID_SURPLUS)
             grid = self.embedding_grid()
-            resized = cubic_resize(columns, surplus).to(grid) @ grid  # (GRID, w, C)
-            resized = cubic_resize(rows, surplus).to(grid) @ resized.flatten(1)  # (h, w C)
-            return resized.reshape(-1, grid.shape[2])
+            value = cubic_resize(rows, surplus).to(grid) @ grid.flatten(1)  # (h, GRID C)
+            value = value.unflatten(1, (GRID, -1)).transpose(0, 1).flatten(1)  # (GRID, h C)
+            value = cubic_resize(columns, surplus).to(grid) @ value  # (w, h C)
+            return value.unflatten(1, (-1, grid.shape[2])).transpose(0, 1).flatten(0, 1)
 
     def cubic_resize(places: Tensor, surplus: Tensor) -> Tensor:
         """The matrix (n, GRID) that resizes GRID values to the n places 0, 1, ..., n - 1.
@@ -209,7 +212,7 @@ def build(network: Network) -> Any:
 
         def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
             path = self.output_conv1(self.joined(features))
-            # From 16/14 of the patches' 14 pixels straight to the picture's.
+            # Straight from 8 values along a patch to its 14 pixels.
             path = F.interpolate(path, size=size, mode='bilinear', align_corners=True)
             found: Tensor = self.output_conv2(path)
             return found
@@ -353,6 +356,7 @@ NETWORKS = {
             licence='Apache-2.0',
         ),
         farthest_m=20.0,
+        about='Its metres were learned from rendered rooms (Hypersim), up to 20 m.',
     ),
     'depth_anything_v2_metric_outdoor_small': Network(
         'Depth Anything V2 small, metres outdoors',
@@ -368,6 +372,7 @@ NETWORKS = {
             licence='Apache-2.0',
         ),
         farthest_m=80.0,
+        about='Its metres were learned from rendered streets (Virtual KITTI), up to 80 m.',
     ),
     'depth_anything_v1_small': Network(
         'Depth Anything V1 small',
@@ -409,6 +414,7 @@ def _spec(name: str, network: Network) -> ModelSpec:
         shapes=shapes(network.width),
         build=functools.partial(build, network),
         depth_range_m=(NEAREST_M, network.farthest_m) if network.farthest_m else None,
+        about=f'{network.title}: {network.about}' if network.about else '',
     )
 
 

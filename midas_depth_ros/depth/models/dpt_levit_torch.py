@@ -100,13 +100,13 @@ class Encoder(nn.Module):
         self.head, self.head_dist = Classifier(size), Classifier(size)  # unused
 
     def forward(self, picture: Tensor) -> list[Tensor]:
-        tokens = self.patch_embed(picture).flatten(2).mT  # (B, n, C)
+        tokens = self.patch_embed(picture).flatten(2).transpose(1, 2)  # (B, n, C)
         found: list[Tensor] = []
         for place, block in enumerate(self.blocks[: self.tapped[-1] + 1]):
             tokens = block(tokens)
             if place in self.tapped:
                 side = self.sides[len(found)]
-                found.append(tokens.mT.unflatten(2, (side, side)))
+                found.append(tokens.transpose(1, 2).unflatten(2, (side, side)))
         return found
 
 
@@ -198,7 +198,7 @@ def split(tokens: Tensor, heads: int, parts: tuple[int, ...]) -> tuple[Tensor, .
 
 def mixed(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """The values, mixed by how well key and query agree: (B, n, heads * part)."""
-    likeness = query @ key.mT * query.shape[3] ** -0.5 + bias
+    likeness = query @ key.transpose(2, 3) * query.shape[3] ** -0.5 + bias
     return (likeness.softmax(dim=3) @ value).transpose(1, 2).flatten(2)
 
 

@@ -156,7 +156,8 @@ class WindowAttention(nn.Module):
         split = split.reshape(batch, count, places, 3, self.heads, channels // self.heads)
         query, key, value = split.permute(3, 0, 1, 4, 2, 5).unbind(0)  # (B, W, heads, n, C / heads)
         scale = self.logit_scale.clamp(max=math.log(LARGEST_SCALE)).exp()
-        cosines = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).mT  # (B, W, heads, n, n)
+        query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
+        cosines = query @ key.transpose(3, 4)  # (B, W, heads, n, n)
         likeness = cosines * scale + self.bias()
         if mask is not None:
             likeness = likeness + mask
@@ -197,7 +198,7 @@ def neighbourhood(side: int, window: int, shift: int) -> Tensor:
     band = (place >= side - window).long() + (place >= side - shift).long()
     region = (3 * band[:, None] + band).reshape(1, side, side, 1)
     windows = into_windows(region, window)[0]  # (W, n, 1)
-    return torch.where(windows == windows.mT, 0.0, MASKED)[:, None]
+    return torch.where(windows == windows.transpose(1, 2), 0.0, MASKED)[:, None]
 
 
 def into_windows(value: Tensor, window: int) -> Tensor:

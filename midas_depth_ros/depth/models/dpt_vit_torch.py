@@ -102,7 +102,7 @@ class Reassembly(nn.ModuleDict):
             self['4'] = nn.ConvTranspose2d(channels, channels, kernel, stride=kernel)
 
     def forward(self, tokens: Tensor, size: torch.Size) -> Tensor:
-        features = self['0'](tokens).mT.reshape(size)  # (B, C, h, w)
+        features = self['0'](tokens).transpose(1, 2).reshape(size)  # (B, C, h, w)
         features = self['3'](features)
         return self['4'](features) if '4' in self else features
 

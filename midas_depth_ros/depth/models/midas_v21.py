@@ -164,4 +164,6 @@ SPEC = ModelSpec(
     output=Output.RELATIVE_INVERSE_DEPTH,
     shapes=shapes(),
     build=build,
+    about='MiDaS v2.1 large: the training of its encoder began with WSL-Images weights, which are '
+    'CC-BY-NC-4.0.',
 )
