@@ -1,8 +1,7 @@
 """The torch module of DPT-LeViT: LeViT under DPT's decoder.
 
-`dpt.build` imports this file, and nothing else does, because it imports torch. The attribute names
-are those of the official checkpoints. Shapes in comments: B pictures, C channels, n patches, in
-rows of a square.
+It imports torch, so only `dpt.build` may import it. The attribute names are those of the official
+checkpoints. Shapes in comments: B pictures, C channels, n patches, in rows of a square.
 
 Source: Graham et al., "LeViT: a Vision Transformer in ConvNet's Clothing for Faster Inference",
 ICCV 2021.

@@ -1,8 +1,8 @@
 """The torch module of DPT-Swin2: Swin V2 under DPT's decoder.
 
-`dpt.build` imports this file, and nothing else does, because it imports torch. The attribute names
-are those of the official checkpoints. Shapes in comments: B pictures, C channels, (h, w) patches,
-W windows, n patches of a window.
+It imports torch, so only `dpt.build` may import it. The attribute names are those of the official
+checkpoints. Shapes in comments: B pictures, C channels, (h, w) patches, W windows, n patches of a
+window.
 
 Source: Liu et al., "Swin Transformer V2: Scaling Up Capacity and Resolution", CVPR 2022.
 """

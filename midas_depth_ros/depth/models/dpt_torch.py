@@ -1,8 +1,8 @@
 """The torch layers that several depth networks share: a vision transformer, and DPT's decoder.
 
-A model's `build` imports this file, and nothing else does, because it imports torch. The attribute
-names are those of the official checkpoints, so that these load strictly. Shapes in comments: B
-pictures, C channels, (h, w) patches, N = 1 + h w tokens, of which the first is the class token.
+It imports torch, so only a model's `build` may import it. The attribute names are those of the
+official checkpoints, so that these load strictly. Shapes in comments: B pictures, C channels,
+(h, w) patches, N = 1 + h w tokens, of which the first is the class token.
 
 Sources: Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; Ranftl, Bochkovskiy,
 Koltun, "Vision Transformers for Dense Prediction", ICCV 2021 (DPT).

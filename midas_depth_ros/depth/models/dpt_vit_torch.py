@@ -1,7 +1,7 @@
 """The torch module of DPT-Large and DPT-Hybrid: a vision transformer under DPT's decoder.
 
-`dpt.build` imports this file, and nothing else does, because it imports torch. The attribute names
-are those of the official checkpoints. Comments say shapes as in `dpt_torch.py`.
+It imports torch, so only `dpt.build` may import it. The attribute names are those of the official
+checkpoints. Comments say shapes as in `dpt_torch.py`.
 """
 
 from __future__ import annotations
