@@ -1,8 +1,8 @@
 """The stamps of one camera: whether they are valid, and which frames `max_rate` lets pass.
 
-Plain Python, no ROS. A `StampVerdict` names a fault, its size and the remedy. Stamps are compared
-with steady time, or with a simulated clock where the node has one: so a bag that is played slowly is
-valid as long as /clock is as slow.
+Plain Python, no ROS. A `StampVerdict` names a fault, its size and the remedy. Stamps are
+compared with steady time, or with a simulated clock where the node has one: so a bag that is played
+slowly is valid as long as /clock is as slow.
 """
 
 from __future__ import annotations
