@@ -178,7 +178,7 @@ def test_deactivate_answers_while_inference_hangs_and_the_node_says_so(ros):
         def stuck() -> bool:
             statuses = [status for array in list(arrays) for status in array.status]
             return any(
-                status.level == DiagnosticStatus.ERROR and 'has been worked on' in status.message
+                status.level == DiagnosticStatus.ERROR and 'still processing one frame' in status.message
                 for status in statuses
             )
 
