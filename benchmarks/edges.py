@@ -25,7 +25,6 @@ from midas_depth_ros.lab.speed.run import timed_in_turn
 from midas_depth_ros.views import enlarge_along_edges
 from training.places import sample
 
-PAGE = Path(__file__).resolve().parents[1] / 'docs/edges.md'
 KINDS = ('room', 'corridor', 'street', 'clutter', 'table', 'open')
 SEEDS = (1_950_000_001, 1_950_000_002, 1_950_000_003)  # none of those of training
 WIDTH, HEIGHT = 640, 480
@@ -68,8 +67,9 @@ class Errors:
 
 @click.command()
 @click.option('--model', default='embedded', show_default=True)
-def main(model: str) -> None:
-    """Measure, print the table, and write it into docs/edges.md."""
+@click.option('--write', 'page', type=click.Path(dir_okay=False, path_type=Path))
+def main(model: str, page: Path | None) -> None:
+    """Measure, print the table, and write it into a page (docs/edges.md)."""
     estimator = load_estimator(model, allow_download=False)
     errors = {name: Errors() for name in WAYS}
     for kind in KINDS:
@@ -86,7 +86,8 @@ def main(model: str) -> None:
                 errors[name].elsewhere.append(float(wrong[~near].mean()))
     costs = [costs_ms(*size) for size in SIZES]
     text = table(errors, costs)
-    write_block(PAGE, 'edges', text)
+    if page:
+        write_block(page, 'edges', text)
     click.echo(text)
 
 

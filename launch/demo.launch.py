@@ -150,7 +150,7 @@ def generate_launch_description() -> LaunchDescription:
                 BOOLEANS,
             ),
             argument(
-                'speed', '0.3', 'Speed ahead of that robot. 0: publish cmd_vel_in yourself. [m/s]'
+                'speed', '0.3', 'Forward speed of that robot. 0: publish cmd_vel_in yourself. [m/s]'
             ),
             argument('camera', CAMERA, 'Name of the camera: the namespace of its topics.'),
             OpaqueFunction(function=prepare_drive),

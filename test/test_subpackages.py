@@ -54,7 +54,7 @@ def modules(subpackage: str) -> list[str]:
 
 
 @pytest.mark.parametrize('subpackage', PURE)
-def test_a_pure_room_imports_where_there_is_no_ros(subpackage):
+def test_a_pure_subpackage_imports_where_there_is_no_ros(subpackage):
     # Only the torch backend needs torch; the other backends need their library.
     libraries = ('_backend', 'openvino_runtime')
     names = [name for name in modules(subpackage) if not name.endswith(libraries)]
@@ -76,7 +76,7 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_every_room_is_in_the_table():
+def test_every_subpackage_is_in_the_table():
     subpackages = {path.parent.name for path in PACKAGE.glob('*/__init__.py')}
     assert subpackages == set(ALLOWED)
     text = (ROOT / 'ARCHITECTURE.md').read_text()
@@ -91,7 +91,7 @@ def test_the_package_imports_nothing_that_is_not_installed():
 
 
 @pytest.mark.parametrize('subpackage', ALLOWED)
-def test_a_room_does_not_reach_into_others(subpackage):
+def test_a_subpackage_does_not_reach_into_others(subpackage):
     for path in (PACKAGE / subpackage).rglob('*.py'):
         if path.name in DOORS:
             continue

@@ -1,1 +1,1 @@
-"""Every command of `midas_depth`, one file each; what a command needs is imported when it runs."""
+"""The commands, one file each, and what they share. They import what they need when they run."""

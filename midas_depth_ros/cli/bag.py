@@ -81,7 +81,7 @@ def process(
     if unknown:
         choices = ', '.join(bag_pipeline.OUTPUTS)
         raise click.UsageError(f'--only {unknown[0]}: unknown output; choose from {choices}')
-    accepted(apply_cpu_budget, settings.niceness, parse_cpus(settings.cpu_affinity))
+    as_command_error(apply_cpu_budget, settings.niceness, parse_cpus(settings.cpu_affinity))
     total = sum(source.counts[camera.image] for camera in cameras)
     faults: list[str] = []
     with (
@@ -96,7 +96,9 @@ def process(
             report.print(text)
 
         make = bag_pipeline.BagPipeline
-        pipeline = accepted(make, estimator, settings, cameras, only, fail, report.print, overrides)
+        pipeline = as_command_error(
+            make, estimator, settings, cameras, only, fail, report.print, overrides
+        )
         messages = until_damaged(in_order(source, cameras, pipeline.topics), fail)
         about = {
             'midas_depth_ros': midas_depth_ros.__version__,
@@ -113,13 +115,13 @@ def process(
                         report.advance()
             move_into_place(part / bag_writer.FILE_NAME, output)
     if source.damage:
-        frames = sum(tally.frames for tally in pipeline.camera_counts)
+        frames = sum(each.frames for each in pipeline.camera_counts)
         report.print(f'{source.path}: {frames} images of the damaged bag were recovered')
     print_summary(pipeline.camera_counts, writer.counts, output)
-    return not faults and all(tally.processed for tally in pipeline.camera_counts)
+    return not faults and all(each.processed for each in pipeline.camera_counts)
 
 
-def accepted(call: Callable[..., Any], *arguments: Any) -> Any:
+def as_command_error(call: Callable[..., Any], *arguments: Any) -> Any:
     """Return the result of a call; a ValueError about a parameter becomes CommandError."""
     try:
         return call(*arguments)
@@ -148,7 +150,7 @@ def in_order(
 
 
 def print_summary(
-    tallies: Collection[CameraCounts], counts: Mapping[str, int], output: Path
+    camera_counts: Collection[CameraCounts], counts: Mapping[str, int], output: Path
 ) -> None:
     """Print what was processed and what was written."""
     text = io.StringIO()
@@ -156,17 +158,17 @@ def print_summary(
     table = Table('camera', 'pictures', 'frames', 'processed', 'in metres', box=SIMPLE)
     for column in table.columns[2:]:
         column.justify = 'right'
-    for tally in tallies:
-        camera = tally.camera
-        numbers = map(str, (tally.frames, tally.processed, tally.in_metres))
+    for each in camera_counts:
+        camera = each.camera
+        numbers = map(str, (each.frames, each.processed, each.in_metres))
         table.add_row(Text(printable(camera.name)), Text(printable(camera.image)), *numbers)
     Console(file=text, width=width).print(table)
     click.echo(text.getvalue(), nl=False)
-    for tally in tallies:
-        if not tally.frames:
-            click.echo(printable(f'{tally.camera.name}: no message on {tally.camera.image}'))
-        if tally.reason:
-            reason = f'{tally.camera.name}: last frame without metres: {tally.reason}'
+    for each in camera_counts:
+        if not each.frames:
+            click.echo(printable(f'{each.camera.name}: no message on {each.camera.image}'))
+        if each.reason:
+            reason = f'{each.camera.name}: last frame without metres: {each.reason}'
             click.echo(printable(reason))
     topics = sum(map(bool, counts.values()))
     click.echo(printable(f'{sum(counts.values())} messages on {topics} topics in {output}'))
@@ -292,9 +294,9 @@ def bag(
             f'{source}: unsuitable name of a camera, which comes from its topic: {complaint}'
         )
     named = {camera.name for camera in chosen}.union(given.get('cameras', ()))
-    stranger = unknown_in_groups(DepthNodeSettings, given, {'cameras': sorted(named)})
-    if stranger:
-        raise click.UsageError(stranger)
+    unknown = unknown_in_groups(DepthNodeSettings, given, {'cameras': sorted(named)})
+    if unknown:
+        raise click.UsageError(unknown)
     if storage is None:
         storage = recorded.storage if recorded.storage in STORAGES else 'mcap'
     if storage != 'mcap' and compression not in (None, 'none'):

@@ -35,7 +35,7 @@ HELP = """Drive a simulated robot, or show your pictures; save pictures, summary
 Without --source a robot drives through a furnished room. Its camera, the depth node with the
 embedded model (no download), the avoidance node and a commander are separate processes that
 communicate over DDS, in a ROS domain of their own unless ROS_DOMAIN_ID is set. With --source the
-camera shows that instead, and the model is the best one available.
+camera plays that source instead, and the model is the best one available.
 """
 
 
@@ -100,7 +100,9 @@ def check_assignments(
     show_default=str(WORLD),
     help='Seed of the room that the robot drives through.',
 )
-@click.option('--headless', is_flag=True, help='Without the dashboard, the live view in a browser.')
+@click.option(
+    '--headless', is_flag=True, help='Do not start the dashboard, the live view in a browser.'
+)
 @click.option('--keep-going', is_flag=True, help='Keep running after the recording, until Ctrl-C.')
 @click.option(
     '--transport',
@@ -186,7 +188,7 @@ def _print_error(text: str) -> None:
 
 def _report(result: Run, folder: Path, console: Console) -> int:
     from midas_depth_ros.lab.demo import report
-    from midas_depth_ros.lab.demo.summary import as_text, tables, why_it_stood
+    from midas_depth_ros.lab.demo.summary import as_text, tables, why_it_did_not_drive
 
     with step(console, 'Writing the results'):
         summary = report.write(result, folder)
@@ -197,7 +199,7 @@ def _report(result: Run, folder: Path, console: Console) -> int:
     console.print(Text('Results:'))
     for path, meaning in report.contents(folder):
         _print(console, f'  {path}  {meaning}')
-    stood = why_it_stood(summary)
+    stood = why_it_did_not_drive(summary)
     if stood and not result.ended_by:
         return _fail(stood)
     return _exit_code(result.ended_by)

@@ -131,18 +131,18 @@ def export(
         if output.suffix.lower() != SUFFIXES[form]:
             raise click.UsageError(f'{output}: --format {form} needs the suffix {SUFFIXES[form]}')
         if not force:
-            check_target(output, form)
+            check_not_there(output, form)
     weights = weights_of(model, not no_download)
     target = output or Path(f'{weights.stem}_{precision}{SUFFIXES[form]}')
     if not cache and not force:
-        check_target(target, form)
+        check_not_there(target, form)
     if form == 'onnx':
         _write_onnx(weights, target)
     else:
         _write_openvino(weights, None if cache else target, precision, pictures, count)
 
 
-def check_target(target: Path, form: str) -> None:
+def check_not_there(target: Path, form: str) -> None:
     """Raise DepthError if one of the files of an export already exists."""
     for suffix in FILES[form]:
         path = target.with_suffix(suffix)

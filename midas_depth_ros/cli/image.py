@@ -79,7 +79,7 @@ if TYPE_CHECKING:
 # --- What is made of one picture: six files, each from one row of OUTPUTS.
 
 OVERLAY_ALPHA = 0.5  # of the overlay, if none is given
-DEEPEST = 65535
+HIGHEST_LEVEL = 65535
 CLOUD_DEPTH_M = (0.05, 50.0)  # of the points of a cloud in metres
 NEAREST, FARTHEST = 1.0, 10.0  # distances in a cloud without a scale
 LONGEST_SIDES = {'.webp': 16_383, '.jpg': 65_500, '.jpeg': 65_500}  # pixels, by the formats
@@ -184,7 +184,7 @@ def depth_png(result: Result) -> bytes:
     about.add_text('far', repr(far))
     about.add_text('near', repr(near))
     buffer = io.BytesIO()
-    levels = np.rint(share * DEEPEST).astype(np.uint16)
+    levels = np.rint(share * HIGHEST_LEVEL).astype(np.uint16)
     Image.fromarray(levels).save(buffer, format='PNG', pnginfo=about)
     return buffer.getvalue()
 

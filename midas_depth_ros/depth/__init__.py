@@ -1,6 +1,6 @@
 """Image to relative inverse depth. This subpackage never imports ROS, and torch only when it must.
 
-Start at `load_estimator`; everything that can go wrong is drawn in `errors`.
+Start at `load_estimator`; `errors` lists everything that can go wrong.
 """
 
 from midas_depth_ros.depth.errors import DepthError

@@ -350,10 +350,10 @@ def ensure_weights(
         return found
     if allow_download:
         return fetch_weights(spec, options=options)
-    remedy = f'allow the download, or bring it {_by_hand(spec)}'
+    remedy = f'allow the download, or install it {_by_hand(spec)}'
     corrupt = [f'{f.path} {f.fault}' for _, f in examine_all(spec) if f.state is FileState.CORRUPT]
     if corrupt:
-        raise WeightsCorrupt(f'no good {spec.name}: {"; ".join(corrupt)}; {remedy}')
+        raise WeightsCorrupt(f'no valid {spec.name}: {"; ".join(corrupt)}; {remedy}')
     folders = ', '.join(str(place.folder) for place in weights_folders())
     raise WeightsNotFound(
         f'no {spec.name} in {folders or f"any folder ({DIR_VARIABLE} names one)"}; {remedy}'
@@ -422,7 +422,7 @@ def _by_hand(spec: WeightsFile, folder: Path | None = None) -> str:
     folder = folder or download_folder()
     into = f'{folder}, or into another folder named by' if folder else 'a folder named by'
     return (
-        f'by hand: fetch {spec.url} ({spec.size} bytes, SHA-256 {spec.sha256}) and put it into '
+        f'by hand: download {spec.url} ({spec.size} bytes, SHA-256 {spec.sha256}) and put it into '
         f'{into} {DIR_VARIABLE}; a mirror can be named by {URL_VARIABLE}'
     )
 
@@ -489,13 +489,13 @@ def _download(
         resumed = transfer.carry_out(watch)
         fault = examine(part, spec).fault
         if fault and resumed:
-            logger.warning('%s.part %s after resuming: once more from the start', where, fault)
+            logger.warning('%s.part %s after resuming: starting over', where, fault)
             part.unlink()
             transfer.carry_out(watch)
             fault = examine(part, spec).fault
     if fault:
         part.unlink()
-        raise TransferError(f'what came from {_shown(url)} {fault}')
+        raise TransferError(f'the file from {_shown(url)} {fault}')
     flush(part)
     part.replace(target)
     flush(target.parent)

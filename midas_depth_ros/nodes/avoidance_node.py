@@ -40,7 +40,7 @@ from midas_depth_ros.images import NANOSECONDS, stamp_ns
 from midas_depth_ros.nodes.depth.metric_sources import rotation_matrix
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import status_message
-from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
+from midas_depth_ros.nodes.ros.parameters import ParameterServer, printed_help
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.options.avoidance import FARTHEST_SENSOR_M, AvoidanceSettings
 
@@ -221,7 +221,7 @@ def avoidance_status(
         for entry in inputs.values()
         for reason in entry.incompatible
     ]
-    warnings += deaf
+    warnings += [f'cmd_vel not heard: {reason}' for reason in deaf]
     notes = [
         f'{entry.topic} {entry.by_receipt}: judged by receipt'
         for entry in inputs.values()
@@ -588,7 +588,7 @@ def mark_of(twist: Twist) -> int:
 
 def main() -> int:
     """Run the node; returns the exit code."""
-    if helped('avoidance_node', AvoidanceSettings, __doc__):
+    if printed_help('avoidance_node', AvoidanceSettings, __doc__):
         return 0
     return run_node(AvoidanceNode)
 

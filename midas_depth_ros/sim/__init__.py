@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from midas_depth_ros.sim.furnished.world import FurnishedWorld, furnished_world
-from midas_depth_ros.sim.robot.plain_world import MovingScene, PlainWorld, moving_scene, plain_world
+from midas_depth_ros.sim.furnished.world import furnished_world
+from midas_depth_ros.sim.robot.plain_world import PlainWorld, moving_scene, plain_world
 from midas_depth_ros.sim.robot.robot import (
     DrivenRobot,
     DriveOutcome,
@@ -34,10 +34,8 @@ __all__ = [
     'Cylinder',
     'DriveOutcome',
     'DrivenRobot',
-    'FurnishedWorld',
     'Material',
     'Motion',
-    'MovingScene',
     'PlainWorld',
     'Pose',
     'Rendering',

@@ -28,7 +28,6 @@ from midas_depth_ros.lab.speed.candidates import random_arrays
 
 PICTURE = sample_pictures()[PICTURES[0]]
 Change = Callable[[np.ndarray], np.ndarray]
-ALTER = Callable[[Mapping[str, Change]], Path]
 
 
 @pytest.fixture(params=BACKENDS)

@@ -177,10 +177,8 @@ def test_deactivate_answers_while_inference_hangs_and_the_node_says_so(ros):
 
         def stuck() -> bool:
             statuses = [status for array in list(arrays) for status in array.status]
-            return any(
-                status.level == DiagnosticStatus.ERROR and 'has been worked on' in status.message
-                for status in statuses
-            )
+            errors = [each.message for each in statuses if each.level == DiagnosticStatus.ERROR]
+            return any('still processing one frame' in message for message in errors)
 
         ros.spin_until(stuck, 30, 'diagnostics of what hangs')
         node.send_signal(signal.SIGTERM)

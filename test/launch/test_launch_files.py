@@ -374,9 +374,9 @@ def test_one_camera_may_have_a_mount_too(ros, launcher, tmp_path, name):
 @pytest.mark.parametrize(
     ('name', 'value', 'words'),
     [
-        ('mounts.raer.camera_yaw', '3.14', ['mounts.raer.camera_yaw: there', 'front, rear']),
-        ('mounts.rear.yaw', '3.14', ['mounts.rear.yaw: there', 'camera_yaw']),
-        ('mounts.camera_yaw', '3.14', ['mounts.camera_yaw: there']),
+        ('mounts.raer.camera_yaw', '3.14', ['mounts.raer.camera_yaw is unknown', 'front, rear']),
+        ('mounts.rear.yaw', '3.14', ['mounts.rear.yaw is unknown', 'camera_yaw']),
+        ('mounts.camera_yaw', '3.14', ['mounts.camera_yaw is unknown']),
         ('mounts.rear.camera_yaw', 'back', ['mounts.rear.camera_yaw:=back', 'not a double']),
         ('mounts.rear.camera_height', '-1', ['mounts.rear.camera_height:=-1', 'minimum 0.01']),
         ('mounts.rear.camera_yaw', '9' * 5000, ['mounts.rear.camera_yaw', 'refused']),

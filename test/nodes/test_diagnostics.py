@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from midas_depth_ros.avoidance import Decision, State
 from midas_depth_ros.geometry import MetricDepth
 from midas_depth_ros.nodes.avoidance_node import InputStatistics, avoidance_status
-from midas_depth_ros.nodes.depth.output import scale_words
+from midas_depth_ros.nodes.depth.output import scale_values
 from midas_depth_ros.nodes.depth.reporting import (
     CameraReport,
     CameraStatistics,
@@ -225,7 +225,7 @@ def test_the_state_of_a_scale_that_nobody_asks_for_is_not_told():
     output = types.SimpleNamespace(
         metric=MetricDepth(), refused='no floor in view', view_begins_m=float('nan')
     )
-    assert scale_words(output)['scale'] == 'none: no floor in view'
-    assert scale_words(output, wanted=False) == {
+    assert scale_values(output)['scale'] == 'none: no floor in view'
+    assert scale_values(output, wanted=False) == {
         'scale': 'not computed: no metric output has a subscriber'
     }

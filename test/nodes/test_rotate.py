@@ -44,7 +44,6 @@ with np.errstate(divide='ignore'):
     RELATIVE = 0.1 + 2.0 / scene_depth(box(y=0.3))
 PICTURE = packed(RELATIVE.astype(np.float32))
 IMAGES = {'relative_inverse_depth/image', 'depth/image'}
-UNTURNED = set(OUTPUTS) - IMAGES - {'depth/camera_info', 'points'}
 SIDES = (90, 180, 270)
 
 

@@ -16,7 +16,6 @@ from midas_depth_ros.web.errors import Refused
 from midas_depth_ros.web.limits import Limits, is_local
 
 TOKEN = 'correct horse'
-OPEN = Access.of('0.0.0.0')
 
 
 @pytest.mark.parametrize(

@@ -213,13 +213,18 @@ def test_pictures_and_heatmaps_come_while_somebody_looks(
         (Image, 'image_raw') if transport == 'raw' else (CompressedImage, 'image_raw/compressed')
     )
     publisher = ros.publisher(kind, f'camera/{name}')
-    wanted = {'camera/picture', 'camera/heatmap', 'closeness/camera'}
-    send_until(ros, publisher, make, lambda: wanted <= {*feed.pictures(), *feed.facts()})
+    closeness = []
+
+    def all_is_there() -> bool:  # kept at once, since it expires
+        closeness.append(feed.facts().get('closeness/camera'))
+        return bool(closeness[-1]) and {'camera/picture', 'camera/heatmap'} <= {*feed.pictures()}
+
+    send_until(ros, publisher, make, all_is_there)
     seen = shown(feed, 'camera/picture')
     assert seen.shape == (48, 64, 3)
     assert (np.abs(seen[:, 8:24].astype(int) - (250, 10, 10)) < 30).all()
     assert shown(feed, 'camera/heatmap').shape == (48, 64, 3)
-    assert len(feed.facts()['closeness/camera']) == 3
+    assert len(closeness[-1]) == 3
 
 
 @pytest.mark.parametrize(('transport', 'rotate'), [('raw', 180), ('compressed', 90)])

@@ -199,7 +199,7 @@ class ModelSpec:
         if weights.suffix not in SUFFIXES:
             return f'weights file {weights.name!r}: name it *{" or *".join(SUFFIXES)}'
         if not re.fullmatch('[0-9a-f]{64}', weights.sha256) or weights.size < 1:
-            return f'give size and SHA-256 of {weights.name}, in bytes and 64 small hex digits'
+            return f'give size and SHA-256 of {weights.name}, in bytes and 64 lower-case hex digits'
         if not weights.url and self.shipped is None:
             return f'{weights.name} has no address, and is not shipped: give one of them'
         if not weights.licence:

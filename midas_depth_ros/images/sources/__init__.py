@@ -1,7 +1,8 @@
 """Sources of pictures without a camera driver: files, folders, videos, devices, bags.
 
 `open_source` opens what a person names as a `Source`; iterating over it gives one `Frame` after the
-other. Bags are read by a library, without ROS.
+other. Bags are read without ROS: by code of this package, which also reads damaged ones; the
+library `rosbags` only deserialises messages.
 """
 
 from __future__ import annotations

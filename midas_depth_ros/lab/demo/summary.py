@@ -251,7 +251,7 @@ def summarise_drive(run: Run) -> dict[str, Any] | None:
     }
 
 
-def why_it_stood(summary: dict[str, Any]) -> str:
+def why_it_did_not_drive(summary: dict[str, Any]) -> str:
     """Return why the robot did not drive; '' if it did, or had no time to."""
     drive = summary['drive']
     if drive is None or summary['seconds'] < LEAST_SECONDS:

@@ -156,7 +156,7 @@ class ExactDepthSensor:
 
 
 class ModelSensor:
-    """A picture with noise, through a model, which is hidden where blind, and the geometry."""
+    """A noisy picture through a model, whose depth is masked where the picture is blind."""
 
     def __init__(
         self, camera: CameraModel, scans: ScanMaker, infer: Infer, noise: float, seed: int

@@ -32,7 +32,7 @@ from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import Commander
 from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, drive_line
 from midas_depth_ros.lab.processes import STOP_SIGNALS, Children, node_command
-from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
+from midas_depth_ros.nodes.ros.parameters import ParameterServer, printed_help
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
 from midas_depth_ros.nodes.ros.spinning import StopSignals, run_node
 from midas_depth_ros.options.declarations import parameter
@@ -279,7 +279,7 @@ class CommanderNode(Node):
 
 def run_commander() -> int:
     """Run the node; returns the exit code."""
-    if helped('commander', CommanderSettings, CommanderNode.__doc__):
+    if printed_help('commander', CommanderSettings, CommanderNode.__doc__):
         return 0
     return run_node(CommanderNode)
 
@@ -325,7 +325,7 @@ def exact_estimator(settings: DepthNodeSettings) -> DepthEstimator:
 
 def run_exact_depth_node() -> int:
     """Run the node; returns the exit code."""
-    if helped('exact_depth_node', DepthNodeSettings, ExactEstimator.__doc__):
+    if printed_help('exact_depth_node', DepthNodeSettings, ExactEstimator.__doc__):
         return 0
     from midas_depth_ros.nodes.depth.node import DepthNode  # the commander does without
 

@@ -124,7 +124,8 @@ class CameraCalibration(qos.Subscriber):
         changed = self._changes.add(info)
         if self._changes.alternates:
             self._forget(
-                f'{self._camera}/camera_info alternates between two cameras: leave one publisher'
+                f'{self._camera}/camera_info alternates between two cameras: stop all publishers '
+                'but one'
             )
             return
         if not changed:
@@ -255,7 +256,7 @@ class MountCalibration:
         middle, stray = median_estimate(estimates)
         if stray.pitch_rad > MOST_STRAY_RAD:
             return False, (
-                f'pitch strays by {math.degrees(stray.pitch_rad):.1f} degrees between frames: '
+                f'pitch varies by {math.degrees(stray.pitch_rad):.1f} degrees between frames: '
                 'keep the robot still on flat floor with a free view'
             )
         text = (
@@ -264,8 +265,8 @@ class MountCalibration:
         )
         if math.isnan(middle.height_m):
             return True, (
-                f'{text}; from {len(estimates)} frames, taking the farthest thing in view for '
-                'infinitely far: look along the longest free way'
+                f'{text}; from {len(estimates)} frames, assuming that the farthest thing in view '
+                'is infinitely far away: point the camera along the longest free path'
             )
         return True, f'{text}, camera_height: {middle.height_m:.3f}; from {len(estimates)} frames'
 

@@ -39,7 +39,7 @@ from midas_depth_ros.nodes.depth.stamps import (
     StampJudge,
     StampPace,
     StampThrottle,
-    Verdict,
+    StampVerdict,
 )
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
@@ -310,7 +310,7 @@ class CameraInput:
         return None if self._images is None else self._images.subscription
 
     @property
-    def stamps(self) -> Verdict:
+    def stamps(self) -> StampVerdict:
         """What is wrong with the stamps of the last seconds, if anything."""
         return self._judge.verdict
 
@@ -431,7 +431,7 @@ class CameraInput:
             self._node.get_logger().info(f'{self._camera.name}: stamps went back, starting anew')
 
     def _is_due(
-        self, stamp: int, received_s: float, now_ns: int, simulated: bool, verdict: Verdict
+        self, stamp: int, received_s: float, now_ns: int, simulated: bool, verdict: StampVerdict
     ) -> bool:
         """Whether max_rate lets the frame pass.
 

@@ -1,5 +1,7 @@
 """depth_node: camera images in; relative inverse depth, heatmap and closeness out.
 
+With a scale also metric depth, scan, proximity, nearest point and cloud.
+
 A lifecycle node: configure loads the model, activate subscribes and starts the one inference
 thread, deactivate stops it, cleanup frees the model. With `autostart` (default) it activates
 itself. `~/enable` (std_srvs/SetBool) pauses and resumes while active.
@@ -35,7 +37,7 @@ from midas_depth_ros.nodes.depth.worker import (
     release_mapped_files,
 )
 from midas_depth_ros.nodes.ros.boundary import refused_words
-from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
+from midas_depth_ros.nodes.ros.parameters import ParameterServer, printed_help
 from midas_depth_ros.nodes.ros.spinning import forward_logging, run_node
 from midas_depth_ros.options.declarations import MOST_LISTED
 from midas_depth_ros.options.depth import (
@@ -275,7 +277,8 @@ class DepthNode(LifecycleNode):
             listed = ', '.join(f'{label} ({number})' for number, label in possible.items())
             self.get_logger().error(
                 f'transition {printable(str(name), MOST_LISTED)} refused: the node is '
-                f'{self._state_machine.current_state[1]}, where there is {listed or "none"}'
+                f'{self._state_machine.current_state[1]}, from which these transitions are '
+                f'possible: {listed or "none"}'
             )
             response.success = False
             return response
@@ -330,7 +333,7 @@ class DepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is stopped; 1 if it could not start."""
-    if helped('depth_node', DepthNodeSettings, __doc__, args):
+    if printed_help('depth_node', DepthNodeSettings, __doc__, args):
         return 0
     keep_freed_memory()
     return run_node(DepthNode, args)

@@ -379,7 +379,7 @@ class MetricOutput(qos.PublisherTable):
         return self._beams[1]
 
 
-def scale_words(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
+def scale_values(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
     """The state of the scale for diagnostics. wanted: whether it is computed at present."""
     if not wanted:
         return {'scale': 'not computed: no metric output has a subscriber'}

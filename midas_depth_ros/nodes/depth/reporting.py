@@ -20,7 +20,7 @@ from rclpy.clock import Clock
 
 from midas_depth_ros.images.compressed import NO_END_MARKER
 from midas_depth_ros.nodes.depth.metric_sources import mount_of
-from midas_depth_ros.nodes.depth.output import scale_words
+from midas_depth_ros.nodes.depth.output import scale_values
 from midas_depth_ros.nodes.ros.messages import status_message
 from midas_depth_ros.nodes.ros.quality_of_service import mixed_words
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -384,7 +384,7 @@ class Reporting:
             incompatible=tuple(incompatible),
             calibration=camera.calibration.text,
             closeness=(near.reason or 'known') if near and camera.wanted() else 'not computed',
-            scale=scale_words(camera.metric, camera.measures(self._node.settings)),
+            scale=scale_values(camera.metric, camera.measures(self._node.settings)),
             image_timeout_s=self._node.settings.image_timeout,
             stamps=camera.input.stamps.text,
             publisher_nodes=tuple(camera.input.publisher_nodes()),

@@ -1,8 +1,8 @@
 """The stamps of one camera: whether they are valid, and which frames `max_rate` lets pass.
 
-Plain Python, no ROS. A `Verdict` names a fault, its size and the remedy. Stamps are compared with
-steady time, or with a simulated clock where the node has one: so a bag that is played slowly is
-valid as long as /clock is as slow.
+Plain Python, no ROS. A `StampVerdict` names a fault, its size and the remedy. Stamps are
+compared with steady time, or with a simulated clock where the node has one: so a bag that is played
+slowly is valid as long as /clock is as slow.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GONE_S = 0.5  # messages of a publisher that is gone may still arrive for this l
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class StampVerdict:
     """text: the fault and its remedy, or ''. tells_time: whether stamps advance as time does."""
 
     text: str = ''
@@ -160,9 +160,9 @@ class StampJudge:
         self._seen: collections.deque[_Seen] = collections.deque(maxlen=1000)
         self._simulated = False
         self._judged_s = -JUDGED_EVERY_S
-        self.verdict = Verdict()
+        self.verdict = StampVerdict()
 
-    def add(self, stamp_ns: int, received_s: float, clock_ns: int, simulated: bool) -> Verdict:
+    def add(self, stamp_ns: int, received_s: float, clock_ns: int, simulated: bool) -> StampVerdict:
         """Add a frame.
 
         received_s: steady clock. clock_ns: the node's clock then. simulated: whether that follows
@@ -180,19 +180,19 @@ class StampJudge:
             self.verdict = self._judge()
         return self.verdict
 
-    def _judge(self) -> Verdict:
+    def _judge(self) -> StampVerdict:
         seen = self._seen
         if not any(each.stamp_ns for each in seen):
-            return Verdict(
+            return StampVerdict(
                 'the pictures have no stamps (0), nor have the outputs, so their age is unknown; '
                 f'{self._meanwhile}: set stamps in the camera driver',
                 tells_time=False,
             )
         if len(seen) < FEWEST or seen[-1].received_s - seen[0].received_s < SHORTEST_S:
             return self.verdict
-        return self._order() or (self._pace() if self._paced else None) or Verdict()
+        return self._order() or (self._pace() if self._paced else None) or StampVerdict()
 
-    def _order(self) -> Verdict | None:
+    def _order(self) -> StampVerdict | None:
         """What is wrong with the order of the stamps, if anything."""
         steps = _steps(self._seen, lambda each: each.stamp_ns)
         if not any(steps):
@@ -208,7 +208,8 @@ class StampJudge:
         if restarts.mixed and (apart_s > APART_S or len(back) > OFTEN_BACK * len(steps)):
             text = (
                 f'two sequences of stamps, {apart_s:.3g} s apart, alternate (back in {often}): '
-                f'two publishers, or pictures out of order; {self._meanwhile}: leave one publisher'
+                f'two publishers, or pictures out of order; {self._meanwhile}: stop all publishers '
+                'but one'
             )
         elif len(back) > MOSTLY_BACK * len(steps):
             text = (
@@ -218,20 +219,20 @@ class StampJudge:
             text = f'stamps are out of order (back in {often}); {self._meanwhile}: fix the driver'
         else:
             return None
-        return Verdict(text, tells_time=False)
+        return StampVerdict(text, tells_time=False)
 
-    def _still(self) -> Verdict | None:
+    def _still(self) -> StampVerdict | None:
         if self._paced and self._simulated and self._clock_span_s() <= 0:
             return None  # a simulation that pauses
         still_s = self._seen[-1].received_s - self._seen[0].received_s
-        return Verdict(
+        return StampVerdict(
             f'stamps stand still at {self._seen[-1].stamp_ns / NANOSECONDS:.3f} s, for at least '
             f'{still_s:.1f} s now, and so do those of the outputs; {self._meanwhile}: restart the '
             'camera, or fix its driver',
             tells_time=False,
         )
 
-    def _pace(self) -> Verdict | None:
+    def _pace(self) -> StampVerdict | None:
         """What is wrong with stamps that are in order, compared with the node's clock."""
         seen = self._seen
         received_s = seen[-1].received_s - seen[0].received_s
@@ -254,7 +255,7 @@ class StampJudge:
             return self._off_pace(paces[0])
         return self._far(FAR_S * max(1.0, speed))
 
-    def _off_pace(self, pace: float) -> Verdict:
+    def _off_pace(self, pace: float) -> StampVerdict:
         clock = 'of /clock' if self._simulated else 'of time'
         back = sum(step < 0 for step in _steps(self._seen, lambda each: each.stamp_ns))
         text = f'stamps advance by {pace:.3g} s in a second {clock}'
@@ -267,9 +268,9 @@ class StampJudge:
                 'fix the camera driver; for a recording that is not played at its own speed, '
                 'publish /clock (ros2 bag play --clock) and set use_sim_time'
             )
-        return Verdict(text, tells_time=False)
+        return StampVerdict(text, tells_time=False)
 
-    def _far(self, limit_s: float) -> Verdict | None:
+    def _far(self, limit_s: float) -> StampVerdict | None:
         off_s = (
             statistics.median(each.stamp_ns - each.clock_ns for each in self._seen) / NANOSECONDS
         )
@@ -280,12 +281,12 @@ class StampJudge:
         remedy = 'synchronise the clocks (chrony, PTP)'
         if not self._simulated:
             remedy += ', or for a recording publish /clock and set use_sim_time'
-        return Verdict(f'stamps are {_duration(abs(off_s))} {where} {clock}: {remedy}')
+        return StampVerdict(f'stamps are {_duration(abs(off_s))} {where} {clock}: {remedy}')
 
-    def _clock_still(self, received_s: float) -> Verdict | None:
+    def _clock_still(self, received_s: float) -> StampVerdict | None:
         if received_s < CLOCK_STILL_S:
             return None
-        return Verdict(
+        return StampVerdict(
             f'no time on /clock for {received_s:.0f} s while pictures arrive (use_sim_time is '
             'set): publish /clock (ros2 bag play --clock), or unset use_sim_time'
         )

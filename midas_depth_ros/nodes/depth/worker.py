@@ -171,7 +171,7 @@ class Worker:
         except ImageError as error:
             camera.input.report_fault('rejected', str(error))
         except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises costs one
-            # frame, not the robot's eyes.
+            # frame, not the node.
             camera.input.report_fault('failed', f'{type(error).__name__}: {error}')
             self._node.get_logger().debug(traceback.format_exc())
         finally:
@@ -215,10 +215,10 @@ class Worker:
         )
 
     def _report_bit_depth(self, camera: Camera) -> None:
-        words = camera.bit_depth.description
-        if words != camera.statistics.bit_depth:
-            camera.statistics.bit_depth = words
-            if words:
+        description = camera.bit_depth.description
+        if description != camera.statistics.bit_depth:
+            camera.statistics.bit_depth = description
+            if description:
                 self._node.get_logger().info(
-                    f'{camera.name}: bit depth of the pictures: {words} (parameter bit_depth)'
+                    f'{camera.name}: bit depth of the pictures: {description} (parameter bit_depth)'
                 )

@@ -2,7 +2,7 @@
 
 Callbacks of subscriptions run within `attempt`, services are wrapped by `guard_services`, and
 `run_node` asks `is_from_outside` about exceptions of the executor. A bug of our own in a callback
-is logged as loudly, but costs one message, not the robot's eyes.
+is logged as loudly, but costs one message, not the node.
 """
 
 from __future__ import annotations

@@ -325,9 +325,9 @@ def mount_parameters(context: LaunchContext, cameras: list[str]) -> dict[str, An
         for name, text in context.launch_configurations.items()
         if text and is_grouped(DepthNodeSettings, name)
     }
-    stranger = unknown_in_groups(DepthNodeSettings, texts, {'cameras': cameras})
-    if stranger:
-        raise ValueError(stranger)
+    unknown = unknown_in_groups(DepthNodeSettings, texts, {'cameras': cameras})
+    if unknown:
+        raise ValueError(unknown)
     known = specs_for_names(DepthNodeSettings, texts)
     return {name: parameter_value(known[name], text) for name, text in texts.items()}
 

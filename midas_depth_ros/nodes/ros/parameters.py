@@ -107,9 +107,9 @@ class ParameterServer(Generic[Settings]):
         Raises ValueError as the constructor does, also for a value of an unknown name.
         """
         values = {name: value_of(self._current, name) for name in self._specs}
-        stranger = unknown_in_groups(self._class, self._overrides, values)
-        if stranger:
-            raise ValueError(stranger)
+        unknown = unknown_in_groups(self._class, self._overrides, values)
+        if unknown:
+            raise ValueError(unknown)
         every = specs_for_values(self._class, values)
         self._declare(spec for name, spec in every.items() if name not in self._specs)
 
@@ -307,7 +307,7 @@ CALL = (
 )
 
 
-def helped(
+def printed_help(
     name: str, settings_class: type, about: str | None, args: Sequence[str] | None = None
 ) -> bool:
     """Print the help of a node and return True if the command line `args` asks for it."""

@@ -346,7 +346,7 @@ def mixed_words(topic: str, publisher_nodes: Sequence[str], what: str = 'picture
     """The sentence about several publishers on one topic, with the names of their nodes."""
     return (
         f'{len(publisher_nodes)} publishers on {topic} ({", ".join(publisher_nodes)}): their '
-        f'{what} are mixed, leave one of them'
+        f'{what} are mixed, stop all but one'
     )
 
 

@@ -23,7 +23,7 @@ from midas_depth_ros.images import NANOSECONDS, ImageError
 from midas_depth_ros.images.sources import Frame, SourceError, is_still, open_source
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import time_message
-from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
+from midas_depth_ros.nodes.ros.parameters import ParameterServer, printed_help
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import Calibration, CalibrationError, CameraTopics
 from midas_depth_ros.options.stream import ImageStreamSettings
@@ -301,7 +301,7 @@ class ImageStream(Node):
 
 def main() -> int:
     """Run the node; returns the exit code."""
-    if helped('image_stream', ImageStreamSettings, __doc__):
+    if printed_help('image_stream', ImageStreamSettings, __doc__):
         return 0
     return run_node(ImageStream)
 

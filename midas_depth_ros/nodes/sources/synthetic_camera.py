@@ -36,7 +36,7 @@ from midas_depth_ros.nodes.ros.messages import (
     status_message,
     time_message,
 )
-from midas_depth_ros.nodes.ros.parameters import ParameterServer, helped
+from midas_depth_ros.nodes.ros.parameters import ParameterServer, printed_help
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import CameraTopics
 from midas_depth_ros.options.stream import SyntheticCameraSettings
@@ -253,7 +253,7 @@ class SyntheticCamera(Node):
 
 def main() -> int:
     """Run the node; returns the exit code."""
-    if helped('synthetic_camera', SyntheticCameraSettings, __doc__):
+    if printed_help('synthetic_camera', SyntheticCameraSettings, __doc__):
         return 0
     return run_node(SyntheticCamera)
 

@@ -170,7 +170,7 @@ export class CameraCard {
     const silence = this.facts.silence(`scan/${this.name}`);
     if (silence) return `Scan: ${silence}`;
     const { scale } = values;
-    return scale && scale !== 'valid' ? `No metric scale: ${scale.replace(/^none: /, '')}` : 'No scan';
+    return scale && scale !== 'valid' ? `Metric scale: ${scale}` : 'No scan';
   }
 
   showTop(scan, ahead, reason) {

@@ -23,7 +23,12 @@ from midas_depth_ros.lab.demo.recording import (
 )
 from midas_depth_ros.lab.demo.report import CLEAR_M, beam_ends
 from midas_depth_ros.lab.demo.run import Plan, Run, drive_heatmap_options
-from midas_depth_ros.lab.demo.summary import as_text, summarise, summarise_drive, why_it_stood
+from midas_depth_ros.lab.demo.summary import (
+    as_text,
+    summarise,
+    summarise_drive,
+    why_it_did_not_drive,
+)
 from midas_depth_ros.sim import furnished_world
 from midas_depth_ros.views import colour_table, metric_heatmap
 
@@ -142,17 +147,17 @@ def test_without_any_message_of_the_robot_it_is_summarised_and_said_to_have_stoo
     run.recording.drive = DriveRecording()
     summary = summarise(run)
     assert summary['drive']['distance_m'] is None
-    assert 'did not drive' in why_it_stood(summary)
-    assert why_it_stood({**summary, 'seconds': 2.0}) == ''
+    assert 'did not drive' in why_it_did_not_drive(summary)
+    assert why_it_did_not_drive({**summary, 'seconds': 2.0}) == ''
     assert as_text(summary)
 
 
 def test_who_drove_did_not_stand_and_pictures_do_not_drive():
-    assert why_it_stood(summarise(make_run())) == ''
+    assert why_it_did_not_drive(summarise(make_run())) == ''
     run = make_run()
     run.recording.drive = None
     assert summarise_drive(run) is None
-    assert why_it_stood({'drive': None}) == ''
+    assert why_it_did_not_drive({'drive': None}) == ''
 
 
 def test_pictures_have_the_top_view_beside_them_and_it_changes(tmp_path):
