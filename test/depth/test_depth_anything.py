@@ -8,18 +8,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from golden_networks import TOLERANCE, deviation, golden_noise, golden_weights
 from PIL import Image
 
-from midas_depth_ros.depth.models import Output, Sizing, depth_anything
-from midas_depth_ros.depth.models.depth_anything import NETWORKS, SPECS, enlarge, network_size
+from midas_depth_ros.depth.models import Output, depth_anything
+from midas_depth_ros.depth.models.depth_anything import NETWORKS, SPECS
 
 SMALL, V1 = 'depth_anything_v2_small', 'depth_anything_v1_small'
 INDOOR, OUTDOOR = (f'depth_anything_v2_metric_{where}_small' for where in ('indoor', 'outdoor'))
 LARGE = 'depth_anything_v2_large'
+PICTURE = SPECS[0].picture
 STEP = 8  # every how many rows and columns of a golden output are kept
 QUICK = {SMALL: 252 * 336, V1: 140 * 182, INDOOR: 140 * 182, OUTDOOR: 140 * 182}  # pixels
 
@@ -152,32 +152,20 @@ def test_versions_and_ranges_tell_apart_what_their_files_do_not(described: dict[
 def test_sizes_follow_the_shorter_side(described: dict[str, Any]) -> None:
     assert len(described['sizes']) == 24
     for width, height, *wanted in described['sizes']:
-        assert network_size(width, height) == tuple(wanted), (width, height)
-    assert network_size(640, 480, short_side=252) == (336, 252)
+        assert PICTURE.network_size(width, height) == tuple(wanted), (width, height)
+    assert PICTURE.with_short_side(252).network_size(640, 480) == (336, 252)
 
 
 def test_the_longer_side_can_be_bounded() -> None:
-    assert network_size(2000, 100, most_aspect=3) == (1554, 518)
-    assert network_size(100, 2000, short_side=252, most_aspect=2.1) == (252, 518)
-    assert network_size(640, 480, most_aspect=3) == (686, 518)
-    assert network_size(640, 480, most_aspect=1) == (518, 518)
-
-
-def test_a_size_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match='0 x 480'):
-        network_size(0, 480)
-    for wrong in ({'short_side': 250}, {'short_side': 0}, {'most_aspect': 0.5}):
-        with pytest.raises(ValueError, match=f'{next(iter(wrong.values()))}.* multiple of 14'):
-            network_size(640, 480, **wrong)
-
-
-def test_corners_are_aligned_when_depth_is_enlarged() -> None:
-    depth = np.array([[0, 1, 4], [10, 11, 14]], np.float32)
-    wanted = [[0, 0.5, 1, 2.5, 4], [5, 5.5, 6, 7.5, 9], [10, 10.5, 11, 12.5, 14]]
-    np.testing.assert_allclose(enlarge(depth, (3, 5)), wanted)
-    np.testing.assert_array_equal(enlarge(depth, (2, 3)), depth)
-    np.testing.assert_array_equal(enlarge(depth, (1, 1)), [[0]])
-    np.testing.assert_array_equal(enlarge(depth[:1, :1], (2, 2)), np.zeros((2, 2)))
+    for most, size, wanted in (
+        (3, (2000, 100), (1554, 518)),
+        (3, (640, 480), (686, 518)),
+        (1, (640, 480), (518, 518)),
+    ):
+        bounded = dataclasses.replace(PICTURE, most_aspect=most)
+        assert bounded.network_size(*size) == wanted
+    bounded = dataclasses.replace(PICTURE, most_aspect=2.1).with_short_side(252)
+    assert bounded.network_size(100, 2000) == (252, 518)
 
 
 @pytest.mark.parametrize(
@@ -191,15 +179,13 @@ def test_the_whole_way_of_a_picture(
         pytest.skip(f'{path} is not there')
     with Image.open(path) as image:
         rgb = np.asarray(image.convert('RGB'))
-    size = network_size(rgb.shape[1], rgb.shape[0])[::-1]
-    assert size == tuple(figures[f'{name}_network_input_size_hw'])
-    official = dataclasses.replace(SPECS[0].picture, size=size, sizing=Sizing.STRETCH)
-    picture = official.preprocess(rgb)
+    spec = depth_anything.spec(name)
+    picture = spec.picture.preprocess(rgb)
+    assert picture.shape[2:] == tuple(figures[f'{name}_network_input_size_hw'])
     output = run(network(described, name), np.ascontiguousarray(picture))
-    if name == V1:
-        large = cv2.resize(output, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    else:
-        large = enlarge(output, rgb.shape[:2])
+    large = spec.enlarge(spec.finish(output, output.shape), rgb.shape[:2])
+    if spec.output is Output.METRIC_DEPTH:
+        large = 1 / large
     wanted = figures[f'{SMALL}_network_input_every_16']  # of all networks
     assert deviation(picture[..., ::16, ::16], wanted) < TOLERANCE
     for found, what in ((output, 'network_output'), (large, 'picture')):

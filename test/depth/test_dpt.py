@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -12,9 +13,8 @@ import pytest
 from golden_networks import TOLERANCE, deviation, golden_noise, golden_weights
 from PIL import Image
 
-from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.depth.models import dpt, midas_v21
-from midas_depth_ros.depth.models.dpt import NETWORKS, network_size
+from midas_depth_ros.depth.models.dpt import NETWORKS
 
 MIDAS, LARGE, HYBRID = 'midas_v21_384', 'dpt_large_384', 'dpt_hybrid_384'
 SWIN, LEVIT = 'dpt_swin2_tiny_256', 'dpt_levit_224'
@@ -121,22 +121,16 @@ def test_one_trace_serves_every_size(described: dict[str, Any], figures: Arrays)
 
 
 def test_sizes_of_dpt_take_the_scale_nearer_to_1(described: dict[str, Any]) -> None:
+    picture = dpt.picture(LARGE)
     assert len(described['sizes']) == 24
     for width, height, *wanted in described['sizes']:
         # The official code fails where a side becomes 0.
         sides = tuple(max(side, 32) for side in wanted)
-        assert network_size(width, height) == sides, (width, height)
-    assert network_size(640, 480, side=256) == (352, 256)
-    assert network_size(1241, 376, most_aspect=2) == (768, 384)
-    assert network_size(100, 2000, most_aspect=3) == (32, 96)
-
-
-def test_a_size_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match='640 x -1'):
-        network_size(640, -1)
-    for wrong in ({'side': 250}, {'side': 0}, {'most_aspect': 0.5}):
-        with pytest.raises(ValueError, match=f'{next(iter(wrong.values()))}.* multiple of 32'):
-            network_size(640, 480, **wrong)
+        assert picture.network_size(width, height) == sides, (width, height)
+    assert picture.with_short_side(256).network_size(640, 480) == (352, 256)
+    for most, size, wanted in ((2, (1241, 376), (768, 384)), (3, (100, 2000), (32, 96))):
+        bounded = dataclasses.replace(picture, most_aspect=most)
+        assert bounded.network_size(*size) == wanted
 
 
 def test_the_other_sizes_are_the_official_ones(described: dict[str, Any]) -> None:
@@ -160,13 +154,11 @@ def test_the_whole_way_of_a_picture(
         pytest.skip(f'{path} is not there')
     with Image.open(path) as image:
         rgb = np.asarray(image.convert('RGB'))
-    if name == MIDAS:
-        picture = np.ascontiguousarray(midas_v21.SPEC.picture.preprocess(rgb))
-    else:
-        picture = dpt.preprocess(rgb, name)
+    spec = midas_v21.SPEC if name == MIDAS else dpt.spec(name)
+    picture = np.ascontiguousarray(spec.picture.preprocess(rgb))
     assert picture.shape[2:] == tuple(figures[f'{name}_network_input_size_hw'])
     output = run(network(described, name), picture)
-    large = DepthEstimator.enlarge(output, rgb.shape[:2])
+    large = spec.enlarge(output, rgb.shape[:2])
     same = LARGE if name == HYBRID else name  # both see the same
     wanted = figures[f'{same}_network_input_every_16']
     assert deviation(picture[..., ::16, ::16], wanted) < TOLERANCE

@@ -103,9 +103,9 @@ def test_the_whole_way_of_a_picture(weights: Arrays, figures: Arrays, shared_dat
         pytest.skip(f'{path} is not there')
     with Image.open(path) as image:
         rgb = np.asarray(image.convert('RGB'))
-    picture = monodepth2.preprocess(rgb)
+    picture = np.ascontiguousarray(monodepth2.SPEC.picture.preprocess(rgb))
     output = network(weights)(picture)
-    large = monodepth2.enlarge(output, rgb.shape[:2])
+    large = monodepth2.SPEC.enlarge(output, rgb.shape[:2])
     for found, what in ((picture, 'network_input'), (output, 'network_output'), (large, 'picture')):
         wanted = figures[f'monodepth2_{what}_every_16']
         assert deviation(found[..., ::16, ::16], wanted) < TOLERANCE

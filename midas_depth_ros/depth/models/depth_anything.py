@@ -11,13 +11,9 @@ Sources: Yang, Kang, Huang, Zhao, Xu, Feng, Zhao, "Depth Anything V2", NeurIPS 2
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from midas_depth_ros.depth.models.dpt_parts import (
     Transformer,
@@ -26,6 +22,7 @@ from midas_depth_ros.depth.models.dpt_parts import (
     weight_and_bias,
 )
 from midas_depth_ros.depth.models.spec import (
+    Enlargement,
     Interpolation,
     ModelSpec,
     Output,
@@ -85,6 +82,7 @@ class Network:
     weights: WeightsFile
     farthest_m: float | None = None
     about: str = ''
+    enlargement: Enlargement = Enlargement.LINEAR_CORNERS
 
 
 def shapes(width: Width) -> dict[str, Shape]:
@@ -249,48 +247,6 @@ def build(network: Network) -> Any:
 SHORT_SIDE = 518  # pixels, of the pictures of training; any multiple of 14 will do
 NEAREST_M = 0.1  # below that no robot looks at a thing, and 1/Z grows without bounds
 
-
-def network_size(
-    width: int, height: int, short_side: int = SHORT_SIDE, most_aspect: float = math.inf
-) -> tuple[int, int]:
-    """(width, height) at which the network sees a picture of `width` x `height` pixels.
-
-    It is scaled until its shorter side is `short_side`, and each side goes to the nearest multiple
-    of 14 (half to even), but not below `short_side`. The longer one has no bound in the official
-    code; `most_aspect` bounds it in parts of the shorter, and the picture is squeezed. Raises
-    ValueError where a side is not positive, or `short_side` is not a multiple of 14.
-    """
-    if width < 1 or height < 1:
-        raise ValueError(f'a picture of {width} x {height} pixels has no network input size')
-    if short_side < PATCH or short_side % PATCH or most_aspect < 1:
-        raise ValueError(
-            f'short side {short_side} and aspect {most_aspect}: give a multiple of {PATCH} pixels, '
-            'and at least 1'
-        )
-    scale = max(short_side / width, short_side / height)
-    most = PATCH * (most_aspect * short_side // PATCH)  # infinite without a bound
-
-    def fitted(side: int) -> int:
-        return int(min(max(PATCH * round(scale * side / PATCH), short_side), most))
-
-    return fitted(width), fitted(height)
-
-
-def enlarge(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Bring (h, w) float32 to `shape` = (H, W): bilinear, corners aligned, as version 2 does it.
-
-    OpenCV does not align corners. Version 1 does not either: `cv2.resize` is what it wants.
-    """
-    for count in shape:  # rows, then columns as rows, and back
-        last = values.shape[0] - 1
-        at = np.linspace(0, last, count)
-        before = at.astype(np.intp)
-        share = (at - before).astype(np.float32)[:, np.newaxis]
-        here, next_ = values[before], values[np.minimum(before + 1, last)]
-        values = (here + share * (next_ - here)).T
-    return np.ascontiguousarray(values)
-
-
 # --- The networks by name.
 
 HUB = 'https://huggingface.co'
@@ -387,6 +343,7 @@ NETWORKS = {
             aliases=('depth_anything_vits14.pth',),
             licence='Apache-2.0',
         ),
+        enlargement=Enlargement.LINEAR,
     ),
 }
 
@@ -396,7 +353,9 @@ def module(name: str) -> Any:
     return build(NETWORKS[name])
 
 
-def _spec(name: str, network: Network) -> ModelSpec:
+def spec(name: str) -> ModelSpec:
+    """The specification of a network."""
+    network = NETWORKS[name]
     metric = network.farthest_m is not None
     return ModelSpec(
         name=name,
@@ -404,9 +363,9 @@ def _spec(name: str, network: Network) -> ModelSpec:
         weights=network.weights,
         picture=PictureInput(
             (SHORT_SIDE, SHORT_SIDE),
-            Sizing.FIT,  # until spec.py has the rule of `network_size`
+            Sizing.COVER,
             multiple=PATCH,
-            interpolation=Interpolation.CUBIC,
+            interpolation=Interpolation.CUBIC_FLOAT64,
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
         ),
@@ -415,8 +374,9 @@ def _spec(name: str, network: Network) -> ModelSpec:
         build=functools.partial(build, network),
         depth_range_m=(NEAREST_M, network.farthest_m) if network.farthest_m else None,
         about=f'{network.title}: {network.about}' if network.about else '',
+        enlargement=network.enlargement,
     )
 
 
 # A `ModelSpec` wants size and hash: the others follow when it can do without.
-SPECS = tuple(_spec(name, each) for name, each in NETWORKS.items() if each.weights.sha256)
+SPECS = tuple(spec(name) for name, each in NETWORKS.items() if each.weights.sha256)

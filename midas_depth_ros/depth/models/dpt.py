@@ -14,14 +14,9 @@ releases v3 and v3_1 of isl-org/MiDaS.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from midas_depth_ros.depth.models.dpt_parts import (
     CLASSES,
@@ -327,31 +322,6 @@ def build(encoder: Encoder) -> Any:
 SIDE, MULTIPLE = 384, 32  # pixels, of DPT-Large and DPT-Hybrid
 
 
-def network_size(
-    width: int, height: int, side: int = SIDE, most_aspect: float = math.inf
-) -> tuple[int, int]:
-    """(width, height) at which DPT-Large and DPT-Hybrid see a picture of `width` x `height` pixels.
-
-    Of the two scales that would make one of its sides `side` pixels long, the one nearer to 1 is
-    taken; each side then goes to the nearest multiple of 32 (half to even), and is at least one,
-    where the official code gives 0. The longer one has no bound there; `most_aspect` bounds it in
-    parts of the shorter, and the picture is squeezed. Raises ValueError where a side is not
-    positive, or `side` is not a multiple of 32.
-    """
-    if width < 1 or height < 1:
-        raise ValueError(f'a picture of {width} x {height} pixels has no network input size')
-    if side < MULTIPLE or side % MULTIPLE or most_aspect < 1:
-        raise ValueError(
-            f'side {side} and aspect {most_aspect}: give a multiple of {MULTIPLE} pixels, and at '
-            'least 1'
-        )
-    by_width, by_height = side / width, side / height
-    scale = by_width if abs(1 - by_width) < abs(1 - by_height) else by_height
-    sides = [max(round(scale * each / MULTIPLE), 1) * MULTIPLE for each in (width, height)]
-    most = MULTIPLE * (most_aspect * min(sides) // MULTIPLE)  # infinite without a bound
-    return int(min(sides[0], most)), int(min(sides[1], most))
-
-
 @dataclass(frozen=True)
 class Network:
     """One of the networks; `size` (h, w) is the only one, or that of a square picture."""
@@ -428,28 +398,17 @@ def picture(name: str) -> PictureInput:
     free = isinstance(encoder, TransformerEncoder)
     return PictureInput(
         size,
-        Sizing.FIT if free else Sizing.STRETCH,  # until spec.py has the rule of `network_size`
+        Sizing.NEAREST_SCALE if free else Sizing.STRETCH,
         multiple=MULTIPLE,
-        interpolation=Interpolation.CUBIC,
+        interpolation=Interpolation.CUBIC_FLOAT64,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     )
 
 
-def preprocess(rgb: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
-    """(H, W, 3) uint8 RGB to (1, 3, h, w) float32 as the official code makes it for a network.
-
-    In float64, as there: OpenCV's resize of float32 is off by 2e-5 where it is an accelerated one,
-    and DPT-Hybrid makes a hundred times as much of that.
-    """
-    wanted = picture(name)
-    size = wanted.fixed_size or network_size(rgb.shape[1], rgb.shape[0])[::-1]
-    small = cv2.resize(rgb / 255.0, size[::-1], interpolation=cv2.INTER_CUBIC)
-    small = (small - np.array(wanted.mean)) / np.array(wanted.std)
-    return np.ascontiguousarray(small.transpose(2, 0, 1)[np.newaxis], np.float32)
-
-
-def _spec(name: str, network: Network) -> ModelSpec:
+def spec(name: str) -> ModelSpec:
+    """The specification of a network."""
+    network = NETWORKS[name]
     return ModelSpec(
         name=name,
         title=network.title,
@@ -462,4 +421,4 @@ def _spec(name: str, network: Network) -> ModelSpec:
 
 
 # A `ModelSpec` wants size and hash: the others follow when it can do without.
-SPECS = tuple(_spec(name, each) for name, each in NETWORKS.items() if each.weights.size)
+SPECS = tuple(spec(name) for name, each in NETWORKS.items() if each.weights.size)

@@ -157,7 +157,7 @@ SPEC = ModelSpec(
         (384, 384),
         Sizing.FIT,
         multiple=32,
-        interpolation=Interpolation.CUBIC,
+        interpolation=Interpolation.CUBIC_FLOAT64,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     ),

@@ -19,12 +19,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import WeightsMismatch, WeightsNotFound
-from midas_depth_ros.depth.lanczos import lanczos
 from midas_depth_ros.depth.models.layers import (
     Convolution,
     Layer,
@@ -34,6 +32,8 @@ from midas_depth_ros.depth.models.layers import (
     shapes_of,
 )
 from midas_depth_ros.depth.models.spec import (
+    Enlargement,
+    Interpolation,
     ModelSpec,
     OnnxGraph,
     Output,
@@ -294,21 +294,6 @@ def _fits(side: Any) -> bool:
     return type(side) is int and LEAST_SIDE <= side <= MOST_SIDE and side % MULTIPLE == 0
 
 
-# --- What it wants of a picture. `PictureInput` cannot say it yet: Lanczos's window, and a size
-# from the file.
-
-
-def preprocess(rgb: NDArray[np.uint8], size: tuple[int, int] = SIZE) -> NDArray[np.float32]:
-    """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, 0..1, of `size` whatever its proportions."""
-    small = lanczos(rgb, size)
-    return np.asarray(small.transpose(2, 0, 1)[np.newaxis] / np.float32(255), np.float32)
-
-
-def enlarge(output: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """(h, w) to (H, W) = `size`, bilinear with corners not aligned."""
-    return np.asarray(cv2.resize(output, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-
-
 # --- Its specification. Its licence lets nobody pass it on, so no address leads to the files
 # themselves, and neither size nor SHA-256 of them is published.
 
@@ -324,12 +309,13 @@ SPEC = ModelSpec(
         licence='LicenseRef-Monodepth2',
         restriction='non-commercial use only, not transferable, patent pending',
     ),
-    picture=PictureInput(SIZE),
+    picture=PictureInput(SIZE, interpolation=Interpolation.LANCZOS),
     # 1 / Z is 0.01 + 9.99 times that, in a unit of its own; of the models that were trained with
     # stereo it is 5.4 metres.
     output=Output.RELATIVE_INVERSE_DEPTH,
     shapes=monodepth2_shapes(),
     build=build,
     onnx=OnnxGraph(make=monodepth2_onnx, picture=INPUT, depth=OUTPUT),
+    enlargement=Enlargement.LINEAR,
     about="'monodepth2' was trained on drives through one town: it knows streets seen from a car.",
 )

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.depth.lanczos import lanczos
 from midas_depth_ros.depth.weights import WeightsFile
 
 Shape = tuple[int, ...]
@@ -34,7 +35,9 @@ class Output(enum.Enum):
 class Sizing(enum.Enum):
     """How the network's input size follows from a picture's size."""
 
-    FIT = 'fit'  # keep the proportions, round the sides to the nearest multiple
+    FIT = 'fit'  # keep the proportions: the longer side becomes `size`
+    COVER = 'cover'  # keep the proportions: the shorter side becomes `size`
+    NEAREST_SCALE = 'nearest scale'  # keep the proportions: whichever of both is nearer to 1
     STRETCH = 'stretch'  # always the same size
 
 
@@ -42,14 +45,29 @@ class Interpolation(enum.Enum):
     """How a picture is resized."""
 
     CUBIC = 'cubic'  # of the picture in float32
+    # In float64, as the official code of most networks does it: OpenCV's resize of float32 is off
+    # by 2e-5 where it is an accelerated one, and DPT-Hybrid makes a hundred times as much of that.
+    CUBIC_FLOAT64 = 'cubic in float64'
+    LINEAR = 'linear'  # in uint8, without averaging where it shrinks
+    LANCZOS = 'lanczos'  # in uint8, averaged where it shrinks
     AREA = 'area'  # averaged where it shrinks, bilinear where it grows; in uint8
+
+
+class Enlargement(enum.Enum):
+    """How a network's output is brought to the size of the picture."""
+
+    CUBIC = 'bicubic'  # corners not aligned; it overshoots at edges
+    LINEAR = 'bilinear'  # corners not aligned
+    LINEAR_CORNERS = 'bilinear, corners aligned'
 
 
 @dataclasses.dataclass(frozen=True)
 class PictureInput:
     """How a picture becomes the network's input: RGB in [0, 1], resized, normalised.
 
-    `size` (h, w) is the size, with Sizing.FIT the largest; `mean` and `std` are per colour.
+    `size` (h, w) is the size, with Sizing.FIT the largest, with COVER and NEAREST_SCALE that of a
+    square picture. With the latter two `most_aspect` bounds the longer side, in parts of the
+    shorter: a longer picture is squeezed. `mean` and `std` are per colour.
     """
 
     size: tuple[int, int]
@@ -58,6 +76,7 @@ class PictureInput:
     interpolation: Interpolation = Interpolation.AREA
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    most_aspect: float = math.inf
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or self.multiple < 1 or any(s % self.multiple for s in self.size):
@@ -65,8 +84,12 @@ class PictureInput:
                 f'a picture of {self.size} (h, w) in multiples of {self.multiple}: give positive '
                 'sides that are multiples'
             )
+        if self.sizing in (Sizing.COVER, Sizing.NEAREST_SCALE) and len(set(self.size)) > 1:
+            raise ValueError(f'size is {self.size} (h, w): give that of a square picture')
         if not all(0 < value < math.inf for value in self.std):
             raise ValueError(f'std is {self.std}: give three numbers above 0')
+        if not self.most_aspect >= 1:
+            raise ValueError(f'most_aspect is {self.most_aspect}: give 1 or more')
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -79,23 +102,50 @@ class PictureInput:
         width, height = self.network_size(*USUAL_PICTURE)
         return height, width
 
+    def with_short_side(self, pixels: int) -> PictureInput:
+        """The same, but the shorter side of the network's input is `pixels`.
+
+        Raises ValueError where that is not a multiple, and where the network takes one size only.
+        """
+        if self.fixed_size:
+            high, wide = self.fixed_size
+            raise ValueError(f'this network takes {wide} x {high} pixels only')
+        if pixels < 1 or pixels % self.multiple:
+            raise ValueError(
+                f'a short side of {pixels} pixels: give a positive multiple of {self.multiple}'
+            )
+        return dataclasses.replace(self, size=(pixels, pixels), sizing=Sizing.COVER)
+
     def network_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the network's input for a picture of `width` x `height` pixels.
 
-        With Sizing.FIT it is scaled to fit into `size`, and each side rounded to the nearest
-        multiple (half to even), at least one. Raises ValueError where a side is not positive.
+        Unless it is always the same, the picture is scaled as `sizing` says, and each side rounded
+        to the nearest multiple (half to even), at least one. Raises ValueError where a side is not
+        positive.
         """
         if width < 1 or height < 1:
             raise ValueError(f'a picture of {width} x {height} pixels has no network input size')
-        most_high, most_wide = self.size
+        high, wide = self.size
         if self.sizing is Sizing.STRETCH:
-            return most_wide, most_high
-        scale = min(most_wide / width, most_high / height)
-        return self._nearest(scale * width, most_wide), self._nearest(scale * height, most_high)
+            return wide, high
+        by_width, by_height = wide / width, high / height
+        if self.sizing is Sizing.FIT:
+            scale = min(by_width, by_height)
+        elif self.sizing is Sizing.COVER:
+            scale = max(by_width, by_height)
+        else:
+            scale = by_width if abs(1 - by_width) < abs(1 - by_height) else by_height
+        sides = self._nearest(scale * width), self._nearest(scale * height)
+        if self.sizing is Sizing.FIT:
+            return min(sides[0], wide), min(sides[1], high)
+        if max(sides) <= self.most_aspect * min(sides):
+            return sides
+        most = self.multiple * int(self.most_aspect * min(sides) / self.multiple)
+        return min(sides[0], most), min(sides[1], most)
 
-    def _nearest(self, side: float, most: int) -> int:
-        multiple = round(side / self.multiple) * self.multiple  # half to even, as NumPy does
-        return min(max(multiple, self.multiple), most)
+    def _nearest(self, side: float) -> int:
+        # Half to even, as NumPy does.
+        return max(round(side / self.multiple) * self.multiple, self.multiple)
 
     def preprocess(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, the network's input.
@@ -103,19 +153,30 @@ class PictureInput:
         In memory the channels are last, as OpenVINO expects them; the other libraries copy.
         """
         size = self.network_size(rgb.shape[1], rgb.shape[0])
-        if self.interpolation is Interpolation.CUBIC:
-            # The resize is linear, so the arithmetic comes after it, on fewer pixels.
-            small = cv2.resize(rgb.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
-        else:
-            small = _averaged(rgb, size).astype(np.float32)
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        small = self._resized(rgb, size)
+        mean, std = np.array(self.mean, small.dtype), np.array(self.std, small.dtype)
         # (v / 255 - mean) / std, in two passes over whole rows: by pixel it would be slow.
         rows = small.reshape(size[1], 3 * size[0])
         rows *= np.tile(1 / (255 * std), size[0])
         if mean.any():
             rows += np.tile(-mean / std, size[0])
         network_input: NDArray[np.float32] = small.transpose(2, 0, 1)[np.newaxis]
-        return network_input
+        return network_input.astype(np.float32, copy=False)
+
+    def _resized(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.floating[Any]]:
+        """The picture at (width, height), 0..255: a new array."""
+        # Cubic: the resize is linear, so the arithmetic comes after it, on fewer pixels.
+        if self.interpolation is Interpolation.CUBIC:
+            return cv2.resize(rgb.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+        if self.interpolation is Interpolation.CUBIC_FLOAT64:
+            return cv2.resize(rgb.astype(np.float64), size, interpolation=cv2.INTER_CUBIC)
+        if self.interpolation is Interpolation.LINEAR:
+            small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        elif self.interpolation is Interpolation.LANCZOS:
+            small = lanczos(rgb, size[::-1])
+        else:
+            small = _averaged(rgb, size)
+        return small.astype(np.float32)
 
 
 def _averaged(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -128,6 +189,37 @@ def _averaged(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     far = rgb.shape[0] >= 2 * height or rgb.shape[1] >= 2 * width
     how = cv2.INTER_AREA if far else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(rgb, size, interpolation=how), np.uint8)
+
+
+def enlarged(
+    small: NDArray[np.float32],
+    shape: tuple[int, int],
+    how: Enlargement = Enlargement.CUBIC,
+) -> NDArray[np.float32]:
+    """Bring (h, w) float32 to `shape` = (H, W).
+
+    Cubic interpolation overshoots at edges: its values below 0 are clipped.
+    """
+    if how is Enlargement.LINEAR_CORNERS:
+        return _enlarged_by_corners(small, shape)
+    if how is Enlargement.LINEAR:
+        return cv2.resize(small, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    large = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.maximum(large, 0.0, out=large)
+
+
+def _enlarged_by_corners(
+    values: NDArray[np.float32], shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Bilinear, the outermost values at the outermost pixels: OpenCV cannot."""
+    for count in shape:  # rows, then columns as rows, and back
+        last = values.shape[0] - 1
+        at = np.linspace(0, last, count)
+        before = at.astype(np.intp)
+        share = (at - before).astype(np.float32)[:, np.newaxis]
+        here, next_ = values[before], values[np.minimum(before + 1, last)]
+        values = (here + share * (next_ - here)).T
+    return np.ascontiguousarray(values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +257,8 @@ class ModelSpec:
     module with random weights, (B, 3, h, w) to (B, h, w); it imports torch when called.
     `depth_range_m`: (nearest, farthest) of a network that gives metres. `shipped`: path of weights
     in the package. `sample_depth`: of the first sample picture by the published weights, as
-    `model_check.cell_means`. `about`: its limits, in a sentence. `giga_operations`: floating point
+    `model_check.cell_means`. `about`: its limits, in a sentence. `enlargement`: how its official
+    code brings the output to the picture's size. `giga_operations`: floating point
     operations of one run in 10^9, by input size (width, height), multiplications and additions
     counted separately.
 
@@ -185,6 +278,7 @@ class ModelSpec:
     sample_depth: NDArray[np.float32] | None = None
     about: str = ''
     giga_operations: Mapping[tuple[int, int], float] = dataclasses.field(default_factory=dict)
+    enlargement: Enlargement = Enlargement.CUBIC
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -237,6 +331,16 @@ class ModelSpec:
         if self.depth_range_m:
             output = np.asarray(1 / np.clip(output, *self.depth_range_m), np.float32)
         return output
+
+    def enlarge(self, answer: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+        """What `finish` gave, (h, w) float32, at the picture's size `shape` = (H, W).
+
+        Metres are enlarged as metres, as official code does it, though the answer is 1 / metres.
+        """
+        if self.depth_range_m:
+            metres = enlarged(np.asarray(1 / answer, np.float32), shape, self.enlargement)
+            return np.asarray(1 / np.clip(metres, *self.depth_range_m), np.float32)
+        return enlarged(answer, shape, self.enlargement)
 
 
 def depth_fault(answer: NDArray[np.float32]) -> str:

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from midas_depth_ros.depth.models.layers import add_torch_layers
-from midas_depth_ros.depth.models.spec import ModelSpec, OnnxGraph, Output, PictureInput, Sizing
+from midas_depth_ros.depth.models.spec import (
+    Enlargement,
+    Interpolation,
+    ModelSpec,
+    OnnxGraph,
+    Output,
+    PictureInput,
+    Sizing,
+)
 from midas_depth_ros.depth.models.zipdepth_graph import INPUT, OUTPUT, zipdepth_onnx
 from midas_depth_ros.depth.models.zipdepth_layers import (
     EXCHANGED,
@@ -168,43 +172,6 @@ def rename(official: Mapping[str, Any]) -> dict[str, Any]:
     return dict(official)
 
 
-# --- What it wants of a picture. `PictureInput` cannot say it yet: a size by the shorter side, and
-# OpenCV's linear interpolation without averaging; nor that depth is enlarged with corners aligned.
-
-
-def network_size(width: int, height: int, short_side: int = SHORT_SIDE) -> tuple[int, int]:
-    """(width, height) at which the network sees a picture of `width` x `height` pixels.
-
-    The shorter side becomes `short_side`; then each goes to the nearest multiple of 32 (half to
-    even), and is at least 32. Raises ValueError where a side is not positive.
-    """
-    if width < 1 or height < 1:
-        raise ValueError(f'a picture of {width} x {height} pixels has no network input size')
-    scale = short_side / min(width, height)
-    wide, high = (
-        max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (width, height)
-    )
-    return wide, high
-
-
-def preprocess(rgb: NDArray[np.uint8], short_side: int = SHORT_SIDE) -> NDArray[np.float32]:
-    """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, 0..1, as the network takes it."""
-    size = network_size(rgb.shape[1], rgb.shape[0], short_side)
-    small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR))
-    return np.asarray(small.transpose(2, 0, 1)[np.newaxis] / np.float32(255), np.float32)
-
-
-def enlarge(depth: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """(h, w) to (H, W) = `size`, bilinear with corners aligned."""
-    for side in size:  # along the first axis, which then becomes the second
-        last = len(depth) - 1
-        places = np.linspace(0, last, side, dtype=np.float32)[:, np.newaxis]
-        before = np.minimum(places[:, 0].astype(int), max(last - 1, 0))
-        first, second = depth[before], depth[np.minimum(before + 1, last)]
-        depth = (first + (second - first) * (places - before[:, np.newaxis])).T
-    return depth
-
-
 # --- Its specifications. A size in bytes is published for neither file.
 
 UNKNOWN_SIZE = 1
@@ -212,7 +179,9 @@ FOLDER = (
     'https://github.com/fabiotosi92/ZipDepth/raw/a302e5437bc58f15c4efd41d3e8222bf24f7d470/'
     'checkpoints'
 )
-PICTURE = PictureInput((SHORT_SIDE, SHORT_SIDE), Sizing.FIT, multiple=MULTIPLE)  # see above
+PICTURE = PictureInput(
+    (SHORT_SIDE, SHORT_SIDE), Sizing.COVER, multiple=MULTIPLE, interpolation=Interpolation.LINEAR
+)
 TAUGHT = 'ZipDepth was taught by Depth Anything V2 Large, whose weights are CC-BY-NC-4.0.'
 SPEC = ModelSpec(
     name='zipdepth',
@@ -235,6 +204,7 @@ SPEC = ModelSpec(
         depth=OUTPUT,
     ),
     about=TAUGHT,
+    enlargement=Enlargement.LINEAR_CORNERS,
 )
 CONVEX_SPEC = ModelSpec(
     name='zipdepth_base',
@@ -257,4 +227,5 @@ CONVEX_SPEC = ModelSpec(
         depth=OUTPUT,
     ),
     about=TAUGHT,
+    enlargement=Enlargement.LINEAR_CORNERS,
 )
