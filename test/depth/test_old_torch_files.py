@@ -14,7 +14,13 @@ import pytest
 torch = pytest.importorskip('torch')
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch  # noqa: E402
-from midas_depth_ros.depth.old_torch_files import MAGIC, VERSION, read_torch_table  # noqa: E402
+from midas_depth_ros.depth.files import (  # noqa: E402
+    OLD_MAGIC,
+    OLD_VERSION,
+    read_torch_file,
+    read_torch_table,
+    torch_file_shapes,
+)
 
 
 def saved(path: Path, table: Any, zipped: bool = False) -> Path:
@@ -54,9 +60,10 @@ def test_plain_values_beside_the_tensors_are_kept_apart(tmp_path: Path, zipped: 
 @pytest.mark.parametrize(
     ('table', 'said'),
     [
-        ([torch.ones(1)], 'no state dict .a list'),
-        ({'a': [torch.ones(1)]}, "a list under 'a', which is neither"),
-        ({'state_dict': {'a': torch.ones(1)}}, "a dict under 'state_dict'"),
+        ([torch.ones(1)], 'not a state dict .a list'),
+        ({'a': [torch.ones(1)]}, 'not a state dict'),
+        ({'state_dict': {'a': [1]}}, 'not a state dict'),
+        ({'a': torch.ones(1), 'state_dict': {'a': torch.ones(1)}}, 'not a state dict'),
     ],
 )
 def test_what_is_no_table_of_tensors_is_refused(tmp_path: Path, table: Any, said: str) -> None:
@@ -97,11 +104,14 @@ LITTLE = {'little_endian': True}
 @pytest.mark.parametrize(
     ('content', 'said'),
     [
-        (old_file(1, VERSION, LITTLE, {}, []), 'does not begin as a file of torch'),
-        (old_file(MAGIC, 1000, LITTLE, {}, []), 'does not begin as a file of torch'),
-        (old_file(MAGIC, VERSION, {'little_endian': False}, {}, []), 'big-endian'),
-        (old_file(MAGIC, VERSION, LITTLE, {}, ['0']), 'storages are not those of its tensors'),
-        (old_file(MAGIC, VERSION, LITTLE, {}, {}), 'storages are not those of its tensors'),
+        (old_file(1, OLD_VERSION, LITTLE, {}, []), 'does not begin as a file of torch'),
+        (old_file(OLD_MAGIC, 1000, LITTLE, {}, []), 'does not begin as a file of torch'),
+        (old_file(OLD_MAGIC, OLD_VERSION, {'little_endian': False}, {}, []), 'big-endian'),
+        (
+            old_file(OLD_MAGIC, OLD_VERSION, LITTLE, {}, ['0']),
+            'storages are not those of its tensors',
+        ),
+        (old_file(OLD_MAGIC, OLD_VERSION, LITTLE, {}, {}), 'storages are not those of its tensors'),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(
@@ -120,3 +130,34 @@ def test_a_storage_that_claims_more_than_the_file_holds_is_refused(tmp_path: Pat
     path.write_bytes(content.removesuffix(claim) + (1 << 40).to_bytes(8, 'little') + claim[8:])
     with pytest.raises(WeightsCorrupt, match=r'storage .* ends too early'):
         read_torch_table(path)
+
+
+@pytest.mark.parametrize('zipped', [False, True])
+@pytest.mark.parametrize('wrapper', ['model', 'state_dict', 'model_state_dict'])
+@pytest.mark.parametrize('prefix', ['', 'module.', '_orig_mod.', 'module._orig_mod.'])
+def test_what_training_puts_around_weights_is_removed(
+    tmp_path: Path, wrapper: str, prefix: str, zipped: bool
+) -> None:
+    weights = {f'{prefix}a.weight': torch.ones(2), f'{prefix}a.bias': torch.zeros(3)}
+    optimizer = {'state': {0: {'step': 3, 'sum': torch.ones(9)}}, 'groups': [{'params': [0, 1]}]}
+    table = {'epoch': 4, wrapper: weights, 'optimizer': optimizer}
+    path = saved(tmp_path / 'a.pth', table, zipped)
+    assert torch_file_shapes(path) == {'a.weight': (2,), 'a.bias': (3,)}
+    found = read_torch_file(path, most_numbers=5)  # not those of the optimizer
+    assert found['a.weight'].tolist() == [1, 1]
+    assert found['a.bias'].tolist() == [0, 0, 0]
+
+
+def test_a_prefix_of_some_keys_is_part_of_their_names(tmp_path: Path) -> None:
+    path = saved(tmp_path / 'a.pth', {'module.a': torch.ones(1), 'b': torch.ones(1)})
+    assert read_torch_file(path).keys() == {'module.a', 'b'}
+
+
+@pytest.mark.parametrize('zipped', [False, True])
+def test_no_more_is_read_than_the_network_has(tmp_path: Path, zipped: bool) -> None:
+    path = saved(tmp_path / 'a.pth', {'a': torch.ones(4_000_000)}, zipped)
+    with pytest.raises(WeightsCorrupt, match='than any supported network'):
+        read_torch_file(path, most_numbers=1000)
+    few = saved(tmp_path / 'b.pth', {'a': torch.ones(1001)}, zipped)
+    with pytest.raises(WeightsCorrupt, match='more numbers than any supported network'):
+        read_torch_file(few, most_numbers=1000)

@@ -179,10 +179,14 @@ def _shapes(weights_file: Path, changed_ns: int) -> Mapping[Any, Any]:
         return {}
 
 
+def numbers_of(model: ModelSpec) -> int:
+    """How many numbers its state dict has."""
+    return sum(map(math.prod, model.shapes.values()))
+
+
 def _read_npz(weights_file: Path) -> dict[str, NDArray[np.float32]]:
     """Up to the size of the largest model in float64."""
-    shapes = [model.shapes.values() for model in _specs.values() if '.npz' in model.suffixes]
-    numbers = max(sum(map(math.prod, model)) for model in shapes)
+    numbers = max(numbers_of(model) for model in _specs.values() if '.npz' in model.suffixes)
     return read_npz(weights_file, 8 * numbers + NPZ_BYTES_BESIDE_NUMBERS)
 
 
@@ -194,20 +198,19 @@ def read_arrays(weights_file: Path) -> dict[str, NDArray[Any]]:
 
     Raises WeightsCorrupt, and WeightsMismatch where keys or shapes are not those of the network.
     """
+    model = spec_of(weights_file)
     arrays: dict[str, NDArray[Any]]
     if weights_file.suffix.lower() == '.npz':
         arrays = dict(_read_npz(weights_file))
     else:
-        arrays = read_torch_file(weights_file)
-    check_state_dict(arrays, weights_file)
-    return arrays
-
-
-def check_state_dict(arrays: Mapping[str, Any], weights_file: Path) -> None:
-    """Check a file's state dict against its model; raises as `read_arrays` does."""
-    model = spec_of(weights_file)
-    check_shapes(arrays, model.shapes, weights_file, model.title, model.weights.name)
+        # Keys and shapes come first: no more numbers are read than the network has.
+        if shapes := torch_file_shapes(weights_file):
+            check_shapes(shapes, model.shapes, weights_file, model.title, model.weights.name)
+        arrays = read_torch_file(weights_file, numbers_of(model))
+    shapes = {key: array.shape for key, array in arrays.items()}
+    check_shapes(shapes, model.shapes, weights_file, model.title, model.weights.name)
     refuse_what_is_not_finite(arrays, weights_file)
+    return arrays
 
 
 def refuse_what_is_not_finite(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:

@@ -417,6 +417,7 @@ def spec(name: str) -> ModelSpec:
         output=Output.RELATIVE_INVERSE_DEPTH,
         shapes=shapes(network.encoder),
         build=functools.partial(build, network.encoder),
+        renaming=rename,
     )
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import WeightsMismatch, WeightsNotFound
+from midas_depth_ros.depth.files import read_torch_table
 from midas_depth_ros.depth.models.layers import (
     Convolution,
     Layer,
@@ -41,7 +42,6 @@ from midas_depth_ros.depth.models.spec import (
     Shape,
     Weights,
 )
-from midas_depth_ros.depth.old_torch_files import read_torch_table
 from midas_depth_ros.depth.weights import WeightsFile
 
 INPUT, OUTPUT = 'picture', 'depth'
@@ -317,5 +317,6 @@ SPEC = ModelSpec(
     build=build,
     onnx=OnnxGraph(make=monodepth2_onnx, picture=INPUT, depth=OUTPUT),
     enlargement=Enlargement.LINEAR,
+    renaming=rename,
     about="'monodepth2' was trained on drives through one town: it knows streets seen from a car.",
 )

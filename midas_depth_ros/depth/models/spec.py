@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.depth.errors import BackendUnavailable
 from midas_depth_ros.depth.lanczos import lanczos
 from midas_depth_ros.depth.weights import WeightsFile
 
@@ -258,7 +259,8 @@ class ModelSpec:
     `depth_range_m`: (nearest, farthest) of a network that gives metres. `shipped`: path of weights
     in the package. `sample_depth`: of the first sample picture by the published weights, as
     `model_check.cell_means`. `about`: its limits, in a sentence. `enlargement`: how its official
-    code brings the output to the picture's size. `giga_operations`: floating point
+    code brings the output to the picture's size. `renaming`: an official state dict to that of the
+    torch module. `giga_operations`: floating point
     operations of one run in 10^9, by input size (width, height), multiplications and additions
     counted separately.
 
@@ -279,6 +281,7 @@ class ModelSpec:
     about: str = ''
     giga_operations: Mapping[tuple[int, int], float] = dataclasses.field(default_factory=dict)
     enlargement: Enlargement = Enlargement.CUBIC
+    renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -319,6 +322,19 @@ class ModelSpec:
         """Its input size in the key of converted models: 'hxw', or 'any'."""
         size = self.picture.fixed_size
         return f'{size[0]}x{size[1]}' if size else 'any'
+
+    def module(self) -> Any:
+        """Its torch module with random weights, (B, 3, h, w) to (B, h, w); imports torch.
+
+        Raises BackendUnavailable where it has none.
+        """
+        if self.build is None:
+            raise BackendUnavailable(f'{self.title} has no torch module: use another backend')
+        return self.build()
+
+    def rename(self, official: Mapping[str, Any]) -> dict[str, Any]:
+        """An official state dict as the torch module takes it."""
+        return self.renaming(official)
 
     def finish(self, output: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
         """The network's output, (h, w) float32, to relative inverse depth of `size` = (h, w).
