@@ -82,8 +82,8 @@ def _cells(check: FileCheck) -> tuple[Text, str, Text]:
 def _missing_text(spec: WeightsFile) -> str:
     folder = weights_files.download_folder() or f'a folder named by {weights_files.DIR_VARIABLE}'
     return printable(
-        f'no valid file; `midas_depth weights fetch` downloads {spec.name} ({spec.size} bytes, '
-        f'SHA-256 {spec.sha256}) into {folder}'
+        f'no valid file; `midas_depth weights fetch` downloads {spec.name} ({spec.promise}) into '
+        f'{folder}'
     )
 
 

@@ -61,7 +61,7 @@ __all__ = [
 
 AUTO = 'auto'
 PREFERRED, FALLBACK = 'midas_small', 'embedded'  # what 'auto' takes
-WEIGHTS_SUFFIXES = tuple(suffix for named in SUFFIXES.values() for suffix in named)
+WEIGHTS_SUFFIXES = tuple(dict.fromkeys(suffix for named in SUFFIXES.values() for suffix in named))
 MARK = 'midas_depth'  # key of our entry in an ONNX model's metadata
 GIVES = {  # the text in a model file
     Output.RELATIVE_INVERSE_DEPTH: 'relative inverse depth: larger = nearer, no unit',

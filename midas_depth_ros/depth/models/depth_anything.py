@@ -259,12 +259,11 @@ NETWORKS = {
         SMALL,
         V2_TAPS,
         WeightsFile(
-            name='depth_anything_v2_vits.pt',
+            name='depth_anything_v2_vits.pth',
             url=f'{HUB}/depth-anything/Depth-Anything-V2-Small/resolve/'
             '03876f8651c73a60fe4c2c48294e09fcb6838fcf/depth_anything_v2_vits.pth',
             size=99_218_434,
             sha256='715fade13be8f229f8a70cc02066f656f2423a59effd0579197bbf57860e1378',
-            aliases=('depth_anything_v2_vits.pth',),
             licence='Apache-2.0',
         ),
     ),
@@ -273,14 +272,14 @@ NETWORKS = {
         BASE,
         V2_TAPS,
         WeightsFile(
-            name='depth_anything_v2_vitb.pt',
+            name='depth_anything_v2_vitb.pth',
             url=f'{HUB}/depth-anything/Depth-Anything-V2-Base/resolve/'
             'a4e71a6c2ce52fe50df0f212066b0d4a87be9b5e/depth_anything_v2_vitb.pth',
             size=389_961_218,
             sha256='0d2b7002e62d39d655571c371333340bd88f67ab95050c03591555aa05645328',
-            aliases=('depth_anything_v2_vitb.pth',),
             licence='CC-BY-NC-4.0',
             restriction=NON_COMMERCIAL,
+            must_be_accepted=True,
         ),
     ),
     'depth_anything_v2_large': Network(
@@ -288,14 +287,14 @@ NETWORKS = {
         LARGE,
         (5, 12, 18, 24),
         WeightsFile(
-            name='depth_anything_v2_vitl.pt',
+            name='depth_anything_v2_vitl.pth',
             url=f'{HUB}/depth-anything/Depth-Anything-V2-Large/resolve/'
             'cbbb86a30ce19b5684b7a05155dc7e6cbc7685b9/depth_anything_v2_vitl.pth',
             size=1_341_395_338,
             sha256='a7ea19fa0ed99244e67b624c72b8580b7e9553043245905be58796a608eb9345',
-            aliases=('depth_anything_v2_vitl.pth',),
             licence='CC-BY-NC-4.0',
             restriction=NON_COMMERCIAL,
+            must_be_accepted=True,
         ),
     ),
     'depth_anything_v2_metric_indoor_small': Network(
@@ -303,12 +302,11 @@ NETWORKS = {
         SMALL,
         V2_TAPS,
         WeightsFile(
-            name='depth_anything_v2_metric_hypersim_vits.pt',
+            name='depth_anything_v2_metric_hypersim_vits.pth',
             url=f'{HUB}/depth-anything/Depth-Anything-V2-Metric-Hypersim-Small/resolve/'
             '3bc65d4e14a6786a61acec16453c50e12bf5f338/depth_anything_v2_metric_hypersim_vits.pth',
             size=99_222_290,
             sha256='b782898d8a3e8be1f639de33837ed85e9b4b73e40f8f5e5cd99067588d722545',
-            aliases=('depth_anything_v2_metric_hypersim_vits.pth',),
             licence='Apache-2.0',
         ),
         farthest_m=20.0,
@@ -319,12 +317,11 @@ NETWORKS = {
         SMALL,
         V2_TAPS,
         WeightsFile(
-            name='depth_anything_v2_metric_vkitti_vits.pt',
+            name='depth_anything_v2_metric_vkitti_vits.pth',
             url=f'{HUB}/depth-anything/Depth-Anything-V2-Metric-VKITTI-Small/resolve/'
             'c725b8589bdf6ab04072cab74c0467830db80d6d/depth_anything_v2_metric_vkitti_vits.pth',
             size=99_221_808,
             sha256='9203e538d35255c90dda4b7fedb47ff33fe725497bcca3b1e53b3a65ee63f0cb',
-            aliases=('depth_anything_v2_metric_vkitti_vits.pth',),
             licence='Apache-2.0',
         ),
         farthest_m=80.0,
@@ -335,12 +332,11 @@ NETWORKS = {
         SMALL,
         V1_TAPS,
         WeightsFile(
-            name='depth_anything_vits14.pt',
+            name='depth_anything_vits14.pth',
             url=f'{HUB}/spaces/LiheYoung/Depth-Anything/resolve/main/checkpoints/'
             'depth_anything_vits14.pth',
             size=0,  # and its hash: not published
             sha256='',
-            aliases=('depth_anything_vits14.pth',),
             licence='Apache-2.0',
         ),
         enlargement=Enlargement.LINEAR,
@@ -378,5 +374,4 @@ def spec(name: str) -> ModelSpec:
     )
 
 
-# A `ModelSpec` wants size and hash: the others follow when it can do without.
-SPECS = tuple(spec(name) for name, each in NETWORKS.items() if each.weights.sha256)
+SPECS = tuple(map(spec, NETWORKS))

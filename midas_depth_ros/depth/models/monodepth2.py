@@ -297,17 +297,17 @@ def _fits(side: Any) -> bool:
 # --- Its specification. Its licence lets nobody pass it on, so no address leads to the files
 # themselves, and neither size nor SHA-256 of them is published.
 
-UNKNOWN_SIZE, UNKNOWN_SHA256 = 1, '0' * 64
 SPEC = ModelSpec(
     name='monodepth2',
     title='Monodepth2',
     weights=WeightsFile(
         name='monodepth2.pt',
         url='https://github.com/nianticlabs/monodepth2',  # where to read about it
-        size=UNKNOWN_SIZE,
-        sha256=UNKNOWN_SHA256,
+        size=0,
+        sha256='',
         licence='LicenseRef-Monodepth2',
         restriction='non-commercial use only, not transferable, patent pending',
+        must_be_accepted=True,
     ),
     picture=PictureInput(SIZE, interpolation=Interpolation.LANCZOS),
     # 1 / Z is 0.01 + 9.99 times that, in a unit of its own; of the models that were trained with

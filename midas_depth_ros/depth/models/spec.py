@@ -20,7 +20,8 @@ from midas_depth_ros.depth.weights import WeightsFile
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, NDArray[Any]]  # a state dict's arrays by name
-SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',)}  # of weights files, with synonyms
+# Of weights files, with synonyms.
+SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',), '.pth': ('.pt', '.pth')}
 NORM_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')  # of a batch normalisation
 USUAL_PICTURE = (640, 480)  # (width, height) of most cameras
 
@@ -295,8 +296,13 @@ class ModelSpec:
             return 'its title is empty: say what people call it'
         if weights.suffix not in SUFFIXES:
             return f'weights file {weights.name!r}: name it *{" or *".join(SUFFIXES)}'
-        if not re.fullmatch('[0-9a-f]{64}', weights.sha256) or weights.size < 1:
-            return f'give size and SHA-256 of {weights.name}, in bytes and 64 lower-case hex digits'
+        if not re.fullmatch('([0-9a-f]{64})?', weights.sha256) or weights.size < 0:
+            return (
+                f'give size and SHA-256 of {weights.name}, in bytes and 64 lower-case hex digits, '
+                'or 0 and nothing where they are not published'
+            )
+        if weights.must_be_accepted and not weights.restriction:
+            return f'say what the licence of {weights.name} forbids, since it has to be accepted'
         if not weights.url and self.shipped is None:
             return f'{weights.name} has no address, and is not shipped: give one of them'
         if not weights.licence:

@@ -173,8 +173,6 @@ def rename(official: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # --- Its specifications. A size in bytes is published for neither file.
-
-UNKNOWN_SIZE = 1
 FOLDER = (
     'https://github.com/fabiotosi92/ZipDepth/raw/a302e5437bc58f15c4efd41d3e8222bf24f7d470/'
     'checkpoints'
@@ -187,11 +185,10 @@ SPEC = ModelSpec(
     name='zipdepth',
     title='ZipDepth',
     weights=WeightsFile(
-        name='zipdepth_base_npu.pt',
+        name='zipdepth_base_npu.pth',
         url=f'{FOLDER}/zipdepth_base_npu.pth',
-        size=UNKNOWN_SIZE,
+        size=0,
         sha256='627c04fda584133ead4310074884a4a037061b4c01ba86e73e492ea30fab570d',
-        aliases=('zipdepth_base_npu.pth',),
         licence='MIT',
     ),
     picture=PICTURE,
@@ -210,11 +207,10 @@ CONVEX_SPEC = ModelSpec(
     name='zipdepth_base',
     title='ZipDepth with convex upsampling',
     weights=WeightsFile(
-        name='zipdepth_base.pt',
+        name='zipdepth_base.pth',
         url=f'{FOLDER}/zipdepth_base.pth',
-        size=UNKNOWN_SIZE,
+        size=0,
         sha256='a55910bb0b99c8c5e641cb9206e810b269690ad94e8a2ef08c827c4679391a65',
-        aliases=('zipdepth_base.pth',),
         licence='MIT',
     ),
     picture=PICTURE,
