@@ -95,14 +95,23 @@ def _missing_text(spec: WeightsFile) -> str:
     type=click.Path(file_okay=False, path_type=Path),
     help='Download into this folder instead.',
 )
+@click.option(
+    '--accept-licence',
+    default='',
+    metavar='NAME',
+    help='Accept a restricted licence by its name; without it, such weights are not downloaded.',
+)
 @of_model
 @click.pass_context
-def fetch(ctx: click.Context, force: bool, folder: Path | None, model: str) -> None:
+def fetch(
+    ctx: click.Context, force: bool, folder: Path | None, accept_licence: str, model: str
+) -> None:
     """Download the weights and print their path.
 
     An interrupted download is resumed. Size and SHA-256 are checked before the file gets its name.
     """
     spec = _file(ctx, model)
+    models.check_licence(models.spec(model), accept_licence)
     path = weights_files.fetch_weights(spec, folder, force=force)
     if spec.restriction:
         click.echo(f'licence {spec.licence}: {spec.restriction}', err=True)

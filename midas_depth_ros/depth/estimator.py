@@ -218,6 +218,7 @@ def load_estimator(
     *,
     precision: str = AUTO,
     allow_download: bool = True,
+    accept_licence: str = '',
 ) -> DepthEstimator:
     """Load a model.
 
@@ -231,6 +232,7 @@ def load_estimator(
     `num_threads` limits the threads of inference, and of OpenCV process-wide; 0 leaves them as
     they are: all cores, unless the process set a limit. `allow_download`: whether missing official
     weights may be downloaded; 'auto' waits for them for minutes only (`AUTO_LIMIT`).
+    `accept_licence`: names of restricted licences that the user accepts, separated by commas.
 
     Raises UnknownModel, BackendUnavailable, WeightsError, and ValueError for negative threads.
     """
@@ -242,7 +244,7 @@ def load_estimator(
         cv2.setNumThreads(num_threads)
     if name != AUTO:
         limit = NAMED_LIMIT if allow_download else None
-        return _load(name, backend, num_threads, precision, limit)
+        return _load(name, backend, num_threads, precision, limit, accept_licence=accept_licence)
     try:
         limit = AUTO_LIMIT if allow_download else None
         return _load(PREFERRED, backend, num_threads, precision, limit)
@@ -270,6 +272,7 @@ def _load(
     limit: DownloadLimit | None = None,
     *,
     notice: str = '',
+    accept_licence: str = '',
 ) -> DepthEstimator:
     """Load a model by its name or path, but not 'auto'. Without a `limit` nothing is downloaded.
 
@@ -279,7 +282,10 @@ def _load(
     if spec is not None:  # before a download: a library may be missing
         find_backend(_able(backend, spec), spec.weights.suffix, precision)
     weights = models.find_weights(
-        model, allow_download=limit is not None, limit=limit or NAMED_LIMIT
+        model,
+        allow_download=limit is not None,
+        limit=limit or NAMED_LIMIT,
+        accept_licence=accept_licence,
     )
     suffix = weights.suffix.lower()
     if suffix in models.WEIGHTS_SUFFIXES:

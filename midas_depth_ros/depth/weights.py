@@ -69,8 +69,8 @@ class WeightsFile:
 
     name: str
     url: str
-    size: int
-    sha256: str
+    size: int = 0
+    sha256: str = ''
     aliases: tuple[str, ...] = ()
     licence: str = ''
     restriction: str = ''

@@ -15,13 +15,35 @@ from toy_model import FAR_M, NEAR_M, toy_spec
 
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator, models
-from midas_depth_ros.depth.errors import UnknownModel, WeightsMismatch
+from midas_depth_ros.depth.errors import (
+    LicenceNotAccepted,
+    UnknownModel,
+    WeightsMismatch,
+    WeightsNotFound,
+)
+from midas_depth_ros.depth.files import sha256_of
 from midas_depth_ros.depth.model_check import sample_pictures
 from midas_depth_ros.depth.models import ModelSpec, Output, PictureInput
 from midas_depth_ros.depth.weights import WeightsFile
 
 PICTURE = sample_pictures(['street_1'])['street_1']
-NAMES = ('midas_small', 'embedded')
+NAMES = (
+    'midas_small',
+    'embedded',
+    'zipdepth',
+    'zipdepth_base',
+    'depth_anything_v2_small',
+    'depth_anything_v2_base',
+    'depth_anything_v2_large',
+    'depth_anything_v2_metric_indoor_small',
+    'depth_anything_v2_metric_outdoor_small',
+    'depth_anything_v1_small',
+    'midas_v21_384',
+    'dpt_large_384',
+    'dpt_hybrid_384',
+    'dpt_swin2_tiny_256',
+    'dpt_levit_224',
+)
 
 
 @pytest.fixture
@@ -91,14 +113,14 @@ def test_the_weights_file_of_each_model_is_recognised_by_its_shapes(
 
 def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
     assert models.names() == (*NAMES, 'toy')
-    with pytest.raises(UnknownModel, match=r'a model \(auto, midas_small, embedded, toy\) nor'):
+    with pytest.raises(UnknownModel, match=r'a model \(auto, midas_small, embedded, .*, toy\) nor'):
         load_estimator('toys')
     with pytest.raises(ValueError, match="'toy' is registered already"):
         models.register(toy)
     with pytest.raises(ValueError, match=r"'other': 'toy' has a weights file 'toy\.npz', too"):
         models.register(dataclasses.replace(toy, name='other'))
     models.unregister('toy')
-    with pytest.raises(UnknownModel, match='not one of the models: midas_small, embedded'):
+    with pytest.raises(UnknownModel, match='not one of the models: midas_small, embedded, '):
         models.spec('toy')
     models.register(toy)
 
@@ -117,6 +139,10 @@ def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
         ({'output': Output.DISPARITY}, 'depth_range_m belongs'),
         ({'weights': WeightsFile('toy.h5', '', 1, 'a' * 64)}, r"'toy.h5': name it \*\.pt or"),
         ({'weights': WeightsFile('toy.pt', '', 1, 'abc')}, 'size and SHA-256 of toy.pt'),
+        (
+            {'weights': WeightsFile('toy.pt', 'http://x', must_be_accepted=True, licence='N')},
+            'what the licence of toy.pt forbids',
+        ),
         ({'weights': WeightsFile('toy.pt', 'http://x', 1, 'a' * 64)}, 'under which licence toy.pt'),
     ],
 )
@@ -139,3 +165,121 @@ def test_documentation_names_every_model(name: str) -> None:
     root = Path(__file__).resolve().parents[2]
     for page in ('README.md', 'docs/backends.md', 'docs/parameters.md'):
         assert name in (root / page).read_text(), page
+
+
+# --- Which model a file is of.
+
+SMALL = ('v2_small', 'v2_metric_indoor_small', 'v2_metric_outdoor_small', 'v1_small')
+SAME_KEYS = tuple(f'depth_anything_{each}' for each in SMALL)
+
+
+def zeros_like(spec: ModelSpec, path: Path) -> Path:
+    """A file with the keys and shapes of a model; each number is the same one."""
+    torch = pytest.importorskip('torch')
+    zero = torch.zeros(())
+    torch.save({key: zero.expand(shape) for key, shape in spec.shapes.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize('name', [each for each in NAMES if models.spec(each).keys_tell])
+def test_keys_and_shapes_tell_whose_weights_they_are(name: str, tmp_path: Path) -> None:
+    spec = models.spec(name)
+    if '.npz' in spec.suffixes:
+        pytest.skip('the only one with such files')
+    assert models.spec_of(zeros_like(spec, tmp_path / 'any.pth')) is spec
+
+
+@pytest.mark.parametrize('name', [each for each in NAMES if not models.spec(each).keys_tell])
+def test_of_those_that_share_them_hash_or_name_tells(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = models.spec(name)
+    unknown = zeros_like(spec, tmp_path / 'best.pth')
+    with pytest.raises(WeightsMismatch, match='near and far could be swapped') as caught:
+        models.spec_of(unknown)
+    assert f'{spec.weights.name} for {spec.title}' in str(caught.value)
+    for named in (spec.weights.name, f'{name}.pt'):
+        (tmp_path / named).write_bytes(unknown.read_bytes())
+        assert models.spec_of(tmp_path / named) is spec
+    other = models.spec(SAME_KEYS[0] if name != SAME_KEYS[0] else SAME_KEYS[1])
+    if other.shapes == spec.shapes:  # the name says one thing, the hash another
+        path = zeros_like(spec, tmp_path / other.weights.name)
+        known = dataclasses.replace(
+            spec, weights=dataclasses.replace(spec.weights, sha256=sha256_of(path))
+        )
+        monkeypatch.setitem(models._specs, name, known)
+        assert models.spec_of(path) is known
+
+
+@pytest.mark.parametrize(
+    'named',
+    [
+        'depth_anything_v2_metric_hypersim_vitb.pth',
+        'depth_anything_v2_vitb_metric.pth',
+        'metric_depth_anything_v2_vitb.pth',
+        'depth_anything_vitb14.pth',
+        'latest.pth',
+    ],
+)
+def test_a_name_that_is_only_alike_decides_nothing(named: str, tmp_path: Path) -> None:
+    path = zeros_like(models.spec('depth_anything_v2_base'), tmp_path / named)
+    with pytest.raises(WeightsMismatch, match=r'depth_anything_v2_vitb\.pth for Depth Anything'):
+        load_estimator(path)
+
+
+def test_a_wrapped_and_prefixed_table_is_of_its_model(tmp_path: Path) -> None:
+    torch = pytest.importorskip('torch')
+    spec, zero = models.spec('zipdepth'), torch.zeros(())
+    table = {f'module.{key}': zero.expand(shape) for key, shape in spec.shapes.items()}
+    torch.save({'model': table, 'epoch': 3}, tmp_path / 'mine.pth')
+    assert models.spec_of(tmp_path / 'mine.pth') is spec
+
+
+# --- Licences.
+
+RESTRICTED = tuple(name for name in NAMES if models.spec(name).weights.must_be_accepted)
+
+
+def test_restricted_weights_are_neither_fetched_nor_used_before_the_licence_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert RESTRICTED == ('depth_anything_v2_base', 'depth_anything_v2_large')
+    monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_DIR', str(tmp_path))
+    monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_URL', 'http://127.0.0.1:9/')
+    spec = models.spec(RESTRICTED[0])
+    path = zeros_like(spec, tmp_path / spec.weights.name)
+    for model in (spec.name, str(path)):
+        for accepted in ('', 'MIT', 'CC-BY-NC'):
+            with pytest.raises(LicenceNotAccepted, match=r'accept_licence=CC-BY-NC-4\.0'):
+                load_estimator(model, accept_licence=accepted)
+    result = CliRunner().invoke(main, ['weights', 'fetch', '--model', spec.name])
+    assert result.exit_code != 0
+    assert 'CC-BY-NC-4.0' in result.output
+    assert models.find_weights(str(path), accept_licence='MIT, CC-BY-NC-4.0') == path
+
+
+def test_weights_without_a_published_hash_are_taken_by_their_path_alone(tmp_path: Path) -> None:
+    spec = models.spec('dpt_levit_224')
+    with pytest.raises(WeightsNotFound, match=r'dpt_levit_224\.pt .* give its path'):
+        load_estimator(spec.name)
+    path = zeros_like(spec, tmp_path / 'levit.pt')
+    assert models.find_weights(str(path)) == path
+
+
+# --- For checks from outside.
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_bare_module_takes_the_renamed_state_dict(name: str) -> None:
+    torch = pytest.importorskip('torch')
+    if name == 'midas_small':
+        pytest.importorskip('timm')
+    with torch.device('meta'):
+        spec = models.spec(name)
+        official = {key: torch.zeros(shape) for key, shape in spec.shapes.items()}
+        found = spec.module().state_dict()
+        renamed = spec.rename(official)
+    assert renamed.keys() == found.keys()
+    assert {key: each.shape for key, each in renamed.items()} == {
+        key: each.shape for key, each in found.items()
+    }

@@ -371,6 +371,7 @@ def spec(name: str) -> ModelSpec:
         depth_range_m=(NEAREST_M, network.farthest_m) if network.farthest_m else None,
         about=f'{network.title}: {network.about}' if network.about else '',
         enlargement=network.enlargement,
+        keys_tell=False,  # versions 1 and 2, relative and metric: all have the same
     )
 
 

@@ -261,7 +261,8 @@ class ModelSpec:
     in the package. `sample_depth`: of the first sample picture by the published weights, as
     `model_check.cell_means`. `about`: its limits, in a sentence. `enlargement`: how its official
     code brings the output to the picture's size. `renaming`: an official state dict to that of the
-    torch module. `giga_operations`: floating point
+    torch module. `keys_tell`: whether keys and shapes tell its files from those of every other
+    network; else their SHA-256 or name has to. `giga_operations`: floating point
     operations of one run in 10^9, by input size (width, height), multiplications and additions
     counted separately.
 
@@ -283,6 +284,7 @@ class ModelSpec:
     giga_operations: Mapping[tuple[int, int], float] = dataclasses.field(default_factory=dict)
     enlargement: Enlargement = Enlargement.CUBIC
     renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+    keys_tell: bool = True
 
     def __post_init__(self) -> None:
         if fault := self._fault():
