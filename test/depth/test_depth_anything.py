@@ -195,7 +195,7 @@ def test_the_whole_way_of_a_picture(
 def test_what_is_not_free_says_so_and_metres_are_told_apart() -> None:
     specs = {spec.name: spec for spec in SPECS}
     free = {name for name, spec in specs.items() if not spec.weights.restriction}
-    assert free == {SMALL, INDOOR, OUTDOOR}
+    assert free == {SMALL, INDOOR, OUTDOOR, V1}
     assert {spec.weights.licence for spec in SPECS} == {'Apache-2.0', 'CC-BY-NC-4.0'}
     metric = {name for name, spec in specs.items() if spec.output is Output.METRIC_DEPTH}
     assert metric == {INDOOR, OUTDOOR}

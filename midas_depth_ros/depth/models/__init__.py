@@ -110,9 +110,8 @@ def names() -> tuple[str, ...]:
 
 
 def in_words() -> str:
-    """The names in a sentence: 'midas_small or embedded'."""
-    *others, last = names()
-    return f'{", ".join(others)} or {last}'
+    """What to use where another file cannot be: the names that 'auto' takes, for a sentence."""
+    return f'{PREFERRED} or {FALLBACK}'
 
 
 def spec(name: str) -> ModelSpec:
@@ -201,14 +200,14 @@ def spec_of(weights_file: Path) -> ModelSpec:
         raise BackendUnavailable(f'no model has weights named *{suffix}: {weights_file}')
     if len(candidates) == 1 and candidates[0].keys_tell:
         return candidates[0]
-    changed_ns = weights_file.stat().st_mtime_ns
-    found = _shapes(weights_file, changed_ns)
+    version = _version(weights_file)
+    found = _shapes(weights_file, version)
     same = [model for model in candidates if _in_common(found, model) == 1]
     if not same:
         return max(candidates, key=lambda model: _in_common(found, model))
     if len(same) == 1 and same[0].keys_tell:
         return same[0]
-    digest, name = _digest(weights_file, changed_ns), weights_file.stem.lower()
+    digest, name = _digest(weights_file, version), weights_file.stem.lower()
     for model in same:
         if digest == model.weights.sha256:
             return model
@@ -228,13 +227,22 @@ def _in_common(found: Mapping[Any, Any], model: ModelSpec) -> float:
     return same / len(found.keys() | model.shapes.keys())
 
 
+def _version(weights_file: Path) -> tuple[int, ...]:
+    """What changes when a file is written anew; loading says what is wrong with one that is not."""
+    try:
+        status = weights_file.stat()
+    except (OSError, ValueError):
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
 @functools.lru_cache(maxsize=8)
-def _digest(weights_file: Path, changed_ns: int) -> str:
+def _digest(weights_file: Path, version: tuple[int, ...]) -> str:
     return digest_of(weights_file)
 
 
 @functools.lru_cache(maxsize=8)
-def _shapes(weights_file: Path, changed_ns: int) -> Mapping[Any, Any]:
+def _shapes(weights_file: Path, version: tuple[int, ...]) -> Mapping[Any, Any]:
     if weights_file.suffix.lower() != '.npz':
         return torch_file_shapes(weights_file)
     try:
