@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from midas_depth_ros.depth.models import Output, spec
-from midas_depth_ros.depth.models.spec import Enlargement, PictureInput, Sizing, enlarged
+from midas_depth_ros.depth.models.spec import (
+    Enlargement,
+    Interpolation,
+    PictureInput,
+    Sizing,
+    enlarged,
+)
 
 SPEC = spec('midas_small')
 PICTURE = SPEC.picture
@@ -173,3 +179,19 @@ def test_metres_are_enlarged_as_metres() -> None:
     large = metric.enlarge(edge, (1, 60))  # the cubic overshoots
     assert large.min() >= np.float32(1 / 9)
     assert large.max() <= 2
+
+
+@pytest.mark.parametrize('interpolation', Interpolation)
+@pytest.mark.parametrize('shape', [(40, 30), (20, 90), (64, 64), (9, 200)])
+def test_colours_are_scaled_whatever_resizes_the_picture(
+    interpolation: Interpolation, shape: tuple[int, int]
+) -> None:
+    picture = PictureInput(
+        (32, 64), interpolation=interpolation, mean=(0.5, 0.4, 0.3), std=(0.5, 0.25, 2.0)
+    )
+    rgb = np.full((*shape, 3), (255, 102, 51), np.uint8)
+    found = picture.preprocess(rgb)
+    assert found.shape == (1, 3, 32, 64)
+    assert found.dtype == np.float32
+    wanted = np.array([1, 0, -0.05]).reshape(1, 3, 1, 1)
+    np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), atol=1e-5)

@@ -20,6 +20,7 @@ from golden_networks import (
 )
 from PIL import Image
 
+from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.models import zipdepth
 from midas_depth_ros.depth.models.zipdepth_graph import zipdepth_onnx
 from midas_depth_ros.depth.models.zipdepth_layers import zipdepth_shapes
@@ -173,3 +174,30 @@ def test_the_whole_way_of_a_picture(
     for found, what in ((picture, 'network_input'), (output, 'network_output'), (large, 'picture')):
         wanted = figures[f'{name}_{what}_every_16']
         assert deviation(found[..., ::16, ::16], wanted) < TOLERANCE
+
+
+# --- As it is used: by a file's path, through the estimator.
+
+
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'torch'])
+@pytest.mark.parametrize('name', CONVEX)
+def test_the_estimator_gives_what_the_official_code_gives(
+    described: dict[str, Any],
+    figures: Arrays,
+    shared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    backend: str,
+) -> None:
+    torch = pytest.importorskip('torch')
+    pytest.importorskip(backend)
+    path = shared_data.parent / 'golden' / 'room.png'
+    if not path.is_file():
+        pytest.skip(f'{path} is not there')
+    monkeypatch.setenv('MIDAS_DEPTH_CACHE_DIR', str(tmp_path))
+    torch.save(network(described, name).state_dict(), tmp_path / 'mine.pth')
+    estimator = load_estimator(tmp_path / 'mine.pth', backend, 1, precision='f32')
+    found = estimator.estimate(path)
+    assert deviation(found[::16, ::16], figures[f'{name}_picture_every_16']) < TOLERANCE
+    estimator.close()

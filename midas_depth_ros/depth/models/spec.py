@@ -155,7 +155,7 @@ class PictureInput:
         In memory the channels are last, as OpenVINO expects them; the other libraries copy.
         """
         size = self.network_size(rgb.shape[1], rgb.shape[0])
-        small = self._resized(rgb, size)
+        small = np.ascontiguousarray(self._resized(rgb, size))  # `rows` is a view of it
         mean, std = np.array(self.mean, small.dtype), np.array(self.std, small.dtype)
         # (v / 255 - mean) / std, in two passes over whole rows: by pixel it would be slow.
         rows = small.reshape(size[1], 3 * size[0])
