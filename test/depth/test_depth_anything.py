@@ -13,6 +13,7 @@ import pytest
 from golden_networks import TOLERANCE, deviation, golden_noise, golden_weights
 from PIL import Image
 
+from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.models import Output, depth_anything
 from midas_depth_ros.depth.models.depth_anything import NETWORKS, SPECS
 
@@ -203,3 +204,27 @@ def test_what_is_not_free_says_so_and_metres_are_told_apart() -> None:
     np.testing.assert_allclose(specs[INDOOR].finish(metres, (1, 3)), [[10, 0.5, 1 / 20]])
     np.testing.assert_allclose(specs[OUTDOOR].finish(metres, (1, 3)), [[10, 0.5, 1 / 50]])
     np.testing.assert_array_equal(specs[LARGE].finish(metres, (1, 3)), metres)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize('name', [SMALL, INDOOR, V1])
+def test_the_estimator_gives_what_the_official_code_gives(
+    described: dict[str, Any], figures: Arrays, shared_data: Path, tmp_path: Path, name: str
+) -> None:
+    """Whose weights they are is told by the file's name."""
+    torch = pytest.importorskip('torch')
+    path = shared_data.parent / 'golden' / 'room.png'
+    if not path.is_file():
+        pytest.skip(f'{path} is not there')
+    file = tmp_path / depth_anything.spec(name).weights.name
+    torch.save(network(described, name).state_dict(), file)
+    estimator = load_estimator(file, num_threads=1)
+    assert estimator.backend == 'torch'
+    found = estimator.estimate(path)[::16, ::16]
+    estimator.close()
+    wanted = figures[f'{name}_picture_every_16']
+    if name == INDOOR:  # metres: here, too, larger is nearer
+        assert deviation(1 / found, wanted) < TOLERANCE
+        assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] < -0.5
+    else:
+        assert deviation(found, wanted) < TOLERANCE
