@@ -71,6 +71,8 @@ def show(ctx: click.Context, model: str) -> None:
     for fault in faults:
         click.echo(f'corrupt: {fault}')
     click.echo(f'used: {printable(used)}' if used else _missing_text(spec))
+    if spec.restriction:
+        click.echo(f'licence {spec.licence}: {spec.restriction}')
 
 
 def _cells(check: FileCheck) -> tuple[Text, str, Text]:
@@ -80,6 +82,8 @@ def _cells(check: FileCheck) -> tuple[Text, str, Text]:
 
 
 def _missing_text(spec: WeightsFile) -> str:
+    if not spec.sha256:
+        return printable(weights_files.only_by_path(spec))
     folder = weights_files.download_folder() or f'a folder named by {weights_files.DIR_VARIABLE}'
     return printable(
         f'no valid file; `midas_depth weights fetch` downloads {spec.name} ({spec.promise}) into '

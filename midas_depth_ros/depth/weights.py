@@ -362,7 +362,7 @@ def ensure_weights(
     and no download allowed) or DownloadFailed.
     """
     if not spec.sha256:
-        raise WeightsNotFound(_only_by_path(spec))
+        raise WeightsNotFound(only_by_path(spec))
     found = find_weights(spec)
     if found:
         return found
@@ -378,7 +378,8 @@ def ensure_weights(
     )
 
 
-def _only_by_path(spec: WeightsFile) -> str:
+def only_by_path(spec: WeightsFile) -> str:
+    """What to do about a file whose SHA-256 is not published, in words."""
     return (
         f'no SHA-256 of {spec.name} is published, so it is neither looked for nor fetched: get it '
         f'from {spec.url}, and give its path as the model'
@@ -411,7 +412,7 @@ def fetch_weights(
     Raises DownloadFailed, whose text says why and how to fetch the file by hand.
     """
     if not spec.sha256:
-        raise DownloadFailed(f'cannot download {spec.name}: {_only_by_path(spec)}')
+        raise DownloadFailed(f'cannot download {spec.name}: {only_by_path(spec)}')
     options = options or DownloadOptions()
     watch = DownloadWatch(options.limit, spec.size, options.clock)
     target_folder = absolute(folder) if folder else download_folder()

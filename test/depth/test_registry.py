@@ -283,3 +283,11 @@ def test_the_bare_module_takes_the_renamed_state_dict(name: str) -> None:
     assert {key: each.shape for key, each in renamed.items()} == {
         key: each.shape for key, each in found.items()
     }
+
+
+def test_the_weights_command_says_what_holds_for_a_model() -> None:
+    shown = CliRunner().invoke(main, ['weights', 'show', '--model', 'dpt_levit_224']).output
+    assert 'give its path as the model' in ' '.join(shown.split())
+    assert '`midas_depth weights fetch` downloads' not in shown
+    shown = CliRunner().invoke(main, ['weights', 'show', '--model', RESTRICTED[0]]).output
+    assert 'licence CC-BY-NC-4.0: for non-commercial use only' in shown
