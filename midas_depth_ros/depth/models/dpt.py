@@ -418,6 +418,8 @@ def spec(name: str) -> ModelSpec:
         shapes=shapes(network.encoder),
         build=functools.partial(build, network.encoder),
         renaming=rename,
+        # Others trained these to give depth: with a file of theirs near and far would be swapped.
+        keys_tell=not isinstance(network.encoder, TransformerEncoder),
     )
 
 
