@@ -232,7 +232,10 @@ def read_scan(
     raw = np.asarray(ranges, np.float64)
     _check_angles(raw, angle_min, angle_max, angle_increment)
     if not 0 <= range_min < range_max:
-        raise BadScan(f'ranges from {range_min} to {range_max} m are not valid')
+        raise BadScan(
+            f'ranges from {range_min} to {range_max} m are not valid: it must be 0 <= range_min < '
+            'range_max'
+        )
     clean = np.where(raw > range_max, np.inf, raw)
     clean[np.isneginf(raw)] = max(range_min, TOO_NEAR_M)
     unknown = np.isfinite(raw) & ((raw < range_min) | (raw <= 0) | (raw < place.min_range))
@@ -279,9 +282,15 @@ def _check_angles(ranges: Floats, angle_min: float, angle_max: float, increment:
     if ranges.ndim != 1 or not 0 < ranges.size <= MAX_BEAMS:
         raise BadScan(f'{ranges.size} ranges: there must be 1 to {MAX_BEAMS}')
     if not (abs(angle_min) <= MAX_ANGLE and abs(angle_max) <= MAX_ANGLE):
-        raise BadScan(f'angles from {angle_min} to {angle_max} rad are not valid')
+        raise BadScan(
+            f'angles from {angle_min} to {angle_max} rad are not valid: each must be within '
+            f'+-{MAX_ANGLE:.4g}'
+        )
     if not SMALLEST_INCREMENT <= abs(increment) <= FULL_TURN:
-        raise BadScan(f'angle_increment {increment} rad is not valid')
+        raise BadScan(
+            f'angle_increment {increment} rad is not valid: its size must be '
+            f'{SMALLEST_INCREMENT:g} to {FULL_TURN:.4g}'
+        )
     span = increment * (ranges.size - 1)
     tolerance = max(BEAMS_OFF * abs(increment), SHARE_OFF * abs(span))
     if abs(span) > FULL_TURN + tolerance:

@@ -82,10 +82,10 @@ class CameraModel:
         values that are not valid. Source: REP 104 and CameraInfo.msg.
         """
         if rectified:
-            fx, fy, cx, cy = _intrinsics('p', RECTIFIED, message.p, NO_RECTIFIED_CALIBRATION)
+            fx, fy, cx, cy = _intrinsics('p', 4, RECTIFIED, message.p, NO_RECTIFIED_CALIBRATION)
             model, coefficients = NO_LENS
         else:
-            fx, fy, cx, cy = _intrinsics('k', RAW, message.k, NO_CALIBRATION)
+            fx, fy, cx, cy = _intrinsics('k', 3, RAW, message.k, NO_CALIBRATION)
             model, coefficients = str(message.distortion_model), tuple(map(float, message.d))
             known = model in NO_DISTORTION or model in COEFFICIENT_COUNTS
             if known and model != 'equidistant' and not any(coefficients):
@@ -187,15 +187,16 @@ NO_CALIBRATION = (
     'the camera is not calibrated; run camera_calibration, or give the driver its calibration file'
 )
 NO_RECTIFIED_CALIBRATION = (
-    'there is no calibration of rectified images; run camera_calibration, or use the raw images'
+    'there is no calibration of rectified images; run camera_calibration, or use the raw images '
+    '(rectified: false)'
 )
 
 
 def _intrinsics(
-    name: str, form: str, matrix: Sequence[float], uncalibrated: str
+    name: str, columns: int, form: str, matrix: Sequence[float], uncalibrated: str
 ) -> tuple[float, float, float, float]:
-    """Return fx, fy, cx, cy of a matrix of three rows of this form."""
-    m, columns = [float(value) for value in matrix], len(form.split(',')) // 3
+    """Return fx, fy, cx, cy of a matrix of three rows, which must have this form."""
+    m = [float(value) for value in matrix]
     if len(m) != 3 * columns:
         raise CameraModelError(
             f'{name} has {len(m)} numbers: it must be a 3x{columns} matrix, row by row'
