@@ -84,6 +84,15 @@ def test_disparity_is_relative_inverse_depth_already(toy: ModelSpec) -> None:
     np.testing.assert_allclose(toy.finish(output, (1, 2)), [[1 / NEAR_M, 0.5]])
 
 
+def test_relative_depth_is_turned_over_and_zero_is_near_not_infinite(toy: ModelSpec) -> None:
+    depth = dataclasses.replace(toy, output=Output.RELATIVE_DEPTH, depth_range_m=None)
+    output = np.array([[0.0, 1.0, 4.0]], np.float32)
+    found = depth.finish(output, (1, 3))
+    np.testing.assert_allclose(found, [[250.0, 1.0, 0.25]])
+    np.testing.assert_allclose(depth.enlarge(found, (1, 3)), found)
+    assert np.isnan(depth.finish(-output, (1, 3))).all()
+
+
 @pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
 def test_the_toy_is_exported_and_known_again(toy: ModelSpec, tmp_path: Path, suffix: str) -> None:
     pytest.importorskip('openvino')
@@ -139,6 +148,11 @@ def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
         ({'depth_range_m': None}, 'depth_range_m belongs to a network that gives metric depth'),
         ({'depth_range_m': (2.0, 1.0)}, r'depth_range_m is \(2.0, 1.0\): give 0 < nearest'),
         ({'output': Output.DISPARITY}, 'depth_range_m belongs'),
+        (
+            {'output': Output.DISPARITY, 'depth_range_m': None, 'focal_reference_px': 300.0},
+            'focal_reference_px belongs to a network that gives metric depth',
+        ),
+        ({'focal_reference_px': 0.0}, r'focal_reference_px is 0.0: give pixels above 0'),
         ({'weights': WeightsFile('toy.h5', '', 1, 'a' * 64)}, r"'toy.h5': name it \*\.pt or"),
         ({'weights': WeightsFile('toy.pt', '', 1, 'abc')}, 'size and SHA-256 of toy.pt'),
         (

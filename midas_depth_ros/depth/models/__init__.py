@@ -76,6 +76,7 @@ MARK = 'midas_depth'  # key of our entry in an ONNX model's metadata
 GIVES = {  # the text in a model file
     Output.RELATIVE_INVERSE_DEPTH: 'relative inverse depth: larger = nearer, no unit',
     Output.DISPARITY: 'disparity: larger = nearer, no unit',
+    Output.RELATIVE_DEPTH: 'relative depth: larger = farther, no unit',
     Output.METRIC_DEPTH: 'depth in metres: larger = farther',
 }
 NPZ_BYTES_BESIDE_NUMBERS = 2 << 20

@@ -24,6 +24,7 @@ Weights = Mapping[str, NDArray[Any]]  # a state dict's arrays by name
 SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',), '.pth': ('.pt', '.pth')}
 NORM_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')  # of a batch normalisation
 USUAL_PICTURE = (640, 480)  # (width, height) of most cameras
+NEAREST_PART = 1e-3  # of the farthest relative depth: what is nearer counts as that near
 
 
 class Output(enum.Enum):
@@ -31,6 +32,7 @@ class Output(enum.Enum):
 
     RELATIVE_INVERSE_DEPTH = 'relative inverse depth'  # affine in 1/Z
     DISPARITY = 'disparity'  # proportional to 1/Z
+    RELATIVE_DEPTH = 'relative depth'  # proportional to Z
     METRIC_DEPTH = 'metric depth'  # Z in metres
 
 
@@ -257,9 +259,11 @@ class ModelSpec:
     `name` is the value of `model`, `title` what people read. `shapes` are the keys and shapes of
     its state dict, by which its files are recognised and loaded strictly. `build` returns the torch
     module with random weights, (B, 3, h, w) to (B, h, w); it imports torch when called.
-    `depth_range_m`: (nearest, farthest) of a network that gives metres. `shipped`: path of weights
-    in the package. `sample_depth`: of the first sample picture by the published weights, as
-    `model_check.cell_means`. `about`: its limits, in a sentence. `enlargement`: how its official
+    `depth_range_m`: (nearest, farthest) of a network that gives metres. `focal_reference_px`: where
+    its metres hold for a camera of this focal length, in pixels of the network's input: metres =
+    output * focal length / reference; None where the focal length does not matter. `shipped`: path
+    of weights in the package. `sample_depth`: of the first sample picture by the published weights,
+    as `model_check.cell_means`. `about`: its limits, in a sentence. `enlargement`: how its official
     code brings the output to the picture's size. `renaming`: an official state dict to that of the
     torch module. `keys_tell`: whether keys and shapes tell its files from those of every other
     network; else their SHA-256 or name has to. `giga_operations`: floating point
@@ -285,6 +289,7 @@ class ModelSpec:
     enlargement: Enlargement = Enlargement.CUBIC
     renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     keys_tell: bool = True
+    focal_reference_px: float | None = None
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -318,6 +323,12 @@ class ModelSpec:
         near, far = self.depth_range_m or (1.0, 2.0)
         if not 0 < near < far < math.inf:
             return f'depth_range_m is {self.depth_range_m}: give 0 < nearest < farthest, in metres'
+        if self.focal_reference_px is not None and self.output is not Output.METRIC_DEPTH:
+            return (
+                'focal_reference_px belongs to a network that gives metric depth, and to no other'
+            )
+        if self.focal_reference_px is not None and not 0 < self.focal_reference_px < math.inf:
+            return f'focal_reference_px is {self.focal_reference_px}: give pixels above 0'
         return ''
 
     @property
@@ -347,23 +358,34 @@ class ModelSpec:
     def finish(self, output: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
         """The network's output, (h, w) float32, to relative inverse depth of `size` = (h, w).
 
-        Larger = nearer, also for networks that give metres. An output smaller than the input is
+        Larger = nearer, also for networks that give depth. An output smaller than the input is
         enlarged.
         """
         if output.shape != size:
             output = cv2.resize(output, size[::-1])  # bilinear
+        return self._inverse(output) if self._gives_depth else output
+
+    @property
+    def _gives_depth(self) -> bool:
+        return self.output in (Output.RELATIVE_DEPTH, Output.METRIC_DEPTH)
+
+    def _inverse(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """1 / depth, of what the network can tell apart; NaN where no depth is above 0."""
         if self.depth_range_m:
-            output = np.asarray(1 / np.clip(output, *self.depth_range_m), np.float32)
-        return output
+            return np.asarray(1 / np.clip(depth, *self.depth_range_m), np.float32)
+        farthest = np.max(depth)
+        if not farthest > 0:
+            return np.full_like(depth, np.nan)
+        return np.asarray(1 / np.maximum(depth, NEAREST_PART * farthest), np.float32)
 
     def enlarge(self, answer: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
         """What `finish` gave, (h, w) float32, at the picture's size `shape` = (H, W).
 
-        Metres are enlarged as metres, as official code does it, though the answer is 1 / metres.
+        Depth is enlarged as depth, as official code does it, though the answer is its inverse.
         """
-        if self.depth_range_m:
-            metres = enlarged(np.asarray(1 / answer, np.float32), shape, self.enlargement)
-            return np.asarray(1 / np.clip(metres, *self.depth_range_m), np.float32)
+        if self._gives_depth:
+            depth = enlarged(np.asarray(1 / answer, np.float32), shape, self.enlargement)
+            return self._inverse(depth)
         return enlarged(answer, shape, self.enlargement)
 
 
