@@ -256,6 +256,13 @@ def test_a_wrapped_and_prefixed_table_is_of_its_model(tmp_path: Path) -> None:
 RESTRICTED = tuple(name for name in NAMES if models.spec(name).weights.must_be_accepted)
 
 
+def test_a_typing_error_in_an_accepted_licence_is_named() -> None:
+    for fine in ('', 'CC-BY-NC-4.0', 'MIT, CC-BY-NC-4.0,', ' CC-BY-NC-4.0 '):
+        assert not models.licences_fault(fine)
+    fault = models.licences_fault('MIT,CC-BY-NC-4')
+    assert fault == "'CC-BY-NC-4' is the licence of no model; those to accept: CC-BY-NC-4.0"
+
+
 def test_restricted_weights_are_neither_fetched_nor_used_before_the_licence_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

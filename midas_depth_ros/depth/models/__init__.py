@@ -187,6 +187,17 @@ def check_licence(model: ModelSpec, accepted: str) -> None:
         )
 
 
+def licences_fault(accepted: str) -> str:
+    """What is wrong with names of licences, separated by commas, '' = nothing: a typing error."""
+    files = [model.weights for model in _specs.values()]
+    known = {'', *(file.licence for file in files)}
+    odd = [name for name in re.split(r'[,\s]+', accepted) if name not in known]
+    if not odd:
+        return ''
+    choice = ', '.join(sorted({file.licence for file in files if file.must_be_accepted}))
+    return f'{shown(odd[0])} is the licence of no model; those to accept: {choice}'
+
+
 def spec_of(weights_file: Path) -> ModelSpec:
     """The model whose weights a file holds, by its suffix, keys and shapes.
 
