@@ -26,8 +26,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from midas_depth_ros.depth import DepthError, DepthEstimator
+from midas_depth_ros.depth import DepthError
 from midas_depth_ros.depth.backends import BACKENDS, find_backend
+from midas_depth_ros.depth.models.spec import enlarged
 from midas_depth_ros.geometry import (
     Beams,
     CameraMount,
@@ -190,7 +191,7 @@ class Outputs:
         self._stamp_s += 0.1
         closeness(small)
         shape = (SIZE[1], SIZE[0])
-        image_message(DepthEstimator.enlarge(small, shape), Header())
+        image_message(enlarged(small, shape), Header())
         rgb = self._heatmap.render(small, None, self._stamp_s, self._options, shape)
         bgr_message(rgb, Header())
 

@@ -261,7 +261,11 @@ def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ('arguments', 'code', 'said'),
     [
-        (['nowhere.pt'], 1, "'nowhere.pt' is neither midas_small nor embedded nor a weights file"),
+        (
+            ['nowhere.pt'],
+            1,
+            "'nowhere.pt' is neither a model (midas_small, embedded, zipdepth, zipdepth_base) nor",
+        ),
         (['embedded', '--format', 'onnx', '--precision', 'int8'], 2, 'an ONNX model is f32'),
         (['embedded', '--format', 'onnx', '--cache'], 2, '--format openvino'),
         (['embedded', '--cache', '--output', 'a.xml'], 2, 'not both'),

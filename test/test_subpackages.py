@@ -55,8 +55,8 @@ def modules(subpackage: str) -> list[str]:
 
 @pytest.mark.parametrize('subpackage', PURE)
 def test_a_pure_subpackage_imports_where_there_is_no_ros(subpackage):
-    # Only the torch backend needs torch; the other backends need their library.
-    libraries = ('_backend', 'openvino_runtime')
+    # Backends need their library, and the torch layers of models need torch.
+    libraries = ('_backend', 'openvino_runtime', '_torch')
     names = [name for name in modules(subpackage) if not name.endswith(libraries)]
     code = IMPORT_EVERYTHING.format(ros=ROS, names=names)
     result = subprocess.run(

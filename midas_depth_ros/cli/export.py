@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import DepthError, UnknownModel, printable, shown
 from midas_depth_ros.depth.model_check import calibration_pictures
-from midas_depth_ros.depth.models import PREFERRED, WEIGHTS_SUFFIXES, find_weights, names, onnx_of
+from midas_depth_ros.depth.models import (
+    PREFERRED,
+    WEIGHTS_SUFFIXES,
+    find_weights,
+    names,
+    onnx_of,
+    spec,
+)
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.sources import SourceError, open_source
 
@@ -73,7 +80,8 @@ SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
 # The .xml last: it is the one that is opened.
 FILES = {'onnx': ('.onnx',), 'openvino': ('.bin', '.xml')}
 SCRATCH = '.midas_depth_export_'  # prefix of the temporary folder
-NAMED = ', '.join(f'`{name}`' for name in names())
+EXPORTED = tuple(name for name in names() if spec(name).onnx)  # the others have no graph yet
+NAMED = ', '.join(f'`{name}`' for name in EXPORTED)
 HELP = f"""Write MODEL as a file for a robot: {NAMED}, or a weights file.
 
 The robot then needs neither torch nor the weights: use the path of the file as `model`. ONNX is
@@ -156,7 +164,7 @@ def weights_of(model: str, allow_download: bool) -> Path:
     is_weights = path.suffix.lower() in WEIGHTS_SUFFIXES and os.path.isfile(path)
     if model not in names() and not is_weights:
         raise UnknownModel(
-            f'{shown(model)} is neither {" nor ".join(names())} nor a weights file '
+            f'{shown(model)} is neither a model ({", ".join(EXPORTED)}) nor a weights file '
             f'({", ".join(WEIGHTS_SUFFIXES)}): check the name or the path'
         )
     return find_weights(model, allow_download=allow_download)

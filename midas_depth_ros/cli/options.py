@@ -71,8 +71,8 @@ class SectionCommand(click.Command):
 
 # Parameters of depth_node that are options of `image` and `video`.
 MODEL = (
-    *('model', 'backend', 'precision', 'num_threads', 'allow_download', 'max_pixels'),
-    'bit_depth',
+    *('model', 'backend', 'precision', 'num_threads', 'accept_licence', 'allow_download'),
+    *('max_pixels', 'bit_depth'),
 )
 HEATMAP = tuple(f'heatmap.{spec.name}' for spec in specs(HeatmapOptions))
 MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')

@@ -71,6 +71,8 @@ def show(ctx: click.Context, model: str) -> None:
     for fault in faults:
         click.echo(f'corrupt: {fault}')
     click.echo(f'used: {printable(used)}' if used else _missing_text(spec))
+    if spec.restriction:
+        click.echo(f'licence {spec.licence}: {spec.restriction}')
 
 
 def _cells(check: FileCheck) -> tuple[Text, str, Text]:
@@ -80,10 +82,12 @@ def _cells(check: FileCheck) -> tuple[Text, str, Text]:
 
 
 def _missing_text(spec: WeightsFile) -> str:
+    if not spec.sha256:
+        return printable(weights_files.only_by_path(spec))
     folder = weights_files.download_folder() or f'a folder named by {weights_files.DIR_VARIABLE}'
     return printable(
-        f'no valid file; `midas_depth weights fetch` downloads {spec.name} ({spec.size} bytes, '
-        f'SHA-256 {spec.sha256}) into {folder}'
+        f'no valid file; `midas_depth weights fetch` downloads {spec.name} ({spec.promise}) into '
+        f'{folder}'
     )
 
 
@@ -95,14 +99,23 @@ def _missing_text(spec: WeightsFile) -> str:
     type=click.Path(file_okay=False, path_type=Path),
     help='Download into this folder instead.',
 )
+@click.option(
+    '--accept-licence',
+    default='',
+    metavar='NAME',
+    help='Accept a restricted licence by its name; without it, such weights are not downloaded.',
+)
 @of_model
 @click.pass_context
-def fetch(ctx: click.Context, force: bool, folder: Path | None, model: str) -> None:
+def fetch(
+    ctx: click.Context, force: bool, folder: Path | None, accept_licence: str, model: str
+) -> None:
     """Download the weights and print their path.
 
     An interrupted download is resumed. Size and SHA-256 are checked before the file gets its name.
     """
     spec = _file(ctx, model)
+    models.check_licence(models.spec(model), accept_licence)
     path = weights_files.fetch_weights(spec, folder, force=force)
     if spec.restriction:
         click.echo(f'licence {spec.licence}: {spec.restriction}', err=True)

@@ -9,6 +9,7 @@
         +-- WeightsCorrupt      on disk, but unreadable or not the published file
         +-- WeightsMismatch     a readable file of another model, or its output is not depth
         +-- DownloadFailed      the network, the server or the disk failed
+        +-- LicenceNotAccepted  weights for some uses only, and nobody said that this is one
 
 Every text names the bad value and the remedy, on one line and without control characters: file
 names come from outside, and a terminal obeys what it prints.
@@ -75,3 +76,7 @@ class WeightsMismatch(WeightsError):
 
 class DownloadFailed(WeightsError):
     """The weights could not be fetched."""
+
+
+class LicenceNotAccepted(WeightsError):
+    """The weights may be used for some purposes only, and the user did not accept that."""

@@ -43,7 +43,7 @@ from midas_depth_ros.depth.errors import (
 from midas_depth_ros.depth.files import why_no_file
 from midas_depth_ros.depth.model_check import check_model
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
-from midas_depth_ros.depth.models.spec import depth_fault
+from midas_depth_ros.depth.models.spec import depth_fault, enlarged
 from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 
 NOTICE_LENGTH = 500
@@ -71,17 +71,27 @@ class DepthEstimator:
 
     Larger = nearer, at least 0. `model`, `backend` and `precision` say what is running, `choice`
     why it was chosen, in a sentence for the log. `notice` is empty, or says why it is not the
-    preferred choice and what to do. Use it from one thread at a time.
+    preferred choice and what to do. `spec`: the model, which says how its depth is enlarged;
+    without it, bicubically. Use it from one thread at a time.
     """
 
     of_pictures = True  # the depth comes from what a picture shows: a blind picture gives none
 
-    def __init__(self, model: str, backend: Backend, notice: str = '', *, choice: str = '') -> None:
+    def __init__(
+        self,
+        model: str,
+        backend: Backend,
+        notice: str = '',
+        *,
+        choice: str = '',
+        spec: ModelSpec | None = None,
+    ) -> None:
         self.model = model
         self.backend, self.precision = backend.name, backend.precision
         self.choice = choice
         self.notice = notice
         self._network: Backend | None = backend
+        self._spec = spec
 
     def infer(self, picture: PictureLike) -> NDArray[np.float32]:
         """A picture to (h, w) float32 at network size.
@@ -109,15 +119,9 @@ class DepthEstimator:
         rgb = rgb_of(picture)
         return self.enlarge(self.infer(rgb), rgb.shape[:2])
 
-    @staticmethod
-    def enlarge(small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Resize the result of `infer` to `shape` = (H, W): bicubic, corners not aligned.
-
-        Cubic interpolation overshoots at edges; values below 0 are clipped.
-        """
-        height, width = shape
-        large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-        return np.maximum(large, 0.0, out=large)
+    def enlarge(self, small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Resize the result of `infer` to `shape` = (H, W), as the model's official code does."""
+        return self._spec.enlarge(small, shape) if self._spec else enlarged(small, shape)
 
     def close(self) -> None:
         """Free the network; may be called again."""
@@ -214,6 +218,7 @@ def load_estimator(
     *,
     precision: str = AUTO,
     allow_download: bool = True,
+    accept_licence: str = '',
 ) -> DepthEstimator:
     """Load a model.
 
@@ -227,6 +232,7 @@ def load_estimator(
     `num_threads` limits the threads of inference, and of OpenCV process-wide; 0 leaves them as
     they are: all cores, unless the process set a limit. `allow_download`: whether missing official
     weights may be downloaded; 'auto' waits for them for minutes only (`AUTO_LIMIT`).
+    `accept_licence`: names of restricted licences that the user accepts, separated by commas.
 
     Raises UnknownModel, BackendUnavailable, WeightsError, and ValueError for negative threads.
     """
@@ -238,7 +244,7 @@ def load_estimator(
         cv2.setNumThreads(num_threads)
     if name != AUTO:
         limit = NAMED_LIMIT if allow_download else None
-        return _load(name, backend, num_threads, precision, limit)
+        return _load(name, backend, num_threads, precision, limit, accept_licence=accept_licence)
     try:
         limit = AUTO_LIMIT if allow_download else None
         return _load(PREFERRED, backend, num_threads, precision, limit)
@@ -266,6 +272,7 @@ def _load(
     limit: DownloadLimit | None = None,
     *,
     notice: str = '',
+    accept_licence: str = '',
 ) -> DepthEstimator:
     """Load a model by its name or path, but not 'auto'. Without a `limit` nothing is downloaded.
 
@@ -275,7 +282,10 @@ def _load(
     if spec is not None:  # before a download: a library may be missing
         find_backend(_able(backend, spec), spec.weights.suffix, precision)
     weights = models.find_weights(
-        model, allow_download=limit is not None, limit=limit or NAMED_LIMIT
+        model,
+        allow_download=limit is not None,
+        limit=limit or NAMED_LIMIT,
+        accept_licence=accept_licence,
     )
     suffix = weights.suffix.lower()
     if suffix in models.WEIGHTS_SUFFIXES:
@@ -297,9 +307,8 @@ def _load(
         ) from error
     why = 'as asked' if backend != AUTO else f'first usable of {", ".join(BACKENDS)}'
     choice = f'backend {network.name}: {why}; precision {network.choice}'
-    return DepthEstimator(
-        name, network, ' '.join(filter(None, (notice, doubt))), choice=printable(choice)
-    )
+    notices = ' '.join(filter(None, (notice, doubt)))
+    return DepthEstimator(name, network, notices, choice=printable(choice), spec=network.spec)
 
 
 def _able(backend: str, spec: ModelSpec) -> str:

@@ -22,6 +22,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,7 +32,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsError, WeightsMismatch
 
 MB = 1_000_000
-MOST_WEIGHTS_BYTES = 1 << 28  # of any weights file: three times the official one
+MOST_WEIGHTS_BYTES = 1_500_000_000  # of any weights file: DPT-Large has 1,376 MB
 HASHED_AT_ONCE = 1 << 20  # bytes
 
 
@@ -157,6 +158,10 @@ class Archive:
         self._archive, self._left = archive, most_bytes
         self.names = archive.namelist()
 
+    def size_of(self, name: str) -> int:
+        """Bytes of an entry, as the file says; KeyError where there is none."""
+        return self._archive.getinfo(name).file_size
+
     def read(self, name: str) -> bytes:
         """The entry's bytes; raises BadZipFile, and what else is in READ_FAILURES."""
         entry = self._archive.getinfo(name)
@@ -241,13 +246,16 @@ def read_npz(path: Path, most_bytes: int) -> dict[str, NDArray[np.float32]]:
 
 # --- PyTorch state dicts, read without PyTorch: a robot then needs neither torch nor timm.
 #
-# In: a file written by torch.save (since torch 1.6: a zip archive of a pickle and raw numbers).
-# Out: NumPy arrays by name. The pickle is not given to `pickle`: the few operations that a table
-# of tensors needs are implemented here, and a file that uses others is refused. Only strings and
-# integers may be keys, and allocations are limited beforehand.
+# In: a file written by torch.save. Since torch 1.6 that is a zip archive of a pickle and raw
+# numbers; before, it was five pickles one after another (a magic number, the version, about the
+# machine, the table, the names of what follows) and then raw numbers. Out: NumPy arrays by name,
+# and plain values. No pickle is given to `pickle`: the few operations that a table of tensors needs
+# are implemented here, and a file that uses others is refused. Only strings and integers may be
+# keys, and allocations are limited beforehand. Numbers are read of those tensors only that are
+# asked for: a checkpoint may hold an optimizer's, too.
 #
 # Source: https://github.com/pytorch/pytorch/blob/main/docs/source/notes/serialization.rst;
-# `pickletools` of Python for the operations.
+# torch/serialization.py there, `_legacy_load`; `pickletools` of Python for the operations.
 
 STORAGES = {
     'DoubleStorage': '<f8',
@@ -261,57 +269,130 @@ STORAGES = {
     'ByteStorage': '<u1',
     'BoolStorage': '?',
 }
-# MiDaS_small has 21.3 million numbers; as float64 they take twice the official file's bytes.
+ITEM_SIZES = {kind: 2 if kind == 'bf16' else np.dtype(kind).itemsize for kind in STORAGES.values()}
+# Read where the caller does not say how many numbers the network has. MiDaS_small has 21.3 million;
+# as float64 they take twice the official file's bytes.
 MOST_NUMBERS = 1 << 25
 MOST_PICKLE_BYTES = 1 << 20  # MiDaS_small has 70 kB, and 14,000 operations
+MOST_BYTES_BESIDE_NUMBERS = 1 << 21  # in an archive: the pickle, and alignment
 MOST_OPERATIONS = 200_000
 MOST_AXES = 8
 NAMED_KEYS = 3  # in an error text
+OLD_FORMAT = b'\x80'  # how a pickle begins: a file of torch before 1.6
+OLD_MAGIC, OLD_VERSION = 0x1950A86A20F9469CFC6C, 1001
+PLAIN = (bool, int, float, str, type(None))
+# What training scripts put around a state dict, and what wrappers of a module put before its keys.
+WRAPPERS = ('model', 'state_dict', 'model_state_dict')
+PREFIXES = ('module.', '_orig_mod.')
 
 Arrays = dict[str, NDArray[Any]]
 OPERATIONS = {operation.code.encode('latin-1'): operation for operation in pickletools.opcodes}
 FAILURES = (*READ_FAILURES, pickle.UnpicklingError)
+StorageReader = Callable[[str, str], NDArray[Any]]  # (type, key) to its numbers
 
 
-def read_torch_file(path: Path) -> Arrays:
-    """The arrays of a state dict by name.
+@dataclass(frozen=True)
+class TorchTable:
+    """What a file holds by name: arrays, and plain values beside them."""
 
-    Raises WeightsCorrupt where the file cannot be read, WeightsMismatch where it is not a table of
-    tensors or has more bytes than any supported network.
+    arrays: Arrays
+    others: dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A tensor, and where its numbers lie."""
+
+    kind: str  # of `STORAGES`
+    storage: str
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def read_torch_file(path: Path, most_numbers: int = MOST_NUMBERS) -> Arrays:
+    """The arrays of a state dict by name, `most_numbers` in all.
+
+    Wrappers around the table and before its keys are removed. Raises WeightsCorrupt where the file
+    cannot be read, WeightsMismatch where it is not a table of tensors or has more bytes than any
+    supported network.
     """
+    table = read_torch_table(path, most_numbers)
+    if table.others or not table.arrays:
+        raise _no_table(table.others or table.arrays, path)
+    return table.arrays
+
+
+def read_torch_table(path: Path, most_numbers: int = MOST_NUMBERS) -> TorchTable:
+    """The same, with plain values (numbers, texts) beside the tensors."""
     try:
-        with opened_archive(path, MOST_WEIGHTS_BYTES, MOST_WEIGHTS_BYTES) as archive:
-            loaded = _load(archive)
+        with _opened_table(path, most_numbers) as (loaded, storage):
+            tensors, others = _parts(loaded, path)
+            make = _array_maker(storage, most_numbers)
+            return TorchTable({key: make(tensor) for key, tensor in tensors.items()}, others)
     except FAILURES as error:
         raise WeightsCorrupt(
             f'{path} cannot be read as a PyTorch state dict ({reason(error)}): fetch or copy the '
-            'file again; a file of torch before 1.6 must be saved again, or be run by backend torch'
+            'file again'
         ) from error
-    return table_of_tensors(loaded, np.ndarray, path)
 
 
 def torch_file_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of a state dict by name, without its numbers; empty where it is unreadable."""
     try:
-        with opened_archive(path, MOST_WEIGHTS_BYTES, MOST_WEIGHTS_BYTES) as archive:
-            loaded = _load(archive, with_numbers=False)
+        with _opened_table(path, 0) as (loaded, _):
+            tensors, _ = _parts(loaded, path)
     except (*FAILURES, WeightsError):
         return {}
-    return loaded if isinstance(loaded, dict) else {}
+    return {key: tensor.shape for key, tensor in tensors.items()}
 
 
-def table_of_tensors(loaded: Any, kind: type, path: Path) -> dict[str, Any]:
-    """`loaded`, if it is a dict of `kind`s; raises WeightsMismatch otherwise."""
-    if not isinstance(loaded, dict) or not all(isinstance(v, kind) for v in loaded.values()):
-        raise WeightsMismatch(
-            f'{path} is not a state dict (a {type(loaded).__name__}, not a table of tensors): '
-            'save network.state_dict()'
-        )
-    return loaded
+def _parts(loaded: Any, path: Path) -> tuple[dict[str, _Tensor], dict[Any, Any]]:
+    """The tensors, and the plain values beside them; WeightsMismatch where there is more."""
+    if not isinstance(loaded, dict):
+        raise _no_table(loaded, path)
+    for name in WRAPPERS:
+        inner = loaded.get(name)
+        if isinstance(inner, dict) and _tensors(inner) and not _tensors(loaded):
+            loaded = inner
+    tensors = _tensors(loaded)
+    others = {key: value for key, value in loaded.items() if key not in tensors}
+    if not all(isinstance(value, PLAIN) for value in others.values()):
+        raise _no_table(loaded, path)
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+    return tensors, others
 
 
-def _load(archive: Archive, with_numbers: bool = True) -> Any:
-    """The object in the pickle; without numbers, each tensor is its shape."""
+def _tensors(table: dict[Any, Any]) -> dict[str, _Tensor]:
+    return {key: each for key, each in table.items() if isinstance(each, _Tensor)}
+
+
+def _no_table(loaded: Any, path: Path) -> WeightsMismatch:
+    return WeightsMismatch(
+        f'{path} is not a state dict (a {type(loaded).__name__}, not a table of tensors): '
+        'save network.state_dict()'
+    )
+
+
+@contextlib.contextmanager
+def _opened_table(path: Path, most_numbers: int) -> Iterator[tuple[Any, StorageReader]]:
+    """The object in the file, and what reads the storages of its tensors.
+
+    Raises WeightsCorrupt and WeightsMismatch as `open_file` does, and what is in FAILURES.
+    """
+    most_bytes = 8 * most_numbers + MOST_BYTES_BESIDE_NUMBERS
+    with open_file(path, MOST_WEIGHTS_BYTES) as file:
+        if file.read(1) == OLD_FORMAT:
+            file.seek(0)
+            yield _load_old(file, os.fstat(file.fileno()).st_size, most_bytes)
+            return
+    with opened_archive(path, MOST_WEIGHTS_BYTES, most_bytes) as archive:
+        yield _load(archive)
+
+
+def _load(archive: Archive) -> tuple[Any, StorageReader]:
     table = next((name for name in archive.names if name.endswith('/data.pkl')), None)
     if table is None:
         raise pickle.UnpicklingError('no data.pkl in the archive')
@@ -319,21 +400,50 @@ def _load(archive: Archive, with_numbers: bool = True) -> Any:
     order = f'{folder}byteorder'
     if order in archive.names and archive.read(order) != b'little':
         raise pickle.UnpicklingError('written on a big-endian machine')
-    storages: dict[str, NDArray[Any]] = {}
+    if archive.size_of(table) > MOST_PICKLE_BYTES:
+        raise pickle.UnpicklingError(f'its table of {archive.size_of(table)} bytes is too large')
 
-    def storage(dtype: str, key: str) -> NDArray[Any]:
-        if key not in storages:
-            storages[key] = _numbers(archive.read(f'{folder}data/{key}'), dtype)
-        return storages[key]
+    def storage(kind: str, key: str) -> NDArray[Any]:
+        return _numbers(archive.read(f'{folder}data/{key}'), kind)
 
-    content = archive.read(table)
-    if len(content) > MOST_PICKLE_BYTES:
-        raise pickle.UnpicklingError(f'its table of {len(content)} bytes is too large')
-    if with_numbers:
-        machine = _Machine(storage, _tensor_maker())
-    else:
-        machine = _Machine(lambda dtype, key: None, lambda storage, offset, size, *_: size)
-    return machine.run(io.BytesIO(content))
+    return _Machine().run(io.BytesIO(archive.read(table))), storage
+
+
+def _load_old(file: BinaryIO, length: int, most_bytes: int) -> tuple[Any, StorageReader]:
+    head = io.BytesIO(file.read(MOST_PICKLE_BYTES))
+    if [_Machine().run(head), _Machine().run(head)] != [OLD_MAGIC, OLD_VERSION]:
+        raise pickle.UnpicklingError('it does not begin as a file of torch does')
+    machine = _Machine().run(head)
+    if not isinstance(machine, dict) or machine.get('little_endian') is not True:
+        raise pickle.UnpicklingError('written on a big-endian machine')
+    unpickler = _Machine()
+    table, keys = unpickler.run(head), _Machine().run(head)
+    kinds = unpickler.storages
+    if not isinstance(keys, list) or sorted(kinds) != sorted(keys):
+        raise pickle.UnpicklingError('its storages are not those of its tensors')
+    places: dict[str, tuple[int, int]] = {}  # where the numbers of a storage begin, their bytes
+    begin = head.tell()
+    for key in keys:
+        file.seek(begin)
+        count = int.from_bytes(file.read(8), 'little')
+        size = count * ITEM_SIZES[kinds[key]]
+        begin += 8
+        if size > length - begin:
+            raise pickle.UnpicklingError(f'storage {key[:80]} ends too early')
+        places[key] = begin, size
+        begin += size
+    left = most_bytes
+
+    def storage(kind: str, key: str) -> NDArray[Any]:
+        nonlocal left
+        begin, size = places[key]
+        left -= size
+        if left < 0:
+            raise pickle.UnpicklingError('it has more numbers than any supported network')
+        file.seek(begin)
+        return _numbers(file.read(size), kind)
+
+    return table, storage
 
 
 def _numbers(raw: bytes, dtype: str) -> NDArray[Any]:
@@ -342,14 +452,17 @@ def _numbers(raw: bytes, dtype: str) -> NDArray[Any]:
     return np.frombuffer(raw, dtype)
 
 
-def _tensor_maker() -> Callable[..., NDArray[Any]]:
-    """A function that makes arrays of storages, up to MOST_NUMBERS in all."""
-    left = MOST_NUMBERS
+def _array_maker(storage_of: StorageReader, most_numbers: int) -> Callable[[_Tensor], NDArray[Any]]:
+    """A function that makes arrays, up to `most_numbers` in all; each storage is read once."""
+    left = most_numbers
+    storages: dict[str, NDArray[Any]] = {}
 
-    def tensor(
-        storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-    ) -> NDArray[Any]:
+    def array(tensor: _Tensor) -> NDArray[Any]:
         nonlocal left
+        size, stride, offset = tensor.shape, tensor.stride, tensor.offset
+        if tensor.storage not in storages:
+            storages[tensor.storage] = storage_of(tensor.kind, tensor.storage)
+        storage = storages[tensor.storage]
         last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
         negative = min((offset, *size, *stride)) < 0
         outside = 0 not in size and last >= len(storage)
@@ -362,20 +475,17 @@ def _tensor_maker() -> Callable[..., NDArray[Any]]:
         view = np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
         return np.ascontiguousarray(view).reshape(size)
 
-    return tensor
+    return array
 
 
 class _Machine:
-    """Runs the pickle of a table of tensors.
+    """Runs the pickle of a table of tensors; `storages` are those named there, with their types."""
 
-    `storage` returns the numbers of (type, key), `tensor` makes an array of them.
-    """
-
-    def __init__(self, storage: Callable[[str, str], Any], tensor: Callable[..., Any]) -> None:
-        self._storage = storage
+    def __init__(self) -> None:
+        self.storages: dict[str, str] = {}
         self._known: dict[str, Any] = {
             'collections.OrderedDict': lambda: {},
-            'torch._utils._rebuild_tensor_v2': tensor,
+            'torch._utils._rebuild_tensor_v2': self._tensor,
             'torch._utils._rebuild_parameter': lambda data, *_: data,
             **{f'torch.{name}': dtype for name, dtype in STORAGES.items()},
         }
@@ -450,11 +560,23 @@ class _Machine:
             raise pickle.UnpicklingError(f'it names {name[:80]}, which no table of tensors needs')
         return self._known[name]
 
-    def _kept(self, place: Any) -> Any:
+    def _kept(self, place: Any) -> str:
+        """The key of a storage, which is noted."""
         kind, dtype, key = place[:3]
         if kind != 'storage' or dtype not in STORAGES.values() or not isinstance(key, str):
             raise pickle.UnpicklingError('a storage of an unknown type')
-        return self._storage(dtype, key)
+        if len(place) > 5 and place[5] is not None:
+            raise pickle.UnpicklingError(f'storage {key[:80]} is part of another')
+        if self.storages.setdefault(key, dtype) != dtype:
+            raise pickle.UnpicklingError(f'storage {key[:80]} has two types')
+        return key
+
+    def _tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tensor:
+        if not (isinstance(size, tuple) and isinstance(stride, tuple)) or not all(
+            type(number) is int for number in (offset, *size, *stride)
+        ):
+            raise pickle.UnpicklingError('a tensor has a place that is not made of whole numbers')
+        return _Tensor(self.storages[storage], storage, offset, size, stride)
 
 
 CONSTANTS: Mapping[str, Callable[[Any], Any]] = {
@@ -472,25 +594,12 @@ CONSTANTS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def check_old_torch_file(path: Path, content: bytes) -> None:
-    """Raise WeightsCorrupt where a file of torch before 1.6 is more than a table of tensors.
-
-    Such a file is four pickles, then a list of keys and raw numbers. torch reads it afterwards, but
-    would run more operations than are safe.
-    """
-    file = io.BytesIO(content)
-    try:
-        for _ in range(4):
-            _Machine(lambda dtype, key: None, lambda *_: None).run(file)
-    except FAILURES as error:
-        raise WeightsCorrupt(
-            f'{path} cannot be read as a PyTorch state dict ({reason(error)}): fetch or copy the '
-            'file again'
-        ) from error
-
-
 def check_shapes(
-    found: Mapping[Any, Any], wanted: Mapping[str, tuple[int, ...]], path: Path, kind: str, use: str
+    found: Mapping[Any, tuple[int, ...]],
+    wanted: Mapping[str, tuple[int, ...]],
+    path: Path,
+    kind: str,
+    use: str,
 ) -> None:
     """Check the keys and shapes of a state dict; raises WeightsMismatch, which names the faults.
 
@@ -502,9 +611,9 @@ def check_shapes(
         _listed(
             'of another shape',
             [
-                f'{key} {tuple(found[key].shape)} instead of {tuple(shape)}'
+                f'{key} {found[key]} instead of {tuple(shape)}'
                 for key, shape in wanted.items()
-                if key in found and tuple(found[key].shape) != tuple(shape)
+                if key in found and found[key] != tuple(shape)
             ],
         ),
     ]

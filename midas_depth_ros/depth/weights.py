@@ -39,7 +39,7 @@ from midas_depth_ros.depth.errors import (
     WeightsNotFound,
     printable,
 )
-from midas_depth_ros.depth.files import flush, sha256_of
+from midas_depth_ros.depth.files import MOST_WEIGHTS_BYTES, flush, sha256_of
 
 if TYPE_CHECKING:
     # Takes a quarter of a second to import, and most starts need no download.
@@ -60,17 +60,27 @@ logger = logging.getLogger(__name__)
 class WeightsFile:
     """What the publisher promises: `size` in bytes, `sha256` in lower-case hexadecimal digits.
 
-    `name` is the name under which we keep the file, `aliases` are other names of the very same
-    bytes. `licence` is its SPDX name, `restriction` what it forbids.
+    `size` is 0 where it is not published: then SHA-256 alone is checked. `sha256` is empty where
+    that is not published: such a file is never fetched, nor found by its name; the user gives its
+    path. `name` is the name under which we keep the file, `aliases` are other names of the very
+    same bytes. `licence` is its SPDX name, `restriction` what it forbids, and `must_be_accepted`
+    says whether the user has to accept it first.
     """
 
     name: str
     url: str
-    size: int
-    sha256: str
+    size: int = 0
+    sha256: str = ''
     aliases: tuple[str, ...] = ()
     licence: str = ''
     restriction: str = ''
+    must_be_accepted: bool = False
+
+    @property
+    def promise(self) -> str:
+        """Size and SHA-256 in words, as far as they are published."""
+        size = f'{self.size} bytes, ' if self.size else ''
+        return f'{size}SHA-256 {self.sha256}' if self.sha256 else f'{size}SHA-256 not published'
 
     @property
     def suffix(self) -> str:
@@ -114,7 +124,9 @@ def examine(path: Path, spec: WeightsFile) -> FileCheck:
         size = status.st_size
         if not stat.S_ISREG(status.st_mode):
             fault = 'is not a regular file'  # opening a pipe would block for ever
-        elif size != spec.size:
+        elif not spec.sha256:
+            fault = 'cannot be checked: its SHA-256 is not published'
+        elif spec.size and size != spec.size:
             fault = f'has {size} bytes instead of {spec.size}'
         else:
             found = sha256_of(path)
@@ -206,6 +218,8 @@ def _torch_hub_cache() -> Path | None:
 def _candidates(spec: WeightsFile) -> dict[Path, WeightsFolder]:
     """Every path at which the weights are looked for, in order, and its folder."""
     found: dict[Path, WeightsFolder] = {}
+    if not spec.sha256:
+        return found
     for place in weights_folders():
         for name in spec.names:
             found.setdefault(place.folder / name, place)
@@ -255,12 +269,12 @@ FETCH_LIMIT = DownloadLimit(24 * HOUR_S, 60.0)
 
 
 class DownloadWatch:
-    """Watches one download; `total` is its size in bytes. `clock` gives seconds."""
+    """Watches one download; `total` is its size in bytes, 0 while unknown. `clock`: in seconds."""
 
     def __init__(
         self, limit: DownloadLimit, total: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._limit, self._total, self._clock = limit, total, clock
+        self._limit, self.total, self._clock = limit, total, clock
         self._start_s = clock()
         self._seen: collections.deque[tuple[float, int]] = collections.deque()
 
@@ -280,17 +294,19 @@ class DownloadWatch:
         if span < limit.grace_s:
             return ''
         rate = (done - before) / span
-        if rate * (limit.budget_s - waited) >= self._total - done:
+        missing = self.total - done if self.total else 1
+        if rate * (limit.budget_s - waited) >= missing:
             return ''
         if rate == 0:
             return self._text(done, f'nothing came for {duration(span)}')
-        left = (self._total - done) / rate
+        left = missing / rate
         return self._text(done, f'at {rate / KB:.1f} kB/s the rest would take {duration(left)}')
 
     def _text(self, done: int, what: str) -> str:
         remedy = f': {self._limit.remedy}' if self._limit.remedy else ''
+        total = f' of {self.total}' if self.total else ''
         return (
-            f'{done} of {self._total} bytes are here, and {what}; the limit is '
+            f'{done}{total} bytes are here, and {what}; the limit is '
             f'{duration(self._limit.budget_s)}{remedy}'
         )
 
@@ -345,6 +361,8 @@ def ensure_weights(
     Raises WeightsNotFound (no file, and no download allowed), WeightsCorrupt (only a wrong file,
     and no download allowed) or DownloadFailed.
     """
+    if not spec.sha256:
+        raise WeightsNotFound(only_by_path(spec))
     found = find_weights(spec)
     if found:
         return found
@@ -357,6 +375,14 @@ def ensure_weights(
     folders = ', '.join(str(place.folder) for place in weights_folders())
     raise WeightsNotFound(
         f'no {spec.name} in {folders or f"any folder ({DIR_VARIABLE} names one)"}; {remedy}'
+    )
+
+
+def only_by_path(spec: WeightsFile) -> str:
+    """What to do about a file whose SHA-256 is not published, in words."""
+    return (
+        f'no SHA-256 of {spec.name} is published, so it is neither looked for nor fetched: get it '
+        f'from {spec.url}, and give its path as the model'
     )
 
 
@@ -385,6 +411,8 @@ def fetch_weights(
     first byte; a good file stays until its successor is complete.
     Raises DownloadFailed, whose text says why and how to fetch the file by hand.
     """
+    if not spec.sha256:
+        raise DownloadFailed(f'cannot download {spec.name}: {only_by_path(spec)}')
     options = options or DownloadOptions()
     watch = DownloadWatch(options.limit, spec.size, options.clock)
     target_folder = absolute(folder) if folder else download_folder()
@@ -422,7 +450,7 @@ def _by_hand(spec: WeightsFile, folder: Path | None = None) -> str:
     folder = folder or download_folder()
     into = f'{folder}, or into another folder named by' if folder else 'a folder named by'
     return (
-        f'by hand: download {spec.url} ({spec.size} bytes, SHA-256 {spec.sha256}) and put it into '
+        f'by hand: download {spec.url} ({spec.promise}) and put it into '
         f'{into} {DIR_VARIABLE}; a mirror can be named by {URL_VARIABLE}'
     )
 
@@ -483,7 +511,8 @@ def _download(
     url = _address(spec)
     _check_room(spec, part)
     where = printable(target)
-    logger.info('fetching %s (%.1f MB) from %s', where, spec.size / MB, _shown(url))
+    size = f' ({spec.size / MB:.1f} MB)' if spec.size else ''
+    logger.info('fetching %s%s from %s', where, size, _shown(url))
     with _show_progress(spec, _size_of(part), options.log_every_s) as report:
         transfer = _Transfer(spec, part, url, report, options)
         resumed = transfer.carry_out(watch)
@@ -527,6 +556,7 @@ class _Transfer:
         self._gate = threading.Lock()
         self._abandoned, self._trouble = False, ''
         self._done = _size_of(self.part)
+        self._size = self.spec.size  # 0 until the server says it
 
     def carry_out(self, watch: DownloadWatch) -> bool:
         """True if it came in pieces; raises TransferError and OSError."""
@@ -543,6 +573,7 @@ class _Transfer:
         try:
             while thread.is_alive():
                 thread.join(POLL_S)
+                watch.total = self._size
                 if thread.is_alive() and (reason := watch.reason_to_stop(self._done)):
                     trouble = f' ({self._trouble})' if self._trouble else ''
                     raise TransferError(reason + trouble)
@@ -568,10 +599,10 @@ class _Transfer:
         while True:
             with self._may_write():
                 self._done = have = _size_of(part)
-                if have > spec.size:
+                if have > (self._size or MOST_WEIGHTS_BYTES):
                     part.unlink()
                     have = 0
-            if have == spec.size:
+            if have == self._size if self._size else have and sha256_of(part) == spec.sha256:
                 return True
             try:
                 return self._receive(have)
@@ -580,7 +611,7 @@ class _Transfer:
                     raise
                 # A line that breaks often but moves on is no reason to give up. A hundredth at
                 # least, so that the number of tries stays bounded.
-                if _size_of(part) > farthest + spec.size / 100:
+                if _size_of(part) > farthest + (self._size or MOST_WEIGHTS_BYTES) / 100:
                     failures = 0
                 farthest = max(farthest, _size_of(part))
                 failures += 1
@@ -593,12 +624,13 @@ class _Transfer:
 
     def _receive(self, have: int) -> bool:
         """One request: append to the file, or write it anew; True if it was appended to."""
-        size, shown = self.spec.size, _shown(self.url)
+        shown = _shown(self.url)
         headers = {'Accept-Encoding': 'identity'}
         if have:
             headers['Range'] = f'bytes={have}-'
         with _answer(self.url, headers, self.options) as response:
             done = start = self._start_of_body(response, have)
+            size = self._size or MOST_WEIGHTS_BYTES
             with self._may_write():
                 opened = self.part.open('ab' if start else 'wb')
             with opened as file:
@@ -611,7 +643,7 @@ class _Transfer:
                         file.flush()
                     self._done = done
                     self.report(done)
-        if done < size:
+        if done < self._size:
             text = f'the connection to {shown} ended after {done} of {size} bytes'
             raise TransferError(text, TRIES_TRANSIENT)
         return start > 0
@@ -631,11 +663,22 @@ class _Transfer:
         if start not in (0, have):
             raise self._restart(f'{url} answers with another part than asked for')
         kind = response.headers.get('Content-Type', 'no type').split(';')[0]
-        if total not in (None, self.spec.size):
-            raise TransferError(f'{url} offers {total} bytes ({kind}) instead of {self.spec.size}')
-        if total is None and kind == 'text/html':
+        if self._size and total not in (None, self._size):
+            raise TransferError(f'{url} offers {total} bytes ({kind}) instead of {self._size}')
+        if kind == 'text/html' and (total is None or not self.spec.size):
             raise TransferError(f'{url} answers with a web page: does this network want a log-in?')
+        if total is not None and not self._size:
+            self._check_offer(total, url)
+            self._size = total
         return start
+
+    def _check_offer(self, total: int, url: str) -> None:
+        """Of a size that is not published."""
+        if total > MOST_WEIGHTS_BYTES:
+            raise TransferError(f'{url} offers {total} bytes: no supported network has as many')
+        missing, free = total - _size_of(self.part), shutil.disk_usage(self.part.parent).free
+        if missing > free:
+            raise TransferError(f'{self.part.parent} has {free} bytes free, {missing} are needed')
 
     def _restart(self, reason: str) -> TransferError:
         with self._may_write():
@@ -749,7 +792,7 @@ def _show_progress(
     """Give a function to call with the number of bytes that are there; `have` at the start."""
     if sys.stderr is not None and sys.stderr.isatty():
         unit = {'unit': 'B', 'unit_scale': True}
-        with tqdm.tqdm(total=spec.size, initial=have, desc=spec.name, **unit) as bar:
+        with tqdm.tqdm(total=spec.size or None, initial=have, desc=spec.name, **unit) as bar:
             yield lambda done: bar.update(done - bar.n)  # backwards, too, when it restarts
     else:
         yield _log_lines(spec, have, log_every_s)
@@ -763,7 +806,8 @@ def _log_lines(spec: WeightsFile, have: int, every_s: float) -> Callable[[int], 
         now = time.monotonic()
         if now - last >= every_s:
             last = now
-            text = f'{spec.name}: {done / MB:.1f} of {spec.size / MB:.1f} MB'
+            total = f' of {spec.size / MB:.1f}' if spec.size else ''
+            text = f'{spec.name}: {done / MB:.1f}{total} MB'
             rate = (done - have) / max(now - start, 1e-3)  # bytes a second
             if rate > 0 and done < spec.size:
                 text += f', {rate / KB:.0f} kB/s, {duration((spec.size - done) / rate)} left'

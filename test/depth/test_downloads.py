@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 import os
@@ -24,8 +25,8 @@ from weights_server import (
     serving,
 )
 
-from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.weights import fetch_weights
+from midas_depth_ros.depth.errors import DownloadFailed, WeightsCorrupt, WeightsNotFound
+from midas_depth_ros.depth.weights import ensure_weights, fetch_weights, find_weights, verify
 
 
 @pytest.fixture
@@ -224,3 +225,41 @@ def test_the_file_is_on_the_disk_before_it_gets_its_name(server, cache, monkeypa
     monkeypatch.setattr(os, 'fsync', watch)
     fetch(server)
     assert synced == [(f'{cache}/weights.pt.part', False), (str(cache), True)]
+
+
+# A file whose size is not published: SHA-256 alone says whether it is the right one.
+
+
+def fetch_of_unknown_size(server, **changes):
+    spec = dataclasses.replace(server.spec(), size=0, **changes)
+    return fetch_weights(spec, options=IMPATIENT)
+
+
+@pytest.mark.parametrize('have', [0, HALF, len(CONTENT)])
+def test_a_file_of_unknown_size_is_fetched_and_resumed(server, cache, have):
+    if have:
+        lay_part(cache, CONTENT[:have])
+    assert fetch_of_unknown_size(server).read_bytes() == CONTENT
+    wanted = {0: [''], HALF: [f'bytes={HALF}-'], len(CONTENT): []}
+    assert server.ranges == wanted[have]
+
+
+def test_a_wrong_file_of_unknown_size_is_refused(server, cache):
+    with pytest.raises(DownloadFailed, match=f'has SHA-256 .* instead of {"a" * 64}') as caught:
+        fetch_of_unknown_size(server, sha256='a' * 64)
+    assert f'({server.spec().url} ' not in str(caught.value)
+    assert f'(SHA-256 {"a" * 64}) and put it into' in str(caught.value)
+    assert not (cache / 'weights.pt').exists()
+
+
+def test_a_file_of_unknown_hash_is_neither_looked_for_nor_fetched(server, cache):
+    lay_part(cache, CONTENT).replace(cache / 'weights.pt')
+    spec = dataclasses.replace(server.spec(), sha256='')
+    assert find_weights(spec) is None
+    with pytest.raises(WeightsNotFound, match='give its path as the model'):
+        ensure_weights(spec)
+    with pytest.raises(DownloadFailed, match=r'no SHA-256 of weights\.pt is published'):
+        fetch_weights(spec)
+    with pytest.raises(WeightsCorrupt, match='its SHA-256 is not published'):
+        verify(cache / 'weights.pt', spec)
+    assert server.ranges == []

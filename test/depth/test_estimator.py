@@ -341,7 +341,7 @@ def test_midas_small_is_network_and_pre_and_postprocessing(
     network.load_state_dict(golden_state_dict)
     with torch.inference_mode():
         small = network(torch.from_numpy(midas_small.SPEC.picture.preprocess(RGB)))[0].numpy()
-    wanted = DepthEstimator.enlarge(small, (60, 80))
+    wanted = midas_small.SPEC.enlarge(small, (60, 80))
     for model in ('auto', 'midas_small'):
         estimator = load_estimator(model, precision='f32')
         assert (estimator.model, estimator.notice) == ('midas_small', '')

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from effort import tries
 
-from midas_depth_ros.depth import DepthEstimator, conversion_cache, load_estimator, model_check
+from midas_depth_ros.depth import conversion_cache, load_estimator, model_check
 from midas_depth_ros.depth.backends import BACKENDS, find_backend
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -22,7 +22,7 @@ from midas_depth_ros.depth.errors import (
     WeightsCorrupt,
     WeightsMismatch,
 )
-from midas_depth_ros.depth.models import embedded, onnx_of
+from midas_depth_ros.depth.models import embedded, midas_small, onnx_of
 from midas_depth_ros.depth.onnx_files import Graph
 
 FAST = ('openvino', 'onnxruntime')
@@ -65,7 +65,7 @@ def test_the_pipeline_follows_from_the_reference_input(midas: Any, golden_dir: P
     output = midas.infer(pipeline['network_input'])
     wanted = np.maximum(pipeline['relative_inverse_depth_every_4'], 0)
     assert (
-        np.abs(DepthEstimator.enlarge(output, (530, 730))[::4, ::4] - wanted).max()
+        np.abs(midas_small.SPEC.enlarge(output, (530, 730))[::4, ::4] - wanted).max()
         < 1e-3 * wanted.max()
     )
 

@@ -247,7 +247,7 @@ def test_torch_reads_no_more_of_it(
     assert sorted(p.name for p in tmp_path.iterdir()) == ['new.pt', 'old.pt']
 
 
-def test_torch_still_reads_files_of_before_1_6(
+def test_files_of_torch_before_1_6_are_read(
     tmp_path: Path, golden_state_dict: dict[str, object]
 ) -> None:
     torch = pytest.importorskip('torch')

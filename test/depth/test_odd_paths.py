@@ -35,7 +35,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(DepthError, match=said) as caught:
             load_estimator(model)
-        assert len(str(caught.value)) < 600
+        assert len(str(caught.value)) < 800  # it lists the models
         assert str(caught.value).isprintable()
         if model.endswith('.onnx'):
             assert isinstance(caught.value, UnknownModel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,12 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.depth.models import spec
+from midas_depth_ros.depth.models import Output, spec
+from midas_depth_ros.depth.models.spec import (
+    Enlargement,
+    Interpolation,
+    PictureInput,
+    Sizing,
+    enlarged,
+)
 
-PICTURE = spec('midas_small').picture
+SPEC = spec('midas_small')
+PICTURE = SPEC.picture
 network_input_size, preprocess, enlarge = (
-    PICTURE.network_size, PICTURE.preprocess, DepthEstimator.enlarge,
+    PICTURE.network_size, PICTURE.preprocess, SPEC.enlarge,
 )  # fmt: skip
 
 
@@ -109,3 +117,81 @@ def test_enlarge_does_not_change_its_input() -> None:
     before = small.copy()
     assert enlarge(small, (32, 64)).min() == 0
     np.testing.assert_array_equal(small, before)
+
+
+@pytest.mark.parametrize(
+    ('sizing', 'size', 'said'),
+    [
+        (Sizing.COVER, (32, 64), 'square picture'),
+        (Sizing.NEAREST_SCALE, (64, 32), 'square picture'),
+    ],
+)
+def test_a_size_that_does_not_fit_its_rule_is_refused(
+    sizing: Sizing, size: tuple[int, int], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        PictureInput(size, sizing, multiple=32)
+
+
+@pytest.mark.parametrize('pixels', [0, -32, 250])
+def test_a_short_side_that_cannot_be_is_refused(pixels: int) -> None:
+    with pytest.raises(ValueError, match=f'{pixels} pixels: give a positive multiple of 32'):
+        PICTURE.with_short_side(pixels)
+    with pytest.raises(ValueError, match='takes 64 x 32 pixels only'):
+        PictureInput((32, 64)).with_short_side(32)
+
+
+@given(
+    st.sampled_from([Sizing.COVER, Sizing.NEAREST_SCALE]),
+    st.integers(1, 10_000),
+    st.integers(1, 10_000),
+    st.floats(1, 4),
+)
+def test_the_longer_side_is_bounded(
+    sizing: Sizing, width: int, height: int, most_aspect: float
+) -> None:
+    picture = PictureInput((224, 224), sizing, multiple=14, most_aspect=most_aspect)
+    sides = picture.network_size(width, height)
+    assert min(sides) >= 14
+    assert max(sides) <= most_aspect * min(sides)
+    assert not any(side % 14 for side in sides)
+    for wrong in (0.5, float('nan')):
+        with pytest.raises(ValueError, match='most_aspect'):
+            PictureInput((224, 224), sizing, most_aspect=wrong)
+
+
+def test_corners_are_aligned_when_depth_is_enlarged_so() -> None:
+    how = Enlargement.LINEAR_CORNERS
+    depth = np.array([[0, 1, 4], [10, 11, 14]], np.float32)
+    wanted = [[0, 0.5, 1, 2.5, 4], [5, 5.5, 6, 7.5, 9], [10, 10.5, 11, 12.5, 14]]
+    np.testing.assert_allclose(enlarged(depth, (3, 5), how), wanted)
+    np.testing.assert_array_equal(enlarged(depth, (2, 3), how), depth)
+    np.testing.assert_array_equal(enlarged(depth, (1, 1), how), [[0]])
+    np.testing.assert_array_equal(enlarged(depth[:1, :1], (2, 2), how), np.zeros((2, 2)))
+
+
+def test_metres_are_enlarged_as_metres() -> None:
+    metric = dataclasses.replace(SPEC, output=Output.METRIC_DEPTH, depth_range_m=(0.5, 9.0))
+    how = dataclasses.replace(metric, enlargement=Enlargement.LINEAR_CORNERS)
+    answer = how.finish(np.array([[1.0, 3.0]], np.float32), (1, 2))
+    np.testing.assert_allclose(how.enlarge(answer, (1, 3)), [[1, 1 / 2, 1 / 3]])
+    edge = metric.finish(np.array([[0.1, 0.1, 9.0, 9.0, 0.1, 0.1]], np.float32), (1, 6))
+    large = metric.enlarge(edge, (1, 60))  # the cubic overshoots
+    assert large.min() >= np.float32(1 / 9)
+    assert large.max() <= 2
+
+
+@pytest.mark.parametrize('interpolation', Interpolation)
+@pytest.mark.parametrize('shape', [(40, 30), (20, 90), (64, 64), (9, 200)])
+def test_colours_are_scaled_whatever_resizes_the_picture(
+    interpolation: Interpolation, shape: tuple[int, int]
+) -> None:
+    picture = PictureInput(
+        (32, 64), interpolation=interpolation, mean=(0.5, 0.4, 0.3), std=(0.5, 0.25, 2.0)
+    )
+    rgb = np.full((*shape, 3), (255, 102, 51), np.uint8)
+    found = picture.preprocess(rgb)
+    assert found.shape == (1, 3, 32, 64)
+    assert found.dtype == np.float32
+    wanted = np.array([1, 0, -0.05]).reshape(1, 3, 1, 1)
+    np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), atol=1e-5)

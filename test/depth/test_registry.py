@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,36 @@ from toy_model import FAR_M, NEAR_M, toy_spec
 
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator, models
-from midas_depth_ros.depth.errors import UnknownModel, WeightsMismatch
+from midas_depth_ros.depth.backends import import_timm
+from midas_depth_ros.depth.errors import (
+    LicenceNotAccepted,
+    UnknownModel,
+    WeightsMismatch,
+    WeightsNotFound,
+)
+from midas_depth_ros.depth.files import sha256_of
 from midas_depth_ros.depth.model_check import sample_pictures
 from midas_depth_ros.depth.models import ModelSpec, Output, PictureInput
 from midas_depth_ros.depth.weights import WeightsFile
 
 PICTURE = sample_pictures(['street_1'])['street_1']
-NAMES = ('midas_small', 'embedded')
+NAMES = (
+    'midas_small',
+    'embedded',
+    'zipdepth',
+    'zipdepth_base',
+    'depth_anything_v2_small',
+    'depth_anything_v2_base',
+    'depth_anything_v2_large',
+    'depth_anything_v2_metric_indoor_small',
+    'depth_anything_v2_metric_outdoor_small',
+    'depth_anything_v1_small',
+    'midas_v21_384',
+    'dpt_large_384',
+    'dpt_hybrid_384',
+    'dpt_swin2_tiny_256',
+    'dpt_levit_224',
+)
 
 
 @pytest.fixture
@@ -60,6 +84,15 @@ def test_disparity_is_relative_inverse_depth_already(toy: ModelSpec) -> None:
     np.testing.assert_allclose(toy.finish(output, (1, 2)), [[1 / NEAR_M, 0.5]])
 
 
+def test_relative_depth_is_turned_over_and_zero_is_near_not_infinite(toy: ModelSpec) -> None:
+    depth = dataclasses.replace(toy, output=Output.RELATIVE_DEPTH, depth_range_m=None)
+    output = np.array([[0.0, 1.0, 4.0]], np.float32)
+    found = depth.finish(output, (1, 3))
+    np.testing.assert_allclose(found, [[250.0, 1.0, 0.25]])
+    np.testing.assert_allclose(depth.enlarge(found, (1, 3)), found)
+    assert np.isnan(depth.finish(-output, (1, 3))).all()
+
+
 @pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
 def test_the_toy_is_exported_and_known_again(toy: ModelSpec, tmp_path: Path, suffix: str) -> None:
     pytest.importorskip('openvino')
@@ -91,14 +124,14 @@ def test_the_weights_file_of_each_model_is_recognised_by_its_shapes(
 
 def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
     assert models.names() == (*NAMES, 'toy')
-    with pytest.raises(UnknownModel, match=r'a model \(auto, midas_small, embedded, toy\) nor'):
+    with pytest.raises(UnknownModel, match=r'a model \(auto, midas_small, embedded, .*, toy\) nor'):
         load_estimator('toys')
     with pytest.raises(ValueError, match="'toy' is registered already"):
         models.register(toy)
     with pytest.raises(ValueError, match=r"'other': 'toy' has a weights file 'toy\.npz', too"):
         models.register(dataclasses.replace(toy, name='other'))
     models.unregister('toy')
-    with pytest.raises(UnknownModel, match='not one of the models: midas_small, embedded'):
+    with pytest.raises(UnknownModel, match='not one of the models: midas_small, embedded, '):
         models.spec('toy')
     models.register(toy)
 
@@ -115,8 +148,17 @@ def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
         ({'depth_range_m': None}, 'depth_range_m belongs to a network that gives metric depth'),
         ({'depth_range_m': (2.0, 1.0)}, r'depth_range_m is \(2.0, 1.0\): give 0 < nearest'),
         ({'output': Output.DISPARITY}, 'depth_range_m belongs'),
+        (
+            {'output': Output.DISPARITY, 'depth_range_m': None, 'focal_reference_px': 300.0},
+            'focal_reference_px belongs to a network that gives metric depth',
+        ),
+        ({'focal_reference_px': 0.0}, r'focal_reference_px is 0.0: give pixels above 0'),
         ({'weights': WeightsFile('toy.h5', '', 1, 'a' * 64)}, r"'toy.h5': name it \*\.pt or"),
         ({'weights': WeightsFile('toy.pt', '', 1, 'abc')}, 'size and SHA-256 of toy.pt'),
+        (
+            {'weights': WeightsFile('toy.pt', 'http://x', must_be_accepted=True, licence='N')},
+            'what the licence of toy.pt forbids',
+        ),
         ({'weights': WeightsFile('toy.pt', 'http://x', 1, 'a' * 64)}, 'under which licence toy.pt'),
     ],
 )
@@ -139,3 +181,138 @@ def test_documentation_names_every_model(name: str) -> None:
     root = Path(__file__).resolve().parents[2]
     for page in ('README.md', 'docs/backends.md', 'docs/parameters.md'):
         assert name in (root / page).read_text(), page
+
+
+# --- Which model a file is of.
+
+SMALL = ('v2_small', 'v2_metric_indoor_small', 'v2_metric_outdoor_small', 'v1_small')
+SAME_KEYS = tuple(f'depth_anything_{each}' for each in SMALL)
+
+
+def zeros_like(spec: ModelSpec, path: Path) -> Path:
+    """A file with the keys and shapes of a model; each number is the same one."""
+    torch = pytest.importorskip('torch')
+    zero = torch.zeros(())
+    torch.save({key: zero.expand(shape) for key, shape in spec.shapes.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize('name', [each for each in NAMES if models.spec(each).keys_tell])
+def test_keys_and_shapes_tell_whose_weights_they_are(name: str, tmp_path: Path) -> None:
+    spec = models.spec(name)
+    if '.npz' in spec.suffixes:
+        pytest.skip('the only one with such files')
+    assert models.spec_of(zeros_like(spec, tmp_path / 'any.pth')) is spec
+
+
+@pytest.mark.parametrize('name', [each for each in NAMES if not models.spec(each).keys_tell])
+def test_of_those_that_share_them_hash_or_name_tells(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = models.spec(name)
+    unknown = zeros_like(spec, tmp_path / 'best.pth')
+    with pytest.raises(WeightsMismatch, match='near and far could be swapped') as caught:
+        models.spec_of(unknown)
+    assert f'{spec.weights.name} for {spec.title}' in str(caught.value)
+    for named in (spec.weights.name, f'{name}.pt'):
+        (tmp_path / named).write_bytes(unknown.read_bytes())
+        assert models.spec_of(tmp_path / named) is spec
+    other = models.spec(SAME_KEYS[0] if name != SAME_KEYS[0] else SAME_KEYS[1])
+    if other.shapes == spec.shapes:  # the name says one thing, the hash another
+        path = zeros_like(spec, tmp_path / other.weights.name)
+        known = dataclasses.replace(
+            spec, weights=dataclasses.replace(spec.weights, sha256=sha256_of(path))
+        )
+        monkeypatch.setitem(models._specs, name, known)
+        assert models.spec_of(path) is known
+
+
+@pytest.mark.parametrize(
+    'named',
+    [
+        'depth_anything_v2_metric_hypersim_vitb.pth',
+        'depth_anything_v2_vitb_metric.pth',
+        'metric_depth_anything_v2_vitb.pth',
+        'depth_anything_vitb14.pth',
+        'latest.pth',
+    ],
+)
+def test_a_name_that_is_only_alike_decides_nothing(named: str, tmp_path: Path) -> None:
+    path = zeros_like(models.spec('depth_anything_v2_base'), tmp_path / named)
+    with pytest.raises(WeightsMismatch, match=r'depth_anything_v2_vitb\.pth for Depth Anything'):
+        load_estimator(path)
+
+
+def test_a_wrapped_and_prefixed_table_is_of_its_model(tmp_path: Path) -> None:
+    torch = pytest.importorskip('torch')
+    spec, zero = models.spec('zipdepth'), torch.zeros(())
+    table = {f'module.{key}': zero.expand(shape) for key, shape in spec.shapes.items()}
+    torch.save({'model': table, 'epoch': 3}, tmp_path / 'mine.pth')
+    assert models.spec_of(tmp_path / 'mine.pth') is spec
+
+
+# --- Licences.
+
+RESTRICTED = tuple(name for name in NAMES if models.spec(name).weights.must_be_accepted)
+
+
+def test_a_typing_error_in_an_accepted_licence_is_named() -> None:
+    for fine in ('', 'CC-BY-NC-4.0', 'MIT, CC-BY-NC-4.0,', ' CC-BY-NC-4.0 '):
+        assert not models.licences_fault(fine)
+    fault = models.licences_fault('MIT,CC-BY-NC-4')
+    assert fault == "'CC-BY-NC-4' is the licence of no model; those to accept: CC-BY-NC-4.0"
+
+
+def test_restricted_weights_are_neither_fetched_nor_used_before_the_licence_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert RESTRICTED == ('depth_anything_v2_base', 'depth_anything_v2_large')
+    monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_DIR', str(tmp_path))
+    monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_URL', 'http://127.0.0.1:9/')
+    spec = models.spec(RESTRICTED[0])
+    path = zeros_like(spec, tmp_path / spec.weights.name)
+    for model in (spec.name, str(path)):
+        for accepted in ('', 'MIT', 'CC-BY-NC'):
+            with pytest.raises(LicenceNotAccepted, match=r'accept_licence=CC-BY-NC-4\.0'):
+                load_estimator(model, accept_licence=accepted)
+    result = CliRunner().invoke(main, ['weights', 'fetch', '--model', spec.name])
+    assert result.exit_code != 0
+    assert 'CC-BY-NC-4.0' in result.output
+    assert models.find_weights(str(path), accept_licence='MIT, CC-BY-NC-4.0') == path
+
+
+def test_weights_without_a_published_hash_are_taken_by_their_path_alone(tmp_path: Path) -> None:
+    spec = models.spec('dpt_levit_224')
+    with pytest.raises(WeightsNotFound, match=r'dpt_levit_224\.pt .* give its path'):
+        load_estimator(spec.name)
+    path = zeros_like(spec, tmp_path / 'levit.pt')
+    assert models.find_weights(str(path)) == path
+
+
+# --- For checks from outside.
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_bare_module_takes_the_renamed_state_dict(name: str) -> None:
+    torch = pytest.importorskip('torch')
+    if name == 'midas_small':
+        if find_spec('timm') is None:
+            pytest.skip('timm is not there')
+        import_timm()
+    with torch.device('meta'):
+        spec = models.spec(name)
+        official = {key: torch.zeros(shape) for key, shape in spec.shapes.items()}
+        found = spec.module().state_dict()
+        renamed = spec.rename(official)
+    assert renamed.keys() == found.keys()
+    assert {key: each.shape for key, each in renamed.items()} == {
+        key: each.shape for key, each in found.items()
+    }
+
+
+def test_the_weights_command_says_what_holds_for_a_model() -> None:
+    shown = CliRunner().invoke(main, ['weights', 'show', '--model', 'dpt_levit_224']).output
+    assert 'give its path as the model' in ' '.join(shown.split())
+    assert '`midas_depth weights fetch` downloads' not in shown
+    shown = CliRunner().invoke(main, ['weights', 'show', '--model', RESTRICTED[0]]).output
+    assert 'licence CC-BY-NC-4.0: for non-commercial use only' in shown

@@ -40,6 +40,7 @@ OTHERS = {
     ('cli/video.py', 'rate'),  # of pictures without times
     ('cli/video.py', 'width'),  # of a panel of the video
     ('depth/backends/__init__.py', 'precision'),  # in which a loaded network computes
+    ('depth/models/monodepth2.py', 'mode'),  # of a resize
     ('geometry/closeness.py', 'time_constant_s'),  # of a video's depth, not of the scale
     ('geometry/scale.py', 'source'),  # of one fit: where it came from
     ('lab/demo/run.py', 'timeout_s'),  # until the first frame

@@ -7,48 +7,20 @@ neither stalls the robot for a new trace nor keeps a second copy of the weights.
 
 from __future__ import annotations
 
-import io
-import pickle
-import struct
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.backends import AUTO, LoadedBackend
-from midas_depth_ros.depth.errors import BackendUnavailable, WeightsCorrupt
-from midas_depth_ros.depth.files import (
-    MOST_WEIGHTS_BYTES,
-    check_old_torch_file,
-    digest_of,
-    open_file,
-    read_file,
-    reason,
-    table_of_tensors,
-)
-from midas_depth_ros.depth.models import check_state_dict, read_arrays, spec_of
+from midas_depth_ros.depth.errors import BackendUnavailable
+from midas_depth_ros.depth.files import digest_of, reason
+from midas_depth_ros.depth.models import read_arrays, spec_of
 
 DTYPES = {'f32': torch.float32, 'bf16': torch.bfloat16}
 WARM_UP_RUNS = 2  # TorchScript optimises during its first runs, not during the first frames
-OLD_FORMAT = b'\x80'  # first byte of a pickle: a file of torch before 1.6
-
-# Raised by torch.load on files that are cut, altered or of another kind.
-LOAD_FAILURES = (
-    RuntimeError,
-    OSError,
-    pickle.UnpicklingError,
-    EOFError,
-    ValueError,
-    LookupError,
-    AssertionError,
-    AttributeError,
-    TypeError,
-    struct.error,
-    MemoryError,
-)
 
 
 class TorchBackend(LoadedBackend):
@@ -98,10 +70,8 @@ def load_network(weights: Path) -> torch.nn.Module:
     Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where it has no torch module.
     """
     spec = spec_of(weights)
-    if spec.build is None:
-        raise BackendUnavailable(f'{spec.title} has no torch module: use another backend')
-    network: torch.nn.Module = spec.build()
-    network.load_state_dict(read_state_dict(weights), strict=True)
+    network: torch.nn.Module = spec.module()
+    network.load_state_dict(spec.rename(read_state_dict(weights)), strict=True)
     return network
 
 
@@ -133,34 +103,9 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
     Raises WeightsCorrupt where it cannot be read, WeightsMismatch where it is of another network.
     """
-    with open_file(path, MOST_WEIGHTS_BYTES) as file:
-        old = file.read(1) == OLD_FORMAT
-    if not old:
-        return {key: torch.from_numpy(np.array(array)) for key, array in read_arrays(path).items()}
-    tensors = _read_old_file(path)
-    check_state_dict({key: tensor.float().numpy() for key, tensor in tensors.items()}, path)
-    return tensors
-
-
-def _read_old_file(path: Path) -> dict[str, torch.Tensor]:
-    """A file of torch before 1.6, which only torch can read."""
-    content = read_file(path, MOST_WEIGHTS_BYTES)
-    check_old_torch_file(path, content)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # torch's advice on odd files adds nothing to an error
-            loaded: Any = torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
-    except LOAD_FAILURES as error:
-        raise WeightsCorrupt(
-            f'{path} cannot be read as a PyTorch state dict ({first_sentence(error)}): fetch or '
-            'copy the file again'
-        ) from error
-    return table_of_tensors(loaded, torch.Tensor, path)
+    return {key: torch.from_numpy(np.array(array)) for key, array in read_arrays(path).items()}
 
 
 def first_sentence(error: BaseException) -> str:
-    """The first sentence of an error's text, or its type.
-
-    What follows in torch's texts is advice to load the file without the safety of weights_only.
-    """
+    """The first sentence of an error's text, or its type."""
     return reason(error).split('. ')[0].rstrip('.')

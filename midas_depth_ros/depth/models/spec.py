@@ -14,13 +14,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.depth.errors import BackendUnavailable
+from midas_depth_ros.depth.lanczos import lanczos
 from midas_depth_ros.depth.weights import WeightsFile
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, NDArray[Any]]  # a state dict's arrays by name
-SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',)}  # of weights files, with synonyms
+# Of weights files, with synonyms.
+SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',), '.pth': ('.pt', '.pth')}
 NORM_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')  # of a batch normalisation
 USUAL_PICTURE = (640, 480)  # (width, height) of most cameras
+NEAREST_PART = 1e-3  # of the farthest relative depth: what is nearer counts as that near
 
 
 class Output(enum.Enum):
@@ -28,13 +32,16 @@ class Output(enum.Enum):
 
     RELATIVE_INVERSE_DEPTH = 'relative inverse depth'  # affine in 1/Z
     DISPARITY = 'disparity'  # proportional to 1/Z
+    RELATIVE_DEPTH = 'relative depth'  # proportional to Z
     METRIC_DEPTH = 'metric depth'  # Z in metres
 
 
 class Sizing(enum.Enum):
     """How the network's input size follows from a picture's size."""
 
-    FIT = 'fit'  # keep the proportions, round the sides to the nearest multiple
+    FIT = 'fit'  # keep the proportions: the longer side becomes `size`
+    COVER = 'cover'  # keep the proportions: the shorter side becomes `size`
+    NEAREST_SCALE = 'nearest scale'  # keep the proportions: whichever of both is nearer to 1
     STRETCH = 'stretch'  # always the same size
 
 
@@ -42,14 +49,29 @@ class Interpolation(enum.Enum):
     """How a picture is resized."""
 
     CUBIC = 'cubic'  # of the picture in float32
+    # In float64, as the official code of most networks does it: OpenCV's resize of float32 is off
+    # by 2e-5 where it is an accelerated one, and DPT-Hybrid makes a hundred times as much of that.
+    CUBIC_FLOAT64 = 'cubic in float64'
+    LINEAR = 'linear'  # in uint8, without averaging where it shrinks
+    LANCZOS = 'lanczos'  # in uint8, averaged where it shrinks
     AREA = 'area'  # averaged where it shrinks, bilinear where it grows; in uint8
+
+
+class Enlargement(enum.Enum):
+    """How a network's output is brought to the size of the picture."""
+
+    CUBIC = 'bicubic'  # corners not aligned; it overshoots at edges
+    LINEAR = 'bilinear'  # corners not aligned
+    LINEAR_CORNERS = 'bilinear, corners aligned'
 
 
 @dataclasses.dataclass(frozen=True)
 class PictureInput:
     """How a picture becomes the network's input: RGB in [0, 1], resized, normalised.
 
-    `size` (h, w) is the size, with Sizing.FIT the largest; `mean` and `std` are per colour.
+    `size` (h, w) is the size, with Sizing.FIT the largest, with COVER and NEAREST_SCALE that of a
+    square picture. With the latter two `most_aspect` bounds the longer side, in parts of the
+    shorter: a longer picture is squeezed. `mean` and `std` are per colour.
     """
 
     size: tuple[int, int]
@@ -58,6 +80,7 @@ class PictureInput:
     interpolation: Interpolation = Interpolation.AREA
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    most_aspect: float = math.inf
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or self.multiple < 1 or any(s % self.multiple for s in self.size):
@@ -65,8 +88,12 @@ class PictureInput:
                 f'a picture of {self.size} (h, w) in multiples of {self.multiple}: give positive '
                 'sides that are multiples'
             )
+        if self.sizing in (Sizing.COVER, Sizing.NEAREST_SCALE) and len(set(self.size)) > 1:
+            raise ValueError(f'size is {self.size} (h, w): give that of a square picture')
         if not all(0 < value < math.inf for value in self.std):
             raise ValueError(f'std is {self.std}: give three numbers above 0')
+        if not self.most_aspect >= 1:
+            raise ValueError(f'most_aspect is {self.most_aspect}: give 1 or more')
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -79,23 +106,50 @@ class PictureInput:
         width, height = self.network_size(*USUAL_PICTURE)
         return height, width
 
+    def with_short_side(self, pixels: int) -> PictureInput:
+        """The same, but the shorter side of the network's input is `pixels`.
+
+        Raises ValueError where that is not a multiple, and where the network takes one size only.
+        """
+        if self.fixed_size:
+            high, wide = self.fixed_size
+            raise ValueError(f'this network takes {wide} x {high} pixels only')
+        if pixels < 1 or pixels % self.multiple:
+            raise ValueError(
+                f'a short side of {pixels} pixels: give a positive multiple of {self.multiple}'
+            )
+        return dataclasses.replace(self, size=(pixels, pixels), sizing=Sizing.COVER)
+
     def network_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the network's input for a picture of `width` x `height` pixels.
 
-        With Sizing.FIT it is scaled to fit into `size`, and each side rounded to the nearest
-        multiple (half to even), at least one. Raises ValueError where a side is not positive.
+        Unless it is always the same, the picture is scaled as `sizing` says, and each side rounded
+        to the nearest multiple (half to even), at least one. Raises ValueError where a side is not
+        positive.
         """
         if width < 1 or height < 1:
             raise ValueError(f'a picture of {width} x {height} pixels has no network input size')
-        most_high, most_wide = self.size
+        high, wide = self.size
         if self.sizing is Sizing.STRETCH:
-            return most_wide, most_high
-        scale = min(most_wide / width, most_high / height)
-        return self._nearest(scale * width, most_wide), self._nearest(scale * height, most_high)
+            return wide, high
+        by_width, by_height = wide / width, high / height
+        if self.sizing is Sizing.FIT:
+            scale = min(by_width, by_height)
+        elif self.sizing is Sizing.COVER:
+            scale = max(by_width, by_height)
+        else:
+            scale = by_width if abs(1 - by_width) < abs(1 - by_height) else by_height
+        sides = self._nearest(scale * width), self._nearest(scale * height)
+        if self.sizing is Sizing.FIT:
+            return min(sides[0], wide), min(sides[1], high)
+        if max(sides) <= self.most_aspect * min(sides):
+            return sides
+        most = self.multiple * int(self.most_aspect * min(sides) / self.multiple)
+        return min(sides[0], most), min(sides[1], most)
 
-    def _nearest(self, side: float, most: int) -> int:
-        multiple = round(side / self.multiple) * self.multiple  # half to even, as NumPy does
-        return min(max(multiple, self.multiple), most)
+    def _nearest(self, side: float) -> int:
+        # Half to even, as NumPy does.
+        return max(round(side / self.multiple) * self.multiple, self.multiple)
 
     def preprocess(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, the network's input.
@@ -103,19 +157,30 @@ class PictureInput:
         In memory the channels are last, as OpenVINO expects them; the other libraries copy.
         """
         size = self.network_size(rgb.shape[1], rgb.shape[0])
-        if self.interpolation is Interpolation.CUBIC:
-            # The resize is linear, so the arithmetic comes after it, on fewer pixels.
-            small = cv2.resize(rgb.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
-        else:
-            small = _averaged(rgb, size).astype(np.float32)
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        small = np.ascontiguousarray(self._resized(rgb, size))  # `rows` is a view of it
+        mean, std = np.array(self.mean, small.dtype), np.array(self.std, small.dtype)
         # (v / 255 - mean) / std, in two passes over whole rows: by pixel it would be slow.
         rows = small.reshape(size[1], 3 * size[0])
         rows *= np.tile(1 / (255 * std), size[0])
         if mean.any():
             rows += np.tile(-mean / std, size[0])
         network_input: NDArray[np.float32] = small.transpose(2, 0, 1)[np.newaxis]
-        return network_input
+        return network_input.astype(np.float32, copy=False)
+
+    def _resized(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.floating[Any]]:
+        """The picture at (width, height), 0..255: a new array."""
+        # Cubic: the resize is linear, so the arithmetic comes after it, on fewer pixels.
+        if self.interpolation is Interpolation.CUBIC:
+            return cv2.resize(rgb.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+        if self.interpolation is Interpolation.CUBIC_FLOAT64:
+            return cv2.resize(rgb.astype(np.float64), size, interpolation=cv2.INTER_CUBIC)
+        if self.interpolation is Interpolation.LINEAR:
+            small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        elif self.interpolation is Interpolation.LANCZOS:
+            small = lanczos(rgb, size[::-1])
+        else:
+            small = _averaged(rgb, size)
+        return small.astype(np.float32)
 
 
 def _averaged(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -128,6 +193,37 @@ def _averaged(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     far = rgb.shape[0] >= 2 * height or rgb.shape[1] >= 2 * width
     how = cv2.INTER_AREA if far else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(rgb, size, interpolation=how), np.uint8)
+
+
+def enlarged(
+    small: NDArray[np.float32],
+    shape: tuple[int, int],
+    how: Enlargement = Enlargement.CUBIC,
+) -> NDArray[np.float32]:
+    """Bring (h, w) float32 to `shape` = (H, W).
+
+    Cubic interpolation overshoots at edges: its values below 0 are clipped.
+    """
+    if how is Enlargement.LINEAR_CORNERS:
+        return _enlarged_by_corners(small, shape)
+    if how is Enlargement.LINEAR:
+        return cv2.resize(small, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    large = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.maximum(large, 0.0, out=large)
+
+
+def _enlarged_by_corners(
+    values: NDArray[np.float32], shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Bilinear, the outermost values at the outermost pixels: OpenCV cannot."""
+    for count in shape:  # rows, then columns as rows, and back
+        last = values.shape[0] - 1
+        at = np.linspace(0, last, count)
+        before = at.astype(np.intp)
+        share = (at - before).astype(np.float32)[:, np.newaxis]
+        here, next_ = values[before], values[np.minimum(before + 1, last)]
+        values = (here + share * (next_ - here)).T
+    return np.ascontiguousarray(values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,9 +259,14 @@ class ModelSpec:
     `name` is the value of `model`, `title` what people read. `shapes` are the keys and shapes of
     its state dict, by which its files are recognised and loaded strictly. `build` returns the torch
     module with random weights, (B, 3, h, w) to (B, h, w); it imports torch when called.
-    `depth_range_m`: (nearest, farthest) of a network that gives metres. `shipped`: path of weights
-    in the package. `sample_depth`: of the first sample picture by the published weights, as
-    `model_check.cell_means`. `about`: its limits, in a sentence. `giga_operations`: floating point
+    `depth_range_m`: (nearest, farthest) of a network that gives metres. `focal_reference_px`: where
+    its metres hold for a camera of this focal length, in pixels of the network's input: metres =
+    output * focal length / reference; None where the focal length does not matter. `shipped`: path
+    of weights in the package. `sample_depth`: of the first sample picture by the published weights,
+    as `model_check.cell_means`. `about`: its limits, in a sentence. `enlargement`: how its official
+    code brings the output to the picture's size. `renaming`: an official state dict to that of the
+    torch module. `keys_tell`: whether keys and shapes tell its files from those of every other
+    network; else their SHA-256 or name has to. `giga_operations`: floating point
     operations of one run in 10^9, by input size (width, height), multiplications and additions
     counted separately.
 
@@ -185,6 +286,10 @@ class ModelSpec:
     sample_depth: NDArray[np.float32] | None = None
     about: str = ''
     giga_operations: Mapping[tuple[int, int], float] = dataclasses.field(default_factory=dict)
+    enlargement: Enlargement = Enlargement.CUBIC
+    renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+    keys_tell: bool = True
+    focal_reference_px: float | None = None
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -198,8 +303,13 @@ class ModelSpec:
             return 'its title is empty: say what people call it'
         if weights.suffix not in SUFFIXES:
             return f'weights file {weights.name!r}: name it *{" or *".join(SUFFIXES)}'
-        if not re.fullmatch('[0-9a-f]{64}', weights.sha256) or weights.size < 1:
-            return f'give size and SHA-256 of {weights.name}, in bytes and 64 lower-case hex digits'
+        if not re.fullmatch('([0-9a-f]{64})?', weights.sha256) or weights.size < 0:
+            return (
+                f'give size and SHA-256 of {weights.name}, in bytes and 64 lower-case hex digits, '
+                'or 0 and nothing where they are not published'
+            )
+        if weights.must_be_accepted and not weights.restriction:
+            return f'say what the licence of {weights.name} forbids, since it has to be accepted'
         if not weights.url and self.shipped is None:
             return f'{weights.name} has no address, and is not shipped: give one of them'
         if not weights.licence:
@@ -213,6 +323,12 @@ class ModelSpec:
         near, far = self.depth_range_m or (1.0, 2.0)
         if not 0 < near < far < math.inf:
             return f'depth_range_m is {self.depth_range_m}: give 0 < nearest < farthest, in metres'
+        if self.focal_reference_px is not None and self.output is not Output.METRIC_DEPTH:
+            return (
+                'focal_reference_px belongs to a network that gives metric depth, and to no other'
+            )
+        if self.focal_reference_px is not None and not 0 < self.focal_reference_px < math.inf:
+            return f'focal_reference_px is {self.focal_reference_px}: give pixels above 0'
         return ''
 
     @property
@@ -226,17 +342,51 @@ class ModelSpec:
         size = self.picture.fixed_size
         return f'{size[0]}x{size[1]}' if size else 'any'
 
+    def module(self) -> Any:
+        """Its torch module with random weights, (B, 3, h, w) to (B, h, w); imports torch.
+
+        Raises BackendUnavailable where it has none.
+        """
+        if self.build is None:
+            raise BackendUnavailable(f'{self.title} has no torch module: use another backend')
+        return self.build()
+
+    def rename(self, official: Mapping[str, Any]) -> dict[str, Any]:
+        """An official state dict as the torch module takes it."""
+        return self.renaming(official)
+
     def finish(self, output: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
         """The network's output, (h, w) float32, to relative inverse depth of `size` = (h, w).
 
-        Larger = nearer, also for networks that give metres. An output smaller than the input is
+        Larger = nearer, also for networks that give depth. An output smaller than the input is
         enlarged.
         """
         if output.shape != size:
             output = cv2.resize(output, size[::-1])  # bilinear
+        return self._inverse(output) if self._gives_depth else output
+
+    @property
+    def _gives_depth(self) -> bool:
+        return self.output in (Output.RELATIVE_DEPTH, Output.METRIC_DEPTH)
+
+    def _inverse(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """1 / depth, of what the network can tell apart; NaN where no depth is above 0."""
         if self.depth_range_m:
-            output = np.asarray(1 / np.clip(output, *self.depth_range_m), np.float32)
-        return output
+            return np.asarray(1 / np.clip(depth, *self.depth_range_m), np.float32)
+        farthest = np.max(depth)
+        if not farthest > 0:
+            return np.full_like(depth, np.nan)
+        return np.asarray(1 / np.maximum(depth, NEAREST_PART * farthest), np.float32)
+
+    def enlarge(self, answer: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+        """What `finish` gave, (h, w) float32, at the picture's size `shape` = (H, W).
+
+        Depth is enlarged as depth, as official code does it, though the answer is its inverse.
+        """
+        if self._gives_depth:
+            depth = enlarged(np.asarray(1 / answer, np.float32), shape, self.enlargement)
+            return self._inverse(depth)
+        return enlarged(answer, shape, self.enlargement)
 
 
 def depth_fault(answer: NDArray[np.float32]) -> str:

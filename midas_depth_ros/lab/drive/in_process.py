@@ -280,7 +280,8 @@ def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[Wor
     )
     infer = None
     if plan.depth == 'model' and plan.avoiding:
-        infer = load_estimator(settings.depth.model).infer
+        licence = settings.depth.accept_licence
+        infer = load_estimator(settings.depth.model, accept_licence=licence).infer
     results = []
     for seed in plan.seeds:
         world = WORLDS[settings.camera.robot.world](seed)

@@ -74,6 +74,7 @@ def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
         threads_for(settings.num_threads, parse_cpus(settings.cpu_affinity)),
         precision=settings.precision,
         allow_download=settings.allow_download,
+        accept_licence=settings.accept_licence,
     )
 
 

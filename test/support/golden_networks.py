@@ -1,0 +1,75 @@
+"""Weights and inputs that anyone can make, on which a network's official code was run once.
+
+An entry says `[shape, fill, mean, std]`; what the module computes itself (`keep`) is left out.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+DRAWN = 65521  # a prime: how many numbers are drawn before they repeat
+TOLERANCE = 5e-4  # of the spread
+
+Infer = Callable[[np.ndarray], np.ndarray]  # (1, 3, h, w) to (h, w)
+
+
+def golden_weights(entries: Mapping[str, list[Any]]) -> dict[str, np.ndarray]:
+    """The state dict: normal numbers by the key's name, `abs` their absolute values."""
+    return {key: _weight(key, *entry) for key, entry in entries.items() if entry[1] != 'keep'}
+
+
+def _weight(key: str, shape: list[int], fill: str, mean: float, std: float) -> np.ndarray:
+    if fill == 'zero':
+        return np.zeros(shape, np.int64)
+    drawn = np.random.RandomState(zlib.crc32(key.encode()))
+    numbers = drawn.standard_normal(min(int(np.prod(shape)), DRAWN)).astype(np.float32)
+    numbers = np.resize(np.abs(numbers) if fill == 'abs' else numbers, shape)
+    return np.asarray(np.float32(mean) + np.float32(std) * numbers, np.float32)
+
+
+def golden_noise(height: int, width: int) -> np.ndarray:
+    """The input of a golden output, (1, 3, height, width) float32, -2 to 2."""
+    noise = np.random.RandomState(height * 1000 + width)
+    return noise.uniform(-2, 2, (1, 3, height, width)).astype(np.float32)
+
+
+def deviation(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The worst difference, in parts of the spread."""
+    return float(np.abs(found - wanted).max() / wanted.std())
+
+
+# --- What runs the bytes of an ONNX model whose input is `picture`, in float32.
+
+
+def onnxruntime_of(model: bytes) -> Infer:
+    ort = pytest.importorskip('onnxruntime')
+    session = ort.InferenceSession(model, providers=['CPUExecutionProvider'])
+    return lambda picture: session.run(None, {'picture': picture})[0][0, 0]
+
+
+def openvino_of(model: bytes) -> Infer:
+    core = pytest.importorskip('openvino').Core()
+    how = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
+    compiled = core.compile_model(core.read_model(model), 'CPU', how)
+    return lambda picture: compiled(picture)[0][0, 0]
+
+
+def opencv_of(model: bytes) -> Infer:
+    if int(cv2.__version__.split('.')[0]) < 5:
+        pytest.skip('OpenCV 4.6 takes neither integers nor means of rows whose length is free')
+    net = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
+
+    def infer(picture: np.ndarray) -> np.ndarray:
+        net.setInput(picture)
+        return net.forward()[0, 0]
+
+    return infer
+
+
+BACKENDS = (onnxruntime_of, openvino_of, opencv_of)
