@@ -31,7 +31,7 @@ from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
 from midas_depth_ros.options.metric import ScaleOptions, ScanOptions
 
 UNCALIBRATED = 'the camera is not calibrated: no camera_info and no horizontal_fov'
-PARTS = 3  # of the floor in view, from near to far, each compared by itself
+PARTS = 6  # of the floor in view, from near to far, each compared by itself
 LEAST_OF_A_PART = 8  # pixels
 HEIGHT_STEP = 0.01  # a floor that moves by less than this share, or by less than this angle, has
 ANGLE_STEP_RAD = 0.004  # not moved: pixels are assigned to beams once for a mount
@@ -87,8 +87,8 @@ def compare_with_floor(
     """Compare the metres of a network with those of the floor in view, or say why it cannot be.
 
     d, grid: as of `fit_ground_plane`, which finds the floor. mount: measured, not estimated. The
-    floor up to `within_m` is compared in three parts, from near to far: one factor may hide that
-    the near is too far and the far too near.
+    floor up to `within_m` is compared in parts, from near to far: one factor would hide that the
+    near is too far and the far too near.
     """
     fit = fit_ground_plane(d, grid, mount)
     if isinstance(fit, Refusal):
@@ -184,7 +184,8 @@ FRAMES = 15  # over which the mount is the median
 LEAST_FRAMES = 3
 PITCH_RAD = (-0.35, 1.0)  # a plane seen steeper is a wall
 HEIGHT_M = (0.03, 10.0)
-MOST_STRAY_RAD, MOST_STRAY = math.radians(1.5), 0.1  # between frames: of angles, and of the height
+# Of the frames, this share must agree with the median to within an angle and a share of the height.
+LEAST_AGREEING, STRAY_RAD, STRAY_HEIGHT = 0.67, math.radians(1.5), 0.1
 MOST_OFF = 0.1  # of the depth by the floor's own fit: else it is not the floor of these metres
 
 
@@ -241,16 +242,18 @@ class FloorInView:
         self._seen.append(MountEstimate(found.pitch_rad, found.roll_rad, found.height_m))
         if len(self._seen) < LEAST_FRAMES:
             return Refusal(f'the floor is in view since {len(self._seen)} of {LEAST_FRAMES} frames')
-        middle, stray = median_estimate(list(self._seen))
-        astray = max(stray.pitch_rad, stray.roll_rad) > MOST_STRAY_RAD
-        if astray or stray.height_m > MOST_STRAY * middle.height_m:
+        middle = median_estimate(list(self._seen))[0]
+        agreeing = sum(not _moved(each, middle, STRAY_RAD, STRAY_HEIGHT) for each in self._seen)
+        if agreeing < LEAST_AGREEING * len(self._seen):
             self._mount = None
             return Refusal('the floor in view changes from frame to frame')
-        if self._mount is None or _moved(self._mount, middle):
+        if self._mount is None or _moved(self._mount, middle, ANGLE_STEP_RAD, HEIGHT_STEP):
             self._mount = CameraMount(middle.height_m, middle.pitch_rad, middle.roll_rad)
         return self._mount
 
 
-def _moved(mount: CameraMount, now: MountEstimate) -> bool:
+def _moved(
+    mount: CameraMount | MountEstimate, now: MountEstimate, angle_rad: float, height: float
+) -> bool:
     turned = max(abs(now.pitch_rad - mount.pitch_rad), abs(now.roll_rad - mount.roll_rad))
-    return turned > ANGLE_STEP_RAD or abs(now.height_m / mount.height_m - 1) > HEIGHT_STEP
+    return turned > angle_rad or abs(now.height_m / mount.height_m - 1) > height
