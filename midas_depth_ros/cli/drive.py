@@ -41,9 +41,18 @@ parts run in this process, in simulated time.
 )
 @click.option(
     '--depth',
-    type=click.Choice(['exact', 'model']),
+    type=click.Choice(['exact', 'metres', 'model']),
     default='exact',
-    help='exact = from the simulation, with random scale, shift and 3 % noise in every frame.',
+    help='exact = from the simulation, with random scale, shift and 3 % noise in every frame; '
+    'metres = the same in metres, as of a model that gives them, and with neither camera_height '
+    'nor camera_pitch: only with --in-process.',
+)
+@click.option(
+    '--metres-off',
+    type=NumberRange(0.2, 5.0),
+    default=1.0,
+    help='Factor by which --depth metres is too far, as of a model in a place unlike those it '
+    'learned from.',
 )
 @click.option('--model', **like('model'), help='Model for --depth model, as for depth_node.')
 @click.option('--seconds', type=NumberRange(1, 3600), default=30.0, help='Time limit of a drive.')
@@ -67,6 +76,7 @@ def drive(
     seed: int,
     worlds_are: str,
     depth: str,
+    metres_off: float,
     model: str,
     seconds: float,
     speed: float,
@@ -80,8 +90,13 @@ def drive(
     """Run the plan that the options give, and print a summary."""
     if no_avoidance and no_blind:
         raise click.UsageError('--no-avoidance and --no-blind leave nothing to drive')
+    if depth == 'metres' and not in_process:
+        raise click.UsageError('--depth metres needs --in-process')
     avoiding, blind = not no_avoidance, not no_blind
-    plan = DrivePlan(worlds, seed, depth, model, seconds, speed, rate, avoiding, blind, worlds_are)
+    plan = DrivePlan(
+        *(worlds, seed, depth, model, seconds, speed, rate, avoiding, blind, worlds_are),
+        metres_off=metres_off,
+    )
     found = carry_out(plan, in_process, logs, print_status)
     if as_json:
         click.echo(json.dumps(found))

@@ -27,6 +27,7 @@ from midas_depth_ros.cli.options import (
     NumberRange,
     SectionCommand,
     as_options,
+    by_model,
     captions_of,
     look_of,
     node_parameters,
@@ -224,9 +225,9 @@ def video(
     # A live sensor has noise: identical frames mean that it is frozen. In a video file they do not:
     # codecs and screen recorders repeat unchanged frames, and a recording may be paused.
     frozen_after_s = values['frozen_after'] if opened.live or opened.has_stamps else 0.0
-    view = VideoView(
-        estimator_of(values), look, steady, values['time_constant'], frozen_after_s, layout
-    )
+    estimator = estimator_of(values)
+    look = by_model(look, estimator)
+    view = VideoView(estimator, look, steady, values['time_constant'], frozen_after_s, layout)
     rate_hz = opened.rate_hz or rate
     with (
         progress_bar('frames', opened.length) as report,

@@ -8,6 +8,7 @@ estimating never uses the network, and the disk only where it is given a path.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
 import textwrap
@@ -42,7 +43,7 @@ from midas_depth_ros.depth.errors import (
 )
 from midas_depth_ros.depth.files import why_no_file
 from midas_depth_ros.depth.model_check import check_model
-from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
+from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec, Output
 from midas_depth_ros.depth.models.spec import depth_fault, enlarged
 from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 
@@ -72,7 +73,9 @@ class DepthEstimator:
     Larger = nearer, at least 0. `model`, `backend` and `precision` say what is running, `choice`
     why it was chosen, in a sentence for the log. `notice` is empty, or says why it is not the
     preferred choice and what to do. `spec`: the model, which says how its depth is enlarged;
-    without it, bicubically. Use it from one thread at a time.
+    without it, bicubically. `gives`: what the network itself gives. Where that is metres, `metres`
+    gives them; `far_end`, `focal_reference_px` and `domain` are those of `ModelSpec`. Use it from
+    one thread at a time.
     """
 
     of_pictures = True  # the depth comes from what a picture shows: a blind picture gives none
@@ -92,6 +95,10 @@ class DepthEstimator:
         self.notice = notice
         self._network: Backend | None = backend
         self._spec = spec
+        self.gives = spec.output if spec else Output.RELATIVE_INVERSE_DEPTH
+        self.far_end = spec.far_end if spec else -math.inf
+        self.focal_reference_px = spec.focal_reference_px if spec else None
+        self.domain = spec.domain if spec else ''
 
     def infer(self, picture: PictureLike) -> NDArray[np.float32]:
         """A picture to (h, w) float32 at network size.
@@ -122,6 +129,34 @@ class DepthEstimator:
     def enlarge(self, small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
         """Resize the result of `infer` to `shape` = (H, W), as the model's official code does."""
         return self._spec.enlarge(small, shape) if self._spec else enlarged(small, shape)
+
+    def metres(
+        self, small: NDArray[np.float32], focal_length_px: float | None = None
+    ) -> NDArray[np.float32]:
+        """The result of `infer` or `enlarge` in metres along the optical axis, same shape, float32.
+
+        Only of a network that gives metres. They are as good as the picture is like those it
+        learned from (`domain`): elsewhere they are wrong by a factor, unnoticed. NaN where the
+        network says no more than "at least so far", at the end of its range. `focal_length_px`: of
+        the camera, in pixels of the network's input (the size of `infer`); needed where
+        `focal_reference_px` is set, and ignored elsewhere. Raises DepthError where the network does
+        not give metres, ValueError where the focal length is missing or not positive.
+        """
+        if self.gives is not Output.METRIC_DEPTH:
+            raise DepthError(
+                f'{self.model} gives {self.gives.value}, not metres: fit its scale (see '
+                'geometry.fit_ground_plane), or load a model that gives metres'
+            )
+        factor = 1.0
+        if self.focal_reference_px is not None:
+            if focal_length_px is None or not 0 < focal_length_px < math.inf:
+                raise ValueError(
+                    f'focal_length_px is {focal_length_px}: the metres of {self.model} depend on '
+                    "the camera's focal length: give it, in pixels of the network's input"
+                )
+            factor = focal_length_px / self.focal_reference_px
+        known = np.where(small > self.far_end, small, np.float32(np.nan))
+        return np.asarray(factor / known, np.float32)
 
     def close(self) -> None:
         """Free the network; may be called again."""

@@ -18,6 +18,7 @@ from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator, models
 from midas_depth_ros.depth.backends import import_timm
 from midas_depth_ros.depth.errors import (
+    DepthError,
     LicenceNotAccepted,
     UnknownModel,
     WeightsMismatch,
@@ -91,6 +92,53 @@ def test_relative_depth_is_turned_over_and_zero_is_near_not_infinite(toy: ModelS
     np.testing.assert_allclose(found, [[250.0, 1.0, 0.25]])
     np.testing.assert_allclose(depth.enlarge(found, (1, 3)), found)
     assert np.isnan(depth.finish(-output, (1, 3))).all()
+
+
+def test_the_estimator_gives_metres_where_the_network_does(toy: ModelSpec) -> None:
+    estimator = load_estimator('toy', 'opencv')
+    assert estimator.gives is Output.METRIC_DEPTH
+    small = np.array([[1 / NEAR_M, 0.5, 1 / (0.99 * FAR_M), 1 / FAR_M]], np.float32)
+    np.testing.assert_allclose(estimator.metres(small), [[NEAR_M, 2.0, np.nan, np.nan]])
+    assert estimator.metres(small).dtype == np.float32
+    assert estimator.metres(small, 55.0)[0, 1] == 2.0  # the focal length does not matter
+    whole = estimator.metres(estimator.estimate(PICTURE))
+    assert whole.shape == PICTURE.shape[:2]
+    np.testing.assert_allclose(estimator.metres(estimator.infer(PICTURE)), 1 / wanted(), rtol=1e-4)
+
+
+def test_metres_for_one_focal_length_are_given_with_it(tmp_path: Path) -> None:
+    spec = toy_spec(tmp_path, focal_reference_px=300.0)
+    models.register(spec)
+    try:
+        estimator = load_estimator('toy', 'opencv')
+    finally:
+        models.unregister('toy')
+    small = np.array([[0.5, 1 / FAR_M]], np.float32)
+    np.testing.assert_allclose(estimator.metres(small, 150.0), [[1.0, np.nan]])
+    for bad in (None, 0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match=r"focal_length_px is .*camera's focal length"):
+            estimator.metres(small, bad)
+
+
+def test_other_models_give_no_metres() -> None:
+    estimator = load_estimator('embedded', 'opencv')
+    assert estimator.gives is Output.RELATIVE_INVERSE_DEPTH
+    with pytest.raises(DepthError, match=r'embedded gives relative inverse depth, not metres: fit'):
+        estimator.metres(np.ones((2, 2), np.float32))
+
+
+def test_the_domain_of_metres_is_known_of_each_model() -> None:
+    """Or a robot would be told metres without where they hold."""
+    metric = [name for name in models.names() if models.spec(name).output is Output.METRIC_DEPTH]
+    assert len(metric) == 2
+    assert [models.spec(name).domain.split()[0] for name in metric] == ['indoors', 'outdoors']
+    for name in models.names():
+        spec = models.spec(name)
+        assert bool(spec.domain) is (name in metric)
+        assert spec.output.proportional is (spec.output is not Output.RELATIVE_INVERSE_DEPTH)
+        assert (spec.far_end > 0) is (name in metric)
+    assert 1 / models.spec(metric[0]).far_end == pytest.approx(0.98 * 20)
+    assert 1 / models.spec(metric[1]).far_end == pytest.approx(0.98 * 80)
 
 
 @pytest.mark.parametrize('suffix', ['.onnx', '.xml'])

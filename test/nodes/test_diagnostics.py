@@ -223,7 +223,10 @@ def test_by_which_clock_a_topic_is_judged_is_not_said_of_one_that_fell_silent():
 
 def test_the_state_of_a_scale_that_nobody_asks_for_is_not_told():
     output = types.SimpleNamespace(
-        metric=MetricDepth(), refused='no floor in view', view_begins_m=float('nan')
+        metric=MetricDepth(),
+        refused='no floor in view',
+        view_begins_m=float('nan'),
+        scale=types.SimpleNamespace(model_values=dict),
     )
     assert scale_values(output)['scale'] == 'none: no floor in view'
     assert scale_values(output, wanted=False) == {

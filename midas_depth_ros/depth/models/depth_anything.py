@@ -84,6 +84,7 @@ class Network:
     weights: WeightsFile
     farthest_m: float | None = None
     about: str = ''
+    domain: str = ''
     enlargement: Enlargement = Enlargement.LINEAR_CORNERS
 
 
@@ -320,6 +321,7 @@ NETWORKS = {
         ),
         farthest_m=20.0,
         about='Its metres were learned from rendered rooms (Hypersim), up to 20 m.',
+        domain='indoors (rendered rooms, Hypersim)',
     ),
     'depth_anything_v2_metric_outdoor_small': Network(
         'Depth Anything V2 small, metres outdoors',
@@ -335,6 +337,7 @@ NETWORKS = {
         ),
         farthest_m=80.0,
         about='Its metres were learned from rendered streets (Virtual KITTI), up to 80 m.',
+        domain='outdoors (rendered streets, Virtual KITTI)',
     ),
     'depth_anything_v1_small': Network(
         'Depth Anything V1 small',
@@ -380,6 +383,7 @@ def spec(name: str) -> ModelSpec:
         onnx=OnnxGraph(functools.partial(onnx, network)),
         depth_range_m=(NEAREST_M, network.farthest_m) if network.farthest_m else None,
         about=f'{network.title}: {network.about}' if network.about else '',
+        domain=network.domain,
         enlargement=network.enlargement,
         keys_tell=False,  # versions 1 and 2, relative and metric: all have the same
     )

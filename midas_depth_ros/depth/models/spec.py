@@ -25,6 +25,7 @@ SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',), '.pth': ('.pt', '.pth')}
 NORM_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')  # of a batch normalisation
 USUAL_PICTURE = (640, 480)  # (width, height) of most cameras
 NEAREST_PART = 1e-3  # of the farthest relative depth: what is nearer counts as that near
+AT_LIMIT = 0.98  # of the farthest metres: from here on a network only says "at least so far"
 
 
 class Output(enum.Enum):
@@ -34,6 +35,11 @@ class Output(enum.Enum):
     DISPARITY = 'disparity'  # proportional to 1/Z
     RELATIVE_DEPTH = 'relative depth'  # proportional to Z
     METRIC_DEPTH = 'metric depth'  # Z in metres
+
+    @property
+    def proportional(self) -> bool:
+        """Whether what the estimator makes of it is proportional to 1/Z: it has no shift."""
+        return self is not Output.RELATIVE_INVERSE_DEPTH
 
 
 class Sizing(enum.Enum):
@@ -268,7 +274,8 @@ class ModelSpec:
     torch module. `keys_tell`: whether keys and shapes tell its files from those of every other
     network; else their SHA-256 or name has to. `giga_operations`: floating point
     operations of one run in 10^9, by input size (width, height), multiplications and additions
-    counted separately.
+    counted separately. `domain`: what it learned its metres from, in words that follow
+    "learned": elsewhere they are wrong by a factor.
 
     Raises ValueError, which names the bad field.
     """
@@ -290,6 +297,7 @@ class ModelSpec:
     renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     keys_tell: bool = True
     focal_reference_px: float | None = None
+    domain: str = ''
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -364,6 +372,14 @@ class ModelSpec:
         if output.shape != size:
             output = cv2.resize(output, size[::-1])  # bilinear
         return self._inverse(output) if self._gives_depth else output
+
+    @property
+    def far_end(self) -> float:
+        """Where what `finish` gives is this or less, the network only says "at least so far".
+
+        Nowhere (-inf), unless it gives metres up to a limit.
+        """
+        return 1 / (AT_LIMIT * self.depth_range_m[1]) if self.depth_range_m else -math.inf
 
     @property
     def _gives_depth(self) -> bool:

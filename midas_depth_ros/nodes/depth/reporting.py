@@ -335,7 +335,7 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
 
 
 LOG_PERIOD_S = 10.0
-OF_SENSORS = ('ground_plane', 'scan', 'range', 'points')  # scale.source that needs a camera
+ASKING = ('ground_plane', 'scan', 'range', 'points', 'model')  # for metres, as scale.source
 
 
 class Reporting:
@@ -399,7 +399,12 @@ class Reporting:
         """Why metres have been missing for a while although the parameters ask for them."""
         if not asks_for_metres(self._node.settings, camera.name):
             return ''
-        uncalibrated = camera.calibration.missing()
+        refuted = camera.metric.scale.model.refuted
+        if refuted and camera.measures(self._node.settings):
+            self._log_throttled(f'{camera.name}: no metres', refuted)
+            return f'no metres: {refuted}'
+        needed = camera.metric.needs_calibration
+        uncalibrated = camera.calibration.missing() if needed else ''
         before = self._logged_uncalibrated.get(camera.name, '')
         if uncalibrated and not before:
             reasons = '; '.join([uncalibrated, *camera.calibration.publishers()[1]])
@@ -407,13 +412,14 @@ class Reporting:
         self._logged_uncalibrated[camera.name] = uncalibrated
         if uncalibrated:
             return uncalibrated
-        if not (camera.measures(self._node.settings) and camera.metric.refused):
+        missing = camera.metric.missing
+        if not (camera.measures(self._node.settings) and missing):
             self._without_metres_s.pop(camera.name, None)
             return ''
         now_s = time.monotonic()
         since_s = self._without_metres_s.setdefault(camera.name, now_s)
         lasting = now_s - since_s >= self._node.settings.image_timeout
-        return f'no metres: {camera.metric.refused}' if lasting else ''
+        return missing if lasting else ''
 
     def _log_faults(self, report: CameraReport, statistics: CameraStatistics) -> None:
         """Log, throttled, that a camera is silent or its stamps are invalid."""
@@ -422,17 +428,20 @@ class Reporting:
         silent_s = statistics.silent_for()
         silent = silent_s > report.image_timeout_s
         text = silence(report, silent_s) if silent else stamp_fault(report)
+        if text:
+            self._log_throttled(report.camera, text, bare=silent)
+
+    def _log_throttled(self, about: str, text: str, *, bare: bool = False) -> None:
         now = time.monotonic()
-        last = self._logged_s.get(report.camera, -LOG_PERIOD_S)
-        if text and now - last >= LOG_PERIOD_S:
-            self._logged_s[report.camera] = now
-            self._node.get_logger().warning(text if silent else f'{report.camera}: {text}')
+        if now - self._logged_s.get(about, -LOG_PERIOD_S) >= LOG_PERIOD_S:
+            self._logged_s[about] = now
+            self._node.get_logger().warning(text if bare else f'{about}: {text}')
 
 
 def asks_for_metres(settings: DepthNodeSettings, camera: str) -> bool:
-    """Whether the parameters ask for metres of a camera that must be calibrated for them."""
+    """Whether the parameters ask for metres of a camera."""
     if settings.scale.source != 'auto':
-        return settings.scale.source in OF_SENSORS
+        return settings.scale.source in ASKING
     if settings.heatmap.mode == 'metric':
         return True
     return settings.mount_from_tf or not math.isnan(mount_of(settings, camera).camera_height)

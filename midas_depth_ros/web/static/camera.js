@@ -33,6 +33,15 @@ function unit(text, name, digits) {
   return Number.isFinite(value) ? `${value.toFixed(digits)} ${name}` : '–';
 }
 
+/** Where metres come from; those of the model are marked as such, with whether they are checked. */
+function scaleText(values) {
+  const source = (values['scale source'] ?? '').replaceAll('_', ' ');
+  if (source !== 'model') return `scale from ${source}`;
+  const check = values['metres check'] ?? '';
+  if (check.startsWith('agrees')) return 'metres from the model, checked';
+  return check.startsWith('unverified') ? 'metres from the model, unverified' : 'metres from the model, checked before';
+}
+
 export class CameraCard {
   /** facts: see facts.js. */
   constructor(name, facts) {
@@ -190,7 +199,7 @@ export class CameraCard {
       this.nearest.replaceChildren(figure(proximity.metres), element('small', {}, obstacle ? 'm to obstacle' : 'm, as far as visible'));
     }
     const scale = values.scale ?? '';
-    setText(this.scale, scale === 'valid' ? `scale from ${(values['scale source'] ?? '').replaceAll('_', ' ')}` : scale && 'no metric scale');
+    setText(this.scale, scale === 'valid' ? scaleText(values) : scale && 'no metric scale');
   }
 
   showDiagnostics(values, all) {
