@@ -23,7 +23,7 @@ from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
 from midas_depth_ros.depth.files import read_file
 from midas_depth_ros.depth.models import MARK, refuse_what_is_not_finite
 from midas_depth_ros.depth.models.spec import Fingerprint, ModelSpec
-from midas_depth_ros.depth.onnx_files import NotOnnx, read_onnx
+from midas_depth_ros.depth.onnx_reader import NotOnnx, read_onnx
 
 MOST_BYTES = 128 << 20  # of an .onnx or .bin file: MiDaS_small in float32 has 66 MB
 MOST_XML_BYTES = 8 << 20
