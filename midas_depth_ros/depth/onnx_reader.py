@@ -61,8 +61,19 @@ class Value:
 
     def __str__(self) -> str:
         sides = ', '.join(str(side)[:SHOWN_SIDE] for side in self.shape)
-        kind = ELEMENTS.get(self.element, f'of type {self.element}')
-        return f"'{self.name[:SHOWN]}' ({sides}) {kind}"
+        return f"'{self.name[:SHOWN]}' ({sides}) {self.type_name}"
+
+    @property
+    def type_name(self) -> str:
+        """The name of its type."""
+        return ELEMENTS.get(self.element, f'of type {self.element}')
+
+    @property
+    def sides(self) -> tuple[int | None, ...]:
+        """The shape, None for free sides."""
+        return tuple(
+            side if isinstance(side, int) and 0 < side < 1 << 31 else None for side in self.shape
+        )
 
 
 @dataclass(frozen=True)
