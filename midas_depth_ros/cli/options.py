@@ -32,6 +32,7 @@ from midas_depth_ros.options.declarations import (
     Spec,
     bounds_of,
     build,
+    did_you_mean,
     spec_of,
     specs,
     specs_for_names,

@@ -303,7 +303,7 @@ class FileDescription:
                 interpolation=RESIZES[values['resize']],
                 mean=(0.0, 0.0, 0.0) if mean == NONE else _by(mean, unit),
                 std=(1 / unit,) * 3 if std == NONE else _by(std, unit),
-                most_aspect=values['most_aspect'],
+                most_aspect=values.get('most_aspect', math.inf),
                 bgr=values['colour'] == 'bgr',
             )
             return Network(

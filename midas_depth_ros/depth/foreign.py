@@ -379,7 +379,7 @@ def _with_fixed_size(stated: Sources, sides: tuple[int | None, ...]) -> tuple[So
 
 def _guessed_size(sides: tuple[int | None, ...], facts: GraphFacts) -> Sources:
     high, wide = sides
-    common = {'resize': 'area', 'most_aspect': MOST_ASPECT}
+    common = {'resize': 'area'}
     if high is not None and wide is not None:
         size = {'input_size': (high, wide), 'size_rule': 'stretch', 'multiple_of': 1}
         return [('the file: its shape', size), (f'{ASSUMED} usual', common)]
@@ -395,7 +395,7 @@ def _guessed_size(sides: tuple[int | None, ...], facts: GraphFacts) -> Sources:
         side = LONG_SIDE // multiple * multiple
         size = {'input_size': (side, side), 'size_rule': 'long_side', 'multiple_of': multiple}
         why = 'any size, which costs little'
-    return [(f'{ASSUMED} {why}', {**size, **common})]
+    return [(f'{ASSUMED} {why}', {**size, **common, 'most_aspect': MOST_ASPECT})]
 
 
 def _check_multiples(
@@ -436,7 +436,9 @@ def _guessed_colours(source: Value, facts: GraphFacts) -> Sources:
     elif inside.range is not None:
         sources.append(('the graph: it divides colours by 255 itself', {'range': 255}))
     if inside.colour:
-        sources.append(('the graph: the order of its means', {'colour': inside.colour}))
+        sources.append(
+            ('the graph: the order in which it takes colours', {'colour': inside.colour})
+        )
     if not inside.unclear:
         unit, mean, std, why = 1, IMAGENET_MEAN, IMAGENET_STD, 'usual, since it has none itself'
         if source.name == 'pixel_values' and facts.patch != PATCH_14:
