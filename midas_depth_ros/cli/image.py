@@ -43,6 +43,7 @@ from midas_depth_ros.cli.options import (
     captions_of,
     look_of,
     may_give_metres,
+    model_file_option,
     node_parameters,
 )
 from midas_depth_ros.depth import DepthError
@@ -448,6 +449,7 @@ of the signal that stopped it.
 )
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @node_parameters('Model', *MODEL)
+@model_file_option
 @node_parameters('Heatmap', *HEATMAP)
 @node_parameters('Mounting', ROTATE)
 @node_parameters('Metres', *MOUNT)

@@ -34,12 +34,14 @@ from midas_depth_ros.options.declarations import (
     Spec,
     bounds_of,
     build,
+    did_you_mean,
     spec_of,
     specs,
     specs_for_names,
 )
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapOptions
+from midas_depth_ros.options.model_file import ModelFileOptions
 
 Command = TypeVar('Command', bound=Callable[..., Any])
 
@@ -93,10 +95,47 @@ def estimator_of(values: dict[str, Any]) -> DepthEstimator:
     """
     accepted = inspect.signature(load_estimator).parameters
     chosen = {name: values[name] for name in MODEL if name in values and name in accepted}
-    estimator = load_estimator(**chosen)
+    estimator = load_estimator(**chosen, model_file=values.get('model_file'))
     if estimator.notice:
         LOGGER.warning('%s', estimator.notice)
     return estimator
+
+
+def model_file_option(command: Command) -> Command:
+    """Add `--model-file NAME=VALUE`: the parameters `model_file.*` of `depth_node`."""
+    names = ', '.join(spec.name for spec in specs(ModelFileOptions))
+    return click.option(
+        '--model-file',
+        'model_file',
+        metavar='NAME=VALUE',
+        multiple=True,
+        callback=_model_file,
+        help='How a model file of another maker is to be used, as `midas_depth inspect` says; may '
+        f'be repeated: {names}.',
+        cls=SectionOption,
+        section='Model',
+    )(command)
+
+
+def _model_file(
+    ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the fields that are given. Raises BadParameter."""
+    declared = {spec.name: spec for spec in specs(ModelFileOptions)}
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, text = pair.partition('=')
+        if not sign or name not in declared:
+            hint = did_you_mean(name, declared) or f'the names are {", ".join(declared)}'
+            raise click.BadParameter(f'{pair!r} is not NAME=VALUE with a known name: {hint}')
+        number = text.isdecimal() and declared[name].kind == 'int'
+        values[name] = declared[name].coerced(int(text) if number else text)
+        if fault := declared[name].fault(values[name]):
+            raise click.BadParameter(fault)
+    try:
+        return build(ModelFileOptions, values).given()
+    except OptionFault as fault:
+        raise click.BadParameter(str(fault)) from fault
 
 
 ANGLE = re.compile(

@@ -30,6 +30,7 @@ from midas_depth_ros.cli.options import (
     by_model,
     captions_of,
     look_of,
+    model_file_option,
     node_parameters,
 )
 from midas_depth_ros.cli.video_file import FORMATS, VideoFile, library, video_file
@@ -189,6 +190,7 @@ number of the signal that stopped it. Frames done so far are kept in any case.
 @click.option('--topic', default='', show_default=False, help='Image topic of a bag.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @node_parameters('Model', *MODEL)
+@model_file_option
 @node_parameters('Heatmap', *HEATMAP)
 @node_parameters('Mounting', ROTATE)
 @node_parameters('Metres', *MOUNT)

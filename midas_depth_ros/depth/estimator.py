@@ -14,10 +14,10 @@ import struct
 import textwrap
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -28,7 +28,9 @@ from midas_depth_ros.depth import models
 from midas_depth_ros.depth.backends import (
     AUTO,
     BACKENDS,
+    MODEL_SUFFIXES,
     Backend,
+    LoadedBackend,
     check_names,
     find_backend,
 )
@@ -41,10 +43,11 @@ from midas_depth_ros.depth.errors import (
     printable,
     shown,
 )
+from midas_depth_ros.depth.file_description import PREFIX, FileDescription, as_text
 from midas_depth_ros.depth.files import why_no_file
 from midas_depth_ros.depth.model_check import check_model
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec, Output
-from midas_depth_ros.depth.models.spec import depth_fault, enlarged
+from midas_depth_ros.depth.models.spec import Network, depth_fault, enlarged
 from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 
 NOTICE_LENGTH = 500
@@ -87,7 +90,7 @@ class DepthEstimator:
         notice: str = '',
         *,
         choice: str = '',
-        spec: ModelSpec | None = None,
+        spec: Network | None = None,
     ) -> None:
         self.model = model
         self.backend, self.precision = backend.name, backend.precision
@@ -113,6 +116,8 @@ class DepthEstimator:
             )
         rgb = np.ascontiguousarray(rgb_of(picture))
         small = self._network.infer(self._network.preprocess(rgb))
+        if self._spec is not None:
+            small = self._spec.picture.uncovered(small, rgb.shape[:2])
         if fault := depth_fault(small):
             raise DepthError(f'{self.model} on {self.backend} gave {fault}: check its weights file')
         return small
@@ -254,13 +259,15 @@ def load_estimator(
     precision: str = AUTO,
     allow_download: bool = True,
     accept_licence: str = '',
+    model_file: Mapping[str, Any] | None = None,
 ) -> DepthEstimator:
     """Load a model.
 
     `model`: one of `models.names()`; 'auto' (midas_small, or embedded with a `notice` where weights
     or libraries are missing); or the path of a file: weights of one of these models (a PyTorch
-    state dict, .pt, or a NumPy archive, .npz), or a model written by `midas_depth export` (.onnx,
-    .xml). Other models are refused, and each is checked on sample pictures (see `model_check`).
+    state dict, .pt, or a NumPy archive, .npz), or a model file (.onnx, .xml): one that `midas_depth
+    export` wrote, or another, whose use is found out by `foreign` or stated in `model_file`, fields
+    by name as in `file_description.FIELDS`. Each is checked on sample pictures (see `model_check`).
     `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
     fastest whose deviation from f32 is within the bound, see `model_check`), or one of
     `backends.PRECISIONS`.
@@ -279,7 +286,15 @@ def load_estimator(
         cv2.setNumThreads(num_threads)
     if name != AUTO:
         limit = NAMED_LIMIT if allow_download else None
-        return _load(name, backend, num_threads, precision, limit, accept_licence=accept_licence)
+        return _load(
+            name,
+            backend,
+            num_threads,
+            precision,
+            limit,
+            accept_licence=accept_licence,
+            given=model_file,
+        )
     try:
         limit = AUTO_LIMIT if allow_download else None
         return _load(PREFERRED, backend, num_threads, precision, limit)
@@ -308,6 +323,7 @@ def _load(
     *,
     notice: str = '',
     accept_licence: str = '',
+    given: Mapping[str, Any] | None = None,
 ) -> DepthEstimator:
     """Load a model by its name or path, but not 'auto'. Without a `limit` nothing is downloaded.
 
@@ -328,13 +344,17 @@ def _load(
     factory = find_backend(backend, suffix, precision)
     name = model if spec else printable(weights.name)
     try:
-        network = factory(weights, num_threads, precision)
+        if suffix in MODEL_SUFFIXES:
+            network = factory(weights, num_threads, precision, given or {})
+        else:
+            network = factory(weights, num_threads, precision)
         doubt = check_model(
-            lambda rgb: network.infer(network.preprocess(rgb)),
+            lambda rgb: _answer(network, rgb),
             name,
             spec.weights.sha256 if spec else network.weights_sha256,
             network.precision,
             network.spec.picture.usual_size,
+            description=network.description,
         )
     except (MemoryError, RecursionError) as error:
         raise WeightsMismatch(
@@ -342,8 +362,42 @@ def _load(
         ) from error
     why = 'as asked' if backend != AUTO else f'first usable of {", ".join(BACKENDS)}'
     choice = f'backend {network.name}: {why}; precision {network.choice}'
-    notices = ' '.join(filter(None, (notice, doubt)))
+    unused = ''
+    if network.description is not None:
+        choice += f'. {used_as(network.description)}'
+        notice = said_aloud(network.description)
+    elif given:
+        unused = f'{", ".join(f"{PREFIX}.{key}" for key in given)}: not used, {name} needs none.'
+    notices = ' '.join(filter(None, (notice, unused, doubt)))
     return DepthEstimator(name, network, notices, choice=printable(choice), spec=network.spec)
+
+
+def _answer(network: LoadedBackend, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    small = network.infer(network.preprocess(rgb))
+    return network.spec.picture.uncovered(small, rgb.shape[:2])
+
+
+def used_as(description: FileDescription) -> str:
+    """How a model file of another maker is used, field by field with the sources, for the log."""
+    fields = (
+        f'{name} {as_text(value)} ({description.origins[name]})'
+        for name, value in description.values.items()
+    )
+    return f'{description.title} is used with {"; ".join(fields)}'
+
+
+def said_aloud(description: FileDescription) -> str:
+    """What was assumed of a file and what was overridden, as a notice; '' where nothing was."""
+    texts = [f'{description.title}: {conflict}.' for conflict in description.conflicts]
+    if assumed := description.assumed:
+        named = '; '.join(
+            f'{name} {as_text(description.values[name])} ({why})' for name, why in assumed.items()
+        )
+        texts.append(
+            f'{description.title}: assumed, since nothing says it: {named}. Set {PREFIX}.* to what '
+            'you know; `midas_depth inspect` prints what was found.'
+        )
+    return ' '.join(texts)
 
 
 def _able(backend: str, spec: ModelSpec) -> str:

@@ -35,6 +35,7 @@ from midas_depth_ros.options.metric import (
     ScaleOptions,
     ScanOptions,
 )
+from midas_depth_ros.options.model_file import ModelFileOptions
 from midas_depth_ros.options.text import (
     check_camera_names,
     check_frame_id,
@@ -150,7 +151,8 @@ class DepthNodeSettings(Options):
     model: str = parameter(
         'auto',
         f'{", ".join(names())}, auto ({PREFERRED} if its weights are available, else {FALLBACK}), '
-        'or the path of a weights file.',
+        'or the path of a weights file or of a model file (.onnx, .xml; of another maker: see '
+        'model_file).',
     )
     backend: str = parameter(
         AUTO,
@@ -301,6 +303,7 @@ class DepthNodeSettings(Options):
         maximum=3600.0,
     )
     diagnostics_rate: float = declared_as(SharedOptions, 'diagnostics_rate')
+    model_file: ModelFileOptions = group(ModelFileOptions)
     heatmap: HeatmapOptions = group(HeatmapOptions)
     scale: ScaleOptions = group(ScaleOptions)
     reference: ReferenceSensorOptions = group(ReferenceSensorOptions)

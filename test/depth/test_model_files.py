@@ -27,7 +27,8 @@ from midas_depth_ros.depth.model_files import (
 )
 from midas_depth_ros.depth.models import MARK, embedded, midas_small, onnx_of, read_arrays
 from midas_depth_ros.depth.models.midas_small import midas_onnx
-from midas_depth_ros.depth.onnx_files import CONSTANT_INPUTS, Graph, read_onnx
+from midas_depth_ros.depth.onnx_files import Graph
+from midas_depth_ros.depth.onnx_reader import CONSTANT_INPUTS, read_onnx
 
 READERS = ('openvino', 'onnxruntime')
 SIDES = ('height', 'width')

@@ -25,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, first_line
+from midas_depth_ros.depth.file_description import FileDescription
 from midas_depth_ros.depth.files import digest_of
 from midas_depth_ros.depth.models import onnx_of, spec_of
-from midas_depth_ros.depth.models.spec import ModelSpec
+from midas_depth_ros.depth.models.spec import Network
 
 AUTO = 'auto'
 PRECISIONS = ('f32', 'bf16', 'f16', 'int8')
@@ -60,7 +61,8 @@ class LoadedBackend:
     name: str
     precision: str = 'f32'
     choice: str
-    spec: ModelSpec  # of the model that it runs
+    spec: Network  # that it runs
+    description: FileDescription | None = None  # of a model file of another maker
     weights_sha256: str  # of the weights it was made from; '' where the model file does not say
     _network: Any = None  # None once it is closed
 
@@ -82,7 +84,8 @@ class LoadedBackend:
         self._network = None
 
 
-Factory = Callable[[Path, int, str], LoadedBackend]
+# Path, threads, precision, and for model files the parameters `model_file.*` that were given.
+Factory = Callable[..., LoadedBackend]
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,9 @@ BACKENDS = {
 def find_backend(name: str, suffix: str, precision: str = AUTO) -> Factory:
     """Import a backend that reads such files in the precision; 'auto' = the first that can.
 
-    Returns `factory(path, num_threads, precision)`, which makes the backend; 0 threads = the
-    library's own choice. Raises BackendUnavailable, which lists the reasons and remedies.
+    Returns `factory(path, num_threads, precision)`, which makes the backend, and takes `given` for
+    model files; 0 threads = the library's own choice. Raises BackendUnavailable, which lists the
+    reasons and remedies.
     """
     check_names(name, precision)
     chosen = {name: BACKENDS[name]} if name in BACKENDS else BACKENDS

@@ -26,6 +26,7 @@ from midas_depth_ros.depth.backends.openvino_runtime import (
     last_line,
     save,
 )
+from midas_depth_ros.depth.backends.ports import check_proportions, not_run
 from midas_depth_ros.depth.conversion_cache import Key, show_steps
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -37,6 +38,7 @@ from midas_depth_ros.depth.errors import (
 )
 from midas_depth_ros.depth.files import digest_of
 from midas_depth_ros.depth.model_check import Deviation, Infer, measure_deviation, sample_pictures
+from midas_depth_ros.depth.model_files import NOTHING_GIVEN
 from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
 
 CONVERSION = 2  # increase it whenever the graph or the steps of a conversion change
@@ -200,7 +202,14 @@ class OpenvinoBackend(LoadedBackend):
 
     name = 'openvino'
 
-    def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        num_threads: int = 0,
+        precision: str = AUTO,
+        given: Mapping[str, Any] = NOTHING_GIVEN,
+    ) -> None:
+        self._given = given
         self._runtime = Runtime(num_threads)
         if precision not in (AUTO, *self._runtime.precisions()):
             have = ', '.join(self._runtime.precisions())
@@ -211,8 +220,9 @@ class OpenvinoBackend(LoadedBackend):
         from_file = weights.suffix.lower() in MODEL_SUFFIXES
         found = (self._load_model if from_file else self._load_weights)(weights, precision)
         self._network = self._compiled(found, weights)
-        self.spec = found.spec
-        self.weights_sha256 = str(found.about.get('weights_sha256', ''))
+        self.spec, self.description = found.spec, found.description
+        known = found.description is None
+        self.weights_sha256 = str(found.about.get('weights_sha256', '')) if known else ''
 
     def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._network.infer(network_input)
@@ -234,7 +244,7 @@ class OpenvinoBackend(LoadedBackend):
         return found
 
     def _load_model(self, path: Path, precision: str) -> KnownModel:
-        found = self._runtime.read(path)
+        found = self._runtime.read(path, given=self._given)
         made_for = found.about.get('precision', 'f32')
         if made_for not in PRECISIONS:
             raise WeightsCorrupt(
@@ -247,7 +257,10 @@ class OpenvinoBackend(LoadedBackend):
                 f'`midas_depth export --precision {precision}`'
             )
         deviation = Deviation.from_json(found.about.get('deviation'))
-        if precision == AUTO:
+        if precision == AUTO and found.description is not None:
+            self.precision = 'f32'
+            self.choice = 'f32: how far others stray is not measured for files of other makers'
+        elif precision == AUTO:
             self.precision, self.choice = self._of_file(path, made_for, deviation)
         else:
             self.precision, self.choice = precision, f'{precision} as asked'
@@ -279,8 +292,15 @@ class OpenvinoBackend(LoadedBackend):
 
     def _compiled(self, found: KnownModel, path: Path) -> Compiled:
         try:
-            network = self._runtime.compile(found.model, self.precision)
-            network.expect((1, 3, *found.spec.picture.usual_size))
+            network = self._runtime.compile(found.model, self.precision, found.description)
+            size = found.spec.picture.usual_size
+            if found.description is not None:
+                try:
+                    trial = network.infer(np.zeros((1, 3, *size), np.float32))
+                    check_proportions(trial.shape, size)
+                except DepthError as error:
+                    raise not_run(path, size, error) from error
+            network.expect((1, 3, *size))
             return network
         except (RuntimeError, MemoryError) as error:
             raise BackendUnavailable(

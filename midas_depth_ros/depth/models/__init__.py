@@ -54,6 +54,7 @@ from midas_depth_ros.depth.models.spec import (
     PictureInput,
     Sizing,
 )
+from midas_depth_ros.depth.models.usage import usage_of
 
 __all__ = [
     'Interpolation',
@@ -336,4 +337,9 @@ def onnx_of(weights_file: Path) -> bytes:
 
 def mark_of(model: ModelSpec, weights_sha256: str) -> dict[str, Any]:
     """Our entry in a model file: in ONNX's metadata or OpenVINO's rt_info."""
-    return {'network': model.name, 'weights_sha256': weights_sha256, 'gives': GIVES[model.output]}
+    return {
+        'network': model.name,
+        'weights_sha256': weights_sha256,
+        'gives': GIVES[model.output],
+        **usage_of(model),
+    }

@@ -76,6 +76,7 @@ def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
         precision=settings.precision,
         allow_download=settings.allow_download,
         accept_licence=settings.accept_licence,
+        model_file=settings.model_file.given(),
     )
 
 
