@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from midas_depth_ros.cli.options import NumberRange, like
+from midas_depth_ros.cli.options import NumberRange, accept_licence_option, like
 from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, summary
 from midas_depth_ros.lab.output import print_status
 from midas_depth_ros.options.stream import SyntheticCameraSettings
@@ -46,6 +46,7 @@ parts run in this process, in simulated time.
     help='exact = from the simulation, with random scale, shift and 3 % noise in every frame.',
 )
 @click.option('--model', **like('model'), help='Model for --depth model, as for depth_node.')
+@accept_licence_option
 @click.option('--seconds', type=NumberRange(1, 3600), default=30.0, help='Time limit of a drive.')
 @click.option('--speed', type=NumberRange(0.05, 0.6), default=0.4, help='Commanded speed in m/s.')
 @click.option(
@@ -68,6 +69,7 @@ def drive(
     worlds_are: str,
     depth: str,
     model: str,
+    accept_licence: str,
     seconds: float,
     speed: float,
     rate: float,
@@ -81,7 +83,19 @@ def drive(
     if no_avoidance and no_blind:
         raise click.UsageError('--no-avoidance and --no-blind leave nothing to drive')
     avoiding, blind = not no_avoidance, not no_blind
-    plan = DrivePlan(worlds, seed, depth, model, seconds, speed, rate, avoiding, blind, worlds_are)
+    plan = DrivePlan(
+        worlds,
+        seed,
+        depth,
+        model,
+        seconds,
+        speed,
+        rate,
+        avoiding,
+        blind,
+        worlds_are,
+        accept_licence,
+    )
     found = carry_out(plan, in_process, logs, print_status)
     if as_json:
         click.echo(json.dumps(found))

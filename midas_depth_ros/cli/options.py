@@ -84,6 +84,18 @@ UNITS = {'rad': 'rad, or 10deg'}  # as printed in the help
 LOGGER = logging.getLogger(__name__)
 
 
+def accept_licence_option(command: Command) -> Command:
+    """Add the option --accept-licence to a command that takes a model."""
+    return click.option(
+        '--accept-licence',
+        **like('accept_licence'),
+        metavar='NAMES',
+        show_default=False,
+        help='Restricted licences of weights that you accept, such as CC-BY-NC-4.0, separated by '
+        'commas.',
+    )(command)
+
+
 def estimator_of(values: dict[str, Any]) -> DepthEstimator:
     """Load the model that the options name, and log its notice if it has one.
 

@@ -224,8 +224,9 @@ def load_estimator(
 
     `model`: one of `models.names()`; 'auto' (midas_small, or embedded with a `notice` where weights
     or libraries are missing); or the path of a file: weights of one of these models (a PyTorch
-    state dict, .pt, or a NumPy archive, .npz), or a model written by `midas_depth export` (.onnx,
-    .xml). Other models are refused, and each is checked on sample pictures (see `model_check`).
+    state dict, .pt, the same as .safetensors, or a NumPy archive, .npz), or a model written by
+    `midas_depth export` (.onnx, .xml). Other models are refused, and each is checked on sample
+    pictures (see `model_check`).
     `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
     fastest whose deviation from f32 is within the bound, see `model_check`), or one of
     `backends.PRECISIONS`.
@@ -291,9 +292,10 @@ def _load(
     if suffix in models.WEIGHTS_SUFFIXES:
         backend = _able(backend, models.spec_of(weights))
     factory = find_backend(backend, suffix, precision)
-    name = model if spec else printable(weights.name)
+    name = model if spec else printable(models.name_of(weights))
     try:
         network = factory(weights, num_threads, precision)
+        models.check_licence(network.spec, accept_licence)  # a model file has it, too
         doubt = check_model(
             lambda rgb: network.infer(network.preprocess(rgb)),
             name,

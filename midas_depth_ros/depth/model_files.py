@@ -65,7 +65,17 @@ def read_model_file(path: Path) -> ModelFile:
         theirs = source and source.name == PUBLISHED_INPUT and source.shape in PUBLISHED_SIDES
         raise refusal(path, takes, gives, about=about, note=PUBLISHED if theirs else '')
     refuse_what_is_not_finite({weight.name: weight.array() for weight in model.weights}, path)
-    return ModelFile(spec, about, path)  # not its bytes, which the libraries would never free
+    return ModelFile(
+        marked(spec, about, path), about, path
+    )  # not its bytes, which the libraries would never free
+
+
+def marked(spec: ModelSpec, about: Mapping[str, Any], path: Path) -> ModelSpec:
+    """The model as our metadata in its file says; WeightsCorrupt where that cannot be."""
+    try:
+        return models.marked(spec, about)
+    except ValueError as error:
+        raise WeightsCorrupt(f'{path} says that {error}') from error
 
 
 def _spec_of(fingerprint: str) -> ModelSpec | None:

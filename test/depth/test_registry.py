@@ -45,6 +45,7 @@ NAMES = (
     'dpt_hybrid_384',
     'dpt_swin2_tiny_256',
     'dpt_levit_224',
+    'monodepth2',
 )
 
 
@@ -153,7 +154,7 @@ def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
             'focal_reference_px belongs to a network that gives metric depth',
         ),
         ({'focal_reference_px': 0.0}, r'focal_reference_px is 0.0: give pixels above 0'),
-        ({'weights': WeightsFile('toy.h5', '', 1, 'a' * 64)}, r"'toy.h5': name it \*\.pt or"),
+        ({'weights': WeightsFile('toy.h5', '', 1, 'a' * 64)}, r"'toy.h5': name it .* or \*\.pt or"),
         ({'weights': WeightsFile('toy.pt', '', 1, 'abc')}, 'size and SHA-256 of toy.pt'),
         (
             {'weights': WeightsFile('toy.pt', 'http://x', must_be_accepted=True, licence='N')},
@@ -259,7 +260,7 @@ RESTRICTED = tuple(name for name in NAMES if models.spec(name).weights.must_be_a
 def test_restricted_weights_are_neither_fetched_nor_used_before_the_licence_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert RESTRICTED == ('depth_anything_v2_base', 'depth_anything_v2_large')
+    assert RESTRICTED == ('depth_anything_v2_base', 'depth_anything_v2_large', 'monodepth2')
     monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_DIR', str(tmp_path))
     monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_URL', 'http://127.0.0.1:9/')
     spec = models.spec(RESTRICTED[0])

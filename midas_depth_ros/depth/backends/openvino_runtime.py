@@ -31,6 +31,7 @@ from midas_depth_ros.depth.model_files import (
     digest_of_shapes,
     in_words,
     known_graphs,
+    marked,
     read_model_file,
     refusal,
 )
@@ -177,7 +178,8 @@ class Runtime:
             raise WeightsCorrupt(
                 f'{weights} does not belong to {path.name}: copy both files of one export again'
             )
-        return KnownModel(model, spec_of_model(model, path, checked=checked), about)
+        spec = marked(spec_of_model(model, path, checked=checked), about, path)
+        return KnownModel(model, spec, about)
 
     def _read(self, path: Path) -> ov.Model:
         try:
@@ -276,13 +278,18 @@ def _kernel_shapes(model: ov.Model) -> list[Shape]:
     return shapes
 
 
+FREE = (None, None)  # sides
+
+
 def _has_sides(model: ov.Model, spec: ModelSpec) -> bool:
     if len(model.inputs) != 1 or len(model.outputs) != 1 or spec.onnx is None:
         return False
-    taken = spec.picture.fixed_size or (None, None)
+    # The graph of a network for one size may take others, too.
+    taken = [spec.picture.fixed_size or FREE, FREE]
+    given = [*(spec.onnx.output_sizes or taken), FREE]
     source, result = model.input(0), model.output(0)
-    return _is_side(source, spec.onnx.picture, 3, [taken]) and _is_side(
-        result, spec.onnx.depth, 1, spec.onnx.output_sizes or [taken]
+    return _is_side(source, spec.onnx.picture, 3, taken) and _is_side(
+        result, spec.onnx.depth, 1, given
     )
 
 

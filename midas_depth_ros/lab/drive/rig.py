@@ -104,6 +104,7 @@ class DrivePlan:
     avoiding: bool = True
     blind: bool = True
     worlds_are: str = RobotSettings.world
+    accept_licence: str = ''
 
     @property
     def seeds(self) -> range:
@@ -124,7 +125,8 @@ def node_parameters(plan: DrivePlan) -> dict[str, dict[str, Any]]:
     return {
         'synthetic_camera': camera_parameters(exact, plan.rate_hz)
         | {'robot.world': plan.worlds_are},
-        'depth_node': depth_parameters(plan.rate_hz, '' if exact else plan.model),
+        'depth_node': depth_parameters(plan.rate_hz, '' if exact else plan.model)
+        | {'accept_licence': plan.accept_licence},
         'avoidance_node': avoidance_parameters(),
     }
 
