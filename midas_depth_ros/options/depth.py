@@ -14,7 +14,7 @@ from collections.abc import Callable
 import cv2
 
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS
-from midas_depth_ros.depth.models import FALLBACK, PREFERRED, names
+from midas_depth_ros.depth.models import FALLBACK, PREFERRED, licences_fault, names
 from midas_depth_ros.options.declarations import (
     NAN,
     Options,
@@ -187,6 +187,7 @@ class DepthNodeSettings(Options):
         '',
         'Names of restricted licences that you accept, separated by commas: without it, a model '
         'whose weights have one (CC-BY-NC-4.0) is not loaded.',
+        check=licences_fault,
     )
     allow_download: bool = parameter(
         True, 'Fetch missing weights (MiDaS_small: 85 MB, once) at configuration.'

@@ -254,7 +254,32 @@ def test_a_wrapped_and_prefixed_table_is_of_its_model(tmp_path: Path) -> None:
 
 # --- Licences.
 
+ACCEPTING = (
+    'CC-BY-NC-4.0',
+    'MIT, CC-BY-NC-4.0,',
+    ' CC-BY-NC-4.0 ',
+    'cc-by-nc 4.0',
+    'MIT CC-BY-NC-4.0',
+)
 RESTRICTED = tuple(name for name in NAMES if models.spec(name).weights.must_be_accepted)
+
+
+def test_a_typing_error_in_an_accepted_licence_is_named() -> None:
+    for fine in ('', 'MIT', 'MIT,', 'Monodepth2', *ACCEPTING):
+        assert not models.licences_fault(fine)
+    fault = models.licences_fault('MIT,CC-BY-NC-4')
+    assert fault == (
+        "'CC-BY-NC-4' is the licence of no model; those to accept: CC-BY-NC-4.0, "
+        'LicenseRef-Monodepth2'
+    )
+    result = CliRunner().invoke(main, ['weights', 'fetch', '--accept-licence', 'CC-BY-NC'])
+    assert result.exit_code == 2
+    assert "'CC-BY-NC' is the licence of no model" in result.output
+
+
+@pytest.mark.parametrize('accepted', ACCEPTING)
+def test_a_licence_is_accepted_by_its_name_however_it_is_written(accepted: str) -> None:
+    models.check_licence(models.spec('depth_anything_v2_base'), accepted)
 
 
 def test_restricted_weights_are_neither_fetched_nor_used_before_the_licence_is_accepted(

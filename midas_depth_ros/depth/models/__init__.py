@@ -197,6 +197,18 @@ def check_licence(model: ModelSpec, accepted: str) -> None:
         )
 
 
+def licences_fault(accepted: str) -> str:
+    """What is wrong with names of licences, separated by commas, '' = nothing: a typing error."""
+    files = [model.weights for model in _specs.values()]
+    known = {'', *(_plain(file.licence) for file in files)}
+    odd = [each for each in accepted.split(',') if _plain(each) not in known]
+    odd = [name for each in odd for name in each.split() if _plain(name) not in known]
+    if not odd:
+        return ''
+    choice = ', '.join(sorted({file.licence for file in files if file.must_be_accepted}))
+    return f'{shown(odd[0])} is the licence of no model; those to accept: {choice}'
+
+
 def _plain(licence: str) -> str:
     """A licence's name as people write it: 'CC-BY-NC 4.0' for CC-BY-NC-4.0."""
     return re.sub(r'[\s_-]+', '-', licence.strip().lower()).removeprefix('licenseref-')
