@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 import click
 
-from midas_depth_ros.cli.options import like
+from midas_depth_ros.cli.options import accept_licence_option, like
 from midas_depth_ros.depth import DepthEstimator, load_estimator
 from midas_depth_ros.web.errors import LOG_PERIOD_S, MOST_KINDS, Faults, sanitize
 from midas_depth_ros.web.feed import Feed
@@ -97,6 +97,7 @@ OPEN_TO_ALL = (
 @click.option('--no-ros', is_flag=True, help='Pictures only, without a depth node.')
 @click.option('--node', 'depth_node', default='depth_node', help='Name of the depth node to watch.')
 @click.option('--model', **like('model'), help='Model for dropped pictures, as for depth_node.')
+@accept_licence_option
 @click.option(
     '--backend', **like('backend'), help='Backend for dropped pictures, as for depth_node.'
 )
@@ -112,6 +113,7 @@ def dashboard(
     no_ros: bool,
     depth_node: str,
     model: str,
+    accept_licence: str,
     backend: str,
     num_threads: int,
 ) -> None:
@@ -138,7 +140,12 @@ def dashboard(
     with listening, watching(feed, depth_node, ros_arguments, no_ros, faults) as robot:
         # A picture must not wait for a download: weights on disk, else the embedded model.
         make_estimator = functools.partial(
-            load_estimator, model, backend, num_threads, allow_download=False
+            load_estimator,
+            model,
+            backend,
+            num_threads,
+            allow_download=False,
+            accept_licence=accept_licence,
         )
         serve(listening, make_estimator, feed, robot, access, faults)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from midas_depth_ros.cli.options import NumberRange, like
+from midas_depth_ros.cli.options import NumberRange, accept_licence_option, like
 from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, summary
 from midas_depth_ros.lab.output import print_status
 from midas_depth_ros.options.stream import SyntheticCameraSettings
@@ -55,6 +55,7 @@ parts run in this process, in simulated time.
     'learned from.',
 )
 @click.option('--model', **like('model'), help='Model for --depth model, as for depth_node.')
+@accept_licence_option
 @click.option('--seconds', type=NumberRange(1, 3600), default=30.0, help='Time limit of a drive.')
 @click.option('--speed', type=NumberRange(0.05, 0.6), default=0.4, help='Commanded speed in m/s.')
 @click.option(
@@ -78,6 +79,7 @@ def drive(
     depth: str,
     metres_off: float,
     model: str,
+    accept_licence: str,
     seconds: float,
     speed: float,
     rate: float,
@@ -96,6 +98,7 @@ def drive(
     plan = DrivePlan(
         *(worlds, seed, depth, model, seconds, speed, rate, avoiding, blind, worlds_are),
         metres_off=metres_off,
+        accept_licence=accept_licence,
     )
     found = carry_out(plan, in_process, logs, print_status)
     if as_json:

@@ -8,6 +8,7 @@ when it runs.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,15 +18,18 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.cli.options import accept_licence_option
 from midas_depth_ros.depth.errors import DepthError, UnknownModel, printable, shown
 from midas_depth_ros.depth.model_check import calibration_pictures
 from midas_depth_ros.depth.models import (
     PREFERRED,
     WEIGHTS_SUFFIXES,
     find_weights,
+    name_of,
     names,
     onnx_of,
     spec,
+    spec_of,
 )
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.sources import SourceError, open_source
@@ -115,6 +119,7 @@ rendered ones of the package; half of yours are reserved for the measurement.
     help="Write to this machine's cache instead; precision auto then considers it.",
 )
 @click.option('--force', is_flag=True, help='Overwrite existing files.')
+@accept_licence_option
 @click.option('--no-download', is_flag=True, help='Fail if the weights are not on disk.')
 def export(
     model: str,
@@ -125,6 +130,7 @@ def export(
     output: Path | None,
     cache: bool,
     force: bool,
+    accept_licence: str,
     no_download: bool,
 ) -> None:
     """Check the options, and write the model."""
@@ -140,8 +146,8 @@ def export(
             raise click.UsageError(f'{output}: --format {form} needs the suffix {SUFFIXES[form]}')
         if not force:
             check_not_there(output, form)
-    weights = weights_of(model, not no_download)
-    target = output or Path(f'{weights.stem}_{precision}{SUFFIXES[form]}')
+    weights = weights_of(model, not no_download, accept_licence)
+    target = output or Path(f'{Path(name_of(weights)).stem}_{precision}{SUFFIXES[form]}')
     if not cache and not force:
         check_not_there(target, form)
     if form == 'onnx':
@@ -158,21 +164,23 @@ def check_not_there(target: Path, form: str) -> None:
             raise DepthError(f'{path} already exists: use --force to overwrite it')
 
 
-def weights_of(model: str, allow_download: bool) -> Path:
+def weights_of(model: str, allow_download: bool, accept_licence: str) -> Path:
     """Return the weights file of a model's name or path. Raises UnknownModel, WeightsError."""
     path = Path(os.path.expanduser(model))
-    is_weights = path.suffix.lower() in WEIGHTS_SUFFIXES and os.path.isfile(path)
+    is_weights = path.suffix.lower() in WEIGHTS_SUFFIXES or os.path.isdir(path)
     if model not in names() and not is_weights:
         raise UnknownModel(
             f'{shown(model)} is neither a model ({", ".join(EXPORTED)}) nor a weights file '
             f'({", ".join(WEIGHTS_SUFFIXES)}): check the name or the path'
         )
-    return find_weights(model, allow_download=allow_download)
+    return find_weights(model, allow_download=allow_download, accept_licence=accept_licence)
 
 
 def _write_onnx(weights: Path, target: Path) -> None:
     content = onnx_of(weights)
-    notice = _put(target, FILES['onnx'], 'f32', lambda part: part.write_bytes(content))
+    licence = spec_of(weights).weights.licence
+    write = functools.partial(Path.write_bytes, data=content)
+    notice = _put(target, FILES['onnx'], 'f32', licence, write)
     size = target.stat().st_size / 1e6
     click.echo(f'wrote {printable(target)} ({size:.1f} MB): use it as `model`')
     _warn(notice)
@@ -190,6 +198,7 @@ def _write_openvino(
 
     conversion = Conversion(weights, Runtime())
     calibration, judged = chosen_pictures(folder, count, precision)
+    licence = conversion.spec.weights.licence
     about: dict[str, Any] = {}
     notice = ''
 
@@ -199,7 +208,7 @@ def _write_openvino(
     def build_entry(place: Path) -> dict[str, Any]:
         nonlocal notice
         build(place / MODEL)
-        notice = _judged(place / MODEL, precision)
+        notice = _judged(place / MODEL, precision, licence)
         return about
 
     if target is None:
@@ -208,18 +217,23 @@ def _write_openvino(
         except OSError as error:
             raise _unwritable('the cache', error) from error
     else:
-        notice = _put(target, FILES['openvino'], precision, build)
+        notice = _put(target, FILES['openvino'], precision, licence, build)
     click.echo(f'wrote {printable(target)} and {printable(target.with_suffix(".bin").name)}')
     _report(about)
     _warn(notice)
 
 
 def _put(
-    target: Path, suffixes: tuple[str, ...], precision: str, write: Callable[[Path], object]
+    target: Path,
+    suffixes: tuple[str, ...],
+    precision: str,
+    licence: str,
+    write: Callable[[Path], object],
 ) -> str:
     """Write files beside `target`, load and judge them, then move them into place.
 
-    Existing files stay unless all that succeeds. Returns the judge's notice. Raises DepthError.
+    `licence`: that of the weights, which was accepted. Existing files stay unless all that
+    succeeds. Returns the judge's notice. Raises DepthError.
     """
     from midas_depth_ros.depth.conversion_cache import scratch_folder
     from midas_depth_ros.depth.files import flush
@@ -229,7 +243,7 @@ def _put(
         with scratch_folder(target.parent, SCRATCH) as beside:
             model = beside / target.name
             write(model)
-            notice = _judged(model, precision)
+            notice = _judged(model, precision, licence)
             for suffix in suffixes:
                 flush(model.with_suffix(suffix))
             _replace(model, target, suffixes, beside)
@@ -260,7 +274,7 @@ def _replace(model: Path, target: Path, suffixes: tuple[str, ...], beside: Path)
         raise
 
 
-def _judged(model: Path, precision: str) -> str:
+def _judged(model: Path, precision: str, licence: str) -> str:
     """Load the model as a robot will, and return its notice. Raises DepthError and OSError."""
     from midas_depth_ros.depth import load_estimator
     from midas_depth_ros.depth.backends import AUTO
@@ -272,7 +286,7 @@ def _judged(model: Path, precision: str) -> str:
             read_model_file(model)
         for wanted in (precision, AUTO):
             with contextlib.suppress(BackendUnavailable):  # another machine may run it
-                estimator = load_estimator(model, precision=wanted)
+                estimator = load_estimator(model, precision=wanted, accept_licence=licence)
                 estimator.close()
                 return estimator.notice
     except WeightsCorrupt as error:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import DepthEstimator, load_estimator, models
-from midas_depth_ros.depth.models import AUTO
+from midas_depth_ros.depth.models import AUTO, licences_fault
 from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
@@ -86,6 +86,25 @@ BLINDNESS = (PICTURE_CHECK, 'frozen_after')
 FIXED_SCALE = ('scale.fixed_scale', 'scale.fixed_shift')
 UNITS = {'rad': 'rad, or 10deg'}  # as printed in the help
 LOGGER = logging.getLogger(__name__)
+
+
+def accept_licence_option(command: Command) -> Command:
+    """Add the option --accept-licence to a command that takes a model."""
+
+    def checked(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+        if fault := licences_fault(value):
+            raise click.BadParameter(fault)
+        return value
+
+    return click.option(
+        '--accept-licence',
+        **like('accept_licence'),
+        metavar='NAMES',
+        callback=checked,
+        show_default=False,
+        help='Restricted licences of weights that you accept, such as CC-BY-NC-4.0, separated by '
+        'commas.',
+    )(command)
 
 
 def estimator_of(values: dict[str, Any]) -> DepthEstimator:

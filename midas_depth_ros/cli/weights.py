@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from midas_depth_ros.cli.options import accept_licence_option
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth import weights as weights_files
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsNotFound
@@ -99,12 +100,7 @@ def _missing_text(spec: WeightsFile) -> str:
     type=click.Path(file_okay=False, path_type=Path),
     help='Download into this folder instead.',
 )
-@click.option(
-    '--accept-licence',
-    default='',
-    metavar='NAME',
-    help='Accept a restricted licence by its name; without it, such weights are not downloaded.',
-)
+@accept_licence_option
 @of_model
 @click.pass_context
 def fetch(

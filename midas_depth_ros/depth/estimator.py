@@ -265,9 +265,10 @@ def load_estimator(
 
     `model`: one of `models.names()`; 'auto' (midas_small, or embedded with a `notice` where weights
     or libraries are missing); or the path of a file: weights of one of these models (a PyTorch
-    state dict, .pt, or a NumPy archive, .npz), or a model file (.onnx, .xml): one that `midas_depth
-    export` wrote, or another, whose use is found out by `foreign` or stated in `model_file`, fields
-    by name as in `file_description.FIELDS`. Each is checked on sample pictures (see `model_check`).
+    state dict, .pt, the same as .safetensors, or a NumPy archive, .npz), or a model file (.onnx,
+    .xml): one that `midas_depth export` wrote, or another, whose use is found out by `foreign` or
+    stated in `model_file`, fields by name as in `file_description.FIELDS`. Each is checked on
+    sample pictures (see `model_check`).
     `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
     fastest whose deviation from f32 is within the bound, see `model_check`), or one of
     `backends.PRECISIONS`.
@@ -342,12 +343,14 @@ def _load(
     if suffix in models.WEIGHTS_SUFFIXES:
         backend = _able(backend, models.spec_of(weights))
     factory = find_backend(backend, suffix, precision)
-    name = model if spec else printable(weights.name)
+    name = model if spec else printable(models.name_of(weights))
     try:
         if suffix in MODEL_SUFFIXES:
             network = factory(weights, num_threads, precision, given or {})
         else:
             network = factory(weights, num_threads, precision)
+        if isinstance(network.spec, ModelSpec):  # a model file has a licence, too
+            models.check_licence(network.spec, accept_licence)
         doubt = check_model(
             lambda rgb: _answer(network, rgb),
             name,

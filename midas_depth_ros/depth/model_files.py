@@ -78,7 +78,8 @@ def read_model_file(path: Path, given: Mapping[str, Any] = NOTHING_GIVEN) -> Mod
     spec = None if model.unexpected else _spec_of(model.fingerprint())
     if spec is not None and about.get('network', spec.name) == spec.name:
         refuse_what_is_not_finite({weight.name: weight.array() for weight in model.weights}, path)
-        return ModelFile(spec, about, path)  # not its bytes, which the libraries would never free
+        # Not its bytes, which the libraries would never free.
+        return ModelFile(marked(spec, about, path), about, path)
     refuse_altered(path, about, model.inputs, model.outputs)
     kinds = {operation.kind for operation in model.operations} | model.inner_kinds
     refuse_unending(path, kinds)
@@ -91,6 +92,14 @@ def read_model_file(path: Path, given: Mapping[str, Any] = NOTHING_GIVEN) -> Mod
         sha256=hashlib.sha256(content).hexdigest(),
     )
     return ModelFile(description.network(), about, path, description)
+
+
+def marked(spec: ModelSpec, about: Mapping[str, Any], path: Path) -> ModelSpec:
+    """The model as our metadata in its file says; WeightsCorrupt where that cannot be."""
+    try:
+        return models.marked(spec, about)
+    except ValueError as error:
+        raise WeightsCorrupt(f'{path} says that {error}') from error
 
 
 def _spec_of(fingerprint: str) -> ModelSpec | None:

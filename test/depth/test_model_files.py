@@ -19,7 +19,7 @@ from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator, onnx_files
 from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.files import read_torch_file, sha256_of
+from midas_depth_ros.depth.files import sha256_of
 from midas_depth_ros.depth.model_files import (
     fingerprint_of,
     known_graphs,
@@ -29,6 +29,7 @@ from midas_depth_ros.depth.models import MARK, embedded, midas_small, onnx_of, r
 from midas_depth_ros.depth.models.midas_small import midas_onnx
 from midas_depth_ros.depth.onnx_files import Graph
 from midas_depth_ros.depth.onnx_reader import CONSTANT_INPUTS, read_onnx
+from midas_depth_ros.depth.torch_files import read_torch_table
 
 READERS = ('openvino', 'onnxruntime')
 SIDES = ('height', 'width')
@@ -114,7 +115,7 @@ def test_midas_small_as_earlier_versions_exported_it_runs(
     library: str, golden_weights_file: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / 'unmarked.onnx'
-    path.write_bytes(midas_onnx(read_torch_file(golden_weights_file)))
+    path.write_bytes(midas_onnx(read_torch_table(golden_weights_file).arrays))
     assert load_estimator(path, library).infer(RGB).shape == (192, 256)
 
 

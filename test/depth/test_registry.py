@@ -46,6 +46,7 @@ NAMES = (
     'dpt_hybrid_384',
     'dpt_swin2_tiny_256',
     'dpt_levit_224',
+    'monodepth2',
 )
 
 
@@ -201,7 +202,7 @@ def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
             'focal_reference_px belongs to a network that gives metric depth',
         ),
         ({'focal_reference_px': 0.0}, r'focal_reference_px is 0.0: give pixels above 0'),
-        ({'weights': WeightsFile('toy.h5', '', 1, 'a' * 64)}, r"'toy.h5': name it \*\.pt or"),
+        ({'weights': WeightsFile('toy.h5', '', 1, 'a' * 64)}, r"'toy.h5': name it .* or \*\.pt or"),
         ({'weights': WeightsFile('toy.pt', '', 1, 'abc')}, 'size and SHA-256 of toy.pt'),
         (
             {'weights': WeightsFile('toy.pt', 'http://x', must_be_accepted=True, licence='N')},
@@ -301,20 +302,38 @@ def test_a_wrapped_and_prefixed_table_is_of_its_model(tmp_path: Path) -> None:
 
 # --- Licences.
 
+ACCEPTING = (
+    'CC-BY-NC-4.0',
+    'MIT, CC-BY-NC-4.0,',
+    ' CC-BY-NC-4.0 ',
+    'cc-by-nc 4.0',
+    'MIT CC-BY-NC-4.0',
+)
 RESTRICTED = tuple(name for name in NAMES if models.spec(name).weights.must_be_accepted)
 
 
 def test_a_typing_error_in_an_accepted_licence_is_named() -> None:
-    for fine in ('', 'CC-BY-NC-4.0', 'MIT, CC-BY-NC-4.0,', ' CC-BY-NC-4.0 '):
+    for fine in ('', 'MIT', 'MIT,', 'Monodepth2', *ACCEPTING):
         assert not models.licences_fault(fine)
     fault = models.licences_fault('MIT,CC-BY-NC-4')
-    assert fault == "'CC-BY-NC-4' is the licence of no model; those to accept: CC-BY-NC-4.0"
+    assert fault == (
+        "'CC-BY-NC-4' is the licence of no model; those to accept: CC-BY-NC-4.0, "
+        'LicenseRef-Monodepth2'
+    )
+    result = CliRunner().invoke(main, ['weights', 'fetch', '--accept-licence', 'CC-BY-NC'])
+    assert result.exit_code == 2
+    assert "'CC-BY-NC' is the licence of no model" in result.output
+
+
+@pytest.mark.parametrize('accepted', ACCEPTING)
+def test_a_licence_is_accepted_by_its_name_however_it_is_written(accepted: str) -> None:
+    models.check_licence(models.spec('depth_anything_v2_base'), accepted)
 
 
 def test_restricted_weights_are_neither_fetched_nor_used_before_the_licence_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert RESTRICTED == ('depth_anything_v2_base', 'depth_anything_v2_large')
+    assert RESTRICTED == ('depth_anything_v2_base', 'depth_anything_v2_large', 'monodepth2')
     monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_DIR', str(tmp_path))
     monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_URL', 'http://127.0.0.1:9/')
     spec = models.spec(RESTRICTED[0])

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, first_line
 from midas_depth_ros.depth.file_description import FileDescription
-from midas_depth_ros.depth.files import digest_of
-from midas_depth_ros.depth.models import onnx_of, spec_of
+from midas_depth_ros.depth.models import digest_of, onnx_of, spec_of
 from midas_depth_ros.depth.models.spec import Network
 
 AUTO = 'auto'
@@ -120,13 +119,13 @@ def _load_torch() -> Factory:
 # In the order in which 'auto' tries them.
 BACKENDS = {
     'openvino': Entry(
-        reads=('.pt', '.pth', '.npz', '.onnx', '.xml'),
+        reads=('.pt', '.pth', '.safetensors', '.npz', '.onnx', '.xml'),
         load=_load_openvino,
         remedy="install it with: pip install 'midas_depth_ros[openvino]', or: pip install openvino",
         precisions=PRECISIONS,
     ),
     'onnxruntime': Entry(
-        reads=('.pt', '.pth', '.npz', '.onnx'),
+        reads=('.pt', '.pth', '.safetensors', '.npz', '.onnx'),
         load=_load_onnxruntime,
         remedy="install it with: pip install 'midas_depth_ros[onnxruntime]', or: pip install "
         'onnxruntime',
@@ -137,7 +136,7 @@ BACKENDS = {
         remedy='install it with: pip install opencv-python-headless',
     ),
     'torch': Entry(
-        reads=('.pt', '.pth', '.npz'),
+        reads=('.pt', '.pth', '.safetensors', '.npz'),
         load=_load_torch,
         remedy='install it with: pip install torch torchvision timm',
         precisions=('f32', 'bf16'),

@@ -26,9 +26,9 @@ from midas_depth_ros.depth.errors import (
     WeightsMismatch,
     printable,
 )
-from midas_depth_ros.depth.files import digest_of, reason
+from midas_depth_ros.depth.files import reason
 from midas_depth_ros.depth.model_files import NOTHING_GIVEN, ModelFile, read_model_file
-from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
+from midas_depth_ros.depth.models import digest_of, mark_of, onnx_of, spec_of
 
 CONVERSION = 2  # increase it whenever the graph changes
 MODEL = 'model.onnx'

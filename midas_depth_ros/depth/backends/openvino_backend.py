@@ -36,10 +36,9 @@ from midas_depth_ros.depth.errors import (
     first_line,
     printable,
 )
-from midas_depth_ros.depth.files import digest_of
 from midas_depth_ros.depth.model_check import Deviation, Infer, measure_deviation, sample_pictures
 from midas_depth_ros.depth.model_files import NOTHING_GIVEN
-from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
+from midas_depth_ros.depth.models import digest_of, mark_of, onnx_of, spec_of
 
 CONVERSION = 2  # increase it whenever the graph or the steps of a conversion change
 MODEL = 'model.xml'

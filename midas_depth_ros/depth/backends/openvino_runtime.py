@@ -34,6 +34,7 @@ from midas_depth_ros.depth.model_files import (
     about_of,
     digest_of_shapes,
     known_graphs,
+    marked,
     read_model_file,
     refuse_altered,
     refuse_unending,
@@ -223,7 +224,7 @@ class Runtime:
             )
         spec = spec_of_model(model, path, checked=checked)
         if spec is not None:
-            return KnownModel(model, spec, about)
+            return KnownModel(model, marked(spec, about, path), about)
         view = view_of(model)
         refuse_altered(path, about, view.inputs, view.outputs)
         refuse_unending(path, (operation.kind for operation in view.operations))
@@ -351,13 +352,18 @@ def _kernel_shapes(model: ov.Model) -> list[Shape]:
     return shapes
 
 
+FREE = (None, None)  # sides
+
+
 def _has_sides(model: ov.Model, spec: ModelSpec) -> bool:
     if len(model.inputs) != 1 or len(model.outputs) != 1 or spec.onnx is None:
         return False
-    taken = spec.picture.fixed_size or (None, None)
+    # The graph of a network for one size may take others, too.
+    taken = [spec.picture.fixed_size or FREE, FREE]
+    given = [*(spec.onnx.output_sizes or taken), FREE]
     source, result = model.input(0), model.output(0)
-    return _is_side(source, spec.onnx.picture, 3, [taken]) and _is_side(
-        result, spec.onnx.depth, 1, spec.onnx.output_sizes or [taken]
+    return _is_side(source, spec.onnx.picture, 3, taken) and _is_side(
+        result, spec.onnx.depth, 1, given
     )
 
 

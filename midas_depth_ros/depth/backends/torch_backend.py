@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.backends import AUTO, LoadedBackend
 from midas_depth_ros.depth.errors import BackendUnavailable
-from midas_depth_ros.depth.files import digest_of, reason
-from midas_depth_ros.depth.models import read_arrays, spec_of
+from midas_depth_ros.depth.files import reason
+from midas_depth_ros.depth.models import digest_of, read_arrays, spec_of
 
 DTYPES = {'f32': torch.float32, 'bf16': torch.bfloat16}
 WARM_UP_RUNS = 2  # TorchScript optimises during its first runs, not during the first frames

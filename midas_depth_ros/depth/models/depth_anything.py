@@ -32,6 +32,7 @@ from midas_depth_ros.depth.models.spec import (
     Sizing,
     Weights,
 )
+from midas_depth_ros.depth.models.transformers_names import is_config_of
 from midas_depth_ros.depth.weights import WeightsFile
 
 Value = TypeVar('Value')
@@ -263,6 +264,18 @@ HUB = 'https://huggingface.co'
 NON_COMMERCIAL = 'for non-commercial use only'
 V2_TAPS, V1_TAPS = (3, 6, 9, 12), (9, 10, 11, 12)
 
+
+def _twin(repository: str, revision: str, sha256: str) -> WeightsFile:
+    """The same weights as the library transformers has them; all have as many bytes."""
+    return WeightsFile(
+        name='model.safetensors',
+        url=f'{HUB}/depth-anything/{repository}/resolve/{revision}/model.safetensors',
+        size=99_173_660,
+        sha256=sha256,
+        licence='Apache-2.0',
+    )
+
+
 NETWORKS = {
     'depth_anything_v2_small': Network(
         'Depth Anything V2 small',
@@ -275,6 +288,13 @@ NETWORKS = {
             size=99_218_434,
             sha256='715fade13be8f229f8a70cc02066f656f2423a59effd0579197bbf57860e1378',
             licence='Apache-2.0',
+            twins=(
+                _twin(
+                    'Depth-Anything-V2-Small-hf',
+                    '5426e4f0f36572d16453bbda7a8389317b1bef99',
+                    '3152477ce0d8d6978d76b995120de97cb5b928701fd0f817769f59e249a16b70',
+                ),
+            ),
         ),
     ),
     'depth_anything_v2_base': Network(
@@ -318,6 +338,13 @@ NETWORKS = {
             size=99_222_290,
             sha256='b782898d8a3e8be1f639de33837ed85e9b4b73e40f8f5e5cd99067588d722545',
             licence='Apache-2.0',
+            twins=(
+                _twin(
+                    'Depth-Anything-V2-Metric-Indoor-Small-hf',
+                    '8078d68a9c75a972131914f6afd0c1723be0da7f',
+                    'e990eb82fbf11b05b7813261196a2b841bdcf5a05f64396724a8987fa90504a3',
+                ),
+            ),
         ),
         farthest_m=20.0,
         about='Its metres were learned from rendered rooms (Hypersim), up to 20 m.',
@@ -334,6 +361,13 @@ NETWORKS = {
             size=99_221_808,
             sha256='9203e538d35255c90dda4b7fedb47ff33fe725497bcca3b1e53b3a65ee63f0cb',
             licence='Apache-2.0',
+            twins=(
+                _twin(
+                    'Depth-Anything-V2-Metric-Outdoor-Small-hf',
+                    'fd2c22027eaf20374204f14099b8341e1925ad39',
+                    'ad065c77a7421ca55159a1f0db9433397a607690f2d76bb8a6fc54b1be7a3124',
+                ),
+            ),
         ),
         farthest_m=80.0,
         about='Its metres were learned from rendered streets (Virtual KITTI), up to 80 m.',
@@ -385,6 +419,9 @@ def spec(name: str) -> ModelSpec:
         about=f'{network.title}: {network.about}' if network.about else '',
         domain=network.domain,
         enlargement=network.enlargement,
+        fits_config=functools.partial(
+            is_config_of, taps=network.taps, farthest_m=network.farthest_m
+        ),
         keys_tell=False,  # versions 1 and 2, relative and metric: all have the same
     )
 

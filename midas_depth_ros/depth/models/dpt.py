@@ -377,6 +377,7 @@ NETWORKS = {
             url='https://github.com/isl-org/DPT/releases/download/1_0/dpt_hybrid-midas-501f0c75.pt',
             size=0,  # not published; some 492.7 MB
             sha256='501f0c75b3bca7daec6b3682c5054c09b366765aef6fa3a09d03a5cb4b230853',
+            aliases=('dpt_hybrid_384.pt',),  # of MiDaS v3, which torch hub fetches
             licence='MIT',
         ),
     ),

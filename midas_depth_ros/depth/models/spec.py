@@ -20,8 +20,9 @@ from midas_depth_ros.depth.weights import WeightsFile
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, NDArray[Any]]  # a state dict's arrays by name
-# Of weights files, with synonyms.
-SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',), '.pth': ('.pt', '.pth')}
+# Of weights files, with those of other formats that are read, too.
+TABLES = ('.pt', '.pth', '.safetensors')
+SUFFIXES = {'.npz': ('.npz',), **dict.fromkeys(TABLES, TABLES)}
 NORM_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')  # of a batch normalisation
 USUAL_PICTURE = (640, 480)  # (width, height) of most cameras
 MEAN_COLOUR = (123.675, 116.28, 103.53)  # of ImageNet's pictures: what letterboxes are filled with
@@ -287,6 +288,20 @@ class OnnxGraph:
     known: tuple[Fingerprint, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class SeveralFiles:
+    """Weights in several files of one folder, with plain values beside them.
+
+    `names`: of the files. `values`: the names of the plain values, first those of height and width.
+    `size`: (h, w) of the pictures that the network takes, by these values; ValueError, which says
+    what they are and what is wanted, where it cannot be.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[str, ...]
+    size: Callable[[Mapping[Any, Any]], tuple[int, int]]
+
+
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Network:
     """What is needed to run a network, wherever it comes from: what goes in and what comes out.
@@ -383,7 +398,9 @@ class ModelSpec(Network):
     to that of the torch module. `keys_tell`: whether keys and shapes tell its files from those of
     every other network; else their SHA-256 or name has to. `giga_operations`: floating point
     operations of one run in 10^9, by input size (width, height), multiplications and additions
-    counted separately.
+    counted separately. `several`: where its official weights are several files; one file with all
+    their entries is taken, too. `fits_config`: whether the config.json that the library
+    transformers keeps beside weights is of this network.
 
     Raises ValueError, which names the bad field.
     """
@@ -399,6 +416,8 @@ class ModelSpec(Network):
     giga_operations: Mapping[tuple[int, int], float] = dataclasses.field(default_factory=dict)
     renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     keys_tell: bool = True
+    several: SeveralFiles | None = None
+    fits_config: Callable[[Mapping[str, Any]], bool] | None = None
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -437,6 +456,12 @@ class ModelSpec(Network):
         """Its input size in the key of converted models: 'hxw', or 'any'."""
         size = self.picture.fixed_size
         return f'{size[0]}x{size[1]}' if size else 'any'
+
+    def sized(self, size: tuple[int, int]) -> ModelSpec:
+        """The same network for pictures of (h, w); itself where it takes them already."""
+        if size == self.picture.size:
+            return self
+        return dataclasses.replace(self, picture=dataclasses.replace(self.picture, size=size))
 
     def module(self) -> Any:
         """Its torch module with random weights, (B, 3, h, w) to (B, h, w); imports torch.

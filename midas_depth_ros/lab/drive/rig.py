@@ -110,6 +110,7 @@ class DrivePlan:
     blind: bool = True
     worlds_are: str = RobotSettings.world
     metres_off: float = 1.0
+    accept_licence: str = ''
 
     @property
     def seeds(self) -> range:
@@ -134,7 +135,7 @@ def node_parameters(plan: DrivePlan) -> dict[str, dict[str, Any]]:
     return {
         'synthetic_camera': camera_parameters(exact, plan.rate_hz)
         | {'robot.world': plan.worlds_are},
-        'depth_node': depth,
+        'depth_node': depth | {'accept_licence': plan.accept_licence},
         'avoidance_node': avoidance_parameters(),
     }
 

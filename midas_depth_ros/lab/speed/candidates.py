@@ -46,15 +46,16 @@ class Weights:
     note: str = ''
 
 
-def find_weights(model: str) -> Weights:
+def find_weights(model: str, accept_licence: str = '') -> Weights:
     """Return the weights of `model`: auto (midas_small), a model's name or a path.
 
-    Raises UnknownModel, WeightsError, and CommandError if random weights cannot be written.
+    `accept_licence`: see `models.check_licence`. Raises UnknownModel, WeightsError, and
+    CommandError if random weights cannot be written.
     """
     name = PREFERRED if model == AUTO else model
     if name != PREFERRED:
-        path = models.find_weights(name, allow_download=False)
-        return Weights(path, name if name in models.names() else path.name)
+        path = models.find_weights(name, allow_download=False, accept_licence=accept_licence)
+        return Weights(path, name if name in models.names() else models.name_of(path))
     try:
         official = models.find_weights(name, allow_download=False)
         return Weights(official, name, 'official weights')
