@@ -43,6 +43,7 @@ from midas_depth_ros.depth.errors import (
 from midas_depth_ros.depth.files import why_no_file
 from midas_depth_ros.depth.model_check import check_model
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
+from midas_depth_ros.depth.models.sizes import MOST_ASPECT, OFFICIAL, NetworkSize, size_in_words
 from midas_depth_ros.depth.models.spec import depth_fault, enlarged
 from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 
@@ -219,6 +220,9 @@ def load_estimator(
     precision: str = AUTO,
     allow_download: bool = True,
     accept_licence: str = '',
+    network_size: int = 0,
+    network_aspect: float = MOST_ASPECT,
+    for_robot: bool = False,
 ) -> DepthEstimator:
     """Load a model.
 
@@ -233,8 +237,12 @@ def load_estimator(
     they are: all cores, unless the process set a limit. `allow_download`: whether missing official
     weights may be downloaded; 'auto' waits for them for minutes only (`AUTO_LIMIT`).
     `accept_licence`: names of restricted licences that the user accepts, separated by commas.
+    `network_size`: the shorter side of the network's input in pixels, 0 = the official size, or
+    with `for_robot` the model's size for robots. `network_aspect`: how many times as long the
+    longer side may be; a longer picture is squeezed. See `models.sizes`.
 
-    Raises UnknownModel, BackendUnavailable, WeightsError, and ValueError for negative threads.
+    Raises UnknownModel, BackendUnavailable, WeightsError, InvalidNetworkSize, and ValueError for
+    negative threads.
     """
     name = os.fspath(model)
     check_names(backend, precision)
@@ -242,14 +250,17 @@ def load_estimator(
         raise ValueError(f'num_threads is {num_threads}: give 0 (all cores) or more')
     if num_threads:
         cv2.setNumThreads(num_threads)
+    size = NetworkSize(network_size, network_aspect, for_robot)
     if name != AUTO:
         limit = NAMED_LIMIT if allow_download else None
-        return _load(name, backend, num_threads, precision, limit, accept_licence=accept_licence)
+        return _load(
+            name, backend, num_threads, precision, limit, size=size, accept_licence=accept_licence
+        )
     try:
         limit = AUTO_LIMIT if allow_download else None
-        return _load(PREFERRED, backend, num_threads, precision, limit)
+        return _load(PREFERRED, backend, num_threads, precision, limit, size=size)
     except (BackendUnavailable, WeightsError) as error:
-        # Backend and precision were chosen for the other model; any that run this one will do.
+        # Backend, precision and size were chosen for the other model; this one takes what it can.
         kept = precision if precision == 'f32' else AUTO
         return _load(FALLBACK, AUTO, num_threads, kept, notice=fallback_notice(error))
 
@@ -271,15 +282,18 @@ def _load(
     precision: str,
     limit: DownloadLimit | None = None,
     *,
+    size: NetworkSize = OFFICIAL,
     notice: str = '',
     accept_licence: str = '',
 ) -> DepthEstimator:
     """Load a model by its name or path, but not 'auto'. Without a `limit` nothing is downloaded.
 
-    Raises UnknownModel, BackendUnavailable, and what is wrong with the file or its answers.
+    Raises UnknownModel, BackendUnavailable, InvalidNetworkSize, and what is wrong with the file or
+    its answers.
     """
     spec = models.spec(model) if model in models.names() else None
-    if spec is not None:  # before a download: a library may be missing
+    if spec is not None:  # before a download: a library may be missing, or the size impossible
+        size.applied_to(spec)
         find_backend(_able(backend, spec), spec.weights.suffix, precision)
     weights = models.find_weights(
         model,
@@ -293,7 +307,7 @@ def _load(
     factory = find_backend(backend, suffix, precision)
     name = model if spec else printable(weights.name)
     try:
-        network = factory(weights, num_threads, precision)
+        network = factory(weights, num_threads, precision, size)
         doubt = check_model(
             lambda rgb: network.infer(network.preprocess(rgb)),
             name,
@@ -307,6 +321,7 @@ def _load(
         ) from error
     why = 'as asked' if backend != AUTO else f'first usable of {", ".join(BACKENDS)}'
     choice = f'backend {network.name}: {why}; precision {network.choice}'
+    choice += f'; {size_in_words(network.spec)}'
     notices = ' '.join(filter(None, (notice, doubt)))
     return DepthEstimator(name, network, notices, choice=printable(choice), spec=network.spec)
 

@@ -5,8 +5,10 @@ An entry says `[shape, fill, mean, std]`; what the module computes itself (`keep
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,8 +17,25 @@ import pytest
 
 DRAWN = 65521  # a prime: how many numbers are drawn before they repeat
 TOLERANCE = 5e-4  # of the spread
+SMALL = 'depth_anything_v2_small'
 
 Infer = Callable[[np.ndarray], np.ndarray]  # (1, 3, h, w) to (h, w)
+
+
+def golden_entries(folder: Path, name: str) -> dict[str, list[Any]]:
+    """The entries of a network's state dict; `folder` is test/golden."""
+    if name.startswith('depth_anything'):
+        described = json.loads((folder / 'depth_anything.json').read_text())
+        shared = described[SMALL] if name.endswith('_small') else {}
+        return shared | described[name]
+    if name.startswith('zipdepth'):
+        described = json.loads((folder / 'zipdepth.json').read_text())
+        head = 'decoder.convex_up'  # in which the two networks differ
+        shared = {key: each for key, each in described['zipdepth'].items() if head not in key}
+        return shared | {key: each for key, each in described[name].items() if head in key}
+    family = 'midas_v21' if name.startswith('midas') else 'dpt'
+    found: dict[str, list[Any]] = json.loads((folder / f'{family}.json').read_text())[name]
+    return found
 
 
 def golden_weights(entries: Mapping[str, list[Any]]) -> dict[str, np.ndarray]:

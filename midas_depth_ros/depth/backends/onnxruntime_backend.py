@@ -26,6 +26,7 @@ from midas_depth_ros.depth.errors import (
 from midas_depth_ros.depth.files import digest_of, reason
 from midas_depth_ros.depth.model_files import ModelFile, read_model_file
 from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 
 CONVERSION = 2  # increase it whenever the graph changes
 MODEL = 'model.onnx'
@@ -53,13 +54,20 @@ class OnnxruntimeBackend(LoadedBackend):
     `num_threads` limits the threads of this network alone; 0 = the cores this process may use.
     Waiting threads sleep instead of spinning, and none is pinned to a core.
 
-    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the library fails.
+    Raises WeightsCorrupt, WeightsMismatch, InvalidNetworkSize, and BackendUnavailable where the
+    library fails.
     """
 
     name = 'onnxruntime'
     choice = 'f32: the only precision of backend onnxruntime'
 
-    def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        num_threads: int = 0,
+        precision: str = AUTO,
+        size: NetworkSize = OFFICIAL,
+    ) -> None:
         threads = num_threads or len(os.sched_getaffinity(0))
         try:
             if weights.suffix.lower() in MODEL_SUFFIXES:
@@ -71,7 +79,7 @@ class OnnxruntimeBackend(LoadedBackend):
             raise BackendUnavailable(
                 f'onnxruntime cannot run {weights} ({reason(error)}): use another backend'
             ) from error
-        self.spec = own.spec
+        self.spec = size.applied_to(own.spec)
         self.weights_sha256 = str(own.about.get('weights_sha256', ''))
         self._input = self._network.get_inputs()[0].name
         self.infer(np.zeros((1, 3, *self.spec.picture.usual_size), np.float32))  # allocates

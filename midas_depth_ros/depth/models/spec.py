@@ -70,8 +70,9 @@ class PictureInput:
     """How a picture becomes the network's input: RGB in [0, 1], resized, normalised.
 
     `size` (h, w) is the size, with Sizing.FIT the largest, with COVER and NEAREST_SCALE that of a
-    square picture. With the latter two `most_aspect` bounds the longer side, in parts of the
-    shorter: a longer picture is squeezed. `mean` and `std` are per colour.
+    square picture. With the latter two `most_aspect` bounds the longer side, in parts of `size`: a
+    longer picture is squeezed. `mean` and `std` are per colour. `official`: what `with_short_side`
+    made this from; None where this is the model's own.
     """
 
     size: tuple[int, int]
@@ -81,6 +82,7 @@ class PictureInput:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     most_aspect: float = math.inf
+    official: PictureInput | None = None
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or self.multiple < 1 or any(s % self.multiple for s in self.size):
@@ -106,6 +108,13 @@ class PictureInput:
         width, height = self.network_size(*USUAL_PICTURE)
         return height, width
 
+    @property
+    def most_pixels(self) -> float:
+        """Of the largest input of the network; infinite without a bound."""
+        if self.sizing in (Sizing.FIT, Sizing.STRETCH):
+            return math.prod(self.size)
+        return min(self.size) * self.most_aspect * min(self.size)
+
     def with_short_side(self, pixels: int) -> PictureInput:
         """The same, but the shorter side of the network's input is `pixels`.
 
@@ -118,7 +127,9 @@ class PictureInput:
             raise ValueError(
                 f'a short side of {pixels} pixels: give a positive multiple of {self.multiple}'
             )
-        return dataclasses.replace(self, size=(pixels, pixels), sizing=Sizing.COVER)
+        return dataclasses.replace(
+            self, size=(pixels, pixels), sizing=Sizing.COVER, official=self.official or self
+        )
 
     def network_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the network's input for a picture of `width` x `height` pixels.
@@ -142,9 +153,10 @@ class PictureInput:
         sides = self._nearest(scale * width), self._nearest(scale * height)
         if self.sizing is Sizing.FIT:
             return min(sides[0], wide), min(sides[1], high)
-        if max(sides) <= self.most_aspect * min(sides):
+        longest = self.most_aspect * high
+        if max(sides) <= longest:
             return sides
-        most = self.multiple * int(self.most_aspect * min(sides) / self.multiple)
+        most = self.multiple * int(longest / self.multiple)
         return min(sides[0], most), min(sides[1], most)
 
     def _nearest(self, side: float) -> int:
@@ -268,7 +280,10 @@ class ModelSpec:
     torch module. `keys_tell`: whether keys and shapes tell its files from those of every other
     network; else their SHA-256 or name has to. `giga_operations`: floating point
     operations of one run in 10^9, by input size (width, height), multiplications and additions
-    counted separately.
+    counted separately. `node_short_side`: pixels of the input's shorter side at which two cores of
+    a PC take less than 200 ms for a 4:3 picture, or the smallest at which it still sees enough;
+    0 = the official size is fast enough, or the only one. `slow_on_two_cores`: even then it takes
+    longer.
 
     Raises ValueError, which names the bad field.
     """
@@ -290,6 +305,8 @@ class ModelSpec:
     renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     keys_tell: bool = True
     focal_reference_px: float | None = None
+    node_short_side: int = 0
+    slow_on_two_cores: bool = False
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -329,6 +346,11 @@ class ModelSpec:
             )
         if self.focal_reference_px is not None and not 0 < self.focal_reference_px < math.inf:
             return f'focal_reference_px is {self.focal_reference_px}: give pixels above 0'
+        if self.node_short_side:
+            try:
+                self.picture.with_short_side(self.node_short_side)
+            except ValueError as error:
+                return f'node_short_side: {error}'
         return ''
 
     @property
@@ -338,9 +360,14 @@ class ModelSpec:
 
     @property
     def input_size_text(self) -> str:
-        """Its input size in the key of converted models: 'hxw', or 'any'."""
-        size = self.picture.fixed_size
-        return f'{size[0]}x{size[1]}' if size else 'any'
+        """Its input size in the key of converted models: 'hxw', 'any', or its shorter side.
+
+        The graph takes any size, but a precision's deviation from f32 is that of one size.
+        """
+        size, official = self.picture.fixed_size, self.picture.official
+        if size:
+            return f'{size[0]}x{size[1]}'
+        return f'short side {min(self.picture.size)}' if official else 'any'
 
     def module(self) -> Any:
         """Its torch module with random weights, (B, 3, h, w) to (B, h, w); imports torch.

@@ -75,6 +75,9 @@ def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
         precision=settings.precision,
         allow_download=settings.allow_download,
         accept_licence=settings.accept_licence,
+        network_size=settings.network_size,
+        network_aspect=settings.network_aspect,
+        for_robot=True,
     )
 
 
