@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import DepthEstimator, load_estimator
+from midas_depth_ros.depth.errors import InvalidNetworkSize
 from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
@@ -98,7 +99,10 @@ def estimator_of(values: dict[str, Any]) -> DepthEstimator:
     """
     accepted = inspect.signature(load_estimator).parameters
     chosen = {name: values[name] for name in MODEL if name in values and name in accepted}
-    estimator = load_estimator(**chosen)
+    try:
+        estimator = load_estimator(**chosen)
+    except InvalidNetworkSize as error:
+        raise InvalidNetworkSize(as_options(str(error))) from error
     if estimator.notice:
         LOGGER.warning('%s', estimator.notice)
     return estimator

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden_networks import TOLERANCE, deviation, golden_entries, golden_noise, golden_weights
+from golden_networks import TOLERANCE, deviation, golden_file, golden_noise
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -174,19 +174,6 @@ COMPARED = [
     for model in FREE
     if model is not midas_small.SPEC  # whose golden weights are described otherwise
 ]
-
-
-def golden_file(golden_dir: Path, folder: Path, name: str) -> Path:
-    """Weights that anyone can make, in a file named as the official one."""
-    torch = pytest.importorskip('torch')
-    entries = golden_entries(golden_dir, name)
-    constants = {'mean', 'std'} & models.spec(name).shapes.keys()  # ZipDepth's, which it knows
-    tensors = {key: torch.from_numpy(each) for key, each in golden_weights(entries).items()}
-    network = models.spec(name).module()
-    known = {key: value for key, value in network.state_dict().items() if key in constants}
-    path = folder / models.spec(name).weights.name
-    torch.save(tensors | known, path)
-    return path
 
 
 @pytest.mark.parametrize('name', COMPARED)

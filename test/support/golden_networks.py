@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
+from midas_depth_ros.depth import models
+
 DRAWN = 65521  # a prime: how many numbers are drawn before they repeat
 TOLERANCE = 5e-4  # of the spread
 SMALL = 'depth_anything_v2_small'
@@ -50,6 +52,19 @@ def _weight(key: str, shape: list[int], fill: str, mean: float, std: float) -> n
     numbers = drawn.standard_normal(min(int(np.prod(shape)), DRAWN)).astype(np.float32)
     numbers = np.resize(np.abs(numbers) if fill == 'abs' else numbers, shape)
     return np.asarray(np.float32(mean) + np.float32(std) * numbers, np.float32)
+
+
+def golden_file(golden_dir: Path, folder: Path, name: str) -> Path:
+    """These weights in a file in `folder`, named as the official one. Needs torch."""
+    torch = pytest.importorskip('torch')
+    spec = models.spec(name)
+    weights = golden_weights(golden_entries(golden_dir, name))
+    tensors = {key: torch.from_numpy(value) for key, value in weights.items()}
+    known = spec.module().state_dict()  # such as ZipDepth's mean and std; tables are computed
+    for key in spec.shapes.keys() - tensors.keys():
+        tensors[key] = known.get(key, torch.zeros(spec.shapes[key], dtype=torch.int64))
+    torch.save(tensors, folder / spec.weights.name)
+    return folder / spec.weights.name
 
 
 def golden_noise(height: int, width: int) -> np.ndarray:
