@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import DepthEstimator, load_estimator, models
+from midas_depth_ros.depth.errors import InvalidNetworkSize
 from midas_depth_ros.depth.models import AUTO, licences_fault
 from midas_depth_ros.geometry import (
     CameraModel,
@@ -74,10 +75,17 @@ class SectionCommand(click.Command):
 # and text come from the declaration.
 
 # Parameters of depth_node that are options of `image` and `video`.
+NETWORK_SIZE = ('network_size', 'network_aspect')
 MODEL = (
-    *('model', 'backend', 'precision', 'num_threads', 'accept_licence', 'allow_download'),
-    *('max_pixels', 'bit_depth'),
+    *('model', 'backend', 'precision', *NETWORK_SIZE, 'num_threads', 'accept_licence'),
+    *('allow_download', 'max_pixels', 'bit_depth'),
 )
+# Where a command does otherwise than the node.
+TEXTS = {
+    'network_size': "Shorter side of the network's input: smaller is faster and sees less; a "
+    'multiple of 14 or 32, as the model wants it. 0 = the official size; depth_node takes a '
+    'smaller one.'
+}
 HEATMAP = tuple(f'heatmap.{spec.name}' for spec in specs(HeatmapOptions))
 MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
 ROTATE = 'rotate'
@@ -114,7 +122,10 @@ def estimator_of(values: dict[str, Any]) -> DepthEstimator:
     """
     accepted = inspect.signature(load_estimator).parameters
     chosen = {name: values[name] for name in MODEL if name in values and name in accepted}
-    estimator = load_estimator(**chosen, model_file=values.get('model_file'))
+    try:
+        estimator = load_estimator(**chosen, model_file=values.get('model_file'))
+    except InvalidNetworkSize as error:
+        raise InvalidNetworkSize(as_options(str(error))) from error
     if estimator.notice:
         LOGGER.warning('%s', estimator.notice)
     return estimator
@@ -275,7 +286,7 @@ def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Comman
         default=None if unknown else spec.default,
         show_default=not unknown and spec.default != '',
         callback=checked,
-        help=spec.text.replace('; NaN = unknown', '') + unit,
+        help=TEXTS.get(spec.name, spec.text).replace('; NaN = unknown', '') + unit,
         cls=SectionOption,
         section=section,
     )

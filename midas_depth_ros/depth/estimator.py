@@ -47,6 +47,7 @@ from midas_depth_ros.depth.file_description import PREFIX, FileDescription, as_t
 from midas_depth_ros.depth.files import why_no_file
 from midas_depth_ros.depth.model_check import check_model
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec, Output
+from midas_depth_ros.depth.models.sizes import MOST_ASPECT, OFFICIAL, NetworkSize, size_in_words
 from midas_depth_ros.depth.models.spec import Network, depth_fault, enlarged
 from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 
@@ -259,6 +260,9 @@ def load_estimator(
     precision: str = AUTO,
     allow_download: bool = True,
     accept_licence: str = '',
+    network_size: int = 0,
+    network_aspect: float = MOST_ASPECT,
+    for_robot: bool = False,
     model_file: Mapping[str, Any] | None = None,
 ) -> DepthEstimator:
     """Load a model.
@@ -276,8 +280,12 @@ def load_estimator(
     they are: all cores, unless the process set a limit. `allow_download`: whether missing official
     weights may be downloaded; 'auto' waits for them for minutes only (`AUTO_LIMIT`).
     `accept_licence`: names of restricted licences that the user accepts, separated by commas.
+    `network_size`: the shorter side of the network's input in pixels, 0 = the official size, or
+    with `for_robot` the model's size for robots. `network_aspect`: how many times as long the
+    longer side may be; a longer picture is squeezed. See `models.sizes`.
 
-    Raises UnknownModel, BackendUnavailable, WeightsError, and ValueError for negative threads.
+    Raises UnknownModel, BackendUnavailable, WeightsError, InvalidNetworkSize, and ValueError for
+    negative threads.
     """
     name = os.fspath(model)
     check_names(backend, precision)
@@ -285,6 +293,7 @@ def load_estimator(
         raise ValueError(f'num_threads is {num_threads}: give 0 (all cores) or more')
     if num_threads:
         cv2.setNumThreads(num_threads)
+    size = NetworkSize(network_size, network_aspect, for_robot)
     if name != AUTO:
         limit = NAMED_LIMIT if allow_download else None
         return _load(
@@ -293,14 +302,15 @@ def load_estimator(
             num_threads,
             precision,
             limit,
+            size=size,
             accept_licence=accept_licence,
             given=model_file,
         )
     try:
         limit = AUTO_LIMIT if allow_download else None
-        return _load(PREFERRED, backend, num_threads, precision, limit)
+        return _load(PREFERRED, backend, num_threads, precision, limit, size=size)
     except (BackendUnavailable, WeightsError) as error:
-        # Backend and precision were chosen for the other model; any that run this one will do.
+        # Backend, precision and size were chosen for the other model; this one takes what it can.
         kept = precision if precision == 'f32' else AUTO
         return _load(FALLBACK, AUTO, num_threads, kept, notice=fallback_notice(error))
 
@@ -322,16 +332,19 @@ def _load(
     precision: str,
     limit: DownloadLimit | None = None,
     *,
+    size: NetworkSize = OFFICIAL,
     notice: str = '',
     accept_licence: str = '',
     given: Mapping[str, Any] | None = None,
 ) -> DepthEstimator:
     """Load a model by its name or path, but not 'auto'. Without a `limit` nothing is downloaded.
 
-    Raises UnknownModel, BackendUnavailable, and what is wrong with the file or its answers.
+    Raises UnknownModel, BackendUnavailable, InvalidNetworkSize, and what is wrong with the file or
+    its answers.
     """
     spec = models.spec(model) if model in models.names() else None
-    if spec is not None:  # before a download: a library may be missing
+    if spec is not None:  # before a download: a library may be missing, or the size impossible
+        size.applied_to(spec)
         find_backend(_able(backend, spec), spec.weights.suffix, precision)
     weights = models.find_weights(
         model,
@@ -346,9 +359,9 @@ def _load(
     name = model if spec else printable(models.name_of(weights))
     try:
         if suffix in MODEL_SUFFIXES:
-            network = factory(weights, num_threads, precision, given or {})
+            network = factory(weights, num_threads, precision, size, given or {})
         else:
-            network = factory(weights, num_threads, precision)
+            network = factory(weights, num_threads, precision, size)
         if isinstance(network.spec, ModelSpec):  # a model file has a licence, too
             models.check_licence(network.spec, accept_licence)
         doubt = check_model(
@@ -365,6 +378,7 @@ def _load(
         ) from error
     why = 'as asked' if backend != AUTO else f'first usable of {", ".join(BACKENDS)}'
     choice = f'backend {network.name}: {why}; precision {network.choice}'
+    choice += f'; {size_in_words(network.spec)}'
     unused = ''
     if network.description is not None:
         choice += f'. {used_as(network.description)}'

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, first_line
 from midas_depth_ros.depth.file_description import FileDescription
 from midas_depth_ros.depth.models import digest_of, onnx_of, spec_of
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.depth.models.spec import Network
 
 AUTO = 'auto'
@@ -60,7 +61,7 @@ class LoadedBackend:
     name: str
     precision: str = 'f32'
     choice: str
-    spec: Network  # that it runs
+    spec: Network  # that it runs, at the size that was asked for
     description: FileDescription | None = None  # of a model file of another maker
     weights_sha256: str  # of the weights it was made from; '' where the model file does not say
     _network: Any = None  # None once it is closed
@@ -83,7 +84,7 @@ class LoadedBackend:
         self._network = None
 
 
-# Path, threads, precision, and for model files the parameters `model_file.*` that were given.
+# Path, threads, precision, size, and for model files the parameters `model_file.*` that were given.
 Factory = Callable[..., LoadedBackend]
 
 
@@ -147,9 +148,9 @@ BACKENDS = {
 def find_backend(name: str, suffix: str, precision: str = AUTO) -> Factory:
     """Import a backend that reads such files in the precision; 'auto' = the first that can.
 
-    Returns `factory(path, num_threads, precision)`, which makes the backend, and takes `given` for
-    model files; 0 threads = the library's own choice. Raises BackendUnavailable, which lists the
-    reasons and remedies.
+    Returns `factory(path, num_threads, precision, size)`, which makes the backend, and takes
+    `given` for model files; 0 threads = the library's own choice. Raises BackendUnavailable, which
+    lists the reasons and remedies.
     """
     check_names(name, precision)
     chosen = {name: BACKENDS[name]} if name in BACKENDS else BACKENDS
@@ -201,18 +202,24 @@ class OpencvBackend(LoadedBackend):
 
     `num_threads` limits OpenCV's pool, which belongs to the whole process; 0 leaves it.
 
-    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where this OpenCV cannot run
-    the network.
+    Raises WeightsCorrupt, WeightsMismatch, InvalidNetworkSize, and BackendUnavailable where this
+    OpenCV cannot run the network.
     """
 
     name = 'opencv'
     choice = 'f32: the only precision of backend opencv'
 
-    def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        num_threads: int = 0,
+        precision: str = AUTO,
+        size: NetworkSize = OFFICIAL,
+    ) -> None:
         if num_threads:
             cv2.setNumThreads(num_threads)
         model = onnx_of(weights)
-        self.spec, self.weights_sha256 = spec_of(weights), digest_of(weights)
+        self.spec, self.weights_sha256 = size.applied_to(spec_of(weights)), digest_of(weights)
         try:
             self._network = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
             self.infer(np.zeros((1, 3, *self.spec.picture.usual_size), np.float32))  # allocates

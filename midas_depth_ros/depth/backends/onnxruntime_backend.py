@@ -29,6 +29,7 @@ from midas_depth_ros.depth.errors import (
 from midas_depth_ros.depth.files import reason
 from midas_depth_ros.depth.model_files import NOTHING_GIVEN, ModelFile, read_model_file
 from midas_depth_ros.depth.models import digest_of, mark_of, onnx_of, spec_of
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 
 CONVERSION = 2  # increase it whenever the graph changes
 MODEL = 'model.onnx'
@@ -58,7 +59,8 @@ class OnnxruntimeBackend(LoadedBackend):
     `num_threads` limits the threads of this network alone; 0 = the cores this process may use.
     Waiting threads sleep instead of spinning, and none is pinned to a core.
 
-    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the library fails.
+    Raises WeightsCorrupt, WeightsMismatch, InvalidNetworkSize, and BackendUnavailable where the
+    library fails.
     """
 
     name = 'onnxruntime'
@@ -69,6 +71,7 @@ class OnnxruntimeBackend(LoadedBackend):
         weights: Path,
         num_threads: int = 0,
         precision: str = AUTO,
+        size: NetworkSize = OFFICIAL,
         given: Mapping[str, Any] = NOTHING_GIVEN,
     ) -> None:
         threads = num_threads or len(os.sched_getaffinity(0))
@@ -82,22 +85,22 @@ class OnnxruntimeBackend(LoadedBackend):
             raise BackendUnavailable(
                 f'onnxruntime cannot run {weights} ({reason(error)}): use another backend'
             ) from error
-        self.spec, self.description = own.spec, own.description
+        self.spec, self.description = size.applied_to(own.spec), own.description
         self._port = Port.of(own.description)
         self._outputs = [self._port.output] if self._port.output else None
         self.weights_sha256 = (
             str(own.about.get('weights_sha256', '')) if not own.description else ''
         )
         self._input = self._network.get_inputs()[0].name
-        size = self.spec.picture.usual_size
-        trial = np.zeros((1, 3, *size), np.float32)
+        usual = self.spec.picture.usual_size
+        trial = np.zeros((1, 3, *usual), np.float32)
         if own.description is None:
             self.infer(trial)  # allocates
             return
         try:
-            check_proportions(self._run(trial).shape, size)
+            check_proportions(self._run(trial).shape, usual)
         except DepthError as error:
-            raise not_run(weights, size, error) from error
+            raise not_run(weights, usual, error) from error
 
     def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         picture = self._port.feed(network_input)

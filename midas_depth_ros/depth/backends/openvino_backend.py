@@ -7,6 +7,7 @@ In: a weights file, which is converted once and cached, or a model file (.onnx, 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ from midas_depth_ros.depth.errors import (
 from midas_depth_ros.depth.model_check import Deviation, Infer, measure_deviation, sample_pictures
 from midas_depth_ros.depth.model_files import NOTHING_GIVEN
 from midas_depth_ros.depth.models import digest_of, mark_of, onnx_of, spec_of
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 
 CONVERSION = 2  # increase it whenever the graph or the steps of a conversion change
 MODEL = 'model.xml'
@@ -81,11 +83,11 @@ def quantised(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
 
 
 class Conversion:
-    """Converts one weights file, on demand."""
+    """Converts one weights file, on demand, and measures its deviation at one input size."""
 
-    def __init__(self, weights: Path, runtime: Runtime) -> None:
+    def __init__(self, weights: Path, runtime: Runtime, size: NetworkSize = OFFICIAL) -> None:
         self._weights, self._runtime = weights, runtime
-        self.spec = spec_of(weights)
+        self.spec = size.applied_to(spec_of(weights))
         self.weights_sha256 = digest_of(weights)
         self._made: dict[str, KnownModel] = {}
         self._read: dict[str, KnownModel] = {}
@@ -144,9 +146,9 @@ class Conversion:
         """The model in an entry's folder; WeightsMismatch if it is of other weights."""
         found = self._runtime.read(folder / MODEL, checked=True)
         sha256 = found.about.get('weights_sha256', self.weights_sha256)
-        if (found.spec, sha256) != (self.spec, self.weights_sha256):
+        if (found.spec.name, sha256) != (self.spec.name, self.weights_sha256):
             raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
-        return found
+        return dataclasses.replace(found, spec=self.spec)
 
     def _converted(
         self, precision: str, calibration: Pictures | None, pictures: Pictures | None
@@ -195,8 +197,8 @@ class OpenvinoBackend(LoadedBackend):
     `num_threads` limits the threads of this network alone; 0 = all cores that it may use.
     `choice` says why this precision was chosen.
 
-    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the precision is not
-    supported by this CPU, or was not made.
+    Raises WeightsCorrupt, WeightsMismatch, InvalidNetworkSize, and BackendUnavailable where the
+    precision is not supported by this CPU, or was not made.
     """
 
     name = 'openvino'
@@ -206,9 +208,10 @@ class OpenvinoBackend(LoadedBackend):
         weights: Path,
         num_threads: int = 0,
         precision: str = AUTO,
+        size: NetworkSize = OFFICIAL,
         given: Mapping[str, Any] = NOTHING_GIVEN,
     ) -> None:
-        self._given = given
+        self._size, self._given = size, given
         self._runtime = Runtime(num_threads)
         if precision not in (AUTO, *self._runtime.precisions()):
             have = ', '.join(self._runtime.precisions())
@@ -227,7 +230,7 @@ class OpenvinoBackend(LoadedBackend):
         return self._network.infer(network_input)
 
     def _load_weights(self, weights: Path, precision: str) -> KnownModel:
-        conversion = Conversion(weights, self._runtime)
+        conversion = Conversion(weights, self._runtime, self._size)
         if precision == AUTO:
             precision, self.choice = fastest_within_bound(conversion, self._runtime.precisions())
         else:
@@ -235,9 +238,11 @@ class OpenvinoBackend(LoadedBackend):
         self.precision = precision
         found = conversion.cached(precision) if precision == 'int8' else conversion.model(precision)
         if found is None:
+            picture = conversion.spec.picture
+            size = f' --network-size {min(picture.size)}' if picture.official else ''
             raise BackendUnavailable(
                 f'no int8 model of {weights.name} on this machine: make one with '
-                f'`midas_depth export {weights} --precision int8 --pictures FOLDER --cache`'
+                f'`midas_depth export {weights} --precision int8 --pictures FOLDER --cache{size}`'
             )
         self._warn(Deviation.from_json(found.about.get('deviation')))
         return found
@@ -265,7 +270,7 @@ class OpenvinoBackend(LoadedBackend):
             self.precision, self.choice = precision, f'{precision} as asked'
             if precision == made_for:
                 self._warn(deviation)
-        return found
+        return dataclasses.replace(found, spec=self._size.applied_to(found.spec))
 
     def _of_file(self, path: Path, made_for: str, found: Deviation | None) -> tuple[str, str]:
         """(precision, why): the rule of 'auto' for a model file.

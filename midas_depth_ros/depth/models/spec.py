@@ -80,8 +80,9 @@ class PictureInput:
 
     With `bgr` the colours are in the order blue, green, red; `mean` and `std` never are. `size`
     (h, w) is the size, with Sizing.FIT the largest, with COVER and NEAREST_SCALE that of a square
-    picture. With the latter two `most_aspect` bounds the longer side, in parts of the shorter: a
-    longer picture is squeezed. `mean` and `std` are per colour.
+    picture. With the latter two `most_aspect` bounds the longer side, in parts of `size`: a longer
+    picture is squeezed. `mean` and `std` are per colour. `official`: what `with_short_side` made
+    this from; None where this is the model's own.
     """
 
     size: tuple[int, int]
@@ -92,6 +93,7 @@ class PictureInput:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     most_aspect: float = math.inf
     bgr: bool = False
+    official: PictureInput | None = None
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or self.multiple < 1 or any(s % self.multiple for s in self.size):
@@ -117,6 +119,13 @@ class PictureInput:
         width, height = self.network_size(*USUAL_PICTURE)
         return height, width
 
+    @property
+    def most_pixels(self) -> float:
+        """Of the largest input of the network; infinite without a bound."""
+        if self.sizing in (Sizing.FIT, Sizing.STRETCH):
+            return math.prod(self.size)
+        return min(self.size) * self.most_aspect * min(self.size)
+
     def with_short_side(self, pixels: int) -> PictureInput:
         """The same, but the shorter side of the network's input is `pixels`.
 
@@ -129,7 +138,9 @@ class PictureInput:
             raise ValueError(
                 f'a short side of {pixels} pixels: give a positive multiple of {self.multiple}'
             )
-        return dataclasses.replace(self, size=(pixels, pixels), sizing=Sizing.COVER)
+        return dataclasses.replace(
+            self, size=(pixels, pixels), sizing=Sizing.COVER, official=self.official or self
+        )
 
     def network_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the network's input for a picture of `width` x `height` pixels.
@@ -153,9 +164,10 @@ class PictureInput:
         sides = self._nearest(scale * width), self._nearest(scale * height)
         if self.sizing is Sizing.FIT:
             return min(sides[0], wide), min(sides[1], high)
-        if max(sides) <= self.most_aspect * min(sides):
+        longest = self.most_aspect * high
+        if max(sides) <= longest:
             return sides
-        most = self.multiple * int(self.most_aspect * min(sides) / self.multiple)
+        most = self.multiple * int(longest / self.multiple)
         return min(sides[0], most), min(sides[1], most)
 
     def uncovered(self, small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -311,7 +323,10 @@ class Network:
     of the network's input: metres = output * focal length / reference; None where the focal length
     does not matter. `enlargement`: how its official code brings the output to the picture's size.
     `domain`: what it learned its metres from, in words that follow "learned": elsewhere they are
-    wrong by a factor.
+    wrong by a factor. `node_short_side`: pixels of the input's shorter side at which two cores of a
+    PC take less than 200 ms for a 4:3 picture, or the smallest at which it still sees enough; 0 =
+    the official size is fast enough, or the only one. `slow_on_two_cores`: even then it takes
+    longer.
 
     Raises ValueError, which names the bad field.
     """
@@ -323,6 +338,8 @@ class Network:
     focal_reference_px: float | None = None
     domain: str = ''
     enlargement: Enlargement = Enlargement.CUBIC
+    node_short_side: int = 0
+    slow_on_two_cores: bool = False
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -342,6 +359,11 @@ class Network:
             )
         if self.focal_reference_px is not None and not 0 < self.focal_reference_px < math.inf:
             return f'focal_reference_px is {self.focal_reference_px}: give pixels above 0'
+        if self.node_short_side:
+            try:
+                self.picture.with_short_side(self.node_short_side)
+            except ValueError as error:
+                return f'node_short_side: {error}'
         return ''
 
     def finish(self, output: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -453,9 +475,14 @@ class ModelSpec(Network):
 
     @property
     def input_size_text(self) -> str:
-        """Its input size in the key of converted models: 'hxw', or 'any'."""
-        size = self.picture.fixed_size
-        return f'{size[0]}x{size[1]}' if size else 'any'
+        """Its input size in the key of converted models: 'hxw', 'any', or its shorter side.
+
+        The graph takes any size, but a precision's deviation from f32 is that of one size.
+        """
+        size, official = self.picture.fixed_size, self.picture.official
+        if size:
+            return f'{size[0]}x{size[1]}'
+        return f'short side {min(self.picture.size)}' if official else 'any'
 
     def sized(self, size: tuple[int, int]) -> ModelSpec:
         """The same network for pictures of (h, w); itself where it takes them already."""

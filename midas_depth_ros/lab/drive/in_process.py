@@ -362,8 +362,13 @@ def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[Wor
     )
     infer = None
     if plan.depth == 'model' and plan.avoiding:
-        licence = settings.depth.accept_licence
-        infer = load_estimator(settings.depth.model, accept_licence=licence).infer
+        infer = load_estimator(
+            settings.depth.model,
+            accept_licence=settings.depth.accept_licence,
+            network_size=settings.depth.network_size,
+            network_aspect=settings.depth.network_aspect,
+            for_robot=True,
+        ).infer
     results = []
     for seed in plan.seeds:
         world = WORLDS[settings.camera.robot.world](seed)

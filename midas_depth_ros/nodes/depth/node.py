@@ -77,6 +77,9 @@ def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
         allow_download=settings.allow_download,
         accept_licence=settings.accept_licence,
         model_file=settings.model_file.given(),
+        network_size=settings.network_size,
+        network_aspect=settings.network_aspect,
+        for_robot=True,
     )
 
 

@@ -13,6 +13,7 @@ import { drawTopView } from './topview.js';
 const STATS = [
   ['Camera', (v) => unit(v['input rate [Hz]'], 'Hz', 1)],
   ['Depth', (v) => unit(v['output rate [Hz]'], 'Hz', 1)],
+  ['Possible', (v) => unit(v['possible rate [Hz]'], 'Hz', 1)],
   ['Latency', (v) => unit(v['latency median [ms]'], 'ms', 0)],
   ['95 %', (v) => unit(v['latency p95 [ms]'], 'ms', 0)],
   ['Inference', (v) => unit(v['inference median [ms]'], 'ms', 0)],
