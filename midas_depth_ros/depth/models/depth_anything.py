@@ -15,12 +15,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.dpt_parts import (
     Transformer,
     decoder_shapes,
     transformer_shapes,
     weight_and_bias,
 )
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Enlargement,
     Interpolation,
@@ -371,6 +373,8 @@ def spec(name: str) -> ModelSpec:
         depth_range_m=(NEAREST_M, network.farthest_m) if network.farthest_m else None,
         about=f'{network.title}: {network.about}' if network.about else '',
         enlargement=network.enlargement,
+        giga_operations=giga_operations(name),
+        published=published(name),
         keys_tell=False,  # versions 1 and 2, relative and metric: all have the same
     )
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.dpt_parts import DECODER_CHANNELS, decoder_shapes, head_shapes
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Interpolation,
     ModelSpec,
@@ -164,6 +166,8 @@ SPEC = ModelSpec(
     output=Output.RELATIVE_INVERSE_DEPTH,
     shapes=shapes(),
     build=build,
+    giga_operations=giga_operations('midas_v21_384'),
+    published=published('midas_v21_384'),
     about='MiDaS v2.1 large: the training of its encoder began with WSL-Images weights, which are '
     'CC-BY-NC-4.0.',
 )

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import WeightsMismatch, WeightsNotFound
 from midas_depth_ros.depth.files import read_torch_table
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.layers import (
     Convolution,
     Layer,
@@ -32,6 +33,7 @@ from midas_depth_ros.depth.models.layers import (
     add_torch_layers,
     shapes_of,
 )
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Enlargement,
     Interpolation,
@@ -318,5 +320,7 @@ SPEC = ModelSpec(
     onnx=OnnxGraph(make=monodepth2_onnx, picture=INPUT, depth=OUTPUT),
     enlargement=Enlargement.LINEAR,
     renaming=rename,
+    giga_operations=giga_operations('monodepth2'),
+    published=published('monodepth2'),
     about="'monodepth2' was trained on drives through one town: it knows streets seen from a car.",
 )

@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import BackendUnavailable
 from midas_depth_ros.depth.lanczos import lanczos
+from midas_depth_ros.depth.models.published import Published
 from midas_depth_ros.depth.weights import WeightsFile
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, NDArray[Any]]  # a state dict's arrays by name
 # Of weights files, with synonyms.
 SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',), '.pth': ('.pt', '.pth')}
+# Numbers of a file that were not learned: of pictures, of training, of what a module computes.
+NOT_LEARNED = (
+    *('mean', 'std', 'running_mean', 'running_var', 'num_batches_tracked'),
+    *('attn_mask', 'attention_bias_idxs'),
+)
 NORM_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')  # of a batch normalisation
 USUAL_PICTURE = (640, 480)  # (width, height) of most cameras
 NEAREST_PART = 1e-3  # of the farthest relative depth: what is nearer counts as that near
@@ -268,7 +274,7 @@ class ModelSpec:
     torch module. `keys_tell`: whether keys and shapes tell its files from those of every other
     network; else their SHA-256 or name has to. `giga_operations`: floating point
     operations of one run in 10^9, by input size (width, height), multiplications and additions
-    counted separately.
+    counted separately (`python -m benchmarks.operations`). `published`: its accuracy, by others.
 
     Raises ValueError, which names the bad field.
     """
@@ -290,6 +296,7 @@ class ModelSpec:
     renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     keys_tell: bool = True
     focal_reference_px: float | None = None
+    published: tuple[Published, ...] = ()
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -335,6 +342,15 @@ class ModelSpec:
     def suffixes(self) -> tuple[str, ...]:
         """Suffixes of its weights files."""
         return SUFFIXES[self.weights.suffix]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers of its state dict were learned."""
+        return sum(
+            math.prod(shape)
+            for name, shape in self.shapes.items()
+            if name.rpartition('.')[2] not in NOT_LEARNED
+        )
 
     @property
     def input_size_text(self) -> str:

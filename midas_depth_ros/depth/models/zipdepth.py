@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.layers import add_torch_layers
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Enlargement,
     Interpolation,
@@ -200,6 +202,8 @@ SPEC = ModelSpec(
         picture=INPUT,
         depth=OUTPUT,
     ),
+    giga_operations=giga_operations('zipdepth'),
+    published=published('zipdepth'),
     about=TAUGHT,
     enlargement=Enlargement.LINEAR_CORNERS,
 )
@@ -222,6 +226,8 @@ CONVEX_SPEC = ModelSpec(
         picture=INPUT,
         depth=OUTPUT,
     ),
+    giga_operations=giga_operations('zipdepth_base'),
+    published=published('zipdepth_base'),
     about=TAUGHT,
     enlargement=Enlargement.LINEAR_CORNERS,
 )
