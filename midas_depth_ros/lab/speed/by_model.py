@@ -134,14 +134,15 @@ def subjects(
 ) -> tuple[list[Subject], list[str]]:
     """The models of these names or files, all without a name, at each size; and what is left out.
 
-    Sizes that come to the same are one. Raises UnknownModel, and WeightsError for a file.
+    Without sizes, at `usual_short_sides`. Those that come to the same are one. Raises UnknownModel,
+    and WeightsError for a file.
     """
     found: list[Subject] = []
     absent = []
     for name in names or models.names():
         model, weights = model_of(name)
         sizes: dict[Size, Subject] = {}
-        for short_side in short_sides or (0,):
+        for short_side in short_sides or usual_short_sides(model):
             one = Subject(model, short_side, weights)
             sizes.setdefault(one.input_size(picture), one)
         for size, one in sizes.items():
@@ -151,6 +152,11 @@ def subjects(
             else:
                 found.append(one)
     return found, absent
+
+
+def usual_short_sides(model: ModelSpec) -> tuple[int, ...]:
+    """The size that the node takes by default, and the model's own (0)."""
+    return getattr(model, 'node_short_side', 0), 0
 
 
 def model_of(name: str) -> tuple[ModelSpec, Path | None]:
