@@ -11,8 +11,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from midas_depth_ros.cli.bench_models import bench_models
 from midas_depth_ros.cli.options import accept_licence_option, like
-from midas_depth_ros.depth.models import names
+from midas_depth_ros.depth import models
 from midas_depth_ros.lab.output import OutputConsole, print_status
 from midas_depth_ros.options.text import printable
 
@@ -33,15 +34,34 @@ installed backend and precision: the network alone, picture to depth and heatmap
 process, from the stamp of an image to its heatmap over DDS. It takes about five minutes, and less
 than 40 s with --quick, plus the first conversion of a model.
 
-If the official weights are not on disk, random weights are used, which take the same time. What
+With --models it compares models instead: each of the names or weights files, or all of
+`midas_depth models`, in processes of its own, from a decoded picture of 640x480 to depth at the
+size of the network: milliseconds, CPU milliseconds, speed against eager torch in the same run, and
+of the fastest in each precision memory and start. All models at two sizes take some ten minutes.
+
+If the official weights are not on disk, random weights are used, which take the same time. Nothing
+is judged by them: which precisions are accurate enough is known of trained weights only. What
 cannot be measured is listed with the reason.
 """
 
 
 @click.command(name='bench', help=HELP, context_settings={'show_default': True})
+@click.argument('names', nargs=-1, metavar='[NAME]...')
 @click.option('--quick', is_flag=True, help='Measure the main rows only, for less time.')
+@click.option('--models', 'by_model', is_flag=True, help='Compare the models NAME..., or all.')
+@click.option(
+    '--short-side',
+    'short_sides',
+    type=click.IntRange(min=14),
+    multiple=True,
+    metavar='PIXELS',
+    show_default="the node's, and the model's own",
+    help="With --models: shorter side of the network's input, to the nearest that it takes.",
+)
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
-@click.option('--model', **like('model'), help=f'auto, {", ".join(names())} or a weights file.')
+@click.option(
+    '--model', **like('model'), help=f'auto, {", ".join(models.names())} or a weights file.'
+)
 @accept_licence_option
 @click.option('--threads', **like('num_threads'), help='Threads for inference; 0 = all processors.')
 @click.option(
@@ -52,14 +72,15 @@ cannot be measured is listed with the reason.
     help='Folder for the logs of the nodes.',
 )
 def bench(
-    quick: bool,
-    as_json: bool,
-    model: str,
-    accept_licence: str,
-    threads: int,
-    logs: Path | None,
-) -> None:
+    names: tuple[str, ...], quick: bool, by_model: bool, short_sides: tuple[int, ...],
+    as_json: bool, model: str, accept_licence: str, threads: int, logs: Path | None,
+) -> None:  # fmt: skip
     """Measure, and print the result."""
+    if by_model:
+        bench_models(names, short_sides, quick=quick, as_json=as_json, threads=threads, logs=logs)
+        return
+    if names or short_sides:
+        raise click.UsageError('names of models and --short-side belong to --models')
     with tempfile.TemporaryDirectory(prefix='midas_depth_bench_') as temporary:
         result = measure(quick, model, threads, logs or Path(temporary), accept_licence)
     if as_json:

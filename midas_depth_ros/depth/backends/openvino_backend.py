@@ -41,6 +41,7 @@ from midas_depth_ros.depth.model_check import Deviation, Infer, measure_deviatio
 from midas_depth_ros.depth.model_files import NOTHING_GIVEN
 from midas_depth_ros.depth.models import digest_of, mark_of, onnx_of, spec_of
 from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
+from midas_depth_ros.depth.models.spec import ModelSpec
 
 CONVERSION = 2  # increase it whenever the graph or the steps of a conversion change
 MODEL = 'model.xml'
@@ -146,7 +147,8 @@ class Conversion:
         """The model in an entry's folder; WeightsMismatch if it is of other weights."""
         found = self._runtime.read(folder / MODEL, checked=True)
         sha256 = found.about.get('weights_sha256', self.weights_sha256)
-        if (found.spec.name, sha256) != (self.spec.name, self.weights_sha256):
+        name = found.spec.name if isinstance(found.spec, ModelSpec) else ''
+        if (name, sha256) != (self.spec.name, self.weights_sha256):
             raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
         return dataclasses.replace(found, spec=self.spec)
 

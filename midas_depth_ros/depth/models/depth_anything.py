@@ -15,12 +15,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.dpt_parts import (
     Transformer,
     decoder_shapes,
     transformer_shapes,
     weight_and_bias,
 )
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Enlargement,
     Interpolation,
@@ -430,6 +432,8 @@ def spec(name: str) -> ModelSpec:
         fits_config=functools.partial(
             is_config_of, taps=network.taps, farthest_m=network.farthest_m
         ),
+        giga_operations=giga_operations(name),
+        published=published(name),
         keys_tell=False,  # versions 1 and 2, relative and metric: all have the same
         node_short_side=network.node_short_side,
         slow_on_two_cores=network.width is LARGE,

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.dpt_parts import (
     CLASSES,
     DECODER_CHANNELS,
@@ -29,6 +30,7 @@ from midas_depth_ros.depth.models.dpt_parts import (
     transformer_shapes,
     weight_and_bias,
 )
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Interpolation,
     ModelSpec,
@@ -445,6 +447,8 @@ def spec(name: str) -> ModelSpec:
         if network.encoder is LARGE
         else None,
         renaming=rename,
+        giga_operations=giga_operations(name),
+        published=published(name),
         # Others trained these to give depth: with a file of theirs near and far would be swapped.
         keys_tell=not isinstance(network.encoder, TransformerEncoder),
         node_short_side=LEAST_SIDE if isinstance(network.encoder, TransformerEncoder) else 0,

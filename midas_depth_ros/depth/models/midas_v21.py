@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.dpt_parts import DECODER_CHANNELS, decoder_shapes, head_shapes
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Interpolation,
     ModelSpec,
@@ -168,6 +170,8 @@ SPEC = ModelSpec(
     build=build,
     node_short_side=LEAST_SIDE,
     slow_on_two_cores=True,
+    giga_operations=giga_operations('midas_v21_384'),
+    published=published('midas_v21_384'),
     about='MiDaS v2.1 large: the training of its encoder began with WSL-Images weights, which are '
     'CC-BY-NC-4.0.',
 )

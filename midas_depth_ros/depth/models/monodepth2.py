@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.layers import (
     Convolution,
     Layer,
@@ -28,6 +29,7 @@ from midas_depth_ros.depth.models.layers import (
     add_torch_layers,
     shapes_of,
 )
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Enlargement,
     Interpolation,
@@ -298,5 +300,7 @@ SPEC = ModelSpec(
     enlargement=Enlargement.LINEAR,
     renaming=rename,
     several=SeveralFiles(FILES, NUMBERS, official_size),
+    giga_operations=giga_operations('monodepth2'),
+    published=published('monodepth2'),
     about="'monodepth2' was trained on drives through one town: it knows streets seen from a car.",
 )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import BackendUnavailable
 from midas_depth_ros.depth.lanczos import lanczos
+from midas_depth_ros.depth.models.published import Published
 from midas_depth_ros.depth.weights import WeightsFile
 
 Shape = tuple[int, ...]
@@ -23,6 +24,11 @@ Weights = Mapping[str, NDArray[Any]]  # a state dict's arrays by name
 # Of weights files, with those of other formats that are read, too.
 TABLES = ('.pt', '.pth', '.safetensors')
 SUFFIXES = {'.npz': ('.npz',), **dict.fromkeys(TABLES, TABLES)}
+# Numbers of a file that were not learned: of pictures, of training, of what a module computes.
+NOT_LEARNED = (
+    *('mean', 'std', 'running_mean', 'running_var', 'num_batches_tracked'),
+    *('attn_mask', 'attention_bias_idxs'),
+)
 NORM_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')  # of a batch normalisation
 USUAL_PICTURE = (640, 480)  # (width, height) of most cameras
 MEAN_COLOUR = (123.675, 116.28, 103.53)  # of ImageNet's pictures: what letterboxes are filled with
@@ -422,7 +428,7 @@ class ModelSpec(Network):
     operations of one run in 10^9, by input size (width, height), multiplications and additions
     counted separately. `several`: where its official weights are several files; one file with all
     their entries is taken, too. `fits_config`: whether the config.json that the library
-    transformers keeps beside weights is of this network.
+    transformers keeps beside weights is of this network. `published`: its accuracy, by others.
 
     Raises ValueError, which names the bad field.
     """
@@ -439,6 +445,7 @@ class ModelSpec(Network):
     renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     keys_tell: bool = True
     several: SeveralFiles | None = None
+    published: tuple[Published, ...] = ()
     fits_config: Callable[[Mapping[str, Any]], bool] | None = None
 
     def __post_init__(self) -> None:
@@ -472,6 +479,15 @@ class ModelSpec(Network):
     def suffixes(self) -> tuple[str, ...]:
         """Suffixes of its weights files."""
         return SUFFIXES[self.weights.suffix]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers of its state dict were learned."""
+        return sum(
+            math.prod(shape)
+            for name, shape in self.shapes.items()
+            if name.rpartition('.')[2] not in NOT_LEARNED
+        )
 
     @property
     def input_size_text(self) -> str:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
-import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -26,24 +23,23 @@ from midas_depth_ros.depth.backends import BACKENDS, PRECISIONS, Backend, find_b
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsError
 from midas_depth_ros.depth.estimator import DepthEstimator
 from midas_depth_ros.depth.models import AUTO, PREFERRED, Interpolation
-from midas_depth_ros.depth.models.midas_small import midas_onnx, midas_shapes
 from midas_depth_ros.depth.weights import user_cache
-from midas_depth_ros.lab.output import write_atomically, write_errors
+from midas_depth_ros.lab.output import write_errors
+from midas_depth_ros.lab.speed.random_weights import write_random_weights
 from midas_depth_ros.options.files import UnreadableFile, check_file
 from midas_depth_ros.views import Heatmap, HeatmapOptions
 
 # --- The weights: the official ones, or random ones, which take the same time.
 
-SEED = 0
-
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """A weights file, its name in the report, and a note about it."""
+    """A weights file, its name in the report, and a note about it. `random`: made up."""
 
     path: Path
     name: str
     note: str = ''
+    random: bool = False
 
 
 def find_weights(model: str, accept_licence: str = '') -> Weights:
@@ -62,7 +58,7 @@ def find_weights(model: str, accept_licence: str = '') -> Weights:
     except WeightsError:
         pass
     note = 'random weights, since the official ones are not on disk; the times are the same'
-    return Weights(random_weights(), name, note)
+    return Weights(random_weights(), name, note, random=True)
 
 
 def random_weights() -> Path:
@@ -72,46 +68,13 @@ def random_weights() -> Path:
     """
     cache = user_cache()
     folder = (cache if cache is not None else Path(tempfile.gettempdir())) / 'bench'
-    has_torch = find_spec('torch') is not None
-    path = folder / ('midas_small_random' + ('.pt' if has_torch else '.onnx'))
+    name = 'midas_small_random' + ('.pt' if find_spec('torch') is not None else '.onnx')
     with contextlib.suppress(UnreadableFile):
-        check_file(path)
-        return path
+        check_file(folder / name)
+        return folder / name
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    arrays = random_arrays()
-    if has_torch:
-        import torch
-
-        tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
-        buffer = io.BytesIO()
-        torch.save(tensors, buffer)
-        write_atomically(path, buffer.getvalue())
-    else:
-        floats = {key: np.asarray(array, np.float32) for key, array in arrays.items()}
-        write_atomically(path, midas_onnx(floats))
-    return path
-
-
-def random_arrays() -> dict[str, NDArray[Any]]:
-    """Return a random state dict of MiDaS_small, scaled so that activations keep their size.
-
-    Activations that shrink from layer to layer would become subnormal numbers, which are slow.
-    """
-    rng = np.random.default_rng(SEED)
-    arrays: dict[str, NDArray[Any]] = {}
-    for key, shape in midas_shapes().items():
-        last = key.rpartition('.')[2]
-        values = rng.standard_normal(shape).astype(np.float32)
-        if last == 'num_batches_tracked':
-            arrays[key] = np.array(0, np.int64)
-        elif len(shape) == 4:
-            arrays[key] = values * np.float32(math.sqrt(2 / math.prod(shape[1:])))
-        elif last == 'running_var':
-            arrays[key] = 1 + np.abs(0.1 * values)
-        else:
-            arrays[key] = np.float32(last == 'weight') + np.float32(0.1) * values
-    return arrays
+    return write_random_weights(models.spec(PREFERRED), folder, name)
 
 
 # --- The baseline, called the usual recipe: MiDaS on a CPU without any optimisation.
@@ -231,11 +194,13 @@ def find_candidates(
     report: Report,
     give_up_s: float = float('inf'),
     ready: Sequence[Candidate] = (),
+    precisions: Collection[str] = PRECISIONS,
+    backends: Collection[str] = tuple(BACKENDS),
 ) -> tuple[list[Candidate], list[str]]:
     """Return all that can run these weights, the usual recipe first, and why others cannot.
 
-    `ready` are already loaded. After `give_up_s` seconds no others are loaded, since the first
-    conversion of a model takes long.
+    `ready` are already loaded; `precisions` and `backends` are those to load. After `give_up_s`
+    seconds no others are loaded, since the first conversion of a model takes long.
     """
     began = time.monotonic()
     found = list(ready)
@@ -243,8 +208,8 @@ def find_candidates(
     absent: list[str] = []
     wanted: list[tuple[str, str]] = [(USUAL_RECIPE, F32)]
     for name, entry in BACKENDS.items():
-        if weights.suffix in entry.reads:
-            wanted += [(name, precision) for precision in entry.precisions]
+        if weights.suffix in entry.reads and name in backends:
+            wanted += [(name, each) for each in entry.precisions if each in precisions]
     for name, precision in sorted(set(wanted) - there, key=_loading_order):
         if time.monotonic() - began > give_up_s and name != USUAL_RECIPE:
             absent.append(f'{name} {precision}: skipped: out of time')
