@@ -111,7 +111,8 @@ def read_file(path: Path, most_bytes: int) -> bytes:
     """The bytes of a regular file; raises as `open_file` does."""
     with open_file(path, most_bytes) as file:
         try:
-            return file.read(most_bytes)
+            # Not the limit: Python would allocate it.
+            return file.read(min(most_bytes, os.fstat(file.fileno()).st_size))
         except OSError as error:
             raise WeightsCorrupt(f'{path} cannot be read: {error.strerror or error}') from error
 

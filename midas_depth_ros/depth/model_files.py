@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,12 @@ def read_model_file(path: Path, given: Mapping[str, Any] = NOTHING_GIVEN) -> Mod
         ) from error
     about = about_of(model.metadata.get(MARK, ''))
     spec = None if model.unexpected else _spec_of(model.fingerprint())
-    if spec is not None and about.get('network', spec.name) == spec.name:
+    claimed = about.get('network', spec.name if spec else None)
+    if spec is not None and claimed == spec.name:
         refuse_what_is_not_finite({weight.name: weight.array() for weight in model.weights}, path)
         # Not its bytes, which the libraries would never free.
         return ModelFile(marked(spec, about, path), about, path)
-    refuse_altered(path, about, model.inputs, model.outputs)
+    refuse_altered(path, claimed, model.inputs, model.outputs, spec)
     kinds = {operation.kind for operation in model.operations} | model.inner_kinds
     refuse_unending(path, kinds)
     _check_weights(model, path)
@@ -147,18 +148,25 @@ def digest_of_shapes(shapes: Iterable[Shape]) -> str:
 
 
 def refuse_altered(
-    path: Path, about: Mapping[str, Any], inputs: list[Value], outputs: list[Value]
+    path: Path,
+    claimed: Any,
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    is_spec: ModelSpec | None = None,
 ) -> None:
     """Raise WeightsMismatch where a file claims to be an export of a network, and is another.
 
-    It would have the right description with the wrong network.
+    It would have the description of one network with the graph of another. `claimed`: the name in
+    its metadata. `is_spec`: what it is by its graph, if that is known.
     """
-    claimed = about.get('network')
-    if claimed in models.names() and models.spec(str(claimed)).onnx is not None:
+    if claimed is None:
+        return
+    exported = claimed in models.names() and models.spec(str(claimed)).onnx is not None
+    if is_spec is not None or exported:
         raise WeightsMismatch(
-            f'{path} has the metadata of this package, but is not {claimed}: it was altered. It '
-            f'takes {in_words(inputs)} and gives {in_words(outputs)}. Write it again with '
-            f'`midas_depth export`, or use {models.in_words()}'
+            f'{path} has the metadata of this package, but is not {shown(claimed)}: it was '
+            f'altered. It takes {in_words(inputs)} and gives {in_words(outputs)}. Write it again '
+            f'with `midas_depth export`, or use {models.in_words()}'
         )
 
 

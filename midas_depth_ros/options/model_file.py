@@ -7,13 +7,15 @@ They are not called `model.*`: a parameter file cannot hold both `model: path.on
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from midas_depth_ros.depth.file_description import FIELDS, BadField, parsed
+from midas_depth_ros.depth.models.usage import MEANINGS, RESIZES, SIZE_RULES
 from midas_depth_ros.options.declarations import NAN, Options, parameter, specs
 
-UNSET = 'empty = as the file or what is known of it says'
+AUTO = 'auto'
+UNKNOWN = 'as the file or what is known of it says'
 
 
 def _check(name: str) -> Callable[[str], str]:
@@ -30,15 +32,19 @@ def _check(name: str) -> Callable[[str], str]:
 
 
 def _text(name: str, text: str) -> Any:
-    return parameter('', f'{text}; {UNSET}.', check=_check(name))
+    return parameter('', f'{text}; empty = {UNKNOWN}.', check=_check(name))
+
+
+def _choice(choices: Iterable[str], text: str) -> Any:
+    return parameter(AUTO, f'{text}; {AUTO} = {UNKNOWN}.', choices=(AUTO, *choices))
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelFileOptions(Options):
     """How a model file of another maker is to be used; what is not given, is found out."""
 
-    output_meaning: str = _text(
-        'output_meaning',
+    output_meaning: str = _choice(
+        MEANINGS,
         'What the network gives: inverse_depth (relative, larger = nearer), disparity, depth '
         '(relative, larger = farther), metres',
     )
@@ -51,8 +57,8 @@ class ModelFileOptions(Options):
         maximum=1e6,
     )
     output: str = _text('output', 'Name of the output that is depth, of several')
-    colour: str = _text('colour', 'Order of the colours: rgb, bgr')
-    range: str = _text('range', 'Colours go from 0 to 1 or 255')
+    colour: str = _choice(('rgb', 'bgr'), 'Order of the colours in the input')
+    range: str = _choice(('1', '255'), 'Colours go from 0 to this')
     mean: str = _text(
         'mean',
         'Subtracted from red, green and blue, in units of range, such as 0.485, 0.456, 0.406; none '
@@ -63,10 +69,11 @@ class ModelFileOptions(Options):
         'input_size',
         'Height and width of the network input, such as 384, 672; exact without size_rule',
     )
-    size_rule: str = _text(
-        'size_rule',
+    size_rule: str = _choice(
+        SIZE_RULES,
         'How a picture gets that size: stretch, fit (into it), short_side or long_side (which '
-        'becomes that long), letterbox (fit, the rest filled)',
+        'becomes that long), nearest_scale (whichever changes less), letterbox (fit, the rest '
+        'filled)',
     )
     multiple_of: int = parameter(
         0,
@@ -75,7 +82,7 @@ class ModelFileOptions(Options):
         minimum=0,
         maximum=512,
     )
-    resize: str = _text('resize', 'Interpolation of the picture: cubic, linear, area')
+    resize: str = _choice(RESIZES, 'Interpolation of the picture')
 
     def given(self) -> dict[str, Any]:
         """The fields that are given, for `load_estimator`."""
@@ -83,7 +90,7 @@ class ModelFileOptions(Options):
         return {
             name: value
             for name, value in values.items()
-            if value not in ('', 0) and value == value  # NaN: not given
+            if value not in ('', AUTO, 0) and value == value  # NaN: not given
         }
 
     def conflict(self) -> str:

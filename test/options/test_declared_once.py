@@ -50,6 +50,9 @@ OTHERS = {
     ('sim/furnished/shading.py', 'gamma'),  # of a camera's pictures
     ('sim/robot/robot.py', 'camera_pitch_rad'),  # of a robot that is made without settings
     ('sim/robot/robot.py', 'height_m'),
+    ('depth/models/spec.py', 'mean'),  # of a network
+    ('depth/models/spec.py', 'std'),
+    ('sim/scene/scene.py', 'colour'),  # of a thing
     ('sim/scene/scene.py', 'height_m'),  # of a name
     ('sim/scene/scene.py', 'z_m'),  # of a pose
     ('views/pictures.py', 'max_width'),  # of a page and of an animation

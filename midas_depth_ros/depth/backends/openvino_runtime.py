@@ -226,7 +226,7 @@ class Runtime:
         if spec is not None:
             return KnownModel(model, marked(spec, about, path), about)
         view = view_of(model)
-        refuse_altered(path, about, view.inputs, view.outputs)
+        refuse_altered(path, about.get('network'), view.inputs, view.outputs)
         refuse_unending(path, (operation.kind for operation in view.operations))
         description = describe(path, view, given=given, metadata=about, sha256=sha256_of(path))
         network = description.network()
