@@ -106,9 +106,8 @@ def _entries(file: BinaryIO) -> dict[str, _Entry]:
     begin = LENGTH_BYTES + length
     if begin > whole:
         raise ValueError('it ends before its header does')
-    header = json.loads(
-        file.read(length), object_pairs_hook=_table_of_pairs, parse_constant=_refuse_constant
-    )
+    text = file.read(length).decode()  # json would guess the encoding
+    header = json.loads(text, object_pairs_hook=_table_of_pairs, parse_constant=_refuse_constant)
     if not isinstance(header, dict):
         raise ValueError('its header is not a table')
     header.pop(METADATA, None)
