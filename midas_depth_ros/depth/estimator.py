@@ -41,7 +41,7 @@ from midas_depth_ros.depth.errors import (
     shown,
 )
 from midas_depth_ros.depth.files import why_no_file
-from midas_depth_ros.depth.model_check import check_model
+from midas_depth_ros.depth.model_check import PICTURE_SIZE, check_model
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
 from midas_depth_ros.depth.models.sizes import MOST_ASPECT, OFFICIAL, NetworkSize, size_in_words
 from midas_depth_ros.depth.models.spec import depth_fault, enlarged
@@ -313,7 +313,7 @@ def _load(
             name,
             spec.weights.sha256 if spec else network.weights_sha256,
             network.precision,
-            network.spec.picture.usual_size,
+            network.spec.picture.network_size(*PICTURE_SIZE)[::-1],
         )
     except (MemoryError, RecursionError) as error:
         raise WeightsMismatch(
