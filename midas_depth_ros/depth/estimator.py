@@ -45,7 +45,7 @@ from midas_depth_ros.depth.errors import (
 )
 from midas_depth_ros.depth.file_description import PREFIX, FileDescription, as_text
 from midas_depth_ros.depth.files import why_no_file
-from midas_depth_ros.depth.model_check import check_model
+from midas_depth_ros.depth.model_check import PICTURE_SIZE, check_model
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec, Output
 from midas_depth_ros.depth.models.sizes import MOST_ASPECT, OFFICIAL, NetworkSize, size_in_words
 from midas_depth_ros.depth.models.spec import Network, depth_fault, enlarged
@@ -369,7 +369,7 @@ def _load(
             name,
             spec.weights.sha256 if spec else network.weights_sha256,
             network.precision,
-            network.spec.picture.usual_size,
+            network.spec.picture.network_size(*PICTURE_SIZE)[::-1],
             description=network.description,
         )
     except (MemoryError, RecursionError) as error:

@@ -139,7 +139,8 @@ def compare(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[fl
 
 # In all of them the floor below is near, and what is above is far.
 PICTURES = ('street_1', 'corridor_1', 'room_1')
-USUAL_SIZE = (192, 256)  # (h, w) of most networks for a 4:3 picture
+PICTURE_SIZE = (320, 240)  # (width, height)
+USUAL_SIZE = (192, 256)  # (h, w) of most networks for them
 LEAST_SPREAD = 1e-3  # of the largest value
 STEP = 3  # of the pixels whose values are counted
 MOST_OF_ONE_VALUE = 0.99
@@ -165,9 +166,10 @@ def check_model(
     """Return a notice, '' where the model's output is plausible.
 
     `infer`: (H, W, 3) uint8 RGB to (h, w) float32 at network size. `weights_sha256`: the weights
-    that it says it was made from, or ''. `size`: (h, w) of its output. `description`: of a model
-    file of another maker, whose meaning is tested on all sample pictures where it was guessed.
-    Raises WeightsMismatch where the output is not finite, the same everywhere or for every picture,
+    that it says it was made from, or ''. `size`: (h, w) of its output for pictures of PICTURE_SIZE:
+    it follows from their size, not from their proportions alone. `description`: of a model file of
+    another maker, whose meaning is tested on all sample pictures where it was guessed. Raises
+    WeightsMismatch where the output is not finite, the same everywhere or for every picture,
     differs from the depth recorded for these weights, or contradicts a guess.
     """
     if description is not None:
@@ -180,7 +182,9 @@ def check_model(
     if change < LEAST_CHANGE:
         raise WeightsMismatch(f'{name} gives the same depth for every picture: {_remedy()}')
     if known is not None:
-        if known.sample_depth is not None and size == known.picture.usual_size:
+        if known.sample_depth is not None and size[::-1] == known.picture.network_size(
+            *PICTURE_SIZE
+        ):
             wanted = known.sample_depth
             worst = np.abs(cell_means(answers[0]) - wanted).max() / wanted.max()
             if worst > TOLERANCE[precision]:
