@@ -442,7 +442,7 @@ def _guessed_colours(source: Value, facts: GraphFacts) -> Sources:
     if not inside.unclear:
         unit, mean, std, why = 1, IMAGENET_MEAN, IMAGENET_STD, 'usual, since it has none itself'
         if source.name == 'pixel_values' and facts.patch != PATCH_14:
-            mean = std = (0.5,) * 3  # type: ignore[assignment]
+            mean = std = (0.5,) * 3
             why = 'usual in transformers, where an input is called pixel_values'
         sources.append((f'{ASSUMED} {why}', {'range': unit, 'mean': mean, 'std': std}))
     sources.append((f'{ASSUMED} usual', {'colour': 'rgb'}))

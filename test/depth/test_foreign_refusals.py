@@ -15,6 +15,7 @@ import pytest
 from foreign_networks import (
     DOUBLE,
     FLOAT,
+    HALF,
     IMAGENET,
     INT8,
     INT64,
@@ -297,12 +298,8 @@ def test_weights_that_are_not_where_they_should_be(tmp_path: Path, reader: str, 
 @pytest.mark.parametrize('kind', ['half', 'double'])
 def test_weights_of_other_types_are_checked_too(tmp_path: Path, kind: str) -> None:
     graph = Foreign()
-    bad = np.array([1, np.nan, 1])
-    if kind == 'half':
-        graph.half('bad', bad)
-    else:
-        tensor = varint(1, 3) + varint(2, DOUBLE) + field(8, b'bad')
-        graph.weights.append(tensor + field(9, bad.astype('<f8').tobytes()))
+    kinds = {'half': ('<f2', HALF), 'double': ('<f8', DOUBLE)}
+    graph.tensor('bad', np.array([1, np.nan, 1]).astype(kinds[kind][0]), kinds[kind][1])
     brightness(graph, 'image', -1, 'toy')
     graph.add('Relu', ['toy.embed'], 'depth')
     path = tmp_path / 'net.onnx'

@@ -38,19 +38,22 @@ def value_info(name: str, shape: Sides, element: int = FLOAT) -> bytes:
 
 
 class Foreign(Graph):
-    """A graph with whatever inputs, outputs and weights."""
+    """A graph with whatever inputs, outputs and weights, which it writes itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors: list[bytes] = []
+
+    def weight(self, name: str, values: np.ndarray | float) -> str:
+        return self.tensor(name, np.asarray(values, '<f4'), FLOAT)
+
+    def tensor(self, name: str, array: np.ndarray, element: int) -> str:
+        head = b''.join(varint(1, side) for side in array.shape) + varint(2, element)
+        self.tensors.append(head + field(8, name.encode()) + field(9, array.tobytes()))
+        return name
 
     def integers(self, name: str, values: Sequence[int]) -> str:
-        array = np.asarray(values, '<i8')
-        tensor = varint(1, len(array)) + varint(2, INT64)
-        self.weights.append(tensor + field(8, name.encode()) + field(9, array.tobytes()))
-        return name
-
-    def half(self, name: str, values: np.ndarray) -> str:
-        array = np.asarray(values, '<f2')
-        tensor = b''.join(varint(1, side) for side in array.shape) + varint(2, HALF)
-        self.weights.append(tensor + field(8, name.encode()) + field(9, array.tobytes()))
-        return name
+        return self.tensor(name, np.asarray(values, '<i8'), INT64)
 
     def colours(self, name: str, values: Sequence[float], last: bool = False) -> str:
         shape = (1, 1, 1, -1) if last else (1, -1, 1, 1)
@@ -72,7 +75,7 @@ class Foreign(Graph):
         metadata: dict[str, str] | None = None,
     ) -> bytes:
         body = b''.join(field(1, node) for node in self.nodes) + field(2, b'main_graph')
-        body += b''.join(field(5, tensor) for tensor in self.weights)
+        body += b''.join(field(5, tensor) for tensor in self.tensors)
         body += b''.join(field(11, value_info(*one)) for one in inputs)
         body += b''.join(field(12, value_info(*one)) for one in outputs)
         model = varint(1, 7) + field(2, b'pytorch') + field(7, body)
@@ -85,7 +88,7 @@ class Foreign(Graph):
         """Move the numbers of all float32 weights into a second file."""
         data = b''
         moved = []
-        for tensor in self.weights:
+        for tensor in self.tensors:
             head, sign, rest = tensor.partition(b'\x10\x01\x42')  # type 1, then the name
             if not sign or b'.scales' in tensor:  # ONNX Runtime reads those before the data
                 moved.append(tensor)
@@ -107,7 +110,7 @@ class Foreign(Graph):
             )
             moved.append(head + varint(2, FLOAT) + field(8, name) + entries + varint(14, 1))
             data += raw
-        self.weights = moved
+        self.tensors = moved
         path.write_bytes(data)
 
 

@@ -13,7 +13,8 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.graph_facts import LARGEST_CONSTANT, GraphView
-from midas_depth_ros.depth.onnx_reader import ANY_SIDE, ELEMENTS, Operation, Side, Value
+from midas_depth_ros.depth.onnx_files import Side
+from midas_depth_ros.depth.onnx_reader import ANY_SIDE, ELEMENTS, Operation, Value
 
 KINDS = {
     'Convolution': 'Conv',
