@@ -71,8 +71,9 @@ class DepthEstimator:
 
     Larger = nearer, at least 0. `model`, `backend` and `precision` say what is running, `choice`
     why it was chosen, in a sentence for the log. `notice` is empty, or says why it is not the
-    preferred choice and what to do. `spec`: the model, which says how its depth is enlarged;
-    without it, bicubically. Use it from one thread at a time.
+    preferred choice and what to do. `licence`: that of the weights, and what it forbids. `spec`:
+    the model, which says how its depth is enlarged; without it, bicubically. Use it from one thread
+    at a time.
     """
 
     of_pictures = True  # the depth comes from what a picture shows: a blind picture gives none
@@ -90,6 +91,7 @@ class DepthEstimator:
         self.backend, self.precision = backend.name, backend.precision
         self.choice = choice
         self.notice = notice
+        self.licence = spec.weights.licence_text if isinstance(spec, ModelSpec) else ''
         self._network: Backend | None = backend
         self._spec = spec
 
@@ -295,7 +297,8 @@ def _load(
     name = model if spec else printable(models.name_of(weights))
     try:
         network = factory(weights, num_threads, precision)
-        models.check_licence(network.spec, accept_licence)  # a model file has it, too
+        if isinstance(network.spec, ModelSpec):  # a model file has a licence, too
+            models.check_licence(network.spec, accept_licence)
         doubt = check_model(
             lambda rgb: network.infer(network.preprocess(rgb)),
             name,

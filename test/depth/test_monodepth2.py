@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from PIL import Image
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import DepthEstimator, load_estimator, models
 from midas_depth_ros.depth.errors import (
+    DepthError,
     LicenceNotAccepted,
     WeightsCorrupt,
     WeightsError,
@@ -291,3 +293,81 @@ def test_a_folder_needs_its_licence_accepted(
     for given in (tmp_path, tmp_path / 'encoder.pth', tmp_path / 'depth.pth'):
         with pytest.raises(LicenceNotAccepted, match=r'accept_licence=LicenseRef-Monodepth2'):
             load_estimator(given, accept_licence=accepted)
+
+
+# --- Files that are made to harm, or are no files.
+
+
+class Harmful:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.path),))
+
+
+def torch_save(path: Path, table: Any, zipped: bool) -> None:
+    torch = pytest.importorskip('torch')
+    torch.save(table, path, _use_new_zipfile_serialization=zipped)
+
+
+def replace_by_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def replace_by_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize('name', monodepth2.FILES)
+@pytest.mark.parametrize(
+    'attack',
+    [
+        replace_by_fifo,
+        replace_by_folder,
+        replace_by_loop,
+        lambda path: path.write_bytes(b''),
+        lambda path: path.write_bytes(path.read_bytes()[:1000]),
+        lambda path: path.write_bytes(b'PK' + bytes(1000)),
+        lambda path: torch_save(path, {'a': Harmful(path.with_name('ran'))}, zipped=True),
+        lambda path: torch_save(path, {'a': Harmful(path.with_name('ran'))}, zipped=False),
+        lambda path: torch_save(path, [1, 2], zipped=False),
+    ],
+    ids=['fifo', 'folder', 'loop', 'empty', 'cut', 'zip', 'code', 'old code', 'a list'],
+)
+def test_a_harmful_file_is_refused_by_its_name(
+    weights: Arrays, tmp_path: Path, name: str, attack: Callable[[Path], None]
+) -> None:
+    write(tmp_path, weights)
+    attack(tmp_path / name)
+    for given in (tmp_path, *(tmp_path / each for each in monodepth2.FILES)):
+        with pytest.raises(DepthError) as caught:
+            load_estimator(given, accept_licence=LICENCE)
+        assert name in str(caught.value)
+        assert str(caught.value).isprintable()
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize(
+    ('values', 'said'),
+    [
+        (np.full((1, 16, 3, 3), np.nan, np.float32), r'holds NaN or infinity in 1 of 150'),
+        (np.ones((1, 16, 3, 3), np.int8), r'whole numbers \(int8\) in 1 of 150'),
+        (np.ones((2, 16, 3, 3), np.float32), r'1 of another shape \(decoder\.10'),
+    ],
+)
+def test_weights_that_are_wrong_are_named(
+    weights: Arrays, tmp_path: Path, values: np.ndarray, said: str
+) -> None:
+    write(tmp_path, weights | {'decoder.10.conv.weight': values})
+    with pytest.raises(WeightsError, match=said):
+        load_estimator(tmp_path, accept_licence=LICENCE)

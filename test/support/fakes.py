@@ -15,6 +15,7 @@ class BrightnessEstimator:
     backend = 'numpy'
     precision = 'f32'
     choice = ''
+    licence = ''
     of_pictures = False  # brightness is no depth, and the pictures of tests show nothing
 
     def __init__(self, notice: str = '') -> None:
