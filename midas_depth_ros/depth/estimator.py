@@ -76,10 +76,10 @@ class DepthEstimator:
 
     Larger = nearer, at least 0. `model`, `backend` and `precision` say what is running, `choice`
     why it was chosen, in a sentence for the log. `notice` is empty, or says why it is not the
-    preferred choice and what to do. `spec`: the model, which says how its depth is enlarged;
-    without it, bicubically. `gives`: what the network itself gives. Where that is metres, `metres`
-    gives them; `far_end`, `focal_reference_px` and `domain` are those of `ModelSpec`. Use it from
-    one thread at a time.
+    preferred choice and what to do. `licence`: that of the weights, and what it forbids. `spec`:
+    the model, which says how its depth is enlarged; without it, bicubically. `gives`: what the
+    network itself gives. Where that is metres, `metres` gives them; `far_end`,
+    `focal_reference_px` and `domain` are those of `ModelSpec`. Use it from one thread at a time.
     """
 
     of_pictures = True  # the depth comes from what a picture shows: a blind picture gives none
@@ -97,6 +97,7 @@ class DepthEstimator:
         self.backend, self.precision = backend.name, backend.precision
         self.choice = choice
         self.notice = notice
+        self.licence = spec.weights.licence_text if isinstance(spec, ModelSpec) else ''
         self._network: Backend | None = backend
         self._spec = spec
         self.gives = spec.output if spec else Output.RELATIVE_INVERSE_DEPTH

@@ -86,6 +86,11 @@ class WeightsFile:
         return f'{size}SHA-256 {self.sha256}' if self.sha256 else f'{size}SHA-256 not published'
 
     @property
+    def licence_text(self) -> str:
+        """The licence, and what it forbids."""
+        return f'{self.licence}: {self.restriction}' if self.restriction else self.licence
+
+    @property
     def suffix(self) -> str:
         """Of its name, such as .pt."""
         return Path(self.name).suffix

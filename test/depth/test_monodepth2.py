@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from PIL import Image
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import DepthEstimator, load_estimator, models
 from midas_depth_ros.depth.errors import (
+    DepthError,
     LicenceNotAccepted,
     WeightsCorrupt,
     WeightsError,
@@ -55,6 +57,13 @@ def figures(golden_dir: Path) -> Arrays:
 @pytest.fixture(scope='module')
 def weights(described: dict[str, Any]) -> Arrays:
     return golden_weights(described['monodepth2'])
+
+
+@pytest.fixture(scope='module')
+def hollow() -> Arrays:
+    """The same entries, each one zero that is repeated: small files."""
+    zero = np.zeros((), np.float32)
+    return {k: np.broadcast_to(zero, shape) for k, shape in monodepth2.monodepth2_shapes().items()}
 
 
 def network(weights: Arrays) -> Infer:
@@ -137,7 +146,13 @@ def write(folder: Path, weights: Arrays, zipped: bool = False, **numbers: Any) -
     """As its authors wrote them: the numbers beside the tensors of the first."""
     torch = pytest.importorskip('torch')
     for file, prefix, beside in (('encoder', 'encoder.', numbers), ('depth', 'decoder.', {})):
-        table = {key: torch.from_numpy(v) for key, v in weights.items() if key.startswith(prefix)}
+        table = {
+            key: torch.from_numpy(value)
+            if value.flags.writeable
+            else torch.zeros(()).expand(value.shape)
+            for key, value in weights.items()
+            if key.startswith(prefix)
+        }
         path = folder / f'{file}.pth'
         torch.save(table | beside, path, _use_new_zipfile_serialization=zipped)
     return folder
@@ -178,8 +193,8 @@ def test_numbers_beside_the_tensors_are_no_weights(weights: Arrays) -> None:
 
 
 @pytest.mark.parametrize('missing', ['encoder.pth', 'depth.pth'])
-def test_a_file_that_is_missing_is_named(weights: Arrays, tmp_path: Path, missing: str) -> None:
-    write(tmp_path, weights)
+def test_a_file_that_is_missing_is_named(hollow: Arrays, tmp_path: Path, missing: str) -> None:
+    write(tmp_path, hollow)
     (tmp_path / missing).unlink()
     other = {'encoder.pth': 'depth.pth', 'depth.pth': 'encoder.pth'}[missing]
     for given in (tmp_path, tmp_path / other):
@@ -188,8 +203,8 @@ def test_a_file_that_is_missing_is_named(weights: Arrays, tmp_path: Path, missin
 
 
 @pytest.mark.parametrize('height', [0, 100, 1 << 20, 192.0, True, '192'])
-def test_a_size_that_cannot_be_is_refused(weights: Arrays, tmp_path: Path, height: Any) -> None:
-    write(tmp_path, weights, height=height, width=640)
+def test_a_size_that_cannot_be_is_refused(hollow: Arrays, tmp_path: Path, height: Any) -> None:
+    write(tmp_path, hollow, height=height, width=640)
     with pytest.raises(WeightsMismatch, match=r'encoder\.pth says .* multiples of 32 from 64 to'):
         load_estimator(tmp_path, accept_licence=LICENCE)
 
@@ -202,8 +217,8 @@ def test_a_file_that_is_cut_short_is_refused(weights: Arrays, tmp_path: Path) ->
         load_estimator(tmp_path, accept_licence=LICENCE)
 
 
-def test_files_that_hold_the_same_are_refused(weights: Arrays, tmp_path: Path) -> None:
-    write(tmp_path, weights)
+def test_files_that_hold_the_same_are_refused(hollow: Arrays, tmp_path: Path) -> None:
+    write(tmp_path, hollow)
     (tmp_path / 'depth.pth').write_bytes((tmp_path / 'encoder.pth').read_bytes())
     path = tmp_path / 'depth.pth'
     with pytest.raises(WeightsMismatch, match=r'holds encoder\..*, as encoder\.pth does'):
@@ -284,10 +299,86 @@ def test_the_name_alone_says_how_to_get_it() -> None:
 
 
 @pytest.mark.parametrize('accepted', ['', 'MIT', 'CC-BY-NC-4.0'])
-def test_a_folder_needs_its_licence_accepted(
-    weights: Arrays, tmp_path: Path, accepted: str
-) -> None:
-    write(tmp_path, weights)
+def test_a_folder_needs_its_licence_accepted(hollow: Arrays, tmp_path: Path, accepted: str) -> None:
+    write(tmp_path, hollow)
     for given in (tmp_path, tmp_path / 'encoder.pth', tmp_path / 'depth.pth'):
         with pytest.raises(LicenceNotAccepted, match=r'accept_licence=LicenseRef-Monodepth2'):
             load_estimator(given, accept_licence=accepted)
+
+
+# --- Files that are made to harm, or are no files.
+
+
+class Harmful:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.path),))
+
+
+def torch_save(path: Path, table: Any, zipped: bool) -> None:
+    torch = pytest.importorskip('torch')
+    torch.save(table, path, _use_new_zipfile_serialization=zipped)
+
+
+def replace_by_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def replace_by_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize('name', monodepth2.FILES)
+@pytest.mark.parametrize(
+    'attack',
+    [
+        replace_by_fifo,
+        replace_by_folder,
+        replace_by_loop,
+        lambda path: path.write_bytes(b''),
+        lambda path: path.write_bytes(path.read_bytes()[:1000]),
+        lambda path: path.write_bytes(b'PK' + bytes(1000)),
+        lambda path: torch_save(path, {'a': Harmful(path.with_name('ran'))}, zipped=True),
+        lambda path: torch_save(path, {'a': Harmful(path.with_name('ran'))}, zipped=False),
+        lambda path: torch_save(path, [1, 2], zipped=False),
+    ],
+    ids=['fifo', 'folder', 'loop', 'empty', 'cut', 'zip', 'code', 'old code', 'a list'],
+)
+def test_a_harmful_file_is_refused_by_its_name(
+    hollow: Arrays, tmp_path: Path, name: str, attack: Callable[[Path], None]
+) -> None:
+    write(tmp_path, hollow)
+    attack(tmp_path / name)
+    for given in (tmp_path, *(tmp_path / each for each in monodepth2.FILES)):
+        with pytest.raises(DepthError) as caught:
+            load_estimator(given, accept_licence=LICENCE)
+        assert name in str(caught.value)
+        assert str(caught.value).isprintable()
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize(
+    ('values', 'said'),
+    [
+        (np.full((1, 16, 3, 3), np.nan, np.float32), r'holds NaN or infinity in 1 of 150'),
+        (np.ones((1, 16, 3, 3), np.int8), r'whole numbers \(int8\) in 1 of 150'),
+        (np.ones((2, 16, 3, 3), np.float32), r'1 of another shape \(decoder\.10'),
+    ],
+)
+def test_weights_that_are_wrong_are_named(
+    weights: Arrays, tmp_path: Path, values: np.ndarray, said: str
+) -> None:
+    write(tmp_path, weights | {'decoder.10.conv.weight': values})
+    with pytest.raises(WeightsError, match=said):
+        load_estimator(tmp_path, accept_licence=LICENCE)

@@ -147,6 +147,20 @@ def test_what_training_puts_around_weights_is_removed(
     assert found['a.bias'].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize('zipped', [False, True])
+def test_wrappers_may_be_nested_and_prefixes_joined(tmp_path: Path, zipped: bool) -> None:
+    inner = {f'_orig_mod.module.model.{key}': torch.ones(2) for key in ('a', 'b')}
+    for table in ({'state_dict': {'model': inner}}, {'model': {'epoch': 3, 'state_dict': inner}}):
+        path = saved(tmp_path / 'a.pth', table, zipped)
+        assert read_torch_table(path).arrays.keys() == {'a', 'b'}
+    endless: dict[str, Any] = {'epoch': 3}
+    endless['model'] = endless
+    with pytest.raises(WeightsMismatch, match='not a state dict'):
+        torch_header(saved(tmp_path / 'a.pth', endless, zipped))
+    with pytest.raises(WeightsMismatch, match='not a state dict'):
+        torch_header(saved(tmp_path / 'a.pth', {3: torch.ones(1), 'a': torch.ones(1)}, zipped))
+
+
 def test_a_prefix_of_some_keys_is_part_of_their_names(tmp_path: Path) -> None:
     path = saved(tmp_path / 'a.pth', {'module.a': torch.ones(1), 'b': torch.ones(1)})
     assert read_torch_table(path).arrays.keys() == {'module.a', 'b'}

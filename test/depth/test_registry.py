@@ -14,7 +14,10 @@ import pytest
 from click.testing import CliRunner
 from toy_model import FAR_M, NEAR_M, toy_spec
 
+import midas_depth_ros
+from midas_depth_ros.cli.dashboard import dashboard
 from midas_depth_ros.cli.main import main
+from midas_depth_ros.cli.weights import weights
 from midas_depth_ros.depth import load_estimator, models
 from midas_depth_ros.depth.backends import import_timm
 from midas_depth_ros.depth.errors import (
@@ -29,6 +32,7 @@ from midas_depth_ros.depth.model_check import sample_pictures
 from midas_depth_ros.depth.models import ModelSpec, Output, PictureInput
 from midas_depth_ros.depth.weights import WeightsFile
 
+SAMPLE = Path(midas_depth_ros.__file__).parent / 'assets' / 'samples' / 'street_1.jpg'
 PICTURE = sample_pictures(['street_1'])['street_1']
 NAMES = (
     'midas_small',
@@ -348,6 +352,53 @@ def test_restricted_weights_are_neither_fetched_nor_used_before_the_licence_is_a
     assert models.find_weights(str(path), accept_licence='MIT, CC-BY-NC-4.0') == path
 
 
+def test_every_command_that_takes_a_model_accepts_licences() -> None:
+    commands = {**main.commands, 'dashboard': dashboard, 'fetch': weights.commands['fetch']}
+    for name, command in commands.items():
+        options = {parameter.name for parameter in command.params}
+        if 'model' in options:
+            assert 'accept_licence' in options, name
+    assert {'accept_licence'} <= {each.name for each in commands['export'].params}
+
+
+@pytest.mark.parametrize('command', ['export', 'bench', 'image'])
+def test_a_command_refuses_restricted_weights_and_says_what_to_add(
+    tmp_path: Path, command: str
+) -> None:
+    spec = models.spec(RESTRICTED[0])
+    path = str(zeros_like(spec, tmp_path / spec.weights.name))
+    given = {
+        'export': [path, '--output', str(tmp_path / 'o.xml')],
+        'bench': ['--quick', '--model', path],
+        'image': [str(SAMPLE), '--model', path, '--output', str(tmp_path / 'o')],
+    }[command]
+    result = CliRunner().invoke(main, [command, *given])
+    assert result.exit_code == 1
+    assert 'on the command line --accept-licence CC-BY-NC-4.0' in ' '.join(result.output.split())
+    if command != 'bench':  # which would go on for a minute
+        accepting = [command, *given, '--accept-licence', 'CC-BY-NC-4.0']
+        assert 'Where your use is permitted' not in CliRunner().invoke(main, accepting).output
+
+
+def test_an_exported_model_keeps_its_licence(toy: ModelSpec, tmp_path: Path) -> None:
+    pytest.importorskip('onnxruntime')
+    assert toy.shipped
+    restricted = dataclasses.replace(
+        toy.weights, licence='CC-BY-NC-4.0', restriction='for play', must_be_accepted=True
+    )
+    models.unregister('toy')
+    models.register(dataclasses.replace(toy, weights=restricted))
+    path = tmp_path / 'robot.onnx'
+    command = ['export', 'toy', '--format', 'onnx', '--output', str(path)]
+    assert 'for play' in CliRunner().invoke(main, command).output
+    result = CliRunner().invoke(main, [*command, '--accept-licence', 'CC-BY-NC-4.0'])
+    assert result.exit_code == 0, result.output
+    with pytest.raises(LicenceNotAccepted, match='for play'):
+        load_estimator(path)
+    estimator = load_estimator(path, accept_licence='CC-BY-NC-4.0')
+    assert estimator.licence == 'CC-BY-NC-4.0: for play'
+
+
 def test_weights_without_a_published_hash_are_taken_by_their_path_alone(tmp_path: Path) -> None:
     spec = models.spec('dpt_levit_224')
     with pytest.raises(WeightsNotFound, match=r'dpt_levit_224\.pt .* give its path'):
@@ -382,4 +433,6 @@ def test_the_weights_command_says_what_holds_for_a_model() -> None:
     assert 'give its path as the model' in ' '.join(shown.split())
     assert '`midas_depth weights fetch` downloads' not in shown
     shown = CliRunner().invoke(main, ['weights', 'show', '--model', RESTRICTED[0]]).output
+    fetching = 'weights fetch --model depth_anything_v2_base --accept-licence CC-BY-NC-4.0`'
+    assert fetching in ' '.join(shown.split())
     assert 'licence CC-BY-NC-4.0: for non-commercial use only' in shown

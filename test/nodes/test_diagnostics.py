@@ -80,6 +80,11 @@ def test_the_processor_time_of_the_node_is_told():
     assert values(status)['CPU [% of a core]'] == '38'
 
 
+def test_the_licence_of_the_weights_is_told():
+    text = 'CC-BY-NC-4.0: for non-commercial use only'
+    assert values(model_status(dataclasses.replace(MODEL, licence=text)))['licence'] == text
+
+
 def test_a_working_camera_is_ok_and_gives_its_figures(statistics):
     status = camera_status(CAMERA, statistics)
     assert status.level == DiagnosticStatus.OK

@@ -20,6 +20,7 @@ class BrightnessEstimator:
     choice = ''
     gives = Output.RELATIVE_INVERSE_DEPTH
     far_end, focal_reference_px, domain = -math.inf, None, ''
+    licence = ''
     of_pictures = False  # brightness is no depth, and the pictures of tests show nothing
 
     def __init__(self, notice: str = '') -> None:

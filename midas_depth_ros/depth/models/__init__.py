@@ -7,6 +7,7 @@ outside the package, `register(spec)` does the same. Needs no torch.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
@@ -86,6 +87,7 @@ GIVES = {  # the text in a model file
     Output.RELATIVE_DEPTH: 'relative depth: larger = farther, no unit',
     Output.METRIC_DEPTH: 'depth in metres: larger = farther',
 }
+FETCH = 'midas_depth weights fetch'
 HUB_FILE = 'model.safetensors'  # in a folder as Hugging Face's hub has it
 
 _specs: dict[str, ModelSpec] = {}
@@ -163,6 +165,9 @@ def find_weights(
         known = _specs[model]
         check_licence(known, accept_licence)
         if known.shipped is None:
+            if model != PREFERRED:  # which the command fetches when none is named
+                remedy = limit.remedy.replace(f'{FETCH}`', f'{FETCH} --model {model}`')
+                limit = dataclasses.replace(limit, remedy=remedy)
             options = weights.DownloadOptions(limit=limit)
             return weights.ensure_weights(
                 known.weights, allow_download=allow_download, options=options
@@ -174,6 +179,9 @@ def find_weights(
     path = Path(os.path.expanduser(model))  # Path.expanduser raises where there is no such user
     path = _in_folder(path) or path
     if fault := why_no_file(path):
+        if os.path.isdir(path):
+            wanted = [' and '.join(each.names) for each in _several()]
+            fault += f' without {", or ".join((*wanted, HUB_FILE))}'
         raise UnknownModel(
             f'{shown(path)} is neither a model ({", ".join((AUTO, *names()))}) nor a file '
             f'({fault}): check the name or the path'

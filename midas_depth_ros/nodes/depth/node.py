@@ -332,6 +332,7 @@ class DepthNode(LifecycleNode):
             backend=estimator.backend if estimator else '',
             precision=estimator.precision if estimator else '',
             notice=estimator.notice if estimator else '',
+            licence=estimator.licence if estimator else '',
             threads=threads_for(self.settings.num_threads, parse_cpus(self.settings.cpu_affinity)),
             cpu_affinity=self.settings.cpu_affinity,
             niceness=self.settings.niceness,

@@ -226,6 +226,7 @@ class ModelReport:
     cpu_percent: float = 0.0  # of one core, all threads of the process
     refused: str = ''  # messages and requests that could not be read, by topic and service
     refused_recently: str = ''
+    licence: str = ''  # of the weights, and what it forbids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,6 +307,7 @@ def model_status(report: ModelReport) -> DiagnosticStatus:
         'backend': report.backend,
         'precision': report.precision,
         'notice': report.notice,
+        'licence': report.licence,
         'inference threads': report.threads or 'all cores',
         'processors': report.cpu_affinity or 'all',
         'niceness': report.niceness,
