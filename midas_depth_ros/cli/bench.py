@@ -108,7 +108,7 @@ def show(result: Result) -> None:
     for line in (
         f'{facts["model"]} ({facts["weights"]}), {facts["cpu"]}, {facts["cores"]} processors, '
         f'load {facts["load_average"][0]} to {facts["load_average"][1]}, {facts["seconds"]} s',
-        f'auto selects {" ".join(facts["auto"] or ["nothing"])}: {facts.get("auto_choice", "")}',
+        auto_text(facts),
         f'a float32 matrix product reaches {facts["matrix_product_gflops"]} GFLOP/s here',
     ):
         console.print(Text(printable(line)))
@@ -116,6 +116,14 @@ def show(result: Result) -> None:
         console.print(table)
     for line in result.absent:
         console.print(Text(printable(f'not measured: {line}'), 'yellow'))
+
+
+def auto_text(facts: dict[str, Any]) -> str:
+    """What `auto` selects and why; or that random weights cannot say."""
+    chosen, why = ' '.join(facts['auto'] or ['nothing']), facts.get('auto_choice', '')
+    if facts['judged']:
+        return f'auto selects {chosen}: {why}'
+    return f'the precision that auto selects is {why}; {chosen} stands for it here'
 
 
 def main_table(result: Result) -> Table:

@@ -26,6 +26,7 @@ from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.processes import cores
 from midas_depth_ros.lab.speed.candidates import (
+    F32,
     USUAL_RECIPE,
     Candidate,
     Weights,
@@ -33,6 +34,7 @@ from midas_depth_ros.lab.speed.candidates import (
     find_candidates,
     load_candidate,
 )
+from midas_depth_ros.lab.speed.random_weights import CANNOT_JUDGE
 from midas_depth_ros.sim import moving_scene, render
 
 # --- Timing several functions side by side, so that a disturbance affects all of them.
@@ -370,6 +372,7 @@ class Run:
             {
                 'model': self._weights.name,
                 'weights': self._weights.note,
+                'judged': not self._weights.random,
                 'auto': list(auto) if auto else None,
                 'cpu': processes.cpu_name(),
                 'cores': processes.cores(),
@@ -385,15 +388,19 @@ class Run:
         return self.result
 
     def _auto(self) -> list[Candidate]:
-        """Return the backend that `auto` selects, as a list of at most one."""
+        """Return the backend that `auto` selects, as a list of at most one.
+
+        In f32 with random weights: `auto` would judge precisions by them, and they say nothing.
+        """
         self._report('finding what auto selects')
+        precision = F32 if self._weights.random else AUTO
         try:
-            factory = find_backend(AUTO, self._weights.path.suffix)
-            backend = factory(self._weights.path, self._num_threads, AUTO)
+            factory = find_backend(AUTO, self._weights.path.suffix, precision)
+            backend = factory(self._weights.path, self._num_threads, precision)
         except DepthError as error:
             self.result.absent.append(f'auto: {error}')
             return []
-        self.result.facts['auto_choice'] = backend.choice
+        self.result.facts['auto_choice'] = CANNOT_JUDGE if self._weights.random else backend.choice
         return [candidate_of(backend, self._weights.path)]
 
     def _seconds(self, wanted: float, shares: int = 1) -> float:

@@ -9,17 +9,16 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from midas_depth_ros.depth import load_estimator, weights
+from midas_depth_ros.depth import load_estimator, models, weights
 from midas_depth_ros.depth.errors import UnknownModel, WeightsNotFound
 from midas_depth_ros.depth.models import embedded
-from midas_depth_ros.depth.models.midas_small import midas_shapes
 from midas_depth_ros.lab.speed import candidates
 from midas_depth_ros.lab.speed.candidates import (
     find_candidates,
     find_weights,
     load_candidate,
-    random_arrays,
 )
+from midas_depth_ros.lab.speed.random_weights import random_arrays, write_random_weights
 from midas_depth_ros.lab.speed.run import picture
 
 
@@ -41,13 +40,29 @@ def test_what_can_be_no_file_is_told_in_a_sentence(model):
     assert str(it.value).isprintable()
 
 
-def test_random_weights_are_those_of_the_network_and_always_the_same():
-    first, second = random_arrays(), random_arrays()
-    assert {key: array.shape for key, array in first.items()} == dict(midas_shapes())
+@pytest.mark.parametrize('name', ['midas_small', 'zipdepth', 'embedded', 'dpt_swin2_tiny_256'])
+def test_random_weights_are_those_of_the_network_and_always_the_same(name):
+    spec = models.spec(name)
+    first, second = random_arrays(spec), random_arrays(spec)
+    assert {key: array.shape for key, array in first.items()} == dict(spec.shapes)
     for key, array in first.items():
         np.testing.assert_array_equal(array, second[key])
         assert np.isfinite(array).all()
-    assert min(first[key].min() for key in first if key.endswith('running_var')) > 0.5
+    variances = [first[key].min() for key in first if key.endswith('running_var')]
+    assert min(variances, default=1) > 0.5
+
+
+@pytest.mark.parametrize('name', ['zipdepth', 'depth_anything_v2_small', 'dpt_levit_224'])
+def test_written_random_weights_are_recognised_and_give_depth(name, tmp_path):
+    if not find_spec('torch'):
+        pytest.skip('torch is not installed')
+    path = write_random_weights(models.spec(name), tmp_path)
+    assert models.spec_of(path).name == name
+    assert [each.name for each in tmp_path.iterdir()] == [path.name], 'something was left beside it'
+    usual = load_candidate('usual recipe', 'f32', path, 1)
+    depth = usual.network(usual.preprocess(picture(64, 48)))
+    assert np.isfinite(depth).all()
+    assert np.abs(depth).max() < 1e6, 'activations grow from layer to layer'
 
 
 def test_random_weights_where_there_are_no_official_ones(tmp_path, monkeypatch):
@@ -58,6 +73,7 @@ def test_random_weights_where_there_are_no_official_ones(tmp_path, monkeypatch):
     monkeypatch.setattr(candidates, 'user_cache', lambda: tmp_path)
     found = find_weights('auto')
     assert 'random weights' in found.note
+    assert found.random
     assert found.path.is_file()
     assert found.path.is_relative_to(tmp_path)
     before = found.path.stat().st_mtime_ns
