@@ -372,11 +372,13 @@ SPEC = ModelSpec(
     output=Output.RELATIVE_INVERSE_DEPTH,
     shapes=midas_shapes(),
     build=build,
+    needs_timm=True,
     giga_operations={(256, 256): 9.19, (256, 192): 6.89, (256, 128): 4.60},
     onnx=OnnxGraph(
         make=lambda weights, metadata: midas_onnx(weights, metadata=metadata),
         picture=INPUT,
         depth=OUTPUT,
+        opencv=(5, 0),  # 4.6 wants a Clip without inputs
         # Put the fingerprint of a changed graph first, and keep the older: robots have such files.
         known=(
             Fingerprint(

@@ -315,7 +315,12 @@ SPEC = ModelSpec(
     output=Output.RELATIVE_INVERSE_DEPTH,
     shapes=monodepth2_shapes(),
     build=build,
-    onnx=OnnxGraph(make=monodepth2_onnx, picture=INPUT, depth=OUTPUT),
+    onnx=OnnxGraph(
+        make=monodepth2_onnx,
+        picture=INPUT,
+        depth=OUTPUT,
+        opencv=(5, 0),  # 4.6 takes no integers
+    ),
     enlargement=Enlargement.LINEAR,
     renaming=rename,
     about="'monodepth2' was trained on drives through one town: it knows streets seen from a car.",

@@ -242,7 +242,8 @@ class OnnxGraph:
     a number is not finite. `picture` and `depth` are the names of its input (1, 3, h, w) and output
     (1, 1, h, w). `output_sizes`: each (h, w) that it gives or once gave, where that is not the size
     of its input. `known`: the current graph and earlier ones, whose files are on robots; computed
-    where it is empty.
+    where it is empty. `opencv`: (major, minor) of the oldest OpenCV that runs it, None where none
+    does.
     """
 
     make: Callable[[Weights, Mapping[str, str]], bytes]
@@ -250,6 +251,7 @@ class OnnxGraph:
     depth: str = 'depth'
     output_sizes: tuple[tuple[int, int], ...] = ()
     known: tuple[Fingerprint, ...] = ()
+    opencv: tuple[int, int] | None = (4, 6)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -265,10 +267,10 @@ class ModelSpec:
     of weights in the package. `sample_depth`: of the first sample picture by the published weights,
     as `model_check.cell_means`. `about`: its limits, in a sentence. `enlargement`: how its official
     code brings the output to the picture's size. `renaming`: an official state dict to that of the
-    torch module. `keys_tell`: whether keys and shapes tell its files from those of every other
-    network; else their SHA-256 or name has to. `giga_operations`: floating point
-    operations of one run in 10^9, by input size (width, height), multiplications and additions
-    counted separately.
+    torch module. `needs_timm`: whether that library makes its torch module. `keys_tell`: whether
+    keys and shapes tell its files from those of every other network; else their SHA-256 or name has
+    to. `giga_operations`: floating point operations of one run in 10^9, by input size (width,
+    height), multiplications and additions counted separately.
 
     Raises ValueError, which names the bad field.
     """
@@ -290,6 +292,7 @@ class ModelSpec:
     renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     keys_tell: bool = True
     focal_reference_px: float | None = None
+    needs_timm: bool = False
 
     def __post_init__(self) -> None:
         if fault := self._fault():

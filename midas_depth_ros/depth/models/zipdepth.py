@@ -199,6 +199,7 @@ SPEC = ModelSpec(
         make=lambda weights, metadata: zipdepth_onnx(weights, metadata=metadata),
         picture=INPUT,
         depth=OUTPUT,
+        opencv=(5, 0),  # 4.6 takes no depth to space at a free size
     ),
     about=TAUGHT,
     enlargement=Enlargement.LINEAR_CORNERS,
@@ -221,6 +222,7 @@ CONVEX_SPEC = ModelSpec(
         make=lambda weights, metadata: zipdepth_onnx(weights, metadata=metadata, convex=True),
         picture=INPUT,
         depth=OUTPUT,
+        opencv=(5, 0),  # 4.6 takes no integers
     ),
     about=TAUGHT,
     enlargement=Enlargement.LINEAR_CORNERS,

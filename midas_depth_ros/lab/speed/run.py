@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import models
-from midas_depth_ros.depth.backends import AUTO, BACKENDS, find_backend
+from midas_depth_ros.depth.backends import AUTO, BACKENDS, find_backend, model_of
 from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.processes import cores
@@ -388,7 +388,8 @@ class Run:
         """Return the backend that `auto` selects, as a list of at most one."""
         self._report('finding what auto selects')
         try:
-            factory = find_backend(AUTO, self._weights.path.suffix)
+            path = self._weights.path
+            factory = find_backend(AUTO, path.suffix, model=model_of(path))
             backend = factory(self._weights.path, self._num_threads, AUTO)
         except DepthError as error:
             self.result.absent.append(f'auto: {error}')
