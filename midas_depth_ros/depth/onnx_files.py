@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import struct
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 # OpenCV 4.6 reads what is used here of operator set 13; before it, Resize requires a region.
 IR_VERSION, OPERATOR_SET = 7, 13
+LAYERED_IR_VERSION, LAYERED = 8, 17  # the first operator set that has LayerNormalization
 PRODUCER = 'midas_depth_ros'
 VARINT, BYTES, FIXED32 = 0, 2, 5  # wire types
 FLOAT = 1  # TensorProto.FLOAT
@@ -38,21 +40,29 @@ class Graph:
     """Builds a network: `add` each operation in order, then call `to_bytes`."""
 
     nodes: list[bytes] = field(default_factory=list)
-    weights: list[bytes] = field(default_factory=list)
+    weights: list[tuple[bytes, NDArray[np.float32]]] = field(default_factory=list)
+    operator_set: int = OPERATOR_SET
 
     def weight(self, name: str, values: np.ndarray | float) -> str:
         """Keep an array, or one number, as float32 under a name; returns the name.
 
-        Raises ValueError where it is not finite: later operations would hide that (Relu turns NaN
-        into 0).
+        It may be a view, and is not copied before `to_bytes`: networks have up to 1.4 GB. Raises
+        ValueError where it is not finite: later operations would hide that (Relu turns NaN into 0).
         """
-        array = np.asarray(values, np.float32, order='C')
+        array = np.asarray(values, np.float32)
         if not np.isfinite(array).all():
             raise ValueError(f'{name} holds NaN or infinity')
         tensor = b''.join(_varint_field(1, side) for side in array.shape)
-        tensor += _varint_field(2, FLOAT) + _field(8, name.encode()) + _field(9, array.tobytes())
-        self.weights.append(tensor)
+        tensor += _varint_field(2, FLOAT) + _field(8, name.encode()) + _head(9, array.nbytes)
+        self.weights.append((tensor, array))
         return name
+
+    def integers(self, name: str, values: Sequence[int]) -> str:
+        """Keep int64 numbers, such as a shape, under a name; returns the name.
+
+        As an operation, so that they belong to the network and not to its weights.
+        """
+        return self.add('Constant', [], name, value_ints=values)
 
     def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Attribute) -> str:
         """Add an operation on named values; '' omits an input. Returns its output's name."""
@@ -107,15 +117,23 @@ class Graph:
         metadata: Mapping[str, str] | None = None,
     ) -> bytes:
         """The whole model, from the input `source` to the output `result`."""
-        graph = b''.join(_field(1, node) for node in self.nodes) + _field(2, b'graph')
-        graph += b''.join(_field(5, tensor) for tensor in self.weights)
-        graph += _field(11, _value(source, shape)) + _field(12, _value(result, result_shape))
-        operators = _field(1, b'') + _varint_field(2, OPERATOR_SET)
-        model = _varint_field(1, IR_VERSION) + _field(2, PRODUCER.encode())
-        model += _field(7, graph) + _field(8, operators)
+        before = b''.join(_field(1, node) for node in self.nodes) + _field(2, b'graph')
+        after = _field(11, _value(source, shape)) + _field(12, _value(result, result_shape))
+        tensors = [len(tensor) + array.nbytes for tensor, array in self.weights]
+        heads = [_head(5, length) for length in tensors]
+        length = len(before) + sum(map(len, heads)) + sum(tensors) + len(after)
+        version = LAYERED_IR_VERSION if self.operator_set >= LAYERED else IR_VERSION
+        model = io.BytesIO()  # its bytes are taken out without a copy
+        model.write(_varint_field(1, version) + _field(2, PRODUCER.encode()))
+        model.write(_head(7, length) + before)
+        for head, (tensor, array) in zip(heads, self.weights, strict=True):
+            model.write(head + tensor)
+            model.write(np.ascontiguousarray(array).data)
+        operators = _field(1, b'') + _varint_field(2, self.operator_set)
+        model.write(after + _field(8, operators))
         for key, text in (metadata or {}).items():
-            model += _field(14, _field(1, key.encode()) + _field(2, text.encode()))
-        return model
+            model.write(_field(14, _field(1, key.encode()) + _field(2, text.encode())))
+        return model.getvalue()
 
 
 def _value(name: str, shape: Sequence[Side]) -> bytes:
@@ -143,7 +161,12 @@ def _attribute(name: str, value: Attribute) -> bytes:
 
 
 def _field(number: int, payload: bytes) -> bytes:
-    return _varint(number << 3 | BYTES) + _varint(len(payload)) + payload
+    return _head(number, len(payload)) + payload
+
+
+def _head(number: int, length: int) -> bytes:
+    """What stands before a payload of so many bytes."""
+    return _varint(number << 3 | BYTES) + _varint(length)
 
 
 def _varint_field(number: int, value: int) -> bytes:
@@ -151,7 +174,11 @@ def _varint_field(number: int, value: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits per byte, the lowest first; all but the last byte have the eighth bit set."""
+    """Seven bits per byte, the lowest first; all but the last byte have the eighth bit set.
+
+    A negative number is written as that of 64 bits with the same bits.
+    """
+    value &= (1 << 64) - 1
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
