@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from midas_depth_ros.depth.models.dpt_parts import (
     CLASSES,
     DECODER_CHANNELS,
@@ -32,10 +34,12 @@ from midas_depth_ros.depth.models.dpt_parts import (
 from midas_depth_ros.depth.models.spec import (
     Interpolation,
     ModelSpec,
+    OnnxGraph,
     Output,
     PictureInput,
     Shape,
     Sizing,
+    Weights,
     norm_shapes,
 )
 from midas_depth_ros.depth.weights import WeightsFile
@@ -319,6 +323,31 @@ def build(encoder: Encoder) -> Any:
     return DptLevit(encoder)
 
 
+INPUT, OUTPUT = 'picture', 'depth'  # of the graphs
+
+
+def make_onnx(encoder: Encoder, weights: Weights, metadata: Mapping[str, str]) -> bytes:
+    """The network as an ONNX model, made without torch: (1, 3, h, w) float32 to (1, 1, h, w).
+
+    Raises KeyError where an entry of the state dict is missing, ValueError where one is not finite.
+    """
+    # These import the descriptions above.
+    from midas_depth_ros.depth.models.dpt_levit_graph import LevitGraph
+    from midas_depth_ros.depth.models.dpt_swin2_graph import SwinGraph
+
+    graph: LevitGraph | SwinGraph
+    if isinstance(encoder, Swin):
+        graph = SwinGraph(weights, encoder)
+    elif isinstance(encoder, Levit):
+        graph = LevitGraph(weights, encoder)
+    else:
+        raise NotImplementedError
+    sides = (encoder.size, encoder.size)
+    with np.errstate(all='ignore'):  # the graph refuses what is no number
+        graph.network(INPUT, OUTPUT)
+    return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
+
+
 SIDE, MULTIPLE = 384, 32  # pixels, of DPT-Large and DPT-Hybrid
 
 
@@ -417,6 +446,14 @@ def spec(name: str) -> ModelSpec:
         output=Output.RELATIVE_INVERSE_DEPTH,
         shapes=shapes(network.encoder),
         build=functools.partial(build, network.encoder),
+        onnx=None
+        if isinstance(network.encoder, TransformerEncoder)
+        else OnnxGraph(
+            make=functools.partial(make_onnx, network.encoder),
+            picture=INPUT,
+            depth=OUTPUT,
+            opencv=None,
+        ),
         renaming=rename,
         # Others trained these to give depth: with a file of theirs near and far would be swapped.
         keys_tell=not isinstance(network.encoder, TransformerEncoder),
