@@ -5,17 +5,28 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from golden_networks import TOLERANCE, deviation, golden_noise, golden_weights
+from golden_networks import (
+    TOLERANCE,
+    Infer,
+    deviation,
+    golden_noise,
+    golden_weights,
+    onnxruntime_of,
+    openvino_of,
+)
 from PIL import Image
 
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.models import Output, depth_anything
 from midas_depth_ros.depth.models.depth_anything import NETWORKS, SPECS
+from midas_depth_ros.depth.models.depth_anything_graph import depth_anything_onnx
+from midas_depth_ros.depth.onnx_files import read_onnx
 
 SMALL, V1 = 'depth_anything_v2_small', 'depth_anything_v1_small'
 INDOOR, OUTDOOR = (f'depth_anything_v2_metric_{where}_small' for where in ('indoor', 'outdoor'))
@@ -23,6 +34,8 @@ LARGE = 'depth_anything_v2_large'
 PICTURE = SPECS[0].picture
 STEP = 8  # every how many rows and columns of a golden output are kept
 QUICK = {SMALL: 252 * 336, V1: 140 * 182, INDOOR: 140 * 182, OUTDOOR: 140 * 182}  # pixels
+
+GRAPHS = (openvino_of, onnxruntime_of)
 
 Arrays = dict[str, np.ndarray]
 
@@ -102,6 +115,82 @@ def test_outputs_equal_the_official_ones_at_all_sizes(
     assert len(outputs(figures, name)) >= 2
     for size, wanted in outputs(figures, name).items():
         assert deviation(run(module, golden_noise(*size))[::STEP, ::STEP], wanted) < TOLERANCE, size
+
+
+@pytest.mark.parametrize('backend', GRAPHS)
+@pytest.mark.parametrize('name', QUICK)
+def test_the_graph_gives_what_the_official_network_gives(
+    described: dict[str, Any],
+    figures: Arrays,
+    name: str,
+    backend: Callable[[bytes], Infer],
+) -> None:
+    """Of 140 x 182 pixels, the number of patches along a side is even and odd."""
+    weights = golden_weights(entries(described, name))
+    infer = backend(depth_anything_onnx(NETWORKS[name], weights))
+    for size in ((140, 182), (252, 336)):
+        found = infer(golden_noise(*size))[::STEP, ::STEP]
+        assert deviation(found, outputs(figures, name)[size]) < TOLERANCE, size
+
+
+@pytest.mark.parametrize('backend', GRAPHS)
+def test_one_graph_serves_the_size_of_training_and_its_neighbours(
+    described: dict[str, Any], figures: Arrays, backend: Callable[[bytes], Infer]
+) -> None:
+    """At 518 x 518 the embedding is not resized; where one side alone is 518, both are."""
+    infer = backend(depth_anything_onnx(NETWORKS[SMALL], golden_weights(described[SMALL])))
+    for size in ((518, 518), (518, 686)):
+        found = infer(golden_noise(*size))[::STEP, ::STEP]
+        assert deviation(found, outputs(figures, SMALL)[size]) < TOLERANCE, size
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize('backend', GRAPHS)
+@pytest.mark.parametrize('name', NETWORKS)
+def test_the_graph_gives_what_the_official_network_gives_at_all_sizes(
+    described: dict[str, Any], figures: Arrays, name: str, backend: Callable[[bytes], Infer]
+) -> None:
+    weights = golden_weights(entries(described, name))
+    infer = backend(depth_anything_onnx(NETWORKS[name], weights))
+    del weights
+    assert len(outputs(figures, name)) >= 2
+    for size, wanted in outputs(figures, name).items():
+        found = infer(golden_noise(*size))[::STEP, ::STEP]
+        assert deviation(found, wanted) < TOLERANCE, size
+
+
+def test_graphs_that_give_different_things_are_different_networks(
+    described: dict[str, Any],
+) -> None:
+    """By their fingerprints, so that no file of weights alone can turn near into far."""
+    weights = golden_weights(described[SMALL])
+    models = {
+        name: read_onnx(depth_anything_onnx(NETWORKS[name], weights))
+        for name in NETWORKS
+        if name.endswith('_small')
+    }
+    assert {model.unexpected for model in models.values()} == {''}
+    assert len({model.fingerprint() for model in models.values()}) == 4
+
+
+@pytest.mark.parametrize(
+    ('changed', 'error', 'text'),
+    [
+        (None, KeyError, r'pretrained\.blocks\.3\.mlp\.fc1\.weight'),
+        (np.nan, ValueError, r'pretrained\.blocks\.3\.mlp\.fc1\.kernel holds NaN or infinity'),
+    ],
+)
+def test_the_graph_refuses_weights_that_are_missing_or_no_numbers(
+    described: dict[str, Any], changed: float | None, error: type[Exception], text: str
+) -> None:
+    weights = golden_weights(described[SMALL])
+    key = 'pretrained.blocks.3.mlp.fc1.weight'
+    if changed is None:
+        del weights[key]
+    else:
+        weights[key][5, 7] = changed
+    with pytest.raises(error, match=text):
+        depth_anything_onnx(NETWORKS[SMALL], weights)
 
 
 def test_one_trace_serves_every_size(described: dict[str, Any], figures: Arrays) -> None:
@@ -207,19 +296,29 @@ def test_what_is_not_free_says_so_and_metres_are_told_apart() -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'torch'])
 @pytest.mark.parametrize('name', [SMALL, INDOOR, V1])
 def test_the_estimator_gives_what_the_official_code_gives(
-    described: dict[str, Any], figures: Arrays, shared_data: Path, tmp_path: Path, name: str
+    described: dict[str, Any],
+    figures: Arrays,
+    shared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    backend: str,
 ) -> None:
     """Whose weights they are is told by the file's name."""
     torch = pytest.importorskip('torch')
+    pytest.importorskip(backend)
     path = shared_data.parent / 'golden' / 'room.png'
     if not path.is_file():
         pytest.skip(f'{path} is not there')
+    monkeypatch.setenv('MIDAS_DEPTH_CACHE_DIR', str(tmp_path / 'cache'))
     file = tmp_path / depth_anything.spec(name).weights.name
-    torch.save(network(described, name).state_dict(), file)
-    estimator = load_estimator(file, num_threads=1)
-    assert estimator.backend == 'torch'
+    weights = golden_weights(entries(described, name))
+    torch.save({key: torch.from_numpy(value) for key, value in weights.items()}, file)
+    estimator = load_estimator(file, backend, num_threads=1, precision='f32')
+    assert estimator.backend == backend
     found = estimator.estimate(path)[::16, ::16]
     estimator.close()
     wanted = figures[f'{name}_picture_every_16']

@@ -25,10 +25,12 @@ from midas_depth_ros.depth.models.spec import (
     Enlargement,
     Interpolation,
     ModelSpec,
+    OnnxGraph,
     Output,
     PictureInput,
     Shape,
     Sizing,
+    Weights,
 )
 from midas_depth_ros.depth.weights import WeightsFile
 
@@ -242,6 +244,13 @@ def build(network: Network) -> Any:
     return DepthAnything()
 
 
+def onnx(network: Network, weights: Weights, metadata: Mapping[str, str]) -> bytes:
+    """The network as an ONNX model; see `depth_anything_graph`."""
+    from midas_depth_ros.depth.models.depth_anything_graph import depth_anything_onnx
+
+    return depth_anything_onnx(network, weights, metadata=metadata)
+
+
 # --- What it wants of a picture, and what becomes of its output.
 
 SHORT_SIDE = 518  # pixels, of the pictures of training; any multiple of 14 will do
@@ -368,6 +377,7 @@ def spec(name: str) -> ModelSpec:
         output=Output.METRIC_DEPTH if metric else Output.RELATIVE_INVERSE_DEPTH,
         shapes=shapes(network.width),
         build=functools.partial(build, network),
+        onnx=OnnxGraph(functools.partial(onnx, network)),
         depth_range_m=(NEAREST_M, network.farthest_m) if network.farthest_m else None,
         about=f'{network.title}: {network.about}' if network.about else '',
         enlargement=network.enlargement,

@@ -25,20 +25,14 @@ class TransformerGraph(DptGraph):
         super().__init__(weights)
         self.name, self.size = name, size
 
-    def grid(self) -> str:
-        """The embedding of the positions, (1, C, grid, grid), without the class token's."""
-        places = self.entry(f'{self.name}.pos_embed')[0, 1:]
-        square = places.T.reshape(1, self.size.channels, self.size.grid, self.size.grid)
-        return self.weight('positions', square)
-
-    def answers(self, patches: str, taps: Sequence[int]) -> list[str]:
+    def answers(self, patches: str, positions: str, taps: Sequence[int]) -> list[str]:
         """What the blocks `taps`, counted from 1, give: (1, N, C) each, the class token first.
 
-        Takes the patches with the embedding of their positions, (1, C, h, w).
+        Takes the patches as (1, C, h, w) and the embedding of their positions as (h, w, C).
         """
-        channels = self.size.channels
         last = self.transposed(patches, 'patches.last', (0, 2, 3, 1))
-        places = self.reshaped(last, 'patches.flat', (1, REST, channels))
+        placed = self.sum(last, positions, 'placed')
+        places = self.reshaped(placed, 'places', (1, REST, self.size.channels))
         first = self.entry(f'{self.name}.cls_token')
         first = first + self.entry(f'{self.name}.pos_embed')[:, :1]
         tokens = self.joined([self.weight('first', first), places], 'tokens', axis=1)
