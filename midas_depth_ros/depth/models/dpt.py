@@ -334,15 +334,15 @@ def make_onnx(encoder: Encoder, weights: Weights, metadata: Mapping[str, str]) -
     # These import the descriptions above.
     from midas_depth_ros.depth.models.dpt_levit_graph import LevitGraph
     from midas_depth_ros.depth.models.dpt_swin2_graph import SwinGraph
+    from midas_depth_ros.depth.models.dpt_vit_graph import DptVitGraph
 
-    graph: LevitGraph | SwinGraph
-    if isinstance(encoder, Swin):
-        graph = SwinGraph(weights, encoder)
-    elif isinstance(encoder, Levit):
-        graph = LevitGraph(weights, encoder)
+    graph: DptVitGraph | LevitGraph | SwinGraph
+    sides: tuple[int | str, int | str] = ('height', 'width')
+    if isinstance(encoder, TransformerEncoder):
+        graph = DptVitGraph(weights, encoder)
     else:
-        raise NotImplementedError
-    sides = (encoder.size, encoder.size)
+        kind = SwinGraph if isinstance(encoder, Swin) else LevitGraph
+        graph, sides = kind(weights, encoder), (encoder.size, encoder.size)
     with np.errstate(all='ignore'):  # the graph refuses what is no number
         graph.network(INPUT, OUTPUT)
     return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
@@ -446,9 +446,7 @@ def spec(name: str) -> ModelSpec:
         output=Output.RELATIVE_INVERSE_DEPTH,
         shapes=shapes(network.encoder),
         build=functools.partial(build, network.encoder),
-        onnx=None
-        if isinstance(network.encoder, TransformerEncoder)
-        else OnnxGraph(
+        onnx=OnnxGraph(
             make=functools.partial(make_onnx, network.encoder),
             picture=INPUT,
             depth=OUTPUT,
