@@ -61,20 +61,38 @@ class ResNetGraph(DptGraph):
         return self.convolution(value, name, kernel, None, stride, sides)
 
     def group_normed(self, value: str, name: str) -> str:
-        """The mean and variance of a group of channels go; weight and bias are those of each."""
-        weight, bias = self.entry(f'{name}.weight'), self.entry(f'{name}.bias')
-        rows = self.reshaped(value, f'{name}.rows', (1, GROUPS, REST))
-        ones, zeros = (self.weight(f'{name}.{what}', np.full(GROUPS, what)) for what in (1, 0))
-        rows = self.add(
-            'InstanceNormalization', [rows, ones, zeros], f'{name}.normal',
-            epsilon=GROUP_NORM_EPSILON,
-        )  # fmt: skip
-        shape = self.add('Shape', [value], f'{name}.shape')
-        value = self.add('Reshape', [rows, shape], f'{name}.features')
-        channel = (1, -1, 1, 1)
-        factor = self.weight(f'{name}.factor', weight.reshape(channel))
-        value = self.add('Mul', [value, factor], f'{name}.scaled')
-        return self.sum(value, self.weight(f'{name}.shift', bias.reshape(channel)), name)
+        """The mean and variance of a group of channels go; weight and bias are those of each.
+
+        Nothing of a picture's size is laid out anew, and the last step is the official network's:
+        a factor and a shift for each channel, rounded as there.
+        """
+        add = self.add
+        self.channels = len(self.state[f'{name}.weight'])
+        mean = self.group_mean(value, f'{name}.mean')
+        apart = add('Sub', [value, mean], f'{name}.apart')
+        square = add('Mul', [apart, apart], f'{name}.square')
+        variance = self.group_mean(square, f'{name}.variance')
+        epsilon = self.constant(f'{GROUP_NORM_EPSILON:g}', GROUP_NORM_EPSILON)
+        root = add('Sqrt', [self.sum(variance, epsilon, f'{name}.more')], f'{name}.root')
+        weight, bias = (
+            self.weight(f'{name}.{what}', self.entry(f'{name}.{what}').reshape(1, -1, 1, 1))
+            for what in ('weight', 'bias')
+        )
+        factor = add('Div', [weight, root], f'{name}.factor')
+        moved = add('Mul', [mean, factor], f'{name}.moved')
+        shift = add('Sub', [bias, moved], f'{name}.shift')
+        return self.sum(add('Mul', [value, factor], f'{name}.scaled'), shift, name)
+
+    def group_mean(self, value: str, name: str) -> str:
+        """The mean of each group of channels, for each channel: (1, C, 1, 1)."""
+        channels = self.channels
+        part = channels // GROUPS
+        each = self.add('GlobalAveragePool', [value], f'{name}.each')
+        groups = self.reshaped(each, f'{name}.groups', (1, GROUPS, part, 1))
+        mean = self.add('ReduceMean', [groups], f'{name}.of_group', axes=(2,), keepdims=1)
+        shape = self.integers(f'{name}.parts', (1, GROUPS, part, 1))
+        mean = self.add('Expand', [mean, shape], f'{name}.for_each')
+        return self.reshaped(mean, name, (1, channels, 1, 1))
 
 
 def standardised_kernel(kernel: Numbers) -> Numbers:
