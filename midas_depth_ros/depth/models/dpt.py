@@ -334,12 +334,12 @@ def make_onnx(encoder: Encoder, weights: Weights, metadata: Mapping[str, str]) -
     # These import the descriptions above.
     from midas_depth_ros.depth.models.dpt_levit_graph import LevitGraph
     from midas_depth_ros.depth.models.dpt_swin2_graph import SwinGraph
-    from midas_depth_ros.depth.models.dpt_vit_graph import DptVitGraph
+    from midas_depth_ros.depth.models.dpt_vit_graph import DptTransformerGraph
 
-    graph: DptVitGraph | LevitGraph | SwinGraph
+    graph: DptTransformerGraph | LevitGraph | SwinGraph
     sides: tuple[int | str, int | str] = ('height', 'width')
     if isinstance(encoder, TransformerEncoder):
-        graph = DptVitGraph(weights, encoder)
+        graph = DptTransformerGraph(weights, encoder)
     else:
         kind = SwinGraph if isinstance(encoder, Swin) else LevitGraph
         graph, sides = kind(weights, encoder), (encoder.size, encoder.size)

@@ -1,7 +1,6 @@
 """The ResNet of DPT-Hybrid as part of an ONNX graph; see `dpt_vit_torch.py`.
 
-Its kernels are standardised here. A group norm is an instance norm of the features as rows, one for
-each group, and a factor and shift for each channel.
+Its kernels are standardised here, and group norms are composed of means.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.models.dpt_graph import DptGraph
-from midas_depth_ros.depth.models.state_graph import REST
 
 Numbers = NDArray[np.float32]
 
@@ -66,12 +64,11 @@ class ResNetGraph(DptGraph):
         Nothing of a picture's size is laid out anew, and the last step is the official network's:
         a factor and a shift for each channel, rounded as there.
         """
-        add = self.add
-        self.channels = len(self.state[f'{name}.weight'])
-        mean = self.group_mean(value, f'{name}.mean')
+        add, channels = self.add, len(self.state[f'{name}.weight'])
+        mean = self.group_mean(value, f'{name}.mean', channels)
         apart = add('Sub', [value, mean], f'{name}.apart')
         square = add('Mul', [apart, apart], f'{name}.square')
-        variance = self.group_mean(square, f'{name}.variance')
+        variance = self.group_mean(square, f'{name}.variance', channels)
         epsilon = self.constant(f'{GROUP_NORM_EPSILON:g}', GROUP_NORM_EPSILON)
         root = add('Sqrt', [self.sum(variance, epsilon, f'{name}.more')], f'{name}.root')
         weight, bias = (
@@ -83,15 +80,15 @@ class ResNetGraph(DptGraph):
         shift = add('Sub', [bias, moved], f'{name}.shift')
         return self.sum(add('Mul', [value, factor], f'{name}.scaled'), shift, name)
 
-    def group_mean(self, value: str, name: str) -> str:
+    def group_mean(self, value: str, name: str, channels: int) -> str:
         """The mean of each group of channels, for each channel: (1, C, 1, 1)."""
-        channels = self.channels
-        part = channels // GROUPS
-        each = self.add('GlobalAveragePool', [value], f'{name}.each')
-        groups = self.reshaped(each, f'{name}.groups', (1, GROUPS, part, 1))
+        sides = (1, GROUPS, channels // GROUPS, 1)
+        for axis in (3, 2):  # row by row: so float32 loses less
+            each = f'{name}.along_{axis}'
+            value = self.add('ReduceMean', [value], each, axes=(axis,), keepdims=1)
+        groups = self.reshaped(value, f'{name}.groups', sides)
         mean = self.add('ReduceMean', [groups], f'{name}.of_group', axes=(2,), keepdims=1)
-        shape = self.integers(f'{name}.parts', (1, GROUPS, part, 1))
-        mean = self.add('Expand', [mean, shape], f'{name}.for_each')
+        mean = self.add('Expand', [mean, self.integers(f'{name}.sides', sides)], f'{name}.each')
         return self.reshaped(mean, name, (1, channels, 1, 1))
 
 

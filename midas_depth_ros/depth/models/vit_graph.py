@@ -6,7 +6,7 @@ beside it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from midas_depth_ros.depth.models.spec import Weights
 from midas_depth_ros.depth.models.state_graph import REST, SAME
 
 LAYER_NORM_EPSILON = 1e-6
+FLOAT = 1  # ONNX's number of float32
+# The weights of values that are so far away, in a resize: of the distances and a name.
+Kernel = Callable[[str, str], str]
 
 
 class TransformerGraph(DptGraph):
@@ -24,6 +27,53 @@ class TransformerGraph(DptGraph):
     def __init__(self, weights: Weights, name: str, size: Transformer) -> None:
         super().__init__(weights)
         self.name, self.size = name, size
+
+    def positions(self, sides: str, kernel: Kernel, reach: int, surplus: str = '') -> str:
+        """The embedding of the positions, resized to `sides`: (h, w, C).
+
+        `kernel` reaches so many values to either side. `surplus`: what is added to the sides for
+        the factor. By products of matrices: OpenVINO's Resize leaves an axis alone whose length
+        stays, whatever the factor, and takes seconds.
+        """
+        grid, wide = self.size.grid, self.size.channels
+        square = self.entry(f'{self.name}.pos_embed')[0, 1:].reshape(grid, grid, wide)
+        square = np.pad(square, [(reach, reach), (reach, reach), (0, 0)], mode='edge')
+        rows, columns = (
+            self._resizing(sides, axis, name, kernel, reach, surplus)
+            for axis, name in enumerate(('rows', 'columns'))
+        )
+        flat = self.weight('positions', square.reshape(len(square), -1))
+        value = self.add('MatMul', [rows, flat], 'positions.rows')
+        value = self.reshaped(value, 'positions.by_row', (SAME, len(square), wide))
+        return self.add('MatMul', [columns, value], 'positions.resized')
+
+    def _resizing(
+        self, sides: str, axis: int, name: str, kernel: Kernel, reach: int, surplus: str
+    ) -> str:
+        """The matrix (n, grid + 2 reach) that resizes an axis to n values.
+
+        As torch does it: without antialiasing, corners not aligned. The matrix expects the
+        outermost values repeated.
+        """
+        add, constant, grid = self.add, self.constant, self.size.grid
+        place = add('Constant', [], f'{name}.axis', value_int=axis)
+        count = add('Gather', [sides, place], f'{name}.count', axis=0)
+        count = add('Cast', [count], f'{name}.number', to=FLOAT)
+        places = add('Range', [constant('0', 0), count, constant('1', 1)], f'{name}.places')
+        more = self.sum(count, surplus, f'{name}.more') if surplus else count
+        factor = add('Div', [more, constant('grid', grid)], f'{name}.factor')
+        middle = self.sum(places, constant('0.5', 0.5), f'{name}.middles')
+        middle = add('Div', [middle, factor], f'{name}.resized')
+        at = add('Sub', [middle, constant('0.5', 0.5)], f'{name}.at')
+        at = self.reshaped(at, f'{name}.column', (REST, 1))
+        there = self.weight(f'{name}.there', np.arange(-reach, grid + reach))
+        apart = add('Abs', [add('Sub', [at, there], f'{name}.less')], f'{name}.apart')
+        return kernel(apart, name)
+
+    def left(self, apart: str, name: str, end: int) -> str:
+        """What is left of distances to `end`; 0 beyond it. The kernel of a bilinear resize at 1."""
+        left = self.add('Sub', [self.constant(f'{end}', end), apart], f'{name}.to_{end}')
+        return self.relu(left)
 
     def answers(self, patches: str, positions: str, taps: Sequence[int]) -> list[str]:
         """What the blocks `taps`, counted from 1, give: (1, N, C) each, the class token first.
