@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from midas_depth_ros.depth import DepthError
-from midas_depth_ros.depth.backends import BACKENDS, find_backend
+from midas_depth_ros.depth.backends import BACKENDS, find_backend, model_of
 from midas_depth_ros.depth.models.spec import enlarged
 from midas_depth_ros.geometry import (
     Beams,
@@ -61,7 +61,8 @@ def model_ms(
     """Return the precision, and (runs, 2) ms of preprocessing and network. Raises DepthError."""
     cv2.setNumThreads(threads)
     weights = find_weights(model).path
-    network = find_backend(backend, weights.suffix, precision)(weights, threads, precision)
+    factory = find_backend(backend, weights.suffix, precision, model_of(weights))
+    network = factory(weights, threads, precision)
     rgb = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     taken = []
     for _ in range(WARM_UP + runs):

@@ -33,6 +33,7 @@ from midas_depth_ros.depth.backends import (
     LoadedBackend,
     check_names,
     find_backend,
+    model_of,
 )
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -346,7 +347,7 @@ def _load(
     spec = models.spec(model) if model in models.names() else None
     if spec is not None:  # before a download: a library may be missing, or the size impossible
         size.applied_to(spec)
-        find_backend(_able(backend, spec), spec.weights.suffix, precision)
+        find_backend(_able(backend, spec), spec.weights.suffix, precision, spec)
     weights = models.find_weights(
         model,
         allow_download=limit is not None,
@@ -354,9 +355,10 @@ def _load(
         accept_licence=accept_licence,
     )
     suffix = weights.suffix.lower()
-    if suffix in models.WEIGHTS_SUFFIXES:
-        backend = _able(backend, models.spec_of(weights))
-    factory = find_backend(backend, suffix, precision)
+    held = model_of(weights)
+    if held is not None:
+        backend = _able(backend, held)
+    factory = find_backend(backend, suffix, precision, held)
     name = model if spec else printable(models.name_of(weights))
     try:
         if suffix in MODEL_SUFFIXES:

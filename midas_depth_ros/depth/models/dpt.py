@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.dpt_parts import (
     CLASSES,
@@ -332,12 +334,19 @@ def make_onnx(encoder: Encoder, weights: Weights, metadata: Mapping[str, str]) -
     Raises KeyError where an entry of the state dict is missing, ValueError where one is not finite.
     """
     # These import the descriptions above.
+    from midas_depth_ros.depth.models.dpt_levit_graph import LevitGraph
+    from midas_depth_ros.depth.models.dpt_swin2_graph import SwinGraph
     from midas_depth_ros.depth.models.dpt_vit_graph import DptTransformerGraph
 
-    assert isinstance(encoder, TransformerEncoder)
-    graph = DptTransformerGraph(weights, encoder)
-    sides = ('height', 'width')
-    graph.network(INPUT, OUTPUT)
+    graph: DptTransformerGraph | LevitGraph | SwinGraph
+    sides: tuple[int | str, int | str] = ('height', 'width')
+    if isinstance(encoder, TransformerEncoder):
+        graph = DptTransformerGraph(weights, encoder)
+    else:
+        kind = SwinGraph if isinstance(encoder, Swin) else LevitGraph
+        graph, sides = kind(weights, encoder), (encoder.size, encoder.size)
+    with np.errstate(all='ignore'):  # the graph refuses what is no number
+        graph.network(INPUT, OUTPUT)
     return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
 
 
@@ -443,9 +452,12 @@ def spec(name: str) -> ModelSpec:
         output=Output.RELATIVE_INVERSE_DEPTH,
         shapes=shapes(network.encoder),
         build=functools.partial(build, network.encoder),
-        onnx=OnnxGraph(make=functools.partial(make_onnx, network.encoder))
-        if network.encoder is LARGE
-        else None,
+        onnx=OnnxGraph(
+            make=functools.partial(make_onnx, network.encoder),
+            picture=INPUT,
+            depth=OUTPUT,
+            opencv=None,
+        ),
         renaming=rename,
         giga_operations=giga_operations(name),
         published=published(name),

@@ -1,11 +1,13 @@
-"""The ONNX graph of DPT-Large, made from its state dict as NumPy arrays; see `dpt_vit_torch.py`.
+"""The ONNX graphs of DPT-Large and DPT-Hybrid, made from their state dicts as NumPy arrays.
 
-It takes every size whose sides are multiples of 32.
+They equal the torch modules in `dpt_vit_torch.py` to rounding; DPT-Hybrid makes much of that. Each
+takes every size whose sides are multiples of 32.
 """
 
 from __future__ import annotations
 
 from midas_depth_ros.depth.models.dpt import RESIZING_KERNELS, TransformerEncoder
+from midas_depth_ros.depth.models.dpt_resnet_graph import ResNetGraph
 from midas_depth_ros.depth.models.spec import Weights
 from midas_depth_ros.depth.models.vit_graph import TransformerGraph
 
@@ -14,7 +16,7 @@ BILINEAR_REACH = 1
 END = 2**62  # behind the last of an axis
 
 
-class DptTransformerGraph(TransformerGraph):
+class DptTransformerGraph(TransformerGraph, ResNetGraph):
     """The whole network: `network` adds it."""
 
     def __init__(self, weights: Weights, encoder: TransformerEncoder) -> None:
@@ -36,7 +38,11 @@ class DptTransformerGraph(TransformerGraph):
 
     def patches(self, picture: str) -> tuple[str, list[str]]:
         """The patches (1, C, h, w), and the features of the strides that come before them."""
-        return self.conv(picture, f'{ENCODER}.patch_embed.proj', self.size.patch), []
+        name = f'{ENCODER}.patch_embed'
+        if not self.encoder.resnet:
+            return self.conv(picture, f'{name}.proj', self.size.patch), []
+        *finer, coarsest = self.resnet(picture, f'{name}.backbone', self.encoder.resnet)
+        return self.conv(coarsest, f'{name}.proj'), finer
 
     def bilinear(self, apart: str, name: str) -> str:
         return self.left(apart, name, 1)

@@ -374,12 +374,14 @@ SPEC = ModelSpec(
     output=Output.RELATIVE_INVERSE_DEPTH,
     shapes=midas_shapes(),
     build=build,
+    needs_timm=True,
     giga_operations=giga_operations('midas_small'),
     published=published('midas_small'),
     onnx=OnnxGraph(
         make=lambda weights, metadata: midas_onnx(weights, metadata=metadata),
         picture=INPUT,
         depth=OUTPUT,
+        opencv=(5, 0),  # 4.6 wants a Clip without inputs
         # Put the fingerprint of a changed graph first, and keep the older: robots have such files.
         known=(
             Fingerprint(

@@ -296,7 +296,12 @@ SPEC = ModelSpec(
     output=Output.DISPARITY,
     shapes=monodepth2_shapes(),
     build=build,
-    onnx=OnnxGraph(make=monodepth2_onnx, picture=INPUT, depth=OUTPUT),
+    onnx=OnnxGraph(
+        make=monodepth2_onnx,
+        picture=INPUT,
+        depth=OUTPUT,
+        opencv=(5, 0),  # 4.6 takes no integers
+    ),
     enlargement=Enlargement.LINEAR,
     renaming=rename,
     several=SeveralFiles(FILES, NUMBERS, official_size),

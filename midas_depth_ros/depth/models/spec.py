@@ -296,7 +296,8 @@ class OnnxGraph:
     a number is not finite. `picture` and `depth` are the names of its input (1, 3, h, w) and output
     (1, 1, h, w). `output_sizes`: each (h, w) that it gives or once gave, where that is not the size
     of its input. `known`: the current graph and earlier ones, whose files are on robots; computed
-    where it is empty.
+    where it is empty. `opencv`: (major, minor) of the oldest OpenCV that runs it, None where none
+    does.
     """
 
     make: Callable[[Weights, Mapping[str, str]], bytes]
@@ -304,6 +305,7 @@ class OnnxGraph:
     depth: str = 'depth'
     output_sizes: tuple[tuple[int, int], ...] = ()
     known: tuple[Fingerprint, ...] = ()
+    opencv: tuple[int, int] | None = (4, 6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -423,12 +425,13 @@ class ModelSpec(Network):
     (B, 3, h, w) to (B, h, w); it imports torch when called. `shipped`: path of weights in the
     package. `sample_depth`: of the first sample picture by the published weights, as
     `model_check.cell_means`. `about`: its limits, in a sentence. `renaming`: an official state dict
-    to that of the torch module. `keys_tell`: whether keys and shapes tell its files from those of
-    every other network; else their SHA-256 or name has to. `giga_operations`: floating point
-    operations of one run in 10^9, by input size (width, height), multiplications and additions
-    counted separately. `several`: where its official weights are several files; one file with all
-    their entries is taken, too. `fits_config`: whether the config.json that the library
-    transformers keeps beside weights is of this network. `published`: its accuracy, by others.
+    to that of the torch module. `needs_timm`: whether that library makes its torch module.
+    `keys_tell`: whether keys and shapes tell its files from those of every other network; else
+    their SHA-256 or name has to. `giga_operations`: floating point operations of one run in 10^9,
+    by input size (width, height), multiplications and additions counted separately. `several`:
+    where its official weights are several files; one file with all their entries is taken, too.
+    `fits_config`: whether the config.json that the library transformers keeps beside weights is of
+    this network. `published`: its accuracy, by others.
 
     Raises ValueError, which names the bad field.
     """
@@ -444,6 +447,7 @@ class ModelSpec(Network):
     giga_operations: Mapping[tuple[int, int], float] = dataclasses.field(default_factory=dict)
     renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     keys_tell: bool = True
+    needs_timm: bool = False
     several: SeveralFiles | None = None
     published: tuple[Published, ...] = ()
     fits_config: Callable[[Mapping[str, Any]], bool] | None = None

@@ -208,6 +208,7 @@ SPEC = ModelSpec(
                 '0ef3f1e53f726195',
             ),
         ),
+        opencv=(5, 0),  # 4.6 takes no depth to space at a free size
     ),
     giga_operations=giga_operations('zipdepth'),
     published=published('zipdepth'),
@@ -238,6 +239,7 @@ CONVEX_SPEC = ModelSpec(
                 '5f723e6fd2c7a03a',
             ),
         ),
+        opencv=(5, 0),  # 4.6 takes no integers
     ),
     giga_operations=giga_operations('zipdepth_base'),
     published=published('zipdepth_base'),

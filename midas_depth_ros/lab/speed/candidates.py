@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import models
-from midas_depth_ros.depth.backends import BACKENDS, PRECISIONS, Backend, find_backend, import_timm
+from midas_depth_ros.depth.backends import (
+    BACKENDS,
+    PRECISIONS,
+    Backend,
+    find_backend,
+    import_timm,
+    model_of,
+)
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsError
 from midas_depth_ros.depth.estimator import DepthEstimator
 from midas_depth_ros.depth.models import AUTO, PREFERRED, Interpolation
@@ -92,7 +99,9 @@ class UsualRecipe:
         try:
             import torch
 
-            import_timm()
+            model = model_of(weights)
+            if model is not None and model.needs_timm:
+                import_timm()
             from midas_depth_ros.depth.backends.torch_backend import load_network
         except (ImportError, OSError, RuntimeError, AttributeError) as error:
             raise BackendUnavailable(
@@ -243,7 +252,7 @@ def load_candidate(name: str, precision: str, weights: Path, num_threads: int) -
     if name == USUAL_RECIPE:
         recipe = UsualRecipe(weights, num_threads)
         return Candidate(name, F32, recipe.preprocess, recipe.network, recipe.depth_and_heatmap)
-    factory = find_backend(name, weights.suffix, precision)
+    factory = find_backend(name, weights.suffix, precision, model_of(weights))
     return candidate_of(factory(weights, num_threads, precision), weights)
 
 

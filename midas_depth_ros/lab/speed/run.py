@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import models
-from midas_depth_ros.depth.backends import AUTO, BACKENDS, find_backend
+from midas_depth_ros.depth.backends import AUTO, BACKENDS, find_backend, model_of
 from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.processes import cores
@@ -395,8 +395,9 @@ class Run:
         self._report('finding what auto selects')
         precision = F32 if self._weights.random else AUTO
         try:
-            factory = find_backend(AUTO, self._weights.path.suffix, precision)
-            backend = factory(self._weights.path, self._num_threads, precision)
+            path = self._weights.path
+            factory = find_backend(AUTO, path.suffix, precision, model_of(path))
+            backend = factory(path, self._num_threads, precision)
         except DepthError as error:
             self.result.absent.append(f'auto: {error}')
             return []
