@@ -127,7 +127,11 @@ def show(report: dict[str, Any]) -> None:
         console.print(table)
     for conflict in report.get('conflicts', []):
         console.print(Text(printable(f'conflict: {conflict}'), 'yellow'))
-    for name, why in report.get('assumed', {}).items():
-        console.print(Text(printable(f'assumed: {name} ({why}): set {PREFIX}.{name}'), 'yellow'))
+    assumed = report.get('assumed', {})
+    for why in dict.fromkeys(assumed.values()):
+        names = [name for name, each in assumed.items() if each == why]
+        remedy = ', '.join(f'{PREFIX}.{name}' for name in names)
+        text = f'assumed: {", ".join(names)} ({why}). If you know better, set {remedy}'
+        console.print(Text(printable(text), 'yellow'))
     if report['runs']:
         console.print(Text(f'runs with {report["runs"]}, tested on the sample pictures'))

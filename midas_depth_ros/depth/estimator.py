@@ -355,8 +355,15 @@ def said_aloud(description: FileDescription) -> str:
     """What was assumed of a file and what was overridden, as a notice; '' where nothing was."""
     texts = [f'{description.title}: {conflict}.' for conflict in description.conflicts]
     if assumed := description.assumed:
+        reasons = dict.fromkeys(assumed.values())
         named = '; '.join(
-            f'{name} {as_text(description.values[name])} ({why})' for name, why in assumed.items()
+            ', '.join(
+                f'{name} {as_text(description.values[name])}'
+                for name, each in assumed.items()
+                if each == why
+            )
+            + f' ({why})'
+            for why in reasons
         )
         texts.append(
             f'{description.title}: assumed, since nothing says it: {named}. Set {PREFIX}.* to what '

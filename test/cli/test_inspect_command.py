@@ -51,7 +51,7 @@ def test_it_prints_every_field_with_its_source(path: Path) -> None:
 def test_a_wrong_guess_fails_the_pictures(path: Path) -> None:
     code, out, err = run('inspect', path)
     assert code == 1
-    assert 'assumed: output_meaning (it ends in Relu and its input is called image)' in out
+    assert 'assumed: output_meaning (it ends in Relu and its input is called image). If you' in out
     assert 'error: net.onnx seems to give depth, not inverse depth' in err
     assert 'model_file.output_meaning' in err
     assert run('inspect', path, '--no-run')[0] == 0

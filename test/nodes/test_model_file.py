@@ -69,7 +69,7 @@ def test_what_was_assumed_stands_in_the_diagnostics_and_the_log(ros, path: Path,
     started(ros, path, output_meaning='depth')
     status = diagnostics(ros, ': model', lambda s: 'assumed' in read(s)['notice'])
     notice = read(status)['notice']
-    assert 'mean 0.485, 0.456, 0.406 (usual, since it has none itself)' in notice
+    assert 'std 0.229, 0.224, 0.225 (usual, since it has none itself)' in notice
     assert 'output_meaning' not in notice
     log = '\n'.join(log_lines())
     assert notice in log

@@ -24,7 +24,12 @@ from openvino.preprocess import PrePostProcessor
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.backends.openvino_graph import view_of
 from midas_depth_ros.depth.backends.ports import Port, as_map, not_run
-from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    WeightsCorrupt,
+    WeightsMismatch,
+)
 from midas_depth_ros.depth.file_description import FileDescription
 from midas_depth_ros.depth.files import MOST_WEIGHTS_BYTES, open_file, sha256_of
 from midas_depth_ros.depth.foreign import describe
@@ -203,7 +208,15 @@ class Runtime:
         """
         if path.suffix.lower() != '.xml':
             file = read_model_file(path, given)
-            model = self._read(path)
+            try:
+                model = self._read(path)
+            except WeightsCorrupt as error:
+                if file.description is None:
+                    raise
+                raise BackendUnavailable(
+                    f'{error}. If backend onnxruntime is installed, it may have the operations '
+                    'that openvino lacks: choose backend onnxruntime'
+                ) from error
             if file.description is not None:
                 refuse_unbounded(model, file.spec, file.description, path)
             return KnownModel(model, file.spec, file.about, file.description)
