@@ -105,7 +105,7 @@ def test_an_export_of_this_package_needs_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('name', 'said'),
     [
-        ('weights.pt', 'is not a model file (.onnx, .xml)'),
+        ('weights.pt', 'is not a model file (.onnx, .xml, .tflite)'),
         ('gone.onnx', 'No such file'),
         ('text.onnx', 'cannot be read as an ONNX model'),
     ],
