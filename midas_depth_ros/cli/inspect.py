@@ -19,7 +19,7 @@ from midas_depth_ros.lab.output import CommandError, OutputConsole
 from midas_depth_ros.options.text import printable
 
 PIPE_WIDTH = 200  # columns where there is no terminal
-HELP = """Show how a model file is read: an .onnx, or OpenVINO's .xml with its .bin.
+HELP = """Show how a model file is read: an .onnx or .tflite, or OpenVINO's .xml with its .bin.
 
 Every field is printed with its value and its source: a parameter (--model-file), a YAML file beside
 it, its metadata, the table of known files, preprocessor_config.json, its graph, or an assumption.
@@ -88,7 +88,9 @@ def _description(path: Path, given: dict[str, Any]) -> dict[str, Any]:
         found = read_model_file(path, given)
         spec, description = found.spec, found.description
     else:
-        find_backend('openvino', '.xml')  # raises with what to install if it is missing
+        find_backend(
+            'openvino', path.suffix.lower()
+        )  # raises with what to install if it is missing
         from midas_depth_ros.depth.backends.openvino_runtime import Runtime
 
         known = Runtime().read(path, given=given)
@@ -127,7 +129,11 @@ def show(report: dict[str, Any]) -> None:
         console.print(table)
     for conflict in report.get('conflicts', []):
         console.print(Text(printable(f'conflict: {conflict}'), 'yellow'))
-    for name, why in report.get('assumed', {}).items():
-        console.print(Text(printable(f'assumed: {name} ({why}): set {PREFIX}.{name}'), 'yellow'))
+    assumed = report.get('assumed', {})
+    for why in dict.fromkeys(assumed.values()):
+        names = [name for name, each in assumed.items() if each == why]
+        remedy = ', '.join(f'{PREFIX}.{name}' for name in names)
+        text = f'assumed: {", ".join(names)} ({why}). If you know better, set {remedy}'
+        console.print(Text(printable(text), 'yellow'))
     if report['runs']:
         console.print(Text(f'runs with {report["runs"]}, tested on the sample pictures'))

@@ -272,9 +272,9 @@ def load_estimator(
     `model`: one of `models.names()`; 'auto' (midas_small, or embedded with a `notice` where weights
     or libraries are missing); or the path of a file: weights of one of these models (a PyTorch
     state dict, .pt, the same as .safetensors, or a NumPy archive, .npz), or a model file (.onnx,
-    .xml): one that `midas_depth export` wrote, or another, whose use is found out by `foreign` or
-    stated in `model_file`, fields by name as in `file_description.FIELDS`. Each is checked on
-    sample pictures (see `model_check`).
+    .xml, .tflite): one that `midas_depth export` wrote, or another, whose use is found out by
+    `foreign` or stated in `model_file`, fields by name as in `file_description.FIELDS`. Each is
+    checked on sample pictures (see `model_check`).
     `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
     fastest whose deviation from f32 is within the bound, see `model_check`), or one of
     `backends.PRECISIONS`.
@@ -410,8 +410,15 @@ def said_aloud(description: FileDescription) -> str:
     """What was assumed of a file and what was overridden, as a notice; '' where nothing was."""
     texts = [f'{description.title}: {conflict}.' for conflict in description.conflicts]
     if assumed := description.assumed:
+        reasons = dict.fromkeys(assumed.values())
         named = '; '.join(
-            f'{name} {as_text(description.values[name])} ({why})' for name, why in assumed.items()
+            ', '.join(
+                f'{name} {as_text(description.values[name])}'
+                for name, each in assumed.items()
+                if each == why
+            )
+            + f' ({why})'
+            for why in reasons
         )
         texts.append(
             f'{description.title}: assumed, since nothing says it: {named}. Set {PREFIX}.* to what '

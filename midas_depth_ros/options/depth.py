@@ -153,8 +153,8 @@ class DepthNodeSettings(Options):
     model: str = parameter(
         'auto',
         f'{", ".join(names())}, auto ({PREFERRED} if its weights are available, else {FALLBACK}), '
-        'or the path of a weights file or of a model file (.onnx, .xml; of another maker: see '
-        'model_file).',
+        'or the path of a weights file or of a model file (.onnx, .xml, .tflite: see '
+        'docs/model_files.md).',
     )
     backend: str = parameter(
         AUTO,

@@ -39,7 +39,8 @@ def test_files_of_other_formats_are_refused_with_what_is_read(name: str, suffix:
     with pytest.raises(BackendUnavailable, match=rf'\*{suffix} \({name} reads \.'):
         find_backend(name, suffix)
     with pytest.raises(
-        BackendUnavailable, match=r'\*.h5 \(openvino reads .*opencv reads .pt, .pth, .npz'
+        BackendUnavailable,
+        match=r'\*.h5 \(openvino reads .*opencv reads .pt, .pth, .safetensors, .npz',
     ):
         find_backend('auto', '.h5')
 
@@ -296,7 +297,8 @@ def read(path: Path) -> dict[str, Any]:
     from midas_depth_ros.depth.backends.torch_backend import read_state_dict
 
     pytest.importorskip('torch')
-    small = dataclasses.replace(midas_small.SPEC, shapes={'a.weight': (2, 3), 'a.bias': (2,)})
+    shapes = {'a.weight': (2, 3), 'a.bias': (2,), 'a.scale': ()}
+    small = dataclasses.replace(midas_small.SPEC, shapes=shapes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models._specs, 'midas_small', small)
         return read_state_dict(path)
@@ -324,7 +326,8 @@ def test_an_unreadable_file_is_corrupt_and_named(
 
 def test_every_cut_of_a_good_file_is_corrupt(torch: Any, tmp_path: Path) -> None:
     path = tmp_path / 'weights.pt'
-    torch.save({'a.weight': torch.ones(2, 3), 'a.bias': torch.ones(2)}, path)
+    state = {'a.weight': torch.ones(2, 3), 'a.bias': torch.ones(2), 'a.scale': torch.ones(())}
+    torch.save(state, path)
     assert read(path)['a.weight'].sum() == 6
     content = path.read_bytes()
     for length in range(0, len(content) - 1, 37):
@@ -349,7 +352,8 @@ def test_code_in_a_file_is_not_run(torch: Any, tmp_path: Path) -> None:
 
 def test_another_models_keys_and_shapes_are_named(torch: Any, tmp_path: Path) -> None:
     path = tmp_path / 'other.pt'
-    torch.save({'a.weight': torch.ones(3, 3), 'b.weight': torch.ones(1)}, path)
+    found = {'a.weight': torch.ones(3, 3), 'b.weight': torch.ones(1), 'a.scale': torch.ones(())}
+    torch.save(found, path)
     with pytest.raises(WeightsMismatch) as caught:
         read(path)
     text = str(caught.value)
@@ -358,9 +362,17 @@ def test_another_models_keys_and_shapes_are_named(torch: Any, tmp_path: Path) ->
     assert '1 of another shape (a.weight (3, 3) instead of (2, 3))' in text
 
 
+def test_a_file_without_any_known_entry_names_some_of_its_own(torch: Any, tmp_path: Path) -> None:
+    path = tmp_path / 'other.pt'
+    torch.save({'b.weight': torch.ones(1)}, path)
+    with pytest.raises(WeightsMismatch, match=r'no entry of a known network \(it holds b.weight\)'):
+        read(path)
+
+
 def test_long_lists_of_keys_are_cut(torch: Any, tmp_path: Path) -> None:
     path = tmp_path / 'other.pt'
-    torch.save({f'layer{n}': torch.ones(1) for n in range(400)}, path)
+    found = {f'layer{n}': torch.ones(1) for n in range(400)} | {'a.scale': torch.ones(())}
+    torch.save(found, path)
     with pytest.raises(WeightsMismatch, match=r'400 unexpected \(.*, \.\.\.\)') as caught:
         read(path)
     assert len(str(caught.value)) < 500
@@ -377,7 +389,8 @@ def test_what_is_not_a_table_of_tensors_is_a_mismatch(
 
 
 def test_the_table_names_what_each_backend_reads() -> None:
-    assert BACKENDS['torch'].reads == ('.pt', '.pth', '.npz')
-    assert BACKENDS['opencv'].reads == ('.pt', '.pth', '.npz')
-    assert BACKENDS['openvino'].reads == ('.pt', '.pth', '.npz', '.onnx', '.xml')
-    assert BACKENDS['onnxruntime'].reads == ('.pt', '.pth', '.npz', '.onnx')
+    weights = ('.pt', '.pth', '.safetensors', '.npz')
+    assert BACKENDS['torch'].reads == weights
+    assert BACKENDS['opencv'].reads == weights
+    assert BACKENDS['openvino'].reads == (*weights, '.onnx', '.xml', '.tflite')
+    assert BACKENDS['onnxruntime'].reads == (*weights, '.onnx')

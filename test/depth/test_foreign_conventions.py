@@ -269,6 +269,16 @@ def open_model_zoo(folder: Path, sign: int) -> Path:
     return folder / 'midasnet.xml'
 
 
+def tflite(folder: Path, sign: int) -> Path:
+    """MiDaS's own model_opt.tflite: channels last, (v - 115) / 58 in its sample."""
+    pytest.importorskip('flatbuffers')
+    from tflite_file import one_convolution
+
+    kernel = sign * WEIGHTS.astype(np.float32).reshape(1, 1, 1, 3)
+    content = one_convolution(kernel, np.array([BIAS], np.float32), (64, 96))
+    return as_file(folder, content, 'model_opt.tflite')
+
+
 ZOO = scaled(((123.675, 116.28, 103.53), (51.525, 50.4, 50.625)), 1 / 255)
 COLOURS = frozenset({'range', 'mean', 'std', 'colour'})
 MEANING = frozenset({'output_meaning'})
@@ -300,6 +310,19 @@ CONVENTIONS: dict[str, Convention] = {
     ),
     'channels last': Convention(
         channels_last, inverse(((115 / 255,) * 3, (58 / 255,) * 3))
+    ),
+    'midas for tflite, by its hash': Convention(
+        tflite,
+        inverse(((115 / 255,) * 3, (58 / 255,) * 3)),
+        known='93d871071edff1218973ce25ee27ce95ccd20450c70a55e1b89efa3f5a772cdd',
+        readers=('openvino',),
+    ),
+    'a tflite file, told': Convention(
+        tflite,
+        inverse(),
+        given={'output_meaning': 'inverse_depth'},
+        assumed=COLOURS,
+        readers=('openvino',),
     ),
     'depth anything, fixed': Convention(
         simple('image', 'depth', (1, 3, 518, 518), patch=14, squeezed=True),

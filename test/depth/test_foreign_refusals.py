@@ -444,6 +444,33 @@ def test_parameters_for_a_model_that_needs_none_are_called_unused() -> None:
     assert 'model_file.colour: not used, embedded needs none' in estimator.notice
 
 
+# TFLite.
+
+
+def test_tflite_files_that_cannot_be_used(tmp_path: Path) -> None:
+    pytest.importorskip('openvino')
+    pytest.importorskip('flatbuffers')
+    from tflite_file import one_convolution
+
+    kernel, bias = np.ones((1, 1, 1, 3), np.float32), np.array([4.0], np.float32)
+    path = tmp_path / 'net.tflite'
+    path.write_bytes(one_convolution(kernel, bias, (64, 96), kind=9))  # int8
+    with pytest.raises((WeightsMismatch, WeightsCorrupt), match=r'net\.tflite'):
+        load_estimator(path, model_file=TOLD)
+    path.write_bytes(one_convolution(kernel, bias, (64, 96)))
+    with pytest.raises(
+        WeightsMismatch, match=r"input 'sub_7' is not .*Set model_file\.output_mean"
+    ):
+        load_estimator(path)
+    with pytest.raises(DepthError, match=r'no backend reads|onnxruntime reads'):
+        load_estimator(path, 'onnxruntime')
+    good = path.read_bytes()
+    for content in (b'', b'hello', b'\x08\x07' * 50, good[:200], good[:4] + b'TFL9' + good[8:]):
+        path.write_bytes(content)
+        with pytest.raises(WeightsCorrupt, match=r'net\.tflite'):
+            load_estimator(path, model_file=TOLD)
+
+
 # Hostile ones.
 
 

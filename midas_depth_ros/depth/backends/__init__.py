@@ -33,7 +33,7 @@ from midas_depth_ros.depth.models.spec import ModelSpec, Network
 
 AUTO = 'auto'
 PRECISIONS = ('f32', 'bf16', 'f16', 'int8')
-MODEL_SUFFIXES = ('.onnx', '.xml')  # models for a backend; other files hold weights
+MODEL_SUFFIXES = ('.onnx', '.xml', '.tflite')  # models for a backend; other files hold weights
 
 # Raised by importing a compiled library that is missing or was built for another system.
 IMPORT_FAILURES = (ImportError, OSError, RuntimeError, AttributeError)
@@ -130,7 +130,7 @@ def _load_torch(model: ModelSpec | None) -> Factory:
 # In the order in which 'auto' tries them.
 BACKENDS = {
     'openvino': Entry(
-        reads=('.pt', '.pth', '.safetensors', '.npz', '.onnx', '.xml'),
+        reads=('.pt', '.pth', '.safetensors', '.npz', '.onnx', '.xml', '.tflite'),
         load=_load_openvino,
         remedy="install it with: pip install 'midas_depth_ros[openvino]', or: pip install openvino",
         precisions=PRECISIONS,
@@ -142,7 +142,7 @@ BACKENDS = {
         'onnxruntime',
     ),
     'opencv': Entry(
-        reads=('.pt', '.pth', '.npz'),
+        reads=('.pt', '.pth', '.safetensors', '.npz'),
         load=_load_opencv,
         remedy='install it with: pip install opencv-python-headless',
     ),
@@ -171,7 +171,7 @@ def find_backend(
         readable = '; '.join(f'{key} reads {", ".join(e.reads)}' for key, e in chosen.items())
         raise BackendUnavailable(
             f'no backend reads files named *{suffix} ({readable}): give the weights as a PyTorch '
-            'state dict, or a model as .onnx or .xml'
+            'state dict, or a model as .onnx, .xml or .tflite'
         )
     able = {
         key: entry

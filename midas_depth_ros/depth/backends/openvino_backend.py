@@ -1,7 +1,7 @@
 """Runs a network with OpenVINO on the CPU, the fastest backend where it is installed.
 
-In: a weights file, which is converted once and cached, or a model file (.onnx, .xml). Then:
-(1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' chooses a precision is
+In: a weights file, which is converted once and cached, or a model file (.onnx, .xml, .tflite).
+Then: (1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' chooses a precision is
 `fastest_within_bound`.
 """
 
@@ -244,7 +244,7 @@ class OpenvinoBackend(LoadedBackend):
             size = f' --network-size {min(picture.size)}' if picture.official else ''
             raise BackendUnavailable(
                 f'no int8 model of {weights.name} on this machine: make one with '
-                f'`midas_depth export {weights} --precision int8 --pictures FOLDER --cache{size}`'
+                f'`midas_depth export {weights} --precision int8 --pictures FOLDER{size} --cache`'
             )
         self._warn(Deviation.from_json(found.about.get('deviation')))
         return found

@@ -24,7 +24,12 @@ from openvino.preprocess import PrePostProcessor
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.backends.openvino_graph import view_of
 from midas_depth_ros.depth.backends.ports import Port, as_map, not_run
-from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    WeightsCorrupt,
+    WeightsMismatch,
+)
 from midas_depth_ros.depth.file_description import FileDescription
 from midas_depth_ros.depth.files import MOST_WEIGHTS_BYTES, open_file, sha256_of
 from midas_depth_ros.depth.foreign import describe
@@ -58,6 +63,7 @@ CONVOLUTIONS = (
 MOST_ELEMENTS = 1 << 25  # of one value inside a network: MiDaS_small has 3 million in the largest
 BIN_SHA256 = 'bin_sha256'  # in the metadata: of the .bin that belongs to an .xml
 MOST_FOREIGN_ELEMENTS = 1 << 28  # the same, of a network of another maker: 1 GB
+TFLITE = b'TFL3'  # bytes 4 to 8 of such a file
 UNKNOWN_YET = 'sha256-of-the-bin'
 FULL_DISK_BYTES = 1 << 20  # a failed write with less than this free means a full disk
 
@@ -196,18 +202,18 @@ class Runtime:
     def read(
         self, path: Path, *, checked: bool = False, given: Mapping[str, Any] = NOTHING_GIVEN
     ) -> KnownModel:
-        """Read an .onnx file, or an .xml with its .bin.
+        """Read an .onnx or .tflite file, or an .xml with its .bin.
 
         `checked`: it comes from the cache, which has just compared it with what was written.
         `given`: the user's parameters, as in `foreign.describe`. Raises WeightsCorrupt where it
         cannot be read, WeightsMismatch where it cannot be told how it is to be used.
         """
-        if path.suffix.lower() != '.xml':
-            file = read_model_file(path, given)
-            model = self._read(path)
-            if file.description is not None:
-                refuse_unbounded(model, file.spec, file.description, path)
-            return KnownModel(model, file.spec, file.about, file.description)
+        suffix = path.suffix.lower()
+        if suffix == '.tflite':
+            check_tflite(path)
+            return self._described(self._read(path), path, {}, given)
+        if suffix != '.xml':
+            return self._read_onnx(path, given)
         weights = path.with_suffix('.bin')
         if not os.path.lexists(weights):
             raise WeightsCorrupt(
@@ -225,6 +231,27 @@ class Runtime:
         spec = spec_of_model(model, path, checked=checked)
         if spec is not None:
             return KnownModel(model, marked(spec, about, path), about)
+        return self._described(model, path, about, given)
+
+    def _read_onnx(self, path: Path, given: Mapping[str, Any]) -> KnownModel:
+        file = read_model_file(path, given)
+        try:
+            model = self._read(path)
+        except WeightsCorrupt as error:
+            if file.description is None:
+                raise
+            raise BackendUnavailable(
+                f'{error}. If backend onnxruntime is installed, it may have the operations that '
+                'openvino lacks: choose backend onnxruntime'
+            ) from error
+        if file.description is not None:
+            refuse_unbounded(model, file.spec, file.description, path)
+        return KnownModel(model, file.spec, file.about, file.description)
+
+    def _described(
+        self, model: ov.Model, path: Path, about: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> KnownModel:
+        """A model that this package did not write."""
         view = view_of(model)
         refuse_altered(path, about.get('network'), view.inputs, view.outputs)
         refuse_unending(path, (operation.kind for operation in view.operations))
@@ -266,6 +293,13 @@ def channels_last(model: ov.Model) -> ov.Model:
     steps.input().tensor().set_layout(ov.Layout('NHWC'))
     steps.input().model().set_layout(ov.Layout('NCHW'))
     return steps.build()
+
+
+def check_tflite(path: Path) -> None:
+    """Raise WeightsCorrupt where it is no TFLite file: the library would try other formats."""
+    with open_file(path, MOST_WEIGHTS_BYTES) as file:
+        if file.read(8)[4:] != TFLITE:
+            raise WeightsCorrupt(f'{path} is not a TFLite model: copy the file again')
 
 
 def prepared(model: ov.Model, port: Port) -> ov.Model:
