@@ -34,8 +34,10 @@ from midas_depth_ros.geometry import (
     CameraMount,
     ScaleShift,
     closeness,
+    compare_with_floor,
     find_obstacles,
     fit_ground_plane,
+    mount_in_view,
 )
 from midas_depth_ros.lab.speed.candidates import Candidate, find_weights, load_candidate
 from midas_depth_ros.lab.speed.run import picture
@@ -131,7 +133,10 @@ def timed(call: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[An
 def geometry_ms(rooms: int, seed: int) -> dict[str, list[float]]:
     """Return milliseconds of every step, one per room whose floor was found."""
     rng = np.random.default_rng(seed)
-    steps = ('fit_ground_plane', 'find_obstacles', 'scan', 'beams (once per mount)')
+    steps = (
+        *('fit_ground_plane', 'find_obstacles', 'scan', 'beams (once per mount)'),
+        *('compare_with_floor', 'mount_in_view'),
+    )
     taken: dict[str, list[float]] = {step: [] for step in steps}
     for room in range(rooms):
         view = room_view(rng)
@@ -144,6 +149,11 @@ def geometry_ms(rooms: int, seed: int) -> dict[str, list[float]]:
         taken['fit_ground_plane'].append(milliseconds)
         if not isinstance(fit, ScaleShift):
             continue
+        in_metres, metres = fit.inverse_depth(d), ScaleShift(1.0, 0.0, 'model')
+        _, milliseconds = timed(compare_with_floor, in_metres, grid, mount, metres)
+        taken['compare_with_floor'].append(milliseconds)
+        _, milliseconds = timed(mount_in_view, in_metres, grid, metres)
+        taken['mount_in_view'].append(milliseconds)
         z = fit.depth(d, min_depth_m=0, beyond=math.inf)
         found, milliseconds = timed(find_obstacles, z, grid, mount, residual=fit.residual)
         taken['find_obstacles'].append(milliseconds)

@@ -32,7 +32,7 @@ from midas_depth_ros.options.metric import ScaleOptions, ScanOptions
 
 UNCALIBRATED = 'the camera is not calibrated: no camera_info and no horizontal_fov'
 PARTS = 6  # of the floor in view, from near to far, each compared by itself
-LEAST_OF_A_PART = 8  # pixels
+COMPARED, LEAST_OF_A_PART = 5000, 8  # pixels of the picture, and of a part of its floor
 HEIGHT_STEP = 0.01  # a floor that moves by less than this share, or by less than this angle, has
 ANGLE_STEP_RAD = 0.004  # not moved: pixels are assigned to beams once for a mount
 
@@ -93,6 +93,8 @@ def compare_with_floor(
     fit = fit_ground_plane(d, grid, mount)
     if isinstance(fit, Refusal):
         return fit
+    step = max(1, math.isqrt(d.size // COMPARED))
+    d, grid = d[::step, ::step], (grid[0][::step, ::step], grid[1][::step, ::step])
     ground = mount.ground_inverse_depth(grid)
     floor = floor_mask(d, grid, mount, fit) & (d > scale.far_end)
     if np.count_nonzero(floor & (ground > 1 / within_m)) >= PARTS * LEAST_OF_A_PART:
