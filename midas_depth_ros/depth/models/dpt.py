@@ -30,6 +30,7 @@ from midas_depth_ros.depth.models.dpt_parts import (
     weight_and_bias,
 )
 from midas_depth_ros.depth.models.spec import (
+    Fingerprint,
     Interpolation,
     ModelSpec,
     OnnxGraph,
@@ -322,6 +323,11 @@ def build(encoder: Encoder) -> Any:
 
 
 INPUT, OUTPUT = 'picture', 'depth'  # of the graphs
+LARGE_GRAPHS = (
+    Fingerprint(
+        'cf07c49867b75393c1bb7e3220fbd452f7747a6fddd7dce761da7086291f6375', '4a15f86a3730a53c'
+    ),
+)
 
 
 def make_onnx(encoder: Encoder, weights: Weights, metadata: Mapping[str, str]) -> bytes:
@@ -437,7 +443,7 @@ def spec(name: str) -> ModelSpec:
         output=Output.RELATIVE_INVERSE_DEPTH,
         shapes=shapes(network.encoder),
         build=functools.partial(build, network.encoder),
-        onnx=OnnxGraph(make=functools.partial(make_onnx, network.encoder))
+        onnx=OnnxGraph(make=functools.partial(make_onnx, network.encoder), known=LARGE_GRAPHS)
         if network.encoder is LARGE
         else None,
         renaming=rename,
