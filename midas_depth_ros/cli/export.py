@@ -8,7 +8,6 @@ when it runs.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -177,10 +176,17 @@ def weights_of(model: str, allow_download: bool, accept_licence: str) -> Path:
 
 
 def _write_onnx(weights: Path, target: Path) -> None:
-    content = onnx_of(weights)
+    from midas_depth_ros.depth.conversion_cache import show_steps
+
     licence = spec_of(weights).weights.licence
-    write = functools.partial(Path.write_bytes, data=content)
-    notice = _put(target, FILES['onnx'], 'f32', licence, write)
+    with show_steps(f'converting {printable(weights.name)} to ONNX', 2) as step:
+
+        def write(part: Path) -> None:
+            step('reading the weights')
+            part.write_bytes(onnx_of(weights))  # not kept: it may have 1.4 GB
+            step('reading it back, as a robot will')
+
+        notice = _put(target, FILES['onnx'], 'f32', licence, write)
     size = target.stat().st_size / 1e6
     click.echo(f'wrote {printable(target)} ({size:.1f} MB): use it as `model`')
     _warn(notice)

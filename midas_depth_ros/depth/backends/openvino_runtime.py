@@ -60,7 +60,7 @@ CONVOLUTIONS = (
     'ConvolutionBackpropData',
     'GroupConvolutionBackpropData',
 )
-MOST_ELEMENTS = 1 << 25  # of one value inside a network: MiDaS_small has 3 million in the largest
+MOST_ELEMENTS = 1 << 26  # of one value inside a network: Depth Anything large has 53 million
 BIN_SHA256 = 'bin_sha256'  # in the metadata: of the .bin that belongs to an .xml
 MOST_FOREIGN_ELEMENTS = 1 << 28  # the same, of a network of another maker: 1 GB
 TFLITE = b'TFL3'  # bytes 4 to 8 of such a file
@@ -360,7 +360,9 @@ def spec_of_model(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec | 
         for spec in map(models.spec, models.names())
         if any(known.convolutions == shapes for known in known_graphs(spec))
     }
-    spec = alike.get(str(about.get('network', next(iter(alike), ''))))
+    # Where several are alike, near and far could be swapped: the file has to say which one it is.
+    only = next(iter(alike)) if len(alike) == 1 else ''
+    spec = alike.get(str(about.get('network', only)))
     fits = spec is not None and _has_sides(model, spec)
     if spec is None or not fits or not (checked or _is_bounded(model, spec)):
         return None

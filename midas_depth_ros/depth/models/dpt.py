@@ -34,6 +34,7 @@ from midas_depth_ros.depth.models.dpt_parts import (
 )
 from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
+    Fingerprint,
     Interpolation,
     ModelSpec,
     OnnxGraph,
@@ -326,6 +327,11 @@ def build(encoder: Encoder) -> Any:
 
 
 INPUT, OUTPUT = 'picture', 'depth'  # of the graphs
+LARGE_GRAPHS = (
+    Fingerprint(
+        'cf07c49867b75393c1bb7e3220fbd452f7747a6fddd7dce761da7086291f6375', '4a15f86a3730a53c'
+    ),
+)
 
 
 def make_onnx(encoder: Encoder, weights: Weights, metadata: Mapping[str, str]) -> bytes:
@@ -456,6 +462,7 @@ def spec(name: str) -> ModelSpec:
             make=functools.partial(make_onnx, network.encoder),
             picture=INPUT,
             depth=OUTPUT,
+            known=LARGE_GRAPHS if network.encoder is LARGE else (),
             opencv=None,
         ),
         renaming=rename,
