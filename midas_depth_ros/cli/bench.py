@@ -11,8 +11,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from midas_depth_ros.cli.options import like
-from midas_depth_ros.depth.models import names
+from midas_depth_ros.cli.options import like, network_size_options
+from midas_depth_ros.depth.models import WEIGHTS_SUFFIXES, names, spec_of
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.lab.output import OutputConsole, print_status
 from midas_depth_ros.options.text import printable
 
@@ -42,6 +43,7 @@ cannot be measured is listed with the reason.
 @click.option('--quick', is_flag=True, help='Measure the main rows only, for less time.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @click.option('--model', **like('model'), help=f'auto, {", ".join(names())} or a weights file.')
+@network_size_options
 @click.option('--threads', **like('num_threads'), help='Threads for inference; 0 = all processors.')
 @click.option(
     '--logs',
@@ -50,23 +52,37 @@ cannot be measured is listed with the reason.
     show_default='a temporary folder',
     help='Folder for the logs of the nodes.',
 )
-def bench(quick: bool, as_json: bool, model: str, threads: int, logs: Path | None) -> None:
+def bench(
+    quick: bool,
+    as_json: bool,
+    model: str,
+    network_size: int,
+    network_aspect: float,
+    threads: int,
+    logs: Path | None,
+) -> None:
     """Measure, and print the result."""
+    size = NetworkSize(network_size, network_aspect)
     with tempfile.TemporaryDirectory(prefix='midas_depth_bench_') as temporary:
-        result = measure(quick, model, threads, logs or Path(temporary))
+        result = measure(quick, model, threads, logs or Path(temporary), size)
     if as_json:
         click.echo(json.dumps(result.to_json()))
     else:
         show(result)
 
 
-def measure(quick: bool, model: str, threads: int, logs: Path) -> Result:
+def measure(
+    quick: bool, model: str, threads: int, logs: Path, size: NetworkSize = OFFICIAL
+) -> Result:
     """Run the benchmark, with progress on standard error. Raises DepthError."""
     from midas_depth_ros.lab.speed.candidates import find_weights
     from midas_depth_ros.lab.speed.run import QUICK, Plan, Run
 
     plan = QUICK if quick else Plan()
-    return Run(find_weights(model), threads, plan, print_status).carry_out(logs)
+    weights = find_weights(model)
+    if weights.path.suffix.lower() in WEIGHTS_SUFFIXES:  # what no candidate can have
+        size.applied_to(spec_of(weights.path))
+    return Run(weights, threads, plan, print_status, size).carry_out(logs)
 
 
 def show(result: Result) -> None:

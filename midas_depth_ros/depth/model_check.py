@@ -176,7 +176,9 @@ def check_model(
     if change < LEAST_CHANGE:
         raise WeightsMismatch(f'{name} gives the same depth for every picture: {_remedy()}')
     if known is not None:
-        if known.sample_depth is not None and size[::-1] == known.picture.network_size(*PICTURE_SIZE):
+        if known.sample_depth is not None and size[::-1] == known.picture.network_size(
+            *PICTURE_SIZE
+        ):
             wanted = known.sample_depth
             worst = np.abs(cell_means(answers[0]) - wanted).max() / wanted.max()
             if worst > TOLERANCE[precision]:

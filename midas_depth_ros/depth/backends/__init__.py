@@ -83,7 +83,17 @@ class LoadedBackend:
         self._network = None
 
 
-Factory = Callable[[Path, int, str, NetworkSize], LoadedBackend]
+class Factory(Protocol):
+    """Makes a backend of a file: the class of one."""
+
+    def __call__(
+        self,
+        weights: Path,
+        num_threads: int = 0,
+        precision: str = AUTO,
+        size: NetworkSize = OFFICIAL,
+        /,
+    ) -> LoadedBackend: ...
 
 
 @dataclass(frozen=True)

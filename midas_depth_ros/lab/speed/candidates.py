@@ -27,6 +27,7 @@ from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, Weights
 from midas_depth_ros.depth.estimator import DepthEstimator
 from midas_depth_ros.depth.models import AUTO, PREFERRED, Interpolation
 from midas_depth_ros.depth.models.midas_small import midas_onnx, midas_shapes
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.depth.weights import user_cache
 from midas_depth_ros.lab.output import write_atomically, write_errors
 from midas_depth_ros.options.files import UnreadableFile, check_file
@@ -124,7 +125,7 @@ USUAL_RECIPE = 'usual recipe'
 class UsualRecipe:
     """The network of a weights file, eager. Raises BackendUnavailable without torch and timm."""
 
-    def __init__(self, weights: Path, num_threads: int = 0) -> None:
+    def __init__(self, weights: Path, num_threads: int = 0, size: NetworkSize = OFFICIAL) -> None:
         try:
             import torch
 
@@ -139,7 +140,7 @@ class UsualRecipe:
         if num_threads:
             torch.set_num_threads(num_threads)
         self._network = load_network(weights).eval()
-        self._picture = models.spec_of(weights).picture
+        self._picture = size.applied_to(models.spec_of(weights)).picture
 
     def preprocess(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, contiguous."""
@@ -230,6 +231,7 @@ def find_candidates(
     report: Report,
     give_up_s: float = float('inf'),
     ready: Sequence[Candidate] = (),
+    size: NetworkSize = OFFICIAL,
 ) -> tuple[list[Candidate], list[str]]:
     """Return all that can run these weights, the usual recipe first, and why others cannot.
 
@@ -250,7 +252,7 @@ def find_candidates(
             continue
         report(f'loading {name} {precision}')
         try:
-            found.append(load_candidate(name, precision, weights, num_threads))
+            found.append(load_candidate(name, precision, weights, num_threads, size))
         except DepthError as error:
             absent.append(f'{name} {precision}: {error}')
     return sorted(found, key=_report_order), absent
@@ -272,13 +274,15 @@ def _report_order(one: Candidate) -> tuple[int, int]:
     return list(BACKENDS).index(one.backend), PRECISIONS.index(one.precision)
 
 
-def load_candidate(name: str, precision: str, weights: Path, num_threads: int) -> Candidate:
+def load_candidate(
+    name: str, precision: str, weights: Path, num_threads: int, size: NetworkSize = OFFICIAL
+) -> Candidate:
     """Load a backend or the usual recipe. Raises DepthError."""
     if name == USUAL_RECIPE:
-        recipe = UsualRecipe(weights, num_threads)
+        recipe = UsualRecipe(weights, num_threads, size)
         return Candidate(name, F32, recipe.preprocess, recipe.network, recipe.depth_and_heatmap)
     factory = find_backend(name, weights.suffix, precision)
-    return candidate_of(factory(weights, num_threads, precision), weights)
+    return candidate_of(factory(weights, num_threads, precision, size), weights)
 
 
 def candidate_of(backend: Backend, weights: Path) -> Candidate:
