@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from midas_depth_ros.cli.bench_models import bench_models
-from midas_depth_ros.cli.options import accept_licence_option, like
+from midas_depth_ros.cli.options import accept_licence_option, like, network_size_options
 from midas_depth_ros.depth import models
+from midas_depth_ros.depth.models import WEIGHTS_SUFFIXES, spec_of
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.lab.output import OutputConsole, print_status
 from midas_depth_ros.options.text import printable
 
@@ -49,20 +51,12 @@ cannot be measured is listed with the reason.
 @click.argument('names', nargs=-1, metavar='[NAME]...')
 @click.option('--quick', is_flag=True, help='Measure the main rows only, for less time.')
 @click.option('--models', 'by_model', is_flag=True, help='Compare the models NAME..., or all.')
-@click.option(
-    '--short-side',
-    'short_sides',
-    type=click.IntRange(min=14),
-    multiple=True,
-    metavar='PIXELS',
-    show_default="the node's, and the model's own",
-    help="With --models: shorter side of the network's input, to the nearest that it takes.",
-)
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @click.option(
     '--model', **like('model'), help=f'auto, {", ".join(models.names())} or a weights file.'
 )
 @accept_licence_option
+@network_size_options
 @click.option('--threads', **like('num_threads'), help='Threads for inference; 0 = all processors.')
 @click.option(
     '--logs',
@@ -72,30 +66,42 @@ cannot be measured is listed with the reason.
     help='Folder for the logs of the nodes.',
 )
 def bench(
-    names: tuple[str, ...], quick: bool, by_model: bool, short_sides: tuple[int, ...],
-    as_json: bool, model: str, accept_licence: str, threads: int, logs: Path | None,
+    names: tuple[str, ...], quick: bool, by_model: bool, as_json: bool, model: str,
+    accept_licence: str, network_size: int, network_aspect: float, threads: int, logs: Path | None,
 ) -> None:  # fmt: skip
     """Measure, and print the result."""
     if by_model:
-        bench_models(names, short_sides, quick=quick, as_json=as_json, threads=threads, logs=logs)
+        sides = (network_size,) if network_size else ()
+        bench_models(names, sides, quick=quick, as_json=as_json, threads=threads, logs=logs)
         return
-    if names or short_sides:
-        raise click.UsageError('names of models and --short-side belong to --models')
+    if names:
+        raise click.UsageError('names of models belong to --models')
+    size = NetworkSize(network_size, network_aspect)
     with tempfile.TemporaryDirectory(prefix='midas_depth_bench_') as temporary:
-        result = measure(quick, model, threads, logs or Path(temporary), accept_licence)
+        result = measure(quick, model, threads, logs or Path(temporary), size, accept_licence)
     if as_json:
         click.echo(json.dumps(result.to_json()))
     else:
         show(result)
 
 
-def measure(quick: bool, model: str, threads: int, logs: Path, accept_licence: str = '') -> Result:
+def measure(
+    quick: bool,
+    model: str,
+    threads: int,
+    logs: Path,
+    size: NetworkSize = OFFICIAL,
+    accept_licence: str = '',
+) -> Result:
     """Run the benchmark, with progress on standard error. Raises DepthError."""
     from midas_depth_ros.lab.speed.candidates import find_weights
     from midas_depth_ros.lab.speed.run import QUICK, Plan, Run
 
     plan = QUICK if quick else Plan()
-    return Run(find_weights(model, accept_licence), threads, plan, print_status).carry_out(logs)
+    weights = find_weights(model, accept_licence)
+    if weights.path.suffix.lower() in WEIGHTS_SUFFIXES:  # what no candidate can have
+        size.applied_to(spec_of(weights.path))
+    return Run(weights, threads, plan, print_status, size).carry_out(logs)
 
 
 def show(result: Result) -> None:

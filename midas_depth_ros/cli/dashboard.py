@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 import click
 
-from midas_depth_ros.cli.options import accept_licence_option, like
+from midas_depth_ros.cli.options import accept_licence_option, like, network_size_options
 from midas_depth_ros.depth import DepthEstimator, load_estimator
 from midas_depth_ros.web.errors import LOG_PERIOD_S, MOST_KINDS, Faults, sanitize
 from midas_depth_ros.web.feed import Feed
@@ -101,6 +101,7 @@ OPEN_TO_ALL = (
 @click.option(
     '--backend', **like('backend'), help='Backend for dropped pictures, as for depth_node.'
 )
+@network_size_options
 @click.option('--num-threads', **like('num_threads'), help='Threads for dropped pictures; 0 = all.')
 def dashboard(
     host: str,
@@ -115,6 +116,8 @@ def dashboard(
     model: str,
     accept_licence: str,
     backend: str,
+    network_size: int,
+    network_aspect: float,
     num_threads: int,
 ) -> None:
     """Show what the robot sees in a browser, and the depth of pictures dropped on the page.
@@ -146,6 +149,8 @@ def dashboard(
             num_threads,
             allow_download=False,
             accept_licence=accept_licence,
+            network_size=network_size,
+            network_aspect=network_aspect,
         )
         serve(listening, make_estimator, feed, robot, access, faults)
 

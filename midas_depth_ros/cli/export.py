@@ -17,8 +17,14 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.cli.options import accept_licence_option
-from midas_depth_ros.depth.errors import DepthError, UnknownModel, printable, shown
+from midas_depth_ros.cli.options import accept_licence_option, as_options, network_size_options
+from midas_depth_ros.depth.errors import (
+    DepthError,
+    InvalidNetworkSize,
+    UnknownModel,
+    printable,
+    shown,
+)
 from midas_depth_ros.depth.model_check import calibration_pictures
 from midas_depth_ros.depth.models import (
     PREFERRED,
@@ -30,6 +36,7 @@ from midas_depth_ros.depth.models import (
     spec,
     spec_of,
 )
+from midas_depth_ros.depth.models.sizes import NetworkSize
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.sources import SourceError, open_source
 
@@ -92,7 +99,8 @@ float32 and runs with onnxruntime and openvino; OpenVINO's .xml and .bin belong 
 
 For bf16, f16 and int8, the deviation from f32 is measured on named pictures and printed. int8 is
 calibrated on your pictures (--pictures), best 100 or more from the robot's camera, or on 20
-rendered ones of the package; half of yours are reserved for the measurement.
+rendered ones of the package; half of yours are reserved for the measurement. Both happen at
+--network-size: give the one at which the robot will run the model.
 """
 
 
@@ -117,6 +125,7 @@ rendered ones of the package; half of yours are reserved for the measurement.
     is_flag=True,
     help="Write to this machine's cache instead; precision auto then considers it.",
 )
+@network_size_options
 @click.option('--force', is_flag=True, help='Overwrite existing files.')
 @accept_licence_option
 @click.option('--no-download', is_flag=True, help='Fail if the weights are not on disk.')
@@ -128,11 +137,19 @@ def export(
     count: int,
     output: Path | None,
     cache: bool,
+    network_size: int,
+    network_aspect: float,
     force: bool,
     accept_licence: str,
     no_download: bool,
 ) -> None:
     """Check the options, and write the model."""
+    if form == 'onnx' and network_size:
+        raise click.UsageError(
+            'an ONNX model takes every size, and nothing is measured for it: give --network-size '
+            'where the model is used'
+        )
+    size = NetworkSize(network_size, network_aspect)
     if form == 'onnx' and (precision != 'f32' or cache):
         raise click.UsageError(
             f'an ONNX model is f32 and written to a file; for {precision} and for the cache '
@@ -152,7 +169,7 @@ def export(
     if form == 'onnx':
         _write_onnx(weights, target)
     else:
-        _write_openvino(weights, None if cache else target, precision, pictures, count)
+        _write_openvino(weights, None if cache else target, precision, pictures, count, size)
 
 
 def check_not_there(target: Path, form: str) -> None:
@@ -193,7 +210,12 @@ def _write_onnx(weights: Path, target: Path) -> None:
 
 
 def _write_openvino(
-    weights: Path, target: Path | None, precision: str, folder: Path | None, count: int
+    weights: Path,
+    target: Path | None,
+    precision: str,
+    folder: Path | None,
+    count: int,
+    size: NetworkSize,
 ) -> None:
     from midas_depth_ros.depth import conversion_cache
     from midas_depth_ros.depth.backends import find_backend
@@ -202,7 +224,10 @@ def _write_openvino(
     from midas_depth_ros.depth.backends.openvino_backend import MODEL, Conversion
     from midas_depth_ros.depth.backends.openvino_runtime import Runtime
 
-    conversion = Conversion(weights, Runtime())
+    try:
+        conversion = Conversion(weights, Runtime(), size)
+    except InvalidNetworkSize as error:
+        raise InvalidNetworkSize(as_options(str(error))) from error
     calibration, judged = chosen_pictures(folder, count, precision)
     licence = conversion.spec.weights.licence
     about: dict[str, Any] = {}

@@ -254,6 +254,11 @@ def node_parameters(section: str, *names: str, unset: bool = False) -> Callable[
     return add
 
 
+def network_size_options(command: Command) -> Command:
+    """Add --network-size and --network-aspect to a command whose help has no sections."""
+    return node_parameters('Options', *NETWORK_SIZE)(command)
+
+
 def like(name: str, settings_class: type = DepthNodeSettings) -> dict[str, Any]:
     """Return type and default of an option for a parameter, which has its own help text."""
     spec = spec_of(settings_class, name)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midas_depth_ros.depth import load_estimator, models
+from midas_depth_ros.depth.backends import find_backend
 from midas_depth_ros.depth.errors import InvalidNetworkSize
 from midas_depth_ros.depth.models import depth_anything, midas_small
 from midas_depth_ros.depth.models.sizes import (
@@ -196,3 +197,34 @@ def test_a_trace_is_right_at_every_size(golden_dir: Path, tmp_path: Path, name: 
         with torch.inference_mode():
             wanted = np.asarray(eager(torch.from_numpy(noise)))[0]
         assert deviation(backend._run(noise), wanted) < TOLERANCE, size
+
+
+@pytest.mark.parametrize('library', ['openvino', 'onnxruntime'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(model.name, marks=() if model.name == 'zipdepth' else pytest.mark.thorough)
+        for model in FREE
+        if model is not midas_small.SPEC and model.onnx
+    ],
+)
+def test_a_converted_network_is_right_at_every_size(
+    golden_dir: Path, tmp_path: Path, name: str, library: str
+) -> None:
+    """OpenVINO has a network of its own for two sizes, and shares one for the others."""
+    pytest.importorskip(library)
+    import torch
+
+    from midas_depth_ros.depth.backends.torch_backend import load_network
+
+    path = golden_file(golden_dir, tmp_path, name)
+    multiple = models.spec(name).picture.multiple
+    least = multiple * math.ceil(LEAST_SHORT_SIDE / multiple)
+    backend = find_backend(library, path.suffix)(path, 1, 'f32', NetworkSize(least))
+    eager = load_network(path).eval()
+    sizes = [(least, least), (least, 2 * least), (2 * least, least), (least, 3 * least)]
+    for size in (*sizes, *sizes):
+        noise = golden_noise(*size)
+        with torch.inference_mode():
+            wanted = np.asarray(eager(torch.from_numpy(noise)))[0]
+        assert deviation(backend.infer(noise), wanted) < TOLERANCE, size

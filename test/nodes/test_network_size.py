@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from driving import change, diagnostics, image, read, send_until, set_parameter, state
+from golden_networks import golden_file
 from lifecycle_msgs.msg import State, Transition
 from sensor_msgs.msg import Image
 
@@ -53,6 +54,43 @@ def test_a_node_sees_pictures_at_the_size_that_was_asked_for(
     for width, size in ((64, '160x128'), (480, '192x128')):
         send_until(ros, camera, lambda n, width=width: image(n + width, width=width), received)
         diagnostics(ros, 'camera camera', lambda s, size=size: read(s)['network size'] == size)
+
+
+@pytest.mark.parametrize('backend', ['openvino', 'torch'])
+def test_cameras_of_different_sizes_share_a_network(
+    ros, golden_dir: Path, tmp_path: Path, log_lines, backend: str
+) -> None:
+    """Each picture gets the size that its proportions ask for, and neither camera stands still."""
+    pytest.importorskip(backend)
+    parameters = {
+        'model': str(golden_file(golden_dir, tmp_path, 'zipdepth')),
+        'backend': backend,
+        'precision': 'f32',
+        'cameras': ['wide', 'high'],
+        'network_size': 64,
+        'max_rate': 0.0,
+        'diagnostics_rate': 10.0,
+    }
+    ros.make_node(DepthNode, parameters=parameters)
+    ros.spin_until(lambda: state(ros) == State.PRIMARY_STATE_ACTIVE, 60, what='active')
+    sizes = {'wide': (96, 48, '128x64'), 'high': (48, 200, '64x256')}
+    received, cameras = {}, {}
+    for name in sizes:
+        received[name] = ros.collect(Image, f'{name}/heatmap/image')
+        cameras[name] = ros.publisher(Image, f'{name}/image_raw')
+    for number in range(600):
+        for name, (width, height, _) in sizes.items():
+            cameras[name].publish(image(1 + 0.1 * number, width=width, height=height))
+        ros.spin_for(0.05)
+        if min(map(len, received.values())) >= 5:
+            break
+    assert min(map(len, received.values())) >= 5
+    lines = log_lines()
+    for name, (width, height, size) in sizes.items():
+        status = diagnostics(ros, f'camera {name}', lambda s: read(s)['network size'])
+        assert read(status)['network size'] == size
+        said = f'{name}: pictures of {width}x{height} become network inputs of {size}; the first'
+        assert sum(said in line for line in lines) == 1
 
 
 def test_a_node_takes_the_size_for_robots_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from midas_depth_ros.depth.backends import (
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsError
 from midas_depth_ros.depth.estimator import DepthEstimator
 from midas_depth_ros.depth.models import AUTO, PREFERRED, Interpolation
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.depth.weights import user_cache
 from midas_depth_ros.lab.output import write_errors
 from midas_depth_ros.lab.speed.random_weights import write_random_weights
@@ -95,7 +96,7 @@ USUAL_RECIPE = 'usual recipe'
 class UsualRecipe:
     """The network of a weights file, eager. Raises BackendUnavailable without torch and timm."""
 
-    def __init__(self, weights: Path, num_threads: int = 0) -> None:
+    def __init__(self, weights: Path, num_threads: int = 0, size: NetworkSize = OFFICIAL) -> None:
         try:
             import torch
 
@@ -112,7 +113,7 @@ class UsualRecipe:
         if num_threads:
             torch.set_num_threads(num_threads)
         self._network = load_network(weights).eval()
-        self._picture = models.spec_of(weights).picture
+        self._picture = size.applied_to(models.spec_of(weights)).picture
 
     def preprocess(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, contiguous."""
@@ -205,6 +206,7 @@ def find_candidates(
     ready: Sequence[Candidate] = (),
     precisions: Collection[str] = PRECISIONS,
     backends: Collection[str] = tuple(BACKENDS),
+    size: NetworkSize = OFFICIAL,
 ) -> tuple[list[Candidate], list[str]]:
     """Return all that can run these weights, the usual recipe first, and why others cannot.
 
@@ -225,7 +227,7 @@ def find_candidates(
             continue
         report(f'loading {name} {precision}')
         try:
-            found.append(load_candidate(name, precision, weights, num_threads))
+            found.append(load_candidate(name, precision, weights, num_threads, size))
         except DepthError as error:
             absent.append(f'{name} {precision}: {error}')
     return sorted(found, key=_report_order), absent
@@ -247,13 +249,15 @@ def _report_order(one: Candidate) -> tuple[int, int]:
     return list(BACKENDS).index(one.backend), PRECISIONS.index(one.precision)
 
 
-def load_candidate(name: str, precision: str, weights: Path, num_threads: int) -> Candidate:
+def load_candidate(
+    name: str, precision: str, weights: Path, num_threads: int, size: NetworkSize = OFFICIAL
+) -> Candidate:
     """Load a backend or the usual recipe. Raises DepthError."""
     if name == USUAL_RECIPE:
-        recipe = UsualRecipe(weights, num_threads)
+        recipe = UsualRecipe(weights, num_threads, size)
         return Candidate(name, F32, recipe.preprocess, recipe.network, recipe.depth_and_heatmap)
     factory = find_backend(name, weights.suffix, precision, model_of(weights))
-    return candidate_of(factory(weights, num_threads, precision), weights)
+    return candidate_of(factory(weights, num_threads, precision, size), weights)
 
 
 def candidate_of(backend: Backend, weights: Path) -> Candidate:

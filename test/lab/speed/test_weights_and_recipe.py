@@ -5,13 +5,16 @@ that gives the depth that the estimator gives.
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_networks import golden_file
 
 from midas_depth_ros.depth import load_estimator, models, weights
 from midas_depth_ros.depth.errors import UnknownModel, WeightsNotFound
 from midas_depth_ros.depth.models import embedded
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.lab.speed import candidates
 from midas_depth_ros.lab.speed.candidates import (
     find_candidates,
@@ -108,3 +111,24 @@ def test_when_time_runs_short_only_the_usual_recipe_is_loaded():
     found, absent = find_candidates(embedded.ASSET, 1, lambda text: None, give_up_s=-1.0)
     assert all(one.is_usual for one in found)
     assert any('out of time' in reason for reason in absent)
+
+
+def test_all_that_is_compared_sees_pictures_of_one_size(
+    golden_weights_file: Path, golden_dir: Path, tmp_path: Path
+) -> None:
+    """Nodes, too, whose own choice for a slow model would be a smaller one."""
+    pytest.importorskip('torch')
+    rgb = np.zeros((480, 640, 3), np.uint8)
+    for size, shape in ((OFFICIAL, (192, 256)), (NetworkSize(128), (128, 160))):
+        for who in (('usual recipe', 'f32'), ('torch', 'f32')):
+            candidate = load_candidate(*who, golden_weights_file, 1, size)
+            assert candidate.preprocess(rgb).shape == (1, 3, *shape)
+    pytest.importorskip('rclpy')
+    from midas_depth_ros.lab.speed.nodes import node_parameters
+
+    def side(weights: Path, size: NetworkSize = OFFICIAL) -> int:
+        return int(node_parameters(weights, 1, ('torch', 'f32'), size)['network_size'])
+
+    assert (side(golden_weights_file), side(golden_weights_file, NetworkSize(128))) == (0, 128)
+    anything = golden_file(golden_dir, tmp_path, 'depth_anything_v2_small')
+    assert (side(anything), side(anything, NetworkSize(252))) == (518, 252)
