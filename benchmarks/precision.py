@@ -79,7 +79,7 @@ def outcomes(name: str, weights: Path, folder: Path, data: Path, threads: int) -
         (SHIPPED, calibration_pictures(), real),
         (OWN, half, rest),
     ]
-    found = []
+    found: list[Outcome] = []
     exact: OpenvinoBackend | None = None
     for precision, calibration, judged in ways:
         click.echo(f'{name}, {precision}', err=True)

@@ -31,6 +31,9 @@ FIRST_OUTPUT = 1.0  # the mean of the inverse depths that the loss wants
 class StandIn(nn.Module):
     """MiDaS small as training takes a network: RGB 0..1 in, and an answer of half the size."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.midas = midas_small.build().to(memory_format=torch.channels_last)

@@ -19,6 +19,7 @@ import math
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,10 @@ def widened(mine: Tensor, theirs: Tensor) -> Tensor:
 
 # --- The run: its plan, its steps, its records.
 
-NETWORKS = {'embedded': embedded.build, 'midas_small': StandIn}
+NETWORKS: dict[str, Callable[[], Any]] = {
+    'embedded': embedded.build,
+    'midas_small': StandIn,
+}
 WARM_UP = 0.02  # share of the run during which the learning rate rises
 CURVE_STEPS = 50  # per row of the curve
 COLUMNS = (TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn())

@@ -173,8 +173,10 @@ def _table(*columns: str | tuple[str, JustifyMethod]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column('model', no_wrap=True)
     for column in columns:
-        title, justify = (column, 'right') if isinstance(column, str) else column
-        table.add_column(title, justify=justify)
+        if isinstance(column, str):
+            table.add_column(column, justify='right')
+        else:
+            table.add_column(column[0], justify=column[1])
     return table
 
 

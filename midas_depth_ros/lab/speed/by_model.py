@@ -266,11 +266,13 @@ class _Session:
             ways,
         )
         for precision in dict.fromkeys(way.precision for way in ways) if alone else ():
-            if way := found.fastest(precision):
-                try:
-                    self._load_alone(way)
-                except CommandError as error:
-                    absent.append(f'{about}, {way.name} alone: {error}')
+            fastest = found.fastest(precision)
+            if fastest is None:
+                continue
+            try:
+                self._load_alone(fastest)
+            except CommandError as error:
+                absent.append(f'{about}, {fastest.name} alone: {error}')
         return found
 
     def _load_alone(self, way: Way) -> None:

@@ -82,7 +82,7 @@ def write_random_weights(model: ModelSpec, folder: Path, name: str = '') -> Path
 
 
 def _write(model: ModelSpec, path: Path) -> None:
-    arrays = random_arrays(model)
+    arrays: dict[str, Any] = dict(random_arrays(model))
     if path.suffix == '.onnx':
         if model.onnx is None:
             raise BackendUnavailable(f'{model.title} runs with torch only: pip install torch')
