@@ -1,7 +1,7 @@
 """Runs a network with OpenVINO on the CPU, the fastest backend where it is installed.
 
-In: a weights file, which is converted once and cached, or a model file (.onnx, .xml, .tflite). Then:
-(1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' chooses a precision is
+In: a weights file, which is converted once and cached, or a model file (.onnx, .xml, .tflite).
+Then: (1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' chooses a precision is
 `fastest_within_bound`.
 """
 
