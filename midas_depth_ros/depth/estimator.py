@@ -311,7 +311,7 @@ def _load(
     name = model if spec else printable(weights.name)
     try:
         if suffix in MODEL_SUFFIXES:
-            network = factory(weights, num_threads, precision, given or {})
+            network = factory(weights, num_threads, precision, given=given or {})
         else:
             network = factory(weights, num_threads, precision)
         doubt = check_model(

@@ -69,6 +69,7 @@ class OnnxruntimeBackend(LoadedBackend):
         weights: Path,
         num_threads: int = 0,
         precision: str = AUTO,
+        *,
         given: Mapping[str, Any] = NOTHING_GIVEN,
     ) -> None:
         threads = num_threads or len(os.sched_getaffinity(0))

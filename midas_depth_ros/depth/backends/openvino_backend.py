@@ -207,6 +207,7 @@ class OpenvinoBackend(LoadedBackend):
         weights: Path,
         num_threads: int = 0,
         precision: str = AUTO,
+        *,
         given: Mapping[str, Any] = NOTHING_GIVEN,
     ) -> None:
         self._given = given
