@@ -60,9 +60,16 @@ def report_on(path: Path, given: dict[str, Any], run: bool) -> dict[str, Any]:
             f'{path} is not a model file ({", ".join(MODEL_SUFFIXES)}): weights files need no '
             'description, `midas_depth image --model` takes them as they are'
         )
-    report: dict[str, Any] = {'path': str(path), 'error': '', 'notice': '', 'runs': None}
+    report: dict[str, Any] = {
+        'path': str(path),
+        'error': '',
+        'notice': '',
+        'warning': '',
+        'runs': None,
+    }
     try:
-        report |= _description(path, given)
+        described, aloud = _description(path, given)
+        report |= described
     except UnclearFile as fault:
         report |= {'error': str(fault), **(fault.found.to_json() if fault.found else {})}
         return report
@@ -73,14 +80,16 @@ def report_on(path: Path, given: dict[str, Any], run: bool) -> dict[str, Any]:
             report['error'] = str(fault)
             return report
         report['notice'] = estimator.notice
+        report['warning'] = estimator.notice.removeprefix(aloud).strip()
         report['runs'] = f'{estimator.backend} in {estimator.precision}'
         estimator.close()
     return report
 
 
-def _description(path: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """Return what is known of a file, before it runs. Raises DepthError."""
+def _description(path: Path, given: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return what is known of a file, before it runs, and what is said aloud. Raises DepthError."""
     from midas_depth_ros.depth.backends import find_backend
+    from midas_depth_ros.depth.estimator import said_aloud
     from midas_depth_ros.depth.model_files import read_model_file
     from midas_depth_ros.depth.models.usage import usage_of
 
@@ -96,17 +105,17 @@ def _description(path: Path, given: dict[str, Any]) -> dict[str, Any]:
         known = Runtime().read(path, given=given)
         spec, description = known.spec, known.description
     if description is not None:
-        return description.to_json()
+        return description.to_json(), said_aloud(description)
     fields = {
         name: {'value': value, 'source': f'{spec.title}, of this package'}
         for name, value in usage_of(spec).items()
     }
-    return {'file': path.name, 'fields': fields, 'conflicts': [], 'assumed': {}}
+    return {'file': path.name, 'fields': fields, 'conflicts': [], 'assumed': {}}, ''
 
 
 def show(report: dict[str, Any]) -> None:
     """Print a report to standard output."""
-    from midas_depth_ros.depth.file_description import PREFIX, as_text
+    from midas_depth_ros.depth.file_description import LAYOUTS, PREFIX, as_text
 
     console = OutputConsole()
     if not console.is_terminal:
@@ -117,7 +126,7 @@ def show(report: dict[str, Any]) -> None:
     ):
         for side in sides:
             shape = ', '.join(map(str, side['shape']))
-            layout = f', {side["layout"]}' if 'layout' in side else ''
+            layout = f', {LAYOUTS[side["layout"]]}' if 'layout' in side else ''
             console.print(
                 Text(printable(f'{title} {side["name"]} ({shape}) {side["type"]}{layout}'))
             )
@@ -135,5 +144,7 @@ def show(report: dict[str, Any]) -> None:
         remedy = ', '.join(f'{PREFIX}.{name}' for name in names)
         text = f'assumed: {", ".join(names)} ({why}). If you know better, set {remedy}'
         console.print(Text(printable(text), 'yellow'))
+    if report['warning']:
+        console.print(Text(printable(f'warning: {report["warning"]}'), 'bold yellow'))
     if report['runs']:
         console.print(Text(f'runs with {report["runs"]}, tested on the sample pictures'))

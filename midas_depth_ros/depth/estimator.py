@@ -362,7 +362,7 @@ def _load(
     name = model if spec else printable(models.name_of(weights))
     try:
         if suffix in MODEL_SUFFIXES:
-            network = factory(weights, num_threads, precision, size, given or {})
+            network = factory(weights, num_threads, precision, size, given=given or {})
         else:
             network = factory(weights, num_threads, precision, size)
         if isinstance(network.spec, ModelSpec):  # a model file has a licence, too

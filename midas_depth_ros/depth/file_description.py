@@ -310,7 +310,7 @@ class FileDescription:
                 title=self.title,
                 picture=picture,
                 output=self.meaning,
-                depth_range_m=values.get('depth_range_m', DEPTH_RANGE_M) if metric else None,
+                depth_range_m=values['depth_range_m'] if metric else None,
                 focal_reference_px=values.get('focal_reference'),
                 enlargement=ENLARGEMENTS.get(values.get('enlarge', ''), Enlargement.LINEAR),
             )

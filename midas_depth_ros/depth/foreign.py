@@ -16,6 +16,7 @@ from typing import Any
 from midas_depth_ros.depth.errors import WeightsError, WeightsMismatch, printable, shown
 from midas_depth_ros.depth.file_description import (
     ASSUMED,
+    DEPTH_RANGE_M,
     MOST_ASPECT,
     NONE,
     PREFIX,
@@ -114,6 +115,8 @@ def _described(
     if meaning:
         sources.append((f'{ASSUMED} {why}', {'output_meaning': meaning}))
     values, origins, conflicts = merged(sources)
+    if values.get('output_meaning') == 'metres' and 'depth_range_m' not in values:
+        values['depth_range_m'], origins['depth_range_m'] = _guessed_range(facts.ending)
     found = FileDescription(
         title=printable(path.name),
         source=source,
@@ -420,6 +423,14 @@ def _check_multiples(
             f'multiple_of is {multiple} ({origins["multiple_of"]}), but it takes multiples of '
             f'{patch} only: give multiple_of {patch}'
         )
+
+
+def _guessed_range(ending: str) -> tuple[tuple[float, float], str]:
+    """(nearest and farthest metres that a network can give, where that comes from)."""
+    head, _, factor = ending.partition(' times ')
+    if head == 'Sigmoid' and factor and float(factor) > DEPTH_RANGE_M[0]:
+        return (DEPTH_RANGE_M[0], float(factor)), f'the graph: it ends in {ending}'
+    return DEPTH_RANGE_M, f'{ASSUMED} usual'
 
 
 def _guessed_colours(source: Value, facts: GraphFacts) -> Sources:

@@ -37,7 +37,7 @@ def test_it_prints_every_field_with_its_source(path: Path) -> None:
     code, out, _ = run('inspect', path, '--model-file', 'output_meaning=depth')
     assert code == 0
     for line in (
-        'takes image (1, 3, 64, 96) float32, nchw',
+        'takes image (1, 3, 64, 96) float32, channels first',
         'gives depth (1, 1, 64, 96) float32',
         '│ mean           │ none    │ the graph: it subtracts 0.485, 0.456, 0.406 itself',
         '│ output_meaning │ depth   │ the parameter model_file.output_meaning',
@@ -85,6 +85,13 @@ def test_what_could_be_told_is_printed_where_the_meaning_cannot(tmp_path: Path) 
     report = json.loads(run('inspect', path, '--json')[1])
     assert report['fields']['mean']['value'] == 'none'
     assert 'output_meaning' not in report['fields']
+
+
+def test_a_word_that_the_pictures_contradict_is_told(path: Path) -> None:
+    code, out, _ = run('inspect', path, '--model-file', 'output_meaning=inverse_depth')
+    assert code == 0
+    assert 'warning: net.onnx IS PROBABLY READ WRONGLY, NEAR AND FAR SWAPPED' in out
+    assert '\nassumed' not in out
 
 
 def test_conflicts_are_printed(path: Path) -> None:

@@ -72,6 +72,7 @@ class OnnxruntimeBackend(LoadedBackend):
         num_threads: int = 0,
         precision: str = AUTO,
         size: NetworkSize = OFFICIAL,
+        *,
         given: Mapping[str, Any] = NOTHING_GIVEN,
     ) -> None:
         threads = num_threads or len(os.sched_getaffinity(0))

@@ -211,6 +211,7 @@ class OpenvinoBackend(LoadedBackend):
         num_threads: int = 0,
         precision: str = AUTO,
         size: NetworkSize = OFFICIAL,
+        *,
         given: Mapping[str, Any] = NOTHING_GIVEN,
     ) -> None:
         self._size, self._given = size, given
