@@ -384,7 +384,7 @@ class Run:
             self._report,
             self._plan.loading_s,
             ready,
-            self._size,
+            size=self._size,
         )
         self.result.absent += absent
         self._measure_parts(candidates)
