@@ -20,12 +20,11 @@ import numpy as np
 
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.files import read_file
+from midas_depth_ros.depth.files import MOST_WEIGHTS_BYTES, read_file
 from midas_depth_ros.depth.models import MARK, refuse_what_is_not_finite
 from midas_depth_ros.depth.models.spec import Fingerprint, ModelSpec
 from midas_depth_ros.depth.onnx_files import NotOnnx, read_onnx
 
-MOST_BYTES = 128 << 20  # of an .onnx or .bin file: MiDaS_small in float32 has 66 MB
 MOST_XML_BYTES = 8 << 20
 SIDES_NAMED = 4  # inputs or outputs, in an error text
 # MiDaS's own files of release v2_1: they normalise colours, and do not equal the weights.
@@ -49,7 +48,7 @@ def read_model_file(path: Path) -> ModelFile:
 
     Raises WeightsCorrupt where it cannot be read, WeightsMismatch where it is not supported.
     """
-    content = read_file(path, MOST_BYTES)
+    content = read_file(path, MOST_WEIGHTS_BYTES)
     try:
         model = read_onnx(content)
     except NotOnnx as error:

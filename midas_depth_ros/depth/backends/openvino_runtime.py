@@ -23,9 +23,8 @@ from openvino.preprocess import PrePostProcessor
 
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt
-from midas_depth_ros.depth.files import open_file, sha256_of
+from midas_depth_ros.depth.files import MOST_WEIGHTS_BYTES, open_file, sha256_of
 from midas_depth_ros.depth.model_files import (
-    MOST_BYTES,
     MOST_XML_BYTES,
     about_of,
     digest_of_shapes,
@@ -50,7 +49,7 @@ CONVOLUTIONS = (
     'ConvolutionBackpropData',
     'GroupConvolutionBackpropData',
 )
-MOST_ELEMENTS = 1 << 25  # of one value inside a network: MiDaS_small has 3 million in the largest
+MOST_ELEMENTS = 1 << 26  # of one value inside a network: Depth Anything large has 53 million
 BIN_SHA256 = 'bin_sha256'  # in the metadata: of the .bin that belongs to an .xml
 UNKNOWN_YET = 'sha256-of-the-bin'
 FULL_DISK_BYTES = 1 << 20  # a failed write with less than this free means a full disk
@@ -168,7 +167,7 @@ class Runtime:
             raise WeightsCorrupt(
                 f'{weights} is not there: an OpenVINO model is two files, copy both'
             )
-        for part, most in ((path, MOST_XML_BYTES), (weights, MOST_BYTES)):
+        for part, most in ((path, MOST_XML_BYTES), (weights, MOST_WEIGHTS_BYTES)):
             with open_file(part, most):
                 pass
         model = self._read(path)

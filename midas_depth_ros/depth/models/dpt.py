@@ -32,6 +32,7 @@ from midas_depth_ros.depth.models.dpt_parts import (
     weight_and_bias,
 )
 from midas_depth_ros.depth.models.spec import (
+    Fingerprint,
     Interpolation,
     ModelSpec,
     OnnxGraph,
@@ -353,12 +354,16 @@ SIDE, MULTIPLE = 384, 32  # pixels, of DPT-Large and DPT-Hybrid
 
 @dataclass(frozen=True)
 class Network:
-    """One of the networks; `size` (h, w) is the only one, or that of a square picture."""
+    """One of the networks; `size` (h, w) is the only one, or that of a square picture.
+
+    `graphs`: fingerprint of its current ONNX graph, and of earlier ones.
+    """
 
     title: str
     encoder: Encoder
     size: tuple[int, int]
     weights: WeightsFile
+    graphs: tuple[Fingerprint, ...]
 
 
 MIDAS = 'https://github.com/isl-org/MiDaS/releases/download'
@@ -376,6 +381,12 @@ NETWORKS = {
             aliases=('dpt_large-midas-2f21e586.pt',),
             licence='MIT',
         ),
+        (
+            Fingerprint(
+                'cf07c49867b75393c1bb7e3220fbd452f7747a6fddd7dce761da7086291f6375',
+                '4a15f86a3730a53c',
+            ),
+        ),
     ),
     'dpt_hybrid_384': Network(
         'DPT-Hybrid',
@@ -387,6 +398,12 @@ NETWORKS = {
             size=0,  # not published; some 492.7 MB
             sha256='501f0c75b3bca7daec6b3682c5054c09b366765aef6fa3a09d03a5cb4b230853',
             licence='MIT',
+        ),
+        (
+            Fingerprint(
+                '2156ffd21e63eb837718aa08b8d4a411655c1235020974cd5abf2a7b93bc8f3c',
+                '6895c55f0286b781',
+            ),
         ),
     ),
     'dpt_swin2_tiny_256': Network(
@@ -400,6 +417,12 @@ NETWORKS = {
             sha256='',
             licence='MIT',
         ),
+        (
+            Fingerprint(
+                'c0cac4eb13743b878244b5c65ad08101e68006bac320f61d8040ac8b900ac8bf',
+                '2326706583554d7d',
+            ),
+        ),
     ),
     'dpt_levit_224': Network(
         'DPT-LeViT',
@@ -411,6 +434,12 @@ NETWORKS = {
             size=0,  # and its hash: not published
             sha256='',
             licence='MIT',
+        ),
+        (
+            Fingerprint(
+                '8eb699a33bc2d9a61894c61de296656b0b459839a06856852080dacc22fea521',
+                'b59b2933aca84829',
+            ),
         ),
     ),
 }
@@ -450,6 +479,7 @@ def spec(name: str) -> ModelSpec:
             make=functools.partial(make_onnx, network.encoder),
             picture=INPUT,
             depth=OUTPUT,
+            known=network.graphs,
             opencv=None,
         ),
         renaming=rename,

@@ -18,6 +18,7 @@ from midas_depth_ros.depth.models.dpt_graph import DptGraph
 from midas_depth_ros.depth.models.dpt_parts import DECODER_CHANNELS, decoder_shapes, head_shapes
 from midas_depth_ros.depth.models.layers import NORM_EPSILON
 from midas_depth_ros.depth.models.spec import (
+    Fingerprint,
     Interpolation,
     ModelSpec,
     OnnxGraph,
@@ -240,6 +241,12 @@ SPEC = ModelSpec(
         make=midas_v21_onnx,
         picture=INPUT,
         depth=OUTPUT,
+        known=(
+            Fingerprint(
+                'e987ea6a98a3b49f258a80615754d25ae75303f557647a98b6c9c07dd08f753f',
+                'e8cb6ef6d5e777b5',
+            ),
+        ),
     ),
     about='MiDaS v2.1 large: the training of its encoder began with WSL-Images weights, which are '
     'CC-BY-NC-4.0.',

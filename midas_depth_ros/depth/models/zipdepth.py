@@ -12,6 +12,7 @@ from typing import Any
 from midas_depth_ros.depth.models.layers import add_torch_layers
 from midas_depth_ros.depth.models.spec import (
     Enlargement,
+    Fingerprint,
     Interpolation,
     ModelSpec,
     OnnxGraph,
@@ -199,6 +200,12 @@ SPEC = ModelSpec(
         make=lambda weights, metadata: zipdepth_onnx(weights, metadata=metadata),
         picture=INPUT,
         depth=OUTPUT,
+        known=(
+            Fingerprint(
+                '406f4cf7098de1a8df004e1120011da7d55078c19a068612ee61da5facea4818',
+                '0ef3f1e53f726195',
+            ),
+        ),
         opencv=(5, 0),  # 4.6 takes no depth to space at a free size
     ),
     about=TAUGHT,
@@ -222,6 +229,12 @@ CONVEX_SPEC = ModelSpec(
         make=lambda weights, metadata: zipdepth_onnx(weights, metadata=metadata, convex=True),
         picture=INPUT,
         depth=OUTPUT,
+        known=(
+            Fingerprint(
+                '6f02c6572f258b07b8e4b46e98387895ef2f126b889836f66612d22eb56b967f',
+                '5f723e6fd2c7a03a',
+            ),
+        ),
         opencv=(5, 0),  # 4.6 takes no integers
     ),
     about=TAUGHT,
