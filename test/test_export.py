@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from midas_depth_ros.cli.export import SUFFIXES, _judged, read_pictures
+from midas_depth_ros.cli.export import EXPORTED, SUFFIXES, _judged, read_pictures
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.model_check import compare, sample_pictures
@@ -264,7 +264,7 @@ def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path) -> Non
         (
             ['nowhere.pt'],
             1,
-            "'nowhere.pt' is neither a model (midas_small, embedded, zipdepth, zipdepth_base) nor",
+            f"'nowhere.pt' is neither a model ({', '.join(EXPORTED)}) nor a weights file",
         ),
         (['embedded', '--format', 'onnx', '--precision', 'int8'], 2, 'an ONNX model is f32'),
         (['embedded', '--format', 'onnx', '--cache'], 2, '--format openvino'),

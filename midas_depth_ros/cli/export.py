@@ -171,8 +171,16 @@ def weights_of(model: str, allow_download: bool) -> Path:
 
 
 def _write_onnx(weights: Path, target: Path) -> None:
-    content = onnx_of(weights)
-    notice = _put(target, FILES['onnx'], 'f32', lambda part: part.write_bytes(content))
+    from midas_depth_ros.depth.conversion_cache import show_steps
+
+    with show_steps(f'converting {printable(weights.name)} to ONNX', 2) as step:
+
+        def write(part: Path) -> None:
+            step('reading the weights')
+            part.write_bytes(onnx_of(weights))  # not kept: it may have 1.4 GB
+            step('reading it back, as a robot will')
+
+        notice = _put(target, FILES['onnx'], 'f32', write)
     size = target.stat().st_size / 1e6
     click.echo(f'wrote {printable(target)} ({size:.1f} MB): use it as `model`')
     _warn(notice)

@@ -8,7 +8,7 @@ import json
 import math
 import struct
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ FLOAT = 1  # TensorProto.FLOAT
 ATTRIBUTE_KINDS = {'float': 1, 'int': 2, 'text': 3, 'ints': 7}
 
 Attribute = float | int | str | Sequence[int]
+MakeArray = Callable[[], NDArray[np.float32]]
 Side = int | str  # a name stands for a side that may have any length
 
 
@@ -40,21 +41,27 @@ class Graph:
     """Builds a network: `add` each operation in order, then call `to_bytes`."""
 
     nodes: list[bytes] = field(default_factory=list)
-    weights: list[tuple[bytes, NDArray[np.float32]]] = field(default_factory=list)
+    weights: list[tuple[bytes, int, MakeArray]] = field(default_factory=list)  # head, bytes
     operator_set: int = OPERATOR_SET
 
     def weight(self, name: str, values: np.ndarray | float) -> str:
         """Keep an array, or one number, as float32 under a name; returns the name.
 
-        It may be a view, and is not copied before `to_bytes`: networks have up to 1.4 GB. Raises
-        ValueError where it is not finite: later operations would hide that (Relu turns NaN into 0).
+        Raises ValueError where it is not finite: later operations would hide that (Relu turns NaN
+        into 0).
         """
-        array = np.asarray(values, np.float32)
-        if not np.isfinite(array).all():
-            raise ValueError(f'{name} holds NaN or infinity')
-        tensor = b''.join(_varint_field(1, side) for side in array.shape)
-        tensor += _varint_field(2, FLOAT) + _field(8, name.encode()) + _head(9, array.nbytes)
-        self.weights.append((tensor, array))
+        array = _finite(name, values)
+        return self.computed(name, array.shape, lambda: array)
+
+    def computed(self, name: str, shape: Sequence[int], make: MakeArray) -> str:
+        """A weight of `shape` that `make` gives when the bytes are written; returns the name.
+
+        Of a network with 1.4 GB, no second copy is kept until then.
+        """
+        tensor = b''.join(_varint_field(1, side) for side in shape)
+        length = 4 * math.prod(shape)
+        tensor += _varint_field(2, FLOAT) + _field(8, name.encode()) + _head(9, length)
+        self.weights.append((tensor, length, lambda: _finite(name, make())))
         return name
 
     def integers(self, name: str, values: Sequence[int]) -> str:
@@ -119,21 +126,28 @@ class Graph:
         """The whole model, from the input `source` to the output `result`."""
         before = b''.join(_field(1, node) for node in self.nodes) + _field(2, b'graph')
         after = _field(11, _value(source, shape)) + _field(12, _value(result, result_shape))
-        tensors = [len(tensor) + array.nbytes for tensor, array in self.weights]
+        tensors = [len(tensor) + length for tensor, length, _ in self.weights]
         heads = [_head(5, length) for length in tensors]
         length = len(before) + sum(map(len, heads)) + sum(tensors) + len(after)
         version = LAYERED_IR_VERSION if self.operator_set >= LAYERED else IR_VERSION
         model = io.BytesIO()  # its bytes are taken out without a copy
         model.write(_varint_field(1, version) + _field(2, PRODUCER.encode()))
         model.write(_head(7, length) + before)
-        for head, (tensor, array) in zip(heads, self.weights, strict=True):
+        for head, (tensor, _, make) in zip(heads, self.weights, strict=True):
             model.write(head + tensor)
-            model.write(np.ascontiguousarray(array).data)
+            model.write(np.ascontiguousarray(make()).data)
         operators = _field(1, b'') + _varint_field(2, self.operator_set)
         model.write(after + _field(8, operators))
         for key, text in (metadata or {}).items():
             model.write(_field(14, _field(1, key.encode()) + _field(2, text.encode())))
         return model.getvalue()
+
+
+def _finite(name: str, values: np.ndarray | float) -> NDArray[np.float32]:
+    array = np.asarray(values, np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f'{name} holds NaN or infinity')
+    return array
 
 
 def _value(name: str, shape: Sequence[Side]) -> bytes:

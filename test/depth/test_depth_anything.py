@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from golden_networks import (
     TOLERANCE,
     Infer,
@@ -22,7 +25,10 @@ from golden_networks import (
 )
 from PIL import Image
 
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.depth.errors import WeightsMismatch
+from midas_depth_ros.depth.model_files import fingerprint_of, read_model_file
 from midas_depth_ros.depth.models import Output, depth_anything
 from midas_depth_ros.depth.models.depth_anything import NETWORKS, SPECS
 from midas_depth_ros.depth.models.depth_anything_graph import depth_anything_onnx
@@ -30,7 +36,7 @@ from midas_depth_ros.depth.onnx_files import read_onnx
 
 SMALL, V1 = 'depth_anything_v2_small', 'depth_anything_v1_small'
 INDOOR, OUTDOOR = (f'depth_anything_v2_metric_{where}_small' for where in ('indoor', 'outdoor'))
-LARGE = 'depth_anything_v2_large'
+BASE, LARGE = (f'depth_anything_v2_{size}' for size in ('base', 'large'))
 PICTURE = SPECS[0].picture
 STEP = 8  # every how many rows and columns of a golden output are kept
 QUICK = {SMALL: 252 * 336, V1: 140 * 182, INDOOR: 140 * 182, OUTDOOR: 140 * 182}  # pixels
@@ -173,11 +179,51 @@ def test_graphs_that_give_different_things_are_different_networks(
     assert len({model.fingerprint() for model in models.values()}) == 4
 
 
+@pytest.mark.parametrize('name', [SMALL, V1, INDOOR, OUTDOOR])
+def test_a_written_file_is_known_again(
+    described: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    spec = depth_anything.spec(name)
+    assert spec.onnx is not None
+    model = spec.onnx.make(golden_weights(entries(described, name)), {})
+    assert fingerprint_of(model) == spec.onnx.known[0]
+    (tmp_path / 'any.onnx').write_bytes(model)
+    assert read_model_file(tmp_path / 'any.onnx').spec.name == name
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize('name', [BASE, LARGE])
+def test_the_graphs_of_large_networks_are_known(name: str) -> None:
+    spec = depth_anything.spec(name)
+    assert spec.onnx is not None
+    ones = {key: np.broadcast_to(np.float32(1), shape) for key, shape in spec.shapes.items()}
+    assert fingerprint_of(spec.onnx.make(ones, {})) == spec.onnx.known[0]
+
+
+@pytest.mark.parametrize('name', [SMALL, V1, INDOOR, OUTDOOR])
+def test_an_openvino_file_has_to_say_which_network_it_is(
+    described: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    """All have convolutions of the same shapes, and near and far could be swapped."""
+    pytest.importorskip('openvino')
+    from midas_depth_ros.depth.backends.openvino_runtime import Runtime, save
+
+    spec = depth_anything.spec(name)
+    assert spec.onnx is not None
+    runtime = Runtime(1)
+    model = runtime.from_onnx(spec.onnx.make(golden_weights(entries(described, name)), {}))
+    save(model, tmp_path / 'any.xml', 'f32', {'network': name})
+    assert runtime.read(tmp_path / 'any.xml').spec.name == name
+    save(model, tmp_path / 'any.xml', 'f32', {})
+    with pytest.raises(WeightsMismatch):
+        runtime.read(tmp_path / 'any.xml')
+
+
 @pytest.mark.parametrize(
     ('changed', 'error', 'text'),
     [
         (None, KeyError, r'pretrained\.blocks\.3\.mlp\.fc1\.weight'),
-        (np.nan, ValueError, r'pretrained\.blocks\.3\.mlp\.fc1\.kernel holds NaN or infinity'),
+        (np.nan, ValueError, r'pretrained\.blocks\.3\.mlp\.fc1\.shift holds NaN or infinity'),
     ],
 )
 def test_the_graph_refuses_weights_that_are_missing_or_no_numbers(
@@ -327,3 +373,40 @@ def test_the_estimator_gives_what_the_official_code_gives(
         assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] < -0.5
     else:
         assert deviation(found, wanted) < TOLERANCE
+
+
+WITHOUT_TORCH = """
+import sys
+import numpy as np
+from midas_depth_ros.depth.backends import find_backend
+path = __import__('pathlib').Path(sys.argv[1])
+backend = find_backend(sys.argv[2], path.suffix)(path, 1, 'f32')
+np.save('found.npy', backend.infer(np.load('noise.npy')))
+sys.stdout.write(f"{backend.spec.name} {'torch' in sys.modules}")
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize('form', ['onnx', 'openvino'])
+def test_an_exported_file_is_the_network_on_a_robot_without_torch(
+    described: dict[str, Any], figures: Arrays, tmp_path: Path, form: str
+) -> None:
+    torch = pytest.importorskip('torch')
+    pytest.importorskip(form.replace('onnx', 'onnxruntime'))
+    weights, file = golden_weights(described[SMALL]), tmp_path / 'depth_anything_v2_vits.pth'
+    torch.save({key: torch.from_numpy(value) for key, value in weights.items()}, file)
+    made = tmp_path / ('robot.onnx' if form == 'onnx' else 'robot.xml')
+    result = CliRunner().invoke(
+        main, ['export', str(file), '--format', form, '--output', str(made)]
+    )
+    assert result.exit_code == 0, result.output
+    np.save(tmp_path / 'noise.npy', golden_noise(140, 182))
+    backends = ['onnxruntime', 'openvino'] if form == 'onnx' else ['openvino']
+    for backend in backends:
+        found = subprocess.run(
+            [sys.executable, '-c', WITHOUT_TORCH, str(made), backend],
+            cwd=tmp_path, capture_output=True, text=True, timeout=170, check=False,
+        )  # fmt: skip
+        assert found.stdout == f'{SMALL} False', found.stderr
+        values = np.load(tmp_path / 'found.npy')[::STEP, ::STEP]
+        assert deviation(values, outputs(figures, SMALL)[140, 182]) < TOLERANCE

@@ -22,6 +22,7 @@ from golden_networks import (
 )
 from PIL import Image
 
+from midas_depth_ros.depth.model_files import fingerprint_of
 from midas_depth_ros.depth.models import dpt, midas_v21
 from midas_depth_ros.depth.models.dpt import NETWORKS, TransformerEncoder, make_onnx
 from midas_depth_ros.depth.models.dpt_parts import Transformer
@@ -169,6 +170,14 @@ def test_the_large_graph_gives_what_the_official_network_gives(
     for size, wanted in outputs(figures, LARGE).items():
         found = infer(golden_noise(*size))[::STEP, ::STEP]
         assert deviation(found, wanted) < TOLERANCE, size
+
+
+@pytest.mark.thorough
+def test_the_large_graph_is_known() -> None:
+    spec = dpt.spec(LARGE)
+    assert spec.onnx is not None
+    ones = {key: np.broadcast_to(np.float32(1), shape) for key, shape in spec.shapes.items()}
+    assert fingerprint_of(spec.onnx.make(ones, {})) == spec.onnx.known[0]
 
 
 def test_sizes_of_dpt_take_the_scale_nearer_to_1(described: dict[str, Any]) -> None:

@@ -170,7 +170,7 @@ def two_sided(inputs: int, outputs: int) -> bytes:
         graph.add('Conv', ['image', kernel], f'depth{number}', kernel_shape=(1, 1))
     field, varint = onnx_files._field, onnx_files._varint_field
     body = b''.join(field(1, node) for node in graph.nodes) + field(2, b'graph')
-    body += b''.join(field(5, head + array.tobytes()) for head, array in graph.weights)
+    body += b''.join(field(5, head + make().tobytes()) for head, _, make in graph.weights)
     names = ['image', 'focal_length'][:inputs]
     body += b''.join(field(11, onnx_files._value(name, (1, 3, 64, 64))) for name in names)
     for number in range(outputs):

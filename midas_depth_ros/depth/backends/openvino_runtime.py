@@ -253,7 +253,9 @@ def spec_of_model(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec:
         for spec in map(models.spec, models.names())
         if any(known.convolutions == shapes for known in known_graphs(spec))
     }
-    spec = alike.get(str(about.get('network', next(iter(alike), ''))))
+    # Where several are alike, near and far could be swapped: the file has to say which one it is.
+    only = next(iter(alike)) if len(alike) == 1 else ''
+    spec = alike.get(str(about.get('network', only)))
     fits = spec is not None and _has_sides(model, spec)
     if spec is None or not fits or not (checked or _is_bounded(model, spec)):
         takes, gives = in_words(_in_words(model.inputs)), in_words(_in_words(model.outputs))

@@ -23,6 +23,7 @@ from midas_depth_ros.depth.models.dpt_parts import (
 )
 from midas_depth_ros.depth.models.spec import (
     Enlargement,
+    Fingerprint,
     Interpolation,
     ModelSpec,
     OnnxGraph,
@@ -48,11 +49,15 @@ CUBIC_COEFFICIENT = -0.75
 
 @dataclass(frozen=True)
 class Width:
-    """How wide and deep a network is; `channels` of the features at strides 3.5, 7, 14 and 28."""
+    """How wide and deep a network is; `channels` of the features at strides 3.5, 7, 14 and 28.
+
+    `kernels`: see `Fingerprint.convolutions`.
+    """
 
     transformer: Transformer
     channels: tuple[int, int, int, int]
     decoder: int  # channels
+    kernels: str
 
     @property
     def resizing(self) -> dict[int, tuple[int, int]]:
@@ -65,23 +70,39 @@ def _transformer(channels: int, depth: int, heads: int) -> Transformer:
     return Transformer(channels, depth, heads, PATCH, GRID, layer_scale=True)
 
 
-SMALL = Width(_transformer(384, depth=12, heads=6), (48, 96, 192, 384), decoder=64)
-BASE = Width(_transformer(768, depth=12, heads=12), (96, 192, 384, 768), decoder=128)
-LARGE = Width(_transformer(1024, depth=24, heads=16), (256, 512, 1024, 1024), decoder=256)
+SMALL = Width(
+    _transformer(384, depth=12, heads=6),
+    (48, 96, 192, 384),
+    decoder=64,
+    kernels='567e8ccf8cf34c90',
+)
+BASE = Width(
+    _transformer(768, depth=12, heads=12),
+    (96, 192, 384, 768),
+    decoder=128,
+    kernels='e0d4834f53fdd50e',
+)
+LARGE = Width(
+    _transformer(1024, depth=24, heads=16),
+    (256, 512, 1024, 1024),
+    decoder=256,
+    kernels='e59becee24abba26',
+)
 
 
 @dataclass(frozen=True)
 class Network:
     """One of the networks. `taps`: the blocks, counted from 1, that the decoder takes.
 
-    `farthest_m`: what the last layer's sigmoid is multiplied with, in metres; None where that layer
-    gives relative inverse depth.
+    `graph`: see `Fingerprint.network`. `farthest_m`: what the last layer's sigmoid is multiplied
+    with, in metres; None where that layer gives relative inverse depth.
     """
 
     title: str
     width: Width
     taps: tuple[int, int, int, int]
     weights: WeightsFile
+    graph: str
     farthest_m: float | None = None
     about: str = ''
     enlargement: Enlargement = Enlargement.LINEAR_CORNERS
@@ -275,6 +296,7 @@ NETWORKS = {
             sha256='715fade13be8f229f8a70cc02066f656f2423a59effd0579197bbf57860e1378',
             licence='Apache-2.0',
         ),
+        graph='00747a9c05560e8d5b376a85def345a599916d121c55258a4b11f83321a9d0f8',
     ),
     'depth_anything_v2_base': Network(
         'Depth Anything V2 base',
@@ -290,6 +312,7 @@ NETWORKS = {
             restriction=NON_COMMERCIAL,
             must_be_accepted=True,
         ),
+        graph='79ebcf323e9106b55a769195fd1305dfb91ebf909e7e3608c171959619bc6aa1',
     ),
     'depth_anything_v2_large': Network(
         'Depth Anything V2 large',
@@ -305,6 +328,7 @@ NETWORKS = {
             restriction=NON_COMMERCIAL,
             must_be_accepted=True,
         ),
+        graph='e727c3c535d4458579a19d682bf6c915a486f4ad34683339198b136632991a6f',
     ),
     'depth_anything_v2_metric_indoor_small': Network(
         'Depth Anything V2 small, metres indoors',
@@ -318,6 +342,7 @@ NETWORKS = {
             sha256='b782898d8a3e8be1f639de33837ed85e9b4b73e40f8f5e5cd99067588d722545',
             licence='Apache-2.0',
         ),
+        graph='c9d522ad5df6569c7a85e4613494ae45f632226c8c0480af2cf014547047d74f',
         farthest_m=20.0,
         about='Its metres were learned from rendered rooms (Hypersim), up to 20 m.',
     ),
@@ -333,6 +358,7 @@ NETWORKS = {
             sha256='9203e538d35255c90dda4b7fedb47ff33fe725497bcca3b1e53b3a65ee63f0cb',
             licence='Apache-2.0',
         ),
+        graph='57b56c700e954542fd0891749a603c4974516415be4ba05c4c810a6b73a25e02',
         farthest_m=80.0,
         about='Its metres were learned from rendered streets (Virtual KITTI), up to 80 m.',
     ),
@@ -348,6 +374,7 @@ NETWORKS = {
             sha256='',
             licence='Apache-2.0',
         ),
+        graph='b95814ed955afd1fb5ccd4d19fdd4b4e0ff7bc4efe37cfe28900967c1b5f31be',
         enlargement=Enlargement.LINEAR,
     ),
 }
@@ -377,7 +404,10 @@ def spec(name: str) -> ModelSpec:
         output=Output.METRIC_DEPTH if metric else Output.RELATIVE_INVERSE_DEPTH,
         shapes=shapes(network.width),
         build=functools.partial(build, network),
-        onnx=OnnxGraph(functools.partial(onnx, network)),
+        onnx=OnnxGraph(
+            functools.partial(onnx, network),
+            known=(Fingerprint(network.graph, network.width.kernels),),
+        ),
         depth_range_m=(NEAREST_M, network.farthest_m) if network.farthest_m else None,
         about=f'{network.title}: {network.about}' if network.about else '',
         enlargement=network.enlargement,

@@ -346,7 +346,7 @@ def make_onnx(encoder: Encoder, weights: Weights, metadata: Mapping[str, str]) -
         graph, sides = kind(weights, encoder), (encoder.size, encoder.size)
     with np.errstate(all='ignore'):  # the graph refuses what is no number
         graph.network(INPUT, OUTPUT)
-    return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
+        return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
 
 
 SIDE, MULTIPLE = 384, 32  # pixels, of DPT-Large and DPT-Hybrid

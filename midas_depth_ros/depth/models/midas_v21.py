@@ -95,8 +95,8 @@ def midas_v21_onnx(weights: Weights, metadata: Mapping[str, str] | None = None) 
     with np.errstate(all='ignore'):  # the graph refuses what is no number
         path = graph.decoder(graph.encoder(), 'scratch', rectified=True, mixed=False)
         graph.head(path, 'scratch.output_conv', OUTPUT, corners=False)
-    sides = ('height', 'width')
-    return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
+        sides = ('height', 'width')
+        return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
 
 
 class _MidasGraph(DptGraph):

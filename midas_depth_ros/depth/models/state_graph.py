@@ -147,14 +147,20 @@ class StateGraph(Graph):
         if norm:
             shift = kernel @ self.entry(f'{norm}.bias')
             bias = shift if bias is None else bias + shift
-            kernel = kernel * self.entry(f'{norm}.weight')
-        if factor is not None:
-            kernel = kernel * factor[:, np.newaxis]
-            bias = None if bias is None else bias * factor
-        value = self.add(
-            'MatMul', [value, self.weight(f'{name}.kernel', kernel.T)],
-            name if bias is None else f'{name}.product',
-        )  # fmt: skip
+        if factor is not None and bias is not None:
+            bias = bias * factor
+
+        def made() -> Numbers:
+            changed = kernel
+            if norm:
+                changed = changed * self.entry(f'{norm}.weight')
+            if factor is not None:
+                changed = changed * factor[:, np.newaxis]
+            return changed.T
+
+        given, taken = kernel.shape
+        inputs = [value, self.computed(f'{name}.kernel', (taken, given), made)]
+        value = self.add('MatMul', inputs, name if bias is None else f'{name}.product')
         if bias is None:
             return value
         return self.sum(value, self.weight(f'{name}.shift', bias), name)
