@@ -327,11 +327,6 @@ def build(encoder: Encoder) -> Any:
 
 
 INPUT, OUTPUT = 'picture', 'depth'  # of the graphs
-LARGE_GRAPHS = (
-    Fingerprint(
-        'cf07c49867b75393c1bb7e3220fbd452f7747a6fddd7dce761da7086291f6375', '4a15f86a3730a53c'
-    ),
-)
 
 
 def make_onnx(encoder: Encoder, weights: Weights, metadata: Mapping[str, str]) -> bytes:
@@ -353,7 +348,7 @@ def make_onnx(encoder: Encoder, weights: Weights, metadata: Mapping[str, str]) -
         graph, sides = kind(weights, encoder), (encoder.size, encoder.size)
     with np.errstate(all='ignore'):  # the graph refuses what is no number
         graph.network(INPUT, OUTPUT)
-    return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
+        return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
 
 
 SIDE, MULTIPLE = 384, 32  # pixels, of DPT-Large and DPT-Hybrid
@@ -364,12 +359,16 @@ LEAST_SIDE = 192
 
 @dataclass(frozen=True)
 class Network:
-    """One of the networks; `size` (h, w) is the only one, or that of a square picture."""
+    """One of the networks; `size` (h, w) is the only one, or that of a square picture.
+
+    `graphs`: fingerprint of its current ONNX graph, and of earlier ones.
+    """
 
     title: str
     encoder: Encoder
     size: tuple[int, int]
     weights: WeightsFile
+    graphs: tuple[Fingerprint, ...]
 
 
 MIDAS = 'https://github.com/isl-org/MiDaS/releases/download'
@@ -387,6 +386,12 @@ NETWORKS = {
             aliases=('dpt_large-midas-2f21e586.pt',),
             licence='MIT',
         ),
+        (
+            Fingerprint(
+                'cf07c49867b75393c1bb7e3220fbd452f7747a6fddd7dce761da7086291f6375',
+                '4a15f86a3730a53c',
+            ),
+        ),
     ),
     'dpt_hybrid_384': Network(
         'DPT-Hybrid',
@@ -400,6 +405,12 @@ NETWORKS = {
             aliases=('dpt_hybrid_384.pt',),  # of MiDaS v3, which torch hub fetches
             licence='MIT',
         ),
+        (
+            Fingerprint(
+                '2156ffd21e63eb837718aa08b8d4a411655c1235020974cd5abf2a7b93bc8f3c',
+                '6895c55f0286b781',
+            ),
+        ),
     ),
     'dpt_swin2_tiny_256': Network(
         'DPT-Swin2-Tiny',
@@ -412,6 +423,12 @@ NETWORKS = {
             sha256='',
             licence='MIT',
         ),
+        (
+            Fingerprint(
+                'c0cac4eb13743b878244b5c65ad08101e68006bac320f61d8040ac8b900ac8bf',
+                '2326706583554d7d',
+            ),
+        ),
     ),
     'dpt_levit_224': Network(
         'DPT-LeViT',
@@ -423,6 +440,12 @@ NETWORKS = {
             size=0,  # and its hash: not published
             sha256='',
             licence='MIT',
+        ),
+        (
+            Fingerprint(
+                '8eb699a33bc2d9a61894c61de296656b0b459839a06856852080dacc22fea521',
+                'b59b2933aca84829',
+            ),
         ),
     ),
 }
@@ -462,7 +485,7 @@ def spec(name: str) -> ModelSpec:
             make=functools.partial(make_onnx, network.encoder),
             picture=INPUT,
             depth=OUTPUT,
-            known=LARGE_GRAPHS if network.encoder is LARGE else (),
+            known=network.graphs,
             opencv=None,
         ),
         renaming=rename,

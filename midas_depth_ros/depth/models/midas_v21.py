@@ -20,6 +20,7 @@ from midas_depth_ros.depth.models.dpt_parts import DECODER_CHANNELS, decoder_sha
 from midas_depth_ros.depth.models.layers import NORM_EPSILON
 from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
+    Fingerprint,
     Interpolation,
     ModelSpec,
     OnnxGraph,
@@ -96,8 +97,8 @@ def midas_v21_onnx(weights: Weights, metadata: Mapping[str, str] | None = None) 
     with np.errstate(all='ignore'):  # the graph refuses what is no number
         path = graph.decoder(graph.encoder(), 'scratch', rectified=True, mixed=False)
         graph.head(path, 'scratch.output_conv', OUTPUT, corners=False)
-    sides = ('height', 'width')
-    return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
+        sides = ('height', 'width')
+        return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
 
 
 class _MidasGraph(DptGraph):
@@ -248,6 +249,12 @@ SPEC = ModelSpec(
         make=midas_v21_onnx,
         picture=INPUT,
         depth=OUTPUT,
+        known=(
+            Fingerprint(
+                'e987ea6a98a3b49f258a80615754d25ae75303f557647a98b6c9c07dd08f753f',
+                'e8cb6ef6d5e777b5',
+            ),
+        ),
     ),
     about='MiDaS v2.1 large: the training of its encoder began with WSL-Images weights, which are '
     'CC-BY-NC-4.0.',

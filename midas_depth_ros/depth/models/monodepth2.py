@@ -32,6 +32,7 @@ from midas_depth_ros.depth.models.layers import (
 from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Enlargement,
+    Fingerprint,
     Interpolation,
     ModelSpec,
     OnnxGraph,
@@ -300,6 +301,12 @@ SPEC = ModelSpec(
         make=monodepth2_onnx,
         picture=INPUT,
         depth=OUTPUT,
+        known=(
+            Fingerprint(
+                '509058caa4ee556353039b8e4e9f7f3f93970e4c42b2296d762a5891e0ba28e8',
+                '6fbc9f17f0a63ac3',
+            ),
+        ),
         opencv=(5, 0),  # 4.6 takes no integers
     ),
     enlargement=Enlargement.LINEAR,
