@@ -264,7 +264,7 @@ def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path) -> Non
         (
             ['nowhere.pt'],
             1,
-            "'nowhere.pt' is neither a model (midas_small, embedded, zipdepth, zipdepth_base) nor",
+            "'nowhere.pt' is neither a model (midas_small, embedded, zipdepth, zipdepth_base, ",
         ),
         (['embedded', '--format', 'onnx', '--precision', 'int8'], 2, 'an ONNX model is f32'),
         (['embedded', '--format', 'onnx', '--cache'], 2, '--format openvino'),

@@ -8,7 +8,6 @@ when it runs.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,7 +28,6 @@ from midas_depth_ros.depth.models import (
     names,
     onnx_of,
     spec,
-    spec_of,
 )
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.sources import SourceError, open_source
@@ -167,8 +165,8 @@ def check_not_there(target: Path, form: str) -> None:
 def weights_of(model: str, allow_download: bool, accept_licence: str) -> Path:
     """Return the weights file of a model's name or path. Raises UnknownModel, WeightsError."""
     path = Path(os.path.expanduser(model))
-    is_weights = path.suffix.lower() in WEIGHTS_SUFFIXES or os.path.isdir(path)
-    if model not in names() and not is_weights:
+    is_weights = path.suffix.lower() in WEIGHTS_SUFFIXES and os.path.isfile(path)
+    if model not in names() and not is_weights and not os.path.isdir(path):
         raise UnknownModel(
             f'{shown(model)} is neither a model ({", ".join(EXPORTED)}) nor a weights file '
             f'({", ".join(WEIGHTS_SUFFIXES)}): check the name or the path'
@@ -178,9 +176,7 @@ def weights_of(model: str, allow_download: bool, accept_licence: str) -> Path:
 
 def _write_onnx(weights: Path, target: Path) -> None:
     content = onnx_of(weights)
-    licence = spec_of(weights).weights.licence
-    write = functools.partial(Path.write_bytes, data=content)
-    notice = _put(target, FILES['onnx'], 'f32', licence, write)
+    notice = _put(target, FILES['onnx'], 'f32', lambda part: part.write_bytes(content))
     size = target.stat().st_size / 1e6
     click.echo(f'wrote {printable(target)} ({size:.1f} MB): use it as `model`')
     _warn(notice)
@@ -198,7 +194,6 @@ def _write_openvino(
 
     conversion = Conversion(weights, Runtime())
     calibration, judged = chosen_pictures(folder, count, precision)
-    licence = conversion.spec.weights.licence
     about: dict[str, Any] = {}
     notice = ''
 
@@ -208,7 +203,7 @@ def _write_openvino(
     def build_entry(place: Path) -> dict[str, Any]:
         nonlocal notice
         build(place / MODEL)
-        notice = _judged(place / MODEL, precision, licence)
+        notice = _judged(place / MODEL, precision)
         return about
 
     if target is None:
@@ -217,23 +212,18 @@ def _write_openvino(
         except OSError as error:
             raise _unwritable('the cache', error) from error
     else:
-        notice = _put(target, FILES['openvino'], precision, licence, build)
+        notice = _put(target, FILES['openvino'], precision, build)
     click.echo(f'wrote {printable(target)} and {printable(target.with_suffix(".bin").name)}')
     _report(about)
     _warn(notice)
 
 
 def _put(
-    target: Path,
-    suffixes: tuple[str, ...],
-    precision: str,
-    licence: str,
-    write: Callable[[Path], object],
+    target: Path, suffixes: tuple[str, ...], precision: str, write: Callable[[Path], object]
 ) -> str:
     """Write files beside `target`, load and judge them, then move them into place.
 
-    `licence`: that of the weights, which was accepted. Existing files stay unless all that
-    succeeds. Returns the judge's notice. Raises DepthError.
+    Existing files stay unless all that succeeds. Returns the judge's notice. Raises DepthError.
     """
     from midas_depth_ros.depth.conversion_cache import scratch_folder
     from midas_depth_ros.depth.files import flush
@@ -243,7 +233,7 @@ def _put(
         with scratch_folder(target.parent, SCRATCH) as beside:
             model = beside / target.name
             write(model)
-            notice = _judged(model, precision, licence)
+            notice = _judged(model, precision)
             for suffix in suffixes:
                 flush(model.with_suffix(suffix))
             _replace(model, target, suffixes, beside)
@@ -274,7 +264,7 @@ def _replace(model: Path, target: Path, suffixes: tuple[str, ...], beside: Path)
         raise
 
 
-def _judged(model: Path, precision: str, licence: str) -> str:
+def _judged(model: Path, precision: str) -> str:
     """Load the model as a robot will, and return its notice. Raises DepthError and OSError."""
     from midas_depth_ros.depth import load_estimator
     from midas_depth_ros.depth.backends import AUTO
@@ -284,9 +274,10 @@ def _judged(model: Path, precision: str, licence: str) -> str:
     try:
         if model.suffix == SUFFIXES['onnx']:
             read_model_file(model)
+        accepted = ','.join(spec(name).weights.licence for name in names())  # or we were not here
         for wanted in (precision, AUTO):
             with contextlib.suppress(BackendUnavailable):  # another machine may run it
-                estimator = load_estimator(model, precision=wanted, accept_licence=licence)
+                estimator = load_estimator(model, precision=wanted, accept_licence=accepted)
                 estimator.close()
                 return estimator.notice
     except WeightsCorrupt as error:

@@ -432,7 +432,11 @@ def onnx_of(weights_file: Path) -> bytes:
 
 def mark_of(model: ModelSpec, weights_sha256: str) -> dict[str, Any]:
     """Our entry in a model file: in ONNX's metadata or OpenVINO's rt_info."""
-    mark = {'network': model.name, 'weights_sha256': weights_sha256, 'gives': GIVES[model.output]}
+    mark: dict[str, Any] = {
+        'network': model.name,
+        'weights_sha256': weights_sha256,
+        'gives': GIVES[model.output],
+    }
     if model.several:  # the size is that of these weights, not of the network
         mark |= {'picture_size': list(model.picture.size)}
     return mark
