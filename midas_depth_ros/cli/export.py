@@ -34,7 +34,6 @@ from midas_depth_ros.depth.models import (
     names,
     onnx_of,
     spec,
-    spec_of,
 )
 from midas_depth_ros.depth.models.sizes import NetworkSize
 from midas_depth_ros.images.errors import ImageError
@@ -183,8 +182,8 @@ def check_not_there(target: Path, form: str) -> None:
 def weights_of(model: str, allow_download: bool, accept_licence: str) -> Path:
     """Return the weights file of a model's name or path. Raises UnknownModel, WeightsError."""
     path = Path(os.path.expanduser(model))
-    is_weights = path.suffix.lower() in WEIGHTS_SUFFIXES or os.path.isdir(path)
-    if model not in names() and not is_weights:
+    is_weights = path.suffix.lower() in WEIGHTS_SUFFIXES and os.path.isfile(path)
+    if model not in names() and not is_weights and not os.path.isdir(path):
         raise UnknownModel(
             f'{shown(model)} is neither a model ({", ".join(EXPORTED)}) nor a weights file '
             f'({", ".join(WEIGHTS_SUFFIXES)}): check the name or the path'
@@ -195,7 +194,6 @@ def weights_of(model: str, allow_download: bool, accept_licence: str) -> Path:
 def _write_onnx(weights: Path, target: Path) -> None:
     from midas_depth_ros.depth.conversion_cache import show_steps
 
-    licence = spec_of(weights).weights.licence
     with show_steps(f'converting {printable(weights.name)} to ONNX', 2) as step:
 
         def write(part: Path) -> None:
@@ -203,7 +201,7 @@ def _write_onnx(weights: Path, target: Path) -> None:
             part.write_bytes(onnx_of(weights))  # not kept: it may have 1.4 GB
             step('reading it back, as a robot will')
 
-        notice = _put(target, FILES['onnx'], 'f32', licence, write)
+        notice = _put(target, FILES['onnx'], 'f32', write)
     size = target.stat().st_size / 1e6
     click.echo(f'wrote {printable(target)} ({size:.1f} MB): use it as `model`')
     _warn(notice)
@@ -229,7 +227,6 @@ def _write_openvino(
     except InvalidNetworkSize as error:
         raise InvalidNetworkSize(as_options(str(error))) from error
     calibration, judged = chosen_pictures(folder, count, precision)
-    licence = conversion.spec.weights.licence
     about: dict[str, Any] = {}
     notice = ''
 
@@ -239,7 +236,7 @@ def _write_openvino(
     def build_entry(place: Path) -> dict[str, Any]:
         nonlocal notice
         build(place / MODEL)
-        notice = _judged(place / MODEL, precision, licence)
+        notice = _judged(place / MODEL, precision)
         return about
 
     if target is None:
@@ -248,23 +245,18 @@ def _write_openvino(
         except OSError as error:
             raise _unwritable('the cache', error) from error
     else:
-        notice = _put(target, FILES['openvino'], precision, licence, build)
+        notice = _put(target, FILES['openvino'], precision, build)
     click.echo(f'wrote {printable(target)} and {printable(target.with_suffix(".bin").name)}')
     _report(about)
     _warn(notice)
 
 
 def _put(
-    target: Path,
-    suffixes: tuple[str, ...],
-    precision: str,
-    licence: str,
-    write: Callable[[Path], object],
+    target: Path, suffixes: tuple[str, ...], precision: str, write: Callable[[Path], object]
 ) -> str:
     """Write files beside `target`, load and judge them, then move them into place.
 
-    `licence`: that of the weights, which was accepted. Existing files stay unless all that
-    succeeds. Returns the judge's notice. Raises DepthError.
+    Existing files stay unless all that succeeds. Returns the judge's notice. Raises DepthError.
     """
     from midas_depth_ros.depth.conversion_cache import scratch_folder
     from midas_depth_ros.depth.files import flush
@@ -274,7 +266,7 @@ def _put(
         with scratch_folder(target.parent, SCRATCH) as beside:
             model = beside / target.name
             write(model)
-            notice = _judged(model, precision, licence)
+            notice = _judged(model, precision)
             for suffix in suffixes:
                 flush(model.with_suffix(suffix))
             _replace(model, target, suffixes, beside)
@@ -305,7 +297,7 @@ def _replace(model: Path, target: Path, suffixes: tuple[str, ...], beside: Path)
         raise
 
 
-def _judged(model: Path, precision: str, licence: str) -> str:
+def _judged(model: Path, precision: str) -> str:
     """Load the model as a robot will, and return its notice. Raises DepthError and OSError."""
     from midas_depth_ros.depth import load_estimator
     from midas_depth_ros.depth.backends import AUTO
@@ -315,9 +307,10 @@ def _judged(model: Path, precision: str, licence: str) -> str:
     try:
         if model.suffix == SUFFIXES['onnx']:
             read_model_file(model)
+        accepted = ','.join(spec(name).weights.licence for name in names())  # or we were not here
         for wanted in (precision, AUTO):
             with contextlib.suppress(BackendUnavailable):  # another machine may run it
-                estimator = load_estimator(model, precision=wanted, accept_licence=licence)
+                estimator = load_estimator(model, precision=wanted, accept_licence=accepted)
                 estimator.close()
                 return estimator.notice
     except WeightsCorrupt as error:

@@ -130,21 +130,25 @@ def _refuse_constant(name: str) -> None:
 def _entry(name: str, about: Any, begin: int) -> _Entry:
     if not isinstance(about, dict):
         raise ValueError(f'{name[:80]} is not described by a table')
-    kind, shape, place = (about.get(key) for key in ('dtype', 'shape', 'data_offsets'))
+    kind = about.get('dtype')
     if not isinstance(kind, str) or kind not in TYPES:
         raise ValueError(f'{name[:80]} is of type {str(kind)[:40]}, known are {", ".join(TYPES)}')
-    if not _whole_numbers(shape) or len(shape) > MOST_AXES:
-        raise ValueError(f'{name[:80]} has the shape {str(shape)[:80]}')
-    if not _whole_numbers(place) or len(place) != 2:
-        raise ValueError(f'{name[:80]} lies at {str(place)[:80]}')
+    shape, place = (_whole_numbers(about.get(key)) for key in ('shape', 'data_offsets'))
+    if shape is None or len(shape) > MOST_AXES:
+        raise ValueError(f'{name[:80]} has the shape {str(about.get("shape"))[:80]}')
+    if place is None or len(place) != 2:
+        raise ValueError(f'{name[:80]} lies at {str(about.get("data_offsets"))[:80]}')
     first, last = place
     if last - first != math.prod(shape) * np.dtype(TYPES[kind]).itemsize:
         raise ValueError(f'{name[:80]}, {kind} {shape}, has {last - first} bytes'[:180])
-    return _Entry(kind, tuple(shape), begin + first, begin + last)
+    return _Entry(kind, shape, begin + first, begin + last)
 
 
-def _whole_numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(type(each) is int and each >= 0 for each in values)
+def _whole_numbers(values: Any) -> tuple[int, ...] | None:
+    """The numbers of a list; None where it is none, or one is not whole, or is below 0."""
+    if isinstance(values, list) and all(type(each) is int and each >= 0 for each in values):
+        return tuple(values)
+    return None
 
 
 def _check_places(entries: Iterable[tuple[str, _Entry]], begin: int, whole: int) -> None:

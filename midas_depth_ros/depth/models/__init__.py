@@ -433,7 +433,7 @@ def onnx_of(weights_file: Path) -> bytes:
 
 def mark_of(model: ModelSpec, weights_sha256: str) -> dict[str, Any]:
     """Our entry in a model file: in ONNX's metadata or OpenVINO's rt_info."""
-    mark = {
+    mark: dict[str, Any] = {
         'network': model.name,
         'weights_sha256': weights_sha256,
         'gives': GIVES[model.output],
