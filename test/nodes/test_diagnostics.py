@@ -217,6 +217,21 @@ def test_metres_that_are_asked_for_and_not_given_are_a_warning_beside_other_trou
     assert unheard.message.endswith('so no metres; camera_info not heard: driver: why')
 
 
+@pytest.mark.parametrize(
+    ('check', 'marked'),
+    [
+        ({}, False),
+        ({'metres check': 'agrees: 1.01 times the depth of the floor'}, False),
+        ({'metres check': 'unverified: nothing to compare with'}, True),
+    ],
+)
+def test_metres_that_nobody_has_checked_are_marked_in_the_summary(statistics, check, marked):
+    statistics.received()
+    status = camera_status(dataclasses.replace(CAMERA, scale=check), statistics)
+    assert status.level == DiagnosticStatus.OK
+    assert status.message.endswith('; metres of the model, unverified') is marked
+
+
 def test_by_which_clock_a_topic_is_judged_is_not_said_of_one_that_fell_silent():
     entry = InputStatistics('/scan', by_receipt='has stamps of another clock', used_s=100.0)
     decision = Decision(0.0, 0.0, State.NO_COMMAND, 'nobody commands', 'none', silent=True)

@@ -56,13 +56,14 @@ def run(ros, tmp_path, monkeypatch):
         infos = ros.publisher(CameraInfo, 'camera/camera_info')
         moment = iter(range(100, 10_000))
 
-        def send(depth_z, received=None, count=1):
+        def send(depth_z, received=None, count=1, before=lambda header: None):
             rgb = picture_of(depth_z, weight)
             wanted = len(received or []) + count
             for _ in range(200 if received is not None else 30):
                 now = 100 + next(moment) / 10
                 if calibrated:
                     infos.publish(camera_info_message(CAMERA, header(now)))
+                before(header(now))
                 images.publish(image_message(rgb, header(now)))
                 ros.spin_for(0.03)
                 if received is not None and len(received) >= wanted:
@@ -77,6 +78,18 @@ def run(ros, tmp_path, monkeypatch):
 def told(ros, predicate) -> dict[str, str]:
     """The camera's diagnostics that fulfil the predicate."""
     return read(diagnostics(ros, 'camera camera', lambda status: predicate(read(status))))
+
+
+def pinging(ros):
+    """A range finder that looks at the box: returns what makes it measure at a picture's stamp."""
+    finder = ros.publisher(Range, 'camera/reference/range')
+    ros.spin_until(lambda: finder.get_subscription_count())
+
+    def ping(head) -> None:
+        finder.publish(Range(header=head, min_range=0.05, max_range=4.0, range=BOX_M))
+        ros.spin_for(0.02)
+
+    return ping
 
 
 def test_a_model_without_metres_is_refused_and_the_node_lives_on(ros, log_lines):
@@ -236,21 +249,25 @@ def test_a_check_that_is_not_wanted_is_not_made(ros, run):
 
 @pytest.mark.parametrize(('factor', 'valid'), [(1.0, True), (1.7, False)])
 def test_a_range_finder_checks_it_by_one_reading(ros, run, factor, valid):
-    send = run(**MOUNT, **{'scale.check': 'range', 'reference.z': 0.2, 'reference.max_age': 10.0})
+    send = run(**MOUNT, **{'scale.check': 'range', 'reference.z': 0.2})
     depth = ros.collect(Image, 'camera/depth/image')
-    finder = ros.publisher(Range, 'camera/reference/range')
-    ros.spin_until(lambda: finder.get_subscription_count())
-    for number in range(12):
-        finder.publish(
-            Range(header=header(110 + number), min_range=0.05, max_range=4.0, range=BOX_M)
-        )
-        send(factor * EXACT)
-        if depth:
-            break
+    send(factor * EXACT, before=pinging(ros))
     status = told(ros, lambda v: v.get('metres by measured metres'))
     assert float(status['metres by measured metres']) == pytest.approx(factor, rel=0.05)
     assert 'the reference' in status['metres check']
     assert bool(depth) is valid
+
+
+def test_one_reading_gives_the_scale_of_a_disparity(ros, run):
+    """Its shift is 0: in a small room nothing is far enough to count as infinitely far."""
+    room = Room(x_min_m=-1.0, x_max_m=2.5, y_min_m=-1.0, y_max_m=1.0, height_m=2.5)
+    exact = render(Scene(room=room, solids=(BOX,)), CAMERA, POSE).depth_z
+    fields = {'output': models.Output.DISPARITY, 'depth_range_m': None}
+    ours = {'scale.source': 'range', 'reference.z': 0.2}
+    send = run(weight=2.0, fields=fields, **MOUNT, **ours)
+    depth = ros.collect(Image, 'camera/depth/image')
+    send(1.7 / exact, depth, 2, before=pinging(ros))  # of unknown scale
+    assert np.abs(values(depth[-1]) / exact - 1).max() < 0.05
 
 
 def test_metres_for_one_focal_length_follow_the_camera(ros, run):

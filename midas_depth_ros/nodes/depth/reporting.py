@@ -409,7 +409,9 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
         return DiagnosticStatus.WARN, warnings
     if not report.wanted:
         return DiagnosticStatus.OK, 'idle: no output has a subscriber'
-    return DiagnosticStatus.OK, f'{statistics.rates()[1]:.1f} frames per second'
+    rate = f'{statistics.rates()[1]:.1f} frames per second'
+    unverified = report.scale.get('metres check', '').startswith('unverified')
+    return DiagnosticStatus.OK, rate + ('; metres of the model, unverified' if unverified else '')
 
 
 LOG_PERIOD_S = 10.0
