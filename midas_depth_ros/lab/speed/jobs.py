@@ -36,7 +36,7 @@ class Job:
     seconds: float = 6.0
     trained: bool = False
     backend: str = ''
-    precision: str = 'f32'
+    precision: str = ''
     began: float = 0.0
 
     def to_json(self) -> str:
