@@ -46,12 +46,10 @@ SECONDS = 5.0  # of timing, per model; at its own size half of that
 Json = dict[str, Any]
 
 
-def at_both_sizes() -> tuple[list[Subject], list[Subject]]:
+def at_both_sizes(names: Sequence[str]) -> tuple[list[Subject], list[Subject]]:
     """Each network at the node's size, and at its own where that is another."""
     node, own = [], []
-    for name in models.names():
-        if name in SAME_NETWORK:
-            continue
+    for name in names or [each for each in models.names() if each not in SAME_NETWORK]:
         model, weights = model_of(name)
         short_side, _ = usual_short_sides(model)
         node.append(Subject(model, short_side, weights))
@@ -64,9 +62,9 @@ def at_both_sizes() -> tuple[list[Subject], list[Subject]]:
     return node, own
 
 
-def measure(threads: int, seconds: float) -> Json:
-    """Measure all of them, for about `seconds` of timing each."""
-    node, own = at_both_sizes()
+def measure(names: Sequence[str], threads: int, seconds: float) -> Json:
+    """Measure these, or all of them, for about `seconds` of timing each."""
+    node, own = at_both_sizes(names)
     with tempfile.TemporaryDirectory(prefix='midas_depth_models_') as folder:
         first = _compare(node, Path(folder), threads, seconds, alone=True)
         second = _compare(own, Path(folder), threads, seconds / 2, alone=False)
@@ -204,6 +202,7 @@ BLOCKS: dict[str, Callable[[Json], str]] = {
 
 
 @click.command()
+@click.argument('names', nargs=-1)
 @click.option('--write', is_flag=True, help='Put the tables into docs/models.md.')
 @click.option('--threads', default=0, show_default='all processors')
 @click.option('--seconds', default=SECONDS, show_default=True, help='Of timing, per model.')
@@ -214,10 +213,11 @@ BLOCKS: dict[str, Callable[[Json], str]] = {
     '--from', 'source', type=click.Path(path_type=Path, exists=True), help='Measure nothing.'
 )
 def main(
-    write: bool, threads: int, seconds: float, target: Path | None, source: Path | None
-) -> None:
-    """Measure the models, and print or write the tables."""
-    found: Json = json.loads(source.read_text()) if source else measure(threads, seconds)
+    names: tuple[str, ...], write: bool, threads: int, seconds: float, target: Path | None,
+    source: Path | None,
+) -> None:  # fmt: skip
+    """Measure the models NAMES, or each network once, and print or write the tables."""
+    found: Json = json.loads(source.read_text()) if source else measure(names, threads, seconds)
     if target:
         target.write_text(json.dumps(found, indent=1))
     for name, block in BLOCKS.items():

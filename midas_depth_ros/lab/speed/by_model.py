@@ -26,7 +26,7 @@ from midas_depth_ros.depth.models import ModelSpec
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.output import CommandError
 from midas_depth_ros.lab.processes import Child, Children, module_command
-from midas_depth_ros.lab.speed.candidates import USUAL_RECIPE
+from midas_depth_ros.lab.speed.candidates import LOADING, USUAL_RECIPE
 from midas_depth_ros.lab.speed.jobs import Job, resized
 from midas_depth_ros.lab.speed.random_weights import CANNOT_JUDGE, write_random_weights
 from midas_depth_ros.lab.speed.run import VGA, Report, Size, size_text, versions
@@ -237,6 +237,14 @@ def _ready(subject: Subject, job: Job, logs: Path) -> Iterator[tuple[Job, Mappin
         )
 
 
+class ProcessDied(CommandError):
+    """A process ended without an answer: `status` says how, `last` what it said last."""
+
+    def __init__(self, status: str, last: str) -> None:
+        super().__init__(f'{status}: {last}')
+        self.status, self.last = status, last
+
+
 class _Session:
     """The processes of one subject."""
 
@@ -250,7 +258,7 @@ class _Session:
     def measure(self, subject: Subject, alone: bool, absent: list[str]) -> Measured:
         """Time all ways, then load the fastest of each precision alone."""
         about = subject.text(self._job.picture)
-        answer = self._answer('model_times', self._job, 'side by side')
+        answer = self._side_by_side(about, absent)
         width, height = answer['input']
         work = subject.model.giga_operations.get((width, height))
         ways = [Way(**row) for row in answer['rows']]
@@ -275,6 +283,18 @@ class _Session:
                 absent.append(f'{about}, {fastest.name} alone: {error}')
         return found
 
+    def _side_by_side(self, about: str, absent: list[str]) -> dict[str, Any]:
+        """Time all ways; without those that end the process when they are loaded."""
+        while True:
+            try:
+                return self._answer('model_times', self._job, 'side by side')
+            except ProcessDied as error:
+                loading, _, way = error.last.partition(' ')
+                if loading != LOADING or way in self._job.without:
+                    raise
+                absent.append(f'{about}: {way}: {error.status}')
+                self._job = dataclasses.replace(self._job, without=(*self._job.without, way))
+
     def _load_alone(self, way: Way) -> None:
         job = dataclasses.replace(
             self._job, backend=way.backend, precision=way.precision, began=time.time()
@@ -295,7 +315,7 @@ class _Session:
             child = children.start(name, module_command(f'lab.speed.{module}', job.to_json()))
             self._wait(child, what)
             if child.exit_code:
-                raise CommandError(f'{child.status()}: {child.last_message()}')
+                raise ProcessDied(child.status(), child.last_message())
         answer: dict[str, Any] = json.loads(path.read_text())
         if 'error' in answer:
             raise CommandError(answer['error'])

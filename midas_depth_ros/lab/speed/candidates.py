@@ -198,6 +198,9 @@ class Pipeline:
         return self._enlarge(small, size), heatmap
 
 
+LOADING = 'loading'  # begins the report of what is loaded
+
+
 def find_candidates(
     weights: Path,
     num_threads: int,
@@ -207,11 +210,13 @@ def find_candidates(
     precisions: Collection[str] = PRECISIONS,
     backends: Collection[str] = tuple(BACKENDS),
     size: NetworkSize = OFFICIAL,
+    without: Collection[str] = (),
 ) -> tuple[list[Candidate], list[str]]:
     """Return all that can run these weights, the usual recipe first, and why others cannot.
 
-    `ready` are already loaded; `precisions` and `backends` are those to load. After `give_up_s`
-    seconds no others are loaded, since the first conversion of a model takes long.
+    `ready` are already loaded; `precisions` and `backends` are those to load, `without` names of
+    what not to load all the same. After `give_up_s` seconds no others are loaded, since the first
+    conversion of a model takes long.
     """
     began = time.monotonic()
     found = list(ready)
@@ -225,7 +230,9 @@ def find_candidates(
         if time.monotonic() - began > give_up_s and name != USUAL_RECIPE:
             absent.append(f'{name} {precision}: skipped: out of time')
             continue
-        report(f'loading {name} {precision}')
+        if f'{name} {precision}' in without:
+            continue
+        report(f'{LOADING} {name} {precision}')
         try:
             found.append(load_candidate(name, precision, weights, num_threads, size))
         except DepthError as error:

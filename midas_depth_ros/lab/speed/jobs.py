@@ -22,7 +22,8 @@ Size = tuple[int, int]  # width, height
 class Job:
     """What to do with a model.
 
-    `backend`, `precision`: of what is loaded alone. `answer`: the file for what was found.
+    `backend`, `precision`: of what is loaded alone. `without`: names of ways to leave out.
+    `answer`: the file for what was found.
     `short_side`: of the network's input, 0 = the model's own size. `trained`: whether the weights
     are real, so that a precision can be judged by them. `began`: when this process was started.
     """
@@ -36,7 +37,8 @@ class Job:
     seconds: float = 6.0
     trained: bool = False
     backend: str = ''
-    precision: str = 'f32'
+    precision: str = ''
+    without: tuple[str, ...] = ()
     began: float = 0.0
 
     def to_json(self) -> str:
@@ -47,7 +49,8 @@ class Job:
     def from_json(cls, text: str) -> Job:
         """The inverse of `to_json`."""
         values = json.loads(text)
-        return cls(**{**values, 'picture': tuple(values['picture'])})
+        pairs = {name: tuple(values[name]) for name in ('picture', 'without')}
+        return cls(**{**values, **pairs})
 
 
 def resized(picture_input: PictureInput, short_side: int) -> PictureInput:

@@ -36,6 +36,7 @@ def every_way(job: Job) -> dict[str, Any]:
         print_status,
         precisions=PRECISIONS,
         backends=tuple(BACKENDS) if model.onnx else ('torch',),
+        without=job.without,
     )
     rgb = picture(*job.picture)
     calls = {one.name: functools.partial(_depth, one, rgb) for one in candidates}

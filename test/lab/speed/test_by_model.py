@@ -111,7 +111,7 @@ def test_a_model_at_another_size_is_known_in_the_same_place():
 
 
 def test_a_job_survives_the_command_line():
-    told = job(short_side=192, backend='torch', precision='bf16', began=12.5)
+    told = job(short_side=192, backend='torch', precision='bf16', began=12.5, without=('a b',))
     assert Job.from_json(told.to_json()) == told
 
 
@@ -134,6 +134,26 @@ def test_a_process_that_ends_without_an_answer_is_left_out_and_named(monkeypatch
     (line,) = found.absent
     assert line.startswith('embedded 256x192: ')
     assert 'exit code 3' in line
+
+
+def test_what_ends_the_process_is_left_out_and_the_rest_is_timed(monkeypatch, tmp_path):
+    program = """
+import json, sys
+job = json.loads(sys.argv[1])
+print('loading opencv f32', flush=True)
+if 'opencv f32' not in job['without']:
+    import os
+    os.abort()
+json.dump({'rows': [], 'absent': [], 'input': [256, 192]}, open(job['answer'], 'w'))
+"""
+    monkeypatch.setattr(
+        by_model, 'module_command', lambda module, told: [sys.executable, '-c', program, told]
+    )
+    found = compare([Subject(embedded.SPEC, weights=embedded.ASSET)], print, logs=tmp_path)
+    (line,) = found.absent
+    assert line.startswith('embedded 256x192: opencv f32: ')
+    assert 'SIGABRT' in line
+    assert [one.model for one in found.measured] == ['embedded']
 
 
 def test_a_process_that_hangs_is_ended(monkeypatch, tmp_path):
