@@ -330,9 +330,9 @@ def test_int8_for_another_size_is_found_at_that_size_alone(golden_weights_file: 
     assert result.exit_code == 0, result.output
     found = load_estimator(golden_weights_file, 'openvino', precision='int8', network_size=128)
     assert found.infer(np.zeros((48, 64, 3), np.uint8)).shape == (128, 160)
-    with pytest.raises(DepthError, match=r'no int8 model .* --cache`$'):
+    with pytest.raises(DepthError, match=r'no int8 model .* int8 --pictures FOLDER --cache`$'):
         load_estimator(golden_weights_file, 'openvino', precision='int8')
-    with pytest.raises(DepthError, match=r'no int8 model .* --cache --network-size 96`$'):
+    with pytest.raises(DepthError, match=r'no int8 model .* int8 --network-size 96 --pictures'):
         load_estimator(golden_weights_file, 'openvino', precision='int8', network_size=96)
 
 

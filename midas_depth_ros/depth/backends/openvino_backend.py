@@ -245,7 +245,7 @@ class OpenvinoBackend(LoadedBackend):
             size = f' --network-size {min(picture.size)}' if picture.official else ''
             raise BackendUnavailable(
                 f'no int8 model of {weights.name} on this machine: make one with '
-                f'`midas_depth export {weights} --precision int8 --pictures FOLDER{size} --cache`'
+                f'`midas_depth export {weights} --precision int8{size} --pictures FOLDER --cache`'
             )
         self._warn(Deviation.from_json(found.about.get('deviation')))
         return found
