@@ -480,7 +480,7 @@ def spec(name: str) -> ModelSpec:
             picture=INPUT,
             depth=OUTPUT,
             known=network.graphs,
-            opencv=None,
+            opencv=None,  # it takes no layers of transformers
         ),
         renaming=rename,
         # Others trained these to give depth: with a file of theirs near and far would be swapped.
