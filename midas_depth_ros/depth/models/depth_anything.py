@@ -454,6 +454,7 @@ def spec(name: str) -> ModelSpec:
         onnx=OnnxGraph(
             functools.partial(onnx, network),
             known=(Fingerprint(network.graph, network.width.kernels),),
+            opencv=None,  # it ends the process
         ),
         depth_range_m=(NEAREST_M, network.farthest_m) if network.farthest_m else None,
         about=f'{network.title}: {network.about}' if network.about else '',

@@ -486,7 +486,7 @@ def spec(name: str) -> ModelSpec:
             picture=INPUT,
             depth=OUTPUT,
             known=network.graphs,
-            opencv=None,
+            opencv=None,  # it takes no layers of transformers
         ),
         renaming=rename,
         giga_operations=giga_operations(name),
