@@ -227,7 +227,8 @@ def load_estimator(
     `model`: one of `models.names()`; 'auto' (midas_small, or embedded with a `notice` where weights
     or libraries are missing); or the path of a file: weights of one of these models (a PyTorch
     state dict, .pt, the same as .safetensors, or a NumPy archive, .npz), or a model written by
-    `midas_depth export` (.onnx, .xml). Other models are refused, and each is checked on sample
+    `midas_depth export` (.onnx, .xml); or a folder with the files of Monodepth2, or with a
+    model.safetensors and its config.json. Other models are refused, and each is checked on sample
     pictures (see `model_check`).
     `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
     fastest whose deviation from f32 is within the bound, see `model_check`), or one of
