@@ -271,10 +271,11 @@ def load_estimator(
 
     `model`: one of `models.names()`; 'auto' (midas_small, or embedded with a `notice` where weights
     or libraries are missing); or the path of a file: weights of one of these models (a PyTorch
-    state dict, .pt, the same as .safetensors, or a NumPy archive, .npz), or a model file (.onnx,
-    .xml, .tflite): one that `midas_depth export` wrote, or another, whose use is found out by
-    `foreign` or stated in `model_file`, fields by name as in `file_description.FIELDS`. Each is
-    checked on sample pictures (see `model_check`).
+    state dict, .pt, the same as .safetensors, or a NumPy archive, .npz), a folder with the files of
+    Monodepth2 or with a model.safetensors and its config.json, or a model file (.onnx, .xml,
+    .tflite): one that `midas_depth export` wrote, or another, whose use is found out by `foreign`
+    or stated in `model_file`, fields by name as in `file_description.FIELDS`. Each is checked on
+    sample pictures (see `model_check`).
     `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
     fastest whose deviation from f32 is within the bound, see `model_check`), or one of
     `backends.PRECISIONS`.

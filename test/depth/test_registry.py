@@ -267,7 +267,8 @@ def test_of_those_that_share_them_hash_or_name_tells(
     with pytest.raises(WeightsMismatch, match='near and far could be swapped') as caught:
         models.spec_of(unknown)
     assert f'{spec.weights.name} for {spec.title}' in str(caught.value)
-    for named in (spec.weights.name, f'{name}.pt'):
+    stem = Path(spec.weights.name).stem
+    for named in (spec.weights.name, f'{name}.pt', f'{stem}_fp16.pth', f'{name}-F32.pt'):
         (tmp_path / named).write_bytes(unknown.read_bytes())
         assert models.spec_of(tmp_path / named) is spec
     other = models.spec(SAME_KEYS[0] if name != SAME_KEYS[0] else SAME_KEYS[1])
@@ -397,6 +398,13 @@ def test_an_exported_model_keeps_its_licence(toy: ModelSpec, tmp_path: Path) -> 
         load_estimator(path)
     estimator = load_estimator(path, accept_licence='CC-BY-NC-4.0')
     assert estimator.licence == 'CC-BY-NC-4.0: for play'
+
+
+@pytest.mark.parametrize('name', ['mono_640x192.zip', 'checkpoint.tar', 'weights.pt.gz'])
+def test_an_archive_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b'PK')
+    with pytest.raises(UnknownModel, match='is an archive: unpack it, and give'):
+        load_estimator(tmp_path / name)
 
 
 def test_weights_without_a_published_hash_are_taken_by_their_path_alone(tmp_path: Path) -> None:

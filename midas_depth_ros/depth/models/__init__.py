@@ -88,6 +88,8 @@ GIVES = {  # the text in a model file
     Output.METRIC_DEPTH: 'depth in metres: larger = farther',
 }
 FETCH = 'midas_depth weights fetch'
+ARCHIVES = ('.zip', '.tar', '.gz', '.tgz')
+PRECISION_IN_NAME = r'[_-](fp16|fp32|f16|f32|bf16)$'  # of a weights file
 HUB_FILE = 'model.safetensors'  # in a folder as Hugging Face's hub has it
 
 _specs: dict[str, ModelSpec] = {}
@@ -185,6 +187,11 @@ def find_weights(
         raise UnknownModel(
             f'{shown(path)} is neither a model ({", ".join((AUTO, *names()))}) nor a file '
             f'({fault}): check the name or the path'
+        )
+    if path.suffix.lower() in ARCHIVES:
+        raise UnknownModel(
+            f'{shown(path)} is an archive: unpack it, and give the weights file, or the folder '
+            'with the weights, that was in it'
         )
     if path.suffix.lower() in WEIGHTS_SUFFIXES:
         check_licence(spec_of(path), accept_licence)
@@ -322,7 +329,8 @@ def _chosen(
     same: Sequence[ModelSpec], files: tuple[Path, ...], version: tuple[Any, ...]
 ) -> ModelSpec:
     """Of models that share keys and shapes, the one that is meant."""
-    digest, name = _digest(files, version), files[0].stem.lower()
+    digest = _digest(files, version)
+    name = re.sub(PRECISION_IN_NAME, '', files[0].stem.lower())
     for model in same:
         if digest in (known.sha256 for known in (model.weights, *model.weights.twins)):
             return model
