@@ -322,5 +322,5 @@ def test_what_is_not_a_table_of_tensors_is_a_mismatch(
 def test_the_table_names_what_each_backend_reads() -> None:
     assert BACKENDS['torch'].reads == ('.pt', '.pth', '.npz')
     assert BACKENDS['opencv'].reads == ('.npz',)
-    assert BACKENDS['openvino'].reads == ('.pt', '.pth', '.npz', '.onnx', '.xml')
+    assert BACKENDS['openvino'].reads == ('.pt', '.pth', '.npz', '.onnx', '.xml', '.tflite')
     assert BACKENDS['onnxruntime'].reads == ('.pt', '.pth', '.npz', '.onnx')
