@@ -212,6 +212,16 @@ def near_below(answer: NDArray[np.float32]) -> bool:
     return bool(answer[-third:].mean() > answer[:third].mean())
 
 
+OF_DEPTH, OF_INVERSE = ('depth', 'depth or metres'), ('inverse depth', 'inverse_depth or disparity')
+# What a network seems to give whose meaning is contradicted, in words and as the parameter.
+OPPOSITES = {
+    'inverse_depth': OF_DEPTH,
+    'disparity': OF_DEPTH,
+    'depth': OF_INVERSE,
+    'metres': OF_INVERSE,
+}
+
+
 def _check_meaning(infer: Infer, description: FileDescription) -> str:
     """A notice about a file of another maker, whose meaning was stated or guessed."""
     name = description.title
@@ -225,13 +235,22 @@ def _check_meaning(infer: Infer, description: FileDescription) -> str:
         raise WeightsMismatch(f'{name} gives the same depth for every picture: {_remedy()}')
     agreeing = sum(map(near_below, answers.values()))
     said = f'in {agreeing} of {len(answers)} sample pictures the floor in front is nearer'
-    if 2 * agreeing > len(answers):
-        return ''
     meaning = description.values['output_meaning']
+    if 2 * agreeing > len(answers):
+        mirrored = infer(np.ascontiguousarray(pictures[PICTURES[0]][:, ::-1]))[:, ::-1]
+        doubts = '; '.join(_doubts_beside_the_floor(list(answers.values()), mirrored))
+        if not doubts:
+            return ''
+        return (
+            f'{name} gives implausible depth for the sample pictures: {doubts}. Its colours may be '
+            f'read wrongly ({PREFIX}.range, mean, std): look at its depth of your own pictures '
+            '(midas_depth image) before a robot drives by it.'
+        )
     if description.guessed_meaning:
+        others = OPPOSITES[meaning]
         raise WeightsMismatch(
-            f'{name} seems to give depth, not {meaning.replace("_", " ")}: {said} than what is '
-            f'above, if it is read so. Set {PREFIX}.output_meaning to depth or metres if it gives '
+            f'{name} seems to give {others[0]}, not {meaning.replace("_", " ")}: {said} than what '
+            f'is above, if it is read so. Set {PREFIX}.output_meaning to {others[1]} if it gives '
             f'that, or to {meaning} if you know that it does'
         )
     return (
@@ -275,6 +294,13 @@ def _doubts(answers: list[NDArray[np.float32]], mirrored: NDArray[np.float32]) -
     doubts = []
     if sum(map(near_below, answers)) <= len(answers) // 2:
         doubts.append('it puts the floor in front farther away than what is above')
+    return doubts + _doubts_beside_the_floor(answers, mirrored)
+
+
+def _doubts_beside_the_floor(
+    answers: list[NDArray[np.float32]], mirrored: NDArray[np.float32]
+) -> list[str]:
+    doubts = []
     if np.corrcoef(answers[0].ravel(), mirrored.ravel())[0, 1] < LEAST_MIRRORED_CORRELATION:
         doubts.append('a picture and its mirror image give another depth')
     if max(np.mean(answer == 0) for answer in answers) > MOST_ZEROS:
