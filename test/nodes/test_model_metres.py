@@ -150,6 +150,38 @@ def test_with_camera_info_alone_scan_proximity_and_cloud_come_in_metres(ros, run
     assert status['metres check'].startswith('unverified')
 
 
+def test_two_cameras_in_one_frame_give_depth_and_no_scan(ros, tmp_path, monkeypatch):
+    """Depth is in the frame of each camera; scans of both in one frame would be confused."""
+    spec = toy_spec(tmp_path, WEIGHT, 0.0, depth_range_m=(0.1, FAR_M))
+    monkeypatch.setitem(models._specs, 'toy', spec)
+    estimator = load_estimator('toy', 'opencv')
+    parameters = {**OURS, 'cameras': ['front', 'rear']}
+    ros.make_node(DepthNode, lambda settings: estimator, parameters=parameters)
+    depth = [ros.collect(Image, f'{name}/depth/image') for name in ('front', 'rear')]
+    scans = [ros.collect(LaserScan, f'{name}/scan') for name in ('front', 'rear')]
+    cameras = [
+        (
+            ros.publisher(Image, f'{name}/image_raw'),
+            ros.publisher(CameraInfo, f'{name}/camera_info'),
+        )
+        for name in ('front', 'rear')
+    ]
+    rgb = picture_of(EXACT, WEIGHT)
+    for number in range(200):
+        head = header(100 + number / 10)
+        for images, infos in cameras:
+            infos.publish(camera_info_message(CAMERA, head))
+            images.publish(image_message(rgb, head))
+        ros.spin_for(0.05)
+        if min(map(len, depth)) > 5:
+            break
+    assert min(map(len, depth)) > 5
+    assert scans == [[], []]
+    for name in ('front', 'rear'):
+        status = diagnostics(ros, f'camera {name}', lambda s: 'same way' in read(s)['obstacles'])
+        assert f'mounts.{name}.body_frame' in read(status)['obstacles']
+
+
 def test_without_a_floor_in_view_there_is_depth_but_no_scan(ros, run):
     send = run(image_timeout=0.5)
     depth = ros.collect(Image, 'camera/depth/image')
