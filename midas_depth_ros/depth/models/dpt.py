@@ -343,9 +343,10 @@ def make_onnx(encoder: Encoder, weights: Weights, metadata: Mapping[str, str]) -
     sides: tuple[int | str, int | str] = ('height', 'width')
     if isinstance(encoder, TransformerEncoder):
         graph = DptTransformerGraph(weights, encoder)
+    elif isinstance(encoder, Swin):
+        graph, sides = SwinGraph(weights, encoder), (encoder.size, encoder.size)
     else:
-        kind = SwinGraph if isinstance(encoder, Swin) else LevitGraph
-        graph, sides = kind(weights, encoder), (encoder.size, encoder.size)
+        graph, sides = LevitGraph(weights, encoder), (encoder.size, encoder.size)
     with np.errstate(all='ignore'):  # the graph refuses what is no number
         graph.network(INPUT, OUTPUT)
         return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)

@@ -93,16 +93,17 @@ class SwinGraph(DptGraph):
         heads, wide = self.size.heads[stage], self.size.channels[stage]
         places = self.size.window_of(stage) ** 2
         kernels = np.split(self.entry(f'{name}.qkv.weight'), 3)
-        biases = (self.entry(f'{name}.q_bias'), None, self.entry(f'{name}.v_bias'))
-        scale = np.exp(np.minimum(self.entry(f'{name}.logit_scale'), math.log(LARGEST_SCALE)))
+        shifts = (self.entry(f'{name}.q_bias'), None, self.entry(f'{name}.v_bias'))
+        largest = np.float32(math.log(LARGEST_SCALE))
+        scale = np.exp(np.minimum(self.entry(f'{name}.logit_scale'), largest))
+        lengths = np.asarray(1 / scale.reshape(1, 1, heads, 1), np.float32)
         parts = {}
-        for each, kernel, bias in zip(('query', 'key', 'value'), kernels, biases, strict=True):
+        for each, kernel, added in zip(('query', 'key', 'value'), kernels, shifts, strict=True):
             place = f'{name}.{each}'
-            flat = self.matrix(tokens, place, kernel, bias)
+            flat = self.matrix(tokens, place, kernel, added)
             split = self.reshaped(flat, f'{place}.split', (REST, places, heads, wide // heads))
             if each != 'value':
-                factor = 1 / scale.reshape(1, 1, heads, 1) if each == 'query' else None
-                split = self.directed(split, place, factor)
+                split = self.directed(split, place, lengths if each == 'query' else None)
             order = (0, 2, 3, 1) if each == 'key' else (0, 2, 1, 3)
             parts[each] = self.transposed(split, f'{place}.heads', order)
         bias = self.weight(f'{name}.bias', self.biases(name, stage, shift))
