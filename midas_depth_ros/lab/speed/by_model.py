@@ -330,7 +330,8 @@ class _Session:
                 raise CommandError(f'no answer within {JOB_TIMEOUT_S:g} s')
             if now - told > REPORT_S:
                 told = now
-                self._report(f'{what}, {now - began:.0f} s: {child.last_message()}')
+                said = f'{what}, {now - began:.0f} s', child.last_message()
+                self._report(': '.join(filter(None, said)))
 
 
 def judgement(ways: Iterable[Way]) -> str:
