@@ -26,10 +26,16 @@ from foreign_networks import (
 )
 
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    WeightsCorrupt,
+    WeightsMismatch,
+)
 from midas_depth_ros.depth.file_description import FIELDS
 from midas_depth_ros.depth.files import sha256_of
 from midas_depth_ros.depth.known_files import KnownFile
+from midas_depth_ros.depth.model_check import check_model
 from midas_depth_ros.depth.model_files import read_model_file
 from midas_depth_ros.depth.models import MARK
 
@@ -442,6 +448,32 @@ def test_only_known_fields_are_described(tmp_path: Path) -> None:
 def test_parameters_for_a_model_that_needs_none_are_called_unused() -> None:
     estimator = load_estimator('embedded', 'opencv', model_file={'colour': 'bgr'})
     assert 'model_file.colour: not used, embedded needs none' in estimator.notice
+
+
+# Precision, and doubts.
+
+
+def test_a_file_of_another_maker_runs_in_f32_unless_asked(tmp_path: Path) -> None:
+    pytest.importorskip('openvino')
+    path = toy(tmp_path / 'net.onnx')
+    estimator = load_estimator(path, 'openvino', model_file=TOLD)
+    assert estimator.precision == 'f32'
+    assert 'not measured for files of other makers' in estimator.choice
+    with pytest.raises(BackendUnavailable, match='cannot make int8 of it: choose precision f32'):
+        load_estimator(path, 'openvino', precision='int8', model_file=TOLD)
+    estimator = load_estimator(path, 'openvino', precision='f32', model_file=TOLD)
+    assert 'precision f32 as asked' in estimator.choice
+
+
+def test_depth_that_is_mostly_0_is_doubted(tmp_path: Path) -> None:
+    def infer(rgb: np.ndarray) -> np.ndarray:
+        near = np.linspace(-2, 1, rgb.shape[0], dtype=np.float32)[:, np.newaxis]
+        return np.maximum(near * (1 + rgb.mean(2) / 255), 0).astype(np.float32)
+
+    description = described(toy(tmp_path / 'net.onnx'))
+    notice = check_model(infer, 'net.onnx', '', 'f32', description=description)
+    assert 'implausible depth' in notice
+    assert 'most of its depth is 0. Its colours may be read wrongly (model_file.range' in notice
 
 
 # TFLite.
