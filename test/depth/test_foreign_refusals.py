@@ -516,6 +516,40 @@ def test_a_network_that_asks_for_a_terabyte_is_refused(tmp_path: Path, reader: s
         load_estimator(path, reader, model_file=TOLD)
 
 
+def test_channels_that_double_without_end_cost_nothing(tmp_path: Path) -> None:
+    def many(graph: Foreign, value: str) -> str:
+        twice = value
+        for number in range(60):
+            twice = graph.add('Concat', [twice, twice], f'twice{number}', axis=1)
+        return value
+
+    assert described(toy(tmp_path / 'net.onnx', change=many)).values['colour'] == 'rgb'
+
+
+@pytest.mark.parametrize(
+    'tensor',
+    [
+        varint(2, FLOAT) + field(4, b'\x00' * 12) + b'\x08\x03',  # floats as one block
+        varint(2, FLOAT) + b'\x21' + b'\xff' * 8 + b'\x08\x01',  # a float of eight bytes
+        varint(2, FLOAT) + field(4, b'\x00' * 11) + b'\x08\x03',
+        varint(2, INT64) + field(7, b'\xff' * 9) + b'\x08\x03',
+        varint(2, INT64) + field(7, b'\x01\x02\x03') + b'\x08\x03',
+        varint(2, HALF) + field(5, b'\x80\x78') + b'\x08\x01',
+        varint(2, HALF) + field(5, b'\xff\xff\xff\xff\x0f') + b'\x08\x01',
+        varint(2, 99) + field(9, b'\x00') + b'\x08\x03',
+        varint(2, FLOAT) + field(1, b'\x03') + field(9, bytes(12)),  # packed sides
+    ],
+)
+def test_constants_as_lists_are_read_or_refused(tmp_path: Path, tensor: bytes) -> None:
+    graph = Foreign()
+    graph.tensors.append(tensor + field(8, b'list'))
+    graph.add('Relu', [brightness(graph, 'image', -1, 'toy')], 'depth')
+    path = tmp_path / 'net.onnx'
+    path.write_bytes(graph.file([('image', SHAPE, FLOAT)], [('depth', (1, 1, 64, 96), FLOAT)]))
+    with contextlib.suppress(WeightsCorrupt):
+        assert described(path).output == 'depth'
+
+
 def test_a_network_with_a_loop_is_refused(tmp_path: Path, reader: str) -> None:
     def loop(graph: Foreign, value: str) -> str:
         body = field(2, b'body') + field(1, field(4, b'Identity'))
