@@ -9,6 +9,7 @@ cannot be told is refused with the parameter to set.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -287,7 +288,7 @@ def _joined(sources: Sources) -> Sources:
 def yaml_beside(path: Path) -> Path | None:
     """The YAML file of a model: FILE.yaml for FILE.onnx, or FILE.onnx.yaml. BadField for both."""
     places = (path.with_suffix('.yaml'), path.with_name(f'{path.name}.yaml'))
-    found = [place for place in places if place.exists()]
+    found = [place for place in dict.fromkeys(places) if os.path.lexists(place)]
     if len(found) > 1:
         raise BadField(f'Both {found[0].name} and {found[1].name} describe it: remove one')
     return found[0] if found else None
@@ -307,7 +308,7 @@ def _preprocessor_of(path: Path) -> Path | None:
     """preprocessor_config.json beside the file, or beside its folder where that is named onnx."""
     folders = [path.parent, *([path.parent.parent] if path.parent.name == 'onnx' else [])]
     places = (folder / PREPROCESSOR for folder in folders)
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if os.path.isfile(place)), None)
 
 
 def _json_of(path: Path) -> Mapping[str, Any]:

@@ -27,6 +27,7 @@ SAME = ('Identity', 'Cast', 'Resize', 'Upsample', 'Pad', 'Dropout', 'Clip')
 # What may stand behind the last operation with a meaning.
 TAIL = (*SAME, 'Squeeze', 'Unsqueeze', 'Reshape', 'Transpose', 'Slice', 'Flatten')
 RESHAPING = ('Identity', 'Cast', 'Squeeze', 'Unsqueeze', 'Reshape')
+MOST_PLANES = 8  # of a value that is still a picture
 MOST_STEPS = 64  # of the way back from the output, and of the way to a constant
 
 Constants = Callable[[str], 'NDArray[np.float64] | None']
@@ -185,6 +186,8 @@ def _step(
         yield _picked(operation, first, constants)
     elif kind == 'Concat' and len(found) == len(operation.inputs):
         axis = _axis(operation, 1)
+        if sum(len(each.planes) for each in found) > MOST_PLANES:
+            raise ValueError('more channels than a picture has')
         planes = tuple(plane for each in found for plane in each.planes)
         yield Channels(axis if axis >= 0 else 4 + axis, planes)
 
@@ -261,7 +264,7 @@ def _picked(operation: Operation, channels: Channels, constants: Constants) -> C
     if operation.kind == 'Gather':
         if _axis(operation, 0) != channels.axis:
             raise ValueError('another axis')
-        picked = [channels.planes[index] for index in numbers('indices', 1)]
+        picked = [channels.planes[index] for index in numbers('indices', 1)[:MOST_PLANES]]
         return Channels(channels.axis if len(picked) > 1 else None, tuple(picked))
     starts, ends = numbers('starts', 1), numbers('ends', 2)
     axes, steps = numbers('axes', 3) or range(len(starts)), numbers('steps', 4)

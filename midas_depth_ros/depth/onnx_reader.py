@@ -177,7 +177,9 @@ def read_onnx(content: bytes) -> OnnxModel:
     reader = _Reader()
     try:
         reader.read(memoryview(content))
-    except (struct.error, UnicodeDecodeError) as error:
+    except NotOnnx:
+        raise
+    except (struct.error, ValueError, OverflowError) as error:
         raise NotOnnx(str(error)) from error
     return reader.model
 
@@ -281,8 +283,8 @@ class _Reader:
         shape = tuple(sides)
         if found[14] and found[14][-1] == 1:
             return Weight(name, shape, None, element, self._place(found[13], name))
-        if element != FLOAT:
-            self._unexpected(f'a weight that is not float32: {name[:SHOWN]!r}')
+        if element != FLOAT or len(found[9]) != 1:
+            self._unexpected(f'a weight that is not one array of float32: {name[:SHOWN]!r}')
         if not found[9]:
             return Weight(name, shape, self._listed(found, math.prod(shape), element), element)
         raw = _block(found[9][-1])

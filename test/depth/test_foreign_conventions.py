@@ -229,6 +229,34 @@ def by_channel(folder: Path, sign: int) -> Path:
     return as_file(folder, graph.file(inputs, [('depth', (1, 1, 64, 96), FLOAT)]))
 
 
+def gathered(folder: Path, sign: int) -> Path:
+    """Blue, green, red from 0 to 255: divided, put in order by Gather, normalised."""
+    graph = Foreign()
+    value = graph.add('Mul', ['image', graph.weight('unit', 1 / 255)], 'unit_colours')
+    value = graph.add('Gather', [value, graph.integers('order', (2, 1, 0))], 'rgb', axis=1)
+    value = graph.normalised(value, *IMAGENET)
+    graph.add('Relu', [brightness(graph, value, sign, 'toy')], 'depth')
+    inputs = [('image', (1, 3, 64, 96), FLOAT)]
+    return as_file(folder, graph.file(inputs, [('depth', (1, 1, 64, 96), FLOAT)]))
+
+
+def bytes_last(folder: Path, sign: int) -> Path:
+    """Bytes, channels last, as cameras give them: all inside, the order reversed by Slice."""
+    graph = Foreign()
+    value = graph.add('Cast', ['image'], 'as_float', to=FLOAT)
+    names = [
+        graph.integers(name, [number])
+        for name, number in (('start', -1), ('end', -(2**63)), ('axis', 3), ('step', -1))
+    ]
+    value = graph.add('Slice', [value, *names], 'rgb')
+    value = graph.normalised(value, *scaled(IMAGENET, 255), last=True)
+    value = graph.add('Transpose', [value], 'first', perm=(0, 3, 1, 2))
+    value = graph.add('Relu', [brightness(graph, value, sign, 'toy')], 'relu')
+    graph.squeezed(value, 'depth', (1,))
+    inputs = [('image', (1, 64, 96, 3), UINT8)]
+    return as_file(folder, graph.file(inputs, [('depth', (1, 64, 96), FLOAT)]))
+
+
 def attribute(name: str, value: int) -> bytes:
     from midas_depth_ros.depth import onnx_files
 
@@ -436,6 +464,8 @@ CONVENTIONS: dict[str, Convention] = {
         assumed=MEANING,
     ),
     'by channel': Convention(by_channel, inverse(), assumed=MEANING),
+    'gathered': Convention(gathered, inverse(), assumed=MEANING),
+    'bytes, channels last': Convention(bytes_last, inverse(), assumed=MEANING),
     'monodepth2': Convention(
         lambda folder, sign: disparity(folder, sign),
         lambda rgb: sigmoid(truth(rgb, ((0.45,) * 3, (0.225,) * 3), INVERSE, 0.0)),

@@ -26,10 +26,16 @@ from foreign_networks import (
 )
 
 from midas_depth_ros.depth import load_estimator
-from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt, WeightsMismatch
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    WeightsCorrupt,
+    WeightsMismatch,
+)
 from midas_depth_ros.depth.file_description import FIELDS
 from midas_depth_ros.depth.files import sha256_of
 from midas_depth_ros.depth.known_files import KnownFile
+from midas_depth_ros.depth.model_check import check_model
 from midas_depth_ros.depth.model_files import read_model_file
 from midas_depth_ros.depth.models import MARK
 
@@ -444,6 +450,32 @@ def test_parameters_for_a_model_that_needs_none_are_called_unused() -> None:
     assert 'model_file.colour: not used, embedded needs none' in estimator.notice
 
 
+# Precision, and doubts.
+
+
+def test_a_file_of_another_maker_runs_in_f32_unless_asked(tmp_path: Path) -> None:
+    pytest.importorskip('openvino')
+    path = toy(tmp_path / 'net.onnx')
+    estimator = load_estimator(path, 'openvino', model_file=TOLD)
+    assert estimator.precision == 'f32'
+    assert 'not measured for files of other makers' in estimator.choice
+    with pytest.raises(BackendUnavailable, match='cannot make int8 of it: choose precision f32'):
+        load_estimator(path, 'openvino', precision='int8', model_file=TOLD)
+    estimator = load_estimator(path, 'openvino', precision='f32', model_file=TOLD)
+    assert 'precision f32 as asked' in estimator.choice
+
+
+def test_depth_that_is_mostly_0_is_doubted(tmp_path: Path) -> None:
+    def infer(rgb: np.ndarray) -> np.ndarray:
+        near = np.linspace(-2, 1, rgb.shape[0], dtype=np.float32)[:, np.newaxis]
+        return np.maximum(near * (1 + rgb.mean(2) / 255), 0).astype(np.float32)
+
+    description = described(toy(tmp_path / 'net.onnx'))
+    notice = check_model(infer, 'net.onnx', '', 'f32', description=description)
+    assert 'implausible depth' in notice
+    assert 'most of its depth is 0. Its colours may be read wrongly (model_file.range' in notice
+
+
 # TFLite.
 
 
@@ -482,6 +514,40 @@ def test_a_network_that_asks_for_a_terabyte_is_refused(tmp_path: Path, reader: s
     path = toy(tmp_path / 'net.onnx', ending=bomb, outputs=[('depth', (1, 1, 'a', 'b'))])
     with pytest.raises(DepthError, match=r'net\.onnx'):
         load_estimator(path, reader, model_file=TOLD)
+
+
+def test_channels_that_double_without_end_cost_nothing(tmp_path: Path) -> None:
+    def many(graph: Foreign, value: str) -> str:
+        twice = value
+        for number in range(60):
+            twice = graph.add('Concat', [twice, twice], f'twice{number}', axis=1)
+        return value
+
+    assert described(toy(tmp_path / 'net.onnx', change=many)).values['colour'] == 'rgb'
+
+
+@pytest.mark.parametrize(
+    'tensor',
+    [
+        varint(2, FLOAT) + field(4, b'\x00' * 12) + b'\x08\x03',  # floats as one block
+        varint(2, FLOAT) + b'\x21' + b'\xff' * 8 + b'\x08\x01',  # a float of eight bytes
+        varint(2, FLOAT) + field(4, b'\x00' * 11) + b'\x08\x03',
+        varint(2, INT64) + field(7, b'\xff' * 9) + b'\x08\x03',
+        varint(2, INT64) + field(7, b'\x01\x02\x03') + b'\x08\x03',
+        varint(2, HALF) + field(5, b'\x80\x78') + b'\x08\x01',
+        varint(2, HALF) + field(5, b'\xff\xff\xff\xff\x0f') + b'\x08\x01',
+        varint(2, 99) + field(9, b'\x00') + b'\x08\x03',
+        varint(2, FLOAT) + field(1, b'\x03') + field(9, bytes(12)),  # packed sides
+    ],
+)
+def test_constants_as_lists_are_read_or_refused(tmp_path: Path, tensor: bytes) -> None:
+    graph = Foreign()
+    graph.tensors.append(tensor + field(8, b'list'))
+    graph.add('Relu', [brightness(graph, 'image', -1, 'toy')], 'depth')
+    path = tmp_path / 'net.onnx'
+    path.write_bytes(graph.file([('image', SHAPE, FLOAT)], [('depth', (1, 1, 64, 96), FLOAT)]))
+    with contextlib.suppress(WeightsCorrupt):
+        assert described(path).output == 'depth'
 
 
 def test_a_network_with_a_loop_is_refused(tmp_path: Path, reader: str) -> None:

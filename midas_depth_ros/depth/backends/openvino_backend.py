@@ -287,6 +287,11 @@ class OpenvinoBackend(LoadedBackend):
                 f'{path} is marked {str(made_for)[:40]!r}, which is not a precision: write it '
                 'again with `midas_depth export`'
             )
+        if precision == 'int8' and found.description is not None:
+            raise BackendUnavailable(
+                f'{path} was not written by this package, which cannot make int8 of it: choose '
+                'precision f32 or bf16'
+            )
         if 'int8' in (precision, made_for) and precision not in (AUTO, made_for):
             raise BackendUnavailable(
                 f'{path} is in {made_for}, not in {precision}: write another with '
