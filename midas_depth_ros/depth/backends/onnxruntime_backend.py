@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
 from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, LoadedBackend
-from midas_depth_ros.depth.conversion_cache import Key, show_steps
+from midas_depth_ros.depth.conversion_cache import Key, give_back_memory, show_steps
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -118,7 +118,11 @@ def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSess
         return found, session_of(found.source, threads)
 
     try:
-        return conversion_cache.load(key, build, own, (MODEL,))
+        found = conversion_cache.load(key, build, own, (MODEL,))
+        if made:
+            made.clear()
+            give_back_memory()
+        return found
     except OSError:
         return ModelFile(spec, about, make()), session_of(make(), threads)
 

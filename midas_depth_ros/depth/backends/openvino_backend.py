@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
@@ -26,7 +27,7 @@ from midas_depth_ros.depth.backends.openvino_runtime import (
     last_line,
     save,
 )
-from midas_depth_ros.depth.conversion_cache import Key, show_steps
+from midas_depth_ros.depth.conversion_cache import Key, give_back_memory, show_steps
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -40,7 +41,7 @@ from midas_depth_ros.depth.model_check import Deviation, Infer, measure_deviatio
 from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
 
 CONVERSION = 2  # increase it whenever the graph or the steps of a conversion change
-MODEL = 'model.xml'
+MODEL, ONNX = 'model.xml', 'model.onnx'
 FILES = (MODEL, 'model.bin')
 # In the order in which 'auto' considers them, the fastest first. int8 only where it was made: it
 # needs pictures.
@@ -86,7 +87,6 @@ class Conversion:
         self._weights, self._runtime = weights, runtime
         self.spec = spec_of(weights)
         self.weights_sha256 = digest_of(weights)
-        self._made: dict[str, KnownModel] = {}
         self._read: dict[str, KnownModel] = {}
 
     def key(self, precision: str) -> Key:
@@ -112,13 +112,21 @@ class Conversion:
         Raises WeightsCorrupt, WeightsMismatch.
         """
         if precision not in self._read:
-            key = self.key(precision)
+            made: list[KnownModel] = []  # kept in case the disk turns out to be full
+
+            def build(folder: Path) -> dict[str, Any]:
+                made[:] = made or [self._converted(precision, beside=folder / ONNX)]
+                return _written(made[0], folder / MODEL, precision)
+
             try:
                 self._read[precision] = conversion_cache.load(
-                    key, lambda folder: self.build(folder / MODEL, precision), self._of_entry, FILES
+                    self.key(precision), build, self._of_entry, FILES
                 )
             except OSError:
-                self._read[precision] = self._converted(precision, None, None)
+                self._read[precision] = made[0] if made else self._converted(precision)
+            if made:
+                made.clear()
+                give_back_memory()
         return self._read[precision]
 
     def build(
@@ -135,9 +143,9 @@ class Conversion:
         unmeasured. Raises WeightsCorrupt, WeightsMismatch, BackendUnavailable where int8 lacks its
         library, OSError where it cannot be written.
         """
-        made = self._converted(precision, calibration, pictures)
-        save(made.model, path, precision, made.about)
-        return dict(made.about)
+        beside = path.with_name(f'.{path.name}.onnx')
+        made = self._converted(precision, calibration, pictures, beside)
+        return _written(made, path, precision)
 
     def _of_entry(self, folder: Path) -> KnownModel:
         """The model in an entry's folder; WeightsMismatch if it is of other weights."""
@@ -148,17 +156,19 @@ class Conversion:
         return found
 
     def _converted(
-        self, precision: str, calibration: Pictures | None, pictures: Pictures | None
+        self,
+        precision: str,
+        calibration: Pictures | None = None,
+        pictures: Pictures | None = None,
+        beside: Path | None = None,
     ) -> KnownModel:
-        """The model in memory, kept in case the disk turns out to be full."""
-        if precision in self._made:
-            return self._made[precision]
+        """The model in memory. `beside`: see `_network`."""
         about = {**mark_of(self.spec, self.weights_sha256), 'precision': precision}
         measured = precision != 'f32' and precision in self._runtime.precisions()
         title = f'converting {printable(self._weights.name)} to {precision} for openvino'
         with show_steps(title, 3 if measured else 2) as step:
             step('reading the weights')
-            model = self._runtime.from_onnx(onnx_of(self._weights))
+            model = self._network(beside)
             reference = None
             if measured:
                 step(f'measuring {precision} against f32')
@@ -172,8 +182,21 @@ class Conversion:
                 deviation = measure_deviation(reference, other, pictures or sample_pictures())
                 about['deviation'] = deviation.to_json()
             step('done')
-        self._made[precision] = KnownModel(model, self.spec, about)
-        return self._made[precision]
+        return KnownModel(model, self.spec, about)
+
+    def _network(self, beside: Path | None) -> ov.Model:
+        """The network in f32, by way of a file `beside`, if there is a place for one.
+
+        A network of 1.4 GB then takes 2.8 GB of memory, else twice as much. OSError.
+        """
+        if beside is None:
+            return self._runtime.from_onnx(onnx_of(self._weights))
+        try:
+            beside.write_bytes(onnx_of(self._weights))
+            give_back_memory()
+            return self._runtime.from_onnx(beside)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def _infer(self, model: Any, precision: str) -> Infer:
         compiled = self._runtime.compile(model, precision)
@@ -183,6 +206,12 @@ class Conversion:
             return self.spec.finish(compiled.infer(network_input), network_input.shape[2:])
 
         return infer
+
+
+def _written(made: KnownModel, path: Path, precision: str) -> dict[str, Any]:
+    """Write a converted model to `path` (.xml); returns its metadata. OSError."""
+    save(made.model, path, precision, made.about)
+    return dict(made.about)
 
 
 # --- The backend.

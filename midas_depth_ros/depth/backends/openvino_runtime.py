@@ -149,8 +149,8 @@ class Runtime:
         offered = self._core.get_property(CPU, 'OPTIMIZATION_CAPABILITIES')
         return ('f32', *(ours for theirs, ours in CAPABILITIES.items() if theirs in offered))
 
-    def from_onnx(self, model: bytes) -> ov.Model:
-        """Read a model of this package from memory."""
+    def from_onnx(self, model: bytes | Path) -> ov.Model:
+        """Read a model of this package from memory or from a file."""
         return self._core.read_model(model)
 
     def read(self, path: Path, *, checked: bool = False) -> KnownModel:
