@@ -291,6 +291,23 @@ def load(path: Path) -> Iterator[DepthEstimator]:
     estimator.close()
 
 
+@pytest.mark.parametrize(
+    'size', [[0, 640], [192], 'x', [192.0, 640], [1 << 40, 640], [True, 64], [96, 128, 3], {}]
+)
+def test_a_size_in_the_metadata_of_a_file_is_not_believed(size: Any) -> None:
+    with pytest.raises(ValueError, match='pictures are'):
+        models.marked(monodepth2.SPEC, {'picture_size': size})
+
+
+def test_a_size_in_the_metadata_of_a_file_is_taken() -> None:
+    assert models.marked(monodepth2.SPEC, {}) is monodepth2.SPEC
+    assert models.marked(monodepth2.SPEC, {'picture_size': [192, 640]}) is monodepth2.SPEC
+    large = models.marked(monodepth2.SPEC, {'picture_size': [320, 1024]})
+    assert large.picture.network_size(640, 480) == (1024, 320)
+    other = models.spec('midas_small')
+    assert models.marked(other, {'picture_size': [64, 64]}) is other
+
+
 def test_the_name_alone_says_how_to_get_it() -> None:
     with pytest.raises(LicenceNotAccepted, match=r'non-commercial use only.* patent pending'):
         load_estimator('monodepth2')

@@ -43,6 +43,7 @@ OTHERS = {
     ('depth/models/monodepth2.py', 'mode'),  # of a resize
     ('geometry/closeness.py', 'time_constant_s'),  # of a video's depth, not of the scale
     ('geometry/scale.py', 'source'),  # of one fit: where it came from
+    ('images/blindness.py', 'check'),  # whether a picture is judged, not the scale
     ('lab/demo/run.py', 'timeout_s'),  # until the first frame
     ('lab/demo/run.py', 'transport'),  # how the demonstration's own camera sends
     ('lab/demo/recording.py', 'transport'),
