@@ -315,7 +315,10 @@ def load_estimator(
     except (BackendUnavailable, WeightsError) as error:
         # Backend, precision and size were chosen for the other model; this one takes what it can.
         kept = precision if precision == 'f32' else AUTO
-        return _load(FALLBACK, AUTO, num_threads, kept, notice=fallback_notice(error))
+        notice = fallback_notice(error)
+        if network_size:
+            notice += f' network_size {network_size} is not for it.'
+        return _load(FALLBACK, AUTO, num_threads, kept, notice=notice)
 
 
 def fallback_notice(error: DepthError) -> str:

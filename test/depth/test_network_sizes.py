@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -13,10 +14,10 @@ from golden_networks import TOLERANCE, deviation, golden_file, golden_noise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midas_depth_ros.depth import load_estimator, models
+from midas_depth_ros.depth import load_estimator, models, weights
 from midas_depth_ros.depth.backends import find_backend
 from midas_depth_ros.depth.errors import InvalidNetworkSize
-from midas_depth_ros.depth.models import depth_anything, midas_small
+from midas_depth_ros.depth.models import embedded, midas_small
 from midas_depth_ros.depth.models.sizes import (
     LEAST_SHORT_SIDE,
     MOST_ASPECT,
@@ -177,6 +178,7 @@ COMPARED = [
 ]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize('name', COMPARED)
 def test_a_trace_is_right_at_every_size(golden_dir: Path, tmp_path: Path, name: str) -> None:
     """Made at one size, it would hold that size's position embedding for ever, were it a number."""
@@ -190,7 +192,7 @@ def test_a_trace_is_right_at_every_size(golden_dir: Path, tmp_path: Path, name: 
     backend = TorchBackend(path, 1, 'f32', NetworkSize(least))
     eager = load_network(path).eval()
     sizes = [(least, least), (2 * least, 3 * least), (3 * least, 2 * least), (least, 4 * least)]
-    if name in depth_anything.NETWORKS:  # another branch: at that of training nothing is resized
+    if name == SMALL.name:  # another branch: at the size of training nothing is resized
         sizes.append((518, 518))
     for size in (*sizes, (least, least)):
         noise = golden_noise(*size)
@@ -228,3 +230,49 @@ def test_a_converted_network_is_right_at_every_size(
         with torch.inference_mode():
             wanted = np.asarray(eager(torch.from_numpy(noise)))[0]
         assert deviation(backend.infer(noise), wanted) < TOLERANCE, size
+
+
+@pytest.mark.parametrize('library', ['openvino', 'onnxruntime'])
+def test_a_model_file_of_one_size_keeps_it(tmp_path: Path, library: str) -> None:
+    pytest.importorskip(library)
+    path = tmp_path / 'exported.onnx'
+    path.write_bytes(models.onnx_of(embedded.ASSET))
+    for size in (0, 192):
+        estimator = load_estimator(path, library, network_size=size, for_robot=True)
+        assert estimator.infer(RGB).shape == (192, 256)
+    with pytest.raises(InvalidNetworkSize, match=r'is 256, but .* takes 256 x 192 pixels only'):
+        load_estimator(path, library, network_size=256)
+
+
+@pytest.mark.parametrize('library', ['openvino', 'onnxruntime'])
+def test_a_model_file_of_every_size_takes_another(
+    golden_weights_file: Path, tmp_path: Path, library: str
+) -> None:
+    pytest.importorskip(library)
+    path = tmp_path / 'exported.onnx'
+    path.write_bytes(models.onnx_of(golden_weights_file))
+    assert load_estimator(path, library).infer(RGB).shape == (192, 256)
+    assert load_estimator(path, library, network_size=128).infer(RGB).shape == (128, 160)
+    with pytest.raises(InvalidNetworkSize, match='is 100: not a multiple of 32: give 96 or 128'):
+        load_estimator(path, library, network_size=100)
+
+
+@pytest.mark.parametrize(
+    ('model', 'side', 'said'),
+    [(SMALL, 250, 'multiple of 14'), (embedded.SPEC, 96, 'takes 256 x 192 pixels only')],
+)
+def test_a_size_for_robots_that_cannot_be_is_no_specification(
+    model: ModelSpec, side: int, said: str
+) -> None:
+    with pytest.raises(ValueError, match=f'node_short_side: .*{said}'):
+        dataclasses.replace(model, node_short_side=side)
+
+
+def test_without_weights_auto_runs_the_embedded_model_whatever_size_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, 'candidate_paths', lambda file: [])
+    estimator = load_estimator('auto', allow_download=False, network_size=128)
+    assert estimator.model == 'embedded'
+    assert estimator.infer(RGB).shape == (192, 256)
+    assert 'network_size 128 is not for it' in estimator.notice
