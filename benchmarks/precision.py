@@ -11,7 +11,6 @@ pictures that of `benchmarks.model_quality`. The stand-in is made by `training.s
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import tempfile
@@ -32,7 +31,7 @@ from midas_depth_ros.depth.backends.openvino_runtime import Runtime
 from midas_depth_ros.depth.model_check import (
     Deviation,
     calibration_pictures,
-    measure_deviation,
+    compare,
     sample_pictures,
 )
 from midas_depth_ros.depth.models import PREFERRED
@@ -79,26 +78,23 @@ def outcomes(name: str, weights: Path, folder: Path, data: Path, threads: int) -
         (SHIPPED, calibration_pictures(), real),
         (OWN, half, rest),
     ]
+    samples = sample_pictures()
     found: list[Outcome] = []
-    exact: OpenvinoBackend | None = None
+    exact: dict[str, NDArray[np.float32]] = {}
     for precision, calibration, judged in ways:
         click.echo(f'{name}, {precision}', err=True)
         path = folder / f'{len(found)}.xml'
         kind = precision.split(',')[0]
         Conversion(weights, Runtime(threads)).build(path, kind, calibration)
         backend = OpenvinoBackend(path, threads, kind)
-        exact = exact or backend
-        infer, reference = (functools.partial(_infer, each) for each in (backend, exact))
-        scored = [_scored(backend, item) for item in items]
-        found.append(
-            Outcome(
-                name,
-                precision,
-                measure_deviation(reference, infer, sample_pictures()),
-                measure_deviation(reference, infer, judged),
-                float(np.mean(scored)),
-            )
-        )
+        depths = {key: _infer(backend, rgb) for key, rgb in {**samples, **real}.items()}
+        exact = exact or depths
+        deviations = [
+            Deviation({key: compare(exact[key], depths[key]) for key in group})
+            for group in (samples, judged)
+        ]
+        scored = [_scored(backend, depths[item.name], item) for item in items]
+        found.append(Outcome(name, precision, *deviations, float(np.mean(scored))))
     return found
 
 
@@ -106,9 +102,8 @@ def _infer(backend: OpenvinoBackend, rgb: NDArray[np.uint8]) -> NDArray[np.float
     return backend.infer(backend.preprocess(rgb))
 
 
-def _scored(backend: OpenvinoBackend, item: Item) -> float:
-    depth = backend.spec.enlarge(_infer(backend, item.rgb), item.inverse_depth.shape)
-    return score(depth, item).abs_rel
+def _scored(backend: OpenvinoBackend, small: NDArray[np.float32], item: Item) -> float:
+    return score(backend.spec.enlarge(small, item.inverse_depth.shape), item).abs_rel
 
 
 # --- The table.
