@@ -43,10 +43,10 @@ def plans(worlds: int) -> list[DrivePlan]:
     model = dataclasses.replace(exact, depth='model', model='embedded')
     fast = dataclasses.replace(exact, rate_hz=2 * exact.rate_hz)
     metres = dataclasses.replace(exact, depth='metres')
-    off = dataclasses.replace(metres, metres_off=1.25)
+    allowed, off = (dataclasses.replace(metres, metres_off=factor) for factor in (1.15, 1.25))
     return [
         dataclasses.replace(plan, worlds_are=worlds_are)
-        for plan in (exact, metres, off, model, fast)
+        for plan in (exact, metres, allowed, off, model, fast)
         for worlds_are in ('plain', 'furnished')
     ]
 

@@ -45,9 +45,9 @@ class ScaleOptions(Options):
         choices=SCALE_CHECKS,
     )
     check_tolerance: float = live_parameter(
-        0.25,
+        0.15,
         'How far the metres of source model may be off, as a share: beyond it the metric topics '
-        'fall silent.',
+        'fall silent. What seems farther than it is, a robot stops too late for.',
         minimum=0.01,
         maximum=10.0,
     )
