@@ -156,7 +156,7 @@ def subjects(
 
 def usual_short_sides(model: ModelSpec) -> tuple[int, ...]:
     """The size that the node takes by default, and the model's own (0)."""
-    return getattr(model, 'node_short_side', 0), 0
+    return model.node_short_side, 0
 
 
 def model_of(name: str) -> tuple[ModelSpec, Path | None]:
