@@ -89,12 +89,12 @@ def outcomes(name: str, weights: Path, folder: Path, data: Path, threads: int) -
         backend = OpenvinoBackend(path, threads, kind)
         depths = {key: _infer(backend, rgb) for key, rgb in {**samples, **real}.items()}
         exact = exact or depths
-        deviations = [
+        of_samples, of_real = (
             Deviation({key: compare(exact[key], depths[key]) for key in group})
             for group in (samples, judged)
-        ]
-        scored = [_scored(backend, depths[item.name], item) for item in items]
-        found.append(Outcome(name, precision, *deviations, float(np.mean(scored))))
+        )
+        abs_rel = float(np.mean([_scored(backend, depths[item.name], item) for item in items]))
+        found.append(Outcome(name, precision, of_samples, of_real, abs_rel))
     return found
 
 
