@@ -158,6 +158,23 @@ def test_the_toy_is_exported_and_known_again(toy: ModelSpec, tmp_path: Path, suf
     np.testing.assert_allclose(load_estimator(path).infer(PICTURE), wanted(), atol=1e-3)
 
 
+def test_without_metadata_a_file_is_not_taken_for_a_network_that_others_trained_to_give_depth(
+    toy: ModelSpec, tmp_path: Path
+) -> None:
+    openvino = pytest.importorskip('openvino')
+    from midas_depth_ros.depth.backends.openvino_runtime import Runtime
+
+    assert toy.shipped
+    path = tmp_path / 'robot.xml'
+    graph = openvino.Core().read_model(models.onnx_of(toy.shipped), b'')
+    openvino.save_model(graph, path, compress_to_fp16=False)
+    assert Runtime().read(path).spec is toy
+    models.unregister('toy')
+    models.register(dataclasses.replace(toy, keys_tell=False))
+    with pytest.raises(WeightsMismatch, match='output_meaning'):
+        Runtime().read(path)
+
+
 def test_the_command_line_takes_the_toy(toy: ModelSpec, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / 'in.png'), PICTURE[..., ::-1])
     command = ['image', str(tmp_path / 'in.png'), '--model', 'toy', '--output', str(tmp_path / 'o')]

@@ -360,9 +360,11 @@ def spec_of_model(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec | 
         for spec in map(models.spec, models.names())
         if any(known.convolutions == shapes for known in known_graphs(spec))
     }
-    # Where several are alike, near and far could be swapped: the file has to say which one it is.
+    # Where several are alike, or others trained one to give depth, near and far could be swapped:
+    # the file has to say which one it is.
     only = next(iter(alike)) if len(alike) == 1 else ''
-    spec = alike.get(str(about.get('network', only)))
+    told = about.get('network', only if only and alike[only].keys_tell else '')
+    spec = alike.get(str(told))
     fits = spec is not None and _has_sides(model, spec)
     if spec is None or not fits or not (checked or _is_bounded(model, spec)):
         return None
