@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from midas_depth_ros.depth.models.depth_anything import NETWORKS, SPECS
 from midas_depth_ros.depth.models.depth_anything_graph import depth_anything_onnx
 from midas_depth_ros.depth.onnx_files import read_onnx
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL, V1 = 'depth_anything_v2_small', 'depth_anything_v1_small'
 INDOOR, OUTDOOR = (f'depth_anything_v2_metric_{where}_small' for where in ('indoor', 'outdoor'))
 BASE, LARGE = (f'depth_anything_v2_{size}' for size in ('base', 'large'))
@@ -387,25 +389,34 @@ sys.stdout.write(f"{backend.spec.name} {'torch' in sys.modules}")
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize('form', ['onnx', 'openvino'])
-def test_an_exported_file_is_the_network_on_a_robot_without_torch(
-    described: dict[str, Any], figures: Arrays, tmp_path: Path, form: str
+@pytest.mark.parametrize('form', ['weights', 'onnx', 'openvino'])
+def test_weights_and_exported_files_run_on_a_robot_without_torch(
+    described: dict[str, Any],
+    figures: Arrays,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
 ) -> None:
     torch = pytest.importorskip('torch')
-    pytest.importorskip(form.replace('onnx', 'onnxruntime'))
+    backends = ['openvino'] if form == 'openvino' else ['openvino', 'onnxruntime']
+    for backend in backends:
+        pytest.importorskip(backend)
+    monkeypatch.setenv('MIDAS_DEPTH_CACHE_DIR', str(tmp_path / 'cache'))
     weights, file = golden_weights(described[SMALL]), tmp_path / 'depth_anything_v2_vits.pth'
     torch.save({key: torch.from_numpy(value) for key, value in weights.items()}, file)
-    made = tmp_path / ('robot.onnx' if form == 'onnx' else 'robot.xml')
-    result = CliRunner().invoke(
-        main, ['export', str(file), '--format', form, '--output', str(made)]
-    )
-    assert result.exit_code == 0, result.output
+    if form != 'weights':
+        made = tmp_path / ('robot.onnx' if form == 'onnx' else 'robot.xml')
+        options = ['--format', form, '--output', str(made)]
+        result = CliRunner().invoke(main, ['export', str(file), *options])
+        assert result.exit_code == 0, result.output
+        file.unlink()
+        file = made
     np.save(tmp_path / 'noise.npy', golden_noise(140, 182))
-    backends = ['onnxruntime', 'openvino'] if form == 'onnx' else ['openvino']
     for backend in backends:
         found = subprocess.run(
-            [sys.executable, '-c', WITHOUT_TORCH, str(made), backend],
+            [sys.executable, '-c', WITHOUT_TORCH, str(file), backend],
             cwd=tmp_path, capture_output=True, text=True, timeout=170, check=False,
+            env=os.environ | {'PYTHONPATH': str(ROOT)},
         )  # fmt: skip
         assert found.stdout == f'{SMALL} False', found.stderr
         values = np.load(tmp_path / 'found.npy')[::STEP, ::STEP]
