@@ -114,19 +114,27 @@ def show(chosen: Sequence[ModelSpec]) -> None:
         console.print(Text(printable(line)))
 
 
+SPDX_OWN = 'LicenseRef-'  # before the name of a licence that is not one of SPDX's
+
+
+def licence_of(model: ModelSpec) -> str:
+    """The licence of its weights, as short as `--accept-licence` takes it."""
+    return printable(model.weights.licence.removeprefix(SPDX_OWN))
+
+
 def models_table(chosen: Sequence[ModelSpec]) -> Table:
     """One row per model: size, cost, licence, weights."""
     table = _table('M', 'GFLOP', 'at', ('licence', 'left'), ('weights', 'left'))
     for model in chosen:
         width, height = input_of(model)
         work = model.giga_operations.get((width, height))
-        file, weights = model.weights, weights_of(model)
+        weights = weights_of(model)
         table.add_row(
             Text(printable(model.name)),
             _number(model.parameters / 1e6),
             '' if work is None else _number(work),
             f'{width}x{height}',
-            Text(printable(file.licence), 'yellow' if file.restriction else ''),
+            Text(licence_of(model), 'yellow' if model.weights.restriction else ''),
             Text(weights.state, STYLES[weights.state]),
         )
     return table
@@ -164,8 +172,8 @@ def notes(chosen: Sequence[ModelSpec]) -> list[str]:
 
 
 def _restriction(model: ModelSpec) -> str:
-    file = model.weights
-    return f'Licence {file.licence}: {file.restriction}.' if file.restriction else ''
+    restriction = model.weights.restriction
+    return f'Licence {licence_of(model)}: {restriction}.' if restriction else ''
 
 
 def _table(*columns: str | tuple[str, JustifyMethod]) -> Table:

@@ -119,9 +119,11 @@ def _near_and_far(value: Any) -> tuple[float, float]:
 
 
 def _name(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value):
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError
-    return str(value)
+    if not (name := str(value)) or not name.isprintable():
+        raise ValueError
+    return name
 
 
 def _one_of(words: Iterable[str]) -> Callable[[Any], str]:
@@ -156,7 +158,7 @@ FIELDS: Mapping[str, Field] = {
         _deviations, 'three numbers above 0, for red, green and blue, or one for all, or none'
     ),
     'resize': Field(_one_of(RESIZES), f'one of {", ".join(RESIZES)}'),
-    'output': Field(_name, 'the name of an output'),
+    'output': Field(_name, 'the name of an output, in printable characters'),
     'output_meaning': Field(_one_of(MEANINGS), f'one of {", ".join(MEANINGS)}'),
     'focal_reference': Field(_above_0, 'a focal length above 0, in pixels of the network input'),
     'depth_range_m': Field(_near_and_far, 'the nearest and the farthest depth in metres'),

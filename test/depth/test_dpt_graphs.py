@@ -208,7 +208,10 @@ def official_file(described: dict[str, Any], name: str, folder: Path) -> Path:
     """A file with all entries that the official one has."""
     torch = pytest.importorskip('torch')
     spec = models.spec(name)
-    table = {key: np.zeros(shape, np.int64) for key, shape in spec.shapes.items()}
+    table: dict[str, np.ndarray] = {
+        key: np.zeros(shape, np.int64 if key.endswith('attention_bias_idxs') else np.float32)
+        for key, shape in spec.shapes.items()
+    }
     table |= golden_weights(described[name])
     path = folder / spec.weights.name
     torch.save({key: torch.from_numpy(value) for key, value in table.items()}, path)

@@ -398,7 +398,7 @@ def test_a_command_refuses_restricted_weights_and_says_what_to_add(
     if command == 'image':  # the others would take long, and are tried with smaller networks
         asked: list[tuple[str, str]] = []
 
-        def load(model: str = '', accept_licence: str = '') -> None:
+        def load(model: str = '', accept_licence: str = '', model_file: Any = None) -> None:
             asked.append((model, accept_licence))
             raise BackendUnavailable('none here')
 

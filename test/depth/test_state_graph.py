@@ -9,7 +9,8 @@ import pytest
 
 from midas_depth_ros.depth.models.dpt_graph import DptGraph
 from midas_depth_ros.depth.models.state_graph import StateGraph
-from midas_depth_ros.depth.onnx_files import Graph, read_onnx
+from midas_depth_ros.depth.onnx_files import Graph
+from midas_depth_ros.depth.onnx_reader import read_onnx
 
 RNG = np.random.default_rng(0)
 Arrays = dict[str, np.ndarray]

@@ -62,7 +62,8 @@ def golden_file(golden_dir: Path, folder: Path, name: str) -> Path:
     tensors = {key: torch.from_numpy(value) for key, value in weights.items()}
     known = spec.module().state_dict()  # such as ZipDepth's mean and std; tables are computed
     for key in spec.shapes.keys() - tensors.keys():
-        tensors[key] = known.get(key, torch.zeros(spec.shapes[key], dtype=torch.int64))
+        kind = torch.int64 if key.endswith('attention_bias_idxs') else torch.float32
+        tensors[key] = known.get(key, torch.zeros(spec.shapes[key], dtype=kind))
     torch.save(tensors, folder / spec.weights.name)
     return folder / spec.weights.name
 
