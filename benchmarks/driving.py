@@ -42,9 +42,11 @@ def plans(worlds: int) -> list[DrivePlan]:
     exact = DrivePlan(worlds=worlds, seconds=20.0)
     model = dataclasses.replace(exact, depth='model', model='embedded')
     fast = dataclasses.replace(exact, rate_hz=2 * exact.rate_hz)
+    metres = dataclasses.replace(exact, depth='metres')
+    allowed, off = (dataclasses.replace(metres, metres_off=factor) for factor in (1.15, 1.25))
     return [
         dataclasses.replace(plan, worlds_are=worlds_are)
-        for plan in (exact, model, fast)
+        for plan in (exact, metres, allowed, off, model, fast)
         for worlds_are in ('plain', 'furnished')
     ]
 
@@ -60,6 +62,10 @@ def command_of(plan: DrivePlan, in_process: bool) -> str:
         words.append(f'--rate {plan.rate_hz:g}')
     if plan.depth == 'model':
         words.append(f'--depth model --model {plan.model}')
+    if plan.depth == 'metres':
+        words.append('--depth metres')
+    if plan.metres_off != DrivePlan.metres_off:
+        words.append(f'--metres-off {plan.metres_off:g}')
     if not plan.blind:
         words.append('--no-blind')
     return ' '.join([*words, '--in-process'] if in_process else words)
@@ -84,6 +90,14 @@ def by_exact_scans(plan: DrivePlan) -> float:
     )
 
 
+def exactly(plan: DrivePlan) -> DrivePlan:
+    """Return the plan of the same worlds with exact depth."""
+    plain = DrivePlan()
+    return dataclasses.replace(
+        plan, depth=plain.depth, model=plain.model, metres_off=plain.metres_off
+    )
+
+
 def row(plan: DrivePlan, in_process: bool, logs: Path | None) -> str:
     """Return one row of the table."""
     with tqdm(total=plan.worlds * (1 + plan.blind), desc=command_of(plan, in_process)) as bar:
@@ -94,7 +108,7 @@ def row(plan: DrivePlan, in_process: bool, logs: Path | None) -> str:
         f'**{found["collisions"]}** of {plan.worlds}',
         '-' if blind is None else f'{blind}',
         f'{found["distance_m"]:.0f} m',
-        f'{by_exact_scans(dataclasses.replace(plan, depth="exact", model="auto")):.0f} m',
+        f'{by_exact_scans(exactly(plan)):.0f} m',
         f'{found["min_clearance_m"]:.2f} m',
         f'{found["stops"]}',
     ]

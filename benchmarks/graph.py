@@ -26,8 +26,14 @@ import click
 import cv2
 import numpy as np
 
-from midas_depth_ros.depth.models.midas_small import INPUT, Simplifications, build, midas_onnx
-from midas_depth_ros.lab.speed.candidates import random_arrays
+from midas_depth_ros.depth.models.midas_small import (
+    INPUT,
+    SPEC,
+    Simplifications,
+    build,
+    midas_onnx,
+)
+from midas_depth_ros.lab.speed.random_weights import random_arrays
 
 BURST = 4  # counted runs of each variant in each round
 QUANTISED_ON = 8
@@ -209,7 +215,7 @@ def main(threads: int, size: str, rounds: int, first: bool, only: tuple[str, ...
     import tempfile
 
     height, width = map(int, size.split('x'))
-    weights = {key: np.asarray(array, np.float32) for key, array in random_arrays().items()}
+    weights = {key: np.asarray(array, np.float32) for key, array in random_arrays(SPEC).items()}
     runs = torch_runs(weights, threads)
     with tempfile.TemporaryDirectory() as folder:
         runs |= openvino_runs(weights, (height, width), threads)

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from midas_depth_ros.cli.bench import auto_text
 from midas_depth_ros.lab.speed.candidates import USUAL_RECIPE as USUAL
 from midas_depth_ros.lab.speed.run import NETWORK, NO_NETWORK, NODE, PIPELINE
 
@@ -62,6 +63,9 @@ def _network_f32(bench: Json, soak: Json) -> tuple[str, bool]:
 
 
 def _network_best(bench: Json, soak: Json) -> tuple[str, bool]:
+    if not bench.get('judged', True):
+        fastest = _ratio(best(rows_of(bench, NETWORK, NETWORK_SIZE)), 5.0)[0]
+        return f'not judged, random weights; the fastest of all is {fastest}', False
     remark = ' where its deviation is within the bound'
     return _auto_ratio(bench, NETWORK, NETWORK_SIZE, 5.0, remark)
 
@@ -145,7 +149,7 @@ def machine(bench: Json, soak: Json) -> str:
     return (
         f'{bench["cpu"]}, {bench["cores"]} processors, {bench["system"]}; {versions}. '
         f'Load average {load}. Model: {bench["model"]} ({bench["weights"]}). '
-        f'`auto` selects {" ".join(bench["auto"])}: {bench.get("auto_choice", "")}.'
+        f'{auto_text({"judged": True, **bench}).replace("auto", "`auto`", 1)}.'
     )
 
 

@@ -27,15 +27,17 @@ from rich.console import Console
 from rich.table import Table
 
 from midas_depth_ros.depth import DepthError
-from midas_depth_ros.depth.backends import BACKENDS, find_backend
+from midas_depth_ros.depth.backends import BACKENDS, find_backend, model_of
 from midas_depth_ros.depth.models.spec import enlarged
 from midas_depth_ros.geometry import (
     Beams,
     CameraMount,
     ScaleShift,
     closeness,
+    compare_with_floor,
     find_obstacles,
     fit_ground_plane,
+    mount_in_view,
 )
 from midas_depth_ros.lab.speed.candidates import Candidate, find_weights, load_candidate
 from midas_depth_ros.lab.speed.run import picture
@@ -61,7 +63,8 @@ def model_ms(
     """Return the precision, and (runs, 2) ms of preprocessing and network. Raises DepthError."""
     cv2.setNumThreads(threads)
     weights = find_weights(model).path
-    network = find_backend(backend, weights.suffix, precision)(weights, threads, precision)
+    factory = find_backend(backend, weights.suffix, precision, model_of(weights))
+    network = factory(weights, threads, precision)
     rgb = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     taken = []
     for _ in range(WARM_UP + runs):
@@ -130,7 +133,10 @@ def timed(call: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[An
 def geometry_ms(rooms: int, seed: int) -> dict[str, list[float]]:
     """Return milliseconds of every step, one per room whose floor was found."""
     rng = np.random.default_rng(seed)
-    steps = ('fit_ground_plane', 'find_obstacles', 'scan', 'beams (once per mount)')
+    steps = (
+        *('fit_ground_plane', 'find_obstacles', 'scan', 'beams (once per mount)'),
+        *('compare_with_floor', 'mount_in_view'),
+    )
     taken: dict[str, list[float]] = {step: [] for step in steps}
     for room in range(rooms):
         view = room_view(rng)
@@ -143,6 +149,11 @@ def geometry_ms(rooms: int, seed: int) -> dict[str, list[float]]:
         taken['fit_ground_plane'].append(milliseconds)
         if not isinstance(fit, ScaleShift):
             continue
+        in_metres, metres = fit.inverse_depth(d), ScaleShift(1.0, 0.0, 'model')
+        _, milliseconds = timed(compare_with_floor, in_metres, grid, mount, metres)
+        taken['compare_with_floor'].append(milliseconds)
+        _, milliseconds = timed(mount_in_view, in_metres, grid, metres)
+        taken['mount_in_view'].append(milliseconds)
         z = fit.depth(d, min_depth_m=0, beyond=math.inf)
         found, milliseconds = timed(find_obstacles, z, grid, mount, residual=fit.residual)
         taken['find_obstacles'].append(milliseconds)

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from midas_depth_ros.cli.export import SUFFIXES, _judged, read_pictures
+from midas_depth_ros.cli.export import EXPORTED, SUFFIXES, _judged, read_pictures
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.depth.model_check import compare, sample_pictures
 from midas_depth_ros.depth.models import embedded, read_arrays
 
@@ -264,7 +265,7 @@ def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path) -> Non
         (
             ['nowhere.pt'],
             1,
-            "'nowhere.pt' is neither a model (midas_small, embedded, zipdepth, zipdepth_base) nor",
+            f"'nowhere.pt' is neither a model ({', '.join(EXPORTED)}) nor a weights file",
         ),
         (['embedded', '--format', 'onnx', '--precision', 'int8'], 2, 'an ONNX model is f32'),
         (['embedded', '--format', 'onnx', '--cache'], 2, '--format openvino'),
@@ -319,3 +320,32 @@ def test_many_pictures_are_thinned_evenly(pictures: Path) -> None:
     assert numbers[0] == 0
     assert max(numbers) >= 16
     assert len({after - before for before, after in itertools.pairwise(numbers)}) == 1
+
+
+def test_int8_for_another_size_is_found_at_that_size_alone(golden_weights_file: Path) -> None:
+    """Its ranges, and its deviation, are those of one size."""
+    pytest.importorskip('nncf')
+    chosen = ('--precision', 'int8', '--cache', '--network-size', 128)
+    result = run(golden_weights_file, *chosen)
+    assert result.exit_code == 0, result.output
+    found = load_estimator(golden_weights_file, 'openvino', precision='int8', network_size=128)
+    assert found.infer(np.zeros((48, 64, 3), np.uint8)).shape == (128, 160)
+    with pytest.raises(DepthError, match=r'no int8 model .* int8 --pictures FOLDER --cache`$'):
+        load_estimator(golden_weights_file, 'openvino', precision='int8')
+    with pytest.raises(DepthError, match=r'no int8 model .* int8 --network-size 96 --pictures'):
+        load_estimator(golden_weights_file, 'openvino', precision='int8', network_size=96)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'code', 'said'),
+    [
+        (('--network-size', 100), 1, '--network-size is 100: not a multiple of 32: give 96 or 128'),
+        (('--format', 'onnx', '--network-size', 128), 2, 'an ONNX model takes every size'),
+    ],
+)
+def test_a_size_that_cannot_be_exported_is_refused(
+    golden_weights_file: Path, arguments: tuple[object, ...], code: int, said: str
+) -> None:
+    result = run(golden_weights_file, *arguments)
+    assert result.exit_code == code
+    assert said in ' '.join(result.output.split())

@@ -31,6 +31,7 @@ from torch import nn
 from benchmarks.model_quality import RATIO, constant, ordinal, predictor_of, row_prior
 from midas_depth_ros.depth.models import embedded
 from training.dataset import FARTHEST_M, FIRST_OBJECT, open_shard, shards
+from training.standin import StandIn
 
 FLOOR = 1
 LEAST_FLOOR = 0.02  # of the picture, for a floor delta to mean something
@@ -151,9 +152,11 @@ Predictor = Callable[[np.ndarray], np.ndarray]
 
 def checkpoint(path: Path) -> torch.nn.Module:
     """The running mean of a checkpoint, ready to predict."""
-    network: torch.nn.Module = embedded.build().eval()
-    network.load_state_dict(torch.load(path, map_location='cpu', weights_only=True)['mean'])
-    return network
+    state = torch.load(path, map_location='cpu', weights_only=True)['mean']
+    mine = any(name.startswith('midas.') for name in state)
+    network: torch.nn.Module = StandIn() if mine else embedded.build()
+    network.load_state_dict(state)
+    return network.eval()
 
 
 def predictor(model: str) -> Predictor:

@@ -1,4 +1,4 @@
-"""Trains the embedded model: one command, which resumes where it stopped.
+"""Trains a network: one command, which resumes where it stopped.
 
 The learning rate, the picture size and the batch are functions of the share of the minutes that is
 spent, so a run uses the time it is given, whatever else the machine does. Pictures of half the size
@@ -19,6 +19,7 @@ import math
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from training.augment import Feed
 from training.dataset import open_shard, shards
 from training.evaluate import Score, mean, predict, rank, score
 from training.loss import Weights, loss_of, moves, residual_of, second_view, truth_of, unsteadiness
+from training.standin import StandIn
 
 # --- Starting from the weights of another run, which may have other stages.
 
@@ -95,6 +97,10 @@ def widened(mine: Tensor, theirs: Tensor) -> Tensor:
 
 # --- The run: its plan, its steps, its records.
 
+NETWORKS: dict[str, Callable[[], Any]] = {
+    'embedded': embedded.build,
+    'midas_small': StandIn,
+}
 WARM_UP = 0.02  # share of the run during which the learning rate rises
 CURVE_STEPS = 50  # per row of the curve
 COLUMNS = (TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn())
@@ -122,6 +128,8 @@ class Plan:
     mean_decay: float = 0.998
     steady: float = 0.0  # weight of flicker in the loss
     plain: bool = False  # no augmentation, and no fixed scale from picture to picture
+    network: str = 'embedded'  # of NETWORKS
+    autocast: bool = True  # compute in bf16 where torch thinks it safe
 
     def phase(self, share: float) -> Phase:
         return next((phase for phase in self.phases if share < phase.until), self.phases[-1])
@@ -145,7 +153,7 @@ class Trainer:
         self.data, self.run, self.plan = data, run, plan
         self.rank, self.processes = rank, processes
         self.device = torch.device(device)
-        self.network = embedded.build().to(self.device)
+        self.network = NETWORKS[plan.network]().to(self.device)
         self.mean_network = copy.deepcopy(self.network).eval()
         self.optimiser = torch.optim.AdamW(
             groups(self.network, plan.weight_decay), lr=plan.rate, betas=(0.9, 0.98)
@@ -172,7 +180,7 @@ class Trainer:
             first = picture[:again], inverse_depth[:again], labels[:again]
             later = second_view(*first, move, self.random)
             pictures = torch.cat([picture, later[0]])
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.autocast):
             predictions = self.network.at_half_size(pictures).float()
         total, parts = loss_of(predictions[:count], truth, self.weights)
         parts['steady'] = total.new_zeros(())
@@ -357,7 +365,8 @@ def work(rank: int, job: Job) -> None:
     torch.manual_seed(job.seed)
     cv2.setNumThreads(1)
     if job.device == 'cpu':
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // job.processes))
+        share = max(1, (os.cpu_count() or 1) // job.processes)
+        torch.set_num_threads(min(share, torch.get_num_threads()))  # OMP_NUM_THREADS may say less
     if job.processes > 1:
         backend = 'gloo' if job.device == 'cpu' else 'nccl'
         address = f'tcp://127.0.0.1:{job.port}'
@@ -408,11 +417,13 @@ def free_port() -> int:
     show_default=True,
     help='Weight of what changes a moment later; needs half as much time again.',
 )
+@click.option('--network', default=Plan.network, type=click.Choice(list(NETWORKS)))
+@click.option('--f32', is_flag=True, help='No bf16: its rounding is not trained against.')
 @click.option('--plain', is_flag=True, help='Scenes as rendered, no fixed scale: to compare with.')
 def main(
     data: Path, run: Path, minutes: float, rate: float, start_from: Path | None,
     small_until: float, batch: int, device: str, processes: int, validate_minutes: float,
-    seed: int, steady: float, plain: bool,
+    seed: int, steady: float, network: str, f32: bool, plain: bool,
 ) -> None:  # fmt: skip
     """Train, or resume where RUN/last.pt stopped."""
     run.mkdir(parents=True, exist_ok=True)
@@ -420,6 +431,7 @@ def main(
     if steady and plain:
         raise click.UsageError('--steady and --plain exclude each other')
     plan = Plan(minutes, rate, phases=phases, steady=steady, plain=plain)
+    plan = dataclasses.replace(plan, network=network, autocast=not f32)
     port = free_port()
     job = Job(data, run, plan, device, processes, validate_minutes, seed, start_from, port)
     spawn(work, (job,), nprocs=processes)

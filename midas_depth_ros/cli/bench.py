@@ -11,8 +11,11 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from midas_depth_ros.cli.options import like
-from midas_depth_ros.depth.models import names
+from midas_depth_ros.cli.bench_models import bench_models
+from midas_depth_ros.cli.options import accept_licence_option, like, network_size_options
+from midas_depth_ros.depth import models
+from midas_depth_ros.depth.models import WEIGHTS_SUFFIXES, spec_of
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.lab.output import OutputConsole, print_status
 from midas_depth_ros.options.text import printable
 
@@ -33,15 +36,27 @@ installed backend and precision: the network alone, picture to depth and heatmap
 process, from the stamp of an image to its heatmap over DDS. It takes about five minutes, and less
 than 40 s with --quick, plus the first conversion of a model.
 
-If the official weights are not on disk, random weights are used, which take the same time. What
+With --models it compares models instead: each of the names or weights files, or all of
+`midas_depth models`, in processes of its own, from a decoded picture of 640x480 to depth at the
+size of the network: milliseconds, CPU milliseconds, speed against eager torch in the same run, and
+of the fastest in each precision memory and start. All models at two sizes take some ten minutes.
+
+If the official weights are not on disk, random weights are used, which take the same time. Nothing
+is judged by them: which precisions are accurate enough is known of trained weights only. What
 cannot be measured is listed with the reason.
 """
 
 
 @click.command(name='bench', help=HELP, context_settings={'show_default': True})
+@click.argument('names', nargs=-1, metavar='[NAME]...')
 @click.option('--quick', is_flag=True, help='Measure the main rows only, for less time.')
+@click.option('--models', 'by_model', is_flag=True, help='Compare the models NAME..., or all.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
-@click.option('--model', **like('model'), help=f'auto, {", ".join(names())} or a weights file.')
+@click.option(
+    '--model', **like('model'), help=f'auto, {", ".join(models.names())} or a weights file.'
+)
+@accept_licence_option
+@network_size_options
 @click.option('--threads', **like('num_threads'), help='Threads for inference; 0 = all processors.')
 @click.option(
     '--logs',
@@ -50,23 +65,43 @@ cannot be measured is listed with the reason.
     show_default='a temporary folder',
     help='Folder for the logs of the nodes.',
 )
-def bench(quick: bool, as_json: bool, model: str, threads: int, logs: Path | None) -> None:
+def bench(
+    names: tuple[str, ...], quick: bool, by_model: bool, as_json: bool, model: str,
+    accept_licence: str, network_size: int, network_aspect: float, threads: int, logs: Path | None,
+) -> None:  # fmt: skip
     """Measure, and print the result."""
+    if by_model:
+        sides = (network_size,) if network_size else ()
+        bench_models(names, sides, quick=quick, as_json=as_json, threads=threads, logs=logs)
+        return
+    if names:
+        raise click.UsageError('names of models belong to --models')
+    size = NetworkSize(network_size, network_aspect)
     with tempfile.TemporaryDirectory(prefix='midas_depth_bench_') as temporary:
-        result = measure(quick, model, threads, logs or Path(temporary))
+        result = measure(quick, model, threads, logs or Path(temporary), size, accept_licence)
     if as_json:
         click.echo(json.dumps(result.to_json()))
     else:
         show(result)
 
 
-def measure(quick: bool, model: str, threads: int, logs: Path) -> Result:
+def measure(
+    quick: bool,
+    model: str,
+    threads: int,
+    logs: Path,
+    size: NetworkSize = OFFICIAL,
+    accept_licence: str = '',
+) -> Result:
     """Run the benchmark, with progress on standard error. Raises DepthError."""
     from midas_depth_ros.lab.speed.candidates import find_weights
     from midas_depth_ros.lab.speed.run import QUICK, Plan, Run
 
     plan = QUICK if quick else Plan()
-    return Run(find_weights(model), threads, plan, print_status).carry_out(logs)
+    weights = find_weights(model, accept_licence)
+    if weights.path.suffix.lower() in WEIGHTS_SUFFIXES:  # what no candidate can have
+        size.applied_to(spec_of(weights.path))
+    return Run(weights, threads, plan, print_status, size).carry_out(logs)
 
 
 def show(result: Result) -> None:
@@ -79,7 +114,7 @@ def show(result: Result) -> None:
     for line in (
         f'{facts["model"]} ({facts["weights"]}), {facts["cpu"]}, {facts["cores"]} processors, '
         f'load {facts["load_average"][0]} to {facts["load_average"][1]}, {facts["seconds"]} s',
-        f'auto selects {" ".join(facts["auto"] or ["nothing"])}: {facts.get("auto_choice", "")}',
+        auto_text(facts),
         f'a float32 matrix product reaches {facts["matrix_product_gflops"]} GFLOP/s here',
     ):
         console.print(Text(printable(line)))
@@ -87,6 +122,14 @@ def show(result: Result) -> None:
         console.print(table)
     for line in result.absent:
         console.print(Text(printable(f'not measured: {line}'), 'yellow'))
+
+
+def auto_text(facts: dict[str, Any]) -> str:
+    """What `auto` selects and why; or that random weights cannot say."""
+    chosen, why = ' '.join(facts['auto'] or ['nothing']), facts.get('auto_choice', '')
+    if facts['judged']:
+        return f'auto selects {chosen}: {why}'
+    return f'the precision that auto selects is {why}; {chosen} stands for it here'
 
 
 def main_table(result: Result) -> Table:

@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 import click
 
-from midas_depth_ros.cli.options import like
+from midas_depth_ros.cli.options import accept_licence_option, like, network_size_options
 from midas_depth_ros.depth import DepthEstimator, load_estimator
 from midas_depth_ros.web.errors import LOG_PERIOD_S, MOST_KINDS, Faults, sanitize
 from midas_depth_ros.web.feed import Feed
@@ -97,9 +97,11 @@ OPEN_TO_ALL = (
 @click.option('--no-ros', is_flag=True, help='Pictures only, without a depth node.')
 @click.option('--node', 'depth_node', default='depth_node', help='Name of the depth node to watch.')
 @click.option('--model', **like('model'), help='Model for dropped pictures, as for depth_node.')
+@accept_licence_option
 @click.option(
     '--backend', **like('backend'), help='Backend for dropped pictures, as for depth_node.'
 )
+@network_size_options
 @click.option('--num-threads', **like('num_threads'), help='Threads for dropped pictures; 0 = all.')
 def dashboard(
     host: str,
@@ -112,7 +114,10 @@ def dashboard(
     no_ros: bool,
     depth_node: str,
     model: str,
+    accept_licence: str,
     backend: str,
+    network_size: int,
+    network_aspect: float,
     num_threads: int,
 ) -> None:
     """Show what the robot sees in a browser, and the depth of pictures dropped on the page.
@@ -138,7 +143,14 @@ def dashboard(
     with listening, watching(feed, depth_node, ros_arguments, no_ros, faults) as robot:
         # A picture must not wait for a download: weights on disk, else the embedded model.
         make_estimator = functools.partial(
-            load_estimator, model, backend, num_threads, allow_download=False
+            load_estimator,
+            model,
+            backend,
+            num_threads,
+            allow_download=False,
+            accept_licence=accept_licence,
+            network_size=network_size,
+            network_aspect=network_aspect,
         )
         serve(listening, make_estimator, feed, robot, access, faults)
 

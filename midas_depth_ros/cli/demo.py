@@ -7,6 +7,7 @@ number if a signal ended the run early. Modules that need ROS are imported when 
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from midas_depth_ros.cli.options import NumberRange, in_radians, like
+from midas_depth_ros.cli.options import NumberRange, accept_licence_option, in_radians, like
 from midas_depth_ros.depth.models import names
 from midas_depth_ros.lab.demo import WIDEST
 from midas_depth_ros.lab.output import CommandError, OutputConsole, step
@@ -77,6 +78,7 @@ def check_assignments(
     show_default='embedded for the robot, auto for a --source',
     help=f'auto, {", ".join(names())}, or the path of a weights file.',
 )
+@accept_licence_option
 @click.option(
     '--rate',
     'rate_hz',
@@ -131,10 +133,14 @@ def check_assignments(
     show_default='demo_output/<source>-<time>',
     help='Folder for the results.',
 )
-def demo(output: Path | None, headless: bool, world: int | None, **options: Any) -> None:
+def demo(
+    output: Path | None, headless: bool, world: int | None, accept_licence: str, **options: Any
+) -> None:
     """Run the plan that the options give, and exit with its code. `options` are fields of Plan."""
     if options['source'] and world is not None:
         raise click.UsageError('--world is for the driving robot: omit it or --source')
+    if accept_licence:
+        options['parameters'] += (f'accept_licence:={json.dumps(accept_licence)}',)
     try:
         from midas_depth_ros.lab.demo.run import Plan
     except ModuleNotFoundError as error:

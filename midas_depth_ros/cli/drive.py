@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from midas_depth_ros.cli.options import NumberRange, like
+from midas_depth_ros.cli.options import NumberRange, accept_licence_option, like
 from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, summary
 from midas_depth_ros.lab.output import print_status
 from midas_depth_ros.options.stream import SyntheticCameraSettings
@@ -41,11 +41,21 @@ parts run in this process, in simulated time.
 )
 @click.option(
     '--depth',
-    type=click.Choice(['exact', 'model']),
+    type=click.Choice(['exact', 'metres', 'model']),
     default='exact',
-    help='exact = from the simulation, with random scale, shift and 3 % noise in every frame.',
+    help='exact = from the simulation, with random scale, shift and 3 % noise in every frame; '
+    'metres = the same in metres, as of a model that gives them, and with neither camera_height '
+    'nor camera_pitch: only with --in-process.',
+)
+@click.option(
+    '--metres-off',
+    type=NumberRange(0.2, 5.0),
+    default=1.0,
+    help='Factor by which --depth metres is too far, as of a model in a place unlike those it '
+    'learned from.',
 )
 @click.option('--model', **like('model'), help='Model for --depth model, as for depth_node.')
+@accept_licence_option
 @click.option('--seconds', type=NumberRange(1, 3600), default=30.0, help='Time limit of a drive.')
 @click.option('--speed', type=NumberRange(0.05, 0.6), default=0.4, help='Commanded speed in m/s.')
 @click.option(
@@ -67,7 +77,9 @@ def drive(
     seed: int,
     worlds_are: str,
     depth: str,
+    metres_off: float,
     model: str,
+    accept_licence: str,
     seconds: float,
     speed: float,
     rate: float,
@@ -80,8 +92,14 @@ def drive(
     """Run the plan that the options give, and print a summary."""
     if no_avoidance and no_blind:
         raise click.UsageError('--no-avoidance and --no-blind leave nothing to drive')
+    if depth == 'metres' and not in_process:
+        raise click.UsageError('--depth metres needs --in-process')
     avoiding, blind = not no_avoidance, not no_blind
-    plan = DrivePlan(worlds, seed, depth, model, seconds, speed, rate, avoiding, blind, worlds_are)
+    plan = DrivePlan(
+        *(worlds, seed, depth, model, seconds, speed, rate, avoiding, blind, worlds_are),
+        metres_off=metres_off,
+        accept_licence=accept_licence,
+    )
     found = carry_out(plan, in_process, logs, print_status)
     if as_json:
         click.echo(json.dumps(found))

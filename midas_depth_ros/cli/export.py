@@ -17,16 +17,25 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.errors import DepthError, UnknownModel, printable, shown
+from midas_depth_ros.cli.options import accept_licence_option, as_options, network_size_options
+from midas_depth_ros.depth.errors import (
+    DepthError,
+    InvalidNetworkSize,
+    UnknownModel,
+    printable,
+    shown,
+)
 from midas_depth_ros.depth.model_check import calibration_pictures
 from midas_depth_ros.depth.models import (
     PREFERRED,
     WEIGHTS_SUFFIXES,
     find_weights,
+    name_of,
     names,
     onnx_of,
     spec,
 )
+from midas_depth_ros.depth.models.sizes import NetworkSize
 from midas_depth_ros.images.errors import ImageError
 from midas_depth_ros.images.sources import SourceError, open_source
 
@@ -89,7 +98,8 @@ float32 and runs with onnxruntime and openvino; OpenVINO's .xml and .bin belong 
 
 For bf16, f16 and int8, the deviation from f32 is measured on named pictures and printed. int8 is
 calibrated on your pictures (--pictures), best 100 or more from the robot's camera, or on 20
-rendered ones of the package; half of yours are reserved for the measurement.
+rendered ones of the package; half of yours are reserved for the measurement. Both happen at
+--network-size: give the one at which the robot will run the model.
 """
 
 
@@ -114,7 +124,9 @@ rendered ones of the package; half of yours are reserved for the measurement.
     is_flag=True,
     help="Write to this machine's cache instead; precision auto then considers it.",
 )
+@network_size_options
 @click.option('--force', is_flag=True, help='Overwrite existing files.')
+@accept_licence_option
 @click.option('--no-download', is_flag=True, help='Fail if the weights are not on disk.')
 def export(
     model: str,
@@ -124,10 +136,19 @@ def export(
     count: int,
     output: Path | None,
     cache: bool,
+    network_size: int,
+    network_aspect: float,
     force: bool,
+    accept_licence: str,
     no_download: bool,
 ) -> None:
     """Check the options, and write the model."""
+    if form == 'onnx' and network_size:
+        raise click.UsageError(
+            'an ONNX model takes every size, and nothing is measured for it: give --network-size '
+            'where the model is used'
+        )
+    size = NetworkSize(network_size, network_aspect)
     if form == 'onnx' and (precision != 'f32' or cache):
         raise click.UsageError(
             f'an ONNX model is f32 and written to a file; for {precision} and for the cache '
@@ -140,14 +161,14 @@ def export(
             raise click.UsageError(f'{output}: --format {form} needs the suffix {SUFFIXES[form]}')
         if not force:
             check_not_there(output, form)
-    weights = weights_of(model, not no_download)
-    target = output or Path(f'{weights.stem}_{precision}{SUFFIXES[form]}')
+    weights = weights_of(model, not no_download, accept_licence)
+    target = output or Path(f'{Path(name_of(weights)).stem}_{precision}{SUFFIXES[form]}')
     if not cache and not force:
         check_not_there(target, form)
     if form == 'onnx':
         _write_onnx(weights, target)
     else:
-        _write_openvino(weights, None if cache else target, precision, pictures, count)
+        _write_openvino(weights, None if cache else target, precision, pictures, count, size)
 
 
 def check_not_there(target: Path, form: str) -> None:
@@ -158,28 +179,41 @@ def check_not_there(target: Path, form: str) -> None:
             raise DepthError(f'{path} already exists: use --force to overwrite it')
 
 
-def weights_of(model: str, allow_download: bool) -> Path:
+def weights_of(model: str, allow_download: bool, accept_licence: str) -> Path:
     """Return the weights file of a model's name or path. Raises UnknownModel, WeightsError."""
     path = Path(os.path.expanduser(model))
     is_weights = path.suffix.lower() in WEIGHTS_SUFFIXES and os.path.isfile(path)
-    if model not in names() and not is_weights:
+    if model not in names() and not is_weights and not os.path.isdir(path):
         raise UnknownModel(
             f'{shown(model)} is neither a model ({", ".join(EXPORTED)}) nor a weights file '
             f'({", ".join(WEIGHTS_SUFFIXES)}): check the name or the path'
         )
-    return find_weights(model, allow_download=allow_download)
+    return find_weights(model, allow_download=allow_download, accept_licence=accept_licence)
 
 
 def _write_onnx(weights: Path, target: Path) -> None:
-    content = onnx_of(weights)
-    notice = _put(target, FILES['onnx'], 'f32', lambda part: part.write_bytes(content))
+    from midas_depth_ros.depth.conversion_cache import show_steps
+
+    with show_steps(f'converting {printable(weights.name)} to ONNX', 2) as step:
+
+        def write(part: Path) -> None:
+            step('reading the weights')
+            part.write_bytes(onnx_of(weights))  # not kept: it may have 1.4 GB
+            step('reading it back, as a robot will')
+
+        notice = _put(target, FILES['onnx'], 'f32', write)
     size = target.stat().st_size / 1e6
     click.echo(f'wrote {printable(target)} ({size:.1f} MB): use it as `model`')
     _warn(notice)
 
 
 def _write_openvino(
-    weights: Path, target: Path | None, precision: str, folder: Path | None, count: int
+    weights: Path,
+    target: Path | None,
+    precision: str,
+    folder: Path | None,
+    count: int,
+    size: NetworkSize,
 ) -> None:
     from midas_depth_ros.depth import conversion_cache
     from midas_depth_ros.depth.backends import find_backend
@@ -188,7 +222,10 @@ def _write_openvino(
     from midas_depth_ros.depth.backends.openvino_backend import MODEL, Conversion
     from midas_depth_ros.depth.backends.openvino_runtime import Runtime
 
-    conversion = Conversion(weights, Runtime())
+    try:
+        conversion = Conversion(weights, Runtime(), size)
+    except InvalidNetworkSize as error:
+        raise InvalidNetworkSize(as_options(str(error))) from error
     calibration, judged = chosen_pictures(folder, count, precision)
     about: dict[str, Any] = {}
     notice = ''
@@ -270,9 +307,10 @@ def _judged(model: Path, precision: str) -> str:
     try:
         if model.suffix == SUFFIXES['onnx']:
             read_model_file(model)
+        accepted = ','.join(spec(name).weights.licence for name in names())  # or we were not here
         for wanted in (precision, AUTO):
             with contextlib.suppress(BackendUnavailable):  # another machine may run it
-                estimator = load_estimator(model, precision=wanted)
+                estimator = load_estimator(model, precision=wanted, accept_licence=accepted)
                 estimator.close()
                 return estimator.notice
     except WeightsCorrupt as error:

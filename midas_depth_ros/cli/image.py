@@ -39,8 +39,11 @@ from midas_depth_ros.cli.options import (
     SectionCommand,
     as_options,
     blind_text,
+    by_model,
     captions_of,
     look_of,
+    may_give_metres,
+    model_file_option,
     node_parameters,
 )
 from midas_depth_ros.depth import DepthError
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
 
 OVERLAY_ALPHA = 0.5  # of the overlay, if none is given
 HIGHEST_LEVEL = 65535
+FARTHEST_M = 1000.0  # of a file of metres: what is farther is unknown
 CLOUD_DEPTH_M = (0.05, 50.0)  # of the points of a cloud in metres
 NEAREST, FARTHEST = 1.0, 10.0  # distances in a cloud without a scale
 LONGEST_SIDES = {'.webp': 16_383, '.jpg': 65_500, '.jpeg': 65_500}  # pixels, by the formats
@@ -110,12 +114,12 @@ class Result:
         self.answer = estimator.infer(rgb)
         self.verdict = verdict_for(estimator, rgb, check=look.picture_check)
         self.inverse_depth = self.verdict.masked(self.answer)
-        self._enlarge = estimator.enlarge
+        self.enlarge = estimator.enlarge
 
     @functools.cached_property
     def depth(self) -> NDArray[np.float32]:
         """(H, W) float32 relative inverse depth, as the node publishes it."""
-        return self._enlarge(self.answer, self.rgb.shape[:2])
+        return self.enlarge(self.answer, self.rgb.shape[:2])
 
     @functools.cached_property
     def scale(self) -> ScaleShift | Refusal:
@@ -196,6 +200,20 @@ def depth_npy(result: Result) -> bytes:
     return buffer.getvalue()
 
 
+def metres_npy(result: Result) -> bytes:
+    """Return metres along the optical axis, (H, W) float32, NaN where unknown.
+
+    Raises CommandError where there is no scale, or the picture is blind.
+    """
+    if isinstance(result.scale, Refusal):
+        raise CommandError(f'no metres: {result.scale.reason}')
+    d = result.enlarge(result.inverse_depth, result.rgb.shape[:2])
+    depth_z = result.scale.depth(d, min_depth_m=0, max_depth_m=FARTHEST_M)
+    buffer = io.BytesIO()
+    np.save(buffer, depth_z)
+    return buffer.getvalue()
+
+
 def cloud_ply(result: Result) -> bytes:
     """Return coloured points at network size, without those that are blind.
 
@@ -262,6 +280,7 @@ OUTPUTS: Final[dict[str, tuple[str, Callable[[Result], bytes]]]] = {
     'side-by-side': ('_side_by_side.png', side_by_side_png),
     'depth16': ('_depth16.png', depth_png),
     'npy': ('_depth.npy', depth_npy),
+    'metres': ('_metres.npy', metres_npy),
     'cloud': ('_cloud.ply', cloud_ply),
 }
 OUTPUT_ENDINGS: Final = tuple(ending for ending, _ in OUTPUTS.values())
@@ -271,6 +290,7 @@ SUFFIXES: Final = {
     **dict.fromkeys(PICTURES, ('.png', '.jpg', '.jpeg', '.webp')),
     'depth16': ('.png',),
     'npy': ('.npy',),
+    'metres': ('.npy',),
     'cloud': ('.ply',),
 }
 ALL_SUFFIXES: Final = sorted({each for suffixes in SUFFIXES.values() for each in suffixes})
@@ -380,6 +400,7 @@ those given by --only, are:
   side-by-side  picture_side_by_side.png  picture | heatmap, with closeness
   depth16       picture_depth16.png       relative inverse depth, 0 to 65535
   npy           picture_depth.npy         relative inverse depth, float32
+  metres        picture_metres.npy        metres, float32, NaN = unknown
   cloud         picture_cloud.ply         coloured points
 
 They are at most --max-side pixels wide and high. For one picture and one output, -o may name a
@@ -389,7 +410,8 @@ a_png_heatmap.png. Existing outputs are kept, so that an interrupted batch can b
 Relative inverse depth has no unit: larger is nearer, within one picture. The cloud has no unit
 either, unless there is a scale: by --fixed-scale, or by --camera-height, --camera-pitch and
 --horizontal-fov from the floor in view. If no floor is found there is no cloud, and the reason is
-printed.
+printed. Else a model that gives metres gives the scale: as good as the picture is like those it
+learned from, and unverified. metres is made by such a model, or where --only names it.
 
 Blind pictures (dark, overexposed, fogged, out of focus, covered) and blind parts of pictures are
 reported with the reason: there, the heatmap is grey, closeness is unknown and the cloud has no
@@ -427,6 +449,7 @@ of the signal that stopped it.
 )
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @node_parameters('Model', *MODEL)
+@model_file_option
 @node_parameters('Heatmap', *HEATMAP)
 @node_parameters('Mounting', ROTATE)
 @node_parameters('Metres', *MOUNT)
@@ -446,19 +469,22 @@ def image(
     """Process the pictures one by one, and print a summary."""
     look = look_of(ctx, values)
     inputs = expand(files)
-    wanted = tuple(name for name in OUTPUTS if not only or name in only)
+    unasked = () if may_give_metres(values['model']) else ('metres',)
+    wanted = only or [name for name in OUTPUTS if name not in unasked]
+    wanted = tuple(name for name in OUTPUTS if name in wanted)
     name = named_output(output, only, len(inputs))
     file = output if name else None
     wanted = (name,) if name else wanted
     folder = output.parent if name else output
-    batch = Batch(folder, file, wanted, force, max_side, look, inputs, values, as_json)
+    named = bool(only or name)
+    batch = Batch(folder, file, wanted, force, max_side, look, inputs, values, as_json, named)
     done = batch.run()
     if as_json:
         found = {'done': done, 'kept': batch.kept, 'output': str(output), 'pictures': batch.found}
         click.echo(json.dumps(found))
     else:
         kept = f', {batch.kept} already there (use --force to overwrite)' if batch.kept else ''
-        line = f'{done} of {len(inputs)} done{kept}: {", ".join(wanted)} in {output}'
+        line = f'{done} of {len(inputs)} done{kept}: {", ".join(batch.wanted)} in {output}'
         click.echo(printable(line))
     ctx.exit(0 if done + batch.kept == len(inputs) else 1)
 
@@ -504,6 +530,7 @@ class Batch:
     inputs: list[Path | CommandError]
     values: dict[str, Any]
     as_json: bool
+    named: bool = False  # whether --only or -o name the outputs
     kept: int = 0  # pictures whose outputs existed already
     found: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # per picture, for JSON
 
@@ -520,6 +547,10 @@ class Batch:
         # Before the progress bar, since a model may be downloaded; not if there is nothing to do.
         to_do = any(isinstance(each, Path) and self._is_to_do(each) for each in self.inputs)
         estimator = estimator_of(self.values) if to_do else None
+        if estimator is not None:
+            self.look = by_model(self.look, estimator)
+            if not self.named and not self.look.metres.of_model:
+                self.wanted = tuple(name for name in self.wanted if name != 'metres')
         done = 0
         with progress_bar('pictures', len(self.inputs)) as report:
             for each in self.inputs:

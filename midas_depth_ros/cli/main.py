@@ -21,6 +21,8 @@ from midas_depth_ros.cli.demo import demo
 from midas_depth_ros.cli.drive import drive
 from midas_depth_ros.cli.export import export
 from midas_depth_ros.cli.image import image
+from midas_depth_ros.cli.inspect import inspect
+from midas_depth_ros.cli.models import models
 from midas_depth_ros.cli.video import video
 from midas_depth_ros.cli.weights import weights
 from midas_depth_ros.depth.errors import DepthError
@@ -45,7 +47,7 @@ FAILURES: tuple[type[Exception], ...] = (
 # The groups of commands in `--help`; the others are listed at the end.
 SECTIONS: dict[str, tuple[str, ...]] = {
     'Look at depth': ('image', 'video', 'bag', 'demo'),
-    'Models': ('weights', 'export', 'bench'),
+    'Models': ('models', 'weights', 'export', 'inspect', 'bench'),
     'Robots': ('drive',),
 }
 LONGEST = 160  # characters of the line of a command, which may wrap
@@ -110,7 +112,7 @@ def main(ctx: click.Context) -> None:
         log.setLevel(level)
 
 
-for command in (weights, image, video, bag, drive, export, bench, demo):
+for command in (models, weights, image, video, bag, drive, export, inspect, bench, demo):
     main.add_command(command)
 
 

@@ -15,7 +15,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth import DepthEstimator, load_estimator
+from midas_depth_ros.depth import DepthEstimator, load_estimator, models
+from midas_depth_ros.depth.errors import InvalidNetworkSize
+from midas_depth_ros.depth.models import AUTO, licences_fault
 from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
@@ -25,6 +27,7 @@ from midas_depth_ros.geometry import (
     ScaleShift,
     closeness_of_picture,
     fit_ground_plane,
+    model_scale,
 )
 from midas_depth_ros.images import Verdict
 from midas_depth_ros.options.declarations import (
@@ -32,12 +35,14 @@ from midas_depth_ros.options.declarations import (
     Spec,
     bounds_of,
     build,
+    did_you_mean,
     spec_of,
     specs,
     specs_for_names,
 )
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapOptions
+from midas_depth_ros.options.model_file import ModelFileOptions
 
 Command = TypeVar('Command', bound=Callable[..., Any])
 
@@ -70,10 +75,17 @@ class SectionCommand(click.Command):
 # and text come from the declaration.
 
 # Parameters of depth_node that are options of `image` and `video`.
+NETWORK_SIZE = ('network_size', 'network_aspect')
 MODEL = (
-    *('model', 'backend', 'precision', 'num_threads', 'accept_licence', 'allow_download'),
-    *('max_pixels', 'bit_depth'),
+    *('model', 'backend', 'precision', *NETWORK_SIZE, 'num_threads', 'accept_licence'),
+    *('allow_download', 'max_pixels', 'bit_depth'),
 )
+# Where a command does otherwise than the node.
+TEXTS = {
+    'network_size': "Shorter side of the network's input: smaller is faster and sees less; a "
+    'multiple of 14 or 32, as the model wants it. 0 = the official size; depth_node takes a '
+    'smaller one.'
+}
 HEATMAP = tuple(f'heatmap.{spec.name}' for spec in specs(HeatmapOptions))
 MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
 ROTATE = 'rotate'
@@ -84,6 +96,25 @@ UNITS = {'rad': 'rad, or 10deg'}  # as printed in the help
 LOGGER = logging.getLogger(__name__)
 
 
+def accept_licence_option(command: Command) -> Command:
+    """Add the option --accept-licence to a command that takes a model."""
+
+    def checked(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+        if fault := licences_fault(value):
+            raise click.BadParameter(fault)
+        return value
+
+    return click.option(
+        '--accept-licence',
+        **like('accept_licence'),
+        metavar='NAMES',
+        callback=checked,
+        show_default=False,
+        help='Restricted licences of weights that you accept, such as CC-BY-NC-4.0, separated by '
+        'commas.',
+    )(command)
+
+
 def estimator_of(values: dict[str, Any]) -> DepthEstimator:
     """Load the model that the options name, and log its notice if it has one.
 
@@ -91,10 +122,50 @@ def estimator_of(values: dict[str, Any]) -> DepthEstimator:
     """
     accepted = inspect.signature(load_estimator).parameters
     chosen = {name: values[name] for name in MODEL if name in values and name in accepted}
-    estimator = load_estimator(**chosen)
+    try:
+        estimator = load_estimator(**chosen, model_file=values.get('model_file'))
+    except InvalidNetworkSize as error:
+        raise InvalidNetworkSize(as_options(str(error))) from error
     if estimator.notice:
         LOGGER.warning('%s', estimator.notice)
     return estimator
+
+
+def model_file_option(command: Command) -> Command:
+    """Add `--model-file NAME=VALUE`: the parameters `model_file.*` of `depth_node`."""
+    names = ', '.join(spec.name for spec in specs(ModelFileOptions))
+    return click.option(
+        '--model-file',
+        'model_file',
+        metavar='NAME=VALUE',
+        multiple=True,
+        callback=_model_file,
+        help='How a model file of another maker is to be used, as `midas_depth inspect` says; may '
+        f'be repeated: {names}.',
+        cls=SectionOption,
+        section='Model',
+    )(command)
+
+
+def _model_file(
+    ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the fields that are given. Raises BadParameter."""
+    declared = {spec.name: spec for spec in specs(ModelFileOptions)}
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, text = pair.partition('=')
+        if not sign or name not in declared:
+            hint = did_you_mean(name, declared) or f'the names are {", ".join(declared)}'
+            raise click.BadParameter(f'{pair!r} is not NAME=VALUE with a known name: {hint}')
+        number = text.isdecimal() and declared[name].kind == 'int'
+        values[name] = declared[name].coerced(int(text) if number else text)
+        if fault := declared[name].fault(values[name]):
+            raise click.BadParameter(fault)
+    try:
+        return build(ModelFileOptions, values).given()
+    except OptionFault as fault:
+        raise click.BadParameter(str(fault)) from fault
 
 
 ANGLE = re.compile(
@@ -183,6 +254,11 @@ def node_parameters(section: str, *names: str, unset: bool = False) -> Callable[
     return add
 
 
+def network_size_options(command: Command) -> Command:
+    """Add --network-size and --network-aspect to a command whose help has no sections."""
+    return node_parameters('Options', *NETWORK_SIZE)(command)
+
+
 def like(name: str, settings_class: type = DepthNodeSettings) -> dict[str, Any]:
     """Return type and default of an option for a parameter, which has its own help text."""
     spec = spec_of(settings_class, name)
@@ -215,7 +291,7 @@ def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Comman
         default=None if unknown else spec.default,
         show_default=not unknown and spec.default != '',
         callback=checked,
-        help=spec.text.replace('; NaN = unknown', '') + unit,
+        help=TEXTS.get(spec.name, spec.text).replace('; NaN = unknown', '') + unit,
         cls=SectionOption,
         section=section,
     )
@@ -240,27 +316,39 @@ def _type_of(spec: Spec) -> Any:
 Grid = tuple[np.ndarray, np.ndarray]
 ASSUMED_FOV_RAD = 1.05  # about a webcam's, for the shape of a cloud without unit
 NOT_ASKED = Refusal(
-    'nothing gives a scale: give --camera-height, --camera-pitch and --horizontal-fov, or '
-    '--fixed-scale'
+    'nothing gives a scale: give --camera-height, --camera-pitch and --horizontal-fov, '
+    '--fixed-scale, or a model that gives metres'
+)
+NO_FOCAL_LENGTH = Refusal(
+    "the model's metres depend on the focal length of the camera: give --horizontal-fov"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Metres:
-    """Where metres come from: mount or fixed scale, or neither.
+    """Where metres come from: mount or fixed scale; else the model, where it gives metres.
 
     horizontal_fov_rad: of the camera's picture before it is turned; NaN = not given. rotate:
-    degrees by which it is turned clockwise.
+    degrees by which it is turned clockwise. of_model: whether the model gives metres, with
+    reference_px and far_end of it, as `ModelSpec` has them.
     """
 
     mount: CameraMount | None = None
     fixed: ScaleShift | None = None
     horizontal_fov_rad: float = math.nan
     rotate: int = 0
+    of_model: bool = False
+    reference_px: float | None = None
+    far_end: float = -math.inf
 
     @property
     def asked(self) -> bool:
         """Whether metres are wanted."""
+        return self.measured or self.of_model
+
+    @property
+    def measured(self) -> bool:
+        """Whether they come from the options, not from the model."""
         return self.mount is not None or self.fixed is not None
 
     def grid(self, shape: tuple[int, ...]) -> Grid | None:
@@ -269,20 +357,33 @@ class Metres:
 
     def any_grid(self, shape: tuple[int, ...]) -> Grid:
         """Return the same, with an assumed field of view if none is given."""
+        return self._camera(shape).normalised_grid()
+
+    def _camera(self, shape: tuple[int, ...]) -> CameraModel:
         fov = self.horizontal_fov_rad
         height, width = shape[:2] if self.rotate in (0, 180) else shape[1::-1]
         fov = ASSUMED_FOV_RAD if math.isnan(fov) else fov
-        camera = CameraModel.from_field_of_view(width, height, fov)
-        return camera.turned(self.rotate).normalised_grid()
+        return CameraModel.from_field_of_view(width, height, fov).turned(self.rotate)
 
     def fit(self, inverse_depth: np.ndarray) -> ScaleShift | Refusal:
         """Return scale and shift of (h, w) float32 inverse depth, or why there are none."""
+        fit = self._fitted(inverse_depth)
+        if isinstance(fit, Refusal):
+            return fit
+        return dataclasses.replace(fit, far_end=self.far_end)
+
+    def _fitted(self, inverse_depth: np.ndarray) -> ScaleShift | Refusal:
+        shape = inverse_depth.shape
+        grid = self.grid(shape)
         if self.fixed is not None:
             return self.fixed
-        grid = self.grid(inverse_depth.shape)
-        if self.mount is None or grid is None:
+        if self.mount is not None and grid is not None:
+            return fit_ground_plane(inverse_depth, grid, self.mount)
+        if not self.of_model:
             return NOT_ASKED
-        return fit_ground_plane(inverse_depth, grid, self.mount)
+        if self.reference_px is not None and grid is None:
+            return NO_FOCAL_LENGTH
+        return model_scale(self._camera(shape), reference_px=self.reference_px)
 
 
 def metres_of(values: dict[str, Any]) -> Metres:
@@ -360,11 +461,8 @@ def look_of(ctx: click.Context, values: dict[str, Any]) -> Look:
     """Return the look that a command's options ask for. Raises UsageError."""
     default = click.core.ParameterSource.DEFAULT
     heatmap, metres = heatmap_options(values), metres_of(values)
-    if heatmap.mode == 'metric' and not metres.asked:
-        raise click.UsageError(
-            '--mode metric needs metres: --camera-height, --camera-pitch and --horizontal-fov, or '
-            '--fixed-scale'
-        )
+    if heatmap.mode == 'metric' and not (metres.asked or may_give_metres(values['model'])):
+        raise click.UsageError(WITHOUT_METRES)
     return Look(
         heatmap,
         metres,
@@ -372,6 +470,43 @@ def look_of(ctx: click.Context, values: dict[str, Any]) -> Look:
         fits_near=ctx.get_parameter_source('metric_near') is default,
         fits_far=ctx.get_parameter_source('metric_far') is default,
     )
+
+
+WITHOUT_METRES = (
+    '--mode metric needs metres: --camera-height, --camera-pitch and --horizontal-fov, '
+    '--fixed-scale, or a model that gives metres'
+)
+
+
+def may_give_metres(model: str) -> bool:
+    """Whether a model gives metres, by its name; a file may, until it is loaded."""
+    if model in models.names():
+        return models.spec(model).output is models.Output.METRIC_DEPTH
+    return model != AUTO
+
+
+def by_model(look: Look, estimator: DepthEstimator) -> Look:
+    """Return the look with the metres of a loaded model, and warn where they are used.
+
+    Raises UsageError where metres are needed and nothing gives them.
+    """
+    gives = estimator.gives is models.Output.METRIC_DEPTH
+    metres = dataclasses.replace(
+        look.metres,
+        of_model=gives,
+        reference_px=estimator.focal_reference_px,
+        far_end=estimator.far_end,
+    )
+    if look.heatmap.mode == 'metric' and not metres.asked:
+        raise click.UsageError(WITHOUT_METRES)
+    if gives and not metres.measured:
+        learned = f'learned {estimator.domain}' if estimator.domain else 'unverified'
+        LOGGER.warning(
+            '%s gives metres, %s: elsewhere they are wrong by a factor; --camera-height, '
+            '--camera-pitch and --horizontal-fov measure them by the floor instead',
+            *(estimator.model, learned),
+        )
+    return dataclasses.replace(look, metres=metres)
 
 
 def heatmap_options(values: dict[str, Any]) -> HeatmapOptions:

@@ -27,8 +27,10 @@ from midas_depth_ros.cli.options import (
     NumberRange,
     SectionCommand,
     as_options,
+    by_model,
     captions_of,
     look_of,
+    model_file_option,
     node_parameters,
 )
 from midas_depth_ros.cli.video_file import FORMATS, VideoFile, library, video_file
@@ -188,6 +190,7 @@ number of the signal that stopped it. Frames done so far are kept in any case.
 @click.option('--topic', default='', show_default=False, help='Image topic of a bag.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object and nothing else.')
 @node_parameters('Model', *MODEL)
+@model_file_option
 @node_parameters('Heatmap', *HEATMAP)
 @node_parameters('Mounting', ROTATE)
 @node_parameters('Metres', *MOUNT)
@@ -224,9 +227,9 @@ def video(
     # A live sensor has noise: identical frames mean that it is frozen. In a video file they do not:
     # codecs and screen recorders repeat unchanged frames, and a recording may be paused.
     frozen_after_s = values['frozen_after'] if opened.live or opened.has_stamps else 0.0
-    view = VideoView(
-        estimator_of(values), look, steady, values['time_constant'], frozen_after_s, layout
-    )
+    estimator = estimator_of(values)
+    look = by_model(look, estimator)
+    view = VideoView(estimator, look, steady, values['time_constant'], frozen_after_s, layout)
     rate_hz = opened.rate_hz or rate
     with (
         progress_bar('frames', opened.length) as report,

@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from midas_depth_ros.cli.options import accept_licence_option
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth import weights as weights_files
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsNotFound
@@ -39,9 +40,9 @@ def weights(ctx: click.Context) -> None:
     """Show, fetch and verify the weights of MiDaS_small, or of another model (--model).
 
     Without a command: show. Weights are looked up in the folder MIDAS_DEPTH_WEIGHTS_DIR, in the
-    user's cache and in the cache of torch hub. They are downloaded into that folder if it is set,
-    else into the user's cache. MIDAS_DEPTH_WEIGHTS_URL is a mirror to download from: the file, or,
-    with a slash at the end, the folder that contains it.
+    user's cache and in the caches of torch hub and of Hugging Face's hub. They are downloaded into
+    that folder if it is set, else into the user's cache. MIDAS_DEPTH_WEIGHTS_URL is a mirror to
+    download from: the file, or, with a slash at the end, the folder that contains it.
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(show, model=models.PREFERRED)
@@ -67,12 +68,13 @@ def show(ctx: click.Context, model: str) -> None:
     console = OutputConsole()
     if not console.is_terminal:
         console = OutputConsole(width=PIPE_WIDTH)
-    console.print(table)
+    if table.rows:
+        console.print(table)
     for fault in faults:
         click.echo(f'corrupt: {fault}')
-    click.echo(f'used: {printable(used)}' if used else _missing_text(spec))
+    click.echo(f'used: {printable(used)}' if used else _missing_text(spec, model))
     if spec.restriction:
-        click.echo(f'licence {spec.licence}: {spec.restriction}')
+        click.echo(f'licence {spec.licence_text}')
 
 
 def _cells(check: FileCheck) -> tuple[Text, str, Text]:
@@ -81,14 +83,21 @@ def _cells(check: FileCheck) -> tuple[Text, str, Text]:
     return Text(printable(check.path), overflow='fold'), size, state
 
 
-def _missing_text(spec: WeightsFile) -> str:
+def _missing_text(spec: WeightsFile, model: str) -> str:
     if not spec.sha256:
         return printable(weights_files.only_by_path(spec))
     folder = weights_files.download_folder() or f'a folder named by {weights_files.DIR_VARIABLE}'
     return printable(
-        f'no valid file; `midas_depth weights fetch` downloads {spec.name} ({spec.promise}) into '
+        f'no valid file; {_fetching(spec, model)} downloads {spec.name} ({spec.promise}) into '
         f'{folder}'
     )
+
+
+def _fetching(spec: WeightsFile, model: str) -> str:
+    """The command that fetches the weights of a model."""
+    of = '' if model == models.PREFERRED else f' --model {model}'
+    licence = f' --accept-licence {spec.licence}' if spec.must_be_accepted else ''
+    return f'`midas_depth weights fetch{of}{licence}`'
 
 
 @weights.command()
@@ -99,12 +108,7 @@ def _missing_text(spec: WeightsFile) -> str:
     type=click.Path(file_okay=False, path_type=Path),
     help='Download into this folder instead.',
 )
-@click.option(
-    '--accept-licence',
-    default='',
-    metavar='NAME',
-    help='Accept a restricted licence by its name; without it, such weights are not downloaded.',
-)
+@accept_licence_option
 @of_model
 @click.pass_context
 def fetch(
@@ -118,7 +122,7 @@ def fetch(
     models.check_licence(models.spec(model), accept_licence)
     path = weights_files.fetch_weights(spec, folder, force=force)
     if spec.restriction:
-        click.echo(f'licence {spec.licence}: {spec.restriction}', err=True)
+        click.echo(f'licence {spec.licence_text}', err=True)
     click.echo(printable(path) if sys.stdout.isatty() else path)  # scripts get the path itself
     if path not in weights_files.candidate_paths(spec):
         hint = f'set {weights_files.DIR_VARIABLE}={path.parent} so that it is found there'
@@ -135,6 +139,8 @@ def verify(ctx: click.Context, path: Path | None, model: str) -> None:
     PATH, or the files in all searched places. Exit code 1 if one is corrupt, or if there are none.
     """
     spec = _file(ctx, model)
+    if not spec.sha256:
+        raise WeightsNotFound(printable(weights_files.only_by_path(spec)))
     if path is not None:
         weights_files.verify(path, spec)
         click.echo(f'good: {printable(path)}')
@@ -146,7 +152,7 @@ def verify(ctx: click.Context, path: Path | None, model: str) -> None:
     corrupt = [f'{f.path} {f.fault}' for f in checks if f.state is FileState.CORRUPT]
     if corrupt:
         raise WeightsCorrupt(
-            f'{"; ".join(corrupt)}; `midas_depth weights fetch` downloads a valid one'
+            f'{"; ".join(corrupt)}; {_fetching(spec, model)} downloads a valid one'
         )
     if all(check.state is FileState.MISSING for check in checks):
-        raise WeightsNotFound(_missing_text(spec))
+        raise WeightsNotFound(_missing_text(spec, model))

@@ -3,6 +3,7 @@
     DepthError
     +-- InvalidPicture          what was given to estimate() is not a picture
     +-- UnknownModel            no such model name or file
+    +-- InvalidNetworkSize      a size that the network cannot have
     +-- BackendUnavailable      unknown backend, or its library is not installed
     +-- WeightsError
         +-- WeightsNotFound     not on disk, and downloading was not allowed
@@ -52,6 +53,10 @@ class InvalidPicture(DepthError, ValueError):
 
 class UnknownModel(DepthError, ValueError):
     """The model is neither a known name nor a file."""
+
+
+class InvalidNetworkSize(DepthError, ValueError):
+    """The network cannot have this input size."""
 
 
 class BackendUnavailable(DepthError):

@@ -8,15 +8,16 @@ estimating never uses the network, and the disk only where it is given a path.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
 import textwrap
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -27,9 +28,12 @@ from midas_depth_ros.depth import models
 from midas_depth_ros.depth.backends import (
     AUTO,
     BACKENDS,
+    MODEL_SUFFIXES,
     Backend,
+    LoadedBackend,
     check_names,
     find_backend,
+    model_of,
 )
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -40,10 +44,12 @@ from midas_depth_ros.depth.errors import (
     printable,
     shown,
 )
+from midas_depth_ros.depth.file_description import PREFIX, FileDescription, as_text
 from midas_depth_ros.depth.files import why_no_file
-from midas_depth_ros.depth.model_check import check_model
-from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec
-from midas_depth_ros.depth.models.spec import depth_fault, enlarged
+from midas_depth_ros.depth.model_check import PICTURE_SIZE, check_model
+from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec, Output
+from midas_depth_ros.depth.models.sizes import MOST_ASPECT, OFFICIAL, NetworkSize, size_in_words
+from midas_depth_ros.depth.models.spec import Network, depth_fault, enlarged
 from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 
 NOTICE_LENGTH = 500
@@ -71,8 +77,10 @@ class DepthEstimator:
 
     Larger = nearer, at least 0. `model`, `backend` and `precision` say what is running, `choice`
     why it was chosen, in a sentence for the log. `notice` is empty, or says why it is not the
-    preferred choice and what to do. `spec`: the model, which says how its depth is enlarged;
-    without it, bicubically. Use it from one thread at a time.
+    preferred choice and what to do. `licence`: that of the weights, and what it forbids. `spec`:
+    the model, which says how its depth is enlarged; without it, bicubically. `gives`: what the
+    network itself gives. Where that is metres, `metres` gives them; `far_end`,
+    `focal_reference_px` and `domain` are those of `ModelSpec`. Use it from one thread at a time.
     """
 
     of_pictures = True  # the depth comes from what a picture shows: a blind picture gives none
@@ -84,14 +92,19 @@ class DepthEstimator:
         notice: str = '',
         *,
         choice: str = '',
-        spec: ModelSpec | None = None,
+        spec: Network | None = None,
     ) -> None:
         self.model = model
         self.backend, self.precision = backend.name, backend.precision
         self.choice = choice
         self.notice = notice
+        self.licence = spec.weights.licence_text if isinstance(spec, ModelSpec) else ''
         self._network: Backend | None = backend
         self._spec = spec
+        self.gives = spec.output if spec else Output.RELATIVE_INVERSE_DEPTH
+        self.far_end = spec.far_end if spec else -math.inf
+        self.focal_reference_px = spec.focal_reference_px if spec else None
+        self.domain = spec.domain if spec else ''
 
     def infer(self, picture: PictureLike) -> NDArray[np.float32]:
         """A picture to (h, w) float32 at network size.
@@ -106,6 +119,8 @@ class DepthEstimator:
             )
         rgb = np.ascontiguousarray(rgb_of(picture))
         small = self._network.infer(self._network.preprocess(rgb))
+        if self._spec is not None:
+            small = self._spec.picture.uncovered(small, rgb.shape[:2])
         if fault := depth_fault(small):
             raise DepthError(f'{self.model} on {self.backend} gave {fault}: check its weights file')
         return small
@@ -122,6 +137,34 @@ class DepthEstimator:
     def enlarge(self, small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
         """Resize the result of `infer` to `shape` = (H, W), as the model's official code does."""
         return self._spec.enlarge(small, shape) if self._spec else enlarged(small, shape)
+
+    def metres(
+        self, small: NDArray[np.float32], focal_length_px: float | None = None
+    ) -> NDArray[np.float32]:
+        """The result of `infer` or `enlarge` in metres along the optical axis, same shape, float32.
+
+        Only of a network that gives metres. They are as good as the picture is like those it
+        learned from (`domain`): elsewhere they are wrong by a factor, unnoticed. NaN where the
+        network says no more than "at least so far", at the end of its range. `focal_length_px`: of
+        the camera, in pixels of the network's input (the size of `infer`); needed where
+        `focal_reference_px` is set, and ignored elsewhere. Raises DepthError where the network does
+        not give metres, ValueError where the focal length is missing or not positive.
+        """
+        if self.gives is not Output.METRIC_DEPTH:
+            raise DepthError(
+                f'{self.model} gives {self.gives.value}, not metres: fit its scale (see '
+                'geometry.fit_ground_plane), or load a model that gives metres'
+            )
+        factor = 1.0
+        if self.focal_reference_px is not None:
+            if focal_length_px is None or not 0 < focal_length_px < math.inf:
+                raise ValueError(
+                    f'focal_length_px is {focal_length_px}: the metres of {self.model} depend on '
+                    "the camera's focal length: give it, in pixels of the network's input"
+                )
+            factor = focal_length_px / self.focal_reference_px
+        known = np.where(small > self.far_end, small, np.float32(np.nan))
+        return np.asarray(factor / known, np.float32)
 
     def close(self) -> None:
         """Free the network; may be called again."""
@@ -219,13 +262,20 @@ def load_estimator(
     precision: str = AUTO,
     allow_download: bool = True,
     accept_licence: str = '',
+    network_size: int = 0,
+    network_aspect: float = MOST_ASPECT,
+    for_robot: bool = False,
+    model_file: Mapping[str, Any] | None = None,
 ) -> DepthEstimator:
     """Load a model.
 
     `model`: one of `models.names()`; 'auto' (midas_small, or embedded with a `notice` where weights
     or libraries are missing); or the path of a file: weights of one of these models (a PyTorch
-    state dict, .pt, or a NumPy archive, .npz), or a model written by `midas_depth export` (.onnx,
-    .xml). Other models are refused, and each is checked on sample pictures (see `model_check`).
+    state dict, .pt, the same as .safetensors, or a NumPy archive, .npz), a folder with the files of
+    Monodepth2 or with a model.safetensors and its config.json, or a model file (.onnx, .xml,
+    .tflite): one that `midas_depth export` wrote, or another, whose use is found out by `foreign`
+    or stated in `model_file`, fields by name as in `file_description.FIELDS`. Each is checked on
+    sample pictures (see `model_check`).
     `backend`: 'auto' (the rule is in `backends`), or the name of one. `precision`: 'auto' (the
     fastest whose deviation from f32 is within the bound, see `model_check`), or one of
     `backends.PRECISIONS`.
@@ -233,8 +283,12 @@ def load_estimator(
     they are: all cores, unless the process set a limit. `allow_download`: whether missing official
     weights may be downloaded; 'auto' waits for them for minutes only (`AUTO_LIMIT`).
     `accept_licence`: names of restricted licences that the user accepts, separated by commas.
+    `network_size`: the shorter side of the network's input in pixels, 0 = the official size, or
+    with `for_robot` the model's size for robots. `network_aspect`: how many times as long the
+    longer side may be; a longer picture is squeezed. See `models.sizes`.
 
-    Raises UnknownModel, BackendUnavailable, WeightsError, and ValueError for negative threads.
+    Raises UnknownModel, BackendUnavailable, WeightsError, InvalidNetworkSize, and ValueError for
+    negative threads.
     """
     name = os.fspath(model)
     check_names(backend, precision)
@@ -242,16 +296,29 @@ def load_estimator(
         raise ValueError(f'num_threads is {num_threads}: give 0 (all cores) or more')
     if num_threads:
         cv2.setNumThreads(num_threads)
+    size = NetworkSize(network_size, network_aspect, for_robot)
     if name != AUTO:
         limit = NAMED_LIMIT if allow_download else None
-        return _load(name, backend, num_threads, precision, limit, accept_licence=accept_licence)
+        return _load(
+            name,
+            backend,
+            num_threads,
+            precision,
+            limit,
+            size=size,
+            accept_licence=accept_licence,
+            given=model_file,
+        )
     try:
         limit = AUTO_LIMIT if allow_download else None
-        return _load(PREFERRED, backend, num_threads, precision, limit)
+        return _load(PREFERRED, backend, num_threads, precision, limit, size=size)
     except (BackendUnavailable, WeightsError) as error:
-        # Backend and precision were chosen for the other model; any that run this one will do.
+        # Backend, precision and size were chosen for the other model; this one takes what it can.
         kept = precision if precision == 'f32' else AUTO
-        return _load(FALLBACK, AUTO, num_threads, kept, notice=fallback_notice(error))
+        notice = fallback_notice(error)
+        if network_size:
+            notice += f' network_size {network_size} is not for it.'
+        return _load(FALLBACK, AUTO, num_threads, kept, notice=notice)
 
 
 def fallback_notice(error: DepthError) -> str:
@@ -271,16 +338,20 @@ def _load(
     precision: str,
     limit: DownloadLimit | None = None,
     *,
+    size: NetworkSize = OFFICIAL,
     notice: str = '',
     accept_licence: str = '',
+    given: Mapping[str, Any] | None = None,
 ) -> DepthEstimator:
     """Load a model by its name or path, but not 'auto'. Without a `limit` nothing is downloaded.
 
-    Raises UnknownModel, BackendUnavailable, and what is wrong with the file or its answers.
+    Raises UnknownModel, BackendUnavailable, InvalidNetworkSize, and what is wrong with the file or
+    its answers.
     """
     spec = models.spec(model) if model in models.names() else None
-    if spec is not None:  # before a download: a library may be missing
-        find_backend(_able(backend, spec), spec.weights.suffix, precision)
+    if spec is not None:  # before a download: a library may be missing, or the size impossible
+        size.applied_to(spec)
+        find_backend(_able(backend, spec), spec.weights.suffix, precision, spec)
     weights = models.find_weights(
         model,
         allow_download=limit is not None,
@@ -288,18 +359,25 @@ def _load(
         accept_licence=accept_licence,
     )
     suffix = weights.suffix.lower()
-    if suffix in models.WEIGHTS_SUFFIXES:
-        backend = _able(backend, models.spec_of(weights))
-    factory = find_backend(backend, suffix, precision)
-    name = model if spec else printable(weights.name)
+    held = model_of(weights)
+    if held is not None:
+        backend = _able(backend, held)
+    factory = find_backend(backend, suffix, precision, held)
+    name = model if spec else printable(models.name_of(weights))
     try:
-        network = factory(weights, num_threads, precision)
+        if suffix in MODEL_SUFFIXES:
+            network = factory(weights, num_threads, precision, size, given=given or {})
+        else:
+            network = factory(weights, num_threads, precision, size)
+        if isinstance(network.spec, ModelSpec):  # a model file has a licence, too
+            models.check_licence(network.spec, accept_licence)
         doubt = check_model(
-            lambda rgb: network.infer(network.preprocess(rgb)),
+            lambda rgb: _answer(network, rgb),
             name,
             spec.weights.sha256 if spec else network.weights_sha256,
             network.precision,
-            network.spec.picture.usual_size,
+            network.spec.picture.network_size(*PICTURE_SIZE)[::-1],
+            description=network.description,
         )
     except (MemoryError, RecursionError) as error:
         raise WeightsMismatch(
@@ -307,8 +385,50 @@ def _load(
         ) from error
     why = 'as asked' if backend != AUTO else f'first usable of {", ".join(BACKENDS)}'
     choice = f'backend {network.name}: {why}; precision {network.choice}'
-    notices = ' '.join(filter(None, (notice, doubt)))
+    choice += f'; {size_in_words(network.spec)}'
+    unused = ''
+    if network.description is not None:
+        choice += f'. {used_as(network.description)}'
+        notice = said_aloud(network.description)
+    elif given:
+        unused = f'{", ".join(f"{PREFIX}.{key}" for key in given)}: not used, {name} needs none.'
+    notices = ' '.join(filter(None, (notice, unused, doubt)))
     return DepthEstimator(name, network, notices, choice=printable(choice), spec=network.spec)
+
+
+def _answer(network: LoadedBackend, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    small = network.infer(network.preprocess(rgb))
+    return network.spec.picture.uncovered(small, rgb.shape[:2])
+
+
+def used_as(description: FileDescription) -> str:
+    """How a model file of another maker is used, field by field with the sources, for the log."""
+    fields = (
+        f'{name} {as_text(value)} ({description.origins[name]})'
+        for name, value in description.values.items()
+    )
+    return f'{description.title} is used with {"; ".join(fields)}'
+
+
+def said_aloud(description: FileDescription) -> str:
+    """What was assumed of a file and what was overridden, as a notice; '' where nothing was."""
+    texts = [f'{description.title}: {conflict}.' for conflict in description.conflicts]
+    if assumed := description.assumed:
+        reasons = dict.fromkeys(assumed.values())
+        named = '; '.join(
+            ', '.join(
+                f'{name} {as_text(description.values[name])}'
+                for name, each in assumed.items()
+                if each == why
+            )
+            + f' ({why})'
+            for why in reasons
+        )
+        texts.append(
+            f'{description.title}: assumed, since nothing says it: {named}. Set {PREFIX}.* to what '
+            'you know; `midas_depth inspect` prints what was found.'
+        )
+    return ' '.join(texts)
 
 
 def _able(backend: str, spec: ModelSpec) -> str:

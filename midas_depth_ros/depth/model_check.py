@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.errors import DepthError, WeightsMismatch
+from midas_depth_ros.depth.file_description import PREFIX, FileDescription
 from midas_depth_ros.depth.models.spec import depth_fault
 
 # --- The deviation of another precision from float32.
@@ -138,7 +139,8 @@ def compare(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[fl
 
 # In all of them the floor below is near, and what is above is far.
 PICTURES = ('street_1', 'corridor_1', 'room_1')
-USUAL_SIZE = (192, 256)  # (h, w) of most networks for a 4:3 picture
+PICTURE_SIZE = (320, 240)  # (width, height)
+USUAL_SIZE = (192, 256)  # (h, w) of most networks for them
 LEAST_SPREAD = 1e-3  # of the largest value
 STEP = 3  # of the pixels whose values are counted
 MOST_OF_ONE_VALUE = 0.99
@@ -158,14 +160,20 @@ def check_model(
     weights_sha256: str,
     precision: str,
     size: tuple[int, int] = USUAL_SIZE,
+    *,
+    description: FileDescription | None = None,
 ) -> str:
     """Return a notice, '' where the model's output is plausible.
 
     `infer`: (H, W, 3) uint8 RGB to (h, w) float32 at network size. `weights_sha256`: the weights
-    that it says it was made from, or ''. `size`: (h, w) of its output. Raises WeightsMismatch where
-    the output is not finite, the same everywhere or for every picture, or differs from the depth
-    recorded for these weights.
+    that it says it was made from, or ''. `size`: (h, w) of its output for pictures of PICTURE_SIZE:
+    it follows from their size, not from their proportions alone. `description`: of a model file of
+    another maker, whose meaning is tested on all sample pictures where it was guessed. Raises
+    WeightsMismatch where the output is not finite, the same everywhere or for every picture,
+    differs from the depth recorded for these weights, or contradicts a guess.
     """
+    if description is not None:
+        return _check_meaning(infer, description)
     specs = map(models.spec, models.names())
     known = next((s for s in specs if weights_sha256 and s.weights.sha256 == weights_sha256), None)
     pictures = sample_pictures(PICTURES[:2] if known else PICTURES)
@@ -174,7 +182,9 @@ def check_model(
     if change < LEAST_CHANGE:
         raise WeightsMismatch(f'{name} gives the same depth for every picture: {_remedy()}')
     if known is not None:
-        if known.sample_depth is not None:
+        if known.sample_depth is not None and size[::-1] == known.picture.network_size(
+            *PICTURE_SIZE
+        ):
             wanted = known.sample_depth
             worst = np.abs(cell_means(answers[0]) - wanted).max() / wanted.max()
             if worst > TOLERANCE[precision]:
@@ -193,6 +203,60 @@ def check_model(
         f'{name} gives implausible depth for the sample pictures: {"; ".join(doubts)}. It may be '
         'untrained, or give depth instead of inverse depth: look at its depth of your own pictures '
         '(midas_depth image) before a robot drives by it.'
+    )
+
+
+def near_below(answer: NDArray[np.float32]) -> bool:
+    """Whether (h, w) inverse depth has the lower third nearer than the upper one."""
+    third = max(1, answer.shape[0] // 3)
+    return bool(answer[-third:].mean() > answer[:third].mean())
+
+
+OF_DEPTH, OF_INVERSE = ('depth', 'depth or metres'), ('inverse depth', 'inverse_depth or disparity')
+# What a network seems to give whose meaning is contradicted, in words and as the parameter.
+OPPOSITES = {
+    'inverse_depth': OF_DEPTH,
+    'disparity': OF_DEPTH,
+    'depth': OF_INVERSE,
+    'metres': OF_INVERSE,
+}
+
+
+def _check_meaning(infer: Infer, description: FileDescription) -> str:
+    """A notice about a file of another maker, whose meaning was stated or guessed."""
+    name = description.title
+    pictures = sample_pictures(() if description.guessed_meaning else PICTURES)
+    answers = {}
+    for key, rgb in pictures.items():
+        answer = infer(rgb)
+        answers[key] = _checked(answer, name, answer.shape)  # a letterbox has many sizes
+    first, second = (answers[key] for key in PICTURES[:2])
+    if np.abs(first - second).mean() / first.std() < LEAST_CHANGE:
+        raise WeightsMismatch(f'{name} gives the same depth for every picture: {_remedy()}')
+    agreeing = sum(map(near_below, answers.values()))
+    said = f'in {agreeing} of {len(answers)} sample pictures the floor in front is nearer'
+    meaning = description.values['output_meaning']
+    if 2 * agreeing > len(answers):
+        mirrored = infer(np.ascontiguousarray(pictures[PICTURES[0]][:, ::-1]))[:, ::-1]
+        doubts = '; '.join(_doubts_beside_the_floor(list(answers.values()), mirrored))
+        if not doubts:
+            return ''
+        return (
+            f'{name} gives implausible depth for the sample pictures: {doubts}. Its colours may be '
+            f'read wrongly ({PREFIX}.range, mean, std): look at its depth of your own pictures '
+            '(midas_depth image) before a robot drives by it.'
+        )
+    if description.guessed_meaning:
+        others = OPPOSITES[meaning]
+        raise WeightsMismatch(
+            f'{name} seems to give {others[0]}, not {meaning.replace("_", " ")}: {said} than what '
+            f'is above, if it is read so. Set {PREFIX}.output_meaning to {others[1]} if it gives '
+            f'that, or to {meaning} if you know that it does'
+        )
+    return (
+        f'{name} IS PROBABLY READ WRONGLY, NEAR AND FAR SWAPPED: as {meaning}, which '
+        f'{description.origins["output_meaning"]} says, {said} than what is above. Look at its '
+        'depth of your own pictures (midas_depth image) before a robot drives by it.'
     )
 
 
@@ -228,10 +292,15 @@ def cell_means(answer: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _doubts(answers: list[NDArray[np.float32]], mirrored: NDArray[np.float32]) -> list[str]:
     doubts = []
-    third = answers[0].shape[0] // 3
-    near_below = [answer[-third:].mean() > answer[:third].mean() for answer in answers]
-    if sum(near_below) <= len(near_below) // 2:
+    if sum(map(near_below, answers)) <= len(answers) // 2:
         doubts.append('it puts the floor in front farther away than what is above')
+    return doubts + _doubts_beside_the_floor(answers, mirrored)
+
+
+def _doubts_beside_the_floor(
+    answers: list[NDArray[np.float32]], mirrored: NDArray[np.float32]
+) -> list[str]:
+    doubts = []
     if np.corrcoef(answers[0].ravel(), mirrored.ravel())[0, 1] < LEAST_MIRRORED_CORRELATION:
         doubts.append('a picture and its mirror image give another depth')
     if max(np.mean(answer == 0) for answer in answers) > MOST_ZEROS:

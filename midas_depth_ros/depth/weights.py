@@ -2,7 +2,7 @@
 
 In goes a `WeightsFile` (name, address, size, SHA-256), out comes the path of a file whose size and
 SHA-256 were checked just now. Folders searched, in this order: the one named by
-MIDAS_DEPTH_WEIGHTS_DIR, the user's cache, and the cache of torch.hub.
+MIDAS_DEPTH_WEIGHTS_DIR, the user's cache, and the caches of torch.hub and of Hugging Face's hub.
 
 A download grows in `<name>.part`, from which a later try, or a later process, resumes. One process
 at a time works on a folder. The transfer has a thread of its own: whatever it hangs in (looking up
@@ -62,9 +62,10 @@ class WeightsFile:
 
     `size` is 0 where it is not published: then SHA-256 alone is checked. `sha256` is empty where
     that is not published: such a file is never fetched, nor found by its name; the user gives its
-    path. `name` is the name under which we keep the file, `aliases` are other names of the very
-    same bytes. `licence` is its SPDX name, `restriction` what it forbids, and `must_be_accepted`
-    says whether the user has to accept it first.
+    path; `by_hand` says how to get it. `name` is the name under which we keep the file, `aliases`
+    are other names of the very same bytes. `twins` are other files of the same weights, which are
+    used where Hugging Face's hub has left them. `licence` is its SPDX name, `restriction` what it
+    forbids, and `must_be_accepted` says whether the user has to accept it first.
     """
 
     name: str
@@ -75,12 +76,19 @@ class WeightsFile:
     licence: str = ''
     restriction: str = ''
     must_be_accepted: bool = False
+    twins: tuple[WeightsFile, ...] = ()
+    by_hand: str = ''
 
     @property
     def promise(self) -> str:
         """Size and SHA-256 in words, as far as they are published."""
         size = f'{self.size} bytes, ' if self.size else ''
         return f'{size}SHA-256 {self.sha256}' if self.sha256 else f'{size}SHA-256 not published'
+
+    @property
+    def licence_text(self) -> str:
+        """The licence, and what it forbids."""
+        return f'{self.licence}: {self.restriction}' if self.restriction else self.licence
 
     @property
     def suffix(self) -> str:
@@ -215,14 +223,53 @@ def _torch_hub_cache() -> Path | None:
     return above / 'torch' / 'hub' / 'checkpoints' if above else None
 
 
-def _candidates(spec: WeightsFile) -> dict[Path, WeightsFolder]:
-    """Every path at which the weights are looked for, in order, and its folder."""
-    found: dict[Path, WeightsFolder] = {}
+# The hub keeps a file at <hub>/models--ORG--NAME/snapshots/REVISION/FILE, most often a link into
+# its folder of blobs. Source: the documentation of huggingface_hub, "Understand caching".
+HUB_ADDRESS = re.compile(
+    r'https://huggingface\.co/(?:(spaces|datasets)/)?([\w.-]+)/([\w.-]+)/resolve/([\w.-]+)/([\w./-]+)'
+)
+MOST_REVISIONS = 100
+
+
+def _hub_cache() -> Path | None:
+    """The cache of Hugging Face's hub, by the variables that its library reads."""
+    for variable in ('HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE'):
+        if named := os.environ.get(variable):
+            return absolute(named)
+    if hub_home := os.environ.get('HF_HOME'):
+        return absolute(hub_home) / 'hub'
+    cache, home = os.environ.get('XDG_CACHE_HOME'), _home()
+    above = absolute(cache) if cache else home / '.cache' if home else None
+    return above / 'huggingface' / 'hub' if above else None
+
+
+def _hub_paths(spec: WeightsFile) -> list[Path]:
+    """Where the hub keeps the file: first the published revision, then others that are there."""
+    found, hub = HUB_ADDRESS.fullmatch(spec.url), _hub_cache()
+    if not found or hub is None:
+        return []
+    kind, owner, name, revision, file = found.groups()
+    snapshots = hub / f'{kind or "models"}--{owner}--{name}' / 'snapshots'
+    others: list[str] = []
+    with contextlib.suppress(OSError):
+        others = sorted(os.listdir(snapshots))[:MOST_REVISIONS]
+    there = [snapshots / each / file for each in others if os.path.lexists(snapshots / each / file)]
+    published = snapshots / revision / file
+    return [published, *(path for path in there if path != published)]
+
+
+def _candidates(spec: WeightsFile) -> dict[Path, tuple[WeightsFolder, WeightsFile]]:
+    """Every path at which the weights are looked for, in order, its folder and the file there."""
+    found: dict[Path, tuple[WeightsFolder, WeightsFile]] = {}
     if not spec.sha256:
         return found
     for place in weights_folders():
         for name in spec.names:
-            found.setdefault(place.folder / name, place)
+            found.setdefault(place.folder / name, (place, spec))
+    for file in (spec, *spec.twins):
+        for path in _hub_paths(file):
+            if file is spec or os.path.lexists(path):
+                found.setdefault(path, (WeightsFolder('Hugging Face', path.parent), file))
     return found
 
 
@@ -233,7 +280,7 @@ def candidate_paths(spec: WeightsFile) -> list[Path]:
 
 def examine_all(spec: WeightsFile) -> list[tuple[WeightsFolder, FileCheck]]:
     """What is at every path that is looked at, in order, missing files included."""
-    return [(place, examine(path, spec)) for path, place in _candidates(spec).items()]
+    return [(place, examine(path, file)) for path, (place, file) in _candidates(spec).items()]
 
 
 def download_folder() -> Path | None:
@@ -344,8 +391,8 @@ LOCK_POLL_S = 0.1
 
 def find_weights(spec: WeightsFile) -> Path | None:
     """The first good weights file on disk, or None; a corrupt file is logged and skipped."""
-    for path in candidate_paths(spec):
-        check = examine(path, spec)
+    for path, (_, file) in _candidates(spec).items():
+        check = examine(path, file)
         if check.state is FileState.GOOD:
             return path
         if check.state is FileState.CORRUPT:
@@ -372,7 +419,9 @@ def ensure_weights(
     corrupt = [f'{f.path} {f.fault}' for _, f in examine_all(spec) if f.state is FileState.CORRUPT]
     if corrupt:
         raise WeightsCorrupt(f'no valid {spec.name}: {"; ".join(corrupt)}; {remedy}')
-    folders = ', '.join(str(place.folder) for place in weights_folders())
+    places = [place.folder for place in weights_folders()]
+    places += [path.parent for path in _hub_paths(spec)[:1]]
+    folders = ', '.join(map(str, places))
     raise WeightsNotFound(
         f'no {spec.name} in {folders or f"any folder ({DIR_VARIABLE} names one)"}; {remedy}'
     )
@@ -380,6 +429,8 @@ def ensure_weights(
 
 def only_by_path(spec: WeightsFile) -> str:
     """What to do about a file whose SHA-256 is not published, in words."""
+    if spec.by_hand:
+        return f'{spec.name} is neither looked for nor fetched: see {spec.url}, {spec.by_hand}'
     return (
         f'no SHA-256 of {spec.name} is published, so it is neither looked for nor fetched: get it '
         f'from {spec.url}, and give its path as the model'
@@ -513,6 +564,8 @@ def _download(
     where = printable(target)
     size = f' ({spec.size / MB:.1f} MB)' if spec.size else ''
     logger.info('fetching %s%s from %s', where, size, _shown(url))
+    if spec.restriction:
+        logger.warning('%s: licence %s, %s', spec.name, spec.licence, spec.restriction)
     with _show_progress(spec, _size_of(part), options.log_every_s) as report:
         transfer = _Transfer(spec, part, url, report, options)
         resumed = transfer.carry_out(watch)
@@ -549,7 +602,7 @@ class _Transfer:
     spec: WeightsFile
     part: Path
     url: str
-    report: Callable[[int], None]
+    report: Report
     options: DownloadOptions
 
     def __post_init__(self) -> None:
@@ -642,7 +695,7 @@ class _Transfer:
                         file.write(chunk)
                         file.flush()
                     self._done = done
-                    self.report(done)
+                    self.report(done, self._size)
         if done < self._size:
             text = f'the connection to {shown} ended after {done} of {size} bytes'
             raise TransferError(text, TRIES_TRANSIENT)
@@ -785,32 +838,37 @@ def _shown(url: str) -> str:
 # --- Progress: a bar on a terminal, log lines elsewhere.
 
 
+Report = Callable[[int, int], None]  # bytes that are there, and in all (0 where unknown)
+
+
 @contextlib.contextmanager
-def _show_progress(
-    spec: WeightsFile, have: int, log_every_s: float
-) -> Iterator[Callable[[int], None]]:
-    """Give a function to call with the number of bytes that are there; `have` at the start."""
+def _show_progress(spec: WeightsFile, have: int, log_every_s: float) -> Iterator[Report]:
+    """Give a function to call with what is there; `have` bytes at the start."""
     if sys.stderr is not None and sys.stderr.isatty():
         unit = {'unit': 'B', 'unit_scale': True}
         with tqdm.tqdm(total=spec.size or None, initial=have, desc=spec.name, **unit) as bar:
-            yield lambda done: bar.update(done - bar.n)  # backwards, too, when it restarts
+
+            def report(done: int, total: int) -> None:
+                bar.total = total or None
+                bar.update(done - bar.n)  # backwards, too, when it restarts
+
+            yield report
     else:
         yield _log_lines(spec, have, log_every_s)
 
 
-def _log_lines(spec: WeightsFile, have: int, every_s: float) -> Callable[[int], None]:
+def _log_lines(spec: WeightsFile, have: int, every_s: float) -> Report:
     start = last = time.monotonic()
 
-    def report(done: int) -> None:
+    def report(done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= every_s:
             last = now
-            total = f' of {spec.size / MB:.1f}' if spec.size else ''
-            text = f'{spec.name}: {done / MB:.1f}{total} MB'
+            text = f'{spec.name}: {done / MB:.1f}{f" of {total / MB:.1f}" if total else ""} MB'
             rate = (done - have) / max(now - start, 1e-3)  # bytes a second
-            if rate > 0 and done < spec.size:
-                text += f', {rate / KB:.0f} kB/s, {duration((spec.size - done) / rate)} left'
+            if rate > 0 and done < total:
+                text += f', {rate / KB:.0f} kB/s, {duration((total - done) / rate)} left'
             logger.info('%s', text)
 
     return report

@@ -29,6 +29,16 @@ from midas_depth_ros.geometry.closeness import (
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
 from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame, ply_bytes, point_cloud
+from midas_depth_ros.geometry.model_scale import (
+    UNCALIBRATED,
+    Comparison,
+    FloorInView,
+    ModelScale,
+    compare_with_floor,
+    compare_with_points,
+    model_scale,
+    mount_in_view,
+)
 from midas_depth_ros.geometry.mount import (
     CameraMount,
     MountError,
@@ -60,17 +70,21 @@ from midas_depth_ros.geometry.scan import (
 )
 
 __all__ = [
+    'UNCALIBRATED',
     'Beams',
     'CameraModel',
     'CameraModelError',
     'CameraMount',
     'Closeness',
+    'Comparison',
+    'FloorInView',
     'GeometryError',
     'InvalidInverseDepth',
     'InvalidOptions',
     'InvalidReference',
     'MetricDepth',
     'MetricFrame',
+    'ModelScale',
     'MountError',
     'MountEstimate',
     'Obstacles',
@@ -84,6 +98,8 @@ __all__ = [
     'closeness',
     'closeness_of_picture',
     'cloud_points',
+    'compare_with_floor',
+    'compare_with_points',
     'corridor_free_m',
     'estimate_mount',
     'find_obstacles',
@@ -93,6 +109,8 @@ __all__ = [
     'floor_mask',
     'laser_scan',
     'median_estimate',
+    'model_scale',
+    'mount_in_view',
     'ply_bytes',
     'point_cloud',
     'range_points',

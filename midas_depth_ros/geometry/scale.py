@@ -17,9 +17,10 @@ from midas_depth_ros.options.metric import DepthImageOptions, ScaleOptions
 class ScaleShift:
     """1/Z = scale * d + shift, in 1/m.
 
-    source: 'ground', 'reference' or 'fixed'. inlier_share: of what was fitted, 0 to 1. residual:
-    standard deviation of the inliers from the fit, in 1/m. points: number of inliers (pixels, or
-    reference points).
+    source: 'ground', 'reference', 'model' or 'fixed'. inlier_share: of what was fitted, 0 to 1.
+    residual: standard deviation of the inliers from the fit, in 1/m. points: number of inliers
+    (pixels, or reference points). far_end: where d is this or less, the network only says "at least
+    so far" (`ModelSpec.far_end`).
     """
 
     scale: float
@@ -28,6 +29,7 @@ class ScaleShift:
     inlier_share: float = 1.0
     residual: float = 0.0
     points: int = 0
+    far_end: float = -math.inf
 
     def inverse_depth(self, d: np.ndarray) -> np.ndarray:
         """Return 1/Z in 1/m, float32, in the shape of `d`; 0 or less has no depth."""
@@ -45,14 +47,15 @@ class ScaleShift:
         metres.
 
         NaN where unknown or nearer than `min_depth_m`. `beyond`: the value of everything farther
-        than `max_depth_m` or without depth (1/Z <= 0). A depth image wants NaN there;
+        than `max_depth_m`, without depth (1/Z <= 0) or at `far_end`. A depth image wants NaN there;
         `find_obstacles` wants `min_depth_m=0, beyond=math.inf`: what touches the lens is in the
         way, and a cliff shows nothing but what is far.
         """
         inverse = self.inverse_depth(d)
         with np.errstate(divide='ignore'):
             depth = 1 / inverse
-        depth[inverse < 1 / max_depth_m] = beyond  # NaN is not less than anything: it stays
+        # NaN is not less than anything: it stays.
+        depth[(inverse < 1 / max_depth_m) | (d <= self.far_end)] = beyond
         if min_depth_m > 0:
             depth[inverse > 1 / min_depth_m] = math.nan
         return depth

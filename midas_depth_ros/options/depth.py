@@ -15,6 +15,7 @@ import cv2
 
 from midas_depth_ros.depth.backends import AUTO, BACKENDS, PRECISIONS
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, licences_fault, names
+from midas_depth_ros.depth.models.sizes import MOST_ASPECT, MOST_SHORT_SIDE
 from midas_depth_ros.options.declarations import (
     NAN,
     Options,
@@ -35,6 +36,7 @@ from midas_depth_ros.options.metric import (
     ScaleOptions,
     ScanOptions,
 )
+from midas_depth_ros.options.model_file import ModelFileOptions
 from midas_depth_ros.options.text import (
     check_camera_names,
     check_frame_id,
@@ -45,6 +47,7 @@ from midas_depth_ros.options.text import (
 CPU_RANGE = re.compile(r'\s*(\d+)\s*(?:-\s*(\d+)\s*)?')
 HIGHEST_CPU = 4095
 AS_FOR_ALL = -1
+MOST_NETWORK_ASPECT = 64.0
 ROLLED = 'for a camera mounted upside down or on its side use rotate'
 
 
@@ -150,7 +153,8 @@ class DepthNodeSettings(Options):
     model: str = parameter(
         'auto',
         f'{", ".join(names())}, auto ({PREFERRED} if its weights are available, else {FALLBACK}), '
-        'or the path of a weights file.',
+        'or the path of a weights file or of a model file (.onnx, .xml, .tflite: see '
+        'docs/model_files.md).',
     )
     backend: str = parameter(
         AUTO,
@@ -162,6 +166,22 @@ class DepthNodeSettings(Options):
         'Numerical precision of inference; auto never chooses one whose measured deviation from '
         'f32 exceeds its bound.',
         choices=(AUTO, *PRECISIONS),
+    )
+    network_size: int = parameter(
+        0,
+        "Shorter side of the network's input: smaller is faster and sees less. A multiple of 14 or "
+        '32, as the model wants it; 0 = a size at which two cores keep up, which the log names '
+        'beside the official one.',
+        unit='px',
+        minimum=0,
+        maximum=MOST_SHORT_SIDE,
+    )
+    network_aspect: float = parameter(
+        MOST_ASPECT,
+        "How many times as long as network_size the longer side of the network's input may be: "
+        'longer pictures are squeezed. Models of fixed size or with a longest side ignore it.',
+        minimum=1.0,
+        maximum=MOST_NETWORK_ASPECT,
     )
     num_threads: int = parameter(
         0,
@@ -301,6 +321,7 @@ class DepthNodeSettings(Options):
         maximum=3600.0,
     )
     diagnostics_rate: float = declared_as(SharedOptions, 'diagnostics_rate')
+    model_file: ModelFileOptions = group(ModelFileOptions)
     heatmap: HeatmapOptions = group(HeatmapOptions)
     scale: ScaleOptions = group(ScaleOptions)
     reference: ReferenceSensorOptions = group(ReferenceSensorOptions)

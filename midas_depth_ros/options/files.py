@@ -13,10 +13,9 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
-import yaml
-
+from midas_depth_ros.depth.yaml_values import NotYaml, load_yaml
 from midas_depth_ros.options.declarations import (
     LONGEST_NAME,
     OptionFault,
@@ -122,70 +121,12 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-# --- YAML values, with the same meaning in every file and argument.
-
-MERGE_TAG = 'tag:yaml.org,2002:merge'
-
-
-class _Loader(yaml.SafeLoader):
-    """Resolves plain scalars as rcl does.
-
-    PyYAML follows YAML 1.1, where 1e-05 is text, 1_000 a number and 12:30 is 750; and ROS has no
-    dates.
-    """
-
-    bool_values: ClassVar = {**yaml.SafeLoader.bool_values, 'y': True, 'n': False}
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Construct a mapping whose keys are names: `y` is not true there."""
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE_TAG:
-                key.tag = 'tag:yaml.org,2002:str'
-        return super().construct_mapping(node, deep)
-
-
-# For any first letter: kind and pattern, in the order in which they are tried.
-_Loader.yaml_implicit_resolvers = {
-    None: [
-        (f'tag:yaml.org,2002:{kind}', re.compile(f'(?:{pattern})\\Z'))
-        for kind, pattern in (
-            ('bool', '[yY]|yes|Yes|YES|true|True|TRUE|on|On|ON'),
-            ('bool', '[nN]|no|No|NO|false|False|FALSE|off|Off|OFF'),
-            ('int', '[-+]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)'),
-            ('float', r'[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?'),
-            ('float', r'[-+]?(?:\.?(?:inf|Inf|INF)|infinity)|\.?(?:nan|NaN|NAN)'),
-            ('null', '~|null|Null|NULL|'),
-            ('merge', '<<'),
-        )
-    ]
-}
-
-
-def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
-    """C's notation, as in rcl: 0X1F as well as 0x1f, and 017 is octal."""
-    text = str(loader.construct_scalar(node)).lower()
-    digits = text.lstrip('+-')
-    octal = len(digits) > 1 and digits.isdecimal() and digits.startswith('0')
-    return int(text, 8) if octal else int(text, 0)
-
-
-_Loader.add_constructor('tag:yaml.org,2002:int', _integer)
-
-
 def parse_yaml(text: str) -> Any:
-    """Parse YAML without Python objects: the one reader of YAML. Raises UnreadableFile.
-
-    Numbers are those of rcl, in a file as in `name:=value`: 1e-05 and 5e-1 too.
-    """
+    """Parse YAML without Python objects, numbers as rcl reads them. Raises UnreadableFile."""
     try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise UnreadableFile(f'it is not valid YAML: {" ".join(str(error).split())}') from error
-    except RecursionError as error:
-        raise UnreadableFile('its YAML is nested too deeply') from error
-    # Impossible dates, and numbers with thousands of digits.
-    except (ValueError, OverflowError) as error:
-        raise UnreadableFile(f'it is not valid YAML: {error}') from error
+        return load_yaml(text)
+    except NotYaml as error:
+        raise UnreadableFile(str(error)) from error
 
 
 # --- Parameters of a node from files and `name:=value`, read as rcl reads them, without the node.

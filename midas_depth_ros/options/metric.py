@@ -10,7 +10,8 @@ from typing import Any
 
 from midas_depth_ros.options.declarations import Options, group, live_parameter, parameter
 
-SCALE_SOURCES = ('auto', 'ground_plane', 'scan', 'range', 'points', 'fixed', 'none')
+SCALE_SOURCES = ('auto', 'ground_plane', 'scan', 'range', 'points', 'model', 'fixed', 'none')
+SCALE_CHECKS = ('auto', 'ground_plane', 'scan', 'range', 'points', 'none')
 
 
 def order(low_name: str, low: float, high_name: str, high: float) -> str:
@@ -29,9 +30,26 @@ class ScaleOptions(Options):
     source: str = parameter(
         'auto',
         'ground_plane (needs camera_height and camera_pitch), scan, range or points (a sensor on '
-        '<c>/reference/scan, range or points), fixed, none; auto = ground_plane where '
-        'camera_height and camera_pitch are known, else none.',
+        '<c>/reference/scan, range or points), model (a model that gives metres itself; refused '
+        'for any other), fixed, none; auto = ground_plane where camera_height and camera_pitch are '
+        'known, else none: never model, since such metres are wrong by a factor in places unlike '
+        'those it learned from.',
         choices=SCALE_SOURCES,
+    )
+    check: str = parameter(
+        'auto',
+        'What the metres of source model are compared with in every frame: ground_plane, scan, '
+        'range or points, as for source; none; auto = ground_plane where camera_height and '
+        'camera_pitch are known, else none. They are published only while it agrees, or '
+        'unverified with none.',
+        choices=SCALE_CHECKS,
+    )
+    check_tolerance: float = live_parameter(
+        0.15,
+        'How far the metres of source model may be off, as a share: beyond it the metric topics '
+        'fall silent. What seems farther than it is, a robot stops too late for.',
+        minimum=0.01,
+        maximum=10.0,
     )
     fixed_scale: float = live_parameter(
         1.0,
@@ -52,7 +70,8 @@ class ScaleOptions(Options):
     )
     expiry: float = live_parameter(
         1.0,
-        'The scale expires this long after the last accepted fit: metric topics fall silent.',
+        'The scale expires this long after the last accepted fit, or comparison with source model: '
+        'metric topics fall silent.',
         unit='s',
         minimum=0.05,
         maximum=60.0,

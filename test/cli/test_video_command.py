@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from bags import raw_message, write_bag
+from fakes import BrightnessEstimator
 
 from midas_depth_ros.cli import options as model_module
 from midas_depth_ros.cli.options import Look, Metres
@@ -48,12 +49,13 @@ def read_video(path: Path) -> tuple[list[np.ndarray], float]:
     return pictures, rate
 
 
-class ShakyEstimator:
+class ShakyEstimator(BrightnessEstimator):
     """Brightness as depth, behind another scale and shift in every frame."""
 
-    model, backend, notice = 'shaky', 'numpy', ''
+    model = 'shaky'
 
     def __init__(self, shake: bool) -> None:
+        super().__init__()
         self._random = np.random.default_rng(0)
         self._shake = shake
 

@@ -33,12 +33,15 @@ def test_an_unknown_backend_is_named_with_the_list() -> None:
 
 @pytest.mark.parametrize(
     ('name', 'suffix'),
-    [('torch', '.onnx'), ('torch', '.xml'), ('opencv', '.pt'), ('onnxruntime', '.xml')],
+    [('torch', '.onnx'), ('torch', '.xml'), ('opencv', '.onnx'), ('onnxruntime', '.xml')],
 )
 def test_files_of_other_formats_are_refused_with_what_is_read(name: str, suffix: str) -> None:
     with pytest.raises(BackendUnavailable, match=rf'\*{suffix} \({name} reads \.'):
         find_backend(name, suffix)
-    with pytest.raises(BackendUnavailable, match=r'\*.h5 \(openvino reads .*opencv reads .npz'):
+    with pytest.raises(
+        BackendUnavailable,
+        match=r'\*.h5 \(openvino reads .*opencv reads .pt, .pth, .safetensors, .npz',
+    ):
         find_backend('auto', '.h5')
 
 
@@ -49,8 +52,63 @@ def test_a_torch_that_is_not_installed_is_named_with_the_remedy(
     if missing != 'torch':
         pytest.importorskip('torch')
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(BackendUnavailable, match=rf'{missing}.*pip install torch torchvision timm'):
-        find_backend('torch', '.pt')
+    for model in (midas_small.SPEC, None):
+        with pytest.raises(
+            BackendUnavailable, match=rf'{missing}.*pip install torch torchvision timm'
+        ):
+            find_backend('torch', '.pt', model=model)
+
+
+@pytest.mark.parametrize('name', models.names())
+def test_timm_is_asked_for_where_a_module_is_made_with_it(
+    torch: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for missing in ('timm', 'torchvision'):
+        monkeypatch.setitem(sys.modules, missing, None)
+    spec = models.spec(name)
+    if spec.needs_timm:
+        with torch.device('meta'), pytest.raises(ImportError, match=r'torchvision|timm'):
+            spec.module()
+        return
+    assert find_backend('torch', spec.weights.suffix, model=spec).__name__ == 'TorchBackend'
+    with torch.device('meta'):
+        spec.module()
+    monkeypatch.setitem(sys.modules, 'torch', None)
+    monkeypatch.delitem(sys.modules, 'midas_depth_ros.depth.backends.torch_backend')
+    with pytest.raises(BackendUnavailable, match=r"'torch' cannot be imported"):
+        find_backend('torch', spec.weights.suffix, model=spec)
+
+
+def test_opencv_refuses_what_it_cannot_run_and_auto_goes_on(
+    monkeypatch: pytest.MonkeyPatch, without: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(backends.cv2, '__version__', '4.6.0')
+    assert find_backend('opencv', '.pt', model=models.spec('midas_v21_384'))
+    wanted = r'OpenCV 4\.6\.0 cannot run MiDaS_small: install OpenCV 5\.0 or later'
+    with pytest.raises(BackendUnavailable, match=wanted):
+        find_backend('opencv', '.pt', model=midas_small.SPEC)
+    without('openvino', 'onnxruntime', 'torch')
+    with pytest.raises(BackendUnavailable, match=rf"'onnxruntime'.*{wanted}.*'torch'"):
+        find_backend('auto', '.pt', model=midas_small.SPEC)
+    monkeypatch.setattr(backends.cv2, '__version__', '5.0.0-dev')
+    assert find_backend('auto', '.pt', model=midas_small.SPEC) is backends.OpencvBackend
+    graphless = dataclasses.replace(midas_small.SPEC, onnx=None)
+    with pytest.raises(BackendUnavailable, match='OpenCV cannot run MiDaS_small: use another'):
+        find_backend('opencv', '.pt', model=graphless)
+
+
+def test_opencv_runs_weights_of_torch_and_refuses_sides_that_it_gets_wrong(
+    golden_weights_file: Path, golden_dir: Path
+) -> None:
+    if backends.opencv_fault(midas_small.SPEC):
+        pytest.skip('this OpenCV cannot run MiDaS_small')
+    backend = find_backend('opencv', '.pt', model=midas_small.SPEC)(golden_weights_file, 1, 'f32')
+    noise = np.random.RandomState(192 * 1000 + 256)
+    network_input = noise.uniform(-2, 2, (1, 3, 192, 256)).astype(np.float32)
+    wanted = np.load(golden_dir / 'midas_small_outputs.npz')['output_192x256'][0]
+    assert np.abs(backend.infer(network_input) - wanted).max() < 1e-3 * wanted.max()
+    with pytest.raises(DepthError, match='256 x 32 pixels: both sides must be 64 or more'):
+        backend.infer(network_input[:, :, :32])
 
 
 @pytest.mark.parametrize('name', ['openvino', 'onnxruntime'])
@@ -68,8 +126,8 @@ def test_auto_goes_on_to_the_next_and_names_all_where_none_is_left(
     without('openvino', 'onnxruntime')
     assert find_backend('auto', '.npz').__name__ == 'OpencvBackend'
     without('openvino', 'onnxruntime', 'torch')
-    with pytest.raises(BackendUnavailable, match=r"'openvino'.*'onnxruntime'.*'torch'"):
-        find_backend('auto', '.pt')
+    with pytest.raises(BackendUnavailable, match=r"'openvino'.*'onnxruntime'.*OpenCV.*'torch'"):
+        find_backend('auto', '.pt', model=dataclasses.replace(midas_small.SPEC, onnx=None))
 
 
 def test_a_precision_that_no_candidate_has_is_named_with_what_there_is() -> None:
@@ -78,13 +136,13 @@ def test_a_precision_that_no_candidate_has_is_named_with_what_there_is() -> None
 
 
 def test_auto_takes_the_first_that_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> Any:
+    def broken(model: Any) -> Any:
         raise OSError('libgomp.so.1: no such file')
 
     table = {
         'broken': Entry(('.onnx',), broken, 'install broken'),
-        'other': Entry(('.xml',), lambda: pytest.fail('reads another format'), ''),
-        'whole': Entry(('.onnx',), lambda: Fake, ''),
+        'other': Entry(('.xml',), lambda model: pytest.fail('reads another format'), ''),
+        'whole': Entry(('.onnx',), lambda model: Fake, ''),
     }
     monkeypatch.setattr(backends, 'BACKENDS', table)
     assert find_backend('auto', '.onnx') is Fake
@@ -239,7 +297,8 @@ def read(path: Path) -> dict[str, Any]:
     from midas_depth_ros.depth.backends.torch_backend import read_state_dict
 
     pytest.importorskip('torch')
-    small = dataclasses.replace(midas_small.SPEC, shapes={'a.weight': (2, 3), 'a.bias': (2,)})
+    shapes = {'a.weight': (2, 3), 'a.bias': (2,), 'a.scale': ()}
+    small = dataclasses.replace(midas_small.SPEC, shapes=shapes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models._specs, 'midas_small', small)
         return read_state_dict(path)
@@ -267,7 +326,8 @@ def test_an_unreadable_file_is_corrupt_and_named(
 
 def test_every_cut_of_a_good_file_is_corrupt(torch: Any, tmp_path: Path) -> None:
     path = tmp_path / 'weights.pt'
-    torch.save({'a.weight': torch.ones(2, 3), 'a.bias': torch.ones(2)}, path)
+    state = {'a.weight': torch.ones(2, 3), 'a.bias': torch.ones(2), 'a.scale': torch.ones(())}
+    torch.save(state, path)
     assert read(path)['a.weight'].sum() == 6
     content = path.read_bytes()
     for length in range(0, len(content) - 1, 37):
@@ -292,7 +352,8 @@ def test_code_in_a_file_is_not_run(torch: Any, tmp_path: Path) -> None:
 
 def test_another_models_keys_and_shapes_are_named(torch: Any, tmp_path: Path) -> None:
     path = tmp_path / 'other.pt'
-    torch.save({'a.weight': torch.ones(3, 3), 'b.weight': torch.ones(1)}, path)
+    found = {'a.weight': torch.ones(3, 3), 'b.weight': torch.ones(1), 'a.scale': torch.ones(())}
+    torch.save(found, path)
     with pytest.raises(WeightsMismatch) as caught:
         read(path)
     text = str(caught.value)
@@ -301,9 +362,17 @@ def test_another_models_keys_and_shapes_are_named(torch: Any, tmp_path: Path) ->
     assert '1 of another shape (a.weight (3, 3) instead of (2, 3))' in text
 
 
+def test_a_file_without_any_known_entry_names_some_of_its_own(torch: Any, tmp_path: Path) -> None:
+    path = tmp_path / 'other.pt'
+    torch.save({'b.weight': torch.ones(1)}, path)
+    with pytest.raises(WeightsMismatch, match=r'no entry of a known network \(it holds b.weight\)'):
+        read(path)
+
+
 def test_long_lists_of_keys_are_cut(torch: Any, tmp_path: Path) -> None:
     path = tmp_path / 'other.pt'
-    torch.save({f'layer{n}': torch.ones(1) for n in range(400)}, path)
+    found = {f'layer{n}': torch.ones(1) for n in range(400)} | {'a.scale': torch.ones(())}
+    torch.save(found, path)
     with pytest.raises(WeightsMismatch, match=r'400 unexpected \(.*, \.\.\.\)') as caught:
         read(path)
     assert len(str(caught.value)) < 500
@@ -320,7 +389,8 @@ def test_what_is_not_a_table_of_tensors_is_a_mismatch(
 
 
 def test_the_table_names_what_each_backend_reads() -> None:
-    assert BACKENDS['torch'].reads == ('.pt', '.pth', '.npz')
-    assert BACKENDS['opencv'].reads == ('.npz',)
-    assert BACKENDS['openvino'].reads == ('.pt', '.pth', '.npz', '.onnx', '.xml')
-    assert BACKENDS['onnxruntime'].reads == ('.pt', '.pth', '.npz', '.onnx')
+    weights = ('.pt', '.pth', '.safetensors', '.npz')
+    assert BACKENDS['torch'].reads == weights
+    assert BACKENDS['opencv'].reads == weights
+    assert BACKENDS['openvino'].reads == (*weights, '.onnx', '.xml', '.tflite')
+    assert BACKENDS['onnxruntime'].reads == (*weights, '.onnx')

@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from golden_networks import TOLERANCE, deviation, golden_noise, golden_weights
+from click.testing import CliRunner
+from golden_networks import (
+    TOLERANCE,
+    Infer,
+    deviation,
+    golden_noise,
+    golden_weights,
+    onnxruntime_of,
+    openvino_of,
+)
 from PIL import Image
 
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.depth.errors import WeightsMismatch
+from midas_depth_ros.depth.model_files import fingerprint_of, read_model_file
 from midas_depth_ros.depth.models import Output, depth_anything
 from midas_depth_ros.depth.models.depth_anything import NETWORKS, SPECS
+from midas_depth_ros.depth.models.depth_anything_graph import depth_anything_onnx
+from midas_depth_ros.depth.onnx_reader import read_onnx
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL, V1 = 'depth_anything_v2_small', 'depth_anything_v1_small'
 INDOOR, OUTDOOR = (f'depth_anything_v2_metric_{where}_small' for where in ('indoor', 'outdoor'))
-LARGE = 'depth_anything_v2_large'
+BASE, LARGE = (f'depth_anything_v2_{size}' for size in ('base', 'large'))
 PICTURE = SPECS[0].picture
 STEP = 8  # every how many rows and columns of a golden output are kept
 QUICK = {SMALL: 252 * 336, V1: 140 * 182, INDOOR: 140 * 182, OUTDOOR: 140 * 182}  # pixels
+
+GRAPHS = (openvino_of, onnxruntime_of)
 
 Arrays = dict[str, np.ndarray]
 
@@ -102,6 +123,128 @@ def test_outputs_equal_the_official_ones_at_all_sizes(
     assert len(outputs(figures, name)) >= 2
     for size, wanted in outputs(figures, name).items():
         assert deviation(run(module, golden_noise(*size))[::STEP, ::STEP], wanted) < TOLERANCE, size
+
+
+@pytest.mark.parametrize('backend', GRAPHS)
+@pytest.mark.parametrize('name', QUICK)
+def test_the_graph_gives_what_the_official_network_gives(
+    described: dict[str, Any],
+    figures: Arrays,
+    name: str,
+    backend: Callable[[bytes], Infer],
+) -> None:
+    """Of 140 x 182 pixels, the number of patches along a side is even and odd."""
+    weights = golden_weights(entries(described, name))
+    infer = backend(depth_anything_onnx(NETWORKS[name], weights))
+    for size in ((140, 182), (252, 336)):
+        found = infer(golden_noise(*size))[::STEP, ::STEP]
+        assert deviation(found, outputs(figures, name)[size]) < TOLERANCE, size
+
+
+@pytest.mark.parametrize('backend', GRAPHS)
+def test_one_graph_serves_the_size_of_training_and_its_neighbours(
+    described: dict[str, Any], figures: Arrays, backend: Callable[[bytes], Infer]
+) -> None:
+    """At 518 x 518 the embedding is not resized; where one side alone is 518, both are."""
+    infer = backend(depth_anything_onnx(NETWORKS[SMALL], golden_weights(described[SMALL])))
+    for size in ((518, 518), (518, 686)):
+        found = infer(golden_noise(*size))[::STEP, ::STEP]
+        assert deviation(found, outputs(figures, SMALL)[size]) < TOLERANCE, size
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize('backend', GRAPHS)
+@pytest.mark.parametrize('name', NETWORKS)
+def test_the_graph_gives_what_the_official_network_gives_at_all_sizes(
+    described: dict[str, Any], figures: Arrays, name: str, backend: Callable[[bytes], Infer]
+) -> None:
+    weights = golden_weights(entries(described, name))
+    infer = backend(depth_anything_onnx(NETWORKS[name], weights))
+    del weights
+    assert len(outputs(figures, name)) >= 2
+    for size, wanted in outputs(figures, name).items():
+        found = infer(golden_noise(*size))[::STEP, ::STEP]
+        assert deviation(found, wanted) < TOLERANCE, size
+
+
+def test_graphs_that_give_different_things_are_different_networks(
+    described: dict[str, Any],
+) -> None:
+    """By their fingerprints, so that no file of weights alone can turn near into far."""
+    weights = golden_weights(described[SMALL])
+    models = {
+        name: read_onnx(depth_anything_onnx(NETWORKS[name], weights))
+        for name in NETWORKS
+        if name.endswith('_small')
+    }
+    assert {model.unexpected for model in models.values()} == {''}
+    assert len({model.fingerprint() for model in models.values()}) == 4
+
+
+@pytest.mark.parametrize('name', [SMALL, V1, INDOOR, OUTDOOR])
+def test_a_written_file_is_known_again(
+    described: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    spec = depth_anything.spec(name)
+    assert spec.onnx is not None
+    model = spec.onnx.make(golden_weights(entries(described, name)), {})
+    assert fingerprint_of(model) == spec.onnx.known[0]
+    (tmp_path / 'any.onnx').write_bytes(model)
+    assert read_model_file(tmp_path / 'any.onnx').spec.name == name
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize('name', [BASE, LARGE])
+def test_the_graphs_of_large_networks_are_known(name: str) -> None:
+    spec = depth_anything.spec(name)
+    assert spec.onnx is not None
+    ones = {key: np.broadcast_to(np.float32(1), shape) for key, shape in spec.shapes.items()}
+    assert fingerprint_of(spec.onnx.make(ones, {})) == spec.onnx.known[0]
+
+
+@pytest.mark.parametrize('name', [SMALL, V1, INDOOR, OUTDOOR])
+def test_an_openvino_file_has_to_say_which_network_it_is(
+    described: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    """All have convolutions of the same shapes, and near and far could be swapped."""
+    pytest.importorskip('openvino')
+    from midas_depth_ros.depth.backends.openvino_runtime import Runtime, save
+
+    spec = depth_anything.spec(name)
+    assert spec.onnx is not None
+    runtime = Runtime(1)
+    model = runtime.from_onnx(spec.onnx.make(golden_weights(entries(described, name)), {}))
+    save(model, tmp_path / 'any.xml', 'f32', {'network': name})
+    assert runtime.read(tmp_path / 'any.xml').spec.name == name
+    save(model, tmp_path / 'any.xml', 'f32', {})
+    if spec.output is Output.METRIC_DEPTH:
+        with pytest.raises(WeightsMismatch, match='output_meaning'):
+            runtime.read(tmp_path / 'any.xml')
+    else:  # a guess, which is tested on pictures before it is used
+        found = runtime.read(tmp_path / 'any.xml')
+        assert found.spec is not spec
+        assert found.description is not None
+        assert found.description.origins['output_meaning'].startswith('assumed')
+
+
+@pytest.mark.parametrize(
+    ('changed', 'error', 'text'),
+    [
+        (None, KeyError, r'pretrained\.blocks\.3\.mlp\.fc1\.weight'),
+        (np.nan, ValueError, r'pretrained\.blocks\.3\.mlp\.fc1\.shift holds NaN or infinity'),
+    ],
+)
+def test_the_graph_refuses_weights_that_are_missing_or_no_numbers(
+    described: dict[str, Any], changed: float | None, error: type[Exception], text: str
+) -> None:
+    weights = golden_weights(described[SMALL])
+    key = 'pretrained.blocks.3.mlp.fc1.weight'
+    if changed is None:
+        del weights[key]
+    else:
+        weights[key][5, 7] = changed
+    with pytest.raises(error, match=text):
+        depth_anything_onnx(NETWORKS[SMALL], weights)
 
 
 def test_one_trace_serves_every_size(described: dict[str, Any], figures: Arrays) -> None:
@@ -207,19 +350,29 @@ def test_what_is_not_free_says_so_and_metres_are_told_apart() -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'torch'])
 @pytest.mark.parametrize('name', [SMALL, INDOOR, V1])
 def test_the_estimator_gives_what_the_official_code_gives(
-    described: dict[str, Any], figures: Arrays, shared_data: Path, tmp_path: Path, name: str
+    described: dict[str, Any],
+    figures: Arrays,
+    shared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    backend: str,
 ) -> None:
     """Whose weights they are is told by the file's name."""
     torch = pytest.importorskip('torch')
+    pytest.importorskip(backend)
     path = shared_data.parent / 'golden' / 'room.png'
     if not path.is_file():
         pytest.skip(f'{path} is not there')
+    monkeypatch.setenv('MIDAS_DEPTH_CACHE_DIR', str(tmp_path / 'cache'))
     file = tmp_path / depth_anything.spec(name).weights.name
-    torch.save(network(described, name).state_dict(), file)
-    estimator = load_estimator(file, num_threads=1)
-    assert estimator.backend == 'torch'
+    weights = golden_weights(entries(described, name))
+    torch.save({key: torch.from_numpy(value) for key, value in weights.items()}, file)
+    estimator = load_estimator(file, backend, num_threads=1, precision='f32')
+    assert estimator.backend == backend
     found = estimator.estimate(path)[::16, ::16]
     estimator.close()
     wanted = figures[f'{name}_picture_every_16']
@@ -228,3 +381,49 @@ def test_the_estimator_gives_what_the_official_code_gives(
         assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] < -0.5
     else:
         assert deviation(found, wanted) < TOLERANCE
+
+
+WITHOUT_TORCH = """
+import sys
+import numpy as np
+from midas_depth_ros.depth.backends import find_backend
+path = __import__('pathlib').Path(sys.argv[1])
+backend = find_backend(sys.argv[2], path.suffix)(path, 1, 'f32')
+np.save('found.npy', backend.infer(np.load('noise.npy')))
+sys.stdout.write(f"{backend.spec.name} {'torch' in sys.modules}")
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize('form', ['weights', 'onnx', 'openvino'])
+def test_weights_and_exported_files_run_on_a_robot_without_torch(
+    described: dict[str, Any],
+    figures: Arrays,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+) -> None:
+    torch = pytest.importorskip('torch')
+    backends = ['openvino'] if form == 'openvino' else ['openvino', 'onnxruntime']
+    for backend in backends:
+        pytest.importorskip(backend)
+    monkeypatch.setenv('MIDAS_DEPTH_CACHE_DIR', str(tmp_path / 'cache'))
+    weights, file = golden_weights(described[SMALL]), tmp_path / 'depth_anything_v2_vits.pth'
+    torch.save({key: torch.from_numpy(value) for key, value in weights.items()}, file)
+    if form != 'weights':
+        made = tmp_path / ('robot.onnx' if form == 'onnx' else 'robot.xml')
+        options = ['--format', form, '--output', str(made)]
+        result = CliRunner().invoke(main, ['export', str(file), *options])
+        assert result.exit_code == 0, result.output
+        file.unlink()
+        file = made
+    np.save(tmp_path / 'noise.npy', golden_noise(140, 182))
+    for backend in backends:
+        found = subprocess.run(
+            [sys.executable, '-c', WITHOUT_TORCH, str(file), backend],
+            cwd=tmp_path, capture_output=True, text=True, timeout=170, check=False,
+            env=os.environ | {'PYTHONPATH': str(ROOT)},
+        )  # fmt: skip
+        assert found.stdout == f'{SMALL} False', found.stderr
+        values = np.load(tmp_path / 'found.npy')[::STEP, ::STEP]
+        assert deviation(values, outputs(figures, SMALL)[140, 182]) < TOLERANCE

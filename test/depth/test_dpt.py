@@ -5,16 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from golden_networks import TOLERANCE, deviation, golden_noise, golden_weights
+from golden_networks import (
+    TOLERANCE,
+    Infer,
+    deviation,
+    golden_noise,
+    golden_weights,
+    onnxruntime_of,
+    openvino_of,
+)
 from PIL import Image
 
+from midas_depth_ros.depth.model_files import fingerprint_of
 from midas_depth_ros.depth.models import dpt, midas_v21
-from midas_depth_ros.depth.models.dpt import NETWORKS
+from midas_depth_ros.depth.models.dpt import NETWORKS, TransformerEncoder, make_onnx
+from midas_depth_ros.depth.models.dpt_parts import Transformer
 
 MIDAS, LARGE, HYBRID = 'midas_v21_384', 'dpt_large_384', 'dpt_hybrid_384'
 SWIN, LEVIT = 'dpt_swin2_tiny_256', 'dpt_levit_224'
@@ -120,6 +131,72 @@ def test_one_trace_serves_every_size(described: dict[str, Any], figures: Arrays)
     assert deviation(found, outputs(figures, HYBRID)[128, 160]) < TOLERANCE
 
 
+# A network of DPT-Large's parts that is small enough for a quick test.
+MINIATURE = TransformerEncoder(
+    Transformer(24, depth=4, heads=3, patch=16, grid=6), taps=(1, 2, 3, 4), channels=(8, 12, 16, 20)
+)
+GRAPHS = (openvino_of, onnxruntime_of)
+
+
+@pytest.mark.parametrize('backend', GRAPHS)
+def test_the_graph_of_a_transformer_gives_what_its_module_gives(
+    backend: Callable[[bytes], Infer],
+) -> None:
+    torch = pytest.importorskip('torch')
+    module = dpt.build(MINIATURE).eval()
+    rng = np.random.default_rng(0)
+    state = {
+        key: rng.normal(0, np.prod(shape[1:], initial=1) ** -0.5, shape).astype(np.float32)
+        for key, shape in dpt.shapes(MINIATURE).items()
+    }
+    state['scratch.output_conv.4.bias'] += 5  # or the last ReLU might cut everything off
+    module.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
+    infer = backend(make_onnx(MINIATURE, state, {}))
+    # The embedding was learned at 96 x 96: it is resized along both sides, one, or none.
+    for size in ((64, 160), (96, 128), (128, 96), (96, 96), (32, 32)):
+        picture = golden_noise(*size)
+        wanted = run(module, picture)
+        assert wanted.std() > 0.01
+        assert deviation(infer(picture), wanted) < TOLERANCE, size
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize('backend', GRAPHS)
+def test_the_large_graph_gives_what_the_official_network_gives(
+    described: dict[str, Any], figures: Arrays, backend: Callable[[bytes], Infer]
+) -> None:
+    infer = backend(make_onnx(NETWORKS[LARGE].encoder, golden_weights(described[LARGE]), {}))
+    assert len(outputs(figures, LARGE)) >= 3
+    for size, wanted in outputs(figures, LARGE).items():
+        found = infer(golden_noise(*size))[::STEP, ::STEP]
+        assert deviation(found, wanted) < TOLERANCE, size
+
+
+@pytest.mark.parametrize(
+    ('size', 'bound'),
+    [((128, 160), 1e-4), pytest.param((384, 512), TOLERANCE, marks=pytest.mark.thorough)],
+)
+def test_channels_that_lie_last_change_nothing(
+    described: dict[str, Any], figures: Arrays, size: tuple[int, int], bound: float
+) -> None:
+    """As the torch backend lays them out: torch's group norms then round otherwise."""
+    import torch
+
+    module = network(described, HYBRID).to(memory_format=torch.channels_last)
+    last = torch.from_numpy(golden_noise(*size)).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        found = np.asarray(module(last))[0]
+    assert deviation(found[::STEP, ::STEP], outputs(figures, HYBRID)[size]) < bound
+
+
+@pytest.mark.thorough
+def test_the_large_graph_is_known() -> None:
+    spec = dpt.spec(LARGE)
+    assert spec.onnx is not None
+    ones = {key: np.broadcast_to(np.float32(1), shape) for key, shape in spec.shapes.items()}
+    assert fingerprint_of(spec.onnx.make(ones, {})) == spec.onnx.known[0]
+
+
 def test_sizes_of_dpt_take_the_scale_nearer_to_1(described: dict[str, Any]) -> None:
     picture = dpt.picture(LARGE)
     assert len(described['sizes']) == 24
@@ -128,7 +205,7 @@ def test_sizes_of_dpt_take_the_scale_nearer_to_1(described: dict[str, Any]) -> N
         sides = tuple(max(side, 32) for side in wanted)
         assert picture.network_size(width, height) == sides, (width, height)
     assert picture.with_short_side(256).network_size(640, 480) == (352, 256)
-    for most, size, wanted in ((2, (1241, 376), (768, 384)), (3, (100, 2000), (32, 96))):
+    for most, size, wanted in ((2, (1241, 376), (768, 384)), (3, (100, 2000), (32, 384))):
         bounded = dataclasses.replace(picture, most_aspect=most)
         assert bounded.network_size(*size) == wanted
 

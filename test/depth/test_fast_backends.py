@@ -153,7 +153,7 @@ def test_a_file_that_is_no_model_is_named_with_the_remedy(
 
 def test_a_network_that_takes_no_picture_is_a_mismatch(library: str, tmp_path: Path) -> None:
     path = one_layer(tmp_path / 'grey.onnx', (1, 1, 64, 64))
-    with pytest.raises(WeightsMismatch, match=r'grey\.onnx is not a supported model.*expected'):
+    with pytest.raises(WeightsMismatch, match=r'grey\.onnx cannot be used: .*[Ee]xpected'):
         load_estimator(path, library)
 
 
@@ -170,7 +170,7 @@ def test_half_of_an_openvino_model_is_named(tmp_path: Path) -> None:
 def test_a_state_dict_of_another_network_is_a_mismatch(library: str, tmp_path: Path) -> None:
     torch = pytest.importorskip('torch')
     torch.save({'fc.weight': torch.zeros(1)}, tmp_path / 'resnet.pt')
-    with pytest.raises(WeightsMismatch, match=r'resnet\.pt.*482 missing.*1 unexpected'):
+    with pytest.raises(WeightsMismatch, match=r'resnet\.pt has no entry of a known network'):
         load_estimator(tmp_path / 'resnet.pt', library)
 
 

@@ -24,7 +24,7 @@ from midas_depth_ros.depth.model_check import (
     sample_pictures,
 )
 from midas_depth_ros.depth.models import embedded, midas_small, read_arrays
-from midas_depth_ros.lab.speed.candidates import random_arrays
+from midas_depth_ros.lab.speed.random_weights import random_arrays
 
 PICTURE = sample_pictures()[PICTURES[0]]
 Change = Callable[[np.ndarray], np.ndarray]
@@ -208,7 +208,9 @@ def test_a_model_without_faults_has_no_notice(backend: str, tmp_path: Path) -> N
 def test_the_benchmarks_random_weights_are_not_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip('torch')
     pytest.importorskip('openvino')
-    state = {name: torch.from_numpy(np.array(a)) for name, a in random_arrays().items()}
+    state = {
+        name: torch.from_numpy(np.array(a)) for name, a in random_arrays(midas_small.SPEC).items()
+    }
     torch.save(state, tmp_path / 'random.pt')
     assert load_estimator(tmp_path / 'random.pt', 'openvino').model == 'random.pt'
 

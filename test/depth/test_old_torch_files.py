@@ -14,12 +14,11 @@ import pytest
 torch = pytest.importorskip('torch')
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch  # noqa: E402
-from midas_depth_ros.depth.files import (  # noqa: E402
+from midas_depth_ros.depth.torch_files import (  # noqa: E402
     OLD_MAGIC,
     OLD_VERSION,
-    read_torch_file,
     read_torch_table,
-    torch_file_shapes,
+    torch_header,
 )
 
 
@@ -43,7 +42,7 @@ def test_views_of_one_storage_are_told_apart(tmp_path: Path, zipped: bool) -> No
     whole = torch.arange(12.0).reshape(3, 4)
     table = {'whole': whole, 'turned': whole.T, 'row': whole[1], 'number': torch.tensor(7)}
     found = read_torch_table(saved(tmp_path / 'a.pth', collections.OrderedDict(table), zipped))
-    assert found.others == {}
+    assert found.values == {}
     for key, value in table.items():
         np.testing.assert_array_equal(found.arrays[key], value.numpy())
 
@@ -53,7 +52,7 @@ def test_plain_values_beside_the_tensors_are_kept_apart(tmp_path: Path, zipped: 
     beside = {'height': 192, 'use_stereo': False, 'rate': 1e-4, 'name': 'mono'}
     path = saved(tmp_path / 'a.pth', {'a': torch.ones(2), **beside}, zipped)
     found = read_torch_table(path)
-    assert found.others == beside
+    assert found.values == beside
     assert list(found.arrays) == ['a']
 
 
@@ -142,22 +141,36 @@ def test_what_training_puts_around_weights_is_removed(
     optimizer = {'state': {0: {'step': 3, 'sum': torch.ones(9)}}, 'groups': [{'params': [0, 1]}]}
     table = {'epoch': 4, wrapper: weights, 'optimizer': optimizer}
     path = saved(tmp_path / 'a.pth', table, zipped)
-    assert torch_file_shapes(path) == {'a.weight': (2,), 'a.bias': (3,)}
-    found = read_torch_file(path, most_numbers=5)  # not those of the optimizer
+    assert torch_header(path).shapes == {'a.weight': (2,), 'a.bias': (3,)}
+    found = read_torch_table(path, most_numbers=5).arrays  # not those of the optimizer
     assert found['a.weight'].tolist() == [1, 1]
     assert found['a.bias'].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize('zipped', [False, True])
+def test_wrappers_may_be_nested_and_prefixes_joined(tmp_path: Path, zipped: bool) -> None:
+    inner = {f'_orig_mod.module.model.{key}': torch.ones(2) for key in ('a', 'b')}
+    for table in ({'state_dict': {'model': inner}}, {'model': {'epoch': 3, 'state_dict': inner}}):
+        path = saved(tmp_path / 'a.pth', table, zipped)
+        assert read_torch_table(path).arrays.keys() == {'a', 'b'}
+    endless: dict[str, Any] = {'epoch': 3}
+    endless['model'] = endless
+    with pytest.raises(WeightsMismatch, match='not a state dict'):
+        torch_header(saved(tmp_path / 'a.pth', endless, zipped))
+    with pytest.raises(WeightsMismatch, match='not a state dict'):
+        torch_header(saved(tmp_path / 'a.pth', {3: torch.ones(1), 'a': torch.ones(1)}, zipped))
+
+
 def test_a_prefix_of_some_keys_is_part_of_their_names(tmp_path: Path) -> None:
     path = saved(tmp_path / 'a.pth', {'module.a': torch.ones(1), 'b': torch.ones(1)})
-    assert read_torch_file(path).keys() == {'module.a', 'b'}
+    assert read_torch_table(path).arrays.keys() == {'module.a', 'b'}
 
 
 @pytest.mark.parametrize('zipped', [False, True])
 def test_no_more_is_read_than_the_network_has(tmp_path: Path, zipped: bool) -> None:
     path = saved(tmp_path / 'a.pth', {'a': torch.ones(4_000_000)}, zipped)
     with pytest.raises(WeightsCorrupt, match='than any supported network'):
-        read_torch_file(path, most_numbers=1000)
+        read_torch_table(path, most_numbers=1000)
     few = saved(tmp_path / 'b.pth', {'a': torch.ones(1001)}, zipped)
     with pytest.raises(WeightsCorrupt, match='more numbers than any supported network'):
-        read_torch_file(few, most_numbers=1000)
+        read_torch_table(few, most_numbers=1000)

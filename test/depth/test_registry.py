@@ -14,10 +14,16 @@ import pytest
 from click.testing import CliRunner
 from toy_model import FAR_M, NEAR_M, toy_spec
 
+import midas_depth_ros
+from midas_depth_ros.cli import options
+from midas_depth_ros.cli.dashboard import dashboard
 from midas_depth_ros.cli.main import main
+from midas_depth_ros.cli.weights import weights
 from midas_depth_ros.depth import load_estimator, models
 from midas_depth_ros.depth.backends import import_timm
 from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
     LicenceNotAccepted,
     UnknownModel,
     WeightsMismatch,
@@ -28,6 +34,7 @@ from midas_depth_ros.depth.model_check import sample_pictures
 from midas_depth_ros.depth.models import ModelSpec, Output, PictureInput
 from midas_depth_ros.depth.weights import WeightsFile
 
+SAMPLE = Path(midas_depth_ros.__file__).parent / 'assets' / 'samples' / 'street_1.jpg'
 PICTURE = sample_pictures(['street_1'])['street_1']
 NAMES = (
     'midas_small',
@@ -45,6 +52,7 @@ NAMES = (
     'dpt_hybrid_384',
     'dpt_swin2_tiny_256',
     'dpt_levit_224',
+    'monodepth2',
 )
 
 
@@ -93,6 +101,53 @@ def test_relative_depth_is_turned_over_and_zero_is_near_not_infinite(toy: ModelS
     assert np.isnan(depth.finish(-output, (1, 3))).all()
 
 
+def test_the_estimator_gives_metres_where_the_network_does(toy: ModelSpec) -> None:
+    estimator = load_estimator('toy', 'opencv')
+    assert estimator.gives is Output.METRIC_DEPTH
+    small = np.array([[1 / NEAR_M, 0.5, 1 / (0.99 * FAR_M), 1 / FAR_M]], np.float32)
+    np.testing.assert_allclose(estimator.metres(small), [[NEAR_M, 2.0, np.nan, np.nan]])
+    assert estimator.metres(small).dtype == np.float32
+    assert estimator.metres(small, 55.0)[0, 1] == 2.0  # the focal length does not matter
+    whole = estimator.metres(estimator.estimate(PICTURE))
+    assert whole.shape == PICTURE.shape[:2]
+    np.testing.assert_allclose(estimator.metres(estimator.infer(PICTURE)), 1 / wanted(), rtol=1e-4)
+
+
+def test_metres_for_one_focal_length_are_given_with_it(tmp_path: Path) -> None:
+    spec = toy_spec(tmp_path, focal_reference_px=300.0)
+    models.register(spec)
+    try:
+        estimator = load_estimator('toy', 'opencv')
+    finally:
+        models.unregister('toy')
+    small = np.array([[0.5, 1 / FAR_M]], np.float32)
+    np.testing.assert_allclose(estimator.metres(small, 150.0), [[1.0, np.nan]])
+    for bad in (None, 0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match=r"focal_length_px is .*camera's focal length"):
+            estimator.metres(small, bad)
+
+
+def test_other_models_give_no_metres() -> None:
+    estimator = load_estimator('embedded', 'opencv')
+    assert estimator.gives is Output.RELATIVE_INVERSE_DEPTH
+    with pytest.raises(DepthError, match=r'embedded gives relative inverse depth, not metres: fit'):
+        estimator.metres(np.ones((2, 2), np.float32))
+
+
+def test_the_domain_of_metres_is_known_of_each_model() -> None:
+    """Or a robot would be told metres without where they hold."""
+    metric = [name for name in models.names() if models.spec(name).output is Output.METRIC_DEPTH]
+    assert len(metric) == 2
+    assert [models.spec(name).domain.split()[0] for name in metric] == ['indoors', 'outdoors']
+    for name in models.names():
+        spec = models.spec(name)
+        assert bool(spec.domain) is (name in metric)
+        assert spec.output.proportional is (spec.output is not Output.RELATIVE_INVERSE_DEPTH)
+        assert (spec.far_end > 0) is (name in metric)
+    assert 1 / models.spec(metric[0]).far_end == pytest.approx(0.98 * 20)
+    assert 1 / models.spec(metric[1]).far_end == pytest.approx(0.98 * 80)
+
+
 @pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
 def test_the_toy_is_exported_and_known_again(toy: ModelSpec, tmp_path: Path, suffix: str) -> None:
     pytest.importorskip('openvino')
@@ -101,6 +156,23 @@ def test_the_toy_is_exported_and_known_again(toy: ModelSpec, tmp_path: Path, suf
     result = CliRunner().invoke(main, ['export', 'toy', '--output', str(path), *form])
     assert result.exit_code == 0, result.output
     np.testing.assert_allclose(load_estimator(path).infer(PICTURE), wanted(), atol=1e-3)
+
+
+def test_without_metadata_a_file_is_not_taken_for_a_network_that_others_trained_to_give_depth(
+    toy: ModelSpec, tmp_path: Path
+) -> None:
+    openvino = pytest.importorskip('openvino')
+    from midas_depth_ros.depth.backends.openvino_runtime import Runtime
+
+    assert toy.shipped
+    path = tmp_path / 'robot.xml'
+    graph = openvino.Core().read_model(models.onnx_of(toy.shipped), b'')
+    openvino.save_model(graph, path, compress_to_fp16=False)
+    assert Runtime().read(path).spec is toy
+    models.unregister('toy')
+    models.register(dataclasses.replace(toy, keys_tell=False))
+    with pytest.raises(WeightsMismatch, match='output_meaning'):
+        Runtime().read(path)
 
 
 def test_the_command_line_takes_the_toy(toy: ModelSpec, tmp_path: Path) -> None:
@@ -153,7 +225,7 @@ def test_names_are_those_of_the_registry(toy: ModelSpec) -> None:
             'focal_reference_px belongs to a network that gives metric depth',
         ),
         ({'focal_reference_px': 0.0}, r'focal_reference_px is 0.0: give pixels above 0'),
-        ({'weights': WeightsFile('toy.h5', '', 1, 'a' * 64)}, r"'toy.h5': name it \*\.pt or"),
+        ({'weights': WeightsFile('toy.h5', '', 1, 'a' * 64)}, r"'toy.h5': name it .* or \*\.pt or"),
         ({'weights': WeightsFile('toy.pt', '', 1, 'abc')}, 'size and SHA-256 of toy.pt'),
         (
             {'weights': WeightsFile('toy.pt', 'http://x', must_be_accepted=True, licence='N')},
@@ -214,7 +286,8 @@ def test_of_those_that_share_them_hash_or_name_tells(
     with pytest.raises(WeightsMismatch, match='near and far could be swapped') as caught:
         models.spec_of(unknown)
     assert f'{spec.weights.name} for {spec.title}' in str(caught.value)
-    for named in (spec.weights.name, f'{name}.pt'):
+    stem = Path(spec.weights.name).stem
+    for named in (spec.weights.name, f'{name}.pt', f'{stem}_fp16.pth', f'{name}-F32.pt'):
         (tmp_path / named).write_bytes(unknown.read_bytes())
         assert models.spec_of(tmp_path / named) is spec
     other = models.spec(SAME_KEYS[0] if name != SAME_KEYS[0] else SAME_KEYS[1])
@@ -253,20 +326,38 @@ def test_a_wrapped_and_prefixed_table_is_of_its_model(tmp_path: Path) -> None:
 
 # --- Licences.
 
+ACCEPTING = (
+    'CC-BY-NC-4.0',
+    'MIT, CC-BY-NC-4.0,',
+    ' CC-BY-NC-4.0 ',
+    'cc-by-nc 4.0',
+    'MIT CC-BY-NC-4.0',
+)
 RESTRICTED = tuple(name for name in NAMES if models.spec(name).weights.must_be_accepted)
 
 
 def test_a_typing_error_in_an_accepted_licence_is_named() -> None:
-    for fine in ('', 'CC-BY-NC-4.0', 'MIT, CC-BY-NC-4.0,', ' CC-BY-NC-4.0 '):
+    for fine in ('', 'MIT', 'MIT,', 'Monodepth2', *ACCEPTING):
         assert not models.licences_fault(fine)
     fault = models.licences_fault('MIT,CC-BY-NC-4')
-    assert fault == "'CC-BY-NC-4' is the licence of no model; those to accept: CC-BY-NC-4.0"
+    assert fault == (
+        "'CC-BY-NC-4' is the licence of no model; those to accept: CC-BY-NC-4.0, "
+        'LicenseRef-Monodepth2'
+    )
+    result = CliRunner().invoke(main, ['weights', 'fetch', '--accept-licence', 'CC-BY-NC'])
+    assert result.exit_code == 2
+    assert "'CC-BY-NC' is the licence of no model" in result.output
+
+
+@pytest.mark.parametrize('accepted', ACCEPTING)
+def test_a_licence_is_accepted_by_its_name_however_it_is_written(accepted: str) -> None:
+    models.check_licence(models.spec('depth_anything_v2_base'), accepted)
 
 
 def test_restricted_weights_are_neither_fetched_nor_used_before_the_licence_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert RESTRICTED == ('depth_anything_v2_base', 'depth_anything_v2_large')
+    assert RESTRICTED == ('depth_anything_v2_base', 'depth_anything_v2_large', 'monodepth2')
     monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_DIR', str(tmp_path))
     monkeypatch.setenv('MIDAS_DEPTH_WEIGHTS_URL', 'http://127.0.0.1:9/')
     spec = models.spec(RESTRICTED[0])
@@ -279,6 +370,67 @@ def test_restricted_weights_are_neither_fetched_nor_used_before_the_licence_is_a
     assert result.exit_code != 0
     assert 'CC-BY-NC-4.0' in result.output
     assert models.find_weights(str(path), accept_licence='MIT, CC-BY-NC-4.0') == path
+
+
+def test_every_command_that_takes_a_model_accepts_licences() -> None:
+    commands = {**main.commands, 'dashboard': dashboard, 'fetch': weights.commands['fetch']}
+    for name, command in commands.items():
+        options = {parameter.name for parameter in command.params}
+        if 'model' in options:
+            assert 'accept_licence' in options, name
+    assert {'accept_licence'} <= {each.name for each in commands['export'].params}
+
+
+@pytest.mark.parametrize('command', ['export', 'bench', 'image'])
+def test_a_command_refuses_restricted_weights_and_says_what_to_add(
+    tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = models.spec(RESTRICTED[0])
+    path = str(zeros_like(spec, tmp_path / spec.weights.name))
+    given = {
+        'export': [path, '--output', str(tmp_path / 'o.xml')],
+        'bench': ['--quick', '--model', path],
+        'image': [str(SAMPLE), '--model', path, '--output', str(tmp_path / 'o')],
+    }[command]
+    result = CliRunner().invoke(main, [command, *given])
+    assert result.exit_code == 1
+    assert 'on the command line --accept-licence CC-BY-NC-4.0' in ' '.join(result.output.split())
+    if command == 'image':  # the others would take long, and are tried with smaller networks
+        asked: list[tuple[str, str]] = []
+
+        def load(model: str = '', accept_licence: str = '', model_file: Any = None) -> None:
+            asked.append((model, accept_licence))
+            raise BackendUnavailable('none here')
+
+        monkeypatch.setattr(options, 'load_estimator', load)
+        CliRunner().invoke(main, [command, *given, '--accept-licence', 'CC-BY-NC-4.0'])
+        assert asked == [(path, 'CC-BY-NC-4.0')]
+
+
+def test_an_exported_model_keeps_its_licence(toy: ModelSpec, tmp_path: Path) -> None:
+    pytest.importorskip('onnxruntime')
+    assert toy.shipped
+    restricted = dataclasses.replace(
+        toy.weights, licence='CC-BY-NC-4.0', restriction='for play', must_be_accepted=True
+    )
+    models.unregister('toy')
+    models.register(dataclasses.replace(toy, weights=restricted))
+    path = tmp_path / 'robot.onnx'
+    command = ['export', 'toy', '--format', 'onnx', '--output', str(path)]
+    assert 'for play' in CliRunner().invoke(main, command).output
+    result = CliRunner().invoke(main, [*command, '--accept-licence', 'CC-BY-NC-4.0'])
+    assert result.exit_code == 0, result.output
+    with pytest.raises(LicenceNotAccepted, match='for play'):
+        load_estimator(path)
+    estimator = load_estimator(path, accept_licence='CC-BY-NC-4.0')
+    assert estimator.licence == 'CC-BY-NC-4.0: for play'
+
+
+@pytest.mark.parametrize('name', ['mono_640x192.zip', 'checkpoint.tar', 'weights.pt.gz'])
+def test_an_archive_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b'PK')
+    with pytest.raises(UnknownModel, match='is an archive: unpack it, and give'):
+        load_estimator(tmp_path / name)
 
 
 def test_weights_without_a_published_hash_are_taken_by_their_path_alone(tmp_path: Path) -> None:
@@ -315,4 +467,6 @@ def test_the_weights_command_says_what_holds_for_a_model() -> None:
     assert 'give its path as the model' in ' '.join(shown.split())
     assert '`midas_depth weights fetch` downloads' not in shown
     shown = CliRunner().invoke(main, ['weights', 'show', '--model', RESTRICTED[0]]).output
+    fetching = 'weights fetch --model depth_anything_v2_base --accept-licence CC-BY-NC-4.0`'
+    assert fetching in ' '.join(shown.split())
     assert 'licence CC-BY-NC-4.0: for non-commercial use only' in shown

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsMismatch
-from midas_depth_ros.depth.files import read_torch_file
 from midas_depth_ros.depth.models.midas_small import Simplifications, midas_onnx, midas_shapes
+from midas_depth_ros.depth.torch_files import read_torch_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,7 @@ def torch() -> Any:
 def test_every_number_is_what_torch_reads(
     golden_weights_file: Path, golden_state_dict: dict[str, Any]
 ) -> None:
-    found = read_torch_file(golden_weights_file)
+    found = read_torch_table(golden_weights_file).arrays
     assert found.keys() == golden_state_dict.keys()
     for key, tensor in golden_state_dict.items():
         assert found[key].shape == tuple(tensor.shape), key
@@ -52,7 +52,7 @@ def test_views_parameters_and_other_types_are_read_too(torch: Any, tmp_path: Pat
         parameter=torch.nn.Parameter(torch.ones(2)),
     )
     torch.save(saved, tmp_path / 'views.pt')
-    found = read_torch_file(tmp_path / 'views.pt')
+    found = read_torch_table(tmp_path / 'views.pt').arrays
     for key, tensor in saved.items():
         np.testing.assert_array_equal(found[key], tensor.detach().numpy(), err_msg=key)
 
@@ -64,7 +64,7 @@ def test_every_cut_is_corrupt_never_something_else(torch: Any, tmp_path: Path) -
     for length in range(0, len(whole) - 1, 37):
         path.write_bytes(whole[:length])
         with pytest.raises(WeightsCorrupt, match='fetch or copy'):
-            read_torch_file(path)
+            read_torch_table(path)
 
 
 def test_random_damage_is_an_error_of_ours_or_no_damage(torch: Any, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_random_damage_is_an_error_of_ours_or_no_damage(torch: Any, tmp_path: Pa
             damaged[place] = rng.integers(0, 256)
         path.write_bytes(bytes(damaged))
         try:
-            found = read_torch_file(path)
+            found = read_torch_table(path).arrays
         except (WeightsCorrupt, WeightsMismatch):
             continue
         assert set(found) <= {'a.weight', 'a.bias'}
@@ -98,7 +98,7 @@ def test_code_in_a_file_is_not_run(torch: Any, tmp_path: Path) -> None:
     path, trap = tmp_path / 'trap.pt', tmp_path / 'made_by_the_file'
     torch.save({'a.weight': RunsCode(trap)}, path)
     with pytest.raises(WeightsCorrupt, match=r'names posix.mkdir'):
-        read_torch_file(path)
+        read_torch_table(path)
     assert not trap.exists()
 
 
@@ -138,7 +138,7 @@ def test_a_tensor_outside_its_storage_is_refused(torch: Any, tmp_path: Path) -> 
     monkey.setattr(torch, 'FloatStorage', FloatStorage)
     monkey.setattr(torch._utils, '_rebuild_tensor_v2', _rebuild_tensor_v2)
     with monkey.context():
-        good = read_torch_file(forged(path, 0, (2, 2), (2, 1)))['a']
+        good = read_torch_table(forged(path, 0, (2, 2), (2, 1))).arrays['a']
         np.testing.assert_array_equal(good, [[0, 1], [2, 3]])
         for offset, size, stride in (
             (0, (2, 3), (3, 1)),
@@ -148,7 +148,7 @@ def test_a_tensor_outside_its_storage_is_refused(torch: Any, tmp_path: Path) -> 
             (0, (10**9, 10**9), (1, 1)),
         ):
             with pytest.raises(WeightsCorrupt, match='outside its storage'):
-                read_torch_file(forged(path, offset, size, stride))
+                read_torch_table(forged(path, offset, size, stride))
     monkey.undo()
 
 
@@ -158,13 +158,13 @@ def test_what_is_no_table_of_tensors_is_a_mismatch(
 ) -> None:
     torch.save(content, tmp_path / 'other.pt')
     with pytest.raises(WeightsMismatch, match=r'other\.pt is not a state dict'):
-        read_torch_file(tmp_path / 'other.pt')
+        read_torch_table(tmp_path / 'other.pt')
 
 
 def test_files_of_old_torch_are_read_as_well(torch: Any, tmp_path: Path) -> None:
     path = tmp_path / 'old.pt'
     torch.save({'a': torch.ones(2)}, path, _use_new_zipfile_serialization=False)
-    assert read_torch_file(path)['a'].tolist() == [1, 1]
+    assert read_torch_table(path).arrays['a'].tolist() == [1, 1]
 
 
 # The graph.
@@ -183,7 +183,7 @@ def test_every_simplification_keeps_golden_parity(
 ) -> None:
     ort = pytest.importorskip('onnxruntime')
     simplify = Simplifications(fold_norms=fold_norms, narrow_first=narrow_first)
-    model = midas_onnx(read_torch_file(golden_weights_file), (160, 256), simplify)
+    model = midas_onnx(read_torch_table(golden_weights_file).arrays, (160, 256), simplify)
     session = ort.InferenceSession(model, providers=['CPUExecutionProvider'])
     noise = np.random.RandomState(160 * 1000 + 256)
     values = noise.uniform(-2, 2, (1, 3, 160, 256)).astype(np.float32)

@@ -139,7 +139,7 @@ def test_missing_weights_end_a_node_that_was_told_to_use_them(ros, without_weigh
     ('content', 'words'),
     [
         ('rubbish', ['weights.pt', 'cannot be read', 'copy the file again']),
-        ('another model', ['weights.pt', 'missing', 'pretrained.layer1.0.weight']),
+        ('another model', ['weights.pt', 'no entry of a known network', 'encoder.weight']),
     ],
 )
 def test_a_wrong_weights_file_ends_the_node_with_its_name(ros, tmp_path, content, words):

@@ -14,7 +14,7 @@ from geometry_msgs.msg import TransformStamped
 from rclpy.serialization import serialize_message
 from rosbags.interfaces import QosHistory, QosReliability
 from sensor_msgs.msg import Imu
-from toy_model import toy_spec
+from toy_model import picture_of, toy_spec
 
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.model_check import sample_pictures
@@ -28,6 +28,7 @@ from midas_depth_ros.nodes.ros.quality_of_service import REPLAY_OUTPUT
 from midas_depth_ros.options.declarations import build
 from midas_depth_ros.options.depth import DepthNodeSettings
 
+from . import test_model_metres as toy_metres
 from .test_metric_topics import MOUNT, POSE, box, scene_depth
 from .test_tf_mount import Buffer, TransformException, quaternion
 
@@ -113,6 +114,51 @@ def test_a_registered_model_runs_in_the_node_by_its_name(tmp_path, monkeypatch):
     (made,) = line.process(cdr(1.0, CAMERA.image, message))
     depth = np.frombuffer(bytes(made[1].data), np.float32)
     np.testing.assert_allclose(depth, estimator.estimate(picture).ravel(), rtol=1e-5)
+
+
+def toy_picture(time_s: float) -> Recorded:
+    rgb = picture_of(toy_metres.EXACT, toy_metres.WEIGHT)
+    return cdr(time_s, CAMERA.image, raw_message(rgb, START_NS + round(time_s * SECOND_NS)))
+
+
+def toy_info() -> Recorded:
+    rgb = picture_of(toy_metres.EXACT, toy_metres.WEIGHT)
+    focal = toy_metres.CAMERA.fx
+    return cdr(0.0, CAMERA.info, camera_info_message(rgb, START_NS, focal=focal))
+
+
+def test_metres_of_the_model_come_out_of_a_bag(tmp_path, monkeypatch):
+    fields = {'depth_range_m': (0.1, 20.0)}
+    spec = toy_spec(tmp_path, toy_metres.WEIGHT, 0.0, **fields)
+    monkeypatch.setitem(models._specs, 'toy', spec)
+    ours = {'picture_check': False, 'frozen_after': 0.0, 'scale.source': 'model'}
+    wanted = ('depth/image', 'scan', 'points')
+
+    def made(parameters: dict, calibrated: bool) -> tuple[list, BagPipeline]:
+        estimator = estimator_from(build(DepthNodeSettings, {'model': 'toy', 'backend': 'opencv'}))
+        line = pipeline(estimator, wanted, **ours, **parameters)
+        if calibrated:
+            line.process(toy_info())
+        return [line.process(toy_picture(1 + 0.2 * number)) for number in range(5)], line
+
+    frames, line = made({}, calibrated=False)
+    assert [names(frame) for frame in frames] == [['depth/image']] * 5
+    depth = np.frombuffer(bytes(frames[-1][0][1].data), np.float32).reshape(60, 80)
+    np.testing.assert_allclose(depth, toy_metres.EXACT, atol=toy_metres.STEP_M)
+    assert line.camera_counts[0].in_metres == 5
+    frames, line = made({}, calibrated=True)
+    assert sorted(names(frames[0])) == ['depth/image', 'points']
+    assert sorted(names(frames[-1])) == ['depth/image', 'points', 'scan']  # the floor is known
+    frames, line = made({'camera_height': 0.6, 'camera_pitch': 0.1}, calibrated=True)
+    assert frames == [[]] * 5
+    assert '0.50 times the depth of the floor' in line.camera_counts[0].reason
+    frames, line = made({'camera_height': 0.3, 'camera_pitch': 0.1}, calibrated=True)
+    assert len(frames[0]) == 3
+
+
+def test_metres_of_a_model_without_any_are_refused():
+    with pytest.raises(ValueError, match=r'scale\.source is model, but brightness gives'):
+        pipeline(BrightnessEstimator(), **{'scale.source': 'model'})
 
 
 def test_only_what_is_wanted_is_made():

@@ -80,6 +80,11 @@ def test_the_processor_time_of_the_node_is_told():
     assert values(status)['CPU [% of a core]'] == '38'
 
 
+def test_the_licence_of_the_weights_is_told():
+    text = 'CC-BY-NC-4.0: for non-commercial use only'
+    assert values(model_status(dataclasses.replace(MODEL, licence=text)))['licence'] == text
+
+
 def test_a_working_camera_is_ok_and_gives_its_figures(statistics):
     status = camera_status(CAMERA, statistics)
     assert status.level == DiagnosticStatus.OK
@@ -212,6 +217,21 @@ def test_metres_that_are_asked_for_and_not_given_are_a_warning_beside_other_trou
     assert unheard.message.endswith('so no metres; camera_info not heard: driver: why')
 
 
+@pytest.mark.parametrize(
+    ('check', 'marked'),
+    [
+        ({}, False),
+        ({'metres check': 'agrees: 1.01 times the depth of the floor'}, False),
+        ({'metres check': 'unverified: nothing to compare with'}, True),
+    ],
+)
+def test_metres_that_nobody_has_checked_are_marked_in_the_summary(statistics, check, marked):
+    statistics.received()
+    status = camera_status(dataclasses.replace(CAMERA, scale=check), statistics)
+    assert status.level == DiagnosticStatus.OK
+    assert status.message.endswith('; metres of the model, unverified') is marked
+
+
 def test_by_which_clock_a_topic_is_judged_is_not_said_of_one_that_fell_silent():
     entry = InputStatistics('/scan', by_receipt='has stamps of another clock', used_s=100.0)
     decision = Decision(0.0, 0.0, State.NO_COMMAND, 'nobody commands', 'none', silent=True)
@@ -223,7 +243,10 @@ def test_by_which_clock_a_topic_is_judged_is_not_said_of_one_that_fell_silent():
 
 def test_the_state_of_a_scale_that_nobody_asks_for_is_not_told():
     output = types.SimpleNamespace(
-        metric=MetricDepth(), refused='no floor in view', view_begins_m=float('nan')
+        metric=MetricDepth(),
+        refused='no floor in view',
+        view_begins_m=float('nan'),
+        scale=types.SimpleNamespace(model_values=dict),
     )
     assert scale_values(output)['scale'] == 'none: no floor in view'
     assert scale_values(output, wanted=False) == {

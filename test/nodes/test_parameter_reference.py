@@ -34,7 +34,8 @@ def another(spec: Spec) -> object:
     if spec.kind == 'string array':
         return ('front', 'rear/left')
     if spec.kind == 'string':
-        return next(text for text in ("it's: '0' # no", 'on', '0,2-3') if not spec.fault(text))
+        texts = ("it's: '0' # no", 'on', '0,2-3', '0.5', '64, 96', 'MIT')
+        return next(text for text in texts if not spec.fault(text))
     bound = spec.maximum if spec.default == spec.minimum else spec.minimum
     return type(spec.default)(spec.default + 1 if bound is None else bound)
 

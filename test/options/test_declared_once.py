@@ -43,6 +43,7 @@ OTHERS = {
     ('depth/models/monodepth2.py', 'mode'),  # of a resize
     ('geometry/closeness.py', 'time_constant_s'),  # of a video's depth, not of the scale
     ('geometry/scale.py', 'source'),  # of one fit: where it came from
+    ('images/blindness.py', 'check'),  # whether a picture is judged, not the scale
     ('lab/demo/run.py', 'timeout_s'),  # until the first frame
     ('lab/demo/run.py', 'transport'),  # how the demonstration's own camera sends
     ('lab/demo/recording.py', 'transport'),
@@ -50,6 +51,9 @@ OTHERS = {
     ('sim/furnished/shading.py', 'gamma'),  # of a camera's pictures
     ('sim/robot/robot.py', 'camera_pitch_rad'),  # of a robot that is made without settings
     ('sim/robot/robot.py', 'height_m'),
+    ('depth/models/spec.py', 'mean'),  # of a network
+    ('depth/models/spec.py', 'std'),
+    ('sim/scene/scene.py', 'colour'),  # of a thing
     ('sim/scene/scene.py', 'height_m'),  # of a name
     ('sim/scene/scene.py', 'z_m'),  # of a pose
     ('views/pictures.py', 'max_width'),  # of a page and of an animation

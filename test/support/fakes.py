@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import cv2
 import numpy as np
+
+from midas_depth_ros.depth.models import Output
 
 
 class BrightnessEstimator:
@@ -15,6 +18,9 @@ class BrightnessEstimator:
     backend = 'numpy'
     precision = 'f32'
     choice = ''
+    gives = Output.RELATIVE_INVERSE_DEPTH
+    far_end, focal_reference_px, domain = -math.inf, None, ''
+    licence = ''
     of_pictures = False  # brightness is no depth, and the pictures of tests show nothing
 
     def __init__(self, notice: str = '') -> None:

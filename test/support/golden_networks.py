@@ -5,18 +5,39 @@ An entry says `[shape, fill, mean, std]`; what the module computes itself (`keep
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from midas_depth_ros.depth import models
+
 DRAWN = 65521  # a prime: how many numbers are drawn before they repeat
 TOLERANCE = 5e-4  # of the spread
+SMALL = 'depth_anything_v2_small'
 
 Infer = Callable[[np.ndarray], np.ndarray]  # (1, 3, h, w) to (h, w)
+
+
+def golden_entries(folder: Path, name: str) -> dict[str, list[Any]]:
+    """The entries of a network's state dict; `folder` is test/golden."""
+    if name.startswith('depth_anything'):
+        described = json.loads((folder / 'depth_anything.json').read_text())
+        shared = described[SMALL] if name.endswith('_small') else {}
+        return shared | described[name]
+    if name.startswith('zipdepth'):
+        described = json.loads((folder / 'zipdepth.json').read_text())
+        head = 'decoder.convex_up'  # in which the two networks differ
+        shared = {key: each for key, each in described['zipdepth'].items() if head not in key}
+        return shared | {key: each for key, each in described[name].items() if head in key}
+    family = 'midas_v21' if name.startswith('midas') else 'dpt'
+    found: dict[str, list[Any]] = json.loads((folder / f'{family}.json').read_text())[name]
+    return found
 
 
 def golden_weights(entries: Mapping[str, list[Any]]) -> dict[str, np.ndarray]:
@@ -31,6 +52,20 @@ def _weight(key: str, shape: list[int], fill: str, mean: float, std: float) -> n
     numbers = drawn.standard_normal(min(int(np.prod(shape)), DRAWN)).astype(np.float32)
     numbers = np.resize(np.abs(numbers) if fill == 'abs' else numbers, shape)
     return np.asarray(np.float32(mean) + np.float32(std) * numbers, np.float32)
+
+
+def golden_file(golden_dir: Path, folder: Path, name: str) -> Path:
+    """These weights in a file in `folder`, named as the official one. Needs torch."""
+    torch = pytest.importorskip('torch')
+    spec = models.spec(name)
+    weights = golden_weights(golden_entries(golden_dir, name))
+    tensors = {key: torch.from_numpy(value) for key, value in weights.items()}
+    known = spec.module().state_dict()  # such as ZipDepth's mean and std; tables are computed
+    for key in spec.shapes.keys() - tensors.keys():
+        kind = torch.int64 if key.endswith('attention_bias_idxs') else torch.float32
+        tensors[key] = known.get(key, torch.zeros(spec.shapes[key], dtype=kind))
+    torch.save(tensors, folder / spec.weights.name)
+    return folder / spec.weights.name
 
 
 def golden_noise(height: int, width: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,14 @@ def torch_module() -> Any:
     return Toy()
 
 
-def toy_spec(folder: Path) -> ModelSpec:
-    """The toy, whose weights file is written into the folder."""
+def toy_spec(folder: Path, weight: float = 2.0, bias: float = 1.0, **fields: Any) -> ModelSpec:
+    """The toy, whose weights file is written into the folder: weight * (r + g + b) + bias metres.
+
+    fields: others of its specification.
+    """
     path = folder / 'toy.npz'
-    np.savez(path, **{'mix.weight': np.full((1, 3, 1, 1), 2.0), 'mix.bias': np.ones(1)})
-    return ModelSpec(
+    np.savez(path, **{'mix.weight': np.full((1, 3, 1, 1), weight), 'mix.bias': np.full(1, bias)})
+    spec = ModelSpec(
         name='toy',
         title='the toy',
         weights=WeightsFile(path.name, '', path.stat().st_size, sha256_of(path), licence='MIT'),
@@ -53,3 +57,15 @@ def toy_spec(folder: Path) -> ModelSpec:
         onnx=OnnxGraph(graph),
         shipped=path,
     )
+    return dataclasses.replace(spec, **fields)
+
+
+def picture_of(depth_z: np.ndarray, weight: float) -> np.ndarray:
+    """(60, 80, 3) uint8: the picture of which the toy of this weight and no bias says `depth_z`.
+
+    To within weight / 510 metres, and at most 3 * weight.
+    """
+    levels = np.rint(np.minimum(depth_z, 3 * weight) * 255 / weight).astype(np.int32)
+    first = np.minimum(levels, 255)
+    second = np.minimum(levels - first, 255)
+    return np.stack([first, second, levels - first - second], axis=-1).astype(np.uint8)

@@ -38,6 +38,7 @@ IMPATIENT = DownloadOptions(connect_timeout_s=5, read_timeout_s=5, first_pause_s
 # Variables that would lead a test out of its own folders or off the local machine.
 OUTSIDE = (
     *('MIDAS_DEPTH_WEIGHTS_DIR', 'MIDAS_DEPTH_WEIGHTS_URL', 'TORCH_HOME', 'XDG_CACHE_HOME'),
+    *('HF_HOME', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE'),
     *('http_proxy', 'https_proxy', 'all_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'),
 )
 

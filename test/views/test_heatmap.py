@@ -231,7 +231,7 @@ class TestInvalid:
             gamma=st.floats(0.1, 10),
             clahe_clip=st.floats(0, 40),
             smoothing=st.floats(0, 15),
-            percentile_low=st.floats(0, 50),
+            percentile_low=st.floats(0, 49.9),
             percentile_high=st.floats(50, 100),
         ),
     )

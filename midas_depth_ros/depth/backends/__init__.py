@@ -4,15 +4,16 @@ A backend takes the preprocessed picture and gives relative inverse depth at net
 one, write a class that satisfies `Backend` and a row in `BACKENDS`. No library is imported before
 it is chosen.
 
-'auto' takes the first row of `BACKENDS` that reads the file, supports the requested precision and
-can be imported. The rows are in order of speed, measured on x86-64 with AVX-512 (see
-docs/backends.md); torch is last because it needs the most memory and the longest start. On other
-CPUs the order is the same, unmeasured.
+'auto' takes the first row of `BACKENDS` that reads the file, runs its network, supports the
+requested precision and can be imported. The rows are in order of speed, measured on x86-64 with
+AVX-512 (see docs/backends.md); torch is last because it needs the most memory and the longest
+start. On other CPUs the order is the same, unmeasured.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,13 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, first_line
-from midas_depth_ros.depth.files import digest_of
-from midas_depth_ros.depth.models import onnx_of, spec_of
-from midas_depth_ros.depth.models.spec import ModelSpec
+from midas_depth_ros.depth.file_description import FileDescription
+from midas_depth_ros.depth.models import WEIGHTS_SUFFIXES, digest_of, onnx_of, spec_of
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
+from midas_depth_ros.depth.models.spec import ModelSpec, Network
 
 AUTO = 'auto'
 PRECISIONS = ('f32', 'bf16', 'f16', 'int8')
-MODEL_SUFFIXES = ('.onnx', '.xml')  # models for a backend; other files hold weights
+MODEL_SUFFIXES = ('.onnx', '.xml', '.tflite')  # models for a backend; other files hold weights
 
 # Raised by importing a compiled library that is missing or was built for another system.
 IMPORT_FAILURES = (ImportError, OSError, RuntimeError, AttributeError)
@@ -60,7 +62,8 @@ class LoadedBackend:
     name: str
     precision: str = 'f32'
     choice: str
-    spec: ModelSpec  # of the model that it runs
+    spec: Network  # that it runs, at the size that was asked for
+    description: FileDescription | None = None  # of a model file of another maker
     weights_sha256: str  # of the weights it was made from; '' where the model file does not say
     _network: Any = None  # None once it is closed
 
@@ -82,7 +85,8 @@ class LoadedBackend:
         self._network = None
 
 
-Factory = Callable[[Path, int, str], LoadedBackend]
+# Path, threads, precision, size, and for model files the parameters `model_file.*` that were given.
+Factory = Callable[..., LoadedBackend]
 
 
 @dataclass(frozen=True)
@@ -90,25 +94,34 @@ class Entry:
     """A row of `BACKENDS`."""
 
     reads: tuple[str, ...]  # suffixes of weights and model files
-    load: Callable[[], Factory]  # imports the library; may raise IMPORT_FAILURES
+    # Imports what running the model needs, any model for None. May raise IMPORT_FAILURES, and
+    # BackendUnavailable where the library cannot run this one.
+    load: Callable[[ModelSpec | None], Factory]
     remedy: str  # how to install it
     precisions: tuple[str, ...] = ('f32',)
 
 
-def _load_openvino() -> Factory:
+def _load_openvino(model: ModelSpec | None) -> Factory:
     from midas_depth_ros.depth.backends.openvino_backend import OpenvinoBackend
 
     return OpenvinoBackend
 
 
-def _load_onnxruntime() -> Factory:
+def _load_onnxruntime(model: ModelSpec | None) -> Factory:
     from midas_depth_ros.depth.backends.onnxruntime_backend import OnnxruntimeBackend
 
     return OnnxruntimeBackend
 
 
-def _load_torch() -> Factory:
-    import_timm()
+def _load_opencv(model: ModelSpec | None) -> Factory:
+    if model is not None and (fault := opencv_fault(model)):
+        raise BackendUnavailable(fault)
+    return OpencvBackend
+
+
+def _load_torch(model: ModelSpec | None) -> Factory:
+    if model is None or model.needs_timm:
+        import_timm()
     from midas_depth_ros.depth.backends.torch_backend import TorchBackend
 
     return TorchBackend
@@ -117,24 +130,24 @@ def _load_torch() -> Factory:
 # In the order in which 'auto' tries them.
 BACKENDS = {
     'openvino': Entry(
-        reads=('.pt', '.pth', '.npz', '.onnx', '.xml'),
+        reads=('.pt', '.pth', '.safetensors', '.npz', '.onnx', '.xml', '.tflite'),
         load=_load_openvino,
         remedy="install it with: pip install 'midas_depth_ros[openvino]', or: pip install openvino",
         precisions=PRECISIONS,
     ),
     'onnxruntime': Entry(
-        reads=('.pt', '.pth', '.npz', '.onnx'),
+        reads=('.pt', '.pth', '.safetensors', '.npz', '.onnx'),
         load=_load_onnxruntime,
         remedy="install it with: pip install 'midas_depth_ros[onnxruntime]', or: pip install "
         'onnxruntime',
     ),
     'opencv': Entry(
-        reads=('.npz',),
-        load=lambda: OpencvBackend,
+        reads=('.pt', '.pth', '.safetensors', '.npz'),
+        load=_load_opencv,
         remedy='install it with: pip install opencv-python-headless',
     ),
     'torch': Entry(
-        reads=('.pt', '.pth', '.npz'),
+        reads=('.pt', '.pth', '.safetensors', '.npz'),
         load=_load_torch,
         remedy='install it with: pip install torch torchvision timm',
         precisions=('f32', 'bf16'),
@@ -142,10 +155,13 @@ BACKENDS = {
 }
 
 
-def find_backend(name: str, suffix: str, precision: str = AUTO) -> Factory:
+def find_backend(
+    name: str, suffix: str, precision: str = AUTO, model: ModelSpec | None = None
+) -> Factory:
     """Import a backend that reads such files in the precision; 'auto' = the first that can.
 
-    Returns `factory(path, num_threads, precision)`, which makes the backend; 0 threads = the
+    `model`: the one that it has to run, if that is known. Returns `factory(path, num_threads,
+    precision, size)`, which makes the backend, and takes `given` for model files; 0 threads = the
     library's own choice. Raises BackendUnavailable, which lists the reasons and remedies.
     """
     check_names(name, precision)
@@ -155,7 +171,7 @@ def find_backend(name: str, suffix: str, precision: str = AUTO) -> Factory:
         readable = '; '.join(f'{key} reads {", ".join(e.reads)}' for key, e in chosen.items())
         raise BackendUnavailable(
             f'no backend reads files named *{suffix} ({readable}): give the weights as a PyTorch '
-            'state dict, or a model as .onnx or .xml'
+            'state dict, or a model as .onnx, .xml or .tflite'
         )
     able = {
         key: entry
@@ -170,11 +186,21 @@ def find_backend(name: str, suffix: str, precision: str = AUTO) -> Factory:
     failures = []
     for key, entry in able.items():
         try:
-            return entry.load()
+            return entry.load(model)
+        except BackendUnavailable as error:
+            failures.append(str(error))
         except IMPORT_FAILURES as error:
             reason = first_line(error)
             failures.append(f'backend {key!r} cannot be imported ({reason}): {entry.remedy}')
     raise BackendUnavailable('; '.join(failures))
+
+
+def model_of(path: Path) -> ModelSpec | None:
+    """The model whose weights a file holds; None for other files.
+
+    Raises what `spec_of` raises.
+    """
+    return spec_of(path) if path.suffix.lower() in WEIGHTS_SUFFIXES else None
 
 
 def check_names(backend: str, precision: str) -> None:
@@ -189,8 +215,8 @@ def check_names(backend: str, precision: str) -> None:
 
 # --- OpenCV's own network module, which is always installed.
 #
-# The graph is made in memory from a NumPy archive of weights. OpenCV 4.6 and 5 agree with torch on
-# the embedded model to 1e-5.
+# The graph is made in memory from the weights, at each start. What OpenCV runs agrees with torch
+# to 5e-5 of the spread.
 
 
 class OpencvBackend(LoadedBackend):
@@ -198,31 +224,71 @@ class OpencvBackend(LoadedBackend):
 
     `num_threads` limits OpenCV's pool, which belongs to the whole process; 0 leaves it.
 
-    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where this OpenCV cannot run
-    the network.
+    Raises WeightsCorrupt, WeightsMismatch, InvalidNetworkSize, and BackendUnavailable where this
+    OpenCV cannot run the network.
     """
 
     name = 'opencv'
     choice = 'f32: the only precision of backend opencv'
 
-    def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        num_threads: int = 0,
+        precision: str = AUTO,
+        size: NetworkSize = OFFICIAL,
+    ) -> None:
         if num_threads:
             cv2.setNumThreads(num_threads)
+        self.spec, self.weights_sha256 = size.applied_to(spec_of(weights)), digest_of(weights)
+        if fault := opencv_fault(self.spec):
+            raise BackendUnavailable(fault)
         model = onnx_of(weights)
-        self.spec, self.weights_sha256 = spec_of(weights), digest_of(weights)
         try:
             self._network = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
             self.infer(np.zeros((1, 3, *self.spec.picture.usual_size), np.float32))  # allocates
-        except cv2.error as error:
+        except (cv2.error, DepthError) as error:
             raise BackendUnavailable(
-                f'OpenCV {cv2.__version__} cannot run {self.spec.title} ({error}): install '
-                'OpenCV 4.6 or later, or use backend torch'
+                f'OpenCV {cv2.__version__} cannot run {self.spec.title} ({error}): use another '
+                'backend'
             ) from error
 
     def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        self._network.setInput(np.ascontiguousarray(network_input))
-        output: NDArray[np.float32] = self._network.forward()[0, 0]  # a new array in each run
+        high, wide = network_input.shape[2:]
+        # OpenCV 5 enlarges a map of one row or column, as there are at the coarsest stride, from
+        # memory that nobody wrote.
+        least = 2 * self.spec.picture.multiple
+        if min(high, wide) < least and not self.spec.picture.fixed_size:
+            raise DepthError(
+                f'OpenCV cannot run a network input of {wide} x {high} pixels: both sides must be '
+                f'{least} or more. Use another backend, or crop the picture'
+            )
+        try:
+            self._network.setInput(np.ascontiguousarray(network_input))
+            output: NDArray[np.float32] = self._network.forward()[0, 0]  # a new array in each run
+        except cv2.error as error:
+            raise DepthError(f'OpenCV could not run {network_input.shape}: {error}') from error
         return output
+
+
+def opencv_fault(model: ModelSpec) -> str:
+    """Why this OpenCV cannot run a model, and what to do; '' where it can."""
+    least = model.onnx.opencv if model.onnx else None
+    if least is None:
+        return f'OpenCV cannot run {model.title}: use another backend'
+    version = cv2.__version__
+    if opencv_version(version) >= least:
+        return ''
+    wanted = '.'.join(map(str, least))
+    return (
+        f'OpenCV {version} cannot run {model.title}: install OpenCV {wanted} or later '
+        '(pip install -U opencv-python-headless), or use another backend'
+    )
+
+
+def opencv_version(text: str) -> tuple[int, ...]:
+    """(major, minor) of a version, as in '4.6.0' or '5.0.0-dev'."""
+    return tuple(int(part) for part in re.findall(r'\d+', text)[:2])
 
 
 # --- Imports timm where torch and torchvision do not match.

@@ -1,12 +1,13 @@
 """Runs a network with OpenVINO on the CPU, the fastest backend where it is installed.
 
-In: a weights file, which is converted once and cached, or a model file (.onnx, .xml). Then:
-(1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' chooses a precision is
+In: a weights file, which is converted once and cached, or a model file (.onnx, .xml, .tflite).
+Then: (1, 3, h, w) float32 to (h, w) float32. The rule by which 'auto' chooses a precision is
 `fastest_within_bound`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
@@ -26,7 +28,8 @@ from midas_depth_ros.depth.backends.openvino_runtime import (
     last_line,
     save,
 )
-from midas_depth_ros.depth.conversion_cache import Key, show_steps
+from midas_depth_ros.depth.backends.ports import check_proportions, not_run
+from midas_depth_ros.depth.conversion_cache import Key, give_back_memory, show_steps
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -35,12 +38,14 @@ from midas_depth_ros.depth.errors import (
     first_line,
     printable,
 )
-from midas_depth_ros.depth.files import digest_of
 from midas_depth_ros.depth.model_check import Deviation, Infer, measure_deviation, sample_pictures
-from midas_depth_ros.depth.models import mark_of, onnx_of, spec_of
+from midas_depth_ros.depth.model_files import NOTHING_GIVEN
+from midas_depth_ros.depth.models import digest_of, mark_of, onnx_of, spec_of
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
+from midas_depth_ros.depth.models.spec import ModelSpec
 
 CONVERSION = 2  # increase it whenever the graph or the steps of a conversion change
-MODEL = 'model.xml'
+MODEL, ONNX = 'model.xml', 'model.onnx'
 FILES = (MODEL, 'model.bin')
 # In the order in which 'auto' considers them, the fastest first. int8 only where it was made: it
 # needs pictures.
@@ -80,13 +85,12 @@ def quantised(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
 
 
 class Conversion:
-    """Converts one weights file, on demand."""
+    """Converts one weights file, on demand, and measures its deviation at one input size."""
 
-    def __init__(self, weights: Path, runtime: Runtime) -> None:
+    def __init__(self, weights: Path, runtime: Runtime, size: NetworkSize = OFFICIAL) -> None:
         self._weights, self._runtime = weights, runtime
-        self.spec = spec_of(weights)
+        self.spec = size.applied_to(spec_of(weights))
         self.weights_sha256 = digest_of(weights)
-        self._made: dict[str, KnownModel] = {}
         self._read: dict[str, KnownModel] = {}
 
     def key(self, precision: str) -> Key:
@@ -112,13 +116,21 @@ class Conversion:
         Raises WeightsCorrupt, WeightsMismatch.
         """
         if precision not in self._read:
-            key = self.key(precision)
+            made: list[KnownModel] = []  # kept in case the disk turns out to be full
+
+            def build(folder: Path) -> dict[str, Any]:
+                made[:] = made or [self._converted(precision, beside=folder / ONNX)]
+                return _written(made[0], folder / MODEL, precision)
+
             try:
                 self._read[precision] = conversion_cache.load(
-                    key, lambda folder: self.build(folder / MODEL, precision), self._of_entry, FILES
+                    self.key(precision), build, self._of_entry, FILES
                 )
             except OSError:
-                self._read[precision] = self._converted(precision, None, None)
+                self._read[precision] = made[0] if made else self._converted(precision)
+            if made:
+                made.clear()
+                give_back_memory()
         return self._read[precision]
 
     def build(
@@ -135,30 +147,33 @@ class Conversion:
         unmeasured. Raises WeightsCorrupt, WeightsMismatch, BackendUnavailable where int8 lacks its
         library, OSError where it cannot be written.
         """
-        made = self._converted(precision, calibration, pictures)
-        save(made.model, path, precision, made.about)
-        return dict(made.about)
+        beside = path.with_name(f'.{path.name}.onnx')
+        made = self._converted(precision, calibration, pictures, beside)
+        return _written(made, path, precision)
 
     def _of_entry(self, folder: Path) -> KnownModel:
         """The model in an entry's folder; WeightsMismatch if it is of other weights."""
         found = self._runtime.read(folder / MODEL, checked=True)
         sha256 = found.about.get('weights_sha256', self.weights_sha256)
-        if (found.spec, sha256) != (self.spec, self.weights_sha256):
+        name = found.spec.name if isinstance(found.spec, ModelSpec) else ''
+        if (name, sha256) != (self.spec.name, self.weights_sha256):
             raise WeightsMismatch(f'{folder} holds a model of other weights: remove it')
-        return found
+        return dataclasses.replace(found, spec=self.spec)
 
     def _converted(
-        self, precision: str, calibration: Pictures | None, pictures: Pictures | None
+        self,
+        precision: str,
+        calibration: Pictures | None = None,
+        pictures: Pictures | None = None,
+        beside: Path | None = None,
     ) -> KnownModel:
-        """The model in memory, kept in case the disk turns out to be full."""
-        if precision in self._made:
-            return self._made[precision]
+        """The model in memory. `beside`: see `_network`."""
         about = {**mark_of(self.spec, self.weights_sha256), 'precision': precision}
         measured = precision != 'f32' and precision in self._runtime.precisions()
         title = f'converting {printable(self._weights.name)} to {precision} for openvino'
         with show_steps(title, 3 if measured else 2) as step:
             step('reading the weights')
-            model = self._runtime.from_onnx(onnx_of(self._weights))
+            model = self._network(beside)
             reference = None
             if measured:
                 step(f'measuring {precision} against f32')
@@ -172,8 +187,21 @@ class Conversion:
                 deviation = measure_deviation(reference, other, pictures or sample_pictures())
                 about['deviation'] = deviation.to_json()
             step('done')
-        self._made[precision] = KnownModel(model, self.spec, about)
-        return self._made[precision]
+        return KnownModel(model, self.spec, about)
+
+    def _network(self, beside: Path | None) -> ov.Model:
+        """The network in f32, by way of a file `beside`, if there is a place for one.
+
+        A network of 1.4 GB then takes 2.8 GB of memory, else twice as much. OSError.
+        """
+        if beside is None:
+            return self._runtime.from_onnx(onnx_of(self._weights))
+        try:
+            beside.write_bytes(onnx_of(self._weights))
+            give_back_memory()
+            return self._runtime.from_onnx(beside)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def _infer(self, model: Any, precision: str) -> Infer:
         compiled = self._runtime.compile(model, precision)
@@ -185,6 +213,12 @@ class Conversion:
         return infer
 
 
+def _written(made: KnownModel, path: Path, precision: str) -> dict[str, Any]:
+    """Write a converted model to `path` (.xml); returns its metadata. OSError."""
+    save(made.model, path, precision, made.about)
+    return dict(made.about)
+
+
 # --- The backend.
 
 
@@ -194,13 +228,22 @@ class OpenvinoBackend(LoadedBackend):
     `num_threads` limits the threads of this network alone; 0 = all cores that it may use.
     `choice` says why this precision was chosen.
 
-    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the precision is not
-    supported by this CPU, or was not made.
+    Raises WeightsCorrupt, WeightsMismatch, InvalidNetworkSize, and BackendUnavailable where the
+    precision is not supported by this CPU, or was not made.
     """
 
     name = 'openvino'
 
-    def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        num_threads: int = 0,
+        precision: str = AUTO,
+        size: NetworkSize = OFFICIAL,
+        *,
+        given: Mapping[str, Any] = NOTHING_GIVEN,
+    ) -> None:
+        self._size, self._given = size, given
         self._runtime = Runtime(num_threads)
         if precision not in (AUTO, *self._runtime.precisions()):
             have = ', '.join(self._runtime.precisions())
@@ -211,14 +254,15 @@ class OpenvinoBackend(LoadedBackend):
         from_file = weights.suffix.lower() in MODEL_SUFFIXES
         found = (self._load_model if from_file else self._load_weights)(weights, precision)
         self._network = self._compiled(found, weights)
-        self.spec = found.spec
-        self.weights_sha256 = str(found.about.get('weights_sha256', ''))
+        self.spec, self.description = found.spec, found.description
+        known = found.description is None
+        self.weights_sha256 = str(found.about.get('weights_sha256', '')) if known else ''
 
     def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._network.infer(network_input)
 
     def _load_weights(self, weights: Path, precision: str) -> KnownModel:
-        conversion = Conversion(weights, self._runtime)
+        conversion = Conversion(weights, self._runtime, self._size)
         if precision == AUTO:
             precision, self.choice = fastest_within_bound(conversion, self._runtime.precisions())
         else:
@@ -226,20 +270,27 @@ class OpenvinoBackend(LoadedBackend):
         self.precision = precision
         found = conversion.cached(precision) if precision == 'int8' else conversion.model(precision)
         if found is None:
+            picture = conversion.spec.picture
+            size = f' --network-size {min(picture.size)}' if picture.official else ''
             raise BackendUnavailable(
                 f'no int8 model of {weights.name} on this machine: make one with '
-                f'`midas_depth export {weights} --precision int8 --pictures FOLDER --cache`'
+                f'`midas_depth export {weights} --precision int8{size} --pictures FOLDER --cache`'
             )
         self._warn(Deviation.from_json(found.about.get('deviation')))
         return found
 
     def _load_model(self, path: Path, precision: str) -> KnownModel:
-        found = self._runtime.read(path)
+        found = self._runtime.read(path, given=self._given)
         made_for = found.about.get('precision', 'f32')
         if made_for not in PRECISIONS:
             raise WeightsCorrupt(
                 f'{path} is marked {str(made_for)[:40]!r}, which is not a precision: write it '
                 'again with `midas_depth export`'
+            )
+        if precision == 'int8' and found.description is not None:
+            raise BackendUnavailable(
+                f'{path} was not written by this package, which cannot make int8 of it: choose '
+                'precision f32 or bf16'
             )
         if 'int8' in (precision, made_for) and precision not in (AUTO, made_for):
             raise BackendUnavailable(
@@ -247,13 +298,16 @@ class OpenvinoBackend(LoadedBackend):
                 f'`midas_depth export --precision {precision}`'
             )
         deviation = Deviation.from_json(found.about.get('deviation'))
-        if precision == AUTO:
+        if precision == AUTO and found.description is not None:
+            self.precision = 'f32'
+            self.choice = 'f32: how far others stray is not measured for files of other makers'
+        elif precision == AUTO:
             self.precision, self.choice = self._of_file(path, made_for, deviation)
         else:
             self.precision, self.choice = precision, f'{precision} as asked'
             if precision == made_for:
                 self._warn(deviation)
-        return found
+        return dataclasses.replace(found, spec=self._size.applied_to(found.spec))
 
     def _of_file(self, path: Path, made_for: str, found: Deviation | None) -> tuple[str, str]:
         """(precision, why): the rule of 'auto' for a model file.
@@ -279,8 +333,15 @@ class OpenvinoBackend(LoadedBackend):
 
     def _compiled(self, found: KnownModel, path: Path) -> Compiled:
         try:
-            network = self._runtime.compile(found.model, self.precision)
-            network.expect((1, 3, *found.spec.picture.usual_size))
+            network = self._runtime.compile(found.model, self.precision, found.description)
+            size = found.spec.picture.usual_size
+            if found.description is not None:
+                try:
+                    trial = network.infer(np.zeros((1, 3, *size), np.float32))
+                    check_proportions(trial.shape, size)
+                except DepthError as error:
+                    raise not_run(path, size, error) from error
+            network.expect((1, 3, *size))
             return network
         except (RuntimeError, MemoryError) as error:
             raise BackendUnavailable(

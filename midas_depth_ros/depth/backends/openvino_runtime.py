@@ -11,7 +11,7 @@ import json
 import math
 import os
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,20 +22,30 @@ from numpy.typing import NDArray
 from openvino.preprocess import PrePostProcessor
 
 from midas_depth_ros.depth import models
-from midas_depth_ros.depth.errors import DepthError, WeightsCorrupt
-from midas_depth_ros.depth.files import open_file, sha256_of
+from midas_depth_ros.depth.backends.openvino_graph import view_of
+from midas_depth_ros.depth.backends.ports import Port, as_map, not_run
+from midas_depth_ros.depth.errors import (
+    BackendUnavailable,
+    DepthError,
+    WeightsCorrupt,
+    WeightsMismatch,
+)
+from midas_depth_ros.depth.file_description import FileDescription
+from midas_depth_ros.depth.files import MOST_WEIGHTS_BYTES, open_file, sha256_of
+from midas_depth_ros.depth.foreign import describe
 from midas_depth_ros.depth.model_files import (
-    MOST_BYTES,
     MOST_XML_BYTES,
+    NOTHING_GIVEN,
     about_of,
     digest_of_shapes,
-    in_words,
     known_graphs,
+    marked,
     read_model_file,
-    refusal,
+    refuse_altered,
+    refuse_unending,
 )
 from midas_depth_ros.depth.models import refuse_what_is_not_finite
-from midas_depth_ros.depth.models.spec import ModelSpec
+from midas_depth_ros.depth.models.spec import ModelSpec, Network
 
 VERSION = ov.__version__.split('-')[0]
 CPU = 'CPU'
@@ -50,8 +60,10 @@ CONVOLUTIONS = (
     'ConvolutionBackpropData',
     'GroupConvolutionBackpropData',
 )
-MOST_ELEMENTS = 1 << 25  # of one value inside a network: MiDaS_small has 3 million in the largest
+MOST_ELEMENTS = 1 << 26  # of one value inside a network: Depth Anything large has 53 million
 BIN_SHA256 = 'bin_sha256'  # in the metadata: of the .bin that belongs to an .xml
+MOST_FOREIGN_ELEMENTS = 1 << 28  # the same, of a network of another maker: 1 GB
+TFLITE = b'TFL3'  # bytes 4 to 8 of such a file
 UNKNOWN_YET = 'sha256-of-the-bin'
 FULL_DISK_BYTES = 1 << 20  # a failed write with less than this free means a full disk
 
@@ -69,10 +81,18 @@ class Compiled:
     first few sizes get their own, and all others share one.
     """
 
-    def __init__(self, core: ov.Core, model: ov.Model, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        core: ov.Core,
+        model: ov.Model,
+        options: dict[str, Any],
+        description: FileDescription | None = None,
+    ) -> None:
         self._core, self._options = core, options
+        self._described = description is not None
+        self._port = Port.of(description)
         self._shape = model.input(0).get_partial_shape()
-        self._model = channels_last(model)
+        self._model = prepared(model, self._port) if description else channels_last(model)
         self._compiled: dict[Shape | None, ov.CompiledModel] = {}  # None: for any size
         self._requests: dict[Shape | None, ov.InferRequest] = {}
         self._expected: Shape | None = None
@@ -88,7 +108,8 @@ class Compiled:
 
     def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, h, w) float32 to (h, w) float32; DepthError where the size is unsupported."""
-        if not self._shape.compatible(ov.PartialShape(network_input.shape)):
+        taken = self._fed_shape(network_input.shape, self._port.layout != 'nhwc')
+        if not self._shape.compatible(ov.PartialShape(taken)):
             raise DepthError(
                 f'openvino could not run {network_input.shape}: the network takes {self._shape}'
             )
@@ -102,13 +123,28 @@ class Compiled:
 
     def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
         request = self._requests.get(network_input.shape) or self._requests[None]
-        picture = np.ascontiguousarray(network_input.transpose(CHANNELS_LAST))
+        picture = self._fed(network_input)
         request.set_input_tensor(ov.Tensor(picture, shared_memory=True))
         request.infer(share_outputs=True)
         output = request.get_output_tensor().data
         # The next run overwrites the tensor.
+        if self._described:
+            return as_map(output).copy()
         inverse_depth: NDArray[np.float32] = output.reshape(output.shape[-2:]).copy()
         return inverse_depth
+
+    def _fed(self, network_input: NDArray[np.float32]) -> NDArray[Any]:
+        """(1, 3, h, w) as the prepared model takes it."""
+        picture = self._port.cast(network_input)
+        if self._port.layout == 'multi-view':
+            return np.ascontiguousarray(picture[np.newaxis])
+        return np.ascontiguousarray(picture.transpose(CHANNELS_LAST))
+
+    def _fed_shape(self, shape: Sequence[Any], channels_first: bool) -> list[Any]:
+        """The shape of an input (1, 3, h, w), any of them free, for this network."""
+        if self._port.layout == 'multi-view':
+            return [1, *shape]
+        return list(shape) if channels_first else [shape[axis] for axis in CHANNELS_LAST]
 
     def _prepare(self, shape: Shape) -> None:
         expected, self._expected = self._expected, None
@@ -123,19 +159,28 @@ class Compiled:
         if key in self._requests:
             return
         if self._shape.is_dynamic:
-            taken = shape if own else tuple(self._shape)
-            self._model.reshape([taken[axis] for axis in CHANNELS_LAST])
+            taken = shape if own else (1, 3, *self._free_sides())
+            self._model.reshape(self._fed_shape(taken, False))
         self._compiled[key] = self._core.compile_model(self._model, CPU, self._options)
         self._requests[key] = self._compiled[key].create_infer_request()
+
+    def _free_sides(self) -> tuple[Any, Any]:
+        """Height and width as the model's file has them."""
+        sides = tuple(self._shape)
+        return (sides[1], sides[2]) if self._port.layout == 'nhwc' else (sides[-2], sides[-1])
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model written by this package; `about` is its metadata."""
+    """A model whose use is known; `about` is its metadata.
+
+    `description`: how it is to be used, where this package did not write it.
+    """
 
     model: ov.Model
-    spec: ModelSpec
+    spec: Network
     about: Mapping[str, Any]
+    description: FileDescription | None = None
 
 
 class Runtime:
@@ -150,25 +195,31 @@ class Runtime:
         offered = self._core.get_property(CPU, 'OPTIMIZATION_CAPABILITIES')
         return ('f32', *(ours for theirs, ours in CAPABILITIES.items() if theirs in offered))
 
-    def from_onnx(self, model: bytes) -> ov.Model:
-        """Read a model of this package from memory."""
+    def from_onnx(self, model: bytes | Path) -> ov.Model:
+        """Read a model of this package from memory or from a file."""
         return self._core.read_model(model)
 
-    def read(self, path: Path, *, checked: bool = False) -> KnownModel:
-        """Read an .onnx file, or an .xml with its .bin.
+    def read(
+        self, path: Path, *, checked: bool = False, given: Mapping[str, Any] = NOTHING_GIVEN
+    ) -> KnownModel:
+        """Read an .onnx or .tflite file, or an .xml with its .bin.
 
-        `checked`: it comes from the cache, which has just compared it with what was written. Raises
-        WeightsCorrupt where it cannot be read, WeightsMismatch where this package did not write it.
+        `checked`: it comes from the cache, which has just compared it with what was written.
+        `given`: the user's parameters, as in `foreign.describe`. Raises WeightsCorrupt where it
+        cannot be read, WeightsMismatch where it cannot be told how it is to be used.
         """
-        if path.suffix.lower() != '.xml':
-            file = read_model_file(path)
-            return KnownModel(self._read(path), file.spec, file.about)
+        suffix = path.suffix.lower()
+        if suffix == '.tflite':
+            check_tflite(path)
+            return self._described(self._read(path), path, {}, given)
+        if suffix != '.xml':
+            return self._read_onnx(path, given)
         weights = path.with_suffix('.bin')
         if not os.path.lexists(weights):
             raise WeightsCorrupt(
                 f'{weights} is not there: an OpenVINO model is two files, copy both'
             )
-        for part, most in ((path, MOST_XML_BYTES), (weights, MOST_BYTES)):
+        for part, most in ((path, MOST_XML_BYTES), (weights, MOST_WEIGHTS_BYTES)):
             with open_file(part, most):
                 pass
         model = self._read(path)
@@ -177,7 +228,38 @@ class Runtime:
             raise WeightsCorrupt(
                 f'{weights} does not belong to {path.name}: copy both files of one export again'
             )
-        return KnownModel(model, spec_of_model(model, path, checked=checked), about)
+        spec = spec_of_model(model, path, checked=checked)
+        if spec is not None:
+            return KnownModel(model, marked(spec, about, path), about)
+        return self._described(model, path, about, given)
+
+    def _read_onnx(self, path: Path, given: Mapping[str, Any]) -> KnownModel:
+        file = read_model_file(path, given)
+        try:
+            model = self._read(path)
+        except WeightsCorrupt as error:
+            if file.description is None:
+                raise
+            raise BackendUnavailable(
+                f'{error}. If backend onnxruntime is installed, it may have the operations that '
+                'openvino lacks: choose backend onnxruntime'
+            ) from error
+        if file.description is not None:
+            refuse_unbounded(model, file.spec, file.description, path)
+        return KnownModel(model, file.spec, file.about, file.description)
+
+    def _described(
+        self, model: ov.Model, path: Path, about: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> KnownModel:
+        """A model that this package did not write."""
+        view = view_of(model)
+        refuse_altered(path, about.get('network'), view.inputs, view.outputs)
+        refuse_unending(path, (operation.kind for operation in view.operations))
+        description = describe(path, view, given=given, metadata=about, sha256=sha256_of(path))
+        network = description.network()
+        refuse_unbounded(model, network, description, path)
+        _refuse_infinite_constants(model, path)
+        return KnownModel(model, network, about, description)
 
     def _read(self, path: Path) -> ov.Model:
         try:
@@ -188,7 +270,9 @@ class Runtime:
                 'write it again with `midas_depth export`'
             ) from error
 
-    def compile(self, model: ov.Model, precision: str) -> Compiled:
+    def compile(
+        self, model: ov.Model, precision: str, description: FileDescription | None = None
+    ) -> Compiled:
         """A network for this CPU, compiled at its first input."""
         hint = precision
         if precision == 'int8':  # for the parts that are not quantised
@@ -200,7 +284,7 @@ class Runtime:
             # The operating system, or the user's affinity, decides better which cores are free.
             'ENABLE_CPU_PINNING': False,
         }
-        return Compiled(self._core, model, options)
+        return Compiled(self._core, model, options, description)
 
 
 def channels_last(model: ov.Model) -> ov.Model:
@@ -208,6 +292,28 @@ def channels_last(model: ov.Model) -> ov.Model:
     steps = PrePostProcessor(model.clone())
     steps.input().tensor().set_layout(ov.Layout('NHWC'))
     steps.input().model().set_layout(ov.Layout('NCHW'))
+    return steps.build()
+
+
+def check_tflite(path: Path) -> None:
+    """Raise WeightsCorrupt where it is no TFLite file: the library would try other formats."""
+    with open_file(path, MOST_WEIGHTS_BYTES) as file:
+        if file.read(8)[4:] != TFLITE:
+            raise WeightsCorrupt(f'{path} is not a TFLite model: copy the file again')
+
+
+def prepared(model: ov.Model, port: Port) -> ov.Model:
+    """A copy of a file of another maker: one output, in float32; channels last where it can be."""
+    model = model.clone()
+    named = (each for each in model.outputs if port.output in each.get_names())
+    chosen = next(named, model.output(0))
+    result = chosen.get_node().input_value(0)
+    model = ov.Model([result], model.get_parameters())
+    steps = PrePostProcessor(model)
+    if port.layout == 'nchw':
+        steps.input().tensor().set_layout(ov.Layout('NHWC'))
+        steps.input().model().set_layout(ov.Layout('NCHW'))
+    steps.output().tensor().set_element_type(ov.Type.f32)
     return steps.build()
 
 
@@ -242,10 +348,10 @@ def about_of_model(model: ov.Model) -> dict[str, Any]:
     return about_of(str(model.get_rt_info(ABOUT_PATH).value))
 
 
-def spec_of_model(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec:
-    """Which registered model a file holds; `checked` as in `Runtime.read`.
+def spec_of_model(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec | None:
+    """Which registered model a file holds, None for another one; `checked` as in `Runtime.read`.
 
-    Raises WeightsMismatch where it is none of them, WeightsCorrupt where it holds NaN or infinity.
+    Raises WeightsCorrupt where it holds NaN or infinity.
     """
     about = about_of_model(model)
     shapes = digest_of_shapes(_kernel_shapes(model))
@@ -254,14 +360,22 @@ def spec_of_model(model: ov.Model, path: Path, *, checked: bool) -> ModelSpec:
         for spec in map(models.spec, models.names())
         if any(known.convolutions == shapes for known in known_graphs(spec))
     }
-    spec = alike.get(str(about.get('network', next(iter(alike), ''))))
+    # Where several are alike, or others trained one to give depth, near and far could be swapped:
+    # the file has to say which one it is.
+    only = next(iter(alike)) if len(alike) == 1 else ''
+    told = about.get('network', only if only and alike[only].keys_tell else '')
+    spec = alike.get(str(told))
     fits = spec is not None and _has_sides(model, spec)
     if spec is None or not fits or not (checked or _is_bounded(model, spec)):
-        takes, gives = in_words(_in_words(model.inputs)), in_words(_in_words(model.outputs))
-        raise refusal(path, takes, gives, about=about)
-    constants = [op for op in model.get_ops() if op.get_type_name() == 'Constant']
-    refuse_what_is_not_finite({op.get_friendly_name(): op.data for op in constants}, path)
+        return None
+    _refuse_infinite_constants(model, path)
     return spec
+
+
+def _refuse_infinite_constants(model: ov.Model, path: Path) -> None:
+    for op in model.get_ops():
+        if op.get_type_name() == 'Constant' and op.get_element_type().is_real():
+            refuse_what_is_not_finite({op.get_friendly_name(): op.data}, path)
 
 
 def _kernel_shapes(model: ov.Model) -> list[Shape]:
@@ -276,13 +390,18 @@ def _kernel_shapes(model: ov.Model) -> list[Shape]:
     return shapes
 
 
+FREE = (None, None)  # sides
+
+
 def _has_sides(model: ov.Model, spec: ModelSpec) -> bool:
     if len(model.inputs) != 1 or len(model.outputs) != 1 or spec.onnx is None:
         return False
-    taken = spec.picture.fixed_size or (None, None)
+    # The graph of a network for one size may take others, too.
+    taken = [spec.picture.fixed_size or FREE, FREE]
+    given = [*(spec.onnx.output_sizes or taken), FREE]
     source, result = model.input(0), model.output(0)
-    return _is_side(source, spec.onnx.picture, 3, [taken]) and _is_side(
-        result, spec.onnx.depth, 1, spec.onnx.output_sizes or [taken]
+    return _is_side(source, spec.onnx.picture, 3, taken) and _is_side(
+        result, spec.onnx.depth, 1, given
     )
 
 
@@ -297,7 +416,7 @@ def _is_side(
     return any(sides == [1, channels, *size] for size in sizes)
 
 
-def _is_bounded(model: ov.Model, spec: ModelSpec) -> bool:
+def _is_bounded(model: ov.Model, spec: Network) -> bool:
     """Whether every value inside it is at most as large as in the supported networks."""
     if model.input(0).get_partial_shape().is_dynamic:
         model = model.clone()
@@ -311,11 +430,36 @@ def _is_bounded(model: ov.Model, spec: ModelSpec) -> bool:
     )
 
 
-def _in_words(ports: Iterable[Any]) -> Iterable[str]:
-    for port in ports:
-        name = next(iter(sorted(port.get_names())), '')
-        shape, element = port.get_partial_shape(), port.get_element_type()
-        yield f"'{name[:40]}' {str(shape)[:80]} {element.get_type_name()}"
+def refuse_unbounded(
+    model: ov.Model, network: Network, description: FileDescription, path: Path
+) -> None:
+    """Raise WeightsMismatch where a value inside it is too large, or sizes do not fit together."""
+    high, wide = network.picture.usual_size
+    shape = {
+        'nchw': [1, 3, high, wide],
+        'nhwc': [1, high, wide, 3],
+        'multi-view': [1, 1, 3, high, wide],
+    }[description.layout]
+    if model.input(0).get_partial_shape().is_dynamic:
+        model = model.clone()
+        try:
+            model.reshape(shape)
+        except RuntimeError as error:
+            raise not_run(path, (high, wide), DepthError(last_line(error))) from error
+    for node in model.get_ops():
+        for port in node.outputs():
+            found = port.get_partial_shape()
+            # Of sides that are not known before it runs, the others count.
+            sides = (
+                [side.get_length() for side in found if side.is_static]
+                if found.rank.is_static
+                else []
+            )
+            if math.prod(sides) > MOST_FOREIGN_ELEMENTS:
+                raise WeightsMismatch(
+                    f'{path} holds a value of {math.prod(sides):.3g} numbers, which no network for '
+                    f'{wide} x {high} pixels needs: export it for a smaller size'
+                )
 
 
 def last_line(error: BaseException) -> str:

@@ -1,8 +1,10 @@
 """Runs a network with PyTorch on the CPU: traced, frozen, channels_last, in inference mode.
 
 In: a state dict as a file. Then: (1, 3, h, w) float32 to (h, w) float32. One trace serves every
-size, because the networks are convolutional and the sides multiples of 32: a camera of another size
-neither stalls the robot for a new trace nor keeps a second copy of the weights.
+size: a camera of another size neither stalls the robot for a new trace nor keeps a second copy of
+the weights. So a module must compute with tensors whatever follows from the size, such as the
+resized position embedding of a transformer: numbers would be those of the first size for ever.
+`test_network_sizes.py` compares every model.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.backends import AUTO, LoadedBackend
 from midas_depth_ros.depth.errors import BackendUnavailable
-from midas_depth_ros.depth.files import digest_of, reason
-from midas_depth_ros.depth.models import read_arrays, spec_of
+from midas_depth_ros.depth.files import reason
+from midas_depth_ros.depth.models import digest_of, read_arrays, spec_of
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 
 DTYPES = {'f32': torch.float32, 'bf16': torch.bfloat16}
 WARM_UP_RUNS = 2  # TorchScript optimises during its first runs, not during the first frames
@@ -29,18 +32,25 @@ class TorchBackend(LoadedBackend):
     `num_threads` limits torch's pool, which belongs to the whole process: the last value set holds
     for every torch user in it. 0 leaves it as it is: all cores, unless the process set a limit.
 
-    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where this torch cannot trace.
+    Raises WeightsCorrupt, WeightsMismatch, InvalidNetworkSize, and BackendUnavailable where this
+    torch cannot trace.
     """
 
     name = 'torch'
 
-    def __init__(self, weights: Path, num_threads: int = 0, precision: str = AUTO) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        num_threads: int = 0,
+        precision: str = AUTO,
+        size: NetworkSize = OFFICIAL,
+    ) -> None:
         self._num_threads = num_threads
         self.precision = 'f32' if precision == AUTO else precision
         self.choice = f'{self.precision}: ' + (
             'backend torch takes another only when asked' if precision == AUTO else 'as asked'
         )
-        self.spec = spec_of(weights)
+        self.spec = size.applied_to(spec_of(weights))
         self.weights_sha256 = digest_of(weights)
         self._dtype = DTYPES[self.precision]
         self._limit_threads()

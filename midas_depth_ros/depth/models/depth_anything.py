@@ -15,21 +15,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.dpt_parts import (
     Transformer,
     decoder_shapes,
     transformer_shapes,
     weight_and_bias,
 )
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Enlargement,
+    Fingerprint,
     Interpolation,
     ModelSpec,
+    OnnxGraph,
     Output,
     PictureInput,
     Shape,
     Sizing,
+    Weights,
 )
+from midas_depth_ros.depth.models.transformers_names import is_config_of
 from midas_depth_ros.depth.weights import WeightsFile
 
 Value = TypeVar('Value')
@@ -46,11 +52,15 @@ CUBIC_COEFFICIENT = -0.75
 
 @dataclass(frozen=True)
 class Width:
-    """How wide and deep a network is; `channels` of the features at strides 3.5, 7, 14 and 28."""
+    """How wide and deep a network is; `channels` of the features at strides 3.5, 7, 14 and 28.
+
+    `kernels`: see `Fingerprint.convolutions`.
+    """
 
     transformer: Transformer
     channels: tuple[int, int, int, int]
     decoder: int  # channels
+    kernels: str
 
     @property
     def resizing(self) -> dict[int, tuple[int, int]]:
@@ -63,26 +73,48 @@ def _transformer(channels: int, depth: int, heads: int) -> Transformer:
     return Transformer(channels, depth, heads, PATCH, GRID, layer_scale=True)
 
 
-SMALL = Width(_transformer(384, depth=12, heads=6), (48, 96, 192, 384), decoder=64)
-BASE = Width(_transformer(768, depth=12, heads=12), (96, 192, 384, 768), decoder=128)
-LARGE = Width(_transformer(1024, depth=24, heads=16), (256, 512, 1024, 1024), decoder=256)
+SMALL = Width(
+    _transformer(384, depth=12, heads=6),
+    (48, 96, 192, 384),
+    decoder=64,
+    kernels='567e8ccf8cf34c90',
+)
+BASE = Width(
+    _transformer(768, depth=12, heads=12),
+    (96, 192, 384, 768),
+    decoder=128,
+    kernels='e0d4834f53fdd50e',
+)
+LARGE = Width(
+    _transformer(1024, depth=24, heads=16),
+    (256, 512, 1024, 1024),
+    decoder=256,
+    kernels='e59becee24abba26',
+)
 
 
 @dataclass(frozen=True)
 class Network:
     """One of the networks. `taps`: the blocks, counted from 1, that the decoder takes.
 
-    `farthest_m`: what the last layer's sigmoid is multiplied with, in metres; None where that layer
-    gives relative inverse depth.
+    `graph`: see `Fingerprint.network`. `farthest_m`: what the last layer's sigmoid is multiplied
+    with, in metres; None where that layer gives relative inverse depth.
     """
 
     title: str
     width: Width
     taps: tuple[int, int, int, int]
     weights: WeightsFile
+    graph: str
     farthest_m: float | None = None
     about: str = ''
+    domain: str = ''
     enlargement: Enlargement = Enlargement.LINEAR_CORNERS
+
+    @property
+    def node_short_side(self) -> int:
+        """See `ModelSpec`."""
+        return QUICK_SIDE if self.width is SMALL else LEAST_SIDE
 
 
 def shapes(width: Width) -> dict[str, Shape]:
@@ -242,9 +274,19 @@ def build(network: Network) -> Any:
     return DepthAnything()
 
 
+def onnx(network: Network, weights: Weights, metadata: Mapping[str, str]) -> bytes:
+    """The network as an ONNX model; see `depth_anything_graph`."""
+    from midas_depth_ros.depth.models.depth_anything_graph import depth_anything_onnx
+
+    return depth_anything_onnx(network, weights, metadata=metadata)
+
+
 # --- What it wants of a picture, and what becomes of its output.
 
 SHORT_SIDE = 518  # pixels, of the pictures of training; any multiple of 14 will do
+# On two cores, for a 4:3 picture: the small network takes 0.15 s at 252, the base one at 168, the
+# large one four times as long; below, 12 patches would become too few.
+QUICK_SIDE, LEAST_SIDE = 252, 168
 NEAREST_M = 0.1  # below that no robot looks at a thing, and 1/Z grows without bounds
 
 # --- The networks by name.
@@ -252,6 +294,18 @@ NEAREST_M = 0.1  # below that no robot looks at a thing, and 1/Z grows without b
 HUB = 'https://huggingface.co'
 NON_COMMERCIAL = 'for non-commercial use only'
 V2_TAPS, V1_TAPS = (3, 6, 9, 12), (9, 10, 11, 12)
+
+
+def _twin(repository: str, revision: str, sha256: str) -> WeightsFile:
+    """The same weights as the library transformers has them; all have as many bytes."""
+    return WeightsFile(
+        name='model.safetensors',
+        url=f'{HUB}/depth-anything/{repository}/resolve/{revision}/model.safetensors',
+        size=99_173_660,
+        sha256=sha256,
+        licence='Apache-2.0',
+    )
+
 
 NETWORKS = {
     'depth_anything_v2_small': Network(
@@ -265,7 +319,15 @@ NETWORKS = {
             size=99_218_434,
             sha256='715fade13be8f229f8a70cc02066f656f2423a59effd0579197bbf57860e1378',
             licence='Apache-2.0',
+            twins=(
+                _twin(
+                    'Depth-Anything-V2-Small-hf',
+                    '5426e4f0f36572d16453bbda7a8389317b1bef99',
+                    '3152477ce0d8d6978d76b995120de97cb5b928701fd0f817769f59e249a16b70',
+                ),
+            ),
         ),
+        graph='00747a9c05560e8d5b376a85def345a599916d121c55258a4b11f83321a9d0f8',
     ),
     'depth_anything_v2_base': Network(
         'Depth Anything V2 base',
@@ -281,6 +343,7 @@ NETWORKS = {
             restriction=NON_COMMERCIAL,
             must_be_accepted=True,
         ),
+        graph='79ebcf323e9106b55a769195fd1305dfb91ebf909e7e3608c171959619bc6aa1',
     ),
     'depth_anything_v2_large': Network(
         'Depth Anything V2 large',
@@ -296,6 +359,7 @@ NETWORKS = {
             restriction=NON_COMMERCIAL,
             must_be_accepted=True,
         ),
+        graph='e727c3c535d4458579a19d682bf6c915a486f4ad34683339198b136632991a6f',
     ),
     'depth_anything_v2_metric_indoor_small': Network(
         'Depth Anything V2 small, metres indoors',
@@ -308,9 +372,18 @@ NETWORKS = {
             size=99_222_290,
             sha256='b782898d8a3e8be1f639de33837ed85e9b4b73e40f8f5e5cd99067588d722545',
             licence='Apache-2.0',
+            twins=(
+                _twin(
+                    'Depth-Anything-V2-Metric-Indoor-Small-hf',
+                    '8078d68a9c75a972131914f6afd0c1723be0da7f',
+                    'e990eb82fbf11b05b7813261196a2b841bdcf5a05f64396724a8987fa90504a3',
+                ),
+            ),
         ),
+        graph='c9d522ad5df6569c7a85e4613494ae45f632226c8c0480af2cf014547047d74f',
         farthest_m=20.0,
         about='Its metres were learned from rendered rooms (Hypersim), up to 20 m.',
+        domain='indoors (rendered rooms, Hypersim)',
     ),
     'depth_anything_v2_metric_outdoor_small': Network(
         'Depth Anything V2 small, metres outdoors',
@@ -323,9 +396,18 @@ NETWORKS = {
             size=99_221_808,
             sha256='9203e538d35255c90dda4b7fedb47ff33fe725497bcca3b1e53b3a65ee63f0cb',
             licence='Apache-2.0',
+            twins=(
+                _twin(
+                    'Depth-Anything-V2-Metric-Outdoor-Small-hf',
+                    'fd2c22027eaf20374204f14099b8341e1925ad39',
+                    'ad065c77a7421ca55159a1f0db9433397a607690f2d76bb8a6fc54b1be7a3124',
+                ),
+            ),
         ),
+        graph='57b56c700e954542fd0891749a603c4974516415be4ba05c4c810a6b73a25e02',
         farthest_m=80.0,
         about='Its metres were learned from rendered streets (Virtual KITTI), up to 80 m.',
+        domain='outdoors (rendered streets, Virtual KITTI)',
     ),
     'depth_anything_v1_small': Network(
         'Depth Anything V1 small',
@@ -339,6 +421,7 @@ NETWORKS = {
             sha256='',
             licence='Apache-2.0',
         ),
+        graph='b95814ed955afd1fb5ccd4d19fdd4b4e0ff7bc4efe37cfe28900967c1b5f31be',
         enlargement=Enlargement.LINEAR,
     ),
 }
@@ -368,10 +451,23 @@ def spec(name: str) -> ModelSpec:
         output=Output.METRIC_DEPTH if metric else Output.RELATIVE_INVERSE_DEPTH,
         shapes=shapes(network.width),
         build=functools.partial(build, network),
+        onnx=OnnxGraph(
+            functools.partial(onnx, network),
+            known=(Fingerprint(network.graph, network.width.kernels),),
+            opencv=None,  # it ends the process
+        ),
         depth_range_m=(NEAREST_M, network.farthest_m) if network.farthest_m else None,
         about=f'{network.title}: {network.about}' if network.about else '',
+        domain=network.domain,
         enlargement=network.enlargement,
+        fits_config=functools.partial(
+            is_config_of, taps=network.taps, farthest_m=network.farthest_m
+        ),
+        giga_operations=giga_operations(name),
+        published=published(name),
         keys_tell=False,  # versions 1 and 2, relative and metric: all have the same
+        node_short_side=network.node_short_side,
+        slow_on_two_cores=network.width is LARGE,
     )
 
 

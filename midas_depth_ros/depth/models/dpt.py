@@ -18,6 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.dpt_parts import (
     CLASSES,
     DECODER_CHANNELS,
@@ -29,13 +32,17 @@ from midas_depth_ros.depth.models.dpt_parts import (
     transformer_shapes,
     weight_and_bias,
 )
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
+    Fingerprint,
     Interpolation,
     ModelSpec,
+    OnnxGraph,
     Output,
     PictureInput,
     Shape,
     Sizing,
+    Weights,
     norm_shapes,
 )
 from midas_depth_ros.depth.weights import WeightsFile
@@ -319,17 +326,50 @@ def build(encoder: Encoder) -> Any:
     return DptLevit(encoder)
 
 
+INPUT, OUTPUT = 'picture', 'depth'  # of the graphs
+
+
+def make_onnx(encoder: Encoder, weights: Weights, metadata: Mapping[str, str]) -> bytes:
+    """The network as an ONNX model, made without torch: (1, 3, h, w) float32 to (1, 1, h, w).
+
+    Raises KeyError where an entry of the state dict is missing, ValueError where one is not finite.
+    """
+    # These import the descriptions above.
+    from midas_depth_ros.depth.models.dpt_levit_graph import LevitGraph
+    from midas_depth_ros.depth.models.dpt_swin2_graph import SwinGraph
+    from midas_depth_ros.depth.models.dpt_vit_graph import DptTransformerGraph
+
+    graph: DptTransformerGraph | LevitGraph | SwinGraph
+    sides: tuple[int | str, int | str] = ('height', 'width')
+    if isinstance(encoder, TransformerEncoder):
+        graph = DptTransformerGraph(weights, encoder)
+    elif isinstance(encoder, Swin):
+        graph, sides = SwinGraph(weights, encoder), (encoder.size, encoder.size)
+    else:
+        graph, sides = LevitGraph(weights, encoder), (encoder.size, encoder.size)
+    with np.errstate(all='ignore'):  # the graph refuses what is no number
+        graph.network(INPUT, OUTPUT)
+        return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
+
+
 SIDE, MULTIPLE = 384, 32  # pixels, of DPT-Large and DPT-Hybrid
+# Half of it: at a quarter of the cost still 0.4 s and more on two cores, but with fewer patches
+# there would be little left to tell apart.
+LEAST_SIDE = 192
 
 
 @dataclass(frozen=True)
 class Network:
-    """One of the networks; `size` (h, w) is the only one, or that of a square picture."""
+    """One of the networks; `size` (h, w) is the only one, or that of a square picture.
+
+    `graphs`: fingerprint of its current ONNX graph, and of earlier ones.
+    """
 
     title: str
     encoder: Encoder
     size: tuple[int, int]
     weights: WeightsFile
+    graphs: tuple[Fingerprint, ...]
 
 
 MIDAS = 'https://github.com/isl-org/MiDaS/releases/download'
@@ -347,6 +387,12 @@ NETWORKS = {
             aliases=('dpt_large-midas-2f21e586.pt',),
             licence='MIT',
         ),
+        (
+            Fingerprint(
+                'cf07c49867b75393c1bb7e3220fbd452f7747a6fddd7dce761da7086291f6375',
+                '4a15f86a3730a53c',
+            ),
+        ),
     ),
     'dpt_hybrid_384': Network(
         'DPT-Hybrid',
@@ -357,7 +403,14 @@ NETWORKS = {
             url='https://github.com/isl-org/DPT/releases/download/1_0/dpt_hybrid-midas-501f0c75.pt',
             size=0,  # not published; some 492.7 MB
             sha256='501f0c75b3bca7daec6b3682c5054c09b366765aef6fa3a09d03a5cb4b230853',
+            aliases=('dpt_hybrid_384.pt',),  # of MiDaS v3, which torch hub fetches
             licence='MIT',
+        ),
+        (
+            Fingerprint(
+                '2156ffd21e63eb837718aa08b8d4a411655c1235020974cd5abf2a7b93bc8f3c',
+                '6895c55f0286b781',
+            ),
         ),
     ),
     'dpt_swin2_tiny_256': Network(
@@ -371,6 +424,12 @@ NETWORKS = {
             sha256='',
             licence='MIT',
         ),
+        (
+            Fingerprint(
+                'c0cac4eb13743b878244b5c65ad08101e68006bac320f61d8040ac8b900ac8bf',
+                '2326706583554d7d',
+            ),
+        ),
     ),
     'dpt_levit_224': Network(
         'DPT-LeViT',
@@ -382,6 +441,12 @@ NETWORKS = {
             size=0,  # and its hash: not published
             sha256='',
             licence='MIT',
+        ),
+        (
+            Fingerprint(
+                '8eb699a33bc2d9a61894c61de296656b0b459839a06856852080dacc22fea521',
+                'b59b2933aca84829',
+            ),
         ),
     ),
 }
@@ -417,9 +482,20 @@ def spec(name: str) -> ModelSpec:
         output=Output.RELATIVE_INVERSE_DEPTH,
         shapes=shapes(network.encoder),
         build=functools.partial(build, network.encoder),
+        onnx=OnnxGraph(
+            make=functools.partial(make_onnx, network.encoder),
+            picture=INPUT,
+            depth=OUTPUT,
+            known=network.graphs,
+            opencv=None,  # it takes no layers of transformers
+        ),
         renaming=rename,
+        giga_operations=giga_operations(name),
+        published=published(name),
         # Others trained these to give depth: with a file of theirs near and far would be swapped.
         keys_tell=not isinstance(network.encoder, TransformerEncoder),
+        node_short_side=LEAST_SIDE if isinstance(network.encoder, TransformerEncoder) else 0,
+        slow_on_two_cores=not isinstance(network.encoder, Levit),
     )
 
 

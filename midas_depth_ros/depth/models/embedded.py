@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.spec import (
     Fingerprint,
     ModelSpec,
@@ -359,6 +360,7 @@ SPEC = ModelSpec(
         known=tuple(Fingerprint(*each) for each in KNOWN_GRAPHS),
     ),
     shipped=ASSET,
+    giga_operations=giga_operations('embedded'),
     sample_depth=SAMPLE_DEPTH / np.float32(1000),
     about="'embedded' is a small network trained on rendered rooms, corridors and streets only: it "
     'knows floors, walls and common obstacles, and is less accurate than MiDaS_small on real '

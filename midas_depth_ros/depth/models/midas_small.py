@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from midas_depth_ros.depth.models.costs import giga_operations
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     NORM_ENTRIES,
     Fingerprint,
@@ -372,11 +374,14 @@ SPEC = ModelSpec(
     output=Output.RELATIVE_INVERSE_DEPTH,
     shapes=midas_shapes(),
     build=build,
-    giga_operations={(256, 256): 9.19, (256, 192): 6.89, (256, 128): 4.60},
+    needs_timm=True,
+    giga_operations=giga_operations('midas_small'),
+    published=published('midas_small'),
     onnx=OnnxGraph(
         make=lambda weights, metadata: midas_onnx(weights, metadata=metadata),
         picture=INPUT,
         depth=OUTPUT,
+        opencv=(5, 0),  # 4.6 wants a Clip without inputs
         # Put the fingerprint of a changed graph first, and keep the older: robots have such files.
         known=(
             Fingerprint(

@@ -1,4 +1,4 @@
-"""MiDaS v2.1 (large): what it wants of a picture, and its torch module.
+"""MiDaS v2.1 (large): what it wants of a picture, its ONNX graph and its torch module.
 
 ResNeXt-101 sees the picture at strides 4, 8, 16 and 32; a decoder as DPT's climbs back from the
 coarsest to the finest, but without the 1x1 convolutions, and with shortcuts that are rectified.
@@ -12,16 +12,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
+
+from midas_depth_ros.depth.models.costs import giga_operations
+from midas_depth_ros.depth.models.dpt_graph import DptGraph
 from midas_depth_ros.depth.models.dpt_parts import DECODER_CHANNELS, decoder_shapes, head_shapes
+from midas_depth_ros.depth.models.layers import NORM_EPSILON
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
+    Fingerprint,
     Interpolation,
     ModelSpec,
+    OnnxGraph,
     Output,
     PictureInput,
     Shape,
     Sizing,
+    Weights,
+    folded_norm,
     norm_shapes,
 )
+from midas_depth_ros.depth.onnx_files import OPERATOR_SET
 from midas_depth_ros.depth.weights import WeightsFile
 
 Value = TypeVar('Value')
@@ -32,6 +43,7 @@ CHANNELS = (256, 512, 1024, 2048)  # of a stage, and of the convolutions inside 
 BLOCKS = (3, 4, 23, 3)
 GROUPS = 32  # of the 3x3 convolutions
 STEM_LAYERS = 4  # before the first stage: convolution, norm, activation, pooling
+INPUT, OUTPUT = 'picture', 'depth'  # of its graph
 
 
 def shapes() -> dict[str, Shape]:
@@ -48,9 +60,8 @@ def _encoder_shapes() -> Iterator[tuple[str, Shape]]:
     yield from norm_shapes('pretrained.layer1.1', STEM_CHANNELS)
     before = STEM_CHANNELS
     for level, (wide, blocks) in enumerate(zip(CHANNELS, BLOCKS, strict=True), start=1):
-        stage = f'pretrained.layer{level}' + (f'.{STEM_LAYERS}' if level == 1 else '')
         for number in range(blocks):
-            block = f'{stage}.{number}'
+            block = _block_name(level, number)
             kernels = ((wide, before, 1, 1), (wide, wide // GROUPS, 3, 3), (wide, wide, 1, 1))
             for place, kernel in enumerate(kernels, start=1):
                 yield f'{block}.conv{place}.weight', kernel
@@ -61,9 +72,73 @@ def _encoder_shapes() -> Iterator[tuple[str, Shape]]:
             before = wide
 
 
+def _block_name(level: int, number: int) -> str:
+    """Of the stages, counted from 1, the first follows the stem."""
+    return f'pretrained.layer{level}' + (f'.{STEM_LAYERS}' if level == 1 else '') + f'.{number}'
+
+
 def rename(table: Mapping[str, Value]) -> dict[str, Value]:
     """An official state dict as the torch module loads it: as it is."""
     return dict(table)
+
+
+# --- Its ONNX graph, made from the state dict as NumPy arrays. It equals `build()` to rounding, and
+# takes every size whose sides are multiples of 32. Normalisations are folded into the convolutions
+# before them; a residual unit that the network has but never uses, of the coarsest fusion block, is
+# left out.
+
+
+def midas_v21_onnx(weights: Weights, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The model's bytes: (1, 3, h, w) float32, normalised, to (1, 1, h, w).
+
+    Raises KeyError where an entry of the state dict is missing, ValueError where one is not finite.
+    """
+    graph = _MidasGraph(weights, OPERATOR_SET)  # OpenCV 4.6 reads that set
+    with np.errstate(all='ignore'):  # the graph refuses what is no number
+        path = graph.decoder(graph.encoder(), 'scratch', rectified=True, mixed=False)
+        graph.head(path, 'scratch.output_conv', OUTPUT, corners=False)
+        sides = ('height', 'width')
+        return graph.to_bytes(INPUT, (1, 3, *sides), OUTPUT, (1, 1, *sides), metadata)
+
+
+class _MidasGraph(DptGraph):
+    """A graph with ResNeXt's layers, too."""
+
+    def encoder(self) -> list[str]:
+        """What each stage gives."""
+        first = 'pretrained.layer1'
+        value = self.relu(self.normed_conv(INPUT, f'{first}.0', f'{first}.1', stride=2))
+        sides = {'kernel_shape': (3, 3), 'strides': (2, 2), 'pads': (1, 1, 1, 1)}
+        value = self.add('MaxPool', [value], f'{first}.3', **sides)
+        found = []
+        for level, count in enumerate(BLOCKS, start=1):
+            for number in range(count):
+                stride = 2 if level > 1 and not number else 1
+                value = self.block(value, _block_name(level, number), stride)
+            found.append(value)
+        return found
+
+    def block(self, value: str, name: str, stride: int) -> str:
+        """Three convolutions around a shortcut."""
+        change = self.relu(self.normed_conv(value, f'{name}.conv1', f'{name}.bn1'))
+        change = self.normed_conv(change, f'{name}.conv2', f'{name}.bn2', stride, GROUPS)
+        change = self.normed_conv(self.relu(change), f'{name}.conv3', f'{name}.bn3')
+        shortcut = f'{name}.downsample'
+        if f'{shortcut}.0.weight' in self.state:
+            value = self.normed_conv(value, f'{shortcut}.0', f'{shortcut}.1', stride)
+        return self.relu(self.sum(change, value, f'{name}.sum'))
+
+    def normed_conv(
+        self, value: str, conv: str, norm: str, stride: int = 1, groups: int = 1
+    ) -> str:
+        """A convolution and the batch normalisation after it, as one."""
+        factor, shift = folded_norm(self.state, norm, NORM_EPSILON)
+        kernel = self.entry(f'{conv}.weight') * factor[:, np.newaxis, np.newaxis, np.newaxis]
+        side = kernel.shape[-1] // 2
+        return self.convolution(value, conv, kernel, shift, stride, (side, side), group=groups)
+
+
+# --- Its torch module.
 
 
 def build() -> Any:
@@ -142,6 +217,8 @@ def build() -> Any:
     return MidasV21()
 
 
+# For a robot: two thirds of the official size; two cores still take 0.3 s and more.
+LEAST_SIDE = 192
 SPEC = ModelSpec(
     name='midas_v21_384',
     title='MiDaS v2.1 large',
@@ -164,6 +241,21 @@ SPEC = ModelSpec(
     output=Output.RELATIVE_INVERSE_DEPTH,
     shapes=shapes(),
     build=build,
+    node_short_side=LEAST_SIDE,
+    slow_on_two_cores=True,
+    giga_operations=giga_operations('midas_v21_384'),
+    published=published('midas_v21_384'),
+    onnx=OnnxGraph(
+        make=midas_v21_onnx,
+        picture=INPUT,
+        depth=OUTPUT,
+        known=(
+            Fingerprint(
+                'e987ea6a98a3b49f258a80615754d25ae75303f557647a98b6c9c07dd08f753f',
+                'e8cb6ef6d5e777b5',
+            ),
+        ),
+    ),
     about='MiDaS v2.1 large: the training of its encoder began with WSL-Images weights, which are '
     'CC-BY-NC-4.0.',
 )

@@ -16,14 +16,11 @@ nianticlabs/monodepth2.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from midas_depth_ros.depth.errors import WeightsMismatch, WeightsNotFound
-from midas_depth_ros.depth.files import read_torch_table
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.layers import (
     Convolution,
     Layer,
@@ -32,13 +29,16 @@ from midas_depth_ros.depth.models.layers import (
     add_torch_layers,
     shapes_of,
 )
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Enlargement,
+    Fingerprint,
     Interpolation,
     ModelSpec,
     OnnxGraph,
     Output,
     PictureInput,
+    SeveralFiles,
     Shape,
     Weights,
 )
@@ -257,37 +257,19 @@ def rename(official: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in official.items() if key not in NUMBERS}
 
 
-def official_files(path: Path) -> tuple[Path, Path]:
-    """(encoder.pth, depth.pth) of their folder, or of one of them; raises WeightsNotFound."""
-    folder = path if path.is_dir() else path.parent
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        raise WeightsNotFound(
-            f'{folder} has no {" and no ".join(missing)}: Monodepth2 is the two files '
-            f'{" and ".join(FILES)}; give their folder'
-        )
-    return folder / FILES[0], folder / FILES[1]
+def official_size(values: Mapping[Any, Any]) -> tuple[int, int]:
+    """(height, width) of the pictures that it was trained on, by the numbers beside the tensors.
 
-
-def read_official(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[int, int]]:
-    """The state dict in two official files, and (height, width) of the picture it was trained on.
-
-    Raises WeightsNotFound, WeightsCorrupt, and WeightsMismatch where the size is none that the
-    network takes.
+    Raises ValueError where it is none that the network takes.
     """
-    files = official_files(path)
-    tables = [read_torch_table(file) for file in files]
-    numbers = tables[0].others
-    height, width = (
-        numbers.get(name, usual) for name, usual in zip(NUMBERS[:2], SIZE, strict=True)
-    )
-    if not all(_fits(side) for side in (height, width)):
-        raise WeightsMismatch(
-            f'{files[0]} says that pictures are {height!r} high and {width!r} wide: wanted are '
+    height, width = (values.get(name, usual) for name, usual in zip(NUMBERS[:2], SIZE, strict=True))
+    if not (_fits(height) and _fits(width)):
+        raise ValueError(
+            f'pictures are {str(height)[:40]!r} high and {str(width)[:40]!r} wide: wanted are '
             f'multiples of {MULTIPLE} from {LEAST_SIDE} to {MOST_SIDE}, such as {SIZE[0]} and '
             f'{SIZE[1]}'
         )
-    return {**tables[0].arrays, **tables[1].arrays}, (height, width)
+    return height, width
 
 
 def _fits(side: Any) -> bool:
@@ -303,20 +285,34 @@ SPEC = ModelSpec(
     weights=WeightsFile(
         name='monodepth2.pt',
         url='https://github.com/nianticlabs/monodepth2',  # where to read about it
-        size=0,
-        sha256='',
+        by_hand='unpack one of the models that are named there, such as mono_640x192, and give the '
+        f'folder with {" and ".join(FILES)} as the model',
         licence='LicenseRef-Monodepth2',
         restriction='non-commercial use only, not transferable, patent pending',
         must_be_accepted=True,
     ),
-    picture=PictureInput(SIZE, interpolation=Interpolation.LANCZOS),
-    # 1 / Z is 0.01 + 9.99 times that, in a unit of its own; of the models that were trained with
-    # stereo it is 5.4 metres.
-    output=Output.RELATIVE_INVERSE_DEPTH,
+    picture=PictureInput(SIZE, multiple=MULTIPLE, interpolation=Interpolation.LANCZOS),
+    # 1 / Z is 0.01 + 9.99 times that, in a unit of its own (of the models that were trained with
+    # stereo it is 5.4 metres): depth from 0.1 to 100 units.
+    output=Output.DISPARITY,
     shapes=monodepth2_shapes(),
     build=build,
-    onnx=OnnxGraph(make=monodepth2_onnx, picture=INPUT, depth=OUTPUT),
+    onnx=OnnxGraph(
+        make=monodepth2_onnx,
+        picture=INPUT,
+        depth=OUTPUT,
+        known=(
+            Fingerprint(
+                '509058caa4ee556353039b8e4e9f7f3f93970e4c42b2296d762a5891e0ba28e8',
+                '6fbc9f17f0a63ac3',
+            ),
+        ),
+        opencv=(5, 0),  # 4.6 takes no integers
+    ),
     enlargement=Enlargement.LINEAR,
     renaming=rename,
+    several=SeveralFiles(FILES, NUMBERS, official_size),
+    giga_operations=giga_operations('monodepth2'),
+    published=published('monodepth2'),
     about="'monodepth2' was trained on drives through one town: it knows streets seen from a car.",
 )

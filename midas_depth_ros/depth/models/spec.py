@@ -16,15 +16,24 @@ from numpy.typing import NDArray
 
 from midas_depth_ros.depth.errors import BackendUnavailable
 from midas_depth_ros.depth.lanczos import lanczos
+from midas_depth_ros.depth.models.published import Published
 from midas_depth_ros.depth.weights import WeightsFile
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, NDArray[Any]]  # a state dict's arrays by name
-# Of weights files, with synonyms.
-SUFFIXES = {'.pt': ('.pt', '.pth'), '.npz': ('.npz',), '.pth': ('.pt', '.pth')}
+# Of weights files, with those of other formats that are read, too.
+TABLES = ('.pt', '.pth', '.safetensors')
+SUFFIXES = {'.npz': ('.npz',), **dict.fromkeys(TABLES, TABLES)}
+# Numbers of a file that were not learned: of pictures, of training, of what a module computes.
+NOT_LEARNED = (
+    *('mean', 'std', 'running_mean', 'running_var', 'num_batches_tracked'),
+    *('attn_mask', 'attention_bias_idxs'),
+)
 NORM_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')  # of a batch normalisation
 USUAL_PICTURE = (640, 480)  # (width, height) of most cameras
+MEAN_COLOUR = (123.675, 116.28, 103.53)  # of ImageNet's pictures: what letterboxes are filled with
 NEAREST_PART = 1e-3  # of the farthest relative depth: what is nearer counts as that near
+AT_LIMIT = 0.98  # of the farthest metres: from here on a network only says "at least so far"
 
 
 class Output(enum.Enum):
@@ -35,6 +44,11 @@ class Output(enum.Enum):
     RELATIVE_DEPTH = 'relative depth'  # proportional to Z
     METRIC_DEPTH = 'metric depth'  # Z in metres
 
+    @property
+    def proportional(self) -> bool:
+        """Whether what the estimator makes of it is proportional to 1/Z: it has no shift."""
+        return self is not Output.RELATIVE_INVERSE_DEPTH
+
 
 class Sizing(enum.Enum):
     """How the network's input size follows from a picture's size."""
@@ -43,6 +57,7 @@ class Sizing(enum.Enum):
     COVER = 'cover'  # keep the proportions: the shorter side becomes `size`
     NEAREST_SCALE = 'nearest scale'  # keep the proportions: whichever of both is nearer to 1
     STRETCH = 'stretch'  # always the same size
+    LETTERBOX = 'letterbox'  # always the same size, proportions kept, the rest in the mean colour
 
 
 class Interpolation(enum.Enum):
@@ -69,9 +84,11 @@ class Enlargement(enum.Enum):
 class PictureInput:
     """How a picture becomes the network's input: RGB in [0, 1], resized, normalised.
 
-    `size` (h, w) is the size, with Sizing.FIT the largest, with COVER and NEAREST_SCALE that of a
-    square picture. With the latter two `most_aspect` bounds the longer side, in parts of the
-    shorter: a longer picture is squeezed. `mean` and `std` are per colour.
+    With `bgr` the colours are in the order blue, green, red; `mean` and `std` never are. `size`
+    (h, w) is the size, with Sizing.FIT the largest, with COVER and NEAREST_SCALE that of a square
+    picture. With the latter two `most_aspect` bounds the longer side, in parts of `size`: a longer
+    picture is squeezed. `mean` and `std` are per colour. `official`: what `with_short_side` made
+    this from; None where this is the model's own.
     """
 
     size: tuple[int, int]
@@ -81,6 +98,8 @@ class PictureInput:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     most_aspect: float = math.inf
+    bgr: bool = False
+    official: PictureInput | None = None
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or self.multiple < 1 or any(s % self.multiple for s in self.size):
@@ -98,13 +117,20 @@ class PictureInput:
     @property
     def fixed_size(self) -> tuple[int, int] | None:
         """The only (h, w) that the network takes; None where it takes every multiple."""
-        return self.size if self.sizing is Sizing.STRETCH else None
+        return self.size if self.sizing in (Sizing.STRETCH, Sizing.LETTERBOX) else None
 
     @property
     def usual_size(self) -> tuple[int, int]:
         """(h, w) of the network's input for a 4:3 picture."""
         width, height = self.network_size(*USUAL_PICTURE)
         return height, width
+
+    @property
+    def most_pixels(self) -> float:
+        """Of the largest input of the network; infinite without a bound."""
+        if self.sizing in (Sizing.FIT, Sizing.STRETCH):
+            return math.prod(self.size)
+        return min(self.size) * self.most_aspect * min(self.size)
 
     def with_short_side(self, pixels: int) -> PictureInput:
         """The same, but the shorter side of the network's input is `pixels`.
@@ -118,7 +144,9 @@ class PictureInput:
             raise ValueError(
                 f'a short side of {pixels} pixels: give a positive multiple of {self.multiple}'
             )
-        return dataclasses.replace(self, size=(pixels, pixels), sizing=Sizing.COVER)
+        return dataclasses.replace(
+            self, size=(pixels, pixels), sizing=Sizing.COVER, official=self.official or self
+        )
 
     def network_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the network's input for a picture of `width` x `height` pixels.
@@ -130,7 +158,7 @@ class PictureInput:
         if width < 1 or height < 1:
             raise ValueError(f'a picture of {width} x {height} pixels has no network input size')
         high, wide = self.size
-        if self.sizing is Sizing.STRETCH:
+        if self.fixed_size:
             return wide, high
         by_width, by_height = wide / width, high / height
         if self.sizing is Sizing.FIT:
@@ -142,10 +170,25 @@ class PictureInput:
         sides = self._nearest(scale * width), self._nearest(scale * height)
         if self.sizing is Sizing.FIT:
             return min(sides[0], wide), min(sides[1], high)
-        if max(sides) <= self.most_aspect * min(sides):
+        longest = self.most_aspect * high
+        if max(sides) <= longest:
             return sides
-        most = self.multiple * int(self.most_aspect * min(sides) / self.multiple)
+        most = self.multiple * int(longest / self.multiple)
         return min(sides[0], most), min(sides[1], most)
+
+    def uncovered(self, small: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+        """What shows the picture of `shape` (H, W) in (h, w) float32, an answer at network size."""
+        if self.sizing is not Sizing.LETTERBOX:
+            return small
+        return np.ascontiguousarray(small[self._window(*shape)])
+
+    def _window(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of a letterbox in which the picture is."""
+        high, wide = self.size
+        scale = min(high / height, wide / width)
+        rows, columns = (max(1, round(scale * side)) for side in (height, width))
+        top, left = (high - rows) // 2, (wide - columns) // 2
+        return slice(top, top + rows), slice(left, left + columns)
 
     def _nearest(self, side: float) -> int:
         # Half to even, as NumPy does.
@@ -164,11 +207,22 @@ class PictureInput:
         rows *= np.tile(1 / (255 * std), size[0])
         if mean.any():
             rows += np.tile(-mean / std, size[0])
+        if self.bgr:
+            small = np.ascontiguousarray(small[:, :, ::-1])
         network_input: NDArray[np.float32] = small.transpose(2, 0, 1)[np.newaxis]
         return network_input.astype(np.float32, copy=False)
 
     def _resized(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.floating[Any]]:
         """The picture at (width, height), 0..255: a new array."""
+        if self.sizing is Sizing.LETTERBOX:
+            whole = np.empty((size[1], size[0], 3), np.float32)
+            whole[:] = MEAN_COLOUR
+            rows, columns = self._window(rgb.shape[0], rgb.shape[1])
+            inner = (columns.stop - columns.start, rows.stop - rows.start)
+            whole[rows, columns] = dataclasses.replace(self, sizing=Sizing.STRETCH)._resized(
+                rgb, inner
+            )
+            return whole
         # Cubic: the resize is linear, so the arithmetic comes after it, on fewer pixels.
         if self.interpolation is Interpolation.CUBIC:
             return cv2.resize(rgb.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
@@ -242,7 +296,8 @@ class OnnxGraph:
     a number is not finite. `picture` and `depth` are the names of its input (1, 3, h, w) and output
     (1, 1, h, w). `output_sizes`: each (h, w) that it gives or once gave, where that is not the size
     of its input. `known`: the current graph and earlier ones, whose files are on robots; computed
-    where it is empty.
+    where it is empty. `opencv`: (major, minor) of the oldest OpenCV that runs it, None where none
+    does.
     """
 
     make: Callable[[Weights, Mapping[str, str]], bytes]
@@ -250,74 +305,57 @@ class OnnxGraph:
     depth: str = 'depth'
     output_sizes: tuple[tuple[int, int], ...] = ()
     known: tuple[Fingerprint, ...] = ()
+    opencv: tuple[int, int] | None = (4, 6)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ModelSpec:
-    """A network and its weights file.
+@dataclasses.dataclass(frozen=True)
+class SeveralFiles:
+    """Weights in several files of one folder, with plain values beside them.
 
-    `name` is the value of `model`, `title` what people read. `shapes` are the keys and shapes of
-    its state dict, by which its files are recognised and loaded strictly. `build` returns the torch
-    module with random weights, (B, 3, h, w) to (B, h, w); it imports torch when called.
-    `depth_range_m`: (nearest, farthest) of a network that gives metres. `focal_reference_px`: where
-    its metres hold for a camera of this focal length, in pixels of the network's input: metres =
-    output * focal length / reference; None where the focal length does not matter. `shipped`: path
-    of weights in the package. `sample_depth`: of the first sample picture by the published weights,
-    as `model_check.cell_means`. `about`: its limits, in a sentence. `enlargement`: how its official
-    code brings the output to the picture's size. `renaming`: an official state dict to that of the
-    torch module. `keys_tell`: whether keys and shapes tell its files from those of every other
-    network; else their SHA-256 or name has to. `giga_operations`: floating point
-    operations of one run in 10^9, by input size (width, height), multiplications and additions
-    counted separately.
+    `names`: of the files. `values`: the names of the plain values, first those of height and width.
+    `size`: (h, w) of the pictures that the network takes, by these values; ValueError, which says
+    what they are and what is wanted, where it cannot be.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[str, ...]
+    size: Callable[[Mapping[Any, Any]], tuple[int, int]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Network:
+    """What is needed to run a network, wherever it comes from: what goes in and what comes out.
+
+    `title` is what people read. `depth_range_m`: (nearest, farthest) of a network that gives
+    metres. `focal_reference_px`: where its metres hold for a camera of this focal length, in pixels
+    of the network's input: metres = output * focal length / reference; None where the focal length
+    does not matter. `enlargement`: how its official code brings the output to the picture's size.
+    `domain`: what it learned its metres from, in words that follow "learned": elsewhere they are
+    wrong by a factor. `node_short_side`: pixels of the input's shorter side at which two cores of a
+    PC take less than 200 ms for a 4:3 picture, or the smallest at which it still sees enough; 0 =
+    the official size is fast enough, or the only one. `slow_on_two_cores`: even then it takes
+    longer.
 
     Raises ValueError, which names the bad field.
     """
 
-    name: str
     title: str
-    weights: WeightsFile
     picture: PictureInput
     output: Output
-    shapes: Mapping[str, Shape]
-    build: Callable[[], Any] | None = None
-    onnx: OnnxGraph | None = None
     depth_range_m: tuple[float, float] | None = None
-    shipped: Path | None = None
-    sample_depth: NDArray[np.float32] | None = None
-    about: str = ''
-    giga_operations: Mapping[tuple[int, int], float] = dataclasses.field(default_factory=dict)
-    enlargement: Enlargement = Enlargement.CUBIC
-    renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
-    keys_tell: bool = True
     focal_reference_px: float | None = None
+    domain: str = ''
+    enlargement: Enlargement = Enlargement.CUBIC
+    node_short_side: int = 0
+    slow_on_two_cores: bool = False
 
     def __post_init__(self) -> None:
         if fault := self._fault():
-            raise ValueError(f'model {self.name!r}: {fault}')
+            raise ValueError(f'model {self.title!r}: {fault}')
 
     def _fault(self) -> str:
-        weights = self.weights
-        if not re.fullmatch('[a-z][a-z0-9_]*', self.name) or self.name == 'auto':
-            return 'use lower-case letters, digits and underscores for its name, and not auto'
         if not self.title:
             return 'its title is empty: say what people call it'
-        if weights.suffix not in SUFFIXES:
-            return f'weights file {weights.name!r}: name it *{" or *".join(SUFFIXES)}'
-        if not re.fullmatch('([0-9a-f]{64})?', weights.sha256) or weights.size < 0:
-            return (
-                f'give size and SHA-256 of {weights.name}, in bytes and 64 lower-case hex digits, '
-                'or 0 and nothing where they are not published'
-            )
-        if weights.must_be_accepted and not weights.restriction:
-            return f'say what the licence of {weights.name} forbids, since it has to be accepted'
-        if not weights.url and self.shipped is None:
-            return f'{weights.name} has no address, and is not shipped: give one of them'
-        if not weights.licence:
-            return f'say under which licence {weights.name} is'
-        if not self.shapes:
-            return 'give the keys and shapes of its state dict'
-        if self.build is None and self.onnx is None:
-            return 'give its torch module, its ONNX graph, or both'
         if (self.output is Output.METRIC_DEPTH) != (self.depth_range_m is not None):
             return 'depth_range_m belongs to a network that gives metric depth, and to no other'
         near, far = self.depth_range_m or (1.0, 2.0)
@@ -329,31 +367,12 @@ class ModelSpec:
             )
         if self.focal_reference_px is not None and not 0 < self.focal_reference_px < math.inf:
             return f'focal_reference_px is {self.focal_reference_px}: give pixels above 0'
+        if self.node_short_side:
+            try:
+                self.picture.with_short_side(self.node_short_side)
+            except ValueError as error:
+                return f'node_short_side: {error}'
         return ''
-
-    @property
-    def suffixes(self) -> tuple[str, ...]:
-        """Suffixes of its weights files."""
-        return SUFFIXES[self.weights.suffix]
-
-    @property
-    def input_size_text(self) -> str:
-        """Its input size in the key of converted models: 'hxw', or 'any'."""
-        size = self.picture.fixed_size
-        return f'{size[0]}x{size[1]}' if size else 'any'
-
-    def module(self) -> Any:
-        """Its torch module with random weights, (B, 3, h, w) to (B, h, w); imports torch.
-
-        Raises BackendUnavailable where it has none.
-        """
-        if self.build is None:
-            raise BackendUnavailable(f'{self.title} has no torch module: use another backend')
-        return self.build()
-
-    def rename(self, official: Mapping[str, Any]) -> dict[str, Any]:
-        """An official state dict as the torch module takes it."""
-        return self.renaming(official)
 
     def finish(self, output: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
         """The network's output, (h, w) float32, to relative inverse depth of `size` = (h, w).
@@ -364,6 +383,14 @@ class ModelSpec:
         if output.shape != size:
             output = cv2.resize(output, size[::-1])  # bilinear
         return self._inverse(output) if self._gives_depth else output
+
+    @property
+    def far_end(self) -> float:
+        """Where what `finish` gives is this or less, the network only says "at least so far".
+
+        Nowhere (-inf), unless it gives metres up to a limit.
+        """
+        return 1 / (AT_LIMIT * self.depth_range_m[1]) if self.depth_range_m else -math.inf
 
     @property
     def _gives_depth(self) -> bool:
@@ -387,6 +414,114 @@ class ModelSpec:
             depth = enlarged(np.asarray(1 / answer, np.float32), shape, self.enlargement)
             return self._inverse(depth)
         return enlarged(answer, shape, self.enlargement)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ModelSpec(Network):
+    """A registered network and its weights file.
+
+    `name` is the value of `model`. `shapes` are the keys and shapes of its state dict, by which its
+    files are recognised and loaded strictly. `build` returns the torch module with random weights,
+    (B, 3, h, w) to (B, h, w); it imports torch when called. `shipped`: path of weights in the
+    package. `sample_depth`: of the first sample picture by the published weights, as
+    `model_check.cell_means`. `about`: its limits, in a sentence. `renaming`: an official state dict
+    to that of the torch module. `needs_timm`: whether that library makes its torch module.
+    `keys_tell`: whether keys and shapes tell its files from those of every other network; else
+    their SHA-256 or name has to. `giga_operations`: floating point operations of one run in 10^9,
+    by input size (width, height), multiplications and additions counted separately. `several`:
+    where its official weights are several files; one file with all their entries is taken, too.
+    `fits_config`: whether the config.json that the library transformers keeps beside weights is of
+    this network. `published`: its accuracy, by others.
+
+    Raises ValueError, which names the bad field.
+    """
+
+    name: str
+    weights: WeightsFile
+    shapes: Mapping[str, Shape]
+    build: Callable[[], Any] | None = None
+    onnx: OnnxGraph | None = None
+    shipped: Path | None = None
+    sample_depth: NDArray[np.float32] | None = None
+    about: str = ''
+    giga_operations: Mapping[tuple[int, int], float] = dataclasses.field(default_factory=dict)
+    renaming: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+    keys_tell: bool = True
+    needs_timm: bool = False
+    several: SeveralFiles | None = None
+    published: tuple[Published, ...] = ()
+    fits_config: Callable[[Mapping[str, Any]], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if fault := self._fault():
+            raise ValueError(f'model {self.name!r}: {fault}')
+
+    def _fault(self) -> str:
+        weights = self.weights
+        if not re.fullmatch('[a-z][a-z0-9_]*', self.name) or self.name == 'auto':
+            return 'use lower-case letters, digits and underscores for its name, and not auto'
+        if weights.suffix not in SUFFIXES:
+            return f'weights file {weights.name!r}: name it *{" or *".join(SUFFIXES)}'
+        if not re.fullmatch('([0-9a-f]{64})?', weights.sha256) or weights.size < 0:
+            return (
+                f'give size and SHA-256 of {weights.name}, in bytes and 64 lower-case hex digits, '
+                'or 0 and nothing where they are not published'
+            )
+        if weights.must_be_accepted and not weights.restriction:
+            return f'say what the licence of {weights.name} forbids, since it has to be accepted'
+        if not weights.url and self.shipped is None:
+            return f'{weights.name} has no address, and is not shipped: give one of them'
+        if not weights.licence:
+            return f'say under which licence {weights.name} is'
+        if not self.shapes:
+            return 'give the keys and shapes of its state dict'
+        if self.build is None and self.onnx is None:
+            return 'give its torch module, its ONNX graph, or both'
+        return super()._fault()
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Suffixes of its weights files."""
+        return SUFFIXES[self.weights.suffix]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers of its state dict were learned."""
+        return sum(
+            math.prod(shape)
+            for name, shape in self.shapes.items()
+            if name.rpartition('.')[2] not in NOT_LEARNED
+        )
+
+    @property
+    def input_size_text(self) -> str:
+        """Its input size in the key of converted models: 'hxw', 'any', or its shorter side.
+
+        The graph takes any size, but a precision's deviation from f32 is that of one size.
+        """
+        size, official = self.picture.fixed_size, self.picture.official
+        if size:
+            return f'{size[0]}x{size[1]}'
+        return f'short side {min(self.picture.size)}' if official else 'any'
+
+    def sized(self, size: tuple[int, int]) -> ModelSpec:
+        """The same network for pictures of (h, w); itself where it takes them already."""
+        if size == self.picture.size:
+            return self
+        return dataclasses.replace(self, picture=dataclasses.replace(self.picture, size=size))
+
+    def module(self) -> Any:
+        """Its torch module with random weights, (B, 3, h, w) to (B, h, w); imports torch.
+
+        Raises BackendUnavailable where it has none.
+        """
+        if self.build is None:
+            raise BackendUnavailable(f'{self.title} has no torch module: use another backend')
+        return self.build()
+
+    def rename(self, official: Mapping[str, Any]) -> dict[str, Any]:
+        """An official state dict as the torch module takes it."""
+        return self.renaming(official)
 
 
 def depth_fault(answer: NDArray[np.float32]) -> str:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.layers import add_torch_layers
+from midas_depth_ros.depth.models.published import published
 from midas_depth_ros.depth.models.spec import (
     Enlargement,
+    Fingerprint,
     Interpolation,
     ModelSpec,
     OnnxGraph,
@@ -199,7 +202,16 @@ SPEC = ModelSpec(
         make=lambda weights, metadata: zipdepth_onnx(weights, metadata=metadata),
         picture=INPUT,
         depth=OUTPUT,
+        known=(
+            Fingerprint(
+                '406f4cf7098de1a8df004e1120011da7d55078c19a068612ee61da5facea4818',
+                '0ef3f1e53f726195',
+            ),
+        ),
+        opencv=(5, 0),  # 4.6 takes no depth to space at a free size
     ),
+    giga_operations=giga_operations('zipdepth'),
+    published=published('zipdepth'),
     about=TAUGHT,
     enlargement=Enlargement.LINEAR_CORNERS,
 )
@@ -221,7 +233,16 @@ CONVEX_SPEC = ModelSpec(
         make=lambda weights, metadata: zipdepth_onnx(weights, metadata=metadata, convex=True),
         picture=INPUT,
         depth=OUTPUT,
+        known=(
+            Fingerprint(
+                '6f02c6572f258b07b8e4b46e98387895ef2f126b889836f66612d22eb56b967f',
+                '5f723e6fd2c7a03a',
+            ),
+        ),
+        opencv=(5, 0),  # 4.6 takes no integers
     ),
+    giga_operations=giga_operations('zipdepth_base'),
+    published=published('zipdepth_base'),
     about=TAUGHT,
     enlargement=Enlargement.LINEAR_CORNERS,
 )

@@ -20,8 +20,11 @@ from midas_depth_ros.geometry import (
     Beams,
     CameraModel,
     CameraMount,
+    FloorInView,
     MetricDepth,
+    ScaleShift,
     fit_ground_plane,
+    mount_in_view,
     scan_limits,
 )
 from midas_depth_ros.images import judge_picture
@@ -29,7 +32,7 @@ from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.rig import DrivePlan, NodeSettings, WorldResult, drive_line
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, RobotModel, World
-from midas_depth_ros.sim.robot.robot import Disturbance, noisy, robot_of
+from midas_depth_ros.sim.robot.robot import MEAN_SCALE, Disturbance, noisy, robot_of
 
 # --- The commands: forward at constant speed, with random turns. A function of time alone, so that
 # a drive with avoidance and one without get the same commands.
@@ -62,6 +65,7 @@ class Commander:
 
 # --- From what the robot's camera sees to a scan, as depth_node does it, without ROS.
 
+NEAREST_METRES, FARTHEST_METRES = 0.1, 20.0  # that a network says, as those that know rooms
 Infer = Callable[[np.ndarray], np.ndarray]  # RGB picture -> relative inverse depth
 Grid = tuple[np.ndarray, np.ndarray]
 
@@ -125,13 +129,65 @@ class ScanMaker:
 
     def _geometry_of(self, shape: tuple[int, ...]) -> tuple[Grid, Beams, ScanBeams]:
         if shape not in self._geometry:
-            grid, scan = self._camera.normalised_grid(shape[1], shape[0]), self._settings.scan
-            low, high = scan_limits(grid, self._mount, scan.angle_increment)
-            angles = {'angle_min': low, 'angle_max': high, 'angle_increment': scan.angle_increment}
-            beams = Beams(grid, self._mount, **angles, max_blind_m=scan.max_blind)
-            limits = {'range_min': scan.range_min, 'range_max': scan.range_max}
-            self._geometry[shape] = grid, beams, ScanBeams(**angles, **limits)
+            grid = self._camera.normalised_grid(shape[1], shape[0])
+            scan_beams = beams_in_view(grid, self._mount, self._settings)
+            beams = beams_of(scan_beams, grid, self._mount, self._settings)
+            self._geometry[shape] = grid, beams, scan_beams
         return self._geometry[shape]
+
+
+def beams_in_view(grid: Grid, mount: CameraMount, settings: DepthNodeSettings) -> ScanBeams:
+    """Return the beams of the scans of a camera."""
+    scan = settings.scan
+    low, high = scan_limits(grid, mount, scan.angle_increment)
+    return ScanBeams(low, high, scan.angle_increment, scan.range_min, scan.range_max)
+
+
+def beams_of(
+    beams: ScanBeams, grid: Grid, mount: CameraMount, settings: DepthNodeSettings
+) -> Beams:
+    """Return which pixels these beams look along."""
+    return Beams(
+        grid,
+        mount,
+        angle_min=beams.angle_min,
+        angle_max=beams.angle_max,
+        angle_increment=beams.angle_increment,
+        max_blind_m=settings.scan.max_blind,
+    )
+
+
+class ModelScanMaker:
+    """Makes scans of the metres that a network gives, with `scale.source: model` and no mount.
+
+    How the camera is mounted is seen by the floor, as in a node that is told neither height nor
+    pitch.
+    """
+
+    def __init__(self, camera: CameraModel, settings: DepthNodeSettings) -> None:
+        self._camera, self._settings = camera, settings
+        self._metric, self._floor = MetricDepth(), FloorInView()
+        self._scan_beams: ScanBeams | None = None  # of the first mount: the same ever after
+        self._beams: tuple[CameraMount, Beams] | None = None
+
+    def scan(self, d: np.ndarray, stamp_s: float) -> PlainScan | None:
+        """Return the scan of one frame, (h, w) float32 1/metres, NaN = unknown."""
+        grid = self._camera.normalised_grid(d.shape[1], d.shape[0])
+        scale = ScaleShift(1.0, 0.0, 'model', far_end=1 / FARTHEST_METRES)
+        mount = self._floor.update(stamp_s, mount_in_view(d, grid, scale))
+        known = mount if isinstance(mount, CameraMount) else None
+        metric = self._metric.update(stamp_s, d, grid, known, scale, self._settings.metric)
+        if known is None or metric is None or metric.obstacles is None:
+            return None
+        if self._scan_beams is None:
+            self._scan_beams = beams_in_view(grid, known, self._settings)
+        if self._beams is None or self._beams[0] != known:
+            self._beams = known, beams_of(self._scan_beams, grid, known, self._settings)
+        limits = self._settings.scan
+        scan = self._beams[1].scan(
+            metric.obstacles, range_min=limits.range_min, range_max=limits.range_max
+        )
+        return PlainScan(scan.ranges, self._scan_beams, scan.seen_free)
 
 
 class ScanSensor(Protocol):
@@ -153,6 +209,23 @@ class ExactDepthSensor:
         depth = robot.world.depth_z(self._camera, pose)
         relative = self._disturbance.relative_inverse_depth(depth)
         return self._scans.scan(relative, robot.motion.time_s)
+
+
+class MetresSensor:
+    """Exact depth with noise as the metres of a network, all of them off by one factor."""
+
+    def __init__(
+        self, camera: CameraModel, scans: ModelScanMaker, noise: Disturbance, factor: float
+    ) -> None:
+        """noise: without a scale or shift of its own, see `make_sensor`."""
+        self._camera, self._scans, self._noise, self._factor = camera, scans, noise, factor
+
+    def sense(self, robot: DrivenRobot) -> PlainScan | None:
+        """Return the scan of the present view."""
+        depth = robot.world.depth_z(self._camera, robot.motion.camera_pose(robot.model))
+        inverse = self._noise.relative_inverse_depth(depth) / np.float32(MEAN_SCALE * self._factor)
+        said = np.clip(inverse, 1 / FARTHEST_METRES, 1 / NEAREST_METRES).astype(np.float32)
+        return self._scans.scan(said, robot.motion.time_s)
 
 
 class ModelSensor:
@@ -185,10 +258,19 @@ class PerfectSensor:
         return PlainScan(ranges, self._beams)
 
 
-def make_sensor(settings: NodeSettings, seed: int, infer: Infer | None) -> ScanSensor:
-    """Return the sensor of a drive: a model's, or exact depth disturbed by `seed`."""
+def make_sensor(
+    settings: NodeSettings, seed: int, infer: Infer | None, metres_off: float = 1.0
+) -> ScanSensor:
+    """Return the sensor of a drive: a model's, or exact depth disturbed by `seed`.
+
+    With `scale.source: model` the depth is in metres, by a factor `metres_off` too far.
+    """
     of = settings.camera
     camera = CameraModel.from_field_of_view(of.width, of.height, of.horizontal_fov)
+    if settings.depth.scale.source == 'model':
+        steady = dataclasses.replace(of.robot, depth_scale_factor=1.0, depth_shift=0.0)
+        scans_of_model = ModelScanMaker(camera, settings.depth)
+        return MetresSensor(camera, scans_of_model, Disturbance(seed, steady), metres_off)
     mount = CameraMount(settings.depth.camera_height, settings.depth.camera_pitch)
     scans = ScanMaker(camera, mount, settings.depth)
     if infer is None:
@@ -280,8 +362,13 @@ def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[Wor
     )
     infer = None
     if plan.depth == 'model' and plan.avoiding:
-        licence = settings.depth.accept_licence
-        infer = load_estimator(settings.depth.model, accept_licence=licence).infer
+        infer = load_estimator(
+            settings.depth.model,
+            accept_licence=settings.depth.accept_licence,
+            network_size=settings.depth.network_size,
+            network_aspect=settings.depth.network_aspect,
+            for_robot=True,
+        ).infer
     results = []
     for seed in plan.seeds:
         world = WORLDS[settings.camera.robot.world](seed)
@@ -289,7 +376,7 @@ def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[Wor
         avoiding = None
         if plan.avoiding:
             avoidance = ScanAvoidance(settings.avoidance)
-            sensor = make_sensor(settings, seed, infer)
+            sensor = make_sensor(settings, seed, infer, plan.metres_off)
             avoiding = drive(world, robot, options, sensor, avoidance)
         results.append(WorldResult(seed, world.kind, avoiding, blind))
         for outcome, with_avoidance in ((blind, False), (avoiding, True)):

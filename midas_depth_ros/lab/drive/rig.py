@@ -52,6 +52,9 @@ def camera_parameters(exact: bool, rate_hz: float) -> dict[str, Any]:
     }
 
 
+MOUNT_PARAMETERS = ('camera_height', 'camera_pitch')
+
+
 def depth_parameters(rate_hz: float, model: str) -> dict[str, Any]:
     """Return the parameters of `depth_node`; an empty model is left out."""
     return {
@@ -92,7 +95,9 @@ class DriveError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class DrivePlan:
-    """`depth`: exact (disturbed) or model. Worlds are `seed`, `seed` + 1 and so on."""
+    """`depth`: exact (disturbed), metres (as of a network that gives them, by a factor `metres_off`
+    too far) or model. Worlds are `seed`, `seed` + 1 and so on.
+    """
 
     worlds: int = 5
     seed: int = 0
@@ -104,6 +109,8 @@ class DrivePlan:
     avoiding: bool = True
     blind: bool = True
     worlds_are: str = RobotSettings.world
+    metres_off: float = 1.0
+    accept_licence: str = ''
 
     @property
     def seeds(self) -> range:
@@ -120,11 +127,15 @@ NODES: dict[str, type] = {
 
 def node_parameters(plan: DrivePlan) -> dict[str, dict[str, Any]]:
     """Return the parameters of the nodes of a drive, by name of the node."""
-    exact = plan.depth == 'exact'
+    exact = plan.depth != 'model'
+    depth = depth_parameters(plan.rate_hz, '' if exact else plan.model)
+    if plan.depth == 'metres':
+        depth = {name: depth[name] for name in depth if name not in MOUNT_PARAMETERS}
+        depth['scale.source'] = 'model'
     return {
         'synthetic_camera': camera_parameters(exact, plan.rate_hz)
         | {'robot.world': plan.worlds_are},
-        'depth_node': depth_parameters(plan.rate_hz, '' if exact else plan.model),
+        'depth_node': depth | {'accept_licence': plan.accept_licence},
         'avoidance_node': avoidance_parameters(),
     }
 

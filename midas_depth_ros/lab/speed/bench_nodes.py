@@ -1,7 +1,7 @@
 """The nodes that the benchmark starts beside depth_node, each a process of its own.
 
     python -m midas_depth_ros.lab.speed.bench_nodes camera WIDTH HEIGHT RATE CAMERA [CAMERA ...]
-    python -m midas_depth_ros.lab.speed.bench_nodes baseline WEIGHTS CAMERA THREADS
+    python -m midas_depth_ros.lab.speed.bench_nodes baseline WEIGHTS CAMERA THREADS SIZE
     python -m midas_depth_ros.lab.speed.bench_nodes no_network --ros-args -p cameras:=[c0]
 
 Imports that only one of them needs are made in it: what a node costs is measured.
@@ -25,6 +25,7 @@ from std_msgs.msg import Header
 
 from midas_depth_ros.depth.estimator import DepthEstimator
 from midas_depth_ros.depth.models import PREFERRED, spec
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import image_message, time_message
 from midas_depth_ros.nodes.ros.spinning import run_node
@@ -63,11 +64,18 @@ class BaselineNode(Node):
     nodes, so that a malformed message does not end a measurement.
     """
 
-    def __init__(self, weights: Path, camera: str, num_threads: int, **node_options: Any) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        camera: str,
+        num_threads: int,
+        size: NetworkSize = OFFICIAL,
+        **node_options: Any,
+    ) -> None:
         from midas_depth_ros.lab.speed.candidates import UsualRecipe
 
         super().__init__('baseline_node', **node_options)
-        self._recipe = UsualRecipe(weights, num_threads)
+        self._recipe = UsualRecipe(weights, num_threads, size)
         self._depth = self.create_publisher(Image, f'{camera}/relative_inverse_depth/image', 5)
         self._heatmap = self.create_publisher(Image, f'{camera}/heatmap/image', 5)
         topic = f'{camera}/image_raw'
@@ -85,8 +93,9 @@ class BaselineNode(Node):
 
 def run_baseline_node(arguments: Sequence[str]) -> int:
     """Run until stopped."""
-    weights, camera, threads = arguments
-    return run_node(lambda: BaselineNode(Path(weights), camera, int(threads)), [])
+    weights, camera, threads, short_side = arguments
+    size = NetworkSize(int(short_side))
+    return run_node(lambda: BaselineNode(Path(weights), camera, int(threads), size), [])
 
 
 # --- depth_node around a network that costs nothing, to measure everything else.

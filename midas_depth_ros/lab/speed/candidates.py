@@ -8,60 +8,65 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
-import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import models
-from midas_depth_ros.depth.backends import BACKENDS, PRECISIONS, Backend, find_backend, import_timm
+from midas_depth_ros.depth.backends import (
+    BACKENDS,
+    PRECISIONS,
+    Backend,
+    find_backend,
+    import_timm,
+    model_of,
+)
 from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, WeightsError
 from midas_depth_ros.depth.estimator import DepthEstimator
 from midas_depth_ros.depth.models import AUTO, PREFERRED, Interpolation
-from midas_depth_ros.depth.models.midas_small import midas_onnx, midas_shapes
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.depth.weights import user_cache
-from midas_depth_ros.lab.output import write_atomically, write_errors
+from midas_depth_ros.lab.output import write_errors
+from midas_depth_ros.lab.speed.random_weights import write_random_weights
 from midas_depth_ros.options.files import UnreadableFile, check_file
 from midas_depth_ros.views import Heatmap, HeatmapOptions
 
 # --- The weights: the official ones, or random ones, which take the same time.
 
-SEED = 0
-
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """A weights file, its name in the report, and a note about it."""
+    """A weights file, its name in the report, and a note about it. `random`: made up."""
 
     path: Path
     name: str
     note: str = ''
+    random: bool = False
 
 
-def find_weights(model: str) -> Weights:
+def find_weights(model: str, accept_licence: str = '') -> Weights:
     """Return the weights of `model`: auto (midas_small), a model's name or a path.
 
-    Raises UnknownModel, WeightsError, and CommandError if random weights cannot be written.
+    `accept_licence`: see `models.check_licence`. Raises UnknownModel, WeightsError, and
+    CommandError if random weights cannot be written.
     """
     name = PREFERRED if model == AUTO else model
     if name != PREFERRED:
-        path = models.find_weights(name, allow_download=False)
-        return Weights(path, name if name in models.names() else path.name)
+        path = models.find_weights(name, allow_download=False, accept_licence=accept_licence)
+        return Weights(path, name if name in models.names() else models.name_of(path))
     try:
         official = models.find_weights(name, allow_download=False)
         return Weights(official, name, 'official weights')
     except WeightsError:
         pass
     note = 'random weights, since the official ones are not on disk; the times are the same'
-    return Weights(random_weights(), name, note)
+    return Weights(random_weights(), name, note, random=True)
 
 
 def random_weights() -> Path:
@@ -71,46 +76,13 @@ def random_weights() -> Path:
     """
     cache = user_cache()
     folder = (cache if cache is not None else Path(tempfile.gettempdir())) / 'bench'
-    has_torch = find_spec('torch') is not None
-    path = folder / ('midas_small_random' + ('.pt' if has_torch else '.onnx'))
+    name = 'midas_small_random' + ('.pt' if find_spec('torch') is not None else '.onnx')
     with contextlib.suppress(UnreadableFile):
-        check_file(path)
-        return path
+        check_file(folder / name)
+        return folder / name
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    arrays = random_arrays()
-    if has_torch:
-        import torch
-
-        tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
-        buffer = io.BytesIO()
-        torch.save(tensors, buffer)
-        write_atomically(path, buffer.getvalue())
-    else:
-        floats = {key: np.asarray(array, np.float32) for key, array in arrays.items()}
-        write_atomically(path, midas_onnx(floats))
-    return path
-
-
-def random_arrays() -> dict[str, NDArray[Any]]:
-    """Return a random state dict of MiDaS_small, scaled so that activations keep their size.
-
-    Activations that shrink from layer to layer would become subnormal numbers, which are slow.
-    """
-    rng = np.random.default_rng(SEED)
-    arrays: dict[str, NDArray[Any]] = {}
-    for key, shape in midas_shapes().items():
-        last = key.rpartition('.')[2]
-        values = rng.standard_normal(shape).astype(np.float32)
-        if last == 'num_batches_tracked':
-            arrays[key] = np.array(0, np.int64)
-        elif len(shape) == 4:
-            arrays[key] = values * np.float32(math.sqrt(2 / math.prod(shape[1:])))
-        elif last == 'running_var':
-            arrays[key] = 1 + np.abs(0.1 * values)
-        else:
-            arrays[key] = np.float32(last == 'weight') + np.float32(0.1) * values
-    return arrays
+    return write_random_weights(models.spec(PREFERRED), folder, name)
 
 
 # --- The baseline, called the usual recipe: MiDaS on a CPU without any optimisation.
@@ -124,11 +96,13 @@ USUAL_RECIPE = 'usual recipe'
 class UsualRecipe:
     """The network of a weights file, eager. Raises BackendUnavailable without torch and timm."""
 
-    def __init__(self, weights: Path, num_threads: int = 0) -> None:
+    def __init__(self, weights: Path, num_threads: int = 0, size: NetworkSize = OFFICIAL) -> None:
         try:
             import torch
 
-            import_timm()
+            model = model_of(weights)
+            if model is not None and model.needs_timm:
+                import_timm()
             from midas_depth_ros.depth.backends.torch_backend import load_network
         except (ImportError, OSError, RuntimeError, AttributeError) as error:
             raise BackendUnavailable(
@@ -139,7 +113,7 @@ class UsualRecipe:
         if num_threads:
             torch.set_num_threads(num_threads)
         self._network = load_network(weights).eval()
-        self._picture = models.spec_of(weights).picture
+        self._picture = size.applied_to(models.spec_of(weights)).picture
 
     def preprocess(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB to (1, 3, h, w) float32, contiguous."""
@@ -224,16 +198,24 @@ class Pipeline:
         return self._enlarge(small, size), heatmap
 
 
+LOADING = 'loading'  # begins the report of what is loaded
+
+
 def find_candidates(
     weights: Path,
     num_threads: int,
     report: Report,
     give_up_s: float = float('inf'),
     ready: Sequence[Candidate] = (),
+    precisions: Collection[str] = PRECISIONS,
+    backends: Collection[str] = tuple(BACKENDS),
+    size: NetworkSize = OFFICIAL,
+    without: Collection[str] = (),
 ) -> tuple[list[Candidate], list[str]]:
     """Return all that can run these weights, the usual recipe first, and why others cannot.
 
-    `ready` are already loaded. After `give_up_s` seconds no others are loaded, since the first
+    `ready` are already loaded; `precisions` and `backends` are those to load, `without` names of
+    what not to load all the same. After `give_up_s` seconds no others are loaded, since the first
     conversion of a model takes long.
     """
     began = time.monotonic()
@@ -242,15 +224,17 @@ def find_candidates(
     absent: list[str] = []
     wanted: list[tuple[str, str]] = [(USUAL_RECIPE, F32)]
     for name, entry in BACKENDS.items():
-        if weights.suffix in entry.reads:
-            wanted += [(name, precision) for precision in entry.precisions]
+        if weights.suffix in entry.reads and name in backends:
+            wanted += [(name, each) for each in entry.precisions if each in precisions]
     for name, precision in sorted(set(wanted) - there, key=_loading_order):
         if time.monotonic() - began > give_up_s and name != USUAL_RECIPE:
             absent.append(f'{name} {precision}: skipped: out of time')
             continue
-        report(f'loading {name} {precision}')
+        if f'{name} {precision}' in without:
+            continue
+        report(f'{LOADING} {name} {precision}')
         try:
-            found.append(load_candidate(name, precision, weights, num_threads))
+            found.append(load_candidate(name, precision, weights, num_threads, size))
         except DepthError as error:
             absent.append(f'{name} {precision}: {error}')
     return sorted(found, key=_report_order), absent
@@ -272,13 +256,15 @@ def _report_order(one: Candidate) -> tuple[int, int]:
     return list(BACKENDS).index(one.backend), PRECISIONS.index(one.precision)
 
 
-def load_candidate(name: str, precision: str, weights: Path, num_threads: int) -> Candidate:
+def load_candidate(
+    name: str, precision: str, weights: Path, num_threads: int, size: NetworkSize = OFFICIAL
+) -> Candidate:
     """Load a backend or the usual recipe. Raises DepthError."""
     if name == USUAL_RECIPE:
-        recipe = UsualRecipe(weights, num_threads)
+        recipe = UsualRecipe(weights, num_threads, size)
         return Candidate(name, F32, recipe.preprocess, recipe.network, recipe.depth_and_heatmap)
-    factory = find_backend(name, weights.suffix, precision)
-    return candidate_of(factory(weights, num_threads, precision), weights)
+    factory = find_backend(name, weights.suffix, precision, model_of(weights))
+    return candidate_of(factory(weights, num_threads, precision, size), weights)
 
 
 def candidate_of(backend: Backend, weights: Path) -> Candidate:

@@ -15,6 +15,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from midas_depth_ros.depth.models import WEIGHTS_SUFFIXES, spec_of
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.images import read_image, stamp_ns
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.processes import (
@@ -308,9 +310,20 @@ Report = Callable[[str], None]
 Variant = tuple[str, str]  # backend and precision
 
 
-def node_parameters(weights: Path, num_threads: int, variant: Variant) -> dict[str, Any]:
-    """Return parameters of depth_node for these weights at an unlimited rate."""
+def node_parameters(
+    weights: Path, num_threads: int, variant: Variant, size: NetworkSize = OFFICIAL
+) -> dict[str, Any]:
+    """Return parameters of depth_node for these weights at an unlimited rate.
+
+    Its network sees pictures of SIZE as that of a candidate does, where its own choice is another.
+    """
+    side = size.short_side
+    if not side and weights.suffix.lower() in WEIGHTS_SUFFIXES:
+        model = spec_of(weights)
+        side = min(model.picture.network_size(*SIZE)) if model.node_short_side else 0
     return {
+        'network_size': side,
+        'network_aspect': size.most_aspect,
         'model': str(weights),
         'backend': variant[0],
         'precision': variant[1],
@@ -328,6 +341,7 @@ def node_rows(
     logs: Path,
     report: Report,
     usual_ms: float | None = None,
+    size: NetworkSize = OFFICIAL,
 ) -> tuple[list[Row], list[str]]:
     """Return a row per node that ran, and why others did not.
 
@@ -341,7 +355,7 @@ def node_rows(
             report(f'starting a node: {" ".join(variant)}')
             feeder.watch(camera, (DEPTH, CLOSENESS) if variant[0] == NO_NETWORK else (DEPTH,))
             try:
-                command = command_of(variant, weights, num_threads, camera)
+                command = command_of(variant, weights, num_threads, camera, size)
                 started[camera] = feeder.start(camera, f'node_{number}', command)
                 cameras[variant] = camera
             except BenchError as error:
@@ -354,15 +368,17 @@ def node_rows(
     return [_row(variant, times[camera], usual_ms) for variant, camera in cameras.items()], absent
 
 
-def command_of(variant: Variant, weights: Path, num_threads: int, camera: str) -> list[str]:
+def command_of(
+    variant: Variant, weights: Path, num_threads: int, camera: str, size: NetworkSize = OFFICIAL
+) -> list[str]:
     """Return the command that runs the node of a variant for one camera."""
     if variant[0] == USUAL_RECIPE:
-        words = 'baseline', str(weights), camera, str(num_threads)
+        words = 'baseline', str(weights), camera, str(num_threads), str(size.short_side)
         return module_command('lab.speed.bench_nodes', *words)
     if variant[0] == NO_NETWORK:
         parameters = {'cameras': [camera], **SAME_PICTURE, 'max_rate': 0.0}
         return node_command('lab.speed.bench_nodes no_network', parameters)
-    parameters = {**node_parameters(weights, num_threads, variant), 'cameras': [camera]}
+    parameters = {**node_parameters(weights, num_threads, variant, size), 'cameras': [camera]}
     return node_command('nodes.depth.node', parameters)
 
 

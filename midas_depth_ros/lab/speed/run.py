@@ -21,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import models
-from midas_depth_ros.depth.backends import AUTO, BACKENDS, find_backend
+from midas_depth_ros.depth.backends import AUTO, BACKENDS, find_backend, model_of
 from midas_depth_ros.depth.errors import DepthError
+from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.processes import cores
 from midas_depth_ros.lab.speed.candidates import (
+    F32,
     USUAL_RECIPE,
     Candidate,
     Weights,
@@ -33,6 +35,7 @@ from midas_depth_ros.lab.speed.candidates import (
     find_candidates,
     load_candidate,
 )
+from midas_depth_ros.lab.speed.random_weights import CANNOT_JUDGE
 from midas_depth_ros.sim import moving_scene, render
 
 # --- Timing several functions side by side, so that a disturbance affects all of them.
@@ -272,7 +275,11 @@ def network_gflops(model: str, size: tuple[int, int], median_ms: float) -> float
 
 
 def by_threads(
-    weights: Path, who: tuple[str, str], size: Size, seconds: float
+    weights: Path,
+    who: tuple[str, str],
+    size: Size,
+    seconds: float,
+    network_size: NetworkSize = OFFICIAL,
 ) -> list[dict[str, Any]]:
     """Return one entry per number of threads: 1, 2, 4 ... and the number of processors."""
     most = cores()
@@ -280,7 +287,7 @@ def by_threads(
     counts = [count for count in counts if count <= most]
     rgb = picture(*size)
     calls = {
-        count: functools.partial(load_candidate(*who, weights, count).pipeline, rgb)
+        count: functools.partial(load_candidate(*who, weights, count, network_size).pipeline, rgb)
         for count in counts
     }
     times = timed_in_turn(calls, seconds)
@@ -288,10 +295,15 @@ def by_threads(
 
 
 def by_size(
-    weights: Path, who: tuple[str, str], num_threads: int, sizes: Sequence[Size], seconds: float
+    weights: Path,
+    who: tuple[str, str],
+    num_threads: int,
+    sizes: Sequence[Size],
+    seconds: float,
+    network_size: NetworkSize = OFFICIAL,
 ) -> list[dict[str, Any]]:
     """Return one entry per picture size."""
-    pipeline = load_candidate(*who, weights, num_threads).pipeline
+    pipeline = load_candidate(*who, weights, num_threads, network_size).pipeline
     calls = {size: functools.partial(pipeline, picture(*size)) for size in sizes}
     times = timed_in_turn(calls, seconds)
     return [{'size': size_text(size), **_line(times[size])} for size in sizes]
@@ -348,8 +360,15 @@ LEAST_S = 1.0
 class Run:
     """Carries out a plan."""
 
-    def __init__(self, weights: Weights, num_threads: int, plan: Plan, report: Report) -> None:
-        self._weights, self._num_threads = weights, num_threads
+    def __init__(
+        self,
+        weights: Weights,
+        num_threads: int,
+        plan: Plan,
+        report: Report,
+        size: NetworkSize = OFFICIAL,
+    ) -> None:
+        self._weights, self._num_threads, self._size = weights, num_threads, size
         self._plan, self._report = plan, report
         self._end = time.monotonic() + plan.deadline_s
         self.result = Result()
@@ -360,7 +379,12 @@ class Run:
         ready = self._auto()
         auto = (ready[0].backend, ready[0].precision) if ready else None
         candidates, absent = find_candidates(
-            self._weights.path, self._num_threads, self._report, self._plan.loading_s, ready
+            self._weights.path,
+            self._num_threads,
+            self._report,
+            self._plan.loading_s,
+            ready,
+            size=self._size,
         )
         self.result.absent += absent
         self._measure_parts(candidates)
@@ -370,6 +394,7 @@ class Run:
             {
                 'model': self._weights.name,
                 'weights': self._weights.note,
+                'judged': not self._weights.random,
                 'auto': list(auto) if auto else None,
                 'cpu': processes.cpu_name(),
                 'cores': processes.cores(),
@@ -385,15 +410,20 @@ class Run:
         return self.result
 
     def _auto(self) -> list[Candidate]:
-        """Return the backend that `auto` selects, as a list of at most one."""
+        """Return the backend that `auto` selects, as a list of at most one.
+
+        In f32 with random weights: `auto` would judge precisions by them, and they say nothing.
+        """
         self._report('finding what auto selects')
+        precision = F32 if self._weights.random else AUTO
         try:
-            factory = find_backend(AUTO, self._weights.path.suffix)
-            backend = factory(self._weights.path, self._num_threads, AUTO)
+            path = self._weights.path
+            factory = find_backend(AUTO, path.suffix, precision, model_of(path))
+            backend = factory(path, self._num_threads, precision, self._size)
         except DepthError as error:
             self.result.absent.append(f'auto: {error}')
             return []
-        self.result.facts['auto_choice'] = backend.choice
+        self.result.facts['auto_choice'] = CANNOT_JUDGE if self._weights.random else backend.choice
         return [candidate_of(backend, self._weights.path)]
 
     def _seconds(self, wanted: float, shares: int = 1) -> float:
@@ -419,8 +449,10 @@ class Run:
 
         self._report('by threads and by size')
         path, seconds = self._weights.path, self._plan.scaling_s
-        self.result.scaling['threads'] = by_threads(path, auto, VGA, seconds)
-        self.result.scaling['size'] = by_size(path, auto, self._num_threads, OTHER_SIZES, seconds)
+        self.result.scaling['threads'] = by_threads(path, auto, VGA, seconds, self._size)
+        self.result.scaling['size'] = by_size(
+            path, auto, self._num_threads, OTHER_SIZES, seconds, self._size
+        )
 
     def _measure_nodes(
         self, candidates: list[Candidate], auto: tuple[str, str] | None, logs: Path
@@ -449,6 +481,7 @@ class Run:
                 logs,
                 self._report,
                 usual_ms,
+                self._size,
             )
             self.result.rows += rows
             self.result.absent += absent
@@ -460,7 +493,9 @@ class Run:
     def _measure_loads(self, auto: tuple[str, str], logs: Path) -> None:
         from midas_depth_ros.lab.speed.nodes import SITUATIONS, node_parameters, shares
 
-        parameters: dict[str, Any] = node_parameters(self._weights.path, self._num_threads, auto)
+        parameters: dict[str, Any] = node_parameters(
+            self._weights.path, self._num_threads, auto, self._size
+        )
         found = shares(
             SITUATIONS, 'nodes.depth.node', parameters, logs, self._plan.load_s, self._report
         )

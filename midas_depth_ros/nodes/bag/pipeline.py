@@ -23,6 +23,7 @@ from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.depth import output
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
+from midas_depth_ros.nodes.depth.frame_scale import check_source
 from midas_depth_ros.nodes.depth.metric_sources import TfMount
 from midas_depth_ros.nodes.depth.worker import Camera, Worker
 from midas_depth_ros.nodes.ros import boundary
@@ -273,6 +274,7 @@ class BagPipeline:
 
         overrides: of `qos_overrides`. Raises ValueError for an invalid or impossible parameter.
         """
+        check_source(settings, estimator)
         names = tuple(camera.name for camera in cameras)
         settings = dataclasses.replace(settings, cameras=names, process_every_frame=True)
         self._published: list[tuple[str, Any]] = []

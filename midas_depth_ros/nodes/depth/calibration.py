@@ -20,6 +20,7 @@ from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.geometry import (
+    UNCALIBRATED,
     CameraModel,
     CameraModelError,
     MetricFrame,
@@ -241,7 +242,7 @@ class MountCalibration:
         if view.frame.mixed:
             return Refusal(view.frame.mixed)
         if view.grid is None:
-            return Refusal('the camera is not calibrated: no camera_info and no horizontal_fov')
+            return Refusal(UNCALIBRATED)
         # The scale of the ground plane follows from the very mount that is to be estimated.
         reference = metric.scale if metric and metric.scale.source == 'reference' else None
         return estimate_mount(view.inverse_depth, view.grid, reference)

@@ -206,11 +206,22 @@ class Mounting(qos.Subscriber):
         """By how many degrees this camera's pictures are turned; its mount is that of these."""
         return self._mount.rotate
 
+    @property
+    def given(self) -> bool:
+        """Whether parameters or TF say how the camera is mounted, be it only at times."""
+        mount = self._mount
+        known = not (math.isnan(mount.camera_height) or math.isnan(mount.camera_pitch))
+        return self._tf is not None or known
+
+    @property
+    def shared(self) -> str:
+        """Why the metres of several cameras would be confused in one body frame; else ''."""
+        return '' if self._tf is not None else shared_frame(self._node.settings, self._camera)
+
     def at(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
         """The mount when the picture of this stamp (ns) and frame_id was taken, or why unknown."""
-        shared = '' if self._tf is not None else shared_frame(self._node.settings, self._camera)
-        if shared:
-            return Refusal(shared)
+        if self.shared:
+            return Refusal(self.shared)
         if self._tf is not None:
             fixed = self._tf.mount(optical_frame, self.body_frame, stamp, self.rotate)
         else:

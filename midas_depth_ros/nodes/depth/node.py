@@ -27,6 +27,7 @@ from std_srvs.srv import SetBool
 from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
 from midas_depth_ros.nodes.depth.calibration import CalibrationService
 from midas_depth_ros.nodes.depth.camera_input import FrameExchange
+from midas_depth_ros.nodes.depth.frame_scale import check_source
 from midas_depth_ros.nodes.depth.metric_sources import TfMount, mount_of, shared_frame
 from midas_depth_ros.nodes.depth.reporting import ModelReport, Reporting
 from midas_depth_ros.nodes.depth.worker import (
@@ -75,6 +76,10 @@ def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
         precision=settings.precision,
         allow_download=settings.allow_download,
         accept_licence=settings.accept_licence,
+        model_file=settings.model_file.given(),
+        network_size=settings.network_size,
+        network_aspect=settings.network_aspect,
+        for_robot=True,
     )
 
 
@@ -137,6 +142,7 @@ class DepthNode(LifecycleNode):
         apply_cpu_budget(settings.niceness, parse_cpus(settings.cpu_affinity))
         self.get_logger().info(f'loading model {settings.model!r}')
         self._estimator = estimator = self._make_estimator(settings)
+        check_source(settings, estimator)
         threads = threads_for(settings.num_threads, parse_cpus(settings.cpu_affinity))
         bound_opencv_threads(estimator.backend, threads)
         release_free_memory()
@@ -155,6 +161,9 @@ class DepthNode(LifecycleNode):
             self.get_logger().info(estimator.choice)
         if estimator.notice:
             self.get_logger().warning(estimator.notice)
+        for camera in self.cameras.values():
+            if camera.metric.scale.advice:
+                self.get_logger().warning(f'{camera.name}: {camera.metric.scale.advice}')
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start the worker."""
@@ -221,7 +230,7 @@ class DepthNode(LifecycleNode):
             inputs = [
                 f'images on {camera.input.subscribed}',
                 f'camera_info on {camera.calibration.subscribed}',
-                camera.metric.reference.subscribed,
+                camera.metric.scale.reference.subscribed,
                 camera.mounting.subscribed,
             ]
             self.get_logger().info(f'{camera.name}: waiting for {", ".join(filter(None, inputs))}')
@@ -323,6 +332,7 @@ class DepthNode(LifecycleNode):
             backend=estimator.backend if estimator else '',
             precision=estimator.precision if estimator else '',
             notice=estimator.notice if estimator else '',
+            licence=estimator.licence if estimator else '',
             threads=threads_for(self.settings.num_threads, parse_cpus(self.settings.cpu_affinity)),
             cpu_affinity=self.settings.cpu_affinity,
             niceness=self.settings.niceness,

@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import (
+    UNCALIBRATED,
     Beams,
     CameraModel,
     CameraMount,
@@ -28,20 +29,17 @@ from midas_depth_ros.geometry import (
     MetricFrame,
     Obstacles,
     Refusal,
-    ScaleShift,
     Scan,
     closeness_of_picture,
     corridor_free_m,
-    fit_ground_plane,
-    fit_range,
-    fit_reference,
     point_cloud,
     scan_limits,
     turned,
     turned_points,
 )
 from midas_depth_ros.images.message_bytes import picture_reduced
-from midas_depth_ros.nodes.depth.metric_sources import REFERENCE_TYPES, Mounting, ReferenceInput
+from midas_depth_ros.nodes.depth.frame_scale import FrameScale
+from midas_depth_ros.nodes.depth.metric_sources import Mounting
 from midas_depth_ros.nodes.ros import messages
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -207,6 +205,7 @@ METRIC_OUTPUTS = {
     'points': PointCloud2,
 }
 ALONG_THE_FLOOR = ('scan', 'seen_free', 'proximity', 'nearest_point')
+BY_RAYS = ('points', *ALONG_THE_FLOOR)  # which a calibrated camera gives
 
 
 class MetricOutput(qos.PublisherTable):
@@ -219,61 +218,54 @@ class MetricOutput(qos.PublisherTable):
         super().__init__(node, camera, METRIC_OUTPUTS, profile)
         self.metric = MetricDepth()
         self.refused = 'no frame yet'
+        self.no_obstacles = ''  # why scan and all else along the floor are unknown
         self.view_begins_m = math.nan  # how far ahead the nearest floor in view is
         self._estimator = estimator
         self._mounting = mounting
-        self._source = node.settings.scale.source
-        self.reference = ReferenceInput(node, camera, self._source)
+        self.scale = FrameScale(node, camera, estimator, mounting)
         self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
         self._beams: tuple[object, Beams | None] = (None, None)
 
     def close(self) -> None:
         """Destroy the publishers and the subscription to the reference."""
-        self.reference.close()
+        self.scale.reference.close()
         super().close()
 
     def update(self, view: FrameView) -> MetricFrame | None:
         """The frame in metres, or None, with the reason in `refused`."""
         if view.frame.restarted or view.frame.mixed or view.camera is None:
             self.metric.reset()  # its scale is of another camera, or of another time
-        mount = self._mounting.at(view.frame.stamp_ns, view.header.frame_id)
-        fit = self._fit(view, mount)
+            self.scale.reset()
+        fit, mount = self.scale.of_frame(view)
+        if self.scale.model.refuted:
+            self.metric.reset()  # the last good frame does not vouch for one that is refuted
         grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
+        if view.grid is None:
+            mount = Refusal(UNCALIBRATED)
         metric = self.metric.update(
             view.stamp_s,
             view.inverse_depth,
             grid,
-            mount if isinstance(mount, CameraMount) and view.grid is not None else None,
+            mount if isinstance(mount, CameraMount) else None,
             fit,
             view.settings.metric,
         )
         self.refused = self.metric.reason if metric is None else ''
+        self.no_obstacles = mount.reason if isinstance(mount, Refusal) else ''
         return metric
 
-    def _fit(self, view: FrameView, mount: CameraMount | Refusal) -> ScaleShift | Refusal:
-        """This frame's scale and shift, from the source that the parameters name."""
-        source, settings = self._source, view.settings
-        if view.frame.mixed:
-            return Refusal(view.frame.mixed)
-        if view.blind:
-            return Refusal(f'the picture is {view.blind}')
-        if source == 'fixed':
-            return ScaleShift(settings.scale.fixed_scale, settings.scale.fixed_shift, 'fixed')
-        if source == 'none':
-            return Refusal('scale.source is none')
-        if isinstance(mount, Refusal):
-            return mount
-        if view.camera is None or view.grid is None:
-            return Refusal('the camera is not calibrated: no camera_info and no horizontal_fov')
-        if source not in REFERENCE_TYPES:
-            return fit_ground_plane(view.inverse_depth, view.grid, mount)
-        height, width = view.inverse_depth.shape
-        camera = view.camera.scaled(width, height)
-        points = self.reference.points(view.frame.stamp_ns, camera, mount, settings)
-        if isinstance(points, Refusal):
-            return points
-        fit = fit_range if source == 'range' else fit_reference
-        return fit(view.inverse_depth, points)
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether the camera must be calibrated for what is wanted."""
+        return self.scale.needs_calibration or any(map(self.wanted, BY_RAYS))
+
+    @property
+    def missing(self) -> str:
+        """Why metres, or what is wanted along the floor, are missing; '' if they are not."""
+        if self.refused:
+            return f'no metres: {self.refused}'
+        asked = self.no_obstacles and any(map(self.wanted, ALONG_THE_FLOOR))
+        return f'no obstacles: {self.no_obstacles}' if asked else ''
 
     def publish(self, view: FrameView, metric: MetricFrame) -> None:
         """Publish what is wanted of a frame in metres."""
@@ -398,5 +390,6 @@ def scale_values(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
             'scale t [1/m]': f'{scale.shift:.6g}',
             'scale inliers': f'{scale.inlier_share:.0%} of {scale.points}',
             'scale residual [1/m]': f'{scale.residual:.4g}',
+            'obstacles': f'unknown: {output.no_obstacles}' if output.no_obstacles else 'in metres',
         }
-    return values
+    return values | output.scale.model_values()

@@ -30,14 +30,23 @@ if TYPE_CHECKING:
     from midas_depth_ros.nodes.depth.worker import Camera
 
 WINDOW = 200  # frames over which medians are taken
+RECENT = 15  # frames from which follows what rate is possible now
+JUDGED = 3  # frames at least, before a model is called too slow
 RATE_WINDOW_S = 5.0
 
 
 class Times:
     """A sliding window of durations in milliseconds."""
 
-    def __init__(self) -> None:
-        self._values: collections.deque[float] = collections.deque(maxlen=WINDOW)
+    def __init__(self, window: int = WINDOW) -> None:
+        self._values: collections.deque[float] = collections.deque(maxlen=window)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def clear(self) -> None:
+        """Forget all durations."""
+        self._values.clear()
 
     def add(self, seconds: float) -> None:
         """Add one duration in seconds."""
@@ -74,6 +83,10 @@ class CameraStatistics:
         self.stamp_jumps = 0
         self.unended = 0  # JPEGs without an end marker
         self.latency, self.stamp_age, self.inference = Times(), Times(), Times()
+        self.work = Times(RECENT)  # the worker's time for a frame, at the network's size of now
+        self.network_size: tuple[int, int] | None = None  # width, height
+        self.first_work_s = 0.0  # of the first frame at that size
+        self.slowness_logged: object = None  # what was last logged of it
         self.last_fault = ''
         self.blind = self.partly_blind = ''  # why the last picture says nothing, or a part of it
         self.bit_depth = ''
@@ -128,6 +141,25 @@ class CameraStatistics:
             self.stamp_age.add(stamp_age_s)
             self.inference.add(inference_s)
             self._outputs.append(self._clock())
+
+    def worked(self, seconds: float, network_size: tuple[int, int]) -> bool:
+        """Keep how long the worker took for a frame; whether it is the first of its network size.
+
+        The first one counts apart: a network may have to be prepared for it.
+        """
+        with self._lock:
+            if network_size == self.network_size:
+                self.work.add(seconds)
+                return False
+            self.network_size, self.first_work_s = network_size, seconds
+            self.work.clear()
+            return True
+
+    def work_ms(self) -> float | None:
+        """Median of the worker's time for a frame; None before there are a few."""
+        with self._lock:
+            summary = self.work.summary() if len(self.work) >= JUDGED else None
+            return summary[0] if summary else None
 
     def silent_for(self) -> float:
         """Seconds since the last image, or since images are expected."""
@@ -194,6 +226,7 @@ class ModelReport:
     cpu_percent: float = 0.0  # of one core, all threads of the process
     refused: str = ''  # messages and requests that could not be read, by topic and service
     refused_recently: str = ''
+    licence: str = ''  # of the weights, and what it forbids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +251,44 @@ class CameraReport:
     other_transport: str = ''  # on which topic its images are instead
     no_metres: str = ''  # why there are none although parameters ask for them
     publisher_nodes: tuple[str, ...] = ()
+    pace: Pace | None = None  # None before it is known
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How fast frames can be processed, and how fast they shall be.
+
+    `work_ms`: the worker's time for one frame of each of `cameras` cameras that it serves in turn.
+    `max_rate_hz`: 0 = no limit is asked for. `network_size`: (width, height) for this camera.
+    """
+
+    work_ms: float
+    cameras: int
+    max_rate_hz: float
+    network_size: tuple[int, int]
+
+    @property
+    def possible_hz(self) -> float:
+        """Frames per second of each camera."""
+        return 1e3 / max(self.work_ms, 1e-3)
+
+    @property
+    def fault(self) -> str:
+        """Why max_rate cannot be reached, and what to do; '' where it can."""
+        if not self.max_rate_hz or self.possible_hz >= self.max_rate_hz:
+            return ''
+        width, height = self.network_size
+        who = 'a frame takes' if self.cameras == 1 else f'the frames of {self.cameras} cameras take'
+        return (
+            f'{who} {self.work_ms:.0f} ms with a network input of {width}x{height}, but max_rate '
+            f'{self.max_rate_hz:g} leaves {1e3 / self.max_rate_hz:.0f} ms: {self.possible_hz:.1f} '
+            'Hz are possible. Lower max_rate or network_size, or choose a faster model'
+        )
+
+
+def size_text(size: tuple[int, int] | None) -> str:
+    """(width, height) as 640x480."""
+    return f'{size[0]}x{size[1]}' if size else ''
 
 
 def model_status(report: ModelReport) -> DiagnosticStatus:
@@ -236,6 +307,7 @@ def model_status(report: ModelReport) -> DiagnosticStatus:
         'backend': report.backend,
         'precision': report.precision,
         'notice': report.notice,
+        'licence': report.licence,
         'inference threads': report.threads or 'all cores',
         'processors': report.cpu_affinity or 'all',
         'niceness': report.niceness,
@@ -262,6 +334,8 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         'bit depth': statistics.bit_depth,
         'input rate [Hz]': f'{rate_in:.2f}',
         'output rate [Hz]': f'{rate_out:.2f}',
+        'possible rate [Hz]': f'{report.pace.possible_hz:.2f}' if report.pace else '',
+        'network size': size_text(statistics.network_size),
         'frames received': counts.received,
         'frames processed': counts.processed,
         'frames dropped': counts.dropped,
@@ -281,10 +355,13 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         ('latency', statistics.latency),
         ('stamp age', statistics.stamp_age),
         ('inference', statistics.inference),
+        ('whole frame', statistics.work),
     ):
         summary = times.summary()
         values[f'{name} median [ms]'] = f'{summary[0]:.1f}' if summary else ''
         values[f'{name} p95 [ms]'] = f'{summary[1]:.1f}' if summary else ''
+    first_ms = 1e3 * statistics.first_work_s
+    values['first frame at this network size [ms]'] = f'{first_ms:.1f}' if first_ms else ''
     return status_message(f'{report.node}: camera {report.camera}', level, text, values)
 
 
@@ -326,16 +403,19 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
         return DiagnosticStatus.WARN, f'not heard: {"; ".join(report.incompatible)}'
     unheard = '; '.join(report.unheard_info)
     info = f'camera_info not heard: {unheard}' if unheard else ''
-    warnings = '; '.join(filter(None, [stamp_fault(report), report.no_metres, info]))
+    slow = report.pace.fault if report.pace and report.wanted else ''
+    warnings = '; '.join(filter(None, [stamp_fault(report), report.no_metres, info, slow]))
     if warnings:
         return DiagnosticStatus.WARN, warnings
     if not report.wanted:
         return DiagnosticStatus.OK, 'idle: no output has a subscriber'
-    return DiagnosticStatus.OK, f'{statistics.rates()[1]:.1f} frames per second'
+    rate = f'{statistics.rates()[1]:.1f} frames per second'
+    unverified = report.scale.get('metres check', '').startswith('unverified')
+    return DiagnosticStatus.OK, rate + ('; metres of the model, unverified' if unverified else '')
 
 
 LOG_PERIOD_S = 10.0
-OF_SENSORS = ('ground_plane', 'scan', 'range', 'points')  # scale.source that needs a camera
+ASKING = ('ground_plane', 'scan', 'range', 'points', 'model')  # for metres, as scale.source
 
 
 class Reporting:
@@ -349,6 +429,7 @@ class Reporting:
         self._node = node
         self._processor = ProcessorUse()
         self._logged_s: dict[str, float] = {}
+        self._slowness_logged_s: dict[str, float] = {}
         # By camera: since when metres that are asked for are missing, and the last reason logged.
         self._without_metres_s: dict[str, float] = {}
         self._logged_uncalibrated: dict[str, str] = {}
@@ -366,6 +447,7 @@ class Reporting:
         for camera in self._node.cameras.values():
             report = self._camera_report(camera, model.enabled)
             self._log_faults(report, camera.statistics)
+            self._log_slowness(report, camera.statistics)
             message.status.append(camera_status(report, camera.statistics))
         for status in message.status:  # tells nodes of one name in two namespaces apart
             status.hardware_id = self._node.get_fully_qualified_name()
@@ -393,13 +475,33 @@ class Reporting:
             unheard_info=tuple(camera.calibration.publishers()[1]),
             other_transport=camera.input.other_transport(),
             no_metres=self._no_metres(camera) if running else '',
+            pace=self._pace(camera) if running else None,
         )
+
+    def _pace(self, camera: Camera) -> Pace | None:
+        """Of a camera, beside the others that the worker serves; None before it is known."""
+        settings, size = self._node.settings, camera.statistics.network_size
+        if camera.statistics.work_ms() is None or size is None:
+            return None
+        served = [
+            each.statistics
+            for each in self._node.cameras.values()
+            if each is camera or each.statistics.rates()[1] > 0
+        ]
+        work_ms = [statistics.work_ms() or 0.0 for statistics in served]
+        max_rate_hz = 0.0 if settings.process_every_frame else settings.max_rate
+        return Pace(sum(work_ms), len(served), max_rate_hz, size)
 
     def _no_metres(self, camera: Camera) -> str:
         """Why metres have been missing for a while although the parameters ask for them."""
         if not asks_for_metres(self._node.settings, camera.name):
             return ''
-        uncalibrated = camera.calibration.missing()
+        refuted = camera.metric.scale.model.refuted
+        if refuted and camera.measures(self._node.settings):
+            self._log_throttled(f'{camera.name}: no metres', refuted)
+            return f'no metres: {refuted}'
+        needed = camera.metric.needs_calibration
+        uncalibrated = camera.calibration.missing() if needed else ''
         before = self._logged_uncalibrated.get(camera.name, '')
         if uncalibrated and not before:
             reasons = '; '.join([uncalibrated, *camera.calibration.publishers()[1]])
@@ -407,13 +509,14 @@ class Reporting:
         self._logged_uncalibrated[camera.name] = uncalibrated
         if uncalibrated:
             return uncalibrated
-        if not (camera.measures(self._node.settings) and camera.metric.refused):
+        missing = camera.metric.missing
+        if not (camera.measures(self._node.settings) and missing):
             self._without_metres_s.pop(camera.name, None)
             return ''
         now_s = time.monotonic()
         since_s = self._without_metres_s.setdefault(camera.name, now_s)
         lasting = now_s - since_s >= self._node.settings.image_timeout
-        return f'no metres: {camera.metric.refused}' if lasting else ''
+        return missing if lasting else ''
 
     def _log_faults(self, report: CameraReport, statistics: CameraStatistics) -> None:
         """Log, throttled, that a camera is silent or its stamps are invalid."""
@@ -422,17 +525,36 @@ class Reporting:
         silent_s = statistics.silent_for()
         silent = silent_s > report.image_timeout_s
         text = silence(report, silent_s) if silent else stamp_fault(report)
+        if text:
+            self._log_throttled(report.camera, text, bare=silent)
+
+    def _log_throttled(self, about: str, text: str, *, bare: bool = False) -> None:
         now = time.monotonic()
-        last = self._logged_s.get(report.camera, -LOG_PERIOD_S)
-        if text and now - last >= LOG_PERIOD_S:
-            self._logged_s[report.camera] = now
-            self._node.get_logger().warning(text if silent else f'{report.camera}: {text}')
+        if now - self._logged_s.get(about, -LOG_PERIOD_S) >= LOG_PERIOD_S:
+            self._logged_s[about] = now
+            self._node.get_logger().warning(text if bare else f'{about}: {text}')
+
+    def _log_slowness(self, report: CameraReport, statistics: CameraStatistics) -> None:
+        """Log that the model is too slow for max_rate: once, and again when what follows changes.
+
+        The cameras' statistics are new with every model.
+        """
+        pace = report.pace
+        if pace is None or not pace.fault:
+            return
+        about = pace.network_size, pace.max_rate_hz, pace.cameras
+        now = time.monotonic()
+        logged_s = self._slowness_logged_s.get(report.camera, -LOG_PERIOD_S)
+        if about != statistics.slowness_logged and now - logged_s >= LOG_PERIOD_S:
+            statistics.slowness_logged = about
+            self._slowness_logged_s[report.camera] = now
+            self._node.get_logger().warning(f'{report.camera}: {pace.fault}')
 
 
 def asks_for_metres(settings: DepthNodeSettings, camera: str) -> bool:
-    """Whether the parameters ask for metres of a camera that must be calibrated for them."""
+    """Whether the parameters ask for metres of a camera."""
     if settings.scale.source != 'auto':
-        return settings.scale.source in OF_SENSORS
+        return settings.scale.source in ASKING
     if settings.heatmap.mode == 'metric':
         return True
     return settings.mount_from_tf or not math.isnan(mount_of(settings, camera).camera_height)

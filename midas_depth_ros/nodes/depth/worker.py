@@ -28,7 +28,7 @@ from midas_depth_ros.nodes.depth.calibration import CameraCalibration, MountCali
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
 from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount
 from midas_depth_ros.nodes.depth.output import FrameView, GridCache, MetricOutput, RelativeOutput
-from midas_depth_ros.nodes.depth.reporting import CameraStatistics
+from midas_depth_ros.nodes.depth.reporting import CameraStatistics, size_text
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def release_mapped_files(suffix: str) -> int:
 
 
 STOP_TIMEOUT_S = 6.0  # the slowest models take about as long for a frame
+MOST_SIZES_LOGGED = 20  # of the network's input, while the worker runs
 
 
 class Camera:
@@ -143,6 +144,7 @@ class Worker:
         self._estimator = estimator
         self._exchange = exchange
         self._cameras = cameras
+        self._sizes: set[tuple[int, int]] = set()  # of the network's input, so far
         self._thread = threading.Thread(target=self._run, name='inference')
 
     def start(self) -> None:
@@ -178,6 +180,7 @@ class Worker:
             camera.statistics.busy(False)
 
     def _infer_and_publish(self, frame: Frame, camera: Camera) -> None:
+        began = time.monotonic()
         settings: DepthNodeSettings = self._node.settings
         decode = decode_image if hasattr(frame.message, 'encoding') else decode_compressed
         camera.bit_depth.given = settings.bit_depth
@@ -212,6 +215,23 @@ class Worker:
             latency_s=time.monotonic() - frame.received_s,
             stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,
             inference_s=inference_s,
+        )
+        size = answer.shape[1], answer.shape[0]
+        camera.statistics.worked(time.monotonic() - began, size)
+        if size not in self._sizes:
+            self._report_size(camera.name, (rgb.shape[1], rgb.shape[0]), size, inference_s)
+
+    def _report_size(
+        self, camera: str, picture: tuple[int, int], size: tuple[int, int], inference_s: float
+    ) -> None:
+        """Log a new size of the network's input, for which the network was perhaps prepared."""
+        self._sizes.add(size)
+        if len(self._sizes) > MOST_SIZES_LOGGED:
+            return
+        others = ', while other cameras waited' if len(self._cameras) > 1 else ''
+        self._node.get_logger().info(
+            f'{camera}: pictures of {size_text(picture)} become network inputs of '
+            f'{size_text(size)}; the first took {inference_s:.2f} s{others}'
         )
 
     def _report_bit_depth(self, camera: Camera) -> None:

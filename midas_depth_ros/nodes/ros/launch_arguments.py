@@ -42,6 +42,7 @@ from midas_depth_ros.options.text import check_camera_names, printable
 ARGUMENTS = (
     'transport',
     'model',
+    'network_size',
     'max_rate',
     'num_threads',
     'process_every_frame',

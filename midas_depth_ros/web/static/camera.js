@@ -13,6 +13,7 @@ import { drawTopView } from './topview.js';
 const STATS = [
   ['Camera', (v) => unit(v['input rate [Hz]'], 'Hz', 1)],
   ['Depth', (v) => unit(v['output rate [Hz]'], 'Hz', 1)],
+  ['Possible', (v) => unit(v['possible rate [Hz]'], 'Hz', 1)],
   ['Latency', (v) => unit(v['latency median [ms]'], 'ms', 0)],
   ['95 %', (v) => unit(v['latency p95 [ms]'], 'ms', 0)],
   ['Inference', (v) => unit(v['inference median [ms]'], 'ms', 0)],
@@ -31,6 +32,15 @@ const STREAMS = [
 function unit(text, name, digits) {
   const value = Number.parseFloat(text);
   return Number.isFinite(value) ? `${value.toFixed(digits)} ${name}` : '–';
+}
+
+/** Where metres come from; those of the model are marked as such, with whether they are checked. */
+function scaleText(values) {
+  const source = (values['scale source'] ?? '').replaceAll('_', ' ');
+  if (source !== 'model') return `scale from ${source}`;
+  const check = values['metres check'] ?? '';
+  if (check.startsWith('agrees')) return 'metres from the model, checked';
+  return check.startsWith('unverified') ? 'metres from the model, unverified' : 'metres from the model, checked before';
 }
 
 export class CameraCard {
@@ -190,7 +200,7 @@ export class CameraCard {
       this.nearest.replaceChildren(figure(proximity.metres), element('small', {}, obstacle ? 'm to obstacle' : 'm, as far as visible'));
     }
     const scale = values.scale ?? '';
-    setText(this.scale, scale === 'valid' ? `scale from ${(values['scale source'] ?? '').replaceAll('_', ' ')}` : scale && 'no metric scale');
+    setText(this.scale, scale === 'valid' ? scaleText(values) : scale && 'no metric scale');
   }
 
   showDiagnostics(values, all) {

@@ -27,7 +27,7 @@ RGB = np.zeros((48, 64, 3), np.uint8)
 class Recipe:
     """Answers at once, where the usual one needs torch and timm."""
 
-    def __init__(self, weights: Path, num_threads: int) -> None:
+    def __init__(self, weights: Path, num_threads: int, size: object) -> None:
         pass
 
     def depth_and_heatmap(self, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,207 @@
+"""Where each frame's scale comes from, and how its camera was mounted: the parameters `scale.*`.
+
+A fit to the floor or to a reference sensor, or the metres of the network itself, compared with
+either. What cannot be had is a `Refusal`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.depth.models import Output
+from midas_depth_ros.geometry import (
+    UNCALIBRATED,
+    CameraMount,
+    Comparison,
+    FloorInView,
+    ModelScale,
+    ReferencePoints,
+    Refusal,
+    ScaleShift,
+    compare_with_floor,
+    compare_with_points,
+    fit_ground_plane,
+    fit_range,
+    fit_reference,
+    model_scale,
+    mount_in_view,
+)
+from midas_depth_ros.nodes.depth.metric_sources import REFERENCE_TYPES, Mounting, ReferenceInput
+from midas_depth_ros.options.depth import DepthNodeSettings
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from midas_depth_ros.nodes.depth.output import FrameView
+
+Mount = CameraMount | Refusal
+
+
+def check_source(settings: DepthNodeSettings, estimator: DepthEstimator) -> None:
+    """Raise ValueError where metres are asked of a model that gives none."""
+    if settings.scale.source == 'model' and estimator.gives is not Output.METRIC_DEPTH:
+        raise ValueError(
+            f'scale.source is model, but {estimator.model} gives {estimator.gives.value}, not '
+            'metres: set model to one that gives metres, such as '
+            'depth_anything_v2_metric_indoor_small, or scale.source to ground_plane, scan, range '
+            'or points'
+        )
+
+
+class FrameScale:
+    """Scale, shift and mount of each frame of one camera, from the sources in the parameters.
+
+    `model`: the judgement on the network's own metres, for scale.source model.
+    """
+
+    def __init__(
+        self, node: Node, camera: str, estimator: DepthEstimator, mounting: Mounting
+    ) -> None:
+        scale = node.settings.scale
+        self.source = scale.source
+        self.model = ModelScale()
+        self._check = scale.check
+        self._estimator = estimator
+        self._mounting = mounting
+        self._floor = FloorInView()
+        of_sensor = self._check if self.source == 'model' else self.source
+        self.reference = ReferenceInput(node, camera, of_sensor)
+
+    def reset(self) -> None:
+        """Forget everything, as after a change of camera or of time."""
+        self.model.reset()
+        self._floor.reset()
+
+    @property
+    def advice(self) -> str:
+        """What to know of the network's own metres before relying on them; '' without them."""
+        estimator = self._estimator
+        if estimator.gives is not Output.METRIC_DEPTH or self.source not in ('auto', 'model'):
+            return ''
+        if self.source == 'model':
+            if self._checked_by != 'none':
+                return ''
+            return (
+                f'the metres of {estimator.model} are not checked (it learned them '
+                f'{self._domain}): elsewhere they are wrong by a factor; camera_height and '
+                'camera_pitch, or scale.check, let them be checked'
+            )
+        if self._mounting.given:
+            return ''
+        return (
+            f'{estimator.model} gives metres, which nothing asks for: scale.source model publishes '
+            'them, camera_height and camera_pitch fit its depth to the floor'
+        )
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether there are no metres at all without a calibrated camera."""
+        focal = self._estimator.focal_reference_px is not None
+        return self.source != 'model' or focal or self._checked_by != 'none'
+
+    @property
+    def _checked_by(self) -> str:
+        """What the network's metres are compared with, as in scale.check but 'auto'."""
+        if self._check != 'auto':
+            return self._check
+        return 'ground_plane' if self._mounting.given else 'none'
+
+    @property
+    def _domain(self) -> str:
+        return self._estimator.domain or 'nobody says where'
+
+    def of_frame(self, view: FrameView) -> tuple[ScaleShift | Refusal, Mount]:
+        """Return the scale of a frame and the mount that its obstacles are measured by."""
+        mount = self._mounting.at(view.frame.stamp_ns, view.header.frame_id)
+        if view.frame.mixed:
+            return Refusal(view.frame.mixed), mount
+        if view.blind:
+            return Refusal(f'the picture is {view.blind}'), mount
+        if self.source == 'model':
+            return self._by_model(view, mount)
+        fit = self._fitted(view, mount)
+        if isinstance(fit, ScaleShift):
+            fit = dataclasses.replace(fit, far_end=self._estimator.far_end)
+        return fit, mount
+
+    def model_values(self) -> dict[str, str]:
+        """What there is to know of the network's own metres, for diagnostics; {} without them."""
+        if self.source != 'model':
+            return {}
+        comparison = self.model.comparison
+        return {
+            'metres': f'of the model, learned {self._domain}',
+            'metres check': self.model.check,
+            'metres by measured metres': f'{comparison.ratio:.3f}' if comparison else '',
+        }
+
+    def _fitted(self, view: FrameView, mount: Mount) -> ScaleShift | Refusal:
+        """Scale and shift by the floor, by a reference sensor or by parameters."""
+        settings = view.settings
+        if self.source == 'fixed':
+            return ScaleShift(settings.scale.fixed_scale, settings.scale.fixed_shift, 'fixed')
+        if self.source == 'none':
+            return Refusal('scale.source is none')
+        if isinstance(mount, Refusal):
+            return mount
+        if view.grid is None:
+            return Refusal(UNCALIBRATED)
+        if self.source not in REFERENCE_TYPES:
+            return fit_ground_plane(view.inverse_depth, view.grid, mount)
+        points = self._points(view, mount)
+        if isinstance(points, Refusal):
+            return points
+        if self.source != 'range':
+            return fit_reference(view.inverse_depth, points)
+        if self._estimator.gives.proportional:  # one reading is enough: there is no shift
+            return fit_reference(view.inverse_depth, points, fixed_shift=0.0)
+        return fit_range(view.inverse_depth, points)
+
+    def _points(self, view: FrameView, mount: CameraMount) -> ReferencePoints | Refusal:
+        """What the reference sensor measured, in the pixels of the network's answer."""
+        if view.camera is None:
+            return Refusal(UNCALIBRATED)
+        height, width = view.inverse_depth.shape
+        camera = view.camera.scaled(width, height)
+        return self.reference.points(view.frame.stamp_ns, camera, mount, view.settings)
+
+    def _by_model(self, view: FrameView, mount: Mount) -> tuple[ScaleShift | Refusal, Mount]:
+        """The metres that the network gives, where nothing refutes them."""
+        height, width = view.inverse_depth.shape
+        scale = model_scale(
+            None if view.camera is None else view.camera.scaled(width, height),
+            reference_px=self._estimator.focal_reference_px,
+            far_end=self._estimator.far_end,
+        )
+        if isinstance(scale, Refusal):
+            self.model.reset()
+            return scale, mount
+        found = self._compared(view, mount, scale)
+        judged = self.model.judged(scale, found, view.settings.scale.check_tolerance)
+        if isinstance(mount, CameraMount):
+            return judged, self.model.height_in_metres(mount)
+        if self._mounting.given or self._mounting.shared or view.grid is None:
+            return judged, mount
+        seen = mount_in_view(view.inverse_depth, view.grid, scale)
+        return judged, self._floor.update(view.stamp_s, seen, view.settings.scale.expiry)
+
+    def _compared(
+        self, view: FrameView, mount: Mount, scale: ScaleShift
+    ) -> Comparison | Refusal | None:
+        """The network's metres by those measured; None where nothing measures them."""
+        check = self._checked_by
+        if check == 'none':
+            return None
+        if isinstance(mount, Refusal):
+            return mount
+        if view.grid is None:
+            return Refusal(UNCALIBRATED)
+        if check == 'ground_plane':
+            within_m = view.settings.scan.range_max
+            return compare_with_floor(view.inverse_depth, view.grid, mount, scale, within_m)
+        points = self._points(view, mount)
+        if isinstance(points, Refusal):
+            return points
+        return compare_with_points(view.inverse_depth, points, scale)
