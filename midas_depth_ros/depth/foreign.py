@@ -348,6 +348,8 @@ def preprocessor_fields(config: Mapping[str, Any], where: str) -> dict[str, Any]
         fields.update(mean=NONE, std=NONE)
     elif 'image_mean' in config and 'image_std' in config:
         fields.update(mean=config['image_mean'], std=config['image_std'])
+    if config.get('do_flip_channel_order') is True:
+        fields['colour'] = 'bgr'
     size = config.get('size')
     if (
         isinstance(size, dict)

@@ -83,11 +83,7 @@ def read_model_file(path: Path, given: Mapping[str, Any] = NOTHING_GIVEN) -> Mod
         # Not its bytes, which the libraries would never free.
         return ModelFile(marked(spec, about, path), about, path)
     refuse_altered(path, claimed, model.inputs, model.outputs, spec)
-    if len(model.operations) > MOST_OPERATIONS:
-        raise WeightsMismatch(
-            f'{path} has {len(model.operations)} operations, more than any network needs: export '
-            'it again'
-        )
+    refuse_too_many(path, len(model.operations))
     kinds = {operation.kind for operation in model.operations} | model.inner_kinds
     refuse_unending(path, kinds)
     _check_weights(model, path)
@@ -173,6 +169,14 @@ def refuse_altered(
             f'{path} has the metadata of this package, but is not {shown(claimed)}: it was '
             f'altered. It takes {in_words(inputs)} and gives {in_words(outputs)}. Write it again '
             f'with `midas_depth export`, or use {models.in_words()}'
+        )
+
+
+def refuse_too_many(path: Path, operations: int) -> None:
+    """Raise WeightsMismatch where a network has more operations than any that gives depth."""
+    if operations > MOST_OPERATIONS:
+        raise WeightsMismatch(
+            f'{path} has {operations} operations, more than any network needs: export it again'
         )
 
 

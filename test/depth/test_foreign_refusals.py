@@ -454,6 +454,14 @@ def test_metadata_of_a_future_version_are_no_fault(tmp_path: Path, text: str) ->
     assert described(path).values['colour'] == 'rgb'
 
 
+def test_an_openvino_file_with_endless_operations_is_refused(tmp_path: Path) -> None:
+    openvino = pytest.importorskip('openvino')
+    path = toy(tmp_path / 'net.onnx', ending=lambda graph, value: chained(graph, value, 20_001))
+    openvino.save_model(openvino.Core().read_model(path), tmp_path / 'net.xml')
+    with pytest.raises(WeightsMismatch, match='operations, more than any network needs: export'):
+        load_estimator(tmp_path / 'net.xml', 'openvino', model_file=TOLD)
+
+
 @pytest.mark.parametrize('word', ['focal_refrence', 'output_meening', 'color', 'means'])
 def test_a_mistyped_word_in_metadata_is_refused(tmp_path: Path, word: str) -> None:
     text = json.dumps({'output_meaning': 'metres', word: 300})
@@ -488,6 +496,14 @@ def test_colours_that_the_network_divides_by_255_are_given_as_they_are(tmp_path:
     found = described(toy(tmp_path / 'net.onnx', change=divided))
     assert [found.values[name] for name in ('range', 'mean', 'std')] == [255, 'none', 'none']
     assert {'mean', 'std'} <= found.assumed.keys()
+
+
+def test_a_preprocessor_configuration_may_swap_the_colours(tmp_path: Path) -> None:
+    path = toy(tmp_path / 'net.onnx')
+    (tmp_path / 'preprocessor_config.json').write_text('{"do_flip_channel_order": true}')
+    found = described(path)
+    where = 'preprocessor_config.json'
+    assert (found.values['colour'], found.origins['colour']) == ('bgr', where)
 
 
 def test_a_preprocessor_configuration_does_not_change_bytes(tmp_path: Path) -> None:
