@@ -42,6 +42,7 @@ from midas_depth_ros.depth.model_files import (
     marked,
     read_model_file,
     refuse_altered,
+    refuse_too_many,
     refuse_unending,
 )
 from midas_depth_ros.depth.models import refuse_what_is_not_finite
@@ -254,6 +255,7 @@ class Runtime:
         """A model that this package did not write."""
         view = view_of(model)
         refuse_altered(path, about.get('network'), view.inputs, view.outputs)
+        refuse_too_many(path, len(view.operations))
         refuse_unending(path, (operation.kind for operation in view.operations))
         description = describe(path, view, given=given, metadata=about, sha256=sha256_of(path))
         network = description.network()
