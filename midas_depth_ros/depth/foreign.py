@@ -153,6 +153,13 @@ def _described(
             f'{_set("mean, std and range", path)}',
             found,
         )
+    says_range = any('range' in fields for _, fields in stated)
+    if says_range and values['range'] == 255 and origins['mean'].startswith(ASSUMED):
+        raise _Unclear(
+            f'range is 255 ({origins["range"]}), but not whether it subtracts a mean itself. '
+            f'{_set("mean and std", path)}, to none where it does, or takes 0 to 255 as they are',
+            found,
+        )
     if 'focal_reference' in values and values['output_meaning'] != 'metres':
         raise BadField(
             f'focal_reference belongs to output_meaning metres, not to {values["output_meaning"]}: '

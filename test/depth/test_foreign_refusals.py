@@ -192,6 +192,11 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {**TOLD, 'mean': '0.485, 0.456, 0.406', 'std': '0.2', 'range': '1'},
         'its input is bytes, which it takes from 0 to 255 as they are: leave range, mean and std',
     ),
+    '0 to 255 without means': (
+        {},
+        {**TOLD, 'range': '255'},
+        'range is 255 .*Set model_file.mean and std .*none where it does',
+    ),
     'bytes from 0 to 1': ({'element': UINT8}, {**TOLD, 'range': '1'}, 'as they are: leave range'),
     'more operations than any network has': (
         {'ending': lambda graph, value: chained(graph, value, 20_001)},
