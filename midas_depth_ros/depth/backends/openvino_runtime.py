@@ -398,9 +398,9 @@ FREE = (None, None)  # sides
 def _has_sides(model: ov.Model, spec: ModelSpec) -> bool:
     if len(model.inputs) != 1 or len(model.outputs) != 1 or spec.onnx is None:
         return False
-    # The graph of a network for one size may take others, too.
-    taken = [spec.picture.fixed_size or FREE, FREE]
-    given = [*(spec.onnx.output_sizes or taken), FREE]
+    # The graph of a network whose files say its size takes others, too.
+    taken = [spec.picture.fixed_size or FREE, *([FREE] if spec.several else [])]
+    given = list(spec.onnx.output_sizes or taken)
     source, result = model.input(0), model.output(0)
     return _is_side(source, spec.onnx.picture, 3, taken) and _is_side(
         result, spec.onnx.depth, 1, given
