@@ -30,9 +30,20 @@ settings.load_profile('repeatable')
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In an ordinary run, leave out tests marked `thorough` and two thirds of `sampled` cases."""
-    from effort import THOROUGH, some
+    """In an ordinary run, leave out tests marked `thorough` and two thirds of `sampled` cases.
 
+    Long tests of the largest networks are left out in both: see `effort`.
+    """
+    from effort import LARGE, THOROUGH, of_a_large_network, some
+
+    if not LARGE:
+        large = {
+            id(item)
+            for item in items
+            if item.get_closest_marker('thorough') and of_a_large_network(item.name)
+        }
+        config.hook.pytest_deselected(items=[item for item in items if id(item) in large])
+        items[:] = [item for item in items if id(item) not in large]
     if THOROUGH:
         return
     families: dict[str, list[pytest.Item]] = {}

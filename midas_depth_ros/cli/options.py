@@ -156,7 +156,8 @@ def _model_file(
     for pair in pairs:
         name, sign, text = pair.partition('=')
         if not sign or name not in declared:
-            hint = did_you_mean(name, declared) or f'the names are {", ".join(declared)}'
+            known = f'give {name}=VALUE' if name in declared else did_you_mean(name, declared)
+            hint = known or f'the names are {", ".join(declared)}'
             raise click.BadParameter(f'{pair!r} is not NAME=VALUE with a known name: {hint}')
         number = text.isdecimal() and declared[name].kind == 'int'
         values[name] = declared[name].coerced(int(text) if number else text)

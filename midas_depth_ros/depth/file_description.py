@@ -26,6 +26,7 @@ from midas_depth_ros.depth.models.usage import ENLARGEMENTS, MEANINGS, RESIZES, 
 from midas_depth_ros.depth.onnx_reader import Value
 
 MOST_NUMBERS = 8  # of a list
+MISTYPED = 0.8  # names this similar to that of a field are meant to be it
 PREFIX = 'model_file'  # of the parameters
 NONE = 'none'  # a mean or std that is inside the network, or is not wanted
 LARGEST_SIDE = 8192  # pixels of a network's input
@@ -189,14 +190,16 @@ def _words(value: Any) -> str:
 def parsed(values: Mapping[Any, Any], source: str, *, strict: bool = True) -> dict[str, Parsed]:
     """The fields of one source. Raises BadField, which names the source and the value.
 
-    `strict`: unknown names are refused, with the most similar known one; else they are ignored.
+    `strict`: unknown names are refused, with the most similar known one; else only mistyped ones,
+    and others are ignored.
     """
     found = {}
     for name, value in values.items():
         if name not in FIELDS:
-            if not strict:
+            cutoff = 0.6 if strict else MISTYPED
+            near = difflib.get_close_matches(str(name)[:80], FIELDS, n=1, cutoff=cutoff)
+            if not strict and not near:
                 continue
-            near = difflib.get_close_matches(str(name)[:80], FIELDS, n=1)
             hint = f'did you mean {near[0]}?' if near else f'known are {", ".join(FIELDS)}'
             raise BadField(f'{source}: {shown(name)} is unknown: {hint}')
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from midas_depth_ros.depth.yaml_values import NotYaml, load_yaml
 SIDES_NAMED = 4  # inputs or outputs, in an error text
 MOST_SETTINGS_BYTES = 1 << 20
 PREPROCESSOR = 'preprocessor_config.json'
+YAML_ENDS = ('.yaml', '.yml')
 TAKEN = ('float32', 'float16', 'float64', 'uint8')  # element types of an input
 DEPTH_NAMES = ('depth', 'predicted_depth')  # of the output, among several
 # Where a free size is not stated: Depth Anything's rule for patches of 14, else a modest size.
@@ -54,6 +56,13 @@ RESAMPLES = {2: 'linear', 3: 'cubic'}  # Pillow's numbers, in preprocessor_confi
 PARAMETERS = 'the parameters'
 TABLE = 'table of known files'
 METADATA = 'metadata'
+
+# In the name of a file: networks whose metres hold for one focal length.
+FOR_ONE_FOCAL_LENGTH = re.compile(r'da3.?metric|anything.?v?3.?metric|metric3d', re.IGNORECASE)
+NO_REFERENCE = (
+    'by its name, its metres hold for one focal length, and are wrong by a factor for every other: '
+    f'{PREFIX}.focal_reference is not set (300 for DA3METRIC, 1000 for Metric3D)'
+)
 
 Sources = list[tuple[str, dict[str, Any]]]
 
@@ -109,6 +118,8 @@ def _described(
     facts = facts_of(graph, source.name, CHANNEL_AXIS[layout], output.name)
     sides = tuple(source.sides[axis] for axis in PICTURE_AXES[layout])
     stated, notes = _with_fixed_size(stated, sides)
+    if source.type_name == 'uint8':
+        stated = _with_bytes(stated, notes)
     sources: Sources = [*stated, (why_output, {'output': output.name})]
     sources += _guessed_colours(source, facts)
     sources += _guessed_size(sides, facts)
@@ -116,8 +127,11 @@ def _described(
     if meaning:
         sources.append((f'{ASSUMED} {why}', {'output_meaning': meaning}))
     values, origins, conflicts = merged(sources)
-    if values.get('output_meaning') == 'metres' and 'depth_range_m' not in values:
-        values['depth_range_m'], origins['depth_range_m'] = _guessed_range(facts.ending)
+    if values.get('output_meaning') == 'metres':
+        if 'depth_range_m' not in values:
+            values['depth_range_m'], origins['depth_range_m'] = _guessed_range(facts.ending)
+        if 'focal_reference' not in values and FOR_ONE_FOCAL_LENGTH.search(path.stem):
+            notes.append(NO_REFERENCE)
     found = FileDescription(
         title=printable(path.name),
         source=source,
@@ -137,6 +151,13 @@ def _described(
         raise _Unclear(
             f'Which colours it expects cannot be told: {facts.inside.unclear}. '
             f'{_set("mean, std and range", path)}',
+            found,
+        )
+    says_range = any('range' in fields for _, fields in stated)
+    if says_range and values['range'] == 255 and origins['mean'].startswith(ASSUMED):
+        raise _Unclear(
+            f'range is 255 ({origins["range"]}), but not whether it subtracts a mean itself. '
+            f'{_set("mean and std", path)}, to none where it does, or takes 0 to 255 as they are',
             found,
         )
     if 'focal_reference' in values and values['output_meaning'] != 'metres':
@@ -287,7 +308,8 @@ def _joined(sources: Sources) -> Sources:
 
 def yaml_beside(path: Path) -> Path | None:
     """The YAML file of a model: FILE.yaml for FILE.onnx, or FILE.onnx.yaml. BadField for both."""
-    places = (path.with_suffix('.yaml'), path.with_name(f'{path.name}.yaml'))
+    stems = (path.with_suffix(''), path)
+    places = (stem.with_name(stem.name + end) for end in YAML_ENDS for stem in stems)
     found = [place for place in dict.fromkeys(places) if os.path.lexists(place)]
     if len(found) > 1:
         raise BadField(f'Both {found[0].name} and {found[1].name} describe it: remove one')
@@ -296,7 +318,7 @@ def yaml_beside(path: Path) -> Path | None:
 
 def _table_of(path: Path) -> Mapping[Any, Any]:
     try:
-        table = load_yaml(read_file(path, MOST_SETTINGS_BYTES).decode('utf-8'))
+        table = load_yaml(read_file(path, MOST_SETTINGS_BYTES).decode('utf-8'), unique=True)
     except (NotYaml, UnicodeDecodeError, WeightsError) as error:
         raise BadField(f'{path.name} cannot be read: {error}') from error
     if not isinstance(table, dict):
@@ -333,6 +355,8 @@ def preprocessor_fields(config: Mapping[str, Any], where: str) -> dict[str, Any]
         fields.update(mean=NONE, std=NONE)
     elif 'image_mean' in config and 'image_std' in config:
         fields.update(mean=config['image_mean'], std=config['image_std'])
+    if config.get('do_flip_channel_order') is True:
+        fields['colour'] = 'bgr'
     size = config.get('size')
     if (
         isinstance(size, dict)
@@ -371,7 +395,7 @@ def _with_fixed_size(stated: Sources, sides: tuple[int | None, ...]) -> tuple[So
         if size != fixed or not fits:
             said = f'{as_text(size)} ({rule})'
             text = f'it takes {fixed[0]} x {fixed[1]} (height x width) only, not {said}'
-            if where.startswith('the parameter') or where.endswith('.yaml'):
+            if where.startswith('the parameter') or where.endswith(YAML_ENDS):
                 raise BadField(f'{where}: {text}: leave input_size and size_rule out')
             notes.append(f'{text}, as {where} says')
         if rule == 'letterbox':
@@ -379,6 +403,24 @@ def _with_fixed_size(stated: Sources, sides: tuple[int | None, ...]) -> tuple[So
         fields.pop('multiple_of', None)
         kept.append((where, fields))
     return kept, notes
+
+
+def _with_bytes(stated: Sources, notes: list[str]) -> Sources:
+    """The sources without means and ranges, which bytes cannot have. Adds to `notes`.
+
+    Raises BadField where the user, or the maker of the file, says such.
+    """
+    text = 'its input is bytes, which it takes from 0 to 255 as they are'
+    as_they_are = {'range': (255,), 'mean': (NONE, (0.0,) * 3), 'std': (NONE, (1.0,) * 3)}
+    kept: Sources = []
+    for where, fields in stated:
+        if any(fields.get(name, fine[0]) not in fine for name, fine in as_they_are.items()):
+            if where != PREPROCESSOR:
+                raise BadField(f'{where}: {text}: leave range, mean and std out')
+            notes.append(f'{text}, other than {where} says')
+            fields = {name: each for name, each in fields.items() if name not in as_they_are}
+        kept.append((where, fields))
+    return kept
 
 
 def _guessed_size(sides: tuple[int | None, ...], facts: GraphFacts) -> Sources:
@@ -446,7 +488,10 @@ def _guessed_colours(source: Value, facts: GraphFacts) -> Sources:
         fields: dict[str, Any] = {'range': inside.range, 'mean': NONE, 'std': NONE}
         sources.append((f'the graph: it subtracts {numbers} itself', fields))
     elif inside.range is not None:
-        sources.append(('the graph: it divides colours by 255 itself', {'range': 255}))
+        why = 'it divides colours by 255 itself'
+        sources.append((f'the graph: {why}', {'range': 255}))
+        # A mean of colours that are divided afterwards would leave next to nothing of them.
+        sources.append((f'{ASSUMED} {why}', {'mean': NONE, 'std': NONE}))
     if inside.colour:
         sources.append(
             ('the graph: the order in which it takes colours', {'colour': inside.colour})

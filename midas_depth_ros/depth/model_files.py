@@ -42,6 +42,7 @@ from midas_depth_ros.depth.onnx_reader import (
 MOST_XML_BYTES = 32 << 20
 FLOATS = (1, 10, 11)  # ONNX's numbers of element types: float32, float16, float64
 UNENDING = ('Loop', 'Scan')  # operations that may run for ever
+MOST_OPERATIONS = 20_000  # OpenVINO follows a chain of 100,000 until the stack ends
 NOTHING_GIVEN: Mapping[str, Any] = {}
 
 Shape = tuple[int, ...]
@@ -82,6 +83,7 @@ def read_model_file(path: Path, given: Mapping[str, Any] = NOTHING_GIVEN) -> Mod
         # Not its bytes, which the libraries would never free.
         return ModelFile(marked(spec, about, path), about, path)
     refuse_altered(path, claimed, model.inputs, model.outputs, spec)
+    refuse_too_many(path, len(model.operations))
     kinds = {operation.kind for operation in model.operations} | model.inner_kinds
     refuse_unending(path, kinds)
     _check_weights(model, path)
@@ -167,6 +169,14 @@ def refuse_altered(
             f'{path} has the metadata of this package, but is not {shown(claimed)}: it was '
             f'altered. It takes {in_words(inputs)} and gives {in_words(outputs)}. Write it again '
             f'with `midas_depth export`, or use {models.in_words()}'
+        )
+
+
+def refuse_too_many(path: Path, operations: int) -> None:
+    """Raise WeightsMismatch where a network has more operations than any that gives depth."""
+    if operations > MOST_OPERATIONS:
+        raise WeightsMismatch(
+            f'{path} has {operations} operations, more than any network needs: export it again'
         )
 
 

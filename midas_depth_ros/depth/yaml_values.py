@@ -63,10 +63,22 @@ class NotYaml(ValueError):
     """The text is not YAML, or holds values that cannot be; the text says why."""
 
 
-def load_yaml(text: str) -> Any:
-    """Parse YAML without Python objects. Raises NotYaml."""
+class _UniqueLoader(_Loader):
+    """Refuses keys that stand twice, of which rcl takes the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise NotYaml(f'{twice[0][:80]!r} is there twice: remove one of the lines')
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text: str, *, unique: bool = False) -> Any:
+    """Parse YAML without Python objects. Raises NotYaml, with `unique` also for repeated keys."""
     try:
-        return yaml.load(text, _Loader)
+        return yaml.load(text, _UniqueLoader if unique else _Loader)
+    except NotYaml:
+        raise
     except yaml.YAMLError as error:
         raise NotYaml(f'it is not valid YAML: {" ".join(str(error).split())}') from error
     except RecursionError as error:

@@ -98,5 +98,6 @@ class ModelFileOptions(Options):
         try:
             parsed(self.given(), 'model_file')
         except BadField as fault:
-            return str(fault)
+            given = ', '.join(f'model_file.{name}' for name in self.given())
+            return f'{fault} (given: {given})'
         return ''

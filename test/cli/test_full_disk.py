@@ -122,7 +122,8 @@ def arguments(tmp_path, save):
         noise = [rng.integers(0, 256, (240, 320, 3), dtype=np.uint8) for _ in range(10)]
         if command == 'image':
             picture = save('a.png', noise[0])
-            call = ('image', picture, *MODEL, '--no-picture-check', '--only', option)
+            scale = ('--fixed-scale', '1') if option == 'metres' else ()
+            call = ('image', picture, *MODEL, *scale, '--no-picture-check', '--only', option)
             return lambda disk: (*call, '-o', disk / 'out')
         if command == 'video':
             video = write_video(tmp_path / 'in.avi', noise)

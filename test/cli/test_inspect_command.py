@@ -129,6 +129,7 @@ def test_other_files_give_an_error(tmp_path: Path, name: str, said: str) -> None
     ('pair', 'said'),
     [
         ('colour', 'is not NAME=VALUE'),
+        ('range', 'give range=VALUE'),
         ('color=rgb', 'did you mean colour?'),
         ('colour=red', 'is not one of auto, rgb, bgr'),
         ('mean=0.5', 'mean is given without std'),

@@ -19,6 +19,7 @@ from foreign_networks import (
     IMAGENET,
     INT8,
     INT64,
+    UINT8,
     Foreign,
     brightness,
     field,
@@ -108,6 +109,13 @@ def doubled(graph: Foreign, value: str) -> str:
     return graph.add('Concat', [value, value], 'doubled', axis=1)
 
 
+def chained(graph: Foreign, value: str, count: int) -> str:
+    """So many operations, one behind another: OpenVINO follows 100,000 until the stack ends."""
+    for number in range(count):
+        value = graph.add('Relu', [value], f'chained{number}')
+    return value
+
+
 # name: how the file is made, what is given, what the text says.
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     'two pictures at once': ({'shape': (1, 2, 3, 64, 96)}, TOLD, r'\(1, 1, 3, h, w\): export'),
@@ -179,6 +187,22 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         r'divides the colours by 0\.229, 0\.224, 0\.225 .*Set model_file\.mean, std and range',
     ),
     'means of no colours': ({'change': odd_means}, TOLD, 'subtracts 7000, 1, 2, which are means'),
+    'bytes, with a mean': (
+        {'element': UINT8},
+        {**TOLD, 'mean': '0.485, 0.456, 0.406', 'std': '0.2', 'range': '1'},
+        'its input is bytes, which it takes from 0 to 255 as they are: leave range, mean and std',
+    ),
+    '0 to 255 without means': (
+        {},
+        {**TOLD, 'range': '255'},
+        'range is 255 .*Set model_file.mean and std .*none where it does',
+    ),
+    'bytes from 0 to 1': ({'element': UINT8}, {**TOLD, 'range': '1'}, 'as they are: leave range'),
+    'more operations than any network has': (
+        {'ending': lambda graph, value: chained(graph, value, 20_001)},
+        TOLD,
+        r'has 2\d{4} operations, more than any network needs: export',
+    ),
     'no word for its ending': (
         {'ending': lambda graph, value: graph.add('Exp', [value], 'exp')},
         {},
@@ -433,6 +457,78 @@ def test_a_preprocessor_configuration_is_checked(tmp_path: Path, text: str, said
 def test_metadata_of_a_future_version_are_no_fault(tmp_path: Path, text: str) -> None:
     path = toy(tmp_path / 'net.onnx', metadata={MARK: text})
     assert described(path).values['colour'] == 'rgb'
+
+
+def test_an_openvino_file_with_endless_operations_is_refused(tmp_path: Path) -> None:
+    openvino = pytest.importorskip('openvino')
+    path = toy(tmp_path / 'net.onnx', ending=lambda graph, value: chained(graph, value, 20_001))
+    openvino.save_model(openvino.Core().read_model(path), tmp_path / 'net.xml')
+    with pytest.raises(WeightsMismatch, match='operations, more than any network needs: export'):
+        load_estimator(tmp_path / 'net.xml', 'openvino', model_file=TOLD)
+
+
+@pytest.mark.parametrize('word', ['focal_refrence', 'output_meening', 'color', 'means'])
+def test_a_mistyped_word_in_metadata_is_refused(tmp_path: Path, word: str) -> None:
+    text = json.dumps({'output_meaning': 'metres', word: 300})
+    path = toy(tmp_path / 'net.onnx', metadata={MARK: text})
+    with pytest.raises(WeightsMismatch, match=f"metadata: '{word}' is unknown: did you mean"):
+        read_model_file(path)
+
+
+def test_a_line_that_stands_twice_beside_a_file_is_refused(tmp_path: Path) -> None:
+    path = toy(tmp_path / 'net.onnx')
+    (tmp_path / 'net.yaml').write_text('output_meaning: metres\noutput_meaning: inverse_depth\n')
+    with pytest.raises(WeightsMismatch, match=r"net\.yaml cannot .* 'output_meaning' is there"):
+        read_model_file(path)
+
+
+def test_a_yml_beside_a_file_is_read(tmp_path: Path) -> None:
+    path = toy(tmp_path / 'net.onnx')
+    (tmp_path / 'net.yml').write_text('colour: bgr\n')
+    found = described(path)
+    assert (found.values['colour'], found.origins['colour']) == ('bgr', 'net.yml')
+    (tmp_path / 'net.yaml').write_text('colour: rgb\n')
+    with pytest.raises(WeightsMismatch, match=r'Both net\.yaml and net\.yml describe'):
+        described(path)
+
+
+def test_colours_that_the_network_divides_by_255_are_given_as_they_are(tmp_path: Path) -> None:
+    """Means taken from them before would leave next to nothing of the picture."""
+
+    def divided(graph: Foreign, value: str) -> str:
+        return graph.add('Div', [value, graph.weight('unit', 255.0)], 'unit_colours')
+
+    found = described(toy(tmp_path / 'net.onnx', change=divided))
+    assert [found.values[name] for name in ('range', 'mean', 'std')] == [255, 'none', 'none']
+    assert {'mean', 'std'} <= found.assumed.keys()
+
+
+def test_a_preprocessor_configuration_may_swap_the_colours(tmp_path: Path) -> None:
+    path = toy(tmp_path / 'net.onnx')
+    (tmp_path / 'preprocessor_config.json').write_text('{"do_flip_channel_order": true}')
+    found = described(path)
+    where = 'preprocessor_config.json'
+    assert (found.values['colour'], found.origins['colour']) == ('bgr', where)
+
+
+def test_a_preprocessor_configuration_does_not_change_bytes(tmp_path: Path) -> None:
+    path = toy(tmp_path / 'net.onnx', element=UINT8)
+    config = {'image_mean': [0.5, 0.5, 0.5], 'image_std': [0.5, 0.5, 0.5]}
+    (tmp_path / 'preprocessor_config.json').write_text(json.dumps(config))
+    found = described(path)
+    assert [found.values[name] for name in ('range', 'mean', 'std')] == [255, 'none', 'none']
+    assert 'preprocessor_config.json' in found.conflicts[0]
+
+
+@pytest.mark.parametrize('name', ['DA3METRIC-LARGE.onnx', 'metric3d-vit-small.onnx'])
+def test_metres_for_one_focal_length_are_not_taken_without_a_word(
+    tmp_path: Path, name: str
+) -> None:
+    metres = {'output_meaning': 'metres'}
+    path = toy(tmp_path / name)
+    (said,) = described(path, metres).conflicts
+    assert 'model_file.focal_reference is not set' in said
+    assert not described(path, {**metres, 'focal_reference': 300.0}).conflicts
 
 
 def test_metadata_with_wrong_values_are_refused(tmp_path: Path) -> None:

@@ -20,3 +20,14 @@ def tries(count: int) -> int:
 def some(cases: Sequence[T]) -> list[T]:
     """Return every third of some cases, starting with the first; all in a thorough run."""
     return list(cases if THOROUGH else cases[::SHARE])
+
+
+# Networks of 97 to 344 million parameters: their long tests take up to 7 GB each, four of which
+# at a time are more than most machines have. `scripts/test --large` runs them alone.
+LARGE = os.environ.get('MIDAS_DEPTH_TEST_LARGE', '') not in ('', '0')
+LARGE_NAMES = ('depth_anything_v2_base', 'depth_anything_v2_large', 'dpt_large_384', 'large_graph')
+
+
+def of_a_large_network(test: str) -> bool:
+    """Whether the name of a test says that it is of one of the largest networks."""
+    return any(name in test for name in LARGE_NAMES)

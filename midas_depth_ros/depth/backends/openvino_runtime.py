@@ -42,6 +42,7 @@ from midas_depth_ros.depth.model_files import (
     marked,
     read_model_file,
     refuse_altered,
+    refuse_too_many,
     refuse_unending,
 )
 from midas_depth_ros.depth.models import refuse_what_is_not_finite
@@ -254,6 +255,7 @@ class Runtime:
         """A model that this package did not write."""
         view = view_of(model)
         refuse_altered(path, about.get('network'), view.inputs, view.outputs)
+        refuse_too_many(path, len(view.operations))
         refuse_unending(path, (operation.kind for operation in view.operations))
         description = describe(path, view, given=given, metadata=about, sha256=sha256_of(path))
         network = description.network()
@@ -396,9 +398,9 @@ FREE = (None, None)  # sides
 def _has_sides(model: ov.Model, spec: ModelSpec) -> bool:
     if len(model.inputs) != 1 or len(model.outputs) != 1 or spec.onnx is None:
         return False
-    # The graph of a network for one size may take others, too.
-    taken = [spec.picture.fixed_size or FREE, FREE]
-    given = [*(spec.onnx.output_sizes or taken), FREE]
+    # The graph of a network whose files say its size takes others, too.
+    taken = [spec.picture.fixed_size or FREE, *([FREE] if spec.several else [])]
+    given = list(spec.onnx.output_sizes or taken)
     source, result = model.input(0), model.output(0)
     return _is_side(source, spec.onnx.picture, 3, taken) and _is_side(
         result, spec.onnx.depth, 1, given

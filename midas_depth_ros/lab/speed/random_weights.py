@@ -6,7 +6,10 @@ ones (docs/models.md has figures of both). So nobody judges a precision by these
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,6 @@ from midas_depth_ros.depth.errors import BackendUnavailable
 from midas_depth_ros.depth.files import reason
 from midas_depth_ros.depth.models.spec import ModelSpec, Shape
 from midas_depth_ros.lab.output import (
-    CommandError,
     move_into_place,
     temporary_beside,
     write_errors,
@@ -33,6 +35,8 @@ POSITIONS = 0.02  # spread of what is added to every token
 CANNOT_JUDGE = (
     'not judged: random weights say nothing about what a faster precision does to trained ones'
 )
+
+FULL_DISK_BYTES = 1 << 20  # a failed write with less than this free means a full disk
 
 
 def random_arrays(model: ModelSpec) -> dict[str, NDArray[Any]]:
@@ -95,5 +99,7 @@ def _write(model: ModelSpec, path: Path) -> None:
 
         try:
             torch.save({key: torch.from_numpy(array) for key, array in arrays.items()}, path)
-        except RuntimeError as error:  # a full disk
-            raise CommandError(f'cannot write {path}: {reason(error)}') from error
+        except RuntimeError as error:  # torch's words for a full disk, among others
+            full = shutil.disk_usage(path.parent).free < FULL_DISK_BYTES
+            number = errno.ENOSPC if full else errno.EIO
+            raise OSError(number, os.strerror(number) if full else reason(error)) from error
