@@ -1,6 +1,6 @@
 """Writes docs/models.md: what the models are, and how fast they are on this machine.
 
-    python -m benchmarks.models --write               # measures for less than ten minutes
+    python -m benchmarks.models --write               # measures for a quarter of an hour
     python -m benchmarks.models --json found.json     # keeps the figures ...
     python -m benchmarks.models --from found.json --write   # ... to write them later
 

@@ -39,7 +39,7 @@ than 40 s with --quick, plus the first conversion of a model.
 With --models it compares models instead: each of the names or weights files, or all of
 `midas_depth models`, in processes of its own, from a decoded picture of 640x480 to depth at the
 size of the network: milliseconds, CPU milliseconds, speed against eager torch in the same run, and
-of the fastest in each precision memory and start. All models at two sizes take some ten minutes.
+of the fastest in each precision memory and start. All models take a quarter of an hour.
 
 If the official weights are not on disk, random weights are used, which take the same time. Nothing
 is judged by them: which precisions are accurate enough is known of trained weights only. What

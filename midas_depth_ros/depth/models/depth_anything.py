@@ -467,7 +467,7 @@ def spec(name: str) -> ModelSpec:
         published=published(name),
         keys_tell=False,  # versions 1 and 2, relative and metric: all have the same
         node_short_side=network.node_short_side,
-        slow_on_two_cores=network.width is LARGE,
+        slow_on_two_cores=network.width is not SMALL,
     )
 
 

@@ -109,5 +109,5 @@ def size_in_words(model: Network) -> str:
             high, wide = picture.official.usual_size
             text += f' (official: {wide}x{high}, network_size {min(high, wide)})'
     if model.slow_on_two_cores and min(picture.size) >= model.node_short_side:
-        text += '; two cores take more than 200 ms for it'
+        text += '; in f32 two cores take more than 200 ms for it'
     return text

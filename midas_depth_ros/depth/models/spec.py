@@ -334,7 +334,7 @@ class Network:
     wrong by a factor. `node_short_side`: pixels of the input's shorter side at which two cores of a
     PC take less than 200 ms for a 4:3 picture, or the smallest at which it still sees enough; 0 =
     the official size is fast enough, or the only one. `slow_on_two_cores`: even then it takes
-    longer.
+    longer in f32.
 
     Raises ValueError, which names the bad field.
     """
