@@ -11,6 +11,7 @@
 Every text names the bad value and the remedy.
 """
 
+from midas_depth_ros.geometry.agreement import Agreement
 from midas_depth_ros.geometry.camera_model import (
     CameraModel,
     CameraModelError,
@@ -27,6 +28,7 @@ from midas_depth_ros.geometry.closeness import (
     closeness_of_picture,
 )
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
+from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
 from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame, ply_bytes, point_cloud
 from midas_depth_ros.geometry.model_scale import (
@@ -50,6 +52,7 @@ from midas_depth_ros.geometry.obstacles import (
     Obstacles,
     find_obstacles,
 )
+from midas_depth_ros.geometry.parallax import ParallaxScale
 from midas_depth_ros.geometry.reference import (
     InvalidReference,
     ReferencePoints,
@@ -68,15 +71,18 @@ from midas_depth_ros.geometry.scan import (
     laser_scan,
     scan_limits,
 )
+from midas_depth_ros.geometry.sigma import inverse_depth_sigma
 
 __all__ = [
     'UNCALIBRATED',
+    'Agreement',
     'Beams',
     'CameraModel',
     'CameraModelError',
     'CameraMount',
     'Closeness',
     'Comparison',
+    'DepthFusion',
     'FloorInView',
     'GeometryError',
     'InvalidInverseDepth',
@@ -88,6 +94,7 @@ __all__ = [
     'MountError',
     'MountEstimate',
     'Obstacles',
+    'ParallaxScale',
     'ReferencePoints',
     'Refusal',
     'ScaleFilter',
@@ -107,6 +114,7 @@ __all__ = [
     'fit_range',
     'fit_reference',
     'floor_mask',
+    'inverse_depth_sigma',
     'laser_scan',
     'median_estimate',
     'model_scale',

@@ -17,7 +17,10 @@ from midas_depth_ros.options.metric import DepthImageOptions, ScaleOptions
 class ScaleShift:
     """1/Z = scale * d + shift, in 1/m.
 
-    source: 'ground', 'reference', 'model' or 'fixed'. inlier_share: of what was fitted, 0 to 1.
+    source: 'ground', 'odometry', 'reference', 'marker', 'model', 'fixed', or several joined by
+    '+'. covariance: (variance of scale, covariance of both, variance of shift), in their units;
+    zeros = not known. curve: points (d, 1/Z) of a monotone curve in place of the line, which it
+    follows outside of them; () = the line. inlier_share: of what was fitted, 0 to 1.
     residual: standard deviation of the inliers from the fit, in 1/m. points: number of inliers
     (pixels, or reference points). far_end: where d is this or less, the network only says "at least
     so far" (`ModelSpec.far_end`).
@@ -30,6 +33,8 @@ class ScaleShift:
     residual: float = 0.0
     points: int = 0
     far_end: float = -math.inf
+    covariance: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    curve: tuple[tuple[float, float], ...] = ()
 
     def inverse_depth(self, d: np.ndarray) -> np.ndarray:
         """Return 1/Z in 1/m, float32, in the shape of `d`; 0 or less has no depth."""

@@ -30,11 +30,14 @@ from midas_depth_ros.options.declarations import (
 from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.options.metric import (
     DepthImageOptions,
+    FusionOptions,
     MetricOptions,
     ObstacleOptions,
+    OdometryOptions,
     ReferenceSensorOptions,
     ScaleOptions,
     ScanOptions,
+    SigmaOptions,
 )
 from midas_depth_ros.options.model_file import ModelFileOptions
 from midas_depth_ros.options.text import (
@@ -118,6 +121,12 @@ class MountOptions(Options):
         unit='rad',
         minimum=-3.1416,
         maximum=3.1416,
+    )
+    camera_x: float = live_parameter(
+        NAN, 'camera_x of this camera.', unit='m', minimum=-10.0, maximum=10.0
+    )
+    camera_y: float = live_parameter(
+        NAN, 'camera_y of this camera.', unit='m', minimum=-10.0, maximum=10.0
     )
     body_frame: str = parameter(
         '',
@@ -258,6 +267,19 @@ class DepthNodeSettings(Options):
         text='Roll of the camera, positive = to the right; for one mounted upside down or on its '
         'side the remaining roll after rotate.',
     )
+    camera_x: float = declared_as(
+        MountOptions,
+        'camera_x',
+        default=0.0,
+        text='How far the lens is ahead of the frame that the odometry moves (its child_frame_id), '
+        'for scale source odometry.',
+    )
+    camera_y: float = declared_as(
+        MountOptions,
+        'camera_y',
+        default=0.0,
+        text='How far the lens is to the left of that frame.',
+    )
     rotate: int = parameter(
         0,
         'Turn the pictures clockwise before they are processed: 0, 90, 180 (for a camera mounted '
@@ -328,11 +350,22 @@ class DepthNodeSettings(Options):
     depth: DepthImageOptions = group(DepthImageOptions)
     obstacles: ObstacleOptions = group(ObstacleOptions)
     scan: ScanOptions = group(ScanOptions)
+    odometry: OdometryOptions = group(OdometryOptions)
+    fusion: FusionOptions = group(FusionOptions)
+    sigma: SigmaOptions = group(SigmaOptions)
 
     @property
     def metric(self) -> MetricOptions:
         """The groups that `geometry.MetricDepth` reads."""
-        return MetricOptions(self.scale, self.depth, self.obstacles, self.scan)
+        return MetricOptions(
+            self.scale,
+            self.depth,
+            self.obstacles,
+            self.scan,
+            self.odometry,
+            self.fusion,
+            self.sigma,
+        )
 
 
 # --- The CPU budget: processors and priority, for every thread of the process.

@@ -9,8 +9,12 @@ import dataclasses
 from typing import Any
 
 from midas_depth_ros.options.declarations import Options, group, live_parameter, parameter
+from midas_depth_ros.options.text import check_frame_id, check_topic
 
-SCALE_SOURCES = ('auto', 'ground_plane', 'scan', 'range', 'points', 'model', 'fixed', 'none')
+SCALE_SOURCES = (
+    'auto', 'ground_plane', 'odometry', 'scan', 'range', 'points', 'marker', 'model', 'fixed',
+    'none',
+)  # fmt: skip
 SCALE_CHECKS = ('auto', 'ground_plane', 'scan', 'range', 'points', 'none')
 
 
@@ -29,8 +33,10 @@ class ScaleOptions(Options):
 
     source: str = parameter(
         'auto',
-        'ground_plane (needs camera_height and camera_pitch), scan, range or points (a sensor on '
-        '<c>/reference/scan, range or points), model (a model that gives metres itself; refused '
+        'ground_plane (needs camera_height and camera_pitch), odometry (how far the robot itself '
+        'has moved: odometry.*), scan, range or points (a sensor on '
+        '<c>/reference/scan, range or points), marker (an AprilTag or ArUco marker of known size: '
+        'marker.*), model (a model that gives metres itself; refused '
         'for any other), fixed, none; auto = ground_plane where camera_height and camera_pitch are '
         'known, else none: never model, since such metres are wrong by a factor in places unlike '
         'those it learned from.',
@@ -43,6 +49,12 @@ class ScaleOptions(Options):
         'camera_pitch are known, else none. They are published only while it agrees, or '
         'unverified with none.',
         choices=SCALE_CHECKS,
+    )
+    shape: str = live_parameter(
+        'affine',
+        'What sources odometry, scan and points fit: affine (1/Z = scale * d + shift), or spline '
+        '(a monotone curve, where enough anchors are seen).',
+        choices=('affine', 'spline'),
     )
     check_tolerance: float = live_parameter(
         0.15,
@@ -98,6 +110,65 @@ class ReferenceSensorOptions(Options):
         unit='s',
         minimum=0.0,
         maximum=10.0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class OdometryOptions(Options):
+    """The robot's own motion, for source odometry and for auto."""
+
+    topic: str = parameter(
+        '',
+        'nav_msgs/Odometry of the body that carries the cameras; empty = none.',
+        check=check_topic,
+    )
+    fixed_frame: str = parameter(
+        '',
+        'Instead of a topic: the fixed frame of TF, such as odom, in which body_frame moves; needs '
+        'tf2_ros. Empty = none.',
+        check=check_frame_id,
+    )
+    max_age: float = live_parameter(
+        0.2,
+        'A picture farther than this from the nearest message, by their stamps, has no odometry.',
+        unit='s',
+        minimum=0.0,
+        maximum=10.0,
+    )
+    min_baseline: float = live_parameter(
+        0.05,
+        'Shortest way of the camera between two pictures that metres are taken from.',
+        unit='m',
+        minimum=0.005,
+        maximum=10.0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class FusionOptions(Options):
+    """Depth fused over time, before obstacles and depth images are made of it."""
+
+    enabled: bool = live_parameter(
+        False, 'Fuse the depth of each frame with that of the frames before.'
+    )
+    gate: float = live_parameter(
+        3.0,
+        'A pixel that differs from its past by more than this many deviations starts anew.',
+        minimum=1.0,
+        maximum=10.0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SigmaOptions(Options):
+    """How uncertain metres may be."""
+
+    max_share: float = live_parameter(
+        0.25,
+        'What is less certain than this share of its distance (1 sigma) is unknown: never clear, '
+        'in scan, seen_free and proximity.',
+        minimum=0.01,
+        maximum=1.0,
     )
 
 
@@ -233,3 +304,6 @@ class MetricOptions(Options):
     depth: DepthImageOptions = group(DepthImageOptions)
     obstacles: ObstacleOptions = group(ObstacleOptions)
     scan: ScanOptions = group(ScanOptions)
+    odometry: OdometryOptions = group(OdometryOptions)
+    fusion: FusionOptions = group(FusionOptions)
+    sigma: SigmaOptions = group(SigmaOptions)

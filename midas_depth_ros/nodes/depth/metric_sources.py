@@ -285,7 +285,10 @@ class Mounting(qos.Subscriber):
 def mount_of(settings: DepthNodeSettings, camera: str) -> MountOptions:
     """The parameters of one camera's mount: its own where given, else those of all cameras."""
     own = settings.mounts.get(camera, MountOptions())
-    names = ('camera_height', 'camera_pitch', 'camera_roll', 'body_frame', 'imu_topic', 'rotate')
+    names = (
+        'camera_height', 'camera_pitch', 'camera_roll', 'camera_x', 'camera_y',
+        'body_frame', 'imu_topic', 'rotate',
+    )  # fmt: skip
     unset = {'rotate': AS_FOR_ALL}
     common = {
         name: getattr(settings, name)

@@ -60,7 +60,10 @@ class FrameView:
 
     rgb: (H, W, 3) uint8. answer: (h, w) float32, the network's. inverse_depth: the same with
     NaN where the picture says nothing. blind: why all of it says nothing, else ''. camera: of the
-    picture, None if uncalibrated. grid: its `normalised_grid` at network size.
+    picture, None if uncalibrated. grid: its `normalised_grid` at network size. pose:
+    (4, 4) float64, from the optical frame of the turned picture into the fixed frame of the
+    odometry, at the picture's stamp; or why it is unknown; None without
+    odometry.
     """
 
     frame: Frame
@@ -72,6 +75,7 @@ class FrameView:
     grid: Grid | None
     settings: DepthNodeSettings
     rotate: int = 0
+    pose: np.ndarray | Refusal | None = None
     _enlarged: dict[int, NDArray[np.float32]] = dataclasses.field(default_factory=dict, repr=False)
 
     def enlarged(
