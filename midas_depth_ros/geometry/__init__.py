@@ -52,7 +52,7 @@ from midas_depth_ros.geometry.obstacles import (
     Obstacles,
     find_obstacles,
 )
-from midas_depth_ros.geometry.parallax import ParallaxScale
+from midas_depth_ros.geometry.parallax import Heading, ParallaxScale
 from midas_depth_ros.geometry.reference import (
     InvalidReference,
     ReferencePoints,
@@ -85,6 +85,7 @@ __all__ = [
     'DepthFusion',
     'FloorInView',
     'GeometryError',
+    'Heading',
     'InvalidInverseDepth',
     'InvalidOptions',
     'InvalidReference',
