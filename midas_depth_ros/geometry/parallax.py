@@ -40,7 +40,7 @@ MAX_DISAGREE = 0.15  # of the 1/Z of all corners between two views
 SEEN_SIGMAS, MIN_SEEN = 4.0, 8  # corners whose parallax is seen
 SLIP_M = 0.0015  # by which a way is wrong at least,
 SLIP_SHARE = 0.02  # and as a share of it
-FAR_PERCENTILE = 2.0
+SOME_PIXELS = 2000
 WAY_SHARE = 0.15  # of the distance: a longer way tells little more, and corners drift
 HEADING_FORGET = 0.98  # of what is known of the heading, per view
 HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
@@ -89,7 +89,7 @@ class ParallaxScale:
 
     def _restart(self) -> None:
         """Forget all that was seen, but not how the camera is mounted."""
-        self._tracks = PointTracks()
+        self._tracks: PointTracks[_View] = PointTracks()
         self._path: collections.deque[_View] = collections.deque()
 
     @property
@@ -267,7 +267,13 @@ class ParallaxScale:
         common = np.isfinite(seen[:, 0])
         there = self._rays.at(seen[common])
         motion = _motion(self._tracks.labels[index].pose, here.pose)
-        return common, corrected_motion(there, rays[common], self._tracks.certainty[common], motion, self._rays.focal_px), there
+        return (
+            common,
+            corrected_motion(
+                there, rays[common], self._tracks.certainty[common], motion, self._rays.focal_px
+            ),
+            there,
+        )
 
     def _contradiction(self, pair: ViewPair) -> str:
         """Why the pictures do not move as odometry says, '' if they do."""
@@ -322,10 +328,9 @@ class ParallaxScale:
             )
         anchors = Anchors(
             value[usable], inverse[usable], sigma[usable], edge[usable],
-            self._tracks.here[usable] / self._rays.size[0],
+            self._tracks.here[usable] / self._rays.size[0], _some(d),
         )  # fmt: skip
-        farthest = float(np.percentile(d[np.isfinite(d)][::7], FAR_PERCENTILE))
-        fit = fit_anchors(anchors, farthest, shape)
+        fit = fit_anchors(anchors, shape)
         if isinstance(fit, Refusal):
             return fit
         slip = math.hypot(SLIP_SHARE, SLIP_M / way)
@@ -345,8 +350,10 @@ def _less_certain(fit: ScaleShift, share: float) -> ScaleShift:
 
 
 def _combined(
-    pairs: list[tuple[np.ndarray, ViewPair, np.ndarray]], rays: np.ndarray,
-    certainty: np.ndarray, focal_px: float,
+    pairs: list[tuple[np.ndarray, ViewPair, np.ndarray]],
+    rays: np.ndarray,
+    certainty: np.ndarray,
+    focal_px: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """1/Z of each corner by all pairs and its deviation (inf: unknown), (n,) both."""
     count = len(rays)
@@ -378,6 +385,14 @@ def _sampled(d: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     around = np.ones((3, 3), np.uint8)
     spread = cv2.dilate(d, around) - cv2.erode(d, around)
     return at_points(d, points), at_points(spread, points)
+
+
+def _some(d: np.ndarray) -> np.ndarray:
+    """About `SOME_PIXELS` of the known values of d, evenly from all over the picture, ascending."""
+    step = max(1, math.isqrt(d.size // SOME_PIXELS))
+    some = d[::step, ::step]
+    known = np.sort(some[np.isfinite(some)])
+    return known if known.size else d[np.isfinite(d)]
 
 
 class _HeadingFilter:
