@@ -33,6 +33,7 @@ FAR_SHARE_OF_PICTURE = 0.02
 # Anchors count as much as there is picture with a d like theirs: in so many parts of equal size, up
 # to this factor.
 PARTS, MOST_EMPHASIS = 8, 5.0
+MIN_COVERED = 0.5  # of the picture must have a d between those of anchors
 IN_D = 0.0  # share of a network's error that is one of d, as against 1/Z
 
 
@@ -74,11 +75,23 @@ def fit_anchors(anchors: Anchors, shape: str = 'affine') -> ScaleShift | Refusal
     return _judged(anchors, emphasis, (scale, shift), network, level)
 
 
-def _emphasis(anchors: Anchors) -> np.ndarray:
-    """Weights (n,) of mean 1 by which anchors stand for the picture, not for its texture."""
+def _part(anchors: Anchors) -> np.ndarray:
+    """In which part of the picture, from far to near, each anchor is by its d, (n,) int."""
     count = len(anchors.picture)
     limits = anchors.picture[[count * part // PARTS for part in range(1, PARTS)]]
-    part = np.searchsorted(limits, anchors.d)
+    return np.searchsorted(limits, anchors.d)
+
+
+def _covered(anchors: Anchors, near: np.ndarray) -> float:
+    """The share of the picture whose d is between those of anchors that agree."""
+    low, high = np.quantile(anchors.d[near], (0.05, 0.95))
+    first, last = np.searchsorted(anchors.picture, (low, high))
+    return float(last - first) / len(anchors.picture)
+
+
+def _emphasis(anchors: Anchors) -> np.ndarray:
+    """Weights (n,) of mean 1 by which anchors stand for the picture, not for its texture."""
+    part = _part(anchors)
     each = np.bincount(part, minlength=PARTS)
     weight = np.clip(len(anchors.d) / (PARTS * np.maximum(each, 1)), 0, MOST_EMPHASIS)[part]
     return weight / weight.mean()
@@ -186,6 +199,12 @@ def _judged(
         return Refusal(
             f'only {int(near.sum())} corners ({share:.0%}) agree with one scale, {MIN_ANCHORS} '
             f'({MIN_SHARE:.0%}) are needed'
+        )
+    covered = _covered(anchors, near)
+    if covered < MIN_COVERED:
+        return Refusal(
+            f'the corners are only like {covered:.0%} of the picture in relative inverse depth, '
+            f'{MIN_COVERED:.0%} are needed: the rest has no texture'
         )
     centre = float(weight @ anchors.d / weight.sum())
     spread = float(weight @ (anchors.d - centre) ** 2)

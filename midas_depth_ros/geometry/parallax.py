@@ -114,7 +114,11 @@ class ParallaxScale:
         for what these say; what is not valid is refused with its reason.
         """
         self._values = {}
-        answer = self._update(stamp_s, grey, d, camera, pose, shape)
+        try:
+            answer = self._update(stamp_s, grey, d, camera, pose, shape)
+        except (np.linalg.LinAlgError, cv2.error) as error:
+            self._restart()
+            answer = Refusal(f'the motion of the pictures has no solution: {error}')
         self._values['odometry scale'] = answer.reason if isinstance(answer, Refusal) else 'valid'
         return answer
 

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import cv2
 import numpy as np
 
-WIDTH_PX = 320  # of the reduced picture
+PIXELS = 320 * 240  # of the reduced picture, about
 CELL_PX = 16  # one point is taken of each cell of this size
 POINTS = 260  # followed at most
 STEPS = 9  # kept at most
@@ -34,7 +34,7 @@ Label = TypeVar('Label')
 
 def reduced_size(width: int, height: int) -> tuple[int, int]:
     """Return width and height of the picture that points are followed in."""
-    factor = min(1.0, WIDTH_PX / max(width, height))
+    factor = min(1.0, math.sqrt(PIXELS / (width * height)))
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
@@ -147,12 +147,12 @@ class _Texture:
         """Return (n, 3) of (n, 2) points, as `PointTracks.certainty`."""
         x, y = np.rint(points).astype(int).T
         v = self._values[y, x].astype(np.float64)
-        one, two = (v[:, i] / (v[:, i] + HALF_CERTAIN) + LEAST_CERTAIN for i in (0, 1))
+        one, two = (np.maximum(v[:, i], 0) / (np.abs(v[:, i]) + HALF_CERTAIN) for i in (0, 1))
         return np.stack(
             [
-                one * v[:, 2] ** 2 + two * v[:, 4] ** 2,
+                one * v[:, 2] ** 2 + two * v[:, 4] ** 2 + LEAST_CERTAIN,
                 one * v[:, 2] * v[:, 3] + two * v[:, 4] * v[:, 5],
-                one * v[:, 3] ** 2 + two * v[:, 5] ** 2,
+                one * v[:, 3] ** 2 + two * v[:, 5] ** 2 + LEAST_CERTAIN,
             ],
             axis=1,
         )
