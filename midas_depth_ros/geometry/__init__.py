@@ -62,7 +62,7 @@ from midas_depth_ros.geometry.obstacles import (
     Obstacles,
     find_obstacles,
 )
-from midas_depth_ros.geometry.parallax import ParallaxScale
+from midas_depth_ros.geometry.parallax import Heading, ParallaxScale
 from midas_depth_ros.geometry.reference import (
     InvalidReference,
     ReferencePoints,
@@ -96,6 +96,7 @@ __all__ = [
     'DepthFusion',
     'FloorInView',
     'GeometryError',
+    'Heading',
     'InvalidInverseDepth',
     'InvalidOptions',
     'InvalidPose',
