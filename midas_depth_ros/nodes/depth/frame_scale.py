@@ -161,7 +161,9 @@ class FrameScale:
     def values(self) -> dict[str, str]:
         """What there is to know of the sources, for diagnostics."""
         values = self.agreement.values() if self.source == 'auto' else {}
-        return values | self.parallax.values() | self.model_values()
+        if self.source in ('auto', 'odometry'):
+            values |= self.parallax.values()
+        return values | self.model_values()
 
     def model_values(self) -> dict[str, str]:
         """What there is to know of the network's own metres, for diagnostics; {} without them."""

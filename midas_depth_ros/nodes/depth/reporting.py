@@ -468,7 +468,8 @@ class Reporting:
             incompatible=tuple(incompatible),
             calibration=camera.calibration.text,
             closeness=(near.reason or 'known') if near and camera.wanted() else 'not computed',
-            scale=scale_values(camera.metric, camera.measures(self._node.settings)),
+            scale=scale_values(camera.metric, camera.measures(self._node.settings))
+            | ({'odometry': camera.motion.words} if camera.motion.words else {}),
             image_timeout_s=self._node.settings.image_timeout,
             stamps=camera.input.stamps.text,
             publisher_nodes=tuple(camera.input.publisher_nodes()),
