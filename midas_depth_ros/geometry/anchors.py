@@ -25,6 +25,10 @@ REACH = 3.0  # deviations within which an anchor has a vote
 REFITS = 8
 PATCH = 0.15  # of the width: errors of a network are alike within it
 MAX_SIGMA = 0.15  # of 1/Z in the middle of the anchors, as a share
+# What is known of any picture: its farthest part is not nearer than its middle, and not beyond
+# infinity. 1/Z there, as a share of that of the anchors, and how uncertain this is.
+FARTHEST, FARTHEST_SIGMA = 0.5, 0.3
+IN_D = 0.0  # share of a network's error that is one of d, as against 1/Z
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +44,9 @@ class Anchors:
     place: np.ndarray
 
 
-def fit_anchors(anchors: Anchors, shape: str = 'affine') -> ScaleShift | Refusal:
+def fit_anchors(
+    anchors: Anchors, farthest_d: float, shape: str = 'affine'
+) -> ScaleShift | Refusal:
     """Return the fit of 1/Z on d, or why there is none. Deterministic."""
     if len(anchors.d) < MIN_ANCHORS:
         return Refusal(f'only {len(anchors.d)} corners have a depth, {MIN_ANCHORS} are needed')
@@ -54,12 +60,46 @@ def fit_anchors(anchors: Anchors, shape: str = 'affine') -> ScaleShift | Refusal
         votes = tukey_votes(off, REACH) * (np.abs(off) < REACH)
         if votes.sum() < 0.25 * MIN_ANCHORS:
             return Refusal('the depths of the corners scatter too widely around any fit')
-        line = weighted_line(anchors.d, anchors.inverse, votes / tolerance**2)
+        line = _line(anchors, votes, tolerance, (scale, shift), network, farthest_d)
         if line is None or not line[0] > 0:
             return Refusal('the scale that fits the corners is not positive: nearer is not larger')
-        scale, shift = line[0], line[2] - line[0] * line[1]
+        scale, shift = line
         network = _network(anchors, scale, shift, network, level)
     return _judged(anchors, scale, shift, network, level)
+
+
+def _patches(anchors: Anchors, near: np.ndarray) -> int:
+    """In how many parts of the picture there are anchors: errors of neighbours are alike."""
+    return len(np.unique((anchors.place[near] / PATCH).astype(int), axis=0))
+
+
+def _line(
+    anchors: Anchors, votes: np.ndarray, tolerance: np.ndarray, before: tuple[float, float],
+    own: float, farthest_d: float,
+) -> tuple[float, float] | None:  # fmt: skip
+    """One step of a fit with errors in d and in 1/Z (York et al., 2004)."""
+    near = votes > 0
+    count = float(votes.sum()) / _patches(anchors, near)
+    d = np.append(anchors.d, farthest_d)
+    weight = np.append(votes / tolerance**2, 0.0)
+    level = float(weight[:-1] @ anchors.inverse / weight.sum())
+    if not level > 0:
+        return None
+    weight[-1] = max(count, 1.0) / (FARTHEST_SIGMA * level) ** 2
+    inverse = np.append(anchors.inverse, FARTHEST * level)
+    total = weight.sum()
+    d_mean, inverse_mean = float(weight @ d / total), float(weight @ inverse / total)
+    x, y = d - d_mean, inverse - inverse_mean
+    scale = before[0]
+    in_d = np.zeros(len(d))  # share of the variance that is in d
+    fitted = np.maximum(scale * anchors.d + before[1], 0)
+    in_d[:-1] = IN_D * np.minimum((own * fitted / tolerance) ** 2, 1)
+    lever = (1 - in_d) * x + in_d * y / scale
+    bottom = float((weight * lever) @ x)
+    if not bottom > 0:
+        return None
+    scale = float((weight * lever) @ y) / bottom
+    return scale, inverse_mean - scale * d_mean
 
 
 def _level(anchors: Anchors) -> float:
@@ -128,7 +168,7 @@ def _judged(
     centre = float(weight @ anchors.d / weight.sum())
     spread = float(weight @ (anchors.d - centre) ** 2)
     # Errors of neighbours are alike: as many anchors count as there are patches with one.
-    patches = len(np.unique((anchors.place[near] / PATCH).astype(int), axis=0))
+    patches = _patches(anchors, near)
     scatter = max(1.0, float(weight @ off**2 / weight.sum()))
     inflated = scatter * max(1.0, near.sum() / patches)
     of_scale, of_middle = inflated / spread, inflated / float(weight.sum())

@@ -17,7 +17,12 @@ from midas_depth_ros.geometry.anchors import Anchors, fit_anchors
 from midas_depth_ros.geometry.camera_model import CameraModel
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.tracking import CornerTracks, at_points, reduced_size
-from midas_depth_ros.geometry.two_views import ViewPair, corrected_motion, inverse_depths
+from midas_depth_ros.geometry.two_views import (
+    ViewPair,
+    common_share,
+    corrected_motion,
+    inverse_depths,
+)
 from midas_depth_ros.options.metric import OdometryOptions, ScaleOptions
 
 MIN_CORNERS = 16  # followed between two views
@@ -35,6 +40,8 @@ MAX_DISAGREE = 0.15  # of the 1/Z of all corners between two views
 SEEN_SIGMAS, MIN_SEEN = 4.0, 8  # corners whose parallax is seen
 SLIP_M = 0.0015  # by which a way is wrong at least,
 SLIP_SHARE = 0.02  # and as a share of it
+FAR_PERCENTILE = 2.0
+WAY_SHARE = 0.15  # of the distance: a longer way tells little more, and corners drift
 HEADING_FORGET = 0.98  # of what is known of the heading, per view
 HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
 STRAIGHT_RAD = math.radians(6.0)  # turned more between two views: only the axis says something
@@ -197,13 +204,14 @@ class ParallaxScale:
             return Refusal(standing or self._too_short(here))
         rays = self._rays.at(tracks.here)
         pairs = [self._pair(index, here, rays) for index in chosen]
-        wrong = self._contradiction(pairs[0][1], here, chosen[0])
-        if wrong:
-            return Refusal(wrong)
+        wrong = [self._contradiction(pair) for _, pair, _ in pairs]
+        if all(wrong):
+            return Refusal(wrong[0])
+        pairs = [pair for pair, why in zip(pairs, wrong, strict=True) if not why]
         inverse, sigma = _combined(pairs, rays, self._rays.focal_px)
         tracks.notes = np.where(np.isfinite(sigma), inverse, tracks.notes)
         self._learn_heading(pairs[0][1], len(rays))
-        return self._fitted(inverse, sigma, d, here, chosen[0], shape)
+        return self._fitted(inverse, sigma, d, float(np.linalg.norm(pairs[0][1].way)), shape)
 
     def _standing(self, here: _View) -> str:
         """Why the robot cannot be said to drive, '' while it does."""
@@ -239,12 +247,15 @@ class ParallaxScale:
     def _chosen(self, here: _View) -> list[int]:
         """The steps to compare this picture with, the most telling first."""
         tracks = self._tracks
+        known = tracks.notes[np.isfinite(tracks.notes)]
+        level = max(float(np.median(known)), 0.01) if len(known) else 1.0
         value = []
         for index, label in enumerate(tracks.labels):
             way = float(np.linalg.norm(label.pose[:3, 3] - here.pose[:3, 3]))
             common = int(np.isfinite(tracks.seen[index, :, 0]).sum())
             usable = way >= self.options.min_baseline and common >= MIN_CORNERS
-            value.append(way * way * common if usable else 0.0)
+            moved = way * level / WAY_SHARE
+            value.append(common * (moved / (1 + moved * moved)) ** 2 if usable else 0.0)
         order = sorted(range(len(value)), key=lambda index: -value[index])
         return [index for index in order if value[index] > 0][:PAIRS]
 
@@ -258,7 +269,7 @@ class ParallaxScale:
         motion = _motion(self._tracks.labels[index].pose, here.pose)
         return common, corrected_motion(there, rays[common], motion, self._rays.focal_px), there
 
-    def _contradiction(self, pair: ViewPair, here: _View, index: int) -> str:
+    def _contradiction(self, pair: ViewPair) -> str:
         """Why the pictures do not move as odometry says, '' if they do."""
         aside = float(np.hypot(*pair.aside))
         turned = float(np.linalg.norm(pair.turned))
@@ -293,7 +304,7 @@ class ParallaxScale:
             self._heading.update(pair, points)
 
     def _fitted(
-        self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, here: _View, index: int,
+        self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, way: float,
         shape: str,
     ) -> ScaleShift | Refusal:  # fmt: skip
         height, width = d.shape
@@ -304,7 +315,6 @@ class ParallaxScale:
         seen = int((inverse[usable] > SEEN_SIGMAS * sigma[usable]).sum())
         self._values['anchors'] = str(int(usable.sum()))
         self._values['anchors with parallax'] = str(seen)
-        way = float(np.linalg.norm(self._tracks.labels[index].pose[:3, 3] - here.pose[:3, 3]))
         if seen < MIN_SEEN:
             return Refusal(
                 f'too little parallax: {seen} of {int(usable.sum())} corners have moved measurably '
@@ -314,7 +324,8 @@ class ParallaxScale:
             value[usable], inverse[usable], sigma[usable], edge[usable],
             self._tracks.here[usable] / self._rays.size[0],
         )  # fmt: skip
-        fit = fit_anchors(anchors, shape)
+        farthest = float(np.percentile(d[np.isfinite(d)][::7], FAR_PERCENTILE))
+        fit = fit_anchors(anchors, farthest, shape)
         if isinstance(fit, Refusal):
             return fit
         slip = math.hypot(SLIP_SHARE, SLIP_M / way)
@@ -344,7 +355,8 @@ def _combined(
         inverse, sigma = inverse_depths(there, rays[common], pair, focal_px)
         good = pair.votes > 0
         number = np.flatnonzero(common)[good]
-        share = 1 / sigma[good] ** 2
+        together = common_share(there, rays[common], pair, focal_px)
+        share = 1 / (sigma[good] ** 2 + (together * inverse[good]) ** 2)
         weight[number] += share
         mean[number] += share * inverse[good]
         square[number] += share * inverse[good] ** 2

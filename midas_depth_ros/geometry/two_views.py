@@ -13,11 +13,12 @@ import math
 import cv2
 import numpy as np
 
-from midas_depth_ros.geometry.fitting import PER_MEDIAN, robust_deviation, tukey_votes
+from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes
 
 ITERATIONS = 6
 LEAST_PX, MOST_PX = 0.12, 1.0  # limits of the deviation of a corner from its epipolar line
-FIRST_REACH_PX = 4.0
+STEP_RAD = 1e-4  # of numeric slopes
+FIRST_PX = 8.0  # its upper limit at first, halved in each iteration
 TURN_SIGMA_RAD, TURN_SIGMA_SHARE = math.radians(0.3), 0.03  # of odometry, plus a share of the turn
 DIRECTION_SIGMA_RAD, PLACE_SIGMA_M = math.radians(3.0), 0.003
 
@@ -30,7 +31,8 @@ class ViewPair:
     correction of the turn, rad. aside (2,): that of the direction, rad, along `across` (2, 3).
     direction_information (2, 2), direction_by_pictures (2,): what the pictures alone say of the
     latter. votes (n,): 0 to 1, of the corners. deviation_px: theirs from the epipolar lines.
-    turn_sigma_rad: what odometry is believed of the turn.
+    turn_sigma_rad: what odometry is believed of the
+    turn. covariance (5, 5): of turn and direction after the correction.
     """
 
     rotation: np.ndarray
@@ -43,7 +45,7 @@ class ViewPair:
     votes: np.ndarray
     deviation_px: float
     turn_sigma_rad: float
-    direction_sigma_rad: float
+    covariance: np.ndarray
 
 
 def corrected_motion(
@@ -64,12 +66,11 @@ def corrected_motion(
     across = tangents(first)
     prior = np.array([turn_sigma] * 3 + [direction_sigma] * 2) ** -2.0
     change = np.zeros(5)
-    reach = FIRST_REACH_PX
-    for _ in range(ITERATIONS):
+    for iteration in range(ITERATIONS):
         off, slope = _epipolar(there, here, rotation, direction, across, focal_px)
-        deviation = _deviation(np.abs(off), reach)
-        votes = tukey_votes(off, 4.7 * deviation) * (np.abs(off) < 4.7 * deviation)
-        reach = max(4.7 * deviation, 1.0)
+        most = max(MOST_PX, FIRST_PX * 0.5**iteration)
+        deviation = min(max(robust_deviation(np.abs(off)), LEAST_PX), most)
+        votes = tukey_votes(off, BIWEIGHT * deviation)
         weighted = slope * (votes / deviation**2)[:, None]
         information = weighted.T @ slope
         pull = -weighted.T @ off
@@ -86,7 +87,8 @@ def corrected_motion(
     by_pictures = change[3:] + np.linalg.lstsq(of_direction, to, rcond=1e-9)[0]
     return ViewPair(
         rotation, length * direction, change[:3], change[3:], across, of_direction, by_pictures,
-        votes, deviation, turn_sigma, direction_sigma,
+        votes, deviation, turn_sigma,
+        np.linalg.inv(information + np.diag(prior)),
     )  # fmt: skip
 
 
@@ -97,11 +99,6 @@ def tangents(direction: np.ndarray) -> np.ndarray:
     one = np.cross(direction, least)
     one /= np.linalg.norm(one)
     return np.stack([one, np.cross(direction, one)])
-
-
-def _deviation(off: np.ndarray, reach: float) -> float:
-    near = off[off < reach]
-    return min(max(robust_deviation(near), LEAST_PX), MOST_PX) if near.size else MOST_PX
 
 
 def _epipolar(
@@ -124,6 +121,31 @@ def _epipolar(
     return off, slope * factor[:, None]
 
 
+def common_share(
+    there: np.ndarray, here: np.ndarray, pair: ViewPair, focal_px: float
+) -> float:
+    """Return by which share all 1/Z may be off together (1 sigma), as the motion is uncertain."""
+    inverse, sigma = inverse_depths(there, here, pair, focal_px)
+    weight = pair.votes / sigma**2
+    total = float(weight @ np.abs(inverse))
+    if not total > 0:
+        return math.inf
+    length = float(np.linalg.norm(pair.way))
+    slopes = []
+    for number in range(5):
+        turn = np.zeros(3)
+        way = pair.way
+        if number < 3:
+            turn[number] = STEP_RAD
+        else:
+            way = way + length * STEP_RAD * pair.across[number - 3]
+        moved = dataclasses.replace(pair, rotation=cv2.Rodrigues(turn)[0] @ pair.rotation, way=way)
+        change = inverse_depths(there, here, moved, focal_px)[0] - inverse
+        slopes.append(float(weight @ change) / (STEP_RAD * total))
+    slope = np.array(slopes)
+    return math.sqrt(float(slope @ pair.covariance @ slope))
+
+
 def inverse_depths(
     there: np.ndarray, here: np.ndarray, pair: ViewPair, focal_px: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -142,4 +164,4 @@ def inverse_depths(
     return inverse, sigma
 
 
-__all__ = ['PER_MEDIAN', 'ViewPair', 'corrected_motion', 'inverse_depths', 'tangents']
+__all__ = ['ViewPair', 'corrected_motion', 'inverse_depths', 'tangents']
