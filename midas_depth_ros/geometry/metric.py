@@ -92,7 +92,7 @@ class MetricDepth:
         if scale is None:
             return None
         inverse = scale.seen_inverse_depth(d)
-        inverse_sigma = inverse_depth_sigma(d, scale)
+        inverse_sigma = inverse_depth_sigma(d, scale, inverse=inverse, grid=grid, mount=mount)
         farthest = options.depth.max
         depth_z = depth_of_inverse(inverse, min_depth_m=options.depth.min, max_depth_m=farthest)
         if mount is None:
