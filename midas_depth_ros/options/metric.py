@@ -176,6 +176,19 @@ class SigmaOptions(Options):
         minimum=0.01,
         maximum=1.0,
     )
+    pitch: float = live_parameter(
+        0.009,
+        'How exactly camera_pitch is known (1 sigma; half a degree, as by a level).',
+        unit='rad',
+        minimum=0.0,
+        maximum=0.2,
+    )
+    height: float = live_parameter(
+        0.02,
+        'How exactly camera_height is known, as a share of it (1 sigma; as by a ruler).',
+        minimum=0.0,
+        maximum=0.5,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
