@@ -17,6 +17,7 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.options.stream import RobotSettings, SyntheticCameraSettings
+from midas_depth_ros.sim.robot.odometry import Grip, Odometry, Rolled, along_arc
 from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
 from midas_depth_ros.sim.scene.render import Rendering
 from midas_depth_ros.sim.scene.scene import Pose
@@ -103,6 +104,7 @@ class Robot:
     def __init__(self, model: RobotModel, start: Motion) -> None:
         self.model = model
         self.motion = start
+        self.rolled = Rolled(0.0, 0.0, start.speed_m_s, start.turn_rad_s)  # the last step
         self._waiting: collections.deque[tuple[float, float, float]] = collections.deque()
         self._acting = (-math.inf, 0.0, 0.0)  # since when, speed, turn
 
@@ -114,28 +116,33 @@ class Robot:
 
     def step(self, time_s: float) -> Motion:
         """Move on to a time, at most `STEP_S` from now, along an exact arc."""
-        before, model = self.motion, self.model
+        before, model, wheels = self.motion, self.model, self.rolled
         dt = time_s - before.time_s
         speed, turn = self._wanted(time_s)
-        speed = _towards(before.speed_m_s, speed, model.max_acceleration_m_s2 * dt)
-        turn = _towards(before.turn_rad_s, turn, model.max_turn_acceleration_rad_s2 * dt)
-        mean_speed = 0.5 * (speed + before.speed_m_s)
-        half_angle = 0.25 * (turn + before.turn_rad_s) * dt
-        # The chord of an arc: its length is the arc's times sin(half angle) / half angle.
-        chord = mean_speed * dt * (math.sin(half_angle) / half_angle if half_angle else 1.0)
+        speed = _towards(wheels.speed_m_s, speed, model.max_acceleration_m_s2 * dt)
+        turn = _towards(wheels.turn_rad_s, turn, model.max_turn_acceleration_rad_s2 * dt)
+        way = 0.5 * (speed + wheels.speed_m_s) * dt
+        angle = 2 * (0.25 * (turn + wheels.turn_rad_s) * dt)
+        x, y = along_arc(way, angle, before.yaw_rad)
+        self.rolled = Rolled(way, angle, speed, turn)
         self.motion = Motion(
             time_s,
-            before.x_m + chord * math.cos(before.yaw_rad + half_angle),
-            before.y_m + chord * math.sin(before.yaw_rad + half_angle),
-            math.remainder(before.yaw_rad + 2 * half_angle, math.tau),
+            before.x_m + x,
+            before.y_m + y,
+            math.remainder(before.yaw_rad + angle, math.tau),
             speed,
             turn,
         )
         return self.motion
 
-    def hold(self, place: Motion) -> None:
-        """Stay at `place`, as something is in the way; the robot may still turn."""
+    def hold(self, place: Motion, spins: bool = False) -> None:
+        """Stay at `place`, as something is in the way; the robot may still turn.
+
+        spins: the wheels turn on as commanded, instead of standing.
+        """
         self.motion = dataclasses.replace(self.motion, x_m=place.x_m, y_m=place.y_m, speed_m_s=0.0)
+        if not spins:
+            self.rolled = dataclasses.replace(self.rolled, way_m=0.0, speed_m_s=0.0)
 
     def _wanted(self, time_s: float) -> tuple[float, float]:
         """The commanded speed and turn at a time, within the robot's limits."""
@@ -207,15 +214,30 @@ class World(Protocol):
 class DrivenRobot:
     """A robot in a world, from the start pose on."""
 
-    def __init__(self, world: World, model: RobotModel, time_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        world: World,
+        model: RobotModel,
+        time_s: float = 0.0,
+        wheels: RobotSettings | None = None,
+    ) -> None:
+        """wheels: the errors of its odometry; None = none."""
         self.world = world
         self.model = model
+        self._wheels = wheels or RobotSettings()
         x, y, yaw = world.start
         self._robot = Robot(model, Motion(time_s, x, y, yaw))
+        self._odometry = Odometry(self._robot.motion, self._wheels, world.seed)
+        self._grip = Grip(world.seed, self._wheels)
         self._in_the_way = world.plan(model.heights)
         self._seen = world.plan(SCAN_HEIGHTS_M)
         self._moving = self._touching = False
         self.outcome = DriveOutcome(min_clearance_m=self.clearance_m)
+
+    @property
+    def odometry(self) -> Odometry:
+        """What its wheels report, up to the time of `motion`."""
+        return self._odometry
 
     @property
     def motion(self) -> Motion:
@@ -250,12 +272,18 @@ class DrivenRobot:
     def _step(self, time_s: float) -> None:
         before, outcome = self.motion, self.outcome
         after = self._robot.step(time_s)
+        spins = self._grip.is_lost(time_s, self._robot.rolled.way_m)
+        if spins:
+            self._robot.hold(before, spins)
+            after = self.motion
         gap = self._in_the_way.gap(after.x_m, after.y_m) - self.model.radius_m
         bumped = gap <= 0 and not self._touching
         self._touching = gap <= (APART_M if self._touching else 0.0)
         if gap <= 0:
-            self._robot.hold(before)
+            spins = self._wheels.spin != 'none'
+            self._robot.hold(before, spins)
             after = self.motion
+        self._odometry.roll(time_s, self._robot.rolled, spins)
         moved = math.hypot(after.x_m - before.x_m, after.y_m - before.y_m)
         speed = abs(after.speed_m_s)
         stopped = self._moving and speed < STOPPED_M_S
