@@ -23,8 +23,9 @@ class RobotSettings(Options):
     world: str = parameter(
         'plain',
         'plain = bare rooms and corridors with boxes, poles and pillars; furnished = a room like '
-        'those that the embedded model was trained on, which takes longer to render.',
-        choices=('plain', 'furnished'),
+        'those that the embedded model was trained on, which takes longer to render; uneven = '
+        'rooms with a platform: ramps, steps up and edges down.',
+        choices=('plain', 'furnished', 'uneven'),
     )
     radius: float = parameter(
         0.18, 'Radius of the robot, which is a disc.', unit='m', minimum=0.02, maximum=0.4

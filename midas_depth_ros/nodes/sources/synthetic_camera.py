@@ -224,9 +224,11 @@ def motion_message(time_ns: int, motion: Motion, robot: RobotSettings) -> Odomet
 def drive_status(
     drive: int, seed: int, outcome: DriveOutcome, unheard: Sequence[str] = ()
 ) -> DiagnosticStatus:
-    """The outcome of a drive; WARN after a collision, and while publishers are `unheard`."""
-    level = DiagnosticStatus.WARN if outcome.collisions or unheard else DiagnosticStatus.OK
-    text = f'world {seed}: {outcome.collisions} collisions in {outcome.distance_m:.1f} m'
+    """The outcome of a drive; WARN after a collision or a fall, or with publishers `unheard`."""
+    hurt = outcome.collisions or outcome.falls
+    level = DiagnosticStatus.WARN if hurt or unheard else DiagnosticStatus.OK
+    falls = f' and {outcome.falls} falls' if outcome.falls else ''
+    text = f'world {seed}: {outcome.collisions} collisions{falls} in {outcome.distance_m:.1f} m'
     text = '; '.join([text, *(f'cmd_vel not heard: {reason}' for reason in unheard)])
     values = {'drive': drive, 'world': seed, **dataclasses.asdict(outcome)}
     return status_message('synthetic_camera: drive', level, text, values)

@@ -15,6 +15,7 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.options.stream import RobotSettings
+from midas_depth_ros.sim.robot.ground import FLAT, Ground
 from midas_depth_ros.sim.robot.odometry import Odometry, Rolled
 from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
 from midas_depth_ros.sim.robot.robot import Motion
@@ -66,6 +67,7 @@ class PlainWorld:
     start: Start
     kind: str
     seed: int
+    ground: Ground = FLAT
 
     def plan(self, heights: Heights) -> PlanView:
         """Return the plan between two heights, from above."""
@@ -105,7 +107,7 @@ def _corridor(rng: Generator) -> tuple[Room, list[Solid]]:
     side = 1
     for x in np.arange(room.x_min_m + 1.0, room.x_max_m - 1.0, rng.uniform(1.3, 2.0)):
         y = side * (0.5 * width - float(rng.uniform(0.1, 0.45)))
-        solids += _thing(rng, float(x + rng.uniform(-0.3, 0.3)), y)
+        solids += random_thing(rng, float(x + rng.uniform(-0.3, 0.3)), y)
         side = -side if rng.random() < 0.8 else side
     return room, solids
 
@@ -143,11 +145,11 @@ def _clutter(rng: Generator, room: Room, count: int) -> list[Solid]:
     for _ in range(count):
         x = float(rng.uniform(room.x_min_m + 0.2, room.x_max_m - 0.2))
         y = float(rng.uniform(room.y_min_m + 0.2, room.y_max_m - 0.2))
-        solids += _thing(rng, x, y)
+        solids += random_thing(rng, x, y)
     return solids
 
 
-def _thing(rng: Generator, x: float, y: float) -> list[Solid]:
+def random_thing(rng: Generator, x: float, y: float) -> list[Solid]:
     """A random object on the floor."""
     kind = rng.choice(list(THINGS), p=[share for share, _ in THINGS.values()])
     return THINGS[str(kind)][1](rng, x, y)

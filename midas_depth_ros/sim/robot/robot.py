@@ -17,6 +17,7 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.options.stream import RobotSettings, SyntheticCameraSettings
+from midas_depth_ros.sim.robot.ground import Footing, Ground, Stance
 from midas_depth_ros.sim.robot.odometry import Grip, Odometry, Rolled, along_arc
 from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
 from midas_depth_ros.sim.scene.render import Rendering
@@ -78,7 +79,10 @@ def robot_of(settings: SyntheticCameraSettings) -> RobotModel:
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """Pose and velocity of the robot at a time; yaw and turn to the left positive."""
+    """Pose and velocity of the robot at a time; yaw and turn to the left positive.
+
+    z, pitch (down) and roll (to the right) are those of the ground it stands on.
+    """
 
     time_s: float = 0.0
     x_m: float = 0.0
@@ -86,9 +90,14 @@ class Motion:
     yaw_rad: float = 0.0
     speed_m_s: float = 0.0
     turn_rad_s: float = 0.0
+    z_m: float = 0.0
+    pitch_rad: float = 0.0
+    roll_rad: float = 0.0
 
     def camera_pose(self, model: RobotModel) -> Pose:
         """Return the pose of the camera."""
+        if self.z_m or self.pitch_rad or self.roll_rad:
+            return self._tilted_camera_pose(model)
         return Pose(
             self.x_m + model.camera_forward_m * math.cos(self.yaw_rad),
             self.y_m + model.camera_forward_m * math.sin(self.yaw_rad),
@@ -96,6 +105,19 @@ class Motion:
             self.yaw_rad,
             model.camera_pitch_rad,
         )
+
+    def _tilted_camera_pose(self, model: RobotModel) -> Pose:
+        body = Pose(0.0, 0.0, 0.0, self.yaw_rad, self.pitch_rad, self.roll_rad).optical_axes
+        across, down, ahead = body.T  # of a level camera on the body
+        x, y, z = model.camera_forward_m * ahead - model.camera_height_m * down
+        c, s = math.cos(model.camera_pitch_rad), math.sin(model.camera_pitch_rad)
+        looks = c * ahead + s * down
+        below = c * down - s * ahead
+        # The angles of `Pose`: yaw, then pitch, then roll.
+        yaw = math.atan2(looks[1], looks[0])
+        pitch = math.asin(max(-1.0, min(1.0, -looks[2])))
+        roll = math.atan2(-across[2], -below[2])
+        return Pose(self.x_m + x, self.y_m + y, self.z_m + z, yaw, pitch, roll)
 
 
 class Robot:
@@ -123,7 +145,7 @@ class Robot:
         turn = _towards(wheels.turn_rad_s, turn, model.max_turn_acceleration_rad_s2 * dt)
         way = 0.5 * (speed + wheels.speed_m_s) * dt
         angle = 2 * (0.25 * (turn + wheels.turn_rad_s) * dt)
-        x, y = along_arc(way, angle, before.yaw_rad)
+        x, y = along_arc(way * math.cos(before.pitch_rad), angle, before.yaw_rad)
         self.rolled = Rolled(way, angle, speed, turn)
         self.motion = Motion(
             time_s,
@@ -132,7 +154,15 @@ class Robot:
             math.remainder(before.yaw_rad + angle, math.tau),
             speed,
             turn,
+            before.z_m,
+            before.pitch_rad,
+            before.roll_rad,
         )
+        return self.motion
+
+    def stand(self, stance: Stance) -> Motion:
+        """Take the height and the tilt of the ground."""
+        self.motion = dataclasses.replace(self.motion, **vars(stance))
         return self.motion
 
     def hold(self, place: Motion, spins: bool = False) -> None:
@@ -140,7 +170,15 @@ class Robot:
 
         spins: the wheels turn on as commanded, instead of standing.
         """
-        self.motion = dataclasses.replace(self.motion, x_m=place.x_m, y_m=place.y_m, speed_m_s=0.0)
+        self.motion = dataclasses.replace(
+            self.motion,
+            x_m=place.x_m,
+            y_m=place.y_m,
+            speed_m_s=0.0,
+            z_m=place.z_m,
+            pitch_rad=place.pitch_rad,
+            roll_rad=place.roll_rad,
+        )
         if not spins:
             self.rolled = dataclasses.replace(self.rolled, way_m=0.0, speed_m_s=0.0)
 
@@ -167,7 +205,8 @@ def _clamped(value: float, limit: float) -> float:
 
 # --- A robot driving in a world: motion, collisions, distance, stops and smallest clearance.
 #
-# A collision stops the robot at the last free place, and lasts until it has backed off.
+# A collision stops the robot at the last free place, and lasts until it has backed off. So does a
+# fall: a wheel that would drop by more than the robot's clearance, as over an edge.
 
 MOVING_M_S, STOPPED_M_S = 0.05, 0.01  # a stop: from faster than the first to slower than the second
 APART_M = 0.02  # a collision ends at this distance
@@ -176,7 +215,7 @@ SCAN_HEIGHTS_M = (0.03, 0.5)  # between which a scan for evaluation sees obstacl
 
 @dataclasses.dataclass(frozen=True)
 class DriveOutcome:
-    """The result of a drive so far; metres and seconds."""
+    """The result of a drive so far; metres and seconds. falls: wheels driven over an edge."""
 
     collisions: int = 0
     distance_m: float = 0.0
@@ -184,6 +223,7 @@ class DriveOutcome:
     stops: int = 0
     min_clearance_m: float = math.inf
     seconds: float = 0.0
+    falls: int = 0
 
 
 class World(Protocol):
@@ -200,6 +240,10 @@ class World(Protocol):
     @property
     def seed(self) -> int:
         """The seed that it was made from."""
+
+    @property
+    def ground(self) -> Ground:
+        """What is driven on."""
 
     def plan(self, heights: Heights) -> PlanView:
         """Return the plan between two heights, from above."""
@@ -231,6 +275,13 @@ class DrivenRobot:
         self._grip = Grip(world.seed, self._wheels)
         self._in_the_way = world.plan(model.heights)
         self._seen = world.plan(SCAN_HEIGHTS_M)
+        self._edges = world.ground.edges(model.floor_clearance_m)
+        self._footing: Footing | None = None  # of ground that is not flat
+        self._held_at: tuple[float, float] | None = None  # by a step or an edge of it
+        if not world.ground.is_flat:
+            on = world.ground, model.radius_m, model.floor_clearance_m
+            self._footing = Footing(*on, world.start)
+            self._robot.stand(self._footing.stance)
         self._moving = self._touching = False
         self.outcome = DriveOutcome(min_clearance_m=self.clearance_m)
 
@@ -246,9 +297,12 @@ class DrivenRobot:
 
     @property
     def clearance_m(self) -> float:
-        """Metres between the robot's edge and the nearest solid or wall; 0 when they touch."""
-        motion = self._robot.motion
-        return max(self._in_the_way.gap(motion.x_m, motion.y_m) - self.model.radius_m, 0.0)
+        """Metres between the robot's rim and the nearest solid, wall or edge of the ground; 0 when
+        they touch.
+        """
+        x, y = self._robot.motion.x_m, self._robot.motion.y_m
+        gap = min(self._in_the_way.gap(x, y), self._edges.gap(x, y))
+        return max(gap - self.model.radius_m, 0.0)
 
     def command(self, time_s: float, speed_m_s: float, turn_rad_s: float) -> None:
         """Take a command, as `Robot.command` does."""
@@ -264,10 +318,12 @@ class DrivenRobot:
 
     def scan(self, angles_rad: np.ndarray) -> np.ndarray:
         """Return exact ranges (n,) in metres from the camera's place, at angles to the left of
-        ahead.
+        ahead; edges of the ground count, up or down.
         """
         pose = self.motion.camera_pose(self.model)
-        return self._seen.reach(pose.x_m, pose.y_m, pose.yaw_rad + angles_rad)
+        at = pose.x_m, pose.y_m, pose.yaw_rad + angles_rad
+        seen = self._seen.reach(*at)
+        return seen if self._footing is None else np.minimum(seen, self._edges.reach(*at))
 
     def _step(self, time_s: float) -> None:
         before, outcome = self.motion, self.outcome
@@ -277,9 +333,11 @@ class DrivenRobot:
             self._robot.hold(before, spins)
             after = self.motion
         gap = self._in_the_way.gap(after.x_m, after.y_m) - self.model.radius_m
-        bumped = gap <= 0 and not self._touching
+        climbs, falls = self._on_ground(after)
+        anew = (climbs or falls) and self._held_anew(after)
+        bumped = (gap <= 0 and not self._touching) or (climbs and not falls and anew)
         self._touching = gap <= (APART_M if self._touching else 0.0)
-        if gap <= 0:
+        if gap <= 0 or climbs or falls:
             spins = self._wheels.spin != 'none'
             self._robot.hold(before, spins)
             after = self.motion
@@ -288,6 +346,8 @@ class DrivenRobot:
         speed = abs(after.speed_m_s)
         stopped = self._moving and speed < STOPPED_M_S
         self._moving = speed > MOVING_M_S or (self._moving and not stopped)
+        if self._footing is not None:
+            gap = min(gap, self._edges.gap(after.x_m, after.y_m) - self.model.radius_m)
         self.outcome = DriveOutcome(
             outcome.collisions + bumped,
             outcome.distance_m + moved,
@@ -295,7 +355,26 @@ class DrivenRobot:
             outcome.stops + stopped,
             min(outcome.min_clearance_m, max(gap, 0.0)),
             outcome.seconds + time_s - before.time_s,
+            outcome.falls + (falls and anew),
         )
+
+    def _on_ground(self, after: Motion) -> tuple[bool, bool]:
+        """Stand on the ground; return whether it runs against a step up, and over an edge down."""
+        if self._footing is None:
+            return False, False
+        climbs, falls = self._footing.step(after.x_m, after.y_m, after.yaw_rad)
+        self._robot.stand(self._footing.stance)
+        held = self._held_at
+        if held is not None and math.dist(held, (after.x_m, after.y_m)) > APART_M:
+            self._held_at = None
+        return climbs, falls
+
+    def _held_anew(self, at: Motion) -> bool:
+        """Whether a step or an edge holds it now and did not before."""
+        anew = self._held_at is None
+        if anew:
+            self._held_at = at.x_m, at.y_m
+        return anew
 
 
 # --- Exact depth turned into what a network gives: inverse, noisy, of unknown scale and shift.
