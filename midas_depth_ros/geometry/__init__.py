@@ -41,6 +41,16 @@ from midas_depth_ros.geometry.model_scale import (
     model_scale,
     mount_in_view,
 )
+from midas_depth_ros.geometry.motion import (
+    BodyPose,
+    InvalidPose,
+    MotionReset,
+    PoseHistory,
+    between,
+    body_from_optical,
+    camera_pose,
+    rotation_of,
+)
 from midas_depth_ros.geometry.mount import (
     CameraMount,
     MountError,
@@ -52,7 +62,7 @@ from midas_depth_ros.geometry.obstacles import (
     Obstacles,
     find_obstacles,
 )
-from midas_depth_ros.geometry.parallax import ParallaxScale
+from midas_depth_ros.geometry.parallax import Heading, ParallaxScale
 from midas_depth_ros.geometry.reference import (
     InvalidReference,
     ReferencePoints,
@@ -77,6 +87,7 @@ __all__ = [
     'UNCALIBRATED',
     'Agreement',
     'Beams',
+    'BodyPose',
     'CameraModel',
     'CameraModelError',
     'CameraMount',
@@ -85,16 +96,20 @@ __all__ = [
     'DepthFusion',
     'FloorInView',
     'GeometryError',
+    'Heading',
     'InvalidInverseDepth',
     'InvalidOptions',
+    'InvalidPose',
     'InvalidReference',
     'MetricDepth',
     'MetricFrame',
     'ModelScale',
+    'MotionReset',
     'MountError',
     'MountEstimate',
     'Obstacles',
     'ParallaxScale',
+    'PoseHistory',
     'ReferencePoints',
     'Refusal',
     'ScaleFilter',
@@ -102,6 +117,9 @@ __all__ = [
     'Scan',
     'SteadyDepth',
     'Uncalibrated',
+    'between',
+    'body_from_optical',
+    'camera_pose',
     'closeness',
     'closeness_of_picture',
     'cloud_points',
@@ -123,6 +141,7 @@ __all__ = [
     'point_cloud',
     'range_points',
     'roll_pitch_yaw',
+    'rotation_of',
     'scan_limits',
     'scan_points',
     'turned',
