@@ -33,6 +33,8 @@ p, li, figcaption { max-width: 46rem; } p { margin: 0.4rem 0; overflow-wrap: any
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.9rem; }
 th, td { text-align: right; padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--grid);
   vertical-align: top; }
+td { white-space: nowrap; } td.long { white-space: normal; min-width: 16rem; max-width: 40rem; }
+.plots + .scroll, .scroll + p, .scroll + .plots { margin-top: 0.8rem; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 thead th { border-bottom: 2px solid var(--grid); }
 .plots { display: grid; gap: 1rem 1.5rem;
@@ -47,6 +49,7 @@ figcaption { font-size: 0.88rem; }
 .verdict p { font-size: 1.1rem; } .safe b { color: var(--good); } .unsafe b { color: var(--bad); }
 .unknown b { color: var(--unsure); } code { font-size: 0.9em; }
 """
+LONG = 24  # letters of a cell that may wrap
 BADGE = {'safe': 'safe', 'unsafe': 'not safe', 'unknown': 'not known'}
 
 
@@ -90,7 +93,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], text: Sequence[in
     """A table that scrolls sideways where it is too wide. text: columns of words."""
 
     def cell(tag: str, column: int, value: Any) -> str:
-        kind = ' class="text"' if column in text else ''
+        long = ' long' if len(str(value)) > LONG else ''
+        kind = f' class="text{long}"' if column in text else ''
         return f'<{tag}{kind}>{"–" if value is None else _text(value)}</{tag}>'
 
     def line(tag: str, values: Sequence[Any]) -> str:

@@ -24,7 +24,7 @@ from midas_depth_ros.lab.evaluate.frames import FrameRecord
 from midas_depth_ros.lab.evaluate.summary import Numbers, rounded
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 
-LEAST_MOMENTS = 20  # seconds of the recording with something in reach, to call anything safe
+LEAST_MOMENTS = 60  # seconds of the recording with something in reach, to call anything safe
 CONFIDENCE = 0.95
 FARTHEST_TRIAL_M = 2.0
 FARTHEST_STOP_M, STOP_STEP_M = 3.0, 0.05
