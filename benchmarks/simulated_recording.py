@@ -37,7 +37,7 @@ from midas_depth_ros.nodes.bag.pipeline import OfflinePublisher
 from midas_depth_ros.nodes.bag.writer import FILE_NAME, bag_writer
 from midas_depth_ros.nodes.ros import messages
 from midas_depth_ros.options.stream import RobotSettings
-from midas_depth_ros.sim import WORLDS, DrivenRobot
+from midas_depth_ros.sim import WORLDS, DrivenRobot, World
 from midas_depth_ros.sim.robot.robot import Disturbance, noisy, packed, robot_of
 
 OPTICAL_FRAME, BODY_FRAME, LIDAR_FRAME = 'camera_optical_frame', 'base_link', 'lidar'
@@ -56,7 +56,7 @@ ODOMETRY_HZ = 20.0
 @dataclasses.dataclass(frozen=True)
 class Recording:
     """What to record. exact: the pictures hold exact depth, packed, for an estimator that unpacks
-    it. slip: by which share the wheels report too long a way.
+    it. slip: by which share the wheels report too long a way. straight: without random turns.
     """
 
     seconds: float = 40.0
@@ -67,6 +67,7 @@ class Recording:
     exact: bool = False
     noise: float = 0.0
     slip: float = 0.0
+    straight: bool = False
 
 
 def main() -> None:
@@ -86,8 +87,8 @@ def main() -> None:
     )
 
 
-def record(output: Path, plan: Recording) -> None:
-    """Drive, and write a rosbag2 folder."""
+def record(output: Path, plan: Recording, world: World | None = None) -> None:
+    """Drive, and write a rosbag2 folder. world: that of the plan by default."""
     profile = QoSProfile(depth=10)
     topics = {
         topic: OfflinePublisher(topic, kind, profile, lambda *_: None, True)
@@ -95,17 +96,17 @@ def record(output: Path, plan: Recording) -> None:
     }
     with temporary_beside(output) as part:
         with bag_writer(part, 'sqlite3', topics, {}) as writer:
-            for time_ns, topic, message in drive(plan):
+            for time_ns, topic, message in drive(plan, world):
                 writer.write(topic, time_ns, message)
         move_into_place(part / FILE_NAME, output)
 
 
-def drive(plan: Recording) -> Iterator[tuple[int, str, Any]]:
+def drive(plan: Recording, world: World | None = None) -> Iterator[tuple[int, str, Any]]:
     """Yield time of receipt in ns, topic and message."""
     settings = rig.node_settings(DrivePlan(depth='exact' if plan.exact else 'model'))
     of = settings.camera
     camera = CameraModel.from_field_of_view(of.width, of.height, of.horizontal_fov)
-    world = WORLDS[plan.world](plan.seed)
+    world = world or WORLDS[plan.world](plan.seed)
     robot = DrivenRobot(world, robot_of(of), time_s=0.0)
     odometer = Odometer(robot, plan.slip)
     eyes = PerfectSensor(ScanBeams(-math.pi, math.pi - 0.01, 0.0175, 0.05, 8.0))
@@ -120,8 +121,9 @@ def drive(plan: Recording) -> Iterator[tuple[int, str, Any]]:
         if tick % every == 0:
             avoidance.add_scan(now_s, eyes.sense(robot), now_s)
             yield from sensors.messages(now_s)
-        command = commander.command(now_s)
-        robot.command(now_s, *avoidance.limit(now_s, *command))
+        speed, turn = commander.command(now_s)
+        turn = 0.0 if plan.straight else turn
+        robot.command(now_s, *avoidance.limit(now_s, speed, turn))
 
 
 def _received(now_s: float, later_s: float) -> int:
