@@ -6,6 +6,7 @@
     +-- MountError              a camera height or tilt that is not valid
     +-- InvalidInverseDepth     an array that is not valid relative inverse depth
     +-- InvalidReference        reference points or a transform that are not valid
+    +-- MarkerError             a marker dictionary that OpenCV does not have
     +-- InvalidOptions          options that contradict each other
 
 Every text names the bad value and the remedy.
@@ -30,6 +31,15 @@ from midas_depth_ros.geometry.closeness import (
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
+from midas_depth_ros.geometry.marker import (
+    Marker,
+    MarkerDetector,
+    MarkerError,
+    MarkerPose,
+    MarkerScale,
+    fit_markers,
+    marker_pose,
+)
 from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame, ply_bytes, point_cloud
 from midas_depth_ros.geometry.model_scale import (
     UNCALIBRATED,
@@ -88,6 +98,11 @@ __all__ = [
     'InvalidInverseDepth',
     'InvalidOptions',
     'InvalidReference',
+    'Marker',
+    'MarkerDetector',
+    'MarkerError',
+    'MarkerPose',
+    'MarkerScale',
     'MetricDepth',
     'MetricFrame',
     'ModelScale',
@@ -111,11 +126,13 @@ __all__ = [
     'estimate_mount',
     'find_obstacles',
     'fit_ground_plane',
+    'fit_markers',
     'fit_range',
     'fit_reference',
     'floor_mask',
     'inverse_depth_sigma',
     'laser_scan',
+    'marker_pose',
     'median_estimate',
     'model_scale',
     'mount_in_view',

@@ -31,6 +31,7 @@ from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.options.metric import (
     DepthImageOptions,
     FusionOptions,
+    MarkerOptions,
     MetricOptions,
     ObstacleOptions,
     OdometryOptions,
@@ -350,6 +351,7 @@ class DepthNodeSettings(Options):
     depth: DepthImageOptions = group(DepthImageOptions)
     obstacles: ObstacleOptions = group(ObstacleOptions)
     scan: ScanOptions = group(ScanOptions)
+    marker: MarkerOptions = group(MarkerOptions)
     odometry: OdometryOptions = group(OdometryOptions)
     fusion: FusionOptions = group(FusionOptions)
     sigma: SigmaOptions = group(SigmaOptions)

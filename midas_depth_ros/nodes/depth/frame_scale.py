@@ -28,6 +28,7 @@ from midas_depth_ros.geometry import (
     model_scale,
     mount_in_view,
 )
+from midas_depth_ros.nodes.depth.marker import MarkerInput, check_marker
 from midas_depth_ros.nodes.depth.metric_sources import REFERENCE_TYPES, Mounting, ReferenceInput
 from midas_depth_ros.options.depth import DepthNodeSettings
 
@@ -40,7 +41,9 @@ Mount = CameraMount | Refusal
 
 
 def check_source(settings: DepthNodeSettings, estimator: DepthEstimator) -> None:
-    """Raise ValueError where metres are asked of a model that gives none."""
+    """Raise ValueError where metres are asked of a model that gives none, or of no marker."""
+    if settings.scale.source == 'marker':
+        check_marker(settings.marker)
     if settings.scale.source == 'model' and estimator.gives is not Output.METRIC_DEPTH:
         raise ValueError(
             f'scale.source is model, but {estimator.model} gives {estimator.gives.value}, not '
@@ -68,6 +71,8 @@ class FrameScale:
         self._floor = FloorInView()
         of_sensor = self._check if self.source == 'model' else self.source
         self.reference = ReferenceInput(node, camera, of_sensor)
+        wanted = self.source == 'marker'
+        self._marker = MarkerInput(node.settings.marker, estimator) if wanted else None
 
     def reset(self) -> None:
         """Forget everything, as after a change of camera or of time."""
@@ -127,7 +132,9 @@ class FrameScale:
         return fit, mount
 
     def model_values(self) -> dict[str, str]:
-        """What there is to know of the network's own metres, for diagnostics; {} without them."""
+        """What there is to know of the network's own metres or of markers, for diagnostics."""
+        if self._marker is not None:
+            return self._marker.values()
         if self.source != 'model':
             return {}
         comparison = self.model.comparison
@@ -144,6 +151,8 @@ class FrameScale:
             return ScaleShift(settings.scale.fixed_scale, settings.scale.fixed_shift, 'fixed')
         if self.source == 'none':
             return Refusal('scale.source is none')
+        if self._marker is not None:  # where the floor is does not matter
+            return self._marker.scale(view)
         if isinstance(mount, Refusal):
             return mount
         if view.grid is None:
