@@ -30,6 +30,7 @@ from midas_depth_ros.options.declarations import (
 from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.options.metric import (
     DepthImageOptions,
+    DistanceCalibrationOptions,
     FusionOptions,
     MarkerOptions,
     MetricOptions,
@@ -352,6 +353,7 @@ class DepthNodeSettings(Options):
     obstacles: ObstacleOptions = group(ObstacleOptions)
     scan: ScanOptions = group(ScanOptions)
     marker: MarkerOptions = group(MarkerOptions)
+    calibrate_distance: DistanceCalibrationOptions = group(DistanceCalibrationOptions)
     odometry: OdometryOptions = group(OdometryOptions)
     fusion: FusionOptions = group(FusionOptions)
     sigma: SigmaOptions = group(SigmaOptions)

@@ -144,6 +144,23 @@ class MarkerOptions(Options):
 
 
 @dataclasses.dataclass(frozen=True)
+class DistanceCalibrationOptions(Options):
+    """What the service ~/calibrate_distance compares with (docs/metres.md)."""
+
+    distance: float = live_parameter(
+        NAN,
+        'How far the thing in the middle of the picture is from the lens, by a tape measure; to be '
+        'set before each call of ~/calibrate_distance. NaN = not set.',
+        unit='m',
+        minimum=0.1,
+        maximum=100.0,
+    )
+    camera: str = live_parameter(
+        '', 'The camera that ~/calibrate_distance looks through; empty where there is only one.'
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class OdometryOptions(Options):
     """The robot's own motion, for source odometry and for auto."""
 
