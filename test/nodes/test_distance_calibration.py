@@ -151,6 +151,6 @@ def test_what_is_wrong_is_said(ros, bench):
     assert set_parameter(ros, 'calibrate_distance.camera', 'rear')[0]
     other = ask(frames=False)
     assert (other.success, other.message) == (
-        False, "'rear' is not a camera: set calibrate_distance.camera to one of camera",
+        False, "'rear' is not a camera: calibrate_distance.camera must be one of camera",
     )  # fmt: skip
     assert node.cameras['camera'].distance_calibration.running is False

@@ -178,7 +178,7 @@ class DistanceCalibrationService:
         if name in cameras:
             return cameras[name]
         wrong = f'{name!r} is not a camera' if name else 'there are several cameras'
-        return f'{wrong}: set calibrate_distance.camera to one of {", ".join(cameras)}'
+        return f'{wrong}: calibrate_distance.camera must be one of {", ".join(cameras)}'
 
     def _judged(self, camera: Camera, new: Measurement | Refusal) -> tuple[bool, str]:
         """Whether a measurement was taken, and what there is to say of all of them."""
