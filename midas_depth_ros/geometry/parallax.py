@@ -267,7 +267,13 @@ class ParallaxScale:
         common = np.isfinite(seen[:, 0])
         there = self._rays.at(seen[common])
         motion = _motion(self._tracks.labels[index].pose, here.pose)
-        return common, corrected_motion(there, rays[common], self._tracks.certainty[common], motion, self._rays.focal_px), there
+        return (
+            common,
+            corrected_motion(
+                there, rays[common], self._tracks.certainty[common], motion, self._rays.focal_px
+            ),
+            there,
+        )
 
     def _contradiction(self, pair: ViewPair) -> str:
         """Why the pictures do not move as odometry says, '' if they do."""
@@ -345,8 +351,10 @@ def _less_certain(fit: ScaleShift, share: float) -> ScaleShift:
 
 
 def _combined(
-    pairs: list[tuple[np.ndarray, ViewPair, np.ndarray]], rays: np.ndarray,
-    certainty: np.ndarray, focal_px: float,
+    pairs: list[tuple[np.ndarray, ViewPair, np.ndarray]],
+    rays: np.ndarray,
+    certainty: np.ndarray,
+    focal_px: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """1/Z of each corner by all pairs and its deviation (inf: unknown), (n,) both."""
     count = len(rays)

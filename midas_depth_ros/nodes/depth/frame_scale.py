@@ -33,6 +33,7 @@ from midas_depth_ros.geometry import (
     mount_in_view,
 )
 from midas_depth_ros.images.message_bytes import grey_reduced
+from midas_depth_ros.nodes.depth.marker import MarkerInput, check_marker
 from midas_depth_ros.nodes.depth.metric_sources import REFERENCE_TYPES, Mounting, ReferenceInput
 from midas_depth_ros.nodes.depth.odometry_input import check_odometry
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -49,6 +50,8 @@ TRACKED_WIDTH = 320  # of the grey picture in which corners are tracked
 def check_source(settings: DepthNodeSettings, estimator: DepthEstimator) -> None:
     """Raise ValueError where metres are asked of what cannot give them."""
     check_odometry(settings)
+    if settings.scale.source == 'marker':
+        check_marker(settings.marker)
     if settings.scale.source == 'model' and estimator.gives is not Output.METRIC_DEPTH:
         raise ValueError(
             f'scale.source is model, but {estimator.model} gives {estimator.gives.value}, not '
@@ -81,6 +84,8 @@ class FrameScale:
         of_sensor = self._check if self.source == 'model' else self.source
         listened = tuple(REFERENCE_TYPES) if self.source == 'auto' else (of_sensor,)
         self._references = {name: ReferenceInput(node, camera, name) for name in listened}
+        wanted = self.source == 'marker'
+        self._marker = MarkerInput(node.settings.marker, estimator) if wanted else None
 
     def close(self) -> None:
         """Unsubscribe from the reference sensors."""
@@ -166,7 +171,9 @@ class FrameScale:
         return values | self.model_values()
 
     def model_values(self) -> dict[str, str]:
-        """What there is to know of the network's own metres, for diagnostics; {} without them."""
+        """What there is to know of the network's own metres or of markers, for diagnostics."""
+        if self._marker is not None:
+            return self._marker.values()
         if self.source != 'model':
             return {}
         comparison = self.model.comparison
@@ -183,6 +190,8 @@ class FrameScale:
             return ScaleShift(settings.scale.fixed_scale, settings.scale.fixed_shift, 'fixed')
         if self.source == 'none':
             return Refusal('scale.source is none')
+        if self._marker is not None:  # where the floor is does not matter
+            return self._marker.scale(view)
         if self.source == 'odometry':
             return self._by_motion(view)
         if self.source in REFERENCE_TYPES:
