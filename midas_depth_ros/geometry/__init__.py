@@ -27,6 +27,11 @@ from midas_depth_ros.geometry.closeness import (
     closeness,
     closeness_of_picture,
 )
+from midas_depth_ros.geometry.driven_mount import (
+    DrivenEstimate,
+    DrivenMount,
+    pitch_contradiction,
+)
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
@@ -94,6 +99,8 @@ __all__ = [
     'Closeness',
     'Comparison',
     'DepthFusion',
+    'DrivenEstimate',
+    'DrivenMount',
     'FloorInView',
     'GeometryError',
     'Heading',
@@ -137,6 +144,7 @@ __all__ = [
     'median_estimate',
     'model_scale',
     'mount_in_view',
+    'pitch_contradiction',
     'ply_bytes',
     'point_cloud',
     'range_points',

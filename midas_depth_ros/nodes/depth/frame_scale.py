@@ -8,6 +8,7 @@ cannot be had is a `Refusal`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from midas_depth_ros.depth import DepthEstimator
@@ -31,9 +32,15 @@ from midas_depth_ros.geometry import (
     fit_reference,
     model_scale,
     mount_in_view,
+    pitch_contradiction,
 )
 from midas_depth_ros.images.message_bytes import grey_reduced
-from midas_depth_ros.nodes.depth.metric_sources import REFERENCE_TYPES, Mounting, ReferenceInput
+from midas_depth_ros.nodes.depth.metric_sources import (
+    REFERENCE_TYPES,
+    TRACKED_WIDTH,
+    Mounting,
+    ReferenceInput,
+)
 from midas_depth_ros.nodes.depth.odometry_input import check_odometry
 from midas_depth_ros.options.depth import DepthNodeSettings
 
@@ -43,7 +50,6 @@ if TYPE_CHECKING:
     from midas_depth_ros.nodes.depth.output import FrameView
 
 Mount = CameraMount | Refusal
-TRACKED_WIDTH = 320  # of the grey picture in which corners are tracked
 
 
 def check_source(settings: DepthNodeSettings, estimator: DepthEstimator) -> None:
@@ -62,7 +68,7 @@ class FrameScale:
     """Scale, shift and mount of each frame of one camera, from the sources in the parameters.
 
     `model`: the judgement on the network's own metres, for scale.source model. `agreement`: that on
-    all sources, for auto.
+    all sources, for auto. `tilted`: why the pitch of the camera is wrong by the way it drives.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class FrameScale:
         self.model = ModelScale()
         self.agreement = Agreement()
         self.parallax = ParallaxScale(node.settings.odometry)
+        self.tilted = ''
         self._check = scale.check
         self._estimator = estimator
         self._mounting = mounting
@@ -92,6 +99,7 @@ class FrameScale:
         self.model.reset()
         self.agreement.reset()
         self.parallax.reset()
+        self.tilted = ''
         self._floor.reset()
 
     @property
@@ -223,7 +231,17 @@ class FrameScale:
         grey = grey_reduced(view.rgb, TRACKED_WIDTH)
         camera = view.camera.scaled(grey.shape[1], grey.shape[0])
         shape = view.settings.scale.shape
-        return self.parallax.update(view.stamp_s, grey, view.inverse_depth, camera, pose, shape)
+        found = self.parallax.update(view.stamp_s, grey, view.inverse_depth, camera, pose, shape)
+        self.tilted = self._pitch_by_motion(view)
+        return found
+
+    def _pitch_by_motion(self, view: FrameView) -> str:
+        """Why the pitch of the camera cannot be right by the way it drives; '' if it can."""
+        heading = self.parallax.heading
+        pitch = self._mounting.pitch_at(view.frame.stamp_ns, view.header.frame_id)
+        if heading is None or isinstance(pitch, Refusal) or math.isnan(pitch):
+            return ''
+        return pitch_contradiction(heading, pitch)
 
     def _by_reference(self, view: FrameView, mount: Mount, name: str) -> ScaleShift | Refusal:
         """Scale and shift by a reference sensor."""
