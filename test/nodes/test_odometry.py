@@ -22,12 +22,18 @@ from drives import (
 from driving import change, diagnostics, header, read, state, values
 from lifecycle_msgs.msg import State, Transition
 from nav_msgs.msg import Odometry
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.images import stamp_ns
+from midas_depth_ros.images.sources.bag import BagCamera
+from midas_depth_ros.images.sources.sqlite_bag import Recorded
+from midas_depth_ros.nodes.bag.pipeline import BagPipeline
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
+from midas_depth_ros.options.declarations import build
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 OURS = {
     'odometry.topic': 'odom',
@@ -301,3 +307,32 @@ def test_a_pitch_that_the_way_refutes_is_a_warning(rig):
     said = float(re.search(r'looks down by (\d\.\d+) rad', status.message)[1])
     assert said == pytest.approx(PITCH_RAD, abs=0.02)
     assert f'not {wrong:.3f}' in status.message
+
+
+def test_a_bag_gives_the_metres_that_the_node_gives(rig):
+    """The same messages, over DDS and from a recording: the same depth, byte by byte."""
+    robot = rig(**MOUNT)
+    steps = drive(1.5)
+    robot.go(steps)
+    exact, said = ExactEstimator(), []
+    settings = build(DepthNodeSettings, {**OURS, **MOUNT})
+    camera = BagCamera('camera', '/camera/image_raw', '/camera/camera_info')
+    line = BagPipeline(exact, settings, [camera], ['depth/image'], said.append, said.append)
+    assert '/odom' in line.topics
+    made = []
+    for step in steps:
+        head = header(step.stamp_s)
+        for topic, message in (
+            ('/odom', odometry(step.stamp_s, step.said_m)),
+            (camera.info, camera_info_message(CAMERA, head)),
+            (camera.image, image_message(exact.show(view(step.x_m)), head)),
+        ):
+            kind = type(message)
+            name = f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
+            data = bytes(serialize_message(message))
+            made += line.process(Recorded(topic, name, stamp_ns(head), data))
+    assert not said
+    assert [stamp_ns(m.header) for _, m in made] == [stamp_ns(m.header) for m in robot.depth]
+    for (_, bagged), live in zip(made, robot.depth, strict=True):
+        np.testing.assert_array_equal(values(bagged), values(live))
+    assert line.camera_counts[0].in_metres == len(made) > 10
