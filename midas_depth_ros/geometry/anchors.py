@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from midas_depth_ros.geometry.fitting import robust_deviation, tukey_votes, weighted_line
+from midas_depth_ros.geometry.fitting import robust_deviation, tukey_votes
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 MIN_ANCHORS = 12
@@ -44,9 +44,7 @@ class Anchors:
     place: np.ndarray
 
 
-def fit_anchors(
-    anchors: Anchors, farthest_d: float, shape: str = 'affine'
-) -> ScaleShift | Refusal:
+def fit_anchors(anchors: Anchors, farthest_d: float, shape: str = 'affine') -> ScaleShift | Refusal:
     """Return the fit of 1/Z on d, or why there is none. Deterministic."""
     if len(anchors.d) < MIN_ANCHORS:
         return Refusal(f'only {len(anchors.d)} corners have a depth, {MIN_ANCHORS} are needed')

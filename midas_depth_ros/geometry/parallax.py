@@ -16,7 +16,7 @@ import numpy as np
 from midas_depth_ros.geometry.anchors import Anchors, fit_anchors
 from midas_depth_ros.geometry.camera_model import CameraModel
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
-from midas_depth_ros.geometry.tracking import CornerTracks, at_points, reduced_size
+from midas_depth_ros.geometry.tracking import PointTracks, at_points, reduced_size
 from midas_depth_ros.geometry.two_views import (
     ViewPair,
     common_share,
@@ -89,7 +89,7 @@ class ParallaxScale:
 
     def _restart(self) -> None:
         """Forget all that was seen, but not how the camera is mounted."""
-        self._tracks = CornerTracks()
+        self._tracks = PointTracks()
         self._path: collections.deque[_View] = collections.deque()
 
     @property
@@ -208,7 +208,7 @@ class ParallaxScale:
         if all(wrong):
             return Refusal(wrong[0])
         pairs = [pair for pair, why in zip(pairs, wrong, strict=True) if not why]
-        inverse, sigma = _combined(pairs, rays, self._rays.focal_px)
+        inverse, sigma = _combined(pairs, rays, tracks.certainty, self._rays.focal_px)
         tracks.notes = np.where(np.isfinite(sigma), inverse, tracks.notes)
         self._learn_heading(pairs[0][1], len(rays))
         return self._fitted(inverse, sigma, d, float(np.linalg.norm(pairs[0][1].way)), shape)
@@ -267,7 +267,13 @@ class ParallaxScale:
         common = np.isfinite(seen[:, 0])
         there = self._rays.at(seen[common])
         motion = _motion(self._tracks.labels[index].pose, here.pose)
-        return common, corrected_motion(there, rays[common], motion, self._rays.focal_px), there
+        return (
+            common,
+            corrected_motion(
+                there, rays[common], self._tracks.certainty[common], motion, self._rays.focal_px
+            ),
+            there,
+        )
 
     def _contradiction(self, pair: ViewPair) -> str:
         """Why the pictures do not move as odometry says, '' if they do."""
@@ -345,17 +351,20 @@ def _less_certain(fit: ScaleShift, share: float) -> ScaleShift:
 
 
 def _combined(
-    pairs: list[tuple[np.ndarray, ViewPair, np.ndarray]], rays: np.ndarray, focal_px: float
+    pairs: list[tuple[np.ndarray, ViewPair, np.ndarray]],
+    rays: np.ndarray,
+    certainty: np.ndarray,
+    focal_px: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """1/Z of each corner by all pairs and its deviation (inf: unknown), (n,) both."""
     count = len(rays)
     weight, mean, square = np.zeros(count), np.zeros(count), np.zeros(count)
     least = np.full(count, math.inf)
     for common, pair, there in pairs:
-        inverse, sigma = inverse_depths(there, rays[common], pair, focal_px)
+        inverse, sigma = inverse_depths(there, rays[common], certainty[common], pair, focal_px)
         good = pair.votes > 0
         number = np.flatnonzero(common)[good]
-        together = common_share(there, rays[common], pair, focal_px)
+        together = common_share(there, rays[common], certainty[common], pair, focal_px)
         share = 1 / (sigma[good] ** 2 + (together * inverse[good]) ** 2)
         weight[number] += share
         mean[number] += share * inverse[good]
