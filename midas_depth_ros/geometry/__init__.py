@@ -40,6 +40,11 @@ from midas_depth_ros.geometry.distance_calibration import (
     middle_value,
     steady_value,
 )
+from midas_depth_ros.geometry.driven_mount import (
+    DrivenEstimate,
+    DrivenMount,
+    pitch_contradiction,
+)
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
@@ -117,6 +122,8 @@ __all__ = [
     'Comparison',
     'DepthFusion',
     'DistanceFit',
+    'DrivenEstimate',
+    'DrivenMount',
     'FloorInView',
     'GeometryError',
     'Heading',
@@ -175,6 +182,7 @@ __all__ = [
     'middle_value',
     'model_scale',
     'mount_in_view',
+    'pitch_contradiction',
     'ply_bytes',
     'point_cloud',
     'range_points',
