@@ -38,7 +38,12 @@ class ScaleShift:
 
     def inverse_depth(self, d: np.ndarray) -> np.ndarray:
         """Return 1/Z in 1/m, float32, in the shape of `d`; 0 or less has no depth."""
-        return d.astype(np.float32) * np.float32(self.scale) + np.float32(self.shift)
+        inverse = d.astype(np.float32) * np.float32(self.scale) + np.float32(self.shift)
+        if self.curve:
+            at, on_curve = np.array(self.curve).T
+            inside = (d >= at[0]) & (d <= at[-1])
+            inverse[inside] = np.interp(d[inside], at, on_curve)
+        return inverse
 
     def depth(
         self,
@@ -56,14 +61,34 @@ class ScaleShift:
         `find_obstacles` wants `min_depth_m=0, beyond=math.inf`: what touches the lens is in the
         way, and a cliff shows nothing but what is far.
         """
+        inverse = self.seen_inverse_depth(d)
+        return depth_of_inverse(
+            inverse, min_depth_m=min_depth_m, max_depth_m=max_depth_m, beyond=beyond
+        )
+
+    def seen_inverse_depth(self, d: np.ndarray) -> np.ndarray:
+        """Return `inverse_depth`, but 0 at `far_end`: farther than can be measured."""
         inverse = self.inverse_depth(d)
-        with np.errstate(divide='ignore'):
-            depth = 1 / inverse
-        # NaN is not less than anything: it stays.
-        depth[(inverse < 1 / max_depth_m) | (d <= self.far_end)] = beyond
-        if min_depth_m > 0:
-            depth[inverse > 1 / min_depth_m] = math.nan
-        return depth
+        if self.far_end > -math.inf:
+            inverse[d <= self.far_end] = 0.0
+        return inverse
+
+
+def depth_of_inverse(
+    inverse: np.ndarray,
+    *,
+    min_depth_m: float = DepthImageOptions.min,
+    max_depth_m: float = DepthImageOptions.max,
+    beyond: float = math.nan,
+) -> np.ndarray:
+    """Return Z of 1/Z, (h, w) float32, with the limits of `ScaleShift.depth`."""
+    with np.errstate(divide='ignore'):
+        depth = 1 / inverse
+    # NaN is not less than anything: it stays.
+    depth[inverse < 1 / max_depth_m] = beyond
+    if min_depth_m > 0:
+        depth[inverse > 1 / min_depth_m] = math.nan
+    return depth
 
 
 @dataclasses.dataclass(frozen=True)
