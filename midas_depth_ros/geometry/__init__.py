@@ -77,7 +77,7 @@ from midas_depth_ros.geometry.reference import (
     range_points,
     scan_points,
 )
-from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
+from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift, depth_of_inverse
 from midas_depth_ros.geometry.scan import (
     Beams,
     InvalidOptions,
@@ -133,6 +133,7 @@ __all__ = [
     'compare_with_floor',
     'compare_with_points',
     'corridor_free_m',
+    'depth_of_inverse',
     'estimate_mount',
     'find_obstacles',
     'fit_ground_plane',
