@@ -99,7 +99,7 @@ from midas_depth_ros.geometry.reference import (
     range_points,
     scan_points,
 )
-from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
+from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift, depth_of_inverse
 from midas_depth_ros.geometry.scan import (
     Beams,
     InvalidOptions,
@@ -165,6 +165,7 @@ __all__ = [
     'corrected_field_of_view',
     'corrected_mount',
     'corridor_free_m',
+    'depth_of_inverse',
     'estimate_mount',
     'find_obstacles',
     'fit_distances',
