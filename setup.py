@@ -32,6 +32,7 @@ setup(
         'av',
         'opencv-python-headless',
         'openvino',
+        'matplotlib',
         'fastapi>=0.100',
         'uvicorn>=0.22',
         'python-multipart',

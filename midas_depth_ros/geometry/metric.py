@@ -7,6 +7,7 @@ with the reason while there is no scale. Metric depth becomes points and PLY fil
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -20,7 +21,8 @@ from midas_depth_ros.geometry.obstacles import (
     Obstacles,
     find_obstacles,
 )
-from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
+from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift, depth_of_inverse
+from midas_depth_ros.geometry.sigma import depth_sigma, inverse_depth_sigma
 from midas_depth_ros.options.metric import MetricOptions
 
 
@@ -28,13 +30,21 @@ from midas_depth_ros.options.metric import MetricOptions
 class MetricFrame:
     """One frame in metres: depth_z (h, w) float32, NaN unknown; obstacles only with a mount.
 
-    mount: of the camera at this frame; an Imu changes it from one frame to the next.
+    mount: of the camera at this frame; an Imu changes it from one frame to the next. inverse,
+    inverse_sigma: (h, w) float32 1/Z and its standard deviation, 1/m, before limits of depth.
     """
 
     scale: ScaleShift
     depth_z: np.ndarray
     obstacles: Obstacles | None
     mount: CameraMount | None
+    inverse: np.ndarray
+    inverse_sigma: np.ndarray
+
+    @functools.cached_property
+    def sigma(self) -> np.ndarray:
+        """Standard deviation of `depth_z`, (h, w) float32 metres; NaN where that is NaN."""
+        return depth_sigma(self.depth_z, self.inverse_sigma)
 
 
 class MetricDepth:
@@ -81,13 +91,15 @@ class MetricDepth:
         self.current = scale
         if scale is None:
             return None
+        inverse = scale.seen_inverse_depth(d)
+        inverse_sigma = inverse_depth_sigma(d, scale, inverse=inverse, grid=grid, mount=mount)
         farthest = options.depth.max
-        depth_z = scale.depth(d, min_depth_m=options.depth.min, max_depth_m=farthest)
+        depth_z = depth_of_inverse(inverse, min_depth_m=options.depth.min, max_depth_m=farthest)
         if mount is None:
-            return MetricFrame(scale, depth_z, None, None)
+            return MetricFrame(scale, depth_z, None, None, inverse, inverse_sigma)
         # For obstacles, neither far (the void below a cliff) nor touching the lens is unknown.
         seen = find_obstacles(
-            scale.depth(d, min_depth_m=0.0, max_depth_m=farthest, beyond=math.inf),
+            depth_of_inverse(inverse, min_depth_m=0.0, max_depth_m=farthest, beyond=math.inf),
             grid,
             mount,
             options.obstacles,
@@ -95,7 +107,7 @@ class MetricDepth:
             residual=scale.residual,
         )
         lasting = self._memory.update(stamp_s, seen, pixel_rad=pixel_angle(grid))
-        return MetricFrame(scale, depth_z, lasting, mount)
+        return MetricFrame(scale, depth_z, lasting, mount, inverse, inverse_sigma)
 
     def _use(self, options: MetricOptions) -> None:
         """Take changed options without forgetting the scale."""

@@ -231,8 +231,8 @@ class MetricOutput(qos.PublisherTable):
         self._beams: tuple[object, Beams | None] = (None, None)
 
     def close(self) -> None:
-        """Destroy the publishers and the subscription to the reference."""
-        self.scale.reference.close()
+        """Destroy the publishers and the subscriptions to reference sensors."""
+        self.scale.close()
         super().close()
 
     def update(self, view: FrameView) -> MetricFrame | None:
@@ -241,7 +241,7 @@ class MetricOutput(qos.PublisherTable):
             self.metric.reset()  # its scale is of another camera, or of another time
             self.scale.reset()
         fit, mount = self.scale.of_frame(view)
-        if self.scale.model.refuted:
+        if self.scale.refuted:
             self.metric.reset()  # the last good frame does not vouch for one that is refuted
         grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
         if view.grid is None:
@@ -396,4 +396,4 @@ def scale_values(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
             'scale residual [1/m]': f'{scale.residual:.4g}',
             'obstacles': f'unknown: {output.no_obstacles}' if output.no_obstacles else 'in metres',
         }
-    return values | output.scale.model_values()
+    return values | output.scale.values()

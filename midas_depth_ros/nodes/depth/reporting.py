@@ -415,7 +415,9 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
 
 
 LOG_PERIOD_S = 10.0
-ASKING = ('ground_plane', 'scan', 'range', 'points', 'model')  # for metres, as scale.source
+ASKING = (  # for metres, as scale.source
+    'ground_plane', 'odometry', 'scan', 'range', 'points', 'marker', 'model',
+)  # fmt: skip
 
 
 class Reporting:
@@ -466,7 +468,8 @@ class Reporting:
             incompatible=tuple(incompatible),
             calibration=camera.calibration.text,
             closeness=(near.reason or 'known') if near and camera.wanted() else 'not computed',
-            scale=scale_values(camera.metric, camera.measures(self._node.settings)),
+            scale=scale_values(camera.metric, camera.measures(self._node.settings))
+            | ({'odometry': camera.motion.words} if camera.motion.words else {}),
             image_timeout_s=self._node.settings.image_timeout,
             stamps=camera.input.stamps.text,
             publisher_nodes=tuple(camera.input.publisher_nodes()),
@@ -496,7 +499,7 @@ class Reporting:
         """Why metres have been missing for a while although the parameters ask for them."""
         if not asks_for_metres(self._node.settings, camera.name):
             return ''
-        refuted = camera.metric.scale.model.refuted
+        refuted = camera.metric.scale.refuted
         if refuted and camera.measures(self._node.settings):
             self._log_throttled(f'{camera.name}: no metres', refuted)
             return f'no metres: {refuted}'
@@ -556,5 +559,7 @@ def asks_for_metres(settings: DepthNodeSettings, camera: str) -> bool:
     if settings.scale.source != 'auto':
         return settings.scale.source in ASKING
     if settings.heatmap.mode == 'metric':
+        return True
+    if settings.odometry.topic or settings.odometry.fixed_frame:
         return True
     return settings.mount_from_tf or not math.isnan(mount_of(settings, camera).camera_height)
