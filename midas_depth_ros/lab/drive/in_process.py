@@ -330,7 +330,7 @@ def drive(
     sensor: ScanSensor | None = None,
     avoidance: ScanAvoidance | None = None,
 ) -> DriveOutcome:
-    """Drive through a world until the first collision, with avoidance if one is given."""
+    """Drive through a world until the first collision or fall, with avoidance if one is given."""
     robot = DrivenRobot(world, model, time_s=1.0)
     commander = Commander(world.seed, options.speed_m_s, options.seconds)
     arriving: collections.deque[tuple[float, PlainScan]] = collections.deque()
@@ -338,7 +338,7 @@ def drive(
     for tick in range(round(options.seconds * options.control_rate_hz)):
         now_s = 1.0 + tick / options.control_rate_hz  # a stamp of 0 would mean none
         robot.advance(now_s)
-        if robot.outcome.collisions:
+        if robot.outcome.collisions or robot.outcome.falls:
             break
         if sensor is not None and tick % frames == 0:
             scan = sensor.sense(robot)

@@ -171,7 +171,7 @@ class WorldResult:
 def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
     """Return the object of --json; values of drives that were left out are None.
 
-    A drive ends at its first collision, so collisions count worlds.
+    A drive ends at its first collision or fall, so both count worlds.
     """
     avoiding = [each.avoiding for each in results if each.avoiding is not None]
     blind = [each.blind for each in results if each.blind is not None]
@@ -179,27 +179,30 @@ def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
     def total(outcomes: list[DriveOutcome], name: str, digits: int) -> Any:
         return round(sum(getattr(each, name) for each in outcomes), digits) if outcomes else None
 
-    def collided(outcomes: list[DriveOutcome]) -> int | None:
-        return sum(each.collisions > 0 for each in outcomes) if outcomes else None
+    def count(outcomes: list[DriveOutcome], name: str) -> int | None:
+        return sum(getattr(each, name) > 0 for each in outcomes) if outcomes else None
 
     nearest = min((each.min_clearance_m for each in avoiding), default=None)
     return {
         'worlds': len(results),
-        'collisions': collided(avoiding),
-        'collisions_without_avoidance': collided(blind),
+        'collisions': count(avoiding, 'collisions'),
+        'collisions_without_avoidance': count(blind, 'collisions'),
+        'falls': count(avoiding, 'falls'),
+        'falls_without_avoidance': count(blind, 'falls'),
         'distance_m': total(avoiding, 'distance_m', 2),
         'distance_without_avoidance_m': total(blind, 'distance_m', 2),
         'min_clearance_m': None if nearest is None else round(nearest, 3),
         'stops': total(avoiding, 'stops', 0),
         'seconds': total(avoiding, 'seconds', 1),
         'collided': [r.seed for r in results if r.avoiding and r.avoiding.collisions],
+        'fell': [r.seed for r in results if r.avoiding and r.avoiding.falls],
         **facts,
     }
 
 
 def drive_line(seed: int, outcome: DriveOutcome, avoiding: bool) -> str:
     """Return one drive as a line of text."""
-    end = 'collided' if outcome.collisions else 'no collision'
+    end = 'fell' if outcome.falls else 'collided' if outcome.collisions else 'no collision'
     how = 'with avoidance' if avoiding else 'without avoidance'
     return (
         f'world {seed} {how}: {end} in {outcome.distance_m:.1f} m, {outcome.stops} stops, '
