@@ -24,8 +24,8 @@ EDGE_SHARE = 0.35  # of the change of d around an anchor: by which its d may be 
 LEVER = 0.5  # of the spread of d: least difference of a pair
 REACH = 3.0  # deviations within which an anchor has a vote
 REFITS = 8
-PATCH = 0.15  # of the width: errors of a network are alike within it
-MAX_SIGMA = 0.15  # of 1/Z in the middle of the anchors, as a share
+PATCH = 0.3  # of the width: errors of a network are alike within it, as on one object
+MAX_SIGMA = 0.15  # of 1/Z, as a share: the median over the picture
 # What is known of any picture: its farthest part is not nearer than its middle, and not beyond
 # infinity. 1/Z there, as a share of that of the anchors, and how uncertain this is.
 FARTHEST, FARTHEST_SIGMA = 0.5, 0.3
@@ -33,7 +33,7 @@ FAR_SHARE_OF_PICTURE = 0.02
 # Anchors count as much as there is picture with a d like theirs: in so many parts of equal size, up
 # to this factor.
 PARTS, MOST_EMPHASIS = 8, 5.0
-MIN_COVERED = 0.5  # of the picture must have a d between those of anchors
+MIN_COVERED = 0.6  # of the picture must have a d between those of anchors
 IN_D = 0.0  # share of a network's error that is one of d, as against 1/Z
 
 
@@ -213,11 +213,13 @@ def _judged(
     scatter = max(1.0, float(weight @ off**2 / weight.sum()))
     inflated = scatter * max(1.0, near.sum() / patches)
     of_scale, of_middle = inflated / spread, inflated / float(weight.sum())
-    middle = scale * centre + shift
-    if not middle > 0 or math.sqrt(of_middle) > MAX_SIGMA * middle:
+    picture = anchors.picture[:: max(1, len(anchors.picture) // 64)]
+    spread_there = np.sqrt(of_middle + (picture - centre) ** 2 * of_scale)
+    inverse = np.maximum(scale * picture + shift, FAR_SHARE * level)
+    sigma = float(np.median(spread_there / inverse))
+    if sigma > MAX_SIGMA:
         return Refusal(
-            f'the scale by the corners is off by {math.sqrt(of_middle) / max(middle, 1e-9):.0%} '
-            f'(1 sigma): {MAX_SIGMA:.0%} are allowed'
+            f'the scale by the corners is off by {sigma:.0%} (1 sigma): {MAX_SIGMA:.0%} are allowed'
         )
     covariance = (of_scale, -centre * of_scale, of_middle + centre * centre * of_scale)
     error = anchors.inverse - scale * anchors.d - shift

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry.anchors import Anchors, fit_anchors
-from midas_depth_ros.geometry.camera_model import CameraModel
+from midas_depth_ros.geometry.camera_model import CameraModel, distort
+from midas_depth_ros.geometry.carried import CarriedScale
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.tracking import PointTracks, at_points, reduced_size
 from midas_depth_ros.geometry.two_views import (
@@ -91,6 +92,7 @@ class ParallaxScale:
         """Forget all that was seen, but not how the camera is mounted."""
         self._tracks: PointTracks[_View] = PointTracks()
         self._path: collections.deque[_View] = collections.deque()
+        self._carried = CarriedScale()
 
     @property
     def heading(self) -> Heading | None:
@@ -217,7 +219,10 @@ class ParallaxScale:
         self._learn_heading(pairs[0][1], len(rays))
         way = float(np.linalg.norm(pairs[0][1].way))
         slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
-        return self._fitted(inverse, sigma, d, way, slip, shape)
+        fit = self._fitted(inverse, sigma, d, way, slip, shape)
+        if isinstance(fit, Refusal):
+            return fit
+        return self._carried.averaged(fit, d, here.pose, self._rays)
 
     def _standing(self, here: _View) -> str:
         """Why the robot cannot be said to drive, '' while it does."""
@@ -475,6 +480,20 @@ class _Rays:
             rays[:, 0] = at_points(self._grid[0], pixels)
             rays[:, 1] = at_points(self._grid[1], pixels)
         return rays
+
+    def grid(self, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return places all over the picture, in shares of it (n, 2), and their rays (n, 3)."""
+        x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
+        shares = np.stack([x.ravel(), y.ravel()], axis=1)
+        return shares, self.at(shares * np.array(self.size) - 0.5)
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Return where points (n, 3) of the optical frame are seen, in shares of the picture."""
+        x, y = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
+        if self._grid is not None:
+            x, y = distort(x, y, self.camera.distortion_model, self.camera.distortion)
+        u, v = self.camera.fx * x + self.camera.cx, self.camera.fy * y + self.camera.cy
+        return (np.stack([u, v], axis=1) + 0.5) / np.array(self.size)
 
     def pixels(self, before: np.ndarray, after: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Return about where rays `after` are, of the pixels `at` with rays `before`; (n, 2)."""
