@@ -23,7 +23,7 @@ FAR_SHARE = 0.15  # of the median 1/Z: what is farther is no more exact than tha
 EDGE_SHARE = 0.35  # of the change of d around an anchor: by which its d may be wrong
 LEVER = 0.5  # of the spread of d: least difference of a pair
 REACH = 3.0  # deviations within which an anchor has a vote
-REFITS = 8
+REFITS = 5
 PATCH = 0.3  # of the width: errors of a network are alike within it, as on one object
 MAX_SIGMA = 0.15  # of 1/Z, as a share: the median over the picture
 # What is known of any picture: its farthest part is not nearer than its middle, and not beyond
@@ -62,12 +62,13 @@ def fit_anchors(anchors: Anchors, shape: str = 'affine') -> ScaleShift | Refusal
     if start is None:
         return Refusal('no two corners agree that nearer is larger')
     scale, shift, network = *start, NETWORK
+    patches = np.count_nonzero(np.bincount(_patches(anchors)))
     for _ in range(REFITS):
         off, tolerance = _off(anchors, scale, shift, network, level)
         votes = tukey_votes(off, REACH) * (np.abs(off) < REACH)
         if votes.sum() < 0.25 * MIN_ANCHORS:
             return Refusal('the depths of the corners scatter too widely around any fit')
-        line = _line(anchors, votes, tolerance, (scale, shift), network, emphasis)
+        line = _line(anchors, votes, tolerance, (scale, shift), network, emphasis, patches)
         if line is None or not line[0] > 0:
             return Refusal('the scale that fits the corners is not positive: nearer is not larger')
         scale, shift = line
@@ -97,18 +98,18 @@ def _emphasis(anchors: Anchors) -> np.ndarray:
     return weight / weight.mean()
 
 
-def _patches(anchors: Anchors, near: np.ndarray) -> int:
-    """In how many parts of the picture there are anchors: errors of neighbours are alike."""
-    return len(np.unique((anchors.place[near] / PATCH).astype(int), axis=0))
+def _patches(anchors: Anchors) -> np.ndarray:
+    """In which part of the picture each anchor is, (n,) int: errors of neighbours are alike."""
+    column, row = (anchors.place / PATCH).astype(int).T
+    return np.minimum(row, 15) * 16 + np.minimum(column, 15)
 
 
 def _line(
     anchors: Anchors, votes: np.ndarray, tolerance: np.ndarray, before: tuple[float, float],
-    own: float, emphasis: np.ndarray,
+    own: float, emphasis: np.ndarray, patches: int,
 ) -> tuple[float, float] | None:  # fmt: skip
     """One step of a fit with errors in d and in 1/Z (York et al., 2004)."""
-    near = votes > 0
-    count = float(votes.sum()) / _patches(anchors, near)
+    count = float(votes.sum()) / patches
     farthest = anchors.picture[round(FAR_SHARE_OF_PICTURE * (len(anchors.picture) - 1))]
     d = np.append(anchors.d, farthest)
     weight = np.append(emphasis * votes / tolerance**2, 0.0)
@@ -209,7 +210,7 @@ def _judged(
     centre = float(weight @ anchors.d / weight.sum())
     spread = float(weight @ (anchors.d - centre) ** 2)
     # Errors of neighbours are alike: as many anchors count as there are patches with one.
-    patches = _patches(anchors, near)
+    patches = np.count_nonzero(np.bincount(_patches(anchors)[near]))
     scatter = max(1.0, float(weight @ off**2 / weight.sum()))
     inflated = scatter * max(1.0, near.sum() / patches)
     of_scale, of_middle = inflated / spread, inflated / float(weight.sum())

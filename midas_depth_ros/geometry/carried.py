@@ -177,6 +177,4 @@ def _mixed(before: ScaleShift, fit: ScaleShift, moved: float, d: np.ndarray) -> 
     covariance = float(spread[0, 0]), float(spread[0, 1]), float(spread[1, 1])
     if not all(map(math.isfinite, (scale, shift, *covariance))):
         return fit
-    return dataclasses.replace(
-        fit, scale=float(scale), shift=float(shift), covariance=covariance
-    )
+    return dataclasses.replace(fit, scale=float(scale), shift=float(shift), covariance=covariance)

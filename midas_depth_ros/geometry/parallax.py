@@ -27,7 +27,7 @@ from midas_depth_ros.geometry.two_views import (
 from midas_depth_ros.options.metric import OdometryOptions, ScaleOptions
 
 MIN_CORNERS = 16  # followed between two views
-PAIRS = 3  # earlier views that are compared with each picture
+PAIRS = 2  # earlier views that are compared with each picture
 STANDS_S, STANDS_M = 1.0, 0.01  # moved less than this in this time: the robot stands
 TURNS_RAD = math.radians(3.0)
 JUMP_M_S, JUMP_M = 45.0, 0.3  # a pose that moves faster, and farther, has jumped

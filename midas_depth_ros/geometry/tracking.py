@@ -16,7 +16,7 @@ import numpy as np
 
 PIXELS = 320 * 240  # of the reduced picture, about
 CELL_PX = 16  # one point is taken of each cell of this size
-POINTS = 260  # followed at most
+POINTS = 200  # followed at most
 STEPS = 9  # kept at most
 WINDOW_PX, LEVELS, MARGIN_PX = 11, 3, 6
 BLOCK_PX = 5  # around a point, whose texture counts
@@ -27,7 +27,7 @@ HALF_CERTAIN, FAINTEST, EDGE_SHARE = 1e-4, 1e-4, 0.03
 LEAST_CERTAIN = 1e-3
 STEP_FLOW = 0.045  # of the width: a median motion since the last step that makes a new one
 STEP_LOST = 0.7  # share of the points still followed below which there is a new step
-CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.02)
+CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 
 Label = TypeVar('Label')
 

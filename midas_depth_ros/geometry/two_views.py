@@ -15,10 +15,10 @@ import numpy as np
 
 from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes
 
-ITERATIONS = 6
+ITERATIONS = 4
 LEAST_PX, MOST_PX = 0.12, 1.0  # limits of the deviation of a point from its epipolar line
 STEP_RAD = 1e-4  # of numeric slopes
-FIRST_PX = 8.0  # its upper limit at first, halved in each iteration
+FIRST_PX = 8.0  # its upper limit at first, a third in each iteration
 TURN_SIGMA_RAD, TURN_SIGMA_SHARE = math.radians(0.3), 0.03  # of odometry, plus a share of the turn
 DIRECTION_SIGMA_RAD, PLACE_SIGMA_M = math.radians(3.0), 0.003
 
@@ -71,7 +71,7 @@ def corrected_motion(
     spread = _inverse(certainty)
     for iteration in range(ITERATIONS):
         off, slope = _epipolar(there, here, spread, rotation, direction, across, focal_px)
-        most = max(MOST_PX, FIRST_PX * 0.5**iteration)
+        most = max(MOST_PX, FIRST_PX * 0.35**iteration)
         deviation = min(max(robust_deviation(np.abs(off)), LEAST_PX), most)
         votes = tukey_votes(off, BIWEIGHT * deviation)
         weighted = slope * (votes / deviation**2)[:, None]
