@@ -25,7 +25,7 @@ LEVER = 0.5  # of the spread of d: least difference of a pair
 REACH = 3.0  # deviations within which an anchor has a vote
 REFITS = 5
 PATCH = 0.3  # of the width: errors of a network are alike within it, as on one object
-MAX_SIGMA = 0.15  # of 1/Z, as a share: the median over the picture
+MAX_SIGMA, SIGMA_AT = 0.18, 0.7  # of 1/Z, as a share, for so much of the picture
 # What is known of any picture: its farthest part is not nearer than its middle, and not beyond
 # infinity. 1/Z there, as a share of that of the anchors, and how uncertain this is.
 FARTHEST, FARTHEST_SIGMA = 0.5, 0.3
@@ -33,7 +33,9 @@ FAR_SHARE_OF_PICTURE = 0.02
 # Anchors count as much as there is picture with a d like theirs: in so many parts of equal size, up
 # to this factor.
 PARTS, MOST_EMPHASIS = 8, 5.0
-MIN_COVERED = 0.6  # of the picture must have a d between those of anchors
+MIN_COVERED = 0.2  # of the picture must have a d between those of anchors
+# Beyond the d of anchors a network may bend: as often its error as it is farther than they spread.
+BEND = 2.0
 IN_D = 0.0  # share of a network's error that is one of d, as against 1/Z
 
 
@@ -72,7 +74,7 @@ def fit_anchors(anchors: Anchors, shape: str = 'affine') -> ScaleShift | Refusal
         if line is None or not line[0] > 0:
             return Refusal('the scale that fits the corners is not positive: nearer is not larger')
         scale, shift = line
-        network = _network(anchors, scale, shift, network, level)
+        network = max(_network(anchors, scale, shift, network, level), NETWORK_LEAST)
     return _judged(anchors, emphasis, (scale, shift), network, level)
 
 
@@ -81,13 +83,6 @@ def _part(anchors: Anchors) -> np.ndarray:
     count = len(anchors.picture)
     limits = anchors.picture[[count * part // PARTS for part in range(1, PARTS)]]
     return np.searchsorted(limits, anchors.d)
-
-
-def _covered(anchors: Anchors, near: np.ndarray) -> float:
-    """The share of the picture whose d is between those of anchors that agree."""
-    low, high = np.quantile(anchors.d[near], (0.05, 0.95))
-    first, last = np.searchsorted(anchors.picture, (low, high))
-    return float(last - first) / len(anchors.picture)
 
 
 def _emphasis(anchors: Anchors) -> np.ndarray:
@@ -155,7 +150,7 @@ def _network(anchors: Anchors, scale: float, shift: float, network: float, level
     spread = robust_deviation(np.abs(off))
     fitted = np.maximum(scale * anchors.d + shift, FAR_SHARE * level)
     beyond = (spread**2 - 1) * float(np.median((tolerance / fitted) ** 2)) + network**2
-    return min(max(math.sqrt(max(beyond, 0.0)), NETWORK_LEAST), NETWORK_MOST)
+    return min(math.sqrt(max(beyond, 0.0)), NETWORK_MOST)
 
 
 @functools.lru_cache(maxsize=64)
@@ -201,7 +196,9 @@ def _judged(
             f'only {int(near.sum())} corners ({share:.0%}) agree with one scale, {MIN_ANCHORS} '
             f'({MIN_SHARE:.0%}) are needed'
         )
-    covered = _covered(anchors, near)
+    low, high = np.quantile(anchors.d[near], (0.05, 0.95))
+    covered = float(np.diff(np.searchsorted(anchors.picture, (low, high)))[0])
+    covered /= len(anchors.picture)
     if covered < MIN_COVERED:
         return Refusal(
             f'the corners are only like {covered:.0%} of the picture in relative inverse depth, '
@@ -215,9 +212,11 @@ def _judged(
     inflated = scatter * max(1.0, near.sum() / patches)
     of_scale, of_middle = inflated / spread, inflated / float(weight.sum())
     picture = anchors.picture[:: max(1, len(anchors.picture) // 64)]
-    spread_there = np.sqrt(of_middle + (picture - centre) ** 2 * of_scale)
     inverse = np.maximum(scale * picture + shift, FAR_SHARE * level)
-    sigma = float(np.median(spread_there / inverse))
+    outside = np.maximum(np.maximum(low - picture, picture - high), 0) / max(high - low, 1e-12)
+    bent = BEND * _network(anchors, scale, shift, network, level) * outside * inverse
+    spread_there = np.sqrt(of_middle + (picture - centre) ** 2 * of_scale + bent**2)
+    sigma = float(np.quantile(spread_there / inverse, SIGMA_AT))
     if sigma > MAX_SIGMA:
         return Refusal(
             f'the scale by the corners is off by {sigma:.0%} (1 sigma): {MAX_SIGMA:.0%} are allowed'
