@@ -34,6 +34,9 @@ JUMP_M_S, JUMP_M = 45.0, 0.3  # a pose that moves faster, and farther, has jumpe
 PAUSE_S = 3.0  # between pictures: no corner is followed over it
 # Odometry and pictures contradict each other beyond these.
 MAX_ASIDE_RAD, MAX_TURNED_SIGMAS = math.radians(12.0), 5.0
+# What is believed of a turn by odometry: of each picture, of its stamp while turning, and a share
+# of the turn.
+TURN_SIGMA_RAD, STAMP_SIGMA_S, TURN_SIGMA_SHARE = math.radians(0.1), 0.015, 0.02
 MAX_DEVIATION_PX = 0.9
 MIN_VOTES = 0.5  # share of the corners that move as a still scene does
 AGREE_SIGMAS = 3.0  # between two views, of the 1/Z of one corner
@@ -68,10 +71,11 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class _View:
-    """A picture that is kept: when and from where it was taken."""
+    """A picture: when and from where it was taken; by how much it may be turned otherwise, rad."""
 
     stamp_s: float
     pose: np.ndarray
+    turn_sigma_rad: float
 
 
 class ParallaxScale:
@@ -155,10 +159,10 @@ class ParallaxScale:
         if camera != self._camera:
             self._camera, self._rays = camera, _Rays(camera)
             self._restart()
-        here = _View(stamp_s, place)
-        restart = self._gap(here)
+        restart = self._gap(stamp_s, place)
         if restart:
             self._restart()
+        here = _View(stamp_s, place, self._turn_sigma(stamp_s, place))
         self._path.append(here)
         while self._path[0].stamp_s < stamp_s - STANDS_S - 1e-6 and len(self._path) > 2:
             self._path.popleft()
@@ -169,20 +173,28 @@ class ParallaxScale:
             self._tracks.step(here)
         return Refusal(restart) if restart else answer
 
-    def _gap(self, here: _View) -> str:
+    def _gap(self, stamp_s: float, pose: np.ndarray) -> str:
         """Why nothing seen before can be used, '' where it can."""
         if not self._path:
             return ''
         last = self._path[-1]
-        elapsed = here.stamp_s - last.stamp_s
+        elapsed = stamp_s - last.stamp_s
         if elapsed <= 0:
             return f'the stamp went back by {-elapsed:.3f} s'
         if elapsed > PAUSE_S:
             return f'{elapsed:.1f} s without a picture'
-        moved = float(np.linalg.norm(here.pose[:3, 3] - last.pose[:3, 3]))
+        moved = float(np.linalg.norm(pose[:3, 3] - last.pose[:3, 3]))
         if moved > max(JUMP_M, JUMP_M_S * elapsed):
             return f'the pose by odometry jumped by {moved:.2f} m in {elapsed:.3f} s'
         return ''
+
+    def _turn_sigma(self, stamp_s: float, pose: np.ndarray) -> float:
+        """By how much a picture may be turned otherwise than odometry says, rad: it may be late."""
+        if not self._path:
+            return TURN_SIGMA_RAD
+        last = self._path[-1]
+        rate = _angle(_motion(last.pose, pose)) / (stamp_s - last.stamp_s)
+        return math.hypot(TURN_SIGMA_RAD, STAMP_SIGMA_S * rate)
 
     def _expected(self, here: _View) -> np.ndarray | None:
         """Where the corners are by odometry and their last 1/Z, (n, 2) in the reduced picture."""
@@ -277,11 +289,15 @@ class ParallaxScale:
         seen = self._tracks.seen[index]
         common = np.isfinite(seen[:, 0])
         there = self._rays.at(seen[common])
-        motion = _motion(self._tracks.labels[index].pose, here.pose)
+        label = self._tracks.labels[index]
+        motion = _motion(label.pose, here.pose)
+        turn_sigma = math.hypot(
+            here.turn_sigma_rad, label.turn_sigma_rad, TURN_SIGMA_SHARE * _angle(motion)
+        )
         return (
             common,
             corrected_motion(
-                there, rays[common], self._tracks.certainty[common], motion, self._rays.focal_px
+                there, rays[common], self._tracks.certainty[common], motion, turn_sigma, self._rays.focal_px
             ),
             there,
         )

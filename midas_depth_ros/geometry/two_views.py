@@ -19,7 +19,6 @@ ITERATIONS = 4
 LEAST_PX, MOST_PX = 0.12, 1.0  # limits of the deviation of a point from its epipolar line
 STEP_RAD = 1e-4  # of numeric slopes
 FIRST_PX = 8.0  # its upper limit at first, a third in each iteration
-TURN_SIGMA_RAD, TURN_SIGMA_SHARE = math.radians(0.3), 0.03  # of odometry, plus a share of the turn
 DIRECTION_SIGMA_RAD, PLACE_SIGMA_M = math.radians(3.0), 0.003
 
 
@@ -50,7 +49,7 @@ class ViewPair:
 
 def corrected_motion(
     there: np.ndarray, here: np.ndarray, certainty: np.ndarray, motion: np.ndarray,
-    focal_px: float,
+    turn_sigma_rad: float, focal_px: float,
 ) -> ViewPair:  # fmt: skip
     """Return the motion that fits the pictures, near the one given.
 
@@ -62,11 +61,9 @@ def corrected_motion(
     rotation, way = motion[:3, :3].copy(), motion[:3, 3]
     length = float(np.linalg.norm(way))
     direction = first = way / length
-    turn = float(np.linalg.norm(cv2.Rodrigues(rotation)[0]))
-    turn_sigma = TURN_SIGMA_RAD + TURN_SIGMA_SHARE * turn
     direction_sigma = math.hypot(DIRECTION_SIGMA_RAD, PLACE_SIGMA_M / length)
     across = tangents(first)
-    prior = np.array([turn_sigma] * 3 + [direction_sigma] * 2) ** -2.0
+    prior = np.array([turn_sigma_rad] * 3 + [direction_sigma] * 2) ** -2.0
     change = np.zeros(5)
     spread = _inverse(certainty)
     for iteration in range(ITERATIONS):
@@ -90,7 +87,7 @@ def corrected_motion(
     by_pictures = change[3:] + np.linalg.lstsq(of_direction, to, rcond=1e-9)[0]
     return ViewPair(
         rotation, length * direction, change[:3], change[3:], across, of_direction, by_pictures,
-        votes, deviation, turn_sigma,
+        votes, deviation, turn_sigma_rad,
         np.linalg.inv(information + np.diag(prior)),
     )  # fmt: skip
 
