@@ -16,6 +16,7 @@ import numpy as np
 from midas_depth_ros.geometry.anchors import Anchors, fit_anchors
 from midas_depth_ros.geometry.camera_model import CameraModel, distort
 from midas_depth_ros.geometry.carried import CarriedScale
+from midas_depth_ros.geometry.fitting import robust_deviation
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.tracking import PointTracks, at_points, reduced_size
 from midas_depth_ros.geometry.two_views import (
@@ -46,9 +47,10 @@ SLIP_M = 0.0015  # by which a way is wrong at least,
 SLIP_SHARE = 0.02  # and as a share of it
 SOME_PIXELS = 2000
 WAY_SHARE = 0.15  # of the distance: a longer way tells little more, and corners drift
-HEADING_FORGET = 0.98  # of what is known of the heading, per view
+HEADINGS, MIN_HEADINGS = 80, 6  # pairs of views whose heading is kept; needed for one
+HEADING_FORGET = 0.98  # of the axis that the robot turns about, per pair
 HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
-STRAIGHT_RAD = math.radians(6.0)  # turned more between two views: only the axis says something
+STRAIGHT_RAD = math.radians(4.0)  # turned more between two views: only the axis says something
 AXIS_RAD = math.radians(8.0)  # least turn whose axis says something
 
 
@@ -228,7 +230,9 @@ class ParallaxScale:
         pairs = [pair for pair, why in zip(pairs, wrong, strict=True) if not why]
         inverse, sigma, together = _combined(pairs, rays, tracks.certainty, self._rays.focal_px)
         tracks.notes = np.where(np.isfinite(sigma), inverse, tracks.notes)
-        self._learn_heading(pairs[0][1], len(rays))
+        if tracks.step_due:
+            for _, pair, _ in pairs:
+                self._heading.update(pair)
         way = float(np.linalg.norm(pairs[0][1].way))
         slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
         fit = self._fitted(inverse, sigma, d, way, slip, shape)
@@ -257,7 +261,8 @@ class ParallaxScale:
         if way < self.options.min_baseline:
             turned = _angle(_motion(self._tracks.labels[0].pose, here.pose))
             if way < STANDS_M and turned > TURNS_RAD:
-                return f'the robot turns on the spot: {math.degrees(turned):.0f} degrees on {way:.3f} m'
+                degrees = math.degrees(turned)
+                return f'the robot turns on the spot: {degrees:.0f} degrees on {way:.3f} m'
             return (
                 f'the camera has moved {way:.3f} m since the earliest picture that is kept: '
                 f'{self.options.min_baseline:g} m are needed (odometry.min_baseline)'
@@ -297,7 +302,12 @@ class ParallaxScale:
         return (
             common,
             corrected_motion(
-                there, rays[common], self._tracks.certainty[common], motion, turn_sigma, self._rays.focal_px
+                there,
+                rays[common],
+                self._tracks.certainty[common],
+                motion,
+                turn_sigma,
+                self._rays.focal_px,
             ),
             there,
         )
@@ -331,10 +341,6 @@ class ParallaxScale:
                 f'degrees on {way:.2f} m'
             )
         return ''
-
-    def _learn_heading(self, pair: ViewPair, points: int) -> None:
-        if self._tracks.step_due:
-            self._heading.update(pair, points)
 
     def _fitted(
         self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, way: float, slip: float,
@@ -426,16 +432,16 @@ def _some(d: np.ndarray) -> np.ndarray:
 
 
 class _HeadingFilter:
-    """The direction of driving as the camera sees it, of many pairs of views."""
+    """The direction of driving as the camera sees it: medians over many pairs of views."""
 
     def __init__(self) -> None:
         self.value: Heading | None = None
-        self._information = np.zeros((2, 2))
-        self._pull = np.zeros(2)
+        self._seen: collections.deque[tuple[float, float, float]] = collections.deque(
+            maxlen=HEADINGS
+        )
         self._axis, self._axis_weight = np.zeros(3), 0.0
-        self._points = 0
 
-    def update(self, pair: ViewPair, points: int) -> None:
+    def update(self, pair: ViewPair) -> None:
         """Take one pair."""
         turn = cv2.Rodrigues(pair.rotation)[0].ravel()
         angle = float(np.linalg.norm(turn))
@@ -443,37 +449,38 @@ class _HeadingFilter:
             down = turn if turn[1] > 0 else -turn
             self._axis = HEADING_FORGET * self._axis + down
             self._axis_weight = HEADING_FORGET * self._axis_weight + angle
-        if angle > STRAIGHT_RAD or np.linalg.eigvalsh(pair.direction_information)[0] <= 0:
+        information = float(np.linalg.eigvalsh(pair.direction_information)[0])
+        if angle > STRAIGHT_RAD or information <= 0:
             return
         # Towards where the camera moved, halfway between both views: robots drive along arcs.
         half = cv2.Rodrigues(-0.5 * turn)[0]
-        ahead = -(pair.way / np.linalg.norm(pair.way) + _beyond(pair) @ pair.across) @ half.T
+        more = np.clip(pair.direction_by_pictures - pair.aside, -0.3, 0.3) @ pair.across
+        ahead = half @ -(pair.way / np.linalg.norm(pair.way) + more)
         if not ahead[2] > 0.2:
             return
         pitch, yaw = -math.atan2(ahead[1], ahead[2]), math.atan2(ahead[0], ahead[2])
-        spread = np.linalg.inv(pair.direction_information) + np.eye(2) * HEADING_FLOOR_RAD**2
-        # The tangents are turned into down and right; both angles are small enough for that.
-        axes = pair.across[:, [1, 0]] * np.array([1.0, -1.0])
-        information = np.linalg.inv(axes.T @ spread @ axes)
-        self._information = HEADING_FORGET * self._information + information
-        self._pull = HEADING_FORGET * self._pull + information @ (pitch, yaw)
-        self._points += points
-        self.value = self._estimate()
+        self._seen.append((pitch, yaw, 1 / (1 / information + HEADING_FLOOR_RAD**2)))
+        if len(self._seen) >= MIN_HEADINGS:
+            self.value = self._estimate(int(np.count_nonzero(pair.votes)))
 
-    def _estimate(self) -> Heading:
-        covariance = np.linalg.inv(self._information)
-        pitch, yaw = covariance @ self._pull
+    def _estimate(self, points: int) -> Heading:
+        pitch, yaw, weight = np.array(self._seen).T
+        middle = _weighted_median(pitch, weight), _weighted_median(yaw, weight)
+        spread = max(
+            robust_deviation(np.abs(pitch - middle[0])), robust_deviation(np.abs(yaw - middle[1]))
+        )
+        # Two pairs of one picture, and pictures after each other, err alike.
+        sigma = max(spread, HEADING_FLOOR_RAD) * 1.25 / math.sqrt(len(pitch) / 4)
         roll = math.nan
         if self._axis_weight > AXIS_RAD:
             roll = math.atan2(self._axis[0], self._axis[1])
-        sigma = math.sqrt(float(np.linalg.eigvalsh(covariance)[-1]))
-        return Heading(float(pitch), float(yaw), sigma, roll, self._points)
+        return Heading(*middle, sigma, roll, points * len(pitch))
 
 
-def _beyond(pair: ViewPair) -> np.ndarray:
-    """What the pictures alone add to the corrected direction, (2,) along `across`."""
-    more = pair.direction_by_pictures - pair.aside
-    return np.clip(more, -0.5, 0.5)
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    order = np.argsort(values, kind='stable')
+    share = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(share, 0.5 * share[-1])]])
 
 
 class _Rays:

@@ -1,9 +1,10 @@
 """Points followed from picture to picture, with where each was seen in a few earlier ones.
 
 Points are points, and where there are none, edges: of these only the motion across the edge is
-known, so each point has a covariance. A point is tracked by pyramidal Lucas-Kanade, forward and backward, always from the last *step*: a
-picture that is kept until the next is far enough from it, so that nothing drifts while the camera
-stands. Every step keeps the places of all points that are still followed.
+known, so each point has a covariance. A point is tracked by pyramidal Lucas-Kanade, forward and
+backward, always from the last *step*: a picture that is kept until the next is far enough from it,
+so that nothing drifts while the camera stands. Every step keeps the places of all points that are
+still followed.
 """
 
 from __future__ import annotations
