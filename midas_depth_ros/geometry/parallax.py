@@ -16,16 +16,23 @@ import numpy as np
 from midas_depth_ros.geometry.anchors import Anchors, fit_anchors
 from midas_depth_ros.geometry.camera_model import CameraModel, distort
 from midas_depth_ros.geometry.carried import CarriedScale
-from midas_depth_ros.geometry.fitting import robust_deviation
+from midas_depth_ros.geometry.heading import (
+    FocalFilter,
+    Heading,
+    HeadingFilter,
+)
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.tracking import PointTracks, at_points, reduced_size
 from midas_depth_ros.geometry.two_views import (
     ViewPair,
     common_share,
     corrected_motion,
+    focal_change,
     inverse_depths,
 )
 from midas_depth_ros.options.metric import OdometryOptions, ScaleOptions
+
+__all__ = ['Heading', 'ParallaxScale']
 
 MIN_CORNERS = 16  # followed between two views
 PAIRS = 2  # earlier views that are compared with each picture
@@ -47,28 +54,9 @@ SLIP_M = 0.0015  # by which a way is wrong at least,
 SLIP_SHARE = 0.02  # and as a share of it
 SOME_PIXELS = 2000
 WAY_SHARE = 0.15  # of the distance: a longer way tells little more, and corners drift
-HEADINGS, MIN_HEADINGS = 80, 6  # pairs of views whose heading is kept; needed for one
-HEADING_FORGET = 0.98  # of the axis that the robot turns about, per pair
-HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
-STRAIGHT_RAD = math.radians(4.0)  # turned more between two views: only the axis says something
-AXIS_RAD = math.radians(8.0)  # least turn whose axis says something
 
-
-@dataclasses.dataclass(frozen=True)
-class Heading:
-    """How a camera is placed against its own motion; radians.
-
-    pitch_rad: positive = looks down from the direction of driving. yaw_rad: positive = looks to the
-    left of it. roll_rad: positive = rolled to the right, against the axis that the robot turns
-    about; NaN while it has not turned. sigma_rad: one standard deviation of pitch and yaw. points:
-    corners that it was made of. Of a body that drives forward along its x axis on a floor.
-    """
-
-    pitch_rad: float
-    yaw_rad: float
-    sigma_rad: float
-    roll_rad: float = math.nan
-    points: int = 0
+# Which points two views have in common (n,) bool, their motion, and their rays in the earlier one.
+Pair = tuple[np.ndarray, ViewPair, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +77,8 @@ class ParallaxScale:
 
     def reset(self) -> None:
         """Forget everything, as after a change of camera or of time."""
-        self._heading = _HeadingFilter()
+        self._heading = HeadingFilter()
+        self._focal = FocalFilter()
         self._camera: CameraModel | None = None
         self._values: dict[str, str] = {}
         self._restart()
@@ -133,9 +122,15 @@ class ParallaxScale:
     def values(self) -> dict[str, str]:
         """What there is to know of the last frame, for diagnostics."""
         heading = self.heading
+        values = dict(self._values)
+        if not math.isnan(self._focal.estimate):
+            values['focal length by motion'] = (
+                f'{self._focal.estimate:.3f} +- {self._focal.sigma:.3f} of the calibrated one'
+                + (', corrected' if self._focal.factor != 1 else '')
+            )
         if heading is None:
-            return dict(self._values)
-        return self._values | {
+            return values
+        return values | {
             'camera pitch by motion': f'{heading.pitch_rad:.4f}',
             'camera yaw by motion': f'{heading.yaw_rad:.4f}',
             'camera roll by motion': ''
@@ -160,6 +155,7 @@ class ParallaxScale:
             return Refusal('the pose by odometry is not a rigid transform of finite numbers')
         if camera != self._camera:
             self._camera, self._rays = camera, _Rays(camera)
+            self._focal = FocalFilter()
             self._restart()
         restart = self._gap(stamp_s, place)
         if restart:
@@ -227,12 +223,15 @@ class ParallaxScale:
         wrong = [self._contradiction(pair) for _, pair, _ in pairs]
         if all(wrong):
             return Refusal(wrong[0])
-        pairs = [pair for pair, why in zip(pairs, wrong, strict=True) if not why]
+        good = [number for number, why in enumerate(wrong) if not why]
+        pairs, chosen = [pairs[i] for i in good], [chosen[i] for i in good]
         inverse, sigma, together = _combined(pairs, rays, tracks.certainty, self._rays.focal_px)
         tracks.notes = np.where(np.isfinite(sigma), inverse, tracks.notes)
         if tracks.step_due:
             for _, pair, _ in pairs:
                 self._heading.update(pair)
+            for index, each in zip(chosen, pairs, strict=True):
+                self._learn_focal(index, each, here, rays)
         way = float(np.linalg.norm(pairs[0][1].way))
         slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
         fit = self._fitted(inverse, sigma, d, way, slip, shape)
@@ -287,9 +286,7 @@ class ParallaxScale:
         order = sorted(range(len(value)), key=lambda index: -value[index])
         return [index for index in order if value[index] > 0][:PAIRS]
 
-    def _pair(
-        self, index: int, here: _View, rays: np.ndarray
-    ) -> tuple[np.ndarray, ViewPair, np.ndarray]:
+    def _pair(self, index: int, here: _View, rays: np.ndarray) -> Pair:
         """Which corners are common to a step and this picture, their motion, their rays there."""
         seen = self._tracks.seen[index]
         common = np.isfinite(seen[:, 0])
@@ -342,6 +339,16 @@ class ParallaxScale:
             )
         return ''
 
+    def _learn_focal(self, index: int, pair: Pair, here: _View, rays: np.ndarray) -> None:
+        """Correct a calibration that the pictures clearly contradict."""
+        common, corrected, there = pair
+        motion = _motion(self._tracks.labels[index].pose, here.pose)
+        certainty = self._tracks.certainty[common]
+        change = focal_change(there, rays[common], certainty, motion, self._rays.focal_px)
+        if self._focal.update(corrected, *change):
+            self._rays.correct(self._focal.factor)
+            self._carried.reset()
+
     def _fitted(
         self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, way: float, slip: float,
         shape: str,
@@ -382,7 +389,7 @@ def _less_certain(fit: ScaleShift, share: float) -> ScaleShift:
 
 
 def _combined(
-    pairs: list[tuple[np.ndarray, ViewPair, np.ndarray]],
+    pairs: list[Pair],
     rays: np.ndarray,
     certainty: np.ndarray,
     focal_px: float,
@@ -431,67 +438,24 @@ def _some(d: np.ndarray) -> np.ndarray:
     return known if known.size else d[np.isfinite(d)]
 
 
-class _HeadingFilter:
-    """The direction of driving as the camera sees it: medians over many pairs of views."""
-
-    def __init__(self) -> None:
-        self.value: Heading | None = None
-        self._seen: collections.deque[tuple[float, float, float]] = collections.deque(
-            maxlen=HEADINGS
-        )
-        self._axis, self._axis_weight = np.zeros(3), 0.0
-
-    def update(self, pair: ViewPair) -> None:
-        """Take one pair."""
-        turn = cv2.Rodrigues(pair.rotation)[0].ravel()
-        angle = float(np.linalg.norm(turn))
-        if angle > AXIS_RAD:
-            down = turn if turn[1] > 0 else -turn
-            self._axis = HEADING_FORGET * self._axis + down
-            self._axis_weight = HEADING_FORGET * self._axis_weight + angle
-        information = float(np.linalg.eigvalsh(pair.direction_information)[0])
-        if angle > STRAIGHT_RAD or information <= 0:
-            return
-        # Towards where the camera moved, halfway between both views: robots drive along arcs.
-        half = cv2.Rodrigues(-0.5 * turn)[0]
-        more = np.clip(pair.direction_by_pictures - pair.aside, -0.3, 0.3) @ pair.across
-        ahead = half @ -(pair.way / np.linalg.norm(pair.way) + more)
-        if not ahead[2] > 0.2:
-            return
-        pitch, yaw = -math.atan2(ahead[1], ahead[2]), math.atan2(ahead[0], ahead[2])
-        self._seen.append((pitch, yaw, 1 / (1 / information + HEADING_FLOOR_RAD**2)))
-        if len(self._seen) >= MIN_HEADINGS:
-            self.value = self._estimate(int(np.count_nonzero(pair.votes)))
-
-    def _estimate(self, points: int) -> Heading:
-        pitch, yaw, weight = np.array(self._seen).T
-        middle = _weighted_median(pitch, weight), _weighted_median(yaw, weight)
-        spread = max(
-            robust_deviation(np.abs(pitch - middle[0])), robust_deviation(np.abs(yaw - middle[1]))
-        )
-        # Two pairs of one picture, and pictures after each other, err alike.
-        sigma = max(spread, HEADING_FLOOR_RAD) * 1.25 / math.sqrt(len(pitch) / 4)
-        roll = math.nan
-        if self._axis_weight > AXIS_RAD:
-            roll = math.atan2(self._axis[0], self._axis[1])
-        return Heading(*middle, sigma, roll, points * len(pitch))
-
-
-def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    order = np.argsort(values, kind='stable')
-    share = np.cumsum(weights[order])
-    return float(values[order[np.searchsorted(share, 0.5 * share[-1])]])
-
-
 class _Rays:
     """Rays of the reduced pictures of a camera."""
 
     def __init__(self, camera: CameraModel) -> None:
         self.size = reduced_size(camera.width, camera.height)
         self.camera = camera.scaled(*self.size)
-        self.focal_px = math.sqrt(self.camera.fx * self.camera.fy)
+        self._factor = 1.0
         bent = camera.distortion_model not in ('', 'none')
         self._grid = self.camera.normalised_grid() if bent else None
+
+    def correct(self, factor: float) -> None:
+        """Take the focal length for this many times the calibrated one."""
+        self._factor = factor
+
+    @property
+    def focal_px(self) -> float:
+        """The focal length in reduced pixels."""
+        return self._factor * math.sqrt(self.camera.fx * self.camera.fy)
 
     def at(self, pixels: np.ndarray) -> np.ndarray:
         """Return (n, 3) rays (x', y', 1) of (n, 2) pixels."""
@@ -502,6 +466,7 @@ class _Rays:
         else:
             rays[:, 0] = at_points(self._grid[0], pixels)
             rays[:, 1] = at_points(self._grid[1], pixels)
+        rays[:, :2] /= self._factor
         return rays
 
     def grid(self, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -512,7 +477,7 @@ class _Rays:
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Return where points (n, 3) of the optical frame are seen, in shares of the picture."""
-        x, y = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
+        x, y = (self._factor * points[:, axis] / points[:, 2] for axis in (0, 1))
         if self._grid is not None:
             x, y = distort(x, y, self.camera.distortion_model, self.camera.distortion)
         u, v = self.camera.fx * x + self.camera.cx, self.camera.fy * y + self.camera.cy
@@ -522,7 +487,7 @@ class _Rays:
         """Return about where rays `after` are, of the pixels `at` with rays `before`; (n, 2)."""
         with np.errstate(all='ignore'):
             moved = after[:, :2] / after[:, 2:] - before[:, :2]
-        return at + moved * np.array([self.camera.fx, self.camera.fy])
+        return at + self._factor * moved * np.array([self.camera.fx, self.camera.fy])
 
 
 def _motion(there: np.ndarray, here: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ class PointTracks(Generic[Label]):
     here: (n, 2) float32, where they are in the last picture, in its reduced pixels. seen:
     (steps, n, 2) float32, where they were in each step, NaN where not yet. `labels`: what was given
     with each step, the oldest first. `notes`: (n,) a number kept with each corner, NaN at first.
-    certainty: (n, 3) xx, xy and yy of the inverse of the covariance of its place, 1 = a good corner.
+    certainty: (n, 3) xx, xy and yy of the inverse covariance of its place, 1 = a good corner.
     """
 
     def __init__(self) -> None:
