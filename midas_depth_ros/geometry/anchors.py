@@ -64,7 +64,7 @@ def fit_anchors(anchors: Anchors, shape: str = 'affine') -> ScaleShift | Refusal
     if start is None:
         return Refusal('no two corners agree that nearer is larger')
     scale, shift, network = *start, NETWORK
-    patches = np.count_nonzero(np.bincount(_patches(anchors)))
+    patches = int(np.count_nonzero(np.bincount(_patches(anchors))))
     for _ in range(REFITS):
         off, tolerance = _off(anchors, scale, shift, network, level)
         votes = tukey_votes(off, REACH) * (np.abs(off) < REACH)

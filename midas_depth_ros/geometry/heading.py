@@ -22,7 +22,7 @@ HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
 STRAIGHT_RAD = math.radians(4.0)  # turned more between two views: only the axis says something
 AXIS_RAD = math.radians(8.0)  # least turn whose axis says something
 # Pairs of views whose focal length is kept; needed for one; least deviation of one, as a share.
-FOCALS, MIN_FOCALS, FOCAL_FLOOR = 200, 24, 0.05
+FOCALS, MIN_FOCALS, FOCAL_FLOOR = 200, 14, 0.05
 WRONG, WRONG_SIGMAS = 0.04, 3.0  # a focal length farther off than these is wrong
 MOST_WRONG = 0.2  # and beyond this it is not believed
 OTHER_AXES = 0.08  # of the squared turns that must be about other axes than the main one
@@ -125,7 +125,8 @@ class FocalFilter:
         middle = _weighted_median(value, weight)
         # Neighbouring pairs err alike: half as many count.
         count = float(weight.sum() ** 2 / (weight @ weight)) / 2
-        self.sigma = 1.25 * robust_deviation(np.abs(value - middle)) / math.sqrt(count)
+        spread = max(robust_deviation(np.abs(value - middle)), FOCAL_FLOOR)
+        self.sigma = 1.25 * spread / math.sqrt(count)
         self.estimate = math.exp(middle)
         axes = np.linalg.eigvalsh(self._turns)
         sure = axes[1] > OTHER_AXES * axes[2] and self.sigma < WRONG
