@@ -226,6 +226,11 @@ class FrameScale:
             found = {'ground_plane': self._by_floor(view, mount), **found}
         if self._estimator.gives is Output.METRIC_DEPTH:
             found['model'] = self._by_network(view)
+        far_end = self._estimator.far_end  # nothing is compared there
+        found = {
+            name: dataclasses.replace(fit, far_end=far_end) if isinstance(fit, ScaleShift) else fit
+            for name, fit in found.items()
+        }
         return self.agreement.update(view.stamp_s, found, view.inverse_depth, view.pose)
 
     def _by_floor(self, view: FrameView, mount: Mount) -> ScaleShift | Refusal:
