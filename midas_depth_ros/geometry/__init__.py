@@ -71,7 +71,7 @@ from midas_depth_ros.geometry.scan import (
     laser_scan,
     scan_limits,
 )
-from midas_depth_ros.geometry.sigma import inverse_depth_sigma
+from midas_depth_ros.geometry.sigma import depth_sigma, enlarged_sigma, inverse_depth_sigma
 
 __all__ = [
     'UNCALIBRATED',
@@ -108,6 +108,8 @@ __all__ = [
     'compare_with_floor',
     'compare_with_points',
     'corridor_free_m',
+    'depth_sigma',
+    'enlarged_sigma',
     'estimate_mount',
     'find_obstacles',
     'fit_ground_plane',

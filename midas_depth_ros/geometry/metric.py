@@ -22,7 +22,7 @@ from midas_depth_ros.geometry.obstacles import (
     find_obstacles,
 )
 from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift, depth_of_inverse
-from midas_depth_ros.geometry.sigma import depth_sigma, inverse_depth_sigma
+from midas_depth_ros.geometry.sigma import depth_sigma, sigma_and_of_surfaces
 from midas_depth_ros.options.metric import MetricOptions
 
 
@@ -92,7 +92,9 @@ class MetricDepth:
         if scale is None:
             return None
         inverse = scale.seen_inverse_depth(d)
-        inverse_sigma = inverse_depth_sigma(d, scale, inverse=inverse, grid=grid, mount=mount)
+        inverse_sigma, of_surfaces = sigma_and_of_surfaces(
+            d, scale, inverse=inverse, grid=grid, mount=mount
+        )
         farthest = options.depth.max
         depth_z = depth_of_inverse(inverse, min_depth_m=options.depth.min, max_depth_m=farthest)
         if mount is None:
@@ -105,6 +107,8 @@ class MetricDepth:
             options.obstacles,
             max_range_m=options.scan.range_max,
             residual=scale.residual,
+            sigma=np.minimum(of_surfaces, inverse_sigma),
+            max_share=options.sigma.max_share,
         )
         lasting = self._memory.update(stamp_s, seen, pixel_rad=pixel_angle(grid))
         return MetricFrame(scale, depth_z, lasting, mount, inverse, inverse_sigma)

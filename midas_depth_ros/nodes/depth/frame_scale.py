@@ -149,7 +149,7 @@ class FrameScale:
         if view.grid is None:
             return Refusal(UNCALIBRATED)
         if self.source not in REFERENCE_TYPES:
-            return fit_ground_plane(view.inverse_depth, view.grid, mount)
+            return fit_ground_plane(view.inverse_depth, view.grid, mount, sigma=settings.sigma)
         points = self._points(view, mount)
         if isinstance(points, Refusal):
             return points
