@@ -28,7 +28,7 @@ from midas_depth_ros.options.metric import FusionOptions
 
 # Chosen on rendered drives of furnished worlds 2 to 5 through the embedded model, and on
 # redkitchen_a.
-FADING = 0.9  # the past counts by this factor less with every frame: the gain falls to 0.1
+FADING = 0.92  # the past counts by this factor less with every frame: the gain falls to 0.08
 GAP_S = 2.5  # after a longer pause everything starts anew
 MAX_STEP_M, MAX_TURN_RAD = 1.5, 1.0  # a camera that moves farther between two frames has jumped
 LEAST_SHARE = 0.08  # of 1/Z: no depth is surer than this against the frame before
