@@ -98,7 +98,7 @@ class MetricDepth:
         if scale is None:
             return None
         inverse = scale.seen_inverse_depth(d)
-        inverse_sigma = inverse_depth_sigma(d, scale)
+        inverse_sigma = inverse_depth_sigma(d, scale, inverse=inverse, grid=grid, mount=mount)
         if options.fusion.enabled and grey is not None:
             of_pixels = grid if grid[0].shape == d.shape else None
             inverse, inverse_sigma = self.fusion.update(

@@ -210,7 +210,10 @@ ASIDE_RAD = math.radians(2.0)  # of the way, from which on camera_yaw is worth a
 class MountCalibration:
     """Collects what the frames of one camera say of its mount, while it runs. Thread-safe."""
 
-    def __init__(self, mounting: Mounting, motion: CameraMotion) -> None:
+    def __init__(
+        self, mounting: Mounting | None = None, motion: CameraMotion | None = None
+    ) -> None:
+        """mounting, motion: of the camera; without them the floor alone is watched."""
         self._lock = threading.Lock()
         self._mounting = mounting
         self._motion = motion
@@ -225,7 +228,9 @@ class MountCalibration:
         with self._lock:
             self._estimates, self._frames = [], 0
             self._refusals.clear()
-            self._driven = DrivenMount(self._mounting.pitch_rad) if self._motion.given else None
+            self._driven = None
+            if self._motion is not None and self._motion.given and self._mounting is not None:
+                self._driven = DrivenMount(self._mounting.pitch_rad)
             self.running = True
 
     def stop(self) -> None:
@@ -255,15 +260,15 @@ class MountCalibration:
 
     def _watch_the_way(self, view: FrameView) -> None:
         """Let the frame say how the camera is mounted against the motion."""
-        driven = self._driven
-        if driven is None or view.camera is None or view.grid is None:
+        driven, motion = self._driven, self._motion
+        if driven is None or motion is None or view.camera is None or view.grid is None:
             return
         if view.frame.mixed or view.blind:
             return
         pose = view.pose  # what began anew has been found out by asking for it
         if not isinstance(pose, MotionReset):
             assumed_rad = driven.assumed_pitch_rad
-            pose = self._motion.assuming(view.frame.stamp_ns, view.header.frame_id, assumed_rad)
+            pose = motion.assuming(view.frame.stamp_ns, view.header.frame_id, assumed_rad)
         if pose is None:
             return
         grey = grey_reduced(view.rgb, TRACKED_WIDTH)

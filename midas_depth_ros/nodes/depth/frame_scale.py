@@ -35,6 +35,7 @@ from midas_depth_ros.geometry import (
     pitch_contradiction,
 )
 from midas_depth_ros.images.message_bytes import grey_reduced
+from midas_depth_ros.nodes.depth.marker import MarkerInput, check_marker
 from midas_depth_ros.nodes.depth.metric_sources import (
     REFERENCE_TYPES,
     TRACKED_WIDTH,
@@ -55,6 +56,8 @@ Mount = CameraMount | Refusal
 def check_source(settings: DepthNodeSettings, estimator: DepthEstimator) -> None:
     """Raise ValueError where metres are asked of what cannot give them."""
     check_odometry(settings)
+    if settings.scale.source == 'marker':
+        check_marker(settings.marker)
     if settings.scale.source == 'model' and estimator.gives is not Output.METRIC_DEPTH:
         raise ValueError(
             f'scale.source is model, but {estimator.model} gives {estimator.gives.value}, not '
@@ -88,6 +91,9 @@ class FrameScale:
         of_sensor = self._check if self.source == 'model' else self.source
         listened = tuple(REFERENCE_TYPES) if self.source == 'auto' else (of_sensor,)
         self._references = {name: ReferenceInput(node, camera, name) for name in listened}
+        marker = node.settings.marker
+        wanted = self.source == 'marker' or (self.source == 'auto' and marker.size > 0)
+        self._marker = MarkerInput(marker, estimator) if wanted else None
 
     def close(self) -> None:
         """Unsubscribe from the reference sensors."""
@@ -171,6 +177,8 @@ class FrameScale:
         values = self.agreement.values() if self.source == 'auto' else {}
         if self.source in ('auto', 'odometry'):
             values |= self.parallax.values()
+        if self._marker is not None:
+            values |= self._marker.values()
         return values | self.model_values()
 
     def model_values(self) -> dict[str, str]:
@@ -191,6 +199,8 @@ class FrameScale:
             return ScaleShift(settings.scale.fixed_scale, settings.scale.fixed_shift, 'fixed')
         if self.source == 'none':
             return Refusal('scale.source is none')
+        if self.source == 'marker' and self._marker is not None:  # wherever the floor is
+            return self._marker.scale(view)
         if self.source == 'odometry':
             return self._by_motion(view)
         if self.source in REFERENCE_TYPES:
@@ -207,6 +217,8 @@ class FrameScale:
         for name, reference in self._references.items():
             if reference.heard:
                 found[name] = self._by_reference(view, mount, name)
+        if self._marker is not None:
+            found['marker'] = self._marker.scale(view)
         if self._mounting.given or not found:
             found = {'ground_plane': self._by_floor(view, mount), **found}
         if self._estimator.gives is Output.METRIC_DEPTH:
