@@ -129,8 +129,9 @@ def _inverse_slopes(x: Array, y: Array) -> tuple[np.ndarray, ...]:
 
 # --- The motion between two pictures.
 
-SAMPLED = 4  # step between the pixels that the motion is fitted to
-MIN_SAMPLES = 60
+EVERY = slice(None, None, 2), slice(None, None, 2)  # the pixels whose flow is checked
+SAMPLED = 4  # step between those that tell how far the picture has moved
+MIN_SAMPLES, MOST_SAMPLES = 200, 600
 MIN_SHARE = 0.12  # of those with texture, whose flow must be known both ways
 TEXTURE = 4.0  # grey levels per pixel, at least, where the flow is to tell something
 AGREE_PX = 1.0  # how closely the flow forward must lead back to where the flow backward began
@@ -152,7 +153,7 @@ class PictureMotion:
 
     def __init__(self) -> None:
         make = cv2.DISOpticalFlow_create  # type: ignore[attr-defined]
-        self._search = make(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._search = make(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._guess = _Guess()
 
     def between(
@@ -166,32 +167,44 @@ class PictureMotion:
         """
         textured = _textured(here)
         guess = self._guess.of(here, there, inverse, rays)
-        known, moved_px = None, 0.0
+        known: np.ndarray | None = None
+        moved_px = 0.0
         if guess is not None:
             # The other picture as it would be seen from here, if the guess were right.
             pixels, _ = rays.places(np.maximum(inverse, 0), guess)
             moved_px = _size(pixels - rays.pixels)
             brought = cv2.remap(there, pixels[0], pixels[1], cv2.INTER_LINEAR)
-            known = (pixels >= 0).all(axis=0)
-            known &= (pixels[0] <= here.shape[1] - 1) & (pixels[1] <= here.shape[0] - 1)
+            known = _within(pixels)
             there = np.where(known, brought, here)
             textured &= known
+        textured = textured[EVERY]
         flow = self._flow(here, there, known, rays)
-        moved_px += _size(np.moveaxis(flow, -1, 0))
-        rest = _motion(inverse, flow, textured, rays, moved_px)
-        if isinstance(rest, Refusal):
-            return rest
-        pixels, _ = rays.places(inverse, rest)
-        rest = self._refined(here, there, inverse, rays, pixels, known, rest)
-        pixels -= rays.pixels
-        off = cv2.merge((pixels[0], pixels[1]))
-        off -= flow
-        off *= off
-        apart = max(APART_PX, 2 * MAX_RESIDUAL_SHARE * moved_px)
-        aside = off[..., 0] + off[..., 1] > np.float32(apart * apart)
-        step = rest if guess is None else guess @ rest
+        moved_px += _size(flow)
+        found = _motion(inverse[EVERY], flow, textured, rays, moved_px)
+        if isinstance(found, Refusal):
+            return found
+        pixels, _ = rays.places(inverse, found)
+        off = pixels[:, EVERY[0], EVERY[1]] - rays.pixels[:, EVERY[0], EVERY[1]] - flow
+        aside = cv2.magnitude(off[0], off[1]) > max(APART_PX, 2 * MAX_RESIDUAL_SHARE * moved_px)
+        step = self._refined(here, there, inverse, rays, pixels, known, found)
+        step = step if guess is None else guess @ step
         self._guess.last = step
-        return step, aside, textured & np.isnan(flow[..., 0])
+        unsure = textured & np.isnan(flow[0])
+        return step, _full(aside, here.shape), _full(unsure, here.shape)
+
+    def _flow(self, here: Picture, there: Picture, known: np.ndarray | None, rays: Rays) -> Array:
+        """How many pixels every other one of `here` is away in `there`, (2, h, w); NaN unknown."""
+        size = -(-here.shape[1] // 2), -(-here.shape[0] // 2)
+        small, other = (cv2.resize(g, size, interpolation=cv2.INTER_AREA) for g in (here, there))
+        flow = np.stack(cv2.split(self._search.calc(small, other, None)))
+        back = self._search.calc(other, small, None)
+        if known is not None:
+            back[~known[EVERY]] = np.nan
+        own = rays.pixels[:, : size[1], : size[0]]
+        away = flow + np.moveaxis(sampled(back, own + flow), -1, 0)
+        flow[:, ~(cv2.magnitude(away[0], away[1]) < 0.5 * AGREE_PX)] = np.nan
+        flow *= 2
+        return flow
 
     def _refined(
         self,
@@ -213,7 +226,7 @@ class PictureMotion:
         if len(corners) < MIN_CORNERS:
             return found
         end, told, _ = cv2.calcOpticalFlowPyrLK(
-            here, there, corners, start.copy(), winSize=(9, 9), maxLevel=0,
+            here, there, corners, start.copy(), winSize=(9, 9), maxLevel=1,
             criteria=(3, 10, 0.02), flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         )  # fmt: skip
         good = (told[:, 0] > 0) & (np.abs(end - start).max(axis=(1, 2)) < APART_PX)
@@ -229,23 +242,6 @@ class PictureMotion:
         )
         made = _motion_by(x, y, x_there, y_there, w, rays.pixel, APART_PX)
         return found if isinstance(made, Refusal) else made
-
-    def _flow(self, here: Picture, there: Picture, known: np.ndarray | None, rays: Rays) -> Array:
-        """How many pixels each pixel of `here` is away in `there`, (h, w, 2); NaN unknown."""
-        flow = self._search.calc(here, there, None)
-        back = self._search.calc(there, here, None)
-        if known is not None:
-            back[~known] = np.nan
-        at = cv2.merge((rays.pixels[0], rays.pixels[1]))
-        at += flow
-        away = cv2.remap(
-            back, at, None, cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT, borderValue=(math.nan,) * 4,
-        )  # fmt: skip
-        away += flow
-        away *= away
-        flow[~(away[..., 0] + away[..., 1] < AGREE_PX * AGREE_PX)] = np.nan
-        return np.asarray(flow)
 
 
 def _corners(grey: Picture, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -264,10 +260,25 @@ def _corners(grey: Picture, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _size(moved: Array) -> float:
     """How far a picture has moved, in pixels, given (2, h, w) of its pixels; 0 if unknown."""
-    s = slice(SAMPLED // 2, None, SAMPLED)
+    s = slice(None, None, SAMPLED)
     size = np.hypot(moved[0][s, s], moved[1][s, s])
     size = size[size < abs(OUTSIDE) / 2]
     return float(np.median(size)) if size.size else 0.0
+
+
+def _within(pixels: Array) -> np.ndarray:
+    """Which pixels (2, h, w) are in a picture of (h, w)."""
+    height, width = pixels.shape[1:]
+    return np.asarray(
+        (pixels[0] >= 0) & (pixels[1] >= 0) & (pixels[0] <= width - 1) & (pixels[1] <= height - 1)
+    )
+
+
+def _full(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask of every other pixel, for all (h, w) of them."""
+    size = shape[1], shape[0]
+    full = cv2.resize(coarse.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(full).view(bool)
 
 
 def _textured(grey: Picture) -> np.ndarray:
@@ -279,21 +290,22 @@ def _textured(grey: Picture) -> np.ndarray:
 def _motion(
     inverse: Array, flow: Array, textured: np.ndarray, rays: Rays, moved_px: float
 ) -> np.ndarray | Refusal:
-    """The motion (4, 4) by flow (h, w, 2) and depth, where there is texture.
+    """The motion (4, 4) by flow (2, h, w) and depth of every other pixel, where there is texture.
 
     moved_px: how far the picture has moved, guess and flow together.
     """
-    s = slice(SAMPLED // 2, None, SAMPLED)
-    w, x, y = inverse[s, s], rays.x[s, s], rays.y[s, s]
-    across, down = (rays.pixels[axis][s, s] + flow[s, s, axis] for axis in (0, 1))
-    could = (w > 0) & np.isfinite(x) & textured[s, s]
-    good = could & np.isfinite(across)
-    found = np.count_nonzero(good)
-    if found < MIN_SAMPLES or found < MIN_SHARE * np.count_nonzero(could):
+    x, y, own = rays.x[EVERY], rays.y[EVERY], rays.pixels[:, EVERY[0], EVERY[1]]
+    could = (inverse > 0) & np.isfinite(x) & textured
+    good = np.nonzero(could & np.isfinite(flow[0]))
+    if len(good[0]) < max(MIN_SAMPLES, MIN_SHARE * np.count_nonzero(could)):
         return Refusal('too little in the picture can be followed')
-    at = across[good].reshape(1, -1), down[good].reshape(1, -1)
-    there = [cv2.remap(axis, *at, cv2.INTER_LINEAR)[0] for axis in (rays.x, rays.y)]
-    x, y, x_there, y_there, w = (a.astype(np.float64) for a in (x[good], y[good], *there, w[good]))
+    few = slice(None, None, math.ceil(len(good[0]) / MOST_SAMPLES))
+    chosen = good[0][few], good[1][few]
+    at = [(own[axis][chosen] + flow[axis][chosen]).reshape(1, -1) for axis in (0, 1)]
+    there = [cv2.remap(axis, at[0], at[1], cv2.INTER_LINEAR)[0] for axis in (rays.x, rays.y)]
+    x, y, x_there, y_there, w = (
+        a.astype(np.float64) for a in (x[chosen], y[chosen], *there, inverse[chosen])
+    )
     worst_px = max(MAX_RESIDUAL_PX, MAX_RESIDUAL_SHARE * moved_px)
     return _motion_by(x, y, x_there, y_there, w, rays.pixel, worst_px)
 

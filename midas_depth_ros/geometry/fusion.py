@@ -22,7 +22,7 @@ from midas_depth_ros.options.metric import FusionOptions
 
 # Chosen on rendered drives of furnished worlds 2 to 5 through the embedded model, and on
 # redkitchen_a.
-FADING = 0.92  # the past counts by this factor less with every frame: the gain falls to 0.08
+FADING = 0.88  # the past counts by this factor less with every frame: the gain falls to 0.12
 GAP_S = 2.5  # after a longer pause everything starts anew
 MAX_STEP_M, MAX_TURN_RAD = 1.5, 1.0  # a camera that moves farther between two frames has jumped
 NOISE, LEAST_NOISE_PER_M = 0.08, 0.001  # of one frame: a share of 1/Z, and 1/m
@@ -184,7 +184,9 @@ class DepthFusion:
             (step, aside, unsure), motion = found, 'flow'
         places, seen = rays.places(inverse, step)
         if aside is not None and unsure is not None:
-            aside |= unsure & _unlike(grey, cv2.remap(past.grey, *places, cv2.INTER_LINEAR))
+            aside |= unsure & _unlike(
+                grey, cv2.remap(past.grey, places[0], places[1], cv2.INTER_LINEAR)
+            )
             np.copyto(places[0], np.float32(OUTSIDE), where=aside)
         return _brought_here([sampled(each, places) for each in past.layers], seen, step), motion
 
