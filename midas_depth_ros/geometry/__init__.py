@@ -6,6 +6,7 @@
     +-- MountError              a camera height or tilt that is not valid
     +-- InvalidInverseDepth     an array that is not valid relative inverse depth
     +-- InvalidReference        reference points or a transform that are not valid
+    +-- MarkerError             a marker dictionary that OpenCV does not have
     +-- InvalidOptions          options that contradict each other
 
 Every text names the bad value and the remedy.
@@ -27,9 +28,35 @@ from midas_depth_ros.geometry.closeness import (
     closeness,
     closeness_of_picture,
 )
+from midas_depth_ros.geometry.distance_calibration import (
+    DistanceFit,
+    Measurement,
+    added,
+    corrected_field_of_view,
+    corrected_mount,
+    fit_distances,
+    middle_inverse_depth,
+    middle_ray,
+    middle_value,
+    steady_value,
+)
+from midas_depth_ros.geometry.driven_mount import (
+    DrivenEstimate,
+    DrivenMount,
+    pitch_contradiction,
+)
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
+from midas_depth_ros.geometry.marker import (
+    Marker,
+    MarkerDetector,
+    MarkerError,
+    MarkerPose,
+    MarkerScale,
+    fit_markers,
+    marker_pose,
+)
 from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame, ply_bytes, point_cloud
 from midas_depth_ros.geometry.model_scale import (
     UNCALIBRATED,
@@ -72,7 +99,7 @@ from midas_depth_ros.geometry.reference import (
     range_points,
     scan_points,
 )
-from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
+from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift, depth_of_inverse
 from midas_depth_ros.geometry.scan import (
     Beams,
     InvalidOptions,
@@ -94,6 +121,9 @@ __all__ = [
     'Closeness',
     'Comparison',
     'DepthFusion',
+    'DistanceFit',
+    'DrivenEstimate',
+    'DrivenMount',
     'FloorInView',
     'GeometryError',
     'Heading',
@@ -101,6 +131,12 @@ __all__ = [
     'InvalidOptions',
     'InvalidPose',
     'InvalidReference',
+    'Marker',
+    'MarkerDetector',
+    'MarkerError',
+    'MarkerPose',
+    'MarkerScale',
+    'Measurement',
     'MetricDepth',
     'MetricFrame',
     'ModelScale',
@@ -117,6 +153,7 @@ __all__ = [
     'Scan',
     'SteadyDepth',
     'Uncalibrated',
+    'added',
     'between',
     'body_from_optical',
     'camera_pose',
@@ -125,18 +162,28 @@ __all__ = [
     'cloud_points',
     'compare_with_floor',
     'compare_with_points',
+    'corrected_field_of_view',
+    'corrected_mount',
     'corridor_free_m',
+    'depth_of_inverse',
     'estimate_mount',
     'find_obstacles',
+    'fit_distances',
     'fit_ground_plane',
+    'fit_markers',
     'fit_range',
     'fit_reference',
     'floor_mask',
     'inverse_depth_sigma',
     'laser_scan',
+    'marker_pose',
     'median_estimate',
+    'middle_inverse_depth',
+    'middle_ray',
+    'middle_value',
     'model_scale',
     'mount_in_view',
+    'pitch_contradiction',
     'ply_bytes',
     'point_cloud',
     'range_points',
@@ -144,6 +191,7 @@ __all__ = [
     'rotation_of',
     'scan_limits',
     'scan_points',
+    'steady_value',
     'turned',
     'turned_axes',
     'turned_points',

@@ -19,24 +19,27 @@ import numpy as np
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 # Two scales are compared in the pixels of the picture, at these percentiles of d: the nearer half,
-# where floor is, corners are, and a robot acts; leaving out what is farther than FAR_M by both.
+# where floor is, corners are, and a robot acts; leaving out what is farther than FAR_M by both, and
+# where they are much less certain than elsewhere: WIDER times, unless that is still SURE.
 PERCENTILES = (50.0, 62.0, 74.0, 86.0, 96.0)
 FAR_M, NEAR_M, BEYOND_M = 5.0, 0.05, 50.0
+WIDER, SURE, LEAST_SHARE = 1.5, 0.05, 0.01
 # How far apart they may be, in the logarithm of the distance: DEVIATIONS of what both believe of
-# themselves, but never below LEAST (fits of a network's depth scatter by so much from frame to
-# frame) nor beyond MOST, whatever they believe; and beyond MOST_ANYWHERE in no probe. A slip of
-# 20 % is ln 1.2 = 0.18.
-DEVIATIONS = 2.0
-LEAST, MOST, MOST_ANYWHERE = math.log(1.10), math.log(1.15), math.log(1.20)
+# themselves. In one frame at most MOST_ONCE, whatever they believe; a slip of 20 % is ln 1.2. In
+# the median of the last frames less, MOST, but never less than LEAST, since fits of a network's
+# depth are off by so much. A single probe may be off by more than all of them together.
+DEVIATIONS, DEVIATIONS_OF_ONE = 2.0, 2.5
+LEAST, MOST, MOST_ONCE = math.log(1.10), math.log(1.15), math.log(1.20)
+LEAST_OF_ONE, MOST_OF_ONE = math.log(1.20), math.log(1.35)
 UNKNOWN_SHARE = 0.05  # of 1/Z: the weight of a source that does not say its standard deviation
 # Of 1/Z, in every probe: such a source may contradict the others, by more than it believes of
 # itself, but nothing is published by it.
 TOO_UNCERTAIN = 0.15
-# The verdict on a pair is that of most of its last comparisons: one wrong frame neither silences
-# the robot for long nor ends a contradiction.
-REMEMBERED, LEAST_TO_HOLD = 3, 2
-# Comparisons whose median is judged, too, if there are so many, and how old they may be.
-SMOOTHED, LEAST_SMOOTHED, SMOOTHED_S = 7, 3, 3.0
+# Comparisons whose median is judged, and how old they may be; so many of them are as good as one
+# alone, since frames that follow each other err alike. One wrong frame then neither silences the
+# robot nor ends a contradiction.
+REMEMBERED, REMEMBERED_S, ALIKE = 7, 3.0, 3.0
+LEAST_TO_HOLD = 2
 # A contradiction ends where the robot sees something else: turned by half of a usual field of view,
 # or moved about as far as the floor that is compared reaches. Without a known motion, after a time.
 TURNED_RAD, MOVED_M, HELD_S = 0.5, 2.0, 30.0
@@ -55,59 +58,65 @@ WORDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How two sources differ in one frame, first by second.
+    """How two sources differ in one frame.
 
-    middle: median of ln(Z first / Z second) over the probes; worst: the one farthest from 0;
-    first_m, second_m: both distances where that is. allowed, anywhere: how far `middle` and `worst`
-    may be from 0.
+    middle: weighted mean of ln(Z first / Z second) over the probes, which is known to `share`;
+    worst: that of the most different probe, known to `worst_share`, where both distances are
+    first_m and second_m. unsure: whether one of them says too little to publish metres by it.
     """
 
     middle: float
+    share: float
     worst: float
+    worst_share: float
     first_m: float
     second_m: float
-    allowed: float
-    anywhere: float
+    unsure: bool = False
 
     @property
     def agrees(self) -> bool:
         """Whether both may be right in this frame."""
-        return abs(self.middle) <= self.allowed and abs(self.worst) <= self.anywhere
+        most = math.inf if self.unsure else MOST_ONCE
+        allowed = _within(DEVIATIONS * self.share, MOST, most)
+        most = math.inf if self.unsure else MOST_OF_ONE
+        of_one = _within(DEVIATIONS_OF_ONE * self.worst_share, LEAST_OF_ONE, most)
+        return abs(self.middle) <= allowed and abs(self.worst) <= of_one
 
 
 class Pair:
-    """What two sources have said of each other in the last frames."""
+    """What two sources have said of each other in the last frames.
+
+    `contradicts`: whether the median of them says that one of both is wrong.
+    """
 
     def __init__(self, first: str, second: str) -> None:
         self.first, self.second = first, second
-        self.difference: Difference | None = None  # the last one
+        self.contradicts = False
+        self.ratio = 1.0  # Z of the first by that of the second, in the median
         self.words = ''  # the last contradiction
         self.found_s = -math.inf  # and when it was found,
         self.found_at: np.ndarray | None = None  # and from where
-        self._verdicts: collections.deque[bool] = collections.deque(maxlen=REMEMBERED)
-        self._middles: collections.deque[tuple[float, float]] = collections.deque(maxlen=SMOOTHED)
-
-    @property
-    def contradicts(self) -> bool:
-        """Whether most of the last comparisons were contradictions, and more than one."""
-        against = self._verdicts.count(False)
-        return against >= LEAST_TO_HOLD and 2 * against > len(self._verdicts)
+        self._last: collections.deque[tuple[float, Difference]] = collections.deque(
+            maxlen=REMEMBERED
+        )
 
     def add(self, stamp_s: float, found: Difference, pose: np.ndarray | None) -> bool:
-        """Take the comparison of a frame; whether both agree in it."""
-        self.difference = found
-        while self._middles and not 0 <= stamp_s - self._middles[0][0] <= SMOOTHED_S:
-            self._middles.popleft()
-        self._middles.append((stamp_s, found.middle))
-        lasting = found.middle
-        if len(self._middles) >= LEAST_SMOOTHED:
-            lasting = statistics.median(middle for _, middle in self._middles)
-        agrees = found.agrees and abs(lasting) <= found.allowed
-        self._verdicts.append(agrees)
-        if not agrees:
-            self.words = self._sentence(found, lasting)
-            self.found_s, self.found_at = stamp_s, pose
-        return agrees
+        """Take the comparison of a frame; whether both may be used in it."""
+        while self._last and not 0 <= stamp_s - self._last[0][0] <= REMEMBERED_S:
+            self._last.popleft()
+        self._last.append((stamp_s, found))
+        lasting = _median([each.middle for _, each in self._last])
+        share = statistics.median(each.share for _, each in self._last)
+        share /= math.sqrt(max(1.0, len(self._last) / ALIKE))
+        most = math.inf if found.unsure else MOST
+        differs = abs(lasting) > _within(DEVIATIONS * share, LEAST, most)
+        self.ratio = math.exp(lasting)
+        self.contradicts = differs and len(self._last) >= LEAST_TO_HOLD
+        if found.agrees and not differs:
+            return True
+        self.words = self._sentence(found)
+        self.found_s, self.found_at = stamp_s, pose
+        return False
 
     def is_over(self, stamp_s: float, pose: np.ndarray | None) -> bool:
         """Whether the robot no longer sees what was contradictory."""
@@ -115,14 +124,25 @@ class Pair:
             return not 0 <= stamp_s - self.found_s <= HELD_S
         return is_elsewhere(self.found_at, pose)
 
-    def _sentence(self, found: Difference, lasting: float) -> str:
+    def _sentence(self, found: Difference) -> str:
         """The sentence about a contradiction, with both figures."""
         first, second = WORDS.get(self.first, self.first), WORDS.get(self.second, self.second)
-        often = '' if not found.agrees else f' and {math.exp(-lasting):.2f} times as much lately'
+        lately = f' and {1 / self.ratio:.2f} times as much lately' if found.agrees else ''
         return (
             f'{first} says {metres(found.first_m)}, {second} {metres(found.second_m)} for the same '
-            f'point{often}{_suspicion(self.first, self.second)}'
+            f'point{lately}{_suspicion(self.first, self.second)}'
         )
+
+
+def _median(values: list[float]) -> float:
+    """The median; of two in the middle the one nearer to 0, so that one alone decides nothing."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return min(ordered[half], ordered[half - (len(ordered) % 2 == 0)], key=abs)
+
+
+def _within(value: float, least: float, most: float) -> float:
+    return min(max(value, least), most)
 
 
 class Agreement:
@@ -205,9 +225,9 @@ class Agreement:
         """What each source said of the last frame, for diagnostics."""
         values = {f'says {WORDS.get(name, name)}': text for name, text in self._said.items()}
         for (first, second), pair in self._pairs.items():
-            if pair.difference is not None:
-                ratio = math.exp(pair.difference.middle)
-                values[f'{WORDS.get(first, first)} by {WORDS.get(second, second)}'] = f'{ratio:.3f}'
+            values[f'{WORDS.get(first, first)} by {WORDS.get(second, second)}'] = (
+                f'{pair.ratio:.3f}'
+            )
         return {'sources': self._verdict, **values}
 
     def _none(self, judged: Mapping[str, ScaleShift | Refusal]) -> Refusal:
@@ -348,20 +368,17 @@ def compare(first: ScaleShift, second: ScaleShift, probes: np.ndarray) -> Differ
     ratio = np.log(other / one)
     shares = np.stack([sigma_at(first, at) / one, sigma_at(second, at) / other])
     share = np.hypot(*shares)
-    # Where one of them believes nothing of itself, it is not held against it.
-    surest = float(shares.max(axis=0).min())
-    counts = shares.max(axis=0) <= max(TOO_UNCERTAIN, surest)
-    most = MOST if surest <= TOO_UNCERTAIN else max(MOST, DEVIATIONS * float(share.min()))
-    ratio, share, one, other = ratio[counts], share[counts], one[counts], other[counts]
-    worst = int(np.argmax(np.abs(ratio)))
-    allowed = min(max(DEVIATIONS * float(np.median(share)), LEAST), most)
+    counts = share <= max(WIDER * float(share.min()), SURE)
+    weight = counts / np.maximum(share, LEAST_SHARE) ** 2
+    worst = int(np.argmax(np.where(counts, np.abs(ratio), -1.0)))
     return Difference(
-        float(np.median(ratio)),
-        float(ratio[worst]),
-        float(1 / one[worst]),
-        float(1 / other[worst]),
-        allowed,
-        max(MOST_ANYWHERE, most),
+        middle=float(weight @ ratio / weight.sum()),
+        share=float(share.min()),
+        worst=float(ratio[worst]),
+        worst_share=float(share[worst]),
+        first_m=float(1 / one[worst]),
+        second_m=float(1 / other[worst]),
+        unsure=float(shares.max(axis=0).min()) > TOO_UNCERTAIN,
     )
 
 

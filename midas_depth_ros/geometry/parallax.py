@@ -16,8 +16,13 @@ import numpy as np
 from midas_depth_ros.geometry.anchors import Anchors, fit_anchors
 from midas_depth_ros.geometry.camera_model import CameraModel
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
-from midas_depth_ros.geometry.tracking import CornerTracks, at_points, reduced_size
-from midas_depth_ros.geometry.two_views import ViewPair, corrected_motion, inverse_depths
+from midas_depth_ros.geometry.tracking import PointTracks, at_points, reduced_size
+from midas_depth_ros.geometry.two_views import (
+    ViewPair,
+    common_share,
+    corrected_motion,
+    inverse_depths,
+)
 from midas_depth_ros.options.metric import OdometryOptions, ScaleOptions
 
 MIN_CORNERS = 16  # followed between two views
@@ -35,6 +40,8 @@ MAX_DISAGREE = 0.15  # of the 1/Z of all corners between two views
 SEEN_SIGMAS, MIN_SEEN = 4.0, 8  # corners whose parallax is seen
 SLIP_M = 0.0015  # by which a way is wrong at least,
 SLIP_SHARE = 0.02  # and as a share of it
+SOME_PIXELS = 2000
+WAY_SHARE = 0.15  # of the distance: a longer way tells little more, and corners drift
 HEADING_FORGET = 0.98  # of what is known of the heading, per view
 HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
 STRAIGHT_RAD = math.radians(6.0)  # turned more between two views: only the axis says something
@@ -82,7 +89,7 @@ class ParallaxScale:
 
     def _restart(self) -> None:
         """Forget all that was seen, but not how the camera is mounted."""
-        self._tracks = CornerTracks()
+        self._tracks: PointTracks[_View] = PointTracks()
         self._path: collections.deque[_View] = collections.deque()
 
     @property
@@ -107,7 +114,11 @@ class ParallaxScale:
         for what these say; what is not valid is refused with its reason.
         """
         self._values = {}
-        answer = self._update(stamp_s, grey, d, camera, pose, shape)
+        try:
+            answer = self._update(stamp_s, grey, d, camera, pose, shape)
+        except (np.linalg.LinAlgError, cv2.error) as error:
+            self._restart()
+            answer = Refusal(f'the motion of the pictures has no solution: {error}')
         self._values['odometry scale'] = answer.reason if isinstance(answer, Refusal) else 'valid'
         return answer
 
@@ -197,13 +208,16 @@ class ParallaxScale:
             return Refusal(standing or self._too_short(here))
         rays = self._rays.at(tracks.here)
         pairs = [self._pair(index, here, rays) for index in chosen]
-        wrong = self._contradiction(pairs[0][1], here, chosen[0])
-        if wrong:
-            return Refusal(wrong)
-        inverse, sigma = _combined(pairs, rays, self._rays.focal_px)
+        wrong = [self._contradiction(pair) for _, pair, _ in pairs]
+        if all(wrong):
+            return Refusal(wrong[0])
+        pairs = [pair for pair, why in zip(pairs, wrong, strict=True) if not why]
+        inverse, sigma, together = _combined(pairs, rays, tracks.certainty, self._rays.focal_px)
         tracks.notes = np.where(np.isfinite(sigma), inverse, tracks.notes)
         self._learn_heading(pairs[0][1], len(rays))
-        return self._fitted(inverse, sigma, d, here, chosen[0], shape)
+        way = float(np.linalg.norm(pairs[0][1].way))
+        slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
+        return self._fitted(inverse, sigma, d, way, slip, shape)
 
     def _standing(self, here: _View) -> str:
         """Why the robot cannot be said to drive, '' while it does."""
@@ -239,12 +253,15 @@ class ParallaxScale:
     def _chosen(self, here: _View) -> list[int]:
         """The steps to compare this picture with, the most telling first."""
         tracks = self._tracks
+        known = tracks.notes[np.isfinite(tracks.notes)]
+        level = max(float(np.median(known)), 0.01) if len(known) else 1.0
         value = []
         for index, label in enumerate(tracks.labels):
             way = float(np.linalg.norm(label.pose[:3, 3] - here.pose[:3, 3]))
             common = int(np.isfinite(tracks.seen[index, :, 0]).sum())
             usable = way >= self.options.min_baseline and common >= MIN_CORNERS
-            value.append(way * way * common if usable else 0.0)
+            moved = way * level / WAY_SHARE
+            value.append(common * (moved / (1 + moved * moved)) ** 2 if usable else 0.0)
         order = sorted(range(len(value)), key=lambda index: -value[index])
         return [index for index in order if value[index] > 0][:PAIRS]
 
@@ -256,9 +273,15 @@ class ParallaxScale:
         common = np.isfinite(seen[:, 0])
         there = self._rays.at(seen[common])
         motion = _motion(self._tracks.labels[index].pose, here.pose)
-        return common, corrected_motion(there, rays[common], motion, self._rays.focal_px), there
+        return (
+            common,
+            corrected_motion(
+                there, rays[common], self._tracks.certainty[common], motion, self._rays.focal_px
+            ),
+            there,
+        )
 
-    def _contradiction(self, pair: ViewPair, here: _View, index: int) -> str:
+    def _contradiction(self, pair: ViewPair) -> str:
         """Why the pictures do not move as odometry says, '' if they do."""
         aside = float(np.hypot(*pair.aside))
         turned = float(np.linalg.norm(pair.turned))
@@ -293,7 +316,7 @@ class ParallaxScale:
             self._heading.update(pair, points)
 
     def _fitted(
-        self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, here: _View, index: int,
+        self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, way: float, slip: float,
         shape: str,
     ) -> ScaleShift | Refusal:  # fmt: skip
         height, width = d.shape
@@ -304,7 +327,6 @@ class ParallaxScale:
         seen = int((inverse[usable] > SEEN_SIGMAS * sigma[usable]).sum())
         self._values['anchors'] = str(int(usable.sum()))
         self._values['anchors with parallax'] = str(seen)
-        way = float(np.linalg.norm(self._tracks.labels[index].pose[:3, 3] - here.pose[:3, 3]))
         if seen < MIN_SEEN:
             return Refusal(
                 f'too little parallax: {seen} of {int(usable.sum())} corners have moved measurably '
@@ -312,12 +334,11 @@ class ParallaxScale:
             )
         anchors = Anchors(
             value[usable], inverse[usable], sigma[usable], edge[usable],
-            self._tracks.here[usable] / self._rays.size[0],
+            self._tracks.here[usable] / self._rays.size[0], _some(d),
         )  # fmt: skip
         fit = fit_anchors(anchors, shape)
         if isinstance(fit, Refusal):
             return fit
-        slip = math.hypot(SLIP_SHARE, SLIP_M / way)
         self._values['residual'] = f'{fit.residual:.3f} 1/m'
         return _less_certain(fit, slip)
 
@@ -334,17 +355,25 @@ def _less_certain(fit: ScaleShift, share: float) -> ScaleShift:
 
 
 def _combined(
-    pairs: list[tuple[np.ndarray, ViewPair, np.ndarray]], rays: np.ndarray, focal_px: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """1/Z of each corner by all pairs and its deviation (inf: unknown), (n,) both."""
+    pairs: list[tuple[np.ndarray, ViewPair, np.ndarray]],
+    rays: np.ndarray,
+    certainty: np.ndarray,
+    focal_px: float,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """1/Z of each corner by all pairs and its deviation (inf: unknown), (n,) both; by which share
+    all of them may be off together.
+    """
     count = len(rays)
     weight, mean, square = np.zeros(count), np.zeros(count), np.zeros(count)
     least = np.full(count, math.inf)
+    most_certain = math.inf
     for common, pair, there in pairs:
-        inverse, sigma = inverse_depths(there, rays[common], pair, focal_px)
+        inverse, sigma = inverse_depths(there, rays[common], certainty[common], pair, focal_px)
         good = pair.votes > 0
         number = np.flatnonzero(common)[good]
-        share = 1 / sigma[good] ** 2
+        together = common_share(there, rays[common], certainty[common], pair, focal_px)
+        most_certain = min(most_certain, together)
+        share = 1 / (sigma[good] ** 2 + (together * inverse[good]) ** 2)
         weight[number] += share
         mean[number] += share * inverse[good]
         square[number] += share * inverse[good] ** 2
@@ -356,7 +385,7 @@ def _combined(
     # The errors of one corner in all pairs are mostly those of this picture: not averaged out.
     sigma = np.maximum(0.8 * least, 1 / np.sqrt(weight))
     known &= (scatter < AGREE_SIGMAS**2) & (mean > -AGREE_SIGMAS * sigma)
-    return mean, np.where(known, sigma, math.inf)
+    return mean, np.where(known, sigma, math.inf), most_certain
 
 
 def _sampled(d: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -365,6 +394,14 @@ def _sampled(d: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     around = np.ones((3, 3), np.uint8)
     spread = cv2.dilate(d, around) - cv2.erode(d, around)
     return at_points(d, points), at_points(spread, points)
+
+
+def _some(d: np.ndarray) -> np.ndarray:
+    """About `SOME_PIXELS` of the known values of d, evenly from all over the picture, ascending."""
+    step = max(1, math.isqrt(d.size // SOME_PIXELS))
+    some = d[::step, ::step]
+    known = np.sort(some[np.isfinite(some)])
+    return known if known.size else d[np.isfinite(d)]
 
 
 class _HeadingFilter:

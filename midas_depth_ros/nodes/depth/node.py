@@ -27,6 +27,7 @@ from std_srvs.srv import SetBool
 from midas_depth_ros.depth import DepthError, DepthEstimator, load_estimator
 from midas_depth_ros.nodes.depth.calibration import CalibrationService
 from midas_depth_ros.nodes.depth.camera_input import FrameExchange
+from midas_depth_ros.nodes.depth.distance_calibration import DistanceCalibrationService
 from midas_depth_ros.nodes.depth.frame_scale import check_source
 from midas_depth_ros.nodes.depth.metric_sources import TfMount, mount_of, shared_frame
 from midas_depth_ros.nodes.depth.odometry_input import OdometryInput
@@ -109,6 +110,7 @@ class DepthNode(LifecycleNode):
         self._reporting = Reporting(self, self._steady_clock)
         self._enable = self.create_service(SetBool, '~/enable', self._on_enable)
         self._calibration = CalibrationService(self, self._steady_clock)
+        self._distances = DistanceCalibrationService(self, self._steady_clock)
         if self.settings.autostart:
             start = self._autostart
             self._autostart_timer = self.create_timer(0.0, start, clock=self._steady_clock)
