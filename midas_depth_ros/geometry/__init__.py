@@ -6,6 +6,7 @@
     +-- MountError              a camera height or tilt that is not valid
     +-- InvalidInverseDepth     an array that is not valid relative inverse depth
     +-- InvalidReference        reference points or a transform that are not valid
+    +-- MarkerError             a marker dictionary that OpenCV does not have
     +-- InvalidOptions          options that contradict each other
 
 Every text names the bad value and the remedy.
@@ -27,9 +28,35 @@ from midas_depth_ros.geometry.closeness import (
     closeness,
     closeness_of_picture,
 )
+from midas_depth_ros.geometry.distance_calibration import (
+    DistanceFit,
+    Measurement,
+    added,
+    corrected_field_of_view,
+    corrected_mount,
+    fit_distances,
+    middle_inverse_depth,
+    middle_ray,
+    middle_value,
+    steady_value,
+)
+from midas_depth_ros.geometry.driven_mount import (
+    DrivenEstimate,
+    DrivenMount,
+    pitch_contradiction,
+)
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
+from midas_depth_ros.geometry.marker import (
+    Marker,
+    MarkerDetector,
+    MarkerError,
+    MarkerPose,
+    MarkerScale,
+    fit_markers,
+    marker_pose,
+)
 from midas_depth_ros.geometry.metric import MetricDepth, MetricFrame, ply_bytes, point_cloud
 from midas_depth_ros.geometry.model_scale import (
     UNCALIBRATED,
@@ -40,6 +67,16 @@ from midas_depth_ros.geometry.model_scale import (
     compare_with_points,
     model_scale,
     mount_in_view,
+)
+from midas_depth_ros.geometry.motion import (
+    BodyPose,
+    InvalidPose,
+    MotionReset,
+    PoseHistory,
+    between,
+    body_from_optical,
+    camera_pose,
+    rotation_of,
 )
 from midas_depth_ros.geometry.mount import (
     CameraMount,
@@ -52,7 +89,7 @@ from midas_depth_ros.geometry.obstacles import (
     Obstacles,
     find_obstacles,
 )
-from midas_depth_ros.geometry.parallax import ParallaxScale
+from midas_depth_ros.geometry.parallax import Heading, ParallaxScale
 from midas_depth_ros.geometry.reference import (
     InvalidReference,
     ReferencePoints,
@@ -62,7 +99,7 @@ from midas_depth_ros.geometry.reference import (
     range_points,
     scan_points,
 )
-from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
+from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift, depth_of_inverse
 from midas_depth_ros.geometry.scan import (
     Beams,
     InvalidOptions,
@@ -77,24 +114,38 @@ __all__ = [
     'UNCALIBRATED',
     'Agreement',
     'Beams',
+    'BodyPose',
     'CameraModel',
     'CameraModelError',
     'CameraMount',
     'Closeness',
     'Comparison',
     'DepthFusion',
+    'DistanceFit',
+    'DrivenEstimate',
+    'DrivenMount',
     'FloorInView',
     'GeometryError',
+    'Heading',
     'InvalidInverseDepth',
     'InvalidOptions',
+    'InvalidPose',
     'InvalidReference',
+    'Marker',
+    'MarkerDetector',
+    'MarkerError',
+    'MarkerPose',
+    'MarkerScale',
+    'Measurement',
     'MetricDepth',
     'MetricFrame',
     'ModelScale',
+    'MotionReset',
     'MountError',
     'MountEstimate',
     'Obstacles',
     'ParallaxScale',
+    'PoseHistory',
     'ReferencePoints',
     'Refusal',
     'ScaleFilter',
@@ -102,29 +153,45 @@ __all__ = [
     'Scan',
     'SteadyDepth',
     'Uncalibrated',
+    'added',
+    'between',
+    'body_from_optical',
+    'camera_pose',
     'closeness',
     'closeness_of_picture',
     'cloud_points',
     'compare_with_floor',
     'compare_with_points',
+    'corrected_field_of_view',
+    'corrected_mount',
     'corridor_free_m',
+    'depth_of_inverse',
     'estimate_mount',
     'find_obstacles',
+    'fit_distances',
     'fit_ground_plane',
+    'fit_markers',
     'fit_range',
     'fit_reference',
     'floor_mask',
     'inverse_depth_sigma',
     'laser_scan',
+    'marker_pose',
     'median_estimate',
+    'middle_inverse_depth',
+    'middle_ray',
+    'middle_value',
     'model_scale',
     'mount_in_view',
+    'pitch_contradiction',
     'ply_bytes',
     'point_cloud',
     'range_points',
     'roll_pitch_yaw',
+    'rotation_of',
     'scan_limits',
     'scan_points',
+    'steady_value',
     'turned',
     'turned_axes',
     'turned_points',

@@ -30,7 +30,9 @@ from midas_depth_ros.options.declarations import (
 from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.options.metric import (
     DepthImageOptions,
+    DistanceCalibrationOptions,
     FusionOptions,
+    MarkerOptions,
     MetricOptions,
     ObstacleOptions,
     OdometryOptions,
@@ -350,6 +352,8 @@ class DepthNodeSettings(Options):
     depth: DepthImageOptions = group(DepthImageOptions)
     obstacles: ObstacleOptions = group(ObstacleOptions)
     scan: ScanOptions = group(ScanOptions)
+    marker: MarkerOptions = group(MarkerOptions)
+    calibrate_distance: DistanceCalibrationOptions = group(DistanceCalibrationOptions)
     odometry: OdometryOptions = group(OdometryOptions)
     fusion: FusionOptions = group(FusionOptions)
     sigma: SigmaOptions = group(SigmaOptions)

@@ -8,13 +8,20 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from midas_depth_ros.options.declarations import Options, group, live_parameter, parameter
+from midas_depth_ros.options.declarations import NAN, Options, group, live_parameter, parameter
 from midas_depth_ros.options.text import check_frame_id, check_topic
 
 SCALE_SOURCES = (
     'auto', 'ground_plane', 'odometry', 'scan', 'range', 'points', 'marker', 'model', 'fixed',
     'none',
 )  # fmt: skip
+# OpenCV's names; its cv2.aruco before 4.8 lacks the last one.
+MARKER_DICTIONARIES = (
+    *(f'DICT_APRILTAG_{name}' for name in ('36h11', '36h10', '25h9', '16h5')),
+    *(f'DICT_{bits}X{bits}_{count}' for bits in (4, 5, 6, 7) for count in (50, 100, 250, 1000)),
+    'DICT_ARUCO_ORIGINAL',
+    'DICT_ARUCO_MIP_36h12',
+)
 SCALE_CHECKS = ('auto', 'ground_plane', 'scan', 'range', 'points', 'none')
 
 
@@ -114,6 +121,46 @@ class ReferenceSensorOptions(Options):
 
 
 @dataclasses.dataclass(frozen=True)
+class MarkerOptions(Options):
+    """The markers of known size that source marker measures by."""
+
+    dictionary: str = parameter(
+        'DICT_APRILTAG_36h11',
+        "The family of the markers, by OpenCV's name. Those of few bits (4X4, 16h5) are also seen "
+        'where there are none.',
+        choices=MARKER_DICTIONARIES,
+    )
+    size: float = live_parameter(
+        NAN,
+        'Side of the black square of every marker, measured with a ruler on the print; NaN = not '
+        'set.',
+        unit='m',
+        minimum=0.005,
+        maximum=10.0,
+    )
+    id: int = live_parameter(
+        -1, 'Only markers with this number count; -1 = all.', minimum=-1, maximum=10_000
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DistanceCalibrationOptions(Options):
+    """What the service ~/calibrate_distance compares with (docs/metres.md)."""
+
+    distance: float = live_parameter(
+        NAN,
+        'How far the thing in the middle of the picture is from the lens, by a tape measure; to be '
+        'set before each call of ~/calibrate_distance. NaN = not set.',
+        unit='m',
+        minimum=0.1,
+        maximum=100.0,
+    )
+    camera: str = live_parameter(
+        '', 'The camera that ~/calibrate_distance looks through; empty where there is only one.'
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class OdometryOptions(Options):
     """The robot's own motion, for source odometry and for auto."""
 
@@ -143,6 +190,12 @@ class OdometryOptions(Options):
         maximum=10.0,
     )
 
+    def conflict(self) -> str:
+        """Return why these values contradict each other, '' if they do not."""
+        if not (self.topic and self.fixed_frame):
+            return ''
+        return 'odometry.topic and odometry.fixed_frame are both set: leave one of them empty'
+
 
 @dataclasses.dataclass(frozen=True)
 class FusionOptions(Options):
@@ -169,6 +222,19 @@ class SigmaOptions(Options):
         'in scan, seen_free and proximity.',
         minimum=0.01,
         maximum=1.0,
+    )
+    pitch: float = live_parameter(
+        0.009,
+        'How exactly camera_pitch is known (1 sigma; half a degree, as by a level).',
+        unit='rad',
+        minimum=0.0,
+        maximum=0.2,
+    )
+    height: float = live_parameter(
+        0.02,
+        'How exactly camera_height is known, as a share of it (1 sigma; as by a ruler).',
+        minimum=0.0,
+        maximum=0.5,
     )
 
 

@@ -28,9 +28,11 @@ LIMITS = ('min', 'max', 'ge', 'gt', 'le', 'lt')  # of click's ranges and of Fast
 OTHERS = {
     ('benchmarks/edges.py', 'model'),  # of a measurement, as the next ones are
     ('benchmarks/node.py', 'model'),
+    ('benchmarks/graph.py', 'size'),  # of a network's input
     ('benchmarks/speed.py', 'backend'),
     ('benchmarks/speed.py', 'height'),
     ('benchmarks/speed.py', 'precision'),
+    ('benchmarks/speed.py', 'size'),
     ('benchmarks/speed.py', 'width'),
     ('cli/demo.py', 'timeout'),  # until the first frame
     ('cli/demo.py', 'world'),  # the number of a world, not its kind
@@ -39,6 +41,7 @@ OTHERS = {
     ('cli/export.py', 'precision'),  # of the file that is written
     ('cli/video.py', 'rate'),  # of pictures without times
     ('cli/video.py', 'width'),  # of a panel of the video
+    ('depth/files.py', 'size'),  # of what is read
     ('depth/backends/__init__.py', 'precision'),  # in which a loaded network computes
     ('depth/models/monodepth2.py', 'mode'),  # of a resize
     ('geometry/closeness.py', 'time_constant_s'),  # of a video's depth, not of the scale
@@ -48,6 +51,7 @@ OTHERS = {
     ('lab/demo/run.py', 'transport'),  # how the demonstration's own camera sends
     ('lab/demo/recording.py', 'transport'),
     ('lab/speed/nodes.py', 'cameras'),  # of a measurement
+    ('sim/furnished/place.py', 'size'),  # of a piece of furniture
     ('sim/furnished/shading.py', 'gamma'),  # of a camera's pictures
     ('sim/robot/robot.py', 'camera_pitch_rad'),  # of a robot that is made without settings
     ('sim/robot/robot.py', 'height_m'),
