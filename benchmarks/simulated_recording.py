@@ -36,11 +36,12 @@ from midas_depth_ros.lab.output import move_into_place, temporary_beside
 from midas_depth_ros.nodes.bag.pipeline import OfflinePublisher
 from midas_depth_ros.nodes.bag.writer import FILE_NAME, bag_writer
 from midas_depth_ros.nodes.ros import messages
+from midas_depth_ros.nodes.sources.synthetic_camera import odometry_message
 from midas_depth_ros.options.stream import RobotSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, World
 from midas_depth_ros.sim.robot.robot import Disturbance, noisy, packed, robot_of
 
-OPTICAL_FRAME, BODY_FRAME, LIDAR_FRAME = 'camera_optical_frame', 'base_link', 'lidar'
+OPTICAL_FRAME, LIDAR_FRAME = 'camera_optical_frame', 'lidar'
 IMAGE, INFO, SCAN = '/camera/image_raw', '/camera/camera_info', '/scan'
 DEPTH, ODOMETRY = '/camera/depth_true/image', '/odom'
 TYPES: dict[str, type] = {
@@ -50,13 +51,13 @@ LIDAR_HEIGHT_M, LIDAR_STEPS, LIDAR_RANGE_M = 0.15, 720, 8.0
 NANOSECONDS = 1_000_000_000
 START_S = 1_700_000_000
 CONTROL_HZ = 20.0
-ODOMETRY_HZ = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
     """What to record. exact: the pictures hold exact depth, packed, for an estimator that unpacks
-    it. slip: by which share the wheels report too long a way. straight: without random turns.
+    it. slip: share by which the wheels roll farther than the robot moves. straight: without random
+    turns.
     """
 
     seconds: float = 40.0
@@ -107,8 +108,8 @@ def drive(plan: Recording, world: World | None = None) -> Iterator[tuple[int, st
     of = settings.camera
     camera = CameraModel.from_field_of_view(of.width, of.height, of.horizontal_fov)
     world = world or WORLDS[plan.world](plan.seed)
-    robot = DrivenRobot(world, robot_of(of), time_s=0.0)
-    odometer = Odometer(robot, plan.slip)
+    wheels = dataclasses.replace(of.robot, slip=plan.slip)
+    robot = DrivenRobot(world, robot_of(of), time_s=0.0, wheels=wheels)
     eyes = PerfectSensor(ScanBeams(-math.pi, math.pi - 0.01, 0.0175, 0.05, 8.0))
     avoidance = ScanAvoidance(settings.avoidance)
     commander = Commander(plan.seed, plan.speed_m_s, plan.seconds)
@@ -117,7 +118,8 @@ def drive(plan: Recording, world: World | None = None) -> Iterator[tuple[int, st
     for tick in range(round(plan.seconds * CONTROL_HZ)):
         now_s = tick / CONTROL_HZ
         robot.advance(now_s)
-        yield _received(now_s, 0.001), ODOMETRY, odometer.message(now_s)
+        odometry = odometry_message(_received(now_s, 0.0), robot.odometry, wheels)
+        yield _received(now_s, 0.001), ODOMETRY, odometry
         if tick % every == 0:
             avoidance.add_scan(now_s, eyes.sense(robot), now_s)
             yield from sensors.messages(now_s)
@@ -133,30 +135,6 @@ def _received(now_s: float, later_s: float) -> int:
 def _header(now_s: float, frame_id: str) -> Header:
     stamp = messages.time_message(_received(now_s, 0.0))
     return Header(stamp=stamp, frame_id=frame_id)
-
-
-class Odometer:
-    """What the wheels say: the way from the start, too long by `slip`."""
-
-    def __init__(self, robot: DrivenRobot, slip: float) -> None:
-        self._robot, self._slip = robot, slip
-        self._last = robot.motion
-        self._x = self._y = 0.0
-
-    def message(self, now_s: float) -> Odometry:
-        """Return the odometry of now."""
-        motion, last = self._robot.motion, self._last
-        self._x += (1 + self._slip) * (motion.x_m - last.x_m)
-        self._y += (1 + self._slip) * (motion.y_m - last.y_m)
-        self._last = motion
-        message = Odometry(header=_header(now_s, 'odom'), child_frame_id=BODY_FRAME)
-        pose = message.pose.pose
-        pose.position.x, pose.position.y = self._x, self._y
-        pose.orientation.z = math.sin(motion.yaw_rad / 2)
-        pose.orientation.w = math.cos(motion.yaw_rad / 2)
-        message.twist.twist.linear.x = (1 + self._slip) * motion.speed_m_s
-        message.twist.twist.angular.z = motion.turn_rad_s
-        return message
 
 
 class Sensors:

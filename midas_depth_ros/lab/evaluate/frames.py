@@ -15,7 +15,7 @@ from midas_depth_ros.options.avoidance import AvoidanceSettings
 
 Floats = NDArray[np.float32]
 NONE = np.zeros(0, np.float32)
-# What reaches less than this into the corridor, or misses it by less, may count or not: the avoidance
+# What reaches less than this into the corridor, or misses it by less, may count or not: avoidance
 # keeps as much free beside it.
 BORDER_M = AvoidanceSettings.side_margin
 

@@ -284,17 +284,50 @@ def _scale_plots(runs: Sequence[Run]) -> str:
             'scale', 'All metres of a frame at once.',
             "Median of Z'/Z - 1 of each frame over time. Strokes below: frames without metres.",
             plots.scale_over_time(runs),
-        )
+        ),
+        *(
+            (
+                f'sources{number}', f'What the sources say, {run.name}.',
+                'The metres of one source by those of another, while both have any. Wheels that '
+                'slip, a wrong height or pitch, and ramps move it away from 0.',
+                plots.sources_over_time(run),
+            )
+            for number, run in enumerate(runs)
+            if run.figures['sources']['ratios']
+        ),
     )  # fmt: skip
 
 
 def _sources(runs: Sequence[Run]) -> str:
-    rows = [
+    used = [
         (run.name, source, count, f'{count / max(1, run.figures["frames"]):.0%}')
         for run in runs
         for source, count in run.figures['scale']['by_source'].items()
     ]
-    return _table(('model, source', 'scale by', 'frames', 'share'), rows, (1,))
+    said = [
+        (
+            run.name, row['source'], f'{row["in_metres"]} of {row["frames"]}',
+            '; '.join(f'{each["frames"]} x {each["example"]}' for each in row['refusals']),
+        )
+        for run in runs
+        for row in run.figures['sources']['said']
+    ]  # fmt: skip
+    by_others = [
+        (
+            run.name, row['pair'], row['frames'], share(row['median'] - 1, sign=True),
+            f'{share(row["p5"] - 1, sign=True)} to {share(row["p95"] - 1, sign=True)}',
+        )
+        for run in runs
+        for row in run.figures['sources']['ratios']
+    ]  # fmt: skip
+    parts: list[str] = [_table(('model, source', 'scale by', 'frames', 'share'), used, (1,))]
+    if said:
+        of_said = ('model, source', 'source', 'frames with a scale', 'else because')
+        parts.append(_table(of_said, said, (1, 3)))
+    if by_others:
+        of_pairs = ('model, source', 'metres of', 'frames', 'median', '90 % of the frames')
+        parts.append(_table(of_pairs, by_others, (1,)))
+    return '\n'.join(parts)
 
 
 def _refusals(runs: Sequence[Run]) -> str:
@@ -303,7 +336,7 @@ def _refusals(runs: Sequence[Run]) -> str:
         for run in runs
         for what, key in (
             ('no metres', 'refusals'),
-            ('fit refused', 'last_fit_refused'),
+            ('fit refused, an earlier one used', 'last_fit_refused'),
             ('no obstacles', 'no_obstacles'),
             ('no truth', 'no_truth'),
         )

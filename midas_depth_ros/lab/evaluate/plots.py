@@ -25,6 +25,7 @@ from midas_depth_ros.lab.evaluate.summary import (
     Numbers,
     beams_joined,
     judged_beams,
+    ratios_of,
 )
 from midas_depth_ros.lab.output import CommandError
 
@@ -173,6 +174,26 @@ def scale_over_time(runs: Sequence[Run]) -> Callable[[Axes], None]:
         axes.set_ylim(low - (len(runs) + 1) * 0.06 * (high - low), high)
         percent(axes)
         _legend(axes, runs)
+
+    return draw
+
+
+def sources_over_time(run: Run) -> Callable[[Axes], None]:
+    """Return what draws the metres of one source by those of another, over time."""
+
+    def draw(axes: Axes) -> None:
+        pairs = [row['pair'] for row in run.figures['sources']['ratios']]
+        values: list[float] = []
+        for index, pair in enumerate(pairs):
+            found = [(frame.time_s, ratios_of(frame).get(pair, math.nan)) for frame in run.frames]
+            time_s, ratio = zip(*found, strict=True)
+            off = [each - 1 for each in ratio]
+            values += [each for each in off if math.isfinite(each)]
+            axes.plot(time_s, off, label=pair, **looks(index) | {'markersize': 2.5})
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set(xlabel='time [s]', ylabel='farther (+) or nearer (-)', ylim=_limits(values))
+        percent(axes)
+        axes.legend()
 
     return draw
 
