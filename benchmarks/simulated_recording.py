@@ -1,10 +1,12 @@
 """Records a drive of the simulated robot with its truth: a bag for `midas_depth evaluate`.
 
     python -m benchmarks.simulated_recording OUT --seconds 40
+    python -m benchmarks.simulated_recording OUT --seconds 120 --write docs/evaluate.md
 
 The robot avoids obstacles by an exact scan, so that it comes near to many of them. The bag has what
 a camera on it sees (image_raw, camera_info), an exact depth image registered to it, a planar
-lidar (scan), and the odometry of its wheels, which may slip.
+lidar (scan), and the odometry of its wheels, which may slip. `--write` compares it, too, and writes
+what comes out into the example of a page.
 """
 
 from __future__ import annotations
@@ -12,17 +14,21 @@ from __future__ import annotations
 import argparse
 import array
 import dataclasses
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click.testing
 import numpy as np
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 from std_msgs.msg import Header
 
+from benchmarks.performance_page import write_block
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import (
@@ -71,7 +77,7 @@ class Recording:
     straight: bool = False
 
 
-def main() -> None:
+def record_as_asked() -> None:
     """Write the bag."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0] if __doc__ else '')
     parser.add_argument('output', type=Path, help='the new folder of the bag')
@@ -79,6 +85,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=Recording.seed)
     parser.add_argument('--world', choices=WORLDS, default=Recording.world)
     parser.add_argument('--slip', type=float, default=Recording.slip)
+    parser.add_argument('--write', type=Path, metavar='PAGE', help='a page with an example')
     given = parser.parse_args()
     plan = Recording(given.seconds, given.seed, given.world, slip=given.slip)
     record(given.output, plan)
@@ -86,6 +93,53 @@ def main() -> None:
         f'{given.output}: the camera is {rig.ROBOT.camera_height_m} m high and looks '
         f'{rig.ROBOT.camera_pitch_rad} rad down; the lidar is {LIDAR_HEIGHT_M} m high'
     )
+    if given.write is not None:
+        write_block(given.write, 'example', example(given.output, given.seconds))
+
+
+COMMAND = (
+    'evaluate {bag} --truth /scan --truth-at 0,0,{lidar:g} --model embedded --source auto '
+    '--source ground_plane -p odometry.topic:=/odom -p camera_height:={height:g} '
+    '-p camera_pitch:={pitch:g} --stopping-distance 0.6 -o page.html'
+)
+
+
+def example(bag: Path, seconds: float) -> str:
+    """Return both commands, the verdicts and the overview, as text of a page."""
+    line = COMMAND.format(
+        bag='{bag}',
+        lidar=LIDAR_HEIGHT_M,
+        height=rig.ROBOT.camera_height_m,
+        pitch=rig.ROBOT.camera_pitch_rad,
+    )
+    words = line.format(bag=bag).split()[:-2]
+    shown = line.format(bag='recording').replace(' -p odometry', ' \\\n    -p odometry')
+    output = click.testing.CliRunner().invoke(main, [*words, '--json']).stdout
+    runs = json.loads(output)['runs']
+    head = ('model, source', 'AbsRel', 'bias', 'in metres', 'false clear', 'within 1, 2 sigma')
+    rows = [head, ['---'] * len(head), *map(_row, runs)]
+    return '\n'.join(
+        [
+            '',
+            '```console',
+            f'$ python -m benchmarks.simulated_recording recording --seconds {seconds:g}',
+            f'$ midas_depth {shown}',
+            *(f'{run["name"]}: {run["verdict"]["text"]}' for run in runs),
+            '```',
+            '',
+            *('| ' + ' | '.join(row) + ' |' for row in rows),
+        ]
+    )
+
+
+def _row(run: dict[str, Any]) -> list[str]:
+    sigma = run['sigma']
+    shares = (run['depth']['abs_rel'], run['depth']['bias'], 1 - run['silent_share'])
+    return [
+        run['name'],
+        *(f'{100 * value:.1f} %' for value in (*shares, run['scan']['false_clear_rate'])),
+        f'{sigma["within_1"]:.0%}, {sigma["within_2"]:.0%}' if sigma else '',
+    ]
 
 
 def record(output: Path, plan: Recording, world: World | None = None) -> None:
@@ -180,4 +234,4 @@ class Sensors:
 
 
 if __name__ == '__main__':
-    main()
+    record_as_asked()

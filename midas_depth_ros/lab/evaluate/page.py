@@ -148,8 +148,9 @@ def _arithmetic(verdict: Numbers) -> str:
             'distance or more: who trusts that frame stops in the thing, not before it. Things '
             'beyond reach, up to 2 m away, are trials, too, as if they were seen at the reach with '
             'the same error in percent. One failure is enough for "not safe". For "safe", trials '
-            f'in at least {verdict["least_moments"]} different seconds are needed, and every lower '
-            'speed in the table must be safe, too. Frames without metres are no trials: there the '
+            f'in at least {verdict["least_moments"]} different seconds are needed, '
+            f'{verdict["least_near"]} of them within twice the reach, and every lower speed in '
+            'the table must be safe, too. Frames without metres are no trials: there the '
             'robot stops. Distances count from the lens: add how far the robot reaches beyond it. '
             '"would need" is the shortest stopping distance, up to 3 m, without a failure.'
         )

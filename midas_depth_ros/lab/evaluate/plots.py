@@ -193,7 +193,7 @@ def sources_over_time(run: Run) -> Callable[[Axes], None]:
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.set(xlabel='time [s]', ylabel='farther (+) or nearer (-)', ylim=_limits(values))
         percent(axes)
-        axes.legend()
+        _above(axes)
 
     return draw
 
@@ -228,7 +228,7 @@ def scan_against_truth(run: Run, range_max_m: float) -> Callable[[Axes], None]:
         axes.plot([0, range_max_m], [0, range_max_m], color=INK, linewidth=0.8)
         axes.set(xlabel='true range [m]', ylabel='said [m]', xlim=(0, range_max_m))
         axes.set_ylim(0, 1.03 * range_max_m)
-        axes.legend(loc='upper left', markerscale=2)
+        _above(axes, markerscale=2)
 
     return draw
 
@@ -255,7 +255,7 @@ def by_bearing(runs: Sequence[Run]) -> Callable[[Axes], None]:
         axes.set(xlabel='bearing [degrees], left positive', ylabel='share of the beams')
         axes.set_ylim(bottom=0)
         percent(axes)
-        axes.legend()
+        _above(axes)
 
     return draw
 
@@ -275,7 +275,7 @@ def corridor_over_time(runs: Sequence[Run], range_max_m: float) -> Callable[[Axe
             axes.plot(time_s, said, label=run.name, **looks(index) | {'markersize': 2.5})
         axes.set(xlabel='time [s]', ylabel='free ahead [m]')
         axes.set_ylim(0, 1.05 * range_max_m)
-        axes.legend()
+        _above(axes)
 
     return draw
 
@@ -298,7 +298,7 @@ def sigma_by_range(runs: Sequence[Run]) -> Callable[[Axes], None]:
             axes.axhline(share, color=INK, linewidth=0.8)
         axes.set(xlabel='true distance Z [m]', ylabel='share of the pixels', ylim=(0, 1.03))
         percent(axes)
-        axes.legend()
+        _above(axes)
 
     return draw
 
@@ -351,4 +351,9 @@ def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _legend(axes: Axes, runs: Sequence[Run]) -> None:
     if len(runs) > 1:
-        axes.legend()
+        _above(axes)
+
+
+def _above(axes: Axes, **named: Any) -> None:
+    """A legend above the plot, where it hides nothing."""
+    axes.legend(loc='lower left', bbox_to_anchor=(0, 1), borderaxespad=0.2, **named)
