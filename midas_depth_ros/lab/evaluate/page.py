@@ -62,17 +62,20 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], text: Sequence[in
     """A table that scrolls sideways where it is too wide. text: columns of words."""
 
     def cell(tag: str, column: int, value: Any) -> str:
-        long = ' long' if len(str(value)) > LONG else ''
-        kind = f' class="text{long}"' if column in text else ''
-        return f'<{tag}{kind}>{"–" if value is None else _text(value)}</{tag}>'
+        shown = '–' if value is None else _text(value)
+        words = column in text
+        kind = ' class="text long"' if words and len(shown) > LONG else ' class="text"'
+        label = f' data-label="{_text(head[column])}"' if tag == 'td' else ''
+        return f'<{tag}{kind if words else ""}{label}>{shown}</{tag}>'
 
     def line(tag: str, values: Sequence[Any]) -> str:
         return '<tr>' + ''.join(cell(tag, n, value) for n, value in enumerate(values)) + '</tr>'
 
-    body = ''.join(line('td', row) for row in rows)
+    lines = [line('td', row) for row in rows]
+    kind = ' class="wordy"' if any('text long' in each for each in lines) else ''
     return (
-        f'<div class="scroll" tabindex="0"><table><thead>{line("th", head)}</thead>'
-        f'<tbody>{body}</tbody></table></div>'
+        f'<div class="scroll" tabindex="0"><table{kind}><thead>{line("th", head)}</thead>'
+        f'<tbody>{"".join(lines)}</tbody></table></div>'
     )
 
 

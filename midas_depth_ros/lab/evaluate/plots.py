@@ -42,6 +42,7 @@ CSS = {
 }
 MARKERS, LINES = 'osD^vP', ('-', '--', '-.', ':', (0, (5, 1)), (0, (1, 1)))
 SIZE_IN = (4.6, 3.0)  # small, so that its text can be read on a phone
+LINE_IN = 0.17  # of the legend, which is above the plot
 MOST_DOTS = 1500  # of a scatter plot: each is an element of the page
 
 
@@ -97,6 +98,9 @@ def svg(name: str, title: str, draw: Callable[[Axes], None]) -> str:
         figure = figure_class(figsize=SIZE_IN, layout='constrained')
         axes = figure.add_subplot()
         draw(axes)
+        legend = axes.get_legend()
+        lines = 0 if legend is None else len(legend.get_texts())
+        figure.set_size_inches(SIZE_IN[0], SIZE_IN[1] + LINE_IN * lines)
         text = io.StringIO()
         figure.savefig(text, format='svg', transparent=True, metadata={'Date': None})
     return _inline(text.getvalue(), name, title)

@@ -103,9 +103,13 @@ class Trials:
 def verdict_of(trials: Trials, driving: Driving) -> Numbers:
     """Return the verdict at each speed, and in words."""
     rows = []
-    worse = ''  # no speed is judged better than a lower one
+    worse = ''  # no speed is judged better than a lower one, nor needs less
+    needed: float | None = 0.0
     for speed in sorted(driving.speeds_m_s):
         row = _at_speed(trials, driving, speed)
+        alone = row['needed_stopping_distance_m']
+        needed = None if needed is None or alone is None else max(needed, alone)
+        row['needed_stopping_distance_m'] = needed
         if worse and row['verdict'] == 'safe':
             row['verdict'] = worse
             row['why'] = f'a lower speed is {_WORDS[worse]}'
@@ -209,8 +213,8 @@ def in_words(rows: Sequence[Numbers], driving: Driving) -> str:
         parts.append(f'{subject} is not safe at {_listed(speeds["unsafe"])} m/s')
     if speeds['unknown']:
         unsaid = f'nothing can be said about {_listed(speeds["unknown"])} m/s'
-        lacking = 'too seldom was something near'
-        parts.append(f'{unsaid}: {lacking}' if parts else f'{start}: {unsaid}: {lacking}')
+        because = 'too seldom was something near while there were metres'
+        parts.append(f'{unsaid}: {because}' if parts else f'{start}: {unsaid}: {because}')
     return '; '.join(parts) + '.'
 
 
