@@ -212,9 +212,9 @@ class Errors:
 class PairFigures:
     """What one picture gave.
 
-    refused: why there are no metres, '' where there are. errors: by name; of the fit to the floor only where it was accepted.
-    ahead_m: metres ahead to the nearest obstacle by the measured depth and by ours; inf = none,
-    NaN = too little was measured there, or refused.
+    refused: why there are no metres, '' where there are. errors: by name; of the fit to the floor
+    only where it was accepted. ahead_m: metres ahead to the nearest obstacle by the measured depth
+    and by ours; inf = none, NaN = too little was measured there, or refused.
     """
 
     name: str
