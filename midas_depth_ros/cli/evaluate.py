@@ -172,6 +172,8 @@ def evaluate(ctx: click.Context, /, **given: Any) -> None:
     camera = _camera(bag, given['topic'], given['camera'])
     try:
         from midas_depth_ros.lab.evaluate import report as lab_report
+        from midas_depth_ros.lab.evaluate.page import page_of
+        from midas_depth_ros.lab.evaluate.plots import check_library
     except ModuleNotFoundError as error:
         raise CommandError(
             f'{error}: processing a bag needs ROS 2: source a ROS 2 installation, or '
@@ -192,10 +194,10 @@ def evaluate(ctx: click.Context, /, **given: Any) -> None:
         deceleration_m_s2=given['deceleration'],
         reaction_s=given['reaction_time'],
     )
+    if page is not None:
+        check_library()  # before minutes of work
     report, runs, faults = lab_report.evaluate(plan)
     if page is not None:
-        from midas_depth_ros.lab.evaluate.page import page_of
-
         write_atomically(page, page_of(report, runs).encode())
     if given['as_json']:
         click.echo(json.dumps(report, allow_nan=False))

@@ -40,6 +40,11 @@ from midas_depth_ros.geometry.distance_calibration import (
     middle_value,
     steady_value,
 )
+from midas_depth_ros.geometry.driven_mount import (
+    DrivenEstimate,
+    DrivenMount,
+    pitch_contradiction,
+)
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
@@ -94,7 +99,7 @@ from midas_depth_ros.geometry.reference import (
     range_points,
     scan_points,
 )
-from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
+from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift, depth_of_inverse
 from midas_depth_ros.geometry.scan import (
     Beams,
     InvalidOptions,
@@ -117,6 +122,8 @@ __all__ = [
     'Comparison',
     'DepthFusion',
     'DistanceFit',
+    'DrivenEstimate',
+    'DrivenMount',
     'FloorInView',
     'GeometryError',
     'Heading',
@@ -158,6 +165,7 @@ __all__ = [
     'corrected_field_of_view',
     'corrected_mount',
     'corridor_free_m',
+    'depth_of_inverse',
     'estimate_mount',
     'find_obstacles',
     'fit_distances',
@@ -175,6 +183,7 @@ __all__ = [
     'middle_value',
     'model_scale',
     'mount_in_view',
+    'pitch_contradiction',
     'ply_bytes',
     'point_cloud',
     'range_points',

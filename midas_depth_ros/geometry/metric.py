@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.geometry.fitting import Grid, InvalidInverseDepth, checked, pixel_angle
+from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.obstacles import (
     ObstacleMemory,
@@ -55,6 +56,7 @@ class MetricDepth:
         self._filter = ScaleFilter()
         self._memory = ObstacleMemory(self._options.obstacles)
         self.current: ScaleShift | None = None
+        self.fusion = DepthFusion(self._options.fusion)
 
     @property
     def reason(self) -> str:
@@ -70,6 +72,7 @@ class MetricDepth:
         """Forget everything, as after a stamp that went back."""
         self._filter.reset()
         self._memory.reset()
+        self.fusion.reset()
         self.current = None
 
     def update(
@@ -80,11 +83,14 @@ class MetricDepth:
         mount: CameraMount | None,
         fit: ScaleShift | Refusal,
         options: MetricOptions,
+        grey: np.ndarray | None = None,
+        pose: np.ndarray | None = None,
     ) -> MetricFrame | None:
         """Return the frame in metres, or None while there is no scale.
 
         d: (h, w) float32 relative inverse depth. grid: `CameraModel.normalised_grid(w, h)`. Without
-        a mount there is only depth, and no obstacles.
+        a mount there is only depth, and no obstacles. grey, pose: as `DepthFusion.update` needs
+        them; without the picture nothing is fused.
         """
         self._use(options)
         scale = self._filter.update(stamp_s, fit)
@@ -93,6 +99,11 @@ class MetricDepth:
             return None
         inverse = scale.seen_inverse_depth(d)
         inverse_sigma = inverse_depth_sigma(d, scale, inverse=inverse, grid=grid, mount=mount)
+        if options.fusion.enabled and grey is not None:
+            of_pixels = grid if grid[0].shape == d.shape else None
+            inverse, inverse_sigma = self.fusion.update(
+                stamp_s, inverse, inverse_sigma, grey, of_pixels, pose
+            )
         farthest = options.depth.max
         depth_z = depth_of_inverse(inverse, min_depth_m=options.depth.min, max_depth_m=farthest)
         if mount is None:
@@ -115,6 +126,8 @@ class MetricDepth:
             return
         self._filter.time_constant_s = options.scale.time_constant
         self._filter.expiry_s = options.scale.expiry
+        if options.fusion != self._options.fusion:
+            self.fusion.use(options.fusion)
         if options.obstacles != self._options.obstacles:
             self._memory = ObstacleMemory(options.obstacles)
         self._options = options

@@ -40,7 +40,7 @@ MAX_DISAGREE = 0.15  # of the 1/Z of all corners between two views
 SEEN_SIGMAS, MIN_SEEN = 4.0, 8  # corners whose parallax is seen
 SLIP_M = 0.0015  # by which a way is wrong at least,
 SLIP_SHARE = 0.02  # and as a share of it
-FAR_PERCENTILE = 2.0
+SOME_PIXELS = 2000
 WAY_SHARE = 0.15  # of the distance: a longer way tells little more, and corners drift
 HEADING_FORGET = 0.98  # of what is known of the heading, per view
 HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
@@ -89,7 +89,7 @@ class ParallaxScale:
 
     def _restart(self) -> None:
         """Forget all that was seen, but not how the camera is mounted."""
-        self._tracks = PointTracks()
+        self._tracks: PointTracks[_View] = PointTracks()
         self._path: collections.deque[_View] = collections.deque()
 
     @property
@@ -114,7 +114,11 @@ class ParallaxScale:
         for what these say; what is not valid is refused with its reason.
         """
         self._values = {}
-        answer = self._update(stamp_s, grey, d, camera, pose, shape)
+        try:
+            answer = self._update(stamp_s, grey, d, camera, pose, shape)
+        except (np.linalg.LinAlgError, cv2.error) as error:
+            self._restart()
+            answer = Refusal(f'the motion of the pictures has no solution: {error}')
         self._values['odometry scale'] = answer.reason if isinstance(answer, Refusal) else 'valid'
         return answer
 
@@ -208,10 +212,12 @@ class ParallaxScale:
         if all(wrong):
             return Refusal(wrong[0])
         pairs = [pair for pair, why in zip(pairs, wrong, strict=True) if not why]
-        inverse, sigma = _combined(pairs, rays, tracks.certainty, self._rays.focal_px)
+        inverse, sigma, together = _combined(pairs, rays, tracks.certainty, self._rays.focal_px)
         tracks.notes = np.where(np.isfinite(sigma), inverse, tracks.notes)
         self._learn_heading(pairs[0][1], len(rays))
-        return self._fitted(inverse, sigma, d, float(np.linalg.norm(pairs[0][1].way)), shape)
+        way = float(np.linalg.norm(pairs[0][1].way))
+        slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
+        return self._fitted(inverse, sigma, d, way, slip, shape)
 
     def _standing(self, here: _View) -> str:
         """Why the robot cannot be said to drive, '' while it does."""
@@ -310,7 +316,7 @@ class ParallaxScale:
             self._heading.update(pair, points)
 
     def _fitted(
-        self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, way: float,
+        self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, way: float, slip: float,
         shape: str,
     ) -> ScaleShift | Refusal:  # fmt: skip
         height, width = d.shape
@@ -328,13 +334,11 @@ class ParallaxScale:
             )
         anchors = Anchors(
             value[usable], inverse[usable], sigma[usable], edge[usable],
-            self._tracks.here[usable] / self._rays.size[0],
+            self._tracks.here[usable] / self._rays.size[0], _some(d),
         )  # fmt: skip
-        farthest = float(np.percentile(d[np.isfinite(d)][::7], FAR_PERCENTILE))
-        fit = fit_anchors(anchors, farthest, shape)
+        fit = fit_anchors(anchors, shape)
         if isinstance(fit, Refusal):
             return fit
-        slip = math.hypot(SLIP_SHARE, SLIP_M / way)
         self._values['residual'] = f'{fit.residual:.3f} 1/m'
         return _less_certain(fit, slip)
 
@@ -355,16 +359,20 @@ def _combined(
     rays: np.ndarray,
     certainty: np.ndarray,
     focal_px: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """1/Z of each corner by all pairs and its deviation (inf: unknown), (n,) both."""
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """1/Z of each corner by all pairs and its deviation (inf: unknown), (n,) both; by which share
+    all of them may be off together.
+    """
     count = len(rays)
     weight, mean, square = np.zeros(count), np.zeros(count), np.zeros(count)
     least = np.full(count, math.inf)
+    most_certain = math.inf
     for common, pair, there in pairs:
         inverse, sigma = inverse_depths(there, rays[common], certainty[common], pair, focal_px)
         good = pair.votes > 0
         number = np.flatnonzero(common)[good]
         together = common_share(there, rays[common], certainty[common], pair, focal_px)
+        most_certain = min(most_certain, together)
         share = 1 / (sigma[good] ** 2 + (together * inverse[good]) ** 2)
         weight[number] += share
         mean[number] += share * inverse[good]
@@ -377,7 +385,7 @@ def _combined(
     # The errors of one corner in all pairs are mostly those of this picture: not averaged out.
     sigma = np.maximum(0.8 * least, 1 / np.sqrt(weight))
     known &= (scatter < AGREE_SIGMAS**2) & (mean > -AGREE_SIGMAS * sigma)
-    return mean, np.where(known, sigma, math.inf)
+    return mean, np.where(known, sigma, math.inf), most_certain
 
 
 def _sampled(d: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -386,6 +394,14 @@ def _sampled(d: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     around = np.ones((3, 3), np.uint8)
     spread = cv2.dilate(d, around) - cv2.erode(d, around)
     return at_points(d, points), at_points(spread, points)
+
+
+def _some(d: np.ndarray) -> np.ndarray:
+    """About `SOME_PIXELS` of the known values of d, evenly from all over the picture, ascending."""
+    step = max(1, math.isqrt(d.size // SOME_PIXELS))
+    some = d[::step, ::step]
+    known = np.sort(some[np.isfinite(some)])
+    return known if known.size else d[np.isfinite(d)]
 
 
 class _HeadingFilter:

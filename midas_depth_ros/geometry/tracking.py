@@ -9,11 +9,12 @@ stands. Every step keeps the places of all points that are still followed.
 from __future__ import annotations
 
 import math
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
 
-WIDTH_PX = 320  # of the reduced picture
+PIXELS = 320 * 240  # of the reduced picture, about
 CELL_PX = 16  # one point is taken of each cell of this size
 POINTS = 260  # followed at most
 STEPS = 9  # kept at most
@@ -28,14 +29,16 @@ STEP_FLOW = 0.045  # of the width: a median motion since the last step that make
 STEP_LOST = 0.7  # share of the points still followed below which there is a new step
 CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.02)
 
+Label = TypeVar('Label')
+
 
 def reduced_size(width: int, height: int) -> tuple[int, int]:
     """Return width and height of the picture that points are followed in."""
-    factor = min(1.0, WIDTH_PX / max(width, height))
+    factor = min(1.0, math.sqrt(PIXELS / (width * height)))
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-class PointTracks:
+class PointTracks(Generic[Label]):
     """The points of one camera.
 
     here: (n, 2) float32, where they are in the last picture, in its reduced pixels. seen:
@@ -53,7 +56,7 @@ class PointTracks:
         self.notes = np.zeros(0)
         self.certainty = np.zeros((0, 3))
         self.seen = np.zeros((0, 0, 2), np.float32)
-        self.labels: list[object] = []
+        self.labels: list[Label] = []
         self.size = (0, 0)
         self._grey = self._step_grey = np.zeros((0, 0), np.uint8)
         self._at_step = 0
@@ -95,7 +98,7 @@ class PointTracks:
             return True
         return self.flow_px > STEP_FLOW * self.size[0]
 
-    def step(self, label: object) -> None:
+    def step(self, label: Label) -> None:
         """Make the last picture a step, and look for new points in it."""
         texture = _Texture(self._grey)
         fresh = texture.points(self.here, POINTS - len(self.here))
@@ -144,12 +147,12 @@ class _Texture:
         """Return (n, 3) of (n, 2) points, as `PointTracks.certainty`."""
         x, y = np.rint(points).astype(int).T
         v = self._values[y, x].astype(np.float64)
-        one, two = (v[:, i] / (v[:, i] + HALF_CERTAIN) + LEAST_CERTAIN for i in (0, 1))
+        one, two = (np.maximum(v[:, i], 0) / (np.abs(v[:, i]) + HALF_CERTAIN) for i in (0, 1))
         return np.stack(
             [
-                one * v[:, 2] ** 2 + two * v[:, 4] ** 2,
+                one * v[:, 2] ** 2 + two * v[:, 4] ** 2 + LEAST_CERTAIN,
                 one * v[:, 2] * v[:, 3] + two * v[:, 4] * v[:, 5],
-                one * v[:, 3] ** 2 + two * v[:, 5] ** 2,
+                one * v[:, 3] ** 2 + two * v[:, 5] ** 2 + LEAST_CERTAIN,
             ],
             axis=1,
         )

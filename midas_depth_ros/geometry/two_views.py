@@ -140,7 +140,7 @@ def _epipolar(
 
 
 def _skew(vector: np.ndarray) -> np.ndarray:
-    """Return the matrix with matrix @ other = vector x other, and other @ matrix = other x vector."""
+    """Return the matrix M with M @ other = vector x other, and other @ M = other x vector."""
     x, y, z = vector
     return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from drives import (
     CAMERA,
     MOUNT,
@@ -20,11 +22,18 @@ from drives import (
 from driving import change, diagnostics, header, read, state, values
 from lifecycle_msgs.msg import State, Transition
 from nav_msgs.msg import Odometry
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
+from std_srvs.srv import Trigger
 
 from midas_depth_ros.images import stamp_ns
+from midas_depth_ros.images.sources.bag import BagCamera
+from midas_depth_ros.images.sources.sqlite_bag import Recorded
+from midas_depth_ros.nodes.bag.pipeline import BagPipeline
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
+from midas_depth_ros.options.declarations import build
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 OURS = {
     'odometry.topic': 'odom',
@@ -54,7 +63,13 @@ class Rig:
         ros.spin_until(lambda: self.images.get_subscription_count() > 0)
         self.truth: dict[int, np.ndarray] = {}
 
-    def go(self, steps: list[Step], pitch_rad: float = PITCH_RAD, silent: bool = False) -> list:
+    def go(
+        self,
+        steps: list[Step],
+        pitch_rad: float = PITCH_RAD,
+        silent: bool = False,
+        settle_s: float = 0.3,
+    ) -> list:
         """Show the pictures of these steps; returns the metres by true metres, by stamp."""
         before = len(self.depth)
         for step in steps:
@@ -74,7 +89,7 @@ class Rig:
                     break
                 except AssertionError:
                     continue
-        self.ros.spin_for(0.3)
+        self.ros.spin_for(settle_s)
         return [self._ratio(message) for message in self.depth[before:]]
 
     def _ratio(self, message: Image) -> float:
@@ -219,14 +234,14 @@ def test_a_lidar_takes_part_in_auto_when_it_speaks(rig, ros):
     for stamp_s in stamps:
         lidar.publish(scan(stamp_s, 1.0))
         ros.spin_for(0.03)
-        robot.go([Step(stamp_s, 0.2, 0.2)])
+        robot.go([Step(stamp_s, 0.2, 0.2)], settle_s=0.02)
     status = robot.told(lambda v: v.get('scale source') == 'ground+reference')
     assert status['says the laser scan']
     before = len(robot.depth)
     for stamp_s in (102 + i / 10 for i in range(10)):
         lidar.publish(scan(stamp_s, 1.4))
         ros.spin_for(0.03)
-        robot.go([Step(stamp_s, 0.2, 0.2)])
+        robot.go([Step(stamp_s, 0.2, 0.2)], settle_s=0.02)
     status = robot.told(lambda v: 'the laser scan' in v['scale'])
     assert status['scale'].startswith('none: the floor says')
     assert len(robot.depth) <= before + 1
@@ -244,3 +259,80 @@ def _beams(angles: np.ndarray) -> list[float]:
         z = depth_z[v, u]
         ranges.append(float(z / math.cos(PITCH_RAD) / math.cos(angle)))
     return ranges
+
+
+# --- How the camera is pitched, by the way it drives.
+
+
+def calibrated(robot, steps) -> tuple[bool, str]:
+    """The answer of ~/calibrate_pitch, called before the robot goes these steps."""
+    client = robot.ros.node.create_client(Trigger, 'depth_node/calibrate_pitch')
+    robot.ros.spin_until(client.service_is_ready)
+    future = client.call_async(Trigger.Request())
+    for step in steps:
+        robot.go([step], settle_s=0.0)
+        if future.done():
+            break
+    robot.ros.spin_until(future.done, 40.0, what='the answer')
+    answer = future.result()
+    return answer.success, answer.message
+
+
+def test_calibrate_pitch_finds_pitch_roll_and_height_by_driving(rig):
+    """No hall, no ruler: nothing is known but how far the wheels have rolled."""
+    robot = rig()
+    good, text = calibrated(robot, drive(4.0))
+    assert good, text
+    found = dict(re.findall(r'(camera_\w+): (-?\d+\.\d+)', text))
+    assert float(found['camera_pitch']) == pytest.approx(PITCH_RAD, abs=0.012)
+    assert float(found['camera_roll']) == pytest.approx(0.0, abs=0.02)
+    assert float(found['camera_height']) == pytest.approx(MOUNT['camera_height'], rel=0.06)
+    assert 'by the way that the robot has driven' in text
+
+
+def test_calibrate_pitch_of_a_robot_that_stands_looks_at_the_floor(rig):
+    robot = rig()
+    good, text = calibrated(robot, stand(Step(99.9, 0.0, 0.0), 4.0))
+    assert good, text
+    assert 'assuming that the farthest thing in view is infinitely far away' in text
+    assert 'for more certainty call this while the robot drives' in text
+
+
+def test_a_pitch_that_the_way_refutes_is_a_warning(rig):
+    wrong = PITCH_RAD + 0.07
+    robot = rig(**{'scale.source': 'odometry', 'camera_height': 0.3, 'camera_pitch': wrong})
+    robot.go(drive(2.5))
+    status = diagnostics(robot.ros, 'camera camera', lambda s: 'camera_pitch is wrong' in s.message)
+    assert status.level == DiagnosticStatus.WARN
+    said = float(re.search(r'looks down by (\d\.\d+) rad', status.message)[1])
+    assert said == pytest.approx(PITCH_RAD, abs=0.02)
+    assert f'not {wrong:.3f}' in status.message
+
+
+def test_a_bag_gives_the_metres_that_the_node_gives(rig):
+    """The same messages, over DDS and from a recording: the same depth, byte by byte."""
+    robot = rig(**MOUNT)
+    steps = drive(1.5)
+    robot.go(steps)
+    exact, said = ExactEstimator(), []
+    settings = build(DepthNodeSettings, {**OURS, **MOUNT})
+    camera = BagCamera('camera', '/camera/image_raw', '/camera/camera_info')
+    line = BagPipeline(exact, settings, [camera], ['depth/image'], said.append, said.append)
+    assert '/odom' in line.topics
+    made = []
+    for step in steps:
+        head = header(step.stamp_s)
+        for topic, message in (
+            ('/odom', odometry(step.stamp_s, step.said_m)),
+            (camera.info, camera_info_message(CAMERA, head)),
+            (camera.image, image_message(exact.show(view(step.x_m)), head)),
+        ):
+            kind = type(message)
+            name = f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
+            data = bytes(serialize_message(message))
+            made += line.process(Recorded(topic, name, stamp_ns(head), data))
+    assert not said
+    assert [stamp_ns(m.header) for _, m in made] == [stamp_ns(m.header) for m in robot.depth]
+    for (_, bagged), live in zip(made, robot.depth, strict=True):
+        np.testing.assert_array_equal(values(bagged), values(live))
+    assert line.camera_counts[0].in_metres == len(made) > 10

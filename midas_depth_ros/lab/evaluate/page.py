@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import midas_depth_ros
@@ -16,39 +17,7 @@ from midas_depth_ros.lab.evaluate.plots import Run
 from midas_depth_ros.lab.evaluate.summary import Numbers
 from midas_depth_ros.options.text import printable
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --grid: #d5d9de; --soft: #f3f5f7;
-  --bad: #b3261e; --good: #1a6b35; --unsure: #7a5900;
-  --s1: #1f5fa8; --s2: #b4500b; --s3: #1d7a4c; --s4: #8c3fa0; --s5: #7d6608; --s6: #a0285a; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --paper: #14171b; --grid: #3a4048;
-  --soft: #1e2329; --bad: #ff8a80; --good: #7ed598; --unsure: #f0c94d;
-  --s1: #7db4f5; --s2: #ffa566; --s3: #6fd6a2; --s4: #d59cf0; --s5: #e0c64a; --s6: #ff8fb8; } }
-html { font-size: clamp(16px, 0.42vw + 11px, 27px); }
-body { margin: 0 auto; max-width: 92rem; padding: 1rem clamp(0.8rem, 3vw, 3rem) 3rem;
-  color: var(--ink); background: var(--paper);
-  font: 1rem/1.45 system-ui, "DejaVu Sans", "Liberation Sans", sans-serif; }
-h1 { font-size: 1.5rem; margin: 0.4rem 0; } h2 { font-size: 1.2rem; margin: 2rem 0 0.5rem; }
-h3 { font-size: 1rem; margin: 1rem 0 0.3rem; }
-p, li, figcaption { max-width: 46rem; } p { margin: 0.4rem 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.9rem; }
-th, td { text-align: right; padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--grid);
-  vertical-align: top; }
-td { white-space: nowrap; } td.long { white-space: normal; min-width: 16rem; max-width: 40rem; }
-.plots + .scroll, .scroll + p, .scroll + .plots { margin-top: 0.8rem; }
-th:first-child, td:first-child, td.text, th.text { text-align: left; }
-thead th { border-bottom: 2px solid var(--grid); }
-.plots { display: grid; gap: 1rem 1.5rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }
-figure { margin: 0; padding: 0.6rem; background: var(--soft); border-radius: 0.4rem; }
-figure svg { display: block; width: 100%; height: auto; }
-figure svg text { font-family: inherit !important; }
-figcaption { font-size: 0.88rem; }
-.verdict { border-left: 0.4rem solid var(--unsure); background: var(--soft); margin: 0.6rem 0;
-  padding: 0.5rem 0.9rem; border-radius: 0.3rem; }
-.verdict.safe { border-color: var(--good); } .verdict.unsafe { border-color: var(--bad); }
-.verdict p { font-size: 1.1rem; } .safe b { color: var(--good); } .unsafe b { color: var(--bad); }
-.unknown b { color: var(--unsure); } code { font-size: 0.9em; }
-"""
+STYLE = Path(__file__).with_name('page.css')
 LONG = 24  # letters of a cell that may wrap
 BADGE = {'safe': 'safe', 'unsafe': 'not safe', 'unknown': 'not known'}
 
@@ -71,7 +40,7 @@ def page_of(report: Numbers, runs: Sequence[Run]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{title}</title><style>{STYLE}</style></head>\n<body>\n'
+        f'<title>{title}</title><style>{STYLE.read_text()}</style></head>\n<body>\n'
         + '\n'.join(sections)
         + '\n</body></html>\n'
     )

@@ -7,6 +7,7 @@ drawing serves a light and a dark page. Series differ in marker and line as well
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import itertools
 import math
@@ -50,17 +51,23 @@ class Run:
         self.name, self.frames, self.figures = name, frames, figures
 
 
-@contextlib.contextmanager
-def style() -> Iterator[Any]:
-    """Yield matplotlib's Figure with our settings. Raises CommandError where it is missing."""
+def check_library() -> None:
+    """Raise CommandError where matplotlib is missing."""
     try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
+        importlib.import_module('matplotlib.figure')
     except ImportError as error:
         raise CommandError(
             f'the page needs matplotlib ({error}): pip install matplotlib, or apt install '
             'python3-matplotlib; --json alone does without'
         ) from error
+
+
+@contextlib.contextmanager
+def style() -> Iterator[Any]:
+    """Yield matplotlib's Figure with our settings."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     settings: Any = {
         'svg.fonttype': 'none',
         'svg.hashsalt': 'midas_depth',

@@ -8,6 +8,7 @@ cannot be had is a `Refusal`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from midas_depth_ros.depth import DepthEstimator
@@ -31,10 +32,16 @@ from midas_depth_ros.geometry import (
     fit_reference,
     model_scale,
     mount_in_view,
+    pitch_contradiction,
 )
 from midas_depth_ros.images.message_bytes import grey_reduced
 from midas_depth_ros.nodes.depth.marker import MarkerInput, check_marker
-from midas_depth_ros.nodes.depth.metric_sources import REFERENCE_TYPES, Mounting, ReferenceInput
+from midas_depth_ros.nodes.depth.metric_sources import (
+    REFERENCE_TYPES,
+    TRACKED_WIDTH,
+    Mounting,
+    ReferenceInput,
+)
 from midas_depth_ros.nodes.depth.odometry_input import check_odometry
 from midas_depth_ros.options.depth import DepthNodeSettings
 
@@ -44,7 +51,6 @@ if TYPE_CHECKING:
     from midas_depth_ros.nodes.depth.output import FrameView
 
 Mount = CameraMount | Refusal
-TRACKED_WIDTH = 320  # of the grey picture in which corners are tracked
 
 
 def check_source(settings: DepthNodeSettings, estimator: DepthEstimator) -> None:
@@ -65,7 +71,7 @@ class FrameScale:
     """Scale, shift and mount of each frame of one camera, from the sources in the parameters.
 
     `model`: the judgement on the network's own metres, for scale.source model. `agreement`: that on
-    all sources, for auto.
+    all sources, for auto. `tilted`: why the pitch of the camera is wrong by the way it drives.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class FrameScale:
         self.model = ModelScale()
         self.agreement = Agreement()
         self.parallax = ParallaxScale(node.settings.odometry)
+        self.tilted = ''
         self._check = scale.check
         self._estimator = estimator
         self._mounting = mounting
@@ -84,8 +91,9 @@ class FrameScale:
         of_sensor = self._check if self.source == 'model' else self.source
         listened = tuple(REFERENCE_TYPES) if self.source == 'auto' else (of_sensor,)
         self._references = {name: ReferenceInput(node, camera, name) for name in listened}
-        wanted = self.source == 'marker'
-        self._marker = MarkerInput(node.settings.marker, estimator) if wanted else None
+        marker = node.settings.marker
+        wanted = self.source == 'marker' or (self.source == 'auto' and marker.size > 0)
+        self._marker = MarkerInput(marker, estimator) if wanted else None
 
     def close(self) -> None:
         """Unsubscribe from the reference sensors."""
@@ -97,6 +105,7 @@ class FrameScale:
         self.model.reset()
         self.agreement.reset()
         self.parallax.reset()
+        self.tilted = ''
         self._floor.reset()
 
     @property
@@ -168,12 +177,12 @@ class FrameScale:
         values = self.agreement.values() if self.source == 'auto' else {}
         if self.source in ('auto', 'odometry'):
             values |= self.parallax.values()
+        if self._marker is not None:
+            values |= self._marker.values()
         return values | self.model_values()
 
     def model_values(self) -> dict[str, str]:
-        """What there is to know of the network's own metres or of markers, for diagnostics."""
-        if self._marker is not None:
-            return self._marker.values()
+        """What there is to know of the network's own metres, for diagnostics; {} without them."""
         if self.source != 'model':
             return {}
         comparison = self.model.comparison
@@ -190,7 +199,7 @@ class FrameScale:
             return ScaleShift(settings.scale.fixed_scale, settings.scale.fixed_shift, 'fixed')
         if self.source == 'none':
             return Refusal('scale.source is none')
-        if self._marker is not None:  # where the floor is does not matter
+        if self.source == 'marker' and self._marker is not None:  # wherever the floor is
             return self._marker.scale(view)
         if self.source == 'odometry':
             return self._by_motion(view)
@@ -208,6 +217,8 @@ class FrameScale:
         for name, reference in self._references.items():
             if reference.heard:
                 found[name] = self._by_reference(view, mount, name)
+        if self._marker is not None:
+            found['marker'] = self._marker.scale(view)
         if self._mounting.given or not found:
             found = {'ground_plane': self._by_floor(view, mount), **found}
         if self._estimator.gives is Output.METRIC_DEPTH:
@@ -232,7 +243,17 @@ class FrameScale:
         grey = grey_reduced(view.rgb, TRACKED_WIDTH)
         camera = view.camera.scaled(grey.shape[1], grey.shape[0])
         shape = view.settings.scale.shape
-        return self.parallax.update(view.stamp_s, grey, view.inverse_depth, camera, pose, shape)
+        found = self.parallax.update(view.stamp_s, grey, view.inverse_depth, camera, pose, shape)
+        self.tilted = self._pitch_by_motion(view)
+        return found
+
+    def _pitch_by_motion(self, view: FrameView) -> str:
+        """Why the pitch of the camera cannot be right by the way it drives; '' if it can."""
+        heading = self.parallax.heading
+        pitch = self._mounting.pitch_at(view.frame.stamp_ns, view.header.frame_id)
+        if heading is None or isinstance(pitch, Refusal) or math.isnan(pitch):
+            return ''
+        return pitch_contradiction(heading, pitch)
 
     def _by_reference(self, view: FrameView, mount: Mount, name: str) -> ScaleShift | Refusal:
         """Scale and shift by a reference sensor."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 # --- The camera's mount from TF, where tf2_ros is installed (every ROS 2 from apt).
 
+TRACKED_WIDTH = 320  # of the grey picture in which corners are tracked, pixels
 VELOCITY_S = 0.1  # over this long the velocity is measured by which a motion is continued
 NEAR_S = 0.1  # how far from the picture's stamp a transform or an Imu message may be
 MOST_ASIDE_M = 0.05  # of the lens from the body frame's origin, seen from above
@@ -281,6 +282,11 @@ class Mounting(qos.Subscriber):
         return self._mount.rotate
 
     @property
+    def pitch_rad(self) -> float:
+        """The parameter camera_pitch; NaN = unknown, as with TF."""
+        return math.nan if self._tf is not None else self._mount.camera_pitch
+
+    @property
     def given(self) -> bool:
         """Whether parameters or TF say how the camera is mounted, be it only at times."""
         mount = self._mount
@@ -317,25 +323,32 @@ class Mounting(qos.Subscriber):
         return mount if isinstance(mount, Refusal) else mount.pitch_rad
 
     def lens_at(
-        self, stamp: int, optical_frame: str, moved_frame: str, *, ahead: bool = False
+        self,
+        stamp: int,
+        optical_frame: str,
+        moved_frame: str,
+        *,
+        ahead: bool = False,
+        pitch_rad: float = math.nan,
     ) -> np.ndarray | Refusal:
         """(4, 4) from the optical frame of the turned picture into the frame that odometry moves.
 
         Without the tilt that an Imu measures. ahead: the frame looks the way the camera looks, as
-        a body frame does.
+        a body frame does. pitch_rad: in place of camera_pitch.
         """
         if self._tf is not None:
             if not moved_frame:
                 return Refusal('its messages have no child_frame_id, so TF cannot be asked')
             return self._tf.lens(optical_frame, moved_frame, stamp, self.rotate)
         mount = self._mount
-        if math.isnan(mount.camera_pitch):
+        pitch = mount.camera_pitch if math.isnan(pitch_rad) else pitch_rad
+        if math.isnan(pitch):
             return Refusal(
                 'camera_pitch is not set: odometry says how the body moves, not where the camera '
                 'looks; ~/calibrate_pitch finds it while the robot drives'
             )
         try:
-            fixed = CameraMount(1.0, mount.camera_pitch, mount.camera_roll)
+            fixed = CameraMount(1.0, pitch, mount.camera_roll)
         except MountError as error:
             return Refusal(str(error))
         height_m = 0.0 if math.isnan(mount.camera_height) else mount.camera_height

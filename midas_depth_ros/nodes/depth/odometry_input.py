@@ -144,6 +144,11 @@ class CameraMotion:
         self._epochs = 0, 0
         self.words = ''
 
+    @property
+    def given(self) -> bool:
+        """Whether there is odometry."""
+        return self._odometry is not None
+
     def pose(self, stamp: int, optical_frame: str) -> np.ndarray | Refusal | None:
         """(4, 4) from the optical frame of the turned picture of this stamp (ns) into a fixed one.
 
@@ -157,6 +162,17 @@ class CameraMotion:
             self.words = f'none: {made.reason}'
         return made
 
+    def assuming(
+        self, stamp: int, optical_frame: str, pitch_rad: float
+    ) -> np.ndarray | Refusal | None:
+        """As `pose`, of a camera with another pitch than the parameters say."""
+        if self._odometry is None:
+            return None
+        body = self._odometry.at(stamp, self._mounting.body_frame)
+        if isinstance(body, Refusal):
+            return body
+        return self._of_lens(self._odometry, body, stamp, optical_frame, pitch_rad)
+
     def _pose(
         self, odometry: OdometryInput, stamp: int, optical_frame: str
     ) -> np.ndarray | Refusal:
@@ -168,15 +184,29 @@ class CameraMotion:
             return reset
         if isinstance(body, Refusal):
             return body
-        moved_frame = self._mounting.body_frame if odometry.by_tf else odometry.moved_frame
-        lens = self._mounting.lens_at(stamp, optical_frame, moved_frame, ahead=odometry.by_tf)
+        late = body.continued_s
+        self.words = f'continued by {late:.3f} s' if late > NOTICED_S else 'interpolated'
+        return self._of_lens(odometry, body, stamp, optical_frame)
+
+    def _of_lens(
+        self,
+        odometry: OdometryInput,
+        body: BodyPose,
+        stamp: int,
+        optical_frame: str,
+        pitch_rad: float = math.nan,
+    ) -> np.ndarray | Refusal:
+        """From where the body is to where the lens is."""
+        by_tf = odometry.by_tf
+        moved_frame = self._mounting.body_frame if by_tf else odometry.moved_frame
+        lens = self._mounting.lens_at(
+            stamp, optical_frame, moved_frame, ahead=by_tf, pitch_rad=pitch_rad
+        )
         if isinstance(lens, Refusal):
             return lens
         attitude = self._mounting.attitude_at(stamp)
         if isinstance(attitude, Refusal):
             return attitude
-        late = body.continued_s
-        self.words = f'continued by {late:.3f} s' if late > NOTICED_S else 'interpolated'
         tilt = None if attitude is None else (attitude.roll_rad, attitude.pitch_rad)
         return camera_pose(body, lens, tilt)
 

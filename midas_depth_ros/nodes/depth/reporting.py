@@ -252,6 +252,7 @@ class CameraReport:
     no_metres: str = ''  # why there are none although parameters ask for them
     publisher_nodes: tuple[str, ...] = ()
     pace: Pace | None = None  # None before it is known
+    tilted: str = ''  # why the pitch of the camera is wrong, by the way it drives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -404,7 +405,9 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
     unheard = '; '.join(report.unheard_info)
     info = f'camera_info not heard: {unheard}' if unheard else ''
     slow = report.pace.fault if report.pace and report.wanted else ''
-    warnings = '; '.join(filter(None, [stamp_fault(report), report.no_metres, info, slow]))
+    warnings = '; '.join(
+        filter(None, [stamp_fault(report), report.no_metres, report.tilted, info, slow])
+    )
     if warnings:
         return DiagnosticStatus.WARN, warnings
     if not report.wanted:
@@ -479,6 +482,7 @@ class Reporting:
             other_transport=camera.input.other_transport(),
             no_metres=self._no_metres(camera) if running else '',
             pace=self._pace(camera) if running else None,
+            tilted=camera.metric.scale.tilted if camera.measures(self._node.settings) else '',
         )
 
     def _pace(self, camera: Camera) -> Pace | None:

@@ -107,10 +107,10 @@ class Camera:
         self.name = name
         self.statistics = CameraStatistics()
         self.calibration = CameraCalibration(node, name)
-        self.mount_calibration = MountCalibration()
         self.distance_calibration = DistanceCalibration()
         self.mounting = Mounting(node, name, tf)
         self.motion = CameraMotion(odometry, self.mounting)
+        self.mount_calibration = MountCalibration(self.mounting, self.motion)
         self.input = CameraInput(node, self, transport)
         self.output = RelativeOutput(node, name, estimator, self.mounting)
         self.metric = MetricOutput(node, name, estimator, self.mounting)
