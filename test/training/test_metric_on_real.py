@@ -91,7 +91,7 @@ def test_a_perfect_network_is_right_and_its_baselines_are_not():
     assert found.errors[real.CONSTANT].median > 0.1
     assert found.ahead_m == pytest.approx((FRONT_M, FRONT_M), rel=0.03)
     table = '\n'.join(real.pair_lines([found]))
-    assert '| rendered | 0.80 m, +8.6° | yes |' in table
+    assert '| rendered | 0.80 m, +8.7° | yes |' in table
 
 
 def test_what_is_refused_is_told_and_its_errors_are_not_counted():
