@@ -454,7 +454,7 @@ def tables(count: int, seed: int, model: str) -> Iterator[tuple[str, str]]:
 
 
 @click.command()
-@click.option('--drives', default=50, show_default=True, help='Drives for each noise.')
+@click.option('--drives', default=40, show_default=True, help='Drives for each noise.')
 @click.option('--seed', default=0, show_default=True)
 @click.option('--model', default='embedded', show_default=True)
 @click.option('--write', 'path', type=click.Path(dir_okay=False, path_type=Path))
