@@ -34,7 +34,8 @@ MARGIN = 0.25  # of white around the marker
 FARTHEST_M = 8.0  # farther things are not counted
 HEADER = (
     '| markers | network | places | with a scale | metres off, median | of what is sure '
-    '| by the best fit | within 1 and 2 deviations |\n| --- | --- | --- | --- | --- | --- | --- | --- |'
+    '| by the best fit | within 1 and 2 deviations |\n'
+    '| --- | --- | --- | --- | --- | --- | --- | --- |'
 )
 
 
